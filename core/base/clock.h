@@ -1,0 +1,17 @@
+/* Clocks. All times are 64-bit milliseconds or microseconds; which clock is part of the name. Any thread. */
+#ifndef MAGPIE_BASE_CLOCK_H
+#define MAGPIE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* CLOCK_REALTIME, ms since 1970: what people see. Jumps. */
+uint64_t clock_wall_ms(void);
+/* CLOCK_MONOTONIC, ms and µs: for timeouts and rates. */
+uint64_t clock_mono_ms(void);
+uint64_t clock_mono_us(void);
+/* CLOCK_BOOTTIME, ms: monotonic, counts suspended time too. */
+uint64_t clock_boot_ms(void);
+/* CPU time that the calling thread has used, µs. */
+uint64_t clock_thread_cpu_us(void);
+
+#endif

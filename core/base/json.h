@@ -1,0 +1,41 @@
+/*
+ * Strict JSON (RFC 8259) over cJSON, which alone is too lenient: it takes trailing bytes and invalid UTF-8, cuts strings at \u0000
+ * and rounds integers above 2^53.
+ *
+ * json_parse() first checks the text exactly (grammar, UTF-8, escapes without lone surrogates or \u0000, depth <= JSON_DEPTH, integers within
+ * ±(2^53 - 1), finite numbers, nothing after the value), then lets cJSON build the tree and checks it for duplicate keys.
+ */
+#ifndef MAGPIE_BASE_JSON_H
+#define MAGPIE_BASE_JSON_H
+
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define JSON_DEPTH 32 /* arrays and objects inside one another, the outermost counted */
+
+struct cJSON;
+
+/* Parses one value. Empty text is ERR_INVALID here (callers treat an empty body as {} themselves).
+ * On failure returns NULL and sets *why to a static phrase that says what is wrong ("duplicate key", "invalid UTF-8").
+ * The tree is freed with json_free(). */
+struct cJSON *json_parse(struct slice text, const char **why);
+void json_free(struct cJSON *value);
+
+/* The check alone, without building a tree (duplicate keys not looked for). NULL when the text is fine, else the phrase. */
+const char *json_check(struct slice text);
+
+/* Member `key` of an object; NULL when absent or null (the protocol treats null as absent). Borrowed. */
+const struct cJSON *json_get(const struct cJSON *object, const char *key);
+
+/* Typed members. Each returns 1 when present and right, 0 when absent (or null), ERR_INVALID when of another type.
+ * Strings: out borrows from the tree. Integers: whole numbers only. */
+int json_get_string(const struct cJSON *object, const char *key, struct slice *out);
+int json_get_int(const struct cJSON *object, const char *key, int64_t *out);
+int json_get_bool(const struct cJSON *object, const char *key, bool *out);
+int json_get_array(const struct cJSON *object, const char *key, const struct cJSON **out);
+int json_get_object(const struct cJSON *object, const char *key, const struct cJSON **out);
+
+#endif

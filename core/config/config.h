@@ -1,0 +1,124 @@
+/*
+ * The config file: a Lua data chunk that is run in an empty environment and checked against a schema; all errors at once.
+ *
+ * The schema (config_schema.c) is one static table: path, type, bounds, default as text, whether a reload can change it, help. From it come the
+ * checks, the defaults, `magpied --defaults`, the table in docs/configuration.md and (later) the console's `show config` and `config diff`.
+ *
+ * A loaded config is immutable. Any thread may load one; nothing here is shared.
+ */
+#ifndef MAGPIE_CONFIG_CONFIG_H
+#define MAGPIE_CONFIG_CONFIG_H
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cJSON;
+
+struct config_strings {
+    char **v;   /* NULL-terminated, also when empty; owned */
+    uint32_t n; /* strings before the NULL */
+};
+
+struct config_tier {
+    double ttl;       /* seconds, 0: for ever */
+    uint32_t max;     /* messages kept per conversation, 0: all */
+    int durability;   /* enum store_durability */
+    uint32_t members; /* large only: members from which a channel is large; 0: never */
+};
+
+enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
+
+/*
+ * One loaded config. Members are named as the paths of design.md section 7 (`config.limits.frame` is "limits.frame"), and that is how the
+ * schema names them; the type of an option decides the type of its member (config_schema.h). Durations are seconds unless the name ends in _ms, sizes
+ * bytes, 0 no limit. Strings are owned; a text that may be absent is NULL then.
+ */
+struct config {
+    struct {
+        struct config_strings tcp, websocket, tcps, wss, console; /* addresses that listener_check() accepts */
+    } listen;
+    struct {
+        char *certificate, *key; /* both or neither */
+    } tls;
+    uint32_t threads; /* 0: as many as the machine wants */
+    uint32_t node;    /* 0-1023 */
+    char *data;       /* directory */
+    struct {
+        int engine; /* enum config_engine */
+        uint64_t memory;
+        double sync_every;
+    } storage;
+    struct {
+        int level, format; /* enum log_level, enum log_format */
+        char *file;        /* NULL: standard error */
+    } log;
+    struct {
+        char *mode;
+        char *secret; /* NULL: data/secret */
+        bool allow_open;
+    } auth;
+    struct {
+        uint32_t connections, connections_per_ip;
+        uint64_t frame, content, page;
+        uint32_t subscriptions, channels;
+        uint64_t output_queue, output_total;
+        uint32_t inbox;
+        double dedup_window, guest, recall;
+    } limits;
+    struct {
+        int create; /* enum channels_create */
+    } channels;
+    struct {
+        double login, idle, drain;
+    } timeouts;
+    struct {
+        uint64_t threshold;
+        uint32_t level;
+    } compression;
+    struct {
+        struct config_tier dm, small, large;
+    } tiers;
+    struct {
+        double slice_ms;
+        uint32_t max;
+    } push;
+    struct {
+        uint32_t user, channel; /* messages/s */
+        int policy;             /* enum rate_policy */
+    } rate;
+    struct {
+        char *path;
+        struct config_strings load; /* names */
+        double budget_ms;
+        uint64_t memory;
+    } scripts;
+    struct {
+        char *path;
+        struct cJSON *load; /* an object: name → options (an object); those switched off by `false` are left out. Owned */
+    } plugins;
+    struct {
+        char *password; /* NULL: none */
+    } console;
+    struct config_strings origins; /* of WebSocket upgrades; exact match */
+};
+
+/* Loads and checks a file. On failure NULL, with every error appended to `errors`, one a line:
+ *     etc/magpie.lua: limits.frme: unknown key; did you mean limits.frame?
+ *     etc/magpie.lua: tiers.dm.ttl: expected a duration in seconds (0 or more), found "forever"
+ * Relations between values are checked too (content within frame, open mode on a public address …). Secrets never appear in errors. */
+struct config *config_load(const char *path, struct buf *errors);
+/* The same with the text at hand; `name` is what errors begin with. */
+struct config *config_parse(struct slice text, const char *name, struct buf *errors);
+/* NULL is allowed. */
+void config_free(struct config *c);
+
+/* The full default config with comments, itself a valid config file. */
+void config_print_defaults(struct buf *out);
+/* Paths (one a line, in `out`) of values that differ between two configs and need a restart to take effect. Returns how many. */
+unsigned config_needs_restart(const struct config *before, const struct config *after, struct buf *out);
+
+#endif

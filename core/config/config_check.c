@@ -1,0 +1,142 @@
+/* Relations between the values of a config. */
+#include "core/config/config.h"
+#include "core/config/config_read.h"
+#include "core/net/listener.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with 64 bytes of
+ * each. Content that JSON must escape needs more, and then the frame is what bounds it.
+ */
+#define SEND_OVERHEAD 192
+
+static void check_content(struct config_reader *r)
+{
+    struct config *c = r->c;
+    if (c->limits.content + SEND_OVERHEAD <= c->limits.frame)
+        return;
+    if (!config_read_given(r, "limits.content")) {
+        /* Only the frame was given, and it is small: the default content follows. */
+        c->limits.content = c->limits.frame > 2 * SEND_OVERHEAD ? c->limits.frame - SEND_OVERHEAD : c->limits.frame / 4;
+        return;
+    }
+    config_error(r, "limits.content", "must fit in limits.frame with %d bytes around it, but %llu + %d is more than %llu%s", SEND_OVERHEAD,
+                 (unsigned long long)c->limits.content, SEND_OVERHEAD, (unsigned long long)c->limits.frame,
+                 config_read_given(r, "limits.frame") ? "" : " (the default)");
+}
+
+static const struct {
+    const char *path;
+    size_t offset; /* of a struct config_strings */
+    bool clients;  /* users log in here */
+    bool tls;
+} listens[] = {
+    {"listen.tcp", offsetof(struct config, listen.tcp), true, false},
+    {"listen.websocket", offsetof(struct config, listen.websocket), true, false},
+    {"listen.tcps", offsetof(struct config, listen.tcps), true, true},
+    {"listen.wss", offsetof(struct config, listen.wss), true, true},
+    {"listen.console", offsetof(struct config, listen.console), false, false},
+};
+#define LISTENS (sizeof listens / sizeof listens[0])
+
+static const struct config_strings *addresses_of(const struct config *c, size_t i)
+{
+    return (const struct config_strings *)((const char *)c + listens[i].offset);
+}
+
+/* A port of 0 is another port each time. */
+static bool any_port(const char *address)
+{
+    size_t n = strlen(address);
+    return strncmp(address, "unix:", 5) != 0 && n >= 2 && strcmp(address + n - 2, ":0") == 0;
+}
+
+/* The first other listener with this address, or NULL. */
+static const char *listed_before(const struct config *c, size_t upto, const char *address)
+{
+    for (size_t i = 0; i < upto; i++)
+        for (uint32_t j = 0; j < addresses_of(c, i)->n; j++)
+            if (strcmp(addresses_of(c, i)->v[j], address) == 0)
+                return listens[i].path;
+    return NULL;
+}
+
+static void check_address(struct config_reader *r, size_t i, const char *address)
+{
+    const struct config *c = r->c;
+    const char *other = any_port(address) ? NULL : listed_before(c, i, address);
+    if (other)
+        config_error(r, listens[i].path, "%s is the address of %s already", address, other);
+    if (listener_is_local(address))
+        return;
+    if (listens[i].clients && strcmp(c->auth.mode, "open") == 0 && !c->auth.allow_open)
+        config_error(r, listens[i].path,
+                     "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true if that is meant", address);
+    if (!listens[i].clients && !c->console.password)
+        config_error(r, listens[i].path, "%s can be reached by others: set console.password", address);
+}
+
+/* The console's default address gives way: who puts a client port there need not know about it. */
+static void settle_console(struct config_reader *r)
+{
+    struct config_strings *console = &r->c->listen.console;
+    if (config_read_given(r, "listen.console") || console->n != 1 || !listed_before(r->c, LISTENS - 1, console->v[0]))
+        return;
+    free(console->v[0]);
+    console->v[0] = NULL;
+    console->n = 0;
+}
+
+static void check_listen(struct config_reader *r)
+{
+    const struct config *c = r->c;
+    settle_console(r);
+    bool tls = c->tls.certificate && c->tls.key;
+    uint32_t clients = 0;
+    for (size_t i = 0; i < LISTENS; i++) {
+        const struct config_strings *list = addresses_of(c, i);
+        clients += listens[i].clients ? list->n : 0;
+        if (listens[i].tls && list->n && !tls)
+            config_error(r, listens[i].path, "needs tls.certificate and tls.key");
+        for (uint32_t j = 0; j < list->n; j++)
+            check_address(r, i, list->v[j]);
+    }
+    /* With errors above, the addresses may have been among them. */
+    if (clients == 0 && r->error_count == 0)
+        config_error(r, "listen", "no address for clients: set listen.tcp or listen.websocket");
+}
+
+static void check_tls(struct config_reader *r)
+{
+    const struct config *c = r->c;
+    if (!c->tls.certificate != !c->tls.key)
+        config_error(r, c->tls.key ? "tls.key" : "tls.certificate", "needs %s too", c->tls.key ? "tls.certificate" : "tls.key");
+}
+
+/* The hub keeps the mode in a fixed field. */
+static void check_auth(struct config_reader *r)
+{
+    if (strlen(r->c->auth.mode) > 31)
+        config_error(r, "auth.mode", "expected a name of at most 31 bytes");
+}
+
+static void check_origins(struct config_reader *r)
+{
+    for (uint32_t i = 0; i < r->c->origins.n; i++) {
+        const char *origin = r->c->origins.v[i];
+        const char *host = strstr(origin, "://");
+        if (!host || host == origin || host[3] == '\0' || strchr(host + 3, '/'))
+            config_error(r, "origins", "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found entry %u otherwise", i + 1);
+    }
+}
+
+void config_check_relations(struct config_reader *r)
+{
+    check_content(r);
+    check_tls(r);
+    check_listen(r);
+    check_auth(r);
+    check_origins(r);
+}

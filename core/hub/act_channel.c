@@ -1,0 +1,221 @@
+/* Actions 3 subscribe to channel, 6 unsubscribe from channel. */
+#include "core/hub/action.h"
+#include "core/hub/chan.h"
+#include "core/hub/conv.h"
+#include "core/hub/user.h"
+
+#include "core/base/json.h"
+
+static const char *const push_names[] = {
+    [PUSH_DEFAULT] = "", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+
+/* --- Subscribe --- */
+
+struct subscribe {
+    struct owned_req o;
+    struct store_member_put op;
+    uint32_t chan; /* on home, pending */
+    uint8_t noted; /* the interest the owner noted for home */
+    uint8_t id_len;
+    char id[64];
+};
+
+static void subscribe_finish(struct req *r)
+{
+    struct subscribe *q = (struct subscribe *)r;
+    struct shard *s = r->home;
+    if (r->code == CODE_OK) {
+        uint32_t sub = sub_find(s, r->user, q->chan);
+        struct chan *ch = chan_at(s, q->chan);
+        if (q->op.seq > ch->last_seq)
+            ch->last_seq = q->op.seq;
+        if (sub != NONE)
+            sub_set_push(s, sub, q->op.mode, q->op.seq);
+        else if (sub_add(s, r->user, q->chan, q->op.mode, q->op.seq, true) == NONE)
+            req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
+    }
+    chan_unpend(s, q->chan, q->noted);
+}
+
+static void subscribe_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct subscribe *q = (struct subscribe *)((char *)op - offsetof(struct subscribe, op.op));
+    struct owned_req *o = &q->o;
+    s->ops--;
+    if (op->status == STORE_LIMIT)
+        req_fail(&o->r, CODE_QUOTA, "there are as many channels as limits.channels allows");
+    else if (op->status != STORE_OK)
+        req_fail_store(&o->r, op->status, "no such channel");
+    if (op->status != STORE_OK) {
+        owned_done(o);
+        return;
+    }
+    conv_at(s, o->conv)->exists = true;
+    conv_set_members(s, o->conv, q->op.members);
+    q->noted = (uint8_t)(1u << q->op.mode);
+    conv_add_interest(s, o->conv, o->r.home->index, q->noted);
+    const struct conv *v = conv_at(s, o->conv);
+    struct buf *b = &o->r.body;
+    enum store_push push = q->op.mode == PUSH_DEFAULT ? conv_default_push(v) : q->op.mode;
+    buf_lit(b, "{\"name\":");
+    buf_json_string(b, conv_channel_name(conv_slice(v)));
+    buf_printf(b, ",\"seq\":%llu,\"first\":%llu,\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\"}", (unsigned long long)q->op.seq,
+               (unsigned long long)q->op.first, q->op.members, v->tier == TIER_LARGE ? "large" : "small", push_names[push]);
+    owned_done(o);
+}
+
+static void subscribe_ready(struct owned_req *o)
+{
+    struct subscribe *q = (struct subscribe *)o;
+    struct shard *s = o->owner;
+    struct conv *v = conv_at(s, o->conv);
+    struct hook_call h = {
+        .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+    enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(s->hub, HOOK_CREATE, &h);
+    if (verdict != HOOK_REJECT)
+        verdict = hooks_run(s->hub, HOOK_SUBSCRIBE, &h);
+    if (verdict == HOOK_REJECT) {
+        req_fail(&o->r, h.code, h.message);
+        o->r.retry_after_ms = h.retry_after_ms;
+        owned_done(o);
+        return;
+    }
+    q->op.conv = conv_slice(v);
+    q->op.user = slice_of(q->id, q->id_len);
+    q->op.may_create = !v->exists;
+    q->op.channels_max = s->opt->channels_max;
+    owned_op(o, &q->op.op, subscribe_stored);
+    store_member_put(s->store, &q->op);
+}
+
+static bool get_push(struct call *c, bool *set, enum store_push *push)
+{
+    struct slice text;
+    int rc = json_get_string(c->body, "push", &text);
+    *set = rc == 1;
+    for (unsigned i = PUSH_ALL; rc == 1 && i <= PUSH_NONE; i++) {
+        if (slice_eq(text, slice_str(push_names[i]))) {
+            *push = (enum store_push)i;
+            return true;
+        }
+    }
+    if (rc != 0)
+        call_fail(c, CODE_BAD_REQUEST, "push: expected \"all\", \"merged\" or \"none\"");
+    return rc == 0;
+}
+
+static void handle_subscribe(struct call *c)
+{
+    struct shard *s = c->shard;
+    struct slice name;
+    bool set_push;
+    enum store_push push = PUSH_DEFAULT;
+    if (!call_get_channel(c, "name", &name) || !get_push(c, &set_push, &push))
+        return;
+    struct conv_key key = conv_key_channel(name);
+    c->order = hash_bytes(conv_key_slice(&key));
+    const struct user *u = user_at(s, c->user);
+    uint32_t max = s->opt->subscriptions_max;
+    if (((max && u->sub_count >= max) || u->sub_count == UINT16_MAX) && !call_subscribed(c, name)) {
+        call_fail(c, CODE_QUOTA, "you are subscribed to %u channels, as many as allowed", u->sub_count);
+        return;
+    }
+    uint32_t chan = chan_get(s, name);
+    if (chan == NONE) {
+        call_fail(c, CODE_INTERNAL, "out of memory");
+        return;
+    }
+    chan_pend(s, chan);
+    struct subscribe *q = req_begin(c, sizeof *q);
+    if (!q) {
+        chan_unpend(s, chan, 0);
+        return;
+    }
+    q->chan = chan;
+    q->id_len = u->id_len;
+    memcpy(q->id, user_id(u).p, u->id_len);
+    q->op.set_push = set_push;
+    q->op.push = push;
+    q->o.key = key;
+    q->o.ready = subscribe_ready;
+    q->o.r.finish = subscribe_finish;
+    owned_post(s, &q->o);
+}
+
+/* --- Unsubscribe --- */
+
+struct unsubscribe {
+    struct owned_req o;
+    struct store_member_del op;
+    uint8_t id_len;
+    char id[64];
+};
+
+static void unsubscribe_finish(struct req *r)
+{
+    struct unsubscribe *q = (struct unsubscribe *)r;
+    uint32_t chan = r->code == CODE_OK ? chan_find(r->home, conv_channel_name(conv_key_slice(&q->o.key))) : NONE;
+    uint32_t sub = chan != NONE ? sub_find(r->home, r->user, chan) : NONE;
+    if (sub != NONE)
+        sub_remove(r->home, sub);
+}
+
+static void unsubscribe_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct unsubscribe *q = (struct unsubscribe *)((char *)op - offsetof(struct unsubscribe, op.op));
+    s->ops--;
+    if (op->status == STORE_OK)
+        conv_set_members(s, q->o.conv, q->op.members);
+    else
+        req_fail_store(&q->o.r, op->status, "name: no such channel");
+    owned_done(&q->o);
+}
+
+static void unsubscribe_ready(struct owned_req *o)
+{
+    struct unsubscribe *q = (struct unsubscribe *)o;
+    struct shard *s = o->owner;
+    struct conv *v = conv_at(s, o->conv);
+    if (!v->exists) {
+        req_fail(&o->r, CODE_NOT_FOUND, "name: no such channel");
+        owned_done(o);
+        return;
+    }
+    struct hook_call h = {
+        .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+    hooks_run(s->hub, HOOK_UNSUBSCRIBE, &h);
+    q->op.conv = conv_slice(v);
+    q->op.user = slice_of(q->id, q->id_len);
+    owned_op(o, &q->op.op, unsubscribe_stored);
+    store_member_del(s->store, &q->op);
+}
+
+static void handle_unsubscribe(struct call *c)
+{
+    struct slice name;
+    if (!call_get_channel(c, "name", &name))
+        return;
+    struct conv_key key = conv_key_channel(name);
+    c->order = hash_bytes(conv_key_slice(&key));
+    struct unsubscribe *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    struct slice id = call_user_id(c);
+    q->id_len = (uint8_t)id.n;
+    memcpy(q->id, id.p, id.n);
+    q->o.key = key;
+    q->o.ready = unsubscribe_ready;
+    q->o.r.finish = unsubscribe_finish;
+    owned_post(c->shard, &q->o);
+}
+
+int act_channel_register(struct hub *hub)
+{
+    static const struct action actions[] = {
+        {3, "subscribe", CLASS_ALONE, false, handle_subscribe},
+        {6, "unsubscribe", CLASS_ALONE, false, handle_unsubscribe},
+    };
+    return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
+}

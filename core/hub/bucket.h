@@ -1,0 +1,38 @@
+/*
+ * A token bucket of 8 bytes: `rate` tokens a second, a second's worth at most. Time is a 32-bit millisecond clock that may wrap
+ * (a bucket untouched for 49 days is full either way, or a little less).
+ */
+#ifndef MAGPIE_HUB_BUCKET_H
+#define MAGPIE_HUB_BUCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bucket {
+    float spent; /* tokens taken and not yet refilled; 0: full */
+    uint32_t at; /* ms, when `spent` was true */
+};
+
+/* Takes one token. Returns 0, or the milliseconds until one is there. rate 0: no limit. */
+static inline uint32_t bucket_take(struct bucket *b, uint32_t rate, uint32_t now_ms)
+{
+    if (rate == 0)
+        return 0;
+    float refill = (float)(uint32_t)(now_ms - b->at) * (float)rate / 1000.0f;
+    b->at = now_ms;
+    b->spent = b->spent > refill ? b->spent - refill : 0;
+    if (b->spent + 1.0f <= (float)rate + 0.001f) {
+        b->spent += 1.0f;
+        return 0;
+    }
+    float wait = (b->spent + 1.0f - (float)rate) * 1000.0f / (float)rate;
+    return wait < 1.0f ? 1 : (uint32_t)(wait + 0.999f);
+}
+
+/* Gives one back: what it was taken for did not count after all. */
+static inline void bucket_return(struct bucket *b)
+{
+    b->spent = b->spent > 1.0f ? b->spent - 1.0f : 0;
+}
+
+#endif

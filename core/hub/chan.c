@@ -1,0 +1,371 @@
+#include "core/hub/chan.h"
+
+#include "core/base/frame.h"
+#include "core/hub/conv.h"
+#include "core/hub/encode.h"
+#include "core/hub/user.h"
+
+#include <stdlib.h>
+
+/* Member entries that are visited, and sends that are queued, in one turn of the loop: a few milliseconds. */
+enum { WALK_VISITS = 16384, WALK_SENDS = 2048 };
+
+static uint64_t chan_hash(void *ctx, uint32_t index)
+{
+    return hash_bytes(chan_name(chan_at(ctx, index)));
+}
+
+static bool chan_matches(void *ctx, uint32_t index, const void *key)
+{
+    return slice_eq(chan_name(chan_at(ctx, index)), *(const struct slice *)key);
+}
+
+int chans_init(struct shard *s)
+{
+    pool_init(&s->chans, (sizeof(struct chan) + 7) & ~7u, 64);
+    s->first_walk = s->last_walk = NONE;
+    return table_init(&s->chan_names, 8, chan_hash, chan_matches, s);
+}
+
+static void pubs_free(struct pub *p)
+{
+    while (p) {
+        struct pub *next = p->next;
+        pub_free(p);
+        p = next;
+    }
+}
+
+void chans_fini(struct shard *s)
+{
+    for (uint32_t i = pool_next(&s->chans, 0); i != POOL_NONE; i = pool_next(&s->chans, i + 1)) {
+        struct chan *ch = chan_at(s, i);
+        pubs_free(ch->queue);
+        pubs_free(ch->batch);
+        free(ch->members);
+        free(ch->name);
+    }
+    table_fini(&s->chan_names);
+    pool_fini(&s->chans);
+}
+
+uint32_t chan_find(const struct shard *s, struct slice name)
+{
+    return table_find(&s->chan_names, hash_bytes(name), &name);
+}
+
+uint32_t chan_get(struct shard *s, struct slice name)
+{
+    uint32_t i = chan_find(s, name);
+    if (i != TABLE_NONE)
+        return i;
+    i = pool_alloc(&s->chans);
+    if (i == POOL_NONE)
+        return NONE;
+    struct chan *ch = chan_at(s, i);
+    ch->name = malloc(name.n);
+    if (!ch->name)
+        goto fail;
+    memcpy(ch->name, name.p, name.n);
+    ch->name_len = (uint8_t)name.n;
+    ch->queue_tail = &ch->queue;
+    ch->next_walk = NONE;
+    struct conv_key key = conv_key_channel(name);
+    ch->owner = shard_of(s->hub, conv_key_slice(&key));
+    if (table_add(&s->chan_names, hash_bytes(name), i) != 0)
+        goto fail;
+    atomic_store_explicit(&s->chan_count, s->chan_names.count, memory_order_relaxed);
+    return i;
+fail:
+    free(ch->name);
+    pool_free(&s->chans, i);
+    return NONE;
+}
+
+static void chan_release(struct shard *s, uint32_t chan)
+{
+    struct chan *ch = chan_at(s, chan);
+    if (ch->member_count || ch->pending || ch->in_walks)
+        return;
+    table_remove(&s->chan_names, hash_bytes(chan_name(ch)), chan);
+    free(ch->members);
+    free(ch->name);
+    pool_free(&s->chans, chan);
+    atomic_store_explicit(&s->chan_count, s->chan_names.count, memory_order_relaxed);
+}
+
+/* Tells the owner which push modes this shard has members for, when that has changed. While a subscription is under way
+ * nothing is taken back, because the owner may be noting the new member at this moment. */
+static void chan_post_interest(struct shard *s, struct chan *ch)
+{
+    uint8_t mask = ch->pending ? ch->posted : 0;
+    for (unsigned i = 0; i < 4; i++)
+        if (ch->by_push[i])
+            mask |= (uint8_t)(1u << i);
+    if (mask != ch->posted && conv_post_interest(s, ch->owner, chan_name(ch), mask) == 0)
+        ch->posted = mask;
+}
+
+void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask)
+{
+    struct chan *ch = chan_at(s, chan);
+    ASSERT(ch->pending > 0);
+    ch->pending--;
+    ch->posted |= mask;
+    chan_post_interest(s, ch);
+    chan_release(s, chan);
+}
+
+int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word)
+{
+    struct chan *ch = chan_at(s, chan);
+    struct sub *b = pool_at(&s->subs, sub);
+    if (ch->member_count == ch->member_cap) {
+        uint32_t cap = ch->member_cap < 4 ? ch->member_cap + 1 : ch->member_cap + ch->member_cap / 4;
+        struct member *p = realloc(ch->members, cap * sizeof *p);
+        if (!p)
+            return ERR_NOMEM;
+        ch->members = p;
+        ch->member_cap = cap;
+    }
+    b->pos = ch->member_count & MEMBER_TOMBSTONE;
+    ch->members[ch->member_count++] = (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
+    ch->by_push[b->push]++;
+    chan_post_interest(s, ch);
+    return 0;
+}
+
+void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after)
+{
+    struct chan *ch = chan_at(s, chan);
+    ch->by_push[before]--;
+    ch->by_push[after]++;
+    chan_post_interest(s, ch);
+}
+
+static void fill_hole(struct shard *s, struct chan *ch, uint32_t pos)
+{
+    struct member last = ch->members[--ch->member_count];
+    if (pos != ch->member_count) {
+        ch->members[pos] = last;
+        if (last.sub != MEMBER_TOMBSTONE)
+            ((struct sub *)pool_at(&s->subs, last.sub))->pos = pos & MEMBER_TOMBSTONE;
+    }
+}
+
+static void shrink(struct chan *ch)
+{
+    if (ch->member_cap > 64 && ch->member_count < ch->member_cap / 4) {
+        struct member *p = realloc(ch->members, (ch->member_count + 1) * sizeof *p);
+        if (p) {
+            ch->members = p;
+            ch->member_cap = ch->member_count + 1;
+        }
+    }
+}
+
+void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos)
+{
+    struct chan *ch = chan_at(s, chan);
+    ch->by_push[ch->members[pos].push]--;
+    if (ch->batch) {
+        ch->members[pos].sub = MEMBER_TOMBSTONE;
+        ch->members[pos].conn = NONE;
+        ch->tombstones++;
+    } else {
+        fill_hole(s, ch, pos);
+        shrink(ch);
+    }
+    chan_post_interest(s, ch);
+    chan_release(s, chan);
+}
+
+/* --- Publications ------------------------------------------------------------------------------------------------- */
+
+void pub_free(struct pub *p)
+{
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->items[i].frame)
+            frame_unref(p->items[i].frame);
+    if (p->frame)
+        frame_unref(p->frame);
+    free(p);
+}
+
+void pub_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct pub *p = (struct pub *)m;
+    uint32_t chan = chan_find(s, slice_of(pub_data(p) + p->name_offset, p->name_len));
+    if (chan == TABLE_NONE) {
+        pub_free(p);
+        return;
+    }
+    struct chan *ch = chan_at(s, chan);
+    if (p->action == 102 && p->to > ch->last_seq)
+        ch->last_seq = p->to;
+    p->next = NULL;
+    *ch->queue_tail = p;
+    ch->queue_tail = &p->next;
+    if (!ch->in_walks) {
+        ch->in_walks = true;
+        if (s->last_walk == NONE)
+            s->first_walk = chan;
+        else
+            chan_at(s, s->last_walk)->next_walk = chan;
+        s->last_walk = chan;
+    }
+}
+
+static struct slice item_body(struct pub *p, uint32_t i)
+{
+    return slice_of(pub_data(p) + p->items[i].offset, p->items[i].len);
+}
+
+static struct frame *item_frame(struct pub *p, uint32_t i, uint32_t tag)
+{
+    if (!p->items[i].frame)
+        p->items[i].frame = frame_new(p->action, 0, item_body(p, i), tag);
+    return p->items[i].frame;
+}
+
+/* The 104 frame of a slice's items from `first` on. */
+static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first, uint64_t from, uint32_t omitted, uint32_t tag)
+{
+    struct buf *b = &s->scratch;
+    buf_reset(b);
+    encode_merged(b, slice_of(pub_data(p) + p->name_offset, p->name_len), p, first, from, omitted);
+    return buf_ok(b) ? frame_new(104, 0, buf_slice(b), tag) : NULL;
+}
+
+/* Queues one publication to one connection, from item `first` on; `since` > 0 when the receiver joined within its range. */
+static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint32_t first, uint64_t from, uint32_t tag)
+{
+    if (p->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE) {
+        struct frame *f = p->frame;
+        if (from != p->from)
+            f = merged_frame(s, p, first, from, 0, tag);
+        else if (!f)
+            f = p->frame = merged_frame(s, p, 0, p->from, p->omitted, tag);
+        int rc = f ? conn_send_frame(s->net, conn, f, CONN_MAY) : ERR_NOMEM;
+        if (f && f != p->frame)
+            frame_unref(f);
+        return rc == 0;
+    }
+    if (p->count - first == 1) {
+        struct frame *f = item_frame(p, first, tag);
+        return f && conn_send_frame(s->net, conn, f, CONN_MAY) == 0;
+    }
+    enum { RUN = 32 };
+    struct frame *run[RUN];
+    unsigned sent = 0;
+    for (uint32_t i = first; i < p->count;) {
+        uint32_t n = 0;
+        while (n < RUN && i < p->count && (run[n] = item_frame(p, i, tag)) != NULL)
+            n++, i++;
+        if (n == 0 || conn_send_frames(s->net, conn, run, n, CONN_MAY) != 0)
+            break;
+        sent += n;
+    }
+    return sent;
+}
+
+/* To all connections of a member. Returns sends. */
+static unsigned deliver_member(struct shard *s, struct chan *ch, struct member *m, struct pub *p, uint32_t tag)
+{
+    uint32_t first = 0;
+    uint64_t from = p->from;
+    if (m->conn & MEMBER_FRESH) {
+        uint32_t since = ((struct sub *)pool_at(&s->subs, m->sub))->since;
+        if (p->action == 102) {
+            if ((int32_t)((uint32_t)p->to - since) <= 0)
+                return 0;
+            if ((int32_t)((uint32_t)p->from - since) <= 0) {
+                while (first < p->count && (int32_t)((uint32_t)p->items[first].seq - since) <= 0)
+                    first++;
+                from = p->to - ((uint32_t)p->to - since - 1);
+            }
+            m->conn &= ~MEMBER_FRESH;
+        }
+        if (first == p->count)
+            return 0;
+    }
+    (void)ch;
+    if (!(m->conn & MEMBER_MULTI))
+        return deliver_conn(s, m->conn & MEMBER_CONN, p, first, from, tag);
+    unsigned sent = 0;
+    uint32_t next;
+    for (uint32_t c = m->conn & MEMBER_CONN; c != NONE; c = next) {
+        next = conn_at(s->net, c)->user_next;
+        sent += deliver_conn(s, c, p, first, from, tag);
+    }
+    return sent;
+}
+
+static void walk_end(struct shard *s, struct chan *ch)
+{
+    pubs_free(ch->batch);
+    ch->batch = NULL;
+    for (uint32_t i = 0; ch->tombstones && i < ch->member_count;) {
+        if (ch->members[i].sub == MEMBER_TOMBSTONE) {
+            ch->tombstones--;
+            fill_hole(s, ch, i);
+        } else {
+            i++;
+        }
+    }
+    shrink(ch);
+}
+
+/* Goes on with a channel's walk. Returns true when it is finished. A send may close a connection, which may leave tombstones
+ * but never moves entries while a batch is there. */
+static bool walk_some(struct shard *s, uint32_t chan, uint32_t *visits, uint32_t *sends)
+{
+    struct chan *ch = chan_at(s, chan);
+    if (!ch->batch) {
+        ch->batch = ch->queue;
+        ch->queue = NULL;
+        ch->queue_tail = &ch->queue;
+        ch->walk_pos = 0;
+        ch->walk_end = ch->member_count;
+    }
+    unsigned done = 0;
+    while (ch->walk_pos<ch->walk_end && * visits> 0 && *sends > done) {
+        struct member *m = &ch->members[ch->walk_pos++];
+        --*visits;
+        for (struct pub *p = ch->batch; p && m->conn != NONE; p = p->next)
+            if (p->mask & 1u << m->push)
+                done += deliver_member(s, ch, m, p, chan);
+    }
+    *sends = *sends > done ? *sends - done : 0;
+    atomic_fetch_add_explicit(&s->deliveries, done, memory_order_relaxed);
+    if (ch->walk_pos < ch->walk_end)
+        return false;
+    walk_end(s, ch);
+    return ch->queue == NULL;
+}
+
+bool chans_walk(struct shard *s)
+{
+    uint32_t visits = WALK_VISITS, sends = WALK_SENDS;
+    while (s->first_walk != NONE && visits > 0 && sends > 0) {
+        uint32_t chan = s->first_walk;
+        struct chan *ch = chan_at(s, chan);
+        bool finished = walk_some(s, chan, &visits, &sends);
+        s->first_walk = ch->next_walk;
+        ch->next_walk = NONE;
+        if (s->first_walk == NONE)
+            s->last_walk = NONE;
+        if (!finished) {
+            if (s->last_walk == NONE)
+                s->first_walk = chan;
+            else
+                chan_at(s, s->last_walk)->next_walk = chan;
+            s->last_walk = chan;
+        } else {
+            ch->in_walks = false;
+            chan_release(s, chan);
+        }
+    }
+    return s->first_walk != NONE;
+}

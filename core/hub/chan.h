@@ -1,0 +1,106 @@
+/*
+ * Channels as one shard sees them: who of its users is a member, and the delivery of publications to them.
+ *
+ * The owner shard (conv.h) decides what is published; a publication comes as a mail, is queued, and goes out in a walk
+ * over the dense member array. Publications that arrive while a walk is under way wait for the next one and go out together:
+ * that is the gathering. A walk is cut into slices, so that no channel holds the loop for long; leaving during a walk leaves a
+ * tombstone, joining appends beyond its end. Private to core/hub.
+ */
+#ifndef MAGPIE_HUB_CHAN_H
+#define MAGPIE_HUB_CHAN_H
+
+#include "core/hub/shard.h"
+
+#define MEMBER_MULTI     (1u << 31) /* the user has more connections: follow conn.user_next */
+#define MEMBER_FRESH     (1u << 30) /* sub.since counts */
+#define MEMBER_CONN      (MEMBER_FRESH - 1)
+#define MEMBER_TOMBSTONE ((1u << 30) - 1)
+
+struct member {
+    uint32_t conn;     /* the user's first connection and flags; NONE: no connection now */
+    uint32_t sub : 30; /* its subscription; MEMBER_TOMBSTONE: left during a walk */
+    uint32_t push : 2; /* enum store_push */
+};
+_Static_assert(sizeof(struct member) == 8, "the walk reads these in a row");
+
+/* A message in a publication, with its JSON body ready. */
+struct pub_item {
+    uint64_t seq;
+    uint32_t offset, len; /* of the body, in struct pub's data */
+    struct frame *frame;  /* made by the shard when first needed; owned */
+};
+
+/* What the owner posts to each shard with receivers. One allocation. */
+struct pub {
+    struct mail mail;
+    struct pub *next;     /* in the channel's queue */
+    uint64_t from, to;    /* seqs that it stands for */
+    uint32_t omitted;     /* of those, how many are left out */
+    uint32_t count;       /* items */
+    uint32_t name_offset; /* channel name in data */
+    uint16_t action;      /* of the frames: 102, 109 */
+    uint8_t mask;         /* bits 1 << enum store_push: who gets it */
+    uint8_t name_len;
+    bool merged;             /* goes as one 104 to those who accept it */
+    struct frame *frame;     /* the 104; made when first needed; owned */
+    struct pub_item items[]; /* count of them, then the data */
+};
+static inline char *pub_data(struct pub *p)
+{
+    return (char *)(p->items + p->count);
+}
+
+struct chan {
+    char *name;             /* not NUL-terminated; owned */
+    struct shard *owner;    /* of the conversation */
+    struct member *members; /* owned */
+    struct pub *queue;      /* waiting for the next walk, oldest first; owned */
+    struct pub **queue_tail;
+    struct pub *batch;     /* what the present walk delivers; owned */
+    uint64_t last_seq;     /* newest seq heard of */
+    uint32_t member_count; /* entries in members, tombstones included */
+    uint32_t member_cap;
+    uint32_t tombstones;
+    uint32_t by_push[4]; /* members by mode */
+    uint32_t walk_pos, walk_end;
+    uint32_t next_walk; /* in the shard's list of channels with something to deliver; NONE: last */
+    uint32_t stamp;     /* equal to the shard's: in the set of channels that is looked at just now */
+    uint32_t pending;   /* subscriptions under way: keep it and its interest */
+    uint8_t name_len;
+    uint8_t posted; /* the mask that the owner knows */
+    bool in_walks;  /* in that list */
+};
+
+static inline struct chan *chan_at(const struct shard *s, uint32_t chan)
+{
+    return pool_at(&s->chans, chan);
+}
+static inline struct slice chan_name(const struct chan *ch)
+{
+    return slice_of(ch->name, ch->name_len);
+}
+
+MUST_CHECK int chans_init(struct shard *s);
+void chans_fini(struct shard *s);
+uint32_t chan_find(const struct shard *s, struct slice name);
+/* Finds or makes; NONE: out of memory. One without members, pending subscriptions and publications is freed by chan_release().
+ */
+uint32_t chan_get(struct shard *s, struct slice name);
+static inline void chan_pend(struct shard *s, uint32_t chan)
+{
+    chan_at(s, chan)->pending++;
+}
+/* `mask`: what the owner has noted for this shard on its own account. */
+void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask);
+/* For user.c alone: member entries follow subscriptions. */
+MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
+void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);
+void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after);
+
+/* Delivers some of what is queued; the loop calls it before it sleeps. True: more is left. */
+bool chans_walk(struct shard *s);
+/* Mail from the owner: queues the publication. */
+void pub_arrive(void *owner, struct mail *m);
+void pub_free(struct pub *p);
+
+#endif

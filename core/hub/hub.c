@@ -1,0 +1,246 @@
+#include "core/hub/hub.h"
+
+#include "core/base/random.h"
+#include "core/hub/action.h"
+#include "core/hub/shard.h"
+#include "core/net/listener.h"
+#include "core/net/net_shared.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* A copy that owns its strings: one allocation, the list of origins behind the options. */
+static struct options_box *box_new(const struct hub_options *o)
+{
+    size_t n = 0, bytes = 0;
+    for (; o->net.origins && o->net.origins[n]; n++)
+        bytes += strlen(o->net.origins[n]) + 1;
+    struct options_box *box = calloc(1, sizeof *box + (n + 1) * sizeof(char *) + bytes);
+    if (!box)
+        return NULL;
+    box->users = 1;
+    box->opt = *o;
+    const char **list = (const char **)(box + 1);
+    char *at = (char *)(list + n + 1);
+    for (size_t i = 0; i < n; i++) {
+        list[i] = strcpy(at, o->net.origins[i]);
+        at += strlen(at) + 1;
+    }
+    box->opt.net.origins = list;
+    return box;
+}
+
+static int register_builtin(struct hub *hub)
+{
+    int (*const parts[])(struct hub *) = {act_login_register, act_send_register,   act_channel_register, act_history_register,
+                                          act_inbox_register, act_people_register, policy_register};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        int rc = parts[i](hub);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void hub_destroy(struct hub *hub)
+{
+    for (unsigned i = 0; hub->shards && i < hub->shard_count; i++)
+        shard_free(hub->shards[i]);
+    free(hub->shards);
+    actions_free(hub->actions);
+    hooks_free(hub->hooks);
+    net_shared_free(hub->shared);
+    options_drop(hub->box);
+    free(hub);
+}
+
+struct hub *hub_new(unsigned shards, struct store *store, const struct hub_options *options)
+{
+    struct hub *hub = calloc(1, sizeof *hub);
+    if (!hub)
+        return NULL;
+    hub->shard_count = shards;
+    hub->store = store;
+    hub->box = box_new(options);
+    hub->shared = net_shared_new();
+    hub->shards = calloc(shards, sizeof *hub->shards);
+    if (!hub->box || !hub->shared || !hub->shards || register_builtin(hub) != 0)
+        goto fail;
+    for (unsigned i = 0; i < shards; i++)
+        if (!(hub->shards[i] = shard_new(hub, i)))
+            goto fail;
+    return hub;
+fail:
+    hub_destroy(hub);
+    return NULL;
+}
+
+int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport)
+{
+    for (unsigned i = 0; i < hub->shard_count && i < l->count; i++) {
+        int rc = net_listen(hub->shards[i]->net, l->fds[i], transport);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- Stopping ---------------------------------------------------------------------------------------------------------- */
+
+struct stop {
+    struct mail mail;
+};
+
+static void stop_run(void *owner, struct mail *m)
+{
+    ev_break(((struct shard *)owner)->loop, EVBREAK_ALL);
+    free(m);
+}
+
+static void join_all(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct shard *s = hub->shards[i];
+        struct stop *m;
+        if (!s->running)
+            continue;
+        while (!(m = calloc(1, sizeof *m)))
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        m->mail.run = stop_run;
+        mailbox_post(&s->mailbox, &m->mail);
+    }
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (hub->shards[i]->running)
+            pthread_join(hub->shards[i]->thread, NULL);
+        hub->shards[i]->running = false;
+    }
+}
+
+/* The threads are gone; what they left in the mailboxes, and what the store still answers, is dealt with here. */
+static void pump(struct hub *hub)
+{
+    for (;;) {
+        uint64_t left = 0;
+        size_t ran = 0;
+        for (unsigned i = 0; i < hub->shard_count; i++) {
+            ran += mailbox_run(&hub->shards[i]->mailbox, hub->shards[i]);
+            left += hub->shards[i]->ops;
+        }
+        if (ran == 0 && left == 0)
+            return;
+        if (ran == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+}
+
+int hub_start(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (shard_start(hub->shards[i]) != 0) {
+            join_all(hub);
+            return ERR_IO;
+        }
+    }
+    return 0;
+}
+
+void hub_free(struct hub *hub)
+{
+    if (!hub)
+        return;
+    join_all(hub);
+    pump(hub);
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        hub->shards[i]->draining = true;
+        net_free(hub->shards[i]->net);
+        hub->shards[i]->net = NULL;
+    }
+    pump(hub);
+    hub_destroy(hub);
+}
+
+/* --- Orders to all shards ------------------------------------------------------------------------------------------------ */
+
+struct reconfigure {
+    struct mail mail;
+    struct options_box *box;
+};
+
+static void reconfigure_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct reconfigure *r = (struct reconfigure *)m;
+    struct options_box *before = s->box;
+    s->box = r->box;
+    s->opt = &r->box->opt;
+    net_configure(s->net, &s->opt->net);
+    options_drop(before);
+    free(r);
+}
+
+int hub_reconfigure(struct hub *hub, const struct hub_options *options)
+{
+    struct options_box *box = box_new(options);
+    struct reconfigure **mails = calloc(hub->shard_count, sizeof *mails);
+    bool ok = box && mails;
+    for (unsigned i = 0; ok && i < hub->shard_count; i++)
+        ok = (mails[i] = calloc(1, sizeof **mails)) != NULL;
+    for (unsigned i = 0; mails && i < hub->shard_count; i++) {
+        if (!ok) {
+            free(mails[i]);
+            continue;
+        }
+        mails[i]->mail.run = reconfigure_run;
+        mails[i]->box = box;
+        atomic_fetch_add(&box->users, 1);
+        mailbox_post(&hub->shards[i]->mailbox, &mails[i]->mail);
+    }
+    free(mails);
+    options_drop(ok ? hub->box : box);
+    if (ok)
+        hub->box = box;
+    return ok ? 0 : ERR_NOMEM;
+}
+
+struct drain {
+    struct mail mail;
+    uint32_t spread_ms;
+};
+
+static void drain_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    s->draining = true;
+    s->drain_spread_ms = ((struct drain *)m)->spread_ms;
+    net_stop_listening(s->net);
+    free(m);
+    ev_feed_event(s->loop, &s->tick, EV_TIMER);
+}
+
+void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx)
+{
+    hub->drain_done = done;
+    hub->drain_ctx = ctx;
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct drain *m;
+        while (!(m = calloc(1, sizeof *m)))
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        m->mail.run = drain_run;
+        m->spread_ms = spread_ms;
+        mailbox_post(&hub->shards[i]->mailbox, &m->mail);
+    }
+}
+
+void hub_get_stats(struct hub *hub, struct hub_stats *out)
+{
+    *out = (struct hub_stats){.connections = net_shared_connections(hub->shared)};
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct shard *s = hub->shards[i];
+        out->users += atomic_load_explicit(&s->user_count, memory_order_relaxed);
+        out->channels += atomic_load_explicit(&s->chan_count, memory_order_relaxed);
+        out->requests += atomic_load_explicit(&s->requests, memory_order_relaxed);
+        out->messages += atomic_load_explicit(&s->messages, memory_order_relaxed);
+        out->deliveries += atomic_load_explicit(&s->deliveries, memory_order_relaxed);
+        out->memory += atomic_load_explicit(&s->memory, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,43 @@
+/*
+ * The hub: shards, sessions, users, channels, conversations, fan-out; the chat itself.
+ *
+ * main makes one, gives it listeners, and tells it to reload, drain and stop. All functions: main thread.
+ */
+#ifndef MAGPIE_HUB_HUB_H
+#define MAGPIE_HUB_HUB_H
+
+#include "core/base/err.h"
+#include "core/net/conn.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hub;
+struct hub_options;
+struct listener;
+struct store;
+
+/* Makes `shards` shards (>= 1), not yet running. The store is borrowed and must outlive the hub; the options are copied.
+ * NULL: out of memory or descriptors. */
+struct hub *hub_new(unsigned shards, struct store *store, const struct hub_options *options);
+/* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard). Before
+ * hub_start(). */
+MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport);
+/* Starts the shard threads. ERR_IO: a thread could not be made; those started are stopped again. */
+MUST_CHECK int hub_start(struct hub *hub);
+/* Takes new options (checked by the config before). ERR_NOMEM: the old ones stay. */
+MUST_CHECK int hub_reconfigure(struct hub *hub, const struct hub_options *options);
+/* Stops accepting, tells every client (105 "shutdown", retryAfter random within spread_ms), finishes what is under way. `done`
+ * is called on a shard's thread when no connection and no request is left (so it must only wake main: it is called once). */
+void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx);
+/* Stops the threads, whatever is still open, and frees the hub. The store's operations are waited for. */
+void hub_free(struct hub *hub);
+
+struct hub_stats {
+    uint32_t connections, users, channels;   /* now, on this machine */
+    uint64_t requests, messages, deliveries; /* since start: frames received; messages stored; pushes queued to connections */
+    uint64_t memory;                         /* bytes of the hub's and nets' own structures */
+};
+void hub_get_stats(struct hub *hub, struct hub_stats *out);
+
+#endif

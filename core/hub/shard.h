@@ -1,0 +1,155 @@
+/*
+ * A shard: one thread with its loop, connections, users, channels and the conversations it owns. Private to core/hub.
+ *
+ * Nothing in here is touched by another thread but the mailbox and what hub.h's stats read as atomics. Shards post each other
+ * mails.
+ */
+#ifndef MAGPIE_HUB_SHARD_H
+#define MAGPIE_HUB_SHARD_H
+
+#include "core/base/buf.h"
+#include "core/base/hash.h"
+#include "core/base/mailbox.h"
+#include "core/base/pool.h"
+#include "core/base/table.h"
+#include "core/hub/bucket.h"
+#include "core/hub/hub.h"
+#include "core/hub/options.h"
+#include "storage/conv_key.h"
+#include "storage/store.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NONE UINT32_MAX /* no index */
+
+struct action_table;
+struct hook_table;
+struct login;
+struct frame;
+
+/* --- A user with a connection on its owner shard. ------------------------------------------------------------- */
+
+enum user_state {
+    USER_LOADING,   /* the store is asked; logins wait */
+    USER_READY,     /* known */
+    USER_FORGETTING /* a guest being forgotten; logins wait, and are refused in the end */
+};
+
+struct user {
+    char *strings;            /* id, then name, not NUL-terminated; malloc'd, owned */
+    struct login *waiting;    /* logins that wait for the state to change; list */
+    uint32_t first_conn;      /* its logged-in connections, linked by conn.user_next; NONE: none */
+    uint32_t first_sub;       /* its subscriptions, linked by sub.next; NONE: none */
+    uint32_t epoch;           /* of its tokens */
+    uint32_t pins;            /* requests and logins under way that refer to it by index */
+    struct bucket rate;       /* actions 2 and 4 */
+    uint16_t sub_count;       /* subscriptions, those under way included */
+    uint8_t id_len, name_len; /* bytes, 1-64 */
+    uint8_t state;            /* enum user_state */
+    bool guest;               /* may be forgotten */
+};
+_Static_assert(sizeof(struct user) <= 56, "a million users pay for each byte");
+
+static inline struct slice user_id(const struct user *u)
+{
+    return slice_of(u->strings, u->id_len);
+}
+static inline struct slice user_name(const struct user *u)
+{
+    return slice_of(u->strings + u->id_len, u->name_len);
+}
+
+/* A loaded user's subscription. */
+struct sub {
+    uint32_t chan;     /* index of the channel on this shard */
+    uint32_t user;     /* index of the user */
+    uint32_t next;     /* next subscription of the user; NONE: last */
+    uint32_t pos : 30; /* place in the channel's member array */
+    uint32_t push : 2; /* enum store_push */
+    uint32_t since; /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH
+                       is set */
+};
+_Static_assert(sizeof(struct sub) == 20, "one a subscription");
+
+/* --- The shard ------------------------------------------------------------------------------------------------ */
+
+struct shard {
+    struct hub *hub;
+    unsigned index;                /* 0 … hub->shard_count - 1 */
+    const struct hub_options *opt; /* in force: those of box */
+    struct options_box *box;       /* swapped by a mail on reload */
+    struct store *store;           /* borrowed */
+    struct net *net;               /* owned */
+    struct ev_loop *loop;          /* owned */
+    struct mailbox mailbox;
+    pthread_t thread;
+    bool running;             /* thread was started */
+    bool draining;            /* no new logins; connections close as they become idle */
+    bool drained;             /* was counted in hub.drained */
+    uint32_t drain_spread_ms; /* clients are told to come back within that time */
+
+    struct pool users;       /* struct user */
+    struct table user_ids;   /* by id */
+    struct pool subs;        /* struct sub */
+    struct table sub_keys;   /* by (user, chan) */
+    struct pool chans;       /* struct chan: channels with members on this shard */
+    struct table chan_names; /* by name */
+    struct pool convs;       /* struct conv: conversations this shard owns */
+    struct table conv_keys;  /* by key */
+    uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
+
+    uint32_t first_walk; /* channels with publications to deliver, linked by chan.next_walk */
+    uint32_t last_walk;
+    uint32_t stamp;       /* see chan.stamp */
+    struct buf scratch;   /* for encoding; emptied by each user */
+    uint64_t now_ms;      /* monotonic, of this loop iteration */
+    uint64_t ops;         /* store operations under way that come back here */
+    uint64_t reqs;        /* requests under way whose connection is here */
+    bool sweeping;        /* shard 0: a hunt for guests is under way */
+    uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
+
+    ev_async wake;   /* mailbox */
+    ev_check woke;   /* after the loop slept: the time */
+    ev_prepare turn; /* before the loop sleeps: walks */
+    ev_idle busy;    /* started while walks are left, so that the loop does not sleep */
+    ev_timer tick;   /* housekeeping, four times a second */
+
+    _Atomic uint64_t requests, messages, deliveries; /* for hub_get_stats() */
+    _Atomic uint32_t user_count, chan_count;
+    _Atomic uint64_t memory;
+};
+
+/* Options with a count of those who read them: main, and each shard. */
+struct options_box {
+    _Atomic unsigned users;
+    struct hub_options opt; /* its strings are owned by the box */
+};
+
+struct hub {
+    struct shard **shards;
+    unsigned shard_count;
+    struct store *store; /* borrowed */
+    struct net_shared *shared;
+    struct action_table *actions;
+    struct hook_table *hooks;
+    struct options_box *box;  /* newest options; main thread */
+    _Atomic unsigned drained; /* shards that are done draining */
+    void (*drain_done)(void *ctx);
+    void *drain_ctx;
+};
+
+/* Posts to a shard; run at once when it is the calling one, so that mails to oneself keep their place before what comes later.
+ */
+void shard_post(struct shard *from, struct shard *to, struct mail *m);
+/* The owner of a user id or a conversation key. */
+struct shard *shard_of(const struct hub *hub, struct slice key);
+struct shard *shard_new(struct hub *hub, unsigned index);
+void shard_free(struct shard *s);
+/* ERR_IO: no thread. */
+MUST_CHECK int shard_start(struct shard *s);
+/* Frees options when the last user drops them. */
+void options_drop(struct options_box *box);
+
+#endif

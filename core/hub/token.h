@@ -1,0 +1,29 @@
+/*
+ * Resume tokens: proof that a connection is a user, without a record on the server.
+ *
+ *     base64url( version 1 | epoch u32 | issued u64 ms | id | HMAC-SHA256 of all that under the server's secret )
+ *
+ * Pure functions; any thread.
+ */
+#ifndef MAGPIE_HUB_TOKEN_H
+#define MAGPIE_HUB_TOKEN_H
+
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#include <stdint.h>
+
+#define TOKEN_SECRET_BYTES 32
+#define TOKEN_MAX          160                        /* characters of a token at most, without NUL */
+#define TOKEN_LIFETIME_MS  (30ull * 24 * 3600 * 1000) /* since it was issued; each login issues a new one */
+
+/* Writes a token and a NUL; returns its length. id: 1-64 bytes. */
+size_t token_make(char out[TOKEN_MAX + 1], const uint8_t secret[TOKEN_SECRET_BYTES], struct slice id, uint32_t epoch,
+                  uint64_t now_ms);
+
+/* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and epoch,
+ * which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or expired. */
+MUST_CHECK int token_check(struct slice token, const uint8_t secret[TOKEN_SECRET_BYTES], uint64_t now_ms, char id_buf[64],
+                           struct slice *id, uint32_t *epoch);
+
+#endif

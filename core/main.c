@@ -1,0 +1,530 @@
+/*
+ * magpied: the only file that knows every layer. It reads the command line and the config, opens what the config names, starts the hub, and then
+ * waits on the main thread for signals: SIGTERM and SIGINT drain, SIGHUP reloads.
+ */
+#include "core/base/buf.h"
+#include "core/base/clock.h"
+#include "core/base/err.h"
+#include "core/base/hash.h"
+#include "core/base/log.h"
+#include "core/config/config.h"
+#include "core/config/config_options.h"
+#include "core/config/machine.h"
+#include "core/config/secret.h"
+#include "core/hub/hub.h"
+#include "core/hub/options.h"
+#include "core/net/listener.h"
+#include "storage/store.h"
+
+#include <cjson/cJSON.h>
+#include <ev.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define WHY_MAX 512 /* bytes of a sentence that tells what went wrong */
+
+struct server {
+    const char *config_path;     /* from the command line */
+    struct config *config;       /* in force; owned */
+    struct config *boot;         /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
+    unsigned shards;
+    uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
+    struct store *store;
+    struct hub *hub;
+    struct listener *listeners;  /* open ones; owned */
+    unsigned listener_count;
+    struct ev_loop *loop;        /* of the main thread */
+    ev_signal term, intr, hup;
+    ev_async drained;            /* sent by a shard when the hub has drained */
+    ev_timer drain_limit;        /* timeouts.drain */
+    bool draining;
+    uint64_t drain_began;        /* clock_mono_ms() */
+};
+
+/* --- Telling ------------------------------------------------------------------------------------------------------------ */
+
+/* One datagram to systemd's socket, if there is one: sd_notify(3) without its library. */
+static void notify(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
+        return;
+    size_t n = strlen(path);
+    memcpy(to.sun_path, path, n);
+    if (path[0] == '@') /* the abstract namespace */
+        to.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, size);
+    close(fd);
+}
+
+/* Why the server does not start: for the one who started it, and in the log where that is another place. */
+static int fail(const struct server *s, const char *why)
+{
+    fprintf(stderr, "magpied: %s\n", why);
+    if (s->config && s->config->log.file)
+        log_event(LOG_ERROR, "server.failed", LOG_STR("error", why));
+    notify("STATUS=failed to start");
+    return -1;
+}
+
+/* Lines of a buffer, each as one log line. */
+static void log_lines(enum log_level level, const char *id, const char *key, const struct buf *lines)
+{
+    for (size_t at = 0; at < lines->n;) {
+        const char *end = memchr(lines->p + at, '\n', lines->n - at);
+        size_t n = end ? (size_t)(end - lines->p) - at : lines->n - at;
+        log_event(level, id, LOG_SLICE(key, slice_of(lines->p + at, n)));
+        at += n + 1;
+    }
+}
+
+/* --- The config -------------------------------------------------------------------------------------------------------- */
+
+/* What the schema knows and this version does not have: errors. */
+static void check_build(const struct config *c, const char *name, struct buf *errors)
+{
+    if (c->tls.certificate || c->tls.key)
+        buf_printf(errors, "%s: tls: this version has no TLS yet; put a proxy that ends TLS in front\n", name);
+    if (c->listen.tcps.n)
+        buf_printf(errors, "%s: listen.tcps: this version has no TLS yet\n", name);
+    if (c->listen.wss.n)
+        buf_printf(errors, "%s: listen.wss: this version has no TLS yet\n", name);
+    if (strcmp(c->auth.mode, "open") != 0)
+        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" alone\n", name, c->auth.mode);
+}
+
+static struct config *load(const char *path, struct buf *errors)
+{
+    struct config *c = config_load(path, errors);
+    if (!c)
+        return NULL;
+    check_build(c, path, errors);
+    if (errors->n == 0 && buf_ok(errors))
+        return c;
+    config_free(c);
+    return NULL;
+}
+
+/* Parts of the config that wait for a later version: said once, and otherwise passed over. */
+static void log_not_served(const struct config *c)
+{
+    static const char *const shipped[] = {"ratelimit", "merge_push", "tiered_expiry"};
+    struct buf what = BUF_INIT;
+    for (uint32_t i = 0; i < c->listen.console.n; i++)
+        buf_printf(&what, "%slisten.console %s", what.n ? ", " : "", c->listen.console.v[i]);
+    for (uint32_t i = 0; i < c->scripts.load.n; i++) {
+        bool built_in = false;
+        for (size_t j = 0; j < sizeof shipped / sizeof shipped[0]; j++)
+            built_in = built_in || strcmp(shipped[j], c->scripts.load.v[i]) == 0;
+        if (!built_in)
+            buf_printf(&what, "%sscript %s", what.n ? ", " : "", c->scripts.load.v[i]);
+    }
+    for (const struct cJSON *p = c->plugins.load->child; p; p = p->next)
+        buf_printf(&what, "%splugin %s", what.n ? ", " : "", p->string);
+    if (what.n && buf_ok(&what))
+        log_event(LOG_INFO, "config.not_served", LOG_SLICE("what", buf_slice(&what)));
+    buf_free(&what);
+}
+
+/* What is allowed, and probably not meant. */
+static void log_doubts(const struct config *c)
+{
+    if (c->limits.output_queue < c->limits.page)
+        log_event(LOG_WARN, "config.doubt", LOG_STR("about", "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
+}
+
+/* --- Starting ------------------------------------------------------------------------------------------------------------- */
+
+static void raise_limits(const struct config *c)
+{
+    char why[WHY_MAX];
+    uint32_t room = machine_raise_descriptors(c->limits.connections, why, sizeof why);
+    if (why[0])
+        log_event(LOG_WARN, "limit.descriptors", LOG_INT("limits_connections", c->limits.connections), LOG_INT("room_for", room),
+                  LOG_STR("because", why));
+}
+
+/* The directory that holds the key's file; a store that keeps nothing has none. */
+static const char *secret_directory(const struct config *c) { return c->storage.engine == ENGINE_MEMORY ? NULL : c->data; }
+
+static int open_store(struct server *s)
+{
+    char why[WHY_MAX] = "";
+    struct store_options options;
+    config_store_options(s->config, &options);
+    if (store_open(&s->store, &options, why, sizeof why) != 0) {
+        s->store = NULL;
+        return fail(s, why);
+    }
+    if (secret_load(s->config->auth.secret, secret_directory(s->config), s->key, why, sizeof why) != 0)
+        return fail(s, why);
+    return 0;
+}
+
+static int listen_on(struct server *s, const struct config_strings *addresses, enum conn_transport transport)
+{
+    for (uint32_t i = 0; i < addresses->n; i++) {
+        char why[WHY_MAX] = "";
+        struct listener *l = &s->listeners[s->listener_count];
+        if (listener_open(l, addresses->v[i], s->shards, why, sizeof why) != 0)
+            return fail(s, why);
+        s->listener_count++;
+        if (hub_listen(s->hub, l, transport) != 0)
+            return fail(s, "out of memory");
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name), LOG_STR("transport", transport == CONN_TCP ? "tcp" : "websocket"));
+    }
+    return 0;
+}
+
+static int open_hub(struct server *s)
+{
+    const struct config *c = s->config;
+    struct hub_options options;
+    config_hub_options(c, s->key, &options);
+    s->hub = hub_new(s->shards, s->store, &options);
+    s->listeners = calloc(c->listen.tcp.n + c->listen.websocket.n + 1, sizeof *s->listeners);
+    if (!s->hub || !s->listeners)
+        return fail(s, "the shards cannot be made: out of memory or descriptors");
+    if (listen_on(s, &c->listen.tcp, CONN_TCP) != 0 || listen_on(s, &c->listen.websocket, CONN_WEBSOCKET) != 0)
+        return -1;
+    if (hub_start(s->hub) != 0)
+        return fail(s, "the threads of the shards cannot be started");
+    return 0;
+}
+
+/* "127.0.0.1:8081 127.0.0.1:8082". */
+static void put_addresses(struct buf *out, const struct config *c)
+{
+    const struct config_strings *lists[] = {&c->listen.tcp, &c->listen.websocket};
+    for (unsigned i = 0; i < 2; i++)
+        for (uint32_t j = 0; j < lists[i]->n; j++)
+            buf_printf(out, "%s%s:%s", out->n ? " " : "", i ? "websocket" : "tcp", lists[i]->v[j]);
+}
+
+static int start(struct server *s)
+{
+    const struct config *c = s->config;
+    uint64_t began = clock_mono_ms();
+    struct buf addresses = BUF_INIT;
+    put_addresses(&addresses, c);
+    s->shards = c->threads ? c->threads : machine_processors();
+    log_event(LOG_INFO, "server.start", LOG_STR("version", MAGPIE_VERSION), LOG_INT("pid", getpid()),
+              LOG_SLICE("listen", buf_slice(&addresses)), LOG_INT("shards", s->shards), LOG_INT("node", c->node),
+              LOG_STR("engine", c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb"), LOG_STR("data", c->data));
+    buf_free(&addresses);
+    log_not_served(c);
+    log_doubts(c);
+    raise_limits(c);
+    hash_init();
+    if (open_store(s) != 0 || open_hub(s) != 0)
+        return -1;
+    log_event(LOG_INFO, "server.ready", LOG_INT("ms", clock_mono_ms() - began));
+    notify("READY=1\nSTATUS=serving");
+    return 0;
+}
+
+/* --- Stopping ------------------------------------------------------------------------------------------------------------- */
+
+/* How far the clients' retries are spread: a second, and for many clients so that no more than some 20,000 come back in one. */
+static uint32_t spread_of(uint32_t connections) { return 1000 + connections / 20; }
+
+/* On a shard's thread. */
+static void hub_is_drained(void *ctx)
+{
+    struct server *s = ctx;
+    ev_async_send(s->loop, &s->drained);
+}
+
+static void drain(struct server *s, const char *signal_name)
+{
+    struct hub_stats stats;
+    hub_get_stats(s->hub, &stats);
+    double limit = s->config->timeouts.drain;
+    s->draining = true;
+    s->drain_began = clock_mono_ms();
+    log_event(LOG_INFO, "server.drain", LOG_STR("signal", signal_name), LOG_INT("connections", stats.connections),
+              LOG_INT("timeout_ms", limit * 1000));
+    notify("STOPPING=1\nSTATUS=draining");
+    if (limit > 0) {
+        /* What is left after that (the threads, the store) must fit into the timeout too. */
+        ev_timer_set(&s->drain_limit, limit > 5 ? limit - 1 : limit * 0.8, 0.);
+        ev_timer_start(s->loop, &s->drain_limit);
+    }
+    hub_drain(s->hub, spread_of(stats.connections), hub_is_drained, s);
+}
+
+static void on_drained(struct ev_loop *loop, ev_async *w, int events)
+{
+    (void)w, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_drain_limit(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)events;
+    struct server *s = w->data;
+    struct hub_stats stats;
+    hub_get_stats(s->hub, &stats);
+    log_event(LOG_WARN, "server.drain_timeout", LOG_INT("connections", stats.connections));
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_term(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop, (void)events;
+    struct server *s = w->data;
+    const char *name = w->signum == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (!s->draining) {
+        drain(s, name);
+        return;
+    }
+    /* Meant: at once. Everything acknowledged is as safe as after kill -9. */
+    log_event(LOG_WARN, "server.stop", LOG_STR("reason", "second signal"), LOG_STR("signal", name));
+    _exit(1);
+}
+
+/* The loop is over, or the start failed half-way. */
+static void close_all(struct server *s)
+{
+    hub_free(s->hub);
+    if (s->store)
+        store_close(s->store);
+    for (unsigned i = 0; i < s->listener_count; i++)
+        listener_close(&s->listeners[i]);
+    free(s->listeners);
+    explicit_bzero(s->key, sizeof s->key);
+    if (s->boot != s->config)
+        config_free(s->boot);
+    config_free(s->config);
+}
+
+/* --- Reloading ------------------------------------------------------------------------------------------------------------ */
+
+/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was if it cannot be opened. */
+static int apply(struct server *s, struct config *fresh, struct buf *errors)
+{
+    uint8_t key[SECRET_KEY_SIZE];
+    char why[WHY_MAX] = "";
+    struct hub_options hub_options;
+    struct store_options store_options;
+    /* The directory is that of the start: a changed `data` waits for a restart. */
+    if (secret_load(fresh->auth.secret, secret_directory(s->boot), key, why, sizeof why) != 0) {
+        buf_printf(errors, "%s\n", why);
+        return -1;
+    }
+    /* Without a file, the key drawn at the start stays. */
+    if (!fresh->auth.secret && !secret_directory(s->boot) && !s->config->auth.secret)
+        memcpy(key, s->key, sizeof key);
+    if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
+        buf_printf(errors, "log.file: %s cannot be opened\n", fresh->log.file ? fresh->log.file : "standard error");
+        return -1;
+    }
+    config_hub_options(fresh, key, &hub_options);
+    if (hub_reconfigure(s->hub, &hub_options) != 0) {
+        (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+        buf_str(errors, "out of memory\n");
+        return -1;
+    }
+    config_store_options(fresh, &store_options);
+    store_configure(s->store, &store_options);
+    memcpy(s->key, key, sizeof key);
+    explicit_bzero(key, sizeof key);
+    return 0;
+}
+
+static void notify_reloading(void)
+{
+    char state[96];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_mono_us());
+    notify(state);
+}
+
+static void reload(struct server *s)
+{
+    struct buf errors = BUF_INIT, restart = BUF_INIT;
+    struct config *fresh = load(s->config_path, &errors);
+    if (!fresh || apply(s, fresh, &errors) != 0) {
+        log_lines(LOG_ERROR, "config.error", "error", &errors);
+        log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
+        config_free(fresh);
+        /* A moved log file is opened anew all the same: that is what rotation waits for. */
+        if (!fresh)
+            (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+    } else {
+        unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
+        if (s->config != s->boot)
+            config_free(s->config);
+        s->config = fresh;
+        log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
+        log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
+        log_doubts(fresh);
+        raise_limits(fresh);
+    }
+    buf_free(&errors);
+    buf_free(&restart);
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop, (void)events;
+    struct server *s = w->data;
+    if (s->draining)
+        return;
+    notify_reloading();
+    reload(s);
+    notify("READY=1\nSTATUS=serving");
+}
+
+/* --- Running -------------------------------------------------------------------------------------------------------------- */
+
+static void watch(struct server *s)
+{
+    ev_signal_init(&s->term, on_term, SIGTERM);
+    ev_signal_init(&s->intr, on_term, SIGINT);
+    ev_signal_init(&s->hup, on_hup, SIGHUP);
+    ev_async_init(&s->drained, on_drained);
+    ev_init(&s->drain_limit, on_drain_limit);
+    s->term.data = s->intr.data = s->hup.data = s->drained.data = s->drain_limit.data = s;
+    ev_signal_start(s->loop, &s->term);
+    ev_signal_start(s->loop, &s->intr);
+    ev_signal_start(s->loop, &s->hup);
+    ev_async_start(s->loop, &s->drained);
+}
+
+static int serve(struct server *s)
+{
+    sigset_t ours, before;
+    signal(SIGPIPE, SIG_IGN);
+    s->loop = ev_default_loop(EVFLAG_AUTO);
+    if (!s->loop)
+        return fail(s, "libev finds no way to wait for events");
+    watch(s);
+    /* Threads inherit the mask: signals are the main thread's, and none is lost while it starts. */
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    int rc = start(s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
+        return -1;
+    ev_run(s->loop, 0);
+    /* From here on nobody looks at signals: who cannot wait ends the process in the plain way. */
+    ev_signal_stop(s->loop, &s->term);
+    ev_signal_stop(s->loop, &s->intr);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    return 0;
+}
+
+static int run(const char *config_path)
+{
+    struct server s = {.config_path = config_path};
+    struct buf errors = BUF_INIT;
+    s.config = s.boot = load(config_path, &errors);
+    if (!s.config) {
+        fwrite(errors.p ? errors.p : "", 1, errors.n, stderr);
+        buf_free(&errors);
+        return 1;
+    }
+    buf_free(&errors);
+    const struct config *c = s.config;
+    if (log_open(c->log.file, (enum log_format)c->log.format, (enum log_level)c->log.level) != 0) {
+        fprintf(stderr, "magpied: log.file: %s cannot be opened for appending\n", c->log.file ? c->log.file : "standard error");
+        config_free(s.config);
+        return 1;
+    }
+    int rc = serve(&s);
+    uint64_t began = s.drain_began;
+    close_all(&s);
+    if (rc == 0)
+        log_event(LOG_INFO, "server.stop", LOG_INT("drained_ms", clock_mono_ms() - began));
+    return rc == 0 ? 0 : 1;
+}
+
+/* --- The command line --------------------------------------------------------------------------------------------------------- */
+
+static int check(const char *config_path)
+{
+    struct buf errors = BUF_INIT;
+    struct config *c = load(config_path, &errors);
+    if (c)
+        printf("%s: good\n", config_path);
+    else
+        fwrite(errors.p ? errors.p : "", 1, errors.n, stderr);
+    buf_free(&errors);
+    config_free(c);
+    return c ? 0 : 1;
+}
+
+static int print_defaults(void)
+{
+    struct buf text = BUF_INIT;
+    config_print_defaults(&text);
+    bool ok = buf_ok(&text) && fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0;
+    buf_free(&text);
+    return ok ? 0 : 1;
+}
+
+static const char usage[] = "usage: magpied -c FILE       run in the foreground\n"
+                            "       magpied -t -c FILE    check the config, print every error\n"
+                            "       magpied --defaults    print the default config with comments\n"
+                            "       magpied --version\n"
+                            "       magpied --help\n";
+
+static int wrong_usage(const char *what, const char *which)
+{
+    fprintf(stderr, "magpied: %s%s\n%s", what, which, usage);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"defaults", no_argument, NULL, 'D'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *config_path = NULL;
+    bool test = false;
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":c:th", options, NULL)) != -1;) {
+        const char *given = argv[optind - 1];
+        switch (c) {
+        case 'c':
+            config_path = optarg;
+            break;
+        case 't':
+            test = true;
+            break;
+        case 'D':
+            return print_defaults();
+        case 'V':
+            return printf("magpied %s\n", MAGPIE_VERSION) < 0;
+        case 'h':
+            return fputs(usage, stdout) < 0;
+        case ':':
+            return wrong_usage("needs a file: ", given);
+        default:
+            return wrong_usage("unknown option ", given);
+        }
+    }
+    if (optind < argc)
+        return wrong_usage("unexpected argument ", argv[optind]);
+    if (!config_path)
+        return wrong_usage("no config: -c FILE is missing", "");
+    return test ? check(config_path) : run(config_path);
+}

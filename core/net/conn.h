@@ -1,0 +1,197 @@
+/*
+ * Connections: one shard's sockets, their framing, output queues and timeouts.
+ *
+ * A `net` belongs to one shard and its thread; nothing here is shared but what net_shared.h says. All descriptors of a net hang
+ * on one inner epoll set under a single ev_io of the shard's loop, because libev's own bookkeeping (an ev_io and two table entries) would
+ * cost more than the connection.
+ *
+ * The owner (the hub) is called back through struct net_ops. Input is parsed in place in one buffer per net; only an unfinished
+ * message is copied to the connection. Output is gathered: conn_send() queues, and one writev(2) per dirty connection goes out before the loop
+ * sleeps.
+ */
+#ifndef MAGPIE_NET_CONN_H
+#define MAGPIE_NET_CONN_H
+
+#include "core/base/err.h"
+#include "core/base/frame.h"
+#include "core/base/slice.h"
+#include "core/base/wheel.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ev_loop;
+struct net;
+struct net_shared;
+struct outq;
+struct inbuf;
+
+#define CONN_NONE UINT32_MAX
+
+enum conn_transport { CONN_TCP, CONN_WEBSOCKET };
+
+/* Why a connection ends. The first ones are told to the client by push 105 and a WebSocket close code. */
+enum close_reason {
+    CLOSE_KICKED,   /* 1008 */
+    CLOSE_SHUTDOWN, /* 1001 */
+    CLOSE_SLOW,     /* 1008 */
+    CLOSE_IDLE,     /* 1008: also a login that did not come in time */
+    CLOSE_REPLACED, /* 1008 */
+    CLOSE_PROTOCOL, /* 1002, 1007 or 1009 */
+    CLOSE_LOGOUT,   /* 1000, no push: the client asked */
+    CLOSE_PEER      /* the other side closed or the socket failed: nothing is sent */
+};
+/* "kicked", "shutdown" … "peer". */
+const char *close_reason_name(enum close_reason reason);
+
+/* Flags of struct conn. The first group is net's, the second is set by the owner through conn_set()/conn_clear(). */
+enum conn_flag {
+    CONN_F_DIRTY = 1 << 0,    /* on the list of connections to flush */
+    CONN_F_PAUSED = 1 << 1,   /* the owner wants no further message: CONN_PAUSE was returned */
+    CONN_F_SOFT = 1 << 2,     /* output over its soft half: not read from, channel pushes skipped */
+    CONN_F_WRITABLE = 1 << 3, /* waiting for EPOLLOUT */
+    CONN_F_CLOSING = 1 << 4,  /* conn_close() was called: input is discarded, output drains */
+    CONN_F_PROBED = 1 << 5,   /* a WebSocket PING is unanswered */
+    CONN_F_FORM = 1 << 6,     /* the first WebSocket message has decided the form */
+    CONN_F_RESUME = 1 << 7,   /* on the list of connections to parse again */
+    CONN_F_READY = 1 << 8,    /* logged in: the login timeout is over, idle rules apply */
+    CONN_F_PINGS = 1 << 9,    /* has sent action 9: a TCP connection has an idle timeout from then on */
+    CONN_F_MERGE = 1 << 10,   /* accepts 104 */
+    CONN_F_GZIP = 1 << 11     /* accepts gzip */
+};
+
+/* 64 bytes; a million of them are the point. */
+struct conn {
+    int32_t fd;
+    uint32_t generation;     /* changes when the slot is reused: with the index, a handle */
+    uint32_t user;           /* the owner's; CONN_NONE at first */
+    uint32_t user_next;      /* the owner's; CONN_NONE at first */
+    struct wheel_node timer; /* timeouts, in seconds of the net's tick */
+    uint32_t heard;          /* tick at which it was last heard; until CONN_F_READY, when it was opened */
+    uint32_t ip_slot;        /* of net_shared's count per address; UINT32_MAX: not counted */
+    struct inbuf *in;        /* an unfinished message; NULL while idle; owned */
+    struct outq *out;        /* unsent output; NULL while idle; owned */
+    void *session;           /* the owner's; NULL at first */
+    uint16_t flags;          /* enum conn_flag */
+    uint8_t transport;       /* enum conn_transport */
+    uint8_t state;           /* net's: HTTP head awaited, open, closing handshake … */
+    uint8_t form;            /* enum wire_form of what is sent */
+    uint8_t inner;           /* net's own flags */
+    uint8_t reason;          /* enum close_reason, once CONN_F_CLOSING is set */
+    uint8_t spare;
+};
+_Static_assert(sizeof(struct conn) == 64, "a million connections pay for each byte");
+
+struct net_message {
+    bool text;           /* a WebSocket text message: body is the whole of it, action and seq are 0; valid UTF-8 */
+    uint16_t action;     /* as received, bit 15 included */
+    uint16_t seq;
+    struct slice body;   /* borrowed until the callback returns */
+};
+
+enum conn_verdict {
+    CONN_CONTINUE, /* go on with the next message */
+    CONN_PAUSE     /* no further message until conn_resume(); what has arrived is kept, no more is read */
+};
+
+/* What the owner is told. All on the net's thread. In every callback the connection may be closed with conn_close() or taken with
+ * conn_detach(); then the return value counts for nothing. */
+struct net_ops {
+    /* Accepted (TCP) or upgraded (WebSocket). */
+    void (*opened)(void *owner, uint32_t conn);
+    enum conn_verdict (*message)(void *owner, uint32_t conn, const struct net_message *m);
+    /* The socket is about to be closed and the slot freed; `user`, `session` are still there to be cleaned up. Called exactly once for each
+     * connection that was `opened` (or attached) and not detached; at the end of the closing handshake, or at once on CLOSE_PEER. */
+    void (*closed)(void *owner, uint32_t conn, enum close_reason reason);
+    /* conn_close() was called or net itself closes (timeout, slow, protocol): the connection should leave all lists of receivers now.
+     * Called exactly once before `closed`, at the first sign of the end. */
+    void (*closing)(void *owner, uint32_t conn, enum close_reason reason);
+    /* The queue is empty again after wires of these tags were skipped (each once; borrowed). */
+    void (*drained)(void *owner, uint32_t conn, const uint32_t *tags, uint32_t n);
+};
+
+struct net_limits {
+    uint32_t frame;          /* bytes of a TCP frame or WebSocket message from a client */
+    uint32_t output_queue;   /* bytes queued per connection: hard limit; soft is half */
+    uint64_t output_total;   /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has a queue */
+    uint32_t connections;    /* in the process, 0: no limit */
+    uint32_t connections_per_ip; /* 0: no limit */
+    uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
+    const char *const *origins; /* NULL-terminated list; exact match. Empty: the Host header's host, and loopback origins on a loopback address.
+                                 * Borrowed until the next net_configure() */
+};
+
+/* loop, shared and limits' strings are borrowed and must outlive the net. NULL: out of memory or of descriptors. */
+struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits, const struct net_ops *ops, void *owner);
+/* Closes every connection without a word (`closed` is called), frees all. */
+void net_free(struct net *net);
+void net_configure(struct net *net, const struct net_limits *limits);
+/* Starts accepting on a listening socket (listener.h), which stays the caller's. */
+MUST_CHECK int net_listen(struct net *net, int fd, enum conn_transport transport);
+/* Stops accepting on all of them (drain). */
+void net_stop_listening(struct net *net);
+uint32_t net_count(const struct net *net);
+/* The first connection in use at or after `from`, CONN_NONE at the end: for walks cut into slices. */
+uint32_t net_next(const struct net *net, uint32_t from);
+/* Memory for connections, buffers and queues, bytes. */
+uint64_t net_memory(const struct net *net);
+/* Writes out what is queued now, without waiting for the loop to go to sleep. */
+void net_flush(struct net *net);
+
+/* The connection; the index must be in use. */
+struct conn *conn_at(const struct net *net, uint32_t conn);
+/* The connection of a handle (index, generation), or NULL when it is gone. */
+struct conn *conn_find(const struct net *net, uint32_t conn, uint32_t generation);
+/* Numeric address of the other side, "unix" for Unix sockets, "?" when it cannot be told any more. */
+void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);
+
+/* Sets or clears flags of the owner's group; CONN_F_READY and CONN_F_PINGS rearrange the timeout. */
+void conn_set(struct net *net, uint32_t conn, unsigned flags);
+void conn_clear(struct net *net, uint32_t conn, unsigned flags);
+
+/* Lets a paused connection go on: kept input is parsed before the loop sleeps (never inside this call). Inside the connection's own message callback
+ * it cancels the CONN_PAUSE that the callback returns. */
+void conn_resume(struct net *net, uint32_t conn);
+
+enum conn_class {
+    CONN_MUST, /* responses, private messages: a full queue closes the connection (CLOSE_SLOW) */
+    CONN_MAY   /* channel pushes: skipped while the queue is over its soft half, and its tag remembered for `drained` */
+};
+/* Queues a wire, which must be of the connection's form; takes its own reference. 0; ERR_AGAIN: skipped; ERR_CLOSED: closing;
+ * ERR_NOMEM: the connection is closing because of it (MUST) or the wire was skipped (MAY). */
+int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class);
+/* conn_send() of the frame in the connection's form. */
+int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
+/* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */
+int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uint32_t n, enum conn_class class);
+/* Drops what is queued under the tag and not yet begun to be written, and the tag from what was skipped. */
+void conn_purge(struct net *net, uint32_t conn, uint32_t tag);
+/* Bytes queued. */
+uint32_t conn_queued(const struct net *net, uint32_t conn);
+
+/* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or text for people; retry_after_ms 0: none), output
+ * drains for a few seconds at most, then the socket closes and `closed` is called (later, never inside this call). Again: no effect. */
+void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
+
+/* A connection between two nets (or, later, two processes): all that it is. */
+struct conn_record {
+    int32_t fd;           /* owned */
+    uint32_t heard_ago;   /* seconds since it was heard */
+    uint32_t ip_slot;
+    uint16_t flags;
+    uint8_t transport, state, form;
+    struct inbuf *in;     /* kept input; owned; NULL: none */
+    struct outq *out;     /* unsent output; owned; NULL: none. Its wires must be referenced by nobody else */
+};
+/* Takes the connection out of this net (no callback is called) and fills in `r`. The connection must be
+ * paused, or this is its message callback (then the rest of what has arrived goes along, and the message stays readable until the callback
+ * returns). ERR_AGAIN: its output holds wires
+ * that others refer to; cannot happen before login. ERR_NOMEM: no memory
+ * for the rest. ERR_CLOSED: it is closing. After an error nothing has changed. */
+MUST_CHECK int conn_detach(struct net *net, uint32_t conn, struct conn_record *r);
+/* Puts it into this net, paused, without `opened`; its index, or CONN_NONE (out of memory; the record is closed and freed). */
+uint32_t conn_attach(struct net *net, const struct conn_record *r);
+/* Closes and frees a record that found no net. */
+void conn_record_discard(struct net_shared *shared, const struct conn_record *r);
+
+#endif

@@ -1,0 +1,222 @@
+/*
+ * What the files of core/net share and nobody else includes (but their tests): struct net and the steps of a connection's life.
+ *
+ * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is looked up again, or
+ * net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
+ */
+#ifndef MAGPIE_NET_NET_INTERNAL_H
+#define MAGPIE_NET_NET_INTERNAL_H
+
+#include "core/base/pool.h"
+#include "core/net/conn.h"
+#include "core/net/inbuf.h"
+#include "core/net/outq.h"
+
+#include <ev.h>
+
+enum {
+    READ_BYTES = 128 * 1024,       /* the net's read buffer: what one recv() takes */
+    READ_BYTES_EARLY = 16 * 1024,  /* the same before login */
+    KEEP_MAX_EARLY = 64 * 1024,    /* a message before login, bytes */
+    OUTPUT_MAX_EARLY = 32 * 1024,  /* output queue before login, bytes */
+    EVENTS = 512,                  /* of one epoll_wait() */
+    EVENT_ROUNDS = 4,              /* of epoll_wait() in a turn of the loop */
+    ACCEPT_BATCH = 64,             /* connections accepted in one go */
+    LISTEN_MAX = 64,               /* listening sockets of a net */
+    WAITING_MAX = 256,             /* connections over a cap that still get a 503 */
+    WORK_ROUNDS = 4,               /* passes over the work lists before the loop polls again */
+    DRAIN_TICKS = 5,               /* output of a closing connection drains so long */
+    LINGER_TICKS = 3               /* then the other side's end is awaited so long */
+};
+
+/* conn.state */
+enum conn_state {
+    CONN_ST_HEAD,   /* the HTTP request is awaited; the owner does not know of it */
+    CONN_ST_OPEN,
+    CONN_ST_DRAIN,  /* closing: output drains */
+    CONN_ST_AWAIT,  /* closing: output is out; the WebSocket close frame of the other side is awaited */
+    CONN_ST_LINGER, /* closing: shutdown(SHUT_WR) is done, the end of its input is awaited */
+    CONN_ST_DEAD    /* closing: to be finished by the next flush, without a word */
+};
+
+/* conn.inner */
+enum conn_inner {
+    CONN_I_OPENED = 1 << 0,  /* the owner was told: `closing` and `closed` are owed */
+    CONN_I_CLOSING = 1 << 1, /* `closing` was called */
+    CONN_I_DEAF = 1 << 2,    /* input is thrown away unread */
+    CONN_I_MUTED = 1 << 3,   /* EPOLLIN is off, because something came while it was paused */
+    CONN_I_REFUSED = 1 << 4  /* over a cap: not counted, gets 503 */
+};
+
+/* Connections to look at, by index; an entry may be stale. */
+struct work {
+    uint32_t *items; /* owned */
+    uint32_t n, cap;
+    bool scan;       /* no memory for an entry: look at all connections */
+};
+
+struct listening {
+    int fd;            /* borrowed */
+    uint8_t transport; /* enum conn_transport */
+};
+
+/* The connection whose input is being parsed: what conn_detach() and conn_resume() must know inside a callback. */
+struct parsing {
+    uint32_t conn;       /* CONN_NONE: nobody */
+    bool gone;           /* it was finished or detached meanwhile */
+    bool resumed;        /* conn_resume() inside the callback: a pause that it asks for does not count */
+    const uint8_t *rest; /* after the message that the callback got */
+    size_t rest_n;
+};
+
+struct net {
+    struct ev_loop *loop;             /* borrowed */
+    struct net_shared *shared;        /* borrowed */
+    const struct net_ops *ops;        /* borrowed */
+    void *owner;                      /* passed to ops */
+    struct net_limits limits;
+
+    struct pool conns;
+    uint32_t generation;              /* of the newest connection */
+    uint32_t tick;                    /* seconds that the net has run, counted by its timer: no clock can jump */
+    struct wheel wheel;               /* timeouts */
+    int epoll_fd;                     /* inner epoll set */
+    uint64_t queued;                  /* bytes in all output queues */
+    uint64_t published;               /* what of `queued` is in shared's sum */
+    uint64_t inbuf_memory;            /* bytes */
+    struct outq_pool outqs;
+    struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
+    struct work resume, resume_spare; /* to parse again */
+    struct parsing cur;
+    bool asleep;                      /* ev_prepare has run and the loop is about to poll */
+    bool flushing;                    /* net_flush() is running */
+    bool called;                      /* the owner was called by the work lists: it may have work of its own now */
+
+    struct ev_io io;                  /* of epoll_fd */
+    struct ev_timer ticker;           /* 1 s */
+    struct ev_timer retry;            /* accepts again */
+    struct ev_prepare prepare;        /* the work lists, before the loop sleeps */
+    struct ev_check check;            /* clears `asleep` */
+    struct ev_idle busy;              /* started: the loop does not sleep */
+
+    struct listening listening[LISTEN_MAX];
+    unsigned listening_count;
+    bool accepting;                   /* the listening sockets are in the epoll set */
+    uint32_t waiting;                 /* refused connections that get their 503 */
+    int fd_ceiling;                   /* descriptors from this number on are left to others */
+
+    struct gather gather;
+    uint8_t *read;                    /* READ_BYTES; owned */
+};
+
+/* --- net_shared.c ---------------------------------------------------------------------------------------------------- */
+
+#define IP_SLOT_NONE UINT32_MAX
+struct sockaddr;
+
+/* Counts a connection; false when `limit` (0: none) is reached. */
+bool shared_connection_add(struct net_shared *s, uint32_t limit);
+void shared_connection_remove(struct net_shared *s);
+/* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not counted. */
+bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
+void shared_ip_remove(struct net_shared *s, uint32_t slot);
+void shared_queued_add(struct net_shared *s, int64_t bytes);
+
+/* --- net.c --------------------------------------------------------------------------------------------------------- */
+
+/* A second has passed. The timer calls it; tests do. */
+void net_tick(struct net *net);
+/* The work lists: parses what was resumed, writes what is queued. */
+void net_work(struct net *net);
+bool work_grow(struct work *w);
+void net_wake(struct net *net);
+static inline void work_add(struct net *net, struct work *w, uint32_t idx)
+{
+    if (__builtin_expect(w->n < w->cap, 1) || work_grow(w))
+        w->items[w->n++] = idx;
+    else
+        w->scan = true;
+    if (__builtin_expect(net->asleep, 0))
+        net_wake(net);
+}
+
+/* --- accept.c ------------------------------------------------------------------------------------------------------ */
+
+void accept_ready(struct net *net, unsigned listening);
+/* Puts the listening sockets into the epoll set, or takes them out. */
+void accept_start(struct net *net);
+void accept_stop(struct net *net);
+/* Options of a listening socket, which accepted ones inherit. */
+void accept_options(const struct net *net, int fd);
+
+/* --- conn.c -------------------------------------------------------------------------------------------------------- */
+
+static inline struct conn *conn_ptr(const struct net *net, uint32_t idx) { return (struct conn *)pool_at(&net->conns, idx); }
+/* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the descriptor stays the caller's). */
+uint32_t conn_new(struct net *net, int fd, enum conn_transport transport);
+/* Tells the epoll set what the connection waits for now. */
+void conn_interest(struct net *net, uint32_t idx, struct conn *c);
+/* Sets its timeout anew. */
+void conn_arm(struct net *net, uint32_t idx, struct conn *c);
+uint64_t conn_due(void *net, uint32_t idx);
+/* Queues raw bytes or a frame, whatever the limits; without memory it does nothing. */
+void conn_push_raw(struct net *net, uint32_t idx, struct conn *c, struct slice bytes);
+void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t action, struct slice body);
+/* Tells the owner that a connection exists; the connection may be gone after it. */
+void conn_tell_opened(struct net *net, uint32_t idx, struct conn *c);
+/* conn_close() with the WebSocket close code (0: no close frame). */
+void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message, uint32_t retry_after_ms);
+/* Framing is lost: an error frame, then conn_end(). `code`: "bad_request" or "too_large". */
+void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const char *code, const char *message);
+/* Closes an HTTP exchange after what is queued. */
+void conn_end_http(struct net *net, uint32_t idx, struct conn *c);
+/* The other side is gone: writes what it may still take, and finishes. Top level only. */
+void conn_lost(struct net *net, uint32_t idx);
+/* The end: `closing` if it is owed, `closed`, the slot is free. Top level only. */
+void conn_finish(struct net *net, uint32_t idx);
+/* A closing connection's output is out. May finish it. */
+void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c);
+
+/* --- send.c -------------------------------------------------------------------------------------------------------- */
+
+static inline void conn_dirty(struct net *net, uint32_t idx, struct conn *c)
+{
+    if (!(c->flags & CONN_F_DIRTY)) {
+        c->flags |= CONN_F_DIRTY;
+        work_add(net, &net->dirty, idx);
+    }
+}
+/* Writes what is queued. Top level only: may call the owner and finish the connection. */
+void conn_flush(struct net *net, uint32_t idx, struct conn *c);
+/* Writes without calling anybody or closing anything. As outq_write(). */
+int conn_write(struct net *net, struct conn *c);
+/* Throws away the output queue. */
+void conn_drop_output(struct net *net, struct conn *c);
+
+/* --- input.c ------------------------------------------------------------------------------------------------------- */
+
+/* The socket has something. Top level only. */
+void conn_readable(struct net *net, uint32_t idx, uint32_t events);
+/* A connection of the resume list goes on. Top level only. */
+void conn_go_on(struct net *net, uint32_t idx, struct conn *c);
+/* Puts it on the resume list when there is something to do. */
+void conn_schedule(struct net *net, uint32_t idx, struct conn *c);
+void conn_drop_input(struct net *net, struct conn *c);
+/* Hands a message to the owner. */
+void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct net_message *m);
+/* The largest message that it may send now, bytes. */
+static inline uint32_t conn_frame_limit(const struct net *net, const struct conn *c)
+{
+    if (!(c->flags & CONN_F_READY) && net->limits.frame > KEEP_MAX_EARLY)
+        return KEEP_MAX_EARLY;
+    return net->limits.frame;
+}
+
+/* --- websocket_conn.c, http_conn.c: a step of parsing; false: nothing more can be done with what is there ---------------- */
+
+bool websocket_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in);
+bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in);
+/* Answers with a status and closes after it. */
+void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status);
+
+#endif

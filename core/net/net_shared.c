@@ -1,0 +1,194 @@
+#include "core/net/net_shared.h"
+
+#include "core/base/hash.h"
+#include "core/net/net_internal.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IP_BYTES = 16, BUCKETS_MIN = 64 };
+
+/* An address with connections. */
+struct ip {
+    uint8_t address[IP_BYTES]; /* IPv4 as ::ffff:a.b.c.d; IPv6 cut to its /64 */
+    uint32_t count;            /* connections; 0: the slot is free */
+    uint32_t next;             /* of the bucket, or of the free slots; IP_SLOT_NONE: the end */
+};
+
+struct net_shared {
+    _Alignas(64) _Atomic uint32_t connections;
+    _Alignas(64) _Atomic int64_t queued; /* bytes; nets publish differences */
+    _Alignas(64) pthread_mutex_t lock;   /* of what follows */
+    struct ip *ips;                      /* slots; owned */
+    uint32_t ip_count, ip_cap, ip_live;  /* ever used, allocated, in use */
+    uint32_t ip_free;                    /* first free slot */
+    uint32_t *buckets;                   /* first slot of each; owned */
+    uint32_t bucket_count;               /* a power of two, 0 at first */
+};
+
+struct net_shared *net_shared_new(void)
+{
+    struct net_shared *s = aligned_alloc(64, sizeof *s);
+    if (!s)
+        return NULL;
+    memset(s, 0, sizeof *s);
+    s->ip_free = IP_SLOT_NONE;
+    pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+void net_shared_free(struct net_shared *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_destroy(&s->lock);
+    free(s->ips);
+    free(s->buckets);
+    free(s);
+}
+
+uint32_t net_shared_connections(const struct net_shared *s)
+{
+    return atomic_load_explicit(&s->connections, memory_order_relaxed);
+}
+
+uint64_t net_shared_queued(const struct net_shared *s)
+{
+    int64_t n = atomic_load_explicit(&s->queued, memory_order_relaxed);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+void shared_queued_add(struct net_shared *s, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&s->queued, bytes, memory_order_relaxed);
+}
+
+bool shared_connection_add(struct net_shared *s, uint32_t limit)
+{
+    uint32_t before = atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
+    if (limit && before >= limit) {
+        shared_connection_remove(s);
+        return false;
+    }
+    return true;
+}
+
+void shared_connection_remove(struct net_shared *s)
+{
+    atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+}
+
+/* --- Addresses --------------------------------------------------------------------------------------------------- */
+
+static bool ip_key(const struct sockaddr *a, uint8_t key[IP_BYTES])
+{
+    memset(key, 0, IP_BYTES);
+    if (a->sa_family == AF_INET) {
+        key[10] = key[11] = 0xff;
+        memcpy(key + 12, &((const struct sockaddr_in *)(const void *)a)->sin_addr, 4);
+        return true;
+    }
+    if (a->sa_family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+        /* A host has a /64 of its own as a rule: a cap by single addresses would be none. */
+        memcpy(key, v6, IN6_IS_ADDR_V4MAPPED(v6) ? IP_BYTES : 8);
+        return true;
+    }
+    return false;
+}
+
+static uint32_t *bucket_of(const struct net_shared *s, const uint8_t key[IP_BYTES])
+{
+    return &s->buckets[hash_bytes(slice_of(key, IP_BYTES)) & (s->bucket_count - 1)];
+}
+
+static void buckets_grow(struct net_shared *s)
+{
+    uint32_t count = s->bucket_count ? s->bucket_count * 2 : BUCKETS_MIN;
+    uint32_t *p = malloc(count * sizeof *p);
+    if (!p)
+        return;
+    free(s->buckets);
+    s->buckets = p;
+    s->bucket_count = count;
+    memset(p, 0xff, count * sizeof *p);
+    for (uint32_t i = 0; i < s->ip_count; i++) {
+        if (s->ips[i].count) {
+            uint32_t *b = bucket_of(s, s->ips[i].address);
+            s->ips[i].next = *b;
+            *b = i;
+        }
+    }
+}
+
+static uint32_t ip_new(struct net_shared *s, const uint8_t key[IP_BYTES])
+{
+    if (s->ip_live >= s->bucket_count)
+        buckets_grow(s);
+    if (!s->bucket_count)
+        return IP_SLOT_NONE;
+    uint32_t i = s->ip_free;
+    if (i != IP_SLOT_NONE) {
+        s->ip_free = s->ips[i].next;
+    } else {
+        if (s->ip_count == s->ip_cap) {
+            uint32_t cap = s->ip_cap ? s->ip_cap * 2 : BUCKETS_MIN;
+            struct ip *p = realloc(s->ips, cap * sizeof *p);
+            if (!p)
+                return IP_SLOT_NONE;
+            s->ips = p;
+            s->ip_cap = cap;
+        }
+        i = s->ip_count++;
+    }
+    uint32_t *b = bucket_of(s, key);
+    memcpy(s->ips[i].address, key, IP_BYTES);
+    s->ips[i].count = 1;
+    s->ips[i].next = *b;
+    *b = i;
+    s->ip_live++;
+    return i;
+}
+
+bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot)
+{
+    uint8_t key[IP_BYTES];
+    bool ok = true;
+    *slot = IP_SLOT_NONE;
+    if (!ip_key(a, key))
+        return true;
+    pthread_mutex_lock(&s->lock);
+    uint32_t i = s->bucket_count ? *bucket_of(s, key) : IP_SLOT_NONE;
+    while (i != IP_SLOT_NONE && memcmp(s->ips[i].address, key, IP_BYTES) != 0)
+        i = s->ips[i].next;
+    if (i == IP_SLOT_NONE) {
+        *slot = ip_new(s, key);
+    } else if (s->ips[i].count >= limit) {
+        ok = false;
+    } else {
+        s->ips[i].count++;
+        *slot = i;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+void shared_ip_remove(struct net_shared *s, uint32_t slot)
+{
+    if (slot == IP_SLOT_NONE)
+        return;
+    pthread_mutex_lock(&s->lock);
+    if (--s->ips[slot].count == 0) {
+        uint32_t *at = bucket_of(s, s->ips[slot].address);
+        while (*at != slot)
+            at = &s->ips[*at].next;
+        *at = s->ips[slot].next;
+        s->ips[slot].next = s->ip_free;
+        s->ip_free = slot;
+        s->ip_live--;
+    }
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,274 @@
+#include "core/net/outq.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* So many queues at most stay on the freelist. */
+enum { FREE_MAX = 32768 };
+
+struct outq *outq_get(struct outq_pool *p)
+{
+    struct outq *q = p->free;
+    if (q) {
+        p->free = q->next_free;
+        if (--p->free_count < p->low)
+            p->low = p->free_count;
+        return q;
+    }
+    q = malloc(sizeof *q);
+    if (!q)
+        return NULL;
+    memset(q, 0, sizeof *q);
+    q->ring = q->few;
+    q->cap = OUTQ_INLINE;
+    p->memory += sizeof *q;
+    return q;
+}
+
+static inline struct wire **slot(const struct outq *q, uint32_t i)
+{
+    return &q->ring[(q->head + i) & (q->cap - 1)];
+}
+
+uint32_t outq_memory(const struct outq *q)
+{
+    size_t n = sizeof *q + q->tag_cap * sizeof *q->tags;
+    if (q->ring != q->few)
+        n += q->cap * sizeof *q->ring;
+    return (uint32_t)n;
+}
+
+void outq_put(struct outq_pool *p, struct outq *q)
+{
+    for (uint32_t i = 0; i < q->count; i++)
+        wire_unref(*slot(q, i));
+    if (q->ring != q->few || q->tags || p->free_count >= FREE_MAX) {
+        p->memory -= outq_memory(q);
+        if (q->ring != q->few)
+            free(q->ring);
+        free(q->tags);
+        if (p->free_count >= FREE_MAX) {
+            free(q);
+            return;
+        }
+        p->memory += sizeof *q;
+        q->ring = q->few;
+        q->cap = OUTQ_INLINE;
+        q->tags = NULL;
+        q->tag_cap = 0;
+    }
+    q->bytes = q->sent = q->head = q->count = 0;
+    q->tag_count = 0;
+    q->lost = false;
+    q->next_free = p->free;
+    p->free = q;
+    p->free_count++;
+}
+
+void outq_trim(struct outq_pool *p)
+{
+    for (uint32_t n = (p->low + 1) / 2; n && p->free; n--) {
+        struct outq *q = p->free;
+        p->free = q->next_free;
+        p->free_count--;
+        p->memory -= sizeof *q;
+        free(q);
+    }
+    p->low = p->free_count;
+}
+
+void outq_pool_fini(struct outq_pool *p)
+{
+    while (p->free) {
+        struct outq *q = p->free;
+        p->free = q->next_free;
+        free(q);
+    }
+    *p = (struct outq_pool){.memory = 0};
+}
+
+int outq_grow(struct outq_pool *p, struct outq *q)
+{
+    uint32_t cap = q->cap * 2;
+    struct wire **ring = malloc(cap * sizeof(struct wire *));
+    if (!ring)
+        return ERR_NOMEM;
+    p->memory -= outq_memory(q);
+    for (uint32_t i = 0; i < q->count; i++)
+        ring[i] = *slot(q, i);
+    if (q->ring != q->few)
+        free(q->ring);
+    q->ring = ring;
+    q->head = 0;
+    q->cap = cap;
+    p->memory += outq_memory(q);
+    return 0;
+}
+
+void outq_pop_last(struct outq *q)
+{
+    struct wire *w = *slot(q, --q->count);
+    q->bytes -= w->len;
+    wire_unref(w);
+}
+
+static bool tag_find(const struct outq *q, uint32_t tag, uint32_t *at)
+{
+    uint32_t low = 0, high = q->tag_count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (q->tags[mid] < tag)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *at = low;
+    return low < q->tag_count && q->tags[low] == tag;
+}
+
+/* Keeps the wires for which `all` is false and whose tag is another one; the first only when it is begun or kept. */
+static void drop(struct outq *q, bool all, uint32_t tag)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < q->count; i++) {
+        struct wire *w = *slot(q, i);
+        if ((i == 0 && q->sent) || !(all || w->tag == tag)) {
+            *slot(q, kept++) = w;
+            continue;
+        }
+        q->bytes -= w->len;
+        wire_unref(w);
+    }
+    q->count = kept;
+}
+
+void outq_purge(struct outq *q, uint32_t tag)
+{
+    uint32_t at;
+    drop(q, false, tag);
+    if (tag_find(q, tag, &at)) {
+        memmove(q->tags + at, q->tags + at + 1, (q->tag_count - at - 1U) * sizeof *q->tags);
+        q->tag_count--;
+    }
+}
+
+void outq_drop(struct outq *q)
+{
+    drop(q, true, 0);
+    q->tag_count = 0;
+}
+
+void outq_skip(struct outq_pool *p, struct outq *q, uint32_t tag)
+{
+    uint32_t at;
+    if (tag == WIRE_TAG_NONE || tag_find(q, tag, &at))
+        return;
+    if (q->tag_count == q->tag_cap) {
+        uint32_t cap = q->tag_cap ? q->tag_cap * 2U : 8;
+        uint32_t *tags = cap <= UINT16_MAX ? realloc(q->tags, cap * sizeof *tags) : NULL;
+        if (!tags) {
+            q->lost = true;
+            return;
+        }
+        p->memory += (cap - q->tag_cap) * sizeof *tags;
+        q->tags = tags;
+        q->tag_cap = (uint16_t)cap;
+    }
+    memmove(q->tags + at + 1, q->tags + at, (q->tag_count - at) * sizeof *q->tags);
+    q->tags[at] = tag;
+    q->tag_count++;
+}
+
+bool outq_exclusive(const struct outq *q)
+{
+    for (uint32_t i = 0; i < q->count; i++)
+        if ((*slot(q, i))->refs != 1)
+            return false;
+    return true;
+}
+
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
+
+static void advance(struct outq *q, size_t n)
+{
+    q->bytes -= (uint32_t)n;
+    n += q->sent;
+    while (q->count) {
+        struct wire *w = q->ring[q->head];
+        if (n < w->len)
+            break;
+        n -= w->len;
+        wire_unref(w);
+        q->head = (q->head + 1) & (q->cap - 1);
+        q->count--;
+    }
+    q->sent = (uint32_t)n;
+}
+
+void gather_clear(struct gather *g)
+{
+    for (uint32_t i = 0; i < g->count; i++)
+        wire_unref(g->wires[i]);
+    g->count = g->n = 0;
+}
+
+/* Up to 16 KiB are copied together: cheaper than an iovec a message, and receivers of the same messages share the copy. */
+static void gather(struct gather *g, const struct outq *q)
+{
+    const uint32_t straight = q->cap - q->head;
+    if (g->count == q->count && q->count <= straight && memcmp(g->wires, q->ring + q->head, q->count * sizeof *g->wires) == 0)
+        return;
+    gather_clear(g);
+    for (uint32_t i = 0; i < q->count; i++) {
+        struct wire *w = *slot(q, i);
+        memcpy(g->bytes + g->n, w->data, w->len);
+        g->n += w->len;
+        g->wires[g->count++] = w;
+        wire_ref(w);
+    }
+}
+
+static ssize_t write_vector(const struct outq *q, int fd)
+{
+    struct iovec v[GATHER_WIRES];
+    unsigned n = q->count < GATHER_WIRES ? q->count : GATHER_WIRES;
+    for (unsigned i = 0; i < n; i++) {
+        struct wire *w = *slot(q, i);
+        uint32_t skip = i == 0 ? q->sent : 0;
+        v[i] = (struct iovec){w->data + skip, w->len - skip};
+    }
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
+    return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+int outq_write(struct outq *q, struct gather *g, int fd)
+{
+    while (q->count) {
+        ssize_t n;
+        size_t want = q->bytes;
+        if (q->count == 1) {
+            struct wire *w = q->ring[q->head];
+            n = send(fd, w->data + q->sent, w->len - q->sent, MSG_NOSIGNAL);
+        } else if (q->sent == 0 && q->count <= GATHER_WIRES && q->bytes <= GATHER_BYTES) {
+            gather(g, q);
+            n = send(fd, g->bytes, g->n, MSG_NOSIGNAL);
+        } else {
+            n = write_vector(q, fd);
+            if (q->count > GATHER_WIRES)
+                want = 0;
+        }
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
+        }
+        advance(q, (size_t)n);
+        /* A short write means a full socket; asking again would only be told so. */
+        if ((size_t)n < want)
+            return ERR_AGAIN;
+    }
+    return 0;
+}

@@ -1,0 +1,24 @@
+-- Magpie's config. Every other option has its default: `magpied --defaults` prints them all with comments,
+-- docs/configuration.md explains them. Check a change with `magpied -t -c FILE`, apply it with SIGHUP.
+return {
+    -- Only this machine can connect. For others: "*:8081", and auth.allow_open = true if anybody may come in.
+    listen = {
+        tcp = "127.0.0.1:8081",
+        websocket = "127.0.0.1:8082",
+    },
+
+    -- The database and the key of resume tokens.
+    data = "data",
+
+    log = { level = "info", format = "text" },
+
+    -- Messages a second, of one user and in one conversation.
+    rate = { user = 10, channel = 40, policy = "drop" },
+
+    -- How long messages are kept; ttl 0: for ever.
+    tiers = {
+        dm = { ttl = 0, max = 100000, durability = "sync" },
+        small = { ttl = 90 * days, max = 10000, durability = "commit" },
+        large = { ttl = 7 * days, max = 1000, durability = "commit", members = 500 },
+    },
+}

@@ -1,0 +1,43 @@
+/*
+ * Message ids: Snowflakes of 41 bits of ms since 2020, 10 bits node, 12 bits counter, strictly ascending whatever the clock does.
+ *
+ * One thread (the writer). The store keeps a limit on the platter that no id given out ever passes, and starts beyond it after a
+ * restart, so that ids ascend over lost power too.
+ */
+#ifndef MAGPIE_STORAGE_IDGEN_H
+#define MAGPIE_STORAGE_IDGEN_H
+
+#include <stdint.h>
+
+#define ID_EPOCH_MS    UINT64_C(1577836800000) /* 2020-01-01T00:00:00Z */
+#define ID_MS_MAX      ((UINT64_C(1) << 41) - 1)
+#define ID_COUNTER_MAX 4095u
+
+struct idgen {
+    uint64_t last_ms; /* since ID_EPOCH_MS, of the last id */
+    uint32_t counter; /* of the last id */
+    uint16_t node;
+};
+
+static inline void idgen_init(struct idgen *g, uint16_t node, uint64_t after_ms)
+{
+    *g = (struct idgen){.last_ms = after_ms, .counter = ID_COUNTER_MAX, .node = node & 1023};
+}
+
+/* The next id; now_ms: guarded clock. Its ms part is g->last_ms afterwards. */
+static inline uint64_t idgen_next(struct idgen *g, uint64_t now_ms)
+{
+    uint64_t ms = now_ms > ID_EPOCH_MS ? now_ms - ID_EPOCH_MS : 0;
+    if (ms > g->last_ms) {
+        g->last_ms = ms;
+        g->counter = 0;
+    } else if (g->counter < ID_COUNTER_MAX) {
+        g->counter++;
+    } else {
+        g->last_ms++;
+        g->counter = 0;
+    }
+    return (g->last_ms & ID_MS_MAX) << 22 | (uint64_t)g->node << 12 | g->counter;
+}
+
+#endif

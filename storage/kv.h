@@ -1,0 +1,139 @@
+/*
+ * The engine under the store: ordered key-value families, atomic write batches, iterators. Two engines: kv_rocksdb.c and kv_memory.c.
+ *
+ * The store's logic is written once above this; an engine knows keys and values only, and the shared expiry rule (expiry.h), by which it
+ * may drop rows for good. Writes and syncs are asked for by one thread each (and may overlap); reads come from any thread.
+ */
+#ifndef MAGPIE_STORAGE_KV_H
+#define MAGPIE_STORAGE_KV_H
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct expiry;
+
+/* Column families. The numbers are not on disk, the names (kv_family_name) are. */
+enum kv_family { KV_META, KV_DM, KV_SMALL, KV_LARGE, KV_INBOX, KV_USER, KV_CHANNEL, KV_DEDUP, KV_FAMILIES };
+
+enum kv_kind { KV_PUT, KV_DELETE, KV_DELETE_RANGE };
+
+/* One change of a batch. */
+struct kv_change {
+    uint8_t family; /* enum kv_family */
+    uint8_t kind;   /* enum kv_kind */
+    struct slice key;
+    struct slice value; /* KV_PUT: the value; KV_DELETE_RANGE: the end, exclusive */
+};
+
+/* A value found by kv_get or kv_multi_get; valid until kv_found_free(). */
+struct kv_found {
+    int code;           /* 1: found, 0: absent, negative: enum err (ERR_INVALID: corrupt) */
+    struct slice value; /* when found */
+    void *pin;          /* the engine's */
+};
+
+struct kv;
+struct kv_iter;
+
+/* What a family's counters say; for statistics. */
+struct kv_usage {
+    uint64_t memory; /* bytes of memtables, caches and table readers */
+};
+
+/* An engine: every function takes the instance first. */
+struct kv_engine {
+    const char *name;
+    void (*close)(struct kv *kv);
+    /* Looks n keys of one family up; `out` has n places. */
+    void (*multi_get)(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out);
+    void (*found_free)(struct kv_found *found);
+    /* Applies all changes at once, in order, into the log but not onto the platter. 0, ERR_NOMEM (surely nothing done) or ERR_IO. */
+    int (*write)(struct kv *kv, const struct kv_change *changes, size_t n);
+    /* Returns when everything written before the call is on the platter. 0 or ERR_IO. */
+    int (*sync)(struct kv *kv);
+    /* Writes what is in memory into tables, so that the next open has nothing to replay. Best effort. */
+    void (*flush)(struct kv *kv);
+    void (*usage)(struct kv *kv, struct kv_usage *out);
+    /* Keys in [lower, upper); both are copied. NULL: out of memory. Not positioned. */
+    struct kv_iter *(*iter)(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper);
+    void (*iter_free)(struct kv_iter *it);
+    void (*seek)(struct kv_iter *it, struct slice key);          /* to the first key >= key */
+    void (*seek_before)(struct kv_iter *it, struct slice key);   /* to the last key < key */
+    void (*next)(struct kv_iter *it);
+    void (*prev)(struct kv_iter *it);
+    bool (*valid)(struct kv_iter *it);
+    struct slice (*key)(struct kv_iter *it);                     /* until the next move */
+    struct slice (*value)(struct kv_iter *it);
+    int (*iter_error)(struct kv_iter *it);                       /* 0 or an enum err; look when not valid */
+};
+
+/* An open instance: the engine's own struct begins with this. */
+struct kv {
+    const struct kv_engine *engine;
+};
+struct kv_iter {
+    const struct kv_engine *engine;
+};
+
+/* An empty store in memory. `expiry` is borrowed for the instance's life. NULL: out of memory. */
+struct kv *kv_memory_open(const struct expiry *expiry);
+
+struct kv_rocksdb_options {
+    const char *path;            /* of the database's directory, which exists; borrowed for the call */
+    uint64_t memory;             /* bytes for everything together */
+    const struct expiry *expiry; /* borrowed for the instance's life */
+    bool create;                 /* make an empty database when there is none */
+    bool read_only;
+    bool tolerate_torn_log;      /* open up to the first unreadable log record instead of refusing */
+};
+/* ERR_IO, ERR_INVALID (corrupt), ERR_NOMEM; `why` gets a sentence. */
+MUST_CHECK int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *options, char *why, size_t why_size);
+
+const char *kv_family_name(enum kv_family family);
+
+/* Convenience over one key: code as in kv_found. */
+struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key);
+static inline void kv_found_free(struct kv *kv, struct kv_found *f)
+{
+    if (f->pin) {
+        kv->engine->found_free(f);
+    }
+    *f = (struct kv_found){0};
+}
+static inline void kv_close(struct kv *kv)
+{
+    if (kv) {
+        kv->engine->close(kv);
+    }
+}
+static inline void kv_multi_get(struct kv *kv, enum kv_family f, const struct slice *keys, size_t n, struct kv_found *out)
+{
+    if (n) {
+        kv->engine->multi_get(kv, f, keys, n, out);
+    }
+}
+static inline struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family f, struct slice lower, struct slice upper)
+{
+    return kv->engine->iter(kv, f, lower, upper);
+}
+static inline void kv_iter_free(struct kv_iter *it)
+{
+    if (it) {
+        it->engine->iter_free(it);
+    }
+}
+static inline void kv_seek(struct kv_iter *it, struct slice key) { it->engine->seek(it, key); }
+static inline void kv_seek_before(struct kv_iter *it, struct slice key) { it->engine->seek_before(it, key); }
+static inline void kv_next(struct kv_iter *it) { it->engine->next(it); }
+static inline void kv_prev(struct kv_iter *it) { it->engine->prev(it); }
+static inline bool kv_valid(struct kv_iter *it) { return it->engine->valid(it); }
+static inline struct slice kv_key(struct kv_iter *it) { return it->engine->key(it); }
+static inline struct slice kv_value(struct kv_iter *it) { return it->engine->value(it); }
+static inline int kv_iter_error(struct kv_iter *it) { return it->engine->iter_error(it); }
+
+#endif

@@ -1,0 +1,75 @@
+/* Pages of messages: see page.h. */
+#include "storage/page.h"
+
+#include <stdlib.h>
+
+/* Copies into the arena; the slice holds an offset for now. */
+static struct slice arena_add(struct page_builder *b, struct slice s)
+{
+    struct slice at = {(const char *)(uintptr_t)b->arena.n, s.n};
+    buf_slice_put(&b->arena, s);
+    return at;
+}
+
+int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m)
+{
+    if (b->n == b->cap) {
+        uint32_t cap = b->cap ? b->cap * 2 : 32;
+        struct store_message *messages = realloc(b->messages, cap * sizeof(*messages));
+        if (!messages) {
+            return ERR_NOMEM;
+        }
+        b->messages = messages;
+        b->cap = cap;
+    }
+    b->messages[b->n++] = (struct store_message){.seq = seq,
+                                                 .id = m->id,
+                                                 .created_ms = m->created_ms,
+                                                 .recalled = m->row.flags & ROW_RECALLED,
+                                                 .conv = arena_add(b, conv),
+                                                 .sender = arena_add(b, m->sender),
+                                                 .sender_name = arena_add(b, m->sender_name),
+                                                 .content = arena_add(b, m->content)};
+    b->content += m->content.n;
+    return buf_ok(&b->arena) ? 0 : ERR_NOMEM;
+}
+
+void page_reverse(struct page_builder *b)
+{
+    for (uint32_t i = 0, j = b->n; i + 1 < j; i++) {
+        struct store_message swap = b->messages[i];
+        b->messages[i] = b->messages[--j];
+        b->messages[j] = swap;
+    }
+}
+
+static void slice_settle(const struct page_builder *b, struct slice *s)
+{
+    s->p = s->n ? b->arena.p + (uintptr_t)s->p : NULL;
+}
+
+int page_finish(struct page_builder *b, int code, struct store_page *out)
+{
+    code = code ? code : buf_ok(&b->arena) ? 0 : ERR_NOMEM;
+    *out = (struct store_page){0};
+    if (code) {
+        free(b->messages);
+        buf_free(&b->arena);
+        return code;
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        slice_settle(b, &b->messages[i].conv);
+        slice_settle(b, &b->messages[i].sender);
+        slice_settle(b, &b->messages[i].sender_name);
+        slice_settle(b, &b->messages[i].content);
+    }
+    *out = (struct store_page){.messages = b->messages, .n = b->n, .arena = b->arena.p};
+    return 0;
+}
+
+void store_page_free(struct store_page *p)
+{
+    free(p->messages);
+    free(p->arena);
+    *p = (struct store_page){0};
+}

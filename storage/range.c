@@ -1,0 +1,141 @@
+/* Reading a conversation: history pages and heads. */
+#include "storage/hint.h"
+#include "storage/msgs.h"
+#include "storage/page.h"
+
+#define FLOOR_WORTH 64 /* expired rows passed over from which on the writer is told */
+
+int head_read(struct store *s, struct slice conv, struct head_record *out)
+{
+    struct key k;
+    *out = (struct head_record){0};
+    if (!conv.n || conv.n > CONV_KEY_MAX) {
+        return ERR_INVALID;
+    }
+    struct kv_found f = kv_get(s->kv, KV_CHANNEL, key_head(&k, conv));
+    int r = f.code;
+    if (r == 1 && head_decode(f.value, out)) {
+        record_bad("head", conv);
+        r = ERR_INVALID;
+    }
+    kv_found_free(s->kv, &f);
+    return r;
+}
+
+int first_read(struct msgs *m, uint64_t *first)
+{
+    uint32_t before = m->skipped;
+    *first = msgs_first(m, NULL);
+    if (!m->error && *first && m->skipped - before > FLOOR_WORTH) {
+        hint_floor(m->store, m->conv, *first - 1);
+    }
+    return m->error;
+}
+
+/* Collects the page. more: something is left over in the direction asked. */
+static int range_collect(struct store_range *r, struct msgs *m, struct page_builder *page)
+{
+    bool up = r->has_after && !r->has_before;
+    if (up) {
+        if (r->after == UINT64_MAX) {
+            return 0;
+        }
+        msgs_up(m, r->after + 1);
+    } else {
+        msgs_down(m, r->has_before ? r->before : UINT64_MAX);
+    }
+    for (; m->valid; msgs_step(m)) {
+        if (!up && r->has_after && m->seq <= r->after) {
+            break;
+        }
+        if (page->n == r->limit || page_is_full(page, &m->row, r->page_bytes)) {
+            r->more = true;
+            break;
+        }
+        if (page_add(page, SLICE_NONE, m->seq, &m->row)) {
+            return ERR_NOMEM;
+        }
+    }
+    if (!up) {
+        page_reverse(page);
+    }
+    return m->error;
+}
+
+enum store_status read_range(struct store *s, struct store_op *op)
+{
+    struct store_range *r = (struct store_range *)op;
+    struct head_record head;
+    struct msgs m;
+    struct page_builder page = {0};
+    r->first = r->last = 0;
+    r->more = false;
+    int code = head_read(s, r->conv, &head);
+    if (code <= 0 || head.seq == 0) {
+        return status_of(page_finish(&page, code < 0 ? code : 0, &r->page));
+    }
+    r->last = head.seq;
+    code = msgs_open(&m, s, s->kv, r->conv, &head);
+    if (!code) {
+        code = range_collect(r, &m, &page);
+    }
+    if (!code) {
+        code = first_read(&m, &r->first);
+    }
+    msgs_close(&m);
+    return status_of(page_finish(&page, code, &r->page));
+}
+
+/* Looks four rows of the user family up: whether both users of a pair exist and whom they block. */
+static int pair_read(struct store *s, struct store_conv_load *c)
+{
+    struct slice lo, hi, keys[4];
+    struct key k[4];
+    struct kv_found found[4];
+    int r = 0;
+    conv_pair_users(c->conv, &lo, &hi);
+    keys[0] = key_user(&k[0], lo);
+    keys[1] = key_user(&k[1], hi);
+    keys[2] = key_block(&k[2], lo, hi);
+    keys[3] = key_block(&k[3], hi, lo);
+    kv_multi_get(s->kv, KV_USER, keys, 4, found);
+    for (int i = 0; i < 4; i++) {
+        if (found[i].code < 0) {
+            r = found[i].code;
+        } else {
+            *(i < 2 ? &c->user_exists[i] : &c->blocks[i - 2]) = found[i].code == 1;
+        }
+        kv_found_free(s->kv, &found[i]);
+    }
+    return r;
+}
+
+enum store_status read_conv(struct store *s, struct store_op *op)
+{
+    struct store_conv_load *c = (struct store_conv_load *)op;
+    struct head_record head;
+    struct msgs m;
+    int r = head_read(s, c->conv, &head);
+    if (r < 0) {
+        return status_of(r);
+    }
+    bool channel = conv_is_channel(c->conv);
+    c->exists = channel ? head.flags & HEAD_CHANNEL : head.seq > 0;
+    c->seq = head.seq;
+    c->last_id = head.last_id;
+    c->members = head.members;
+    c->tier = channel ? (head.flags & HEAD_CHANNEL ? (enum store_tier)head.tier : TIER_SMALL) : TIER_DM;
+    c->first = 0;
+    for (int i = 0; i < 2; i++) {
+        c->user_exists[i] = c->blocks[i] = false;
+    }
+    r = msgs_open(&m, s, s->kv, c->conv, &head);
+    if (!r) {
+        r = first_read(&m, &c->first);
+    }
+    msgs_close(&m);
+    if (!r && !channel) {
+        r = pair_read(s, c);
+    }
+    return status_of(r);
+}

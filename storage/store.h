@@ -1,0 +1,363 @@
+/*
+ * The store: conversations and their messages, inboxes, users, memberships, read marks.
+ *
+ * Asynchronous. A caller fills in an operation (a struct that begins with struct store_op), hands it over, and gets it back through
+ * `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and everything it points to, must keep both
+ * unchanged until `done`, and frees them there. Any thread may call.
+ *
+ * Order: operations that change something (marked W) take effect, and are answered, in the order handed over, whatever their
+ * durability. Those that only read (R) see every change whose `done` has been called; reads of the same conversation or user are answered in the order handed over.
+ *
+ * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id (Snowflake) when
+ * they are written; ids ascend strictly over the whole store.
+ *
+ * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is past its time to live,
+ * or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
+ */
+#ifndef MAGPIE_STORAGE_STORE_H
+#define MAGPIE_STORAGE_STORE_H
+
+#include "core/base/err.h"
+#include "core/base/mailbox.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+#define STORE_CURSOR_MAX 300 /* bytes of a printable cursor */
+struct buf;
+
+enum store_status {
+    STORE_OK,       /* done, and as durable as asked */
+    STORE_RETRY,    /* surely not applied: the disk is full or failing, or the store is closing */
+    STORE_UNKNOWN,  /* perhaps applied: with a clientId, a retry tells */
+    STORE_FATAL,    /* a record that cannot be read (corruption), or out of memory */
+    STORE_NOTFOUND, /* the thing named does not exist */
+    STORE_DENIED,   /* it exists, and the caller may not (recall: not the sender) */
+    STORE_LATE,     /* recall: the time for it has passed */
+    STORE_LIMIT     /* a limit given in the operation is reached */
+};
+
+enum store_tier { TIER_DM, TIER_SMALL, TIER_LARGE, TIER_COUNT };
+
+enum store_durability {
+    DURABILITY_SYNC,   /* on the platter before the answer (group commit) */
+    DURABILITY_COMMIT, /* in the write-ahead log before the answer: survives a killed process */
+    DURABILITY_ASYNC   /* answered at once, written behind */
+};
+
+struct store_tier_options {
+    uint64_t ttl_ms; /* 0: for ever */
+    uint32_t max;    /* messages kept per conversation: those with seq > newest - max; 0: all */
+    enum store_durability durability;
+};
+
+struct store_options {
+    const char *engine;                          /* "rocksdb" or "memory" */
+    const char *path;                            /* rocksdb: data directory, made when absent, with parents; borrowed for the call */
+    uint16_t node;                               /* 0-1023, part of each id */
+    uint64_t memory;                             /* bytes for memtables, caches and indexes together */
+    uint32_t sync_every_ms;                      /* what a power loss may take of commit and async tiers */
+    struct store_tier_options tiers[TIER_COUNT]; /* reloadable */
+    uint64_t dedup_window_ms;                    /* reloadable */
+    uint32_t inbox_max;                          /* entries per inbox, 0: no limit; reloadable */
+};
+
+/* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err and a sentence for people in `why`
+ * (a second server on the same directory, corruption with the file's name, no permission …). Corruption is refused, never reset. */
+MUST_CHECK int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size);
+/* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after it begins. */
+void store_close(struct store *s);
+/* Changes the reloadable options. Any thread. */
+void store_configure(struct store *s, const struct store_options *options);
+/* Takes the present wall clock as right after a jump that paused expiry. Any thread. */
+void store_clock_accept(struct store *s);
+
+struct store_stats {
+    uint64_t appended, groups, syncs, duplicates; /* since start */
+    uint64_t queue;                               /* operations waiting for the writer now */
+    uint64_t errors, reopens;                     /* failed groups; recoveries from a failed disk */
+    uint64_t memory;                              /* bytes of memtables, block cache, table readers (RocksDB's own account) */
+    bool failing;                                 /* writes are refused now */
+    bool clock_paused;                            /* expiry stands still until store_clock_accept() */
+};
+void store_get_stats(struct store *s, struct store_stats *out);
+
+/* --- Operations ---------------------------------------------------------------------------------------------- */
+
+struct store_op {
+    struct mail mail;                                   /* the store's, while the operation is under way */
+    struct mailbox *home;                               /* where `done` is posted */
+    void (*done)(void *owner, struct store_op *op);     /* on home's thread; owner is what home's mailbox_run() was given */
+    enum store_status status;                           /* the result */
+    uint8_t kind;                                       /* the store's */
+    uint64_t note;                                      /* the store's */
+};
+
+struct store_message {
+    uint64_t seq, id, created_ms; /* created_ms: wall clock, since 1970 */
+    bool recalled;                /* then content is empty */
+    struct slice conv;            /* key; set in inbox pages, empty in ranges */
+    struct slice sender, sender_name, content; /* raw UTF-8 */
+};
+
+/* Messages that an operation returned, with their bytes in `arena`. */
+struct store_page {
+    struct store_message *messages; /* malloc'd; ascending by seq (ranges) or by id (inbox) */
+    uint32_t n;
+    char *arena;                    /* malloc'd: what the slices borrow from */
+};
+void store_page_free(struct store_page *p);
+
+/* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the conversation's head.
+ * In the same group as another append with the same (sender, conv, client_id), or within the dedup window after it: `duplicate`, and the first one's numbers. */
+struct store_append {
+    struct store_op op;
+    struct slice conv;
+    enum store_tier tier;       /* whose family, ttl, max and durability apply */
+    uint64_t ttl_ms;            /* this message's own time to live; 0: the tier's */
+    uint32_t max;               /* the conversation's own count; 0: the tier's */
+    struct slice sender, sender_name, content;
+    struct slice client_id;     /* empty: not idempotent */
+    struct slice receiver;      /* whose inbox gets a reference; empty for channels */
+    bool only_duplicate;        /* do not store: STORE_OK with `duplicate`, or STORE_NOTFOUND */
+    /* out */
+    uint64_t seq, id, created_ms;
+    bool duplicate;
+};
+void store_append(struct store *s, struct store_append *a);
+
+/* R: a page of history, by the rules of protocol.md section 4 "history". */
+struct store_range {
+    struct store_op op;
+    struct slice conv;
+    bool has_after, has_before;
+    uint64_t after, before;     /* exclusive seqs */
+    uint32_t limit;             /* >= 1 */
+    uint32_t page_bytes;        /* stop when contents add up to more (one message at least); 0: no bound */
+    /* out */
+    struct store_page page;     /* free with store_page_free */
+    uint64_t first, last;       /* protocol.md: 0, 0 when nothing was ever sent; first == last + 1 when all is gone */
+    bool more;
+};
+void store_range(struct store *s, struct store_range *r);
+
+/* R: the oldest entries of an inbox, in the order of storing. */
+struct store_inbox_peek {
+    struct store_op op;
+    struct slice user;
+    uint64_t after;             /* message id, exclusive; 0: from the oldest */
+    uint32_t limit;
+    uint32_t page_bytes;
+    /* out */
+    struct store_page page;     /* `conv` set in each */
+    bool more;
+};
+void store_inbox_peek(struct store *s, struct store_inbox_peek *p);
+
+/* W (commit): removes inbox entries. Unknown ids are no error. */
+struct store_inbox_ack {
+    struct store_op op;
+    struct slice user;
+    uint64_t up_to;             /* that id and all stored before it; 0: use ids */
+    const uint64_t *ids;
+    uint32_t id_count;
+    /* out */
+    uint32_t removed, remaining;
+};
+void store_inbox_ack(struct store *s, struct store_inbox_ack *a);
+
+/* What is known of a user. */
+struct store_user {
+    uint32_t epoch;             /* of its tokens */
+    bool guest;                 /* may be forgotten: see store_guests_due */
+    uint64_t guest_due_ms;      /* guest: when, by the store's clock (out) */
+};
+
+enum store_push { PUSH_DEFAULT, PUSH_ALL, PUSH_MERGED, PUSH_NONE }; /* a subscription's own push mode */
+
+struct store_subscription {
+    struct slice channel;
+    enum store_push push;
+};
+
+/* R: a user with its subscriptions and the size of its inbox; STORE_NOTFOUND when there never was one. */
+struct store_user_load {
+    struct store_op op;
+    struct slice id;
+    /* out; slices borrow from arena; free with store_user_load_free */
+    struct store_user user;
+    struct slice name;
+    struct store_subscription *subscriptions;
+    uint32_t subscription_count;
+    uint32_t inbox;
+    char *arena;
+};
+void store_user_load(struct store *s, struct store_user_load *u);
+void store_user_load_free(struct store_user_load *u);
+
+/* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now. */
+struct store_user_save {
+    struct store_op op;
+    struct slice id, name;
+    struct store_user user;
+    uint64_t guest_ttl_ms;
+};
+void store_user_save(struct store *s, struct store_user_save *u);
+
+/* W (commit): forgets a user: its record, guest entry, inbox and read marks. Subscriptions must have been ended with store_member_del(). */
+struct store_user_forget {
+    struct store_op op;
+    struct slice id;
+};
+void store_user_forget(struct store *s, struct store_user_forget *u);
+
+/* R: guests whose time has come and who are in no private conversation (those who are lose the mark here), soonest first. */
+struct store_guests_due {
+    struct store_op op;
+    uint32_t limit;
+    /* out */
+    struct slice *ids;          /* malloc'd array, borrowing from arena; free both */
+    uint32_t n;
+    char *arena;
+};
+void store_guests_due(struct store *s, struct store_guests_due *g);
+
+/* R: what an owner shard must know of a conversation before its first message. Never STORE_NOTFOUND: see `exists`. */
+struct store_conv_load {
+    struct store_op op;
+    struct slice conv;
+    /* out */
+    bool exists;                /* channel: was made; pair: has had a message */
+    uint64_t seq;               /* newest, 0: none */
+    uint64_t first;             /* as in store_range */
+    uint64_t last_id;           /* id of the newest message ever, 0: none */
+    uint32_t members;           /* channel */
+    enum store_tier tier;       /* channel: as last saved */
+    bool user_exists[2];        /* pair: lower, higher id */
+    bool blocks[2];             /* pair: lower blocks higher; higher blocks lower */
+};
+void store_conv_load(struct store *s, struct store_conv_load *c);
+
+/* W (commit): remembers a channel's tier. */
+struct store_channel_save {
+    struct store_op op;
+    struct slice conv;
+    enum store_tier tier;
+};
+void store_channel_save(struct store *s, struct store_channel_save *c);
+
+/* W (commit): makes a user a member of a channel, or changes its push mode. A new member has read up to the channel's seq. */
+struct store_member_put {
+    struct store_op op;
+    struct slice conv, user;
+    bool set_push;              /* false: a member keeps its mode, a new one gets PUSH_DEFAULT */
+    enum store_push push;
+    bool may_create;            /* make the channel when there is none; else STORE_NOTFOUND */
+    uint32_t channels_max;      /* STORE_LIMIT when making one would exceed it; 0: no limit */
+    /* out */
+    bool created, existed;      /* the channel was made; the user was a member already */
+    enum store_push mode;       /* in force now */
+    uint32_t members;
+    uint64_t seq, first;        /* as in store_range */
+};
+void store_member_put(struct store *s, struct store_member_put *m);
+
+/* W (commit): ends a membership, with its read mark. STORE_NOTFOUND: no such channel. */
+struct store_member_del {
+    struct store_op op;
+    struct slice conv, user;
+    /* out */
+    bool existed;
+    uint32_t members;
+};
+void store_member_del(struct store *s, struct store_member_del *m);
+
+struct store_person {
+    struct slice id, name;
+};
+
+/* R: members by id, bytewise ascending. STORE_NOTFOUND: no such channel. */
+struct store_members {
+    struct store_op op;
+    struct slice conv;
+    struct slice cursor;        /* the last id of the page before; empty: from the start */
+    uint32_t limit;
+    /* out */
+    struct store_person *people; /* malloc'd, borrowing from arena; free both */
+    uint32_t n;
+    bool more;
+    char *arena;
+};
+void store_members(struct store *s, struct store_members *m);
+
+/* W (commit): moves a read mark forward, to the conversation's newest seq at most. STORE_NOTFOUND: no such conversation. */
+struct store_mark_read {
+    struct store_op op;
+    struct slice conv, user;
+    uint64_t seq;
+    /* out */
+    uint64_t read;              /* now in force */
+    uint64_t unread;            /* seq - max(read, first - 1) */
+    bool moved;
+};
+void store_mark_read(struct store *s, struct store_mark_read *m);
+
+struct store_conversation {
+    struct slice conv;
+    uint64_t seq, read, unread;
+    int32_t last;               /* index of the newest message in page.messages, -1 when none is retained */
+};
+
+/* R: a user's conversations, newest activity first (those without any message last, by key). */
+struct store_conversations {
+    struct store_op op;
+    struct slice user;
+    struct slice cursor;        /* next_cursor of the page before; empty: from the start. Anything else: STORE_NOTFOUND */
+    uint32_t limit;
+    uint32_t page_bytes;
+    /* out; free with store_conversations_free */
+    struct store_conversation *list;
+    uint32_t n;
+    struct store_page page;
+    char next_cursor[STORE_CURSOR_MAX + 1]; /* printable, NUL-terminated; empty at the end */
+};
+void store_conversations(struct store *s, struct store_conversations *c);
+void store_conversations_free(struct store_conversations *c);
+
+/* W (commit): empties a message's content and marks it recalled. STORE_NOTFOUND: not there (any more); STORE_DENIED: not the
+ * sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
+struct store_recall {
+    struct store_op op;
+    struct slice conv, sender;
+    uint64_t seq;
+    uint64_t window_ms;         /* 0: no limit */
+    /* out */
+    uint64_t id;
+    bool again;                 /* it was recalled already */
+};
+void store_recall(struct store *s, struct store_recall *r);
+
+/* W (commit): user blocks (or unblocks) target. */
+struct store_block {
+    struct store_op op;
+    struct slice user, target;
+    bool blocked;
+};
+void store_block(struct store *s, struct store_block *b);
+
+/* R: with which of `ids` the user has a private conversation. */
+struct store_pairs {
+    struct store_op op;
+    struct slice user;
+    const struct slice *ids;
+    uint32_t n;                 /* 128 at most */
+    /* out */
+    bool known[128];
+};
+void store_pairs(struct store *s, struct store_pairs *p);
+
+#endif

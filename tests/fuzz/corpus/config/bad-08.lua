@@ -1,0 +1,1 @@
+return { limits = { frame = 64*KB } }

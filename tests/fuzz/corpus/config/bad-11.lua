@@ -1,0 +1,1 @@
+return { data = env('MAGPIE_TEST_UNSET') }

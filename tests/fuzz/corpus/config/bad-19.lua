@@ -1,0 +1,1 @@
+local t = {} for i = 1, 20 do t = { a = t, b = t } end return { plugins = { load = { x = t } } }

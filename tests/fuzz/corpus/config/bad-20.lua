@@ -1,0 +1,1 @@
+local t = {} for i = 1, 20000 do t[i] = 'x' end return { origins = t }

@@ -1,0 +1,1 @@
+return { limits = { frme = 1 } }

@@ -1,0 +1,1 @@
+return { limits = { user = 1 } }

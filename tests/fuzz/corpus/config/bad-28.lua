@@ -1,0 +1,1 @@
+return { zzzzzzzz = 1 }

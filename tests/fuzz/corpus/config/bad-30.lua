@@ -1,0 +1,1 @@
+return { limits = { [true] = 1 } }

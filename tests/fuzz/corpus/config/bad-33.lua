@@ -1,0 +1,1 @@
+return { limits = { 1, 2 } }

@@ -1,0 +1,1 @@
+return { node = 1024 }

@@ -1,0 +1,1 @@
+return { limits = { connections = 2^40 } }

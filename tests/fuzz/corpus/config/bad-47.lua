@@ -1,0 +1,1 @@
+return { limits = { frame = 1e308*10 } }

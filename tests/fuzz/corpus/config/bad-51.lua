@@ -1,0 +1,1 @@
+tiers.dm.durability: expected one of "sync", "commit", "async", found "fsync"

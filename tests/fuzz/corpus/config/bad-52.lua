@@ -1,0 +1,1 @@
+return { tiers = { dm = 'x' } }

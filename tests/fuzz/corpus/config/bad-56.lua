@@ -1,0 +1,1 @@
+return { data = 'a\0b' }

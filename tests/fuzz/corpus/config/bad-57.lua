@@ -1,0 +1,3 @@
+return { data = 'a\
+b\27' , threads = 'a\
+b' }

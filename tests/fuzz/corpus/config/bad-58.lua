@@ -1,0 +1,1 @@
+return { auth = { allow_open = 1 } }

@@ -1,0 +1,1 @@
+return { auth = { mode = ('x') } , threads = -2 }

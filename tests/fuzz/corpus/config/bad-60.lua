@@ -1,0 +1,1 @@
+return { auth = { mode = 'a-name-that-is-longer-than-31-bytes' } }

@@ -1,0 +1,1 @@
+return { scripts = { load = 'ratelimit' } }

@@ -1,0 +1,1 @@
+return { scripts = { budget_ms = 0 } }

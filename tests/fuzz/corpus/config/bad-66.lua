@@ -1,0 +1,1 @@
+return { plugins = { load = { web = 1 } } }

@@ -1,0 +1,1 @@
+return { plugins = { load = { ['../x'] = {} } } }

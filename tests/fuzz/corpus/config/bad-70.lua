@@ -1,0 +1,1 @@
+return { origins = { 'https://chat.example.org/' } }

@@ -1,0 +1,1 @@
+return { listen = { tcp = { a = '127.0.0.1:1' } } }

@@ -1,0 +1,1 @@
+return { listen = { console = '127.0.0.1:8081' } }

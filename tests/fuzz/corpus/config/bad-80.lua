@@ -1,0 +1,1 @@
+return { listen = { tcp = '0.0.0.0:1' } }

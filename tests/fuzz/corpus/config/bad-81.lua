@@ -1,0 +1,1 @@
+return { listen = { websocket = '*:1' } }

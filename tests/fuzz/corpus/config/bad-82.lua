@@ -1,0 +1,1 @@
+return { listen = { console = '*:1' } }

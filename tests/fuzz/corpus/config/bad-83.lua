@@ -1,0 +1,1 @@
+return { listen = { wss = '127.0.0.1:1' } }

@@ -1,0 +1,1 @@
+return { limits = { content = 64*KiB } }

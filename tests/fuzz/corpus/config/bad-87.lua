@@ -1,0 +1,1 @@
+return { limits = { content = 4096, frame = 4096 } }

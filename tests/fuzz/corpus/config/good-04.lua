@@ -1,0 +1,1 @@
+return { listen = { tcp = { '127.0.0.1:1', '[::1]:1' }, websocket = false, console = false } }

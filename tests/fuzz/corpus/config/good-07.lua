@@ -1,0 +1,1 @@
+return { listen = { tcp = 'unix:/tmp/m.sock' } }

@@ -1,0 +1,1 @@
+return { listen = { console = '0.0.0.0:9' }, console = { password = 'x' } }

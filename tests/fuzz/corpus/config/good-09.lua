@@ -1,0 +1,1 @@
+return { tls = { certificate = 'c', key = 'k' }, listen = { wss = '127.0.0.1:3' } }

@@ -1,0 +1,1 @@
+local n = 4 return { threads = n * 2 }

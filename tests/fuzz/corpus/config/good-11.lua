@@ -1,0 +1,1 @@
+return { threads = env('MAGPIE_TEST_UNSET', 3) }

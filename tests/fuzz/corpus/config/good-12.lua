@@ -1,0 +1,1 @@
+return { threads = env('MAGPIE_TEST_FOUR') + 0 }

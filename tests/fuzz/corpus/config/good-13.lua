@@ -1,0 +1,1 @@
+return { limits = { frame = 1*MiB, content = 512*KiB, guest = 0.5 } }

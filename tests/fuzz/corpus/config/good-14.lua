@@ -1,0 +1,1 @@
+return { limits = { frame = 4096 } }

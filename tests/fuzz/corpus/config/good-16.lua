@@ -1,0 +1,1 @@
+return { plugins = { load = { web = {}, metrics = { path = '/m', list = { 1, 'a', { x = true } } }, old = false } } }

@@ -1,0 +1,1 @@
+return { storage = { engine = 'memory' }, timeouts = { login = 0, idle = 0 } }

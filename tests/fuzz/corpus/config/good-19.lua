@@ -1,0 +1,1 @@
+return { scripts = { load = {} }, rate = { user = 0, channel = 0, policy = 'complete' } }

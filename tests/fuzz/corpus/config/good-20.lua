@@ -1,0 +1,1 @@
+return { data = nil, log = { file = nil } }
