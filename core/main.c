@@ -1,6 +1,6 @@
 /*
- * magpied: the only file that knows every layer. It reads the command line and the config, opens what the config names, starts the hub, and then
- * waits on the main thread for signals: SIGTERM and SIGINT drain, SIGHUP reloads.
+ * magpied: the only file that knows every layer. It reads the command line and the config, opens what the config names, starts
+ * the hub, and then waits on the main thread for signals: SIGTERM and SIGINT drain, SIGHUP reloads.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
@@ -32,21 +32,22 @@
 #define WHY_MAX 512 /* bytes of a sentence that tells what went wrong */
 
 struct server {
-    const char *config_path;     /* from the command line */
-    struct config *config;       /* in force; owned */
-    struct config *boot;         /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
+    const char *config_path; /* from the command line */
+    struct config *config;   /* in force; owned */
+    struct config
+        *boot; /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
     unsigned shards;
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct store *store;
     struct hub *hub;
-    struct listener *listeners;  /* open ones; owned */
+    struct listener *listeners; /* open ones; owned */
     unsigned listener_count;
-    struct ev_loop *loop;        /* of the main thread */
+    struct ev_loop *loop; /* of the main thread */
     ev_signal term, intr, hup;
-    ev_async drained;            /* sent by a shard when the hub has drained */
-    ev_timer drain_limit;        /* timeouts.drain */
+    ev_async drained;     /* sent by a shard when the hub has drained */
+    ev_timer drain_limit; /* timeouts.drain */
     bool draining;
-    uint64_t drain_began;        /* clock_mono_ms() */
+    uint64_t drain_began; /* clock_mono_ms() */
 };
 
 /* --- Telling ------------------------------------------------------------------------------------------------------------ */
@@ -103,7 +104,8 @@ static void check_build(const struct config *c, const char *name, struct buf *er
     if (c->listen.wss.n)
         buf_printf(errors, "%s: listen.wss: this version has no TLS yet\n", name);
     if (strcmp(c->auth.mode, "open") != 0)
-        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" alone\n", name, c->auth.mode);
+        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" alone\n",
+                   name, c->auth.mode);
 }
 
 static struct config *load(const char *path, struct buf *errors)
@@ -143,7 +145,9 @@ static void log_not_served(const struct config *c)
 static void log_doubts(const struct config *c)
 {
     if (c->limits.output_queue < c->limits.page)
-        log_event(LOG_WARN, "config.doubt", LOG_STR("about", "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
+        log_event(
+            LOG_WARN, "config.doubt",
+            LOG_STR("about", "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
 }
 
 /* --- Starting ------------------------------------------------------------------------------------------------------------- */
@@ -153,12 +157,15 @@ static void raise_limits(const struct config *c)
     char why[WHY_MAX];
     uint32_t room = machine_raise_descriptors(c->limits.connections, why, sizeof why);
     if (why[0])
-        log_event(LOG_WARN, "limit.descriptors", LOG_INT("limits_connections", c->limits.connections), LOG_INT("room_for", room),
-                  LOG_STR("because", why));
+        log_event(LOG_WARN, "limit.descriptors", LOG_INT("limits_connections", c->limits.connections),
+                  LOG_INT("room_for", room), LOG_STR("because", why));
 }
 
 /* The directory that holds the key's file; a store that keeps nothing has none. */
-static const char *secret_directory(const struct config *c) { return c->storage.engine == ENGINE_MEMORY ? NULL : c->data; }
+static const char *secret_directory(const struct config *c)
+{
+    return c->storage.engine == ENGINE_MEMORY ? NULL : c->data;
+}
 
 static int open_store(struct server *s)
 {
@@ -184,7 +191,8 @@ static int listen_on(struct server *s, const struct config_strings *addresses, e
         s->listener_count++;
         if (hub_listen(s->hub, l, transport) != 0)
             return fail(s, "out of memory");
-        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name), LOG_STR("transport", transport == CONN_TCP ? "tcp" : "websocket"));
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name),
+                  LOG_STR("transport", transport == CONN_TCP ? "tcp" : "websocket"));
     }
     return 0;
 }
@@ -239,7 +247,10 @@ static int start(struct server *s)
 /* --- Stopping ------------------------------------------------------------------------------------------------------------- */
 
 /* How far the clients' retries are spread: a second, and for many clients so that no more than some 20,000 come back in one. */
-static uint32_t spread_of(uint32_t connections) { return 1000 + connections / 20; }
+static uint32_t spread_of(uint32_t connections)
+{
+    return 1000 + connections / 20;
+}
 
 /* On a shard's thread. */
 static void hub_is_drained(void *ctx)
@@ -313,7 +324,8 @@ static void close_all(struct server *s)
 
 /* --- Reloading ------------------------------------------------------------------------------------------------------------ */
 
-/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was if it cannot be opened. */
+/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was if it
+ * cannot be opened. */
 static int apply(struct server *s, struct config *fresh, struct buf *errors)
 {
     uint8_t key[SECRET_KEY_SIZE];
@@ -365,13 +377,15 @@ static void reload(struct server *s)
             (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
     } else {
         unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
+        bool more = fresh->limits.connections != s->config->limits.connections;
         if (s->config != s->boot)
             config_free(s->config);
         s->config = fresh;
         log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
         log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
         log_doubts(fresh);
-        raise_limits(fresh);
+        if (more)
+            raise_limits(fresh);
     }
     buf_free(&errors);
     buf_free(&restart);
@@ -456,7 +470,8 @@ static int run(const char *config_path)
     return rc == 0 ? 0 : 1;
 }
 
-/* --- The command line --------------------------------------------------------------------------------------------------------- */
+/* --- The command line
+ * --------------------------------------------------------------------------------------------------------- */
 
 static int check(const char *config_path)
 {
@@ -502,7 +517,9 @@ int main(int argc, char **argv)
     bool test = false;
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":c:th", options, NULL)) != -1;) {
-        const char *given = argv[optind - 1];
+        /* A letter inside of a cluster (-xt) is told alone. */
+        const char letter[3] = {'-', (char)optopt};
+        const char *given = strncmp(argv[optind - 1], "--", 2) != 0 && optopt ? letter : argv[optind - 1];
         switch (c) {
         case 'c':
             config_path = optarg;

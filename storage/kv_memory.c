@@ -22,7 +22,6 @@ struct node {
 
 struct list {
     struct node *first[LEVELS]; /* the head's links */
-    unsigned levels;            /* in use */
     uint64_t count, bytes;      /* rows; their memory */
     struct buf sweep;           /* key where the sweep for expired rows goes on */
 };

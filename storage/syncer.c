@@ -63,7 +63,7 @@ static int syncer_sync(struct syncer *y, uint64_t target)
     return r;
 }
 
-static void syncer_answer(struct syncer *y, struct op_list *ops, bool ok)
+static void syncer_answer(struct op_list *ops, bool ok)
 {
     if (!ok) {
         for (struct mail *m = ops->head; m; m = m->next) {
@@ -74,7 +74,6 @@ static void syncer_answer(struct syncer *y, struct op_list *ops, bool ok)
         }
     }
     op_list_answer(ops);
-    (void)y;
 }
 
 static void *syncer_main(void *arg)
@@ -95,7 +94,7 @@ static void *syncer_main(void *arg)
         if (r) {
             writer_sync_failed(y->store); /* before the answers: whoever hears of it finds the store failing soon */
         }
-        syncer_answer(y, &ops, r == 0);
+        syncer_answer(&ops, r == 0);
         if (r == 0) {
             atomic_store(&y->store->synced_group, target); /* after the answers: later operations of a conversation may overtake no one */
         }
@@ -194,5 +193,13 @@ void syncer_forget(struct store *s)
     pthread_mutex_lock(&y->lock);
     y->due_ms = 0;
     y->soon = false;
+    pthread_mutex_unlock(&y->lock);
+}
+
+void syncer_reset(struct store *s, uint64_t group)
+{
+    struct syncer *y = s->syncer;
+    pthread_mutex_lock(&y->lock);
+    y->written = y->synced = group;
     pthread_mutex_unlock(&y->lock);
 }

@@ -18,5 +18,7 @@ void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon
 void syncer_drain(struct store *s);
 /* Writer's thread, failing: what is dirty does not concern the syncer any more. */
 void syncer_forget(struct store *s);
+/* Writer's thread, recovered: everything up to `group` is synced. */
+void syncer_reset(struct store *s, uint64_t group);
 
 #endif

@@ -156,6 +156,12 @@ static bool text_is(struct slice s, const char *lower)
     return s.n == strlen(lower) && strncasecmp(s.p, lower, s.n) == 0;
 }
 
+/* The answer may be shorter than what it is compared with: it is the server's. */
+static bool text_starts(struct slice s, struct slice start)
+{
+    return s.n >= start.n && memcmp(s.p, start.p, start.n) == 0;
+}
+
 /* The comma-separated list holds the token, in any case. */
 static bool list_has(struct slice list, const char *lower)
 {
@@ -180,10 +186,10 @@ int client_ws_response(struct slice bytes, const char accept[CLIENT_WS_ACCEPT_LE
         *why = "the handshake's answer has no end";
         return bytes.n > CLIENT_WS_RESPONSE_MAX ? ERR_INVALID : 0;
     }
-    if (memcmp(bytes.p, "HTTP/1.1 101", 12) != 0) {
-        *why = memcmp(bytes.p, "HTTP/1.1 503", 12) == 0   ? "refused with HTTP status 503"
-               : memcmp(bytes.p, "HTTP/1.1 403", 12) == 0 ? "refused with HTTP status 403"
-                                                          : "not upgraded by the server";
+    if (!text_starts(bytes, SLICE_LIT("HTTP/1.1 101"))) {
+        *why = text_starts(bytes, SLICE_LIT("HTTP/1.1 503"))   ? "refused with HTTP status 503"
+               : text_starts(bytes, SLICE_LIT("HTTP/1.1 403")) ? "refused with HTTP status 403"
+                                                               : "not upgraded by the server";
         return ERR_INVALID;
     }
     const char *line = memmem(bytes.p, bytes.n, "\r\n", 2);

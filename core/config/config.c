@@ -30,7 +30,10 @@ static void free_member(struct config *c, const struct config_option *o)
     }
 }
 
-static bool same_text(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
 
 static bool same_list(const struct config_strings *a, const struct config_strings *b)
 {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with 64 bytes of
- * each. Content that JSON must escape needs more, and then the frame is what bounds it.
+ * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with 64
+ * bytes of each. Content that JSON must escape needs more, and then the frame is what bounds it.
  */
 #define SEND_OVERHEAD 192
 
@@ -22,8 +22,8 @@ static void check_content(struct config_reader *r)
         c->limits.content = c->limits.frame > 2 * SEND_OVERHEAD ? c->limits.frame - SEND_OVERHEAD : c->limits.frame / 4;
         return;
     }
-    config_error(r, "limits.content", "must fit in limits.frame with %d bytes around it, but %llu + %d is more than %llu%s", SEND_OVERHEAD,
-                 (unsigned long long)c->limits.content, SEND_OVERHEAD, (unsigned long long)c->limits.frame,
+    config_error(r, "limits.content", "must fit in limits.frame with %d bytes around it, but %llu + %d is more than %llu%s",
+                 SEND_OVERHEAD, (unsigned long long)c->limits.content, SEND_OVERHEAD, (unsigned long long)c->limits.frame,
                  config_read_given(r, "limits.frame") ? "" : " (the default)");
 }
 
@@ -72,8 +72,10 @@ static void check_address(struct config_reader *r, size_t i, const char *address
     if (listener_is_local(address))
         return;
     if (listens[i].clients && strcmp(c->auth.mode, "open") == 0 && !c->auth.allow_open)
-        config_error(r, listens[i].path,
-                     "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true if that is meant", address);
+        config_error(
+            r, listens[i].path,
+            "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true if that is meant",
+            address);
     if (!listens[i].clients && !c->console.password)
         config_error(r, listens[i].path, "%s can be reached by others: set console.password", address);
 }
@@ -128,7 +130,9 @@ static void check_origins(struct config_reader *r)
         const char *origin = r->c->origins.v[i];
         const char *host = strstr(origin, "://");
         if (!host || host == origin || host[3] == '\0' || strchr(host + 3, '/'))
-            config_error(r, "origins", "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found entry %u otherwise", i + 1);
+            config_error(r, "origins",
+                         "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found entry %u otherwise",
+                         i + 1);
     }
 }
 

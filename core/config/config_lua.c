@@ -11,19 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_MAX (16 << 20)    /* bytes of the Lua state */
-#define INSTRUCTIONS_MAX 2000000 /* virtual machine instructions: some 20 ms */
-#define VALUES_MAX 10000         /* in the returned tree */
-#define DEPTH_MAX 16             /* tables inside one another */
+#define MEMORY_MAX       (16 << 20) /* bytes of the Lua state */
+#define INSTRUCTIONS_MAX 2000000    /* virtual machine instructions: some 20 ms */
+#define VALUES_MAX       10000      /* in the returned tree */
+#define DEPTH_MAX        16         /* tables inside one another */
 
 struct run {
-    struct slice text;         /* the chunk */
-    const char *name;          /* for messages */
-    struct cJSON *root;        /* the tree so far; whoever called config_lua_run() gets it */
-    unsigned values;           /* in the tree */
-    long long memory;          /* bytes that Lua holds beyond what it had at first */
-    lua_Alloc alloc;           /* LuaJIT's own allocator … */
-    void *alloc_ctx;           /* … and its state */
+    struct slice text;  /* the chunk */
+    const char *name;   /* for messages */
+    struct cJSON *root; /* the tree so far; whoever called config_lua_run() gets it */
+    unsigned values;    /* in the tree */
+    long long memory;   /* bytes that Lua holds beyond what it had at first */
+    lua_Alloc alloc;    /* LuaJIT's own allocator … */
+    void *alloc_ctx;    /* … and its state */
 };
 
 /* LuaJIT's own allocator below a cap (its states cannot be made with another allocator on every platform). */
@@ -63,15 +63,16 @@ static const struct {
     const char *name;
     double value;
 } constants[] = {
-    {"KiB", 1024},  {"MiB", 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024}, {"seconds", 1},
-    {"minutes", 60}, {"hours", 3600},      {"days", 86400},
+    {"KiB", 1024},   {"MiB", 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024}, {"seconds", 1}, {"minutes", 60},
+    {"hours", 3600}, {"days", 86400},
 };
 
-/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself is not told: it may be
- * a secret. */
+/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself is not
+ * told: it may be a secret. */
 static int lua_unknown(lua_State *L)
 {
-    return luaL_error(L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
+    return luaL_error(L,
+                      "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
 }
 
 /* The environment of the chunk at the top of the stack. */

@@ -8,14 +8,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t ms_of(double seconds) { return (uint64_t)ceil(seconds * 1000); }
-static uint32_t u32_of(uint64_t v) { return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
+static uint64_t ms_of(double seconds)
+{
+    return (uint64_t)ceil(seconds * 1000);
+}
+static uint32_t u32_of(uint64_t v)
+{
+    return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
 /* Whole seconds, rounded up, so that a fraction does not become "none". */
-static uint32_t s_of(double seconds) { return u32_of((uint64_t)ceil(seconds)); }
+static uint32_t s_of(double seconds)
+{
+    return u32_of((uint64_t)ceil(seconds));
+}
 
 static struct store_tier_options tier_of(const struct config_tier *t)
 {
-    return (struct store_tier_options){.ttl_ms = ms_of(t->ttl), .max = t->max, .durability = (enum store_durability)t->durability};
+    return (struct store_tier_options){
+        .ttl_ms = ms_of(t->ttl), .max = t->max, .durability = (enum store_durability)t->durability};
 }
 
 void config_store_options(const struct config *c, struct store_options *out)
@@ -26,7 +36,9 @@ void config_store_options(const struct config *c, struct store_options *out)
         .node = (uint16_t)c->node,
         .memory = c->storage.memory,
         .sync_every_ms = u32_of(ms_of(c->storage.sync_every)),
-        .tiers = {[TIER_DM] = tier_of(&c->tiers.dm), [TIER_SMALL] = tier_of(&c->tiers.small), [TIER_LARGE] = tier_of(&c->tiers.large)},
+        .tiers = {[TIER_DM] = tier_of(&c->tiers.dm),
+                  [TIER_SMALL] = tier_of(&c->tiers.small),
+                  [TIER_LARGE] = tier_of(&c->tiers.large)},
         .dedup_window_ms = ms_of(c->limits.dedup_window),
         .inbox_max = c->limits.inbox,
     };

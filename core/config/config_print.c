@@ -47,7 +47,10 @@ static void put_bound(struct buf *out, enum config_type type, double v)
 }
 
 /* A bound that is there against slips only is not worth a word. */
-static bool bounded_above(const struct config_option *o) { return o->max < CONFIG_EVER; }
+static bool bounded_above(const struct config_option *o)
+{
+    return o->max < CONFIG_EVER;
+}
 
 static void put_range(struct buf *out, const struct config_option *o)
 {
@@ -106,7 +109,10 @@ void config_schema_reference(struct buf *out)
 
 #define COMMENT_WIDTH 110 /* columns */
 
-static void put_indent(struct buf *out, unsigned depth) { buf_printf(out, "%*s", (int)(4 * depth), ""); }
+static void put_indent(struct buf *out, unsigned depth)
+{
+    buf_printf(out, "%*s", (int)(4 * depth), "");
+}
 
 /* The text as comment lines, broken at spaces. */
 static void put_comment(struct buf *out, unsigned depth, const char *text)
@@ -161,7 +167,8 @@ void config_print_defaults(struct buf *out)
 {
     const char *open = "";   /* path of the innermost open section */
     unsigned open_depth = 0; /* tables open inside the outermost */
-    buf_str(out, "-- Magpie " MAGPIE_VERSION ": every option with its default. Durations are in seconds (minutes, hours, days are there to\n"
+    buf_str(out, "-- Magpie " MAGPIE_VERSION
+                 ": every option with its default. Durations are in seconds (minutes, hours, days are there to\n"
                  "-- multiply with), sizes in bytes (KiB, MiB, GiB), env(\"NAME\", default) reads the environment.\n"
                  "-- (restart): a reload (SIGHUP) cannot change it.\n"
                  "return {\n");

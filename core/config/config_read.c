@@ -157,15 +157,16 @@ static void read_list_item(struct config_reader *r, const struct config_option *
     if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
         struct buf found = BUF_INIT;
         put_found(&found, item, o);
-        config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text", (int)found.n, found.p);
+        config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text", (int)found.n,
+                     found.p);
         buf_free(&found);
         return;
     }
     if (o->type == OPT_ADDRESSES && !listener_check(item->valuestring, why, sizeof why)) {
         struct buf found = BUF_INIT;
         put_found(&found, item, o);
-        config_error(r, path, "expected \"IP:PORT\", \"[IPv6]:PORT\", \"*:PORT\" or \"unix:PATH\", found %.*s (%s)", (int)found.n,
-                     found.p, why);
+        config_error(r, path, "expected \"IP:PORT\", \"[IPv6]:PORT\", \"*:PORT\" or \"unix:PATH\", found %.*s (%s)",
+                     (int)found.n, found.p, why);
         buf_free(&found);
         return;
     }
@@ -251,9 +252,9 @@ static void read_plugins(struct config_reader *r, const struct config_option *o,
 }
 
 static void (*const readers[])(struct config_reader *, const struct config_option *, const struct cJSON *) = {
-    [OPT_COUNT] = read_number,   [OPT_SIZE] = read_number, [OPT_SECONDS] = read_number,  [OPT_MS] = read_number,
-    [OPT_BOOL] = read_bool,      [OPT_ENUM] = read_enum,   [OPT_TEXT] = read_text,       [OPT_ADDRESSES] = read_list,
-    [OPT_TEXTS] = read_list,     [OPT_PLUGINS] = read_plugins,
+    [OPT_COUNT] = read_number, [OPT_SIZE] = read_number,     [OPT_SECONDS] = read_number, [OPT_MS] = read_number,
+    [OPT_BOOL] = read_bool,    [OPT_ENUM] = read_enum,       [OPT_TEXT] = read_text,      [OPT_ADDRESSES] = read_list,
+    [OPT_TEXTS] = read_list,   [OPT_PLUGINS] = read_plugins,
 };
 
 /* --- Tables --------------------------------------------------------------------------------------------------------------- */

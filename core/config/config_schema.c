@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* Indexes are the values of the enums; config_schema.c is where the two meet. */
-static const char *const level_names[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL};
+static const char *const level_names[] = {
+    [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL};
 static const char *const format_names[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json", NULL};
 static const char *const engine_names[] = {[ENGINE_ROCKSDB] = "rocksdb", [ENGINE_MEMORY] = "memory", NULL};
 static const char *const create_names[] = {[CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
@@ -17,59 +18,70 @@ static const char *const durability_names[] = {
     [DURABILITY_SYNC] = "sync", [DURABILITY_COMMIT] = "commit", [DURABILITY_ASYNC] = "async", NULL};
 
 /* The member's name is the option's path; an array of negative size where its C type is not that of the option's type. */
-#define TYPED(member, ctype) \
-    (offsetof(struct config, member) + \
+#define TYPED(member, ctype)                                                                                                   \
+    (offsetof(struct config, member) +                                                                                         \
      0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct config *)0)->member), ctype) ? 1 : -1]))
-#define OPTION(member, ctype, ...) {.path = #member, .offset = TYPED(member, ctype), __VA_ARGS__}
+#define OPTION(member, ctype, ...)                                                                                             \
+    {                                                                                                                          \
+        .path = #member, .offset = TYPED(member, ctype), __VA_ARGS__                                                           \
+    }
 
-#define SECTION(name, text) {.path = name, .type = OPT_SECTION, .help = text}
-#define COUNT(member, lo, hi, dflt, f, text) \
+#define SECTION(name, text)                                                                                                    \
+    {                                                                                                                          \
+        .path = name, .type = OPT_SECTION, .help = text                                                                        \
+    }
+#define COUNT(member, lo, hi, dflt, f, text)                                                                                   \
     OPTION(member, uint32_t, .type = OPT_COUNT, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define SIZE(member, lo, hi, dflt, f, text) \
+#define SIZE(member, lo, hi, dflt, f, text)                                                                                    \
     OPTION(member, uint64_t, .type = OPT_SIZE, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define SECONDS(member, lo, hi, dflt, f, text) \
+#define SECONDS(member, lo, hi, dflt, f, text)                                                                                 \
     OPTION(member, double, .type = OPT_SECONDS, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define MS(member, lo, hi, dflt, f, text) \
+#define MS(member, lo, hi, dflt, f, text)                                                                                      \
     OPTION(member, double, .type = OPT_MS, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
 #define BOOL(member, dflt, f, text) OPTION(member, bool, .type = OPT_BOOL, .fallback = dflt, .flags = f, .help = text)
-#define ENUM(member, names, dflt, f, text) \
+#define ENUM(member, names, dflt, f, text)                                                                                     \
     OPTION(member, int, .type = OPT_ENUM, .choices = names, .fallback = dflt, .flags = f, .help = text)
-#define TEXT(member, least, dflt, f, text) \
+#define TEXT(member, least, dflt, f, text)                                                                                     \
     OPTION(member, char *, .type = OPT_TEXT, .min = least, .fallback = dflt, .flags = f, .help = text)
-#define ADDRESSES(member, dflt, f, text) \
+#define ADDRESSES(member, dflt, f, text)                                                                                       \
     OPTION(member, struct config_strings, .type = OPT_ADDRESSES, .fallback = dflt, .flags = f, .help = text)
-#define TEXTS(member, dflt, f, text) \
+#define TEXTS(member, dflt, f, text)                                                                                           \
     OPTION(member, struct config_strings, .type = OPT_TEXTS, .fallback = dflt, .flags = f, .help = text)
-#define PLUGINS(member, dflt, f, text) \
+#define PLUGINS(member, dflt, f, text)                                                                                         \
     OPTION(member, struct cJSON *, .type = OPT_PLUGINS, .fallback = dflt, .flags = f, .help = text)
 
 #define RESTART OPT_F_RESTART
-#define NIL OPT_F_NIL
-#define SECRET OPT_F_SECRET
+#define NIL     OPT_F_NIL
+#define SECRET  OPT_F_SECRET
 
 #define EVER CONFIG_EVER
 #define MANY CONFIG_EVER
-#define KIB 1024.0
-#define MIB (1024.0 * 1024)
-#define GIB (1024.0 * 1024 * 1024)
+#define KIB  1024.0
+#define MIB  (1024.0 * 1024)
+#define GIB  (1024.0 * 1024 * 1024)
 
 const struct config_option config_schema[] = {
-    SECTION("listen", "Where to listen: an address, a list of addresses, or {} for none. An address is \"IP:PORT\", \"[IPv6]:PORT\", \"*:PORT\" "
+    SECTION("listen", "Where to listen: an address, a list of addresses, or {} for none. An address is \"IP:PORT\", "
+                      "\"[IPv6]:PORT\", \"*:PORT\" "
                       "or \"unix:PATH\"."),
     ADDRESSES(listen.tcp, "\"127.0.0.1:8081\"", RESTART, "The protocol over plain TCP."),
     ADDRESSES(listen.websocket, "\"127.0.0.1:8082\"", RESTART, "The protocol over WebSocket."),
     ADDRESSES(listen.tcps, "{}", RESTART, "The protocol over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.wss, "{}", RESTART, "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
-              "The console of operators. Other addresses than loopback and Unix sockets need console.password. Not served by this version yet."),
+              "The console of operators. Other addresses than loopback and Unix sockets need console.password. Not served by "
+              "this version yet."),
 
     SECTION("tls", "Certificate and key for listen.tcps and listen.wss. Not in this version yet."),
     TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
     TEXT(tls.key, 1, "nil", RESTART | NIL, "File with the private key (PEM)."),
 
-    COUNT(threads, 0, 256, "0", RESTART, "Shards: threads that serve connections. 0: one for each processor that the process may use."),
-    COUNT(node, 0, 1023, "0", RESTART, "Number of this server, part of each message id. Different on each machine that shares clients."),
-    TEXT(data, 1, "\"data\"", RESTART, "Directory of the database and of the key of resume tokens. Relative to the working directory."),
+    COUNT(threads, 0, 256, "0", RESTART,
+          "Shards: threads that serve connections. 0: one for each processor that the process may use."),
+    COUNT(node, 0, 1023, "0", RESTART,
+          "Number of this server, part of each message id. Different on each machine that shares clients."),
+    TEXT(data, 1, "\"data\"", RESTART,
+         "Directory of the database and of the key of resume tokens. Relative to the working directory."),
 
     SECTION("storage", "The database."),
     ENUM(storage.engine, engine_names, "\"rocksdb\"", RESTART, "\"memory\" keeps nothing over a restart: for tests."),
@@ -84,9 +96,11 @@ const struct config_option config_schema[] = {
 
     SECTION("auth", "Who may log in."),
     TEXT(auth.mode, 1, "\"open\"", 0,
-         "\"open\": whoever gives a name becomes a new user and gets a token to come back with. Anything else names a provider; this version has none."),
+         "\"open\": whoever gives a name becomes a new user and gets a token to come back with. Anything else names a "
+         "provider; this version has none."),
     TEXT(auth.secret, 16, "nil", NIL | SECRET,
-         "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the file `secret` in the data directory, mode 0600."),
+         "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the file "
+         "`secret` in the data directory, mode 0600."),
     BOOL(auth.allow_open, "false", 0, "Allow mode \"open\" on an address that others than this machine can reach."),
 
     SECTION("limits", "Limits. 0: no limit, where the range allows it."),
@@ -94,24 +108,31 @@ const struct config_option config_schema[] = {
     COUNT(limits.connections_per_ip, 0, MANY, "0", 0, "Connections from one IP address."),
     SIZE(limits.frame, 256, GIB, "64*KiB", 0, "A frame or WebSocket message from a client."),
     SIZE(limits.content, 1, GIB, "16*KiB", 0,
-         "The content of a message. With everything around it, it must fit in limits.frame; when only that is given and is small, this follows it."),
-    SIZE(limits.page, KIB, GIB, "256*KiB", 0, "A page of history or inbox, or a merged slice, from the server. One message always goes."),
+         "The content of a message. With everything around it, it must fit in limits.frame; when only that is given and is "
+         "small, this follows it."),
+    SIZE(limits.page, KIB, GIB, "256*KiB", 0,
+         "A page of history or inbox, or a merged slice, from the server. One message always goes."),
     COUNT(limits.subscriptions, 0, MANY, "1000", 0, "Channels that one user may be in."),
     COUNT(limits.channels, 0, MANY, "0", 0, "Channels in all."),
     SIZE(limits.output_queue, KIB, GIB, "1*MiB", 0,
-         "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the connection is closed."),
-    SIZE(limits.output_total, 0, 1024 * GIB, "0", 0, "Output that waits for all connections together; over it, channel messages are skipped."),
-    COUNT(limits.inbox, 0, MANY, "10000", 0, "Messages that wait in one inbox; the oldest are dropped first, and history keeps them."),
+         "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the "
+         "connection is closed."),
+    SIZE(limits.output_total, 0, 1024 * GIB, "0", 0,
+         "Output that waits for all connections together; over it, channel messages are skipped."),
+    COUNT(limits.inbox, 0, MANY, "10000", 0,
+          "Messages that wait in one inbox; the oldest are dropped first, and history keeps them."),
     SECONDS(limits.dedup_window, 0, EVER, "10*minutes", 0, "How long a clientId makes a repeated send harmless."),
     SECONDS(limits.guest, 0, EVER, "1*days", 0, "When a user who never came back is forgotten. 0: never."),
     SECONDS(limits.recall, 0, EVER, "2*minutes", 0, "How long a sender may recall a message. 0: for ever."),
 
     SECTION("channels", "Channels."),
-    ENUM(channels.create, create_names, "\"any\"", 0, "Who may make a channel by subscribing to it: any user, whom a script allows, or none."),
+    ENUM(channels.create, create_names, "\"any\"", 0,
+         "Who may make a channel by subscribing to it: any user, whom a script allows, or none."),
 
     SECTION("timeouts", "Timeouts, in seconds. 0: none, where the range allows it."),
     SECONDS(timeouts.login, 0, EVER, "10", 0, "From connect to login."),
-    SECONDS(timeouts.idle, 0, EVER, "300", 0, "Silence after which a connection is closed: WebSocket, and TCP once it has sent a ping."),
+    SECONDS(timeouts.idle, 0, EVER, "300", 0,
+            "Silence after which a connection is closed: WebSocket, and TCP once it has sent a ping."),
     SECONDS(timeouts.drain, 0, EVER, "30", 0, "How long SIGTERM lets clients and requests finish. 0: as long as it takes."),
 
     SECTION("compression", "Compression of what the server sends. Not in this version yet."),
@@ -123,7 +144,8 @@ const struct config_option config_schema[] = {
     SECONDS(tiers.dm.ttl, 0, EVER, "0", 0, "How long a message is kept. 0: for ever."),
     COUNT(tiers.dm.max, 0, MANY, "100000", 0, "Messages kept per conversation. 0: all."),
     ENUM(tiers.dm.durability, durability_names, "\"sync\"", 0,
-         "\"sync\": on the disk before the answer. \"commit\": survives a killed process. \"async\": answered at once, stored behind."),
+         "\"sync\": on the disk before the answer. \"commit\": survives a killed process. \"async\": answered at once, stored "
+         "behind."),
     SECTION("tiers.small", "Channels with few members."),
     SECONDS(tiers.small.ttl, 0, EVER, "90*days", 0, "As tiers.dm.ttl."),
     COUNT(tiers.small.max, 0, MANY, "10000", 0, "As tiers.dm.max."),
@@ -137,17 +159,20 @@ const struct config_option config_schema[] = {
 
     SECTION("push", "Merged pushes."),
     MS(push.slice_ms, 0, 60000, "200", 0, "A slice of time whose messages go together. 0: each at once."),
-    COUNT(push.max, 0, MANY, "20", 0, "The newest messages of a slice that are pushed; the others are counted, and history has them. 0: all."),
+    COUNT(push.max, 0, MANY, "20", 0,
+          "The newest messages of a slice that are pushed; the others are counted, and history has them. 0: all."),
 
     SECTION("rate", "Messages a second, a second's worth at once. 0: no limit."),
     COUNT(rate.user, 0, 1e6, "10", 0, "Of one user."),
     COUNT(rate.channel, 0, 1e6, "40", 0, "In one conversation."),
     ENUM(rate.policy, policy_names, "\"drop\"", 0,
-         "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the newest of each slice."),
+         "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the newest of "
+         "each slice."),
 
     SECTION("scripts", "Policy in Lua. This version has the three shipped policies built in and runs no scripts yet."),
     TEXT(scripts.path, 1, "\"scripts\"", 0, "Where scripts are."),
-    TEXTS(scripts.load, "{ \"ratelimit\", \"merge_push\", \"tiered_expiry\" }", 0, "Names of the scripts to load, without .lua."),
+    TEXTS(scripts.load, "{ \"ratelimit\", \"merge_push\", \"tiered_expiry\" }", 0,
+          "Names of the scripts to load, without .lua."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
 
@@ -159,16 +184,23 @@ const struct config_option config_schema[] = {
     TEXT(console.password, 1, "nil", NIL | SECRET, "What `auth` asks for; nil: nothing."),
 
     TEXTS(origins, "{}", 0,
-          "Origins that web pages may connect from, exact match (\"https://chat.example.org\"). Empty: the same host, and loopback origins on a loopback "
+          "Origins that web pages may connect from, exact match (\"https://chat.example.org\"). Empty: the same host, and "
+          "loopback origins on a loopback "
           "address."),
 };
 
 const unsigned config_schema_count = sizeof config_schema / sizeof config_schema[0];
 _Static_assert(sizeof config_schema / sizeof config_schema[0] <= CONFIG_OPTIONS_MAX, "arrays beside the schema are that long");
 
-void *config_member(struct config *c, const struct config_option *option) { return (char *)c + option->offset; }
+void *config_member(struct config *c, const struct config_option *option)
+{
+    return (char *)c + option->offset;
+}
 
-const void *config_member_const(const struct config *c, const struct config_option *option) { return (const char *)c + option->offset; }
+const void *config_member_const(const struct config *c, const struct config_option *option)
+{
+    return (const char *)c + option->offset;
+}
 
 const struct config_option *config_schema_find(const char *path)
 {

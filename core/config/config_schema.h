@@ -37,7 +37,7 @@ enum config_flag {
 };
 
 struct config_option {
-    const char *path;           /* "limits.frame" */
+    const char *path; /* "limits.frame" */
     enum config_type type;
     unsigned flags;             /* enum config_flag */
     size_t offset;              /* of the member in struct config; OPT_SECTION: 0 */
@@ -51,12 +51,13 @@ extern const struct config_option config_schema[];
 extern const unsigned config_schema_count;
 
 #define CONFIG_OPTIONS_MAX 128 /* config_schema_count is below that: for arrays beside the schema */
-#define CONFIG_EVER 4e9       /* an upper bound that is there against slips only: seconds, beyond a century; counts, near 2^32 */
-#define CONFIG_PATH_MAX 160    /* bytes of a path in errors, with its NUL; longer ones are cut */
+#define CONFIG_EVER        4e9 /* an upper bound that is there against slips only: seconds, beyond a century; counts, near 2^32 */
+#define CONFIG_PATH_MAX    160 /* bytes of a path in errors, with its NUL; longer ones are cut */
 
 /* The option (or section) of this very path; NULL when there is none. */
 const struct config_option *config_schema_find(const char *path);
-/* The path that was probably meant by an unknown one: a slip of the fingers, or the right key in the wrong place. NULL: none is near. */
+/* The path that was probably meant by an unknown one: a slip of the fingers, or the right key in the wrong place. NULL: none is
+ * near. */
 const char *config_schema_nearest(const char *path);
 /* "a size in bytes from 256 to 1073741824": what a value of this option must be. */
 void config_schema_expected(const struct config_option *option, struct buf *out);

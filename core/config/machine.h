@@ -9,8 +9,8 @@
 unsigned machine_processors(void);
 
 /*
- * Raises the limit of descriptors as far as `connections` (0: as far as it goes) need it. Returns how many connections fit below it; when that
- * is less than asked, `why` names the limit in the way and how to raise it, else it is empty.
+ * Raises the limit of descriptors as far as `connections` (0: as far as it goes) need it. Returns how many connections fit
+ * below it; when that is less than asked, `why` names the limit in the way and how to raise it, else it is empty.
  */
 uint32_t machine_raise_descriptors(uint32_t connections, char *why, size_t why_size);
 

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_MIN 16    /* bytes, as for auth.secret in the schema */
-#define TEXT_MAX 4096  /* bytes of the file */
-#define FRESH_BYTES 32 /* of randomness in a file that we make; twice as many hexadecimal digits */
+#define TEXT_MIN    16   /* bytes, as for auth.secret in the schema */
+#define TEXT_MAX    4096 /* bytes of the file */
+#define FRESH_BYTES 32   /* of randomness in a file that we make; twice as many hexadecimal digits */
 
 static int derive(EVP_MD_CTX *ctx, const char *text, size_t n, uint8_t *key)
 {
@@ -45,7 +45,8 @@ static int sync_directory(const char *directory)
     return rc;
 }
 
-/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if one came to be meanwhile. */
+/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if one came
+ * to be meanwhile. */
 static int make_file(const char *directory, const char *path)
 {
     static const char digits[] = "0123456789abcdef";
@@ -86,8 +87,11 @@ static int refuse_file(int fd, const char *path, char *why, size_t why_size)
         return ERR_AUTH;
     }
     if (st.st_mode & 077) {
-        snprintf(why, why_size, "%s: has mode %04o, so that others than its owner may use it; make it 0600 (if others may have read it, remove it: "
-                 "that ends all sessions)", path, st.st_mode & 07777);
+        snprintf(
+            why, why_size,
+            "%s: has mode %04o, so that others than its owner may use it; make it 0600 (if others may have read it, remove it: "
+            "that ends all sessions)",
+            path, st.st_mode & 07777);
         return ERR_AUTH;
     }
     if (st.st_uid != geteuid() && st.st_uid != 0) {
@@ -111,8 +115,9 @@ static int read_file(int fd, const char *path, uint8_t *key, char *why, size_t w
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         n--;
     if (n < TEXT_MIN) {
-        snprintf(why, why_size, "%s: has %zd bytes, and a key needs %d; restore it from a backup, or remove it (that ends all sessions)", path, n,
-                 TEXT_MIN);
+        snprintf(why, why_size,
+                 "%s: has %zd bytes, and a key needs %d; restore it from a backup, or remove it (that ends all sessions)", path,
+                 n, TEXT_MIN);
         rc = ERR_INVALID;
     } else {
         rc = key_of(text, (size_t)n, key, why, why_size);
@@ -138,7 +143,8 @@ int secret_load(const char *text, const char *directory, uint8_t *key, char *why
     if (fd < 0 && errno == ENOENT && make_file(directory, path) == 0)
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
-        snprintf(why, why_size, "%s: %s", path, errno == ELOOP ? "is a symbolic link, and must be a plain file" : strerror(errno));
+        snprintf(why, why_size, "%s: %s", path,
+                 errno == ELOOP ? "is a symbolic link, and must be a plain file" : strerror(errno));
         return ERR_IO;
     }
     int rc = read_file(fd, path, key, why, why_size);

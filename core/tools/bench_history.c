@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define FILL_OUTSTANDING 256u /* messages under way while filling */
+#define FILL_LIMITED     8u   /* the same once the server has limited the rate: more would only be refused again */
 #define CHECK_EVERY      64u  /* pages of which one is looked at message by message */
 
 struct history_run {
@@ -77,7 +78,9 @@ static void fill_pump(void *state)
     struct history_run *run = state;
     struct bench_member *member = run->filler.members;
 
-    while (run->to_fill > 0 && run->filling < FILL_OUTSTANDING && member->ready && !bench_pacer_paused(&run->pacer)) {
+    uint64_t most = run->bench->limited ? FILL_LIMITED : FILL_OUTSTANDING;
+
+    while (run->to_fill > 0 && run->filling < most && member->ready && !bench_pacer_paused(&run->pacer)) {
         if (client_send_channel(member->conn, slice_str(run->channel), slice_str(run->content), SLICE_NONE, fill_answered,
                                 run) < 0) {
             return;

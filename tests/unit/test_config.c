@@ -213,7 +213,8 @@ static const struct {
     {"return { limits = { frame = 2^60 } }", "limits.frame: expected a size in whole bytes (256 to 1*GiB)"},
     {"return { limits = { frame = 300.5 } }", "limits.frame"},
     {"return { limits = { frame = 1e308*10 } }", "found inf"},
-    {"return { tiers = { dm = { ttl = 'forever' } } }", "tiers.dm.ttl: expected a duration in seconds (0 or more), found \"forever\""},
+    {"return { tiers = { dm = { ttl = 'forever' } } }",
+     "tiers.dm.ttl: expected a duration in seconds (0 or more), found \"forever\""},
     {"return { tiers = { dm = { ttl = -1 } } }", "found -1"},
     {"return { tiers = { dm = { durability = 'fsync' } } }",
      "tiers.dm.durability: expected one of \"sync\", \"commit\", \"async\", found \"fsync\""},
@@ -245,7 +246,8 @@ static const struct {
     {"return { listen = { tcp = { a = '127.0.0.1:1' } } }", "found a table"},
     {"return { listen = { tcp = {}, websocket = {} } }", "listen: no address for clients"},
     {"return { listen = { tcp = '127.0.0.1:8082' } }", "is the address of listen.tcp already"},
-    {"return { listen = { console = '127.0.0.1:8081' } }", "listen.console: 127.0.0.1:8081 is the address of listen.tcp already"},
+    {"return { listen = { console = '127.0.0.1:8081' } }",
+     "listen.console: 127.0.0.1:8081 is the address of listen.tcp already"},
     /* relations */
     {"return { listen = { tcp = '0.0.0.0:1' } }", "auth.allow_open = true"},
     {"return { listen = { websocket = '*:1' } }", "listen.websocket: *:1 can be reached by others"},
@@ -277,7 +279,8 @@ static void test_all_errors_at_once(void **state)
 {
     (void)state;
     struct buf errors = BUF_INIT;
-    assert_null(parse("return { threads = -1, limits = { frme = 1, page = 'x' }, listen = { tcp = 'x', websocket = '*:5' }, tls = { key = 'k' } }",
+    assert_null(parse("return { threads = -1, limits = { frme = 1, page = 'x' }, listen = { tcp = 'x', websocket = '*:5' }, "
+                      "tls = { key = 'k' } }",
                       &errors));
     static const char *const parts[] = {"threads", "limits.frme", "limits.page", "listen.tcp", "listen.websocket", "tls.key"};
     unsigned lines = 0;
@@ -303,16 +306,11 @@ static void test_secrets_are_not_shown(void **state)
 {
     (void)state;
     static const char *const files[] = {
-        "return { auth = { secret = { '" PLANTED "' } } }",
-        "return { auth = { secret = 1234567890123456 } , threads = -1 }",
-        "return { auth = { secret = 'planted-short' } }",
-        "return { console = { password = { x = '" PLANTED "' } } }",
-        "return { auth = { secret = '" PLANTED " } }",
-        "return { auth = { secret '" PLANTED "' } }",
-        "return { auth = { secret = [[" PLANTED " } }",
-        "return { auth = { secret = planted } }",
-        "return { auth = { secret = planted-secret } }",
-        "return { auth = { secret = x planted } }",
+        "return { auth = { secret = { '" PLANTED "' } } }", "return { auth = { secret = 1234567890123456 } , threads = -1 }",
+        "return { auth = { secret = 'planted-short' } }",   "return { console = { password = { x = '" PLANTED "' } } }",
+        "return { auth = { secret = '" PLANTED " } }",      "return { auth = { secret '" PLANTED "' } }",
+        "return { auth = { secret = [[" PLANTED " } }",     "return { auth = { secret = planted } }",
+        "return { auth = { secret = planted-secret } }",    "return { auth = { secret = x planted } }",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         struct buf errors = BUF_INIT;
@@ -337,8 +335,9 @@ static void test_content_follows_a_small_frame(void **state)
 static void test_values_are_taken(void **state)
 {
     (void)state;
-    struct config *c = good("return { limits = { guest = 1.5*hours, dedup_window = 1*days + 2*minutes + 3*seconds }, storage = { memory = 1*GiB },"
-                            " timeouts = { idle = 0.2 }, plugins = { load = { web = true, off = false } } }");
+    struct config *c = good(
+        "return { limits = { guest = 1.5*hours, dedup_window = 1*days + 2*minutes + 3*seconds }, storage = { memory = 1*GiB },"
+        " timeouts = { idle = 0.2 }, plugins = { load = { web = true, off = false } } }");
     struct hub_options hub;
     struct store_options store;
     config_hub_options(c, (const uint8_t[32]){0}, &hub);
@@ -357,8 +356,9 @@ static void test_needs_restart(void **state)
     (void)state;
     struct buf paths = BUF_INIT;
     struct config *a = good("return {}");
-    struct config *b = good("return { threads = 3, data = 'x', listen = { tcp = { '127.0.0.1:8081', '[::1]:8081' } },"
-                            " rate = { user = 1 }, log = { level = 'debug' }, origins = { 'http://x' }, plugins = { load = { x = {} } } }");
+    struct config *b =
+        good("return { threads = 3, data = 'x', listen = { tcp = { '127.0.0.1:8081', '[::1]:8081' } },"
+             " rate = { user = 1 }, log = { level = 'debug' }, origins = { 'http://x' }, plugins = { load = { x = {} } } }");
     assert_int_equal(config_needs_restart(a, b, &paths), 3);
     buf_byte(&paths, '\0');
     assert_string_equal(paths.p, "listen.tcp\nthreads\ndata\n");

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define DOCS "docs/configuration.md"
+#define DOCS  "docs/configuration.md"
 #define BEGIN "<!-- schema: begin -->\n"
-#define END "<!-- schema: end -->"
+#define END   "<!-- schema: end -->"
 
 static void test_rows_are_sound(void **state)
 {
@@ -42,10 +42,17 @@ static void test_nearest(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"limits.frme", "limits.frame"},   {"limit.frame", "limits.frame"},    {"limits.farme", "limits.frame"},
-        {"thread", "threads"},             {"timeouts.recall", "limits.recall"}, {"listen.web_socket", "listen.websocket"},
-        {"listen.ws", "listen.wss"},       {"log.levl", "log.level"},          {"tiers.large.member", "tiers.large.members"},
-        {"originns", "origins"},           {"auth.secrets", "auth.secret"},
+        {"limits.frme", "limits.frame"},
+        {"limit.frame", "limits.frame"},
+        {"limits.farme", "limits.frame"},
+        {"thread", "threads"},
+        {"timeouts.recall", "limits.recall"},
+        {"listen.web_socket", "listen.websocket"},
+        {"listen.ws", "listen.wss"},
+        {"log.levl", "log.level"},
+        {"tiers.large.member", "tiers.large.members"},
+        {"originns", "origins"},
+        {"auth.secrets", "auth.secret"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         const char *near = config_schema_nearest(pairs[i][0]);

@@ -1,0 +1,254 @@
+/*
+ * Reading and parsing. One recv() per readiness event, behind what is kept of the connection, then all complete messages in place.
+ *
+ * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur tells callbacks
+ * what they may need.
+ */
+#include "core/base/buf.h"
+#include "core/net/net_internal.h"
+#include "core/net/tcp.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* Frame header and HTTP head may come on top of a message. */
+enum { KEEP_SLACK = 64 };
+
+void conn_drop_input(struct net *net, struct conn *c)
+{
+    if (c->in) {
+        net->inbuf_memory -= c->in->cap;
+        free(c->in);
+        c->in = NULL;
+    }
+}
+
+void conn_schedule(struct net *net, uint32_t idx, struct conn *c)
+{
+    if ((c->in || c->inner & CONN_I_MUTED) && !(c->flags & CONN_F_RESUME)) {
+        c->flags |= CONN_F_RESUME;
+        work_add(net, &net->resume, idx);
+    }
+}
+
+void conn_resume(struct net *net, uint32_t conn)
+{
+    struct conn *c = conn_ptr(net, conn);
+    if (net->cur.conn == conn && !net->cur.gone)
+        net->cur.resumed = true;
+    c->flags &= (uint16_t)~CONN_F_PAUSED;
+    conn_schedule(net, conn, c);
+}
+
+void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct net_message *m)
+{
+    if (c->flags & CONN_F_CLOSING)
+        return;
+    net->cur.resumed = false;
+    enum conn_verdict v = net->ops->message(net->owner, idx, m);
+    if (v == CONN_PAUSE && !net->cur.gone && !net->cur.resumed && !(c->flags & CONN_F_CLOSING))
+        c->flags |= CONN_F_PAUSED;
+}
+
+static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in)
+{
+    struct tcp_frame f;
+    ssize_t n = tcp_parse(in->p + in->pos, in->end - in->pos, conn_frame_limit(net, c), &f);
+    if (n == 0)
+        return false;
+    if (n < 0) {
+        char text[80];
+        if (n == ERR_TOOLARGE)
+            snprintf(text, sizeof text, "length: at most %u", conn_frame_limit(net, c));
+        else
+            snprintf(text, sizeof text, "length: at least 8, it counts itself");
+        in->pos = in->end;
+        conn_protocol_error(net, idx, 0, n == ERR_TOOLARGE ? "too_large" : "bad_request", text);
+        return false;
+    }
+    in->pos += (size_t)n;
+    net->cur.rest = in->p + in->pos;
+    net->cur.rest_n = in->end - in->pos;
+    struct net_message m = {.action = f.action, .seq = f.seq, .body = f.body};
+    conn_deliver(net, idx, c, &m);
+    return true;
+}
+
+/* Whether the next message may be taken. */
+static bool may_parse(const struct conn *c)
+{
+    if (c->flags & CONN_F_CLOSING)
+        return !(c->inner & CONN_I_DEAF);
+    return !(c->flags & (CONN_F_PAUSED | CONN_F_SOFT));
+}
+
+/* Keeps what could not be used: in `buf`, where it was parsed, or in a new buffer of just that size. */
+static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, const struct ws_parser *ws, const struct ws_input *in)
+{
+    size_t rest = in->end - in->pos, n = in->msg_n + rest;
+    bool needed = !(c->inner & CONN_I_DEAF) && (n || ws->in_frame || ws->opcode);
+    if (!needed) {
+        free(buf);
+        return;
+    }
+    if (!buf) {
+        buf = inbuf_new(n);
+        if (!buf) {
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+            c->inner |= CONN_I_DEAF;
+            return;
+        }
+        if (in->msg_n)
+            memcpy(buf->data, in->p + in->msg, in->msg_n);
+        if (rest)
+            memcpy(buf->data + in->msg_n, in->p + in->pos, rest);
+        buf->end = (uint32_t)n;
+    } else {
+        size_t start = in->msg_n ? in->msg : in->pos;
+        if (in->msg_n && rest)
+            memmove(in->p + in->msg + in->msg_n, in->p + in->pos, rest);
+        buf->start = (uint32_t)start;
+        buf->end = (uint32_t)(start + n);
+        buf = inbuf_shrink(buf);
+    }
+    buf->msg_n = (uint32_t)in->msg_n;
+    buf->ws = *ws;
+    c->in = buf;
+    net->inbuf_memory += buf->cap;
+}
+
+/* Parses what is in `buf` (taken over), or in n bytes of the net's buffer when it is NULL. */
+static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, size_t n)
+{
+    struct ws_parser ws = {.left = 0};
+    struct ws_input in = {.p = net->read, .end = n};
+    if (buf) {
+        ws = buf->ws;
+        in = (struct ws_input){.p = buf->data, .msg = buf->start, .msg_n = buf->msg_n, .pos = buf->start + buf->msg_n, .end = buf->end};
+    }
+    net->cur = (struct parsing){.conn = idx};
+    bool more = true;
+    while (more && !net->cur.gone && may_parse(c)) {
+        if (c->state == CONN_ST_HEAD)
+            more = http_step(net, idx, c, &in);
+        else if (c->transport == CONN_TCP)
+            more = tcp_step(net, idx, c, &in);
+        else
+            more = websocket_step(net, idx, c, &ws, &in);
+    }
+    bool gone = net->cur.gone;
+    net->cur = (struct parsing){.conn = CONN_NONE};
+    if (gone)
+        free(buf);
+    else
+        keep(net, idx, c, buf, &ws, &in);
+}
+
+/* --- Reading --------------------------------------------------------------------------------------------------------- */
+
+/* Reads behind what is kept; what does not fit there comes by way of the net's buffer, so nothing is reserved ahead of its arrival. Returns as recv(). */
+static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
+{
+    struct inbuf *in = c->in;
+    if (in->start)
+        inbuf_compact(in);
+    size_t tail = in->cap - in->end;
+    struct iovec v[2] = {{in->data + in->end, tail < max ? tail : max}, {net->read, tail < max ? max - tail : 0}};
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+    ssize_t n = recvmsg(c->fd, &m, 0);
+    if (n <= 0 || (size_t)n <= tail) {
+        in->end += n > 0 ? (uint32_t)n : 0;
+        return n;
+    }
+    net->inbuf_memory -= in->cap;
+    in->end += (uint32_t)tail;
+    size_t spilled = (size_t)n - tail;
+    struct inbuf *grown = inbuf_grow(in, spilled, (size_t)conn_frame_limit(net, c) + KEEP_SLACK);
+    if (grown) {
+        memcpy(grown->data + grown->end, net->read, spilled);
+        grown->end += (uint32_t)spilled;
+        c->in = grown;
+    }
+    net->inbuf_memory += c->in->cap;
+    if (!grown) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return n;
+}
+
+static void discard(struct net *net, uint32_t idx, struct conn *c)
+{
+    ssize_t n = recv(c->fd, net->read, READ_BYTES, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        conn_lost(net, idx);
+}
+
+/* Something came that is not wanted now: stop hearing of it. Lazily, so that a short pause costs no system call. */
+static void mute(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
+{
+    if (events & EPOLLERR) {
+        conn_finish(net, idx);
+    } else if (!(c->inner & CONN_I_MUTED)) {
+        c->inner |= CONN_I_MUTED;
+        conn_interest(net, idx, c);
+    }
+}
+
+void conn_readable(struct net *net, uint32_t idx, uint32_t events)
+{
+    struct conn *c = conn_ptr(net, idx);
+    if (c->inner & CONN_I_DEAF) {
+        discard(net, idx, c);
+        return;
+    }
+    if (!may_parse(c)) {
+        mute(net, idx, c, events);
+        return;
+    }
+    if (c->flags & CONN_F_RESUME) /* what is kept comes first */
+        return;
+    size_t max = c->flags & CONN_F_READY ? READ_BYTES : READ_BYTES_EARLY;
+    ssize_t n = c->in ? read_behind(net, c, max) : recv(c->fd, net->read, max, 0);
+    if (n <= 0) {
+        if (n == 0)
+            conn_lost(net, idx);
+        else if (errno == ENOMEM)
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+        else if (errno != EAGAIN && errno != EINTR)
+            conn_finish(net, idx);
+        return;
+    }
+    if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
+        c->heard = net->tick;
+        c->flags &= (uint16_t)~CONN_F_PROBED;
+    }
+    struct inbuf *in = c->in;
+    if (in) {
+        net->inbuf_memory -= in->cap;
+        c->in = NULL;
+    }
+    parse(net, idx, c, in, (size_t)n);
+}
+
+void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint32_t generation = c->generation;
+    struct inbuf *in = c->in;
+    if (in && may_parse(c)) {
+        net->called = true;
+        net->inbuf_memory -= in->cap;
+        c->in = NULL;
+        parse(net, idx, c, in, 0);
+        c = conn_find(net, idx, generation);
+    }
+    if (c && c->inner & CONN_I_MUTED && (c->inner & CONN_I_DEAF || may_parse(c))) {
+        c->inner &= (uint8_t)~CONN_I_MUTED;
+        conn_interest(net, idx, c);
+    }
+}

@@ -1,0 +1,267 @@
+#include "core/net/net_internal.h"
+#include "core/net/net_shared.h"
+
+#include <stdlib.h>
+
+static inline uint32_t hard_limit(const struct net *net, const struct conn *c)
+{
+    uint32_t hard = net->limits.output_queue;
+    return !(c->flags & CONN_F_READY) && hard > OUTPUT_MAX_EARLY ? OUTPUT_MAX_EARLY : hard;
+}
+
+static inline uint32_t soft_limit(const struct net *net, const struct conn *c)
+{
+    return hard_limit(net, c) / 2;
+}
+
+void conn_drop_output(struct net *net, struct conn *c)
+{
+    if (c->out) {
+        net->queued -= c->out->bytes;
+        outq_put(&net->outqs, c->out);
+        c->out = NULL;
+    }
+}
+
+int conn_write(struct net *net, struct conn *c)
+{
+    uint32_t before = c->out->bytes;
+    int rc = outq_write(c->out, &net->gather, c->fd);
+    net->queued -= before - c->out->bytes;
+    return rc;
+}
+
+/* A queue over its soft half is first offered to the socket: many messages in one turn of the loop make no slow receiver. Calls nobody. */
+static void try_write(struct net *net, struct conn *c)
+{
+    if (!(c->flags & CONN_F_WRITABLE))
+        (void)!conn_write(net, c); /* a failure shows again in the flush */
+}
+
+/* Whether there is room for n bytes more. */
+static bool room(struct net *net, struct conn *c, uint32_t n, enum conn_class class)
+{
+    uint32_t hard = hard_limit(net, c), soft = soft_limit(net, c);
+    if (c->out->bytes > soft || (class == CONN_MUST && c->out->bytes + n > hard))
+        try_write(net, c);
+    if (class == CONN_MUST)
+        return c->out->bytes == 0 || (uint64_t)c->out->bytes + n <= hard;
+    if (c->out->bytes > soft)
+        c->flags |= CONN_F_SOFT;
+    return !(c->flags & CONN_F_SOFT);
+}
+
+/* Over the total cap, whoever has an unsent rest gets no more channel pushes. */
+static bool over_total(const struct net *net, const struct conn *c)
+{
+    return net->limits.output_total && c->flags & CONN_F_WRITABLE && net_shared_queued(net->shared) > net->limits.output_total;
+}
+
+/* What cannot be queued: remembers a skipped tag, or ends the connection. */
+static int refuse(struct net *net, uint32_t idx, struct conn *c, uint32_t tag, enum conn_class class, int rc)
+{
+    if (class == CONN_MAY) {
+        outq_skip(&net->outqs, c->out, tag);
+        conn_dirty(net, idx, c); /* a queue that try_write() has emptied must be told so */
+        return rc;
+    }
+    conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, rc == ERR_NOMEM ? "the server is out of memory" : NULL, rc == ERR_NOMEM ? 1000 : 0);
+    return rc == ERR_NOMEM ? ERR_NOMEM : ERR_CLOSED;
+}
+
+/* The queue of the connection, made when it has none. NULL: out of memory, and a MUST has begun to close. */
+static struct outq *queue(struct net *net, uint32_t idx, struct conn *c, enum conn_class class)
+{
+    if (!c->out) {
+        c->out = outq_get(&net->outqs);
+        if (!c->out && class == CONN_MUST)
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, NULL, 0);
+    }
+    return c->out;
+}
+
+/* The slow half of conn_send*(): room, and what follows from having little. 0: go on. */
+static int admit(struct net *net, uint32_t idx, struct conn *c, uint32_t n, uint32_t tag, enum conn_class class)
+{
+    if (class == CONN_MAY && (c->flags & CONN_F_SOFT || over_total(net, c)))
+        return refuse(net, idx, c, tag, class, ERR_AGAIN);
+    if ((uint64_t)c->out->bytes + n > soft_limit(net, c) && !room(net, c, n, class))
+        return refuse(net, idx, c, tag, class, ERR_AGAIN);
+    return 0;
+}
+
+static void queued(struct net *net, uint32_t idx, struct conn *c, uint32_t n)
+{
+    net->queued += n;
+    if (!(c->flags & (CONN_F_DIRTY | CONN_F_WRITABLE)))
+        conn_dirty(net, idx, c);
+    /* Not read from while so much is unsent: a turn's worth is no reason, an unwilling socket is. */
+    if (__builtin_expect(c->out->bytes > soft_limit(net, c), 0)) {
+        try_write(net, c);
+        if (c->out->bytes > soft_limit(net, c))
+            c->flags |= CONN_F_SOFT;
+    }
+}
+
+int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class)
+{
+    struct conn *c = conn_ptr(net, conn);
+    if (__builtin_expect(c->flags & CONN_F_CLOSING, 0))
+        return ERR_CLOSED;
+    struct outq *q = c->out ? c->out : queue(net, conn, c, class);
+    if (!q)
+        return ERR_NOMEM;
+    if (__builtin_expect(q->bytes + w->len > soft_limit(net, c) || c->flags & (CONN_F_SOFT | CONN_F_WRITABLE), 0)) {
+        int rc = admit(net, conn, c, w->len, w->tag, class);
+        if (rc)
+            return rc;
+    }
+    if (outq_push(&net->outqs, q, w) != 0)
+        return refuse(net, conn, c, w->tag, class, ERR_NOMEM);
+    queued(net, conn, c, w->len);
+    return 0;
+}
+
+int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class)
+{
+    const struct conn *c = conn_ptr(net, conn);
+    struct wire *w = f->wires[c->form];
+    if (!w)
+        w = frame_wire(f, (enum wire_form)c->form);
+    if (w)
+        return conn_send(net, conn, w, class);
+    if (c->flags & CONN_F_CLOSING)
+        return ERR_CLOSED;
+    if (class == CONN_MUST)
+        conn_end(net, conn, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+    return ERR_NOMEM;
+}
+
+int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uint32_t n, enum conn_class class)
+{
+    struct conn *c = conn_ptr(net, conn);
+    uint32_t bytes = 0, pushed = 0;
+    if (c->flags & CONN_F_CLOSING)
+        return ERR_CLOSED;
+    struct outq *q = queue(net, conn, c, class);
+    if (!q || n == 0)
+        return q ? 0 : ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct wire *w = frame_wire(f[i], (enum wire_form)c->form);
+        if (!w)
+            return refuse(net, conn, c, f[i]->tag, class, ERR_NOMEM);
+        bytes += w->len;
+    }
+    int rc = admit(net, conn, c, bytes, f[0]->tag, class);
+    if (rc)
+        return rc;
+    for (; pushed < n; pushed++) {
+        if (outq_push(&net->outqs, q, f[pushed]->wires[c->form]) != 0) {
+            while (pushed--)
+                outq_pop_last(q);
+            return refuse(net, conn, c, f[0]->tag, class, ERR_NOMEM);
+        }
+    }
+    queued(net, conn, c, bytes);
+    return 0;
+}
+
+void conn_purge(struct net *net, uint32_t conn, uint32_t tag)
+{
+    struct conn *c = conn_ptr(net, conn);
+    if (c->out) {
+        net->queued -= c->out->bytes;
+        outq_purge(c->out, tag);
+        net->queued += c->out->bytes;
+        conn_dirty(net, conn, c);
+    }
+}
+
+uint32_t conn_queued(const struct net *net, uint32_t conn)
+{
+    const struct conn *c = conn_ptr(net, conn);
+    return c->out ? c->out->bytes : 0;
+}
+
+/* --- What net itself says ---------------------------------------------------------------------------------------- */
+
+static void push(struct net *net, uint32_t idx, struct conn *c, struct wire *w)
+{
+    if (!w)
+        return;
+    if (!c->out)
+        c->out = outq_get(&net->outqs);
+    if (c->out && outq_push(&net->outqs, c->out, w) == 0) {
+        net->queued += w->len;
+        conn_dirty(net, idx, c);
+    }
+    wire_unref(w);
+}
+
+void conn_push_raw(struct net *net, uint32_t idx, struct conn *c, struct slice bytes)
+{
+    push(net, idx, c, wire_raw(bytes, WIRE_TAG_NONE));
+}
+
+void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t action, struct slice body)
+{
+    push(net, idx, c, wire_new((enum wire_form)c->form, action, 0, body, WIRE_TAG_NONE));
+}
+
+/* --- Flushing ---------------------------------------------------------------------------------------------------- */
+
+/* The queue is empty. Gives it back, and tells the owner what was skipped. */
+static void emptied(struct net *net, uint32_t idx, struct conn *c)
+{
+    struct outq *q = c->out;
+    c->out = NULL;
+    if (c->flags & CONN_F_SOFT) {
+        c->flags &= (uint16_t)~CONN_F_SOFT;
+        conn_schedule(net, idx, c);
+    }
+    if (q->tag_count && !(c->flags & CONN_F_CLOSING)) {
+        net->called = true;
+        net->ops->drained(net->owner, idx, q->tags, q->tag_count);
+    }
+    outq_put(&net->outqs, q);
+}
+
+void conn_flush(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint32_t generation = c->generation;
+    if (c->state == CONN_ST_DEAD) {
+        conn_finish(net, idx);
+        return;
+    }
+    if (c->out) {
+        uint32_t before = c->out->bytes;
+        if (c->out->lost && !(c->flags & CONN_F_CLOSING)) {
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+            return; /* it is on the list again */
+        }
+        int rc = conn_write(net, c);
+        if (rc == ERR_CLOSED) {
+            conn_finish(net, idx);
+            return;
+        }
+        if (rc == ERR_AGAIN) {
+            if (!(c->flags & CONN_F_WRITABLE)) {
+                c->flags |= CONN_F_WRITABLE;
+                conn_interest(net, idx, c);
+            } else if (c->out->bytes != before && c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
+                c->heard = net->tick; /* it reads, if slowly; and while over its soft half it cannot be heard otherwise */
+            }
+            return;
+        }
+        if (c->flags & CONN_F_WRITABLE) {
+            c->flags &= (uint16_t)~CONN_F_WRITABLE;
+            conn_interest(net, idx, c);
+        }
+        emptied(net, idx, c);
+        c = conn_find(net, idx, generation);
+        if (!c || c->out)
+            return;
+    }
+    if (c->flags & CONN_F_CLOSING)
+        conn_drained_closing(net, idx, c);
+}

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Runs the examples of the documents, so that none is wrong: fenced blocks of every *.md, by what stands behind the language.
+
+    ```sh test         run by bash in a copy of the environment, from the top of the repository; must exit with 0
+    ```python test     run by python3, in the same way
+    ```lua config      a whole config file: `magpied -t` must take it (a bare table `{ ... }` gets its `return`)
+    ```lua wrong       must be refused; a ```text output block that follows holds the errors
+    ```text output     what the block before must have printed; "…" stands for anything
+
+Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place (so is
+build/magpied, by $MAGPIED). Also checked: links between documents lead somewhere. Last line: "N passed, N failed".
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
+FENCE = re.compile(r"^```(\w+) (test|config|wrong|output)\s*$")
+LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
+TIMEOUT = 60
+
+
+def documents():
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = sorted(f for f in folders if f not in ("build", "node_modules", ".git", "data", "__pycache__"))
+        for name in sorted(files):
+            if name.endswith(".md"):
+                yield os.path.join(folder, name)
+
+
+def blocks(text):
+    """(line, language, kind, text) of each marked block."""
+    found, start, kind, lines = [], 0, None, []
+    for number, line in enumerate(text.split("\n"), 1):
+        if kind is None:
+            m = FENCE.match(line)
+            if m:
+                start, kind, lines = number, m.groups(), []
+        elif line.startswith("```"):
+            found.append((start, *kind, "\n".join(lines) + "\n"))
+            kind = None
+        else:
+            lines.append(line)
+    return found
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """A server for the examples, with its own ports and data."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.tcp, self.websocket = free_port(), free_port()
+        config = os.path.join(folder, "docs.lua")
+        with open(config, "w") as f:
+            f.write('return { listen = { tcp = "127.0.0.1:%d", websocket = "127.0.0.1:%d", console = {} }, data = "%s/data", threads = 2 }\n'
+                    % (self.tcp, self.websocket, folder))
+        self.log = open(os.path.join(folder, "log"), "w+")
+        self.process = subprocess.Popen([MAGPIED, "-c", config], stderr=self.log, cwd=folder)
+
+    def wait(self):
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", self.websocket)).close()
+                return True
+            except OSError:
+                if self.process.poll() is not None:
+                    return False
+                time.sleep(0.1)
+        return False
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def placed(self, text):
+        text = re.sub(r"\b8081\b", str(self.tcp), text)
+        text = re.sub(r"\b8082\b", str(self.websocket), text)
+        return re.sub(r"(?<![\w/])(\./)?build/magpied\b", MAGPIED, text)
+
+
+def same_output(expected, got):
+    """Whether the printed text is the expected one, "…" standing for anything."""
+    parts = [re.escape(part) for part in expected.strip().split("…")]
+    return re.fullmatch(".*".join(parts), got.strip(), re.S) is not None
+
+
+def run(server, language, kind, text, folder):
+    """(ok, output) of one block."""
+    if kind in ("config", "wrong"):
+        path = os.path.join(folder, "example.lua")
+        with open(path, "w") as f:
+            f.write("return " + text if text.lstrip().startswith("{") else text)
+        command, wanted = [MAGPIED, "-t", "-c", path], 0 if kind == "config" else 1
+        shown = path
+    else:
+        command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else ["python3", "-c"]
+        command, wanted, shown = command + [server.placed(text)], 0, None
+    environment = dict(os.environ, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1")
+    try:
+        r = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return False, "took more than %d s" % TIMEOUT
+    output = r.stdout + r.stderr
+    if shown:
+        output = output.replace(shown, "magpie.lua")
+    return r.returncode == wanted, output
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def count(self, ok, where, what):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print("%s: %s" % (where, what))
+
+
+def check_examples(tally, server, path, text, folder):
+    output, name = None, os.path.relpath(path, ROOT)
+    for line, language, kind, body in blocks(text):
+        where = "%s:%d" % (name, line)
+        if kind == "output":
+            tally.count(output is not None and same_output(server.placed(body), output), where, "the block before printed:\n%s" % output)
+            continue
+        ok, output = run(server, language, kind, body, folder)
+        tally.count(ok, where, "this example fails:\n%s" % output)
+
+
+def check_links(tally, path, text):
+    name = os.path.relpath(path, ROOT)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    for target in LINK.findall(text):
+        if "://" not in target and not target.startswith("mailto:"):
+            tally.count(os.path.exists(os.path.join(os.path.dirname(path), target)), name, "the link to %s leads nowhere" % target)
+
+
+def main():
+    tally = Tally()
+    folder = tempfile.mkdtemp(prefix="magpie-docs-")
+    server = Server(folder)
+    try:
+        if not server.wait():
+            server.log.seek(0)
+            tally.count(False, "tests/docs.py", "the server does not start:\n" + server.log.read())
+            return tally
+        for path in documents():
+            with open(path, encoding="utf-8") as f:
+                text = f.read()
+            check_links(tally, path, text)
+            check_examples(tally, server, path, text, folder)
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return tally
+
+
+if __name__ == "__main__":
+    result = main()
+    print("%d passed, %d failed" % (result.passed, result.failed))
+    sys.exit(1 if result.failed else 0)

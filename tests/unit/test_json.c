@@ -1,0 +1,192 @@
+#include "core/base/buf.h"
+#include "core/base/json.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+static const char *parse(struct slice text)
+{
+    const char *why = NULL;
+    struct cJSON *v = json_parse(text, &why);
+    assert_true((v == NULL) == (why != NULL));
+    json_free(v);
+    return why;
+}
+
+#define TEXT(s) {s, sizeof(s) - 1}
+
+static void refuses_with_the_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice text;
+        const char *why;
+    } bad[] = {
+        {TEXT(""), "empty"},
+        {TEXT("  "), "unfinished value"},
+        {TEXT("{} x"), "trailing bytes after the value"},
+        {TEXT("{}{}"), "trailing bytes after the value"},
+        {TEXT("{}\0"), "trailing bytes after the value"},
+        {TEXT("{\"a\":1,\"a\":2}"), "duplicate key"},
+        {TEXT("{\"x\":[{\"a\":1,\"\\u0061\":2}]}"), "duplicate key"},
+        {TEXT("\"\xff\""), "invalid UTF-8"},
+        {TEXT("\"\xed\xa0\x80\""), "invalid UTF-8"},
+        {TEXT("\"\xc0\xaf\""), "invalid UTF-8"},
+        {TEXT("\"\\u0000\""), "\\u0000 in a string"},
+        {TEXT("\"\\ud800\""), "lone surrogate in a string"},
+        {TEXT("\"\\ud800\\u0041\""), "lone surrogate in a string"},
+        {TEXT("\"\\udc00\\ud800\""), "lone surrogate in a string"},
+        {TEXT("\"a\nb\""), "control character in a string"},
+        {TEXT("\"\\x41\""), "unknown escape in a string"},
+        {TEXT("\"\\u12g4\""), "bad \\u escape in a string"},
+        {TEXT("\"abc"), "unfinished string"},
+        {TEXT("\"abc\\"), "unfinished string"},
+        {TEXT("[1,]"), "not a JSON value"},
+        {TEXT("[1 2]"), "expected ',' or ']'"},
+        {TEXT("{\"a\":1,}"), "expected a key in quotes"},
+        {TEXT("{\"a\" 1}"), "expected ':' after a key"},
+        {TEXT("{a:1}"), "expected a key in quotes"},
+        {TEXT("{\"a\":1]"), "expected ',' or '}'"},
+        {TEXT("[1}"), "expected ',' or ']'"},
+        {TEXT("nul"), "not a JSON value"},
+        {TEXT("NaN"), "not a JSON value"},
+        {TEXT("-"), "not a JSON value"},
+        {TEXT("+1"), "not a JSON value"},
+        {TEXT(".5"), "not a JSON value"},
+        {TEXT("01"), "number with a leading zero"},
+        {TEXT("-01"), "number with a leading zero"},
+        {TEXT("1."), "number without digits after the point"},
+        {TEXT("1e"), "number without digits in its exponent"},
+        {TEXT("1e400"), "number out of range"},
+        {TEXT("9007199254740992"), "number out of range"},
+        {TEXT("-9007199254740992"), "number out of range"},
+        {TEXT("'a'"), "not a JSON value"},
+        {TEXT("[1,2"), "unfinished value"},
+        {TEXT("/**/1"), "not a JSON value"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const char *why = parse(bad[i].text);
+        if (!why || strcmp(why, bad[i].why) != 0)
+            fail_msg("%.*s: said \"%s\", expected \"%s\"", (int)bad[i].text.n, bad[i].text.p, why ? why : "fine", bad[i].why);
+    }
+}
+
+static void takes_what_is_right(void **state)
+{
+    (void)state;
+    static const struct slice good[] = {
+        TEXT("{}"), TEXT(" [ ] "), TEXT("null"), TEXT("\"\""), TEXT("-0"), TEXT("0"), TEXT("1e3"), TEXT("-1.5E-3"), TEXT("9007199254740991"),
+        TEXT("{\"a\":{\"a\":{\"a\":1}}}"), TEXT("\"\\ud83d\\ude00\""), TEXT("\"\xf0\x9f\x98\x80 \xe2\x80\xa8 \x7f\""),
+        TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""), TEXT("[true,false,null,{\"\":0}]"),
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        const char *why = parse(good[i]);
+        if (why)
+            fail_msg("%.*s: said \"%s\"", (int)good[i].n, good[i].p, why);
+    }
+}
+
+static void depth_is_32(void **state)
+{
+    (void)state;
+    for (unsigned depth = 1; depth <= 40; depth++) {
+        for (int object = 0; object < 2; object++) {
+            struct buf b = BUF_INIT;
+            for (unsigned i = 0; i < depth; i++)
+                buf_str(&b, object ? "{\"a\":" : "[");
+            buf_byte(&b, '1');
+            for (unsigned i = 0; i < depth; i++)
+                buf_byte(&b, object ? '}' : ']');
+            const char *why = parse(buf_slice(&b));
+            if (depth <= 32)
+                assert_null(why);
+            else
+                assert_string_equal(why, "nested deeper than 32");
+            buf_free(&b);
+        }
+    }
+}
+
+/* 64 KiB of '[' and an object of many keys cost what their size says. */
+static void bombs_are_cheap(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    for (unsigned i = 0; i < 65536; i++)
+        buf_byte(&b, '[');
+    assert_string_equal(parse(buf_slice(&b)), "nested deeper than 32");
+    for (int twice = 0; twice < 2; twice++) {
+        buf_reset(&b);
+        buf_byte(&b, '{');
+        for (unsigned i = 0; i < 20000; i++)
+            buf_printf(&b, "\"k%u\":0,", i);
+        buf_str(&b, twice ? "\"k77\":0}" : "\"z\":0}");
+        const char *why = parse(buf_slice(&b));
+        assert_true(twice ? why != NULL : why == NULL);
+    }
+    buf_free(&b);
+}
+
+static void typed_members(void **state)
+{
+    (void)state;
+    const char *why;
+    struct cJSON *v = json_parse(SLICE_LIT("{\"s\":\"x\",\"i\":-7,\"e\":1e3,\"f\":1.5,\"n\":null,\"t\":true,\"a\":[1],\"o\":{}}"), &why);
+    struct slice s;
+    int64_t i;
+    bool t;
+    const struct cJSON *c;
+    assert_int_equal(json_get_string(v, "s", &s), 1);
+    assert_true(slice_eq(s, SLICE_LIT("x")));
+    assert_int_equal(json_get_string(v, "S", &s), 0);
+    assert_int_equal(json_get_string(v, "n", &s), 0);
+    assert_int_equal(json_get_string(v, "i", &s), ERR_INVALID);
+    assert_int_equal(json_get_int(v, "i", &i), 1);
+    assert_int_equal(i, -7);
+    assert_int_equal(json_get_int(v, "e", &i), 1);
+    assert_int_equal(i, 1000);
+    assert_int_equal(json_get_int(v, "f", &i), ERR_INVALID);
+    assert_int_equal(json_get_bool(v, "t", &t), 1);
+    assert_int_equal(json_get_bool(v, "i", &t), ERR_INVALID);
+    assert_int_equal(json_get_array(v, "a", &c), 1);
+    assert_int_equal(json_get_array(v, "o", &c), ERR_INVALID);
+    assert_int_equal(json_get_object(v, "o", &c), 1);
+    assert_int_equal(json_get_object(v, "a", &c), ERR_INVALID);
+    json_free(v);
+    v = json_parse(SLICE_LIT("[1]"), &why);
+    assert_int_equal(json_get_int(v, "x", &i), 0);
+    json_free(v);
+}
+
+/* What goes out comes in again, whatever the bytes. */
+static void escaping_round_trips(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT, raw = BUF_INIT;
+    for (unsigned c = 1; c < 0x80; c++)
+        buf_byte(&raw, (uint8_t)c);
+    buf_str(&raw, "\xc2\x80\xe2\x80\xa8\xf0\x9f\x98\x80");
+    buf_lit(&b, "{\"s\":");
+    buf_json_string(&b, buf_slice(&raw));
+    buf_byte(&b, '}');
+    const char *why;
+    struct cJSON *v = json_parse(buf_slice(&b), &why);
+    struct slice s;
+    assert_int_equal(json_get_string(v, "s", &s), 1);
+    assert_true(slice_eq(s, buf_slice(&raw)));
+    json_free(v);
+    buf_free(&b);
+    buf_free(&raw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_with_the_reason), cmocka_unit_test(takes_what_is_right), cmocka_unit_test(depth_is_32),
+        cmocka_unit_test(bombs_are_cheap),         cmocka_unit_test(typed_members),       cmocka_unit_test(escaping_round_trips),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,445 @@
+/* The store: messages. One suite, run against both engines: numbering, pages, expiry, counts, tiers, repeats, recall, read marks. */
+#define UTIL_MAIN
+#include "tests/unit/test_store_util.h"
+
+static const char *engine; /* under test */
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    world_init(w, engine);
+    world_open(w);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_fini(*state);
+    free(*state);
+    return 0;
+}
+
+static void numbers(void **state)
+{
+    struct world *w = *state;
+    struct conv_key a = util_channel("a"), b = util_channel("b");
+    struct store_append x = append_of(&a, TIER_SMALL, "ann", "one"), y = append_of(&b, TIER_SMALL, "bob", "two");
+    assert_int_equal(CALL(w, store_append, &x), STORE_OK);
+    assert_int_equal(CALL(w, store_append, &y), STORE_OK);
+    assert_int_equal(x.seq, 1);
+    assert_int_equal(y.seq, 1);
+    assert_true(y.id > x.id);
+    assert_int_equal(x.created_ms, T0);
+    assert_int_equal((x.id >> 12) & 1023, 5);
+    assert_int_equal(x.id >> 22, T0 - UINT64_C(1577836800000));
+    assert_int_equal(say(w, &a, TIER_SMALL, "ann", "three"), 2);
+    struct store_range r = page_of(w, &a, -1, -1, 10);
+    assert_int_equal(r.page.n, 2);
+    assert_true(slice_eq(r.page.messages[0].content, S("one")));
+    assert_true(slice_eq(r.page.messages[0].sender, S("ann")));
+    assert_true(slice_eq(r.page.messages[0].sender_name, S("Name")));
+    assert_int_equal(r.page.messages[0].id, x.id);
+    assert_int_equal(r.page.messages[0].created_ms, T0);
+    assert_false(r.page.messages[0].recalled);
+    store_page_free(&r.page);
+}
+
+static void many_at_once(void **state)
+{
+    struct world *w = *state;
+    enum { N = 1000 };
+    static struct store_append ops[N];
+    struct conv_key c[3] = {util_channel("x"), util_channel("y"), util_pair("ann", "bob")};
+    uint64_t next[3] = {0}, last_id = 0;
+    for (int i = 0; i < N; i++) {
+        ops[i] = append_of(&c[i % 3], i % 3 == 2 ? TIER_DM : TIER_SMALL, "ann", "text");
+        POST(w, store_append, &ops[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        util_wait(w, &ops[i].op);
+        assert_int_equal(ops[i].op.status, STORE_OK);
+        assert_int_equal(ops[i].seq, ++next[i % 3]);
+        assert_true(ops[i].id > last_id);
+        last_id = ops[i].id;
+    }
+    PAGE(w, &c[0], -1, 4, 10, "1 2 3", 1, 334, false);
+}
+
+static void pages(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("p"), none = util_channel("none");
+    for (int i = 0; i < 10; i++) {
+        say(w, &c, TIER_SMALL, "ann", "0123456789");
+    }
+    PAGE(w, &none, -1, -1, 5, "", 0, 0, false);
+    PAGE(w, &c, -1, -1, 3, "8 9 10", 1, 10, true);
+    PAGE(w, &c, -1, -1, 10, "1 2 3 4 5 6 7 8 9 10", 1, 10, false);
+    PAGE(w, &c, -1, 8, 3, "5 6 7", 1, 10, true);
+    PAGE(w, &c, -1, 4, 3, "1 2 3", 1, 10, false);
+    PAGE(w, &c, -1, 1, 3, "", 1, 10, false);
+    PAGE(w, &c, -1, 99, 2, "9 10", 1, 10, true);
+    PAGE(w, &c, 0, -1, 3, "1 2 3", 1, 10, true);
+    PAGE(w, &c, 7, -1, 3, "8 9 10", 1, 10, false);
+    PAGE(w, &c, 10, -1, 3, "", 1, 10, false);
+    PAGE(w, &c, 2, 9, 3, "6 7 8", 1, 10, true);
+    PAGE(w, &c, 5, 9, 3, "6 7 8", 1, 10, false);
+    PAGE(w, &c, 9, 5, 3, "", 1, 10, false);
+    struct store_range r = {.conv = conv_key_slice(&c), .limit = 10, .page_bytes = 35};
+    assert_int_equal(CALL(w, store_range, &r), STORE_OK);
+    assert_int_equal(r.page.n, 3);
+    assert_int_equal(r.page.messages[0].seq, 8);
+    assert_true(r.more);
+    store_page_free(&r.page);
+    r = (struct store_range){.conv = conv_key_slice(&c), .limit = 10, .page_bytes = 1, .has_after = true};
+    assert_int_equal(CALL(w, store_range, &r), STORE_OK);
+    assert_int_equal(r.page.n, 1);
+    assert_true(r.more);
+    store_page_free(&r.page);
+}
+
+static void ages(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("t");
+    say(w, &c, TIER_SMALL, "ann", "old");
+    struct store_append own = append_of(&c, TIER_SMALL, "ann", "short");
+    own.ttl_ms = 1000;
+    assert_int_equal(CALL(w, store_append, &own), STORE_OK);
+    world_pass(w, 999);
+    say(w, &c, TIER_SMALL, "ann", "new");
+    PAGE(w, &c, -1, -1, 9, "1 2 3", 1, 3, false);
+    world_pass(w, 1);
+    PAGE(w, &c, -1, -1, 9, "1 3", 1, 3, false);
+    for (int i = 0; i < 90; i++) { /* the clock is read at least once a day */
+        world_pass(w, DAY);
+        PAGE(w, &c, 99, -1, 9, "", i < 89 ? 1 : 4, 3, false);
+        if (i == 88) {
+            PAGE(w, &c, -1, -1, 9, "1 3", 1, 3, false);
+        }
+    }
+    PAGE(w, &c, -1, -1, 9, "", 4, 3, false);
+    assert_int_equal(say(w, &c, TIER_SMALL, "ann", "again"), 4);
+    PAGE(w, &c, -1, -1, 9, "4", 4, 4, false);
+    /* Reloaded lives count at once. */
+    c = util_channel("u");
+    say(w, &c, TIER_SMALL, "ann", "x");
+    w->o.tiers[TIER_SMALL].ttl_ms = 10;
+    store_configure(w->s, &w->o);
+    world_pass(w, 10);
+    PAGE(w, &c, -1, -1, 9, "", 2, 1, false);
+    w->o.tiers[TIER_SMALL].ttl_ms = 0;
+    store_configure(w->s, &w->o);
+    say(w, &c, TIER_SMALL, "ann", "x");
+    world_pass(w, 10 * DAY);
+    PAGE(w, &c, 1, -1, 9, "2", 1, 2, false);
+}
+
+static void thousands_expired(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("t");
+    static struct store_append ops[3000];
+    for (int i = 0; i < 3000; i++) {
+        ops[i] = append_of(&c, TIER_LARGE, "ann", "x");
+        ops[i].max = 100000;
+        POST(w, store_append, &ops[i]);
+    }
+    for (int i = 0; i < 3000; i++) {
+        util_wait(w, &ops[i].op);
+    }
+    world_pass(w, 6 * DAY);
+    struct store_append b = append_of(&c, TIER_LARGE, "ann", "y");
+    b.max = 100000;
+    assert_int_equal(CALL(w, store_append, &b), STORE_OK);
+    world_pass(w, DAY);
+    for (int i = 0; i < 3; i++) {
+        PAGE(w, &c, -1, -1, 9, "3001", 3001, 3001, false);
+        struct store_mark_read m = {.conv = conv_key_slice(&c), .user = S("zoe"), .seq = 0};
+        assert_int_equal(CALL(w, store_mark_read, &m), STORE_NOTFOUND); /* no such channel: never made */
+    }
+}
+
+static void counts(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("n");
+    w->o.tiers[TIER_SMALL].max = 5;
+    store_configure(w->s, &w->o);
+    for (int i = 1; i <= 300; i++) {
+        say(w, &c, TIER_SMALL, "ann", "x");
+        if (i == 7) {
+            PAGE(w, &c, -1, -1, 9, "3 4 5 6 7", 3, 7, false);
+            PAGE(w, &c, 0, -1, 2, "3 4", 3, 7, true);
+            PAGE(w, &c, -1, 4, 9, "3", 3, 7, false);
+        }
+    }
+    PAGE(w, &c, -1, -1, 9, "296 297 298 299 300", 296, 300, false);
+    struct store_append own = append_of(&c, TIER_SMALL, "ann", "y"); /* the conversation's own count */
+    own.max = 2;
+    assert_int_equal(CALL(w, store_append, &own), STORE_OK);
+    PAGE(w, &c, -1, -1, 9, "300 301", 300, 301, false);
+    struct conv_key d = util_channel("d"); /* no limit */
+    w->o.tiers[TIER_SMALL].max = 0;
+    store_configure(w->s, &w->o);
+    for (int i = 1; i <= 20; i++) {
+        say(w, &d, TIER_SMALL, "ann", "x");
+    }
+    PAGE(w, &d, -1, -1, 3, "18 19 20", 1, 20, true);
+}
+
+/* All in one group, so that what is trimmed is not written yet. */
+static void counts_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("n");
+    static struct store_append ops[2000];
+    for (int i = 0; i < 2000; i++) {
+        ops[i] = append_of(&c, TIER_SMALL, "ann", "x");
+        ops[i].max = 3;
+        POST(w, store_append, &ops[i]);
+    }
+    for (int i = 0; i < 2000; i++) {
+        util_wait(w, &ops[i].op);
+        assert_int_equal(ops[i].seq, i + 1);
+    }
+    PAGE(w, &c, -1, -1, 9, "1998 1999 2000", 1998, 2000, false);
+    PAGE(w, &c, 0, -1, 2, "1998 1999", 1998, 2000, true);
+}
+
+static void tiers_mix(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("m");
+    w->o.tiers[TIER_SMALL].max = 6;
+    w->o.tiers[TIER_LARGE].max = 3;
+    w->o.tiers[TIER_LARGE].ttl_ms = 1000;
+    store_configure(w->s, &w->o);
+    say(w, &c, TIER_SMALL, "ann", "1");
+    say(w, &c, TIER_LARGE, "ann", "2");
+    say(w, &c, TIER_SMALL, "ann", "3");
+    say(w, &c, TIER_LARGE, "ann", "4");
+    PAGE(w, &c, -1, -1, 9, "1 2 3 4", 1, 4, false);
+    say(w, &c, TIER_SMALL, "ann", "5");
+    PAGE(w, &c, -1, -1, 9, "1 3 4 5", 1, 5, false); /* 2 is beyond large's three newest */
+    PAGE(w, &c, -1, -1, 2, "4 5", 1, 5, true);
+    PAGE(w, &c, 1, -1, 2, "3 4", 1, 5, true);
+    PAGE(w, &c, -1, 5, 2, "3 4", 1, 5, true);
+    world_pass(w, 1000);
+    PAGE(w, &c, -1, -1, 9, "1 3 5", 1, 5, false);
+    say(w, &c, TIER_SMALL, "ann", "6");
+    say(w, &c, TIER_SMALL, "ann", "7");
+    PAGE(w, &c, -1, -1, 9, "3 5 6 7", 3, 7, false);
+}
+
+static struct store_append repeat_of(const struct conv_key *c, const char *sender, const char *client)
+{
+    struct store_append a = append_of(c, conv_is_channel(conv_key_slice(c)) ? TIER_SMALL : TIER_DM, sender, "text");
+    a.client_id = S(client);
+    return a;
+}
+
+static void repeats(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("r"), d = util_channel("s");
+    struct store_append a = repeat_of(&c, "ann", "id1"), b = a, other = repeat_of(&c, "bob", "id1"), there = repeat_of(&d, "ann", "id1");
+    b.content = S("different");
+    assert_int_equal(CALL(w, store_append, &a), STORE_OK);
+    world_pass(w, 5000);
+    assert_int_equal(CALL(w, store_append, &b), STORE_OK);
+    assert_true(b.duplicate);
+    assert_false(a.duplicate);
+    assert_int_equal(b.seq, a.seq);
+    assert_int_equal(b.id, a.id);
+    assert_int_equal(b.created_ms, a.created_ms);
+    assert_int_equal(CALL(w, store_append, &other), STORE_OK);
+    assert_false(other.duplicate);
+    assert_int_equal(CALL(w, store_append, &there), STORE_OK);
+    assert_false(there.duplicate);
+    struct store_append ask = repeat_of(&c, "ann", "id1"), ask2 = repeat_of(&c, "ann", "id2");
+    ask.only_duplicate = ask2.only_duplicate = true;
+    assert_int_equal(CALL(w, store_append, &ask), STORE_OK);
+    assert_true(ask.duplicate);
+    assert_int_equal(ask.seq, 1);
+    assert_int_equal(CALL(w, store_append, &ask2), STORE_NOTFOUND);
+    PAGE(w, &c, -1, -1, 9, "1 2", 1, 2, false);
+    struct store_append real = repeat_of(&c, "ann", "id2"); /* the refused one left no trace */
+    assert_int_equal(CALL(w, store_append, &real), STORE_OK);
+    assert_false(real.duplicate);
+    world_pass(w, 600000); /* the window is over */
+    b = repeat_of(&c, "ann", "id1");
+    assert_int_equal(CALL(w, store_append, &b), STORE_OK);
+    assert_false(b.duplicate);
+    assert_int_equal(b.seq, 4);
+}
+
+static void repeats_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_pair("ann", "bob");
+    static struct store_append ops[600];
+    for (int i = 0; i < 600; i++) { /* each id thrice, the first two at once */
+        static char ids[600][8];
+        sprintf(ids[i], "%d", i % 200);
+        ops[i] = repeat_of(&c, "ann", ids[i]);
+        ops[i].receiver = S("bob");
+        POST(w, store_append, &ops[i]);
+    }
+    for (int i = 0; i < 600; i++) {
+        util_wait(w, &ops[i].op);
+        assert_int_equal(ops[i].op.status, STORE_OK);
+        assert_int_equal(ops[i].seq, i % 200 + 1);
+        assert_int_equal(ops[i].duplicate, i >= 200);
+        assert_int_equal(ops[i].id, ops[i % 200].id);
+    }
+    struct store_range r = page_of(w, &c, -1, -1, 500);
+    assert_int_equal(r.page.n, 200);
+    store_page_free(&r.page);
+}
+
+static void recall(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("r");
+    say(w, &c, TIER_SMALL, "ann", "secret");
+    say(w, &c, TIER_LARGE, "bob", "other");
+    struct store_recall r = {.conv = conv_key_slice(&c), .sender = S("bob"), .seq = 1, .window_ms = 1000};
+    assert_int_equal(CALL(w, store_recall, &r), STORE_DENIED);
+    r.sender = S("ann");
+    r.seq = 3;
+    assert_int_equal(CALL(w, store_recall, &r), STORE_NOTFOUND);
+    r.seq = 0;
+    assert_int_equal(CALL(w, store_recall, &r), STORE_NOTFOUND);
+    r.seq = 1;
+    world_pass(w, 1001);
+    assert_int_equal(CALL(w, store_recall, &r), STORE_LATE);
+    r.window_ms = 0;
+    assert_int_equal(CALL(w, store_recall, &r), STORE_OK);
+    assert_false(r.again);
+    r.window_ms = 10;
+    assert_int_equal(CALL(w, store_recall, &r), STORE_OK);
+    assert_true(r.again);
+    struct store_range p = page_of(w, &c, -1, -1, 10);
+    assert_int_equal(p.page.n, 2);
+    assert_true(p.page.messages[0].recalled);
+    assert_int_equal(p.page.messages[0].content.n, 0);
+    assert_int_equal(p.page.messages[0].id, r.id);
+    assert_false(p.page.messages[1].recalled);
+    store_page_free(&p.page);
+    /* Right behind its append, and twice. */
+    struct store_append a = append_of(&c, TIER_SMALL, "ann", "quick");
+    struct store_recall q = {.conv = conv_key_slice(&c), .sender = S("ann"), .seq = 3}, q2 = q;
+    POST(w, store_append, &a);
+    POST(w, store_recall, &q);
+    POST(w, store_recall, &q2);
+    util_wait(w, &q2.op);
+    assert_int_equal(q.op.status, STORE_OK);
+    assert_true(q2.again && !q.again);
+    struct conv_key none = util_channel("none");
+    q = (struct store_recall){.conv = conv_key_slice(&none), .sender = S("ann"), .seq = 1};
+    assert_int_equal(CALL(w, store_recall, &q), STORE_NOTFOUND);
+}
+
+static void marks(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("k"), p = util_pair("ann", "bob");
+    struct store_mark_read m = {.conv = conv_key_slice(&c), .user = S("bob"), .seq = 1};
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_NOTFOUND);
+    m.conv = conv_key_slice(&p);
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_NOTFOUND);
+    for (int i = 0; i < 5; i++) {
+        say(w, &p, TIER_DM, "ann", "x");
+    }
+    m.seq = 2;
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
+    assert_true(m.moved);
+    assert_int_equal(m.read, 2);
+    assert_int_equal(m.unread, 3);
+    m.seq = 1;
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
+    assert_false(m.moved);
+    assert_int_equal(m.read, 2);
+    assert_int_equal(m.unread, 3);
+    m.seq = 99;
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
+    assert_int_equal(m.read, 5);
+    assert_int_equal(m.unread, 0);
+    m.user = S("ann"); /* sending marks as read */
+    m.seq = 0;
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
+    assert_int_equal(m.read, 5);
+    /* What is gone is not unread: the newest two of seven are kept. */
+    w->o.tiers[TIER_DM].max = 2;
+    store_configure(w->s, &w->o);
+    say(w, &p, TIER_DM, "ann", "x");
+    say(w, &p, TIER_DM, "ann", "x");
+    say(w, &p, TIER_DM, "ann", "x");
+    m.user = S("bob");
+    assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
+    assert_int_equal(m.read, 5);
+    assert_int_equal(m.unread, 2);
+    struct store_conv_load l = {.conv = conv_key_slice(&p)};
+    assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
+    assert_int_equal(l.first, 7);
+    assert_int_equal(l.seq, 8);
+    /* In one group with the first message. */
+    struct conv_key n = util_pair("ann", "cid");
+    struct store_append a = append_of(&n, TIER_DM, "ann", "hi");
+    m = (struct store_mark_read){.conv = conv_key_slice(&n), .user = S("cid"), .seq = 0};
+    POST(w, store_append, &a);
+    POST(w, store_mark_read, &m);
+    util_wait(w, &m.op);
+    assert_int_equal(m.op.status, STORE_OK);
+    assert_int_equal(m.unread, 1);
+}
+
+static void odd_requests(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("k");
+    struct store_append a = append_of(&c, TIER_SMALL, "ann", "x");
+    char big[300];
+    memset(big, 'a', sizeof(big));
+    a.client_id = slice_of(big, sizeof(big));
+    assert_int_equal(CALL(w, store_append, &a), STORE_FATAL);
+    a = append_of(&c, TIER_SMALL, "ann", "x");
+    a.sender = slice_of(big, sizeof(big));
+    assert_int_equal(CALL(w, store_append, &a), STORE_FATAL);
+    assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 1);
+    char *content = malloc(3000000); /* larger than a group's batch */
+    memset(content, 'c', 3000000);
+    a = append_of(&c, TIER_SMALL, "ann", "x");
+    a.content = slice_of(content, 3000000);
+    assert_int_equal(CALL(w, store_append, &a), STORE_OK);
+    struct store_range r = page_of(w, &c, -1, -1, 1);
+    assert_int_equal(r.page.messages[0].content.n, 3000000);
+    store_page_free(&r.page);
+    free(content);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(ages, setup, teardown),
+        cmocka_unit_test_setup_teardown(thousands_expired, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(tiers_mix, setup, teardown),
+        cmocka_unit_test_setup_teardown(repeats, setup, teardown),
+        cmocka_unit_test_setup_teardown(repeats_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(recall, setup, teardown),
+        cmocka_unit_test_setup_teardown(marks, setup, teardown),
+        cmocka_unit_test_setup_teardown(odd_requests, setup, teardown),
+    };
+    engine = "memory";
+    int failed = cmocka_run_group_tests_name("messages, memory", tests, NULL, NULL);
+    engine = "rocksdb";
+    failed += cmocka_run_group_tests_name("messages, rocksdb", tests, NULL, NULL);
+    return failed;
+}
