@@ -186,7 +186,7 @@ static int listen_on(struct server *s, const struct config_strings *addresses, e
     for (uint32_t i = 0; i < addresses->n; i++) {
         char why[WHY_MAX] = "";
         struct listener *l = &s->listeners[s->listener_count];
-        if (listener_open(l, addresses->v[i], s->shards, why, sizeof why) != 0)
+        if (listener_open(l, addresses->v[i], s->shards, 0660, why, sizeof why) != 0)
             return fail(s, why);
         s->listener_count++;
         if (hub_listen(s->hub, l, transport) != 0)
