@@ -108,6 +108,11 @@ int outq_grow(struct outq_pool *p, struct outq *q)
     return 0;
 }
 
+const struct wire *outq_last(const struct outq *q)
+{
+    return q->count > 1 || (q->count == 1 && !q->sent) ? *slot(q, q->count - 1) : NULL;
+}
+
 void outq_pop_last(struct outq *q)
 {
     struct wire *w = *slot(q, --q->count);

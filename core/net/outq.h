@@ -68,7 +68,9 @@ MUST_CHECK static inline int outq_push(struct outq_pool *p, struct outq *q, stru
     wire_ref(w);
     return 0;
 }
-/* Takes back the wire that was pushed last and is not begun. */
+/* The wire that was pushed last, if it is not begun; NULL: there is none. Borrowed. */
+const struct wire *outq_last(const struct outq *q);
+/* Takes back that wire. */
 void outq_pop_last(struct outq *q);
 /* Removes the wires of a tag that are not begun, and the tag from the skipped ones. */
 void outq_purge(struct outq *q, uint32_t tag);

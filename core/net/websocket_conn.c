@@ -1,3 +1,109 @@
+/*
+ * An upgraded connection: messages to the owner, pings answered, the closing handshake, and what framing errors lead to.
+ */
+#include "core/base/buf.h"
 #include "core/net/net_internal.h"
+
+#include <stdio.h>
+
+enum { HEADER = 4, PONG = 0x8A, PONGS_MAX = 64 };
+
+static bool is_pong(const struct wire *w)
+{
+    return w->len >= 2 && w->data[0] == PONG;
+}
+
+/* RFC 6455 section 5.5.3 lets one pong answer all pings before it: where pongs pile up, a new one takes the place of the last, so that
+ * a client that pings and does not read costs no more memory than one that is idle. */
+static void pong(struct net *net, uint32_t idx, struct conn *c, struct slice data)
+{
+    uint8_t frame[127];
+    struct outq *q = c->out;
+    struct wire *w = wire_raw(slice_of(frame, ws_control_frame(frame, WS_PONG, data)), WIRE_TAG_NONE);
+    if (c->flags & CONN_F_CLOSING || !w) {
+        if (w)
+            wire_unref(w);
+        return;
+    }
+    if (q && (c->flags & CONN_F_WRITABLE || q->count >= PONGS_MAX)) {
+        const struct wire *last = outq_last(q);
+        if (last && is_pong(last)) {
+            net->queued -= last->len;
+            outq_pop_last(q);
+        }
+    }
+    (void)conn_send(net, idx, w, CONN_MUST);
+    wire_unref(w);
+}
+
+/* The other side closes, or answers our close. */
+static void closed(struct net *net, uint32_t idx, struct conn *c, uint16_t code)
+{
+    if (c->flags & CONN_F_CLOSING) {
+        conn_dirty(net, idx, c);
+    } else {
+        conn_end(net, idx, CLOSE_PEER, code, NULL, 0); /* the code goes back as it came */
+    }
+    c->inner |= CONN_I_DEAF;
+}
+
+static void message(struct net *net, uint32_t idx, struct conn *c, const struct ws_result *r)
+{
+    if (c->flags & CONN_F_CLOSING)
+        return;
+    struct net_message m = {.text = r->opcode == WS_TEXT, .body = r->data};
+    if (!m.text && r->data.n < HEADER) {
+        conn_protocol_error(net, idx, WS_CODE_PROTOCOL, "bad_request", "a binary message has at least 4 bytes: action and seq");
+        return;
+    }
+    if (!(c->flags & CONN_F_FORM)) {
+        c->flags |= CONN_F_FORM;
+        c->form = m.text ? WIRE_WS_TEXT : WIRE_WS_BINARY;
+    }
+    if (!m.text) {
+        m.action = load_be16(r->data.p);
+        m.seq = load_be16(r->data.p + 2);
+        m.body = slice_of(r->data.p + HEADER, r->data.n - HEADER);
+    }
+    conn_deliver(net, idx, c, &m);
+}
+
+static void error(struct net *net, uint32_t idx, struct conn *c, const struct ws_result *r)
+{
+    char text[80];
+    if (r->code == WS_CODE_TOO_LARGE) {
+        snprintf(text, sizeof text, "message: at most %u bytes", conn_frame_limit(net, c));
+        conn_protocol_error(net, idx, r->code, "too_large", text);
+    } else {
+        conn_protocol_error(net, idx, r->code, "bad_request", r->why);
+    }
+    /* Framing is lost: no close frame can be found in what follows. */
+    c->inner |= CONN_I_DEAF;
+}
+
 bool websocket_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in)
-{ (void)net,(void)idx,(void)c,(void)ws,(void)in; return false; }
+{
+    struct ws_result r = ws_parse(ws, in, conn_frame_limit(net, c), 0);
+    net->cur.rest = in->p + in->pos;
+    net->cur.rest_n = in->end - in->pos;
+    switch (r.event) {
+    case WS_EV_MORE:
+        return false;
+    case WS_EV_MESSAGE:
+        message(net, idx, c, &r);
+        return true;
+    case WS_EV_PING:
+        pong(net, idx, c, r.data);
+        return true;
+    case WS_EV_PONG: /* that something came was noted where it was read */
+        return true;
+    case WS_EV_CLOSE:
+        closed(net, idx, c, r.code);
+        return false;
+    case WS_EV_ERROR:
+        in->pos = in->end;
+        error(net, idx, c, &r);
+        return false;
+    }
+    return false;
+}

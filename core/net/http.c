@@ -1,0 +1,275 @@
+#include "core/net/http.h"
+
+#include "core/base/err.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* --- Characters ------------------------------------------------------------------------------------------------------ */
+
+/* RFC 9110 section 5.6.2: what method and field names are made of. */
+static bool is_token(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_hex(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* RFC 9110 section 5.5: visible characters, spaces, and bytes above ASCII. */
+static bool is_value(unsigned char c)
+{
+    return (c >= 0x20 && c != 0x7F) || c == '\t';
+}
+
+static struct slice trim(struct slice s)
+{
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = slice_of(s.p + 1, s.n - 1);
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+bool http_is(struct slice s, const char *text)
+{
+    return s.n == strlen(text) && (s.n == 0 || strncasecmp(s.p, text, s.n) == 0);
+}
+
+/* --- Fields ---------------------------------------------------------------------------------------------------------- */
+
+struct slice http_next(const struct http_head *h, const char *name, uint32_t *from)
+{
+    while (*from < h->field_count) {
+        const struct http_field *f = &h->fields[(*from)++];
+        if (http_is(f->name, name))
+            return f->value;
+    }
+    return SLICE_NONE;
+}
+
+struct slice http_get(const struct http_head *h, const char *name, unsigned *count)
+{
+    uint32_t at = 0;
+    struct slice first = http_next(h, name, &at);
+    *count = first.p ? 1 : 0;
+    while (http_next(h, name, &at).p)
+        ++*count;
+    return first;
+}
+
+bool http_has_token(const struct http_head *h, const char *name, const char *token)
+{
+    uint32_t at = 0;
+    for (struct slice list = http_next(h, name, &at); list.p; list = http_next(h, name, &at)) {
+        const char *end = list.p + list.n;
+        for (const char *p = list.p; p < end;) {
+            const char *comma = memchr(p, ',', (size_t)(end - p));
+            const char *stop = comma ? comma : end;
+            if (http_is(trim(slice_of(p, (size_t)(stop - p))), token))
+                return true;
+            p = comma ? comma + 1 : end;
+        }
+    }
+    return false;
+}
+
+bool http_split_host(struct slice s, struct slice *host, struct slice *port)
+{
+    size_t n = 0;
+    if (s.n && s.p[0] == '[') {
+        for (n = 1; n < s.n && (is_hex(s.p[n]) || s.p[n] == ':' || s.p[n] == '.'); n++)
+            ;
+        if (n < 3 || n == s.n || s.p[n++] != ']')
+            return false;
+    } else {
+        /* Registered names and IPv4; what else a URI would allow is no host that anybody has. */
+        while (n < s.n && s.p[n] != ':') {
+            char c = s.p[n++];
+            if (!(is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_'))
+                return false;
+        }
+    }
+    *host = slice_of(s.p, n);
+    *port = SLICE_NONE;
+    if (n == s.n)
+        return n > 0;
+    if (n == 0 || s.p[n] != ':' || s.n - n > 6)
+        return false;
+    *port = slice_of(s.p + n + 1, s.n - n - 1);
+    for (size_t i = 0; i < port->n; i++)
+        if (!is_digit(port->p[i]))
+            return false;
+    return true;
+}
+
+/* --- The head -------------------------------------------------------------------------------------------------------- */
+
+static ssize_t refuse(struct http_head *h, unsigned status, const char *why)
+{
+    h->status = status;
+    h->why = why;
+    return ERR_INVALID;
+}
+
+/* "/path?query", "*", or "scheme://host/path" (which must name the same host as the Host field: *authority). */
+static bool parse_target(struct http_head *h, struct slice *authority)
+{
+    struct slice t = h->target;
+    *authority = SLICE_NONE;
+    for (size_t i = 0; i < t.n; i++)
+        if ((unsigned char)t.p[i] <= 0x20 || (unsigned char)t.p[i] >= 0x7F || t.p[i] == '#')
+            return false;
+    static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t n = strlen(schemes[i]);
+        if (t.n > n && strncasecmp(t.p, schemes[i], n) == 0) {
+            const char *from = t.p + n, *end = t.p + t.n, *slash = memchr(from, '/', (size_t)(end - from));
+            *authority = slice_of(from, (size_t)((slash ? slash : end) - from));
+            t = slash ? slice_of(slash, (size_t)(end - slash)) : SLICE_LIT("/");
+            break;
+        }
+    }
+    if (t.n == 0 || (t.p[0] != '/' && !(t.n == 1 && t.p[0] == '*')))
+        return false;
+    const char *mark = memchr(t.p, '?', t.n);
+    h->path = slice_of(t.p, mark ? (size_t)(mark - t.p) : t.n);
+    h->query = mark ? slice_of(mark + 1, t.n - h->path.n - 1) : SLICE_NONE;
+    return true;
+}
+
+/* "GET /path HTTP/1.1", with just these two spaces. */
+static ssize_t parse_request_line(struct http_head *h, struct slice line, struct slice *authority)
+{
+    size_t n = 0;
+    while (n < line.n && is_token((unsigned char)line.p[n]))
+        n++;
+    h->method = slice_of(line.p, n);
+    if (n == 0 || n == line.n || line.p[n] != ' ')
+        return refuse(h, 400, "the first line is no HTTP request");
+    line = slice_of(line.p + n + 1, line.n - n - 1);
+    const char *space = memchr(line.p, ' ', line.n);
+    if (!space)
+        return refuse(h, 400, "the first line is no HTTP request");
+    h->target = slice_of(line.p, (size_t)(space - line.p));
+    struct slice version = slice_of(space + 1, line.n - h->target.n - 1);
+    if (version.n != 8 || memcmp(version.p, "HTTP/", 5) != 0 || !is_digit(version.p[5]) || version.p[6] != '.' || !is_digit(version.p[7]))
+        return refuse(h, 400, "the first line is no HTTP request");
+    if (version.p[5] != '1')
+        return refuse(h, 505, "HTTP/1.1 is spoken here");
+    h->minor = (uint8_t)(version.p[7] - '0');
+    if (!parse_target(h, authority))
+        return refuse(h, 400, "the request's target is malformed");
+    return 0;
+}
+
+static ssize_t parse_field(struct http_head *h, struct slice line)
+{
+    size_t n = 0;
+    while (n < line.n && is_token((unsigned char)line.p[n]))
+        n++;
+    if (n == 0 || n == line.n || line.p[n] != ':') /* folded lines and spaces before the colon among them */
+        return refuse(h, 400, "a malformed header field");
+    if (h->field_count == HTTP_FIELDS_MAX)
+        return refuse(h, 431, "too many header fields");
+    h->fields[h->field_count++] = (struct http_field){slice_of(line.p, n), trim(slice_of(line.p + n + 1, line.n - n - 1))};
+    return 0;
+}
+
+/* All fields are there: those that decide where the request ends and whom it is for. */
+static ssize_t check_fields(struct http_head *h, struct slice authority)
+{
+    unsigned hosts, lengths, encodings;
+    struct slice host = http_get(h, "host", &hosts), length = http_get(h, "content-length", &lengths), name, port;
+    (void)http_get(h, "transfer-encoding", &encodings);
+    if (hosts > 1 || (hosts == 0 && h->minor > 0))
+        return refuse(h, 400, "one Host field is needed");
+    if (hosts && !http_split_host(host, &name, &port))
+        return refuse(h, 400, "the Host field is malformed");
+    if (hosts && authority.p && !(authority.n == host.n && strncasecmp(authority.p, host.p, host.n) == 0))
+        return refuse(h, 400, "the target and the Host field name different hosts");
+    h->host = host;
+    h->chunked = encodings > 0;
+    if (lengths > 1 || (lengths && encodings))
+        return refuse(h, 400, "the body's length is given twice");
+    if (lengths && (length.n < 1 || length.n > 15))
+        return refuse(h, 400, "Content-Length is malformed");
+    for (size_t i = 0; i < length.n; i++) {
+        if (!is_digit(length.p[i]))
+            return refuse(h, 400, "Content-Length is malformed");
+        h->content_length = h->content_length * 10 + (uint64_t)(length.p[i] - '0');
+    }
+    return 0;
+}
+
+/* The next line, without its CRLF. 1; 0: it is not complete; ERR_INVALID. What there is of it is checked, so that garbage need not be waited for. */
+static int next_line(const uint8_t *p, size_t n, size_t *at, struct slice *line)
+{
+    size_t i = *at;
+    while (i < n && is_value(p[i]))
+        i++;
+    if (i == n)
+        return 0;
+    if (p[i] != '\r')
+        return ERR_INVALID;
+    if (i + 1 == n)
+        return 0;
+    if (p[i + 1] != '\n')
+        return ERR_INVALID;
+    *line = slice_of(p + *at, i - *at);
+    *at = i + 2;
+    return 1;
+}
+
+ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h)
+{
+    size_t at = 0, seen = n < HTTP_HEAD_MAX ? n : HTTP_HEAD_MAX;
+    struct slice line, authority = SLICE_NONE;
+    int more;
+    ssize_t rc = 0;
+    h->field_count = 0;
+    h->content_length = 0;
+    h->minor = 0;
+    h->chunked = false;
+    h->status = 0;
+    h->why = NULL;
+    h->method = h->target = h->path = h->query = h->host = SLICE_NONE;
+    if (n && !is_token(p[0])) /* nothing that begins so can become a request: TLS, the TCP protocol, a line of text */
+        return refuse(h, 400, "the first line is no HTTP request");
+    for (bool first = true; (more = next_line(p, seen, &at, &line)) > 0; first = false) {
+        if (!first && line.n == 0) {
+            rc = check_fields(h, authority);
+            return rc ? rc : (ssize_t)at;
+        }
+        rc = first ? parse_request_line(h, line, &authority) : parse_field(h, line);
+        if (rc)
+            return rc;
+    }
+    if (more < 0)
+        return refuse(h, 400, "a byte that may not stand in an HTTP head");
+    return n >= HTTP_HEAD_MAX ? refuse(h, 431, "the request's head is too large") : 0;
+}
+
+const char *http_phrase(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *phrase;
+    } phrases[] = {
+        {101, "Switching Protocols"}, {200, "OK"}, {400, "Bad Request"}, {403, "Forbidden"}, {404, "Not Found"},
+        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {413, "Content Too Large"}, {426, "Upgrade Required"},
+        {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return "Error";
+}

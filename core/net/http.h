@@ -1,0 +1,57 @@
+/*
+ * The head of an HTTP/1 request (RFC 9112), strictly: lines end with CRLF, nothing is folded, nothing is guessed. Pure functions over bytes;
+ * what they return points into them.
+ */
+#ifndef MAGPIE_NET_HTTP_H
+#define MAGPIE_NET_HTTP_H
+
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    HTTP_HEAD_MAX = 4096, /* bytes of a head, its empty line included */
+    HTTP_FIELDS_MAX = 64  /* header fields */
+};
+
+struct http_field {
+    struct slice name;  /* as it came; compare with http_is() */
+    struct slice value; /* without the spaces around it */
+};
+
+struct http_head {
+    struct slice method;       /* "GET": a token */
+    struct slice target;       /* as it came */
+    struct slice path;         /* of the target, with its leading "/" (or "*"), not decoded, without the query */
+    struct slice query;        /* behind the "?" */
+    struct slice host;         /* of the Host field, port and all; empty only in HTTP/1.0 */
+    uint8_t minor;             /* 1 of HTTP/1.1 */
+    bool chunked;              /* a Transfer-Encoding is given */
+    uint64_t content_length;   /* 0: absent or 0 */
+    uint32_t field_count;      /* in fields */
+    struct http_field fields[HTTP_FIELDS_MAX];
+    unsigned status;           /* of a head that is refused: 400, 431, 505 */
+    const char *why;           /* the same for people; static */
+};
+
+/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they can be known. */
+ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h);
+
+/* ASCII text, its case aside. */
+bool http_is(struct slice s, const char *text);
+/* The value of the first field of that name at or behind *from, which moves behind it; p is NULL when there is none. */
+struct slice http_next(const struct http_head *h, const char *name, uint32_t *from);
+/* The value of the field; p is NULL when it is absent. *count: how many there are. */
+struct slice http_get(const struct http_head *h, const char *name, unsigned *count);
+/* Whether the comma-separated list that all fields of that name make together holds the token. */
+bool http_has_token(const struct http_head *h, const char *name, const char *token);
+/* Cuts "host:port" in two; the brackets of an IPv6 address stay. False: it is no such thing. */
+bool http_split_host(struct slice s, struct slice *host, struct slice *port);
+
+/* "Bad Request"; "Error" when it is not known here. */
+const char *http_phrase(unsigned status);
+
+#endif
