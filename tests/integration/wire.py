@@ -1,0 +1,230 @@
+"""The wire in Python's standard library: frames over TCP, and over WebSocket (RFC 6455) in binary and in text messages."""
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import struct
+import time
+
+TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
+
+
+class Closed(Exception):
+    """The server has closed the connection."""
+
+
+class Refused(Exception):
+    """The upgrade was not made; `status` is HTTP's, `head` the whole answer."""
+
+    def __init__(self, status, head):
+        super().__init__("HTTP %s" % status)
+        self.status, self.head = status, head
+
+
+class Timeout(AssertionError):
+    pass
+
+
+class Stream:
+    """A socket with a buffer, read with deadlines."""
+
+    def __init__(self, address, receive_buffer=None):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(30)
+        self.socket.connect(address)
+        if family == socket.AF_INET:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = bytearray()
+
+    def write(self, data):
+        try:
+            self.socket.settimeout(60)
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError) as e:
+            raise Closed(str(e)) from None
+
+    def fill(self, n, deadline):
+        """Reads until n bytes are in the buffer."""
+        while len(self.buffer) < n:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Timeout("nothing came in time")
+            self.socket.settimeout(left)
+            try:
+                data = self.socket.recv(262144)
+            except (TimeoutError, socket.timeout):
+                raise Timeout("nothing came in time") from None
+            except ConnectionResetError:
+                raise Closed("reset") from None
+            if not data:
+                raise Closed("end of stream")
+            self.buffer += data
+
+    def take(self, n, deadline):
+        self.fill(n, deadline)
+        data = bytes(self.buffer[:n])
+        del self.buffer[:n]
+        return data
+
+    def close(self):
+        self.socket.close()
+
+
+class TcpWire:
+    form = "tcp"
+
+    def __init__(self, port, host="127.0.0.1", **options):
+        self.stream = Stream(port if isinstance(port, str) else (host, port), **options)
+
+    @staticmethod
+    def pack(action, seq, body):
+        return struct.pack(">IHH", 8 + len(body), action, seq) + body
+
+    def send(self, action, seq, body):
+        self.stream.write(self.pack(action, seq, body))
+
+    def receive(self, deadline):
+        """(action, seq, body) of the next frame."""
+        self.stream.fill(8, deadline)
+        length, action, seq = struct.unpack(">IHH", self.stream.buffer[:8])
+        if length < 8:
+            raise AssertionError("a frame of length %d" % length)
+        frame = self.stream.take(length, deadline)
+        return action, seq, frame[8:]
+
+    def close(self):
+        self.stream.close()
+
+
+class WsWire:
+    form = "binary"
+
+    def __init__(self, port, host="127.0.0.1", path="/", headers=(), handshake=True, **options):
+        self.stream = Stream((host, port), **options)
+        self.close_code = None  # of the server's Close, once it came
+        self.close_text = b""
+        self.pings = 0
+        self.pong = True  # answer PINGs
+        if handshake:
+            self.handshake("%s:%d" % (host, port), path, headers)
+
+    def handshake(self, host, path="/", headers=()):
+        key = base64.b64encode(os.urandom(16)).decode()
+        head = "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" % (path, host)
+        head += "Sec-WebSocket-Key: %s\r\n" % key + "".join("%s: %s\r\n" % h for h in headers) + "\r\n"
+        self.stream.write(head.encode())
+        self.head = self.read_head()
+        status = self.head.split()[1]
+        if status != "101":
+            raise Refused(int(status), self.head)
+        fields = self.fields()
+        want = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+        assert fields["sec-websocket-accept"] == want, self.head
+        assert fields["upgrade"].lower() == "websocket" and "upgrade" in fields["connection"].lower(), self.head
+
+    def fields(self):
+        return {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in self.head.split("\r\n")[1:])}
+
+    def read_head(self, timeout=20):
+        deadline = time.monotonic() + timeout
+        while b"\r\n\r\n" not in self.stream.buffer:
+            self.stream.fill(len(self.stream.buffer) + 1, deadline)
+        return self.stream.take(self.stream.buffer.index(b"\r\n\r\n") + 4, deadline).decode("latin-1")
+
+    @staticmethod
+    def frame(opcode, payload, fin=True, mask=True, reserved=0, length=None):
+        """One frame; `length` lies about its payload."""
+        first = (0x80 if fin else 0) | reserved << 4 | opcode
+        n = len(payload) if length is None else length
+        bit = 0x80 if mask else 0
+        if n < 126:
+            head = struct.pack(">BB", first, bit | n)
+        elif n < 65536:
+            head = struct.pack(">BBH", first, bit | 126, n)
+        else:
+            head = struct.pack(">BBQ", first, bit | 127, n)
+        if not mask:
+            return head + payload
+        key = os.urandom(4)
+        pad = (key * (len(payload) // 4 + 1))[:len(payload)]
+        return head + key + (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(len(payload), "big")
+
+    def send_frame(self, opcode, payload, **options):
+        self.stream.write(self.frame(opcode, payload, **options))
+
+    def pack(self, action, seq, body):
+        return self.frame(BINARY, struct.pack(">HH", action, seq) + body)
+
+    def send(self, action, seq, body):
+        self.stream.write(self.pack(action, seq, body))
+
+    def receive_frame(self, deadline):
+        """(opcode, fin, payload) of one frame as it is on the wire."""
+        self.stream.fill(2, deadline)
+        first, second = self.stream.buffer[:2]
+        assert not second & 0x80, "a server's frame is masked"
+        assert not first & 0x70, "reserved bits"
+        n, at = second & 0x7F, 2
+        if n >= 126:
+            size = 2 if n == 126 else 8
+            self.stream.fill(2 + size, deadline)
+            n, at = int.from_bytes(self.stream.buffer[2:2 + size], "big"), 2 + size
+        data = self.stream.take(at + n, deadline)
+        return first & 15, bool(first & 0x80), data[at:]
+
+    def receive_message(self, deadline):
+        """(opcode, payload) of the next data message; control frames are dealt with."""
+        kind, parts = None, []
+        while True:
+            opcode, fin, payload = self.receive_frame(deadline)
+            if opcode == PING:
+                self.pings += 1
+                if self.pong:
+                    self.send_frame(PONG, payload)
+            elif opcode == CLOSE:
+                self.close_code = int.from_bytes(payload[:2], "big") if payload else 1005
+                self.close_text = payload[2:]
+                try:
+                    self.send_frame(CLOSE, payload[:2])
+                    self.stream.fill(len(self.stream.buffer) + 1, deadline)
+                except (Closed, Timeout):
+                    pass
+                raise Closed("close %d" % self.close_code)
+            elif opcode in (TEXT, BINARY, CONTINUATION):
+                kind = kind or opcode
+                parts.append(payload)
+                if fin:
+                    return kind, b"".join(parts)
+
+    def receive(self, deadline):
+        kind, payload = self.receive_message(deadline)
+        assert kind == BINARY, "a text message on a connection that began with binary"
+        action, seq = struct.unpack(">HH", payload[:4])
+        return action, seq, payload[4:]
+
+    def close(self):
+        self.stream.close()
+
+
+class WsTextWire(WsWire):
+    form = "text"
+
+    def pack(self, action, seq, body):
+        """The body as it stands, so that tests can put anything there."""
+        text = b'{"action":%d,"seq":%d%s}' % (action, seq, b',"body":' + body if body else b"")
+        return self.frame(TEXT, text)
+
+    def receive(self, deadline):
+        kind, payload = self.receive_message(deadline)
+        assert kind == TEXT, "a binary message on a connection that began with text"
+        message = json.loads(payload.decode())
+        assert set(message) == {"action", "seq", "body"}, message
+        return message["action"], message["seq"], json.dumps(message["body"]).encode()
+
+
+WIRES = {"tcp": TcpWire, "binary": WsWire, "text": WsTextWire}
