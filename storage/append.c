@@ -77,6 +77,7 @@ static bool append_known(struct writer *w, struct slot *slot)
     if (slot->dup_found) {
         slot->durability = DURABILITY_COMMIT; /* written long ago; what is not synced yet holds it back through its conversation */
         append_repeat(w, slot, &slot->dup);
+        slot->op->note |= NOTE_CHANGED; /* if it waits for the first one's sync, it shares its fate */
         return true;
     }
     return false;

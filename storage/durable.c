@@ -36,7 +36,7 @@ struct mark_file {
 
 /* The file in shared memory. */
 struct shm_file {
-    uint64_t magic;
+    _Atomic uint64_t magic; /* 0 while the rest changes */
     uint64_t instance;
     _Atomic uint64_t given;  /* no answer has told of a group after this */
     _Atomic uint64_t synced; /* on the platter */
@@ -112,6 +112,23 @@ static void shm_map(struct durable *d)
     }
 }
 
+/* Brings a new directory's name onto the platter. 0 or ERR_IO. */
+static int parent_sync(const char *path)
+{
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof(parent), "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash) {
+        slash[slash == parent] = '\0';
+    }
+    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_IO;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return r;
+}
+
 /* Makes a directory and its parents. */
 static int make_path(const char *path)
 {
@@ -126,7 +143,7 @@ static int make_path(const char *path)
         if (p[i] == '/' || p[i] == '\0') {
             char was = p[i];
             p[i] = '\0';
-            if (mkdir(p, 0700) && errno != EEXIST) {
+            if (mkdir(p, 0700) == 0 ? parent_sync(p) : errno != EEXIST) {
                 return ERR_IO;
             }
             p[i] = was;
@@ -233,6 +250,8 @@ static bool any_file(const struct durable *d, const char *end, bool (*fn)(const 
 
 bool durable_used(const struct durable *d) { return d->mark.magic || any_file(d, ".sst", NULL) || any_file(d, ".log", NULL); }
 
+bool durable_begun(const struct durable *d) { return d->mark.magic != 0; }
+
 /* Whether a file has a whole sector of zeros: space that was added to it and whose data never arrived. Records hold no such runs. */
 static bool has_zero_sector(const char *name)
 {
@@ -318,11 +337,11 @@ int durable_begin(struct durable *d, uint64_t instance, uint64_t group)
         close(dir);
     }
     if (ok && d->shm) {
-        d->shm->magic = 0;
+        atomic_store(&d->shm->magic, 0);
         d->shm->instance = instance;
         atomic_store(&d->shm->given, group);
         atomic_store(&d->shm->synced, group);
-        d->shm->magic = SHM_MAGIC;
+        atomic_store(&d->shm->magic, SHM_MAGIC);
     }
     return ok ? 0 : ERR_IO;
 }

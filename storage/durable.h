@@ -25,6 +25,8 @@ void durable_close(struct durable *d);
 const char *durable_db_path(const struct durable *d);
 /* Whether the directory has been used before, so that an absent database is a loss and not a beginning. */
 bool durable_used(const struct durable *d);
+/* Whether a server has ever got as far as serving from it. */
+bool durable_begun(const struct durable *d);
 /* Whether zeroed sectors in the database's logs tell of lost power, and none of a flipped bit. */
 bool durable_log_torn(const struct durable *d);
 

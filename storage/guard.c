@@ -46,14 +46,17 @@ uint64_t guard_now(struct guard *g)
 {
     pthread_mutex_lock(&g->lock);
     uint64_t wall = g->source.wall_ms(g->source.ctx), boot = g->source.boot_ms(g->source.ctx);
-    if (boot < g->last_boot_ms) {
-        boot = g->last_boot_ms;
+    /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves the guarded clock. */
+    bool leap = boot < g->last_boot_ms || boot - g->last_boot_ms > GUARD_RESTART_JUMP_MS;
+    uint64_t passed = leap ? 0 : boot - g->last_boot_ms;
+    if (leap) {
+        g->base_ms += g->last_boot_ms - g->boot0_ms;
+        g->boot0_ms = boot;
     }
-    uint64_t passed = boot - g->last_boot_ms, now = g->base_ms + (boot - g->boot0_ms);
+    uint64_t now = g->base_ms + (boot - g->boot0_ms);
     if (!g->paused) {
-        /* A leap of the boot clock itself is sleep, or a trick; a month of it is treated as over a restart. */
-        if (apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS || passed > GUARD_RESTART_JUMP_MS) {
-            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms));
+        if (leap || apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS) {
+            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed));
         } else {
             atomic_store_explicit(&g->expiry->now_ms, now, memory_order_relaxed);
         }

@@ -38,6 +38,7 @@ struct inbox {
     uint64_t from;              /* no entry has a smaller id */
     uint64_t until;             /* the count is right until then: the first entry ends */
     uint64_t group;             /* last group that changed it */
+    uint64_t ranged;            /* last group that removed a range of it: its single rows do not show that before they are written */
     uint32_t count;             /* entries */
     uint32_t version;           /* live.version that it was counted under */
     char key[];

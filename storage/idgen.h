@@ -12,6 +12,7 @@
 #define ID_EPOCH_MS    UINT64_C(1577836800000) /* 2020-01-01T00:00:00Z */
 #define ID_MS_MAX      ((UINT64_C(1) << 41) - 1)
 #define ID_COUNTER_MAX 4095u
+#define ID_CLOCK_MAX   (ID_MS_MAX - (UINT64_C(1) << 33)) /* what a clock gone mad can move ids to: 2^45 of them are left then */
 
 struct idgen {
     uint64_t last_ms; /* since ID_EPOCH_MS, of the last id */
@@ -24,10 +25,17 @@ static inline void idgen_init(struct idgen *g, uint16_t node, uint64_t after_ms)
     *g = (struct idgen){.last_ms = after_ms, .counter = ID_COUNTER_MAX, .node = node & 1023};
 }
 
+/* The ms part that a time stands for. */
+static inline uint64_t idgen_ms(uint64_t now_ms)
+{
+    uint64_t ms = now_ms > ID_EPOCH_MS ? now_ms - ID_EPOCH_MS : 0;
+    return ms < ID_CLOCK_MAX ? ms : ID_CLOCK_MAX;
+}
+
 /* The next id; now_ms: guarded clock. Its ms part is g->last_ms afterwards. */
 static inline uint64_t idgen_next(struct idgen *g, uint64_t now_ms)
 {
-    uint64_t ms = now_ms > ID_EPOCH_MS ? now_ms - ID_EPOCH_MS : 0;
+    uint64_t ms = idgen_ms(now_ms);
     if (ms > g->last_ms) {
         g->last_ms = ms;
         g->counter = 0;

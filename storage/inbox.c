@@ -146,7 +146,7 @@ static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice
     struct id_list l = {0};
     uint32_t expired = 0;
     int r = writer_inbox(w, user, &box);
-    if (r > 0 || (!r && up_to && box->group == w->group)) {
+    if (r > 0 || (!r && (up_to ? box->group : box->ranged) == w->group)) {
         return APPLY_CUT;
     }
     if (!r) {
@@ -163,6 +163,7 @@ static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice
     struct key k, to;
     if (range) {
         batch_delete_range(&w->batch, KV_INBOX, key_inbox(&k, user, l.ids[0]), key_inbox(&to, user, l.ids[l.n - 1] + 1));
+        box->ranged = w->group;
     }
     for (uint32_t i = 0; i < l.n && !range; i++) {
         batch_delete(&w->batch, KV_INBOX, key_inbox(&k, user, l.ids[i]));

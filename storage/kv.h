@@ -88,6 +88,7 @@ struct kv_rocksdb_options {
     uint64_t memory;             /* bytes for everything together */
     const struct expiry *expiry; /* borrowed for the instance's life */
     bool create;                 /* make an empty database when there is none */
+    bool complete;               /* make families that are missing: an interrupted beginning */
     bool read_only;
     bool tolerate_torn_log;      /* open up to the first unreadable log record instead of refusing */
 };

@@ -89,7 +89,7 @@ void rocks_setup_init(struct rocks_setup *s, const struct kv_rocksdb_options *o)
     rocksdb_options_t *d = s->database = rocksdb_options_create();
     rocksdb_options_set_env(d, s->env);
     rocksdb_options_set_create_if_missing(d, o->create);
-    rocksdb_options_set_create_missing_column_families(d, 1);
+    rocksdb_options_set_create_missing_column_families(d, o->complete);
     rocksdb_options_set_db_write_buffer_size(d, buffers);
     rocksdb_options_set_max_total_wal_size(d, 2 * buffers);
     rocksdb_options_set_max_open_files(d, 512);

@@ -41,13 +41,31 @@ static void broken_usage(struct kv *kv, struct kv_usage *out)
     (void)kv;
     out->memory = 0;
 }
+static const struct kv_engine broken_engine;
+static struct kv_iter broken_place = {&broken_engine};
 static struct kv_iter *broken_iter(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
 {
     (void)kv;
     (void)family;
     (void)lower;
     (void)upper;
-    return NULL;
+    return &broken_place;
+}
+static void broken_step(struct kv_iter *it) { (void)it; }
+static void broken_seek(struct kv_iter *it, struct slice key)
+{
+    (void)it;
+    (void)key;
+}
+static bool broken_valid(struct kv_iter *it)
+{
+    (void)it;
+    return false;
+}
+static int broken_iter_error(struct kv_iter *it)
+{
+    (void)it;
+    return ERR_IO;
 }
 static const struct kv_engine broken_engine = {
     .name = "broken",
@@ -59,6 +77,13 @@ static const struct kv_engine broken_engine = {
     .flush = broken_close,
     .usage = broken_usage,
     .iter = broken_iter,
+    .iter_free = broken_step,
+    .seek = broken_seek,
+    .seek_before = broken_seek,
+    .next = broken_step,
+    .prev = broken_step,
+    .valid = broken_valid,
+    .iter_error = broken_iter_error,
 };
 static struct kv broken_kv = {&broken_engine};
 
@@ -66,6 +91,7 @@ void store_fail(struct writer *w, const char *what)
 {
     struct store *s = w->store;
     atomic_fetch_add(&s->errors, 1);
+    w->told = atomic_load(&s->given_group);
     atomic_store(&s->failing, true);
     w->retry_at_ms = clock_mono_ms() + 1000;
     heads_drop(&w->heads);
@@ -108,12 +134,13 @@ static int database_swap(struct store *s)
 static int writer_resume(struct writer *w)
 {
     struct store *s = w->store;
-    uint64_t generation, ids;
+    uint64_t generation, ids, last;
     if (meta_get_u64(s->kv, META_LOSS, &generation) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
-        meta_get_u64(s->kv, META_IDS, &ids) < 0) {
+        meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0) {
         return ERR_IO;
     }
-    w->generation = generation + w->lossy;
+    /* Group numbers tell exactly whether something that was answered is missing: only then does numbering jump. */
+    w->generation = generation + (last < w->told);
     w->group = atomic_load(&s->written_group) + 1;
     w->now_ms = guard_now(&s->guard);
     ids = ids > w->ids.last_ms ? ids : w->ids.last_ms;
@@ -151,7 +178,6 @@ bool store_recover(struct writer *w)
     w->clock_ms = w->now_ms;
     w->id_limit_group = w->group;
     w->id_limit_durable = w->id_limit;
-    w->lossy = false;
     durable_given(s->durable, w->group);
     durable_synced(s->durable, w->group);
     atomic_store(&s->given_group, w->group);

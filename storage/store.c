@@ -192,27 +192,38 @@ static int identity_read(struct kv *kv, struct identity *id)
     return r < 0 ? r : 0;
 }
 
-/* Opens the database when its log has a torn end: looks first, without changing anything, whether what had been synced is all there. */
-static int open_torn(struct store *s, char *why, size_t why_size)
+/*
+ * Looks at a database without changing anything: whether it can be read, and whether what had been synced is all there. A database that is
+ * opened for writing first removes what its manifest does not name, so that a damaged manifest would cost the data itself.
+ * torn: its log ends in a record that lost power cut short, and may be opened up to there.
+ */
+static int database_look(struct store *s, bool *torn, char *why, size_t why_size)
 {
     struct kv_rocksdb_options look = s->reopen;
     struct kv *kv;
     struct identity id;
-    char other[512];
-    look.read_only = look.tolerate_torn_log = true;
-    look.create = false;
-    if (kv_rocksdb_open(&kv, &look, other, sizeof(other))) {
-        return ERR_INVALID;
+    look.read_only = true;
+    *torn = false;
+    int r = kv_rocksdb_open(&kv, &look, why, why_size);
+    if (r == ERR_INVALID && durable_log_torn(s->durable)) {
+        char other[512];
+        look.tolerate_torn_log = *torn = true;
+        if (kv_rocksdb_open(&kv, &look, other, sizeof(other))) {
+            return r;
+        }
+        log_event(LOG_WARN, "storage.log_torn", LOG_STR("why", why));
+        r = 0;
     }
-    int r = identity_read(kv, &id);
+    if (r) {
+        return r;
+    }
+    r = identity_read(kv, &id);
     kv_close(kv);
-    if (r || durable_judge(s->durable, id.instance, id.group, why, why_size) == DURABLE_REFUSED) {
-        return ERR_INVALID;
+    if (r) {
+        snprintf(why, why_size, "the database in %s cannot be read", s->reopen.path);
+        return r;
     }
-    log_event(LOG_WARN, "storage.log_torn", LOG_INT("group", id.group), LOG_STR("why", why));
-    look = s->reopen;
-    look.tolerate_torn_log = true;
-    return kv_rocksdb_open(&s->kv, &look, why, why_size);
+    return durable_judge(s->durable, id.instance, id.group, why, why_size) == DURABLE_REFUSED ? ERR_INVALID : 0;
 }
 
 static int database_open(struct store *s, const struct store_options *o, char *why, size_t why_size)
@@ -233,18 +244,18 @@ static int database_open(struct store *s, const struct store_options *o, char *w
     s->reopen = (struct kv_rocksdb_options){.path = durable_db_path(s->durable), .memory = o->memory, .expiry = &s->expiry};
     struct kv_rocksdb_options first = s->reopen;
     first.create = !durable_used(s->durable);
-    r = kv_rocksdb_open(&s->kv, &first, why, why_size);
-    if (r == ERR_INVALID && durable_log_torn(s->durable)) {
-        r = open_torn(s, why, why_size);
+    first.complete = !durable_begun(s->durable);
+    if (durable_begun(s->durable)) {
+        r = database_look(s, &first.tolerate_torn_log, why, why_size);
     }
-    return r;
+    return r ? r : kv_rocksdb_open(&s->kv, &first, why, why_size);
 }
 
 /* Writes what a beginning run must have on the platter. `lost`: numbering must go on beyond what may have been given out. */
 static int database_begin(struct store *s, struct identity *id, bool lost)
 {
     char values[6][16];
-    uint64_t now = guard_now(&s->guard), ms = now > ID_EPOCH_MS ? now - ID_EPOCH_MS : 0;
+    uint64_t now = guard_now(&s->guard), ms = idgen_ms(now);
     bool fresh = id->instance == 0;
     if (lost && id->ids > id->last_id_ms) {
         id->last_id_ms = id->ids;
@@ -271,6 +282,7 @@ static int database_begin(struct store *s, struct identity *id, bool lost)
             n++;
         }
     }
+    id->clock_ms = now;
     int r = s->kv->engine->write(s->kv, c, n);
     r = r ? r : s->kv->engine->sync(s->kv);
     return r ? r : durable_begin(s->durable, id->instance, id->group);
@@ -282,8 +294,11 @@ static int store_begin(struct store *s, char *why, size_t why_size)
     char damage[512] = "";
     int r = identity_read(s->kv, &id);
     if (r || (id.version && id.version != STORE_FORMAT)) {
-        snprintf(why, why_size, r ? "the database cannot be read" : "the database has format %llu; this server knows %d",
-                 (unsigned long long)id.version, STORE_FORMAT);
+        if (r) {
+            snprintf(why, why_size, "the database cannot be read");
+        } else {
+            snprintf(why, why_size, "the database has format %llu; this server knows %d", (unsigned long long)id.version, STORE_FORMAT);
+        }
         return r ? r : ERR_INVALID;
     }
     enum durable_verdict verdict = id.instance ? durable_judge(s->durable, id.instance, id.group, damage, sizeof(damage)) : DURABLE_WHOLE;
@@ -304,7 +319,7 @@ static int store_begin(struct store *s, char *why, size_t why_size)
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));
         return r;
     }
-    r = writer_start(s, id.group, id.last_id_ms, id.loss);
+    r = writer_start(s, &(struct writer_begin){.group = id.group, .last_id_ms = id.last_id_ms, .id_limit = id.ids, .generation = id.loss, .clock_ms = id.clock_ms});
     r = r ? r : readers_start(s);
     if (r) {
         snprintf(why, why_size, "cannot start the storage threads: %s", err_str(r));
@@ -314,6 +329,9 @@ static int store_begin(struct store *s, char *why, size_t why_size)
 
 static void store_free(struct store *s)
 {
+    if (s->guard.expiry) {
+        guard_fini(&s->guard);
+    }
     kv_close(s->kv);
     durable_close(s->durable);
     pthread_rwlock_destroy(&s->swap);
@@ -379,7 +397,6 @@ void store_close(struct store *s)
         }
     }
     writer_free(s);
-    guard_fini(&s->guard);
     store_free(s);
 }
 

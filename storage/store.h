@@ -5,8 +5,8 @@
  * `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and everything it points to, must keep both
  * unchanged until `done`, and frees them there. Any thread may call.
  *
- * Order: operations that change something (marked W) take effect, and are answered, in the order handed over, whatever their
- * durability. Those that only read (R) see every change whose `done` has been called; reads of the same conversation or user are answered in the order handed over.
+ * Order: operations that change something (marked W) take effect in the order handed over; those of one conversation are answered in
+ * that order too, whatever their durability. Those that only read (R) see every change whose `done` has been called; reads of the same conversation or user are answered in the order handed over.
  *
  * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id (Snowflake) when
  * they are written; ids ascend strictly over the whole store.
@@ -175,6 +175,7 @@ struct store_user {
     uint32_t epoch;             /* of its tokens */
     bool guest;                 /* may be forgotten: see store_guests_due */
     uint64_t guest_due_ms;      /* guest: when, by the store's clock (out) */
+    bool guest_due;             /* guest: that time has come (out, of store_user_load) */
 };
 
 enum store_push { PUSH_DEFAULT, PUSH_ALL, PUSH_MERGED, PUSH_NONE }; /* a subscription's own push mode */
@@ -208,7 +209,8 @@ struct store_user_save {
 };
 void store_user_save(struct store *s, struct store_user_save *u);
 
-/* W (commit): forgets a user: its record, guest entry, inbox and read marks. Subscriptions must have been ended with store_member_del(). */
+/* W (commit): forgets a user: its record, guest entry, inbox, read marks and whom it blocks. Subscriptions must have been ended with
+ * store_member_del(). STORE_DENIED: a guest that has a private conversation by now. */
 struct store_user_forget {
     struct store_op op;
     struct slice id;

@@ -19,6 +19,7 @@ struct syncer {
     uint64_t synced;      /* last group surely synced */
     uint64_t due_ms;      /* when to sync what nobody waits for, monotonic; 0: nothing dirty */
     bool soon, busy, closing;
+    bool failed;          /* a sync failed: nothing counts as synced until syncer_reset() */
 };
 
 static struct timespec timespec_of(uint64_t ms)
@@ -89,9 +90,11 @@ static void *syncer_main(void *arg)
         y->due_ms = 0;
         y->soon = false;
         y->busy = true;
+        bool failed = y->failed;
         pthread_mutex_unlock(&y->lock);
-        int r = needed ? syncer_sync(y, target) : 0;
-        if (r) {
+        /* After a failed fsync the kernel may call the same pages clean: a later one that succeeds proves nothing. So a failure lasts. */
+        int r = failed ? ERR_IO : needed ? syncer_sync(y, target) : 0;
+        if (r && !failed) {
             writer_sync_failed(y->store); /* before the answers: whoever hears of it finds the store failing soon */
         }
         syncer_answer(&ops, r == 0);
@@ -101,6 +104,9 @@ static void *syncer_main(void *arg)
         pthread_mutex_lock(&y->lock);
         if (r == 0) {
             y->synced = target;
+        } else {
+            y->failed = true;
+            y->due_ms = 0; /* not this one's any more; the writer opens the database anew */
         }
         y->busy = false;
         if (!y->waiting.head) {
@@ -201,5 +207,6 @@ void syncer_reset(struct store *s, uint64_t group)
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
     y->written = y->synced = group;
+    y->failed = false;
     pthread_mutex_unlock(&y->lock);
 }

@@ -92,6 +92,21 @@ enum apply apply_block(struct writer *w, struct slot *slot)
 
 /* --- Forgetting --------------------------------------------------------------------------------------------- */
 
+/* Whether a user is in any private conversation; negative: enum err. */
+static int has_pairs(struct store *s, struct slice id)
+{
+    struct key from, to;
+    struct slice prefix = key_mark(&from, id, SLICE_LIT("p"));
+    struct kv_iter *it = kv_iter_new(s->kv, KV_USER, prefix, key_after_prefix(&to, prefix));
+    if (!it) {
+        return ERR_NOMEM;
+    }
+    kv_seek(it, prefix);
+    int r = kv_valid(it) ? 1 : kv_iter_error(it);
+    kv_iter_free(it);
+    return r;
+}
+
 /* Deletes all rows of a family in [from, to). */
 static int rows_delete(struct writer *w, enum kv_family family, struct slice from, struct slice to)
 {
@@ -130,6 +145,15 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
     if (r == 0) {
         return apply_end(slot, STORE_OK);
     }
+    int pairs = guest ? has_pairs(w->store, f->id) : 0;
+    if (pairs > 0) {
+        return apply_end(slot, STORE_DENIED); /* a private message came since it was found due */
+    }
+    struct inbox *box = inboxes_find(&w->heads, f->id);
+    if (r > 0 && !box && !(box = inboxes_add(&w->heads, f->id, atomic_load(&w->store->written_group)))) {
+        r = ERR_NOMEM;
+    }
+    r = pairs < 0 ? pairs : r;
     /* Deletes put before an error do no harm: the user is going anyway, and the caller asks again. */
     r = r < 0 ? r : batch_reserve(&w->batch, 2, 2 * KEY_MAX);
     if (!r) {
@@ -143,9 +167,15 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
         struct slice prefix = i ? key_block(&from, f->id, SLICE_NONE) : key_mark(&from, f->id, SLICE_NONE);
         r = rows_delete(w, KV_USER, prefix, key_after_prefix(&to, prefix));
     }
-    struct inbox *box = inboxes_find(&w->heads, f->id);
-    if (box) {
-        inboxes_remove(&w->heads, box);
+    if (box) { /* empty, which this group's operations cannot see in the database yet */
+        box->count = 0;
+        box->from = 0;
+        box->until = UINT64_MAX;
+        box->group = w->group;
+        box->version = atomic_load(&w->store->live.version);
+        if (r) {
+            inboxes_remove(&w->heads, box);
+        }
     }
     slot->op->note |= NOTE_CHANGED;
     return apply_end(slot, status_of(r));
@@ -165,7 +195,8 @@ static int load_record(struct store *s, struct store_user_load *u, struct buf *a
         r = ERR_INVALID;
     }
     if (r == 1) {
-        u->user = (struct store_user){.epoch = rec.epoch, .guest = rec.guest, .guest_due_ms = rec.due_ms};
+        u->user = (struct store_user){
+            .epoch = rec.epoch, .guest = rec.guest, .guest_due_ms = rec.due_ms, .guest_due = rec.guest && rec.due_ms <= expiry_now(&s->expiry)};
         u->name.n = rec.name.n;
         buf_slice_put(arena, rec.name);
     }
@@ -251,21 +282,6 @@ enum store_status read_user(struct store *s, struct store_op *op)
         p += u->subscriptions[i].channel.n;
     }
     return STORE_OK;
-}
-
-/* Whether a user is in any private conversation; negative: enum err. */
-static int has_pairs(struct store *s, struct slice id)
-{
-    struct key from, to;
-    struct slice prefix = key_mark(&from, id, SLICE_LIT("p"));
-    struct kv_iter *it = kv_iter_new(s->kv, KV_USER, prefix, key_after_prefix(&to, prefix));
-    if (!it) {
-        return ERR_NOMEM;
-    }
-    kv_seek(it, prefix);
-    int r = kv_valid(it) ? 1 : kv_iter_error(it);
-    kv_iter_free(it);
-    return r;
 }
 
 enum store_status read_guests(struct store *s, struct store_op *op)

@@ -4,12 +4,16 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "storage/durable.h"
+#include "storage/hint.h"
 #include "storage/msgs.h"
 #include "storage/syncer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
-#define CLOCK_EVERY_MS 1000 /* how often the guarded time is persisted while there are writes */
+#define CLOCK_EVERY_MS 1000   /* how often the guarded time is persisted while there are writes */
+#define IDLE_LOOK_MS   60000  /* how often an idle store looks for jumps of the clock */
+#define IDLE_CLOCK_MS  600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
 
 static enum apply apply_tick(struct writer *w, struct slot *slot)
 {
@@ -163,14 +167,13 @@ static int group_begin(struct writer *w)
         return ERR_NOMEM;
     }
     w->group = atomic_load_explicit(&s->written_group, memory_order_relaxed) + 1;
-    w->async_answered = false;
     w->now_ms = guard_now(&s->guard);
     w->wall_ms = guard_wall(&s->guard);
     w->expiry_ms = expiry_now(&s->expiry);
     if (w->id_limit_group <= atomic_load(&s->synced_group)) {
         w->id_limit_durable = w->id_limit;
     }
-    uint64_t ms = w->now_ms > ID_EPOCH_MS ? w->now_ms - ID_EPOCH_MS : 0;
+    uint64_t ms = idgen_ms(w->now_ms);
     ms = ms > w->ids.last_ms ? ms : w->ids.last_ms;
     if (ms + ID_AHEAD_MS / 2 > w->id_limit) {
         w->id_limit = ms + ID_AHEAD_MS;
@@ -213,7 +216,6 @@ static void answer_early(struct writer *w, uint32_t n)
         }
     }
     if (early.head) {
-        w->async_answered = true;
         durable_given(w->store->durable, w->group);
         atomic_store(&w->store->given_group, w->group);
         op_list_answer(&early);
@@ -293,7 +295,6 @@ static void group_fail(struct writer *w, uint32_t n, int code)
             op_list_push(&all, slot->op);
         }
     }
-    w->lossy |= w->async_answered;
     store_fail(w, "write");
     op_list_answer(&all);
 }
@@ -366,7 +367,8 @@ static void group_run(struct writer *w)
     answer_early(w, n);
     int r = dirty ? group_write(w) : 0;
     if (!dirty && w->id_limit_group == w->group) {
-        w->id_limit = w->id_limit_group = 0; /* not written after all: the next group does it */
+        w->id_limit = w->id_limit_durable; /* not written after all: the next group does it */
+        w->id_limit_group = 0;
     }
     if (r) {
         group_fail(w, n, r);
@@ -387,10 +389,24 @@ static void backlog_refuse(struct writer *w)
     op_list_answer(&w->backlog);
 }
 
-static void wait_until(struct writer *w, uint64_t at_ms)
+/* False: the time is up. */
+static bool wait_until(struct writer *w, uint64_t at_ms)
 {
     struct timespec at = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
-    pthread_cond_timedwait(&w->wake, &w->lock, &at);
+    return pthread_cond_timedwait(&w->wake, &w->lock, &at) != ETIMEDOUT;
+}
+
+/* Nothing to write for a while: the clock is looked at all the same. The lock is held. */
+static void writer_idle(struct writer *w)
+{
+    if (wait_until(w, clock_mono_ms() + IDLE_LOOK_MS)) {
+        return;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (guard_now(&w->store->guard) - w->clock_ms >= IDLE_CLOCK_MS) {
+        hint_tick(w->store);
+    }
+    pthread_mutex_lock(&w->lock);
 }
 
 /* Waits for something to do and takes the queue. False: closing, and nothing is left. */
@@ -405,7 +421,7 @@ static bool writer_take(struct writer *w)
             }
             wait_until(w, w->retry_at_ms);
         } else {
-            pthread_cond_wait(&w->wake, &w->lock);
+            writer_idle(w);
         }
     }
     op_list_splice(&w->backlog, &w->queue);
@@ -430,7 +446,6 @@ static void *writer_main(void *arg)
         while (w->backlog.head || atomic_load(&s->failing)) {
             if (!atomic_load(&s->failing) && sync_has_failed(w)) {
                 syncer_drain(s);
-                w->lossy = true;
                 store_fail(w, "sync");
             }
             if (!atomic_load(&s->failing)) {
@@ -476,14 +491,16 @@ void writer_sync_failed(struct store *s)
     pthread_mutex_unlock(&w->lock);
 }
 
-int writer_start(struct store *s, uint64_t group, uint64_t last_id_ms, uint64_t generation)
+int writer_start(struct store *s, const struct writer_begin *begin)
 {
     struct writer *w = calloc(1, sizeof(*w));
     if (!w) {
         return ERR_NOMEM;
     }
     w->store = s;
-    w->generation = generation;
+    w->generation = begin->generation;
+    w->id_limit = w->id_limit_durable = begin->id_limit;
+    w->clock_ms = begin->clock_ms;
     if (heads_init(&w->heads)) {
         free(w);
         return ERR_NOMEM;
@@ -495,10 +512,10 @@ int writer_start(struct store *s, uint64_t group, uint64_t last_id_ms, uint64_t 
     }
     op_list_init(&w->queue);
     op_list_init(&w->backlog);
-    idgen_init(&w->ids, s->node, last_id_ms);
-    atomic_store(&s->given_group, group);
-    atomic_store(&s->written_group, group);
-    atomic_store(&s->synced_group, group);
+    idgen_init(&w->ids, s->node, begin->last_id_ms);
+    atomic_store(&s->given_group, begin->group);
+    atomic_store(&s->written_group, begin->group);
+    atomic_store(&s->synced_group, begin->group);
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -15,7 +15,7 @@
 
 #define WRITER_GROUP       256
 #define WRITER_GROUP_BYTES (1024u * 1024) /* a group ends when its batch is larger */
-#define ID_AHEAD_MS        10000          /* how far the persisted limit of ids lies ahead */
+#define ID_AHEAD_MS        60000          /* how far the persisted limit of ids lies ahead */
 
 /* An operation of the present group. */
 struct slot {
@@ -54,8 +54,7 @@ struct writer {
     uint64_t clock_ms;      /* guarded time as last persisted */
     uint64_t generation;    /* loss generation */
     uint64_t channels;      /* that exist, this group's included */
-    bool async_answered;    /* the present group has answered operations before its write */
-    bool lossy;             /* since the failure began, something that was answered may be lost */
+    uint64_t told;          /* failing: last group that any answer told of; a database that ends before it has lost something */
     uint64_t retry_at_ms;   /* failing: when to try to recover, monotonic */
 };
 
@@ -106,7 +105,15 @@ MUST_CHECK int writer_first(struct writer *w, struct head *h, uint64_t *first);
 MUST_CHECK int writer_inbox(struct writer *w, struct slice user, struct inbox **out);
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v);
 
-MUST_CHECK int writer_start(struct store *s, uint64_t group, uint64_t last_id_ms, uint64_t generation);
+/* What the database said of itself when it was opened. */
+struct writer_begin {
+    uint64_t group;      /* last one written, and synced */
+    uint64_t last_id_ms; /* ids go on after this */
+    uint64_t id_limit;   /* ms since ID_EPOCH_MS that ids may use, on the platter */
+    uint64_t generation; /* loss generation */
+    uint64_t clock_ms;   /* guarded time as persisted */
+};
+MUST_CHECK int writer_start(struct store *s, const struct writer_begin *begin);
 /* Works off what is queued, then ends the thread. */
 void writer_stop(struct store *s);
 void writer_free(struct store *s);

@@ -4,7 +4,6 @@
 #include "core/hub/login.h"
 #include "core/hub/user.h"
 
-#include "core/base/clock.h"
 #include "core/base/log.h"
 
 #include <stdlib.h>
@@ -148,7 +147,7 @@ static void forget_loaded(void *owner, struct store_op *op)
     struct shard *s = owner;
     s->ops--;
     struct store_user_load l = f->op.load;
-    bool due = op->status == STORE_OK && l.user.guest && l.user.guest_due_ms <= clock_wall_ms() + 1000;
+    bool due = op->status == STORE_OK && l.user.guest_due;
     f->left = 1;
     for (uint32_t i = 0; due && i < l.subscription_count; i++)
         leave_channel(f, l.subscriptions[i].channel);
