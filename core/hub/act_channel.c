@@ -1,5 +1,6 @@
 /* Actions 3 subscribe to channel, 6 unsubscribe from channel. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
 #include "core/hub/user.h"
@@ -72,9 +73,9 @@ static void subscribe_ready(struct owned_req *o)
     struct conv *v = conv_at(s, o->conv);
     struct hook_call h = {
         .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
-    enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(s->hub, HOOK_CREATE, &h);
+    enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
     if (verdict != HOOK_REJECT)
-        verdict = hooks_run(s->hub, HOOK_SUBSCRIBE, &h);
+        verdict = hooks_run(HOOK_SUBSCRIBE, &h);
     if (verdict == HOOK_REJECT) {
         req_fail(&o->r, h.code, h.message);
         o->r.retry_after_ms = h.retry_after_ms;
@@ -185,7 +186,7 @@ static void unsubscribe_ready(struct owned_req *o)
     }
     struct hook_call h = {
         .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
-    hooks_run(s->hub, HOOK_UNSUBSCRIBE, &h);
+    hooks_run(HOOK_UNSUBSCRIBE, &h);
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
     owned_op(o, &q->op.op, unsubscribe_stored);
@@ -214,8 +215,8 @@ static void handle_unsubscribe(struct call *c)
 int act_channel_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {3, "subscribe", CLASS_ALONE, false, handle_subscribe},
-        {6, "unsubscribe", CLASS_ALONE, false, handle_unsubscribe},
+        {.number = 3, .name = "subscribe", .class = CLASS_ALONE, .handle = handle_subscribe},
+        {.number = 6, .name = "unsubscribe", .class = CLASS_ALONE, .handle = handle_unsubscribe},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

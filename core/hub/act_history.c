@@ -1,5 +1,6 @@
 /* Actions 5 query history, 10 list conversations, 11 mark read, 14 recall message. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/conv.h"
 #include "core/hub/encode.h"
 #include "core/hub/page.h"
@@ -59,7 +60,7 @@ static void handle_history(struct call *c)
         h.channel = conv_channel_name(k);
     else
         h.peer = conv_pair_peer(k, h.user);
-    if (hooks_run(s->hub, HOOK_HISTORY, &h) == HOOK_REJECT) {
+    if (hooks_run(HOOK_HISTORY, &h) == HOOK_REJECT) {
         call_fail(c, h.code, "%s", h.message);
         return;
     }
@@ -305,10 +306,10 @@ static void handle_recall(struct call *c)
 int act_history_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {5, "history", CLASS_READ, false, handle_history},
-        {10, "conversations", CLASS_READ, false, handle_conversations},
-        {11, "mark_read", CLASS_ALONE, false, handle_mark_read},
-        {14, "recall", CLASS_ALONE, false, handle_recall},
+        {.number = 5, .name = "history", .class = CLASS_READ, .handle = handle_history},
+        {.number = 10, .name = "conversations", .class = CLASS_READ, .handle = handle_conversations},
+        {.number = 11, .name = "mark_read", .class = CLASS_ALONE, .handle = handle_mark_read},
+        {.number = 14, .name = "recall", .class = CLASS_ALONE, .handle = handle_recall},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

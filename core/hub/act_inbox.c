@@ -130,8 +130,8 @@ static void handle_ack(struct call *c)
 int act_inbox_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {7, "inbox", CLASS_READ, false, handle_fetch},
-        {8, "inbox_ack", CLASS_ALONE, false, handle_ack},
+        {.number = 7, .name = "inbox", .class = CLASS_READ, .handle = handle_fetch},
+        {.number = 8, .name = "inbox_ack", .class = CLASS_ALONE, .handle = handle_ack},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

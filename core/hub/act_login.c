@@ -1,5 +1,6 @@
 /* Actions 1 login, 9 ping, 16 log out. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/chan.h"
 #include "core/hub/login.h"
 #include "core/hub/session.h"
@@ -475,7 +476,7 @@ static void handle_login(struct call *c)
         return;
     }
     struct hook_call h = {.shard = s, .user = login_id(l), .user_name = login_name(l)};
-    if (hooks_run(s->hub, HOOK_LOGIN, &h) == HOOK_REJECT) {
+    if (hooks_run(HOOK_LOGIN, &h) == HOOK_REJECT) {
         free(l);
         call_fail(c, h.code, "%s", h.message);
         return;
@@ -559,9 +560,9 @@ static void handle_logout(struct call *c)
 int act_login_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {1, "login", CLASS_ALONE, true, handle_login},
-        {9, "ping", CLASS_NOW, true, handle_ping},
-        {16, "logout", CLASS_ALONE, false, handle_logout},
+        {.number = 1, .name = "login", .class = CLASS_ALONE, .before_login = true, .handle = handle_login},
+        {.number = 9, .name = "ping", .class = CLASS_NOW, .before_login = true, .handle = handle_ping},
+        {.number = 16, .name = "logout", .class = CLASS_ALONE, .handle = handle_logout},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

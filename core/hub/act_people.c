@@ -1,5 +1,6 @@
 /* Actions 12 query presence, 13 list members, 15 block user. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
 #include "core/hub/user.h"
@@ -216,7 +217,7 @@ static void handle_presence(struct call *c)
     if (!get_ids(c, &list))
         return;
     struct hook_call h = {.shard = s, .user = call_user_id(c)};
-    if (hooks_run(s->hub, HOOK_PRESENCE, &h) == HOOK_REJECT) {
+    if (hooks_run(HOOK_PRESENCE, &h) == HOOK_REJECT) {
         call_fail(c, h.code, "%s", h.message);
         return;
     }
@@ -401,9 +402,9 @@ static void handle_block(struct call *c)
 int act_people_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {12, "presence", CLASS_READ, false, handle_presence},
-        {13, "members", CLASS_READ, false, handle_members},
-        {15, "block", CLASS_ALONE, false, handle_block},
+        {.number = 12, .name = "presence", .class = CLASS_READ, .handle = handle_presence},
+        {.number = 13, .name = "members", .class = CLASS_READ, .handle = handle_members},
+        {.number = 15, .name = "block", .class = CLASS_ALONE, .handle = handle_block},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

@@ -1,29 +1,97 @@
 /* Actions 2 send to user, 4 send to channel. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/conv.h"
 #include "core/hub/encode.h"
 #include "core/hub/user.h"
 
 #include "core/base/clock.h"
 
-#include <stdio.h>
+#include <stdlib.h>
+
+/* What a policy took for a message. */
+struct charge {
+    bool bucket;                                   /* a token of the bucket that the hook was given */
+    void (*refund)(struct shard *s, uint64_t what); /* for one taken elsewhere */
+    uint64_t what;
+};
 
 struct send {
     struct owned_req o;
     struct store_append op;
     bool member;       /* channel: the sender is subscribed */
-    bool charged;      /* the user's bucket was charged */
-    bool conv_charged; /* the conversation's bucket was charged */
-    bool over_limit;   /* accepted over the channel's limit */
+    bool privileged;   /* from the server itself: past memberships, blocks and limits */
+    struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
+    struct hook_advice advice; /* of the conversation hooks */
+    void *host;        /* struct host_send that it is for; NULL: a client's */
     char data[];       /* sender id, name, clientId, content */
 };
+
+static struct charge charge_of(const struct hook_call *h)
+{
+    return (struct charge){.bucket = h->charged, .refund = h->refund, .what = h->refund_what};
+}
+
+/* A repeat costs nothing. */
+static void charge_back(struct shard *s, const struct charge *c, struct bucket *bucket)
+{
+    if (c->bucket && bucket)
+        bucket_return(bucket);
+    if (c->refund)
+        c->refund(s, c->what);
+}
 
 static void send_finish(struct req *r)
 {
     struct send *q = (struct send *)r;
-    /* A repeat costs nothing. */
-    if (q->charged && r->code == CODE_OK && q->op.duplicate)
-        bucket_return(&user_at(r->home, r->user)->rate);
+    if (r->code == CODE_OK && q->op.duplicate)
+        charge_back(r->home, &q->user_charge, r->user != NONE ? &user_at(r->home, r->user)->rate : NULL);
+}
+
+/* Answers as if it had been sent: an id that nothing bears, and seq 0. */
+static void encode_dropped(struct buf *b)
+{
+    encode_sent(b, 0, 0, clock_wall_ms());
+}
+
+/* --- Telling that it was delivered: the request is gone by then, so its texts are copied. --- */
+
+struct delivered {
+    struct hook_call h;
+    char data[]; /* sender id, name, content */
+};
+
+static struct delivered *delivered_note(struct shard *s, const struct send *q)
+{
+    size_t n = q->op.sender.n + q->op.sender_name.n + q->op.content.n;
+    struct delivered *d = hooks_any(s, HOOK_DELIVERED) ? malloc(sizeof *d + n) : NULL;
+    if (!d)
+        return NULL;
+    d->h = (struct hook_call){.shard = s, .conn = NONE, .id = q->op.id, .seq = q->op.seq, .created_ms = q->op.created_ms};
+    char *at = d->data;
+    memcpy(at, q->op.sender.p, q->op.sender.n);
+    d->h.user = slice_of(at, q->op.sender.n);
+    at += q->op.sender.n;
+    memcpy(at, q->op.sender_name.p, q->op.sender_name.n);
+    d->h.user_name = slice_of(at, q->op.sender_name.n);
+    at += q->op.sender_name.n;
+    memcpy(at, q->op.content.p, q->op.content.n);
+    d->h.content = slice_of(at, q->op.content.n);
+    return d;
+}
+
+static void delivered_run(struct shard *s, uint32_t conv, struct delivered *d)
+{
+    if (!d)
+        return;
+    struct slice key = conv_slice(conv_at(s, conv));
+    if (conv_is_channel(key))
+        d->h.channel = conv_channel_name(key);
+    else
+        d->h.peer = conv_pair_peer(key, d->h.user);
+    d->h.members = conv_at(s, conv)->members;
+    hooks_run(HOOK_DELIVERED, &d->h);
+    free(d);
 }
 
 static void send_stored(void *owner, struct store_op *op)
@@ -46,8 +114,7 @@ static void send_stored(void *owner, struct store_op *op)
     encode_sent(&r->body, q->op.id, q->op.seq, q->op.created_ms);
     struct conv *v = conv_at(s, q->o.conv);
     if (q->op.duplicate) {
-        if (q->conv_charged)
-            bucket_return(&v->rate);
+        charge_back(s, &q->conv_charge, &v->rate);
         owned_done(&q->o);
         return;
     }
@@ -61,7 +128,9 @@ static void send_stored(void *owner, struct store_op *op)
                               .content = q->op.content};
     struct buf body = BUF_INIT;
     encode_message(&body, conv_slice(v), &m);
-    bool channel = conv_is_channel(conv_slice(v)), over_limit = q->over_limit;
+    bool channel = conv_is_channel(conv_slice(v)), over_limit = q->advice.over_limit;
+    conv_take_advice(s, q->o.conv, &q->advice);
+    struct delivered *news = delivered_note(s, q);
     uint64_t seq = q->op.seq;
     uint32_t conv = q->o.conv;
     struct user_mail *to_receiver = NULL, *to_sender = NULL;
@@ -77,6 +146,7 @@ static void send_stored(void *owner, struct store_op *op)
         conv_publish(s, conv, seq, buf_slice(&body), over_limit);
     user_mail_post(s, to_receiver);
     user_mail_post(s, to_sender);
+    delivered_run(s, conv, news);
     v->pins--;
     buf_free(&body);
 }
@@ -90,7 +160,7 @@ static bool pair_admits(struct send *q, const struct conv *v)
         req_fail(&q->o.r, CODE_NOT_FOUND, "receiverId: no such user");
         return false;
     }
-    if (v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
+    if (!q->privileged && v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
         req_fail(&q->o.r, CODE_FORBIDDEN, "the receiver has blocked you");
         return false;
     }
@@ -103,7 +173,7 @@ static bool channel_admits(struct send *q, const struct conv *v)
         req_fail(&q->o.r, CODE_NOT_FOUND, "channel: no such channel");
         return false;
     }
-    if (!q->member) {
+    if (!q->member && !q->privileged) {
         req_fail(&q->o.r, CODE_FORBIDDEN, "channel: subscribe before you send");
         return false;
     }
@@ -127,18 +197,26 @@ static void send_ready(struct owned_req *o)
     }
     if (!limited) {
         struct hook_call h = {.shard = s,
+                              .conn = NONE,
+                              .rate = conv_rate(s, v),
+                              .tier = v->tier,
                               .user = q->op.sender,
                               .user_name = q->op.sender_name,
                               .members = v->members,
-                              .bucket = &v->rate,
+                              .bucket = q->privileged ? NULL : &v->rate,
                               .channel = channel ? conv_channel_name(conv_slice(v)) : SLICE_NONE,
                               .peer = channel ? SLICE_NONE : conv_pair_peer(conv_slice(v), q->op.sender),
                               .content = q->op.content,
                               .repeat_possible = q->op.client_id.n > 0};
-        enum hook_verdict verdict = hooks_run(s->hub, HOOK_CONVERSATION, &h);
-        q->conv_charged = verdict != HOOK_REJECT && !h.over_limit;
-        q->over_limit = h.over_limit;
-        if (verdict == HOOK_REJECT) {
+        enum hook_verdict verdict = hooks_run(HOOK_CONVERSATION, &h);
+        q->conv_charge = charge_of(&h);
+        q->advice = h.advice;
+        if (verdict == HOOK_DROP && !q->privileged) {
+            encode_dropped(&o->r.body);
+            owned_done(o);
+            return;
+        }
+        if (verdict == HOOK_REJECT && !q->privileged) {
             req_fail(&o->r, h.code, h.message);
             o->r.retry_after_ms = h.retry_after_ms;
             limited = true;
@@ -150,7 +228,11 @@ static void send_ready(struct owned_req *o)
     }
     q->op.only_duplicate = limited;
     q->op.conv = conv_slice(v);
-    q->op.tier = v->tier;
+    q->op.tier = q->advice.has_tier && channel ? q->advice.tier : v->tier;
+    if (q->advice.has_keep) {
+        q->op.ttl_ms = q->advice.ttl_ms;
+        q->op.max = q->advice.keep_max;
+    }
     if (!channel)
         q->op.receiver = conv_pair_peer(conv_slice(v), q->op.sender);
     owned_op(o, &q->op.op, send_stored);
@@ -163,6 +245,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
     struct shard *s = c->shard;
     struct user *u = user_at(s, c->user);
     struct hook_call h = {.shard = s,
+                          .conn = c->conn,
                           .user = user_id(u),
                           .user_name = user_name(u),
                           .content = content,
@@ -172,12 +255,11 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
         h.channel = conv_channel_name(conv_key_slice(key));
     else
         h.peer = conv_pair_peer(conv_key_slice(key), user_id(u));
-    enum hook_verdict verdict = hooks_run(s->hub, HOOK_MESSAGE, &h);
+    enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
     if (verdict == HOOK_DROP) {
-        char text[96];
-        int n = snprintf(text, sizeof text, "{\"id\":\"0000000000000000000\",\"seq\":0,\"createdAt\":%llu}",
-                         (unsigned long long)clock_wall_ms());
-        call_reply(c, slice_of(text, (size_t)n));
+        buf_reset(&s->scratch);
+        encode_dropped(&s->scratch);
+        call_reply(c, buf_slice(&s->scratch));
         return;
     }
     bool limited = verdict == HOOK_REJECT;
@@ -203,7 +285,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
     q->op.client_id = slice_of(q->data + u->id_len + u->name_len, client_id.n);
     q->op.content = slice_of(q->data + at, content.n);
     q->member = member;
-    q->charged = !limited;
+    q->user_charge = charge_of(&h);
     q->o.key = *key;
     q->o.ready = send_ready;
     q->o.r.finish = send_finish;
@@ -242,8 +324,8 @@ static void handle_send_channel(struct call *c)
 int act_send_register(struct hub *hub)
 {
     static const struct action actions[] = {
-        {2, "send_user", CLASS_SEND, false, handle_send_user},
-        {4, "send_channel", CLASS_SEND, false, handle_send_channel},
+        {.number = 2, .name = "send_user", .class = CLASS_SEND, .handle = handle_send_user},
+        {.number = 4, .name = "send_channel", .class = CLASS_SEND, .handle = handle_send_channel},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

@@ -1,8 +1,10 @@
 #include "core/hub/conv.h"
 
 #include "core/hub/chan.h"
+#include "core/hub/hook.h"
 #include "core/hub/publish.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* A conversation unused for so long is forgotten (the store has it all); so many are looked at four times a second. */
@@ -268,16 +270,18 @@ static void saved(void *owner, struct store_op *op)
     free(op);
 }
 
-void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
+/* What the number of members asks for; in between, what it is. */
+static enum store_tier tier_of_members(const struct shard *s, const struct conv *v)
+{
+    uint32_t large = s->opt->large_members;
+    if (!large || (uint64_t)v->members * 5 < (uint64_t)large * 4)
+        return TIER_SMALL;
+    return v->members >= large ? TIER_LARGE : v->tier;
+}
+
+static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
 {
     struct conv *v = conv_at(s, conv);
-    uint32_t large = s->opt->large_members;
-    enum store_tier tier = v->tier;
-    v->members = members;
-    if (!large || (uint64_t)members * 5 < (uint64_t)large * 4)
-        tier = TIER_SMALL;
-    else if (members >= large)
-        tier = TIER_LARGE;
     if (tier == (enum store_tier)v->tier)
         return;
     /* What was collected under the old tier goes out first, so that nobody sees a later message before an earlier one. */
@@ -296,7 +300,50 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
     store_channel_save(s->store, &p->op);
 }
 
+void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
+{
+    struct conv *v = conv_at(s, conv);
+    v->members = members;
+    if (!v->tier_by_policy)
+        set_tier(s, conv, tier_of_members(s, v));
+}
+
+/* --- Policy ------------------------------------------------------------------------------------------------------------ */
+
+/* Seconds after which a message counts for a third still. */
+static const float fading = 2.0f;
+
+float conv_rate(struct shard *s, struct conv *v)
+{
+    uint32_t now = (uint32_t)s->now_ms;
+    v->meter = v->meter * expf(-(float)(now - v->meter_at) / (1000.0f * fading)) + 1.0f;
+    v->meter_at = now;
+    return v->meter / fading;
+}
+
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
+{
+    struct conv *v = conv_at(s, conv);
+    if (!conv_is_channel(conv_slice(v)))
+        return;
+    if (a->has_tier || v->tier_by_policy) {
+        enum store_tier natural = tier_of_members(s, v), tier = a->has_tier ? a->tier : natural;
+        v->tier_by_policy = tier != natural;
+        set_tier(s, conv, tier);
+    }
+    uint8_t mode = (uint8_t)(a->has_push ? a->mode : PUSH_DEFAULT);
+    if (mode != v->mode) {
+        /* Those who follow the default change sides: what they are owed goes out first. */
+        slice_flush(s, conv);
+        v->mode = mode;
+    }
+    v->slice_ms = a->has_push ? a->slice_ms : 0;
+    v->slice_max = a->has_push ? a->slice_max : 0;
+}
+
 enum store_push conv_default_push(const struct conv *v)
 {
+    if (v->mode != PUSH_DEFAULT)
+        return v->mode;
     return v->tier == TIER_LARGE ? PUSH_MERGED : PUSH_ALL;
 }

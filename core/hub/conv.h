@@ -25,9 +25,15 @@ struct conv {
     uint32_t members;       /* channel */
     uint32_t pins;          /* requests and store operations under way */
     struct bucket rate;
+    float meter;         /* messages lately, fading away: see conv_rate() */
+    uint32_t meter_at;   /* ms, when `meter` was true */
+    uint32_t slice_ms;   /* of slices that open now; 0: push.slice_ms */
+    uint32_t slice_max;  /* of them; 0: push.max */
     uint8_t key_len;
     uint8_t state;       /* enum conv_state */
     uint8_t tier;        /* enum store_tier */
+    uint8_t mode;        /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    bool tier_by_policy; /* the tier is another one than the number of members asks for */
     bool exists;         /* channel: was made */
     bool user_exists[2]; /* pair: lower, higher id */
     bool blocks[2];      /* pair: lower blocks higher, higher blocks lower */
@@ -70,6 +76,11 @@ MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struc
 void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
+/* A message comes: counts it, and returns messages a second, lately. */
+float conv_rate(struct shard *s, struct conv *v);
+struct hook_advice;
+/* What a policy said of a message that is about to be published. */
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a);
 /* The push mode a subscription without one of its own has now. */
 enum store_push conv_default_push(const struct conv *v);
 /* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */

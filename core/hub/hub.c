@@ -2,6 +2,7 @@
 
 #include "core/base/random.h"
 #include "core/hub/action.h"
+#include "core/hub/tables.h"
 #include "core/hub/shard.h"
 #include "core/net/listener.h"
 #include "core/net/net_shared.h"
@@ -47,8 +48,10 @@ static void hub_destroy(struct hub *hub)
     for (unsigned i = 0; hub->shards && i < hub->shard_count; i++)
         shard_free(hub->shards[i]);
     free(hub->shards);
-    actions_free(hub->actions);
-    hooks_free(hub->hooks);
+    tables_drop(hub->draft);
+    tables_drop(hub->tables);
+    free(hub->metrics);
+    commands_free(hub);
     net_shared_free(hub->shared);
     options_drop(hub->box);
     free(hub);
@@ -64,8 +67,10 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     hub->box = box_new(options);
     hub->shared = net_shared_new();
     hub->shards = calloc(shards, sizeof *hub->shards);
-    if (!hub->box || !hub->shared || !hub->shards || register_builtin(hub) != 0)
+    if (!hub->box || !hub->shared || !hub->shards || tables_begin(hub) != 0 || register_builtin(hub) != 0)
         goto fail;
+    hub->tables = hub->draft;
+    hub->draft = NULL;
     for (unsigned i = 0; i < shards; i++)
         if (!(hub->shards[i] = shard_new(hub, i)))
             goto fail;
@@ -141,13 +146,16 @@ int hub_start(struct hub *hub)
             return ERR_IO;
         }
     }
+    hub->started = true;
     return 0;
 }
 
-void hub_free(struct hub *hub)
+void hub_stop(struct hub *hub)
 {
-    if (!hub)
+    if (!hub || hub->stopped)
         return;
+    hub->stopped = true;
+    hub->started = false;
     join_all(hub);
     pump(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {
@@ -156,7 +164,102 @@ void hub_free(struct hub *hub)
         hub->shards[i]->net = NULL;
     }
     pump(hub);
+}
+
+void hub_free(struct hub *hub)
+{
+    if (!hub)
+        return;
+    hub_stop(hub);
     hub_destroy(hub);
+}
+
+/* --- Each shard in turn ------------------------------------------------------------------------------------------------- */
+
+struct each {
+    struct mail mail;
+    struct each_all *all;
+};
+
+struct each_all {
+    struct mail mail; /* to main, at the end */
+    struct hub *hub;
+    _Atomic unsigned left;
+    void (*fn)(struct shard *s, void *ctx);
+    void (*done)(void *ctx);
+    void *ctx;
+    struct each each[]; /* one a shard */
+};
+
+static void each_done(void *owner, struct mail *m)
+{
+    (void)owner;
+    struct each_all *a = (struct each_all *)m;
+    if (a->done)
+        a->done(a->ctx);
+    free(a);
+}
+
+static void each_run(void *owner, struct mail *m)
+{
+    struct each_all *a = ((struct each *)m)->all;
+    a->fn(owner, a->ctx);
+    if (atomic_fetch_sub(&a->left, 1) != 1)
+        return;
+    a->mail.run = each_done;
+    if (a->hub->main)
+        mailbox_post(a->hub->main, &a->mail);
+    else
+        each_done(NULL, &a->mail);
+}
+
+int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), void *ctx)
+{
+    if (!hub->started) {
+        for (unsigned i = 0; i < hub->shard_count; i++)
+            fn(hub->shards[i], ctx);
+        if (done)
+            done(ctx);
+        return 0;
+    }
+    struct each_all *a = calloc(1, sizeof *a + hub->shard_count * sizeof a->each[0]);
+    if (!a)
+        return ERR_NOMEM;
+    a->hub = hub;
+    a->fn = fn;
+    a->done = done;
+    a->ctx = ctx;
+    atomic_store(&a->left, hub->shard_count);
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        a->each[i] = (struct each){.mail.run = each_run, .all = a};
+        mailbox_post(&hub->shards[i]->mailbox, &a->each[i].mail);
+    }
+    return 0;
+}
+
+void hub_set_main(struct hub *hub, struct mailbox *main)
+{
+    hub->main = main;
+}
+
+struct mailbox *hub_main(const struct hub *hub)
+{
+    return hub->main;
+}
+
+unsigned hub_shard_count(const struct hub *hub)
+{
+    return hub->shard_count;
+}
+
+struct shard *hub_shard(const struct hub *hub, unsigned index)
+{
+    return hub->shards[index];
+}
+
+struct store *hub_store(const struct hub *hub)
+{
+    return hub->store;
 }
 
 /* --- Orders to all shards ------------------------------------------------------------------------------------------------ */

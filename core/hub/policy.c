@@ -1,5 +1,7 @@
 /* The default policies, with their numbers from the config: what scripts will be able to replace. */
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
+#include "core/hub/shard.h"
 
 #include "core/hub/bucket.h"
 
@@ -14,7 +16,10 @@ static enum hook_verdict reject_rate(struct hook_call *h, uint32_t wait_ms, cons
 static enum hook_verdict limit_user(struct hook_call *h, void *ctx)
 {
     (void)ctx;
+    if (!h->bucket)
+        return HOOK_PASS;
     uint32_t wait = bucket_take(h->bucket, h->shard->opt->rate_user, (uint32_t)h->shard->now_ms);
+    h->charged = !wait;
     return wait ? reject_rate(h, wait, "you send too many messages") : HOOK_PASS;
 }
 
@@ -22,10 +27,12 @@ static enum hook_verdict limit_conversation(struct hook_call *h, void *ctx)
 {
     (void)ctx;
     uint32_t wait = bucket_take(h->bucket, h->shard->opt->rate_channel, (uint32_t)h->shard->now_ms);
+    h->charged = !wait;
     if (!wait)
         return HOOK_PASS;
     if (h->channel.n && h->shard->opt->rate_policy == RATE_COMPLETE) {
-        h->over_limit = true;
+        if (!h->advice.has_push)
+            h->advice = (struct hook_advice){.has_push = true, .over_limit = true};
         return HOOK_PASS;
     }
     return reject_rate(h, wait, "too many messages in this conversation");
@@ -43,9 +50,12 @@ static enum hook_verdict may_create(struct hook_call *h, void *ctx)
 
 int policy_register(struct hub *hub)
 {
-    int rc = hook_register(hub, HOOK_MESSAGE, 0, limit_user, NULL);
-    if (rc == 0)
-        rc = hook_register(hub, HOOK_CONVERSATION, 0, limit_conversation, NULL);
     /* Last of all: a script that accepts a channel comes before. */
-    return rc ? rc : hook_register(hub, HOOK_CREATE, -1000, may_create, NULL);
+    static const struct hook hooks[] = {{.event = HOOK_MESSAGE, .fn = limit_user},
+                                        {.event = HOOK_CONVERSATION, .fn = limit_conversation},
+                                        {.event = HOOK_CREATE, .priority = -1000, .fn = may_create}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof hooks / sizeof hooks[0]; i++)
+        rc = hook_register(hub, &hooks[i]);
+    return rc;
 }

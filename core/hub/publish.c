@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+/* Messages of a slice where push.max sets no limit. */
+enum { SLICE_MAX = 1000 };
+
 struct slice_item {
     uint64_t seq;
     uint32_t len;
@@ -116,12 +119,12 @@ static struct slice_item *ring_item(void *ctx, uint32_t i)
 
 static uint8_t merged_mask(const struct conv *v)
 {
-    return (uint8_t)(1u << PUSH_MERGED | (v->tier == TIER_LARGE ? 1u << PUSH_DEFAULT : 0));
+    return (uint8_t)(1u << PUSH_MERGED | (conv_default_push(v) == PUSH_MERGED ? 1u << PUSH_DEFAULT : 0));
 }
 
 static uint8_t plain_mask(const struct conv *v)
 {
-    return (uint8_t)(1u << PUSH_ALL | (v->tier == TIER_LARGE ? 0 : 1u << PUSH_DEFAULT));
+    return (uint8_t)(1u << PUSH_ALL | (conv_default_push(v) == PUSH_ALL ? 1u << PUSH_DEFAULT : 0));
 }
 
 static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
@@ -161,9 +164,17 @@ static void slice_due(struct ev_loop *loop, ev_timer *w, int events)
     slice_out(s, conv, b->merged ? &v->merged : &v->plain);
 }
 
+static uint32_t slice_length(const struct shard *s, const struct conv *v)
+{
+    return v->slice_ms ? v->slice_ms : s->opt->slice_ms;
+}
+
 static struct slicebuf *slice_open(struct shard *s, uint32_t conv, bool merged, uint64_t seq)
 {
-    uint32_t max = s->opt->slice_max ? s->opt->slice_max : 1000;
+    const struct conv *v = conv_at(s, conv);
+    uint32_t max = v->slice_max ? v->slice_max : s->opt->slice_max, ms = slice_length(s, v);
+    if (max == 0 || max > SLICE_MAX)
+        max = SLICE_MAX;
     struct slicebuf *b = calloc(1, sizeof *b + max * sizeof b->items[0]);
     if (!b)
         return NULL;
@@ -172,7 +183,7 @@ static struct slicebuf *slice_open(struct shard *s, uint32_t conv, bool merged, 
     b->merged = merged;
     b->from = seq;
     b->max = max;
-    ev_timer_init(&b->timer, slice_due, s->opt->slice_ms / 1000.0, 0.);
+    ev_timer_init(&b->timer, slice_due, ms / 1000.0, 0.);
     ev_timer_start(s->loop, &b->timer);
     return b;
 }
@@ -215,10 +226,11 @@ void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice bod
         }
     }
     if (anyone(s, v, merged_mask(v))) {
-        if (s->opt->slice_ms == 0)
+        bool at_once = slice_length(s, v) == 0;
+        if (at_once)
             slice_flush(s, conv);
         slice_add(s, conv, true, seq, body);
-        if (s->opt->slice_ms == 0)
+        if (at_once)
             slice_flush(s, conv);
     }
 }

@@ -3,6 +3,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/hub/action.h"
+#include "core/hub/tables.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
 #include "core/hub/session.h"
@@ -260,6 +261,7 @@ static const char *open_text(struct call *c, const struct cJSON *tree)
 
 static void run_action(struct call *c, const struct action *a, struct slice text)
 {
+    c->action_ctx = a->ctx;
     if (c->body) {
         a->handle(c);
         return;
@@ -283,7 +285,7 @@ static void run_action(struct call *c, const struct action *a, struct slice text
 /* Whether the frame may go to a handler; answers the error otherwise. */
 static const struct action *admit(struct call *c)
 {
-    const struct action *a = action_find(c->shard->hub, c->action & 0x7fff);
+    const struct action *a = action_find(c->shard->tables, c->action & 0x7fff);
     if (c->user == NONE && (!a || !a->before_login || c->action & 0x8000)) {
         call_fail(c, CODE_UNAUTHORIZED, "log in first (action 1)");
         return NULL;

@@ -4,7 +4,8 @@
 #include "core/base/frame.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
-#include "core/hub/action.h"
+#include "core/hub/hook.h"
+#include "core/hub/tables.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
 #include "core/hub/guest.h"
@@ -18,7 +19,7 @@ static const double tick_seconds = 0.25;
 
 void shard_post(struct shard *from, struct shard *to, struct mail *m)
 {
-    if (from == to)
+    if (from && from == to)
         m->run(to, m);
     else
         mailbox_post(&to->mailbox, m);
@@ -41,10 +42,18 @@ void options_drop(struct options_box *box)
 static void on_opened(void *owner, uint32_t conn)
 {
     struct shard *s = owner;
-    struct hook_call h = {.shard = s};
-    if (hooks_run(s->hub, HOOK_CONNECT, &h) == HOOK_REJECT)
-        conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);
-    else if (s->draining)
+    if (hooks_any(s, HOOK_CONNECT)) {
+        char ip[64];
+        conn_peer(s->net, conn, ip, sizeof ip);
+        struct hook_call h = {
+            .shard = s, .conn = conn, .ip = slice_str(ip), .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET};
+        uint32_t generation = conn_at(s->net, conn)->generation;
+        if (hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT)
+            conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);
+        if (!conn_find(s->net, conn, generation))
+            return;
+    }
+    if (s->draining)
         conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
 }
 
@@ -58,10 +67,17 @@ static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
     struct shard *s = owner;
     (void)reason;
     const struct conn *k = conn_at(s->net, conn);
-    if (k->user != NONE) {
-        const struct user *u = user_at(s, k->user);
-        struct hook_call h = {.shard = s, .user = user_id(u), .user_name = user_name(u), .message = close_reason_name(reason)};
-        hooks_run(s->hub, HOOK_CLOSE, &h);
+    if (hooks_any(s, HOOK_CLOSE)) {
+        struct hook_call h = {.shard = s, .conn = conn, .message = close_reason_name(reason)};
+        if (k->user != NONE) {
+            user_pin(s, k->user);
+            h.user = user_id(user_at(s, k->user));
+            h.user_name = user_name(user_at(s, k->user));
+        }
+        uint32_t user = k->user;
+        hooks_run(HOOK_CLOSE, &h);
+        if (user != NONE)
+            user_unpin(s, user);
     }
     user_remove_conn(s, conn);
 }
@@ -202,6 +218,8 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     s->box = hub->box;
     atomic_fetch_add(&hub->box->users, 1);
     s->opt = &hub->box->opt;
+    s->tables = hub->tables;
+    atomic_fetch_add(&hub->tables->users, 1);
     s->now_ms = clock_mono_ms();
     mailbox_init(&s->mailbox, wake, s);
     s->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);
@@ -230,7 +248,10 @@ void shard_free(struct shard *s)
         ev_loop_destroy(s->loop);
     mailbox_fini(&s->mailbox);
     buf_free(&s->scratch);
+    buf_free(&s->hook_content);
+    buf_free(&s->hook_message);
     options_drop(s->box);
+    tables_drop(s->tables);
     free(s);
 }
 

@@ -1,5 +1,6 @@
 /*
- * A shard: one thread with its loop, connections, users, channels and the conversations it owns. Private to core/hub.
+ * A shard: one thread with its loop, connections, users, channels and the conversations it owns. For core/hub; layers above, whose code runs
+ * on shards in hooks, actions and timers, use `hub`, `index`, `loop`, `mailbox`, `opt`, `now_ms` and their own slot.
  *
  * Nothing in here is touched by another thread but the mailbox and what hub.h's stats read as atomics. Shards post each other
  * mails.
@@ -14,6 +15,7 @@
 #include "core/base/table.h"
 #include "core/hub/bucket.h"
 #include "core/hub/hub.h"
+#include "core/hub/metric.h"
 #include "core/hub/options.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
@@ -24,8 +26,9 @@
 
 #define NONE UINT32_MAX /* no index */
 
-struct action_table;
-struct hook_table;
+struct command_table;
+struct metric_table;
+struct tables;
 struct login;
 struct frame;
 
@@ -73,6 +76,9 @@ struct sub {
 };
 _Static_assert(sizeof(struct sub) == 20, "one a subscription");
 
+/* Places for what a layer above keeps on each shard. */
+enum shard_slot { SLOT_SCRIPT, SLOT_PLUGIN, SLOT_CONSOLE, SLOTS };
+
 /* --- The shard ------------------------------------------------------------------------------------------------ */
 
 struct shard {
@@ -80,6 +86,7 @@ struct shard {
     unsigned index;                /* 0 … hub->shard_count - 1 */
     const struct hub_options *opt; /* in force: those of box */
     struct options_box *box;       /* swapped by a mail on reload */
+    struct tables *tables;         /* actions, hooks, providers in force; a reference; swapped by hub_each() */
     struct store *store;           /* borrowed */
     struct net *net;               /* owned */
     struct ev_loop *loop;          /* owned */
@@ -104,6 +111,8 @@ struct shard {
     uint32_t last_walk;
     uint32_t stamp;       /* see chan.stamp */
     struct buf scratch;   /* for encoding; emptied by each user */
+    struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
+    void *slots[SLOTS];   /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;      /* monotonic, of this loop iteration */
     uint64_t ops;         /* store operations under way that come back here */
     uint64_t reqs;        /* requests under way whose connection is here */
@@ -119,6 +128,7 @@ struct shard {
     _Atomic uint64_t requests, messages, deliveries; /* for hub_get_stats() */
     _Atomic uint32_t user_count, chan_count;
     _Atomic uint64_t memory;
+    _Atomic int64_t metrics[METRICS]; /* this shard's part of each counter */
 };
 
 /* Options with a count of those who read them: main, and each shard. */
@@ -132,8 +142,14 @@ struct hub {
     unsigned shard_count;
     struct store *store; /* borrowed */
     struct net_shared *shared;
-    struct action_table *actions;
-    struct hook_table *hooks;
+    struct tables *tables;       /* newest; a reference */
+    struct tables *draft;        /* being changed; NULL: none; owned */
+    bool committing;             /* not all shards have the newest tables yet */
+    bool started;                /* the shards' threads run */
+    bool stopped;                /* hub_stop() was called */
+    struct mailbox *main;        /* the main thread's; borrowed; NULL before hub_set_main() */
+    struct metric_table *metrics; /* main thread; owned */
+    struct command_table *commands; /* main thread; owned */
     struct options_box *box;  /* newest options; main thread */
     _Atomic unsigned drained; /* shards that are done draining */
     void (*drain_done)(void *ctx);
@@ -141,10 +157,11 @@ struct hub {
 };
 
 /* Posts to a shard; run at once when it is the calling one, so that mails to oneself keep their place before what comes later.
- */
+ * `from`: NULL on other threads than shards'. */
 void shard_post(struct shard *from, struct shard *to, struct mail *m);
 /* The owner of a user id or a conversation key. */
 struct shard *shard_of(const struct hub *hub, struct slice key);
+void commands_free(struct hub *hub);
 struct shard *shard_new(struct hub *hub, unsigned index);
 void shard_free(struct shard *s);
 /* ERR_IO: no thread. */

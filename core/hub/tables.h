@@ -1,0 +1,39 @@
+/*
+ * The tables of actions, hooks and authentication providers: immutable once in force, so that shards read them without locks.
+ *
+ * A change is made on the main thread: tables_begin() copies the newest ones into a draft, registrations and tables_remove() work on the
+ * draft, tables_commit() brings it into force on each shard between two iterations of its loop. Before hub_start() that is at once.
+ */
+#ifndef MAGPIE_HUB_TABLES_H
+#define MAGPIE_HUB_TABLES_H
+
+#include "core/base/err.h"
+#include "core/hub/action.h"
+#include "core/hub/auth.h"
+#include "core/hub/hook.h"
+
+#include <stdatomic.h>
+
+enum { ACTIONS = 2000, AUTH_PROVIDERS = 16 };
+
+struct tables {
+    _Atomic unsigned users;          /* the hub, and each shard that has them in force */
+    struct action actions[ACTIONS];  /* by number; handle NULL: none */
+    struct hook *hooks[HOOK_EVENTS]; /* by priority; owned */
+    uint32_t hook_count[HOOK_EVENTS];
+    struct auth_provider auth[AUTH_PROVIDERS];
+    uint32_t auth_count;
+};
+
+/* ERR_NOMEM; ERR_AGAIN: a commit is under way. */
+MUST_CHECK int tables_begin(struct hub *hub);
+/* Drops the draft. */
+void tables_abandon(struct hub *hub);
+/* Takes out of the draft all that the owner (not NULL) registered. */
+void tables_remove(struct hub *hub, const void *owner);
+/* `done` (may be NULL): on the main thread, when no shard uses the old tables any more; before hub_start() inside this call.
+ * ERR_NOMEM: the draft is still there. */
+MUST_CHECK int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx);
+void tables_drop(struct tables *t);
+
+#endif
