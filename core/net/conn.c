@@ -89,8 +89,10 @@ uint32_t conn_new(struct net *net, int fd, enum conn_transport transport)
     if (idx == POOL_NONE)
         return CONN_NONE;
     struct conn *c = conn_ptr(net, idx);
+    if (++net->generation == 0) /* which names the listening sockets in the epoll set */
+        net->generation++;
     *c = (struct conn){.fd = fd,
-                       .generation = ++net->generation,
+                       .generation = net->generation,
                        .user = CONN_NONE,
                        .user_next = CONN_NONE,
                        .timer = WHEEL_NODE_INIT,
@@ -152,11 +154,18 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
     return c->flags & CONN_F_PINGS ? idle + 1 : 0;
 }
 
+/* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from another net. */
+static uint64_t due_tick(const struct net *net, const struct conn *c, uint32_t after)
+{
+    uint32_t ago = net->tick - c->heard;
+    return net->tick + (uint64_t)(after > ago ? after - ago : 0);
+}
+
 void conn_arm(struct net *net, uint32_t idx, struct conn *c)
 {
     uint32_t after = due_after(net, c);
     if (after)
-        wheel_set(&net->wheel, idx, (uint64_t)c->heard + after);
+        wheel_set(&net->wheel, idx, due_tick(net, c, after));
     else
         wheel_cancel(&net->wheel, idx);
 }
@@ -169,7 +178,7 @@ uint64_t conn_due(void *ctx, uint32_t idx)
     if (!after)
         return 0;
     if (net->tick - c->heard < after)
-        return (uint64_t)c->heard + after;
+        return due_tick(net, c, after);
     if (c->flags & CONN_F_CLOSING || c->inner & CONN_I_REFUSED) {
         conn_finish(net, idx);
         return 0;
@@ -180,7 +189,7 @@ uint64_t conn_due(void *ctx, uint32_t idx)
             uint8_t ping[127];
             conn_push_raw(net, idx, c, slice_of(ping, ws_control_frame(ping, WS_PING, SLICE_NONE)));
         }
-        return (uint64_t)c->heard + due_after(net, c);
+        return due_tick(net, c, due_after(net, c));
     }
     conn_end(net, idx, CLOSE_IDLE, WS_CODE_POLICY, c->flags & CONN_F_READY ? NULL : "no login in time", 0);
     return 0;
@@ -344,6 +353,7 @@ void conn_lost(struct net *net, uint32_t idx)
 static void leave(struct net *net, uint32_t idx, struct conn *c)
 {
     wheel_cancel(&net->wheel, idx);
+    net->blocked -= c->flags & CONN_F_WRITABLE ? 1 : 0;
     if (net->cur.conn == idx)
         net->cur.gone = true;
     if (c->inner & CONN_I_REFUSED)

@@ -16,8 +16,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* Frame header and HTTP head may come on top of a message. */
-enum { KEEP_SLACK = 64 };
+/* On top of a message there may be the header of its next frame, or a control frame between two of them. */
+enum { KEEP_SLACK = 256 };
 
 void conn_drop_input(struct net *net, struct conn *c)
 {
@@ -200,6 +200,14 @@ static void mute(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
     }
 }
 
+/* Before login no more is taken in than one message at its largest. */
+static size_t early_room(const struct conn *c)
+{
+    size_t used = c->in ? c->in->end - c->in->start : 0, most = KEEP_MAX_EARLY + KEEP_SLACK;
+    size_t room = used < most ? most - used : 1;
+    return room < READ_BYTES_EARLY ? room : READ_BYTES_EARLY;
+}
+
 void conn_readable(struct net *net, uint32_t idx, uint32_t events)
 {
     struct conn *c = conn_ptr(net, idx);
@@ -213,7 +221,7 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
     }
     if (c->flags & CONN_F_RESUME) /* what is kept comes first */
         return;
-    size_t max = c->flags & CONN_F_READY ? READ_BYTES : READ_BYTES_EARLY;
+    size_t max = c->flags & CONN_F_READY ? READ_BYTES : early_room(c);
     ssize_t n = c->in ? read_behind(net, c, max) : recv(c->fd, net->read, max, 0);
     if (n <= 0) {
         if (n == 0)

@@ -89,9 +89,10 @@ static bool work_left(const struct work *w)
 
 static void publish_queued(struct net *net)
 {
-    if (net->queued != net->published) {
-        shared_queued_add(net->shared, (int64_t)(net->queued - net->published));
+    if (net->queued != net->published || net->blocked != net->blocked_published) {
+        shared_queued_add(net->shared, (int64_t)(net->queued - net->published), (int32_t)(net->blocked - net->blocked_published));
         net->published = net->queued;
+        net->blocked_published = net->blocked;
     }
 }
 

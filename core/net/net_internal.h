@@ -18,7 +18,7 @@ enum {
     READ_BYTES = 128 * 1024,       /* the net's read buffer: what one recv() takes */
     READ_BYTES_EARLY = 16 * 1024,  /* the same before login */
     KEEP_MAX_EARLY = 64 * 1024,    /* a message before login, bytes */
-    OUTPUT_MAX_EARLY = 32 * 1024,  /* output queue before login, bytes */
+    OUTPUT_MAX_EARLY = 16 * 1024,  /* output queue before login, bytes */
     EVENTS = 512,                  /* of one epoll_wait() */
     EVENT_ROUNDS = 4,              /* of epoll_wait() in a turn of the loop */
     ACCEPT_BATCH = 64,             /* connections accepted in one go */
@@ -83,6 +83,8 @@ struct net {
     int epoll_fd;                     /* inner epoll set */
     uint64_t queued;                  /* bytes in all output queues */
     uint64_t published;               /* what of `queued` is in shared's sum */
+    uint32_t blocked;                 /* connections with CONN_F_WRITABLE */
+    uint32_t blocked_published;       /* what of that is in shared's sum */
     uint64_t inbuf_memory;            /* bytes */
     struct outq_pool outqs;
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
@@ -120,7 +122,9 @@ void shared_connection_remove(struct net_shared *s);
 /* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not counted. */
 bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
 void shared_ip_remove(struct net_shared *s, uint32_t slot);
-void shared_queued_add(struct net_shared *s, int64_t bytes);
+/* Bytes in output queues, and connections whose socket is full. */
+void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
+uint32_t shared_blocked(const struct net_shared *s);
 
 /* --- net.c --------------------------------------------------------------------------------------------------------- */
 

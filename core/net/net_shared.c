@@ -21,6 +21,7 @@ struct ip {
 struct net_shared {
     _Alignas(64) _Atomic uint32_t connections;
     _Alignas(64) _Atomic int64_t queued; /* bytes; nets publish differences */
+    _Atomic int32_t blocked;             /* connections; likewise */
     _Alignas(64) pthread_mutex_t lock;   /* of what follows */
     struct ip *ips;                      /* slots; owned */
     uint32_t ip_count, ip_cap, ip_live;  /* ever used, allocated, in use */
@@ -61,9 +62,17 @@ uint64_t net_shared_queued(const struct net_shared *s)
     return n > 0 ? (uint64_t)n : 0;
 }
 
-void shared_queued_add(struct net_shared *s, int64_t bytes)
+void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked)
 {
     atomic_fetch_add_explicit(&s->queued, bytes, memory_order_relaxed);
+    if (blocked)
+        atomic_fetch_add_explicit(&s->blocked, blocked, memory_order_relaxed);
+}
+
+uint32_t shared_blocked(const struct net_shared *s)
+{
+    int32_t n = atomic_load_explicit(&s->blocked, memory_order_relaxed);
+    return n > 0 ? (uint32_t)n : 0;
 }
 
 bool shared_connection_add(struct net_shared *s, uint32_t limit)

@@ -51,10 +51,15 @@ static bool room(struct net *net, struct conn *c, uint32_t n, enum conn_class cl
     return !(c->flags & CONN_F_SOFT);
 }
 
-/* Over the total cap, whoever has an unsent rest gets no more channel pushes. */
-static bool over_total(const struct net *net, const struct conn *c)
+/* Over the total cap, whoever has an unsent rest gets no more channel pushes; and who holds more than a fair share of the cap is full: so
+ * the cap holds whatever is sent, and a few that never read do not use it up for all others. */
+static bool over_total(const struct net *net, const struct conn *c, uint32_t n, enum conn_class class)
 {
-    return net->limits.output_total && c->flags & CONN_F_WRITABLE && net_shared_queued(net->shared) > net->limits.output_total;
+    uint64_t total = net->limits.output_total;
+    if (!total || !(c->flags & CONN_F_WRITABLE) || net_shared_queued(net->shared) <= total)
+        return false;
+    uint32_t sharers = shared_blocked(net->shared);
+    return class == CONN_MAY || (uint64_t)c->out->bytes + n > total / (sharers ? sharers : 1);
 }
 
 /* What cannot be queued: remembers a skipped tag, or ends the connection. */
@@ -62,7 +67,8 @@ static int refuse(struct net *net, uint32_t idx, struct conn *c, uint32_t tag, e
 {
     if (class == CONN_MAY) {
         outq_skip(&net->outqs, c->out, tag);
-        conn_dirty(net, idx, c); /* a queue that try_write() has emptied must be told so */
+        if (!(c->flags & CONN_F_WRITABLE)) /* a queue that try_write() has emptied must be told so */
+            conn_dirty(net, idx, c);
         return rc;
     }
     conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, rc == ERR_NOMEM ? "the server is out of memory" : NULL, rc == ERR_NOMEM ? 1000 : 0);
@@ -83,7 +89,7 @@ static struct outq *queue(struct net *net, uint32_t idx, struct conn *c, enum co
 /* The slow half of conn_send*(): room, and what follows from having little. 0: go on. */
 static int admit(struct net *net, uint32_t idx, struct conn *c, uint32_t n, uint32_t tag, enum conn_class class)
 {
-    if (class == CONN_MAY && (c->flags & CONN_F_SOFT || over_total(net, c)))
+    if ((class == CONN_MAY && c->flags & CONN_F_SOFT) || over_total(net, c, n, class))
         return refuse(net, idx, c, tag, class, ERR_AGAIN);
     if ((uint64_t)c->out->bytes + n > soft_limit(net, c) && !room(net, c, n, class))
         return refuse(net, idx, c, tag, class, ERR_AGAIN);
@@ -226,6 +232,24 @@ static void emptied(struct net *net, uint32_t idx, struct conn *c)
     outq_put(&net->outqs, q);
 }
 
+/* Waits for EPOLLOUT, or no longer. */
+static void set_blocked(struct net *net, uint32_t idx, struct conn *c, bool blocked)
+{
+    c->flags ^= CONN_F_WRITABLE;
+    net->blocked += blocked ? 1U : -1U;
+    conn_interest(net, idx, c);
+}
+
+/* An unwilling socket has taken something: the other side reads, if slowly, and while over its soft half it cannot be heard otherwise. A probe
+ * that found the socket full was never sent, so it counts no more. */
+static void progressed(const struct net *net, struct conn *c)
+{
+    if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
+        c->heard = net->tick;
+        c->flags &= (uint16_t)~CONN_F_PROBED;
+    }
+}
+
 void conn_flush(struct net *net, uint32_t idx, struct conn *c)
 {
     uint32_t generation = c->generation;
@@ -244,19 +268,15 @@ void conn_flush(struct net *net, uint32_t idx, struct conn *c)
             conn_finish(net, idx);
             return;
         }
+        if (c->flags & CONN_F_WRITABLE && c->out->bytes != before)
+            progressed(net, c);
         if (rc == ERR_AGAIN) {
-            if (!(c->flags & CONN_F_WRITABLE)) {
-                c->flags |= CONN_F_WRITABLE;
-                conn_interest(net, idx, c);
-            } else if (c->out->bytes != before && c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
-                c->heard = net->tick; /* it reads, if slowly; and while over its soft half it cannot be heard otherwise */
-            }
+            if (!(c->flags & CONN_F_WRITABLE))
+                set_blocked(net, idx, c, true);
             return;
         }
-        if (c->flags & CONN_F_WRITABLE) {
-            c->flags &= (uint16_t)~CONN_F_WRITABLE;
-            conn_interest(net, idx, c);
-        }
+        if (c->flags & CONN_F_WRITABLE)
+            set_blocked(net, idx, c, false);
         emptied(net, idx, c);
         c = conn_find(net, idx, generation);
         if (!c || c->out)
