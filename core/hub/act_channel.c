@@ -17,6 +17,7 @@ struct subscribe {
     struct store_member_put op;
     uint32_t chan; /* on home, pending */
     uint8_t noted; /* the interest the owner noted for home */
+    bool counted;  /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     uint8_t id_len;
     char id[64];
 };
@@ -25,6 +26,8 @@ static void subscribe_finish(struct req *r)
 {
     struct subscribe *q = (struct subscribe *)r;
     struct shard *s = r->home;
+    if (q->counted)
+        user_at(s, r->user)->sub_count--;
     if (r->code == CODE_OK) {
         uint32_t sub = sub_find(s, r->user, q->chan);
         struct chan *ch = chan_at(s, q->chan);
@@ -116,9 +119,10 @@ static void handle_subscribe(struct call *c)
         return;
     struct conv_key key = conv_key_channel(name);
     c->order = hash_bytes(conv_key_slice(&key));
-    const struct user *u = user_at(s, c->user);
+    struct user *u = user_at(s, c->user);
     uint32_t max = s->opt->subscriptions_max;
-    if (((max && u->sub_count >= max) || u->sub_count == UINT16_MAX) && !call_subscribed(c, name)) {
+    bool more = !call_subscribed(c, name);
+    if (more && ((max && u->sub_count >= max) || u->sub_count == UINT16_MAX)) {
         call_fail(c, CODE_QUOTA, "you are subscribed to %u channels, as many as allowed", u->sub_count);
         return;
     }
@@ -133,6 +137,8 @@ static void handle_subscribe(struct call *c)
         chan_unpend(s, chan, 0);
         return;
     }
+    u->sub_count += more;
+    q->counted = more;
     q->chan = chan;
     q->id_len = u->id_len;
     memcpy(q->id, user_id(u).p, u->id_len);

@@ -23,8 +23,6 @@ def variants(*combinations):
     def make(cls):
         module = sys.modules[cls.__module__]
         for wire, threads in combinations:
-            if wire != "tcp":
-                continue
             name = "%s_%s_%d" % (cls.__name__, wire, threads)
             config = dict(cls.config, threads=threads)
             made = type(name, (cls,), {"wire": wire, "config": config, "__module__": cls.__module__, "abstract": False})
