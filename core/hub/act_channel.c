@@ -3,9 +3,13 @@
 #include "core/hub/hook.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
+#include "core/hub/host_op.h"
 #include "core/hub/user.h"
 
 #include "core/base/json.h"
+#include "core/base/utf8.h"
+
+#include <stdlib.h>
 
 static const char *const push_names[] = {
     [PUSH_DEFAULT] = "", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
@@ -16,6 +20,7 @@ struct subscribe {
     struct owned_req o;
     struct store_member_put op;
     uint32_t chan; /* on home, pending */
+    struct host_member *host; /* that it is for, past the hooks; NULL: a client's */
     uint8_t noted; /* the interest the owner noted for home */
     bool counted;  /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     uint8_t id_len;
@@ -28,14 +33,16 @@ static void subscribe_finish(struct req *r)
     struct shard *s = r->home;
     if (q->counted)
         user_at(s, r->user)->sub_count--;
-    if (r->code == CODE_OK) {
-        uint32_t sub = sub_find(s, r->user, q->chan);
+    /* Somebody else may subscribe a user that has no connection now: then its next login finds the membership. */
+    uint32_t user = r->user != NONE ? r->user : user_find(s, slice_of(q->id, q->id_len));
+    if (r->code == CODE_OK && user != NONE) {
+        uint32_t sub = sub_find(s, user, q->chan);
         struct chan *ch = chan_at(s, q->chan);
         if (q->op.seq > ch->last_seq)
             ch->last_seq = q->op.seq;
         if (sub != NONE)
             sub_set_push(s, sub, q->op.mode, q->op.seq);
-        else if (sub_add(s, r->user, q->chan, q->op.mode, q->op.seq, true) == NONE)
+        else if (sub_add(s, user, q->chan, q->op.mode, q->op.seq, true) == NONE)
             req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
     }
     chan_unpend(s, q->chan, q->noted);
@@ -79,7 +86,12 @@ static void subscribe_ready(struct owned_req *o)
     enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
     if (verdict != HOOK_REJECT)
         verdict = hooks_run(HOOK_SUBSCRIBE, &h);
-    if (verdict == HOOK_REJECT) {
+    if (q->host && !v->exists && !q->host->may_create) {
+        req_fail(&o->r, CODE_NOT_FOUND, "no such channel");
+        owned_done(o);
+        return;
+    }
+    if (verdict == HOOK_REJECT && !q->host) {
         req_fail(&o->r, h.code, h.message);
         o->r.retry_after_ms = h.retry_after_ms;
         owned_done(o);
@@ -155,6 +167,7 @@ static void handle_subscribe(struct call *c)
 struct unsubscribe {
     struct owned_req o;
     struct store_member_del op;
+    struct host_member *host; /* that it is for; NULL: a client's */
     uint8_t id_len;
     char id[64];
 };
@@ -163,7 +176,8 @@ static void unsubscribe_finish(struct req *r)
 {
     struct unsubscribe *q = (struct unsubscribe *)r;
     uint32_t chan = r->code == CODE_OK ? chan_find(r->home, conv_channel_name(conv_key_slice(&q->o.key))) : NONE;
-    uint32_t sub = chan != NONE ? sub_find(r->home, r->user, chan) : NONE;
+    uint32_t user = r->user != NONE ? r->user : user_find(r->home, slice_of(q->id, q->id_len));
+    uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
     if (sub != NONE)
         sub_remove(r->home, sub);
 }
@@ -216,6 +230,129 @@ static void handle_unsubscribe(struct call *c)
     q->o.ready = unsubscribe_ready;
     q->o.r.finish = unsubscribe_finish;
     owned_post(c->shard, &q->o);
+}
+
+/* --- For the layers above ------------------------------------------------------------------------------------------- */
+
+static void host_member_end(struct host_member *p, const struct req *r, uint32_t members, bool existed)
+{
+    p->op.code = r->code;
+    p->op.retry_after_ms = r->retry_after_ms;
+    memcpy(p->op.message, r->message, sizeof r->message);
+    p->members = members;
+    p->existed = existed;
+    host_end(&p->op);
+}
+
+static void host_joined(struct req *r)
+{
+    struct subscribe *q = (struct subscribe *)r;
+    host_member_end(q->host, r, q->op.members, q->op.existed);
+}
+
+static void host_left(struct req *r)
+{
+    struct unsubscribe *q = (struct unsubscribe *)r;
+    host_member_end(q->host, r, q->op.members, q->op.existed);
+}
+
+static void host_req(struct shard *s, struct owned_req *o, struct host_member *p, void (*finish)(struct req *), void (*after)(struct req *))
+{
+    o->r.home = s;
+    o->r.conn = o->r.user = NONE;
+    o->r.finish = finish;
+    o->r.after = after;
+    o->key = conv_key_channel(p->channel);
+    s->reqs++;
+}
+
+static bool host_leave(struct shard *s, struct host_member *p)
+{
+    struct unsubscribe *q = calloc(1, sizeof *q);
+    if (!q)
+        return false;
+    q->host = p;
+    q->id_len = (uint8_t)p->user.n;
+    memcpy(q->id, p->user.p, p->user.n);
+    q->o.ready = unsubscribe_ready;
+    host_req(s, &q->o, p, unsubscribe_finish, host_left);
+    owned_post(s, &q->o);
+    return true;
+}
+
+static bool host_join(struct shard *s, struct host_member *p)
+{
+    uint32_t chan = chan_get(s, p->channel);
+    if (chan == NONE)
+        return false;
+    chan_pend(s, chan);
+    struct subscribe *q = calloc(1, sizeof *q);
+    if (!q) {
+        chan_unpend(s, chan, 0);
+        return false;
+    }
+    q->host = p;
+    q->chan = chan;
+    q->id_len = (uint8_t)p->user.n;
+    memcpy(q->id, p->user.p, p->user.n);
+    q->op.set_push = p->set_push;
+    q->op.push = p->push;
+    q->o.ready = subscribe_ready;
+    host_req(s, &q->o, p, subscribe_finish, host_joined);
+    owned_post(s, &q->o);
+    return true;
+}
+
+/* Asking whether there is such a user. */
+struct joiner {
+    struct store_user_load load;
+    struct host_member *p;
+};
+
+static void host_joiner_known(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct joiner *f = (struct joiner *)op;
+    struct host_member *p = f->p;
+    s->ops--;
+    enum store_status status = op->status;
+    store_user_load_free(&f->load);
+    free(f);
+    if (status != STORE_OK)
+        host_fail_store(&p->op, status, "no such user");
+    else if (host_join(s, p))
+        return;
+    else
+        host_fail(&p->op, CODE_INTERNAL, "out of memory");
+    host_end(&p->op);
+}
+
+static void host_member_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct host_member *p = (struct host_member *)m;
+    if (!value_user_id(p->user) || !value_channel(p->channel)) {
+        host_fail(&p->op, CODE_BAD_REQUEST, "expected a user's id and a channel's name");
+        host_end(&p->op);
+        return;
+    }
+    struct joiner *f = p->leave ? NULL : calloc(1, sizeof *f);
+    if (f) {
+        f->p = p;
+        f->load = (struct store_user_load){.id = p->user, .op = {.home = &s->mailbox, .done = host_joiner_known}};
+        s->ops++;
+        store_user_load(s->store, &f->load);
+        return;
+    }
+    if (p->leave && host_leave(s, p))
+        return;
+    host_fail(&p->op, CODE_INTERNAL, "out of memory");
+    host_end(&p->op);
+}
+
+void host_member(struct hub *hub, struct host_member *p)
+{
+    host_begin(shard_of(hub, p->user), &p->op, host_member_run);
 }
 
 int act_channel_register(struct hub *hub)

@@ -268,8 +268,8 @@ static void recall_stored(void *owner, struct store_op *op)
     owned_done(o);
     if (channel && buf_ok(&body))
         conv_publish_recall(s, conv, seq, buf_slice(&body));
-    user_mail_post(s, mails[0]);
-    user_mail_post(s, mails[1]);
+    user_mail_post(s->hub, s, mails[0]);
+    user_mail_post(s->hub, s, mails[1]);
     v->pins--;
     buf_free(&body);
 }

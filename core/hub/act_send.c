@@ -3,9 +3,11 @@
 #include "core/hub/hook.h"
 #include "core/hub/conv.h"
 #include "core/hub/encode.h"
+#include "core/hub/host_op.h"
 #include "core/hub/user.h"
 
 #include "core/base/clock.h"
+#include "core/base/utf8.h"
 
 #include <stdlib.h>
 
@@ -23,7 +25,7 @@ struct send {
     bool privileged;   /* from the server itself: past memberships, blocks and limits */
     struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
     struct hook_advice advice; /* of the conversation hooks */
-    void *host;        /* struct host_send that it is for; NULL: a client's */
+    struct host_send *host; /* that it is for; NULL: a client's */
     char data[];       /* sender id, name, clientId, content */
 };
 
@@ -144,8 +146,8 @@ static void send_stored(void *owner, struct store_op *op)
     owned_done(&q->o);
     if (channel && buf_ok(&body))
         conv_publish(s, conv, seq, buf_slice(&body), over_limit);
-    user_mail_post(s, to_receiver);
-    user_mail_post(s, to_sender);
+    user_mail_post(s->hub, s, to_receiver);
+    user_mail_post(s->hub, s, to_sender);
     delivered_run(s, conv, news);
     v->pins--;
     buf_free(&body);
@@ -239,6 +241,52 @@ static void send_ready(struct owned_req *o)
     store_append(s->store, &q->op);
 }
 
+/* --- Requests ------------------------------------------------------------------------------------------------------ */
+
+static size_t send_size(struct slice sender, struct slice name, struct slice client_id, struct slice content)
+{
+    return sizeof(struct send) + sender.n + name.n + client_id.n + content.n;
+}
+
+static struct slice put(char **at, struct slice s)
+{
+    char *p = *at;
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    *at += s.n;
+    return slice_of(p, s.n);
+}
+
+/* What the message hooks let through goes into the request, which copies it. */
+static void send_fill(struct send *q, const struct conv_key *key, const struct hook_call *h, struct slice client_id)
+{
+    char *at = q->data;
+    q->op.sender = put(&at, h->user);
+    q->op.sender_name = put(&at, h->user_name);
+    q->op.client_id = put(&at, client_id);
+    q->op.content = put(&at, h->content);
+    q->user_charge = charge_of(h);
+    q->o.key = *key;
+    q->o.ready = send_ready;
+    q->o.r.finish = send_finish;
+}
+
+/* It is over a limit: only a repeat of something that was sent before is answered well. */
+static void send_refuse(struct send *q, const struct hook_call *h)
+{
+    q->op.only_duplicate = true;
+    req_fail(&q->o.r, h->code, h->message);
+    q->o.r.retry_after_ms = h->retry_after_ms;
+}
+
+static void hook_about(struct hook_call *h, const struct conv_key *key)
+{
+    if (conv_is_channel(conv_key_slice(key)))
+        h->channel = conv_channel_name(conv_key_slice(key));
+    else
+        h->peer = conv_pair_peer(conv_key_slice(key), h->user);
+}
+
 /* On the sender's shard. */
 static void send_begin(struct call *c, const struct conv_key *key, bool member, struct slice content, struct slice client_id)
 {
@@ -251,10 +299,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
                           .content = content,
                           .bucket = &u->rate,
                           .repeat_possible = client_id.n > 0};
-    if (conv_is_channel(conv_key_slice(key)))
-        h.channel = conv_channel_name(conv_key_slice(key));
-    else
-        h.peer = conv_pair_peer(conv_key_slice(key), user_id(u));
+    hook_about(&h, key);
     enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
     if (verdict == HOOK_DROP) {
         buf_reset(&s->scratch);
@@ -270,30 +315,13 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
             call_fail(c, h.code, "%s", h.message);
         return;
     }
-    content = h.content;
-    size_t at = (size_t)u->id_len + u->name_len + client_id.n;
-    struct send *q = req_begin(c, sizeof *q + at + content.n);
+    struct send *q = req_begin(c, send_size(h.user, h.user_name, client_id, h.content));
     if (!q)
         return;
-    u = user_at(s, c->user);
-    memcpy(q->data, u->strings, (size_t)u->id_len + u->name_len);
-    if (client_id.n)
-        memcpy(q->data + u->id_len + u->name_len, client_id.p, client_id.n);
-    memcpy(q->data + at, content.p, content.n);
-    q->op.sender = slice_of(q->data, u->id_len);
-    q->op.sender_name = slice_of(q->data + u->id_len, u->name_len);
-    q->op.client_id = slice_of(q->data + u->id_len + u->name_len, client_id.n);
-    q->op.content = slice_of(q->data + at, content.n);
     q->member = member;
-    q->user_charge = charge_of(&h);
-    q->o.key = *key;
-    q->o.ready = send_ready;
-    q->o.r.finish = send_finish;
-    if (limited) {
-        q->op.only_duplicate = true;
-        req_fail(&q->o.r, h.code, h.message);
-        q->o.r.retry_after_ms = h.retry_after_ms;
-    }
+    send_fill(q, key, &h, client_id);
+    if (limited)
+        send_refuse(q, &h);
     owned_post(s, &q->o);
 }
 
@@ -319,6 +347,140 @@ static void handle_send_channel(struct call *c)
     if (!call_get_content(c, &content) || !call_get_text(c, "clientId", &client_id))
         return;
     send_begin(c, &key, call_subscribed(c, channel), content, client_id);
+}
+
+/* --- For the layers above --------------------------------------------------------------------------------------------- */
+
+static void host_sent(struct req *r)
+{
+    struct send *q = (struct send *)r;
+    struct host_send *p = q->host;
+    p->op.code = r->code;
+    p->op.retry_after_ms = r->retry_after_ms;
+    memcpy(p->op.message, r->message, sizeof r->message);
+    p->seq = q->op.seq;
+    p->id = q->op.id;
+    p->created_ms = q->op.created_ms;
+    p->duplicate = q->op.duplicate;
+    host_end(&p->op);
+}
+
+/* Asking who the sender is, and what it is a member of. */
+struct sender {
+    struct store_user_load load;
+    struct host_send *p;
+};
+
+static struct conv_key host_key(const struct host_send *p)
+{
+    if (p->channel.n)
+        return conv_key_channel(p->channel);
+    return conv_key_pair(p->sender.n ? p->sender : SLICE_LIT("system"), p->receiver);
+}
+
+/* The hooks have been run: on its way, or to its end. */
+static void host_go(struct shard *s, struct host_send *p, enum hook_verdict verdict, struct hook_call *h, bool member)
+{
+    bool limited = verdict == HOOK_REJECT && h->code == CODE_RATE_LIMITED && p->client_id.n;
+    if (verdict == HOOK_DROP || (verdict == HOOK_REJECT && !limited)) {
+        if (verdict == HOOK_REJECT)
+            host_fail(&p->op, h->code, h->message);
+        p->op.retry_after_ms = h->retry_after_ms;
+        host_end(&p->op);
+        return;
+    }
+    struct send *q = calloc(1, send_size(h->user, h->user_name, p->client_id, h->content));
+    if (!q) {
+        host_fail(&p->op, CODE_INTERNAL, "out of memory");
+        host_end(&p->op);
+        return;
+    }
+    struct conv_key key = host_key(p);
+    q->o.r.home = s;
+    q->o.r.conn = q->o.r.user = NONE;
+    q->o.r.after = host_sent;
+    q->host = p;
+    q->member = member;
+    q->privileged = p->sender.n == 0;
+    send_fill(q, &key, h, p->client_id);
+    if (limited)
+        send_refuse(q, h);
+    s->reqs++;
+    owned_post(s, &q->o);
+}
+
+static bool is_member(const struct store_user_load *l, struct slice channel)
+{
+    for (uint32_t i = 0; i < l->subscription_count; i++)
+        if (slice_eq(l->subscriptions[i].channel, channel))
+            return true;
+    return false;
+}
+
+static void host_sender_known(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct sender *f = (struct sender *)op;
+    struct host_send *p = f->p;
+    s->ops--;
+    if (op->status != STORE_OK) {
+        host_fail_store(&p->op, op->status, "no such sender");
+        host_end(&p->op);
+    } else {
+        uint32_t user = user_find(s, p->sender);
+        struct conv_key key = host_key(p);
+        struct hook_call h = {.shard = s,
+                              .conn = NONE,
+                              .user = p->sender,
+                              .user_name = f->load.name,
+                              .content = p->content,
+                              .bucket = user != NONE ? &user_at(s, user)->rate : NULL,
+                              .repeat_possible = p->client_id.n > 0};
+        hook_about(&h, &key);
+        host_go(s, p, hooks_run(HOOK_MESSAGE, &h), &h, !p->channel.n || is_member(&f->load, p->channel));
+    }
+    store_user_load_free(&f->load);
+    free(f);
+}
+
+static void host_send_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct host_send *p = (struct host_send *)m;
+    uint32_t max = s->opt->content_max;
+    if (p->content.n == 0 || !utf8_valid(p->content))
+        host_fail(&p->op, CODE_BAD_REQUEST, "content: expected at least 1 byte of UTF-8");
+    else if (max && p->content.n > max)
+        host_fail(&p->op, CODE_TOO_LARGE, "content: over limits.content");
+    if (p->op.code != CODE_OK) {
+        host_end(&p->op);
+        return;
+    }
+    if (!p->sender.n) {
+        struct hook_call h = {
+            .shard = s, .user = SLICE_LIT("system"), .user_name = SLICE_LIT("system"), .content = p->content};
+        host_go(s, p, HOOK_PASS, &h, true);
+        return;
+    }
+    struct sender *f = calloc(1, sizeof *f);
+    if (!f) {
+        host_fail(&p->op, CODE_INTERNAL, "out of memory");
+        host_end(&p->op);
+        return;
+    }
+    f->p = p;
+    f->load = (struct store_user_load){.id = p->sender, .op = {.home = &s->mailbox, .done = host_sender_known}};
+    s->ops++;
+    store_user_load(s->store, &f->load);
+}
+
+void host_send(struct hub *hub, struct host_send *p)
+{
+    struct conv_key key = host_key(p);
+    p->seq = p->id = p->created_ms = 0;
+    p->duplicate = false;
+    /* The server's own go straight to the conversation's owner, so that they do not all meet on one shard. */
+    host_begin(shard_of(hub, p->sender.n ? p->sender : conv_key_slice(&key)), &p->op, host_send_run);
 }
 
 int act_send_register(struct hub *hub)

@@ -50,7 +50,6 @@ struct host_member {
     bool set_push;         /* joining: the next counts */
     enum store_push push;
     bool may_create;       /* joining: make the channel when there is none */
-    bool quiet;            /* leaving: a kick; what is queued is taken back either way */
     /* out */
     uint32_t members;
     bool existed;          /* was a member before */

@@ -307,8 +307,8 @@ struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice b
     return p;
 }
 
-void user_mail_post(struct shard *from, struct user_mail *p)
+void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)
 {
     if (p)
-        shard_post(from, shard_of(from->hub, slice_of(p->data, p->id_len)), &p->mail);
+        shard_post(from, shard_of(hub, slice_of(p->data, p->id_len)), &p->mail);
 }

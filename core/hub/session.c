@@ -36,7 +36,7 @@ void session_trim(struct shard *s, uint32_t conn)
 {
     struct conn *k = conn_at(s->net, conn);
     struct session *x = k->session;
-    if (x && !x->inflight && !x->slot_count && !x->held && !x->paused) {
+    if (x && !x->inflight && !x->slot_count && !x->held && !x->paused && !x->login) {
         free(x->slots);
         x->slots = NULL;
         x->slot_cap = 0;

@@ -7,11 +7,13 @@
 #include "core/hub/shard.h"
 
 struct held;
+struct login;
 struct slot;
 
 struct session {
     char *device;        /* as given at login, NUL-terminated; NULL: none; owned */
     struct slot *slots;  /* answers awaited, oldest first; owned */
+    struct login *login; /* waits for an authentication provider's answer; NULL: none */
     struct held *held;   /* a frame that waits for the class to change; owned */
     uint32_t slot_count; /* in use */
     uint32_t slot_cap;   /* allocated */

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/hub/hook.h"
+#include "core/hub/login.h"
 #include "core/hub/tables.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
@@ -87,7 +88,10 @@ static void on_closed(void *owner, uint32_t conn, enum close_reason reason)
     struct shard *s = owner;
     (void)reason;
     user_remove_conn(s, conn);
-    session_free(conn_at(s->net, conn)->session);
+    struct session *x = conn_at(s->net, conn)->session;
+    if (x && x->login)
+        login_abandon(x->login);
+    session_free(x);
     conn_at(s->net, conn)->session = NULL;
 }
 

@@ -1,0 +1,16 @@
+/* How operations of host.h begin and end. Private to core/hub. */
+#ifndef MAGPIE_HUB_HOST_OP_H
+#define MAGPIE_HUB_HOST_OP_H
+
+#include "core/hub/host.h"
+#include "core/hub/shard.h"
+
+/* Sends the operation to a shard, where `run` goes on with it. */
+void host_begin(struct shard *to, struct host_op *op, void (*run)(void *owner, struct mail *m));
+void host_fail(struct host_op *op, enum code code, const char *message);
+/* The failure of a store operation. `what` is said for STORE_NOTFOUND. */
+void host_fail_store(struct host_op *op, enum store_status status, const char *what);
+/* Sends it home. */
+void host_end(struct host_op *op);
+
+#endif
