@@ -1,0 +1,702 @@
+/*
+ * magpie_plugin.h: the plugin ABI of Magpie, version 1. The only header that a plugin includes; it needs the C library alone.
+ *
+ * A plugin is a shared object NAME.so that exports one symbol, `const struct mp_plugin magpie_plugin`: what it is called, which options it
+ * takes, and the functions of its life. The server hands it a table of functions, `struct mp_api`. docs/plugins.md has a plugin in ten
+ * minutes; plugins/echo is a real one to copy.
+ *
+ * LIFE
+ *     check(mp, NULL, options)          may these options be used? Also by `magpied -t`, where nothing else is called
+ *     init(self, mp, options)           main thread; the only place to register hooks, actions, routes, commands …
+ *     shard_init(state, shard)          on every shard's thread, before anything registered is called there
+ *        … hooks, actions, timers, routes …
+ *     check(mp, state, options), apply(state, options)      at a reload, when both the config and every plugin's check are good
+ *        … unloading: what was registered is taken back; connections of claimed paths are closed; then the server waits until timers, work,
+ *          posts and operations that are under way have ended (`closing` tells the plugin, functions that would begin something new return
+ *          MP_ECLOSED); requests that are still unanswered are answered `unavailable` …
+ *     shard_fini(state, shard)          on every shard's thread, after everything else there
+ *     fini(state)                       main thread, the last call
+ * When init or a shard_init fails, everything registered before is undone, shard_fini is called where shard_init had been right, and then fini
+ * (if init had been right).
+ *
+ * THREADS. The server has a main thread and a number of shards; each is an `mp_thread`. A callback runs on the thread that it is given and must
+ * not block there: a shard serves thousands of connections. What blocks goes to `work`. Every function says where it may be called:
+ *     [main]  on the main thread        [here]  on the thread given as `here`, and with no other value
+ *     [call]  inside the callback that was given its first argument        [any]  anywhere, worker threads and the plugin's own included
+ * Callbacks of one thread never overlap; those of different threads do, so what they share must be constant, atomic or locked.
+ *
+ * OWNERSHIP. Texts and structs given to a function are borrowed until it returns: the server copies what it keeps. Those given to a callback are
+ * borrowed until the callback returns. What is said to be owned by the plugin is freed with the named function.
+ *
+ * ERRORS. Functions return 0 (or a number, where said) or a negative enum mp_err. An operation that returned 0 calls `done` exactly once, later,
+ * never inside the call; one that returned an error never does.
+ *
+ * COMPATIBILITY. Within one major version structs and the table only grow at their ends. Structs that a plugin fills in begin with `size`:
+ * set it to sizeof the struct and all else to zero that is not used. Structs without a `size` stay as they are. A plugin that was built with a newer minor version than the server's is
+ * refused.
+ */
+#ifndef MAGPIE_PLUGIN_H
+#define MAGPIE_PLUGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MP_ABI_MAJOR 1
+#define MP_ABI_MINOR 0
+
+/* --- Values ------------------------------------------------------------------------------------------------------------ */
+
+/* Bytes: not NUL-terminated, borrowed. Texts are valid UTF-8 where the protocol says so. */
+struct mp_str {
+    const char *p; /* may be NULL when n is 0 */
+    size_t n;      /* bytes */
+};
+
+enum mp_err {
+    MP_OK = 0,
+    MP_ENOMEM = -1,    /* no memory; nothing was changed */
+    MP_EINVALID = -2,  /* an argument is wrong, or this may not be called here or now */
+    MP_ENOTFOUND = -3, /* no such thing */
+    MP_EEXISTS = -4,   /* the number, name or path is taken */
+    MP_EFULL = -5,     /* a limit is reached */
+    MP_EIO = -6,       /* the operating system refused; errno tells more */
+    MP_EAGAIN = -7,    /* not now */
+    MP_ECLOSED = -8    /* the plugin is being unloaded, or the other side is gone */
+};
+
+/* The protocol's answers (protocol.md, "Errors"). */
+enum mp_code {
+    MP_CODE_OK,
+    MP_CODE_BAD_REQUEST,
+    MP_CODE_UNKNOWN_ACTION,
+    MP_CODE_UNAUTHORIZED,
+    MP_CODE_FORBIDDEN,
+    MP_CODE_NOT_FOUND,
+    MP_CODE_TOO_LARGE,
+    MP_CODE_QUOTA,
+    MP_CODE_RATE_LIMITED,
+    MP_CODE_UNAVAILABLE,
+    MP_CODE_INTERNAL
+};
+
+enum mp_level { MP_DEBUG, MP_INFO, MP_WARN, MP_ERROR };
+enum mp_tier { MP_TIER_DM, MP_TIER_SMALL, MP_TIER_LARGE };
+enum mp_push { MP_PUSH_DEFAULT, MP_PUSH_ALL, MP_PUSH_MERGED, MP_PUSH_NONE };
+
+typedef struct mp_self mp_self;       /* the plugin, as the server knows it: first argument of nearly everything */
+typedef struct mp_thread mp_thread;   /* the main thread or a shard */
+typedef struct mp_options mp_options; /* the plugin's options, checked against its schema */
+typedef struct mp_call mp_call;       /* a client's request that waits for its answer */
+typedef struct mp_http mp_http;       /* an HTTP request that waits for its answer */
+typedef struct mp_command_call mp_command_call; /* a line of the console that waits for its answer */
+typedef struct mp_json mp_json;       /* a JSON value, read-only */
+typedef struct mp_out mp_out;         /* a growing text */
+
+/* A connection by handle: it stays valid as a value when the connection is gone, and then finds nothing. A client's connection gets
+ * another handle when it logs in (it moves to its user's shard). */
+struct mp_conn {
+    uint32_t shard, index, generation; /* index 0xffffffff: no connection */
+};
+
+struct mp_field {
+    const char *key;    /* lower_snake_case */
+    struct mp_str text; /* when text.p is not NULL */
+    int64_t number;     /* else */
+};
+
+/* --- Options ----------------------------------------------------------------------------------------------------------- */
+
+enum mp_option_type {
+    MP_OPT_TEXT,    /* min: least length in bytes */
+    MP_OPT_TEXTS,   /* a list of texts; with choices: each one of them */
+    MP_OPT_NUMBER,  /* any number */
+    MP_OPT_COUNT,   /* a whole number */
+    MP_OPT_SIZE,    /* bytes, a whole number */
+    MP_OPT_SECONDS, /* a duration */
+    MP_OPT_MS,      /* a duration in milliseconds; by convention its name ends in _ms */
+    MP_OPT_BOOL,
+    MP_OPT_ENUM     /* one of `choices`; read as text */
+};
+
+enum mp_option_flag {
+    MP_OPT_F_REQUIRED = 1, /* must be given */
+    MP_OPT_F_SECRET = 2,   /* its value is never shown or logged by the server */
+    MP_OPT_F_RESTART = 4   /* a reload cannot change it: a changed value is reported, and the old one stays until the plugin is loaded anew */
+};
+
+/* One option of plugins.load.NAME in the config. */
+struct mp_option {
+    const char *name; /* lower_snake_case */
+    enum mp_option_type type;
+    unsigned flags;             /* enum mp_option_flag */
+    double min, max;            /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not negative */
+    const char *const *choices; /* MP_OPT_ENUM, MP_OPT_TEXTS: NULL-terminated */
+    const char *fallback;       /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
+    const char *help;           /* a sentence */
+};
+
+/* --- Hooks ------------------------------------------------------------------------------------------------------------- */
+
+/* With the fields of struct mp_event that each has, beside `shard`. */
+enum mp_event_kind {
+    MP_ON_CONNECT,      /* conn, ip, websocket. Reject closes the connection */
+    MP_ON_LOGIN,        /* conn, ip, websocket, user_name, token, device, user (of a valid resume token) */
+    MP_ON_SUBSCRIBE,    /* user, channel, members, restored */
+    MP_ON_UNSUBSCRIBE,  /* user, channel, members; the verdict counts for nothing */
+    MP_ON_CREATE,       /* user, channel: before a new channel is made. Accept beats channels.create of the config */
+    MP_ON_HISTORY,      /* user, channel | peer */
+    MP_ON_PRESENCE,     /* user */
+    MP_ON_MESSAGE,      /* user, user_name, channel | peer, content: before it is stored, on the sender's shard; may set_content() */
+    MP_ON_CONVERSATION, /* user, user_name, channel | peer, content, members, rate, tier: on the shard that owns the conversation, where all its
+                         * messages pass; may advise() */
+    MP_ON_DELIVERED,    /* user, user_name, channel | peer, content, id, seq, created_ms: it is stored, answered and pushed */
+    MP_ON_LOGGED_IN,    /* conn, ip, websocket, user, user_name, device */
+    MP_ON_CLOSE,        /* conn, user, user_name (empty before login), reason */
+    MP_EVENTS
+};
+
+enum mp_verdict {
+    MP_PASS,   /* no opinion: the next hook is asked */
+    MP_ACCEPT, /* yes, and no further hook is asked */
+    MP_REJECT, /* made by reject() */
+    MP_DROP    /* MP_ON_MESSAGE, MP_ON_CONVERSATION: answered as if it had been sent, and thrown away */
+};
+
+/* What a hook sees. Filled in by the server; fields that an event does not have are empty. */
+struct mp_event {
+    uint32_t size;
+    enum mp_event_kind kind;
+    mp_thread *shard;                /* where this runs */
+    struct mp_conn conn;             /* index 0xffffffff: none */
+    struct mp_str user, user_name;   /* who acts: id and name */
+    struct mp_str channel, peer;     /* about what: a channel, or the other user of a private conversation */
+    struct mp_str content;
+    struct mp_str token, device, ip; /* never log a token */
+    struct mp_str reason;            /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer" */
+    bool websocket;                  /* else TCP */
+    bool restored;                   /* subscribe: at login, not asked for anew */
+    uint32_t members;                /* of the channel */
+    double rate;                     /* conversation: messages a second, lately */
+    enum mp_tier tier;
+    uint64_t id, seq, created_ms;    /* of the message; mp_id_text() */
+};
+
+typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
+
+/* Advice of an MP_ON_CONVERSATION hook. Of each part the first hook that gives it counts. */
+struct mp_advice {
+    uint32_t size;
+    bool has_push;     /* channel: how it is pushed to subscriptions that have no mode of their own */
+    enum mp_push push;
+    uint32_t slice_ms; /* of merged slices; 0: the config's */
+    uint32_t slice_max;
+    bool has_tier;     /* channel: the tier from this message on */
+    enum mp_tier tier;
+    bool has_keep;     /* how long this message lives, and how many of the conversation are kept; 0: the tier's */
+    uint64_t ttl_ms;
+    uint32_t keep_max;
+};
+
+/* --- Authentication ---------------------------------------------------------------------------------------------------- */
+
+/* Names a login that waits for its answer; may be copied to any thread. */
+struct mp_ticket {
+    uint32_t shard, conn, generation;
+};
+
+struct mp_login {
+    uint32_t size;
+    mp_thread *shard;
+    struct mp_ticket ticket;
+    struct mp_str name, token, device, ip; /* as the client gave them; empty: absent. Never log a token */
+    bool websocket;
+};
+
+struct mp_auth_answer {
+    uint32_t size;
+    enum mp_code code;       /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
+    uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
+    char message[96];        /* of a refusal, for people; NUL-terminated */
+    char id[65];             /* in: the user's id, NUL-terminated: 1-64 bytes of A-Z a-z 0-9 _ . : -, not "system" */
+    char name[65];           /* in: the user's name, NUL-terminated; empty: the client's, or the one known, or the id */
+};
+
+enum mp_when {
+    MP_NOW,  /* *answer is filled in */
+    MP_LATER /* auth_finish() will be called with the ticket; the connection waits, timeouts.login goes on */
+};
+
+/* On the connection's shard. *answer comes zeroed, with its size. */
+typedef enum mp_when (*mp_auth_fn)(const struct mp_login *l, struct mp_auth_answer *answer, void *ctx);
+
+/* --- Actions, commands, metrics --------------------------------------------------------------------------------------- */
+
+/* A request of a client with an action of the plugin's. */
+struct mp_request {
+    uint32_t size;
+    mp_thread *shard;
+    struct mp_conn conn;
+    struct mp_str user, user_name; /* empty before login */
+    uint16_t action;
+    const mp_json *body;           /* an object */
+};
+
+struct mp_action {
+    uint32_t size;
+    uint16_t number;   /* 1000-1999 */
+    const char *name;  /* for people and metrics */
+    bool before_login; /* allowed on a connection that has not logged in */
+    /* On the connection's shard. `call` must be answered exactly once with answer() or answer_error(), here or later from any thread. Until then the
+     * connection's further requests wait. */
+    void (*handle)(mp_call *call, const struct mp_request *r, void *ctx);
+    void *ctx;
+};
+
+struct mp_command {
+    uint32_t size;
+    const char *name;  /* one or two words: "filter reload" */
+    const char *args;  /* for help: "WORD [seconds]"; NULL: none */
+    const char *help;  /* one line */
+    unsigned min, max; /* arguments; at most 16 */
+    bool changes;      /* it changes something: who gave it is logged */
+    /* Main thread. `call` must be ended exactly once with command_done() or command_fail(), here or later on the main thread. */
+    void (*run)(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx);
+    void *ctx;
+};
+
+enum mp_metric_kind { MP_COUNTER, MP_GAUGE };
+
+/* By Prometheus's conventions: base units in the name, counters end in _total. */
+struct mp_metric {
+    uint32_t size;
+    const char *name;                                    /* [a-z0-9_], "magpie_filter_rejected_total" */
+    const char *help;
+    enum mp_metric_kind kind;
+    double (*read)(void *ctx);                           /* main thread: the value; NULL: what count() added up */
+    void *ctx;
+};
+
+struct mp_metric_value {
+    uint32_t size;
+    const char *name, *help;
+    enum mp_metric_kind kind;
+    double value;
+};
+
+/* --- HTTP and WebSocket paths -------------------------------------------------------------------------------------------- */
+
+/* An HTTP request on the WebSocket port that a route of the plugin claimed. Valid until it is answered. */
+struct mp_http_request {
+    uint32_t size;
+    struct mp_str method;    /* "GET" */
+    struct mp_str path;      /* as it came, undecoded, without the query */
+    struct mp_str rest;      /* of a route that ends in "*": the part of the path that the star stands for */
+    struct mp_str query;     /* behind the "?", undecoded */
+    struct mp_str host;      /* of the Host field */
+    struct mp_str bearer;    /* of "Authorization: Bearer …"; empty: none. Never log it */
+    struct mp_str body;      /* whole */
+    struct mp_str ip;        /* of the other side, or "unix" */
+};
+
+struct mp_route {
+    uint32_t size;
+    const char *method;      /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
+    const char *path;        /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
+    uint32_t body_max;       /* bytes of a request's body; more is answered 413 by the server. At most 16 MiB */
+    /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any thread. */
+    void (*handle)(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx);
+    void *ctx;
+};
+
+struct mp_http_header {
+    const char *name, *value; /* no line breaks; Content-Length, Connection and Date are the server's */
+};
+
+struct mp_http_answer {
+    uint32_t size;
+    unsigned status;                      /* 200 */
+    const char *content_type;             /* NULL: none */
+    const struct mp_http_header *headers; /* further ones */
+    size_t header_count;
+    struct mp_str body;
+};
+
+/* A path that the plugin claims for WebSocket upgrades: its connections are the plugin's, without login, limits.frame or JSON. All functions are called on the
+ * connection's shard. */
+struct mp_upgrade {
+    uint32_t size;
+    const char *path;     /* "/echo", exactly */
+    uint32_t message_max; /* bytes of a message; larger ones close with 1009. At most 16 MiB */
+    /* NULL: nothing to do. */
+    void (*opened)(struct mp_conn conn, mp_thread *shard, void *ctx);
+    /* A whole message, its fragments joined. `text`: valid UTF-8; else binary. */
+    void (*message)(struct mp_conn conn, bool text, struct mp_str data, mp_thread *shard, void *ctx);
+    /* The connection is gone. Exactly once for each that was opened. NULL: nothing to do. */
+    void (*closed)(struct mp_conn conn, mp_thread *shard, void *ctx);
+    void *ctx;
+};
+
+/* --- Operations ------------------------------------------------------------------------------------------------------------
+ * What an operation tells `done` begins with how it went. `done` runs on the thread given as `home`; NULL for `done` where nobody wants to know. */
+
+struct mp_result {
+    uint32_t size;
+    enum mp_code code;       /* MP_CODE_OK, or why not */
+    uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
+    const char *message;     /* for people; "" when it went well */
+};
+
+/* A message to a user or a channel. */
+struct mp_send {
+    uint32_t size;
+    struct mp_str sender;    /* a user's id: every rule of the protocol holds, hooks included, as if that user had sent it. Empty: from `system`, which goes
+                              * past memberships, blocks and limits */
+    struct mp_str receiver;  /* a user's id … */
+    struct mp_str channel;   /* … or a channel's name */
+    struct mp_str content;
+    struct mp_str client_id; /* makes it idempotent; empty: it is not */
+};
+struct mp_sent {
+    struct mp_result result;
+    uint64_t id, seq, created_ms;
+    bool duplicate; /* this client_id had been sent before: these are the first one's numbers */
+};
+typedef void (*mp_sent_fn)(mp_thread *here, const struct mp_sent *r, void *ctx);
+
+/* A user joins a channel or leaves it. */
+struct mp_member {
+    uint32_t size;
+    struct mp_str user, channel;
+    bool leave;        /* else join */
+    bool set_push;     /* join: `push` is given */
+    enum mp_push push;
+    bool may_create;   /* join: makes the channel when there is none */
+};
+struct mp_member_result {
+    struct mp_result result;
+    uint32_t members; /* now */
+    bool existed;     /* was a member before */
+};
+typedef void (*mp_member_fn)(mp_thread *here, const struct mp_member_result *r, void *ctx);
+
+struct mp_kick_result {
+    struct mp_result result;
+    uint32_t connections; /* closed */
+};
+typedef void (*mp_kick_fn)(mp_thread *here, const struct mp_kick_result *r, void *ctx);
+
+struct mp_user {
+    struct mp_result result;       /* MP_CODE_NOT_FOUND: there never was one */
+    struct mp_str id, name;
+    uint32_t connections;          /* open now, on this server: 0 is offline */
+    uint32_t inbox;                /* messages that wait */
+    const struct mp_str *channels; /* subscriptions */
+    size_t channel_count;
+};
+typedef void (*mp_user_fn)(mp_thread *here, const struct mp_user *u, void *ctx);
+
+/* A page of history, by the rules of protocol.md; no hook is asked and no membership is looked at: that is the plugin's to decide. */
+struct mp_range {
+    uint32_t size;
+    struct mp_str channel;        /* a channel … */
+    struct mp_str users[2];       /* … or a pair of users */
+    bool has_after, has_before;
+    uint64_t after, before;       /* exclusive seqs */
+    uint32_t limit;               /* 1-1000 */
+};
+struct mp_message {
+    uint64_t id, seq, created_ms;
+    struct mp_str sender, sender_name, content;
+    bool recalled;                /* then content is empty */
+};
+struct mp_history {
+    struct mp_result result;
+    const struct mp_message *messages; /* ascending by seq */
+    size_t n;
+    uint64_t first, last; /* what is retained; both 0: nothing was ever sent */
+    bool more;            /* in the direction asked */
+};
+typedef void (*mp_history_fn)(mp_thread *here, const struct mp_history *h, void *ctx);
+
+struct mp_person {
+    struct mp_str id, name;
+};
+struct mp_members {
+    struct mp_result result;       /* MP_CODE_NOT_FOUND: no such channel */
+    const struct mp_person *people; /* by id, ascending */
+    size_t n;
+    bool more;                     /* ask again with the last id as cursor */
+};
+typedef void (*mp_members_fn)(mp_thread *here, const struct mp_members *m, void *ctx);
+
+struct mp_channel {
+    struct mp_result result; /* MP_CODE_NOT_FOUND: no such channel */
+    uint64_t first, last;    /* seqs, as in struct mp_history */
+    uint32_t members;
+    enum mp_tier tier;
+};
+typedef void (*mp_channel_fn)(mp_thread *here, const struct mp_channel *c, void *ctx);
+
+typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
+enum { MP_READ = 1, MP_WRITE = 2 };
+typedef void (*mp_io_fn)(mp_thread *here, int fd, unsigned events, void *ctx);
+
+/* --- The server's functions ---------------------------------------------------------------------------------------------- */
+
+struct mp_hook {
+    uint32_t size;
+    enum mp_event_kind event;
+    int priority;  /* higher runs first; the shipped scripts have 0 */
+    mp_hook_fn fn; /* on a shard */
+    void *ctx;
+};
+
+struct mp_api {
+    uint32_t size;                 /* of this table, as the server has it */
+    uint16_t abi_major, abi_minor; /* the server's */
+    const char *server_version;
+
+    /* --- Log, memory ----------------------------------------------------------------------------------------------------- */
+
+    /* [any] A line of the log: `event` ("rejected") is put behind the plugin's name ("filter.rejected"). Never secrets or message content. Each event is limited
+     * to 20 lines a second. */
+    void (*log)(mp_self *self, enum mp_level level, const char *event, const struct mp_field *fields, size_t n);
+    /* [any] Memory, zeroed, counted to the plugin and shown in `plugin info`; NULL: none left. alloc(…, NULL, n) makes, alloc(…, p, n) resizes (what is
+     * added is not zeroed), alloc(…, p, 0) frees and returns NULL. The C library's own functions may be used too. */
+    void *(*alloc)(mp_self *self, void *p, size_t n);
+    /* [any] True once the plugin is being unloaded: work that takes long should look at it and end soon. */
+    bool (*closing)(mp_self *self);
+
+    /* --- Options and config ---------------------------------------------------------------------------------------------- */
+
+    /* [main] A value of the plugin's options, the fallback where it is absent. Texts are valid as long as `options` are: in check() and init() until
+     * they return, after apply() until the next apply() returns. */
+    const char *(*option_text)(const mp_options *options, const char *name);              /* NULL: absent. TEXT, ENUM */
+    double (*option_number)(const mp_options *options, const char *name);                 /* every kind of number */
+    bool (*option_bool)(const mp_options *options, const char *name);
+    const char *(*option_item)(const mp_options *options, const char *name, unsigned i);  /* the i-th text of TEXTS; NULL at the end */
+    /* [main] A value of the server's config by its path, "limits.content": text as text, numbers in digits, booleans as "true", "false". The length, cut to what `out` holds
+     * (which is NUL-terminated); MP_ENOTFOUND: no such value, a list, or a secret. */
+    int (*config)(mp_self *self, const char *path, char *out, size_t size);
+    /* [main] The plugin's own directory below the server's data directory, made when it is not there (mode 0700). MP_EIO; MP_EFULL: `size` is too small. */
+    int (*data_dir)(mp_self *self, char *out, size_t size);
+
+    /* --- Registering: [main], inside init() only. MP_EEXISTS, MP_EINVALID, MP_EFULL, MP_ENOMEM ----------------------------- */
+
+    int (*hook)(mp_self *self, const struct mp_hook *h);
+    int (*action)(mp_self *self, const struct mp_action *a);
+    /* The provider of the auth.mode that the plugin's description names (mp_plugin.auth_mode). */
+    int (*auth)(mp_self *self, mp_auth_fn ask, void *ctx);
+    int (*command)(mp_self *self, const struct mp_command *c);
+    /* Returns the metric's number. */
+    int (*metric)(mp_self *self, const struct mp_metric *m);
+    int (*route)(mp_self *self, const struct mp_route *r);
+    int (*upgrade)(mp_self *self, const struct mp_upgrade *u);
+
+    /* --- Verdicts: [call] of a hook -------------------------------------------------------------------------------------- */
+
+    /* Returns MP_REJECT. `message` is for people, copied; NULL: none. retry_after_ms: of MP_CODE_RATE_LIMITED. */
+    enum mp_verdict (*reject)(struct mp_event *e, enum mp_code code, const char *message, uint32_t retry_after_ms);
+    /* MP_ON_MESSAGE: the message goes on with this content (UTF-8, 1 byte to limits.content), e->content becomes it. MP_EINVALID, MP_ENOMEM: unchanged. */
+    int (*set_content)(struct mp_event *e, struct mp_str content);
+    /* MP_ON_CONVERSATION. */
+    int (*advise)(struct mp_event *e, const struct mp_advice *a);
+
+    /* --- Answers: [any], exactly once for each. They free what they are given --------------------------------------------- */
+
+    /* Answers a login that waits. One that is gone is passed over. MP_ENOMEM: not answered, try again. */
+    int (*auth_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_auth_answer *answer);
+    /* `body`: a JSON object; empty: {}. A body that is none is answered `internal`. */
+    void (*answer)(mp_call *call, struct mp_str body);
+    void (*answer_error)(mp_call *call, enum mp_code code, const char *message, uint32_t retry_after_ms);
+    void (*http_answer)(mp_http *http, const struct mp_http_answer *a);
+    /* [main] */
+    void (*command_done)(mp_command_call *call);
+    void (*command_fail)(mp_command_call *call, const char *code, const char *message);
+    /* [main] Where a command writes its answer, one JSON value: a string is shown as its lines, an object as "key: value" lines, an array of objects as a
+     * table. The call's own: not to be freed. */
+    mp_out *(*command_out)(mp_command_call *call);
+
+    /* --- Reading an HTTP request: [any], until it is answered ------------------------------------------------------------- */
+
+    /* The value of the first header field of that name, its case aside; p is NULL when there is none. */
+    struct mp_str (*http_header)(const mp_http *http, const char *name);
+    /* A parameter of the query, decoded. The length (out is NUL-terminated); MP_ENOTFOUND; MP_EINVALID: no valid UTF-8, or a NUL in it; MP_EFULL: longer than
+     * size - 1. */
+    int (*http_param)(const mp_http *http, const char *name, char *out, size_t size);
+    /* Undoes %XX. As http_param(). */
+    int (*url_decode)(struct mp_str s, char *out, size_t size);
+
+    /* --- Threads, timers, work ---------------------------------------------------------------------------------------------- */
+
+    /* [any] */
+    mp_thread *(*main_thread)(mp_self *self);
+    unsigned (*shard_count)(mp_self *self);
+    mp_thread *(*shard)(mp_self *self, unsigned i);
+    int (*thread_index)(const mp_thread *t); /* of a shard; -1: main */
+    /* [any] The shard that a user or a channel belongs to. */
+    mp_thread *(*user_shard)(mp_self *self, struct mp_str id);
+    mp_thread *(*channel_shard)(mp_self *self, struct mp_str name);
+    /* [here] What shard_init() stored for this shard. */
+    void *(*local)(mp_self *self, mp_thread *here);
+    /* [any] Runs fn on a thread, in the order posted, never inside this call. MP_ECLOSED, MP_ENOMEM. */
+    int (*post)(mp_self *self, mp_thread *to, mp_thread_fn fn, void *ctx);
+    /* [here] Runs fn on this thread after first_ms, then each every_ms (0: once). *timer (may be NULL): its number. MP_ECLOSED, MP_ENOMEM. */
+    int (*timer)(mp_self *self, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx, uint64_t *timer);
+    /* [here] One that has fired once and for all, or is unknown, is passed over. */
+    void (*timer_stop)(mp_self *self, mp_thread *here, uint64_t timer);
+    /* [any] Runs run(ctx) on a worker thread, where it may block, and then done(home, ctx). The order of several is not kept. Few plugins' works run at a
+     * time, and of each plugin four at most. MP_ECLOSED, MP_ENOMEM, MP_EIO. */
+    int (*work)(mp_self *self, void (*run)(void *ctx), mp_thread *home, mp_thread_fn done, void *ctx);
+    /* [here] Watches a descriptor of the plugin's (a listener or connection of its own protocol) on this thread. io_stop() before closing it. Unloading stops
+     * it before shard_fini() and fini(), which close it. Returns MP_ECLOSED, MP_ENOMEM, MP_EINVALID. */
+    int (*io)(mp_self *self, mp_thread *here, int fd, unsigned events, mp_io_fn fn, void *ctx, uint64_t *io);
+    int (*io_change)(mp_self *self, mp_thread *here, uint64_t io, unsigned events);
+    void (*io_stop)(mp_self *self, mp_thread *here, uint64_t io);
+    /* [any] Milliseconds: since 1970, and of a clock that never jumps. */
+    uint64_t (*wall_ms)(void);
+    uint64_t (*mono_ms)(void);
+
+    /* --- Users, channels, messages: [any] -------------------------------------------------------------------------------- */
+
+    int (*send)(mp_self *self, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
+    int (*member)(mp_self *self, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
+    /* Closes a user's connections (reason "kicked", `message` in push 105). revoke: no token given so far works any more. */
+    int (*kick)(mp_self *self, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done, void *ctx);
+    int (*user)(mp_self *self, struct mp_str id, mp_thread *home, mp_user_fn done, void *ctx);
+    int (*range)(mp_self *self, const struct mp_range *r, mp_thread *home, mp_history_fn done, void *ctx);
+    /* `cursor`: the last id of the page before; empty: from the start. limit: 1-1000. */
+    int (*members)(mp_self *self, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done, void *ctx);
+    int (*channel)(mp_self *self, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
+    /* A push (action 1000-1999) with a JSON object to every connection of a user, or to one connection. Without an answer. */
+    int (*push_user)(mp_self *self, struct mp_str user, uint16_t action, struct mp_str body);
+    int (*push_conn)(mp_self *self, struct mp_conn conn, uint16_t action, struct mp_str body);
+    /* Push 106 to every connection of this server. */
+    int (*announce)(mp_self *self, struct mp_str content);
+    /* Closes one connection (reason "kicked"). */
+    int (*close_conn)(mp_self *self, struct mp_conn conn, struct mp_str message);
+
+    /* --- Connections of claimed paths (struct mp_upgrade): [any]; copies. MP_ECLOSED: it is gone (when that can be told here) ------------- */
+
+    int (*ws_send)(mp_self *self, struct mp_conn conn, bool text, struct mp_str data);
+    /* code: 1000, 1001, 1003, 1007-1011, 3000-4999. */
+    int (*ws_close)(mp_self *self, struct mp_conn conn, uint16_t code, struct mp_str reason);
+
+    /* --- Metrics -------------------------------------------------------------------------------------------------------- */
+
+    /* [any] Adds to a metric that has no `read`; `here` is the calling thread, NULL on threads of the plugin's own and worker threads. */
+    void (*count)(mp_self *self, mp_thread *here, int metric, int64_t n);
+    /* [main] Every metric of the server, scripts and plugins. */
+    void (*metrics_each)(mp_self *self, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
+
+    /* --- JSON: [any] ------------------------------------------------------------------------------------------------------ */
+
+    /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, integers within 2^53). NULL: *why (may be NULL) says what is wrong, static. Freed with
+     * json_free(); parts of it are not. */
+    mp_json *(*json_parse)(struct mp_str text, const char **why);
+    void (*json_free)(mp_json *v);
+    const mp_json *(*json_get)(const mp_json *object, const char *key); /* NULL: absent or null, or no object */
+    const mp_json *(*json_at)(const mp_json *array, unsigned i);        /* NULL at the end, or no array */
+    /* Members: 1: present and right; 0: absent or null; MP_EINVALID: of another type. Texts are borrowed from the value. */
+    int (*json_text)(const mp_json *object, const char *key, struct mp_str *out);
+    int (*json_int)(const mp_json *object, const char *key, int64_t *out);
+    int (*json_bool)(const mp_json *object, const char *key, bool *out);
+    bool (*json_string)(const mp_json *v, struct mp_str *out); /* the value itself; false: it is no string */
+
+    /* --- Growing texts: [any], one thread at a time ------------------------------------------------------------------------ */
+
+    /* Without memory everything after is passed over and out_str() is empty with p NULL. */
+    mp_out *(*out_new)(mp_self *self);
+    void (*out_free)(mp_out *o);
+    void (*out_put)(mp_out *o, struct mp_str s);
+    void (*out_printf)(mp_out *o, const char *fmt, ...)
+#ifdef __GNUC__
+        __attribute__((format(printf, 2, 3)))
+#endif
+        ;
+    /* A JSON string, quotes included. */
+    void (*out_json)(mp_out *o, struct mp_str s);
+    void (*out_reset)(mp_out *o);
+    struct mp_str (*out_str)(const mp_out *o); /* borrowed until the next change */
+
+    /* New functions go here. */
+};
+
+/* --- What a plugin exports ------------------------------------------------------------------------------------------------ */
+
+struct mp_plugin {
+    uint32_t size;                 /* sizeof(struct mp_plugin) */
+    uint16_t abi_major, abi_minor; /* MP_ABI_MAJOR, MP_ABI_MINOR */
+    uint32_t option_size;          /* sizeof(struct mp_option) */
+    uint32_t option_count;
+    const struct mp_option *options;
+    const char *name;              /* as the file without .so: [A-Za-z0-9_-], 1-64 bytes */
+    const char *version;           /* "1.0" */
+    const char *summary;           /* one line */
+    const char *auth_mode;         /* the auth.mode whose provider it registers; NULL: none */
+    /* [main] Whether the options are good beyond the schema (files that can be read, values that fit each other). 0; else negative, with one line for each error in
+     * `why`: "OPTION: what is wrong". `state` is NULL when the plugin is not running; `self` is not there then, so only functions of `mp` that need none may be called.
+     * It may keep what it has prepared for the apply() that follows; another check() may follow instead. NULL: the schema is enough. */
+    int (*check)(const struct mp_api *mp, void *state, const mp_options *options, char *why, size_t why_size);
+    /* [main] 0, with *state being what all the other functions here are given; or negative: the plugin is not loaded, fini is not called. */
+    int (*init)(mp_self *self, const struct mp_api *mp, const mp_options *options, void **state);
+    /* On each shard; NULL: nothing to do there. *shard_state: what local() returns. Negative: the plugin is not loaded. */
+    int (*shard_init)(void *state, mp_thread *shard, void **shard_state);
+    void (*shard_fini)(void *state, mp_thread *shard, void *shard_state);
+    /* [main] Takes new options, which check() found good: cannot fail. NULL: a change of options needs the plugin to be loaded anew. */
+    void (*apply)(void *state, const mp_options *options);
+    /* [main] Frees everything. NULL: nothing to free. */
+    void (*fini)(void *state);
+};
+
+/* Exports the description:  MP_PLUGIN = { MP_PLUGIN_HEAD, .name = "echo", … }; */
+#define MP_PLUGIN       MP_EXPORT const struct mp_plugin magpie_plugin
+#define MP_PLUGIN_HEAD  .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR, .option_size = sizeof(struct mp_option)
+#define MP_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof((list)[0])
+#ifdef __GNUC__
+#define MP_EXPORT __attribute__((visibility("default")))
+#else
+#define MP_EXPORT
+#endif
+extern MP_EXPORT const struct mp_plugin magpie_plugin;
+
+/* --- Helpers --------------------------------------------------------------------------------------------------------------- */
+
+static inline struct mp_str mp_str_of(const void *p, size_t n)
+{
+    struct mp_str s = {(const char *)p, n};
+    return s;
+}
+/* NULL is the empty text. */
+static inline struct mp_str mp_str(const char *text) { return mp_str_of(text, text ? strlen(text) : 0); }
+static inline bool mp_eq(struct mp_str a, struct mp_str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+/* A message's id as the protocol has it: 19 digits. */
+static inline const char *mp_id_text(uint64_t id, char out[20])
+{
+    for (int i = 18; i >= 0; i--, id /= 10)
+        out[i] = (char)('0' + id % 10);
+    out[19] = '\0';
+    return out;
+}
+static inline struct mp_field mp_field_text(const char *key, struct mp_str text)
+{
+    struct mp_field f = {key, {text.p ? text.p : "", text.n}, 0};
+    return f;
+}
+static inline struct mp_field mp_field_int(const char *key, int64_t number)
+{
+    struct mp_field f = {key, {NULL, 0}, number};
+    return f;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
