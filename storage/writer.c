@@ -443,7 +443,7 @@ static void *writer_main(void *arg)
     struct writer *w = arg;
     struct store *s = w->store;
     while (writer_take(w)) {
-        while (w->backlog.head || atomic_load(&s->failing)) {
+        while (w->backlog.head || atomic_load(&s->failing) || sync_has_failed(w)) {
             if (!atomic_load(&s->failing) && sync_has_failed(w)) {
                 syncer_drain(s);
                 store_fail(w, "sync");
