@@ -284,7 +284,14 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
     if (!d) {
         return DURABLE_WHOLE;
     }
-    bool mark = d->mark.magic && d->mark.instance == instance;
+    bool mark = d->mark.magic != 0;
+    if (mark && d->mark.instance != instance) {
+        snprintf(why, why_size,
+                 "the database in %s is not the one that was used here, or its files are missing (after putting another one there on "
+                 "purpose, remove %s/mark)",
+                 d->db, d->path);
+        return DURABLE_REFUSED;
+    }
     bool shm = d->shm && d->shm->magic == SHM_MAGIC && d->shm->instance == instance;
     if (mark && group < d->mark.group) {
         snprintf(why, why_size,

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define T0    UINT64_C(1700000000000) /* where the test's clocks begin */
@@ -150,9 +151,22 @@ static inline void world_close(struct world *w)
     }
     mailbox_run(&w->mb, w);
 }
+/* The file in shared memory that a store on `dir` has (durable.c), which outlives a killed process. */
+static inline void shm_name(const char *dir, char out[64])
+{
+    struct stat st;
+    char real[4096] = "", id[4200];
+    assert_non_null(realpath(dir, real));
+    assert_int_equal(stat(real, &st), 0);
+    int n = snprintf(id, sizeof(id), "%s:%llu", real, (unsigned long long)st.st_ino);
+    snprintf(out, 64, "/dev/shm/magpie-%016llx", (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
+}
 static inline void world_fini(struct world *w)
 {
     world_close(w);
+    char shm[64];
+    shm_name(w->dir, shm);
+    unlink(shm);
     char cmd[256];
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", w->dir);
     assert_int_equal(system(cmd), 0);
