@@ -79,8 +79,8 @@ static uint32_t wanted_events(const struct conn *c)
 void conn_interest(struct net *net, uint32_t idx, struct conn *c)
 {
     struct epoll_event e = {.events = wanted_events(c), .data.u64 = (uint64_t)c->generation << 32 | idx};
-    if (epoll_ctl(net->epoll_fd, EPOLL_CTL_MOD, c->fd, &e) != 0)
-        (void)SURELY(!"epoll_ctl failed");
+    int rc = epoll_ctl(net->epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+    (void)SURELY(rc == 0);
 }
 
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport)

@@ -131,7 +131,7 @@ static void slow_heads_time_out(void **state)
     kit_start(&k, CONN_WEBSOCKET, &limits);
     int fd = kit_connect(&k);
     for (int i = 0; i < 4; i++) {
-        kit_put(fd, "GET / "+ i, 1); /* a byte a second changes nothing */
+        kit_put(fd, &"GET / "[i], 1); /* a byte a second changes nothing */
         KIT_UNTIL(&k, net_count(k.net) == 1);
         kit_turn(&k, 5);
         net_tick(k.net);

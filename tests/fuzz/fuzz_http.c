@@ -1,0 +1,81 @@
+/*
+ * http_parse() and the handshake: what is returned lies within the head and holds no line end; a part of a good head is incomplete, never wrong; what is refused
+ * stays refused with more behind it; and who may be upgraded has a key that is answered.
+ */
+#include "core/base/err.h"
+#include "core/net/handshake.h"
+#include "core/net/http.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static void check_slice(struct slice s, const uint8_t *data, size_t n)
+{
+    if (s.n == 0)
+        return;
+    const uint8_t *p = (const uint8_t *)s.p;
+    check((p >= data && p + s.n <= data + n) || slice_eq(s, SLICE_LIT("/")));
+    check(!memchr(p, '\r', s.n) && !memchr(p, '\n', s.n) && !memchr(p, 0, s.n));
+}
+
+static void check_head(const struct http_head *h, const uint8_t *data, size_t n)
+{
+    const struct slice own[] = {h->method, h->target, h->path, h->query, h->host};
+    check(n <= HTTP_HEAD_MAX && h->field_count <= HTTP_FIELDS_MAX && memcmp(data + n - 4, "\r\n\r\n", 4) == 0);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        check_slice(own[i], data, n);
+    for (uint32_t i = 0; i < h->field_count; i++) {
+        check(h->fields[i].name.n > 0);
+        check_slice(h->fields[i].name, data, n);
+        check_slice(h->fields[i].value, data, n);
+    }
+    check(h->path.n > 0 && (h->path.p[0] == '/' || h->path.p[0] == '*'));
+}
+
+static void shake(const struct http_head *h)
+{
+    static const char *const list[] = {"https://chat.example", NULL};
+    const char *why = NULL;
+    char accept[HANDSHAKE_ACCEPT + 1];
+    unsigned count, status;
+    struct slice origin = http_get(h, "origin", &count);
+    if (count) {
+        handshake_origin(origin, h->host, NULL, true);
+        check(handshake_origin(origin, h->host, list, true) == slice_eq(origin, SLICE_LIT("https://chat.example")));
+    }
+    if (!handshake_wanted(h))
+        return;
+    status = handshake_check(h, &why);
+    check((status == 101) == (why == NULL));
+    if (status == 101)
+        check(handshake_accept(http_get(h, "sec-websocket-key", &count), accept) && strlen(accept) == HANDSHAKE_ACCEPT);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct http_head h, part;
+    ssize_t n = http_parse(data, size, &h);
+    check(n <= (ssize_t)size && (n >= 0 || n == ERR_INVALID));
+    check((n < 0) == (h.why != NULL) && (n < 0) == (h.status != 0));
+    for (size_t step = size / 7 + 1, at = 0; at < size; at += step) {
+        ssize_t m = http_parse(data, at, &part);
+        if (n > 0)
+            check((ssize_t)at < n ? m == 0 : m == n);
+        else if (n == 0)
+            check(m == 0);
+        else
+            check(m == 0 || (m == n && part.status == h.status));
+    }
+    if (n > 0) {
+        check_head(&h, data, (size_t)n);
+        shake(&h);
+    }
+    return 0;
+}
