@@ -1,0 +1,264 @@
+"""Slow receivers: output queues, push 107, reason slow; limits on connections; timeouts."""
+
+import socket
+import struct
+import time
+
+from base import Test, smoke, variants
+from client import LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
+from wire import Closed, Refused, Timeout, TcpWire, WsWire
+
+
+class Slow(Test):
+    config = {"limits": {"output_queue": 65536, "page": 32768}, "threads": 2}
+
+    def silent(self, name="Slow", **options):
+        """A user that does not read, with little room in its socket."""
+        c = self.connect(receive_buffer=4096, **options)
+        c.login(name)
+        return c
+
+    def flood(self, sender, channel, n, size=8000):
+        seqs = sender.send_all([(SEND_CHANNEL, {"channel": channel, "content": "%06d" % k + "x" * size}) for k in range(n)])
+        for seq in seqs:
+            self.assertIn("seq", sender.answer(SEND_CHANNEL, seq, timeout=30))
+
+    def test_channel_pushes_are_skipped_and_107_says_so(self):
+        for wire in ("tcp", "binary", "text"):
+            a, other = self.users("Ada", "Bob")
+            b = self.silent(wire=wire)
+            name, calm = self.channel(a, other, b), self.channel(a, b)
+            a.say(calm, "first")
+            self.flood(a, name, 1500)
+            self.assertEqual([other.push(102)["seq"] for _ in range(1500)], list(range(1, 1501)), "nobody else is held up")
+            self.flood(a, name, 10)
+            got, behind = [], []
+            while not behind:
+                frame = b.receive()
+                (behind if frame[0] == 107 else got).append(frame)
+            self.assertEqual(behind[0][1:], (0, {"channel": name, "seq": 1510}))
+            seqs = [f[2]["seq"] for f in got if f[2].get("channel") == name]
+            self.assertEqual(seqs, sorted(set(seqs)))
+            self.assertLess(len(seqs), 1510, "some were skipped")
+            b.quiet(107)
+            # It pulls what it lacks, and goes on.
+            self.assertEqual(b.history(name, after=seqs[-1], limit=2)["messages"][0]["seq"], seqs[-1] + 1)
+            a.say(name, "now")
+            self.assertEqual(b.push(102)["content"], "now")
+
+    def test_private_messages_are_never_skipped(self):
+        a, b = self.user("Ada"), self.silent()
+        token = b.token
+        seqs = a.send_all([(SEND_USER, {"receiverId": b.id, "content": "%06d" % k + "x" * 8000}) for k in range(1500)])
+        for seq in seqs:
+            self.assertIn("seq", a.answer(SEND_USER, seq, timeout=30))
+        got = [f for f in b.rest(30) if f[0] in (101, 105)]
+        pushed = [f[2]["seq"] for f in got if f[0] == 101]
+        self.assertEqual(pushed, list(range(1, len(pushed) + 1)), "without a gap until the end")
+        self.assertLess(len(pushed), 1500)
+        # The queue was full: the reason comes through only if there is room for it.
+        self.assertIn([f[2]["reason"] for f in got if f[0] == 105], ([], ["slow"]))
+        b2 = self.connect()
+        self.assertEqual(b2.login(token=token)["inbox"], 1500, "the inbox keeps what was not acknowledged")
+
+    def test_many_answers_unread(self):
+        """Who asks much and reads nothing is not read from any more; nothing is lost."""
+        a = self.silent("Ada")
+        name = self.channel(a)
+        a.say(name, "x" * 10000)
+        a.push(102)
+        a.wire.stream.socket.settimeout(3)
+        data, sent = b"", 0
+        for k in range(2000):
+            data += TcpWire.pack(5, k + 1, b'{"channel":"%s"}' % name.encode())
+        import threading
+        sender = threading.Thread(target=lambda: a.wire.stream.socket.sendall(data), daemon=True)
+        sender.start()
+        time.sleep(0.5)
+        got = 0
+        while got < 2000:
+            frame = a.receive(20)
+            self.assertEqual(frame[:2], (5, got + 1))
+            got += 1
+        sender.join()
+
+    def test_unsubscribing_purges_what_is_queued(self):
+        a, b = self.user("Ada"), self.silent()
+        b2 = self.again(b)
+        name = self.channel(a, b)
+        self.flood(a, name, 400)
+        b2.drain(0.5)
+        b2.request(UNSUBSCRIBE, name=name)
+        before = time.monotonic()
+        frames = b.drain(1)
+        # What the kernel had taken already and one frame begun comes; the queue's other frames do not, and no 107.
+        seqs = [f[2]["seq"] for f in frames if f[0] == 102]
+        self.assertLess(len(seqs), 400)
+        self.assertNotIn(107, [f[0] for f in frames])
+        b.request(PING)
+
+
+class Connections(Test):
+    config = {"limits": {"connections": 12, "connections_per_ip": 8}, "threads": 2}
+
+    def opened(self, make):
+        """Connections until the server takes no more: they answer a ping."""
+        good = []
+        for _ in range(20):
+            try:
+                c = make()
+                c.request(PING)
+                good.append(c)
+            except (Closed, Refused, ConnectionResetError):
+                continue
+        return good
+
+    @smoke
+    def test_per_ip(self):
+        for wire in ("tcp", "binary"):
+            good = self.opened(lambda: self.connect(wire))
+            self.assertEqual(len(good), 8, wire)
+            if wire == "binary":
+                with self.assertRaises((Refused, Closed)) as e:
+                    self.connect(wire)
+                if isinstance(e.exception, Refused):
+                    self.assertEqual(e.exception.status, 503)
+            for c in good[:3]:
+                c.close()
+            self.eventually(lambda: len(self.opened(lambda: self.connect(wire))) > 0)
+            for c in self.clients:
+                c.close()
+            self.clients.clear()
+            time.sleep(0.3)
+
+    def test_in_all(self):
+        from client import Client
+
+        class From(Client):
+            """A client from another loopback address."""
+
+            def __init__(self, server, source):
+                original = socket.socket.connect
+
+                def connect(sock, address):
+                    sock.bind((source, 0))
+                    return original(sock, address)
+                socket.socket.connect = connect
+                try:
+                    super().__init__(server)
+                finally:
+                    socket.socket.connect = original
+
+        good = []
+        for k in range(30):
+            try:
+                c = From(self.server, "127.0.0.%d" % (2 + k % 6))
+                self.clients.append(c)
+                c.request(PING)
+                good.append(c)
+            except (Closed, ConnectionResetError):
+                continue
+        self.assertEqual(len(good), 12)
+        for c in good:
+            c.close()
+        self.eventually(lambda: self.opened(lambda: self.connect()))
+
+
+class Timeouts(Test):
+    config = {"timeouts": {"login": 1, "idle": 3}}
+
+    def elapsed(self, f):
+        began = time.monotonic()
+        got = f()
+        return time.monotonic() - began, got
+
+    @smoke
+    def test_login_timeout(self):
+        c = self.connect()
+        took, closing = self.elapsed(lambda: c.closing(15))
+        self.assertEqual(closing["reason"], "idle")
+        self.assertGreater(took, 0.7)
+
+    def test_pings_do_not_put_off_the_login_timeout(self):
+        for wire in ("tcp", "binary"):
+            c = self.connect(wire)
+            began = time.monotonic()
+            try:
+                while time.monotonic() - began < 20:
+                    c.request(PING)
+                    time.sleep(0.2)
+                self.fail("still open")
+            except Closed:
+                pass
+
+    def test_half_a_handshake(self):
+        for data in (b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+            w = WsWire(self.server.websocket, handshake=False)
+            w.stream.write(data)
+            began = time.monotonic()
+            try:
+                w.stream.fill(100000, began + 30)
+            except Closed:
+                pass
+            self.assertLess(time.monotonic() - began, 20)
+            w.close()
+
+    def test_tcp_without_pings_may_listen_for_ever(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a)
+        with self.assertRaises(Timeout):
+            a.receive(6)
+        a.say(name, "x")
+        self.assertEqual(a.push(102)["content"], "x")
+
+    def test_tcp_with_a_ping_is_closed_when_silent(self):
+        a = self.user()
+        a.request(PING)
+        took, closing = self.elapsed(lambda: a.closing(20))
+        self.assertEqual(closing["reason"], "idle")
+        self.assertGreater(took, 2)
+
+    def test_tcp_with_pings_lives(self):
+        a = self.user()
+        for _ in range(8):
+            a.request(PING)
+            time.sleep(0.7)
+        a.request(PING)
+
+    def test_websocket_is_probed(self):
+        a = self.user(wire="binary")
+        try:
+            a.receive(7)
+        except Timeout:
+            pass
+        self.assertGreaterEqual(a.wire.pings, 2)
+        self.assertIn("time", a.request(PING))
+
+    def test_websocket_without_pongs_is_closed(self):
+        a = self.user(wire="binary")
+        a.wire.pong = False
+        took, closing = self.elapsed(lambda: a.closing(20))
+        self.assertEqual(closing["reason"], "idle")
+        self.assertEqual(a.wire.close_code, 1008)
+        self.assertGreater(took, 2)
+        self.assertGreaterEqual(a.wire.pings, 1)
+
+
+class Herd(Test):
+    """Slow handshakes disturb nobody."""
+
+    config = {"timeouts": {"login": 5}}
+
+    def test_slow_beginnings(self):
+        slow = []
+        for k in range(300):
+            s = socket.create_connection(("127.0.0.1", self.server.websocket if k % 2 else self.server.tcp))
+            s.sendall(b"GET / HTTP/1.1\r\nX: " if k % 2 else struct.pack(">IH", 60000, 1))
+            slow.append(s)
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a, b)
+        for n in range(20):
+            a.say(name, str(n))
+            self.assertEqual(b.push(102)["content"], str(n))
+        for s in slow:
+            s.close()
