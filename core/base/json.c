@@ -12,6 +12,7 @@ static const double integer_max = 9007199254740991.0;
 struct scan {
     const char *p, *end;
     const char *why; /* what is wrong; NULL so far */
+    unsigned depth;  /* levels that are allowed, 64 at most */
 };
 
 static bool fail(struct scan *s, const char *why)
@@ -186,7 +187,7 @@ static bool scan_value(struct scan *s)
             return fail(s, "unfinished value");
         if (*s->p == '{' || *s->p == '[') {
             bool object = *s->p++ == '{';
-            if (++depth > JSON_DEPTH)
+            if (++depth > s->depth)
                 return fail(s, "nested deeper than 32");
             objects = objects << 1 | object;
             skip_space(s);
@@ -222,15 +223,20 @@ static bool scan_value(struct scan *s)
     }
 }
 
-const char *json_check(struct slice text)
+static const char *check(struct slice text, unsigned depth)
 {
-    struct scan s = {.p = text.p, .end = text.p + text.n};
+    struct scan s = {.p = text.p, .end = text.p + text.n, .depth = depth};
     if (!utf8_valid(text))
         return "invalid UTF-8";
     if (!scan_value(&s))
         return s.why;
     skip_space(&s);
     return s.p == s.end ? NULL : "trailing bytes after the value";
+}
+
+const char *json_check(struct slice text)
+{
+    return check(text, JSON_DEPTH);
 }
 
 /* --- The tree -------------------------------------------------------------------------------------------------------- */
@@ -267,7 +273,7 @@ static int keys_repeat(const struct cJSON *object)
     return twice;
 }
 
-/* Depth is bounded by JSON_DEPTH. */
+/* Depth is bounded by what was checked before. */
 static int tree_repeats(const struct cJSON *value)
 {
     int rc = cJSON_IsObject(value) ? keys_repeat(value) : 0;
@@ -279,7 +285,12 @@ static int tree_repeats(const struct cJSON *value)
 
 struct cJSON *json_parse(struct slice text, const char **why)
 {
-    *why = text.n ? json_check(text) : "empty";
+    return json_parse_deep(text, JSON_DEPTH, why);
+}
+
+struct cJSON *json_parse_deep(struct slice text, unsigned depth, const char **why)
+{
+    *why = text.n ? check(text, depth) : "empty";
     if (*why)
         return NULL;
     struct cJSON *tree = cJSON_ParseWithLength(text.p, text.n);

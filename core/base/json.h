@@ -22,6 +22,8 @@ struct cJSON;
  * On failure returns NULL and sets *why to a static phrase that says what is wrong ("duplicate key", "invalid UTF-8").
  * The tree is freed with json_free(). */
 struct cJSON *json_parse(struct slice text, const char **why);
+/* json_parse() of a text that may be nested `depth` deep, 64 at most: for what is wrapped in something. */
+struct cJSON *json_parse_deep(struct slice text, unsigned depth, const char **why);
 void json_free(struct cJSON *value);
 
 /* The check alone, without building a tree (duplicate keys not looked for). NULL when the text is fine, else the phrase. */

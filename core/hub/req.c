@@ -16,6 +16,18 @@
 /* So many requests of one connection may be under way; then it is not parsed until half are answered. */
 enum { INFLIGHT_MAX = 64 };
 
+/* Pages are large, and an answer is never skipped: so many reads at once that a client which asks for many pages and takes them as fast as it
+ * can never fills its queue (when parsing goes on, that is at most half full). */
+static uint32_t inflight_max(const struct shard *s, const struct session *x)
+{
+    if (x->class == CLASS_ALONE)
+        return 1;
+    if (x->class != CLASS_READ || !s->opt->page_max)
+        return INFLIGHT_MAX;
+    uint32_t n = s->opt->net.output_queue / 2 / s->opt->page_max;
+    return n == 0 ? 1 : n < INFLIGHT_MAX ? n : INFLIGHT_MAX;
+}
+
 /* A frame that came while requests of another class were under way. */
 struct held {
     bool text;
@@ -139,7 +151,7 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
             return;
         x = conn_at(s->net, conn)->session;
     }
-    if (x && x->paused && !x->held && x->inflight <= INFLIGHT_MAX / 2 && !(x->inflight && x->class == CLASS_ALONE)) {
+    if (x && x->paused && !x->held && !x->closing && x->inflight <= inflight_max(s, x) / 2) {
         x->paused = false;
         conn_resume(s->net, conn);
     }
@@ -310,7 +322,7 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
     if (m->text) {
         const char *why = NULL;
-        tree = json_parse(m->body, &why);
+        tree = json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
         if (tree)
             why = open_text(&c, tree);
         if (why) {
@@ -333,7 +345,7 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     if (!k || c.pause)
         return CONN_PAUSE;
     x = k->session;
-    if (x && (x->inflight >= INFLIGHT_MAX || (x->inflight && x->class == CLASS_ALONE))) {
+    if (x && x->inflight && (x->closing || x->inflight >= inflight_max(s, x))) {
         x->paused = true;
         v = CONN_PAUSE;
     }

@@ -31,7 +31,8 @@ class WebSocket(Test):
         self.addCleanup(s.close)
         s.write(head)
         try:
-            s.fill(1 << 20, soon())
+            while not s.buffer.startswith(b"HTTP/1.1 101") or b"\r\n\r\n" not in s.buffer:
+                s.fill(len(s.buffer) + 1, soon())
         except (Closed, Timeout):
             pass
         return int(bytes(s.buffer).split()[1]) if s.buffer else None, bytes(s.buffer)
