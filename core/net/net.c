@@ -114,6 +114,7 @@ void net_work(struct net *net)
         work_run(net, &net->resume, &net->resume_spare, CONN_F_RESUME);
         net_flush(net);
     }
+    publish_queued(net); /* what went to full sockets only made nothing dirty */
 }
 
 static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)

@@ -1,0 +1,373 @@
+#include "tests/unit/net_kit.h"
+
+static const struct net_limits small_queue = {.frame = 65536, .output_queue = 64 << 10, .login_timeout = 10, .idle_timeout = 300};
+
+/* A wire of n bytes. */
+static struct wire *wire_of(uint32_t n, uint32_t tag)
+{
+    char *body = malloc(n);
+    memset(body, 'x', n);
+    struct wire *w = wire_new(WIRE_TCP, 102, 0, slice_of(body, n - 8), tag);
+    assert_non_null(w);
+    assert_int_equal(w->len, n);
+    free(body);
+    return w;
+}
+
+static int say(struct kit *k, uint32_t n, uint32_t tag, enum conn_class class)
+{
+    struct wire *w = wire_of(n, tag);
+    int rc = conn_send(k->net, k->last, w, class);
+    wire_unref(w);
+    return rc;
+}
+
+/* A logged-in client that does not read, with sockets that hold little. */
+static int silent(struct kit *k)
+{
+    uint32_t before = k->opened;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small); /* before connect(2): the window is made from it */
+    assert_int_equal(connect(fd, (struct sockaddr *)&k->address, sizeof k->address), 0);
+    KIT_UNTIL(k, k->opened > before);
+    setsockopt(conn_at(k->net, k->last)->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    conn_set(k->net, k->last, CONN_F_READY);
+    return fd;
+}
+
+/* Fills the socket; until then nothing counts as unsent. */
+static void stuff(struct kit *k)
+{
+    for (int i = 0; i < 10000 && !(conn_at(k->net, k->last)->flags & CONN_F_WRITABLE); i++) {
+        assert_int_equal(say(k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+        kit_turn(k, 1);
+    }
+    /* What the kernel still shoves about. */
+    for (uint32_t before = 0; before != conn_queued(k->net, k->last);) {
+        before = conn_queued(k->net, k->last);
+        for (int i = 0; i < 20; i++) {
+            kit_turn(k, 1);
+            usleep(500);
+        }
+    }
+    assert_true(conn_at(k->net, k->last)->flags & CONN_F_WRITABLE);
+}
+
+/* Over the soft half channel pushes are skipped and nothing is read; drained, the owner is told once for each tag, and reading goes on. */
+static void soft_half(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = silent(&k);
+    stuff(&k);
+    assert_int_equal(k.net->blocked, 1);
+    uint32_t sent = 0;
+    while (say(&k, 1000, 5, CONN_MAY) == 0)
+        sent++;
+    assert_true(sent > 10 && sent < 40);
+    assert_true(conn_at(k.net, k.last)->flags & CONN_F_SOFT);
+    assert_true(conn_queued(k.net, k.last) > (32 << 10) - 2000);
+    assert_int_equal(say(&k, 100, 7, CONN_MAY), ERR_AGAIN);
+    assert_int_equal(say(&k, 100, 5, CONN_MAY), ERR_AGAIN);
+    assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0); /* answers still fit */
+    kit_put_frame(fd, 9, 1, "{}");
+    kit_turn(&k, 50);
+    assert_int_equal(k.count, 0);
+    assert_int_equal(k.drained, 0);
+    /* It reads again. */
+    char sink[4096];
+    for (int i = 0; i < 5000 && k.drained == 0; i++) {
+        while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+            ;
+        kit_turn(&k, 1);
+    }
+    assert_int_equal(k.drained, 1);
+    assert_int_equal(k.tag_count, 2);
+    assert_int_equal(k.tags[0], 5);
+    assert_int_equal(k.tags[1], 7);
+    KIT_UNTIL(&k, k.count == 1);
+    assert_int_equal(k.net->blocked, 0);
+    assert_int_equal(k.closing, 0);
+    assert_int_equal(say(&k, 100, 5, CONN_MAY), 0);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* What may not be skipped closes a full one: its queue goes, 105 says why. */
+static void full(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = silent(&k), rc;
+    stuff(&k);
+    for (rc = 0; rc == 0;) {
+        rc = say(&k, 1000, WIRE_TAG_NONE, CONN_MUST);
+        assert_true(conn_queued(k.net, k.last) <= 64 << 10);
+    }
+    assert_int_equal(rc, ERR_CLOSED);
+    assert_int_equal(k.closing, 1);
+    assert_int_equal(k.closing_reason, CLOSE_SLOW);
+    assert_true(conn_queued(k.net, k.last) < 8192 + 200); /* a begun wire is finished */
+    assert_int_equal(say(&k, 1000, 5, CONN_MAY), ERR_CLOSED);
+    char *got = malloc(8 << 20);
+    ssize_t n = kit_drain(&k, fd, got, 8 << 20);
+    static const char last[] = "{\"reason\":\"slow\"}";
+    assert_true(n > (ssize_t)sizeof last);
+    assert_memory_equal(got + n - (sizeof last - 1), last, sizeof last - 1);
+    free(got);
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    assert_int_equal(k.closed_reason, CLOSE_SLOW);
+    kit_stop(&k);
+}
+
+/* Many messages in one turn of the loop make no slow receiver of one that reads. */
+static void a_burst(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    for (int i = 0; i < 150; i++)
+        assert_int_equal(say(&k, 1000, 5, CONN_MAY), 0);
+    char *got = malloc(150000);
+    kit_take(&k, fd, got, 150000);
+    free(got);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* One message larger than the whole queue still goes to an empty one. */
+static void one_large_message(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    assert_int_equal(say(&k, 200000, WIRE_TAG_NONE, CONN_MUST), 0);
+    char *got = malloc(200000);
+    kit_take(&k, fd, got, 200000);
+    assert_int_equal(load_be32(got), 200000);
+    free(got);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Before login a client gets little to say and little to owe. */
+static void before_login(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, NULL);
+    int fd = silent(&k);
+    conn_clear(k.net, k.last, CONN_F_READY);
+    int rc = 0;
+    for (int i = 0; i < 10000 && rc == 0; i++) {
+        rc = say(&k, 500, WIRE_TAG_NONE, CONN_MUST);
+        kit_turn(&k, 1);
+        assert_true(conn_queued(k.net, k.last) <= OUTPUT_MAX_EARLY);
+    }
+    assert_int_equal(rc, ERR_CLOSED);
+    close(fd);
+    kit_stop(&k);
+}
+
+static void purged(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    assert_int_equal(say(&k, 108, 5, CONN_MAY), 0);
+    assert_int_equal(say(&k, 208, 6, CONN_MAY), 0);
+    assert_int_equal(say(&k, 308, 5, CONN_MAY), 0);
+    conn_purge(k.net, k.last, 5);
+    assert_int_equal(conn_queued(k.net, k.last), 208);
+    char got[208];
+    kit_take(&k, fd, got, sizeof got);
+    assert_int_equal(load_be32(got), 208);
+    /* All of it: the queue is given back. */
+    assert_int_equal(say(&k, 108, 5, CONN_MAY), 0);
+    conn_purge(k.net, k.last, 5);
+    KIT_UNTIL(&k, conn_at(k.net, k.last)->out == NULL);
+    conn_purge(k.net, k.last, 5);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Frames that belong together: all of them or none. */
+static void together(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct frame *f[3];
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    for (int i = 0; i < 3; i++) {
+        f[i] = frame_new(102, 0, SLICE_LIT("{\"x\":1}"), 5);
+        assert_non_null(f[i]);
+    }
+    assert_int_equal(conn_send_frames(k.net, k.last, f, 3, CONN_MAY), 0);
+    assert_int_equal(conn_send_frames(k.net, k.last, f, 0, CONN_MAY), 0);
+    assert_int_equal(conn_send_frame(k.net, k.last, f[0], CONN_MUST), 0);
+    for (int i = 0; i < 4; i++)
+        kit_expect_frame(&k, fd, 102, "{\"x\":1}");
+    stuff(&k);
+    while (say(&k, 1000, 6, CONN_MAY) == 0)
+        ;
+    uint32_t before = conn_queued(k.net, k.last);
+    assert_int_equal(conn_send_frames(k.net, k.last, f, 3, CONN_MAY), ERR_AGAIN);
+    assert_int_equal(conn_queued(k.net, k.last), before);
+    for (int i = 0; i < 3; i++)
+        frame_unref(f[i]);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Over the total cap: who owes most has no more room, who owes little goes on, and those who owe nothing notice nothing. */
+static void total_cap(void **state)
+{
+    (void)state;
+    static const struct net_limits limits = {
+        .frame = 65536, .output_queue = 1 << 20, .output_total = 600 << 10, .login_timeout = 10, .idle_timeout = 300};
+    struct kit k;
+    uint32_t conns[4];
+    int fds[4];
+    kit_start(&k, CONN_TCP, &limits);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = silent(&k);
+        conns[i] = k.last;
+    }
+    fds[3] = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    conns[3] = k.last;
+    for (int i = 0; i < 3; i++) {
+        k.last = conns[i];
+        stuff(&k);
+    }
+    assert_int_equal(k.net->blocked, 3);
+    int rc = 0;
+    for (int turn = 0; turn < 500 && rc == 0; turn++) {
+        k.last = conns[turn % 2];
+        rc = say(&k, 8192, WIRE_TAG_NONE, CONN_MUST);
+        kit_turn(&k, 1);
+    }
+    assert_int_equal(rc, ERR_CLOSED);
+    assert_int_equal(k.closing, 1);
+    assert_int_equal(k.closing_reason, CLOSE_SLOW);
+    uint32_t slow = k.last, other = conns[slow == conns[0]];
+    /* The cap is where it began, and not far beyond; each queue alone was far from full. */
+    assert_true(net_shared_queued(k.shared) < (600 << 10) + (16 << 10));
+    /* The closed one's queue is gone, so there is room again for the others. */
+    kit_turn(&k, 5);
+    k.last = other;
+    assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    /* Over it again by answers to one that holds less than its share: channel pushes are skipped, for those with an unsent rest only. */
+    for (int turn = 0; turn < 500 && net_shared_queued(k.shared) <= 600 << 10; turn++) {
+        k.last = turn % 2 ? other : conns[2];
+        if (say(&k, 8192, WIRE_TAG_NONE, CONN_MUST) != 0)
+            break;
+        kit_turn(&k, 1);
+    }
+    assert_true(net_shared_queued(k.shared) > 600 << 10);
+    k.last = conns[2];
+    assert_int_equal(say(&k, 100, 5, CONN_MAY), ERR_AGAIN);
+    k.last = conns[3];
+    assert_int_equal(say(&k, 100, 5, CONN_MAY), 0);
+    assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    kit_stop(&k);
+}
+
+/* A slow reader is no silent one: as long as its socket takes something, it is alive. */
+static void slow_readers_are_alive(void **state)
+{
+    (void)state;
+    static const struct net_limits limits = {.frame = 65536, .output_queue = 8 << 20, .login_timeout = 10, .idle_timeout = 5};
+    struct kit k;
+    char sink[65536];
+    kit_start(&k, CONN_TCP, &limits);
+    int fd = silent(&k);
+    conn_set(k.net, k.last, CONN_F_PINGS);
+    for (int i = 0; i < 900; i++)
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    kit_turn(&k, 2);
+    assert_true(conn_at(k.net, k.last)->flags & CONN_F_SOFT);
+    for (int second = 0; second < 20; second++) {
+        uint32_t before = conn_queued(k.net, k.last);
+        for (int i = 0; i < 3000 && conn_queued(k.net, k.last) == before; i++) {
+            (void)!recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+            kit_turn(&k, 1);
+        }
+        assert_true(conn_queued(k.net, k.last) < before);
+        net_tick(k.net);
+    }
+    assert_int_equal(k.closing, 0);
+    for (int second = 0; second < 7; second++)
+        net_tick(k.net);
+    assert_int_equal(k.closing_reason, CLOSE_IDLE);
+    assert_int_equal(k.closing, 1);
+    close(fd);
+    kit_stop(&k);
+}
+
+static void when_the_owner_is_told(struct kit *k, uint32_t conn)
+{
+    struct wire *w = wire_new(WIRE_TCP, 107, 0, SLICE_LIT("{}"), 5);
+    assert_int_equal(conn_send(k->net, conn, w, CONN_MUST), 0);
+    wire_unref(w);
+    if (k->extra)
+        conn_close(k->net, conn, CLOSE_KICKED, NULL, 0);
+}
+
+/* The owner may send and close from within `drained`. */
+static void sending_when_drained(void **state)
+{
+    (void)state;
+    for (int closes = 0; closes < 2; closes++) {
+        struct kit k;
+        char sink[4096], got[4096];
+        kit_start(&k, CONN_TCP, &small_queue);
+        k.on_drained = when_the_owner_is_told;
+        k.extra = closes ? &k : NULL;
+        int fd = silent(&k);
+        stuff(&k);
+        while (say(&k, 1000, 5, CONN_MAY) == 0)
+            ;
+        while (k.drained == 0) {
+            while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+                ;
+            kit_turn(&k, 1);
+        }
+        if (!closes) {
+            close(fd);
+            kit_stop(&k);
+            continue;
+        }
+        assert_int_equal(k.closing, 1);
+        ssize_t n = kit_drain(&k, fd, got, sizeof got);
+        static const char end[] = "{\"reason\":\"kicked\"}";
+        assert_true(n >= (ssize_t)sizeof end);
+        close(fd);
+        KIT_UNTIL(&k, k.closed == 1);
+        kit_stop(&k);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(soft_half),    cmocka_unit_test(full),      cmocka_unit_test(a_burst),
+        cmocka_unit_test(one_large_message), cmocka_unit_test(before_login), cmocka_unit_test(purged),
+        cmocka_unit_test(together),     cmocka_unit_test(total_cap), cmocka_unit_test(slow_readers_are_alive),
+        cmocka_unit_test(sending_when_drained),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
