@@ -99,12 +99,233 @@ static void bad_lengths(void **state)
     }
 }
 
+static void tick(struct kit *k, int n)
+{
+    while (n-- > 0)
+        net_tick(k->net);
+}
+
+static void login_timeout(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, NULL);
+    int fd = kit_client(&k);
+    tick(&k, 5);
+    kit_put_frame(fd, 9, 1, ""); /* chatting is no login */
+    KIT_UNTIL(&k, k.count == 1);
+    tick(&k, 5);
+    assert_int_equal(k.closing, 0);
+    tick(&k, 1);
+    assert_int_equal(k.closing_reason, CLOSE_IDLE);
+    kit_expect_frame(&k, fd, 105, "{\"reason\":\"idle\",\"message\":\"no login in time\"}");
+    close(fd);
+    kit_stop(&k);
+}
+
+/* A TCP client that never pings may listen for ever; one that has pinged has an idle timeout from then on. */
+static void idle_timeout(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct net_limits limits = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 2, .idle_timeout = 5};
+    kit_start(&k, CONN_TCP, &limits);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    tick(&k, 1000);
+    assert_int_equal(k.closing, 0);
+    kit_put_frame(fd, 9, 1, "");
+    KIT_UNTIL(&k, k.count == 1);
+    conn_set(k.net, k.last, CONN_F_PINGS);
+    tick(&k, 5);
+    kit_put_frame(fd, 2, 1, "");
+    KIT_UNTIL(&k, k.count == 2);
+    tick(&k, 5);
+    assert_int_equal(k.closing, 0);
+    conn_clear(k.net, k.last, CONN_F_PINGS);
+    tick(&k, 50);
+    assert_int_equal(k.closing, 0);
+    conn_set(k.net, k.last, CONN_F_PINGS);
+    tick(&k, 1);
+    assert_int_equal(k.closing_reason, CLOSE_IDLE);
+    assert_int_equal(k.closing, 1);
+    kit_expect_frame(&k, fd, 105, "{\"reason\":\"idle\"}");
+    close(fd);
+    kit_stop(&k);
+}
+
+static void reloaded_timeouts(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct net_limits limits = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 100, .idle_timeout = 0};
+    kit_start(&k, CONN_TCP, &limits);
+    int fd = kit_client(&k);
+    tick(&k, 50);
+    limits.login_timeout = 60;
+    net_configure(k.net, &limits);
+    tick(&k, 10);
+    assert_int_equal(k.closing, 0);
+    tick(&k, 1);
+    assert_int_equal(k.closing, 1);
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    limits.login_timeout = 0;
+    net_configure(k.net, &limits);
+    fd = kit_client(&k);
+    tick(&k, 2000);
+    assert_int_equal(k.closing, 1);
+    close(fd);
+    kit_stop(&k);
+}
+
+static void closing(void **state)
+{
+    (void)state;
+    static const struct {
+        enum close_reason reason;
+        const char *message;
+        uint32_t retry_after;
+        const char *body; /* NULL: nothing is said */
+    } cases[] = {
+        {CLOSE_KICKED, "be \"nice\"\n", 0, "{\"reason\":\"kicked\",\"message\":\"be \\\"nice\\\"\\n\"}"},
+        {CLOSE_SHUTDOWN, NULL, 1500, "{\"reason\":\"shutdown\",\"retryAfter\":1500}"},
+        {CLOSE_REPLACED, "m", 7, "{\"reason\":\"replaced\",\"message\":\"m\",\"retryAfter\":7}"},
+        {CLOSE_LOGOUT, NULL, 0, NULL},
+        {CLOSE_PEER, NULL, 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kit k;
+        kit_start(&k, CONN_TCP, NULL);
+        int fd = kit_client(&k);
+        conn_close(k.net, k.last, cases[i].reason, cases[i].message, cases[i].retry_after);
+        assert_int_equal(k.closing, 1); /* inside the call */
+        assert_int_equal(k.closed, 0);  /* never inside it */
+        conn_close(k.net, k.last, CLOSE_KICKED, "again", 0);
+        assert_int_equal(k.closing, 1);
+        if (cases[i].body)
+            kit_expect_frame(&k, fd, 105, cases[i].body);
+        assert_int_equal(kit_drain(&k, fd, NULL, 0), 0);
+        close(fd);
+        KIT_UNTIL(&k, k.closed == 1);
+        assert_int_equal(k.closed_reason, cases[i].reason);
+        kit_stop(&k);
+    }
+    assert_string_equal(close_reason_name(CLOSE_SLOW), "slow");
+    assert_string_equal(close_reason_name((enum close_reason)99), "?");
+}
+
+/* A client that neither reads nor closes does not keep a closing connection for long. */
+static void closing_ends_by_itself(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, NULL);
+    int fd = kit_client(&k);
+    conn_close(k.net, k.last, CLOSE_KICKED, NULL, 0);
+    KIT_UNTIL(&k, conn_at(k.net, k.last)->state == CONN_ST_LINGER);
+    tick(&k, LINGER_TICKS);
+    assert_int_equal(k.closed, 1);
+    close(fd);
+    /* With output that nobody takes. */
+    fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    char *zeros = calloc(1, 1 << 20);
+    struct wire *w = wire_raw(slice_of(zeros, 1 << 20), WIRE_TAG_NONE);
+    free(zeros);
+    while (!(conn_at(k.net, k.last)->flags & CONN_F_WRITABLE)) {
+        assert_int_equal(conn_send(k.net, k.last, w, CONN_MUST), 0);
+        kit_turn(&k, 5);
+    }
+    wire_unref(w);
+    conn_close(k.net, k.last, CLOSE_KICKED, NULL, 0);
+    kit_turn(&k, 5);
+    assert_int_equal(conn_at(k.net, k.last)->state, CONN_ST_DRAIN);
+    tick(&k, DRAIN_TICKS);
+    assert_int_equal(k.closed, 2);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* A handle is of one connection, whoever has its slot now. */
+static void handles(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, NULL);
+    k.net->generation = UINT32_MAX - 1; /* 0 is skipped: in the epoll set it means a listening socket */
+    int fd = kit_client(&k);
+    uint32_t conn = k.last, generation = conn_at(k.net, conn)->generation;
+    assert_int_equal(generation, UINT32_MAX);
+    assert_ptr_equal(conn_find(k.net, conn, generation), conn_at(k.net, conn));
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    assert_null(conn_find(k.net, conn, generation));
+    fd = kit_client(&k);
+    assert_int_equal(k.last, conn);
+    assert_int_equal(conn_at(k.net, conn)->generation, 1);
+    assert_null(conn_find(k.net, conn, generation));
+    assert_null(conn_find(k.net, 12345678, 1));
+    kit_put_frame(fd, 9, 1, "");
+    KIT_UNTIL(&k, k.count == 1);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* A connection that is older than the net it comes to keeps its age. */
+static void moves_to_a_younger_net(void **state)
+{
+    (void)state;
+    struct kit k, young;
+    struct conn_record r;
+    struct net_limits limits = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 10, .idle_timeout = 300};
+    kit_start(&k, CONN_TCP, &limits);
+    kit_start(&young, CONN_TCP, &limits);
+    int fd = kit_client(&k);
+    tick(&k, 6);
+    conn_at(k.net, k.last)->flags |= CONN_F_PAUSED;
+    assert_int_equal(conn_detach(k.net, k.last, &r), 0);
+    assert_int_equal(r.heard_ago, 6);
+    shared_connection_remove(k.shared);
+    assert_true(shared_connection_add(young.shared, 0));
+    young.last = conn_attach(young.net, &r);
+    tick(&young, 4);
+    assert_int_equal(young.closing, 0);
+    tick(&young, 1);
+    assert_int_equal(young.closing, 1);
+    close(fd);
+    KIT_UNTIL(&young, young.closed == 1);
+    kit_stop(&k);
+    kit_stop(&young);
+}
+
+static void a_walk(void **state)
+{
+    (void)state;
+    struct kit k;
+    int fds[5];
+    kit_start(&k, CONN_TCP, NULL);
+    for (int i = 0; i < 5; i++)
+        fds[i] = kit_client(&k);
+    unsigned n = 0;
+    for (uint32_t i = net_next(k.net, 0); i != CONN_NONE; i = net_next(k.net, i + 1))
+        n++;
+    assert_int_equal(n, 5);
+    assert_int_equal(net_count(k.net), 5);
+    assert_true(net_memory(k.net) > 5 * sizeof(struct conn));
+    for (int i = 0; i < 5; i++)
+        close(fds[i]);
+    kit_stop(&k); /* with connections that were not heard to end: each is told closing and closed */
+    assert_int_equal(k.closed, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_frame_byte_by_byte),
-        cmocka_unit_test(many_in_a_packet),
-        cmocka_unit_test(bad_lengths),
+        cmocka_unit_test(one_frame_byte_by_byte), cmocka_unit_test(many_in_a_packet),  cmocka_unit_test(bad_lengths),
+        cmocka_unit_test(login_timeout),          cmocka_unit_test(idle_timeout),      cmocka_unit_test(reloaded_timeouts),
+        cmocka_unit_test(closing),                cmocka_unit_test(closing_ends_by_itself), cmocka_unit_test(handles),
+        cmocka_unit_test(moves_to_a_younger_net), cmocka_unit_test(a_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
