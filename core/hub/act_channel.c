@@ -4,6 +4,7 @@
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
 #include "core/hub/host_op.h"
+#include "core/hub/login.h"
 #include "core/hub/user.h"
 
 #include "core/base/json.h"
@@ -97,6 +98,11 @@ static void subscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
+    if (!conv_hold_interest(s, o->conv)) {
+        req_fail(&o->r, CODE_INTERNAL, "out of memory");
+        owned_done(o);
+        return;
+    }
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
     q->op.may_create = !v->exists;
@@ -180,6 +186,8 @@ static void unsubscribe_finish(struct req *r)
     uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
     if (sub != NONE)
         sub_remove(r->home, sub);
+    else if (r->code == CODE_OK && user != NONE && user_at(r->home, user)->state != USER_READY)
+        login_stale(r->home, user);
 }
 
 static void unsubscribe_stored(void *owner, struct store_op *op)
@@ -331,8 +339,9 @@ static void host_member_run(void *owner, struct mail *m)
 {
     struct shard *s = owner;
     struct host_member *p = (struct host_member *)m;
-    if (!value_user_id(p->user) || !value_channel(p->channel)) {
+    if (!value_user_id(p->user) || !value_channel(p->channel))
         host_fail(&p->op, CODE_BAD_REQUEST, "expected a user's id and a channel's name");
+    if (p->op.code != CODE_OK || host_stopping(s, &p->op)) {
         host_end(&p->op);
         return;
     }

@@ -61,7 +61,7 @@ static void handle_history(struct call *c)
     else
         h.peer = conv_pair_peer(k, h.user);
     if (hooks_run(HOOK_HISTORY, &h) == HOOK_REJECT) {
-        call_fail(c, h.code, "%s", h.message);
+        call_reject(c, &h);
         return;
     }
     struct history *q = req_begin(c, sizeof *q);

@@ -192,10 +192,7 @@ static bool hooks_let_in(struct call *c, struct login *l, struct slice token)
                           .websocket = conn_at(s->net, c->conn)->transport == CONN_WEBSOCKET};
     if (hooks_run(HOOK_LOGIN, &h) != HOOK_REJECT)
         return true;
-    if (h.code == CODE_RATE_LIMITED)
-        call_rate_limited(c, h.retry_after_ms, h.message);
-    else
-        call_fail(c, h.code, "%s", h.message);
+    call_reject(c, &h);
     return false;
 }
 
@@ -263,7 +260,10 @@ static void logout_saved(void *owner, struct store_op *op)
     struct logout *q = (struct logout *)((char *)op - offsetof(struct logout, op.op));
     s->ops--;
     if (op->status != STORE_OK) {
-        user_at(s, q->r.user)->epoch--;
+        /* Unless it may have been stored, or another one has raised it further. */
+        struct user *u = user_at(s, q->r.user);
+        if (op->status == STORE_RETRY && u->epoch == q->op.user.epoch)
+            u->epoch--;
         req_fail_store(&q->r, op->status, "");
     }
     req_done(s, &q->r);

@@ -218,7 +218,7 @@ static void handle_presence(struct call *c)
         return;
     struct hook_call h = {.shard = s, .user = call_user_id(c)};
     if (hooks_run(HOOK_PRESENCE, &h) == HOOK_REJECT) {
-        call_fail(c, h.code, "%s", h.message);
+        call_reject(c, &h);
         return;
     }
     struct presence *q = req_begin(c, sizeof *q);

@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+enum { CLIENT_ID_MAX = 64 };
+
 /* What a policy took for a message. */
 struct charge {
     bool bucket;                                   /* a token of the bucket that the hook was given */
@@ -46,8 +48,9 @@ static void charge_back(struct shard *s, const struct charge *c, struct bucket *
 static void send_finish(struct req *r)
 {
     struct send *q = (struct send *)r;
+    uint32_t user = r->user != NONE ? r->user : user_find(r->home, q->op.sender);
     if (r->code == CODE_OK && q->op.duplicate)
-        charge_back(r->home, &q->user_charge, r->user != NONE ? &user_at(r->home, r->user)->rate : NULL);
+        charge_back(r->home, &q->user_charge, user != NONE ? &user_at(r->home, user)->rate : NULL);
 }
 
 /* Answers as if it had been sent: an id that nothing bears, and seq 0. */
@@ -309,10 +312,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
     }
     bool limited = verdict == HOOK_REJECT;
     if (limited && !(client_id.n && h.code == CODE_RATE_LIMITED)) {
-        if (h.code == CODE_RATE_LIMITED)
-            call_rate_limited(c, h.retry_after_ms, h.message);
-        else
-            call_fail(c, h.code, "%s", h.message);
+        call_reject(c, &h);
         return;
     }
     struct send *q = req_begin(c, send_size(h.user, h.user_name, client_id, h.content));
@@ -443,12 +443,29 @@ static void host_sender_known(void *owner, struct store_op *op)
     free(f);
 }
 
+/* What cannot be a sender, a receiver, a channel or a clientId; NULL: nothing. */
+static const char *host_wrong(const struct host_send *p)
+{
+    if (p->sender.n && !value_user_id(p->sender))
+        return "sender: expected a user's id";
+    if ((p->channel.n != 0) + (p->receiver.n != 0) != 1)
+        return "receiver, channel: expected exactly one of them";
+    if (p->channel.n ? !value_channel(p->channel) : !value_user_id(p->receiver))
+        return p->channel.n ? "channel: expected a channel's name" : "receiver: expected a user's id";
+    return p->client_id.n > CLIENT_ID_MAX ? "clientId: expected 64 bytes at most" : NULL;
+}
+
 static void host_send_run(void *owner, struct mail *m)
 {
     struct shard *s = owner;
     struct host_send *p = (struct host_send *)m;
     uint32_t max = s->opt->content_max;
-    if (p->content.n == 0 || !utf8_valid(p->content))
+    const char *wrong = host_wrong(p);
+    if (host_stopping(s, &p->op))
+        ;
+    else if (wrong)
+        host_fail(&p->op, CODE_BAD_REQUEST, wrong);
+    else if (p->content.n == 0 || !utf8_valid(p->content))
         host_fail(&p->op, CODE_BAD_REQUEST, "content: expected at least 1 byte of UTF-8");
     else if (max && p->content.n > max)
         host_fail(&p->op, CODE_TOO_LARGE, "content: over limits.content");
@@ -476,10 +493,12 @@ static void host_send_run(void *owner, struct mail *m)
 
 void host_send(struct hub *hub, struct host_send *p)
 {
-    struct conv_key key = host_key(p);
+    /* The server's own go straight to the conversation's owner, so that they do not all meet on one shard. */
+    struct conv_key key = {.n = 0};
+    if (!p->sender.n && !host_wrong(p))
+        key = host_key(p);
     p->seq = p->id = p->created_ms = 0;
     p->duplicate = false;
-    /* The server's own go straight to the conversation's owner, so that they do not all meet on one shard. */
     host_begin(shard_of(hub, p->sender.n ? p->sender : conv_key_slice(&key)), &p->op, host_send_run);
 }
 

@@ -95,15 +95,19 @@ static void chan_release(struct shard *s, uint32_t chan)
 }
 
 /* Tells the owner which push modes this shard has members for, when that has changed. While a subscription is under way
- * nothing is taken back, because the owner may be noting the new member at this moment. */
-static void chan_post_interest(struct shard *s, struct chan *ch)
+ * nothing is taken back, at neither end, because the owner may be noting the new member at this moment. False: out of memory, and it has not been told. */
+static bool chan_post_interest(struct shard *s, struct chan *ch)
 {
     uint8_t mask = ch->pending ? ch->posted : 0;
     for (unsigned i = 0; i < 4; i++)
         if (ch->by_push[i])
             mask |= (uint8_t)(1u << i);
-    if (mask != ch->posted && conv_post_interest(s, ch->owner, chan_name(ch), mask) == 0)
-        ch->posted = mask;
+    if (mask == ch->posted)
+        return true;
+    if (conv_post_interest(s, ch->owner, chan_name(ch), mask, ch->pending > 0) != 0)
+        return false;
+    ch->posted = mask;
+    return true;
 }
 
 void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask)
@@ -131,8 +135,12 @@ int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_
     b->pos = ch->member_count & MEMBER_TOMBSTONE;
     ch->members[ch->member_count++] = (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
     ch->by_push[b->push]++;
-    chan_post_interest(s, ch);
-    return 0;
+    if (chan_post_interest(s, ch) || ch->posted & 1u << b->push)
+        return 0;
+    /* A member that the owner does not know of would hear nothing. */
+    ch->by_push[b->push]--;
+    ch->member_count--;
+    return ERR_NOMEM;
 }
 
 void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after)

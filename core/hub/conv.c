@@ -115,6 +115,7 @@ static void loaded(void *owner, struct store_op *op)
     struct loading *l = (struct loading *)op;
     struct conv *v = conv_at(s, l->conv);
     s->ops--;
+    v->pins--; /* the requests that wait have theirs */
     struct owned_req *q = v->waiting;
     v->waiting = NULL;
     v->waiting_tail = &v->waiting;
@@ -142,7 +143,6 @@ static void loaded(void *owner, struct store_op *op)
         }
         q = next;
     }
-    v->pins--;
     free(l);
 }
 
@@ -219,15 +219,21 @@ struct interest {
     struct mail mail;
     unsigned shard;
     uint8_t mask;
+    bool add; /* the mask comes beside what is known, else in its place */
     struct conv_key key;
 };
 
-void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask)
+bool conv_hold_interest(struct shard *s, uint32_t conv)
 {
     struct conv *v = conv_at(s, conv);
-    if (!v->interest && !(v->interest = calloc(s->hub->shard_count, 1)))
-        return; /* its members get no pushes until the shard tells its interest again; they can still pull */
-    v->interest[shard] |= mask;
+    if (!v->interest)
+        v->interest = calloc(s->hub->shard_count, 1);
+    return v->interest != NULL;
+}
+
+void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask)
+{
+    conv_at(s, conv)->interest[shard] |= mask;
 }
 
 static void interest_arrive(void *owner, struct mail *m)
@@ -235,23 +241,25 @@ static void interest_arrive(void *owner, struct mail *m)
     struct shard *s = owner;
     struct interest *t = (struct interest *)m;
     uint32_t conv = conv_get(s, conv_key_slice(&t->key));
-    if (conv != NONE) {
-        struct conv *v = conv_at(s, conv);
-        if (v->interest)
-            v->interest[t->shard] = 0;
-        if (t->mask)
-            conv_add_interest(s, conv, t->shard, t->mask);
-        v->used_ms = s->now_ms;
+    if (conv == NONE || (t->mask && !conv_hold_interest(s, conv))) {
+        /* Its members would hear nothing: again, until there is memory. Newer ones may have come by then. */
+        t->add = true;
+        mailbox_post(&s->mailbox, m);
+        return;
     }
+    struct conv *v = conv_at(s, conv);
+    if (v->interest)
+        v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
+    v->used_ms = s->now_ms;
     free(t);
 }
 
-int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask)
+int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add)
 {
     struct interest *t = malloc(sizeof *t);
     if (!t)
         return ERR_NOMEM;
-    *t = (struct interest){.mail.run = interest_arrive, .shard = from->index, .mask = mask, .key = conv_key_channel(channel)};
+    *t = (struct interest){.mail.run = interest_arrive, .shard = from->index, .mask = mask, .add = add, .key = conv_key_channel(channel)};
     shard_post(from, owner, &t->mail);
     return 0;
 }

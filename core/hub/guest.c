@@ -27,7 +27,8 @@ static void guest_saved(void *owner, struct store_op *op)
 void guest_left(struct shard *s, uint32_t user)
 {
     const struct user *u = user_at(s, user);
-    struct guest_save *g = s->opt->guest_ms ? calloc(1, sizeof *g) : NULL;
+    /* A login under way may be about to make it more than a guest: nothing here may overwrite that. */
+    struct guest_save *g = s->opt->guest_ms && !u->waiting ? calloc(1, sizeof *g) : NULL;
     if (!g)
         return;
     memcpy(g->strings, u->strings, (size_t)u->id_len + u->name_len);
@@ -64,10 +65,10 @@ struct leave {
     struct forget *forget;
 };
 
-static void forget_end(struct forget *f, bool gone)
+static void forget_end(struct forget *f)
 {
     struct shard *s = f->shard;
-    login_retry(s, f->user, gone);
+    login_retry(s, f->user);
     user_unpin(s, f->user);
     free(f);
 }
@@ -78,7 +79,7 @@ static void forgotten(void *owner, struct store_op *op)
     ((struct shard *)owner)->ops--;
     if (op->status == STORE_OK)
         log_event(LOG_DEBUG, "guest.forgotten", LOG_SLICE("user", slice_of(f->id, f->id_len)));
-    forget_end(f, op->status == STORE_OK);
+    forget_end(f);
 }
 
 static void forget_step(struct forget *f)
@@ -87,7 +88,7 @@ static void forget_step(struct forget *f)
     if (--f->left)
         return;
     if (f->failed) {
-        forget_end(f, false);
+        forget_end(f);
         return;
     }
     f->op.forget = (struct store_user_forget){.id = slice_of(f->id, f->id_len), .op = {.home = &s->mailbox, .done = forgotten}};
@@ -155,7 +156,7 @@ static void forget_loaded(void *owner, struct store_op *op)
     if (due)
         forget_step(f);
     else
-        forget_end(f, op->status == STORE_NOTFOUND);
+        forget_end(f);
 }
 
 static void forget_arrive(void *owner, struct mail *m)

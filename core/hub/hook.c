@@ -39,6 +39,11 @@ enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h)
     h->event = event;
     for (uint32_t i = 0; i < t->hook_count[event]; i++) {
         enum hook_verdict v = t->hooks[event][i].fn(h, t->hooks[event][i].ctx);
+        if (v == HOOK_REJECT) {
+            /* A refusal has a reason, whether or not the hook gave one. */
+            h->code = h->code == CODE_OK ? CODE_FORBIDDEN : h->code;
+            h->message = h->message ? h->message : "refused";
+        }
         if (v != HOOK_PASS)
             return v;
     }

@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/frame.h"
+#include "core/base/utf8.h"
 #include "core/hub/conv.h"
 #include "core/hub/host_op.h"
 #include "core/hub/login.h"
@@ -52,6 +53,34 @@ void host_end(struct host_op *op)
     mailbox_post(op->home, &op->mail);
 }
 
+void host_park(struct shard *s, struct host_op *op)
+{
+    struct mail **at = &s->parked;
+    while (*at)
+        at = &(*at)->next;
+    op->mail.next = NULL;
+    *at = &op->mail;
+}
+
+void host_unpark(struct shard *s)
+{
+    struct mail *m = s->parked;
+    s->parked = NULL;
+    while (m) {
+        struct mail *next = m->next;
+        mailbox_post(&s->mailbox, m);
+        m = next;
+    }
+}
+
+bool host_stopping(const struct shard *s, struct host_op *op)
+{
+    if (s->net)
+        return false;
+    host_fail(op, CODE_UNAVAILABLE, "the server is stopping");
+    return true;
+}
+
 /* --- A user ------------------------------------------------------------------------------------------------------------ */
 
 static uint32_t count_connections(const struct shard *s, uint32_t user)
@@ -80,6 +109,12 @@ static void user_run(void *owner, struct mail *m)
     struct shard *s = owner;
     struct host_user *q = (struct host_user *)m;
     q->connections = 0;
+    q->load = (struct store_user_load){.arena = NULL};
+    if (!value_user_id(q->user)) {
+        host_fail(&q->op, CODE_NOT_FOUND, "no such user");
+        host_end(&q->op);
+        return;
+    }
     q->load = (struct store_user_load){.id = q->user, .op = {.home = &s->mailbox, .done = user_loaded}};
     s->ops++;
     store_user_load(s->store, &q->load);
@@ -116,6 +151,7 @@ static void close_all(struct shard *s, uint32_t user, struct host_kick *q)
         conn_close(s->net, c, CLOSE_KICKED, text[0] ? text : NULL, 0);
         q->connections++;
     }
+    q->connections += login_kick(s, user, text[0] ? text : NULL);
     user_unpin(s, user);
 }
 
@@ -124,7 +160,7 @@ static void revoke_end(struct revoke *v)
     struct shard *s = v->shard;
     struct host_kick *q = v->kick;
     if (v->held)
-        login_retry(s, v->user, q->op.code == CODE_NOT_FOUND);
+        login_retry(s, v->user);
     else if (q->op.code == CODE_OK)
         close_all(s, v->user, q);
     user_unpin(s, v->user);
@@ -137,8 +173,10 @@ static void revoked(void *owner, struct store_op *op)
     struct revoke *v = (struct revoke *)((char *)op - offsetof(struct revoke, op.save.op));
     ((struct shard *)owner)->ops--;
     if (op->status != STORE_OK) {
-        if (!v->held)
-            user_at(v->shard, v->user)->epoch--;
+        /* Unless it may have been stored, or another one has raised it further. */
+        struct user *u = user_at(v->shard, v->user);
+        if (!v->held && op->status == STORE_RETRY && u->epoch == v->op.save.user.epoch)
+            u->epoch--;
         host_fail_store(&v->kick->op, op->status, "");
     }
     revoke_end(v);
@@ -222,10 +260,15 @@ static void kick_run(void *owner, struct mail *m)
     struct shard *s = owner;
     struct host_kick *q = (struct host_kick *)m;
     q->connections = 0;
+    if (!value_user_id(q->user))
+        host_fail(&q->op, CODE_NOT_FOUND, "no such user");
+    if (q->op.code != CODE_OK || host_stopping(s, &q->op)) {
+        host_end(&q->op);
+        return;
+    }
     uint32_t user = user_find(s, q->user);
     if (user != NONE && user_at(s, user)->state != USER_READY) {
-        /* Its login is under way: look again when that has come further. */
-        mailbox_post(&s->mailbox, m);
+        host_park(s, &q->op);
         return;
     }
     if (q->revoke) {
@@ -239,6 +282,7 @@ static void kick_run(void *owner, struct mail *m)
     }
     struct kick_lookup *k = calloc(1, sizeof *k);
     if (!k) {
+        host_fail(&q->op, CODE_INTERNAL, "out of memory");
         host_end(&q->op);
         return;
     }
@@ -258,6 +302,8 @@ void host_kick(struct hub *hub, struct host_kick *q)
 
 int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body)
 {
+    if (!value_user_id(user) || action < 100)
+        return ERR_INVALID;
     struct user_mail *p = user_mail_new(user, action, body, NONE, 0);
     if (!p)
         return ERR_NOMEM;

@@ -77,7 +77,8 @@ struct host_user {
 };
 void host_user(struct hub *hub, struct host_user *q);
 
-/* --- Without an answer. They copy what they are given; out of memory: ERR_NOMEM. `from`: the calling shard, NULL on other threads. --- */
+/* --- Without an answer. They copy what they are given; out of memory: ERR_NOMEM; an id or
+ * an action that cannot be one: ERR_INVALID. `from`: the calling shard, NULL on other threads. --- */
 
 /* A push (action >= 100) to every connection of a user. */
 int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body);

@@ -171,6 +171,7 @@ void hub_free(struct hub *hub)
     if (!hub)
         return;
     hub_stop(hub);
+    pump(hub); /* what was asked for after it: answered, with a refusal */
     hub_destroy(hub);
 }
 

@@ -18,6 +18,11 @@ static void fail_waiting(struct shard *s, uint32_t user, enum code code, const c
 static void start_waiting(struct shard *s, uint32_t user);
 static void login_check(struct login *l);
 
+/* Messages may come faster than the inbox can be counted; then the newest count does. */
+enum { COUNTS_MAX = 4 };
+
+static const char revoked[] = "token: no longer valid";
+
 /* Takes the login off its user and frees it. */
 static void login_end(struct login *l)
 {
@@ -117,6 +122,8 @@ static void login_complete(struct login *l)
         return;
     }
     struct user *u = user_at(s, l->user);
+    if (l->missed && !l->inbox)
+        l->inbox = 1;
     struct session *x = l->device_len ? session_get(s, l->conn) : NULL;
     char *device = x ? strdup(l->device) : NULL;
     buf_reset(&s->scratch);
@@ -162,6 +169,10 @@ static void login_saved(void *owner, struct store_op *op)
     l->busy = false;
     struct user *u = user_at(s, l->user);
     bool stored = op->status == STORE_OK, first = u->state != USER_READY;
+    if (stored && l->epoch != u->epoch && !l->provided) {
+        login_fail(l, CODE_UNAUTHORIZED, revoked); /* while it was saved */
+        return;
+    }
     if (!stored || (l->name_len && user_set_name(s, l->user, login_name(l)) != 0)) {
         enum code code = stored ? CODE_INTERNAL : CODE_UNAVAILABLE;
         const char *message = stored ? "out of memory" : "the store cannot write now";
@@ -172,13 +183,13 @@ static void login_saved(void *owner, struct store_op *op)
         return;
     }
     u->guest = l->fresh;
-    u->state = USER_READY;
     if (first) {
+        user_ready(s, l->user);
         l->busy = true; /* start_waiting() is for the others */
         start_waiting(s, l->user);
         l->busy = false;
     }
-    if (l->missed) /* while it was saved */
+    if (l->missed && l->counts < COUNTS_MAX) /* while it was saved */
         login_start(l);
     else
         login_complete(l);
@@ -233,7 +244,7 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
         if (sub == NONE)
             return false;
     }
-    u->state = USER_READY;
+    user_ready(s, user);
     return true;
 }
 
@@ -278,6 +289,11 @@ static void login_loaded(void *owner, struct store_op *op)
         login_save_first(l);
         return;
     }
+    if (user_at(s, user)->state == USER_LOADING && status == STORE_OK && l->stale) {
+        store_user_load_free(&l->op.load);
+        login_start(l);
+        return;
+    }
     if (user_at(s, user)->state == USER_LOADING) {
         bool taken = status == STORE_OK && take_loaded(s, user, &l->op.load);
         store_user_load_free(&l->op.load);
@@ -295,7 +311,7 @@ static void login_loaded(void *owner, struct store_op *op)
     }
     if (status != STORE_OK)
         login_fail(l, CODE_UNAVAILABLE, "the store cannot read now");
-    else if (l->missed)
+    else if (l->missed && l->counts < COUNTS_MAX)
         login_start(l);
     else
         login_check(l);
@@ -306,7 +322,7 @@ static void login_check(struct login *l)
 {
     struct user *u = user_at(l->shard, l->user);
     if (l->epoch != u->epoch && !l->provided)
-        login_fail(l, CODE_UNAUTHORIZED, "token: no longer valid");
+        login_fail(l, CODE_UNAUTHORIZED, revoked);
     else if (u->guest || (l->name_len && !slice_eq(login_name(l), user_name(u))))
         login_save(l, false);
     else
@@ -331,7 +347,8 @@ static void login_start(struct login *l)
         if (!first && u->state != USER_READY)
             return;
     }
-    l->missed = false;
+    l->missed = l->stale = false;
+    l->counts++;
     l->op.load = (struct store_user_load){.id = login_id(l), .op = {.home = &s->mailbox, .done = login_loaded}};
     l->busy = true;
     s->ops++;
@@ -344,12 +361,27 @@ void login_missed(struct shard *s, uint32_t user)
         l->missed = true;
 }
 
-void login_retry(struct shard *s, uint32_t user, bool gone)
+void login_stale(struct shard *s, uint32_t user)
 {
-    if (gone) {
-        fail_waiting(s, user, CODE_UNAUTHORIZED, "token: of a user that is no more");
-        return;
+    for (struct login *l = user_at(s, user)->waiting; l; l = l->next)
+        l->stale = true;
+}
+
+uint32_t login_kick(struct shard *s, uint32_t user, const char *message)
+{
+    uint32_t n = 0;
+    for (const struct login *l = user_at(s, user)->waiting; l; l = l->next) {
+        const struct conn *k = conn_find(s->net, l->conn, l->generation);
+        if (!k || k->flags & CONN_F_CLOSING)
+            continue;
+        conn_close(s->net, l->conn, CLOSE_KICKED, message, 0); /* the login finds it closing, and ends */
+        n++;
     }
+    return n;
+}
+
+void login_retry(struct shard *s, uint32_t user)
+{
     struct user *u = user_at(s, user);
     u->state = USER_LOADING;
     if (u->waiting)

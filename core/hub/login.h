@@ -31,6 +31,8 @@ struct login {
     bool merge;  /* accepts 104 */
     bool busy;   /* a store operation is under way */
     bool missed; /* a private message came meanwhile: count the inbox again */
+    bool stale;  /* a membership ended meanwhile: read them again */
+    uint8_t counts; /* of the inbox, so far */
     union {
         struct store_user_load load;
         struct store_user_save save;
@@ -55,7 +57,11 @@ void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, cons
 void login_abandon(struct login *l);
 /* A private message for this user arrives: logins under way count the inbox anew. */
 void login_missed(struct shard *s, uint32_t user);
-/* A user was being forgotten and is gone (or not): its waiting logins go on. The caller holds a pin. */
-void login_retry(struct shard *s, uint32_t user, bool gone);
+/* A membership of this user ended: what logins under way have read of it may be older. */
+void login_stale(struct shard *s, uint32_t user);
+/* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a pin. */
+void login_retry(struct shard *s, uint32_t user);
+/* Closes the connections whose login as this user is under way (kicked). Returns how many. */
+uint32_t login_kick(struct shard *s, uint32_t user, const char *message);
 
 #endif

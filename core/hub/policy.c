@@ -26,6 +26,8 @@ static enum hook_verdict limit_user(struct hook_call *h, void *ctx)
 static enum hook_verdict limit_conversation(struct hook_call *h, void *ctx)
 {
     (void)ctx;
+    if (!h->bucket)
+        return HOOK_PASS;
     uint32_t wait = bucket_take(h->bucket, h->shard->opt->rate_channel, (uint32_t)h->shard->now_ms);
     h->charged = !wait;
     if (!wait)

@@ -26,14 +26,14 @@ struct slicebuf {
     uint64_t from, to;         /* seqs of the slice */
     uint32_t omitted;          /* messages of it that are left out */
     uint32_t head, count, max; /* ring */
-    uint64_t bytes;            /* of the bodies held */
+    uint64_t bytes;            /* of the bodies held, and a comma each */
     struct slice_item items[];
 };
 
 static void slicebuf_drop_oldest(struct slicebuf *b)
 {
     struct slice_item *t = &b->items[b->head];
-    b->bytes -= t->len;
+    b->bytes -= t->len + 1;
     free(t->body);
     t->body = NULL;
     b->head = (b->head + 1) % b->max;
@@ -241,7 +241,7 @@ static void slice_take_out(struct slicebuf *b, uint64_t seq)
         struct slice_item *t = ring_item(b, i);
         if (t->seq != seq)
             continue;
-        b->bytes -= t->len;
+        b->bytes -= t->len + 1;
         free(t->body);
         for (uint32_t j = i; j + 1 < b->count; j++)
             *ring_item(b, j) = *ring_item(b, j + 1);

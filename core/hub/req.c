@@ -2,7 +2,9 @@
 
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/base/random.h"
 #include "core/hub/action.h"
+#include "core/hub/hook.h"
 #include "core/hub/tables.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
@@ -51,6 +53,12 @@ static void error_body(struct buf *b, enum code code, const char *message, uint3
     buf_lit(b, "}}");
 }
 
+/* The body, or the one that needs no memory. */
+static struct slice error_slice(const struct buf *b)
+{
+    return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");
+}
+
 static void answer_now(struct call *c, struct slice body)
 {
     session_answer(c->shard, c->conn, c->order, NONE, c->action, c->seq, body);
@@ -66,7 +74,7 @@ static void call_error(struct call *c, enum code code, uint32_t retry_after_ms, 
     struct buf *b = &c->shard->scratch;
     buf_reset(b);
     error_body(b, code, message, retry_after_ms);
-    answer_now(c, buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}"));
+    answer_now(c, error_slice(b));
 }
 
 void call_fail(struct call *c, enum code code, const char *fmt, ...)
@@ -82,6 +90,11 @@ void call_fail(struct call *c, enum code code, const char *fmt, ...)
 void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message)
 {
     call_error(c, CODE_RATE_LIMITED, retry_after_ms, message);
+}
+
+void call_reject(struct call *c, const struct hook_call *h)
+{
+    call_error(c, h->code, h->retry_after_ms, h->message);
 }
 
 void *req_begin(struct call *c, size_t size)
@@ -138,7 +151,7 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
 {
     struct session *x = conn_at(s->net, conn)->session;
     if (x->inflight == 0 && x->closing) {
-        conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + s->drain_spread_ms / 2);
+        conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
         return;
     }
     if (x->inflight == 0 && x->held) {
@@ -164,14 +177,14 @@ static void req_home(void *owner, struct mail *m)
     struct req *r = (struct req *)m;
     if (r->finish)
         r->finish(r);
-    struct conn *k = conn_find(s->net, r->conn, r->generation);
+    struct conn *k = s->net ? conn_find(s->net, r->conn, r->generation) : NULL;
     struct buf error = BUF_INIT;
     if (r->code == CODE_OK && !buf_ok(&r->body))
         req_fail(r, CODE_INTERNAL, "out of memory");
     if (k && k->session) {
         if (r->code != CODE_OK)
             error_body(&error, r->code, r->message, r->retry_after_ms);
-        struct slice body = r->code != CODE_OK ? buf_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");
+        struct slice body = r->code != CODE_OK ? error_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");
         session_answer(s, r->conn, r->order, r->ordinal, r->action, r->seq, body);
     }
     if (r->after)
@@ -179,7 +192,7 @@ static void req_home(void *owner, struct mail *m)
     s->reqs--;
     if (r->user != NONE)
         user_unpin(s, r->user);
-    k = conn_find(s->net, r->conn, r->generation);
+    k = s->net ? conn_find(s->net, r->conn, r->generation) : NULL;
     if (k && k->session) {
         ((struct session *)k->session)->inflight--;
         session_advance(s, r->conn, r->generation);
@@ -319,7 +332,6 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     struct session *x = k->session;
     struct call c = {.shard = s, .conn = conn, .user = k->user, .action = m->action, .seq = m->seq};
     struct cJSON *tree = NULL;
-    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
     if (m->text) {
         const char *why = NULL;
         tree = json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
@@ -335,10 +347,15 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     enum conn_verdict v = CONN_CONTINUE;
     if (a) {
         c.class = (uint8_t)a->class;
+        /* A hook may close the very connection, and the user with it. */
+        if (c.user != NONE)
+            user_pin(s, c.user);
         if (x && x->inflight && a->class != CLASS_NOW && (a->class != x->class || x->class == CLASS_ALONE))
             v = hold(s, &c, m, x);
         else
             run_action(&c, a, m->text ? SLICE_NONE : m->body);
+        if (c.user != NONE)
+            user_unpin(s, c.user);
     }
     json_free(tree);
     k = conn_find(s->net, conn, generation);

@@ -18,6 +18,7 @@
 #include "core/hub/shard.h"
 
 struct cJSON;
+struct hook_call;
 
 enum action_class {
     CLASS_NOW,  /* answered inside the handler; touches no conversation */
@@ -59,6 +60,8 @@ struct req {
 void call_reply(struct call *c, struct slice body);
 void call_fail(struct call *c, enum code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message);
+/* What a hook said with HOOK_REJECT. */
+void call_reject(struct call *c, const struct hook_call *h);
 
 /* --- Answers later --- */
 /* A zeroed req of `size` bytes for this call, pinned to its user; on failure answers `internal` and returns NULL. */

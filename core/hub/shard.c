@@ -60,7 +60,9 @@ static void on_opened(void *owner, uint32_t conn)
 
 static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net_message *m)
 {
-    return dispatch(owner, conn, m);
+    struct shard *s = owner;
+    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    return dispatch(s, conn, m);
 }
 
 static void on_closing(void *owner, uint32_t conn, enum close_reason reason)

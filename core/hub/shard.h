@@ -114,6 +114,7 @@ struct shard {
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
     void *slots[SLOTS];   /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;      /* monotonic, of this loop iteration */
+    struct mail *parked;  /* operations of host.h that wait for a user; see host_park(); list */
     uint64_t ops;         /* store operations under way that come back here */
     uint64_t reqs;        /* requests under way whose connection is here */
     bool sweeping;        /* shard 0: a hunt for guests is under way */

@@ -118,6 +118,8 @@ static void taken(void *ctx)
 
 int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx)
 {
+    if (!SURELY(hub->draft))
+        return ERR_INVALID;
     struct commit *c = malloc(sizeof *c);
     if (!c)
         return ERR_NOMEM;

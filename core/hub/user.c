@@ -2,6 +2,7 @@
 
 #include "core/hub/chan.h"
 #include "core/hub/guest.h"
+#include "core/hub/host_op.h"
 
 #include <stdlib.h>
 
@@ -99,12 +100,20 @@ static void user_free_if_idle(struct shard *s, uint32_t user)
     struct user *u = user_at(s, user);
     if (u->pins || u->first_conn != NONE)
         return;
+    if (u->state != USER_READY)
+        host_unpark(s);
     while (u->first_sub != NONE)
         sub_remove(s, u->first_sub);
     table_remove(&s->user_ids, hash_bytes(user_id(u)), user);
     free(u->strings);
     pool_free(&s->users, user);
     atomic_store_explicit(&s->user_count, s->user_ids.count, memory_order_relaxed);
+}
+
+void user_ready(struct shard *s, uint32_t user)
+{
+    user_at(s, user)->state = USER_READY;
+    host_unpark(s);
 }
 
 void user_unpin(struct shard *s, uint32_t user)

@@ -24,6 +24,8 @@ static inline void user_pin(struct shard *s, uint32_t user)
     user_at(s, user)->pins++;
 }
 void user_unpin(struct shard *s, uint32_t user);
+/* It is known now: USER_READY. */
+void user_ready(struct shard *s, uint32_t user);
 
 /* Makes a logged-in connection the user's, and a receiver in all its channels. */
 void user_add_conn(struct shard *s, uint32_t user, uint32_t conn);
