@@ -7,10 +7,12 @@
 #include "core/base/err.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "core/base/mailbox.h"
 #include "core/config/config.h"
 #include "core/config/config_options.h"
 #include "core/config/machine.h"
 #include "core/config/secret.h"
+#include "core/console/console.h"
 #include "core/hub/hub.h"
 #include "core/hub/options.h"
 #include "core/net/listener.h"
@@ -27,6 +29,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WHY_MAX 512 /* bytes of a sentence that tells what went wrong */
@@ -40,6 +43,9 @@ struct server {
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct store *store;
     struct hub *hub;
+    struct mailbox mail;        /* answers to the main thread: hub_main() */
+    ev_async mailed;            /* something is in it */
+    struct console *console;
     struct listener *listeners; /* open ones; owned */
     unsigned listener_count;
     struct ev_loop *loop; /* of the main thread */
@@ -125,8 +131,6 @@ static void log_not_served(const struct config *c)
 {
     static const char *const shipped[] = {"ratelimit", "merge_push", "tiered_expiry"};
     struct buf what = BUF_INIT;
-    for (uint32_t i = 0; i < c->listen.console.n; i++)
-        buf_printf(&what, "%slisten.console %s", what.n ? ", " : "", c->listen.console.v[i]);
     for (uint32_t i = 0; i < c->scripts.load.n; i++) {
         bool built_in = false;
         for (size_t j = 0; j < sizeof shipped / sizeof shipped[0]; j++)
@@ -197,15 +201,68 @@ static int listen_on(struct server *s, const struct config_strings *addresses, e
     return 0;
 }
 
+/* --- The main thread's mailbox, and the console ------------------------------------------------------------------------------ */
+
+static void on_mail(struct ev_loop *loop, ev_async *w, int events)
+{
+    (void)loop, (void)events;
+    struct server *s = w->data;
+    mailbox_run(&s->mail, s);
+}
+
+static void wake_main(void *ctx)
+{
+    struct server *s = ctx;
+    ev_async_send(s->loop, &s->mailed);
+}
+
+static int open_console(struct server *s)
+{
+    const struct config_strings *addresses = &s->config->listen.console;
+    s->console = console_new(s->loop, s->hub);
+    if (!s->console)
+        return fail(s, "out of memory");
+    console_set_password(s->console, s->config->console.password);
+    for (uint32_t i = 0; i < addresses->n; i++) {
+        char why[WHY_MAX] = "";
+        struct listener *l = &s->listeners[s->listener_count];
+        if (listener_open(l, addresses->v[i], 1, 0600, why, sizeof why) != 0)
+            return fail(s, why);
+        s->listener_count++;
+        if (console_listen(s->console, l) != 0)
+            return fail(s, "listen.console: too many addresses");
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name), LOG_STR("transport", "console"));
+    }
+    return 0;
+}
+
+/* Whoever waits for an answer on the main thread gets it first, from the shards or the store. */
+static void close_hub(struct server *s)
+{
+    if (!s->hub)
+        return;
+    console_stop(s->console);
+    hub_stop(s->hub);
+    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console))
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    console_free(s->console);
+    hub_free(s->hub);
+    ev_async_stop(s->loop, &s->mailed);
+    mailbox_fini(&s->mail);
+}
+
 static int open_hub(struct server *s)
 {
     const struct config *c = s->config;
     struct hub_options options;
     config_hub_options(c, s->key, &options);
     s->hub = hub_new(s->shards, s->store, &options);
-    s->listeners = calloc(c->listen.tcp.n + c->listen.websocket.n + 1, sizeof *s->listeners);
+    s->listeners = calloc(c->listen.tcp.n + c->listen.websocket.n + c->listen.console.n + 1, sizeof *s->listeners);
     if (!s->hub || !s->listeners)
         return fail(s, "the shards cannot be made: out of memory or descriptors");
+    hub_set_main(s->hub, &s->mail);
+    if (open_console(s) != 0)
+        return -1;
     if (listen_on(s, &c->listen.tcp, CONN_TCP) != 0 || listen_on(s, &c->listen.websocket, CONN_WEBSOCKET) != 0)
         return -1;
     if (hub_start(s->hub) != 0)
@@ -265,6 +322,7 @@ static void drain(struct server *s, const char *signal_name)
     hub_get_stats(s->hub, &stats);
     double limit = s->config->timeouts.drain;
     s->draining = true;
+    console_set_state(s->console, "draining");
     s->drain_began = clock_mono_ms();
     log_event(LOG_INFO, "server.drain", LOG_STR("signal", signal_name), LOG_INT("connections", stats.connections),
               LOG_INT("timeout_ms", limit * 1000));
@@ -310,7 +368,7 @@ static void on_term(struct ev_loop *loop, ev_signal *w, int events)
 /* The loop is over, or the start failed half-way. */
 static void close_all(struct server *s)
 {
-    hub_free(s->hub);
+    close_hub(s);
     if (s->store)
         store_close(s->store);
     for (unsigned i = 0; i < s->listener_count; i++)
@@ -416,6 +474,10 @@ static void watch(struct server *s)
     ev_signal_start(s->loop, &s->intr);
     ev_signal_start(s->loop, &s->hup);
     ev_async_start(s->loop, &s->drained);
+    mailbox_init(&s->mail, wake_main, s);
+    ev_async_init(&s->mailed, on_mail);
+    s->mailed.data = s;
+    ev_async_start(s->loop, &s->mailed);
 }
 
 static int serve(struct server *s)

@@ -1,6 +1,7 @@
 #include "core/config/config_schema.h"
 
 #include "core/base/log.h"
+#include "core/base/near.h"
 #include "core/config/config.h"
 #include "core/hub/options.h"
 #include "storage/store.h"
@@ -69,8 +70,7 @@ const struct config_option config_schema[] = {
     ADDRESSES(listen.tcps, "{}", RESTART, "The protocol over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.wss, "{}", RESTART, "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
-              "The console of operators. Other addresses than loopback and Unix sockets need console.password. Not served by "
-              "this version yet."),
+              "The console of operators. Other addresses than loopback and Unix sockets need console.password."),
 
     SECTION("tls", "Certificate and key for listen.tcps and listen.wss. Not in this version yet."),
     TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
@@ -180,7 +180,7 @@ const struct config_option config_schema[] = {
     TEXT(plugins.path, 1, "\"plugins\"", 0, "Where plugins are."),
     PLUGINS(plugins.load, "{}", 0, "Plugins to load: NAME = { options }; NAME = false leaves one out."),
 
-    SECTION("console", "The console. Not served by this version yet."),
+    SECTION("console", "The console."),
     TEXT(console.password, 1, "nil", NIL | SECRET, "What `auth` asks for; nil: nothing."),
 
     TEXTS(origins, "{}", 0,
@@ -212,34 +212,6 @@ const struct config_option *config_schema_find(const char *path)
 
 /* --- Did you mean ------------------------------------------------------------------------------------------------ */
 
-#define WORD_MAX 64 /* bytes of what is compared; longer words are near to nothing */
-
-/* Edit distance, a swap of neighbours counting as one (optimal string alignment). */
-static unsigned edit_distance(const char *a, const char *b)
-{
-    size_t an = strlen(a), bn = strlen(b);
-    if (an > WORD_MAX || bn > WORD_MAX)
-        return WORD_MAX;
-    unsigned rows[3][WORD_MAX + 1]; /* of i - 2, i - 1, i, taking turns */
-    for (unsigned j = 0; j <= bn; j++)
-        rows[0][j] = j;
-    for (unsigned i = 1; i <= an; i++) {
-        unsigned *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
-        now[0] = i;
-        for (unsigned j = 1; j <= bn; j++) {
-            unsigned best = last[j - 1] + (a[i - 1] != b[j - 1]);
-            if (last[j] + 1 < best)
-                best = last[j] + 1;
-            if (now[j - 1] + 1 < best)
-                best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            now[j] = best;
-        }
-    }
-    return rows[an % 3][bn];
-}
-
 static const char *last_word(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -249,16 +221,14 @@ static const char *last_word(const char *path)
 const char *config_schema_nearest(const char *path)
 {
     const char *word = last_word(path);
-    unsigned near = (unsigned)(strlen(word) / 3) + 1; /* how wrong a word may be and still be meant */
-    if (near > 3)
-        near = 3;
+    unsigned near = near_limit(word);
     const char *best = NULL;
     unsigned best_score = 2 * near + 1;
     for (unsigned i = 0; i < config_schema_count; i++) {
         const char *known = config_schema[i].path;
         /* Wrong in its place counts less than right elsewhere. */
-        unsigned whole = 2 * edit_distance(path, known);
-        unsigned part = 2 * edit_distance(word, last_word(known)) + 1;
+        unsigned whole = 2 * near_distance(path, known);
+        unsigned part = 2 * near_distance(word, last_word(known)) + 1;
         unsigned score = whole < part ? whole : part;
         if (score < best_score) {
             best = known;

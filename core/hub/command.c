@@ -1,5 +1,6 @@
 #include "core/hub/command.h"
 
+#include "core/base/near.h"
 #include "core/hub/shard.h"
 
 #include <stdarg.h>
@@ -9,7 +10,7 @@
 struct command_table {
     struct command *list; /* by name; owned */
     unsigned count;
-    command_end_fn end;   /* the console's */
+    struct command_sink sink; /* the console's */
 };
 
 static struct command_table *table_of(struct hub *hub)
@@ -27,8 +28,23 @@ void commands_free(struct hub *hub)
     hub->commands = NULL;
 }
 
+/* One or two words of a-z, 0-9, _ and -. */
+static bool name_good(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+    size_t n = strspn(name, letters);
+    if (n == 0 || strlen(name) > NEAR_WORD_MAX)
+        return false;
+    if (name[n] == '\0')
+        return true;
+    size_t m = name[n] == ' ' ? strspn(name + n + 1, letters) : 0;
+    return m > 0 && name[n + 1 + m] == '\0';
+}
+
 int command_register(struct hub *hub, const struct command *c)
 {
+    if (!name_good(c->name) || !c->run || c->min > c->max || c->max > COMMAND_ARGS)
+        return ERR_INVALID;
     struct command_table *t = table_of(hub);
     struct command *p = t ? realloc(t->list, (t->count + 1) * sizeof *p) : NULL;
     if (!p)
@@ -71,16 +87,78 @@ const struct command *command_at(const struct hub *hub, unsigned i)
     return hub->commands && i < hub->commands->count ? &hub->commands->list[i] : NULL;
 }
 
-void commands_on_end(struct hub *hub, command_end_fn fn)
+/* The first one or two words, as a name is written; false: they are no name at all. */
+static bool join(char *out, size_t size, const struct slice *words, unsigned n)
+{
+    size_t at = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (at + words[i].n + 2 > size || memchr(words[i].p, '\0', words[i].n))
+            return false;
+        if (i)
+            out[at++] = ' ';
+        if (words[i].n)
+            memcpy(out + at, words[i].p, words[i].n);
+        at += words[i].n;
+    }
+    out[at] = '\0';
+    return n > 0;
+}
+
+const struct command *command_find(const struct hub *hub, const struct slice *words, unsigned n, unsigned *used)
+{
+    char name[NEAR_WORD_MAX + 2];
+    /* The longer name first: "show user" before a "show". */
+    for (*used = n < 2 ? n : 2; *used > 0; --*used) {
+        if (!join(name, sizeof name, words, *used))
+            continue;
+        for (unsigned i = 0; hub->commands && i < hub->commands->count; i++)
+            if (strcmp(hub->commands->list[i].name, name) == 0)
+                return &hub->commands->list[i];
+    }
+    return NULL;
+}
+
+const char *command_nearest(const struct hub *hub, const struct slice *words, unsigned n)
+{
+    char one[NEAR_WORD_MAX + 2], two[NEAR_WORD_MAX + 2];
+    const char *best = NULL;
+    unsigned least = UINT32_MAX;
+    if (!join(one, sizeof one, words, n ? 1 : 0))
+        return NULL;
+    if (n < 2 || !join(two, sizeof two, words, 2))
+        strcpy(two, one);
+    for (unsigned i = 0; hub->commands && i < hub->commands->count; i++) {
+        const char *name = hub->commands->list[i].name;
+        /* A name of one word is compared with the first alone: the second may be an argument. */
+        const char *given = strchr(name, ' ') ? two : one;
+        unsigned d = near_distance(given, name);
+        if (d <= near_limit(given) && d < least) {
+            best = name;
+            least = d;
+        }
+    }
+    /* "list" alone, or with a second word that is nothing like any: whatever begins so. */
+    for (unsigned i = 0; !best && hub->commands && i < hub->commands->count; i++) {
+        const char *name = hub->commands->list[i].name;
+        size_t first = strcspn(name, " ");
+        if (name[first] == ' ' && strlen(one) == first && strncmp(name, one, first) == 0)
+            best = name;
+    }
+    return best;
+}
+
+/* --- Answers ---------------------------------------------------------------------------------------------------------- */
+
+void commands_set_sink(struct hub *hub, const struct command_sink *sink)
 {
     struct command_table *t = table_of(hub);
     if (t)
-        t->end = fn;
+        t->sink = *sink;
 }
 
 void command_done(struct command_call *c)
 {
-    c->hub->commands->end(c, NULL, NULL);
+    c->hub->commands->sink.end(c, NULL, NULL);
 }
 
 void command_fail(struct command_call *c, const char *code, const char *fmt, ...)
@@ -90,5 +168,10 @@ void command_fail(struct command_call *c, const char *code, const char *fmt, ...
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    c->hub->commands->end(c, code, text);
+    c->hub->commands->sink.end(c, code, text);
+}
+
+void command_more(struct command_call *c, void (*resume)(struct command_call *c))
+{
+    c->hub->commands->sink.more(c, resume);
 }

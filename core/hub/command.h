@@ -10,46 +10,69 @@
 #include "core/base/slice.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct hub;
+struct command_call;
 
-/* One line being served. Lives until command_done() or command_fail(). */
-struct command_call {
-    struct hub *hub;
-    const struct command *command;
-    unsigned argc;
-    struct slice argv[16]; /* the words after the command's name, unquoted; borrowed until the call ends */
-    struct buf out;        /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
-                            * "key: value" lines, an array of objects as a table */
-    void *console;         /* the console's own */
-    void *state;           /* the command's own, between its steps */
-};
+#define COMMAND_ARGS 16 /* words after the command's name */
 
 struct command {
     const char *name;   /* "kick user": one or two words; must live as long as it is registered, like all texts here */
     const char *args;   /* "ID [reason]", for help; "" */
     const char *help;   /* one line */
-    unsigned min, max;  /* arguments */
+    unsigned min, max;  /* arguments; max is COMMAND_ARGS at most */
     bool changes;       /* changes something: it is logged with who gave it */
     void (*run)(struct command_call *c, void *ctx);
     void *ctx;
     const void *owner;  /* who registered it; NULL: built in */
+    unsigned shown;     /* so many of its arguments may be logged: never secrets, never content */
+    bool text;          /* the last argument takes all words that are left, joined by spaces */
 };
 
-/* ERR_EXISTS, ERR_NOMEM. */
+/* One line being served. Lives until command_done() or command_fail(), one of which must come. */
+struct command_call {
+    struct hub *hub;
+    struct command command;          /* as it was when the line came: the table may change meanwhile */
+    unsigned argc;
+    struct slice argv[COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
+    struct buf out;      /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
+                          * "key: value" lines, an array of objects as a table */
+    bool json;           /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
+    bool rows;           /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its brackets */
+    bool gone;           /* nobody waits for the answer any more: a long one should end */
+    const char *who;     /* who gave it, for logs: "127.0.0.1:4711", "unix uid 0"; borrowed */
+    void *console;       /* the console's own */
+    void *state;         /* the command's own, between its steps */
+};
+
+/* Names must be one or two lower-case words. ERR_INVALID, ERR_EXISTS, ERR_NOMEM. */
 MUST_CHECK int command_register(struct hub *hub, const struct command *c);
 MUST_CHECK int commands_register(struct hub *hub, const struct command *list, size_t n);
 void commands_remove(struct hub *hub, const void *owner);
-/* In the order of names; NULL at the end. */
+/* In the order of names; NULL at the end. Borrowed until the table changes. */
 const struct command *command_at(const struct hub *hub, unsigned i);
+/* The command that these words begin with, and how many words its name takes; NULL: none. Borrowed until the table changes. */
+const struct command *command_find(const struct hub *hub, const struct slice *words, unsigned n, unsigned *used);
+/* The name that was probably meant by these words; NULL: none is near. */
+const char *command_nearest(const struct hub *hub, const struct slice *words, unsigned n);
 
 /* Ends the call with what is in `out`, or with an error ("not_found", "bad_request", … and a sentence). */
 void command_done(struct command_call *c);
 void command_fail(struct command_call *c, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/*
+ * A long answer is an array (`rows` is set) that goes out in pieces. The console takes the elements that are in `out` (none is fine too), and calls
+ * `resume` when the reader has room for more, or is gone (inside this call only when `gone` was set before it). The end is command_done(), with the last elements in
+ * `out`; command_fail() after a piece breaks the connection off.
+ */
+void command_more(struct command_call *c, void (*resume)(struct command_call *c));
 
-/* How the console ends a call. Set once by it; until then nobody can make calls. */
-typedef void (*command_end_fn)(struct command_call *c, const char *code, const char *message);
-void commands_on_end(struct hub *hub, command_end_fn fn);
+/* How the console takes answers. Set once by it; until then nobody can make calls. */
+struct command_sink {
+    void (*end)(struct command_call *c, const char *code, const char *message); /* code NULL: done */
+    void (*more)(struct command_call *c, void (*resume)(struct command_call *c));
+};
+void commands_set_sink(struct hub *hub, const struct command_sink *sink);
 
 #endif

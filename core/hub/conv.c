@@ -329,6 +329,11 @@ float conv_rate(struct shard *s, struct conv *v)
     return v->meter / fading;
 }
 
+float conv_rate_now(const struct shard *s, const struct conv *v)
+{
+    return v->meter * expf(-(float)((uint32_t)s->now_ms - v->meter_at) / (1000.0f * fading)) / fading;
+}
+
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
 {
     struct conv *v = conv_at(s, conv);

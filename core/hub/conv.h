@@ -80,6 +80,8 @@ void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t m
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
 /* A message comes: counts it, and returns messages a second, lately. */
 float conv_rate(struct shard *s, struct conv *v);
+/* The same without a message. */
+float conv_rate_now(const struct shard *s, const struct conv *v);
 struct hook_advice;
 /* What a policy said of a message that is about to be published. */
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a);

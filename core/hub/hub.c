@@ -52,6 +52,7 @@ static void hub_destroy(struct hub *hub)
     tables_drop(hub->tables);
     free(hub->metrics);
     commands_free(hub);
+    hub_owners_free(hub);
     net_shared_free(hub->shared);
     options_drop(hub->box);
     free(hub);

@@ -27,6 +27,7 @@
 #define NONE UINT32_MAX /* no index */
 
 struct command_table;
+struct owner_name;
 struct metric_table;
 struct tables;
 struct login;
@@ -151,6 +152,7 @@ struct hub {
     struct mailbox *main;        /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics; /* main thread; owned */
     struct command_table *commands; /* main thread; owned */
+    struct owner_name *owners;   /* main thread; list; owned */
     struct options_box *box;  /* newest options; main thread */
     _Atomic unsigned drained; /* shards that are done draining */
     void (*drain_done)(void *ctx);

@@ -2,6 +2,7 @@
 
 #include "core/hub/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,50 @@ int auth_register(struct hub *hub, const struct auth_provider *p)
         return ERR_FULL;
     t->auth[t->auth_count++] = *p;
     return 0;
+}
+
+/* --- Names of owners ------------------------------------------------------------------------------------------------- */
+
+struct owner_name {
+    struct owner_name *next;
+    const void *owner;
+    char name[80];
+};
+
+int hub_owner_set(struct hub *hub, const void *owner, const char *name)
+{
+    struct owner_name **at = &hub->owners;
+    while (*at && (*at)->owner != owner)
+        at = &(*at)->next;
+    if (!name) {
+        struct owner_name *gone = *at;
+        if (gone)
+            *at = gone->next;
+        free(gone);
+        return 0;
+    }
+    if (!*at && !(*at = calloc(1, sizeof **at)))
+        return ERR_NOMEM;
+    (*at)->owner = owner;
+    snprintf((*at)->name, sizeof (*at)->name, "%s", name);
+    return 0;
+}
+
+const char *hub_owner_name(const struct hub *hub, const void *owner)
+{
+    for (const struct owner_name *o = hub->owners; o; o = o->next)
+        if (o->owner == owner)
+            return o->name;
+    return "?";
+}
+
+void hub_owners_free(struct hub *hub)
+{
+    while (hub->owners) {
+        struct owner_name *next = hub->owners->next;
+        free(hub->owners);
+        hub->owners = next;
+    }
 }
 
 /* --- Into force ----------------------------------------------------------------------------------------------------- */

@@ -36,4 +36,10 @@ void tables_remove(struct hub *hub, const void *owner);
 MUST_CHECK int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx);
 void tables_drop(struct tables *t);
 
+/* Who is behind an owner's pointer, for people: "script ratelimit", "plugin echo". Main thread. The name is copied; NULL takes it away. */
+MUST_CHECK int hub_owner_set(struct hub *hub, const void *owner, const char *name);
+/* "?" where nobody has said. */
+const char *hub_owner_name(const struct hub *hub, const void *owner);
+void hub_owners_free(struct hub *hub);
+
 #endif

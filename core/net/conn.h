@@ -168,6 +168,8 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag);
 /* Bytes queued. */
 uint32_t conn_queued(const struct net *net, uint32_t conn);
+/* Seconds since it was heard (before login: since it was opened). */
+uint32_t conn_silent(const struct net *net, uint32_t conn);
 
 /* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or text for people; retry_after_ms 0: none), output
  * drains for a few seconds at most, then the socket closes and `closed` is called (later, never inside this call). Again: no effect. */

@@ -189,6 +189,11 @@ uint32_t conn_queued(const struct net *net, uint32_t conn)
     return c->out ? c->out->bytes : 0;
 }
 
+uint32_t conn_silent(const struct net *net, uint32_t conn)
+{
+    return net->tick - conn_ptr(net, conn)->heard;
+}
+
 /* --- What net itself says ---------------------------------------------------------------------------------------- */
 
 static void push(struct net *net, uint32_t idx, struct conn *c, struct wire *w)

@@ -1,0 +1,178 @@
+#include "core/console/console_private.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/console/console_peer.h"
+#include "core/net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- Accepting -------------------------------------------------------------------------------------------------------- */
+
+/* Who is at the other end: for logs, and for counting wrong passwords. */
+static void name_peer(int fd, char *ip, size_t ip_size, char *who, size_t who_size)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } a;
+    socklen_t n = sizeof a;
+    memset(&a, 0, sizeof a);
+    snprintf(ip, ip_size, "?");
+    if (getpeername(fd, &a.any, &n) == 0 && a.any.sa_family == AF_UNIX) {
+        struct ucred cred = {.pid = 0};
+        socklen_t size = sizeof cred;
+        (void)!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size);
+        snprintf(ip, ip_size, "unix");
+        snprintf(who, who_size, "unix uid %u pid %d", (unsigned)cred.uid, (int)cred.pid);
+        return;
+    }
+    bool v6 = a.any.sa_family == AF_INET6;
+    inet_ntop(a.any.sa_family, v6 ? (const void *)&a.v6.sin6_addr : (const void *)&a.v4.sin_addr, ip, (socklen_t)ip_size);
+    snprintf(who, who_size, v6 ? "[%s]:%u" : "%s:%u", ip, ntohs(v6 ? a.v6.sin6_port : a.v4.sin_port));
+}
+
+static void refuse(int fd)
+{
+    static const char text[] = "ERR quota too many connections to the console\n.\n";
+    (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
+
+static void accept_one(struct console *c, int fd)
+{
+    char ip[64], who[128];
+    if (c->count >= CONSOLES_MAX) {
+        refuse(fd);
+        return;
+    }
+    name_peer(fd, ip, sizeof ip, who, sizeof who);
+    struct console_peer *p = peer_new(c, fd, ip, who);
+    if (!p) {
+        close(fd);
+        return;
+    }
+    log_event(LOG_DEBUG, "console.open", LOG_STR("who", who));
+}
+
+static void on_accept(struct ev_loop *loop, ev_io *w, int events)
+{
+    struct console *c = w->data;
+    (void)events;
+    for (;;) {
+        int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            accept_one(c, fd);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) { /* out of descriptors: try again in a second, not at once */
+            for (unsigned i = 0; i < c->listener_count; i++)
+                ev_io_stop(loop, &c->accept[i]);
+            ev_timer_set(&c->retry, 1., 0.);
+            ev_timer_start(loop, &c->retry);
+        }
+        return;
+    }
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct console *c = w->data;
+    (void)events;
+    for (unsigned i = 0; i < c->listener_count; i++)
+        ev_io_start(loop, &c->accept[i]);
+}
+
+static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct console *c = w->data;
+    (void)loop, (void)events;
+    struct console_peer *next;
+    for (struct console_peer *p = c->first; p; p = next) {
+        next = p->next;
+        peer_check(p, clock_mono_ms());
+    }
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------------------- */
+
+static const struct command_sink sink = {.end = peer_end, .more = peer_more};
+
+struct console *console_new(struct ev_loop *loop, struct hub *hub)
+{
+    struct console *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->loop = loop;
+    c->hub = hub;
+    c->state = "serving";
+    c->began_ms = clock_mono_ms();
+    ev_init(&c->retry, on_retry);
+    ev_timer_init(&c->sweep, on_sweep, 1., 1.);
+    c->retry.data = c->sweep.data = c;
+    commands_set_sink(hub, &sink);
+    int (*const parts[])(struct console *) = {cmd_general_register, cmd_list_register, cmd_show_register};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i](c) != 0) {
+            free(c);
+            return NULL;
+        }
+    }
+    ev_timer_start(loop, &c->sweep);
+    ev_unref(loop); /* it is no reason to stay */
+    return c;
+}
+
+int console_listen(struct console *c, const struct listener *l)
+{
+    if (c->listener_count == LISTENERS_MAX || l->count == 0)
+        return ERR_FULL;
+    ev_io *io = &c->accept[c->listener_count++];
+    ev_io_init(io, on_accept, l->fds[0], EV_READ);
+    io->data = c;
+    ev_io_start(c->loop, io);
+    return 0;
+}
+
+void console_set_state(struct console *c, const char *state)
+{
+    c->state = state;
+}
+
+void console_stop(struct console *c)
+{
+    if (!c || c->stopping)
+        return;
+    c->stopping = true;
+    for (unsigned i = 0; i < c->listener_count; i++)
+        ev_io_stop(c->loop, &c->accept[i]);
+    ev_timer_stop(c->loop, &c->retry);
+    ev_ref(c->loop);
+    ev_timer_stop(c->loop, &c->sweep);
+    while (c->first)
+        peer_close(c->first);
+}
+
+bool console_busy(const struct console *c)
+{
+    return c && c->calls > 0;
+}
+
+void console_free(struct console *c)
+{
+    if (!c)
+        return;
+    console_stop(c);
+    ASSERT(c->calls == 0);
+    free(c);
+}

@@ -1,0 +1,62 @@
+/* The console's password: compared in constant time, and five wrong ones a minute from one address. */
+#include "core/console/console_private.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+
+enum { MINUTE_MS = 60000 };
+
+void console_set_password(struct console *c, const char *password)
+{
+    c->has_password = password != NULL;
+    if (password)
+        SHA256((const unsigned char *)password, strlen(password), c->password);
+}
+
+/* The account of an address; NULL: all places are taken by others who were wrong within a minute. */
+static struct guesser *guesser_of(struct console *c, const char *ip, uint64_t now)
+{
+    struct guesser *spare = NULL;
+    for (unsigned i = 0; i < GUESSERS; i++) {
+        struct guesser *g = &c->guessers[i];
+        if (g->wrong && now - g->began_ms >= MINUTE_MS)
+            *g = (struct guesser){.wrong = 0};
+        if (g->wrong && strcmp(g->ip, ip) == 0)
+            return g;
+        if (!g->wrong)
+            spare = g;
+    }
+    if (spare) {
+        snprintf(spare->ip, sizeof spare->ip, "%s", ip);
+        spare->began_ms = now;
+    }
+    return spare;
+}
+
+const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text)
+{
+    uint64_t now = clock_mono_ms();
+    uint8_t given[sizeof c->password];
+    struct guesser *g = guesser_of(c, ip, now);
+    if (!g || g->wrong >= GUESSES) {
+        *text = "too many wrong passwords; wait a minute";
+        log_event(LOG_WARN, "console.auth_limited", LOG_STR("ip", ip));
+        return "rate_limited";
+    }
+    /* Hashes are compared, so that the time tells nothing of the password or of its length. */
+    SHA256((const unsigned char *)password.p, password.n, given);
+    bool right = CRYPTO_memcmp(given, c->password, sizeof given) == 0;
+    OPENSSL_cleanse(given, sizeof given);
+    if (right) {
+        g->wrong = 0;
+        return NULL;
+    }
+    g->wrong++;
+    *text = "wrong password";
+    log_event(LOG_WARN, "console.auth_failed", LOG_STR("ip", ip), LOG_INT("wrong", g->wrong));
+    return "unauthorized";
+}

@@ -1,0 +1,502 @@
+#include "core/console/console_peer.h"
+
+#include "core/base/clock.h"
+#include "core/base/json.h"
+#include "core/base/log.h"
+#include "core/console/console_line.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static size_t unsent(const struct console_peer *p)
+{
+    return p->out.n - p->out_at;
+}
+
+/* --- Replies ---------------------------------------------------------------------------------------------------------- */
+
+/* Text as body lines: each ends, and one that begins with a dot gets another. */
+static void put_body(struct buf *out, struct slice text)
+{
+    for (size_t at = 0; at < text.n;) {
+        const char *end = memchr(text.p + at, '\n', text.n - at);
+        size_t n = end ? (size_t)(end - (text.p + at)) : text.n - at;
+        if (text.p[at] == '.')
+            buf_byte(out, '.');
+        buf_put(out, text.p + at, n);
+        buf_byte(out, '\n');
+        at += n + 1;
+    }
+}
+
+static void put_error(struct buf *out, const char *code, const char *message, bool json)
+{
+    buf_printf(out, "ERR %s ", code);
+    console_text_safe(out, slice_str(message), false);
+    buf_byte(out, '\n');
+    if (json) {
+        struct buf body = BUF_INIT;
+        buf_printf(&body, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+        buf_json_string(&body, slice_str(message));
+        buf_lit(&body, "}}");
+        console_text_json(out, buf_slice(&body));
+        buf_byte(out, '\n');
+        buf_free(&body);
+    }
+    buf_lit(out, ".\n");
+}
+
+/* The answer as a body. False: it is no JSON. */
+static bool put_value(struct buf *out, struct slice value, bool json)
+{
+    struct buf body = BUF_INIT;
+    bool good = true;
+    if (!json)
+        good = console_text_value(&body, value);
+    else if (value.n == 0)
+        buf_lit(&body, "null");
+    else if (json_check(value))
+        good = false;
+    else
+        console_text_json(&body, value);
+    if (good)
+        put_body(out, buf_slice(&body));
+    out->oom = out->oom || body.oom;
+    buf_free(&body);
+    return good;
+}
+
+/* Some elements of an array. False: they are no JSON. */
+static bool put_piece(struct console_call *k, struct buf *out, struct slice elements)
+{
+    bool good = true;
+    if (!k->begun)
+        buf_str(out, k->c.json ? "OK\n[\n" : "OK\n");
+    k->begun = true;
+    if (elements.n == 0)
+        return true;
+    struct buf body = BUF_INIT;
+    if (k->c.json) {
+        buf_byte(&body, '[');
+        buf_slice_put(&body, elements);
+        buf_byte(&body, ']');
+        good = buf_ok(&body) && !json_check(buf_slice(&body));
+        if (good && k->elements)
+            buf_lit(out, ",\n");
+        if (good)
+            console_text_json(out, elements);
+    } else {
+        good = console_text_rows(&body, elements, &k->table);
+        if (good)
+            put_body(out, buf_slice(&body));
+    }
+    k->elements = true;
+    out->oom = out->oom || body.oom;
+    buf_free(&body);
+    return good;
+}
+
+static void put_pieces_end(struct console_call *k, struct buf *out)
+{
+    if (k->c.json)
+        buf_str(out, k->elements ? "\n]\n" : "]\n");
+    buf_lit(out, ".\n");
+}
+
+/* --- Calls ------------------------------------------------------------------------------------------------------------ */
+
+static void call_free(struct console_call *k)
+{
+    k->console->calls--;
+    buf_free(&k->c.out);
+    if (k->text)
+        explicit_bzero(k->text, strlen(k->text)); /* it may have been a password */
+    free(k->text);
+    free(k->joined);
+    free(k);
+}
+
+void peer_end(struct command_call *c, const char *code, const char *message)
+{
+    struct console_call *k = (struct console_call *)c;
+    struct console_peer *p = k->from;
+    if (!p) {
+        call_free(k);
+        return;
+    }
+    p->call = NULL;
+    p->moved_ms = clock_mono_ms();
+    if (!code && !buf_ok(&c->out)) {
+        code = "internal";
+        message = "out of memory";
+    }
+    if (code && k->begun) {
+        /* The status line is out: only the missing end can tell. */
+        p->ending = true;
+    } else if (code) {
+        put_error(&p->out, code, message, k->c.json);
+    } else if (c->rows) {
+        if (put_piece(k, &p->out, buf_slice(&c->out)))
+            put_pieces_end(k, &p->out);
+        else
+            p->ending = true;
+    } else {
+        size_t before = p->out.n;
+        buf_lit(&p->out, "OK\n");
+        if (put_value(&p->out, buf_slice(&c->out), k->c.json)) {
+            buf_lit(&p->out, ".\n");
+        } else {
+            p->out.n = before;
+            put_error(&p->out, "internal", "the command's answer is no JSON", k->c.json);
+        }
+    }
+    call_free(k);
+    peer_turn(p);
+}
+
+void peer_more(struct command_call *c, void (*resume)(struct command_call *c))
+{
+    struct console_call *k = (struct console_call *)c;
+    struct console_peer *p = k->from;
+    k->resume = resume;
+    if (!p) {
+        resume(c);
+        return;
+    }
+    if (!buf_ok(&c->out) || !put_piece(k, &p->out, buf_slice(&c->out)))
+        p->dead = true;
+    buf_reset(&c->out);
+    p->moved_ms = clock_mono_ms();
+    peer_turn(p);
+}
+
+static void log_command(const struct console_call *k)
+{
+    struct buf shown = BUF_INIT;
+    for (unsigned i = 0; i < k->c.argc && i < k->c.command.shown; i++) {
+        buf_str(&shown, i ? " " : "");
+        buf_slice_put(&shown, k->c.argv[i]);
+    }
+    if (shown.n && buf_ok(&shown))
+        log_event(LOG_INFO, "console.command", LOG_STR("who", k->who), LOG_STR("command", k->c.command.name),
+                  LOG_SLICE("on", buf_slice(&shown)));
+    else
+        log_event(LOG_INFO, "console.command", LOG_STR("who", k->who), LOG_STR("command", k->c.command.name));
+    buf_free(&shown);
+}
+
+/* The arguments of the call. False: their number is wrong. */
+static bool take_arguments(struct console_call *k, const struct slice *words, unsigned n)
+{
+    const struct command *d = &k->c.command;
+    if (n < d->min || (n > d->max && !d->text))
+        return false;
+    k->c.argc = n < d->max ? n : d->max;
+    for (unsigned i = 0; i < k->c.argc; i++)
+        k->c.argv[i] = words[i];
+    if (n <= d->max || d->max == 0)
+        return n <= d->max;
+    size_t size = 0, at = 0;
+    for (unsigned i = d->max - 1; i < n; i++)
+        size += words[i].n + 1;
+    k->joined = malloc(size);
+    if (!k->joined)
+        return false;
+    for (unsigned i = d->max - 1; i < n; i++) {
+        if (at)
+            k->joined[at++] = ' ';
+        if (words[i].n)
+            memcpy(k->joined + at, words[i].p, words[i].n);
+        at += words[i].n;
+    }
+    k->c.argv[d->max - 1] = slice_of(k->joined, at);
+    return true;
+}
+
+static void unknown_command(struct console_peer *p, const struct console_line *line)
+{
+    char text[256];
+    const char *near = command_nearest(p->console->hub, line->words, line->count);
+    int n = (int)(line->words[0].n < 64 ? line->words[0].n : 64);
+    if (near)
+        snprintf(text, sizeof text, "unknown command %.*s; did you mean %s?", n, line->words[0].p, near);
+    else
+        snprintf(text, sizeof text, "unknown command %.*s; help lists all", n, line->words[0].p);
+    put_error(&p->out, "bad_request", text, line->json);
+}
+
+static bool before_auth(const struct command *d)
+{
+    return strcmp(d->name, "auth") == 0 || strcmp(d->name, "quit") == 0;
+}
+
+/* Makes a call of a line's words and runs it. Takes `text`, which the words point into. */
+static void run_line(struct console_peer *p, char *text, const struct console_line *line)
+{
+    struct console *console = p->console;
+    unsigned used;
+    const struct command *d = command_find(console->hub, line->words, line->count, &used);
+    struct console_call *k = NULL;
+    if (!p->authed && !(d && before_auth(d))) {
+        put_error(&p->out, "unauthorized", "give the password first: auth PASSWORD", line->json);
+    } else if (!d) {
+        unknown_command(p, line);
+    } else if (!(k = calloc(1, sizeof *k))) {
+        put_error(&p->out, "internal", "out of memory", line->json);
+    } else {
+        k->c.hub = console->hub;
+        k->c.command = *d;
+        k->c.who = k->who;
+        k->c.console = p;
+        k->console = console;
+        k->from = p;
+        k->c.json = line->json;
+        snprintf(k->who, sizeof k->who, "%s", p->who);
+        if (!take_arguments(k, line->words + used, line->count - used)) {
+            char usage[256];
+            snprintf(usage, sizeof usage, "usage: %s%s%s", d->name, *d->args ? " " : "", d->args);
+            put_error(&p->out, "bad_request", usage, line->json);
+            free(k->joined);
+            free(k);
+            k = NULL;
+        }
+    }
+    if (!k) {
+        free(text);
+        return;
+    }
+    k->text = text;
+    console->calls++;
+    p->call = k;
+    if (k->c.command.changes)
+        log_command(k);
+    k->c.command.run(&k->c, k->c.command.ctx);
+}
+
+/* --- Lines ------------------------------------------------------------------------------------------------------------ */
+
+/* Takes the next line, if there is one, and runs it. False: there is none. */
+static bool take_line(struct console_peer *p)
+{
+    const char *end = p->in.n ? memchr(p->in.p, '\n', p->in.n) : NULL;
+    size_t n = end ? (size_t)(end - p->in.p) : p->in.n, limit = p->authed ? LINE_MAX_BYTES : LINE_MAX_EARLY;
+    if (n > limit) {
+        put_error(&p->out, "too_large", "the line is too long", false);
+        p->ending = true;
+        return false;
+    }
+    if (!end)
+        return false;
+    static struct console_line line; /* the main thread's */
+    char *text = strndup(p->in.p, n);
+    bool nul = memchr(p->in.p, '\0', n) != NULL;
+    p->in.n -= n + 1;
+    memmove(p->in.p, end + 1, p->in.n);
+    if (!text) {
+        put_error(&p->out, "internal", "out of memory", false);
+        return true;
+    }
+    if (n && text[strlen(text) - 1] == '\r')
+        text[strlen(text) - 1] = '\0';
+    if (!p->greeted && console_line_is_http(slice_str(text))) {
+        log_event(LOG_WARN, "console.http", LOG_STR("who", p->who));
+        p->dead = true;
+        free(text);
+        return false;
+    }
+    p->greeted = true;
+    const char *why = nul ? "the line has control characters; write them as escapes in quotes"
+                          : console_line_parse(text, strlen(text), &line);
+    if (why)
+        put_error(&p->out, "bad_request", why, false);
+    if (why || line.count == 0)
+        free(text);
+    else
+        run_line(p, text, &line);
+    return true;
+}
+
+static void receive(struct console_peer *p)
+{
+    char *to = buf_reserve(&p->in, 16384);
+    ssize_t n = to ? recv(p->fd, to, 16384, 0) : -1;
+    if (n > 0) {
+        p->in.n += (size_t)n;
+        p->moved_ms = clock_mono_ms();
+    } else if (n == 0) {
+        p->eof = true;
+    } else if (!to || (errno != EAGAIN && errno != EINTR)) {
+        p->dead = true;
+    }
+}
+
+static void flush(struct console_peer *p)
+{
+    if (!buf_ok(&p->out)) {
+        p->dead = true;
+        return;
+    }
+    while (unsent(p)) {
+        ssize_t n = send(p->fd, p->out.p + p->out_at, unsent(p), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            p->dead = p->dead || errno != EAGAIN;
+            break;
+        }
+        p->out_at += (size_t)n;
+        p->moved_ms = clock_mono_ms();
+    }
+    if (unsent(p) == 0) {
+        if (p->out.cap > OUTPUT_NEXT)
+            buf_free(&p->out);
+        buf_reset(&p->out);
+        p->out_at = 0;
+    } else if (p->out_at > OUTPUT_NEXT) {
+        memmove(p->out.p, p->out.p + p->out_at, unsent(p));
+        p->out.n -= p->out_at;
+        p->out_at = 0;
+    }
+}
+
+/* --- Traced frames ---------------------------------------------------------------------------------------------------- */
+
+void peer_event(struct console_peer *p, struct slice text)
+{
+    if (p->events.n > EVENTS_MAX || unsent(p) > EVENTS_MAX) {
+        p->lost_events++;
+        return;
+    }
+    if (p->lost_events) {
+        buf_printf(&p->events, "* %llu left out: read faster\n", (unsigned long long)p->lost_events);
+        p->lost_events = 0;
+    }
+    buf_lit(&p->events, "* ");
+    buf_slice_put(&p->events, text);
+    buf_byte(&p->events, '\n');
+    peer_turn(p);
+}
+
+static void put_events(struct console_peer *p)
+{
+    if (p->events.n && buf_ok(&p->events))
+        buf_slice_put(&p->out, buf_slice(&p->events));
+    buf_free(&p->events);
+}
+
+/* --- The connection --------------------------------------------------------------------------------------------------- */
+
+static void interest(struct console_peer *p)
+{
+    int events = unsent(p) ? EV_WRITE : 0;
+    if (!p->eof && !p->ending && p->in.n <= LINE_MAX_BYTES)
+        events |= EV_READ;
+    if (events == (p->io.events & (EV_READ | EV_WRITE)) && ev_is_active(&p->io))
+        return;
+    ev_io_stop(p->console->loop, &p->io);
+    ev_io_set(&p->io, p->fd, events);
+    if (events)
+        ev_io_start(p->console->loop, &p->io);
+}
+
+/* One step; false: nothing is left to do now. */
+static bool step(struct console_peer *p)
+{
+    struct console_call *k = p->call;
+    flush(p);
+    if (p->dead || p->ending)
+        return false;
+    if (k && k->resume && unsent(p) < OUTPUT_RESUME) {
+        void (*resume)(struct command_call *) = k->resume;
+        k->resume = NULL;
+        resume(&k->c);
+        return true;
+    }
+    if (k)
+        return false;
+    if (p->events.n) {
+        put_events(p);
+        return true;
+    }
+    return unsent(p) < OUTPUT_NEXT && take_line(p);
+}
+
+void peer_turn(struct console_peer *p)
+{
+    if (p->turning)
+        return;
+    p->turning = true;
+    while (step(p))
+        ;
+    flush(p);
+    p->turning = false;
+    if (p->eof && !p->call)
+        p->ending = true;
+    if (p->dead || (p->ending && !p->call && unsent(p) == 0))
+        peer_close(p);
+    else
+        interest(p);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *w, int events)
+{
+    (void)loop;
+    struct console_peer *p = w->data;
+    if (events & EV_READ)
+        receive(p);
+    peer_turn(p);
+}
+
+struct console_peer *peer_new(struct console *c, int fd, const char *ip, const char *who)
+{
+    struct console_peer *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->console = c;
+    p->fd = fd;
+    p->moved_ms = p->opened_ms = clock_mono_ms();
+    p->authed = !c->has_password;
+    snprintf(p->ip, sizeof p->ip, "%s", ip);
+    snprintf(p->who, sizeof p->who, "%s", who);
+    p->next = c->first;
+    c->first = p;
+    c->count++;
+    ev_io_init(&p->io, on_io, fd, EV_READ);
+    p->io.data = p;
+    ev_io_start(c->loop, &p->io);
+    return p;
+}
+
+void peer_close(struct console_peer *p)
+{
+    struct console *c = p->console;
+    struct console_peer **at = &c->first;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    c->count--;
+    ev_io_stop(c->loop, &p->io);
+    close(p->fd);
+    struct console_call *k = p->call;
+    buf_free(&p->in);
+    buf_free(&p->out);
+    buf_free(&p->events);
+    free(p);
+    if (!k)
+        return;
+    k->from = NULL;
+    k->c.gone = true;
+    k->c.console = NULL;
+    if (k->resume)
+        k->resume(&k->c);
+}
+
+void peer_check(struct console_peer *p, uint64_t now_ms)
+{
+    uint64_t silent = (now_ms - p->moved_ms) / 1000, age = (now_ms - p->opened_ms) / 1000;
+    if ((!p->authed && age >= AUTH_SECONDS) || (unsent(p) && silent >= STUCK_SECONDS) || (p->ending && silent >= AUTH_SECONDS))
+        peer_close(p);
+}

@@ -1,0 +1,103 @@
+/* What the files of core/console share. */
+#ifndef MAGPIE_CONSOLE_CONSOLE_PRIVATE_H
+#define MAGPIE_CONSOLE_CONSOLE_PRIVATE_H
+
+#include "core/base/buf.h"
+#include "core/console/console.h"
+#include "core/console/console_text.h"
+#include "core/hub/command.h"
+
+#include <ev.h>
+#include <stdint.h>
+
+enum {
+    CONSOLES_MAX = 64,         /* connections */
+    LISTENERS_MAX = 16,
+    LINE_MAX_BYTES = 64 << 10, /* of a line */
+    LINE_MAX_EARLY = 1 << 10,  /* of a line before `auth` */
+    OUTPUT_RESUME = 64 << 10,  /* unsent bytes below which a long answer goes on */
+    OUTPUT_NEXT = 256 << 10,   /* unsent bytes above which the next line waits */
+    EVENTS_MAX = 1 << 20,      /* bytes of traced frames that wait for a slow reader; more are left out and counted */
+    STUCK_SECONDS = 60,        /* a reader that takes nothing for so long is closed */
+    AUTH_SECONDS = 10,         /* a connection that must `auth` and does not is closed */
+    GUESSES = 5,               /* wrong passwords a minute, from one address */
+    GUESSERS = 64              /* addresses that are watched; when all are, others wait */
+};
+
+struct guesser {
+    char ip[64];
+    unsigned wrong;    /* in this minute */
+    uint64_t began_ms; /* of the minute, monotonic */
+};
+
+struct console {
+    struct ev_loop *loop;   /* borrowed */
+    struct hub *hub;        /* borrowed */
+    ev_io accept[LISTENERS_MAX];
+    unsigned listener_count;
+    ev_timer retry;         /* accepts again after descriptors ran out */
+    ev_timer sweep;         /* once a second: stuck and silent connections */
+    struct console_peer *first; /* connections; list */
+    unsigned count;         /* of them */
+    unsigned calls;         /* lines being served, those of closed connections included */
+    bool has_password;
+    uint8_t password[32];   /* SHA-256 */
+    struct guesser guessers[GUESSERS];
+    const char *state;      /* for `status` */
+    uint64_t began_ms;      /* monotonic: the server's start */
+    bool stopping;
+};
+
+/* A line being served: what the command gets, and what the console adds. */
+struct console_call {
+    struct command_call c;                    /* first: they are one */
+    struct console *console;
+    struct console_peer *from;                /* NULL: gone */
+    void (*resume)(struct command_call *c);   /* wanted as soon as there is room */
+    char *text;                               /* the line; the arguments point into it; owned */
+    char *joined;                             /* the last argument of a command with `text`; owned; NULL: none */
+    bool begun;                               /* pieces of an array went out */
+    bool elements;                            /* … with elements in them */
+    struct console_table table;               /* of pieces as text */
+    char who[128];
+};
+
+/* A connection to the console. */
+struct console_peer {
+    struct console_peer *next;
+    struct console *console;
+    int fd;
+    ev_io io;
+    struct buf in;            /* received, not yet taken */
+    struct buf out;           /* to be sent from out_at on */
+    size_t out_at;
+    struct buf events;        /* traced frames, until the reply under way ends */
+    uint64_t lost_events;     /* left out since the last one that was shown */
+    struct console_call *call; /* being served; NULL: none */
+    uint64_t moved_ms;        /* monotonic: last progress */
+    uint64_t opened_ms;       /* monotonic */
+    bool authed;              /* may give commands */
+    bool greeted;             /* the first line has come */
+    bool eof;                 /* nothing more comes */
+    bool ending;              /* closes once the output is out */
+    bool dead;                /* to be freed by peer_turn() */
+    bool turning;             /* peer_turn() is running */
+    char ip[64];              /* "unix" for Unix sockets */
+    char who[128];
+};
+
+/* Goes on with a connection: lines, answers, output. Frees it when it is at its end. */
+void peer_turn(struct console_peer *l);
+/* An event of `trace`: one line of text, or JSON. Never inside of a reply. */
+void peer_event(struct console_peer *l, struct slice line);
+static inline struct console_peer *call_peer(struct command_call *c) { return ((struct console_call *)c)->from; }
+
+/* console_auth.c: `auth` with this password, from this address. NULL: right; else the code of the error, with *text. */
+const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text);
+
+/* Commands, by file. 0 or ERR_*. */
+MUST_CHECK int cmd_general_register(struct console *c);
+MUST_CHECK int cmd_list_register(struct console *c);
+MUST_CHECK int cmd_show_register(struct console *c);
+
+#endif
