@@ -67,6 +67,12 @@ struct wire *wire_new(enum wire_form form, uint16_t action, uint16_t seq, struct
     return wire_of_parts(slice_of(head, n), slice_of(text, (size_t)t), body, SLICE_LIT("}"), tag);
 }
 
+struct wire *wire_message(bool text, struct slice data)
+{
+    uint8_t head[10];
+    return wire_of_parts(slice_of(head, ws_header(head, text ? 1 : 2, data.n)), SLICE_NONE, data, SLICE_NONE, WIRE_TAG_NONE);
+}
+
 struct wire *wire_raw(struct slice bytes, uint32_t tag)
 {
     return wire_of_parts(SLICE_NONE, SLICE_NONE, bytes, SLICE_NONE, tag);

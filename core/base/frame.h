@@ -10,6 +10,7 @@
 
 #include "core/base/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum wire_form {
@@ -46,6 +47,8 @@ struct wire *frame_wire(struct frame *f, enum wire_form form);
 
 /* A wire without a frame, for answers that go to one connection. NULL: out of memory. */
 struct wire *wire_new(enum wire_form form, uint16_t action, uint16_t seq, struct slice body, uint32_t tag);
+/* A WebSocket message as it is given. NULL: out of memory. */
+struct wire *wire_message(bool text, struct slice data);
 /* A wire of raw bytes (HTTP answers, WebSocket control frames). */
 struct wire *wire_raw(struct slice bytes, uint32_t tag);
 static inline void wire_ref(struct wire *w) { w->refs++; }

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/hub/hook.h"
+#include "core/hub/route.h"
 #include "core/hub/login.h"
 #include "core/hub/tables.h"
 #include "core/hub/chan.h"
@@ -43,6 +44,10 @@ void options_drop(struct options_box *box)
 static void on_opened(void *owner, uint32_t conn)
 {
     struct shard *s = owner;
+    if (conn_at(s->net, conn)->flags & CONN_F_RAW) {
+        upgrades_opened(s, conn);
+        return;
+    }
     if (hooks_any(s, HOOK_CONNECT)) {
         char ip[64];
         conn_peer(s->net, conn, ip, sizeof ip);
@@ -61,6 +66,10 @@ static void on_opened(void *owner, uint32_t conn)
 static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net_message *m)
 {
     struct shard *s = owner;
+    if (__builtin_expect(conn_at(s->net, conn)->flags & CONN_F_RAW, 0)) {
+        upgrades_message(s, conn, m->text, m->body);
+        return CONN_CONTINUE;
+    }
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
     return dispatch(s, conn, m);
 }
@@ -70,6 +79,10 @@ static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
     struct shard *s = owner;
     (void)reason;
     const struct conn *k = conn_at(s->net, conn);
+    if (k->flags & CONN_F_RAW) {
+        upgrades_closing(s, conn);
+        return;
+    }
     if (hooks_any(s, HOOK_CLOSE)) {
         struct hook_call h = {.shard = s, .conn = conn, .message = close_reason_name(reason)};
         if (k->user != NONE) {
@@ -120,7 +133,8 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
 }
 
 static const struct net_ops net_ops = {
-    .opened = on_opened, .message = on_message, .closed = on_closed, .closing = on_closing, .drained = on_drained};
+    .opened = on_opened, .message = on_message, .closed = on_closed, .closing = on_closing, .claim = upgrades_claim,
+    .claim_limit = upgrades_limit, .http_wanted = routes_wanted, .http = routes_serve, .drained = on_drained};
 
 /* --- The loop -------------------------------------------------------------------------------------------------------- */
 
@@ -229,6 +243,7 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     s->now_ms = clock_mono_ms();
     mailbox_init(&s->mailbox, wake, s);
     s->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);
+    claims_init(s);
     if (users_init(s) || chans_init(s) || convs_init(s) || !s->loop)
         goto fail;
     s->net = net_new(s->loop, hub->shared, &s->opt->net, &net_ops, s);
@@ -247,6 +262,7 @@ void shard_free(struct shard *s)
         return;
     if (s->net)
         net_free(s->net);
+    pool_fini(&s->claims);
     chans_fini(s);
     convs_fini(s);
     users_fini(s);

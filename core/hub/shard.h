@@ -104,6 +104,7 @@ struct shard {
     struct table sub_keys;   /* by (user, chan) */
     struct pool chans;       /* struct chan: channels with members on this shard */
     struct table chan_names; /* by name */
+    struct pool claims;      /* struct claim (route.c): connections of paths that layers above serve */
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
@@ -164,6 +165,7 @@ struct hub {
 void shard_post(struct shard *from, struct shard *to, struct mail *m);
 /* The owner of a user id or a conversation key. */
 struct shard *shard_of(const struct hub *hub, struct slice key);
+void claims_init(struct shard *s);
 void commands_free(struct hub *hub);
 struct shard *shard_new(struct hub *hub, unsigned index);
 void shard_free(struct shard *s);

@@ -74,6 +74,16 @@ void tables_remove(struct hub *hub, const void *owner)
         if (t->auth[i].owner != owner)
             t->auth[kept++] = t->auth[i];
     t->auth_count = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < t->route_count; i++)
+        if (t->routes[i].owner != owner)
+            t->routes[kept++] = t->routes[i];
+    t->route_count = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < t->upgrade_count; i++)
+        if (t->upgrades[i].owner != owner)
+            t->upgrades[kept++] = t->upgrades[i];
+    t->upgrade_count = kept;
 }
 
 int auth_register(struct hub *hub, const struct auth_provider *p)

@@ -1,5 +1,5 @@
 /*
- * The tables of actions, hooks and authentication providers: immutable once in force, so that shards read them without locks.
+ * The tables of actions, hooks, authentication providers and routes: immutable once in force, so that shards read them without locks.
  *
  * A change is made on the main thread: tables_begin() copies the newest ones into a draft, registrations and tables_remove() work on the
  * draft, tables_commit() brings it into force on each shard between two iterations of its loop. Before hub_start() that is at once.
@@ -11,6 +11,7 @@
 #include "core/hub/action.h"
 #include "core/hub/auth.h"
 #include "core/hub/hook.h"
+#include "core/hub/route.h"
 
 #include <stdatomic.h>
 
@@ -23,6 +24,10 @@ struct tables {
     uint32_t hook_count[HOOK_EVENTS];
     struct auth_provider auth[AUTH_PROVIDERS];
     uint32_t auth_count;
+    struct route routes[ROUTES];
+    uint32_t route_count;
+    struct upgrade upgrades[UPGRADES];
+    uint32_t upgrade_count;
 };
 
 /* ERR_NOMEM; ERR_AGAIN: a commit is under way. */

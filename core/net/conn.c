@@ -142,7 +142,9 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
 {
     uint32_t idle = net->limits.idle_timeout;
     if (c->flags & CONN_F_CLOSING)
-        return c->state == CONN_ST_DRAIN ? DRAIN_TICKS : LINGER_TICKS;
+        return c->state != CONN_ST_DRAIN ? LINGER_TICKS : c->inner & CONN_I_HTTP ? DRAIN_TICKS_HTTP : DRAIN_TICKS;
+    if (c->state == CONN_ST_ASKED)
+        return ANSWER_TICKS;
     if (c->inner & CONN_I_REFUSED)
         return LINGER_TICKS;
     if (!(c->flags & CONN_F_READY))
@@ -217,14 +219,15 @@ static struct slice closing_body(struct buf *b, enum close_reason reason, const 
 static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum close_reason reason, uint16_t ws_code, const char *message,
                         uint32_t retry_after_ms)
 {
-    if (reason <= CLOSE_PROTOCOL) {
+    bool raw = c->flags & CONN_F_RAW;
+    if (reason <= CLOSE_PROTOCOL && !raw) {
         struct buf b = BUF_INIT;
         conn_push_frame(net, idx, c, 105, closing_body(&b, reason, message, retry_after_ms));
         buf_free(&b);
     }
     if (c->transport == CONN_WEBSOCKET && ws_code) {
         uint8_t frame[127];
-        conn_push_raw(net, idx, c, slice_of(frame, ws_close_frame(frame, ws_code, SLICE_NONE)));
+        conn_push_raw(net, idx, c, slice_of(frame, ws_close_frame(frame, ws_code, raw ? slice_str(message) : SLICE_NONE)));
     }
 }
 
@@ -262,8 +265,8 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
     struct conn *c = conn_ptr(net, idx);
     if (c->flags & CONN_F_CLOSING)
         return;
-    if (c->state == CONN_ST_HEAD) {
-        http_refuse(net, idx, c, reason == CLOSE_IDLE ? 408 : 503);
+    if (c->state == CONN_ST_HEAD || c->state == CONN_ST_ASKED) {
+        http_refuse(net, idx, c, reason != CLOSE_IDLE ? 503 : c->state == CONN_ST_ASKED ? 504 : 408);
         return;
     }
     if (reason == CLOSE_SLOW && c->out) {
@@ -297,12 +300,28 @@ void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const 
     conn_end(net, conn, reason, reasons[reason].code, message, retry_after_ms);
 }
 
+void conn_close_raw(struct net *net, uint32_t conn, uint16_t code, struct slice reason)
+{
+    char text[124];
+    size_t n = reason.n < sizeof text ? reason.n : sizeof text - 1;
+    while (n < reason.n && n > 0 && ((uint8_t)reason.p[n] & 0xC0) == 0x80) /* not in the midst of a character */
+        n--;
+    if (n)
+        memcpy(text, reason.p, n);
+    text[n] = '\0';
+    conn_end(net, conn, CLOSE_LOGOUT, code, text, 0);
+}
+
 void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const char *code, const char *message)
 {
     struct conn *c = conn_ptr(net, idx);
     if (c->flags & CONN_F_CLOSING) {
         c->inner |= CONN_I_DEAF;
         conn_dirty(net, idx, c);
+        return;
+    }
+    if (c->flags & CONN_F_RAW) {
+        conn_end(net, idx, CLOSE_PROTOCOL, ws_code, message, 0);
         return;
     }
     struct buf b = BUF_INIT;

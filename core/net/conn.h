@@ -21,12 +21,15 @@
 #include <stdint.h>
 
 struct ev_loop;
+struct http_head;
 struct net;
 struct net_shared;
 struct outq;
 struct inbuf;
 
 #define CONN_NONE UINT32_MAX
+
+struct conn;
 
 enum conn_transport { CONN_TCP, CONN_WEBSOCKET };
 
@@ -57,7 +60,8 @@ enum conn_flag {
     CONN_F_READY = 1 << 8,    /* logged in: the login timeout is over, idle rules apply */
     CONN_F_PINGS = 1 << 9,    /* has sent action 9: a TCP connection has an idle timeout from then on */
     CONN_F_MERGE = 1 << 10,   /* accepts 104 */
-    CONN_F_GZIP = 1 << 11     /* accepts gzip */
+    CONN_F_GZIP = 1 << 11,    /* accepts gzip */
+    CONN_F_RAW = 1 << 12      /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
 };
 
 /* 64 bytes; a million of them are the point. */
@@ -65,7 +69,10 @@ struct conn {
     int32_t fd;
     uint32_t generation;     /* changes when the slot is reused: with the index, a handle */
     uint32_t user;           /* the owner's; CONN_NONE at first */
-    uint32_t user_next;      /* the owner's; CONN_NONE at first */
+    union {
+        uint32_t user_next;  /* the owner's, once it was `opened`; CONN_NONE at first */
+        uint32_t http_need;  /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
+    };
     struct wheel_node timer; /* timeouts, in seconds of the net's tick */
     uint32_t heard;          /* tick at which it was last heard; until CONN_F_READY, when it was opened */
     uint32_t ip_slot;        /* of net_shared's count per address; UINT32_MAX: not counted */
@@ -106,6 +113,17 @@ struct net_ops {
     /* conn_close() was called or net itself closes (timeout, slow, protocol): the connection should leave all lists of receivers now.
      * Called exactly once before `closed`, at the first sign of the end. */
     void (*closing)(void *owner, uint32_t conn, enum close_reason reason);
+    /* What follows may be NULL: then nothing is claimed and no request served.
+     * Whether WebSockets on this path are the owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message
+     * is told whole (text or not, in body), neither 105 nor errors are sent, no login is awaited. */
+    bool (*claim)(void *owner, uint32_t conn, struct slice path);
+    /* The most bytes that a message of a claimed connection may have. */
+    uint32_t (*claim_limit)(void *owner, const struct conn *c);
+    /* A request that asks for no upgrade has come: the most bytes its body may have; or the status that it is refused with, negative; -426: nobody
+     * serves this. */
+    int32_t (*http_wanted)(void *owner, const struct http_head *h);
+    /* The whole of such a request. It is answered with conn_http_answer(), now or later; a connection that never was `opened` is not told of as closed. */
+    void (*http)(void *owner, uint32_t conn, const struct http_head *h, struct slice body);
     /* The queue is empty again after wires of these tags were skipped (each once; borrowed). */
     void (*drained)(void *owner, uint32_t conn, const uint32_t *tags, uint32_t n);
 };
@@ -174,6 +192,12 @@ uint32_t conn_silent(const struct net *net, uint32_t conn);
 /* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or text for people; retry_after_ms 0: none), output
  * drains for a few seconds at most, then the socket closes and `closed` is called (later, never inside this call). Again: no effect. */
 void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
+
+/* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and connection are added. `no_body`:
+ * the answer to a HEAD. A connection that is gone, or has been answered, is passed over. ERR_NOMEM: it is closed without a word. */
+int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body, bool no_body);
+/* Closes a claimed connection with a close code and a reason (cut to 123 bytes). */
+void conn_close_raw(struct net *net, uint32_t conn, uint16_t code, struct slice reason);
 
 /* A connection between two nets (or, later, two processes): all that it is. */
 struct conn_record {

@@ -1,9 +1,11 @@
 /*
  * A connection of a WebSocket listener before it is one: its HTTP request is awaited, then upgraded or answered.
  *
- * An upgrade is served on any path. Requests that ask for none are answered by plain(), and nothing else: there is the place for
- * those who want to serve pages, since they then never see an upgrade.
+ * An upgrade is served on any path; the owner may claim some for protocols of its own. Requests that ask for none are the owner's if it
+ * wants them. One request a connection: whoever waits for the next one would hold a descriptor, and must be timed, for little.
  */
+#include "core/base/buf.h"
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/net/handshake.h"
 #include "core/net/http.h"
@@ -12,19 +14,16 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <time.h>
 
-/* Queues an answer with a line of text and closes after it. */
-static void answer(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *text, bool body)
+/* Queues an answer with a line of text and closes after it. `fields`: header lines of this one; NULL: none. */
+static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *fields, const char *text, bool body)
 {
-    const char *extra = status == 405   ? "Allow: GET\r\n"
-                        : status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                        : status == 503 ? "Retry-After: 5\r\n"
-                                        : "";
-    char out[512];
+    char out[640];
     int n = snprintf(out, sizeof out,
                      "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
                      "Connection: %s\r\n%s\r\n%s%s",
-                     status, http_phrase(status), strlen(text) + 1, status == 426 ? "close, Upgrade" : "close", extra, body ? text : "",
+                     status, http_phrase(status), strlen(text) + 1, status == 426 ? "close, Upgrade" : "close", fields, body ? text : "",
                      body ? "\n" : "");
     if (SURELY(n > 0 && (size_t)n < sizeof out))
         conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
@@ -32,9 +31,22 @@ static void answer(struct net *net, uint32_t idx, struct conn *c, unsigned statu
     conn_end_http(net, idx, c);
 }
 
+static void answer(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *text, bool body)
+{
+    const char *fields = status == 405   ? "Allow: GET\r\n"
+                         : status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                         : status == 503 ? "Retry-After: 5\r\n"
+                                         : "";
+    answer_with(net, idx, c, status, fields, text, body);
+}
+
 void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status)
 {
-    answer(net, idx, c, status, status == 408 ? "no request came in time" : "no more connections are taken now", true);
+    answer(net, idx, c, status,
+           status == 408   ? "no request came in time"
+           : status == 504 ? "no answer came in time"
+                           : "no more connections are taken now",
+           true);
 }
 
 /* Whether the connection came to a loopback address, or by way of a Unix socket. */
@@ -88,19 +100,110 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         return;
     }
     c->state = CONN_ST_OPEN;
+    c->http_need = CONN_NONE;
+    if (net->ops->claim && net->ops->claim(net->owner, idx, h->path)) {
+        c->flags |= CONN_F_RAW;
+        conn_set(net, idx, CONN_F_READY);
+    }
     conn_tell_opened(net, idx, c);
 }
 
-/* A request that asks for no upgrade. */
-static void plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
+/* The owner serves the path, but not for this method. */
+static void refuse_method(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, bool body)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
+    struct http_head other = *h;
+    char fields[128];
+    size_t n = (size_t)snprintf(fields, sizeof fields, "Allow: ");
+    const char *comma = "";
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        other.method = slice_str(methods[i]);
+        if (net->ops->http_wanted(net->owner, &other) >= 0) {
+            n += (size_t)snprintf(fields + n, sizeof fields - n, "%s%s", comma, methods[i]);
+            comma = ", ";
+        }
+    }
+    snprintf(fields + n, sizeof fields - n, "\r\n");
+    answer_with(net, idx, c, 405, fields, "this path is not served for this method", body);
+}
+
+/* A request that asks for no upgrade, and that the owner does not want. */
+static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, unsigned status)
 {
     bool head = slice_eq(h->method, SLICE_LIT("HEAD"));
-    if (!head && !slice_eq(h->method, SLICE_LIT("GET")))
+    if (status == 405)
+        refuse_method(net, idx, c, h, !head);
+    else if (status != 426)
+        answer(net, idx, c, status, "no such page", !head);
+    else if (!head && !slice_eq(h->method, SLICE_LIT("GET")))
         answer(net, idx, c, 405, "only GET is served here", true);
     else if (h->content_length || h->chunked)
         answer(net, idx, c, 413, "a request with a body is not taken here", !head);
     else
         answer(net, idx, c, 426, "this is a chat server's WebSocket port: connect with ws://", !head);
+}
+
+/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and nothing was taken. */
+static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p, size_t head_n, size_t n)
+{
+    int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, h) : -426;
+    if (most < 0) {
+        refuse_plain(net, idx, c, h, (unsigned)-most);
+        return true;
+    }
+    if (h->chunked || h->content_length > (uint32_t)most) {
+        answer(net, idx, c, h->chunked ? 411 : 413, h->chunked ? "send the body with a Content-Length" : "the body is too large", true);
+        return true;
+    }
+    size_t need = head_n + (size_t)h->content_length;
+    if (n < need) {
+        unsigned count;
+        if (c->http_need == CONN_NONE && http_is(http_get(h, "expect", &count), "100-continue"))
+            conn_push_raw(net, idx, c, SLICE_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+        c->http_need = (uint32_t)need;
+        return false;
+    }
+    c->state = CONN_ST_ASKED;
+    c->inner |= CONN_I_HTTP;
+    c->flags |= CONN_F_PAUSED;
+    c->http_need = CONN_NONE;
+    c->heard = net->tick;
+    conn_arm(net, idx, c);
+    net->ops->http(net->owner, idx, h, slice_of(p + head_n, (size_t)h->content_length));
+    return true;
+}
+
+/* "Date: Wed, 25 Nov 2026 15:47:34 GMT". Not by strftime(): a locale must not change it. */
+static void put_date(struct buf *b)
+{
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm t;
+    if (gmtime_r(&now, &t))
+        buf_printf(b, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n", days + t.tm_wday * 3, t.tm_mday, months + t.tm_mon * 3,
+                   t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body, bool no_body)
+{
+    struct conn *c = conn_find(net, conn, generation);
+    if (!c || c->state != CONN_ST_ASKED || c->flags & CONN_F_CLOSING)
+        return ERR_CLOSED;
+    struct buf b = BUF_INIT;
+    buf_printf(&b, "HTTP/1.1 %u %s\r\n", status, http_phrase(status));
+    put_date(&b);
+    buf_slice_put(&b, fields);
+    if (status != 204 && status != 304)
+        buf_printf(&b, "Content-Length: %zu\r\n", body.n);
+    buf_lit(&b, "Connection: close\r\n\r\n");
+    if (!no_body && status != 204 && status != 304)
+        buf_slice_put(&b, body);
+    if (buf_ok(&b))
+        conn_push_raw(net, conn, c, buf_slice(&b));
+    int rc = buf_ok(&b) && c->out ? 0 : ERR_NOMEM;
+    buf_free(&b);
+    conn_end_http(net, conn, c);
+    return rc;
 }
 
 bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in)
@@ -119,12 +222,17 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         answer(net, idx, c, h.status, h.why, true);
         return false;
     }
+    const uint8_t *p = in->p + in->pos;
+    size_t there = in->end - in->pos;
+    if (!handshake_wanted(&h)) {
+        if (!plain(net, idx, c, &h, p, (size_t)n, there))
+            return false;
+        in->pos = in->end; /* one request a connection: what follows it is not read */
+        return true;
+    }
     in->pos += (size_t)n;
     net->cur.rest = in->p + in->pos;
     net->cur.rest_n = in->end - in->pos;
-    if (handshake_wanted(&h))
-        upgrade(net, idx, c, &h);
-    else
-        plain(net, idx, c, &h);
+    upgrade(net, idx, c, &h);
     return true;
 }

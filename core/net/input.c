@@ -221,7 +221,8 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
     }
     if (c->flags & CONN_F_RESUME) /* what is kept comes first */
         return;
-    size_t max = c->flags & CONN_F_READY ? READ_BYTES : early_room(c);
+    bool body = c->state == CONN_ST_HEAD && c->http_need != CONN_NONE;
+    size_t max = c->flags & CONN_F_READY || body ? READ_BYTES : early_room(c);
     ssize_t n = c->in ? read_behind(net, c, max) : recv(c->fd, net->read, max, 0);
     if (n <= 0) {
         if (n == 0)

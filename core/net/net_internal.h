@@ -26,12 +26,15 @@ enum {
     WAITING_MAX = 256,             /* connections over a cap that still get a 503 */
     WORK_ROUNDS = 4,               /* passes over the work lists before the loop polls again */
     DRAIN_TICKS = 5,               /* output of a closing connection drains so long */
+    DRAIN_TICKS_HTTP = 60,         /* the same of an HTTP answer, whose reader may be slow without harm */
+    ANSWER_TICKS = 60,             /* an HTTP request waits so long for its answer */
     LINGER_TICKS = 3               /* then the other side's end is awaited so long */
 };
 
 /* conn.state */
 enum conn_state {
     CONN_ST_HEAD,   /* the HTTP request is awaited; the owner does not know of it */
+    CONN_ST_ASKED,  /* the owner has the HTTP request and will answer it */
     CONN_ST_OPEN,
     CONN_ST_DRAIN,  /* closing: output drains */
     CONN_ST_AWAIT,  /* closing: output is out; the WebSocket close frame of the other side is awaited */
@@ -45,7 +48,8 @@ enum conn_inner {
     CONN_I_CLOSING = 1 << 1, /* `closing` was called */
     CONN_I_DEAF = 1 << 2,    /* input is thrown away unread */
     CONN_I_MUTED = 1 << 3,   /* EPOLLIN is off, because something came while it was paused */
-    CONN_I_REFUSED = 1 << 4  /* over a cap: not counted, gets 503 */
+    CONN_I_REFUSED = 1 << 4, /* over a cap: not counted, gets 503 */
+    CONN_I_HTTP = 1 << 5     /* its HTTP request was handed to the owner */
 };
 
 /* Connections to look at, by index; an entry may be stale. */
@@ -211,6 +215,10 @@ void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct ne
 /* The largest message that it may send now, bytes. */
 static inline uint32_t conn_frame_limit(const struct net *net, const struct conn *c)
 {
+    if (__builtin_expect(c->flags & CONN_F_RAW, 0))
+        return c->flags & CONN_F_CLOSING ? KEEP_MAX_EARLY : net->ops->claim_limit(net->owner, c);
+    if (c->state == CONN_ST_HEAD && c->http_need != CONN_NONE)
+        return c->http_need;
     if (!(c->flags & CONN_F_READY) && net->limits.frame > KEEP_MAX_EARLY)
         return KEEP_MAX_EARLY;
     return net->limits.frame;

@@ -52,6 +52,10 @@ static void message(struct net *net, uint32_t idx, struct conn *c, const struct 
     if (c->flags & CONN_F_CLOSING)
         return;
     struct net_message m = {.text = r->opcode == WS_TEXT, .body = r->data};
+    if (c->flags & CONN_F_RAW) {
+        conn_deliver(net, idx, c, &m);
+        return;
+    }
     if (!m.text && r->data.n < HEADER) {
         conn_protocol_error(net, idx, WS_CODE_PROTOCOL, "bad_request", "a binary message has at least 4 bytes: action and seq");
         return;

@@ -100,7 +100,8 @@ static inline void kit_drained(void *owner, uint32_t conn, const uint32_t *tags,
         k->on_drained(k, conn);
 }
 
-static const struct net_ops kit_ops = {kit_opened, kit_message, kit_closed, kit_closing, kit_drained};
+static const struct net_ops kit_ops = {
+    .opened = kit_opened, .message = kit_message, .closed = kit_closed, .closing = kit_closing, .drained = kit_drained};
 
 static inline void kit_start(struct kit *k, enum conn_transport transport, const struct net_limits *limits)
 {
