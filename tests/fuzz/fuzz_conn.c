@@ -3,6 +3,7 @@
  * Each `opened` must get its `closing` and its `closed`, and nothing may be left in any account.
  */
 #include "core/base/log.h"
+#include "core/net/http.h"
 #include "core/net/net_internal.h"
 #include "core/net/net_shared.h"
 
@@ -22,6 +23,7 @@ struct world {
     uint32_t opened, closing, closed;
     uint8_t mood;                 /* what callbacks do; set by the input */
     bool moving;                  /* it is to be detached in its next message */
+    uint32_t asked, asked_conn; /* generation (0: none) and index of a connection whose HTTP request waits */
 };
 
 static void check(bool ok)
@@ -183,7 +185,55 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
     }
 }
 
-static const struct net_ops ops = {on_opened, on_message, on_closed, on_closing, on_drained};
+/* Answers the HTTP request that waits, if there is one. */
+static void answer(struct world *w)
+{
+    if (w->asked)
+        (void)conn_http_answer(w->nets[0], w->asked_conn, w->asked, 200, SLICE_LIT("A: b\r\n"), SLICE_LIT("body"), w->mood & 1);
+    w->asked = 0;
+}
+
+static bool on_claim(void *owner, uint32_t conn, struct slice path)
+{
+    (void)owner, (void)conn;
+    return path.n > 1 && path.p[1] == 'r';
+}
+
+static uint32_t on_claim_limit(void *owner, const struct conn *c)
+{
+    (void)owner;
+    check(c->flags & CONN_F_RAW);
+    return 4000;
+}
+
+static int32_t on_http_wanted(void *owner, const struct http_head *h)
+{
+    (void)owner;
+    return h->path.n > 1 && h->path.p[1] == 'p' ? h->method.n == 4 ? 500 : -405 : -426;
+}
+
+static void on_http(void *owner, uint32_t conn, const struct http_head *h, struct slice body)
+{
+    struct world *w = owner;
+    volatile char sum = 0;
+    check(body.n == h->content_length && body.n <= 500);
+    for (size_t i = 0; i < body.n; i++)
+        sum = (char)(sum + body.p[i]);
+    w->asked_conn = conn;
+    w->asked = conn_at(w->nets[0], conn)->generation;
+    if (w->mood & 2)
+        answer(w);
+}
+
+static const struct net_ops ops = {.opened = on_opened,
+                                   .message = on_message,
+                                   .closed = on_closed,
+                                   .closing = on_closing,
+                                   .drained = on_drained,
+                                   .claim = on_claim,
+                                   .claim_limit = on_claim_limit,
+                                   .http_wanted = on_http_wanted,
+                                   .http = on_http};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -210,6 +260,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     close(fds[1]);
     /* Whatever it was doing: it ends by itself within its timeouts. A paused one waits for its owner. */
+    answer(&w);
     for (int i = 0; i < 30; i++) {
         if (here(&w))
             conn_resume(w.nets[w.at], w.conn);
