@@ -132,7 +132,7 @@ static struct claim *claim_at(const struct shard *s, uint32_t conn)
 
 void claims_init(struct shard *s)
 {
-    pool_init(&s->claims, sizeof(struct claim), 16);
+    pool_init(&s->claims, sizeof(struct claim), 64);
 }
 
 bool upgrades_claim(void *owner, uint32_t conn, struct slice path)
