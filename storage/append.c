@@ -195,6 +195,7 @@ static void append_number(struct writer *w, struct slot *slot, struct message_re
                                  .content = a->content};
     if (h->first_version && h->first == before + 1) { /* nothing was visible: this is the first */
         h->first = a->seq;
+        h->first_tier = (uint8_t)a->tier;
         h->first_until = expiry_end(&w->store->expiry, m->row.cls, m->row.birth_ms, m->row.ttl_ms);
     }
 }

@@ -29,6 +29,7 @@ struct head {
     uint64_t group;             /* last group that changed it */
     uint64_t group_first;       /* first seq that group `group` gave, 0: none */
     uint64_t first, first_until; /* smallest visible seq (newest + 1: none), right until then by the expiry clock */
+    uint8_t first_tier;         /* where that message is stored */
     uint32_t first_version;     /* live.version that `first` was found under; 0: not known */
     char key[];
 };

@@ -7,6 +7,13 @@ const char *kv_family_name(enum kv_family family)
     return names[family];
 }
 
+void kv_thread(struct kv *kv)
+{
+    if (kv->engine->thread) {
+        kv->engine->thread();
+    }
+}
+
 struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key)
 {
     struct kv_found found = {0};

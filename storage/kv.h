@@ -59,6 +59,8 @@ struct kv_engine {
     /* Writes what is in memory into tables, so that the next open has nothing to replay. Best effort. */
     void (*flush)(struct kv *kv);
     void (*usage)(struct kv *kv, struct kv_usage *out);
+    /* A thread that will use engines of this kind much says so once. May be NULL. */
+    void (*thread)(void);
     /* Keys in [lower, upper); both are copied. NULL: out of memory. Not positioned. */
     struct kv_iter *(*iter)(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper);
     void (*iter_free)(struct kv_iter *it);
@@ -96,6 +98,9 @@ struct kv_rocksdb_options {
 MUST_CHECK int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *options, char *why, size_t why_size);
 
 const char *kv_family_name(enum kv_family family);
+
+/* Called once by each thread that works on the store. */
+void kv_thread(struct kv *kv);
 
 /* Convenience over one key: code as in kv_found. */
 struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key);

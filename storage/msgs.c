@@ -13,7 +13,8 @@ uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t
 
 int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv, const struct head_record *head)
 {
-    *m = (struct msgs){.store = s, .top = head->seq, .now_ms = expiry_now(&s->expiry), .conv = conv};
+    *m = (struct msgs){.store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv};
+    m->now_ms = expiry_now(&s->expiry); /* after the version: see firsts.h */
     struct key from, to;
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
@@ -42,24 +43,16 @@ static void tier_settle(struct msgs *m, unsigned t)
     struct kv_iter *it = m->it[t];
     m->has[t] = false;
     for (; kv_valid(it); m->up ? kv_next(it) : kv_prev(it)) {
-        struct row_header h;
-        struct slice value = kv_value(it);
-        if (!key_tail_u64(kv_key(it), &m->at[t]) || row_decode(value, &h)) {
+        if (!key_tail_u64(kv_key(it), &m->at[t]) || message_decode(kv_value(it), &m->rows[t])) {
             record_bad("message", kv_key(it));
             m->error = ERR_INVALID;
             return;
         }
-        if (row_expired(&h, &m->store->expiry, m->now_ms)) {
-            m->skipped++;
-            continue;
-        }
-        if (message_decode(value, &m->rows[t])) {
-            record_bad("message", kv_key(it));
-            m->error = ERR_INVALID;
+        if (!row_expired(&m->rows[t].row, &m->store->expiry, m->now_ms)) {
+            m->has[t] = true;
             return;
         }
-        m->has[t] = true;
-        return;
+        m->skipped++;
     }
     if (kv_iter_error(it)) {
         m->error = kv_iter_error(it);
@@ -76,8 +69,9 @@ static void msgs_pick(struct msgs *m)
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (m->has[t] && (!m->valid || (m->up ? m->at[t] < m->seq : m->at[t] > m->seq))) {
             m->valid = true;
+            m->tier = t;
             m->seq = m->at[t];
-            m->row = m->rows[t];
+            m->row = &m->rows[t];
         }
     }
 }
@@ -132,7 +126,7 @@ uint64_t msgs_first(struct msgs *m, uint64_t *end_ms)
         return m->top + 1;
     }
     if (end_ms) {
-        *end_ms = expiry_end(&m->store->expiry, m->row.row.cls, m->row.row.birth_ms, m->row.row.ttl_ms);
+        *end_ms = expiry_end(&m->store->expiry, m->row->row.cls, m->row->row.birth_ms, m->row->row.ttl_ms);
     }
     return m->seq;
 }

@@ -17,14 +17,16 @@ struct msgs {
     uint64_t low[TIER_COUNT];       /* nothing at or below is visible */
     uint64_t top;                   /* newest seq of the head */
     uint64_t now_ms;                /* expiry clock for the whole walk */
+    uint32_t version;               /* live.version at its beginning */
     struct slice conv;              /* borrowed */
     uint32_t skipped;               /* rows passed over because they are expired */
     bool up;                        /* direction */
     int error;                      /* sticky; 0 or an enum err */
     /* The message the walk stands on. */
     bool valid;
+    unsigned tier;                  /* where it is stored */
     uint64_t seq;
-    struct message_record row;      /* borrows until the next step */
+    const struct message_record *row; /* until the next step */
 };
 
 /* What tier `t` hides of a conversation: seqs up to this. */
@@ -42,7 +44,7 @@ uint64_t msgs_first(struct msgs *m, uint64_t *end_ms);
 
 /* Reads a head: 1, 0 (absent; out is zeroed), or an enum err. */
 int head_read(struct store *s, struct slice conv, struct head_record *out);
-/* msgs_first() for readers: tells the writer when it had to pass over many expired rows. 0 or an enum err. */
+/* msgs_first() for readers: by what is known if it can, and tells the writer when it had to pass over many expired rows. May move the walk. 0 or an enum err. */
 MUST_CHECK int first_read(struct msgs *m, uint64_t *first);
 
 #endif

@@ -3,12 +3,26 @@
 
 #include <stdlib.h>
 
-/* Copies into the arena; the slice holds an offset for now. */
-static struct slice arena_add(struct page_builder *b, struct slice s)
+/* Copies to *at, inside the arena; the slice holds an offset for now. */
+static struct slice arena_add(const struct page_builder *b, char **at, struct slice s)
 {
-    struct slice at = {(const char *)(uintptr_t)b->arena.n, s.n};
-    buf_slice_put(&b->arena, s);
-    return at;
+    struct slice out = {(const char *)(uintptr_t)(*at - b->arena.p), s.n};
+    if (s.n) {
+        memcpy(*at, s.p, s.n);
+        *at += s.n;
+    }
+    return out;
+}
+
+void page_expect(struct page_builder *b, uint32_t n, size_t bytes)
+{
+    n = n < 256 ? n : 256;
+    b->messages = malloc(n * sizeof(*b->messages));
+    b->cap = b->messages ? n : 0;
+    if (bytes < 1024) { /* large ones grow as they come */
+        (void)buf_reserve(&b->arena, n * bytes);
+        b->arena.oom = false;
+    }
 }
 
 int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m)
@@ -22,16 +36,22 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
         b->messages = messages;
         b->cap = cap;
     }
+    size_t size = conv.n + m->sender.n + m->sender_name.n + m->content.n;
+    char *at = buf_reserve(&b->arena, size);
+    if (!at && size) {
+        return ERR_NOMEM;
+    }
+    b->arena.n += size;
     b->messages[b->n++] = (struct store_message){.seq = seq,
                                                  .id = m->id,
                                                  .created_ms = m->created_ms,
                                                  .recalled = m->row.flags & ROW_RECALLED,
-                                                 .conv = arena_add(b, conv),
-                                                 .sender = arena_add(b, m->sender),
-                                                 .sender_name = arena_add(b, m->sender_name),
-                                                 .content = arena_add(b, m->content)};
+                                                 .conv = arena_add(b, &at, conv),
+                                                 .sender = arena_add(b, &at, m->sender),
+                                                 .sender_name = arena_add(b, &at, m->sender_name),
+                                                 .content = arena_add(b, &at, m->content)};
     b->content += m->content.n;
-    return buf_ok(&b->arena) ? 0 : ERR_NOMEM;
+    return 0;
 }
 
 void page_reverse(struct page_builder *b)

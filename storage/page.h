@@ -18,6 +18,8 @@ static inline bool page_is_full(const struct page_builder *b, const struct messa
 {
     return bytes && b->n && b->content + m->content.n > bytes;
 }
+/* Makes room for about n messages of about `bytes` each at once; best effort. */
+void page_expect(struct page_builder *b, uint32_t n, size_t bytes);
 /* Appends a copy. ERR_NOMEM. */
 MUST_CHECK int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m);
 /* Turns the order of the messages around. */

@@ -1,4 +1,5 @@
 /* Reading a conversation: history pages and heads. */
+#include "storage/firsts.h"
 #include "storage/hint.h"
 #include "storage/msgs.h"
 #include "storage/page.h"
@@ -24,8 +25,20 @@ int head_read(struct store *s, struct slice conv, struct head_record *out)
 
 int first_read(struct msgs *m, uint64_t *first)
 {
+    struct first_known known;
+    if (firsts_get(m->store->firsts, m->conv, &known) && known.version == m->version && m->now_ms < known.until_ms &&
+        known.seq > m->low[known.tier] && known.seq <= m->top) {
+        *first = known.seq;
+        return m->error;
+    }
     uint32_t before = m->skipped;
-    *first = msgs_first(m, NULL);
+    *first = msgs_first(m, &known.until_ms);
+    if (!m->error && m->valid) {
+        known.seq = *first;
+        known.version = m->version;
+        known.tier = (uint8_t)m->tier;
+        firsts_put(m->store->firsts, m->conv, &known);
+    }
     if (!m->error && *first && m->skipped - before > FLOOR_WORTH) {
         hint_floor(m->store, m->conv, *first - 1);
     }
@@ -48,11 +61,14 @@ static int range_collect(struct store_range *r, struct msgs *m, struct page_buil
         if (!up && r->has_after && m->seq <= r->after) {
             break;
         }
-        if (page->n == r->limit || page_is_full(page, &m->row, r->page_bytes)) {
+        if (page->n == r->limit || page_is_full(page, m->row, r->page_bytes)) {
             r->more = true;
             break;
         }
-        if (page_add(page, SLICE_NONE, m->seq, &m->row)) {
+        if (!page->n) {
+            page_expect(page, r->limit, m->row->sender.n + m->row->sender_name.n + m->row->content.n + 16);
+        }
+        if (page_add(page, SLICE_NONE, m->seq, m->row)) {
             return ERR_NOMEM;
         }
     }

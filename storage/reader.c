@@ -1,7 +1,10 @@
 /* The readers: threads that answer what changes nothing, each conversation and user always by the same one, in order. */
 #include "storage/store_private.h"
 
+#include "core/base/clock.h"
 #include "core/base/hash.h"
+
+#define ANSWER_US 100 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
 
 static enum store_status (*const read_table[OP_KINDS])(struct store *, struct store_op *) = {
     [OP_RANGE] = read_range,
@@ -32,9 +35,14 @@ static void *reader_main(void *arg)
 {
     struct reader *r = arg;
     struct store *s = r->store;
-    struct op_list work, one;
+    struct op_list work, answers;
+    uint64_t oldest_us = 0; /* when the first of `answers` was ready */
     op_list_init(&work);
-    op_list_init(&one);
+    op_list_init(&answers);
+    pthread_setname_np(pthread_self(), "store-reader");
+    pthread_rwlock_rdlock(&s->swap);
+    kv_thread(s->kv);
+    pthread_rwlock_unlock(&s->swap);
     pthread_mutex_lock(&r->lock);
     for (;;) {
         while (!r->queue.head && !r->closing) {
@@ -51,8 +59,12 @@ static void *reader_main(void *arg)
             pthread_rwlock_rdlock(&s->swap);
             op->status = read_table[op->kind](s, op);
             pthread_rwlock_unlock(&s->swap);
-            op_list_push(&one, op);
-            op_list_answer(&one);
+            uint64_t now = clock_mono_us();
+            oldest_us = answers.head ? oldest_us : now;
+            op_list_push(&answers, op);
+            if (!work.head || now - oldest_us >= ANSWER_US) {
+                op_list_answer(&answers);
+            }
         }
         pthread_mutex_lock(&r->lock);
     }

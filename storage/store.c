@@ -6,6 +6,7 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "storage/durable.h"
+#include "storage/firsts.h"
 #include "storage/hint.h"
 #include "storage/idgen.h"
 #include "storage/syncer.h"
@@ -334,6 +335,7 @@ static void store_free(struct store *s)
     }
     kv_close(s->kv);
     durable_close(s->durable);
+    firsts_free(s->firsts);
     pthread_rwlock_destroy(&s->swap);
     pthread_mutex_destroy(&s->written_lock);
     pthread_cond_destroy(&s->written_cond);
@@ -360,7 +362,9 @@ int store_open_hooked(struct store **out, const struct store_options *options, c
     pthread_mutex_init(&s->written_lock, NULL);
     pthread_cond_init(&s->written_cond, NULL);
     store_configure(s, options);
-    int r = database_open(s, options, why, why_size);
+    s->firsts = firsts_new();
+    snprintf(why, why_size, "out of memory");
+    int r = s->firsts ? database_open(s, options, why, why_size) : ERR_NOMEM;
     r = r ? r : store_begin(s, why, why_size);
     if (r) {
         readers_stop(s);

@@ -82,6 +82,7 @@ static void *syncer_main(void *arg)
     struct syncer *y = arg;
     struct op_list ops;
     op_list_init(&ops);
+    pthread_setname_np(pthread_self(), "store-syncer");
     pthread_mutex_lock(&y->lock);
     while (syncer_wait(y)) {
         uint64_t target = y->written;

@@ -72,10 +72,7 @@ void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v) { store
 int writer_first(struct writer *w, struct head *h, uint64_t *first)
 {
     uint32_t version = atomic_load(&w->store->live.version);
-    bool known = h->first_version == version && w->expiry_ms < h->first_until;
-    for (unsigned t = 0; known && t < TIER_COUNT; t++) {
-        known = !(h->r.tiers_used & 1u << t) || h->first > head_low(w->store, &h->r, t);
-    }
+    bool known = h->first_version == version && w->expiry_ms < h->first_until && h->first > head_low(w->store, &h->r, h->first_tier);
     if (h->r.seq == 0) {
         *first = 0;
         return 0;
@@ -85,6 +82,7 @@ int writer_first(struct writer *w, struct head *h, uint64_t *first)
         int r = msgs_open(&m, w->store, w->store->kv, h->node.key, &h->r);
         if (!r) {
             h->first = msgs_first(&m, &h->first_until);
+            h->first_tier = (uint8_t)m.tier;
             r = m.error;
         }
         msgs_close(&m);
@@ -442,6 +440,8 @@ static void *writer_main(void *arg)
 {
     struct writer *w = arg;
     struct store *s = w->store;
+    pthread_setname_np(pthread_self(), "store-writer");
+    kv_thread(s->kv);
     while (writer_take(w)) {
         while (w->backlog.head || atomic_load(&s->failing) || sync_has_failed(w)) {
             if (!atomic_load(&s->failing) && sync_has_failed(w)) {
