@@ -103,10 +103,12 @@ static int fd_ceiling(struct net *net)
     return net->fd_ceiling;
 }
 
-/* Over a cap. A TCP client is told nothing; a WebSocket client gets a 503 once its request is read, or without waiting for it when too many do. */
+/* Over a cap. A TCP client is told nothing; a WebSocket client gets a 503 once its request is read, or without waiting for it
+ * when too many do. */
 static void refuse(struct net *net, int fd, enum conn_transport transport)
 {
-    static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+    static const char busy[] =
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
     if (transport == CONN_WEBSOCKET) {
         uint32_t idx = net->waiting < WAITING_MAX ? conn_new(net, fd, transport) : CONN_NONE;
         if (idx != CONN_NONE) {
@@ -155,7 +157,8 @@ void accept_ready(struct net *net, unsigned listening)
         struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
         socklen_t n = sizeof a;
         bool name = net->limits.connections_per_ip != 0;
-        int fd = accept4(net->listening[listening].fd, name ? (struct sockaddr *)&a : NULL, name ? &n : NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(net->listening[listening].fd, name ? (struct sockaddr *)&a : NULL, name ? &n : NULL,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
                 rest(net, errno);

@@ -15,10 +15,10 @@ static const struct {
     const char *name;
     uint16_t code;
 } reasons[] = {
-    [CLOSE_KICKED] = {"kicked", WS_CODE_POLICY}, [CLOSE_SHUTDOWN] = {"shutdown", WS_CODE_GOING_AWAY},
-    [CLOSE_SLOW] = {"slow", WS_CODE_POLICY},     [CLOSE_IDLE] = {"idle", WS_CODE_POLICY},
+    [CLOSE_KICKED] = {"kicked", WS_CODE_POLICY},     [CLOSE_SHUTDOWN] = {"shutdown", WS_CODE_GOING_AWAY},
+    [CLOSE_SLOW] = {"slow", WS_CODE_POLICY},         [CLOSE_IDLE] = {"idle", WS_CODE_POLICY},
     [CLOSE_REPLACED] = {"replaced", WS_CODE_POLICY}, [CLOSE_PROTOCOL] = {"protocol", WS_CODE_PROTOCOL},
-    [CLOSE_LOGOUT] = {"logout", WS_CODE_NORMAL}, [CLOSE_PEER] = {"peer", 0},
+    [CLOSE_LOGOUT] = {"logout", WS_CODE_NORMAL},     [CLOSE_PEER] = {"peer", 0},
 };
 
 static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE | CONN_F_GZIP;
@@ -73,7 +73,8 @@ void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size)
 static uint32_t wanted_events(const struct conn *c)
 {
     /* A muted one keeps edge-triggered HUP and ERR: reported once, and no spinning. */
-    return (c->inner & CONN_I_MUTED ? (uint32_t)EPOLLET : (uint32_t)EPOLLIN) | (c->flags & CONN_F_WRITABLE ? (uint32_t)EPOLLOUT : 0U);
+    return (c->inner & CONN_I_MUTED ? (uint32_t)EPOLLET : (uint32_t)EPOLLIN) |
+           (c->flags & CONN_F_WRITABLE ? (uint32_t)EPOLLOUT : 0U);
 }
 
 void conn_interest(struct net *net, uint32_t idx, struct conn *c)
@@ -137,7 +138,8 @@ void conn_clear(struct net *net, uint32_t conn, unsigned flags)
 
 /* --- Timeouts ------------------------------------------------------------------------------------------------------ */
 
-/* Ticks after `heard` at which something must happen; 0: nothing. A timeout of n seconds is n + 1 ticks, since the tick of `heard` had begun. */
+/* Ticks after `heard` at which something must happen; 0: nothing. A timeout of n seconds is n + 1 ticks, since the tick of
+ * `heard` had begun. */
 static uint32_t due_after(const struct net *net, const struct conn *c)
 {
     uint32_t idle = net->limits.idle_timeout;
@@ -156,7 +158,8 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
     return c->flags & CONN_F_PINGS ? idle + 1 : 0;
 }
 
-/* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from another net. */
+/* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from another net.
+ */
 static uint64_t due_tick(const struct net *net, const struct conn *c, uint32_t after)
 {
     uint32_t ago = net->tick - c->heard;
@@ -216,8 +219,8 @@ static struct slice closing_body(struct buf *b, enum close_reason reason, const 
     return buf_ok(b) ? buf_slice(b) : SLICE_NONE;
 }
 
-static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum close_reason reason, uint16_t ws_code, const char *message,
-                        uint32_t retry_after_ms)
+static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum close_reason reason, uint16_t ws_code,
+                        const char *message, uint32_t retry_after_ms)
 {
     bool raw = c->flags & CONN_F_RAW;
     if (reason <= CLOSE_PROTOCOL && !raw) {
@@ -235,7 +238,7 @@ static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum clos
 static void begin_drain(struct net *net, uint32_t idx, struct conn *c)
 {
     c->state = CONN_ST_DRAIN;
-    c->flags &= (uint16_t)~(CONN_F_PAUSED | CONN_F_SOFT);
+    c->flags &= (uint16_t) ~(CONN_F_PAUSED | CONN_F_SOFT);
     c->heard = net->tick;
     conn_arm(net, idx, c);
     conn_dirty(net, idx, c);
@@ -260,7 +263,8 @@ static void tell_closing(struct net *net, uint32_t idx, struct conn *c)
     }
 }
 
-void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message, uint32_t retry_after_ms)
+void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message,
+              uint32_t retry_after_ms)
 {
     struct conn *c = conn_ptr(net, idx);
     if (c->flags & CONN_F_CLOSING)
@@ -452,7 +456,7 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
     *r = (struct conn_record){.fd = c->fd,
                               .heard_ago = net->tick - c->heard,
                               .ip_slot = c->ip_slot,
-                              .flags = c->flags & (uint16_t)~(CONN_F_DIRTY | CONN_F_WRITABLE | CONN_F_RESUME),
+                              .flags = c->flags & (uint16_t) ~(CONN_F_DIRTY | CONN_F_WRITABLE | CONN_F_RESUME),
                               .transport = c->transport,
                               .state = c->state,
                               .form = c->form,

@@ -160,7 +160,8 @@ static ssize_t parse_request_line(struct http_head *h, struct slice line, struct
         return refuse(h, 400, "the first line is no HTTP request");
     h->target = slice_of(line.p, (size_t)(space - line.p));
     struct slice version = slice_of(space + 1, line.n - h->target.n - 1);
-    if (version.n != 8 || memcmp(version.p, "HTTP/", 5) != 0 || !is_digit(version.p[5]) || version.p[6] != '.' || !is_digit(version.p[7]))
+    if (version.n != 8 || memcmp(version.p, "HTTP/", 5) != 0 || !is_digit(version.p[5]) || version.p[6] != '.' ||
+        !is_digit(version.p[7]))
         return refuse(h, 400, "the first line is no HTTP request");
     if (version.p[5] != '1')
         return refuse(h, 505, "HTTP/1.1 is spoken here");
@@ -209,7 +210,8 @@ static ssize_t check_fields(struct http_head *h, struct slice authority)
     return 0;
 }
 
-/* The next line, without its CRLF. 1; 0: it is not complete; ERR_INVALID. What there is of it is checked, so that garbage need not be waited for. */
+/* The next line, without its CRLF. 1; 0: it is not complete; ERR_INVALID. What there is of it is checked, so that garbage need
+ * not be waited for. */
 static int next_line(const uint8_t *p, size_t n, size_t *at, struct slice *line)
 {
     size_t i = *at;
@@ -263,13 +265,36 @@ const char *http_phrase(unsigned status)
         unsigned status;
         const char *phrase;
     } phrases[] = {
-        {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
-        {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {411, "Length Required"},
-        {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {422, "Unprocessable Content"}, {426, "Upgrade Required"},
-        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
-        {501, "Not Implemented"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
     };
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         if (phrases[i].status == status)

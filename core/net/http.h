@@ -1,6 +1,6 @@
 /*
- * The head of an HTTP/1 request (RFC 9112), strictly: lines end with CRLF, nothing is folded, nothing is guessed. Pure functions over bytes;
- * what they return points into them.
+ * The head of an HTTP/1 request (RFC 9112), strictly: lines end with CRLF, nothing is folded, nothing is guessed. Pure
+ * functions over bytes; what they return points into them.
  */
 #ifndef MAGPIE_NET_HTTP_H
 #define MAGPIE_NET_HTTP_H
@@ -23,21 +23,22 @@ struct http_field {
 };
 
 struct http_head {
-    struct slice method;       /* "GET": a token */
-    struct slice target;       /* as it came */
-    struct slice path;         /* of the target, with its leading "/" (or "*"), not decoded, without the query */
-    struct slice query;        /* behind the "?" */
-    struct slice host;         /* of the Host field, port and all; empty only in HTTP/1.0 */
-    uint8_t minor;             /* 1 of HTTP/1.1 */
-    bool chunked;              /* a Transfer-Encoding is given */
-    uint64_t content_length;   /* 0: absent or 0 */
-    uint32_t field_count;      /* in fields */
+    struct slice method;     /* "GET": a token */
+    struct slice target;     /* as it came */
+    struct slice path;       /* of the target, with its leading "/" (or "*"), not decoded, without the query */
+    struct slice query;      /* behind the "?" */
+    struct slice host;       /* of the Host field, port and all; empty only in HTTP/1.0 */
+    uint8_t minor;           /* 1 of HTTP/1.1 */
+    bool chunked;            /* a Transfer-Encoding is given */
+    uint64_t content_length; /* 0: absent or 0 */
+    uint32_t field_count;    /* in fields */
     struct http_field fields[HTTP_FIELDS_MAX];
-    unsigned status;           /* of a head that is refused: 400, 431, 505 */
-    const char *why;           /* the same for people; static */
+    unsigned status; /* of a head that is refused: 400, 431, 505 */
+    const char *why; /* the same for people; static */
 };
 
-/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they can be known. */
+/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they
+ * can be known. */
 ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h);
 
 /* ASCII text, its case aside. */

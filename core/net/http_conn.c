@@ -1,8 +1,9 @@
 /*
  * A connection of a WebSocket listener before it is one: its HTTP request is awaited, then upgraded or answered.
  *
- * An upgrade is served on any path; the owner may claim some for protocols of its own. Requests that ask for none are the owner's if it
- * wants them. One request a connection: whoever waits for the next one would hold a descriptor, and must be timed, for little.
+ * An upgrade is served on any path; the owner may claim some for protocols of its own. Requests that ask for none are the
+ * owner's if it wants them. One request a connection: whoever waits for the next one would hold a descriptor, and must be
+ * timed, for little.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
@@ -17,14 +18,15 @@
 #include <time.h>
 
 /* Queues an answer with a line of text and closes after it. `fields`: header lines of this one; NULL: none. */
-static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *fields, const char *text, bool body)
+static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *fields, const char *text,
+                        bool body)
 {
     char out[640];
     int n = snprintf(out, sizeof out,
                      "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
                      "Connection: %s\r\n%s\r\n%s%s",
-                     status, http_phrase(status), strlen(text) + 1, status == 426 ? "close, Upgrade" : "close", fields, body ? text : "",
-                     body ? "\n" : "");
+                     status, http_phrase(status), strlen(text) + 1, status == 426 ? "close, Upgrade" : "close", fields,
+                     body ? text : "", body ? "\n" : "");
     if (SURELY(n > 0 && (size_t)n < sizeof out))
         conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
     log_event(LOG_DEBUG, "http.refused", LOG_INT("status", status), LOG_STR("because", text));
@@ -91,9 +93,10 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         answer(net, idx, c, status, why, true);
         return;
     }
-    int n = snprintf(out, sizeof out,
-                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-                     accept);
+    int n = snprintf(
+        out, sizeof out,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+        accept);
     conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
     if (!c->out) { /* no memory for the answer: the other side would wait for ever */
         conn_end_http(net, idx, c);
@@ -143,8 +146,10 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
         answer(net, idx, c, 426, "this is a chat server's WebSocket port: connect with ws://", !head);
 }
 
-/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and nothing was taken. */
-static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p, size_t head_n, size_t n)
+/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and nothing was
+ * taken. */
+static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p, size_t head_n,
+                  size_t n)
 {
     int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, h) : -426;
     if (most < 0) {
@@ -152,7 +157,8 @@ static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct ht
         return true;
     }
     if (h->chunked || h->content_length > (uint32_t)most) {
-        answer(net, idx, c, h->chunked ? 411 : 413, h->chunked ? "send the body with a Content-Length" : "the body is too large", true);
+        answer(net, idx, c, h->chunked ? 411 : 413,
+               h->chunked ? "send the body with a Content-Length" : "the body is too large", true);
         return true;
     }
     size_t need = head_n + (size_t)h->content_length;
@@ -184,7 +190,8 @@ static void put_date(struct buf *b)
                    t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
-int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body, bool no_body)
+int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
+                     struct slice body, bool no_body)
 {
     struct conn *c = conn_find(net, conn, generation);
     if (!c || c->state != CONN_ST_ASKED || c->flags & CONN_F_CLOSING)

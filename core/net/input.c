@@ -1,8 +1,9 @@
 /*
- * Reading and parsing. One recv() per readiness event, behind what is kept of the connection, then all complete messages in place.
+ * Reading and parsing. One recv() per readiness event, behind what is kept of the connection, then all complete messages in
+ * place.
  *
- * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur tells callbacks
- * what they may need.
+ * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur tells
+ * callbacks what they may need.
  */
 #include "core/base/buf.h"
 #include "core/net/net_internal.h"
@@ -88,7 +89,8 @@ static bool may_parse(const struct conn *c)
 }
 
 /* Keeps what could not be used: in `buf`, where it was parsed, or in a new buffer of just that size. */
-static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, const struct ws_parser *ws, const struct ws_input *in)
+static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, const struct ws_parser *ws,
+                 const struct ws_input *in)
 {
     size_t rest = in->end - in->pos, n = in->msg_n + rest;
     bool needed = !(c->inner & CONN_I_DEAF) && (n || ws->in_frame || ws->opcode);
@@ -129,7 +131,8 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
     struct ws_input in = {.p = net->read, .end = n};
     if (buf) {
         ws = buf->ws;
-        in = (struct ws_input){.p = buf->data, .msg = buf->start, .msg_n = buf->msg_n, .pos = buf->start + buf->msg_n, .end = buf->end};
+        in = (struct ws_input){
+            .p = buf->data, .msg = buf->start, .msg_n = buf->msg_n, .pos = buf->start + buf->msg_n, .end = buf->end};
     }
     net->cur = (struct parsing){.conn = idx};
     bool more = true;
@@ -151,7 +154,8 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
 
 /* --- Reading --------------------------------------------------------------------------------------------------------- */
 
-/* Reads behind what is kept; what does not fit there comes by way of the net's buffer, so nothing is reserved ahead of its arrival. Returns as recv(). */
+/* Reads behind what is kept; what does not fit there comes by way of the net's buffer, so nothing is reserved ahead of its
+ * arrival. Returns as recv(). */
 static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 {
     struct inbuf *in = c->in;

@@ -24,8 +24,8 @@ struct place {
         struct sockaddr_in6 v6;
         struct sockaddr_un un;
     } a;
-    socklen_t size;   /* of what is used of a */
-    bool both;        /* "*": IPv4 too */
+    socklen_t size; /* of what is used of a */
+    bool both;      /* "*": IPv4 too */
 };
 
 /* --- Addresses as text -------------------------------------------------------------------------------------------- */
@@ -176,8 +176,10 @@ static void name_bound(struct listener *l, struct place *p, int fd)
     socklen_t size = p->size;
     (void)!getsockname(fd, &p->a.any, &size);
     if (!p->both)
-        inet_ntop(p->a.any.sa_family, v6 ? (const void *)&p->a.v6.sin6_addr : (const void *)&p->a.v4.sin_addr, host, sizeof host);
-    snprintf(l->name, sizeof l->name, v6 && !p->both ? "[%s]:%u" : "%s:%u", host, ntohs(v6 ? p->a.v6.sin6_port : p->a.v4.sin_port));
+        inet_ntop(p->a.any.sa_family, v6 ? (const void *)&p->a.v6.sin6_addr : (const void *)&p->a.v4.sin_addr, host,
+                  sizeof host);
+    snprintf(l->name, sizeof l->name, v6 && !p->both ? "[%s]:%u" : "%s:%u", host,
+             ntohs(v6 ? p->a.v6.sin6_port : p->a.v4.sin_port));
 }
 
 static int open_inet(struct listener *l, struct place *p, const char *address, unsigned shards, char *why, size_t why_size)
@@ -254,7 +256,7 @@ int listener_open(struct listener *l, const char *address, unsigned shards, mode
         return ERR_NOMEM;
     }
     int rc = p.a.any.sa_family == AF_UNIX ? open_unix(l, &p, address, mode, why, why_size)
-                                             : open_inet(l, &p, address, shards, why, why_size);
+                                          : open_inet(l, &p, address, shards, why, why_size);
     if (rc != 0)
         listener_close(l);
     return rc;

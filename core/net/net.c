@@ -90,7 +90,8 @@ static bool work_left(const struct work *w)
 static void publish_queued(struct net *net)
 {
     if (net->queued != net->published || net->blocked != net->blocked_published) {
-        shared_queued_add(net->shared, (int64_t)(net->queued - net->published), (int32_t)(net->blocked - net->blocked_published));
+        shared_queued_add(net->shared, (int64_t)(net->queued - net->published),
+                          (int32_t)(net->blocked - net->blocked_published));
         net->published = net->queued;
         net->blocked_published = net->blocked;
     }
@@ -218,7 +219,8 @@ static void watchers_start(struct net *net)
     ev_check_start(net->loop, &net->check);
 }
 
-struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits, const struct net_ops *ops, void *owner)
+struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits, const struct net_ops *ops,
+                    void *owner)
 {
     struct net *net = calloc(1, sizeof *net);
     if (!net)
@@ -288,6 +290,6 @@ uint32_t net_count(const struct net *net)
 uint64_t net_memory(const struct net *net)
 {
     uint64_t lists = (uint64_t)net->dirty.cap + net->dirty_spare.cap + net->resume.cap + net->resume_spare.cap;
-    return sizeof *net + READ_BYTES + pool_memory(&net->conns) + net->inbuf_memory + net->outqs.memory + lists * sizeof(uint32_t) +
-           net->wheel.slot_count * sizeof(uint32_t);
+    return sizeof *net + READ_BYTES + pool_memory(&net->conns) + net->inbuf_memory + net->outqs.memory +
+           lists * sizeof(uint32_t) + net->wheel.slot_count * sizeof(uint32_t);
 }

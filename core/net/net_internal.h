@@ -1,8 +1,8 @@
 /*
  * What the files of core/net share and nobody else includes (but their tests): struct net and the steps of a connection's life.
  *
- * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is looked up again, or
- * net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
+ * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is looked up
+ * again, or net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
  */
 #ifndef MAGPIE_NET_NET_INTERNAL_H
 #define MAGPIE_NET_NET_INTERNAL_H
@@ -15,26 +15,26 @@
 #include <ev.h>
 
 enum {
-    READ_BYTES = 128 * 1024,       /* the net's read buffer: what one recv() takes */
-    READ_BYTES_EARLY = 16 * 1024,  /* the same before login */
-    KEEP_MAX_EARLY = 64 * 1024,    /* a message before login, bytes */
-    OUTPUT_MAX_EARLY = 16 * 1024,  /* output queue before login, bytes */
-    EVENTS = 512,                  /* of one epoll_wait() */
-    EVENT_ROUNDS = 4,              /* of epoll_wait() in a turn of the loop */
-    ACCEPT_BATCH = 64,             /* connections accepted in one go */
-    LISTEN_MAX = 64,               /* listening sockets of a net */
-    WAITING_MAX = 256,             /* connections over a cap that still get a 503 */
-    WORK_ROUNDS = 4,               /* passes over the work lists before the loop polls again */
-    DRAIN_TICKS = 5,               /* output of a closing connection drains so long */
-    DRAIN_TICKS_HTTP = 60,         /* the same of an HTTP answer, whose reader may be slow without harm */
-    ANSWER_TICKS = 60,             /* an HTTP request waits so long for its answer */
-    LINGER_TICKS = 3               /* then the other side's end is awaited so long */
+    READ_BYTES = 128 * 1024,      /* the net's read buffer: what one recv() takes */
+    READ_BYTES_EARLY = 16 * 1024, /* the same before login */
+    KEEP_MAX_EARLY = 64 * 1024,   /* a message before login, bytes */
+    OUTPUT_MAX_EARLY = 16 * 1024, /* output queue before login, bytes */
+    EVENTS = 512,                 /* of one epoll_wait() */
+    EVENT_ROUNDS = 4,             /* of epoll_wait() in a turn of the loop */
+    ACCEPT_BATCH = 64,            /* connections accepted in one go */
+    LISTEN_MAX = 64,              /* listening sockets of a net */
+    WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
+    WORK_ROUNDS = 4,              /* passes over the work lists before the loop polls again */
+    DRAIN_TICKS = 5,              /* output of a closing connection drains so long */
+    DRAIN_TICKS_HTTP = 60,        /* the same of an HTTP answer, whose reader may be slow without harm */
+    ANSWER_TICKS = 60,            /* an HTTP request waits so long for its answer */
+    LINGER_TICKS = 3              /* then the other side's end is awaited so long */
 };
 
 /* conn.state */
 enum conn_state {
-    CONN_ST_HEAD,   /* the HTTP request is awaited; the owner does not know of it */
-    CONN_ST_ASKED,  /* the owner has the HTTP request and will answer it */
+    CONN_ST_HEAD,  /* the HTTP request is awaited; the owner does not know of it */
+    CONN_ST_ASKED, /* the owner has the HTTP request and will answer it */
     CONN_ST_OPEN,
     CONN_ST_DRAIN,  /* closing: output drains */
     CONN_ST_AWAIT,  /* closing: output is out; the WebSocket close frame of the other side is awaited */
@@ -56,7 +56,7 @@ enum conn_inner {
 struct work {
     uint32_t *items; /* owned */
     uint32_t n, cap;
-    bool scan;       /* no memory for an entry: look at all connections */
+    bool scan; /* no memory for an entry: look at all connections */
 };
 
 struct listening {
@@ -74,45 +74,45 @@ struct parsing {
 };
 
 struct net {
-    struct ev_loop *loop;             /* borrowed */
-    struct net_shared *shared;        /* borrowed */
-    const struct net_ops *ops;        /* borrowed */
-    void *owner;                      /* passed to ops */
+    struct ev_loop *loop;      /* borrowed */
+    struct net_shared *shared; /* borrowed */
+    const struct net_ops *ops; /* borrowed */
+    void *owner;               /* passed to ops */
     struct net_limits limits;
 
     struct pool conns;
-    uint32_t generation;              /* of the newest connection */
-    uint32_t tick;                    /* seconds that the net has run, counted by its timer: no clock can jump */
-    struct wheel wheel;               /* timeouts */
-    int epoll_fd;                     /* inner epoll set */
-    uint64_t queued;                  /* bytes in all output queues */
-    uint64_t published;               /* what of `queued` is in shared's sum */
-    uint32_t blocked;                 /* connections with CONN_F_WRITABLE */
-    uint32_t blocked_published;       /* what of that is in shared's sum */
-    uint64_t inbuf_memory;            /* bytes */
+    uint32_t generation;        /* of the newest connection */
+    uint32_t tick;              /* seconds that the net has run, counted by its timer: no clock can jump */
+    struct wheel wheel;         /* timeouts */
+    int epoll_fd;               /* inner epoll set */
+    uint64_t queued;            /* bytes in all output queues */
+    uint64_t published;         /* what of `queued` is in shared's sum */
+    uint32_t blocked;           /* connections with CONN_F_WRITABLE */
+    uint32_t blocked_published; /* what of that is in shared's sum */
+    uint64_t inbuf_memory;      /* bytes */
     struct outq_pool outqs;
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
     struct work resume, resume_spare; /* to parse again */
     struct parsing cur;
-    bool asleep;                      /* ev_prepare has run and the loop is about to poll */
-    bool flushing;                    /* net_flush() is running */
-    bool called;                      /* the owner was called by the work lists: it may have work of its own now */
+    bool asleep;   /* ev_prepare has run and the loop is about to poll */
+    bool flushing; /* net_flush() is running */
+    bool called;   /* the owner was called by the work lists: it may have work of its own now */
 
-    struct ev_io io;                  /* of epoll_fd */
-    struct ev_timer ticker;           /* 1 s */
-    struct ev_timer retry;            /* accepts again */
-    struct ev_prepare prepare;        /* the work lists, before the loop sleeps */
-    struct ev_check check;            /* clears `asleep` */
-    struct ev_idle busy;              /* started: the loop does not sleep */
+    struct ev_io io;           /* of epoll_fd */
+    struct ev_timer ticker;    /* 1 s */
+    struct ev_timer retry;     /* accepts again */
+    struct ev_prepare prepare; /* the work lists, before the loop sleeps */
+    struct ev_check check;     /* clears `asleep` */
+    struct ev_idle busy;       /* started: the loop does not sleep */
 
     struct listening listening[LISTEN_MAX];
     unsigned listening_count;
-    bool accepting;                   /* the listening sockets are in the epoll set */
-    uint32_t waiting;                 /* refused connections that get their 503 */
-    int fd_ceiling;                   /* descriptors from this number on are left to others */
+    bool accepting;   /* the listening sockets are in the epoll set */
+    uint32_t waiting; /* refused connections that get their 503 */
+    int fd_ceiling;   /* descriptors from this number on are left to others */
 
     struct gather gather;
-    uint8_t *read;                    /* READ_BYTES; owned */
+    uint8_t *read; /* READ_BYTES; owned */
 };
 
 /* --- net_shared.c ---------------------------------------------------------------------------------------------------- */
@@ -159,8 +159,12 @@ void accept_options(const struct net *net, int fd);
 
 /* --- conn.c -------------------------------------------------------------------------------------------------------- */
 
-static inline struct conn *conn_ptr(const struct net *net, uint32_t idx) { return (struct conn *)pool_at(&net->conns, idx); }
-/* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the descriptor stays the caller's). */
+static inline struct conn *conn_ptr(const struct net *net, uint32_t idx)
+{
+    return (struct conn *)pool_at(&net->conns, idx);
+}
+/* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the
+ * descriptor stays the caller's). */
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport);
 /* Tells the epoll set what the connection waits for now. */
 void conn_interest(struct net *net, uint32_t idx, struct conn *c);
@@ -173,7 +177,8 @@ void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t act
 /* Tells the owner that a connection exists; the connection may be gone after it. */
 void conn_tell_opened(struct net *net, uint32_t idx, struct conn *c);
 /* conn_close() with the WebSocket close code (0: no close frame). */
-void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message, uint32_t retry_after_ms);
+void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message,
+              uint32_t retry_after_ms);
 /* Framing is lost: an error frame, then conn_end(). `code`: "bad_request" or "too_large". */
 void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const char *code, const char *message);
 /* Closes an HTTP exchange after what is queued. */

@@ -1,8 +1,8 @@
 /*
  * A connection's unsent output: a bounded ring of wires.
  *
- * It exists only while something is unsent or a skipped tag is remembered, and comes from a freelist, so that a fan-out allocates
- * nothing. Eight wires fit without a further allocation. One thread.
+ * It exists only while something is unsent or a skipped tag is remembered, and comes from a freelist, so that a fan-out
+ * allocates nothing. Eight wires fit without a further allocation. One thread.
  */
 #ifndef MAGPIE_NET_OUTQ_H
 #define MAGPIE_NET_OUTQ_H
@@ -16,17 +16,17 @@
 enum { OUTQ_INLINE = 8, GATHER_WIRES = 64, GATHER_BYTES = 16384 };
 
 struct outq {
-    struct outq *next_free;    /* on the freelist */
-    struct wire **ring;        /* cap slots, each in use holds a reference; `few`, or malloc'd and owned */
-    uint32_t *tags;            /* tags of skipped wires, ascending, each once; malloc'd, owned; NULL: none */
-    uint32_t bytes;            /* left to write */
-    uint32_t sent;             /* bytes of the first wire that are written */
-    uint32_t head;             /* slot of the first wire */
-    uint32_t count;            /* wires */
-    uint32_t cap;              /* slots, a power of two */
-    uint16_t tag_count;        /* in tags */
-    uint16_t tag_cap;          /* room in tags */
-    bool lost;                 /* a skipped tag could not be remembered: the connection must end */
+    struct outq *next_free; /* on the freelist */
+    struct wire **ring;     /* cap slots, each in use holds a reference; `few`, or malloc'd and owned */
+    uint32_t *tags;         /* tags of skipped wires, ascending, each once; malloc'd, owned; NULL: none */
+    uint32_t bytes;         /* left to write */
+    uint32_t sent;          /* bytes of the first wire that are written */
+    uint32_t head;          /* slot of the first wire */
+    uint32_t count;         /* wires */
+    uint32_t cap;           /* slots, a power of two */
+    uint16_t tag_count;     /* in tags */
+    uint16_t tag_cap;       /* room in tags */
+    bool lost;              /* a skipped tag could not be remembered: the connection must end */
     struct wire *few[OUTQ_INLINE];
 };
 _Static_assert(sizeof(struct outq) == 120, "ten thousand receivers of one message need as many");
@@ -40,7 +40,8 @@ struct outq_pool {
 
 /* The bytes of the last gathering: receivers of the same messages share one copy. One a net. */
 struct gather {
-    struct wire *wires[GATHER_WIRES]; /* what `bytes` holds, in order; each a reference, so that no address can come back as another wire */
+    struct wire *wires[GATHER_WIRES]; /* what `bytes` holds, in order; each a reference, so that no address can come back as
+                                         another wire */
     uint32_t count;                   /* of wires */
     uint32_t n;                       /* bytes in use */
     uint8_t bytes[GATHER_BYTES];
@@ -81,7 +82,8 @@ void outq_skip(struct outq_pool *p, struct outq *q, uint32_t tag);
 /* Whether nobody else refers to its wires. */
 bool outq_exclusive(const struct outq *q);
 
-/* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED: it failed. */
+/* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED: it
+ * failed. */
 MUST_CHECK int outq_write(struct outq *q, struct gather *g, int fd);
 /* Drops the references of the gathering. */
 void gather_clear(struct gather *g);

@@ -110,7 +110,8 @@ static const char *flaw(const struct ws_parser *ws, const struct header *h, bool
 }
 
 /* Reads a header at p. Its size; 0: not complete (or `why` is set). All that can be known from a part is checked at once. */
-static size_t read_header(const struct ws_parser *ws, const uint8_t *p, size_t n, uint8_t rsv_allowed, struct header *h, const char **why)
+static size_t read_header(const struct ws_parser *ws, const uint8_t *p, size_t n, uint8_t rsv_allowed, struct header *h,
+                          const char **why)
 {
     size_t size = 2;
     if (n < 2)

@@ -1,6 +1,6 @@
 /*
- * A whole connection against a client that does anything: it is fed pieces, paused, resumed, flooded, closed, moved to another net, timed out, in any order.
- * Each `opened` must get its `closing` and its `closed`, and nothing may be left in any account.
+ * A whole connection against a client that does anything: it is fed pieces, paused, resumed, flooded, closed, moved to another
+ * net, timed out, in any order. Each `opened` must get its `closing` and its `closed`, and nothing may be left in any account.
  */
 #include "core/base/log.h"
 #include "core/net/http.h"
@@ -18,11 +18,11 @@ struct world {
     struct ev_loop *loop;
     struct net_shared *shared;
     struct net *nets[2];
-    unsigned at;                  /* the net that has the connection */
+    unsigned at; /* the net that has the connection */
     uint32_t conn, generation;
     uint32_t opened, closing, closed;
-    uint8_t mood;                 /* what callbacks do; set by the input */
-    bool moving;                  /* it is to be detached in its next message */
+    uint8_t mood;               /* what callbacks do; set by the input */
+    bool moving;                /* it is to be detached in its next message */
     uint32_t asked, asked_conn; /* generation (0: none) and index of a connection whose HTTP request waits */
 };
 
@@ -237,7 +237,8 @@ static const struct net_ops ops = {.opened = on_opened,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct net_limits limits = {.frame = 2048, .output_queue = 65536, .output_total = 100000, .login_timeout = 3, .idle_timeout = 4};
+    static const struct net_limits limits = {
+        .frame = 2048, .output_queue = 65536, .output_total = 100000, .login_timeout = 3, .idle_timeout = 4};
     if (size < 2)
         return 0;
     (void)!log_open(NULL, LOG_TEXT, LOG_ERROR);

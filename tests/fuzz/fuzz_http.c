@@ -1,6 +1,7 @@
 /*
- * http_parse() and the handshake: what is returned lies within the head and holds no line end; a part of a good head is incomplete, never wrong; what is refused
- * stays refused with more behind it; and who may be upgraded has a key that is answered.
+ * http_parse() and the handshake: what is returned lies within the head and holds no line end; a part of a good head is
+ * incomplete, never wrong; what is refused stays refused with more behind it; and who may be upgraded has a key that is
+ * answered.
  */
 #include "core/base/err.h"
 #include "core/net/handshake.h"

@@ -1,4 +1,5 @@
-/* ws_parse(): however the bytes are cut into pieces, the same is told; nothing outside the input is touched; no message is over the limit. */
+/* ws_parse(): however the bytes are cut into pieces, the same is told; nothing outside the input is touched; no message is over
+ * the limit. */
 #include "core/base/hash.h"
 #include "core/net/websocket.h"
 
@@ -46,7 +47,8 @@ static struct story play(const uint8_t *data, size_t size, size_t piece, uint8_t
         struct ws_input in = {.p = bytes, .msg_n = msg_n, .pos = msg_n, .end = n + fresh};
         for (;;) {
             struct ws_result r = ws_parse(&ws, &in, LIMIT, rsv);
-            check(in.pos <= in.end && in.end == n + fresh && in.msg_n <= LIMIT && (in.msg_n == 0 || in.msg + in.msg_n <= in.pos));
+            check(in.pos <= in.end && in.end == n + fresh && in.msg_n <= LIMIT &&
+                  (in.msg_n == 0 || in.msg + in.msg_n <= in.pos));
             if (r.event == WS_EV_MORE)
                 break;
             tell(&s, &r);

@@ -1,6 +1,6 @@
 /*
- * What the tests of core/net share: a net on a loop of its own, an owner that records what it is told, and blocking clients on loopback
- * or a socketpair.
+ * What the tests of core/net share: a net on a loop of its own, an owner that records what it is told, and blocking clients on
+ * loopback or a socketpair.
  */
 #ifndef MAGPIE_TESTS_NET_KIT_H
 #define MAGPIE_TESTS_NET_KIT_H
@@ -141,14 +141,14 @@ static inline void kit_turn(struct kit *k, int n)
         ev_run(k->loop, EVRUN_NOWAIT);
 }
 
-#define KIT_UNTIL(k, condition)                                                                                                                  \
-    do {                                                                                                                                         \
-        for (int kit_i = 0; kit_i < 3000 && !(condition); kit_i++) {                                                                              \
-            kit_turn((k), 1);                                                                                                                     \
-            if (!(condition))                                                                                                                     \
-                usleep(500);                                                                                                                      \
-        }                                                                                                                                        \
-        assert_true(condition);                                                                                                                  \
+#define KIT_UNTIL(k, condition)                                                                                                \
+    do {                                                                                                                       \
+        for (int kit_i = 0; kit_i < 3000 && !(condition); kit_i++) {                                                           \
+            kit_turn((k), 1);                                                                                                  \
+            if (!(condition))                                                                                                  \
+                usleep(500);                                                                                                   \
+        }                                                                                                                      \
+        assert_true(condition);                                                                                                \
     } while (0)
 
 /* A client's socket, blocking; the net has not accepted it yet. */

@@ -322,10 +322,17 @@ static void a_walk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_frame_byte_by_byte), cmocka_unit_test(many_in_a_packet),  cmocka_unit_test(bad_lengths),
-        cmocka_unit_test(login_timeout),          cmocka_unit_test(idle_timeout),      cmocka_unit_test(reloaded_timeouts),
-        cmocka_unit_test(closing),                cmocka_unit_test(closing_ends_by_itself), cmocka_unit_test(handles),
-        cmocka_unit_test(moves_to_a_younger_net), cmocka_unit_test(a_walk),
+        cmocka_unit_test(one_frame_byte_by_byte),
+        cmocka_unit_test(many_in_a_packet),
+        cmocka_unit_test(bad_lengths),
+        cmocka_unit_test(login_timeout),
+        cmocka_unit_test(idle_timeout),
+        cmocka_unit_test(reloaded_timeouts),
+        cmocka_unit_test(closing),
+        cmocka_unit_test(closing_ends_by_itself),
+        cmocka_unit_test(handles),
+        cmocka_unit_test(moves_to_a_younger_net),
+        cmocka_unit_test(a_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-#define VERSION "Sec-WebSocket-Version: 13\r\n"
-#define UPGRADE "Upgrade: websocket\r\n"
+#define KEY        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define VERSION    "Sec-WebSocket-Version: 13\r\n"
+#define UPGRADE    "Upgrade: websocket\r\n"
 #define CONNECTION "Connection: Upgrade\r\n"
 
 static void checks(void **state)
@@ -22,7 +22,8 @@ static void checks(void **state)
         unsigned status;
     } cases[] = {
         {"GET / HTTP/1.1", UPGRADE CONNECTION VERSION KEY, true, 101},
-        {"GET /any/path?at=all HTTP/1.1", "UPGRADE: foo, WebSocket\r\nconnection: keep-alive, uPGRADE\r\n" VERSION KEY, true, 101},
+        {"GET /any/path?at=all HTTP/1.1", "UPGRADE: foo, WebSocket\r\nconnection: keep-alive, uPGRADE\r\n" VERSION KEY, true,
+         101},
         {"GET / HTTP/1.1", UPGRADE CONNECTION VERSION KEY "Content-Length: 0\r\nOrigin: http://h\r\n", true, 101},
         {"GET / HTTP/1.1", CONNECTION VERSION KEY, false, 0},
         {"GET / HTTP/1.1", "Upgrade: h2c\r\n" CONNECTION, false, 0},
@@ -106,8 +107,9 @@ static void origins(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("%s to %s\n", cases[i].origin, cases[i].host);
-        assert_int_equal(handshake_origin(slice_str(cases[i].origin), slice_str(cases[i].host), cases[i].allowed, cases[i].local),
-                         cases[i].ok);
+        assert_int_equal(
+            handshake_origin(slice_str(cases[i].origin), slice_str(cases[i].host), cases[i].allowed, cases[i].local),
+            cases[i].ok);
     }
 }
 

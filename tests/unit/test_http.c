@@ -58,7 +58,8 @@ static void a_request(void **state)
 static void parts(void **state)
 {
     (void)state;
-    static const char text[] = "POST http://A.example/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 12\r\nA:\xc3\xa9\t!\r\n\r\n";
+    static const char text[] =
+        "POST http://A.example/x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 12\r\nA:\xc3\xa9\t!\r\n\r\n";
     struct http_head h;
     for (size_t n = 0; n < sizeof text - 1; n++) {
         char *copy;
@@ -78,10 +79,10 @@ static void refusals(void **state)
         unsigned status;
     } cases[] = {
 #define HOST "Host: h\r\n"
-        {"\x16\x03\x01", 400},                                       /* TLS */
-        {"GET /\r\n", 400},                                          /* HTTP/0.9 */
-        {"GET / HTTP/1.1\n", 400},                                   /* a bare LF */
-        {"GET / HTTP/1.1\rX", 400},                                  /* a bare CR */
+        {"\x16\x03\x01", 400},      /* TLS */
+        {"GET /\r\n", 400},         /* HTTP/0.9 */
+        {"GET / HTTP/1.1\n", 400},  /* a bare LF */
+        {"GET / HTTP/1.1\rX", 400}, /* a bare CR */
         {"\r\nGET / HTTP/1.1\r\n", 400},
         {"GET  / HTTP/1.1\r\n", 400},
         {"GET / HTTP/1.1 \r\n", 400},
@@ -95,14 +96,14 @@ static void refusals(void **state)
         {"GET / http/1.1\r\n", 400},
         {"GET / HTTP/1.10\r\n", 400},
         {"GET / HTTP/2.0\r\n", 505},
-        {"GET / HTTP/1.1\r\n\r\n", 400},                             /* no Host */
+        {"GET / HTTP/1.1\r\n\r\n", 400}, /* no Host */
         {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: h:8x\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: h, g\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: user@h\r\n\r\n", 400},
         {"GET http://g/ HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost : h\r\n", 400},                     /* a space before the colon */
+        {"GET / HTTP/1.1\r\nHost : h\r\n", 400}, /* a space before the colon */
         {"GET / HTTP/1.1\r\n" HOST " folded\r\n", 400},
         {"GET / HTTP/1.1\r\n Host: h\r\n", 400},
         {"GET / HTTP/1.1\r\n: h\r\n", 400},
@@ -168,10 +169,23 @@ static void hosts(void **state)
     static const struct {
         const char *text, *host, *port; /* host NULL: refused */
     } cases[] = {
-        {"a.example", "a.example", ""}, {"a.example:80", "a.example", "80"}, {"[::1]", "[::1]", ""},
-        {"[::1]:8082", "[::1]", "8082"}, {"127.0.0.1:1", "127.0.0.1", "1"}, {"a:", "a", ""},
-        {"", NULL, NULL}, {":80", NULL, NULL}, {"[]", NULL, NULL}, {"[::1", NULL, NULL}, {"[::1]x", NULL, NULL}, {"a:b", NULL, NULL},
-        {"a:123456", NULL, NULL}, {"a/b", NULL, NULL}, {"a@b", NULL, NULL}, {"[::g]", NULL, NULL}, {"::1", NULL, NULL},
+        {"a.example", "a.example", ""},
+        {"a.example:80", "a.example", "80"},
+        {"[::1]", "[::1]", ""},
+        {"[::1]:8082", "[::1]", "8082"},
+        {"127.0.0.1:1", "127.0.0.1", "1"},
+        {"a:", "a", ""},
+        {"", NULL, NULL},
+        {":80", NULL, NULL},
+        {"[]", NULL, NULL},
+        {"[::1", NULL, NULL},
+        {"[::1]x", NULL, NULL},
+        {"a:b", NULL, NULL},
+        {"a:123456", NULL, NULL},
+        {"a/b", NULL, NULL},
+        {"a@b", NULL, NULL},
+        {"[::g]", NULL, NULL},
+        {"::1", NULL, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct slice host, port;

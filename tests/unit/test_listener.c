@@ -20,13 +20,33 @@ static void addresses(void **state)
         const char *text;
         bool ok, local;
     } cases[] = {
-        {"127.0.0.1:8081", true, true},   {"127.9.9.9:0", true, true},    {"localhost:1", true, true},      {"[::1]:8081", true, true},
-        {"[::ffff:127.0.0.1]:1", true, true}, {"unix:/run/x.sock", true, true}, {"0.0.0.0:80", true, false},  {"*:8081", true, false},
-        {"[::]:8081", true, false},       {"10.0.0.1:65535", true, false}, {"128.0.0.1:1", true, false},
-        {"", false, false},               {"127.0.0.1", false, false},    {"127.0.0.1:", false, false},     {":8081", false, false},
-        {"127.0.0.1:65536", false, false}, {"127.0.0.1:x", false, false}, {"127.0.0.1:-1", false, false},   {"127.0.0.1: 1", false, false},
-        {"127.0.0.1:000001", false, false}, {"127.0.0.256:1", false, false}, {"::1:8081", false, false},    {"[::1]", false, false},
-        {"[::1:8081", false, false},      {"[127.0.0.1]:1", false, false}, {"[*]:1", false, false},         {"example.org:1", false, false},
+        {"127.0.0.1:8081", true, true},
+        {"127.9.9.9:0", true, true},
+        {"localhost:1", true, true},
+        {"[::1]:8081", true, true},
+        {"[::ffff:127.0.0.1]:1", true, true},
+        {"unix:/run/x.sock", true, true},
+        {"0.0.0.0:80", true, false},
+        {"*:8081", true, false},
+        {"[::]:8081", true, false},
+        {"10.0.0.1:65535", true, false},
+        {"128.0.0.1:1", true, false},
+        {"", false, false},
+        {"127.0.0.1", false, false},
+        {"127.0.0.1:", false, false},
+        {":8081", false, false},
+        {"127.0.0.1:65536", false, false},
+        {"127.0.0.1:x", false, false},
+        {"127.0.0.1:-1", false, false},
+        {"127.0.0.1: 1", false, false},
+        {"127.0.0.1:000001", false, false},
+        {"127.0.0.256:1", false, false},
+        {"::1:8081", false, false},
+        {"[::1]", false, false},
+        {"[::1:8081", false, false},
+        {"[127.0.0.1]:1", false, false},
+        {"[*]:1", false, false},
+        {"example.org:1", false, false},
         {"unix:", false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -156,8 +176,9 @@ static void unix_sockets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),     cmocka_unit_test(a_port_of_each_shard), cmocka_unit_test(a_port_in_use),
-        cmocka_unit_test(both_families), cmocka_unit_test(not_ours),             cmocka_unit_test(unix_sockets),
+        cmocka_unit_test(addresses),     cmocka_unit_test(a_port_of_each_shard),
+        cmocka_unit_test(a_port_in_use), cmocka_unit_test(both_families),
+        cmocka_unit_test(not_ours),      cmocka_unit_test(unix_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,9 @@ static void many_connections(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_write_a_turn),     cmocka_unit_test(work_after_prepare), cmocka_unit_test(lists_without_memory),
+        cmocka_unit_test(one_write_a_turn),
+        cmocka_unit_test(work_after_prepare),
+        cmocka_unit_test(lists_without_memory),
         cmocka_unit_test(many_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,9 +258,10 @@ static void receivers_share_a_gathering(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order),     cmocka_unit_test(in_parts),     cmocka_unit_test(a_closed_socket),
-        cmocka_unit_test(purging),      cmocka_unit_test(last_and_pop), cmocka_unit_test(skipped_tags),
-        cmocka_unit_test(freelist),     cmocka_unit_test(receivers_share_a_gathering),
+        cmocka_unit_test(in_order),        cmocka_unit_test(in_parts),
+        cmocka_unit_test(a_closed_socket), cmocka_unit_test(purging),
+        cmocka_unit_test(last_and_pop),    cmocka_unit_test(skipped_tags),
+        cmocka_unit_test(freelist),        cmocka_unit_test(receivers_share_a_gathering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "tests/unit/net_kit.h"
 
-static const struct net_limits small_queue = {.frame = 65536, .output_queue = 64 << 10, .login_timeout = 10, .idle_timeout = 300};
+static const struct net_limits small_queue = {
+    .frame = 65536, .output_queue = 64 << 10, .login_timeout = 10, .idle_timeout = 300};
 
 /* A wire of n bytes. */
 static struct wire *wire_of(uint32_t n, uint32_t tag)
@@ -53,7 +54,8 @@ static void stuff(struct kit *k)
     assert_true(conn_at(k->net, k->last)->flags & CONN_F_WRITABLE);
 }
 
-/* Over the soft half channel pushes are skipped and nothing is read; drained, the owner is told once for each tag, and reading goes on. */
+/* Over the soft half channel pushes are skipped and nothing is read; drained, the owner is told once for each tag, and reading
+ * goes on. */
 static void soft_half(void **state)
 {
     (void)state;
@@ -268,7 +270,8 @@ static void total_cap(void **state)
     kit_turn(&k, 5);
     k.last = other;
     assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
-    /* Over it again by answers to one that holds less than its share: channel pushes are skipped, for those with an unsent rest only. */
+    /* Over it again by answers to one that holds less than its share: channel pushes are skipped, for those with an unsent rest
+     * only. */
     for (int turn = 0; turn < 500 && net_shared_queued(k.shared) <= 600 << 10; turn++) {
         k.last = turn % 2 ? other : conns[2];
         if (say(&k, 8192, WIRE_TAG_NONE, CONN_MUST) != 0)
@@ -364,9 +367,15 @@ static void sending_when_drained(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(soft_half),    cmocka_unit_test(full),      cmocka_unit_test(a_burst),
-        cmocka_unit_test(one_large_message), cmocka_unit_test(before_login), cmocka_unit_test(purged),
-        cmocka_unit_test(together),     cmocka_unit_test(total_cap), cmocka_unit_test(slow_readers_are_alive),
+        cmocka_unit_test(soft_half),
+        cmocka_unit_test(full),
+        cmocka_unit_test(a_burst),
+        cmocka_unit_test(one_large_message),
+        cmocka_unit_test(before_login),
+        cmocka_unit_test(purged),
+        cmocka_unit_test(together),
+        cmocka_unit_test(total_cap),
+        cmocka_unit_test(slow_readers_are_alive),
         cmocka_unit_test(sending_when_drained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,8 @@ static void lengths(void **state)
     static const struct {
         uint32_t length;
         ssize_t rc;
-    } cases[] = {{0, ERR_INVALID}, {1, ERR_INVALID}, {7, ERR_INVALID}, {8, 0}, {256, 0}, {257, ERR_TOOLARGE}, {0xFFFFFFFF, ERR_TOOLARGE}};
+    } cases[] = {{0, ERR_INVALID}, {1, ERR_INVALID},    {7, ERR_INVALID},          {8, 0},
+                 {256, 0},         {257, ERR_TOOLARGE}, {0xFFFFFFFF, ERR_TOOLARGE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t bytes[4];
         struct tcp_frame f;

@@ -111,7 +111,9 @@ static void messages_and_fragments(void **state)
     expect(&b, "ping:are you there pong: text:one two three text:next ");
     ws_put(&b, 0x02, SLICE_NONE);
     ws_put(&b, 0x80, SLICE_NONE);
-    ws_put(&b, 0x88, SLICE_LIT("\x03\xe8" "bye"));
+    ws_put(&b, 0x88,
+           SLICE_LIT("\x03\xe8"
+                     "bye"));
     ws_put(&b, 0x81, SLICE_LIT("never seen"));
     expect(&b, "binary: close:1000:bye ");
     ws_put(&b, 0x88, SLICE_NONE);
@@ -130,7 +132,7 @@ static void lengths(void **state)
         for (size_t j = 0; j < n; j++)
             payload[j] = (char)('a' + j % 26);
         ws_put(&b, 0x81, slice_of(payload, n));
-        for (size_t piece = n > 1000 ? 4093 : 1; piece < b.n + 2; piece += n > 1000 ? 30011 : 5) {
+        for (size_t piece = n > 1000 ? 4093 : 1; piece<b.n + 2; piece += n> 1000 ? 30011 : 5) {
             char *got = play(&b, piece, 1 << 20, 0);
             assert_int_equal(strlen(got), n + 6);
             assert_memory_equal(got, "text:", 5);
@@ -168,7 +170,10 @@ static void framing_errors(void **state)
         CASE("65535 in 64 bits", "\x81\xff\0\0\0\0\0\0\xff\xff", "error:1002 "),
         CASE("2^63", "\x82\xff\x80\0\0\0\0\0\0\0", "error:1002 "),
         CASE("2^64-1", "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", "error:1002 "),
-        CASE("2^63-1", "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff" "mask", "error:1009 "),
+        CASE("2^63-1",
+             "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff"
+             "mask",
+             "error:1009 "),
         CASE("a message within another", "\x01\x80mask\x81\x80mask", "error:1002 "),
         CASE("RSV1 on a continuation", "\x01\x80mask\xc0\x80mask", "error:1002 "),
         CASE("half a close code", "\x88\x81\0\0\0\0\x03", "error:1002 "),
@@ -185,7 +190,8 @@ static void framing_errors(void **state)
 static void close_codes(void **state)
 {
     (void)state;
-    static const uint16_t good[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
+    static const uint16_t good[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010,
+                                    1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
     static const uint16_t bad[] = {0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(ws_code_valid(good[i]));
@@ -243,7 +249,10 @@ static void too_large(void **state)
     ws_put(&b, 0x00, SLICE_LIT("9"));
     expect_limited(&b, "ping:0123456789 error:1009 ", 8, 0);
     /* The header is enough to know. */
-    buf_put(&b, "\x82\xfe\xff\xff" "mask", 8);
+    buf_put(&b,
+            "\x82\xfe\xff\xff"
+            "mask",
+            8);
     expect_limited(&b, "error:1009 ", 65534, 0);
 }
 
@@ -291,7 +300,10 @@ static void frames_of_ours(void **state)
     assert_int_equal(ws_control_frame(out, WS_PING, SLICE_NONE), 2);
     assert_memory_equal(out, "\x89\0", 2);
     assert_int_equal(ws_close_frame(out, 1001, SLICE_LIT("bye")), 7);
-    assert_memory_equal(out, "\x88\x05\x03\xe9" "bye", 7);
+    assert_memory_equal(out,
+                        "\x88\x05\x03\xe9"
+                        "bye",
+                        7);
     assert_int_equal(ws_close_frame(out, WS_CODE_NONE, SLICE_LIT("bye")), 2);
     memset(long_reason, 'x', sizeof long_reason);
     assert_int_equal(ws_close_frame(out, 1001, slice_of(long_reason, sizeof long_reason)), 127);
@@ -302,9 +314,15 @@ static void frames_of_ours(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_and_fragments), cmocka_unit_test(lengths),   cmocka_unit_test(framing_errors),
-        cmocka_unit_test(close_codes),            cmocka_unit_test(text_is_utf8), cmocka_unit_test(too_large),
-        cmocka_unit_test(reserved_bits_of_an_extension), cmocka_unit_test(unmasking), cmocka_unit_test(frames_of_ours),
+        cmocka_unit_test(messages_and_fragments),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(framing_errors),
+        cmocka_unit_test(close_codes),
+        cmocka_unit_test(text_is_utf8),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(reserved_bits_of_an_extension),
+        cmocka_unit_test(unmasking),
+        cmocka_unit_test(frames_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
 
-static const char request[] = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+static const char request[] =
+    "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /* An upgraded client; logged in when `ready`. */
 static int client(struct kit *k, bool ready)
@@ -112,8 +113,9 @@ static void errors(void **state)
         const char *error;
         uint16_t code;
     } cases[] = {
-        {0x82, "\0\1\0", 3, "bad_request", 1002},    {0x82, "", 0, "bad_request", 1002},    {0xC2, "abcd", 4, "bad_request", 1002},
-        {0x83, "abcd", 4, "bad_request", 1002},      {0x80, "abcd", 4, "bad_request", 1002}, {0x81, "\xff", 1, "bad_request", 1007},
+        {0x82, "\0\1\0", 3, "bad_request", 1002},   {0x82, "", 0, "bad_request", 1002},
+        {0xC2, "abcd", 4, "bad_request", 1002},     {0x83, "abcd", 4, "bad_request", 1002},
+        {0x80, "abcd", 4, "bad_request", 1002},     {0x81, "\xff", 1, "bad_request", 1007},
         {0x88, "\x03\xed", 2, "bad_request", 1002},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -176,7 +178,10 @@ static void closed_by_the_client(void **state)
     struct buf b = BUF_INIT;
     kit_start(&k, CONN_WEBSOCKET, NULL);
     int fd = client(&k, true);
-    ws_put(&b, 0x88, slice_of("\x0f\xa1" "bye", 5));
+    ws_put(&b, 0x88,
+           slice_of("\x0f\xa1"
+                    "bye",
+                    5));
     ws_put_message(&b, 9, 1, "");
     kit_put(fd, b.p, b.n);
     EXPECT(&k, fd, 0x88, "\x0f\xa1");
@@ -202,8 +207,8 @@ static void closed_by_the_server(void **state)
         const char *name;
         uint16_t code;
     } cases[] = {
-        {CLOSE_KICKED, "kicked", 1008}, {CLOSE_SHUTDOWN, "shutdown", 1001},   {CLOSE_SLOW, "slow", 1008},
-        {CLOSE_IDLE, "idle", 1008},     {CLOSE_REPLACED, "replaced", 1008},   {CLOSE_LOGOUT, NULL, 1000},
+        {CLOSE_KICKED, "kicked", 1008}, {CLOSE_SHUTDOWN, "shutdown", 1001}, {CLOSE_SLOW, "slow", 1008},
+        {CLOSE_IDLE, "idle", 1008},     {CLOSE_REPLACED, "replaced", 1008}, {CLOSE_LOGOUT, NULL, 1000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct kit k;
