@@ -1,0 +1,185 @@
+/* metrics: every figure of the server, its scripts and plugins, in Prometheus's text exposition format 0.0.4, on a path of the WebSocket port. */
+#include "plugins/magpie_plugin.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct metrics {
+    mp_self *self;
+    const struct mp_api *mp;
+    char *bearer; /* what a scraper must show; NULL: nothing; owned; main thread, and read by main alone */
+};
+
+/* One scrape on its way to the main thread, which alone may read all figures. */
+struct scrape {
+    struct metrics *m;
+    mp_http *http;
+    char *bearer; /* what the scraper showed; owned */
+    mp_out *out;
+};
+
+/* HELP texts escape the backslash and the line feed. */
+static void put_help(const struct mp_api *mp, mp_out *o, const char *help)
+{
+    for (const char *p = help; *p; p++) {
+        if (*p == '\\')
+            mp->out_put(o, mp_str("\\\\"));
+        else if (*p == '\n')
+            mp->out_put(o, mp_str("\\n"));
+        else
+            mp->out_put(o, mp_str_of(p, 1));
+    }
+}
+
+static void put_value(const struct mp_api *mp, mp_out *o, double v)
+{
+    if (isnan(v))
+        mp->out_put(o, mp_str("NaN"));
+    else if (isinf(v))
+        mp->out_put(o, mp_str(v > 0 ? "+Inf" : "-Inf"));
+    else if (v == floor(v) && fabs(v) < 9007199254740992.0)
+        mp->out_printf(o, "%.0f", v);
+    else
+        mp->out_printf(o, "%.17g", v);
+}
+
+static void put_metric(void *ctx, const struct mp_metric_value *v)
+{
+    struct scrape *s = ctx;
+    const struct mp_api *mp = s->m->mp;
+    mp->out_printf(s->out, "# HELP %s ", v->name);
+    put_help(mp, s->out, v->help);
+    mp->out_printf(s->out, "\n# TYPE %s %s\n%s ", v->name, v->kind == MP_COUNTER ? "counter" : "gauge", v->name);
+    put_value(mp, s->out, v->value);
+    mp->out_put(s->out, mp_str("\n"));
+}
+
+static void answer_error(struct scrape *s, unsigned status, const char *text)
+{
+    static const struct mp_http_header challenge = {"WWW-Authenticate", "Bearer"};
+    struct mp_http_answer a = {.size = sizeof a, .status = status, .content_type = "text/plain; charset=utf-8", .body = mp_str(text)};
+    if (status == 401) {
+        a.headers = &challenge;
+        a.header_count = 1;
+    }
+    s->m->mp->http_answer(s->http, &a);
+}
+
+/* In a time that tells nothing of where the texts differ. */
+static bool same_secret(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    unsigned char differs = n != m;
+    for (size_t i = 0; i < m; i++)
+        differs |= (unsigned char)(b[i] ^ a[n ? i % n : 0]);
+    return !differs;
+}
+
+static void on_main(mp_thread *here, void *ctx)
+{
+    struct scrape *s = ctx;
+    struct metrics *m = s->m;
+    (void)here;
+    s->out = m->mp->out_new(m->self);
+    if (m->bearer && !same_secret(m->bearer, s->bearer)) {
+        answer_error(s, 401, "The metrics need a bearer token.\n");
+    } else if (!s->out) {
+        answer_error(s, 503, "Out of memory.\n");
+    } else {
+        m->mp->metrics_each(m->self, put_metric, s);
+        struct mp_str body = m->mp->out_str(s->out);
+        struct mp_http_answer a = {
+            .size = sizeof a, .status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = body};
+        if (body.p)
+            m->mp->http_answer(s->http, &a);
+        else
+            answer_error(s, 503, "Out of memory.\n");
+    }
+    if (s->out)
+        m->mp->out_free(s->out);
+    free(s->bearer);
+    free(s);
+}
+
+static void on_scrape(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
+{
+    struct metrics *m = ctx;
+    (void)shard;
+    struct scrape *s = calloc(1, sizeof *s);
+    char *bearer = strndup(q->bearer.p ? q->bearer.p : "", q->bearer.n);
+    if (s)
+        *s = (struct scrape){.m = m, .http = http, .bearer = bearer};
+    if (s && bearer && m->mp->post(m->self, m->mp->main_thread(m->self), on_main, s) == MP_OK)
+        return;
+    struct mp_http_answer a = {
+        .size = sizeof a, .status = 503, .content_type = "text/plain; charset=utf-8", .body = mp_str("The server cannot answer now.\n")};
+    m->mp->http_answer(http, &a);
+    free(bearer);
+    free(s);
+}
+
+static const struct mp_option options[] = {
+    {.name = "path", .type = MP_OPT_TEXT, .min = 1, .max = 200, .flags = MP_OPT_F_RESTART, .fallback = "/metrics", .help = "Path of the WebSocket port where the figures are read."},
+    {.name = "bearer", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody who reaches the port may read."},
+};
+
+static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
+{
+    (void)state;
+    if (mp->option_text(o, "path")[0] == '/')
+        return MP_OK;
+    snprintf(why, why_size, "path: must begin with \"/\"");
+    return MP_EINVALID;
+}
+
+static char *copy_bearer(const struct mp_api *mp, const mp_options *o)
+{
+    const char *text = mp->option_text(o, "bearer");
+    return text && text[0] ? strdup(text) : NULL;
+}
+
+static void apply(void *state, const mp_options *o)
+{
+    struct metrics *m = state;
+    char *fresh = copy_bearer(m->mp, o);
+    const char *text = m->mp->option_text(o, "bearer");
+    if (text && text[0] && !fresh)
+        return; /* without memory the old one stays, rather than none */
+    free(m->bearer);
+    m->bearer = fresh;
+}
+
+static void fini(void *state)
+{
+    struct metrics *m = state;
+    free(m->bearer);
+    free(m);
+}
+
+static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
+{
+    struct metrics *m = calloc(1, sizeof *m);
+    if (!m)
+        return MP_ENOMEM;
+    *m = (struct metrics){.self = self, .mp = mp};
+    const char *secret = mp->option_text(o, "bearer");
+    m->bearer = copy_bearer(mp, o);
+    struct mp_route route = {.size = sizeof route, .method = "GET", .path = mp->option_text(o, "path"), .handle = on_scrape, .ctx = m};
+    int rc = secret && secret[0] && !m->bearer ? MP_ENOMEM : mp->route(self, &route);
+    if (rc != MP_OK) {
+        fini(m);
+        return rc;
+    }
+    *state = m;
+    return MP_OK;
+}
+
+MP_PLUGIN = {MP_PLUGIN_HEAD,
+             MP_OPTIONS(options),
+             .name = "metrics",
+             .version = "1.0",
+             .summary = "Figures for Prometheus over HTTP",
+             .check = check,
+             .init = init,
+             .apply = apply,
+             .fini = fini};
