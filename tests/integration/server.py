@@ -1,6 +1,7 @@
 """A magpied of one's own: its config, its ports, its data directory, its log."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -53,7 +54,7 @@ def free_port():
 
 
 class Server:
-    """magpied with a config of its own. `config` is laid over defaults that suit tests: free ports, two shards, no rate limits, a log at
+    """magpied with a config of its own. `config` is laid over defaults that suit tests: any free ports, two shards, no rate limits, a log at
     level debug.
 
         with Server({"limits": {"content": 100}}) as s: …
@@ -80,10 +81,9 @@ class Server:
                 raise
 
     def settings(self):
-        """The whole config, with new ports."""
-        self.tcp, self.websocket = free_port(), free_port()
+        """The whole config."""
         base = {
-            "listen": {"tcp": "127.0.0.1:%d" % self.tcp, "websocket": "127.0.0.1:%d" % self.websocket, "console": []},
+            "listen": {"tcp": "127.0.0.1:0", "websocket": "127.0.0.1:0", "console": []},
             "threads": 2,
             "data": os.path.join(self.folder, "data"),
             "storage": {"memory": 16 << 20},
@@ -105,32 +105,29 @@ class Server:
         self.config = merged(self.config, over)
         self.write_config(merged(self.last_settings, over))
 
-    def start(self, wait=True):
+    def start(self):
         """Starts it (again, on the same data); new ports each time."""
-        for _ in range(5):
-            self.write_config()
-            if self.launch(wait):
-                return self
-        raise AssertionError("magpied does not start:\n" + self.tail())
+        self.write_config()
+        self.launch()
+        return self
 
     def launch(self, wait=True):
-        """Starts with the config file as it is. False: a port was taken meanwhile."""
+        """Starts with the config file as it is."""
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [MAGPIED, "-c", self.config_path] + self.arguments, stderr=log, stdout=log,
                                             stdin=subprocess.DEVNULL, cwd=self.folder, env=dict(os.environ, **self.environment))
         if not wait:
-            return True
+            return
         end = time.monotonic() + 30 * PATIENCE
-        while time.monotonic() < end:
-            if "server.ready" in self.log():
-                return True
-            if self.process.poll() is not None:
-                if "in use" in self.log():
-                    return False
-                break
+        while "server.ready" not in self.log():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError("magpied does not start:\n" + self.tail())
             time.sleep(0.02)
-        raise AssertionError("magpied does not start:\n" + self.tail())
+        ports = {}
+        for port, transport in re.findall(r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcp|websocket)", self.log()):
+            ports.setdefault(transport, int(port))
+        self.tcp, self.websocket = ports.get("tcp", 0), ports.get("websocket", 0)
 
     def log(self):
         """What it has logged since its last start."""
