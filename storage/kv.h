@@ -58,6 +58,12 @@ struct kv_engine {
     int (*sync)(struct kv *kv);
     /* Writes what is in memory into tables, so that the next open has nothing to replay. Best effort. */
     void (*flush)(struct kv *kv);
+    /* Rewrites a family's tables. 0 or ERR_IO. */
+    int (*compact)(struct kv *kv, enum kv_family family);
+    /* Makes compact() give up, now and from now on. Any thread. */
+    void (*interrupt)(struct kv *kv);
+    /* A copy of the database in a directory that does not exist yet. 0 or ERR_IO; ERR_INVALID: this engine has none. `why` gets a sentence. */
+    int (*checkpoint)(struct kv *kv, const char *path, char *why, size_t why_size);
     void (*usage)(struct kv *kv, struct kv_usage *out);
     /* A thread that will use engines of this kind much says so once. May be NULL. */
     void (*thread)(void);

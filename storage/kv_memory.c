@@ -8,6 +8,7 @@
 #include "storage/record.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LEVELS      20
@@ -235,6 +236,21 @@ static int mem_sync(struct kv *kv)
 
 static void mem_flush(struct kv *kv) { (void)kv; }
 
+static int mem_compact(struct kv *kv, enum kv_family family)
+{
+    (void)kv, (void)family;
+    return 0;
+}
+
+static void mem_interrupt(struct kv *kv) { (void)kv; }
+
+static int mem_checkpoint(struct kv *kv, const char *path, char *why, size_t why_size)
+{
+    (void)kv, (void)path;
+    snprintf(why, why_size, "the memory engine keeps nothing that could be copied");
+    return ERR_INVALID;
+}
+
 static void mem_usage(struct kv *kv, struct kv_usage *out)
 {
     struct kv_memory *m = (struct kv_memory *)kv;
@@ -383,6 +399,9 @@ static const struct kv_engine memory_engine = {
     .write = mem_write,
     .sync = mem_sync,
     .flush = mem_flush,
+    .compact = mem_compact,
+    .interrupt = mem_interrupt,
+    .checkpoint = mem_checkpoint,
     .usage = mem_usage,
     .iter = mem_iter_new,
     .iter_free = mem_iter_free,

@@ -127,6 +127,31 @@ static void rocks_flush(struct kv *kv)
     rocksdb_flushoptions_destroy(options);
 }
 
+static int rocks_compact(struct kv *kv, enum kv_family family)
+{
+    struct kv_rocks *k = (struct kv_rocks *)kv;
+    rocksdb_compact_range_cf(k->db, k->handles[family], NULL, 0, NULL, 0);
+    return 0;
+}
+
+static void rocks_interrupt(struct kv *kv) { rocksdb_disable_manual_compaction(((struct kv_rocks *)kv)->db); }
+
+static int rocks_checkpoint(struct kv *kv, const char *path, char *why, size_t why_size)
+{
+    char *error = NULL;
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(((struct kv_rocks *)kv)->db, &error);
+    if (c) {
+        rocksdb_checkpoint_create(c, path, 0, &error);
+        rocksdb_checkpoint_object_destroy(c);
+    }
+    if (error) {
+        snprintf(why, why_size, "%s", error);
+        (void)error_take("checkpoint", error);
+        return ERR_IO;
+    }
+    return 0;
+}
+
 static void rocks_usage(struct kv *kv, struct kv_usage *out)
 {
     struct kv_rocks *k = (struct kv_rocks *)kv;
@@ -243,6 +268,9 @@ static const struct kv_engine rocks_engine = {
     .write = rocks_write,
     .sync = rocks_sync,
     .flush = rocks_flush,
+    .compact = rocks_compact,
+    .interrupt = rocks_interrupt,
+    .checkpoint = rocks_checkpoint,
     .usage = rocks_usage,
     .thread = rocks_thread,
     .iter = rocks_iter_new,

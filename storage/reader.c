@@ -15,6 +15,7 @@ static enum store_status (*const read_table[OP_KINDS])(struct store *, struct st
     [OP_MEMBERS] = read_members,
     [OP_CONVERSATIONS] = read_conversations,
     [OP_PAIRS] = read_pairs,
+    [OP_NOTES] = read_notes,
 };
 
 /* What was answered before its write must be seen nevertheless. */

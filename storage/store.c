@@ -339,6 +339,8 @@ static void store_free(struct store *s)
     pthread_rwlock_destroy(&s->swap);
     pthread_mutex_destroy(&s->written_lock);
     pthread_cond_destroy(&s->written_cond);
+    pthread_mutex_destroy(&s->work_lock);
+    pthread_cond_destroy(&s->work_cond);
     free(s);
 }
 
@@ -361,6 +363,8 @@ int store_open_hooked(struct store **out, const struct store_options *options, c
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&s->written_lock, NULL);
     pthread_cond_init(&s->written_cond, NULL);
+    pthread_mutex_init(&s->work_lock, NULL);
+    pthread_cond_init(&s->work_cond, NULL);
     store_configure(s, options);
     s->firsts = firsts_new();
     snprintf(why, why_size, "out of memory");
@@ -387,6 +391,7 @@ int store_open(struct store **out, const struct store_options *options, char *wh
 
 void store_close(struct store *s)
 {
+    store_work_end(s);
     readers_stop(s);
     writer_stop(s);
     syncer_stop(s);
@@ -435,4 +440,6 @@ void store_mark_read(struct store *s, struct store_mark_read *m) { hand_over(s, 
 void store_conversations(struct store *s, struct store_conversations *c) { hand_over(s, &c->op, OP_CONVERSATIONS); }
 void store_recall(struct store *s, struct store_recall *r) { hand_over(s, &r->op, OP_RECALL); }
 void store_block(struct store *s, struct store_block *b) { hand_over(s, &b->op, OP_BLOCK); }
+void store_note_put(struct store *s, struct store_note_put *n) { hand_over(s, &n->op, OP_NOTE_PUT); }
+void store_notes(struct store *s, struct store_notes *n) { hand_over(s, &n->op, OP_NOTES); }
 void store_pairs(struct store *s, struct store_pairs *p) { hand_over(s, &p->op, OP_PAIRS); }

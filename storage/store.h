@@ -351,6 +351,48 @@ struct store_block {
 };
 void store_block(struct store *s, struct store_block *b);
 
+/* A small durable note of a layer above (bans, cursors). Keys of 1-200 bytes, values of up to 4096. */
+struct store_note {
+    struct slice key, value;
+};
+
+/* W (commit): keeps a note, or removes it. */
+struct store_note_put {
+    struct store_op op;
+    struct store_note note;
+    bool remove;
+};
+void store_note_put(struct store *s, struct store_note_put *n);
+
+/* R: the notes whose keys begin with `prefix` (not empty), bytewise ascending. */
+struct store_notes {
+    struct store_op op;
+    struct slice prefix;
+    struct slice cursor;        /* the last key of the page before; empty: from the start */
+    uint32_t limit;
+    /* out */
+    struct store_note *notes;   /* malloc'd, borrowing from arena; free both */
+    uint32_t n;
+    bool more;
+    char *arena;
+};
+void store_notes(struct store *s, struct store_notes *n);
+
+/* Work on the database as a whole, on a thread of its own; may take long. STORE_RETRY: it failed, `why` says how; or the store is closing. */
+enum store_work_kind {
+    STORE_FLUSH,      /* writes what is in memory into tables */
+    STORE_COMPACT,    /* rewrites all tables: what is past its time leaves the disk */
+    STORE_CHECKPOINT  /* a copy that can be served from, at this moment: hard links where they can be */
+};
+struct store_work {
+    struct store_op op;
+    enum store_work_kind kind;
+    const char *directory;      /* checkpoint: a new data directory; must not exist. Until `done` */
+    /* out */
+    char why[256];
+};
+void store_work(struct store *s, struct store_work *w);
+
 /* R: with which of `ids` the user has a private conversation. */
 struct store_pairs {
     struct store_op op;

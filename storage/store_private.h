@@ -34,10 +34,11 @@ struct store_hooks {
 
 enum op_kind {
     OP_APPEND, OP_INBOX_ACK, OP_USER_SAVE, OP_USER_FORGET, OP_CHANNEL_SAVE, OP_MEMBER_PUT, OP_MEMBER_DEL, OP_MARK_READ, OP_RECALL,
-    OP_BLOCK,
+    OP_BLOCK, OP_NOTE_PUT,
     OP_FLOOR, OP_INBOX_CLEAN, OP_UNGUEST, OP_TICK, /* the store's own: see hint.h */
     OP_WRITES, /* those before change something */
     OP_RANGE = OP_WRITES, OP_INBOX_PEEK, OP_USER_LOAD, OP_GUESTS_DUE, OP_CONV_LOAD, OP_MEMBERS, OP_CONVERSATIONS, OP_PAIRS,
+    OP_NOTES, OP_WORK,
     OP_KINDS
 };
 
@@ -125,6 +126,11 @@ struct store {
     pthread_mutex_t written_lock;
     pthread_cond_t written_cond;
 
+    pthread_mutex_t work_lock;
+    pthread_cond_t work_cond;  /* working has become 0 */
+    unsigned working;          /* under work_lock: threads of work.c */
+    bool work_closed;          /* under work_lock: no new ones */
+
     /* Counters of store_get_stats. */
     _Atomic uint64_t appended, groups, syncs, duplicates, queue, errors, reopens;
     _Atomic bool failing;
@@ -171,5 +177,8 @@ enum store_status read_conv(struct store *s, struct store_op *op);
 enum store_status read_members(struct store *s, struct store_op *op);
 enum store_status read_conversations(struct store *s, struct store_op *op);
 enum store_status read_pairs(struct store *s, struct store_op *op);
+enum store_status read_notes(struct store *s, struct store_op *op);
+/* Waits for work on the database (work.c) that is under way, which gives up early. */
+void store_work_end(struct store *s);
 
 #endif

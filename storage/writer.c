@@ -32,6 +32,7 @@ static enum apply (*const apply_table[OP_WRITES])(struct writer *, struct slot *
     [OP_MARK_READ] = apply_mark_read,
     [OP_RECALL] = apply_recall,
     [OP_BLOCK] = apply_block,
+    [OP_NOTE_PUT] = apply_note_put,
     [OP_FLOOR] = apply_floor,
     [OP_INBOX_CLEAN] = apply_inbox_clean,
     [OP_UNGUEST] = apply_unguest,

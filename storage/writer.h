@@ -73,6 +73,7 @@ enum apply apply_member_del(struct writer *w, struct slot *slot);
 enum apply apply_mark_read(struct writer *w, struct slot *slot);
 enum apply apply_recall(struct writer *w, struct slot *slot);
 enum apply apply_block(struct writer *w, struct slot *slot);
+enum apply apply_note_put(struct writer *w, struct slot *slot);
 enum apply apply_floor(struct writer *w, struct slot *slot);
 
 /* For appends: looks the client ids of slots[0, n) up in the database. */
