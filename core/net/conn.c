@@ -352,7 +352,7 @@ void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c)
         c->state = CONN_ST_AWAIT;
     } else {
         /* Closing now could reset the connection and take the last words away from the other side. */
-        if (shutdown(c->fd, SHUT_WR) != 0) {
+        if (c->inner & CONN_I_EOF || shutdown(c->fd, SHUT_WR) != 0) {
             conn_finish(net, idx);
             return;
         }

@@ -188,9 +188,14 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 
 static void discard(struct net *net, uint32_t idx, struct conn *c)
 {
-    ssize_t n = recv(c->fd, net->read, READ_BYTES, 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+    ssize_t n = c->inner & CONN_I_EOF ? -1 : recv(c->fd, net->read, READ_BYTES, 0);
+    if (n == 0 && c->out && c->state == CONN_ST_DRAIN) {
+        /* It may have closed one half only, and read what is on its way: an HTTP client that has said all, for one. */
+        c->inner |= CONN_I_EOF | CONN_I_MUTED;
+        conn_interest(net, idx, c);
+    } else if (n == 0 || (n < 0 && (c->inner & CONN_I_EOF || (errno != EAGAIN && errno != EINTR)))) {
         conn_lost(net, idx);
+    }
 }
 
 /* Something came that is not wanted now: stop hearing of it. Lazily, so that a short pause costs no system call. */
@@ -260,7 +265,7 @@ void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
         parse(net, idx, c, in, 0);
         c = conn_find(net, idx, generation);
     }
-    if (c && c->inner & CONN_I_MUTED && (c->inner & CONN_I_DEAF || may_parse(c))) {
+    if (c && (c->inner & (CONN_I_MUTED | CONN_I_EOF)) == CONN_I_MUTED && (c->inner & CONN_I_DEAF || may_parse(c))) {
         c->inner &= (uint8_t)~CONN_I_MUTED;
         conn_interest(net, idx, c);
     }

@@ -49,7 +49,8 @@ enum conn_inner {
     CONN_I_DEAF = 1 << 2,    /* input is thrown away unread */
     CONN_I_MUTED = 1 << 3,   /* EPOLLIN is off, because something came while it was paused */
     CONN_I_REFUSED = 1 << 4, /* over a cap: not counted, gets 503 */
-    CONN_I_HTTP = 1 << 5     /* its HTTP request was handed to the owner */
+    CONN_I_HTTP = 1 << 5,    /* its HTTP request was handed to the owner */
+    CONN_I_EOF = 1 << 6      /* the other side has closed its half while our last words drain */
 };
 
 /* Connections to look at, by index; an entry may be stale. */

@@ -1,5 +1,8 @@
+#include "core/net/http.h"
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
+
+#include <sys/epoll.h>
 
 #define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define ASK "Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" KEY
@@ -179,11 +182,290 @@ static void own_origins(void **state)
     kit_stop(&k);
 }
 
+/* --- Requests that the owner serves, and paths that it claims ---------------------------------------------------------------
+ */
+
+/* What the last request was. */
+static struct {
+    uint32_t count, conn, generation;
+    char path[64], body[64];
+    size_t body_n;
+} asked;
+
+static int32_t serves(void *owner, const struct http_head *h)
+{
+    (void)owner;
+    if (!slice_eq(h->path, SLICE_LIT("/api")))
+        return slice_eq(h->path, SLICE_LIT("/none")) ? -404 : -426;
+    return http_is(h->method, "GET") || http_is(h->method, "HEAD") ? 0 : http_is(h->method, "POST") ? 50000 : -405;
+}
+
+static void request_came(void *owner, uint32_t conn, const struct http_head *h, struct slice body)
+{
+    struct kit *k = owner;
+    asked.count++;
+    asked.conn = conn;
+    asked.generation = conn_at(k->net, conn)->generation;
+    snprintf(asked.path, sizeof asked.path, "%.*s?%.*s", (int)h->path.n, h->path.p, (int)h->query.n, h->query.p);
+    asked.body_n = body.n;
+    snprintf(asked.body, sizeof asked.body, "%.*s", (int)(body.n < 60 ? body.n : 60), body.n ? body.p : "");
+}
+
+static bool claims(void *owner, uint32_t conn, struct slice path)
+{
+    (void)owner, (void)conn;
+    return slice_eq(path, SLICE_LIT("/echo"));
+}
+
+static uint32_t claimed_limit(void *owner, const struct conn *c)
+{
+    (void)owner, (void)c;
+    return 200000;
+}
+
+static const struct net_ops serving = {.opened = kit_opened,
+                                       .message = kit_message,
+                                       .closed = kit_closed,
+                                       .closing = kit_closing,
+                                       .drained = kit_drained,
+                                       .claim = claims,
+                                       .claim_limit = claimed_limit,
+                                       .http_wanted = serves,
+                                       .http = request_came};
+
+static void serve(struct kit *k)
+{
+    kit_start(k, CONN_WEBSOCKET, NULL);
+    k->net->ops = &serving;
+    memset(&asked, 0, sizeof asked);
+}
+
+static int ask(struct kit *k, const char *request)
+{
+    int fd = kit_connect(k);
+    kit_put(fd, request, strlen(request));
+    return fd;
+}
+
+static int answer(struct kit *k, unsigned status, struct slice body, bool no_body)
+{
+    return conn_http_answer(k->net, asked.conn, asked.generation, status, SLICE_LIT("X-A: b\r\n"), body, no_body);
+}
+
+/* The whole answer that comes at fd; closes it. */
+static const char *answered(struct kit *k, int fd)
+{
+    static char got[4096];
+    ssize_t n = kit_drain(k, fd, got, sizeof got - 1);
+    assert_true(n >= 0 && n < (ssize_t)sizeof got);
+    got[n] = 0;
+    close(fd);
+    return got;
+}
+
+static void requests_are_answered(void **state)
+{
+    (void)state;
+    struct kit k;
+    serve(&k);
+    int fd = ask(&k, "GET /api?a=1 HTTP/1.1\r\nHost: h\r\n\r\nGET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+    KIT_UNTIL(&k, asked.count == 1);
+    assert_string_equal(asked.path, "/api?a=1");
+    kit_turn(&k, 20); /* the answer may come whenever it wants */
+    assert_int_equal(answer(&k, 200, SLICE_LIT("hello"), false), 0);
+    assert_int_equal(answer(&k, 200, SLICE_LIT("again"), false), ERR_CLOSED);
+    const char *got = answered(&k, fd);
+    assert_memory_equal(got, "HTTP/1.1 200 OK\r\nDate: ", 23);
+    assert_non_null(strstr(got, " GMT\r\nX-A: b\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"));
+    assert_string_equal(got + strlen(got) - 5, "hello");
+    assert_int_equal(asked.count, 1); /* one a connection */
+    fd = ask(&k, "HEAD /api HTTP/1.1\r\nHost: h\r\n\r\n");
+    KIT_UNTIL(&k, asked.count == 2);
+    assert_int_equal(answer(&k, 200, SLICE_LIT("hello"), true), 0);
+    got = answered(&k, fd);
+    assert_non_null(strstr(got, "\r\nContent-Length: 5\r\n"));
+    assert_string_equal(got + strlen(got) - 4, "\r\n\r\n");
+    assert_int_equal(k.opened, 0);
+    KIT_UNTIL(&k, net_count(k.net) == 0);
+    assert_int_equal(answer(&k, 200, SLICE_LIT("late"), false), ERR_CLOSED);
+    kit_stop(&k);
+}
+
+static void bodies(void **state)
+{
+    (void)state;
+    static const char request[] = "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n{\"x\":\"0123\"}";
+    static const char large[] = "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n\r\n";
+    struct kit k;
+    char block[1000];
+    serve(&k);
+    int fd = kit_connect(&k);
+    for (size_t i = 0; i < sizeof request - 1; i++) {
+        assert_int_equal(asked.count, 0);
+        kit_put(fd, request + i, 1);
+        kit_turn(&k, 3);
+    }
+    KIT_UNTIL(&k, asked.count == 1);
+    assert_string_equal(asked.body, "{\"x\":\"0123\"}");
+    assert_int_equal(answer(&k, 204, SLICE_NONE, false), 0);
+    assert_null(strstr(answered(&k, fd), "Content-Length"));
+    /* A large one, for which leave is asked. */
+    fd = ask(&k, large);
+    kit_take(&k, fd, block, 25);
+    assert_memory_equal(block, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    memset(block, 'x', sizeof block);
+    for (int i = 0; i < 50; i++) {
+        kit_put(fd, block, sizeof block);
+        kit_turn(&k, 2);
+    }
+    KIT_UNTIL(&k, asked.count == 2);
+    assert_int_equal(asked.body_n, 50000);
+    assert_int_equal(answer(&k, 200, SLICE_NONE, false), 0);
+    assert_memory_equal(answered(&k, fd), "HTTP/1.1 200 ", 13);
+    assert_memory_equal(answered(&k, ask(&k, "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 50001\r\n\r\n")),
+                        "HTTP/1.1 413 ", 13);
+    assert_memory_equal(answered(&k, ask(&k, "POST /api HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")),
+                        "HTTP/1.1 411 ", 13);
+    assert_non_null(strstr(answered(&k, ask(&k, "PUT /api HTTP/1.1\r\nHost: h\r\n\r\n")), "\r\nAllow: GET, HEAD, POST\r\n"));
+    assert_memory_equal(answered(&k, ask(&k, "GET /none HTTP/1.1\r\nHost: h\r\n\r\n")), "HTTP/1.1 404 ", 13);
+    assert_memory_equal(answered(&k, ask(&k, "GET /other HTTP/1.1\r\nHost: h\r\n\r\n")), "HTTP/1.1 426 ", 13);
+    assert_int_equal(asked.count, 2);
+    kit_stop(&k);
+}
+
+/* A request never claims an upgrade, whatever its path. */
+static void upgrades_are_no_requests(void **state)
+{
+    (void)state;
+    struct kit k;
+    char got[sizeof accepted - 1];
+    serve(&k);
+    int fd = ask(&k, "GET /api HTTP/1.1\r\n" ASK "\r\n");
+    kit_take(&k, fd, got, sizeof got);
+    assert_memory_equal(got, accepted, sizeof got);
+    assert_int_equal(asked.count, 0);
+    assert_int_equal(k.opened, 1);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* An answer that never comes, and a client that does not wait for it. */
+static void unanswered(void **state)
+{
+    (void)state;
+    struct kit k;
+    serve(&k);
+    int fd = ask(&k, "GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+    KIT_UNTIL(&k, asked.count == 1);
+    for (int i = 0; i < ANSWER_TICKS; i++)
+        net_tick(k.net);
+    assert_memory_equal(answered(&k, fd), "HTTP/1.1 504 ", 13);
+    assert_int_equal(answer(&k, 200, SLICE_NONE, false), ERR_CLOSED);
+    fd = ask(&k, "GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+    KIT_UNTIL(&k, asked.count == 2);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(fd);
+    KIT_UNTIL(&k, net_count(k.net) == 0);
+    assert_int_equal(answer(&k, 200, SLICE_NONE, false), ERR_CLOSED);
+    kit_stop(&k);
+}
+
+/* A client that has closed its own half gets the whole answer, however large. */
+static void half_closed_clients(void **state)
+{
+    (void)state;
+    enum { LARGE = 6 << 20 };
+    struct kit k;
+    char *text = malloc(LARGE), *got = malloc(LARGE + 4096);
+    memset(text, 'x', LARGE);
+    serve(&k);
+    int fd = ask(&k, "GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    KIT_UNTIL(&k, asked.count == 1);
+    assert_int_equal(answer(&k, 200, slice_of(text, LARGE), false), 0);
+    KIT_UNTIL(&k, conn_at(k.net, asked.conn)->inner & CONN_I_EOF);
+    kit_turn(&k, 50);
+    struct epoll_event e;
+    assert_int_equal(epoll_wait(k.net->epoll_fd, &e, 1, 0), 0); /* and costs nothing while it does not read */
+    ssize_t n = 0;
+    for (ssize_t r = 1; r != 0;) {
+        r = recv(fd, got + n, LARGE + 4096 - (size_t)n, MSG_DONTWAIT);
+        assert_true(r >= 0 || errno == EAGAIN);
+        n += r > 0 ? r : 0;
+        kit_turn(&k, 1);
+    }
+    assert_true(n > LARGE);
+    assert_memory_equal(got + n - LARGE, text, LARGE);
+    KIT_UNTIL(&k, net_count(k.net) == 0);
+    close(fd);
+    free(text);
+    free(got);
+    kit_stop(&k);
+}
+
+/* On a claimed path messages are told whole, and the errors of our protocol do not exist. */
+static void claimed(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct buf b = BUF_INIT;
+    char got[sizeof accepted - 1], *large = calloc(1, 150000);
+    serve(&k);
+    int fd = ask(&k, "GET /echo HTTP/1.1\r\n" ASK "\r\n");
+    kit_take(&k, fd, got, sizeof got);
+    ws_put(&b, 0x82, SLICE_LIT("ab"));
+    ws_put(&b, 0x81, SLICE_LIT("text"));
+    kit_put(fd, b.p, b.n);
+    buf_reset(&b);
+    KIT_UNTIL(&k, k.count == 2);
+    assert_false(k.messages[0].text);
+    assert_int_equal(k.messages[0].n, 2);
+    assert_memory_equal(k.messages[0].head, "ab", 2);
+    assert_true(k.messages[1].text);
+    ws_put(&b, 0x82, slice_of(large, 150000)); /* over limits.frame */
+    kit_put(fd, b.p, b.n);
+    buf_reset(&b);
+    KIT_UNTIL(&k, k.count == 3);
+    assert_int_equal(k.messages[2].n, 150000);
+    for (int i = 0; i < 20; i++) /* no login is awaited */
+        net_tick(k.net);
+    assert_int_equal(k.closing, 0);
+    ws_put(&b, 0x83, SLICE_NONE);
+    kit_put(fd, b.p, b.n);
+    kit_take(&k, fd, got, 4);
+    assert_memory_equal(got, "\x88", 1); /* nothing but the close frame */
+    assert_int_equal(load_be16(got + 2), 1002);
+    KIT_UNTIL(&k, k.closing == 1);
+    close(fd);
+    fd = ask(&k, "GET /echo HTTP/1.1\r\n" ASK "\r\n");
+    kit_take(&k, fd, got, sizeof got);
+    conn_close_raw(k.net, k.last, 4001, SLICE_LIT("enough"));
+    kit_take(&k, fd, got, 10);
+    assert_memory_equal(got,
+                        "\x88\x08\x0f\xa1"
+                        "enough",
+                        10);
+    close(fd);
+    free(large);
+    buf_free(&b);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(upgrades_byte_by_byte), cmocka_unit_test(frames_behind_the_head), cmocka_unit_test(refuses),
-        cmocka_unit_test(heads_are_bounded),     cmocka_unit_test(slow_heads_time_out),    cmocka_unit_test(own_origins),
+        cmocka_unit_test(upgrades_byte_by_byte),
+        cmocka_unit_test(frames_behind_the_head),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(heads_are_bounded),
+        cmocka_unit_test(slow_heads_time_out),
+        cmocka_unit_test(own_origins),
+        cmocka_unit_test(requests_are_answered),
+        cmocka_unit_test(bodies),
+        cmocka_unit_test(upgrades_are_no_requests),
+        cmocka_unit_test(unanswered),
+        cmocka_unit_test(half_closed_clients),
+        cmocka_unit_test(claimed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
