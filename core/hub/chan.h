@@ -1,10 +1,11 @@
 /*
  * Channels as one shard sees them: who of its users is a member, and the delivery of publications to them.
  *
- * The owner shard (conv.h) decides what is published; a publication comes as a mail, is queued, and goes out in a walk
- * over the dense member array. Publications that arrive while a walk is under way wait for the next one and go out together:
- * that is the gathering. A walk is cut into slices, so that no channel holds the loop for long; leaving during a walk leaves a
- * tombstone, joining appends beyond its end. Private to core/hub.
+ * The owner shard (conv.h) decides what is published; a publication comes as a mail and goes out in a walk around the dense member array. The
+ * walk is a paternoster: it goes round and round while there is something to deliver, a publication gets on where the walk stands and off when
+ * that place comes again, and each member that is passed gets all that is on board in one go. So K messages under way share their system calls whatever
+ * moments they came at, and none waits for another's end: that is the gathering. A walk is cut into slices, so that no channel holds the loop for
+ * long; leaving during a walk leaves a tombstone, joining appends. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_CHAN_H
 #define MAGPIE_HUB_CHAN_H
@@ -38,6 +39,7 @@ struct pub {
     uint32_t omitted;     /* of those, how many are left out */
     uint32_t count;       /* items */
     uint32_t name_offset; /* channel name in data */
+    uint32_t start;       /* where the walk stood when it got on: it ends there */
     uint16_t action;      /* of the frames: 102, 109 */
     uint8_t mask;         /* bits 1 << enum store_push: who gets it */
     uint8_t name_len;
@@ -54,15 +56,16 @@ struct chan {
     char *name;             /* not NUL-terminated; owned */
     struct shard *owner;    /* of the conversation */
     struct member *members; /* owned */
-    struct pub *queue;      /* waiting for the next walk, oldest first; owned */
+    struct pub *queue;      /* not yet on the walk, oldest first; owned */
     struct pub **queue_tail;
-    struct pub *batch;     /* what the present walk delivers; owned */
+    struct pub *board; /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
+    struct pub **board_tail;
     uint64_t last_seq;     /* newest seq heard of */
     uint32_t member_count; /* entries in members, tombstones included */
     uint32_t member_cap;
     uint32_t tombstones;
     uint32_t by_push[4]; /* members by mode */
-    uint32_t walk_pos, walk_end;
+    uint32_t walk_pos;  /* the member that is next */
     uint32_t next_walk; /* in the shard's list of channels with something to deliver; NONE: last */
     uint32_t stamp;     /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;   /* subscriptions under way: keep it and its interest */
