@@ -519,7 +519,7 @@ int main(int argc, char **argv)
             way = (int)i;
     w.thread_count = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     if (way < 0 || w.thread_count < 1 || w.thread_count > THREADS_MAX) {
-        fprintf(stderr, "Usage: bench-bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until it is killed.\n");
+        fprintf(stderr, "Usage: bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until it is killed.\n");
         return 2;
     }
     w.way = (enum way)way;
