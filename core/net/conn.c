@@ -273,9 +273,12 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
         http_refuse(net, idx, c, reason != CLOSE_IDLE ? 503 : c->state == CONN_ST_ASKED ? 504 : 408);
         return;
     }
-    if (reason == CLOSE_SLOW && c->out) {
+    if (c->out) {
         net->queued -= c->out->bytes;
-        outq_drop(c->out);
+        if (reason == CLOSE_SLOW)
+            outq_drop(c->out);
+        else if (reason == CLOSE_KICKED) /* who is banned gets nothing more of any channel */
+            outq_purge_all(c->out);
         net->queued += c->out->bytes;
     }
     c->flags |= CONN_F_CLOSING;

@@ -134,13 +134,16 @@ static bool tag_find(const struct outq *q, uint32_t tag, uint32_t *at)
     return low < q->tag_count && q->tags[low] == tag;
 }
 
-/* Keeps the wires for which `all` is false and whose tag is another one; the first only when it is begun or kept. */
-static void drop(struct outq *q, bool all, uint32_t tag)
+/* What to drop: wires of one tag, of any tag, or all. */
+enum drop { DROP_TAG, DROP_TAGGED, DROP_ALL };
+
+static void drop(struct outq *q, enum drop what, uint32_t tag)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < q->count; i++) {
         struct wire *w = *slot(q, i);
-        if ((i == 0 && q->sent) || !(all || w->tag == tag)) {
+        bool goes = what == DROP_ALL || (what == DROP_TAG ? w->tag == tag : w->tag != WIRE_TAG_NONE);
+        if (!goes || (i == 0 && q->sent)) { /* a begun one must be finished */
             *slot(q, kept++) = w;
             continue;
         }
@@ -153,16 +156,22 @@ static void drop(struct outq *q, bool all, uint32_t tag)
 void outq_purge(struct outq *q, uint32_t tag)
 {
     uint32_t at;
-    drop(q, false, tag);
+    drop(q, DROP_TAG, tag);
     if (tag_find(q, tag, &at)) {
         memmove(q->tags + at, q->tags + at + 1, (q->tag_count - at - 1U) * sizeof *q->tags);
         q->tag_count--;
     }
 }
 
+void outq_purge_all(struct outq *q)
+{
+    drop(q, DROP_TAGGED, WIRE_TAG_NONE);
+    q->tag_count = 0;
+}
+
 void outq_drop(struct outq *q)
 {
-    drop(q, true, 0);
+    drop(q, DROP_ALL, WIRE_TAG_NONE);
     q->tag_count = 0;
 }
 

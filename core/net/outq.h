@@ -75,6 +75,8 @@ const struct wire *outq_last(const struct outq *q);
 void outq_pop_last(struct outq *q);
 /* Removes the wires of a tag that are not begun, and the tag from the skipped ones. */
 void outq_purge(struct outq *q, uint32_t tag);
+/* The same for all tags. */
+void outq_purge_all(struct outq *q);
 /* Removes all wires that are not begun, and all skipped tags. */
 void outq_drop(struct outq *q);
 /* Remembers the tag of a skipped wire; WIRE_TAG_NONE is not remembered. */

@@ -142,8 +142,15 @@ static void purging(void **state)
     assert_int_equal(b.q->tags[0], 2);
     assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
     expect(&b, "guntwonone");
+    push(&b, "answer", WIRE_TAG_NONE);
     push(&b, "a", 1);
+    push(&b, "private", WIRE_TAG_NONE);
     push(&b, "b", 2);
+    outq_skip(&b.pool, b.q, 3);
+    outq_purge_all(b.q);
+    assert_int_equal(b.q->count, 2);
+    assert_int_equal(b.q->bytes, 13);
+    assert_int_equal(b.q->tag_count, 0);
     outq_drop(b.q);
     assert_int_equal(b.q->count, 0);
     assert_int_equal(b.q->bytes, 0);

@@ -202,6 +202,28 @@ static void purged(void **state)
     kit_stop(&k);
 }
 
+/* Who is kicked gets nothing more of any channel, but what was owed otherwise; who is told to go for another reason gets all.
+ */
+static void kicked(void **state)
+{
+    (void)state;
+    static const enum close_reason reasons[] = {CLOSE_KICKED, CLOSE_SHUTDOWN};
+    for (int i = 0; i < 2; i++) {
+        struct kit k;
+        kit_start(&k, CONN_TCP, &small_queue);
+        int fd = kit_client(&k);
+        conn_set(k.net, k.last, CONN_F_READY);
+        assert_int_equal(say(&k, 108, WIRE_TAG_NONE, CONN_MUST), 0);
+        assert_int_equal(say(&k, 208, 5, CONN_MAY), 0);
+        conn_close(k.net, k.last, reasons[i], NULL, 0);
+        char got[316];
+        kit_take(&k, fd, got, i == 0 ? 108 : 316);
+        kit_expect_frame(&k, fd, 105, i == 0 ? "{\"reason\":\"kicked\"}" : "{\"reason\":\"shutdown\"}");
+        close(fd);
+        kit_stop(&k);
+    }
+}
+
 /* Frames that belong together: all of them or none. */
 static void together(void **state)
 {
@@ -373,6 +395,7 @@ int main(void)
         cmocka_unit_test(one_large_message),
         cmocka_unit_test(before_login),
         cmocka_unit_test(purged),
+        cmocka_unit_test(kicked),
         cmocka_unit_test(together),
         cmocka_unit_test(total_cap),
         cmocka_unit_test(slow_readers_are_alive),
