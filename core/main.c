@@ -245,6 +245,9 @@ static void close_hub(struct server *s)
     hub_stop(s->hub);
     while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console))
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    /* The store's threads have answered everything, but the last of them may still be on its way out of a mailbox. */
+    store_close(s->store);
+    s->store = NULL;
     console_free(s->console);
     hub_free(s->hub);
     ev_async_stop(s->loop, &s->mailed);
