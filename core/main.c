@@ -487,6 +487,7 @@ static int serve(struct server *s)
 {
     sigset_t ours, before;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk: the write fails, and the store deals with it */
     s->loop = ev_default_loop(EVFLAG_AUTO);
     if (!s->loop)
         return fail(s, "libev finds no way to wait for events");

@@ -15,7 +15,7 @@
 
 #define WRITER_GROUP       256
 #define WRITER_GROUP_BYTES (1024u * 1024) /* a group ends when its batch is larger */
-#define ID_AHEAD_MS        60000          /* how far the persisted limit of ids lies ahead */
+#define ID_AHEAD_MS        10000          /* how far the persisted limit of ids lies ahead */
 
 /* An operation of the present group. */
 struct slot {

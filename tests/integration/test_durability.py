@@ -1,0 +1,514 @@
+"""What was acknowledged is there: over kill -9, full and failing disks, damaged files, jumping clocks; and one server a directory."""
+
+import ctypes.util
+import glob
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+from base import Test
+from client import CONVERSATIONS, HISTORY, INBOX, READ, SEND_CHANNEL, SEND_USER, Client, Error
+from server import MAGPIED, PATIENCE, Server
+from wire import Closed, Timeout
+
+KILLS = int(os.environ.get("MAGPIE_KILLS", "20"))
+
+
+def whole_history(client, **conversation):
+    """All messages of a conversation, from the first on."""
+    messages, after = [], 0
+    while True:
+        page = client.request(HISTORY, after=after, limit=200, **conversation)
+        messages += page["messages"]
+        if not page["more"]:
+            return messages, page
+        after = page["messages"][-1]["seq"]
+
+
+def whole_inbox(client):
+    messages, after = [], None
+    while True:
+        page = client.request(INBOX, limit=200, **({"after": after} if after else {}))
+        messages += page["messages"]
+        if not page["more"]:
+            return messages
+        after = page["messages"][-1]["id"]
+
+
+class Sender(threading.Thread):
+    """Sends numbered messages to one conversation, several under way, until the connection breaks; keeps the acknowledgements. What was not answered
+    is sent again first, with its clientId, the next time."""
+
+    WIDTH = 24
+
+    def __init__(self, name, token, action, target):
+        super().__init__(daemon=True)
+        self.name_, self.token, self.action, self.target = name, token, action, target
+        self.acknowledged = {}  # content: (id, seq)
+        self.unanswered = []    # contents, in order
+        self.count = 0
+        self.trouble = None
+
+    def again(self):
+        """The same sender in a new thread."""
+        other = Sender(self.name_, self.token, self.action, self.target)
+        other.acknowledged, other.unanswered, other.count = self.acknowledged, self.unanswered, self.count
+        return other
+
+    def connect(self, server):
+        self.client = Client(server)
+        self.client.login(token=self.token)
+
+    def run(self):
+        try:
+            while True:
+                while len(self.unanswered) < self.WIDTH:
+                    self.count += 1
+                    self.unanswered.append("%s %d" % (self.name_, self.count))
+                batch = list(self.unanswered)
+                seqs = self.client.send_all([(self.action, dict(self.target, content=c, clientId=c)) for c in batch])
+                for content, seq in zip(batch, seqs):
+                    answer = self.client.answer(self.action, seq, timeout=30)
+                    if "error" in answer:
+                        raise AssertionError("refused: %s" % answer)
+                    self.acknowledged[content] = (answer["id"], answer["seq"])
+                    self.unanswered.pop(0)
+                self.client.kept = []  # pushes
+        except (Closed, OSError):
+            pass
+        except BaseException as e:
+            self.trouble = e
+
+
+class Kills(Test):
+    config = {"tiers": {"small": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}
+
+    def test_kill_9_under_load(self):
+        """Nothing acknowledged is lost, doubled or reordered; seqs without gaps; ids ascend; sends are idempotent over it."""
+        ada, bob = self.users("Ada", "Bob")
+        room = self.channel(ada, bob)
+        senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}), Sender("bob-dm", bob.token, SEND_USER, {"receiverId": ada.id}),
+                   Sender("ada-room", ada.token, SEND_CHANNEL, {"channel": room}), Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
+        chance = random.Random(11)
+        for _ in range(KILLS):
+            for s in senders:
+                s.connect(self.server)
+            for s in senders:
+                s.start()
+            time.sleep(chance.uniform(0.02, 0.25) * PATIENCE)
+            self.server.kill()
+            for s in senders:
+                s.join(60)
+                if s.trouble:
+                    raise s.trouble
+            senders = [s.again() for s in senders]
+            self.server.start()
+        # What is still open is sent once more: each has to be known or new.
+        a = self.again(ada, server=self.server)
+        b = self.again(bob, server=self.server)
+        for s in senders:
+            for content in s.unanswered:
+                answer = (a if s.name_.startswith("ada") else b).request(s.action, content=content, clientId=content, **s.target)
+                s.acknowledged[content] = (answer["id"], answer["seq"])
+        total = sum(len(s.acknowledged) for s in senders)
+        self.assertGreater(total, KILLS * 20, "there was load")
+        for conversation, first, second in (({"peerId": bob.id}, senders[0], senders[1]), ({"channel": room}, senders[2], senders[3])):
+            messages, page = whole_history(a, **conversation)
+            self.assertEqual([m["seq"] for m in messages], list(range(1, len(messages) + 1)), "no gaps")
+            self.assertEqual((page["first"], page["last"]), (1, len(messages)))
+            ids = [m["id"] for m in messages]
+            self.assertEqual(ids, sorted(set(ids)), "ids ascend")
+            stored = {}
+            for m in messages:
+                self.assertNotIn(m["content"], stored, "doubled")
+                stored[m["content"]] = (m["id"], m["seq"])
+            for s in (first, second):
+                own = [m["content"] for m in messages if m["content"].startswith(s.name_)]
+                self.assertEqual(own, ["%s %d" % (s.name_, n + 1) for n in range(len(own))], "in the order sent")
+                for content, where in s.acknowledged.items():
+                    self.assertEqual(stored.get(content), where, "acknowledged, and not there as told: %s" % content)
+            self.assertEqual(len(messages), len(first.acknowledged) + len(second.acknowledged))
+        for reader, sender in ((b, senders[0]), (a, senders[1])):
+            inbox = whole_inbox(reader)
+            self.assertEqual([m["content"] for m in inbox], ["%s %d" % (sender.name_, n + 1) for n in range(len(sender.acknowledged))], "the inbox: all, once, in order")
+
+
+class Repeats(Test):
+    def test_repeats_after_a_kill(self):
+        """The first answer, and nothing stored or pushed again, over kill -9 and a clean restart."""
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        first = a.tell(b, "once", clientId="x1")
+        said = a.say(room, "once", clientId="x1")
+        self.assertEqual(a.tell(b, "once", clientId="x1"), first)
+        for way in (self.server.kill, self.server.stop):
+            way()
+            self.server.start()
+            a2, b2 = self.again(a, server=self.server), self.again(b, server=self.server)
+            self.assertEqual(a2.tell(b, "once", clientId="x1"), first)
+            self.assertEqual(a2.say(room, "once", clientId="x1"), said)
+            b2.quiet(101, 102)
+            self.assertEqual(len(b2.history(peer=a)["messages"]), 1)
+            self.assertEqual(len(b2.history(room)["messages"]), 1)
+            self.assertEqual([m["id"] for m in b2.request(INBOX)["messages"]], [first["id"]])
+
+    def test_everything_else_survives_a_kill(self):
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        sent = [a.say(room, "m%d" % n) for n in range(5)]
+        dm = a.tell(b, "hello")
+        b.request(READ, channel=room, seq=3)
+        a.request(14, channel=room, seq=sent[1]["seq"])  # recalled
+        b.request(8, ids=[dm["id"]])                     # acknowledged
+        b.request(15, id=a.id, blocked=True)
+        c = self.user("Cid")
+        c.subscribe(room, push="none")
+        c.request(6, name=room)
+        self.server.kill()
+        self.server.start()
+        b2 = self.again(b, server=self.server)
+        found = {x.get("channel", x.get("peerId")): x for x in b2.request(CONVERSATIONS)["conversations"]}
+        self.assertEqual((found[room]["seq"], found[room]["read"], found[room]["unread"]), (5, 3, 2))
+        self.assertTrue(b2.history(room)["messages"][1]["recalled"])
+        self.assertEqual(b2.request(INBOX)["messages"], [])
+        a2 = self.again(a, server=self.server)
+        self.refused("forbidden", a2, SEND_USER, receiverId=b.id, content="blocked")
+        self.assertEqual(sorted(m["id"] for m in a2.request(13, name=room)["members"]), sorted([a.id, b.id]))
+        self.assertEqual(a2.say(room, "next")["seq"], 6)
+
+
+class Full(Test):
+    """A disk that takes nothing more. The limit on file sizes stands in for it: the writes of the running server fail, and no privileges are needed."""
+
+    config = {"log": {"level": "info"}}
+
+    def fill(self, full):
+        soft, hard = resource.prlimit(self.server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.server.process.pid, resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+    def sends_again(self, client, to, content, **more):
+        def attempt():
+            answer = client.ask(SEND_USER, receiverId=to.id, content=content, **more)
+            return answer if "error" not in answer else None
+        return self.eventually(attempt, timeout=20, every=0.2)
+
+    def test_full_and_space_again(self):
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        sent = [a.tell(b, "m%d" % n) for n in range(10)]
+        said = [a.say(room, "m%d" % n) for n in range(10)]
+        for round in range(2):
+            self.fill(True)
+            try:
+                refused = []
+                for n in range(30):  # longer than the attempts to recover are apart
+                    for action, where in ((SEND_USER, {"receiverId": b.id}), (SEND_CHANNEL, {"channel": room})):
+                        refused.append(a.ask(action, content="full %d %d" % (round, n), clientId="f%d-%d" % (round, n), **where)["error"]["code"])
+                    self.assertEqual(len(b.history(peer=a)["messages"]), len(sent), "reads go on")
+                    self.assertEqual(len(a.history(room)["messages"]), len(said))
+                    time.sleep(0.05)
+                self.assertEqual(set(refused), {"unavailable"})
+                self.refused("unavailable", b, READ, channel=room, seq=3)
+                self.refused("unavailable", a, 3, name="new room")
+            finally:
+                self.fill(False)
+            sent.append(self.sends_again(a, b, "full %d 0" % round, clientId="f%d-0" % round))
+            said.append(a.say(room, "full %d 0" % round, clientId="f%d-0" % round))
+        a.ask(9)
+        self.server.wait_log("storage.recovered")
+        self.server.kill()
+        self.server.start()
+        b2 = self.again(b, server=self.server)
+        for page, told in ((b2.history(peer=a), sent), (b2.history(room), said)):
+            self.assertEqual([(m["id"], m["seq"]) for m in page["messages"]], [(t["id"], t["seq"]) for t in told], "acknowledged, and nothing else")
+            self.assertEqual([m["seq"] for m in page["messages"]], list(range(1, len(told) + 1)), "without gaps")
+
+    def test_stopping_while_full(self):
+        """SIGTERM ends it all the same, with status 0, and what was acknowledged is there."""
+        with Server({"timeouts": {"drain": 5}}) as s:
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            sent = a.tell(b, "kept")
+            resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            self.assertIn("error", a.ask(SEND_USER, receiverId=b.id, content="refused"))
+            self.assertEqual(s.stop(), 0)
+            s.start()
+            b2 = self.again(b, server=s)
+            self.assertEqual([m["id"] for m in b2.history(peer=a)["messages"]], [sent["id"]])
+
+
+class SmallDisk(Test):
+    """A real one, where a mount is allowed."""
+
+    def test_small_tmpfs(self):
+        folder = Server(start=False)
+        data = os.path.join(folder.folder, "data")
+        os.makedirs(data)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", data], capture_output=True).returncode != 0:
+            folder.discard()
+            self.skipTest("no right to mount a file system")
+        try:
+            s = folder.start()
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            kept = [a.tell(b, "small")]
+            ballast = os.path.join(data, "ballast")
+            with open(ballast, "wb") as f:
+                try:
+                    while True:
+                        f.write(b"\0" * 65536)
+                        f.flush()
+                except OSError:
+                    pass
+            text, refused = "x" * 8000, None
+            for n in range(5000):  # the log's file may have space of its own left
+                answer = a.ask(SEND_USER, receiverId=b.id, content=text)
+                if "error" in answer:
+                    refused = answer["error"]["code"]
+                    break
+                kept.append(answer)
+            self.assertEqual(refused, "unavailable")
+            self.assertEqual(b.history(peer=a, limit=1)["messages"][0]["id"], kept[-1]["id"])
+            os.unlink(ballast)
+            answer = self.eventually(lambda: (lambda x: x if "error" not in x else None)(a.ask(SEND_USER, receiverId=b.id, content="again", clientId="z")), timeout=20)
+            kept.append(answer)
+            s.kill()
+            s.start()
+            b2 = self.again(b, server=s)
+            messages, _ = whole_history(b2, peerId=a.id)
+            self.assertEqual([m["seq"] for m in messages], list(range(1, len(messages) + 1)))
+            self.assertLessEqual({(k["id"], k["seq"]) for k in kept}, {(m["id"], m["seq"]) for m in messages})
+            self.assertEqual(s.stop(), 0)
+        finally:
+            folder.discard()
+            subprocess.run(["umount", "-l", data], capture_output=True)
+            shutil.rmtree(folder.folder, ignore_errors=True)
+
+
+class Broken(Test):
+    """A disk whose fsync fails once, by strace."""
+
+    def test_fdatasync_fails(self):
+        if not shutil.which("strace"):
+            self.skipTest("no strace here")
+        a, b = self.users("Ada", "Bob")
+        first = a.tell(b, "before")
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO", "-p", str(self.server.process.pid)],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            def attempt():
+                if tracer.poll() is not None:
+                    self.skipTest("strace may not attach here")
+                answer = a.ask(SEND_USER, receiverId=b.id, content="during", clientId="d")
+                return answer if "error" in answer else None
+            # It takes strace a moment; from then on nothing is acknowledged.
+            before = [first]
+            for n in range(100):
+                if tracer.poll() is not None:
+                    self.skipTest("strace may not attach here")
+                answer = a.ask(SEND_USER, receiverId=b.id, content="m%d" % n, clientId="d%d" % n)
+                if "error" in answer:
+                    self.assertEqual(answer["error"]["code"], "unavailable")
+                    break
+                before.append(answer)
+                time.sleep(0.05)
+            else:
+                self.skipTest("strace does not get at fdatasync")
+            self.assertGreaterEqual(len(b.history(peer=a)["messages"]), len(before))
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(30)
+            tracer.stderr.close()
+        again = self.eventually(lambda: (lambda x: x if "error" not in x else None)(a.ask(SEND_USER, receiverId=b.id, content="m%d" % n, clientId="d%d" % n)), timeout=20)
+        self.assertEqual(again["seq"], len(before) + 1, "no gap: nothing was lost")
+        messages = b.history(peer=a, limit=200)["messages"]
+        self.assertEqual([m["id"] for m in messages], [m["id"] for m in before + [again]])
+
+
+class Damage(Test):
+    """Damaged files are refused with a reason, and nothing is reset; with the right file back, all is there."""
+
+    def refuses(self, s):
+        """It does not start, and says why in one line. Returns the line."""
+        process = subprocess.run([MAGPIED, "-c", s.config_path], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=s.folder, timeout=60 * PATIENCE)
+        self.assertEqual(process.returncode, 1, process.stderr[-2000:])
+        self.assertTrue(process.stderr.strip(), "silent")
+        return process.stderr
+
+    def one(self, folder, pattern):
+        found = sorted(glob.glob(os.path.join(folder, "data/db", pattern)), key=os.path.getsize)
+        self.assertTrue(found, pattern)
+        return found[-1]
+
+    def check(self, pattern, harm, clean):
+        with Server() as s:
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            room = self.channel(a, b)
+            sent = [a.tell(b, "dm %d" % n)["id"] for n in range(50)]
+            for n in range(50):
+                a.say(room, "message %d" % n)
+            time.sleep(1.5)  # all is synced
+            if clean:
+                self.assertEqual(s.stop(), 0)
+            else:
+                s.kill()
+            name = self.one(s.folder, pattern)
+            with open(name, "rb") as f:
+                good = f.read()
+            harm(name, good)
+            for _ in range(2):  # a second attempt finds nothing repaired
+                why = self.refuses(s)
+            self.assertIn("data", why)
+            with open(name, "wb") as f:
+                f.write(good)
+            s.start()
+            b2 = self.again(b, server=s)
+            self.assertEqual([m["id"] for m in b2.history(peer=a)["messages"]], sent)
+            self.assertEqual(b2.history(room)["last"], 50)
+
+    @staticmethod
+    def cut(name, good):
+        with open(name, "wb") as f:
+            f.write(good[:len(good) // 2])
+
+    @staticmethod
+    def flip(name, good):
+        at = len(good) // 2
+        with open(name, "wb") as f:
+            f.write(good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:])
+
+    @staticmethod
+    def remove(name, good):
+        os.unlink(name)
+
+    def test_manifest(self):
+        self.check("MANIFEST-*", self.cut, True)
+        self.check("MANIFEST-*", self.flip, True)
+
+    def test_current(self):
+        self.check("CURRENT", self.remove, True)
+
+    def test_table(self):
+        self.check("*.sst", self.cut, True)
+        self.check("*.sst", self.remove, True)
+
+    def test_log(self):
+        self.check("*.log", self.cut, False)
+        self.check("*.log", self.flip, False)
+        self.check("*.log", self.remove, False)
+
+
+class Alone(Test):
+    def test_two_servers_on_one_directory(self):
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "one")
+        other = Server(start=False)
+        try:
+            settings = other.settings()
+            settings["data"] = os.path.join(self.server.folder, "data")
+            other.write_config(settings)
+            process = subprocess.run([MAGPIED, "-c", other.config_path], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=other.folder, timeout=60 * PATIENCE)
+            self.assertEqual(process.returncode, 1)
+            self.assertIn("in use by another", process.stderr)
+            self.assertIn(settings["data"], process.stderr)
+        finally:
+            other.discard()
+        self.assertEqual(a.tell(b, "two")["seq"], 2, "the first goes on")
+        self.assertEqual(len(b.history(peer=a)["messages"]), 2)
+
+
+def faketime():
+    """The library that fakes clocks, or None."""
+    for pattern in ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1"):
+        found = glob.glob(pattern)
+        if found:
+            return found[0]
+    return None
+
+
+class Clocks(Test):
+    """The wall clock of a running server, and over restarts, moved by libfaketime."""
+
+    HOUR = 3600
+
+    @classmethod
+    def setUpClass(cls):
+        cls.library = faketime()
+        cls.server = None
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def setUp(self):
+        super().setUp()
+        if not self.library:
+            self.skipTest("no libfaketime here")
+        if os.environ.get("MAGPIE_SANITIZED"):
+            self.skipTest("sanitizers and libfaketime do not go together")
+
+    def move(self, s, seconds):
+        """Moves the server's wall clock to so far from the true time."""
+        with open(os.path.join(s.folder, "time.new"), "w") as f:
+            f.write("%+d" % seconds)
+        os.rename(os.path.join(s.folder, "time.new"), os.path.join(s.folder, "time"))
+
+    def server_with_clock(self, **config):
+        s = Server(dict({"tiers": {"small": {"ttl": 1000}, "dm": {"ttl": 1000}}}, **config), start=False)
+        self.move(s, 0)
+        s.environment = {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": os.path.join(s.folder, "time"), "FAKETIME_NO_CACHE": "1",
+                         "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+        s.start()
+        return s
+
+    def test_jumps_while_running(self):
+        """Nothing expires, nobody is thrown out, ids ascend."""
+        with self.server_with_clock() as s:
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            room = self.channel(a, b)
+            sent, said = [a.tell(b, "m0")], [a.say(room, "m0")]
+            for seconds in (self.HOUR - 60, 2 * self.HOUR, -self.HOUR, 10 * 365 * 24 * self.HOUR, -20 * 24 * self.HOUR, 0):
+                self.move(s, seconds)
+                time.sleep(0.2)
+                sent.append(a.tell(b, "at %d" % seconds))
+                said.append(a.say(room, "at %d" % seconds))
+                self.assertLess(abs(said[-1]["createdAt"] / 1000 - time.time() - seconds), 60, "createdAt is what the clock says")
+            for ids in ([x["id"] for x in sent], [x["id"] for x in said]):
+                self.assertEqual(ids, sorted(set(ids)))
+            self.assertEqual([m["id"] for m in b.history(peer=a)["messages"]], [x["id"] for x in sent])
+            self.assertEqual([m["id"] for m in b.history(room)["messages"]], [x["id"] for x in said])
+            self.assertEqual(len(b.request(INBOX)["messages"]), len(sent))
+            s.wait_log("storage.clock_jump")
+
+    def test_jumps_over_restarts(self):
+        with self.server_with_clock(tiers={"small": {"ttl": 100 * 24 * self.HOUR}, "dm": {"ttl": 100 * 24 * self.HOUR}}) as s:
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            sent = [a.tell(b, "first")]
+            token = a.token
+            for days, paused in ((1, False), (0, False), (-20, False), (3650, True), (-400, True)):
+                s.stop()
+                self.move(s, days * 24 * self.HOUR)
+                s.start()
+                a2 = self.connect(server=s)
+                try:
+                    token = a2.login(token=token)["token"]  # tokens go by the wall clock: ten years on they are old
+                except Error as e:
+                    self.assertEqual(e.code, "unauthorized")
+                    continue
+                sent.append(a2.tell(b, "day %d" % days))
+                self.assertEqual([m["id"] for m in a2.history(peer=b)["messages"]], [x["id"] for x in sent])
+                ids = [x["id"] for x in sent]
+                self.assertEqual(ids, sorted(set(ids)))
+                self.assertEqual("storage.clock_jump" in s.log(), paused)
+            s.stop()
+            self.move(s, 0)
+            s.start()
+            a2 = self.connect(server=s)
+            a2.login(token=a.token)
+            sent.append(a2.tell(b, "last"))
+            ids = [x["id"] for x in sent]
+            self.assertEqual(ids, sorted(set(ids)))
+            self.assertEqual([m["id"] for m in a2.history(peer=b)["messages"]], ids)
