@@ -31,6 +31,8 @@ struct mark_file {
     uint64_t inode; /* of this very file: a copy has another one */
     uint64_t birth; /* of the file, ns; 0: the file system does not tell */
     uint64_t clean;
+    uint64_t manifest;       /* number of the database's manifest; 0: unknown */
+    uint64_t manifest_bytes; /* its size: it is synced with each change, so that it never gets shorter */
     uint64_t sum;   /* hash_stable of the fields before */
 };
 
@@ -279,6 +281,32 @@ bool durable_log_torn(const struct durable *d)
     return d->mark.magic && !d->mark.clean && (!same_boot || any_file(d, ".log", has_zero_sector));
 }
 
+/* The number and size of the manifest that CURRENT names; zeros when that cannot be told. */
+static void manifest_look(const struct durable *d, uint64_t *number, uint64_t *bytes)
+{
+    char name[PATH_MAX], text[64] = "";
+    struct stat st;
+    unsigned long long n = 0;
+    *number = *bytes = 0;
+    snprintf(name, sizeof(name), "%s/CURRENT", d->db);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    if (sscanf(text, "MANIFEST-%llu", &n) != 1) {
+        return;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    snprintf(name, sizeof(name), "%s/%s", d->db, text);
+    if (stat(name, &st) == 0) {
+        *number = n;
+        *bytes = (uint64_t)st.st_size;
+    }
+}
+
 enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why, size_t why_size)
 {
     if (!d) {
@@ -290,6 +318,13 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
                  "the database in %s is not the one that was used here, or its files are missing (after putting another one there on "
                  "purpose, remove %s/mark)",
                  d->db, d->path);
+        return DURABLE_REFUSED;
+    }
+    uint64_t manifest, bytes;
+    manifest_look(d, &manifest, &bytes);
+    if (mark && (manifest < d->mark.manifest || (manifest == d->mark.manifest && bytes < d->mark.manifest_bytes))) {
+        /* RocksDB takes a manifest that ends early for an older state of the database, and would remove all files of the newer one. */
+        snprintf(why, why_size, "the database in %s has a manifest that is cut short or older than it was", d->db);
         return DURABLE_REFUSED;
     }
     bool shm = d->shm && d->shm->magic == SHM_MAGIC && d->shm->instance == instance;
@@ -319,6 +354,7 @@ static void mark_fill(struct durable *d, struct mark_file *m, uint64_t group, bo
 {
     *m = (struct mark_file){.magic = MARK_MAGIC, .instance = d->instance, .group = group, .clean = clean};
     file_identity(d->mark_fd, &m->inode, &m->birth);
+    manifest_look(d, &m->manifest, &m->manifest_bytes);
     m->sum = mark_sum(m);
 }
 

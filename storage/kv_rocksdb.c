@@ -116,7 +116,7 @@ static void rocks_flush(struct kv *kv)
     struct kv_rocks *k = (struct kv_rocks *)kv;
     rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(options, 1);
-    for (int f = 0; f < KV_FAMILIES; f++) {
+    for (int f = KV_FAMILIES - 1; f >= 0; f--) { /* meta last: it holds the group number, which vouches for the others */
         char *error = NULL;
         rocksdb_flush_cf(k->db, options, k->handles[f], &error);
         if (error) {

@@ -22,6 +22,10 @@ static int teardown(void **state)
     return 0;
 }
 
+static void options_load(struct world *w);
+static void options_async(struct world *w);
+static void options_mixed(struct world *w);
+
 /* --- Another process, to be killed ---------------------------------------------------------------------------------- */
 
 struct child {
@@ -34,8 +38,8 @@ struct told {
     uint64_t conv, seq, id;
 };
 
-/* Forks; the child runs fn and waits to be killed. No store may be open here. */
-static struct child child_start(struct world *w, void (*fn)(struct world *w, int to))
+/* This program again, as `NAME DIRECTORY`: see main. Its standard output is what it tells. No store may be open here. */
+static struct child child_start(struct world *w, const char *name)
 {
     int ends[2];
     assert_null(w->s);
@@ -43,16 +47,11 @@ static struct child child_start(struct world *w, void (*fn)(struct world *w, int
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        dup2(ends[1], 1);
         close(ends[0]);
-        if (world_try(w)) {
-            fprintf(stderr, "in the child: %s\n", w->why);
-            _exit(1);
-        }
-        fn(w, ends[1]);
         close(ends[1]);
-        for (;;) {
-            pause();
-        }
+        execl("/proc/self/exe", "child", name, w->dir, (char *)NULL);
+        _exit(127);
     }
     close(ends[1]);
     return (struct child){.pid = pid, .from = ends[0]};
@@ -269,10 +268,9 @@ static void kills(void **state)
 {
     struct world *w = *state;
     uint64_t told_seq[KILL_CONVS] = {0}, told_id[KILL_CONVS] = {0};
-    w->o.inbox_max = 0;
-    w->o.tiers[TIER_SMALL].max = w->o.tiers[TIER_DM].max = 0;
+    options_load(w);
     for (int round = 0; round < 12; round++) {
-        struct child c = child_start(w, load_without_end);
+        struct child c = child_start(w, "load");
         struct told t;
         uint32_t stop = 100 + (uint32_t)round * 211, n = 0;
         while (n < stop && read(c.from, &t, sizeof(t)) == (ssize_t)sizeof(t)) {
@@ -335,9 +333,9 @@ static void async_kills(void **state)
     struct world *w = *state;
     struct conv_key key = util_channel("a");
     uint64_t seq = 0, id = 0;
-    w->o.tiers[TIER_SMALL] = (struct store_tier_options){0, 0, DURABILITY_ASYNC};
+    options_async(w);
     for (int round = 0; round < 6; round++) {
-        struct child c = child_start(w, async_load);
+        struct child c = child_start(w, "async");
         struct told t;
         for (int n = 0; n < 200 && read(c.from, &t, sizeof(t)) == (ssize_t)sizeof(t); n++) {
             assert_true(t.seq > seq && t.id > id);
@@ -410,8 +408,8 @@ static void power_loss(void **state)
     static struct told told[200];
     char name[512], home[128], copy[128], shm[64];
     off_t size;
-    w->o.sync_every_ms = 60000;
-    struct child ch = child_start(w, mixed);
+    options_mixed(w);
+    struct child ch = child_start(w, "mixed");
     uint32_t n = child_finish(&ch, told, 200);
     assert_int_equal(n, 150);
     strcpy(home, w->dir);
@@ -529,7 +527,7 @@ static void damage_all(struct world *w, const char *saved)
             continue;
         }
         for (int how = 0; how < DAMAGES; how++) {
-            for (unsigned tenths = how == REMOVE ? 9 : 1; tenths < 10; tenths += 4) {
+            for (unsigned tenths = how == REMOVE ? 9 : 1; tenths < 10; tenths += manifest ? 1 : 4) {
                 char what[320];
                 snprintf(what, sizeof(what), "%s, damage %d at %u/10", e->d_name, how, tenths);
                 restore(w, saved);
@@ -554,7 +552,7 @@ static void damage(void **state)
     struct world *w = *state;
     static struct told told[400];
     char saved[200];
-    struct child ch = child_start(w, settled);
+    struct child ch = child_start(w, "settled");
     assert_int_equal(child_finish(&ch, told, 400), 300);
     snprintf(saved, sizeof(saved), "%s.saved", w->dir);
     run("cp -a '%s' '%s'", w->dir, saved);
@@ -579,8 +577,54 @@ static void database_gone(void **state)
     assert_true(strlen(w->why) > 10);
 }
 
-int main(void)
+/* What a child may be asked to do, and the options that it does it with. */
+static void options_load(struct world *w)
 {
+    w->o.inbox_max = 0;
+    w->o.tiers[TIER_SMALL].max = w->o.tiers[TIER_DM].max = 0;
+}
+static void options_async(struct world *w) { w->o.tiers[TIER_SMALL] = (struct store_tier_options){0, 0, DURABILITY_ASYNC}; }
+static void options_mixed(struct world *w) { w->o.sync_every_ms = 60000; }
+static void options_settled(struct world *w) { (void)w; }
+static const struct {
+    const char *name;
+    void (*options)(struct world *w);
+    void (*run)(struct world *w, int to);
+} children[] = {
+    {"load", options_load, load_without_end},
+    {"async", options_async, async_load},
+    {"mixed", options_mixed, mixed},
+    {"settled", options_settled, settled},
+};
+
+static int child_main(const char *name, const char *dir)
+{
+    static struct world w;
+    world_init(&w, "rocksdb");
+    rmdir(w.dir);
+    snprintf(w.dir, sizeof(w.dir), "%s", dir);
+    for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++) {
+        if (strcmp(children[i].name, name) == 0) {
+            children[i].options(&w);
+            if (world_try(&w)) {
+                fprintf(stderr, "in the child: %s\n", w.why);
+                return 1;
+            }
+            children[i].run(&w, 1);
+            close(1);
+            for (;;) {
+                pause();
+            }
+        }
+    }
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3) {
+        return child_main(argv[1], argv[2]);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everything_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(clock_jumps, setup, teardown),
