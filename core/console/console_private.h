@@ -99,5 +99,9 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
 MUST_CHECK int cmd_general_register(struct console *c);
 MUST_CHECK int cmd_list_register(struct console *c);
 MUST_CHECK int cmd_show_register(struct console *c);
+MUST_CHECK int cmd_people_register(struct console *c);
+MUST_CHECK int cmd_channel_register(struct console *c);
+MUST_CHECK int cmd_message_register(struct console *c);
+MUST_CHECK int cmd_storage_register(struct console *c);
 
 #endif

@@ -1,5 +1,6 @@
 /* Actions 3 subscribe to channel, 6 unsubscribe from channel. */
 #include "core/hub/action.h"
+#include "core/hub/ban.h"
 #include "core/hub/hook.h"
 #include "core/hub/chan.h"
 #include "core/hub/conv.h"
@@ -84,6 +85,17 @@ static void subscribe_ready(struct owned_req *o)
     struct conv *v = conv_at(s, o->conv);
     struct hook_call h = {
         .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+    if (ban_member(s, h.user, h.channel)) {
+        req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
+        owned_done(o);
+        return;
+    }
+    struct channel_rule rule;
+    if (channel_rule_find(s, h.channel, &rule) && rule.closed) {
+        req_fail(&o->r, CODE_FORBIDDEN, "this channel is closed");
+        owned_done(o);
+        return;
+    }
     enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
     if (verdict != HOOK_REJECT)
         verdict = hooks_run(HOOK_SUBSCRIBE, &h);

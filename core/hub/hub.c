@@ -2,6 +2,7 @@
 
 #include "core/base/random.h"
 #include "core/hub/action.h"
+#include "core/hub/ban.h"
 #include "core/hub/tables.h"
 #include "core/hub/shard.h"
 #include "core/net/listener.h"
@@ -34,7 +35,7 @@ static struct options_box *box_new(const struct hub_options *o)
 static int register_builtin(struct hub *hub)
 {
     int (*const parts[])(struct hub *) = {act_login_register, act_send_register,   act_channel_register, act_history_register,
-                                          act_inbox_register, act_people_register, policy_register};
+                                          act_inbox_register, act_people_register, policy_register, bans_register};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int rc = parts[i](hub);
         if (rc != 0)
@@ -141,6 +142,8 @@ static void pump(struct hub *hub)
 
 int hub_start(struct hub *hub)
 {
+    if (bans_load(hub) != 0)
+        return ERR_IO;
     for (unsigned i = 0; i < hub->shard_count; i++) {
         if (shard_start(hub->shards[i]) != 0) {
             join_all(hub);

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/frame.h"
 #include "core/base/random.h"
+#include "core/hub/ban.h"
 #include "core/hub/chan.h"
 #include "core/hub/hook.h"
 #include "core/hub/req.h"
@@ -11,6 +12,7 @@
 #include "core/hub/user.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void login_start(struct login *l);
@@ -457,6 +459,13 @@ static void login_new_user(struct login *l)
 /* It is known who it is: on to that user's shard. */
 void login_go(struct login *l)
 {
+    struct slice reason;
+    if (l->id_len && ban_user(l->shard, login_id(l), &reason)) {
+        char text[BAN_REASON_MAX + 32];
+        snprintf(text, sizeof text, "you are banned%s%.*s", reason.n ? ": " : "", (int)reason.n, reason.p);
+        login_fail(l, CODE_FORBIDDEN, text);
+        return;
+    }
     struct shard *s = l->shard, *to = l->fresh ? s : shard_of(s->hub, login_id(l));
     if (to != s)
         login_move(l, to);

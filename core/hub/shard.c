@@ -4,6 +4,7 @@
 #include "core/base/frame.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/hub/ban.h"
 #include "core/hub/hook.h"
 #include "core/hub/route.h"
 #include "core/hub/login.h"
@@ -44,6 +45,14 @@ void options_drop(struct options_box *box)
 static void on_opened(void *owner, uint32_t conn)
 {
     struct shard *s = owner;
+    if (s->bans) {
+        char ip[64];
+        conn_peer(s->net, conn, ip, sizeof ip);
+        if (ban_ip(s, ip)) {
+            conn_close(s->net, conn, CLOSE_KICKED, "this address is banned", 0);
+            return;
+        }
+    }
     if (conn_at(s->net, conn)->flags & CONN_F_RAW) {
         upgrades_opened(s, conn);
         return;
@@ -198,6 +207,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     (void)loop, (void)events;
     struct shard *s = w->data;
     convs_sweep(s);
+    bans_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)
@@ -263,6 +273,7 @@ void shard_free(struct shard *s)
     if (s->net)
         net_free(s->net);
     pool_fini(&s->claims);
+    bans_free(s);
     chans_fini(s);
     convs_fini(s);
     users_fini(s);

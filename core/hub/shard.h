@@ -26,6 +26,7 @@
 
 #define NONE UINT32_MAX /* no index */
 
+struct ban_table;
 struct command_table;
 struct owner_name;
 struct metric_table;
@@ -114,6 +115,7 @@ struct shard {
     uint32_t stamp;       /* see chan.stamp */
     struct buf scratch;   /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
+    struct ban_table *bans; /* of ban.c; NULL: none; owned */
     void *slots[SLOTS];   /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;      /* monotonic, of this loop iteration */
     struct mail *parked;  /* operations of host.h that wait for a user; see host_park(); list */
