@@ -27,6 +27,7 @@ class Channels(Test):
         a2 = self.again(a)
         name = self.channel(a)
         a3 = self.again(a)
+        self.assertEqual(a3.subscribe(name)["members"], 1, "members are users")
         a3.say(name, "x")
         for c in (a, a2, a3):
             self.assertEqual(c.push(102)["content"], "x")
@@ -150,6 +151,42 @@ class Channels(Test):
         a.send_all([(SEND_CHANNEL, {"channel": name, "content": str(n)}) for n in range(500)])
         self.assertEqual([b.push(102)["seq"] for _ in range(500)], list(range(1, 501)))
         self.assertEqual([a.push(102)["content"] for _ in range(500)], [str(n) for n in range(500)])
+
+
+class Crowd(Test):
+    """Many members, on all shards, over all wires."""
+
+    config = {"threads": 4, "tiers": {"large": {"members": 0}}}
+
+    def test_everybody_hears_everything_in_order(self):
+        users = [self.user("U%d" % n, wire=("tcp", "binary", "text")[n % 3]) for n in range(240)]
+        name = self.channel(*users)
+        for burst in range(4):
+            users[burst].send_all([(SEND_CHANNEL, {"channel": name, "content": "%d.%d" % (burst, n)}) for n in range(50)])
+        contents = None
+        for u in users:
+            got = [u.push(102) for _ in range(200)]
+            self.assertEqual([m["seq"] for m in got], list(range(1, 201)))
+            contents = contents or [m["content"] for m in got]
+            self.assertEqual([m["content"] for m in got], contents)
+
+    def test_coming_and_going_while_it_talks(self):
+        stay = [self.user("S%d" % n) for n in range(30)]
+        name = self.channel(*stay)
+        rounds = 12
+        for r in range(rounds):
+            goers = [self.user("G%d" % n) for n in range(20)]
+            stay[0].send_all([(SEND_CHANNEL, {"channel": name, "content": "x"})] * 20)
+            for g in goers:
+                g.send(SUBSCRIBE, name=name)
+            stay[1].send_all([(SEND_CHANNEL, {"channel": name, "content": "x"})] * 20)
+            for k, g in enumerate(goers):
+                if k % 2:
+                    g.send(UNSUBSCRIBE, name=name)
+                else:
+                    g.close()
+        for s in stay:
+            self.assertEqual([s.push(102)["seq"] for _ in range(40 * rounds)], list(range(1, 40 * rounds + 1)))
 
 
 class Memory(Channels):

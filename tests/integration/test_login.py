@@ -1,10 +1,11 @@
 """Action 1 and 16: users, tokens, devices, what works before login."""
 
-import json
-import re
+import threading
+import time
 
 from base import Test, smoke, variants
-from client import LOGIN, LOGOUT, PING, SEND_USER, SUBSCRIBE, Error
+from client import LOGIN, LOGOUT, PING, SEND_USER, SUBSCRIBE
+from wire import Closed
 
 
 @variants(("tcp", 1), ("binary", 2), ("text", 4))
@@ -168,10 +169,89 @@ class Login(Test):
         a = self.user("Ada")
         self.again(a).close()
         a.close()
-        import time
         time.sleep(0.2)
         b = self.connect()
         self.assertEqual(b.login(token=a.token)["id"], a.id)
+
+
+class LoginUnderTraffic(Test):
+    """What happens while a login is on its way is either counted in its answer or pushed after it."""
+
+    config = {"threads": 4}
+
+    def stream(self, send, stop):
+        def run():
+            try:
+                while not stop.is_set():
+                    send()
+                    time.sleep(0.0005)
+            except OSError:
+                pass  # a failure has closed the clients
+        t = threading.Thread(target=run, daemon=True)
+        t.start()
+        return t
+
+    def test_private_messages(self):
+        a, b = self.users("Ada", "Bob")
+        stop = threading.Event()
+        t = self.stream(lambda: a.tell(b, "x"), stop)
+        b.close()
+        for n in range(60):
+            c = self.connect(wire=("tcp", "binary", "text")[n % 3])
+            seq = c.send(LOGIN, token=b.token)
+            frames = [c.receive()]
+            self.assertEqual(frames[0][:2], (LOGIN, seq), "no push precedes the answer")
+            waiting = frames[0][2]["inbox"]
+            if waiting:
+                self.assertEqual(c.receive()[::2], (103, {"inbox": waiting}))
+            pushes = [c.receive() for _ in range(3)]
+            self.assertEqual({p[0] for p in pushes}, {101})
+            seqs = [p[2]["seq"] for p in pushes]
+            # What was stored just before may be counted and, its push being on its way, pushed as well; but nothing is missing.
+            self.assertLessEqual(seqs[0], waiting + 1)
+            self.assertEqual(seqs, list(range(seqs[0], seqs[0] + 3)))
+            c.close()
+        stop.set()
+        t.join(30)
+
+    def test_channel_messages(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a, b, push="all")
+        b.close()
+        stop = threading.Event()
+        t = self.stream(lambda: (a.say(name, "x"), a.kept.clear()), stop)
+        for n in range(60):
+            c = self.connect(wire=("tcp", "binary", "text")[n % 3])
+            seq = c.send(LOGIN, token=b.token)
+            self.assertEqual(c.receive()[:2], (LOGIN, seq), "no push precedes the answer")
+            pushes = [c.receive() for _ in range(4)]
+            self.assertEqual({p[0] for p in pushes}, {102})
+            first = pushes[0][2]["seq"]
+            self.assertEqual([p[2]["seq"] for p in pushes], list(range(first, first + 4)))
+            last = c.history(name, limit=1)["last"]
+            self.assertGreaterEqual(last, first + 3)
+            c.close()
+        stop.set()
+        t.join(30)
+
+    def test_the_same_device_again_and_again(self):
+        a = self.user("Ada")
+        for n in range(30):
+            c = self.connect(wire=("tcp", "binary", "text")[n % 3])
+            c.login(token=a.token, device="phone")
+            if n:
+                self.assertEqual(before.closing()["reason"], "replaced")
+            before = c
+        seqs = [d.send(LOGIN, token=a.token, device="phone") for d in [self.connect() for _ in range(10)]]
+        time.sleep(0.5)
+        alive = 0
+        for d in self.clients[-10:]:
+            try:
+                d.request(PING)
+                alive += 1
+            except Closed:
+                pass
+        self.assertEqual(alive, 1, "one remains")
 
 
 class LoginOverRestart(Test):

@@ -55,6 +55,7 @@ class Private(Test):
     def test_unknown_receivers(self):
         a = self.user()
         self.refused("not_found", a, SEND_USER, receiverId="nobody", content="x")
+        self.refused("not_found", a, SEND_USER, receiverId="system", content="x")
         self.refused("not_found", a, SEND_USER, receiverId="nobody", content="x", clientId="1")
         self.refused("not_found", a, SEND_USER, receiverId="nobody", content="x", clientId="1")
         self.assertEqual(a.request(10)["conversations"], [])
@@ -158,6 +159,16 @@ class Private(Test):
         self.assertEqual(b.history(peer=a)["messages"], a.history(peer=b)["messages"])
         self.assertEqual(c.history(peer=a)["messages"], [], "c's own conversation with a")
         self.refused("bad_request", c, HISTORY, peerId=a.id, channel=b.id)
+
+
+class Node(Test):
+    config = {"node": 777}
+
+    def test_the_node_is_part_of_each_id(self):
+        a, b = self.users("Ada", "Bob")
+        ids = {int(a.tell(b, "x")["id"]) for _ in range(20)} | {int(a.say(self.channel(a), "x")["id"]) for _ in range(20)}
+        self.assertEqual(len(ids), 40)
+        self.assertEqual({id >> 12 & 1023 for id in ids}, {777})
 
 
 class InboxLimit(Test):

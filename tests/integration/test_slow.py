@@ -1,12 +1,16 @@
 """Slow receivers: output queues, push 107, reason slow; limits on connections; timeouts."""
 
+import os
+import shutil
 import socket
 import struct
 import threading
 import time
+import unittest
 
 from base import Test, smoke, variants
-from client import LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
+from client import Client, LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
+from server import PATIENCE, SANITIZED, Server
 from wire import Closed, Refused, Timeout, TcpWire, WsWire
 
 
@@ -182,6 +186,73 @@ class Connections(Test):
         for c in good:
             c.close()
         self.eventually(lambda: self.opened(lambda: self.connect()))
+
+
+@unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
+class Descriptors(Test):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server({"threads": 2}, prefix=["prlimit", "--nofile=200:200"])
+
+    def cpu(self):
+        with open("/proc/%d/stat" % self.server.process.pid) as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_out_of_descriptors(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a, b)
+        crowd = [socket.create_connection(("127.0.0.1", self.server.tcp)) for _ in range(400)]
+        time.sleep(0.5)
+        before = self.cpu()
+        time.sleep(2)
+        self.assertLess(self.cpu() - before, 0.3 * PATIENCE, "it does not spin")
+        a.say(name, "still well")
+        self.assertEqual(b.push(102)["content"], "still well")
+        for s in crowd:
+            s.close()
+        time.sleep(1)
+        c = self.user("Cy")
+        c.subscribe(name)
+
+
+class MemoryOfReconnects(Test):
+    config = {"threads": 2, "log": {"level": "warn"}, "listen": {"tcp": "unix:magpie.sock"}}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(cls.config, start=False)
+        cls.server.write_config()
+        cls.server.launch(wait=False)
+        cls.server.tcp = cls.server.folder + "/magpie.sock"
+        end = time.monotonic() + 30 * PATIENCE
+        while not os.path.exists(cls.server.tcp) and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def resident(self):
+        with open("/proc/%d/statm" % self.server.process.pid) as f:
+            return int(f.read().split()[1]) * 4096
+
+    @unittest.skipIf(SANITIZED, "sanitizers keep what was freed")
+    def test_reconnects_leave_no_memory_behind(self):
+        a = self.user("Ada")
+        b = self.again(a)
+        name = self.channel(a)
+        self.server.secrets.clear()
+
+        def rounds(n):
+            for k in range(n):
+                with Client(self.server) as c:
+                    c.login(token=a.token)
+                    c.ask(SEND_CHANNEL, channel="no such", content="x")
+                with Client(self.server) as c:
+                    c.ask(PING)
+        rounds(1500)
+        before = self.resident()
+        rounds(4000)
+        grown = self.resident() - before
+        self.assertLess(grown, before * 0.05, "%d KiB more than %d" % (grown // 1024, before // 1024))
+        b.request(PING), a.history(name)
 
 
 class Timeouts(Test):
