@@ -37,5 +37,7 @@ MUST_CHECK int act_history_register(struct hub *hub);
 MUST_CHECK int act_inbox_register(struct hub *hub);
 MUST_CHECK int act_people_register(struct hub *hub);
 MUST_CHECK int policy_register(struct hub *hub);
+/* Into the draft: with or without the rate limits of the config, for which a script may stand in. */
+MUST_CHECK int policy_rate(struct hub *hub, bool on);
 
 #endif

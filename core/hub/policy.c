@@ -1,7 +1,8 @@
-/* The default policies, with their numbers from the config: what scripts will be able to replace. */
+/* The default policies, with their numbers from the config. A script named `ratelimit` stands in for the rate limits. */
 #include "core/hub/action.h"
 #include "core/hub/hook.h"
 #include "core/hub/shard.h"
+#include "core/hub/tables.h"
 
 #include "core/hub/bucket.h"
 
@@ -50,14 +51,24 @@ static enum hook_verdict may_create(struct hook_call *h, void *ctx)
     return HOOK_REJECT;
 }
 
+/* Who the rate hooks belong to, so that they can be taken out. */
+static const char rate_owner;
+
+int policy_rate(struct hub *hub, bool on)
+{
+    static const struct hook hooks[] = {{.event = HOOK_MESSAGE, .fn = limit_user, .owner = &rate_owner},
+                                        {.event = HOOK_CONVERSATION, .fn = limit_conversation, .owner = &rate_owner}};
+    tables_remove(hub, &rate_owner);
+    int rc = 0;
+    for (size_t i = 0; on && rc == 0 && i < sizeof hooks / sizeof hooks[0]; i++)
+        rc = hook_register(hub, &hooks[i]);
+    return rc;
+}
+
 int policy_register(struct hub *hub)
 {
     /* Last of all: a script that accepts a channel comes before. */
-    static const struct hook hooks[] = {{.event = HOOK_MESSAGE, .fn = limit_user},
-                                        {.event = HOOK_CONVERSATION, .fn = limit_conversation},
-                                        {.event = HOOK_CREATE, .priority = -1000, .fn = may_create}};
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof hooks / sizeof hooks[0]; i++)
-        rc = hook_register(hub, &hooks[i]);
-    return rc;
+    static const struct hook create = {.event = HOOK_CREATE, .priority = -1000, .fn = may_create};
+    int rc = policy_rate(hub, true);
+    return rc ? rc : hook_register(hub, &create);
 }

@@ -217,6 +217,11 @@ struct slice call_user_id(const struct call *c)
     return user_id(user_at(c->shard, c->user));
 }
 
+struct slice call_user_name(const struct call *c)
+{
+    return user_name(user_at(c->shard, c->user));
+}
+
 bool call_subscribed(const struct call *c, struct slice channel)
 {
     uint32_t chan = chan_find(c->shard, channel);

@@ -74,6 +74,7 @@ void req_done(struct shard *here, struct req *r);
 
 /* The caller's id; logged in only. Borrowed until the handler returns. */
 struct slice call_user_id(const struct call *c);
+struct slice call_user_name(const struct call *c);
 /* Whether the caller is subscribed to the channel, as its shard knows it. */
 bool call_subscribed(const struct call *c, struct slice channel);
 /* Answers for a channel that the caller is not subscribed to: `not_found` or `forbidden`. */

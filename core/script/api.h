@@ -1,0 +1,23 @@
+/* The module `magpie` (design: docs/scripting.md). The functions are in api_*.c, verdict.c, timer.c and json_lua.c. */
+#ifndef MAGPIE_SCRIPT_API_H
+#define MAGPIE_SCRIPT_API_H
+
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+
+struct lua_State;
+struct state;
+
+/* Makes the module and `require`. Raises Lua errors. */
+void api_open(struct state *st, struct lua_State *L);
+
+/* Functions into the table at the top. */
+void api_text_open(struct lua_State *L);  /* magpie.text, a table of its own that is left at the top */
+void api_keep_open(struct lua_State *L);  /* kv, shared, bucket */
+void api_send_open(struct lua_State *L);  /* send_user, send_channel, announce, push, kick */
+
+/* Whether it may be sent as a message. */
+bool content_good(const struct state *st, struct slice content);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * JSON and Lua values. An object is a table with text keys; an array is a table with keys 1..n, and one that came from JSON (or from
+ * magpie.json.array) stays an array when it is empty. null is magpie.json.null.
+ */
+#ifndef MAGPIE_SCRIPT_JSON_LUA_H
+#define MAGPIE_SCRIPT_JSON_LUA_H
+
+#include "core/base/buf.h"
+
+#include <lua.h>
+
+struct cJSON;
+struct state;
+
+enum { JSON_LUA_MAX = 1 << 20 }; /* bytes of a text that is read or written */
+enum json_lua_null { JSON_LUA_KEEP_NULL, JSON_LUA_DROP_NULL /* members of objects: null counts as absent */ };
+
+/* All three raise Lua errors. */
+void json_lua_push(struct state *st, lua_State *L, const struct cJSON *value, enum json_lua_null null);
+/* Appends the value at `index`. */
+void json_lua_encode(struct state *st, lua_State *L, int index, struct buf *out);
+/* Leaves the table magpie.json at the top. */
+void json_lua_open(struct state *st, lua_State *L);
+
+#endif

@@ -1,0 +1,251 @@
+#include "core/script/keep.h"
+
+#include "core/base/hash.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BUCKETS = 8, LOOK = 2 /* buckets that each change looks through for what has expired */ };
+
+struct entry {
+    struct entry *next;
+    uint64_t hash;
+    uint64_t until_ms;   /* 0: for ever */
+    double number;
+    uint32_t key_len, text_len;
+    uint8_t type;        /* enum keep_type */
+    char data[];         /* key, then text */
+};
+
+struct stripe {
+    pthread_mutex_t lock;
+    struct entry **buckets; /* bucket_count lists; owned; NULL: none yet */
+    uint32_t bucket_count;  /* a power of two */
+    uint32_t count;
+    uint32_t cursor;        /* the bucket that is looked through next */
+};
+
+struct keep {
+    uint64_t bytes_max;
+    _Atomic uint64_t bytes; /* of entries */
+    unsigned stripe_count;
+    struct stripe stripes[];
+};
+
+struct keep *keep_new(unsigned stripes, uint64_t bytes_max)
+{
+    struct keep *k = calloc(1, sizeof *k + stripes * sizeof k->stripes[0]);
+    if (!k)
+        return NULL;
+    k->bytes_max = bytes_max;
+    k->stripe_count = stripes;
+    for (unsigned i = 0; i < stripes; i++)
+        pthread_mutex_init(&k->stripes[i].lock, NULL);
+    return k;
+}
+
+void keep_free(struct keep *k)
+{
+    for (unsigned i = 0; k && i < k->stripe_count; i++) {
+        struct stripe *s = &k->stripes[i];
+        for (uint32_t b = 0; b < s->bucket_count; b++)
+            while (s->buckets[b]) {
+                struct entry *e = s->buckets[b];
+                s->buckets[b] = e->next;
+                free(e);
+            }
+        free(s->buckets);
+        pthread_mutex_destroy(&s->lock);
+    }
+    free(k);
+}
+
+static uint64_t size_of(const struct entry *e)
+{
+    return sizeof *e + e->key_len + e->text_len + 16; /* what malloc adds */
+}
+
+static bool expired(const struct entry *e, uint64_t now_ms)
+{
+    return e->until_ms && e->until_ms <= now_ms;
+}
+
+/* --- Inside a stripe, its lock held ------------------------------------------------------------------------------------------------ */
+
+static void unlink_at(struct keep *k, struct stripe *s, struct entry **at)
+{
+    struct entry *e = *at;
+    *at = e->next;
+    s->count--;
+    atomic_fetch_sub_explicit(&k->bytes, size_of(e), memory_order_relaxed);
+    free(e);
+}
+
+static void drop_expired(struct keep *k, struct stripe *s, uint32_t buckets, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < buckets && i < s->bucket_count; i++) {
+        struct entry **at = &s->buckets[s->cursor++ & (s->bucket_count - 1)];
+        while (*at) {
+            if (expired(*at, now_ms))
+                unlink_at(k, s, at);
+            else
+                at = &(*at)->next;
+        }
+    }
+}
+
+/* Where the key's entry is linked, or NULL. One that has expired is gone. */
+static struct entry **find(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, uint64_t now_ms)
+{
+    if (!s->buckets)
+        return NULL;
+    for (struct entry **at = &s->buckets[hash & (s->bucket_count - 1)]; *at; at = &(*at)->next) {
+        if ((*at)->hash != hash || !slice_eq(slice_of((*at)->data, (*at)->key_len), key))
+            continue;
+        if (!expired(*at, now_ms))
+            return at;
+        unlink_at(k, s, at);
+        return NULL;
+    }
+    return NULL;
+}
+
+static bool grow(struct stripe *s)
+{
+    if (s->buckets && s->count < s->bucket_count)
+        return true;
+    uint32_t n = s->buckets ? s->bucket_count * 2 : FIRST_BUCKETS;
+    struct entry **fresh = calloc(n, sizeof *fresh);
+    if (!fresh)
+        return s->buckets != NULL;
+    for (uint32_t b = 0; b < s->bucket_count; b++) {
+        while (s->buckets[b]) {
+            struct entry *e = s->buckets[b];
+            s->buckets[b] = e->next;
+            e->next = fresh[e->hash & (n - 1)];
+            fresh[e->hash & (n - 1)] = e;
+        }
+    }
+    free(s->buckets);
+    s->buckets = fresh;
+    s->bucket_count = n;
+    return true;
+}
+
+static struct stripe *lock_stripe(struct keep *k, struct slice key, uint64_t *hash)
+{
+    *hash = hash_bytes(key);
+    struct stripe *s = &k->stripes[(*hash >> 48) & (k->stripe_count - 1)];
+    pthread_mutex_lock(&s->lock);
+    return s;
+}
+
+static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v, uint64_t ttl_ms, uint64_t now_ms)
+{
+    drop_expired(k, s, LOOK, now_ms);
+    struct entry **old = find(k, s, hash, key, now_ms);
+    size_t text = v->type == KEEP_TEXT ? v->text.n : 0;
+    uint64_t size = sizeof(struct entry) + key.n + text + 16, freed = old ? size_of(*old) : 0;
+    if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed) {
+        drop_expired(k, s, s->bucket_count, now_ms);
+        old = find(k, s, hash, key, now_ms);
+        if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed)
+            return ERR_FULL;
+    }
+    struct entry *e = malloc(sizeof *e + key.n + text);
+    if (!e || !grow(s)) {
+        free(e);
+        return ERR_NOMEM;
+    }
+    /* Growing has moved the lists. */
+    if ((old = find(k, s, hash, key, now_ms)) != NULL)
+        unlink_at(k, s, old);
+    *e = (struct entry){.hash = hash,
+                        .until_ms = ttl_ms ? now_ms + ttl_ms : 0,
+                        .number = v->number,
+                        .key_len = (uint32_t)key.n,
+                        .text_len = (uint32_t)text,
+                        .type = (uint8_t)v->type};
+    memcpy(e->data, key.p, key.n);
+    if (text)
+        memcpy(e->data + key.n, v->text.p, text);
+    struct entry **bucket = &s->buckets[hash & (s->bucket_count - 1)];
+    e->next = *bucket;
+    *bucket = e;
+    s->count++;
+    atomic_fetch_add_explicit(&k->bytes, size_of(e), memory_order_relaxed);
+    return 0;
+}
+
+/* --- From outside ------------------------------------------------------------------------------------------------------------------ */
+
+int keep_get(struct keep *k, struct slice key, uint64_t now_ms, struct keep_value *out)
+{
+    uint64_t hash;
+    int rc = 0;
+    *out = (struct keep_value){.type = KEEP_NONE};
+    struct stripe *s = lock_stripe(k, key, &hash);
+    struct entry **at = find(k, s, hash, key, now_ms);
+    if (!at) {
+        rc = ERR_NOTFOUND;
+    } else {
+        const struct entry *e = *at;
+        *out = (struct keep_value){.type = (enum keep_type)e->type, .number = e->number};
+        if (e->type == KEEP_TEXT) {
+            char *copy = malloc(e->text_len + 1);
+            if (copy)
+                memcpy(copy, e->data + e->key_len, e->text_len);
+            else
+                rc = ERR_NOMEM;
+            out->text = slice_of(copy, e->text_len);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+int keep_set(struct keep *k, struct slice key, const struct keep_value *v, uint64_t ttl_ms, uint64_t now_ms)
+{
+    uint64_t hash;
+    struct stripe *s = lock_stripe(k, key, &hash);
+    int rc = put(k, s, hash, key, v, ttl_ms, now_ms);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+int keep_incr(struct keep *k, struct slice key, double n, uint64_t ttl_ms, uint64_t now_ms, double *out)
+{
+    uint64_t hash;
+    struct stripe *s = lock_stripe(k, key, &hash);
+    struct entry **at = find(k, s, hash, key, now_ms);
+    int rc = 0;
+    if (!at) {
+        rc = put(k, s, hash, key, &(struct keep_value){.type = KEEP_NUMBER, .number = n}, ttl_ms, now_ms);
+        *out = n;
+    } else if ((*at)->type != KEEP_NUMBER) {
+        rc = ERR_INVALID;
+    } else {
+        (*at)->number += n;
+        *out = (*at)->number;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+bool keep_del(struct keep *k, struct slice key, uint64_t now_ms)
+{
+    uint64_t hash;
+    struct stripe *s = lock_stripe(k, key, &hash);
+    struct entry **at = find(k, s, hash, key, now_ms);
+    if (at)
+        unlink_at(k, s, at);
+    pthread_mutex_unlock(&s->lock);
+    return at != NULL;
+}
+
+uint64_t keep_bytes(const struct keep *k)
+{
+    return atomic_load_explicit(&k->bytes, memory_order_relaxed);
+}

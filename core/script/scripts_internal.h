@@ -1,0 +1,91 @@
+/* What the files of the host share. Private to core/script. */
+#ifndef MAGPIE_SCRIPT_SCRIPTS_INTERNAL_H
+#define MAGPIE_SCRIPT_SCRIPTS_INTERNAL_H
+
+#include "core/base/mailbox.h"
+#include "core/hub/shard.h"
+#include "core/script/scripts.h"
+#include "core/script/state.h"
+#include "core/script/world_hub.h"
+
+#include <pthread.h>
+
+enum { SCRIPTS_MAX = 32, SHARED_STRIPES = 64, KV_STRIPES = 4, COUNTERS_MAX = 200 };
+enum { KV_BYTES = 16 << 20, SHARED_BYTES = 64 << 20 };
+
+/* A hook, an action or a command of a generation, as the hub's tables know it. */
+struct registration {
+    struct generation *generation;
+    uint32_t script; /* index of the generation's scripts */
+    uint32_t item;   /* index of the script's handlers, actions or commands */
+};
+
+/* The scripts of one load, on every shard. */
+struct generation {
+    struct scripts *host;
+    uint32_t count;            /* scripts */
+    unsigned shard_count;
+    char names[SCRIPTS_MAX][SCRIPT_NAME_MAX];
+    struct cJSON *config;      /* owned */
+    struct site *loading;      /* a site a shard, on the main thread; owned */
+    struct troupe *troupes;    /* one a shard; owned */
+    struct state **states;     /* shard * count + script; owned */
+    struct registration *hooks, *actions, *commands; /* owned */
+    uint32_t hook_count, action_count, command_count;
+    uint32_t timers[SCRIPTS_MAX]; /* that the scripts set on shard 0 while they loaded */
+};
+
+/* A script's figures, by its name; kept when it is unloaded. */
+struct script_record {
+    char name[SCRIPT_NAME_MAX];
+    bool loaded, disabled;
+    struct script_stats *stats; /* one a shard; owned */
+};
+
+/* A counter of magpie.metric(). */
+struct counter {
+    char name[64];
+    _Atomic int64_t value;
+    bool registered; /* main thread */
+};
+
+struct scripts {
+    struct hub *hub;            /* NULL: a dry run */
+    struct watchdog *dog;       /* owned */
+    struct watched *main_watched;
+    struct world main_world;    /* of scripts that load */
+    unsigned shard_count;
+    struct site *sites;         /* one a shard; owned */
+    struct hub_world *worlds;   /* one a shard; owned */
+    struct keep *shared;        /* owned */
+    struct script_record records[SCRIPTS_MAX * 4]; /* by first load */
+    uint32_t record_count;
+    struct generation *now;     /* in force; owned */
+    struct generation *next;    /* prepared; owned */
+    struct generation *before;  /* just replaced, until no shard uses it; owned */
+    bool committing;
+    struct scripts_options opt; /* of `now`; what it points to is owned */
+    pthread_mutex_t counter_lock;
+    struct counter counters[COUNTERS_MAX]; /* under counter_lock as far as count and names go */
+    uint32_t counter_count;
+};
+
+/* --- scripts.c --- */
+struct script_record *scripts_record(struct scripts *s, const char *name);
+/* As scripts_prepare() and scripts_commit() with the options in force, for the console. */
+MUST_CHECK int scripts_prepare_again(struct scripts *s, struct buf *errors);
+
+/* --- scripts_hub.c: into the hub's tables --- */
+/* Into the draft, with an error for people where one is. */
+MUST_CHECK int scripts_register(struct scripts *s, struct generation *g, struct buf *errors);
+/* Commands and figures, once the generation is in force. */
+void scripts_tell(struct scripts *s, struct generation *g);
+/* On the shard: the troupe, in force from the first call on. */
+struct troupe *troupe_on(struct generation *g, struct shard *s);
+
+/* --- scripts_stats.c --- */
+void scripts_register_metrics(struct scripts *s);
+/* Any thread. */
+int scripts_count(struct scripts *s, const char *name, int64_t n);
+
+#endif

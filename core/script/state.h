@@ -1,0 +1,168 @@
+/*
+ * A script on one shard: a Lua state of its own, with a sandbox, a share of the shard's memory for scripts and a CPU budget for every entry.
+ *
+ * Each script has its own state, so that no global, metatable or library table is shared, memory is counted exactly, and one that
+ * fails harms nobody else. One thread at a time.
+ */
+#ifndef MAGPIE_SCRIPT_STATE_H
+#define MAGPIE_SCRIPT_STATE_H
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/base/slice.h"
+#include "core/hub/hook.h"
+
+#include <lua.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buckets;
+struct cJSON;
+struct event;
+struct keep;
+struct refunds;
+struct timer;
+struct watched;
+struct world;
+
+enum { HANDLERS_MAX = 256, TIMERS_MAX = 1000, SCRIPT_NAME_MAX = 64 };
+enum { LOAD_BUDGET_US = 1000000 }; /* of a script's chunk */
+
+/* What scripts have done since the server began; kept over reloads. One a script and shard; written by that shard, read by any thread. */
+struct script_stats {
+    _Atomic uint64_t calls, errors; /* entries into Lua; those that failed */
+    _Atomic uint64_t kills;         /* of those, over the CPU budget */
+    _Atomic uint64_t cpu_ns;        /* hooks: a sample scaled up; all else measured */
+    _Atomic int64_t memory;         /* bytes held by the present state */
+};
+
+/* What outlives the states of one shard. */
+struct site {
+    struct world *world;
+    struct watched *watched; /* of the thread that runs them */
+    struct keep *kv;         /* magpie.kv */
+    struct keep *shared;     /* magpie.shared */
+    struct buckets *buckets;
+    struct refunds *refunds;
+    bool inside;             /* Lua runs */
+};
+
+/* The states of one generation on one shard. */
+struct troupe {
+    struct site *site;           /* while they load: one of the main thread's */
+    const struct cJSON *config;  /* what magpie.config() reads; borrowed */
+    uint64_t budget_us;
+    uint64_t memory_max;         /* bytes, all states together */
+    uint64_t memory;             /* bytes they hold */
+    bool loading;                /* not in force yet: nothing is sent */
+};
+
+/* What a script registered with magpie.on(). */
+struct handler {
+    enum hook_event event;
+    int priority;
+    int fn;              /* Lua reference */
+    bool open;           /* a failure is as if it had passed; else it rejects */
+    char *glob;          /* of channels; NULL: all; owned */
+    uint32_t failures;   /* in a row */
+    uint64_t shut_until; /* mono ms; the breaker is open until then */
+};
+
+struct custom_action {
+    uint16_t number;
+    struct handler h; /* fn, failures, shut_until */
+};
+
+struct custom_command {
+    char *name, *help; /* owned */
+    int fn;
+};
+
+/* Interned field names and other constants whose addresses are compared. */
+enum key {
+    KEY_USER, KEY_CHANNEL, KEY_RECEIVER, KEY_PEER, KEY_PAIR, KEY_CONTENT, KEY_SIZE, KEY_MEMBERS, KEY_RATE, KEY_TIER, KEY_ID, KEY_NAME,
+    KEY_SEQ, KEY_CREATED, KEY_IP, KEY_TRANSPORT, KEY_TOKEN, KEY_DEVICE, KEY_RESTORED, KEY_REASON, KEY_BODY, KEY_ACTION, KEY_SYSTEM, KEY_EVENT,
+    KEYS
+};
+
+struct state {
+    lua_State *L;
+    struct troupe *troupe;
+    struct script_stats *stats;
+    char name[SCRIPT_NAME_MAX];
+    lua_Alloc alloc;   /* LuaJIT's own … */
+    void *alloc_ctx;   /* … and its state */
+    int64_t memory;    /* bytes held */
+    bool frugal;       /* collects garbage sooner, for it is near its limit */
+    bool starved;      /* an allocation was refused since the entry */
+    bool tidying;      /* collects garbage after that: needs a little memory itself */
+    int depth;         /* C functions that called Lua, inside one another */
+    uint32_t until_sample; /* entries until the CPU time is measured again */
+
+    const char *keys[KEYS]; /* addresses of interned strings */
+    int keys_ref;           /* Lua reference: a list of those strings */
+    int event_meta;         /* the metatable of events */
+    int event_slot;         /* the present event's table */
+    int array_meta;         /* the metatable of JSON arrays */
+    int runner, encoder, command_runner;    /* C functions, made beforehand: outside of a protected call nothing may be allocated */
+    struct event *event;    /* under way; NULL: none */
+    const void *event_table; /* its Lua table */
+
+    uint64_t bucket_salt;    /* so that scripts have buckets of their own */
+    uint64_t refund;         /* record of the tokens taken in this event; 0: none yet */
+    struct hook_call *call;  /* the hook under way, when tokens may have to be given back */
+    uint8_t accepted_id_len, accepted_name_len; /* of magpie.accept{} in the last event */
+    char accepted_id[64], accepted_name[64];
+    char message[96];        /* of the last rejection */
+
+    struct handler *handlers;      /* owned */
+    uint32_t handler_count;
+    struct custom_action *actions; /* owned */
+    uint32_t action_count;
+    struct custom_command *commands; /* owned */
+    uint32_t command_count;
+    struct timer *timers;          /* list; owned */
+    uint32_t timer_count;
+    uint64_t timer_last;           /* id given last */
+    float sends_spent;             /* token bucket of what it sends: a loop between scripts ends */
+    uint64_t sends_at;
+
+    struct buf scratch;    /* of API functions that encode */
+    char error[512];       /* of the last entry that failed; no control characters */
+};
+
+/* An empty sandbox. name: [a-z0-9_]. NULL: out of memory. */
+struct state *state_new(struct troupe *t, const char *name, struct script_stats *stats);
+void state_free(struct state *st);
+/* The state of a running Lua function. */
+static inline struct state *state_of(lua_State *L)
+{
+    void *ud;
+    (void)lua_getallocf(L, &ud);
+    return ud;
+}
+
+/* Compiles the text and runs it. Errors go to st->error ("scripts/x.lua:3: …"). ERR_INVALID. */
+MUST_CHECK int state_load(struct state *st, const char *file, struct slice text);
+
+/* Runs what is on the stack (function and arguments) within a budget. 0, or a negative code with the stack as before the function and
+ * st->error set; counted either way. `always_timed`: measure the CPU time of this one. */
+MUST_CHECK int state_call(struct state *st, int args, int results, uint64_t budget_us, bool always_timed);
+
+/* For API functions. Calls Lua from C, a bounded number of levels deep; errors pass through. */
+void state_call_inside(struct state *st, lua_State *L, int args, int results);
+/* Raises an error when the present entry is over its budget: in every loop of C code that a script can make long. */
+void state_poll(struct state *st, lua_State *L);
+
+/* A failure: logged, counted by the breaker. A success closes it. */
+void handler_failed(struct state *st, struct handler *h, const char *what);
+static inline void handler_worked(struct handler *h)
+{
+    h->failures = 0;
+}
+/* Whether the breaker lets a call through now. */
+bool handler_ready(struct state *st, struct handler *h);
+
+#endif

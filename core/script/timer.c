@@ -1,0 +1,159 @@
+#include "core/script/timer.h"
+
+#include "core/script/event.h"
+#include "core/script/world.h"
+
+#include <lauxlib.h>
+
+#include <stdlib.h>
+
+static const double longest_ms = 1e12; /* some 30 years */
+enum { EVERY_LEAST_MS = 10 };
+
+static struct world *world_of(const struct state *st)
+{
+    return st->troupe->site->world;
+}
+
+static void drop(struct timer *t)
+{
+    struct state *st = t->st;
+    if (t->started)
+        world_of(st)->timer_stop(world_of(st), t);
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        st->timers = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    st->timer_count--;
+    luaL_unref(st->L, LUA_REGISTRYINDEX, t->h.fn);
+    free(t);
+}
+
+static int set_timer(lua_State *L, double ms, double every_ms, bool each_shard)
+{
+    struct state *st = state_of(L);
+    if (st->timer_count >= TIMERS_MAX)
+        return luaL_error(L, "a script has %d timers at most", TIMERS_MAX);
+    /* What the function reads of the present event it reads when the event is over. */
+    event_fill_present(st, L);
+    lua_pushvalue(L, 2);
+    int fn = luaL_ref(L, LUA_REGISTRYINDEX);
+    struct timer *t = calloc(1, sizeof *t);
+    if (!t) {
+        luaL_unref(L, LUA_REGISTRYINDEX, fn);
+        return luaL_error(L, "not enough memory");
+    }
+    *t = (struct timer){
+        .next = st->timers, .st = st, .id = ++st->timer_last, .after_ms = ms, .every_ms = every_ms, .each_shard = each_shard, .h.fn = fn};
+    if (t->next)
+        t->next->prev = t;
+    st->timers = t;
+    st->timer_count++;
+    if (!st->troupe->loading) {
+        if (world_of(st)->timer_start(world_of(st), t, ms, every_ms) != 0) {
+            drop(t);
+            return luaL_error(L, "not enough memory");
+        }
+        t->started = true;
+    }
+    lua_pushnumber(L, (double)t->id);
+    return 1;
+}
+
+static double check_ms(lua_State *L, double least)
+{
+    double ms = luaL_checknumber(L, 1);
+    if (!(ms >= least && ms <= longest_ms))
+        luaL_error(L, "a timer's time is in milliseconds, from %d on", (int)least);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    return ms;
+}
+
+static bool each_shard_option(lua_State *L)
+{
+    if (lua_isnoneornil(L, 3))
+        return false;
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_getfield(L, 3, "each_shard");
+    bool yes = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return yes;
+}
+
+static int lua_after(lua_State *L)
+{
+    double ms = check_ms(L, 0);
+    return set_timer(L, ms, 0, each_shard_option(L));
+}
+
+static int lua_every(lua_State *L)
+{
+    double ms = check_ms(L, EVERY_LEAST_MS);
+    return set_timer(L, ms, ms, each_shard_option(L));
+}
+
+static int lua_cancel(lua_State *L)
+{
+    struct state *st = state_of(L);
+    double id = luaL_checknumber(L, 1);
+    struct timer *t = st->timers;
+    while (t && (double)t->id != id)
+        t = t->next;
+    if (t)
+        drop(t);
+    lua_pushboolean(L, t != NULL);
+    return 1;
+}
+
+void timers_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"after", lua_after}, {"every", lua_every}, {"cancel", lua_cancel}, {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}
+
+void timers_begin(struct state *st, bool first_shard)
+{
+    struct timer *next;
+    for (struct timer *t = st->timers; t; t = next) {
+        next = t->next;
+        if (!t->started && (first_shard || t->each_shard) &&
+            world_of(st)->timer_start(world_of(st), t, t->after_ms, t->every_ms) == 0)
+            t->started = true;
+        else if (!t->started)
+            drop(t);
+    }
+}
+
+static struct timer *find(struct state *st, uint64_t id)
+{
+    struct timer *t = st->timers;
+    while (t && t->id != id)
+        t = t->next;
+    return t;
+}
+
+void timer_fire(struct timer *t)
+{
+    struct state *st = t->st;
+    uint64_t id = t->id;
+    if (handler_ready(st, &t->h)) {
+        lua_settop(st->L, 0);
+        lua_rawgeti(st->L, LUA_REGISTRYINDEX, t->h.fn);
+        int rc = state_call(st, 0, 0, st->troupe->budget_us, true);
+        t = find(st, id); /* it may have cancelled itself */
+        if (t && rc == 0)
+            handler_worked(&t->h);
+        else if (t)
+            handler_failed(st, &t->h, "timer");
+    }
+    if (t && t->every_ms == 0)
+        drop(t);
+}
+
+void timers_drop(struct state *st)
+{
+    while (st->timers)
+        drop(st->timers);
+}

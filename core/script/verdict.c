@@ -1,0 +1,180 @@
+#include "core/script/verdict.h"
+
+#include "core/base/utf8.h"
+
+#include <lauxlib.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAGIC = 0x7e9d1c75 };
+
+const struct verdict *verdict_at(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct verdict))
+        return NULL;
+    const struct verdict *v = lua_touserdata(L, index);
+    return v->magic == MAGIC ? v : NULL;
+}
+
+const char *verdict_describe(lua_State *L, int index)
+{
+    static const char *const names[] = {"accept", "reject", "drop", "push", "tier", "keep"};
+    const struct verdict *v = verdict_at(L, index);
+    return v ? names[v->kind] : luaL_typename(L, index);
+}
+
+static struct verdict *new_verdict(lua_State *L, enum verdict_kind kind)
+{
+    struct verdict *v = lua_newuserdata(L, sizeof *v);
+    memset(v, 0, sizeof *v);
+    v->magic = MAGIC;
+    v->kind = kind;
+    return v;
+}
+
+static int lua_reject(lua_State *L)
+{
+    const char *code = luaL_checkstring(L, 1), *message = luaL_optstring(L, 2, "");
+    double ms = luaL_optnumber(L, 3, 0);
+    enum code found = CODE_OK;
+    for (int c = CODE_BAD_REQUEST; c < CODE_COUNT; c++)
+        if (strcmp(code_name((enum code)c), code) == 0)
+            found = (enum code)c;
+    if (found == CODE_OK)
+        return luaL_error(L, "magpie.reject: there is no error code \"%s\"", code);
+    if (!(ms >= 0 && ms <= UINT32_MAX))
+        return luaL_error(L, "magpie.reject: the time to wait is a number of milliseconds");
+    if (!utf8_valid(slice_str(message)))
+        return luaL_error(L, "magpie.reject: the message is not UTF-8");
+    struct verdict *v = new_verdict(L, VERDICT_REJECT);
+    v->reject.code = found;
+    v->reject.retry_after_ms = (uint32_t)ceil(ms);
+    snprintf(v->reject.message, sizeof v->reject.message, "%s", message[0] ? message : "refused by a script");
+    /* Not in the middle of a character. */
+    size_t n = strlen(v->reject.message);
+    while (n && !utf8_valid(slice_of(v->reject.message, n)))
+        v->reject.message[--n] = '\0';
+    return 1;
+}
+
+static int lua_drop(lua_State *L)
+{
+    new_verdict(L, VERDICT_DROP);
+    return 1;
+}
+
+/* The text field of the table at 1, checked. */
+static uint8_t get_text(lua_State *L, const char *field, bool (*good)(struct slice), char out[64])
+{
+    size_t n = 0;
+    lua_getfield(L, 1, field);
+    if (!lua_isnil(L, -1)) {
+        const char *p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
+        if (!p || !good(slice_of(p, n)))
+            luaL_error(L, "magpie.accept: the %s is not a valid one", field);
+        memcpy(out, p, n);
+    }
+    lua_pop(L, 1);
+    return (uint8_t)n;
+}
+
+static int lua_accept(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        new_verdict(L, VERDICT_ACCEPT);
+        return 1;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct verdict *v = new_verdict(L, VERDICT_ACCEPT);
+    v->accept.id_len = get_text(L, "id", value_user_id, v->accept.id);
+    v->accept.name_len = get_text(L, "name", value_name, v->accept.name);
+    if (slice_eq(slice_of(v->accept.id, v->accept.id_len), SLICE_LIT("system")))
+        return luaL_error(L, "magpie.accept: the id \"system\" is reserved");
+    return 1;
+}
+
+/* A whole number from 0 to UINT32_MAX of the table at 1; 0 when absent. */
+static uint32_t get_number(lua_State *L, const char *function, const char *field)
+{
+    lua_getfield(L, 1, field);
+    double n = lua_isnil(L, -1) ? 0 : lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    lua_pop(L, 1);
+    if (!(n >= 0 && n <= UINT32_MAX))
+        luaL_error(L, "magpie.%s: %s is a number, 0 or more", function, field);
+    return (uint32_t)ceil(n);
+}
+
+/* A misspelt option would do nothing and nobody would see. */
+static void check_fields(lua_State *L, const char *function, const char *known)
+{
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        size_t n = strlen(key);
+        const char *at = strstr(known, key);
+        while (at && !((at == known || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')))
+            at = strstr(at + 1, key);
+        if (!at)
+            luaL_error(L, "magpie.%s: unknown field %s; known are %s", function, key, known);
+    }
+}
+
+int verdict_push(lua_State *L)
+{
+    static const char *const modes[] = {[PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    check_fields(L, "push", "mode slice_ms max");
+    struct verdict *v = new_verdict(L, VERDICT_PUSH);
+    v->advice.has_push = true;
+    v->advice.slice_ms = get_number(L, "push", "slice_ms");
+    v->advice.slice_max = get_number(L, "push", "max");
+    lua_getfield(L, 1, "mode");
+    if (lua_isnil(L, -1)) {
+        v->advice.over_limit = true;
+    } else {
+        const char *mode = lua_tostring(L, -1);
+        for (int i = PUSH_ALL; mode && i <= PUSH_NONE; i++)
+            if (strcmp(mode, modes[i]) == 0)
+                v->advice.mode = (enum store_push)i;
+        if (v->advice.mode == PUSH_DEFAULT)
+            return luaL_error(L, "magpie.push: mode is \"all\", \"merged\" or \"none\"");
+    }
+    lua_pop(L, 1);
+    return 1;
+}
+
+static int lua_tier(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    bool large = strcmp(name, "large") == 0;
+    if (!large && strcmp(name, "small") != 0)
+        return luaL_error(L, "magpie.tier: a channel is \"small\" or \"large\"");
+    struct verdict *v = new_verdict(L, VERDICT_TIER);
+    v->advice.has_tier = true;
+    v->advice.tier = large ? TIER_LARGE : TIER_SMALL;
+    return 1;
+}
+
+static int lua_keep(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    check_fields(L, "keep", "ttl max");
+    struct verdict *v = new_verdict(L, VERDICT_KEEP);
+    v->advice.has_keep = true;
+    lua_getfield(L, 1, "ttl");
+    double ttl = lua_isnil(L, -1) ? 0 : lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (!(ttl >= 0 && ttl <= 1e11))
+        return luaL_error(L, "magpie.keep: ttl is a number of seconds, 0 or more");
+    v->advice.ttl_ms = (uint64_t)ceil(ttl * 1000);
+    lua_pop(L, 1);
+    v->advice.keep_max = get_number(L, "keep", "max");
+    return 1;
+}
+
+void verdicts_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"reject", lua_reject}, {"accept", lua_accept}, {"drop", lua_drop},
+                                         {"tier", lua_tier},     {"keep", lua_keep},     {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,33 @@
+/*
+ * What scripts ask of the server they run in. Two worlds: the hub's shard (world_hub.c), and a fake one with a clock that a test moves
+ * (tester.c). All functions: on the thread that runs the script, and never calling back into Lua.
+ */
+#ifndef MAGPIE_SCRIPT_WORLD_H
+#define MAGPIE_SCRIPT_WORLD_H
+
+#include "core/base/log.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct state;
+struct timer;
+
+struct world {
+    uint64_t (*mono_ms)(struct world *w);
+    uint64_t (*wall_ms)(struct world *w);
+    /* From the user `system`; user or channel is empty. Returns 0 or a negative enum err, as all below. */
+    int (*send)(struct world *w, struct state *st, struct slice user, struct slice channel, struct slice content);
+    int (*push)(struct world *w, struct slice user, uint16_t action, struct slice body);
+    int (*kick)(struct world *w, struct state *st, struct slice user, struct slice reason);
+    int (*announce)(struct world *w, struct slice text);
+    int (*metric)(struct world *w, const char *name, int64_t n);
+    void (*log)(struct world *w, enum log_level level, const char *id, const struct log_field *fields);
+    /* The first time after `after_ms`, then every `every_ms` (0: once): timer_fire(). */
+    int (*timer_start)(struct world *w, struct timer *t, double after_ms, double every_ms);
+    void (*timer_stop)(struct world *w, struct timer *t);
+    uint32_t content_max; /* bytes of a message, limits.content */
+};
+
+#endif

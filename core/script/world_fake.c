@@ -1,0 +1,188 @@
+#include "core/script/world_fake.h"
+
+#include "core/base/err.h"
+#include "core/script/timer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fake_timer {
+    struct fake_timer *next;
+    struct timer *timer;
+    double due_ms, every_ms;
+};
+
+static struct fake_world *fake(struct world *w)
+{
+    return (struct fake_world *)w;
+}
+
+static uint64_t mono_ms(struct world *w)
+{
+    return fake(w)->now_ms;
+}
+
+static uint64_t wall_ms(struct world *w)
+{
+    return fake(w)->wall_ms;
+}
+
+static char *copy(struct slice s)
+{
+    char *p = malloc(s.n + 1);
+    if (p && s.n)
+        memcpy(p, s.p, s.n);
+    if (p)
+        p[s.n] = '\0';
+    return p;
+}
+
+static int note(struct world *world, enum deed_kind kind, struct slice target, int64_t n, struct slice text)
+{
+    struct fake_world *w = fake(world);
+    struct deed *d = calloc(1, sizeof *d);
+    if (d) {
+        d->kind = kind;
+        d->n = n;
+        d->target = copy(target);
+        d->text = copy(text);
+    }
+    if (!d || !d->target || !d->text) {
+        if (d) {
+            free(d->target);
+            free(d->text);
+        }
+        free(d);
+        return ERR_NOMEM;
+    }
+    *w->last = d;
+    w->last = &d->next;
+    return 0;
+}
+
+void fake_world_shift(struct fake_world *w)
+{
+    struct deed *d = w->first;
+    if (!d)
+        return;
+    w->first = d->next;
+    if (!w->first)
+        w->last = &w->first;
+    free(d->target);
+    free(d->text);
+    free(d);
+}
+
+static int do_send(struct world *w, struct state *st, struct slice user, struct slice channel, struct slice content)
+{
+    (void)st;
+    return user.n ? note(w, DEED_SEND_USER, user, 0, content) : note(w, DEED_SEND_CHANNEL, channel, 0, content);
+}
+
+static int do_push(struct world *w, struct slice user, uint16_t action, struct slice body)
+{
+    return note(w, DEED_PUSH, user, action, body);
+}
+
+static int do_kick(struct world *w, struct state *st, struct slice user, struct slice reason)
+{
+    (void)st;
+    return note(w, DEED_KICK, user, 0, reason);
+}
+
+static int do_announce(struct world *w, struct slice text)
+{
+    return note(w, DEED_ANNOUNCE, SLICE_NONE, 0, text);
+}
+
+static int do_metric(struct world *w, const char *name, int64_t n)
+{
+    return note(w, DEED_METRIC, slice_str(name), n, SLICE_NONE);
+}
+
+/* "event key=value …", with the id of script.log left out. */
+static void do_log(struct world *w, enum log_level level, const char *id, const struct log_field *fields)
+{
+    struct buf b = BUF_INIT;
+    for (; fields->type != LOG_F_END; fields++) {
+        if (fields->type == LOG_F_INT)
+            buf_printf(&b, "%s%s=%lld", b.n ? " " : "", fields->key, (long long)fields->num);
+        else
+            buf_printf(&b, "%s%s=%.*s", b.n ? " " : "", fields->key, (int)fields->str.n, fields->str.p ? fields->str.p : "");
+    }
+    if (buf_ok(&b))
+        (void)!note(w, DEED_LOG, slice_str(id), (int64_t)level, buf_slice(&b));
+    buf_free(&b);
+}
+
+/* --- Timers ------------------------------------------------------------------------------------------------------------------------- */
+
+static int timer_begin(struct world *world, struct timer *t, double after_ms, double every_ms)
+{
+    struct fake_world *w = fake(world);
+    struct fake_timer *f = calloc(1, sizeof *f);
+    if (!f)
+        return ERR_NOMEM;
+    *f = (struct fake_timer){.next = w->timers, .timer = t, .due_ms = (double)w->now_ms + after_ms, .every_ms = every_ms};
+    w->timers = f;
+    t->world = f;
+    return 0;
+}
+
+static void timer_end(struct world *world, struct timer *t)
+{
+    for (struct fake_timer **at = &fake(world)->timers; *at; at = &(*at)->next) {
+        if (*at != t->world)
+            continue;
+        struct fake_timer *f = *at;
+        *at = f->next;
+        free(f);
+        return;
+    }
+}
+
+void fake_world_advance(struct fake_world *w, uint64_t ms)
+{
+    uint64_t end = w->now_ms + ms;
+    for (;;) {
+        /* The earliest; of several at the same time the one that was set first. */
+        struct fake_timer *next = NULL;
+        for (struct fake_timer *f = w->timers; f; f = f->next)
+            if (f->due_ms <= (double)end && (!next || f->due_ms <= next->due_ms))
+                next = f;
+        uint64_t to = next ? (uint64_t)ceil(next->due_ms) : end;
+        if (to > w->now_ms) {
+            w->wall_ms += to - w->now_ms;
+            w->now_ms = to;
+        }
+        if (!next)
+            return;
+        next->due_ms += next->every_ms;
+        timer_fire(next->timer); /* one that runs once is gone then */
+    }
+}
+
+void fake_world_init(struct fake_world *w)
+{
+    *w = (struct fake_world){.world = {.mono_ms = mono_ms,
+                                       .wall_ms = wall_ms,
+                                       .send = do_send,
+                                       .push = do_push,
+                                       .kick = do_kick,
+                                       .announce = do_announce,
+                                       .metric = do_metric,
+                                       .log = do_log,
+                                       .timer_start = timer_begin,
+                                       .timer_stop = timer_end,
+                                       .content_max = 16384},
+                             .now_ms = 1000000,
+                             .wall_ms = 1767268800000}; /* 2026-01-01T12:00:00Z, a Thursday */
+    w->last = &w->first;
+}
+
+void fake_world_fini(struct fake_world *w)
+{
+    while (w->first)
+        fake_world_shift(w);
+}

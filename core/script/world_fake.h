@@ -1,0 +1,36 @@
+/* A world without a server: a clock that is moved by hand, and a list of what scripts did. For tests of scripts, and of the host itself. */
+#ifndef MAGPIE_SCRIPT_WORLD_FAKE_H
+#define MAGPIE_SCRIPT_WORLD_FAKE_H
+
+#include "core/script/world.h"
+
+#include "core/base/buf.h"
+
+struct fake_timer;
+
+enum deed_kind { DEED_SEND_USER, DEED_SEND_CHANNEL, DEED_PUSH, DEED_KICK, DEED_ANNOUNCE, DEED_METRIC, DEED_LOG };
+
+/* Something that a script did. */
+struct deed {
+    struct deed *next;
+    enum deed_kind kind;
+    int64_t n;           /* action of a push, number of a metric, level of a log line */
+    char *target, *text; /* NUL-terminated; owned */
+};
+
+struct fake_world {
+    struct world world;
+    uint64_t now_ms, wall_ms;
+    struct fake_timer *timers;  /* owned */
+    struct deed *first, **last; /* oldest first; owned */
+};
+
+void fake_world_init(struct fake_world *w);
+/* The timers must have been stopped. */
+void fake_world_fini(struct fake_world *w);
+/* Moves the clocks and runs the timers that come due on the way, in their order. */
+void fake_world_advance(struct fake_world *w, uint64_t ms);
+/* Forgets the oldest deed. */
+void fake_world_shift(struct fake_world *w);
+
+#endif

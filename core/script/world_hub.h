@@ -1,0 +1,21 @@
+/* The world of scripts in the server: a shard of the hub. */
+#ifndef MAGPIE_SCRIPT_WORLD_HUB_H
+#define MAGPIE_SCRIPT_WORLD_HUB_H
+
+#include "core/script/world.h"
+
+struct scripts;
+struct shard;
+
+struct hub_world {
+    struct world world;
+    struct scripts *host;
+    struct shard *shard;
+    uint32_t sends; /* operations under way */
+};
+
+void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *shard, uint32_t content_max);
+/* The world of a script that loads on the main thread: it has clocks and a log, and nothing can be done in it. */
+void main_world_init(struct world *w, uint32_t content_max);
+
+#endif
