@@ -16,6 +16,7 @@
 #include "core/hub/hub.h"
 #include "core/hub/options.h"
 #include "core/net/listener.h"
+#include "core/script/scripts.h"
 #include "storage/store.h"
 
 #include <cjson/cJSON.h>
@@ -46,6 +47,7 @@ struct server {
     struct mailbox mail;        /* answers to the main thread: hub_main() */
     ev_async mailed;            /* something is in it */
     struct console *console;
+    struct scripts *scripts;
     struct listener *listeners; /* open ones; owned */
     unsigned listener_count;
     struct ev_loop *loop; /* of the main thread */
@@ -109,9 +111,9 @@ static void check_build(const struct config *c, const char *name, struct buf *er
         buf_printf(errors, "%s: listen.tcps: this version has no TLS yet\n", name);
     if (c->listen.wss.n)
         buf_printf(errors, "%s: listen.wss: this version has no TLS yet\n", name);
-    if (strcmp(c->auth.mode, "open") != 0)
-        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" alone\n",
-                   name, c->auth.mode);
+    if (strcmp(c->auth.mode, "open") != 0 && strcmp(c->auth.mode, "script") != 0)
+        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" and \"script\"\n", name,
+                   c->auth.mode);
 }
 
 static struct config *load(const char *path, struct buf *errors)
@@ -129,15 +131,7 @@ static struct config *load(const char *path, struct buf *errors)
 /* Parts of the config that wait for a later version: said once, and otherwise passed over. */
 static void log_not_served(const struct config *c)
 {
-    static const char *const shipped[] = {"ratelimit", "merge_push", "tiered_expiry"};
     struct buf what = BUF_INIT;
-    for (uint32_t i = 0; i < c->scripts.load.n; i++) {
-        bool built_in = false;
-        for (size_t j = 0; j < sizeof shipped / sizeof shipped[0]; j++)
-            built_in = built_in || strcmp(shipped[j], c->scripts.load.v[i]) == 0;
-        if (!built_in)
-            buf_printf(&what, "%sscript %s", what.n ? ", " : "", c->scripts.load.v[i]);
-    }
     for (const struct cJSON *p = c->plugins.load->child; p; p = p->next)
         buf_printf(&what, "%splugin %s", what.n ? ", " : "", p->string);
     if (what.n && buf_ok(&what))
@@ -152,6 +146,52 @@ static void log_doubts(const struct config *c)
         log_event(
             LOG_WARN, "config.doubt",
             LOG_STR("about", "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
+}
+
+/* --- Scripts ------------------------------------------------------------------------------------------------------------- */
+
+/* What the config says of them. tree: config_tree(c), or NULL when there was no memory for it. */
+static struct scripts_options scripts_options_of(const struct config *c, const struct cJSON *tree)
+{
+    return (struct scripts_options){.path = c->scripts.path,
+                                    .load = (const char *const *)c->scripts.load.v,
+                                    .budget_ms = c->scripts.budget_ms,
+                                    .memory = c->scripts.memory,
+                                    .content_max = (uint32_t)c->limits.content,
+                                    .login_needed = strcmp(c->auth.mode, "script") == 0,
+                                    .config = tree};
+}
+
+/* Builds the scripts of this config beside those in force; scripts_commit() brings them there. */
+static int prepare_scripts(struct server *s, const struct config *c, struct buf *errors)
+{
+    struct cJSON *tree = config_tree(c);
+    struct scripts_options o = scripts_options_of(c, tree);
+    int rc = tree ? scripts_prepare(s->scripts, &o, errors) : ERR_NOMEM;
+    if (!tree)
+        buf_str(errors, "out of memory\n");
+    cJSON_Delete(tree);
+    return rc;
+}
+
+static int open_scripts(struct server *s)
+{
+    struct buf errors = BUF_INIT;
+    s->scripts = scripts_new(s->hub);
+    if (!s->scripts || scripts_commands(s->scripts) != 0)
+        return fail(s, "the scripts' host cannot be made: out of memory or threads");
+    int rc = prepare_scripts(s, s->config, &errors);
+    if (rc == 0)
+        rc = scripts_commit(s->scripts);
+    if (rc != 0) {
+        buf_byte(&errors, 0);
+        size_t n = errors.n > 1 && errors.p[errors.n - 2] == '\n' ? errors.n - 2 : 0;
+        if (n)
+            errors.p[n] = '\0';
+        fail(s, buf_ok(&errors) && errors.n > 1 ? errors.p : "out of memory");
+    }
+    buf_free(&errors);
+    return rc;
 }
 
 /* --- Starting ------------------------------------------------------------------------------------------------------------- */
@@ -249,6 +289,7 @@ static void close_hub(struct server *s)
     store_close(s->store);
     s->store = NULL;
     console_free(s->console);
+    scripts_free(s->scripts);
     hub_free(s->hub);
     ev_async_stop(s->loop, &s->mailed);
     mailbox_fini(&s->mail);
@@ -265,6 +306,8 @@ static int open_hub(struct server *s)
         return fail(s, "the shards cannot be made: out of memory or descriptors");
     hub_set_main(s->hub, &s->mail);
     if (open_console(s) != 0)
+        return -1;
+    if (open_scripts(s) != 0)
         return -1;
     if (listen_on(s, &c->listen.tcp, CONN_TCP) != 0 || listen_on(s, &c->listen.websocket, CONN_WEBSOCKET) != 0)
         return -1;
@@ -401,16 +444,22 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     /* Without a file, the key drawn at the start stays. */
     if (!fresh->auth.secret && !secret_directory(s->boot) && !s->config->auth.secret)
         memcpy(key, s->key, sizeof key);
+    if (prepare_scripts(s, fresh, errors) != 0)
+        return -1;
     if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
         buf_printf(errors, "log.file: %s cannot be opened\n", fresh->log.file ? fresh->log.file : "standard error");
+        scripts_abandon(s->scripts);
         return -1;
     }
     config_hub_options(fresh, key, &hub_options);
     if (hub_reconfigure(s->hub, &hub_options) != 0) {
+        scripts_abandon(s->scripts);
         (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
         buf_str(errors, "out of memory\n");
         return -1;
     }
+    if (scripts_commit(s->scripts) != 0)
+        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", "out of memory"), LOG_STR("kept", "the scripts before"));
     config_store_options(fresh, &store_options);
     store_configure(s->store, &store_options);
     memcpy(s->key, key, sizeof key);
@@ -539,17 +588,41 @@ static int run(const char *config_path)
 /* --- The command line
  * --------------------------------------------------------------------------------------------------------- */
 
+/* Loads the scripts as the server would, and forgets them. */
+static bool check_scripts(const struct config *c, struct buf *errors)
+{
+    struct cJSON *tree = config_tree(c);
+    struct scripts_options o = scripts_options_of(c, tree);
+    bool good = tree && scripts_check(&o, errors) == 0;
+    cJSON_Delete(tree);
+    return good;
+}
+
 static int check(const char *config_path)
 {
     struct buf errors = BUF_INIT;
     struct config *c = load(config_path, &errors);
-    if (c)
+    bool good = c && check_scripts(c, &errors);
+    if (good)
         printf("%s: good\n", config_path);
     else
         fwrite(errors.p ? errors.p : "", 1, errors.n, stderr);
     buf_free(&errors);
     config_free(c);
-    return c ? 0 : 1;
+    return good ? 0 : 1;
+}
+
+/* The tests beside the scripts of a folder, on the default config. */
+static int run_script_tests(const char *folder)
+{
+    struct buf errors = BUF_INIT;
+    struct config *c = config_parse(SLICE_LIT("return {}"), "defaults", &errors);
+    struct cJSON *tree = c ? config_tree(c) : NULL;
+    unsigned failed = tree ? scripts_run_tests(folder, tree, stdout) : 1;
+    cJSON_Delete(tree);
+    config_free(c);
+    buf_free(&errors);
+    return failed ? 1 : 0;
 }
 
 static int print_defaults(void)
@@ -562,8 +635,9 @@ static int print_defaults(void)
 }
 
 static const char usage[] = "usage: magpied -c FILE       run in the foreground\n"
-                            "       magpied -t -c FILE    check the config, print every error\n"
+                            "       magpied -t -c FILE    check the config and the scripts, print every error\n"
                             "       magpied --defaults    print the default config with comments\n"
+                            "       magpied --run-script-tests DIR    run the *_test.lua of a folder\n"
                             "       magpied --version\n"
                             "       magpied --help\n";
 
@@ -576,6 +650,7 @@ static int wrong_usage(const char *what, const char *which)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"defaults", no_argument, NULL, 'D'},
+                                            {"run-script-tests", required_argument, NULL, 'S'},
                                             {"version", no_argument, NULL, 'V'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
@@ -595,6 +670,8 @@ int main(int argc, char **argv)
             break;
         case 'D':
             return print_defaults();
+        case 'S':
+            return run_script_tests(optarg);
         case 'V':
             return printf("magpied %s\n", MAGPIE_VERSION) < 0;
         case 'h':

@@ -120,6 +120,9 @@ void config_free(struct config *c);
 
 /* The full default config with comments, itself a valid config file. */
 void config_print_defaults(struct buf *out);
+/* The whole config without its secrets, as an object of objects: sections by their names, lists as arrays, enums as their words, an absent text as
+ * null. NULL: out of memory. Free with cJSON_Delete(). */
+struct cJSON *config_tree(const struct config *c);
 /* Paths (one a line, in `out`) of values that differ between two configs and need a restart to take effect. Returns how many.
  */
 unsigned config_needs_restart(const struct config *before, const struct config *after, struct buf *out);

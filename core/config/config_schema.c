@@ -169,10 +169,10 @@ const struct config_option config_schema[] = {
          "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the newest of "
          "each slice."),
 
-    SECTION("scripts", "Policy in Lua. This version has the three shipped policies built in and runs no scripts yet."),
-    TEXT(scripts.path, 1, "\"scripts\"", 0, "Where scripts are."),
+    SECTION("scripts", "Policy in Lua (docs/scripting.md)."),
+    TEXT(scripts.path, 1, "\"scripts\"", 0, "The folder that scripts are in."),
     TEXTS(scripts.load, "{ \"ratelimit\", \"merge_push\", \"tiered_expiry\" }", 0,
-          "Names of the scripts to load, without .lua."),
+          "Names of the scripts to load, without .lua, in their order. The three shipped ones are in the binary too, where path has no file of their name."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
 

@@ -334,6 +334,11 @@ float conv_rate_now(const struct shard *s, const struct conv *v)
     return v->meter * expf(-(float)((uint32_t)s->now_ms - v->meter_at) / (1000.0f * fading)) / fading;
 }
 
+static enum store_push push_of_tier(const struct conv *v)
+{
+    return v->tier == TIER_LARGE ? PUSH_MERGED : PUSH_ALL;
+}
+
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
 {
     struct conv *v = conv_at(s, conv);
@@ -344,11 +349,16 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
         v->tier_by_policy = tier != natural;
         set_tier(s, conv, tier);
     }
-    uint8_t mode = (uint8_t)(a->has_push ? a->mode : PUSH_DEFAULT);
-    if (mode != v->mode) {
-        /* Those who follow the default change sides: what they are owed goes out first. */
-        slice_flush(s, conv);
-        v->mode = mode;
+    if (!a->has_push || !a->over_limit) {
+        uint8_t mode = (uint8_t)(a->has_push ? a->mode : PUSH_DEFAULT);
+        /* What the tier asks for anyway goes on following the tier. */
+        if (mode == push_of_tier(v))
+            mode = PUSH_DEFAULT;
+        if (mode != v->mode) {
+            /* Those who follow the default change sides: what they are owed goes out first. */
+            slice_flush(s, conv);
+            v->mode = mode;
+        }
     }
     v->slice_ms = a->has_push ? a->slice_ms : 0;
     v->slice_max = a->has_push ? a->slice_max : 0;
@@ -358,5 +368,5 @@ enum store_push conv_default_push(const struct conv *v)
 {
     if (v->mode != PUSH_DEFAULT)
         return v->mode;
-    return v->tier == TIER_LARGE ? PUSH_MERGED : PUSH_ALL;
+    return push_of_tier(v);
 }

@@ -5,6 +5,7 @@
 #include "core/script/buckets.h"
 #include "core/script/keep.h"
 #include "core/script/scripts_internal.h"
+#include "core/script/shipped.h"
 #include "core/script/timer.h"
 #include "core/script/watchdog.h"
 
@@ -34,10 +35,11 @@ static void generation_free(struct generation *g)
     free(g);
 }
 
+/* Words with slashes between: a script may lie in a folder below scripts.path, and nowhere else. */
 static bool name_good(const char *name)
 {
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    return n > 0 && n < SCRIPT_NAME_MAX && name[n] == '\0';
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-/");
+    return n > 0 && n < SCRIPT_NAME_MAX && name[n] == '\0' && name[0] != '/' && name[n - 1] != '/' && !strstr(name, "//");
 }
 
 struct script_record *scripts_record(struct scripts *s, const char *name)
@@ -63,7 +65,7 @@ static int take_names(struct scripts *s, struct generation *g, const struct scri
     for (const char *const *name = o->load; *name; name++) {
         const struct script_record *r = name_good(*name) ? scripts_record(s, *name) : NULL;
         if (!name_good(*name))
-            buf_printf(errors, "scripts.load: \"%s\" is no name of a script: a-z, 0-9 and _ (and no .lua)\n", *name);
+            buf_printf(errors, "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and no .lua\n", *name);
         else if (!r || g->count == SCRIPTS_MAX)
             buf_printf(errors, "scripts.load: too many scripts; %d at most\n", SCRIPTS_MAX);
         else if (!r->disabled)
@@ -112,9 +114,24 @@ oom:
 
 /* --- Loading ------------------------------------------------------------------------------------------------------------------------- */
 
-static int read_file(const char *file, struct buf *text, struct buf *errors)
+/* A shipped script where scripts.path has no file of its name. */
+static bool read_shipped(const char *file, const char *name, struct buf *text)
+{
+    for (const struct shipped_script *x = shipped_scripts; x->name; x++) {
+        if (strcmp(x->name, name) != 0)
+            continue;
+        log_event(LOG_INFO, "script.shipped", LOG_STR("script", name), LOG_STR("because", "there is no such file"), LOG_STR("file", file));
+        buf_put(text, x->text, x->n);
+        return buf_ok(text);
+    }
+    return false;
+}
+
+static int read_file(const char *file, const char *name, struct buf *text, struct buf *errors)
 {
     FILE *f = fopen(file, "re");
+    if (!f && errno == ENOENT && read_shipped(file, name, text))
+        return 0;
     if (!f) {
         buf_printf(errors, "%s: %s\n", file, strerror(errno));
         return ERR_IO;
@@ -154,7 +171,7 @@ static int load_script(struct scripts *s, struct generation *g, const char *path
     char file[512];
     struct buf text = BUF_INIT;
     snprintf(file, sizeof file, "%s/%s.lua", path, g->names[i]);
-    int rc = read_file(file, &text, errors);
+    int rc = read_file(file, g->names[i], &text, errors);
     struct script_record *r = scripts_record(s, g->names[i]);
     for (unsigned k = 0; rc == 0 && k < g->shard_count; k++) {
         struct state *st = r ? state_new(&g->troupes[k], g->names[i], &r->stats[k]) : NULL;

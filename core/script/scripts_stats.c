@@ -3,6 +3,7 @@
 #include "core/script/scripts_internal.h"
 #include "core/script/timer.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,8 @@ void scripts_register_metrics(struct scripts *s)
             struct metric m = {.kind = figures[k].kind, .read = figures[k].read, .ctx = &s->records[i], .owner = s};
             snprintf(m.help, sizeof m.help, "%s", figures[k].help);
             int n = snprintf(m.name, sizeof m.name, "magpie_script_%s_%s", s->records[i].name, figures[k].name);
+            for (char *p = m.name; *p; p++)
+                *p = *p == '-' || *p == '/' ? '_' : (char)tolower((unsigned char)*p);
             if (n > 0 && (size_t)n < sizeof m.name)
                 (void)!metric_register(s->hub, &m); /* a table that is full has no room for figures; nothing else suffers */
         }

@@ -252,6 +252,11 @@ void state_free(struct state *st)
 
 int state_load(struct state *st, const char *file, struct slice text)
 {
+    return state_load_within(st, file, text, LOAD_BUDGET_US);
+}
+
+int state_load_within(struct state *st, const char *file, struct slice text, uint64_t budget_us)
+{
     lua_State *L = st->L;
     char chunk[300];
     snprintf(chunk, sizeof chunk, "@%s", file);
@@ -265,5 +270,5 @@ int state_load(struct state *st, const char *file, struct slice text)
         take_error(st, status, false);
         return ERR_INVALID;
     }
-    return state_call(st, 0, 0, LOAD_BUDGET_US, true);
+    return state_call(st, 0, 0, budget_us, true);
 }

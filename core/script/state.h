@@ -146,6 +146,7 @@ static inline struct state *state_of(lua_State *L)
 
 /* Compiles the text and runs it. Errors go to st->error ("scripts/x.lua:3: …"). ERR_INVALID. */
 MUST_CHECK int state_load(struct state *st, const char *file, struct slice text);
+MUST_CHECK int state_load_within(struct state *st, const char *file, struct slice text, uint64_t budget_us);
 
 /* Runs what is on the stack (function and arguments) within a budget. 0, or a negative code with the stack as before the function and
  * st->error set; counted either way. `always_timed`: measure the CPU time of this one. */

@@ -1,0 +1,86 @@
+/* A config as a tree, for those who read it by path: scripts, and people at the console. */
+#include "core/config/config.h"
+#include "core/config/config_schema.h"
+
+#include <cjson/cJSON.h>
+
+#include <string.h>
+
+static struct cJSON *list_of(const struct config_strings *list)
+{
+    return cJSON_CreateStringArray((const char *const *)list->v, (int)list->n);
+}
+
+/* A value of this option; NULL: out of memory. */
+static struct cJSON *value_of(const struct config *c, const struct config_option *o)
+{
+    const void *member = config_member_const(c, o);
+    const char *text;
+    switch (o->type) {
+    case OPT_COUNT:
+        return cJSON_CreateNumber(*(const uint32_t *)member);
+    case OPT_SIZE:
+        return cJSON_CreateNumber((double)*(const uint64_t *)member);
+    case OPT_SECONDS:
+    case OPT_MS:
+        return cJSON_CreateNumber(*(const double *)member);
+    case OPT_BOOL:
+        return cJSON_CreateBool(*(const bool *)member);
+    case OPT_ENUM:
+        return cJSON_CreateString(o->choices[*(const int *)member]);
+    case OPT_TEXT:
+        text = *(char *const *)member;
+        return text ? cJSON_CreateString(text) : cJSON_CreateNull();
+    case OPT_ADDRESSES:
+    case OPT_TEXTS:
+        return list_of(member);
+    case OPT_PLUGINS: {
+        /* Their options may hold secrets: names alone. */
+        struct cJSON *names = cJSON_CreateObject();
+        for (const struct cJSON *p = (*(struct cJSON *const *)member)->child; p && names; p = p->next)
+            if (!cJSON_AddBoolToObject(names, p->string, true))
+                break;
+        return names;
+    }
+    default:
+        return cJSON_CreateObject(); /* a section */
+    }
+}
+
+/* The object that holds the option of this path, made on the way; *word: the last part of the path. */
+static struct cJSON *parent_of(struct cJSON *root, const char *path, const char **word)
+{
+    const char *dot;
+    while (root && (dot = strchr(path, '.')) != NULL) {
+        char part[64];
+        size_t n = (size_t)(dot - path);
+        if (n >= sizeof part)
+            return NULL;
+        memcpy(part, path, n);
+        part[n] = '\0';
+        struct cJSON *next = cJSON_GetObjectItemCaseSensitive(root, part);
+        root = next ? next : cJSON_AddObjectToObject(root, part);
+        path = dot + 1;
+    }
+    *word = path;
+    return root;
+}
+
+struct cJSON *config_tree(const struct config *c)
+{
+    struct cJSON *root = cJSON_CreateObject();
+    for (unsigned i = 0; root && i < config_schema_count; i++) {
+        const struct config_option *o = &config_schema[i];
+        const char *word = o->path;
+        struct cJSON *parent = parent_of(root, o->path, &word);
+        if (o->flags & OPT_F_SECRET || (o->type == OPT_SECTION && parent && cJSON_GetObjectItemCaseSensitive(parent, word)))
+            continue;
+        struct cJSON *value = parent ? value_of(c, o) : NULL;
+        if (!value || !cJSON_AddItemToObject(parent, word, value)) {
+            cJSON_Delete(value);
+            cJSON_Delete(root);
+            return NULL;
+        }
+    }
+    return root;
+}
