@@ -1,11 +1,13 @@
 """What was acknowledged is there: over kill -9, full and failing disks, damaged files, jumping clocks; and one server a directory."""
 
+import fcntl
 import glob
 import os
 import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -16,6 +18,7 @@ from server import MAGPIED, PATIENCE, Server
 from wire import Closed
 
 KILLS = int(os.environ.get("MAGPIE_KILLS", "20"))
+CUTS = int(os.environ.get("MAGPIE_CUTS", "6"))  # losses of power
 
 
 def whole_history(client, **conversation):
@@ -49,6 +52,8 @@ class Sender(threading.Thread):
         super().__init__(daemon=True)
         self.name_, self.token, self.action, self.target = name, token, action, target
         self.acknowledged = {}  # content: (id, seq)
+        self.times = {}         # content: when it was acknowledged
+        self.tolerant = False   # "unavailable" ends it, and is no trouble
         self.unanswered = []    # contents, in order
         self.count = 0
         self.trouble = None
@@ -56,7 +61,7 @@ class Sender(threading.Thread):
     def again(self):
         """The same sender in a new thread."""
         other = Sender(self.name_, self.token, self.action, self.target)
-        other.acknowledged, other.unanswered, other.count = self.acknowledged, self.unanswered, self.count
+        other.acknowledged, other.unanswered, other.count, other.times, other.tolerant = self.acknowledged, self.unanswered, self.count, self.times, self.tolerant
         return other
 
     def connect(self, server):
@@ -73,9 +78,12 @@ class Sender(threading.Thread):
                 seqs = self.client.send_all([(self.action, dict(self.target, content=c, clientId=c)) for c in batch])
                 for content, seq in zip(batch, seqs):
                     answer = self.client.answer(self.action, seq, timeout=30)
+                    if "error" in answer and self.tolerant and answer["error"]["code"] == "unavailable":
+                        return
                     if "error" in answer:
                         raise AssertionError("refused: %s" % answer)
                     self.acknowledged[content] = (answer["id"], answer["seq"])
+                    self.times[content] = time.monotonic()
                     self.unanswered.pop(0)
                 self.client.kept = []  # pushes
         except (Closed, OSError):
@@ -285,6 +293,98 @@ class SmallDisk(Test):
             folder.discard()
             subprocess.run(["umount", "-l", data], capture_output=True)
             shutil.rmtree(folder.folder, ignore_errors=True)
+
+
+class PowerLoss(Test):
+    """The power goes: a file system of its own is shut down under load without writing anything more, and mounted again."""
+
+    SHUTDOWN, NOTHING_MORE = 0x8004587D, 2  # ext4's ioctl, and its way that leaves the journal unwritten
+    SYNC_EVERY = 2
+
+    def mount(self):
+        return subprocess.run(["mount", "-o", "loop", self.image, self.data], capture_output=True).returncode == 0
+
+    def cut(self, server):
+        fd = os.open(self.data, os.O_RDONLY)
+        fcntl.ioctl(fd, self.SHUTDOWN, struct.pack("I", self.NOTHING_MORE))
+        os.close(fd)
+        self.dark = time.monotonic()
+        server.kill()
+        subprocess.run(["umount", self.data], check=True, capture_output=True)
+
+    def test_cuts(self):
+        s = Server({"storage": {"sync_every": self.SYNC_EVERY}, "tiers": {"small": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}, start=False)
+        self.image, self.data = os.path.join(s.folder, "disk"), os.path.join(s.folder, "data")
+        os.makedirs(self.data)
+        with open(self.image, "wb") as f:
+            f.truncate(256 << 20)
+        mounted = False
+        try:
+            if not shutil.which("mkfs.ext4") or subprocess.run(["mkfs.ext4", "-q", "-F", self.image], capture_output=True).returncode != 0 or not self.mount():
+                self.skipTest("no right to mount a file system of its own")
+            mounted = True
+            s.start()
+            ada, bob = self.user("Ada", server=s), self.user("Bob", server=s)
+            room = self.channel(ada, bob)
+            senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}), Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
+            chance, lost = random.Random(5), 0
+            time.sleep(1)
+            for _ in range(CUTS):
+                for x in senders:
+                    x.tolerant = True
+                    x.connect(s)
+                for x in senders:
+                    x.start()
+                time.sleep(chance.uniform(0.1, 1.5) * PATIENCE)
+                self.cut(s)
+                mounted = False
+                for x in senders:
+                    x.join(60)
+                    if x.trouble:
+                        raise x.trouble
+                senders = [x.again() for x in senders]
+                self.assertTrue(self.mount())
+                mounted = True
+                s.start()
+                a = self.again(ada, server=s)
+                lost += self.check(a, bob, room, senders)
+            self.assertGreater(lost, 0, "the control: without a sync before the answer something is lost, or the cuts are none")
+            self.assertEqual(s.stop(), 0)
+        finally:
+            if s.process and s.process.poll() is None:
+                s.process.kill()
+                s.process.wait()
+            if mounted:
+                subprocess.run(["umount", "-l", self.data], capture_output=True)
+            s.discard()
+
+    def check(self, a, bob, room, senders):
+        """Private messages: all there, no gaps. The channel: what is missing was young, and no number was given twice. Returns how many are missing."""
+        private, public = senders
+        messages, _ = whole_history(a, peerId=bob.id)
+        self.assertEqual([m["seq"] for m in messages], list(range(1, len(messages) + 1)))
+        there = {m["content"]: (m["id"], m["seq"]) for m in messages}
+        self.assertEqual(len(there), len(messages), "doubled")
+        for content, where in private.acknowledged.items():
+            self.assertEqual(there.get(content), where, "an acknowledged private message")
+        messages, _ = whole_history(a, channel=room)
+        for key in ("seq", "id"):
+            self.assertEqual([m[key] for m in messages], sorted({m[key] for m in messages}))
+        there = {m["seq"]: m["content"] for m in messages}
+        missing = 0
+        for content, (_, seq) in public.acknowledged.items():
+            if seq in there:
+                self.assertEqual(there[seq], content, "a seq that was given twice")
+            else:
+                missing += 1
+                self.assertGreater(public.times[content], self.dark - self.SYNC_EVERY - 1.5 * PATIENCE, "older than the window")
+        highest = max(seq for _, seq in public.acknowledged.values())
+        said = a.say(room, "after the cut")
+        self.assertGreater(said["seq"], highest, "numbering goes on beyond all that was told")
+        self.assertGreater(said["id"], max(i for i, _ in public.acknowledged.values()))
+        # What is gone is gone for good: the next check is about what comes now.
+        public.acknowledged = {c: w for c, w in public.acknowledged.items() if w[1] in there}
+        return missing
 
 
 class Broken(Test):
