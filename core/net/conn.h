@@ -195,7 +195,7 @@ uint32_t conn_silent(const struct net *net, uint32_t conn);
 
 /* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or text for
  * people; retry_after_ms 0: none), output drains for a few seconds at most, then the socket closes and `closed` is called
- * (later, never inside this call). Again: no effect. */
+ * (later, never inside this call). CLOSE_SLOW throws away what is queued first, CLOSE_KICKED what is tagged. Again: no effect. */
 void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
 
 /* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and
