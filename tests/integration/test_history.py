@@ -103,13 +103,13 @@ class History(Test):
 
 
 class Expiry(Test):
-    config = {"tiers": {"small": {"ttl": 2, "max": 1000}, "dm": {"max": 5}}, "storage": {"sync_every": 0.05}}
+    config = {"tiers": {"small": {"ttl": 4, "max": 1000}, "dm": {"max": 5}}, "storage": {"sync_every": 0.05}}
 
     def test_ttl(self):
         a = self.user()
         name = self.channel(a)
         a.say(name, "1")
-        time.sleep(1)
+        time.sleep(2)
         a.say(name, "2")
         self.eventually(lambda: [m["seq"] for m in a.history(name)["messages"]] == [2], every=0.02)
         answer = a.history(name)

@@ -113,6 +113,10 @@ class Login(Test):
         self.refused("forbidden", a, LOGIN, name="Bob")
         self.refused("forbidden", a, LOGIN, token=a.token)
         self.refused("forbidden", a, LOGIN)
+        c = self.connect()
+        one, two = c.send_all([(LOGIN, {"name": "Cy"}), (LOGIN, {"name": "Dan"})])
+        self.assertEqual(c.answer(LOGIN, one)["name"], "Cy")
+        self.assertEqual(c.answer(LOGIN, two)["error"]["code"], "forbidden")
         self.assertIn("time", a.request(PING))
 
     def test_the_same_device_replaces(self):

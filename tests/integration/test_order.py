@@ -146,12 +146,12 @@ class Repeats(Test):
 
 
 class RepeatWindow(Test):
-    config = {"limits": {"dedup_window": 1}}
+    config = {"limits": {"dedup_window": 2}}
 
     def test_after_the_window(self):
         a = self.user()
         name = self.channel(a)
         self.assertEqual(a.say(name, "x", clientId="1")["seq"], 1)
         self.assertEqual(a.say(name, "x", clientId="1")["seq"], 1)
-        time.sleep(1.3)
+        time.sleep(2.3)
         self.assertEqual(a.say(name, "x", clientId="1")["seq"], 2)

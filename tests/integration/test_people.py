@@ -161,13 +161,13 @@ class People(Test):
 
 
 class RecallWindow(Test):
-    config = {"limits": {"recall": 1}}
+    config = {"limits": {"recall": 2}}
 
     def test_too_late(self):
         a = self.user()
         name = self.channel(a)
         a.say(name, "x")
-        time.sleep(1.2)
+        time.sleep(2.3)
         self.refused("forbidden", a, RECALL, channel=name, seq=1)
         a.say(name, "y")
         a.request(RECALL, channel=name, seq=2)

@@ -323,6 +323,43 @@ class Reloading(Plain):
             c.say("tea", "x" * 300)
             c.close(), d.close()
 
+    def test_what_a_reload_changes(self):
+        """Each on a connection that was there before."""
+        with Server({"timeouts": {"idle": 100}}) as s:
+            a, b = Client(s), Client(s)
+            a.login("Ada"), b.login("Bob")
+            a.subscribe("tea"), b.subscribe("tea", push="merged")
+            s.rewrite({"limits": {"frame": 2000, "content": 1000, "subscriptions": 1, "recall": 0.01, "inbox": 2}, "timeouts": {"idle": 77}, "push": {"slice_ms": 0},
+                       "tiers": {"large": {"members": 2}, "dm": {"max": 3}}, "rate": {"user": 8}, "channels": {"create": "none"}, "log": {"level": "info"}})
+            s.reload()
+            limits = self.eventually(lambda: (lambda x: x["idle"] == 77 and x)(self.limits(s)))
+            self.assertEqual(limits, {"frame": 2000, "content": 1000, "idle": 77})
+            self.assertEqual(a.error(3, name="more").code, "quota")
+            self.assertEqual(a.error(SEND_CHANNEL, channel="tea", content="x" * 1500).code, "too_large")
+            self.assertEqual(a.subscribe("tea")["tier"], "large")
+            self.assertEqual(self.fresh(s).error(3, name="more").code, "forbidden")
+            a.say("tea", "x")
+            time.sleep(0.1)
+            self.assertEqual(a.error(14, channel="tea", seq=1).code, "forbidden")
+            for n in range(5):
+                a.tell(b, str(n))
+            self.eventually(lambda: len(b.request(7)["messages"]) == 2)
+            self.eventually(lambda: len(b.history(peer=a)["messages"]) == 3)
+            self.assertEqual({c.get("error", {}).get("code") for c in [a.ask(SEND_CHANNEL, channel="tea", content="x") for _ in range(20)]}, {None, "rate_limited"})
+            a.wire.stream.write(b"\0\0\x10\0" + b"x" * 100)
+            self.assertEqual([f[2]["error"]["code"] for f in a.rest() if f[0] == 0], ["too_large"])
+            a.close(), b.close()
+
+    def fresh(self, s):
+        c = Client(s)
+        self.clients.append(c)
+        c.login("New")
+        return c
+
+    def limits(self, s):
+        with Client(s) as c:
+            return c.login("Probe")["limits"]
+
     def test_many_reloads_under_traffic(self):
         with Server() as s:
             c = Client(s)

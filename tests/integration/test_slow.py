@@ -106,6 +106,16 @@ class Slow(Test):
             got += 1
         sender.join()
 
+    def test_private_messages_all_at_once(self):
+        """A burst beyond the queue's size does no harm to who reads it."""
+        a, b = self.users("Ada", "Bob")
+        reader = Reader(b)
+        seqs = a.send_all([(SEND_USER, {"receiverId": b.id, "content": "x" * 8000})] * 200)
+        for seq in seqs:
+            a.answer(SEND_USER, seq, timeout=30)
+        self.eventually(lambda: len(reader.frames) == 200)
+        self.assertEqual([f[2]["seq"] for f in reader.frames], list(range(1, 201)))
+
     def test_unsubscribing_purges_what_is_queued(self):
         a, b = self.user("Ada"), self.silent()
         b2 = self.again(b)
@@ -120,6 +130,23 @@ class Slow(Test):
         self.assertLess(len(seqs), 400)
         self.assertNotIn(107, [f[0] for f in frames])
         b.request(PING)
+
+
+class Pages(Test):
+    """The shipped sizes: pages of 256 KiB, queues of 1 MiB."""
+
+    def test_many_pages_asked_for_at_once(self):
+        a = self.user("Ada")
+        name = self.channel(a, push="none")
+        for seq in a.send_all([(SEND_CHANNEL, {"channel": name, "content": "x" * 16000})] * 20):
+            a.answer(SEND_CHANNEL, seq)
+        for wire in ("tcp", "binary", "text"):
+            b = self.again(a, wire)
+            seqs = b.send_all([(5, {"channel": name}), (10, {}), (9, {})] * 60)
+            for k, seq in enumerate(seqs):
+                answer = b.answer((5, 10, 9)[k % 3], seq, timeout=30)
+                if k % 3 == 0:
+                    self.assertGreater(len(answer["messages"]), 10)
 
 
 class Connections(Test):
@@ -256,7 +283,7 @@ class MemoryOfReconnects(Test):
 
 
 class Timeouts(Test):
-    config = {"timeouts": {"login": 1, "idle": 3}}
+    config = {"timeouts": {"login": 2, "idle": 4}}
 
     def elapsed(self, f):
         began = time.monotonic()
@@ -268,7 +295,7 @@ class Timeouts(Test):
         c = self.connect()
         took, closing = self.elapsed(lambda: c.closing(15))
         self.assertEqual(closing["reason"], "idle")
-        self.assertGreater(took, 0.7)
+        self.assertGreater(took, 1.5)
 
     def test_pings_do_not_put_off_the_login_timeout(self):
         for wire in ("tcp", "binary"):
@@ -307,19 +334,19 @@ class Timeouts(Test):
         a.request(PING)
         took, closing = self.elapsed(lambda: a.closing(20))
         self.assertEqual(closing["reason"], "idle")
-        self.assertGreater(took, 2)
+        self.assertGreater(took, 2.5)
 
     def test_tcp_with_pings_lives(self):
         a = self.user()
-        for _ in range(8):
+        for _ in range(9):
             a.request(PING)
-            time.sleep(0.7)
+            time.sleep(0.8)
         a.request(PING)
 
     def test_websocket_is_probed(self):
         a = self.user(wire="binary")
         try:
-            a.receive(7)
+            a.receive(9)
         except Timeout:
             pass
         self.assertGreaterEqual(a.wire.pings, 2)
@@ -331,7 +358,7 @@ class Timeouts(Test):
         took, closing = self.elapsed(lambda: a.closing(20))
         self.assertEqual(closing["reason"], "idle")
         self.assertEqual(a.wire.close_code, 1008)
-        self.assertGreater(took, 2)
+        self.assertGreater(took, 2.5)
         self.assertGreaterEqual(a.wire.pings, 1)
 
 
