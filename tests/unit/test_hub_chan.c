@@ -1,0 +1,385 @@
+/* Channels as one shard sees them: walks in slices, gathering, leaving and joining meanwhile, fresh members, users with several connections, and the
+ * interest that the owner is told. */
+#include "hub_kit.h"
+
+/* Members that have no connection, so that a walk is long: more than a turn visits. */
+enum { VISITS = 16384 };
+
+static struct pub *publication(const char *channel, uint64_t seq, uint8_t mask)
+{
+    char body[64];
+    size_t n = strlen(channel), len = (size_t)snprintf(body, sizeof body, "{\"seq\":%llu}", (unsigned long long)seq);
+    struct pub *p = calloc(1, offsetof(struct pub, items) + sizeof(struct pub_item) + n + len);
+    assert_non_null(p);
+    p->mail.run = pub_arrive;
+    p->from = p->to = seq;
+    p->count = 1;
+    p->action = 102;
+    p->mask = mask;
+    p->name_len = (uint8_t)n;
+    memcpy(pub_data(p), channel, n);
+    p->items[0] = (struct pub_item){.seq = seq, .offset = (uint32_t)n, .len = (uint32_t)len};
+    memcpy(pub_data(p) + n, body, len);
+    return p;
+}
+
+static void arrive(struct shard *s, struct pub *p)
+{
+    pub_arrive(s, &p->mail);
+}
+
+enum { EVERY = 1 << PUSH_DEFAULT | 1 << PUSH_ALL | 1 << PUSH_MERGED };
+
+/* Absent users, each pinned: members without a connection. */
+static void add_absent(struct shard *s, uint32_t chan, uint32_t n, const char *stem)
+{
+    char id[32];
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(id, sizeof id, "%s%u", stem, i);
+        uint32_t user = user_new(s, S(id));
+        assert_int_not_equal(user, NONE);
+        user_pin(s, user);
+        user_ready(s, user);
+        assert_int_not_equal(sub_add(s, user, chan, PUSH_ALL, 0, false), NONE);
+    }
+}
+
+static void remove_absent(struct shard *s, uint32_t n, const char *stem)
+{
+    char id[32];
+    for (uint32_t i = 0; i < n; i++) {
+        snprintf(id, sizeof id, "%s%u", stem, i);
+        user_unpin(s, user_find(s, S(id)));
+    }
+}
+
+/* A long walk takes several turns; what comes meanwhile waits, and goes out together in the next one, in order. */
+static void walks_are_cut_and_gather(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    struct peer *first = peer_login(&k, "first", 0);
+    works(peer_ask(first, 3, "{\"name\":\"room\",\"push\":\"all\"}"));
+    uint32_t chan = chan_find(s, S("room"));
+    add_absent(s, chan, 3 * VISITS, "x");
+    struct peer *last = peer_login(&k, "last", 0);
+    works(peer_ask(last, 3, "{\"name\":\"room\",\"push\":\"all\"}"));
+    kit_settle(&k);
+    struct chan *ch = chan_at(s, chan);
+    arrive(s, publication("room", 1, EVERY));
+    assert_true(chans_walk(s));
+    assert_int_equal(ch->walk_pos, VISITS);
+    arrive(s, publication("room", 2, EVERY));
+    arrive(s, publication("room", 3, EVERY));
+    assert_true(chans_walk(s));
+    assert_true(chans_walk(s));
+    assert_int_equal(ch->walk_pos, 3 * VISITS);
+    assert_true(chans_walk(s)); /* the rest of it, and the beginning of the next, with both */
+    assert_non_null(ch->batch);
+    assert_int_equal(ch->batch->to, 2);
+    assert_int_equal(ch->batch->next->to, 3);
+    assert_int_equal(ch->last_seq, 3);
+    while (chans_walk(s))
+        ;
+    assert_false(ch->in_walks);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(number(peer_push(first, 102), "seq"), i);
+        assert_int_equal(number(peer_push(last, 102), "seq"), i);
+    }
+    remove_absent(s, 3 * VISITS, "x");
+    assert_int_equal(ch->member_count, 2);
+    assert_true(ch->member_cap < 1000); /* the memory is given back */
+    peer_close(first);
+    peer_close(last);
+    kit_end(&k);
+}
+
+/* Leaving during a walk leaves a tombstone, joining appends beyond its end, and nobody is passed over or served twice. */
+static void leaving_and_joining_during_a_walk(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    struct peer *leaver = peer_login(&k, "leaver", 0), *stayer = peer_login(&k, "stayer", 0), *joiner = peer_login(&k, "joiner", 0);
+    works(peer_ask(leaver, 3, "{\"name\":\"early\"}"));
+    add_absent(s, chan_get(s, S("room")), VISITS + 10, "x");
+    uint32_t chan = chan_find(s, S("room"));
+    uint32_t gone = sub_add(s, kit_user(&k, "leaver"), chan, PUSH_ALL, 0, false);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "stayer"), chan, PUSH_ALL, 0, false), NONE);
+    struct chan *ch = chan_at(s, chan);
+    arrive(s, publication("room", 1, EVERY));
+    assert_true(chans_walk(s));
+    sub_remove(s, gone);
+    user_unpin(s, user_find(s, S("x0"))); /* one that was visited, one that was not */
+    user_unpin(s, user_find(s, S("x16390")));
+    assert_int_equal(ch->tombstones, 3);
+    assert_int_equal(ch->member_count, VISITS + 12);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "joiner"), chan, PUSH_ALL, 0, false), NONE);
+    assert_int_equal(ch->member_count, VISITS + 13);
+    while (chans_walk(s))
+        ;
+    assert_int_equal(ch->tombstones, 0);
+    assert_int_equal(ch->member_count, VISITS + 10);
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(stayer, 102), "seq"), 1);
+    assert_int_equal(peer_left(leaver) + peer_left(joiner) + peer_left(stayer), 0);
+    arrive(s, publication("room", 2, EVERY));
+    while (chans_walk(s))
+        ;
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(stayer, 102), "seq"), 2);
+    assert_int_equal(number(peer_push(joiner, 102), "seq"), 2);
+    assert_int_equal(peer_left(leaver), 0);
+    for (uint32_t i = 0; i < ch->member_count; i++) { /* each knows its place */
+        const struct sub *b = pool_at(&s->subs, ch->members[i].sub);
+        assert_int_equal(b->pos, i);
+    }
+    /* All leave during a walk; the channel goes with the last. */
+    arrive(s, publication("room", 3, EVERY));
+    assert_true(chans_walk(s));
+    for (uint32_t i = 1; i < VISITS + 10; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "x%u", i);
+        if (i != 16390)
+            user_unpin(s, user_find(s, S(id)));
+    }
+    peer_close(leaver);
+    peer_close(stayer);
+    peer_close(joiner);
+    kit_settle(&k);
+    assert_int_equal(chan_find(s, S("room")), NONE);
+    kit_end(&k);
+}
+
+/* Several channels take turns. */
+static void channels_take_turns(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    add_absent(s, chan_get(s, S("large")), VISITS * 2, "x");
+    struct peer *a = peer_login(&k, "ann", 0);
+    works(peer_ask(a, 3, "{\"name\":\"little\",\"push\":\"all\"}"));
+    kit_settle(&k);
+    arrive(s, publication("large", 1, EVERY));
+    arrive(s, publication("little", 1, EVERY));
+    assert_true(chans_walk(s)); /* a turn's worth of the large one */
+    assert_true(chans_walk(s) || true);
+    net_flush(s->net);
+    peer_pull(a);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 1);
+    while (chans_walk(s))
+        ;
+    remove_absent(s, VISITS * 2, "x");
+    assert_int_equal(chan_find(s, S("large")), NONE);
+    arrive(s, publication("large", 2, EVERY)); /* to nobody */
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* A member that joined within a range gets what came after that. */
+static void fresh_members_hear_from_their_place_on(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    struct peer *a = peer_login(&k, "ann", 0);
+    uint32_t chan = chan_get(s, S("room"));
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan, PUSH_ALL, 5, true);
+    for (uint64_t seq = 4; seq <= 7; seq++)
+        arrive(s, publication("room", seq, EVERY));
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 6);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 7);
+    assert_int_equal(peer_left(a), 0);
+    /* The seq's low half wraps. */
+    sub_set_push(s, sub, PUSH_MERGED, 0xFFFFFFFFull);
+    for (uint64_t seq = 0xFFFFFFFEull; seq <= 0x100000001ull; seq++)
+        arrive(s, publication("room", seq, EVERY));
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 0x100000000ull);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 0x100000001ull);
+    assert_int_equal(peer_left(a), 0);
+    peer_close(a);
+    kit_end(&k);
+}
+
+static void modes_are_masks(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    struct peer *a = peer_login(&k, "ann", 0);
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan_get(s, S("room")), PUSH_ALL, 0, false);
+    arrive(s, publication("room", 1, 1 << PUSH_MERGED | 1 << PUSH_DEFAULT));
+    arrive(s, publication("room", 2, 1 << PUSH_ALL));
+    sub_set_push(s, sub, PUSH_MERGED, 2);
+    arrive(s, publication("room", 3, 1 << PUSH_MERGED));
+    sub_set_push(s, sub, PUSH_MERGED, 99); /* no change: nothing of it counts */
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 3);
+    assert_int_equal(peer_left(a), 0);
+    const struct chan *ch = chan_at(s, chan_find(s, S("room")));
+    assert_int_equal(ch->by_push[PUSH_MERGED], 1);
+    assert_int_equal(ch->by_push[PUSH_ALL], 0);
+    peer_close(a);
+    kit_settle(&k);
+    assert_int_equal(s->chans.live, 0);
+    kit_end(&k);
+}
+
+/* Each of a user's connections is a receiver; one that goes takes no other along. */
+static void several_connections(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    struct peer *p[4];
+    p[0] = peer_login(&k, ann, 0);
+    works(peer_ask(p[0], 3, "{\"name\":\"room\",\"push\":\"all\"}"));
+    for (int i = 1; i < 4; i++)
+        p[i] = peer_login(&k, ann, (unsigned)i % 2);
+    for (int gone = 0; gone < 4; gone++) {
+        works(peer_ask(p[3], 4, "{\"channel\":\"room\",\"content\":\"%d\"}", gone));
+        for (int i = gone; i < 4; i++)
+            assert_int_equal(number(peer_push(p[i], 102), "seq"), gone + 1);
+        kit_settle(&k);
+        for (int i = gone; i < 4; i++)
+            assert_int_equal(peer_left(p[i]), 0);
+        const struct shard *s = kit_shard(&k, 1);
+        const struct chan *ch = chan_at(s, chan_find(s, S("room")));
+        assert_int_equal(ch->member_count, 1);
+        assert_int_equal((ch->members[0].conn & MEMBER_MULTI) != 0, gone < 3);
+        peer_close(p[gone]);
+        kit_settle(&k);
+    }
+    kit_end(&k);
+}
+
+/* --- Interest -------------------------------------------------------------------------------------------------------------------- */
+
+static uint8_t interest_of(struct kit *k, const char *name, unsigned shard)
+{
+    struct conv *v = kit_conv(k, conv_key_channel(S(name)));
+    return v && v->interest ? v->interest[shard] : 0;
+}
+
+static void the_owner_knows_who_listens(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *room = kit_channel(&k, "room", 1), *ann = kit_id(&k, "ann", 0);
+    struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, kit_id(&k, "bob", 0), 0);
+    works(peer_ask(a, 3, "{\"name\":\"%s\"}", room));
+    works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"merged\"}", room));
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT | 1 << PUSH_MERGED);
+    assert_int_equal(interest_of(&k, room, 1), 0);
+    works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT | 1 << PUSH_ALL);
+    peer_close(a); /* without a connection it listens no more … */
+    works(peer_ask(b, 6, "{\"name\":\"%s\"}", room));
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 0);
+    a = peer_login(&k, ann, 1); /* … and with one again */
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT);
+    assert_int_equal(chan_at(kit_shard(&k, 0), chan_find(kit_shard(&k, 0), S(room)))->pending, 0);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* What else changes on the shard while a subscription is under way must not take back what the owner notes of it at that moment. */
+static void interest_during_a_subscription(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *room = kit_channel(&k, "room", 1);
+    struct shard *home = kit_shard(&k, 0), *owner = kit_shard(&k, 1);
+    struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 0), 0);
+    works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"none\"}", room));
+    kit_settle(&k);
+    gate_hold(OP_member_put);
+    uint16_t seq = peer_put(a, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room);
+    kit_settle(&k);
+    assert_int_equal(chan_at(home, chan_find(home, S(room)))->pending, 1);
+    gate_open(OP_member_put);
+    /* The owner's turns only: it notes the new member, and the answer waits at home. */
+    for (int i = 0; i < 1000 && !(interest_of(&k, room, 0) & 1 << PUSH_ALL); i++) {
+        ev_run(owner->loop, EVRUN_NOWAIT);
+        usleep(200);
+    }
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL);
+    /* At home a member of another mode comes, and goes. */
+    add_absent(home, chan_find(home, S(room)), 1, "x");
+    sub_set_push(home, user_at(home, user_find(home, S("x0")))->first_sub, PUSH_MERGED, 0);
+    for (int i = 0; i < 3; i++)
+        ev_run(owner->loop, EVRUN_NOWAIT);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL | 1 << PUSH_MERGED);
+    works(peer_answer(a, 3, seq));
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL | 1 << PUSH_MERGED);
+    user_unpin(home, user_find(home, S("x0")));
+    kit_settle(&k);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* A subscription that fails leaves no channel, no interest and no quota behind. */
+static void a_subscription_that_fails(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_open(&k, 2);
+    k.opt.subscriptions_max = 2;
+    k.opt.channels_max = 2;
+    kit_start(&k);
+    struct shard *home = kit_shard(&k, 0);
+    const char *ann = kit_id(&k, "ann", 0);
+    struct peer *a = peer_login(&k, ann, 0);
+    gate_fail(OP_member_put, STORE_RETRY);
+    for (int i = 0; i < 5; i++)
+        fails(peer_ask(a, 3, "{\"name\":\"room\"}"), "unavailable");
+    gate_open(OP_member_put);
+    kit_settle(&k);
+    assert_int_equal(home->chans.live, 0);
+    assert_int_equal(user_at(home, kit_user(&k, ann))->sub_count, 0);
+    works(peer_ask(a, 3, "{\"name\":\"one\"}"));
+    works(peer_ask(a, 3, "{\"name\":\"two\"}"));
+    works(peer_ask(a, 3, "{\"name\":\"two\"}"));
+    fails(peer_ask(a, 3, "{\"name\":\"three\"}"), "quota");
+    works(peer_ask(a, 6, "{\"name\":\"one\"}"));
+    fails(peer_ask(a, 3, "{\"name\":\"three\"}"), "quota"); /* limits.channels */
+    works(peer_ask(a, 3, "{\"name\":\"one\"}"));
+    peer_close(a);
+    kit_end(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(walks_are_cut_and_gather),
+        cmocka_unit_test(leaving_and_joining_during_a_walk),
+        cmocka_unit_test(channels_take_turns),
+        cmocka_unit_test(fresh_members_hear_from_their_place_on),
+        cmocka_unit_test(modes_are_masks),
+        cmocka_unit_test(several_connections),
+        cmocka_unit_test(the_owner_knows_who_listens),
+        cmocka_unit_test(interest_during_a_subscription),
+        cmocka_unit_test(a_subscription_that_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
