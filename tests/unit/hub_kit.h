@@ -474,6 +474,7 @@ static inline void peer_pull(struct peer *p)
         struct peer_frame *f = &p->frames[p->count++];
         f->action = load_be16(p->in.p + at + 4);
         f->seq = load_be16(p->in.p + at + 6);
+        f->taken = false;
         f->body = strndup(p->in.p + at + 8, len - 8);
         at += len;
     }
