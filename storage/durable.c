@@ -19,6 +19,10 @@
 
 #define MARK_MAGIC  UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
 #define SHM_MAGIC   UINT64_C(0x4d61677069655331) /* "MagpieS1" */
+#define SHM_DIR    "/dev/shm"
+#define SHM_NAME   "magpie-"
+#define SHM_SIZE   4096
+#define SHM_PATH   2048 /* bytes kept of the data directory's path, NUL included */
 #define MARK_EVERY_MS 1000
 #define PROBE_BYTES (4u * 1024 * 1024)
 #define SECTOR      512
@@ -87,6 +91,28 @@ static void mark_read(struct durable *d)
     close(fd);
 }
 
+/* Removes what killed servers left in shared memory whose data directories are gone. The path stands behind the numbers. */
+static void shm_sweep(void)
+{
+    DIR *dir = opendir(SHM_DIR);
+    struct stat st;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char path[PATH_MAX] = "";
+        int fd = strncmp(e->d_name, SHM_NAME, strlen(SHM_NAME)) == 0 ? openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+        if (fd < 0) {
+            continue;
+        }
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && pread(fd, path, SHM_PATH, sizeof(struct shm_file)) > 0 &&
+            path[0] == '/' && memchr(path, '\0', SHM_PATH) && access(path, F_OK) && errno == ENOENT) {
+            unlinkat(dirfd(dir), e->d_name, 0);
+        }
+        close(fd);
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
 /* Maps the file in shared memory, made when absent. Without it the store works, but must assume losses after a kill. */
 static void shm_map(struct durable *d)
 {
@@ -97,10 +123,13 @@ static void shm_map(struct durable *d)
     }
     char id[PATH_MAX + 32];
     int n = snprintf(id, sizeof(id), "%s:%llu", real, (unsigned long long)st.st_ino);
-    snprintf(d->shm_path, sizeof(d->shm_path), "/dev/shm/magpie-%016llx", (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
+    snprintf(d->shm_path, sizeof(d->shm_path), SHM_DIR "/" SHM_NAME "%016llx", (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
     int fd = open(d->shm_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-        (st.st_size >= (off_t)sizeof(*d->shm) || ftruncate(fd, 4096) == 0)) {
+        (st.st_size >= SHM_SIZE || ftruncate(fd, SHM_SIZE) == 0)) {
+        if (strlen(real) < SHM_PATH) {
+            (void)!pwrite(fd, real, strlen(real) + 1, sizeof(*d->shm)); /* for shm_sweep() */
+        }
         void *p = mmap(NULL, sizeof(*d->shm), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         d->shm = p == MAP_FAILED ? NULL : p;
     }
@@ -201,6 +230,7 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
         goto fail;
     }
     mark_read(d);
+    shm_sweep();
     shm_map(d);
     *out = d;
     return 0;

@@ -12,6 +12,8 @@
 #include "storage/durable.h"
 #include "storage/syncer.h"
 
+#include <stdio.h>
+
 /* An engine that stands in when not even reading works: everything is an I/O error. */
 static void broken_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out)
 {
@@ -67,6 +69,18 @@ static int broken_iter_error(struct kv_iter *it)
     (void)it;
     return ERR_IO;
 }
+static int broken_compact(struct kv *kv, enum kv_family family)
+{
+    (void)kv;
+    (void)family;
+    return ERR_IO;
+}
+static int broken_checkpoint(struct kv *kv, const char *path, char *why, size_t why_size)
+{
+    (void)kv;
+    snprintf(why, why_size, "%s: the database cannot be read now", path);
+    return ERR_IO;
+}
 static const struct kv_engine broken_engine = {
     .name = "broken",
     .close = broken_close,
@@ -76,6 +90,9 @@ static const struct kv_engine broken_engine = {
     .sync = broken_sync,
     .flush = broken_close,
     .usage = broken_usage,
+    .compact = broken_compact,
+    .interrupt = broken_close,
+    .checkpoint = broken_checkpoint,
     .iter = broken_iter,
     .iter_free = broken_step,
     .seek = broken_seek,
@@ -113,6 +130,7 @@ static int database_swap(struct store *s)
     if (!s->durable) {
         return 0;
     }
+    s->kv->engine->interrupt(s->kv); /* a compaction that somebody asked for gives way; this thread alone replaces kv */
     pthread_rwlock_wrlock(&s->swap);
     kv_close(s->kv);
     s->kv = NULL;

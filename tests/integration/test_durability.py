@@ -93,7 +93,7 @@ class Sender(threading.Thread):
 
 
 class Kills(Test):
-    config = {"tiers": {"small": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}
+    config = {"tiers": {"small": {"max": 0}, "dm": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}
 
     def test_kill_9_under_load(self):
         """Nothing acknowledged is lost, doubled or reordered; seqs without gaps; ids ascend; sends are idempotent over it."""
@@ -313,7 +313,7 @@ class PowerLoss(Test):
         subprocess.run(["umount", self.data], check=True, capture_output=True)
 
     def test_cuts(self):
-        s = Server({"storage": {"sync_every": self.SYNC_EVERY}, "tiers": {"small": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}, start=False)
+        s = Server({"storage": {"sync_every": self.SYNC_EVERY}, "tiers": {"small": {"max": 0}, "dm": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}, start=False)
         self.image, self.data = os.path.join(s.folder, "disk"), os.path.join(s.folder, "data")
         os.makedirs(self.data)
         with open(self.image, "wb") as f:

@@ -204,6 +204,26 @@ static void judge(void **state)
     durable_synced(d, 14);
     durable_close(d); /* killed */
     shm_name(w->dir, shm);
+    assert_int_equal(access(shm, F_OK), 0);
+    char other[64], moved[200];
+    strcpy(other, "/tmp/magpie-test-XXXXXX"); /* somebody else's start leaves it alone while the directory is there, and not when it is gone */
+    assert_non_null(mkdtemp(other));
+    snprintf(moved, sizeof(moved), "%s.away", w->dir);
+    for (int gone = 0; gone < 2; gone++) {
+        if (gone) {
+            snprintf(cmd, sizeof(cmd), "cp -p '%s' '%s.kept'", shm, w->dir);
+            assert_int_equal(system(cmd), 0);
+            assert_int_equal(rename(w->dir, moved), 0);
+        }
+        assert_int_equal(durable_open(&second, other, w->why, sizeof(w->why)), 0);
+        assert_int_equal(durable_begin(second, 1, 1), 0);
+        durable_end(second, 2);
+        durable_close(second);
+        assert_int_equal(access(shm, F_OK), gone ? -1 : 0);
+    }
+    assert_int_equal(rename(moved, w->dir), 0);
+    snprintf(cmd, sizeof(cmd), "mv '%s.kept' '%s' && rm -rf '%s'", w->dir, shm, other);
+    assert_int_equal(system(cmd), 0);
 
     d = mark_open(w);
     assert_true(durable_begun(d) && durable_used(d));

@@ -178,6 +178,48 @@ static void inbox_in_flight(void **state)
     assert_int_equal(inbox_size_of(w, "bob"), 1);
 }
 
+/* Operations of one group see what those before them removed as a whole. */
+static void removed_in_flight(void **state)
+{
+    struct world *w = *state;
+    struct conv_key k = util_pair("ann", "bob");
+    static struct store_append many[600];
+    w->o.inbox_max = 0;
+    store_configure(w->s, &w->o);
+    for (int i = 0; i < 600; i++) {
+        many[i] = append_of(&k, TIER_DM, "ann", "x");
+        many[i].receiver = S("bob");
+        POST(w, store_append, &many[i]);
+    }
+    for (int i = 0; i < 600; i++) {
+        util_wait(w, &many[i].op);
+    }
+    uint64_t id = many[10].id;
+    struct store_inbox_ack all = {.user = S("bob"), .up_to = many[499].id}, one = {.user = S("bob"), .ids = &id, .id_count = 1};
+    struct store_append next = many[0];
+    POST(w, store_inbox_ack, &all); /* by a range delete */
+    POST(w, store_inbox_ack, &one); /* is among them */
+    POST(w, store_append, &next);
+    util_wait(w, &next.op);
+    assert_int_equal(all.removed, 500);
+    assert_int_equal(all.remaining, 100);
+    assert_int_equal(one.removed, 0);
+    assert_int_equal(one.remaining, 100);
+    assert_int_equal(inbox_size_of(w, "bob"), 101);
+    struct store_user_forget f = {.id = S("bob")};
+    struct store_user_save again = {.id = S("bob"), .name = S("Bob")};
+    POST(w, store_user_forget, &f); /* the inbox with it, and then a new one begins */
+    POST(w, store_user_save, &again);
+    POST(w, store_append, &next);
+    util_wait(w, &next.op);
+    assert_int_equal(f.op.status, STORE_OK);
+    struct store_inbox_ack none = {.user = S("bob"), .up_to = next.id - 1};
+    assert_int_equal(CALL(w, store_inbox_ack, &none), STORE_OK);
+    assert_int_equal(none.removed, 0);
+    assert_int_equal(none.remaining, 1);
+    assert_int_equal(inbox_size_of(w, "bob"), 1);
+}
+
 static void users(void **state)
 {
     struct world *w = *state;
@@ -273,6 +315,11 @@ static void guests(void **state)
     u.id = S("g1");
     assert_int_equal(CALL(w, store_user_load, &u), STORE_NOTFOUND);
     assert_int_equal(CALL(w, store_user_forget, &f), STORE_OK);
+    guest(w, "g4", 1); /* found due; then a private message comes before it is forgotten */
+    dm(w, "ann", "g4", "wait", NULL);
+    f.id = S("g4");
+    assert_int_equal(CALL(w, store_user_forget, &f), STORE_DENIED);
+    INBOX(w, "g4", 0, 9, "wait", false);
     f.id = S("g2"); /* with inbox and marks */
     assert_int_equal(CALL(w, store_user_forget, &f), STORE_OK);
     user_make(w, "g2", "again");
@@ -385,6 +432,47 @@ static void members(void **state)
     assert_int_equal(CALL(w, store_channel_save, &save), STORE_NOTFOUND);
 }
 
+/* Every member once, in order, by pages of any size; names are found in chunks. */
+static void many_members(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("crowd");
+    static struct store_member_put puts[300];
+    static struct store_user_save saves[300];
+    static char ids[300][16];
+    for (int i = 0; i < 300; i++) {
+        sprintf(ids[i], "u%03d", i * 7 % 300);
+        saves[i] = (struct store_user_save){.id = S(ids[i]), .name = S(ids[i])};
+        puts[i] = (struct store_member_put){.conv = conv_key_slice(&c), .user = S(ids[i]), .may_create = true};
+        POST(w, store_user_save, &saves[i]);
+        POST(w, store_member_put, &puts[i]);
+    }
+    for (int i = 0; i < 300; i++) {
+        util_wait(w, &saves[i].op);
+        util_wait(w, &puts[i].op);
+    }
+    static const uint32_t limits[] = {1, 63, 64, 65, 200, 300, 301};
+    for (unsigned k = 0; k < 7; k++) {
+        char cursor[16] = "", want[16];
+        int seen = 0;
+        bool more = true;
+        while (more) {
+            struct store_members l = {.conv = conv_key_slice(&c), .limit = limits[k], .cursor = S(cursor)};
+            assert_int_equal(CALL(w, store_members, &l), STORE_OK);
+            for (uint32_t i = 0; i < l.n; i++, seen++) {
+                sprintf(want, "u%03d", seen);
+                assert_true(slice_eq(l.people[i].id, S(want)) && slice_eq(l.people[i].name, S(want)));
+            }
+            assert_true(l.n == limits[k] || !l.more);
+            more = l.more;
+            sprintf(cursor, "u%03d", seen - 1);
+            free(l.people);
+            free(l.arena);
+        }
+        assert_int_equal(seen, 300);
+    }
+}
+
 /* Joins, leaves and sends of one group see each other. */
 static void members_in_flight(void **state)
 {
@@ -472,8 +560,20 @@ static void conversations(void **state)
         store_conversations_free(&p);
     } while (cursor[0]);
     assert_int_equal(seen, 5);
-    c.cursor = S("nonsense");
-    assert_int_equal(CALL(w, store_conversations, &c), STORE_NOTFOUND);
+    static const char *const bad[] = {"nonsense", "0", "00", "0000000000000000", "000000000000000061", "0000000000000001c", "000000000000000000",
+                                      "0000000000000001zz62", "00000000000000016162", "0000000000000001 63"};
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) { /* what clients may send */
+        c.cursor = S(bad[i]);
+        assert_int_equal(CALL(w, store_conversations, &c), STORE_NOTFOUND);
+        store_conversations_free(&c);
+    }
+    char longest[STORE_CURSOR_MAX + 200];
+    memset(longest, '6', sizeof(longest));
+    for (size_t n = 260; n < sizeof(longest); n++) {
+        c.cursor = slice_of(longest, n);
+        assert_int_equal(CALL(w, store_conversations, &c), STORE_NOTFOUND);
+        store_conversations_free(&c);
+    }
     c.cursor = SLICE_NONE;
     c.page_bytes = 10;
     assert_int_equal(CALL(w, store_conversations, &c), STORE_OK);
@@ -495,10 +595,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(inbox_full, setup, teardown),
         cmocka_unit_test_setup_teardown(inbox_holes, setup, teardown),
         cmocka_unit_test_setup_teardown(inbox_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(removed_in_flight, setup, teardown),
         cmocka_unit_test_setup_teardown(users, setup, teardown),
         cmocka_unit_test_setup_teardown(guests, setup, teardown),
         cmocka_unit_test_setup_teardown(blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(members, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_members, setup, teardown),
         cmocka_unit_test_setup_teardown(members_in_flight, setup, teardown),
         cmocka_unit_test_setup_teardown(conversations, setup, teardown),
     };
