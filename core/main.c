@@ -10,12 +10,14 @@
 #include "core/base/mailbox.h"
 #include "core/config/config.h"
 #include "core/config/config_options.h"
+#include "core/config/config_value.h"
 #include "core/config/machine.h"
 #include "core/config/secret.h"
 #include "core/console/console.h"
 #include "core/hub/hub.h"
 #include "core/hub/options.h"
 #include "core/net/listener.h"
+#include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
 #include "storage/store.h"
 
@@ -48,6 +50,7 @@ struct server {
     ev_async mailed;            /* something is in it */
     struct console *console;
     struct scripts *scripts;
+    struct plugins *plugins;
     struct listener *listeners; /* open ones; owned */
     unsigned listener_count;
     struct ev_loop *loop; /* of the main thread */
@@ -111,32 +114,36 @@ static void check_build(const struct config *c, const char *name, struct buf *er
         buf_printf(errors, "%s: listen.tcps: this version has no TLS yet\n", name);
     if (c->listen.wss.n)
         buf_printf(errors, "%s: listen.wss: this version has no TLS yet\n", name);
-    if (strcmp(c->auth.mode, "open") != 0 && strcmp(c->auth.mode, "script") != 0)
-        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\"; this version has \"open\" and \"script\"\n", name,
+}
+
+static struct plugin_config plugin_config(const struct config *c, const char *path)
+{
+    return (struct plugin_config){.file = path, .path = c->plugins.path, .load = c->plugins.load};
+}
+
+/* The plugins, their options, and whether one of them serves auth.mode. */
+static void check_plugins(struct plugins *running, const struct config *c, const char *path, struct buf *errors)
+{
+    struct plugin_config pc = plugin_config(c, path);
+    bool served = false;
+    plugins_check(running, &pc, c->auth.mode, &served, errors);
+    if (strcmp(c->auth.mode, "open") != 0 && strcmp(c->auth.mode, "script") != 0 && !served)
+        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\": no plugin of plugins.load serves it\n", path,
                    c->auth.mode);
 }
 
-static struct config *load(const char *path, struct buf *errors)
+/* `running`: the plugins of a server that reloads; NULL: none run. */
+static struct config *load(struct plugins *running, const char *path, struct buf *errors)
 {
     struct config *c = config_load(path, errors);
     if (!c)
         return NULL;
     check_build(c, path, errors);
+    check_plugins(running, c, path, errors);
     if (errors->n == 0 && buf_ok(errors))
         return c;
     config_free(c);
     return NULL;
-}
-
-/* Parts of the config that wait for a later version: said once, and otherwise passed over. */
-static void log_not_served(const struct config *c)
-{
-    struct buf what = BUF_INIT;
-    for (const struct cJSON *p = c->plugins.load->child; p; p = p->next)
-        buf_printf(&what, "%splugin %s", what.n ? ", " : "", p->string);
-    if (what.n && buf_ok(&what))
-        log_event(LOG_INFO, "config.not_served", LOG_SLICE("what", buf_slice(&what)));
-    buf_free(&what);
 }
 
 /* What is allowed, and probably not meant. */
@@ -276,11 +283,49 @@ static int open_console(struct server *s)
     return 0;
 }
 
+/* --- Plugins ----------------------------------------------------------------------------------------------------------------- */
+
+static int plugin_asks(void *ctx, const char *path, struct buf *out)
+{
+    const struct server *s = ctx;
+    return config_value(s->config, path, out);
+}
+
+static int open_plugins(struct server *s)
+{
+    struct buf errors = BUF_INIT;
+    struct plugin_config pc = plugin_config(s->config, s->config_path);
+    s->plugins = plugins_new(&(struct plugin_env){
+        .hub = s->hub, .loop = s->loop, .data = s->config->data, .config = plugin_asks, .ctx = s});
+    int rc = s->plugins ? plugins_start(s->plugins, &pc, &errors) : ERR_NOMEM;
+    if (rc != 0) {
+        while (errors.n && errors.p[errors.n - 1] == '\n')
+            errors.n--;
+        buf_byte(&errors, '\0');
+        fail(s, errors.n > 1 && buf_ok(&errors) ? errors.p : "plugins: out of memory");
+    }
+    buf_free(&errors);
+    return rc == 0 ? 0 : -1;
+}
+
+/* Code of a plugin that does not end may still use anything: then the process ends as it stands. Everything acknowledged is as safe as after kill -9. */
+static void close_plugins(struct server *s)
+{
+    enum { PLUGINS_STOP_MS = 5000 };
+    if (!plugins_stop(s->plugins, PLUGINS_STOP_MS)) {
+        log_event(LOG_ERROR, "server.stop", LOG_STR("reason", "a plugin does not end"));
+        _exit(1);
+    }
+    plugins_free(s->plugins);
+    s->plugins = NULL;
+}
+
 /* Whoever waits for an answer on the main thread gets it first, from the shards or the store. */
 static void close_hub(struct server *s)
 {
     if (!s->hub)
         return;
+    close_plugins(s);
     console_stop(s->console);
     hub_stop(s->hub);
     while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console))
@@ -305,7 +350,7 @@ static int open_hub(struct server *s)
     if (!s->hub || !s->listeners)
         return fail(s, "the shards cannot be made: out of memory or descriptors");
     hub_set_main(s->hub, &s->mail);
-    if (open_console(s) != 0)
+    if (open_console(s) != 0 || open_plugins(s) != 0)
         return -1;
     if (open_scripts(s) != 0)
         return -1;
@@ -336,7 +381,6 @@ static int start(struct server *s)
               LOG_SLICE("listen", buf_slice(&addresses)), LOG_INT("shards", s->shards), LOG_INT("node", c->node),
               LOG_STR("engine", c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb"), LOG_STR("data", c->data));
     buf_free(&addresses);
-    log_not_served(c);
     log_doubts(c);
     raise_limits(c);
     hash_init();
@@ -477,7 +521,7 @@ static void notify_reloading(void)
 static void reload(struct server *s)
 {
     struct buf errors = BUF_INIT, restart = BUF_INIT;
-    struct config *fresh = load(s->config_path, &errors);
+    struct config *fresh = load(s->plugins, s->config_path, &errors);
     if (!fresh || apply(s, fresh, &errors) != 0) {
         log_lines(LOG_ERROR, "config.error", "error", &errors);
         log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
@@ -493,6 +537,8 @@ static void reload(struct server *s)
         s->config = fresh;
         log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
         log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
+        struct plugin_config pc = plugin_config(fresh, s->config_path);
+        plugins_reload(s->plugins, &pc);
         log_doubts(fresh);
         if (more)
             raise_limits(fresh);
@@ -564,7 +610,7 @@ static int run(const char *config_path)
 {
     struct server s = {.config_path = config_path};
     struct buf errors = BUF_INIT;
-    s.config = s.boot = load(config_path, &errors);
+    s.config = s.boot = load(NULL, config_path, &errors);
     if (!s.config) {
         fwrite(errors.p ? errors.p : "", 1, errors.n, stderr);
         buf_free(&errors);
@@ -601,7 +647,7 @@ static bool check_scripts(const struct config *c, struct buf *errors)
 static int check(const char *config_path)
 {
     struct buf errors = BUF_INIT;
-    struct config *c = load(config_path, &errors);
+    struct config *c = load(NULL, config_path, &errors);
     bool good = c && check_scripts(c, &errors);
     if (good)
         printf("%s: good\n", config_path);

@@ -97,7 +97,7 @@ const struct config_option config_schema[] = {
     SECTION("auth", "Who may log in."),
     TEXT(auth.mode, 1, "\"open\"", 0,
          "\"open\": whoever gives a name becomes a new user and gets a token to come back with. Anything else names a "
-         "provider; this version has none."),
+         "provider that a plugin registers (\"jwt\" of the plugin auth_jwt)."),
     TEXT(auth.secret, 16, "nil", NIL | SECRET,
          "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the file "
          "`secret` in the data directory, mode 0600."),
@@ -176,8 +176,8 @@ const struct config_option config_schema[] = {
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
 
-    SECTION("plugins", "Extensions in C. Not served by this version yet."),
-    TEXT(plugins.path, 1, "\"plugins\"", 0, "Where plugins are."),
+    SECTION("plugins", "Extensions in C (docs/plugins.md). Options of each plugin are in its README."),
+    TEXT(plugins.path, 1, "\"plugins\"", 0, "The directory of NAME.so."),
     PLUGINS(plugins.load, "{}", 0, "Plugins to load: NAME = { options }; NAME = false leaves one out."),
 
     SECTION("console", "The console."),

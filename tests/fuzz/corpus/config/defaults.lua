@@ -14,8 +14,8 @@ return {
         tcps = {},
         -- WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet. (restart)
         wss = {},
-        -- The console of operators. Other addresses than loopback and Unix sockets need console.password. Not
-        -- served by this version yet. (restart)
+        -- The console of operators. Other addresses than loopback and Unix sockets need console.password.
+        -- (restart)
         console = "127.0.0.1:8083",
     },
 
@@ -61,7 +61,7 @@ return {
     -- Who may log in.
     auth = {
         -- "open": whoever gives a name becomes a new user and gets a token to come back with. Anything else
-        -- names a provider; this version has none.
+        -- names a provider that a plugin registers ("jwt" of the plugin auth_jwt).
         mode = "open",
         -- The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept
         -- in the file `secret` in the data directory, mode 0600.
@@ -183,11 +183,12 @@ return {
         policy = "drop",
     },
 
-    -- Policy in Lua. This version has the three shipped policies built in and runs no scripts yet.
+    -- Policy in Lua (docs/scripting.md).
     scripts = {
-        -- Where scripts are.
+        -- The folder that scripts are in.
         path = "scripts",
-        -- Names of the scripts to load, without .lua.
+        -- Names of the scripts to load, without .lua, in their order. The three shipped ones are in the
+        -- binary too, where path has no file of their name.
         load = { "ratelimit", "merge_push", "tiered_expiry" },
         -- CPU time that one call of a script may take.
         budget_ms = 5,
@@ -195,15 +196,15 @@ return {
         memory = 24*MiB,
     },
 
-    -- Extensions in C. Not served by this version yet.
+    -- Extensions in C (docs/plugins.md). Options of each plugin are in its README.
     plugins = {
-        -- Where plugins are.
+        -- The directory of NAME.so.
         path = "plugins",
         -- Plugins to load: NAME = { options }; NAME = false leaves one out.
         load = {},
     },
 
-    -- The console. Not served by this version yet.
+    -- The console.
     console = {
         -- What `auth` asks for; nil: nothing.
         password = nil,

@@ -1,0 +1,202 @@
+/* Hooks and authentication: from what the hub tells to what a plugin sees, and its verdict back. */
+#include "core/base/utf8.h"
+#include "core/hub/auth.h"
+#include "core/hub/hook.h"
+#include "core/plugin/plugin_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SAME(a, b) _Static_assert((int)(a) == (int)(b), "handed on as it is")
+SAME(MP_ON_CONNECT, HOOK_CONNECT);
+SAME(MP_ON_LOGIN, HOOK_LOGIN);
+SAME(MP_ON_SUBSCRIBE, HOOK_SUBSCRIBE);
+SAME(MP_ON_UNSUBSCRIBE, HOOK_UNSUBSCRIBE);
+SAME(MP_ON_CREATE, HOOK_CREATE);
+SAME(MP_ON_HISTORY, HOOK_HISTORY);
+SAME(MP_ON_PRESENCE, HOOK_PRESENCE);
+SAME(MP_ON_MESSAGE, HOOK_MESSAGE);
+SAME(MP_ON_CONVERSATION, HOOK_CONVERSATION);
+SAME(MP_ON_DELIVERED, HOOK_DELIVERED);
+SAME(MP_ON_LOGGED_IN, HOOK_LOGGED_IN);
+SAME(MP_ON_CLOSE, HOOK_CLOSE);
+SAME(MP_EVENTS, HOOK_EVENTS);
+SAME(MP_PASS, HOOK_PASS);
+SAME(MP_ACCEPT, HOOK_ACCEPT);
+SAME(MP_REJECT, HOOK_REJECT);
+SAME(MP_DROP, HOOK_DROP);
+SAME(MP_CODE_OK, CODE_OK);
+SAME(MP_CODE_BAD_REQUEST, CODE_BAD_REQUEST);
+SAME(MP_CODE_UNKNOWN_ACTION, CODE_UNKNOWN_ACTION);
+SAME(MP_CODE_UNAUTHORIZED, CODE_UNAUTHORIZED);
+SAME(MP_CODE_FORBIDDEN, CODE_FORBIDDEN);
+SAME(MP_CODE_NOT_FOUND, CODE_NOT_FOUND);
+SAME(MP_CODE_TOO_LARGE, CODE_TOO_LARGE);
+SAME(MP_CODE_QUOTA, CODE_QUOTA);
+SAME(MP_CODE_RATE_LIMITED, CODE_RATE_LIMITED);
+SAME(MP_CODE_UNAVAILABLE, CODE_UNAVAILABLE);
+SAME(MP_CODE_INTERNAL, CODE_INTERNAL);
+SAME(MP_TIER_DM, TIER_DM);
+SAME(MP_TIER_SMALL, TIER_SMALL);
+SAME(MP_TIER_LARGE, TIER_LARGE);
+SAME(MP_PUSH_DEFAULT, PUSH_DEFAULT);
+SAME(MP_PUSH_ALL, PUSH_ALL);
+SAME(MP_PUSH_MERGED, PUSH_MERGED);
+SAME(MP_PUSH_NONE, PUSH_NONE);
+SAME(MP_NOW, AUTH_NOW);
+SAME(MP_LATER, AUTH_LATER);
+
+/* What a plugin is given points to its first member. */
+struct event {
+    struct mp_event e;
+    struct hook_call *h;
+};
+
+static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_thread *t)
+{
+    *e = (struct mp_event){
+        .size = sizeof *e,
+        .kind = (enum mp_event_kind)h->event,
+        .shard = t,
+        .conn = {(uint32_t)t->index, NONE, 0},
+        .user = str_out(h->user),
+        .user_name = str_out(h->user_name),
+        .channel = str_out(h->channel),
+        .peer = str_out(h->peer),
+        .content = str_out(h->content),
+        .token = str_out(h->token),
+        .device = str_out(h->device),
+        .ip = str_out(h->ip),
+        .websocket = h->websocket,
+        .restored = h->restored,
+        .members = h->members,
+        .rate = (double)h->rate,
+        .tier = (enum mp_tier)h->tier,
+        .id = h->id,
+        .seq = h->seq,
+        .created_ms = h->created_ms,
+    };
+    bool has_conn = h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;
+    if (has_conn && h->conn != NONE)
+        e->conn = (struct mp_conn){(uint32_t)t->index, h->conn, conn_at(h->shard->net, h->conn)->generation};
+    if (h->event == HOOK_CLOSE)
+        e->reason = mp_str(h->message);
+}
+
+enum hook_verdict hook_run(struct hook_call *h, void *ctx)
+{
+    const struct reg *r = ctx;
+    struct mp_thread *t = thread_of(r->plugin->plugins, h->shard);
+    struct event f = {.h = h};
+    event_fill(&f.e, h, t);
+    struct visit v = visit_begin(t, r->plugin, hook_event_name(h->event));
+    enum mp_verdict verdict = r->hook.fn(&f.e, r->hook.ctx);
+    visit_end(t, &v);
+    return verdict == MP_ACCEPT || verdict == MP_DROP || verdict == MP_REJECT ? (enum hook_verdict)verdict : HOOK_PASS;
+}
+
+enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char *message, uint32_t retry_after_ms)
+{
+    struct hook_call *h = ((struct event *)e)->h;
+    bool good = code > MP_CODE_OK && code <= MP_CODE_INTERNAL;
+    h->code = good ? (enum code)code : CODE_INTERNAL;
+    h->retry_after_ms = retry_after_ms;
+    h->message = hook_text(h->shard, slice_str(message && utf8_valid(slice_str(message)) ? message : "refused"));
+    return MP_REJECT;
+}
+
+int verdict_content(struct mp_event *e, struct mp_str content)
+{
+    struct hook_call *h = ((struct event *)e)->h;
+    if (e->kind != MP_ON_MESSAGE || content.n == 0 || content.n > h->shard->opt->content_max || !utf8_valid(slice_in(content)))
+        return MP_EINVALID;
+    if (!hook_set_content(h, slice_in(content)))
+        return MP_ENOMEM;
+    e->content = str_out(h->content);
+    return 0;
+}
+
+int verdict_advise(struct mp_event *e, const struct mp_advice *given)
+{
+    struct hook_call *h = ((struct event *)e)->h;
+    struct mp_advice a;
+    if (e->kind != MP_ON_CONVERSATION || !STRUCT_IN(&a, given) || (unsigned)a.push > MP_PUSH_NONE || (unsigned)a.tier > MP_TIER_LARGE)
+        return MP_EINVALID;
+    bool channel = h->channel.n > 0;
+    if (a.has_push && channel && !h->advice.has_push) {
+        h->advice.has_push = true;
+        h->advice.mode = (enum store_push)a.push;
+        h->advice.slice_ms = a.slice_ms;
+        h->advice.slice_max = a.slice_max;
+    }
+    if (a.has_tier && channel && a.tier != MP_TIER_DM && !h->advice.has_tier) {
+        h->advice.has_tier = true;
+        h->advice.tier = (enum store_tier)a.tier;
+    }
+    if (a.has_keep && !h->advice.has_keep) {
+        h->advice.has_keep = true;
+        h->advice.ttl_ms = a.ttl_ms;
+        h->advice.keep_max = a.keep_max;
+    }
+    return 0;
+}
+
+/* --- Authentication --------------------------------------------------------------------------------------------------------------- */
+
+/* A plugin's answer in the hub's words; one that cannot be is `internal`. */
+static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
+{
+    memset(out, 0, sizeof *out);
+    struct slice id = slice_of(a->id, strnlen(a->id, sizeof a->id)), name = slice_of(a->name, strnlen(a->name, sizeof a->name));
+    bool in = a->code == MP_CODE_OK;
+    if (in && (!value_user_id(id) || slice_eq(id, SLICE_LIT("system")) || (name.n && !value_name(name)))) {
+        out->code = CODE_INTERNAL;
+        snprintf(out->message, sizeof out->message, "the authentication provider gave an id or name that no user can have");
+        return;
+    }
+    out->code = (unsigned)a->code <= MP_CODE_INTERNAL ? (enum code)a->code : CODE_INTERNAL;
+    out->retry_after_ms = a->retry_after_ms;
+    if (in) {
+        out->id_len = (uint8_t)id.n;
+        out->name_len = (uint8_t)name.n;
+        memcpy(out->id, id.p, id.n);
+        if (name.n)
+            memcpy(out->name, name.p, name.n);
+    } else {
+        snprintf(out->message, sizeof out->message, "%.*s", (int)strnlen(a->message, sizeof a->message - 1), a->message);
+        if (!out->message[0] || !utf8_valid(slice_str(out->message)))
+            snprintf(out->message, sizeof out->message, "the login was refused");
+    }
+}
+
+enum auth_when auth_run(struct auth_call *a, void *ctx)
+{
+    const struct reg *r = ctx;
+    struct mp_thread *t = thread_of(r->plugin->plugins, a->shard);
+    struct mp_login l = {.size = sizeof l,
+                         .shard = t,
+                         .ticket = {a->ticket.shard, a->ticket.conn, a->ticket.generation},
+                         .name = str_out(a->name),
+                         .token = str_out(a->token),
+                         .device = str_out(a->device),
+                         .ip = str_out(a->ip),
+                         .websocket = a->websocket};
+    struct mp_auth_answer answer = {.size = sizeof answer};
+    struct visit v = visit_begin(t, r->plugin, "authentication");
+    enum mp_when when = r->ask(&l, &answer, r->ctx);
+    visit_end(t, &v);
+    if (when == MP_LATER)
+        return AUTH_LATER;
+    answer_in(&a->answer, &answer);
+    return AUTH_NOW;
+}
+
+int auth_answered(mp_self *p, struct mp_ticket ticket, const struct mp_auth_answer *given)
+{
+    struct mp_auth_answer a;
+    struct auth_answer out;
+    if (!STRUCT_IN(&a, given))
+        return MP_EINVALID;
+    answer_in(&out, &a);
+    return plugin_error(auth_finish(p->plugins->hub, (struct auth_ticket){ticket.shard, ticket.conn, ticket.generation}, &out));
+}

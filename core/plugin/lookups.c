@@ -1,0 +1,227 @@
+/* What plugins read: history, members, channels. Straight from the store. */
+#include "core/base/utf8.h"
+#include "core/plugin/plugin_private.h"
+#include "storage/conv_key.h"
+#include "storage/store.h"
+
+#include <stdlib.h>
+
+enum { LIMIT_MAX = 1000 };
+
+struct reader {
+    struct mp_self *plugin;
+    struct mp_thread *home;
+    void *ctx;
+};
+
+static struct mp_result result_of(const struct store_op *op, size_t size, const char *not_found)
+{
+    static const struct {
+        enum mp_code code;
+        const char *message;
+    } results[] = {
+        [STORE_OK] = {MP_CODE_OK, ""},
+        [STORE_RETRY] = {MP_CODE_UNAVAILABLE, "the store cannot be read now"},
+        [STORE_UNKNOWN] = {MP_CODE_UNAVAILABLE, "the store cannot be read now"},
+        [STORE_FATAL] = {MP_CODE_INTERNAL, "the store failed"},
+    };
+    struct mp_result r = {.size = (uint32_t)size, .code = MP_CODE_NOT_FOUND, .message = not_found};
+    if (op->status <= STORE_FATAL) {
+        r.code = results[op->status].code;
+        r.message = results[op->status].message;
+    }
+    return r;
+}
+
+static void *read_new(mp_self *p, size_t size, mp_thread **home, int *rc)
+{
+    void *q = calloc(1, size);
+    *rc = q ? 0 : MP_ENOMEM;
+    *home = *home ? *home : &p->plugins->threads[0];
+    if (q && !plugin_begin(p, PENDING_OPERATIONS)) {
+        free(q);
+        *rc = MP_ECLOSED;
+        return NULL;
+    }
+    return q;
+}
+
+/* --- History ----------------------------------------------------------------------------------------------------------------------- */
+
+struct ranging {
+    struct store_range q;
+    struct reader a;
+    mp_history_fn done;
+    struct conv_key key;
+};
+
+static void range_tell(struct ranging *r, struct mp_history *h)
+{
+    struct visit v = visit_begin(r->a.home, r->a.plugin, "a page of history");
+    r->done(r->a.home, h, r->a.ctx);
+    visit_end(r->a.home, &v);
+}
+
+static void range_done(void *owner, struct store_op *op)
+{
+    struct ranging *r = (struct ranging *)op;
+    struct mp_self *p = r->a.plugin;
+    struct mp_history h = {.result = result_of(op, sizeof h, "no such conversation"), .first = r->q.first, .last = r->q.last, .more = r->q.more};
+    uint32_t n = op->status == STORE_OK ? r->q.page.n : 0;
+    struct mp_message *list = n ? calloc(n, sizeof *list) : NULL;
+    (void)owner;
+    for (uint32_t i = 0; list && i < n; i++) {
+        const struct store_message *m = &r->q.page.messages[i];
+        list[i] = (struct mp_message){.id = m->id,
+                                      .seq = m->seq,
+                                      .created_ms = m->created_ms,
+                                      .sender = str_out(m->sender),
+                                      .sender_name = str_out(m->sender_name),
+                                      .content = str_out(m->content),
+                                      .recalled = m->recalled};
+    }
+    if (n && !list) {
+        h.result.code = MP_CODE_INTERNAL;
+        h.result.message = "out of memory";
+        n = 0;
+    }
+    h.messages = list;
+    h.n = n;
+    if (r->done && plugin_callable(p))
+        range_tell(r, &h);
+    free(list);
+    store_page_free(&r->q.page);
+    free(r);
+    plugin_end(p, PENDING_OPERATIONS);
+}
+
+int plugin_range(mp_self *p, const struct mp_range *given, mp_thread *home, mp_history_fn done, void *ctx)
+{
+    struct mp_range m;
+    int rc;
+    if (!STRUCT_IN(&m, given) || m.limit == 0 || m.limit > LIMIT_MAX)
+        return MP_EINVALID;
+    bool pair = m.users[0].n || m.users[1].n;
+    if (pair == (m.channel.n > 0) || (m.channel.n && !value_channel(slice_in(m.channel))) ||
+        (pair && (!value_user_id(slice_in(m.users[0])) || !value_user_id(slice_in(m.users[1])))))
+        return MP_EINVALID;
+    struct ranging *r = read_new(p, sizeof *r, &home, &rc);
+    if (!r)
+        return rc;
+    r->a = (struct reader){p, home, ctx};
+    r->done = done;
+    r->key = pair ? conv_key_pair(slice_in(m.users[0]), slice_in(m.users[1])) : conv_key_channel(slice_in(m.channel));
+    r->q = (struct store_range){.op = {.home = home->mailbox, .done = range_done},
+                                .conv = conv_key_slice(&r->key),
+                                .has_after = m.has_after,
+                                .has_before = m.has_before,
+                                .after = m.after,
+                                .before = m.before,
+                                .limit = m.limit};
+    store_range(hub_store(p->plugins->hub), &r->q);
+    return 0;
+}
+
+/* --- Members ----------------------------------------------------------------------------------------------------------------------- */
+
+struct listing {
+    struct store_members q;
+    struct reader a;
+    mp_members_fn done;
+    struct conv_key key;
+    char cursor[64];
+};
+
+_Static_assert(sizeof(struct mp_person) == sizeof(struct store_person) && offsetof(struct mp_person, name) == offsetof(struct store_person, name),
+               "handed on as they are");
+
+static void members_done(void *owner, struct store_op *op)
+{
+    struct listing *l = (struct listing *)op;
+    struct mp_self *p = l->a.plugin;
+    (void)owner;
+    if (l->done && plugin_callable(p)) {
+        struct mp_members m = {.result = result_of(op, sizeof m, "no such channel")};
+        if (op->status == STORE_OK) {
+            m.people = (const struct mp_person *)(const void *)l->q.people;
+            m.n = l->q.n;
+            m.more = l->q.more;
+        }
+        struct visit v = visit_begin(l->a.home, p, "a page of members");
+        l->done(l->a.home, &m, l->a.ctx);
+        visit_end(l->a.home, &v);
+    }
+    free(l->q.people);
+    free(l->q.arena);
+    free(l);
+    plugin_end(p, PENDING_OPERATIONS);
+}
+
+int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done, void *ctx)
+{
+    int rc;
+    if (!value_channel(slice_in(channel)) || (cursor.n && !value_user_id(slice_in(cursor))) || limit == 0 || limit > LIMIT_MAX)
+        return MP_EINVALID;
+    struct listing *l = read_new(p, sizeof *l, &home, &rc);
+    if (!l)
+        return rc;
+    l->a = (struct reader){p, home, ctx};
+    l->done = done;
+    l->key = conv_key_channel(slice_in(channel));
+    if (cursor.n)
+        memcpy(l->cursor, cursor.p, cursor.n);
+    l->q = (struct store_members){.op = {.home = home->mailbox, .done = members_done},
+                                  .conv = conv_key_slice(&l->key),
+                                  .cursor = slice_of(l->cursor, cursor.n),
+                                  .limit = limit};
+    store_members(hub_store(p->plugins->hub), &l->q);
+    return 0;
+}
+
+/* --- Channels ------------------------------------------------------------------------------------------------------------------------ */
+
+struct looking {
+    struct store_conv_load q;
+    struct reader a;
+    mp_channel_fn done;
+    struct conv_key key;
+};
+
+static void channel_done(void *owner, struct store_op *op)
+{
+    struct looking *l = (struct looking *)op;
+    struct mp_self *p = l->a.plugin;
+    (void)owner;
+    if (l->done && plugin_callable(p)) {
+        if (op->status == STORE_OK && !l->q.exists)
+            op->status = STORE_NOTFOUND;
+        struct mp_channel c = {.result = result_of(op, sizeof c, "no such channel")};
+        if (op->status == STORE_OK) {
+            c.first = l->q.first;
+            c.last = l->q.seq;
+            c.members = l->q.members;
+            c.tier = (enum mp_tier)l->q.tier;
+        }
+        struct visit v = visit_begin(l->a.home, p, "a channel's state");
+        l->done(l->a.home, &c, l->a.ctx);
+        visit_end(l->a.home, &v);
+    }
+    free(l);
+    plugin_end(p, PENDING_OPERATIONS);
+}
+
+int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx)
+{
+    int rc;
+    if (!value_channel(slice_in(name)))
+        return MP_EINVALID;
+    struct looking *l = read_new(p, sizeof *l, &home, &rc);
+    if (!l)
+        return rc;
+    l->a = (struct reader){p, home, ctx};
+    l->done = done;
+    l->key = conv_key_channel(slice_in(name));
+    l->q = (struct store_conv_load){.op = {.home = home->mailbox, .done = channel_done}, .conv = conv_key_slice(&l->key)};
+    store_conv_load(hub_store(p->plugins->hub), &l->q);
+    return 0;
+}

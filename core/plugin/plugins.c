@@ -1,0 +1,250 @@
+/* All plugins together: what main asks for. */
+#include "core/plugin/plugins.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/plugin/plugin_private.h"
+
+#include <cjson/cJSON.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void on_poll(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop, (void)events;
+    plugin_poll(w->data);
+}
+
+struct plugins *plugins_new(const struct plugin_env *env)
+{
+    struct plugins *ps = calloc(1, sizeof *ps);
+    if (!ps)
+        return NULL;
+    ps->env = *env;
+    ps->hub = env->hub;
+    ps->thread_count = hub_shard_count(env->hub) + 1;
+    ps->threads = calloc(ps->thread_count, sizeof *ps->threads);
+    ps->last = &ps->first;
+    pthread_mutex_init(&ps->lock, NULL);
+    pthread_cond_init(&ps->wake, NULL);
+    ev_timer_init(&ps->poll, on_poll, 0., 0.005);
+    ps->poll.data = ps;
+    if (!ps->threads || plugin_commands_register(ps) != 0) {
+        free(ps->threads);
+        free(ps);
+        return NULL;
+    }
+    ps->threads[0] = (struct mp_thread){.plugins = ps, .mailbox = hub_main(env->hub), .loop = env->loop, .index = -1};
+    for (unsigned i = 1; i < ps->thread_count; i++) {
+        struct shard *s = hub_shard(env->hub, i - 1);
+        ps->threads[i] = (struct mp_thread){.plugins = ps, .shard = s, .mailbox = &s->mailbox, .loop = s->loop, .index = (int)i - 1};
+    }
+    watch_start(ps);
+    return ps;
+}
+
+void plugins_free(struct plugins *ps)
+{
+    if (!ps)
+        return;
+    commands_remove(ps->hub, ps);
+    watch_stop(ps);
+    ev_timer_stop(ps->env.loop, &ps->poll);
+    workers_end(ps);
+    pthread_mutex_destroy(&ps->lock);
+    pthread_cond_destroy(&ps->wake);
+    cJSON_Delete(ps->config);
+    free(ps->path);
+    free(ps->file);
+    free(ps->threads);
+    free(ps);
+}
+
+/* --- Checking ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The check() of a plugin, each of its lines with the place in the config before it. */
+static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix, struct buf *errors)
+{
+    char why[2048] = "";
+    if (!d->check || d->check(&plugin_api, state, o, why, sizeof why) == 0)
+        return;
+    if (!why[0])
+        snprintf(why, sizeof why, "its options are refused");
+    for (const char *line = why; *line;) {
+        size_t n = strcspn(line, "\n");
+        /* "OPTION: what is wrong" continues the path, any other sentence stands behind it. */
+        size_t word = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        bool is_option = word > 0 && word < n && line[word] == ':';
+        buf_printf(errors, "%s%s%.*s\n", prefix, is_option ? "." : ": ", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each, const char *auth_mode, bool *auth_served,
+                      struct buf *errors)
+{
+    char why[512], prefix[512], *file = NULL;
+    struct mp_self *running = ps ? plugin_find(ps, each->string) : NULL;
+    snprintf(prefix, sizeof prefix, "%s: plugins.load.%s", c->file, each->string);
+    const struct mp_plugin *d = running ? running->desc : image_open(c->path, each->string, &file, why, sizeof why);
+    free(file);
+    if (!d) {
+        buf_printf(errors, "%s: %s\n", prefix, why);
+        return;
+    }
+    if (d->auth_mode && strcmp(d->auth_mode, auth_mode) == 0)
+        *auth_served = true;
+    struct mp_options *o = options_read(d, each, prefix, errors);
+    if (o)
+        ask_plugin(d, running && running->inited ? running->data : NULL, o, prefix, errors);
+    options_free(o);
+}
+
+void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served, struct buf *errors)
+{
+    *auth_served = false;
+    for (const struct cJSON *each = c->load ? c->load->child : NULL; each; each = each->next)
+        check_one(ps, c, each, auth_mode, auth_served, errors);
+}
+
+/* --- The config ---------------------------------------------------------------------------------------------------------------------- */
+
+static int take_config(struct plugins *ps, const struct plugin_config *c)
+{
+    char *path = strdup(c->path), *file = strdup(c->file);
+    struct cJSON *config = c->load ? cJSON_Duplicate(c->load, true) : cJSON_CreateObject();
+    if (!path || !file || !config) {
+        free(path);
+        free(file);
+        cJSON_Delete(config);
+        return ERR_NOMEM;
+    }
+    free(ps->path);
+    free(ps->file);
+    cJSON_Delete(ps->config);
+    ps->path = path;
+    ps->file = file;
+    ps->config = config;
+    return 0;
+}
+
+int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf *errors)
+{
+    if (take_config(ps, c) != 0) {
+        buf_printf(errors, "%s: plugins: out of memory\n", c->file);
+        return ERR_NOMEM;
+    }
+    size_t before = errors->n;
+    for (const struct cJSON *each = ps->config->child; each; each = each->next) {
+        if (plugin_load(ps, each->string, each, NULL, errors) != 0)
+            continue;
+        for (const struct mp_self *p = ps->list; p; p = p->next)
+            if (strcmp(p->name, each->string) == 0 && p->why[0])
+                buf_printf(errors, "%s: plugins.load.%s: %s\n", c->file, p->name, p->why);
+    }
+    plugin_poll(ps);
+    /* So far the main thread stood in for the shards. */
+    for (unsigned i = 1; i < ps->thread_count; i++)
+        atomic_store(&ps->threads[i].self, 0);
+    return errors->n == before && buf_ok(errors) ? 0 : ERR_INVALID;
+}
+
+/* New options for a running plugin; plugins_check() has found them good. */
+static void hand_over(struct mp_self *p, const struct cJSON *json)
+{
+    struct buf errors = BUF_INIT, kept = BUF_INIT;
+    struct mp_options *fresh = options_read(p->desc, json, "", &errors);
+    struct cJSON *copy = cJSON_Duplicate(json, true);
+    bool changed = !cJSON_Compare(p->json, json, true);
+    if (!fresh || !copy) {
+        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("plugin", p->name), LOG_STR("because", "out of memory"));
+        options_free(fresh);
+        cJSON_Delete(copy);
+    } else if (!p->desc->apply) {
+        if (changed)
+            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name),
+                      LOG_STR("because", "it takes no new options while it runs: `plugin unload` and `plugin load`"));
+        options_free(fresh);
+        cJSON_Delete(copy);
+    } else {
+        options_keep(fresh, p->options, &kept);
+        if (kept.n)
+            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name), LOG_SLICE("options", buf_slice(&kept)));
+        struct visit v = visit_begin(&p->plugins->threads[0], p, "apply()");
+        p->desc->apply(p->data, fresh);
+        visit_end(&p->plugins->threads[0], &v);
+        options_free(p->options);
+        cJSON_Delete(p->json);
+        p->options = fresh;
+        p->json = copy;
+        if (changed)
+            log_event(LOG_INFO, "plugin.reloaded", LOG_STR("plugin", p->name));
+    }
+    buf_free(&errors);
+    buf_free(&kept);
+}
+
+void plugins_reload(struct plugins *ps, const struct plugin_config *c)
+{
+    if (take_config(ps, c) != 0) {
+        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("because", "out of memory"));
+        return;
+    }
+    for (struct mp_self *p = ps->list; p; p = p->next) {
+        const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(ps->config, p->name);
+        if (p->state == PLUGIN_DEAD || atomic_load(&p->closing))
+            continue;
+        if (!json)
+            plugin_unload(p, NULL);
+        else if (p->state == PLUGIN_RUNNING)
+            hand_over(p, json);
+    }
+    for (const struct cJSON *each = ps->config->child; each; each = each->next) {
+        struct buf errors = BUF_INIT;
+        if (!plugin_find(ps, each->string) && plugin_load(ps, each->string, each, NULL, &errors) != 0)
+            log_event(LOG_ERROR, "plugin.failed", LOG_STR("plugin", each->string), LOG_SLICE("because", buf_slice(&errors)));
+        buf_free(&errors);
+    }
+}
+
+/* --- The end --------------------------------------------------------------------------------------------------------------------------- */
+
+bool plugins_stop(struct plugins *ps, unsigned timeout_ms)
+{
+    if (!ps)
+        return true;
+    uint64_t until = clock_mono_ms() + timeout_ms;
+    bool started = ps->hub->started;
+    ps->stopping = true;
+    for (struct mp_self *p = ps->list; p; p = p->next)
+        if (p->state != PLUGIN_DEAD)
+            plugin_unload(p, NULL);
+    plugin_poll(ps);
+    while (ps->list && clock_mono_ms() < until) {
+        if (started) {
+            ev_run(ps->env.loop, EVRUN_ONCE);
+            continue;
+        }
+        /* The shards do not run: their mail is ours. */
+        for (unsigned i = 1; i < ps->thread_count; i++)
+            mailbox_run(ps->threads[i].mailbox, ps->threads[i].shard);
+        ev_run(ps->env.loop, EVRUN_NOWAIT);
+        if (ps->list)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    for (struct mp_self *p = ps->list; p; p = p->next) {
+        struct buf what = BUF_INIT;
+        plugin_put_pending(p, &what);
+        log_event(LOG_ERROR, "plugin.stuck", LOG_STR("plugin", p->name), LOG_STR("state", plugin_state_name(p)),
+                  LOG_SLICE("waits_for", buf_slice(&what)));
+        buf_free(&what);
+    }
+    if (ps->list) {
+        pthread_mutex_lock(&ps->lock);
+        ps->abandoned = true;
+        pthread_mutex_unlock(&ps->lock);
+    }
+    return ps->list == NULL;
+}
