@@ -14,6 +14,8 @@
 
 /* Descriptors left to the store, the console and the logs. */
 enum { FD_RESERVE_MIN = 4, FD_RESERVE_MAX = 64 };
+/* It rests many times while they are short, and says so once in that many seconds. */
+enum { REST_TOLD_TICKS = 10 };
 
 void accept_options(const struct net *net, int fd)
 {
@@ -84,7 +86,10 @@ void net_stop_listening(struct net *net)
 /* Out of descriptors or memory: those who knock wait in the backlog for a moment. */
 static void rest(struct net *net, int error)
 {
-    log_event(LOG_WARN, "accept.paused", LOG_INT("errno", error), LOG_INT("connections", net_count(net)));
+    if (!net->rest_told || net->tick + 1 - net->rest_told >= REST_TOLD_TICKS) {
+        net->rest_told = net->tick + 1;
+        log_event(LOG_WARN, "accept.paused", LOG_INT("errno", error), LOG_INT("connections", net_count(net)));
+    }
     accept_stop(net);
     net->fd_ceiling = -1;
     ev_timer_set(&net->retry, 0.1 + random_below(100) / 1000., 0.);

@@ -108,9 +108,10 @@ struct net {
 
     struct listening listening[LISTEN_MAX];
     unsigned listening_count;
-    bool accepting;   /* the listening sockets are in the epoll set */
-    uint32_t waiting; /* refused connections that get their 503 */
-    int fd_ceiling;   /* descriptors from this number on are left to others */
+    bool accepting;     /* the listening sockets are in the epoll set */
+    uint32_t waiting;   /* refused connections that get their 503 */
+    uint32_t rest_told; /* tick after the one in which accept.paused was logged; 0: never */
+    int fd_ceiling;     /* descriptors from this number on are left to others */
 
     struct gather gather;
     uint8_t *read; /* READ_BYTES; owned */
