@@ -1,0 +1,361 @@
+/* What the API can do: one function an endpoint, and one for the end of its operation. openapi.json describes them all. */
+#include "http_api.h"
+
+#include <stdlib.h>
+
+/* --- Writing answers -------------------------------------------------------------------------------------------------------- */
+
+static void put_key(struct call *c, const char *key, struct mp_str value)
+{
+    c->mp->out_printf(c->out, "\"%s\":", key);
+    c->mp->out_json(c->out, value);
+}
+
+static void put_message(struct call *c, const struct mp_message *m, struct mp_str channel)
+{
+    char id[20];
+    c->mp->out_printf(c->out, "{\"id\":\"%s\",", mp_id_text(m->id, id));
+    put_key(c, "content", m->content);
+    c->mp->out_put(c->out, mp_str(",\"sender\":{"));
+    put_key(c, "id", m->sender);
+    c->mp->out_put(c->out, mp_str(","));
+    put_key(c, "name", m->sender_name);
+    c->mp->out_printf(c->out, "},\"createdAt\":%llu,\"seq\":%llu%s", (unsigned long long)m->created_ms, (unsigned long long)m->seq,
+                      m->recalled ? ",\"recalled\":true" : "");
+    if (channel.n) {
+        c->mp->out_put(c->out, mp_str(","));
+        put_key(c, "channel", channel);
+    }
+    c->mp->out_put(c->out, mp_str("}"));
+}
+
+/* --- Messages ------------------------------------------------------------------------------------------------------------------ */
+
+static void sent(mp_thread *here, const struct mp_sent *r, void *ctx)
+{
+    struct call *c = ctx;
+    char id[20];
+    (void)here;
+    if (r->result.code != MP_CODE_OK) {
+        call_result(c, &r->result);
+        return;
+    }
+    c->mp->out_printf(c->out, "{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu,\"duplicate\":%s}", mp_id_text(r->id, id), (unsigned long long)r->seq,
+                      (unsigned long long)r->created_ms, r->duplicate ? "true" : "false");
+    call_answer(c, r->duplicate ? 200 : 201);
+}
+
+static void send_message(struct call *c, bool channel)
+{
+    struct mp_send s = {.size = sizeof s};
+    if (!body_text(c, "content", true, &s.content) || !body_text(c, "sender", false, &s.sender) ||
+        !body_text(c, "clientId", false, &s.client_id))
+        return;
+    if (s.client_id.n > 64) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "clientId: expected 1 to 64 bytes");
+        return;
+    }
+    *(channel ? &s.channel : &s.receiver) = mp_str(c->args[0]);
+    call_began(c, c->mp->send(c->api->self, &s, c->shard, sent, c));
+}
+
+static void send_user(struct call *c)
+{
+    send_message(c, false);
+}
+
+static void send_channel(struct call *c)
+{
+    send_message(c, true);
+}
+
+static void ranged(mp_thread *here, const struct mp_history *h, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (h->result.code != MP_CODE_OK) {
+        call_result(c, &h->result);
+        return;
+    }
+    struct mp_str channel = c->state ? mp_str(c->args[0]) : mp_str_of(NULL, 0);
+    c->mp->out_put(c->out, mp_str("{\"messages\":["));
+    for (size_t i = 0; i < h->n; i++) {
+        c->mp->out_put(c->out, mp_str(i ? "," : ""));
+        put_message(c, &h->messages[i], channel);
+    }
+    c->mp->out_printf(c->out, "],\"first\":%llu,\"last\":%llu,\"more\":%s}", (unsigned long long)h->first, (unsigned long long)h->last,
+                      h->more ? "true" : "false");
+    call_answer(c, 200);
+}
+
+static bool get_range(struct call *c, struct mp_range *r)
+{
+    bool has_limit;
+    uint64_t limit = 50;
+    r->size = sizeof *r;
+    if (!call_number(c, "after", UINT64_MAX, &r->has_after, &r->after) || !call_number(c, "before", UINT64_MAX, &r->has_before, &r->before) ||
+        !call_number(c, "limit", 200, &has_limit, &limit))
+        return false;
+    if (has_limit && limit == 0) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
+        return false;
+    }
+    r->limit = (uint32_t)limit;
+    return true;
+}
+
+static void channel_history(struct call *c)
+{
+    struct mp_range r = {.channel = mp_str(c->args[0])};
+    if (!get_range(c, &r))
+        return;
+    c->state = malloc(1); /* not NULL: a channel's */
+    call_began(c, c->state ? c->mp->range(c->api->self, &r, c->shard, ranged, c) : MP_ENOMEM);
+}
+
+static void pair_history(struct call *c)
+{
+    struct mp_range r = {.users = {mp_str(c->args[0]), mp_str(c->args[1])}};
+    if (get_range(c, &r))
+        call_began(c, c->mp->range(c->api->self, &r, c->shard, ranged, c));
+}
+
+static void announce(struct call *c)
+{
+    struct mp_str content;
+    if (!body_text(c, "content", true, &content))
+        return;
+    int rc = c->mp->announce(c->api->self, content);
+    if (rc != MP_OK) {
+        call_began(c, rc);
+        return;
+    }
+    c->mp->out_put(c->out, mp_str("{}"));
+    call_answer(c, 202);
+}
+
+/* --- Channels -------------------------------------------------------------------------------------------------------------------- */
+
+static void channel_known(mp_thread *here, const struct mp_channel *r, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (r->result.code != MP_CODE_OK) {
+        call_result(c, &r->result);
+        return;
+    }
+    c->mp->out_put(c->out, mp_str("{"));
+    put_key(c, "name", mp_str(c->args[0]));
+    c->mp->out_printf(c->out, ",\"members\":%u,\"first\":%llu,\"last\":%llu,\"tier\":\"%s\"}", r->members, (unsigned long long)r->first,
+                      (unsigned long long)r->last, r->tier == MP_TIER_LARGE ? "large" : "small");
+    call_answer(c, 200);
+}
+
+static void show_channel(struct call *c)
+{
+    call_began(c, c->mp->channel(c->api->self, mp_str(c->args[0]), c->shard, channel_known, c));
+}
+
+static void members_known(mp_thread *here, const struct mp_members *m, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (m->result.code != MP_CODE_OK) {
+        call_result(c, &m->result);
+        return;
+    }
+    c->mp->out_put(c->out, mp_str("{\"members\":["));
+    for (size_t i = 0; i < m->n; i++) {
+        c->mp->out_put(c->out, mp_str(i ? ",{" : "{"));
+        put_key(c, "id", m->people[i].id);
+        c->mp->out_put(c->out, mp_str(","));
+        put_key(c, "name", m->people[i].name);
+        c->mp->out_put(c->out, mp_str("}"));
+    }
+    c->mp->out_put(c->out, mp_str("]"));
+    if (m->more && m->n) {
+        c->mp->out_put(c->out, mp_str(","));
+        put_key(c, "cursor", m->people[m->n - 1].id);
+    }
+    c->mp->out_put(c->out, mp_str("}"));
+    call_answer(c, 200);
+}
+
+static void list_members(struct call *c)
+{
+    char cursor[ARG_SIZE];
+    bool has;
+    uint64_t limit = 50;
+    if (!call_text(c, "cursor", cursor, sizeof cursor) || !call_number(c, "limit", 1000, &has, &limit))
+        return;
+    if (has && limit == 0) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
+        return;
+    }
+    call_began(c, c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard, members_known, c));
+}
+
+static void member_changed(mp_thread *here, const struct mp_member_result *r, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (r->result.code != MP_CODE_OK) {
+        call_result(c, &r->result);
+        return;
+    }
+    c->mp->out_printf(c->out, "{\"members\":%u,\"existed\":%s}", r->members, r->existed ? "true" : "false");
+    call_answer(c, 200);
+}
+
+static void join(struct call *c)
+{
+    static const struct {
+        const char *name;
+        enum mp_push push;
+    } modes[] = {{"all", MP_PUSH_ALL}, {"merged", MP_PUSH_MERGED}, {"none", MP_PUSH_NONE}};
+    struct mp_str push;
+    struct mp_member m = {.size = sizeof m, .user = mp_str(c->args[1]), .channel = mp_str(c->args[0])};
+    if (!body_text(c, "push", false, &push) || !body_bool(c, "create", &m.may_create))
+        return;
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (mp_eq(push, mp_str(modes[i].name))) {
+            m.set_push = true;
+            m.push = modes[i].push;
+        }
+    }
+    if (push.n && !m.set_push) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "push: expected \"all\", \"merged\" or \"none\"");
+        return;
+    }
+    call_began(c, c->mp->member(c->api->self, &m, c->shard, member_changed, c));
+}
+
+static void leave(struct call *c)
+{
+    struct mp_member m = {.size = sizeof m, .user = mp_str(c->args[1]), .channel = mp_str(c->args[0]), .leave = true};
+    call_began(c, c->mp->member(c->api->self, &m, c->shard, member_changed, c));
+}
+
+/* --- Users ------------------------------------------------------------------------------------------------------------------------ */
+
+static void user_known(mp_thread *here, const struct mp_user *u, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (u->result.code != MP_CODE_OK) {
+        call_result(c, &u->result);
+        return;
+    }
+    c->mp->out_put(c->out, mp_str("{"));
+    put_key(c, "id", u->id);
+    c->mp->out_put(c->out, mp_str(","));
+    put_key(c, "name", u->name);
+    c->mp->out_printf(c->out, ",\"online\":%s,\"connections\":%u,\"inbox\":%u,\"channels\":[", u->connections ? "true" : "false", u->connections,
+                      u->inbox);
+    for (size_t i = 0; i < u->channel_count; i++) {
+        c->mp->out_put(c->out, mp_str(i ? "," : ""));
+        c->mp->out_json(c->out, u->channels[i]);
+    }
+    c->mp->out_put(c->out, mp_str("]}"));
+    call_answer(c, 200);
+}
+
+static void show_user(struct call *c)
+{
+    call_began(c, c->mp->user(c->api->self, mp_str(c->args[0]), c->shard, user_known, c));
+}
+
+static void kicked(mp_thread *here, const struct mp_kick_result *r, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (r->result.code != MP_CODE_OK) {
+        call_result(c, &r->result);
+        return;
+    }
+    c->mp->out_printf(c->out, "{\"connections\":%u}", r->connections);
+    call_answer(c, 200);
+}
+
+static void kick(struct call *c)
+{
+    struct mp_str message;
+    bool revoke = false;
+    if (body_text(c, "message", false, &message) && body_bool(c, "revoke", &revoke))
+        call_began(c, c->mp->kick(c->api->self, mp_str(c->args[0]), message, revoke, c->shard, kicked, c));
+}
+
+/* Presence of several users, asked for one by one: `left` counts the answers to come, and one for the asker. */
+struct presence {
+    unsigned left, found;
+};
+
+static void presence_step(struct call *c)
+{
+    struct presence *p = c->state;
+    if (--p->left)
+        return;
+    c->mp->out_put(c->out, mp_str("]}"));
+    call_answer(c, 200);
+}
+
+static void presence_known(mp_thread *here, const struct mp_user *u, void *ctx)
+{
+    struct call *c = ctx;
+    struct presence *p = c->state;
+    (void)here;
+    if (u->result.code == MP_CODE_OK && u->connections) {
+        c->mp->out_put(c->out, mp_str(p->found++ ? "," : ""));
+        c->mp->out_json(c->out, u->id);
+    }
+    presence_step(c);
+}
+
+static void presence(struct call *c)
+{
+    char ids[IDS_MAX * 65 + 1];
+    struct presence *p = calloc(1, sizeof *p);
+    c->state = p;
+    if (!p) {
+        call_began(c, MP_ENOMEM);
+        return;
+    }
+    if (!call_text(c, "ids", ids, sizeof ids))
+        return;
+    unsigned n = ids[0] ? 1 : 0;
+    for (const char *at = ids; *at; at++)
+        n += *at == ',';
+    if (n == 0 || n > IDS_MAX) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "ids: expected 1 to 100 ids, with commas between them");
+        return;
+    }
+    c->mp->out_put(c->out, mp_str("{\"online\":["));
+    p->left = 1;
+    for (char *at = ids, *next; at; at = next) {
+        if ((next = strchr(at, ',')))
+            *next++ = '\0';
+        p->left++;
+        /* One that cannot be asked for counts as offline. */
+        if (c->mp->user(c->api->self, mp_str(at), c->shard, presence_known, c) != MP_OK)
+            p->left--;
+    }
+    presence_step(c);
+}
+
+/* --- The table -------------------------------------------------------------------------------------------------------------------- */
+
+const struct endpoint endpoints[] = {
+    {"POST", "announcements", announce},
+    {"GET", "channels/{}", show_channel},
+    {"GET", "channels/{}/members", list_members},
+    {"PUT", "channels/{}/members/{}", join},
+    {"DELETE", "channels/{}/members/{}", leave},
+    {"GET", "channels/{}/messages", channel_history},
+    {"POST", "channels/{}/messages", send_channel},
+    {"GET", "presence", presence},
+    {"GET", "users/{}", show_user},
+    {"POST", "users/{}/kick", kick},
+    {"POST", "users/{}/messages", send_user},
+    {"GET", "users/{}/messages/{}", pair_history},
+};
+const unsigned endpoint_count = sizeof endpoints / sizeof endpoints[0];
