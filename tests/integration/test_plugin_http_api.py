@@ -1,0 +1,238 @@
+"""The plugins http_api, metrics and filter, from outside: what another server, a scraper and a user see."""
+
+import http.client
+import json
+import os
+import re
+import urllib.parse
+
+from base import Test
+from server import ROOT
+
+KEY = "0123456789abcdef-api"
+
+
+class Http(Test):
+    """Helpers for requests to the WebSocket port."""
+
+    abstract = True
+
+    def http(self, method, path, body=None, key=KEY, headers=None):
+        """(status, headers, text)"""
+        c = http.client.HTTPConnection("127.0.0.1", self.server.websocket, timeout=30)
+        h = dict(headers or {})
+        if key is not None:
+            h["Authorization"] = "Bearer " + key
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body, ensure_ascii=False).encode()
+        c.request(method, path, body=data, headers=h)
+        r = c.getresponse()
+        text = r.read().decode()
+        c.close()
+        return r.status, r.headers, text
+
+    def api(self, method, path, body=None, status=200, **options):
+        got, _, text = self.http(method, "/api/v1/" + path, body, **options)
+        self.assertEqual(got, status, text)
+        return json.loads(text)
+
+    def api_refused(self, code, status, method, path, body=None, **options):
+        error = self.api(method, path, body, status=status, **options)["error"]
+        self.assertEqual(error["code"], code)
+        return error
+
+
+def quote(name):
+    return urllib.parse.quote(name, safe="")
+
+
+class HttpApi(Http):
+    config = {"plugins": {"load": {"http_api": {"keys": [KEY, "another-key-0123456789"]}}}, "limits": {"content": 1000}}
+
+    def test_needs_a_key(self):
+        for key in (None, "", KEY + "x", KEY[:-1], KEY.upper()):
+            self.api_refused("unauthorized", 401, "GET", "users/x", key=key)
+        _, headers, _ = self.http("GET", "/api/v1/users/x", key=None)
+        self.assertEqual(headers["WWW-Authenticate"], "Bearer")
+        self.api_refused("not_found", 404, "GET", "users/x", key="another-key-0123456789")
+        self.assertNotIn(KEY, self.server.whole_log())
+
+    def test_sends_to_a_user(self):
+        ada = self.user("Ada")
+        r = self.api("POST", "users/%s/messages" % ada.id, {"content": "from the system"}, status=201)
+        push = ada.push(101)
+        self.assertEqual((push["id"], push["content"], push["sender"], push["seq"]), (r["id"], "from the system", {"id": "system", "name": "system"}, r["seq"]))
+        self.assertEqual(ada.request(7)["messages"][0]["id"], r["id"])
+        self.api_refused("not_found", 404, "POST", "users/nobody/messages", {"content": "x"})
+
+    def test_sends_as_a_user_by_its_rules(self):
+        ada, bob = self.users("Ada", "Bob")
+        self.api("POST", "users/%s/messages" % bob.id, {"content": "hi", "sender": ada.id}, status=201)
+        self.assertEqual(bob.push(101)["sender"], {"id": ada.id, "name": "Ada"})
+        bob.request(15, id=ada.id, blocked=True)
+        self.api_refused("forbidden", 403, "POST", "users/%s/messages" % bob.id, {"content": "hi", "sender": ada.id})
+        name = self.channel(bob)
+        self.api_refused("forbidden", 403, "POST", "channels/%s/messages" % quote(name), {"content": "hi", "sender": ada.id})
+        self.api_refused("not_found", 404, "POST", "users/%s/messages" % bob.id, {"content": "hi", "sender": "nobody"})
+        self.api_refused("too_large", 413, "POST", "users/%s/messages" % bob.id, {"content": "x" * 1001, "sender": bob.id})
+
+    def test_is_idempotent(self):
+        ada = self.user("Ada")
+        body = {"content": "once", "clientId": "k1"}
+        first = self.api("POST", "users/%s/messages" % ada.id, body, status=201)
+        again = self.api("POST", "users/%s/messages" % ada.id, body, status=200)
+        self.assertEqual((again["id"], again["seq"], again["duplicate"]), (first["id"], first["seq"], True))
+        ada.push(101)
+        ada.quiet()
+
+    def test_channels(self):
+        ada, bob = self.users("Ada", "Bob")
+        name = "tea / Füße %41 " + ada.id[:6] + "x"
+        path = "channels/" + quote(name)
+        self.api_refused("not_found", 404, "GET", path)
+        self.api_refused("not_found", 404, "PUT", path + "/members/" + ada.id, {})
+        r = self.api("PUT", path + "/members/" + ada.id, {"create": True})
+        self.assertEqual(r, {"members": 1, "existed": False})
+        self.api("PUT", path + "/members/" + bob.id, {"push": "none"})
+        self.assertEqual(self.api("GET", path), {"name": name, "members": 2, "first": 0, "last": 0, "tier": "small"})
+        for i in range(3):
+            self.api("POST", path + "/messages", {"content": "m%d" % i}, status=201)
+        self.assertEqual([ada.push(102)["content"] for _ in range(3)], ["m0", "m1", "m2"])
+        bob.quiet()
+        page = self.api("GET", path + "/messages?limit=2")
+        self.assertEqual([m["content"] for m in page["messages"]], ["m1", "m2"])
+        self.assertEqual((page["first"], page["last"], page["more"]), (1, 3, True))
+        page = self.api("GET", path + "/messages?after=0&limit=1")
+        self.assertEqual([(m["seq"], m["channel"], m["sender"]["id"]) for m in page["messages"]], [(1, name, "system")])
+        members = self.api("GET", path + "/members?limit=1")
+        more = self.api("GET", path + "/members?cursor=" + members["cursor"])
+        self.assertEqual(sorted([members["members"][0]["id"], more["members"][0]["id"]]), sorted([ada.id, bob.id]))
+        self.assertNotIn("cursor", more)
+        self.assertEqual(self.api("DELETE", path + "/members/" + ada.id), {"members": 1, "existed": True})
+        self.api("POST", path + "/messages", {"content": "after"}, status=201)
+        ada.quiet()
+        self.refused("forbidden", ada, 4, channel=name, content="x")
+
+    def test_users(self):
+        ada = self.user("Ada")
+        name = self.channel(ada)
+        u = self.api("GET", "users/" + ada.id)
+        self.assertEqual(u, {"id": ada.id, "name": "Ada", "online": True, "connections": 1, "inbox": 0, "channels": [name]})
+        self.assertEqual(self.api("GET", "presence?ids=%s,nobody" % ada.id), {"online": [ada.id]})
+        self.assertEqual(self.api("POST", "users/%s/kick" % ada.id, {"message": "go", "revoke": True}), {"connections": 1})
+        closing = ada.push(105)
+        self.assertEqual((closing["reason"], closing["message"]), ("kicked", "go"))
+        back = self.connect()
+        self.refused("unauthorized", back, 1, token=ada.token)
+        self.eventually(lambda: self.api("GET", "users/" + ada.id)["online"] is False)
+        self.assertEqual(self.api("GET", "presence?ids=" + ada.id), {"online": []})
+        self.api_refused("not_found", 404, "POST", "users/nobody/kick", {})
+
+    def test_pairs(self):
+        ada, bob = self.users("Ada", "Bob")
+        ada.request(2, receiverId=bob.id, content="hello")
+        for a, b in ((ada, bob), (bob, ada)):
+            page = self.api("GET", "users/%s/messages/%s" % (a.id, b.id))
+            self.assertEqual([m["content"] for m in page["messages"]], ["hello"])
+
+    def test_announcements(self):
+        ada, bob = self.users("Ada", "Bob")
+        self.api("POST", "announcements", {"content": "tea is ready"}, status=202)
+        for c in (ada, bob):
+            self.assertEqual(c.push(106)["content"], "tea is ready")
+
+    def test_bad_requests(self):
+        ada = self.user("Ada")
+        path = "users/%s/messages" % ada.id
+        for body, field in (
+            (b"{", "body"), (b"[]", "body"), (b'{"content":1}', "content"), (b"{}", "content"), (b'{"content":"a","content":"b"}', "body"),
+            (b'{"content":"\xff"}', "body"), (b'{"content":"x","sender":5}', "sender"), (b'{"content":"x","clientId":"%s"}' % (b"y" * 65), "clientId"),
+        ):
+            self.assertIn(field, self.api_refused("bad_request", 400, "POST", path, body)["message"])
+        self.api_refused("bad_request", 400, "GET", "channels/%FF")
+        self.api_refused("bad_request", 400, "GET", "channels/a%00b")
+        self.api_refused("bad_request", 400, "GET", "channels/x/messages?limit=0")
+        self.api_refused("bad_request", 400, "GET", "channels/x/messages?limit=many")
+        self.api_refused("bad_request", 400, "GET", "presence?ids=")
+        self.api_refused("not_found", 404, "GET", "nothing/here")
+        self.api_refused("not_found", 404, "GET", "users/../users/" + ada.id)
+        status, headers, _ = self.http("DELETE", "/api/v1/users/" + ada.id)
+        self.assertEqual((status, headers["Allow"]), (405, "GET"))
+        self.assertEqual(self.http("POST", "/api/v1/" + path, b"x" * 70000)[0], 413)
+        ada.request(9)
+
+    def test_openapi_describes_what_is_there(self):
+        with open(os.path.join(ROOT, "plugins", "http_api", "openapi.json")) as f:
+            paths = json.load(f)["paths"]
+        with open(os.path.join(ROOT, "plugins", "http_api", "endpoints.c")) as f:
+            table = set(re.findall(r'\{"([A-Z]+)", "([^"]+)", \w+\}', f.read()))
+        told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items() for method in item
+                if method in ("get", "put", "post", "delete")}
+        self.assertEqual(told, table)
+
+
+class Metrics(Http):
+    config = {"plugins": {"load": {"metrics": {"bearer": KEY}}}}
+
+    def test_figures(self):
+        ada = self.user("Ada")
+        name = self.channel(ada)
+        ada.say(name, "hello")
+        ada.push(102)
+        status, headers, text = self.http("GET", "/metrics")
+        self.assertEqual((status, headers["Content-Type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
+        figures = {}
+        for line in text.strip().split("\n"):
+            if line.startswith("#"):
+                self.assertRegex(line, r"^# (HELP [a-z_][a-z0-9_]* .+|TYPE [a-z_][a-z0-9_]* (counter|gauge))$")
+            else:
+                m = re.fullmatch(r"([a-z_][a-z0-9_]*) (\S+)", line)
+                self.assertIsNotNone(m, line)
+                figures[m[1]] = float(m[2])
+        self.assertGreaterEqual(figures["magpie_connections"], 1)
+        self.assertGreaterEqual(figures["magpie_messages_total"], 1)
+        self.assertEqual(text.count("# TYPE"), len(figures))
+        self.assertEqual(self.http("GET", "/metrics", key=None)[0], 401)
+        self.assertEqual(self.http("GET", "/metrics", key="wrong")[0], 401)
+        self.assertIn(self.http("POST", "/metrics", b"")[0], (404, 405))
+
+
+class Filter(Test):
+    config = {"plugins": {"load": {"filter": {"words": ["darn", "хрен", "坏话"], "mask": "*"}}}}
+
+    def test_masks(self):
+        ada, bob = self.users("Ada", "Bob")
+        name = self.channel(ada, bob)
+        for text, shown in (("a darn thing", "a **** thing"), ("DARN!", "****!"), ("darned", "darned"), ("Хрен", "****"), ("da\u200brn", "*****")):
+            ada.say(name, text)
+            got = bob.push(102)["content"]
+            self.assertEqual(got, shown)
+        ada.request(2, receiverId=bob.id, content="darn")
+        self.assertEqual(bob.push(101)["content"], "****")
+        self.assertEqual(bob.request(5, channel=name)["messages"][0]["content"], "a **** thing")
+
+
+class FilterList(Test):
+    config = {"plugins": {"load": {"filter": {"words": ["darn"], "mode": "reject", "whole_words": False, "private": False}}}}
+
+    def test_rejects_and_reloads(self):
+        ada, bob = self.users("Ada", "Bob")
+        name = self.channel(ada, bob)
+        self.refused("forbidden", ada, 4, channel=name, content="darned")
+        ada.request(2, receiverId=bob.id, content="darn")
+        self.assertEqual(bob.push(101)["content"], "darn")
+        self.server.rewrite({"plugins": {"load": {"filter": {"words": ["heck"]}}}})
+        self.server.reload()
+        self.eventually(lambda: self.tried(ada, name, "heck") == "forbidden")
+        self.assertIsNone(self.tried(ada, name, "darned"))
+        # A list that cannot be read leaves the one before in force.
+        self.server.rewrite({"plugins": {"load": {"filter": {"file": "/no/such/file"}}}})
+        self.server.reload()
+        self.eventually(lambda: "/no/such/file" in self.server.log())
+        self.assertEqual(self.tried(ada, name, "heck"), "forbidden")
+
+    def tried(self, client, channel, content):
+        try:
+            client.say(channel, content)
+        except AssertionError as e:
+            return getattr(e, "code", None)
+        return None
