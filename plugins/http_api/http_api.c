@@ -229,6 +229,15 @@ static void find_endpoint(struct call *c)
         call_error(c, MP_CODE_NOT_FOUND, 0, "there is no such endpoint; plugins/http_api/openapi.json lists them");
 }
 
+/* How many of the first bytes are blanks; at most all but one. */
+static size_t blanks(struct mp_str s)
+{
+    size_t n = 0;
+    while (n + 1 < s.n && memchr(" \t\r\n", s.p[n], 4))
+        n++;
+    return n;
+}
+
 static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
 {
     struct api *a = ctx;
@@ -249,7 +258,9 @@ static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread
         call_error(c, MP_CODE_UNAUTHORIZED, 0, "the API needs a key, as \"Authorization: Bearer KEY\"");
         return;
     }
-    if (q->body.n && !(c->body = a->mp->json_parse(q->body, &why))) {
+    if (q->body.n && q->body.p[blanks(q->body)] != '{')
+        why = "expected {";
+    if (q->body.n && (why || !(c->body = a->mp->json_parse(q->body, &why)))) {
         char text[160];
         snprintf(text, sizeof text, "the body is not a JSON object: %s", why ? why : "out of memory");
         call_error(c, MP_CODE_BAD_REQUEST, 0, text);
