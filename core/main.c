@@ -6,6 +6,7 @@
 #include "core/base/clock.h"
 #include "core/base/err.h"
 #include "core/base/hash.h"
+#include "core/base/heap.h"
 #include "core/base/log.h"
 #include "core/base/mailbox.h"
 #include "core/config/config.h"
@@ -35,7 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WHY_MAX 512 /* bytes of a sentence that tells what went wrong */
+#define WHY_MAX        512 /* bytes of a sentence that tells what went wrong */
+#define BREATH_SECONDS 5.  /* between two looks at whether memory is to be given back */
 
 struct server {
     const char *config_path; /* from the command line */
@@ -57,6 +59,8 @@ struct server {
     ev_signal term, intr, hup;
     ev_async drained;     /* sent by a shard when the hub has drained */
     ev_timer drain_limit; /* timeouts.drain */
+    ev_timer breath;      /* gives memory back when many connections are gone */
+    struct heap_watch heap;
     bool draining;
     uint64_t drain_began; /* clock_mono_ms() */
 };
@@ -560,6 +564,15 @@ static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
 
 /* --- Running -------------------------------------------------------------------------------------------------------------- */
 
+static void on_breath(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct server *s = w->data;
+    struct hub_stats stats;
+    (void)loop, (void)events;
+    hub_get_stats(s->hub, &stats);
+    (void)heap_breathe(&s->heap, stats.connections);
+}
+
 static void watch(struct server *s)
 {
     ev_signal_init(&s->term, on_term, SIGTERM);
@@ -567,7 +580,9 @@ static void watch(struct server *s)
     ev_signal_init(&s->hup, on_hup, SIGHUP);
     ev_async_init(&s->drained, on_drained);
     ev_init(&s->drain_limit, on_drain_limit);
-    s->term.data = s->intr.data = s->hup.data = s->drained.data = s->drain_limit.data = s;
+    ev_timer_init(&s->breath, on_breath, BREATH_SECONDS, BREATH_SECONDS);
+    s->term.data = s->intr.data = s->hup.data = s->drained.data = s->drain_limit.data = s->breath.data = s;
+    ev_timer_start(s->loop, &s->breath);
     ev_signal_start(s->loop, &s->term);
     ev_signal_start(s->loop, &s->intr);
     ev_signal_start(s->loop, &s->hup);
@@ -703,6 +718,7 @@ int main(int argc, char **argv)
     const char *config_path = NULL;
     bool test = false;
     opterr = 0;
+    heap_setup();
     for (int c; (c = getopt_long(argc, argv, ":c:th", options, NULL)) != -1;) {
         /* A letter inside of a cluster (-xt) is told alone. */
         const char letter[3] = {'-', (char)optopt};

@@ -39,6 +39,10 @@ static const char *filter_name(void *state)
 
 static void filter_free(void *state) { (void)state; }
 
+/* Memtables grow by so many bytes: small, so that what they are said to take is what they take (the default of a megabyte and more is mostly
+ * untouched at first), and large enough to be mappings of their own, which go back to the system after a flush (core/base/heap.h). */
+enum { ARENA_BLOCK = 128 * 1024 };
+
 /* Families whose rows begin with a row header. */
 static bool family_expires(enum kv_family f)
 {
@@ -67,6 +71,7 @@ static rocksdb_options_t *family_options(struct rocks_setup *s, enum kv_family f
     rocksdb_options_set_block_based_table_factory(o, t);
     rocksdb_block_based_options_destroy(t);
     rocksdb_options_set_write_buffer_size(o, write_buffer);
+    rocksdb_options_set_arena_block_size(o, ARENA_BLOCK);
     rocksdb_options_set_max_write_buffer_number(o, 4);
     rocksdb_options_set_target_file_size_base(o, 32u << 20);
     rocksdb_options_set_max_bytes_for_level_base(o, 128u << 20);

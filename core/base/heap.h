@@ -1,0 +1,22 @@
+/*
+ * The C library's heap, told to behave like that of a server which lives long and whose size breathes with the number of its connections.
+ */
+#ifndef MAGPIE_BASE_HEAP_H
+#define MAGPIE_BASE_HEAP_H
+
+#include <stdint.h>
+
+/* Allocations of at least so many bytes are mappings of their own, and go back to the system when they are freed. */
+#define HEAP_MAPPED_BYTES (128u * 1024)
+
+/* Before threads start. */
+void heap_setup(void);
+
+/* Remembers how many connections there were, to know when so many are gone that giving memory back is worth the walk through the heap. */
+struct heap_watch {
+    uint32_t peak; /* most connections since the last time */
+};
+/* Now and then, any thread but a shard's (the walk takes its time): 1 when memory was given back, else 0. */
+int heap_breathe(struct heap_watch *w, uint32_t connections);
+
+#endif

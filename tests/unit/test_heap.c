@@ -1,0 +1,86 @@
+/* When memory is given back: after many have gone, and not again and again. */
+#include "core/base/heap.h"
+
+#include "core/base/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static size_t resident(void)
+{
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %zu", &pages), 1);
+    fclose(f);
+    return pages * 4096;
+}
+
+static void few_connections_are_not_worth_it(void **state)
+{
+    (void)state;
+    struct heap_watch w = {0};
+    assert_int_equal(heap_breathe(&w, 900), 0);
+    assert_int_equal(w.peak, 900);
+    assert_int_equal(heap_breathe(&w, 0), 0);
+    assert_int_equal(w.peak, 900);
+}
+
+static void half_of_many_gone_is_the_moment(void **state)
+{
+    (void)state;
+    struct heap_watch w = {0};
+    assert_int_equal(heap_breathe(&w, 100000), 0);
+    assert_int_equal(heap_breathe(&w, 60000), 0);
+    assert_int_equal(w.peak, 100000);
+    (void)heap_breathe(&w, 40000);
+    assert_int_equal(w.peak, 40000);
+    assert_int_equal(heap_breathe(&w, 39000), 0);
+    assert_int_equal(w.peak, 40000);
+}
+
+/* Small things between which others stay: free() alone cannot give their pages back. */
+static void pages_between_what_stays_go_back(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)state;
+    skip(); /* those have a heap of their own */
+#else
+    enum { N = 40000, SIZE = 1000, KEPT_EVERY = 64 };
+    (void)state;
+    heap_setup();
+    char **p = malloc(N * sizeof *p);
+    assert_non_null(p);
+    for (int i = 0; i < N; i++) {
+        p[i] = malloc(SIZE);
+        assert_non_null(p[i]);
+        memset(p[i], 1, SIZE);
+    }
+    size_t full = resident();
+    for (int i = 0; i < N; i++)
+        if (i % KEPT_EVERY)
+            free(p[i]);
+    struct heap_watch w = {.peak = 10000};
+    assert_int_equal(heap_breathe(&w, 0), 1);
+    assert_true(resident() + (size_t)N * SIZE / 2 < full);
+    for (int i = 0; i < N; i += KEPT_EVERY)
+        free(p[i]);
+    free(p);
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(few_connections_are_not_worth_it),
+        cmocka_unit_test(half_of_many_gone_is_the_moment),
+        cmocka_unit_test(pages_between_what_stays_go_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
