@@ -1,5 +1,6 @@
 #include "core/hub/chan.h"
 
+#include "core/base/clock.h"
 #include "core/base/frame.h"
 #include "core/hub/conv.h"
 #include "core/hub/encode.h"
@@ -7,9 +8,12 @@
 
 #include <stdlib.h>
 
-/* Members that are passed, and those of them that are sent something, in one turn of the loop. Short turns gather better: what comes meanwhile gets
- * on board the sooner, and what the turn has queued is still in the processor's cache when it is written. */
-enum { WALK_VISITS = 16384, WALK_SENDS = 128 };
+/* Members that are passed, and at most and at least those of them that are sent something, in one turn of the loop. Short turns gather better: what
+ * comes meanwhile gets on board the sooner, and what the turn has queued is still in the processor's cache when it is written. */
+enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 16 };
+
+/* A turn that takes longer is cut down, one that takes less than a quarter may grow: on a slow machine others should not wait longer either. */
+enum { TURN_US = 1000 };
 
 /* So few of those who have left do not hinder a walk. */
 enum { TOMBSTONES_MAX = 64 };
@@ -28,6 +32,7 @@ int chans_init(struct shard *s)
 {
     pool_init(&s->chans, (sizeof(struct chan) + 7) & ~7u, 64);
     s->first_walk = s->last_walk = NONE;
+    s->walk_sends = SENDS_MAX;
     return table_init(&s->chan_names, 8, chan_hash, chan_matches, s);
 }
 
@@ -383,7 +388,10 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t *visits, uint32_t
 
 bool chans_walk(struct shard *s)
 {
-    uint32_t visits = WALK_VISITS, sends = WALK_SENDS;
+    uint32_t visits = WALK_VISITS, sends = s->walk_sends;
+    if (s->first_walk == NONE)
+        return false;
+    s->turn_us = clock_mono_us();
     while (s->first_walk != NONE && visits > 0 && sends > 0) {
         uint32_t chan = s->first_walk;
         struct chan *ch = chan_at(s, chan);
@@ -403,5 +411,19 @@ bool chans_walk(struct shard *s)
             chan_release(s, chan);
         }
     }
+    if (s->first_walk == NONE)
+        s->turn_us = 0; /* the loop may sleep before it polls: that would be no measure */
     return s->first_walk != NONE;
+}
+
+void chans_walked(struct shard *s)
+{
+    if (!s->turn_us)
+        return;
+    uint64_t took = clock_mono_us() - s->turn_us;
+    s->turn_us = 0;
+    if (took > TURN_US && s->walk_sends > SENDS_MIN)
+        s->walk_sends /= 2;
+    else if (took < TURN_US / 4 && s->walk_sends < SENDS_MAX)
+        s->walk_sends *= 2;
 }

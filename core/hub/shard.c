@@ -165,6 +165,7 @@ static void on_woke(struct ev_loop *loop, ev_check *w, int events)
     (void)loop, (void)events;
     struct shard *s = w->data;
     s->now_ms = clock_mono_ms();
+    chans_walked(s);
 }
 
 static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)

@@ -62,6 +62,8 @@ struct channel_run {
     uint64_t newest;                /* largest seq answered */
     uint64_t swept;                 /* all below this seq are done */
     uint64_t top;                   /* largest seq in the ring */
+    uint64_t paced_us;              /* when the first message was sent */
+    uint64_t paced;                 /* messages sent since */
     uint32_t outstanding;           /* messages under way */
     uint32_t next_sender;           /* whose turn it is */
     bool sending;                   /* go on; also: record latencies */
@@ -310,6 +312,20 @@ static void send_answered(struct client_conn *conn, void *arg, int status, struc
     channel_pump(run);
 }
 
+/* With --rate: the next message is not due yet; then the pump runs again when it is. */
+static bool channel_early(struct channel_run *run, uint64_t now)
+{
+    double rate = run->bench->options->rate;
+    run->paced_us = run->paced_us ? run->paced_us : now;
+    double due_us = rate > 0 ? (double)run->paced_us + (double)run->paced * 1e6 / rate : 0;
+
+    if ((double)now >= due_us) {
+        return false;
+    }
+    bench_pacer_pause(&run->pacer, 1 + (int64_t)((due_us - (double)now) / 1e3));
+    return true;
+}
+
 static void channel_pump(struct channel_run *run)
 {
     uint32_t tried = 0;
@@ -319,6 +335,9 @@ static void channel_pump(struct channel_run *run)
         struct bench_member *sender = &run->senders.members[run->next_sender];
         run->next_sender = (run->next_sender + 1) % run->senders.want;
         uint64_t now = clock_mono_us();
+        if (channel_early(run, now)) {
+            break;
+        }
         if (!sender->ready) {
             tried++;
             continue;
@@ -332,6 +351,7 @@ static void channel_pump(struct channel_run *run)
         }
         tried = 0;
         run->outstanding++;
+        run->paced++;
         run->budget--;
     }
     if (run->sending && run->senders.ready == 0) {
@@ -369,6 +389,9 @@ static void channel_measure(struct channel_run *run, struct bench_mark *start, s
     struct bench *bench = run->bench;
     const struct bench_options *options = bench->options;
 
+    if (options->hold > 0) {
+        bench_phase(bench, "holding", options->hold, false);
+    }
     run->sending = true;
     run->budget = run->goal = UINT64_MAX;
     channel_pump(run);

@@ -20,6 +20,8 @@ struct bench_options {
     const char *position; /* of history pages: random, newest, walk */
     double duration;      /* of the measurement (connect: of holding still), s; < 0: the scenario's default */
     double warmup;        /* s before it */
+    double hold;          /* channel: s to hold still before the load */
+    double rate;          /* channel: messages/s at most; 0: as many as --outstanding lets through */
     double timeout;       /* s without any progress after which a run is given up */
     int64_t connections;  /* connections, receivers or clients; pairs for dm; 0: the scenario's default */
     int64_t messages;     /* to measure (history: pages) instead of a duration; 0: none */
