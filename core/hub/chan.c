@@ -10,10 +10,10 @@
 
 /* Members that are passed, and at most and at least those of them that are sent something, in one turn of the loop. Short turns gather better: what
  * comes meanwhile gets on board the sooner, and what the turn has queued is still in the processor's cache when it is written. */
-enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 16 };
+enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 32 };
 
-/* A turn that takes longer is cut down, one that takes less than a quarter may grow: on a slow machine others should not wait longer either. */
-enum { TURN_US = 1000 };
+/* A turn that takes longer is cut down, one that takes less than half may grow: on a slow machine others should not wait longer either. */
+enum { TURN_US = 2000 };
 
 /* So few of those who have left do not hinder a walk. */
 enum { TOMBSTONES_MAX = 64 };
@@ -424,6 +424,6 @@ void chans_walked(struct shard *s)
     s->turn_us = 0;
     if (took > TURN_US && s->walk_sends > SENDS_MIN)
         s->walk_sends /= 2;
-    else if (took < TURN_US / 4 && s->walk_sends < SENDS_MAX)
+    else if (took < TURN_US / 2 && s->walk_sends < SENDS_MAX)
         s->walk_sends *= 2;
 }
