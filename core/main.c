@@ -9,12 +9,15 @@
 #include "core/base/heap.h"
 #include "core/base/log.h"
 #include "core/base/mailbox.h"
+#include "core/base/notify.h"
 #include "core/config/config.h"
+#include "core/config/config_commands.h"
 #include "core/config/config_options.h"
 #include "core/config/config_value.h"
 #include "core/config/machine.h"
 #include "core/config/secret.h"
 #include "core/console/console.h"
+#include "core/hub/command.h"
 #include "core/hub/hub.h"
 #include "core/hub/options.h"
 #include "core/net/listener.h"
@@ -27,12 +30,9 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +53,7 @@ struct server {
     struct console *console;
     struct scripts *scripts;
     struct plugins *plugins;
+    struct config_keeper keeper; /* what the console's commands see of the config */
     struct listener *listeners; /* open ones; owned */
     unsigned listener_count;
     struct ev_loop *loop; /* of the main thread */
@@ -66,25 +67,6 @@ struct server {
 };
 
 /* --- Telling ------------------------------------------------------------------------------------------------------------ */
-
-/* One datagram to systemd's socket, if there is one: sd_notify(3) without its library. */
-static void notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
-        return;
-    size_t n = strlen(path);
-    memcpy(to.sun_path, path, n);
-    if (path[0] == '@') /* the abstract namespace */
-        to.sun_path[0] = '\0';
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return;
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
-    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, size);
-    close(fd);
-}
 
 /* Why the server does not start: for the one who started it, and in the log where that is another place. */
 static int fail(const struct server *s, const char *why)
@@ -267,11 +249,13 @@ static void wake_main(void *ctx)
     ev_async_send(s->loop, &s->mailed);
 }
 
+static int register_commands(struct server *s);
+
 static int open_console(struct server *s)
 {
     const struct config_strings *addresses = &s->config->listen.console;
     s->console = console_new(s->loop, s->hub);
-    if (!s->console)
+    if (!s->console || register_commands(s) != 0)
         return fail(s, "out of memory");
     console_set_password(s->console, s->config->console.password);
     for (uint32_t i = 0; i < addresses->n; i++) {
@@ -410,22 +394,25 @@ static void hub_is_drained(void *ctx)
     ev_async_send(s->loop, &s->drained);
 }
 
-static void drain(struct server *s, const char *signal_name)
+/* limit: seconds, 0: as long as it takes. While draining, only the limit is set anew. */
+static void drain(struct server *s, const char *because, double limit)
 {
     struct hub_stats stats;
     hub_get_stats(s->hub, &stats);
-    double limit = s->config->timeouts.drain;
-    s->draining = true;
-    console_set_state(s->console, "draining");
-    s->drain_began = clock_mono_ms();
-    log_event(LOG_INFO, "server.drain", LOG_STR("signal", signal_name), LOG_INT("connections", stats.connections),
-              LOG_INT("timeout_ms", limit * 1000));
-    notify("STOPPING=1\nSTATUS=draining");
+    ev_timer_stop(s->loop, &s->drain_limit);
     if (limit > 0) {
         /* What is left after that (the threads, the store) must fit into the timeout too. */
         ev_timer_set(&s->drain_limit, limit > 5 ? limit - 1 : limit * 0.8, 0.);
         ev_timer_start(s->loop, &s->drain_limit);
     }
+    if (s->draining)
+        return;
+    s->draining = true;
+    console_set_state(s->console, "draining");
+    s->drain_began = clock_mono_ms();
+    log_event(LOG_INFO, "server.drain", LOG_STR("signal", because), LOG_INT("connections", stats.connections),
+              LOG_INT("timeout_ms", limit * 1000));
+    notify("STOPPING=1\nSTATUS=draining");
     hub_drain(s->hub, spread_of(stats.connections), hub_is_drained, s);
 }
 
@@ -451,7 +438,7 @@ static void on_term(struct ev_loop *loop, ev_signal *w, int events)
     struct server *s = w->data;
     const char *name = w->signum == SIGTERM ? "SIGTERM" : "SIGINT";
     if (!s->draining) {
-        drain(s, name);
+        drain(s, name, s->config->timeouts.drain);
         return;
     }
     /* Meant: at once. Everything acknowledged is as safe as after kill -9. */
@@ -515,40 +502,43 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     return 0;
 }
 
-static void notify_reloading(void)
+/* Brings a config into force and takes it; else -1, with lines in `errors`. */
+static int adopt(void *ctx, struct config *fresh, struct buf *errors)
 {
-    char state[96];
-    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_mono_us());
-    notify(state);
+    struct server *s = ctx;
+    struct buf restart = BUF_INIT;
+    if (apply(s, fresh, errors) != 0)
+        return -1;
+    unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
+    bool more = fresh->limits.connections != s->config->limits.connections;
+    if (s->config != s->boot)
+        config_free(s->config);
+    s->config = fresh;
+    console_set_password(s->console, fresh->console.password);
+    log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
+    log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
+    struct plugin_config pc = plugin_config(fresh, s->config_path);
+    plugins_reload(s->plugins, &pc);
+    log_doubts(fresh);
+    if (more)
+        raise_limits(fresh);
+    buf_free(&restart);
+    return 0;
 }
 
 static void reload(struct server *s)
 {
-    struct buf errors = BUF_INIT, restart = BUF_INIT;
+    struct buf errors = BUF_INIT;
     struct config *fresh = load(s->plugins, s->config_path, &errors);
-    if (!fresh || apply(s, fresh, &errors) != 0) {
+    if (!fresh || adopt(s, fresh, &errors) != 0) {
         log_lines(LOG_ERROR, "config.error", "error", &errors);
         log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
         config_free(fresh);
         /* A moved log file is opened anew all the same: that is what rotation waits for. */
         if (!fresh)
             (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
-    } else {
-        unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
-        bool more = fresh->limits.connections != s->config->limits.connections;
-        if (s->config != s->boot)
-            config_free(s->config);
-        s->config = fresh;
-        log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
-        log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
-        struct plugin_config pc = plugin_config(fresh, s->config_path);
-        plugins_reload(s->plugins, &pc);
-        log_doubts(fresh);
-        if (more)
-            raise_limits(fresh);
     }
     buf_free(&errors);
-    buf_free(&restart);
 }
 
 static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
@@ -560,6 +550,61 @@ static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
     notify_reloading();
     reload(s);
     notify("READY=1\nSTATUS=serving");
+}
+
+/* --- Orders of the console ------------------------------------------------------------------------------------------------ */
+
+static const struct config *config_now(void *ctx)
+{
+    return ((struct server *)ctx)->config;
+}
+
+static const struct config *config_boot(void *ctx)
+{
+    return ((struct server *)ctx)->boot;
+}
+
+static struct config *config_file(void *ctx, struct buf *errors)
+{
+    struct server *s = ctx;
+    return load(s->plugins, s->config_path, errors);
+}
+
+/* Decimal seconds; the server's own where none are given. */
+static void run_drain(struct command_call *c, void *ctx)
+{
+    struct server *s = ctx;
+    double seconds = s->config->timeouts.drain;
+    if (c->argc) {
+        char text[16], *end;
+        snprintf(text, sizeof text, "%.*s", (int)c->argv[0].n, c->argv[0].p);
+        seconds = strtod(text, &end);
+        if (c->argv[0].n == 0 || c->argv[0].n >= sizeof text || *end || !(seconds >= 0 && seconds <= 86400)) {
+            command_fail(c, "bad_request", "expected seconds, up to 86400 (0: as long as it takes)");
+            return;
+        }
+    }
+    drain(s, "console", seconds);
+    command_done(c);
+}
+
+/* Whoever can be told is told; nobody is waited for. */
+static void run_shutdown(struct command_call *c, void *ctx)
+{
+    drain(ctx, "console", 1);
+    command_done(c);
+}
+
+static int register_commands(struct server *s)
+{
+    const struct command list[] = {
+        {.name = "drain", .args = "[SECONDS]", .help = "stop as on SIGTERM: tell the clients, finish what is under way, end", .max = 1,
+         .changes = true, .shown = 1, .run = run_drain, .ctx = s},
+        {.name = "shutdown", .args = "", .help = "stop within a second", .changes = true, .run = run_shutdown, .ctx = s},
+    };
+    s->keeper = (struct config_keeper){.current = config_now, .boot = config_boot, .load = config_file, .adopt = adopt, .ctx = s};
+    int rc = config_commands_register(s->hub, &s->keeper);
+    return rc ? rc : commands_register(s->hub, list, sizeof list / sizeof list[0]);
 }
 
 /* --- Running -------------------------------------------------------------------------------------------------------------- */

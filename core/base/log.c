@@ -213,6 +213,15 @@ static bool admit(const char *id, uint32_t *missed)
     return false;
 }
 
+void log_write_all(enum log_level level, const char *id, const struct log_field *fields)
+{
+    struct line line = {.n = 0};
+    pthread_mutex_lock(&logger.lock);
+    format_line(&line, level, id, fields, logger.format);
+    write_line(&line);
+    pthread_mutex_unlock(&logger.lock);
+}
+
 void log_write(enum log_level level, const char *id, const struct log_field *fields)
 {
     struct line line;

@@ -40,6 +40,8 @@ int log_open(const char *file, enum log_format format, enum log_level level);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *id, const struct log_field *fields);
+/* Without the limit of 20 lines a second: for what must not be missing, such as orders of operators. */
+void log_write_all(enum log_level level, const char *id, const struct log_field *fields);
 /* "debug", "info", "warn", "error" → level; negative when unknown. */
 int log_level_parse(struct slice name);
 

@@ -3,6 +3,7 @@
 #include "core/config/config_lua.h"
 #include "core/config/config_read.h"
 #include "core/config/config_schema.h"
+#include "core/config/config_edit.h"
 
 #include <cjson/cJSON.h>
 
@@ -98,19 +99,26 @@ static struct config *make_default(struct buf *errors)
     return c;
 }
 
+bool config_value_same(const struct config *a, const struct config *b, const struct config_option *o)
+{
+    return same_member(a, b, o);
+}
+
 struct config *config_parse(struct slice text, const char *name, struct buf *errors)
 {
     struct cJSON *tree = config_lua_run(text, name, errors);
-    if (!tree)
-        return NULL;
+    struct config *c = tree ? config_from_tree(tree, name, errors) : NULL;
+    cJSON_Delete(tree);
+    return c;
+}
+
+struct config *config_from_tree(const struct cJSON *tree, const char *name, struct buf *errors)
+{
     struct config *c = make_default(errors);
-    if (!c) {
-        cJSON_Delete(tree);
+    if (!c)
         return NULL;
-    }
     struct config_reader r = {.c = c, .name = name, .errors = errors};
     config_read_tree(&r, tree);
-    cJSON_Delete(tree);
     config_check_relations(&r);
     if (r.error_count > CONFIG_ERRORS_MAX)
         buf_printf(errors, "%s: and %u more\n", name, r.error_count - CONFIG_ERRORS_MAX);

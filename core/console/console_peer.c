@@ -32,21 +32,37 @@ static void put_body(struct buf *out, struct slice text)
     }
 }
 
-static void put_error(struct buf *out, const char *code, const char *message, bool json)
+/* details: JSON, or empty. */
+static void put_error_with(struct buf *out, const char *code, const char *message, struct slice details, bool json)
 {
+    struct buf body = BUF_INIT;
     buf_printf(out, "ERR %s ", code);
     console_text_safe(out, slice_str(message), false);
     buf_byte(out, '\n');
+    if (details.n && json_check(details))
+        details = SLICE_NONE;
     if (json) {
-        struct buf body = BUF_INIT;
-        buf_printf(&body, "{\"error\":{\"code\":\"%s\",\"message\":", code);
-        buf_json_string(&body, slice_str(message));
-        buf_lit(&body, "}}");
-        console_text_json(out, buf_slice(&body));
-        buf_byte(out, '\n');
-        buf_free(&body);
+        struct buf raw = BUF_INIT;
+        buf_printf(&raw, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+        buf_json_string(&raw, slice_str(message));
+        if (details.n) {
+            buf_lit(&raw, ",\"details\":");
+            buf_slice_put(&raw, details);
+        }
+        buf_lit(&raw, "}}");
+        console_text_json(&body, buf_slice(&raw));
+        buf_free(&raw);
+    } else {
+        (void)console_text_value(&body, details);
     }
+    put_body(out, buf_slice(&body));
+    buf_free(&body);
     buf_lit(out, ".\n");
+}
+
+static void put_error(struct buf *out, const char *code, const char *message, bool json)
+{
+    put_error_with(out, code, message, SLICE_NONE, json);
 }
 
 /* The answer as a body. False: it is no JSON. */
@@ -137,7 +153,7 @@ void peer_end(struct command_call *c, const char *code, const char *message)
         /* The status line is out: only the missing end can tell. */
         p->ending = true;
     } else if (code) {
-        put_error(&p->out, code, message, k->c.json);
+        put_error_with(&p->out, code, message, c->rows || !buf_ok(&c->out) ? SLICE_NONE : buf_slice(&c->out), k->c.json);
     } else if (c->rows) {
         if (put_piece(k, &p->out, buf_slice(&c->out)))
             put_pieces_end(k, &p->out);
@@ -180,11 +196,10 @@ static void log_command(const struct console_call *k)
         buf_str(&shown, i ? " " : "");
         buf_slice_put(&shown, k->c.argv[i]);
     }
-    if (shown.n && buf_ok(&shown))
-        log_event(LOG_INFO, "console.command", LOG_STR("who", k->who), LOG_STR("command", k->c.command.name),
-                  LOG_SLICE("on", buf_slice(&shown)));
-    else
-        log_event(LOG_INFO, "console.command", LOG_STR("who", k->who), LOG_STR("command", k->c.command.name));
+    const struct log_field fields[] = {LOG_STR("who", k->who), LOG_STR("command", k->c.command.name), LOG_SLICE("on", buf_slice(&shown)),
+                                       {.type = LOG_F_END}};
+    if (log_enabled(LOG_INFO))
+        log_write_all(LOG_INFO, "console.command", fields);
     buf_free(&shown);
 }
 

@@ -420,8 +420,10 @@ static void put_rows(struct buf *out, struct walk w, struct console_table *table
         put_indent(out, indent);
         if (e.p[0] == '{')
             put_row(out, e, table);
-        else
+        else if (is_container(e))
             put_cell(out, e);
+        else
+            put_scalar(out, e, false);
         buf_byte(out, '\n');
     }
 }

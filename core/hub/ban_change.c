@@ -7,6 +7,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/hub/conv.h"
 #include "core/hub/host_op.h"
 #include "core/hub/shard.h"
 
@@ -166,6 +167,8 @@ static void apply(struct shard *s, void *ctx)
         atomic_store(&c->nomem, true);
     if (existed)
         atomic_store(&c->existed, true);
+    if (c->q->kind == CHANNEL_RULE)
+        conv_follow_rule(s, c->q->channel);
 }
 
 /* --- 2. The store keeps it ------------------------------------------------------------------------------------------------- */

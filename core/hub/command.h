@@ -58,7 +58,7 @@ const struct command *command_find(const struct hub *hub, const struct slice *wo
 /* The name that was probably meant by these words; NULL: none is near. */
 const char *command_nearest(const struct hub *hub, const struct slice *words, unsigned n);
 
-/* Ends the call with what is in `out`, or with an error ("not_found", "bad_request", … and a sentence). */
+/* Ends the call with what is in `out`, or with an error ("not_found", "bad_request", … and a sentence), which may have details in `out`. */
 void command_done(struct command_call *c);
 void command_fail(struct command_call *c, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /*

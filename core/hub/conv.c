@@ -1,5 +1,6 @@
 #include "core/hub/conv.h"
 
+#include "core/hub/ban.h"
 #include "core/hub/chan.h"
 #include "core/hub/hook.h"
 #include "core/hub/publish.h"
@@ -109,6 +110,8 @@ struct loading {
     uint32_t conv; /* pinned */
 };
 
+static void take_rule(struct shard *s, uint32_t conv);
+
 static void loaded(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
@@ -128,8 +131,11 @@ static void loaded(void *owner, struct store_op *op)
             v->tier = (uint8_t)(l->op.tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL);
         memcpy(v->user_exists, l->op.user_exists, sizeof v->user_exists);
         memcpy(v->blocks, l->op.blocks, sizeof v->blocks);
-        if (v->exists && conv_is_channel(conv_slice(v)))
+        if (v->exists && conv_is_channel(conv_slice(v))) {
             conv_set_members(s, l->conv, v->members);
+            if (s->bans)
+                take_rule(s, l->conv);
+        }
     } else {
         v->state = CONV_NEW;
     }
@@ -327,6 +333,26 @@ float conv_rate(struct shard *s, struct conv *v)
     v->meter = v->meter * expf(-(float)(now - v->meter_at) / (1000.0f * fading)) + 1.0f;
     v->meter_at = now;
     return v->meter / fading;
+}
+
+static void take_rule(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    struct channel_rule r;
+    if (!conv_is_channel(conv_slice(v)) || v->state != CONV_READY || !v->exists)
+        return;
+    (void)channel_rule_find(s, conv_channel_name(conv_slice(v)), &r);
+    const struct hook_advice a = {.has_tier = r.tier != 0, .tier = (enum store_tier)r.tier, .has_push = r.push != 0, .mode = (enum store_push)r.push};
+    conv_take_advice(s, conv, &a);
+}
+
+void conv_follow_rule(struct shard *s, struct slice channel)
+{
+    struct conv_key key = conv_key_channel(channel);
+    struct slice k = conv_key_slice(&key);
+    uint32_t conv = table_find(&s->conv_keys, hash_bytes(k), &k);
+    if (conv != TABLE_NONE)
+        take_rule(s, conv);
 }
 
 float conv_rate_now(const struct shard *s, const struct conv *v)

@@ -85,6 +85,8 @@ float conv_rate_now(const struct shard *s, const struct conv *v);
 struct hook_advice;
 /* What a policy said of a message that is about to be published. */
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a);
+/* The rule that an operator has set for a channel has changed. On its owner. */
+void conv_follow_rule(struct shard *s, struct slice channel);
 /* The push mode a subscription without one of its own has now. */
 enum store_push conv_default_push(const struct conv *v);
 /* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */
