@@ -7,9 +7,7 @@
 #include "core/hub/metric.h"
 
 #include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* --- A connection ----------------------------------------------------------------------------------------------------- */
 
@@ -246,18 +244,6 @@ static void run_channel(struct command_call *c, void *ctx)
 
 /* --- Figures ---------------------------------------------------------------------------------------------------------- */
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long size = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-            resident = 0;
-        fclose(f);
-    }
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void run_memory(struct command_call *c, void *ctx)
 {
     struct hub_stats h;
@@ -267,7 +253,7 @@ static void run_memory(struct command_call *c, void *ctx)
     store_get_stats(hub_store(c->hub), &s);
     struct mallinfo2 heap = mallinfo2();
     buf_printf(&c->out, "{\"rss\":%llu,\"storage\":%llu,\"hub\":%llu,\"heap\":{\"used\":%llu,\"free\":%llu,\"mapped\":%llu}",
-               (unsigned long long)resident_bytes(), (unsigned long long)s.memory, (unsigned long long)h.memory,
+               (unsigned long long)figures_resident(), (unsigned long long)s.memory, (unsigned long long)h.memory,
                (unsigned long long)heap.uordblks, (unsigned long long)heap.fordblks, (unsigned long long)heap.hblkhd);
     buf_printf(&c->out, ",\"connections\":%u,\"users\":%u,\"channels\":%u}", h.connections, h.users, h.channels);
     command_done(c);

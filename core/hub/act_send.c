@@ -23,6 +23,7 @@ struct charge {
 struct send {
     struct owned_req o;
     struct store_append op;
+    uint64_t began_us;       /* of the append; 0: not timed */
     bool member;       /* channel: the sender is subscribed */
     bool privileged;   /* from the server itself: past memberships, blocks and limits */
     struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
@@ -105,6 +106,7 @@ static void send_stored(void *owner, struct store_op *op)
     struct send *q = (struct send *)((char *)op - offsetof(struct send, op.op));
     struct req *r = &q->o.r;
     s->ops--;
+    figures_append_end(s, q->began_us);
     if (op->status == STORE_NOTFOUND && q->op.only_duplicate) {
         /* It is no repeat, so the rejection stands: r->code and the rest were set when it was made. */
         owned_done(&q->o);
@@ -241,6 +243,7 @@ static void send_ready(struct owned_req *o)
     if (!channel)
         q->op.receiver = conv_pair_peer(conv_slice(v), q->op.sender);
     owned_op(o, &q->op.op, send_stored);
+    q->began_us = figures_append_begin(s);
     store_append(s->store, &q->op);
 }
 

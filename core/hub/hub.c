@@ -76,6 +76,8 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     for (unsigned i = 0; i < shards; i++)
         if (!(hub->shards[i] = shard_new(hub, i)))
             goto fail;
+    if (figures_register(hub) != 0)
+        goto fail;
     return hub;
 fail:
     hub_destroy(hub);

@@ -45,6 +45,7 @@ void options_drop(struct options_box *box)
 static void on_opened(void *owner, uint32_t conn)
 {
     struct shard *s = owner;
+    figure_add(&s->figures.opened, 1);
     if (s->bans) {
         char ip[64];
         conn_peer(s->net, conn, ip, sizeof ip);
@@ -209,6 +210,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     struct shard *s = w->data;
     convs_sweep(s);
     bans_tick(s);
+    figures_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)

@@ -14,6 +14,7 @@
 #include "core/base/pool.h"
 #include "core/base/table.h"
 #include "core/hub/bucket.h"
+#include "core/hub/figures.h"
 #include "core/hub/hub.h"
 #include "core/hub/metric.h"
 #include "core/hub/options.h"
@@ -132,6 +133,7 @@ struct shard {
     ev_idle busy;    /* started while walks are left, so that the loop does not sleep */
     ev_timer tick;   /* housekeeping, four times a second */
 
+    struct figures figures;                          /* beyond those that follow */
     _Atomic uint64_t requests, messages, deliveries; /* for hub_get_stats() */
     _Atomic uint32_t user_count, chan_count;
     _Atomic uint64_t memory;

@@ -61,6 +61,7 @@ enum conn_flag {
     CONN_F_PINGS = 1 << 9,    /* has sent action 9: a TCP connection has an idle timeout from then on */
     CONN_F_MERGE = 1 << 10,   /* accepts 104 */
     CONN_F_GZIP = 1 << 11,    /* accepts gzip */
+    CONN_F_TRACE = 1 << 13,   /* the owner's: it is told of every wire that goes to this connection, by `traced` */
     CONN_F_RAW = 1 << 12      /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
 };
 
@@ -126,6 +127,8 @@ struct net_ops {
     /* The whole of such a request. It is answered with conn_http_answer(), now or later; a connection that never was `opened`
      * is not told of as closed. */
     void (*http)(void *owner, uint32_t conn, const struct http_head *h, struct slice body);
+    /* CONN_F_TRACE: a wire was queued (rc 0), skipped (ERR_AGAIN) or refused. Must not send or close. May be NULL. */
+    void (*traced)(void *owner, uint32_t conn, const struct wire *w, int rc);
     /* The queue is empty again after wires of these tags were skipped (each once; borrowed). */
     void (*drained)(void *owner, uint32_t conn, const uint32_t *tags, uint32_t n);
 };
@@ -157,6 +160,8 @@ uint32_t net_count(const struct net *net);
 uint32_t net_next(const struct net *net, uint32_t from);
 /* Memory for connections, buffers and queues, bytes. */
 uint64_t net_memory(const struct net *net);
+/* Bytes read from and written to sockets since it was made. */
+void net_traffic(const struct net *net, uint64_t *in, uint64_t *out);
 /* Writes out what is queued now, without waiting for the loop to go to sleep. */
 void net_flush(struct net *net);
 

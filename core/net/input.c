@@ -242,6 +242,7 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
             conn_finish(net, idx);
         return;
     }
+    net->bytes_in += (size_t)n;
     if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
         c->heard = net->tick;
         c->flags &= (uint16_t)~CONN_F_PROBED;

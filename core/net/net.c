@@ -287,6 +287,12 @@ uint32_t net_count(const struct net *net)
     return net->conns.live;
 }
 
+void net_traffic(const struct net *net, uint64_t *in, uint64_t *out)
+{
+    *in = net->bytes_in;
+    *out = net->bytes_out;
+}
+
 uint64_t net_memory(const struct net *net)
 {
     uint64_t lists = (uint64_t)net->dirty.cap + net->dirty_spare.cap + net->resume.cap + net->resume_spare.cap;

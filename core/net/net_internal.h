@@ -91,6 +91,7 @@ struct net {
     uint32_t blocked;           /* connections with CONN_F_WRITABLE */
     uint32_t blocked_published; /* what of that is in shared's sum */
     uint64_t inbuf_memory;      /* bytes */
+    uint64_t bytes_in, bytes_out; /* read and written since it was made */
     struct outq_pool outqs;
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
     struct work resume, resume_spare; /* to parse again */

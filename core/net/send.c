@@ -28,6 +28,7 @@ int conn_write(struct net *net, struct conn *c)
     uint32_t before = c->out->bytes;
     int rc = outq_write(c->out, &net->gather, c->fd);
     net->queued -= before - c->out->bytes;
+    net->bytes_out += before - c->out->bytes;
     return rc;
 }
 
@@ -113,6 +114,15 @@ static void queued(struct net *net, uint32_t idx, struct conn *c, uint32_t n)
     }
 }
 
+/* Somebody looks at what this connection is sent. */
+static int traced(struct net *net, uint32_t conn, const struct wire *w, int rc)
+{
+    const struct conn *c = conn_ptr(net, conn);
+    if (c->flags & CONN_F_TRACE && net->ops->traced)
+        net->ops->traced(net->owner, conn, w, rc);
+    return rc;
+}
+
 int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class)
 {
     struct conn *c = conn_ptr(net, conn);
@@ -121,8 +131,8 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
     struct outq *q = c->out ? c->out : queue(net, conn, c, class);
     if (!q)
         return ERR_NOMEM;
-    if (__builtin_expect(q->bytes + w->len > soft_limit(net, c) || c->flags & (CONN_F_SOFT | CONN_F_WRITABLE), 0)) {
-        int rc = admit(net, conn, c, w->len, w->tag, class);
+    if (__builtin_expect(q->bytes + w->len > soft_limit(net, c) || c->flags & (CONN_F_SOFT | CONN_F_WRITABLE | CONN_F_TRACE), 0)) {
+        int rc = traced(net, conn, w, admit(net, conn, c, w->len, w->tag, class));
         if (rc)
             return rc;
     }

@@ -1,0 +1,49 @@
+/*
+ * What the hub counts of itself, beyond hub_get_stats(): written by each shard's own thread, read by anybody. The built-in metrics are made from it.
+ */
+#ifndef MAGPIE_HUB_FIGURES_H
+#define MAGPIE_HUB_FIGURES_H
+
+#include "core/base/err.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct hub;
+struct shard;
+
+enum { FIGURE_SAMPLE = 8 }; /* one append in so many is timed */
+
+struct figures {
+    _Atomic uint64_t cpu_us;              /* of the shard's thread */
+    _Atomic uint64_t bytes_in, bytes_out; /* of clients' sockets */
+    _Atomic uint64_t opened;              /* connections */
+    _Atomic uint64_t skipped;             /* channel pushes left out for slow receivers */
+    _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
+    _Atomic uint64_t appends_timed;
+    _Atomic uint32_t append_max_us;       /* longest since somebody took it */
+    uint32_t sample;                      /* the shard's: counts appends */
+};
+
+static inline void figure_add(_Atomic uint64_t *figure, uint64_t n)
+{
+    atomic_store_explicit(figure, atomic_load_explicit(figure, memory_order_relaxed) + n, memory_order_relaxed);
+}
+/* The shard's thread, a few times a second. */
+void figures_tick(struct shard *s);
+/* Around an append: 0 when this one is not timed. */
+uint64_t figures_append_begin(struct shard *s);
+void figures_append_end(struct shard *s, uint64_t began_us);
+
+struct figures_sum {
+    uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us;
+    uint32_t append_max_us;
+};
+/* All shards together. take_max: the longest append begins anew. Any thread. */
+void figures_get(struct hub *hub, struct figures_sum *out, int take_max);
+/* Registers the built-in metrics. Before hub_start(). */
+MUST_CHECK int figures_register(struct hub *hub);
+/* Memory that the process has resident, bytes; 0 where the system does not tell. */
+uint64_t figures_resident(void);
+
+#endif
