@@ -19,7 +19,7 @@ struct syncer {
     uint64_t synced;      /* last group surely synced */
     uint64_t due_ms;      /* when to sync what nobody waits for, monotonic; 0: nothing dirty */
     bool soon, busy, closing;
-    bool failed;          /* a sync failed: nothing counts as synced until syncer_reset() */
+    bool failed;          /* a write or a sync failed: nothing counts as synced until syncer_reset() */
 };
 
 static struct timespec timespec_of(uint64_t ms)
@@ -181,6 +181,14 @@ void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon
     if (sleeping) {
         pthread_cond_signal(&y->wake);
     }
+    pthread_mutex_unlock(&y->lock);
+}
+
+void syncer_fail(struct store *s)
+{
+    struct syncer *y = s->syncer;
+    pthread_mutex_lock(&y->lock);
+    y->failed = true;
     pthread_mutex_unlock(&y->lock);
 }
 

@@ -16,6 +16,9 @@ void syncer_stop(struct store *s);
 void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon);
 /* Writer's thread: waits until nobody waits for a sync any more. */
 void syncer_drain(struct store *s);
+/* Writer's thread: a write failed. No sync from now on (RocksDB's library is built with assertions, and one of them ends the process when a log that
+ * could not be written is synced): who waits hears STORE_UNKNOWN. */
+void syncer_fail(struct store *s);
 /* Writer's thread, failing: what is dirty does not concern the syncer any more. */
 void syncer_forget(struct store *s);
 /* Writer's thread, recovered: everything up to `group` is synced. */

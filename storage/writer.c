@@ -284,6 +284,7 @@ static void group_fail(struct writer *w, uint32_t n, int code)
 {
     struct op_list all;
     op_list_init(&all);
+    syncer_fail(w->store);
     syncer_drain(w->store);
     for (uint32_t i = 0; i < n; i++) {
         struct slot *slot = &w->slots[i];

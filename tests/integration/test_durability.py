@@ -305,6 +305,11 @@ class PowerLoss(Test):
         return subprocess.run(["mount", "-o", "loop", self.image, self.data], capture_output=True).returncode == 0
 
     def cut(self, server):
+        # First the process stands still: what the file system says while it goes down (that it synced, say) is heard by nobody.
+        server.signal(signal.SIGSTOP)
+        tasks = "/proc/%d/task" % server.process.pid
+        while any(open("%s/%s/stat" % (tasks, t)).read().rsplit(")", 1)[1].split()[0] not in "TD" for t in os.listdir(tasks)):
+            time.sleep(0.001)
         fd = os.open(self.data, os.O_RDONLY)
         fcntl.ioctl(fd, self.SHUTDOWN, struct.pack("I", self.NOTHING_MORE))
         os.close(fd)
