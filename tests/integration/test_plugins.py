@@ -1,0 +1,494 @@
+"""Plugins: loading, refusals, options, reload, unloading; a test plugin for each area of the ABI (tests/plugins)."""
+
+import os
+import time
+import unittest
+
+from base import smoke
+from plugin_base import TEST_PLUGINS, Console, PluginTest, check
+from server import PATIENCE, Server
+from wire import TEXT, Closed, WsWire
+
+WRONG = {
+    "wrong_symbol": "exports no symbol magpie_plugin",
+    "wrong_undefined": "cannot be loaded: .*mp_of_another_world",
+    "wrong_major": r"built for plugin ABI 2\.0, and this server has 1\.0",
+    "wrong_minor": r"built for plugin ABI 1\.1, which is newer than this server's 1\.0",
+    "wrong_size": "its description has [0-9]+ bytes",
+    "wrong_name": 'calls itself "right_name"',
+    "wrong_empty": r"lacks init\(\)",
+    "wrong_schema": r"option number 2 \(same\) is wrong: it is there twice",
+    "no_such": r"there is no file .*no_such\.so",
+}
+
+
+class Refusals(unittest.TestCase):
+    """`magpied -t` and the start say what is wrong, all of it at once."""
+
+    def server(self, load, **config):
+        s = Server(dict(config, plugins={"path": TEST_PLUGINS, "load": load}), start=False)
+        self.addCleanup(s.discard)
+        return s
+
+    def test_check_tells_all(self):
+        status, text = check(self.server({name: {} for name in WRONG}))
+        self.assertEqual(status, 1)
+        for name, why in WRONG.items():
+            self.assertRegex(text, r"magpie\.lua: plugins\.load\.%s: .*%s" % (name, why))
+        self.assertEqual(text.count("\n"), len(WRONG), text)
+
+    def test_check_of_a_good_one_starts_nothing(self):
+        s = self.server({"values": {"must": "be"}, "wrong_init": {}})
+        status, text = check(s)
+        self.assertEqual((status, text), (0, s.config_path + ": good\n"))
+        self.assertFalse(os.path.exists(s.folder + "/data"))
+
+    @smoke
+    def test_option_errors(self):
+        status, text = check(self.server({"values": {
+            "text": "x", "list": [1], "colours": ["red", "pink"], "number": "1", "count": 11, "size": -1, "time": -2, "on": 1, "colour": "pink",
+            "key": "short", "colur": "red", "nothing_like_it": 1}, "hooks": {"text": 1}}))
+        self.assertEqual(status, 1)
+        for line in ('text: expected a text of at least 2 bytes, found "x"', "list: expected a list of texts, found a list",
+                     'colours: expected a list of texts out of "red", "green", "blue", found a list', 'number: expected a number, found "1"',
+                     "count: expected a whole number from 1 to 10, found 11", "size: expected a size in bytes, 0 or more, found -1",
+                     "time: expected a duration in seconds, 0 or more, found -2", "on: expected true or false, found 1",
+                     'colour: expected one of "red", "green", "blue", found "pink"', "key: expected a text of at least 8 bytes, found a text of 5 bytes",
+                     "must: must be given: a text", "colur: unknown option; did you mean colour?", "nothing_like_it: unknown option\n"):
+            self.assertIn("magpie.lua: plugins.load.values." + line, text)
+        self.assertIn("plugins.load.hooks.text: unknown option; the plugin has none", text)
+        self.assertNotIn("short", text)
+
+    def test_the_plugins_own_check(self):
+        status, text = check(self.server({"values": {"must": "never"}}))
+        self.assertEqual(status, 1)
+        self.assertIn('magpie.lua: plugins.load.values.must: may not be "never"\n', text)
+        self.assertIn("magpie.lua: plugins.load.values: and that is all (not running)\n", text)
+
+    def test_auth_mode(self):
+        status, text = check(self.server({}, auth={"mode": "test"}))
+        self.assertEqual(status, 1)
+        self.assertIn('auth.mode: no provider registered for auth.mode "test"', text)
+        self.assertEqual(check(self.server({"provider": {}}, auth={"mode": "test"}))[0], 0)
+
+    def test_start_refused(self):
+        for name, why in (("wrong_init", r"init\(\) failed with -6"), ("wrong_shard", r"shard_init\(\) failed with -1"),
+                          ("wrong_promise", 'promises to serve auth.mode "promised"')):
+            s = self.server({"hooks": {}, name: {}})
+            s.write_config()
+            s.launch(wait=False)
+            self.assertEqual(s.process.wait(30 * PATIENCE), 1, s.tail())
+            self.assertRegex(s.log(), r"magpied: .*plugins\.load\.%s: .*%s" % (name, why))
+            self.assertEqual(s.complaints(), [])
+
+
+class Life(PluginTest):
+    load = {"hooks": {}}
+
+    @smoke
+    def test_load_and_unload(self):
+        for _ in range(3):
+            self.assertEqual(self.console("plugin load threads"), "threads 1 is loaded")
+            self.assertIn(("threads", "running"), [(p["name"], p["state"]) for p in self.console("plugin list")])
+            info = self.console("plugin info threads")
+            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.0"))
+            self.assertEqual(self.console("threads round"), {"threads": 3, "worked": True})
+            self.assertIn("exists", self.console.refused("plugin load threads"))
+            self.assertEqual(self.console("plugin unload threads"), "threads is unloaded")
+            self.assertIn("no plugin threads", self.console.refused("plugin info threads"))
+            self.console.refused("threads round")
+
+    def test_refusals(self):
+        for name, why in WRONG.items():
+            self.assertRegex(self.console.refused("plugin load " + name), why)
+        self.assertIn("did you mean hooks?", self.console.refused("plugin unload hoks"))
+        self.assertIn("did you mean values?", self.console.refused("plugin load valuse"))
+        self.assertIn("must be given", self.console.refused("plugin load values"))
+        self.console.refused("plugin load ../plugins/echo")
+
+    def test_half_way(self):
+        for name in ("wrong_init", "wrong_shard", "wrong_promise"):
+            for _ in range(2):
+                self.assertIn(name + " is not loaded", self.console.refused("plugin load " + name))
+        self.console.refused("wrong init")
+        self.assertEqual(self.http("GET", "/wrong")[0], 426)
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "nothing drops it")
+        self.assertEqual(b.push(101)["content"], "nothing drops it")
+
+    def test_unload_under_load(self):
+        """Hooks come and go while messages flow: none is lost."""
+        a, b = self.users("Ada", "Bob")
+        channel = self.channel(a, b)
+        stop = []
+
+        def talk():
+            n = 0
+            while not stop:
+                n += 1
+                a.say(channel, "m%d" % n)
+            return n
+
+        talking = self.in_background(talk)
+        for _ in range(10):
+            self.console("plugin load actions")
+            self.console("plugin unload actions")
+        stop.append(True)
+        n = talking()
+        got = [b.push(102)["content"] for _ in range(n)]
+        self.assertEqual(got, ["m%d" % (i + 1) for i in range(n)])
+
+
+class Slow(PluginTest):
+    load = {}
+    config = {"threads": 1}
+
+    def test_a_hook_that_blocks(self):
+        self.console("plugin load wrong_slow")
+        a, b = self.users("Ada", "Bob")
+        a.send(2, receiverId=b.id, content="hold 3500")
+        self.server.wait_log("plugin.slow plugin=wrong_slow shard=0 in=message", 20)
+        # The console, on the main thread, is there meanwhile; the plugin goes when it is done.
+        self.assertEqual(self.console("plugin info wrong_slow")["state"], "running")
+        self.assertEqual(self.console("plugin unload wrong_slow"), "wrong_slow is unloaded")
+        self.assertEqual(b.push(101)["content"], "hold 3500")
+        self.server.wait_log("plugin.leak plugin=wrong_slow bytes=12345")
+
+    def test_work_that_takes_long(self):
+        self.console("plugin load wrong_slow")
+        began = time.monotonic()
+        self.console("slow work 1500")
+        self.assertEqual(self.console("plugin unload wrong_slow"), "wrong_slow is unloaded")
+        self.assertGreater(time.monotonic() - began, 1.4)
+
+    def test_one_that_does_not_end(self):
+        self.console("plugin load wrong_slow")
+        self.console("slow work 13000")
+        self.assertIn("it waits for 1 works", self.console.refused("plugin unload wrong_slow"))
+        self.assertIn("plugin.stuck plugin=wrong_slow", self.server.log())
+        self.assertEqual(self.console("plugin info wrong_slow")["state"], "being unloaded")
+        self.assertIn("being unloaded", self.console.refused("plugin load wrong_slow"))
+        self.eventually(lambda: not [p for p in self.console("plugin list") if p["name"] == "wrong_slow" and p["state"] != "not loaded"])
+
+    def test_the_server_ends_all_the_same(self):
+        with Server({"listen": {"console": "127.0.0.1:0"}, "plugins": {"path": TEST_PLUGINS, "load": {"wrong_slow": {}}}}) as s:
+            c = Console(s)
+            c("slow work 60000")
+            c.close()
+            began = time.monotonic()
+            self.assertEqual(s.stop(), 1)
+            self.assertLess(time.monotonic() - began, 30 * PATIENCE)
+            self.assertIn("a plugin does not end", s.log())
+            s.process = None  # its status is told
+
+
+class Reload(PluginTest):
+    load = {"values": {"must": "a", "text": "first", "list": ["x", "y"]}}
+
+    def values(self):
+        return self.console("values show")
+
+    def test_reload(self):
+        v = self.values()
+        self.assertEqual(v, {"text": "first", "list": ["x", "y"], "colours": "red", "number": -1.5, "count": 3, "size": 1024, "time": 2.5,
+                             "wait_ms": 0, "on": True, "colour": "green", "content": "16384", "applied": 0})
+        # New options; one that needs the plugin to be loaded anew keeps its value.
+        self.server.rewrite({"plugins": {"load": {"values": {"must": "b", "text": "second", "list": [], "size": 7}}}, "limits": {"content": 5000}})
+        self.server.reload()
+        self.eventually(lambda: self.values()["applied"] == 1)
+        v = self.values()
+        self.assertEqual((v["text"], v["list"], v["size"], v["content"]), ("second", [], 1024, "5000"))
+        self.server.wait_log("plugin.needs_reload plugin=values options=size")
+        # What its check() does not like changes nothing at all.
+        self.server.rewrite({"plugins": {"load": {"values": {"must": "never"}}}, "limits": {"content": 6000}})
+        self.server.reload()
+        self.server.wait_log("and that is all (running)")
+        self.assertEqual((self.values()["applied"], self.values()["content"]), (1, "5000"))
+        # Others come, and go; a reload without a change reads files anew.
+        self.server.rewrite({"plugins": {"load": {"values": {"must": "c"}, "hooks": {}}}})
+        self.server.reload()
+        self.server.wait_log("plugin.loaded plugin=hooks")
+        self.assertEqual(self.values()["applied"], 2)
+        self.console("hooks seen")
+        self.server.rewrite({"plugins": {"load": {"hooks": False}}})
+        self.server.reload()
+        self.server.wait_log("plugin.unloaded plugin=hooks")
+        # Loaded anew it takes the new size; an unload by hand is kept until the next reload.
+        self.console("plugin unload values")
+        self.console("plugin load values")
+        self.assertEqual((self.values()["size"], self.values()["applied"]), (7, 0))
+        self.assertTrue(os.path.isdir(self.server.folder + "/data/plugins/values"))
+        self.assertEqual(os.stat(self.server.folder + "/data/plugins/values").st_mode & 0o777, 0o700)
+
+
+class Hooks(PluginTest):
+    load = {"hooks": {}}
+
+    @smoke
+    def test_verdicts(self):
+        a, b = self.users("Ada", "Bob")
+        channel = self.channel(a, b)
+        a.say(channel, "replace")
+        self.assertEqual(b.push(102)["content"], "replaced")
+        self.assertEqual(a.history(channel)["messages"][0]["content"], "replaced")
+        e = self.refused("rate_limited", a, 4, channel=channel, content="reject")
+        self.assertEqual((e.message, e.retry_after), ("slowly", 1234))
+        self.assertTrue(self.refused("internal", a, 4, channel=channel, content="silent"))
+        dropped = a.say(channel, "drop")
+        self.assertEqual(dropped["seq"], 0)
+        a.say(channel, "empty")
+        self.assertEqual(b.push(102)["content"], "empty")
+        a.tell(b, "replace")
+        self.assertEqual(b.push(101)["content"], "replaced")
+        a.say(channel, "large")
+        self.assertEqual(a.subscribe(channel)["tier"], "large")
+
+    def test_login_create_history(self):
+        self.refused("forbidden", self.connect(), 1, name="Mallory")
+        a = self.user("Ada")
+        self.refused("forbidden", a, 3, name="never")
+        a.subscribe("secret")
+        self.refused("forbidden", a, 5, channel="secret")
+
+    def test_every_event(self):
+        a, b = self.users("Ada", "Bob")
+        channel = self.channel(a, b)
+        a.say(channel, "hello")
+        a.history(channel)
+        a.request(12, ids=[b.id])
+        a.request(6, name=channel)
+        a.close()
+        self.eventually(lambda: all(self.console("hooks seen").values()))
+
+
+class Provider(PluginTest):
+    load = {"provider": {}}
+    config = {"auth": {"mode": "test"}}
+
+    @smoke
+    def test_logins(self):
+        a = self.connect()
+        a.login("Ada", token="now:ada")
+        self.assertEqual((a.id, a.name), ("ada", "Ada"))
+        b = self.connect()
+        b.login(token="later:bob")
+        self.assertEqual((b.id, b.name), ("bob", "Later"))
+        a.tell(b, "hello")
+        self.assertEqual(b.push(101)["content"], "hello")
+        e = self.refused("unauthorized", self.connect(), 1, token="else")
+        self.assertIn("now:ID", e.message)
+        self.refused("internal", self.connect(), 1, token="bad")
+        self.refused("unauthorized", self.connect(), 1, name="Ada")
+
+    def test_many_at_once(self):
+        clients = [self.connect() for _ in range(50)]
+        seqs = [c.send(1, token="later:u%d" % i) for i, c in enumerate(clients)]
+        for i, c in enumerate(clients):
+            self.assertEqual(c.answer(1, seqs[i])["id"], "u%d" % i)
+
+    def test_without_its_provider(self):
+        """While it is away, nobody can log in; when it is back, everybody can."""
+        self.console("plugin unload provider")
+        self.refused("unavailable", self.connect(), 1, token="now:eve")
+        self.console("plugin load provider")
+        self.connect().login("Eve", token="now:eve")
+
+
+class Actions(PluginTest):
+    load = {"actions": {}}
+
+    @smoke
+    def test_answers(self):
+        c = self.connect()
+        self.refused("unauthorized", c, 1000, text="x")
+        self.assertEqual(c.request(1002), {"known": False})
+        c.login("Ada")
+        self.assertEqual(c.request(1000, text='a"ä'), {"user": c.id, "name": "Ada", "text": 'a"ä', "action": 1000})
+        self.refused("bad_request", c, 1000, text=5)
+        self.assertEqual(c.request(1001), {"from": "worker"})
+        self.assertEqual(c.request(1002), {"known": True})
+        self.refused("internal", c, 1005)
+        self.refused("unknown_action", c, 1010)
+
+    def test_pushes(self):
+        a = self.user("Ada")
+        other = self.again(a)
+        a.request(1004)
+        self.assertEqual(a.push(1500), {"to": "user"})
+        self.assertEqual(other.push(1500), {"to": "user"})
+        self.assertEqual(a.push(1501), {"to": "connection"})
+        other.quiet(1501)
+
+    def test_never_answered(self):
+        a = self.user("Ada")
+        seq = a.send(1003)
+        gone = self.user("Bob")
+        gone.send(1003)
+        gone.close()
+        time.sleep(0.2)
+        self.console("plugin unload actions")
+        self.assertEqual(a.answer(1003, seq)["error"]["code"], "unavailable")
+        self.refused("unknown_action", a, 1000)
+        self.console("plugin load actions")
+        self.assertEqual(a.request(1001), {"from": "worker"})
+
+
+class Routes(PluginTest):
+    load = {"http": {}}
+
+    @smoke
+    def test_requests(self):
+        status, headers, body = self.http("GET", "/t/hello")
+        self.assertEqual((status, body, headers["x-test"], headers["content-type"]), (200, b"hello", "yes", "text/plain"))
+        self.assertEqual(self.http("HEAD", "/t/hello")[::2], (200, b""))
+        self.assertEqual(self.http("GET", "/t/later")[::2], (200, b"later"))
+        status, headers, _ = self.http("POST", "/t/hello", b"x")
+        self.assertEqual((status, headers["allow"]), (405, "GET, HEAD"))
+        self.assertEqual(self.http("GET", "/t/hell")[0], 426)
+        self.assertEqual(self.http("GET", "/t/bad")[0], 500)
+
+    def test_what_a_route_sees(self):
+        status, _, body = self.http("POST", "/t/body/a%20b?p=1&q=x+%C3%A4&q=2", b"payload", {"Authorization": "Bearer tok", "X-Header": "v w"})
+        self.assertEqual((status, body.decode()), (201, "POST /t/body/a%20b rest=/a b bearer=tok q=x ä header=v w body=7:payload"))
+        self.assertNotIn(b"bearer=x", self.http("POST", "/t/body", b"", {"Authorization": "Basic x"})[2])
+
+    def test_bodies(self):
+        big = os.urandom(1500000)
+        status, _, body = self.http("POST", "/t/body", big)
+        self.assertEqual(status, 201)
+        self.assertEqual(body.split(b":", 1)[1], big)
+        self.assertEqual(self.http("POST", "/t/body", b"x" * 2000001)[0], 413)
+
+    def test_many_at_once(self):
+        waiting = [self.in_background(self.http, "GET", "/t/later") for _ in range(40)]
+        for w in waiting:
+            self.assertEqual(w()[0], 200)
+
+    def test_never_answered(self):
+        waiting = self.in_background(self.http, "GET", "/t/never")
+        time.sleep(0.3)
+        self.console("plugin unload http")
+        self.assertEqual(waiting()[0], 503)
+        self.assertEqual(self.http("GET", "/t/hello")[0], 426)
+        self.console("plugin load http")
+        self.assertEqual(self.http("GET", "/t/hello")[0], 200)
+
+
+class Sockets(PluginTest):
+    load = {"sockets": {}}
+
+    def open(self):
+        w = WsWire(self.server.websocket, path="/sockets")
+        self.addCleanup(w.close)
+        self.assertEqual(self.next(w), (TEXT, b"hello"))
+        return w
+
+    def next(self, w):
+        return w.receive_message(time.monotonic() + 20 * PATIENCE)
+
+    @smoke
+    def test_messages(self):
+        w = self.open()
+        w.send_frame(TEXT, "ä".encode() * 10)
+        self.assertEqual(self.next(w), (TEXT, b"text 20"))
+        w.send_frame(2, b"\0")
+        self.assertEqual(self.next(w), (TEXT, b"binary 1"))
+        w.send_frame(TEXT, b"time")
+        self.assertEqual(self.next(w), (TEXT, b"from main"))
+        w.send_frame(TEXT, b"burst")
+        self.assertEqual([self.next(w) for _ in range(100)], [(2, b"0123456789")] * 100)
+        self.assertEqual(self.console("sockets open"), 1)
+        w.send_frame(TEXT, b"bye")
+        self.assertRaises(Closed, self.next, w)
+        self.assertEqual((w.close_code, w.close_text), (4001, b"as you wish"))
+        self.eventually(lambda: self.console("sockets open") == 0)
+
+    def test_too_large_and_not_utf8(self):
+        for data, code in ((b"x" * 1001, 1009), (b"\xff", 1007)):
+            w = self.open()
+            w.send_frame(TEXT, data)
+            self.assertRaises(Closed, self.next, w)
+            self.assertEqual(w.close_code, code)
+
+    def test_announcements_do_not_reach_it(self):
+        w, a = self.open(), self.user("Ada")
+        self.console("plugin load operations")
+        self.console('op announce "to all"')
+        self.assertEqual(a.push(106)["content"], "to all")
+        w.send_frame(TEXT, b"x")
+        self.assertEqual(self.next(w), (TEXT, b"text 1"))
+        self.console("plugin unload operations")
+
+    def test_unload_closes(self):
+        w = [self.open() for _ in range(5)]
+        self.console("plugin unload sockets")
+        for each in w:
+            self.assertRaises(Closed, self.next, each)
+            self.assertEqual(each.close_code, 1001)
+        # The path is ours again.
+        c = WsWire(self.server.websocket, path="/sockets")
+        c.send(9, 1, b"")
+        self.assertEqual(c.receive(time.monotonic() + 20 * PATIENCE)[:2], (9, 1))
+        c.close()
+        self.console("plugin load sockets")
+        self.open()
+
+
+class Threads(PluginTest):
+    load = {"threads": {}}
+    config = {"threads": 3}
+
+    def test_round(self):
+        for _ in range(20):
+            self.assertEqual(self.console("threads round"), {"threads": 4, "worked": True})
+
+
+class Operations(PluginTest):
+    load = {"operations": {}}
+
+    @smoke
+    def test_send(self):
+        a, b = self.users("Ada", "Bob")
+        channel = self.channel(a)
+        sent = self.console('op send %s #%s "from Ada"' % (a.id, channel))
+        self.assertEqual(sent["seq"], 1)
+        push = a.push(102)
+        self.assertEqual((push["content"], push["id"], push["sender"]), ("from Ada", sent["id"], {"id": a.id, "name": "Ada"}))
+        self.console('op send - %s "from system"' % b.id)
+        self.assertEqual(b.push(101)["sender"]["id"], "system")
+        # As a user every rule holds; system goes past them.
+        self.assertIn("4 ", self.console.refused("op send %s #%s x" % (b.id, channel)))
+        b.request(15, id=a.id, blocked=True)
+        self.assertIn("4 ", self.console.refused("op send %s %s x" % (a.id, b.id)))
+        self.console("op send - #%s x" % channel)
+        for wrong in ("op send nobody %s x" % a.id, "op send - nobody x", "op send - #nowhere x", "op send - %s %s" % (a.id, "x" * 20000),
+                      "op send - - x"):
+            self.console.refused(wrong)
+
+    def test_members(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a)
+        self.assertEqual(self.console("op join %s %s" % (b.id, name)), {"members": 2, "existed": False})
+        self.assertEqual(sorted(self.console("op members " + name)), ["Ada", "Bob"])
+        a.say(name, "to both")
+        self.assertEqual(b.push(102)["content"], "to both")
+        self.assertEqual(self.console("op channel " + name), {"members": 2, "last": 1, "tier": 1})
+        self.assertEqual(self.console("op history " + name), {"last": 1, "messages": ["to both"]})
+        self.assertEqual(self.console("op leave %s %s" % (b.id, name)), {"members": 1, "existed": True})
+        a.say(name, "alone")
+        b.quiet(102)
+        self.console.refused("op join nobody " + name)
+        self.console.refused("op members nowhere")
+        self.console.refused("op channel nowhere")
+        self.console("op join %s %s-made" % (b.id, name))
+        self.assertEqual(self.console("op members %s-made" % name), ["Bob"])
+
+    def test_users(self):
+        a = self.user("Ada")
+        self.again(a)
+        name = self.channel(a)
+        self.assertEqual(self.console("op user " + a.id), {"name": "Ada", "connections": 2, "inbox": 0, "channels": [name]})
+        self.console.refused("op user nobody")
+        self.assertEqual(self.console("op kick " + a.id), {"connections": 2})
+        self.assertEqual(a.closing(), {"reason": "kicked", "message": "by a plugin"})
+        self.eventually(lambda: self.console("op user " + a.id)["connections"] == 0)

@@ -1,0 +1,77 @@
+/* ABI area: hooks and verdicts. What a message says, happens to it; `hooks seen` tells how often each event was seen. */
+#include "plugins/magpie_plugin.h"
+
+#include <stdatomic.h>
+
+static struct {
+    mp_self *self;
+    const struct mp_api *mp;
+    _Atomic unsigned seen[MP_EVENTS];
+} hooks;
+
+static bool says(struct mp_str s, const char *text)
+{
+    return mp_eq(s, mp_str(text));
+}
+
+static enum mp_verdict on_event(struct mp_event *e, void *ctx)
+{
+    const struct mp_api *mp = hooks.mp;
+    (void)ctx;
+    atomic_fetch_add(&hooks.seen[e->kind], 1);
+    switch (e->kind) {
+    case MP_ON_LOGIN:
+        return says(e->user_name, "Mallory") ? mp->reject(e, MP_CODE_FORBIDDEN, "not Mallory", 0) : MP_PASS;
+    case MP_ON_MESSAGE:
+        if (says(e->content, "replace"))
+            return mp->set_content(e, mp_str("replaced")) == MP_OK ? MP_PASS : MP_DROP;
+        if (says(e->content, "empty")) /* not allowed: goes on as it was */
+            return mp->set_content(e, mp_str("")) == MP_EINVALID ? MP_PASS : MP_DROP;
+        if (says(e->content, "reject"))
+            return mp->reject(e, MP_CODE_RATE_LIMITED, "slowly", 1234);
+        if (says(e->content, "silent"))
+            return mp->reject(e, MP_CODE_OK, NULL, 0); /* no code, no text: still a refusal */
+        return says(e->content, "drop") ? MP_DROP : MP_PASS;
+    case MP_ON_CONVERSATION:
+        if (says(e->content, "large")) {
+            struct mp_advice a = {.size = sizeof a, .has_tier = true, .tier = MP_TIER_LARGE};
+            mp->advise(e, &a);
+        }
+        return says(e->content, "replaced") && says(e->channel, "closed") ? mp->reject(e, MP_CODE_FORBIDDEN, "closed", 0) : MP_PASS;
+    case MP_ON_CREATE:
+        return says(e->channel, "never") ? mp->reject(e, MP_CODE_FORBIDDEN, "never", 0) : MP_PASS;
+    case MP_ON_HISTORY:
+        return says(e->channel, "secret") ? mp->reject(e, MP_CODE_FORBIDDEN, "secret", 0) : MP_PASS;
+    default:
+        return MP_PASS;
+    }
+}
+
+static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
+{
+    static const char *const names[MP_EVENTS] = {"connect", "login",        "subscribe", "unsubscribe", "create", "history",
+                                                 "presence", "message",     "conversation", "delivered", "logged_in", "close"};
+    mp_out *o = hooks.mp->command_out(call);
+    (void)argv, (void)argc, (void)ctx;
+    for (int i = 0; i < MP_EVENTS; i++)
+        hooks.mp->out_printf(o, "%s\"%s\":%u", i ? "," : "{", names[i], atomic_load(&hooks.seen[i]));
+    hooks.mp->out_put(o, mp_str("}"));
+    hooks.mp->command_done(call);
+}
+
+static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
+{
+    struct mp_command c = {.size = sizeof c, .name = "hooks seen", .help = "how often each event was seen", .run = seen};
+    int rc = mp->command(self, &c);
+    (void)o, (void)state;
+    hooks.self = self;
+    hooks.mp = mp;
+    for (int i = 0; i < MP_EVENTS && rc == MP_OK; i++) {
+        atomic_store(&hooks.seen[i], 0);
+        struct mp_hook h = {.size = sizeof h, .event = (enum mp_event_kind)i, .priority = 10, .fn = on_event};
+        rc = mp->hook(self, &h);
+    }
+    return rc;
+}
+
+MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "hooks", .version = "1", .summary = "test: hooks", .init = init};

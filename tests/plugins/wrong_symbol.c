@@ -1,0 +1,2 @@
+/* Wrong: exports nothing that the server knows. */
+int nothing_here;
