@@ -57,7 +57,7 @@ static void address_mask(uint8_t a[16], unsigned bits)
 {
     for (unsigned i = 0; i < 16; i++) {
         unsigned left = bits > i * 8 ? bits - i * 8 : 0;
-        a[i] &= left >= 8 ? 0xFF : (uint8_t)(0xFF00 >> left);
+        a[i] = (uint8_t)(a[i] & (left >= 8 ? 0xFF : 0xFF00 >> left));
     }
 }
 

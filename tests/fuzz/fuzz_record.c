@@ -99,10 +99,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     char *out = malloc(size + 256), *copy = malloc(size);
+    memcpy(copy, data + 1, size - 1);
     struct slice v = slice_of(copy, size - 1); /* memory of its own: so that reading beyond its end is seen */
     struct row_header row;
     struct expiry e = {0};
-    memcpy(copy, data + 1, size - 1);
     switch (data[0] % 9) {
     case 0:
         message(v, out);
