@@ -296,6 +296,9 @@ static void group_fail(struct writer *w, uint32_t n, int code)
         }
     }
     store_fail(w, "write");
+    if (code == ERR_NOMEM) {
+        w->retry_at_ms = clock_mono_ms(); /* the disk is well: no reason to wait */
+    }
     op_list_answer(&all);
 }
 

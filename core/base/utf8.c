@@ -48,6 +48,16 @@ bool utf8_check(uint32_t *state, const void *bytes, size_t n)
     return true;
 }
 
+struct slice utf8_prefix(struct slice s)
+{
+    uint32_t state = 0;
+    size_t whole = 0;
+    for (size_t i = 0; i < s.n && utf8_check(&state, s.p + i, 1); i++)
+        if (state == 0)
+            whole = i + 1;
+    return slice_of(s.p, whole);
+}
+
 bool utf8_valid(struct slice s)
 {
     uint32_t state = 0;

@@ -110,8 +110,9 @@ static void user_run(void *owner, struct mail *m)
     struct host_user *q = (struct host_user *)m;
     q->connections = 0;
     q->load = (struct store_user_load){.arena = NULL};
-    if (!value_user_id(q->user)) {
+    if (!value_user_id(q->user))
         host_fail(&q->op, CODE_NOT_FOUND, "no such user");
+    if (q->op.code != CODE_OK || host_stopping(s, &q->op)) {
         host_end(&q->op);
         return;
     }

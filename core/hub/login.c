@@ -115,6 +115,18 @@ static void login_tell(struct login *l)
     hooks_run(HOOK_LOGGED_IN, &h);
 }
 
+/* Whether the user is banned; then the login has been refused. */
+static bool login_banned(struct login *l)
+{
+    char text[BAN_REASON_MAX + 32];
+    struct slice reason;
+    if (!l->id_len || !ban_user(l->shard, login_id(l), &reason))
+        return false;
+    snprintf(text, sizeof text, "you are banned%s%.*s", reason.n ? ": " : "", (int)reason.n, reason.p);
+    login_fail(l, CODE_FORBIDDEN, text);
+    return true;
+}
+
 static void login_complete(struct login *l)
 {
     struct shard *s = l->shard;
@@ -123,6 +135,8 @@ static void login_complete(struct login *l)
         login_end(l);
         return;
     }
+    if (login_banned(l)) /* by now: the kick that goes with a ban has found no connection */
+        return;
     struct user *u = user_at(s, l->user);
     if (l->missed && !l->inbox)
         l->inbox = 1;
@@ -459,13 +473,8 @@ static void login_new_user(struct login *l)
 /* It is known who it is: on to that user's shard. */
 void login_go(struct login *l)
 {
-    struct slice reason;
-    if (l->id_len && ban_user(l->shard, login_id(l), &reason)) {
-        char text[BAN_REASON_MAX + 32];
-        snprintf(text, sizeof text, "you are banned%s%.*s", reason.n ? ": " : "", (int)reason.n, reason.p);
-        login_fail(l, CODE_FORBIDDEN, text);
+    if (login_banned(l))
         return;
-    }
     struct shard *s = l->shard, *to = l->fresh ? s : shard_of(s->hub, login_id(l));
     if (to != s)
         login_move(l, to);

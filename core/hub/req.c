@@ -3,6 +3,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/base/utf8.h"
 #include "core/hub/action.h"
 #include "core/hub/hook.h"
 #include "core/hub/tables.h"
@@ -45,7 +46,7 @@ static void error_body(struct buf *b, enum code code, const char *message, uint3
     buf_lit(b, "{\"error\":{\"code\":\"");
     buf_str(b, code_name(code));
     buf_lit(b, "\",\"message\":");
-    buf_json_string(b, slice_str(message));
+    buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
     if (code == CODE_RATE_LIMITED) {
         buf_lit(b, ",\"retryAfter\":");
         buf_dec(b, retry_after_ms);

@@ -1,4 +1,5 @@
 #include "core/base/buf.h"
+#include "core/base/utf8.h"
 #include "core/net/net_internal.h"
 #include "core/net/net_shared.h"
 
@@ -209,7 +210,7 @@ static struct slice closing_body(struct buf *b, enum close_reason reason, const 
     buf_lit(b, "\"");
     if (message) {
         buf_lit(b, ",\"message\":");
-        buf_json_string(b, slice_str(message));
+        buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
     }
     if (retry_after_ms) {
         buf_lit(b, ",\"retryAfter\":");

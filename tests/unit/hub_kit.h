@@ -277,8 +277,8 @@ static inline void kit_end(struct kit *k)
         for (uint32_t v = pool_next(&s->convs, 0); v != POOL_NONE; v = pool_next(&s->convs, v + 1))
             assert_int_equal(conv_at(s, v)->pins, 0);
     }
+    store_close(k->store); /* before the mailboxes go: its threads may still be on their way out of one */
     hub_free(k->hub);
-    store_close(k->store);
     mailbox_run(&k->main, k);
     mailbox_fini(&k->main);
     for (unsigned i = 0; i < k->shards; i++)
@@ -286,11 +286,16 @@ static inline void kit_end(struct kit *k)
             close(k->listening[t][i]);
 }
 
+/* The hub's own code runs on this thread. */
+static bool kit_turning;
+
 /* Each shard's loop once, without sleeping. */
 static inline void kit_turn(struct kit *k)
 {
+    kit_turning = true;
     for (unsigned i = 0; !k->threads && i < k->shards; i++)
         ev_run(kit_shard(k, i)->loop, EVRUN_NOWAIT);
+    kit_turning = false;
     mailbox_run(&k->main, k);
     if (k->threads)
         usleep(200);

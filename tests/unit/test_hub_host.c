@@ -374,6 +374,7 @@ static void after_the_end(void **state)
     assert_int_equal(late.op.code, CODE_UNAVAILABLE);
     assert_int_equal(join.op.code, CODE_UNAVAILABLE);
     assert_int_equal(kick.op.code, CODE_UNAVAILABLE);
+    assert_int_equal(user.op.code, CODE_UNAVAILABLE);
     store_user_load_free(&user.load);
     peer_close(a);
 }

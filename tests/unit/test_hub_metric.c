@@ -1,0 +1,124 @@
+/* Metrics: registration, ownership, sums over shards. */
+#include "hub_kit.h"
+
+#include "core/hub/metric.h"
+
+static struct metric named(const char *name, const void *owner)
+{
+    struct metric m = {.kind = METRIC_COUNTER, .owner = owner};
+    snprintf(m.name, sizeof m.name, "%s", name);
+    return m;
+}
+
+struct seen {
+    const char *name;
+    double value;
+    unsigned count, all;
+};
+
+static void look(void *ctx, const struct metric *m, double value)
+{
+    struct seen *s = ctx;
+    s->all++;
+    if (strcmp(m->name, s->name) == 0) {
+        s->value = value;
+        s->count++;
+    }
+}
+
+static struct seen value_of(struct kit *k, const char *name)
+{
+    struct seen s = {.name = name};
+    metrics_each(k->hub, look, &s);
+    return s;
+}
+
+static double forty_two(struct hub *hub, void *ctx)
+{
+    (void)hub;
+    return *(int *)ctx;
+}
+
+static void names_are_checked(void **state)
+{
+    static const char *const bad[] = {"", "Upper", "a-b", "1a", "a b", "a\n", "ä"};
+    struct kit k;
+    int me, other;
+    (void)state;
+    kit_begin(&k, 2);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct metric m = named(bad[i], &me);
+        assert_int_equal(metric_register(k.hub, &m), ERR_INVALID);
+    }
+    struct metric m = named("test_total", &me);
+    int slot = metric_register(k.hub, &m);
+    assert_true(slot >= 0);
+    assert_int_equal(metric_register(k.hub, &m), slot); /* its own again */
+    m.owner = &other;
+    assert_int_equal(metric_register(k.hub, &m), ERR_EXISTS);
+    kit_end(&k);
+}
+
+static void shards_are_summed(void **state)
+{
+    struct kit k;
+    int me = 0, n = 42;
+    (void)state;
+    kit_begin(&k, 4);
+    struct metric m = named("test_total", &me), g = named("test_gauge", &me);
+    int slot = metric_register(k.hub, &m);
+    g.kind = METRIC_GAUGE;
+    g.read = forty_two;
+    g.ctx = &n;
+    assert_true(metric_register(k.hub, &g) >= 0);
+    for (unsigned i = 0; i < 4; i++)
+        metric_add(kit_shard(&k, i), slot, i + 1);
+    metric_add(kit_shard(&k, 0), -1, 1);
+    metric_add(kit_shard(&k, 0), METRICS, 1);
+    struct seen s = value_of(&k, "test_total");
+    assert_int_equal(s.count, 1);
+    assert_true(s.value == 10);
+    assert_true(value_of(&k, "test_gauge").value == 42);
+    metrics_remove(k.hub, NULL);
+    assert_int_equal(value_of(&k, "test_total").count, 1);
+    metrics_remove(k.hub, &me);
+    assert_int_equal(value_of(&k, "test_total").count, 0);
+    /* The place is used again, from zero. */
+    struct metric next = named("next_total", &me);
+    assert_int_equal(metric_register(k.hub, &next), slot);
+    assert_true(value_of(&k, "next_total").value == 0);
+    kit_end(&k);
+}
+
+static void there_is_an_end(void **state)
+{
+    struct kit k;
+    int me, slot = 0;
+    char name[32];
+    (void)state;
+    kit_begin(&k, 1);
+    unsigned before = value_of(&k, "").all;
+    for (unsigned i = before; i < METRICS; i++) {
+        snprintf(name, sizeof name, "m%u", i);
+        struct metric m = named(name, &me);
+        slot = metric_register(k.hub, &m);
+        assert_true(slot >= 0 && slot < METRICS);
+    }
+    struct metric m = named("one_too_many", &me);
+    assert_int_equal(metric_register(k.hub, &m), ERR_FULL);
+    assert_int_equal(value_of(&k, name).all, METRICS);
+    metrics_remove(k.hub, &me);
+    assert_int_equal(value_of(&k, "").all, before);
+    assert_true(metric_register(k.hub, &m) >= 0);
+    kit_end(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_checked),
+        cmocka_unit_test(shards_are_summed),
+        cmocka_unit_test(there_is_an_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
