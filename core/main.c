@@ -316,8 +316,10 @@ static void close_hub(struct server *s)
     close_plugins(s);
     console_stop(s->console);
     hub_stop(s->hub);
-    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console))
+    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console)) {
+        hub_pump(s->hub); /* an order of several steps may have one more for the shards */
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
     /* The store's threads have answered everything, but the last of them may still be on its way out of a mailbox. */
     store_close(s->store);
     s->store = NULL;

@@ -126,7 +126,7 @@ static void join_all(struct hub *hub)
 }
 
 /* The threads are gone; what they left in the mailboxes, and what the store still answers, is dealt with here. */
-static void pump(struct hub *hub)
+void hub_pump(struct hub *hub)
 {
     for (;;) {
         uint64_t left = 0;
@@ -163,13 +163,13 @@ void hub_stop(struct hub *hub)
     hub->stopped = true;
     hub->started = false;
     join_all(hub);
-    pump(hub);
+    hub_pump(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         hub->shards[i]->draining = true;
         net_free(hub->shards[i]->net);
         hub->shards[i]->net = NULL;
     }
-    pump(hub);
+    hub_pump(hub);
 }
 
 void hub_free(struct hub *hub)
@@ -177,7 +177,7 @@ void hub_free(struct hub *hub)
     if (!hub)
         return;
     hub_stop(hub);
-    pump(hub); /* what was asked for after it: answered, with a refusal */
+    hub_pump(hub);
     hub_destroy(hub);
 }
 

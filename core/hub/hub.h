@@ -43,6 +43,8 @@ MUST_CHECK int hub_reconfigure(struct hub *hub, const struct hub_options *option
 void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx);
 /* Stops the threads, whatever is still open. The store's operations are waited for. Layers above take their things off the shards after it. */
 void hub_stop(struct hub *hub);
+/* After hub_stop(): answers what was asked for since (with a refusal, where it would begin something). Who waits for an answer then must call it. */
+void hub_pump(struct hub *hub);
 /* hub_stop() when that was not done, then frees the hub. */
 void hub_free(struct hub *hub);
 

@@ -366,7 +366,8 @@ static void after_the_end(void **state)
     assert_int_equal(host_push(k.hub, NULL, S("ann"), 300, S("{}")), 0);
     assert_int_equal(host_close(k.hub, NULL, 0, 0, 1, SLICE_NONE), 0);
     assert_int_equal(auth_finish(k.hub, (struct auth_ticket){.conn = 0, .generation = 1}, &(struct auth_answer){.code = CODE_OK}), 0);
-    kit_end(&k);
+    hub_pump(k.hub);
+    mailbox_run(&k.main, &k);
     assert_null(late.op.home);
     assert_null(join.op.home);
     assert_null(kick.op.home);
@@ -376,6 +377,9 @@ static void after_the_end(void **state)
     assert_int_equal(kick.op.code, CODE_UNAVAILABLE);
     assert_int_equal(user.op.code, CODE_UNAVAILABLE);
     store_user_load_free(&user.load);
+    KIT_HOST_BEGIN(&k, host_kick, &kick); /* nobody pumps: the last to go does */
+    kit_end(&k);
+    assert_null(kick.op.home);
     peer_close(a);
 }
 
