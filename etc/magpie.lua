@@ -5,6 +5,7 @@ return {
     listen = {
         tcp = "127.0.0.1:8081",
         websocket = "127.0.0.1:8082",
+        console = "127.0.0.1:8083", -- for operators
     },
 
     -- The database and the key of resume tokens.
@@ -14,6 +15,13 @@ return {
 
     -- Messages a second, of one user and in one conversation.
     rate = { user = 10, channel = 40, policy = "drop" },
+
+    -- Policy in Lua, and extensions in C: docs/scripting.md, docs/plugins.md.
+    scripts = { path = "scripts", load = { "ratelimit", "merge_push", "tiered_expiry" } },
+    plugins = {
+        path = "build/plugins",
+        load = { metrics = {} }, -- figures for Prometheus: http://127.0.0.1:8082/metrics
+    },
 
     -- How long messages are kept; ttl 0: for ever.
     tiers = {
