@@ -18,6 +18,22 @@ void figures_tick(struct shard *s)
     atomic_store_explicit(&s->figures.cpu_us, clock_thread_cpu_us(), memory_order_relaxed);
 }
 
+void figures_turn(struct shard *s)
+{
+    struct figures *f = &s->figures;
+    bool next = f->turn_sample++ % FIGURE_SAMPLE == 0;
+    if (!f->turn_began_us && !next)
+        return;
+    uint64_t now = clock_thread_cpu_us();
+    if (f->turn_began_us) {
+        uint64_t us = now - f->turn_began_us;
+        figure_add(&f->turn_us, us);
+        if (us > LONG_TURN_US)
+            figure_add(&f->turn_long_us, us);
+    }
+    f->turn_began_us = next ? now : 0;
+}
+
 uint64_t figures_append_begin(struct shard *s)
 {
     return s->figures.sample++ % FIGURE_SAMPLE == 0 ? clock_mono_us() : 0;
@@ -51,6 +67,8 @@ void figures_get(struct hub *hub, struct figures_sum *out, int take_max)
         out->append_us += get(&f->append_us);
         out->appends_timed += get(&f->appends_timed);
         out->cpu_us += get(&f->cpu_us);
+        out->turn_us += get(&f->turn_us);
+        out->turn_long_us += get(&f->turn_long_us);
         uint32_t max = take_max ? atomic_exchange_explicit(&f->append_max_us, 0, memory_order_relaxed)
                                 : atomic_load_explicit(&f->append_max_us, memory_order_relaxed);
         if (max > out->append_max_us)
@@ -143,6 +161,9 @@ static const struct built_in {
     {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(2)},
     {"magpie_hub_memory_bytes", "Memory of connections, users, channels and queues.", METRIC_GAUGE, HUB(memory, U64)},
     {"magpie_shards_cpu_seconds_total", "CPU time of the shards' threads.", METRIC_COUNTER, FIGURE(cpu_us, 1e-6)},
+    {"magpie_turns_cpu_seconds_total", "CPU time of turns of the shards' loops, of one turn in eight.", METRIC_COUNTER, FIGURE(turn_us, 1e-6)},
+    {"magpie_long_turns_cpu_seconds_total", "Of that, in turns of more than 5 ms: then others had to wait.", METRIC_COUNTER,
+     FIGURE(turn_long_us, 1e-6)},
     {"magpie_store_appends_total", "Messages that the store has written.", METRIC_COUNTER, STORE(appended, U64)},
     {"magpie_store_groups_total", "Groups of writes committed together.", METRIC_COUNTER, STORE(groups, U64)},
     {"magpie_store_syncs_total", "Times that the store made sure of the disk.", METRIC_COUNTER, STORE(syncs, U64)},

@@ -12,7 +12,10 @@
 struct hub;
 struct shard;
 
-enum { FIGURE_SAMPLE = 8 }; /* one append in so many is timed */
+enum {
+    FIGURE_SAMPLE = 8, /* one append, and one turn of the loop, in so many is timed */
+    LONG_TURN_US = 5000 /* what arrives waits for two turns at most */
+};
 
 struct figures {
     _Atomic uint64_t cpu_us;              /* of the shard's thread */
@@ -22,7 +25,10 @@ struct figures {
     _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
     _Atomic uint64_t appends_timed;
     _Atomic uint32_t append_max_us;       /* longest since somebody took it */
-    uint32_t sample;                      /* the shard's: counts appends */
+    _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
+    _Atomic uint64_t turn_long_us;        /* of those that took more than LONG_TURN_US */
+    uint64_t turn_began_us;               /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
+    uint32_t sample, turn_sample;         /* the shard's: count appends and turns */
 };
 
 static inline void figure_add(_Atomic uint64_t *figure, uint64_t n)
@@ -31,12 +37,14 @@ static inline void figure_add(_Atomic uint64_t *figure, uint64_t n)
 }
 /* The shard's thread, a few times a second. */
 void figures_tick(struct shard *s);
+/* The shard's thread, each time the loop has polled. */
+void figures_turn(struct shard *s);
 /* Around an append: 0 when this one is not timed. */
 uint64_t figures_append_begin(struct shard *s);
 void figures_append_end(struct shard *s, uint64_t began_us);
 
 struct figures_sum {
-    uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us;
+    uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us, turn_us, turn_long_us;
     uint32_t append_max_us;
 };
 /* All shards together. take_max: the longest append begins anew. Any thread. */

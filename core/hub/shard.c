@@ -167,6 +167,7 @@ static void on_woke(struct ev_loop *loop, ev_check *w, int events)
     struct shard *s = w->data;
     s->now_ms = clock_mono_ms();
     chans_walked(s);
+    figures_turn(s);
 }
 
 static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)

@@ -20,7 +20,6 @@ enum {
     KEEP_MAX_EARLY = 64 * 1024,   /* a message before login, bytes */
     OUTPUT_MAX_EARLY = 16 * 1024, /* output queue before login, bytes */
     EVENTS = 512,                 /* of one epoll_wait() */
-    EVENT_ROUNDS = 4,             /* of epoll_wait() in a turn of the loop */
     ACCEPT_BATCH = 64,            /* connections accepted in one go */
     LISTEN_MAX = 64,              /* listening sockets of a net */
     WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
