@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 
 #include <stdint.h>
+#include <strings.h>
 
 struct cursor {
     char *p, *end; /* what is left */
@@ -138,7 +139,7 @@ const char *console_line_parse(char *text, size_t n, struct console_line *out)
         while (c.p < c.end && blank(*c.p))
             c.p++;
         if (c.p == c.end)
-            return NULL;
+            return out->json && out->count == 0 ? "a command must follow json" : NULL;
         bool quoted = *c.p == '"';
         char *start = c.out = c.p;
         const char *why = quoted ? quoted_word(&c) : plain_word(&c);
@@ -164,5 +165,16 @@ bool console_line_is_http(struct slice line)
         if (line.n > n && memcmp(line.p, methods[i], n) == 0 && blank(line.p[n]))
             return true;
     }
-    return line.n >= 6 && memmem(line.p, line.n, " HTTP/", 6) != NULL;
+    /* Other methods: a target, and later the version. A text of an announcement that names HTTP has no target in second place. */
+    size_t at = 0;
+    while (at < line.n && !blank(line.p[at]))
+        at++;
+    while (at < line.n && blank(line.p[at]))
+        at++;
+    if (at == line.n || (line.p[at] != '/' && line.p[at] != '*' && memmem(line.p + at, line.n - at, "://", 3) == NULL))
+        return false;
+    for (; line.n - at >= 6; at++)
+        if (blank(line.p[at]) && strncasecmp(line.p + at + 1, "HTTP/", 5) == 0)
+            return true;
+    return false;
 }

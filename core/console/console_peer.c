@@ -314,8 +314,9 @@ static bool take_line(struct console_peer *p)
         put_error(&p->out, "internal", "out of memory", false);
         return true;
     }
-    if (n && text[strlen(text) - 1] == '\r')
-        text[strlen(text) - 1] = '\0';
+    size_t shown = strlen(text); /* less than n where the line has a NUL */
+    if (shown && text[shown - 1] == '\r')
+        text[shown - 1] = '\0';
     if (!p->greeted && console_line_is_http(slice_str(text))) {
         log_event(LOG_WARN, "console.http", LOG_STR("who", p->who));
         p->dead = true;

@@ -1,0 +1,313 @@
+"""Attacks on the console: by web pages, by guessing, by lines of every wrong kind, and by what users are called and say."""
+
+import json
+import os
+import socket
+import time
+
+from base import Test
+from client import PING
+from server import PATIENCE, Server, free_port
+from wire import Closed, Stream
+
+
+def soon(seconds=20):
+    return time.monotonic() + seconds * PATIENCE
+
+
+class Console:
+    """A connection to the console: ask(line) → (status line, body)."""
+
+    def __init__(self, address):
+        self.stream = Stream(address)
+
+    def write(self, data):
+        self.stream.write(data)
+
+    def line(self):
+        while b"\n" not in self.stream.buffer:
+            self.stream.fill(len(self.stream.buffer) + 1, soon())
+        return self.stream.take(self.stream.buffer.index(b"\n") + 1, soon())[:-1].decode()
+
+    def reply(self):
+        """(status line, body lines), dots taken away."""
+        status, body = self.line(), []
+        while True:
+            line = self.line()
+            if line == ".":
+                return status, body
+            body.append(line[1:] if line.startswith(".") else line)
+
+    def ask(self, line):
+        self.write((line if isinstance(line, bytes) else line.encode()) + b"\n")
+        return self.reply()
+
+    def json(self, line):
+        status, body = self.ask("json " + line)
+        return status, json.loads("\n".join(body))
+
+    def rest(self):
+        """Everything until the server closes."""
+        try:
+            while True:
+                self.stream.fill(len(self.stream.buffer) + 1, soon())
+        except Closed:
+            return bytes(self.stream.buffer)
+
+    def close(self):
+        self.stream.close()
+
+
+class WithConsole(Test):
+    abstract = True
+    password = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.port = free_port()
+        cls.server = Server(cls.config, start=False)
+        cls.path = os.path.join(cls.server.folder, "console")
+        over = {"listen": {"console": ["127.0.0.1:%d" % cls.port, "unix:" + cls.path]}, "console": {"password": cls.password}}
+        cls.server.config = dict(cls.server.config, **over)
+        cls.server.start()
+
+    def console(self, address=None):
+        c = Console(address or self.path)
+        self.addCleanup(c.close)
+        return c
+
+
+class Lines(WithConsole):
+    abstract = False
+
+    def alive(self, c=None):
+        self.assertEqual((c or self.console()).ask("version")[0], "OK")
+
+    def test_a_web_page(self):
+        """A form or fetch() posts commands: none is carried out, nothing is answered."""
+        a = self.user("Ada")
+        body = "\r\nkick user %s\r\nshutdown\r\nannounce pwned\r\n" % a.id
+        for head in ("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % len(body), "GET /shutdown HTTP/1.1\r\n", "OPTIONS / HTTP/1.1\r\nHost: x\r\n",
+                     "PUT /x HTTP/1.1\n", "HEAD / HTTP/1.0\r\n", "X-ANY-METHOD /announce%20x HTTP/1.1\r\n", "post / http/1.1\r\n", "POST  /  HTTP/1.1\r\n", "GET http://127.0.0.1/ HTTP/1.1\r\n"):
+            with self.subTest(head=head[:20]):
+                c = self.console(("127.0.0.1", self.port))
+                c.write((head + "\r\n" + body).encode())
+                self.assertEqual(c.rest(), b"")
+        a.quiet(106)
+        a.request(PING)
+        self.assertIn("console.http", self.server.log())
+
+    def test_a_web_page_slowly(self):
+        """The head in small pieces is still a head."""
+        c = self.console(("127.0.0.1", self.port))
+        for piece in ("PO", "ST / HT", "TP/1.1\r", "\nshut", "down\r\n"):
+            try:
+                c.write(piece.encode())
+            except Closed:
+                break
+            time.sleep(0.02)
+        self.assertEqual(c.rest(), b"")
+        self.alive()
+
+    def test_lines_of_every_wrong_kind(self):
+        c = self.console()
+        for line in (b"\x00", b"\x00\x00\x00", b"version\x00", b"\x00version", b"\x00\r", b"\xff\xfe", b"\x1b[2J", b"version \x07", b'"', b'"\\', b'"\\u12', b'"\\ud800"', b'"\\x"', b'kick "user', b'a"b',
+                     b"\xc3", b"json", b"json json", b"json json version", b'""', b'json ""', b"kick", b"kick user", b"show", b"channel", b"channel x", b"list", b"list everything", b"x" * 60000,
+                     b'"' + b"x" * 60000 + b'"', b"a " * 30000, b"%n%s%n%s", b"." * 100, b"..", b".", b"\x7f", "é".encode() * 1000, b"x" * 63 + "é".encode(), b"log", b"log loud", b"set", b"set x", b"set x y",
+                     b"set listen.tcp x", b"show config nothing.at.all", b"ban ip 999.1.1.1", b"ban user", b"ban user " + b"x" * 65, b"ban ip 1.2.3.4/33", b"ban user x -5", b"ban user x 1e99",
+                     b"list users limit x", b"list users limit -1", b"list users limit 99999999999999999999", b"kick connection 99999999999999999999", b"kick connection x", b"history channel",
+                     b"history user a", b"history user a b limit 0", b"show channel nowhere", b"show user nobody", b"show connection 1:2:3", b"send user nobody x", b"send channel nowhere x",
+                     b"channel nowhere members", b"channel x limit -1", b"channel x tier y", b"channel x push y", b"plugin load ../../x", b"plugin load /etc/passwd", b"plugin unload x", b"plugin info x",
+                     b"script enable x", b"storage checkpoint /proc/x", b"storage checkpoint ../../../../proc/1/x", b"drain x", b"drain -1", b"auth", b"auth x y", b"help nothing"):
+            with self.subTest(line=line[:40]):
+                status, body = c.ask(line)
+                self.assertRegex(status, r"^ERR [a-z_]+ .{3,}")
+                self.assertFalse(any(ord(x) < 32 or 126 < ord(x) < 160 for x in status + "".join(body)), status)
+                if not line.startswith(b"json") and b"\x00" not in line:
+                    c.write(b"json " + line + b"\n")
+                    status, body = c.reply()
+                    self.assertTrue(status.startswith("ERR "), status)
+        self.alive(c)
+
+    def test_errors_in_json_are_json(self):
+        c = self.console()
+        for line in ("bogus", "x" * 63 + "é", "bogus \"\\n\"", "kick", "show user nobody", "\"\\u001b[2J\"", "\"\\u202e\""):
+            status, body = c.json(line)
+            self.assertTrue(status.startswith("ERR "))
+            self.assertEqual(body["error"]["code"], status.split()[1])
+
+    def test_a_line_without_end(self):
+        c = self.console()
+        try:
+            for _ in range(200):
+                c.write(b"x" * 1000)
+        except Closed:
+            pass
+        self.assertIn(b"ERR too_large", c.rest() or b"ERR too_large")
+        self.alive()
+
+    def test_half_a_line_and_the_end(self):
+        a = self.user("Ada")
+        c = self.console()
+        c.write(b"kick user %s" % a.id.encode())
+        c.stream.socket.shutdown(socket.SHUT_WR)
+        c.rest()
+        a.request(PING)
+
+    def test_a_line_byte_by_byte(self):
+        c = self.console()
+        for byte in b"json version\r\n":
+            c.write(bytes([byte]))
+        self.assertEqual(c.reply()[0], "OK")
+
+    def test_thousands_of_commands_at_once(self):
+        c = self.console()
+        c.write(b"version\nbogus\n\n" * 2000)
+        for _ in range(2000):
+            self.assertEqual(c.reply()[0], "OK")
+            self.assertTrue(c.reply()[0].startswith("ERR bad_request"))
+
+    def test_answers_unread(self):
+        """An operator that does not read holds up neither the others nor the server."""
+        c = self.console()
+        c.stream.socket.setblocking(False)
+        sent, end = 0, time.monotonic() + 1
+        while sent < 4 << 20 and time.monotonic() < end:
+            try:
+                sent += c.stream.socket.send(b"help\n" * 1000)
+            except BlockingIOError:
+                time.sleep(0.01)
+        self.alive()
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "x")
+
+    def test_a_crowd_of_operators(self):
+        crowd = []
+        for _ in range(200):
+            try:
+                crowd.append(self.console())
+            except OSError:
+                break
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "x")
+        for c in crowd:
+            c.close()
+        self.eventually(lambda: self.can_ask())
+
+    def can_ask(self):
+        c = Console(self.path)
+        try:
+            return c.ask("version")[0] == "OK"
+        except (Closed, OSError):
+            return False
+        finally:
+            c.close()
+
+    def test_the_socket_is_the_owner_s(self):
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+
+
+class Said(WithConsole):
+    """Names and contents made to look like replies, or to act on a terminal."""
+
+    abstract = False
+    NAMES = [".", "..", "OK", "ERR x", "x\u202ey", "x\u2028y", "x\u200by", "\ufeffx", "a  b", '"', "\\", "a\\nb", "name: admin", "|", "\u061cx", "👩‍👩‍👧", "\U000e0041x", "'; rm -rf"]
+    SAID = [".", "a\n.\nOK\nx", "\x1b[2J\x1b]0;pwned\x07", "\r\n.\r\n", "\u009b31m", "a\u202eb", "\n\n\n", ".\n.\n", "\b\b\b", "\t", "x" * 5000, "line\u2028line"]
+
+    def safe(self, status, body):
+        text = "\n".join([status] + body)
+        self.assertFalse([hex(ord(c)) for c in text if c != "\n" and (ord(c) < 32 or 126 < ord(c) < 160 or ord(c) in (0x202E, 0x2028, 0x200B, 0xFEFF, 0x61C, 0xE0041))])
+
+    def test_everywhere(self):
+        c, a, users = self.console(), self.user("Ada"), []
+        for name in self.NAMES:
+            u = self.user(name)
+            users.append(u)
+            u.subscribe(name)
+            for text in self.SAID:
+                u.say(name, text)
+                u.tell(a, text)
+        lines = ["list users", "list channels", "list connections", "list users limit 3", "list slow", "show metrics", "list bans"]
+        for name, u in zip(self.NAMES, users):
+            quoted = json.dumps(name)
+            lines += ["show user " + u.id, "show channel " + quoted, "history channel %s limit 200" % quoted, "history user %s %s" % (u.id, a.id), "channel %s members" % quoted, "list users " + quoted]
+        for line in lines:
+            with self.subTest(line=line):
+                status, body = c.ask(line)
+                self.assertEqual(status, "OK", body)
+                self.safe(status, body)
+                status, value = c.json(line)
+                self.assertEqual(status, "OK")
+        # Nothing was lost on the way: JSON gives back what they are called and what they said.
+        names = {x["name"] for x in c.json("list users")[1]}
+        self.assertTrue(set(self.NAMES) <= names, set(self.NAMES) - names)
+        history = c.json("history channel %s limit 200" % json.dumps(self.NAMES[1]))[1]
+        messages = history["messages"] if isinstance(history, dict) else history
+        self.assertEqual({m["content"] for m in messages}, set(self.SAID))
+
+    def test_kick_reasons(self):
+        for reason in ("plain", "with \"quotes\"", "\\", "\u202e", "ü😀"):
+            a = self.user("Ada")
+            self.assertEqual(self.console().ask("kick user %s %s" % (a.id, json.dumps(reason)))[0], "OK")
+            self.assertEqual(a.closing()["message"], reason)
+        self.user("Bob").request(PING)
+
+
+class Password(WithConsole):
+    abstract = False
+    password = "correct horse ünïcode"
+
+    def test_before_the_password(self):
+        c = self.console(("127.0.0.1", self.port))
+        for line in ("status", "help", "shutdown", "bogus", "json list users", "auth"):
+            self.assertRegex(c.ask(line)[0], "^ERR (unauthorized|bad_request) ")
+        self.assertEqual(c.ask('auth "%s"' % self.password)[0], "OK")
+        self.assertEqual(c.ask("status")[0], "OK")
+        c = self.console(("127.0.0.1", self.port))
+        c.write(b"x" * 70000)
+        self.assertLess(len(c.rest()), 1000)
+
+    def test_wrong_ones(self):
+        """Five a minute, over however many connections; then not even the right one; never in the log."""
+        answers = []
+        for n in range(8):
+            c = self.console(("127.0.0.1", self.port))
+            answers.append(c.ask("auth wrong-guess-%d" % n)[0].split()[1])
+        self.assertEqual(answers, ["unauthorized"] * 5 + ["rate_limited"] * 3)
+        self.assertTrue(self.console(("127.0.0.1", self.port)).ask('auth "%s"' % self.password)[0].startswith("ERR rate_limited"))
+        # Who sits at the machine itself is not locked out by that.
+        self.assertEqual(self.console().ask('auth "%s"' % self.password)[0], "OK")
+        log = self.server.whole_log()
+        self.assertNotIn("wrong-guess", log)
+        self.assertNotIn("correct horse", log)
+        self.assertIn("console.auth_failed", log)
+
+    def test_the_password_is_shown_nowhere(self):
+        c = self.console()
+        self.assertEqual(c.ask('auth "%s"' % self.password)[0], "OK")
+        for line in ("show config", "show config console", "config diff", "show config auth", "show metrics", "help auth"):
+            _, body = c.ask(line)
+            self.assertNotIn("horse", "\n".join(body))
+
+
+class Public(Test):
+    """No console for everybody without a password."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = None
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def test_refused_at_start(self):
+        for address in ("0.0.0.0:%d", "*:%d", "[::]:%d"):
+            s = Server({"listen": {"console": address % free_port()}}, start=False)
+            try:
+                s.write_config()
+                s.launch(wait=False)
+                self.assertEqual(s.process.wait(20 * PATIENCE), 1)
+                self.assertIn("console.password", s.log())
+            finally:
+                s.discard()
