@@ -92,6 +92,16 @@ class Sender(threading.Thread):
             self.trouble = e
 
 
+class Stops(Test):
+    abstract = True
+
+    def stop(self, server):
+        """SIGTERM, nobody being connected: a drain without waiting."""
+        for c in self.clients:
+            c.close()
+        self.assertEqual(server.stop(), 0)
+
+
 class Kills(Test):
     config = {"tiers": {"small": {"max": 0}, "dm": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}
 
@@ -427,8 +437,10 @@ class Broken(Test):
         self.assertEqual([m["id"] for m in messages], [m["id"] for m in before + [again]])
 
 
-class Damage(Test):
+class Damage(Stops):
     """Damaged files are refused with a reason, and nothing is reset; with the right file back, all is there."""
+
+    abstract = False
 
     def refuses(self, s):
         """It does not start, and says why in one line. Returns the line."""
@@ -451,7 +463,7 @@ class Damage(Test):
                 a.say(room, "message %d" % n)
             time.sleep(1.5)  # all is synced
             if clean:
-                self.assertEqual(s.stop(), 0)
+                self.stop(s)
             else:
                 s.kill()
             name = self.one(s.folder, pattern)
@@ -528,9 +540,10 @@ def faketime():
     return None
 
 
-class Clocks(Test):
+class Clocks(Stops):
     """The wall clock of a running server, and over restarts, moved by libfaketime."""
 
+    abstract = False
     HOUR = 3600
 
     @classmethod
@@ -588,7 +601,7 @@ class Clocks(Test):
             sent = [a.tell(b, "first")]
             token = a.token
             for days, paused in ((1, False), (0, False), (-20, False), (3650, True), (-400, True)):
-                s.stop()
+                self.stop(s)
                 self.move(s, days * 24 * self.HOUR)
                 s.start()
                 a2 = self.connect(server=s)
@@ -602,7 +615,7 @@ class Clocks(Test):
                 ids = [x["id"] for x in sent]
                 self.assertEqual(ids, sorted(set(ids)))
                 self.assertEqual("storage.clock_jump" in s.log(), paused)
-            s.stop()
+            self.stop(s)
             self.move(s, 0)
             s.start()
             a2 = self.connect(server=s)
