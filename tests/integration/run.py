@@ -82,7 +82,7 @@ class Result(unittest.TestResult):
                 print("  %s:%d: %s" % (os.path.basename(frame.filename), frame.lineno, frame.line))
         print("".join(traceback.format_exception_only(error[0], error[1])).rstrip())
         server = getattr(test, "server", None)
-        if server and server.process:
+        if getattr(server, "process", None):
             state = server.process.poll()
             print("--- server%s, its log's end:\n%s" % ("" if state is None else " (exit status %d)" % state, server.tail(25)))
         print("", flush=True)
