@@ -220,7 +220,7 @@ static bool post(struct sender *s, const struct settings *o, struct mp_str body)
     else if (status)
         snprintf(s->stats.error, sizeof s->stats.error, "the receiver answered %ld", status);
     else
-        snprintf(s->stats.error, sizeof s->stats.error, "%s", error[0] ? error : curl_easy_strerror(rc));
+        snprintf(s->stats.error, sizeof s->stats.error, "%.*s", (int)sizeof s->stats.error - 1, error[0] ? error : curl_easy_strerror(rc));
     pthread_mutex_unlock(&s->lock);
     return good;
 }

@@ -38,7 +38,7 @@ static void set_flag(void *ctx)
 
 static void without_a_draft_nothing_is_registered(void **state)
 {
-    struct kit k;
+    struct kit k = {0};
     struct action a = numbered(1500, 1, &k);
     (void)state;
     kit_begin(&k, 2);
@@ -55,7 +55,7 @@ static void without_a_draft_nothing_is_registered(void **state)
 
 static void drafts(void **state)
 {
-    struct kit k;
+    struct kit k = {0};
     struct action a = numbered(1500, 1, &k), b = numbered(1501, 2, NULL);
     bool done = false;
     (void)state;
@@ -86,8 +86,8 @@ static void drafts(void **state)
 
 static void what_an_owner_registered_goes_with_it(void **state)
 {
-    struct kit k;
-    int mine, other;
+    struct kit k = {0};
+    int mine = 0, other = 0;
     struct action a = numbered(1500, 1, &mine), b = numbered(1501, 2, &other);
     (void)state;
     kit_begin(&k, 1);
@@ -130,7 +130,7 @@ static void what_an_owner_registered_goes_with_it(void **state)
 /* Commits while shards serve: each request is answered by the one or the other, `done` comes on main and after it nobody uses the old ones. */
 static void commits_under_load(void **state)
 {
-    struct kit k;
+    struct kit k = {0};
     struct peer *p[4];
     char id[8], owner[2];
     (void)state;
