@@ -25,8 +25,8 @@ struct subscribe {
     struct host_member *host; /* that it is for, past the hooks; NULL: a client's */
     uint8_t noted; /* the interest the owner noted for home */
     bool counted;  /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
-    uint8_t id_len;
-    char id[64];
+    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    char id[64], name[64];
 };
 
 static void subscribe_finish(struct req *r)
@@ -84,7 +84,7 @@ static void subscribe_ready(struct owned_req *o)
     struct shard *s = o->owner;
     struct conv *v = conv_at(s, o->conv);
     struct hook_call h = {
-        .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+        .shard = s, .user = slice_of(q->id, q->id_len), .user_name = slice_of(q->name, q->name_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
     if (ban_member(s, h.user, h.channel)) {
         req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
         owned_done(o);
@@ -171,7 +171,9 @@ static void handle_subscribe(struct call *c)
     q->counted = more;
     q->chan = chan;
     q->id_len = u->id_len;
+    q->name_len = u->name_len;
     memcpy(q->id, user_id(u).p, u->id_len);
+    memcpy(q->name, user_name(u).p, u->name_len);
     q->op.set_push = set_push;
     q->op.push = push;
     q->o.key = key;
@@ -186,8 +188,8 @@ struct unsubscribe {
     struct owned_req o;
     struct store_member_del op;
     struct host_member *host; /* that it is for; NULL: a client's */
-    uint8_t id_len;
-    char id[64];
+    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    char id[64], name[64];
 };
 
 static void unsubscribe_finish(struct req *r)
@@ -225,7 +227,7 @@ static void unsubscribe_ready(struct owned_req *o)
         return;
     }
     struct hook_call h = {
-        .shard = s, .user = slice_of(q->id, q->id_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+        .shard = s, .user = slice_of(q->id, q->id_len), .user_name = slice_of(q->name, q->name_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
     hooks_run(HOOK_UNSUBSCRIBE, &h);
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
@@ -246,6 +248,9 @@ static void handle_unsubscribe(struct call *c)
     struct slice id = call_user_id(c);
     q->id_len = (uint8_t)id.n;
     memcpy(q->id, id.p, id.n);
+    struct slice name_of = call_user_name(c);
+    q->name_len = (uint8_t)name_of.n;
+    memcpy(q->name, name_of.p, name_of.n);
     q->o.key = key;
     q->o.ready = unsubscribe_ready;
     q->o.r.finish = unsubscribe_finish;

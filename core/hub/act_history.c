@@ -55,7 +55,7 @@ static void handle_history(struct call *c)
         !call_get_int(c, "before", 0, false, &has_before, &before) || !call_get_limit(c, &limit) || !may_read(c, &key))
         return;
     struct slice k = conv_key_slice(&key);
-    struct hook_call h = {.shard = s, .user = call_user_id(c)};
+    struct hook_call h = {.shard = s, .user = call_user_id(c), .user_name = call_user_name(c)};
     if (conv_is_channel(k))
         h.channel = conv_channel_name(k);
     else

@@ -216,7 +216,7 @@ static void handle_presence(struct call *c)
     const struct cJSON *list = NULL, *item;
     if (!get_ids(c, &list))
         return;
-    struct hook_call h = {.shard = s, .user = call_user_id(c)};
+    struct hook_call h = {.shard = s, .user = call_user_id(c), .user_name = call_user_name(c)};
     if (hooks_run(HOOK_PRESENCE, &h) == HOOK_REJECT) {
         call_reject(c, &h);
         return;

@@ -241,6 +241,20 @@ static void login_save_first(struct login *l)
 
 /* --- Known users ------------------------------------------------------------------------------------------------------ */
 
+/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership stays stored. */
+static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel)
+{
+    if (!hooks_any(s, HOOK_SUBSCRIBE))
+        return true;
+    struct hook_call h = {.shard = s,
+                          .conn = NONE,
+                          .user = user_id(user_at(s, user)),
+                          .user_name = user_name(user_at(s, user)),
+                          .channel = channel,
+                          .restored = true};
+    return hooks_run(HOOK_SUBSCRIBE, &h) != HOOK_REJECT;
+}
+
 static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_load *r)
 {
     struct user *u = user_at(s, user);
@@ -249,6 +263,8 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
     u->epoch = r->user.epoch;
     u->guest = r->user.guest;
     for (uint32_t i = 0; i < r->subscription_count; i++) {
+        if (!restore_admitted(s, user, r->subscriptions[i].channel))
+            continue;
         uint32_t chan = chan_get(s, r->subscriptions[i].channel);
         if (chan == NONE)
             return false;
