@@ -87,7 +87,6 @@ static void push_id(lua_State *L, uint64_t id)
 
 static void push_field(struct state *st, lua_State *L, const struct event *e, enum key key)
 {
-    static const char *const tiers[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
     const struct hook_call *h = e->h;
     switch (key) {
     case KEY_USER:
@@ -125,7 +124,9 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
         lua_pushnumber(L, (double)h->rate);
         return;
     case KEY_TIER:
-        lua_pushstring(L, tiers[h->tier]);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, st->keys_ref);
+        lua_rawgeti(L, -1, KEYS + 1 + (int)h->tier);
+        lua_remove(L, -2);
         return;
     case KEY_ID:
         push_id(L, h->id);
@@ -184,9 +185,12 @@ static int event_index(lua_State *L)
     if (!(fields(st->event) & 1u << key))
         return 0;
     push_field(st, L, st->event, key);
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, 1);
+    if (lua_istable(L, -1)) {
+        /* The same table the next time. Texts and numbers are made anew: an event that stays empty costs less. */
+        lua_pushvalue(L, 2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, 1);
+    }
     return 1;
 }
 
@@ -270,7 +274,7 @@ static enum hook_verdict failed(struct state *st, struct handler *handler, struc
 /* The table on which the function will be called, at the top of the stack. The caller has made sure that there is memory, or is protected. */
 static void push_event(struct state *st, lua_State *L)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 0);
     st->event_table = lua_topointer(L, -1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->event_meta);
     lua_setmetatable(L, -2);
@@ -488,11 +492,16 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
 
 void events_open(struct state *st, lua_State *L)
 {
-    lua_createtable(L, KEYS, 0);
+    lua_createtable(L, KEYS + TIER_COUNT, 0);
     for (int i = 0; i < KEYS; i++) {
         lua_pushstring(L, key_names[i]);
         st->keys[i] = lua_tostring(L, -1);
         lua_rawseti(L, -2, i + 1);
+    }
+    static const char *const tiers[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
+    for (int i = 0; i < TIER_COUNT; i++) {
+        lua_pushstring(L, tiers[i]);
+        lua_rawseti(L, -2, KEYS + 1 + i);
     }
     st->keys_ref = luaL_ref(L, LUA_REGISTRYINDEX); /* for ever: the addresses stay good */
     lua_pushcfunction(L, run_handler);

@@ -99,6 +99,7 @@ struct state {
     bool starved;      /* an allocation was refused since the entry */
     bool tidying;      /* collects garbage after that: needs a little memory itself */
     int depth;         /* C functions that called Lua, inside one another */
+    uint64_t clock_cost;   /* ns of measuring itself */
     uint32_t until_sample; /* entries until the CPU time is measured again */
 
     const char *keys[KEYS]; /* addresses of interned strings */

@@ -1,0 +1,14 @@
+-- "Ada is typing …", as action 200: {receiverId} tells the receiver's connections by push 200: {from = {id, name}}.
+local magpie = require "magpie"
+
+magpie.action(200, function(e)
+    local receiver = e.body.receiverId
+    if type(receiver) ~= "string" then
+        return magpie.reject("bad_request", "receiverId: expected a user's id")
+    end
+    -- Keys come fast; once in two seconds is enough.
+    if magpie.bucket(e.user.id .. " " .. receiver, 0.5, 1) then
+        magpie.push(receiver, 200, {from = e.user})
+    end
+    return {}
+end)
