@@ -23,9 +23,20 @@ enum { DEPTH_MAX = 60 };
 /* Failures in a row that open the breaker, and for how long: doubled each time up to the last. */
 enum { BREAKER_FAILURES = 10, BREAKER_MS = 5000, BREAKER_MAX_MS = 300000 };
 /* Garbage is collected when the heap has grown to so many per cent; less far when it is large. */
-enum { PAUSE_ROOMY = 1000, PAUSE_FRUGAL = 120 };
+enum { PAUSE_ROOMY = 1000, PAUSE_FRUGAL = 120, SPEED_ROOMY = 200, SPEED_FRUGAL = 500 };
 
 /* --- Memory ------------------------------------------------------------------------------------------------------------------ */
+
+/* The collector's pace follows the room that is left. Sets two numbers of the collector, nothing else: also from inside the allocator. */
+static void set_pace(struct state *st)
+{
+    bool frugal = (uint64_t)st->memory > st->troupe->memory_max / 16;
+    if (frugal != st->frugal) {
+        st->frugal = frugal;
+        lua_gc(st->L, LUA_GCSETPAUSE, frugal ? PAUSE_FRUGAL : PAUSE_ROOMY);
+        lua_gc(st->L, LUA_GCSETSTEPMUL, frugal ? SPEED_FRUGAL : SPEED_ROOMY);
+    }
+}
 
 /* LuaJIT's own allocator below a cap. A single state may have three quarters of the shard's memory for scripts, so that one that
  * hoards leaves the others something. */
@@ -45,18 +56,10 @@ static void *capped_alloc(void *ctx, void *p, size_t old, size_t n)
     if (q || n == 0) {
         st->memory += more;
         t->memory = (uint64_t)((int64_t)t->memory + more);
+        if (more > 0)
+            set_pace(st);
     }
     return q;
-}
-
-/* After an entry: the collector's pace follows the room that is left. */
-static void set_pace(struct state *st)
-{
-    bool frugal = (uint64_t)st->memory > st->troupe->memory_max / 16;
-    if (frugal != st->frugal) {
-        st->frugal = frugal;
-        lua_gc(st->L, LUA_GCSETPAUSE, frugal ? PAUSE_FRUGAL : PAUSE_ROOMY);
-    }
 }
 
 /* --- Entries ----------------------------------------------------------------------------------------------------------------- */
