@@ -32,7 +32,7 @@ struct kit {
     enum hook_verdict verdict; /* of the last hook */
 };
 
-static void kit_begin(struct kit *k)
+static inline void kit_begin(struct kit *k)
 {
     memset(k, 0, sizeof *k);
     k->dog = watchdog_new();
@@ -44,7 +44,7 @@ static void kit_begin(struct kit *k)
 }
 
 /* Loads a script; returns whether it went well. */
-static bool kit_load(struct kit *k, const char *text)
+static inline bool kit_load(struct kit *k, const char *text)
 {
     state_free(k->st);
     k->troupe.loading = true;
@@ -57,7 +57,7 @@ static bool kit_load(struct kit *k, const char *text)
     return rc == 0;
 }
 
-static void kit_end(struct kit *k)
+static inline void kit_end(struct kit *k)
 {
     state_free(k->st);
     keep_free(k->site.kv);
@@ -69,14 +69,14 @@ static void kit_end(struct kit *k)
 }
 
 /* Loads text that must load, or fails the test with its error. */
-static void kit_script(struct kit *k, const char *text)
+static inline void kit_script(struct kit *k, const char *text)
 {
     if (!kit_load(k, text))
         fail_msg("%s", k->st->error);
 }
 
 /* Runs every handler of the event, as the hub does. */
-static enum hook_verdict kit_fire(struct kit *k, struct hook_call *h)
+static inline enum hook_verdict kit_fire(struct kit *k, struct hook_call *h)
 {
     for (uint32_t i = 0; i < k->st->handler_count; i++) {
         struct handler *handler = &k->st->handlers[i];
@@ -89,7 +89,7 @@ static enum hook_verdict kit_fire(struct kit *k, struct hook_call *h)
     return k->verdict = HOOK_PASS;
 }
 
-static struct hook_call kit_message(const char *content)
+static inline struct hook_call kit_message(const char *content)
 {
     return (struct hook_call){.event = HOOK_MESSAGE, .user = SLICE_LIT("ada"), .user_name = SLICE_LIT("Ada"), .channel = SLICE_LIT("tea"), .content = slice_str(content)};
 }
