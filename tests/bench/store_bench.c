@@ -28,7 +28,7 @@
 #define CONTENT  128   /* bytes of a message */
 #define USERS    2000
 #define WIDTH    2048  /* appends under way */
-#define ROUNDS   3
+#define ROUNDS   5
 #define MESSAGES 10000 /* of the channel */
 #define PAGE     50
 #define ASKED    32    /* pages under way */
@@ -363,6 +363,12 @@ static double median(double *v)
     qsort(v, ROUNDS, sizeof(*v), cmp_double);
     return v[ROUNDS / 2];
 }
+/* Of processor times: what else runs on the machine can only add to them. */
+static double least(double *v)
+{
+    qsort(v, ROUNDS, sizeof(*v), cmp_double);
+    return v[0];
+}
 
 static struct kv *kv_start(struct bench *b, const char *sub, bool create, const struct expiry *e)
 {
@@ -434,8 +440,8 @@ static bool measure(struct bench *b)
         raw[i] = history_raw(b, kv, &conv);
     }
     if (b->parts & 1u << HISTORY) {
-        r = median(raw);
-        good &= report(b, "history", "us", median(store), r, r * 1.5, false);
+        r = least(raw);
+        good &= report(b, "history", "us", least(store), r, r * 1.5, false);
     }
     kv_close(kv);
     store_close(b->store);
@@ -456,7 +462,7 @@ static unsigned part_of(const char *name)
 
 int main(int argc, char **argv)
 {
-    static struct bench b = {.dir = "build/store-bench", .seconds = 3};
+    static struct bench b = {.dir = "build/store-bench", .seconds = 2};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             b.json = true;
