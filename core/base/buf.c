@@ -11,6 +11,10 @@ char *buf_reserve(struct buf *b, size_t extra)
 {
     if (b->oom)
         return NULL;
+    if (extra > SIZE_MAX / 4 - b->n) { /* more than there can be: doubling would go round */
+        b->oom = true;
+        return NULL;
+    }
     if (b->cap - b->n < extra) {
         size_t cap = b->cap ? b->cap * 2 : 64;
         while (cap < b->n + extra)

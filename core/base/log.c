@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, RATE = 20, IDS = 64 };
+enum { LINE_MAX_BYTES = 4096, RATE = 20, IDS = 64, ID_BYTES = 48 };
 
 /* The one mutable global of the program: where log lines go, from what level, and how often each event came this second. */
 static struct {
@@ -24,7 +24,7 @@ static struct {
         uint64_t second;     /* clock_mono_ms() / 1000 of the counts */
         uint32_t count;      /* lines in that second */
         uint32_t suppressed; /* not written since the last report */
-        char id[48];
+        char id[ID_BYTES];
     } rate[IDS];
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = LOG_INFO, .fd = STDERR_FILENO};
 
@@ -193,8 +193,8 @@ static void write_line(const struct line *l)
     while (n < 0 && errno == EINTR);
 }
 
-/* Whether the event may be written; *missed tells how many were not since the last report. Under the lock. */
-static bool admit(const char *id, uint32_t *missed)
+/* Whether the event may be written; *missed tells how many of `of` were not since the last report. Under the lock. */
+static bool admit(const char *id, uint32_t *missed, char of[ID_BYTES])
 {
     uint64_t second = clock_mono_ms() / 1000;
     size_t i = hash_stable(slice_str(id)) % IDS;
@@ -202,6 +202,7 @@ static bool admit(const char *id, uint32_t *missed)
     /* Events that share a slot share its allowance only while they alternate: the newcomer takes it over. */
     if (strncmp(logger.rate[i].id, id, sizeof logger.rate[i].id - 1) != 0 || logger.rate[i].second != second) {
         *missed = logger.rate[i].suppressed;
+        memcpy(of, logger.rate[i].id, ID_BYTES);
         logger.rate[i].suppressed = 0;
         logger.rate[i].count = 0;
         logger.rate[i].second = second;
@@ -226,12 +227,13 @@ void log_write(enum log_level level, const char *id, const struct log_field *fie
 {
     struct line line;
     uint32_t missed;
+    char of[ID_BYTES];
     line.n = 0;
     pthread_mutex_lock(&logger.lock);
-    if (admit(id, &missed)) {
+    if (admit(id, &missed, of)) {
         if (missed) {
             format_line(&line, LOG_WARN, "log.suppressed",
-                        (const struct log_field[]){LOG_STR("before", id), LOG_INT("lines", missed), {.type = LOG_F_END}},
+                        (const struct log_field[]){LOG_STR("of", of), LOG_INT("lines", missed), {.type = LOG_F_END}},
                         logger.format);
             write_line(&line);
             line.n = 0;
