@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, RATE = 20, IDS = 64, ID_BYTES = 48 };
+enum { LINE_MAX_BYTES = 4096, RATE = 20, IDS = 64, PROBES = 8, ID_BYTES = 48 };
 
 /* The one mutable global of the program: where log lines go, from what level, and how often each event came this second. */
 static struct {
@@ -193,13 +193,26 @@ static void write_line(const struct line *l)
     while (n < 0 && errno == EINTR);
 }
 
+/* The event's counts: near where its hash points, or those of one that was not heard this second. */
+static size_t slot_of(const char *id, uint64_t second)
+{
+    size_t first = hash_stable(slice_str(id)) % IDS, stale = IDS;
+    for (size_t k = 0; k < PROBES; k++) {
+        size_t i = (first + k) % IDS;
+        if (strncmp(logger.rate[i].id, id, ID_BYTES - 1) == 0)
+            return i;
+        if (stale == IDS && logger.rate[i].second != second)
+            stale = i;
+    }
+    return stale == IDS ? first : stale;
+}
+
 /* Whether the event may be written; *missed tells how many of `of` were not since the last report. Under the lock. */
 static bool admit(const char *id, uint32_t *missed, char of[ID_BYTES])
 {
     uint64_t second = clock_mono_ms() / 1000;
-    size_t i = hash_stable(slice_str(id)) % IDS;
+    size_t i = slot_of(id, second);
     *missed = 0;
-    /* Events that share a slot share its allowance only while they alternate: the newcomer takes it over. */
     if (strncmp(logger.rate[i].id, id, sizeof logger.rate[i].id - 1) != 0 || logger.rate[i].second != second) {
         *missed = logger.rate[i].suppressed;
         memcpy(of, logger.rate[i].id, ID_BYTES);

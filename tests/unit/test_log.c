@@ -205,6 +205,28 @@ static void rotation(void **state)
     assert_int_equal(st.st_mode & 0007, 0); /* not for everybody */
 }
 
+/* Events that come by turns do not lift each other's limit, whatever their names. */
+static void alternating_floods_are_limited(void **state)
+{
+    enum { EVENTS = 20, ROUNDS = 100 };
+    char id[32];
+    (void)state;
+    assert_int_equal(log_open(path, LOG_TEXT, LOG_INFO), 0);
+    while (clock_mono_ms() % 1000 > 300)
+        usleep(10000);
+    for (int i = 0; i < ROUNDS; i++)
+        for (int e = 0; e < EVENTS; e++) {
+            snprintf(id, sizeof id, "turns.event%d", e);
+            log_event(LOG_INFO, id);
+        }
+    char *text = content(path);
+    unsigned n = 0;
+    for (const char *at = text; (at = strstr(at, " turns.event")) != NULL; at++)
+        n++;
+    assert_in_range(n, EVENTS * 20, 2 * EVENTS * 20); /* twice when a second ends meanwhile */
+    free(text);
+}
+
 enum { THREADS = 4, EACH = 15 };
 
 static void *write_lines(void *arg)
@@ -239,7 +261,7 @@ static void threads_do_not_mix_their_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(text_lines), TEST(no_control_characters_get_out), TEST(json_lines), TEST(the_level), TEST(floods_are_limited), TEST(rotation),
+        TEST(text_lines), TEST(no_control_characters_get_out), TEST(json_lines), TEST(the_level), TEST(floods_are_limited), TEST(rotation), TEST(alternating_floods_are_limited),
         TEST(threads_do_not_mix_their_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
