@@ -366,7 +366,7 @@ static int start(struct server *s)
     uint64_t began = clock_mono_ms();
     struct buf addresses = BUF_INIT;
     put_addresses(&addresses, c);
-    s->shards = c->threads ? c->threads : machine_processors();
+    s->shards = c->threads ? c->threads : machine_shards(machine_processors());
     log_event(LOG_INFO, "server.start", LOG_STR("version", MAGPIE_VERSION), LOG_INT("pid", getpid()),
               LOG_SLICE("listen", buf_slice(&addresses)), LOG_INT("shards", s->shards), LOG_INT("node", c->node),
               LOG_STR("engine", c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb"), LOG_STR("data", c->data));

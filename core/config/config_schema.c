@@ -77,7 +77,7 @@ const struct config_option config_schema[] = {
     TEXT(tls.key, 1, "nil", RESTART | NIL, "File with the private key (PEM)."),
 
     COUNT(threads, 0, 256, "0", RESTART,
-          "Shards: threads that serve connections. 0: one for each processor that the process may use."),
+          "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one at least."),
     COUNT(node, 0, 1023, "0", RESTART,
           "Number of this server, part of each message id. Different on each machine that shares clients."),
     TEXT(data, 1, "\"data\"", RESTART,

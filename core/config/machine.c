@@ -26,6 +26,11 @@ unsigned machine_processors(void)
     return n > 0 ? (unsigned)n : 1;
 }
 
+unsigned machine_shards(unsigned processors)
+{
+    return processors > 2 ? processors - 1 : 1;
+}
+
 /* A number from /proc; 0 when it cannot be read. */
 static unsigned long long read_number(const char *path)
 {

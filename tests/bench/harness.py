@@ -101,7 +101,8 @@ class Bare(Process):
 
 
 class Server(Process):
-    """magpied with a config and a data folder of its own, rate limits off, every channel small; `config` adds to that, option by option."""
+    """magpied with a config and a data folder of its own, the shipped policies and metrics on, rate limits off, every channel small; `config` replaces
+    options. threads=0 is the server's own choice."""
 
     def __init__(self, threads=1, data=None, wrap=(), **config):
         super().__init__()
@@ -114,6 +115,10 @@ class Server(Process):
         self.options = {"data": os.path.join(self.folder, "data"), "threads": threads, "limits": {"connections": 0},
                         "rate": {"user": 0, "channel": 0}, "log": {"level": "warn"},
                         "tiers": {"large": {"members": 0}}}
+        plugins = os.path.join(os.path.dirname(MAGPIED), "plugins")
+        if os.path.exists(os.path.join(plugins, "metrics.so")):
+            self.options["plugins"] = {"path": plugins, "load": {"metrics": {}}}
+        self.options["scripts"] = {"path": os.path.join(ROOT, "scripts")}
         self.options.update(config)
         self.start(wrap)
 
@@ -137,6 +142,21 @@ class Server(Process):
             self.stop_only()
         with open(self.log) as f:
             raise Failed("the server does not start: " + f.read()[-500:])
+
+    def shards(self):
+        """How many threads serve connections."""
+        end, n = time.monotonic() + 10, 0
+        while n == 0 and time.monotonic() < end:  # each names itself once it runs
+            n = sum(name.startswith("shard-") for name in self.thread_names())
+        return n
+
+    def thread_names(self):
+        tasks = "/proc/%d/task" % self.pid
+        names = []
+        for task in os.listdir(tasks):
+            with open(os.path.join(tasks, task, "comm")) as f:
+                names.append(f.read().strip())
+        return names
 
     def console(self, line, timeout=60):
         """The JSON body of a command's answer."""

@@ -1,91 +1,142 @@
 #!/usr/bin/env python3
-"""`./dev bench`: magpie-bench against a server of its own, with rate limits off.
+"""`./dev bench`: everything that is claimed about speed and size, in one table.
 
-    run.py                          every scenario, shortly
-    run.py [--shards N] SCENARIO [OPTIONS of magpie-bench]    one scenario (see magpie-bench --help)
+    run.py                                  every part
+    run.py fanout idle ...                  some parts
+    run.py --json                           the figures as one JSON object, to keep
+    run.py --against OLD.json               the same table, and how it compares with what was kept
+    run.py [--threads N] SCENARIO [OPTIONS] magpie-bench (see magpie-bench --help) against a server of its own with rate limits off
 
-The server is build/magpied (or $MAGPIED), its data a folder below $MAGPIE_BENCH_DATA or build/ (so that private messages meet a real disk).
+The servers are build/magpied (or $MAGPIED); their data lie below build/ (or $MAGPIE_BENCH_DATA), on a real disk. docs/performance.md explains each figure.
 """
 
+import argparse
+import json
 import os
-import shutil
-import signal
-import socket
+import platform
 import subprocess
 import sys
-import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, "build")
-MAGPIED = os.environ.get("MAGPIED", os.path.join(BUILD, "magpied"))
-BENCH = os.path.join(os.path.dirname(MAGPIED), "magpie-bench")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import growth  # noqa: E402
+import parts  # noqa: E402
+from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
 
-SHORT = [
-    ["connect", "-c", "5000", "-d", "1"],
-    ["channel", "-c", "1000", "-k", "4", "-d", "5"],
-    ["channel", "-w", "-c", "1000", "-k", "4", "-d", "5"],
-    ["channel", "-c", "5000", "-k", "2", "-d", "5"],
-    ["dm", "-c", "100", "-k", "4", "-d", "5"],
-    ["history", "-c", "10", "-d", "5"],
+SCENARIOS = ("connect", "channel", "dm", "history")
+# In the order of the table: a name, what it is about, and what measures it.
+PARTS = [
+    ("fanout", "fan-out, against a bare loop that gathers, with as many threads", parts.fanout),
+    ("merged", "fan-out in slices, against a bare loop that sends 16 messages at once", parts.merged),
+    ("idle", "memory of the process, without the database's", parts.idle),
+    ("connect", "connections, against a bare loop's accept and answers", parts.connect),
+    ("growth", "costs over sizes: the largest against the smallest; and a restart", growth.growth),
+    ("crowd", "a small channel beside one of many members", growth.beside_a_crowd),
+    ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
 ]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def figure(value):
+    if value is None:
+        return ""
+    for limit, text in ((100, "%.2f"), (10000, "%.1f")):
+        if abs(value) < limit:
+            return text % value
+    return "{:,.0f}".format(value)
 
 
-def start_server(folder, shards):
-    tcp, websocket = free_port(), free_port()
-    config = os.path.join(folder, "bench.lua")
-    with open(config, "w") as f:
-        f.write('return { listen = { tcp = "127.0.0.1:%d", websocket = "127.0.0.1:%d", console = {} }, data = "%s/data", threads = %d,\n'
-                '         limits = { connections = 0 }, rate = { user = 0, channel = 0 },\n'
-                '         tiers = { large = { members = 0 } }, log = { level = "warn" } }\n' % (tcp, websocket, folder, shards))
-    server = subprocess.Popen([MAGPIED, "-c", config])
-    for _ in range(300):
+def line(row, old):
+    bound = "" if row.bound is None else "%s %g" % (">=" if row.more else "<=", row.bound)
+    text = "  %-46s %12s %-9s %12s %7s  %-8s %s" % (row.name, figure(row.value), row.unit, figure(row.yardstick), figure(row.ratio), bound,
+                                                "" if row.good else "MISSED")
+    if old:
+        before = old.get(row.key)
+        judged = row.judged
+        text = "%-112s" % text + ("was %s: %+.0f %%" % (figure(before["judged"]), 100 * (judged / before["judged"] - 1)) if before and before["judged"]
+                                  else "not measured then")
+    return text.rstrip()
+
+
+def measure(chosen, quick, old, quiet):
+    rows, broken = [], []
+    if not quiet:
+        print("  %-46s %12s %-9s %12s %7s  %s" % ("", "Magpie", "", "yardstick", "ratio", "meant"))
+    for name, about, run in PARTS:
+        if chosen and name not in chosen:
+            continue
+        began = time.monotonic()
+        say("bench: %s" % name)
+        if not quiet:
+            print(about, flush=True)
         try:
-            socket.create_connection(("127.0.0.1", websocket)).close()
-            return server, tcp, websocket
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.1)
-    server.kill()
-    sys.exit("the server does not start")
+            for row in run(quick):
+                rows.append(row)
+                if not quiet:
+                    print(line(row, old), flush=True)
+        except (Failed, OSError, subprocess.SubprocessError) as e:
+            broken.append(name)
+            say("bench: %s could not be measured: %s" % (name, e))
+        say("bench: %s took %.0f s" % (name, time.monotonic() - began))
+    return rows, broken
 
 
-def stop_server(server):
-    server.send_signal(signal.SIGTERM)
+def machine():
+    model = platform.processor() or platform.machine()
     try:
-        server.wait(60)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+        with open("/proc/cpuinfo") as f:
+            model = next(l.split(":", 1)[1].strip() for l in f if l.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"processor": model, "processors": len(os.sched_getaffinity(0)), "kernel": platform.release()}
 
 
-def main(arguments):
-    shards = 0
-    if arguments[:1] == ["--shards"]:
-        shards, arguments = int(arguments[1]), arguments[2:]
-    runs = [arguments] if arguments else SHORT
-    folder = tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("MAGPIE_BENCH_DATA", BUILD))
-    server, tcp, websocket = start_server(folder, shards)
-    status = 0
+def everything(arguments):
+    old = None
+    if arguments.against:
+        with open(arguments.against) as f:
+            old = {r["key"]: r for r in json.load(f)["rows"]}
+    known = {name for name, *_ in PARTS}
+    for name in arguments.parts:
+        if name not in known:
+            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(p[0] for p in PARTS), " ".join(SCENARIOS)))
+            return 2
+    began = time.monotonic()
+    rows, broken = measure(set(arguments.parts), arguments.quick, old, arguments.json)
+    missed = [r for r in rows if not r.good]
+    if arguments.json:
+        print(json.dumps({"time": int(time.time()), "machine": machine(), "rows": [dict(vars(r), ratio=r.ratio, judged=r.judged, good=r.good) for r in rows],
+                          "broken": broken}, indent=1))
+    else:
+        m = machine()
+        print("%d figures in %.0f s on %d x %s, Linux %s; missed: %s%s" %
+              (len(rows), time.monotonic() - began, m["processors"], m["processor"], m["kernel"], ", ".join(r.key for r in missed) or "none",
+               "; not measured: " + ", ".join(broken) if broken else ""))
+    return 1 if broken else 0
+
+
+def one_scenario(threads, arguments):
+    with Server(threads=threads) as server:
+        websocket = "-w" in arguments or "--websocket" in arguments
+        return subprocess.call([BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--pid", str(server.pid)] + arguments)
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON instead of a table")
+    parser.add_argument("--against", metavar="OLD.json", help="compare with figures kept from --json")
+    parser.add_argument("--quick", action="store_true", help="short runs: to see that everything works, not to measure")
+    raise_descriptors()
+    os.makedirs(BUILD, exist_ok=True)
     try:
-        for run in runs:
-            port = websocket if "-w" in run or "--websocket" in run else tcp
-            if not arguments:
-                print("\n== magpie-bench " + " ".join(run), flush=True)
-            status |= subprocess.call([BENCH, "-a", "127.0.0.1:%d" % port] + run)
+        threads, rest = 0, argv
+        if rest[:1] in (["--threads"], ["--shards"]) and len(rest) > 1:
+            threads, rest = int(rest[1]), rest[2:]
+        if rest[:1] and rest[0] in SCENARIOS and (rest[0] != "connect" or len(rest) > 1):
+            return one_scenario(threads, rest)
+        return everything(parser.parse_args(argv))
     except KeyboardInterrupt:
-        status = 130
-    finally:
-        stop_server(server)
-        shutil.rmtree(folder, ignore_errors=True)
-    return status
+        return 130
 
 
 if __name__ == "__main__":

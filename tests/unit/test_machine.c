@@ -46,9 +46,19 @@ static void test_descriptors(void **state)
     assert_string_equal(why, "");
 }
 
+static void a_processor_is_left_to_others(void **state)
+{
+    (void)state;
+    assert_int_equal(machine_shards(1), 1);
+    assert_int_equal(machine_shards(2), 1);
+    assert_int_equal(machine_shards(3), 2);
+    assert_int_equal(machine_shards(64), 63);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_processor_is_left_to_others),
         cmocka_unit_test(test_processors_follow_the_affinity),
         cmocka_unit_test(test_descriptors),
     };

@@ -1,0 +1,149 @@
+"""The parts of `./dev bench`: each measures something and yields rows (see Row)."""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+from harness import BENCH, BUILD, TOOLS, Bare, Failed, Server, load
+
+
+@dataclass
+class Row:
+    """A line of the table. `value` is Magpie's figure, `yardstick` what it is compared with, `bound` what the ratio (or, without a yardstick, the
+    value) is meant to stay below (or above, where more is better)."""
+
+    key: str
+    name: str
+    value: float
+    unit: str
+    yardstick: Optional[float] = None
+    bound: Optional[float] = None
+    more: bool = False  # more is better
+
+    @property
+    def ratio(self):
+        return self.value / self.yardstick if self.yardstick else None
+
+    @property
+    def judged(self):
+        return self.value if self.yardstick is None else self.ratio
+
+    @property
+    def good(self):
+        return self.bound is None or (self.judged >= self.bound if self.more else self.judged <= self.bound)
+
+
+def interleaved(subjects, rounds, scenario, *options, websocket=False, figure):
+    """Runs the scenario against each subject in turns, so that what else the machine does hits all alike; the median figure of each."""
+    figures = [[] for _ in subjects]
+    for _ in range(rounds):
+        for s, out in zip(subjects, figures):
+            out.append(load(s, scenario, *options, websocket=websocket)[figure])
+    return [statistics.median(f) for f in figures]
+
+
+# --- Fan-out ---------------------------------------------------------------------------------------------------------------
+
+CROWDS = [("a", 1000, 4), ("b", 10000, 2)]  # receivers, messages under way
+SLICE = 16                                  # messages of a merged slice, and of a send(2) of the batch loop
+
+
+def fanout(quick):
+    """Processor seconds a million deliveries, against a gathering bare loop of as many threads."""
+    rounds, seconds = (1, 1) if quick else (5, 1.5)
+    with Server(threads=0) as server:
+        with Bare("gather", server.shards()) as bare:
+            for name, receivers, under_way in CROWDS:
+                for websocket in (False, True):
+                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.5,
+                                                  websocket=websocket, figure="server_cpu_s_per_million")
+                    transport = "WebSocket" if websocket else "TCP"
+                    yield Row("fanout.%s.%s" % (name, transport.lower()), "(%s) %d receivers, %s, push all" % (name, receivers, transport), cost,
+                              "CPU s/M", bare_cost, 1.1)
+
+
+def merged(quick):
+    """The same in slices, against a bare loop that sends 16 messages at once. Both get what fills a slice in its 200 ms."""
+    rounds, seconds = (1, 2) if quick else (3, 4)
+    with Server(threads=0) as server:
+        with Bare("batch", server.shards()) as bare:
+            for name, receivers, _ in CROWDS:
+                for websocket in (False, True) if name == "a" else (False,):
+                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", 64, "-d", seconds, "--warmup", 0.5, "--push",
+                                                  "merged", "--rate", SLICE * 5, websocket=websocket, figure="server_cpu_s_per_million")
+                    transport = "WebSocket" if websocket else "TCP"
+                    yield Row("merged.%s.%s" % (name, transport.lower()), "(%s) %d receivers, %s, merged" % (name, receivers, transport), cost, "CPU s/M",
+                              bare_cost, 1.2)
+
+
+# --- Connections -----------------------------------------------------------------------------------------------------------
+
+def wait_connections(server, n, run=None):
+    end = time.monotonic() + 120
+    while server.console("show memory")["connections"] != n:
+        if time.monotonic() > end or (run and run.poll() is not None):
+            raise Failed("the connections do not come: " + (run.stderr.read()[-300:] if run else ""))
+        time.sleep(0.2)
+
+
+def idle(quick):
+    """Bytes of the process, without the database's, for a logged-in, once-subscribed, idle connection at two shards."""
+    n = 2000 if quick else 10000
+    for websocket in (False, True):
+        with Server(threads=2) as server:
+            load(server, "connect", "-c", 200, "-d", 0.3, websocket=websocket)  # what is needed once
+            wait_connections(server, 0)
+            time.sleep(6)
+            before = server.own_memory()
+            command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "-q", "--json", "--pid", str(server.pid)] + (["-w"] if websocket else [])
+            with subprocess.Popen(command + ["connect", "-c", str(n), "-d", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+                try:
+                    wait_connections(server, n + 1, run)
+                    time.sleep(3)
+                    after = server.own_memory()
+                finally:
+                    run.terminate()
+                    run.wait()
+            transport = "WebSocket" if websocket else "TCP"
+            yield Row("idle.%s" % transport.lower(), "memory of an idle connection, %s" % transport, (after - before) / n, "bytes", None,
+                      340 if websocket else 300)
+
+
+def connect(quick):
+    """What a connection with login and subscription costs, against the bare loop's accept and two answers."""
+    n, rounds = (1000, 1) if quick else (5000, 5)
+    for websocket in (False, True):
+        with Server(threads=0) as server, Bare("gather", server.shards()) as bare:
+            bare_cost, cost = interleaved([bare, server], rounds, "connect", "-c", n, "-d", 0.2, websocket=websocket, figure="server_cpu_us_per_connection")
+            transport = "WebSocket" if websocket else "TCP"
+            yield Row("connect.%s" % transport.lower(), "connect, login, subscribe, %s" % transport, cost, "CPU µs", bare_cost, 2.2)
+
+
+# --- Parts with programs of their own -----------------------------------------------------------------------------------------
+
+def program(name, *options):
+    """Runs build/tests/NAME --json: a JSON object a line."""
+    path = os.path.join(TOOLS, name)
+    if not os.path.exists(path):
+        raise Failed("%s is not built" % name)
+    run = subprocess.run([path, "--json"] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+    try:
+        return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    except ValueError:
+        raise Failed("%s: %s" % (name, run.stderr.strip()[-300:])) from None
+
+
+def store(quick):
+    """tests/bench/store_bench.c."""
+    names = {"append": ("private messages at durability sync", 0.5, True), "latency": ("one private message at a time, p50", None, False),
+             "history": ("a page of 50 of 10,000", 1.5, False)}
+    folder = os.path.join(os.environ.get("MAGPIE_BENCH_DATA", BUILD), "bench-store")
+    for f in program("store_bench", "--dir", folder, "--seconds", "1" if quick else "4"):
+        name, bound, more = names.get(f["name"], (f["name"], None, False))
+        if f["name"] == "latency":
+            bound = round(f["bound"] / f["raw"], 2)  # 1.5 fdatasyncs and 0.2 ms
+        yield Row("store." + f["name"], name, f["store"], f["unit"], f["raw"], bound, more)
