@@ -98,6 +98,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
     struct console *c = w->data;
     (void)loop, (void)events;
     struct console_peer *next;
+    top_sample(c);
     for (struct console_peer *p = c->first; p; p = next) {
         next = p->next;
         peer_check(p, clock_mono_ms());
@@ -122,7 +123,8 @@ struct console *console_new(struct ev_loop *loop, struct hub *hub)
     c->retry.data = c->sweep.data = c;
     commands_set_sink(hub, &sink);
     int (*const parts[])(struct console *) = {cmd_general_register, cmd_list_register,    cmd_show_register,   cmd_people_register,
-                                                cmd_channel_register, cmd_message_register, cmd_storage_register};
+                                                cmd_channel_register, cmd_message_register, cmd_storage_register,
+                                                cmd_trace_register,   cmd_why_register,     cmd_top_register};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (parts[i](c) != 0) {
             free(c);

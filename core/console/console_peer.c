@@ -473,6 +473,7 @@ struct console_peer *peer_new(struct console *c, int fd, const char *ip, const c
         return NULL;
     p->console = c;
     p->fd = fd;
+    p->number = ++c->numbers;
     p->moved_ms = p->opened_ms = clock_mono_ms();
     p->authed = !c->has_password;
     snprintf(p->ip, sizeof p->ip, "%s", ip);
@@ -496,6 +497,7 @@ void peer_close(struct console_peer *p)
     c->count--;
     ev_io_stop(c->loop, &p->io);
     close(p->fd);
+    trace_forget(c, p);
     struct console_call *k = p->call;
     buf_free(&p->in);
     buf_free(&p->out);

@@ -6,6 +6,9 @@
 #include "core/console/console.h"
 #include "core/console/console_text.h"
 #include "core/hub/command.h"
+#include "core/hub/figures.h"
+#include "core/hub/hub.h"
+#include "storage/store.h"
 
 #include <ev.h>
 #include <stdint.h>
@@ -30,6 +33,17 @@ struct guesser {
     uint64_t began_ms; /* of the minute, monotonic */
 };
 
+enum { TOP_SHARDS = 256 };
+
+/* Counters at one moment: two of them make the rates of `top`. */
+struct top_sample {
+    uint64_t at_us; /* monotonic; 0: not taken */
+    struct hub_stats hub;
+    struct figures_sum figures;
+    struct store_stats store;
+    uint64_t cpu_us[TOP_SHARDS];
+};
+
 struct console {
     struct ev_loop *loop;   /* borrowed */
     struct hub *hub;        /* borrowed */
@@ -39,12 +53,14 @@ struct console {
     ev_timer sweep;         /* once a second: stuck and silent connections */
     struct console_peer *first; /* connections; list */
     unsigned count;         /* of them */
+    uint64_t numbers;       /* of the newest */
     unsigned calls;         /* lines being served, those of closed connections included */
     bool has_password;
     uint8_t password[32];   /* SHA-256 */
     struct guesser guessers[GUESSERS];
     const char *state;      /* for `status` */
     uint64_t began_ms;      /* monotonic: the server's start */
+    struct top_sample samples[2]; /* a second ago, and now */
     bool stopping;
 };
 
@@ -76,6 +92,8 @@ struct console_peer {
     struct console_call *call; /* being served; NULL: none */
     uint64_t moved_ms;        /* monotonic: last progress */
     uint64_t opened_ms;       /* monotonic */
+    uint64_t number;          /* its own; names it to traces */
+    bool traces, trace_json;  /* asked for traces; wants them as JSON */
     bool authed;              /* may give commands */
     bool greeted;             /* the first line has come */
     bool eof;                 /* nothing more comes */
@@ -103,5 +121,12 @@ MUST_CHECK int cmd_people_register(struct console *c);
 MUST_CHECK int cmd_channel_register(struct console *c);
 MUST_CHECK int cmd_message_register(struct console *c);
 MUST_CHECK int cmd_storage_register(struct console *c);
+MUST_CHECK int cmd_trace_register(struct console *c);
+MUST_CHECK int cmd_why_register(struct console *c);
+MUST_CHECK int cmd_top_register(struct console *c);
+/* cmd_trace.c: the connection goes, and what it asked for with it. */
+void trace_forget(struct console *c, const struct console_peer *p);
+/* cmd_top.c: once a second, for the rates. */
+void top_sample(struct console *c);
 
 #endif

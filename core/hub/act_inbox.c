@@ -2,6 +2,7 @@
 #include "core/hub/action.h"
 #include "core/hub/page.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include "core/base/json.h"
 
@@ -61,6 +62,14 @@ static void ack_after(struct req *r)
     struct ack *q = (struct ack *)r;
     if (r->code != CODE_OK || !q->op.removed)
         return;
+    struct why_note n = {.kind = WHY_ACKED, .id = q->op.up_to, .user = hash_bytes(q->op.user), .bits = WHY_B_UP_TO};
+    if (q->op.up_to)
+        why_note(r->home, &n);
+    n.bits = 0;
+    for (uint32_t i = 0; i < q->op.id_count; i++) {
+        n.id = q->ids[i];
+        why_note(r->home, &n);
+    }
     struct buf *b = &r->home->scratch;
     buf_reset(b);
     buf_printf(b, "{\"inbox\":%u}", q->op.remaining);

@@ -5,6 +5,7 @@
 #include "core/hub/encode.h"
 #include "core/hub/host_op.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
@@ -146,6 +147,19 @@ static void send_stored(void *owner, struct store_op *op)
             to_receiver = user_mail_new(q->op.receiver, 101, buf_slice(&body), NONE, 0);
         to_sender = user_mail_new(q->op.sender, 101, buf_slice(&body), r->conn, r->generation);
     }
+    user_mail_about(to_receiver, q->op.id);
+    user_mail_about(to_sender, q->op.id);
+    why_note(s, &(struct why_note){.kind = WHY_STORED,
+                                   .id = q->op.id,
+                                   .seq = seq,
+                                   .conv = hash_bytes(conv_slice(v)),
+                                   .user = hash_bytes(q->op.sender),
+                                   .first = channel ? 0 : hash_bytes(q->op.receiver),
+                                   .a = (uint32_t)body.n,
+                                   .b = v->members,
+                                   .tier = (uint8_t)q->op.tier,
+                                   .push = (uint8_t)conv_default_push(v),
+                                   .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
     /* The answer goes first, and the request with it; then the pushes. */
     v->pins++;
     owned_done(&q->o);

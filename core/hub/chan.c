@@ -5,6 +5,7 @@
 #include "core/hub/conv.h"
 #include "core/hub/encode.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include <stdlib.h>
 
@@ -288,6 +289,18 @@ static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint
     return sent;
 }
 
+/* Nothing of a publication was queued to a connection of this user. */
+static void skipped(struct shard *s, uint32_t user, const struct pub *p, uint64_t from, uint32_t chan)
+{
+    figure_add(&s->figures.skipped, p->count);
+    if (p->action == 102 && user != NONE)
+        why_note(s, &(struct why_note){.kind = WHY_SKIPPED,
+                                       .conv = why_channel(chan_name(chan_at(s, chan))),
+                                       .user = hash_bytes(user_id(user_at(s, user))),
+                                       .seq = from,
+                                       .to = p->to});
+}
+
 /* To all connections of a member. Returns sends. */
 static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p, uint32_t tag)
 {
@@ -308,13 +321,21 @@ static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p,
         if (first == p->count)
             return 0;
     }
-    if (!(m->conn & MEMBER_MULTI))
-        return deliver_conn(s, m->conn & MEMBER_CONN, p, first, from, tag);
+    if (!(m->conn & MEMBER_MULTI)) {
+        uint32_t c = m->conn & MEMBER_CONN, user = ((struct sub *)pool_at(&s->subs, m->sub))->user;
+        unsigned sent = deliver_conn(s, c, p, first, from, tag);
+        if (!sent)
+            skipped(s, user, p, from, tag);
+        return sent;
+    }
     unsigned sent = 0;
-    uint32_t next;
+    uint32_t next, user = ((struct sub *)pool_at(&s->subs, m->sub))->user;
     for (uint32_t c = m->conn & MEMBER_CONN; c != NONE; c = next) {
         next = conn_at(s->net, c)->user_next;
-        sent += deliver_conn(s, c, p, first, from, tag);
+        unsigned n = deliver_conn(s, c, p, first, from, tag);
+        if (!n)
+            skipped(s, user, p, from, tag);
+        sent += n;
     }
     return sent;
 }
@@ -349,13 +370,15 @@ static void get_on(struct chan *ch)
 }
 
 /* One step of the walk is done: who has been all around gets off. */
-static void step(struct chan *ch)
+static void step(struct shard *s, struct chan *ch)
 {
     if (++ch->walk_pos >= ch->member_count)
         ch->walk_pos = 0;
     while (ch->board && ch->board->start == ch->walk_pos) {
         struct pub *p = ch->board;
         ch->board = p->next;
+        if (p->action == 102)
+            why_note(s, &(struct why_note){.kind = WHY_WALKED, .conv = why_channel(chan_name(ch)), .seq = p->from, .to = p->to, .mask = p->mask});
         pub_free(p);
     }
     if (!ch->board)
@@ -377,7 +400,7 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t *visits, uint32_t
             if (p->mask & 1u << m->push)
                 delivered += deliver_member(s, m, p, chan);
         *sends -= delivered != before;
-        step(ch);
+        step(s, ch);
     }
     atomic_fetch_add_explicit(&s->deliveries, delivered, memory_order_relaxed);
     if (ch->board)

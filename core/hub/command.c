@@ -132,7 +132,7 @@ const char *command_nearest(const struct hub *hub, const struct slice *words, un
         /* A name of one word is compared with the first alone: the second may be an argument. */
         const char *given = strchr(name, ' ') ? two : one;
         unsigned d = near_distance(given, name);
-        if (d <= near_limit(given) && d < least) {
+        if (d <= near_limit(given) && d * 2 <= strlen(given) && d < least) {
             best = name;
             least = d;
         }

@@ -98,6 +98,8 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
  * NULL: out of memory. */
 struct user_mail;
 struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except, uint32_t generation);
+/* Remembers for `why` which message it brings; NULL is allowed. */
+void user_mail_about(struct user_mail *p, uint64_t id);
 /* Takes it; NULL is allowed. `from`: as for shard_post(). */
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p);
 

@@ -9,6 +9,7 @@
 #include "core/hub/req.h"
 #include "core/hub/session.h"
 #include "core/hub/token.h"
+#include "core/hub/trace.h"
 #include "core/hub/user.h"
 
 #include <stddef.h>
@@ -156,6 +157,8 @@ static void login_complete(struct login *l)
         encode_login(&s->scratch, s, u, l);
     }
     conn_set(s->net, l->conn, CONN_F_READY | (l->merge ? CONN_F_MERGE : 0));
+    if (s->traces)
+        trace_login(s, l->conn, login_id(l));
     session_answer(s, l->conn, 0, NONE, l->action, l->seq, buf_slice(&s->scratch));
     user_add_conn(s, l->user, l->conn);
     if (l->inbox) {

@@ -4,6 +4,7 @@
 #include "core/hub/conv.h"
 #include "core/hub/session.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -43,6 +44,21 @@ uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const 
         if (!fn(ctx, &c))
             break;
         i = net_next(s->net, i + 1);
+    }
+    return i;
+}
+
+uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct look_conn *c), void *ctx)
+{
+    enum { SLICE = 16 * LOOK_SLICE }; /* most cost a glance */
+    char ip[64];
+    struct look_conn c;
+    uint32_t i = s->net ? net_next(s->net, from) : CONN_NONE;
+    for (unsigned n = 0; i != CONN_NONE && n < SLICE; n++, i = net_next(s->net, i + 1)) {
+        if (!conn_queued(s->net, i) && !(conn_at(s->net, i)->flags & CONN_F_SOFT))
+            continue;
+        fill_conn(s, i, &c, ip);
+        fn(ctx, &c);
     }
     return i;
 }
@@ -109,6 +125,25 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel)
     for (uint32_t m = 0; ch && m < ch->member_count; m++)
         n += ch->members[m].conn != NONE;
     return n;
+}
+
+void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out)
+{
+    *out = (struct look_membership){.found = false};
+    uint32_t u = user_find(s, user);
+    for (uint32_t i = u != NONE ? user_at(s, u)->first_sub : NONE; i != NONE;) {
+        const struct sub *b = pool_at(&s->subs, i);
+        const struct chan *ch = chan_at(s, b->chan);
+        if (why_channel(chan_name(ch)) == conv_hash) {
+            bool fresh = ch->members[b->pos].conn != NONE && ch->members[b->pos].conn & MEMBER_FRESH;
+            out->found = true;
+            out->push = b->push;
+            out->since = fresh ? b->since : 0;
+            memcpy(out->channel, ch->name, ch->name_len);
+            return;
+        }
+        i = b->next;
+    }
 }
 
 bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c), void *ctx)

@@ -44,6 +44,8 @@ struct look_channel {
 /* The look_* functions call `fn` for things from index `from` on, until a slice is done or it returns false: that thing comes again. They return
  * where to go on, NONE at the end. */
 uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_conn *c), void *ctx);
+/* Those that have output waiting. */
+uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
 uint32_t look_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_user *u), void *ctx);
 /* Channels whose owner the shard is, as far as they are in memory: those with members online, or lately used. */
 uint32_t look_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_channel *c), void *ctx);
@@ -52,6 +54,14 @@ uint32_t look_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, con
 bool look_channel(struct shard *s, struct slice channel, struct look_channel *out);
 /* How many members with a connection this shard has. Costs a walk over its members. */
 uint32_t look_channel_online(const struct shard *s, struct slice channel);
+/* A user's subscription to the channel whose conversation has this hash. On the user's shard. */
+struct look_membership {
+    bool found;
+    unsigned push;   /* enum store_push: its own */
+    uint64_t since;  /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    char channel[65];
+};
+void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out);
 /* One connection by handle; false: gone. */
 bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
 /* The connections of a user whose owner the shard is. */

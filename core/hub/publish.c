@@ -4,6 +4,7 @@
 #include "core/hub/chan.h"
 #include "core/hub/login.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -76,6 +77,16 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
     struct conv *v = conv_at(s, conv);
     struct slice name = conv_channel_name(conv_slice(v));
     size_t size = name.n;
+    if (n->action == 102)
+        why_note(s, &(struct why_note){.kind = WHY_PUBLISHED,
+                                       .conv = hash_bytes(conv_slice(v)),
+                                       .seq = n->from,
+                                       .to = n->to,
+                                       .first = n->count ? item_at(ctx, 0)->seq : n->to + 1,
+                                       .a = n->count,
+                                       .b = n->omitted,
+                                       .mask = n->mask,
+                                       .bits = n->merged ? WHY_B_MERGED : 0});
     for (uint32_t i = 0; i < n->count; i++)
         size += item_at(ctx, i)->len;
     for (unsigned k = 0; v->interest && k < s->hub->shard_count; k++) {
@@ -267,11 +278,20 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
 struct user_mail {
     struct mail mail;
     uint32_t except, generation;
+    uint64_t about;  /* id of the message that it brings; 0: none */
     uint16_t action;
     uint8_t id_len;
     uint32_t body_len;
     char data[]; /* id, then body */
 };
+
+static void why_pushed(struct shard *s, uint32_t user, const struct user_mail *p, bool except)
+{
+    struct why_note n = {.kind = WHY_PUSHED, .id = p->about, .user = hash_bytes(slice_of(p->data, p->id_len)), .a = 0};
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = conn_at(s->net, c)->user_next)
+        n.a += !except || c != p->except;
+    why_note(s, &n);
+}
 
 static void user_mail_arrive(void *owner, struct mail *m)
 {
@@ -284,6 +304,8 @@ static void user_mail_arrive(void *owner, struct mail *m)
         struct frame *f = frame_new(p->action, 0, slice_of(p->data + p->id_len, p->body_len), WIRE_TAG_NONE);
         if (f) {
             bool there = p->except != NONE && conn_find(s->net, p->except, p->generation);
+            if (p->about)
+                why_pushed(s, user, p, there);
             user_push(s, user, f, there ? p->except : NONE);
             frame_unref(f);
         }
@@ -305,6 +327,12 @@ struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice b
     memcpy(p->data, id.p, id.n);
     memcpy(p->data + id.n, body.p, body.n);
     return p;
+}
+
+void user_mail_about(struct user_mail *p, uint64_t id)
+{
+    if (p)
+        p->about = id;
 }
 
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)

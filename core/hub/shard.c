@@ -13,7 +13,9 @@
 #include "core/hub/conv.h"
 #include "core/hub/guest.h"
 #include "core/hub/session.h"
+#include "core/hub/trace.h"
 #include "core/hub/user.h"
+#include "core/hub/why.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +83,8 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
         return CONN_CONTINUE;
     }
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    if (conn_at(s->net, conn)->flags & CONN_F_TRACE)
+        trace_message(s, conn, m);
     return dispatch(s, conn, m);
 }
 
@@ -93,6 +97,8 @@ static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
         upgrades_closing(s, conn);
         return;
     }
+    if (k->flags & CONN_F_TRACE)
+        trace_close(s, conn);
     if (hooks_any(s, HOOK_CLOSE)) {
         struct hook_call h = {.shard = s, .conn = conn, .message = close_reason_name(reason)};
         if (k->user != NONE) {
@@ -144,7 +150,7 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
 
 static const struct net_ops net_ops = {
     .opened = on_opened, .message = on_message, .closed = on_closed, .closing = on_closing, .claim = upgrades_claim,
-    .claim_limit = upgrades_limit, .http_wanted = routes_wanted, .http = routes_serve, .drained = on_drained};
+    .claim_limit = upgrades_limit, .http_wanted = routes_wanted, .http = routes_serve, .drained = on_drained, .traced = trace_wire};
 
 /* --- The loop -------------------------------------------------------------------------------------------------------- */
 
@@ -278,6 +284,8 @@ void shard_free(struct shard *s)
         net_free(s->net);
     pool_fini(&s->claims);
     bans_free(s);
+    traces_free(s);
+    why_free(s);
     chans_fini(s);
     convs_fini(s);
     users_fini(s);

@@ -28,6 +28,9 @@
 #define NONE UINT32_MAX /* no index */
 
 struct ban_table;
+struct traces;
+struct why;
+struct trace_event;
 struct command_table;
 struct owner_name;
 struct metric_table;
@@ -118,6 +121,8 @@ struct shard {
     uint32_t stamp;       /* see chan.stamp */
     struct buf scratch;   /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
+    struct why *why;        /* of why.c; NULL: nothing yet; owned */
+    struct traces *traces;  /* of trace.c; NULL: none yet; owned */
     struct ban_table *bans; /* of ban.c; NULL: none; owned */
     void *slots[SLOTS];   /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;      /* monotonic, of this loop iteration */
@@ -159,6 +164,8 @@ struct hub {
     struct mailbox *main;        /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics; /* main thread; owned */
     struct command_table *commands; /* main thread; owned */
+    void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
+    void *trace_ctx;             /* of trace_sink */
     struct owner_name *owners;   /* main thread; list; owned */
     struct options_box *box;  /* newest options; main thread */
     _Atomic unsigned drained; /* shards that are done draining */

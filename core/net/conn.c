@@ -22,7 +22,7 @@ static const struct {
     [CLOSE_LOGOUT] = {"logout", WS_CODE_NORMAL},     [CLOSE_PEER] = {"peer", 0},
 };
 
-static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE | CONN_F_GZIP;
+static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE | CONN_F_GZIP | CONN_F_TRACE;
 
 const char *close_reason_name(enum close_reason reason)
 {

@@ -173,6 +173,8 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
         bytes += w->len;
     }
     int rc = admit(net, conn, c, bytes, f[0]->tag, class);
+    for (uint32_t i = 0; c->flags & CONN_F_TRACE && i < n; i++)
+        (void)traced(net, conn, f[i]->wires[c->form], rc);
     if (rc)
         return rc;
     for (; pushed < n; pushed++) {

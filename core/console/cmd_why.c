@@ -1,0 +1,277 @@
+/* why USER MESSAGE-ID: what happened to one message for one receiver, from the shards' notes and what is there now. */
+#include "core/console/console_private.h"
+#include "core/console/survey.h"
+
+#include "core/base/clock.h"
+#include "core/base/utf8.h"
+#include "core/hub/look.h"
+#include "core/hub/why.h"
+
+#include <stdlib.h>
+
+#define ID_EPOCH_MS UINT64_C(1577836800000) /* 2020-01-01: protocol.md section 3 */
+
+struct why_call {
+    struct store_inbox_peek inbox; /* first */
+    struct command_call *call;
+    uint64_t id, user; /* asked for; hash of the user's id */
+    unsigned shard;    /* the next one to ask */
+    uint64_t since;    /* the youngest of the shards' oldest notes: what is older may be forgotten */
+    bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked;
+    struct why_note stored, published, walked, skipped, pushed, acked;
+    struct look_membership member;
+    char channel[65];  /* its name, where it could be found; "" otherwise */
+    uint32_t connections, waiting; /* of the user now; bytes that wait in their queues */
+    bool in_inbox, inbox_read;
+};
+
+static const char *const push_names[] = {[PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+static const char *const tier_names[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
+
+/* --- The sentence ------------------------------------------------------------------------------------------------------------- */
+
+/* The mode that the user's subscription had: its own, or the channel's. */
+static unsigned mode_of(const struct why_call *w)
+{
+    unsigned own = w->member.found ? w->member.push : PUSH_DEFAULT;
+    return own == PUSH_DEFAULT ? w->stored.push : own;
+}
+
+static bool is_channel(const struct why_call *w)
+{
+    return w->stored.bits & WHY_B_CHANNEL;
+}
+
+static bool queued(const struct why_call *w)
+{
+    if (!is_channel(w))
+        return w->have_pushed && w->pushed.a > 0;
+    return w->have_walked && !w->have_skipped && w->member.found && w->connections > 0 && mode_of(w) != PUSH_NONE &&
+           w->stored.seq > w->member.since && w->have_published && w->stored.seq >= w->published.first;
+}
+
+static const char *channel_verdict(const struct why_call *w)
+{
+    if (!w->member.found)
+        return w->connections ? "not pushed: the user is no member of the channel" : "not pushed: the user is not connected, or no member; it can be pulled";
+    if (w->stored.seq <= w->member.since)
+        return "not pushed: the user subscribed after it";
+    if (mode_of(w) == PUSH_NONE)
+        return "not pushed: the subscription's push mode is none";
+    if (!w->have_published)
+        return "not pushed yet: it waits in a time slice, or nobody of this push mode was online";
+    if (w->stored.seq < w->published.first)
+        return "not pushed: left out of its time slice, which had more than push.max messages";
+    if (w->have_skipped)
+        return "not pushed: skipped, because the receiver was slow; push 107 tells it to pull";
+    if (!w->have_walked)
+        return "not pushed yet: the walk over the channel's members is under way";
+    if (!w->connections)
+        return "not pushed: the user is not connected now; it can be pulled";
+    return w->waiting ? "queued; it may still wait for the receiver to read" : "queued and written to the socket";
+}
+
+static const char *private_verdict(const struct why_call *w)
+{
+    if (!w->have_pushed || w->pushed.a == 0)
+        return w->have_acked ? "not pushed, but acknowledged: it was fetched from the inbox"
+               : w->in_inbox ? "not pushed: the user was not connected; it waits in the inbox"
+                             : "not pushed: the user was not connected (or it was the sending connection)";
+    if (w->have_acked)
+        return "pushed and acknowledged";
+    if (!w->connections)
+        return w->in_inbox ? "queued; the connection is gone since, and it waits in the inbox" : "queued; the connection is gone since";
+    return w->waiting ? "queued; it may still wait for the receiver to read" : "queued and written to the socket";
+}
+
+static void put_flag(struct buf *b, const char *key, int value)
+{
+    buf_printf(b, ",\"%s\":%s", key, value < 0 ? "null" : value ? "true" : "false");
+}
+
+static void answer(struct why_call *w)
+{
+    struct command_call *c = w->call;
+    struct buf *b = &c->out;
+    bool q = queued(w);
+    buf_printf(b, "{\"message\":\"%019llu\",\"user\":", (unsigned long long)w->id);
+    buf_json_string(b, c->argv[0]);
+    buf_lit(b, ",\"verdict\":");
+    buf_json_string(b, slice_str(is_channel(w) ? channel_verdict(w) : private_verdict(w)));
+    buf_printf(b, ",\"conversation\":\"%s\",\"channel\":", is_channel(w) ? "channel" : "private");
+    if (w->channel[0])
+        buf_json_string(b, slice_str(w->channel));
+    else
+        buf_lit(b, "null");
+    buf_printf(b, ",\"seq\":%llu,\"stored\":%llu,\"bytes\":%u,\"tier\":\"%s\",\"policy\":\"%s\"", (unsigned long long)w->stored.seq,
+               (unsigned long long)w->stored.at_ms, w->stored.a, tier_names[w->stored.tier],
+               w->stored.bits & WHY_B_OVER_LIMIT ? "over the limit: pushed in slices" : "passed");
+    if (is_channel(w)) {
+        buf_printf(b, ",\"push\":\"%s\",\"slice\":", push_names[mode_of(w)]);
+        if (w->have_published)
+            buf_printf(b, "{\"from\":%llu,\"to\":%llu,\"messages\":%u,\"omitted\":%u,\"merged\":%s}", (unsigned long long)w->published.seq,
+                       (unsigned long long)w->published.to, w->published.a, w->published.b, w->published.bits & WHY_B_MERGED ? "true" : "false");
+        else
+            buf_lit(b, "null");
+        put_flag(b, "skipped", w->have_skipped);
+    }
+    put_flag(b, "queued", q);
+    put_flag(b, "written", !q ? 0 : !w->connections ? -1 : w->waiting ? -1 : 1);
+    if (!is_channel(w)) {
+        buf_printf(b, ",\"inbox\":\"%s\"", w->in_inbox ? "waiting" : !w->inbox_read ? "unknown" : "not there");
+        put_flag(b, "acknowledged", w->have_acked ? 1 : w->in_inbox ? 0 : -1);
+    }
+    buf_printf(b, ",\"connections\":%u,\"waiting\":%u}", w->connections, w->waiting);
+    free(w);
+    command_done(c);
+}
+
+static void forgotten(struct why_call *w)
+{
+    struct command_call *c = w->call;
+    uint64_t born = (w->id >> 22) + ID_EPOCH_MS, now = clock_wall_ms();
+    if (w->in_inbox)
+        command_fail(c, "not_found", "what happened to it is not known any more; it still waits in this user's inbox, unacknowledged");
+    else if (born > now)
+        command_fail(c, "not_found", "no message has this id yet");
+    else if (w->since)
+        command_fail(c, "not_found", "nothing is known of it (any more): it is %llu s old, and the record reaches back %llu s",
+                     (unsigned long long)((now - born) / 1000), (unsigned long long)(now > w->since ? (now - w->since) / 1000 : 0));
+    else
+        command_fail(c, "not_found", "nothing is known of it: the record is empty since the start");
+    free(w);
+}
+
+/* --- Asking --------------------------------------------------------------------------------------------------------------------- */
+
+static void put_conn(void *ctx, const struct look_conn *k)
+{
+    struct why_call *w = ctx;
+    w->connections++;
+    w->waiting += k->queued;
+}
+
+/* Third: what the conversation's owner and the user's shard noted of it. */
+static void notes_there(struct shard *s, struct command_call *c)
+{
+    struct why_call *w = c->state;
+    struct why_note like = {.kind = WHY_PUBLISHED, .conv = w->stored.conv, .seq = w->stored.seq};
+    bool home = shard_of(s->hub, c->argv[0]) == s;
+    if (home && is_channel(w)) {
+        look_membership(s, c->argv[0], w->stored.conv, &w->member);
+        memcpy(w->channel, w->member.channel, sizeof w->channel);
+    }
+    if (home)
+        look_user_conns(s, c->argv[0], put_conn, w);
+    if (!is_channel(w))
+        return;
+    /* Subscriptions without a mode of their own have a bit of their own. */
+    uint8_t mask = (uint8_t)(1u << (w->member.found ? w->member.push : PUSH_DEFAULT));
+    like.mask = mask;
+    if (!w->have_published)
+        w->have_published = why_find(s, &like, &w->published);
+    if (!home)
+        return;
+    like.kind = WHY_WALKED;
+    w->have_walked = why_find(s, &like, &w->walked);
+    like.kind = WHY_SKIPPED;
+    like.mask = 0;
+    like.user = w->user;
+    w->have_skipped = why_find(s, &like, &w->skipped);
+}
+
+static void notes_next(struct command_call *c)
+{
+    struct why_call *w = c->state;
+    if (w->shard == c->hub->shard_count)
+        answer(w);
+    else
+        errand_start(c, c->hub->shards[w->shard++], notes_there, notes_next);
+}
+
+/* The user's shard first: it knows the subscription's mode, by which the others are asked. */
+static void notes_start(struct command_call *c)
+{
+    struct why_call *w = c->state;
+    w->shard = 0;
+    w->connections = w->waiting = 0;
+    notes_next(c);
+}
+
+static void member_there(struct shard *s, struct command_call *c)
+{
+    struct why_call *w = c->state;
+    if (is_channel(w))
+        look_membership(s, c->argv[0], w->stored.conv, &w->member);
+}
+
+/* Second: does it wait in the inbox? */
+static void inbox_peeked(void *owner, struct store_op *op)
+{
+    struct why_call *w = (struct why_call *)op;
+    struct command_call *c = w->call;
+    (void)owner;
+    w->inbox_read = op->status == STORE_OK;
+    w->in_inbox = w->inbox_read && w->inbox.page.n && w->inbox.page.messages[0].id == w->id;
+    store_page_free(&w->inbox.page);
+    if (w->have_stored)
+        errand_start(c, shard_of(c->hub, c->argv[0]), member_there, notes_start);
+    else
+        forgotten(w);
+}
+
+/* First: who stored it, and was it pushed to this user, and acknowledged? */
+static void stored_there(struct shard *s, struct command_call *c)
+{
+    struct why_call *w = c->state;
+    struct why_note like = {.kind = WHY_STORED, .id = w->id};
+    uint64_t since = why_since(s);
+    w->since = since > w->since ? since : w->since;
+    if (!w->have_stored)
+        w->have_stored = why_find(s, &like, &w->stored);
+    like.user = w->user;
+    like.kind = WHY_PUSHED;
+    if (!w->have_pushed)
+        w->have_pushed = why_find(s, &like, &w->pushed);
+    like.kind = WHY_ACKED;
+    if (!w->have_acked)
+        w->have_acked = why_find(s, &like, &w->acked);
+}
+
+static void stored_next(struct command_call *c)
+{
+    struct why_call *w = c->state;
+    if (w->shard < c->hub->shard_count) {
+        errand_start(c, c->hub->shards[w->shard++], stored_there, stored_next);
+        return;
+    }
+    w->inbox = (struct store_inbox_peek){.user = c->argv[0], .after = w->id - 1, .limit = 1, .op = {.home = hub_main(c->hub), .done = inbox_peeked}};
+    store_inbox_peek(hub_store(c->hub), &w->inbox);
+}
+
+static void run_why(struct command_call *c, void *ctx)
+{
+    uint64_t id;
+    (void)ctx;
+    if (!value_user_id(c->argv[0]) || c->argv[1].n != 19 || !argument_number(c->argv[1], INT64_MAX, &id) || id == 0) {
+        command_fail(c, "bad_request", "expected a user's id and a message's, 19 digits");
+        return;
+    }
+    struct why_call *w = calloc(1, sizeof *w);
+    if (!w) {
+        command_fail(c, "internal", "out of memory");
+        return;
+    }
+    w->call = c;
+    w->id = id;
+    w->user = hash_bytes(c->argv[0]);
+    c->state = w;
+    stored_next(c);
+}
+
+int cmd_why_register(struct console *c)
+{
+    const struct command list[] = {{.name = "why", .args = "USER MESSAGE-ID", .help = "what happened to a message for this receiver, as long as it is remembered",
+                                    .min = 2, .max = 2, .run = run_why}};
+    return commands_register(c->hub, list, sizeof list / sizeof list[0]);
+}

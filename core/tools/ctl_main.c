@@ -1,0 +1,85 @@
+/* magpiectl: the console's client. One command and out, or a prompt. */
+#include "core/tools/ctl.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char usage[] = "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
+                            "\n"
+                            "  -s ADDRESS   HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or 127.0.0.1:8083)\n"
+                            "  -f FORMAT    text (default) or json\n"
+                            "  -w           with trace ... on: show the frames until interrupted (what a terminal gets anyway)\n"
+                            "  --version, --help\n"
+                            "\n"
+                            "Without a command: a prompt with history and completion, or the lines of standard input.\n"
+                            "`magpiectl top` is a live view. $MAGPIE_PASSWORD is given to consoles that ask for one.\n"
+                            "Exit status: 0, 1 when the server refuses or cannot be reached, 2 for a wrong command line.\n";
+
+static int wrong_usage(const char *why, const char *what)
+{
+    fprintf(stderr, "magpiectl: %s%s\n%s", why, what, usage);
+    return 2;
+}
+
+static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
+{
+    struct buf line = BUF_INIT;
+    bool terminal = isatty(STDOUT_FILENO);
+    ctl_join(&line, argc, argv);
+    if (!buf_ok(&line)) {
+        fprintf(stderr, "magpiectl: out of memory\n");
+        return 1;
+    }
+    int rc;
+    if (strcmp(line.p, "top") == 0 && !c->json)
+        rc = ctl_top(c, !terminal);
+    else
+        rc = ctl_run(c, line.p);
+    if (rc == 0 && (follow || terminal) && ctl_is_trace(line.p))
+        ctl_follow(c);
+    buf_free(&line);
+    return rc == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    const char *address = getenv("MAGPIE_CONSOLE");
+    struct ctl c = {.address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
+    bool follow = false;
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, "+:s:f:wh", options, NULL)) != -1;) {
+        const char letter[3] = {'-', (char)optopt};
+        switch (o) {
+        case 's':
+            c.address = optarg;
+            break;
+        case 'f':
+            if (strcmp(optarg, "text") != 0 && strcmp(optarg, "json") != 0)
+                return wrong_usage("-f: expected text or json, found ", optarg);
+            c.json = strcmp(optarg, "json") == 0;
+            break;
+        case 'w':
+            follow = true;
+            break;
+        case 'V':
+            return printf("magpiectl %s\n", MAGPIE_VERSION) < 0;
+        case 'h':
+            return fputs(usage, stdout) < 0;
+        case ':':
+            return wrong_usage("needs a value: ", letter);
+        default:
+            return wrong_usage("unknown option ", optopt ? letter : argv[optind - 1]);
+        }
+    }
+    if (ctl_connect(&c) != 0) {
+        fprintf(stderr, "magpiectl: %s\n", c.why);
+        ctl_close(&c);
+        return 1;
+    }
+    int status = optind < argc ? one_shot(&c, argc - optind, argv + optind, follow) : ctl_prompt(&c);
+    ctl_close(&c);
+    return status;
+}
