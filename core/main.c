@@ -481,8 +481,9 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     /* Without a file, the key drawn at the start stays. */
     if (!fresh->auth.secret && !secret_directory(s->boot) && !s->config->auth.secret)
         memcpy(key, s->key, sizeof key);
-    if (prepare_scripts(s, fresh, errors) != 0)
-        return -1;
+    int prepared = prepare_scripts(s, fresh, errors);
+    if (prepared != 0)
+        return prepared == ERR_AGAIN ? ERR_AGAIN : -1;
     if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
         buf_printf(errors, "log.file: %s cannot be opened\n", fresh->log.file ? fresh->log.file : "standard error");
         scripts_abandon(s->scripts);
@@ -509,8 +510,9 @@ static int adopt(void *ctx, struct config *fresh, struct buf *errors)
 {
     struct server *s = ctx;
     struct buf restart = BUF_INIT;
-    if (apply(s, fresh, errors) != 0)
-        return -1;
+    int rc = apply(s, fresh, errors);
+    if (rc != 0)
+        return rc;
     unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
     bool more = fresh->limits.connections != s->config->limits.connections;
     if (s->config != s->boot)

@@ -8,7 +8,7 @@
     ```text output     what the block before must have printed; "…" stands for anything
 
 Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place (so is
-build/magpied, by $MAGPIED). Also checked: links between documents lead somewhere. Last line: "N passed, N failed".
+build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere. Last line: "N passed, N failed".
 """
 
 import os
@@ -63,11 +63,11 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
-        self.tcp, self.websocket = free_port(), free_port()
+        self.tcp, self.websocket, self.console = free_port(), free_port(), free_port()
         config = os.path.join(folder, "docs.lua")
         with open(config, "w") as f:
-            f.write('return { listen = { tcp = "127.0.0.1:%d", websocket = "127.0.0.1:%d", console = {} }, data = "%s/data", threads = 2 }\n'
-                    % (self.tcp, self.websocket, folder))
+            f.write('return { listen = { tcp = "127.0.0.1:%d", websocket = "127.0.0.1:%d", console = "127.0.0.1:%d" }, '
+                    'data = "%s/data", threads = 2 }\n' % (self.tcp, self.websocket, self.console, folder))
         self.log = open(os.path.join(folder, "log"), "w+")
         self.process = subprocess.Popen([MAGPIED, "-c", config], stderr=self.log, cwd=folder)
 
@@ -94,6 +94,8 @@ class Server:
     def placed(self, text):
         text = re.sub(r"\b8081\b", str(self.tcp), text)
         text = re.sub(r"\b8082\b", str(self.websocket), text)
+        text = re.sub(r"\b8083\b", str(self.console), text)
+        text = re.sub(r"(?<![\w/])(\./)?build/magpiectl\b", os.path.join(os.path.dirname(MAGPIED), "magpiectl"), text)
         return re.sub(r"(?<![\w/])(\./)?build/magpied\b", MAGPIED, text)
 
 
@@ -114,7 +116,7 @@ def run(server, language, kind, text, folder):
     else:
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else ["python3", "-c"]
         command, wanted, shown = command + [server.placed(text)], 0, None
-    environment = dict(os.environ, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1")
+    environment = dict(os.environ, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1", MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
     try:
         r = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

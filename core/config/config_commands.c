@@ -4,6 +4,7 @@
 #include "core/config/config.h"
 #include "core/config/config_edit.h"
 #include "core/hub/command.h"
+#include "core/hub/hub.h"
 
 /* Lines of errors as an array: the details of a failure. */
 static void put_lines(struct buf *out, const struct buf *lines)
@@ -128,14 +129,39 @@ static void run_diff(struct command_call *c, void *ctx)
     command_done(c);
 }
 
+/* --- Again, when the change before has reached the shards -------------------------------------------------------------------- */
+
+enum { ATTEMPTS = 200 };
+
+static void nothing(struct shard *s, void *ctx)
+{
+    (void)s, (void)ctx;
+}
+
+static void again(void *ctx)
+{
+    struct command_call *c = ctx;
+    c->command.run(c, c->command.ctx);
+}
+
+/* A config was not taken: ends the call, or runs it once more in a moment. */
+static void not_taken(struct command_call *c, int rc, struct buf *errors)
+{
+    uintptr_t attempts = (uintptr_t)c->state + 1;
+    c->state = (void *)attempts;
+    if (rc != ERR_AGAIN || attempts > ATTEMPTS || hub_each(c->hub, nothing, again, c) != 0)
+        fail_lines(c, errors);
+}
+
 static void run_reload(struct command_call *c, void *ctx)
 {
     const struct config_keeper *k = ctx;
     struct buf errors = BUF_INIT, waiting = BUF_INIT;
     struct config *file = k->load(k->ctx, &errors);
-    if (!file || k->adopt(k->ctx, file, &errors) != 0) {
+    int rc = file ? k->adopt(k->ctx, file, &errors) : -1;
+    if (rc != 0) {
         config_free(file);
-        fail_lines(c, &errors);
+        not_taken(c, rc, &errors);
     } else {
         (void)config_needs_restart(k->boot(k->ctx), file, &waiting);
         buf_lit(&c->out, "{\"needs_restart\":");
@@ -167,9 +193,10 @@ static void run_set(struct command_call *c, void *ctx)
     }
     struct buf errors = BUF_INIT;
     struct config *fresh = config_value_set(k->current(k->ctx), o, c->argv[1], &errors);
-    if (!fresh || k->adopt(k->ctx, fresh, &errors) != 0) {
+    int rc = fresh ? k->adopt(k->ctx, fresh, &errors) : -1;
+    if (rc != 0) {
         config_free(fresh);
-        fail_lines(c, &errors);
+        not_taken(c, rc, &errors);
     } else {
         log_event(LOG_INFO, "config.set", LOG_STR("who", c->who), LOG_STR("option", o->path), LOG_SLICE("value", c->argv[1]));
         buf_printf(&c->out, "{\"%s\":", o->path);

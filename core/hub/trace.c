@@ -19,6 +19,9 @@ struct trace {
 struct traces {
     struct trace list[TRACES_MAX];
     unsigned count;
+    uint32_t login_conn; /* of the last login that was followed: not yet its user's when it is answered */
+    uint8_t login_len;
+    char login[64];
     uint32_t lost;
     _Atomic uint32_t under_way;
 };
@@ -43,7 +46,10 @@ static struct slice trace_user(const struct trace *t)
 static struct slice conn_user(const struct shard *s, uint32_t conn)
 {
     uint32_t user = conn_at(s->net, conn)->user;
-    return user != NONE ? user_id(user_at(s, user)) : SLICE_NONE;
+    if (user != NONE)
+        return user_id(user_at(s, user));
+    const struct traces *all = s->traces;
+    return all && all->login_len && all->login_conn == conn ? slice_of(all->login, all->login_len) : SLICE_NONE;
 }
 
 static bool follows(const struct trace *t, uint32_t conn, uint32_t generation, struct slice user)
@@ -191,6 +197,9 @@ void trace_login(struct shard *s, uint32_t conn, struct slice user)
         wanted = follows(&all->list[i], conn, conn_at(s->net, conn)->generation, user);
     if (!wanted)
         return;
+    all->login_conn = conn;
+    all->login_len = (uint8_t)user.n;
+    memcpy(all->login, user.p, user.n);
     conn_set(s->net, conn, CONN_F_TRACE);
     struct trace_event e = {.what = TRACE_LOGIN};
     tell(s, conn, user, &e);
