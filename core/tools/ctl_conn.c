@@ -252,7 +252,7 @@ bool ctl_is_trace(const char *command)
     size_t n = strlen(command);
     while (n && command[n - 1] == ' ')
         n--;
-    return strncmp(command, "trace ", 6) == 0 && n > 3 && strncmp(command + n - 3, " on", 3) == 0;
+    return strncmp(command, "trace ", 6) == 0 && n > 9 && strncmp(command + n - 3, " on", 3) == 0;
 }
 
 int ctl_run(struct ctl *c, const char *command)
