@@ -60,6 +60,8 @@ struct slice utf8_prefix(struct slice s)
 
 bool utf8_valid(struct slice s)
 {
+    if (s.n == 0)
+        return true;
     uint32_t state = 0;
     return utf8_check(&state, s.p, s.n) && state == 0;
 }
