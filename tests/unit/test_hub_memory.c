@@ -11,12 +11,12 @@ enum { SITES = 4096, ENOUGH = 500, EACH_MAX = 400 };
 enum side { SHARDS, STORE };
 
 static struct {
-    bool armed;
-    enum side side;
+    _Atomic bool armed;
+    _Atomic int side;      /* enum side */
     pthread_t test;       /* the thread that turns the shards */
     _Atomic unsigned seen; /* since it was armed */
-    unsigned target;      /* the first of them that fails */
-    unsigned span;        /* so many in a row */
+    _Atomic unsigned target; /* the first of them that fails */
+    _Atomic unsigned span;   /* so many in a row */
     _Atomic bool failed;  /* it came to that */
     void *sites[SITES];   /* where allocations have failed, each once */
     unsigned site_count, injected;
@@ -378,7 +378,7 @@ static void host_operations_whose_memory_fails(void **state)
                 begin(&g);
                 peer_close(peer_login(&g.k, "away", 0));
                 kit_settle(&g.k);
-                memory.side = (enum side)side;
+                memory.side = side;
                 memory.target = n;
                 atomic_store(&memory.seen, 0);
                 atomic_store(&memory.failed, false);

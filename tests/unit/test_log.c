@@ -248,11 +248,15 @@ static void threads_do_not_mix_their_lines(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     char *text = content(path), *save = NULL;
-    assert_int_equal(lines(text), THREADS * EACH);
+    unsigned n = 0;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         int thread, i;
+        if (strstr(line, "log.suppressed")) /* of the tests before */
+            continue;
+        n++;
         assert_int_equal(sscanf(after_time(line), "info test.thread%d a=0123456789012345678901234567890123456789 i=%d", &thread, &i), 2);
     }
+    assert_int_equal(n, THREADS * EACH);
     free(text);
 }
 
