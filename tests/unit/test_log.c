@@ -158,26 +158,35 @@ static void the_level(void **state)
 static void floods_are_limited(void **state)
 {
     enum { MANY = 500 };
+    char id[32], part[64];
+    uint64_t second, attempt = 0;
     (void)state;
-    assert_int_equal(log_open(path, LOG_TEXT, LOG_INFO), 0);
-    while (clock_mono_ms() % 1000 > 300)
-        usleep(10000); /* not over the end of a second */
-    for (int i = 0; i < MANY; i++)
-        log_event(LOG_INFO, "test.flood", LOG_INT("i", i));
-    log_event(LOG_INFO, "test.other_event");
+    do { /* all of it within a second, however busy the machine is */
+        assert_true(++attempt < 20);
+        assert_int_equal(truncate(path, 0), 0);
+        assert_int_equal(log_open(path, LOG_TEXT, LOG_INFO), 0);
+        while (clock_mono_ms() % 1000 > 300)
+            usleep(10000);
+        second = clock_mono_ms() / 1000;
+        snprintf(id, sizeof id, "test.flood%u", (unsigned)attempt);
+        for (int i = 0; i < MANY; i++)
+            log_event(LOG_INFO, id, LOG_INT("i", i));
+        log_event(LOG_INFO, "test.other_event");
+    } while (clock_mono_ms() / 1000 != second);
     char *text = content(path);
-    assert_int_equal(lines(text), 21);
+    unsigned n = 0;
+    for (const char *at = text; (at = strstr(at, " i=")) != NULL; at++)
+        n++;
+    assert_int_equal(n, 20);
     assert_non_null(strstr(text, "test.other_event"));
     free(text);
-    while (clock_mono_ms() % 1000 < 301)
+    while (clock_mono_ms() / 1000 == second)
         usleep(10000);
-    usleep(720000);
-    log_event(LOG_INFO, "test.flood", LOG_INT("i", MANY));
+    log_event(LOG_INFO, id, LOG_INT("i", MANY));
     text = content(path);
-    assert_non_null(strstr(text, "log.suppressed"));
-    assert_non_null(strstr(text, "test.flood lines=480\n"));
+    snprintf(part, sizeof part, "log.suppressed of=%s lines=480\n", id);
+    assert_non_null(strstr(text, part));
     assert_non_null(strstr(text, "i=500\n"));
-    assert_int_equal(lines(text), 23);
     free(text);
 }
 
