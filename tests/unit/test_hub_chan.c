@@ -324,9 +324,11 @@ static void interest_during_a_subscription(void **state)
         usleep(200);
     }
     assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL);
-    /* At home a member of another mode comes, and goes. */
-    add_absent(home, chan_find(home, S(room)), 1, "x");
-    sub_set_push(home, user_at(home, user_find(home, S("x0")))->first_sub, PUSH_MERGED, 0);
+    /* At home a member of another mode comes. */
+    uint32_t user = user_new(home, S("x0"));
+    user_pin(home, user);
+    user_ready(home, user);
+    assert_int_not_equal(sub_add(home, user, chan_find(home, S(room)), PUSH_MERGED, 0, false), NONE);
     for (int i = 0; i < 3; i++)
         ev_run(owner->loop, EVRUN_NOWAIT);
     assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL | 1 << PUSH_MERGED);

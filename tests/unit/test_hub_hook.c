@@ -1,6 +1,8 @@
 /* Hooks: their order, their verdicts, what they may change; and the default policies (policy.c). */
 #include "hub_kit.h"
 
+#include "core/base/utf8.h"
+
 struct note {
     char order[64]; /* letters of the hooks that ran */
     enum hook_verdict say;
@@ -187,6 +189,32 @@ static void each_event_may_refuse(void **state)
     kit_end(&k);
 }
 
+/* A refusal's text that is too long is cut between two characters. */
+static void long_words_stay_text(void **state)
+{
+    struct kit k;
+    char text[301] = "";
+    struct rule r = {.say = HOOK_REJECT, .code = CODE_FORBIDDEN, .message = text};
+    (void)state;
+    kit_begin(&k, 1);
+    struct peer *a = peer_login(&k, "ann", 0);
+    kit_hook(&k, HOOK_MESSAGE, 1, judge, &r);
+    kit_hook(&k, HOOK_SUBSCRIBE, 1, judge, &r);
+    for (int shift = 0; shift < 2; shift++) {
+        memset(text, 'x', (size_t)shift);
+        for (size_t i = (size_t)shift; i + 2 < sizeof text; i += 2)
+            memcpy(text + i, "\xC3\xBC", 3);
+        const char *answers[] = {peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"x\"}"), peer_ask(a, 3, "{\"name\":\"room\"}")};
+        for (int i = 0; i < 2; i++) {
+            fails(answers[i], "forbidden");
+            assert_true(utf8_valid(S(answers[i])));
+            assert_true(strlen(answers[i]) > 90);
+        }
+    }
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A dropped message is answered as if it had been sent, with seq 0 and an id that nothing bears. */
 static void dropped_messages(void **state)
 {
@@ -278,6 +306,7 @@ int main(void)
         cmocka_unit_test(higher_priorities_run_first),
         cmocka_unit_test(content_may_be_replaced),
         cmocka_unit_test(each_event_may_refuse),
+        cmocka_unit_test(long_words_stay_text),
         cmocka_unit_test(dropped_messages),
         cmocka_unit_test(limits_of_users_and_conversations),
         cmocka_unit_test(who_may_make_channels),

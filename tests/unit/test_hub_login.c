@@ -1,6 +1,7 @@
 /* Logins: from shard to shard, several at once, devices, renames, what comes meanwhile, a store that fails, connections that go. */
 #include "hub_kit.h"
 
+#include "core/hub/ban.h"
 #include "core/hub/token.h"
 
 /* Wherever a client comes in, its connection ends up with its user's shard, with all that it had sent already. */
@@ -277,6 +278,33 @@ static void a_membership_that_ends_during_a_login(void **state)
     kit_end(&k);
 }
 
+/* A ban that comes into force while its user logs in: it is not let in, although it had been let through before. */
+static void a_ban_during_a_login(void **state)
+{
+    struct kit k;
+    struct ban_key key;
+    bool existed;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    gate_hold(OP_user_save);
+    struct peer *a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
+    kit_settle(&k);
+    assert_int_equal(kit_gate.held, 1);
+    assert_true(ban_key_make(&key, BAN_USER, S(ann), SLICE_NONE, SLICE_NONE));
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(ban_apply(kit_shard(&k, i), &key, BAN_FOREVER, S("noise"), false, &existed), 0);
+    gate_open(OP_user_save);
+    const char *answer = peer_answer(a, 1, seq);
+    fails(answer, "forbidden");
+    has(answer, "noise");
+    fails(peer_ask(a, 1, "{\"token\":\"%s\"}", ann), "forbidden");
+    works(peer_ask(a, 1, "{\"token\":\"%s\"}", kit_id(&k, "bob", 1)));
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A connection that goes at any step of its login leaves nothing. */
 static void a_connection_that_goes_during_its_login(void **state)
 {
@@ -342,6 +370,7 @@ int main(void)
         cmocka_unit_test(messages_during_a_login),
         cmocka_unit_test(messages_without_end),
         cmocka_unit_test(a_membership_that_ends_during_a_login),
+        cmocka_unit_test(a_ban_during_a_login),
         cmocka_unit_test(a_connection_that_goes_during_its_login),
         cmocka_unit_test(the_hub_stops_during_logins),
     };
