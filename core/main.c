@@ -788,7 +788,7 @@ int main(int argc, char **argv)
         case 'h':
             return fputs(usage, stdout) < 0;
         case ':':
-            return wrong_usage("needs a file: ", given);
+            return wrong_usage(given, strcmp(given, "-c") == 0 ? " needs a file" : " needs a folder");
         default:
             return wrong_usage("unknown option ", given);
         }

@@ -131,8 +131,8 @@ static void check_origins(struct config_reader *r)
         const char *host = strstr(origin, "://");
         if (!host || host == origin || host[3] == '\0' || strchr(host + 3, '/'))
             config_error(r, "origins",
-                         "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found entry %u otherwise",
-                         i + 1);
+                         "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found \"%.60s\" as entry %u",
+                         origin, i + 1);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "core/config/config_lua.h"
 
+#include "core/base/near.h"
+
 #include <cjson/cJSON.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -67,10 +69,23 @@ static const struct {
     {"hours", 3600}, {"days", 86400},
 };
 
-/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself is not
- * told: it may be a secret. */
+/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself is told
+ * only where it is like a known one or is one of Lua's: any other may be a secret. */
 static int lua_unknown(lua_State *L)
 {
+    static const char *const libraries[] = {"io",       "os",       "string",       "table",  "math",    "print", "require",
+                                            "error",    "pcall",    "load",         "dofile", "package", "debug", "ffi",
+                                            "tostring", "tonumber", "setmetatable", "pairs",  "ipairs",  "_G"};
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    for (unsigned i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
+        if (strcmp(name, libraries[i]) == 0)
+            return luaL_error(L, "there is no %s here: a config is plain data, without Lua's libraries", name);
+    unsigned best = 0;
+    for (unsigned i = 1; i < sizeof constants / sizeof constants[0]; i++)
+        if (near_distance(name, constants[i].name) < near_distance(name, constants[best].name))
+            best = i;
+    if (near_distance(name, constants[best].name) <= near_limit(name))
+        return luaL_error(L, "unknown name %s; did you mean %s?", name, constants[best].name);
     return luaL_error(L,
                       "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
 }

@@ -23,7 +23,10 @@ static int32_t hex4(const struct cursor *c)
         return -1;
     for (int i = 0; i < 4; i++) {
         char h = c->p[i];
-        int digit = h >= '0' && h <= '9' ? h - '0' : h >= 'a' && h <= 'f' ? h - 'a' + 10 : h >= 'A' && h <= 'F' ? h - 'A' + 10 : -1;
+        int digit = h >= '0' && h <= '9'   ? h - '0'
+                    : h >= 'a' && h <= 'f' ? h - 'a' + 10
+                    : h >= 'A' && h <= 'F' ? h - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return -1;
         v = v * 16 + digit;
@@ -165,7 +168,8 @@ bool console_line_is_http(struct slice line)
         if (line.n > n && memcmp(line.p, methods[i], n) == 0 && blank(line.p[n]))
             return true;
     }
-    /* Other methods: a target, and later the version. A text of an announcement that names HTTP has no target in second place. */
+    /* Other methods: a target, and later the version. A text of an announcement that names HTTP has no target in second place.
+     */
     size_t at = 0;
     while (at < line.n && !blank(line.p[at]))
         at++;

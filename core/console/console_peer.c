@@ -196,8 +196,8 @@ static void log_command(const struct console_call *k)
         buf_str(&shown, i ? " " : "");
         buf_slice_put(&shown, k->c.argv[i]);
     }
-    const struct log_field fields[] = {LOG_STR("who", k->who), LOG_STR("command", k->c.command.name), LOG_SLICE("on", buf_slice(&shown)),
-                                       {.type = LOG_F_END}};
+    const struct log_field fields[] = {
+        LOG_STR("who", k->who), LOG_STR("command", k->c.command.name), LOG_SLICE("on", buf_slice(&shown)), {.type = LOG_F_END}};
     if (log_enabled(LOG_INFO))
         log_write_all(LOG_INFO, "console.command", fields);
     buf_free(&shown);
