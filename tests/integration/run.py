@@ -163,6 +163,8 @@ def main():
         tests = chosen(patterns, file, name, cls)
         if tests:
             jobs.append(Job(file, name, tests))
+    if not jobs:
+        print("no test's name has %s in it" % " or ".join(patterns))
     # The long ones first, so that nothing long is left at the end.
     jobs.sort(key=lambda j: -getattr(getattr(sys.modules[j.file], j.name), "weight", len(j.tests)))
     running, totals = [], [0, 0, 0]
