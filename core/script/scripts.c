@@ -62,15 +62,18 @@ struct script_record *scripts_record(struct scripts *s, const char *name)
 static int take_names(struct scripts *s, struct generation *g, const struct scripts_options *o, struct buf *errors)
 {
     size_t before = errors->n;
+    bool too_many = false;
     for (const char *const *name = o->load; *name; name++) {
         const struct script_record *r = name_good(*name) ? scripts_record(s, *name) : NULL;
         if (!name_good(*name))
             buf_printf(errors, "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and no .lua\n", *name);
         else if (!r || g->count == SCRIPTS_MAX)
-            buf_printf(errors, "scripts.load: too many scripts; %d at most\n", SCRIPTS_MAX);
+            too_many = true;
         else if (!r->disabled)
             memcpy(g->names[g->count++], r->name, SCRIPT_NAME_MAX);
     }
+    if (too_many)
+        buf_printf(errors, "scripts.load: too many scripts; %d at most\n", SCRIPTS_MAX);
     for (uint32_t i = 0; i < g->count; i++)
         for (uint32_t j = 0; j < i; j++)
             if (strcmp(g->names[i], g->names[j]) == 0)
