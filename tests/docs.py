@@ -5,6 +5,8 @@
     ```python test     run by python3, in the same way
     ```lua config      a whole config file: `magpied -t` must take it (a bare table `{ ... }` gets its `return`)
     ```lua wrong       must be refused; a ```text output block that follows holds the errors
+    ```lua script      a script: `magpied -t` must load it
+    ```lua test        a test of the script before: `magpied --run-script-tests` must pass
     ```text output     what the block before must have printed; "…" stands for anything
 
 Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place (so is
@@ -23,7 +25,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
-FENCE = re.compile(r"^```(\w+) (test|config|wrong|output)\s*$")
+FENCE = re.compile(r"^```(\w+) (test|config|wrong|output|script)\s*$")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
 TIMEOUT = 60
 
@@ -113,6 +115,16 @@ def run(server, language, kind, text, folder):
             f.write("return " + text if text.lstrip().startswith("{") else text)
         command, wanted = [MAGPIED, "-t", "-c", path], 0 if kind == "config" else 1
         shown = path
+    elif language == "lua":
+        # The scripts of a document lie in a folder of their own; a test is for the one before it.
+        scripts = os.path.join(folder, "scripts")
+        os.makedirs(scripts, exist_ok=True)
+        with open(os.path.join(scripts, "example.lua" if kind == "script" else "example_test.lua"), "w") as f:
+            f.write(text)
+        shown, path, wanted = None, os.path.join(folder, "scripts.lua"), 0
+        with open(path, "w") as f:
+            f.write('return { scripts = { path = "%s", load = { "example" } } }\n' % scripts)
+        command = [MAGPIED, "-t", "-c", path] if kind == "script" else [MAGPIED, "--run-script-tests", scripts]
     else:
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else ["python3", "-c"]
         command, wanted, shown = command + [server.placed(text)], 0, None
