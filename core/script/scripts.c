@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -360,9 +361,9 @@ static void begun(void *ctx)
 static void committed(void *ctx)
 {
     struct scripts *s = ctx;
-    /* Without memory for the mails the old states and timers stay until there is: nothing is in danger but their memory. */
-    if (hub_each(s->hub, begin_on, begun, s) != 0)
-        log_event(LOG_ERROR, "script.timers_kept", LOG_STR("because", "out of memory"));
+    /* There is no way back from here: without memory for the mails it waits for some. */
+    while (hub_each(s->hub, begin_on, begun, s) != 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 int scripts_commit(struct scripts *s)
