@@ -280,39 +280,53 @@ static bool options_copy(struct scripts_options *to, const struct scripts_option
 
 /* --- Change -------------------------------------------------------------------------------------------------------------------------- */
 
+/* Into a draft of the hub's tables; ERR_AGAIN: they are changing just now. */
+static int draft(struct scripts *s, struct generation *g, struct buf *errors)
+{
+    int rc = s->committing || s->queued ? ERR_AGAIN : tables_begin(s->hub);
+    if (rc == ERR_AGAIN)
+        return rc;
+    if (rc != 0) {
+        buf_printf(errors, "scripts: %s\n", err_str(rc));
+        return rc;
+    }
+    rc = scripts_register(s, g, errors);
+    if (rc != 0)
+        tables_abandon(s->hub);
+    g->drafted = rc == 0;
+    return rc;
+}
+
 static int prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors)
 {
-    if (s->next || s->committing) {
-        buf_str(errors, "scripts: another change is under way; try again\n");
+    struct generation *g;
+    if (s->next) {
+        buf_str(errors, "scripts: another change is being prepared\n");
         return ERR_AGAIN;
     }
-    int rc = build(s, o, errors, &s->next);
+    int rc = build(s, o, errors, &g);
     if (rc != 0)
         return rc;
-    rc = tables_begin(s->hub);
-    if (rc != 0)
-        buf_printf(errors, "scripts: %s\n", rc == ERR_AGAIN ? "another change is under way; try again" : err_str(rc));
-    else
-        rc = scripts_register(s, s->next, errors);
-    if (rc != 0)
-        scripts_abandon(s);
-    return rc;
+    rc = draft(s, g, errors);
+    if (rc != 0 && rc != ERR_AGAIN) {
+        generation_free(g);
+        return rc;
+    }
+    s->next = g;
+    return 0;
 }
 
 int scripts_prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors)
 {
-    struct scripts_options copy;
     main_world_init(&s->main_world, o->content_max);
     int rc = prepare(s, o, errors);
     if (rc != 0)
         return rc;
-    if (!options_copy(&copy, o)) {
+    if (!options_copy(&s->next_opt, o)) {
         buf_str(errors, "scripts: out of memory\n");
         scripts_abandon(s);
         return ERR_NOMEM;
     }
-    options_drop_copy(&s->opt);
-    s->opt = copy;
     return 0;
 }
 
@@ -321,16 +335,70 @@ int scripts_prepare_again(struct scripts *s, struct buf *errors)
     return prepare(s, &s->opt, errors);
 }
 
+int scripts_try(struct scripts *s, struct buf *errors)
+{
+    struct generation *g = NULL;
+    int rc = build(s, &s->opt, errors, &g);
+    generation_free(g);
+    return rc;
+}
+
 void scripts_abandon(struct scripts *s)
 {
     if (!s->next)
         return;
-    tables_abandon(s->hub);
+    if (s->next->drafted)
+        tables_abandon(s->hub);
     generation_free(s->next);
     s->next = NULL;
+    options_drop_copy(&s->next_opt);
 }
 
 /* --- Into force ---------------------------------------------------------------------------------------------------------------------- */
+
+static void launch(struct scripts *s);
+
+struct settled {
+    struct settled *next;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+
+static bool is_settled(const struct scripts *s)
+{
+    return !s->committing && !s->queued;
+}
+
+int scripts_when_settled(struct scripts *s, void (*fn)(void *ctx), void *ctx)
+{
+    if (is_settled(s)) {
+        fn(ctx);
+        return 0;
+    }
+    struct settled *x = malloc(sizeof *x);
+    if (!x)
+        return ERR_NOMEM;
+    *x = (struct settled){.next = s->settled, .fn = fn, .ctx = ctx};
+    s->settled = x;
+    return 0;
+}
+
+static void tell_settled(struct scripts *s)
+{
+    while (s->settled && is_settled(s)) {
+        struct settled *x = s->settled;
+        s->settled = x->next;
+        x->fn(x->ctx);
+        free(x);
+    }
+}
+
+/* There is no way back where this is needed: without memory for the mails it waits for some. */
+static void on_each_shard(struct scripts *s, void (*fn)(struct shard *, void *), void (*done)(void *))
+{
+    while (hub_each(s->hub, fn, done, s) != 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
 
 /* On each shard, when no old hook can run any more: the timers change hands. */
 static void begin_on(struct shard *shard, void *ctx)
@@ -340,8 +408,6 @@ static void begin_on(struct shard *shard, void *ctx)
     s->worlds[shard->index].world.content_max = shard->opt->content_max;
     for (uint32_t i = 0; s->before && i < s->before->count; i++)
         timers_drop(s->before->states[(size_t)shard->index * s->before->count + i]);
-    if (!s->now)
-        return;
     troupe_on(s->now, shard);
     for (uint32_t i = 0; i < s->now->count; i++)
         timers_begin(s->now->states[(size_t)shard->index * s->now->count + i], shard->index == 0);
@@ -356,39 +422,101 @@ static void begun(void *ctx)
     for (uint32_t i = 0; i < s->record_count; i++)
         for (unsigned k = 0; !s->records[i].loaded && k < s->shard_count; k++)
             atomic_store(&s->records[i].stats[k].memory, 0);
+    launch(s);
+    tell_settled(s);
 }
 
 static void committed(void *ctx)
 {
+    on_each_shard(ctx, begin_on, begun);
+}
+
+static void mark_loaded(struct scripts *s, const struct generation *g)
+{
+    for (uint32_t i = 0; i < s->record_count; i++)
+        s->records[i].loaded = false;
+    for (uint32_t i = 0; g && i < g->count; i++)
+        scripts_record(s, g->names[i])->loaded = true;
+}
+
+/* A drafted generation; taken either way. */
+static int commit(struct scripts *s, struct generation *g)
+{
+    s->before = s->now;
+    s->now = g;
+    s->committing = true;
+    mark_loaded(s, g);
+    /* The old commands stand on what is about to go. */
+    scripts_tell(s, g);
+    int rc = tables_commit(s->hub, committed, s);
+    if (rc == 0)
+        return 0;
+    tables_abandon(s->hub);
+    s->now = s->before;
+    s->before = NULL;
+    s->committing = false;
+    mark_loaded(s, s->now);
+    scripts_tell(s, s->now);
+    generation_free(g);
+    return rc;
+}
+
+static void nothing(struct shard *shard, void *ctx)
+{
+    (void)shard, (void)ctx;
+}
+
+static void waited(void *ctx)
+{
     struct scripts *s = ctx;
-    /* There is no way back from here: without memory for the mails it waits for some. */
-    while (hub_each(s->hub, begin_on, begun, s) != 0)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    s->waiting = false;
+    launch(s);
+    tell_settled(s);
+}
+
+/* The queued generation, if its turn has come. What it needs was checked when it was prepared. */
+static void launch(struct scripts *s)
+{
+    struct generation *g = s->queued;
+    if (!g || s->committing || s->waiting)
+        return;
+    struct buf errors = BUF_INIT;
+    s->queued = NULL;
+    int rc = draft(s, g, &errors);
+    if (rc == ERR_AGAIN) {
+        /* Somebody else's change: when all shards have answered a later mail, they are done with it. */
+        s->queued = g;
+        s->waiting = true;
+        on_each_shard(s, nothing, waited);
+    } else if (rc != 0) {
+        generation_free(g);
+    } else {
+        rc = commit(s, g);
+    }
+    if (rc != 0 && rc != ERR_AGAIN)
+        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", err_str(rc)), LOG_SLICE("error", buf_slice(&errors)));
+    buf_free(&errors);
 }
 
 int scripts_commit(struct scripts *s)
 {
     struct generation *g = s->next;
-    s->before = s->now;
-    s->now = g;
+    int rc = 0;
     s->next = NULL;
-    s->committing = true;
-    for (uint32_t i = 0; i < s->record_count; i++)
-        s->records[i].loaded = false;
-    for (uint32_t i = 0; i < g->count; i++)
-        scripts_record(s, g->names[i])->loaded = true;
-    /* The old commands stand on what is about to go. */
-    scripts_tell(s, g);
-    if (tables_commit(s->hub, committed, s) == 0)
-        return 0;
-    s->now = s->before;
-    s->before = NULL;
-    s->committing = false;
-    if (s->now)
-        scripts_tell(s, s->now);
-    s->next = g;
-    scripts_abandon(s);
-    return ERR_NOMEM;
+    if (g->drafted) {
+        rc = commit(s, g);
+    } else {
+        generation_free(s->queued); /* overtaken */
+        s->queued = g;
+        launch(s);
+    }
+    if (rc == 0 && s->next_opt.path) {
+        options_drop_copy(&s->opt);
+        s->opt = s->next_opt;
+        s->next_opt = (struct scripts_options){.path = NULL};
+    }
+    options_drop_copy(&s->next_opt);
+    return rc;
 }
 
 /* --- Life ---------------------------------------------------------------------------------------------------------------------------- */
@@ -442,7 +570,8 @@ void scripts_free(struct scripts *s)
         return;
     for (unsigned k = 0; s->hub && k < s->shard_count; k++)
         hub_shard(s->hub, k)->slots[SLOT_SCRIPT] = NULL;
-    generation_free(s->next);
+    scripts_abandon(s);
+    generation_free(s->queued);
     generation_free(s->before);
     generation_free(s->now);
     for (unsigned k = 0; s->sites && k < s->shard_count; k++) {
@@ -456,6 +585,11 @@ void scripts_free(struct scripts *s)
     watchdog_free(s->dog);
     options_drop_copy(&s->opt);
     pthread_mutex_destroy(&s->counter_lock);
+    while (s->settled) {
+        struct settled *x = s->settled;
+        s->settled = x->next;
+        free(x);
+    }
     free(s->sites);
     free(s->worlds);
     free(s);

@@ -39,7 +39,8 @@ void scripts_free(struct scripts *s);
 MUST_CHECK int scripts_prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors);
 /* Drops what was prepared. */
 void scripts_abandon(struct scripts *s);
-/* ERR_NOMEM: nothing has changed, and what was prepared is dropped. */
+/* It takes effect a little later: on each shard between two turns, and after a change of the tables that is under way.
+ * ERR_NOMEM: nothing has changed, and what was prepared is dropped. */
 MUST_CHECK int scripts_commit(struct scripts *s);
 
 /* The console's `script list|check|reload|enable|disable`. ERR_NOMEM. */

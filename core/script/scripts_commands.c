@@ -44,28 +44,38 @@ static void answer(struct command_call *c, int rc, const struct buf *errors, con
 
 static void run_check(struct command_call *c, void *ctx)
 {
-    struct scripts *s = ctx;
     struct buf errors = BUF_INIT;
-    int rc = scripts_prepare_again(s, &errors);
-    if (rc == 0)
-        scripts_abandon(s);
+    int rc = scripts_try(ctx, &errors);
     answer(c, rc, &errors, "good");
     buf_free(&errors);
 }
 
-static int reload(struct scripts *s, struct buf *errors)
+static void in_force(void *ctx)
 {
-    int rc = scripts_prepare_again(s, errors);
+    struct command_call *c = ctx;
+    buf_json_string(&c->out, slice_str(c->state));
+    command_done(c);
+}
+
+/* Loads anew and answers when it is in force. Returns whether it will be. `done` is static. */
+static bool reload(struct command_call *c, struct scripts *s, const char *done)
+{
+    struct buf errors = BUF_INIT;
+    int rc = scripts_prepare_again(s, &errors);
     if (rc == 0 && (rc = scripts_commit(s)) != 0)
-        buf_str(errors, "out of memory\n");
-    return rc;
+        buf_str(&errors, "out of memory\n");
+    c->state = (void *)(uintptr_t)done;
+    if (rc != 0)
+        answer(c, rc, &errors, "");
+    else if (scripts_when_settled(s, in_force, c) != 0)
+        answer(c, 0, &errors, done);
+    buf_free(&errors);
+    return rc == 0;
 }
 
 static void run_reload(struct command_call *c, void *ctx)
 {
-    struct buf errors = BUF_INIT;
-    answer(c, reload(ctx, &errors), &errors, "reloaded");
-    buf_free(&errors);
+    reload(c, ctx, "reloaded");
 }
 
 static bool is_configured(const struct scripts *s, struct slice name)
@@ -79,7 +89,6 @@ static bool is_configured(const struct scripts *s, struct slice name)
 static void set_disabled(struct command_call *c, struct scripts *s, bool disabled)
 {
     char name[SCRIPT_NAME_MAX];
-    struct buf errors = BUF_INIT;
     struct script_record *r = NULL;
     if (c->argv[0].n < sizeof name && is_configured(s, c->argv[0])) {
         memcpy(name, c->argv[0].p, c->argv[0].n);
@@ -90,13 +99,15 @@ static void set_disabled(struct command_call *c, struct scripts *s, bool disable
         command_fail(c, "not_found", "scripts.load has no such script");
         return;
     }
-    bool before = r->disabled;
+    const char *done = disabled ? "disabled" : "enabled";
+    if (r->disabled == disabled) {
+        buf_json_string(&c->out, slice_str(done));
+        command_done(c);
+        return;
+    }
     r->disabled = disabled;
-    int rc = before == disabled ? 0 : reload(s, &errors);
-    if (rc != 0)
-        r->disabled = before;
-    answer(c, rc, &errors, disabled ? "disabled" : "enabled");
-    buf_free(&errors);
+    if (!reload(c, s, done))
+        r->disabled = !disabled;
 }
 
 static void run_enable(struct command_call *c, void *ctx)

@@ -300,8 +300,8 @@ static void on_command(struct command_call *c, void *ctx)
 
 void scripts_tell(struct scripts *s, struct generation *g)
 {
-    commands_remove(s->hub, g->host->sites);
-    for (uint32_t i = 0; i < g->command_count; i++) {
+    commands_remove(s->hub, s->sites);
+    for (uint32_t i = 0; g && i < g->command_count; i++) {
         struct registration *r = &g->commands[i];
         const struct custom_command *c = &g->states[r->script]->commands[r->item];
         int rc = command_register(s->hub, &(struct command){.name = c->name,
@@ -311,7 +311,7 @@ void scripts_tell(struct scripts *s, struct generation *g)
                                                             .changes = true,
                                                             .run = on_command,
                                                             .ctx = r,
-                                                            .owner = g->host->sites});
+                                                            .owner = s->sites});
         if (rc != 0)
             log_event(LOG_WARN, "script.command", LOG_STR("script", g->names[r->script]), LOG_STR("name", c->name),
                       LOG_STR("error", rc == ERR_EXISTS ? "there is a command of this name" : err_str(rc)));

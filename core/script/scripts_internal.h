@@ -33,6 +33,7 @@ struct generation {
     struct registration *hooks, *actions, *commands; /* owned */
     uint32_t hook_count, action_count, command_count;
     uint32_t timers[SCRIPTS_MAX]; /* that the scripts set on shard 0 while they loaded */
+    bool drafted;              /* its hooks are in the hub's draft */
 };
 
 /* A script's figures, by its name; kept when it is unloaded. */
@@ -63,8 +64,11 @@ struct scripts {
     struct generation *now;     /* in force; owned */
     struct generation *next;    /* prepared; owned */
     struct generation *before;  /* just replaced, until no shard uses it; owned */
-    bool committing;
-    struct scripts_options opt; /* of `now`; what it points to is owned */
+    struct generation *queued;  /* committed while the hub's tables were changing: its turn comes after that; owned */
+    bool committing;            /* `now` is not in force on every shard yet */
+    bool waiting;               /* for a change of the tables by somebody else to end */
+    struct settled *settled;    /* calls that wait until nothing is under way; owned */
+    struct scripts_options opt, next_opt; /* of the newest committed, and of the prepared one (path NULL: the same); what they point to is owned */
     pthread_mutex_t counter_lock;
     struct counter counters[COUNTERS_MAX]; /* under counter_lock as far as count and names go */
     uint32_t counter_count;
@@ -74,6 +78,11 @@ struct scripts {
 struct script_record *scripts_record(struct scripts *s, const char *name);
 /* As scripts_prepare() and scripts_commit() with the options in force, for the console. */
 MUST_CHECK int scripts_prepare_again(struct scripts *s, struct buf *errors);
+
+/* Whether they would load; nothing is kept. */
+MUST_CHECK int scripts_try(struct scripts *s, struct buf *errors);
+/* Calls `fn` on the main thread when all that was committed is in force, perhaps inside this call. ERR_NOMEM. */
+MUST_CHECK int scripts_when_settled(struct scripts *s, void (*fn)(void *ctx), void *ctx);
 
 /* --- scripts_hub.c: into the hub's tables --- */
 /* Into the draft, with an error for people where one is. */
