@@ -43,7 +43,7 @@ struct watched {
     uint64_t told_us;    /* when it sent the signal last; 0: not yet */
 };
 
-/* NULL: no memory, or no thread. Installs the handler of SIGURG. Main thread. */
+/* NULL: no memory, or no thread. Installs the handler of its signal (SIGURG). Main thread. */
 struct watchdog *watchdog_new(void);
 /* Nobody may be inside Lua. */
 void watchdog_free(struct watchdog *d);
