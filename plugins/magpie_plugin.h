@@ -16,6 +16,8 @@
  *          MP_ECLOSED); requests that are still unanswered are answered `unavailable` …
  *     shard_fini(state, shard)          on every shard's thread, after everything else there
  *     fini(state)                       main thread, the last call
+ * What init and shard_init post or give to workers begins when all of them have been right, and never if one fails; operations (send, user …) return
+ * MP_EAGAIN there: post what is to do them.
  * When init or a shard_init fails, everything registered before is undone, shard_fini is called where shard_init had been right, and then fini
  * (if init had been right).
  *
@@ -67,7 +69,7 @@ enum mp_err {
     MP_EEXISTS = -4,   /* the number, name or path is taken */
     MP_EFULL = -5,     /* a limit is reached */
     MP_EIO = -6,       /* the operating system refused; errno tells more */
-    MP_EAGAIN = -7,    /* not now */
+    MP_EAGAIN = -7,    /* not now: inside init() or shard_init() */
     MP_ECLOSED = -8    /* the plugin is being unloaded, or the other side is gone */
 };
 

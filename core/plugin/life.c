@@ -91,6 +91,8 @@ static void shards_in(void *ctx)
         snprintf(p->why, sizeof p->why, "shard_init() failed with %d; its lines in the log tell more", rc);
         fail(p);
     } else {
+        posts_release(p);
+        work_release(p);
         step(p);
     }
 }
@@ -254,6 +256,10 @@ static void step(struct mp_self *p)
         on_shards(p, shard_stop, shards_stopped, PLUGIN_STOPPING);
         break;
     case PLUGIN_WAITING:
+        if (atomic_load(&p->holding)) { /* a shard_init() may have posted after plugin_unload() had dropped the others */
+            posts_drop(p);
+            work_cancel(p);
+        }
         if (!idle(p))
             break;
         opens_abandon(p);
@@ -281,8 +287,10 @@ void plugin_unload(struct mp_self *p, struct command_call *waiter)
     commands_remove(p->plugins->hub, p);
     metrics_remove(p->plugins->hub, p);
     watchers_end(p, &p->plugins->threads[0]);
-    if (!p->inited)
+    if (atomic_load(&p->holding)) {
+        posts_drop(p);
         work_cancel(p);
+    }
     ev_timer_again(p->plugins->env.loop, &p->plugins->poll);
     /* What runs on the shards now ends in a callback, which sees `closing`. */
     if (p->state == PLUGIN_SHARDS || p->state == PLUGIN_COMMITTING)
@@ -372,6 +380,8 @@ static struct mp_self *plugin_new(struct plugins *ps, const char *name, const st
     p->plugins = ps;
     snprintf(p->name, sizeof p->name, "%s", name);
     pthread_mutex_init(&p->lock, NULL);
+    atomic_store(&p->holding, true);
+    p->held_last = &p->held;
     p->local = calloc(ps->thread_count, sizeof *p->local);
     p->json = json ? cJSON_Duplicate(json, true) : cJSON_CreateObject();
     struct mp_self **at = &ps->list; /* at the end: in the order of the config */

@@ -35,6 +35,9 @@ static struct mp_result result_of(const struct store_op *op, size_t size, const 
 
 static void *read_new(mp_self *p, size_t size, mp_thread **home, int *rc)
 {
+    *rc = MP_EAGAIN;
+    if (!plugin_running(p))
+        return NULL;
     void *q = calloc(1, size);
     *rc = q ? 0 : MP_ENOMEM;
     *home = *home ? *home : &p->plugins->threads[0];
@@ -87,7 +90,7 @@ static void range_done(void *owner, struct store_op *op)
     }
     h.messages = list;
     h.n = n;
-    if (r->done && plugin_callable(p))
+    if (r->done)
         range_tell(r, &h);
     free(list);
     store_page_free(&r->q.page);
@@ -140,7 +143,7 @@ static void members_done(void *owner, struct store_op *op)
     struct listing *l = (struct listing *)op;
     struct mp_self *p = l->a.plugin;
     (void)owner;
-    if (l->done && plugin_callable(p)) {
+    if (l->done) {
         struct mp_members m = {.result = result_of(op, sizeof m, "no such channel")};
         if (op->status == STORE_OK) {
             m.people = (const struct mp_person *)(const void *)l->q.people;
@@ -192,7 +195,7 @@ static void channel_done(void *owner, struct store_op *op)
     struct looking *l = (struct looking *)op;
     struct mp_self *p = l->a.plugin;
     (void)owner;
-    if (l->done && plugin_callable(p)) {
+    if (l->done) {
         if (op->status == STORE_OK && !l->q.exists)
             op->status = STORE_NOTFOUND;
         struct mp_channel c = {.result = result_of(op, sizeof c, "no such channel")};

@@ -35,6 +35,9 @@ static struct slice copy_in(char **at, struct mp_str s)
 /* Memory for an operation of `size` bytes and `extra` of texts; counted. */
 static void *op_new(mp_self *p, size_t size, size_t extra, int *rc)
 {
+    *rc = MP_EAGAIN;
+    if (!plugin_running(p))
+        return NULL;
     void *q = calloc(1, size + extra);
     *rc = q ? 0 : MP_ENOMEM;
     if (q && !plugin_begin(p, PENDING_OPERATIONS)) {
@@ -65,7 +68,7 @@ static void send_done(void *owner, struct host_op *op)
     struct mp_sent r = {.result = result_of(op, sizeof r), .id = s->q.id, .seq = s->q.seq, .created_ms = s->q.created_ms, .duplicate = s->q.duplicate};
     struct mp_self *p = s->a.plugin;
     (void)owner;
-    if (s->done && plugin_callable(p)) {
+    if (s->done) {
         struct visit v = visit_begin(s->a.home, p, "the end of a send");
         s->done(s->a.home, &r, s->a.ctx);
         visit_end(s->a.home, &v);
@@ -111,7 +114,7 @@ static void member_done(void *owner, struct host_op *op)
     struct mp_member_result r = {.result = result_of(op, sizeof r), .members = j->q.members, .existed = j->q.existed};
     struct mp_self *p = j->a.plugin;
     (void)owner;
-    if (j->done && plugin_callable(p)) {
+    if (j->done) {
         struct visit v = visit_begin(j->a.home, p, "the end of a join or leave");
         j->done(j->a.home, &r, j->a.ctx);
         visit_end(j->a.home, &v);
@@ -158,7 +161,7 @@ static void kick_done(void *owner, struct host_op *op)
     struct mp_kick_result r = {.result = result_of(op, sizeof r), .connections = k->q.connections};
     struct mp_self *p = k->a.plugin;
     (void)owner;
-    if (k->done && plugin_callable(p)) {
+    if (k->done) {
         struct visit v = visit_begin(k->a.home, p, "the end of a kick");
         k->done(k->a.home, &r, k->a.ctx);
         visit_end(k->a.home, &v);
@@ -219,7 +222,7 @@ static void user_done(void *owner, struct host_op *op)
     struct asking *k = (struct asking *)op;
     struct mp_self *p = k->a.plugin;
     (void)owner;
-    if (k->done && plugin_callable(p)) {
+    if (k->done) {
         uint32_t n = op->code == CODE_OK ? k->q.load.subscription_count : 0;
         struct mp_str *channels = n ? calloc(n, sizeof *channels) : NULL;
         for (uint32_t i = 0; channels && i < n; i++)

@@ -138,6 +138,8 @@ struct mp_self {
     void *data;                    /* *state of init() */
     bool inited;                   /* init() was right: fini() is owed */
     _Atomic bool closing;          /* nothing new may begin */
+    _Atomic bool holding;          /* init() and shard_init() are not over: posts and works wait, operations are refused */
+    struct mail *held, **held_last; /* posts that wait; under lock */
     bool committed;                /* the tables have its registrations */
     bool may_register;             /* init() runs */
     _Atomic int shard_error;       /* what a shard_init() returned */
@@ -147,7 +149,7 @@ struct mp_self {
     struct reg *regs;
     _Atomic uint32_t pending[PENDING_KINDS];
     unsigned working;              /* works that run now; under plugins.lock */
-    pthread_mutex_t lock;          /* of the next three */
+    pthread_mutex_t lock;          /* of the next three, and `held` */
     struct open *open;
     struct block *blocks;
     size_t memory;                 /* bytes in blocks */
@@ -186,8 +188,8 @@ static inline struct mp_str str_out(struct slice s) { return mp_str_of(s.p, s.n)
 /* Counts something as under way; false (and not counted) when the plugin is closing. */
 bool plugin_begin(struct mp_self *p, enum plugin_pending kind);
 void plugin_end(struct mp_self *p, enum plugin_pending kind);
-/* Code of a plugin whose init() failed is not called any more. */
-static inline bool plugin_callable(const struct mp_self *p) { return p->inited || p->may_register; }
+/* Whether operations may begin; else MP_EAGAIN: what an init() that may still fail has begun must not come back to it. */
+static inline bool plugin_running(struct mp_self *p) { return !atomic_load(&p->holding); }
 int plugin_error(int rc); /* ERR_… → MP_E… */
 /* A plugin's struct, of which it knows the first *(uint32_t *)given bytes, as we know it. False: it has no size. */
 bool struct_in(void *out, size_t size, const void *given);
@@ -277,9 +279,14 @@ void timer_end(mp_self *p, mp_thread *here, uint64_t timer);
 int io_start(mp_self *p, mp_thread *here, int fd, unsigned events, mp_io_fn fn, void *ctx, uint64_t *io);
 int io_set(mp_self *p, mp_thread *here, uint64_t io, unsigned events);
 void io_end(mp_self *p, mp_thread *here, uint64_t io);
+/* init() and shard_init() were right: what they posted and gave to workers begins. */
+void posts_release(struct mp_self *p);
+/* They were not: nobody hears of it. */
+void posts_drop(struct mp_self *p);
 /* Ends all timers and watched descriptors on that thread. */
 void watchers_end(struct mp_self *p, struct mp_thread *t);
 int work_start(mp_self *p, void (*run)(void *ctx), mp_thread *home, mp_thread_fn done, void *ctx);
+void work_release(struct mp_self *p);
 /* Takes works that have not begun out of the queue, without calling anything. */
 void work_cancel(struct mp_self *p);
 /* Ends the worker threads, which must be idle. */

@@ -102,13 +102,24 @@ static void post_run(void *owner, struct mail *m)
     struct post *post = (struct post *)m;
     struct mp_self *p = post->plugin;
     (void)owner;
-    if (plugin_callable(p)) {
-        struct visit v = visit_begin(post->to, p, "a post");
-        post->fn(post->to, post->ctx);
-        visit_end(post->to, &v);
-    }
+    struct visit v = visit_begin(post->to, p, "a post");
+    post->fn(post->to, post->ctx);
+    visit_end(post->to, &v);
     free(post);
     plugin_end(p, PENDING_POSTS);
+}
+
+/* Keeps it until init() and shard_init() are over. False: they are. */
+static bool hold(struct mp_self *p, struct post *post)
+{
+    pthread_mutex_lock(&p->lock);
+    bool held = atomic_load(&p->holding);
+    if (held) {
+        *p->held_last = &post->mail;
+        p->held_last = &post->mail.next;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return held;
 }
 
 int threads_post(mp_self *p, mp_thread *to, mp_thread_fn fn, void *ctx)
@@ -123,8 +134,36 @@ int threads_post(mp_self *p, mp_thread *to, mp_thread_fn fn, void *ctx)
         return MP_ECLOSED;
     }
     *post = (struct post){.mail.run = post_run, .plugin = p, .to = to, .fn = fn, .ctx = ctx};
+    if (atomic_load(&p->holding) && hold(p, post))
+        return 0;
     mailbox_post(to->mailbox, &post->mail);
     return 0;
+}
+
+void posts_release(struct mp_self *p)
+{
+    /* Posted under the lock, so that nobody's later post overtakes them. */
+    pthread_mutex_lock(&p->lock);
+    while (p->held) {
+        struct post *post = (struct post *)p->held;
+        p->held = post->mail.next;
+        mailbox_post(post->to->mailbox, &post->mail);
+    }
+    atomic_store(&p->holding, false);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void posts_drop(struct mp_self *p)
+{
+    pthread_mutex_lock(&p->lock);
+    while (p->held) {
+        struct post *post = (struct post *)p->held;
+        p->held = post->mail.next;
+        free(post);
+        plugin_end(p, PENDING_POSTS);
+    }
+    p->held_last = &p->held;
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* --- Timers and descriptors ----------------------------------------------------------------------------------------------------------- */

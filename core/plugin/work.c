@@ -26,7 +26,7 @@ static void work_home(void *owner, struct mail *m)
     struct work *w = (struct work *)m;
     struct mp_self *p = w->plugin;
     (void)owner;
-    if (w->done && plugin_callable(p)) {
+    if (w->done) {
         struct visit v = visit_begin(w->home, p, "the end of work");
         w->done(w->home, w->ctx);
         visit_end(w->home, &v);
@@ -40,7 +40,7 @@ static struct work *take(struct plugins *ps)
 {
     for (struct work **at = &ps->first; *at; at = &(*at)->next) {
         struct work *w = *at;
-        if (w->plugin->working >= EACH)
+        if (w->plugin->working >= EACH || atomic_load(&w->plugin->holding))
             continue;
         *at = w->next;
         if (!w->next)
@@ -122,6 +122,14 @@ int work_start(mp_self *p, void (*run)(void *ctx), mp_thread *home, mp_thread_fn
     free(w);
     plugin_end(p, PENDING_WORKS);
     return MP_EIO;
+}
+
+void work_release(struct mp_self *p)
+{
+    struct plugins *ps = p->plugins;
+    pthread_mutex_lock(&ps->lock);
+    pthread_cond_broadcast(&ps->wake);
+    pthread_mutex_unlock(&ps->lock);
 }
 
 void work_cancel(struct mp_self *p)
