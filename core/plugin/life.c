@@ -121,6 +121,9 @@ static void commit(struct mp_self *p)
         fail(p);
         return;
     }
+    char name[80];
+    snprintf(name, sizeof name, "plugin %s", p->name);
+    (void)!hub_owner_set(hub, p, name); /* for list hooks, list actions; without memory it has no name */
     set_state(p, PLUGIN_COMMITTING);
     if (tables_commit(hub, committed, p) != 0) {
         tables_abandon(hub);
@@ -134,6 +137,7 @@ static void removed(void *ctx)
 {
     struct mp_self *p = ctx;
     p->committed = false;
+    (void)!hub_owner_set(p->plugins->hub, p, NULL);
     set_state(p, PLUGIN_STOP);
     step(p);
 }

@@ -561,7 +561,10 @@ static struct scripts *new_host(struct hub *hub)
 
 struct scripts *scripts_new(struct hub *hub)
 {
-    return new_host(hub);
+    struct scripts *s = new_host(hub);
+    if (s && hub)
+        (void)!hub_owner_set(hub, s, "scripts"); /* without memory it has no name */
+    return s;
 }
 
 void scripts_free(struct scripts *s)
