@@ -4,7 +4,10 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+enum { CTL_LINE_MAX = 64 << 10 }; /* what the console takes */
 
 static const char usage[] = "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
                             "\n"
@@ -23,6 +26,16 @@ static int wrong_usage(const char *why, const char *what)
     return 2;
 }
 
+/* What is wrong with a line for the console; NULL: nothing. */
+static const char *line_bad(const char *line)
+{
+    if (line[strspn(line, " \t")] == '\0')
+        return "the command is empty";
+    if (strpbrk(line, "\r\n"))
+        return "a command is one line; a line break in a text is written \"\\n\"";
+    return strlen(line) > CTL_LINE_MAX ? "the command is longer than 64 KiB" : NULL;
+}
+
 static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
 {
     struct buf line = BUF_INIT;
@@ -31,6 +44,12 @@ static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
     if (!buf_ok(&line)) {
         fprintf(stderr, "magpiectl: out of memory\n");
         return 1;
+    }
+    const char *bad = line_bad(line.p);
+    if (bad) {
+        fprintf(stderr, "magpiectl: %s\n", bad);
+        buf_free(&line);
+        return 2;
     }
     int rc;
     if (strcmp(line.p, "top") == 0 && !c->json)
@@ -69,7 +88,7 @@ int main(int argc, char **argv)
         case 'h':
             return fputs(usage, stdout) < 0;
         case ':':
-            return wrong_usage("needs a value: ", letter);
+            return wrong_usage(letter, " needs a value");
         default:
             return wrong_usage("unknown option ", optopt ? letter : argv[optind - 1]);
         }

@@ -3,11 +3,12 @@
 import json
 import os
 import socket
+import subprocess
 import time
 
 from base import Test
 from client import PING
-from server import PATIENCE, Server, free_port
+from server import MAGPIED, PATIENCE, Server, free_port
 from wire import Closed, Stream
 
 
@@ -202,6 +203,28 @@ class Lines(WithConsole):
             return False
         finally:
             c.close()
+
+    def ctl(self, *arguments, stdin=""):
+        """(exit status, output, errors) of magpiectl."""
+        program = os.path.join(os.path.dirname(MAGPIED), "magpiectl")
+        got = subprocess.run([program, "-s", "unix:" + self.path] + list(arguments), input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20 * PATIENCE)
+        return got.returncode, got.stdout.decode(), got.stderr.decode()
+
+    def test_commands_through_magpiectl(self):
+        """One call is one command: nothing that a caller's variable holds makes it two, or none that is waited for."""
+        a = self.user("Ada")
+        for arguments in (("version\nkick user " + a.id,), ("version\r\nkick user " + a.id,), ("",), (" ",), ("\t",), ("announce " + "x" * 70000,), ("\n",)):
+            status, out, why = self.ctl(*arguments)
+            self.assertEqual((status, out), (2, ""))
+            self.assertRegex(why, "^magpiectl: .{5,}\n$")
+        for arguments in (("bogus",), ("json",), ("announce",), ("kick", "user", "nobody\nversion"), ("kick user \xff",)):
+            status, out, why = self.ctl(*arguments)
+            self.assertEqual((status, out), (1, ""))
+            self.assertRegex(why, "^magpiectl: [a-z_]+ .{5,}\n$")
+        self.assertEqual(self.ctl("announce", "a\nkick user " + a.id, '"\\')[0], 0)
+        self.assertEqual(a.push(106)["content"], "a\nkick user %s \"\\" % a.id)
+        self.assertEqual(self.ctl(stdin="\n\nversion\n  \nversion")[1].count("magpied"), 2)
+        a.request(PING)
 
     def test_the_socket_is_the_owner_s(self):
         self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
