@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import re
 import socket
 import subprocess
 import time
@@ -228,6 +230,64 @@ class Lines(WithConsole):
 
     def test_the_socket_is_the_owner_s(self):
         self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+
+
+class Anything(WithConsole):
+    """Every command of `help`, with arguments of every kind, while people talk."""
+
+    abstract = False
+    config = {"plugins": {"load": {"echo": {}, "metrics": {}}}, "log": {"level": "info"}}
+    LEFT_OUT = ("shutdown", "drain", "quit", "auth", "storage compact", "top")
+
+    def test_at_random(self):
+        chance = random.Random(20200101)
+        c = self.console()
+        _, lines = c.ask("help")
+        names = [n for n in (re.match(r"[a-z]+(?: [a-z|]+)?", line).group(0) for line in lines) if n not in self.LEFT_OUT]
+        self.assertGreater(len(names), 30)
+        people = [self.user("P%d" % n, wire=("tcp", "binary", "text")[n % 3]) for n in range(6)]
+        for u in people:
+            u.subscribe("room")
+        words = [u.id for u in people] + ["room", "elsewhere", "nobody", "0", "1", "5", "-1", "3600", "x", "*", '""', '"a b"', '"\\u202e"', "127.0.0.9", "10.0.0.0/8", "::1", "limit", "members", "tier", "large",
+                                          "small", "auto", "push", "merged", "none", "all", "kick", "ban", "unban", "close", "open", "on", "off", "rate.user", "limits.frame", "push.slice_ms", "64*KiB", "echo", "metrics",
+                                          "ratelimit", "merge_push", "revoke", "user", "channel", "connection", "info", "debug", "1:1", "0000000000000000001", "é", "accept", "99999999999999999999"]
+        refused = 0
+        for n in range(1500):
+            name = chance.choice(chance.choice(names).split("|")) if chance.random() < 0.05 else chance.choice(names)
+            line = " ".join([name] + [chance.choice(words) for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 4)))])
+            if line.startswith(self.LEFT_OUT) or line.startswith("storage checkpoint"):
+                continue
+            json_too = chance.random() < 0.3
+            c.write(("json " if json_too else "").encode() + line.encode() + b"\n")
+            status = self.reply_beside_events(c)
+            self.assertRegex(status, "^(OK|ERR [a-z_]+ .+)$", line)
+            refused += status != "OK"
+            # People go on as far as they are let.
+            u = chance.choice(people)
+            try:
+                u.send(chance.choice((3,)), name="room")
+                u.send(4, channel="room", content="x")
+                u.send(2, receiverId=chance.choice(people).id, content="y")
+                if n % 20 == 0:
+                    u.drain(0.001)
+            except (Closed, OSError):
+                people[people.index(u)] = self.user("again", wire=chance.choice(("tcp", "binary")))
+        self.assertLess(refused, 1400)
+        for line in ("channel room open", "unban ip 127.0.0.1", "unban ip 10.0.0.0/8", "config reload", "script enable ratelimit", "script enable merge_push"):
+            c.write(line.encode() + b"\n")
+            self.reply_beside_events(c)
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "all is well")
+        self.assertEqual(b.push(101)["content"], "all is well")
+
+    def reply_beside_events(self, c):
+        """The next reply's status line; traced frames ("* …") stand between replies."""
+        status = c.line()
+        while status.startswith("* "):
+            status = c.line()
+        while c.line() != ".":
+            pass
+        return status
 
 
 class Said(WithConsole):
