@@ -440,7 +440,7 @@ void durable_synced(struct durable *d, uint64_t group)
         atomic_store(&d->marked_ms, now);
         mark_fill(d, &m, group, false);
         if (pwrite(d->mark_fd, &m, sizeof(m), 0) != (ssize_t)sizeof(m)) {
-            log_event(LOG_WARN, "storage.mark_failed", LOG_INT("errno", errno));
+            log_event(LOG_WARN, "storage.mark_failed", LOG_STR("because", strerror(errno)));
         }
     }
 }

@@ -373,6 +373,36 @@ class Password(WithConsole):
             self.assertNotIn("horse", "\n".join(body))
 
 
+class OutOfDescriptors(WithConsole):
+    """When clients have taken all descriptors the operator still gets in, and can throw them out."""
+
+    abstract = False
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server({"threads": 2, "timeouts": {"login": 60}}, start=False, prefix=["prlimit", "--nofile=250:250"])
+        cls.path = os.path.join(cls.server.folder, "console")
+        cls.server.config["listen"] = {"console": "unix:" + cls.path}
+        cls.server.start()
+
+    def test_the_console_is_reachable(self):
+        a = self.user("Ada")
+        crowd = [socket.create_connection(("127.0.0.1", self.server.tcp)) for _ in range(400)]
+        self.eventually(lambda: "accept.paused" in self.server.log())
+        consoles = [self.console() for _ in range(5)]
+        for c in consoles:
+            self.assertEqual(c.ask("status")[0], "OK")
+        status, value = consoles[0].json("list connections limit 500")
+        self.assertEqual(status, "OK")
+        self.assertGreater(len(value), 100)
+        self.assertEqual(consoles[1].ask("storage flush")[0], "OK")
+        for s in crowd:
+            s.close()
+        # Somebody new gets in at once.
+        self.user("Bob").tell(a, "here I am")
+        self.assertEqual(a.push(101)["content"], "here I am")
+
+
 class Public(Test):
     """No console for everybody without a password."""
 
