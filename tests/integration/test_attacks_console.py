@@ -4,14 +4,16 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
+import threading
 import time
 
 from base import Test
 from client import PING
 from server import MAGPIED, PATIENCE, Server, free_port
-from wire import Closed, Stream
+from wire import Closed, Refused, Stream, WsWire
 
 
 def soon(seconds=20):
@@ -371,6 +373,68 @@ class Password(WithConsole):
         for line in ("show config", "show config console", "config diff", "show config auth", "show metrics", "help auth"):
             _, body = c.ask(line)
             self.assertNotIn("horse", "\n".join(body))
+
+
+class Upheaval(WithConsole):
+    """Scripts and plugins come and go, options change and files are read anew, while people talk and nobody is let fall."""
+
+    abstract = False
+    config = {"plugins": {"load": {"echo": {}, "filter": {"words": ["forbiddenword"]}, "metrics": {}}}, "log": {"level": "info"}}
+
+    def test_all_at_once(self):
+        a, b = self.user("Ada"), self.user("Bob", wire="binary")
+        room = self.channel(a, b)
+        over, said, wrong = threading.Event(), [], []
+
+        def talk(c):
+            try:
+                while not over.is_set():
+                    said.append(c.say(room, "n%d" % len(said))["seq"])
+                    c.request(PING)
+            except BaseException as e:
+                wrong.append(repr(e))
+
+        def echo():
+            while not over.is_set():
+                try:
+                    w = WsWire(self.server.websocket, path="/echo")
+                    for _ in range(5):
+                        w.send_frame(2, b"x" * 1000)
+                        w.receive_message(soon())
+                    w.close()
+                except (Closed, Refused, OSError):
+                    pass
+                except BaseException as e:
+                    if "409" not in repr(e):
+                        wrong.append(repr(e))
+                    return
+
+        threads = [threading.Thread(target=talk, args=(c,)) for c in (a, b)] + [threading.Thread(target=echo)]
+        for t in threads:
+            t.start()
+        c, chance, done = self.console(), random.Random(4), 0
+        orders = ["script reload", "config reload", "plugin unload echo", "plugin load echo", "plugin unload filter", "plugin load filter", "script disable merge_push", "script enable merge_push", "script list",
+                  "plugin list", "list hooks", "list connections", "set push.slice_ms 50", "set limits.content 9000", "show metrics", "storage flush", "json list actions", "HUP"]
+        end = time.monotonic() + 3
+        while time.monotonic() < end or done < 60:
+            order = chance.choice(orders)
+            if order == "HUP":
+                self.server.signal(signal.SIGHUP)
+            else:
+                c.ask(order)
+            done += 1
+        over.set()
+        for t in threads:
+            t.join(60 * PATIENCE)
+        self.assertEqual(wrong, [])
+        self.assertEqual(sorted(said), list(range(1, len(said) + 1)))
+        self.assertGreater(len(said), 20)
+        self.eventually(lambda: c.ask("config reload")[0] == "OK")
+        for name in ("echo", "filter", "metrics"):
+            c.ask("plugin load " + name)
+        c.ask("script enable merge_push")
+        self.assertIn("echo", "\n".join(c.ask("list plugins")[1]))
+        a.say(room, "the end")
 
 
 class OutOfDescriptors(WithConsole):
