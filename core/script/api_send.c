@@ -91,6 +91,7 @@ static int lua_push(lua_State *L)
     buf_reset(&st->scratch);
     json_lua_encode(st, L, 3, &st->scratch);
     luaL_argcheck(L, buf_ok(&st->scratch) && st->scratch.p[0] == '{', 3, "the body is an object");
+    luaL_argcheck(L, st->scratch.n <= JSON_LUA_FRAME_MAX, 3, "the body has 256 KiB at most");
     struct world *w = begin(L, "push");
     return end(L, "push", w->push(w, user, (uint16_t)action, buf_slice(&st->scratch)));
 }

@@ -438,6 +438,8 @@ static int encode_answer(lua_State *L)
     struct state *st = state_of(L);
     buf_reset(&st->scratch);
     json_lua_encode(st, L, 1, &st->scratch);
+    if (st->scratch.n > JSON_LUA_FRAME_MAX)
+        return luaL_error(L, "it is longer than %d bytes", JSON_LUA_FRAME_MAX);
     return 0;
 }
 
@@ -471,6 +473,12 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
         lua_rawgeti(L, LUA_REGISTRYINDEX, st->encoder);
         lua_insert(L, 1);
         good = state_call(st, 1, 0, st->troupe->budget_us, true) == 0;
+        if (!good) {
+            /* There is no line to tell: the function has returned. */
+            char why[256];
+            snprintf(why, sizeof why, "%.255s", st->error);
+            snprintf(st->error, sizeof st->error, "%s.lua: the answer of action %u: %s", st->name, a->number, why);
+        }
         out->body = buf_slice(&st->scratch);
         if (good && (!buf_ok(&st->scratch) || !out->body.n || out->body.p[0] != '{')) {
             good = false;

@@ -107,6 +107,8 @@ static void put_text(lua_State *L, int index, struct buf *out)
 {
     size_t n;
     const char *p = lua_tolstring(L, index, &n);
+    if (n > JSON_LUA_MAX - (out->n < JSON_LUA_MAX ? out->n : JSON_LUA_MAX))
+        luaL_error(L, "more than %d bytes of JSON", JSON_LUA_MAX);
     if (!utf8_valid(slice_of(p, n)))
         luaL_error(L, "JSON texts are UTF-8, and this one is not");
     buf_json_string(out, slice_of(p, n));
