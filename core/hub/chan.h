@@ -71,6 +71,7 @@ struct chan {
     uint32_t pending;   /* subscriptions under way: keep it and its interest */
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
+    uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
     bool in_walks;  /* in that list */
 };
 

@@ -21,7 +21,7 @@
 #endif
 
 /* How often the watchdog looks while Lua is entered, and after how long without that it sleeps. */
-enum { LOOK_US = 5000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
+enum { LOOK_US = 10000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
 
 /* Time that a thread is given beyond its budget: on a virtual machine the CPU clock of a thread runs on while the host runs others. Far less than the
  * 100 ms that scripts are promised to be stopped within. */
