@@ -147,7 +147,7 @@ def crowd(n, websocket):
         files = sockets(server)
         with subprocess.Popen(channel_command(server, n, hold, websocket), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             try:
-                wait_until(server, run, lambda m: m["connections"] >= n + 1, "connecting", 120 + n // 300)
+                wait_until(server, run, lambda m: m["connections"] >= n + 1, "connecting", 600 + n // 60)
                 f["us_per_connection"] = (server.cpu() - cpu) * 1e6 / n
                 say("all are there; holding still")
                 time.sleep(hold / 2)
@@ -178,7 +178,7 @@ def crowd(n, websocket):
         f["ping_p99_wall_ms"] = p99(pinger.wall)
         f["long_turns_percent"] = 100 * turns[1] / turns[0] if turns[0] else float("nan")
         say("all closed; what is left?")
-        wait_until(server, None, lambda m: m["connections"] == 0 and m["users"] == 0 and m["channels"] == 0, "closing", 120 + n // 300)
+        wait_until(server, None, lambda m: m["connections"] == 0 and m["users"] == 0 and m["channels"] == 0, "closing", 600 + n // 300)
         time.sleep(12)
         after = server.console("show memory", timeout=600)
         f["left_bytes_per_connection"] = (after["rss"] - after["storage"] - before["rss"] + before["storage"]) / n
@@ -220,7 +220,7 @@ def elsewhere(box, arguments):
     n = arguments.connections
     with tempfile.TemporaryDirectory(prefix="million-", dir=BUILD) as out:
         memory = 3000 + n * KERNEL_BYTES // 1000000
-        command = shlex.split(box) + ["-m", str(memory), "-t", str(900 + n // 200), "-o", out, "--", sys.executable, os.path.abspath(__file__), "--here",
+        command = shlex.split(box) + ["-m", str(memory), "-t", str(1800 + n // 30), "-o", out, "--", sys.executable, os.path.abspath(__file__), "--here",
                                       "-c", str(n), "--result", os.path.join(out, "result.json")] + (["-w"] if arguments.websocket else [])
         say("this machine allows too few descriptors; running on the one of MAGPIE_BIGBOX")
         status = subprocess.call(command, stdout=sys.stderr)
