@@ -329,12 +329,31 @@ static unsigned width_of(struct slice text)
     return n;
 }
 
+/* JSON without the blanks between its values: a cell is in one line. */
+static void put_compact(struct buf *out, struct slice v)
+{
+    struct buf b = BUF_INIT;
+    bool string = false;
+    for (size_t i = 0; i < v.n; i++) {
+        if (!string && strchr(" \t\r\n", v.p[i]))
+            continue;
+        buf_byte(&b, (uint8_t)v.p[i]);
+        if (string && v.p[i] == '\\' && i + 1 < v.n)
+            buf_byte(&b, (uint8_t)v.p[++i]);
+        else if (v.p[i] == '"')
+            string = !string;
+    }
+    console_text_json(out, buf_slice(&b));
+    out->oom = out->oom || b.oom;
+    buf_free(&b);
+}
+
 static void put_cell(struct buf *out, struct slice v)
 {
     if (v.n == 0)
         buf_byte(out, '-');
     else if (v.p[0] == '{' || (v.p[0] == '[' && !put_inline(out, v)))
-        console_text_json(out, v);
+        put_compact(out, v);
     else if (v.p[0] != '[')
         put_scalar(out, v, true);
 }
