@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import time
@@ -147,3 +148,15 @@ def store(quick):
         if f["name"] == "latency":
             bound = round(f["bound"] / f["raw"], 2)  # 1.5 fdatasyncs and 0.2 ms
         yield Row("store." + f["name"], name, f["store"], f["unit"], f["raw"], bound, more)
+
+
+def script(quick):
+    """tests/bench/script_bench.c: it prints for people."""
+    path = os.path.join(TOOLS, "script_bench")
+    if not os.path.exists(path):
+        raise Failed("script_bench is not built")
+    run = subprocess.run([path, "50000" if quick else "500000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+    more = re.search(r"^ *more +([0-9.]+) ns", run.stdout, re.M)
+    if not more:
+        raise Failed("script_bench: " + run.stderr.strip()[-300:])
+    yield Row("script", "a message through the three policies, more", float(more.group(1)) / 1e3, "CPU µs", None, 2)

@@ -33,6 +33,7 @@ PARTS = [
     ("growth", "costs over sizes: the largest against the smallest; and a restart", growth.growth),
     ("crowd", "a small channel beside one of many members", growth.beside_a_crowd),
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
+    ("script", "policies in Lua, against the same hooks in C", parts.script),
 ]
 
 
