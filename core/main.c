@@ -1,6 +1,8 @@
 /*
  * magpied: the only file that knows every layer. It reads the command line and the config, opens what the config names, starts
  * the hub, and then waits on the main thread for signals: SIGTERM and SIGINT drain, SIGHUP reloads.
+ *
+ * It is long because it is the only one of its kind: what ties two layers together has no other place. What needs one layer alone belongs there.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
