@@ -53,7 +53,8 @@ static bool queued(const struct why_call *w)
 static const char *channel_verdict(const struct why_call *w)
 {
     if (!w->member.found)
-        return w->connections ? "not pushed: the user is no member of the channel" : "not pushed: the user is not connected, or no member; it can be pulled";
+        return w->connections ? "not pushed: the user is no member of the channel"
+                              : "no longer known: the user has no connection now, and its earlier ones are not remembered; a member can pull it";
     if (w->stored.seq <= w->member.since)
         return "not pushed: the user subscribed after it";
     if (mode_of(w) == PUSH_NONE)
@@ -67,7 +68,7 @@ static const char *channel_verdict(const struct why_call *w)
     if (!w->have_walked)
         return "not pushed yet: the walk over the channel's members is under way";
     if (!w->connections)
-        return "not pushed: the user is not connected now; it can be pulled";
+        return "no longer known: the user has no connection now, and its earlier ones are not remembered; a member can pull it";
     return w->waiting ? "queued; it may still wait for the receiver to read" : "queued and written to the socket";
 }
 
