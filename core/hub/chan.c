@@ -17,7 +17,7 @@ enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 32 };
  * and whoever is passed before the last of them is there costs a system call more. */
 enum { PACE_SENDS = 8, PACE_MAX = 8 };
 
-/* A turn that takes longer is cut down, one that takes less than half may grow: on a slow machine others should not wait longer either. */
+/* A turn that takes the processor for longer is cut down, one that takes less than half may grow: on a slow machine others should not wait longer either. */
 enum { TURN_US = 2000 };
 
 /* So few of those who have left do not hinder a walk. */
@@ -423,7 +423,7 @@ bool chans_walk(struct shard *s)
     uint32_t visits = WALK_VISITS, sends = s->walk_sends;
     if (s->first_walk == NONE)
         return false;
-    s->turn_us = clock_mono_us();
+    s->turn_us = clock_thread_cpu_us();
     /* Once through the list: who is not finished has had its part of this turn. */
     uint32_t last = s->last_walk, chan = NONE;
     while (s->first_walk != NONE && chan != last && visits > 0 && sends > 0) {
@@ -454,7 +454,7 @@ void chans_walked(struct shard *s)
 {
     if (!s->turn_us)
         return;
-    uint64_t took = clock_mono_us() - s->turn_us;
+    uint64_t took = clock_thread_cpu_us() - s->turn_us;
     s->turn_us = 0;
     if (took > TURN_US && s->walk_sends > SENDS_MIN)
         s->walk_sends /= 2;

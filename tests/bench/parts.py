@@ -55,7 +55,7 @@ SLICE = 16                                  # messages of a merged slice, and of
 
 def fanout(quick):
     """Processor seconds a million deliveries, against a gathering bare loop of as many threads."""
-    rounds, seconds = (1, 1) if quick else (5, 1.5)
+    rounds, seconds = (1, 1) if quick else (4, 1.5)
     with Server(threads=0) as server:
         with Bare("gather", server.shards()) as bare:
             for name, receivers, under_way in CROWDS:
@@ -69,7 +69,7 @@ def fanout(quick):
 
 def merged(quick):
     """The same in slices, against a bare loop that sends 16 messages at once. Both get what fills a slice in its 200 ms."""
-    rounds, seconds = (1, 2) if quick else (3, 4)
+    rounds, seconds = (1, 2) if quick else (3, 3)
     with Server(threads=0) as server:
         with Bare("batch", server.shards()) as bare:
             for name, receivers, _ in CROWDS:
