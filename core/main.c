@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/base/mailbox.h"
 #include "core/base/notify.h"
+#include "core/base/stdio_fds.h"
 #include "core/config/config.h"
 #include "core/config/config_commands.h"
 #include "core/config/config_options.h"
@@ -769,6 +770,8 @@ int main(int argc, char **argv)
     const char *config_path = NULL;
     bool test = false;
     opterr = 0;
+    if (stdio_fds_open() != 0)
+        return 1;
     heap_setup();
     for (int c; (c = getopt_long(argc, argv, ":c:th", options, NULL)) != -1;) {
         /* A letter inside of a cluster (-xt) is told alone. */

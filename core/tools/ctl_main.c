@@ -1,4 +1,5 @@
 /* magpiectl: the console's client. One command and out, or a prompt. */
+#include "core/base/stdio_fds.h"
 #include "core/tools/ctl.h"
 
 #include <getopt.h>
@@ -69,6 +70,8 @@ int main(int argc, char **argv)
     struct ctl c = {.address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
     bool follow = false;
     opterr = 0;
+    if (stdio_fds_open() != 0) /* or the answers would go to the console, as commands */
+        return 1;
     for (int o; (o = getopt_long(argc, argv, "+:s:f:wh", options, NULL)) != -1;) {
         const char letter[3] = {'-', (char)optopt};
         switch (o) {

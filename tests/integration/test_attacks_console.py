@@ -467,6 +467,40 @@ class OutOfDescriptors(WithConsole):
         self.assertEqual(a.push(101)["content"], "here I am")
 
 
+class ClosedDescriptors(Test):
+    """Started with standard output and error closed: the log goes nowhere, and not into the file or socket that would get their numbers."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = None
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def test_nothing_is_written_elsewhere(self):
+        s = Server(start=False)
+        path = os.path.join(s.folder, "console")
+        s.config = {"listen": {"console": "unix:" + path}, "log": {"level": "debug"}}
+        try:
+            s.write_config()
+            s.process = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', MAGPIED, s.config_path], cwd=s.folder)
+            self.eventually(lambda: os.path.exists(path), timeout=30)
+            c = Console(path)
+            self.addCleanup(c.close)
+            self.assertEqual(c.ask("send channel x y")[0].split()[0], "ERR")
+            ctl = ["sh", "-c", 'exec "$0" -s "$1" "$2" 1>&- 2>&-', os.path.join(os.path.dirname(MAGPIED), "magpiectl"), "unix:" + path, "help"]
+            subprocess.run(ctl, timeout=20 * PATIENCE)
+            s.process.terminate()
+            self.assertEqual(s.process.wait(40 * PATIENCE), 0)
+            for folder, _, files in os.walk(os.path.join(s.folder, "data")):
+                for name in files:
+                    with open(os.path.join(folder, name), "rb") as f:
+                        self.assertNotIn(b"server.ready", f.read(), name)
+        finally:
+            s.discard()
+
+
 class Public(Test):
     """No console for everybody without a password."""
 
