@@ -49,7 +49,7 @@ static void compaction(void **state)
     for (int i = 0; i < 20; i++) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "x");
         a.ttl_ms = i % 4 ? 0 : 50000;
-        a.client_id = slice_of("0123456789abcdefghij" + i, 1);
+        a.client_id = slice_of(&"0123456789abcdefghij"[i], 1);
         assert_int_equal(CALL(w, store_append, &a), STORE_OK);
         (void)dm(w, "ann", "bob", "y", NULL);
     }
