@@ -11,7 +11,7 @@
 
 /* Members that are passed, and at most and at least those of them that are sent something, in one turn of the loop. Short turns gather better: what
  * comes meanwhile gets on board the sooner, and what the turn has queued is still in the processor's cache when it is written. */
-enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 32 };
+enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 8 };
 
 /* A walk that begins does little at first, twice as much each turn: messages that were sent together come one after the other by some ten microseconds,
  * and whoever is passed before the last of them is there costs a system call more. */

@@ -200,7 +200,7 @@ def verdicts(f):
         ("meanwhile, % of the server's time in turns > 5 ms", f["long_turns_percent"], LIMITS["long_turns"], f["long_turns_percent"] <= LIMITS["long_turns"]),
         ("  ping p99 as a client saw it, ms", f["ping_p99_wall_ms"], None, True),
         ("left when all are gone, bytes a connection", f["left_bytes_per_connection"], LIMITS["left"], f["left_bytes_per_connection"] <= LIMITS["left"] or
-         f["left_bytes_per_connection"] * f["connections"] < 4 << 20),
+         f["left_bytes_per_connection"] * f["connections"] < 8 << 20),
         ("  sockets", f["left_sockets"], 0, f["left_sockets"] <= 0),
     ]
 
