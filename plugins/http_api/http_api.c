@@ -79,7 +79,7 @@ void call_result(struct call *c, const struct mp_result *r)
 void call_began(struct call *c, int rc)
 {
     if (rc == MP_EINVALID)
-        call_error(c, MP_CODE_BAD_REQUEST, 0, "an id, a name or a text is not a valid one");
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "a user's id, a channel's name, sender or content: not a valid one");
     else if (rc < 0)
         call_error(c, MP_CODE_UNAVAILABLE, 0, rc == MP_ENOMEM ? "out of memory" : "the server cannot do that now");
 }

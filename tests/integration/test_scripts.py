@@ -38,8 +38,11 @@ class Scripted(Test):
 
     @classmethod
     def write(cls, name, text):
-        with open(os.path.join(cls.folder, name + ".lua"), "w") as f:
+        """At once, so that no reload reads a half of it."""
+        path = os.path.join(cls.folder, name + ".lua")
+        with open(path + ".new", "w") as f:
             f.write(HEAD + text)
+        os.replace(path + ".new", path)
 
 
 EVENTS = """
