@@ -51,13 +51,13 @@ struct server {
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct store *store;
     struct hub *hub;
-    struct mailbox mail;        /* answers to the main thread: hub_main() */
-    ev_async mailed;            /* something is in it */
+    struct mailbox mail; /* answers to the main thread: hub_main() */
+    ev_async mailed;     /* something is in it */
     struct console *console;
     struct scripts *scripts;
     struct plugins *plugins;
     struct config_keeper keeper; /* what the console's commands see of the config */
-    struct listener *listeners; /* open ones; owned */
+    struct listener *listeners;  /* open ones; owned */
     unsigned listener_count;
     struct ev_loop *loop; /* of the main thread */
     ev_signal term, intr, hup;
@@ -117,8 +117,8 @@ static void check_plugins(struct plugins *running, const struct config *c, const
     bool served = false;
     plugins_check(running, &pc, c->auth.mode, &served, errors);
     if (strcmp(c->auth.mode, "open") != 0 && strcmp(c->auth.mode, "script") != 0 && !served)
-        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\": no plugin of plugins.load serves it\n", path,
-                   c->auth.mode);
+        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\": no plugin of plugins.load serves it\n",
+                   path, c->auth.mode);
 }
 
 /* `running`: the plugins of a server that reloads; NULL: none run. */
@@ -286,8 +286,8 @@ static int open_plugins(struct server *s)
 {
     struct buf errors = BUF_INIT;
     struct plugin_config pc = plugin_config(s->config, s->config_path);
-    s->plugins = plugins_new(&(struct plugin_env){
-        .hub = s->hub, .loop = s->loop, .data = s->config->data, .config = plugin_asks, .ctx = s});
+    s->plugins = plugins_new(
+        &(struct plugin_env){.hub = s->hub, .loop = s->loop, .data = s->config->data, .config = plugin_asks, .ctx = s});
     int rc = s->plugins ? plugins_start(s->plugins, &pc, &errors) : ERR_NOMEM;
     if (rc != 0) {
         while (errors.n && errors.p[errors.n - 1] == '\n')
@@ -500,7 +500,8 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
         return -1;
     }
     if (scripts_commit(s->scripts) != 0)
-        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", "out of memory"), LOG_STR("kept", "the scripts before"));
+        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", "out of memory"),
+                  LOG_STR("kept", "the scripts before"));
     config_store_options(fresh, &store_options);
     store_configure(s->store, &store_options);
     memcpy(s->key, key, sizeof key);
@@ -605,11 +606,18 @@ static void run_shutdown(struct command_call *c, void *ctx)
 static int register_commands(struct server *s)
 {
     const struct command list[] = {
-        {.name = "drain", .args = "[SECONDS]", .help = "stop as on SIGTERM: tell the clients, finish what is under way, end", .max = 1,
-         .changes = true, .shown = 1, .run = run_drain, .ctx = s},
+        {.name = "drain",
+         .args = "[SECONDS]",
+         .help = "stop as on SIGTERM: tell the clients, finish what is under way, end",
+         .max = 1,
+         .changes = true,
+         .shown = 1,
+         .run = run_drain,
+         .ctx = s},
         {.name = "shutdown", .args = "", .help = "stop within a second", .changes = true, .run = run_shutdown, .ctx = s},
     };
-    s->keeper = (struct config_keeper){.current = config_now, .boot = config_boot, .load = config_file, .adopt = adopt, .ctx = s};
+    s->keeper =
+        (struct config_keeper){.current = config_now, .boot = config_boot, .load = config_file, .adopt = adopt, .ctx = s};
     int rc = config_commands_register(s->hub, &s->keeper);
     return rc ? rc : commands_register(s->hub, list, sizeof list / sizeof list[0]);
 }

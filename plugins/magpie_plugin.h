@@ -92,14 +92,14 @@ enum mp_level { MP_DEBUG, MP_INFO, MP_WARN, MP_ERROR };
 enum mp_tier { MP_TIER_DM, MP_TIER_SMALL, MP_TIER_LARGE };
 enum mp_push { MP_PUSH_DEFAULT, MP_PUSH_ALL, MP_PUSH_MERGED, MP_PUSH_NONE };
 
-typedef struct mp_self mp_self;       /* the plugin, as the server knows it: first argument of nearly everything */
-typedef struct mp_thread mp_thread;   /* the main thread or a shard */
-typedef struct mp_options mp_options; /* the plugin's options, checked against its schema */
-typedef struct mp_call mp_call;       /* a client's request that waits for its answer */
-typedef struct mp_http mp_http;       /* an HTTP request that waits for its answer */
+typedef struct mp_self mp_self;                 /* the plugin, as the server knows it: first argument of nearly everything */
+typedef struct mp_thread mp_thread;             /* the main thread or a shard */
+typedef struct mp_options mp_options;           /* the plugin's options, checked against its schema */
+typedef struct mp_call mp_call;                 /* a client's request that waits for its answer */
+typedef struct mp_http mp_http;                 /* an HTTP request that waits for its answer */
 typedef struct mp_command_call mp_command_call; /* a line of the console that waits for its answer */
-typedef struct mp_json mp_json;       /* a JSON value, read-only */
-typedef struct mp_out mp_out;         /* a growing text */
+typedef struct mp_json mp_json;                 /* a JSON value, read-only */
+typedef struct mp_out mp_out;                   /* a growing text */
 
 /* A connection by handle: it stays valid as a value when the connection is gone, and then finds nothing. A client's connection gets
  * another handle when it logs in (it moves to its user's shard). */
@@ -124,43 +124,46 @@ enum mp_option_type {
     MP_OPT_SECONDS, /* a duration */
     MP_OPT_MS,      /* a duration in milliseconds; by convention its name ends in _ms */
     MP_OPT_BOOL,
-    MP_OPT_ENUM     /* one of `choices`; read as text */
+    MP_OPT_ENUM /* one of `choices`; read as text */
 };
 
 enum mp_option_flag {
     MP_OPT_F_REQUIRED = 1, /* must be given */
     MP_OPT_F_SECRET = 2,   /* its value is never shown or logged by the server */
-    MP_OPT_F_RESTART = 4   /* a reload cannot change it: a changed value is reported, and the old one stays until the plugin is loaded anew */
+    MP_OPT_F_RESTART =
+        4 /* a reload cannot change it: a changed value is reported, and the old one stays until the plugin is loaded anew */
 };
 
 /* One option of plugins.load.NAME in the config. */
 struct mp_option {
     const char *name; /* lower_snake_case */
     enum mp_option_type type;
-    unsigned flags;             /* enum mp_option_flag */
-    double min, max;            /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not negative */
+    unsigned flags; /* enum mp_option_flag */
+    double min,
+        max; /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not negative */
     const char *const *choices; /* MP_OPT_ENUM, MP_OPT_TEXTS: NULL-terminated */
-    const char *fallback;       /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
-    const char *help;           /* a sentence */
+    const char
+        *fallback;    /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
+    const char *help; /* a sentence */
 };
 
 /* --- Hooks ------------------------------------------------------------------------------------------------------------- */
 
 /* With the fields of struct mp_event that each has, beside `shard`. */
 enum mp_event_kind {
-    MP_ON_CONNECT,      /* conn, ip, websocket. Reject closes the connection */
-    MP_ON_LOGIN,        /* conn, ip, websocket, user_name, token, device, user (of a valid resume token) */
-    MP_ON_SUBSCRIBE,    /* user, channel, members, restored */
-    MP_ON_UNSUBSCRIBE,  /* user, channel, members; the verdict counts for nothing */
-    MP_ON_CREATE,       /* user, channel: before a new channel is made. Accept beats channels.create of the config */
-    MP_ON_HISTORY,      /* user, channel | peer */
-    MP_ON_PRESENCE,     /* user */
-    MP_ON_MESSAGE,      /* user, user_name, channel | peer, content: before it is stored, on the sender's shard; may set_content() */
+    MP_ON_CONNECT,     /* conn, ip, websocket. Reject closes the connection */
+    MP_ON_LOGIN,       /* conn, ip, websocket, user_name, token, device, user (of a valid resume token) */
+    MP_ON_SUBSCRIBE,   /* user, channel, members, restored */
+    MP_ON_UNSUBSCRIBE, /* user, channel, members; the verdict counts for nothing */
+    MP_ON_CREATE,      /* user, channel: before a new channel is made. Accept beats channels.create of the config */
+    MP_ON_HISTORY,     /* user, channel | peer */
+    MP_ON_PRESENCE,    /* user */
+    MP_ON_MESSAGE, /* user, user_name, channel | peer, content: before it is stored, on the sender's shard; may set_content() */
     MP_ON_CONVERSATION, /* user, user_name, channel | peer, content, members, rate, tier: on the shard that owns the conversation, where all its
                          * messages pass; may advise() */
-    MP_ON_DELIVERED,    /* user, user_name, channel | peer, content, id, seq, created_ms: it is stored, answered and pushed */
-    MP_ON_LOGGED_IN,    /* conn, ip, websocket, user, user_name, device */
-    MP_ON_CLOSE,        /* conn, user, user_name (empty before login), reason */
+    MP_ON_DELIVERED, /* user, user_name, channel | peer, content, id, seq, created_ms: it is stored, answered and pushed */
+    MP_ON_LOGGED_IN, /* conn, ip, websocket, user, user_name, device */
+    MP_ON_CLOSE,     /* conn, user, user_name (empty before login), reason */
     MP_EVENTS
 };
 
@@ -175,10 +178,10 @@ enum mp_verdict {
 struct mp_event {
     uint32_t size;
     enum mp_event_kind kind;
-    mp_thread *shard;                /* where this runs */
-    struct mp_conn conn;             /* index 0xffffffff: none */
-    struct mp_str user, user_name;   /* who acts: id and name */
-    struct mp_str channel, peer;     /* about what: a channel, or the other user of a private conversation */
+    mp_thread *shard;              /* where this runs */
+    struct mp_conn conn;           /* index 0xffffffff: none */
+    struct mp_str user, user_name; /* who acts: id and name */
+    struct mp_str channel, peer;   /* about what: a channel, or the other user of a private conversation */
     struct mp_str content;
     struct mp_str token, device, ip; /* never log a token */
     struct mp_str reason;            /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer" */
@@ -187,7 +190,7 @@ struct mp_event {
     uint32_t members;                /* of the channel */
     double rate;                     /* conversation: messages a second, lately */
     enum mp_tier tier;
-    uint64_t id, seq, created_ms;    /* of the message; mp_id_text() */
+    uint64_t id, seq, created_ms; /* of the message; mp_id_text() */
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
@@ -195,13 +198,13 @@ typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
 /* Advice of an MP_ON_CONVERSATION hook. Of each part the first hook that gives it counts. */
 struct mp_advice {
     uint32_t size;
-    bool has_push;     /* channel: how it is pushed to subscriptions that have no mode of their own */
+    bool has_push; /* channel: how it is pushed to subscriptions that have no mode of their own */
     enum mp_push push;
     uint32_t slice_ms; /* of merged slices; 0: the config's */
     uint32_t slice_max;
-    bool has_tier;     /* channel: the tier from this message on */
+    bool has_tier; /* channel: the tier from this message on */
     enum mp_tier tier;
-    bool has_keep;     /* how long this message lives, and how many of the conversation are kept; 0: the tier's */
+    bool has_keep; /* how long this message lives, and how many of the conversation are kept; 0: the tier's */
     uint64_t ttl_ms;
     uint32_t keep_max;
 };
@@ -223,7 +226,7 @@ struct mp_login {
 
 struct mp_auth_answer {
     uint32_t size;
-    enum mp_code code;       /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
+    enum mp_code code; /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
     uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
     char message[96];        /* of a refusal, for people; NUL-terminated */
     char id[65];             /* in: the user's id, NUL-terminated: 1-64 bytes of A-Z a-z 0-9 _ . : -, not "system" */
@@ -247,7 +250,7 @@ struct mp_request {
     struct mp_conn conn;
     struct mp_str user, user_name; /* empty before login */
     uint16_t action;
-    const mp_json *body;           /* an object */
+    const mp_json *body; /* an object */
 };
 
 struct mp_action {
@@ -278,10 +281,10 @@ enum mp_metric_kind { MP_COUNTER, MP_GAUGE };
 /* By Prometheus's conventions: base units in the name, counters end in _total. */
 struct mp_metric {
     uint32_t size;
-    const char *name;                                    /* [a-z0-9_], "magpie_filter_rejected_total" */
+    const char *name; /* [a-z0-9_], "magpie_filter_rejected_total" */
     const char *help;
     enum mp_metric_kind kind;
-    double (*read)(void *ctx);                           /* main thread: the value; NULL: what count() added up */
+    double (*read)(void *ctx); /* main thread: the value; NULL: what count() added up */
     void *ctx;
 };
 
@@ -297,21 +300,23 @@ struct mp_metric_value {
 /* An HTTP request on the WebSocket port that a route of the plugin claimed. Valid until it is answered. */
 struct mp_http_request {
     uint32_t size;
-    struct mp_str method;    /* "GET" */
-    struct mp_str path;      /* as it came, undecoded, without the query */
-    struct mp_str rest;      /* of a route that ends in "*": the part of the path that the star stands for */
-    struct mp_str query;     /* behind the "?", undecoded */
-    struct mp_str host;      /* of the Host field */
-    struct mp_str bearer;    /* of "Authorization: Bearer …"; empty: none. Never log it */
-    struct mp_str body;      /* whole */
-    struct mp_str ip;        /* of the other side, or "unix" */
+    struct mp_str method; /* "GET" */
+    struct mp_str path;   /* as it came, undecoded, without the query */
+    struct mp_str rest;   /* of a route that ends in "*": the part of the path that the star stands for */
+    struct mp_str query;  /* behind the "?", undecoded */
+    struct mp_str host;   /* of the Host field */
+    struct mp_str bearer; /* of "Authorization: Bearer …"; empty: none. Never log it */
+    struct mp_str body;   /* whole */
+    struct mp_str ip;     /* of the other side, or "unix" */
 };
 
 struct mp_route {
     uint32_t size;
-    const char *method;      /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
-    const char *path;        /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
-    uint32_t body_max;       /* bytes of a request's body; more is answered 413 by the server. At most 16 MiB */
+    const char *
+        method; /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
+    const char
+        *path; /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
+    uint32_t body_max; /* bytes of a request's body; more is answered 413 by the server. At most 16 MiB */
     /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any thread. */
     void (*handle)(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx);
     void *ctx;
@@ -358,10 +363,11 @@ struct mp_result {
 /* A message to a user or a channel. */
 struct mp_send {
     uint32_t size;
-    struct mp_str sender;    /* a user's id: every rule of the protocol holds, hooks included, as if that user had sent it. Empty: from `system`, which goes
+    struct mp_str
+        sender; /* a user's id: every rule of the protocol holds, hooks included, as if that user had sent it. Empty: from `system`, which goes
                               * past memberships, blocks and limits */
-    struct mp_str receiver;  /* a user's id … */
-    struct mp_str channel;   /* … or a channel's name */
+    struct mp_str receiver; /* a user's id … */
+    struct mp_str channel;  /* … or a channel's name */
     struct mp_str content;
     struct mp_str client_id; /* makes it idempotent; empty: it is not */
 };
@@ -376,10 +382,10 @@ typedef void (*mp_sent_fn)(mp_thread *here, const struct mp_sent *r, void *ctx);
 struct mp_member {
     uint32_t size;
     struct mp_str user, channel;
-    bool leave;        /* else join */
-    bool set_push;     /* join: `push` is given */
+    bool leave;    /* else join */
+    bool set_push; /* join: `push` is given */
     enum mp_push push;
-    bool may_create;   /* join: makes the channel when there is none */
+    bool may_create; /* join: makes the channel when there is none */
 };
 struct mp_member_result {
     struct mp_result result;
@@ -395,7 +401,7 @@ struct mp_kick_result {
 typedef void (*mp_kick_fn)(mp_thread *here, const struct mp_kick_result *r, void *ctx);
 
 struct mp_user {
-    struct mp_result result;       /* MP_CODE_NOT_FOUND: there never was one */
+    struct mp_result result; /* MP_CODE_NOT_FOUND: there never was one */
     struct mp_str id, name;
     uint32_t connections;          /* open now, on this server: 0 is offline */
     uint32_t inbox;                /* messages that wait */
@@ -407,16 +413,16 @@ typedef void (*mp_user_fn)(mp_thread *here, const struct mp_user *u, void *ctx);
 /* A page of history, by the rules of protocol.md; no hook is asked and no membership is looked at: that is the plugin's to decide. */
 struct mp_range {
     uint32_t size;
-    struct mp_str channel;        /* a channel … */
-    struct mp_str users[2];       /* … or a pair of users */
+    struct mp_str channel;  /* a channel … */
+    struct mp_str users[2]; /* … or a pair of users */
     bool has_after, has_before;
-    uint64_t after, before;       /* exclusive seqs */
-    uint32_t limit;               /* 1-1000 */
+    uint64_t after, before; /* exclusive seqs */
+    uint32_t limit;         /* 1-1000 */
 };
 struct mp_message {
     uint64_t id, seq, created_ms;
     struct mp_str sender, sender_name, content;
-    bool recalled;                /* then content is empty */
+    bool recalled; /* then content is empty */
 };
 struct mp_history {
     struct mp_result result;
@@ -431,10 +437,10 @@ struct mp_person {
     struct mp_str id, name;
 };
 struct mp_members {
-    struct mp_result result;       /* MP_CODE_NOT_FOUND: no such channel */
+    struct mp_result result;        /* MP_CODE_NOT_FOUND: no such channel */
     const struct mp_person *people; /* by id, ascending */
     size_t n;
-    bool more;                     /* ask again with the last id as cursor */
+    bool more; /* ask again with the last id as cursor */
 };
 typedef void (*mp_members_fn)(mp_thread *here, const struct mp_members *m, void *ctx);
 
@@ -480,10 +486,11 @@ struct mp_api {
 
     /* [main] A value of the plugin's options, the fallback where it is absent. Texts are valid as long as `options` are: in check() and init() until
      * they return, after apply() until the next apply() returns. */
-    const char *(*option_text)(const mp_options *options, const char *name);              /* NULL: absent. TEXT, ENUM */
-    double (*option_number)(const mp_options *options, const char *name);                 /* every kind of number */
+    const char *(*option_text)(const mp_options *options, const char *name); /* NULL: absent. TEXT, ENUM */
+    double (*option_number)(const mp_options *options, const char *name);    /* every kind of number */
     bool (*option_bool)(const mp_options *options, const char *name);
-    const char *(*option_item)(const mp_options *options, const char *name, unsigned i);  /* the i-th text of TEXTS; NULL at the end */
+    const char *(*option_item)(const mp_options *options, const char *name,
+                               unsigned i); /* the i-th text of TEXTS; NULL at the end */
     /* [main] A value of the server's config by its path, "limits.content": text as text, numbers in digits, booleans as "true", "false". The length, cut to what `out` holds
      * (which is NUL-terminated); MP_ENOTFOUND: no such value, a list, or a secret. */
     int (*config)(mp_self *self, const char *path, char *out, size_t size);
@@ -551,7 +558,8 @@ struct mp_api {
     /* [any] Runs fn on a thread, in the order posted, never inside this call. MP_ECLOSED, MP_ENOMEM. */
     int (*post)(mp_self *self, mp_thread *to, mp_thread_fn fn, void *ctx);
     /* [here] Runs fn on this thread after first_ms, then each every_ms (0: once). *timer (may be NULL): its number. MP_ECLOSED, MP_ENOMEM. */
-    int (*timer)(mp_self *self, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx, uint64_t *timer);
+    int (*timer)(mp_self *self, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx,
+                 uint64_t *timer);
     /* [here] One that has fired once and for all, or is unknown, is passed over. */
     void (*timer_stop)(mp_self *self, mp_thread *here, uint64_t timer);
     /* [any] Runs run(ctx) on a worker thread, where it may block, and then done(home, ctx). The order of several is not kept. Few plugins' works run at a
@@ -571,11 +579,13 @@ struct mp_api {
     int (*send)(mp_self *self, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
     int (*member)(mp_self *self, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
     /* Closes a user's connections (reason "kicked", `message` in push 105). revoke: no token given so far works any more. */
-    int (*kick)(mp_self *self, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done, void *ctx);
+    int (*kick)(mp_self *self, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done,
+                void *ctx);
     int (*user)(mp_self *self, struct mp_str id, mp_thread *home, mp_user_fn done, void *ctx);
     int (*range)(mp_self *self, const struct mp_range *r, mp_thread *home, mp_history_fn done, void *ctx);
     /* `cursor`: the last id of the page before; empty: from the start. limit: 1-1000. */
-    int (*members)(mp_self *self, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done, void *ctx);
+    int (*members)(mp_self *self, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home,
+                   mp_members_fn done, void *ctx);
     int (*channel)(mp_self *self, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
     /* A push (action 1000-1999) with a JSON object to every connection of a user, or to one connection. Without an answer. */
     int (*push_user)(mp_self *self, struct mp_str user, uint16_t action, struct mp_str body);
@@ -639,10 +649,10 @@ struct mp_plugin {
     uint32_t option_size;          /* sizeof(struct mp_option) */
     uint32_t option_count;
     const struct mp_option *options;
-    const char *name;              /* as the file without .so: [A-Za-z0-9_-], 1-64 bytes */
-    const char *version;           /* "1.0" */
-    const char *summary;           /* one line */
-    const char *auth_mode;         /* the auth.mode whose provider it registers; NULL: none */
+    const char *name;      /* as the file without .so: [A-Za-z0-9_-], 1-64 bytes */
+    const char *version;   /* "1.0" */
+    const char *summary;   /* one line */
+    const char *auth_mode; /* the auth.mode whose provider it registers; NULL: none */
     /* [main] Whether the options are good beyond the schema (files that can be read, values that fit each other). 0; else negative, with one line for each error in
      * `why`: "OPTION: what is wrong". `state` is NULL when the plugin is not running; `self` is not there then, so only functions of `mp` that need none may be called.
      * It may keep what it has prepared for the apply() that follows; another check() may follow instead. NULL: the schema is enough. */
@@ -659,8 +669,10 @@ struct mp_plugin {
 };
 
 /* Exports the description:  MP_PLUGIN = { MP_PLUGIN_HEAD, .name = "echo", … }; */
-#define MP_PLUGIN       MP_EXPORT const struct mp_plugin magpie_plugin
-#define MP_PLUGIN_HEAD  .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR, .option_size = sizeof(struct mp_option)
+#define MP_PLUGIN MP_EXPORT const struct mp_plugin magpie_plugin
+#define MP_PLUGIN_HEAD                                                                                                         \
+    .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR,                                    \
+    .option_size = sizeof(struct mp_option)
 #define MP_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof((list)[0])
 #ifdef __GNUC__
 #define MP_EXPORT __attribute__((visibility("default")))
@@ -677,8 +689,14 @@ static inline struct mp_str mp_str_of(const void *p, size_t n)
     return s;
 }
 /* NULL is the empty text. */
-static inline struct mp_str mp_str(const char *text) { return mp_str_of(text, text ? strlen(text) : 0); }
-static inline bool mp_eq(struct mp_str a, struct mp_str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline struct mp_str mp_str(const char *text)
+{
+    return mp_str_of(text, text ? strlen(text) : 0);
+}
+static inline bool mp_eq(struct mp_str a, struct mp_str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 /* A message's id as the protocol has it: 19 digits. */
 static inline const char *mp_id_text(uint64_t id, char out[20])
 {

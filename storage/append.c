@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 
-#define TRIM_MIN   64   /* rows that wait to be trimmed before a range delete is worth it */
-#define TRIM_MAX   2048
-#define DROP_MAX   64   /* inbox entries that one append drops at most (more than one only after the limit was lowered) */
-#define ID_FIELD   64   /* bytes of a user id, a name or a client id at most */
+#define TRIM_MIN 64 /* rows that wait to be trimmed before a range delete is worth it */
+#define TRIM_MAX 2048
+#define DROP_MAX 64 /* inbox entries that one append drops at most (more than one only after the limit was lowered) */
+#define ID_FIELD 64 /* bytes of a user id, a name or a client id at most */
 
 static bool append_sane(const struct store_append *a)
 {
@@ -75,7 +75,8 @@ static bool append_known(struct writer *w, struct slot *slot)
         return true;
     }
     if (slot->dup_found) {
-        slot->durability = DURABILITY_COMMIT; /* written long ago; what is not synced yet holds it back through its conversation */
+        slot->durability =
+            DURABILITY_COMMIT; /* written long ago; what is not synced yet holds it back through its conversation */
         append_repeat(w, slot, &slot->dup);
         slot->op->note |= NOTE_CHANGED; /* if it waits for the first one's sync, it shares its fate */
         return true;
@@ -93,8 +94,8 @@ static int inbox_overflow(struct writer *w, const struct store_append *a, const 
     uint32_t want = box->count + 1 - max;
     want = want > DROP_MAX ? DROP_MAX : want;
     struct key from, to;
-    struct kv_iter *it = kv_iter_new(w->store->kv, KV_INBOX, key_inbox(&from, a->receiver, box->from),
-                                     key_inbox(&to, a->receiver, UINT64_MAX));
+    struct kv_iter *it =
+        kv_iter_new(w->store->kv, KV_INBOX, key_inbox(&from, a->receiver, box->from), key_inbox(&to, a->receiver, UINT64_MAX));
     if (!it) {
         return ERR_NOMEM - 1;
     }
@@ -268,7 +269,8 @@ enum apply apply_append(struct writer *w, struct slot *slot)
         }
     }
     if (a->client_id.n) {
-        struct dedup_record d = {.row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms}, .seq = a->seq, .id = a->id, .created_ms = a->created_ms};
+        struct dedup_record d = {
+            .row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms}, .seq = a->seq, .id = a->id, .created_ms = a->created_ms};
         dedup_encode(batch_put(&w->batch, KV_DEDUP, key_dedup(&k, a->sender, a->conv, a->client_id), DEDUP_SIZE), &d);
     }
     if (box) {
@@ -277,4 +279,3 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     atomic_fetch_add_explicit(&w->store->appended, 1, memory_order_relaxed);
     return apply_changed(slot);
 }
-

@@ -57,7 +57,10 @@ void batch_reset(struct batch *b)
     b->bytes = 0;
 }
 
-static uint64_t key_hash(enum kv_family family, struct slice key) { return hash_bytes(key) + family * UINT64_C(0x9e3779b97f4a7c15); }
+static uint64_t key_hash(enum kv_family family, struct slice key)
+{
+    return hash_bytes(key) + family * UINT64_C(0x9e3779b97f4a7c15);
+}
 
 static void slot_fill(struct batch *b, uint32_t entry)
 {
@@ -187,10 +190,8 @@ void batch_delete(struct batch *b, enum kv_family family, struct slice key)
 void batch_delete_range(struct batch *b, enum kv_family family, struct slice from, struct slice to)
 {
     ASSERT(b->count < b->cap);
-    b->entries[b->count++] = (struct batch_entry){.change = {.family = (uint8_t)family,
-                                                             .kind = KV_DELETE_RANGE,
-                                                             .key = arena_copy(b, from),
-                                                             .value = arena_copy(b, to)}};
+    b->entries[b->count++] = (struct batch_entry){
+        .change = {.family = (uint8_t)family, .kind = KV_DELETE_RANGE, .key = arena_copy(b, from), .value = arena_copy(b, to)}};
     b->ranges++;
 }
 

@@ -21,8 +21,14 @@ struct conv_key {
     char p[CONV_KEY_MAX]; /* not NUL-terminated */
 };
 
-static inline struct slice conv_key_slice(const struct conv_key *k) { return slice_of(k->p, k->n); }
-static inline bool conv_is_channel(struct slice key) { return key.n > 0 && key.p[0] == 'c'; }
+static inline struct slice conv_key_slice(const struct conv_key *k)
+{
+    return slice_of(k->p, k->n);
+}
+static inline bool conv_is_channel(struct slice key)
+{
+    return key.n > 0 && key.p[0] == 'c';
+}
 
 /* name: 1-64 bytes, valid (value_channel). */
 static inline struct conv_key conv_key_channel(struct slice name)
@@ -45,7 +51,10 @@ static inline struct conv_key conv_key_pair(struct slice a, struct slice b)
 }
 
 /* The name of a channel's key. */
-static inline struct slice conv_channel_name(struct slice key) { return slice_of(key.p + 1, key.n - 1); }
+static inline struct slice conv_channel_name(struct slice key)
+{
+    return slice_of(key.p + 1, key.n - 1);
+}
 
 /* The two users of a pair's key. */
 static inline void conv_pair_users(struct slice key, struct slice *lo, struct slice *hi)

@@ -10,7 +10,7 @@
 struct entry {
     uint64_t read;
     struct head_record head;
-    uint8_t n;                /* bytes of key */
+    uint8_t n; /* bytes of key */
     char key[CONV_KEY_MAX];
 };
 
@@ -22,7 +22,10 @@ struct listing {
     struct page_builder page;
 };
 
-static struct slice entry_key(const struct entry *e) { return slice_of(e->key, e->n); }
+static struct slice entry_key(const struct entry *e)
+{
+    return slice_of(e->key, e->n);
+}
 
 static int listing_add(struct listing *l, struct slice conv, uint64_t read)
 {
@@ -131,7 +134,10 @@ static void cursor_write(char *out, const struct entry *e)
     *out = '\0';
 }
 
-static int hex_value(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 /* The entry that a cursor names; false: it is none of ours. */
 static bool cursor_read(struct slice s, struct entry *e)
@@ -163,7 +169,8 @@ static int listing_emit(struct listing *l, const struct entry *e)
     uint64_t first = 0;
     int r = msgs_open(&m, l->store, l->store->kv, entry_key(e), &e->head);
     struct store_conversation *c = &op->list[op->n];
-    *c = (struct store_conversation){.conv = {(const char *)(uintptr_t)l->page.arena.n, e->n}, .seq = e->head.seq, .read = e->read, .last = -1};
+    *c = (struct store_conversation){
+        .conv = {(const char *)(uintptr_t)l->page.arena.n, e->n}, .seq = e->head.seq, .read = e->read, .last = -1};
     if (!r) {
         msgs_down(&m, UINT64_MAX);
         if (m.valid && op->n && page_is_full(&l->page, m.row, op->page_bytes)) {

@@ -17,15 +17,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MARK_MAGIC  UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
-#define SHM_MAGIC   UINT64_C(0x4d61677069655331) /* "MagpieS1" */
-#define SHM_DIR    "/dev/shm"
-#define SHM_NAME   "magpie-"
-#define SHM_SIZE   4096
-#define SHM_PATH   2048 /* bytes kept of the data directory's path, NUL included */
+#define MARK_MAGIC    UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
+#define SHM_MAGIC     UINT64_C(0x4d61677069655331) /* "MagpieS1" */
+#define SHM_DIR       "/dev/shm"
+#define SHM_NAME      "magpie-"
+#define SHM_SIZE      4096
+#define SHM_PATH      2048 /* bytes kept of the data directory's path, NUL included */
 #define MARK_EVERY_MS 1000
-#define PROBE_BYTES (4u * 1024 * 1024)
-#define SECTOR      512
+#define PROBE_BYTES   (4u * 1024 * 1024)
+#define SECTOR        512
 
 /* DATA/mark, in the machine's own byte order: it never leaves it. */
 struct mark_file {
@@ -37,7 +37,7 @@ struct mark_file {
     uint64_t clean;
     uint64_t manifest;       /* number of the database's manifest; 0: unknown */
     uint64_t manifest_bytes; /* its size: it is synced with each change, so that it never gets shorter */
-    uint64_t sum;   /* hash_stable of the fields before */
+    uint64_t sum;            /* hash_stable of the fields before */
 };
 
 /* The file in shared memory. */
@@ -49,17 +49,20 @@ struct shm_file {
 };
 
 struct durable {
-    char *path, *db;        /* data directory, database inside it; owned */
-    int lock_fd, mark_fd;   /* -1: none */
-    char shm_path[64];      /* empty: no shared memory */
-    struct shm_file *shm;   /* mapped; NULL: none */
+    char *path, *db;      /* data directory, database inside it; owned */
+    int lock_fd, mark_fd; /* -1: none */
+    char shm_path[64];    /* empty: no shared memory */
+    struct shm_file *shm; /* mapped; NULL: none */
     uint64_t instance;
-    struct mark_file mark;  /* as found at open; mark.magic 0: none or unreadable */
-    bool mark_own;          /* and it is no copy */
+    struct mark_file mark;      /* as found at open; mark.magic 0: none or unreadable */
+    bool mark_own;              /* and it is no copy */
     _Atomic uint64_t marked_ms; /* when the mark was last brought up to date, monotonic */
 };
 
-static uint64_t mark_sum(const struct mark_file *m) { return hash_stable(slice_of(m, offsetof(struct mark_file, sum))); }
+static uint64_t mark_sum(const struct mark_file *m)
+{
+    return hash_stable(slice_of(m, offsetof(struct mark_file, sum)));
+}
 
 static void file_identity(int fd, uint64_t *inode, uint64_t *birth)
 {
@@ -98,12 +101,15 @@ static void shm_sweep(void)
     struct stat st;
     for (struct dirent *e; dir && (e = readdir(dir));) {
         char path[PATH_MAX] = "";
-        int fd = strncmp(e->d_name, SHM_NAME, strlen(SHM_NAME)) == 0 ? openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+        int fd = strncmp(e->d_name, SHM_NAME, strlen(SHM_NAME)) == 0
+                     ? openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                     : -1;
         if (fd < 0) {
             continue;
         }
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && pread(fd, path, SHM_PATH, sizeof(struct shm_file)) > 0 &&
-            path[0] == '/' && memchr(path, '\0', SHM_PATH) && access(path, F_OK) && errno == ENOENT) {
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+            pread(fd, path, SHM_PATH, sizeof(struct shm_file)) > 0 && path[0] == '/' && memchr(path, '\0', SHM_PATH) &&
+            access(path, F_OK) && errno == ENOENT) {
             unlinkat(dirfd(dir), e->d_name, 0);
         }
         close(fd);
@@ -123,7 +129,8 @@ static void shm_map(struct durable *d)
     }
     char id[PATH_MAX + 32];
     int n = snprintf(id, sizeof(id), "%s:%llu", real, (unsigned long long)st.st_ino);
-    snprintf(d->shm_path, sizeof(d->shm_path), SHM_DIR "/" SHM_NAME "%016llx", (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
+    snprintf(d->shm_path, sizeof(d->shm_path), SHM_DIR "/" SHM_NAME "%016llx",
+             (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
     int fd = open(d->shm_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
         (st.st_size >= SHM_SIZE || ftruncate(fd, SHM_SIZE) == 0)) {
@@ -258,7 +265,10 @@ void durable_close(struct durable *d)
     free(d);
 }
 
-const char *durable_db_path(const struct durable *d) { return d->db; }
+const char *durable_db_path(const struct durable *d)
+{
+    return d->db;
+}
 
 /* Calls fn for each file of the database whose name ends in `end`; true when one call is. */
 static bool any_file(const struct durable *d, const char *end, bool (*fn)(const char *name))
@@ -280,9 +290,15 @@ static bool any_file(const struct durable *d, const char *end, bool (*fn)(const 
     return any;
 }
 
-bool durable_used(const struct durable *d) { return d->mark.magic || any_file(d, ".sst", NULL) || any_file(d, ".log", NULL); }
+bool durable_used(const struct durable *d)
+{
+    return d->mark.magic || any_file(d, ".sst", NULL) || any_file(d, ".log", NULL);
+}
 
-bool durable_begun(const struct durable *d) { return d->mark.magic != 0; }
+bool durable_begun(const struct durable *d)
+{
+    return d->mark.magic != 0;
+}
 
 /* Whether a file has a whole sector of zeros: space that was added to it and whose data never arrived. Records hold no such runs. */
 static bool has_zero_sector(const char *name)
@@ -345,7 +361,8 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
     bool mark = d->mark.magic != 0;
     if (mark && d->mark.instance != instance) {
         snprintf(why, why_size,
-                 "the database in %s is not the one that was used here, or its files are missing (after putting another one there on "
+                 "the database in %s is not the one that was used here, or its files are missing (after putting another one "
+                 "there on "
                  "purpose, remove %s/mark)",
                  d->db, d->path);
         return DURABLE_REFUSED;
@@ -359,16 +376,18 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
     }
     bool shm = d->shm && d->shm->magic == SHM_MAGIC && d->shm->instance == instance;
     if (mark && group < d->mark.group) {
-        snprintf(why, why_size,
-                 "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete",
-                 d->db, (unsigned long long)group, (unsigned long long)d->mark.group);
+        snprintf(
+            why, why_size,
+            "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete",
+            d->db, (unsigned long long)group, (unsigned long long)d->mark.group);
         return DURABLE_REFUSED;
     }
     if (shm && mark && d->mark_own && group < atomic_load(&d->shm->synced)) {
-        snprintf(why, why_size,
-                 "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete "
-                 "(after restoring a backup on purpose, remove %s)",
-                 d->db, (unsigned long long)group, (unsigned long long)atomic_load(&d->shm->synced), d->shm_path);
+        snprintf(
+            why, why_size,
+            "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete "
+            "(after restoring a backup on purpose, remove %s)",
+            d->db, (unsigned long long)group, (unsigned long long)atomic_load(&d->shm->synced), d->shm_path);
         return DURABLE_REFUSED;
     }
     if (!mark || !d->mark_own) {

@@ -31,9 +31,9 @@ bool durable_begun(const struct durable *d);
 bool durable_log_torn(const struct durable *d);
 
 enum durable_verdict {
-    DURABLE_WHOLE,   /* nothing can be missing */
-    DURABLE_LOST,    /* what was not synced may be missing */
-    DURABLE_REFUSED  /* something is missing that had been synced: damage, not lost power */
+    DURABLE_WHOLE,  /* nothing can be missing */
+    DURABLE_LOST,   /* what was not synced may be missing */
+    DURABLE_REFUSED /* something is missing that had been synced: damage, not lost power */
 };
 /* Compares what the database has (its instance number and last group) with the marks. */
 enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why, size_t why_size);

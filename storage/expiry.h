@@ -22,11 +22,15 @@ struct expiry {
 /* When a row ends, ms by the guarded clock; UINT64_MAX: never. */
 static inline uint64_t expiry_end(const struct expiry *e, unsigned cls, uint64_t birth_ms, uint64_t own_ttl_ms)
 {
-    uint64_t ttl = own_ttl_ms ? own_ttl_ms
-                              : cls < EXPIRY_CLASSES ? atomic_load_explicit(&e->ttl_ms[cls], memory_order_relaxed) : 0;
+    uint64_t ttl = own_ttl_ms             ? own_ttl_ms
+                   : cls < EXPIRY_CLASSES ? atomic_load_explicit(&e->ttl_ms[cls], memory_order_relaxed)
+                                          : 0;
     return ttl == 0 || ttl > UINT64_MAX - birth_ms ? UINT64_MAX : birth_ms + ttl;
 }
 
-static inline uint64_t expiry_now(const struct expiry *e) { return atomic_load_explicit(&e->now_ms, memory_order_relaxed); }
+static inline uint64_t expiry_now(const struct expiry *e)
+{
+    return atomic_load_explicit(&e->now_ms, memory_order_relaxed);
+}
 
 #endif

@@ -16,7 +16,10 @@ static uint64_t system_boot(void *ctx)
     return clock_boot_ms();
 }
 
-static uint64_t apart(uint64_t a, uint64_t b) { return a > b ? a - b : b - a; }
+static uint64_t apart(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
 
 static void guard_pause(struct guard *g, const char *when, int64_t by_ms)
 {
@@ -40,7 +43,10 @@ void guard_init(struct guard *g, const struct guard_source *source, struct expir
     atomic_store(&expiry->now_ms, g->base_ms);
 }
 
-void guard_fini(struct guard *g) { pthread_mutex_destroy(&g->lock); }
+void guard_fini(struct guard *g)
+{
+    pthread_mutex_destroy(&g->lock);
+}
 
 uint64_t guard_now(struct guard *g)
 {
@@ -67,7 +73,10 @@ uint64_t guard_now(struct guard *g)
     return now;
 }
 
-uint64_t guard_wall(const struct guard *g) { return g->source.wall_ms(g->source.ctx); }
+uint64_t guard_wall(const struct guard *g)
+{
+    return g->source.wall_ms(g->source.ctx);
+}
 
 bool guard_accept(struct guard *g)
 {

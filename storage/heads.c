@@ -54,7 +54,10 @@ static void *item_add(struct lru *l, size_t size, struct slice key)
     return item;
 }
 
-struct head *heads_find(struct heads *h, struct slice conv) { return (struct head *)lru_find(&h->heads, hash_bytes(conv), conv); }
+struct head *heads_find(struct heads *h, struct slice conv)
+{
+    return (struct head *)lru_find(&h->heads, hash_bytes(conv), conv);
+}
 
 void heads_remove(struct heads *h, struct head *head)
 {

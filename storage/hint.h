@@ -11,13 +11,16 @@
 
 struct hint {
     struct store_op op;
-    uint64_t floor;      /* OP_FLOOR: no seq at or below is visible any more */
-    uint64_t *ids;       /* OP_INBOX_CLEAN: entries to remove; malloc'd, owned */
+    uint64_t floor; /* OP_FLOOR: no seq at or below is visible any more */
+    uint64_t *ids;  /* OP_INBOX_CLEAN: entries to remove; malloc'd, owned */
     uint32_t id_count;
     uint32_t key_n;
-    char key[];          /* OP_FLOOR: conversation; the others: user id */
+    char key[]; /* OP_FLOOR: conversation; the others: user id */
 };
-static inline struct slice hint_key(const struct hint *h) { return slice_of(h->key, h->key_n); }
+static inline struct slice hint_key(const struct hint *h)
+{
+    return slice_of(h->key, h->key_n);
+}
 
 void hint_floor(struct store *s, struct slice conv, uint64_t floor);
 /* Takes `ids`. */

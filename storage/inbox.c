@@ -112,7 +112,8 @@ static int ack_scan(struct writer *w, struct slice user, uint64_t from_id, uint6
 }
 
 /* Of the ids given, those that are there. */
-static int ack_select(struct writer *w, struct slice user, const uint64_t *ids, uint32_t n, struct id_list *l, uint32_t *expired)
+static int ack_select(struct writer *w, struct slice user, const uint64_t *ids, uint32_t n, struct id_list *l,
+                      uint32_t *expired)
 {
     for (uint32_t i = 0; i < n; i++) {
         struct key k;
@@ -139,8 +140,8 @@ static int ack_select(struct writer *w, struct slice user, const uint64_t *ids, 
 }
 
 /* Removes entries from an inbox: up to an id, or those given. */
-static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice user, uint64_t up_to, const uint64_t *ids, uint32_t n,
-                               uint32_t *removed, uint32_t *remaining)
+static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice user, uint64_t up_to, const uint64_t *ids,
+                               uint32_t n, uint32_t *removed, uint32_t *remaining)
 {
     struct inbox *box;
     struct id_list l = {0};
@@ -209,8 +210,8 @@ struct peek {
     struct store *store;
     struct store_inbox_peek *op;
     struct page_builder page;
-    struct id_list stale;     /* entries whose message is gone */
-    struct reference *refs;   /* PEEK_CHUNK of them */
+    struct id_list stale;   /* entries whose message is gone */
+    struct reference *refs; /* PEEK_CHUNK of them */
     bool full;
 };
 
@@ -301,8 +302,9 @@ enum store_status read_inbox(struct store *s, struct store_op *op)
     int r = ERR_NOMEM, n = 1;
     p.op->more = false;
     p.refs = malloc(PEEK_CHUNK * sizeof(*p.refs));
-    struct kv_iter *it = kv_iter_new(s->kv, KV_INBOX, key_inbox(&from, user, p.op->after == UINT64_MAX ? UINT64_MAX : p.op->after + 1),
-                                     key_inbox(&to, user, UINT64_MAX));
+    struct kv_iter *it =
+        kv_iter_new(s->kv, KV_INBOX, key_inbox(&from, user, p.op->after == UINT64_MAX ? UINT64_MAX : p.op->after + 1),
+                    key_inbox(&to, user, UINT64_MAX));
     if (it && p.refs) {
         r = 0;
         kv_seek(it, key_slice(&from));

@@ -70,14 +70,14 @@ struct kv_engine {
     /* Keys in [lower, upper); both are copied. NULL: out of memory. Not positioned. */
     struct kv_iter *(*iter)(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper);
     void (*iter_free)(struct kv_iter *it);
-    void (*seek)(struct kv_iter *it, struct slice key);          /* to the first key >= key */
-    void (*seek_before)(struct kv_iter *it, struct slice key);   /* to the last key < key */
+    void (*seek)(struct kv_iter *it, struct slice key);        /* to the first key >= key */
+    void (*seek_before)(struct kv_iter *it, struct slice key); /* to the last key < key */
     void (*next)(struct kv_iter *it);
     void (*prev)(struct kv_iter *it);
     bool (*valid)(struct kv_iter *it);
-    struct slice (*key)(struct kv_iter *it);                     /* until the next move */
+    struct slice (*key)(struct kv_iter *it); /* until the next move */
     struct slice (*value)(struct kv_iter *it);
-    int (*iter_error)(struct kv_iter *it);                       /* 0 or an enum err; look when not valid */
+    int (*iter_error)(struct kv_iter *it); /* 0 or an enum err; look when not valid */
 };
 
 /* An open instance: the engine's own struct begins with this. */
@@ -98,7 +98,7 @@ struct kv_rocksdb_options {
     bool create;                 /* make an empty database when there is none */
     bool complete;               /* make families that are missing: an interrupted beginning */
     bool read_only;
-    bool tolerate_torn_log;      /* open up to the first unreadable log record instead of refusing */
+    bool tolerate_torn_log; /* open up to the first unreadable log record instead of refusing */
 };
 /* ERR_IO, ERR_INVALID (corrupt), ERR_NOMEM; `why` gets a sentence. */
 MUST_CHECK int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *options, char *why, size_t why_size);
@@ -139,13 +139,37 @@ static inline void kv_iter_free(struct kv_iter *it)
         it->engine->iter_free(it);
     }
 }
-static inline void kv_seek(struct kv_iter *it, struct slice key) { it->engine->seek(it, key); }
-static inline void kv_seek_before(struct kv_iter *it, struct slice key) { it->engine->seek_before(it, key); }
-static inline void kv_next(struct kv_iter *it) { it->engine->next(it); }
-static inline void kv_prev(struct kv_iter *it) { it->engine->prev(it); }
-static inline bool kv_valid(struct kv_iter *it) { return it->engine->valid(it); }
-static inline struct slice kv_key(struct kv_iter *it) { return it->engine->key(it); }
-static inline struct slice kv_value(struct kv_iter *it) { return it->engine->value(it); }
-static inline int kv_iter_error(struct kv_iter *it) { return it->engine->iter_error(it); }
+static inline void kv_seek(struct kv_iter *it, struct slice key)
+{
+    it->engine->seek(it, key);
+}
+static inline void kv_seek_before(struct kv_iter *it, struct slice key)
+{
+    it->engine->seek_before(it, key);
+}
+static inline void kv_next(struct kv_iter *it)
+{
+    it->engine->next(it);
+}
+static inline void kv_prev(struct kv_iter *it)
+{
+    it->engine->prev(it);
+}
+static inline bool kv_valid(struct kv_iter *it)
+{
+    return it->engine->valid(it);
+}
+static inline struct slice kv_key(struct kv_iter *it)
+{
+    return it->engine->key(it);
+}
+static inline struct slice kv_value(struct kv_iter *it)
+{
+    return it->engine->value(it);
+}
+static inline int kv_iter_error(struct kv_iter *it)
+{
+    return it->engine->iter_error(it);
+}
 
 #endif

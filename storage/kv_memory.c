@@ -45,7 +45,10 @@ struct mem_iter {
     int error;
 };
 
-static struct slice node_key(const struct node *n) { return slice_of((const char *)&n->next[n->levels], n->key_n); }
+static struct slice node_key(const struct node *n)
+{
+    return slice_of((const char *)&n->next[n->levels], n->key_n);
+}
 
 /* The links whose target is the first node >= key; returns that node. */
 static struct node *list_find(struct list *l, struct slice key, struct node ***links)
@@ -234,7 +237,10 @@ static int mem_sync(struct kv *kv)
     return 0;
 }
 
-static void mem_flush(struct kv *kv) { (void)kv; }
+static void mem_flush(struct kv *kv)
+{
+    (void)kv;
+}
 
 static int mem_compact(struct kv *kv, enum kv_family family)
 {
@@ -242,7 +248,10 @@ static int mem_compact(struct kv *kv, enum kv_family family)
     return 0;
 }
 
-static void mem_interrupt(struct kv *kv) { (void)kv; }
+static void mem_interrupt(struct kv *kv)
+{
+    (void)kv;
+}
 
 static int mem_checkpoint(struct kv *kv, const char *path, char *why, size_t why_size)
 {
@@ -284,7 +293,10 @@ static void mem_multi_get(struct kv *kv, enum kv_family family, const struct sli
     pthread_rwlock_unlock(&m->lock);
 }
 
-static void mem_found_free(struct kv_found *found) { free(found->pin); }
+static void mem_found_free(struct kv_found *found)
+{
+    free(found->pin);
+}
 
 /* Copies a node as the iterator's row, if it is within bounds. The lock is held. */
 static void iter_take(struct mem_iter *it, struct node *n)
@@ -341,10 +353,22 @@ static void mem_prev(struct kv_iter *iter)
     iter_move(it, buf_slice(&it->key), true, false);
 }
 
-static bool mem_valid(struct kv_iter *iter) { return ((struct mem_iter *)iter)->valid; }
-static struct slice mem_key(struct kv_iter *iter) { return buf_slice(&((struct mem_iter *)iter)->key); }
-static struct slice mem_value(struct kv_iter *iter) { return buf_slice(&((struct mem_iter *)iter)->value); }
-static int mem_iter_error(struct kv_iter *iter) { return ((struct mem_iter *)iter)->error; }
+static bool mem_valid(struct kv_iter *iter)
+{
+    return ((struct mem_iter *)iter)->valid;
+}
+static struct slice mem_key(struct kv_iter *iter)
+{
+    return buf_slice(&((struct mem_iter *)iter)->key);
+}
+static struct slice mem_value(struct kv_iter *iter)
+{
+    return buf_slice(&((struct mem_iter *)iter)->value);
+}
+static int mem_iter_error(struct kv_iter *iter)
+{
+    return ((struct mem_iter *)iter)->error;
+}
 
 static void mem_iter_free(struct kv_iter *iter)
 {

@@ -26,13 +26,17 @@ struct rocks_iter {
     struct slice upper;
 };
 
-static int error_code(const char *error) { return strncmp(error, "Corruption", 10) == 0 ? ERR_INVALID : ERR_IO; }
+static int error_code(const char *error)
+{
+    return strncmp(error, "Corruption", 10) == 0 ? ERR_INVALID : ERR_IO;
+}
 
 /* Logs and frees RocksDB's error; returns a code for it. */
 static int error_take(const char *doing, char *error)
 {
     int code = error_code(error);
-    log_event(LOG_ERROR, code == ERR_INVALID ? "storage.corrupt" : "storage.io_error", LOG_STR("doing", doing), LOG_STR("error", error));
+    log_event(LOG_ERROR, code == ERR_INVALID ? "storage.corrupt" : "storage.io_error", LOG_STR("doing", doing),
+              LOG_STR("error", error));
     rocksdb_free(error);
     return code;
 }
@@ -70,7 +74,10 @@ static void rocks_multi_get(struct kv *kv, enum kv_family family, const struct s
     }
 }
 
-static void rocks_found_free(struct kv_found *found) { rocksdb_pinnableslice_destroy(found->pin); }
+static void rocks_found_free(struct kv_found *found)
+{
+    rocksdb_pinnableslice_destroy(found->pin);
+}
 
 static int rocks_write(struct kv *kv, const struct kv_change *c, size_t n)
 {
@@ -134,7 +141,10 @@ static int rocks_compact(struct kv *kv, enum kv_family family)
     return 0;
 }
 
-static void rocks_interrupt(struct kv *kv) { rocksdb_disable_manual_compaction(((struct kv_rocks *)kv)->db); }
+static void rocks_interrupt(struct kv *kv)
+{
+    rocksdb_disable_manual_compaction(((struct kv_rocks *)kv)->db);
+}
 
 static int rocks_checkpoint(struct kv *kv, const char *path, char *why, size_t why_size)
 {
@@ -169,7 +179,10 @@ static void rocks_usage(struct kv *kv, struct kv_usage *out)
 }
 
 /* No counters of RocksDB's own per call: nobody looks at them. */
-static void rocks_thread(void) { rocksdb_set_perf_level(rocksdb_disable); }
+static void rocks_thread(void)
+{
+    rocksdb_set_perf_level(rocksdb_disable);
+}
 
 static const struct kv_engine rocks_engine;
 
@@ -200,7 +213,10 @@ static void rocks_iter_free(struct kv_iter *iter)
     free(it);
 }
 
-static void rocks_seek(struct kv_iter *iter, struct slice key) { rocksdb_iter_seek(((struct rocks_iter *)iter)->it, key.p, key.n); }
+static void rocks_seek(struct kv_iter *iter, struct slice key)
+{
+    rocksdb_iter_seek(((struct rocks_iter *)iter)->it, key.p, key.n);
+}
 
 static void rocks_seek_before(struct kv_iter *iter, struct slice key)
 {
@@ -215,9 +231,18 @@ static void rocks_seek_before(struct kv_iter *iter, struct slice key)
     }
 }
 
-static void rocks_next(struct kv_iter *iter) { rocksdb_iter_next(((struct rocks_iter *)iter)->it); }
-static void rocks_prev(struct kv_iter *iter) { rocksdb_iter_prev(((struct rocks_iter *)iter)->it); }
-static bool rocks_valid(struct kv_iter *iter) { return rocksdb_iter_valid(((struct rocks_iter *)iter)->it); }
+static void rocks_next(struct kv_iter *iter)
+{
+    rocksdb_iter_next(((struct rocks_iter *)iter)->it);
+}
+static void rocks_prev(struct kv_iter *iter)
+{
+    rocksdb_iter_prev(((struct rocks_iter *)iter)->it);
+}
+static bool rocks_valid(struct kv_iter *iter)
+{
+    return rocksdb_iter_valid(((struct rocks_iter *)iter)->it);
+}
 
 static struct slice rocks_key(struct kv_iter *iter)
 {
@@ -305,7 +330,8 @@ int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *o, char *w
     names[KV_FAMILIES] = "default";
     options[KV_FAMILIES] = k->setup.database;
     if (o->read_only) {
-        k->db = rocksdb_open_for_read_only_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options, k->handles, 0, &error);
+        k->db = rocksdb_open_for_read_only_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options,
+                                                           k->handles, 0, &error);
     } else {
         k->db = rocksdb_open_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options, k->handles, &error);
     }

@@ -17,8 +17,8 @@
 
 #define MEMORY_MIN (16u << 20)
 
-static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value, size_t value_n, char **new_value,
-                                size_t *new_value_n, unsigned char *changed)
+static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value, size_t value_n,
+                                char **new_value, size_t *new_value_n, unsigned char *changed)
 {
     const struct expiry *e = state;
     struct row_header h;
@@ -37,7 +37,10 @@ static const char *filter_name(void *state)
     return "magpie.expiry";
 }
 
-static void filter_free(void *state) { (void)state; }
+static void filter_free(void *state)
+{
+    (void)state;
+}
 
 /* Memtables grow by so many bytes: small, so that what they are said to take is what they take (the default of a megabyte and more is mostly
  * untouched at first), and large enough to be mappings of their own, which go back to the system after a flush (core/base/heap.h). */
@@ -50,7 +53,10 @@ static bool family_expires(enum kv_family f)
 }
 
 /* Families that are asked for single keys, mostly absent ones among them. */
-static bool family_is_asked(enum kv_family f) { return f == KV_USER || f == KV_CHANNEL || f == KV_DEDUP; }
+static bool family_is_asked(enum kv_family f)
+{
+    return f == KV_USER || f == KV_CHANNEL || f == KV_DEDUP;
+}
 
 static rocksdb_options_t *family_options(struct rocks_setup *s, enum kv_family f, size_t write_buffer)
 {

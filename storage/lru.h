@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 struct lru_node {
-    struct lru_node *chain;       /* next in the bucket */
+    struct lru_node *chain; /* next in the bucket */
     struct lru_node *newer, *older;
     uint64_t hash;
-    struct slice key;             /* borrows from the item */
+    struct slice key; /* borrows from the item */
 };
 
 struct lru {

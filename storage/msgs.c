@@ -19,7 +19,8 @@ int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv,
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
         if ((head->tiers_used & 1u << t) && m->low[t] < m->top) {
-            m->it[t] = kv_iter_new(kv, tier_family(t), key_message(&from, conv, m->low[t] + 1), key_message(&to, conv, m->top + 1));
+            m->it[t] =
+                kv_iter_new(kv, tier_family(t), key_message(&from, conv, m->low[t] + 1), key_message(&to, conv, m->top + 1));
             if (!m->it[t]) {
                 m->error = ERR_NOMEM;
                 return ERR_NOMEM;

@@ -14,17 +14,17 @@ struct msgs {
     bool has[TIER_COUNT];           /* it[t] stands on a visible message */
     uint64_t at[TIER_COUNT];        /* its seq */
     struct message_record rows[TIER_COUNT];
-    uint64_t low[TIER_COUNT];       /* nothing at or below is visible */
-    uint64_t top;                   /* newest seq of the head */
-    uint64_t now_ms;                /* expiry clock for the whole walk */
-    uint32_t version;               /* live.version at its beginning */
-    struct slice conv;              /* borrowed */
-    uint32_t skipped;               /* rows passed over because they are expired */
-    bool up;                        /* direction */
-    int error;                      /* sticky; 0 or an enum err */
+    uint64_t low[TIER_COUNT]; /* nothing at or below is visible */
+    uint64_t top;             /* newest seq of the head */
+    uint64_t now_ms;          /* expiry clock for the whole walk */
+    uint32_t version;         /* live.version at its beginning */
+    struct slice conv;        /* borrowed */
+    uint32_t skipped;         /* rows passed over because they are expired */
+    bool up;                  /* direction */
+    int error;                /* sticky; 0 or an enum err */
     /* The message the walk stands on. */
     bool valid;
-    unsigned tier;                  /* where it is stored */
+    unsigned tier; /* where it is stored */
     uint64_t seq;
     const struct message_record *row; /* until the next step */
 };

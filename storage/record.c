@@ -9,7 +9,10 @@ static void put48(char *p, uint64_t v)
     store_be32(p + 2, (uint32_t)v);
 }
 
-static uint64_t get48(const char *p) { return (uint64_t)load_be16(p) << 32 | load_be32(p + 2); }
+static uint64_t get48(const char *p)
+{
+    return (uint64_t)load_be16(p) << 32 | load_be32(p + 2);
+}
 
 static char *put_slice(char *p, struct slice s)
 {
@@ -19,7 +22,10 @@ static char *put_slice(char *p, struct slice s)
     return p + s.n;
 }
 
-static uint64_t cap48(uint64_t v) { return v > RECORD_MS_MAX ? RECORD_MS_MAX : v; }
+static uint64_t cap48(uint64_t v)
+{
+    return v > RECORD_MS_MAX ? RECORD_MS_MAX : v;
+}
 
 static char *row_encode(char *p, const struct row_header *h)
 {
@@ -42,7 +48,10 @@ int row_decode(struct slice v, struct row_header *h)
     return 0;
 }
 
-size_t message_size(const struct message_record *m) { return MESSAGE_FIXED + m->sender.n + m->sender_name.n + m->content.n; }
+size_t message_size(const struct message_record *m)
+{
+    return MESSAGE_FIXED + m->sender.n + m->sender_name.n + m->content.n;
+}
 
 size_t message_encode(char *out, const struct message_record *m)
 {
@@ -76,8 +85,7 @@ int message_decode(struct slice v, struct message_record *m)
 
 size_t head_encode(char *out, const struct head_record *h)
 {
-    const uint64_t wide[8] = {h->seq,    h->last_id, h->reserved, h->low[0],
-                              h->low[1], h->low[2],  h->skip_at,  h->generation};
+    const uint64_t wide[8] = {h->seq, h->last_id, h->reserved, h->low[0], h->low[1], h->low[2], h->skip_at, h->generation};
     const uint32_t narrow[4] = {h->skip, h->max, h->members, h->flags};
     char *p = out;
     *p++ = RECORD_VERSION;
@@ -114,11 +122,15 @@ int head_decode(struct slice v, struct head_record *h)
     h->flags = load_be32(p + 12);
     h->tier = (uint8_t)p[16];
     h->tiers_used = (uint8_t)p[17];
-    bool sane = h->seq < UINT64_MAX / 4 && h->reserved < UINT64_MAX / 4 && h->tier < 3 && h->tiers_used < 8 && !(h->flags & ~HEAD_CHANNEL);
+    bool sane = h->seq < UINT64_MAX / 4 && h->reserved < UINT64_MAX / 4 && h->tier < 3 && h->tiers_used < 8 &&
+                !(h->flags & ~HEAD_CHANNEL);
     return sane ? 0 : ERR_INVALID;
 }
 
-size_t inbox_size(const struct inbox_record *r) { return INBOX_FIXED + r->conv.n; }
+size_t inbox_size(const struct inbox_record *r)
+{
+    return INBOX_FIXED + r->conv.n;
+}
 
 size_t inbox_encode(char *out, const struct inbox_record *r)
 {
@@ -158,7 +170,10 @@ int dedup_decode(struct slice v, struct dedup_record *r)
     return 0;
 }
 
-size_t user_size(const struct user_record *u) { return USER_FIXED + u->name.n; }
+size_t user_size(const struct user_record *u)
+{
+    return USER_FIXED + u->name.n;
+}
 
 size_t user_encode(char *out, const struct user_record *u)
 {
@@ -222,7 +237,10 @@ size_t flag_encode(char *out)
     return 2;
 }
 
-int flag_decode(struct slice v) { return v.n == 2 && v.p[0] == RECORD_VERSION && v.p[1] == 0 ? 0 : ERR_INVALID; }
+int flag_decode(struct slice v)
+{
+    return v.n == 2 && v.p[0] == RECORD_VERSION && v.p[1] == 0 ? 0 : ERR_INVALID;
+}
 
 /* --- Keys ------------------------------------------------------------------------------------------------ */
 
@@ -277,14 +295,38 @@ static struct slice key_one(struct key *k, char letter, struct slice a)
     return key_slice(k);
 }
 
-struct slice key_message(struct key *k, struct slice conv, uint64_t seq) { return key_numbered(k, conv, seq); }
-struct slice key_head(struct key *k, struct slice conv) { return key_one(k, 'h', conv); }
-struct slice key_member(struct key *k, struct slice channel, struct slice user) { return key_two(k, 'm', channel, user); }
-struct slice key_user(struct key *k, struct slice user) { return key_one(k, 'u', user); }
-struct slice key_sub(struct key *k, struct slice user, struct slice conv) { return key_two(k, 's', user, conv); }
-struct slice key_mark(struct key *k, struct slice user, struct slice conv) { return key_two(k, 'r', user, conv); }
-struct slice key_block(struct key *k, struct slice user, struct slice target) { return key_two(k, 'b', user, target); }
-struct slice key_inbox(struct key *k, struct slice user, uint64_t id) { return key_numbered(k, user, id); }
+struct slice key_message(struct key *k, struct slice conv, uint64_t seq)
+{
+    return key_numbered(k, conv, seq);
+}
+struct slice key_head(struct key *k, struct slice conv)
+{
+    return key_one(k, 'h', conv);
+}
+struct slice key_member(struct key *k, struct slice channel, struct slice user)
+{
+    return key_two(k, 'm', channel, user);
+}
+struct slice key_user(struct key *k, struct slice user)
+{
+    return key_one(k, 'u', user);
+}
+struct slice key_sub(struct key *k, struct slice user, struct slice conv)
+{
+    return key_two(k, 's', user, conv);
+}
+struct slice key_mark(struct key *k, struct slice user, struct slice conv)
+{
+    return key_two(k, 'r', user, conv);
+}
+struct slice key_block(struct key *k, struct slice user, struct slice target)
+{
+    return key_two(k, 'b', user, target);
+}
+struct slice key_inbox(struct key *k, struct slice user, uint64_t id)
+{
+    return key_numbered(k, user, id);
+}
 
 struct slice key_dedup(struct key *k, struct slice sender, struct slice conv, struct slice client_id)
 {

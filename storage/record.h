@@ -19,23 +19,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RECORD_VERSION    1
-#define ROW_RECALLED      1u /* flags: a message whose content was taken back */
-#define ROW_HEADER_SIZE   15
-#define RECORD_MS_MAX     ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
-#define MESSAGE_FIXED     (ROW_HEADER_SIZE + 8 + 8 + 2)
-#define HEAD_SIZE         (2 + 8 * 8 + 4 * 4 + 2)
-#define INBOX_FIXED       (ROW_HEADER_SIZE + 8)
-#define DEDUP_SIZE        (ROW_HEADER_SIZE + 24)
-#define USER_FIXED        (2 + 4 + 8)
-#define MARK_SIZE         (2 + 8)
-#define SUB_SIZE          3
+#define RECORD_VERSION  1
+#define ROW_RECALLED    1u /* flags: a message whose content was taken back */
+#define ROW_HEADER_SIZE 15
+#define RECORD_MS_MAX   ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
+#define MESSAGE_FIXED   (ROW_HEADER_SIZE + 8 + 8 + 2)
+#define HEAD_SIZE       (2 + 8 * 8 + 4 * 4 + 2)
+#define INBOX_FIXED     (ROW_HEADER_SIZE + 8)
+#define DEDUP_SIZE      (ROW_HEADER_SIZE + 24)
+#define USER_FIXED      (2 + 4 + 8)
+#define MARK_SIZE       (2 + 8)
+#define SUB_SIZE        3
 
 struct row_header {
-    uint8_t flags;      /* ROW_* */
-    uint8_t cls;        /* enum expiry_class */
-    uint64_t birth_ms;  /* guarded clock */
-    uint64_t ttl_ms;    /* its own; 0: the class's */
+    uint8_t flags;     /* ROW_* */
+    uint8_t cls;       /* enum expiry_class */
+    uint64_t birth_ms; /* guarded clock */
+    uint64_t ttl_ms;   /* its own; 0: the class's */
 };
 
 /* Whether a row is past its time. */
@@ -114,18 +114,23 @@ struct key {
     size_t n;
     char p[KEY_MAX];
 };
-static inline struct slice key_slice(const struct key *k) { return slice_of(k->p, k->n); }
+static inline struct slice key_slice(const struct key *k)
+{
+    return slice_of(k->p, k->n);
+}
 
-struct slice key_message(struct key *k, struct slice conv, uint64_t seq);       /* dm, small, large: conv 0 seq */
-struct slice key_head(struct key *k, struct slice conv);                        /* channel: 'h' conv */
-struct slice key_member(struct key *k, struct slice channel, struct slice user); /* channel: 'm' name 0 user; empty user: the first */
-struct slice key_user(struct key *k, struct slice user);                        /* user: 'u' id */
-struct slice key_sub(struct key *k, struct slice user, struct slice conv);      /* user: 's' id 0 conv */
-struct slice key_mark(struct key *k, struct slice user, struct slice conv);     /* user: 'r' id 0 conv */
-struct slice key_block(struct key *k, struct slice user, struct slice target);  /* user: 'b' id 0 target */
-struct slice key_inbox(struct key *k, struct slice user, uint64_t id);          /* inbox: user 0 id */
-struct slice key_dedup(struct key *k, struct slice sender, struct slice conv, struct slice client_id); /* dedup: sender 0 len conv client */
-struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user);      /* meta: 'g' due user */
+struct slice key_message(struct key *k, struct slice conv, uint64_t seq); /* dm, small, large: conv 0 seq */
+struct slice key_head(struct key *k, struct slice conv);                  /* channel: 'h' conv */
+struct slice key_member(struct key *k, struct slice channel,
+                        struct slice user);                                /* channel: 'm' name 0 user; empty user: the first */
+struct slice key_user(struct key *k, struct slice user);                   /* user: 'u' id */
+struct slice key_sub(struct key *k, struct slice user, struct slice conv); /* user: 's' id 0 conv */
+struct slice key_mark(struct key *k, struct slice user, struct slice conv);    /* user: 'r' id 0 conv */
+struct slice key_block(struct key *k, struct slice user, struct slice target); /* user: 'b' id 0 target */
+struct slice key_inbox(struct key *k, struct slice user, uint64_t id);         /* inbox: user 0 id */
+struct slice key_dedup(struct key *k, struct slice sender, struct slice conv,
+                       struct slice client_id);                            /* dedup: sender 0 len conv client */
+struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user); /* meta: 'g' due user */
 /* The first key after all that begin with `prefix` (which is not all 0xff). */
 struct slice key_after_prefix(struct key *k, struct slice prefix);
 

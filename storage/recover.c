@@ -24,8 +24,14 @@ static void broken_multi_get(struct kv *kv, enum kv_family family, const struct 
         out[i] = (struct kv_found){.code = ERR_IO};
     }
 }
-static void broken_close(struct kv *kv) { (void)kv; }
-static void broken_found_free(struct kv_found *f) { (void)f; }
+static void broken_close(struct kv *kv)
+{
+    (void)kv;
+}
+static void broken_found_free(struct kv_found *f)
+{
+    (void)f;
+}
 static int broken_write(struct kv *kv, const struct kv_change *c, size_t n)
 {
     (void)kv;
@@ -53,7 +59,10 @@ static struct kv_iter *broken_iter(struct kv *kv, enum kv_family family, struct 
     (void)upper;
     return &broken_place;
 }
-static void broken_step(struct kv_iter *it) { (void)it; }
+static void broken_step(struct kv_iter *it)
+{
+    (void)it;
+}
 static void broken_seek(struct kv_iter *it, struct slice key)
 {
     (void)it;

@@ -186,7 +186,11 @@ static int identity_read(struct kv *kv, struct identity *id)
     const struct {
         struct slice key;
         uint64_t *to;
-    } all[] = {{META_VERSION, &id->version}, {META_INSTANCE, &id->instance}, {META_LOSS, &id->loss}, {META_CLOCK, &id->clock_ms}, {META_IDS, &id->ids}};
+    } all[] = {{META_VERSION, &id->version},
+               {META_INSTANCE, &id->instance},
+               {META_LOSS, &id->loss},
+               {META_CLOCK, &id->clock_ms},
+               {META_IDS, &id->ids}};
     for (size_t i = 0; r >= 0 && i < sizeof(all) / sizeof(all[0]); i++) {
         r = meta_get_u64(kv, all[i].key, all[i].to);
     }
@@ -273,13 +277,15 @@ static int database_begin(struct store *s, struct identity *id, bool lost)
         struct slice key;
         uint64_t v;
         bool write;
-    } all[] = {{META_GROUP, id->group, true},   {META_IDS, id->ids, true},           {META_LOSS, id->loss, true},
-               {META_CLOCK, now, true},         {META_INSTANCE, id->instance, fresh}, {META_VERSION, STORE_FORMAT, fresh}};
+    } all[] = {{META_GROUP, id->group, true},        {META_IDS, id->ids, true},
+               {META_LOSS, id->loss, true},          {META_CLOCK, now, true},
+               {META_INSTANCE, id->instance, fresh}, {META_VERSION, STORE_FORMAT, fresh}};
     for (size_t i = 0; i < 6; i++) {
         if (all[i].write) {
             store_be64(values[n], all[i].v);
             store_be64(values[n] + 8, id->last_id_ms);
-            c[n] = (struct kv_change){.family = KV_META, .kind = KV_PUT, .key = all[i].key, .value = slice_of(values[n], i == 0 ? 16 : 8)};
+            c[n] = (struct kv_change){
+                .family = KV_META, .kind = KV_PUT, .key = all[i].key, .value = slice_of(values[n], i == 0 ? 16 : 8)};
             n++;
         }
     }
@@ -298,11 +304,13 @@ static int store_begin(struct store *s, char *why, size_t why_size)
         if (r) {
             snprintf(why, why_size, "the database cannot be read");
         } else {
-            snprintf(why, why_size, "the database has format %llu; this server knows %d", (unsigned long long)id.version, STORE_FORMAT);
+            snprintf(why, why_size, "the database has format %llu; this server knows %d", (unsigned long long)id.version,
+                     STORE_FORMAT);
         }
         return r ? r : ERR_INVALID;
     }
-    enum durable_verdict verdict = id.instance ? durable_judge(s->durable, id.instance, id.group, damage, sizeof(damage)) : DURABLE_WHOLE;
+    enum durable_verdict verdict =
+        id.instance ? durable_judge(s->durable, id.instance, id.group, damage, sizeof(damage)) : DURABLE_WHOLE;
     if (!id.instance && s->durable && durable_used(s->durable) && id.group) {
         verdict = DURABLE_LOST;
     }
@@ -320,7 +328,11 @@ static int store_begin(struct store *s, char *why, size_t why_size)
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));
         return r;
     }
-    r = writer_start(s, &(struct writer_begin){.group = id.group, .last_id_ms = id.last_id_ms, .id_limit = id.ids, .generation = id.loss, .clock_ms = id.clock_ms});
+    r = writer_start(s, &(struct writer_begin){.group = id.group,
+                                               .last_id_ms = id.last_id_ms,
+                                               .id_limit = id.ids,
+                                               .generation = id.loss,
+                                               .clock_ms = id.clock_ms});
     r = r ? r : readers_start(s);
     if (r) {
         snprintf(why, why_size, "cannot start the storage threads: %s", err_str(r));
@@ -423,23 +435,83 @@ static void hand_over(struct store *s, struct store_op *op, enum op_kind kind)
     }
 }
 
-void store_append(struct store *s, struct store_append *a) { hand_over(s, &a->op, OP_APPEND); }
-void store_range(struct store *s, struct store_range *r) { hand_over(s, &r->op, OP_RANGE); }
-void store_inbox_peek(struct store *s, struct store_inbox_peek *p) { hand_over(s, &p->op, OP_INBOX_PEEK); }
-void store_inbox_ack(struct store *s, struct store_inbox_ack *a) { hand_over(s, &a->op, OP_INBOX_ACK); }
-void store_user_load(struct store *s, struct store_user_load *u) { hand_over(s, &u->op, OP_USER_LOAD); }
-void store_user_save(struct store *s, struct store_user_save *u) { hand_over(s, &u->op, OP_USER_SAVE); }
-void store_user_forget(struct store *s, struct store_user_forget *u) { hand_over(s, &u->op, OP_USER_FORGET); }
-void store_guests_due(struct store *s, struct store_guests_due *g) { hand_over(s, &g->op, OP_GUESTS_DUE); }
-void store_conv_load(struct store *s, struct store_conv_load *c) { hand_over(s, &c->op, OP_CONV_LOAD); }
-void store_channel_save(struct store *s, struct store_channel_save *c) { hand_over(s, &c->op, OP_CHANNEL_SAVE); }
-void store_member_put(struct store *s, struct store_member_put *m) { hand_over(s, &m->op, OP_MEMBER_PUT); }
-void store_member_del(struct store *s, struct store_member_del *m) { hand_over(s, &m->op, OP_MEMBER_DEL); }
-void store_members(struct store *s, struct store_members *m) { hand_over(s, &m->op, OP_MEMBERS); }
-void store_mark_read(struct store *s, struct store_mark_read *m) { hand_over(s, &m->op, OP_MARK_READ); }
-void store_conversations(struct store *s, struct store_conversations *c) { hand_over(s, &c->op, OP_CONVERSATIONS); }
-void store_recall(struct store *s, struct store_recall *r) { hand_over(s, &r->op, OP_RECALL); }
-void store_block(struct store *s, struct store_block *b) { hand_over(s, &b->op, OP_BLOCK); }
-void store_note_put(struct store *s, struct store_note_put *n) { hand_over(s, &n->op, OP_NOTE_PUT); }
-void store_notes(struct store *s, struct store_notes *n) { hand_over(s, &n->op, OP_NOTES); }
-void store_pairs(struct store *s, struct store_pairs *p) { hand_over(s, &p->op, OP_PAIRS); }
+void store_append(struct store *s, struct store_append *a)
+{
+    hand_over(s, &a->op, OP_APPEND);
+}
+void store_range(struct store *s, struct store_range *r)
+{
+    hand_over(s, &r->op, OP_RANGE);
+}
+void store_inbox_peek(struct store *s, struct store_inbox_peek *p)
+{
+    hand_over(s, &p->op, OP_INBOX_PEEK);
+}
+void store_inbox_ack(struct store *s, struct store_inbox_ack *a)
+{
+    hand_over(s, &a->op, OP_INBOX_ACK);
+}
+void store_user_load(struct store *s, struct store_user_load *u)
+{
+    hand_over(s, &u->op, OP_USER_LOAD);
+}
+void store_user_save(struct store *s, struct store_user_save *u)
+{
+    hand_over(s, &u->op, OP_USER_SAVE);
+}
+void store_user_forget(struct store *s, struct store_user_forget *u)
+{
+    hand_over(s, &u->op, OP_USER_FORGET);
+}
+void store_guests_due(struct store *s, struct store_guests_due *g)
+{
+    hand_over(s, &g->op, OP_GUESTS_DUE);
+}
+void store_conv_load(struct store *s, struct store_conv_load *c)
+{
+    hand_over(s, &c->op, OP_CONV_LOAD);
+}
+void store_channel_save(struct store *s, struct store_channel_save *c)
+{
+    hand_over(s, &c->op, OP_CHANNEL_SAVE);
+}
+void store_member_put(struct store *s, struct store_member_put *m)
+{
+    hand_over(s, &m->op, OP_MEMBER_PUT);
+}
+void store_member_del(struct store *s, struct store_member_del *m)
+{
+    hand_over(s, &m->op, OP_MEMBER_DEL);
+}
+void store_members(struct store *s, struct store_members *m)
+{
+    hand_over(s, &m->op, OP_MEMBERS);
+}
+void store_mark_read(struct store *s, struct store_mark_read *m)
+{
+    hand_over(s, &m->op, OP_MARK_READ);
+}
+void store_conversations(struct store *s, struct store_conversations *c)
+{
+    hand_over(s, &c->op, OP_CONVERSATIONS);
+}
+void store_recall(struct store *s, struct store_recall *r)
+{
+    hand_over(s, &r->op, OP_RECALL);
+}
+void store_block(struct store *s, struct store_block *b)
+{
+    hand_over(s, &b->op, OP_BLOCK);
+}
+void store_note_put(struct store *s, struct store_note_put *n)
+{
+    hand_over(s, &n->op, OP_NOTE_PUT);
+}
+void store_notes(struct store *s, struct store_notes *n)
+{
+    hand_over(s, &n->op, OP_NOTES);
+}
+void store_pairs(struct store *s, struct store_pairs *p)
+{
+    hand_over(s, &p->op, OP_PAIRS);
+}

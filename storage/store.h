@@ -56,11 +56,11 @@ struct store_tier_options {
 };
 
 struct store_options {
-    const char *engine;                          /* "rocksdb" or "memory" */
-    const char *path;                            /* rocksdb: data directory, made when absent, with parents; borrowed for the call */
-    uint16_t node;                               /* 0-1023, part of each id */
-    uint64_t memory;                             /* bytes for memtables, caches and indexes together */
-    uint32_t sync_every_ms;                      /* what a power loss may take of commit and async tiers */
+    const char *engine;     /* "rocksdb" or "memory" */
+    const char *path;       /* rocksdb: data directory, made when absent, with parents; borrowed for the call */
+    uint16_t node;          /* 0-1023, part of each id */
+    uint64_t memory;        /* bytes for memtables, caches and indexes together */
+    uint32_t sync_every_ms; /* what a power loss may take of commit and async tiers */
     struct store_tier_options tiers[TIER_COUNT]; /* reloadable */
     uint64_t dedup_window_ms;                    /* reloadable */
     uint32_t inbox_max;                          /* entries per inbox, 0: no limit; reloadable */
@@ -89,18 +89,18 @@ void store_get_stats(struct store *s, struct store_stats *out);
 /* --- Operations ---------------------------------------------------------------------------------------------- */
 
 struct store_op {
-    struct mail mail;                                   /* the store's, while the operation is under way */
-    struct mailbox *home;                               /* where `done` is posted */
-    void (*done)(void *owner, struct store_op *op);     /* on home's thread; owner is what home's mailbox_run() was given */
-    enum store_status status;                           /* the result */
-    uint8_t kind;                                       /* the store's */
-    uint64_t note;                                      /* the store's */
+    struct mail mail;                               /* the store's, while the operation is under way */
+    struct mailbox *home;                           /* where `done` is posted */
+    void (*done)(void *owner, struct store_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
+    enum store_status status;                       /* the result */
+    uint8_t kind;                                   /* the store's */
+    uint64_t note;                                  /* the store's */
 };
 
 struct store_message {
-    uint64_t seq, id, created_ms; /* created_ms: wall clock, since 1970 */
-    bool recalled;                /* then content is empty */
-    struct slice conv;            /* key; set in inbox pages, empty in ranges */
+    uint64_t seq, id, created_ms;              /* created_ms: wall clock, since 1970 */
+    bool recalled;                             /* then content is empty */
+    struct slice conv;                         /* key; set in inbox pages, empty in ranges */
     struct slice sender, sender_name, content; /* raw UTF-8 */
 };
 
@@ -108,7 +108,7 @@ struct store_message {
 struct store_page {
     struct store_message *messages; /* malloc'd; ascending by seq (ranges) or by id (inbox) */
     uint32_t n;
-    char *arena;                    /* malloc'd: what the slices borrow from */
+    char *arena; /* malloc'd: what the slices borrow from */
 };
 void store_page_free(struct store_page *p);
 
@@ -117,13 +117,13 @@ void store_page_free(struct store_page *p);
 struct store_append {
     struct store_op op;
     struct slice conv;
-    enum store_tier tier;       /* whose family, ttl, max and durability apply */
-    uint64_t ttl_ms;            /* this message's own time to live; 0: the tier's */
-    uint32_t max;               /* the conversation's own count; 0: the tier's */
+    enum store_tier tier; /* whose family, ttl, max and durability apply */
+    uint64_t ttl_ms;      /* this message's own time to live; 0: the tier's */
+    uint32_t max;         /* the conversation's own count; 0: the tier's */
     struct slice sender, sender_name, content;
-    struct slice client_id;     /* empty: not idempotent */
-    struct slice receiver;      /* whose inbox gets a reference; empty for channels */
-    bool only_duplicate;        /* do not store: STORE_OK with `duplicate`, or STORE_NOTFOUND */
+    struct slice client_id; /* empty: not idempotent */
+    struct slice receiver;  /* whose inbox gets a reference; empty for channels */
+    bool only_duplicate;    /* do not store: STORE_OK with `duplicate`, or STORE_NOTFOUND */
     /* out */
     uint64_t seq, id, created_ms;
     bool duplicate;
@@ -135,12 +135,12 @@ struct store_range {
     struct store_op op;
     struct slice conv;
     bool has_after, has_before;
-    uint64_t after, before;     /* exclusive seqs */
-    uint32_t limit;             /* >= 1 */
-    uint32_t page_bytes;        /* stop when contents add up to more (one message at least); 0: no bound */
+    uint64_t after, before; /* exclusive seqs */
+    uint32_t limit;         /* >= 1 */
+    uint32_t page_bytes;    /* stop when contents add up to more (one message at least); 0: no bound */
     /* out */
-    struct store_page page;     /* free with store_page_free */
-    uint64_t first, last;       /* protocol.md: 0, 0 when nothing was ever sent; first == last + 1 when all is gone */
+    struct store_page page; /* free with store_page_free */
+    uint64_t first, last;   /* protocol.md: 0, 0 when nothing was ever sent; first == last + 1 when all is gone */
     bool more;
 };
 void store_range(struct store *s, struct store_range *r);
@@ -149,11 +149,11 @@ void store_range(struct store *s, struct store_range *r);
 struct store_inbox_peek {
     struct store_op op;
     struct slice user;
-    uint64_t after;             /* message id, exclusive; 0: from the oldest */
+    uint64_t after; /* message id, exclusive; 0: from the oldest */
     uint32_t limit;
     uint32_t page_bytes;
     /* out */
-    struct store_page page;     /* `conv` set in each */
+    struct store_page page; /* `conv` set in each */
     bool more;
 };
 void store_inbox_peek(struct store *s, struct store_inbox_peek *p);
@@ -162,7 +162,7 @@ void store_inbox_peek(struct store *s, struct store_inbox_peek *p);
 struct store_inbox_ack {
     struct store_op op;
     struct slice user;
-    uint64_t up_to;             /* that id and all stored before it; 0: use ids */
+    uint64_t up_to; /* that id and all stored before it; 0: use ids */
     const uint64_t *ids;
     uint32_t id_count;
     /* out */
@@ -172,10 +172,10 @@ void store_inbox_ack(struct store *s, struct store_inbox_ack *a);
 
 /* What is known of a user. */
 struct store_user {
-    uint32_t epoch;             /* of its tokens */
-    bool guest;                 /* may be forgotten: see store_guests_due */
-    uint64_t guest_due_ms;      /* guest: when, by the store's clock (out) */
-    bool guest_due;             /* guest: that time has come (out, of store_user_load) */
+    uint32_t epoch;        /* of its tokens */
+    bool guest;            /* may be forgotten: see store_guests_due */
+    uint64_t guest_due_ms; /* guest: when, by the store's clock (out) */
+    bool guest_due;        /* guest: that time has come (out, of store_user_load) */
 };
 
 enum store_push { PUSH_DEFAULT, PUSH_ALL, PUSH_MERGED, PUSH_NONE }; /* a subscription's own push mode */
@@ -222,7 +222,7 @@ struct store_guests_due {
     struct store_op op;
     uint32_t limit;
     /* out */
-    struct slice *ids;          /* malloc'd array, borrowing from arena; free both */
+    struct slice *ids; /* malloc'd array, borrowing from arena; free both */
     uint32_t n;
     char *arena;
 };
@@ -233,14 +233,14 @@ struct store_conv_load {
     struct store_op op;
     struct slice conv;
     /* out */
-    bool exists;                /* channel: was made; pair: has had a message */
-    uint64_t seq;               /* newest, 0: none */
-    uint64_t first;             /* as in store_range */
-    uint64_t last_id;           /* id of the newest message ever, 0: none */
-    uint32_t members;           /* channel */
-    enum store_tier tier;       /* channel: as last saved */
-    bool user_exists[2];        /* pair: lower, higher id */
-    bool blocks[2];             /* pair: lower blocks higher; higher blocks lower */
+    bool exists;          /* channel: was made; pair: has had a message */
+    uint64_t seq;         /* newest, 0: none */
+    uint64_t first;       /* as in store_range */
+    uint64_t last_id;     /* id of the newest message ever, 0: none */
+    uint32_t members;     /* channel */
+    enum store_tier tier; /* channel: as last saved */
+    bool user_exists[2];  /* pair: lower, higher id */
+    bool blocks[2];       /* pair: lower blocks higher; higher blocks lower */
 };
 void store_conv_load(struct store *s, struct store_conv_load *c);
 
@@ -256,15 +256,15 @@ void store_channel_save(struct store *s, struct store_channel_save *c);
 struct store_member_put {
     struct store_op op;
     struct slice conv, user;
-    bool set_push;              /* false: a member keeps its mode, a new one gets PUSH_DEFAULT */
+    bool set_push; /* false: a member keeps its mode, a new one gets PUSH_DEFAULT */
     enum store_push push;
-    bool may_create;            /* make the channel when there is none; else STORE_NOTFOUND */
-    uint32_t channels_max;      /* STORE_LIMIT when making one would exceed it; 0: no limit */
+    bool may_create;       /* make the channel when there is none; else STORE_NOTFOUND */
+    uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit */
     /* out */
-    bool created, existed;      /* the channel was made; the user was a member already */
-    enum store_push mode;       /* in force now */
+    bool created, existed; /* the channel was made; the user was a member already */
+    enum store_push mode;  /* in force now */
     uint32_t members;
-    uint64_t seq, first;        /* as in store_range */
+    uint64_t seq, first; /* as in store_range */
 };
 void store_member_put(struct store *s, struct store_member_put *m);
 
@@ -286,7 +286,7 @@ struct store_person {
 struct store_members {
     struct store_op op;
     struct slice conv;
-    struct slice cursor;        /* the last id of the page before; empty: from the start */
+    struct slice cursor; /* the last id of the page before; empty: from the start */
     uint32_t limit;
     /* out */
     struct store_person *people; /* malloc'd, borrowing from arena; free both */
@@ -302,8 +302,8 @@ struct store_mark_read {
     struct slice conv, user;
     uint64_t seq;
     /* out */
-    uint64_t read;              /* now in force */
-    uint64_t unread;            /* seq - max(read, first - 1) */
+    uint64_t read;   /* now in force */
+    uint64_t unread; /* seq - max(read, first - 1) */
     bool moved;
 };
 void store_mark_read(struct store *s, struct store_mark_read *m);
@@ -311,14 +311,14 @@ void store_mark_read(struct store *s, struct store_mark_read *m);
 struct store_conversation {
     struct slice conv;
     uint64_t seq, read, unread;
-    int32_t last;               /* index of the newest message in page.messages, -1 when none is retained */
+    int32_t last; /* index of the newest message in page.messages, -1 when none is retained */
 };
 
 /* R: a user's conversations, newest activity first (those without any message last, by key). */
 struct store_conversations {
     struct store_op op;
     struct slice user;
-    struct slice cursor;        /* next_cursor of the page before; empty: from the start. Anything else: STORE_NOTFOUND */
+    struct slice cursor; /* next_cursor of the page before; empty: from the start. Anything else: STORE_NOTFOUND */
     uint32_t limit;
     uint32_t page_bytes;
     /* out; free with store_conversations_free */
@@ -336,10 +336,10 @@ struct store_recall {
     struct store_op op;
     struct slice conv, sender;
     uint64_t seq;
-    uint64_t window_ms;         /* 0: no limit */
+    uint64_t window_ms; /* 0: no limit */
     /* out */
     uint64_t id;
-    bool again;                 /* it was recalled already */
+    bool again; /* it was recalled already */
 };
 void store_recall(struct store *s, struct store_recall *r);
 
@@ -368,10 +368,10 @@ void store_note_put(struct store *s, struct store_note_put *n);
 struct store_notes {
     struct store_op op;
     struct slice prefix;
-    struct slice cursor;        /* the last key of the page before; empty: from the start */
+    struct slice cursor; /* the last key of the page before; empty: from the start */
     uint32_t limit;
     /* out */
-    struct store_note *notes;   /* malloc'd, borrowing from arena; free both */
+    struct store_note *notes; /* malloc'd, borrowing from arena; free both */
     uint32_t n;
     bool more;
     char *arena;
@@ -380,14 +380,14 @@ void store_notes(struct store *s, struct store_notes *n);
 
 /* Work on the database as a whole, on a thread of its own; may take long. STORE_RETRY: it failed, `why` says how; or the store is closing. */
 enum store_work_kind {
-    STORE_FLUSH,      /* writes what is in memory into tables */
-    STORE_COMPACT,    /* rewrites all tables: what is past its time leaves the disk */
-    STORE_CHECKPOINT  /* a copy that can be served from, at this moment: hard links where they can be */
+    STORE_FLUSH,     /* writes what is in memory into tables */
+    STORE_COMPACT,   /* rewrites all tables: what is past its time leaves the disk */
+    STORE_CHECKPOINT /* a copy that can be served from, at this moment: hard links where they can be */
 };
 struct store_work {
     struct store_op op;
     enum store_work_kind kind;
-    const char *directory;      /* checkpoint: a new data directory; must not exist. Until `done` */
+    const char *directory; /* checkpoint: a new data directory; must not exist. Until `done` */
     /* out */
     char why[256];
 };
@@ -398,7 +398,7 @@ struct store_pairs {
     struct store_op op;
     struct slice user;
     const struct slice *ids;
-    uint32_t n;                 /* 128 at most */
+    uint32_t n; /* 128 at most */
     /* out */
     bool known[128];
 };

@@ -25,20 +25,40 @@ struct durable;
 
 /* What tests may put in place of the world. */
 struct store_hooks {
-    struct guard_source clock;     /* wall_ms NULL: the system's */
-    int (*before_write)(void *ctx); /* writer: not 0 fails the group's write with that error */
-    int (*before_sync)(void *ctx);  /* syncer: likewise */
+    struct guard_source clock;       /* wall_ms NULL: the system's */
+    int (*before_write)(void *ctx);  /* writer: not 0 fails the group's write with that error */
+    int (*before_sync)(void *ctx);   /* syncer: likewise */
     int (*before_reopen)(void *ctx); /* writer: not 0 fails the recovery */
     void *ctx;
 };
 
 enum op_kind {
-    OP_APPEND, OP_INBOX_ACK, OP_USER_SAVE, OP_USER_FORGET, OP_CHANNEL_SAVE, OP_MEMBER_PUT, OP_MEMBER_DEL, OP_MARK_READ, OP_RECALL,
-    OP_BLOCK, OP_NOTE_PUT,
-    OP_FLOOR, OP_INBOX_CLEAN, OP_UNGUEST, OP_TICK, /* the store's own: see hint.h */
+    OP_APPEND,
+    OP_INBOX_ACK,
+    OP_USER_SAVE,
+    OP_USER_FORGET,
+    OP_CHANNEL_SAVE,
+    OP_MEMBER_PUT,
+    OP_MEMBER_DEL,
+    OP_MARK_READ,
+    OP_RECALL,
+    OP_BLOCK,
+    OP_NOTE_PUT,
+    OP_FLOOR,
+    OP_INBOX_CLEAN,
+    OP_UNGUEST,
+    OP_TICK,   /* the store's own: see hint.h */
     OP_WRITES, /* those before change something */
-    OP_RANGE = OP_WRITES, OP_INBOX_PEEK, OP_USER_LOAD, OP_GUESTS_DUE, OP_CONV_LOAD, OP_MEMBERS, OP_CONVERSATIONS, OP_PAIRS,
-    OP_NOTES, OP_WORK,
+    OP_RANGE = OP_WRITES,
+    OP_INBOX_PEEK,
+    OP_USER_LOAD,
+    OP_GUESTS_DUE,
+    OP_CONV_LOAD,
+    OP_MEMBERS,
+    OP_CONVERSATIONS,
+    OP_PAIRS,
+    OP_NOTES,
+    OP_WORK,
     OP_KINDS
 };
 
@@ -47,7 +67,10 @@ struct op_list {
     struct mail *head, **tail;
     uint64_t count;
 };
-static inline void op_list_init(struct op_list *l) { *l = (struct op_list){.tail = &l->head}; }
+static inline void op_list_init(struct op_list *l)
+{
+    *l = (struct op_list){.tail = &l->head};
+}
 static inline void op_list_push(struct op_list *l, struct store_op *op)
 {
     op->mail.next = NULL;
@@ -110,8 +133,8 @@ struct store {
     uint16_t node;
     uint32_t sync_every_ms;
 
-    pthread_rwlock_t swap; /* readers and syncer hold it to use kv; the writer takes it alone to replace kv */
-    struct kv *kv;         /* owned */
+    pthread_rwlock_t swap;            /* readers and syncer hold it to use kv; the writer takes it alone to replace kv */
+    struct kv *kv;                    /* owned */
     struct kv_rocksdb_options reopen; /* rocksdb: how to open again; path is owned */
     struct durable *durable;          /* rocksdb: files beside the database; NULL for memory; owned */
 
@@ -127,17 +150,17 @@ struct store {
     pthread_cond_t written_cond;
 
     pthread_mutex_t work_lock;
-    pthread_cond_t work_cond;  /* working has become 0 */
-    unsigned working;          /* under work_lock: threads of work.c */
-    bool work_closed;          /* under work_lock: no new ones */
+    pthread_cond_t work_cond; /* working has become 0 */
+    unsigned working;         /* under work_lock: threads of work.c */
+    bool work_closed;         /* under work_lock: no new ones */
 
     /* Counters of store_get_stats. */
     _Atomic uint64_t appended, groups, syncs, duplicates, queue, errors, reopens;
     _Atomic bool failing;
 };
 
-MUST_CHECK int store_open_hooked(struct store **out, const struct store_options *options, const struct store_hooks *hooks, char *why,
-                                 size_t why_size);
+MUST_CHECK int store_open_hooked(struct store **out, const struct store_options *options, const struct store_hooks *hooks,
+                                 char *why, size_t why_size);
 
 /* Meta keys. */
 #define META_VERSION  SLICE_LIT("version")  /* u64: format of the database */
@@ -155,8 +178,14 @@ int meta_get_u64(struct kv *kv, struct slice key, uint64_t *out);
 struct slice op_conv(const struct store_op *op);
 struct slice op_user(const struct store_op *op);
 /* The tier class of a row. */
-static inline uint8_t tier_class(enum store_tier t) { return (uint8_t)(t + 1); }
-static inline enum kv_family tier_family(unsigned t) { return (enum kv_family)(KV_DM + t); }
+static inline uint8_t tier_class(enum store_tier t)
+{
+    return (uint8_t)(t + 1);
+}
+static inline enum kv_family tier_family(unsigned t)
+{
+    return (enum kv_family)(KV_DM + t);
+}
 /* The status for an error of the layers below. */
 enum store_status status_of(int code);
 /* Logs a record that cannot be read; returns STORE_FATAL. */

@@ -15,11 +15,11 @@ struct syncer {
     pthread_cond_t wake;  /* monotonic clock */
     pthread_cond_t idle;  /* nobody waits */
     struct op_list waiting;
-    uint64_t written;     /* last group written */
-    uint64_t synced;      /* last group surely synced */
-    uint64_t due_ms;      /* when to sync what nobody waits for, monotonic; 0: nothing dirty */
+    uint64_t written; /* last group written */
+    uint64_t synced;  /* last group surely synced */
+    uint64_t due_ms;  /* when to sync what nobody waits for, monotonic; 0: nothing dirty */
     bool soon, busy, closing;
-    bool failed;          /* a write or a sync failed: nothing counts as synced until syncer_reset() */
+    bool failed; /* a write or a sync failed: nothing counts as synced until syncer_reset() */
 };
 
 static struct timespec timespec_of(uint64_t ms)
@@ -100,7 +100,8 @@ static void *syncer_main(void *arg)
         }
         syncer_answer(&ops, r == 0);
         if (r == 0) {
-            atomic_store(&y->store->synced_group, target); /* after the answers: later operations of a conversation may overtake no one */
+            atomic_store(&y->store->synced_group,
+                         target); /* after the answers: later operations of a conversation may overtake no one */
         }
         pthread_mutex_lock(&y->lock);
         if (r == 0) {

@@ -7,7 +7,10 @@
 
 #define FORGET_MAX 100000 /* rows that one store_user_forget() removes at most; a guest has a handful */
 
-static bool user_id_sane(struct slice id) { return id.n >= 1 && id.n <= 64; }
+static bool user_id_sane(struct slice id)
+{
+    return id.n >= 1 && id.n <= 64;
+}
 
 /* The user's record as this group sees it; 1, 0 or an enum err. The name borrows from *pin. */
 static int user_get(struct writer *w, struct slice id, struct user_record *u, struct kv_found *pin)
@@ -195,8 +198,10 @@ static int load_record(struct store *s, struct store_user_load *u, struct buf *a
         r = ERR_INVALID;
     }
     if (r == 1) {
-        u->user = (struct store_user){
-            .epoch = rec.epoch, .guest = rec.guest, .guest_due_ms = rec.due_ms, .guest_due = rec.guest && rec.due_ms <= expiry_now(&s->expiry)};
+        u->user = (struct store_user){.epoch = rec.epoch,
+                                      .guest = rec.guest,
+                                      .guest_due_ms = rec.due_ms,
+                                      .guest_due = rec.guest && rec.due_ms <= expiry_now(&s->expiry)};
         u->name.n = rec.name.n;
         buf_slice_put(arena, rec.name);
     }
@@ -292,8 +297,8 @@ enum store_status read_guests(struct store *s, struct store_op *op)
     g->n = 0;
     g->arena = NULL;
     g->ids = calloc(g->limit ? g->limit : 1, sizeof(*g->ids));
-    struct kv_iter *it = kv_iter_new(s->kv, KV_META, key_guest(&from, 0, SLICE_NONE),
-                                     key_guest(&to, expiry_now(&s->expiry) + 1, SLICE_NONE));
+    struct kv_iter *it =
+        kv_iter_new(s->kv, KV_META, key_guest(&from, 0, SLICE_NONE), key_guest(&to, expiry_now(&s->expiry) + 1, SLICE_NONE));
     int r = it && g->ids ? 0 : ERR_NOMEM;
     for (it ? kv_seek(it, key_slice(&from)) : (void)0; !r && kv_valid(it) && g->n < g->limit; kv_next(it)) {
         struct slice key = kv_key(it);

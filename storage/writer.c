@@ -68,12 +68,16 @@ void writer_put_head(struct writer *w, struct head *h)
     head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), HEAD_SIZE), &h->r);
 }
 
-void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v) { store_be64(batch_put(&w->batch, KV_META, meta_key, 8), v); }
+void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
+{
+    store_be64(batch_put(&w->batch, KV_META, meta_key, 8), v);
+}
 
 int writer_first(struct writer *w, struct head *h, uint64_t *first)
 {
     uint32_t version = atomic_load(&w->store->live.version);
-    bool known = h->first_version == version && w->expiry_ms < h->first_until && h->first > head_low(w->store, &h->r, h->first_tier);
+    bool known =
+        h->first_version == version && w->expiry_ms < h->first_until && h->first > head_low(w->store, &h->r, h->first_tier);
     if (h->r.seq == 0) {
         *first = 0;
         return 0;

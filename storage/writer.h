@@ -20,12 +20,12 @@
 /* An operation of the present group. */
 struct slot {
     struct store_op *op;
-    struct head *head;        /* of its conversation; NULL: it has none */
-    bool dup_found;           /* append: the database knows its client id */
-    int dup_bad;              /* append: … or could not say (enum err) */
+    struct head *head; /* of its conversation; NULL: it has none */
+    bool dup_found;    /* append: the database knows its client id */
+    int dup_bad;       /* append: … or could not say (enum err) */
     struct dedup_record dup;
-    bool must_sync;           /* to be synced before the answer, whatever the tier says */
-    uint8_t durability;       /* enum store_durability; commit unless the operation sets another */
+    bool must_sync;     /* to be synced before the answer, whatever the tier says */
+    uint8_t durability; /* enum store_durability; commit unless the operation sets another */
 };
 
 struct writer {
@@ -35,27 +35,27 @@ struct writer {
     pthread_cond_t wake;  /* monotonic clock */
     struct op_list queue;
     bool closing;
-    bool sync_failed;     /* the syncer could not sync */
+    bool sync_failed; /* the syncer could not sync */
 
     /* Below: the writer's thread alone. */
     struct op_list backlog; /* taken from the queue, not yet applied */
     struct slot slots[WRITER_GROUP];
     struct heads heads;
     struct batch batch;
-    uint32_t batch_base;    /* entries that each group has, changes or not */
+    uint32_t batch_base; /* entries that each group has, changes or not */
     struct idgen ids;
-    uint64_t group;         /* number of the present group */
-    uint64_t now_ms;        /* guarded clock at the group's beginning */
+    uint64_t group;  /* number of the present group */
+    uint64_t now_ms; /* guarded clock at the group's beginning */
     uint64_t wall_ms;
-    uint64_t expiry_ms;     /* expiry clock at the group's beginning */
-    uint64_t id_limit;      /* ms since ID_EPOCH_MS that ids do not pass, as written by id_limit_group */
+    uint64_t expiry_ms; /* expiry clock at the group's beginning */
+    uint64_t id_limit;  /* ms since ID_EPOCH_MS that ids do not pass, as written by id_limit_group */
     uint64_t id_limit_group;
     uint64_t id_limit_durable; /* the same, surely on the platter */
-    uint64_t clock_ms;      /* guarded time as last persisted */
-    uint64_t generation;    /* loss generation */
-    uint64_t channels;      /* that exist, this group's included */
-    uint64_t told;          /* failing: last group that any answer told of; a database that ends before it has lost something */
-    uint64_t retry_at_ms;   /* failing: when to try to recover, monotonic */
+    uint64_t clock_ms;         /* guarded time as last persisted */
+    uint64_t generation;       /* loss generation */
+    uint64_t channels;         /* that exist, this group's included */
+    uint64_t told;        /* failing: last group that any answer told of; a database that ends before it has lost something */
+    uint64_t retry_at_ms; /* failing: when to try to recover, monotonic */
 };
 
 enum apply { APPLY_DONE, APPLY_CUT /* end the group before this operation: it must see the rows of those before */ };
@@ -92,7 +92,10 @@ static inline enum apply apply_changed(struct slot *slot)
     return APPLY_DONE;
 }
 /* Whether the present group has changed anything yet. */
-static inline bool group_dirty(const struct writer *w) { return w->batch.count > w->batch_base; }
+static inline bool group_dirty(const struct writer *w)
+{
+    return w->batch.count > w->batch_base;
+}
 /* A row as this group sees it; code as in kv_found. Free with kv_found_free(w->store->kv, …). */
 struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice key);
 /* The head changes in this group. */

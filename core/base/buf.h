@@ -22,18 +22,31 @@ struct buf {
 
 #define BUF_INIT ((struct buf){NULL, 0, 0, false})
 
-static inline bool buf_ok(const struct buf *b) { return !b->oom; }
-static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->p, b->n); }
+static inline bool buf_ok(const struct buf *b)
+{
+    return !b->oom;
+}
+static inline struct slice buf_slice(const struct buf *b)
+{
+    return slice_of(b->p, b->n);
+}
 
 /* Frees the memory and makes the buffer empty and usable again. */
 void buf_free(struct buf *b);
 /* Empties the buffer and keeps its memory. */
-static inline void buf_reset(struct buf *b) { b->n = 0; b->oom = false; }
+static inline void buf_reset(struct buf *b)
+{
+    b->n = 0;
+    b->oom = false;
+}
 /* Makes room for `extra` more bytes; returns where they go (advance b->n yourself), or NULL when out of memory. */
 char *buf_reserve(struct buf *b, size_t extra);
 
 void buf_put(struct buf *b, const void *p, size_t n);
-static inline void buf_slice_put(struct buf *b, struct slice s) { buf_put(b, s.p, s.n); }
+static inline void buf_slice_put(struct buf *b, struct slice s)
+{
+    buf_put(b, s.p, s.n);
+}
 #define buf_lit(b, s) buf_put((b), "" s "", sizeof(s) - 1)
 void buf_str(struct buf *b, const char *s);
 void buf_byte(struct buf *b, uint8_t c);

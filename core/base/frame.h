@@ -30,8 +30,8 @@ struct wire {
 };
 
 struct frame {
-    uint32_t refs;                  /* owners on this shard */
-    uint32_t tag;                   /* passed on to its wires */
+    uint32_t refs; /* owners on this shard */
+    uint32_t tag;  /* passed on to its wires */
     uint16_t action;
     uint16_t seq;
     uint32_t body_len;              /* bytes in body */
@@ -51,7 +51,10 @@ struct wire *wire_new(enum wire_form form, uint16_t action, uint16_t seq, struct
 struct wire *wire_message(bool text, struct slice data);
 /* A wire of raw bytes (HTTP answers, WebSocket control frames). */
 struct wire *wire_raw(struct slice bytes, uint32_t tag);
-static inline void wire_ref(struct wire *w) { w->refs++; }
+static inline void wire_ref(struct wire *w)
+{
+    w->refs++;
+}
 void wire_unref(struct wire *w);
 
 #endif

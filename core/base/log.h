@@ -19,20 +19,20 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
 
 struct log_field {
-    const char *key;                             /* lower_snake_case */
+    const char *key; /* lower_snake_case */
     enum { LOG_F_END, LOG_F_STR, LOG_F_INT } type;
-    struct slice str;                            /* of LOG_F_STR; borrowed for the call */
-    int64_t num;                                 /* of LOG_F_INT */
+    struct slice str; /* of LOG_F_STR; borrowed for the call */
+    int64_t num;      /* of LOG_F_INT */
 };
 
-#define LOG_STR(k, v) ((struct log_field){.key = (k), .type = LOG_F_STR, .str = slice_str(v)})
+#define LOG_STR(k, v)   ((struct log_field){.key = (k), .type = LOG_F_STR, .str = slice_str(v)})
 #define LOG_SLICE(k, v) ((struct log_field){.key = (k), .type = LOG_F_STR, .str = (v)})
-#define LOG_INT(k, v) ((struct log_field){.key = (k), .type = LOG_F_INT, .num = (int64_t)(v)})
+#define LOG_INT(k, v)   ((struct log_field){.key = (k), .type = LOG_F_INT, .num = (int64_t)(v)})
 
-#define log_event(level, id, ...) \
-    do { \
-        if (log_enabled(level)) \
-            log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(,) {.type = LOG_F_END}}); \
+#define log_event(level, id, ...)                                                                                              \
+    do {                                                                                                                       \
+        if (log_enabled(level))                                                                                                \
+            log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.type = LOG_F_END}});               \
     } while (0)
 
 /* Opens (or reopens, for rotation) the destination: file NULL means standard error. Errors: ERR_IO, the old destination stays. */

@@ -19,8 +19,9 @@ struct mail {
 struct mailbox {
     pthread_mutex_t lock;
     struct mail *head, **tail; /* under lock: in the order posted */
-    void (*wake)(void *ctx);   /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
-    void *ctx;                 /* of wake */
+    void (*wake)(
+        void *ctx); /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
+    void *ctx;      /* of wake */
 };
 
 void mailbox_init(struct mailbox *mb, void (*wake)(void *ctx), void *ctx);

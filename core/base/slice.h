@@ -13,10 +13,16 @@ struct slice {
 };
 
 #define SLICE_LIT(s) ((struct slice){"" s "", sizeof(s) - 1})
-#define SLICE_NONE ((struct slice){NULL, 0})
+#define SLICE_NONE   ((struct slice){NULL, 0})
 
-static inline struct slice slice_of(const void *p, size_t n) { return (struct slice){(const char *)p, n}; }
-static inline struct slice slice_str(const char *s) { return (struct slice){s, s ? strlen(s) : 0}; }
+static inline struct slice slice_of(const void *p, size_t n)
+{
+    return (struct slice){(const char *)p, n};
+}
+static inline struct slice slice_str(const char *s)
+{
+    return (struct slice){s, s ? strlen(s) : 0};
+}
 
 static inline bool slice_eq(struct slice a, struct slice b)
 {

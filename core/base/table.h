@@ -18,10 +18,10 @@
 struct table_segment;
 
 struct table {
-    uint64_t (*hash_of)(void *ctx, uint32_t index);               /* hash of the item's key */
-    bool (*matches)(void *ctx, uint32_t index, const void *key);  /* whether the item has this key */
-    void *ctx;                                                    /* of both */
-    struct table_segment *segments;                               /* 2^segment_bits of them; owned */
+    uint64_t (*hash_of)(void *ctx, uint32_t index);              /* hash of the item's key */
+    bool (*matches)(void *ctx, uint32_t index, const void *key); /* whether the item has this key */
+    void *ctx;                                                   /* of both */
+    struct table_segment *segments;                              /* 2^segment_bits of them; owned */
     unsigned segment_bits;
     uint32_t count; /* items */
 };

@@ -19,9 +19,9 @@ struct wheel_node {
 #define WHEEL_NODE_INIT ((struct wheel_node){WHEEL_NONE, WHEEL_NONE})
 
 struct wheel {
-    uint32_t *slots;      /* head of each slot's list; owned */
-    uint32_t slot_count;  /* power of two */
-    uint64_t now;         /* last tick that was run */
+    uint32_t *slots;                                          /* head of each slot's list; owned */
+    uint32_t slot_count;                                      /* power of two */
+    uint64_t now;                                             /* last tick that was run */
     struct wheel_node *(*node_of)(void *ctx, uint32_t index); /* the node inside the item */
     /* The item is due (its node is unset already). Returns 0, or the tick at which it wants to be called again. It may set or cancel
      * any item and free this one (and then returns 0). */

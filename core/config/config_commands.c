@@ -95,7 +95,8 @@ static void run_check(struct command_call *c, void *ctx)
     buf_free(&errors);
 }
 
-static void put_difference(struct command_call *c, const struct config *now, const struct config *file, const struct config_option *o)
+static void put_difference(struct command_call *c, const struct config *now, const struct config *file,
+                           const struct config_option *o)
 {
     if (c->out.n)
         buf_byte(&c->out, ',');
@@ -188,7 +189,10 @@ static void run_set(struct command_call *c, void *ctx)
         return;
     }
     if (o->flags & (OPT_F_RESTART | OPT_F_SECRET)) {
-        command_fail(c, "forbidden", o->flags & OPT_F_SECRET ? "%s is a secret: set it in the file, then config reload" : "%s needs a restart: set it in the file", o->path);
+        command_fail(c, "forbidden",
+                     o->flags & OPT_F_SECRET ? "%s is a secret: set it in the file, then config reload"
+                                             : "%s needs a restart: set it in the file",
+                     o->path);
         return;
     }
     struct buf errors = BUF_INIT;
@@ -211,12 +215,38 @@ int config_commands_register(struct hub *hub, const struct config_keeper *keeper
 {
     void *ctx = (void *)(uintptr_t)keeper;
     const struct command list[] = {
-        {.name = "show config", .args = "[OPTION]", .help = "options in force: all, a section, or one", .max = 1, .run = run_show, .ctx = ctx},
-        {.name = "config check", .args = "", .help = "read the config file and tell what is wrong with it", .run = run_check, .ctx = ctx},
-        {.name = "config diff", .args = "", .help = "what the config file says otherwise than what is in force", .run = run_diff, .ctx = ctx},
-        {.name = "config reload", .args = "", .help = "bring the config file into force", .changes = true, .run = run_reload, .ctx = ctx},
-        {.name = "set", .args = "OPTION VALUE", .help = "change an option until the next reload; VALUE as in the file, without quotes: 64*KiB, 90*days, drop", .min = 2,
-         .max = 2, .text = true, .changes = true, .shown = 1, .run = run_set, .ctx = ctx},
+        {.name = "show config",
+         .args = "[OPTION]",
+         .help = "options in force: all, a section, or one",
+         .max = 1,
+         .run = run_show,
+         .ctx = ctx},
+        {.name = "config check",
+         .args = "",
+         .help = "read the config file and tell what is wrong with it",
+         .run = run_check,
+         .ctx = ctx},
+        {.name = "config diff",
+         .args = "",
+         .help = "what the config file says otherwise than what is in force",
+         .run = run_diff,
+         .ctx = ctx},
+        {.name = "config reload",
+         .args = "",
+         .help = "bring the config file into force",
+         .changes = true,
+         .run = run_reload,
+         .ctx = ctx},
+        {.name = "set",
+         .args = "OPTION VALUE",
+         .help = "change an option until the next reload; VALUE as in the file, without quotes: 64*KiB, 90*days, drop",
+         .min = 2,
+         .max = 2,
+         .text = true,
+         .changes = true,
+         .shown = 1,
+         .run = run_set,
+         .ctx = ctx},
     };
     return commands_register(hub, list, sizeof list / sizeof list[0]);
 }

@@ -76,8 +76,9 @@ const struct config_option config_schema[] = {
     TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
     TEXT(tls.key, 1, "nil", RESTART | NIL, "File with the private key (PEM)."),
 
-    COUNT(threads, 0, 256, "0", RESTART,
-          "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one at least."),
+    COUNT(
+        threads, 0, 256, "0", RESTART,
+        "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one at least."),
     COUNT(node, 0, 1023, "0", RESTART,
           "Number of this server, part of each message id. Different on each machine that shares clients."),
     TEXT(data, 1, "\"data\"", RESTART,
@@ -172,7 +173,8 @@ const struct config_option config_schema[] = {
     SECTION("scripts", "Policy in Lua (docs/scripting.md)."),
     TEXT(scripts.path, 1, "\"scripts\"", 0, "The folder that scripts are in."),
     TEXTS(scripts.load, "{ \"ratelimit\", \"merge_push\", \"tiered_expiry\" }", 0,
-          "Names of the scripts to load, without .lua, in their order. The three shipped ones are in the binary too, where path has no file of their name."),
+          "Names of the scripts to load, without .lua, in their order. The three shipped ones are in the binary too, where "
+          "path has no file of their name."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
 

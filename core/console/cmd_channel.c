@@ -141,10 +141,10 @@ struct members {
     struct command_call *call;
     struct conv_key key;
     char cursor[64];
-    bool end;                  /* for `close`: they are ended */
-    uint32_t next;             /* … the next one of the page */
-    uint64_t ended;            /* … so many */
-    struct host_member leave;  /* … the one under way */
+    bool end;                 /* for `close`: they are ended */
+    uint32_t next;            /* … the next one of the page */
+    uint64_t ended;           /* … so many */
+    struct host_member leave; /* … the one under way */
 };
 
 static void members_ask(struct members *m);
@@ -338,7 +338,8 @@ static void run_kick(struct command_call *c)
         return;
     }
     l->call = c;
-    l->op = (struct host_member){.user = c->argv[2], .channel = c->argv[0], .leave = true, .op = {.home = hub_main(c->hub), .done = leave_done}};
+    l->op = (struct host_member){
+        .user = c->argv[2], .channel = c->argv[0], .leave = true, .op = {.home = hub_main(c->hub), .done = leave_done}};
     host_member(c->hub, &l->op);
 }
 
@@ -376,7 +377,8 @@ static void run_ban(struct command_call *c)
         return;
     }
     b->call = c;
-    b->op = (struct ban_change){.kind = BAN_MEMBER, .user = c->argv[2], .channel = c->argv[0], .seconds = seconds, .lift = lift};
+    b->op =
+        (struct ban_change){.kind = BAN_MEMBER, .user = c->argv[2], .channel = c->argv[0], .seconds = seconds, .lift = lift};
     b->op.op.home = hub_main(c->hub);
     b->op.op.done = ban_done;
     ban_change(c->hub, &b->op);
@@ -389,8 +391,9 @@ static const struct verb {
     unsigned min, max; /* arguments, with the channel and the verb */
     void (*run)(struct command_call *c);
 } verbs[] = {
-    {"tier", 2, 3, run_rule}, {"push", 2, 3, run_rule}, {"limit", 2, 3, run_rule}, {"members", 2, 2, run_members}, {"kick", 3, 3, run_kick},
-    {"ban", 3, 4, run_ban},   {"unban", 3, 3, run_ban}, {"close", 2, 2, run_close}, {"open", 2, 2, run_close},
+    {"tier", 2, 3, run_rule},       {"push", 2, 3, run_rule},   {"limit", 2, 3, run_rule},
+    {"members", 2, 2, run_members}, {"kick", 3, 3, run_kick},   {"ban", 3, 4, run_ban},
+    {"unban", 3, 3, run_ban},       {"close", 2, 2, run_close}, {"open", 2, 2, run_close},
 };
 
 static void run_channel(struct command_call *c, void *ctx)
@@ -415,10 +418,16 @@ static void run_channel(struct command_call *c, void *ctx)
 int cmd_channel_register(struct console *c)
 {
     const struct command list[] = {
-        {.name = "channel", .args = "NAME members|tier [T]|push [P]|limit [N]|kick USER|ban USER [SECONDS]|unban USER|close|open",
-         .help = "one channel: who is in it, its own tier (small, large, auto), push mode (all, merged, none, auto) and messages a second; take "
+        {.name = "channel",
+         .args = "NAME members|tier [T]|push [P]|limit [N]|kick USER|ban USER [SECONDS]|unban USER|close|open",
+         .help = "one channel: who is in it, its own tier (small, large, auto), push mode (all, merged, none, auto) and "
+                 "messages a second; take "
                  "somebody out, or all for good",
-         .min = 2, .max = 4, .changes = true, .shown = 4, .run = run_channel},
+         .min = 2,
+         .max = 4,
+         .changes = true,
+         .shown = 4,
+         .run = run_channel},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

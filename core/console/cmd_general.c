@@ -120,12 +120,15 @@ static void run_status(struct command_call *c, void *ctx)
     struct store_stats s;
     hub_get_stats(c->hub, &h);
     store_get_stats(hub_store(c->hub), &s);
-    buf_printf(&c->out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"uptime\":%llu,\"shards\":%u", MAGPIE_VERSION, (int)getpid(),
-               console->state, (unsigned long long)((clock_mono_ms() - console->began_ms) / 1000), hub_shard_count(c->hub));
-    buf_printf(&c->out, ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
+    buf_printf(&c->out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"uptime\":%llu,\"shards\":%u", MAGPIE_VERSION,
+               (int)getpid(), console->state, (unsigned long long)((clock_mono_ms() - console->began_ms) / 1000),
+               hub_shard_count(c->hub));
+    buf_printf(&c->out,
+               ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
                h.connections, h.users, h.channels, (unsigned long long)h.requests, (unsigned long long)h.messages,
                (unsigned long long)h.deliveries);
-    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\"}", s.failing ? "failing" : "good", s.clock_paused ? "paused" : "good");
+    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\"}", s.failing ? "failing" : "good",
+               s.clock_paused ? "paused" : "good");
     command_done(c);
 }
 
@@ -146,11 +149,23 @@ int cmd_general_register(struct console *c)
     const struct command list[] = {
         {.name = "help", .args = "[COMMAND]", .help = "what there is", .max = 2, .run = run_help},
         {.name = "version", .args = "", .help = "the server's version", .run = run_version},
-        {.name = "auth", .args = "PASSWORD", .help = "the password of this console, where one is set", .min = 1, .max = 1, .run = run_auth, .ctx = c},
+        {.name = "auth",
+         .args = "PASSWORD",
+         .help = "the password of this console, where one is set",
+         .min = 1,
+         .max = 1,
+         .run = run_auth,
+         .ctx = c},
         {.name = "quit", .args = "", .help = "close this connection", .run = run_quit},
         {.name = "status", .args = "", .help = "the server at a glance", .run = run_status, .ctx = c},
-        {.name = "log", .args = "debug|info|warn|error", .help = "the least important level that is logged, until the next reload",
-         .min = 1, .max = 1, .changes = true, .shown = 1, .run = run_log},
+        {.name = "log",
+         .args = "debug|info|warn|error",
+         .help = "the least important level that is logged, until the next reload",
+         .min = 1,
+         .max = 1,
+         .changes = true,
+         .shown = 1,
+         .run = run_log},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -88,7 +88,8 @@ static bool user_row(void *ctx, const struct look_user *u)
     put_text(&v->rows, u->user);
     buf_lit(&v->rows, ",\"name\":");
     put_text(&v->rows, u->name);
-    buf_printf(&v->rows, ",\"connections\":%u,\"channels\":%u,\"guest\":%s}", u->connections, u->channels, u->guest ? "true" : "false");
+    buf_printf(&v->rows, ",\"connections\":%u,\"channels\":%u,\"guest\":%s}", u->connections, u->channels,
+               u->guest ? "true" : "false");
     return true;
 }
 
@@ -107,7 +108,8 @@ static bool channel_row(void *ctx, const struct look_channel *c)
     buf_lit(&v->rows, "{\"channel\":");
     put_text(&v->rows, c->channel);
     if (c->loaded)
-        buf_printf(&v->rows, ",\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"rate\":%.1f}", c->members, c->tier, c->push, tenths(c->rate));
+        buf_printf(&v->rows, ",\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"rate\":%.1f}", c->members, c->tier, c->push,
+                   tenths(c->rate));
     else
         buf_lit(&v->rows, ",\"members\":null,\"tier\":null,\"push\":null,\"rate\":0}");
     return true;
@@ -124,7 +126,7 @@ static void run_survey(struct command_call *c, void *ctx)
     struct slice filter;
     uint64_t limit;
     if (survey_arguments(c, &filter, &limit))
-        survey_start(c, *(uint32_t (**)(struct shard *, struct survey *))ctx, filter, limit);
+        survey_start(c, *(uint32_t(**)(struct shard *, struct survey *))ctx, filter, limit);
 }
 
 /* --- What is registered: the main thread's own tables ------------------------------------------------------------------ */
@@ -165,7 +167,8 @@ static void run_hooks(struct command_call *c, void *ctx)
         for (uint32_t i = 0; i < t->hook_count[e]; i++) {
             const struct hook *h = &t->hooks[e][i];
             if (list_row(&l, hook_event_name((enum hook_event)e), owner_of(c, h->owner))) {
-                buf_printf(&c->out, "{\"event\":\"%s\",\"priority\":%d,\"owner\":", hook_event_name((enum hook_event)e), h->priority);
+                buf_printf(&c->out, "{\"event\":\"%s\",\"priority\":%d,\"owner\":", hook_event_name((enum hook_event)e),
+                           h->priority);
                 buf_json_string(&c->out, slice_str(owner_of(c, h->owner)));
                 buf_byte(&c->out, '}');
             }
@@ -214,7 +217,7 @@ static const char *const alias_scripts[] = {"script", "list"}, *const alias_plug
 
 int cmd_list_register(struct console *c)
 {
-#define FILTER .args = "[FILTER] [limit N]", .max = 3
+#define FILTER   .args = "[FILTER] [limit N]", .max = 3
 #define VISIT(i) .run = run_survey, .ctx = (void *)(uintptr_t)&visits[i]
     const struct command list[] = {
         {.name = "list connections", FILTER, .help = "open connections; FILTER: a part of user, name or address", VISIT(0)},

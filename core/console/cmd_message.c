@@ -33,8 +33,8 @@ static void sent(void *owner, struct host_op *op)
     struct command_call *c = s->call;
     (void)owner;
     if (op->code == CODE_OK) {
-        buf_printf(&c->out, "{\"id\":\"%019llu\",\"seq\":%llu,\"createdAt\":%llu}", (unsigned long long)s->op.id, (unsigned long long)s->op.seq,
-                   (unsigned long long)s->op.created_ms);
+        buf_printf(&c->out, "{\"id\":\"%019llu\",\"seq\":%llu,\"createdAt\":%llu}", (unsigned long long)s->op.id,
+                   (unsigned long long)s->op.seq, (unsigned long long)s->op.created_ms);
         command_done(c);
     } else {
         command_fail(c, code_name(op->code), "%s", op->message);
@@ -95,8 +95,8 @@ static void history_resume(struct command_call *c)
 
 static void put_message(struct buf *b, const struct store_message *m)
 {
-    buf_printf(b, "{\"seq\":%llu,\"id\":\"%019llu\",\"createdAt\":%llu,\"sender\":", (unsigned long long)m->seq, (unsigned long long)m->id,
-               (unsigned long long)m->created_ms);
+    buf_printf(b, "{\"seq\":%llu,\"id\":\"%019llu\",\"createdAt\":%llu,\"sender\":", (unsigned long long)m->seq,
+               (unsigned long long)m->id, (unsigned long long)m->created_ms);
     buf_json_string(b, m->sender);
     buf_lit(b, ",\"name\":");
     buf_json_string(b, m->sender_name);
@@ -186,14 +186,46 @@ int cmd_message_register(struct console *c)
     static const char channel[] = "channel";
 #define CHANNEL .ctx = (void *)(uintptr_t)channel
     const struct command list[] = {
-        {.name = "announce", .args = "TEXT", .help = "push 106 to every connection of this server", .min = 1, .max = 1, .text = true, .changes = true,
+        {.name = "announce",
+         .args = "TEXT",
+         .help = "push 106 to every connection of this server",
+         .min = 1,
+         .max = 1,
+         .text = true,
+         .changes = true,
          .run = run_announce},
-        {.name = "send user", .args = "ID TEXT", .help = "a private message from `system`", .min = 2, .max = 2, .text = true, .changes = true, .shown = 1,
+        {.name = "send user",
+         .args = "ID TEXT",
+         .help = "a private message from `system`",
+         .min = 2,
+         .max = 2,
+         .text = true,
+         .changes = true,
+         .shown = 1,
          .run = run_send},
-        {.name = "send channel", .args = "NAME TEXT", .help = "a message from `system` to a channel", .min = 2, .max = 2, .text = true, .changes = true,
-         .shown = 1, .run = run_send, CHANNEL},
-        {.name = "history user", .args = "A B [limit N]", .help = "the newest private messages between two users", .min = 2, .max = 4, .run = run_history},
-        {.name = "history channel", .args = "NAME [limit N]", .help = "a channel's newest messages", .min = 1, .max = 3, .run = run_history, CHANNEL},
+        {.name = "send channel",
+         .args = "NAME TEXT",
+         .help = "a message from `system` to a channel",
+         .min = 2,
+         .max = 2,
+         .text = true,
+         .changes = true,
+         .shown = 1,
+         .run = run_send,
+         CHANNEL},
+        {.name = "history user",
+         .args = "A B [limit N]",
+         .help = "the newest private messages between two users",
+         .min = 2,
+         .max = 4,
+         .run = run_history},
+        {.name = "history channel",
+         .args = "NAME [limit N]",
+         .help = "a channel's newest messages",
+         .min = 1,
+         .max = 3,
+         .run = run_history,
+         CHANNEL},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -36,8 +36,8 @@ static void put_conn(void *ctx, const struct look_conn *c)
     put_text(b, c->name);
     buf_printf(b, ",\"ip\":\"%s\",\"transport\":\"%s\",\"form\":\"%s\",\"device\":", c->ip, c->transport, c->form);
     put_text(b, slice_str(c->device ? c->device : ""));
-    buf_printf(b, ",\"silent\":%u,\"queued\":%u,\"skipping\":%s,\"requests\":%u,\"merge\":%s,\"closing\":%s}", c->silent, c->queued,
-               c->slow ? "true" : "false", c->inflight, c->merge ? "true" : "false", c->closing ? "true" : "false");
+    buf_printf(b, ",\"silent\":%u,\"queued\":%u,\"skipping\":%s,\"requests\":%u,\"merge\":%s,\"closing\":%s}", c->silent,
+               c->queued, c->slow ? "true" : "false", c->inflight, c->merge ? "true" : "false", c->closing ? "true" : "false");
 }
 
 static void conn_there(struct shard *s, struct command_call *c)
@@ -105,8 +105,8 @@ static void user_back(struct command_call *c)
     buf_json_string(b, c->argv[0]);
     buf_lit(b, ",\"name\":");
     buf_json_string(b, u->op.name);
-    buf_printf(b, ",\"online\":%s,\"guest\":%s,\"inbox\":%u,\"epoch\":%u", u->conns.n ? "true" : "false", u->op.user.guest ? "true" : "false",
-               u->op.inbox, u->op.user.epoch);
+    buf_printf(b, ",\"online\":%s,\"guest\":%s,\"inbox\":%u,\"epoch\":%u", u->conns.n ? "true" : "false",
+               u->op.user.guest ? "true" : "false", u->op.inbox, u->op.user.epoch);
     buf_lit(b, ",\"connections\":[");
     buf_slice_put(b, buf_slice(&u->conns));
     buf_lit(b, "],\"channels\":[");
@@ -186,11 +186,18 @@ static void channel_answer(struct command_call *c)
     struct buf *b = &c->out;
     buf_lit(b, "{\"channel\":");
     buf_json_string(b, c->argv[0]);
-    buf_printf(b, ",\"members\":%u,\"online\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"first\":%llu,\"last\":%llu,\"rate\":%.1f,\"owner\":%u}",
+    buf_printf(b,
+               ",\"members\":%u,\"online\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"first\":%llu,\"last\":%llu,\"rate\":%.1f,"
+               "\"owner\":%u}",
                q->live.loaded ? q->live.members : q->op.members, q->online,
-               q->live.loaded ? q->live.tier : q->op.tier == TIER_LARGE ? "large" : "small",
-               q->live.loaded ? q->live.push : q->op.tier == TIER_LARGE ? "merged" : "all", (unsigned long long)q->op.first,
-               (unsigned long long)q->op.seq, (double)(int)(q->live.rate * 10 + 0.5f) / 10, shard_of(c->hub, conv_key_slice(&q->key))->index);
+               q->live.loaded             ? q->live.tier
+               : q->op.tier == TIER_LARGE ? "large"
+                                          : "small",
+               q->live.loaded             ? q->live.push
+               : q->op.tier == TIER_LARGE ? "merged"
+                                          : "all",
+               (unsigned long long)q->op.first, (unsigned long long)q->op.seq, (double)(int)(q->live.rate * 10 + 0.5f) / 10,
+               shard_of(c->hub, conv_key_slice(&q->key))->index);
     free(q);
     command_done(c);
 }
@@ -265,11 +272,13 @@ static void run_storage(struct command_call *c, void *ctx)
     (void)ctx;
     store_get_stats(hub_store(c->hub), &s);
     buf_printf(&c->out,
-               "{\"state\":\"%s\",\"clock\":\"%s\",\"queue\":%llu,\"appended\":%llu,\"duplicates\":%llu,\"groups\":%llu,\"syncs\":%llu,"
+               "{\"state\":\"%s\",\"clock\":\"%s\",\"queue\":%llu,\"appended\":%llu,\"duplicates\":%llu,\"groups\":%llu,"
+               "\"syncs\":%llu,"
                "\"errors\":%llu,\"reopens\":%llu,\"memory\":%llu}",
-               s.failing ? "failing" : "good", s.clock_paused ? "paused" : "good", (unsigned long long)s.queue, (unsigned long long)s.appended,
-               (unsigned long long)s.duplicates, (unsigned long long)s.groups, (unsigned long long)s.syncs, (unsigned long long)s.errors,
-               (unsigned long long)s.reopens, (unsigned long long)s.memory);
+               s.failing ? "failing" : "good", s.clock_paused ? "paused" : "good", (unsigned long long)s.queue,
+               (unsigned long long)s.appended, (unsigned long long)s.duplicates, (unsigned long long)s.groups,
+               (unsigned long long)s.syncs, (unsigned long long)s.errors, (unsigned long long)s.reopens,
+               (unsigned long long)s.memory);
     command_done(c);
 }
 
@@ -294,7 +303,12 @@ static void run_metrics(struct command_call *c, void *ctx)
 int cmd_show_register(struct console *c)
 {
     const struct command list[] = {
-        {.name = "show connection", .args = "CONNECTION", .help = "a connection, named as `list connections` does", .min = 1, .max = 1, .run = run_connection},
+        {.name = "show connection",
+         .args = "CONNECTION",
+         .help = "a connection, named as `list connections` does",
+         .min = 1,
+         .max = 1,
+         .run = run_connection},
         {.name = "show user", .args = "ID", .help = "a user, online or not", .min = 1, .max = 1, .run = run_user},
         {.name = "show channel", .args = "NAME", .help = "a channel", .min = 1, .max = 1, .run = run_channel},
         {.name = "show memory", .args = "", .help = "where the memory is, bytes", .run = run_memory},

@@ -63,14 +63,28 @@ static const enum store_work_kind flush = STORE_FLUSH, compact = STORE_COMPACT, 
 
 int cmd_storage_register(struct console *c)
 {
-#define WORK(k) .run = run_work, .ctx = (void *)(uintptr_t)&(k), .changes = true
+#define WORK(k) .run = run_work, .ctx = (void *)(uintptr_t) & (k), .changes = true
     const struct command list[] = {
         {.name = "storage flush", .args = "", .help = "write what is in memory into tables", WORK(flush)},
-        {.name = "storage compact", .args = "", .help = "rewrite all tables: what is past its time leaves the disk. May take long", WORK(compact)},
-        {.name = "storage checkpoint", .args = "DIRECTORY", .help = "a copy of the database in a new data directory, while the server runs", .min = 1,
-         .max = 1, .shown = 1, WORK(checkpoint)},
-        {.name = "storage clock", .args = "accept", .help = "take the machine's clock as right after a jump: expiry goes on", .min = 1, .max = 1,
-         .changes = true, .shown = 1, .run = run_clock},
+        {.name = "storage compact",
+         .args = "",
+         .help = "rewrite all tables: what is past its time leaves the disk. May take long",
+         WORK(compact)},
+        {.name = "storage checkpoint",
+         .args = "DIRECTORY",
+         .help = "a copy of the database in a new data directory, while the server runs",
+         .min = 1,
+         .max = 1,
+         .shown = 1,
+         WORK(checkpoint)},
+        {.name = "storage clock",
+         .args = "accept",
+         .help = "take the machine's clock as right after a jump: expiry goes on",
+         .min = 1,
+         .max = 1,
+         .changes = true,
+         .shown = 1,
+         .run = run_clock},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -15,7 +15,7 @@
 
 static const char *action_name(struct hub *hub, uint16_t number)
 {
-    static const char *const pushes[] = {"user_message", "channel_message", "inbox_waiting", "merged",   "closing",
+    static const char *const pushes[] = {"user_message", "channel_message", "inbox_waiting",  "merged",  "closing",
                                          "announcement", "behind",          "read_elsewhere", "recalled"};
     if (number >= 101 && number < 101 + sizeof pushes / sizeof pushes[0])
         return pushes[number - 101];
@@ -23,7 +23,8 @@ static const char *action_name(struct hub *hub, uint16_t number)
     return a ? a->name : number ? "?" : "error";
 }
 
-static const char *const what_names[] = {[TRACE_IN] = "in", [TRACE_OUT] = "out", [TRACE_LOGIN] = "login", [TRACE_CLOSE] = "close"};
+static const char *const what_names[] = {
+    [TRACE_IN] = "in", [TRACE_OUT] = "out", [TRACE_LOGIN] = "login", [TRACE_CLOSE] = "close"};
 
 static const char *fate(const struct trace_event *e)
 {
@@ -32,7 +33,8 @@ static const char *fate(const struct trace_event *e)
 
 static void put_json(struct buf *b, struct hub *hub, const struct trace_event *e, const char *handle)
 {
-    buf_printf(b, "{\"at\":%llu,\"what\":\"%s\",\"connection\":\"%s\",\"user\":", (unsigned long long)e->wall_ms, what_names[e->what], handle);
+    buf_printf(b, "{\"at\":%llu,\"what\":\"%s\",\"connection\":\"%s\",\"user\":", (unsigned long long)e->wall_ms,
+               what_names[e->what], handle);
     if (e->user_len)
         buf_json_string(b, slice_of(e->user, e->user_len));
     else
@@ -54,8 +56,8 @@ static void put_line(struct buf *b, struct hub *hub, const struct trace_event *e
     struct tm tm;
     gmtime_r(&second, &tm);
     strftime(at, sizeof at, "%H:%M:%S", &tm);
-    buf_printf(b, "%s.%03uZ %s %.*s %s", at, (unsigned)(e->wall_ms % 1000), handle, e->user_len ? (int)e->user_len : 1, e->user_len ? e->user : "-",
-               what_names[e->what]);
+    buf_printf(b, "%s.%03uZ %s %.*s %s", at, (unsigned)(e->wall_ms % 1000), handle, e->user_len ? (int)e->user_len : 1,
+               e->user_len ? e->user : "-", what_names[e->what]);
     if (e->what == TRACE_IN || e->what == TRACE_OUT)
         buf_printf(b, " action=%u %s seq=%u bytes=%u", e->action, action_name(hub, e->action), e->seq, e->size);
     if (e->what == TRACE_OUT)
@@ -126,7 +128,8 @@ static void run_trace(struct command_call *c, void *ctx)
         return;
     }
     if (o.user ? !value_user_id(c->argv[0]) : !look_handle_parse(c->argv[0], &o.shard, &o.conn, &o.generation)) {
-        command_fail(c, "bad_request", o.user ? "expected a user id" : "expected a connection as `list connections` names it, like 0.12.34");
+        command_fail(c, "bad_request",
+                     o.user ? "expected a user id" : "expected a connection as `list connections` names it, like 0.12.34");
         return;
     }
     struct order *copy = malloc(sizeof *copy);
@@ -170,10 +173,23 @@ int cmd_trace_register(struct console *c)
 {
     static const char user[] = "user";
     const struct command list[] = {
-        {.name = "trace user", .args = "ID on|off", .help = "show a user's frames here as they come and go (never what is in them)", .min = 2, .max = 2,
-         .changes = true, .shown = 2, .run = run_trace, .ctx = (void *)(uintptr_t)user},
-        {.name = "trace connection", .args = "CONNECTION on|off", .help = "show one connection's frames here", .min = 2, .max = 2, .changes = true,
-         .shown = 2, .run = run_trace},
+        {.name = "trace user",
+         .args = "ID on|off",
+         .help = "show a user's frames here as they come and go (never what is in them)",
+         .min = 2,
+         .max = 2,
+         .changes = true,
+         .shown = 2,
+         .run = run_trace,
+         .ctx = (void *)(uintptr_t)user},
+        {.name = "trace connection",
+         .args = "CONNECTION on|off",
+         .help = "show one connection's frames here",
+         .min = 2,
+         .max = 2,
+         .changes = true,
+         .shown = 2,
+         .run = run_trace},
     };
     trace_set_sink(c->hub, on_event, c);
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);

@@ -20,12 +20,13 @@ struct why_call {
     bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked;
     struct why_note stored, published, walked, skipped, pushed, acked;
     struct look_membership member;
-    char channel[65];  /* its name, where it could be found; "" otherwise */
+    char channel[65];              /* its name, where it could be found; "" otherwise */
     uint32_t connections, waiting; /* of the user now; bytes that wait in their queues */
     bool in_inbox, inbox_read;
 };
 
-static const char *const push_names[] = {[PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+static const char *const push_names[] = {
+    [PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
 static const char *const tier_names[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
 
 /* --- The sentence ------------------------------------------------------------------------------------------------------------- */
@@ -54,7 +55,8 @@ static const char *channel_verdict(const struct why_call *w)
 {
     if (!w->member.found)
         return w->connections ? "not pushed: the user is no member of the channel"
-                              : "no longer known: the user has no connection now, and its earlier ones are not remembered; a member can pull it";
+                              : "no longer known: the user has no connection now, and its earlier ones are not remembered; a "
+                                "member can pull it";
     if (w->stored.seq <= w->member.since)
         return "not pushed: the user subscribed after it";
     if (mode_of(w) == PUSH_NONE)
@@ -81,7 +83,8 @@ static const char *private_verdict(const struct why_call *w)
     if (w->have_acked)
         return "pushed and acknowledged";
     if (!w->connections)
-        return w->in_inbox ? "queued; the connection is gone since, and it waits in the inbox" : "queued; the connection is gone since";
+        return w->in_inbox ? "queued; the connection is gone since, and it waits in the inbox"
+                           : "queued; the connection is gone since";
     return w->waiting ? "queued; it may still wait for the receiver to read" : "queued and written to the socket";
 }
 
@@ -104,14 +107,15 @@ static void answer(struct why_call *w)
         buf_json_string(b, slice_str(w->channel));
     else
         buf_lit(b, "null");
-    buf_printf(b, ",\"seq\":%llu,\"stored\":%llu,\"bytes\":%u,\"tier\":\"%s\",\"policy\":\"%s\"", (unsigned long long)w->stored.seq,
-               (unsigned long long)w->stored.at_ms, w->stored.a, tier_names[w->stored.tier],
+    buf_printf(b, ",\"seq\":%llu,\"stored\":%llu,\"bytes\":%u,\"tier\":\"%s\",\"policy\":\"%s\"",
+               (unsigned long long)w->stored.seq, (unsigned long long)w->stored.at_ms, w->stored.a, tier_names[w->stored.tier],
                w->stored.bits & WHY_B_OVER_LIMIT ? "over the limit: pushed in slices" : "passed");
     if (is_channel(w)) {
         buf_printf(b, ",\"push\":\"%s\",\"slice\":", push_names[mode_of(w)]);
         if (w->have_published)
-            buf_printf(b, "{\"from\":%llu,\"to\":%llu,\"messages\":%u,\"omitted\":%u,\"merged\":%s}", (unsigned long long)w->published.seq,
-                       (unsigned long long)w->published.to, w->published.a, w->published.b, w->published.bits & WHY_B_MERGED ? "true" : "false");
+            buf_printf(b, "{\"from\":%llu,\"to\":%llu,\"messages\":%u,\"omitted\":%u,\"merged\":%s}",
+                       (unsigned long long)w->published.seq, (unsigned long long)w->published.to, w->published.a,
+                       w->published.b, w->published.bits & WHY_B_MERGED ? "true" : "false");
         else
             buf_lit(b, "null");
         put_flag(b, "skipped", w->have_skipped);
@@ -132,12 +136,14 @@ static void forgotten(struct why_call *w)
     struct command_call *c = w->call;
     uint64_t born = (w->id >> 22) + ID_EPOCH_MS, now = clock_wall_ms();
     if (w->in_inbox)
-        command_fail(c, "not_found", "what happened to it is not known any more; it still waits in this user's inbox, unacknowledged");
+        command_fail(c, "not_found",
+                     "what happened to it is not known any more; it still waits in this user's inbox, unacknowledged");
     else if (born > now)
         command_fail(c, "not_found", "no message has this id yet");
     else if (w->since)
         command_fail(c, "not_found", "nothing is known of it (any more): it is %llu s old, and the record reaches back %llu s",
-                     (unsigned long long)((now - born) / 1000), (unsigned long long)(now > w->since ? (now - w->since) / 1000 : 0));
+                     (unsigned long long)((now - born) / 1000),
+                     (unsigned long long)(now > w->since ? (now - w->since) / 1000 : 0));
     else
         command_fail(c, "not_found", "nothing is known of it: the record is empty since the start");
     free(w);
@@ -246,7 +252,8 @@ static void stored_next(struct command_call *c)
         errand_start(c, c->hub->shards[w->shard++], stored_there, stored_next);
         return;
     }
-    w->inbox = (struct store_inbox_peek){.user = c->argv[0], .after = w->id - 1, .limit = 1, .op = {.home = hub_main(c->hub), .done = inbox_peeked}};
+    w->inbox = (struct store_inbox_peek){
+        .user = c->argv[0], .after = w->id - 1, .limit = 1, .op = {.home = hub_main(c->hub), .done = inbox_peeked}};
     store_inbox_peek(hub_store(c->hub), &w->inbox);
 }
 
@@ -272,7 +279,11 @@ static void run_why(struct command_call *c, void *ctx)
 
 int cmd_why_register(struct console *c)
 {
-    const struct command list[] = {{.name = "why", .args = "USER MESSAGE-ID", .help = "what happened to a message for this receiver, as long as it is remembered",
-                                    .min = 2, .max = 2, .run = run_why}};
+    const struct command list[] = {{.name = "why",
+                                    .args = "USER MESSAGE-ID",
+                                    .help = "what happened to a message for this receiver, as long as it is remembered",
+                                    .min = 2,
+                                    .max = 2,
+                                    .run = run_why}};
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    CONSOLES_MAX = 64,         /* connections */
+    CONSOLES_MAX = 64, /* connections */
     LISTENERS_MAX = 16,
     LINE_MAX_BYTES = 64 << 10, /* of a line */
     LINE_MAX_EARLY = 1 << 10,  /* of a line before `auth` */
@@ -45,36 +45,36 @@ struct top_sample {
 };
 
 struct console {
-    struct ev_loop *loop;   /* borrowed */
-    struct hub *hub;        /* borrowed */
+    struct ev_loop *loop; /* borrowed */
+    struct hub *hub;      /* borrowed */
     ev_io accept[LISTENERS_MAX];
     unsigned listener_count;
-    ev_timer retry;         /* accepts again after descriptors ran out */
-    ev_timer sweep;         /* once a second: stuck and silent connections */
+    ev_timer retry;             /* accepts again after descriptors ran out */
+    ev_timer sweep;             /* once a second: stuck and silent connections */
     struct console_peer *first; /* connections; list */
-    unsigned count;         /* of them */
-    uint64_t numbers;       /* of the newest */
-    unsigned calls;         /* lines being served, those of closed connections included */
+    unsigned count;             /* of them */
+    uint64_t numbers;           /* of the newest */
+    unsigned calls;             /* lines being served, those of closed connections included */
     bool has_password;
-    uint8_t password[32];   /* SHA-256 */
+    uint8_t password[32]; /* SHA-256 */
     struct guesser guessers[GUESSERS];
-    const char *state;      /* for `status` */
-    uint64_t began_ms;      /* monotonic: the server's start */
+    const char *state;            /* for `status` */
+    uint64_t began_ms;            /* monotonic: the server's start */
     struct top_sample samples[2]; /* a second ago, and now */
     bool stopping;
 };
 
 /* A line being served: what the command gets, and what the console adds. */
 struct console_call {
-    struct command_call c;                    /* first: they are one */
+    struct command_call c; /* first: they are one */
     struct console *console;
-    struct console_peer *from;                /* NULL: gone */
-    void (*resume)(struct command_call *c);   /* wanted as soon as there is room */
-    char *text;                               /* the line; the arguments point into it; owned */
-    char *joined;                             /* the last argument of a command with `text`; owned; NULL: none */
-    bool begun;                               /* pieces of an array went out */
-    bool elements;                            /* … with elements in them */
-    struct console_table table;               /* of pieces as text */
+    struct console_peer *from;              /* NULL: gone */
+    void (*resume)(struct command_call *c); /* wanted as soon as there is room */
+    char *text;                             /* the line; the arguments point into it; owned */
+    char *joined;                           /* the last argument of a command with `text`; owned; NULL: none */
+    bool begun;                             /* pieces of an array went out */
+    bool elements;                          /* … with elements in them */
+    struct console_table table;             /* of pieces as text */
     char who[128];
 };
 
@@ -84,23 +84,23 @@ struct console_peer {
     struct console *console;
     int fd;
     ev_io io;
-    struct buf in;            /* received, not yet taken */
-    struct buf out;           /* to be sent from out_at on */
+    struct buf in;  /* received, not yet taken */
+    struct buf out; /* to be sent from out_at on */
     size_t out_at;
-    struct buf events;        /* traced frames, until the reply under way ends */
-    uint64_t lost_events;     /* left out since the last one that was shown */
+    struct buf events;         /* traced frames, until the reply under way ends */
+    uint64_t lost_events;      /* left out since the last one that was shown */
     struct console_call *call; /* being served; NULL: none */
-    uint64_t moved_ms;        /* monotonic: last progress */
-    uint64_t opened_ms;       /* monotonic */
-    uint64_t number;          /* its own; names it to traces */
-    bool traces, trace_json;  /* asked for traces; wants them as JSON */
-    bool authed;              /* may give commands */
-    bool greeted;             /* the first line has come */
-    bool eof;                 /* nothing more comes */
-    bool ending;              /* closes once the output is out */
-    bool dead;                /* to be freed by peer_turn() */
-    bool turning;             /* peer_turn() is running */
-    char ip[64];              /* "unix" for Unix sockets */
+    uint64_t moved_ms;         /* monotonic: last progress */
+    uint64_t opened_ms;        /* monotonic */
+    uint64_t number;           /* its own; names it to traces */
+    bool traces, trace_json;   /* asked for traces; wants them as JSON */
+    bool authed;               /* may give commands */
+    bool greeted;              /* the first line has come */
+    bool eof;                  /* nothing more comes */
+    bool ending;               /* closes once the output is out */
+    bool dead;                 /* to be freed by peer_turn() */
+    bool turning;              /* peer_turn() is running */
+    char ip[64];               /* "unix" for Unix sockets */
     char who[128];
 };
 
@@ -108,7 +108,10 @@ struct console_peer {
 void peer_turn(struct console_peer *l);
 /* An event of `trace`: one line of text, or JSON. Never inside of a reply. */
 void peer_event(struct console_peer *l, struct slice line);
-static inline struct console_peer *call_peer(struct command_call *c) { return ((struct console_call *)c)->from; }
+static inline struct console_peer *call_peer(struct command_call *c)
+{
+    return ((struct console_call *)c)->from;
+}
 
 /* console_auth.c: `auth` with this password, from this address. NULL: right; else the code of the error, with *text. */
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text);

@@ -16,9 +16,9 @@
 
 /* The columns of a table, kept from piece to piece. All zero at first. */
 struct console_table {
-    unsigned count;                     /* columns; 0: the first rows have not come */
-    char keys[CONSOLE_COLUMNS][32];     /* raw JSON text of the keys, without quotes */
-    unsigned widths[CONSOLE_COLUMNS];   /* characters */
+    unsigned count;                   /* columns; 0: the first rows have not come */
+    char keys[CONSOLE_COLUMNS][32];   /* raw JSON text of the keys, without quotes */
+    unsigned widths[CONSOLE_COLUMNS]; /* characters */
 };
 
 /* One JSON value (empty: null) as text, ending in a line break unless it is empty. False: it is no JSON. */

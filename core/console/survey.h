@@ -16,7 +16,7 @@ struct survey {
     struct command_call *call;
     /* On the shard's thread: adds rows, from index `at` on, and returns where to go on, NONE at the end of this shard. */
     uint32_t (*visit)(struct shard *s, struct survey *v);
-    unsigned shard;      /* where it is */
+    unsigned shard; /* where it is */
     uint32_t at;
     struct slice filter; /* rows must hold it; empty: all. Borrowed from the call */
     uint64_t left;       /* rows still wanted */
@@ -24,7 +24,8 @@ struct survey {
 };
 
 /* Walks all shards; ends the call. */
-void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v), struct slice filter, uint64_t limit);
+void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v), struct slice filter,
+                  uint64_t limit);
 /* Begins a row; false: no more are wanted now. The caller adds a whole object. */
 bool survey_row(struct survey *v);
 /* Whether one of the texts holds the filter. */

@@ -21,10 +21,11 @@ static const char *const push_names[] = {
 struct subscribe {
     struct owned_req o;
     struct store_member_put op;
-    uint32_t chan; /* on home, pending */
+    uint32_t chan;            /* on home, pending */
     struct host_member *host; /* that it is for, past the hooks; NULL: a client's */
-    uint8_t noted; /* the interest the owner noted for home */
-    bool counted;  /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
+    uint8_t noted;            /* the interest the owner noted for home */
+    bool
+        counted; /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
     char id[64], name[64];
 };
@@ -83,8 +84,11 @@ static void subscribe_ready(struct owned_req *o)
     struct subscribe *q = (struct subscribe *)o;
     struct shard *s = o->owner;
     struct conv *v = conv_at(s, o->conv);
-    struct hook_call h = {
-        .shard = s, .user = slice_of(q->id, q->id_len), .user_name = slice_of(q->name, q->name_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+    struct hook_call h = {.shard = s,
+                          .user = slice_of(q->id, q->id_len),
+                          .user_name = slice_of(q->name, q->name_len),
+                          .channel = conv_channel_name(conv_slice(v)),
+                          .members = v->members};
     if (ban_member(s, h.user, h.channel)) {
         req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
         owned_done(o);
@@ -226,8 +230,11 @@ static void unsubscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
-    struct hook_call h = {
-        .shard = s, .user = slice_of(q->id, q->id_len), .user_name = slice_of(q->name, q->name_len), .channel = conv_channel_name(conv_slice(v)), .members = v->members};
+    struct hook_call h = {.shard = s,
+                          .user = slice_of(q->id, q->id_len),
+                          .user_name = slice_of(q->name, q->name_len),
+                          .channel = conv_channel_name(conv_slice(v)),
+                          .members = v->members};
     hooks_run(HOOK_UNSUBSCRIBE, &h);
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
@@ -281,7 +288,8 @@ static void host_left(struct req *r)
     host_member_end(q->host, r, q->op.members, q->op.existed);
 }
 
-static void host_req(struct shard *s, struct owned_req *o, struct host_member *p, void (*finish)(struct req *), void (*after)(struct req *))
+static void host_req(struct shard *s, struct owned_req *o, struct host_member *p, void (*finish)(struct req *),
+                     void (*after)(struct req *))
 {
     o->r.home = s;
     o->r.conn = o->r.user = NONE;

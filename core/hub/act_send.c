@@ -16,7 +16,7 @@ enum { CLIENT_ID_MAX = 64 };
 
 /* What a policy took for a message. */
 struct charge {
-    bool bucket;                                   /* a token of the bucket that the hook was given */
+    bool bucket;                                    /* a token of the bucket that the hook was given */
     void (*refund)(struct shard *s, uint64_t what); /* for one taken elsewhere */
     uint64_t what;
 };
@@ -24,13 +24,13 @@ struct charge {
 struct send {
     struct owned_req o;
     struct store_append op;
-    uint64_t began_us;       /* of the append; 0: not timed */
-    bool member;       /* channel: the sender is subscribed */
-    bool privileged;   /* from the server itself: past memberships, blocks and limits */
+    uint64_t began_us;                      /* of the append; 0: not timed */
+    bool member;                            /* channel: the sender is subscribed */
+    bool privileged;                        /* from the server itself: past memberships, blocks and limits */
     struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
-    struct hook_advice advice; /* of the conversation hooks */
-    struct host_send *host; /* that it is for; NULL: a client's */
-    char data[];       /* sender id, name, clientId, content */
+    struct hook_advice advice;              /* of the conversation hooks */
+    struct host_send *host;                 /* that it is for; NULL: a client's */
+    char data[];                            /* sender id, name, clientId, content */
 };
 
 static struct charge charge_of(const struct hook_call *h)
@@ -491,8 +491,7 @@ static void host_send_run(void *owner, struct mail *m)
         return;
     }
     if (!p->sender.n) {
-        struct hook_call h = {
-            .shard = s, .user = SLICE_LIT("system"), .user_name = SLICE_LIT("system"), .content = p->content};
+        struct hook_call h = {.shard = s, .user = SLICE_LIT("system"), .user_name = SLICE_LIT("system"), .content = p->content};
         host_go(s, p, HOOK_PASS, &h, true);
         return;
     }

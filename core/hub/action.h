@@ -13,13 +13,13 @@ struct hub;
 struct tables;
 
 struct action {
-    uint16_t number;         /* 1-99 built in, 200-999 scripts, 1000-1999 plugins */
-    const char *name;        /* for people and metrics; must live as long as it is registered */
+    uint16_t number;  /* 1-99 built in, 200-999 scripts, 1000-1999 plugins */
+    const char *name; /* for people and metrics; must live as long as it is registered */
     enum action_class class;
-    bool before_login;       /* allowed on a connection that has not logged in */
+    bool before_login; /* allowed on a connection that has not logged in */
     void (*handle)(struct call *c);
-    void *ctx;               /* the registrar's: call.action_ctx of the handler */
-    const void *owner;       /* who registered it, for tables_remove(); NULL: built in */
+    void *ctx;         /* the registrar's: call.action_ctx of the handler */
+    const void *owner; /* who registered it, for tables_remove(); NULL: built in */
 };
 
 /* Into the draft. ERR_EXISTS: the number is taken; ERR_INVALID: no such number; ERR_NOMEM. */

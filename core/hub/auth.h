@@ -21,11 +21,11 @@ struct auth_ticket {
 
 /* A provider's answer. */
 struct auth_answer {
-    enum code code;       /* CODE_OK: in; else the refusal (unauthorized, forbidden, rate_limited, unavailable, internal) */
+    enum code code; /* CODE_OK: in; else the refusal (unauthorized, forbidden, rate_limited, unavailable, internal) */
     uint32_t retry_after_ms;
-    char message[96];     /* of a refusal, for people */
-    uint8_t id_len;       /* in: 1-64, a valid user id other than "system" */
-    uint8_t name_len;     /* in: 0: the client's, or the one known, or the id */
+    char message[96]; /* of a refusal, for people */
+    uint8_t id_len;   /* in: 1-64, a valid user id other than "system" */
+    uint8_t name_len; /* in: 0: the client's, or the one known, or the id */
     char id[64], name[64];
 };
 
@@ -34,13 +34,13 @@ struct auth_call {
     struct auth_ticket ticket;
     struct slice name, token, device, ip; /* as the client gave them; borrowed for the call; empty: absent */
     bool websocket;
-    struct auth_answer answer;            /* to be filled in by AUTH_NOW; all zero at first */
+    struct auth_answer answer; /* to be filled in by AUTH_NOW; all zero at first */
 };
 
 enum auth_when { AUTH_NOW, AUTH_LATER };
 
 struct auth_provider {
-    char name[32];     /* as in auth.mode */
+    char name[32]; /* as in auth.mode */
     /* On the shard of the connection. AUTH_LATER: auth_finish() will be called with the ticket; the connection waits (timeouts.login goes on). */
     enum auth_when (*ask)(struct auth_call *a, void *ctx);
     void *ctx;

@@ -15,23 +15,23 @@
 enum { BITS = 128, PRUNED = 64 /* entries looked at in a tick */ };
 
 struct ban {
-    uint64_t until_ms;  /* wall clock; BAN_FOREVER */
-    char *text;         /* key, then reason; owned */
+    uint64_t until_ms; /* wall clock; BAN_FOREVER */
+    char *text;        /* key, then reason; owned */
     uint8_t key_len;
     uint16_t reason_len;
 };
 
 struct ban_table {
-    struct pool pool;          /* struct ban */
-    struct table keys;         /* by key */
-    uint32_t kinds[BAN_KINDS]; /* how many of each */
+    struct pool pool;           /* struct ban */
+    struct table keys;          /* by key */
+    uint32_t kinds[BAN_KINDS];  /* how many of each */
     uint32_t lengths[BITS + 1]; /* how many networks have so many bits */
-    uint32_t sweep;            /* where the pruning goes on */
+    uint32_t sweep;             /* where the pruning goes on */
 };
 
 static const char *const kind_names[BAN_KINDS] = {
-    [BAN_USER] = "ban user", [BAN_IP] = "ban ip", [BAN_MEMBER] = "ban member", [MUTE_USER] = "mute user", [MUTE_MEMBER] = "mute member",
-    [CHANNEL_RULE] = "rule"};
+    [BAN_USER] = "ban user",   [BAN_IP] = "ban ip",           [BAN_MEMBER] = "ban member",
+    [MUTE_USER] = "mute user", [MUTE_MEMBER] = "mute member", [CHANNEL_RULE] = "rule"};
 
 const char *ban_kind_name(enum ban_kind kind)
 {
@@ -249,7 +249,8 @@ int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struc
     memcpy(text, key.p, key.n);
     if (reason.n)
         memcpy(text + key.n, reason.p, reason.n);
-    *ban_at(t, i) = (struct ban){.until_ms = until_ms, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
+    *ban_at(t, i) =
+        (struct ban){.until_ms = until_ms, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
     if (old != TABLE_NONE)
         drop(t, old);
     if (table_add(&t->keys, hash, i) != 0) {
@@ -492,7 +493,8 @@ static void forget(struct hub *hub, struct slice key)
     if (!p || !hub->main)
         return free(p);
     memcpy(p + 1, key.p, key.n);
-    *p = (struct store_note_put){.note.key = slice_of(p + 1, key.n), .remove = true, .op = {.home = hub->main, .done = forgotten}};
+    *p = (struct store_note_put){
+        .note.key = slice_of(p + 1, key.n), .remove = true, .op = {.home = hub->main, .done = forgotten}};
     store_note_put(hub->store, p);
 }
 

@@ -26,7 +26,7 @@ enum ban_kind { BAN_USER, BAN_IP, BAN_MEMBER, MUTE_USER, MUTE_MEMBER, CHANNEL_RU
 /* "ban user" … "mute member"; static storage. */
 const char *ban_kind_name(enum ban_kind kind);
 
-#define BAN_FOREVER UINT64_MAX
+#define BAN_FOREVER    UINT64_MAX
 #define BAN_REASON_MAX 256 /* bytes */
 
 /* An operation of host.h: makes a ban or mute, replaces it, or lifts it. Kept (`commit`) and in force on all shards before `done`.
@@ -34,16 +34,16 @@ const char *ban_kind_name(enum ban_kind kind);
 struct ban_change {
     struct host_op op;
     enum ban_kind kind;
-    struct slice user;     /* but BAN_IP */
-    struct slice channel;  /* BAN_MEMBER, MUTE_MEMBER, CHANNEL_RULE */
-    struct slice ip;       /* BAN_IP */
-    struct slice reason;   /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
-    uint64_t seconds;      /* 0: until it is lifted */
+    struct slice user;    /* but BAN_IP */
+    struct slice channel; /* BAN_MEMBER, MUTE_MEMBER, CHANNEL_RULE */
+    struct slice ip;      /* BAN_IP */
+    struct slice reason;  /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
+    uint64_t seconds;     /* 0: until it is lifted */
     bool lift;
     /* out */
-    uint32_t connections;  /* closed */
-    bool ended;            /* BAN_MEMBER: a membership was ended */
-    void *inner;           /* ban.c's */
+    uint32_t connections; /* closed */
+    bool ended;           /* BAN_MEMBER: a membership was ended */
+    void *inner;          /* ban.c's */
 };
 void ban_change(struct hub *hub, struct ban_change *q);
 
@@ -58,11 +58,11 @@ bool ban_muted(struct shard *s, struct slice user, struct slice channel);
 
 /* What an operator has set for a channel; all zero: nothing. */
 struct channel_rule {
-    uint8_t tier;    /* 0, or enum store_tier TIER_SMALL, TIER_LARGE */
-    uint8_t push;    /* enum store_push; PUSH_DEFAULT: nothing */
-    bool limited;    /* the next one counts */
-    bool closed;     /* nobody may subscribe */
-    uint32_t limit;  /* messages a second; 0: none */
+    uint8_t tier;   /* 0, or enum store_tier TIER_SMALL, TIER_LARGE */
+    uint8_t push;   /* enum store_push; PUSH_DEFAULT: nothing */
+    bool limited;   /* the next one counts */
+    bool closed;    /* nobody may subscribe */
+    uint32_t limit; /* messages a second; 0: none */
 };
 #define CHANNEL_RULE_SIZE 8
 void channel_rule_pack(const struct channel_rule *r, char out[CHANNEL_RULE_SIZE]);
@@ -90,7 +90,8 @@ struct ban_key {
 /* False: not an address, or a value that cannot be one. */
 bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, struct slice channel, struct slice ip);
 /* Puts it into the shard's table, or takes it out; *existed: there was one. ERR_NOMEM. On its own thread, or before hub_start(). */
-MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift, bool *existed);
+MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
+                         bool *existed);
 
 /* Reads them from the store into all shards. Before hub_start(). ERR_IO, ERR_NOMEM. */
 MUST_CHECK int bans_load(struct hub *hub);

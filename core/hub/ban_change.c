@@ -25,7 +25,7 @@ struct change {
     char note[4 + BAN_KEY_MAX];
     char value[8 + BAN_REASON_MAX];
     struct {
-        _Atomic unsigned left;    /* shards that still look for connections */
+        _Atomic unsigned left; /* shards that still look for connections */
         _Atomic uint32_t closed;
     } ip;
     union {
@@ -147,10 +147,14 @@ static void in_force(void *ctx)
     } else if (q->lift && !atomic_load(&c->existed)) {
         change_fail(c, CODE_NOT_FOUND, "there is none to lift");
     } else if (!q->lift && q->kind == BAN_USER) {
-        c->op.kick = (struct host_kick){.user = q->user, .message = q->reason.n ? q->reason : SLICE_LIT("banned"), .revoke = true, .op = {.home = c->hub->main, .done = kicked}};
+        c->op.kick = (struct host_kick){.user = q->user,
+                                        .message = q->reason.n ? q->reason : SLICE_LIT("banned"),
+                                        .revoke = true,
+                                        .op = {.home = c->hub->main, .done = kicked}};
         host_kick(c->hub, &c->op.kick);
     } else if (!q->lift && q->kind == BAN_MEMBER) {
-        c->op.member = (struct host_member){.user = q->user, .channel = q->channel, .leave = true, .op = {.home = c->hub->main, .done = left}};
+        c->op.member = (struct host_member){
+            .user = q->user, .channel = q->channel, .leave = true, .op = {.home = c->hub->main, .done = left}};
         host_member(c->hub, &c->op.member);
     } else if (!q->lift && q->kind == BAN_IP) {
         ip_close(c);
@@ -223,7 +227,9 @@ static void begin(void *owner, struct mail *m)
     (void)owner;
     q->inner = NULL;
     if (!ban_key_make(&c->key, q->kind, q->user, q->channel, q->ip)) {
-        change_fail(c, CODE_BAD_REQUEST, q->kind == BAN_IP ? "expected an address like 192.0.2.1 or 192.0.2.0/24" : "expected a user's id and a channel's name");
+        change_fail(c, CODE_BAD_REQUEST,
+                    q->kind == BAN_IP ? "expected an address like 192.0.2.1 or 192.0.2.0/24"
+                                      : "expected a user's id and a channel's name");
     } else if (q->seconds > UINT32_MAX) {
         change_fail(c, CODE_BAD_REQUEST, "expected fewer seconds");
     } else if (q->lift || q->kind == BAN_IP || q->kind == CHANNEL_RULE) {

@@ -382,7 +382,9 @@ static void step(struct shard *s, struct chan *ch)
         struct pub *p = ch->board;
         ch->board = p->next;
         if (p->action == 102)
-            why_note(s, &(struct why_note){.kind = WHY_WALKED, .conv = why_channel(chan_name(ch)), .seq = p->from, .to = p->to, .mask = p->mask});
+            why_note(s,
+                     &(struct why_note){
+                         .kind = WHY_WALKED, .conv = why_channel(chan_name(ch)), .seq = p->from, .to = p->to, .mask = p->mask});
         pub_free(p);
     }
     if (!ch->board)

@@ -19,32 +19,35 @@ struct command_call;
 #define COMMAND_ARGS 16 /* words after the command's name */
 
 struct command {
-    const char *name;   /* "kick user": one or two words; must live as long as it is registered, like all texts here */
-    const char *args;   /* "ID [reason]", for help; "" */
-    const char *help;   /* one line */
-    unsigned min, max;  /* arguments; max is COMMAND_ARGS at most */
-    bool changes;       /* changes something: it is logged with who gave it */
+    const char *name;  /* "kick user": one or two words; must live as long as it is registered, like all texts here */
+    const char *args;  /* "ID [reason]", for help; "" */
+    const char *help;  /* one line */
+    unsigned min, max; /* arguments; max is COMMAND_ARGS at most */
+    bool changes;      /* changes something: it is logged with who gave it */
     void (*run)(struct command_call *c, void *ctx);
     void *ctx;
-    const void *owner;  /* who registered it; NULL: built in */
-    unsigned shown;     /* so many of its arguments may be logged: never secrets, never content */
-    bool text;          /* the last argument takes all words that are left, joined by spaces */
+    const void *owner; /* who registered it; NULL: built in */
+    unsigned shown;    /* so many of its arguments may be logged: never secrets, never content */
+    bool text;         /* the last argument takes all words that are left, joined by spaces */
 };
 
 /* One line being served. Lives until command_done() or command_fail(), one of which must come. */
 struct command_call {
     struct hub *hub;
-    struct command command;          /* as it was when the line came: the table may change meanwhile */
+    struct command command; /* as it was when the line came: the table may change meanwhile */
     unsigned argc;
-    struct slice argv[COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
-    struct buf out;      /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
+    struct slice
+        argv[COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
+    struct buf
+        out; /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
                           * "key: value" lines, an array of objects as a table */
-    bool json;           /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
-    bool rows;           /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its brackets */
-    bool gone;           /* nobody waits for the answer any more: a long one should end */
-    const char *who;     /* who gave it, for logs: "127.0.0.1:4711", "unix uid 0"; borrowed */
-    void *console;       /* the console's own */
-    void *state;         /* the command's own, between its steps */
+    bool json; /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
+    bool
+        rows; /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its brackets */
+    bool gone;       /* nobody waits for the answer any more: a long one should end */
+    const char *who; /* who gave it, for logs: "127.0.0.1:4711", "unix uid 0"; borrowed */
+    void *console;   /* the console's own */
+    void *state;     /* the command's own, between its steps */
 };
 
 /* Names must be one or two lower-case words. ERR_INVALID, ERR_EXISTS, ERR_NOMEM. */

@@ -265,7 +265,8 @@ int conv_post_interest(struct shard *from, struct shard *owner, struct slice cha
     struct interest *t = malloc(sizeof *t);
     if (!t)
         return ERR_NOMEM;
-    *t = (struct interest){.mail.run = interest_arrive, .shard = from->index, .mask = mask, .add = add, .key = conv_key_channel(channel)};
+    *t = (struct interest){
+        .mail.run = interest_arrive, .shard = from->index, .mask = mask, .add = add, .key = conv_key_channel(channel)};
     shard_post(from, owner, &t->mail);
     return 0;
 }
@@ -342,7 +343,8 @@ static void take_rule(struct shard *s, uint32_t conv)
     if (!conv_is_channel(conv_slice(v)) || v->state != CONV_READY || !v->exists)
         return;
     (void)channel_rule_find(s, conv_channel_name(conv_slice(v)), &r);
-    const struct hook_advice a = {.has_tier = r.tier != 0, .tier = (enum store_tier)r.tier, .has_push = r.push != 0, .mode = (enum store_push)r.push};
+    const struct hook_advice a = {
+        .has_tier = r.tier != 0, .tier = (enum store_tier)r.tier, .has_push = r.push != 0, .mode = (enum store_push)r.push};
     conv_take_advice(s, conv, &a);
 }
 

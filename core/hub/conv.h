@@ -25,10 +25,10 @@ struct conv {
     uint32_t members;       /* channel */
     uint32_t pins;          /* requests and store operations under way */
     struct bucket rate;
-    float meter;         /* messages lately, fading away: see conv_rate() */
-    uint32_t meter_at;   /* ms, when `meter` was true */
-    uint32_t slice_ms;   /* of slices that open now; 0: push.slice_ms */
-    uint32_t slice_max;  /* of them; 0: push.max */
+    float meter;        /* messages lately, fading away: see conv_rate() */
+    uint32_t meter_at;  /* ms, when `meter` was true */
+    uint32_t slice_ms;  /* of slices that open now; 0: push.slice_ms */
+    uint32_t slice_max; /* of them; 0: push.max */
     uint8_t key_len;
     uint8_t state;       /* enum conv_state */
     uint8_t tier;        /* enum store_tier */

@@ -138,10 +138,22 @@ static double read_source(struct hub *hub, void *ctx)
     return v * s->unit;
 }
 
-#define HUB(member, t)     {OF_HUB, offsetof(struct hub_stats, member), t, 1}
-#define FIGURE(member, u)  {OF_FIGURES, offsetof(struct figures_sum, member), U64, u}
-#define STORE(member, t)   {OF_STORE, offsetof(struct store_stats, member), t, 1}
-#define PROCESS(which)     {OF_PROCESS, which, U64, 1}
+#define HUB(member, t)                                                                                                         \
+    {                                                                                                                          \
+        OF_HUB, offsetof(struct hub_stats, member), t, 1                                                                       \
+    }
+#define FIGURE(member, u)                                                                                                      \
+    {                                                                                                                          \
+        OF_FIGURES, offsetof(struct figures_sum, member), U64, u                                                               \
+    }
+#define STORE(member, t)                                                                                                       \
+    {                                                                                                                          \
+        OF_STORE, offsetof(struct store_stats, member), t, 1                                                                   \
+    }
+#define PROCESS(which)                                                                                                         \
+    {                                                                                                                          \
+        OF_PROCESS, which, U64, 1                                                                                              \
+    }
 
 static const struct built_in {
     const char *name, *help;
@@ -161,7 +173,8 @@ static const struct built_in {
     {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(2)},
     {"magpie_hub_memory_bytes", "Memory of connections, users, channels and queues.", METRIC_GAUGE, HUB(memory, U64)},
     {"magpie_shards_cpu_seconds_total", "CPU time of the shards' threads.", METRIC_COUNTER, FIGURE(cpu_us, 1e-6)},
-    {"magpie_turns_cpu_seconds_total", "CPU time of turns of the shards' loops, of one turn in eight.", METRIC_COUNTER, FIGURE(turn_us, 1e-6)},
+    {"magpie_turns_cpu_seconds_total", "CPU time of turns of the shards' loops, of one turn in eight.", METRIC_COUNTER,
+     FIGURE(turn_us, 1e-6)},
     {"magpie_long_turns_cpu_seconds_total", "Of that, in turns of more than 5 ms: then others had to wait.", METRIC_COUNTER,
      FIGURE(turn_long_us, 1e-6)},
     {"magpie_store_appends_total", "Messages that the store has written.", METRIC_COUNTER, STORE(appended, U64)},
@@ -174,8 +187,10 @@ static const struct built_in {
     {"magpie_store_memory_bytes", "Memory of the database: memtables, caches, indexes.", METRIC_GAUGE, STORE(memory, U64)},
     {"magpie_store_failing", "1 while writes are refused.", METRIC_GAUGE, STORE(failing, FLAG)},
     {"magpie_store_clock_paused", "1 while expiry waits for `storage clock accept`.", METRIC_GAUGE, STORE(clock_paused, FLAG)},
-    {"magpie_store_append_seconds_total", "Time that sampled messages took to be stored.", METRIC_COUNTER, FIGURE(append_us, 1e-6)},
-    {"magpie_store_append_samples_total", "Messages in magpie_store_append_seconds_total.", METRIC_COUNTER, FIGURE(appends_timed, 1)},
+    {"magpie_store_append_seconds_total", "Time that sampled messages took to be stored.", METRIC_COUNTER,
+     FIGURE(append_us, 1e-6)},
+    {"magpie_store_append_samples_total", "Messages in magpie_store_append_seconds_total.", METRIC_COUNTER,
+     FIGURE(appends_timed, 1)},
     {"process_resident_memory_bytes", "Resident memory.", METRIC_GAUGE, PROCESS(0)},
     {"process_cpu_seconds_total", "CPU time, user and system.", METRIC_COUNTER, PROCESS(1)},
 };

@@ -13,7 +13,7 @@ struct hub;
 struct shard;
 
 enum {
-    FIGURE_SAMPLE = 8, /* one append, and one turn of the loop, in so many is timed */
+    FIGURE_SAMPLE = 8,  /* one append, and one turn of the loop, in so many is timed */
     LONG_TURN_US = 5000 /* what arrives waits for two turns at most */
 };
 
@@ -24,11 +24,11 @@ struct figures {
     _Atomic uint64_t skipped;             /* channel pushes left out for slow receivers */
     _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
     _Atomic uint64_t appends_timed;
-    _Atomic uint32_t append_max_us;       /* longest since somebody took it */
-    _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
-    _Atomic uint64_t turn_long_us;        /* of those that took more than LONG_TURN_US */
-    uint64_t turn_began_us;               /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
-    uint32_t sample, turn_sample;         /* the shard's: count appends and turns */
+    _Atomic uint32_t append_max_us; /* longest since somebody took it */
+    _Atomic uint64_t turn_us;       /* CPU time of timed turns of the loop together */
+    _Atomic uint64_t turn_long_us;  /* of those that took more than LONG_TURN_US */
+    uint64_t turn_began_us;         /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
+    uint32_t sample, turn_sample;   /* the shard's: count appends and turns */
 };
 
 static inline void figure_add(_Atomic uint64_t *figure, uint64_t n)

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 static const char *const names[HOOK_EVENTS] = {
-    [HOOK_CONNECT] = "connect",     [HOOK_LOGIN] = "login",     [HOOK_SUBSCRIBE] = "subscribe", [HOOK_UNSUBSCRIBE] = "unsubscribe",
-    [HOOK_CREATE] = "create",       [HOOK_HISTORY] = "history", [HOOK_PRESENCE] = "presence",   [HOOK_MESSAGE] = "message",
-    [HOOK_CONVERSATION] = "conversation", [HOOK_DELIVERED] = "delivered", [HOOK_LOGGED_IN] = "logged_in", [HOOK_CLOSE] = "close",
+    [HOOK_CONNECT] = "connect",         [HOOK_LOGIN] = "login",         [HOOK_SUBSCRIBE] = "subscribe",
+    [HOOK_UNSUBSCRIBE] = "unsubscribe", [HOOK_CREATE] = "create",       [HOOK_HISTORY] = "history",
+    [HOOK_PRESENCE] = "presence",       [HOOK_MESSAGE] = "message",     [HOOK_CONVERSATION] = "conversation",
+    [HOOK_DELIVERED] = "delivered",     [HOOK_LOGGED_IN] = "logged_in", [HOOK_CLOSE] = "close",
 };
 
 const char *hook_event_name(enum hook_event event)

@@ -145,7 +145,8 @@ static void close_all(struct shard *s, uint32_t user, struct host_kick *q)
 {
     char text[512];
     uint32_t next;
-    snprintf(text, sizeof text, "%.*s", (int)(q->message.n < sizeof text ? q->message.n : sizeof text - 1), q->message.p ? q->message.p : "");
+    snprintf(text, sizeof text, "%.*s", (int)(q->message.n < sizeof text ? q->message.n : sizeof text - 1),
+             q->message.p ? q->message.p : "");
     user_pin(s, user);
     for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = next) {
         next = conn_at(s->net, c)->user_next;

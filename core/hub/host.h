@@ -20,11 +20,11 @@ struct hub;
 struct shard;
 
 struct host_op {
-    struct mail mail;    /* the hub's while it is under way */
+    struct mail mail; /* the hub's while it is under way */
     struct mailbox *home;
     void (*done)(void *owner, struct host_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
-    enum code code;          /* the result; CODE_OK, or with `message` for people */
-    uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */
+    enum code code;                                /* the result; CODE_OK, or with `message` for people */
+    uint32_t retry_after_ms;                       /* of CODE_RATE_LIMITED */
     char message[96];
 };
 
@@ -47,12 +47,12 @@ struct host_member {
     struct host_op op;
     struct slice user, channel;
     bool leave;
-    bool set_push;         /* joining: the next counts */
+    bool set_push; /* joining: the next counts */
     enum store_push push;
-    bool may_create;       /* joining: make the channel when there is none */
+    bool may_create; /* joining: make the channel when there is none */
     /* out */
     uint32_t members;
-    bool existed;          /* was a member before */
+    bool existed; /* was a member before */
 };
 void host_member(struct hub *hub, struct host_member *q);
 
@@ -60,10 +60,10 @@ void host_member(struct hub *hub, struct host_member *q);
 struct host_kick {
     struct host_op op;
     struct slice user;
-    struct slice message;  /* of push 105; empty: none */
-    bool revoke;           /* raise the user's epoch: no token works any more */
+    struct slice message; /* of push 105; empty: none */
+    bool revoke;          /* raise the user's epoch: no token works any more */
     /* out */
-    uint32_t connections;  /* closed */
+    uint32_t connections; /* closed */
 };
 void host_kick(struct hub *hub, struct host_kick *q);
 

@@ -84,7 +84,8 @@ static void encode_login(struct buf *b, const struct shard *s, const struct user
     buf_json_string(b, user_name(u));
     buf_lit(b, ",\"token\":");
     buf_json_string(b, slice_str(l->token ? l->token : token));
-    buf_printf(b, ",\"inbox\":%u,\"limits\":{\"frame\":%u,\"content\":%u,\"idle\":%u}}", l->inbox, s->opt->net.frame, s->opt->content_max, s->opt->net.idle_timeout);
+    buf_printf(b, ",\"inbox\":%u,\"limits\":{\"frame\":%u,\"content\":%u,\"idle\":%u}}", l->inbox, s->opt->net.frame,
+               s->opt->content_max, s->opt->net.idle_timeout);
 }
 
 static void replace_device(struct shard *s, const struct user *u, const struct login *l)
@@ -474,7 +475,6 @@ static void fresh_id(const struct shard *s, struct login *l)
     } while (shard_of(s->hub, login_id(l)) != s);
 }
 
-
 static void login_new_user(struct login *l)
 {
     struct shard *s = l->shard;
@@ -502,4 +502,3 @@ void login_go(struct login *l)
     else
         login_start(l);
 }
-

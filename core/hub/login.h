@@ -25,13 +25,13 @@ struct login {
     uint32_t inbox;
     uint16_t action, seq;
     uint8_t id_len, name_len, device_len;
-    char *token;   /* that a provider accepted: the client's, handed back; NULL: one of ours; owned */
-    bool fresh;    /* a new user */
-    bool provided; /* by a provider: known or not, it is let in */
-    bool merge;  /* accepts 104 */
-    bool busy;   /* a store operation is under way */
-    bool missed; /* a private message came meanwhile: count the inbox again */
-    bool stale;  /* a membership ended meanwhile: read them again */
+    char *token;    /* that a provider accepted: the client's, handed back; NULL: one of ours; owned */
+    bool fresh;     /* a new user */
+    bool provided;  /* by a provider: known or not, it is let in */
+    bool merge;     /* accepts 104 */
+    bool busy;      /* a store operation is under way */
+    bool missed;    /* a private message came meanwhile: count the inbox again */
+    bool stale;     /* a membership ended meanwhile: read them again */
     uint8_t counts; /* of the inbox, so far */
     union {
         struct store_user_load load;

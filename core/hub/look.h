@@ -16,15 +16,15 @@ enum { LOOK_SLICE = 1024 };
 /* All slices are borrowed for the call. */
 struct look_conn {
     unsigned shard;
-    uint32_t conn, generation; /* with the shard, a handle */
-    struct slice user, name;   /* empty before login */
+    uint32_t conn, generation;                  /* with the shard, a handle */
+    struct slice user, name;                    /* empty before login */
     const char *ip, *transport, *form, *device; /* device NULL: none */
-    uint32_t queued;           /* bytes */
-    uint32_t silent;           /* seconds since it was heard */
-    uint32_t inflight;         /* requests under way */
-    bool slow;                 /* over its soft half: channel pushes are skipped */
+    uint32_t queued;                            /* bytes */
+    uint32_t silent;                            /* seconds since it was heard */
+    uint32_t inflight;                          /* requests under way */
+    bool slow;                                  /* over its soft half: channel pushes are skipped */
     bool closing;
-    bool merge;                /* accepts 104 */
+    bool merge; /* accepts 104 */
 };
 
 struct look_user {
@@ -35,10 +35,10 @@ struct look_user {
 
 struct look_channel {
     struct slice channel;
-    bool loaded;      /* the next ones are known */
+    bool loaded; /* the next ones are known */
     uint32_t members;
     const char *tier, *push;
-    float rate;       /* messages a second, lately */
+    float rate; /* messages a second, lately */
 };
 
 /* The look_* functions call `fn` for things from index `from` on, until a slice is done or it returns false: that thing comes again. They return
@@ -57,13 +57,14 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel);
 /* A user's subscription to the channel whose conversation has this hash. On the user's shard. */
 struct look_membership {
     bool found;
-    unsigned push;   /* enum store_push: its own */
-    uint64_t since;  /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    unsigned push;  /* enum store_push: its own */
+    uint64_t since; /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
     char channel[65];
 };
 void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out);
 /* One connection by handle; false: gone. */
-bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
+bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c),
+               void *ctx);
 /* The connections of a user whose owner the shard is. */
 void look_user_conns(struct shard *s, struct slice user, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
 

@@ -16,12 +16,12 @@ enum { METRICS = 512 };
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 
 struct metric {
-    char name[64];            /* "magpie_messages_total"; [a-z0-9_] */
+    char name[64]; /* "magpie_messages_total"; [a-z0-9_] */
     char help[128];
     enum metric_kind kind;
     double (*read)(struct hub *hub, void *ctx); /* main thread; NULL: the sum of the shards' slots */
     void *ctx;
-    const void *owner;        /* who registered it; NULL: built in */
+    const void *owner; /* who registered it; NULL: built in */
 };
 
 /* Main thread. Returns the number (slot) of the metric, the old one when the same owner registered that name before, or ERR_EXISTS, ERR_FULL,

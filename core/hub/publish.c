@@ -278,7 +278,7 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
 struct user_mail {
     struct mail mail;
     uint32_t except, generation;
-    uint64_t about;  /* id of the message that it brings; 0: none */
+    uint64_t about; /* id of the message that it brings; 0: none */
     uint16_t action;
     uint8_t id_len;
     uint32_t body_len;

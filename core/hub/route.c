@@ -24,7 +24,8 @@ int route_register(struct hub *hub, const struct route *r)
         strnlen(r->method, sizeof r->method) == sizeof r->method)
         return ERR_INVALID;
     for (uint32_t i = 0; i < t->route_count; i++)
-        if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 && strcmp(t->routes[i].method, r->method) == 0)
+        if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 &&
+            strcmp(t->routes[i].method, r->method) == 0)
             return ERR_EXISTS;
     if (t->route_count == ROUTES)
         return ERR_FULL;
@@ -109,7 +110,8 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
     r->handle(&q, r->ctx);
 }
 
-void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body, bool no_body)
+void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body,
+                  bool no_body)
 {
     if (s->net)
         (void)conn_http_answer(s->net, conn, generation, status, fields, body, no_body);
@@ -163,7 +165,8 @@ void upgrades_opened(struct shard *s, uint32_t conn)
 {
     struct claim *c = claim_at(s, conn);
     if (!c || s->draining) {
-        conn_close_raw(s->net, conn, c ? 1001 : 1011, c ? SLICE_LIT("the server shuts down") : SLICE_LIT("the server is out of memory"));
+        conn_close_raw(s->net, conn, c ? 1001 : 1011,
+                       c ? SLICE_LIT("the server shuts down") : SLICE_LIT("the server is out of memory"));
         return;
     }
     c->opened = true;

@@ -148,9 +148,16 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
     }
 }
 
-static const struct net_ops net_ops = {
-    .opened = on_opened, .message = on_message, .closed = on_closed, .closing = on_closing, .claim = upgrades_claim,
-    .claim_limit = upgrades_limit, .http_wanted = routes_wanted, .http = routes_serve, .drained = on_drained, .traced = trace_wire};
+static const struct net_ops net_ops = {.opened = on_opened,
+                                       .message = on_message,
+                                       .closed = on_closed,
+                                       .closing = on_closing,
+                                       .claim = upgrades_claim,
+                                       .claim_limit = upgrades_limit,
+                                       .http_wanted = routes_wanted,
+                                       .http = routes_serve,
+                                       .drained = on_drained,
+                                       .traced = trace_wire};
 
 /* --- The loop -------------------------------------------------------------------------------------------------------- */
 

@@ -116,21 +116,21 @@ struct shard {
 
     uint32_t first_walk; /* channels with publications to deliver, linked by chan.next_walk */
     uint32_t last_walk;
-    uint32_t walk_sends;  /* members that are sent something in a turn: as many as take a millisecond or two here */
-    uint64_t turn_us;     /* when the walk of the present turn began, by the thread's CPU clock; 0: none */
-    uint32_t stamp;       /* see chan.stamp */
-    struct buf scratch;   /* for encoding; emptied by each user */
+    uint32_t walk_sends; /* members that are sent something in a turn: as many as take a millisecond or two here */
+    uint64_t turn_us;    /* when the walk of the present turn began, by the thread's CPU clock; 0: none */
+    uint32_t stamp;      /* see chan.stamp */
+    struct buf scratch;  /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
-    struct why *why;        /* of why.c; NULL: nothing yet; owned */
-    struct traces *traces;  /* of trace.c; NULL: none yet; owned */
-    struct ban_table *bans; /* of ban.c; NULL: none; owned */
-    void *slots[SLOTS];   /* enum shard_slot: of layers above, who own them */
-    uint64_t now_ms;      /* monotonic, of this loop iteration */
-    struct mail *parked;  /* operations of host.h that wait for a user; see host_park(); list */
-    uint64_t ops;         /* store operations under way that come back here */
-    uint64_t reqs;        /* requests under way whose connection is here */
-    bool sweeping;        /* shard 0: a hunt for guests is under way */
-    uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
+    struct why *why;                       /* of why.c; NULL: nothing yet; owned */
+    struct traces *traces;                 /* of trace.c; NULL: none yet; owned */
+    struct ban_table *bans;                /* of ban.c; NULL: none; owned */
+    void *slots[SLOTS];                    /* enum shard_slot: of layers above, who own them */
+    uint64_t now_ms;                       /* monotonic, of this loop iteration */
+    struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
+    uint64_t ops;                          /* store operations under way that come back here */
+    uint64_t reqs;                         /* requests under way whose connection is here */
+    bool sweeping;                         /* shard 0: a hunt for guests is under way */
+    uint64_t sweep_at_ms;                  /* shard 0: when the next one begins, monotonic */
 
     ev_async wake;   /* mailbox */
     ev_check woke;   /* after the loop slept: the time */
@@ -156,19 +156,19 @@ struct hub {
     unsigned shard_count;
     struct store *store; /* borrowed */
     struct net_shared *shared;
-    struct tables *tables;       /* newest; a reference */
-    struct tables *draft;        /* being changed; NULL: none; owned */
-    bool committing;             /* not all shards have the newest tables yet */
-    bool started;                /* the shards' threads run */
-    bool stopped;                /* hub_stop() was called */
-    struct mailbox *main;        /* the main thread's; borrowed; NULL before hub_set_main() */
-    struct metric_table *metrics; /* main thread; owned */
-    struct command_table *commands; /* main thread; owned */
+    struct tables *tables;                                      /* newest; a reference */
+    struct tables *draft;                                       /* being changed; NULL: none; owned */
+    bool committing;                                            /* not all shards have the newest tables yet */
+    bool started;                                               /* the shards' threads run */
+    bool stopped;                                               /* hub_stop() was called */
+    struct mailbox *main;                                       /* the main thread's; borrowed; NULL before hub_set_main() */
+    struct metric_table *metrics;                               /* main thread; owned */
+    struct command_table *commands;                             /* main thread; owned */
     void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
-    void *trace_ctx;             /* of trace_sink */
-    struct owner_name *owners;   /* main thread; list; owned */
-    struct options_box *box;  /* newest options; main thread */
-    _Atomic unsigned drained; /* shards that are done draining */
+    void *trace_ctx;                                            /* of trace_sink */
+    struct owner_name *owners;                                  /* main thread; list; owned */
+    struct options_box *box;                                    /* newest options; main thread */
+    _Atomic unsigned drained;                                   /* shards that are done draining */
     void (*drain_done)(void *ctx);
     void *drain_ctx;
 };

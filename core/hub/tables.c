@@ -123,7 +123,7 @@ int hub_owner_set(struct hub *hub, const void *owner, const char *name)
     if (!*at && !(*at = calloc(1, sizeof **at)))
         return ERR_NOMEM;
     (*at)->owner = owner;
-    snprintf((*at)->name, sizeof (*at)->name, "%s", name);
+    snprintf((*at)->name, sizeof(*at)->name, "%s", name);
     return 0;
 }
 

@@ -76,7 +76,8 @@ static struct trace *trace_add(struct shard *s, uint64_t asked_by, uint32_t conn
     struct traces *all = s->traces;
     for (unsigned i = 0; i < all->count; i++) {
         struct trace *t = &all->list[i];
-        if (t->asked_by == asked_by && t->conn == conn && (conn != NONE ? t->generation == generation : slice_eq(trace_user(t), user)))
+        if (t->asked_by == asked_by && t->conn == conn &&
+            (conn != NONE ? t->generation == generation : slice_eq(trace_user(t), user)))
             return t;
     }
     if (all->count == TRACES_MAX)
@@ -120,7 +121,8 @@ void trace_stop(struct shard *s, uint64_t asked_by, struct slice user, uint32_t 
     struct traces *all = s->traces;
     for (unsigned i = 0; all && i < all->count;) {
         struct trace t = all->list[i];
-        bool meant = t.asked_by == asked_by && (t.conn != NONE ? (conn == t.conn || (conn == NONE && !user.n)) : conn == NONE && (!user.n || slice_eq(trace_user(&t), user)));
+        bool meant = t.asked_by == asked_by && (t.conn != NONE ? (conn == t.conn || (conn == NONE && !user.n))
+                                                               : conn == NONE && (!user.n || slice_eq(trace_user(&t), user)));
         if (!meant) {
             i++;
             continue;

@@ -22,16 +22,16 @@ enum trace_what { TRACE_IN, TRACE_OUT, TRACE_LOGIN, TRACE_CLOSE };
 
 struct trace_event {
     struct mail mail;
-    uint64_t asked_by;         /* of trace_start() */
+    uint64_t asked_by; /* of trace_start() */
     unsigned shard;
     uint32_t conn, generation;
     enum trace_what what;
     uint16_t action, seq;
-    uint32_t size;             /* bytes: in, of the body; out, on the wire */
-    int rc;                    /* out: 0 queued, ERR_AGAIN skipped, else refused */
-    uint32_t queued;           /* bytes in the output queue before it */
+    uint32_t size;   /* bytes: in, of the body; out, on the wire */
+    int rc;          /* out: 0 queued, ERR_AGAIN skipped, else refused */
+    uint32_t queued; /* bytes in the output queue before it */
     uint64_t wall_ms;
-    uint32_t lost;             /* events left out before this one */
+    uint32_t lost; /* events left out before this one */
     uint8_t user_len;
     char user[64];
 };

@@ -8,7 +8,7 @@
 struct ring {
     struct why_note *notes; /* `size` of them; owned */
     uint32_t size;
-    uint64_t written;       /* ever */
+    uint64_t written; /* ever */
 };
 
 struct why {

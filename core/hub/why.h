@@ -17,7 +17,7 @@ enum { WHY_NOTES = 8192, WHY_SKIPS = 1024 }; /* remembered, a shard */
 
 enum why_kind {
     WHY_NOTHING,
-    WHY_STORED,    /* id, seq, conv, user (sender), first (private: hash of the receiver), a: bytes of the body, b: members, bits: WHY_B_*, tier, push. On the owner shard */
+    WHY_STORED, /* id, seq, conv, user (sender), first (private: hash of the receiver), a: bytes of the body, b: members, bits: WHY_B_*, tier, push. On the owner shard */
     WHY_PUBLISHED, /* conv, seq..to, first: oldest seq that went out, a: messages, b: left out, mask, bits. On the owner shard */
     WHY_WALKED,    /* conv, seq..to, mask: every member of this shard with that mode was visited */
     WHY_SKIPPED,   /* conv, seq..to, user: nothing of it was queued, because the receiver was slow */
@@ -29,8 +29,8 @@ enum { WHY_B_CHANNEL = 1, WHY_B_OVER_LIMIT = 2, WHY_B_MERGED = 4, WHY_B_UP_TO = 
 
 struct why_note {
     uint64_t id, seq, to, first;
-    uint64_t conv, user;    /* hash_bytes() of the conversation's key, of the user's id */
-    uint64_t at_ms;         /* wall clock */
+    uint64_t conv, user; /* hash_bytes() of the conversation's key, of the user's id */
+    uint64_t at_ms;      /* wall clock */
     uint32_t a, b;
     uint8_t kind, bits, tier, push, mask;
 };

@@ -120,7 +120,8 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
 {
     struct hook_call *h = ((struct event *)e)->h;
     struct mp_advice a;
-    if (e->kind != MP_ON_CONVERSATION || !STRUCT_IN(&a, given) || (unsigned)a.push > MP_PUSH_NONE || (unsigned)a.tier > MP_TIER_LARGE)
+    if (e->kind != MP_ON_CONVERSATION || !STRUCT_IN(&a, given) || (unsigned)a.push > MP_PUSH_NONE ||
+        (unsigned)a.tier > MP_TIER_LARGE)
         return MP_EINVALID;
     bool channel = h->channel.n > 0;
     if (a.has_push && channel && !h->advice.has_push) {

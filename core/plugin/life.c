@@ -50,7 +50,8 @@ static void loaded(struct mp_self *p)
     char text[256];
     set_state(p, PLUGIN_RUNNING);
     p->loaded_ms = p->changed_ms;
-    log_event(LOG_INFO, "plugin.loaded", LOG_STR("plugin", p->name), LOG_STR("version", p->desc->version), LOG_STR("file", p->file));
+    log_event(LOG_INFO, "plugin.loaded", LOG_STR("plugin", p->name), LOG_STR("version", p->desc->version),
+              LOG_STR("file", p->file));
     snprintf(text, sizeof text, "%s %s is loaded", p->name, p->desc->version);
     tell_waiter(p, NULL, text);
 }
@@ -238,7 +239,8 @@ static bool idle(const struct mp_self *p)
 /* --- Steps --------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Runs fn on every shard and then done; in between the plugin is in `state`. Without memory it stays where it is. */
-static void on_shards(struct mp_self *p, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), enum plugin_state state)
+static void on_shards(struct mp_self *p, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx),
+                      enum plugin_state state)
 {
     enum plugin_state before = p->state;
     set_state(p, state);
@@ -304,10 +306,18 @@ void plugin_unload(struct mp_self *p, struct command_call *waiter)
 }
 
 static const char *const step_names[] = {
-    [PLUGIN_OPEN] = "being loaded",         [PLUGIN_SHARDS] = "being loaded",    [PLUGIN_COMMIT] = "being loaded",
-    [PLUGIN_COMMITTING] = "being loaded",   [PLUGIN_RUNNING] = "running",        [PLUGIN_REMOVE] = "being unloaded",
-    [PLUGIN_REMOVING] = "being unloaded",   [PLUGIN_STOP] = "being unloaded",    [PLUGIN_STOPPING] = "being unloaded",
-    [PLUGIN_WAITING] = "being unloaded",    [PLUGIN_FINI] = "being unloaded",    [PLUGIN_FINISHING] = "being unloaded",
+    [PLUGIN_OPEN] = "being loaded",
+    [PLUGIN_SHARDS] = "being loaded",
+    [PLUGIN_COMMIT] = "being loaded",
+    [PLUGIN_COMMITTING] = "being loaded",
+    [PLUGIN_RUNNING] = "running",
+    [PLUGIN_REMOVE] = "being unloaded",
+    [PLUGIN_REMOVING] = "being unloaded",
+    [PLUGIN_STOP] = "being unloaded",
+    [PLUGIN_STOPPING] = "being unloaded",
+    [PLUGIN_WAITING] = "being unloaded",
+    [PLUGIN_FINI] = "being unloaded",
+    [PLUGIN_FINISHING] = "being unloaded",
     [PLUGIN_DEAD] = "gone",
 };
 
@@ -421,7 +431,8 @@ static bool keeps_promise(struct mp_self *p)
     for (const struct reg *r = p->regs; r; r = r->next)
         if (r->kind == REG_AUTH)
             return true;
-    snprintf(p->why, sizeof p->why, "it promises to serve auth.mode \"%s\", but init() has registered no provider", p->desc->auth_mode);
+    snprintf(p->why, sizeof p->why, "it promises to serve auth.mode \"%s\", but init() has registered no provider",
+             p->desc->auth_mode);
     return false;
 }
 

@@ -69,7 +69,8 @@ static void range_done(void *owner, struct store_op *op)
 {
     struct ranging *r = (struct ranging *)op;
     struct mp_self *p = r->a.plugin;
-    struct mp_history h = {.result = result_of(op, sizeof h, "no such conversation"), .first = r->q.first, .last = r->q.last, .more = r->q.more};
+    struct mp_history h = {
+        .result = result_of(op, sizeof h, "no such conversation"), .first = r->q.first, .last = r->q.last, .more = r->q.more};
     uint32_t n = op->status == STORE_OK ? r->q.page.n : 0;
     struct mp_message *list = n ? calloc(n, sizeof *list) : NULL;
     (void)owner;
@@ -135,7 +136,8 @@ struct listing {
     char cursor[64];
 };
 
-_Static_assert(sizeof(struct mp_person) == sizeof(struct store_person) && offsetof(struct mp_person, name) == offsetof(struct store_person, name),
+_Static_assert(sizeof(struct mp_person) == sizeof(struct store_person) &&
+                   offsetof(struct mp_person, name) == offsetof(struct store_person, name),
                "handed on as they are");
 
 static void members_done(void *owner, struct store_op *op)
@@ -160,7 +162,8 @@ static void members_done(void *owner, struct store_op *op)
     plugin_end(p, PENDING_OPERATIONS);
 }
 
-int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done, void *ctx)
+int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done,
+                   void *ctx)
 {
     int rc;
     if (!value_channel(slice_in(channel)) || (cursor.n && !value_user_id(slice_in(cursor))) || limit == 0 || limit > LIMIT_MAX)

@@ -65,7 +65,11 @@ struct sending {
 static void send_done(void *owner, struct host_op *op)
 {
     struct sending *s = (struct sending *)op;
-    struct mp_sent r = {.result = result_of(op, sizeof r), .id = s->q.id, .seq = s->q.seq, .created_ms = s->q.created_ms, .duplicate = s->q.duplicate};
+    struct mp_sent r = {.result = result_of(op, sizeof r),
+                        .id = s->q.id,
+                        .seq = s->q.seq,
+                        .created_ms = s->q.created_ms,
+                        .duplicate = s->q.duplicate};
     struct mp_self *p = s->a.plugin;
     (void)owner;
     if (s->done) {
@@ -81,7 +85,8 @@ int plugin_send(mp_self *p, const struct mp_send *given, mp_thread *home, mp_sen
 {
     struct mp_send m;
     int rc;
-    if (!STRUCT_IN(&m, given)) /* the values are the hub's to judge: what is wrong with them is then told with the field's name */
+    if (!STRUCT_IN(&m,
+                   given)) /* the values are the hub's to judge: what is wrong with them is then told with the field's name */
         return MP_EINVALID;
     struct sending *s = op_new(p, sizeof *s, m.sender.n + m.receiver.n + m.channel.n + m.content.n + m.client_id.n, &rc);
     if (!s)
@@ -127,7 +132,8 @@ int plugin_member(mp_self *p, const struct mp_member *given, mp_thread *home, mp
 {
     struct mp_member m;
     int rc;
-    if (!STRUCT_IN(&m, given) || !value_user_id(slice_in(m.user)) || !value_channel(slice_in(m.channel)) || (unsigned)m.push > MP_PUSH_NONE)
+    if (!STRUCT_IN(&m, given) || !value_user_id(slice_in(m.user)) || !value_channel(slice_in(m.channel)) ||
+        (unsigned)m.push > MP_PUSH_NONE)
         return MP_EINVALID;
     struct joining *j = op_new(p, sizeof *j, m.user.n + m.channel.n, &rc);
     if (!j)
@@ -298,7 +304,8 @@ int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp
     struct push *q = malloc(sizeof *q + body.n);
     if (!q)
         return MP_ENOMEM;
-    *q = (struct push){.mail.run = push_arrive, .conn = conn.index, .generation = conn.generation, .action = action, .n = body.n};
+    *q = (struct push){
+        .mail.run = push_arrive, .conn = conn.index, .generation = conn.generation, .action = action, .n = body.n};
     memcpy(q->body, body.p, body.n);
     mailbox_post(p->plugins->threads[conn.shard + 1].mailbox, &q->mail);
     return 0;

@@ -12,10 +12,10 @@
 
 struct option_value {
     const struct mp_option *option;
-    char *text;    /* TEXT, ENUM; NULL: absent; owned */
+    char *text; /* TEXT, ENUM; NULL: absent; owned */
     double number;
     bool flag;
-    char **items;  /* TEXTS: NULL-terminated; owned */
+    char **items; /* TEXTS: NULL-terminated; owned */
 };
 
 struct mp_options {
@@ -44,9 +44,15 @@ static void put_choices(struct buf *out, const struct mp_option *o)
 static void put_expected(struct buf *out, const struct mp_option *o)
 {
     static const char *const phrases[] = {
-        [MP_OPT_TEXT] = "a text",       [MP_OPT_TEXTS] = "a list of texts",      [MP_OPT_NUMBER] = "a number",
-        [MP_OPT_COUNT] = "a whole number", [MP_OPT_SIZE] = "a size in bytes",    [MP_OPT_SECONDS] = "a duration in seconds",
-        [MP_OPT_MS] = "a duration in milliseconds", [MP_OPT_BOOL] = "true or false", [MP_OPT_ENUM] = "one of ",
+        [MP_OPT_TEXT] = "a text",
+        [MP_OPT_TEXTS] = "a list of texts",
+        [MP_OPT_NUMBER] = "a number",
+        [MP_OPT_COUNT] = "a whole number",
+        [MP_OPT_SIZE] = "a size in bytes",
+        [MP_OPT_SECONDS] = "a duration in seconds",
+        [MP_OPT_MS] = "a duration in milliseconds",
+        [MP_OPT_BOOL] = "true or false",
+        [MP_OPT_ENUM] = "one of ",
     };
     buf_str(out, phrases[o->type]);
     if (is_number(o->type) && o->max > o->min)
@@ -233,7 +239,8 @@ struct mp_options *options_read(const struct mp_plugin *d, const struct cJSON *j
             put_expected(errors, v->option);
             buf_byte(errors, '\n');
         } else if (!read_fallback(v)) {
-            buf_printf(errors, "%s.%s: the plugin's own default is wrong: \"%s\"\n", prefix, v->option->name, v->option->fallback);
+            buf_printf(errors, "%s.%s: the plugin's own default is wrong: \"%s\"\n", prefix, v->option->name,
+                       v->option->fallback);
         }
     }
     for (const struct cJSON *each = json ? json->child : NULL; each; each = each->next) {
@@ -296,7 +303,8 @@ static const struct option_value *find(const mp_options *o, const char *name)
     for (unsigned i = 0; o && i < o->count; i++)
         if (strcmp(o->values[i].option->name, name) == 0)
             return &o->values[i];
-    log_event(LOG_ERROR, "plugin.bug", LOG_STR("about", "a plugin asks for an option that is not in its schema"), LOG_STR("option", name));
+    log_event(LOG_ERROR, "plugin.bug", LOG_STR("about", "a plugin asks for an option that is not in its schema"),
+              LOG_STR("option", name));
     return NULL;
 }
 

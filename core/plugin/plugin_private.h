@@ -29,16 +29,17 @@ struct cJSON;
 
 struct mp_thread {
     struct plugins *plugins;
-    struct shard *shard;     /* NULL: the main thread */
+    struct shard *shard; /* NULL: the main thread */
     struct mailbox *mailbox;
     struct ev_loop *loop;
-    int index;               /* of the shard; -1: main */
+    int index; /* of the shard; -1: main */
     /* Which plugin's code runs here now, for watch.c: written by this thread, read by main. */
     _Atomic(struct mp_self *) in;
     _Atomic(const char *) doing;
     _Atomic uint64_t since_ms; /* monotonic */
-    _Atomic uintptr_t self;    /* pthread_self() of it, once a plugin was visited here; 0: not known. Equal to one's own: this is one's thread */
-    uint64_t told_ms;          /* main: since_ms of the visit that was reported last */
+    _Atomic uintptr_t
+        self; /* pthread_self() of it, once a plugin was visited here; 0: not known. Equal to one's own: this is one's thread */
+    uint64_t told_ms; /* main: since_ms of the visit that was reported last */
 };
 
 /* A call into a plugin; they may nest. */
@@ -58,14 +59,14 @@ enum plugin_state {
     PLUGIN_COMMIT,     /* its registrations are to come into force: waits for the tables */
     PLUGIN_COMMITTING, /* … on every shard */
     PLUGIN_RUNNING,
-    PLUGIN_REMOVE,     /* its registrations are to be taken back: waits for the tables */
-    PLUGIN_REMOVING,   /* … on every shard */
-    PLUGIN_STOP,       /* timers, descriptors and claimed connections are to be closed on every shard */
+    PLUGIN_REMOVE,   /* its registrations are to be taken back: waits for the tables */
+    PLUGIN_REMOVING, /* … on every shard */
+    PLUGIN_STOP,     /* timers, descriptors and claimed connections are to be closed on every shard */
     PLUGIN_STOPPING,
-    PLUGIN_WAITING,    /* for what is under way */
-    PLUGIN_FINI,       /* shard_fini() is to run */
+    PLUGIN_WAITING, /* for what is under way */
+    PLUGIN_FINI,    /* shard_fini() is to run */
     PLUGIN_FINISHING,
-    PLUGIN_DEAD        /* nothing is left of it but its struct */
+    PLUGIN_DEAD /* nothing is left of it but its struct */
 };
 
 /* What may be under way and must end before fini(). */
@@ -127,33 +128,33 @@ struct open {
 struct block; /* memory.c */
 
 struct mp_self {
-    struct mp_self *next;          /* in plugins.list */
+    struct mp_self *next; /* in plugins.list */
     struct plugins *plugins;
-    const struct mp_plugin *desc;  /* within the image, which is never unmapped (RTLD_NODELETE) */
+    const struct mp_plugin *desc; /* within the image, which is never unmapped (RTLD_NODELETE) */
     char name[65];
-    char *file;                    /* of the image; owned */
-    struct cJSON *json;            /* the options as the config has them; owned */
-    struct mp_options *options;    /* owned */
+    char *file;                 /* of the image; owned */
+    struct cJSON *json;         /* the options as the config has them; owned */
+    struct mp_options *options; /* owned */
     enum plugin_state state;
-    void *data;                    /* *state of init() */
-    bool inited;                   /* init() was right: fini() is owed */
-    _Atomic bool closing;          /* nothing new may begin */
-    _Atomic bool holding;          /* init() and shard_init() are not over: posts and works wait, operations are refused */
+    void *data;                     /* *state of init() */
+    bool inited;                    /* init() was right: fini() is owed */
+    _Atomic bool closing;           /* nothing new may begin */
+    _Atomic bool holding;           /* init() and shard_init() are not over: posts and works wait, operations are refused */
     struct mail *held, **held_last; /* posts that wait; under lock */
-    bool committed;                /* the tables have its registrations */
-    bool may_register;             /* init() runs */
-    _Atomic int shard_error;       /* what a shard_init() returned */
-    char why[256];                 /* it failed because; empty: it did not */
-    struct command_call *waiter;   /* `plugin load` or `unload` that waits for it */
+    bool committed;                 /* the tables have its registrations */
+    bool may_register;              /* init() runs */
+    _Atomic int shard_error;        /* what a shard_init() returned */
+    char why[256];                  /* it failed because; empty: it did not */
+    struct command_call *waiter;    /* `plugin load` or `unload` that waits for it */
     uint64_t changed_ms, loaded_ms, told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
     struct reg *regs;
     _Atomic uint32_t pending[PENDING_KINDS];
-    unsigned working;              /* works that run now; under plugins.lock */
-    pthread_mutex_t lock;          /* of the next three, and `held` */
+    unsigned working;     /* works that run now; under plugins.lock */
+    pthread_mutex_t lock; /* of the next three, and `held` */
     struct open *open;
     struct block *blocks;
-    size_t memory;                 /* bytes in blocks */
-    struct local *local;           /* [thread index + 1]; owned */
+    size_t memory;       /* bytes in blocks */
+    struct local *local; /* [thread index + 1]; owned */
 };
 
 struct work;
@@ -161,35 +162,47 @@ struct work;
 struct plugins {
     struct plugin_env env;
     struct hub *hub;
-    char *path;              /* directory; owned */
-    char *file;              /* config file; owned */
-    struct cJSON *config;    /* plugins.load of the config in force; owned */
+    char *path;           /* directory; owned */
+    char *file;           /* config file; owned */
+    struct cJSON *config; /* plugins.load of the config in force; owned */
     struct mp_self *list;
     struct mp_thread *threads; /* main, then the shards */
     unsigned thread_count;
-    ev_timer poll;           /* runs while a plugin is on its way in or out */
-    ev_timer watch;          /* runs while there are plugins */
-    bool stopping;           /* plugins_stop() was called */
-    bool abandoned;          /* it gave up */
+    ev_timer poll;  /* runs while a plugin is on its way in or out */
+    ev_timer watch; /* runs while there are plugins */
+    bool stopping;  /* plugins_stop() was called */
+    bool abandoned; /* it gave up */
     /* worker threads */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct work *first, **last; /* queue */
     unsigned workers, idle;
-    bool ending;                /* workers are to end */
+    bool ending; /* workers are to end */
     pthread_t threads_of_work[8];
 };
 
 extern const struct mp_api plugin_api; /* api.c */
 
-static inline struct mp_thread *thread_of(const struct plugins *ps, const struct shard *s) { return &ps->threads[s->index + 1]; }
-static inline struct slice slice_in(struct mp_str s) { return slice_of(s.p, s.n); }
-static inline struct mp_str str_out(struct slice s) { return mp_str_of(s.p, s.n); }
+static inline struct mp_thread *thread_of(const struct plugins *ps, const struct shard *s)
+{
+    return &ps->threads[s->index + 1];
+}
+static inline struct slice slice_in(struct mp_str s)
+{
+    return slice_of(s.p, s.n);
+}
+static inline struct mp_str str_out(struct slice s)
+{
+    return mp_str_of(s.p, s.n);
+}
 /* Counts something as under way; false (and not counted) when the plugin is closing. */
 bool plugin_begin(struct mp_self *p, enum plugin_pending kind);
 void plugin_end(struct mp_self *p, enum plugin_pending kind);
 /* Whether operations may begin; else MP_EAGAIN: what an init() that may still fail has begun must not come back to it. */
-static inline bool plugin_running(struct mp_self *p) { return !atomic_load(&p->holding); }
+static inline bool plugin_running(struct mp_self *p)
+{
+    return !atomic_load(&p->holding);
+}
 int plugin_error(int rc); /* ERR_… → MP_E… */
 /* A plugin's struct, of which it knows the first *(uint32_t *)given bytes, as we know it. False: it has no size. */
 bool struct_in(void *out, size_t size, const void *given);
@@ -296,10 +309,12 @@ void workers_end(struct plugins *ps);
 
 int plugin_send(mp_self *p, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
 int plugin_member(mp_self *p, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
-int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done, void *ctx);
+int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done,
+                void *ctx);
 int plugin_user(mp_self *p, struct mp_str id, mp_thread *home, mp_user_fn done, void *ctx);
 int plugin_range(mp_self *p, const struct mp_range *r, mp_thread *home, mp_history_fn done, void *ctx);
-int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done, void *ctx);
+int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done,
+                   void *ctx);
 int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
 int plugin_push_user(mp_self *p, struct mp_str user, uint16_t action, struct mp_str body);
 int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp_str body);
@@ -314,7 +329,7 @@ size_t memory_free_all(struct mp_self *p);
 
 struct mp_out {
     struct buf own;
-    struct buf *b;   /* own, or of a command's call */
+    struct buf *b; /* own, or of a command's call */
 };
 /* A whole JSON object? */
 bool json_is_object(struct slice text);
@@ -338,7 +353,8 @@ struct mp_str text_out_str(const mp_out *o);
 
 struct mp_self *plugin_find(const struct plugins *ps, const char *name);
 /* Opens, checks and begins to load. 0; ERR_EXISTS: it is loaded; ERR_INVALID: why is in `errors`. `waiter`: told how it ended; NULL: nobody. */
-int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, struct command_call *waiter, struct buf *errors);
+int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, struct command_call *waiter,
+                struct buf *errors);
 void plugin_unload(struct mp_self *p, struct command_call *waiter);
 const char *plugin_state_name(const struct mp_self *p);
 /* What it waits for: "2 works, 1 timer". */

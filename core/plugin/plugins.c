@@ -39,7 +39,8 @@ struct plugins *plugins_new(const struct plugin_env *env)
     ps->threads[0] = (struct mp_thread){.plugins = ps, .mailbox = hub_main(env->hub), .loop = env->loop, .index = -1};
     for (unsigned i = 1; i < ps->thread_count; i++) {
         struct shard *s = hub_shard(env->hub, i - 1);
-        ps->threads[i] = (struct mp_thread){.plugins = ps, .shard = s, .mailbox = &s->mailbox, .loop = s->loop, .index = (int)i - 1};
+        ps->threads[i] =
+            (struct mp_thread){.plugins = ps, .shard = s, .mailbox = &s->mailbox, .loop = s->loop, .index = (int)i - 1};
     }
     watch_start(ps);
     return ps;
@@ -65,7 +66,8 @@ void plugins_free(struct plugins *ps)
 /* --- Checking ---------------------------------------------------------------------------------------------------------------------- */
 
 /* The check() of a plugin, each of its lines with the place in the config before it. */
-static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix, struct buf *errors)
+static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
+                       struct buf *errors)
 {
     char why[2048] = "";
     if (!d->check || d->check(&plugin_api, state, o, why, sizeof why) == 0)
@@ -82,8 +84,8 @@ static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_o
     }
 }
 
-static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each, const char *auth_mode, bool *auth_served,
-                      struct buf *errors)
+static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each, const char *auth_mode,
+                      bool *auth_served, struct buf *errors)
 {
     char why[512], prefix[512], *file = NULL;
     struct mp_self *running = ps ? plugin_find(ps, each->string) : NULL;
@@ -102,7 +104,8 @@ static void check_one(struct plugins *ps, const struct plugin_config *c, const s
     options_free(o);
 }
 
-void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served, struct buf *errors)
+void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served,
+                   struct buf *errors)
 {
     *auth_served = false;
     for (const struct cJSON *each = c->load ? c->load->child : NULL; each; each = each->next)

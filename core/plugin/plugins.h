@@ -23,7 +23,7 @@ struct plugin_env {
     const char *data;     /* the data directory */
     /* A value of the config in force, as text; ERR_NOTFOUND: none, a list, or a secret. */
     int (*config)(void *ctx, const char *path, struct buf *out);
-    void *ctx;            /* of config */
+    void *ctx; /* of config */
 };
 
 /* What the config says about plugins. All borrowed. */
@@ -40,7 +40,8 @@ void plugins_free(struct plugins *ps);
 
 /* Opens every plugin of the config and checks it, its options too; what is wrong is appended to `errors`, one a line. `ps`: those that run (their
  * check() gets their state); NULL: none. `auth_mode`: of the config; *auth_served is set to whether a plugin provides it. Nothing is changed. */
-void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served, struct buf *errors);
+void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served,
+                   struct buf *errors);
 /* Loads them, before hub_start(). ERR_INVALID: one of them failed; why is appended to `errors`. */
 MUST_CHECK int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf *errors);
 /* Takes a config that plugins_check() found good: hands running plugins their options, unloads those that it does not name, loads new ones. The

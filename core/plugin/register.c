@@ -278,7 +278,8 @@ int reg_route(mp_self *p, const struct mp_route *given)
 {
     const struct tables *t = p->plugins->hub->tables;
     struct mp_route m;
-    if (!p->may_register || !STRUCT_IN(&m, given) || !m.handle || m.body_max > ROUTE_BODY_MAX || (m.method && strlen(m.method) > 15))
+    if (!p->may_register || !STRUCT_IN(&m, given) || !m.handle || m.body_max > ROUTE_BODY_MAX ||
+        (m.method && strlen(m.method) > 15))
         return MP_EINVALID;
     struct reg *r = reg_new(p, REG_ROUTE);
     if (!r)
@@ -288,10 +289,12 @@ int reg_route(mp_self *p, const struct mp_route *given)
     if (!keep_path(r, m.path, true))
         return reg_refuse(r, MP_EINVALID);
     for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_ROUTE && o->prefix == r->prefix && strcmp(o->path, r->path) == 0 && strcmp(o->method, r->method) == 0)
+        if (o->kind == REG_ROUTE && o->prefix == r->prefix && strcmp(o->path, r->path) == 0 &&
+            strcmp(o->method, r->method) == 0)
             return reg_refuse(r, MP_EEXISTS);
     for (uint32_t i = 0; i < t->route_count; i++)
-        if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 && strcmp(t->routes[i].method, r->method) == 0)
+        if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 &&
+            strcmp(t->routes[i].method, r->method) == 0)
             return reg_refuse(r, MP_EEXISTS);
     return reg_add(r);
 }
@@ -345,11 +348,10 @@ static int commit_one(struct hub *hub, struct reg *r)
     struct auth_provider provider = {.ask = auth_run, .ctx = r, .owner = p};
     switch (r->kind) {
     case REG_HOOK:
-        return hook_register(hub, &(struct hook){.event = (enum hook_event)r->hook.event,
-                                                 .priority = r->hook.priority,
-                                                 .fn = hook_run,
-                                                 .ctx = r,
-                                                 .owner = p});
+        return hook_register(
+            hub,
+            &(struct hook){
+                .event = (enum hook_event)r->hook.event, .priority = r->hook.priority, .fn = hook_run, .ctx = r, .owner = p});
     case REG_ACTION:
         return action_register(hub, &(struct action){.number = r->action.number,
                                                      .name = r->name,
@@ -372,7 +374,8 @@ static int commit_one(struct hub *hub, struct reg *r)
 
 int regs_commit(struct mp_self *p)
 {
-    static const char *const kinds[] = {"a hook", "an action", "its authentication provider", "a route", "a WebSocket path", "", ""};
+    static const char *const kinds[] = {"a hook", "an action", "its authentication provider", "a route", "a WebSocket path",
+                                        "",       ""};
     for (struct reg *r = p->regs; r; r = r->next) {
         int rc = commit_one(p->plugins->hub, r);
         if (rc != 0) {

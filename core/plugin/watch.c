@@ -21,8 +21,8 @@ static void on_watch(struct ev_loop *loop, ev_timer *w, int events)
             continue;
         t->told_ms = now - since;
         const char *doing = atomic_load_explicit(&t->doing, memory_order_relaxed);
-        log_event(LOG_WARN, "plugin.slow", LOG_STR("plugin", p->name), LOG_INT("shard", t->index), LOG_STR("in", doing ? doing : "?"),
-                  LOG_INT("ms", now - since));
+        log_event(LOG_WARN, "plugin.slow", LOG_STR("plugin", p->name), LOG_INT("shard", t->index),
+                  LOG_STR("in", doing ? doing : "?"), LOG_INT("ms", now - since));
     }
     for (unsigned i = 1; i < ps->thread_count; i++)
         if (!atomic_load_explicit(&ps->threads[i].in, memory_order_relaxed))

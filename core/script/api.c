@@ -146,7 +146,8 @@ static int lua_command(lua_State *L)
     luaL_checktype(L, 3, LUA_TFUNCTION);
     while_loading(L, "command");
     size_t n = strlen(name);
-    if (n == 0 || n > 32 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_- ") != n || name[0] == ' ' || name[n - 1] == ' ')
+    if (n == 0 || n > 32 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_- ") != n || name[0] == ' ' ||
+        name[n - 1] == ' ')
         return luaL_error(L, "magpie.command: a name is one or two words of a-z, 0-9, _ and -");
     if (strlen(help) > 200)
         return luaL_error(L, "magpie.command: the help is one line");
@@ -213,7 +214,8 @@ static int lua_log(lua_State *L)
                 const char *p = lua_tolstring(L, -1, &len);
                 fields[count++] = LOG_SLICE(key, slice_of(p, len));
             } else {
-                fields[count++] = LOG_STR(key, type == LUA_TBOOLEAN ? (lua_toboolean(L, -1) ? "true" : "false") : luaL_typename(L, -1));
+                fields[count++] =
+                    LOG_STR(key, type == LUA_TBOOLEAN ? (lua_toboolean(L, -1) ? "true" : "false") : luaL_typename(L, -1));
             }
             /* The values stay on the stack until they are written. */
             lua_pushvalue(L, -2);
@@ -275,9 +277,9 @@ static int lua_require(lua_State *L)
 
 void api_open(struct state *st, lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"on", lua_on},         {"action", lua_action}, {"command", lua_command}, {"now", lua_now},
-                                         {"time", lua_time},     {"log", lua_log},       {"metric", lua_metric},   {"config", lua_config},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"on", lua_on},         {"action", lua_action}, {"command", lua_command},
+                                         {"now", lua_now},       {"time", lua_time},     {"log", lua_log},
+                                         {"metric", lua_metric}, {"config", lua_config}, {NULL, NULL}};
     events_open(st, L);
     command_runner_open(st, L);
     lua_newtable(L);

@@ -22,7 +22,8 @@ static struct world *begin(lua_State *L, const char *function)
     struct state *st = state_of(L);
     struct world *w = st->troupe->site->world;
     if (st->troupe->loading)
-        luaL_error(L, "magpie.%s: not while a script loads; magpie.after(0, function() … end) runs when it is in force", function);
+        luaL_error(L, "magpie.%s: not while a script loads; magpie.after(0, function() … end) runs when it is in force",
+                   function);
     uint64_t now = w->mono_ms(w);
     float refill = (float)(now - st->sends_at) * sends_rate / 1000;
     st->sends_at = now;
@@ -108,7 +109,8 @@ static int lua_kick(lua_State *L)
 
 void api_send_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"send_user", lua_send_user}, {"send_channel", lua_send_channel}, {"announce", lua_announce},
-                                         {"push", lua_push},           {"kick", lua_kick},                 {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"send_user", lua_send_user}, {"send_channel", lua_send_channel},
+                                         {"announce", lua_announce},   {"push", lua_push},
+                                         {"kick", lua_kick},           {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

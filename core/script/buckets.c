@@ -78,7 +78,7 @@ void buckets_return(struct buckets *b, uint64_t taken, double n)
 /* --- Refunds ----------------------------------------------------------------------------------------------------------------------- */
 
 struct record {
-    uint64_t number;      /* which send; an older one of the same place is forgotten */
+    uint64_t number; /* which send; an older one of the same place is forgotten */
     refund_fn before;
     uint64_t before_what;
     uint32_t count;

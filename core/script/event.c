@@ -11,11 +11,30 @@
 #include <string.h>
 
 static const char *const key_names[KEYS] = {
-    [KEY_USER] = "user",       [KEY_CHANNEL] = "channel", [KEY_RECEIVER] = "receiver",   [KEY_PEER] = "peer",       [KEY_PAIR] = "pair",
-    [KEY_CONTENT] = "content", [KEY_SIZE] = "size",       [KEY_MEMBERS] = "members",     [KEY_RATE] = "rate",       [KEY_TIER] = "tier",
-    [KEY_ID] = "id",           [KEY_NAME] = "name",       [KEY_SEQ] = "seq",             [KEY_CREATED] = "createdAt", [KEY_IP] = "ip",
-    [KEY_TRANSPORT] = "transport", [KEY_TOKEN] = "token", [KEY_DEVICE] = "device",       [KEY_RESTORED] = "restored", [KEY_REASON] = "reason",
-    [KEY_BODY] = "body",       [KEY_ACTION] = "action",   [KEY_SYSTEM] = "system",       [KEY_EVENT] = "event",
+    [KEY_USER] = "user",
+    [KEY_CHANNEL] = "channel",
+    [KEY_RECEIVER] = "receiver",
+    [KEY_PEER] = "peer",
+    [KEY_PAIR] = "pair",
+    [KEY_CONTENT] = "content",
+    [KEY_SIZE] = "size",
+    [KEY_MEMBERS] = "members",
+    [KEY_RATE] = "rate",
+    [KEY_TIER] = "tier",
+    [KEY_ID] = "id",
+    [KEY_NAME] = "name",
+    [KEY_SEQ] = "seq",
+    [KEY_CREATED] = "createdAt",
+    [KEY_IP] = "ip",
+    [KEY_TRANSPORT] = "transport",
+    [KEY_TOKEN] = "token",
+    [KEY_DEVICE] = "device",
+    [KEY_RESTORED] = "restored",
+    [KEY_REASON] = "reason",
+    [KEY_BODY] = "body",
+    [KEY_ACTION] = "action",
+    [KEY_SYSTEM] = "system",
+    [KEY_EVENT] = "event",
 };
 
 /* Verdicts that a hook may return at once. */
@@ -33,7 +52,8 @@ static const uint32_t fields_of[HOOK_EVENTS] = {
     [HOOK_PRESENCE] = F(USER),
     [HOOK_MESSAGE] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE),
     [HOOK_CONVERSATION] = F(USER) | F(CHANNEL) | F(PAIR) | F(CONTENT) | F(SIZE) | F(MEMBERS) | F(RATE) | F(TIER) | F(SYSTEM),
-    [HOOK_DELIVERED] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(ID) | F(SEQ) | F(CREATED) | F(MEMBERS) | F(SYSTEM),
+    [HOOK_DELIVERED] =
+        F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(ID) | F(SEQ) | F(CREATED) | F(MEMBERS) | F(SYSTEM),
     [HOOK_LOGGED_IN] = F(USER) | F(IP) | F(TRANSPORT) | F(DEVICE),
     [HOOK_CLOSE] = F(USER) | F(REASON),
 };
@@ -309,8 +329,9 @@ static int call(struct state *st, int fn, struct event *e, bool timed)
 
 static void wrong_result(struct state *st, const struct handler *handler, const char *what)
 {
-    snprintf(st->error, sizeof st->error, "%s: a hook of \"%s\" returned %s; expected nothing, magpie.reject(), magpie.drop(), magpie.accept()%s",
-             st->name, hook_event_name(handler->event), what,
+    snprintf(st->error, sizeof st->error,
+             "%s: a hook of \"%s\" returned %s; expected nothing, magpie.reject(), magpie.drop(), magpie.accept()%s", st->name,
+             hook_event_name(handler->event), what,
              handler->event == HOOK_CONVERSATION ? ", magpie.push{}, magpie.tier() or magpie.keep{}" : "");
     atomic_fetch_add_explicit(&st->stats->errors, 1, memory_order_relaxed);
 }
@@ -393,7 +414,8 @@ static bool take_content(struct state *st, struct hook_call *h)
         good = content_good(st, slice_of(p, n)) && set_content(st, h, slice_of(p, n));
     lua_pop(L, 2);
     if (!good)
-        snprintf(st->error, sizeof st->error, "%s: e.content was set to what cannot be sent: UTF-8 of 1 to limits.content bytes is", st->name);
+        snprintf(st->error, sizeof st->error,
+                 "%s: e.content was set to what cannot be sent: UTF-8 of 1 to limits.content bytes is", st->name);
     return good;
 }
 
@@ -485,8 +507,8 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
             snprintf(st->error, sizeof st->error, "%s: the answer of action %u is no JSON object", st->name, a->number);
         }
     } else if (good && !lua_isnoneornil(L, 1)) {
-        snprintf(st->error, sizeof st->error, "%s: action %u returned %s; expected a table, nothing or magpie.reject()", st->name, a->number,
-                 verdict_describe(L, 1));
+        snprintf(st->error, sizeof st->error, "%s: action %u returned %s; expected a table, nothing or magpie.reject()",
+                 st->name, a->number, verdict_describe(L, 1));
         good = false;
     }
     lua_settop(L, 0);

@@ -19,10 +19,10 @@ struct state;
 
 /* What an event stands for, while its function runs. */
 struct event {
-    const struct hook_call *h;  /* of a hook; NULL: an action */
-    const struct cJSON *body;   /* of an action */
+    const struct hook_call *h; /* of a hook; NULL: an action */
+    const struct cJSON *body;  /* of an action */
     struct slice user, user_name;
-    struct slice content;       /* a message's, as it was before the script */
+    struct slice content; /* a message's, as it was before the script */
     uint16_t action, seq;
 };
 
@@ -42,10 +42,10 @@ bool event_wanted(const struct handler *handler, const struct hook_call *h);
 
 /* The answer of a custom action. */
 struct action_answer {
-    enum code code;       /* CODE_OK: `body` */
+    enum code code; /* CODE_OK: `body` */
     uint32_t retry_after_ms;
     char message[96];
-    struct slice body;    /* JSON; in memory of the state, until the next call into it */
+    struct slice body; /* JSON; in memory of the state, until the next call into it */
 };
 void event_run_action(struct state *st, struct custom_action *a, const struct event *e, struct action_answer *out);
 

@@ -12,7 +12,7 @@
 struct cJSON;
 struct state;
 
-enum { JSON_LUA_MAX = 1 << 20 }; /* bytes of a text that is read or written */
+enum { JSON_LUA_MAX = 1 << 20 };         /* bytes of a text that is read or written */
 enum { JSON_LUA_FRAME_MAX = 256 << 10 }; /* bytes of an answer or a push that a script makes */
 enum json_lua_null { JSON_LUA_KEEP_NULL, JSON_LUA_DROP_NULL /* members of objects: null counts as absent */ };
 

@@ -12,11 +12,11 @@ enum { FIRST_BUCKETS = 8, LOOK = 2 /* buckets that each change looks through for
 struct entry {
     struct entry *next;
     uint64_t hash;
-    uint64_t until_ms;   /* 0: for ever */
+    uint64_t until_ms; /* 0: for ever */
     double number;
     uint32_t key_len, text_len;
-    uint8_t type;        /* enum keep_type */
-    char data[];         /* key, then text */
+    uint8_t type; /* enum keep_type */
+    char data[];  /* key, then text */
 };
 
 struct stripe {
@@ -24,7 +24,7 @@ struct stripe {
     struct entry **buckets; /* bucket_count lists; owned; NULL: none yet */
     uint32_t bucket_count;  /* a power of two */
     uint32_t count;
-    uint32_t cursor;        /* the bucket that is looked through next */
+    uint32_t cursor; /* the bucket that is looked through next */
 };
 
 struct keep {
@@ -142,7 +142,8 @@ static struct stripe *lock_stripe(struct keep *k, struct slice key, uint64_t *ha
     return s;
 }
 
-static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v, uint64_t ttl_ms, uint64_t now_ms)
+static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v, uint64_t ttl_ms,
+               uint64_t now_ms)
 {
     drop_expired(k, s, LOOK, now_ms);
     struct entry **old = find(k, s, hash, key, now_ms);

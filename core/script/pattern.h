@@ -17,10 +17,10 @@ enum { PATTERN_CAPTURES = 32, PATTERN_MAX = 32768 /* bytes */ };
 enum { CAPTURE_OPEN = -1, CAPTURE_POSITION = -2 };
 
 struct pattern_node {
-    uint8_t type;   /* what it matches */
-    uint8_t quant;  /* 0, '*', '+', '-' or '?' */
-    uint8_t a, b;   /* a byte; the two of %b; the number of a capture */
-    uint32_t set;   /* index of its set of bytes */
+    uint8_t type;  /* what it matches */
+    uint8_t quant; /* 0, '*', '+', '-' or '?' */
+    uint8_t a, b;  /* a byte; the two of %b; the number of a capture */
+    uint32_t set;  /* index of its set of bytes */
 };
 
 struct pattern_set {
@@ -31,7 +31,7 @@ struct pattern {
     struct pattern_node *nodes; /* the caller's memory */
     struct pattern_set *sets;
     uint32_t node_count, set_count;
-    bool anchored;              /* began with ^ */
+    bool anchored; /* began with ^ */
     uint8_t captures;
 };
 
@@ -39,14 +39,14 @@ struct pattern_match {
     const char *subject, *end;
     struct {
         const char *p;
-        intptr_t n;   /* bytes, CAPTURE_OPEN or CAPTURE_POSITION */
+        intptr_t n; /* bytes, CAPTURE_OPEN or CAPTURE_POSITION */
     } capture[PATTERN_CAPTURES];
-    uint8_t level;    /* captures begun */
-    uint32_t steps;   /* until `poll` is called again */
+    uint8_t level;           /* captures begun */
+    uint32_t steps;          /* until `poll` is called again */
     void (*poll)(void *ctx); /* may leave by longjmp; NULL: nothing */
     void *ctx;
-    int depth;        /* left */
-    const char *why;  /* what went wrong, when the match ended for that */
+    int depth;       /* left */
+    const char *why; /* what went wrong, when the match ended for that */
 };
 
 /* Bytes of memory that a pattern of n bytes needs at most: for nodes, then sets. */

@@ -67,7 +67,10 @@ static int take_names(struct scripts *s, struct generation *g, const struct scri
     for (const char *const *name = o->load; *name; name++) {
         const struct script_record *r = name_good(*name) ? scripts_record(s, *name) : NULL;
         if (!name_good(*name))
-            buf_printf(errors, "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and no .lua\n", *name);
+            buf_printf(
+                errors,
+                "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and no .lua\n",
+                *name);
         else if (!r || g->count == SCRIPTS_MAX)
             too_many = true;
         else if (!r->disabled)
@@ -100,8 +103,8 @@ static int generation_new(struct scripts *s, const struct scripts_options *o, st
     if ((o->config && !g->config) || !g->states || !g->troupes || !g->loading)
         goto oom;
     for (unsigned k = 0; k < s->shard_count; k++) {
-        g->loading[k] = (struct site){
-            .world = &s->main_world, .watched = s->main_watched, .kv = s->sites[k].kv, .shared = s->shared};
+        g->loading[k] =
+            (struct site){.world = &s->main_world, .watched = s->main_watched, .kv = s->sites[k].kv, .shared = s->shared};
         g->troupes[k] = (struct troupe){.site = &g->loading[k],
                                         .config = g->config,
                                         .budget_us = (uint64_t)(o->budget_ms * 1000) + 1,
@@ -124,7 +127,8 @@ static bool read_shipped(const char *file, const char *name, struct buf *text)
     for (const struct shipped_script *x = shipped_scripts; x->name; x++) {
         if (strcmp(x->name, name) != 0)
             continue;
-        log_event(LOG_INFO, "script.shipped", LOG_STR("script", name), LOG_STR("because", "there is no such file"), LOG_STR("file", file));
+        log_event(LOG_INFO, "script.shipped", LOG_STR("script", name), LOG_STR("because", "there is no such file"),
+                  LOG_STR("file", file));
         buf_put(text, x->text, x->n);
         return buf_ok(text);
     }
@@ -207,7 +211,8 @@ static int check_actions(const struct generation *g, struct buf *errors)
         for (uint32_t a = 0; a < st->action_count; a++) {
             uint16_t number = st->actions[a].number;
             if (by[number])
-                buf_printf(errors, "scripts: action %u of %s is one of %s already\n", number, st->name, g->names[by[number] - 1]);
+                buf_printf(errors, "scripts: action %u of %s is one of %s already\n", number, st->name,
+                           g->names[by[number] - 1]);
             by[number] = (uint8_t)(i + 1);
         }
     }

@@ -20,12 +20,12 @@ struct hub;
 struct scripts;
 
 struct scripts_options {
-    const char *path;          /* folder of the scripts */
-    const char *const *load;   /* names, without .lua; NULL-terminated */
-    double budget_ms;          /* CPU time of one call */
-    uint64_t memory;           /* bytes, of the scripts of one shard */
-    uint32_t content_max;      /* limits.content */
-    bool login_needed;         /* auth.mode is "script": one must have a "login" hook */
+    const char *path;           /* folder of the scripts */
+    const char *const *load;    /* names, without .lua; NULL-terminated */
+    double budget_ms;           /* CPU time of one call */
+    uint64_t memory;            /* bytes, of the scripts of one shard */
+    uint32_t content_max;       /* limits.content */
+    bool login_needed;          /* auth.mode is "script": one must have a "login" hook */
     const struct cJSON *config; /* what magpie.config() reads: the whole config without secrets */
 };
 

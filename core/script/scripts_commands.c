@@ -13,11 +13,15 @@ static void put_row(void *ctx, const struct script_info *i)
     buf_lit(b, "{\"name\":");
     buf_json_string(b, slice_str(i->name));
     buf_printf(b,
-               ",\"state\":\"%s\",\"hooks\":%u,\"actions\":%u,\"commands\":%u,\"timers\":%u,\"calls\":%llu,\"errors\":%llu,\"kills\":%llu,"
+               ",\"state\":\"%s\",\"hooks\":%u,\"actions\":%u,\"commands\":%u,\"timers\":%u,\"calls\":%llu,\"errors\":%llu,"
+               "\"kills\":%llu,"
                "\"cpu_ms\":%llu.%03llu,\"memory\":%lld}",
-               i->loaded ? "loaded" : i->disabled ? "disabled" : "unloaded", i->hooks, i->actions, i->commands, i->timers,
-               (unsigned long long)i->calls, (unsigned long long)i->errors, (unsigned long long)i->kills, (unsigned long long)i->cpu_us / 1000,
-               (unsigned long long)i->cpu_us % 1000, (long long)i->memory);
+               i->loaded     ? "loaded"
+               : i->disabled ? "disabled"
+                             : "unloaded",
+               i->hooks, i->actions, i->commands, i->timers, (unsigned long long)i->calls, (unsigned long long)i->errors,
+               (unsigned long long)i->kills, (unsigned long long)i->cpu_us / 1000, (unsigned long long)i->cpu_us % 1000,
+               (long long)i->memory);
 }
 
 static void run_list(struct command_call *c, void *ctx)
@@ -124,10 +128,31 @@ int scripts_commands(struct scripts *s)
 {
     const struct command list[] = {
         {.name = "script list", .args = "", .help = "scripts with their hooks and figures", .run = run_list},
-        {.name = "script check", .args = "", .help = "loads the scripts anew and forgets them: prints every error", .run = run_check},
-        {.name = "script reload", .args = "", .help = "loads the scripts anew, all or none", .changes = true, .run = run_reload},
-        {.name = "script enable", .args = "NAME", .help = "loads a disabled script again", .min = 1, .max = 1, .changes = true, .shown = 1, .run = run_enable},
-        {.name = "script disable", .args = "NAME", .help = "leaves a script out until it is enabled", .min = 1, .max = 1, .changes = true, .shown = 1, .run = run_disable},
+        {.name = "script check",
+         .args = "",
+         .help = "loads the scripts anew and forgets them: prints every error",
+         .run = run_check},
+        {.name = "script reload",
+         .args = "",
+         .help = "loads the scripts anew, all or none",
+         .changes = true,
+         .run = run_reload},
+        {.name = "script enable",
+         .args = "NAME",
+         .help = "loads a disabled script again",
+         .min = 1,
+         .max = 1,
+         .changes = true,
+         .shown = 1,
+         .run = run_enable},
+        {.name = "script disable",
+         .args = "NAME",
+         .help = "leaves a script out until it is enabled",
+         .min = 1,
+         .max = 1,
+         .changes = true,
+         .shown = 1,
+         .run = run_disable},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         struct command c = list[i];

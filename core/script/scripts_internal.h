@@ -23,17 +23,17 @@ struct registration {
 /* The scripts of one load, on every shard. */
 struct generation {
     struct scripts *host;
-    uint32_t count;            /* scripts */
+    uint32_t count; /* scripts */
     unsigned shard_count;
     char names[SCRIPTS_MAX][SCRIPT_NAME_MAX];
-    struct cJSON *config;      /* owned */
-    struct site *loading;      /* a site a shard, on the main thread; owned */
-    struct troupe *troupes;    /* one a shard; owned */
-    struct state **states;     /* shard * count + script; owned */
+    struct cJSON *config;                            /* owned */
+    struct site *loading;                            /* a site a shard, on the main thread; owned */
+    struct troupe *troupes;                          /* one a shard; owned */
+    struct state **states;                           /* shard * count + script; owned */
     struct registration *hooks, *actions, *commands; /* owned */
     uint32_t hook_count, action_count, command_count;
     uint32_t timers[SCRIPTS_MAX]; /* that the scripts set on shard 0 while they loaded */
-    bool drafted;              /* its hooks are in the hub's draft */
+    bool drafted;                 /* its hooks are in the hub's draft */
 };
 
 /* A script's figures, by its name; kept when it is unloaded. */
@@ -51,24 +51,25 @@ struct counter {
 };
 
 struct scripts {
-    struct hub *hub;            /* NULL: a dry run */
-    struct watchdog *dog;       /* owned */
+    struct hub *hub;      /* NULL: a dry run */
+    struct watchdog *dog; /* owned */
     struct watched *main_watched;
-    struct world main_world;    /* of scripts that load */
+    struct world main_world; /* of scripts that load */
     unsigned shard_count;
-    struct site *sites;         /* one a shard; owned */
-    struct hub_world *worlds;   /* one a shard; owned */
-    struct keep *shared;        /* owned */
+    struct site *sites;                            /* one a shard; owned */
+    struct hub_world *worlds;                      /* one a shard; owned */
+    struct keep *shared;                           /* owned */
     struct script_record records[SCRIPTS_MAX * 4]; /* by first load */
     uint32_t record_count;
-    struct generation *now;     /* in force; owned */
-    struct generation *next;    /* prepared; owned */
-    struct generation *before;  /* just replaced, until no shard uses it; owned */
-    struct generation *queued;  /* committed while the hub's tables were changing: its turn comes after that; owned */
-    bool committing;            /* `now` is not in force on every shard yet */
-    bool waiting;               /* for a change of the tables by somebody else to end */
-    struct settled *settled;    /* calls that wait until nothing is under way; owned */
-    struct scripts_options opt, next_opt; /* of the newest committed, and of the prepared one (path NULL: the same); what they point to is owned */
+    struct generation *now;    /* in force; owned */
+    struct generation *next;   /* prepared; owned */
+    struct generation *before; /* just replaced, until no shard uses it; owned */
+    struct generation *queued; /* committed while the hub's tables were changing: its turn comes after that; owned */
+    bool committing;           /* `now` is not in force on every shard yet */
+    bool waiting;              /* for a change of the tables by somebody else to end */
+    struct settled *settled;   /* calls that wait until nothing is under way; owned */
+    struct scripts_options opt,
+        next_opt; /* of the newest committed, and of the prepared one (path NULL: the same); what they point to is owned */
     pthread_mutex_t counter_lock;
     struct counter counters[COUNTERS_MAX]; /* under counter_lock as far as count and names go */
     uint32_t counter_count;

@@ -133,7 +133,8 @@ static void register_counter(void *owner, struct mail *m)
 {
     struct announcement *a = (struct announcement *)m;
     (void)owner;
-    struct metric metric = {.kind = METRIC_COUNTER, .read = read_counter, .ctx = a->counter, .owner = a->host, .help = "Counted by a script"};
+    struct metric metric = {
+        .kind = METRIC_COUNTER, .read = read_counter, .ctx = a->counter, .owner = a->host, .help = "Counted by a script"};
     snprintf(metric.name, sizeof metric.name, "%s", a->counter->name);
     int rc = metric_register(a->host->hub, &metric);
     if (rc < 0)

@@ -202,8 +202,11 @@ void handler_failed(struct state *st, struct handler *h, const char *what)
     if (ms > BREAKER_MAX_MS)
         ms = BREAKER_MAX_MS;
     h->shut_until = w->mono_ms(w) + ms;
-    const struct log_field told[] = {LOG_STR("script", st->name), LOG_STR("in", what), LOG_INT("failures", h->failures),
-                                     LOG_INT("left_out_ms", ms), {.type = LOG_F_END}};
+    const struct log_field told[] = {LOG_STR("script", st->name),
+                                     LOG_STR("in", what),
+                                     LOG_INT("failures", h->failures),
+                                     LOG_INT("left_out_ms", ms),
+                                     {.type = LOG_F_END}};
     w->log(w, LOG_WARN, "script.breaker", told);
 }
 

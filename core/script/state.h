@@ -46,17 +46,17 @@ struct site {
     struct keep *shared;     /* magpie.shared */
     struct buckets *buckets;
     struct refunds *refunds;
-    bool inside;             /* Lua runs */
+    bool inside; /* Lua runs */
 };
 
 /* The states of one generation on one shard. */
 struct troupe {
-    struct site *site;           /* while they load: one of the main thread's */
-    const struct cJSON *config;  /* what magpie.config() reads; borrowed */
+    struct site *site;          /* while they load: one of the main thread's */
+    const struct cJSON *config; /* what magpie.config() reads; borrowed */
     uint64_t budget_us;
-    uint64_t memory_max;         /* bytes, all states together */
-    uint64_t memory;             /* bytes they hold */
-    bool loading;                /* not in force yet: nothing is sent */
+    uint64_t memory_max; /* bytes, all states together */
+    uint64_t memory;     /* bytes they hold */
+    bool loading;        /* not in force yet: nothing is sent */
 };
 
 /* What a script registered with magpie.on(). */
@@ -82,8 +82,30 @@ struct custom_command {
 
 /* Interned field names and other constants whose addresses are compared. */
 enum key {
-    KEY_USER, KEY_CHANNEL, KEY_RECEIVER, KEY_PEER, KEY_PAIR, KEY_CONTENT, KEY_SIZE, KEY_MEMBERS, KEY_RATE, KEY_TIER, KEY_ID, KEY_NAME,
-    KEY_SEQ, KEY_CREATED, KEY_IP, KEY_TRANSPORT, KEY_TOKEN, KEY_DEVICE, KEY_RESTORED, KEY_REASON, KEY_BODY, KEY_ACTION, KEY_SYSTEM, KEY_EVENT,
+    KEY_USER,
+    KEY_CHANNEL,
+    KEY_RECEIVER,
+    KEY_PEER,
+    KEY_PAIR,
+    KEY_CONTENT,
+    KEY_SIZE,
+    KEY_MEMBERS,
+    KEY_RATE,
+    KEY_TIER,
+    KEY_ID,
+    KEY_NAME,
+    KEY_SEQ,
+    KEY_CREATED,
+    KEY_IP,
+    KEY_TRANSPORT,
+    KEY_TOKEN,
+    KEY_DEVICE,
+    KEY_RESTORED,
+    KEY_REASON,
+    KEY_BODY,
+    KEY_ACTION,
+    KEY_SYSTEM,
+    KEY_EVENT,
     KEYS
 };
 
@@ -92,13 +114,13 @@ struct state {
     struct troupe *troupe;
     struct script_stats *stats;
     char name[SCRIPT_NAME_MAX];
-    lua_Alloc alloc;   /* LuaJIT's own … */
-    void *alloc_ctx;   /* … and its state */
-    int64_t memory;    /* bytes held */
-    bool frugal;       /* collects garbage sooner, for it is near its limit */
-    bool starved;      /* an allocation was refused since the entry */
-    bool tidying;      /* collects garbage after that: needs a little memory itself */
-    int depth;         /* C functions that called Lua, inside one another */
+    lua_Alloc alloc;       /* LuaJIT's own … */
+    void *alloc_ctx;       /* … and its state */
+    int64_t memory;        /* bytes held */
+    bool frugal;           /* collects garbage sooner, for it is near its limit */
+    bool starved;          /* an allocation was refused since the entry */
+    bool tidying;          /* collects garbage after that: needs a little memory itself */
+    int depth;             /* C functions that called Lua, inside one another */
     uint64_t clock_cost;   /* ns of measuring itself */
     uint32_t until_sample; /* entries until the CPU time is measured again */
 
@@ -107,31 +129,32 @@ struct state {
     int event_meta;         /* the metatable of events */
     int event_slot;         /* the present event's table */
     int array_meta;         /* the metatable of JSON arrays */
-    int runner, encoder, command_runner;    /* C functions, made beforehand: outside of a protected call nothing may be allocated */
-    struct event *event;    /* under way; NULL: none */
+    int runner, encoder,
+        command_runner;      /* C functions, made beforehand: outside of a protected call nothing may be allocated */
+    struct event *event;     /* under way; NULL: none */
     const void *event_table; /* its Lua table */
 
-    uint64_t bucket_salt;    /* so that scripts have buckets of their own */
-    uint64_t refund;         /* record of the tokens taken in this event; 0: none yet */
-    struct hook_call *call;  /* the hook under way, when tokens may have to be given back */
+    uint64_t bucket_salt;                       /* so that scripts have buckets of their own */
+    uint64_t refund;                            /* record of the tokens taken in this event; 0: none yet */
+    struct hook_call *call;                     /* the hook under way, when tokens may have to be given back */
     uint8_t accepted_id_len, accepted_name_len; /* of magpie.accept{} in the last event */
     char accepted_id[64], accepted_name[64];
-    char message[96];        /* of the last rejection */
+    char message[96]; /* of the last rejection */
 
-    struct handler *handlers;      /* owned */
+    struct handler *handlers; /* owned */
     uint32_t handler_count;
     struct custom_action *actions; /* owned */
     uint32_t action_count;
     struct custom_command *commands; /* owned */
     uint32_t command_count;
-    struct timer *timers;          /* list; owned */
+    struct timer *timers; /* list; owned */
     uint32_t timer_count;
-    uint64_t timer_last;           /* id given last */
-    float sends_spent;             /* token bucket of what it sends: a loop between scripts ends */
+    uint64_t timer_last; /* id given last */
+    float sends_spent;   /* token bucket of what it sends: a loop between scripts ends */
     uint64_t sends_at;
 
-    struct buf scratch;    /* of API functions that encode */
-    char error[512];       /* of the last entry that failed; no control characters */
+    struct buf scratch; /* of API functions that encode */
+    char error[512];    /* of the last entry that failed; no control characters */
 };
 
 /* An empty sandbox. name: [a-z0-9_]. NULL: out of memory. */

@@ -177,7 +177,8 @@ static int lua_gmatch(lua_State *L)
 /* --- gsub ---------------------------------------------------------------------------------------------------------------------- */
 
 /* %0 to %9 in a replacement. */
-static void add_text(lua_State *L, luaL_Buffer *b, const struct pattern_match *m, struct slice with, const char *s, const char *e)
+static void add_text(lua_State *L, luaL_Buffer *b, const struct pattern_match *m, struct slice with, const char *s,
+                     const char *e)
 {
     for (size_t i = 0; i < with.n; i++) {
         if (with.p[i] != '%') {

@@ -44,7 +44,7 @@ struct tester {
     unsigned count;
     FILE *out;
     unsigned passed, failed;
-    const char *file;   /* name of the test's file */
+    const char *file; /* name of the test's file */
 };
 
 /* The tester of the running test: hangs in the test's own troupe. */
@@ -143,7 +143,11 @@ static int lua_load_subject(lua_State *L)
         return luaL_error(L, "not enough memory");
     t->subjects[t->count++] = x;
     fake_world_init(&x->world);
-    x->site = (struct site){.world = &x->world.world, .watched = t->inner, .kv = keep_new(1, 16 << 20), .shared = t->shared, .buckets = buckets_new()};
+    x->site = (struct site){.world = &x->world.world,
+                            .watched = t->inner,
+                            .kv = keep_new(1, 16 << 20),
+                            .shared = t->shared,
+                            .buckets = buckets_new()};
     x->site.refunds = x->site.buckets ? refunds_new(x->site.buckets) : NULL;
     take_config(L, x, 2, t->config);
     x->troupe = (struct troupe){
@@ -430,8 +434,12 @@ static int lua_set_time(lua_State *L)
 /* did(subject): a list of {what =, target =, n =, text =}; each is told once */
 static int lua_did(lua_State *L)
 {
-    static const char *const names[] = {[DEED_SEND_USER] = "send_user", [DEED_SEND_CHANNEL] = "send_channel", [DEED_PUSH] = "push",
-                                        [DEED_KICK] = "kick",           [DEED_ANNOUNCE] = "announce",         [DEED_METRIC] = "metric",
+    static const char *const names[] = {[DEED_SEND_USER] = "send_user",
+                                        [DEED_SEND_CHANNEL] = "send_channel",
+                                        [DEED_PUSH] = "push",
+                                        [DEED_KICK] = "kick",
+                                        [DEED_ANNOUNCE] = "announce",
+                                        [DEED_METRIC] = "metric",
                                         [DEED_LOG] = "log"};
     struct subject *x = check_subject(L);
     lua_newtable(L);
@@ -480,8 +488,14 @@ static int lua_require(lua_State *L)
 /* The module "test": C functions as the argument of the part that is written in Lua. */
 static int open_module(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"load", lua_load_subject}, {"fire", lua_fire},         {"act", lua_act}, {"command", lua_run_command},
-                                         {"advance", lua_advance},   {"set_time", lua_set_time}, {"did", lua_did}, {"report", lua_report},
+    static const luaL_Reg functions[] = {{"load", lua_load_subject},
+                                         {"fire", lua_fire},
+                                         {"act", lua_act},
+                                         {"command", lua_run_command},
+                                         {"advance", lua_advance},
+                                         {"set_time", lua_set_time},
+                                         {"did", lua_did},
+                                         {"report", lua_report},
                                          {NULL, NULL}};
     lua_getfield(L, LUA_GLOBALSINDEX, "require");
     if (luaL_loadbufferx(L, tester_lua, strlen(tester_lua), "=test", "t") != 0)
@@ -500,7 +514,8 @@ static void run_file(struct tester *t, const char *name)
     struct script_stats stats = {0};
     struct site site = {.world = &world.world, .watched = t->outer, .shared = t->shared, .kv = t->shared};
     struct test_troupe troupe = {
-        .troupe = {.site = &site, .config = t->config, .budget_us = TEST_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true}, .tester = t};
+        .troupe = {.site = &site, .config = t->config, .budget_us = TEST_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true},
+        .tester = t};
     struct buf text = BUF_INIT;
     char file[512];
     t->file = name;

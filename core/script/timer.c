@@ -45,8 +45,13 @@ static int set_timer(lua_State *L, double ms, double every_ms, bool each_shard)
         luaL_unref(L, LUA_REGISTRYINDEX, fn);
         return luaL_error(L, "not enough memory");
     }
-    *t = (struct timer){
-        .next = st->timers, .st = st, .id = ++st->timer_last, .after_ms = ms, .every_ms = every_ms, .each_shard = each_shard, .h.fn = fn};
+    *t = (struct timer){.next = st->timers,
+                        .st = st,
+                        .id = ++st->timer_last,
+                        .after_ms = ms,
+                        .every_ms = every_ms,
+                        .each_shard = each_shard,
+                        .h.fn = fn};
     if (t->next)
         t->next->prev = t;
     st->timers = t;

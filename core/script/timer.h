@@ -14,8 +14,8 @@ struct timer {
     double after_ms, every_ms; /* every_ms 0: once */
     struct handler h;          /* fn, failures, shut_until */
     bool each_shard;
-    bool started;              /* the world knows it */
-    void *world;               /* the world's own; it frees it in timer_stop() */
+    bool started; /* the world knows it */
+    void *world;  /* the world's own; it frees it in timer_stop() */
 };
 
 /* after, every, cancel into the table at the top. */

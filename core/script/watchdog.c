@@ -29,9 +29,9 @@ enum { GRACE_US = 30000 };
 
 struct watchdog {
     pthread_t thread;
-    pthread_mutex_t lock;    /* of the list */
-    struct watched *list;    /* owned */
-    sem_t wake;              /* posted by the first entry while it sleeps, and to stop it */
+    pthread_mutex_t lock; /* of the list */
+    struct watched *list; /* owned */
+    sem_t wake;           /* posted by the first entry while it sleeps, and to stop it */
     _Atomic bool asleep;
     _Atomic bool stopping;
 };

@@ -27,20 +27,20 @@ struct watchdog;
 struct watched {
     struct watchdog *dog;
     struct watched *next;
-    _Atomic uint64_t entry;      /* odd while Lua runs; every entry and every leaving adds one */
-    _Atomic uint64_t convicted;  /* the value of `entry` that has had its time */
-    _Atomic uint64_t budget_us;  /* of the present entry */
-    _Atomic int tid;             /* of the thread that entered last */
-    _Atomic clockid_t clock;     /* its CPU clock */
-    pthread_t thread;            /* the same, for the thread itself */
-    bool known;                  /* `thread` is set */
-    struct lua_State *lua;       /* that runs; read by the signal handler on the same thread */
+    _Atomic uint64_t entry;       /* odd while Lua runs; every entry and every leaving adds one */
+    _Atomic uint64_t convicted;   /* the value of `entry` that has had its time */
+    _Atomic uint64_t budget_us;   /* of the present entry */
+    _Atomic int tid;              /* of the thread that entered last */
+    _Atomic clockid_t clock;      /* its CPU clock */
+    pthread_t thread;             /* the same, for the thread itself */
+    bool known;                   /* `thread` is set */
+    struct lua_State *lua;        /* that runs; read by the signal handler on the same thread */
     volatile sig_atomic_t killed; /* the present entry is to end */
     /* the watchdog's own */
-    uint64_t seen;       /* `entry` when it looked last */
-    uint64_t since_us;   /* wall clock when it saw that first */
-    uint64_t cpu_us;     /* CPU clock at that time */
-    uint64_t told_us;    /* when it sent the signal last; 0: not yet */
+    uint64_t seen;     /* `entry` when it looked last */
+    uint64_t since_us; /* wall clock when it saw that first */
+    uint64_t cpu_us;   /* CPU clock at that time */
+    uint64_t told_us;  /* when it sent the signal last; 0: not yet */
 };
 
 /* NULL: no memory, or no thread. Installs the handler of its signal (SIGURG). Main thread. */

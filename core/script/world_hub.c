@@ -191,5 +191,6 @@ static int no_metric(struct world *w, const char *name, int64_t n)
 void main_world_init(struct world *w, uint32_t content_max)
 {
     /* What is left out is refused by the functions themselves while a script loads. */
-    *w = (struct world){.mono_ms = mono_ms, .wall_ms = wall_ms, .metric = no_metric, .log = write_log, .content_max = content_max};
+    *w = (struct world){
+        .mono_ms = mono_ms, .wall_ms = wall_ms, .metric = no_metric, .log = write_log, .content_max = content_max};
 }

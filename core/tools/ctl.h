@@ -52,6 +52,7 @@ void ctl_top_draw(struct buf *out, const struct cJSON *now, const struct cJSON *
 
 /* What could follow `before` (the line up to the cursor): calls `found` for each whole word. commands: the server's table as JSON, options:
  * an object whose keys are config options; either may be NULL. */
-void ctl_complete(const struct cJSON *commands, const struct cJSON *options, struct slice before, void (*found)(void *ctx, const char *word), void *ctx);
+void ctl_complete(const struct cJSON *commands, const struct cJSON *options, struct slice before,
+                  void (*found)(void *ctx, const char *word), void *ctx);
 
 #endif

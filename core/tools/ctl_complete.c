@@ -32,7 +32,8 @@ static bool takes_option(struct slice before_word)
     return slice_eq(before_word, SLICE_LIT("set ")) || slice_eq(before_word, SLICE_LIT("show config "));
 }
 
-void ctl_complete(const struct cJSON *commands, const struct cJSON *options, struct slice before, void (*found)(void *ctx, const char *word), void *ctx)
+void ctl_complete(const struct cJSON *commands, const struct cJSON *options, struct slice before,
+                  void (*found)(void *ctx, const char *word), void *ctx)
 {
     struct slice line = plain(before);
     size_t start = word_start(line);

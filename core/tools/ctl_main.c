@@ -10,16 +10,17 @@
 
 enum { CTL_LINE_MAX = 64 << 10 }; /* what the console takes */
 
-static const char usage[] = "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
-                            "\n"
-                            "  -s ADDRESS   HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or 127.0.0.1:8083)\n"
-                            "  -f FORMAT    text (default) or json\n"
-                            "  -w           with trace ... on: show the frames until interrupted (what a terminal gets anyway)\n"
-                            "  --version, --help\n"
-                            "\n"
-                            "Without a command: a prompt with history and completion, or the lines of standard input.\n"
-                            "`magpiectl top` is a live view. $MAGPIE_PASSWORD is given to consoles that ask for one.\n"
-                            "Exit status: 0, 1 when the server refuses or cannot be reached, 2 for a wrong command line.\n";
+static const char usage[] =
+    "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
+    "\n"
+    "  -s ADDRESS   HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or 127.0.0.1:8083)\n"
+    "  -f FORMAT    text (default) or json\n"
+    "  -w           with trace ... on: show the frames until interrupted (what a terminal gets anyway)\n"
+    "  --version, --help\n"
+    "\n"
+    "Without a command: a prompt with history and completion, or the lines of standard input.\n"
+    "`magpiectl top` is a live view. $MAGPIE_PASSWORD is given to consoles that ask for one.\n"
+    "Exit status: 0, 1 when the server refuses or cannot be reached, 2 for a wrong command line.\n";
 
 static int wrong_usage(const char *why, const char *what)
 {
@@ -65,9 +66,11 @@ static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     const char *address = getenv("MAGPIE_CONSOLE");
-    struct ctl c = {.address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
+    struct ctl c = {
+        .address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
     bool follow = false;
     opterr = 0;
     if (stdio_fds_open() != 0) /* or the answers would go to the console, as commands */

@@ -14,7 +14,7 @@ struct prompt {
     struct cJSON *commands, *options; /* for completion; owned */
     EditLine *el;
     History *history;
-    char file[512];                   /* of the history; "": none */
+    char file[512]; /* of the history; "": none */
 };
 
 static char *prompt_text(EditLine *el)
@@ -27,8 +27,8 @@ static char *prompt_text(EditLine *el)
 /* --- Completion ---------------------------------------------------------------------------------------------------------------- */
 
 struct matches {
-    struct buf all;     /* words, each with a line break */
-    char common[128];   /* what all begin with */
+    struct buf all;   /* words, each with a line break */
+    char common[128]; /* what all begin with */
     unsigned count;
 };
 

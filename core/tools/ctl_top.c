@@ -72,16 +72,19 @@ static void draw_head(struct screen *s, const struct cJSON *now)
 {
     char a[16], b[16], c[16], d[16], e[16], f[16];
     unsigned up = (unsigned)number(now, NULL, "uptime");
-    line(s, "magpied, up %ud %02u:%02u:%02u, %s    connections %.0f  users %.0f  channels %.0f    memory %sB, database %sB", up / 86400, up / 3600 % 24,
-         up / 60 % 60, up % 60, text(now, "state"), number(now, NULL, "connections"), number(now, NULL, "users"), number(now, NULL, "channels"),
-         shortly(number(now, "memory", "rss"), a), shortly(number(now, "memory", "storage"), b));
-    line(s, "per second: connects %s  requests %s  messages %s  deliveries %s  in %sB  out %sB", shortly(number(now, "rates", "connects"), a),
-         shortly(number(now, "rates", "requests"), b), shortly(number(now, "rates", "messages"), c), shortly(number(now, "rates", "deliveries"), d),
+    line(s, "magpied, up %ud %02u:%02u:%02u, %s    connections %.0f  users %.0f  channels %.0f    memory %sB, database %sB",
+         up / 86400, up / 3600 % 24, up / 60 % 60, up % 60, text(now, "state"), number(now, NULL, "connections"),
+         number(now, NULL, "users"), number(now, NULL, "channels"), shortly(number(now, "memory", "rss"), a),
+         shortly(number(now, "memory", "storage"), b));
+    line(s, "per second: connects %s  requests %s  messages %s  deliveries %s  in %sB  out %sB",
+         shortly(number(now, "rates", "connects"), a), shortly(number(now, "rates", "requests"), b),
+         shortly(number(now, "rates", "messages"), c), shortly(number(now, "rates", "deliveries"), d),
          shortly(number(now, "rates", "bytes_in"), e), shortly(number(now, "rates", "bytes_out"), f));
     const struct cJSON *st = cJSON_GetObjectItemCaseSensitive(now, "storage");
-    line(s, "storage %s: queue %.0f  appends %s/s  groups %s/s  syncs %s/s  latency %.2f ms, longest %.2f ms", text(st, "state"), number(st, NULL, "queue"),
-         shortly(number(st, NULL, "appends"), a), shortly(number(st, NULL, "groups"), b), shortly(number(st, NULL, "syncs"), c),
-         number(st, NULL, "latency_us") / 1000, number(st, NULL, "latency_max_us") / 1000);
+    line(s, "storage %s: queue %.0f  appends %s/s  groups %s/s  syncs %s/s  latency %.2f ms, longest %.2f ms",
+         text(st, "state"), number(st, NULL, "queue"), shortly(number(st, NULL, "appends"), a),
+         shortly(number(st, NULL, "groups"), b), shortly(number(st, NULL, "syncs"), c), number(st, NULL, "latency_us") / 1000,
+         number(st, NULL, "latency_max_us") / 1000);
 }
 
 static void draw_shards(struct screen *s, const struct cJSON *now)
@@ -93,8 +96,8 @@ static void draw_shards(struct screen *s, const struct cJSON *now)
     {
         double load = number(shard, NULL, "load");
         int bar = load > 100 ? 20 : (int)(load / 5 + 0.5);
-        line(s, "%5.0f %5.1f%%  %.*s%*s %8.0f %8.0f", number(shard, NULL, "shard"), load, bar, "####################", 20 - bar, "",
-             number(shard, NULL, "users"), number(shard, NULL, "channels"));
+        line(s, "%5.0f %5.1f%%  %.*s%*s %8.0f %8.0f", number(shard, NULL, "shard"), load, bar, "####################", 20 - bar,
+             "", number(shard, NULL, "users"), number(shard, NULL, "channels"));
     }
 }
 
@@ -120,7 +123,8 @@ static void draw_scripts(struct screen *s, const struct cJSON *now, const struct
             line(s, "%-20s %10s %10s", "script", "CPU ms/s", "calls/s");
             head = true;
         }
-        line(s, "%-20s %10.2f %10s", name, (m->valuedouble - was) * 1000, shortly(number(now, "scripts", calls) - calls_was, a));
+        line(s, "%-20s %10.2f %10s", name, (m->valuedouble - was) * 1000,
+             shortly(number(now, "scripts", calls) - calls_was, a));
     }
 }
 
@@ -133,8 +137,8 @@ static void draw_lists(struct screen *s, const struct cJSON *now)
     cJSON_ArrayForEach(i, cJSON_GetObjectItemCaseSensitive(now, "hottest"))
         line(s, "%-40s %12.1f %10s", text(i, "channel"), number(i, NULL, "rate"), shortly(number(i, NULL, "members"), a));
     line(s, "%s", "");
-    line(s, "%-24s %-36s %10s    (%.0f in all, %s pushes/s skipped)", "slow receivers", "user", "queued", number(now, NULL, "slow_receivers"),
-         shortly(number(now, "rates", "skipped"), a));
+    line(s, "%-24s %-36s %10s    (%.0f in all, %s pushes/s skipped)", "slow receivers", "user", "queued",
+         number(now, NULL, "slow_receivers"), shortly(number(now, "rates", "skipped"), a));
     cJSON_ArrayForEach(i, cJSON_GetObjectItemCaseSensitive(now, "slow"))
         line(s, "%-24s %-36s %9sB%s", text(i, "connection"), text(i, "user"), shortly(number(i, NULL, "queued"), a),
              cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(i, "skipping")) ? "  skipping" : "");

@@ -22,11 +22,11 @@ struct stamp {
 struct auth {
     mp_self *self;
     const struct mp_api *mp;
-    struct policy *policy;  /* newest; main thread; a reference */
-    char *secret;           /* main thread, like what follows; owned */
-    char *files[KEYS_MAX];  /* owned; NULL at the end */
+    struct policy *policy; /* newest; main thread; a reference */
+    char *secret;          /* main thread, like what follows; owned */
+    char *files[KEYS_MAX]; /* owned; NULL at the end */
     struct stamp stamps[KEYS_MAX];
-    int accepted, refused;  /* metrics */
+    int accepted, refused; /* metrics */
 };
 
 /* A shard's own. */
@@ -38,15 +38,24 @@ static const struct mp_option options[] = {
     {.name = "algorithm",
      .type = MP_OPT_ENUM,
      .flags = MP_OPT_F_REQUIRED,
-     .choices = (const char *const[]){"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA", NULL},
+     .choices =
+         (const char *const[]){"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA", NULL},
      .help = "The one algorithm that is taken, whatever a token's header says."},
-    {.name = "key_files", .type = MP_OPT_TEXTS, .help = "Files with a key each: a public key in PEM, or for HS… the secret's bytes. Any of them may have signed a token, so that keys can be changed in turn."},
+    {.name = "key_files",
+     .type = MP_OPT_TEXTS,
+     .help = "Files with a key each: a public key in PEM, or for HS… the secret's bytes. Any of them may have signed a token, "
+             "so that keys can be changed in turn."},
     {.name = "secret", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "For HS…: a secret, beside those of key_files."},
     {.name = "issuer", .type = MP_OPT_TEXT, .help = "What `iss` must be; absent: anything."},
     {.name = "audience", .type = MP_OPT_TEXT, .help = "What `aud` must be, or must hold; absent: anything."},
     {.name = "id_claim", .type = MP_OPT_TEXT, .fallback = "sub", .help = "The claim that is the user's id."},
     {.name = "name_claim", .type = MP_OPT_TEXT, .fallback = "name", .help = "The claim that is the user's name."},
-    {.name = "leeway", .type = MP_OPT_SECONDS, .min = 0, .max = 600, .fallback = "30", .help = "How far the clocks may differ."},
+    {.name = "leeway",
+     .type = MP_OPT_SECONDS,
+     .min = 0,
+     .max = 600,
+     .fallback = "30",
+     .help = "How far the clocks may differ."},
     {.name = "require_expiry", .type = MP_OPT_BOOL, .fallback = "true", .help = "A token without `exp` is refused."},
 };
 
@@ -187,7 +196,8 @@ static struct stamp stamp_of(const char *path)
 
 static bool same_stamp(const struct stamp *a, const struct stamp *b)
 {
-    return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec && a->inode == b->inode && a->size == b->size;
+    return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec && a->inode == b->inode &&
+           a->size == b->size;
 }
 
 static void log_kept(struct auth *a, const char *why)
@@ -200,7 +210,8 @@ static void apply(void *state, const mp_options *o)
 {
     struct auth *a = state;
     char why[400], *files[KEYS_MAX];
-    struct policy *p = copy_files(a->mp, o, files, why, sizeof why) == MP_OK ? policy_new(a->mp, o, files, why, sizeof why) : NULL;
+    struct policy *p =
+        copy_files(a->mp, o, files, why, sizeof why) == MP_OK ? policy_new(a->mp, o, files, why, sizeof why) : NULL;
     if (!p) {
         /* A file has changed since check(): what was in force stays. */
         log_kept(a, why);

@@ -12,12 +12,18 @@
 static const struct {
     jwt_alg_t alg;
     const char *name;
-    int type;          /* EVP_PKEY_…; 0: a secret */
-    int bits;          /* of the secret, of the curve; at least so many of an RSA modulus */
+    int type; /* EVP_PKEY_…; 0: a secret */
+    int bits; /* of the secret, of the curve; at least so many of an RSA modulus */
 } algorithms[] = {
-    {JWT_ALG_HS256, "HS256", 0, 256},           {JWT_ALG_HS384, "HS384", 0, 384},           {JWT_ALG_HS512, "HS512", 0, 512},
-    {JWT_ALG_RS256, "RS256", EVP_PKEY_RSA, 2048}, {JWT_ALG_RS384, "RS384", EVP_PKEY_RSA, 2048}, {JWT_ALG_RS512, "RS512", EVP_PKEY_RSA, 2048},
-    {JWT_ALG_ES256, "ES256", EVP_PKEY_EC, 256},   {JWT_ALG_ES384, "ES384", EVP_PKEY_EC, 384},   {JWT_ALG_ES512, "ES512", EVP_PKEY_EC, 521},
+    {JWT_ALG_HS256, "HS256", 0, 256},
+    {JWT_ALG_HS384, "HS384", 0, 384},
+    {JWT_ALG_HS512, "HS512", 0, 512},
+    {JWT_ALG_RS256, "RS256", EVP_PKEY_RSA, 2048},
+    {JWT_ALG_RS384, "RS384", EVP_PKEY_RSA, 2048},
+    {JWT_ALG_RS512, "RS512", EVP_PKEY_RSA, 2048},
+    {JWT_ALG_ES256, "ES256", EVP_PKEY_EC, 256},
+    {JWT_ALG_ES384, "ES384", EVP_PKEY_EC, 384},
+    {JWT_ALG_ES512, "ES512", EVP_PKEY_EC, 521},
 };
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
@@ -54,10 +60,11 @@ static int check_public(unsigned row, const char *what, const void *p, size_t n,
     if (!key)
         snprintf(why, why_size, "%s: no public key in PEM (\"-----BEGIN PUBLIC KEY-----\")", what);
     else if (type != algorithms[row].type)
-        snprintf(why, why_size, "%s: %s needs %s key", what, algorithms[row].name, algorithms[row].type == EVP_PKEY_RSA ? "an RSA" : "an elliptic curve");
+        snprintf(why, why_size, "%s: %s needs %s key", what, algorithms[row].name,
+                 algorithms[row].type == EVP_PKEY_RSA ? "an RSA" : "an elliptic curve");
     else if (type == EVP_PKEY_RSA ? bits < algorithms[row].bits : bits != algorithms[row].bits)
-        snprintf(why, why_size, "%s: a key of %d bits; %s needs %s%d", what, bits, algorithms[row].name, type == EVP_PKEY_RSA ? "at least " : "",
-                 algorithms[row].bits);
+        snprintf(why, why_size, "%s: a key of %d bits; %s needs %s%d", what, bits, algorithms[row].name,
+                 type == EVP_PKEY_RSA ? "at least " : "", algorithms[row].bits);
     else
         return 0;
     return -1;

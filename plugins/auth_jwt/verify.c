@@ -101,7 +101,8 @@ static void identify(const struct policy *p, const struct mp_api *mp, jwt_t *t, 
         refuse(a, "for another audience");
     } else if (!id || !id[0]) {
         refuse(a, "names nobody");
-    } else if (strlen(id) >= sizeof a->id || strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-") != strlen(id) ||
+    } else if (strlen(id) >= sizeof a->id ||
+               strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-") != strlen(id) ||
                strcmp(id, "system") == 0) {
         refuse(a, "the id in it cannot be a user's here");
     } else if (name && strlen(name) >= sizeof a->name) {

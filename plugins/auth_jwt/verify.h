@@ -13,9 +13,9 @@ enum { TOKEN_MAX = 8192 };
 struct policy {
     _Atomic unsigned users;
     struct keys keys;
-    char *issuer, *audience;       /* what must stand there; NULL: anything; owned */
-    char *id_claim, *name_claim;   /* owned */
-    double leeway;                 /* seconds that clocks may differ */
+    char *issuer, *audience;     /* what must stand there; NULL: anything; owned */
+    char *id_claim, *name_claim; /* owned */
+    double leeway;               /* seconds that clocks may differ */
     bool require_expiry;
 };
 

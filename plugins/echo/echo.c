@@ -13,7 +13,12 @@ struct echo {
 };
 
 static const struct mp_option options[] = {
-    {.name = "path", .type = MP_OPT_TEXT, .min = 1, .fallback = "/echo", .flags = MP_OPT_F_RESTART, .help = "The path to claim."},
+    {.name = "path",
+     .type = MP_OPT_TEXT,
+     .min = 1,
+     .fallback = "/echo",
+     .flags = MP_OPT_F_RESTART,
+     .help = "The path to claim."},
     {.name = "message_max",
      .type = MP_OPT_SIZE,
      .min = 1,
@@ -47,10 +52,8 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
 static int register_all(struct echo *e, const mp_options *o)
 {
     const struct mp_api *mp = e->mp;
-    struct mp_metric messages = {.size = sizeof messages,
-                                 .name = "magpie_echo_messages_total",
-                                 .help = "Messages sent back.",
-                                 .kind = MP_COUNTER};
+    struct mp_metric messages = {
+        .size = sizeof messages, .name = "magpie_echo_messages_total", .help = "Messages sent back.", .kind = MP_COUNTER};
     struct mp_metric bytes = {
         .size = sizeof bytes, .name = "magpie_echo_bytes_total", .help = "Bytes of messages sent back.", .kind = MP_COUNTER};
     struct mp_upgrade upgrade = {.size = sizeof upgrade,

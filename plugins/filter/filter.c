@@ -17,33 +17,52 @@ struct rules {
     bool private;            /* private messages too */
     char mask[8];            /* one character, UTF-8 */
     size_t mask_n;
-    char message[96];        /* of a refusal */
+    char message[96]; /* of a refusal */
 };
 
 struct filter {
     mp_self *self;
     const struct mp_api *mp;
-    struct rules *rules;    /* newest; main thread */
-    char *file;             /* of the list; NULL: none; owned; main thread */
-    char **words;           /* of the option `words`; NULL-terminated; owned; main thread */
-    int masked, rejected;   /* metrics */
+    struct rules *rules;  /* newest; main thread */
+    char *file;           /* of the list; NULL: none; owned; main thread */
+    char **words;         /* of the option `words`; NULL-terminated; owned; main thread */
+    int masked, rejected; /* metrics */
 };
 
 /* A shard's own. */
 struct local {
     struct rules *rules; /* in force here; a reference */
     struct matcher_scratch scratch;
-    mp_out *out;         /* the masked message; made when it is first needed */
+    mp_out *out; /* the masked message; made when it is first needed */
 };
 
 static const struct mp_option options[] = {
-    {.name = "file", .type = MP_OPT_TEXT, .help = "A file with one word or phrase a line, UTF-8; lines that begin with # are comments."},
+    {.name = "file",
+     .type = MP_OPT_TEXT,
+     .help = "A file with one word or phrase a line, UTF-8; lines that begin with # are comments."},
     {.name = "words", .type = MP_OPT_TEXTS, .help = "Words, beside those of the file."},
-    {.name = "mode", .type = MP_OPT_ENUM, .choices = (const char *const[]){"mask", "reject", NULL}, .fallback = "mask", .help = "What happens to a message with such a word."},
-    {.name = "mask", .type = MP_OPT_TEXT, .min = 1, .max = 4, .fallback = "*", .help = "The character that stands for each one of a masked word."},
-    {.name = "whole_words", .type = MP_OPT_BOOL, .fallback = "true", .help = "Words only, not parts of longer words. Scripts without blanks need false."},
+    {.name = "mode",
+     .type = MP_OPT_ENUM,
+     .choices = (const char *const[]){"mask", "reject", NULL},
+     .fallback = "mask",
+     .help = "What happens to a message with such a word."},
+    {.name = "mask",
+     .type = MP_OPT_TEXT,
+     .min = 1,
+     .max = 4,
+     .fallback = "*",
+     .help = "The character that stands for each one of a masked word."},
+    {.name = "whole_words",
+     .type = MP_OPT_BOOL,
+     .fallback = "true",
+     .help = "Words only, not parts of longer words. Scripts without blanks need false."},
     {.name = "private", .type = MP_OPT_BOOL, .fallback = "true", .help = "Private messages too."},
-    {.name = "message", .type = MP_OPT_TEXT, .max = 95, .min = 1, .fallback = "the message holds a word that is not allowed here", .help = "What the sender of a refused message is told."},
+    {.name = "message",
+     .type = MP_OPT_TEXT,
+     .max = 95,
+     .min = 1,
+     .fallback = "the message holds a word that is not allowed here",
+     .help = "What the sender of a refused message is told."},
 };
 
 static void rules_drop(struct rules *r)
@@ -325,7 +344,10 @@ static void run_test(mp_command_call *call, const struct mp_str *argv, unsigned 
     long found = matcher_search(f->rules->matcher, &l.scratch, argv[0].p, argv[0].n, f->rules->whole);
     struct mp_str text = found > 0 ? masked(f, &l, argv[0], (size_t)found) : argv[0];
     mp_out *out = mp->command_out(call);
-    mp->out_printf(out, "{\"found\":%ld,\"verdict\":\"%s\",\"masked\":", found, found <= 0 ? "pass" : f->rules->reject ? "reject" : "mask");
+    mp->out_printf(out, "{\"found\":%ld,\"verdict\":\"%s\",\"masked\":", found,
+                   found <= 0         ? "pass"
+                   : f->rules->reject ? "reject"
+                                      : "mask");
     mp->out_json(out, text);
     mp->out_put(out, mp_str("}"));
     if (l.out)

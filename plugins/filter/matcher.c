@@ -53,8 +53,8 @@ static uint32_t decode(const unsigned char *p, size_t *size)
 /* Characters that nobody sees: they would cut a word in two for the matcher and not for the reader. */
 static bool invisible(uint32_t c)
 {
-    return c == 0xad || c == 0x34f || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x2064) || (c >= 0xfe00 && c <= 0xfe0f) || c == 0xfeff;
+    return c == 0xad || c == 0x34f || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2060 && c <= 0x2064) || (c >= 0xfe00 && c <= 0xfe0f) || c == 0xfeff;
 }
 
 static uint32_t fold(locale_t locale, uint32_t c)
@@ -148,7 +148,11 @@ static uint32_t child_of(struct matcher_builder *b, uint32_t at, uint32_t point)
 static bool utf8_good(const unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        size_t size = p[i] < 0x80 ? 1 : p[i] >= 0xc2 && p[i] < 0xe0 ? 2 : (p[i] & 0xf0) == 0xe0 ? 3 : p[i] >= 0xf0 && p[i] < 0xf5 ? 4 : 0;
+        size_t size = p[i] < 0x80                   ? 1
+                      : p[i] >= 0xc2 && p[i] < 0xe0 ? 2
+                      : (p[i] & 0xf0) == 0xe0       ? 3
+                      : p[i] >= 0xf0 && p[i] < 0xf5 ? 4
+                                                    : 0;
         if (!size || i + size > n)
             return false;
         for (size_t k = 1; k < size; k++)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WORD_MAX = 64 };          /* code points of a word, folded */
+enum { WORD_MAX = 64 }; /* code points of a word, folded */
 enum { WORDS_MAX = 100000 };
 
 struct matcher;
@@ -34,9 +34,9 @@ struct match {
 
 /* What a search needs; kept between searches of one thread, all zero at first. */
 struct matcher_scratch {
-    struct point *points;  /* of the text, folded; owned */
+    struct point *points; /* of the text, folded; owned */
     size_t cap;
-    struct match *found;   /* owned */
+    struct match *found; /* owned */
     size_t found_cap;
 };
 void matcher_scratch_free(struct matcher_scratch *s);

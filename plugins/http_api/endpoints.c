@@ -20,8 +20,8 @@ static void put_message(struct call *c, const struct mp_message *m, struct mp_st
     put_key(c, "id", m->sender);
     c->mp->out_put(c->out, mp_str(","));
     put_key(c, "name", m->sender_name);
-    c->mp->out_printf(c->out, "},\"createdAt\":%llu,\"seq\":%llu%s", (unsigned long long)m->created_ms, (unsigned long long)m->seq,
-                      m->recalled ? ",\"recalled\":true" : "");
+    c->mp->out_printf(c->out, "},\"createdAt\":%llu,\"seq\":%llu%s", (unsigned long long)m->created_ms,
+                      (unsigned long long)m->seq, m->recalled ? ",\"recalled\":true" : "");
     if (channel.n) {
         c->mp->out_put(c->out, mp_str(","));
         put_key(c, "channel", channel);
@@ -40,8 +40,8 @@ static void sent(mp_thread *here, const struct mp_sent *r, void *ctx)
         call_result(c, &r->result);
         return;
     }
-    c->mp->out_printf(c->out, "{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu,\"duplicate\":%s}", mp_id_text(r->id, id), (unsigned long long)r->seq,
-                      (unsigned long long)r->created_ms, r->duplicate ? "true" : "false");
+    c->mp->out_printf(c->out, "{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu,\"duplicate\":%s}", mp_id_text(r->id, id),
+                      (unsigned long long)r->seq, (unsigned long long)r->created_ms, r->duplicate ? "true" : "false");
     call_answer(c, r->duplicate ? 200 : 201);
 }
 
@@ -83,8 +83,8 @@ static void ranged(mp_thread *here, const struct mp_history *h, void *ctx)
         c->mp->out_put(c->out, mp_str(i ? "," : ""));
         put_message(c, &h->messages[i], channel);
     }
-    c->mp->out_printf(c->out, "],\"first\":%llu,\"last\":%llu,\"more\":%s}", (unsigned long long)h->first, (unsigned long long)h->last,
-                      h->more ? "true" : "false");
+    c->mp->out_printf(c->out, "],\"first\":%llu,\"last\":%llu,\"more\":%s}", (unsigned long long)h->first,
+                      (unsigned long long)h->last, h->more ? "true" : "false");
     call_answer(c, 200);
 }
 
@@ -93,8 +93,8 @@ static bool get_range(struct call *c, struct mp_range *r)
     bool has_limit;
     uint64_t limit = 50;
     r->size = sizeof *r;
-    if (!call_number(c, "after", UINT64_MAX, &r->has_after, &r->after) || !call_number(c, "before", UINT64_MAX, &r->has_before, &r->before) ||
-        !call_number(c, "limit", 200, &has_limit, &limit))
+    if (!call_number(c, "after", UINT64_MAX, &r->has_after, &r->after) ||
+        !call_number(c, "before", UINT64_MAX, &r->has_before, &r->before) || !call_number(c, "limit", 200, &has_limit, &limit))
         return false;
     if (has_limit && limit == 0) {
         call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
@@ -146,8 +146,8 @@ static void channel_known(mp_thread *here, const struct mp_channel *r, void *ctx
     }
     c->mp->out_put(c->out, mp_str("{"));
     put_key(c, "name", mp_str(c->args[0]));
-    c->mp->out_printf(c->out, ",\"members\":%u,\"first\":%llu,\"last\":%llu,\"tier\":\"%s\"}", r->members, (unsigned long long)r->first,
-                      (unsigned long long)r->last, r->tier == MP_TIER_LARGE ? "large" : "small");
+    c->mp->out_printf(c->out, ",\"members\":%u,\"first\":%llu,\"last\":%llu,\"tier\":\"%s\"}", r->members,
+                      (unsigned long long)r->first, (unsigned long long)r->last, r->tier == MP_TIER_LARGE ? "large" : "small");
     call_answer(c, 200);
 }
 
@@ -192,7 +192,8 @@ static void list_members(struct call *c)
         call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
         return;
     }
-    call_began(c, c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard, members_known, c));
+    call_began(c,
+               c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard, members_known, c));
 }
 
 static void member_changed(mp_thread *here, const struct mp_member_result *r, void *ctx)
@@ -250,8 +251,8 @@ static void user_known(mp_thread *here, const struct mp_user *u, void *ctx)
     put_key(c, "id", u->id);
     c->mp->out_put(c->out, mp_str(","));
     put_key(c, "name", u->name);
-    c->mp->out_printf(c->out, ",\"online\":%s,\"connections\":%u,\"inbox\":%u,\"channels\":[", u->connections ? "true" : "false", u->connections,
-                      u->inbox);
+    c->mp->out_printf(c->out, ",\"online\":%s,\"connections\":%u,\"inbox\":%u,\"channels\":[",
+                      u->connections ? "true" : "false", u->connections, u->inbox);
     for (size_t i = 0; i < u->channel_count; i++) {
         c->mp->out_put(c->out, mp_str(i ? "," : ""));
         c->mp->out_json(c->out, u->channels[i]);

@@ -29,8 +29,12 @@ static void call_end(struct call *c, unsigned status, const struct mp_http_heade
     for (size_t i = 0; i < more_n; i++)
         headers[n++] = more[i];
     struct mp_str body = c->out ? c->mp->out_str(c->out) : mp_str_of(NULL, 0);
-    struct mp_http_answer a = {
-        .size = sizeof a, .status = status, .content_type = "application/json", .headers = headers, .header_count = n, .body = body};
+    struct mp_http_answer a = {.size = sizeof a,
+                               .status = status,
+                               .content_type = "application/json",
+                               .headers = headers,
+                               .header_count = n,
+                               .body = body};
     if (!body.p) {
         a.status = 503;
         a.body = mp_str("{\"error\":{\"code\":\"unavailable\",\"message\":\"out of memory\"}}");
@@ -272,9 +276,25 @@ static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread
 /* --- Life ------------------------------------------------------------------------------------------------------------------------- */
 
 static const struct mp_option options[] = {
-    {.name = "path", .type = MP_OPT_TEXT, .min = 1, .max = 100, .flags = MP_OPT_F_RESTART, .fallback = "/api/v1", .help = "Where the endpoints begin."},
-    {.name = "keys", .type = MP_OPT_TEXTS, .flags = MP_OPT_F_REQUIRED | MP_OPT_F_SECRET, .help = "Keys of 16 bytes or more; a caller shows one of them as \"Authorization: Bearer …\". Several, so that they can be changed in turn."},
-    {.name = "body", .type = MP_OPT_SIZE, .min = 1024, .max = 1048576, .flags = MP_OPT_F_RESTART, .fallback = "65536", .help = "Bytes of a request's body at most."},
+    {.name = "path",
+     .type = MP_OPT_TEXT,
+     .min = 1,
+     .max = 100,
+     .flags = MP_OPT_F_RESTART,
+     .fallback = "/api/v1",
+     .help = "Where the endpoints begin."},
+    {.name = "keys",
+     .type = MP_OPT_TEXTS,
+     .flags = MP_OPT_F_REQUIRED | MP_OPT_F_SECRET,
+     .help = "Keys of 16 bytes or more; a caller shows one of them as \"Authorization: Bearer …\". Several, so that they can "
+             "be changed in turn."},
+    {.name = "body",
+     .type = MP_OPT_SIZE,
+     .min = 1024,
+     .max = 1048576,
+     .flags = MP_OPT_F_RESTART,
+     .fallback = "65536",
+     .help = "Bytes of a request's body at most."},
 };
 
 static void keys_free(struct keys *k)
@@ -295,7 +315,8 @@ static struct keys *keys_new(const struct mp_api *mp, const mp_options *o, char 
     for (unsigned i = 0; k && (text = mp->option_item(o, "keys", i)); i++) {
         bool good = i < KEYS_MAX && strlen(text) >= 16;
         if (!good)
-            snprintf(why, why_size, i < KEYS_MAX ? "keys[%u]: expected 16 bytes or more" : "keys: at most %u", i < KEYS_MAX ? i + 1 : KEYS_MAX);
+            snprintf(why, why_size, i < KEYS_MAX ? "keys[%u]: expected 16 bytes or more" : "keys: at most %u",
+                     i < KEYS_MAX ? i + 1 : KEYS_MAX);
         if (!good || !(k->list[k->count] = strdup(text))) {
             keys_free(k);
             return NULL;
@@ -387,12 +408,6 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD,
-             MP_OPTIONS(options),
-             .name = "http_api",
-             .version = "1.0",
-             .summary = "A REST interface for other servers",
-             .check = check,
-             .init = init,
-             .apply = apply,
-             .fini = fini};
+MP_PLUGIN = {
+    MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "http_api", .version = "1.0", .summary = "A REST interface for other servers",
+    .check = check, .init = init,        .apply = apply,     .fini = fini};

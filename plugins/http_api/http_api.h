@@ -18,11 +18,11 @@ struct keys {
 struct api {
     mp_self *self;
     const struct mp_api *mp;
-    size_t root_n;             /* bytes of the path before what endpoints match, "/api/v1/" */
+    size_t root_n;               /* bytes of the path before what endpoints match, "/api/v1/" */
     _Atomic(struct keys *) keys; /* newest; replaced on the main thread, those before are kept until the end in `old` */
-    struct keys *old[64];      /* owned; main thread */
+    struct keys *old[64];        /* owned; main thread */
     unsigned old_count;
-    int requests, errors;      /* metrics */
+    int requests, errors; /* metrics */
 };
 
 /* A request on its way to its answer. On its shard. */
@@ -32,10 +32,10 @@ struct call {
     mp_http *http;
     const struct mp_http_request *q; /* valid until it is answered */
     mp_thread *shard;
-    mp_json *body;                   /* of POST and PUT; NULL: empty; owned */
-    char args[ARGS][ARG_SIZE];       /* what stands for the {} of the endpoint's path, decoded */
-    mp_out *out;                     /* the answer; owned */
-    void *state;                     /* the endpoint's, freed with free() */
+    mp_json *body;             /* of POST and PUT; NULL: empty; owned */
+    char args[ARGS][ARG_SIZE]; /* what stands for the {} of the endpoint's path, decoded */
+    mp_out *out;               /* the answer; owned */
+    void *state;               /* the endpoint's, freed with free() */
 };
 
 /* Ends a call: with what is in `out`, or with an error. They free the call. */

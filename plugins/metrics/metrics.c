@@ -57,7 +57,8 @@ static void put_metric(void *ctx, const struct mp_metric_value *v)
 static void answer_error(struct scrape *s, unsigned status, const char *text)
 {
     static const struct mp_http_header challenge = {"WWW-Authenticate", "Bearer"};
-    struct mp_http_answer a = {.size = sizeof a, .status = status, .content_type = "text/plain; charset=utf-8", .body = mp_str(text)};
+    struct mp_http_answer a = {
+        .size = sizeof a, .status = status, .content_type = "text/plain; charset=utf-8", .body = mp_str(text)};
     if (status == 401) {
         a.headers = &challenge;
         a.header_count = 1;
@@ -111,16 +112,27 @@ static void on_scrape(mp_http *http, const struct mp_http_request *q, mp_thread 
         *s = (struct scrape){.m = m, .http = http, .bearer = bearer};
     if (s && bearer && m->mp->post(m->self, m->mp->main_thread(m->self), on_main, s) == MP_OK)
         return;
-    struct mp_http_answer a = {
-        .size = sizeof a, .status = 503, .content_type = "text/plain; charset=utf-8", .body = mp_str("The server cannot answer now.\n")};
+    struct mp_http_answer a = {.size = sizeof a,
+                               .status = 503,
+                               .content_type = "text/plain; charset=utf-8",
+                               .body = mp_str("The server cannot answer now.\n")};
     m->mp->http_answer(http, &a);
     free(bearer);
     free(s);
 }
 
 static const struct mp_option options[] = {
-    {.name = "path", .type = MP_OPT_TEXT, .min = 1, .max = 200, .flags = MP_OPT_F_RESTART, .fallback = "/metrics", .help = "Path of the WebSocket port where the figures are read."},
-    {.name = "bearer", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody who reaches the port may read."},
+    {.name = "path",
+     .type = MP_OPT_TEXT,
+     .min = 1,
+     .max = 200,
+     .flags = MP_OPT_F_RESTART,
+     .fallback = "/metrics",
+     .help = "Path of the WebSocket port where the figures are read."},
+    {.name = "bearer",
+     .type = MP_OPT_TEXT,
+     .flags = MP_OPT_F_SECRET,
+     .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody who reaches the port may read."},
 };
 
 static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
@@ -164,7 +176,8 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     *m = (struct metrics){.self = self, .mp = mp};
     const char *secret = mp->option_text(o, "bearer");
     m->bearer = copy_bearer(mp, o);
-    struct mp_route route = {.size = sizeof route, .method = "GET", .path = mp->option_text(o, "path"), .handle = on_scrape, .ctx = m};
+    struct mp_route route = {
+        .size = sizeof route, .method = "GET", .path = mp->option_text(o, "path"), .handle = on_scrape, .ctx = m};
     int rc = secret && secret[0] && !m->bearer ? MP_ENOMEM : mp->route(self, &route);
     if (rc != MP_OK) {
         fini(m);
@@ -174,12 +187,6 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD,
-             MP_OPTIONS(options),
-             .name = "metrics",
-             .version = "1.0",
-             .summary = "Figures for Prometheus over HTTP",
-             .check = check,
-             .init = init,
-             .apply = apply,
-             .fini = fini};
+MP_PLUGIN = {
+    MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "metrics", .version = "1.0", .summary = "Figures for Prometheus over HTTP",
+    .check = check, .init = init,        .apply = apply,    .fini = fini};

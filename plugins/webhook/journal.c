@@ -14,16 +14,16 @@
 enum { HEAD = 8, SEGMENT_BYTES = 1 << 20, RECORD_MAX = 1 << 20 };
 
 struct journal {
-    char *directory;         /* owned */
-    uint64_t limit;          /* bytes of all segments */
-    uint64_t oldest, newest; /* numbers of segments; oldest <= newest */
-    int fd;                  /* of the newest */
-    uint64_t end;            /* bytes in it */
-    uint64_t at_segment, at; /* the cursor */
+    char *directory;             /* owned */
+    uint64_t limit;              /* bytes of all segments */
+    uint64_t oldest, newest;     /* numbers of segments; oldest <= newest */
+    int fd;                      /* of the newest */
+    uint64_t end;                /* bytes in it */
+    uint64_t at_segment, at;     /* the cursor */
     uint64_t next_segment, next; /* where the last peek ended */
-    uint64_t backlog;        /* bytes from the cursor to the end */
-    uint64_t lost;           /* records */
-    char *buffer;            /* of one record; owned */
+    uint64_t backlog;            /* bytes from the cursor to the end */
+    uint64_t lost;               /* records */
+    char *buffer;                /* of one record; owned */
 };
 
 static void segment_path(const struct journal *j, uint64_t number, char *out, size_t size)

@@ -35,23 +35,23 @@ struct sender {
     mp_self *self;
     const struct mp_api *mp;
     pthread_t thread;
-    pthread_mutex_t lock;   /* of what follows */
-    pthread_cond_t wake;    /* something to do; monotonic clock */
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t wake;  /* something to do; monotonic clock */
     struct event *first, **last;
-    size_t waiting;         /* bytes of them */
+    size_t waiting; /* bytes of them */
     struct settings settings;
     struct sender_stats stats;
     bool stop, kick;
-    _Atomic bool abort;     /* curl looks at it */
+    _Atomic bool abort; /* curl looks at it */
     /* The thread's own. */
     struct journal *journal;
-    uint64_t start_id;      /* by chance, so that no clock can make two events look like one */
-    uint64_t next_id;       /* of events since the start */
+    uint64_t start_id; /* by chance, so that no clock can make two events look like one */
+    uint64_t next_id;  /* of events since the start */
     CURL *curl;
-    unsigned attempt;       /* that failed, of the batch that stands first */
-    uint64_t retry_at_ms;   /* 0: at once */
+    unsigned attempt;        /* that failed, of the batch that stands first */
+    uint64_t retry_at_ms;    /* 0: at once */
     uint64_t retry_after_ms; /* the receiver's wish; 0: none */
-    unsigned seed;          /* of rand_r() */
+    unsigned seed;           /* of rand_r() */
 };
 
 /* --- The journal's side ------------------------------------------------------------------------------------------------------ */
@@ -65,7 +65,8 @@ static void log_error(struct sender *s, const char *event, const char *text)
 static bool write_event(struct sender *s, const struct event *e)
 {
     char id[80];
-    int n = snprintf(id, sizeof id, "{\"id\":\"%016llx-%llu\",", (unsigned long long)s->start_id, (unsigned long long)s->next_id);
+    int n =
+        snprintf(id, sizeof id, "{\"id\":\"%016llx-%llu\",", (unsigned long long)s->start_id, (unsigned long long)s->next_id);
     char *text = malloc((size_t)n + e->n + 1);
     if (!text)
         return false;
@@ -220,7 +221,8 @@ static bool post(struct sender *s, const struct settings *o, struct mp_str body)
     else if (status)
         snprintf(s->stats.error, sizeof s->stats.error, "the receiver answered %ld", status);
     else
-        snprintf(s->stats.error, sizeof s->stats.error, "%.*s", (int)sizeof s->stats.error - 1, error[0] ? error : curl_easy_strerror(rc));
+        snprintf(s->stats.error, sizeof s->stats.error, "%.*s", (int)sizeof s->stats.error - 1,
+                 error[0] ? error : curl_easy_strerror(rc));
     pthread_mutex_unlock(&s->lock);
     return good;
 }
@@ -238,7 +240,8 @@ static void plan_retry(struct sender *s)
         wait = s->retry_after_ms < BACKOFF_MAX_MS ? s->retry_after_ms : BACKOFF_MAX_MS;
     s->attempt++;
     s->retry_at_ms = s->mp->mono_ms() + wait;
-    struct mp_field f[] = {mp_field_int("attempt", s->attempt), mp_field_int("retry_ms", (int64_t)wait), mp_field_text("error", mp_str(s->stats.error))};
+    struct mp_field f[] = {mp_field_int("attempt", s->attempt), mp_field_int("retry_ms", (int64_t)wait),
+                           mp_field_text("error", mp_str(s->stats.error))};
     s->mp->log(s->self, MP_WARN, "failed", f, sizeof f / sizeof f[0]);
 }
 
@@ -429,7 +432,8 @@ static void sender_free(struct sender *s)
     free(s);
 }
 
-struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o, char *why, size_t why_size)
+struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o,
+                            char *why, size_t why_size)
 {
     pthread_condattr_t attr;
     struct sender *s = calloc(1, sizeof *s);

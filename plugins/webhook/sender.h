@@ -16,22 +16,24 @@
 struct sender;
 
 struct sender_options {
-    const char *url, *secret;  /* secret NULL: not signed; copied */
-    uint64_t backlog_max;      /* bytes on disk */
-    uint32_t batch_max;        /* bytes of events in one POST */
-    uint32_t timeout_ms;       /* of one POST */
+    const char *url, *secret; /* secret NULL: not signed; copied */
+    uint64_t backlog_max;     /* bytes on disk */
+    uint32_t batch_max;       /* bytes of events in one POST */
+    uint32_t timeout_ms;      /* of one POST */
 };
 
 struct sender_stats {
-    uint64_t accepted, delivered, lost, failures; /* events taken, delivered and thrown away; attempts that failed: since the start */
-    uint64_t backlog;                             /* bytes on disk that wait */
-    long status;                                  /* HTTP status of the last attempt; 0: none, or no answer */
-    uint64_t retry_at_ms;                         /* mono_ms() of the next attempt; 0: nothing failed */
-    char error[160];                              /* of the last attempt; empty: it went well */
+    uint64_t accepted, delivered, lost,
+        failures;         /* events taken, delivered and thrown away; attempts that failed: since the start */
+    uint64_t backlog;     /* bytes on disk that wait */
+    long status;          /* HTTP status of the last attempt; 0: none, or no answer */
+    uint64_t retry_at_ms; /* mono_ms() of the next attempt; 0: nothing failed */
+    char error[160];      /* of the last attempt; empty: it went well */
 };
 
 /* Opens the journal and starts the thread. NULL with a sentence in `why`. `self` is for logging. */
-struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o, char *why, size_t why_size);
+struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o,
+                            char *why, size_t why_size);
 /* Writes what was handed over, gives up the attempt under way (it comes again), joins the thread. */
 void sender_stop(struct sender *s);
 /* -1: out of memory, the old ones stay. Any thread, like what follows. */

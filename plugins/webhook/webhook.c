@@ -18,12 +18,33 @@ struct webhook {
 
 static const struct mp_option options[] = {
     {.name = "url", .type = MP_OPT_TEXT, .flags = MP_OPT_F_REQUIRED, .help = "Where events are posted: http://… or https://…."},
-    {.name = "secret", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "Key of the signature, 16 bytes or more; absent: events are not signed."},
-    {.name = "events", .type = MP_OPT_TEXTS, .choices = (const char *const[]){"login", "logout", "message", "channel", NULL}, .help = "Which are told; absent: all."},
+    {.name = "secret",
+     .type = MP_OPT_TEXT,
+     .flags = MP_OPT_F_SECRET,
+     .help = "Key of the signature, 16 bytes or more; absent: events are not signed."},
+    {.name = "events",
+     .type = MP_OPT_TEXTS,
+     .choices = (const char *const[]){"login", "logout", "message", "channel", NULL},
+     .help = "Which are told; absent: all."},
     {.name = "content", .type = MP_OPT_BOOL, .fallback = "true", .help = "Messages with their text."},
-    {.name = "backlog", .type = MP_OPT_SIZE, .min = 4194304, .max = 1099511627776, .fallback = "268435456", .help = "Bytes of events kept on disk while the receiver cannot be reached; beyond that the oldest go."},
-    {.name = "batch", .type = MP_OPT_SIZE, .min = 4096, .max = 16777216, .fallback = "262144", .help = "Bytes of events in one POST."},
-    {.name = "timeout_ms", .type = MP_OPT_MS, .min = 100, .max = 120000, .fallback = "10000", .help = "How long a POST may take."},
+    {.name = "backlog",
+     .type = MP_OPT_SIZE,
+     .min = 4194304,
+     .max = 1099511627776,
+     .fallback = "268435456",
+     .help = "Bytes of events kept on disk while the receiver cannot be reached; beyond that the oldest go."},
+    {.name = "batch",
+     .type = MP_OPT_SIZE,
+     .min = 4096,
+     .max = 16777216,
+     .fallback = "262144",
+     .help = "Bytes of events in one POST."},
+    {.name = "timeout_ms",
+     .type = MP_OPT_MS,
+     .min = 100,
+     .max = 120000,
+     .fallback = "10000",
+     .help = "How long a POST may take."},
 };
 
 /* --- From a hook to an event ---------------------------------------------------------------------------------------------------- */
@@ -46,8 +67,8 @@ static void put_user(const struct mp_api *mp, mp_out *o, const struct mp_event *
 static void put_message(struct webhook *w, mp_out *o, const struct mp_event *e)
 {
     char id[20];
-    w->mp->out_printf(o, ",\"message\":{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu", mp_id_text(e->id, id), (unsigned long long)e->seq,
-                      (unsigned long long)e->created_ms);
+    w->mp->out_printf(o, ",\"message\":{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu", mp_id_text(e->id, id),
+                      (unsigned long long)e->seq, (unsigned long long)e->created_ms);
     if (atomic_load_explicit(&w->content, memory_order_relaxed))
         put(w->mp, o, "content", e->content);
     w->mp->out_put(o, mp_str("}"));
@@ -140,7 +161,8 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
     (void)state;
     CURLU *u = curl_url();
     char *scheme = NULL;
-    bool good = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+    bool good = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
                 (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
     curl_free(scheme);
     curl_url_cleanup(u);
@@ -173,9 +195,12 @@ static void run_status(mp_command_call *call, const struct mp_str *argv, unsigne
     uint64_t now = w->mp->mono_ms();
     (void)argv, (void)argc;
     sender_get_stats(w->sender, &s);
-    w->mp->out_printf(o, "{\"accepted\":%llu,\"delivered\":%llu,\"lost\":%llu,\"failures\":%llu,\"backlog\":%llu,\"status\":%ld,\"retry_ms\":%llu,\"error\":",
-                      (unsigned long long)s.accepted, (unsigned long long)s.delivered, (unsigned long long)s.lost, (unsigned long long)s.failures,
-                      (unsigned long long)s.backlog, s.status, (unsigned long long)(s.retry_at_ms > now ? s.retry_at_ms - now : 0));
+    w->mp->out_printf(o,
+                      "{\"accepted\":%llu,\"delivered\":%llu,\"lost\":%llu,\"failures\":%llu,\"backlog\":%llu,\"status\":%ld,"
+                      "\"retry_ms\":%llu,\"error\":",
+                      (unsigned long long)s.accepted, (unsigned long long)s.delivered, (unsigned long long)s.lost,
+                      (unsigned long long)s.failures, (unsigned long long)s.backlog, s.status,
+                      (unsigned long long)(s.retry_at_ms > now ? s.retry_at_ms - now : 0));
     w->mp->out_json(o, mp_str(s.error));
     w->mp->out_put(o, mp_str("}"));
     w->mp->command_done(call);
@@ -189,12 +214,12 @@ static void run_retry(mp_command_call *call, const struct mp_str *argv, unsigned
     w->mp->command_done(call);
 }
 
-#define READER(field)                                                                                                                            \
-    static double read_##field(void *ctx)                                                                                                        \
-    {                                                                                                                                            \
-        struct sender_stats s;                                                                                                                   \
-        sender_get_stats(((struct webhook *)ctx)->sender, &s);                                                                                   \
-        return (double)s.field;                                                                                                                  \
+#define READER(field)                                                                                                          \
+    static double read_##field(void *ctx)                                                                                      \
+    {                                                                                                                          \
+        struct sender_stats s;                                                                                                 \
+        sender_get_stats(((struct webhook *)ctx)->sender, &s);                                                                 \
+        return (double)s.field;                                                                                                \
     }
 READER(accepted)
 READER(delivered)
@@ -204,17 +229,28 @@ READER(backlog)
 
 static int register_all(struct webhook *w)
 {
-    static const enum mp_event_kind events[] = {MP_ON_LOGGED_IN, MP_ON_CLOSE, MP_ON_DELIVERED, MP_ON_CREATE, MP_ON_SUBSCRIBE, MP_ON_UNSUBSCRIBE};
+    static const enum mp_event_kind events[] = {MP_ON_LOGGED_IN, MP_ON_CLOSE,     MP_ON_DELIVERED,
+                                                MP_ON_CREATE,    MP_ON_SUBSCRIBE, MP_ON_UNSUBSCRIBE};
     const struct mp_metric metrics[] = {
         {sizeof metrics[0], "magpie_webhook_events_total", "Events to be told.", MP_COUNTER, read_accepted, w},
         {sizeof metrics[0], "magpie_webhook_delivered_total", "Events that the receiver took.", MP_COUNTER, read_delivered, w},
-        {sizeof metrics[0], "magpie_webhook_lost_total", "Events thrown away, since too many waited.", MP_COUNTER, read_lost, w},
+        {sizeof metrics[0], "magpie_webhook_lost_total", "Events thrown away, since too many waited.", MP_COUNTER, read_lost,
+         w},
         {sizeof metrics[0], "magpie_webhook_failures_total", "Attempts that failed.", MP_COUNTER, read_failures, w},
         {sizeof metrics[0], "magpie_webhook_backlog_bytes", "Events on disk that wait.", MP_GAUGE, read_backlog, w},
     };
     const struct mp_command commands[] = {
-        {.size = sizeof commands[0], .name = "webhook status", .help = "how the delivery of events goes", .run = run_status, .ctx = w},
-        {.size = sizeof commands[0], .name = "webhook retry", .help = "tries again now", .changes = true, .run = run_retry, .ctx = w},
+        {.size = sizeof commands[0],
+         .name = "webhook status",
+         .help = "how the delivery of events goes",
+         .run = run_status,
+         .ctx = w},
+        {.size = sizeof commands[0],
+         .name = "webhook retry",
+         .help = "tries again now",
+         .changes = true,
+         .run = run_retry,
+         .ctx = w},
     };
     int rc = MP_OK;
     for (unsigned i = 0; rc >= 0 && i < sizeof metrics / sizeof metrics[0]; i++)

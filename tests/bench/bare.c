@@ -39,13 +39,13 @@ static const char *const way_names[] = {"each", "gather", "batch"};
 
 /* One a descriptor number; all zero: not open. */
 struct peer {
-    struct buf in;      /* the start of a frame */
-    struct buf out;     /* what the socket did not take */
-    uint8_t form;       /* enum form */
-    bool upgraded;      /* the HTTP request is behind us */
-    bool subscribed;    /* gets the channel's messages */
-    bool writable;      /* waits for EPOLLOUT */
-    uint32_t place;     /* in the thread's receivers */
+    struct buf in;   /* the start of a frame */
+    struct buf out;  /* what the socket did not take */
+    uint8_t form;    /* enum form */
+    bool upgraded;   /* the HTTP request is behind us */
+    bool subscribed; /* gets the channel's messages */
+    bool writable;   /* waits for EPOLLOUT */
+    uint32_t place;  /* in the thread's receivers */
 };
 
 /* A message on its way to the receivers, encoded for both transports. */
@@ -59,12 +59,12 @@ struct thread {
     struct world *world;
     pthread_t id;
     int epoll_fd, event_fd;
-    int *receivers;       /* descriptors; owned */
-    uint32_t count, cap;  /* of receivers */
-    struct bundle inbox;  /* under world->lock */
-    struct bundle now;    /* being sent */
-    uint64_t since_ms;    /* batch: when the first of `now` came */
-    uint8_t *read;        /* READ_BYTES */
+    int *receivers;      /* descriptors; owned */
+    uint32_t count, cap; /* of receivers */
+    struct bundle inbox; /* under world->lock */
+    struct bundle now;   /* being sent */
+    uint64_t since_ms;   /* batch: when the first of `now` came */
+    uint8_t *read;       /* READ_BYTES */
 };
 
 struct world {
@@ -72,7 +72,7 @@ struct world {
     pthread_mutex_t lock; /* seq and inboxes */
     uint64_t seq;         /* of the newest message */
     _Atomic uint32_t logins;
-    struct peer *peers;   /* by descriptor */
+    struct peer *peers; /* by descriptor */
     unsigned peer_count;
     int listening[FORMS][THREADS_MAX];
     struct thread threads[THREADS_MAX];
@@ -246,8 +246,8 @@ static void publish(struct thread *t, struct slice content, struct slice channel
             eventfd_write(to->event_fd, 1);
     }
     pthread_mutex_unlock(&w->lock);
-    buf_printf(answer_body, "{\"id\":\"%019llu\",\"seq\":%llu,\"createdAt\":%llu}", (unsigned long long)seq, (unsigned long long)seq,
-               (unsigned long long)clock_wall_ms());
+    buf_printf(answer_body, "{\"id\":\"%019llu\",\"seq\":%llu,\"createdAt\":%llu}", (unsigned long long)seq,
+               (unsigned long long)seq, (unsigned long long)clock_wall_ms());
     buf_free(&body);
 }
 
@@ -285,15 +285,17 @@ static void request(struct thread *t, int fd, uint16_t action, uint16_t seq, str
     struct buf b = BUF_INIT;
     (void)client_fields_read(body, f, 4);
     if (action == 1) {
-        buf_printf(&b, "{\"id\":\"user%08u\",\"name\":\"name\",\"token\":\"none\",\"inbox\":0,\"limits\":{\"frame\":65536,\"content\":16384,\"idle\":0}}",
+        buf_printf(&b,
+                   "{\"id\":\"user%08u\",\"name\":\"name\",\"token\":\"none\",\"inbox\":0,\"limits\":{\"frame\":65536,"
+                   "\"content\":16384,\"idle\":0}}",
                    atomic_fetch_add(&t->world->logins, 1));
     } else if (action == 3) {
         if (!slice_eq(f[2].value, SLICE_LIT("\"none\"")))
             receiver_add(t, fd);
         buf_lit(&b, "{\"name\":");
         buf_slice_put(&b, f[3].value);
-        buf_printf(&b, ",\"seq\":%llu,\"first\":0,\"members\":%u,\"tier\":\"small\",\"push\":\"all\"}", (unsigned long long)t->world->seq,
-                   t->count);
+        buf_printf(&b, ",\"seq\":%llu,\"first\":0,\"members\":%u,\"tier\":\"small\",\"push\":\"all\"}",
+                   (unsigned long long)t->world->seq, t->count);
     } else if (action == 4 && client_value_plain(f[0].value, &content) == 0 && client_value_plain(f[1].value, &channel) == 0) {
         publish(t, content, channel, &b);
         if (t->world->way == WAY_EACH) {
@@ -409,7 +411,8 @@ static void readable(struct thread *t, int fd)
     }
     size_t all = kept + (size_t)n;
     for (;;) {
-        ssize_t k = p->form == FORM_TCP ? step_tcp(t, fd, t->read + used, all - used) : step_websocket(t, fd, t->read + used, all - used);
+        ssize_t k = p->form == FORM_TCP ? step_tcp(t, fd, t->read + used, all - used)
+                                        : step_websocket(t, fd, t->read + used, all - used);
         if (k < 0) {
             drop(t, fd);
             return;
@@ -483,8 +486,9 @@ static int listen_on(uint16_t *port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
-        listen(fd, 4096) != 0 || getsockname(fd, (struct sockaddr *)&a, &n) != 0)
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 ||
+        bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 4096) != 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &n) != 0)
         die("listen");
     *port = ntohs(a.sin_port);
     return fd;
@@ -519,7 +523,8 @@ int main(int argc, char **argv)
             way = (int)i;
     w.thread_count = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     if (way < 0 || w.thread_count < 1 || w.thread_count > THREADS_MAX) {
-        fprintf(stderr, "Usage: bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until it is killed.\n");
+        fprintf(stderr,
+                "Usage: bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until it is killed.\n");
         return 2;
     }
     w.way = (enum way)way;

@@ -36,7 +36,10 @@ struct slot {
     char id[32], channel[32];
 };
 
-static void wake(void *ctx) { sem_post(&((struct populate *)ctx)->wake); }
+static void wake(void *ctx)
+{
+    sem_post(&((struct populate *)ctx)->wake);
+}
 
 static void done(void *owner, struct store_op *op)
 {
@@ -64,7 +67,8 @@ static void user(struct populate *p, unsigned long n)
 {
     struct slot *s = take(p);
     snprintf(s->id, sizeof s->id, "user%08lu", n);
-    s->save = (struct store_user_save){.op = {.home = &p->mb, .done = done}, .id = slice_str(s->id), .name = slice_str(s->id + 4)};
+    s->save =
+        (struct store_user_save){.op = {.home = &p->mb, .done = done}, .id = slice_str(s->id), .name = slice_str(s->id + 4)};
     store_user_save(p->store, &s->save);
 }
 

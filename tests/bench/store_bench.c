@@ -25,13 +25,13 @@
 #include <unistd.h>
 
 #define GROUP    256
-#define CONTENT  128   /* bytes of a message */
+#define CONTENT  128 /* bytes of a message */
 #define USERS    2000
-#define WIDTH    2048  /* appends under way */
+#define WIDTH    2048 /* appends under way */
 #define ROUNDS   5
 #define MESSAGES 10000 /* of the channel */
 #define PAGE     50
-#define ASKED    32    /* pages under way */
+#define ASKED    32 /* pages under way */
 
 enum part { APPEND, LATENCY, HISTORY, PARTS };
 static const char *const part_names[PARTS] = {"append", "latency", "history"};
@@ -44,14 +44,20 @@ struct bench {
     struct store *store;
     struct mailbox mb;
     sem_t wake;
-    uint64_t done;  /* operations answered */
-    uint64_t bad;   /* not with STORE_OK */
+    uint64_t done; /* operations answered */
+    uint64_t bad;  /* not with STORE_OK */
     char text[CONTENT];
 };
 
-static double now_s(void) { return (double)clock_mono_us() / 1e6; }
+static double now_s(void)
+{
+    return (double)clock_mono_us() / 1e6;
+}
 
-static void wake(void *ctx) { sem_post(&((struct bench *)ctx)->wake); }
+static void wake(void *ctx)
+{
+    sem_post(&((struct bench *)ctx)->wake);
+}
 
 static void die(const char *what, const char *why)
 {
@@ -77,9 +83,14 @@ static void pump(struct bench *b)
 
 static struct store_options options_of(const char *dir)
 {
-    return (struct store_options){.engine = "rocksdb", .path = dir, .memory = 128u << 20, .sync_every_ms = 1000,
-                                  .tiers = {{0, 100000, DURABILITY_SYNC}, {0, 20000, DURABILITY_COMMIT}, {0, 20000, DURABILITY_COMMIT}},
-                                  .dedup_window_ms = 600000, .inbox_max = 10000};
+    return (struct store_options){
+        .engine = "rocksdb",
+        .path = dir,
+        .memory = 128u << 20,
+        .sync_every_ms = 1000,
+        .tiers = {{0, 100000, DURABILITY_SYNC}, {0, 20000, DURABILITY_COMMIT}, {0, 20000, DURABILITY_COMMIT}},
+        .dedup_window_ms = 600000,
+        .inbox_max = 10000};
 }
 
 /* --- Appending through the store ------------------------------------------------------------------------------------------ */
@@ -108,7 +119,8 @@ static void send_done(void *owner, struct store_op *op)
 static void send_fill(struct bench *b, struct send *q, uint64_t n)
 {
     uint64_t from = n * 7919 % USERS, to = (from + 1 + n % 10) % USERS;
-    int f = snprintf(q->from, sizeof(q->from), "user%06u", (unsigned)from), t = snprintf(q->to, sizeof(q->to), "user%06u", (unsigned)to);
+    int f = snprintf(q->from, sizeof(q->from), "user%06u", (unsigned)from),
+        t = snprintf(q->to, sizeof(q->to), "user%06u", (unsigned)to);
     int c = snprintf(q->client, sizeof(q->client), "client-%010llu", (unsigned long long)n);
     q->conv = conv_key_pair(slice_of(q->from, (size_t)f), slice_of(q->to, (size_t)t));
     q->op = (struct store_append){.op = {.home = &b->mb, .done = send_done},
@@ -157,8 +169,12 @@ static void rows_put(struct batch *batch, struct send *q, uint64_t seq, uint64_t
     if (batch_reserve(batch, 6, 4096)) {
         die("rows", "out of memory");
     }
-    struct message_record m = {.row = {.cls = EXPIRY_DM, .birth_ms = now}, .id = id, .created_ms = now, .sender = a->sender,
-                               .sender_name = a->sender_name, .content = a->content};
+    struct message_record m = {.row = {.cls = EXPIRY_DM, .birth_ms = now},
+                               .id = id,
+                               .created_ms = now,
+                               .sender = a->sender,
+                               .sender_name = a->sender_name,
+                               .content = a->content};
     message_encode(batch_put(batch, KV_DM, key_message(&k, a->conv, seq), message_size(&m)), &m);
     struct head_record h = {.seq = seq, .last_id = id, .tiers_used = 1};
     head_encode(batch_put(batch, KV_CHANNEL, key_head(&k, a->conv), HEAD_SIZE), &h);
@@ -287,7 +303,10 @@ static void history_fill(struct bench *b, const struct conv_key *conv)
 }
 
 /* Where page n begins: everywhere in turn. */
-static uint64_t page_at(uint64_t n) { return n * 7919 % (MESSAGES - PAGE); }
+static uint64_t page_at(uint64_t n)
+{
+    return n * 7919 % (MESSAGES - PAGE);
+}
 
 /* Processor time of all threads, s: unlike wall time it does not tell of what else runs on the machine. */
 static double cpu_s(void)
@@ -308,8 +327,12 @@ static double history_store(struct bench *b, const struct conv_key *conv)
     while (now_s() < end) {
         for (int i = 0; i < ASKED; i++) {
             if (asks[i].free) {
-                asks[i] = (struct ask){.op = {.op = {.home = &b->mb, .done = ask_done}, .conv = conv_key_slice(conv), .has_after = true,
-                                              .after = page_at(sent++), .limit = PAGE, .page_bytes = 256 * 1024}};
+                asks[i] = (struct ask){.op = {.op = {.home = &b->mb, .done = ask_done},
+                                              .conv = conv_key_slice(conv),
+                                              .has_after = true,
+                                              .after = page_at(sent++),
+                                              .limit = PAGE,
+                                              .page_bytes = 256 * 1024}};
                 store_range(b->store, &asks[i].op);
             }
         }
@@ -378,7 +401,8 @@ static struct kv *kv_start(struct bench *b, const char *sub, bool create, const 
     if (create) {
         mkdir(dir, 0700);
     }
-    struct kv_rocksdb_options o = {.path = dir, .memory = 128u << 20, .expiry = e, .create = create, .complete = create, .read_only = !create};
+    struct kv_rocksdb_options o = {
+        .path = dir, .memory = 128u << 20, .expiry = e, .create = create, .complete = create, .read_only = !create};
     if (kv_rocksdb_open(&kv, &o, why, sizeof(why))) {
         die("rocksdb", why);
     }
@@ -390,11 +414,11 @@ static bool report(struct bench *b, const char *name, const char *unit, double s
     double ratio = store / raw;
     bool good = higher ? store >= bound : store <= bound;
     if (b->json) {
-        printf("{\"name\":\"%s\",\"unit\":\"%s\",\"store\":%.1f,\"raw\":%.1f,\"ratio\":%.3f,\"bound\":%.1f,\"good\":%s}\n", name, unit, store, raw,
-               ratio, bound, good ? "true" : "false");
+        printf("{\"name\":\"%s\",\"unit\":\"%s\",\"store\":%.1f,\"raw\":%.1f,\"ratio\":%.3f,\"bound\":%.1f,\"good\":%s}\n",
+               name, unit, store, raw, ratio, bound, good ? "true" : "false");
     } else {
-        printf("%-8s %12.0f %12.0f %8.2f   %s %.0f %s: %s\n", name, store, raw, ratio, higher ? "at least" : "at most", bound, unit,
-               good ? "good" : "MISSED");
+        printf("%-8s %12.0f %12.0f %8.2f   %s %.0f %s: %s\n", name, store, raw, ratio, higher ? "at least" : "at most", bound,
+               unit, good ? "good" : "MISSED");
     }
     fflush(stdout);
     return good;

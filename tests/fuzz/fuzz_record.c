@@ -22,7 +22,10 @@ static void inside(struct slice part, struct slice whole)
 }
 
 /* What was decoded and encoded again is what it was. */
-static void same(struct slice value, const char *out, size_t n) { must(n == value.n && memcmp(out, value.p, n) == 0); }
+static void same(struct slice value, const char *out, size_t n)
+{
+    must(n == value.n && memcmp(out, value.p, n) == 0);
+}
 
 static void message(struct slice v, char *out)
 {

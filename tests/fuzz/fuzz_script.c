@@ -42,7 +42,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fake_world world;
     struct script_stats stats = {0};
     fake_world_init(&world);
-    struct site site = {.world = &world.world, .watched = watched, .kv = keep_new(1, 1 << 16), .shared = keep_new(1, 1 << 16), .buckets = buckets_new()};
+    struct site site = {.world = &world.world,
+                        .watched = watched,
+                        .kv = keep_new(1, 1 << 16),
+                        .shared = keep_new(1, 1 << 16),
+                        .buckets = buckets_new()};
     site.refunds = refunds_new(site.buckets);
     struct troupe troupe = {.site = &site, .budget_us = 5000, .memory_max = 4 << 20, .loading = true};
     struct state *st = state_new(&troupe, "fuzz", &stats);

@@ -30,7 +30,8 @@ struct control {
 
 static struct control *control;
 static uintptr_t begin, end, base; /* the program's code, and where it is loaded */
-static void *(*real_malloc)(size_t), *(*real_calloc)(size_t, size_t), *(*real_realloc)(void *, size_t), *(*real_aligned)(size_t, size_t);
+static void *(*real_malloc)(size_t), *(*real_calloc)(size_t, size_t), *(*real_realloc)(void *, size_t),
+    *(*real_aligned)(size_t, size_t);
 
 static int program(struct dl_phdr_info *info, size_t size, void *ctx)
 {

@@ -71,7 +71,8 @@ static void no_object(mp_call *call, const struct mp_request *r, void *ctx)
 
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
-    void (*const handlers[])(mp_call *, const struct mp_request *, void *) = {at_once, later, before_login, never, pushes, no_object};
+    void (*const handlers[])(mp_call *, const struct mp_request *, void *) = {at_once, later,  before_login,
+                                                                              never,   pushes, no_object};
     int rc = MP_OK;
     (void)o, (void)state;
     actions.self = self;

@@ -37,7 +37,8 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
             struct mp_advice a = {.size = sizeof a, .has_tier = true, .tier = MP_TIER_LARGE};
             mp->advise(e, &a);
         }
-        return says(e->content, "replaced") && says(e->channel, "closed") ? mp->reject(e, MP_CODE_FORBIDDEN, "closed", 0) : MP_PASS;
+        return says(e->content, "replaced") && says(e->channel, "closed") ? mp->reject(e, MP_CODE_FORBIDDEN, "closed", 0)
+                                                                          : MP_PASS;
     case MP_ON_CREATE:
         return says(e->channel, "never") ? mp->reject(e, MP_CODE_FORBIDDEN, "never", 0) : MP_PASS;
     case MP_ON_HISTORY:
@@ -49,8 +50,8 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
 
 static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
-    static const char *const names[MP_EVENTS] = {"connect", "login",        "subscribe", "unsubscribe", "create", "history",
-                                                 "presence", "message",     "conversation", "delivered", "logged_in", "close"};
+    static const char *const names[MP_EVENTS] = {"connect",  "login",   "subscribe",    "unsubscribe", "create",    "history",
+                                                 "presence", "message", "conversation", "delivered",   "logged_in", "close"};
     mp_out *o = hooks.mp->command_out(call);
     (void)argv, (void)argc, (void)ctx;
     for (int i = 0; i < MP_EVENTS; i++)

@@ -100,7 +100,8 @@ static void channel(mp_thread *here, const struct mp_channel *c, void *ctx)
     (void)here;
     if (!good(ctx, &c->result))
         return;
-    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"last\":%u,\"tier\":%d}", c->members, (unsigned)c->last, (int)c->tier);
+    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"last\":%u,\"tier\":%d}", c->members, (unsigned)c->last,
+                      (int)c->tier);
     op.mp->command_done(ctx);
 }
 
@@ -156,8 +157,14 @@ static void run(mp_command_call *call, const struct mp_str *argv, unsigned argc,
 
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
-    struct mp_command c = {
-        .size = sizeof c, .name = "op", .args = "WHAT …", .help = "asks something of the server", .min = 1, .max = 4, .changes = true, .run = run};
+    struct mp_command c = {.size = sizeof c,
+                           .name = "op",
+                           .args = "WHAT …",
+                           .help = "asks something of the server",
+                           .min = 1,
+                           .max = 4,
+                           .changes = true,
+                           .run = run};
     (void)o, (void)state;
     op.self = self;
     op.mp = mp;

@@ -63,4 +63,5 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return mp->auth(self, ask, NULL);
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "provider", .version = "1", .summary = "test: authentication", .auth_mode = "test", .init = init};
+MP_PLUGIN = {MP_PLUGIN_HEAD,      .name = "provider", .version = "1", .summary = "test: authentication",
+             .auth_mode = "test", .init = init};

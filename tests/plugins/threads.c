@@ -20,7 +20,7 @@ struct local {
 
 struct round {
     mp_command_call *call;
-    unsigned next; /* shard to visit */
+    unsigned next;  /* shard to visit */
     unsigned right; /* threads where everything was as it should be */
     bool worked;
 };
@@ -140,6 +140,6 @@ static void fini(void *state)
 }
 
 MP_PLUGIN = {
-    MP_PLUGIN_HEAD,           .name = "threads", .version = "1", .summary = "test: threads", .init = init, .shard_init = shard_init,
-    .shard_fini = shard_fini, .fini = fini,
+    MP_PLUGIN_HEAD, .name = "threads",        .version = "1",           .summary = "test: threads",
+    .init = init,   .shard_init = shard_init, .shard_fini = shard_fini, .fini = fini,
 };

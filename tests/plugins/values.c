@@ -39,12 +39,13 @@ static void show(mp_command_call *call, const struct mp_str *argv, unsigned argc
         mp->out_put(o, mp_str(i ? "," : ""));
         mp->out_json(o, mp_str(mp->option_item(v, "list", i)));
     }
-    mp->out_printf(o,
-                   "],\"colours\":\"%s\",\"number\":%g,\"count\":%g,\"size\":%g,\"time\":%g,\"wait_ms\":%g,\"on\":%s,\"colour\":\"%s\","
-                   "\"content\":\"%s\",\"applied\":%u}",
-                   mp->option_item(v, "colours", 0), mp->option_number(v, "number"), mp->option_number(v, "count"),
-                   mp->option_number(v, "size"), mp->option_number(v, "time"), mp->option_number(v, "wait_ms"),
-                   mp->option_bool(v, "on") ? "true" : "false", mp->option_text(v, "colour"), content, values.applied);
+    mp->out_printf(
+        o,
+        "],\"colours\":\"%s\",\"number\":%g,\"count\":%g,\"size\":%g,\"time\":%g,\"wait_ms\":%g,\"on\":%s,\"colour\":\"%s\","
+        "\"content\":\"%s\",\"applied\":%u}",
+        mp->option_item(v, "colours", 0), mp->option_number(v, "number"), mp->option_number(v, "count"),
+        mp->option_number(v, "size"), mp->option_number(v, "time"), mp->option_number(v, "wait_ms"),
+        mp->option_bool(v, "on") ? "true" : "false", mp->option_text(v, "colour"), content, values.applied);
     mp->command_done(call);
 }
 
@@ -61,7 +62,8 @@ static int self_test(mp_self *self, const struct mp_api *mp)
         return 1;
     if (mp->json_bool(j, "b", &b) != 1 || !b || mp->json_int(j, "a", &n) != MP_EINVALID || mp->json_text(j, "none", &s) != 0)
         return 2;
-    if (!mp->json_string(mp->json_at(mp->json_get(j, "l"), 1), &s) || !mp_eq(s, mp_str("two")) || mp->json_at(mp->json_get(j, "l"), 2))
+    if (!mp->json_string(mp->json_at(mp->json_get(j, "l"), 1), &s) || !mp_eq(s, mp_str("two")) ||
+        mp->json_at(mp->json_get(j, "l"), 2))
         return 3;
     mp->json_free(j);
     if (mp->json_parse(mp_str("{\"a\":1,\"a\":2}"), &why) || !why)
@@ -79,8 +81,10 @@ static int self_test(mp_self *self, const struct mp_api *mp)
     mp->out_free(o);
     if (mp->url_decode(mp_str("a%20b+%c3%a4"), out, sizeof out) != 6 || strcmp(out, "a b+\xc3\xa4") != 0)
         return 7;
-    if (mp->url_decode(mp_str("%zz"), out, sizeof out) != MP_EINVALID || mp->url_decode(mp_str("%00"), out, sizeof out) != MP_EINVALID ||
-        mp->url_decode(mp_str("%c3"), out, sizeof out) != MP_EINVALID || mp->url_decode(mp_str("12345678"), out, sizeof out) != MP_EFULL)
+    if (mp->url_decode(mp_str("%zz"), out, sizeof out) != MP_EINVALID ||
+        mp->url_decode(mp_str("%00"), out, sizeof out) != MP_EINVALID ||
+        mp->url_decode(mp_str("%c3"), out, sizeof out) != MP_EINVALID ||
+        mp->url_decode(mp_str("12345678"), out, sizeof out) != MP_EFULL)
         return 8;
     unsigned char *p = mp->alloc(self, NULL, 10);
     if (!p || p[9] != 0)
@@ -89,9 +93,12 @@ static int self_test(mp_self *self, const struct mp_api *mp)
     p = mp->alloc(self, p, 100000);
     if (!p || p[9] != 7 || mp->alloc(self, p, 0))
         return 10;
-    if (mp->config(self, "auth.secret", path, sizeof path) != MP_ENOTFOUND || mp->config(self, "auth.mode", path, sizeof path) != 4)
+    if (mp->config(self, "auth.secret", path, sizeof path) != MP_ENOTFOUND ||
+        mp->config(self, "auth.mode", path, sizeof path) != 4)
         return 11;
-    return mp->data_dir(self, path, sizeof path) != MP_OK || mp->data_dir(self, path, 5) != MP_EFULL || mp->wall_ms() < 1000000 ? 12 : 0;
+    return mp->data_dir(self, path, sizeof path) != MP_OK || mp->data_dir(self, path, 5) != MP_EFULL || mp->wall_ms() < 1000000
+               ? 12
+               : 0;
 }
 
 static int check(const struct mp_api *mp, void *state, const mp_options *v, char *why, size_t why_size)
@@ -126,4 +133,5 @@ static void apply(void *state, const mp_options *v)
     values.applied++;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "values", .version = "1", .summary = "test: options and texts", .check = check, .init = init, .apply = apply};
+MP_PLUGIN = {MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "values", .version = "1", .summary = "test: options and texts",
+             .check = check, .init = init,        .apply = apply};

@@ -51,6 +51,6 @@ static void fini(void *state)
 }
 
 MP_PLUGIN = {
-    MP_PLUGIN_HEAD,           .name = "wrong_shard", .version = "1", .summary = "test", .init = init, .shard_init = shard_init,
-    .shard_fini = shard_fini, .fini = fini,
+    MP_PLUGIN_HEAD, .name = "wrong_shard",    .version = "1",           .summary = "test",
+    .init = init,   .shard_init = shard_init, .shard_fini = shard_fini, .fini = fini,
 };

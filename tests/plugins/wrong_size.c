@@ -8,6 +8,12 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
 }
 
 MP_PLUGIN = {
-    .size = sizeof(struct mp_plugin) - 8, .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR, .option_size = sizeof(struct mp_option),
-    .name = "wrong_size",                 .version = "1",            .summary = "test",         .init = init,
+    .size = sizeof(struct mp_plugin) - 8,
+    .abi_major = MP_ABI_MAJOR,
+    .abi_minor = MP_ABI_MINOR,
+    .option_size = sizeof(struct mp_option),
+    .name = "wrong_size",
+    .version = "1",
+    .summary = "test",
+    .init = init,
 };

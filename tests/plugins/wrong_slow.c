@@ -44,7 +44,8 @@ static void run(mp_command_call *call, const struct mp_str *argv, unsigned argc,
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
     struct mp_hook h = {.size = sizeof h, .event = MP_ON_MESSAGE, .fn = on_message};
-    struct mp_command c = {.size = sizeof c, .name = "slow work", .args = "MS", .help = "holds a worker", .min = 1, .max = 1, .run = run};
+    struct mp_command c = {
+        .size = sizeof c, .name = "slow work", .args = "MS", .help = "holds a worker", .min = 1, .max = 1, .run = run};
     (void)o, (void)state;
     slow.self = self;
     slow.mp = mp;

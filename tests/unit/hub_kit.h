@@ -39,9 +39,11 @@
 
 /* --- The gate before the store ---------------------------------------------------------------------------------------- */
 
-#define KIT_STORE(X)                                                                                                                             \
-    X(append) X(range) X(inbox_peek) X(inbox_ack) X(user_load) X(user_save) X(user_forget) X(guests_due) X(conv_load) X(channel_save)             \
-    X(member_put) X(member_del) X(members) X(mark_read) X(conversations) X(recall) X(block) X(pairs)
+#define KIT_STORE(X)                                                                                                           \
+    X(append)                                                                                                                  \
+    X(range)                                                                                                                   \
+    X(inbox_peek) X(inbox_ack) X(user_load) X(user_save) X(user_forget) X(guests_due) X(conv_load) X(channel_save)             \
+        X(member_put) X(member_del) X(members) X(mark_read) X(conversations) X(recall) X(block) X(pairs)
 
 #define KIT_ENUM(name) OP_##name,
 enum kit_op { KIT_STORE(KIT_ENUM) OPS };
@@ -88,19 +90,19 @@ static inline bool kit_gate_keeps(enum kit_op op, struct store_op *p)
     }
 }
 
-#define KIT_WRAP(name)                                                                                                                           \
-    void __real_store_##name(struct store *s, struct store_##name *p);                                                                           \
-    void __wrap_store_##name(struct store *s, struct store_##name *p);                                                                           \
-    void __wrap_store_##name(struct store *s, struct store_##name *p)                                                                            \
-    {                                                                                                                                            \
-        if (!kit_gate_keeps(OP_##name, &p->op))                                                                                                  \
-            __real_store_##name(s, p);                                                                                                           \
+#define KIT_WRAP(name)                                                                                                         \
+    void __real_store_##name(struct store *s, struct store_##name *p);                                                         \
+    void __wrap_store_##name(struct store *s, struct store_##name *p);                                                         \
+    void __wrap_store_##name(struct store *s, struct store_##name *p)                                                          \
+    {                                                                                                                          \
+        if (!kit_gate_keeps(OP_##name, &p->op))                                                                                \
+            __real_store_##name(s, p);                                                                                         \
     }
 KIT_STORE(KIT_WRAP)
 
-#define KIT_REAL(name)                                                                                                                           \
-    case OP_##name:                                                                                                                              \
-        __real_store_##name(kit_gate.store, (struct store_##name *)p);                                                                           \
+#define KIT_REAL(name)                                                                                                         \
+    case OP_##name:                                                                                                            \
+        __real_store_##name(kit_gate.store, (struct store_##name *)p);                                                         \
         break;
 static inline void kit_pass(enum kit_op op, struct store_op *p)
 {
@@ -155,11 +157,11 @@ struct kit {
     struct store *store;
     struct hub_options opt;
     struct hub *hub;
-    struct mailbox main; /* run by kit_turn() */
+    struct mailbox main;          /* run by kit_turn() */
     int listening[2][KIT_SHARDS]; /* TCP, WebSocket */
     struct sockaddr_in address[2][KIT_SHARDS];
     /* The provider "kit". */
-    bool later;  /* it answers by auth_finish() */
+    bool later; /* it answers by auth_finish() */
     struct auth_ticket tickets[KIT_TICKETS];
     char tokens[KIT_TICKETS][64]; /* of the logins that wait */
     unsigned ticket_count;
@@ -199,13 +201,14 @@ static inline void kit_open(struct kit *k, unsigned shards)
     memset(&kit_gate, 0, sizeof kit_gate);
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
     k->shards = shards;
-    k->store_opt = (struct store_options){.engine = "memory",
-                                          .node = 1,
-                                          .memory = 32u << 20,
-                                          .sync_every_ms = 1000,
-                                          .tiers = {{0, 100000, DURABILITY_SYNC}, {0, 10000, DURABILITY_COMMIT}, {0, 1000, DURABILITY_COMMIT}},
-                                          .dedup_window_ms = 600000,
-                                          .inbox_max = 1000};
+    k->store_opt = (struct store_options){
+        .engine = "memory",
+        .node = 1,
+        .memory = 32u << 20,
+        .sync_every_ms = 1000,
+        .tiers = {{0, 100000, DURABILITY_SYNC}, {0, 10000, DURABILITY_COMMIT}, {0, 1000, DURABILITY_COMMIT}},
+        .dedup_window_ms = 600000,
+        .inbox_max = 1000};
     k->opt = (struct hub_options){.net = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 600, .idle_timeout = 3000},
                                   .auth_mode = "kit",
                                   .content_max = 16384,
@@ -301,15 +304,15 @@ static inline void kit_turn(struct kit *k)
         usleep(200);
 }
 
-#define KIT_UNTIL(k, condition)                                                                                                                  \
-    do {                                                                                                                                         \
-        uint64_t kit_end_ms = clock_mono_ms() + 20000;                                                                                           \
-        while (!(condition) && clock_mono_ms() < kit_end_ms) {                                                                                   \
-            kit_turn(k);                                                                                                                         \
-            if (!(condition))                                                                                                                    \
-                usleep(50);                                                                                                                      \
-        }                                                                                                                                        \
-        assert_true(condition);                                                                                                                  \
+#define KIT_UNTIL(k, condition)                                                                                                \
+    do {                                                                                                                       \
+        uint64_t kit_end_ms = clock_mono_ms() + 20000;                                                                         \
+        while (!(condition) && clock_mono_ms() < kit_end_ms) {                                                                 \
+            kit_turn(k);                                                                                                       \
+            if (!(condition))                                                                                                  \
+                usleep(50);                                                                                                    \
+        }                                                                                                                      \
+        assert_true(condition);                                                                                                \
     } while (0)
 
 static inline bool mailbox_empty(struct mailbox *m)
@@ -435,7 +438,8 @@ static inline struct peer *peer_open(struct kit *k, unsigned shard)
     p->k = k;
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(p->fd, (struct sockaddr *)&k->address[0][shard], sizeof k->address[0][shard]), 0);
-    assert_int_equal(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0); /* kit_settle() waits for no timer */
+    assert_int_equal(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)),
+                     0); /* kit_settle() waits for no timer */
     return p;
 }
 
@@ -664,11 +668,11 @@ static inline void kit_host_done(void *owner, struct host_op *op)
 
 #define KIT_HOST_BEGIN(k, fn, q) ((q)->op.home = &(k)->main, (q)->op.done = kit_host_done, fn((k)->hub, (q)))
 /* Runs the operation and returns its code. */
-#define KIT_HOST(k, fn, q)                                                                                                                       \
-    ({                                                                                                                                           \
-        KIT_HOST_BEGIN(k, fn, q);                                                                                                                \
-        KIT_UNTIL(k, (q)->op.home == NULL);                                                                                                      \
-        (q)->op.code;                                                                                                                            \
+#define KIT_HOST(k, fn, q)                                                                                                     \
+    ({                                                                                                                         \
+        KIT_HOST_BEGIN(k, fn, q);                                                                                              \
+        KIT_UNTIL(k, (q)->op.home == NULL);                                                                                    \
+        (q)->op.code;                                                                                                          \
     })
 
 #endif

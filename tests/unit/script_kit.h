@@ -38,7 +38,11 @@ static inline void kit_begin(struct kit *k)
     k->dog = watchdog_new();
     assert_non_null(k->dog);
     fake_world_init(&k->world);
-    k->site = (struct site){.world = &k->world.world, .watched = watchdog_watch(k->dog), .kv = keep_new(1, 1 << 20), .shared = keep_new(8, 1 << 20), .buckets = buckets_new()};
+    k->site = (struct site){.world = &k->world.world,
+                            .watched = watchdog_watch(k->dog),
+                            .kv = keep_new(1, 1 << 20),
+                            .shared = keep_new(8, 1 << 20),
+                            .buckets = buckets_new()};
     k->site.refunds = refunds_new(k->site.buckets);
     k->troupe = (struct troupe){.site = &k->site, .budget_us = 20000, .memory_max = 8 << 20};
 }
@@ -91,7 +95,11 @@ static inline enum hook_verdict kit_fire(struct kit *k, struct hook_call *h)
 
 static inline struct hook_call kit_message(const char *content)
 {
-    return (struct hook_call){.event = HOOK_MESSAGE, .user = SLICE_LIT("ada"), .user_name = SLICE_LIT("Ada"), .channel = SLICE_LIT("tea"), .content = slice_str(content)};
+    return (struct hook_call){.event = HOOK_MESSAGE,
+                              .user = SLICE_LIT("ada"),
+                              .user_name = SLICE_LIT("Ada"),
+                              .channel = SLICE_LIT("tea"),
+                              .content = slice_str(content)};
 }
 
 /* Whether there is a log line with both texts in it. */

@@ -103,7 +103,10 @@ static void frames_of_all_forms(void **state)
     wire_unref(w);
     /* The three lengths of RFC 6455. */
     char *big = calloc(1, 70000);
-    static const struct { size_t body; size_t head; } sizes[] = {{121, 2}, {122, 4}, {65531, 4}, {65532, 10}};
+    static const struct {
+        size_t body;
+        size_t head;
+    } sizes[] = {{121, 2}, {122, 4}, {65531, 4}, {65532, 10}};
     for (size_t i = 0; i < 4; i++) {
         w = wire_new(WIRE_WS_BINARY, 1, 2, slice_of(big, sizes[i].body), WIRE_TAG_NONE);
         assert_int_equal(w->len, sizes[i].head + 4 + sizes[i].body);

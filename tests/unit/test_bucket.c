@@ -73,9 +73,12 @@ static void long_run_rate_is_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_second_at_once_then_waits), cmocka_unit_test(refills_to_a_second_and_no_more),
-        cmocka_unit_test(zero_is_no_limit),            cmocka_unit_test(returning_gives_one_back),
-        cmocka_unit_test(survives_the_wrap_of_its_clock), cmocka_unit_test(long_run_rate_is_exact),
+        cmocka_unit_test(a_second_at_once_then_waits),
+        cmocka_unit_test(refills_to_a_second_and_no_more),
+        cmocka_unit_test(zero_is_no_limit),
+        cmocka_unit_test(returning_gives_one_back),
+        cmocka_unit_test(survives_the_wrap_of_its_clock),
+        cmocka_unit_test(long_run_rate_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,8 @@ static void passwords(void **state)
     free(c);
 }
 
-static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip, uint64_t until, bool lift)
+static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip, uint64_t until,
+                  bool lift)
 {
     struct ban_key k;
     bool existed;
@@ -136,7 +137,8 @@ static void bans(void **state)
     assert_false(apply(s, BAN_USER, "ada", "", "", BAN_FOREVER, false));
     assert_true(apply(s, BAN_USER, "ada", "", "", BAN_FOREVER, false));
     assert_true(ban_user(s, S("ada"), &reason) && slice_eq(reason, S("why")));
-    assert_false(ban_user(s, S("bob"), NULL) || ban_user(s, S("ad"), NULL) || ban_muted(s, S("ada"), S("tea")) || ban_member(s, S("ada"), S("tea")));
+    assert_false(ban_user(s, S("bob"), NULL) || ban_user(s, S("ad"), NULL) || ban_muted(s, S("ada"), S("tea")) ||
+                 ban_member(s, S("ada"), S("tea")));
     assert_false(apply(s, MUTE_MEMBER, "ada", "tea", "", BAN_FOREVER, false));
     assert_true(ban_muted(s, S("ada"), S("tea")));
     assert_false(ban_muted(s, S("ada"), S("te")) || ban_muted(s, S("ada"), SLICE_NONE) || ban_member(s, S("ada"), S("tea")));
@@ -162,7 +164,8 @@ static void networks(void **state)
     struct shard *s = calloc(1, sizeof *s);
     struct ban_key k;
     (void)state;
-    static const char *const wrong[] = {"", "x", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/x", "1.2.3.4/-1", "::/129", "/8", "::1/1000", "1.2.3.4/8/8"};
+    static const char *const wrong[] = {"",           "x",      "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/x",
+                                        "1.2.3.4/-1", "::/129", "/8",    "::1/1000", "1.2.3.4/8/8"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(ban_key_make(&k, BAN_IP, SLICE_NONE, SLICE_NONE, S(wrong[i])));
     apply(s, BAN_IP, "", "", "10.1.2.3", BAN_FOREVER, false);
@@ -212,7 +215,8 @@ static void handles(void **state)
     assert_string_equal(text, "3.17.4000000000");
     assert_true(look_handle_parse(S(text), &shard, &conn, &generation));
     assert_true(shard == 3 && conn == 17 && generation == 4000000000u);
-    static const char *const wrong[] = {"", "1", "1.2", "1.2.", ".1.2", "1..2", "1.2.3.4", "1.2.x", "-1.2.3", "1.2.4294967296", "99999.1.1", "1.4294967295.1"};
+    static const char *const wrong[] = {"",        "1",     "1.2",    "1.2.",           ".1.2",      "1..2",
+                                        "1.2.3.4", "1.2.x", "-1.2.3", "1.2.4294967296", "99999.1.1", "1.4294967295.1"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(look_handle_parse(S(wrong[i]), &shard, &conn, &generation));
 }
@@ -274,8 +278,8 @@ static void wires(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),    cmocka_unit_test(distances), cmocka_unit_test(passwords),
-                                       cmocka_unit_test(bans),     cmocka_unit_test(networks),  cmocka_unit_test(rules),
-                                       cmocka_unit_test(handles),  cmocka_unit_test(notes),     cmocka_unit_test(wires)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(table),   cmocka_unit_test(distances), cmocka_unit_test(passwords),
+                                       cmocka_unit_test(bans),    cmocka_unit_test(networks),  cmocka_unit_test(rules),
+                                       cmocka_unit_test(handles), cmocka_unit_test(notes),     cmocka_unit_test(wires)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

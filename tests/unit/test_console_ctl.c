@@ -38,12 +38,24 @@ static void completion(void **state)
     static const struct {
         const char *before, *words;
     } cases[] = {
-        {"", "kick list set show status "}, {"s", "set show status "}, {"sh", "show "},      {"show ", "config user "},  {"show u", "user "},
-        {"list ", "users "},                {"json list u", "users "}, {"help sh", "show "}, {"help show ", "config user "}, {"xyz", ""},
-        {"set pu", "push.max push.slice_ms "}, {"show config ra", "rate.user "}, {"kick user ad", ""}, {"  kick ", "user connection "},
+        {"", "kick list set show status "},
+        {"s", "set show status "},
+        {"sh", "show "},
+        {"show ", "config user "},
+        {"show u", "user "},
+        {"list ", "users "},
+        {"json list u", "users "},
+        {"help sh", "show "},
+        {"help show ", "config user "},
+        {"xyz", ""},
+        {"set pu", "push.max push.slice_ms "},
+        {"show config ra", "rate.user "},
+        {"kick user ad", ""},
+        {"  kick ", "user connection "},
     };
     (void)state;
-    cJSON *commands = cJSON_Parse("[{\"name\":\"kick user\"},{\"name\":\"kick connection\"},{\"name\":\"list users\"},{\"name\":\"set\"},{\"name\":\"show config\"},"
+    cJSON *commands = cJSON_Parse("[{\"name\":\"kick user\"},{\"name\":\"kick connection\"},{\"name\":\"list "
+                                  "users\"},{\"name\":\"set\"},{\"name\":\"show config\"},"
                                   "{\"name\":\"show user\"},{\"name\":\"status\"}]");
     cJSON *options = cJSON_Parse("{\"push.max\":1,\"push.slice_ms\":2,\"rate.user\":3}");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -61,14 +73,18 @@ static void top(void **state)
 {
     (void)state;
     cJSON *before = cJSON_Parse("{\"scripts\":{\"magpie_script_r_cpu_seconds_total\":1.0,\"magpie_script_r_calls_total\":5}}");
-    cJSON *now = cJSON_Parse("{\"uptime\":90061,\"state\":\"serving\",\"connections\":7,\"rates\":{\"messages\":1234567},\"shards\":[{\"shard\":0,\"load\":51.5}],"
-                             "\"storage\":{\"state\":\"good\",\"latency_us\":1500},\"hottest\":[{\"channel\":\"te\xc3\xa9\",\"rate\":4.5,\"members\":3}],"
+    cJSON *now = cJSON_Parse("{\"uptime\":90061,\"state\":\"serving\",\"connections\":7,\"rates\":{\"messages\":1234567},"
+                             "\"shards\":[{\"shard\":0,\"load\":51.5}],"
+                             "\"storage\":{\"state\":\"good\",\"latency_us\":1500},\"hottest\":[{\"channel\":\"te\xc3\xa9\","
+                             "\"rate\":4.5,\"members\":3}],"
                              "\"scripts\":{\"magpie_script_r_cpu_seconds_total\":1.25,\"magpie_script_r_calls_total\":25},"
                              "\"slow\":[{\"connection\":\"0.1.2\",\"user\":\"ada\",\"queued\":2048,\"skipping\":true}]}");
     struct buf b = BUF_INIT;
     ctl_top_draw(&b, now, before, 0, 0);
     buf_byte(&b, '\0');
-    static const char *const parts[] = {"up 1d 01:01:01", "messages 1.2M", "latency 1.50 ms", " 51.5%  ##########", "te\xc3\xa9", "4.5", "250.00", "0.1.2", "2.0kB  skipping"};
+    static const char *const parts[] = {"up 1d 01:01:01", "messages 1.2M", "latency 1.50 ms", " 51.5%  ##########",
+                                        "te\xc3\xa9",     "4.5",           "250.00",          "0.1.2",
+                                        "2.0kB  skipping"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (!strstr(b.p, parts[i]))
             fail_msg("%s is missing in:\n%s", parts[i], b.p);
@@ -106,6 +122,7 @@ static void bad_addresses(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(completion), cmocka_unit_test(top), cmocka_unit_test(bad_addresses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(completion), cmocka_unit_test(top),
+                                       cmocka_unit_test(bad_addresses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

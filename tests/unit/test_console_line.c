@@ -63,8 +63,9 @@ static void wrong(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "\"",        "\"a",       "\"a\\",        "\"a\\\"",       "\"\\x\"",     "\"\\u12\"",     "\"\\u12g4\"", "\"\\u0000\"",     "\"\\ud83d\"",
-        "\"\\ud83dx\"", "\"\\ude00\"", "\"\\ud83d\\u0041\"", "a\"b",   "\"a\"b",      "\x1b[2J",       "a\x7f",       "\xff",            "\xc0\x80",
+        "\"",          "\"a",         "\"a\\",       "\"a\\\"",      "\"\\x\"",     "\"\\u12\"",
+        "\"\\u12g4\"", "\"\\u0000\"", "\"\\ud83d\"", "\"\\ud83dx\"", "\"\\ude00\"", "\"\\ud83d\\u0041\"",
+        "a\"b",        "\"a\"b",      "\x1b[2J",     "a\x7f",        "\xff",        "\xc0\x80",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         if (!parse(lines[i]))
@@ -96,7 +97,7 @@ static void http(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(quotes), cmocka_unit_test(wrong), cmocka_unit_test(many_words),
-                                       cmocka_unit_test(http)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(quotes), cmocka_unit_test(wrong),
+                                       cmocka_unit_test(many_words), cmocka_unit_test(http)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

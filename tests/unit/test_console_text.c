@@ -67,9 +67,21 @@ static void nothing_acts(void **state)
     static const struct {
         const char *raw, *shown;
     } cases[] = {
-        {"\x1b[2J", "\\u001b[2J"},   {"a\nb", "a\\nb"},           {"a\tb", "a\\tb"},         {"\x7f", "\\u007f"},           {"\xc2\x9b" "31m", "\\u009b31m"},
-        {"\xe2\x80\xae", "\\u202e"}, {"\xe2\x81\xa6", "\\u2066"}, {"\xe2\x80\xa8", "\\u2028"}, {"\xef\xbb\xbf", "\\ufeff"}, {"\xd8\x9c", "\\u061c"},
-        {"\xf3\xa0\x80\x81", "\\udb40\\udc01"}, {"\xff", "\\u00ff"}, {"\xc3\xbc \xf0\x9f\x98\x80", "\xc3\xbc \xf0\x9f\x98\x80"},
+        {"\x1b[2J", "\\u001b[2J"},
+        {"a\nb", "a\\nb"},
+        {"a\tb", "a\\tb"},
+        {"\x7f", "\\u007f"},
+        {"\xc2\x9b"
+         "31m",
+         "\\u009b31m"},
+        {"\xe2\x80\xae", "\\u202e"},
+        {"\xe2\x81\xa6", "\\u2066"},
+        {"\xe2\x80\xa8", "\\u2028"},
+        {"\xef\xbb\xbf", "\\ufeff"},
+        {"\xd8\x9c", "\\u061c"},
+        {"\xf3\xa0\x80\x81", "\\udb40\\udc01"},
+        {"\xff", "\\u00ff"},
+        {"\xc3\xbc \xf0\x9f\x98\x80", "\xc3\xbc \xf0\x9f\x98\x80"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buf out = BUF_INIT;
@@ -105,7 +117,8 @@ static void no_json(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(values),       cmocka_unit_test(tables),          cmocka_unit_test(pieces),
-                                       cmocka_unit_test(nothing_acts), cmocka_unit_test(json_stays_json), cmocka_unit_test(no_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(values),          cmocka_unit_test(tables),
+                                       cmocka_unit_test(pieces),          cmocka_unit_test(nothing_acts),
+                                       cmocka_unit_test(json_stays_json), cmocka_unit_test(no_json)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

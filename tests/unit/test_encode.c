@@ -11,8 +11,12 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static const struct store_message hello = {.seq = 7, .id = 42, .created_ms = 1700000000123, .sender = SLICE_LIT("bob"),
-                                           .sender_name = SLICE_LIT("B\"o\\b"), .content = SLICE_LIT("line\n\"x\" \xe2\x82\xac")};
+static const struct store_message hello = {.seq = 7,
+                                           .id = 42,
+                                           .created_ms = 1700000000123,
+                                           .sender = SLICE_LIT("bob"),
+                                           .sender_name = SLICE_LIT("B\"o\\b"),
+                                           .content = SLICE_LIT("line\n\"x\" \xe2\x82\xac")};
 
 static void expect(struct buf *b, const char *text)
 {
@@ -28,14 +32,16 @@ static void channel_message(void **state)
     struct buf b = BUF_INIT;
     struct conv_key key = conv_key_channel(SLICE_LIT("ge\"neral"));
     encode_message(&b, conv_key_slice(&key), &hello);
-    expect(&b, "{\"id\":\"0000000000000000042\",\"content\":\"line\\n\\\"x\\\" \xe2\x82\xac\",\"sender\":{\"id\":\"bob\",\"name\":\"B\\\"o\\\\b\"},"
+    expect(&b, "{\"id\":\"0000000000000000042\",\"content\":\"line\\n\\\"x\\\" "
+               "\xe2\x82\xac\",\"sender\":{\"id\":\"bob\",\"name\":\"B\\\"o\\\\b\"},"
                "\"createdAt\":1700000000123,\"channel\":\"ge\\\"neral\",\"seq\":7}");
 }
 
 static void private_message_names_the_other_one(void **state)
 {
     (void)state;
-    struct conv_key pair = conv_key_pair(SLICE_LIT("bob"), SLICE_LIT("alice")), self = conv_key_pair(SLICE_LIT("bob"), SLICE_LIT("bob"));
+    struct conv_key pair = conv_key_pair(SLICE_LIT("bob"), SLICE_LIT("alice")),
+                    self = conv_key_pair(SLICE_LIT("bob"), SLICE_LIT("bob"));
     struct buf b = BUF_INIT;
     encode_message(&b, conv_key_slice(&pair), &hello);
     buf_byte(&b, 0);

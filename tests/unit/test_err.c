@@ -17,7 +17,8 @@
 
 static void errors_have_words(void **state)
 {
-    static const int all[] = {0, ERR_NOMEM, ERR_INVALID, ERR_NOTFOUND, ERR_EXISTS, ERR_FULL, ERR_IO, ERR_AGAIN, ERR_CLOSED, ERR_TOOLARGE, ERR_AUTH};
+    static const int all[] = {0,      ERR_NOMEM, ERR_INVALID, ERR_NOTFOUND, ERR_EXISTS, ERR_FULL,
+                              ERR_IO, ERR_AGAIN, ERR_CLOSED,  ERR_TOOLARGE, ERR_AUTH};
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         assert_true(strlen(err_str(all[i])) > 3);

@@ -27,7 +27,8 @@ static void expect(const struct matcher *m, const char *text, bool whole, const 
     long n = matcher_search(m, &s, text, strlen(text), whole);
     assert_true(n >= 0);
     for (long i = 0; i < n; i++)
-        snprintf(got + strlen(got), sizeof got - strlen(got), "[%.*s]", (int)(s.found[i].to - s.found[i].from), text + s.found[i].from);
+        snprintf(got + strlen(got), sizeof got - strlen(got), "[%.*s]", (int)(s.found[i].to - s.found[i].from),
+                 text + s.found[i].from);
     assert_string_equal(got, expected);
     matcher_scratch_free(&s);
 }
@@ -59,7 +60,12 @@ static void folds(void **state)
     expect(m, "ärger", true, "[ärger]");
     expect(m, "ДУРАК", true, "[ДУРАК]");
     expect(m, "说坏话了", false, "[坏话]");
-    expect(m, "b\xe2\x80\x8b\xc2\xad" "ad", true, "[b\xe2\x80\x8b\xc2\xad" "ad]");
+    expect(m,
+           "b\xe2\x80\x8b\xc2\xad"
+           "ad",
+           true,
+           "[b\xe2\x80\x8b\xc2\xad"
+           "ad]");
     expect(m, "ＢＡＤ", true, "[ＢＡＤ]");
     matcher_free(m);
 }

@@ -54,7 +54,10 @@ static void refusals(void **state)
     static const struct {
         enum code code;
         const char *name;
-    } cases[] = {{CODE_UNAUTHORIZED, "unauthorized"}, {CODE_FORBIDDEN, "forbidden"}, {CODE_RATE_LIMITED, "rate_limited"}, {CODE_UNAVAILABLE, "unavailable"}};
+    } cases[] = {{CODE_UNAUTHORIZED, "unauthorized"},
+                 {CODE_FORBIDDEN, "forbidden"},
+                 {CODE_RATE_LIMITED, "rate_limited"},
+                 {CODE_UNAVAILABLE, "unavailable"}};
     struct kit k;
     (void)state;
     kit_open(&k, 2);
@@ -88,7 +91,8 @@ static void answers_that_cannot_be(void **state)
     k.later = true;
     kit_start(&k);
     log_set_level(LOG_ERROR + 1);
-    struct auth_answer cases[] = {in("", ""), in("system", ""), in("a b", ""), in("ann", "bad\x01name"), in("ann", "\xff"), in("ann", ""), in("ann", "")};
+    struct auth_answer cases[] = {in("", ""),        in("system", ""), in("a b", ""), in("ann", "bad\x01name"),
+                                  in("ann", "\xff"), in("ann", ""),    in("ann", "")};
     cases[5].id_len = 65;
     cases[6].name_len = 200;
     struct peer *p = peer_open(&k, 0);
@@ -240,14 +244,10 @@ static void from_another_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_that_come_later),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(answers_that_cannot_be),
-        cmocka_unit_test(names),
-        cmocka_unit_test(connections_that_go),
-        cmocka_unit_test(never),
-        cmocka_unit_test(a_provider_that_goes),
-        cmocka_unit_test(from_another_thread),
+        cmocka_unit_test(answers_that_come_later), cmocka_unit_test(refusals),
+        cmocka_unit_test(answers_that_cannot_be),  cmocka_unit_test(names),
+        cmocka_unit_test(connections_that_go),     cmocka_unit_test(never),
+        cmocka_unit_test(a_provider_that_goes),    cmocka_unit_test(from_another_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,8 @@ static void leaving_and_joining_during_a_walk(void **state)
     (void)state;
     kit_begin(&k, 1);
     struct shard *s = kit_shard(&k, 0);
-    struct peer *leaver = peer_login(&k, "leaver", 0), *stayer = peer_login(&k, "stayer", 0), *joiner = peer_login(&k, "joiner", 0);
+    struct peer *leaver = peer_login(&k, "leaver", 0), *stayer = peer_login(&k, "stayer", 0),
+                *joiner = peer_login(&k, "joiner", 0);
     works(peer_ask(leaver, 3, "{\"name\":\"early\"}"));
     add_absent(s, chan_get(s, S("room")), VISITS + 10, "x");
     uint32_t chan = chan_find(s, S("room"));

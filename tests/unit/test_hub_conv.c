@@ -15,7 +15,8 @@ static void requests_wait_for_the_load(void **state)
     const char *room = kit_channel(&k, "room", 1);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 1), 0);
     gate_hold(OP_conv_load);
-    uint16_t one = peer_put(a, 3, "{\"name\":\"%s\"}", room), two = peer_put(b, 4, "{\"channel\":\"%s\",\"content\":\"x\"}", room);
+    uint16_t one = peer_put(a, 3, "{\"name\":\"%s\"}", room),
+             two = peer_put(b, 4, "{\"channel\":\"%s\",\"content\":\"x\"}", room);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 1);
     assert_int_equal(channel_of(&k, room)->state, CONV_LOADING);
@@ -40,10 +41,12 @@ static void a_load_that_fails(void **state)
     static const struct {
         enum store_status status;
         const char *code;
-    } cases[] = {{STORE_RETRY, "unavailable"}, {STORE_UNKNOWN, "unavailable"}, {STORE_FATAL, "internal"}, {STORE_NOTFOUND, "internal"}};
+    } cases[] = {
+        {STORE_RETRY, "unavailable"}, {STORE_UNKNOWN, "unavailable"}, {STORE_FATAL, "internal"}, {STORE_NOTFOUND, "internal"}};
     for (size_t i = 0; i < 4; i++) {
         gate_hold(OP_conv_load);
-        uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}"), two = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
+        uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}"),
+                 two = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
         kit_settle(&k);
         gate_next(cases[i].status);
         fails(peer_answer(a, 4, one), cases[i].code);
@@ -195,7 +198,7 @@ static void members_make_a_channel_large(void **state)
 
 struct adviser {
     struct hook_advice say;
-    float rate;         /* of the newest message */
+    float rate; /* of the newest message */
     uint32_t members;
     enum store_tier tier;
     unsigned calls;
@@ -295,7 +298,7 @@ static void the_rate_is_that_of_lately(void **state)
     s->now_ms += 60000;
     rate = conv_rate(s, &v);
     assert_true(rate > 0.4f && rate < 0.6f); /* the one message alone, of two seconds */
-    for (int i = 0; i < 100; i++) { /* one a second */
+    for (int i = 0; i < 100; i++) {          /* one a second */
         s->now_ms += 1000;
         rate = conv_rate(s, &v);
     }
@@ -308,14 +311,10 @@ static void the_rate_is_that_of_lately(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_wait_for_the_load),
-        cmocka_unit_test(a_load_that_fails),
-        cmocka_unit_test(receivers_may_come_to_be),
-        cmocka_unit_test(idle_conversations_are_swept),
-        cmocka_unit_test(tiers_follow_the_members),
-        cmocka_unit_test(members_make_a_channel_large),
-        cmocka_unit_test(a_policy_chooses_the_push_mode),
-        cmocka_unit_test(a_policy_chooses_the_tier_and_what_is_kept),
+        cmocka_unit_test(requests_wait_for_the_load),     cmocka_unit_test(a_load_that_fails),
+        cmocka_unit_test(receivers_may_come_to_be),       cmocka_unit_test(idle_conversations_are_swept),
+        cmocka_unit_test(tiers_follow_the_members),       cmocka_unit_test(members_make_a_channel_large),
+        cmocka_unit_test(a_policy_chooses_the_push_mode), cmocka_unit_test(a_policy_chooses_the_tier_and_what_is_kept),
         cmocka_unit_test(the_rate_is_that_of_lately),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

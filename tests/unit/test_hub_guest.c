@@ -136,8 +136,8 @@ static void a_login_during_the_forgetting(void **state)
         enum store_status status;
         bool stays;
     } cases[] = {
-        {OP_user_load, STORE_OK, false},    {OP_member_del, STORE_OK, false},    {OP_user_forget, STORE_OK, false},
-        {OP_user_load, STORE_RETRY, true},  {OP_member_del, STORE_RETRY, true},  {OP_user_forget, STORE_RETRY, true},
+        {OP_user_load, STORE_OK, false},      {OP_member_del, STORE_OK, false},   {OP_user_forget, STORE_OK, false},
+        {OP_user_load, STORE_RETRY, true},    {OP_member_del, STORE_RETRY, true}, {OP_user_forget, STORE_RETRY, true},
         {OP_user_forget, STORE_DENIED, true},
     };
     struct kit k;
@@ -165,7 +165,8 @@ static void a_login_during_the_forgetting(void **state)
         KIT_UNTIL(&k, kick.op.home == NULL);
         assert_int_equal(kick.op.code, cases[i].stays ? CODE_OK : CODE_NOT_FOUND);
         if (cases[i].stays)
-            has(peer_push(a, 105), "kicked"); /* with its login under way: the kick's turn comes while it is stored that it is no guest */
+            has(peer_push(a, 105),
+                "kicked"); /* with its login under way: the kick's turn comes while it is stored that it is no guest */
         else
             fails(peer_answer(a, 1, seq), "unauthorized");
         peer_close(a);

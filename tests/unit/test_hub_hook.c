@@ -108,11 +108,12 @@ static enum hook_verdict judge(struct hook_call *h, void *ctx)
 {
     struct rule *r = ctx;
     r->calls++;
-    snprintf(r->seen, sizeof r->seen, "user=%.*s name=%.*s channel=%.*s peer=%.*s content=%.*s token=%.*s device=%.*s members=%u seq=%u %s",
-             (int)h->user.n, h->user.p ? h->user.p : "", (int)h->user_name.n, h->user_name.p ? h->user_name.p : "", (int)h->channel.n,
-             h->channel.p ? h->channel.p : "", (int)h->peer.n, h->peer.p ? h->peer.p : "", (int)h->content.n, h->content.p ? h->content.p : "",
-             (int)h->token.n, h->token.p ? h->token.p : "", (int)h->device.n, h->device.p ? h->device.p : "", h->members, (unsigned)h->seq,
-             h->message ? h->message : "");
+    snprintf(r->seen, sizeof r->seen,
+             "user=%.*s name=%.*s channel=%.*s peer=%.*s content=%.*s token=%.*s device=%.*s members=%u seq=%u %s",
+             (int)h->user.n, h->user.p ? h->user.p : "", (int)h->user_name.n, h->user_name.p ? h->user_name.p : "",
+             (int)h->channel.n, h->channel.p ? h->channel.p : "", (int)h->peer.n, h->peer.p ? h->peer.p : "", (int)h->content.n,
+             h->content.p ? h->content.p : "", (int)h->token.n, h->token.p ? h->token.p : "", (int)h->device.n,
+             h->device.p ? h->device.p : "", h->members, (unsigned)h->seq, h->message ? h->message : "");
     if (r->say == HOOK_REJECT) {
         h->code = r->code;
         h->message = r->message;
@@ -128,14 +129,16 @@ static void each_event_may_refuse(void **state)
         uint16_t action;
         const char *body, *seen;
     } cases[] = {
-        {HOOK_SUBSCRIBE, 3, "{\"name\":\"hall\"}", "user=ann name=Ann channel=hall peer= content= token= device= members=0 seq=0 "},
+        {HOOK_SUBSCRIBE, 3, "{\"name\":\"hall\"}",
+         "user=ann name=Ann channel=hall peer= content= token= device= members=0 seq=0 "},
         {HOOK_CREATE, 3, "{\"name\":\"new\"}", "user=ann name=Ann channel=new peer="},
         {HOOK_HISTORY, 5, "{\"channel\":\"room\"}", "user=ann name=Ann channel=room peer= "},
         {HOOK_HISTORY, 5, "{\"peerId\":\"bob\"}", "user=ann name=Ann channel= peer=bob "},
         {HOOK_PRESENCE, 12, "{\"ids\":[\"bob\"]}", "user=ann "},
         {HOOK_MESSAGE, 4, "{\"channel\":\"room\",\"content\":\"x\"}", "user=ann name=Ann channel=room peer= content=x"},
         {HOOK_MESSAGE, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}", "user=ann name=Ann channel= peer=bob content=x"},
-        {HOOK_CONVERSATION, 4, "{\"channel\":\"room\",\"content\":\"x\"}", "user=ann name=Ann channel=room peer= content=x token= device= members=1"},
+        {HOOK_CONVERSATION, 4, "{\"channel\":\"room\",\"content\":\"x\"}",
+         "user=ann name=Ann channel=room peer= content=x token= device= members=1"},
         {HOOK_CONVERSATION, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}", "user=ann name=Ann channel= peer=bob content=x"},
     };
     struct kit k;
@@ -146,7 +149,8 @@ static void each_event_may_refuse(void **state)
         kit_hook(&k, (enum hook_event)e, 1, judge, &r[e]);
     struct peer *a = peer_open(&k, 0), *b = peer_login(&k, "bob", 0);
     works(peer_ask(a, 1, "{\"token\":\"ann\",\"name\":\"Ann\",\"device\":\"d\"}"));
-    has(r[HOOK_LOGIN].seen, "user= name=Ann channel= peer= content= token=ann device=d"); /* who it is, the provider says later */
+    has(r[HOOK_LOGIN].seen,
+        "user= name=Ann channel= peer= content= token=ann device=d"); /* who it is, the provider says later */
     has(r[HOOK_LOGGED_IN].seen, "user=ann name=Ann channel= peer= content= token= device=d");
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}"));
@@ -204,7 +208,8 @@ static void long_words_stay_text(void **state)
         memset(text, 'x', (size_t)shift);
         for (size_t i = (size_t)shift; i + 2 < sizeof text; i += 2)
             memcpy(text + i, "\xC3\xBC", 3);
-        const char *answers[] = {peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"x\"}"), peer_ask(a, 3, "{\"name\":\"room\"}")};
+        const char *answers[] = {peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"x\"}"),
+                                 peer_ask(a, 3, "{\"name\":\"room\"}")};
         for (int i = 0; i < 2; i++) {
             fails(answers[i], "forbidden");
             assert_true(utf8_valid(S(answers[i])));

@@ -125,9 +125,18 @@ static void sends_that_cannot_be(void **state)
     kit_start(&k);
     struct peer *a = peer_login(&k, "ann", 0);
     struct host_send cases[] = {
-        to_user("", "ann", ""),      to_user("", "ann", "\xff"),  to_user("", longer, "x"),   to_user("", longest, "x"),
-        to_user(longer, "ann", "x"), to_user("a b", "ann", "x"),  to_channel("", longer, "x"), to_channel("", longest, "x"),
-        to_channel("", " r", "x"),   to_channel(longest, "r", "x"), {.content = S("x")},       {.receiver = S("ann"), .channel = S("r"), .content = S("x")},
+        to_user("", "ann", ""),
+        to_user("", "ann", "\xff"),
+        to_user("", longer, "x"),
+        to_user("", longest, "x"),
+        to_user(longer, "ann", "x"),
+        to_user("a b", "ann", "x"),
+        to_channel("", longer, "x"),
+        to_channel("", longest, "x"),
+        to_channel("", " r", "x"),
+        to_channel(longest, "r", "x"),
+        {.content = S("x")},
+        {.receiver = S("ann"), .channel = S("r"), .content = S("x")},
         {.receiver = S("ann"), .content = S("x"), .client_id = S(longest)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -365,7 +374,8 @@ static void after_the_end(void **state)
     assert_int_equal(host_announce(k.hub, NULL, S("x")), 0);
     assert_int_equal(host_push(k.hub, NULL, S("ann"), 300, S("{}")), 0);
     assert_int_equal(host_close(k.hub, NULL, 0, 0, 1, SLICE_NONE), 0);
-    assert_int_equal(auth_finish(k.hub, (struct auth_ticket){.conn = 0, .generation = 1}, &(struct auth_answer){.code = CODE_OK}), 0);
+    assert_int_equal(
+        auth_finish(k.hub, (struct auth_ticket){.conn = 0, .generation = 1}, &(struct auth_answer){.code = CODE_OK}), 0);
     hub_pump(k.hub);
     mailbox_run(&k.main, &k);
     assert_null(late.op.home);

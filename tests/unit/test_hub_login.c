@@ -203,7 +203,8 @@ static void messages_during_a_login(void **state)
     gate_next(STORE_OK); /* it is read … */
     KIT_UNTIL(&k, kit_gate.held == 0);
     usleep(20000);
-    works(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"late\"}", ann)); /* … and a message comes before the answer, or after it */
+    works(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"late\"}",
+                   ann)); /* … and a message comes before the answer, or after it */
     kit_settle(&k);
     gate_open(OP_user_load);
     const char *answer = peer_answer(a, 1, seq);

@@ -12,13 +12,13 @@ enum side { SHARDS, STORE };
 
 static struct {
     _Atomic bool armed;
-    _Atomic int side;      /* enum side */
-    pthread_t test;       /* the thread that turns the shards */
-    _Atomic unsigned seen; /* since it was armed */
+    _Atomic int side;        /* enum side */
+    pthread_t test;          /* the thread that turns the shards */
+    _Atomic unsigned seen;   /* since it was armed */
     _Atomic unsigned target; /* the first of them that fails */
     _Atomic unsigned span;   /* so many in a row */
-    _Atomic bool failed;  /* it came to that */
-    void *sites[SITES];   /* where allocations have failed, each once */
+    _Atomic bool failed;     /* it came to that */
+    void *sites[SITES];      /* where allocations have failed, each once */
     unsigned site_count, injected;
     pthread_mutex_t lock;
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -133,8 +133,14 @@ struct scenario {
 };
 
 static const struct scenario scenarios[] = {
-    {.name = "login of a new user", .action = 1, .body = "{\"token\":\"new\",\"name\":\"New\",\"device\":\"phone\",\"accept\":[\"merge\"]}", .login = true},
-    {.name = "login of a known user", .action = 1, .body = "{\"token\":\"ann\",\"name\":\"Other\",\"device\":\"phone\"}", .login = true},
+    {.name = "login of a new user",
+     .action = 1,
+     .body = "{\"token\":\"new\",\"name\":\"New\",\"device\":\"phone\",\"accept\":[\"merge\"]}",
+     .login = true},
+    {.name = "login of a known user",
+     .action = 1,
+     .body = "{\"token\":\"ann\",\"name\":\"Other\",\"device\":\"phone\"}",
+     .login = true},
     {.name = "send to user", .action = 2, .body = "{\"receiverId\":\"bob\",\"content\":\"x\",\"clientId\":\"c\"}"},
     {.name = "subscribe to a new channel", .action = 3, .body = "{\"name\":\"hall\",\"push\":\"merged\"}"},
     {.name = "change a subscription", .action = 3, .body = "{\"name\":\"room\",\"push\":\"merged\"}"},
@@ -176,7 +182,8 @@ static enum outcome attempt(struct stage *g, const struct scenario *c, struct pe
     f->taken = true;
     if (!strstr(f->body, "{\"error\""))
         return ANSWERED;
-    if (!strstr(f->body, "\"internal\"") && !strstr(f->body, "\"unavailable\"") && !strstr(f->body, "\"not_found\"") && !strstr(f->body, "\"bad_request\""))
+    if (!strstr(f->body, "\"internal\"") && !strstr(f->body, "\"unavailable\"") && !strstr(f->body, "\"not_found\"") &&
+        !strstr(f->body, "\"bad_request\""))
         fail_msg("%s: %s (allocation %u)", c->name, f->body, memory.target);
     return REFUSED;
 }
@@ -195,7 +202,8 @@ static void check(struct stage *g, const struct scenario *c)
     for (unsigned i = 0; i < k->shards; i++) {
         struct shard *s = kit_shard(k, i);
         if (s->reqs || s->ops)
-            fail_msg("%s: %u requests, %u operations are left (allocation %u)", c->name, (unsigned)s->reqs, (unsigned)s->ops, memory.target);
+            fail_msg("%s: %u requests, %u operations are left (allocation %u)", c->name, (unsigned)s->reqs, (unsigned)s->ops,
+                     memory.target);
         for (uint32_t u = pool_next(&s->users, 0); u != POOL_NONE; u = pool_next(&s->users, u + 1))
             assert_int_equal(user_at(s, u)->pins, 0);
         for (uint32_t v = pool_next(&s->convs, 0); v != POOL_NONE; v = pool_next(&s->convs, v + 1)) {

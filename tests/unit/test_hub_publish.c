@@ -284,7 +284,7 @@ static void mails_to_users(void **state)
     const char *ann = kit_id(&k, "ann", 1);
     struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, ann, 1);
     uint32_t newest = kit_conn(&k, ann), generation = conn_at(kit_shard(&k, 1)->net, newest)->generation;
-    user_mail_post(k.hub, NULL, user_mail_new(S(ann), 300, S("{}"), newest, generation)); /* all but b */
+    user_mail_post(k.hub, NULL, user_mail_new(S(ann), 300, S("{}"), newest, generation));     /* all but b */
     user_mail_post(k.hub, NULL, user_mail_new(S(ann), 301, S("{}"), newest, generation + 1)); /* that one is gone: to all */
     user_mail_post(k.hub, kit_shard(&k, 1), user_mail_new(S(ann), 302, S("{}"), NONE, 0));
     user_mail_post(k.hub, NULL, user_mail_new(S("nobody"), 302, S("{}"), NONE, 0));
@@ -304,16 +304,11 @@ static void mails_to_users(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slices_hold_the_newest),
-        cmocka_unit_test(slices_fit_a_page),
-        cmocka_unit_test(recalls_inside_a_slice),
-        cmocka_unit_test(recalls_in_a_wrapped_slice),
-        cmocka_unit_test(slices_of_no_length),
-        cmocka_unit_test(over_the_limit_in_slices),
-        cmocka_unit_test(an_open_slice_keeps_the_order),
-        cmocka_unit_test(without_receivers_nothing_is_kept),
-        cmocka_unit_test(stopping_with_slices),
-        cmocka_unit_test(mails_to_users),
+        cmocka_unit_test(slices_hold_the_newest),        cmocka_unit_test(slices_fit_a_page),
+        cmocka_unit_test(recalls_inside_a_slice),        cmocka_unit_test(recalls_in_a_wrapped_slice),
+        cmocka_unit_test(slices_of_no_length),           cmocka_unit_test(over_the_limit_in_slices),
+        cmocka_unit_test(an_open_slice_keeps_the_order), cmocka_unit_test(without_receivers_nothing_is_kept),
+        cmocka_unit_test(stopping_with_slices),          cmocka_unit_test(mails_to_users),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,7 +139,8 @@ static void limits_have_a_default_and_a_cap(void **state)
     static const struct {
         const char *limit;
         unsigned first;
-    } cases[] = {{"", 161}, {",\"limit\":1", 210}, {",\"limit\":200", 11}, {",\"limit\":201", 11}, {",\"limit\":4294967297", 11}};
+    } cases[] = {
+        {"", 161}, {",\"limit\":1", 210}, {",\"limit\":200", 11}, {",\"limit\":201", 11}, {",\"limit\":4294967297", 11}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(number(peer_ask(a, 5, "{\"peerId\":\"ann\"%s}", cases[i].limit), "seq"), cases[i].first);
     peer_close(a);
@@ -212,7 +213,8 @@ static void text_messages(void **state)
         {"{\"action\":9}", "{\"action\":9,\"seq\":0,\"body\":{\"time\":"},
         {"{\"action\":1,\"seq\":7,\"body\":{\"token\":\"ann\"}}", "{\"action\":1,\"seq\":7,\"body\":{\"id\":\"ann\""},
         {"{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\"}}", "{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\""},
-        {"{\"action\":4,\"seq\":9,\"body\":{\"channel\":\"room\"}}", "{\"action\":4,\"seq\":9,\"body\":{\"error\":{\"code\":\"bad_request\""},
+        {"{\"action\":4,\"seq\":9,\"body\":{\"channel\":\"room\"}}",
+         "{\"action\":4,\"seq\":9,\"body\":{\"error\":{\"code\":\"bad_request\""},
     };
     struct kit k;
     char text[1024];
@@ -270,7 +272,8 @@ static void a_handler_may_close_its_connection(void **state)
     (void)state;
     kit_begin(&k, 1);
     kit_tables(&k, register_close, NULL);
-    assert_int_equal(action_register(k.hub, &(struct action){.number = 300, .handle = handle_close}), ERR_INVALID); /* no draft */
+    assert_int_equal(action_register(k.hub, &(struct action){.number = 300, .handle = handle_close}),
+                     ERR_INVALID); /* no draft */
     struct peer *a = peer_login(&k, "ann", 0);
     peer_put(a, 1000, "{}");
     has(peer_push(a, 105), "as you like");
@@ -286,7 +289,7 @@ static void codes_have_their_names(void **state)
     assert_string_equal(code_name(CODE_OK), "ok");
     assert_string_equal(code_name(CODE_RATE_LIMITED), "rate_limited");
     assert_string_equal(code_name((enum code)CODE_COUNT), "internal");
-    assert_string_equal(code_name((enum code)-1), "internal");
+    assert_string_equal(code_name((enum code) - 1), "internal");
     for (int i = 0; i < CODE_COUNT; i++)
         assert_true(strlen(code_name((enum code)i)) > 1);
 }

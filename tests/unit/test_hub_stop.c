@@ -105,7 +105,8 @@ static void options_are_swapped_while_it_runs(void **state)
         for (uint16_t seq = 2; seq <= 41; seq++)
             answer = peer_answer(p[i], 2, seq);
         (void)answer;
-        fails(peer_ask(p[i], 2, "{\"receiverId\":\"u%u\",\"content\":\"0123456789abcdef\"}", i), "too_large"); /* the last one is in force */
+        fails(peer_ask(p[i], 2, "{\"receiverId\":\"u%u\",\"content\":\"0123456789abcdef\"}", i),
+              "too_large"); /* the last one is in force */
         peer_close(p[i]);
     }
     kit_end(&k);
@@ -286,7 +287,8 @@ static void hooks_during_the_stop(void **state)
     (void)state;
     kit_begin(&k, 2);
     kit_hook(&k, HOOK_CLOSE, 0, last_words, &k);
-    struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 1), 0), *c = peer_login(&k, "ann", 1);
+    struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 1), 0),
+                *c = peer_login(&k, "ann", 1);
     kit_end(&k);
     peer_close(a);
     peer_close(b);

@@ -16,7 +16,10 @@ static const char *parse(struct slice text)
     return why;
 }
 
-#define TEXT(s) {s, sizeof(s) - 1}
+#define TEXT(s)                                                                                                                \
+    {                                                                                                                          \
+        s, sizeof(s) - 1                                                                                                       \
+    }
 
 static void refuses_with_the_reason(void **state)
 {
@@ -78,9 +81,20 @@ static void takes_what_is_right(void **state)
 {
     (void)state;
     static const struct slice good[] = {
-        TEXT("{}"), TEXT(" [ ] "), TEXT("null"), TEXT("\"\""), TEXT("-0"), TEXT("0"), TEXT("1e3"), TEXT("-1.5E-3"), TEXT("9007199254740991"),
-        TEXT("{\"a\":{\"a\":{\"a\":1}}}"), TEXT("\"\\ud83d\\ude00\""), TEXT("\"\xf0\x9f\x98\x80 \xe2\x80\xa8 \x7f\""),
-        TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""), TEXT("[true,false,null,{\"\":0}]"),
+        TEXT("{}"),
+        TEXT(" [ ] "),
+        TEXT("null"),
+        TEXT("\"\""),
+        TEXT("-0"),
+        TEXT("0"),
+        TEXT("1e3"),
+        TEXT("-1.5E-3"),
+        TEXT("9007199254740991"),
+        TEXT("{\"a\":{\"a\":{\"a\":1}}}"),
+        TEXT("\"\\ud83d\\ude00\""),
+        TEXT("\"\xf0\x9f\x98\x80 \xe2\x80\xa8 \x7f\""),
+        TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""),
+        TEXT("[true,false,null,{\"\":0}]"),
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         const char *why = parse(good[i]);
@@ -134,7 +148,8 @@ static void typed_members(void **state)
 {
     (void)state;
     const char *why;
-    struct cJSON *v = json_parse(SLICE_LIT("{\"s\":\"x\",\"i\":-7,\"e\":1e3,\"f\":1.5,\"n\":null,\"t\":true,\"a\":[1],\"o\":{}}"), &why);
+    struct cJSON *v =
+        json_parse(SLICE_LIT("{\"s\":\"x\",\"i\":-7,\"e\":1e3,\"f\":1.5,\"n\":null,\"t\":true,\"a\":[1],\"o\":{}}"), &why);
     struct slice s;
     int64_t i;
     bool t;
@@ -185,8 +200,12 @@ static void escaping_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_with_the_reason), cmocka_unit_test(takes_what_is_right), cmocka_unit_test(depth_is_32),
-        cmocka_unit_test(bombs_are_cheap),         cmocka_unit_test(typed_members),       cmocka_unit_test(escaping_round_trips),
+        cmocka_unit_test(refuses_with_the_reason),
+        cmocka_unit_test(takes_what_is_right),
+        cmocka_unit_test(depth_is_32),
+        cmocka_unit_test(bombs_are_cheap),
+        cmocka_unit_test(typed_members),
+        cmocka_unit_test(escaping_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,13 +72,14 @@ static void text_lines(void **state)
 {
     (void)state;
     assert_int_equal(log_open(path, LOG_TEXT, LOG_INFO), 0);
-    log_event(LOG_WARN, "test.text", LOG_STR("plain", "abc:1"), LOG_STR("spaced", "a b"), LOG_STR("empty", ""), LOG_INT("n", -7),
-              LOG_INT("big", INT64_MAX), LOG_STR("equals", "a=b"), LOG_STR("quote", "a\"b\\c"));
+    log_event(LOG_WARN, "test.text", LOG_STR("plain", "abc:1"), LOG_STR("spaced", "a b"), LOG_STR("empty", ""),
+              LOG_INT("n", -7), LOG_INT("big", INT64_MAX), LOG_STR("equals", "a=b"), LOG_STR("quote", "a\"b\\c"));
     log_event(LOG_INFO, "test.bare");
     char *text = content(path);
     char *second = strchr(text, '\n');
     *second++ = 0;
-    assert_string_equal(after_time(text), "warn test.text plain=abc:1 spaced=\"a b\" empty=\"\" n=-7 big=9223372036854775807 equals=\"a=b\" quote=\"a\\\"b\\\\c\"");
+    assert_string_equal(after_time(text), "warn test.text plain=abc:1 spaced=\"a b\" empty=\"\" n=-7 big=9223372036854775807 "
+                                          "equals=\"a=b\" quote=\"a\\\"b\\\\c\"");
     assert_string_equal(after_time(second), "info test.bare\n");
     free(text);
 }
@@ -94,8 +95,11 @@ static void no_control_characters_get_out(void **state)
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         assert_int_equal(truncate(path, 0), 0);
         assert_int_equal(log_open(path, (enum log_format)format, LOG_INFO), 0);
-        log_event(LOG_INFO, format == LOG_TEXT ? "test.bytes_text" : "test.bytes_json", LOG_STR("v", all), LOG_SLICE("nul", slice_of("a\0b", 3)),
-                  LOG_STR("c1", "\xC2\x9B" "31m"), LOG_STR("good", "gr\xC3\xBC\xC3\x9F"), LOG_STR("half", "\xE2\x82"), LOG_STR("surrogate", "\xED\xA0\x80"),
+        log_event(LOG_INFO, format == LOG_TEXT ? "test.bytes_text" : "test.bytes_json", LOG_STR("v", all),
+                  LOG_SLICE("nul", slice_of("a\0b", 3)),
+                  LOG_STR("c1", "\xC2\x9B"
+                                "31m"),
+                  LOG_STR("good", "gr\xC3\xBC\xC3\x9F"), LOG_STR("half", "\xE2\x82"), LOG_STR("surrogate", "\xED\xA0\x80"),
                   LOG_STR("long", "\xF5\x80\x80\x80"), LOG_STR("overlong", "\xC0\xAF"));
         char *text = content(path);
         assert_int_equal(lines(text), 1);
@@ -263,7 +267,8 @@ static void threads_do_not_mix_their_lines(void **state)
         if (strstr(line, "log.suppressed")) /* of the tests before */
             continue;
         n++;
-        assert_int_equal(sscanf(after_time(line), "info test.thread%d a=0123456789012345678901234567890123456789 i=%d", &thread, &i), 2);
+        assert_int_equal(
+            sscanf(after_time(line), "info test.thread%d a=0123456789012345678901234567890123456789 i=%d", &thread, &i), 2);
     }
     assert_int_equal(n, THREADS * EACH);
     free(text);
@@ -274,7 +279,13 @@ static void threads_do_not_mix_their_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(text_lines), TEST(no_control_characters_get_out), TEST(json_lines), TEST(the_level), TEST(floods_are_limited), TEST(rotation), TEST(alternating_floods_are_limited),
+        TEST(text_lines),
+        TEST(no_control_characters_get_out),
+        TEST(json_lines),
+        TEST(the_level),
+        TEST(floods_are_limited),
+        TEST(rotation),
+        TEST(alternating_floods_are_limited),
         TEST(threads_do_not_mix_their_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,8 @@ static void begin(struct kit *k)
 {
     char why[256];
     struct store_options so = {.engine = "memory", .memory = 1 << 20, .sync_every_ms = 1000};
-    struct hub_options ho = {.auth_mode = "open", .content_max = 1000, .page_max = 65536, .net = {.frame = 65536, .output_queue = 1 << 20}};
+    struct hub_options ho = {
+        .auth_mode = "open", .content_max = 1000, .page_max = 65536, .net = {.frame = 65536, .output_queue = 1 << 20}};
     memset(k, 0, sizeof *k);
     hash_init();
     (void)!log_open(NULL, LOG_TEXT, LOG_ERROR);
@@ -95,8 +96,8 @@ static void begin(struct kit *k)
     k->hooks = hooks_of(k);
     snprintf(k->data, sizeof k->data, "/tmp/magpie-plugins-XXXXXX");
     assert_non_null(mkdtemp(k->data));
-    k->plugins = plugins_new(
-        &(struct plugin_env){.hub = k->hub, .loop = k->loop, .data = k->data, .config = no_config, .ctx = k});
+    k->plugins =
+        plugins_new(&(struct plugin_env){.hub = k->hub, .loop = k->loop, .data = k->data, .config = no_config, .ctx = k});
     assert_non_null(k->plugins);
     kit_plugins(k->path);
 }
@@ -141,11 +142,12 @@ static void all_areas(void **state)
     struct buf errors = BUF_INIT;
     (void)state;
     begin(&k);
-    assert_int_equal(load(&k,
-                          "{\"hooks\":{},\"provider\":{},\"actions\":{},\"http\":{},\"sockets\":{},\"threads\":{},\"operations\":{},"
-                          "\"values\":{\"must\":\"x\"}}",
-                          &errors),
-                     0);
+    assert_int_equal(
+        load(&k,
+             "{\"hooks\":{},\"provider\":{},\"actions\":{},\"http\":{},\"sockets\":{},\"threads\":{},\"operations\":{},"
+             "\"values\":{\"must\":\"x\"}}",
+             &errors),
+        0);
     assert_int_equal(errors.n, 0);
     for (const struct mp_self *p = k.plugins->list; p; p = p->next)
         assert_int_equal(p->state, PLUGIN_RUNNING);
@@ -203,7 +205,9 @@ static void checks(void **state)
     plugins_check(NULL, &c, "other", &served, &errors);
     assert_false(served);
     buf_byte(&errors, '\0');
-    assert_non_null(strstr(errors.p, "f: plugins.load.values.must: may not be \"never\"\nf: plugins.load.values: and that is all (not running)\n"));
+    assert_non_null(
+        strstr(errors.p,
+               "f: plugins.load.values.must: may not be \"never\"\nf: plugins.load.values: and that is all (not running)\n"));
     assert_non_null(strstr(errors.p, "f: plugins.load.nowhere: there is no file"));
     assert_non_null(strstr(errors.p, "f: plugins.load.provider.x: unknown option; the plugin has none\n"));
     plugins_check(NULL, &c, "test", &served, &errors);

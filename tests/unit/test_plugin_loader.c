@@ -11,7 +11,8 @@ static void refused(const struct mp_plugin *d, const char *words)
 
 static void descriptions(void **state)
 {
-    static const struct mp_option bad_name[] = {{.name = "Bad", .help = "x"}}, bad_type[] = {{.name = "a", .type = (enum mp_option_type)99, .help = "x"}},
+    static const struct mp_option bad_name[] = {{.name = "Bad", .help = "x"}},
+                                  bad_type[] = {{.name = "a", .type = (enum mp_option_type)99, .help = "x"}},
                                   no_choices[] = {{.name = "a", .type = MP_OPT_ENUM, .help = "x"}}, no_help[] = {{.name = "a"}};
     const struct mp_option *const schemas[] = {bad_name, bad_type, no_choices, no_help};
     const char *const words[] = {"a-z", "type is unknown", "no choices", "no help"};

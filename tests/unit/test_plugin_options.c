@@ -41,7 +41,9 @@ static void values(void **state)
     assert_string_equal(options_text(o, "colour"), "red");
     assert_null(options_text(o, "secret"));
     options_free(o);
-    o = read_text("{\"text\":\"abc\",\"list\":[\"x\",\"y\"],\"one\":[],\"number\":-2.5,\"count\":5,\"flag\":false,\"colour\":\"green\",\"secret\":null}", &errors);
+    o = read_text("{\"text\":\"abc\",\"list\":[\"x\",\"y\"],\"one\":[],\"number\":-2.5,\"count\":5,\"flag\":false,\"colour\":"
+                  "\"green\",\"secret\":null}",
+                  &errors);
     assert_non_null(o);
     assert_string_equal(options_text(o, "text"), "abc");
     assert_string_equal(options_item(o, "list", 1), "y");
@@ -74,7 +76,8 @@ static void errors(void **state)
     errors_of("{\"flag\":\"yes\"}", "p.flag: expected true or false, found \"yes\"\n");
     errors_of("{\"colour\":\"blue\"}", "p.colour: expected one of \"red\", \"green\", found \"blue\"\n");
     errors_of("{\"secret\":12345}", "p.secret: expected a text, found a number\n");
-    errors_of("{\"colr\":1,\"quite_other\":2}", "p.colr: unknown option; did you mean colour?\np.quite_other: unknown option\n");
+    errors_of("{\"colr\":1,\"quite_other\":2}",
+              "p.colr: unknown option; did you mean colour?\np.quite_other: unknown option\n");
     errors_of("{\"colour\":\"a\\u001b[2J\"}", "p.colour: expected one of \"red\", \"green\", found \"a\\x1b[2J\"\n");
     errors_of("[1]", "p.[1]: unknown option\n");
 }
@@ -94,8 +97,9 @@ static void wrong_defaults(void **state)
     d.option_count = 4;
     assert_null(options_read(&d, NULL, "p", &text));
     buf_byte(&text, '\0');
-    assert_string_equal(text.p, "p.a: the plugin's own default is wrong: \"many\"\np.b: the plugin's own default is wrong: \"yes\"\n"
-                                "p.c: the plugin's own default is wrong: \"blue\"\np.d: must be given: a text\n");
+    assert_string_equal(text.p,
+                        "p.a: the plugin's own default is wrong: \"many\"\np.b: the plugin's own default is wrong: \"yes\"\n"
+                        "p.c: the plugin's own default is wrong: \"blue\"\np.d: must be given: a text\n");
     buf_free(&text);
 }
 

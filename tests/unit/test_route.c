@@ -142,7 +142,8 @@ static void body_in_pieces(void **state)
     body[0] = 'a';
     body[sizeof body - 1] = 'z';
     int fd = kit_connect(&k);
-    int n = snprintf(head, sizeof head, "POST /take HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n", sizeof body);
+    int n = snprintf(head, sizeof head, "POST /take HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n",
+                     sizeof body);
     kit_put(fd, head, (size_t)n);
     kit_take(&k, fd, out, 25);
     assert_memory_equal(out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -221,8 +222,9 @@ static enum conn_verdict echo(struct kit *k, uint32_t conn, const struct net_mes
 
 static void claimed_path(void **state)
 {
-    static const char request[] = "GET /raw HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    static const char request[] =
+        "GET /raw HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     struct kit k;
     char out[512];
     static char big[300001], back[300001];
@@ -258,8 +260,9 @@ static void claimed_path(void **state)
 
 static void closed_with_reason(void **state)
 {
-    static const char request[] = "GET /raw HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    static const char request[] =
+        "GET /raw HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     struct kit k;
     char out[512];
     (void)state;

@@ -49,19 +49,24 @@ static void test_json(void **state)
 {
     (void)state;
     inside("local j = magpie.json\n"
-           "assert(j.encode({1, 2, 'x'}) == '[1,2,\"x\"]' and j.encode({}) == '{}' and j.encode(j.array{}) == '[]' and j.encode(j.null) == 'null')\n"
+           "assert(j.encode({1, 2, 'x'}) == '[1,2,\"x\"]' and j.encode({}) == '{}' and j.encode(j.array{}) == '[]' and "
+           "j.encode(j.null) == 'null')\n"
            "assert(j.encode({a = {b = true}}) == '{\"a\":{\"b\":true}}')\n"
-           "assert(j.encode(0.1) == '0.1' and j.encode(1e15) == '1000000000000000' and j.encode(2^53) == '9007199254740992' and j.encode(-0.5e-7) == '-5e-08')\n"
+           "assert(j.encode(0.1) == '0.1' and j.encode(1e15) == '1000000000000000' and j.encode(2^53) == '9007199254740992' "
+           "and j.encode(-0.5e-7) == '-5e-08')\n"
            "local v = j.decode('{\"n\":null,\"l\":[],\"m\":[1,[2]],\"s\":\"\\\\u00e9\"}')\n"
            "assert(v.n == j.null and j.encode(v.l) == '[]' and v.m[2][1] == 2 and v.s == 'é')\n"
            "table.insert(v.l, 7) assert(j.encode(v.l) == '[7]')\n"
            "v.l.x = 1 assert(not pcall(j.encode, v.l))\n"
            "local nothing, why = j.decode('{') assert(nothing == nil and #why > 0)\n"
            "assert(j.decode('[1] 2') == nil and j.decode('{\"a\":1,\"a\":2}') == nil and j.decode('\"\\255\"') == nil)\n"
-           "assert(not pcall(j.encode, {[1] = 1, x = 2}) and not pcall(j.encode, {[2] = 1}) and not pcall(j.encode, 0/0) and not pcall(j.encode, math.huge))\n"
-           "assert(not pcall(j.encode, function() end) and not pcall(j.encode, {'\\255'}) and not pcall(j.decode, ('x'):rep(2^20 + 1)))\n"
+           "assert(not pcall(j.encode, {[1] = 1, x = 2}) and not pcall(j.encode, {[2] = 1}) and not pcall(j.encode, 0/0) and "
+           "not pcall(j.encode, math.huge))\n"
+           "assert(not pcall(j.encode, function() end) and not pcall(j.encode, {'\\255'}) and not pcall(j.decode, "
+           "('x'):rep(2^20 + 1)))\n"
            "assert(not pcall(setmetatable, j.array{}, {}))\n"
-           "assert(not pcall(j.encode, ('x'):rep(2^20 + 1)) and #j.encode(('x'):rep(2^19)) == 2^19 + 2 and not pcall(magpie.push, 'bob', 200, {x = ('x'):rep(300000)}))\n"
+           "assert(not pcall(j.encode, ('x'):rep(2^20 + 1)) and #j.encode(('x'):rep(2^19)) == 2^19 + 2 and not "
+           "pcall(magpie.push, 'bob', 200, {x = ('x'):rep(300000)}))\n"
            "local t = {} t.t = t assert(not pcall(j.encode, t))");
 }
 
@@ -70,16 +75,19 @@ static void test_keep(void **state)
     (void)state;
     inside("for _, s in ipairs{magpie.kv, magpie.shared} do\n"
            "assert(s.get('a') == nil and s.set('a', 'x') and s.get('a') == 'x')\n"
-           "assert(s.set('a', 1.5) and s.get('a') == 1.5 and s.set('b', false) and s.get('b') == false and s.set('c', '') and s.get('c') == '')\n"
+           "assert(s.set('a', 1.5) and s.get('a') == 1.5 and s.set('b', false) and s.get('b') == false and s.set('c', '') and "
+           "s.get('c') == '')\n"
            "assert(s.incr('n') == 1 and s.incr('n', 5) == 6 and s.incr('n', -6) == 0 and not pcall(s.incr, 'b'))\n"
            "assert(s.del('a') == true and s.del('a') == false and s.get('a') == nil)\n"
            "assert(s.set('b', nil) and s.get('b') == nil)\n"
-           "assert(not pcall(s.set, 'a', {}) and not pcall(s.set, ('k'):rep(257), 1) and not pcall(s.set, 'a', 1, -1) and not pcall(s.set, 'a', 1, 0/0))\n"
+           "assert(not pcall(s.set, 'a', {}) and not pcall(s.set, ('k'):rep(257), 1) and not pcall(s.set, 'a', 1, -1) and not "
+           "pcall(s.set, 'a', 1, 0/0))\n"
            "s.set('short', 1, 10) s.set('long', 1, 1000) s.incr('counted', 1, 10) s.incr('counted', 1, 1000)\n"
            "s.set('bin', 'a\\0b') assert(s.get('bin') == 'a\\0b')\n"
            "end");
     fake_world_advance(&k.world, 10000);
-    inside("for _, s in ipairs{magpie.kv, magpie.shared} do assert(s.get('short') == nil and s.get('long') == 1 and s.get('counted') == nil) end");
+    inside("for _, s in ipairs{magpie.kv, magpie.shared} do assert(s.get('short') == nil and s.get('long') == 1 and "
+           "s.get('counted') == nil) end");
     /* Full: told, and what is there stays. */
     inside("local ok, why = true\n"
            "for i = 1, 100 do ok, why = magpie.kv.set('big' .. i, ('x'):rep(50000)) if not ok then break end end\n"
@@ -95,7 +103,8 @@ static void test_bucket(void **state)
            "assert(magpie.bucket('b', 10, 2, 2) and not magpie.bucket('b', 10, 2, 1))\n"
            "ok, wait = magpie.bucket('c', 10, 2, 3) assert(not ok and wait == math.huge)\n"
            "assert(magpie.bucket('d', 0, 0)) ok, wait = magpie.bucket('e', 1, 0) assert(not ok)\n"
-           "for _, x in ipairs{-1, 0/0, math.huge, 1e300} do assert(not pcall(magpie.bucket, 'f', x, 1) and not pcall(magpie.bucket, 'f', 1, x) and not pcall(magpie.bucket, 'f', 1, 1, x)) end");
+           "for _, x in ipairs{-1, 0/0, math.huge, 1e300} do assert(not pcall(magpie.bucket, 'f', x, 1) and not "
+           "pcall(magpie.bucket, 'f', 1, x) and not pcall(magpie.bucket, 'f', 1, 1, x)) end");
     fake_world_advance(&k.world, 100);
     inside("assert(magpie.bucket('a', 10, 2) and not magpie.bucket('a', 10, 2))");
     assert_false(kit_load(&k, HEAD "magpie.bucket('a', 1, 1)"));
@@ -106,7 +115,8 @@ static void test_refund(void **state)
 {
     (void)state;
     kit_script(&k, HEAD "magpie.on('message', function(e)\n"
-                        "if not magpie.bucket('a', 1, 2) or not magpie.bucket('b', 1, 5) then return magpie.reject('rate_limited', 'slow', 1) end end)");
+                        "if not magpie.bucket('a', 1, 2) or not magpie.bucket('b', 1, 5) then return "
+                        "magpie.reject('rate_limited', 'slow', 1) end end)");
     struct hook_call h = kit_message("hi");
     h.repeat_possible = true;
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
@@ -167,7 +177,8 @@ static void test_verdicts(void **state)
 static void test_reject_text(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "local no = magpie.reject('rate_limited', ('\xc3\xa9'):rep(100), 12.5)\nmagpie.on('message', function() return no end)");
+    kit_script(&k, HEAD "local no = magpie.reject('rate_limited', ('\xc3\xa9'):rep(100), 12.5)\nmagpie.on('message', "
+                        "function() return no end)");
     struct hook_call h = kit_message("hi");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
@@ -178,14 +189,24 @@ static void test_reject_text(void **state)
 
 static struct hook_call arriving(const char *channel)
 {
-    return (struct hook_call){.event = HOOK_CONVERSATION, .user = SLICE_LIT("bob"), .user_name = SLICE_LIT("Bob"), .channel = slice_str(channel), .peer = channel ? SLICE_NONE : SLICE_LIT("ada"), .content = SLICE_LIT("hi"), .members = 7, .rate = 2.5f, .tier = channel ? TIER_LARGE : TIER_DM};
+    return (struct hook_call){.event = HOOK_CONVERSATION,
+                              .user = SLICE_LIT("bob"),
+                              .user_name = SLICE_LIT("Bob"),
+                              .channel = slice_str(channel),
+                              .peer = channel ? SLICE_NONE : SLICE_LIT("ada"),
+                              .content = SLICE_LIT("hi"),
+                              .members = 7,
+                              .rate = 2.5f,
+                              .tier = channel ? TIER_LARGE : TIER_DM};
 }
 
 static void test_advice(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "magpie.on('conversation', function(e) return magpie.push{mode = 'merged', slice_ms = 100, max = 3}, magpie.tier('small') end, {priority = 1})\n"
-                        "magpie.on('conversation', function(e) return magpie.push{mode = 'none'}, magpie.keep{ttl = 1.5, max = 9} end)");
+    kit_script(&k, HEAD
+               "magpie.on('conversation', function(e) return magpie.push{mode = 'merged', slice_ms = 100, max = 3}, "
+               "magpie.tier('small') end, {priority = 1})\n"
+               "magpie.on('conversation', function(e) return magpie.push{mode = 'none'}, magpie.keep{ttl = 1.5, max = 9} end)");
     struct hook_call h = arriving("tea");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     assert_true(h.advice.has_push && h.advice.has_tier && h.advice.has_keep && !h.advice.over_limit);
@@ -200,7 +221,9 @@ static void test_advice(void **state)
     h = arriving("tea");
     assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
     assert_true(h.advice.has_push && h.advice.over_limit);
-    static const char *const wrong[] = {"push{mode = 'some'}", "push{slice = 1}", "push{max = -1}", "push{max = 'x'}", "push{slice_ms = 0/0}", "tier('dm')", "tier()", "keep{ttl = -1}", "keep{age = 1}", "keep{max = 1e12}"};
+    static const char *const wrong[] = {"push{mode = 'some'}",  "push{slice = 1}", "push{max = -1}", "push{max = 'x'}",
+                                        "push{slice_ms = 0/0}", "tier('dm')",      "tier()",         "keep{ttl = -1}",
+                                        "keep{age = 1}",        "keep{max = 1e12}"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[200];
         snprintf(text, sizeof text, HEAD "magpie.%s", wrong[i]);
@@ -211,18 +234,25 @@ static void test_advice(void **state)
 static void test_fields(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD
-               "local E = {fail = 'closed'}\n"
-               "local function ok(x) assert(x) end\n"
-               "magpie.on('message', function(e) ok(e.user.id == 'ada' and e.user.name == 'Ada' and e.channel == 'tea' and e.receiver == nil and e.content == 'hi' and e.size == 2 and e.members == nil) return magpie.drop() end, E)\n"
-               "magpie.on('conversation', function(e) ok(e.user.id == 'bob' and e.members == 7 and e.rate == 2.5 and not e.system)\n"
-               "  if e.channel then ok(e.channel == 'tea' and e.tier == 'large' and e.pair == nil) else ok(e.pair == 'ada\\tbob' and e.tier == 'dm') end return magpie.drop() end, E)\n"
-               "magpie.on('delivered', function(e) ok(e.id == '0000000000000000042' and e.seq == 3 and e.createdAt == 5 and e.content == 'x' and e.receiver == 'bob') return magpie.drop() end, E)\n"
-               "magpie.on('connect', function(e) ok(e.ip == '::1' and e.transport == 'websocket') return magpie.reject('forbidden') end, E)\n"
-               "magpie.on('login', function(e) ok(e.name == 'Ada' and e.token == 't' and e.device == 'd' and e.ip == '::1' and e.transport == 'tcp' and e.user == nil) return magpie.accept{id = 'x', name = 'X'} end)\n"
-               "magpie.on('subscribe', function(e) ok(e.user.id == 'ada' and e.channel == 'tea' and e.members == 4 and e.restored == true) return magpie.accept() end)\n"
-               "magpie.on('history', function(e) ok(e.peer == 'bob' and e.channel == nil) return magpie.accept() end)\n"
-               "magpie.on('close', function(e) ok(e.user == nil and e.reason == 'idle') return magpie.drop() end, E)\n");
+    kit_script(
+        &k, HEAD
+        "local E = {fail = 'closed'}\n"
+        "local function ok(x) assert(x) end\n"
+        "magpie.on('message', function(e) ok(e.user.id == 'ada' and e.user.name == 'Ada' and e.channel == 'tea' and e.receiver "
+        "== nil and e.content == 'hi' and e.size == 2 and e.members == nil) return magpie.drop() end, E)\n"
+        "magpie.on('conversation', function(e) ok(e.user.id == 'bob' and e.members == 7 and e.rate == 2.5 and not e.system)\n"
+        "  if e.channel then ok(e.channel == 'tea' and e.tier == 'large' and e.pair == nil) else ok(e.pair == 'ada\\tbob' and "
+        "e.tier == 'dm') end return magpie.drop() end, E)\n"
+        "magpie.on('delivered', function(e) ok(e.id == '0000000000000000042' and e.seq == 3 and e.createdAt == 5 and e.content "
+        "== 'x' and e.receiver == 'bob') return magpie.drop() end, E)\n"
+        "magpie.on('connect', function(e) ok(e.ip == '::1' and e.transport == 'websocket') return magpie.reject('forbidden') "
+        "end, E)\n"
+        "magpie.on('login', function(e) ok(e.name == 'Ada' and e.token == 't' and e.device == 'd' and e.ip == '::1' and "
+        "e.transport == 'tcp' and e.user == nil) return magpie.accept{id = 'x', name = 'X'} end)\n"
+        "magpie.on('subscribe', function(e) ok(e.user.id == 'ada' and e.channel == 'tea' and e.members == 4 and e.restored == "
+        "true) return magpie.accept() end)\n"
+        "magpie.on('history', function(e) ok(e.peer == 'bob' and e.channel == nil) return magpie.accept() end)\n"
+        "magpie.on('close', function(e) ok(e.user == nil and e.reason == 'idle') return magpie.drop() end, E)\n");
     struct hook_call h = kit_message("hi");
     assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
     h = arriving("tea");
@@ -232,15 +262,26 @@ static void test_fields(void **state)
     h = (struct hook_call){.event = HOOK_CONNECT, .ip = SLICE_LIT("::1"), .websocket = true};
     assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
     assert_int_equal(h.code, CODE_FORBIDDEN);
-    h = (struct hook_call){.event = HOOK_LOGIN, .ip = SLICE_LIT("::1"), .user_name = SLICE_LIT("Ada"), .token = SLICE_LIT("t"), .device = SLICE_LIT("d")};
+    h = (struct hook_call){.event = HOOK_LOGIN,
+                           .ip = SLICE_LIT("::1"),
+                           .user_name = SLICE_LIT("Ada"),
+                           .token = SLICE_LIT("t"),
+                           .device = SLICE_LIT("d")};
     assert_int_equal(kit_fire(&k, &h), HOOK_ACCEPT);
     assert_true(slice_eq(slice_of(k.st->accepted_id, k.st->accepted_id_len), SLICE_LIT("x")));
-    h = (struct hook_call){.event = HOOK_SUBSCRIBE, .user = SLICE_LIT("ada"), .channel = SLICE_LIT("tea"), .members = 4, .restored = true};
+    h = (struct hook_call){
+        .event = HOOK_SUBSCRIBE, .user = SLICE_LIT("ada"), .channel = SLICE_LIT("tea"), .members = 4, .restored = true};
     assert_int_equal(kit_fire(&k, &h), HOOK_ACCEPT);
     h = (struct hook_call){.event = HOOK_HISTORY, .user = SLICE_LIT("ada"), .peer = SLICE_LIT("bob")};
     assert_int_equal(kit_fire(&k, &h), HOOK_ACCEPT);
     /* Its verdict counts for nothing; that it was one shows that the function got to its end. */
-    h = (struct hook_call){.event = HOOK_DELIVERED, .id = 42, .seq = 3, .created_ms = 5, .content = SLICE_LIT("x"), .peer = SLICE_LIT("bob"), .user = SLICE_LIT("ada")};
+    h = (struct hook_call){.event = HOOK_DELIVERED,
+                           .id = 42,
+                           .seq = 3,
+                           .created_ms = 5,
+                           .content = SLICE_LIT("x"),
+                           .peer = SLICE_LIT("bob"),
+                           .user = SLICE_LIT("ada")};
     uint64_t errors = k.stats.errors;
     kit_fire(&k, &h);
     assert_null(strstr(k.st->error, "assertion"));
@@ -253,7 +294,8 @@ static void test_fields(void **state)
 static void test_content(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "magpie.on('message', function(e) if e.content == 'bad' then e.content = '\\255' elseif e.content == 'empty' then e.content = '' elseif e.content == 'table' then e.content = {}\n"
+    kit_script(&k, HEAD "magpie.on('message', function(e) if e.content == 'bad' then e.content = '\\255' elseif e.content == "
+                        "'empty' then e.content = '' elseif e.content == 'table' then e.content = {}\n"
                         "else e.content = e.content:upper() end end, {fail = 'closed'})");
     struct hook_call h = kit_message("hi");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
@@ -270,7 +312,8 @@ static void test_event_is_over(void **state)
 {
     (void)state;
     kit_script(&k, HEAD "local kept\n"
-                        "magpie.on('message', function(e) if e.content == 'timer' then magpie.after(10, function() magpie.send_channel(e.channel, e.content .. e.user.id) end)\n"
+                        "magpie.on('message', function(e) if e.content == 'timer' then magpie.after(10, function() "
+                        "magpie.send_channel(e.channel, e.content .. e.user.id) end)\n"
                         "elseif kept then return magpie.reject('forbidden', kept.channel) else kept = e end end)");
     struct hook_call h = kit_message("timer");
     kit_fire(&k, &h);
@@ -283,13 +326,15 @@ static void test_event_is_over(void **state)
     kit_fire(&k, &h);
     kit_fire(&k, &h);
     assert_non_null(strstr(k.st->error, "the event is over: keep e.channel in a local"));
-    inside("local n = 0 for key, value in pairs(e) do n = n + 1 end assert(n == 4, n) assert(magpie.json.decode(magpie.json.encode(e)).channel == 'tea')");
+    inside("local n = 0 for key, value in pairs(e) do n = n + 1 end assert(n == 4, n) "
+           "assert(magpie.json.decode(magpie.json.encode(e)).channel == 'tea')");
 }
 
 static void test_glob(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "magpie.on('message', function(e) return magpie.drop() end, {channel = 'staff/*'})\nmagpie.on('message', function(e) return magpie.accept() end, {channel = 't?a'})");
+    kit_script(&k, HEAD "magpie.on('message', function(e) return magpie.drop() end, {channel = "
+                        "'staff/*'})\nmagpie.on('message', function(e) return magpie.accept() end, {channel = 't?a'})");
     struct hook_call h = kit_message("x");
     assert_int_equal(kit_fire(&k, &h), HOOK_ACCEPT);
     h.channel = SLICE_LIT("staff/");
@@ -304,12 +349,30 @@ static void test_glob(void **state)
 static void test_registration_errors(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {
-        "magpie.on('mesage', function() end)", "magpie.on('message')", "magpie.on('message', function() end, {prio = 1})", "magpie.on('message', function() end, {fail = 'ajar'})",
-        "magpie.on('message', function() end, {priority = 'x'})", "magpie.on('message', function() end, {channel = 3})", "magpie.action(199, function() end)", "magpie.action(1000, function() end)",
-        "magpie.action(200.5, function() end)", "magpie.action(200, function() end) magpie.action(200, function() end)", "magpie.command('Hello', 'x', function() end)",
-        "magpie.command('', 'x', function() end)", "magpie.send_user('ada', 'x')", "magpie.announce('x')", "magpie.kick('ada')", "magpie.every(1, function() end)", "magpie.after(-1, function() end)",
-        "magpie.after(0/0, function() end)", "magpie.accept{id = 'system'}", "magpie.accept{id = 'a b'}", "magpie.accept{name = '\\1'}", "magpie.metric('Bad')", "magpie.metric('x', -1)", "magpie.log('loud', 'x')"};
+    static const char *const wrong[] = {"magpie.on('mesage', function() end)",
+                                        "magpie.on('message')",
+                                        "magpie.on('message', function() end, {prio = 1})",
+                                        "magpie.on('message', function() end, {fail = 'ajar'})",
+                                        "magpie.on('message', function() end, {priority = 'x'})",
+                                        "magpie.on('message', function() end, {channel = 3})",
+                                        "magpie.action(199, function() end)",
+                                        "magpie.action(1000, function() end)",
+                                        "magpie.action(200.5, function() end)",
+                                        "magpie.action(200, function() end) magpie.action(200, function() end)",
+                                        "magpie.command('Hello', 'x', function() end)",
+                                        "magpie.command('', 'x', function() end)",
+                                        "magpie.send_user('ada', 'x')",
+                                        "magpie.announce('x')",
+                                        "magpie.kick('ada')",
+                                        "magpie.every(1, function() end)",
+                                        "magpie.after(-1, function() end)",
+                                        "magpie.after(0/0, function() end)",
+                                        "magpie.accept{id = 'system'}",
+                                        "magpie.accept{id = 'a b'}",
+                                        "magpie.accept{name = '\\1'}",
+                                        "magpie.metric('Bad')",
+                                        "magpie.metric('x', -1)",
+                                        "magpie.log('loud', 'x')"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[300];
         snprintf(text, sizeof text, HEAD "%s", wrong[i]);
@@ -318,7 +381,8 @@ static void test_registration_errors(void **state)
         if (!strstr(k.st->error, "kit.lua:2: "))
             fail_msg("%s: %s", wrong[i], k.st->error);
     }
-    inside("assert(not pcall(magpie.on, 'message', function() end) and not pcall(magpie.action, 300, function() end) and not pcall(magpie.command, 'x', 'y', function() end))");
+    inside("assert(not pcall(magpie.on, 'message', function() end) and not pcall(magpie.action, 300, function() end) and not "
+           "pcall(magpie.command, 'x', 'y', function() end))");
 }
 
 static const struct deed *deed(enum deed_kind kind)
@@ -333,12 +397,17 @@ static const struct deed *deed(enum deed_kind kind)
 static void test_doing(void **state)
 {
     (void)state;
-    inside("assert(magpie.send_user('bob', 'hello') and magpie.send_channel('tea', 'all') and magpie.announce('now') and magpie.kick('eve', 'go') and magpie.push('bob', 300, {x = 1}))\n"
-           "assert(magpie.metric('things_total', 2)) magpie.log('warn', 'odd', {n = 3, s = 'x', b = true}) print('a', 1, nil)\n"
-           "assert(magpie.now() == 1000000 and magpie.time() == 1767268800000)\n"
-           "for _, f in ipairs{function() magpie.send_user('a b', 'x') end, function() magpie.send_user('bob', '') end, function() magpie.send_user('bob', ('x'):rep(20000)) end,\n"
-           "  function() magpie.send_channel(' x', 'x') end, function() magpie.push('bob', 99, {}) end, function() magpie.push('bob', 40000, {}) end, function() magpie.push('bob', 200, {1}) end, function() magpie.push('bob', 200) end,\n"
-           "  function() magpie.kick('bob', '\\255') end, function() magpie.announce('\\255') end} do assert(not pcall(f)) end");
+    inside(
+        "assert(magpie.send_user('bob', 'hello') and magpie.send_channel('tea', 'all') and magpie.announce('now') and "
+        "magpie.kick('eve', 'go') and magpie.push('bob', 300, {x = 1}))\n"
+        "assert(magpie.metric('things_total', 2)) magpie.log('warn', 'odd', {n = 3, s = 'x', b = true}) print('a', 1, nil)\n"
+        "assert(magpie.now() == 1000000 and magpie.time() == 1767268800000)\n"
+        "for _, f in ipairs{function() magpie.send_user('a b', 'x') end, function() magpie.send_user('bob', '') end, "
+        "function() magpie.send_user('bob', ('x'):rep(20000)) end,\n"
+        "  function() magpie.send_channel(' x', 'x') end, function() magpie.push('bob', 99, {}) end, function() "
+        "magpie.push('bob', 40000, {}) end, function() magpie.push('bob', 200, {1}) end, function() magpie.push('bob', 200) "
+        "end,\n"
+        "  function() magpie.kick('bob', '\\255') end, function() magpie.announce('\\255') end} do assert(not pcall(f)) end");
     assert_string_equal(deed(DEED_SEND_USER)->text, "hello");
     assert_string_equal(deed(DEED_SEND_CHANNEL)->target, "tea");
     assert_string_equal(deed(DEED_ANNOUNCE)->text, "now");
@@ -355,12 +424,16 @@ static void test_doing(void **state)
 static void test_timers(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "local n = 0\n"
-                        "magpie.every(100, function() n = n + 1 magpie.log('info', 'tick', {n = n}) if n == 3 then error('third') end end)\n"
-                        "local id = magpie.after(50, function() magpie.log('info', 'never') end) assert(magpie.cancel(id) and not magpie.cancel(id))\n"
-                        "magpie.after(250, function() magpie.log('info', 'once') magpie.after(10, function() magpie.log('info', 'nested') end) end)\n"
-                        "local own own = magpie.every(20, function() magpie.cancel(own) magpie.log('info', 'own') end)\n"
-                        "magpie.every(1000, function() end, {each_shard = true})");
+    kit_script(
+        &k, HEAD
+        "local n = 0\n"
+        "magpie.every(100, function() n = n + 1 magpie.log('info', 'tick', {n = n}) if n == 3 then error('third') end end)\n"
+        "local id = magpie.after(50, function() magpie.log('info', 'never') end) assert(magpie.cancel(id) and not "
+        "magpie.cancel(id))\n"
+        "magpie.after(250, function() magpie.log('info', 'once') magpie.after(10, function() magpie.log('info', 'nested') end) "
+        "end)\n"
+        "local own own = magpie.every(20, function() magpie.cancel(own) magpie.log('info', 'own') end)\n"
+        "magpie.every(1000, function() end, {each_shard = true})");
     fake_world_advance(&k.world, 1000);
     assert_true(kit_logged(&k, "script.log", "event=tick n=10"));
     assert_false(kit_logged(&k, "script.log", "event=never"));
@@ -376,7 +449,10 @@ static void test_timers(void **state)
     state_free(k.st);
     k.troupe.loading = true;
     k.st = state_new(&k.troupe, "kit", &k.stats);
-    assert_int_equal(state_load(k.st, "kit.lua", SLICE_LIT(HEAD "magpie.every(100, function() end) magpie.after(100, function() end, {each_shard = true})")), 0);
+    assert_int_equal(
+        state_load(k.st, "kit.lua",
+                   SLICE_LIT(HEAD "magpie.every(100, function() end) magpie.after(100, function() end, {each_shard = true})")),
+        0);
     k.troupe.loading = false;
     timers_begin(k.st, false);
     assert_int_equal(k.st->timer_count, 1);
@@ -386,16 +462,24 @@ static void test_timers(void **state)
 static void test_actions(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "magpie.action(200, function(e) assert(e.user.id == 'ada' and e.seq == 9 and e.action == 200)\n"
-                        "  local b = e.body if b.what == 'echo' then return b elseif b.what == 'list' then return {1} elseif b.what == 'reject' then return magpie.reject('quota', 'enough')\n"
-                        "  elseif b.what == 'nil' then return elseif b.what == 'text' then return 'x' elseif b.what == 'bad' then return {f = print} elseif b.what == 'null' then return {absent = b.n == nil} end error('what?') end)");
+    kit_script(&k,
+               HEAD "magpie.action(200, function(e) assert(e.user.id == 'ada' and e.seq == 9 and e.action == 200)\n"
+                    "  local b = e.body if b.what == 'echo' then return b elseif b.what == 'list' then return {1} elseif "
+                    "b.what == 'reject' then return magpie.reject('quota', 'enough')\n"
+                    "  elseif b.what == 'nil' then return elseif b.what == 'text' then return 'x' elseif b.what == 'bad' then "
+                    "return {f = print} elseif b.what == 'null' then return {absent = b.n == nil} end error('what?') end)");
     static const struct {
         const char *body, *answer;
         enum code code;
     } cases[] = {
-        {"{\"what\":\"echo\"}", "{\"what\":\"echo\"}", CODE_OK}, {"{\"what\":\"list\"}", NULL, CODE_INTERNAL}, {"{\"what\":\"reject\"}", NULL, CODE_QUOTA},
-        {"{\"what\":\"nil\"}", "{}", CODE_OK},                   {"{\"what\":\"text\"}", NULL, CODE_INTERNAL}, {"{\"what\":\"bad\"}", NULL, CODE_INTERNAL},
-        {"{\"what\":\"null\",\"n\":null}", "{\"absent\":true}", CODE_OK},                                       {"{}", NULL, CODE_INTERNAL},
+        {"{\"what\":\"echo\"}", "{\"what\":\"echo\"}", CODE_OK},
+        {"{\"what\":\"list\"}", NULL, CODE_INTERNAL},
+        {"{\"what\":\"reject\"}", NULL, CODE_QUOTA},
+        {"{\"what\":\"nil\"}", "{}", CODE_OK},
+        {"{\"what\":\"text\"}", NULL, CODE_INTERNAL},
+        {"{\"what\":\"bad\"}", NULL, CODE_INTERNAL},
+        {"{\"what\":\"null\",\"n\":null}", "{\"absent\":true}", CODE_OK},
+        {"{}", NULL, CODE_INTERNAL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *why;
@@ -413,34 +497,60 @@ static void test_actions(void **state)
 static void test_config(void **state)
 {
     (void)state;
-    struct cJSON *tree = json_parse(SLICE_LIT("{\"rate\":{\"user\":7,\"policy\":\"drop\"},\"list\":[1,2],\"absent\":null}"), &(const char *){NULL});
+    struct cJSON *tree = json_parse(SLICE_LIT("{\"rate\":{\"user\":7,\"policy\":\"drop\"},\"list\":[1,2],\"absent\":null}"),
+                                    &(const char *){NULL});
     k.troupe.config = tree;
-    kit_script(&k, HEAD "local c = magpie.config assert(c('rate.user') == 7 and c('rate').policy == 'drop' and c('list')[2] == 2 and c('no.such') == nil and c('rate.user.more') == nil and c('absent') == nil and c().rate.user == 7)");
+    kit_script(&k,
+               HEAD "local c = magpie.config assert(c('rate.user') == 7 and c('rate').policy == 'drop' and c('list')[2] == 2 "
+                    "and c('no.such') == nil and c('rate.user.more') == nil and c('absent') == nil and c().rate.user == 7)");
     json_free(tree);
 }
 
 static void test_lua(void **state)
 {
     (void)state;
-    inside("local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) assert(co(1) == 2 and co(5) == 10 and not pcall(co))\n"
-           "local c = coroutine.create(function(...) return select('#', ...), coroutine.running() ~= nil end) local ok, n, r = coroutine.resume(c, 1, nil, nil) assert(ok and n == 3 and r and coroutine.status(c) == 'dead')\n"
-           "local ok, why = coroutine.resume(c) assert(not ok and why:find('dead'))\n"
-           "local self self = coroutine.create(function() return coroutine.resume(self) end) local ok, inner = coroutine.resume(self) assert(ok and inner == false)\n"
-           "local ok, why = xpcall(function(a) error(a, 0) end, function(m) return 'handled ' .. m end, 'x') assert(not ok and why == 'handled x')\n"
-           "local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) assert(ok and a == 1 and b == 2)\n"
-           "local t = {5, 2, 8, 1} table.sort(t) assert(table.concat(t, ' ') == '1 2 5 8') table.sort(t, function(a, b) return a > b end) assert(table.concat(t, ' ') == '8 5 2 1')\n"
-           "t = {'b', 'a'} table.sort(t) assert(t[1] == 'a') assert(not pcall(table.sort, {1, 'x'}))\n"
-           "t = {} for i = 1, 1000 do t[i] = (i * 7919) % 1009 end table.sort(t) for i = 2, 1000 do assert(t[i - 1] <= t[i]) end\n"
-           "t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) assert(table.concat(t) == '0123' and table.remove(t, 1) == 0 and not pcall(table.insert, t, 9, 1))\n"
-           "assert(getmetatable(setmetatable({}, {__metatable = 'x'})) == 'x')");
+    inside(
+        "local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) assert(co(1) == 2 and co(5) "
+        "== 10 and not pcall(co))\n"
+        "local c = coroutine.create(function(...) return select('#', ...), coroutine.running() ~= nil end) local ok, n, r = "
+        "coroutine.resume(c, 1, nil, nil) assert(ok and n == 3 and r and coroutine.status(c) == 'dead')\n"
+        "local ok, why = coroutine.resume(c) assert(not ok and why:find('dead'))\n"
+        "local self self = coroutine.create(function() return coroutine.resume(self) end) local ok, inner = "
+        "coroutine.resume(self) assert(ok and inner == false)\n"
+        "local ok, why = xpcall(function(a) error(a, 0) end, function(m) return 'handled ' .. m end, 'x') assert(not ok and "
+        "why == 'handled x')\n"
+        "local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) assert(ok and a == 1 and b == 2)\n"
+        "local t = {5, 2, 8, 1} table.sort(t) assert(table.concat(t, ' ') == '1 2 5 8') table.sort(t, function(a, b) return a "
+        "> b end) assert(table.concat(t, ' ') == '8 5 2 1')\n"
+        "t = {'b', 'a'} table.sort(t) assert(t[1] == 'a') assert(not pcall(table.sort, {1, 'x'}))\n"
+        "t = {} for i = 1, 1000 do t[i] = (i * 7919) % 1009 end table.sort(t) for i = 2, 1000 do assert(t[i - 1] <= t[i]) end\n"
+        "t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) assert(table.concat(t) == '0123' and table.remove(t, 1) == 0 and "
+        "not pcall(table.insert, t, 9, 1))\n"
+        "assert(getmetatable(setmetatable({}, {__metatable = 'x'})) == 'x')");
 }
 
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_text), TEST(test_json), TEST(test_keep), TEST(test_bucket), TEST(test_refund), TEST(test_verdicts), TEST(test_reject_text), TEST(test_advice), TEST(test_fields), TEST(test_content),
-        TEST(test_event_is_over), TEST(test_glob), TEST(test_registration_errors), TEST(test_doing), TEST(test_timers), TEST(test_actions), TEST(test_config), TEST(test_lua),
+        TEST(test_text),
+        TEST(test_json),
+        TEST(test_keep),
+        TEST(test_bucket),
+        TEST(test_refund),
+        TEST(test_verdicts),
+        TEST(test_reject_text),
+        TEST(test_advice),
+        TEST(test_fields),
+        TEST(test_content),
+        TEST(test_event_is_over),
+        TEST(test_glob),
+        TEST(test_registration_errors),
+        TEST(test_doing),
+        TEST(test_timers),
+        TEST(test_actions),
+        TEST(test_config),
+        TEST(test_lua),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,8 @@ static void test_refunds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_room), cmocka_unit_test(test_many), cmocka_unit_test(test_buckets), cmocka_unit_test(test_refunds),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_room),    cmocka_unit_test(test_many),
+        cmocka_unit_test(test_buckets), cmocka_unit_test(test_refunds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

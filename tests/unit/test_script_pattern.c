@@ -42,7 +42,8 @@ static void run(lua_State *L, const char *text, char *out, size_t size)
     snprintf(out, size, "%s%s", good ? "" : "error", good && s ? s : "");
 }
 
-static const char show[] = "local function show(...) local t = {} for i = 1, select('#', ...) do t[i] = tostring((select(i, ...))) end return table.concat(t, '|') end\n";
+static const char show[] = "local function show(...) local t = {} for i = 1, select('#', ...) do t[i] = tostring((select(i, "
+                           "...))) end return table.concat(t, '|') end\n";
 
 static void same(const char *body)
 {
@@ -59,22 +60,73 @@ static void test_known(void **state)
 {
     (void)state;
     static const char *const calls[] = {
-        "string.find('hello world', 'o w')", "string.find('hello', 'l+')", "string.find('hello', 'xyz')", "string.find('a.b', '.', 1, true)", "string.find('a.b', '%.')", "string.find('hello', '')", "string.find('hello', '', 10)",
-        "string.find('hello', 'l', -2)", "string.find('hello', '^l', 3)", "string.find('hello', '(l)(l)')", "string.find('', '^$')", "string.find('abc', '[a-]')", "string.find('a]c', '[]]')", "string.find('a^c', '[%^]')",
-        "string.match('key = value', '^(%w+)%s*=%s*(%w+)$')", "string.match('  trim  ', '^%s*(.-)%s*$')", "string.match('2026-11-25', '(%d+)-(%d+)-(%d+)')", "string.match('hello', '()ll()')", "string.match('\"quoted\"', '([\"\\'])(.-)%1')",
-        "string.match('f(a(b)c)d', '%b()')", "string.match('THE (quick) fox', '%f[%a]%a+%f[%A]')", "string.match('x\\0y', '%z')", "string.match('abc', '.-', 2)", "string.match('aaa', 'a-b')", "string.match('[[x]]', '%[%[(.-)%]%]')",
-        "string.gsub('hello world', 'o', '0')", "string.gsub('hello', '', '-')", "string.gsub('abc', '%w', '%0%0')", "string.gsub('hello world', '(%w+) (%w+)', '%2 %1')", "string.gsub('abc', 'b', '%%')", "string.gsub('$name is $age', '%$(%w+)', {name = 'Ada', age = 36})",
-        "string.gsub('abc', '%w', function(c) if c == 'b' then return 'X' end end)", "string.gsub('abc', 'x*', '-')", "string.gsub('hello', 'l', 'L', 1)", "string.gsub('abc', '^a', 'x')", "string.gsub('aaa', '^a', 'x')", "string.gsub('abc', 'b', '%9')", "string.gsub('abc', '(b)', '%1%1')",
-        "string.gsub('abc', 'b', true)", "string.gsub('abc', 'b', {b = {}})", "string.gsub('abc', 'b', 7)", "string.rep('ab', 3)", "string.rep('x', 0)", "string.rep('ab', 3, ',')",
-        "string.find('a', '[a')", "string.find('a', '%')", "string.find('a', '(a')", "string.find('a', 'a)')", "string.find('a', '%1')", "string.find('a', '%f')", "string.find('a', '[^a')", "string.find('abc]', '[^]]+')", "string.find('x-y', '[x-]y')",
-        "string.match('x', ('(x?)'):rep(33))", "string.match('0x1F', '^0[xX](%x+)$')", "string.match('a_b', '[%w_]+')", "string.match('a-z', '[a%-z]+')", "string.match('\xc3\xa9t\xc3\xa9', '[\\128-\\255]+')", "string.match('((', '(%()')",
+        "string.find('hello world', 'o w')",
+        "string.find('hello', 'l+')",
+        "string.find('hello', 'xyz')",
+        "string.find('a.b', '.', 1, true)",
+        "string.find('a.b', '%.')",
+        "string.find('hello', '')",
+        "string.find('hello', '', 10)",
+        "string.find('hello', 'l', -2)",
+        "string.find('hello', '^l', 3)",
+        "string.find('hello', '(l)(l)')",
+        "string.find('', '^$')",
+        "string.find('abc', '[a-]')",
+        "string.find('a]c', '[]]')",
+        "string.find('a^c', '[%^]')",
+        "string.match('key = value', '^(%w+)%s*=%s*(%w+)$')",
+        "string.match('  trim  ', '^%s*(.-)%s*$')",
+        "string.match('2026-11-25', '(%d+)-(%d+)-(%d+)')",
+        "string.match('hello', '()ll()')",
+        "string.match('\"quoted\"', '([\"\\'])(.-)%1')",
+        "string.match('f(a(b)c)d', '%b()')",
+        "string.match('THE (quick) fox', '%f[%a]%a+%f[%A]')",
+        "string.match('x\\0y', '%z')",
+        "string.match('abc', '.-', 2)",
+        "string.match('aaa', 'a-b')",
+        "string.match('[[x]]', '%[%[(.-)%]%]')",
+        "string.gsub('hello world', 'o', '0')",
+        "string.gsub('hello', '', '-')",
+        "string.gsub('abc', '%w', '%0%0')",
+        "string.gsub('hello world', '(%w+) (%w+)', '%2 %1')",
+        "string.gsub('abc', 'b', '%%')",
+        "string.gsub('$name is $age', '%$(%w+)', {name = 'Ada', age = 36})",
+        "string.gsub('abc', '%w', function(c) if c == 'b' then return 'X' end end)",
+        "string.gsub('abc', 'x*', '-')",
+        "string.gsub('hello', 'l', 'L', 1)",
+        "string.gsub('abc', '^a', 'x')",
+        "string.gsub('aaa', '^a', 'x')",
+        "string.gsub('abc', 'b', '%9')",
+        "string.gsub('abc', '(b)', '%1%1')",
+        "string.gsub('abc', 'b', true)",
+        "string.gsub('abc', 'b', {b = {}})",
+        "string.gsub('abc', 'b', 7)",
+        "string.rep('ab', 3)",
+        "string.rep('x', 0)",
+        "string.rep('ab', 3, ',')",
+        "string.find('a', '[a')",
+        "string.find('a', '%')",
+        "string.find('a', '(a')",
+        "string.find('a', 'a)')",
+        "string.find('a', '%1')",
+        "string.find('a', '%f')",
+        "string.find('a', '[^a')",
+        "string.find('abc]', '[^]]+')",
+        "string.find('x-y', '[x-]y')",
+        "string.match('x', ('(x?)'):rep(33))",
+        "string.match('0x1F', '^0[xX](%x+)$')",
+        "string.match('a_b', '[%w_]+')",
+        "string.match('a-z', '[a%-z]+')",
+        "string.match('\xc3\xa9t\xc3\xa9', '[\\128-\\255]+')",
+        "string.match('((', '(%()')",
     };
     char body[600];
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         snprintf(body, sizeof body, "return show(%s)", calls[i]);
         same(body);
     }
-    same("local t = {} for k, v in string.gmatch('a=1, b=2', '(%w+)=(%w+)') do t[#t + 1] = k .. v end return table.concat(t, ' ')");
+    same("local t = {} for k, v in string.gmatch('a=1, b=2', '(%w+)=(%w+)') do t[#t + 1] = k .. v end return table.concat(t, ' "
+         "')");
     same("local t = {} for w in string.gmatch('one two', '%a*') do t[#t + 1] = '<' .. w .. '>' end return table.concat(t)");
     same("local t = {} for p in string.gmatch('abc', '()') do t[#t + 1] = p end return table.concat(t, ' ')");
     same("local t = {} for w in string.gmatch('^a^a', '^a') do t[#t + 1] = w end return table.concat(t, ' ')");
@@ -106,7 +158,8 @@ static void test_random(void **state)
     for (int i = 0; i < 30000; i++) {
         random_text(subject, 20, "ab.(x-1 ]");
         random_text(pattern, 9, "ab.()x-*+?%[]^$1wsdf");
-        snprintf(text, sizeof text, "%sreturn show(string.find(%c%s%c, %c%s%c)) .. show(string.gsub('%s', '%s', '<%%0>'))", show, '\'', subject, '\'', '\'', pattern, '\'', subject, pattern);
+        snprintf(text, sizeof text, "%sreturn show(string.find(%c%s%c, %c%s%c)) .. show(string.gsub('%s', '%s', '<%%0>'))",
+                 show, '\'', subject, '\'', '\'', pattern, '\'', subject, pattern);
         run(theirs, text, a, sizeof a);
         run(k.st->L, text, b, sizeof b);
         if (strcmp(a, b) != 0 && strcmp(b, "error") != 0)

@@ -50,13 +50,20 @@ static int begin(void **state)
     strcpy(f.folder, "/tmp/magpie-scripts-XXXXXX");
     assert_non_null(mkdtemp(f.folder));
     char why[200];
-    struct hub_options options = {.rate_user = 1, .rate_channel = 1, .slice_ms = 200, .slice_max = 20, .content_max = 1000, .net = {.frame = 65536, .connections = 10, .origins = (const char *const[]){NULL}}};
+    struct hub_options options = {.rate_user = 1,
+                                  .rate_channel = 1,
+                                  .slice_ms = 200,
+                                  .slice_max = 20,
+                                  .content_max = 1000,
+                                  .net = {.frame = 65536, .connections = 10, .origins = (const char *const[]){NULL}}};
     strcpy(options.auth_mode, "open");
     assert_int_equal(store_open(&f.store, &(struct store_options){.engine = "memory"}, why, sizeof why), 0);
     f.hub = hub_new(SHARDS, f.store, &options);
     f.scripts = scripts_new(f.hub);
     assert_non_null(f.scripts);
-    f.config = json_parse(SLICE_LIT("{\"rate\":{\"user\":2,\"channel\":2,\"policy\":\"drop\"},\"push\":{\"slice_ms\":200,\"max\":20}}"), &(const char *){NULL});
+    f.config = json_parse(
+        SLICE_LIT("{\"rate\":{\"user\":2,\"channel\":2,\"policy\":\"drop\"},\"push\":{\"slice_ms\":200,\"max\":20}}"),
+        &(const char *){NULL});
     return 0;
 }
 
@@ -76,7 +83,8 @@ static int end(void **state)
 
 static struct scripts_options options(void)
 {
-    return (struct scripts_options){.path = f.folder, .load = f.load, .budget_ms = 50, .memory = 8 << 20, .content_max = 1000, .config = f.config};
+    return (struct scripts_options){
+        .path = f.folder, .load = f.load, .budget_ms = 50, .memory = 8 << 20, .content_max = 1000, .config = f.config};
 }
 
 /* Loads; on failure the errors are in f.errors. */
@@ -100,13 +108,18 @@ static bool told(const char *text)
 static enum hook_verdict say(unsigned shard, const char *content, struct hook_call *h)
 {
     struct bucket bucket = {0, 0};
-    *h = (struct hook_call){.shard = hub_shard(f.hub, shard), .user = SLICE_LIT("ada"), .channel = SLICE_LIT("tea"), .content = slice_str(content), .bucket = &bucket};
+    *h = (struct hook_call){.shard = hub_shard(f.hub, shard),
+                            .user = SLICE_LIT("ada"),
+                            .channel = SLICE_LIT("tea"),
+                            .content = slice_str(content),
+                            .bucket = &bucket};
     return hooks_run(HOOK_MESSAGE, h);
 }
 
-#define COUNTING(n)                                                                                                                                  \
-    "local magpie = require 'magpie'\nlocal generation = '" n "'\n"                                                                                  \
-    "magpie.on('message', function(e) magpie.shared.incr('all') e.content = generation .. ':' .. magpie.kv.incr('here') .. ':' .. magpie.shared.get('all') end)"
+#define COUNTING(n)                                                                                                            \
+    "local magpie = require 'magpie'\nlocal generation = '" n "'\n"                                                            \
+    "magpie.on('message', function(e) magpie.shared.incr('all') e.content = generation .. ':' .. magpie.kv.incr('here') .. "   \
+    "':' .. magpie.shared.get('all') end)"
 
 static void content_is(unsigned shard, const char *expected)
 {
@@ -205,7 +218,9 @@ static void test_conflicts(void **state)
     assert_true(reload());
     assert_non_null(action_find(hub_shard(f.hub, 1)->tables, 200));
     /* What shards do not agree on. */
-    write_script("c", "local magpie = require 'magpie' for i = 1, magpie.shared.incr('loads') do magpie.on('message', function() end) end");
+    write_script(
+        "c",
+        "local magpie = require 'magpie' for i = 1, magpie.shared.incr('loads') do magpie.on('message', function() end) end");
     f.load[0] = "c";
     assert_false(reload());
     assert_true(told("other hooks, actions or commands on one shard than on another"));
@@ -240,8 +255,10 @@ static void test_ratelimit_takes_over(void **state)
 static void test_order(void **state)
 {
     (void)state;
-    write_script("a", "require('magpie').on('message', function(e) e.content = e.content .. 'a' end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'A' end, {priority = 5})");
-    write_script("b", "require('magpie').on('message', function(e) e.content = e.content .. 'b' end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'B' end, {priority = 9})");
+    write_script("a", "require('magpie').on('message', function(e) e.content = e.content .. 'a' "
+                      "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'A' end, {priority = 5})");
+    write_script("b", "require('magpie').on('message', function(e) e.content = e.content .. 'b' "
+                      "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'B' end, {priority = 9})");
     f.load[0] = "a";
     f.load[1] = "b";
     assert_true(reload());
@@ -260,7 +277,8 @@ static void note_figures(void *ctx, const struct script_info *i)
 static void test_figures(void **state)
 {
     (void)state;
-    write_script("a", COUNTING("one") "\nmagpie.every(1000, function() end) magpie.action(300, function() end) magpie.command('greet', 'says hello', function() end)");
+    write_script("a", COUNTING("one") "\nmagpie.every(1000, function() end) magpie.action(300, function() end) "
+                                      "magpie.command('greet', 'says hello', function() end)");
     f.load[0] = "a";
     assert_true(reload());
     struct hook_call h;
@@ -310,7 +328,8 @@ int main(void)
     hash_init();
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_reload), TEST(test_all_errors), TEST(test_names), TEST(test_conflicts), TEST(test_ratelimit_takes_over), TEST(test_order), TEST(test_figures), TEST(test_abandon), TEST(test_login_needed),
+        TEST(test_reload), TEST(test_all_errors), TEST(test_names),   TEST(test_conflicts),    TEST(test_ratelimit_takes_over),
+        TEST(test_order),  TEST(test_figures),    TEST(test_abandon), TEST(test_login_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

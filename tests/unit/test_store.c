@@ -244,7 +244,8 @@ static void repeats(void **state)
 {
     struct world *w = *state;
     struct conv_key c = util_channel("r"), d = util_channel("s");
-    struct store_append a = repeat_of(&c, "ann", "id1"), b = a, other = repeat_of(&c, "bob", "id1"), there = repeat_of(&d, "ann", "id1");
+    struct store_append a = repeat_of(&c, "ann", "id1"), b = a, other = repeat_of(&c, "bob", "id1"),
+                        there = repeat_of(&d, "ann", "id1");
     b.content = S("different");
     assert_int_equal(CALL(w, store_append, &a), STORE_OK);
     world_pass(w, 5000);

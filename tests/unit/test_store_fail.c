@@ -49,7 +49,8 @@ static void wait_recovered(struct world *w)
     assert_false(failing(w));
 }
 
-static enum store_status try_say(struct world *w, const struct conv_key *c, enum store_tier tier, const char *client, struct store_append *out)
+static enum store_status try_say(struct world *w, const struct conv_key *c, enum store_tier tier, const char *client,
+                                 struct store_append *out)
 {
     *out = append_of(c, tier, "ann", "text");
     out->client_id = S(client);

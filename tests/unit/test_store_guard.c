@@ -17,8 +17,14 @@ struct clocks {
     uint64_t wall, boot;
 };
 
-static uint64_t wall(void *ctx) { return ((struct clocks *)ctx)->wall; }
-static uint64_t boot(void *ctx) { return ((struct clocks *)ctx)->boot; }
+static uint64_t wall(void *ctx)
+{
+    return ((struct clocks *)ctx)->wall;
+}
+static uint64_t boot(void *ctx)
+{
+    return ((struct clocks *)ctx)->boot;
+}
 static void pass(struct clocks *c, uint64_t ms)
 {
     c->wall += ms;
@@ -92,8 +98,8 @@ static void restarts(void **state)
         int64_t base_by;
     } cases[] = {
         {0, false, 0},
-        {(int64_t)DAY, false, (int64_t)DAY},             /* a day's stop */
-        {-(int64_t)DAY, false, 0},                       /* back by less than 30 days: the persisted time goes on */
+        {(int64_t)DAY, false, (int64_t)DAY}, /* a day's stop */
+        {-(int64_t)DAY, false, 0},           /* back by less than 30 days: the persisted time goes on */
         {30 * (int64_t)DAY, false, 30 * (int64_t)DAY},
         {30 * (int64_t)DAY + 1, true, 0},
         {-30 * (int64_t)DAY - 1, true, 0},
@@ -172,7 +178,8 @@ static void ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runs), cmocka_unit_test(jumps), cmocka_unit_test(restarts), cmocka_unit_test(leaps), cmocka_unit_test(ids),
+        cmocka_unit_test(runs),  cmocka_unit_test(jumps), cmocka_unit_test(restarts),
+        cmocka_unit_test(leaps), cmocka_unit_test(ids),
     };
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);
 }

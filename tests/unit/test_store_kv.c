@@ -19,7 +19,8 @@ static uint32_t rnd(struct both *b, uint32_t n)
 
 static struct kv_rocksdb_options rocks_options(struct both *b)
 {
-    return (struct kv_rocksdb_options){.path = b->dir, .memory = 16u << 20, .expiry = &b->expiry, .create = true, .complete = true};
+    return (struct kv_rocksdb_options){
+        .path = b->dir, .memory = 16u << 20, .expiry = &b->expiry, .create = true, .complete = true};
 }
 
 static int setup(void **state)
@@ -196,8 +197,12 @@ static void sweep(void **state)
     atomic_store(&b->expiry.ttl_ms[EXPIRY_SMALL], 100);
     for (int i = 0; i < 100; i++) {
         char name[16];
-        struct message_record m = {.row = {.cls = EXPIRY_SMALL, .birth_ms = 1000, .ttl_ms = i % 2 ? 1000 : 0}, .sender = S("a")};
-        struct kv_change c = {.family = KV_SMALL, .kind = KV_PUT, .key = slice_of(name, (size_t)snprintf(name, 16, "%03d", i)), .value = slice_of(value, message_encode(value, &m))};
+        struct message_record m = {.row = {.cls = EXPIRY_SMALL, .birth_ms = 1000, .ttl_ms = i % 2 ? 1000 : 0},
+                                   .sender = S("a")};
+        struct kv_change c = {.family = KV_SMALL,
+                              .kind = KV_PUT,
+                              .key = slice_of(name, (size_t)snprintf(name, 16, "%03d", i)),
+                              .value = slice_of(value, message_encode(value, &m))};
         assert_int_equal(kv->engine->write(kv, &c, 1), 0);
     }
     atomic_store(&b->expiry.now_ms, 1100);

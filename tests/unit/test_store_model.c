@@ -13,14 +13,14 @@ struct known {
     enum store_tier tier;
     uint64_t birth, ttl; /* 0: the tier's */
     uint64_t id;
-    unsigned sender;     /* index of names */
+    unsigned sender; /* index of names */
     bool recalled;
     char text[24];
 };
 
 struct conv {
     struct conv_key key;
-    struct known *m;  /* m[seq] */
+    struct known *m; /* m[seq] */
     uint64_t seq;
     uint64_t read[3]; /* by user */
 };
@@ -85,7 +85,12 @@ static void step_say(struct course *t)
         return;
     }
     struct known *m = &c->m[c->seq + 1];
-    *m = (struct known){.tier = k == 2 ? TIER_DM : rnd(t, 4) ? TIER_SMALL : TIER_LARGE, .birth = t->now, .ttl = rnd(t, 10) ? 0 : 1 + rnd(t, 5000), .sender = who};
+    *m = (struct known){.tier = k == 2      ? TIER_DM
+                                : rnd(t, 4) ? TIER_SMALL
+                                            : TIER_LARGE,
+                        .birth = t->now,
+                        .ttl = rnd(t, 10) ? 0 : 1 + rnd(t, 5000),
+                        .sender = who};
     snprintf(m->text, sizeof(m->text), "text %u", rnd(t, 1000000));
     char client[24];
     snprintf(client, sizeof(client), "%u", t->clients++);
@@ -159,7 +164,8 @@ static void step_page(struct course *t)
         const struct store_message *got = &r.page.messages[i];
         assert_int_equal(got->seq, want[i]);
         assert_true(got->id == m->id && got->recalled == m->recalled);
-        assert_true(slice_eq(got->content, m->recalled ? SLICE_NONE : S(m->text)) && slice_eq(got->sender, S(names[m->sender])));
+        assert_true(slice_eq(got->content, m->recalled ? SLICE_NONE : S(m->text)) &&
+                    slice_eq(got->sender, S(names[m->sender])));
     }
     store_page_free(&r.page);
 }

@@ -206,7 +206,9 @@ static void judge(void **state)
     shm_name(w->dir, shm);
     assert_int_equal(access(shm, F_OK), 0);
     char other[64], moved[200];
-    strcpy(other, "/tmp/magpie-test-XXXXXX"); /* somebody else's start leaves it alone while the directory is there, and not when it is gone */
+    strcpy(
+        other,
+        "/tmp/magpie-test-XXXXXX"); /* somebody else's start leaves it alone while the directory is there, and not when it is gone */
     assert_non_null(mkdtemp(other));
     snprintf(moved, sizeof(moved), "%s.away", w->dir);
     for (int gone = 0; gone < 2; gone++) {
@@ -277,7 +279,8 @@ static void judge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches), cmocka_unit_test(ages), cmocka_unit_test(caches), cmocka_unit_test(firsts), cmocka_unit_test(judge),
+        cmocka_unit_test(batches), cmocka_unit_test(ages),  cmocka_unit_test(caches),
+        cmocka_unit_test(firsts),  cmocka_unit_test(judge),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }

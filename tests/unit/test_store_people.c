@@ -229,7 +229,8 @@ static void users(void **state)
     assert_int_equal(CALL(w, store_user_save, &s), STORE_OK);
     struct conv_key c = util_channel("room"), d = util_channel("abc");
     join(w, &c, "zoe");
-    struct store_member_put m = {.conv = conv_key_slice(&d), .user = S("zoe"), .may_create = true, .set_push = true, .push = PUSH_NONE};
+    struct store_member_put m = {
+        .conv = conv_key_slice(&d), .user = S("zoe"), .may_create = true, .set_push = true, .push = PUSH_NONE};
     assert_int_equal(CALL(w, store_member_put, &m), STORE_OK);
     u.id = S("zoe");
     assert_int_equal(CALL(w, store_user_load, &u), STORE_OK);
@@ -560,8 +561,16 @@ static void conversations(void **state)
         store_conversations_free(&p);
     } while (cursor[0]);
     assert_int_equal(seen, 5);
-    static const char *const bad[] = {"nonsense", "0", "00", "0000000000000000", "000000000000000061", "0000000000000001c", "000000000000000000",
-                                      "0000000000000001zz62", "00000000000000016162", "0000000000000001 63"};
+    static const char *const bad[] = {"nonsense",
+                                      "0",
+                                      "00",
+                                      "0000000000000000",
+                                      "000000000000000061",
+                                      "0000000000000001c",
+                                      "000000000000000000",
+                                      "0000000000000001zz62",
+                                      "00000000000000016162",
+                                      "0000000000000001 63"};
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) { /* what clients may send */
         c.cursor = S(bad[i]);
         assert_int_equal(CALL(w, store_conversations, &c), STORE_NOTFOUND);

@@ -84,13 +84,18 @@ static void messages(void **state)
     (void)state;
     char out[1024];
     struct message_record m = {.row = {.flags = 0, .cls = EXPIRY_SMALL, .birth_ms = 1700000000123, .ttl_ms = 86400000},
-                               .id = UINT64_C(0x1122334455667788), .created_ms = 1700000000999,
-                               .sender = S("ann"), .sender_name = S("Ann \xc3\xa4"), .content = S("hello\0there")}, r;
+                               .id = UINT64_C(0x1122334455667788),
+                               .created_ms = 1700000000999,
+                               .sender = S("ann"),
+                               .sender_name = S("Ann \xc3\xa4"),
+                               .content = S("hello\0there")},
+                          r;
     m.content = slice_of("hello\0there", 11);
     size_t n = message_encode(out, &m);
     assert_int_equal(n, message_size(&m));
     assert_int_equal(message_decode(slice_of(out, n), &r), 0);
-    assert_true(r.row.flags == 0 && r.row.cls == EXPIRY_SMALL && r.row.birth_ms == m.row.birth_ms && r.row.ttl_ms == m.row.ttl_ms);
+    assert_true(r.row.flags == 0 && r.row.cls == EXPIRY_SMALL && r.row.birth_ms == m.row.birth_ms &&
+                r.row.ttl_ms == m.row.ttl_ms);
     assert_true(r.id == m.id && r.created_ms == m.created_ms);
     assert_true(slice_eq(r.sender, m.sender) && slice_eq(r.sender_name, m.sender_name) && slice_eq(r.content, m.content));
     hostile(try_message, out, n, true, MESSAGE_FIXED + m.sender.n + m.sender_name.n);
@@ -107,7 +112,9 @@ static void messages(void **state)
     /* Lengths at their limits: names of 255 bytes; times beyond 48 bits are kept at the most. */
     char big[255];
     memset(big, 'b', sizeof(big));
-    m = (struct message_record){.row = {.cls = EXPIRY_DM, .birth_ms = UINT64_MAX, .ttl_ms = UINT64_MAX}, .sender = slice_of(big, 255), .sender_name = slice_of(big, 255)};
+    m = (struct message_record){.row = {.cls = EXPIRY_DM, .birth_ms = UINT64_MAX, .ttl_ms = UINT64_MAX},
+                                .sender = slice_of(big, 255),
+                                .sender_name = slice_of(big, 255)};
     n = message_encode(out, &m);
     assert_int_equal(message_decode(slice_of(out, n), &r), 0);
     assert_int_equal(r.sender.n, 255);
@@ -123,12 +130,24 @@ static void heads(void **state)
 {
     (void)state;
     char out[HEAD_SIZE];
-    struct head_record h = {.seq = 9, .last_id = 8, .reserved = 7, .low = {1, 2, 3}, .skip_at = 4, .generation = 5, .skip = 6, .max = 10, .members = 11,
-                            .flags = HEAD_CHANNEL, .tier = 2, .tiers_used = 7}, r;
+    struct head_record h = {.seq = 9,
+                            .last_id = 8,
+                            .reserved = 7,
+                            .low = {1, 2, 3},
+                            .skip_at = 4,
+                            .generation = 5,
+                            .skip = 6,
+                            .max = 10,
+                            .members = 11,
+                            .flags = HEAD_CHANNEL,
+                            .tier = 2,
+                            .tiers_used = 7},
+                       r;
     memset(&r, 0, sizeof(r));
     assert_int_equal(head_encode(out, &h), HEAD_SIZE);
     assert_int_equal(head_decode(slice_of(out, HEAD_SIZE), &r), 0);
-    assert_true(r.seq == 9 && r.last_id == 8 && r.reserved == 7 && r.low[0] == 1 && r.low[1] == 2 && r.low[2] == 3 && r.skip_at == 4 && r.generation == 5);
+    assert_true(r.seq == 9 && r.last_id == 8 && r.reserved == 7 && r.low[0] == 1 && r.low[1] == 2 && r.low[2] == 3 &&
+                r.skip_at == 4 && r.generation == 5);
     assert_true(r.skip == 6 && r.max == 10 && r.members == 11 && r.flags == HEAD_CHANNEL && r.tier == 2 && r.tiers_used == 7);
     hostile(try_head, out, HEAD_SIZE, false, 0);
     h.seq = UINT64_MAX; /* seqs that would run over */
@@ -196,7 +215,8 @@ static void others(void **state)
 static void conversations(void **state)
 {
     (void)state;
-    struct conv_key c = conv_key_channel(S("tea")), p = conv_key_pair(S("bob"), S("ann")), q = conv_key_pair(S("ann"), S("bob")), self = conv_key_pair(S("ann"), S("ann"));
+    struct conv_key c = conv_key_channel(S("tea")), p = conv_key_pair(S("bob"), S("ann")),
+                    q = conv_key_pair(S("ann"), S("bob")), self = conv_key_pair(S("ann"), S("ann"));
     struct slice lo, hi;
     assert_true(slice_eq(conv_key_slice(&c), S("ctea")));
     assert_true(conv_is_channel(conv_key_slice(&c)) && !conv_is_channel(conv_key_slice(&p)));
@@ -235,7 +255,8 @@ static void key_order(void **state)
             }
             for (unsigned j = 0; j < 8; j++) {
                 struct conv_key other = conv_key_channel(S(names[j]));
-                bool inside = slice_cmp(key_message(&from, conv_key_slice(&other), 0), at) <= 0 && slice_cmp(at, key_message(&to, conv_key_slice(&other), UINT64_MAX)) <= 0;
+                bool inside = slice_cmp(key_message(&from, conv_key_slice(&other), 0), at) <= 0 &&
+                              slice_cmp(at, key_message(&to, conv_key_slice(&other), UINT64_MAX)) <= 0;
                 assert_int_equal(inside, i == j);
                 struct slice member = key_member(&k[1], S(names[i]), S("user"));
                 struct slice prefix = key_member(&from, S(names[j]), SLICE_NONE);
@@ -255,7 +276,8 @@ static void key_order(void **state)
     assert_true(slice_cmp(key_guest(&k[0], 5, S("z")), key_guest(&k[1], 6, S("a"))) < 0);
     /* Dedup keys of different requests differ, where one text ends and the next begins. */
     struct conv_key a = conv_key_channel(S("ab")), b = conv_key_channel(S("a"));
-    assert_false(slice_eq(key_dedup(&k[0], S("s"), conv_key_slice(&a), S("c")), key_dedup(&k[1], S("s"), conv_key_slice(&b), S("bc"))));
+    assert_false(
+        slice_eq(key_dedup(&k[0], S("s"), conv_key_slice(&a), S("c")), key_dedup(&k[1], S("s"), conv_key_slice(&b), S("bc"))));
     /* The longest of each fits. */
     char id[64];
     memset(id, 'z', 64);
@@ -274,12 +296,12 @@ static void expiry_rule(void **state)
     assert_false(row_expired(&r, &e, 1099));
     assert_true(row_expired(&r, &e, 1100));
     assert_false(row_expired(&r, &e, 0)); /* born later than now: a clock that went back */
-    r.ttl_ms = 500; /* its own life is longer than the class's */
+    r.ttl_ms = 500;                       /* its own life is longer than the class's */
     assert_false(row_expired(&r, &e, 1499));
     assert_true(row_expired(&r, &e, 1500));
     r = (struct row_header){.cls = EXPIRY_DM, .birth_ms = 1000};
     assert_false(row_expired(&r, &e, UINT64_MAX - 1)); /* for ever */
-    r.ttl_ms = UINT64_MAX; /* no overflow */
+    r.ttl_ms = UINT64_MAX;                             /* no overflow */
     assert_false(row_expired(&r, &e, UINT64_MAX - 1));
 }
 

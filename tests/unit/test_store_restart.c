@@ -137,7 +137,8 @@ static void everything_stays(void **state)
         free(due.ids);
         free(due.arena);
         struct conv_key other = util_channel("other");
-        struct store_member_put full = {.conv = conv_key_slice(&other), .user = S("bob"), .may_create = true, .channels_max = 1};
+        struct store_member_put full = {
+            .conv = conv_key_slice(&other), .user = S("bob"), .may_create = true, .channels_max = 1};
         assert_int_equal(CALL(w, store_member_put, &full), STORE_LIMIT); /* the number of channels is known */
         struct store_mark_read m = {.conv = conv_key_slice(&c), .user = S("ann")};
         assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
@@ -158,7 +159,8 @@ static void clock_jumps(void **state)
     struct world *w = *state;
     struct conv_key c = util_channel("c");
     static const int64_t hours[] = {-1, 1, -24 * 20, 24 * 20, -24 * 365 * 3, 24 * 365 * 13, -24 * 365 * 10, 0};
-    static const bool paused[] = {false, false, false, true, true, true, false, false}; /* the seventh brings it back to the truth */
+    static const bool paused[] = {false, false, false, true,
+                                  true,  true,  false, false}; /* the seventh brings it back to the truth */
     uint64_t last_id = 0, seq = 0;
     struct store_stats stats;
     world_open(w);
@@ -236,7 +238,10 @@ static void places(void **state)
 
 #define KILL_CONVS 4 /* two channels, two pairs */
 
-static struct conv_key kill_conv(unsigned i) { return i == 0 ? util_channel("a") : i == 1 ? util_channel("b") : util_pair("ann", i == 2 ? "bob" : "cid"); }
+static struct conv_key kill_conv(unsigned i)
+{
+    return i == 0 ? util_channel("a") : i == 1 ? util_channel("b") : util_pair("ann", i == 2 ? "bob" : "cid");
+}
 
 /* Appends without end, and tells each acknowledgement. */
 static void load_without_end(struct world *w, int to)
@@ -583,9 +588,18 @@ static void options_load(struct world *w)
     w->o.inbox_max = 0;
     w->o.tiers[TIER_SMALL].max = w->o.tiers[TIER_DM].max = 0;
 }
-static void options_async(struct world *w) { w->o.tiers[TIER_SMALL] = (struct store_tier_options){0, 0, DURABILITY_ASYNC}; }
-static void options_mixed(struct world *w) { w->o.sync_every_ms = 60000; }
-static void options_settled(struct world *w) { (void)w; }
+static void options_async(struct world *w)
+{
+    w->o.tiers[TIER_SMALL] = (struct store_tier_options){0, 0, DURABILITY_ASYNC};
+}
+static void options_mixed(struct world *w)
+{
+    w->o.sync_every_ms = 60000;
+}
+static void options_settled(struct world *w)
+{
+    (void)w;
+}
 static const struct {
     const char *name;
     void (*options)(struct world *w);

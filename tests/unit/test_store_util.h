@@ -25,9 +25,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define T0    UINT64_C(1700000000000) /* where the test's clocks begin */
-#define DAY   UINT64_C(86400000)
-#define S(x)  slice_str(x)
+#define T0   UINT64_C(1700000000000) /* where the test's clocks begin */
+#define DAY  UINT64_C(86400000)
+#define S(x) slice_str(x)
 
 struct world {
     struct store *s;
@@ -37,7 +37,7 @@ struct world {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool woken;
-    _Atomic uint64_t wall, boot;  /* the injected clocks */
+    _Atomic uint64_t wall, boot;                    /* the injected clocks */
     _Atomic int fail_write, fail_sync, fail_reopen; /* error to inject */
     _Atomic uint64_t sync_delay_us;
     char dir[128];
@@ -57,9 +57,18 @@ struct store_op *util_done[4096];
 unsigned util_done_n;
 #endif
 
-static inline uint64_t util_wall(void *ctx) { return atomic_load(&((struct world *)ctx)->wall); }
-static inline uint64_t util_boot(void *ctx) { return atomic_load(&((struct world *)ctx)->boot); }
-static inline int util_before_write(void *ctx) { return atomic_load(&((struct world *)ctx)->fail_write); }
+static inline uint64_t util_wall(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->wall);
+}
+static inline uint64_t util_boot(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->boot);
+}
+static inline int util_before_write(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->fail_write);
+}
 static inline int util_before_sync(void *ctx)
 {
     struct world *w = ctx;
@@ -68,7 +77,10 @@ static inline int util_before_sync(void *ctx)
     }
     return atomic_load(&w->fail_sync);
 }
-static inline int util_before_reopen(void *ctx) { return atomic_load(&((struct world *)ctx)->fail_reopen); }
+static inline int util_before_reopen(void *ctx)
+{
+    return atomic_load(&((struct world *)ctx)->fail_reopen);
+}
 
 static inline void util_wake(void *ctx)
 {
@@ -114,9 +126,15 @@ static inline void util_wait(struct world *w, struct store_op *op)
 
 static inline void util_options(struct world *w, const char *engine)
 {
-    w->o = (struct store_options){.engine = engine, .path = w->dir, .node = 5, .memory = 32u << 20, .sync_every_ms = 50,
-                                  .tiers = {{0, 100000, DURABILITY_SYNC}, {90 * DAY, 10000, DURABILITY_COMMIT}, {7 * DAY, 1000, DURABILITY_COMMIT}},
-                                  .dedup_window_ms = 600000, .inbox_max = 100};
+    w->o = (struct store_options){
+        .engine = engine,
+        .path = w->dir,
+        .node = 5,
+        .memory = 32u << 20,
+        .sync_every_ms = 50,
+        .tiers = {{0, 100000, DURABILITY_SYNC}, {90 * DAY, 10000, DURABILITY_COMMIT}, {7 * DAY, 1000, DURABILITY_COMMIT}},
+        .dedup_window_ms = 600000,
+        .inbox_max = 100};
 }
 
 /* A world with an empty directory; no store yet. */
@@ -132,11 +150,17 @@ static inline void world_init(struct world *w, const char *engine)
     mailbox_init(&w->mb, util_wake, w);
     atomic_store(&w->wall, T0);
     atomic_store(&w->boot, 1000);
-    w->hooks = (struct store_hooks){.clock = {util_wall, util_boot, w}, .before_write = util_before_write, .before_sync = util_before_sync,
-                                    .before_reopen = util_before_reopen, .ctx = w};
+    w->hooks = (struct store_hooks){.clock = {util_wall, util_boot, w},
+                                    .before_write = util_before_write,
+                                    .before_sync = util_before_sync,
+                                    .before_reopen = util_before_reopen,
+                                    .ctx = w};
     util_options(w, engine);
 }
-static inline int world_try(struct world *w) { return store_open_hooked(&w->s, &w->o, &w->hooks, w->why, sizeof(w->why)); }
+static inline int world_try(struct world *w)
+{
+    return store_open_hooked(&w->s, &w->o, &w->hooks, w->why, sizeof(w->why));
+}
 static inline void world_open(struct world *w)
 {
     if (world_try(w)) {
@@ -186,15 +210,24 @@ static inline void world_pass(struct world *w, uint64_t ms)
     atomic_fetch_add(&w->boot, ms);
 }
 
-static inline struct conv_key util_pair(const char *a, const char *b) { return conv_key_pair(S(a), S(b)); }
-static inline struct conv_key util_channel(const char *name) { return conv_key_channel(S(name)); }
-
-static inline struct store_append append_of(const struct conv_key *conv, enum store_tier tier, const char *sender, const char *text)
+static inline struct conv_key util_pair(const char *a, const char *b)
 {
-    return (struct store_append){.conv = conv_key_slice(conv), .tier = tier, .sender = S(sender), .sender_name = S("Name"), .content = S(text)};
+    return conv_key_pair(S(a), S(b));
+}
+static inline struct conv_key util_channel(const char *name)
+{
+    return conv_key_channel(S(name));
+}
+
+static inline struct store_append append_of(const struct conv_key *conv, enum store_tier tier, const char *sender,
+                                            const char *text)
+{
+    return (struct store_append){
+        .conv = conv_key_slice(conv), .tier = tier, .sender = S(sender), .sender_name = S("Name"), .content = S(text)};
 }
 /* Appends and checks; returns the seq. */
-static inline uint64_t say(struct world *w, const struct conv_key *conv, enum store_tier tier, const char *sender, const char *text)
+static inline uint64_t say(struct world *w, const struct conv_key *conv, enum store_tier tier, const char *sender,
+                           const char *text)
 {
     struct store_append a = append_of(conv, tier, sender, text);
     assert_int_equal(CALL(w, store_append, &a), STORE_OK);
@@ -211,26 +244,31 @@ static inline struct store_append dm(struct world *w, const char *from, const ch
     (void)CALL(w, store_append, &a);
     return a;
 }
-static inline struct store_range page_of(struct world *w, const struct conv_key *conv, int64_t after, int64_t before, uint32_t limit)
+static inline struct store_range page_of(struct world *w, const struct conv_key *conv, int64_t after, int64_t before,
+                                         uint32_t limit)
 {
-    struct store_range r = {.conv = conv_key_slice(conv), .has_after = after >= 0, .has_before = before >= 0,
-                            .after = (uint64_t)after, .before = (uint64_t)before, .limit = limit};
+    struct store_range r = {.conv = conv_key_slice(conv),
+                            .has_after = after >= 0,
+                            .has_before = before >= 0,
+                            .after = (uint64_t)after,
+                            .before = (uint64_t)before,
+                            .limit = limit};
     assert_int_equal(CALL(w, store_range, &r), STORE_OK);
     return r;
 }
 /* Checks a page: its seqs as text ("3 4 5"), first, last, more; frees it. */
-#define PAGE(w, conv, after, before, limit, seqs, f, l, m) \
-    do { \
-        struct store_range r_ = page_of((w), (conv), (after), (before), (limit)); \
-        char got_[4096] = ""; \
-        for (uint32_t i_ = 0; i_ < r_.page.n && strlen(got_) < 4000; i_++) { \
-            sprintf(got_ + strlen(got_), i_ ? " %d" : "%d", (int)r_.page.messages[i_].seq); \
-        } \
-        assert_string_equal(got_, seqs); \
-        assert_int_equal(r_.first, f); \
-        assert_int_equal(r_.last, l); \
-        assert_int_equal(r_.more, m); \
-        store_page_free(&r_.page); \
+#define PAGE(w, conv, after, before, limit, seqs, f, l, m)                                                                     \
+    do {                                                                                                                       \
+        struct store_range r_ = page_of((w), (conv), (after), (before), (limit));                                              \
+        char got_[4096] = "";                                                                                                  \
+        for (uint32_t i_ = 0; i_ < r_.page.n && strlen(got_) < 4000; i_++) {                                                   \
+            sprintf(got_ + strlen(got_), i_ ? " %d" : "%d", (int)r_.page.messages[i_].seq);                                    \
+        }                                                                                                                      \
+        assert_string_equal(got_, seqs);                                                                                       \
+        assert_int_equal(r_.first, f);                                                                                         \
+        assert_int_equal(r_.last, l);                                                                                          \
+        assert_int_equal(r_.more, m);                                                                                          \
+        store_page_free(&r_.page);                                                                                             \
     } while (0)
 
 static inline struct store_member_put join(struct world *w, const struct conv_key *c, const char *user)
@@ -251,18 +289,19 @@ static inline void inbox_text(struct world *w, const char *user, uint64_t after,
     assert_int_equal(CALL(w, store_inbox_peek, &p), STORE_OK);
     out[0] = '\0';
     for (uint32_t i = 0; i < p.page.n; i++) {
-        snprintf(out + strlen(out), 4096 - strlen(out), "%s%.*s", i ? " " : "", (int)p.page.messages[i].content.n, p.page.messages[i].content.p ? p.page.messages[i].content.p : "");
+        snprintf(out + strlen(out), 4096 - strlen(out), "%s%.*s", i ? " " : "", (int)p.page.messages[i].content.n,
+                 p.page.messages[i].content.p ? p.page.messages[i].content.p : "");
     }
     *more = p.more;
     store_page_free(&p.page);
 }
-#define INBOX(w, user, after, limit, text, m) \
-    do { \
-        char got_[4096]; \
-        bool more_; \
-        inbox_text((w), (user), (after), (limit), got_, &more_); \
-        assert_string_equal(got_, text); \
-        assert_int_equal(more_, m); \
+#define INBOX(w, user, after, limit, text, m)                                                                                  \
+    do {                                                                                                                       \
+        char got_[4096];                                                                                                       \
+        bool more_;                                                                                                            \
+        inbox_text((w), (user), (after), (limit), got_, &more_);                                                               \
+        assert_string_equal(got_, text);                                                                                       \
+        assert_int_equal(more_, m);                                                                                            \
     } while (0)
 static inline uint32_t inbox_size_of(struct world *w, const char *user)
 {

@@ -182,8 +182,10 @@ static void in_the_middle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(compaction, setup, teardown), cmocka_unit_test_setup_teardown(paused, setup, teardown),
-        cmocka_unit_test_setup_teardown(trimmed, setup, teardown),    cmocka_unit_test_setup_teardown(checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(compaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(paused, setup, teardown),
+        cmocka_unit_test_setup_teardown(trimmed, setup, teardown),
+        cmocka_unit_test_setup_teardown(checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(in_the_middle, setup, teardown),
     };
     return cmocka_run_group_tests_name("work", tests, NULL, NULL);

@@ -148,8 +148,10 @@ static void pool_gives_memory_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table_follows_the_model), cmocka_unit_test(table_is_lean),
-        cmocka_unit_test(pool_follows_the_model),  cmocka_unit_test(pool_gives_memory_back),
+        cmocka_unit_test(table_follows_the_model),
+        cmocka_unit_test(table_is_lean),
+        cmocka_unit_test(pool_follows_the_model),
+        cmocka_unit_test(pool_gives_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,17 @@ static void cut_texts_end_between_characters(void **state)
 {
     static const struct {
         const char *text, *prefix;
-    } cases[] = {{"", ""},           {"abc", "abc"},          {"a\xC3", "a"},           {"a\xC3\xBC", "a\xC3\xBC"}, {"\xE2\x82", ""},
-                 {"x\xF0\x9F\x98", "x"}, {"\xF0\x9F\x98\x80!", "\xF0\x9F\x98\x80!"}, {"ab\xFF" "cd", "ab"}, {"ab\xED\xA0\x80", "ab"}};
+    } cases[] = {{"", ""},
+                 {"abc", "abc"},
+                 {"a\xC3", "a"},
+                 {"a\xC3\xBC", "a\xC3\xBC"},
+                 {"\xE2\x82", ""},
+                 {"x\xF0\x9F\x98", "x"},
+                 {"\xF0\x9F\x98\x80!", "\xF0\x9F\x98\x80!"},
+                 {"ab\xFF"
+                  "cd",
+                  "ab"},
+                 {"ab\xED\xA0\x80", "ab"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct slice p = utf8_prefix(slice_str(cases[i].text));

@@ -10,7 +10,7 @@ enum { ITEMS = 500, SLOTS = 64, TICKS = 5000 };
 
 struct item {
     struct wheel_node node;
-    uint64_t when;     /* 0: not set */
+    uint64_t when; /* 0: not set */
     unsigned rung;
 };
 
