@@ -39,11 +39,13 @@
 
 /* --- The gate before the store ---------------------------------------------------------------------------------------- */
 
-#define KIT_STORE(X)                                                                                                           \
-    X(append)                                                                                                                  \
-    X(range)                                                                                                                   \
-    X(inbox_peek) X(inbox_ack) X(user_load) X(user_save) X(user_forget) X(guests_due) X(conv_load) X(channel_save)             \
-        X(member_put) X(member_del) X(members) X(mark_read) X(conversations) X(recall) X(block) X(pairs)
+/* clang-format does not come to rest over this list. */
+/* clang-format off */
+#define KIT_STORE(X)                                                                                            \
+    X(append) X(range) X(inbox_peek) X(inbox_ack) X(user_load) X(user_save) X(user_forget) X(guests_due)        \
+    X(conv_load) X(channel_save) X(member_put) X(member_del) X(members) X(mark_read) X(conversations) X(recall) \
+    X(block) X(pairs)
+/* clang-format on */
 
 #define KIT_ENUM(name) OP_##name,
 enum kit_op { KIT_STORE(KIT_ENUM) OPS };
