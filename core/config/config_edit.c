@@ -3,53 +3,17 @@
 #include "core/config/config.h"
 #include "core/config/config_lua.h"
 #include "core/config/config_read.h"
+#include "core/config/config_tree.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
 /* --- Out ----------------------------------------------------------------------------------------------------------------- */
 
-static cJSON *list_tree(const struct config_strings *list)
-{
-    cJSON *array = cJSON_CreateArray();
-    for (uint32_t i = 0; array && i < list->n; i++)
-        cJSON_AddItemToArray(array, cJSON_CreateString(list->v[i]));
-    return array;
-}
-
-/* NULL: absent (or out of memory). */
-static cJSON *value_tree(const struct config *c, const struct config_option *o)
-{
-    const void *member = config_member_const(c, o);
-    switch (o->type) {
-    case OPT_SECTION:
-        return NULL;
-    case OPT_COUNT:
-        return cJSON_CreateNumber(*(const uint32_t *)member);
-    case OPT_SIZE:
-        return cJSON_CreateNumber((double)*(const uint64_t *)member);
-    case OPT_SECONDS:
-    case OPT_MS:
-        return cJSON_CreateNumber(*(const double *)member);
-    case OPT_BOOL:
-        return cJSON_CreateBool(*(const bool *)member);
-    case OPT_ENUM:
-        return cJSON_CreateString(o->choices[*(const int *)member]);
-    case OPT_TEXT:
-        return *(char *const *)member ? cJSON_CreateString(*(char *const *)member) : NULL;
-    case OPT_ADDRESSES:
-    case OPT_TEXTS:
-        return list_tree(member);
-    case OPT_PLUGINS:
-        return cJSON_Duplicate(*(struct cJSON *const *)member, true);
-    }
-    return NULL;
-}
-
 void config_value_put(struct buf *out, const struct config *c, const struct config_option *o)
 {
-    cJSON *tree = value_tree(c, o);
-    if (!tree) {
+    cJSON *tree = config_value_tree(c, o);
+    if (!tree || cJSON_IsNull(tree)) {
         buf_lit(out, "null");
     } else if (o->flags & OPT_F_SECRET) {
         buf_lit(out, "\"(secret)\"");
@@ -73,23 +37,6 @@ void config_value_put(struct buf *out, const struct config *c, const struct conf
 }
 
 /* --- In ------------------------------------------------------------------------------------------------------------------ */
-
-/* The table that an option stands in, made where it is missing; *last is its own name. */
-static cJSON *table_of(cJSON *root, const char *path, const char **last)
-{
-    char name[CONFIG_PATH_MAX];
-    const char *dot;
-    while (root && (dot = strchr(path, '.')) != NULL) {
-        size_t n = (size_t)(dot - path);
-        memcpy(name, path, n);
-        name[n] = '\0';
-        cJSON *next = cJSON_GetObjectItemCaseSensitive(root, name);
-        root = next ? next : cJSON_AddObjectToObject(root, name);
-        path = dot + 1;
-    }
-    *last = path;
-    return root;
-}
 
 /* Words between blanks and commas. */
 static cJSON *parse_words(struct slice text)
@@ -145,11 +92,17 @@ struct config *config_value_set(const struct config *c, const struct config_opti
     for (unsigned i = 0; good && i < config_schema_count; i++) {
         const struct config_option *each = &config_schema[i];
         const char *name;
-        cJSON *item = each == o ? value : value_tree(c, each);
-        cJSON *table = item ? table_of(root, each->path, &name) : NULL;
+        if (each->type == OPT_SECTION)
+            continue;
+        cJSON *item = each == o ? value : config_value_tree(c, each);
         if (each == o)
             value = NULL; /* the tree's, or freed here */
-        if (item && !(table && cJSON_AddItemToObject(table, name, item))) {
+        else if (item && cJSON_IsNull(item)) {
+            cJSON_Delete(item); /* absent */
+            continue;
+        }
+        cJSON *table = item ? config_parent(root, each->path, &name) : NULL;
+        if (!(table && cJSON_AddItemToObject(table, name, item))) {
             cJSON_Delete(item);
             buf_lit(errors, "out of memory\n");
             good = false;

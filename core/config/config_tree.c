@@ -1,22 +1,20 @@
 /* A config as a tree, for those who read it by path: scripts, and people at the console. */
 #include "core/config/config.h"
 #include "core/config/config_schema.h"
+#include "core/config/config_tree.h"
 
 #include <cjson/cJSON.h>
 
 #include <string.h>
 
-static struct cJSON *list_of(const struct config_strings *list)
-{
-    return cJSON_CreateStringArray((const char *const *)list->v, (int)list->n);
-}
-
-/* A value of this option; NULL: out of memory. */
-static struct cJSON *value_of(const struct config *c, const struct config_option *o)
+struct cJSON *config_value_tree(const struct config *c, const struct config_option *o)
 {
     const void *member = config_member_const(c, o);
+    const struct config_strings *list = member;
     const char *text;
     switch (o->type) {
+    case OPT_SECTION:
+        return cJSON_CreateObject();
     case OPT_COUNT:
         return cJSON_CreateNumber(*(const uint32_t *)member);
     case OPT_SIZE:
@@ -33,22 +31,31 @@ static struct cJSON *value_of(const struct config *c, const struct config_option
         return text ? cJSON_CreateString(text) : cJSON_CreateNull();
     case OPT_ADDRESSES:
     case OPT_TEXTS:
-        return list_of(member);
-    case OPT_PLUGINS: {
-        /* Their options may hold secrets: names alone. */
-        struct cJSON *names = cJSON_CreateObject();
-        for (const struct cJSON *p = (*(struct cJSON *const *)member)->child; p && names; p = p->next)
-            if (!cJSON_AddBoolToObject(names, p->string, true))
-                break;
-        return names;
+        return cJSON_CreateStringArray((const char *const *)list->v, (int)list->n);
+    case OPT_PLUGINS:
+        return cJSON_Duplicate(*(struct cJSON *const *)member, true);
     }
-    default:
-        return cJSON_CreateObject(); /* a section */
-    }
+    return NULL;
 }
 
-/* The object that holds the option of this path, made on the way; *word: the last part of the path. */
-static struct cJSON *parent_of(struct cJSON *root, const char *path, const char **word)
+/* Their options may hold secrets: names alone, each true. */
+static struct cJSON *plugin_names(const struct cJSON *plugins)
+{
+    struct cJSON *names = cJSON_CreateObject();
+    for (const struct cJSON *p = plugins->child; p && names; p = p->next)
+        if (!cJSON_AddBoolToObject(names, p->string, true))
+            break;
+    return names;
+}
+
+static struct cJSON *shown_value(const struct config *c, const struct config_option *o)
+{
+    if (o->type == OPT_PLUGINS)
+        return plugin_names(*(struct cJSON *const *)config_member_const(c, o));
+    return config_value_tree(c, o);
+}
+
+struct cJSON *config_parent(struct cJSON *root, const char *path, const char **word)
 {
     const char *dot;
     while (root && (dot = strchr(path, '.')) != NULL) {
@@ -72,10 +79,10 @@ struct cJSON *config_tree(const struct config *c)
     for (unsigned i = 0; root && i < config_schema_count; i++) {
         const struct config_option *o = &config_schema[i];
         const char *word = o->path;
-        struct cJSON *parent = parent_of(root, o->path, &word);
+        struct cJSON *parent = config_parent(root, o->path, &word);
         if (o->flags & OPT_F_SECRET || (o->type == OPT_SECTION && parent && cJSON_GetObjectItemCaseSensitive(parent, word)))
             continue;
-        struct cJSON *value = parent ? value_of(c, o) : NULL;
+        struct cJSON *value = parent ? shown_value(c, o) : NULL;
         if (!value || !cJSON_AddItemToObject(parent, word, value)) {
             cJSON_Delete(value);
             cJSON_Delete(root);
