@@ -435,6 +435,10 @@ static void hand_over(struct store *s, struct store_op *op, enum op_kind kind)
     }
 }
 
+void store_kick(struct store *s)
+{
+    writer_kick(s);
+}
 void store_append(struct store *s, struct store_append *a)
 {
     hand_over(s, &a->op, OP_APPEND);

@@ -93,9 +93,14 @@ struct store_op {
     struct mailbox *home;                           /* where `done` is posted */
     void (*done)(void *owner, struct store_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
     enum store_status status;                       /* the result */
+    bool lazy;                                      /* a change: the writer need not be woken for it; store_kick() comes soon */
     uint8_t kind;                                   /* the store's */
     uint64_t note;                                  /* the store's */
 };
+
+/* Wakes the writer for the lazy operations that were handed over. A thread that hands over many in one turn of its loop wakes it once, at the
+ * turn's end: it then has them all in one group, for the price of one write to the log. Cheap when there are none. Any thread. */
+void store_kick(struct store *s);
 
 struct store_message {
     uint64_t seq, id, created_ms;              /* created_ms: wall clock, since 1970 */

@@ -193,6 +193,7 @@ enum store_status record_bad(const char *what, struct slice key);
 
 /* Hands over. */
 void writer_post(struct store *s, struct store_op *op);
+void writer_kick(struct store *s);
 void reader_post(struct store *s, struct store_op *op);
 MUST_CHECK int readers_start(struct store *s);
 void readers_stop(struct store *s);

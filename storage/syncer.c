@@ -179,10 +179,10 @@ void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon
     }
     y->soon |= soon;
     op_list_splice(&y->waiting, ops);
+    pthread_mutex_unlock(&y->lock);
     if (sleeping) {
         pthread_cond_signal(&y->wake);
     }
-    pthread_mutex_unlock(&y->lock);
 }
 
 void syncer_fail(struct store *s)

@@ -432,6 +432,7 @@ static bool writer_take(struct writer *w)
         }
     }
     op_list_splice(&w->backlog, &w->queue);
+    atomic_store_explicit(&w->owed, false, memory_order_relaxed);
     bool go = w->backlog.head || !w->closing;
     pthread_mutex_unlock(&w->lock);
     return go;
@@ -481,14 +482,33 @@ static void *writer_main(void *arg)
 void writer_post(struct store *s, struct store_op *op)
 {
     struct writer *w = s->writer;
+    bool lazy = op->lazy; /* the operation may be done with before this ends */
     atomic_fetch_add_explicit(&s->queue, 1, memory_order_relaxed);
     pthread_mutex_lock(&w->lock);
-    bool wake = !w->queue.head;
+    bool first = !w->queue.head, owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
     op_list_push(&w->queue, op);
-    if (wake) {
-        pthread_cond_signal(&w->wake);
+    if (lazy ? first : owed) {
+        atomic_store_explicit(&w->owed, lazy, memory_order_relaxed);
     }
     pthread_mutex_unlock(&w->lock);
+    if (!lazy && (first || owed)) {
+        pthread_cond_signal(&w->wake); /* not under the lock, which is the first thing that the one woken takes */
+    }
+}
+
+void writer_kick(struct store *s)
+{
+    struct writer *w = s->writer;
+    if (!atomic_load_explicit(&w->owed, memory_order_relaxed)) {
+        return; /* what this thread owed it sees itself; what others owe they pay */
+    }
+    pthread_mutex_lock(&w->lock);
+    bool owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
+    atomic_store_explicit(&w->owed, false, memory_order_relaxed);
+    pthread_mutex_unlock(&w->lock);
+    if (owed) {
+        pthread_cond_signal(&w->wake);
+    }
 }
 
 void writer_sync_failed(struct store *s)

@@ -34,6 +34,8 @@ struct writer {
     pthread_mutex_t lock; /* of queue, closing, sync_failed */
     pthread_cond_t wake;  /* monotonic clock */
     struct op_list queue;
+    _Atomic bool
+        owed; /* the queue holds lazy operations alone and nobody has woken this thread for them; written under the lock */
     bool closing;
     bool sync_failed; /* the syncer could not sync */
 

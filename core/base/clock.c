@@ -13,6 +13,10 @@ uint64_t clock_wall_ms(void)
 {
     return read_ns(CLOCK_REALTIME) / 1000000;
 }
+uint64_t clock_wall_us(void)
+{
+    return read_ns(CLOCK_REALTIME) / 1000;
+}
 uint64_t clock_mono_ms(void)
 {
     return read_ns(CLOCK_MONOTONIC) / 1000000;

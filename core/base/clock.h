@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* CLOCK_REALTIME, ms since 1970: what people see. Jumps. */
+/* CLOCK_REALTIME, ms and µs since 1970: what people see. Jumps. */
 uint64_t clock_wall_ms(void);
+uint64_t clock_wall_us(void);
 /* CLOCK_MONOTONIC, ms and µs: for timeouts and rates. */
 uint64_t clock_mono_ms(void);
 uint64_t clock_mono_us(void);

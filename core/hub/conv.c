@@ -216,6 +216,7 @@ void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner
 {
     op->home = &q->owner->mailbox;
     op->done = done;
+    op->lazy = q->owner->bunching;
     q->owner->ops++;
 }
 

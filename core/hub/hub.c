@@ -122,7 +122,9 @@ static void join_all(struct hub *hub)
         if (hub->shards[i]->running)
             pthread_join(hub->shards[i]->thread, NULL);
         hub->shards[i]->running = false;
+        hub->shards[i]->bunching = false; /* there are no turns any more */
     }
+    store_kick(hub->store);
 }
 
 /* The threads are gone; what they left in the mailboxes, and what the store still answers, is dealt with here. */

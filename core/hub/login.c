@@ -2,9 +2,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/frame.h"
-#include "core/base/random.h"
 #include "core/hub/ban.h"
 #include "core/hub/chan.h"
+#include "core/hub/fresh.h"
 #include "core/hub/hook.h"
 #include "core/hub/req.h"
 #include "core/hub/session.h"
@@ -228,6 +228,7 @@ static void login_save(struct login *l, bool guest)
     l->op.save.name = login_name(l);
     l->op.save.op.home = &s->mailbox;
     l->op.save.op.done = login_saved;
+    l->op.save.op.lazy = s->bunching;
     l->busy = true;
     s->ops++;
     store_user_save(s->store, &l->op.save);
@@ -463,22 +464,18 @@ static void login_move(struct login *l, struct shard *to)
 /* --- Which way it goes ------------------------------------------------------------------------------------------------ */
 
 /* An id whose owner is this shard, so that the connection need not move. */
-static void fresh_id(const struct shard *s, struct login *l)
+static void login_fresh_id(struct shard *s, struct login *l)
 {
-    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    do {
-        uint8_t r[13];
-        random_bytes(r, sizeof r);
-        for (size_t i = 0; i < sizeof r; i++)
-            l->id[i] = digits[r[i] & 31];
-        l->id_len = sizeof r;
-    } while (shard_of(s->hub, login_id(l)) != s);
+    fresh_id(&s->fresh, l->id);
+    l->id_len = FRESH_ID_SIZE;
+    while (shard_of(s->hub, login_id(l)) != s)
+        fresh_again(&s->fresh, l->id);
 }
 
 static void login_new_user(struct login *l)
 {
     struct shard *s = l->shard;
-    fresh_id(s, l);
+    login_fresh_id(s, l);
     l->user = user_new(s, login_id(l));
     if (l->user == NONE) {
         login_fail(l, CODE_INTERNAL, "out of memory");

@@ -179,6 +179,7 @@ static void on_woke(struct ev_loop *loop, ev_check *w, int events)
     (void)loop, (void)events;
     struct shard *s = w->data;
     s->now_ms = clock_mono_ms();
+    s->bunching = true;
     chans_walked(s);
     figures_turn(s);
 }
@@ -187,6 +188,8 @@ static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)
 {
     (void)events;
     struct shard *s = w->data;
+    s->bunching = false;
+    store_kick(s->store); /* before the walks, which take longer than the rest */
     if (chans_walk(s))
         ev_idle_start(loop, &s->busy);
     else

@@ -15,6 +15,7 @@
 #include "core/base/table.h"
 #include "core/hub/bucket.h"
 #include "core/hub/figures.h"
+#include "core/hub/fresh.h"
 #include "core/hub/hub.h"
 #include "core/hub/metric.h"
 #include "core/hub/options.h"
@@ -112,6 +113,7 @@ struct shard {
     struct pool claims;      /* struct claim (route.c): connections of paths that layers above serve */
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */
+    struct fresh fresh;      /* ids for new users */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
     uint32_t first_walk; /* channels with publications to deliver, linked by chan.next_walk */
@@ -128,9 +130,10 @@ struct shard {
     uint64_t now_ms;                       /* monotonic, of this loop iteration */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     uint64_t ops;                          /* store operations under way that come back here */
-    uint64_t reqs;                         /* requests under way whose connection is here */
-    bool sweeping;                         /* shard 0: a hunt for guests is under way */
-    uint64_t sweep_at_ms;                  /* shard 0: when the next one begins, monotonic */
+    bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
+    uint64_t reqs;        /* requests under way whose connection is here */
+    bool sweeping;        /* shard 0: a hunt for guests is under way */
+    uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
 
     ev_async wake;   /* mailbox */
     ev_check woke;   /* after the loop slept: the time */

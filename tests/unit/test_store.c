@@ -66,6 +66,38 @@ static void many_at_once(void **state)
     PAGE(w, &c[0], -1, 4, 10, "1 2 3", 1, 334, false);
 }
 
+/* Lazy operations: answered after a kick, after one that is not lazy, and when the store closes; in the order handed over. */
+static void lazy(void **state)
+{
+    struct world *w = *state;
+    enum { N = 8 };
+    struct store_append ops[N];
+    struct conv_key c = util_channel("lazy");
+    uint64_t seq = 0;
+    for (int round = 0; round < 100; round++) {
+        bool kicked = round % 2;
+        for (int i = 0; i < N; i++) {
+            ops[i] = append_of(&c, TIER_SMALL, "ann", "text");
+            ops[i].op.lazy = kicked || i < N - 1;
+            POST(w, store_append, &ops[i]);
+        }
+        if (kicked) {
+            store_kick(w->s);
+        }
+        for (int i = 0; i < N; i++) {
+            util_wait(w, &ops[i].op);
+            assert_int_equal(ops[i].seq, ++seq);
+        }
+    }
+    store_kick(w->s); /* for nothing */
+    ops[0] = append_of(&c, TIER_SMALL, "ann", "text");
+    ops[0].op.lazy = true;
+    POST(w, store_append, &ops[0]);
+    world_close(w);
+    assert_null(ops[0].op.home);
+    assert_int_equal(ops[0].seq, ++seq);
+}
+
 static void pages(void **state)
 {
     struct world *w = *state;
@@ -426,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(lazy, setup, teardown),
         cmocka_unit_test_setup_teardown(pages, setup, teardown),
         cmocka_unit_test_setup_teardown(ages, setup, teardown),
         cmocka_unit_test_setup_teardown(thousands_expired, setup, teardown),

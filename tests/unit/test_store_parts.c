@@ -74,6 +74,46 @@ static void batches(void **state)
     batch_fini(&b);
 }
 
+/* An engine that looks at what it is given. */
+struct watcher {
+    struct kv base;
+    char order[256]; /* family and key of each change, in order */
+};
+
+static int watcher_write(struct kv *kv, const struct kv_change *changes, size_t n)
+{
+    struct watcher *w = (struct watcher *)kv;
+    char *p = w->order;
+    for (size_t i = 0; i < n; i++) {
+        p += sprintf(p, "%s%.*s ", kv_family_name((enum kv_family)changes[i].family), (int)changes[i].key.n, changes[i].key.p);
+    }
+    return 0;
+}
+
+/* Rows of a kind stand together, in the order put. */
+static void kinds(void **state)
+{
+    static const struct kv_engine engine = {.write = watcher_write};
+    struct watcher w = {.base = {.engine = &engine}};
+    struct batch b = {0};
+    (void)state;
+    for (int i = 1; i <= 3; i++) {
+        char key[8];
+        sprintf(key, "u%d", i);
+        put(&b, KV_USER, key, "");
+        sprintf(key, "s%d", 4 - i);
+        put(&b, KV_USER, key, "");
+        sprintf(key, "m%d", i);
+        put(&b, KV_CHANNEL, key, "");
+        put(&b, KV_CHANNEL, "h", key);
+    }
+    assert_int_equal(batch_reserve(&b, 1, 8), 0);
+    batch_delete_range(&b, KV_SMALL, S("a"), S("b"));
+    assert_int_equal(batch_write(&b, &w.base), 0);
+    assert_string_equal(w.order, "smalla users3 users2 users1 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
+    batch_fini(&b);
+}
+
 /* --- The table with ages -------------------------------------------------------------------------------------------------------- */
 
 struct item {
@@ -279,8 +319,8 @@ static void judge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches), cmocka_unit_test(ages),  cmocka_unit_test(caches),
-        cmocka_unit_test(firsts),  cmocka_unit_test(judge),
+        cmocka_unit_test(kinds),  cmocka_unit_test(batches), cmocka_unit_test(ages),
+        cmocka_unit_test(caches), cmocka_unit_test(firsts),  cmocka_unit_test(judge),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }
