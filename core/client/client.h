@@ -59,6 +59,7 @@ struct client_target {
     struct sockaddr_storage address; /* IPv4, IPv6 or Unix */
     socklen_t address_len;           /* bytes used of it */
     uint32_t source;                 /* IPv4 address to connect from, network order; 0: the kernel's choice */
+    int receive_buffer;              /* SO_RCVBUF, bytes; 0: the kernel's choice */
     enum client_transport transport;
     char host[112];   /* value of the Host header (WebSocket) */
     const char *path; /* WebSocket request path; borrowed; "/" after client_target_set() */
@@ -105,6 +106,9 @@ struct client_conn *client_conn_open(struct client *client, const struct client_
 /* Closes at once, without what is still unwritten. Unanswered requests are answered with ERR_CLOSED; the close handler is
  * not called. `conn` must not be used afterwards. */
 void client_conn_close(struct client_conn *conn);
+/* From now on nothing more is read: what is sent to the connection stays in the kernel, and then with the sender. That the connection
+ * ended is heard only when it was reset. */
+void client_conn_deafen(struct client_conn *conn);
 void *client_conn_user(const struct client_conn *conn);
 struct client *client_conn_client(const struct client_conn *conn);
 /* Requests without an answer so far. */

@@ -195,7 +195,7 @@ static bool conn_read_once(struct client_conn *conn)
     if (conn->state != CLIENT_GONE && used < bytes.n && rest_keep(conn, slice_of(bytes.p + used, bytes.n - used), need) < 0) {
         client_conn_fail(conn, ERR_NOMEM, err_str(ERR_NOMEM));
     }
-    return (size_t)n == room;
+    return (size_t)n == room && !conn->deaf;
 }
 
 /*
@@ -207,7 +207,7 @@ static void conn_read(struct client_conn *conn, bool ended)
 {
     for (int i = 0; i < READS_MAX; i++) {
         bool more = conn_read_once(conn);
-        if (conn->state == CLIENT_GONE || !(more || ended)) {
+        if (conn->state == CLIENT_GONE || conn->deaf || !(more || ended)) {
             return;
         }
     }
@@ -215,6 +215,16 @@ static void conn_read(struct client_conn *conn, bool ended)
     struct epoll_event event = {.events = INTEREST, .data.ptr = conn};
     if (epoll_ctl(conn->client->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event) < 0) {
         client_conn_fail(conn, ERR_IO, strerror(errno));
+    }
+}
+
+void client_conn_deafen(struct client_conn *conn)
+{
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = conn};
+
+    conn->deaf = true;
+    if (conn->state != CLIENT_GONE) {
+        (void)epoll_ctl(conn->client->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event); /* else it is told in vain */
     }
 }
 
@@ -232,6 +242,9 @@ static int socket_open(const struct client_target *target)
     }
     if (family != AF_UNIX) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* we gather ourselves */
+    }
+    if (target->receive_buffer) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &target->receive_buffer, sizeof(target->receive_buffer));
     }
     if (family == AF_INET && target->source) {
         struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = target->source};
@@ -340,7 +353,14 @@ void client_conn_event(struct client_conn *conn, uint32_t events)
     } else if (conn->state != CLIENT_GONE && (events & EPOLLOUT)) {
         client_conn_write(conn);
     }
-    if (conn->state != CLIENT_GONE && (ended || (events & EPOLLIN))) {
+    if (conn->state == CLIENT_GONE) {
+        return;
+    }
+    if (conn->deaf) {
+        if (events & (EPOLLHUP | EPOLLERR)) {
+            client_conn_fail(conn, ERR_IO, "reset by the server");
+        }
+    } else if (ended || (events & EPOLLIN)) {
         conn_read(conn, ended);
     }
 }

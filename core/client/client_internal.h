@@ -41,6 +41,7 @@ struct client_conn {
     uint8_t state;            /* enum client_state */
     bool websocket : 1;       /* the transport */
     bool listed : 1;          /* is in the client's list */
+    bool deaf : 1;            /* is not read from any more */
 };
 _Static_assert(sizeof(struct client_conn) <= 72, "idle connections are to stay small");
 

@@ -22,7 +22,7 @@ struct connect_run {
     struct bench_mark hold;   /* the server has settled */
     struct bench_mark held;   /* after holding still, with memory */
     struct bench_mark closed; /* after all have gone, with memory */
-    uint32_t made;            /* connections that were ready */
+    uint32_t made;            /* connections that became ready */
 };
 
 static double memory_growth(const struct bench_mark *from, const struct bench_mark *to)
@@ -79,7 +79,10 @@ static int connect_run(struct bench *bench)
                                    .what = "connection",
                                    .channel = name,
                                    .want = (uint32_t)options->connections,
-                                   .pipeline = options->pipeline};
+                                   .users = (uint32_t)options->users,
+                                   .pipeline = options->pipeline,
+                                   .leave = options->leave,
+                                   .silent = options->silent};
     int status = bench_crew_muster(&run.first, "starting");
     if (status < 0) {
         goto end;
@@ -93,7 +96,7 @@ static int connect_run(struct bench *bench)
     }
     bench->state = &run;
     bench->progress = hold_progress;
-    run.made = run.crew.ready;
+    run.made = run.crew.ready + run.crew.left;
     bench_phase(bench, "settling", SETTLE_S, false);
     bench_mark_take(bench, &run.hold, false);
     if (options->duration > 0) {
@@ -114,7 +117,9 @@ end:
 
 static uint64_t connect_descriptors(const struct bench_options *options)
 {
-    return (uint64_t)options->connections + 1;
+    int64_t at_once =
+        options->leave && options->concurrency < options->connections ? options->concurrency : options->connections;
+    return (uint64_t)at_once + 1;
 }
 
 const struct bench_scenario bench_connect = {

@@ -3,6 +3,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/client/client_fields.h"
 #include "core/tools/bench.h"
 #include "core/tools/bench_options.h"
 
@@ -11,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOPELESS 64 /* failures in a row, from the first on, after which the rest is not tried */
+#define HOPELESS    64   /* failures in a row, from the first on, after which the rest is not tried */
+#define SILENT_ROOM 4096 /* SO_RCVBUF of those who do not read, bytes */
 
 static void crew_open_more(struct bench_crew *crew);
 
@@ -62,8 +64,18 @@ static void member_become_ready(struct bench_member *member)
     struct bench_crew *crew = member->crew;
 
     bench_hist_record(&crew->ready_us, client_read_us(crew->bench->client) - member->started_us);
-    member->ready = true;
-    crew->ready++;
+    if (crew->leave) {
+        struct client_conn *conn = member->conn;
+        member->conn = NULL;
+        client_conn_close(conn);
+        crew->left++;
+    } else {
+        member->ready = true;
+        crew->ready++;
+        if (crew->silent) {
+            client_conn_deafen(member->conn);
+        }
+    }
     member_settle(member);
     crew_open_more(crew);
 }
@@ -95,6 +107,23 @@ static int member_subscribe(struct bench_member *member)
     return client_subscribe(member->conn, slice_str(crew->channel), push, subscribe_answered, member);
 }
 
+/* Where the member's user has its token; NULL: each member is a new user. */
+static char **member_token(const struct bench_member *member)
+{
+    const struct bench_crew *crew = member->crew;
+    return crew->tokens ? &crew->tokens[member->index % crew->users] : NULL;
+}
+
+/* An older token does as well as the newest. */
+static void token_keep(char **token, struct slice body)
+{
+    struct client_field field = CLIENT_FIELD("token");
+
+    if (token && !*token && client_fields_read(body, &field, 1) == 1 && field.value.n > 2) {
+        *token = strndup(field.value.p + 1, field.value.n - 2); /* without the quotes; NULL: then it is a new user again */
+    }
+}
+
 static void login_answered(struct client_conn *conn, void *arg, int status, struct slice body)
 {
     struct bench_member *member = arg;
@@ -110,6 +139,7 @@ static void login_answered(struct client_conn *conn, void *arg, int status, stru
         return;
     }
     bench_hist_record(&crew->login_us, client_read_us(crew->bench->client) - member->started_us);
+    token_keep(member_token(member), body);
     if (crew->logged_in) {
         crew->logged_in(member, body);
     }
@@ -126,10 +156,12 @@ static void member_open(struct client_conn *conn, void *user)
     struct bench_member *member = user;
     struct bench_crew *crew = member->crew;
     char name[32];
+    char **kept = member_token(member);
+    struct slice token = kept && *kept ? slice_str(*kept) : SLICE_NONE;
 
     /* Names of 8 bytes, as issue 5 measures memory with. */
-    snprintf(name, sizeof(name), "u%07u", member->index % 10000000u);
-    if (client_login(conn, slice_str(name), SLICE_NONE, crew->merge, login_answered, member) < 0 ||
+    snprintf(name, sizeof(name), "u%07u", (kept ? member->index % crew->users : member->index) % 10000000u);
+    if (client_login(conn, slice_str(name), token, crew->merge, login_answered, member) < 0 ||
         (crew->pipeline && crew->channel && member_subscribe(member) < 0)) {
         bench_complain(crew->bench, "a %s cannot log in: out of memory", crew->what);
         member_give_up(member);
@@ -171,6 +203,7 @@ static bool member_connect(struct bench_member *member)
     uint32_t nth = (uint32_t)(bench->opened++ / (uint64_t)bench->options->per_source);
 
     bench->target.source = bench->first_source ? htonl(bench->first_source + nth) : 0;
+    bench->target.receive_buffer = crew->silent ? SILENT_ROOM : 0;
     member->started_us = clock_mono_us();
     member->conn = client_conn_open(bench->client, &bench->target, &crew->handlers, member);
     if (!member->conn) {
@@ -183,7 +216,7 @@ static bool member_connect(struct bench_member *member)
 static void crew_open_more(struct bench_crew *crew)
 {
     while (crew->started < crew->want && (int64_t)crew->busy < crew->bench->options->concurrency) {
-        if (crew->settled >= HOPELESS && crew->ready == 0) {
+        if (crew->settled >= HOPELESS && crew->ready + crew->left == 0) {
             bench_complain(crew->bench, "the first %u %ss failed; the rest is not tried", crew->settled, crew->what);
             crew->started = crew->want;
             bench_phase_end(crew->bench);
@@ -207,7 +240,8 @@ int bench_crew_start(struct bench_crew *crew)
         .close = member_closed,
     };
     crew->members = calloc(crew->want, sizeof(*crew->members));
-    if (!crew->members) {
+    crew->tokens = crew->users ? calloc(crew->users, sizeof(*crew->tokens)) : NULL;
+    if (!crew->members || (crew->users && !crew->tokens)) {
         fprintf(stderr, "magpie-bench: out of memory for %u %ss\n", crew->want, crew->what);
         return ERR_NOMEM;
     }
@@ -218,7 +252,7 @@ int bench_crew_start(struct bench_crew *crew)
 static void crew_progress(struct bench *bench, struct buf *out)
 {
     const struct bench_crew *crew = bench->state;
-    buf_printf(out, "%u of %u %ss ready", crew->ready, crew->want, crew->what);
+    buf_printf(out, "%u of %u %ss ready", crew->ready + crew->left, crew->want, crew->what);
 }
 
 int bench_crew_muster(struct bench_crew *crew, const char *phase)
@@ -238,10 +272,10 @@ int bench_crew_muster(struct bench_crew *crew, const char *phase)
     }
     bench->state = state;
     bench->progress = progress;
-    if (crew->ready == 0 && !bench->interrupted) {
+    if (crew->ready + crew->left == 0 && !bench->interrupted) {
         fprintf(stderr, "magpie-bench: no %s could be set up\n", crew->what);
     }
-    return crew->ready == 0 ? ERR_IO : 0;
+    return crew->ready + crew->left == 0 ? ERR_IO : 0;
 }
 
 void bench_crew_end(struct bench_crew *crew)
@@ -256,6 +290,11 @@ void bench_crew_end(struct bench_crew *crew)
     if (crew->members) {
         client_flush(crew->bench->client);
     }
+    for (uint32_t i = 0; crew->tokens && i < crew->users; i++) {
+        free(crew->tokens[i]);
+    }
+    free(crew->tokens);
+    crew->tokens = NULL;
     free(crew->members);
     crew->members = NULL;
     crew->ready = 0;

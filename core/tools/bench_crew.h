@@ -31,8 +31,11 @@ struct bench_crew {
     const char *channel;                                               /* to subscribe to; NULL: none; borrowed */
     const char *push;                                                  /* mode of the subscription; NULL: left out; borrowed */
     uint32_t want;                                                     /* connections; 1 or more */
+    uint32_t users;                                                    /* > 0: so many, who come again by token */
     bool merge;                                                        /* accept merged frames */
     bool pipeline;                                                     /* login and subscription in one write */
+    bool leave;                                                        /* each closes as soon as it is ready */
+    bool silent;                                                       /* each reads nothing once it is ready */
     void (*logged_in)(struct bench_member *member, struct slice body); /* may be NULL */
     void (*joined)(struct bench_member *member, struct slice body);    /* subscribed; may be NULL */
     void (*lost)(struct bench_member *member);                         /* a ready one is gone; may be NULL */
@@ -42,10 +45,12 @@ struct bench_crew {
     /* The crew's own. */
     struct client_handlers handlers; /* given to the client */
     struct bench_member *members;    /* `want` of them; owned */
+    char **tokens;                   /* `users` of them, NULL as long as a user never was here; owned */
     uint32_t started;                /* members whose turn to connect has come */
     uint32_t busy;                   /* of them, not settled yet */
     uint32_t settled;                /* members that became ready, or failed to */
     uint32_t ready;                  /* members that are ready now */
+    uint32_t left;                   /* members that were ready, and left of their own */
     uint64_t behind;                 /* pushes 107 */
     struct bench_hist login_us;      /* from connect(2) to the login's answer */
     struct bench_hist ready_us;      /* from connect(2) to being ready */

@@ -31,6 +31,7 @@ struct bench_options {
     int64_t per_source;   /* connections from one source address at most */
     int64_t pid;          /* of the server; 0: look for it */
     int64_t senders;      /* channel: connections that send */
+    int64_t users;        /* connect --leave: users that come again; 0: each is new */
     int64_t fill;         /* history: messages put into the channel first; < 0: default */
     int64_t page;         /* history: messages a page */
     int64_t ack;          /* dm: acknowledge the inbox after so many messages; 0: never */
@@ -39,6 +40,8 @@ struct bench_options {
     bool quiet;           /* no progress on stderr */
     bool pipeline;        /* connect: login and subscription in one write */
     bool no_subscribe;    /* connect: log in only */
+    bool leave;           /* connect: go as soon as ready */
+    bool silent;          /* connect: read nothing once ready */
     bool help;            /* asked for */
     bool version;         /* asked for */
 };

@@ -211,5 +211,10 @@ def load(server, scenario, *options, websocket=False, pid=None):
     return figures
 
 
+def metric(server, name):
+    """One figure of `show metrics`."""
+    return next(x["value"] for x in server.console("show metrics", timeout=600) if x["name"] == name)
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)

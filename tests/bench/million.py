@@ -25,7 +25,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import BENCH, BUILD, Bare, Failed, Server, load, raise_descriptors, say  # noqa: E402
+from harness import BENCH, BUILD, Bare, Failed, Server, load, metric, raise_descriptors, say  # noqa: E402
 
 SPARE = 2048            # descriptors besides the connections
 MESSAGES = 6            # through the channel of all
@@ -69,10 +69,6 @@ class Pinger(threading.Thread):
         self.ends.set()
         self.join(300)
         self.socket.close()
-
-
-def metric(server, name):
-    return next(x["value"] for x in server.console("show metrics", timeout=600) if x["name"] == name)
 
 
 def deliveries(server):

@@ -19,6 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import endure  # noqa: E402
 import growth  # noqa: E402
 import parts  # noqa: E402
 from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
@@ -32,6 +33,7 @@ PARTS = [
     ("connect", "connections, against a bare loop's accept and answers", parts.connect),
     ("growth", "costs over sizes: the largest against the smallest; and a restart", growth.growth),
     ("crowd", "a small channel beside one of many members", growth.beside_a_crowd),
+    ("silent", "receivers that do not read", endure.silent),
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
     ("script", "policies in Lua, against the same hooks in C", parts.script),
 ]

@@ -94,6 +94,8 @@ static void mistakes_are_refused(void **state)
         "channel --pipeline",
         "--pipeline channel",
         "connect --outstanding 5",
+        "channel --leave",
+        "connect --users 0",
         "channel connect",
     };
     struct bench_options options;

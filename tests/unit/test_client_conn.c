@@ -189,6 +189,34 @@ static void closing_inside_a_handler(void **state)
     assert_int_equal(f->closed, 0);
 }
 
+/* What comes for a deaf connection stays where it is, and the other side's socket fills; requests still leave. */
+static void a_deaf_connection_reads_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char bytes[65536] = {0};
+    ssize_t n, sent = 0;
+
+    f->target.receive_buffer = 4096;
+    connect_tcp(f);
+    client_conn_deafen(f->conn);
+    peer_frame(f, CLIENT_PUSH_CHANNEL, 0, "{}");
+    while ((n = send(f->peer, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+        sent += n;
+    }
+    assert_int_equal(errno, EAGAIN);
+    assert_true(sent > 0);
+    assert_int_equal(client_request(f->conn, CLIENT_PING, SLICE_NONE, answered, f), 0);
+    turn(f);
+    assert_int_equal(recv(f->peer, bytes, sizeof(bytes), 0), 8);
+    assert_int_equal(f->pushes, 0);
+    assert_int_equal(f->closed, 0);
+    assert_int_equal(setsockopt(f->peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger)), 0);
+    close(f->peer);
+    f->peer = -1;
+    until(f, &f->closed, 1);
+    assert_int_equal(f->code, ERR_IO);
+}
+
 static void bad_lengths_end_it(void **state)
 {
     struct fixture *f = *state;
@@ -262,11 +290,13 @@ static void targets_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_is_answered),     TEST(a_refusal_is_told), TEST(requests_leave_together),
-        TEST(frames_come_in_any_pieces), TEST(large_frames_pass), TEST(a_closed_connection_answers_all),
-        TEST(last_words_are_heard),      TEST(closing_is_quiet),  TEST(closing_inside_a_handler),
-        TEST(bad_lengths_end_it),        TEST(nobody_listens),    TEST(sources_are_chosen),
-        TEST(targets_are_read),
+        TEST(a_request_is_answered),    TEST(a_refusal_is_told),
+        TEST(requests_leave_together),  TEST(frames_come_in_any_pieces),
+        TEST(large_frames_pass),        TEST(a_closed_connection_answers_all),
+        TEST(last_words_are_heard),     TEST(closing_is_quiet),
+        TEST(closing_inside_a_handler), TEST(bad_lengths_end_it),
+        TEST(nobody_listens),           TEST(sources_are_chosen),
+        TEST(targets_are_read),         TEST(a_deaf_connection_reads_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
