@@ -21,6 +21,7 @@
 #include "core/config/secret.h"
 #include "core/console/console.h"
 #include "core/hub/command.h"
+#include "core/hub/figures.h"
 #include "core/hub/hub.h"
 #include "core/hub/options.h"
 #include "core/net/listener.h"
@@ -630,7 +631,7 @@ static void on_breath(struct ev_loop *loop, ev_timer *w, int events)
     struct hub_stats stats;
     (void)loop, (void)events;
     hub_get_stats(s->hub, &stats);
-    (void)heap_breathe(&s->heap, stats.connections);
+    (void)heap_breathe(&s->heap, stats.connections, figures_resident());
 }
 
 static void watch(struct server *s)

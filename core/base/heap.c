@@ -1,9 +1,10 @@
 #include "core/base/heap.h"
 
 #include <malloc.h>
+#include <stdbool.h>
 
-/* So few connections gone are not worth it. */
-enum { WORTH = 1000 };
+/* So few connections gone, and so many bytes more, are not worth it. */
+enum { WORTH = 1000, GROWN = 512 * 1024 };
 
 void heap_setup(void)
 {
@@ -13,12 +14,16 @@ void heap_setup(void)
     (void)mallopt(M_TRIM_THRESHOLD, (int)HEAP_MAPPED_BYTES);
 }
 
-int heap_breathe(struct heap_watch *w, uint32_t connections)
+int heap_breathe(struct heap_watch *w, uint32_t connections, uint64_t resident)
 {
     if (connections > w->peak)
         w->peak = connections;
-    if (w->peak - connections < WORTH || connections > w->peak / 2)
+    if (!w->resident || resident < w->resident)
+        w->resident = resident;
+    bool gone = w->peak - connections >= WORTH && connections <= w->peak / 2;
+    if (!gone && resident - w->resident < GROWN)
         return 0;
     w->peak = connections;
+    w->resident = 0;
     return malloc_trim(0);
 }

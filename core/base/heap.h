@@ -12,11 +12,14 @@
 /* Before threads start. */
 void heap_setup(void);
 
-/* Remembers how many connections there were, to know when so many are gone that giving memory back is worth the walk through the heap. */
+/* Remembers how large the process was, to know when giving memory back is worth the walk through what is free in the heap: when many connections are gone,
+ * and when the process has grown, because what the database's cache throws away leaves holes that its next block does not fit. */
 struct heap_watch {
-    uint32_t peak; /* most connections since the last time */
+    uint32_t peak;     /* most connections since the last time */
+    uint64_t resident; /* least size of the process since, bytes; 0: not known yet */
 };
-/* Now and then, any thread but a shard's (the walk takes its time): 1 when memory was given back, else 0. */
-int heap_breathe(struct heap_watch *w, uint32_t connections);
+/* Every few seconds, any thread but a shard's (the walk takes its time), with the resident size of the process in bytes: 1 when memory was given back,
+ * else 0. */
+int heap_breathe(struct heap_watch *w, uint32_t connections, uint64_t resident);
 
 #endif

@@ -23,13 +23,15 @@ __attribute__((unused)) static size_t resident(void)
     return pages * 4096;
 }
 
+enum { SIZE_NOW = 50 << 20 }; /* of the process, where that is not what is tested */
+
 static void few_connections_are_not_worth_it(void **state)
 {
     (void)state;
     struct heap_watch w = {0};
-    assert_int_equal(heap_breathe(&w, 900), 0);
+    assert_int_equal(heap_breathe(&w, 900, SIZE_NOW), 0);
     assert_int_equal(w.peak, 900);
-    assert_int_equal(heap_breathe(&w, 0), 0);
+    assert_int_equal(heap_breathe(&w, 0, SIZE_NOW), 0);
     assert_int_equal(w.peak, 900);
 }
 
@@ -37,13 +39,30 @@ static void half_of_many_gone_is_the_moment(void **state)
 {
     (void)state;
     struct heap_watch w = {0};
-    assert_int_equal(heap_breathe(&w, 100000), 0);
-    assert_int_equal(heap_breathe(&w, 60000), 0);
+    assert_int_equal(heap_breathe(&w, 100000, SIZE_NOW), 0);
+    assert_int_equal(heap_breathe(&w, 60000, SIZE_NOW), 0);
     assert_int_equal(w.peak, 100000);
-    (void)heap_breathe(&w, 40000);
+    (void)heap_breathe(&w, 40000, SIZE_NOW);
     assert_int_equal(w.peak, 40000);
-    assert_int_equal(heap_breathe(&w, 39000), 0);
+    assert_int_equal(heap_breathe(&w, 39000, SIZE_NOW), 0);
     assert_int_equal(w.peak, 40000);
+}
+
+/* What grew for another reason than connections is looked at, and not again until it has grown again. */
+static void growth_is_a_moment(void **state)
+{
+    (void)state;
+    struct heap_watch w = {0};
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW), 0);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 400000), 0);
+    assert_true(w.resident == SIZE_NOW);
+    (void)heap_breathe(&w, 10, SIZE_NOW + 600000);
+    assert_true(w.resident == 0);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 600000), 0);
+    assert_true(w.resident == SIZE_NOW + 600000);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 900000), 0);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW), 0);
+    assert_true(w.resident == SIZE_NOW);
 }
 
 /* Small things between which others stay: free() alone cannot give their pages back. */
@@ -68,7 +87,7 @@ static void pages_between_what_stays_go_back(void **state)
         if (i % KEPT_EVERY)
             free(p[i]);
     struct heap_watch w = {.peak = 10000};
-    assert_int_equal(heap_breathe(&w, 0), 1);
+    assert_int_equal(heap_breathe(&w, 0, SIZE_NOW), 1);
     assert_true(resident() + (size_t)N * SIZE / 2 < full);
     for (int i = 0; i < N; i += KEPT_EVERY)
         free(p[i]);
@@ -81,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(few_connections_are_not_worth_it),
         cmocka_unit_test(half_of_many_gone_is_the_moment),
+        cmocka_unit_test(growth_is_a_moment),
         cmocka_unit_test(pages_between_what_stays_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
