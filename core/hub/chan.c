@@ -14,8 +14,9 @@
 enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 8 };
 
 /* A walk that begins does little at first, twice as much each turn: messages that were sent together come one after the other by some ten microseconds,
- * and whoever is passed before the last of them is there costs a system call more. */
-enum { PACE_SENDS = 8, PACE_MAX = 8 };
+ * and whoever is passed before the last of them is there costs a system call more. Beside another walk turns are long enough for that, and a small channel
+ * is done in its first. */
+enum { PACE_SENDS = 8, PACE_BESIDE = 32, PACE_MAX = 8 };
 
 /* A turn that takes the processor for longer is cut down, one that takes less than half may grow: on a slow machine others should not wait longer either. */
 enum { TURN_US = 2000 };
@@ -36,7 +37,7 @@ static bool chan_matches(void *ctx, uint32_t index, const void *key)
 int chans_init(struct shard *s)
 {
     pool_init(&s->chans, (sizeof(struct chan) + 7) & ~7u, 64);
-    s->first_walk = s->last_walk = NONE;
+    s->begun = s->walks = (struct walks){NONE, NONE};
     s->walk_sends = SENDS_MAX;
     return table_init(&s->chan_names, 8, chan_hash, chan_matches, s);
 }
@@ -215,6 +216,25 @@ void pub_free(struct pub *p)
     free(p);
 }
 
+static void walks_push(struct shard *s, struct walks *list, uint32_t chan)
+{
+    if (list->last == NONE)
+        list->first = chan;
+    else
+        chan_at(s, list->last)->next_walk = chan;
+    list->last = chan;
+}
+
+static uint32_t walks_pop(struct shard *s, struct walks *list)
+{
+    uint32_t chan = list->first;
+    list->first = chan_at(s, chan)->next_walk;
+    chan_at(s, chan)->next_walk = NONE;
+    if (list->first == NONE)
+        list->last = NONE;
+    return chan;
+}
+
 void pub_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
@@ -232,11 +252,7 @@ void pub_arrive(void *owner, struct mail *m)
     ch->queue_tail = &p->next;
     if (!ch->in_walks) {
         ch->in_walks = true;
-        if (s->last_walk == NONE)
-            s->first_walk = chan;
-        else
-            chan_at(s, s->last_walk)->next_walk = chan;
-        s->last_walk = chan;
+        walks_push(s, &s->begun, chan);
     }
 }
 
@@ -391,13 +407,13 @@ static void step(struct shard *s, struct chan *ch)
         ch->board_tail = &ch->board;
 }
 
-/* Goes on with a channel's walk. Returns true when there is nothing left to deliver. A send may close a connection, which may leave tombstones
+/* Goes on with a channel's walk; `first` is how many it sends to in its first turn. Returns true when there is nothing left to deliver. A send may close a connection, which may leave tombstones
  * but never moves entries while something is on board. */
-static bool walk_some(struct shard *s, uint32_t chan, uint32_t *visits, uint32_t *sends)
+static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, uint32_t *visits, uint32_t *sends)
 {
     struct chan *ch = chan_at(s, chan);
     uint64_t delivered = 0;
-    uint32_t limit = *sends < (uint32_t)PACE_SENDS << ch->pace ? *sends : (uint32_t)PACE_SENDS << ch->pace, left = limit;
+    uint32_t limit = *sends < first << ch->pace ? *sends : first << ch->pace, left = limit;
     if (ch->pace < PACE_MAX)
         ch->pace++;
     get_on(ch);
@@ -420,36 +436,42 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t *visits, uint32_t
     return ch->queue == NULL;
 }
 
-bool chans_walk(struct shard *s)
+/* Once through a list as it is now, up to `last`: who is not finished has had its part of this turn, and waits behind those that are under way. */
+static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32_t first, uint32_t *visits, uint32_t *sends)
 {
-    uint32_t visits = WALK_VISITS, sends = s->walk_sends;
-    if (s->first_walk == NONE)
-        return false;
-    s->turn_us = clock_thread_cpu_us();
-    /* Once through the list: who is not finished has had its part of this turn. */
-    uint32_t last = s->last_walk, chan = NONE;
-    while (s->first_walk != NONE && chan != last && visits > 0 && sends > 0) {
-        chan = s->first_walk;
-        struct chan *ch = chan_at(s, chan);
-        bool finished = walk_some(s, chan, &visits, &sends);
-        s->first_walk = ch->next_walk;
-        ch->next_walk = NONE;
-        if (s->first_walk == NONE)
-            s->last_walk = NONE;
-        if (!finished) {
-            if (s->last_walk == NONE)
-                s->first_walk = chan;
-            else
-                chan_at(s, s->last_walk)->next_walk = chan;
-            s->last_walk = chan;
-        } else {
-            ch->in_walks = false;
+    uint32_t chan = NONE;
+    while (list->first != NONE && chan != last && *visits > 0 && *sends > 0) {
+        chan = walks_pop(s, list);
+        if (walk_some(s, chan, first, visits, sends)) {
+            chan_at(s, chan)->in_walks = false;
             chan_release(s, chan);
+        } else {
+            walks_push(s, &s->walks, chan);
         }
     }
-    if (s->first_walk == NONE)
+}
+
+/* Who has just begun goes first, beside others with half of the turn at most: a small channel is done by that and need not wait for a large one's slice,
+ * and however many small ones there are, the large one goes on. */
+bool chans_walk(struct shard *s)
+{
+    uint32_t last = s->walks.last;
+    if (s->begun.first == NONE && last == NONE)
+        return false;
+    bool alone = last == NONE ? s->begun.first == s->begun.last : s->begun.first == NONE && s->walks.first == last;
+    uint32_t first = alone ? PACE_SENDS : PACE_BESIDE, visits = last == NONE ? WALK_VISITS : WALK_VISITS / 2,
+             sends = last == NONE ? s->walk_sends : s->walk_sends / 2;
+    s->turn_us = clock_thread_cpu_us();
+    walk_list(s, &s->begun, s->begun.last, first, &visits, &sends);
+    if (last != NONE) {
+        visits += WALK_VISITS - WALK_VISITS / 2;
+        sends += s->walk_sends - s->walk_sends / 2;
+        walk_list(s, &s->walks, last, first, &visits, &sends);
+    }
+    bool more = s->begun.first != NONE || s->walks.first != NONE;
+    if (!more)
         s->turn_us = 0; /* the loop may sleep before it polls: that would be no measure */
-    return s->first_walk != NONE;
+    return more;
 }
 
 void chans_walked(struct shard *s)

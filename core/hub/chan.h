@@ -66,13 +66,13 @@ struct chan {
     uint32_t tombstones;
     uint32_t by_push[4]; /* members by mode */
     uint32_t walk_pos;   /* the member that is next */
-    uint32_t next_walk;  /* in the shard's list of channels with something to deliver; NONE: last */
+    uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;    /* subscriptions under way: keep it and its interest */
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
-    bool in_walks;  /* in that list */
+    bool in_walks;  /* in such a list */
 };
 
 static inline struct chan *chan_at(const struct shard *s, uint32_t chan)

@@ -88,6 +88,11 @@ enum shard_slot { SLOT_SCRIPT, SLOT_PLUGIN, SLOT_CONSOLE, SLOTS };
 
 /* --- The shard ------------------------------------------------------------------------------------------------ */
 
+/* A list of channels, linked by chan.next_walk. */
+struct walks {
+    uint32_t first, last; /* NONE, both: empty */
+};
+
 struct shard {
     struct hub *hub;
     unsigned index;                /* 0 … hub->shard_count - 1 */
@@ -116,8 +121,8 @@ struct shard {
     struct fresh fresh;      /* ids for new users */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
-    uint32_t first_walk; /* channels with publications to deliver, linked by chan.next_walk */
-    uint32_t last_walk;
+    struct walks begun;  /* channels with publications to deliver that have had no turn yet */
+    struct walks walks;  /* those that have had some */
     uint32_t walk_sends; /* members that are sent something in a turn: as many as take a millisecond or two here */
     uint64_t turn_us;    /* when the walk of the present turn began, by the thread's CPU clock; 0: none */
     uint32_t stamp;      /* see chan.stamp */

@@ -331,7 +331,7 @@ static inline bool kit_idle(struct kit *k)
     bool idle = mailbox_empty(&k->main);
     for (unsigned i = 0; i < k->shards; i++) {
         struct shard *s = kit_shard(k, i);
-        idle = idle && mailbox_empty(&s->mailbox) && s->first_walk == NONE;
+        idle = idle && mailbox_empty(&s->mailbox) && s->begun.first == NONE && s->walks.first == NONE;
         ops += s->ops;
     }
     return idle && ops == kit_gate.held;

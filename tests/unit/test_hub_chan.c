@@ -158,7 +158,7 @@ static void leaving_and_joining_during_a_walk(void **state)
     kit_end(&k);
 }
 
-/* Several channels take turns. */
+/* Several channels take turns: who begins beside a walk under way is served before that goes on, and it does go on. */
 static void channels_take_turns(void **state)
 {
     struct kit k;
@@ -169,15 +169,20 @@ static void channels_take_turns(void **state)
     struct peer *a = peer_login(&k, "ann", 0);
     works(peer_ask(a, 3, "{\"name\":\"little\",\"push\":\"all\"}"));
     kit_settle(&k);
+    const struct chan *large = chan_at(s, chan_find(s, S("large")));
     arrive(s, publication("large", 1, EVERY));
-    arrive(s, publication("little", 1, EVERY));
     assert_true(chans_walk(s)); /* a turn's worth of the large one */
-    assert_true(chans_walk(s) || true);
+    assert_int_equal(large->walk_pos, VISITS);
+    arrive(s, publication("little", 1, EVERY));
+    assert_true(chans_walk(s));
+    assert_true(large->walk_pos > VISITS);
     net_flush(s->net);
     peer_pull(a);
     assert_int_equal(number(peer_push(a, 102), "seq"), 1);
+    assert_false(chan_at(s, chan_find(s, S("little")))->in_walks);
     while (chans_walk(s))
         ;
+    assert_int_equal(chan_at(s, chan_find(s, S("large")))->walk_pos, 0);
     remove_absent(s, VISITS * 2, "x");
     assert_int_equal(chan_find(s, S("large")), NONE);
     arrive(s, publication("large", 2, EVERY)); /* to nobody */
