@@ -29,6 +29,7 @@ struct conv {
     uint32_t meter_at;  /* ms, when `meter` was true */
     uint32_t slice_ms;  /* of slices that open now; 0: push.slice_ms */
     uint32_t slice_max; /* of them; 0: push.max */
+    double sliced;      /* when the last slice of push mode merged was due, by ev_now(); 0: none yet */
     uint8_t key_len;
     uint8_t state;       /* enum conv_state */
     uint8_t tier;        /* enum store_tier */

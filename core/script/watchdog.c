@@ -20,8 +20,9 @@
 #define KILL_SIGNAL SIGURG
 #endif
 
-/* How often the watchdog looks while Lua is entered, and after how long without that it sleeps. */
-enum { LOOK_US = 10000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
+/* How often the watchdog looks at an entry that it has seen before, and how often otherwise; after how long without any entry it sleeps; and when a
+ * signal is sent once more. An entry is seen at last after LOOK_RARELY_US, and convicted LOOK_US after its budget and grace at last. */
+enum { LOOK_US = 10000, LOOK_RARELY_US = 25000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
 
 /* Time that a thread is given beyond its budget: on a virtual machine the CPU clock of a thread runs on while the host runs others. Far less than the
  * 100 ms that scripts are promised to be stopped within. */
@@ -117,8 +118,10 @@ static void sentence(struct watched *w, uint64_t entry, uint64_t now)
     syscall(SYS_rt_tgsigqueueinfo, getpid(), atomic_load(&w->tid), KILL_SIGNAL, &info);
 }
 
-/* Returns whether Lua has been entered since the last look, or is still. */
-static bool look(struct watched *w, uint64_t now)
+/* What a look has seen. */
+enum seen { SEEN_NOTHING, SEEN_ENTERED /* Lua has been entered since the last look */, SEEN_INSIDE /* it runs */ };
+
+static enum seen look(struct watched *w, uint64_t now)
 {
     uint64_t entry = atomic_load(&w->entry);
     if (entry != w->seen) {
@@ -127,17 +130,17 @@ static bool look(struct watched *w, uint64_t now)
         w->told_us = 0;
         if (entry & 1)
             w->cpu_us = cpu_us(atomic_load(&w->clock));
-        return true;
+        return entry & 1 ? SEEN_INSIDE : SEEN_ENTERED;
     }
     if (!(entry & 1))
-        return false;
+        return SEEN_NOTHING;
     uint64_t budget = atomic_load_explicit(&w->budget_us, memory_order_relaxed) + GRACE_US;
     if (now - w->since_us < budget || (w->told_us && now - w->told_us < AGAIN_US))
-        return true;
+        return SEEN_INSIDE;
     uint64_t cpu = cpu_us(atomic_load(&w->clock));
     if (cpu - w->cpu_us >= budget && atomic_load(&w->entry) == entry)
         sentence(w, entry, now);
-    return true;
+    return SEEN_INSIDE;
 }
 
 static void *watch(void *arg)
@@ -147,23 +150,25 @@ static void *watch(void *arg)
     pthread_setname_np(pthread_self(), "watchdog");
     while (!atomic_load(&d->stopping)) {
         uint64_t now = clock_mono_us();
-        bool busy = false;
+        enum seen most = SEEN_NOTHING;
         pthread_mutex_lock(&d->lock);
-        for (struct watched *w = d->list; w; w = w->next)
-            busy |= look(w, now);
+        for (struct watched *w = d->list; w; w = w->next) {
+            enum seen seen = look(w, now);
+            most = seen > most ? seen : most;
+        }
         pthread_mutex_unlock(&d->lock);
-        if (busy)
+        if (most)
             quiet_since = now;
         if (atomic_load(&d->asleep)) {
             /* Nobody has entered between the announcement and this look. */
-            while (!busy && sem_wait(&d->wake) != 0 && errno == EINTR)
+            while (!most && sem_wait(&d->wake) != 0 && errno == EINTR)
                 ;
             atomic_store(&d->asleep, false);
             quiet_since = clock_mono_us();
         } else if (now - quiet_since > SLEEP_AFTER_US) {
             atomic_store(&d->asleep, true);
         } else {
-            nanosleep(&(struct timespec){.tv_nsec = LOOK_US * 1000}, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = (most == SEEN_INSIDE ? LOOK_US : LOOK_RARELY_US) * 1000}, NULL);
         }
     }
     return NULL;
