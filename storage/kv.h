@@ -75,6 +75,7 @@ struct kv_engine {
     void (*next)(struct kv_iter *it);
     void (*prev)(struct kv_iter *it);
     bool (*valid)(struct kv_iter *it);
+    bool (*row)(struct kv_iter *it, struct slice *key, struct slice *value); /* valid, key and value in one */
     struct slice (*key)(struct kv_iter *it); /* until the next move */
     struct slice (*value)(struct kv_iter *it);
     int (*iter_error)(struct kv_iter *it); /* 0 or an enum err; look when not valid */
@@ -158,6 +159,10 @@ static inline void kv_prev(struct kv_iter *it)
 static inline bool kv_valid(struct kv_iter *it)
 {
     return it->engine->valid(it);
+}
+static inline bool kv_row(struct kv_iter *it, struct slice *key, struct slice *value)
+{
+    return it->engine->row(it, key, value);
 }
 static inline struct slice kv_key(struct kv_iter *it)
 {

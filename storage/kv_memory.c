@@ -365,6 +365,13 @@ static struct slice mem_value(struct kv_iter *iter)
 {
     return buf_slice(&((struct mem_iter *)iter)->value);
 }
+static bool mem_row(struct kv_iter *iter, struct slice *key, struct slice *value)
+{
+    struct mem_iter *it = (struct mem_iter *)iter;
+    *key = buf_slice(&it->key);
+    *value = buf_slice(&it->value);
+    return it->valid;
+}
 static int mem_iter_error(struct kv_iter *iter)
 {
     return ((struct mem_iter *)iter)->error;
@@ -434,6 +441,7 @@ static const struct kv_engine memory_engine = {
     .next = mem_next,
     .prev = mem_prev,
     .valid = mem_valid,
+    .row = mem_row,
     .key = mem_key,
     .value = mem_value,
     .iter_error = mem_iter_error,

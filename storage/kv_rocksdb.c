@@ -258,6 +258,17 @@ static struct slice rocks_value(struct kv_iter *iter)
     return s;
 }
 
+static bool rocks_row(struct kv_iter *iter, struct slice *key, struct slice *value)
+{
+    rocksdb_iterator_t *it = ((struct rocks_iter *)iter)->it;
+    if (!rocksdb_iter_valid(it)) {
+        return false;
+    }
+    key->p = rocksdb_iter_key(it, &key->n);
+    value->p = rocksdb_iter_value(it, &value->n);
+    return true;
+}
+
 static int rocks_iter_error(struct kv_iter *iter)
 {
     char *error = NULL;
@@ -305,6 +316,7 @@ static const struct kv_engine rocks_engine = {
     .next = rocks_next,
     .prev = rocks_prev,
     .valid = rocks_valid,
+    .row = rocks_row,
     .key = rocks_key,
     .value = rocks_value,
     .iter_error = rocks_iter_error,

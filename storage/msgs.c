@@ -14,7 +14,7 @@ uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t
 int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv, const struct head_record *head)
 {
     *m = (struct msgs){.store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv};
-    m->now_ms = expiry_now(&s->expiry); /* after the version: see firsts.h */
+    m->now_ms = expiry_now(&s->expiry); /* after the version: see recent.h */
     struct key from, to;
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
@@ -43,9 +43,9 @@ static void tier_settle(struct msgs *m, unsigned t)
 {
     struct kv_iter *it = m->it[t];
     m->has[t] = false;
-    for (; kv_valid(it); m->up ? kv_next(it) : kv_prev(it)) {
-        if (!key_tail_u64(kv_key(it), &m->at[t]) || message_decode(kv_value(it), &m->rows[t])) {
-            record_bad("message", kv_key(it));
+    for (struct slice key, value; kv_row(it, &key, &value); m->up ? kv_next(it) : kv_prev(it)) {
+        if (!key_tail_u64(key, &m->at[t]) || message_decode(value, &m->rows[t])) {
+            record_bad("message", key);
             m->error = ERR_INVALID;
             return;
         }

@@ -42,7 +42,7 @@ void msgs_step(struct msgs *m);
  * NULL) gets when that message ends. */
 uint64_t msgs_first(struct msgs *m, uint64_t *end_ms);
 
-/* Reads a head: 1, 0 (absent; out is zeroed), or an enum err. */
+/* For readers: a head, 1, 0 (absent; out is zeroed), or an enum err. */
 int head_read(struct store *s, struct slice conv, struct head_record *out);
 /* msgs_first() for readers: by what is known if it can, and tells the writer when it had to pass over many expired rows. May move the walk. 0 or an enum err. */
 MUST_CHECK int first_read(struct msgs *m, uint64_t *first);

@@ -3,15 +3,9 @@
 
 #include <stdlib.h>
 
-/* Copies to *at, inside the arena; the slice holds an offset for now. */
-static struct slice arena_add(const struct page_builder *b, char **at, struct slice s)
+static struct slice offset_slice(uintptr_t offset, size_t n)
 {
-    struct slice out = {(const char *)(uintptr_t)(*at - b->arena.p), s.n};
-    if (s.n) {
-        memcpy(*at, s.p, s.n);
-        *at += s.n;
-    }
-    return out;
+    return (struct slice){(const char *)offset, n};
 }
 
 void page_expect(struct page_builder *b, uint32_t n, size_t bytes)
@@ -36,20 +30,29 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
         b->messages = messages;
         b->cap = cap;
     }
-    size_t size = conv.n + m->sender.n + m->sender_name.n + m->content.n;
+    size_t sender = m->sender.n, name = m->sender_name.n, texts = sender + name + m->content.n, size = conv.n + texts;
     char *at = buf_reserve(&b->arena, size);
     if (!at && size) {
         return ERR_NOMEM;
     }
+    uintptr_t offset = b->arena.n; /* what the slices hold for now */
     b->arena.n += size;
-    b->messages[b->n++] = (struct store_message){.seq = seq,
-                                                 .id = m->id,
-                                                 .created_ms = m->created_ms,
-                                                 .recalled = m->row.flags & ROW_RECALLED,
-                                                 .conv = arena_add(b, &at, conv),
-                                                 .sender = arena_add(b, &at, m->sender),
-                                                 .sender_name = arena_add(b, &at, m->sender_name),
-                                                 .content = arena_add(b, &at, m->content)};
+    if (conv.n) {
+        memcpy(at, conv.p, conv.n);
+        at += conv.n;
+    }
+    if (texts) {
+        memcpy(at, m->sender.p, texts);
+    }
+    struct store_message *out = &b->messages[b->n++];
+    out->seq = seq;
+    out->id = m->id;
+    out->created_ms = m->created_ms;
+    out->recalled = m->row.flags & ROW_RECALLED;
+    out->conv = offset_slice(offset, conv.n);
+    out->sender = offset_slice(offset += conv.n, sender);
+    out->sender_name = offset_slice(offset += sender, name);
+    out->content = offset_slice(offset + name, m->content.n);
     b->content += m->content.n;
     return 0;
 }

@@ -20,8 +20,15 @@ static inline bool page_is_full(const struct page_builder *b, const struct messa
 }
 /* Makes room for about n messages of about `bytes` each at once; best effort. */
 void page_expect(struct page_builder *b, uint32_t n, size_t bytes);
-/* Appends a copy. ERR_NOMEM. */
+/* Appends a copy. `m` is as message_decode() made it: its texts lie one behind the other. ERR_NOMEM. */
 MUST_CHECK int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m);
+/* Empties it and keeps its memory. */
+static inline void page_reset(struct page_builder *b)
+{
+    b->n = 0;
+    b->content = 0;
+    buf_reset(&b->arena);
+}
 /* Turns the order of the messages around. */
 void page_reverse(struct page_builder *b);
 /* Moves the page out, or, when code is an error, frees it and empties `out`; returns the code, or ERR_NOMEM. */

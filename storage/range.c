@@ -1,23 +1,29 @@
 /* Reading a conversation: history pages and heads. */
-#include "storage/firsts.h"
 #include "storage/hint.h"
 #include "storage/msgs.h"
 #include "storage/page.h"
+#include "storage/recent.h"
 
 #define FLOOR_WORTH 64 /* expired rows passed over from which on the writer is told */
 
 int head_read(struct store *s, struct slice conv, struct head_record *out)
 {
     struct key k;
+    uint64_t ticket;
     *out = (struct head_record){0};
     if (!conv.n || conv.n > CONV_KEY_MAX) {
         return ERR_INVALID;
+    }
+    if (recent_head(s->recent, conv, out, &ticket)) {
+        return 1;
     }
     struct kv_found f = kv_get(s->kv, KV_CHANNEL, key_head(&k, conv));
     int r = f.code;
     if (r == 1 && head_decode(f.value, out)) {
         record_bad("head", conv);
         r = ERR_INVALID;
+    } else if (r == 1) {
+        recent_put_head(s->recent, conv, out, ticket);
     }
     kv_found_free(s->kv, &f);
     return r;
@@ -25,8 +31,8 @@ int head_read(struct store *s, struct slice conv, struct head_record *out)
 
 int first_read(struct msgs *m, uint64_t *first)
 {
-    struct first_known known;
-    if (firsts_get(m->store->firsts, m->conv, &known) && known.version == m->version && m->now_ms < known.until_ms &&
+    struct recent_first known;
+    if (recent_first(m->store->recent, m->conv, &known) && known.version == m->version && m->now_ms < known.until_ms &&
         known.seq > m->low[known.tier] && known.seq <= m->top) {
         *first = known.seq;
         return m->error;
@@ -37,7 +43,7 @@ int first_read(struct msgs *m, uint64_t *first)
         known.seq = *first;
         known.version = m->version;
         known.tier = (uint8_t)m->tier;
-        firsts_put(m->store->firsts, m->conv, &known);
+        recent_put_first(m->store->recent, m->conv, &known);
     }
     if (!m->error && *first && m->skipped - before > FLOOR_WORTH) {
         hint_floor(m->store, m->conv, *first - 1);
@@ -45,31 +51,69 @@ int first_read(struct msgs *m, uint64_t *first)
     return m->error;
 }
 
+/* Adds the row that the walk stands on. False: the page is full. */
+static bool range_add(struct store_range *r, struct msgs *m, struct page_builder *page)
+{
+    if (page->n == r->limit || page_is_full(page, m->row, r->page_bytes)) {
+        return false;
+    }
+    if (!page->n) {
+        page_expect(page, r->limit, m->row->sender.n + m->row->sender_name.n + m->row->content.n + 16);
+    }
+    if (page_add(page, SLICE_NONE, m->seq, m->row)) {
+        m->error = ERR_NOMEM;
+        return false;
+    }
+    return true;
+}
+
+/*
+ * The newest rows below `below`, walking up: that costs RocksDB half of what walking down does. Seqs tell where to begin, as long as none of
+ * the last `limit` is missing and all fit by size. False: that is not so; the page is empty.
+ */
+static bool range_collect_up(struct store_range *r, struct msgs *m, struct page_builder *page, uint64_t below)
+{
+    uint64_t floor = r->has_after && r->after >= r->first ? r->after + 1 : r->first;
+    if (below <= floor) {
+        return true;
+    }
+    uint64_t from = below - floor > r->limit ? below - r->limit : floor;
+    if (from > floor && floor > r->first) {
+        return false; /* whether something is left over, only the other walk tells */
+    }
+    for (msgs_up(m, from); m->valid && m->seq < below; msgs_step(m)) {
+        if (!range_add(r, m, page)) {
+            page_reset(page);
+            return m->error != 0;
+        }
+    }
+    if (!m->error && from > floor && page->n < r->limit) {
+        page_reset(page);
+        return false;
+    }
+    r->more = from > floor;
+    return true;
+}
+
 /* Collects the page. more: something is left over in the direction asked. */
 static int range_collect(struct store_range *r, struct msgs *m, struct page_builder *page)
 {
     bool up = r->has_after && !r->has_before;
+    uint64_t below = r->has_before && r->before <= m->top ? r->before : m->top + 1;
     if (up) {
         if (r->after == UINT64_MAX) {
             return 0;
         }
         msgs_up(m, r->after + 1);
+    } else if (range_collect_up(r, m, page, below)) {
+        return m->error;
     } else {
-        msgs_down(m, r->has_before ? r->before : UINT64_MAX);
+        msgs_down(m, below);
     }
-    for (; m->valid; msgs_step(m)) {
-        if (!up && r->has_after && m->seq <= r->after) {
-            break;
-        }
-        if (page->n == r->limit || page_is_full(page, m->row, r->page_bytes)) {
+    for (; m->valid && (up || !r->has_after || m->seq > r->after); msgs_step(m)) {
+        if (!range_add(r, m, page)) {
             r->more = true;
             break;
-        }
-        if (!page->n) {
-            page_expect(page, r->limit, m->row->sender.n + m->row->sender_name.n + m->row->content.n + 16);
-        }
-        if (page_add(page, SLICE_NONE, m->seq, m->row)) {
-            return ERR_NOMEM;
         }
     }
     if (!up) {
@@ -93,10 +137,10 @@ enum store_status read_range(struct store *s, struct store_op *op)
     r->last = head.seq;
     code = msgs_open(&m, s, s->kv, r->conv, &head);
     if (!code) {
-        code = range_collect(r, &m, &page);
+        code = first_read(&m, &r->first);
     }
     if (!code) {
-        code = first_read(&m, &r->first);
+        code = range_collect(r, &m, &page);
     }
     msgs_close(&m);
     return status_of(page_finish(&page, code, &r->page));

@@ -10,6 +10,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "storage/durable.h"
+#include "storage/recent.h"
 #include "storage/syncer.h"
 
 #include <stdio.h>
@@ -73,6 +74,12 @@ static bool broken_valid(struct kv_iter *it)
     (void)it;
     return false;
 }
+static bool broken_row(struct kv_iter *it, struct slice *key, struct slice *value)
+{
+    (void)it;
+    *key = *value = SLICE_NONE;
+    return false;
+}
 static int broken_iter_error(struct kv_iter *it)
 {
     (void)it;
@@ -109,6 +116,7 @@ static const struct kv_engine broken_engine = {
     .next = broken_step,
     .prev = broken_step,
     .valid = broken_valid,
+    .row = broken_row,
     .iter_error = broken_iter_error,
 };
 static struct kv broken_kv = {&broken_engine};
@@ -153,6 +161,7 @@ static int database_swap(struct store *s)
         }
         log_event(LOG_WARN, "storage.reopen_failed", LOG_STR("why", why), LOG_STR("now", s->kv->engine->name));
     }
+    recent_clear(s->recent);
     pthread_rwlock_unlock(&s->swap);
     return r;
 }

@@ -6,9 +6,9 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "storage/durable.h"
-#include "storage/firsts.h"
 #include "storage/hint.h"
 #include "storage/idgen.h"
+#include "storage/recent.h"
 #include "storage/syncer.h"
 #include "storage/writer.h"
 
@@ -347,7 +347,7 @@ static void store_free(struct store *s)
     }
     kv_close(s->kv);
     durable_close(s->durable);
-    firsts_free(s->firsts);
+    recent_free(s->recent);
     pthread_rwlock_destroy(&s->swap);
     pthread_mutex_destroy(&s->written_lock);
     pthread_cond_destroy(&s->written_cond);
@@ -378,9 +378,9 @@ int store_open_hooked(struct store **out, const struct store_options *options, c
     pthread_mutex_init(&s->work_lock, NULL);
     pthread_cond_init(&s->work_cond, NULL);
     store_configure(s, options);
-    s->firsts = firsts_new();
+    s->recent = recent_new();
     snprintf(why, why_size, "out of memory");
-    int r = s->firsts ? database_open(s, options, why, why_size) : ERR_NOMEM;
+    int r = s->recent ? database_open(s, options, why, why_size) : ERR_NOMEM;
     r = r ? r : store_begin(s, why, why_size);
     if (r) {
         readers_stop(s);

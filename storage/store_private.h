@@ -18,7 +18,7 @@
 
 #define STORE_READERS 2
 
-struct firsts;
+struct recent;
 struct writer;
 struct syncer;
 struct durable;
@@ -138,7 +138,7 @@ struct store {
     struct kv_rocksdb_options reopen; /* rocksdb: how to open again; path is owned */
     struct durable *durable;          /* rocksdb: files beside the database; NULL for memory; owned */
 
-    struct firsts *firsts; /* what readers know of conversations' oldest messages; owned */
+    struct recent *recent; /* what readers know of conversations that were read lately; owned */
     struct writer *writer;
     struct syncer *syncer;
     struct reader readers[STORE_READERS];

@@ -6,6 +6,7 @@
 #include "storage/durable.h"
 #include "storage/hint.h"
 #include "storage/msgs.h"
+#include "storage/recent.h"
 #include "storage/syncer.h"
 
 #include <errno.h>
@@ -225,6 +226,17 @@ static void answer_early(struct writer *w, uint32_t n)
     }
 }
 
+/* Readers must not go by the heads that they know when these have changed: said before anybody hears of the change. */
+static void heads_tell(struct writer *w)
+{
+    for (uint32_t i = 0; i < w->batch.count; i++) {
+        const struct kv_change *c = &w->batch.entries[i].change;
+        if (c->family == KV_CHANNEL && c->key.p[0] == 'h') {
+            recent_changed(w->store->recent, slice_of(c->key.p + 1, c->key.n - 1));
+        }
+    }
+}
+
 static int group_write(struct writer *w)
 {
     struct store *s = w->store;
@@ -237,6 +249,7 @@ static int group_write(struct writer *w)
     if (!r) {
         r = batch_write(&w->batch, s->kv);
     }
+    heads_tell(w);
     if (r) {
         return r;
     }

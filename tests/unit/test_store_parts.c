@@ -4,7 +4,7 @@
 
 #include "storage/batch.h"
 #include "storage/durable.h"
-#include "storage/firsts.h"
+#include "storage/recent.h"
 #include "storage/heads.h"
 
 #include <fcntl.h>
@@ -190,31 +190,68 @@ static void caches(void **state)
     heads_fini(&h);
 }
 
-static void firsts(void **state)
+static void recent_firsts(void **state)
 {
     (void)state;
-    struct firsts *f = firsts_new();
-    struct first_known k = {.seq = 7, .until_ms = 8, .version = 9, .tier = 1}, got;
-    assert_false(firsts_get(f, S("ca"), &got));
-    firsts_put(f, S("ca"), &k);
-    assert_true(firsts_get(f, S("ca"), &got));
+    struct recent *r = recent_new();
+    struct recent_first k = {.seq = 7, .until_ms = 8, .version = 9, .tier = 1}, got;
+    assert_false(recent_first(r, S("ca"), &got));
+    recent_put_first(r, S("ca"), &k);
+    assert_true(recent_first(r, S("ca"), &got));
     assert_true(got.seq == 7 && got.until_ms == 8 && got.version == 9 && got.tier == 1);
     k.seq = 10;
-    firsts_put(f, S("ca"), &k);
-    assert_true(firsts_get(f, S("ca"), &got) && got.seq == 10);
-    firsts_put(f, SLICE_NONE, &k);
-    assert_false(firsts_get(f, SLICE_NONE, &got));
+    recent_put_first(r, S("ca"), &k);
+    assert_true(recent_first(r, S("ca"), &got) && got.seq == 10);
+    recent_put_first(r, SLICE_NONE, &k);
+    assert_false(recent_first(r, SLICE_NONE, &got));
     for (int i = 0; i < 20000; i++) { /* others push it out; never a wrong answer */
         char key[16];
         k.seq = (uint64_t)i;
-        firsts_put(f, slice_of(key, (size_t)sprintf(key, "c%d", i)), &k);
-        assert_true(firsts_get(f, slice_of(key, strlen(key)), &got) && got.seq == (uint64_t)i);
+        recent_put_first(r, slice_of(key, (size_t)sprintf(key, "c%d", i)), &k);
+        assert_true(recent_first(r, slice_of(key, strlen(key)), &got) && got.seq == (uint64_t)i);
     }
     for (int i = 0; i < 20000; i++) {
         char key[16];
-        assert_true(!firsts_get(f, slice_of(key, (size_t)sprintf(key, "c%d", i)), &got) || got.seq == (uint64_t)i);
+        assert_true(!recent_first(r, slice_of(key, (size_t)sprintf(key, "c%d", i)), &got) || got.seq == (uint64_t)i);
     }
-    firsts_free(f);
+    recent_clear(r);
+    assert_false(recent_first(r, S("c19999"), &got));
+    recent_free(r);
+}
+
+static void recent_heads(void **state)
+{
+    (void)state;
+    struct recent *r = recent_new();
+    struct head_record h = {.seq = 7, .members = 3}, got;
+    struct recent_first first = {.seq = 1}, got_first;
+    uint64_t ticket, other;
+    assert_false(recent_head(r, S("ca"), &got, &ticket));
+    recent_put_head(r, S("ca"), &h, ticket);
+    recent_put_first(r, S("ca"), &first);
+    assert_true(recent_head(r, S("ca"), &got, &other) && got.seq == 7 && got.members == 3);
+    recent_changed(r, S("ca")); /* gone; the oldest message stays */
+    assert_false(recent_head(r, S("ca"), &got, &other));
+    assert_true(recent_first(r, S("ca"), &got_first));
+    recent_put_head(r, S("ca"), &h, ticket); /* read before the change */
+    assert_false(recent_head(r, S("ca"), &got, &other));
+    recent_put_head(r, S("ca"), &h, other);
+    assert_true(recent_head(r, S("ca"), &got, &other));
+    recent_clear(r);
+    recent_put_head(r, S("ca"), &h, other);
+    assert_false(recent_head(r, S("ca"), &got, &other));
+    recent_put_head(r, SLICE_NONE, &h, other);
+    assert_false(recent_head(r, SLICE_NONE, &got, &other));
+    for (int i = 0; i < 20000; i++) { /* one's change is not another's, nor is one's head */
+        char key[16];
+        struct slice conv = slice_of(key, (size_t)sprintf(key, "c%d", i));
+        h.seq = (uint64_t)i;
+        assert_true(!recent_head(r, conv, &got, &ticket));
+        recent_put_head(r, conv, &h, ticket);
+        recent_changed(r, S("another"));
+        assert_true(recent_head(r, conv, &got, &ticket) && got.seq == h.seq);
+    }
+    recent_free(r);
 }
 
 /* --- Marks of losses ------------------------------------------------------------------------------------------------------------ */
@@ -319,8 +356,8 @@ static void judge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),  cmocka_unit_test(batches), cmocka_unit_test(ages),
-        cmocka_unit_test(caches), cmocka_unit_test(firsts),  cmocka_unit_test(judge),
+        cmocka_unit_test(kinds),         cmocka_unit_test(batches),      cmocka_unit_test(ages),  cmocka_unit_test(caches),
+        cmocka_unit_test(recent_firsts), cmocka_unit_test(recent_heads), cmocka_unit_test(judge),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }
