@@ -76,7 +76,7 @@ struct kv_engine {
     void (*prev)(struct kv_iter *it);
     bool (*valid)(struct kv_iter *it);
     bool (*row)(struct kv_iter *it, struct slice *key, struct slice *value); /* valid, key and value in one */
-    struct slice (*key)(struct kv_iter *it); /* until the next move */
+    struct slice (*key)(struct kv_iter *it);                                 /* until the next move */
     struct slice (*value)(struct kv_iter *it);
     int (*iter_error)(struct kv_iter *it); /* 0 or an enum err; look when not valid */
 };

@@ -16,6 +16,7 @@ int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv,
     *m = (struct msgs){.store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv};
     m->now_ms = expiry_now(&s->expiry); /* after the version: see recent.h */
     struct key from, to;
+    unsigned used = 0;
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
         if ((head->tiers_used & 1u << t) && m->low[t] < m->top) {
@@ -25,8 +26,10 @@ int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv,
                 m->error = ERR_NOMEM;
                 return ERR_NOMEM;
             }
+            used++;
         }
     }
+    m->alone = used <= 1;
     return 0;
 }
 
@@ -105,6 +108,14 @@ void msgs_down(struct msgs *m, uint64_t below)
 
 void msgs_step(struct msgs *m)
 {
+    if (m->alone) {
+        struct kv_iter *it = m->it[m->tier];
+        m->up ? kv_next(it) : kv_prev(it);
+        tier_settle(m, m->tier);
+        m->seq = m->at[m->tier];
+        m->valid = m->has[m->tier];
+        return;
+    }
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (m->it[t] && m->has[t] && m->at[t] == m->seq) {
             m->up ? kv_next(m->it[t]) : kv_prev(m->it[t]);

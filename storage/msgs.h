@@ -21,6 +21,7 @@ struct msgs {
     struct slice conv;        /* borrowed */
     uint32_t skipped;         /* rows passed over because they are expired */
     bool up;                  /* direction */
+    bool alone;               /* one tier at most is used */
     int error;                /* sticky; 0 or an enum err */
     /* The message the walk stands on. */
     bool valid;

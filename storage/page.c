@@ -10,6 +10,9 @@ static struct slice offset_slice(uintptr_t offset, size_t n)
 
 void page_expect(struct page_builder *b, uint32_t n, size_t bytes)
 {
+    if (b->cap) {
+        return; /* emptied and filled again */
+    }
     n = n < 256 ? n : 256;
     b->messages = malloc(n * sizeof(*b->messages));
     b->cap = b->messages ? n : 0;
@@ -31,18 +34,16 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
         b->cap = cap;
     }
     size_t sender = m->sender.n, name = m->sender_name.n, texts = sender + name + m->content.n, size = conv.n + texts;
-    char *at = buf_reserve(&b->arena, size);
-    if (!at && size) {
+    if (b->arena.cap - b->arena.n < size && !buf_reserve(&b->arena, size)) {
         return ERR_NOMEM;
     }
     uintptr_t offset = b->arena.n; /* what the slices hold for now */
     b->arena.n += size;
     if (conv.n) {
-        memcpy(at, conv.p, conv.n);
-        at += conv.n;
+        memcpy(b->arena.p + offset, conv.p, conv.n);
     }
     if (texts) {
-        memcpy(at, m->sender.p, texts);
+        memcpy(b->arena.p + offset + conv.n, m->sender.p, texts);
     }
     struct store_message *out = &b->messages[b->n++];
     out->seq = seq;
@@ -66,9 +67,9 @@ void page_reverse(struct page_builder *b)
     }
 }
 
-static void slice_settle(const struct page_builder *b, struct slice *s)
+static inline void slice_settle(const char *arena, struct slice *s)
 {
-    s->p = s->n ? b->arena.p + (uintptr_t)s->p : NULL;
+    s->p = s->n ? arena + (uintptr_t)s->p : NULL;
 }
 
 int page_finish(struct page_builder *b, int code, struct store_page *out)
@@ -80,11 +81,11 @@ int page_finish(struct page_builder *b, int code, struct store_page *out)
         buf_free(&b->arena);
         return code;
     }
-    for (uint32_t i = 0; i < b->n; i++) {
-        slice_settle(b, &b->messages[i].conv);
-        slice_settle(b, &b->messages[i].sender);
-        slice_settle(b, &b->messages[i].sender_name);
-        slice_settle(b, &b->messages[i].content);
+    for (struct store_message *m = b->messages, *end = m + b->n; m < end; m++) {
+        slice_settle(b->arena.p, &m->conv);
+        slice_settle(b->arena.p, &m->sender);
+        slice_settle(b->arena.p, &m->sender_name);
+        slice_settle(b->arena.p, &m->content);
     }
     *out = (struct store_page){.messages = b->messages, .n = b->n, .arena = b->arena.p};
     return 0;

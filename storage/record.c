@@ -37,15 +37,24 @@ static char *row_encode(char *p, const struct row_header *h)
     return p + ROW_HEADER_SIZE;
 }
 
-int row_decode(struct slice v, struct row_header *h)
+/* Inline: each row of a page goes through here. */
+static inline int row_parse(struct slice v, struct row_header *h)
 {
-    if (v.n < ROW_HEADER_SIZE || v.p[0] != RECORD_VERSION || ((uint8_t)v.p[1] & ~ROW_RECALLED) ||
-        (uint8_t)v.p[2] == EXPIRY_NONE || (uint8_t)v.p[2] >= EXPIRY_CLASSES) {
+    uint8_t flags, cls;
+    if (v.n < ROW_HEADER_SIZE || v.p[0] != RECORD_VERSION || ((flags = (uint8_t)v.p[1]) & ~ROW_RECALLED) ||
+        (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES) {
         return ERR_INVALID;
     }
-    *h = (struct row_header){
-        .flags = (uint8_t)v.p[1], .cls = (uint8_t)v.p[2], .birth_ms = get48(v.p + 3), .ttl_ms = get48(v.p + 9)};
+    h->flags = flags;
+    h->cls = cls;
+    h->birth_ms = get48(v.p + 3);
+    h->ttl_ms = get48(v.p + 9);
     return 0;
+}
+
+int row_decode(struct slice v, struct row_header *h)
+{
+    return row_parse(v, h);
 }
 
 size_t message_size(const struct message_record *m)
@@ -66,7 +75,7 @@ size_t message_encode(char *out, const struct message_record *m)
 
 int message_decode(struct slice v, struct message_record *m)
 {
-    if (v.n < MESSAGE_FIXED || row_decode(v, &m->row)) {
+    if (v.n < MESSAGE_FIXED || row_parse(v, &m->row)) {
         return ERR_INVALID;
     }
     const char *p = v.p + ROW_HEADER_SIZE;

@@ -149,7 +149,7 @@ def program(name, *options):
 def store(quick):
     """tests/bench/store_bench.c."""
     names = {"append": ("private messages at durability sync", 0.5, True), "latency": ("one private message at a time, p50", None, False),
-             "history": ("a page of 50 of 10,000", 1.5, False)}
+             "history": ("a page of 50 of 10,000, after a seq", 1.5, False), "before": ("the same before a seq", 1.5, False)}
     folder = os.path.join(os.environ.get("MAGPIE_BENCH_DATA", BUILD), "bench-store")
     for f in program("store_bench", "--dir", folder, "--seconds", "1" if quick else "4"):
         name, bound, more = names.get(f["name"], (f["name"], None, False))

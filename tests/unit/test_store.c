@@ -240,6 +240,88 @@ static void counts_in_flight(void **state)
     PAGE(w, &c, 0, -1, 2, "1998 1999", 1998, 2000, true);
 }
 
+/* One who reads all the time, so that heads are read while they change. */
+struct gazer {
+    struct world w; /* its mailbox alone, and the other one's store */
+    struct conv_key conv;
+    _Atomic bool stop;
+};
+static void gazer_done(void *owner, struct store_op *op)
+{
+    (void)owner;
+    op->home = NULL;
+}
+static void *gazer_main(void *arg)
+{
+    struct gazer *g = arg;
+    uint64_t last = 0;
+    while (!atomic_load(&g->stop)) {
+        struct store_range r = {.op = {.home = &g->w.mb, .done = gazer_done}, .conv = conv_key_slice(&g->conv), .limit = 3};
+        store_range(g->w.s, &r);
+        util_wait(&g->w, &r.op);
+        if (r.op.status != STORE_OK || r.last < last || (r.last && r.page.n != (r.last < 3 ? r.last : 3))) {
+            return "a page went back";
+        }
+        last = r.last;
+        store_page_free(&r.page);
+    }
+    return NULL;
+}
+
+/* Whoever was told of a message finds it, whatever readers know by heart. */
+static void heads_in_flight(void **state)
+{
+    struct world *w = *state;
+    static struct gazer g;
+    void *complaint;
+    pthread_t thread;
+    g.conv = util_channel("busy");
+    atomic_store(&g.stop, false);
+    g.w.s = w->s;
+    g.w.woken = false;
+    pthread_mutex_init(&g.w.lock, NULL);
+    pthread_cond_init(&g.w.cond, NULL);
+    mailbox_init(&g.w.mb, util_wake, &g.w);
+    assert_int_equal(pthread_create(&thread, NULL, gazer_main, &g), 0);
+    for (uint64_t i = 1; i <= 300; i++) {
+        assert_int_equal(say(w, &g.conv, TIER_SMALL, "ann", "x"), i);
+        struct store_range r = page_of(w, &g.conv, -1, -1, 2);
+        assert_int_equal(r.last, i);
+        assert_int_equal(r.page.messages[r.page.n - 1].seq, i);
+        store_page_free(&r.page);
+    }
+    atomic_store(&g.stop, true);
+    pthread_join(thread, &complaint);
+    assert_null(complaint);
+    mailbox_fini(&g.w.mb);
+    pthread_mutex_destroy(&g.w.lock);
+    pthread_cond_destroy(&g.w.cond);
+}
+
+/* Numbering jumped, rows ended here and there: the newest ones are found all the same. */
+static void holes(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("h");
+    for (int i = 1; i <= 12; i++) {
+        struct store_append a = append_of(&c, TIER_SMALL, "ann", "0123456789");
+        a.ttl_ms = i == 5 || i == 6 || i == 11 ? 1000 : 0;
+        assert_int_equal(CALL(w, store_append, &a), STORE_OK);
+    }
+    PAGE(w, &c, -1, -1, 4, "9 10 11 12", 1, 12, true);
+    world_pass(w, 1000);
+    PAGE(w, &c, -1, -1, 4, "8 9 10 12", 1, 12, true);
+    PAGE(w, &c, -1, 11, 3, "8 9 10", 1, 12, true);
+    PAGE(w, &c, -1, 8, 3, "3 4 7", 1, 12, true);
+    PAGE(w, &c, -1, 7, 2, "3 4", 1, 12, true);
+    PAGE(w, &c, -1, 7, 4, "1 2 3 4", 1, 12, false);
+    PAGE(w, &c, -1, 3, 2, "1 2", 1, 12, false);
+    PAGE(w, &c, 4, 8, 3, "7", 1, 12, false);
+    PAGE(w, &c, 2, 8, 2, "4 7", 1, 12, true);
+    PAGE(w, &c, 3, 8, 2, "4 7", 1, 12, false);
+    PAGE(w, &c, 6, 12, 9, "7 8 9 10", 1, 12, false);
+}
+
 static void tiers_mix(void **state)
 {
     struct world *w = *state;
@@ -464,6 +546,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(thousands_expired, setup, teardown),
         cmocka_unit_test_setup_teardown(counts, setup, teardown),
         cmocka_unit_test_setup_teardown(counts_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(heads_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(holes, setup, teardown),
         cmocka_unit_test_setup_teardown(tiers_mix, setup, teardown),
         cmocka_unit_test_setup_teardown(repeats, setup, teardown),
         cmocka_unit_test_setup_teardown(repeats_in_flight, setup, teardown),

@@ -120,33 +120,39 @@ static void step_say(struct course *t)
     }
 }
 
+/* Takes a seq into the page that is wanted, when it is visible. False: the page is full. */
+static bool page_take(const struct course *t, const struct conv *c, uint64_t seq, uint32_t limit, uint32_t bytes,
+                      uint64_t *want, uint32_t *n, size_t *size)
+{
+    size_t text = c->m[seq].recalled ? 0 : strlen(c->m[seq].text);
+    if (!visible(t, c, seq)) {
+        return true;
+    }
+    if (*n == limit || (bytes && *n && *size + text > bytes)) {
+        return false;
+    }
+    want[(*n)++] = seq;
+    *size += text;
+    return true;
+}
+
 static void step_page(struct course *t)
 {
     struct conv *c = &t->c[rnd(t, CONVS)];
     bool has_after = rnd(t, 2), has_before = rnd(t, 2);
     uint64_t after = rnd(t, (uint32_t)c->seq + 3), before = rnd(t, (uint32_t)c->seq + 3);
-    uint32_t limit = 1 + rnd(t, 12), n = 0;
+    uint32_t limit = 1 + rnd(t, 12), bytes = rnd(t, 3) ? 0 : 1 + rnd(t, 100), n = 0;
     uint64_t want[16];
+    size_t size = 0;
     bool more = false;
     if (has_after && !has_before) { /* upwards */
-        for (uint64_t s = after + 1; s <= c->seq; s++) {
-            if (visible(t, c, s)) {
-                if (n == limit) {
-                    more = true;
-                    break;
-                }
-                want[n++] = s;
-            }
+        for (uint64_t s = after + 1; s <= c->seq && !more; s++) {
+            more = !page_take(t, c, s, limit, bytes, want, &n, &size);
         }
     } else {
-        for (uint64_t s = has_before && before <= c->seq ? before : c->seq + 1; s-- > 1 && !(has_after && s <= after);) {
-            if (visible(t, c, s)) {
-                if (n == limit) {
-                    more = true;
-                    break;
-                }
-                want[n++] = s;
-            }
+        for (uint64_t s = has_before && before <= c->seq ? before : c->seq + 1;
+             s-- > 1 && !(has_after && s <= after) && !more;) {
+            more = !page_take(t, c, s, limit, bytes, want, &n, &size);
         }
         for (uint32_t i = 0; i < n / 2; i++) {
             uint64_t swap = want[i];
@@ -154,7 +160,14 @@ static void step_page(struct course *t)
             want[n - 1 - i] = swap;
         }
     }
-    struct store_range r = page_of(&t->w, &c->key, has_after ? (int64_t)after : -1, has_before ? (int64_t)before : -1, limit);
+    struct store_range r = {.conv = conv_key_slice(&c->key),
+                            .has_after = has_after,
+                            .has_before = has_before,
+                            .after = after,
+                            .before = before,
+                            .limit = limit,
+                            .page_bytes = bytes};
+    assert_int_equal(CALL(&t->w, store_range, &r), STORE_OK);
     assert_int_equal(r.page.n, n);
     assert_int_equal(r.more, more);
     assert_int_equal(r.last, c->seq);
