@@ -276,7 +276,7 @@ struct mp_command {
     void *ctx;
 };
 
-enum mp_metric_kind { MP_COUNTER, MP_GAUGE };
+enum mp_metric_kind { MP_COUNTER, MP_GAUGE, MP_HISTOGRAM /* of the server's own alone */ };
 
 /* By Prometheus's conventions: base units in the name, counters end in _total. */
 struct mp_metric {
@@ -288,11 +288,20 @@ struct mp_metric {
     void *ctx;
 };
 
+/* Of a histogram: how many values were at most `le`. */
+struct mp_metric_bucket {
+    double le;
+    uint64_t count;
+};
+
 struct mp_metric_value {
     uint32_t size;
     const char *name, *help;
     enum mp_metric_kind kind;
-    double value;
+    double value; /* of a histogram: how many values it has seen */
+    double sum;   /* what follows, of a histogram alone: of all values */
+    const struct mp_metric_bucket *buckets; /* ascending, and cumulative; the one without a bound, which holds all, is left out */
+    uint32_t bucket_count;
 };
 
 /* --- HTTP and WebSocket paths -------------------------------------------------------------------------------------------- */

@@ -282,13 +282,25 @@ static void run_storage(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-static void metric_row(void *ctx, const struct metric *m, double value)
+static void put_buckets(struct buf *b, const struct metric_histogram *h)
 {
+    buf_printf(b, ",\"sum\":%.15g,\"buckets\":[", h->sum);
+    for (unsigned i = 0; i < h->buckets; i++)
+        buf_printf(b, "%s{\"le\":%.15g,\"count\":%llu}", i ? "," : "", h->bounds[i], (unsigned long long)h->at_most[i]);
+    buf_byte(b, ']');
+}
+
+static void metric_row(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+{
+    static const char *const kinds[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
     struct buf *b = ctx;
     buf_str(b, b->n ? ",{\"name\":" : "{\"name\":");
     buf_json_string(b, slice_str(m->name));
-    buf_printf(b, ",\"value\":%.15g,\"kind\":\"%s\",\"help\":", value, m->kind == METRIC_COUNTER ? "counter" : "gauge");
+    buf_printf(b, ",\"value\":%.15g,\"kind\":\"%s\",\"help\":", value, kinds[m->kind]);
     buf_json_string(b, slice_str(m->help));
+    if (h)
+        put_buckets(b, h);
     buf_byte(b, '}');
 }
 

@@ -97,8 +97,9 @@ static void put_storage(struct buf *b, const struct console *c)
 }
 
 /* What scripts cost: their own metrics say. */
-static void script_metric(void *ctx, const struct metric *m, double value)
+static void script_metric(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
 {
+    (void)h;
     struct buf *b = ctx;
     static const char prefix[] = "magpie_script";
     if (strncmp(m->name, prefix, sizeof prefix - 1) != 0)

@@ -18,6 +18,19 @@ void figures_tick(struct shard *s)
     atomic_store_explicit(&s->figures.cpu_us, clock_thread_cpu_us(), memory_order_relaxed);
 }
 
+/* Upper bounds of the buckets. What arrives waits for two turns at most, the one under way and its own: so those that matter are about 5 ms, and the
+ * longer ones tell how bad it is. */
+static const double turn_bounds[] = {.001, .002, .003, .005, .007, .01, .015, .02, .03, .05, .07, .1, .2, .5, 1.};
+_Static_assert(sizeof turn_bounds / sizeof turn_bounds[0] == TURN_BUCKETS - 1, "and one bucket without a bound");
+
+static unsigned turn_bucket(uint64_t us)
+{
+    unsigned i = 0;
+    while (i < TURN_BUCKETS - 1 && (double)us > turn_bounds[i] * 1e6)
+        i++;
+    return i;
+}
+
 void figures_turn(struct shard *s)
 {
     struct figures *f = &s->figures;
@@ -28,8 +41,7 @@ void figures_turn(struct shard *s)
     if (f->turn_began_us) {
         uint64_t us = now - f->turn_began_us;
         figure_add(&f->turn_us, us);
-        if (us > LONG_TURN_US)
-            figure_add(&f->turn_long_us, us);
+        figure_add(&f->turns[turn_bucket(us)], 1);
     }
     f->turn_began_us = next ? now : 0;
 }
@@ -68,7 +80,8 @@ void figures_get(struct hub *hub, struct figures_sum *out, int take_max)
         out->appends_timed += get(&f->appends_timed);
         out->cpu_us += get(&f->cpu_us);
         out->turn_us += get(&f->turn_us);
-        out->turn_long_us += get(&f->turn_long_us);
+        for (unsigned k = 0; k < TURN_BUCKETS; k++)
+            out->turns[k] += get(&f->turns[k]);
         uint32_t max = take_max ? atomic_exchange_explicit(&f->append_max_us, 0, memory_order_relaxed)
                                 : atomic_load_explicit(&f->append_max_us, memory_order_relaxed);
         if (max > out->append_max_us)
@@ -173,10 +186,6 @@ static const struct built_in {
     {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(2)},
     {"magpie_hub_memory_bytes", "Memory of connections, users, channels and queues.", METRIC_GAUGE, HUB(memory, U64)},
     {"magpie_shards_cpu_seconds_total", "CPU time of the shards' threads.", METRIC_COUNTER, FIGURE(cpu_us, 1e-6)},
-    {"magpie_turns_cpu_seconds_total", "CPU time of turns of the shards' loops, of one turn in eight.", METRIC_COUNTER,
-     FIGURE(turn_us, 1e-6)},
-    {"magpie_long_turns_cpu_seconds_total", "Of that, in turns of more than 5 ms: then others had to wait.", METRIC_COUNTER,
-     FIGURE(turn_long_us, 1e-6)},
     {"magpie_store_appends_total", "Messages that the store has written.", METRIC_COUNTER, STORE(appended, U64)},
     {"magpie_store_groups_total", "Groups of writes committed together.", METRIC_COUNTER, STORE(groups, U64)},
     {"magpie_store_syncs_total", "Times that the store made sure of the disk.", METRIC_COUNTER, STORE(syncs, U64)},
@@ -195,8 +204,29 @@ static const struct built_in {
     {"process_cpu_seconds_total", "CPU time, user and system.", METRIC_COUNTER, PROCESS(1)},
 };
 
+static void turns(struct hub *hub, void *ctx, struct metric_histogram *out)
+{
+    struct figures_sum sum;
+    (void)ctx;
+    figures_get(hub, &sum, 0);
+    *out = (struct metric_histogram){.bounds = turn_bounds, .buckets = TURN_BUCKETS - 1, .sum = (double)sum.turn_us * 1e-6};
+    for (unsigned i = 0; i < TURN_BUCKETS; i++) {
+        out->count += sum.turns[i];
+        if (i < out->buckets)
+            out->at_most[i] = out->count;
+    }
+}
+_Static_assert((int)TURN_BUCKETS - 1 <= (int)METRIC_BUCKETS, "they fit");
+
 int figures_register(struct hub *hub)
 {
+    static const struct metric turn = {.name = "magpie_turn_cpu_seconds",
+                                       .help = "CPU time of turns of the shards' loops, of one turn in eight.",
+                                       .kind = METRIC_HISTOGRAM,
+                                       .histogram = turns};
+    int made = metric_register(hub, &turn);
+    if (made < 0)
+        return made;
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         struct metric m = {.kind = built_in[i].kind, .read = read_source, .ctx = (void *)(uintptr_t)&built_in[i].source};
         snprintf(m.name, sizeof m.name, "%s", built_in[i].name);

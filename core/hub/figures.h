@@ -13,8 +13,8 @@ struct hub;
 struct shard;
 
 enum {
-    FIGURE_SAMPLE = 8,  /* one append, and one turn of the loop, in so many is timed */
-    LONG_TURN_US = 5000 /* what arrives waits for two turns at most */
+    FIGURE_SAMPLE = 8, /* one append, and one turn of the loop, in so many is timed */
+    TURN_BUCKETS = 16  /* of the histogram of turns; the last one has no bound */
 };
 
 struct figures {
@@ -25,9 +25,9 @@ struct figures {
     _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
     _Atomic uint64_t appends_timed;
     _Atomic uint32_t append_max_us; /* longest since somebody took it */
-    _Atomic uint64_t turn_us;       /* CPU time of timed turns of the loop together */
-    _Atomic uint64_t turn_long_us;  /* of those that took more than LONG_TURN_US */
-    uint64_t turn_began_us;         /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
+    _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
+    _Atomic uint64_t turns[TURN_BUCKETS]; /* how many took how long */
+    uint64_t turn_began_us;               /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
     uint32_t sample, turn_sample;   /* the shard's: count appends and turns */
 };
 
@@ -44,7 +44,7 @@ uint64_t figures_append_begin(struct shard *s);
 void figures_append_end(struct shard *s, uint64_t began_us);
 
 struct figures_sum {
-    uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us, turn_us, turn_long_us;
+    uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us, turn_us, turns[TURN_BUCKETS];
     uint32_t append_max_us;
 };
 /* All shards together. take_max: the longest append begins anew. Any thread. */

@@ -21,7 +21,7 @@ int metric_register(struct hub *hub, const struct metric *m)
     if (!hub->metrics && !(hub->metrics = calloc(1, sizeof *hub->metrics)))
         return ERR_NOMEM;
     struct metric_table *t = hub->metrics;
-    if (!name_good(m->name))
+    if (!name_good(m->name) || (m->kind == METRIC_HISTOGRAM) != (m->histogram != NULL))
         return ERR_INVALID;
     int place = -1;
     for (unsigned i = 0; i < t->count; i++) {
@@ -54,15 +54,21 @@ void metric_add(struct shard *s, int metric, int64_t n)
         atomic_fetch_add_explicit(&s->metrics[metric], n, memory_order_relaxed);
 }
 
-void metrics_each(struct hub *hub, void (*fn)(void *ctx, const struct metric *m, double value), void *ctx)
+void metrics_each(struct hub *hub, metric_fn fn, void *ctx)
 {
     for (unsigned i = 0; hub->metrics && i < hub->metrics->count; i++) {
         const struct metric *m = &hub->metrics->list[i];
         if (!m->name[0])
             continue;
+        if (m->kind == METRIC_HISTOGRAM) {
+            struct metric_histogram h = {.count = 0};
+            m->histogram(hub, m->ctx, &h);
+            fn(ctx, m, (double)h.count, &h);
+            continue;
+        }
         int64_t sum = 0;
         for (unsigned k = 0; !m->read && k < hub->shard_count; k++)
             sum += atomic_load_explicit(&hub->shards[k]->metrics[i], memory_order_relaxed);
-        fn(ctx, m, m->read ? m->read(hub, m->ctx) : (double)sum);
+        fn(ctx, m, m->read ? m->read(hub, m->ctx) : (double)sum, NULL);
     }
 }

@@ -1,6 +1,6 @@
 /*
- * Metrics: a table of counters and gauges with names and help by Prometheus's conventions. Counters have a slot a shard, so that counting costs
- * one relaxed add to memory of the shard's own.
+ * Metrics: a table of counters, gauges and histograms with names and help by Prometheus's conventions. Counters have a slot a shard, so that counting
+ * costs one relaxed add to memory of the shard's own.
  */
 #ifndef MAGPIE_HUB_METRIC_H
 #define MAGPIE_HUB_METRIC_H
@@ -12,25 +12,37 @@
 struct hub;
 struct shard;
 
-enum { METRICS = 512 };
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum { METRICS = 512, METRIC_BUCKETS = 16 };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* What a histogram has seen. */
+struct metric_histogram {
+    const double *bounds;            /* upper ones of the buckets, ascending; static */
+    unsigned buckets;                /* at most METRIC_BUCKETS; beyond the last bound there is one more, which `count` tells */
+    uint64_t at_most[METRIC_BUCKETS]; /* values at or below each bound */
+    uint64_t count;                  /* all values */
+    double sum;                      /* of all values */
+};
 
 struct metric {
     char name[64]; /* "magpie_messages_total"; [a-z0-9_] */
     char help[128];
     enum metric_kind kind;
     double (*read)(struct hub *hub, void *ctx); /* main thread; NULL: the sum of the shards' slots */
+    void (*histogram)(struct hub *hub, void *ctx, struct metric_histogram *out); /* main thread; of METRIC_HISTOGRAM alone */
     void *ctx;
     const void *owner; /* who registered it; NULL: built in */
 };
 
 /* Main thread. Returns the number (slot) of the metric, the old one when the same owner registered that name before, or ERR_EXISTS, ERR_FULL,
- * ERR_INVALID (name). */
+ * ERR_INVALID (name; a histogram without its function). */
 MUST_CHECK int metric_register(struct hub *hub, const struct metric *m);
 void metrics_remove(struct hub *hub, const void *owner);
 /* The shard's own thread. */
 void metric_add(struct shard *s, int metric, int64_t n);
+/* Is told of one metric. A histogram's value is how many values it has seen, and `h` the rest; of others `h` is NULL. */
+typedef void (*metric_fn)(void *ctx, const struct metric *m, double value, const struct metric_histogram *h);
 /* Main thread: calls `fn` for each with its value. */
-void metrics_each(struct hub *hub, void (*fn)(void *ctx, const struct metric *m, double value), void *ctx);
+void metrics_each(struct hub *hub, metric_fn fn, void *ctx);
 
 #endif

@@ -244,14 +244,20 @@ struct metric_walk {
     void *ctx;
 };
 
-static void metric_tell(void *ctx, const struct metric *m, double value)
+static void metric_tell(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
 {
+    static const enum mp_metric_kind kinds[] = {
+        [METRIC_COUNTER] = MP_COUNTER, [METRIC_GAUGE] = MP_GAUGE, [METRIC_HISTOGRAM] = MP_HISTOGRAM};
     const struct metric_walk *w = ctx;
-    struct mp_metric_value v = {.size = sizeof v,
-                                .name = m->name,
-                                .help = m->help,
-                                .kind = m->kind == METRIC_COUNTER ? MP_COUNTER : MP_GAUGE,
-                                .value = value};
+    struct mp_metric_value v = {.size = sizeof v, .name = m->name, .help = m->help, .kind = kinds[m->kind], .value = value};
+    struct mp_metric_bucket buckets[METRIC_BUCKETS];
+    for (unsigned i = 0; h && i < h->buckets; i++)
+        buckets[i] = (struct mp_metric_bucket){h->bounds[i], h->at_most[i]};
+    if (h) {
+        v.sum = h->sum;
+        v.buckets = buckets;
+        v.bucket_count = h->buckets;
+    }
     w->fn(w->ctx, &v);
 }
 

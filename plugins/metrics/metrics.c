@@ -43,15 +43,36 @@ static void put_value(const struct mp_api *mp, mp_out *o, double v)
         mp->out_printf(o, "%.17g", v);
 }
 
+static void put_sample(const struct mp_api *mp, mp_out *o, const char *name, const char *suffix, double v)
+{
+    mp->out_printf(o, "%s%s ", name, suffix);
+    put_value(mp, o, v);
+    mp->out_put(o, mp_str("\n"));
+}
+
+static void put_histogram(const struct mp_api *mp, mp_out *o, const struct mp_metric_value *v)
+{
+    for (uint32_t i = 0; i < v->bucket_count; i++)
+        mp->out_printf(o, "%s_bucket{le=\"%g\"} %llu\n", v->name, v->buckets[i].le, (unsigned long long)v->buckets[i].count);
+    put_sample(mp, o, v->name, "_bucket{le=\"+Inf\"}", v->value);
+    put_sample(mp, o, v->name, "_sum", v->sum);
+    put_sample(mp, o, v->name, "_count", v->value);
+}
+
 static void put_metric(void *ctx, const struct mp_metric_value *v)
 {
+    static const char *const kinds[] = {[MP_COUNTER] = "counter", [MP_GAUGE] = "gauge", [MP_HISTOGRAM] = "histogram"};
     struct scrape *s = ctx;
     const struct mp_api *mp = s->m->mp;
+    if ((unsigned)v->kind > MP_HISTOGRAM)
+        return; /* of a newer server */
     mp->out_printf(s->out, "# HELP %s ", v->name);
     put_help(mp, s->out, v->help);
-    mp->out_printf(s->out, "\n# TYPE %s %s\n%s ", v->name, v->kind == MP_COUNTER ? "counter" : "gauge", v->name);
-    put_value(mp, s->out, v->value);
-    mp->out_put(s->out, mp_str("\n"));
+    mp->out_printf(s->out, "\n# TYPE %s %s\n", v->name, kinds[v->kind]);
+    if (v->kind == MP_HISTOGRAM)
+        put_histogram(mp, s->out, v);
+    else
+        put_sample(mp, s->out, v->name, "", v->value);
 }
 
 static void answer_error(struct scrape *s, unsigned status, const char *text)

@@ -258,6 +258,12 @@ class Protocol(ConsoleTest):
         for name in metrics:
             self.assertRegex(name, "^[a-z][a-z0-9_]*$")
             self.assertEqual(metrics[name]["kind"] == "counter", name.endswith("_total"), name)
+        turns = metrics["magpie_turn_cpu_seconds"]
+        self.assertEqual(turns["kind"], "histogram")
+        counts = [b["count"] for b in turns["buckets"]]
+        self.assertEqual(counts, sorted(counts))
+        self.assertLessEqual(counts[-1], turns["value"])
+        self.assertGreater(turns["sum"], 0)
         before = metrics["magpie_requests_total"]["value"]
         a.request(9)
         self.assertGreater({m["name"]: m["value"] for m in self.json("show metrics")}["magpie_requests_total"], before)

@@ -16,9 +16,10 @@ struct seen {
     unsigned count, all;
 };
 
-static void look(void *ctx, const struct metric *m, double value)
+static void look(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
 {
     struct seen *s = ctx;
+    assert_int_equal(h != NULL, m->kind == METRIC_HISTOGRAM);
     s->all++;
     if (strcmp(m->name, s->name) == 0) {
         s->value = value;
@@ -51,6 +52,9 @@ static void names_are_checked(void **state)
         assert_int_equal(metric_register(k.hub, &m), ERR_INVALID);
     }
     struct metric m = named("test_total", &me);
+    m.kind = METRIC_HISTOGRAM;
+    assert_int_equal(metric_register(k.hub, &m), ERR_INVALID); /* without the function that tells it */
+    m.kind = METRIC_COUNTER;
     int slot = metric_register(k.hub, &m);
     assert_true(slot >= 0);
     assert_int_equal(metric_register(k.hub, &m), slot); /* its own again */
@@ -90,6 +94,54 @@ static void shards_are_summed(void **state)
     kit_end(&k);
 }
 
+/* The histogram of turns, as it is told. */
+static void keep_turns(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+{
+    if (strcmp(m->name, "magpie_turn_cpu_seconds") == 0) {
+        assert_non_null(h);
+        assert_true(value == (double)h->count);
+        *(struct metric_histogram *)ctx = *h;
+    }
+}
+
+static void burn(uint64_t us)
+{
+    for (uint64_t from = clock_thread_cpu_us(); clock_thread_cpu_us() < from + us;)
+        continue;
+}
+
+/* One turn in eight is timed, from its begin to that of the next one. */
+static void turns_are_timed(void **state)
+{
+    struct kit k;
+    struct metric_histogram before = {.count = 0}, after = {.count = 0};
+    (void)state;
+    kit_begin(&k, 2);
+    struct shard *s = kit_shard(&k, 0);
+    while (s->figures.turn_began_us || s->figures.turn_sample % FIGURE_SAMPLE)
+        figures_turn(s);
+    metrics_each(k.hub, keep_turns, &before);
+    assert_in_range(before.buckets, 1, METRIC_BUCKETS);
+    for (unsigned i = 0; i < 3 * FIGURE_SAMPLE; i++) {
+        figures_turn(s);
+        burn(i == 0 ? 11000 : i % FIGURE_SAMPLE ? 1 : 2200);
+    }
+    metrics_each(k.hub, keep_turns, &after);
+    assert_int_equal(after.count, before.count + 3);
+    assert_true(after.sum - before.sum >= 0.0154);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < after.buckets; i++) {
+        assert_true(i == 0 || after.bounds[i] > after.bounds[i - 1]);
+        assert_true(after.at_most[i] >= last && after.at_most[i] <= after.count);
+        last = after.at_most[i];
+        if (after.bounds[i] < 0.0022) /* how much longer they took is the machine's affair */
+            assert_int_equal(after.at_most[i] - before.at_most[i], 0);
+        else if (after.bounds[i] < 0.011)
+            assert_in_range(after.at_most[i] - before.at_most[i], 0, 2);
+    }
+    kit_end(&k);
+}
+
 static void there_is_an_end(void **state)
 {
     struct kit k;
@@ -118,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(shards_are_summed),
+        cmocka_unit_test(turns_are_timed),
         cmocka_unit_test(there_is_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
