@@ -9,6 +9,7 @@
 #define MAGPIE_BASE_MAILBOX_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct mail {
@@ -19,6 +20,7 @@ struct mail {
 struct mailbox {
     pthread_mutex_t lock;
     struct mail *head, **tail; /* under lock: in the order posted */
+    struct mail *rest;         /* the consumer's: detached, and not run yet; older than those */
     void (*wake)(
         void *ctx); /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
     void *ctx;      /* of wake */
@@ -33,5 +35,7 @@ void mailbox_post(struct mailbox *mb, struct mail *mail);
 void mailbox_post_chain(struct mailbox *mb, struct mail *first, struct mail *last);
 /* Consumer's thread: runs everything that was posted before the call with `owner`; returns how many ran. */
 size_t mailbox_run(struct mailbox *mb, void *owner);
+/* The same, but `max` of them at most. True: more of these is left, and nobody will be woken for that. */
+bool mailbox_run_some(struct mailbox *mb, void *owner, size_t max);
 
 #endif

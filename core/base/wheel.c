@@ -55,29 +55,35 @@ void wheel_set(struct wheel *w, uint32_t index, uint64_t when)
     w->slots[slot] = index;
 }
 
-static void run_slot(struct wheel *w, uint32_t slot)
+/* The items of a slot become those that are being run. */
+static void begin_slot(struct wheel *w, uint32_t slot)
 {
     uint32_t *running = &w->slots[w->slot_count];
     *running = w->slots[slot];
     w->slots[slot] = WHEEL_NONE;
     if (*running != WHEEL_NONE)
         w->node_of(w->ctx, *running)->prev = w->slot_count | slot_mark;
-    while (*running != WHEEL_NONE) {
-        uint32_t index = *running;
-        wheel_cancel(w, index);
-        uint64_t again = w->due(w->ctx, index);
-        if (again)
-            wheel_set(w, index, again);
-    }
 }
 
-void wheel_run(struct wheel *w, uint64_t now)
+bool wheel_run(struct wheel *w, uint64_t now, uint32_t max)
 {
+    const uint32_t *running = &w->slots[w->slot_count];
     /* After a long sleep one turn visits every slot; items see the time themselves. */
     if (now > w->now + w->slot_count)
         w->now = now - w->slot_count;
-    while (w->now < now) {
+    for (;;) {
+        while (*running != WHEEL_NONE) {
+            uint32_t index = *running;
+            if (max-- == 0)
+                return true;
+            wheel_cancel(w, index);
+            uint64_t again = w->due(w->ctx, index);
+            if (again)
+                wheel_set(w, index, again);
+        }
+        if (w->now >= now)
+            return false;
         w->now++;
-        run_slot(w, (uint32_t)w->now & (w->slot_count - 1));
+        begin_slot(w, (uint32_t)w->now & (w->slot_count - 1));
     }
 }

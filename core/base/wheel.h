@@ -9,6 +9,7 @@
 
 #include "core/base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WHEEL_NONE UINT32_MAX
@@ -36,7 +37,7 @@ void wheel_fini(struct wheel *w);
  * called early: `due` then returns its real tick again. So the item itself must know when it is due. */
 void wheel_set(struct wheel *w, uint32_t index, uint64_t when);
 void wheel_cancel(struct wheel *w, uint32_t index);
-/* Runs all ticks up to and including `now`. */
-void wheel_run(struct wheel *w, uint64_t now);
+/* Runs all ticks up to and including `now`, or `max` items of them. True: more are due. */
+bool wheel_run(struct wheel *w, uint64_t now, uint32_t max);
 
 #endif

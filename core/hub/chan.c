@@ -9,17 +9,18 @@
 
 #include <stdlib.h>
 
-/* Members that are passed, and at most and at least those of them that are sent something, in one turn of the loop. Short turns gather better: what
- * comes meanwhile gets on board the sooner, and what the turn has queued is still in the processor's cache when it is written. */
-enum { WALK_VISITS = 16384, SENDS_MAX = 128, SENDS_MIN = 8 };
+/* Members that are passed at most, and those of them that are sent something, in one turn of the loop. Short turns gather better: what comes meanwhile
+ * gets on board the sooner. */
+enum { WALK_VISITS = 16384, SENDS_MAX = 128 };
+
+/* After so many sends what they have queued is written, and the clock is looked at: a turn ends when it has taken so long. On a slow machine, where
+ * a send takes ten times as much, others should not wait for 128 of them. */
+enum { FLUSH_SENDS = 8, TURN_US = 1000 };
 
 /* A walk that begins does little at first, twice as much each turn: messages that were sent together come one after the other by some ten microseconds,
  * and whoever is passed before the last of them is there costs a system call more. Beside another walk turns are long enough for that, and a small channel
  * is done in its first. */
 enum { PACE_SENDS = 8, PACE_BESIDE = 32, PACE_MAX = 8 };
-
-/* A turn that takes the processor for longer is cut down, one that takes less than half may grow: on a slow machine others should not wait longer either. */
-enum { TURN_US = 2000 };
 
 /* So few of those who have left do not hinder a walk. */
 enum { TOMBSTONES_MAX = 64 };
@@ -38,7 +39,6 @@ int chans_init(struct shard *s)
 {
     pool_init(&s->chans, (sizeof(struct chan) + 7) & ~7u, 64);
     s->begun = s->walks = (struct walks){NONE, NONE};
-    s->walk_sends = SENDS_MAX;
     return table_init(&s->chan_names, 8, chan_hash, chan_matches, s);
 }
 
@@ -407,27 +407,48 @@ static void step(struct shard *s, struct chan *ch)
         ch->board_tail = &ch->board;
 }
 
-/* Goes on with a channel's walk; `first` is how many it sends to in its first turn. Returns true when there is nothing left to deliver. A send may close a connection, which may leave tombstones
- * but never moves entries while something is on board. */
-static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, uint32_t *visits, uint32_t *sends)
+/* What a turn of the walk may still do. */
+struct budget {
+    uint32_t visits, sends; /* members to pass, members to send something */
+    uint32_t unwritten;     /* sends since the last flush */
+    uint64_t end_us;        /* monotonic */
+};
+
+/* A member was sent something. Now and then that is written; the turn may be over by it. */
+static void spend(struct shard *s, struct budget *left)
+{
+    left->sends--;
+    if (++left->unwritten < FLUSH_SENDS)
+        return;
+    left->unwritten = 0;
+    net_flush(s->net);
+    if (clock_mono_us() >= left->end_us)
+        left->sends = 0;
+}
+
+/* Goes on with a channel's walk; `first` is how many it sends to in its first turn. Returns true when there is nothing left to deliver. A send or a flush
+ * may close connections, which may leave tombstones but never moves entries while something is on board. */
+static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct budget *left)
 {
     struct chan *ch = chan_at(s, chan);
     uint64_t delivered = 0;
-    uint32_t limit = *sends < first << ch->pace ? *sends : first << ch->pace, left = limit;
+    uint32_t pace = first << ch->pace, sent = 0;
     if (ch->pace < PACE_MAX)
         ch->pace++;
     get_on(ch);
-    while (ch->board && *visits > 0 && left > 0) {
+    while (ch->board && left->visits > 0 && left->sends > 0 && sent < pace) {
         struct member *m = ch->walk_pos < ch->member_count ? &ch->members[ch->walk_pos] : NULL;
         uint64_t before = delivered;
-        --*visits;
+        left->visits--;
         for (struct pub *p = ch->board; m && p && m->conn != NONE; p = p->next)
             if (p->mask & 1u << m->push)
                 delivered += deliver_member(s, m, p, chan);
-        left -= delivered != before;
         step(s, ch);
+        if (delivered == before)
+            continue;
+        sent++;
+        spend(s, left);
     }
-    *sends -= limit - left;
     atomic_fetch_add_explicit(&s->deliveries, delivered, memory_order_relaxed);
     if (ch->board)
         return false;
@@ -437,12 +458,12 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, uint32_t *
 }
 
 /* Once through a list as it is now, up to `last`: who is not finished has had its part of this turn, and waits behind those that are under way. */
-static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32_t first, uint32_t *visits, uint32_t *sends)
+static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32_t first, struct budget *left)
 {
     uint32_t chan = NONE;
-    while (list->first != NONE && chan != last && *visits > 0 && *sends > 0) {
+    while (list->first != NONE && chan != last && left->visits > 0 && left->sends > 0) {
         chan = walks_pop(s, list);
-        if (walk_some(s, chan, first, visits, sends)) {
+        if (walk_some(s, chan, first, left)) {
             chan_at(s, chan)->in_walks = false;
             chan_release(s, chan);
         } else {
@@ -459,29 +480,15 @@ bool chans_walk(struct shard *s)
     if (s->begun.first == NONE && last == NONE)
         return false;
     bool alone = last == NONE ? s->begun.first == s->begun.last : s->begun.first == NONE && s->walks.first == last;
-    uint32_t first = alone ? PACE_SENDS : PACE_BESIDE, visits = last == NONE ? WALK_VISITS : WALK_VISITS / 2,
-             sends = last == NONE ? s->walk_sends : s->walk_sends / 2;
-    s->turn_us = clock_thread_cpu_us();
-    walk_list(s, &s->begun, s->begun.last, first, &visits, &sends);
+    uint32_t first = alone ? PACE_SENDS : PACE_BESIDE, part = last == NONE ? 1 : 2;
+    uint64_t now = clock_mono_us();
+    struct budget left = {.visits = WALK_VISITS / part, .sends = SENDS_MAX / part, .end_us = now + TURN_US / part};
+    walk_list(s, &s->begun, s->begun.last, first, &left);
     if (last != NONE) {
-        visits += WALK_VISITS - WALK_VISITS / 2;
-        sends += s->walk_sends - s->walk_sends / 2;
-        walk_list(s, &s->walks, last, first, &visits, &sends);
+        left.visits += WALK_VISITS / 2;
+        left.sends += SENDS_MAX / 2;
+        left.end_us = now + TURN_US;
+        walk_list(s, &s->walks, last, first, &left);
     }
-    bool more = s->begun.first != NONE || s->walks.first != NONE;
-    if (!more)
-        s->turn_us = 0; /* the loop may sleep before it polls: that would be no measure */
-    return more;
-}
-
-void chans_walked(struct shard *s)
-{
-    if (!s->turn_us)
-        return;
-    uint64_t took = clock_thread_cpu_us() - s->turn_us;
-    s->turn_us = 0;
-    if (took > TURN_US && s->walk_sends > SENDS_MIN)
-        s->walk_sends /= 2;
-    else if (took < TURN_US / 2 && s->walk_sends < SENDS_MAX)
-        s->walk_sends *= 2;
+    return s->begun.first != NONE || s->walks.first != NONE;
 }

@@ -101,10 +101,8 @@ MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uin
 void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);
 void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after);
 
-/* Delivers some of what is queued; the loop calls it before it sleeps. True: more is left. */
+/* Delivers some of what is queued, and writes it; the loop calls it before it sleeps. True: more is left. */
 bool chans_walk(struct shard *s);
-/* After the loop has polled: what chans_walk() queued is written by now. Learns from how long that took how much a turn may do. */
-void chans_walked(struct shard *s);
 /* Mail from the owner: queues the publication. */
 void pub_arrive(void *owner, struct mail *m);
 void pub_free(struct pub *p);

@@ -161,11 +161,20 @@ static const struct net_ops net_ops = {.opened = on_opened,
 
 /* --- The loop -------------------------------------------------------------------------------------------------------- */
 
+/* A turn ends by the time that its mails have taken, which is looked at after each handful, and by how many connections they have something for. */
+enum { TURN_US = 1000, TURN_UNSENT = 128, HANDFUL = 16 };
+
 static void on_wake(struct ev_loop *loop, ev_async *w, int events)
 {
-    (void)loop, (void)events;
+    (void)events;
     struct shard *s = w->data;
-    mailbox_run(&s->mailbox, s);
+    uint64_t end = clock_mono_us() + TURN_US;
+    bool more;
+    do
+        more = mailbox_run_some(&s->mailbox, s, HANDFUL);
+    while (more && net_unsent(s->net) < TURN_UNSENT && clock_mono_us() < end);
+    if (more)
+        ev_async_send(loop, w);
 }
 
 static void wake(void *ctx)
@@ -180,7 +189,6 @@ static void on_woke(struct ev_loop *loop, ev_check *w, int events)
     struct shard *s = w->data;
     s->now_ms = clock_mono_ms();
     s->bunching = true;
-    chans_walked(s);
     figures_turn(s);
 }
 

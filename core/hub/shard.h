@@ -123,8 +123,6 @@ struct shard {
 
     struct walks begun;  /* channels with publications to deliver that have had no turn yet */
     struct walks walks;  /* those that have had some */
-    uint32_t walk_sends; /* members that are sent something in a turn: as many as take a millisecond or two here */
-    uint64_t turn_us;    /* when the walk of the present turn began, by the thread's CPU clock; 0: none */
     uint32_t stamp;      /* see chan.stamp */
     struct buf scratch;  /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */

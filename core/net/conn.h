@@ -162,6 +162,8 @@ uint32_t net_next(const struct net *net, uint32_t from);
 uint64_t net_memory(const struct net *net);
 /* Bytes read from and written to sockets since it was made. */
 void net_traffic(const struct net *net, uint64_t *in, uint64_t *out);
+/* Connections that wait for the next flush. */
+uint32_t net_unsent(const struct net *net);
 /* Writes out what is queued now, without waiting for the loop to go to sleep. */
 void net_flush(struct net *net);
 

@@ -1,3 +1,4 @@
+#include "core/base/clock.h"
 #include "core/net/net_internal.h"
 #include "core/net/net_shared.h"
 
@@ -123,9 +124,11 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     struct net *net = w->data;
     (void)events;
     net->called = false;
+    if (net->overdue)
+        net->overdue = wheel_run(&net->wheel, net->tick, DUE_BATCH);
     net_work(net);
     /* The owner was called: its own work may have been due before this ran. */
-    if (net->called || work_left(&net->resume) || work_left(&net->dirty))
+    if (net->called || net->overdue || work_left(&net->resume) || work_left(&net->dirty))
         ev_idle_start(loop, &net->busy);
     else
         ev_idle_stop(loop, &net->busy);
@@ -166,16 +169,26 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
     (void)loop, (void)revents;
     struct net *net = w->data;
     struct epoll_event events[EVENTS];
-    /* One helping a turn: when thousands leave or ask at once, what they cause is written and others' mail is read in between. */
-    int n = epoll_wait(net->epoll_fd, events, EVENTS, 0);
-    for (int i = 0; i < n; i++)
-        on_event(net, &events[i]);
+    uint64_t end = clock_mono_us() + TURN_US;
+    int n;
+    /* When thousands leave or ask at once, what they cause is written and others' mail is read in between: so a turn ends by the time that it has taken,
+     * and by what it has caused. The events come in small helpings, because those that were taken must be dealt with. */
+    do {
+        n = epoll_wait(net->epoll_fd, events, EVENTS, 0);
+        for (int i = 0; i < n; i++)
+            on_event(net, &events[i]);
+    } while (n == EVENTS && net_unsent(net) < TURN_DIRTY && clock_mono_us() < end);
+}
+
+uint32_t net_unsent(const struct net *net)
+{
+    return net->dirty.n;
 }
 
 void net_tick(struct net *net)
 {
     net->tick++;
-    wheel_run(&net->wheel, net->tick);
+    net->overdue = wheel_run(&net->wheel, net->tick, DUE_BATCH);
     outq_trim(&net->outqs);
 }
 

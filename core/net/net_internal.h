@@ -19,8 +19,11 @@ enum {
     READ_BYTES_EARLY = 16 * 1024, /* the same before login */
     KEEP_MAX_EARLY = 64 * 1024,   /* a message before login, bytes */
     OUTPUT_MAX_EARLY = 16 * 1024, /* output queue before login, bytes */
-    EVENTS = 512,                 /* of one epoll_wait() */
-    ACCEPT_BATCH = 64,            /* connections accepted in one go */
+    EVENTS = 16,                  /* of one epoll_wait() */
+    ACCEPT_BATCH = 16,            /* connections accepted in one go */
+    TURN_US = 1000,               /* so long events are taken in one turn of the loop */
+    TURN_DIRTY = 128,             /* and until so many connections are to be written to */
+    DUE_BATCH = 128,              /* connections whose time has come, in one turn */
     LISTEN_MAX = 64,              /* listening sockets of a net */
     WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
     WORK_ROUNDS = 4,              /* passes over the work lists before the loop polls again */
@@ -95,6 +98,7 @@ struct net {
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
     struct work resume, resume_spare; /* to parse again */
     struct parsing cur;
+    bool overdue;  /* there are more connections whose time has come */
     bool asleep;   /* ev_prepare has run and the loop is about to poll */
     bool flushing; /* net_flush() is running */
     bool called;   /* the owner was called by the work lists: it may have work of its own now */

@@ -320,7 +320,7 @@ static inline void kit_turn(struct kit *k)
 static inline bool mailbox_empty(struct mailbox *m)
 {
     pthread_mutex_lock(&m->lock);
-    bool empty = m->head == NULL;
+    bool empty = m->head == NULL && !m->rest;
     pthread_mutex_unlock(&m->lock);
     return empty;
 }

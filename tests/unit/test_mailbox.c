@@ -93,6 +93,32 @@ static void chains_keep_their_order(void **state)
     mailbox_fini(&b.mb);
 }
 
+static void some_at_a_time(void **state)
+{
+    struct box b = {.count = 0};
+    (void)state;
+    mailbox_init(&b.mb, wake, &b);
+    assert_false(mailbox_run_some(&b.mb, &b, 3));
+    for (unsigned i = 1; i <= 7; i++)
+        mailbox_post(&b.mb, &letter(0, i)->mail);
+    assert_true(mailbox_run_some(&b.mb, &b, 3));
+    assert_int_equal(b.count, 3);
+    mailbox_post(&b.mb, &letter(0, 8)->mail); /* behind what is left, and with a wake of its own */
+    assert_int_equal(b.wakes, 2);
+    assert_true(mailbox_run_some(&b.mb, &b, 3));
+    assert_false(mailbox_run_some(&b.mb, &b, 3)); /* of those that were left */
+    assert_int_equal(b.count, 7);
+    assert_false(mailbox_run_some(&b.mb, &b, 1));
+    assert_int_equal(b.count, 8);
+    for (unsigned i = 9; i <= 12; i++)
+        mailbox_post(&b.mb, &letter(0, i)->mail);
+    assert_true(mailbox_run_some(&b.mb, &b, 1));
+    mailbox_post(&b.mb, &letter(0, 13)->mail);
+    assert_int_equal(mailbox_run(&b.mb, &b), 4); /* all, in their order */
+    assert_int_equal(b.count, 13);
+    mailbox_fini(&b.mb);
+}
+
 enum { POSTERS = 8, EACH = 20000 };
 
 struct poster {
@@ -143,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wakes_when_it_was_empty),
         cmocka_unit_test(chains_keep_their_order),
+        cmocka_unit_test(some_at_a_time),
         cmocka_unit_test(many_posters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

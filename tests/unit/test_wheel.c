@@ -60,7 +60,8 @@ static void follows_the_model(void **state)
             wheel_set(&m.wheel, i, when);
             m.items[i].when = when;
         }
-        wheel_run(&m.wheel, m.now);
+        while (wheel_run(&m.wheel, m.now, m.now % 2 ? UINT32_MAX : 2)) /* at once, or in helpings */
+            assert_int_equal(m.now % 2, 0);
         for (unsigned i = 0; i < ITEMS; i++)
             assert_true(m.items[i].when == 0 || m.items[i].when > m.now);
     }
@@ -86,8 +87,11 @@ static void a_long_sleep_calls_everybody_once(void **state)
         m.items[i].node = WHEEL_NODE_INIT;
         wheel_set(&m.wheel, i, 1 + i % SLOTS);
     }
-    wheel_run(&m.wheel, 1000000000000ull);
+    assert_true(wheel_run(&m.wheel, 1000000000000ull, ITEMS - 1));
+    assert_int_equal(calls, ITEMS - 1);
+    assert_false(wheel_run(&m.wheel, 1000000000000ull, 10));
     assert_int_equal(calls, ITEMS);
+    assert_false(wheel_run(&m.wheel, 1000000000000ull, 0)); /* nothing is due any more */
     wheel_fini(&m.wheel);
 }
 
