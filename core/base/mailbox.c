@@ -74,5 +74,11 @@ bool mailbox_run_some(struct mailbox *mb, void *owner, size_t max)
     if (!mb->rest)
         detach(mb);
     (void)run(mb, owner, max);
-    return mb->rest != NULL;
+    if (mb->rest)
+        return true;
+    /* What was posted since has woken the consumer, who may be here for that very reason. */
+    pthread_mutex_lock(&mb->lock);
+    bool more = mb->head != NULL;
+    pthread_mutex_unlock(&mb->lock);
+    return more;
 }

@@ -35,7 +35,7 @@ void mailbox_post(struct mailbox *mb, struct mail *mail);
 void mailbox_post_chain(struct mailbox *mb, struct mail *first, struct mail *last);
 /* Consumer's thread: runs everything that was posted before the call with `owner`; returns how many ran. */
 size_t mailbox_run(struct mailbox *mb, void *owner);
-/* The same, but `max` of them at most. True: more of these is left, and nobody will be woken for that. */
+/* The same, but `max` of them at most. True: there is more, and perhaps nobody will be woken for that. */
 bool mailbox_run_some(struct mailbox *mb, void *owner, size_t max);
 
 #endif
