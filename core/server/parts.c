@@ -1,0 +1,240 @@
+#include "core/base/clock.h"
+#include "core/base/hash.h"
+#include "core/base/log.h"
+#include "core/base/notify.h"
+#include "core/config/config.h"
+#include "core/config/config_options.h"
+#include "core/config/config_value.h"
+#include "core/config/machine.h"
+#include "core/config/secret.h"
+#include "core/console/console.h"
+#include "core/hub/hub.h"
+#include "core/hub/options.h"
+#include "core/net/listener.h"
+#include "core/plugin/plugins.h"
+#include "core/script/scripts.h"
+#include "core/server/server_private.h"
+#include "core/server/settings.h"
+#include "storage/store.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void parts_raise_limits(const struct config *c)
+{
+    char why[WHY_MAX];
+    uint32_t room = machine_raise_descriptors(c->limits.connections, why, sizeof why);
+    if (why[0])
+        log_event(LOG_WARN, "limit.descriptors", LOG_INT("limits_connections", c->limits.connections),
+                  LOG_INT("room_for", room), LOG_STR("because", why));
+}
+
+/* --- Opening ------------------------------------------------------------------------------------------------------------- */
+
+static int open_store(struct server *s)
+{
+    char why[WHY_MAX] = "";
+    struct store_options options;
+    config_store_options(s->config, &options);
+    if (store_open(&s->store, &options, why, sizeof why) != 0) {
+        s->store = NULL;
+        return server_fail(s, why);
+    }
+    if (secret_load(s->config->auth.secret, settings_secret_directory(s->config), s->key, why, sizeof why) != 0)
+        return server_fail(s, why);
+    return 0;
+}
+
+static int open_console(struct server *s)
+{
+    const struct config_strings *addresses = &s->config->listen.console;
+    s->console = console_new(s->loop, s->hub);
+    if (!s->console || orders_register(s) != 0)
+        return server_fail(s, "out of memory");
+    console_set_password(s->console, s->config->console.password);
+    for (uint32_t i = 0; i < addresses->n; i++) {
+        char why[WHY_MAX] = "";
+        struct listener *l = &s->listeners[s->listener_count];
+        if (listener_open(l, addresses->v[i], 1, 0600, why, sizeof why) != 0)
+            return server_fail(s, why);
+        s->listener_count++;
+        if (console_listen(s->console, l) != 0)
+            return server_fail(s, "listen.console: too many addresses");
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name), LOG_STR("transport", "console"));
+    }
+    return 0;
+}
+
+static int plugin_asks(void *ctx, const char *path, struct buf *out)
+{
+    const struct server *s = ctx;
+    return config_value(s->config, path, out);
+}
+
+static int open_plugins(struct server *s)
+{
+    struct buf errors = BUF_INIT;
+    struct plugin_config pc = settings_plugins(s->config, s->config_path);
+    s->plugins = plugins_new(
+        &(struct plugin_env){.hub = s->hub, .loop = s->loop, .data = s->config->data, .config = plugin_asks, .ctx = s});
+    int rc = s->plugins ? plugins_start(s->plugins, &pc, &errors) : ERR_NOMEM;
+    if (rc != 0) {
+        while (errors.n && errors.p[errors.n - 1] == '\n')
+            errors.n--;
+        buf_byte(&errors, '\0');
+        server_fail(s, errors.n > 1 && buf_ok(&errors) ? errors.p : "plugins: out of memory");
+    }
+    buf_free(&errors);
+    return rc == 0 ? 0 : -1;
+}
+
+int parts_prepare_scripts(struct server *s, const struct config *c, struct buf *errors)
+{
+    struct cJSON *tree = config_tree(c);
+    struct scripts_options o = settings_scripts(c, tree);
+    int rc = tree ? scripts_prepare(s->scripts, &o, errors) : ERR_NOMEM;
+    if (!tree)
+        buf_str(errors, "out of memory\n");
+    cJSON_Delete(tree);
+    return rc;
+}
+
+static int open_scripts(struct server *s)
+{
+    struct buf errors = BUF_INIT;
+    s->scripts = scripts_new(s->hub);
+    if (!s->scripts || scripts_commands(s->scripts) != 0)
+        return server_fail(s, "the scripts' host cannot be made: out of memory or threads");
+    int rc = parts_prepare_scripts(s, s->config, &errors);
+    if (rc == 0)
+        rc = scripts_commit(s->scripts);
+    if (rc != 0) {
+        buf_byte(&errors, 0);
+        size_t n = errors.n > 1 && errors.p[errors.n - 2] == '\n' ? errors.n - 2 : 0;
+        if (n)
+            errors.p[n] = '\0';
+        server_fail(s, buf_ok(&errors) && errors.n > 1 ? errors.p : "out of memory");
+    }
+    buf_free(&errors);
+    return rc;
+}
+
+static int listen_on(struct server *s, const struct config_strings *addresses, enum conn_transport transport)
+{
+    for (uint32_t i = 0; i < addresses->n; i++) {
+        char why[WHY_MAX] = "";
+        struct listener *l = &s->listeners[s->listener_count];
+        if (listener_open(l, addresses->v[i], s->shards, 0660, why, sizeof why) != 0)
+            return server_fail(s, why);
+        s->listener_count++;
+        if (hub_listen(s->hub, l, transport) != 0)
+            return server_fail(s, "out of memory");
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name),
+                  LOG_STR("transport", transport == CONN_TCP ? "tcp" : "websocket"));
+    }
+    return 0;
+}
+
+static int open_hub(struct server *s)
+{
+    const struct config *c = s->config;
+    struct hub_options options;
+    config_hub_options(c, s->key, &options);
+    s->hub = hub_new(s->shards, s->store, &options);
+    s->listeners = calloc(c->listen.tcp.n + c->listen.websocket.n + c->listen.console.n + 1, sizeof *s->listeners);
+    if (!s->hub || !s->listeners)
+        return server_fail(s, "the shards cannot be made: out of memory or descriptors");
+    hub_set_main(s->hub, &s->mail);
+    if (open_console(s) != 0 || open_plugins(s) != 0)
+        return -1;
+    if (open_scripts(s) != 0)
+        return -1;
+    if (listen_on(s, &c->listen.tcp, CONN_TCP) != 0 || listen_on(s, &c->listen.websocket, CONN_WEBSOCKET) != 0)
+        return -1;
+    if (hub_start(s->hub) != 0)
+        return server_fail(s, "the threads of the shards cannot be started");
+    return 0;
+}
+
+/* "127.0.0.1:8081 127.0.0.1:8082". */
+static void put_addresses(struct buf *out, const struct config *c)
+{
+    const struct config_strings *lists[] = {&c->listen.tcp, &c->listen.websocket};
+    for (unsigned i = 0; i < 2; i++)
+        for (uint32_t j = 0; j < lists[i]->n; j++)
+            buf_printf(out, "%s%s:%s", out->n ? " " : "", i ? "websocket" : "tcp", lists[i]->v[j]);
+}
+
+int parts_open(struct server *s)
+{
+    const struct config *c = s->config;
+    uint64_t began = clock_mono_ms();
+    struct buf addresses = BUF_INIT;
+    put_addresses(&addresses, c);
+    s->shards = c->threads ? c->threads : machine_shards(machine_processors());
+    log_event(LOG_INFO, "server.start", LOG_STR("version", MAGPIE_VERSION), LOG_INT("pid", getpid()),
+              LOG_SLICE("listen", buf_slice(&addresses)), LOG_INT("shards", s->shards), LOG_INT("node", c->node),
+              LOG_STR("engine", c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb"), LOG_STR("data", c->data));
+    buf_free(&addresses);
+    settings_log_doubts(c);
+    parts_raise_limits(c);
+    hash_init();
+    if (open_store(s) != 0 || open_hub(s) != 0)
+        return -1;
+    log_event(LOG_INFO, "server.ready", LOG_INT("ms", clock_mono_ms() - began));
+    notify("READY=1\nSTATUS=serving");
+    return 0;
+}
+
+/* --- Closing ------------------------------------------------------------------------------------------------------------- */
+
+/* Code of a plugin that does not end may still use anything: then the process ends as it stands. Everything acknowledged is as safe as after kill -9. */
+static void close_plugins(struct server *s)
+{
+    enum { PLUGINS_STOP_MS = 5000 };
+    if (!plugins_stop(s->plugins, PLUGINS_STOP_MS)) {
+        log_event(LOG_ERROR, "server.stop", LOG_STR("reason", "a plugin does not end"));
+        _exit(1);
+    }
+    plugins_free(s->plugins);
+    s->plugins = NULL;
+}
+
+/* Whoever waits for an answer on the main thread gets it first, from the shards or the store. */
+static void close_hub(struct server *s)
+{
+    if (!s->hub)
+        return;
+    close_plugins(s);
+    console_stop(s->console);
+    hub_stop(s->hub);
+    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console)) {
+        hub_pump(s->hub); /* an order of several steps may have one more for the shards */
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    /* The store's threads have answered everything, but the last of them may still be on its way out of a mailbox. */
+    store_close(s->store);
+    s->store = NULL;
+    console_free(s->console);
+    scripts_free(s->scripts);
+    hub_free(s->hub);
+    ev_async_stop(s->loop, &s->mailed);
+    mailbox_fini(&s->mail);
+}
+
+void parts_close(struct server *s)
+{
+    close_hub(s);
+    if (s->store)
+        store_close(s->store);
+    for (unsigned i = 0; i < s->listener_count; i++)
+        listener_close(&s->listeners[i]);
+    free(s->listeners);
+    explicit_bzero(s->key, sizeof s->key);
+    if (s->boot != s->config)
+        config_free(s->boot);
+    config_free(s->config);
+}

@@ -1,0 +1,105 @@
+#include "core/base/log.h"
+#include "core/config/config.h"
+#include "core/config/config_options.h"
+#include "core/config/secret.h"
+#include "core/console/console.h"
+#include "core/hub/hub.h"
+#include "core/hub/options.h"
+#include "core/plugin/plugins.h"
+#include "core/script/scripts.h"
+#include "core/server/server_private.h"
+#include "core/server/settings.h"
+#include "storage/store.h"
+
+#include <string.h>
+
+/* Lines of a buffer, each as one log line. */
+static void log_lines(enum log_level level, const char *id, const char *key, const struct buf *lines)
+{
+    for (size_t at = 0; at < lines->n;) {
+        const char *end = memchr(lines->p + at, '\n', lines->n - at);
+        size_t n = end ? (size_t)(end - lines->p) - at : lines->n - at;
+        log_event(level, id, LOG_SLICE(key, slice_of(lines->p + at, n)));
+        at += n + 1;
+    }
+}
+
+/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was if it
+ * cannot be opened. */
+static int apply(struct server *s, struct config *fresh, struct buf *errors)
+{
+    uint8_t key[SECRET_KEY_SIZE];
+    char why[WHY_MAX] = "";
+    struct hub_options hub_options;
+    struct store_options store_options;
+    /* The directory is that of the start: a changed `data` waits for a restart. */
+    if (secret_load(fresh->auth.secret, settings_secret_directory(s->boot), key, why, sizeof why) != 0) {
+        buf_printf(errors, "%s\n", why);
+        return -1;
+    }
+    /* Without a file, the key drawn at the start stays. */
+    if (!fresh->auth.secret && !settings_secret_directory(s->boot) && !s->config->auth.secret)
+        memcpy(key, s->key, sizeof key);
+    int prepared = parts_prepare_scripts(s, fresh, errors);
+    if (prepared != 0)
+        return prepared == ERR_AGAIN ? ERR_AGAIN : -1;
+    if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
+        buf_printf(errors, "log.file: %s cannot be opened\n", fresh->log.file ? fresh->log.file : "standard error");
+        scripts_abandon(s->scripts);
+        return -1;
+    }
+    config_hub_options(fresh, key, &hub_options);
+    if (hub_reconfigure(s->hub, &hub_options) != 0) {
+        scripts_abandon(s->scripts);
+        (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+        buf_str(errors, "out of memory\n");
+        return -1;
+    }
+    if (scripts_commit(s->scripts) != 0)
+        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", "out of memory"),
+                  LOG_STR("kept", "the scripts before"));
+    config_store_options(fresh, &store_options);
+    store_configure(s->store, &store_options);
+    memcpy(s->key, key, sizeof key);
+    explicit_bzero(key, sizeof key);
+    return 0;
+}
+
+int reload_adopt(void *ctx, struct config *fresh, struct buf *errors)
+{
+    struct server *s = ctx;
+    struct buf restart = BUF_INIT;
+    int rc = apply(s, fresh, errors);
+    if (rc != 0)
+        return rc;
+    unsigned waiting = config_needs_restart(s->boot, fresh, &restart);
+    bool more = fresh->limits.connections != s->config->limits.connections;
+    if (s->config != s->boot)
+        config_free(s->config);
+    s->config = fresh;
+    console_set_password(s->console, fresh->console.password);
+    log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
+    log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
+    struct plugin_config pc = settings_plugins(fresh, s->config_path);
+    plugins_reload(s->plugins, &pc);
+    settings_log_doubts(fresh);
+    if (more)
+        parts_raise_limits(fresh);
+    buf_free(&restart);
+    return 0;
+}
+
+void reload_file(struct server *s)
+{
+    struct buf errors = BUF_INIT;
+    struct config *fresh = settings_load(s->plugins, s->config_path, &errors);
+    if (!fresh || reload_adopt(s, fresh, &errors) != 0) {
+        log_lines(LOG_ERROR, "config.error", "error", &errors);
+        log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
+        config_free(fresh);
+        /* A moved log file is opened anew all the same: that is what rotation waits for. */
+        if (!fresh)
+            (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+    }
+    buf_free(&errors);
+}
