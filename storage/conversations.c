@@ -16,6 +16,7 @@ struct entry {
 
 struct listing {
     struct store *store;
+    struct kept *kept; /* the reader's */
     struct store_conversations *op;
     struct entry *entries; /* malloc'd */
     uint32_t n, cap;
@@ -167,7 +168,7 @@ static int listing_emit(struct listing *l, const struct entry *e)
     struct store_conversations *op = l->op;
     struct msgs m;
     uint64_t first = 0;
-    int r = msgs_open(&m, l->store, l->store->kv, entry_key(e), &e->head);
+    int r = msgs_open(&m, l->store, l->kept, entry_key(e), &e->head);
     struct store_conversation *c = &op->list[op->n];
     *c = (struct store_conversation){
         .conv = {(const char *)(uintptr_t)l->page.arena.n, e->n}, .seq = e->head.seq, .read = e->read, .last = -1};
@@ -232,10 +233,11 @@ void store_conversations_free(struct store_conversations *c)
     store_page_free(&c->page);
 }
 
-enum store_status read_conversations(struct store *s, struct store_op *op)
+enum store_status read_conversations(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_conversations *c = (struct store_conversations *)op;
-    struct listing l = {.store = s, .op = c};
+    struct listing l = {.store = s, .kept = &by->kept, .op = c};
     c->list = NULL;
     c->n = 0;
     c->next_cursor[0] = '\0';

@@ -294,8 +294,9 @@ static int refs_resolve(struct peek *p, int n)
     return r;
 }
 
-enum store_status read_inbox(struct store *s, struct store_op *op)
+enum store_status read_inbox(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct peek p = {.store = s, .op = (struct store_inbox_peek *)op};
     struct slice user = p.op->user;
     struct key from, to;

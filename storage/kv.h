@@ -67,7 +67,9 @@ struct kv_engine {
     void (*usage)(struct kv *kv, struct kv_usage *out);
     /* A thread that will use engines of this kind much says so once. May be NULL. */
     void (*thread)(void);
-    /* Keys in [lower, upper); both are copied. NULL: out of memory. Not positioned. */
+    /* Another number whenever something was written that an iterator made before does not see. NULL: they see all that is written. */
+    uint64_t (*version)(struct kv *kv);
+    /* Keys in [lower, upper); both are copied, an empty one is no bound. NULL: out of memory. Not positioned. */
     struct kv_iter *(*iter)(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper);
     void (*iter_free)(struct kv_iter *it);
     void (*seek)(struct kv_iter *it, struct slice key);        /* to the first key >= key */
@@ -129,6 +131,10 @@ static inline void kv_multi_get(struct kv *kv, enum kv_family f, const struct sl
     if (n) {
         kv->engine->multi_get(kv, f, keys, n, out);
     }
+}
+static inline uint64_t kv_version(struct kv *kv)
+{
+    return kv->engine->version ? kv->engine->version(kv) : 0;
 }
 static inline struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family f, struct slice lower, struct slice upper)
 {

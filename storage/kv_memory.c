@@ -39,7 +39,7 @@ struct mem_iter {
     struct kv_iter base;
     struct kv_memory *kv;
     enum kv_family family;
-    struct buf lower, upper; /* bounds; upper is exclusive */
+    struct buf lower, upper; /* bounds; upper is exclusive, and none when empty */
     struct buf key, value;   /* the row, copied */
     bool valid;
     int error;
@@ -301,7 +301,8 @@ static void mem_found_free(struct kv_found *found)
 /* Copies a node as the iterator's row, if it is within bounds. The lock is held. */
 static void iter_take(struct mem_iter *it, struct node *n)
 {
-    it->valid = n && slice_cmp(node_key(n), buf_slice(&it->lower)) >= 0 && slice_cmp(node_key(n), buf_slice(&it->upper)) < 0;
+    it->valid = n && slice_cmp(node_key(n), buf_slice(&it->lower)) >= 0 &&
+                (!it->upper.n || slice_cmp(node_key(n), buf_slice(&it->upper)) < 0);
     if (!it->valid) {
         return;
     }
@@ -338,7 +339,7 @@ static void mem_seek_before(struct kv_iter *iter, struct slice key)
 {
     struct mem_iter *it = (struct mem_iter *)iter;
     struct slice upper = buf_slice(&it->upper);
-    iter_move(it, slice_cmp(key, upper) > 0 ? upper : key, true, false);
+    iter_move(it, upper.n && slice_cmp(key, upper) > 0 ? upper : key, true, false);
 }
 
 static void mem_next(struct kv_iter *iter)

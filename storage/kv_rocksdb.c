@@ -23,7 +23,6 @@ struct rocks_iter {
     rocksdb_iterator_t *it;
     rocksdb_readoptions_t *options; /* holds the bounds */
     char *bounds;                   /* lower, then upper */
-    struct slice upper;
 };
 
 static int error_code(const char *error)
@@ -184,6 +183,11 @@ static void rocks_thread(void)
     rocksdb_set_perf_level(rocksdb_disable);
 }
 
+static uint64_t rocks_version(struct kv *kv)
+{
+    return rocksdb_get_latest_sequence_number(((struct kv_rocks *)kv)->db);
+}
+
 static const struct kv_engine rocks_engine;
 
 static struct kv_iter *rocks_iter_new(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
@@ -195,12 +199,15 @@ static struct kv_iter *rocks_iter_new(struct kv *kv, enum kv_family family, stru
     }
     it->base.engine = &rocks_engine;
     it->bounds = (char *)(it + 1);
-    memcpy(it->bounds, lower.p, lower.n);
-    memcpy(it->bounds + lower.n, upper.p, upper.n);
-    it->upper = slice_of(it->bounds + lower.n, upper.n);
     it->options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_iterate_lower_bound(it->options, it->bounds, lower.n);
-    rocksdb_readoptions_set_iterate_upper_bound(it->options, it->upper.p, upper.n);
+    if (lower.n) {
+        memcpy(it->bounds, lower.p, lower.n);
+        rocksdb_readoptions_set_iterate_lower_bound(it->options, it->bounds, lower.n);
+    }
+    if (upper.n) {
+        memcpy(it->bounds + lower.n, upper.p, upper.n);
+        rocksdb_readoptions_set_iterate_upper_bound(it->options, it->bounds + lower.n, upper.n);
+    }
     it->it = rocksdb_create_iterator_cf(k->db, it->options, k->handles[family]);
     return &it->base;
 }
@@ -309,6 +316,7 @@ static const struct kv_engine rocks_engine = {
     .checkpoint = rocks_checkpoint,
     .usage = rocks_usage,
     .thread = rocks_thread,
+    .version = rocks_version,
     .iter = rocks_iter_new,
     .iter_free = rocks_iter_free,
     .seek = rocks_seek,

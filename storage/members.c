@@ -193,8 +193,9 @@ static int members_collect(struct store *s, struct store_members *m, struct buf 
     return r ? r : names_find(s, m, named, arena);
 }
 
-enum store_status read_members(struct store *s, struct store_op *op)
+enum store_status read_members(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_members *m = (struct store_members *)op;
     struct buf arena = BUF_INIT;
     struct head_record head;

@@ -11,17 +11,19 @@ uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t
     return low > h->low[t] ? low : h->low[t];
 }
 
-int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv, const struct head_record *head)
+int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv, const struct head_record *head)
 {
-    *m = (struct msgs){.store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv};
+    *m = (struct msgs){
+        .store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv, .owned = kept == NULL};
     m->now_ms = expiry_now(&s->expiry); /* after the version: see recent.h */
-    struct key from, to;
     unsigned used = 0;
+    if (kept) {
+        kept_begin(kept, s->kv);
+    }
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
         if ((head->tiers_used & 1u << t) && m->low[t] < m->top) {
-            m->it[t] =
-                kv_iter_new(kv, tier_family(t), key_message(&from, conv, m->low[t] + 1), key_message(&to, conv, m->top + 1));
+            m->it[t] = kept ? kept_iter(kept, s->kv, t) : kv_iter_new(s->kv, tier_family(t), SLICE_NONE, SLICE_NONE);
             if (!m->it[t]) {
                 m->error = ERR_NOMEM;
                 return ERR_NOMEM;
@@ -36,9 +38,17 @@ int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv,
 void msgs_close(struct msgs *m)
 {
     for (unsigned t = 0; t < TIER_COUNT; t++) {
-        kv_iter_free(m->it[t]);
+        if (m->owned) {
+            kv_iter_free(m->it[t]);
+        }
         m->it[t] = NULL;
     }
+}
+
+/* Whether a key is one of the conversation's. */
+static bool key_is_of(struct slice key, struct slice conv)
+{
+    return key.n > conv.n && key.p[conv.n] == '\0' && memcmp(key.p, conv.p, conv.n) == 0;
 }
 
 /* Goes on from where the tier's iterator stands to a visible row. */
@@ -47,7 +57,14 @@ static void tier_settle(struct msgs *m, unsigned t)
     struct kv_iter *it = m->it[t];
     m->has[t] = false;
     for (struct slice key, value; kv_row(it, &key, &value); m->up ? kv_next(it) : kv_prev(it)) {
-        if (!key_tail_u64(key, &m->at[t]) || message_decode(value, &m->rows[t])) {
+        if (!key_is_of(key, m->conv)) {
+            return;
+        }
+        bool whole = key.n == m->conv.n + 9 && key_tail_u64(key, &m->at[t]);
+        if (whole && (m->at[t] <= m->low[t] || m->at[t] > m->top)) {
+            return;
+        }
+        if (!whole || message_decode(value, &m->rows[t])) {
             record_bad("message", key);
             m->error = ERR_INVALID;
             return;
@@ -86,7 +103,7 @@ void msgs_up(struct msgs *m, uint64_t from)
     m->up = true;
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (m->it[t]) {
-            kv_seek(m->it[t], key_message(&k, m->conv, from));
+            kv_seek(m->it[t], key_message(&k, m->conv, from > m->low[t] ? from : m->low[t] + 1));
             tier_settle(m, t);
         }
     }
@@ -99,7 +116,7 @@ void msgs_down(struct msgs *m, uint64_t below)
     m->up = false;
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (m->it[t]) {
-            kv_seek_before(m->it[t], key_message(&k, m->conv, below));
+            kv_seek_before(m->it[t], key_message(&k, m->conv, below <= m->top ? below : m->top + 1));
             tier_settle(m, t);
         }
     }

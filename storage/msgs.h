@@ -10,7 +10,7 @@
 
 struct msgs {
     struct store *store;
-    struct kv_iter *it[TIER_COUNT]; /* NULL: tier not used */
+    struct kv_iter *it[TIER_COUNT]; /* over the whole family; NULL: tier not used */
     bool has[TIER_COUNT];           /* it[t] stands on a visible message */
     uint64_t at[TIER_COUNT];        /* its seq */
     struct message_record rows[TIER_COUNT];
@@ -22,6 +22,7 @@ struct msgs {
     uint32_t skipped;         /* rows passed over because they are expired */
     bool up;                  /* direction */
     bool alone;               /* one tier at most is used */
+    bool owned;               /* the iterators end with the walk */
     int error;                /* sticky; 0 or an enum err */
     /* The message the walk stands on. */
     bool valid;
@@ -32,8 +33,9 @@ struct msgs {
 
 /* What tier `t` hides of a conversation: seqs up to this. */
 uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t);
-/* head and conv are borrowed for the walk's life; the walk is not positioned. ERR_NOMEM. msgs_close() in any case. */
-MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kv *kv, struct slice conv, const struct head_record *head);
+/* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come from, one walk at a time; NULL:
+ * new ones. ERR_NOMEM. msgs_close() in any case. */
+MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv, const struct head_record *head);
 void msgs_close(struct msgs *m);
 /* To the first visible message with seq >= from, going up; to the last with seq < below, going down. */
 void msgs_up(struct msgs *m, uint64_t from);

@@ -77,8 +77,9 @@ static int notes_collect(struct store *s, struct store_notes *n, struct buf *are
     return r;
 }
 
-enum store_status read_notes(struct store *s, struct store_op *op)
+enum store_status read_notes(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_notes *n = (struct store_notes *)op;
     struct buf arena = BUF_INIT;
     n->arena = NULL;

@@ -122,8 +122,9 @@ static int range_collect(struct store_range *r, struct msgs *m, struct page_buil
     return m->error;
 }
 
-enum store_status read_range(struct store *s, struct store_op *op)
+enum store_status read_range(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_range *r = (struct store_range *)op;
     struct head_record head;
     struct msgs m;
@@ -135,7 +136,7 @@ enum store_status read_range(struct store *s, struct store_op *op)
         return status_of(page_finish(&page, code < 0 ? code : 0, &r->page));
     }
     r->last = head.seq;
-    code = msgs_open(&m, s, s->kv, r->conv, &head);
+    code = msgs_open(&m, s, &by->kept, r->conv, &head);
     if (!code) {
         code = first_read(&m, &r->first);
     }
@@ -170,8 +171,9 @@ static int pair_read(struct store *s, struct store_conv_load *c)
     return r;
 }
 
-enum store_status read_conv(struct store *s, struct store_op *op)
+enum store_status read_conv(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_conv_load *c = (struct store_conv_load *)op;
     struct head_record head;
     struct msgs m;
@@ -189,7 +191,7 @@ enum store_status read_conv(struct store *s, struct store_op *op)
     for (int i = 0; i < 2; i++) {
         c->user_exists[i] = c->blocks[i] = false;
     }
-    r = msgs_open(&m, s, s->kv, c->conv, &head);
+    r = msgs_open(&m, s, &by->kept, c->conv, &head);
     if (!r) {
         r = first_read(&m, &c->first);
     }

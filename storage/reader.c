@@ -4,9 +4,9 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 
-#define ANSWER_US 200 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
+#define ROUND_US 200 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
 
-static enum store_status (*const read_table[OP_KINDS])(struct store *, struct store_op *) = {
+static enum store_status (*const read_table[OP_KINDS])(struct reader *, struct store_op *) = {
     [OP_RANGE] = read_range,
     [OP_INBOX_PEEK] = read_inbox,
     [OP_USER_LOAD] = read_user,
@@ -32,14 +32,32 @@ static void wait_written(struct store *s)
     pthread_mutex_unlock(&s->written_lock);
 }
 
+/* Answers some of the work: what a round of ROUND_US can do. The database is not replaced meanwhile. */
+static void reader_round(struct reader *r, struct op_list *work)
+{
+    struct store *s = r->store;
+    struct op_list answers;
+    op_list_init(&answers);
+    wait_written(s);
+    pthread_rwlock_rdlock(&s->swap);
+    uint64_t end_us = clock_mono_us() + ROUND_US;
+    do {
+        struct store_op *op = op_list_pop(work);
+        (void)guard_now(&s->guard);
+        op->status = read_table[op->kind](r, op);
+        op_list_push(&answers, op);
+    } while (work->head && clock_mono_us() < end_us);
+    kept_drop(&r->kept);
+    pthread_rwlock_unlock(&s->swap);
+    op_list_answer(&answers);
+}
+
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
     struct store *s = r->store;
-    struct op_list work, answers;
-    uint64_t oldest_us = 0; /* when the first of `answers` was ready */
+    struct op_list work;
     op_list_init(&work);
-    op_list_init(&answers);
     pthread_setname_np(pthread_self(), "store-reader");
     pthread_rwlock_rdlock(&s->swap);
     kv_thread(s->kv);
@@ -54,18 +72,8 @@ static void *reader_main(void *arg)
         }
         op_list_splice(&work, &r->queue);
         pthread_mutex_unlock(&r->lock);
-        for (struct store_op *op; (op = op_list_pop(&work));) {
-            wait_written(s);
-            (void)guard_now(&s->guard);
-            pthread_rwlock_rdlock(&s->swap);
-            op->status = read_table[op->kind](s, op);
-            pthread_rwlock_unlock(&s->swap);
-            uint64_t now = clock_mono_us();
-            oldest_us = answers.head ? oldest_us : now;
-            op_list_push(&answers, op);
-            if (!work.head || now - oldest_us >= ANSWER_US) {
-                op_list_answer(&answers);
-            }
+        while (work.head) {
+            reader_round(r, &work);
         }
         pthread_mutex_lock(&r->lock);
     }

@@ -9,6 +9,7 @@
 
 #include "storage/expiry.h"
 #include "storage/guard.h"
+#include "storage/kept.h"
 #include "storage/kv.h"
 #include "storage/record.h"
 #include "storage/store.h"
@@ -115,6 +116,7 @@ struct reader {
     pthread_cond_t wake;
     struct op_list queue;
     bool closing;
+    struct kept kept; /* its thread's own; empty unless it holds store.swap */
 };
 
 /* Reloadable options, read by any thread. */
@@ -199,15 +201,15 @@ MUST_CHECK int readers_start(struct store *s);
 void readers_stop(struct store *s);
 
 /* One function per kind of read: fills in the operation's results, on a reader's thread. */
-enum store_status read_range(struct store *s, struct store_op *op);
-enum store_status read_inbox(struct store *s, struct store_op *op);
-enum store_status read_user(struct store *s, struct store_op *op);
-enum store_status read_guests(struct store *s, struct store_op *op);
-enum store_status read_conv(struct store *s, struct store_op *op);
-enum store_status read_members(struct store *s, struct store_op *op);
-enum store_status read_conversations(struct store *s, struct store_op *op);
-enum store_status read_pairs(struct store *s, struct store_op *op);
-enum store_status read_notes(struct store *s, struct store_op *op);
+enum store_status read_range(struct reader *by, struct store_op *op);
+enum store_status read_inbox(struct reader *by, struct store_op *op);
+enum store_status read_user(struct reader *by, struct store_op *op);
+enum store_status read_guests(struct reader *by, struct store_op *op);
+enum store_status read_conv(struct reader *by, struct store_op *op);
+enum store_status read_members(struct reader *by, struct store_op *op);
+enum store_status read_conversations(struct reader *by, struct store_op *op);
+enum store_status read_pairs(struct reader *by, struct store_op *op);
+enum store_status read_notes(struct reader *by, struct store_op *op);
 /* Waits for work on the database (work.c) that is under way, which gives up early. */
 void store_work_end(struct store *s);
 

@@ -253,8 +253,9 @@ void store_user_load_free(struct store_user_load *u)
     u->subscription_count = 0;
 }
 
-enum store_status read_user(struct store *s, struct store_op *op)
+enum store_status read_user(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_user_load *u = (struct store_user_load *)op;
     struct buf arena = BUF_INIT;
     struct inbox_tally tally = {0};
@@ -289,8 +290,9 @@ enum store_status read_user(struct store *s, struct store_op *op)
     return STORE_OK;
 }
 
-enum store_status read_guests(struct store *s, struct store_op *op)
+enum store_status read_guests(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_guests_due *g = (struct store_guests_due *)op;
     struct key from, to;
     struct buf arena = BUF_INIT;
@@ -335,8 +337,9 @@ enum store_status read_guests(struct store *s, struct store_op *op)
     return STORE_OK;
 }
 
-enum store_status read_pairs(struct store *s, struct store_op *op)
+enum store_status read_pairs(struct reader *by, struct store_op *op)
 {
+    struct store *s = by->store;
     struct store_pairs *p = (struct store_pairs *)op;
     struct slice names[128];
     struct key keys[128];

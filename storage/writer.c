@@ -85,7 +85,7 @@ int writer_first(struct writer *w, struct head *h, uint64_t *first)
     }
     if (!known) {
         struct msgs m;
-        int r = msgs_open(&m, w->store, w->store->kv, h->node.key, &h->r);
+        int r = msgs_open(&m, w->store, NULL, h->node.key, &h->r);
         if (!r) {
             h->first = msgs_first(&m, &h->first_until);
             h->first_tier = (uint8_t)m.tier;

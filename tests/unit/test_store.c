@@ -303,6 +303,12 @@ static void holes(void **state)
 {
     struct world *w = *state;
     struct conv_key c = util_channel("h");
+    static const char *const neighbours[] = {"g", "g\x7f", "ha", "i"};
+    for (int i = 0; i < 4; i++) {
+        struct conv_key n = util_channel(neighbours[i]);
+        say(w, &n, TIER_SMALL, "ann", "not here");
+        say(w, &n, TIER_SMALL, "ann", "nor here");
+    }
     for (int i = 1; i <= 12; i++) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "0123456789");
         a.ttl_ms = i == 5 || i == 6 || i == 11 ? 1000 : 0;

@@ -128,6 +128,8 @@ static void same_walk(struct both *b, enum kv_family family)
     if (slice_cmp(lower, upper) >= 0) {
         return;
     }
+    lower = rnd(b, 4) ? lower : SLICE_NONE;
+    upper = rnd(b, 4) ? upper : SLICE_NONE;
     for (int e = 0; e < 2; e++) {
         it[e] = kv_iter_new(b->kv[e], family, lower, upper);
         assert_non_null(it[e]);
@@ -142,7 +144,10 @@ static void same_walk(struct both *b, enum kv_family family)
             break;
         }
         assert_true(slice_eq(kv_key(it[0]), kv_key(it[1])) && slice_eq(kv_value(it[0]), kv_value(it[1])));
-        assert_true(slice_cmp(kv_key(it[0]), lower) >= 0 && slice_cmp(kv_key(it[0]), upper) < 0);
+        assert_true(slice_cmp(kv_key(it[0]), lower) >= 0 && (!upper.n || slice_cmp(kv_key(it[0]), upper) < 0));
+        struct slice key, value;
+        assert_true(kv_row(it[1], &key, &value) && slice_eq(key, kv_key(it[1])) && slice_eq(value, kv_value(it[1])));
+        assert_true(kv_row(it[0], &key, &value) && slice_eq(key, kv_key(it[0])) && slice_eq(value, kv_value(it[0])));
         bool back = rnd(b, 8) ? before : !before;
         for (int e = 0; e < 2; e++) {
             back ? kv_prev(it[e]) : kv_next(it[e]);
@@ -219,6 +224,37 @@ static void sweep(void **state)
     kv_iter_free(it);
 }
 
+static void put(struct kv *kv, const char *key)
+{
+    struct kv_change c = {.family = KV_SMALL, .kind = KV_PUT, .key = S(key), .value = S("v")};
+    assert_int_equal(kv->engine->write(kv, &c, 1), 0);
+}
+
+/* What a reader keeps is as good as new. */
+static void kept_iters(void **state)
+{
+    struct both *b = *state;
+    for (int e = 0; e < 2; e++) {
+        struct kept k = {0};
+        put(b->kv[e], "b");
+        kept_begin(&k, b->kv[e]);
+        struct kv_iter *it = kept_iter(&k, b->kv[e], TIER_SMALL);
+        kv_seek(it, S("a"));
+        assert_true(kv_valid(it) && slice_eq(kv_key(it), S("b")));
+        kept_begin(&k, b->kv[e]);
+        assert_ptr_equal(kept_iter(&k, b->kv[e], TIER_SMALL), it); /* nothing was written */
+        put(b->kv[e], "a");
+        kept_begin(&k, b->kv[e]);
+        it = kept_iter(&k, b->kv[e], TIER_SMALL);
+        kv_seek(it, S("a"));
+        assert_true(kv_valid(it) && slice_eq(kv_key(it), S("a")));
+        kv_seek(kept_iter(&k, b->kv[e], TIER_LARGE), S("a"));
+        assert_false(kv_valid(kept_iter(&k, b->kv[e], TIER_LARGE)));
+        kept_drop(&k);
+        assert_null(k.it[TIER_SMALL]);
+    }
+}
+
 /* A database opened for reading takes no writes, and leaves what it finds alone. */
 static void read_only(void **state)
 {
@@ -253,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(same, setup, teardown),
         cmocka_unit_test_setup_teardown(sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(kept_iters, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only, setup, teardown),
     };
     return cmocka_run_group_tests_name("engines", tests, NULL, NULL);
