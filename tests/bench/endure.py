@@ -1,11 +1,66 @@
-"""Parts of `./dev bench` about what must not disturb and what must not stay: receivers that do not read, clients that come and go."""
+"""Parts of `./dev bench` about what must not disturb and what must not stay: a crowd, receivers that do not read, clients that come and go."""
 
+import resource
 import statistics
 import subprocess
 import time
+from contextlib import ExitStack
 
+from growth import SPARE
 from harness import BENCH, Failed, Server, load, metric
 from parts import Row, wait_connections
+
+
+class Generator:
+    """A magpie-bench that runs until it is no longer wanted; what it prints is of no interest. `nice` 19: on another machine, as far as one machine can
+    show that."""
+
+    def __init__(self, server, scenario, *options, nice=0):
+        command = [BENCH, "-a", "127.0.0.1:%d" % server.tcp, "-q", "--json", "--pid", str(server.pid), scenario, "-d", "600"] + [str(o) for o in options]
+        if nice:
+            command = ["nice", "-n", str(nice)] + command
+        self.run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.run.terminate()
+        self.run.wait()
+
+
+# --- A small channel beside a large one ----------------------------------------------------------------------------------------
+
+CROWD = 100000      # members that the large channel is meant to have
+CROWD_RATE = 2      # messages a second to it
+GENERATORS = 4      # processes that hold its members
+ELSEWHERE = 19      # their niceness: they, and whoever writes there, do not compete with the server and the small channel's clients
+
+
+def small_channel(server, seconds):
+    """The p99 of the deliveries to ten clients of a channel of their own, ms."""
+    return load(server, "channel", "-c", 10, "-k", 1, "--rate", 50, "-d", seconds, "--warmup", 0.5)["delivery_latency_us"]["p99"] / 1e3
+
+
+def beside_a_crowd(quick):
+    """The p99 of a small channel's deliveries while a large one is busy, against the same while that is silent; in turns."""
+    crowd, seconds, rounds = (500, 1, 1) if quick else (min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE, CROWD), 2, 5)
+    each = crowd // GENERATORS
+    alone, beside = [], []
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(threads=0))
+        for i in range(GENERATORS):
+            last = stack.enter_context(Generator(server, "connect", "-c", each - 1, "--channel", "crowd", "--source", "127.0.%d.1" % (i + 1), nice=ELSEWHERE))
+        wait_connections(server, each * GENERATORS, last.run)
+        for _ in range(rounds):
+            alone.append(small_channel(server, seconds))
+            with Generator(server, "channel", "-c", 1, "-k", 1, "--rate", CROWD_RATE, "--channel", "crowd", nice=ELSEWHERE):
+                wait_connections(server, each * GENERATORS + 2)
+                beside.append(small_channel(server, seconds))
+            wait_connections(server, each * GENERATORS)
+    name = "p99 of 10, beside %d%s" % (each * GENERATORS, "" if quick or crowd == CROWD else " (descriptors allow no more)")
+    yield Row("crowd", name, statistics.median(beside) - statistics.median(alone), "ms more", None, 5)
+
 
 # --- Silent receivers ----------------------------------------------------------------------------------------------------------
 
@@ -14,30 +69,14 @@ QUEUE = 1 << 20          # limits.output_queue, as shipped
 FILL_BYTES = 16000       # contents that fill the queues of those who do not read
 
 
-class Silent:
-    """Members of the channel that read nothing, with their queues full."""
-
-    def __init__(self, server, n, channel):
-        self.server, self.n, self.channel = server, n, channel
-
-    def __enter__(self):
-        self.run = subprocess.Popen([BENCH, "-a", "127.0.0.1:%d" % self.server.tcp, "-q", "--json", "--pid", str(self.server.pid), "connect", "--silent", "-c",
-                                     str(self.n), "-d", "600", "--channel", self.channel], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        wait_connections(self.server, self.n + 1, self.run)
-        return self
-
-    def fill(self):
-        """Until all of them are skipped: then their sockets are full, and the soft half of their queues."""
-        for _ in range(20):
-            before = metric(self.server, "magpie_skipped_total")
-            load(self.server, "channel", "-c", 1, "-k", 8, "-n", 50, "--warmup", 0, "-s", FILL_BYTES, "--channel", self.channel)
-            if metric(self.server, "magpie_skipped_total") - before == 50 * self.n:
-                return
-        raise Failed("those who do not read are not full after 1000 messages of %d bytes" % FILL_BYTES)
-
-    def __exit__(self, *unused):
-        self.run.terminate()
-        self.run.wait()
+def fill(server, channel, n):
+    """Until the n members that do not read are all skipped: then their sockets are full, and the soft half of their queues."""
+    for _ in range(20):
+        before = metric(server, "magpie_skipped_total")
+        load(server, "channel", "-c", 1, "-k", 8, "-n", 50, "--warmup", 0, "-s", FILL_BYTES, "--channel", channel)
+        if metric(server, "magpie_skipped_total") - before == 50 * n:
+            return
+    raise Failed("those who do not read are not full after 1000 messages of %d bytes" % FILL_BYTES)
 
 
 def silent(quick):
@@ -46,54 +85,56 @@ def silent(quick):
     rounds, seconds = (1, 0.5) if quick else (9, 1.5)
     with Server(threads=0) as without, Server(threads=0) as beside:
         before = beside.own_memory()
-        with Silent(beside, n, "channel") as quiet:
-            quiet.fill()
+        with Generator(beside, "connect", "--silent", "-c", n, "--channel", "channel") as quiet:
+            wait_connections(beside, n + 1, quiet.run)
+            fill(beside, "channel", n)
             grown = (beside.own_memory() - before) / n
-            figures = ([], [])
+            figures = {without: [], beside: []}
             for i in range(rounds):
-                for server, out in zip((without, beside) if i % 2 else (beside, without), figures[::1] if i % 2 else figures[::-1]):
+                for server in (without, beside) if i % 2 else (beside, without):
                     f = load(server, "channel", "-c", readers, "-k", 4, "--rate", 100, "-d", seconds, "--warmup", 0.3, "--channel", "channel")
-                    out.append(f["delivery_latency_us"]["p99"] / 1e3)
+                    figures[server].append(f["delivery_latency_us"]["p99"] / 1e3)
             queued = metric(beside, "magpie_output_queued_bytes") / n
-    yield Row("silent", "p99 of %d receivers, beside %d that never read" % (readers, n), statistics.median(figures[1]), "ms", statistics.median(figures[0]), 1.1)
+    yield Row("silent", "p99 of %d receivers, beside %d that never read" % (readers, n), statistics.median(figures[beside]), "ms", statistics.median(figures[without]), 1.1)
     yield Row("silent.queue", "unsent for one that never reads", queued, "bytes", None, QUEUE)
     yield Row("silent.memory", "memory for one that never reads", grown, "bytes", None, QUEUE)
 
 
 # --- Clients that come and go ----------------------------------------------------------------------------------------------------
 
+USERS = 100   # who come again
 SETTLE_S = 6  # within five seconds the server gives back what it needs no more
 
 
-def memory(server):
+def memory(server, seconds):
     """Bytes of the process, and of it what is not the database's, when the server has settled."""
-    time.sleep(SETTLE_S)
+    time.sleep(seconds)
     m = server.console("show memory")
     if m["connections"]:
         raise Failed("%d connections have not gone" % m["connections"])
     return m["rss"], m["rss"] - m["storage"]
 
 
-def come_and_go(n, kind, *options, warm):
-    """n logins with a subscription that go at once: what is resident after them, against after the first `warm` of them."""
+def come_and_go(warm, n, settle, *options):
+    """What is resident after `warm` logins with a subscription whose clients go at once, and after n more."""
     with Server(threads=0) as server:
         load(server, "connect", "--leave", "-c", warm, "-d", 0, "--channel", "gone", *options)
-        before = memory(server)
+        before = memory(server, settle)
         load(server, "connect", "--leave", "-c", n, "-d", 0, "--channel", "gone", *options)
-        after = memory(server)
+        after = memory(server, settle)
     return before, after
 
 
 def reconnect(quick, n=None):
     """Resident size after clients came and went, against after the first of them: known users with their tokens; and guests, each of them new, whose
     rows the database keeps for a day."""
-    n = n or (2000 if quick else 100000)
-    warm = max(n // 10, 1000)
-    before, after = come_and_go(n, "known", "--users", 100, warm=warm)
+    n, settle = n or (1000 if quick else 100000), 1 if quick else SETTLE_S
+    warm = n // 10
+    before, after = come_and_go(warm, n, settle, "--users", USERS)
     yield Row("reconnect", "process, after %d logins and closes" % n, after[0] / 2**20, "MiB", before[0] / 2**20, 1.01)
-    before, after = come_and_go(n, "new", warm=warm)
+    before, after = come_and_go(warm, n, settle)
     yield Row("reconnect.guests", "  without the database, each a new guest", after[1] / 2**20, "MiB", before[1] / 2**20, 1.01)
 
 
 def reconnect_million(quick):
-    yield from reconnect(quick, 20000 if quick else 1000000)
+    yield from reconnect(quick, 1000 if quick else 1000000)

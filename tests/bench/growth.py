@@ -198,24 +198,3 @@ class Crowd:
     def __exit__(self, *unused):
         self.run.terminate()
         self.run.wait()
-
-
-def beside_a_crowd(quick):
-    """The p99 of a small channel's deliveries while a large one is busy, against the same alone."""
-    crowd, seconds = (500, 2) if quick else (min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE, 100000), 10)
-    with Server(threads=0) as server:
-        def small():
-            figures = load(server, "channel", "-c", 10, "-k", 1, "--rate", 50, "-d", seconds, "--warmup", 1)
-            return figures["delivery_latency_us"]["p99"] / 1e3
-        alone = small()
-        command = [BENCH, "-a", "127.0.0.1:%d" % server.tcp, "-q", "--json", "--pid", str(server.pid), "channel", "-c", str(crowd), "-k", "1", "--rate", "2",
-                   "-d", "600", "--channel", "crowd"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as hot:
-            try:
-                wait_connections(server, crowd + 1, hot)
-                time.sleep(1)
-                beside = small()
-            finally:
-                hot.terminate()
-                hot.wait()
-    yield Row("crowd", "p99 of 10, beside %d (more than alone: %.1f)" % (crowd, alone), beside - alone, "ms", None, 5)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`./dev bench`: everything that is claimed about speed and size, in one table.
 
-    run.py                                  every part
+    run.py                                  every part but `reconnects`, which takes minutes
     run.py fanout idle ...                  some parts
     run.py --json                           the figures as one JSON object, to keep
     run.py --against OLD.json               the same table, and how it compares with what was kept
@@ -25,17 +25,21 @@ import parts  # noqa: E402
 from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
 
 SCENARIOS = ("connect", "channel", "dm", "history")
-# In the order of the table: a name, what it is about, and what measures it.
+# In the order of the table: a name, what it is about, and what measures it. Those of MORE take minutes and run only when they are named.
 PARTS = [
     ("fanout", "fan-out, against a bare loop that gathers, with as many threads", parts.fanout),
     ("merged", "fan-out in slices, against a bare loop that sends 16 messages at once", parts.merged),
     ("idle", "memory of the process, without the database's", parts.idle),
     ("connect", "connections, against a bare loop's accept and answers", parts.connect),
     ("growth", "costs over sizes: the largest against the smallest; and a restart", growth.growth),
-    ("crowd", "a small channel beside one of many members", growth.beside_a_crowd),
+    ("crowd", "a small channel beside one of many members", endure.beside_a_crowd),
     ("silent", "receivers that do not read", endure.silent),
+    ("reconnect", "memory, when many have come and gone", endure.reconnect),
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
     ("script", "policies in Lua, against the same hooks in C", parts.script),
+]
+MORE = [
+    ("reconnects", "memory, when a million have come and gone", endure.reconnect_million),
 ]
 
 
@@ -64,9 +68,7 @@ def measure(chosen, quick, old, quiet):
     rows, broken = [], []
     if not quiet:
         print("  %-46s %12s %-9s %12s %7s  %s" % ("", "Magpie", "", "yardstick", "ratio", "meant"))
-    for name, about, run in PARTS:
-        if chosen and name not in chosen:
-            continue
+    for name, about, run in [p for p in PARTS + MORE if p[0] in chosen] if chosen else PARTS:
         began = time.monotonic()
         say("bench: %s" % name)
         if not quiet:
@@ -98,10 +100,10 @@ def everything(arguments):
     if arguments.against:
         with open(arguments.against) as f:
             old = {r["key"]: r for r in json.load(f)["rows"]}
-    known = {name for name, *_ in PARTS}
+    known = [name for name, *_ in PARTS + MORE]
     for name in arguments.parts:
         if name not in known:
-            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(p[0] for p in PARTS), " ".join(SCENARIOS)))
+            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(known), " ".join(SCENARIOS)))
             return 2
     began = time.monotonic()
     rows, broken = measure(set(arguments.parts), arguments.quick, old, arguments.json)
