@@ -75,7 +75,15 @@ struct scripts {
     uint32_t counter_count;
 };
 
+/* --- generation.c --- */
+/* Loads the scripts on the main thread, once for every shard; nothing of the host changes but its records of new names. Else not 0, with every error as a line in
+ * `errors`. */
+MUST_CHECK int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct generation **out);
+/* No shard runs it. NULL is allowed. */
+void generation_free(struct generation *g);
+
 /* --- scripts.c --- */
+/* Made when there is none yet. NULL: out of memory or room. */
 struct script_record *scripts_record(struct scripts *s, const char *name);
 /* As scripts_prepare() and scripts_commit() with the options in force, for the console. */
 MUST_CHECK int scripts_prepare_again(struct scripts *s, struct buf *errors);
