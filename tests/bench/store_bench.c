@@ -28,7 +28,7 @@
 #define CONTENT  128 /* bytes of a message */
 #define USERS    2000
 #define WIDTH    2048 /* appends under way */
-#define ROUNDS   5
+#define ROUNDS   15  /* of appends */
 #define MESSAGES 10000 /* of the channel */
 #define PAGE     50
 #define ASKED    32 /* pages under way */
@@ -148,7 +148,7 @@ static void send_next(struct bench *b)
 static double append_store(struct bench *b)
 {
     uint64_t start = b->done, sent = 0;
-    double began = now_s(), end = began + b->seconds;
+    double began = now_s(), end = began + b->seconds / 3;
     while (now_s() < end) {
         for (; idle; sent++) {
             send_next(b);
@@ -196,7 +196,7 @@ static double append_raw(struct bench *b, struct kv *kv)
     struct send *q = malloc(sizeof(*q));
     double spent = 0;
     uint64_t count = 0;
-    while (spent < b->seconds) {
+    while (spent < b->seconds / 3) {
         batch_reset(&batch);
         for (int i = 0; i < GROUP; i++, n++) {
             send_fill(b, q, n);
@@ -230,7 +230,7 @@ static int cmp_u64(const void *a, const void *b)
 /* Medians in µs of n appends and n fdatasyncs, in turns. */
 static void latency(struct bench *b, uint64_t *append_us, uint64_t *sync_us)
 {
-    enum { N = 400 };
+    enum { N = 1000 };
     static uint64_t appends[N], syncs[N];
     char name[600], bytes[1024];
     snprintf(name, sizeof(name), "%s/fdatasync", b->dir);
@@ -362,15 +362,17 @@ static double history_raw(struct kv *kv, const struct conv_key *conv, uint64_t n
     static volatile uint64_t bytes;
     double began = 0;
     for (int i = 0; i < WARM + TURN; i++, n++) {
-        struct key from, to, at;
-        struct slice c = conv_key_slice(conv);
+        struct key at;
+        struct slice key, value;
         if (i == WARM) {
             began = cpu_s();
         }
-        struct kv_iter *it = kv_iter_new(kv, KV_SMALL, key_message(&from, c, 1), key_message(&to, c, MESSAGES + 1));
+        struct kv_iter *it = kv_iter_new(kv, KV_SMALL, SLICE_NONE, SLICE_NONE);
         int rows = 0;
-        for (kv_seek(it, key_message(&at, c, page_at(n) + 1)); rows < PAGE && kv_valid(it); kv_next(it), rows++) {
-            bytes += kv_key(it).n + kv_value(it).n;
+        for (kv_seek(it, key_message(&at, conv_key_slice(conv), page_at(n) + 1)); rows < PAGE && kv_row(it, &key, &value);
+             kv_next(it)) {
+            bytes += key.n + value.n;
+            rows++;
         }
         if (rows != PAGE) {
             die("history", "a page is not whole");
@@ -446,7 +448,7 @@ static bool history(struct bench *b)
     struct kv *kv = kv_start(b, "store/db", false);
     store_start(b);
     kv_thread(kv); /* no counters per row, as in the store */
-    for (double end = now_s() + b->seconds * ROUNDS; n < TURNS && now_s() < end; n++) {
+    for (double end = now_s() + b->seconds * 3; n < TURNS && now_s() < end; n++) {
         down[n] = history_store(b, &conv, n * TURN, false);
         up[n] = history_store(b, &conv, n * TURN, true);
         raw[n] = history_raw(kv, &conv, n * TURN);
