@@ -146,11 +146,14 @@ void store_clock_accept(struct store *s)
 
 void store_get_stats(struct store *s, struct store_stats *out)
 {
-    struct kv_usage usage = {0};
     (void)guard_now(&s->guard);
-    pthread_rwlock_rdlock(&s->swap);
-    s->kv->engine->usage(s->kv, &usage);
-    pthread_rwlock_unlock(&s->swap);
+    if (pthread_rwlock_tryrdlock(&s->swap) ==
+        0) { /* while the database is replaced, which takes a disk's time, the last figure must do */
+        struct kv_usage usage = {0};
+        s->kv->engine->usage(s->kv, &usage);
+        atomic_store_explicit(&s->memory, usage.memory, memory_order_relaxed);
+        pthread_rwlock_unlock(&s->swap);
+    }
     *out = (struct store_stats){.appended = atomic_load(&s->appended),
                                 .groups = atomic_load(&s->groups),
                                 .syncs = atomic_load(&s->syncs),
@@ -158,7 +161,7 @@ void store_get_stats(struct store *s, struct store_stats *out)
                                 .queue = atomic_load(&s->queue),
                                 .errors = atomic_load(&s->errors),
                                 .reopens = atomic_load(&s->reopens),
-                                .memory = usage.memory,
+                                .memory = atomic_load(&s->memory),
                                 .failing = atomic_load(&s->failing),
                                 .clock_paused = guard_paused(&s->guard)};
 }

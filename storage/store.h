@@ -84,6 +84,7 @@ struct store_stats {
     bool failing;                                 /* writes are refused now */
     bool clock_paused;                            /* expiry stands still until store_clock_accept() */
 };
+/* Never waits for the disk. Any thread. */
 void store_get_stats(struct store *s, struct store_stats *out);
 
 /* --- Operations ---------------------------------------------------------------------------------------------- */

@@ -158,6 +158,7 @@ struct store {
 
     /* Counters of store_get_stats. */
     _Atomic uint64_t appended, groups, syncs, duplicates, queue, errors, reopens;
+    _Atomic uint64_t memory; /* as the engine said last */
     _Atomic bool failing;
 };
 

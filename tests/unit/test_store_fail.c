@@ -313,6 +313,36 @@ static void closes_while_failing(void **state)
 
 /* --- The real thing: the operating system refuses to make files larger (a full disk that needs no privileges) -------------- */
 
+static void *ask_stats(void *arg)
+{
+    struct world *w = arg;
+    static struct store_stats stats;
+    store_get_stats(w->s, &stats);
+    return &stats;
+}
+
+/* Whoever asks for figures, a shard among them, does not wait while the database is closed and opened again. */
+static void stats_do_not_wait(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("c");
+    pthread_t thread;
+    void *stats;
+    say(w, &c, TIER_SMALL, "ann", "text");
+    uint64_t memory = ((struct store_stats *)ask_stats(w))->memory;
+    assert_true(memory > 0);
+    pthread_rwlock_wrlock(&w->s->swap); /* as the writer does then */
+    assert_int_equal(pthread_create(&thread, NULL, ask_stats, w), 0);
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 30;
+    int r = pthread_timedjoin_np(thread, &stats, &end);
+    pthread_rwlock_unlock(&w->s->swap);
+    assert_int_equal(r, 0);
+    assert_int_equal(((struct store_stats *)stats)->memory, memory);
+    assert_int_equal(((struct store_stats *)stats)->appended, 1);
+}
+
 static void disk_full(void **state)
 {
     struct world *w = *state;
@@ -364,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fails_under_load, setup, teardown),
         cmocka_unit_test_setup_teardown(async_jumps, setup, teardown),
         cmocka_unit_test_setup_teardown(closes_while_failing, setup, teardown),
+        cmocka_unit_test_setup_teardown(stats_do_not_wait, setup, teardown),
     };
     engine = "memory";
     int failed = cmocka_run_group_tests_name("failures, memory", tests, NULL, NULL);
