@@ -6,6 +6,7 @@
  * callbacks what they may need.
  */
 #include "core/base/buf.h"
+#include "core/base/clock.h"
 #include "core/net/net_internal.h"
 #include "core/net/tcp.h"
 
@@ -124,6 +125,12 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     net->inbuf_memory += buf->cap;
 }
 
+/* Whether a connection has had its part of this turn: thousands of requests may have come in one packet. Looks at the clock now and then. */
+static bool turn_over(const struct net *net, uint32_t messages)
+{
+    return messages % MESSAGES == 0 && clock_mono_us() >= net->turn_end_us;
+}
+
 /* Parses what is in `buf` (taken over), or in n bytes of the net's buffer when it is NULL. */
 static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, size_t n)
 {
@@ -135,21 +142,25 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
             .p = buf->data, .msg = buf->start, .msg_n = buf->msg_n, .pos = buf->start + buf->msg_n, .end = buf->end};
     }
     net->cur = (struct parsing){.conn = idx};
-    bool more = true;
-    while (more && !net->cur.gone && may_parse(c)) {
+    bool more = true, over = false;
+    for (uint32_t i = 1; more && !over && !net->cur.gone && may_parse(c); i++) {
         if (c->state == CONN_ST_HEAD)
             more = http_step(net, idx, c, &in);
         else if (c->transport == CONN_TCP)
             more = tcp_step(net, idx, c, &in);
         else
             more = websocket_step(net, idx, c, &ws, &in);
+        over = turn_over(net, i);
     }
     bool gone = net->cur.gone;
     net->cur = (struct parsing){.conn = CONN_NONE};
-    if (gone)
+    if (gone) {
         free(buf);
-    else
-        keep(net, idx, c, buf, &ws, &in);
+        return;
+    }
+    keep(net, idx, c, buf, &ws, &in);
+    if (over && more)
+        conn_schedule(net, idx, c);
 }
 
 /* --- Reading --------------------------------------------------------------------------------------------------------- */

@@ -112,6 +112,8 @@ void net_flush(struct net *net)
 
 void net_work(struct net *net)
 {
+    if (work_left(&net->resume))
+        net->turn_end_us = clock_mono_us() + TURN_US;
     for (int i = 0; i < WORK_ROUNDS && (work_left(&net->resume) || work_left(&net->dirty)); i++) {
         work_run(net, &net->resume, &net->resume_spare, CONN_F_RESUME);
         net_flush(net);
@@ -169,15 +171,15 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
     (void)loop, (void)revents;
     struct net *net = w->data;
     struct epoll_event events[EVENTS];
-    uint64_t end = clock_mono_us() + TURN_US;
     int n;
     /* When thousands leave or ask at once, what they cause is written and others' mail is read in between: so a turn ends by the time that it has taken,
      * and by what it has caused. The events come in small helpings, because those that were taken must be dealt with. */
+    net->turn_end_us = clock_mono_us() + TURN_US;
     do {
         n = epoll_wait(net->epoll_fd, events, EVENTS, 0);
         for (int i = 0; i < n; i++)
             on_event(net, &events[i]);
-    } while (n == EVENTS && net_unsent(net) < TURN_DIRTY && clock_mono_us() < end);
+    } while (n == EVENTS && net_unsent(net) < TURN_DIRTY && clock_mono_us() < net->turn_end_us);
 }
 
 uint32_t net_unsent(const struct net *net)

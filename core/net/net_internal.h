@@ -23,6 +23,7 @@ enum {
     ACCEPT_BATCH = 16,            /* connections accepted in one go */
     TURN_US = 1000,               /* so long events are taken in one turn of the loop */
     TURN_DIRTY = 128,             /* and until so many connections are to be written to */
+    MESSAGES = 32,                /* of one connection that are parsed between two looks at the clock */
     DUE_BATCH = 128,              /* connections whose time has come, in one turn */
     LISTEN_MAX = 64,              /* listening sockets of a net */
     WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
@@ -85,6 +86,7 @@ struct net {
 
     struct pool conns;
     uint32_t generation;          /* of the newest connection */
+    uint64_t turn_end_us;         /* when this turn's events, or what was left of the last one's, have had their time; monotonic */
     uint32_t tick;                /* seconds that the net has run, counted by its timer: no clock can jump */
     struct wheel wheel;           /* timeouts */
     int epoll_fd;                 /* inner epoll set */

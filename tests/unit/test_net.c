@@ -1,5 +1,7 @@
 #include "tests/unit/net_kit.h"
 
+#include "core/base/clock.h"
+
 /* What is queued in a turn of the loop leaves in that turn, in one piece. */
 static void one_write_a_turn(void **state)
 {
@@ -123,6 +125,109 @@ static void many_connections(void **state)
     kit_stop(&k);
 }
 
+/* Takes a while for each message, and answers it. */
+static enum conn_verdict slow_answer(struct kit *k, uint32_t conn, const struct net_message *m)
+{
+    for (uint64_t end = clock_mono_us() + 50; clock_mono_us() < end;)
+        continue;
+    struct wire *w = wire_new(WIRE_TCP, m->action, m->seq, SLICE_LIT("{}"), WIRE_TAG_NONE);
+    assert_int_equal(conn_send(k->net, conn, w, CONN_MUST), 0);
+    wire_unref(w);
+    return CONN_CONTINUE;
+}
+
+/* When many want something at once a turn ends by time: what was taken is answered before the others are asked. */
+static void a_turn_ends(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    struct kit k;
+    static int fds[N];
+    kit_start(&k, CONN_TCP, NULL);
+    for (int i = 0; i < N; i++)
+        fds[i] = kit_client(&k);
+    k.on_message = slow_answer;
+    for (int i = 0; i < N; i++)
+        kit_put_frame(fds[i], 9, 1, "");
+    uint32_t turns = 0;
+    for (uint32_t before = 0; k.count < N && turns < 3000; turns++, before = k.count) {
+        kit_turn(&k, 1);
+        assert_true(k.count - before <= TURN_US / 50 + EVENTS);
+        assert_int_equal(net_unsent(k.net), k.count - before); /* the next turn begins with these; the last one's are out */
+    }
+    assert_int_equal(k.count, N);
+    assert_true(turns >= N / (TURN_US / 50 + EVENTS));
+    for (int i = 0; i < N; i++) {
+        kit_expect_frame(&k, fds[i], 9, "{}");
+        close(fds[i]);
+    }
+    kit_stop(&k);
+}
+
+/* Thousands of requests in one packet: others are served between them, and the order stays. */
+static void one_connection_has_its_part(void **state)
+{
+    (void)state;
+    enum { N = 4000, MANY = TURN_US / 50 + (WORK_ROUNDS + 2) * MESSAGES };
+    struct kit k;
+    struct buf b = BUF_INIT;
+    kit_start(&k, CONN_TCP, NULL);
+    int hog = kit_client(&k), other = kit_client(&k);
+    uint32_t others = k.last, served_after = 0;
+    for (int i = 0; i < N; i++)
+        kit_frame(&b, 9, (uint16_t)i, SLICE_NONE);
+    assert_int_equal(send(hog, b.p, b.n, 0), (ssize_t)b.n);
+    buf_free(&b);
+    k.on_message = slow_answer;
+    kit_turn(&k, 1);
+    kit_put_frame(other, 9, 7, "");
+    uint32_t seq = 0;
+    for (uint32_t seen = 0, turns = 0; k.count < N + 1 && turns < 10000; turns++) {
+        uint32_t before = k.count;
+        kit_turn(&k, 1);
+        assert_true(k.count - before <= 2 * MANY);
+        for (; seen < k.count; seen++) {
+            const struct kit_message *m = &k.messages[seen % KIT_MESSAGES];
+            if (m->conn == others)
+                served_after = seen;
+            else
+                assert_int_equal(m->seq, seq++);
+        }
+    }
+    assert_int_equal(seq, N);
+    assert_in_range(served_after, 1, N / 2);
+    close(hog);
+    close(other);
+    kit_stop(&k);
+}
+
+/* Those whose time has come together are dealt with in parts. */
+static void timeouts_in_parts(void **state)
+{
+    (void)state;
+    enum { N = 3 * DUE_BATCH };
+    static const struct net_limits limits = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 2, .idle_timeout = 300};
+    struct kit k;
+    static int fds[N];
+    kit_start(&k, CONN_TCP, &limits);
+    for (int i = 0; i < N; i++)
+        fds[i] = kit_client(&k);
+    for (int i = 0; i < 3; i++)
+        net_tick(k.net);
+    assert_in_range(k.closing, 1, DUE_BATCH);
+    for (int i = 0; i < 3 && k.net->overdue; i++) {
+        uint32_t before = k.closing;
+        kit_turn(&k, 1);
+        assert_true(k.closing - before <= DUE_BATCH);
+    }
+    assert_int_equal(k.closing, N);
+    assert_false(k.net->overdue);
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+    KIT_UNTIL(&k, k.closed == N);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +235,9 @@ int main(void)
         cmocka_unit_test(work_after_prepare),
         cmocka_unit_test(lists_without_memory),
         cmocka_unit_test(many_connections),
+        cmocka_unit_test(a_turn_ends),
+        cmocka_unit_test(one_connection_has_its_part),
+        cmocka_unit_test(timeouts_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
