@@ -317,6 +317,15 @@ struct mp_http_request {
     struct mp_str bearer; /* of "Authorization: Bearer …"; empty: none. Never log it */
     struct mp_str body;   /* whole */
     struct mp_str ip;     /* of the other side, or "unix" */
+    /* It came to a loopback address under a name that is not known to be this server's, perhaps from a web page whose name was made to point here: answer
+     * 403, unless it shows a credential. Only a route with MP_ROUTE_F_ANY_HOST gets such requests. */
+    bool foreign;
+};
+
+/* Flags of a route. */
+enum {
+    /* It asks for a credential, or looks at `foreign`: it also gets what the server would otherwise refuse by the Host field (docs/plugins.md). */
+    MP_ROUTE_F_ANY_HOST = 1
 };
 
 struct mp_route {
@@ -329,6 +338,7 @@ struct mp_route {
     /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any thread. */
     void (*handle)(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx);
     void *ctx;
+    uint32_t flags; /* MP_ROUTE_F_… */
 };
 
 struct mp_http_header {

@@ -187,7 +187,7 @@ const struct config_option config_schema[] = {
 
     TEXTS(origins, "{}", 0,
           "Origins that web pages may connect from, exact match (\"https://chat.example.org\"). Empty: the same host, and "
-          "loopback origins on a loopback "
+          "loopback origins on a loopback address. Their hosts are also names by which HTTP requests may come to a loopback "
           "address."),
 };
 

@@ -3,6 +3,7 @@
 #include "core/hub/shard.h"
 #include "core/hub/tables.h"
 #include "core/base/frame.h"
+#include "core/base/log.h"
 #include "core/net/http.h"
 
 /* --- The tables --------------------------------------------------------------------------------------------------------- */
@@ -93,6 +94,17 @@ int32_t routes_wanted(void *owner, const struct http_head *h)
     return known ? -405 : -426;
 }
 
+/* A page's script may ask here as if it were at home, and read the answer, when the page's name has come to mean this machine. */
+static void refuse_host(struct shard *s, uint32_t conn, uint32_t generation, const struct http_head *h)
+{
+    log_event(LOG_DEBUG, "http.refused", LOG_INT("status", 403), LOG_STR("because", "the host is not known"));
+    route_answer(s, conn, generation, 403,
+                 SLICE_LIT("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"),
+                 SLICE_LIT("this name is not known here: on a loopback address ask by IP address or localhost, or name its "
+                           "origin in the server's config (origins)\n"),
+                 slice_eq(h->method, SLICE_LIT("HEAD")));
+}
+
 void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct slice body)
 {
     struct shard *s = owner;
@@ -104,7 +116,12 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
         route_answer(s, conn, generation, r ? 413 : 404, SLICE_NONE, SLICE_NONE, false);
         return;
     }
-    struct route_call q = {.shard = s, .conn = conn, .generation = generation, .head = h, .body = body};
+    bool foreign = !conn_knows_host(s->net, conn, h);
+    if (foreign && !r->any_host) {
+        refuse_host(s, conn, generation, h);
+        return;
+    }
+    struct route_call q = {.shard = s, .conn = conn, .generation = generation, .head = h, .body = body, .foreign = foreign};
     if (r->prefix)
         q.rest = slice_of(h->path.p + strlen(r->path), h->path.n - strlen(r->path));
     r->handle(&q, r->ctx);

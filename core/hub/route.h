@@ -31,12 +31,14 @@ struct route_call {
     const struct http_head *head; /* core/net/http.h */
     struct slice rest;            /* of a route with a star: what the star stands for */
     struct slice body;
+    bool foreign;                 /* under a name that may be a web page's; only with any_host */
 };
 
 struct route {
     char method[ROUTE_METHOD_MAX]; /* "GET" (HEAD comes too); empty: all */
     char path[ROUTE_PATH_MAX];     /* "/metrics"; of a prefix: without the star */
     bool prefix;                   /* all paths that begin so; the longest match is taken, an exact one before all */
+    bool any_host;                 /* it asks for credentials: gets requests under any name (conn_knows_host) */
     uint32_t body_max;             /* bytes */
     /* Must be answered with route_answer(), now or later; after a minute the net answers 504 by itself. */
     void (*handle)(const struct route_call *q, void *ctx);

@@ -141,8 +141,8 @@ struct net_limits {
     uint32_t connections;  /* in the process, 0: no limit */
     uint32_t connections_per_ip;          /* 0: no limit */
     uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
-    const char *const *origins; /* NULL-terminated list; exact match. Empty: the Host header's host, and loopback origins on a
-                                 * loopback address. Borrowed until the next net_configure() */
+    const char *const
+        *origins; /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
 };
 
 /* loop, shared and limits' strings are borrowed and must outlive the net. NULL: out of memory or of descriptors. */
@@ -205,6 +205,9 @@ uint32_t conn_silent(const struct net *net, uint32_t conn);
  * (later, never inside this call). CLOSE_SLOW throws away what is queued first, CLOSE_KICKED what is tagged. Again: no effect. */
 void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
 
+/* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to no loopback address, or under a name
+ * that is known to be this server's (origin.h). */
+bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h);
 /* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and
  * connection are added. `no_body`: the answer to a HEAD. A connection that is gone, or has been answered, is passed over.
  * ERR_NOMEM: it is closed without a word. */

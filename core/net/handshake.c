@@ -4,7 +4,6 @@
 
 #include <openssl/evp.h>
 #include <openssl/sha.h>
-#include <strings.h>
 
 /* Bytes of a key: base64 of 16. */
 enum { KEY = 24, ACCEPT_INPUT = KEY + 36 };
@@ -53,57 +52,6 @@ unsigned handshake_check(const struct http_head *h, const char **why)
     if (origins > 1)
         return refuse(why, 400, "more than one Origin field");
     return 101;
-}
-
-/* --- Origins --------------------------------------------------------------------------------------------------------- */
-
-static bool same(struct slice a, struct slice b)
-{
-    return a.n == b.n && a.n && strncasecmp(a.p, b.p, a.n) == 0;
-}
-
-/* "http://host:port" or "https://host" and nothing more: what browsers send for a page that has an origin. */
-static bool origin_host(struct slice origin, struct slice *host)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-    struct slice port;
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t n = strlen(schemes[i]);
-        if (origin.n > n && strncasecmp(origin.p, schemes[i], n) == 0)
-            return http_split_host(slice_of(origin.p + n, origin.n - n), host, &port);
-    }
-    return false;
-}
-
-/* localhost, 127.0.0.0/8, [::1]. A name such as 127.evil.example is none. */
-static bool is_loopback(struct slice host)
-{
-    unsigned dots = 0;
-    if (http_is(host, "localhost") || http_is(host, "[::1]"))
-        return true;
-    if (host.n < 9 || memcmp(host.p, "127.", 4) != 0)
-        return false;
-    for (size_t i = 0; i < host.n; i++) {
-        if (host.p[i] == '.')
-            dots++;
-        else if (host.p[i] < '0' || host.p[i] > '9')
-            return false;
-    }
-    return dots == 3;
-}
-
-bool handshake_origin(struct slice origin, struct slice host, const char *const *allowed, bool local)
-{
-    struct slice from, to, port;
-    if (allowed && *allowed) {
-        for (; *allowed; allowed++)
-            if (slice_eq(origin, slice_str(*allowed)))
-                return true;
-        return false;
-    }
-    if (!origin_host(origin, &from))
-        return false;
-    return (http_split_host(host, &to, &port) && same(from, to)) || (local && is_loopback(from));
 }
 
 /* --- The answer ------------------------------------------------------------------------------------------------------ */

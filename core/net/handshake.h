@@ -18,10 +18,6 @@ enum { HANDSHAKE_ACCEPT = 28 }; /* base64 of a SHA-1 */
 bool handshake_wanted(const struct http_head *h);
 /* Checks such a request. 101, or the status that it is refused with, and `why` (static). */
 unsigned handshake_check(const struct http_head *h, const char **why);
-/* Whether a page of that origin may connect. `allowed`: NULL-terminated, exact matches only; when it is empty (or NULL): the
- * origin's host is the request's (Host field), whatever the port, or `local`, the request came to a loopback address, and the
- * origin is one too. */
-bool handshake_origin(struct slice origin, struct slice host, const char *const *allowed, bool local);
 /* Sec-WebSocket-Accept for the key of a checked request. False: the crypto library failed. */
 bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT + 1]);
 

@@ -11,6 +11,7 @@
 #include "core/net/handshake.h"
 #include "core/net/http.h"
 #include "core/net/net_internal.h"
+#include "core/net/origin.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -51,29 +52,47 @@ void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status)
            true);
 }
 
-/* Whether the connection came to a loopback address, or by way of a Unix socket. */
+/* Whether the address is a loopback one. */
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+    if (a->ss_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24) == 127;
+    if (a->ss_family != AF_INET6)
+        return false;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+}
+
+/* The address that the connection came to; its family is AF_UNSPEC when that is not known. */
+static struct sockaddr_storage came_to(const struct conn *c)
+{
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
+    socklen_t n = sizeof a;
+    if (getsockname(c->fd, (struct sockaddr *)&a, &n) != 0)
+        a.ss_family = AF_UNSPEC;
+    return a;
+}
+
+/* A Unix socket is for programs of this machine. */
 static bool came_locally(const struct conn *c)
 {
-    struct sockaddr_storage a;
-    socklen_t n = sizeof a;
-    a.ss_family = AF_UNSPEC;
-    if (getsockname(c->fd, (struct sockaddr *)&a, &n) != 0)
-        return false;
-    if (a.ss_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)(const void *)&a)->sin_addr.s_addr) >> 24) == 127;
-    if (a.ss_family == AF_INET6) {
-        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)&a)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
-    }
-    return a.ss_family == AF_UNIX;
+    struct sockaddr_storage a = came_to(c);
+    return a.ss_family == AF_UNIX || is_loopback(&a);
+}
+
+/* No browser reaches a Unix socket: who speaks there is a proxy, which answers for the name. */
+bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h)
+{
+    struct sockaddr_storage a = came_to(conn_at(net, conn));
+    return !is_loopback(&a) || origin_knows_host(h->host, net->limits.origins);
 }
 
 /* A page in a browser says where it is from; whoever says nothing is no browser. */
-static bool origin_allowed(const struct net *net, const struct conn *c, const struct http_head *h)
+static bool page_allowed(const struct net *net, const struct conn *c, const struct http_head *h)
 {
     unsigned count;
     struct slice origin = http_get(h, "origin", &count);
-    return count == 0 || handshake_origin(origin, h->host, net->limits.origins, came_locally(c));
+    return count == 0 || origin_allowed(origin, h->host, net->limits.origins, came_locally(c));
 }
 
 static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
@@ -81,7 +100,7 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
     const char *why = NULL;
     char accept[HANDSHAKE_ACCEPT + 1], out[256];
     unsigned status = handshake_check(h, &why), count;
-    if (status == 101 && !origin_allowed(net, c, h)) {
+    if (status == 101 && !page_allowed(net, c, h)) {
         status = 403;
         why = "pages of this origin may not connect (the server's config: origins)";
     }

@@ -83,6 +83,7 @@ static mp_http *http_new(const struct route_call *q)
         .bearer = str_out(bearer_of(&h->head)),
         .body = mp_str_of(h->text + bytes.n, q->body.n),
         .ip = mp_str(h->ip),
+        .foreign = q->foreign,
     };
     return h;
 }

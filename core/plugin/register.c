@@ -285,7 +285,7 @@ int reg_route(mp_self *p, const struct mp_route *given)
     const struct tables *t = p->plugins->hub->tables;
     struct mp_route m;
     if (!p->may_register || !STRUCT_IN(&m, given) || !m.handle || m.body_max > ROUTE_BODY_MAX ||
-        (m.method && strlen(m.method) > 15))
+        (m.flags & ~(uint32_t)MP_ROUTE_F_ANY_HOST) || (m.method && strlen(m.method) > 15))
         return MP_EINVALID;
     struct reg *r = reg_new(p, REG_ROUTE);
     if (!r)
@@ -330,7 +330,12 @@ int reg_upgrade(mp_self *p, const struct mp_upgrade *given)
 
 static int commit_route(struct hub *hub, struct reg *r)
 {
-    struct route route = {.prefix = r->prefix, .body_max = r->route.body_max, .handle = http_run, .ctx = r, .owner = r->plugin};
+    struct route route = {.prefix = r->prefix,
+                          .any_host = r->route.flags & MP_ROUTE_F_ANY_HOST,
+                          .body_max = r->route.body_max,
+                          .handle = http_run,
+                          .ctx = r,
+                          .owner = r->plugin};
     memcpy(route.method, r->method, sizeof r->method);
     memcpy(route.path, r->path, sizeof r->path);
     return route_register(hub, &route);

@@ -382,8 +382,12 @@ static int register_all(struct api *a, const mp_options *o)
                                      .name = "magpie_http_api_errors_total",
                                      .help = "Requests to the HTTP API that were answered with an error.",
                                      .kind = MP_COUNTER};
-    const struct mp_route route = {
-        .size = sizeof route, .path = path, .body_max = (uint32_t)mp->option_number(o, "body"), .handle = on_request, .ctx = a};
+    const struct mp_route route = {.size = sizeof route,
+                                   .path = path,
+                                   .body_max = (uint32_t)mp->option_number(o, "body"),
+                                   .handle = on_request,
+                                   .ctx = a,
+                                   .flags = MP_ROUTE_F_ANY_HOST}; /* every request needs a key */
     int rc = a->requests = mp->metric(a->self, &requests);
     if (rc >= 0)
         rc = a->errors = mp->metric(a->self, &errors);

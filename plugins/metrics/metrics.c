@@ -15,6 +15,7 @@ struct scrape {
     struct metrics *m;
     mp_http *http;
     char *bearer; /* what the scraper showed; owned */
+    bool foreign; /* it may be a web page */
     mp_out *out;
 };
 
@@ -105,6 +106,11 @@ static void on_main(mp_thread *here, void *ctx)
     s->out = m->mp->out_new(m->self);
     if (m->bearer && !same_secret(m->bearer, s->bearer)) {
         answer_error(s, 401, "The metrics need a bearer token.\n");
+    } else if (!m->bearer && s->foreign) {
+        answer_error(
+            s, 403,
+            "Without a bearer token: ask by IP address or localhost, or name this host's origin in the server's config "
+            "(origins).\n");
     } else if (!s->out) {
         answer_error(s, 503, "Out of memory.\n");
     } else {
@@ -130,7 +136,7 @@ static void on_scrape(mp_http *http, const struct mp_http_request *q, mp_thread 
     struct scrape *s = calloc(1, sizeof *s);
     char *bearer = strndup(q->bearer.p ? q->bearer.p : "", q->bearer.n);
     if (s)
-        *s = (struct scrape){.m = m, .http = http, .bearer = bearer};
+        *s = (struct scrape){.m = m, .http = http, .bearer = bearer, .foreign = q->foreign};
     if (s && bearer && m->mp->post(m->self, m->mp->main_thread(m->self), on_main, s) == MP_OK)
         return;
     struct mp_http_answer a = {.size = sizeof a,
@@ -197,8 +203,13 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     *m = (struct metrics){.self = self, .mp = mp};
     const char *secret = mp->option_text(o, "bearer");
     m->bearer = copy_bearer(mp, o);
-    struct mp_route route = {
-        .size = sizeof route, .method = "GET", .path = mp->option_text(o, "path"), .handle = on_scrape, .ctx = m};
+    struct mp_route route = {.size = sizeof route,
+                             .method = "GET",
+                             .path = mp->option_text(o, "path"),
+                             .handle = on_scrape,
+                             .ctx = m,
+                             .flags =
+                                 MP_ROUTE_F_ANY_HOST}; /* on_main() looks: a reload may change whether a token is asked for */
     int rc = secret && secret[0] && !m->bearer ? MP_ENOMEM : mp->route(self, &route);
     if (rc != MP_OK) {
         fini(m);

@@ -345,6 +345,8 @@ class Routes(PluginTest):
         status, headers, _ = self.http("POST", "/t/hello", b"x")
         self.assertEqual((status, headers["allow"]), (405, "GET, HEAD"))
         self.assertEqual(self.http("GET", "/t/hell")[0], 426)
+        status, _, body = self.http("GET", "/t/hello", headers={"Host": "evil.example"})  # a route need not look at the name itself
+        self.assertEqual((status, b"localhost" in body), (403, True))
         self.assertEqual(self.http("GET", "/t/bad")[0], 500)
 
     def test_what_a_route_sees(self):
