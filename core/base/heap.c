@@ -3,8 +3,8 @@
 #include <malloc.h>
 #include <stdbool.h>
 
-/* So few connections gone, and so many bytes more, are not worth it. */
-enum { WORTH = 1000, GROWN = 512 * 1024 };
+/* So few connections gone, and so many bytes more, are not worth it: of a large process a larger part, whose heap takes longer to walk through. */
+enum { WORTH = 1000, GROWN = 512 * 1024, GROWN_PART = 64 };
 
 void heap_setup(void)
 {
@@ -21,7 +21,7 @@ int heap_breathe(struct heap_watch *w, uint32_t connections, uint64_t resident)
     if (!w->resident || resident < w->resident)
         w->resident = resident;
     bool gone = w->peak - connections >= WORTH && connections <= w->peak / 2;
-    if (!gone && resident - w->resident < GROWN)
+    if (!gone && resident - w->resident < GROWN + w->resident / GROWN_PART)
         return 0;
     w->peak = connections;
     w->resident = 0;

@@ -54,13 +54,13 @@ static void growth_is_a_moment(void **state)
     (void)state;
     struct heap_watch w = {0};
     assert_int_equal(heap_breathe(&w, 10, SIZE_NOW), 0);
-    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 400000), 0);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 1300000), 0);
     assert_true(w.resident == SIZE_NOW);
-    (void)heap_breathe(&w, 10, SIZE_NOW + 600000);
+    (void)heap_breathe(&w, 10, SIZE_NOW + 1400000);
     assert_true(w.resident == 0);
-    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 600000), 0);
-    assert_true(w.resident == SIZE_NOW + 600000);
-    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 900000), 0);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 1400000), 0);
+    assert_true(w.resident == SIZE_NOW + 1400000);
+    assert_int_equal(heap_breathe(&w, 10, SIZE_NOW + 2000000), 0);
     assert_int_equal(heap_breathe(&w, 10, SIZE_NOW), 0);
     assert_true(w.resident == SIZE_NOW);
 }
