@@ -199,12 +199,13 @@ def delivered(server, run, n, f, sent_before):
     pinger.start()
     while run.poll() is None and deliveries(server) < sent_before + n * MESSAGES:
         time.sleep(0.1)
-    pinger.ends.set()
+    pinger.ends.set()  # and what this one's last ping waits for are the many that leave
+    wall = list(pinger.wall)
     end = Turns(server)
     f["delivering_turns"], f["delivering_turn_s"], f["delivering_turn_ms"] = end.since(turns)
     f["deliver_s"] = time.monotonic() - began
     pinger.finish()
-    f["pings"], f["ping_p99_wall_ms"] = len(pinger.wall), p99(pinger.wall)
+    f["pings"], f["ping_p99_wall_ms"] = len(wall), p99(wall)
     return end
 
 
@@ -235,6 +236,7 @@ def crowd(n, websocket, emulated):
                 sent_before = deliveries(server)
                 time.sleep(hold / 3)
                 full = server.console("show memory", timeout=600)
+                say("  memory: %s" % full)
                 f["kernel_bytes_per_connection"] = (memory_in_use() - used - full["rss"] + before["rss"] - resident(run.pid)) / n
                 say("%d messages to all" % MESSAGES)
                 turns, began = delivered(server, run, n, f, sent_before), time.monotonic()
@@ -246,14 +248,14 @@ def crowd(n, websocket, emulated):
         if run.returncode != 0:
             raise Failed("faults: " + err[-500:])
         f["bytes_per_connection"] = (full["rss"] - full["storage"] - before["rss"] + before["storage"]) / n
-        f["storage_bytes"] = full["storage"]
-        f["rss_bytes"] = full["rss"]
         f["cost_ratio"] = f["us_per_connection"] / f["bare_us_per_connection"]
         f["messages"], f["deliveries"] = MESSAGES, result["deliveries"]
         f["missing"], f["duplicates"] = result["missing"], result["duplicates"]
         f["cpu_s_per_million"] = result["server_cpu_s_per_million"]
-        say("all closed; what is left?")
+        say("all closed; what is left? (%.0f s to deliver)" % f["deliver_s"])
         after = closed(server, n, f, turns, began)
+        say("  memory: %s" % after)
+        f["memory"] = {"before": before, "full": full, "after": after}
         f["left_bytes_per_connection"] = (after["rss"] - after["storage"] - before["rss"] + before["storage"]) / n
         f["left_sockets"] = sockets(server) - files
     return f
