@@ -10,7 +10,7 @@ from server import MAGPIED, ROOT
 
 ROWS = {
     "crowd": ["crowd"],
-    "silent": ["silent", "silent.queue", "silent.memory"],
+    "silent": ["silent", "silent.cost", "silent.queue", "silent.memory"],
     "reconnect": ["reconnect", "reconnect.guests"],
 }
 
