@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/route.h"
 #include "core/net/http.h"
+#include "core/net/url.h"
 #include "core/net/websocket.h"
 #include "core/plugin/plugin_private.h"
 
@@ -122,54 +123,16 @@ struct mp_str http_header_of(const mp_http *h, const char *name)
     return count ? mp_str_of(v.p ? v.p : "", v.n) : mp_str(NULL);
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static int decode(struct mp_str s, char *out, size_t size, bool form)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '%') {
-            if (i + 2 >= s.n || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
-                return MP_EINVALID;
-            c = (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2]));
-            i += 2;
-        } else if (c == '+' && form) {
-            c = ' ';
-        }
-        if (c == '\0')
-            return MP_EINVALID;
-        if (n + 1 >= size)
-            return MP_EFULL;
-        out[n++] = c;
-    }
-    if (size == 0)
-        return MP_EFULL;
-    out[n] = '\0';
-    return utf8_valid(slice_of(out, n)) ? (int)n : MP_EINVALID;
-}
-
 int http_decode(struct mp_str s, char *out, size_t size)
 {
-    return decode(s, out, size, false);
+    int n = url_decode(slice_in(s), false, out, size);
+    return n < 0 ? plugin_error(n) : n;
 }
 
 int http_param_of(const mp_http *h, const char *name, char *out, size_t size)
 {
-    struct slice q = h->head.query;
-    size_t n = strlen(name);
-    for (size_t at = 0; at < q.n;) {
-        const char *end = memchr(q.p + at, '&', q.n - at);
-        size_t len = end ? (size_t)(end - q.p) - at : q.n - at;
-        const char *p = q.p + at;
-        if (len >= n && memcmp(p, name, n) == 0 && (len == n || p[n] == '='))
-            return decode(len == n ? mp_str("") : mp_str_of(p + n + 1, len - n - 1), out, size, true);
-        at += len + 1;
-    }
-    return MP_ENOTFOUND;
+    int n = url_param(h->head.query, slice_str(name), out, size);
+    return n < 0 ? plugin_error(n) : n;
 }
 
 /* --- The answer ------------------------------------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /*
  * http_parse() and the handshake: what is returned lies within the head and holds no line end; a part of a good head is
  * incomplete, never wrong; what is refused stays refused with more behind it; and who may be upgraded has a key that is
- * answered.
+ * answered. And origin.c: a list of origins allows those that are in it, and makes names known.
  */
 #include "core/base/err.h"
 #include "core/net/handshake.h"
@@ -48,6 +48,10 @@ static void shake(const struct http_head *h)
     char accept[HANDSHAKE_ACCEPT + 1];
     unsigned count, status;
     struct slice origin = http_get(h, "origin", &count);
+    /* A list only adds names. */
+    check(!origin_knows_host(h->host, NULL) || origin_knows_host(h->host, list));
+    if (http_is(h->host, "chat.example"))
+        check(!origin_knows_host(h->host, NULL) && origin_knows_host(h->host, list));
     if (count) {
         origin_allowed(origin, h->host, NULL, true);
         check(origin_allowed(origin, h->host, list, true) == slice_eq(origin, SLICE_LIT("https://chat.example")));
