@@ -329,6 +329,50 @@ static void figures(void **state)
     kit_end(&k);
 }
 
+/* --- Turns -------------------------------------------------------------------------------------------------------------------------------- */
+
+struct burden {
+    struct mail mail;
+    unsigned number, *ran; /* in the order of posting */
+};
+
+/* A mail that takes a while. */
+static void bear(void *owner, struct mail *m)
+{
+    struct burden *b = (struct burden *)m;
+    (void)owner;
+    for (uint64_t end = clock_mono_us() + 100; clock_mono_us() < end;)
+        continue;
+    assert_int_equal(b->number, (*b->ran)++);
+    free(b);
+}
+
+/* However much mail there is, a turn ends by time, and what is left has its turn soon; at the stop all of it is run. */
+static void a_turn_of_mail_ends(void **state)
+{
+    enum { N = 400, MOST = 1000 / 100 + 16 };
+    struct kit k;
+    unsigned ran = 0, turns = 0;
+    (void)state;
+    kit_begin(&k, 1);
+    for (unsigned i = 0; i < N; i++) {
+        struct burden *b = calloc(1, sizeof *b);
+        assert_non_null(b);
+        *b = (struct burden){.mail.run = bear, .number = i, .ran = &ran};
+        mailbox_post(&kit_shard(&k, 0)->mailbox, &b->mail);
+    }
+    for (; ran < N / 2; turns++) {
+        unsigned before = ran;
+        kit_turn(&k);
+        assert_true(ran - before <= MOST);
+        assert_true(turns < N);
+    }
+    assert_true(turns >= N / 2 / MOST);
+    hub_stop(k.hub);
+    assert_int_equal(ran, N);
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +385,7 @@ int main(void)
         cmocka_unit_test(stopping_under_load),
         cmocka_unit_test(hooks_during_the_stop),
         cmocka_unit_test(figures),
+        cmocka_unit_test(a_turn_of_mail_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
