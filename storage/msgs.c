@@ -125,6 +125,10 @@ void msgs_down(struct msgs *m, uint64_t below)
 
 void msgs_step(struct msgs *m)
 {
+    if (m->up && m->seq == m->top) { /* nothing is newer than the head */
+        m->valid = false;
+        return;
+    }
     if (m->alone) {
         struct kv_iter *it = m->it[m->tier];
         m->up ? kv_next(it) : kv_prev(it);

@@ -86,6 +86,9 @@ static bool range_collect_up(struct store_range *r, struct msgs *m, struct page_
             page_reset(page);
             return m->error != 0;
         }
+        if (m->seq + 1 == below) {
+            break; /* a step less */
+        }
     }
     if (!m->error && from > floor && page->n < r->limit) {
         page_reset(page);

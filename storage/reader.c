@@ -4,7 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 
-#define ROUND_US 200 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
+#define ROUND_US 300 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
 
 static enum store_status (*const read_table[OP_KINDS])(struct reader *, struct store_op *) = {
     [OP_RANGE] = read_range,

@@ -27,8 +27,8 @@
 #define GROUP    256
 #define CONTENT  128 /* bytes of a message */
 #define USERS    2000
-#define WIDTH    2048 /* appends under way */
-#define ROUNDS   15  /* of appends */
+#define WIDTH    2048  /* appends under way */
+#define ROUNDS   15    /* of appends */
 #define MESSAGES 10000 /* of the channel */
 #define PAGE     50
 #define ASKED    32 /* pages under way */
@@ -369,10 +369,13 @@ static double history_raw(struct kv *kv, const struct conv_key *conv, uint64_t n
         }
         struct kv_iter *it = kv_iter_new(kv, KV_SMALL, SLICE_NONE, SLICE_NONE);
         int rows = 0;
-        for (kv_seek(it, key_message(&at, conv_key_slice(conv), page_at(n) + 1)); rows < PAGE && kv_row(it, &key, &value);
-             kv_next(it)) {
+        kv_seek(it, key_message(&at, conv_key_slice(conv), page_at(n) + 1));
+        while (kv_row(it, &key, &value)) {
             bytes += key.n + value.n;
-            rows++;
+            if (++rows == PAGE) {
+                break;
+            }
+            kv_next(it);
         }
         if (rows != PAGE) {
             die("history", "a page is not whole");
