@@ -192,27 +192,17 @@ static void on_woke(struct ev_loop *loop, ev_check *w, int events)
     figures_turn(s);
 }
 
-static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)
-{
-    (void)events;
-    struct shard *s = w->data;
-    s->bunching = false;
-    store_kick(s->store); /* before the walks, which take longer than the rest */
-    if (chans_walk(s))
-        ev_idle_start(loop, &s->busy);
-    else
-        ev_idle_stop(loop, &s->busy);
-}
-
 static void on_busy(struct ev_loop *loop, ev_idle *w, int events)
 {
     (void)loop, (void)w, (void)events;
 }
 
-/* Says goodbye to whoever has nothing under way; those who have, when they are answered. */
+/* Says goodbye to whoever has nothing under way; those who have, when they are answered. Some of them each turn, since those answers must get out meanwhile. */
 static void drain_step(struct shard *s)
 {
-    for (uint32_t i = net_next(s->net, 0); i != CONN_NONE; i = net_next(s->net, i + 1)) {
+    enum { VISITS = 4096 };
+    uint32_t i = net_next(s->net, s->drain_at);
+    for (unsigned n = 0; i != CONN_NONE && n < VISITS && net_unsent(s->net) < TURN_UNSENT; n++, i = net_next(s->net, i + 1)) {
         struct conn *k = conn_at(s->net, i);
         struct session *x = k->session;
         if (k->flags & CONN_F_CLOSING)
@@ -222,11 +212,26 @@ static void drain_step(struct shard *s)
         else
             conn_close(s->net, i, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
     }
+    s->drain_at = i == CONN_NONE ? 0 : i;
     if (!s->drained && net_count(s->net) == 0 && s->reqs == 0 && s->ops == 0) {
         s->drained = true;
         if (atomic_fetch_add(&s->hub->drained, 1) + 1 == s->hub->shard_count)
             s->hub->drain_done(s->hub->drain_ctx);
     }
+}
+
+static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)
+{
+    (void)events;
+    struct shard *s = w->data;
+    s->bunching = false;
+    store_kick(s->store); /* before the walks, which take longer than the rest */
+    if (s->drain_at)
+        drain_step(s);
+    if (chans_walk(s) || s->drain_at)
+        ev_idle_start(loop, &s->busy);
+    else
+        ev_idle_stop(loop, &s->busy);
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *w, int events)

@@ -107,6 +107,7 @@ struct shard {
     bool running;             /* thread was started */
     bool draining;            /* no new logins; connections close as they become idle */
     bool drained;             /* was counted in hub.drained */
+    uint32_t drain_at;        /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
     uint32_t drain_spread_ms; /* clients are told to come back within that time */
 
     struct pool users;       /* struct user */

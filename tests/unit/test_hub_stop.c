@@ -218,6 +218,46 @@ static void draining_with_threads(void **state)
     kit_end(&k);
 }
 
+static unsigned parting(const struct shard *s)
+{
+    unsigned n = 0;
+    for (uint32_t i = net_next(s->net, 0); i != CONN_NONE; i = net_next(s->net, i + 1))
+        n += (conn_at(s->net, i)->flags & CONN_F_CLOSING) != 0;
+    return n;
+}
+
+/* A crowd is told over several turns, so that what others wait for gets out between. */
+static void a_crowd_is_told_in_parts(void **state)
+{
+    enum { CROWD = 300, MOST = 128 };
+    struct kit k;
+    static int fds[CROWD];
+    _Atomic unsigned done = 0;
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&k.address[0][0], sizeof k.address[0][0]), 0);
+        KIT_UNTIL(&k, net_count(s->net) == (uint32_t)i + 1);
+    }
+    hub_drain(k.hub, 10, drained, &done);
+    unsigned told = 0, turns = 0;
+    for (; told < CROWD; turns += told > 0) {
+        kit_turn(&k);
+        unsigned now = parting(s);
+        assert_true(now <= told + MOST);
+        told = now;
+        if (!told)
+            usleep(1000); /* the first are told at a tick */
+    }
+    assert_true(turns >= CROWD / MOST);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    KIT_UNTIL(&k, atomic_load(&done) == 1);
+    kit_end(&k);
+}
+
 /* --- Stopping --------------------------------------------------------------------------------------------------------------------------- */
 
 /* At any moment, with everything under way at once: nothing is left, and whoever asked from above is answered. */
@@ -382,6 +422,7 @@ int main(void)
         cmocka_unit_test(reconfigured_before_the_start),
         cmocka_unit_test(everybody_is_told_and_what_is_under_way_is_finished),
         cmocka_unit_test(draining_with_threads),
+        cmocka_unit_test(a_crowd_is_told_in_parts),
         cmocka_unit_test(stopping_under_load),
         cmocka_unit_test(hooks_during_the_stop),
         cmocka_unit_test(figures),
