@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from growth import SPARE
 from harness import BENCH, Failed, Server, load, metric
+from million import Turns
 from parts import Row, wait_connections
 
 
@@ -44,10 +45,12 @@ def small_channel(server, seconds):
 
 
 def beside_a_crowd(quick):
-    """The p99 of a small channel's deliveries while a large one is busy, against the same while that is silent; in turns."""
+    """The p99 of a small channel's deliveries while a large one is busy, against the same while that is silent; in turns. Of that the server's own part: a
+    message meets a turn of the loop under way when it comes, and another when the store answers; in its own turns nothing of the crowd's comes before it.
+    So it waits for two turns, as a ping does (see Turns)."""
     crowd, seconds, rounds = (500, 1, 1) if quick else (min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE, CROWD), 2, 5)
     each = crowd // GENERATORS
-    alone, beside = [], []
+    alone, beside, own = [], [], []
     with ExitStack() as stack:
         server = stack.enter_context(Server(threads=0))
         for i in range(GENERATORS):
@@ -57,27 +60,30 @@ def beside_a_crowd(quick):
             alone.append(small_channel(server, seconds))
             with Generator(server, "channel", "-c", 1, "-k", 1, "--rate", CROWD_RATE, "--channel", "crowd", nice=ELSEWHERE):
                 wait_connections(server, each * GENERATORS + 2)
+                turns = Turns(server)
                 beside.append(small_channel(server, seconds))
+                own.append(Turns(server).since(turns)[2])
             wait_connections(server, each * GENERATORS)
     name = "p99 of 10, beside %d%s" % (each * GENERATORS, "" if quick or crowd == CROWD else " (descriptors allow no more)")
     yield Row("crowd", name, statistics.median(beside) - statistics.median(alone), "ms more", None, 5)
+    yield Row("crowd.server", "  the server's own part at most", statistics.median(own), "ms", None, 5)
 
 
 # --- Silent receivers ----------------------------------------------------------------------------------------------------------
 
 READERS, SILENT = 900, 100
 QUEUE = 1 << 20          # limits.output_queue, as shipped
-FILL_BYTES = 16000       # contents that fill the queues of those who do not read
+SHARE = 1 << 16          # of limits.output_total, for each of them
 
 
-def fill(server, channel, n):
-    """Until the n members that do not read are all skipped: then their sockets are full, and the soft half of their queues."""
+def fill(server, channel, n, size=16000, messages=50, under_way=8):
+    """Until the n members that do not read are all skipped: then their sockets are full, and the soft half of their queues, or all together."""
     for _ in range(20):
         before = metric(server, "magpie_skipped_total")
-        load(server, "channel", "-c", 1, "-k", 8, "-n", 50, "--warmup", 0, "-s", FILL_BYTES, "--channel", channel)
-        if metric(server, "magpie_skipped_total") - before == 50 * n:
+        load(server, "channel", "-c", 1, "-k", under_way, "-n", messages, "--warmup", 0, "-s", size, "--channel", channel)
+        if metric(server, "magpie_skipped_total") - before == messages * n:
             return
-    raise Failed("those who do not read are not full after 1000 messages of %d bytes" % FILL_BYTES)
+    raise Failed("those who do not read are not full after %d messages of %d bytes" % (20 * messages, size))
 
 
 def deliveries(server, receivers, rate, seconds):
@@ -100,10 +106,16 @@ def silent(quick):
             pairs = [list(pool.map(deliveries, (without, beside), (readers, readers), (24, 25) if i % 2 else (25, 24), (seconds, seconds)))
                      for i in range(rounds)]
             queued = metric(beside, "magpie_output_queued_bytes") / n
+    with Server(threads=0, limits={"connections": 0, "output_total": SHARE * n}) as server:
+        with Generator(server, "connect", "--silent", "-c", n, "--channel", "channel") as quiet:
+            wait_connections(server, n + 1, quiet.run)
+            fill(server, "channel", n, 4000, 400, 1)
+            total = metric(server, "magpie_output_queued_bytes")
     p99, cost = ([statistics.median(pair[side][figure] for pair in pairs) for side in (0, 1)] for figure in (0, 1))
     yield Row("silent", "p99 of %d, beside %d that never read" % (readers, n), p99[1], "ms", p99[0], 1.1)
     yield Row("silent.cost", "  what a delivery costs", cost[1], "CPU s/M", cost[0], 1.1)
     yield Row("silent.queue", "  unsent for one that never reads", queued, "bytes", None, QUEUE)
+    yield Row("silent.total", "  of output_total, when all of them are full", total, "bytes", SHARE * n, 1.1)
     yield Row("silent.memory", "  memory for one that never reads", grown, "bytes", None, QUEUE)
 
 

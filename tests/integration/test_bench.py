@@ -9,8 +9,8 @@ import unittest
 from server import MAGPIED, ROOT
 
 ROWS = {
-    "crowd": ["crowd"],
-    "silent": ["silent", "silent.cost", "silent.queue", "silent.memory"],
+    "crowd": ["crowd", "crowd.server"],
+    "silent": ["silent", "silent.cost", "silent.queue", "silent.total", "silent.memory"],
     "reconnect": ["reconnect", "reconnect.guests"],
 }
 
