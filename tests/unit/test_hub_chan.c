@@ -190,6 +190,39 @@ static void channels_take_turns(void **state)
     kit_end(&k);
 }
 
+/* A turn that has served 32 members ends when there is mail. */
+static void mail_ends_a_turn(void **state)
+{
+    enum { N = 100 };
+    struct kit k;
+    struct peer *peers[N];
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    for (int i = 0; i < N; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "u%d", i);
+        peers[i] = peer_login(&k, name, 0);
+        works(peer_ask(peers[i], 3, "{\"name\":\"room\",\"push\":\"all\"}"));
+    }
+    kit_settle(&k);
+    const struct chan *room = chan_at(s, chan_find(s, S("room")));
+    arrive(s, publication("room", 1, EVERY));
+    ev_async_send(s->loop, &s->wake); /* it waits until the loop runs */
+    uint32_t before = 0;
+    for (int turn = 0; turn < 4; turn++) { /* paced to 8, 16, 32, 64, and shorter where that takes more than its time */
+        assert_true(chans_walk(s));
+        assert_in_range(room->walk_pos, before + 1, before + 32);
+        before = room->walk_pos;
+    }
+    kit_settle(&k);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(number(peer_push(peers[i], 102), "seq"), 1);
+        peer_close(peers[i]);
+    }
+    kit_end(&k);
+}
+
 /* A member that joined within a range gets what came after that. */
 static void fresh_members_hear_from_their_place_on(void **state)
 {
@@ -385,6 +418,7 @@ int main(void)
         cmocka_unit_test(walks_are_cut_and_gather),
         cmocka_unit_test(leaving_and_joining_during_a_walk),
         cmocka_unit_test(channels_take_turns),
+        cmocka_unit_test(mail_ends_a_turn),
         cmocka_unit_test(fresh_members_hear_from_their_place_on),
         cmocka_unit_test(modes_are_masks),
         cmocka_unit_test(several_connections),
