@@ -121,7 +121,7 @@ def silent(quick):
 
 # --- Clients that come and go ----------------------------------------------------------------------------------------------------
 
-USERS = 100   # who come again
+USERS = 16    # who come again, at once as well: more would come without a token at first, and be new
 SETTLE_S = 6  # within five seconds the server gives back what it needs no more
 
 
@@ -149,7 +149,7 @@ def reconnect(quick, n=100000, key="reconnect"):
     rows the database keeps for a day."""
     n, settle = (1000, 1) if quick else (n, SETTLE_S)
     warm = n // 10
-    before, after = come_and_go(warm, n, settle, "--users", USERS)
+    before, after = come_and_go(warm, n, settle, "--users", USERS, "--concurrency", USERS)
     yield Row(key, "process, after %d logins and closes" % n, after[0] / 2**20, "MiB", before[0] / 2**20, 1.01)
     before, after = come_and_go(warm, n, settle)
     yield Row(key + ".guests", "  without the database, each a new guest", after[1] / 2**20, "MiB", before[1] / 2**20, 1.05)
