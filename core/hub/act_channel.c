@@ -43,6 +43,7 @@ static void subscribe_finish(struct req *r)
         struct chan *ch = chan_at(s, q->chan);
         if (q->op.seq > ch->last_seq)
             ch->last_seq = q->op.seq;
+        ch->deaf = 0; /* this answer is as good as a receipt, and what follows it is for the new member */
         if (sub != NONE)
             sub_set_push(s, sub, q->op.mode, q->op.seq);
         else if (sub_add(s, user, q->chan, q->op.mode, q->op.seq, true) == NONE)

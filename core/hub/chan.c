@@ -121,10 +121,17 @@ static bool chan_post_interest(struct shard *s, struct chan *ch)
             mask |= (uint8_t)(1u << i);
     if (mask == ch->posted)
         return true;
-    if (conv_post_interest(s, ch->owner, chan_name(ch), mask, ch->pending > 0) != 0)
+    if (conv_post_interest(s, ch->owner, chan_name(ch), mask, ch->pending > 0, ch->deaf) != 0)
         return false;
     ch->posted = mask;
     return true;
+}
+
+void chan_hear(struct shard *s, struct slice name, uint32_t receipt)
+{
+    uint32_t chan = chan_find(s, name);
+    if (chan != TABLE_NONE && chan_at(s, chan)->deaf == receipt)
+        chan_at(s, chan)->deaf = 0;
 }
 
 void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask)
@@ -248,6 +255,10 @@ void pub_arrive(void *owner, struct mail *m)
     struct chan *ch = chan_at(s, chan);
     if (p->action == 102 && p->to > ch->last_seq)
         ch->last_seq = p->to;
+    if (ch->deaf) {
+        pub_free(p);
+        return;
+    }
     p->next = NULL;
     *ch->queue_tail = p;
     ch->queue_tail = &p->next;
@@ -373,6 +384,29 @@ static void compact(struct shard *s, struct chan *ch)
         }
     }
     shrink(ch);
+}
+
+static void drop_all(struct pub *p)
+{
+    for (struct pub *next; p; p = next) {
+        next = p->next;
+        pub_free(p);
+    }
+}
+
+void chan_deafen(struct shard *s, uint32_t chan)
+{
+    struct chan *ch = chan_at(s, chan);
+    if (ch->posted)
+        return;
+    drop_all(ch->board);
+    drop_all(ch->queue);
+    ch->board = ch->queue = NULL;
+    ch->board_tail = &ch->board;
+    ch->queue_tail = &ch->queue;
+    compact(s, ch);
+    s->receipts += s->receipts == UINT32_MAX ? 2 : 1;
+    ch->deaf = s->receipts;
 }
 
 /* What is queued gets on, unless so many have left that the walk must end once, so that they can be taken out. */

@@ -69,6 +69,7 @@ struct chan {
     uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;    /* subscriptions under way: keep it and its interest */
+    uint32_t deaf;       /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
@@ -96,6 +97,12 @@ static inline void chan_pend(struct shard *s, uint32_t chan)
 }
 /* `mask`: what the owner has noted for this shard on its own account. */
 void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask);
+/* Before a stored subscription is restored; not from inside of a walk. What the owner posted while it still knew of members that have gone since is on its way or
+ * waits to be walked, and what comes after that, until it hears of the new member, is not posted. Who got the first would see a gap; so, where there is no other
+ * member, nothing of it is heard until the owner knows, or has answered somebody's subscription. */
+void chan_deafen(struct shard *s, uint32_t chan);
+/* The owner has noted the interest that was posted with this receipt: what it posted before has arrived. */
+void chan_hear(struct shard *s, struct slice name, uint32_t receipt);
 /* For user.c alone: member entries follow subscriptions. */
 MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
 void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);

@@ -226,7 +226,8 @@ struct interest {
     struct mail mail;
     unsigned shard;
     uint8_t mask;
-    bool add; /* the mask comes beside what is known, else in its place */
+    bool add;         /* the mask comes beside what is known, else in its place */
+    uint32_t receipt; /* chan.deaf of who posts it, and hears when it is noted; 0: does not ask */
     struct conv_key key;
 };
 
@@ -241,6 +242,14 @@ bool conv_hold_interest(struct shard *s, uint32_t conv)
 void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask)
 {
     conv_at(s, conv)->interest[shard] |= mask;
+}
+
+/* Back on the shard that posted it. */
+static void interest_noted(void *home, struct mail *m)
+{
+    struct interest *t = (struct interest *)m;
+    chan_hear(home, conv_channel_name(conv_key_slice(&t->key)), t->receipt);
+    free(t);
 }
 
 static void interest_arrive(void *owner, struct mail *m)
@@ -258,16 +267,25 @@ static void interest_arrive(void *owner, struct mail *m)
     if (v->interest)
         v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
     v->used_ms = s->now_ms;
-    free(t);
+    if (!t->receipt) {
+        free(t);
+        return;
+    }
+    m->run = interest_noted;
+    shard_post(s, s->hub->shards[t->shard], m);
 }
 
-int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add)
+int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add, uint32_t receipt)
 {
     struct interest *t = malloc(sizeof *t);
     if (!t)
         return ERR_NOMEM;
-    *t = (struct interest){
-        .mail.run = interest_arrive, .shard = from->index, .mask = mask, .add = add, .key = conv_key_channel(channel)};
+    *t = (struct interest){.mail.run = interest_arrive,
+                           .shard = from->index,
+                           .mask = mask,
+                           .add = add,
+                           .receipt = receipt,
+                           .key = conv_key_channel(channel)};
     shard_post(from, owner, &t->mail);
     return 0;
 }

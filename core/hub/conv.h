@@ -72,8 +72,10 @@ void owned_done(struct owned_req *q);
 /* Prepares a store operation that ends on the owner shard. */
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
 
-/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. ERR_NOMEM. */
-MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add);
+/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. With a receipt `from` gets it back, by chan_hear(), once
+ * that is noted; 0: does not. ERR_NOMEM. */
+MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
+                                  uint32_t receipt);
 /* Makes room for conv_add_interest(); false: out of memory. */
 MUST_CHECK bool conv_hold_interest(struct shard *s, uint32_t conv);
 void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask);

@@ -275,8 +275,12 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
             return false;
         chan_pend(s, chan);
         uint32_t sub = sub_find(s, user, chan);
-        if (sub == NONE)
+        if (sub == NONE) {
+            chan_deafen(s, chan);
             sub = sub_add(s, user, chan, r->subscriptions[i].push, 0, false);
+            if (sub == NONE)
+                chan_at(s, chan)->deaf = 0;
+        }
         chan_unpend(s, chan, 0);
         if (sub == NONE)
             return false;

@@ -125,6 +125,7 @@ struct shard {
     struct walks begun;  /* channels with publications to deliver that have had no turn yet */
     struct walks walks;  /* those that have had some */
     uint32_t stamp;      /* see chan.stamp */
+    uint32_t receipts;   /* the last one that a chan.deaf was given */
     struct buf scratch;  /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
     struct why *why;                       /* of why.c; NULL: nothing yet; owned */

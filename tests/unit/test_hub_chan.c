@@ -382,6 +382,150 @@ static void interest_during_a_subscription(void **state)
     kit_end(&k);
 }
 
+/* One shard's loop alone, until its channel has this many members. */
+static void turn_until_members(struct shard *s, const char *room, uint32_t n)
+{
+    uint32_t there = UINT32_MAX;
+    for (int i = 0; i < 5000 && there != n; i++) {
+        ev_run(s->loop, EVRUN_NOWAIT);
+        uint32_t chan = chan_find(s, S(room));
+        there = chan == TABLE_NONE ? 0 : chan_at(s, chan)->member_count;
+        usleep(200);
+    }
+    assert_int_equal(there, n);
+}
+
+static uint32_t deaf(const struct shard *s, const char *room)
+{
+    return chan_at(s, chan_find(s, S(room)))->deaf;
+}
+
+/* Who is back before the owner has heard that it went must not hear what is still on its way, and then nothing of what comes before the owner hears that it is
+ * back: a gap. */
+static void back_before_the_owner_knows(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *room = kit_channel(&k, "room", 1), *ann = kit_id(&k, "ann", 0);
+    struct shard *home = kit_shard(&k, 0), *owner = kit_shard(&k, 1);
+    struct peer *a = peer_login(&k, ann, 0);
+    works(peer_ask(a, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
+    kit_settle(&k);
+    peer_reset(a);
+    turn_until_members(home, room, 0);
+    uint32_t chan = chan_get(home, S(room));
+    chan_pend(home, chan);
+    arrive(home, publication(room, 1, EVERY)); /* waits for its walk */
+    chan_deafen(home, chan);
+    assert_null(chan_at(home, chan)->queue);
+    chan_at(home, chan)->deaf = 0;
+    chan_unpend(home, chan, 0);
+    kit_turn(&k);
+    a = peer_login(&k, ann, 0);
+    kit_settle(&k);
+    peer_reset(a);
+    turn_until_members(home, room, 0);
+    a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
+    turn_until_members(home, room, 1);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL); /* of the time before */
+    assert_int_not_equal(deaf(home, room), 0);
+    shard_post(owner, home, &publication(room, 1, EVERY)->mail);
+    for (int i = 0; i < 3; i++)
+        ev_run(owner->loop, EVRUN_NOWAIT); /* she is gone, 2 is posted to nobody, she is back */
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL);
+    shard_post(owner, home, &publication(room, 3, EVERY)->mail);
+    works(peer_answer(a, 1, seq));
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 3);
+    assert_int_equal(peer_left(a), 0);
+    assert_int_equal(deaf(home, room), 0);
+    /* Beside another member there is no gap, and nobody is kept from anything. */
+    struct peer *b = peer_login(&k, kit_id(&k, "bob", 0), 0);
+    works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
+    peer_reset(a);
+    turn_until_members(home, room, 1);
+    a = peer_open(&k, 0);
+    seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
+    turn_until_members(home, room, 2);
+    assert_int_equal(deaf(home, room), 0);
+    shard_post(owner, home, &publication(room, 4, EVERY)->mail);
+    works(peer_answer(a, 1, seq));
+    assert_int_equal(number(peer_push(a, 102), "seq"), 4);
+    assert_int_equal(number(peer_push(b, 102), "seq"), 4);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* A subscription that the owner notes before it hears of who is back loses nothing by that. */
+static void a_subscription_beside_one_who_is_back(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *room = kit_channel(&k, "room", 1), *ann = kit_id(&k, "ann", 0);
+    struct shard *home = kit_shard(&k, 0), *owner = kit_shard(&k, 1);
+    struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, kit_id(&k, "bob", 0), 0);
+    works(peer_ask(a, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
+    kit_settle(&k);
+    peer_reset(a);
+    turn_until_members(home, room, 0);
+    gate_hold(OP_member_put);
+    uint16_t joining = peer_put(b, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room);
+    for (int i = 0; i < 5000 && kit_gate.held == 0; i++) {
+        ev_run(home->loop, EVRUN_NOWAIT);
+        ev_run(owner->loop, EVRUN_NOWAIT);
+        usleep(200);
+    }
+    assert_int_equal(interest_of(&k, room, 0), 0);
+    gate_open(OP_member_put);
+    for (int i = 0; i < 5000 && mailbox_empty(&owner->mailbox); i++)
+        usleep(200);
+    a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
+    turn_until_members(home, room, 1);
+    assert_int_not_equal(deaf(home, room), 0);
+    /* One mail: bob is noted. That ann is back is in the next one. */
+    (void)mailbox_run_some(&owner->mailbox, owner, 1);
+    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL);
+    shard_post(owner, home, &publication(room, 1, EVERY)->mail);
+    works(peer_answer(b, 3, joining));
+    works(peer_answer(a, 1, seq));
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 1);
+    assert_int_equal(number(peer_push(b, 102), "seq"), 1);
+    assert_int_equal(deaf(home, room), 0);
+    shard_post(owner, home, &publication(room, 2, EVERY)->mail);
+    kit_settle(&k);
+    assert_int_equal(number(peer_push(a, 102), "seq"), 2);
+    assert_int_equal(number(peer_push(b, 102), "seq"), 2);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* Where the channel's owner is the shard itself, it knows at once. */
+static void back_at_the_owner(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    const char *room = kit_channel(&k, "room", 0), *ann = kit_id(&k, "ann", 0);
+    struct peer *a = peer_login(&k, ann, 0);
+    works(peer_ask(a, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
+    kit_settle(&k);
+    peer_reset(a);
+    turn_until_members(kit_shard(&k, 0), room, 0);
+    a = peer_login(&k, ann, 1);
+    assert_int_equal(deaf(kit_shard(&k, 0), room), 0);
+    works(peer_ask(a, 4, "{\"channel\":\"%s\",\"content\":\"x\"}", room));
+    assert_int_equal(number(peer_push(a, 102), "seq"), 1);
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A subscription that fails leaves no channel, no interest and no quota behind. */
 static void a_subscription_that_fails(void **state)
 {
@@ -424,6 +568,9 @@ int main(void)
         cmocka_unit_test(several_connections),
         cmocka_unit_test(the_owner_knows_who_listens),
         cmocka_unit_test(interest_during_a_subscription),
+        cmocka_unit_test(back_before_the_owner_knows),
+        cmocka_unit_test(a_subscription_beside_one_who_is_back),
+        cmocka_unit_test(back_at_the_owner),
         cmocka_unit_test(a_subscription_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
