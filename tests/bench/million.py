@@ -32,7 +32,7 @@ from harness import BENCH, BUILD, Bare, Failed, Server, load, metric, raise_desc
 SPARE = 2048            # descriptors besides the connections
 MESSAGES = 6            # through the channel of all
 SHARDS = 2
-KERNEL_BYTES = 10000    # of the kernel's for both ends of a connection, and the load generator's
+KERNEL_BYTES = 14000    # of memory for both ends of a connection: 7000 of the kernel's, the load generator's, and two messages that it has not read yet
 NATIVE_BARE_US = 26.0   # what the bare loop takes for a connection on a real machine: the larger of the figures that the aim was given with (18-26 µs)
 LIMITS = {"memory": {False: 300, True: 340}, "cost": 2.2, "ping_ms": 10.0, "left": 16, "left_at_least": 8 << 20}
 
