@@ -300,7 +300,8 @@ struct mp_metric_value {
     enum mp_metric_kind kind;
     double value; /* of a histogram: how many values it has seen */
     double sum;   /* what follows, of a histogram alone: of all values */
-    const struct mp_metric_bucket *buckets; /* ascending, and cumulative; the one without a bound, which holds all, is left out */
+    const struct mp_metric_bucket
+        *buckets; /* ascending, and cumulative; the one without a bound, which holds all, is left out */
     uint32_t bucket_count;
 };
 

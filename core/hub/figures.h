@@ -24,11 +24,11 @@ struct figures {
     _Atomic uint64_t skipped;             /* channel pushes left out for slow receivers */
     _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
     _Atomic uint64_t appends_timed;
-    _Atomic uint32_t append_max_us; /* longest since somebody took it */
+    _Atomic uint32_t append_max_us;       /* longest since somebody took it */
     _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
     _Atomic uint64_t turns[TURN_BUCKETS]; /* how many took how long */
-    uint64_t turn_began_us;               /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
-    uint32_t sample, turn_sample;   /* the shard's: count appends and turns */
+    uint64_t turn_began_us;       /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
+    uint32_t sample, turn_sample; /* the shard's: count appends and turns */
 };
 
 static inline void figure_add(_Atomic uint64_t *figure, uint64_t n)

@@ -17,11 +17,11 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* What a histogram has seen. */
 struct metric_histogram {
-    const double *bounds;            /* upper ones of the buckets, ascending; static */
-    unsigned buckets;                /* at most METRIC_BUCKETS; beyond the last bound there is one more, which `count` tells */
+    const double *bounds;             /* upper ones of the buckets, ascending; static */
+    unsigned buckets;                 /* at most METRIC_BUCKETS; beyond the last bound there is one more, which `count` tells */
     uint64_t at_most[METRIC_BUCKETS]; /* values at or below each bound */
-    uint64_t count;                  /* all values */
-    double sum;                      /* of all values */
+    uint64_t count;                   /* all values */
+    double sum;                       /* of all values */
 };
 
 struct metric {

@@ -31,7 +31,7 @@ struct route_call {
     const struct http_head *head; /* core/net/http.h */
     struct slice rest;            /* of a route with a star: what the star stands for */
     struct slice body;
-    bool foreign;                 /* under a name that may be a web page's; only with any_host */
+    bool foreign; /* under a name that may be a web page's; only with any_host */
 };
 
 struct route {

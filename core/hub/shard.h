@@ -104,10 +104,11 @@ struct shard {
     struct ev_loop *loop;          /* owned */
     struct mailbox mailbox;
     pthread_t thread;
-    bool running;             /* thread was started */
-    bool draining;            /* no new logins; connections close as they become idle */
-    bool drained;             /* was counted in hub.drained */
-    uint32_t drain_at;        /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
+    bool running;  /* thread was started */
+    bool draining; /* no new logins; connections close as they become idle */
+    bool drained;  /* was counted in hub.drained */
+    uint32_t
+        drain_at; /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
     uint32_t drain_spread_ms; /* clients are told to come back within that time */
 
     struct pool users;       /* struct user */
@@ -122,11 +123,11 @@ struct shard {
     struct fresh fresh;      /* ids for new users */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
-    struct walks begun;  /* channels with publications to deliver that have had no turn yet */
-    struct walks walks;  /* those that have had some */
-    uint32_t stamp;      /* see chan.stamp */
-    uint32_t receipts;   /* the last one that a chan.deaf was given */
-    struct buf scratch;  /* for encoding; emptied by each user */
+    struct walks begun;                    /* channels with publications to deliver that have had no turn yet */
+    struct walks walks;                    /* those that have had some */
+    uint32_t stamp;                        /* see chan.stamp */
+    uint32_t receipts;                     /* the last one that a chan.deaf was given */
+    struct buf scratch;                    /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
     struct why *why;                       /* of why.c; NULL: nothing yet; owned */
     struct traces *traces;                 /* of trace.c; NULL: none yet; owned */

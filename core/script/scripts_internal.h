@@ -78,7 +78,8 @@ struct scripts {
 /* --- generation.c --- */
 /* Loads the scripts on the main thread, once for every shard; nothing of the host changes but its records of new names. Else not 0, with every error as a line in
  * `errors`. */
-MUST_CHECK int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct generation **out);
+MUST_CHECK int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors,
+                                struct generation **out);
 /* No shard runs it. NULL is allowed. */
 void generation_free(struct generation *g);
 

@@ -243,7 +243,7 @@ static void a_crowd_is_told_in_parts(void **state)
     }
     hub_drain(k.hub, 10, drained, &done);
     unsigned told = 0, turns = 0;
-    for (; told < CROWD; turns += told > 0) {
+    for (; told<CROWD; turns += told> 0) {
         kit_turn(&k);
         unsigned now = parting(s);
         assert_true(now <= told + MOST);

@@ -231,12 +231,9 @@ static void timeouts_in_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_write_a_turn),
-        cmocka_unit_test(work_after_prepare),
-        cmocka_unit_test(lists_without_memory),
-        cmocka_unit_test(many_connections),
-        cmocka_unit_test(a_turn_ends),
-        cmocka_unit_test(one_connection_has_its_part),
+        cmocka_unit_test(one_write_a_turn),     cmocka_unit_test(work_after_prepare),
+        cmocka_unit_test(lists_without_memory), cmocka_unit_test(many_connections),
+        cmocka_unit_test(a_turn_ends),          cmocka_unit_test(one_connection_has_its_part),
         cmocka_unit_test(timeouts_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
