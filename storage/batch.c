@@ -214,9 +214,25 @@ static unsigned kind_of(const struct kv_change *c)
     return c->kind == KV_DELETE_RANGE ? 0 : 1 + ((unsigned)c->family << KIND_BITS) + first;
 }
 
+static int change_cmp(const void *a, const void *b)
+{
+    return slice_cmp(((const struct kv_change *)a)->key, ((const struct kv_change *)b)->key);
+}
+
+/* Sorts changes by key. Mostly they are in order already. */
+static void changes_sort(struct kv_change *c, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        if (change_cmp(&c[i - 1], &c[i]) > 0) {
+            qsort(c, n, sizeof(*c), change_cmp);
+            return;
+        }
+    }
+}
+
 /*
- * Changes of a kind stand together, in the order they were put. In a memtable a row beside the one put before costs a fraction of one put anywhere:
- * a group of new users, whose ids ascend (core/hub/fresh.h), then costs three times less than with each user's rows one after the other.
+ * Changes of a kind stand together, and in the order of their keys. A memtable puts a row that comes right after the one before it for a tenth of what
+ * one costs that is put anywhere: a group of new users, whose ids ascend (core/hub/fresh.h), pays for one search a kind and not for one a row.
  */
 int batch_write(struct batch *b, struct kv *kv)
 {
@@ -229,6 +245,9 @@ int batch_write(struct batch *b, struct kv *kv)
     }
     for (uint32_t i = 0; i < b->count; i++) {
         b->changes[at[kind_of(&b->entries[i].change)]++] = b->entries[i].change;
+    }
+    for (unsigned k = 1; k < KINDS; k++) { /* at[k] is where the kind ends now; the ranges, kind 0, stay as they are */
+        changes_sort(b->changes + at[k - 1], at[k] - at[k - 1]);
     }
     return kv->engine->write(kv, b->changes, b->count);
 }

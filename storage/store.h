@@ -210,6 +210,7 @@ void store_user_load_free(struct store_user_load *u);
 struct store_user_save {
     struct store_op op;
     struct slice id, name;
+    bool fresh; /* an id that was just thought of: the store need not look whether it has it */
     struct store_user user;
     uint64_t guest_ttl_ms;
 };

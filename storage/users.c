@@ -34,10 +34,13 @@ enum apply apply_user_save(struct writer *w, struct slot *slot)
     if (!user_id_sane(u->id) || u->name.n > 255) {
         return apply_end(slot, STORE_FATAL);
     }
-    int r = user_get(w, u->id, &old, &pin);
+    int r = 0;
+    if (!u->fresh) {
+        r = user_get(w, u->id, &old, &pin);
+        kv_found_free(w->store->kv, &pin);
+    }
     bool had_due = r == 1 && old.guest;
     uint64_t old_due = old.due_ms;
-    kv_found_free(w->store->kv, &pin);
     if (r < 0 || batch_reserve(&w->batch, 3, 3 * KEY_MAX + USER_FIXED + u->name.n + 2)) {
         return apply_end(slot, r < 0 ? status_of(r) : STORE_FATAL);
     }

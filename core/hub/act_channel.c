@@ -75,8 +75,15 @@ static void subscribe_stored(void *owner, struct store_op *op)
     enum store_push push = q->op.mode == PUSH_DEFAULT ? conv_default_push(v) : q->op.mode;
     buf_lit(b, "{\"name\":");
     buf_json_string(b, conv_channel_name(conv_slice(v)));
-    buf_printf(b, ",\"seq\":%llu,\"first\":%llu,\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\"}", (unsigned long long)q->op.seq,
-               (unsigned long long)q->op.first, q->op.members, v->tier == TIER_LARGE ? "large" : "small", push_names[push]);
+    buf_lit(b, ",\"seq\":");
+    buf_dec(b, q->op.seq);
+    buf_lit(b, ",\"first\":");
+    buf_dec(b, q->op.first);
+    buf_lit(b, ",\"members\":");
+    buf_dec(b, q->op.members);
+    buf_str(b, v->tier == TIER_LARGE ? ",\"tier\":\"large\",\"push\":\"" : ",\"tier\":\"small\",\"push\":\"");
+    buf_str(b, push_names[push]);
+    buf_lit(b, "\"}");
     owned_done(o);
 }
 

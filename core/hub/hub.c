@@ -276,6 +276,7 @@ struct store *hub_store(const struct hub *hub)
 struct reconfigure {
     struct mail mail;
     struct options_box *box;
+    struct token_key key;
 };
 
 static void reconfigure_run(void *owner, struct mail *m)
@@ -285,6 +286,8 @@ static void reconfigure_run(void *owner, struct mail *m)
     struct options_box *before = s->box;
     s->box = r->box;
     s->opt = &r->box->opt;
+    token_key_fini(&s->token_key);
+    s->token_key = r->key;
     net_configure(s->net, &s->opt->net);
     options_drop(before);
     free(r);
@@ -296,9 +299,11 @@ int hub_reconfigure(struct hub *hub, const struct hub_options *options)
     struct reconfigure **mails = calloc(hub->shard_count, sizeof *mails);
     bool ok = box && mails;
     for (unsigned i = 0; ok && i < hub->shard_count; i++)
-        ok = (mails[i] = calloc(1, sizeof **mails)) != NULL;
+        ok = (mails[i] = calloc(1, sizeof **mails)) != NULL && token_key_set(&mails[i]->key, options->secret) == 0;
     for (unsigned i = 0; mails && i < hub->shard_count; i++) {
         if (!ok) {
+            if (mails[i])
+                token_key_fini(&mails[i]->key);
             free(mails[i]);
             continue;
         }

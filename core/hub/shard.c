@@ -287,7 +287,7 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     mailbox_init(&s->mailbox, wake, s);
     s->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);
     claims_init(s);
-    if (users_init(s) || chans_init(s) || convs_init(s) || !s->loop)
+    if (users_init(s) || chans_init(s) || convs_init(s) || token_key_set(&s->token_key, s->opt->secret) || !s->loop)
         goto fail;
     s->net = net_new(s->loop, hub->shared, &s->opt->net, &net_ops, s);
     if (!s->net)
@@ -318,6 +318,7 @@ void shard_free(struct shard *s)
     buf_free(&s->scratch);
     buf_free(&s->hook_content);
     buf_free(&s->hook_message);
+    token_key_fini(&s->token_key);
     options_drop(s->box);
     tables_drop(s->tables);
     free(s);

@@ -19,6 +19,7 @@
 #include "core/hub/hub.h"
 #include "core/hub/metric.h"
 #include "core/hub/options.h"
+#include "core/hub/token.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
 
@@ -121,6 +122,7 @@ struct shard {
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */
     struct fresh fresh;      /* ids for new users */
+    struct token_key token_key; /* opt's secret */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
     struct walks begun;                    /* channels with publications to deliver that have had no turn yet */

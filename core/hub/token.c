@@ -2,9 +2,9 @@
 
 #include "core/base/buf.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 enum { VERSION = 1, HEAD = 1 + 4 + 8, MAC = 32, RAW_MAX = HEAD + 64 + MAC };
 
@@ -52,32 +52,64 @@ static int base64url_decode(uint8_t *out, size_t cap, struct slice in, size_t *n
     return v == 0 && bits < 6 ? 0 : ERR_INVALID;
 }
 
-static void mac(uint8_t out[MAC], const uint8_t secret[TOKEN_SECRET_BYTES], const uint8_t *raw, size_t n)
+/* Into `keyed`: a context of its own. */
+static int mac_new(const uint8_t secret[TOKEN_SECRET_BYTES], EVP_MAC_CTX **keyed)
 {
-    unsigned len = MAC;
-    ASSERT(HMAC(EVP_sha256(), secret, TOKEN_SECRET_BYTES, raw, n, out, &len) != NULL && len == MAC);
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    *keyed = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+    EVP_MAC_free(hmac); /* the context holds it */
+    if (*keyed && EVP_MAC_init(*keyed, secret, TOKEN_SECRET_BYTES, params))
+        return 0;
+    EVP_MAC_CTX_free(*keyed);
+    return ERR_NOMEM;
 }
 
-size_t token_make(char out[TOKEN_MAX + 1], const uint8_t secret[TOKEN_SECRET_BYTES], struct slice id, uint32_t epoch,
-                  uint64_t now_ms)
+int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES])
+{
+    EVP_MAC_CTX *keyed;
+    if (key->mac && CRYPTO_memcmp(key->secret, secret, TOKEN_SECRET_BYTES) == 0)
+        return 0;
+    if (mac_new(secret, &keyed) != 0)
+        return ERR_NOMEM;
+    token_key_fini(key);
+    key->mac = keyed;
+    memcpy(key->secret, secret, TOKEN_SECRET_BYTES);
+    return 0;
+}
+
+void token_key_fini(struct token_key *key)
+{
+    EVP_MAC_CTX_free(key->mac);
+    OPENSSL_cleanse(key, sizeof *key);
+}
+
+static void mac(uint8_t out[MAC], struct token_key *key, const uint8_t *raw, size_t n)
+{
+    size_t len = 0;
+    ASSERT(EVP_MAC_init(key->mac, NULL, 0, NULL) && EVP_MAC_update(key->mac, raw, n) && EVP_MAC_final(key->mac, out, &len, MAC) &&
+           len == MAC);
+}
+
+size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice id, uint32_t epoch, uint64_t now_ms)
 {
     uint8_t raw[RAW_MAX];
     raw[0] = VERSION;
     store_be32(raw + 1, epoch);
     store_be64(raw + 5, now_ms);
     memcpy(raw + HEAD, id.p, id.n);
-    mac(raw + HEAD + id.n, secret, raw, HEAD + id.n);
+    mac(raw + HEAD + id.n, key, raw, HEAD + id.n);
     return base64url_encode(out, raw, HEAD + id.n + MAC);
 }
 
-int token_check(struct slice token, const uint8_t secret[TOKEN_SECRET_BYTES], uint64_t now_ms, char id_buf[64],
-                struct slice *id, uint32_t *epoch)
+int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64], struct slice *id, uint32_t *epoch)
 {
     uint8_t raw[RAW_MAX], want[MAC];
     size_t n;
     if (token.n > TOKEN_MAX || base64url_decode(raw, sizeof raw, token, &n) != 0 || n <= HEAD + MAC || raw[0] != VERSION)
         return ERR_AUTH;
-    mac(want, secret, raw, n - MAC);
+    mac(want, key, raw, n - MAC);
     if (CRYPTO_memcmp(want, raw + n - MAC, MAC) != 0)
         return ERR_AUTH;
     uint64_t issued = load_be64(raw + 5);

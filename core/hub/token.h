@@ -3,7 +3,7 @@
  *
  *     base64url( version 1 | epoch u32 | issued u64 ms | id | HMAC-SHA256 of all that under the server's secret )
  *
- * Pure functions; any thread.
+ * A secret is made ready once (struct token_key): keying an HMAC costs several times what hashing a token does.
  */
 #ifndef MAGPIE_HUB_TOKEN_H
 #define MAGPIE_HUB_TOKEN_H
@@ -13,17 +13,29 @@
 
 #include <stdint.h>
 
+struct evp_mac_ctx_st; /* OpenSSL's */
+
 #define TOKEN_SECRET_BYTES 32
 #define TOKEN_MAX          160                        /* characters of a token at most, without NUL */
 #define TOKEN_LIFETIME_MS  (30ull * 24 * 3600 * 1000) /* since it was issued; each login issues a new one */
 
+/* A secret, ready to sign with. All zero: none yet. One thread. */
+struct token_key {
+    uint8_t secret[TOKEN_SECRET_BYTES];
+    struct evp_mac_ctx_st *mac; /* keyed with it; owned */
+};
+
+/* Makes the key that of `secret`; does nothing when it is so already. ERR_NOMEM: the key is as it was before. */
+MUST_CHECK int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES]);
+/* Wipes and frees it. */
+void token_key_fini(struct token_key *key);
+
 /* Writes a token and a NUL; returns its length. id: 1-64 bytes. */
-size_t token_make(char out[TOKEN_MAX + 1], const uint8_t secret[TOKEN_SECRET_BYTES], struct slice id, uint32_t epoch,
-                  uint64_t now_ms);
+size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice id, uint32_t epoch, uint64_t now_ms);
 
 /* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and epoch,
  * which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or expired. */
-MUST_CHECK int token_check(struct slice token, const uint8_t secret[TOKEN_SECRET_BYTES], uint64_t now_ms, char id_buf[64],
-                           struct slice *id, uint32_t *epoch);
+MUST_CHECK int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64], struct slice *id,
+                           uint32_t *epoch);
 
 #endif

@@ -74,7 +74,10 @@ static void a_valid_token_of_nobody(void **state)
     kit_open(&k, 2);
     strcpy(k.opt.auth_mode, "open");
     kit_start(&k);
-    token_make(token, k.opt.secret, S("nobody"), 0, clock_wall_ms());
+    struct token_key key = {0};
+    assert_int_equal(token_key_set(&key, k.opt.secret), 0);
+    token_make(token, &key, S("nobody"), 0, clock_wall_ms());
+    token_key_fini(&key);
     struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 1);
     uint16_t one = peer_put(a, 1, "{\"token\":\"%s\"}", token), two = peer_put(b, 1, "{\"token\":\"%s\"}", token);
     fails(peer_answer(a, 1, one), "unauthorized");
