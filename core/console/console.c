@@ -7,9 +7,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +42,49 @@ static void name_peer(int fd, char *ip, size_t ip_size, char *who, size_t who_si
     snprintf(who, who_size, v6 ? "[%s]:%u" : "%s:%u", ip, ntohs(v6 ? a.v6.sin6_port : a.v4.sin_port));
 }
 
+/*
+ * libev's tables are as long as the largest descriptor that a loop watches, and never get shorter: where a million clients are connected, the one who
+ * looks at the console would cost 16 MiB for ever. So some small descriptors are taken early.
+ */
+static void spares_take(struct console *c)
+{
+    c->blank = eventfd(0, EFD_CLOEXEC);
+    while (c->blank >= 0 && c->spare_count < SPARES) {
+        int fd = fcntl(c->blank, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return; /* then fewer */
+        c->spares[c->spare_count++] = fd;
+    }
+}
+
+/* The connection under a small descriptor, where one is left; *spare says so. */
+static int spare_use(struct console *c, int fd, bool *spare)
+{
+    int small = c->spare_count ? c->spares[c->spare_count - 1] : fd;
+    *spare = small < fd && dup3(fd, small, O_CLOEXEC) == small;
+    if (!*spare)
+        return fd;
+    c->spare_count--;
+    close(fd);
+    return small;
+}
+
+void console_close(struct console *c, int fd, bool spare)
+{
+    if (spare && dup3(c->blank, fd, O_CLOEXEC) == fd) /* which closes what was there */
+        c->spares[c->spare_count++] = fd;
+    else
+        close(fd);
+}
+
+static void spares_free(struct console *c)
+{
+    while (c->spare_count)
+        close(c->spares[--c->spare_count]);
+    if (c->blank >= 0)
+        close(c->blank);
+}
+
 static void refuse(int fd)
 {
     static const char text[] = "ERR quota too many connections to the console\n.\n";
@@ -54,10 +99,12 @@ static void accept_one(struct console *c, int fd)
         refuse(fd);
         return;
     }
+    bool spare;
     name_peer(fd, ip, sizeof ip, who, sizeof who);
-    struct console_peer *p = peer_new(c, fd, ip, who);
+    fd = spare_use(c, fd, &spare);
+    struct console_peer *p = peer_new(c, fd, spare, ip, who);
     if (!p) {
-        close(fd);
+        console_close(c, fd, spare);
         return;
     }
     log_event(LOG_DEBUG, "console.open", LOG_STR("who", who));
@@ -131,6 +178,7 @@ struct console *console_new(struct ev_loop *loop, struct hub *hub)
             return NULL;
         }
     }
+    spares_take(c);
     ev_timer_start(loop, &c->sweep);
     ev_unref(loop); /* it is no reason to stay */
     return c;
@@ -177,5 +225,6 @@ void console_free(struct console *c)
         return;
     console_stop(c);
     ASSERT(c->calls == 0);
+    spares_free(c);
     free(c);
 }

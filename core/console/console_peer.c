@@ -466,13 +466,14 @@ static void on_io(struct ev_loop *loop, ev_io *w, int events)
     peer_turn(p);
 }
 
-struct console_peer *peer_new(struct console *c, int fd, const char *ip, const char *who)
+struct console_peer *peer_new(struct console *c, int fd, bool spare, const char *ip, const char *who)
 {
     struct console_peer *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->console = c;
     p->fd = fd;
+    p->spare = spare;
     p->number = ++c->numbers;
     p->moved_ms = p->opened_ms = clock_mono_ms();
     p->authed = !c->has_password;
@@ -496,7 +497,7 @@ void peer_close(struct console_peer *p)
     *at = p->next;
     c->count--;
     ev_io_stop(c->loop, &p->io);
-    close(p->fd);
+    console_close(c, p->fd, p->spare);
     trace_forget(c, p);
     struct console_call *k = p->call;
     buf_free(&p->in);

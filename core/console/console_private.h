@@ -16,6 +16,7 @@
 enum {
     CONSOLES_MAX = 64, /* connections */
     LISTENERS_MAX = 16,
+    SPARES = 16,               /* connections that get a small descriptor whatever is open */
     LINE_MAX_BYTES = 64 << 10, /* of a line */
     LINE_MAX_EARLY = 1 << 10,  /* of a line before `auth` */
     OUTPUT_RESUME = 64 << 10,  /* unsent bytes below which a long answer goes on */
@@ -51,6 +52,9 @@ struct console {
     unsigned listener_count;
     ev_timer retry;             /* accepts again after descriptors ran out */
     ev_timer sweep;             /* once a second: stuck and silent connections */
+    int blank;                  /* a descriptor of nothing: what spares are copies of; -1: none */
+    int spares[SPARES];         /* small descriptors, kept for connections to come */
+    unsigned spare_count;       /* of them */
     struct console_peer *first; /* connections; list */
     unsigned count;             /* of them */
     uint64_t numbers;           /* of the newest */
@@ -83,6 +87,7 @@ struct console_peer {
     struct console_peer *next;
     struct console *console;
     int fd;
+    bool spare; /* fd is one of the console's spares: it goes back there */
     ev_io io;
     struct buf in;  /* received, not yet taken */
     struct buf out; /* to be sent from out_at on */
@@ -104,6 +109,8 @@ struct console_peer {
     char who[128];
 };
 
+/* Closes a connection's descriptor; a spare one is kept. */
+void console_close(struct console *c, int fd, bool spare);
 /* Goes on with a connection: lines, answers, output. Frees it when it is at its end. */
 void peer_turn(struct console_peer *l);
 /* An event of `trace`: one line of text, or JSON. Never inside of a reply. */

@@ -467,6 +467,50 @@ class OutOfDescriptors(WithConsole):
         self.assertEqual(a.push(101)["content"], "here I am")
 
 
+class SmallDescriptors(WithConsole):
+    """libev's tables are as long as the largest descriptor is: beside a million clients a console must not have the million-and-first."""
+
+    abstract = False
+
+    def descriptors(self):
+        """Those of connections, and the placeholders of those to come."""
+        folder, found = "/proc/%d/fd" % self.server.process.pid, {"socket": set(), "eventfd": set()}
+        for fd in os.listdir(folder):
+            try:
+                to = os.readlink(os.path.join(folder, fd))
+            except FileNotFoundError:
+                continue
+            for kind, numbers in found.items():
+                if kind in to:
+                    numbers.add(int(fd))
+        return found
+
+    def test_consoles_have_small_ones(self):
+        crowd = [self.user() for _ in range(40)]
+        self.assertEqual(self.console().ask("status")[0], "OK")
+        before = self.descriptors()
+        largest = max(before["eventfd"])
+        for _ in range(3):
+            many = [self.console() for _ in range(8)]
+            for c in many:
+                self.assertEqual(c.ask("status")[0], "OK")
+            new = self.descriptors()["socket"] - before["socket"]
+            self.assertEqual(len(new), len(many))
+            self.assertLessEqual(max(new), largest)
+            for c in many:
+                c.close()
+            self.eventually(lambda: self.descriptors() == before)
+        # More than there are kept for are served as well, and leave nothing.
+        many = [self.console() for _ in range(30)]
+        for c in many:
+            self.assertEqual(c.ask("status")[0], "OK")
+        self.assertEqual(len(self.descriptors()["socket"] - before["socket"]), len(many))
+        for c in many:
+            c.close()
+        self.eventually(lambda: self.descriptors() == before)
+        crowd[0].ask(9)
+
+
 class ClosedDescriptors(Test):
     """Started with standard output and error closed: the log goes nowhere, and not into the file or socket that would get their numbers."""
 
