@@ -18,11 +18,17 @@ static enum store_status (*const read_table[OP_KINDS])(struct reader *, struct s
     [OP_NOTES] = read_notes,
 };
 
+static bool all_written(struct store *s, uint64_t *need)
+{
+    *need = atomic_load(&s->given_group);
+    return atomic_load(&s->written_group) >= *need;
+}
+
 /* What was answered before its write must be seen nevertheless. */
 static void wait_written(struct store *s)
 {
-    uint64_t need = atomic_load(&s->given_group);
-    if (atomic_load(&s->written_group) >= need) {
+    uint64_t need;
+    if (all_written(s, &need)) {
         return;
     }
     pthread_mutex_lock(&s->written_lock);
@@ -32,7 +38,20 @@ static void wait_written(struct store *s)
     pthread_mutex_unlock(&s->written_lock);
 }
 
-/* Answers some of the work: what a round of ROUND_US can do. The database is not replaced meanwhile. */
+/* Whether the round can go on; when nothing is left, with what came meanwhile. Not if that would have to wait: see wait_written(). */
+static bool round_more(struct reader *r, struct op_list *work)
+{
+    uint64_t need;
+    if (work->head) {
+        return true;
+    }
+    pthread_mutex_lock(&r->lock);
+    op_list_splice(work, &r->queue);
+    pthread_mutex_unlock(&r->lock);
+    return work->head && all_written(r->store, &need);
+}
+
+/* Answers some of the work, and of what comes meanwhile: what a round of ROUND_US can do. The database is not replaced meanwhile. */
 static void reader_round(struct reader *r, struct op_list *work)
 {
     struct store *s = r->store;
@@ -46,7 +65,7 @@ static void reader_round(struct reader *r, struct op_list *work)
         (void)guard_now(&s->guard);
         op->status = read_table[op->kind](r, op);
         op_list_push(&answers, op);
-    } while (work->head && clock_mono_us() < end_us);
+    } while (clock_mono_us() < end_us && round_more(r, work));
     kept_drop(&r->kept);
     pthread_rwlock_unlock(&s->swap);
     op_list_answer(&answers);
@@ -88,10 +107,10 @@ void reader_post(struct store *s, struct store_op *op)
     pthread_mutex_lock(&r->lock);
     bool wake = !r->queue.head;
     op_list_push(&r->queue, op);
-    if (wake) {
-        pthread_cond_signal(&r->wake);
-    }
     pthread_mutex_unlock(&r->lock);
+    if (wake) {
+        pthread_cond_signal(&r->wake); /* not under the lock, which is the first thing that the one woken takes */
+    }
 }
 
 int readers_start(struct store *s)

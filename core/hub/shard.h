@@ -99,6 +99,7 @@ struct shard {
     unsigned index;                /* 0 … hub->shard_count - 1 */
     const struct hub_options *opt; /* in force: those of box */
     struct options_box *box;       /* swapped by a mail on reload */
+    struct token_key token_key;    /* opt's secret, made ready; swapped with it */
     struct tables *tables;         /* actions, hooks, providers in force; a reference; swapped by hub_each() */
     struct store *store;           /* borrowed */
     struct net *net;               /* owned */
@@ -122,7 +123,6 @@ struct shard {
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */
     struct fresh fresh;      /* ids for new users */
-    struct token_key token_key; /* opt's secret */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
     struct walks begun;                    /* channels with publications to deliver that have had no turn yet */

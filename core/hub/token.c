@@ -52,37 +52,26 @@ static int base64url_decode(uint8_t *out, size_t cap, struct slice in, size_t *n
     return v == 0 && bits < 6 ? 0 : ERR_INVALID;
 }
 
-/* Into `keyed`: a context of its own. */
-static int mac_new(const uint8_t secret[TOKEN_SECRET_BYTES], EVP_MAC_CTX **keyed)
+int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES])
 {
     char digest[] = "SHA256";
     const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
     EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    *keyed = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+    EVP_MAC_CTX *keyed = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
     EVP_MAC_free(hmac); /* the context holds it */
-    if (*keyed && EVP_MAC_init(*keyed, secret, TOKEN_SECRET_BYTES, params))
-        return 0;
-    EVP_MAC_CTX_free(*keyed);
-    return ERR_NOMEM;
-}
-
-int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES])
-{
-    EVP_MAC_CTX *keyed;
-    if (key->mac && CRYPTO_memcmp(key->secret, secret, TOKEN_SECRET_BYTES) == 0)
-        return 0;
-    if (mac_new(secret, &keyed) != 0)
+    if (!keyed || !EVP_MAC_init(keyed, secret, TOKEN_SECRET_BYTES, params)) {
+        EVP_MAC_CTX_free(keyed);
         return ERR_NOMEM;
+    }
     token_key_fini(key);
     key->mac = keyed;
-    memcpy(key->secret, secret, TOKEN_SECRET_BYTES);
     return 0;
 }
 
 void token_key_fini(struct token_key *key)
 {
     EVP_MAC_CTX_free(key->mac);
-    OPENSSL_cleanse(key, sizeof *key);
+    key->mac = NULL;
 }
 
 static void mac(uint8_t out[MAC], struct token_key *key, const uint8_t *raw, size_t n)

@@ -21,13 +21,12 @@ struct evp_mac_ctx_st; /* OpenSSL's */
 
 /* A secret, ready to sign with. All zero: none yet. One thread. */
 struct token_key {
-    uint8_t secret[TOKEN_SECRET_BYTES];
     struct evp_mac_ctx_st *mac; /* keyed with it; owned */
 };
 
-/* Makes the key that of `secret`; does nothing when it is so already. ERR_NOMEM: the key is as it was before. */
+/* Makes the key that of `secret`. ERR_NOMEM: the key is as it was before. */
 MUST_CHECK int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES]);
-/* Wipes and frees it. */
+/* Frees it, wiped. */
 void token_key_fini(struct token_key *key);
 
 /* Writes a token and a NUL; returns its length. id: 1-64 bytes. */

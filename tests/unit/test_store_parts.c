@@ -90,7 +90,7 @@ static int watcher_write(struct kv *kv, const struct kv_change *changes, size_t 
     return 0;
 }
 
-/* Rows of a kind stand together, in the order put. */
+/* Ranges come first, as they were put; then rows of a kind stand together, in the order of their keys. */
 static void kinds(void **state)
 {
     static const struct kv_engine engine = {.write = watcher_write};
@@ -107,10 +107,13 @@ static void kinds(void **state)
         put(&b, KV_CHANNEL, key, "");
         put(&b, KV_CHANNEL, "h", key);
     }
-    assert_int_equal(batch_reserve(&b, 1, 8), 0);
-    batch_delete_range(&b, KV_SMALL, S("a"), S("b"));
+    assert_int_equal(batch_reserve(&b, 4, 32), 0);
+    batch_delete_range(&b, KV_SMALL, S("b"), S("c"));
+    batch_delete_range(&b, KV_DM, S("a"), S("b"));
+    batch_delete(&b, KV_USER, S("s"));
+    batch_delete(&b, KV_USER, S("s20"));
     assert_int_equal(batch_write(&b, &w.base), 0);
-    assert_string_equal(w.order, "smalla users3 users2 users1 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
+    assert_string_equal(w.order, "smallb dma users users1 users2 users20 users3 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
     batch_fini(&b);
 }
 
