@@ -55,7 +55,8 @@ static int base64url_decode(uint8_t *out, size_t cap, struct slice in, size_t *n
 int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_SECRET_BYTES])
 {
     char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
     EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     EVP_MAC_CTX *keyed = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
     EVP_MAC_free(hmac); /* the context holds it */
@@ -77,8 +78,8 @@ void token_key_fini(struct token_key *key)
 static void mac(uint8_t out[MAC], struct token_key *key, const uint8_t *raw, size_t n)
 {
     size_t len = 0;
-    ASSERT(EVP_MAC_init(key->mac, NULL, 0, NULL) && EVP_MAC_update(key->mac, raw, n) && EVP_MAC_final(key->mac, out, &len, MAC) &&
-           len == MAC);
+    ASSERT(EVP_MAC_init(key->mac, NULL, 0, NULL) && EVP_MAC_update(key->mac, raw, n) &&
+           EVP_MAC_final(key->mac, out, &len, MAC) && len == MAC);
 }
 
 size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice id, uint32_t epoch, uint64_t now_ms)

@@ -113,7 +113,8 @@ static void kinds(void **state)
     batch_delete(&b, KV_USER, S("s"));
     batch_delete(&b, KV_USER, S("s20"));
     assert_int_equal(batch_write(&b, &w.base), 0);
-    assert_string_equal(w.order, "smallb dma users users1 users2 users20 users3 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
+    assert_string_equal(
+        w.order, "smallb dma users users1 users2 users20 users3 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
     batch_fini(&b);
 }
 
