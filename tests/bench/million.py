@@ -151,8 +151,9 @@ def sockets(server):
 
 def kernel_of_the_load():
     """The load generator's side closes a million sockets at once, which the kernel's defaults take for an attack: it resets what is too many, and
-    drops resets that come too fast. Settings of a machine that is ours alone; elsewhere they cannot be written, or need not."""
-    for name, value in (("net/ipv4/tcp_max_orphans", 4000000), ("net/core/netdev_max_backlog", 1000000)):
+    drops resets that come too fast. Packets that wait to be received are one queue for all: of a million, it would keep a ping for minutes.
+    Settings of a machine that is ours alone; elsewhere they cannot be written, or need not."""
+    for name, value in (("net/ipv4/tcp_max_orphans", 4000000), ("net/core/netdev_max_backlog", 10000)):
         try:
             with open("/proc/sys/" + name, "w") as f:
                 f.write(str(value))
