@@ -79,9 +79,24 @@ def merged_row(name, receivers, websocket, slice_ms, rounds, seconds):
                bare_cost, 1.2)
 
 
+def merged_flat_out(name, receivers, under_way, websocket, rounds, seconds):
+    """As many messages as go with so many under way, in slices that leave none out."""
+    with Server(threads=0, push={"slice_ms": 20, "max": 1000}) as server:
+        with Bare("batch", server.shards()) as bare:
+            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.5,
+                                          "--push", "merged", websocket=websocket, figure="server_cpu_s_per_million")
+    transport = "WebSocket" if websocket else "TCP"
+    return Row("merged.%s.%s.flat_out" % (name, transport.lower()), "(%s) %d, %s, merged, %d under way" % (name, receivers, transport, under_way), cost,
+               "CPU s/M", bare_cost, 1.2)
+
+
 def merged(quick):
-    """The same in slices, against a bare loop that sends 16 messages at once: in slices of 200 ms, as they are by default, and (a), which then leaves the
-    machine idle for nine tenths of the time, in slices of 20 ms too."""
+    """The same in slices, against a bare loop that sends 16 messages at once. First with as many messages under way as in the rows above, then with what
+    fills a slice with 16: in slices of 200 ms, as they are by default, and (a), which then leaves the machine idle for nine tenths of the time, in slices of
+    20 ms too."""
+    for name, receivers, under_way in CROWDS:
+        for websocket in (False, True):
+            yield merged_flat_out(name, receivers, under_way, websocket, *((1, 1) if quick else (2, 1.5)))
     rounds, seconds = (1, 2) if quick else (3, 3)
     for slice_ms in (20, 200):
         for websocket in (False, True):
