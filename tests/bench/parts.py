@@ -97,7 +97,7 @@ def merged(quick):
     for name, receivers, under_way in CROWDS:
         for websocket in (False, True):
             yield merged_flat_out(name, receivers, under_way, websocket, *((1, 1) if quick else (2, 1.5)))
-    rounds, seconds = (1, 2) if quick else (3, 3)
+    rounds, seconds = (1, 2) if quick else (2, 3)
     for slice_ms in (20, 200):
         for websocket in (False, True):
             yield merged_row(*CROWDS[0][:2], websocket, slice_ms, rounds, seconds)
