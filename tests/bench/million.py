@@ -174,7 +174,8 @@ def seconds_for(n):
 
 def channel_command(server, n, hold, websocket):
     command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--json", "-q", "--pid", str(server.pid), "channel", "-c", str(n), "-k", "2",
-               "--concurrency", str(AT_ONCE), "-n", str(MESSAGES), "--warmup", "0", "--hold", str(hold), "--timeout", str(min(seconds_for(n), 3600))]  # the most that it takes
+               "--concurrency", str(AT_ONCE), "-n", str(MESSAGES), "--warmup", "0", "--hold", str(hold),
+               "--timeout", str(min(seconds_for(n), 3600))]  # the most that it takes
     return command + (["-w"] if websocket else [])
 
 
