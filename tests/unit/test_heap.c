@@ -65,6 +65,29 @@ static void growth_is_a_moment(void **state)
     assert_true(w.resident == SIZE_NOW);
 }
 
+/* Calls until it looks without another reason, at most 100; 0: it does not. */
+static int calls_until_later(struct heap_watch *w, uint64_t size)
+{
+    for (int i = 1; i <= 100; i++) {
+        (void)heap_breathe(w, 0, size);
+        if (w->size)
+            return i;
+    }
+    return 0;
+}
+
+/* What was in use at the moment may be free some time later: looked at once more, until that gives nothing back. */
+static void and_once_more_later(void **state)
+{
+    (void)state;
+    struct heap_watch w = {.peak = 10000};
+    (void)heap_breathe(&w, 0, SIZE_NOW);
+    assert_int_equal(w.size, 0);
+    assert_true(calls_until_later(&w, SIZE_NOW) > 1);
+    assert_true(calls_until_later(&w, SIZE_NOW - (2 << 20)) > 1);
+    assert_int_equal(calls_until_later(&w, SIZE_NOW - (2 << 20)), 0);
+}
+
 /* Small things between which others stay: free() alone cannot give their pages back. */
 static void pages_between_what_stays_go_back(void **state)
 {
@@ -101,6 +124,7 @@ int main(void)
         cmocka_unit_test(few_connections_are_not_worth_it),
         cmocka_unit_test(half_of_many_gone_is_the_moment),
         cmocka_unit_test(growth_is_a_moment),
+        cmocka_unit_test(and_once_more_later),
         cmocka_unit_test(pages_between_what_stays_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
