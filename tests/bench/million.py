@@ -179,7 +179,8 @@ def seconds_for(n):
 def yardstick(n, websocket):
     say("the bare loop: %d connections" % n)
     with Bare("gather", SHARDS) as bare:
-        return load(bare, "connect", "-c", n, "-d", 0, "--timeout", min(seconds_for(n), 3600), "--concurrency", AT_ONCE, websocket=websocket)["server_cpu_us_per_connection"]
+        figures = load(bare, "connect", "-c", n, "-d", 0, "--timeout", min(seconds_for(n), 3600), "--concurrency", AT_ONCE, websocket=websocket)
+    return figures["server_cpu_us_per_connection"]
 
 
 def channel_command(server, n, hold, websocket):
