@@ -5,7 +5,7 @@
 
 /* So few connections gone, and so many bytes more, are not worth it: of a large process a larger part, whose heap takes longer to walk through. */
 enum { WORTH = 1000, GROWN = 512 * 1024, GROWN_PART = 64 };
-/* So many calls later once more. */
+/* So many calls later once more: a minute, with the five seconds of the one caller. */
 enum { LATER = 12 };
 
 void heap_setup(void)

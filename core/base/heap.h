@@ -14,7 +14,7 @@ void heap_setup(void);
 
 /* Remembers how large the process was, to know when giving memory back is worth the walk through what is free in the heap: when many connections are gone;
  * when the process has grown, because what the database's cache throws away leaves holes that its next block does not fit; and some time after each of
- * these, until that finds nothing, because what was in use then may be free now, and nothing tells of it: the buffers of a compaction. */
+ * these, until that finds nothing, because what was in use then may be free now, and nothing tells of it: the buffers of a compaction, for one. */
 struct heap_watch {
     uint32_t peak;     /* most connections since the last time */
     uint32_t later;    /* calls until the next time without another reason; 0: none */
