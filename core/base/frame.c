@@ -111,3 +111,56 @@ struct wire *frame_wire(struct frame *f, enum wire_form form)
         f->wires[form] = wire_new(form, f->action, f->seq, slice_of(f->body, f->body_len), f->tag);
     return f->wires[form];
 }
+
+bool bundle_add(struct bundle *b, struct frame *f)
+{
+    if (b->n == BUNDLE_MAX || (b->n && (uint64_t)b->bytes + f->body_len > BUNDLE_BYTES))
+        return false;
+    b->frames[b->n++] = f;
+    b->bytes += f->body_len;
+    f->refs++;
+    return true;
+}
+
+static struct wire *join(struct bundle *b, enum wire_form form)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct wire *w = frame_wire(b->frames[i], form);
+        if (!w)
+            return NULL;
+        n += w->len;
+    }
+    struct wire *all = wire_alloc(n, b->frames[0]->tag);
+    uint8_t *at = all ? all->data : NULL;
+    for (uint32_t i = 0; all && i < b->n; i++) {
+        const struct wire *w = b->frames[i]->wires[form];
+        memcpy(at, w->data, w->len);
+        at += w->len;
+    }
+    return all;
+}
+
+struct wire *bundle_wire(struct bundle *b, enum wire_form form)
+{
+    if (b->joined[form] || b->n == 0)
+        return b->joined[form];
+    if (b->n > 1)
+        return b->joined[form] = join(b, form);
+    struct wire *only = frame_wire(b->frames[0], form);
+    if (only)
+        wire_ref(only);
+    return b->joined[form] = only;
+}
+
+void bundle_clear(struct bundle *b)
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        frame_unref(b->frames[i]);
+    for (int i = 0; i < WIRE_FORMS; i++) {
+        if (b->joined[i])
+            wire_unref(b->joined[i]);
+        b->joined[i] = NULL;
+    }
+    b->n = b->bytes = 0;
+}

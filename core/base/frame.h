@@ -22,6 +22,8 @@ enum wire_form {
 
 #define WIRE_TAG_NONE UINT32_MAX
 
+enum { BUNDLE_MAX = 64, BUNDLE_BYTES = 16384 }; /* frames; bytes of their bodies, if they are more than one */
+
 struct wire {
     uint32_t refs;  /* owners on this shard */
     uint32_t len;   /* bytes in data */
@@ -44,6 +46,21 @@ struct frame *frame_new(uint16_t action, uint16_t seq, struct slice body, uint32
 void frame_unref(struct frame *f);
 /* The frame in that form, borrowed from the frame; NULL: out of memory. */
 struct wire *frame_wire(struct frame *f, enum wire_form form);
+
+/* Frames of one tag that go out together, joined at most once per wire form; all zero: none. One thread. */
+struct bundle {
+    uint32_t n;
+    uint32_t bytes;                   /* of the bodies */
+    struct frame *frames[BUNDLE_MAX]; /* in order; each a reference */
+    struct wire *joined[WIRE_FORMS];  /* made on demand; each a reference */
+};
+
+/* Takes a reference. False: it is full, or would be larger than a copy is worth; nothing changed. */
+bool bundle_add(struct bundle *b, struct frame *f);
+/* All frames in that form, one after the other, borrowed from the bundle; NULL: out of memory, or there is none. */
+struct wire *bundle_wire(struct bundle *b, enum wire_form form);
+/* Drops what it holds. */
+void bundle_clear(struct bundle *b);
 
 /* A wire without a frame, for answers that go to one connection. NULL: out of memory. */
 struct wire *wire_new(enum wire_form form, uint16_t action, uint16_t seq, struct slice body, uint32_t tag);

@@ -1,11 +1,6 @@
 /*
- * Channels as one shard sees them: who of its users is a member, and the delivery of publications to them.
- *
- * The owner shard (conv.h) decides what is published; a publication comes as a mail and goes out in a walk around the dense member array. The
- * walk is a paternoster: it goes round and round while there is something to deliver, a publication gets on where the walk stands and off when
- * that place comes again, and each member that is passed gets all that is on board in one go. So K messages under way share their system calls whatever
- * moments they came at, and none waits for another's end: that is the gathering. A walk is cut into slices, so that no channel holds the loop for
- * long; leaving during a walk leaves a tombstone, joining appends. Private to core/hub.
+ * Channels as one shard sees them: who of its users is a member, in a dense array, and what waits to be delivered to them (walk.h). Leaving during a walk leaves a
+ * tombstone, joining appends. The owner shard (conv.h) decides what is published. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_CHAN_H
 #define MAGPIE_HUB_CHAN_H
@@ -24,33 +19,7 @@ struct member {
 };
 _Static_assert(sizeof(struct member) == 8, "the walk reads these in a row");
 
-/* A message in a publication, with its JSON body ready. */
-struct pub_item {
-    uint64_t seq;
-    uint32_t offset, len; /* of the body, in struct pub's data */
-    struct frame *frame;  /* made by the shard when first needed; owned */
-};
-
-/* What the owner posts to each shard with receivers. One allocation. */
-struct pub {
-    struct mail mail;
-    struct pub *next;     /* in the channel's queue */
-    uint64_t from, to;    /* seqs that it stands for */
-    uint32_t omitted;     /* of those, how many are left out */
-    uint32_t count;       /* items */
-    uint32_t name_offset; /* channel name in data */
-    uint32_t start;       /* where the walk stood when it got on: it ends there */
-    uint16_t action;      /* of the frames: 102, 109 */
-    uint8_t mask;         /* bits 1 << enum store_push: who gets it */
-    uint8_t name_len;
-    bool merged;             /* goes as one 104 to those who accept it */
-    struct frame *frame;     /* the 104; made when first needed; owned */
-    struct pub_item items[]; /* count of them, then the data */
-};
-static inline char *pub_data(struct pub *p)
-{
-    return (char *)(p->items + p->count);
-}
+struct pub;
 
 struct chan {
     char *name;             /* not NUL-terminated; owned */
@@ -88,9 +57,12 @@ static inline struct slice chan_name(const struct chan *ch)
 MUST_CHECK int chans_init(struct shard *s);
 void chans_fini(struct shard *s);
 uint32_t chan_find(const struct shard *s, struct slice name);
-/* Finds or makes; NONE: out of memory. One without members, pending subscriptions and publications is freed by chan_release().
- */
+/* Finds or makes; NONE: out of memory. */
 uint32_t chan_get(struct shard *s, struct slice name);
+/* Frees it when it has no members, pending subscriptions and publications. */
+void chan_release(struct shard *s, uint32_t chan);
+/* Takes out those who left during a walk, now that nothing is on board. */
+void chan_compact(struct shard *s, struct chan *ch);
 static inline void chan_pend(struct shard *s, uint32_t chan)
 {
     chan_at(s, chan)->pending++;
@@ -107,11 +79,5 @@ void chan_hear(struct shard *s, struct slice name, uint32_t receipt);
 MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
 void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);
 void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after);
-
-/* Delivers some of what is queued, and writes it; the loop calls it before it sleeps. True: more is left. */
-bool chans_walk(struct shard *s);
-/* Mail from the owner: queues the publication. */
-void pub_arrive(void *owner, struct mail *m);
-void pub_free(struct pub *p);
 
 #endif

@@ -1,6 +1,6 @@
 #include "core/hub/encode.h"
 
-#include "core/hub/chan.h"
+#include "core/hub/walk.h"
 #include "storage/conv_key.h"
 
 void encode_id(struct buf *b, uint64_t id)

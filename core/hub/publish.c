@@ -1,7 +1,7 @@
 #include "core/hub/publish.h"
 
 #include "core/base/frame.h"
-#include "core/hub/chan.h"
+#include "core/hub/walk.h"
 #include "core/hub/login.h"
 #include "core/hub/user.h"
 #include "core/hub/why.h"

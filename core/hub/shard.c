@@ -15,6 +15,7 @@
 #include "core/hub/session.h"
 #include "core/hub/trace.h"
 #include "core/hub/user.h"
+#include "core/hub/walk.h"
 #include "core/hub/why.h"
 
 #include <stdio.h>

@@ -6,8 +6,8 @@
  * entries) would cost more than the connection.
  *
  * The owner (the hub) is called back through struct net_ops. Input is parsed in place in one buffer per net; only an unfinished
- * message is copied to the connection. Output is gathered: conn_send() queues, and one writev(2) per dirty connection goes out
- * before the loop sleeps.
+ * message is copied to the connection. Output is gathered: conn_send() queues, and one send(2) per dirty connection goes out
+ * before the loop sleeps. A fan-out that has gathered already goes past the queues (conn_send_now()).
  */
 #ifndef MAGPIE_NET_CONN_H
 #define MAGPIE_NET_CONN_H
@@ -193,6 +193,12 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
 /* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */
 int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uint32_t n, enum conn_class class);
+/* Writes a bundle to a connection that has nothing unsent, past its queue: for a fan-out that comes by each connection only once, where waiting for the flush
+ * would gather nothing more. What the socket does not take is queued. Calls and closes nobody. False: nothing was done, because the connection has something
+ * unsent, closes or is looked at, or the bundle is large: conn_send_frame() is for them. */
+bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b);
+/* The connection, whose index must be in use, will be sent something soon. */
+void conn_prefetch(const struct net *net, uint32_t conn);
 /* Drops what is queued under the tag and not yet begun to be written, and the tag from what was skipped. */
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag);
 /* Bytes queued. */

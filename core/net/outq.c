@@ -41,6 +41,14 @@ uint32_t outq_memory(const struct outq *q)
     return (uint32_t)n;
 }
 
+int outq_ready(struct outq_pool *p)
+{
+    struct outq *q = p->free ? NULL : outq_get(p);
+    if (q)
+        outq_put(p, q);
+    return p->free ? 0 : ERR_NOMEM;
+}
+
 void outq_put(struct outq_pool *p, struct outq *q)
 {
     for (uint32_t i = 0; i < q->count; i++)
@@ -206,7 +214,7 @@ bool outq_exclusive(const struct outq *q)
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
 
-static void advance(struct outq *q, size_t n)
+void outq_advance(struct outq *q, size_t n)
 {
     q->bytes -= (uint32_t)n;
     n += q->sent;
@@ -279,7 +287,7 @@ int outq_write(struct outq *q, struct gather *g, int fd)
                 continue;
             return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
         }
-        advance(q, (size_t)n);
+        outq_advance(q, (size_t)n);
         /* A short write means a full socket; asking again would only be told so. */
         if ((size_t)n < want)
             return ERR_AGAIN;

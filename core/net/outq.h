@@ -49,6 +49,8 @@ struct gather {
 
 /* NULL: out of memory. */
 struct outq *outq_get(struct outq_pool *p);
+/* Sees to it that the next outq_get() will not fail. ERR_NOMEM. */
+MUST_CHECK int outq_ready(struct outq_pool *p);
 /* Drops what is in it and gives it back. */
 void outq_put(struct outq_pool *p, struct outq *q);
 /* Frees a part of what was not needed lately. Once a second. */
@@ -87,6 +89,8 @@ bool outq_exclusive(const struct outq *q);
 /* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED: it
  * failed. */
 MUST_CHECK int outq_write(struct outq *q, struct gather *g, int fd);
+/* The first n bytes of what is left have been written. */
+void outq_advance(struct outq *q, size_t n);
 /* Drops the references of the gathering. */
 void gather_clear(struct gather *g);
 

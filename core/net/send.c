@@ -2,6 +2,7 @@
 #include "core/net/net_shared.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 static inline uint32_t hard_limit(const struct net *net, const struct conn *c)
 {
@@ -187,6 +188,36 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
     }
     queued(net, conn, c, bytes);
     return 0;
+}
+
+bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
+{
+    enum { NOT_NOW = CONN_F_DIRTY | CONN_F_SOFT | CONN_F_WRITABLE | CONN_F_CLOSING | CONN_F_TRACE };
+    struct conn *c = conn_ptr(net, conn);
+    if (c->out || c->flags & NOT_NOW || outq_ready(&net->outqs) != 0)
+        return false;
+    struct wire *w = b->joined[c->form];
+    if (!w)
+        w = bundle_wire(b, (enum wire_form)c->form);
+    if (!w || w->len > soft_limit(net, c))
+        return false;
+    ssize_t sent = send(c->fd, w->data, w->len, MSG_NOSIGNAL);
+    if (sent > 0)
+        net->bytes_out += (uint64_t)sent;
+    if (sent == (ssize_t)w->len)
+        return true;
+    /* The rest waits for the flush, which also finds out whether the socket is full or has failed. */
+    c->out = outq_get(&net->outqs);
+    (void)SURELY(outq_push(&net->outqs, c->out, w) == 0);
+    if (sent > 0)
+        outq_advance(c->out, (size_t)sent);
+    queued(net, conn, c, c->out->bytes);
+    return true;
+}
+
+void conn_prefetch(const struct net *net, uint32_t conn)
+{
+    __builtin_prefetch(conn_ptr(net, conn));
 }
 
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag)

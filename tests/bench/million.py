@@ -336,8 +336,8 @@ def show(f):
     print("%d connections over %s, %d shards" % (f["connections"], f["transport"], f["shards"]))
     for what, figure, bound, ok in verdicts(f):
         good = good and ok
-        print("  %-56s %12.1f%s" % (what, figure, "" if bound is None else "   (at most %g)%s" % (bound, "" if ok else "  MISSED")
-                                   if what != "messages that arrived everywhere" else "   (of %g)%s" % (bound, "" if ok else "  MISSED")))
+        limit = "of" if what == "messages that arrived everywhere" else "at most"
+        print("  %-56s %12.1f%s" % (what, figure, "" if bound is None else "   (%s %g)%s" % (limit, bound, "" if ok else "  MISSED")))
     print("  connected in %.0f s, delivered in %.0f s, closed in %.0f s" % (f["connect_s"], f["deliver_s"], f["close_s"]))
     if f["slower"] != 1:
         print("  the kernel's memory for both ends of a connection: %.0f bytes" % f["kernel_bytes_per_connection"])

@@ -38,13 +38,19 @@ class Row:
         return self.bound is None or (self.judged >= self.bound if self.more else self.judged <= self.bound)
 
 
+def middle(figures):
+    """The mean of their middle half: as little moved by an outlier as the median, and steadier than it."""
+    ordered, cut = sorted(figures), len(figures) // 4
+    return statistics.mean(ordered[cut:len(ordered) - cut])
+
+
 def interleaved(subjects, rounds, scenario, *options, websocket=False, figure):
-    """Runs the scenario against each subject in turns, so that what else the machine does hits all alike; the median figure of each."""
+    """Runs the scenario against each subject in turns, so that what else the machine does hits all alike; the middle figure of each."""
     figures = [[] for _ in subjects]
     for _ in range(rounds):
         for s, out in zip(subjects, figures):
             out.append(load(s, scenario, *options, websocket=websocket)[figure])
-    return [statistics.median(f) for f in figures]
+    return [middle(f) for f in figures]
 
 
 # --- Fan-out ---------------------------------------------------------------------------------------------------------------
@@ -54,54 +60,47 @@ SLICE = 16                                  # messages of a merged slice, and of
 
 
 def fanout(quick):
-    """Processor seconds a million deliveries, against a gathering bare loop of as many threads."""
-    rounds, seconds = (1, 1) if quick else (4, 1.5)
+    """Processor seconds a million deliveries, against a gathering bare loop of as many threads. Two runs of (a) may differ by half, of the bare loop too and
+    however long they are: so there are many short ones."""
     with Server(threads=0) as server:
         with Bare("gather", server.shards()) as bare:
             for name, receivers, under_way in CROWDS:
+                rounds, seconds = (1, 1) if quick else (14, 0.5) if receivers < 10000 else (4, 1.5)
                 for websocket in (False, True):
-                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.5,
+                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.3,
                                                   websocket=websocket, figure="server_cpu_s_per_million")
                     transport = "WebSocket" if websocket else "TCP"
                     yield Row("fanout.%s.%s" % (name, transport.lower()), "(%s) %d receivers, %s, push all" % (name, receivers, transport), cost,
                               "CPU s/M", bare_cost, 1.1)
 
 
-def merged_row(name, receivers, websocket, slice_ms, rounds, seconds):
-    """Both get what fills a slice."""
-    with Server(threads=0, push={"slice_ms": slice_ms, "max": 20}) as server:
+def merged_row(crowd, websocket, slice_ms, flat_out, rounds, seconds):
+    """Both get what fills a slice; or, flat out, as many messages as go with so many under way, in slices that leave none out."""
+    name, receivers, under_way = crowd
+    rate = SLICE * 1000 // slice_ms
+    pace = ["-k", under_way] if flat_out else ["-k", 64, "--rate", rate]
+    with Server(threads=0, push={"slice_ms": slice_ms, "max": 1000 if flat_out else 20}) as server:
         with Bare("batch", server.shards()) as bare:
-            rate = SLICE * 1000 // slice_ms
-            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", 64, "-d", seconds, "--warmup", 0.5, "--push", "merged",
-                                          "--rate", rate, websocket=websocket, figure="server_cpu_s_per_million")
+            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, *pace, "-d", seconds, "--warmup", 0.5, "--push", "merged",
+                                          websocket=websocket, figure="server_cpu_s_per_million")
     transport = "WebSocket" if websocket else "TCP"
-    return Row("merged.%s.%s.%d" % (name, transport.lower(), rate), "(%s) %d receivers, %s, merged, %d/s" % (name, receivers, transport, rate), cost, "CPU s/M",
+    key, pace_text = ("flat_out", "%d under way" % under_way) if flat_out else (rate, "%d/s" % rate)
+    return Row("merged.%s.%s.%s" % (name, transport.lower(), key), "(%s) %d receivers, %s, merged, %s" % (name, receivers, transport, pace_text), cost, "CPU s/M",
                bare_cost, 1.2)
-
-
-def merged_flat_out(name, receivers, under_way, websocket, rounds, seconds):
-    """As many messages as go with so many under way, in slices that leave none out."""
-    with Server(threads=0, push={"slice_ms": 20, "max": 1000}) as server:
-        with Bare("batch", server.shards()) as bare:
-            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.5,
-                                          "--push", "merged", websocket=websocket, figure="server_cpu_s_per_million")
-    transport = "WebSocket" if websocket else "TCP"
-    return Row("merged.%s.%s.flat_out" % (name, transport.lower()), "(%s) %d, %s, merged, %d under way" % (name, receivers, transport, under_way), cost,
-               "CPU s/M", bare_cost, 1.2)
 
 
 def merged(quick):
     """The same in slices, against a bare loop that sends 16 messages at once. First with as many messages under way as in the rows above, then with what
     fills a slice with 16: in slices of 200 ms, as they are by default, and (a), which then leaves the machine idle for nine tenths of the time, in slices of
     20 ms too."""
-    for name, receivers, under_way in CROWDS:
+    for crowd in CROWDS:
         for websocket in (False, True):
-            yield merged_flat_out(name, receivers, under_way, websocket, *((1, 1) if quick else (2, 1.5)))
+            yield merged_row(crowd, websocket, 20, True, *((1, 1) if quick else (2, 1.5)))
     rounds, seconds = (1, 2) if quick else (2, 3)
     for slice_ms in (20, 200):
         for websocket in (False, True):
-            yield merged_row(*CROWDS[0][:2], websocket, slice_ms, rounds, seconds)
-    yield merged_row(*CROWDS[1][:2], False, 200, rounds, seconds)
+            yield merged_row(CROWDS[0], websocket, slice_ms, False, rounds, seconds)
+    yield merged_row(CROWDS[1], False, 200, False, rounds, seconds)
 
 
 # --- Connections -----------------------------------------------------------------------------------------------------------

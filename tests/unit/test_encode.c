@@ -1,4 +1,4 @@
-#include "core/hub/chan.h"
+#include "core/hub/walk.h"
 #include "core/hub/encode.h"
 #include "core/hub/page.h"
 

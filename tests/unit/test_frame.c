@@ -63,11 +63,69 @@ static void lengths_over_websocket(void **state)
     wire_unref(empty);
 }
 
+/* Joined once per form, and what was joined outlives bundle and frames. */
+static void frames_in_a_bundle(void **state)
+{
+    (void)state;
+    struct bundle b = {.n = 0};
+    assert_null(bundle_wire(&b, WIRE_TCP));
+    struct frame *one = frame_new(102, 0, SLICE_LIT("{}"), 7), *two = frame_new(109, 0, SLICE_LIT("{\"a\":1}"), 7);
+    assert_true(bundle_add(&b, one));
+    assert_ptr_equal(bundle_wire(&b, WIRE_TCP), frame_wire(one, WIRE_TCP));
+    bundle_clear(&b);
+    assert_true(bundle_add(&b, one));
+    assert_true(bundle_add(&b, two));
+    frame_unref(one);
+    frame_unref(two);
+    struct wire *w = bundle_wire(&b, WIRE_TCP), *text = bundle_wire(&b, WIRE_WS_TEXT);
+    assert_ptr_equal(bundle_wire(&b, WIRE_TCP), w);
+    assert_int_equal(w->len, 10 + 15);
+    assert_int_equal(w->tag, 7);
+    assert_memory_equal(w->data + 8, "{}", 2);
+    assert_int_equal(load_be16(w->data + 10 + 4), 109);
+    assert_memory_equal(w->data + 18, "{\"a\":1}", 7);
+    assert_int_equal(text->data[0], 0x81);
+    assert_int_equal(text->data[2 + text->data[1]], 0x81);
+    wire_ref(w);
+    bundle_clear(&b);
+    assert_int_equal(b.n, 0);
+    assert_memory_equal(w->data + 18, "{\"a\":1}", 7);
+    wire_unref(w);
+}
+
+/* One may be of any size; more than one are no more than a copy is worth. */
+static void a_bundle_is_full(void **state)
+{
+    (void)state;
+    struct bundle b = {.n = 0};
+    char *body = calloc(1, BUNDLE_BYTES + 1);
+    struct frame *large = frame_new(102, 0, slice_of(body, BUNDLE_BYTES + 1), 0),
+                 *small = frame_new(102, 0, SLICE_LIT("{}"), 0);
+    assert_true(bundle_add(&b, large));
+    assert_false(bundle_add(&b, small));
+    assert_int_equal(bundle_wire(&b, WIRE_TCP)->len, BUNDLE_BYTES + 1 + 8);
+    bundle_clear(&b);
+    assert_true(bundle_add(&b, small));
+    assert_false(bundle_add(&b, large));
+    for (int i = 1; i < BUNDLE_MAX; i++)
+        assert_true(bundle_add(&b, small));
+    assert_false(bundle_add(&b, small));
+    assert_int_equal(bundle_wire(&b, WIRE_TCP)->len, BUNDLE_MAX * 10);
+    bundle_clear(&b);
+    assert_int_equal(large->refs, 1);
+    assert_int_equal(small->refs, 1);
+    frame_unref(large);
+    frame_unref(small);
+    free(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_is_encoded_once_per_form),
         cmocka_unit_test(lengths_over_websocket),
+        cmocka_unit_test(frames_in_a_bundle),
+        cmocka_unit_test(a_bundle_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
  * interest that the owner is told. */
 #include "hub_kit.h"
 
+#include "core/hub/walk.h"
+
 /* Members that have no connection, so that a walk is long: more than a turn visits. */
 enum { VISITS = 16384 };
 

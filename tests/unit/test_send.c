@@ -387,6 +387,126 @@ static void sending_when_drained(void **state)
     }
 }
 
+/* Frames of n bytes over TCP that say which they are. */
+static struct frame *numbered(uint32_t number, uint32_t n)
+{
+    char *body = malloc(n - 8);
+    memset(body, 'x', n - 8);
+    store_be32((uint8_t *)body, number);
+    struct frame *f = frame_new(102, 0, slice_of(body, n - 8), 5);
+    assert_non_null(f);
+    free(body);
+    return f;
+}
+
+/* Without a turn of the loop, and whoever has something unsent is left to the queue. */
+static void at_once(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct bundle b = {.n = 0};
+    char got[1000];
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    for (uint32_t i = 0; i < 10; i++) {
+        struct frame *f = numbered(i, 100);
+        assert_true(bundle_add(&b, f));
+        frame_unref(f);
+    }
+    uint64_t in, before, after;
+    net_traffic(k.net, &in, &before);
+    assert_true(conn_send_now(k.net, k.last, &b));
+    assert_int_equal(recv(fd, got, sizeof got, MSG_WAITALL), sizeof got);
+    for (uint32_t i = 0; i < 10; i++)
+        assert_int_equal(load_be32((uint8_t *)got + 100 * i + 8), i);
+    net_traffic(k.net, &in, &after);
+    assert_int_equal(after - before, sizeof got);
+    assert_null(conn_at(k.net, k.last)->out);
+    conn_set(k.net, k.last, CONN_F_TRACE);
+    assert_false(conn_send_now(k.net, k.last, &b));
+    conn_clear(k.net, k.last, CONN_F_TRACE);
+    assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0);
+    assert_false(conn_send_now(k.net, k.last, &b));
+    kit_turn(&k, 1);
+    assert_int_equal(recv(fd, got, 100, MSG_WAITALL), 100);
+    assert_true(conn_send_now(k.net, k.last, &b));
+    assert_int_equal(recv(fd, got, sizeof got, MSG_WAITALL), sizeof got);
+    struct bundle large = {.n = 0};
+    struct frame *f = numbered(0, small_queue.output_queue / 2 + 1);
+    assert_true(bundle_add(&large, f));
+    frame_unref(f);
+    assert_false(conn_send_now(k.net, k.last, &large));
+    bundle_clear(&large);
+    conn_close(k.net, k.last, CLOSE_KICKED, NULL, 0);
+    assert_false(conn_send_now(k.net, k.last, &b));
+    bundle_clear(&b);
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    kit_stop(&k);
+}
+
+/* What a full socket does not take comes later, in order. */
+static void the_rest_later(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_start(&k, CONN_TCP, &small_queue);
+    int fd = silent(&k);
+    uint32_t sent = 0;
+    for (bool goes = true; goes; sent += goes ? 4 : 0) {
+        struct bundle b = {.n = 0};
+        for (uint32_t i = 0; i < 4; i++) {
+            struct frame *f = numbered(sent + i, 1000);
+            assert_true(bundle_add(&b, f));
+            frame_unref(f);
+        }
+        goes = conn_send_now(k.net, k.last, &b);
+        assert_true(sent < 100000);
+        bundle_clear(&b);
+    }
+    assert_true(sent > 0);
+    assert_in_range(conn_queued(k.net, k.last), 1, 4000);
+    kit_turn(&k, 3);
+    assert_true(conn_at(k.net, k.last)->flags & CONN_F_WRITABLE);
+    assert_int_equal(net_shared_queued(k.shared), conn_queued(k.net, k.last));
+    for (uint32_t i = 0; i < sent; i++) {
+        char got[1000];
+        for (size_t n = 0; n < sizeof got; kit_turn(&k, 1)) {
+            ssize_t more = recv(fd, got + n, sizeof got - n, MSG_DONTWAIT);
+            n += more > 0 ? (size_t)more : 0;
+        }
+        assert_int_equal(load_be32((uint8_t *)got + 8), i);
+    }
+    KIT_UNTIL(&k, !conn_at(k.net, k.last)->out);
+    assert_int_equal(net_shared_queued(k.shared), 0);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* A socket that has failed is found out by the flush: the send itself closes nobody. */
+static void nobody_there(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct bundle b = {.n = 0};
+    kit_start(&k, CONN_TCP, NULL);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    assert_int_equal(shutdown(conn_at(k.net, k.last)->fd, SHUT_WR), 0);
+    struct frame *f = numbered(0, 100);
+    assert_true(bundle_add(&b, f));
+    frame_unref(f);
+    assert_true(conn_send_now(k.net, k.last, &b));
+    assert_int_equal(k.closing, 0);
+    bundle_clear(&b);
+    kit_turn(&k, 1);
+    assert_int_equal(k.closed, 1);
+    assert_int_equal(k.closed_reason, CLOSE_PEER);
+    close(fd);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +521,9 @@ int main(void)
         cmocka_unit_test(total_cap),
         cmocka_unit_test(slow_readers_are_alive),
         cmocka_unit_test(sending_when_drained),
+        cmocka_unit_test(at_once),
+        cmocka_unit_test(the_rest_later),
+        cmocka_unit_test(nobody_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
