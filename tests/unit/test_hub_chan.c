@@ -7,22 +7,32 @@
 /* Members that have no connection, so that a walk is long: more than a turn visits. */
 enum { VISITS = 16384 };
 
-static struct pub *publication(const char *channel, uint64_t seq, uint8_t mask)
+/* `count` messages from a seq on. */
+static struct pub *publications(const char *channel, uint64_t from, uint32_t count, uint8_t mask)
 {
-    char body[64];
-    size_t n = strlen(channel), len = (size_t)snprintf(body, sizeof body, "{\"seq\":%llu}", (unsigned long long)seq);
-    struct pub *p = calloc(1, offsetof(struct pub, items) + sizeof(struct pub_item) + n + len);
+    enum { LEN = 32 };
+    size_t n = strlen(channel);
+    struct pub *p = calloc(1, offsetof(struct pub, items) + count * sizeof(struct pub_item) + n + count * LEN);
     assert_non_null(p);
     p->mail.run = pub_arrive;
-    p->from = p->to = seq;
-    p->count = 1;
+    p->from = from;
+    p->to = from + count - 1;
+    p->count = count;
     p->action = 102;
     p->mask = mask;
     p->name_len = (uint8_t)n;
     memcpy(pub_data(p), channel, n);
-    p->items[0] = (struct pub_item){.seq = seq, .offset = (uint32_t)n, .len = (uint32_t)len};
-    memcpy(pub_data(p) + n, body, len);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = (uint32_t)n + i * LEN;
+        int len = snprintf(pub_data(p) + at, LEN, "{\"seq\":%llu}", (unsigned long long)(from + i));
+        p->items[i] = (struct pub_item){.seq = from + i, .offset = at, .len = (uint32_t)len};
+    }
     return p;
+}
+
+static struct pub *publication(const char *channel, uint64_t seq, uint8_t mask)
+{
+    return publications(channel, seq, 1, mask);
 }
 
 static void arrive(struct shard *s, struct pub *p)
@@ -275,6 +285,59 @@ static void modes_are_masks(void **state)
     peer_close(a);
     kit_settle(&k);
     assert_int_equal(s->chans.live, 0);
+    kit_end(&k);
+}
+
+static void hears(struct peer *p, uint16_t action, uint64_t from, uint64_t to)
+{
+    for (uint64_t seq = from; seq <= to; seq++)
+        assert_int_equal(number(peer_push(p, action), "seq"), seq);
+}
+
+/* What is on board is joined for the members of a kind, and kinds come in any order: each hears what is meant for it, in order. */
+static void kinds_of_members_in_one_walk(void **state)
+{
+    enum { ROUNDS = 3, KINDS = 5 };
+    static const unsigned push[KINDS] = {PUSH_ALL, PUSH_MERGED, PUSH_MERGED, PUSH_NONE, PUSH_ALL};
+    struct kit k;
+    struct peer *p[ROUNDS][KINDS];
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    uint32_t chan = chan_get(s, S("room"));
+    for (int r = 0; r < ROUNDS; r++) {
+        for (int i = 0; i < KINDS; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "user%d%d", r, i);
+            p[r][i] = i == 2 ? peer_login_merge(&k, id, 0) : peer_login(&k, id, 0);
+            bool fresh = i == 4; /* those have heard the first two */
+            assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, push[i], 2, fresh), NONE);
+        }
+    }
+    for (uint64_t first = 1; first <= 6; first += 5) { /* the second time nobody is fresh */
+        struct pub *slice = publications("room", first + 1, 2, 1 << PUSH_MERGED);
+        slice->merged = true;
+        arrive(s, publication("room", first, 1 << PUSH_ALL));
+        arrive(s, slice);
+        arrive(s, publication("room", first + 1, 1 << PUSH_ALL));
+        arrive(s, publication("room", first + 2, 1 << PUSH_ALL));
+        arrive(s, publications("room", first + 3, 2, EVERY));
+        kit_settle(&k);
+        for (int r = 0; r < ROUNDS; r++) {
+            hears(p[r][0], 102, first, first + 4);
+            hears(p[r][1], 102, first + 1, first + 4);
+            const char *merged = peer_push(p[r][2], 104);
+            assert_int_equal(number(merged, "from"), first + 1);
+            assert_int_equal(number(merged, "to"), first + 2);
+            hears(p[r][2], 102, first + 3, first + 4);
+            hears(p[r][4], 102, first < 3 ? 3 : first, first + 4);
+            for (int i = 0; i < KINDS; i++)
+                assert_int_equal(peer_left(p[r][i]), 0);
+        }
+    }
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < KINDS; i++)
+            peer_close(p[r][i]);
     kit_end(&k);
 }
 
@@ -567,6 +630,7 @@ int main(void)
         cmocka_unit_test(mail_ends_a_turn),
         cmocka_unit_test(fresh_members_hear_from_their_place_on),
         cmocka_unit_test(modes_are_masks),
+        cmocka_unit_test(kinds_of_members_in_one_walk),
         cmocka_unit_test(several_connections),
         cmocka_unit_test(the_owner_knows_who_listens),
         cmocka_unit_test(interest_during_a_subscription),
