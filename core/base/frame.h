@@ -22,7 +22,7 @@ enum wire_form {
 
 #define WIRE_TAG_NONE UINT32_MAX
 
-enum { BUNDLE_MAX = 64, BUNDLE_BYTES = 16384 }; /* frames; bytes of their bodies, if they are more than one */
+enum { BUNDLE_MAX = 32, BUNDLE_BYTES = 16384 }; /* frames; bytes of their bodies, if they are more than one */
 
 struct wire {
     uint32_t refs;  /* owners on this shard */

@@ -170,9 +170,10 @@ static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p,
             return 0;
     }
     if (!(m->conn & MEMBER_MULTI)) {
-        unsigned sent = deliver_conn(s, m->conn & MEMBER_CONN, p, first, from, tag);
+        uint32_t c = m->conn & MEMBER_CONN, user = ((struct sub *)pool_at(&s->subs, m->sub))->user;
+        unsigned sent = deliver_conn(s, c, p, first, from, tag);
         if (!sent)
-            skipped(s, ((struct sub *)pool_at(&s->subs, m->sub))->user, p, from, tag);
+            skipped(s, user, p, from, tag);
         return sent;
     }
     unsigned sent = 0;
@@ -187,61 +188,71 @@ static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p,
     return sent;
 }
 
-/* What is on board, joined for members of one kind: a walk passes many of the same kind in a row. */
+/* What is on board, joined for the members of each push mode: a walk passes many that get the same. */
 struct joined {
-    struct bundle bundle;
-    bool made;    /* the bundle is for those of `push` and `whole` */
-    bool fits;    /* and holds everything */
-    bool slices;  /* merged publications are on board */
-    bool whole;   /* they go as one frame */
-    uint8_t push; /* enum store_push */
+    struct kind {
+        struct bundle bundle;
+        bool made;  /* since something got on or off */
+        bool fits;  /* the bundle holds everything */
+        bool whole; /* merged publications go as one frame */
+    } kinds[4];     /* by enum store_push */
+    bool slices;    /* merged publications are on board */
 };
+
+static void joined_clear(struct joined *j)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        bundle_clear(&j->kinds[i].bundle);
+        j->kinds[i].made = false;
+    }
+}
 
 /* Something got on board or off. */
 static void joined_reset(struct joined *j, const struct chan *ch)
 {
-    bundle_clear(&j->bundle);
-    j->made = j->slices = false;
+    joined_clear(j);
+    j->slices = false;
     for (const struct pub *p = ch->board; p; p = p->next)
         j->slices |= p->merged;
 }
 
-static void joined_make(struct shard *s, const struct chan *ch, struct joined *j, uint32_t tag)
+static void kind_make(struct shard *s, const struct chan *ch, struct kind *k, unsigned push, uint32_t tag)
 {
-    bundle_clear(&j->bundle);
-    j->made = j->fits = true;
+    bundle_clear(&k->bundle);
+    k->made = k->fits = true;
     for (struct pub *p = ch->board; p; p = p->next) {
-        bool whole = p->merged && j->whole;
-        uint32_t frames = !(p->mask & 1u << j->push) ? 0 : whole ? 1 : p->count;
-        for (uint32_t i = 0; j->fits && i < frames; i++) {
+        bool whole = p->merged && k->whole;
+        uint32_t frames = !(p->mask & 1u << push) ? 0 : whole ? 1 : p->count;
+        for (uint32_t i = 0; k->fits && i < frames; i++) {
             struct frame *f = whole ? whole_frame(s, p, tag) : item_frame(p, i, tag);
-            j->fits = f && bundle_add(&j->bundle, f);
+            k->fits = f && bundle_add(&k->bundle, f);
         }
     }
 }
 
-/* All that is on board in one go, to a member who gets everything and has one connection with nothing unsent. False: it has to go one by one. */
-static bool deliver_joined(struct shard *s, const struct chan *ch, const struct member *m, struct joined *j, uint32_t tag)
+/* All that is on board in one go, to a member who gets everything and has one connection with nothing unsent. Returns sends; -1: it has to go one by one. */
+static int deliver_joined(struct shard *s, const struct chan *ch, const struct member *m, struct joined *j, uint32_t tag)
 {
     uint32_t conn = m->conn & MEMBER_CONN;
+    struct kind *k = &j->kinds[m->push];
     if (m->conn & (MEMBER_MULTI | MEMBER_FRESH))
-        return false;
+        return -1;
     bool whole = j->slices && conn_at(s->net, conn)->flags & CONN_F_MERGE;
-    if (!j->made || j->push != m->push || j->whole != whole) {
-        j->push = m->push;
-        j->whole = whole;
-        joined_make(s, ch, j, tag);
+    if (!k->made || k->whole != whole) {
+        k->whole = whole;
+        kind_make(s, ch, k, m->push, tag);
     }
-    return j->fits && (j->bundle.n == 0 || conn_send_now(s->net, conn, &j->bundle));
+    return k->fits && (k->bundle.n == 0 || conn_send_now(s->net, conn, &k->bundle)) ? (int)k->bundle.n : -1;
 }
 
 /* All that is on board, to the member that the walk passes. Returns sends. */
 static unsigned deliver_board(struct shard *s, const struct chan *ch, struct member *m, struct joined *j, uint32_t tag)
 {
-    unsigned sent = 0;
     /* In a small channel what others bring in this turn may join it before it is written. */
-    if (m->conn != NONE && ch->member_count > FLUSH_SENDS && deliver_joined(s, ch, m, j, tag))
-        return j->bundle.n;
+    int joined = m->conn != NONE && ch->member_count > FLUSH_SENDS ? deliver_joined(s, ch, m, j, tag) : -1;
+    if (joined >= 0)
+        return (unsigned)joined;
+    unsigned sent = 0;
     for (struct pub *p = ch->board; p && m->conn != NONE; p = p->next)
         if (p->mask & 1u << m->push)
             sent += deliver_member(s, m, p, tag);
@@ -319,7 +330,7 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct bud
     struct chan *ch = chan_at(s, chan);
     uint64_t delivered = 0;
     uint32_t pace = first << ch->pace, sent = 0;
-    struct joined joined = {.made = false};
+    struct joined joined = {.slices = false};
     if (ch->pace < PACE_MAX)
         ch->pace++;
     get_on(ch);
@@ -337,7 +348,7 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct bud
         sent++;
         spend(s, left);
     }
-    bundle_clear(&joined.bundle);
+    joined_clear(&joined);
     atomic_fetch_add_explicit(&s->deliveries, delivered, memory_order_relaxed);
     if (ch->board)
         return false;
