@@ -96,7 +96,7 @@ def merged(quick):
     for crowd in CROWDS:
         for websocket in (False, True):
             yield merged_row(crowd, websocket, 20, True, *((1, 1) if quick else (2, 1.5)))
-    rounds, seconds = (1, 2) if quick else (2, 3)
+    rounds, seconds = (1, 2) if quick else (2, 2)
     for slice_ms in (20, 200):
         for websocket in (False, True):
             yield merged_row(CROWDS[0], websocket, slice_ms, False, rounds, seconds)
