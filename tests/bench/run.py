@@ -54,12 +54,12 @@ def figure(value):
 
 def line(row, old):
     bound = "" if row.bound is None else "%s %g" % (">=" if row.more else "<=", row.bound)
-    text = "  %-46s %12s %-9s %12s %7s  %-8s %s" % (row.name, figure(row.value), row.unit, figure(row.yardstick), figure(row.ratio), bound,
+    text = "  %-52s %12s %-9s %12s %7s  %-8s %s" % (row.name, figure(row.value), row.unit, figure(row.yardstick), figure(row.ratio), bound,
                                                 "" if row.good else "MISSED")
     if old:
         before = old.get(row.key)
         judged = row.judged
-        text = "%-112s" % text + ("was %s: %+.0f %%" % (figure(before["judged"]), 100 * (judged / before["judged"] - 1)) if before and before["judged"]
+        text = "%-118s" % text + ("was %s: %+.0f %%" % (figure(before["judged"]), 100 * (judged / before["judged"] - 1)) if before and before["judged"]
                                   else "not measured then")
     return text.rstrip()
 
@@ -67,7 +67,7 @@ def line(row, old):
 def measure(chosen, quick, old, quiet):
     rows, broken = [], []
     if not quiet:
-        print("  %-46s %12s %-9s %12s %7s  %s" % ("", "Magpie", "", "yardstick", "ratio", "meant"))
+        print("  %-52s %12s %-9s %12s %7s  %s" % ("", "Magpie", "", "yardstick", "ratio", "meant"))
     for name, about, run in [p for p in PARTS + MORE if p[0] in chosen] if chosen else PARTS:
         began = time.monotonic()
         say("bench: %s" % name)
