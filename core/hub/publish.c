@@ -1,9 +1,9 @@
 #include "core/hub/publish.h"
 
 #include "core/base/frame.h"
-#include "core/hub/walk.h"
 #include "core/hub/login.h"
 #include "core/hub/user.h"
+#include "core/hub/walk.h"
 #include "core/hub/why.h"
 
 #include <stddef.h>
