@@ -3,9 +3,9 @@
 #include <stdlib.h>
 const char *err_str(int code)
 {
-    static const char *const text[] = {"no error",           "out of memory",      "invalid",   "not found", "exists already",
-                                       "a limit is reached", "input/output error", "try again", "closed",    "too large",
-                                       "not allowed"};
+    static const char *const text[] = {
+        "no error",           "out of memory", "invalid", "not found", "exists already", "a limit is reached",
+        "input/output error", "try again",     "closed",  "too large", "not allowed"};
     return code <= 0 && code >= -10 ? text[-code] : "unknown error";
 }
 void err_fatal(const char *file, int line, const char *expr)

@@ -31,7 +31,8 @@ static struct wire *wire_alloc(size_t n, uint32_t tag)
     return w;
 }
 
-static struct wire *wire_of_parts(struct slice head, struct slice front, struct slice body, struct slice back, uint32_t tag)
+static struct wire *wire_of_parts(struct slice head, struct slice front, struct slice body, struct slice back,
+                                  uint32_t tag)
 {
     struct slice parts[] = {head, front, body, back};
     struct wire *w = wire_alloc(head.n + front.n + body.n + back.n, tag);
@@ -70,7 +71,8 @@ struct wire *wire_new(enum wire_form form, uint16_t action, uint16_t seq, struct
 struct wire *wire_message(bool text, struct slice data)
 {
     uint8_t head[10];
-    return wire_of_parts(slice_of(head, ws_header(head, text ? 1 : 2, data.n)), SLICE_NONE, data, SLICE_NONE, WIRE_TAG_NONE);
+    return wire_of_parts(slice_of(head, ws_header(head, text ? 1 : 2, data.n)), SLICE_NONE, data, SLICE_NONE,
+                         WIRE_TAG_NONE);
 }
 
 struct wire *wire_raw(struct slice bytes, uint32_t tag)

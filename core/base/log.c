@@ -127,7 +127,8 @@ static void put_escaped(struct line *l, struct slice s)
 static bool plain(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7F || s.p[i] == '"' || s.p[i] == '\\' || s.p[i] == '=')
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 0x7F || s.p[i] == '"' || s.p[i] == '\\' ||
+            s.p[i] == '=')
             return false;
     return s.n > 0;
 }

@@ -29,10 +29,10 @@ struct log_field {
 #define LOG_SLICE(k, v) ((struct log_field){.key = (k), .type = LOG_F_STR, .str = (v)})
 #define LOG_INT(k, v)   ((struct log_field){.key = (k), .type = LOG_F_INT, .num = (int64_t)(v)})
 
-#define log_event(level, id, ...)                                                                                              \
-    do {                                                                                                                       \
-        if (log_enabled(level))                                                                                                \
-            log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.type = LOG_F_END}});               \
+#define log_event(level, id, ...)                                                                                      \
+    do {                                                                                                               \
+        if (log_enabled(level))                                                                                        \
+            log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.type = LOG_F_END}});       \
     } while (0)
 
 /* Opens (or reopens, for rotation) the destination: file NULL means standard error. Errors: ERR_IO, the old destination stays. */

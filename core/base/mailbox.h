@@ -22,8 +22,9 @@ struct mailbox {
     struct mail *head, **tail; /* under lock: in the order posted */
     struct mail *rest;         /* the consumer's: detached, and not run yet; older than those */
     void (*wake)(
-        void *ctx); /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
-    void *ctx;      /* of wake */
+        void *
+            ctx); /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
+    void *ctx;    /* of wake */
 };
 
 void mailbox_init(struct mailbox *mb, void (*wake)(void *ctx), void *ctx);

@@ -15,7 +15,8 @@
 #define WHEEL_NONE UINT32_MAX
 
 struct wheel_node {
-    uint32_t next, prev; /* indexes; next == WHEEL_NONE and prev == WHEEL_NONE: not set. Initialise with WHEEL_NODE_INIT */
+    uint32_t next,
+        prev; /* indexes; next == WHEEL_NONE and prev == WHEEL_NONE: not set. Initialise with WHEEL_NODE_INIT */
 };
 #define WHEEL_NODE_INIT ((struct wheel_node){WHEEL_NONE, WHEEL_NONE})
 
@@ -30,8 +31,9 @@ struct wheel {
     void *ctx;
 };
 
-MUST_CHECK int wheel_init(struct wheel *w, uint32_t slot_count, uint64_t now, struct wheel_node *(*node_of)(void *, uint32_t),
-                          uint64_t (*due)(void *, uint32_t), void *ctx);
+MUST_CHECK int wheel_init(struct wheel *w, uint32_t slot_count, uint64_t now,
+                          struct wheel_node *(*node_of)(void *, uint32_t), uint64_t (*due)(void *, uint32_t),
+                          void *ctx);
 void wheel_fini(struct wheel *w);
 /* Sets (or moves) an item to tick `when`; a tick that is past is taken as the next one. An item whose `when` is more than a turn ahead is
  * called early: `due` then returns its real tick again. So the item itself must know when it is due. */
