@@ -40,11 +40,10 @@ void client_flush(struct client *client)
         while (conn) {
             struct client_conn *next = conn->next;
             conn->listed = false;
-            if (conn->state == CLIENT_GONE) {
+            if (conn->state == CLIENT_GONE)
                 free(conn);
-            } else {
+            else
                 client_conn_write(conn);
-            }
             conn = next;
         }
     }
@@ -70,16 +69,14 @@ struct client *client_new(struct ev_loop *loop)
 {
     struct client *client = calloc(1, sizeof(*client));
 
-    if (!client) {
+    if (!client)
         return NULL;
-    }
     client->loop = loop;
     client->read_cap = READ_BUF;
     client->read_buf = malloc(client->read_cap);
     client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (!client->read_buf || client->epoll_fd < 0) {
+    if (!client->read_buf || client->epoll_fd < 0)
         goto fail;
-    }
     random_bytes(&client->mask_state, sizeof(client->mask_state));
     client->mask_state |= 1;
     ev_io_init(&client->io, epoll_ready, client->epoll_fd, EV_READ);
@@ -91,9 +88,8 @@ struct client *client_new(struct ev_loop *loop)
     return client;
 
 fail:
-    if (client->epoll_fd >= 0) {
+    if (client->epoll_fd >= 0)
         close(client->epoll_fd);
-    }
     free(client->read_buf);
     free(client);
     return NULL;
@@ -101,9 +97,8 @@ fail:
 
 void client_free(struct client *client)
 {
-    if (!client) {
+    if (!client)
         return;
-    }
     ASSERT(client->count == 0);
     client_flush(client);
     ev_io_stop(client->loop, &client->io);
@@ -153,9 +148,8 @@ static int target_unix(struct client_target *target, const char *path, const cha
 static int host_split(const char *address, char *host, size_t cap, const char **port)
 {
     const char *colon = strrchr(address, ':');
-    if (!colon || colon == address || !colon[1]) {
+    if (!colon || colon == address || !colon[1])
         return ERR_INVALID;
-    }
     const char *start = address;
     size_t n = (size_t)(colon - address);
     if (start[0] == '[' && start[n - 1] == ']') {
@@ -164,16 +158,16 @@ static int host_split(const char *address, char *host, size_t cap, const char **
     } else if (memchr(start, ':', n)) {
         return ERR_INVALID;
     }
-    if (n == 0 || n >= cap) {
+    if (n == 0 || n >= cap)
         return ERR_INVALID;
-    }
     memcpy(host, start, n);
     host[n] = '\0';
     *port = colon + 1;
     return 0;
 }
 
-int client_target_set(struct client_target *target, enum client_transport transport, const char *address, const char **why)
+int client_target_set(struct client_target *target, enum client_transport transport, const char *address,
+                      const char **why)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -183,9 +177,8 @@ int client_target_set(struct client_target *target, enum client_transport transp
     memset(target, 0, sizeof(*target));
     target->transport = transport;
     target->path = "/";
-    if (strncmp(address, "unix:", 5) == 0) {
+    if (strncmp(address, "unix:", 5) == 0)
         return target_unix(target, address + 5, why);
-    }
     if (strlen(address) >= sizeof(target->host) || host_split(address, host, sizeof(host), &port) < 0) {
         *why = "expected HOST:PORT, [IPv6]:PORT or unix:PATH";
         return ERR_INVALID;

@@ -120,9 +120,10 @@ int client_request(struct client_conn *conn, uint16_t action, struct slice body,
 
 /* The common requests; strings are UTF-8, and a slice without pointer (SLICE_NONE) leaves its member out. Returns as
  * client_request(). */
-int client_login(struct client_conn *conn, struct slice name, struct slice token, bool accept_merge, CLIENT_ANSWER_FN(answer),
-                 void *arg);
-int client_subscribe(struct client_conn *conn, struct slice channel, struct slice push, CLIENT_ANSWER_FN(answer), void *arg);
+int client_login(struct client_conn *conn, struct slice name, struct slice token, bool accept_merge,
+                 CLIENT_ANSWER_FN(answer), void *arg);
+int client_subscribe(struct client_conn *conn, struct slice channel, struct slice push, CLIENT_ANSWER_FN(answer),
+                     void *arg);
 int client_send_channel(struct client_conn *conn, struct slice channel, struct slice content, struct slice client_id,
                         CLIENT_ANSWER_FN(answer), void *arg);
 int client_send_user(struct client_conn *conn, struct slice receiver, struct slice content, struct slice client_id,

@@ -30,14 +30,13 @@ static void member_number(struct buf *body, const char *key, uint64_t value)
 
 static int body_send(struct client_conn *conn, uint16_t action, struct buf *body, CLIENT_ANSWER_FN(answer), void *arg)
 {
-    if (body->n) {
+    if (body->n)
         buf_byte(body, '}');
-    }
     return buf_ok(body) ? client_request(conn, action, buf_slice(body), answer, arg) : ERR_NOMEM;
 }
 
-int client_login(struct client_conn *conn, struct slice name, struct slice token, bool accept_merge, CLIENT_ANSWER_FN(answer),
-                 void *arg)
+int client_login(struct client_conn *conn, struct slice name, struct slice token, bool accept_merge,
+                 CLIENT_ANSWER_FN(answer), void *arg)
 {
     struct buf *body = client_body(conn->client);
     member_put(body, "name", name);
@@ -49,7 +48,8 @@ int client_login(struct client_conn *conn, struct slice name, struct slice token
     return body_send(conn, CLIENT_LOGIN, body, answer, arg);
 }
 
-int client_subscribe(struct client_conn *conn, struct slice channel, struct slice push, CLIENT_ANSWER_FN(answer), void *arg)
+int client_subscribe(struct client_conn *conn, struct slice channel, struct slice push, CLIENT_ANSWER_FN(answer),
+                     void *arg)
 {
     struct buf *body = client_body(conn->client);
     member_put(body, "name", channel);
@@ -96,18 +96,14 @@ void client_error_read(struct slice body, struct client_error *out)
     struct buf text = BUF_INIT;
 
     *out = (struct client_error){0};
-    if (client_fields_read(body, &error, 1) != 1) {
+    if (client_fields_read(body, &error, 1) != 1)
         return;
-    }
     (void)client_fields_read(error.value, fields, 3); /* fewer than three is as good */
-    if (client_value_plain(fields[0].value, &code) == 0) {
+    if (client_value_plain(fields[0].value, &code) == 0)
         snprintf(out->code, sizeof(out->code), "%.*s", (int)code.n, code.p);
-    }
-    if (client_value_string(fields[1].value, &text) == 0 && buf_ok(&text)) {
+    if (client_value_string(fields[1].value, &text) == 0 && buf_ok(&text))
         snprintf(out->message, sizeof(out->message), "%.*s", (int)text.n, text.p ? text.p : "");
-    }
-    if (client_value_int(fields[2].value, &out->retry_after_ms) < 0) {
+    if (client_value_int(fields[2].value, &out->retry_after_ms) < 0)
         out->retry_after_ms = 0;
-    }
     buf_free(&text);
 }

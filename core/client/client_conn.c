@@ -37,9 +37,8 @@ uint32_t client_conn_pending(const struct client_conn *conn)
 
 static void conn_fragment_free(struct client_conn *conn)
 {
-    if (conn->ws.fragment && conn->state == CLIENT_OPEN) {
+    if (conn->ws.fragment && conn->state == CLIENT_OPEN)
         buf_free(conn->ws.fragment);
-    }
     free(conn->ws.fragment); /* or the accept string, which is the same pointer */
     conn->ws.fragment = NULL;
 }
@@ -61,9 +60,8 @@ static void conn_end(struct client_conn *conn)
     client_list(conn->client, conn);
     for (uint32_t i = 0; pending && i < pending->size; i++) {
         struct client_slot *slot = &pending->slots[i];
-        if (slot->seq && slot->answer) {
+        if (slot->seq && slot->answer)
             slot->answer(conn, slot->arg, ERR_CLOSED, SLICE_NONE);
-        }
     }
     free(pending);
 }
@@ -71,16 +69,14 @@ static void conn_end(struct client_conn *conn)
 void client_conn_fail(struct client_conn *conn, int code, const char *why)
 {
     conn_end(conn);
-    if (conn->handlers->close) {
+    if (conn->handlers->close)
         conn->handlers->close(conn, conn->user, code, why);
-    }
 }
 
 void client_conn_close(struct client_conn *conn)
 {
-    if (conn->state != CLIENT_GONE) {
+    if (conn->state != CLIENT_GONE)
         conn_end(conn);
-    }
 }
 
 /* ---- writing ---- */
@@ -90,21 +86,17 @@ char *client_conn_room(struct client_conn *conn, size_t n)
     struct client_chunk *out = conn->out;
     size_t used = out ? out->n : 0;
 
-    if (n > CLIENT_BACKLOG_MAX || used + n > CLIENT_BACKLOG_MAX) {
+    if (n > CLIENT_BACKLOG_MAX || used + n > CLIENT_BACKLOG_MAX)
         return NULL;
-    }
     if (!out || used + n > out->cap) {
         size_t cap = out ? (size_t)out->cap * 2 : CHUNK_MIN;
-        while (cap < used + n) {
+        while (cap < used + n)
             cap *= 2;
-        }
         out = realloc(conn->out, sizeof(*out) + cap);
-        if (!out) {
+        if (!out)
             return NULL;
-        }
-        if (!conn->out) {
+        if (!conn->out)
             out->n = out->at = 0;
-        }
         out->cap = (uint32_t)cap;
         conn->out = out;
     }
@@ -117,9 +109,8 @@ void client_conn_write(struct client_conn *conn)
 {
     struct client_chunk *out = conn->out;
 
-    if (!out || conn->state == CLIENT_CONNECTING) {
+    if (!out || conn->state == CLIENT_CONNECTING)
         return;
-    }
     ssize_t n = send(conn->fd, out->data + out->at, out->n - out->at, MSG_NOSIGNAL);
     bool lost = n < 0 && (errno == EPIPE || errno == ECONNRESET);
     if (n < 0 && !lost && errno != EAGAIN && errno != EINTR) {
@@ -149,17 +140,15 @@ static int rest_keep(struct client_conn *conn, struct slice rest, size_t need)
     struct client *client = conn->client;
 
     conn->in = malloc(sizeof(*conn->in) + rest.n);
-    if (!conn->in) {
+    if (!conn->in)
         return ERR_NOMEM;
-    }
     conn->in->n = conn->in->cap = (uint32_t)rest.n;
     conn->in->at = 0;
     memcpy(conn->in->data, rest.p, rest.n);
     if (need + CHUNK_SPARE > client->read_cap) {
         char *grown = malloc(need + CHUNK_SPARE);
-        if (!grown) {
+        if (!grown)
             return ERR_NOMEM;
-        }
         free(client->read_buf);
         client->read_buf = grown;
         client->read_cap = need + CHUNK_SPARE;
@@ -177,11 +166,10 @@ static bool conn_read_once(struct client_conn *conn)
     ssize_t n = recv(conn->fd, client->read_buf + kept, room, 0);
 
     if (n <= 0) {
-        if (n == 0) {
+        if (n == 0)
             client_conn_fail(conn, ERR_CLOSED, "closed by the server");
-        } else if (errno != EAGAIN && errno != EINTR) {
+        else if (errno != EAGAIN && errno != EINTR)
             client_conn_fail(conn, ERR_IO, strerror(errno));
-        }
         return n < 0 && errno == EINTR;
     }
     client->read_us = clock_mono_us();
@@ -192,9 +180,9 @@ static bool conn_read_once(struct client_conn *conn)
     }
     struct slice bytes = slice_of(client->read_buf, kept + (size_t)n);
     size_t used = client_frame_feed(conn, bytes, &need);
-    if (conn->state != CLIENT_GONE && used < bytes.n && rest_keep(conn, slice_of(bytes.p + used, bytes.n - used), need) < 0) {
+    if (conn->state != CLIENT_GONE && used < bytes.n &&
+        rest_keep(conn, slice_of(bytes.p + used, bytes.n - used), need) < 0)
         client_conn_fail(conn, ERR_NOMEM, err_str(ERR_NOMEM));
-    }
     return (size_t)n == room && !conn->deaf;
 }
 
@@ -207,15 +195,13 @@ static void conn_read(struct client_conn *conn, bool ended)
 {
     for (int i = 0; i < READS_MAX; i++) {
         bool more = conn_read_once(conn);
-        if (conn->state == CLIENT_GONE || conn->deaf || !(more || ended)) {
+        if (conn->state == CLIENT_GONE || conn->deaf || !(more || ended))
             return;
-        }
     }
     /* Others have their turn first: setting the same interest again makes a new edge if there is more. */
     struct epoll_event event = {.events = INTEREST, .data.ptr = conn};
-    if (epoll_ctl(conn->client->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event) < 0) {
+    if (epoll_ctl(conn->client->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event) < 0)
         client_conn_fail(conn, ERR_IO, strerror(errno));
-    }
 }
 
 void client_conn_deafen(struct client_conn *conn)
@@ -223,9 +209,8 @@ void client_conn_deafen(struct client_conn *conn)
     struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = conn};
 
     conn->deaf = true;
-    if (conn->state != CLIENT_GONE) {
+    if (conn->state != CLIENT_GONE)
         (void)epoll_ctl(conn->client->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event); /* else it is told in vain */
-    }
 }
 
 /* ---- connecting ---- */
@@ -237,27 +222,22 @@ static int socket_open(const struct client_target *target)
     int one = 1;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
-    if (family != AF_UNIX) {
+    if (family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* we gather ourselves */
-    }
-    if (target->receive_buffer) {
+    if (target->receive_buffer)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &target->receive_buffer, sizeof(target->receive_buffer));
-    }
     if (family == AF_INET && target->source) {
         struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = target->source};
         /* The port is then chosen by connect(), where it need only be unique together with the target. */
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-        if (bind(fd, (const struct sockaddr *)&source, sizeof(source)) < 0) {
+        if (bind(fd, (const struct sockaddr *)&source, sizeof(source)) < 0)
             goto fail;
-        }
     }
     if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 && errno != EINPROGRESS &&
-        errno != EINTR) {
+        errno != EINTR)
         goto fail;
-    }
     return fd;
 
 fail:;
@@ -274,14 +254,12 @@ static int upgrade_start(struct client_conn *conn, const struct client_target *t
 
     conn->websocket = true;
     conn->ws.accept = malloc(CLIENT_WS_ACCEPT_LEN);
-    if (!conn->ws.accept) {
+    if (!conn->ws.accept)
         return ERR_NOMEM;
-    }
     client_ws_request(request, target->host, target->path, conn->ws.accept);
     char *room = buf_ok(request) ? client_conn_room(conn, request->n) : NULL;
-    if (!room) {
+    if (!room)
         return ERR_NOMEM;
-    }
     memcpy(room, request->p, request->n);
     return 0;
 }
@@ -292,9 +270,8 @@ struct client_conn *client_conn_open(struct client *client, const struct client_
     struct client_conn *conn = calloc(1, sizeof(*conn));
     struct epoll_event event = {.events = INTEREST, .data.ptr = conn};
 
-    if (!conn) {
+    if (!conn)
         return NULL;
-    }
     conn->client = client;
     conn->user = user;
     conn->handlers = handlers;
@@ -305,9 +282,8 @@ struct client_conn *client_conn_open(struct client *client, const struct client_
         return NULL;
     }
     client->count++;
-    if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
+    if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0)
         goto fail;
-    }
     if (target->transport == CLIENT_WEBSOCKET && upgrade_start(conn, target) < 0) {
         errno = ENOMEM;
         goto fail;
@@ -326,9 +302,8 @@ static void conn_connected(struct client_conn *conn)
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    }
     if (error) {
         client_conn_fail(conn, ERR_IO, strerror(error));
         return;
@@ -339,27 +314,23 @@ static void conn_connected(struct client_conn *conn)
         return;
     }
     conn->state = CLIENT_OPEN;
-    if (conn->handlers->open) {
+    if (conn->handlers->open)
         conn->handlers->open(conn, conn->user);
-    }
 }
 
 void client_conn_event(struct client_conn *conn, uint32_t events)
 {
     bool ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 
-    if (conn->state == CLIENT_CONNECTING) {
+    if (conn->state == CLIENT_CONNECTING)
         conn_connected(conn);
-    } else if (conn->state != CLIENT_GONE && (events & EPOLLOUT)) {
+    else if (conn->state != CLIENT_GONE && (events & EPOLLOUT))
         client_conn_write(conn);
-    }
-    if (conn->state == CLIENT_GONE) {
+    if (conn->state == CLIENT_GONE)
         return;
-    }
     if (conn->deaf) {
-        if (events & (EPOLLHUP | EPOLLERR)) {
+        if (events & (EPOLLHUP | EPOLLERR))
             client_conn_fail(conn, ERR_IO, "reset by the server");
-        }
     } else if (ended || (events & EPOLLIN)) {
         conn_read(conn, ended);
     }

@@ -20,12 +20,12 @@ struct client_field {
     struct slice value; /* out: its raw JSON text, borrowed; p is NULL when absent or null */
 };
 
-#define CLIENT_FIELD(name)                                                                                                     \
-    {                                                                                                                          \
-        SLICE_LIT(name),                                                                                                       \
-        {                                                                                                                      \
-            NULL, 0                                                                                                            \
-        }                                                                                                                      \
+#define CLIENT_FIELD(name)                                                                                             \
+    {                                                                                                                  \
+        SLICE_LIT(name),                                                                                               \
+        {                                                                                                              \
+            NULL, 0                                                                                                    \
+        }                                                                                                              \
     }
 
 /* Looks for the members of the outermost object and stops when all are found. The number found, or ERR_INVALID when the text is

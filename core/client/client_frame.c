@@ -32,9 +32,8 @@ static int ws_put(struct client_conn *conn, uint8_t opcode, struct slice head, s
     size_t n = client_ws_header(header, opcode, head.n + body.n, mask);
     char *room = client_conn_room(conn, n + head.n + body.n);
 
-    if (!room) {
+    if (!room)
         return ERR_FULL;
-    }
     memcpy(room, header, n);
     client_ws_mask(room + n, head.p, head.n, mask, 0);
     client_ws_mask(room + n + head.n, body.p, body.n, mask, head.n);
@@ -48,17 +47,14 @@ static int frame_put(struct client_conn *conn, uint16_t action, uint16_t seq, st
     store_be32(header, (uint32_t)(TCP_HEADER + body.n));
     store_be16(header + 4, action);
     store_be16(header + 6, seq);
-    if (conn->websocket) {
+    if (conn->websocket)
         return ws_put(conn, CLIENT_WS_BINARY, slice_of(header + 4, WS_HEADER), body);
-    }
     char *room = client_conn_room(conn, TCP_HEADER + body.n);
-    if (!room) {
+    if (!room)
         return ERR_FULL;
-    }
     memcpy(room, header, TCP_HEADER);
-    if (body.n) {
+    if (body.n)
         memcpy(room + TCP_HEADER, body.p, body.n);
-    }
     return 0;
 }
 
@@ -66,20 +62,16 @@ int client_request(struct client_conn *conn, uint16_t action, struct slice body,
 {
     struct client_slot slot = {.answer = answer, .arg = arg, .action = action};
 
-    if (conn->state != CLIENT_OPEN) {
+    if (conn->state != CLIENT_OPEN)
         return conn->state == CLIENT_GONE ? ERR_CLOSED : ERR_AGAIN;
-    }
-    if (body.n > CLIENT_BACKLOG_MAX) {
+    if (body.n > CLIENT_BACKLOG_MAX)
         return ERR_FULL;
-    }
     int status = client_pending_add(&conn->pending, &conn->last_seq, &slot);
-    if (status < 0) {
+    if (status < 0)
         return status;
-    }
     status = frame_put(conn, action, conn->last_seq, body);
-    if (status < 0 && !client_pending_take(&conn->pending, action, conn->last_seq, &slot)) {
+    if (status < 0 && !client_pending_take(&conn->pending, action, conn->last_seq, &slot))
         return ERR_CLOSED;
-    }
     return status;
 }
 
@@ -91,9 +83,8 @@ static void conn_frame(struct client_conn *conn, uint16_t action, uint16_t seq, 
     struct client_slot slot;
 
     if (action == CLIENT_ERROR || (seq == 0 && action >= 100)) {
-        if (conn->handlers->push) {
+        if (conn->handlers->push)
             conn->handlers->push(conn, conn->user, action, body);
-        }
     } else if (!client_pending_take(&conn->pending, action, seq, &slot)) {
         conn->client->strays++;
     } else if (slot.answer) {
@@ -132,7 +123,8 @@ static void ws_message(struct client_conn *conn, struct slice message)
         client_conn_fail(conn, ERR_INVALID, "a message of less than 4 bytes");
         return;
     }
-    conn_frame(conn, load_be16(message.p), load_be16(message.p + 2), slice_of(message.p + WS_HEADER, message.n - WS_HEADER));
+    conn_frame(conn, load_be16(message.p), load_be16(message.p + 2),
+               slice_of(message.p + WS_HEADER, message.n - WS_HEADER));
 }
 
 /* A piece of a fragmented message: collected, and handed on with the last. */
@@ -144,16 +136,14 @@ static void ws_piece(struct client_conn *conn, const struct client_ws_frame *fra
         client_conn_fail(conn, ERR_INVALID, whole ? "a message inside another" : "a continuation of nothing");
         return;
     }
-    if (!whole) {
+    if (!whole)
         whole = conn->ws.fragment = calloc(1, sizeof(*whole));
-    }
     if (whole && whole->n + frame->payload.n > CLIENT_FRAME_MAX) {
         client_conn_fail(conn, ERR_TOOLARGE, "a message larger than is taken");
         return;
     }
-    if (whole) {
+    if (whole)
         buf_slice_put(whole, frame->payload);
-    }
     if (!whole || !buf_ok(whole)) {
         client_conn_fail(conn, ERR_NOMEM, err_str(ERR_NOMEM));
         return;
@@ -177,14 +167,12 @@ static void ws_closed(struct client_conn *conn, struct slice payload)
     size_t header = client_ws_header((uint8_t *)echo, CLIENT_WS_CLOSE, n, mask);
 
     client_ws_mask(echo + header, payload.p, n, mask, 0);
-    if (!conn->out) {
+    if (!conn->out)
         (void)!send(conn->fd, echo, header + n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    snprintf(why, sizeof(why), "closed by the server with %u%s%.*s", n ? load_be16(payload.p) : 1005, payload.n > 2 ? ": " : "",
-             (int)(payload.n - n), payload.p + n);
-    for (char *p = why; *p; p++) {
+    snprintf(why, sizeof(why), "closed by the server with %u%s%.*s", n ? load_be16(payload.p) : 1005,
+             payload.n > 2 ? ": " : "", (int)(payload.n - n), payload.p + n);
+    for (char *p = why; *p; p++)
         *p = (unsigned char)*p < ' ' || *p == 127 ? '?' : *p; /* it may be shown on a terminal */
-    }
     client_conn_fail(conn, ERR_CLOSED, why);
 }
 
@@ -192,9 +180,8 @@ static void ws_frame(struct client_conn *conn, const struct client_ws_frame *fra
 {
     switch (frame->opcode) {
     case CLIENT_WS_PING:
-        if (ws_put(conn, CLIENT_WS_PONG, SLICE_NONE, frame->payload) < 0) {
+        if (ws_put(conn, CLIENT_WS_PONG, SLICE_NONE, frame->payload) < 0)
             client_conn_fail(conn, ERR_FULL, "too much waits to be written");
-        }
         break;
     case CLIENT_WS_PONG:
         break;
@@ -205,11 +192,10 @@ static void ws_frame(struct client_conn *conn, const struct client_ws_frame *fra
         client_conn_fail(conn, ERR_INVALID, "a text message");
         break;
     default:
-        if (frame->fin && frame->opcode == CLIENT_WS_BINARY && !conn->ws.fragment) {
+        if (frame->fin && frame->opcode == CLIENT_WS_BINARY && !conn->ws.fragment)
             ws_message(conn, frame->payload);
-        } else {
+        else
             ws_piece(conn, frame);
-        }
     }
 }
 
@@ -248,9 +234,8 @@ static size_t upgrade_feed(struct client_conn *conn, struct slice bytes)
         free(conn->ws.accept);
         conn->ws.fragment = NULL;
         conn->state = CLIENT_OPEN;
-        if (conn->handlers->open) {
+        if (conn->handlers->open)
             conn->handlers->open(conn, conn->user);
-        }
     }
     return (size_t)n;
 }
@@ -259,12 +244,10 @@ size_t client_frame_feed(struct client_conn *conn, struct slice bytes, size_t *n
 {
     size_t at = 0;
 
-    if (conn->state == CLIENT_UPGRADING) {
+    if (conn->state == CLIENT_UPGRADING)
         at = upgrade_feed(conn, bytes);
-    }
-    if (conn->state != CLIENT_OPEN) {
+    if (conn->state != CLIENT_OPEN)
         return at;
-    }
     struct slice rest = slice_of(bytes.p + at, bytes.n - at);
     return at + (conn->websocket ? ws_feed(conn, rest, need) : tcp_feed(conn, rest, need));
 }

@@ -9,9 +9,8 @@
 static struct client_pending *table_new(uint32_t size)
 {
     struct client_pending *table = calloc(1, sizeof(*table) + size * sizeof(table->slots[0]));
-    if (table) {
+    if (table)
         table->size = size;
-    }
     return table;
 }
 
@@ -21,15 +20,12 @@ static int table_grow(struct client_pending **at)
     struct client_pending *old = *at;
     struct client_pending *table = table_new(old->size * 2);
 
-    if (!table) {
+    if (!table)
         return ERR_NOMEM;
-    }
     table->used = old->used;
-    for (uint32_t i = 0; i < old->size; i++) {
-        if (old->slots[i].seq) {
+    for (uint32_t i = 0; i < old->size; i++)
+        if (old->slots[i].seq)
             table->slots[old->slots[i].seq & (table->size - 1)] = old->slots[i];
-        }
-    }
     free(old);
     *at = table;
     return 0;
@@ -46,22 +42,19 @@ int client_pending_add(struct client_pending **table, uint16_t *last, const stru
 
     if (!*table) {
         *table = table_new(SIZE_MIN);
-        if (!*table) {
+        if (!*table)
             return ERR_NOMEM;
-        }
     }
-    if ((*table)->used == UINT16_MAX) {
+    if ((*table)->used == UINT16_MAX)
         return ERR_FULL;
-    }
     while ((*table)->slots[seq & ((*table)->size - 1)].seq) {
         if ((*table)->size == SIZE_MAX_SLOTS) {
             seq = seq_next(seq); /* an old request holds it; a free one exists */
             continue;
         }
         int status = table_grow(table);
-        if (status < 0) {
+        if (status < 0)
             return status;
-        }
     }
     struct client_slot *free_slot = &(*table)->slots[seq & ((*table)->size - 1)];
     *free_slot = *slot;
@@ -73,13 +66,11 @@ int client_pending_add(struct client_pending **table, uint16_t *last, const stru
 
 bool client_pending_take(struct client_pending **table, uint16_t action, uint16_t seq, struct client_slot *out)
 {
-    if (!*table || seq == 0) {
+    if (!*table || seq == 0)
         return false;
-    }
     struct client_slot *slot = &(*table)->slots[seq & ((*table)->size - 1)];
-    if (slot->seq != seq || slot->action != action) {
+    if (slot->seq != seq || slot->action != action)
         return false;
-    }
     *out = *slot;
     slot->seq = 0;
     if (--(*table)->used == 0) {

@@ -26,6 +26,7 @@ struct client_pending {
  * when all seqs are under way; then nothing has changed. slot->seq need not be set. */
 MUST_CHECK int client_pending_add(struct client_pending **table, uint16_t *last, const struct client_slot *slot);
 /* Takes the request out, freeing the table (*table = NULL) with the last one. False: no such request. */
-MUST_CHECK bool client_pending_take(struct client_pending **table, uint16_t action, uint16_t seq, struct client_slot *out);
+MUST_CHECK bool client_pending_take(struct client_pending **table, uint16_t action, uint16_t seq,
+                                    struct client_slot *out);
 
 #endif

@@ -17,12 +17,10 @@ static void block_mix(uint32_t h[5], const uint8_t *block)
     uint32_t w[80];
     uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
 
-    for (unsigned i = 0; i < 16; i++) {
+    for (unsigned i = 0; i < 16; i++)
         w[i] = load_be32(block + 4 * i);
-    }
-    for (unsigned i = 16; i < 80; i++) {
+    for (unsigned i = 16; i < 80; i++)
         w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-    }
     for (unsigned i = 0; i < 80; i++) {
         uint32_t f = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
         uint32_t t = rotate(a, 5) + f + e + constants[i / 20] + w[i];
@@ -49,10 +47,8 @@ void client_sha1(const void *p, size_t n, uint8_t digest[CLIENT_SHA1_LEN])
     memcpy(padded, p, n);
     padded[n] = 0x80;
     store_be64(padded + blocks * BLOCK - 8, (uint64_t)n * 8);
-    for (size_t i = 0; i < blocks; i++) {
+    for (size_t i = 0; i < blocks; i++)
         block_mix(h, padded + i * BLOCK);
-    }
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 5; i++)
         store_be32(digest + 4 * i, h[i]);
-    }
 }

@@ -17,9 +17,8 @@ int client_ws_parse(struct slice bytes, size_t max, struct client_ws_frame *out,
     size_t header = 2;
 
     out->size = 0;
-    if (bytes.n < 2) {
+    if (bytes.n < 2)
         return 0;
-    }
     uint8_t opcode = p[0] & 15;
     bool control = opcode & 8;
     uint64_t length = p[1] & 127;
@@ -29,14 +28,12 @@ int client_ws_parse(struct slice bytes, size_t max, struct client_ws_frame *out,
            : control && !(p[0] & 0x80)                 ? "a control frame in fragments"
            : control && length > 125                   ? "a control frame over 125 bytes"
                                                        : NULL;
-    if (*why) {
+    if (*why)
         return ERR_INVALID;
-    }
     if (length >= 126) {
         header = length == 126 ? 4 : 10;
-        if (bytes.n < header) {
+        if (bytes.n < header)
             return 0;
-        }
         length = length == 126 ? load_be16(p + 2) : load_be64(p + 2);
         if (length < (header == 4 ? 126u : 65536u)) {
             *why = "a length that is not in its shortest form";
@@ -82,9 +79,8 @@ void client_ws_mask(char *out, const char *in, size_t n, uint32_t mask, size_t a
     size_t i = 0;
 
     memcpy(key, &mask, 4);
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 8; k++)
         turned[k] = key[(at + k) & 3];
-    }
     memcpy(&wide, turned, 8);
     for (; i + 8 <= n; i += 8) {
         uint64_t word;
@@ -92,9 +88,8 @@ void client_ws_mask(char *out, const char *in, size_t n, uint32_t mask, size_t a
         word ^= wide;
         memcpy(out + i, &word, 8);
     }
-    for (; i < n; i++) {
+    for (; i < n; i++)
         out[i] = (char)((uint8_t)in[i] ^ turned[i & 7]);
-    }
 }
 
 /* Base64 with padding; `out` gets 4 bytes for each started 3 of the input. */
@@ -142,12 +137,10 @@ void client_ws_request(struct buf *out, const char *host, const char *path, char
 
 static struct slice text_trim(struct slice s)
 {
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
         s = slice_of(s.p + 1, s.n - 1);
-    }
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) {
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
         s.n--;
-    }
     return s;
 }
 
@@ -168,9 +161,8 @@ static bool list_has(struct slice list, const char *lower)
     while (list.n > 0) {
         const char *comma = memchr(list.p, ',', list.n);
         size_t n = comma ? (size_t)(comma - list.p) : list.n;
-        if (text_is(text_trim(slice_of(list.p, n)), lower)) {
+        if (text_is(text_trim(slice_of(list.p, n)), lower))
             return true;
-        }
         n += comma ? 1 : 0;
         list = slice_of(list.p + n, list.n - n);
     }
@@ -197,9 +189,8 @@ int client_ws_response(struct slice bytes, const char accept[CLIENT_WS_ACCEPT_LE
         const char *start = line + 2;
         line = memmem(start, (size_t)(end + 2 - start), "\r\n", 2);
         const char *colon = memchr(start, ':', (size_t)(line - start));
-        if (!colon) {
+        if (!colon)
             continue;
-        }
         struct slice name = slice_of(start, (size_t)(colon - start));
         struct slice value = text_trim(slice_of(colon + 1, (size_t)(line - colon - 1)));
         if (text_is(name, "upgrade")) {
