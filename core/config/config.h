@@ -99,7 +99,8 @@ struct config {
     } scripts;
     struct {
         char *path;
-        struct cJSON *load; /* an object: name → options (an object); those switched off by `false` are left out. Owned */
+        struct cJSON
+            *load; /* an object: name → options (an object); those switched off by `false` are left out. Owned */
     } plugins;
     struct {
         char *password; /* NULL: none */

@@ -22,8 +22,9 @@ static void check_content(struct config_reader *r)
         c->limits.content = c->limits.frame > 2 * SEND_OVERHEAD ? c->limits.frame - SEND_OVERHEAD : c->limits.frame / 4;
         return;
     }
-    config_error(r, "limits.content", "must fit in limits.frame with %d bytes around it, but %llu + %d is more than %llu%s",
-                 SEND_OVERHEAD, (unsigned long long)c->limits.content, SEND_OVERHEAD, (unsigned long long)c->limits.frame,
+    config_error(r, "limits.content",
+                 "must fit in limits.frame with %d bytes around it, but %llu + %d is more than %llu%s", SEND_OVERHEAD,
+                 (unsigned long long)c->limits.content, SEND_OVERHEAD, (unsigned long long)c->limits.frame,
                  config_read_given(r, "limits.frame") ? "" : " (the default)");
 }
 
@@ -72,10 +73,10 @@ static void check_address(struct config_reader *r, size_t i, const char *address
     if (listener_is_local(address))
         return;
     if (listens[i].clients && strcmp(c->auth.mode, "open") == 0 && !c->auth.allow_open)
-        config_error(
-            r, listens[i].path,
-            "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true if that is meant",
-            address);
+        config_error(r, listens[i].path,
+                     "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true "
+                     "if that is meant",
+                     address);
     if (!listens[i].clients && !c->console.password)
         config_error(r, listens[i].path, "%s can be reached by others: set console.password", address);
 }
@@ -114,7 +115,8 @@ static void check_tls(struct config_reader *r)
 {
     const struct config *c = r->c;
     if (!c->tls.certificate != !c->tls.key)
-        config_error(r, c->tls.key ? "tls.key" : "tls.certificate", "needs %s too", c->tls.key ? "tls.certificate" : "tls.key");
+        config_error(r, c->tls.key ? "tls.key" : "tls.certificate", "needs %s too",
+                     c->tls.key ? "tls.certificate" : "tls.key");
 }
 
 /* The hub keeps the mode in a fixed field. */
@@ -130,9 +132,10 @@ static void check_origins(struct config_reader *r)
         const char *origin = r->c->origins.v[i];
         const char *host = strstr(origin, "://");
         if (!host || host == origin || host[3] == '\0' || strchr(host + 3, '/'))
-            config_error(r, "origins",
-                         "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found \"%.60s\" as entry %u",
-                         origin, i + 1);
+            config_error(
+                r, "origins",
+                "expected \"SCHEME://HOST\" or \"SCHEME://HOST:PORT\" without a path, found \"%.60s\" as entry %u",
+                origin, i + 1);
     }
 }
 

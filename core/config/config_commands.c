@@ -41,7 +41,8 @@ static void fail_lines(struct command_call *c, struct buf *lines)
 /* Whether the option is the one of this path, or below it. */
 static bool under(const struct config_option *o, struct slice path)
 {
-    return path.n == 0 || (strncmp(o->path, path.p, path.n) == 0 && (o->path[path.n] == '\0' || o->path[path.n] == '.'));
+    return path.n == 0 ||
+           (strncmp(o->path, path.p, path.n) == 0 && (o->path[path.n] == '\0' || o->path[path.n] == '.'));
 }
 
 static void unknown_path(struct command_call *c, struct slice path)
@@ -202,7 +203,8 @@ static void run_set(struct command_call *c, void *ctx)
         config_free(fresh);
         not_taken(c, rc, &errors);
     } else {
-        log_event(LOG_INFO, "config.set", LOG_STR("who", c->who), LOG_STR("option", o->path), LOG_SLICE("value", c->argv[1]));
+        log_event(LOG_INFO, "config.set", LOG_STR("who", c->who), LOG_STR("option", o->path),
+                  LOG_SLICE("value", c->argv[1]));
         buf_printf(&c->out, "{\"%s\":", o->path);
         config_value_put(&c->out, k->current(k->ctx), o);
         buf_byte(&c->out, '}');

@@ -77,7 +77,8 @@ static cJSON *parse_value(const struct config_option *o, struct slice text, stru
     return value;
 }
 
-struct config *config_value_set(const struct config *c, const struct config_option *o, struct slice text, struct buf *errors)
+struct config *config_value_set(const struct config *c, const struct config_option *o, struct slice text,
+                                struct buf *errors)
 {
     struct buf why = BUF_INIT;
     cJSON *root = cJSON_CreateObject(), *value = parse_value(o, text, &why);

@@ -73,9 +73,9 @@ static const struct {
  * only where it is like a known one or is one of Lua's: any other may be a secret. */
 static int lua_unknown(lua_State *L)
 {
-    static const char *const libraries[] = {"io",       "os",       "string",       "table",  "math",    "print", "require",
-                                            "error",    "pcall",    "load",         "dofile", "package", "debug", "ffi",
-                                            "tostring", "tonumber", "setmetatable", "pairs",  "ipairs",  "_G"};
+    static const char *const libraries[] = {
+        "io",     "os",      "string", "table", "math",     "print",    "require",      "error", "pcall",  "load",
+        "dofile", "package", "debug",  "ffi",   "tostring", "tonumber", "setmetatable", "pairs", "ipairs", "_G"};
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (unsigned i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
         if (strcmp(name, libraries[i]) == 0)
@@ -86,8 +86,8 @@ static int lua_unknown(lua_State *L)
             best = i;
     if (near_distance(name, constants[best].name) <= near_limit(name))
         return luaL_error(L, "unknown name %s; did you mean %s?", name, constants[best].name);
-    return luaL_error(L,
-                      "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
+    return luaL_error(
+        L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
 }
 
 /* The environment of the chunk at the top of the stack. */

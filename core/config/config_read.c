@@ -69,7 +69,8 @@ static void put_found(struct buf *out, const struct cJSON *item, const struct co
 }
 
 /* "expected …, found …". */
-static void unexpected(struct config_reader *r, const char *path, const struct config_option *o, const struct cJSON *item)
+static void unexpected(struct config_reader *r, const char *path, const struct config_option *o,
+                       const struct cJSON *item)
 {
     struct buf text = BUF_INIT;
     buf_str(&text, "expected ");
@@ -150,15 +151,15 @@ static void free_strings(struct config_strings *s)
     *s = (struct config_strings){NULL, 0};
 }
 
-static void read_list_item(struct config_reader *r, const struct config_option *o, const struct cJSON *item, const char *path,
-                           struct config_strings *list)
+static void read_list_item(struct config_reader *r, const struct config_option *o, const struct cJSON *item,
+                           const char *path, struct config_strings *list)
 {
     char why[160] = "";
     if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
         struct buf found = BUF_INIT;
         put_found(&found, item, o);
-        config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text", (int)found.n,
-                     found.p);
+        config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text",
+                     (int)found.n, found.p);
         buf_free(&found);
         return;
     }
@@ -211,7 +212,8 @@ static void read_list(struct config_reader *r, const struct config_option *o, co
 
 static bool plugin_name(const char *s)
 {
-    return *s && strlen(s) <= 64 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
+    return *s && strlen(s) <= 64 &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
 }
 
 /* Options of plugins are checked by their own schemas; here they only must be tables. */

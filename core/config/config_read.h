@@ -31,6 +31,7 @@ bool config_read_given(const struct config_reader *r, const char *path);
  * those that were. */
 void config_check_relations(struct config_reader *r);
 /* One error, "NAME: PATH: text"; path NULL: about the whole file. */
-void config_error(struct config_reader *r, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void config_error(struct config_reader *r, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

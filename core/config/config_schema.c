@@ -13,42 +13,43 @@ static const char *const level_names[] = {
     [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL};
 static const char *const format_names[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json", NULL};
 static const char *const engine_names[] = {[ENGINE_ROCKSDB] = "rocksdb", [ENGINE_MEMORY] = "memory", NULL};
-static const char *const create_names[] = {[CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
+static const char *const create_names[] = {
+    [CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
 static const char *const policy_names[] = {[RATE_DROP] = "drop", [RATE_COMPLETE] = "complete", NULL};
 static const char *const durability_names[] = {
     [DURABILITY_SYNC] = "sync", [DURABILITY_COMMIT] = "commit", [DURABILITY_ASYNC] = "async", NULL};
 
 /* The member's name is the option's path; an array of negative size where its C type is not that of the option's type. */
-#define TYPED(member, ctype)                                                                                                   \
-    (offsetof(struct config, member) +                                                                                         \
+#define TYPED(member, ctype)                                                                                           \
+    (offsetof(struct config, member) +                                                                                 \
      0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct config *)0)->member), ctype) ? 1 : -1]))
-#define OPTION(member, ctype, ...)                                                                                             \
-    {                                                                                                                          \
-        .path = #member, .offset = TYPED(member, ctype), __VA_ARGS__                                                           \
+#define OPTION(member, ctype, ...)                                                                                     \
+    {                                                                                                                  \
+        .path = #member, .offset = TYPED(member, ctype), __VA_ARGS__                                                   \
     }
 
-#define SECTION(name, text)                                                                                                    \
-    {                                                                                                                          \
-        .path = name, .type = OPT_SECTION, .help = text                                                                        \
+#define SECTION(name, text)                                                                                            \
+    {                                                                                                                  \
+        .path = name, .type = OPT_SECTION, .help = text                                                                \
     }
-#define COUNT(member, lo, hi, dflt, f, text)                                                                                   \
+#define COUNT(member, lo, hi, dflt, f, text)                                                                           \
     OPTION(member, uint32_t, .type = OPT_COUNT, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define SIZE(member, lo, hi, dflt, f, text)                                                                                    \
+#define SIZE(member, lo, hi, dflt, f, text)                                                                            \
     OPTION(member, uint64_t, .type = OPT_SIZE, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define SECONDS(member, lo, hi, dflt, f, text)                                                                                 \
+#define SECONDS(member, lo, hi, dflt, f, text)                                                                         \
     OPTION(member, double, .type = OPT_SECONDS, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
-#define MS(member, lo, hi, dflt, f, text)                                                                                      \
+#define MS(member, lo, hi, dflt, f, text)                                                                              \
     OPTION(member, double, .type = OPT_MS, .min = lo, .max = hi, .fallback = dflt, .flags = f, .help = text)
 #define BOOL(member, dflt, f, text) OPTION(member, bool, .type = OPT_BOOL, .fallback = dflt, .flags = f, .help = text)
-#define ENUM(member, names, dflt, f, text)                                                                                     \
+#define ENUM(member, names, dflt, f, text)                                                                             \
     OPTION(member, int, .type = OPT_ENUM, .choices = names, .fallback = dflt, .flags = f, .help = text)
-#define TEXT(member, least, dflt, f, text)                                                                                     \
+#define TEXT(member, least, dflt, f, text)                                                                             \
     OPTION(member, char *, .type = OPT_TEXT, .min = least, .fallback = dflt, .flags = f, .help = text)
-#define ADDRESSES(member, dflt, f, text)                                                                                       \
+#define ADDRESSES(member, dflt, f, text)                                                                               \
     OPTION(member, struct config_strings, .type = OPT_ADDRESSES, .fallback = dflt, .flags = f, .help = text)
-#define TEXTS(member, dflt, f, text)                                                                                           \
+#define TEXTS(member, dflt, f, text)                                                                                   \
     OPTION(member, struct config_strings, .type = OPT_TEXTS, .fallback = dflt, .flags = f, .help = text)
-#define PLUGINS(member, dflt, f, text)                                                                                         \
+#define PLUGINS(member, dflt, f, text)                                                                                 \
     OPTION(member, struct cJSON *, .type = OPT_PLUGINS, .fallback = dflt, .flags = f, .help = text)
 
 #define RESTART OPT_F_RESTART
@@ -67,8 +68,10 @@ const struct config_option config_schema[] = {
                       "or \"unix:PATH\"."),
     ADDRESSES(listen.tcp, "\"127.0.0.1:8081\"", RESTART, "The protocol over plain TCP."),
     ADDRESSES(listen.websocket, "\"127.0.0.1:8082\"", RESTART, "The protocol over WebSocket."),
-    ADDRESSES(listen.tcps, "{}", RESTART, "The protocol over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
-    ADDRESSES(listen.wss, "{}", RESTART, "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
+    ADDRESSES(listen.tcps, "{}", RESTART,
+              "The protocol over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
+    ADDRESSES(listen.wss, "{}", RESTART,
+              "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
               "The console of operators. Other addresses than loopback and Unix sockets need console.password."),
 
@@ -76,9 +79,9 @@ const struct config_option config_schema[] = {
     TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
     TEXT(tls.key, 1, "nil", RESTART | NIL, "File with the private key (PEM)."),
 
-    COUNT(
-        threads, 0, 256, "0", RESTART,
-        "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one at least."),
+    COUNT(threads, 0, 256, "0", RESTART,
+          "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one "
+          "at least."),
     COUNT(node, 0, 1023, "0", RESTART,
           "Number of this server, part of each message id. Different on each machine that shares clients."),
     TEXT(data, 1, "\"data\"", RESTART,
@@ -87,8 +90,9 @@ const struct config_option config_schema[] = {
     SECTION("storage", "The database."),
     ENUM(storage.engine, engine_names, "\"rocksdb\"", RESTART, "\"memory\" keeps nothing over a restart: for tests."),
     SIZE(storage.memory, MIB, 1024 * GIB, "128*MiB", RESTART, "Write buffers, caches and indexes together."),
-    SECONDS(storage.sync_every, 0.01, 86400, "1", RESTART,
-            "How often what is not synced yet is synced: the window that a power loss can take from tiers below \"sync\"."),
+    SECONDS(
+        storage.sync_every, 0.01, 86400, "1", RESTART,
+        "How often what is not synced yet is synced: the window that a power loss can take from tiers below \"sync\"."),
 
     SECTION("log", "The log: one line an event, with a stable id and key=value pairs."),
     ENUM(log.level, level_names, "\"info\"", 0, "The least important level that is written."),
@@ -100,7 +104,8 @@ const struct config_option config_schema[] = {
          "\"open\": whoever gives a name becomes a new user and gets a token to come back with. Anything else names a "
          "provider that a plugin registers (\"jwt\" of the plugin auth_jwt)."),
     TEXT(auth.secret, 16, "nil", NIL | SECRET,
-         "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the file "
+         "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the "
+         "file "
          "`secret` in the data directory, mode 0600."),
     BOOL(auth.allow_open, "false", 0, "Allow mode \"open\" on an address that others than this machine can reach."),
 
@@ -109,15 +114,17 @@ const struct config_option config_schema[] = {
     COUNT(limits.connections_per_ip, 0, MANY, "0", 0, "Connections from one IP address."),
     SIZE(limits.frame, 256, GIB, "64*KiB", 0, "A frame or WebSocket message from a client."),
     SIZE(limits.content, 1, GIB, "16*KiB", 0,
-         "The content of a message. With everything around it, it must fit in limits.frame; when only that is given and is "
+         "The content of a message. With everything around it, it must fit in limits.frame; when only that is given "
+         "and is "
          "small, this follows it."),
     SIZE(limits.page, KIB, GIB, "256*KiB", 0,
          "A page of history or inbox, or a merged slice, from the server. One message always goes."),
     COUNT(limits.subscriptions, 0, MANY, "1000", 0, "Channels that one user may be in."),
     COUNT(limits.channels, 0, MANY, "0", 0, "Channels in all."),
-    SIZE(limits.output_queue, KIB, GIB, "1*MiB", 0,
-         "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the "
-         "connection is closed."),
+    SIZE(
+        limits.output_queue, KIB, GIB, "1*MiB", 0,
+        "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the "
+        "connection is closed."),
     SIZE(limits.output_total, 0, 1024 * GIB, "0", 0,
          "Output that waits for all connections together; over it, channel messages are skipped."),
     COUNT(limits.inbox, 0, MANY, "10000", 0,
@@ -134,7 +141,8 @@ const struct config_option config_schema[] = {
     SECONDS(timeouts.login, 0, EVER, "10", 0, "From connect to login."),
     SECONDS(timeouts.idle, 0, EVER, "300", 0,
             "Silence after which a connection is closed: WebSocket, and TCP once it has sent a ping."),
-    SECONDS(timeouts.drain, 0, EVER, "30", 0, "How long SIGTERM lets clients and requests finish. 0: as long as it takes."),
+    SECONDS(timeouts.drain, 0, EVER, "30", 0,
+            "How long SIGTERM lets clients and requests finish. 0: as long as it takes."),
 
     SECTION("compression", "Compression of what the server sends. Not in this version yet."),
     SIZE(compression.threshold, 0, GIB, "512", 0, "Smaller bodies go as they are."),
@@ -145,13 +153,15 @@ const struct config_option config_schema[] = {
     SECONDS(tiers.dm.ttl, 0, EVER, "0", 0, "How long a message is kept. 0: for ever."),
     COUNT(tiers.dm.max, 0, MANY, "100000", 0, "Messages kept per conversation. 0: all."),
     ENUM(tiers.dm.durability, durability_names, "\"sync\"", 0,
-         "\"sync\": on the disk before the answer. \"commit\": survives a killed process. \"async\": answered at once, stored "
+         "\"sync\": on the disk before the answer. \"commit\": survives a killed process. \"async\": answered at once, "
+         "stored "
          "behind."),
     SECTION("tiers.small", "Channels with few members."),
     SECONDS(tiers.small.ttl, 0, EVER, "90*days", 0, "As tiers.dm.ttl."),
     COUNT(tiers.small.max, 0, MANY, "10000", 0, "As tiers.dm.max."),
     ENUM(tiers.small.durability, durability_names, "\"commit\"", 0, "As tiers.dm.durability."),
-    SECTION("tiers.large", "Channels with many members; their messages are pushed merged unless a client asks otherwise."),
+    SECTION("tiers.large",
+            "Channels with many members; their messages are pushed merged unless a client asks otherwise."),
     SECONDS(tiers.large.ttl, 0, EVER, "7*days", 0, "As tiers.dm.ttl."),
     COUNT(tiers.large.max, 0, MANY, "1000", 0, "As tiers.dm.max."),
     ENUM(tiers.large.durability, durability_names, "\"commit\"", 0, "As tiers.dm.durability."),
@@ -167,13 +177,15 @@ const struct config_option config_schema[] = {
     COUNT(rate.user, 0, 1e6, "10", 0, "Of one user."),
     COUNT(rate.channel, 0, 1e6, "40", 0, "In one conversation."),
     ENUM(rate.policy, policy_names, "\"drop\"", 0,
-         "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the newest of "
+         "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the "
+         "newest of "
          "each slice."),
 
     SECTION("scripts", "Policy in Lua (docs/scripting.md)."),
     TEXT(scripts.path, 1, "\"scripts\"", 0, "The folder that scripts are in."),
     TEXTS(scripts.load, "{ \"ratelimit\", \"merge_push\", \"tiered_expiry\" }", 0,
-          "Names of the scripts to load, without .lua, in their order. The three shipped ones are in the binary too, where "
+          "Names of the scripts to load, without .lua, in their order. The three shipped ones are in the binary too, "
+          "where "
           "path has no file of their name."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
@@ -186,13 +198,16 @@ const struct config_option config_schema[] = {
     TEXT(console.password, 1, "nil", NIL | SECRET, "What `auth` asks for; nil: nothing."),
 
     TEXTS(origins, "{}", 0,
-          "Origins that web pages may connect from, exact match (\"https://chat.example.org\"). Empty: the same host, and "
-          "loopback origins on a loopback address. Their hosts are also names by which HTTP requests may come to a loopback "
+          "Origins that web pages may connect from, exact match (\"https://chat.example.org\"). Empty: the same host, "
+          "and "
+          "loopback origins on a loopback address. Their hosts are also names by which HTTP requests may come to a "
+          "loopback "
           "address."),
 };
 
 const unsigned config_schema_count = sizeof config_schema / sizeof config_schema[0];
-_Static_assert(sizeof config_schema / sizeof config_schema[0] <= CONFIG_OPTIONS_MAX, "arrays beside the schema are that long");
+_Static_assert(sizeof config_schema / sizeof config_schema[0] <= CONFIG_OPTIONS_MAX,
+               "arrays beside the schema are that long");
 
 void *config_member(struct config *c, const struct config_option *option)
 {

@@ -80,7 +80,8 @@ struct cJSON *config_tree(const struct config *c)
         const struct config_option *o = &config_schema[i];
         const char *word = o->path;
         struct cJSON *parent = config_parent(root, o->path, &word);
-        if (o->flags & OPT_F_SECRET || (o->type == OPT_SECTION && parent && cJSON_GetObjectItemCaseSensitive(parent, word)))
+        if (o->flags & OPT_F_SECRET ||
+            (o->type == OPT_SECTION && parent && cJSON_GetObjectItemCaseSensitive(parent, word)))
             continue;
         struct cJSON *value = parent ? shown_value(c, o) : NULL;
         if (!value || !cJSON_AddItemToObject(parent, word, value)) {

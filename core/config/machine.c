@@ -50,7 +50,8 @@ static void explain(const struct rlimit *have, unsigned long long need, char *wh
     if (nr_open && nr_open < need && have->rlim_max >= nr_open)
         snprintf(why, why_size, "sysctl fs.nr_open is %llu, and %llu are needed", nr_open, need);
     else if (have->rlim_max < need)
-        snprintf(why, why_size, "the descriptor limit (ulimit -Hn, LimitNOFILE= in systemd) is %llu, and %llu are needed",
+        snprintf(why, why_size,
+                 "the descriptor limit (ulimit -Hn, LimitNOFILE= in systemd) is %llu, and %llu are needed",
                  (unsigned long long)have->rlim_max, need);
     else if (file_max && file_max < need)
         snprintf(why, why_size, "sysctl fs.file-max is %llu, and %llu are needed", file_max, need);

@@ -87,11 +87,11 @@ static int refuse_file(int fd, const char *path, char *why, size_t why_size)
         return ERR_AUTH;
     }
     if (st.st_mode & 077) {
-        snprintf(
-            why, why_size,
-            "%s: has mode %04o, so that others than its owner may use it; make it 0600 (if others may have read it, remove it: "
-            "that ends all sessions)",
-            path, st.st_mode & 07777);
+        snprintf(why, why_size,
+                 "%s: has mode %04o, so that others than its owner may use it; make it 0600 (if others may have read "
+                 "it, remove it: "
+                 "that ends all sessions)",
+                 path, st.st_mode & 07777);
         return ERR_AUTH;
     }
     if (st.st_uid != geteuid() && st.st_uid != 0) {
@@ -115,9 +115,10 @@ static int read_file(int fd, const char *path, uint8_t *key, char *why, size_t w
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         n--;
     if (n < TEXT_MIN) {
-        snprintf(why, why_size,
-                 "%s: has %zd bytes, and a key needs %d; restore it from a backup, or remove it (that ends all sessions)", path,
-                 n, TEXT_MIN);
+        snprintf(
+            why, why_size,
+            "%s: has %zd bytes, and a key needs %d; restore it from a backup, or remove it (that ends all sessions)",
+            path, n, TEXT_MIN);
         rc = ERR_INVALID;
     } else {
         rc = key_of(text, (size_t)n, key, why, why_size);
