@@ -69,7 +69,8 @@ static void rule_put(struct command_call *c)
     struct rule_change *r = c->state;
     static const struct channel_rule none = {.tier = 0};
     r->call = c;
-    r->op = (struct ban_change){.kind = CHANNEL_RULE, .channel = c->argv[0], .lift = memcmp(&r->rule, &none, sizeof none) == 0};
+    r->op = (struct ban_change){
+        .kind = CHANNEL_RULE, .channel = c->argv[0], .lift = memcmp(&r->rule, &none, sizeof none) == 0};
     channel_rule_pack(&r->rule, r->packed);
     r->op.reason = slice_of(r->packed, sizeof r->packed);
     r->op.op.home = hub_main(c->hub);
@@ -377,8 +378,8 @@ static void run_ban(struct command_call *c)
         return;
     }
     b->call = c;
-    b->op =
-        (struct ban_change){.kind = BAN_MEMBER, .user = c->argv[2], .channel = c->argv[0], .seconds = seconds, .lift = lift};
+    b->op = (struct ban_change){
+        .kind = BAN_MEMBER, .user = c->argv[2], .channel = c->argv[0], .seconds = seconds, .lift = lift};
     b->op.op.home = hub_main(c->hub);
     b->op.op.done = ban_done;
     ban_change(c->hub, &b->op);
@@ -420,9 +421,10 @@ int cmd_channel_register(struct console *c)
     const struct command list[] = {
         {.name = "channel",
          .args = "NAME members|tier [T]|push [P]|limit [N]|kick USER|ban USER [SECONDS]|unban USER|close|open",
-         .help = "one channel: who is in it, its own tier (small, large, auto), push mode (all, merged, none, auto) and "
-                 "messages a second; take "
-                 "somebody out, or all for good",
+         .help =
+             "one channel: who is in it, its own tier (small, large, auto), push mode (all, merged, none, auto) and "
+             "messages a second; take "
+             "somebody out, or all for good",
          .min = 2,
          .max = 4,
          .changes = true,

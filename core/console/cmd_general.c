@@ -25,7 +25,8 @@ static void help_json(struct buf *b, const struct command *d, bool first)
 static void help_line(struct buf *b, const struct command *d, unsigned width)
 {
     int n = (int)(strlen(d->name) + strlen(d->args)) + (*d->args ? 1 : 0);
-    buf_printf(b, "%s%s%s%*s%s\n", d->name, *d->args ? " " : "", d->args, n < (int)width ? (int)width - n + 2 : 2, "", d->help);
+    buf_printf(b, "%s%s%s%*s%s\n", d->name, *d->args ? " " : "", d->args, n < (int)width ? (int)width - n + 2 : 2, "",
+               d->help);
 }
 
 /* Whether the command is, or begins with, these words. */
@@ -123,10 +124,11 @@ static void run_status(struct command_call *c, void *ctx)
     buf_printf(&c->out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"uptime\":%llu,\"shards\":%u", MAGPIE_VERSION,
                (int)getpid(), console->state, (unsigned long long)((clock_mono_ms() - console->began_ms) / 1000),
                hub_shard_count(c->hub));
-    buf_printf(&c->out,
-               ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
-               h.connections, h.users, h.channels, (unsigned long long)h.requests, (unsigned long long)h.messages,
-               (unsigned long long)h.deliveries);
+    buf_printf(
+        &c->out,
+        ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
+        h.connections, h.users, h.channels, (unsigned long long)h.requests, (unsigned long long)h.messages,
+        (unsigned long long)h.deliveries);
     buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\"}", s.failing ? "failing" : "good",
                s.clock_paused ? "paused" : "good");
     command_done(c);

@@ -108,8 +108,8 @@ static bool channel_row(void *ctx, const struct look_channel *c)
     buf_lit(&v->rows, "{\"channel\":");
     put_text(&v->rows, c->channel);
     if (c->loaded)
-        buf_printf(&v->rows, ",\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"rate\":%.1f}", c->members, c->tier, c->push,
-                   tenths(c->rate));
+        buf_printf(&v->rows, ",\"members\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"rate\":%.1f}", c->members, c->tier,
+                   c->push, tenths(c->rate));
     else
         buf_lit(&v->rows, ",\"members\":null,\"tier\":null,\"push\":null,\"rate\":0}");
     return true;
@@ -212,7 +212,8 @@ static void run_alias(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-static uint32_t (*const visits[])(struct shard *, struct survey *) = {visit_conns, visit_users, visit_channels, visit_slow};
+static uint32_t (*const visits[])(struct shard *, struct survey *) = {visit_conns, visit_users, visit_channels,
+                                                                      visit_slow};
 static const char *const alias_scripts[] = {"script", "list"}, *const alias_plugins[] = {"plugin", "list"};
 
 int cmd_list_register(struct console *c)
@@ -220,14 +221,25 @@ int cmd_list_register(struct console *c)
 #define FILTER   .args = "[FILTER] [limit N]", .max = 3
 #define VISIT(i) .run = run_survey, .ctx = (void *)(uintptr_t)&visits[i]
     const struct command list[] = {
-        {.name = "list connections", FILTER, .help = "open connections; FILTER: a part of user, name or address", VISIT(0)},
+        {.name = "list connections",
+         FILTER,
+         .help = "open connections; FILTER: a part of user, name or address",
+         VISIT(0)},
         {.name = "list users", FILTER, .help = "users who are online", VISIT(1)},
         {.name = "list channels", FILTER, .help = "channels in memory: with members online, or lately used", VISIT(2)},
         {.name = "list slow", FILTER, .help = "connections with output that waits for them", VISIT(3)},
         {.name = "list hooks", FILTER, .help = "hooks in force, in the order in which they run", .run = run_hooks},
         {.name = "list actions", FILTER, .help = "actions that clients can ask for", .run = run_actions},
-        {.name = "list scripts", FILTER, .help = "loaded scripts", .run = run_alias, .ctx = (void *)(uintptr_t)alias_scripts},
-        {.name = "list plugins", FILTER, .help = "loaded plugins", .run = run_alias, .ctx = (void *)(uintptr_t)alias_plugins},
+        {.name = "list scripts",
+         FILTER,
+         .help = "loaded scripts",
+         .run = run_alias,
+         .ctx = (void *)(uintptr_t)alias_scripts},
+        {.name = "list plugins",
+         FILTER,
+         .help = "loaded plugins",
+         .run = run_alias,
+         .ctx = (void *)(uintptr_t)alias_plugins},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -321,7 +321,11 @@ int cmd_people_register(struct console *c)
          .max = 2,
          CHANGES(2),
          .run = run_unmute},
-        {.name = "list bans", .args = "[FILTER] [limit N]", .help = "bans and mutes in force", .max = 3, .run = run_list_bans},
+        {.name = "list bans",
+         .args = "[FILTER] [limit N]",
+         .help = "bans and mutes in force",
+         .max = 3,
+         .run = run_list_bans},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

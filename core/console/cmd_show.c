@@ -36,8 +36,9 @@ static void put_conn(void *ctx, const struct look_conn *c)
     put_text(b, c->name);
     buf_printf(b, ",\"ip\":\"%s\",\"transport\":\"%s\",\"form\":\"%s\",\"device\":", c->ip, c->transport, c->form);
     put_text(b, slice_str(c->device ? c->device : ""));
-    buf_printf(b, ",\"silent\":%u,\"queued\":%u,\"skipping\":%s,\"requests\":%u,\"merge\":%s,\"closing\":%s}", c->silent,
-               c->queued, c->slow ? "true" : "false", c->inflight, c->merge ? "true" : "false", c->closing ? "true" : "false");
+    buf_printf(b, ",\"silent\":%u,\"queued\":%u,\"skipping\":%s,\"requests\":%u,\"merge\":%s,\"closing\":%s}",
+               c->silent, c->queued, c->slow ? "true" : "false", c->inflight, c->merge ? "true" : "false",
+               c->closing ? "true" : "false");
 }
 
 static void conn_there(struct shard *s, struct command_call *c)
@@ -186,18 +187,19 @@ static void channel_answer(struct command_call *c)
     struct buf *b = &c->out;
     buf_lit(b, "{\"channel\":");
     buf_json_string(b, c->argv[0]);
-    buf_printf(b,
-               ",\"members\":%u,\"online\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"first\":%llu,\"last\":%llu,\"rate\":%.1f,"
-               "\"owner\":%u}",
-               q->live.loaded ? q->live.members : q->op.members, q->online,
-               q->live.loaded             ? q->live.tier
-               : q->op.tier == TIER_LARGE ? "large"
-                                          : "small",
-               q->live.loaded             ? q->live.push
-               : q->op.tier == TIER_LARGE ? "merged"
-                                          : "all",
-               (unsigned long long)q->op.first, (unsigned long long)q->op.seq, (double)(int)(q->live.rate * 10 + 0.5f) / 10,
-               shard_of(c->hub, conv_key_slice(&q->key))->index);
+    buf_printf(
+        b,
+        ",\"members\":%u,\"online\":%u,\"tier\":\"%s\",\"push\":\"%s\",\"first\":%llu,\"last\":%llu,\"rate\":%.1f,"
+        "\"owner\":%u}",
+        q->live.loaded ? q->live.members : q->op.members, q->online,
+        q->live.loaded             ? q->live.tier
+        : q->op.tier == TIER_LARGE ? "large"
+                                   : "small",
+        q->live.loaded             ? q->live.push
+        : q->op.tier == TIER_LARGE ? "merged"
+                                   : "all",
+        (unsigned long long)q->op.first, (unsigned long long)q->op.seq, (double)(int)(q->live.rate * 10 + 0.5f) / 10,
+        shard_of(c->hub, conv_key_slice(&q->key))->index);
     free(q);
     command_done(c);
 }
@@ -259,7 +261,8 @@ static void run_memory(struct command_call *c, void *ctx)
     hub_get_stats(c->hub, &h);
     store_get_stats(hub_store(c->hub), &s);
     struct mallinfo2 heap = mallinfo2();
-    buf_printf(&c->out, "{\"rss\":%llu,\"storage\":%llu,\"hub\":%llu,\"heap\":{\"used\":%llu,\"free\":%llu,\"mapped\":%llu}",
+    buf_printf(&c->out,
+               "{\"rss\":%llu,\"storage\":%llu,\"hub\":%llu,\"heap\":{\"used\":%llu,\"free\":%llu,\"mapped\":%llu}",
                (unsigned long long)figures_resident(), (unsigned long long)s.memory, (unsigned long long)h.memory,
                (unsigned long long)heap.uordblks, (unsigned long long)heap.fordblks, (unsigned long long)heap.hblkhd);
     buf_printf(&c->out, ",\"connections\":%u,\"users\":%u,\"channels\":%u}", h.connections, h.users, h.channels);
@@ -271,14 +274,15 @@ static void run_storage(struct command_call *c, void *ctx)
     struct store_stats s;
     (void)ctx;
     store_get_stats(hub_store(c->hub), &s);
-    buf_printf(&c->out,
-               "{\"state\":\"%s\",\"clock\":\"%s\",\"queue\":%llu,\"appended\":%llu,\"duplicates\":%llu,\"groups\":%llu,"
-               "\"syncs\":%llu,"
-               "\"errors\":%llu,\"reopens\":%llu,\"memory\":%llu}",
-               s.failing ? "failing" : "good", s.clock_paused ? "paused" : "good", (unsigned long long)s.queue,
-               (unsigned long long)s.appended, (unsigned long long)s.duplicates, (unsigned long long)s.groups,
-               (unsigned long long)s.syncs, (unsigned long long)s.errors, (unsigned long long)s.reopens,
-               (unsigned long long)s.memory);
+    buf_printf(
+        &c->out,
+        "{\"state\":\"%s\",\"clock\":\"%s\",\"queue\":%llu,\"appended\":%llu,\"duplicates\":%llu,\"groups\":%llu,"
+        "\"syncs\":%llu,"
+        "\"errors\":%llu,\"reopens\":%llu,\"memory\":%llu}",
+        s.failing ? "failing" : "good", s.clock_paused ? "paused" : "good", (unsigned long long)s.queue,
+        (unsigned long long)s.appended, (unsigned long long)s.duplicates, (unsigned long long)s.groups,
+        (unsigned long long)s.syncs, (unsigned long long)s.errors, (unsigned long long)s.reopens,
+        (unsigned long long)s.memory);
     command_done(c);
 }
 

@@ -67,10 +67,11 @@ static double rate(const struct console *c, uint64_t before, uint64_t now)
 static void put_rates(struct buf *b, const struct console *c)
 {
     buf_printf(b,
-               ",\"rates\":{\"connects\":%.0f,\"requests\":%.0f,\"messages\":%.0f,\"deliveries\":%.0f,\"skipped\":%.0f,\"bytes_"
+               ",\"rates\":{\"connects\":%.0f,\"requests\":%.0f,\"messages\":%.0f,\"deliveries\":%.0f,\"skipped\":%.0f,"
+               "\"bytes_"
                "in\":%.0f,\"bytes_out\":%.0f}",
-               RATE(figures.opened), RATE(hub.requests), RATE(hub.messages), RATE(hub.deliveries), RATE(figures.skipped),
-               RATE(figures.bytes_in), RATE(figures.bytes_out));
+               RATE(figures.opened), RATE(hub.requests), RATE(hub.messages), RATE(hub.deliveries),
+               RATE(figures.skipped), RATE(figures.bytes_in), RATE(figures.bytes_out));
 }
 
 static void put_shards(struct buf *b, const struct console *c)
@@ -78,8 +79,8 @@ static void put_shards(struct buf *b, const struct console *c)
     buf_lit(b, ",\"shards\":[");
     for (unsigned i = 0; i < c->hub->shard_count && i < TOP_SHARDS; i++) {
         const struct shard *s = c->hub->shards[i];
-        buf_printf(b, "%s{\"shard\":%u,\"load\":%.1f,\"users\":%u,\"channels\":%u}", i ? "," : "", i, RATE(cpu_us[i]) / 1e4,
-                   atomic_load_explicit(&s->user_count, memory_order_relaxed),
+        buf_printf(b, "%s{\"shard\":%u,\"load\":%.1f,\"users\":%u,\"channels\":%u}", i ? "," : "", i,
+                   RATE(cpu_us[i]) / 1e4, atomic_load_explicit(&s->user_count, memory_order_relaxed),
                    atomic_load_explicit(&s->chan_count, memory_order_relaxed));
     }
     buf_byte(b, ']');
@@ -90,7 +91,8 @@ static void put_storage(struct buf *b, const struct console *c)
     const struct store_stats *s = &c->samples[1].store;
     double timed = RATE(figures.appends_timed), us = RATE(figures.append_us);
     buf_printf(b,
-               ",\"storage\":{\"state\":\"%s\",\"queue\":%llu,\"appends\":%.0f,\"groups\":%.0f,\"syncs\":%.0f,\"latency_us\":%."
+               ",\"storage\":{\"state\":\"%s\",\"queue\":%llu,\"appends\":%.0f,\"groups\":%.0f,\"syncs\":%.0f,"
+               "\"latency_us\":%."
                "0f,\"latency_max_us\":%u}",
                s->failing ? "failing" : "good", (unsigned long long)s->queue, RATE(store.appended), RATE(store.groups),
                RATE(store.syncs), timed > 0 ? us / timed : 0, c->samples[1].figures.append_max_us);
@@ -129,8 +131,8 @@ static void answer(struct top *t, struct console *c)
     struct buf *b = &t->call->out;
     const struct top_sample *now = &c->samples[1];
     buf_printf(b, "{\"uptime\":%llu,\"state\":\"%s\",\"connections\":%u,\"users\":%u,\"channels\":%u",
-               (unsigned long long)((clock_mono_ms() - c->began_ms) / 1000), c->state, now->hub.connections, now->hub.users,
-               now->hub.channels);
+               (unsigned long long)((clock_mono_ms() - c->began_ms) / 1000), c->state, now->hub.connections,
+               now->hub.users, now->hub.channels);
     buf_printf(b, ",\"memory\":{\"rss\":%llu,\"storage\":%llu}", (unsigned long long)figures_resident(),
                (unsigned long long)now->store.memory);
     put_rates(b, c);

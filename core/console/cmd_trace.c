@@ -129,7 +129,8 @@ static void run_trace(struct command_call *c, void *ctx)
     }
     if (o.user ? !value_user_id(c->argv[0]) : !look_handle_parse(c->argv[0], &o.shard, &o.conn, &o.generation)) {
         command_fail(c, "bad_request",
-                     o.user ? "expected a user id" : "expected a connection as `list connections` names it, like 0.12.34");
+                     o.user ? "expected a user id"
+                            : "expected a connection as `list connections` names it, like 0.12.34");
         return;
     }
     struct order *copy = malloc(sizeof *copy);

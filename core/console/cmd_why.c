@@ -54,9 +54,10 @@ static bool queued(const struct why_call *w)
 static const char *channel_verdict(const struct why_call *w)
 {
     if (!w->member.found)
-        return w->connections ? "not pushed: the user is no member of the channel"
-                              : "no longer known: the user has no connection now, and its earlier ones are not remembered; a "
-                                "member can pull it";
+        return w->connections
+                   ? "not pushed: the user is no member of the channel"
+                   : "no longer known: the user has no connection now, and its earlier ones are not remembered; a "
+                     "member can pull it";
     if (w->stored.seq <= w->member.since)
         return "not pushed: the user subscribed after it";
     if (mode_of(w) == PUSH_NONE)
@@ -70,7 +71,8 @@ static const char *channel_verdict(const struct why_call *w)
     if (!w->have_walked)
         return "not pushed yet: the walk over the channel's members is under way";
     if (!w->connections)
-        return "no longer known: the user has no connection now, and its earlier ones are not remembered; a member can pull it";
+        return "no longer known: the user has no connection now, and its earlier ones are not remembered; a member can "
+               "pull it";
     return w->waiting ? "queued; it may still wait for the receiver to read" : "queued and written to the socket";
 }
 
@@ -108,7 +110,8 @@ static void answer(struct why_call *w)
     else
         buf_lit(b, "null");
     buf_printf(b, ",\"seq\":%llu,\"stored\":%llu,\"bytes\":%u,\"tier\":\"%s\",\"policy\":\"%s\"",
-               (unsigned long long)w->stored.seq, (unsigned long long)w->stored.at_ms, w->stored.a, tier_names[w->stored.tier],
+               (unsigned long long)w->stored.seq, (unsigned long long)w->stored.at_ms, w->stored.a,
+               tier_names[w->stored.tier],
                w->stored.bits & WHY_B_OVER_LIMIT ? "over the limit: pushed in slices" : "passed");
     if (is_channel(w)) {
         buf_printf(b, ",\"push\":\"%s\",\"slice\":", push_names[mode_of(w)]);
@@ -141,7 +144,8 @@ static void forgotten(struct why_call *w)
     else if (born > now)
         command_fail(c, "not_found", "no message has this id yet");
     else if (w->since)
-        command_fail(c, "not_found", "nothing is known of it (any more): it is %llu s old, and the record reaches back %llu s",
+        command_fail(c, "not_found",
+                     "nothing is known of it (any more): it is %llu s old, and the record reaches back %llu s",
                      (unsigned long long)((now - born) / 1000),
                      (unsigned long long)(now > w->since ? (now - w->since) / 1000 : 0));
     else

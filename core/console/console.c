@@ -38,7 +38,8 @@ static void name_peer(int fd, char *ip, size_t ip_size, char *who, size_t who_si
         return;
     }
     bool v6 = a.any.sa_family == AF_INET6;
-    inet_ntop(a.any.sa_family, v6 ? (const void *)&a.v6.sin6_addr : (const void *)&a.v4.sin_addr, ip, (socklen_t)ip_size);
+    inet_ntop(a.any.sa_family, v6 ? (const void *)&a.v6.sin6_addr : (const void *)&a.v4.sin_addr, ip,
+              (socklen_t)ip_size);
     snprintf(who, who_size, v6 ? "[%s]:%u" : "%s:%u", ip, ntohs(v6 ? a.v6.sin6_port : a.v4.sin_port));
 }
 

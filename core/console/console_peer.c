@@ -153,7 +153,8 @@ void peer_end(struct command_call *c, const char *code, const char *message)
         /* The status line is out: only the missing end can tell. */
         p->ending = true;
     } else if (code) {
-        put_error_with(&p->out, code, message, c->rows || !buf_ok(&c->out) ? SLICE_NONE : buf_slice(&c->out), k->c.json);
+        put_error_with(&p->out, code, message, c->rows || !buf_ok(&c->out) ? SLICE_NONE : buf_slice(&c->out),
+                       k->c.json);
     } else if (c->rows) {
         if (put_piece(k, &p->out, buf_slice(&c->out)))
             put_pieces_end(k, &p->out);
@@ -196,8 +197,10 @@ static void log_command(const struct console_call *k)
         buf_str(&shown, i ? " " : "");
         buf_slice_put(&shown, k->c.argv[i]);
     }
-    const struct log_field fields[] = {
-        LOG_STR("who", k->who), LOG_STR("command", k->c.command.name), LOG_SLICE("on", buf_slice(&shown)), {.type = LOG_F_END}};
+    const struct log_field fields[] = {LOG_STR("who", k->who),
+                                       LOG_STR("command", k->c.command.name),
+                                       LOG_SLICE("on", buf_slice(&shown)),
+                                       {.type = LOG_F_END}};
     if (log_enabled(LOG_INFO))
         log_write_all(LOG_INFO, "console.command", fields);
     buf_free(&shown);
@@ -516,6 +519,7 @@ void peer_close(struct console_peer *p)
 void peer_check(struct console_peer *p, uint64_t now_ms)
 {
     uint64_t silent = (now_ms - p->moved_ms) / 1000, age = (now_ms - p->opened_ms) / 1000;
-    if ((!p->authed && age >= AUTH_SECONDS) || (unsent(p) && silent >= STUCK_SECONDS) || (p->ending && silent >= AUTH_SECONDS))
+    if ((!p->authed && age >= AUTH_SECONDS) || (unsent(p) && silent >= STUCK_SECONDS) ||
+        (p->ending && silent >= AUTH_SECONDS))
         peer_close(p);
 }

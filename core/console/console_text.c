@@ -25,8 +25,8 @@ static size_t decode(const char *p, size_t n, uint32_t *out)
 static bool acts(uint32_t v)
 {
     return v < 0x20 || (v >= 0x7F && v < 0xA0) || v == 0x61C || v == 0x200B || v == 0x200E || v == 0x200F ||
-           (v >= 0x2028 && v <= 0x202E) || (v >= 0x2060 && v <= 0x206F) || v == 0xFEFF || (v >= 0xFFF9 && v <= 0xFFFB) ||
-           (v >= 0xE0000 && v <= 0xE007F);
+           (v >= 0x2028 && v <= 0x202E) || (v >= 0x2060 && v <= 0x206F) || v == 0xFEFF ||
+           (v >= 0xFFF9 && v <= 0xFFFB) || (v >= 0xE0000 && v <= 0xE007F);
 }
 
 static void put_escape(struct buf *out, uint32_t v)

@@ -120,8 +120,8 @@ bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *li
         *filter = c->argv[at++];
     if (c->argc == at)
         return true;
-    if (c->argc - at == 2 && slice_eq(c->argv[at], SLICE_LIT("limit")) && argument_number(c->argv[at + 1], UINT32_MAX, limit) &&
-        *limit)
+    if (c->argc - at == 2 && slice_eq(c->argv[at], SLICE_LIT("limit")) &&
+        argument_number(c->argv[at + 1], UINT32_MAX, limit) && *limit)
         return true;
     command_fail(c, "bad_request", "usage: %s %s", c->command.name, c->command.args);
     return false;
