@@ -94,8 +94,8 @@ static void encode_entry(struct buf *b, const struct store_conversations *o, uin
     const struct store_conversation *v = &o->list[i];
     buf_str(b, i ? ",{" : "{");
     encode_conversation(b, v->conv, self);
-    buf_printf(b, ",\"seq\":%llu,\"read\":%llu,\"unread\":%llu", (unsigned long long)v->seq, (unsigned long long)v->read,
-               (unsigned long long)v->unread);
+    buf_printf(b, ",\"seq\":%llu,\"read\":%llu,\"unread\":%llu", (unsigned long long)v->seq,
+               (unsigned long long)v->read, (unsigned long long)v->unread);
     if (v->last >= 0) {
         buf_lit(b, ",\"last\":");
         encode_message(b, v->conv, &o->page.messages[v->last]);

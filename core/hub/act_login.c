@@ -77,7 +77,8 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
     }
     *token_out = token;
     if (open && has_token) {
-        if (token_check(token, &c->shard->token_key, clock_wall_ms(), l->id, &id, &l->epoch) != 0 || !value_user_id(id)) {
+        if (token_check(token, &c->shard->token_key, clock_wall_ms(), l->id, &id, &l->epoch) != 0 ||
+            !value_user_id(id)) {
             call_fail(c, CODE_UNAUTHORIZED, "token: unknown or expired");
             return false;
         }

@@ -319,7 +319,8 @@ static void handle_members(struct call *c)
     if (cursor.n)
         memcpy(q->cursor, cursor.p, cursor.n);
     q->g.r.destroy = members_destroy;
-    q->op = (struct store_members){.conv = conv_key_slice(&q->key), .cursor = slice_of(q->cursor, cursor.n), .limit = limit};
+    q->op = (struct store_members){
+        .conv = conv_key_slice(&q->key), .cursor = slice_of(q->cursor, cursor.n), .limit = limit};
     q->op.op.home = &s->mailbox;
     q->op.op.done = members_read;
     s->ops++;

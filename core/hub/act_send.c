@@ -74,7 +74,8 @@ static struct delivered *delivered_note(struct shard *s, const struct send *q)
     struct delivered *d = hooks_any(s, HOOK_DELIVERED) ? malloc(sizeof *d + n) : NULL;
     if (!d)
         return NULL;
-    d->h = (struct hook_call){.shard = s, .conn = NONE, .id = q->op.id, .seq = q->op.seq, .created_ms = q->op.created_ms};
+    d->h =
+        (struct hook_call){.shard = s, .conn = NONE, .id = q->op.id, .seq = q->op.seq, .created_ms = q->op.created_ms};
     char *at = d->data;
     memcpy(at, q->op.sender.p, q->op.sender.n);
     d->h.user = slice_of(at, q->op.sender.n);
@@ -149,17 +150,18 @@ static void send_stored(void *owner, struct store_op *op)
     }
     user_mail_about(to_receiver, q->op.id);
     user_mail_about(to_sender, q->op.id);
-    why_note(s, &(struct why_note){.kind = WHY_STORED,
-                                   .id = q->op.id,
-                                   .seq = seq,
-                                   .conv = hash_bytes(conv_slice(v)),
-                                   .user = hash_bytes(q->op.sender),
-                                   .first = channel ? 0 : hash_bytes(q->op.receiver),
-                                   .a = (uint32_t)body.n,
-                                   .b = v->members,
-                                   .tier = (uint8_t)q->op.tier,
-                                   .push = (uint8_t)conv_default_push(v),
-                                   .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
+    why_note(
+        s, &(struct why_note){.kind = WHY_STORED,
+                              .id = q->op.id,
+                              .seq = seq,
+                              .conv = hash_bytes(conv_slice(v)),
+                              .user = hash_bytes(q->op.sender),
+                              .first = channel ? 0 : hash_bytes(q->op.receiver),
+                              .a = (uint32_t)body.n,
+                              .b = v->members,
+                              .tier = (uint8_t)q->op.tier,
+                              .push = (uint8_t)conv_default_push(v),
+                              .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
     /* The answer goes first, and the request with it; then the pushes. */
     v->pins++;
     owned_done(&q->o);
@@ -308,7 +310,8 @@ static void hook_about(struct hook_call *h, const struct conv_key *key)
 }
 
 /* On the sender's shard. */
-static void send_begin(struct call *c, const struct conv_key *key, bool member, struct slice content, struct slice client_id)
+static void send_begin(struct call *c, const struct conv_key *key, bool member, struct slice content,
+                       struct slice client_id)
 {
     struct shard *s = c->shard;
     struct user *u = user_at(s, c->user);
@@ -491,7 +494,8 @@ static void host_send_run(void *owner, struct mail *m)
         return;
     }
     if (!p->sender.n) {
-        struct hook_call h = {.shard = s, .user = SLICE_LIT("system"), .user_name = SLICE_LIT("system"), .content = p->content};
+        struct hook_call h = {
+            .shard = s, .user = SLICE_LIT("system"), .user_name = SLICE_LIT("system"), .content = p->content};
         host_go(s, p, HOOK_PASS, &h, true);
         return;
     }

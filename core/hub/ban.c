@@ -223,7 +223,8 @@ void bans_free(struct shard *s)
     s->bans = NULL;
 }
 
-int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift, bool *existed)
+int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
+              bool *existed)
 {
     struct slice key = slice_of(k->p, k->n);
     uint64_t hash = hash_bytes(key);
@@ -366,8 +367,11 @@ bool channel_rule_find(struct shard *s, struct slice channel, struct channel_rul
     *out = (struct channel_rule){.tier = 0};
     if (!p || b->reason_len != CHANNEL_RULE_SIZE || p[0] > TIER_LARGE || p[1] > PUSH_NONE)
         return false;
-    *out = (struct channel_rule){
-        .tier = (uint8_t)p[0], .push = (uint8_t)p[1], .limited = p[2] != 0, .closed = p[3] != 0, .limit = load_be32(p + 4)};
+    *out = (struct channel_rule){.tier = (uint8_t)p[0],
+                                 .push = (uint8_t)p[1],
+                                 .limited = p[2] != 0,
+                                 .closed = p[3] != 0,
+                                 .limit = load_be32(p + 4)};
     return true;
 }
 

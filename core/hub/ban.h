@@ -22,7 +22,15 @@ struct ban_table;
 struct hub;
 struct shard;
 
-enum ban_kind { BAN_USER, BAN_IP, BAN_MEMBER, MUTE_USER, MUTE_MEMBER, CHANNEL_RULE, BAN_KINDS }; /* the numbers are on disk */
+enum ban_kind {
+    BAN_USER,
+    BAN_IP,
+    BAN_MEMBER,
+    MUTE_USER,
+    MUTE_MEMBER,
+    CHANNEL_RULE,
+    BAN_KINDS
+}; /* the numbers are on disk */
 /* "ban user" … "mute member"; static storage. */
 const char *ban_kind_name(enum ban_kind kind);
 
@@ -37,8 +45,9 @@ struct ban_change {
     struct slice user;    /* but BAN_IP */
     struct slice channel; /* BAN_MEMBER, MUTE_MEMBER, CHANNEL_RULE */
     struct slice ip;      /* BAN_IP */
-    struct slice reason;  /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
-    uint64_t seconds;     /* 0: until it is lifted */
+    struct slice
+        reason;       /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
+    uint64_t seconds; /* 0: until it is lifted */
     bool lift;
     /* out */
     uint32_t connections; /* closed */

@@ -137,7 +137,8 @@ int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_
         ch->member_cap = cap;
     }
     b->pos = ch->member_count & MEMBER_TOMBSTONE;
-    ch->members[ch->member_count++] = (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
+    ch->members[ch->member_count++] =
+        (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
     ch->by_push[b->push]++;
     if (chan_post_interest(s, ch) || ch->posted & 1u << b->push)
         return 0;

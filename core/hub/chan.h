@@ -27,7 +27,8 @@ struct chan {
     struct member *members; /* owned */
     struct pub *queue;      /* not yet on the walk, oldest first; owned */
     struct pub **queue_tail;
-    struct pub *board; /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
+    struct pub
+        *board; /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
     struct pub **board_tail;
     uint64_t last_seq;     /* newest seq heard of */
     uint32_t member_count; /* entries in members, tombstones included */
@@ -38,7 +39,8 @@ struct chan {
     uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;    /* subscriptions under way: keep it and its interest */
-    uint32_t deaf;       /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
+    uint32_t
+        deaf; /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */

@@ -36,12 +36,13 @@ struct command_call {
     struct hub *hub;
     struct command command; /* as it was when the line came: the table may change meanwhile */
     unsigned argc;
-    struct slice
-        argv[COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
+    struct slice argv
+        [COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
     struct buf
         out; /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
                           * "key: value" lines, an array of objects as a table */
-    bool json; /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
+    bool
+        json; /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
     bool
         rows; /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its brackets */
     bool gone;       /* nobody waits for the answer any more: a long one should end */

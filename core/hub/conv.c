@@ -275,7 +275,8 @@ static void interest_arrive(void *owner, struct mail *m)
     shard_post(s, s->hub->shards[t->shard], m);
 }
 
-int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add, uint32_t receipt)
+int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
+                       uint32_t receipt)
 {
     struct interest *t = malloc(sizeof *t);
     if (!t)
@@ -362,8 +363,10 @@ static void take_rule(struct shard *s, uint32_t conv)
     if (!conv_is_channel(conv_slice(v)) || v->state != CONV_READY || !v->exists)
         return;
     (void)channel_rule_find(s, conv_channel_name(conv_slice(v)), &r);
-    const struct hook_advice a = {
-        .has_tier = r.tier != 0, .tier = (enum store_tier)r.tier, .has_push = r.push != 0, .mode = (enum store_push)r.push};
+    const struct hook_advice a = {.has_tier = r.tier != 0,
+                                  .tier = (enum store_tier)r.tier,
+                                  .has_push = r.push != 0,
+                                  .mode = (enum store_push)r.push};
     conv_take_advice(s, conv, &a);
 }
 

@@ -20,10 +20,11 @@ struct conv {
     struct owned_req **waiting_tail;
     uint8_t *interest;       /* channel: per shard, bits 1 << enum store_push of its members; NULL: none yet; owned */
     struct slicebuf *merged; /* messages of the present time slice for push mode merged; NULL: none; owned */
-    struct slicebuf *plain; /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
-    uint64_t used_ms;       /* monotonic, last use */
-    uint32_t members;       /* channel */
-    uint32_t pins;          /* requests and store operations under way */
+    struct slicebuf
+        *plain; /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
+    uint64_t used_ms; /* monotonic, last use */
+    uint32_t members; /* channel */
+    uint32_t pins;    /* requests and store operations under way */
     struct bucket rate;
     float meter;        /* messages lately, fading away: see conv_rate() */
     uint32_t meter_at;  /* ms, when `meter` was true */
@@ -31,9 +32,10 @@ struct conv {
     uint32_t slice_max; /* of them; 0: push.max */
     double sliced;      /* when the last slice of push mode merged was due, by ev_now(); 0: none yet */
     uint8_t key_len;
-    uint8_t state;       /* enum conv_state */
-    uint8_t tier;        /* enum store_tier */
-    uint8_t mode;        /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    uint8_t state; /* enum conv_state */
+    uint8_t tier;  /* enum store_tier */
+    uint8_t
+        mode; /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
     bool tier_by_policy; /* the tier is another one than the number of members asks for */
     bool exists;         /* channel: was made */
     bool user_exists[2]; /* pair: lower, higher id */
@@ -100,7 +102,8 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
 /* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to all).
  * NULL: out of memory. */
 struct user_mail;
-struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except, uint32_t generation);
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation);
 /* Remembers for `why` which message it brings; NULL is allowed. */
 void user_mail_about(struct user_mail *p, uint64_t id);
 /* Takes it; NULL is allowed. `from`: as for shard_post(). */

@@ -29,8 +29,8 @@ bool call_get_channel(struct call *c, const char *field, struct slice *out)
         return false;
     if (value_channel(*out))
         return true;
-    call_fail(c, CODE_BAD_REQUEST, "%s: expected 1 to 64 bytes of text without control characters, leading or trailing space",
-              field);
+    call_fail(c, CODE_BAD_REQUEST,
+              "%s: expected 1 to 64 bytes of text without control characters, leading or trailing space", field);
     return false;
 }
 

@@ -59,7 +59,8 @@ void figures_append_end(struct shard *s, uint64_t began_us)
     figure_add(&s->figures.append_us, us);
     figure_add(&s->figures.appends_timed, 1);
     if (us > atomic_load_explicit(&s->figures.append_max_us, memory_order_relaxed))
-        atomic_store_explicit(&s->figures.append_max_us, us > UINT32_MAX ? UINT32_MAX : (uint32_t)us, memory_order_relaxed);
+        atomic_store_explicit(&s->figures.append_max_us, us > UINT32_MAX ? UINT32_MAX : (uint32_t)us,
+                              memory_order_relaxed);
 }
 
 static uint64_t get(const _Atomic uint64_t *figure)
@@ -147,25 +148,27 @@ static double read_source(struct hub *hub, void *ctx)
         return process_value(hub, s->offset);
     }
     const char *at = (const char *)&u + s->offset;
-    double v = s->type == U32 ? *(const uint32_t *)at : s->type == U64 ? (double)*(const uint64_t *)at : *(const bool *)at;
+    double v = s->type == U32   ? *(const uint32_t *)at
+               : s->type == U64 ? (double)*(const uint64_t *)at
+                                : *(const bool *)at;
     return v * s->unit;
 }
 
-#define HUB(member, t)                                                                                                         \
-    {                                                                                                                          \
-        OF_HUB, offsetof(struct hub_stats, member), t, 1                                                                       \
+#define HUB(member, t)                                                                                                 \
+    {                                                                                                                  \
+        OF_HUB, offsetof(struct hub_stats, member), t, 1                                                               \
     }
-#define FIGURE(member, u)                                                                                                      \
-    {                                                                                                                          \
-        OF_FIGURES, offsetof(struct figures_sum, member), U64, u                                                               \
+#define FIGURE(member, u)                                                                                              \
+    {                                                                                                                  \
+        OF_FIGURES, offsetof(struct figures_sum, member), U64, u                                                       \
     }
-#define STORE(member, t)                                                                                                       \
-    {                                                                                                                          \
-        OF_STORE, offsetof(struct store_stats, member), t, 1                                                                   \
+#define STORE(member, t)                                                                                               \
+    {                                                                                                                  \
+        OF_STORE, offsetof(struct store_stats, member), t, 1                                                           \
     }
-#define PROCESS(which)                                                                                                         \
-    {                                                                                                                          \
-        OF_PROCESS, which, U64, 1                                                                                              \
+#define PROCESS(which)                                                                                                 \
+    {                                                                                                                  \
+        OF_PROCESS, which, U64, 1                                                                                      \
     }
 
 static const struct built_in {
@@ -175,12 +178,14 @@ static const struct built_in {
 } built_in[] = {
     {"magpie_connections", "Connections now.", METRIC_GAUGE, HUB(connections, U32)},
     {"magpie_users", "Users with a connection now.", METRIC_GAUGE, HUB(users, U32)},
-    {"magpie_channels", "Channels with members online now, counted once on each shard.", METRIC_GAUGE, HUB(channels, U32)},
+    {"magpie_channels", "Channels with members online now, counted once on each shard.", METRIC_GAUGE,
+     HUB(channels, U32)},
     {"magpie_connections_opened_total", "Connections opened.", METRIC_COUNTER, FIGURE(opened, 1)},
     {"magpie_requests_total", "Frames received from clients.", METRIC_COUNTER, HUB(requests, U64)},
     {"magpie_messages_total", "Messages stored.", METRIC_COUNTER, HUB(messages, U64)},
     {"magpie_deliveries_total", "Pushes queued to connections.", METRIC_COUNTER, HUB(deliveries, U64)},
-    {"magpie_skipped_total", "Channel pushes left out for receivers that were too slow.", METRIC_COUNTER, FIGURE(skipped, 1)},
+    {"magpie_skipped_total", "Channel pushes left out for receivers that were too slow.", METRIC_COUNTER,
+     FIGURE(skipped, 1)},
     {"magpie_received_bytes_total", "Bytes read from clients.", METRIC_COUNTER, FIGURE(bytes_in, 1)},
     {"magpie_sent_bytes_total", "Bytes written to clients.", METRIC_COUNTER, FIGURE(bytes_out, 1)},
     {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(2)},
@@ -189,13 +194,16 @@ static const struct built_in {
     {"magpie_store_appends_total", "Messages that the store has written.", METRIC_COUNTER, STORE(appended, U64)},
     {"magpie_store_groups_total", "Groups of writes committed together.", METRIC_COUNTER, STORE(groups, U64)},
     {"magpie_store_syncs_total", "Times that the store made sure of the disk.", METRIC_COUNTER, STORE(syncs, U64)},
-    {"magpie_store_duplicates_total", "Sends that were repeats of earlier ones.", METRIC_COUNTER, STORE(duplicates, U64)},
+    {"magpie_store_duplicates_total", "Sends that were repeats of earlier ones.", METRIC_COUNTER,
+     STORE(duplicates, U64)},
     {"magpie_store_errors_total", "Groups that could not be written.", METRIC_COUNTER, STORE(errors, U64)},
     {"magpie_store_reopens_total", "Recoveries from a failed disk.", METRIC_COUNTER, STORE(reopens, U64)},
     {"magpie_store_queue", "Operations that wait for the writer now.", METRIC_GAUGE, STORE(queue, U64)},
-    {"magpie_store_memory_bytes", "Memory of the database: memtables, caches, indexes.", METRIC_GAUGE, STORE(memory, U64)},
+    {"magpie_store_memory_bytes", "Memory of the database: memtables, caches, indexes.", METRIC_GAUGE,
+     STORE(memory, U64)},
     {"magpie_store_failing", "1 while writes are refused.", METRIC_GAUGE, STORE(failing, FLAG)},
-    {"magpie_store_clock_paused", "1 while expiry waits for `storage clock accept`.", METRIC_GAUGE, STORE(clock_paused, FLAG)},
+    {"magpie_store_clock_paused", "1 while expiry waits for `storage clock accept`.", METRIC_GAUGE,
+     STORE(clock_paused, FLAG)},
     {"magpie_store_append_seconds_total", "Time that sampled messages took to be stored.", METRIC_COUNTER,
      FIGURE(append_us, 1e-6)},
     {"magpie_store_append_samples_total", "Messages in magpie_store_append_seconds_total.", METRIC_COUNTER,
@@ -209,7 +217,8 @@ static void turns(struct hub *hub, void *ctx, struct metric_histogram *out)
     struct figures_sum sum;
     (void)ctx;
     figures_get(hub, &sum, 0);
-    *out = (struct metric_histogram){.bounds = turn_bounds, .buckets = TURN_BUCKETS - 1, .sum = (double)sum.turn_us * 1e-6};
+    *out = (struct metric_histogram){
+        .bounds = turn_bounds, .buckets = TURN_BUCKETS - 1, .sum = (double)sum.turn_us * 1e-6};
     for (unsigned i = 0; i < TURN_BUCKETS; i++) {
         out->count += sum.turns[i];
         if (i < out->buckets)
@@ -228,7 +237,8 @@ int figures_register(struct hub *hub)
     if (made < 0)
         return made;
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
-        struct metric m = {.kind = built_in[i].kind, .read = read_source, .ctx = (void *)(uintptr_t)&built_in[i].source};
+        struct metric m = {
+            .kind = built_in[i].kind, .read = read_source, .ctx = (void *)(uintptr_t)&built_in[i].source};
         snprintf(m.name, sizeof m.name, "%s", built_in[i].name);
         snprintf(m.help, sizeof m.help, "%s", built_in[i].help);
         int rc = metric_register(hub, &m);

@@ -27,7 +27,7 @@ struct figures {
     _Atomic uint32_t append_max_us;       /* longest since somebody took it */
     _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
     _Atomic uint64_t turns[TURN_BUCKETS]; /* how many took how long */
-    uint64_t turn_began_us;       /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
+    uint64_t turn_began_us; /* the shard's: its CPU time when the timed turn began; 0: the present one is not timed */
     uint32_t sample, turn_sample; /* the shard's: count appends and turns */
 };
 

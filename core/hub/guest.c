@@ -91,7 +91,8 @@ static void forget_step(struct forget *f)
         forget_end(f);
         return;
     }
-    f->op.forget = (struct store_user_forget){.id = slice_of(f->id, f->id_len), .op = {.home = &s->mailbox, .done = forgotten}};
+    f->op.forget =
+        (struct store_user_forget){.id = slice_of(f->id, f->id_len), .op = {.home = &s->mailbox, .done = forgotten}};
     s->ops++;
     store_user_forget(s->store, &f->op.forget);
 }

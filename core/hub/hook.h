@@ -19,8 +19,8 @@ struct tables;
 
 /* With the fields of struct hook_call that each has, beside `shard`. */
 enum hook_event {
-    HOOK_CONNECT,     /* conn, ip, websocket. Reject closes the connection (kicked) */
-    HOOK_LOGIN,       /* conn, ip, websocket, user_name, token, device, user (of a valid resume token). Accept ends the chain */
+    HOOK_CONNECT, /* conn, ip, websocket. Reject closes the connection (kicked) */
+    HOOK_LOGIN, /* conn, ip, websocket, user_name, token, device, user (of a valid resume token). Accept ends the chain */
     HOOK_SUBSCRIBE,   /* user, channel, members, restored. On the channel's owner shard; restored ones on the user's */
     HOOK_UNSUBSCRIBE, /* user, channel, members. On the channel's owner shard; the verdict counts for nothing */
     HOOK_CREATE,      /* user, channel: before a new channel, before HOOK_SUBSCRIBE. Accept beats channels.create */
@@ -50,19 +50,20 @@ struct hook_call {
     struct slice channel, peer;   /* about what */
     struct slice content;
     struct slice token, device, ip;
-    bool websocket;               /* else TCP */
-    bool restored;                /* subscribe: at login, not asked for anew */
-    uint32_t members;             /* channel */
-    float rate;                   /* conversation: messages a second, lately */
-    enum store_tier tier;         /* conversation */
-    struct bucket *bucket;        /* message: the user's (NULL when it has no connection); conversation: the conversation's */
-    bool repeat_possible;         /* there is a clientId: a rejection is withdrawn when it turns out to be a repeat */
+    bool websocket;        /* else TCP */
+    bool restored;         /* subscribe: at login, not asked for anew */
+    uint32_t members;      /* channel */
+    float rate;            /* conversation: messages a second, lately */
+    enum store_tier tier;  /* conversation */
+    struct bucket *bucket; /* message: the user's (NULL when it has no connection); conversation: the conversation's */
+    bool repeat_possible;  /* there is a clientId: a rejection is withdrawn when it turns out to be a repeat */
     uint64_t id, seq, created_ms; /* delivered */
     /* verdict */
     enum code code;          /* HOOK_REJECT */
     uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */
-    const char *message; /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
-    bool charged;        /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
+    const char *
+        message; /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
+    bool charged; /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
     /* A hook that took a token elsewhere: called on this shard, when the send turns out to be a repeat, with refund_what. NULL: nothing. */
     void (*refund)(struct shard *s, uint64_t refund_what);
     uint64_t refund_what;

@@ -389,7 +389,8 @@ static void close_run(void *owner, struct mail *m)
     free(c);
 }
 
-int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation, struct slice message)
+int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,
+               struct slice message)
 {
     if (shard >= hub->shard_count)
         return ERR_NOTFOUND;

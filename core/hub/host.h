@@ -85,6 +85,7 @@ int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t a
 /* Push 106 to every connection of this server, in slices. */
 int host_announce(struct hub *hub, struct shard *from, struct slice content);
 /* Closes one connection (kicked), by handle. */
-int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation, struct slice message);
+int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,
+               struct slice message);
 
 #endif

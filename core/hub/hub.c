@@ -34,8 +34,9 @@ static struct options_box *box_new(const struct hub_options *o)
 
 static int register_builtin(struct hub *hub)
 {
-    int (*const parts[])(struct hub *) = {act_login_register, act_send_register,   act_channel_register, act_history_register,
-                                          act_inbox_register, act_people_register, policy_register,      bans_register};
+    int (*const parts[])(struct hub *) = {act_login_register,   act_send_register,  act_channel_register,
+                                          act_history_register, act_inbox_register, act_people_register,
+                                          policy_register,      bans_register};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int rc = parts[i](hub);
         if (rc != 0)

@@ -49,9 +49,10 @@ void hub_pump(struct hub *hub);
 void hub_free(struct hub *hub);
 
 struct hub_stats {
-    uint32_t connections, users, channels;   /* now, on this machine */
-    uint64_t requests, messages, deliveries; /* since start: frames received; messages stored; pushes queued to connections */
-    uint64_t memory;                         /* bytes of the hub's and nets' own structures */
+    uint32_t connections, users, channels; /* now, on this machine */
+    uint64_t requests, messages,
+        deliveries;  /* since start: frames received; messages stored; pushes queued to connections */
+    uint64_t memory; /* bytes of the hub's and nets' own structures */
 };
 void hub_get_stats(struct hub *hub, struct hub_stats *out);
 

@@ -227,8 +227,10 @@ static void login_save(struct login *l, bool guest)
 {
     struct shard *s = l->shard;
     const struct user *u = user_at(s, l->user);
-    l->op.save = (struct store_user_save){
-        .id = login_id(l), .fresh = guest, .user = {.epoch = u->epoch, .guest = guest}, .guest_ttl_ms = s->opt->guest_ms};
+    l->op.save = (struct store_user_save){.id = login_id(l),
+                                          .fresh = guest,
+                                          .user = {.epoch = u->epoch, .guest = guest},
+                                          .guest_ttl_ms = s->opt->guest_ms};
     if (!l->name_len) {
         l->name_len = u->name_len;
         memcpy(l->name, user_name(u).p, u->name_len);

@@ -147,7 +147,8 @@ void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, str
     }
 }
 
-bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c), void *ctx)
+bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c),
+               void *ctx)
 {
     char ip[64];
     struct look_conn c;

@@ -57,8 +57,9 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel);
 /* A user's subscription to the channel whose conversation has this hash. On the user's shard. */
 struct look_membership {
     bool found;
-    unsigned push;  /* enum store_push: its own */
-    uint64_t since; /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    unsigned push; /* enum store_push: its own */
+    uint64_t
+        since; /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
     char channel[65];
 };
 void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out);

@@ -17,8 +17,8 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* What a histogram has seen. */
 struct metric_histogram {
-    const double *bounds;             /* upper ones of the buckets, ascending; static */
-    unsigned buckets;                 /* at most METRIC_BUCKETS; beyond the last bound there is one more, which `count` tells */
+    const double *bounds; /* upper ones of the buckets, ascending; static */
+    unsigned buckets;     /* at most METRIC_BUCKETS; beyond the last bound there is one more, which `count` tells */
     uint64_t at_most[METRIC_BUCKETS]; /* values at or below each bound */
     uint64_t count;                   /* all values */
     double sum;                       /* of all values */
@@ -29,7 +29,8 @@ struct metric {
     char help[128];
     enum metric_kind kind;
     double (*read)(struct hub *hub, void *ctx); /* main thread; NULL: the sum of the shards' slots */
-    void (*histogram)(struct hub *hub, void *ctx, struct metric_histogram *out); /* main thread; of METRIC_HISTOGRAM alone */
+    void (*histogram)(struct hub *hub, void *ctx,
+                      struct metric_histogram *out); /* main thread; of METRIC_HISTOGRAM alone */
     void *ctx;
     const void *owner; /* who registered it; NULL: built in */
 };

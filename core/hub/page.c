@@ -22,12 +22,11 @@ bool page_encode(struct buf *b, const struct store_page *page, struct slice conv
     at[n] = b->n;
     if (!buf_ok(b))
         return false;
-    while (max && to - from > 1 && at[to] - at[from] > max) {
+    while (max && to - from > 1 && at[to] - at[from] > max)
         if (oldest_first)
             to--;
         else
             from++;
-    }
     if (from > 0) {
         /* The first message has no comma before it. */
         size_t skip = at[from] + 1 - start;

@@ -284,8 +284,11 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
     slice_take_out(v->merged, seq);
     slice_take_out(v->plain, seq);
     struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
-    struct publication n = {
-        .from = seq, .to = seq, .count = 1, .action = 109, .mask = 1u << PUSH_DEFAULT | 1u << PUSH_ALL | 1u << PUSH_MERGED};
+    struct publication n = {.from = seq,
+                            .to = seq,
+                            .count = 1,
+                            .action = 109,
+                            .mask = 1u << PUSH_DEFAULT | 1u << PUSH_ALL | 1u << PUSH_MERGED};
     publish(s, conv, &n, only_item, &one);
 }
 
@@ -329,7 +332,8 @@ static void user_mail_arrive(void *owner, struct mail *m)
     free(p);
 }
 
-struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except, uint32_t generation)
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation)
 {
     struct user_mail *p = malloc(sizeof *p + id.n + body.n);
     if (!p)

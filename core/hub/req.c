@@ -185,7 +185,9 @@ static void req_home(void *owner, struct mail *m)
     if (k && k->session) {
         if (r->code != CODE_OK)
             error_body(&error, r->code, r->message, r->retry_after_ms);
-        struct slice body = r->code != CODE_OK ? error_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");
+        struct slice body = r->code != CODE_OK ? error_slice(&error)
+                            : r->body.n        ? buf_slice(&r->body)
+                                               : SLICE_LIT("{}");
         session_answer(s, r->conn, r->order, r->ordinal, r->action, r->seq, body);
     }
     if (r->after)
@@ -340,7 +342,8 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     struct cJSON *tree = NULL;
     if (m->text) {
         const char *why = NULL;
-        tree = json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
+        tree =
+            json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
         if (tree)
             why = open_text(&c, tree);
         if (why) {

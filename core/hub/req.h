@@ -32,9 +32,9 @@ struct call {
     uint32_t conn; /* index */
     uint32_t user; /* index, NONE before login */
     uint16_t action, seq;
-    uint8_t class;            /* enum action_class of the action */
-    bool pause;               /* set by a handler that takes over the connection (login): no further frame until it resumes */
-    void *action_ctx;         /* what the action was registered with */
+    uint8_t class;    /* enum action_class of the action */
+    bool pause;       /* set by a handler that takes over the connection (login): no further frame until it resumes */
+    void *action_ctx; /* what the action was registered with */
     const struct cJSON *body; /* an object; borrowed until the handler returns */
     uint64_t order;           /* set by the handler once it knows the conversation; 0: none */
 };

@@ -98,11 +98,12 @@ int32_t routes_wanted(void *owner, const struct http_head *h)
 static void refuse_host(struct shard *s, uint32_t conn, uint32_t generation, const struct http_head *h)
 {
     log_event(LOG_DEBUG, "http.refused", LOG_INT("status", 403), LOG_STR("because", "the host is not known"));
-    route_answer(s, conn, generation, 403,
-                 SLICE_LIT("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"),
-                 SLICE_LIT("this name is not known here: on a loopback address ask by IP address or localhost, or name its "
-                           "origin in the server's config (origins)\n"),
-                 slice_eq(h->method, SLICE_LIT("HEAD")));
+    route_answer(
+        s, conn, generation, 403,
+        SLICE_LIT("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"),
+        SLICE_LIT("this name is not known here: on a loopback address ask by IP address or localhost, or name its "
+                  "origin in the server's config (origins)\n"),
+        slice_eq(h->method, SLICE_LIT("HEAD")));
 }
 
 void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct slice body)
@@ -121,14 +122,15 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
         refuse_host(s, conn, generation, h);
         return;
     }
-    struct route_call q = {.shard = s, .conn = conn, .generation = generation, .head = h, .body = body, .foreign = foreign};
+    struct route_call q = {
+        .shard = s, .conn = conn, .generation = generation, .head = h, .body = body, .foreign = foreign};
     if (r->prefix)
         q.rest = slice_of(h->path.p + strlen(r->path), h->path.n - strlen(r->path));
     r->handle(&q, r->ctx);
 }
 
-void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body,
-                  bool no_body)
+void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
+                  struct slice body, bool no_body)
 {
     if (s->net)
         (void)conn_http_answer(s->net, conn, generation, status, fields, body, no_body);

@@ -62,8 +62,8 @@ MUST_CHECK int route_register(struct hub *hub, const struct route *r);
 MUST_CHECK int upgrade_register(struct hub *hub, const struct upgrade *u);
 
 /* The connection's shard. Answers a request; one that is gone is passed over. `fields`: whole header lines. */
-void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields, struct slice body,
-                  bool no_body);
+void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
+                  struct slice body, bool no_body);
 /* The shard's own thread. To a connection of a claimed path. ERR_CLOSED: it is gone; ERR_NOMEM. */
 int upgrade_send(struct shard *s, uint32_t conn, uint32_t generation, bool text, struct slice data);
 void upgrade_close(struct shard *s, uint32_t conn, uint32_t generation, uint16_t code, struct slice reason);

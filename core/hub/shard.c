@@ -64,8 +64,10 @@ static void on_opened(void *owner, uint32_t conn)
     if (hooks_any(s, HOOK_CONNECT)) {
         char ip[64];
         conn_peer(s->net, conn, ip, sizeof ip);
-        struct hook_call h = {
-            .shard = s, .conn = conn, .ip = slice_str(ip), .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET};
+        struct hook_call h = {.shard = s,
+                              .conn = conn,
+                              .ip = slice_str(ip),
+                              .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET};
         uint32_t generation = conn_at(s->net, conn)->generation;
         if (hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT)
             conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);
@@ -203,7 +205,8 @@ static void drain_step(struct shard *s)
 {
     enum { VISITS = 4096 };
     uint32_t i = net_next(s->net, s->drain_at);
-    for (unsigned n = 0; i != CONN_NONE && n < VISITS && net_unsent(s->net) < TURN_UNSENT; n++, i = net_next(s->net, i + 1)) {
+    for (unsigned n = 0; i != CONN_NONE && n < VISITS && net_unsent(s->net) < TURN_UNSENT;
+         n++, i = net_next(s->net, i + 1)) {
         struct conn *k = conn_at(s->net, i);
         struct session *x = k->session;
         if (k->flags & CONN_F_CLOSING)

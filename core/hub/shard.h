@@ -79,7 +79,8 @@ struct sub {
     uint32_t next;     /* next subscription of the user; NONE: last */
     uint32_t pos : 30; /* place in the channel's member array */
     uint32_t push : 2; /* enum store_push */
-    uint32_t since; /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH
+    uint32_t
+        since; /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH
                        is set */
 };
 _Static_assert(sizeof(struct sub) == 20, "one a subscription");
@@ -167,14 +168,14 @@ struct hub {
     unsigned shard_count;
     struct store *store; /* borrowed */
     struct net_shared *shared;
-    struct tables *tables;                                      /* newest; a reference */
-    struct tables *draft;                                       /* being changed; NULL: none; owned */
-    bool committing;                                            /* not all shards have the newest tables yet */
-    bool started;                                               /* the shards' threads run */
-    bool stopped;                                               /* hub_stop() was called */
-    struct mailbox *main;                                       /* the main thread's; borrowed; NULL before hub_set_main() */
-    struct metric_table *metrics;                               /* main thread; owned */
-    struct command_table *commands;                             /* main thread; owned */
+    struct tables *tables;          /* newest; a reference */
+    struct tables *draft;           /* being changed; NULL: none; owned */
+    bool committing;                /* not all shards have the newest tables yet */
+    bool started;                   /* the shards' threads run */
+    bool stopped;                   /* hub_stop() was called */
+    struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
+    struct metric_table *metrics;   /* main thread; owned */
+    struct command_table *commands; /* main thread; owned */
     void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
     void *trace_ctx;                                            /* of trace_sink */
     struct owner_name *owners;                                  /* main thread; list; owned */

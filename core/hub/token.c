@@ -93,11 +93,13 @@ size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice i
     return base64url_encode(out, raw, HEAD + id.n + MAC);
 }
 
-int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64], struct slice *id, uint32_t *epoch)
+int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64], struct slice *id,
+                uint32_t *epoch)
 {
     uint8_t raw[RAW_MAX], want[MAC];
     size_t n;
-    if (token.n > TOKEN_MAX || base64url_decode(raw, sizeof raw, token, &n) != 0 || n <= HEAD + MAC || raw[0] != VERSION)
+    if (token.n > TOKEN_MAX || base64url_decode(raw, sizeof raw, token, &n) != 0 || n <= HEAD + MAC ||
+        raw[0] != VERSION)
         return ERR_AUTH;
     mac(want, key, raw, n - MAC);
     if (CRYPTO_memcmp(want, raw + n - MAC, MAC) != 0)

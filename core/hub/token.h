@@ -34,7 +34,7 @@ size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice i
 
 /* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and epoch,
  * which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or expired. */
-MUST_CHECK int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64], struct slice *id,
-                           uint32_t *epoch);
+MUST_CHECK int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64],
+                           struct slice *id, uint32_t *epoch);
 
 #endif

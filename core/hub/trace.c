@@ -69,7 +69,8 @@ static void flag_user(struct shard *s, struct slice user)
         conn_set(s->net, c, CONN_F_TRACE);
 }
 
-static struct trace *trace_add(struct shard *s, uint64_t asked_by, uint32_t conn, uint32_t generation, struct slice user)
+static struct trace *trace_add(struct shard *s, uint64_t asked_by, uint32_t conn, uint32_t generation,
+                               struct slice user)
 {
     if (!s->traces && !(s->traces = calloc(1, sizeof *s->traces)))
         return NULL;
@@ -121,8 +122,9 @@ void trace_stop(struct shard *s, uint64_t asked_by, struct slice user, uint32_t 
     struct traces *all = s->traces;
     for (unsigned i = 0; all && i < all->count;) {
         struct trace t = all->list[i];
-        bool meant = t.asked_by == asked_by && (t.conn != NONE ? (conn == t.conn || (conn == NONE && !user.n))
-                                                               : conn == NONE && (!user.n || slice_eq(trace_user(&t), user)));
+        bool meant =
+            t.asked_by == asked_by && (t.conn != NONE ? (conn == t.conn || (conn == NONE && !user.n))
+                                                      : conn == NONE && (!user.n || slice_eq(trace_user(&t), user)));
         if (!meant) {
             i++;
             continue;

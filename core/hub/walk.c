@@ -93,7 +93,8 @@ static struct frame *item_frame(struct pub *p, uint32_t i, uint32_t tag)
 }
 
 /* The 104 frame of a slice's items from `first` on. */
-static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first, uint64_t from, uint32_t omitted, uint32_t tag)
+static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first, uint64_t from, uint32_t omitted,
+                                  uint32_t tag)
 {
     struct buf *b = &s->scratch;
     buf_reset(b);
@@ -231,7 +232,8 @@ static void kind_make(struct shard *s, const struct chan *ch, struct kind *k, un
 }
 
 /* All that is on board in one go, to a member who gets everything and has one connection with nothing unsent. Returns sends; -1: it has to go one by one. */
-static int deliver_joined(struct shard *s, const struct chan *ch, const struct member *m, struct joined *j, uint32_t tag)
+static int deliver_joined(struct shard *s, const struct chan *ch, const struct member *m, struct joined *j,
+                          uint32_t tag)
 {
     uint32_t conn = m->conn & MEMBER_CONN;
     struct kind *k = &j->kinds[m->push];
@@ -295,9 +297,11 @@ static bool step(struct shard *s, struct chan *ch)
         ch->board = p->next;
         off = true;
         if (p->action == 102)
-            why_note(s,
-                     &(struct why_note){
-                         .kind = WHY_WALKED, .conv = why_channel(chan_name(ch)), .seq = p->from, .to = p->to, .mask = p->mask});
+            why_note(s, &(struct why_note){.kind = WHY_WALKED,
+                                           .conv = why_channel(chan_name(ch)),
+                                           .seq = p->from,
+                                           .to = p->to,
+                                           .mask = p->mask});
         pub_free(p);
     }
     if (!ch->board)

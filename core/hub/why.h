@@ -19,10 +19,10 @@ enum why_kind {
     WHY_NOTHING,
     WHY_STORED, /* id, seq, conv, user (sender), first (private: hash of the receiver), a: bytes of the body, b: members, bits: WHY_B_*, tier, push. On the owner shard */
     WHY_PUBLISHED, /* conv, seq..to, first: oldest seq that went out, a: messages, b: left out, mask, bits. On the owner shard */
-    WHY_WALKED,    /* conv, seq..to, mask: every member of this shard with that mode was visited */
-    WHY_SKIPPED,   /* conv, seq..to, user: nothing of it was queued, because the receiver was slow */
-    WHY_PUSHED,    /* id, user (receiver), a: connections, b: of them, refused. On the user's shard */
-    WHY_ACKED      /* id, user; bits WHY_B_UP_TO: all up to it. On the user's shard */
+    WHY_WALKED,  /* conv, seq..to, mask: every member of this shard with that mode was visited */
+    WHY_SKIPPED, /* conv, seq..to, user: nothing of it was queued, because the receiver was slow */
+    WHY_PUSHED,  /* id, user (receiver), a: connections, b: of them, refused. On the user's shard */
+    WHY_ACKED    /* id, user; bits WHY_B_UP_TO: all up to it. On the user's shard */
 };
 
 enum { WHY_B_CHANNEL = 1, WHY_B_OVER_LIMIT = 2, WHY_B_MERGED = 4, WHY_B_UP_TO = 8 };
