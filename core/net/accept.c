@@ -88,7 +88,8 @@ static void rest(struct net *net, int error)
 {
     if (!net->rest_told || net->tick + 1 - net->rest_told >= REST_TOLD_TICKS) {
         net->rest_told = net->tick + 1;
-        log_event(LOG_WARN, "accept.paused", LOG_STR("because", strerror(error)), LOG_INT("connections", net_count(net)));
+        log_event(LOG_WARN, "accept.paused", LOG_STR("because", strerror(error)),
+                  LOG_INT("connections", net_count(net)));
     }
     accept_stop(net);
     net->fd_ceiling = -1;

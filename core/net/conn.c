@@ -231,7 +231,8 @@ static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum clos
     }
     if (c->transport == CONN_WEBSOCKET && ws_code) {
         uint8_t frame[127];
-        conn_push_raw(net, idx, c, slice_of(frame, ws_close_frame(frame, ws_code, raw ? slice_str(message) : SLICE_NONE)));
+        conn_push_raw(net, idx, c,
+                      slice_of(frame, ws_close_frame(frame, ws_code, raw ? slice_str(message) : SLICE_NONE)));
     }
 }
 

@@ -62,7 +62,7 @@ enum conn_flag {
     CONN_F_MERGE = 1 << 10,   /* accepts 104 */
     CONN_F_GZIP = 1 << 11,    /* accepts gzip */
     CONN_F_TRACE = 1 << 13,   /* the owner's: it is told of every wire that goes to this connection, by `traced` */
-    CONN_F_RAW = 1 << 12      /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
+    CONN_F_RAW = 1 << 12 /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
 };
 
 /* 64 bytes; a million of them are the point. */
@@ -72,7 +72,8 @@ struct conn {
     uint32_t user;       /* the owner's; CONN_NONE at first */
     union {
         uint32_t user_next; /* the owner's, once it was `opened`; CONN_NONE at first */
-        uint32_t http_need; /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
+        uint32_t
+            http_need; /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
     };
     struct wheel_node timer; /* timeouts, in seconds of the net's tick */
     uint32_t heard;          /* tick at which it was last heard; until CONN_F_READY, when it was opened */
@@ -136,9 +137,10 @@ struct net_ops {
 struct net_limits {
     uint32_t frame;        /* bytes of a TCP frame or WebSocket message from a client */
     uint32_t output_queue; /* bytes queued per connection: hard limit; soft is half */
-    uint64_t output_total; /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has
+    uint64_t
+        output_total; /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has
                               a queue */
-    uint32_t connections;  /* in the process, 0: no limit */
+    uint32_t connections;                 /* in the process, 0: no limit */
     uint32_t connections_per_ip;          /* 0: no limit */
     uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
     const char *const
@@ -146,8 +148,8 @@ struct net_limits {
 };
 
 /* loop, shared and limits' strings are borrowed and must outlive the net. NULL: out of memory or of descriptors. */
-struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits, const struct net_ops *ops,
-                    void *owner);
+struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits,
+                    const struct net_ops *ops, void *owner);
 /* Closes every connection without a word (`closed` is called), frees all. */
 void net_free(struct net *net);
 void net_configure(struct net *net, const struct net_limits *limits);

@@ -35,7 +35,8 @@ static unsigned refuse(const char **why, unsigned status, const char *text)
 unsigned handshake_check(const struct http_head *h, const char **why)
 {
     unsigned keys, versions, origins;
-    struct slice key = http_get(h, "sec-websocket-key", &keys), version = http_get(h, "sec-websocket-version", &versions);
+    struct slice key = http_get(h, "sec-websocket-key", &keys),
+                 version = http_get(h, "sec-websocket-version", &versions);
     (void)http_get(h, "origin", &origins);
     if (!slice_eq(h->method, SLICE_LIT("GET")))
         return refuse(why, 405, "a WebSocket begins with GET");

@@ -10,7 +10,8 @@
 /* RFC 9110 section 5.6.2: what method and field names are made of. */
 static bool is_token(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool is_digit(char c)
@@ -180,7 +181,8 @@ static ssize_t parse_field(struct http_head *h, struct slice line)
         return refuse(h, 400, "a malformed header field");
     if (h->field_count == HTTP_FIELDS_MAX)
         return refuse(h, 431, "too many header fields");
-    h->fields[h->field_count++] = (struct http_field){slice_of(line.p, n), trim(slice_of(line.p + n + 1, line.n - n - 1))};
+    h->fields[h->field_count++] =
+        (struct http_field){slice_of(line.p, n), trim(slice_of(line.p + n + 1, line.n - n - 1))};
     return 0;
 }
 

@@ -19,8 +19,8 @@
 #include <time.h>
 
 /* Queues an answer with a line of text and closes after it. `fields`: header lines of this one; NULL: none. */
-static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *fields, const char *text,
-                        bool body)
+static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *fields,
+                        const char *text, bool body)
 {
     char out[640];
     int n = snprintf(out, sizeof out,
@@ -112,10 +112,10 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         answer(net, idx, c, status, why, true);
         return;
     }
-    int n = snprintf(
-        out, sizeof out,
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-        accept);
+    int n = snprintf(out, sizeof out,
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                     "Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+                     accept);
     conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
     if (!c->out) { /* no memory for the answer: the other side would wait for ever */
         conn_end_http(net, idx, c);
@@ -167,8 +167,8 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
 
 /* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and nothing was
  * taken. */
-static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p, size_t head_n,
-                  size_t n)
+static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p,
+                  size_t head_n, size_t n)
 {
     int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, h) : -426;
     if (most < 0) {
@@ -205,8 +205,8 @@ static void put_date(struct buf *b)
     time_t now = (time_t)(clock_wall_ms() / 1000);
     struct tm t;
     if (gmtime_r(&now, &t))
-        buf_printf(b, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n", days + t.tm_wday * 3, t.tm_mday, months + t.tm_mon * 3,
-                   t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+        buf_printf(b, "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n", days + t.tm_wday * 3, t.tm_mday,
+                   months + t.tm_mon * 3, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
 int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,

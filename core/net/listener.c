@@ -182,7 +182,8 @@ static void name_bound(struct listener *l, struct place *p, int fd)
              ntohs(v6 ? p->a.v6.sin6_port : p->a.v4.sin_port));
 }
 
-static int open_inet(struct listener *l, struct place *p, const char *address, unsigned shards, char *why, size_t why_size)
+static int open_inet(struct listener *l, struct place *p, const char *address, unsigned shards, char *why,
+                     size_t why_size)
 {
     int probe = probe_bind(p);
     if (probe < 0)

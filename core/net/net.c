@@ -231,8 +231,8 @@ static void watchers_start(struct net *net)
     ev_check_start(net->loop, &net->check);
 }
 
-struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits, const struct net_ops *ops,
-                    void *owner)
+struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits,
+                    const struct net_ops *ops, void *owner)
 {
     struct net *net = calloc(1, sizeof *net);
     if (!net)

@@ -85,14 +85,15 @@ struct net {
     struct net_limits limits;
 
     struct pool conns;
-    uint32_t generation;  /* of the newest connection */
-    uint64_t turn_end_us; /* when this turn's events, or what was left of the last one's, have had their time; monotonic */
-    uint32_t tick;        /* seconds that the net has run, counted by its timer: no clock can jump */
-    struct wheel wheel;   /* timeouts */
-    int epoll_fd;         /* inner epoll set */
-    uint64_t queued;      /* bytes in all output queues */
-    uint64_t published;   /* what of `queued` is in shared's sum */
-    uint32_t blocked;     /* connections with CONN_F_WRITABLE */
+    uint32_t generation; /* of the newest connection */
+    uint64_t
+        turn_end_us; /* when this turn's events, or what was left of the last one's, have had their time; monotonic */
+    uint32_t tick;   /* seconds that the net has run, counted by its timer: no clock can jump */
+    struct wheel wheel;           /* timeouts */
+    int epoll_fd;                 /* inner epoll set */
+    uint64_t queued;              /* bytes in all output queues */
+    uint64_t published;           /* what of `queued` is in shared's sum */
+    uint32_t blocked;             /* connections with CONN_F_WRITABLE */
     uint32_t blocked_published;   /* what of that is in shared's sum */
     uint64_t inbuf_memory;        /* bytes */
     uint64_t bytes_in, bytes_out; /* read and written since it was made */

@@ -31,12 +31,11 @@ static bool is_loopback(struct slice host)
         return true;
     if (host.n < 9 || memcmp(host.p, "127.", 4) != 0)
         return false;
-    for (size_t i = 0; i < host.n; i++) {
+    for (size_t i = 0; i < host.n; i++)
         if (host.p[i] == '.')
             dots++;
         else if (host.p[i] < '0' || host.p[i] > '9')
             return false;
-    }
     return dots == 3;
 }
 

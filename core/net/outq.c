@@ -241,7 +241,8 @@ void gather_clear(struct gather *g)
 static void gather(struct gather *g, const struct outq *q)
 {
     const uint32_t straight = q->cap - q->head;
-    if (g->count == q->count && q->count <= straight && memcmp(g->wires, q->ring + q->head, q->count * sizeof *g->wires) == 0)
+    if (g->count == q->count && q->count <= straight &&
+        memcmp(g->wires, q->ring + q->head, q->count * sizeof *g->wires) == 0)
         return;
     gather_clear(g);
     for (uint32_t i = 0; i < q->count; i++) {

@@ -40,10 +40,11 @@ struct outq_pool {
 
 /* The bytes of the last gathering: receivers of the same messages share one copy. One a net. */
 struct gather {
-    struct wire *wires[GATHER_WIRES]; /* what `bytes` holds, in order; each a reference, so that no address can come back as
+    struct wire
+        *wires[GATHER_WIRES]; /* what `bytes` holds, in order; each a reference, so that no address can come back as
                                          another wire */
-    uint32_t count;                   /* of wires */
-    uint32_t n;                       /* bytes in use */
+    uint32_t count;           /* of wires */
+    uint32_t n;               /* bytes in use */
     uint8_t bytes[GATHER_BYTES];
 };
 

@@ -132,8 +132,8 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
     struct outq *q = c->out ? c->out : queue(net, conn, c, class);
     if (!q)
         return ERR_NOMEM;
-    if (__builtin_expect(q->bytes + w->len > soft_limit(net, c) || c->flags & (CONN_F_SOFT | CONN_F_WRITABLE | CONN_F_TRACE),
-                         0)) {
+    if (__builtin_expect(
+            q->bytes + w->len > soft_limit(net, c) || c->flags & (CONN_F_SOFT | CONN_F_WRITABLE | CONN_F_TRACE), 0)) {
         int rc = traced(net, conn, w, admit(net, conn, c, w->len, w->tag, class));
         if (rc)
             return rc;

@@ -39,11 +39,10 @@ static void pong(struct net *net, uint32_t idx, struct conn *c, struct slice dat
 /* The other side closes, or answers our close. */
 static void closed(struct net *net, uint32_t idx, struct conn *c, uint16_t code)
 {
-    if (c->flags & CONN_F_CLOSING) {
+    if (c->flags & CONN_F_CLOSING)
         conn_dirty(net, idx, c);
-    } else {
+    else
         conn_end(net, idx, CLOSE_PEER, code, NULL, 0); /* the code goes back as it came */
-    }
     c->inner |= CONN_I_DEAF;
 }
 
@@ -57,7 +56,8 @@ static void message(struct net *net, uint32_t idx, struct conn *c, const struct 
         return;
     }
     if (!m.text && r->data.n < HEADER) {
-        conn_protocol_error(net, idx, WS_CODE_PROTOCOL, "bad_request", "a binary message has at least 4 bytes: action and seq");
+        conn_protocol_error(net, idx, WS_CODE_PROTOCOL, "bad_request",
+                            "a binary message has at least 4 bytes: action and seq");
         return;
     }
     if (!(c->flags & CONN_F_FORM)) {
