@@ -9,7 +9,8 @@
 
 enum { FIELDS = 16 };
 
-_Static_assert((int)MP_DEBUG == LOG_DEBUG && (int)MP_INFO == LOG_INFO && (int)MP_WARN == LOG_WARN && (int)MP_ERROR == LOG_ERROR,
+_Static_assert((int)MP_DEBUG == LOG_DEBUG && (int)MP_INFO == LOG_INFO && (int)MP_WARN == LOG_WARN &&
+                   (int)MP_ERROR == LOG_ERROR,
                "handed on as they are");
 
 static void api_log(mp_self *p, enum mp_level level, const char *event, const struct mp_field *fields, size_t n)
@@ -20,8 +21,8 @@ static void api_log(mp_self *p, enum mp_level level, const char *event, const st
         return;
     n = n < FIELDS ? n : FIELDS;
     for (size_t i = 0; i < n; i++)
-        list[i] =
-            fields[i].text.p ? LOG_SLICE(fields[i].key, slice_in(fields[i].text)) : LOG_INT(fields[i].key, fields[i].number);
+        list[i] = fields[i].text.p ? LOG_SLICE(fields[i].key, slice_in(fields[i].text))
+                                   : LOG_INT(fields[i].key, fields[i].number);
     list[n] = (struct log_field){.type = LOG_F_END};
     snprintf(id, sizeof id, "%s.%.63s", p->name, event);
     log_write((enum log_level)level, id, list);

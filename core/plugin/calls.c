@@ -59,7 +59,8 @@ static void call_end(mp_call *call)
 
 static void call_abandon(struct open *o)
 {
-    action_error((mp_call *)((char *)o - offsetof(struct mp_call, open)), MP_CODE_UNAVAILABLE, "the plugin was unloaded", 0);
+    action_error((mp_call *)((char *)o - offsetof(struct mp_call, open)), MP_CODE_UNAVAILABLE,
+                 "the plugin was unloaded", 0);
 }
 
 void action_run(struct call *c)
@@ -100,7 +101,8 @@ void action_error(mp_call *call, enum mp_code code, const char *message, uint32_
     bool good = code > MP_CODE_OK && code <= MP_CODE_INTERNAL;
     bool text = message && utf8_valid(slice_str(message));
     req_fail(&call->r, good ? (enum code)code : CODE_INTERNAL, text ? message : "refused");
-    for (size_t n = strlen(call->r.message); !utf8_valid(slice_of(call->r.message, n));) /* cut in the midst of a character */
+    for (size_t n = strlen(call->r.message);
+         !utf8_valid(slice_of(call->r.message, n));) /* cut in the midst of a character */
         call->r.message[--n] = '\0';
     call->r.retry_after_ms = retry_after_ms;
     call_end(call);

@@ -159,7 +159,8 @@ static void load_run(struct command_call *c, void *ctx)
     if (rc != 0) {
         while (errors.n && errors.p[errors.n - 1] == '\n')
             errors.n--;
-        command_fail(c, rc == ERR_EXISTS ? "exists" : "invalid", "%.*s", (int)errors.n, errors.p ? errors.p : "out of memory");
+        command_fail(c, rc == ERR_EXISTS ? "exists" : "invalid", "%.*s", (int)errors.n,
+                     errors.p ? errors.p : "out of memory");
     }
     buf_free(&errors);
 }

@@ -76,7 +76,8 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .seq = h->seq,
         .created_ms = h->created_ms,
     };
-    bool has_conn = h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;
+    bool has_conn =
+        h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;
     if (has_conn && h->conn != NONE)
         e->conn = (struct mp_conn){(uint32_t)t->index, h->conn, conn_at(h->shard->net, h->conn)->generation};
     if (h->event == HOOK_CLOSE)
@@ -108,7 +109,8 @@ enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char
 int verdict_content(struct mp_event *e, struct mp_str content)
 {
     struct hook_call *h = ((struct event *)e)->h;
-    if (e->kind != MP_ON_MESSAGE || content.n == 0 || content.n > h->shard->opt->content_max || !utf8_valid(slice_in(content)))
+    if (e->kind != MP_ON_MESSAGE || content.n == 0 || content.n > h->shard->opt->content_max ||
+        !utf8_valid(slice_in(content)))
         return MP_EINVALID;
     if (!hook_set_content(h, slice_in(content)))
         return MP_ENOMEM;
@@ -148,11 +150,13 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
 static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
 {
     memset(out, 0, sizeof *out);
-    struct slice id = slice_of(a->id, strnlen(a->id, sizeof a->id)), name = slice_of(a->name, strnlen(a->name, sizeof a->name));
+    struct slice id = slice_of(a->id, strnlen(a->id, sizeof a->id)),
+                 name = slice_of(a->name, strnlen(a->name, sizeof a->name));
     bool in = a->code == MP_CODE_OK;
     if (in && (!value_user_id(id) || slice_eq(id, SLICE_LIT("system")) || (name.n && !value_name(name)))) {
         out->code = CODE_INTERNAL;
-        snprintf(out->message, sizeof out->message, "the authentication provider gave an id or name that no user can have");
+        snprintf(out->message, sizeof out->message,
+                 "the authentication provider gave an id or name that no user can have");
         return;
     }
     out->code = (unsigned)a->code <= MP_CODE_INTERNAL ? (enum code)a->code : CODE_INTERNAL;
@@ -164,7 +168,8 @@ static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
         if (name.n)
             memcpy(out->name, name.p, name.n);
     } else {
-        snprintf(out->message, sizeof out->message, "%.*s", (int)strnlen(a->message, sizeof a->message - 1), a->message);
+        snprintf(out->message, sizeof out->message, "%.*s", (int)strnlen(a->message, sizeof a->message - 1),
+                 a->message);
         if (!out->message[0] || !utf8_valid(slice_str(out->message)))
             snprintf(out->message, sizeof out->message, "the login was refused");
     }
@@ -199,5 +204,6 @@ int auth_answered(mp_self *p, struct mp_ticket ticket, const struct mp_auth_answ
     if (!STRUCT_IN(&a, given))
         return MP_EINVALID;
     answer_in(&out, &a);
-    return plugin_error(auth_finish(p->plugins->hub, (struct auth_ticket){ticket.shard, ticket.conn, ticket.generation}, &out));
+    return plugin_error(
+        auth_finish(p->plugins->hub, (struct auth_ticket){ticket.shard, ticket.conn, ticket.generation}, &out));
 }

@@ -34,8 +34,8 @@ static struct slice head_bytes(const struct http_head *h)
 {
     const char *end = h->target.p + h->target.n;
     for (uint32_t i = 0; i < h->field_count; i++) {
-        const char *at =
-            h->fields[i].value.n ? h->fields[i].value.p + h->fields[i].value.n : h->fields[i].name.p + h->fields[i].name.n;
+        const char *at = h->fields[i].value.n ? h->fields[i].value.p + h->fields[i].value.n
+                                              : h->fields[i].name.p + h->fields[i].name.n;
         end = at > end ? at : end;
     }
     return slice_of(h->method.p, (size_t)(end - h->method.p));
@@ -161,8 +161,8 @@ static bool field_good(const char *name, const char *value)
 {
     if (!name || !value || !*name || strpbrk(name, " \t\r\n:\"(),/;<=>?@[]{}\\") || strpbrk(value, "\r\n"))
         return false;
-    return strcasecmp(name, "content-length") != 0 && strcasecmp(name, "connection") != 0 && strcasecmp(name, "date") != 0 &&
-           strcasecmp(name, "transfer-encoding") != 0;
+    return strcasecmp(name, "content-length") != 0 && strcasecmp(name, "connection") != 0 &&
+           strcasecmp(name, "date") != 0 && strcasecmp(name, "transfer-encoding") != 0;
 }
 
 /* False: one of them cannot stand in a head. */
@@ -196,8 +196,11 @@ void http_done(mp_http *h, const struct mp_http_answer *given)
         free(h);
         return;
     }
-    *m = (struct answer){
-        .mail.run = answer_arrive, .conn = h->conn, .generation = h->generation, .status = a.status, .no_body = h->no_body};
+    *m = (struct answer){.mail.run = answer_arrive,
+                         .conn = h->conn,
+                         .generation = h->generation,
+                         .status = a.status,
+                         .no_body = h->no_body};
     good = good && put_fields(&m->fields, &a);
     if (good) {
         buf_put(&m->body, a.body.p, a.body.n);

@@ -262,7 +262,8 @@ static void step(struct mp_self *p)
         on_shards(p, shard_stop, shards_stopped, PLUGIN_STOPPING);
         break;
     case PLUGIN_WAITING:
-        if (atomic_load(&p->holding)) { /* a shard_init() may have posted after plugin_unload() had dropped the others */
+        if (atomic_load(
+                &p->holding)) { /* a shard_init() may have posted after plugin_unload() had dropped the others */
             posts_drop(p);
             work_cancel(p);
         }
@@ -352,8 +353,8 @@ static void report_stuck(struct mp_self *p)
     p->told_ms = p->changed_ms;
     log_event(LOG_WARN, "plugin.stuck", LOG_STR("plugin", p->name), LOG_STR("state", plugin_state_name(p)),
               LOG_SLICE("waits_for", buf_slice(&what)));
-    snprintf(text, sizeof text, "%s is still %s: it waits for %.*s; that goes on", p->name, plugin_state_name(p), (int)what.n,
-             what.p ? what.p : "");
+    snprintf(text, sizeof text, "%s is still %s: it waits for %.*s; that goes on", p->name, plugin_state_name(p),
+             (int)what.n, what.p ? what.p : "");
     tell_waiter(p, "unavailable", text);
     buf_free(&what);
 }
@@ -452,7 +453,8 @@ static void begin(struct mp_self *p)
     }
 }
 
-int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, struct command_call *waiter, struct buf *errors)
+int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, struct command_call *waiter,
+                struct buf *errors)
 {
     char why[512], prefix[256], check_why[1024] = "";
     snprintf(prefix, sizeof prefix, "%s: plugins.load.%s", ps->file ? ps->file : "config", name);
@@ -470,7 +472,8 @@ int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, 
         buf_printf(errors, "%s: %s\n", prefix, why);
     else
         p->options = options_read(p->desc, p->json, prefix, errors);
-    if (p->options && p->desc->check && p->desc->check(&plugin_api, NULL, p->options, check_why, sizeof check_why) != 0) {
+    if (p->options && p->desc->check &&
+        p->desc->check(&plugin_api, NULL, p->options, check_why, sizeof check_why) != 0) {
         buf_printf(errors, "%s: %s\n", prefix, check_why[0] ? check_why : "its options are refused");
         options_free(p->options);
         p->options = NULL;

@@ -38,8 +38,8 @@ static int check_schema(const struct mp_plugin *d, char *why, size_t why_size)
             if (strcmp(schema_at(d, j)->name, o->name) == 0)
                 wrong = "it is there twice";
         if (wrong) {
-            snprintf(why, why_size, "its option number %u (%s) is wrong: %s", i + 1, o->name ? o->name : "without a name",
-                     wrong);
+            snprintf(why, why_size, "its option number %u (%s) is wrong: %s", i + 1,
+                     o->name ? o->name : "without a name", wrong);
             return -1;
         }
     }
@@ -49,30 +49,33 @@ static int check_schema(const struct mp_plugin *d, char *why, size_t why_size)
 int image_check(const struct mp_plugin *d, const char *name, char *why, size_t why_size)
 {
     if (d->abi_major != MP_ABI_MAJOR) {
-        snprintf(
-            why, why_size,
-            "it was built for plugin ABI %u.%u, and this server has %u.%u: build it anew with this server's magpie_plugin.h",
-            d->abi_major, d->abi_minor, MP_ABI_MAJOR, MP_ABI_MINOR);
+        snprintf(why, why_size,
+                 "it was built for plugin ABI %u.%u, and this server has %u.%u: build it anew with this server's "
+                 "magpie_plugin.h",
+                 d->abi_major, d->abi_minor, MP_ABI_MAJOR, MP_ABI_MINOR);
         return -1;
     }
     if (d->abi_minor > MP_ABI_MINOR) {
         snprintf(why, why_size,
-                 "it was built for plugin ABI %u.%u, which is newer than this server's %u.%u: use a newer server, or build the "
+                 "it was built for plugin ABI %u.%u, which is newer than this server's %u.%u: use a newer server, or "
+                 "build the "
                  "plugin "
                  "with this server's magpie_plugin.h",
                  d->abi_major, d->abi_minor, MP_ABI_MAJOR, MP_ABI_MINOR);
         return -1;
     }
     if (d->size != sizes[d->abi_minor].plugin || (d->option_count && d->option_size != sizes[d->abi_minor].option)) {
-        snprintf(
-            why, why_size,
-            "its description has %u bytes and its options %u, but in plugin ABI %u.%u they have %u and %u: it was built with a "
-            "changed header or for another kind of machine",
-            d->size, d->option_size, d->abi_major, d->abi_minor, sizes[d->abi_minor].plugin, sizes[d->abi_minor].option);
+        snprintf(why, why_size,
+                 "its description has %u bytes and its options %u, but in plugin ABI %u.%u they have %u and %u: it was "
+                 "built with a "
+                 "changed header or for another kind of machine",
+                 d->size, d->option_size, d->abi_major, d->abi_minor, sizes[d->abi_minor].plugin,
+                 sizes[d->abi_minor].option);
         return -1;
     }
     if (!name_good(d->name) || strcmp(d->name, name) != 0) {
-        snprintf(why, why_size, "it calls itself \"%.64s\": the file must be named after the plugin", d->name ? d->name : "");
+        snprintf(why, why_size, "it calls itself \"%.64s\": the file must be named after the plugin",
+                 d->name ? d->name : "");
         return -1;
     }
     if (!d->version || !d->summary || !d->init || (d->option_count && !d->options)) {
@@ -139,8 +142,9 @@ const struct mp_plugin *image_open(const char *path, const char *name, char **fi
     }
     d = dlsym(image, "magpie_plugin");
     if (!d) {
-        snprintf(why, why_size,
-                 "it exports no symbol magpie_plugin: it is no plugin of Magpie (or the symbol is hidden: use MP_PLUGIN)");
+        snprintf(
+            why, why_size,
+            "it exports no symbol magpie_plugin: it is no plugin of Magpie (or the symbol is hidden: use MP_PLUGIN)");
         dlclose(image);
     } else if (image_check(d, name, why, why_size) != 0) {
         d = NULL;

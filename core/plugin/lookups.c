@@ -69,8 +69,10 @@ static void range_done(void *owner, struct store_op *op)
 {
     struct ranging *r = (struct ranging *)op;
     struct mp_self *p = r->a.plugin;
-    struct mp_history h = {
-        .result = result_of(op, sizeof h, "no such conversation"), .first = r->q.first, .last = r->q.last, .more = r->q.more};
+    struct mp_history h = {.result = result_of(op, sizeof h, "no such conversation"),
+                           .first = r->q.first,
+                           .last = r->q.last,
+                           .more = r->q.more};
     uint32_t n = op->status == STORE_OK ? r->q.page.n : 0;
     struct mp_message *list = n ? calloc(n, sizeof *list) : NULL;
     (void)owner;
@@ -162,11 +164,12 @@ static void members_done(void *owner, struct store_op *op)
     plugin_end(p, PENDING_OPERATIONS);
 }
 
-int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done,
-                   void *ctx)
+int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home,
+                   mp_members_fn done, void *ctx)
 {
     int rc;
-    if (!value_channel(slice_in(channel)) || (cursor.n && !value_user_id(slice_in(cursor))) || limit == 0 || limit > LIMIT_MAX)
+    if (!value_channel(slice_in(channel)) || (cursor.n && !value_user_id(slice_in(cursor))) || limit == 0 ||
+        limit > LIMIT_MAX)
         return MP_EINVALID;
     struct listing *l = read_new(p, sizeof *l, &home, &rc);
     if (!l)
@@ -227,7 +230,8 @@ int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_f
     l->a = (struct reader){p, home, ctx};
     l->done = done;
     l->key = conv_key_channel(slice_in(name));
-    l->q = (struct store_conv_load){.op = {.home = home->mailbox, .done = channel_done}, .conv = conv_key_slice(&l->key)};
+    l->q =
+        (struct store_conv_load){.op = {.home = home->mailbox, .done = channel_done}, .conv = conv_key_slice(&l->key)};
     store_conv_load(hub_store(p->plugins->hub), &l->q);
     return 0;
 }

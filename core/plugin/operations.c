@@ -85,10 +85,12 @@ int plugin_send(mp_self *p, const struct mp_send *given, mp_thread *home, mp_sen
 {
     struct mp_send m;
     int rc;
-    if (!STRUCT_IN(&m,
-                   given)) /* the values are the hub's to judge: what is wrong with them is then told with the field's name */
+    if (!STRUCT_IN(
+            &m,
+            given)) /* the values are the hub's to judge: what is wrong with them is then told with the field's name */
         return MP_EINVALID;
-    struct sending *s = op_new(p, sizeof *s, m.sender.n + m.receiver.n + m.channel.n + m.content.n + m.client_id.n, &rc);
+    struct sending *s =
+        op_new(p, sizeof *s, m.sender.n + m.receiver.n + m.channel.n + m.content.n + m.client_id.n, &rc);
     if (!s)
         return rc;
     char *at = s->text;
@@ -176,7 +178,8 @@ static void kick_done(void *owner, struct host_op *op)
     plugin_end(p, PENDING_OPERATIONS);
 }
 
-int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done, void *ctx)
+int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done,
+                void *ctx)
 {
     int rc;
     if (!value_user_id(slice_in(user)) || message.n > 500 || !utf8_valid(slice_in(message)))
@@ -268,7 +271,8 @@ int plugin_push_user(mp_self *p, struct mp_str user, uint16_t action, struct mp_
 {
     if (!value_user_id(slice_in(user)) || !push_good(action, body))
         return MP_EINVALID;
-    return plugin_error(host_push(p->plugins->hub, NULL, slice_in(user), action, body.n ? slice_in(body) : SLICE_LIT("{}")));
+    return plugin_error(
+        host_push(p->plugins->hub, NULL, slice_in(user), action, body.n ? slice_in(body) : SLICE_LIT("{}")));
 }
 
 struct push {

@@ -164,7 +164,8 @@ static bool read_items(struct option_value *v, const struct cJSON *item)
     size_t n = empty ? 0 : (size_t)cJSON_GetArraySize(item), i = 0;
     v->items = calloc(n + 1, sizeof *v->items);
     for (const struct cJSON *each = empty ? NULL : item->child; each && v->items; each = each->next) {
-        if (!cJSON_IsString(each) || !chosen(v->option, each->valuestring) || !(v->items[i] = strdup(each->valuestring)))
+        if (!cJSON_IsString(each) || !chosen(v->option, each->valuestring) ||
+            !(v->items[i] = strdup(each->valuestring)))
             return false;
         i++;
     }
@@ -218,7 +219,8 @@ static bool read_fallback(struct option_value *v)
     }
 }
 
-struct mp_options *options_read(const struct mp_plugin *d, const struct cJSON *json, const char *prefix, struct buf *errors)
+struct mp_options *options_read(const struct mp_plugin *d, const struct cJSON *json, const char *prefix,
+                                struct buf *errors)
 {
     size_t before = errors->n;
     struct mp_options *all = calloc(1, sizeof *all + d->option_count * sizeof all->values[0]);
@@ -274,7 +276,8 @@ void options_free(struct mp_options *o)
 
 static bool value_equal(const struct option_value *a, const struct option_value *b)
 {
-    if (a->number != b->number || a->flag != b->flag || !a->text != !b->text || (a->text && strcmp(a->text, b->text) != 0))
+    if (a->number != b->number || a->flag != b->flag || !a->text != !b->text ||
+        (a->text && strcmp(a->text, b->text) != 0))
         return false;
     size_t i = 0;
     for (; a->items && b->items && a->items[i] && b->items[i]; i++)

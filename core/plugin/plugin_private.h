@@ -136,17 +136,18 @@ struct mp_self {
     struct cJSON *json;         /* the options as the config has them; owned */
     struct mp_options *options; /* owned */
     enum plugin_state state;
-    void *data;                     /* *state of init() */
-    bool inited;                    /* init() was right: fini() is owed */
-    _Atomic bool closing;           /* nothing new may begin */
-    _Atomic bool holding;           /* init() and shard_init() are not over: posts and works wait, operations are refused */
+    void *data;           /* *state of init() */
+    bool inited;          /* init() was right: fini() is owed */
+    _Atomic bool closing; /* nothing new may begin */
+    _Atomic bool holding; /* init() and shard_init() are not over: posts and works wait, operations are refused */
     struct mail *held, **held_last; /* posts that wait; under lock */
     bool committed;                 /* the tables have its registrations */
     bool may_register;              /* init() runs */
     _Atomic int shard_error;        /* what a shard_init() returned */
     char why[256];                  /* it failed because; empty: it did not */
     struct command_call *waiter;    /* `plugin load` or `unload` that waits for it */
-    uint64_t changed_ms, loaded_ms, told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
+    uint64_t changed_ms, loaded_ms,
+        told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
     struct reg *regs;
     _Atomic uint32_t pending[PENDING_KINDS];
     unsigned working;     /* works that run now; under plugins.lock */
@@ -219,7 +220,8 @@ int image_check(const struct mp_plugin *desc, const char *name, char *why, size_
 
 const struct mp_option *schema_at(const struct mp_plugin *desc, unsigned i);
 /* NULL when there are errors, appended one a line, each beginning with `prefix` ("etc/magpie.lua: plugins.load.filter"). */
-struct mp_options *options_read(const struct mp_plugin *desc, const struct cJSON *json, const char *prefix, struct buf *errors);
+struct mp_options *options_read(const struct mp_plugin *desc, const struct cJSON *json, const char *prefix,
+                                struct buf *errors);
 void options_free(struct mp_options *o);
 /* Puts back the values of `before` where a reload may not change them; their names, comma-separated, in `kept`. */
 void options_keep(struct mp_options *fresh, struct mp_options *before, struct buf *kept);
@@ -287,7 +289,8 @@ mp_thread *threads_user(mp_self *p, struct mp_str id);
 mp_thread *threads_channel(mp_self *p, struct mp_str name);
 void *threads_local(mp_self *p, mp_thread *here);
 int threads_post(mp_self *p, mp_thread *to, mp_thread_fn fn, void *ctx);
-int timer_start(mp_self *p, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx, uint64_t *timer);
+int timer_start(mp_self *p, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx,
+                uint64_t *timer);
 void timer_end(mp_self *p, mp_thread *here, uint64_t timer);
 int io_start(mp_self *p, mp_thread *here, int fd, unsigned events, mp_io_fn fn, void *ctx, uint64_t *io);
 int io_set(mp_self *p, mp_thread *here, uint64_t io, unsigned events);
@@ -313,8 +316,8 @@ int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revo
                 void *ctx);
 int plugin_user(mp_self *p, struct mp_str id, mp_thread *home, mp_user_fn done, void *ctx);
 int plugin_range(mp_self *p, const struct mp_range *r, mp_thread *home, mp_history_fn done, void *ctx);
-int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home, mp_members_fn done,
-                   void *ctx);
+int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home,
+                   mp_members_fn done, void *ctx);
 int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
 int plugin_push_user(mp_self *p, struct mp_str user, uint16_t action, struct mp_str body);
 int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp_str body);

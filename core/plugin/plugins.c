@@ -84,8 +84,8 @@ static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_o
     }
 }
 
-static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each, const char *auth_mode,
-                      bool *auth_served, struct buf *errors)
+static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each,
+                      const char *auth_mode, bool *auth_served, struct buf *errors)
 {
     char why[512], prefix[512], *file = NULL;
     struct mp_self *running = ps ? plugin_find(ps, each->string) : NULL;
@@ -174,7 +174,8 @@ static void hand_over(struct mp_self *p, const struct cJSON *json)
     } else {
         options_keep(fresh, p->options, &kept);
         if (kept.n)
-            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name), LOG_SLICE("options", buf_slice(&kept)));
+            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name),
+                      LOG_SLICE("options", buf_slice(&kept)));
         struct visit v = visit_begin(&p->plugins->threads[0], p, "apply()");
         p->desc->apply(p->data, fresh);
         visit_end(&p->plugins->threads[0], &v);
@@ -207,7 +208,8 @@ void plugins_reload(struct plugins *ps, const struct plugin_config *c)
     for (const struct cJSON *each = ps->config->child; each; each = each->next) {
         struct buf errors = BUF_INIT;
         if (!plugin_find(ps, each->string) && plugin_load(ps, each->string, each, NULL, &errors) != 0)
-            log_event(LOG_ERROR, "plugin.failed", LOG_STR("plugin", each->string), LOG_SLICE("because", buf_slice(&errors)));
+            log_event(LOG_ERROR, "plugin.failed", LOG_STR("plugin", each->string),
+                      LOG_SLICE("because", buf_slice(&errors)));
         buf_free(&errors);
     }
 }

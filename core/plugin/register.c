@@ -154,7 +154,8 @@ int reg_auth(mp_self *p, mp_auth_fn ask, void *ctx)
 int reg_command(mp_self *p, const struct mp_command *given)
 {
     struct mp_command c;
-    if (!p->may_register || !STRUCT_IN(&c, given) || !c.name || !c.help || !c.run || c.min > c.max || c.max > COMMAND_ARGS)
+    if (!p->may_register || !STRUCT_IN(&c, given) || !c.name || !c.help || !c.run || c.min > c.max ||
+        c.max > COMMAND_ARGS)
         return MP_EINVALID;
     struct reg *r = reg_new(p, REG_COMMAND);
     if (!r || !keep_text(&r->name, c.name) || !keep_text(&r->args, c.args) || !keep_text(&r->help, c.help))
@@ -196,7 +197,8 @@ static double metric_read(struct hub *hub, void *ctx)
 int reg_metric(mp_self *p, const struct mp_metric *given)
 {
     struct mp_metric m;
-    if (!p->may_register || !STRUCT_IN(&m, given) || !m.name || !m.help || (unsigned)m.kind > MP_GAUGE || strlen(m.name) > 63)
+    if (!p->may_register || !STRUCT_IN(&m, given) || !m.name || !m.help || (unsigned)m.kind > MP_GAUGE ||
+        strlen(m.name) > 63)
         return MP_EINVALID;
     for (const struct reg *o = p->regs; o; o = o->next)
         if (o->kind == REG_METRIC && strcmp(o->name, m.name) == 0)
@@ -249,7 +251,8 @@ static void metric_tell(void *ctx, const struct metric *m, double value, const s
     static const enum mp_metric_kind kinds[] = {
         [METRIC_COUNTER] = MP_COUNTER, [METRIC_GAUGE] = MP_GAUGE, [METRIC_HISTOGRAM] = MP_HISTOGRAM};
     const struct metric_walk *w = ctx;
-    struct mp_metric_value v = {.size = sizeof v, .name = m->name, .help = m->help, .kind = kinds[m->kind], .value = value};
+    struct mp_metric_value v = {
+        .size = sizeof v, .name = m->name, .help = m->help, .kind = kinds[m->kind], .value = value};
     struct mp_metric_bucket buckets[METRIC_BUCKETS];
     for (unsigned i = 0; h && i < h->buckets; i++)
         buckets[i] = (struct mp_metric_bucket){h->bounds[i], h->at_most[i]};
@@ -359,10 +362,11 @@ static int commit_one(struct hub *hub, struct reg *r)
     struct auth_provider provider = {.ask = auth_run, .ctx = r, .owner = p};
     switch (r->kind) {
     case REG_HOOK:
-        return hook_register(
-            hub,
-            &(struct hook){
-                .event = (enum hook_event)r->hook.event, .priority = r->hook.priority, .fn = hook_run, .ctx = r, .owner = p});
+        return hook_register(hub, &(struct hook){.event = (enum hook_event)r->hook.event,
+                                                 .priority = r->hook.priority,
+                                                 .fn = hook_run,
+                                                 .ctx = r,
+                                                 .owner = p});
     case REG_ACTION:
         return action_register(hub, &(struct action){.number = r->action.number,
                                                      .name = r->name,
@@ -385,8 +389,8 @@ static int commit_one(struct hub *hub, struct reg *r)
 
 int regs_commit(struct mp_self *p)
 {
-    static const char *const kinds[] = {"a hook", "an action", "its authentication provider", "a route", "a WebSocket path",
-                                        "",       ""};
+    static const char *const kinds[] = {
+        "a hook", "an action", "its authentication provider", "a route", "a WebSocket path", "", ""};
     for (struct reg *r = p->regs; r; r = r->next) {
         int rc = commit_one(p->plugins->hub, r);
         if (rc != 0) {

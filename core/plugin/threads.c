@@ -223,7 +223,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *e, int events)
     visit_end(t, &v);
 }
 
-int timer_start(mp_self *p, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx, uint64_t *timer)
+int timer_start(mp_self *p, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx,
+                uint64_t *timer)
 {
     if (!here || !fn)
         return MP_EINVALID;
