@@ -39,8 +39,8 @@ static int reference(lua_State *L, int index)
 
 static bool open_by_default(enum hook_event event)
 {
-    return event == HOOK_MESSAGE || event == HOOK_CONVERSATION || event == HOOK_DELIVERED || event == HOOK_UNSUBSCRIBE ||
-           event == HOOK_LOGGED_IN || event == HOOK_CLOSE || event == HOOK_CONNECT;
+    return event == HOOK_MESSAGE || event == HOOK_CONVERSATION || event == HOOK_DELIVERED ||
+           event == HOOK_UNSUBSCRIBE || event == HOOK_LOGGED_IN || event == HOOK_CLOSE || event == HOOK_CONNECT;
 }
 
 static int field_of_options(lua_State *L, const char *field)
@@ -207,15 +207,16 @@ static int lua_log(lua_State *L)
                 return luaL_error(L, "magpie.log: the names of fields are texts");
             const char *key = lua_tostring(L, -2);
             int type = lua_type(L, -1);
-            if (type == LUA_TNUMBER && fabs(lua_tonumber(L, -1)) < 9e15 && lua_tonumber(L, -1) == floor(lua_tonumber(L, -1))) {
+            if (type == LUA_TNUMBER && fabs(lua_tonumber(L, -1)) < 9e15 &&
+                lua_tonumber(L, -1) == floor(lua_tonumber(L, -1))) {
                 fields[count++] = LOG_INT(key, lua_tonumber(L, -1));
             } else if (type == LUA_TSTRING || type == LUA_TNUMBER) {
                 size_t len;
                 const char *p = lua_tolstring(L, -1, &len);
                 fields[count++] = LOG_SLICE(key, slice_of(p, len));
             } else {
-                fields[count++] =
-                    LOG_STR(key, type == LUA_TBOOLEAN ? (lua_toboolean(L, -1) ? "true" : "false") : luaL_typename(L, -1));
+                fields[count++] = LOG_STR(key, type == LUA_TBOOLEAN ? (lua_toboolean(L, -1) ? "true" : "false")
+                                                                    : luaL_typename(L, -1));
             }
             /* The values stay on the stack until they are written. */
             lua_pushvalue(L, -2);
@@ -231,7 +232,8 @@ static int lua_metric(lua_State *L)
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
     double by = luaL_optnumber(L, 2, 1);
-    if (n == 0 || n > 60 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n || (name[0] >= '0' && name[0] <= '9'))
+    if (n == 0 || n > 60 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n ||
+        (name[0] >= '0' && name[0] <= '9'))
         return luaL_error(L, "magpie.metric: a name is 1 to 60 of a-z, 0-9 and _, and begins with no digit");
     if (!(by >= 0 && by <= 9e15))
         return luaL_error(L, "magpie.metric: a counter does not fall");

@@ -173,8 +173,8 @@ static int lua_bucket(lua_State *L)
     uint32_t wait = 0;
     if (rate > 0) {
         uint64_t taken;
-        wait = buckets_take(st->troupe->site->buckets, hash_bytes(slice_of(key, len)) ^ st->bucket_salt, rate, burst, n, now(L),
-                            &taken);
+        wait = buckets_take(st->troupe->site->buckets, hash_bytes(slice_of(key, len)) ^ st->bucket_salt, rate, burst, n,
+                            now(L), &taken);
         if (!wait)
             note(st, taken, n);
     }

@@ -87,7 +87,8 @@ static int lua_push(lua_State *L)
     struct state *st = state_of(L);
     struct slice user = check_text(L, 1, value_user_id, "not a user's id");
     double action = luaL_checknumber(L, 2);
-    luaL_argcheck(L, action >= 100 && action <= 32767 && action == (double)(int)action, 2, "a push has an action from 100 on");
+    luaL_argcheck(L, action >= 100 && action <= 32767 && action == (double)(int)action, 2,
+                  "a push has an action from 100 on");
     luaL_checktype(L, 3, LUA_TTABLE);
     buf_reset(&st->scratch);
     json_lua_encode(st, L, 3, &st->scratch);

@@ -49,7 +49,8 @@ static struct place *place_of(struct buckets *b, uint64_t name, uint64_t now_ms)
     return best;
 }
 
-uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms, uint64_t *taken)
+uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms,
+                      uint64_t *taken)
 {
     name |= 1; /* 0 is a free place */
     struct place *p = place_of(b, name, now_ms);

@@ -17,7 +17,8 @@ struct buckets *buckets_new(void);
 void buckets_free(struct buckets *b);
 /* Takes n tokens from the bucket of this name (a hash with a secret seed: no two can be made to collide), which holds `burst` and gets `rate` a second. 0, or the milliseconds until they are there
  * (UINT32_MAX: never). *taken: what names the bucket, for buckets_return(). */
-uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms, uint64_t *taken);
+uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms,
+                      uint64_t *taken);
 void buckets_return(struct buckets *b, uint64_t taken, double n);
 
 /* The last so many sends that took tokens here. */

@@ -51,9 +51,10 @@ static const uint32_t fields_of[HOOK_EVENTS] = {
     [HOOK_HISTORY] = F(USER) | F(CHANNEL) | F(PEER),
     [HOOK_PRESENCE] = F(USER),
     [HOOK_MESSAGE] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE),
-    [HOOK_CONVERSATION] = F(USER) | F(CHANNEL) | F(PAIR) | F(CONTENT) | F(SIZE) | F(MEMBERS) | F(RATE) | F(TIER) | F(SYSTEM),
-    [HOOK_DELIVERED] =
-        F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(ID) | F(SEQ) | F(CREATED) | F(MEMBERS) | F(SYSTEM),
+    [HOOK_CONVERSATION] =
+        F(USER) | F(CHANNEL) | F(PAIR) | F(CONTENT) | F(SIZE) | F(MEMBERS) | F(RATE) | F(TIER) | F(SYSTEM),
+    [HOOK_DELIVERED] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(ID) | F(SEQ) | F(CREATED) |
+                       F(MEMBERS) | F(SYSTEM),
     [HOOK_LOGGED_IN] = F(USER) | F(IP) | F(TRANSPORT) | F(DEVICE),
     [HOOK_CLOSE] = F(USER) | F(REASON),
 };
@@ -330,8 +331,8 @@ static int call(struct state *st, int fn, struct event *e, bool timed)
 static void wrong_result(struct state *st, const struct handler *handler, const char *what)
 {
     snprintf(st->error, sizeof st->error,
-             "%s: a hook of \"%s\" returned %s; expected nothing, magpie.reject(), magpie.drop(), magpie.accept()%s", st->name,
-             hook_event_name(handler->event), what,
+             "%s: a hook of \"%s\" returned %s; expected nothing, magpie.reject(), magpie.drop(), magpie.accept()%s",
+             st->name, hook_event_name(handler->event), what,
              handler->event == HOOK_CONVERSATION ? ", magpie.push{}, magpie.tier() or magpie.keep{}" : "");
     atomic_fetch_add_explicit(&st->stats->errors, 1, memory_order_relaxed);
 }

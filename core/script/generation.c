@@ -31,7 +31,8 @@ void generation_free(struct generation *g)
 static bool name_good(const char *name)
 {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-/");
-    return n > 0 && n < SCRIPT_NAME_MAX && name[n] == '\0' && name[0] != '/' && name[n - 1] != '/' && !strstr(name, "//");
+    return n > 0 && n < SCRIPT_NAME_MAX && name[n] == '\0' && name[0] != '/' && name[n - 1] != '/' &&
+           !strstr(name, "//");
 }
 
 /* The names to load, those that are disabled aside. */
@@ -42,10 +43,10 @@ static int take_names(struct scripts *s, struct generation *g, const struct scri
     for (const char *const *name = o->load; *name; name++) {
         const struct script_record *r = name_good(*name) ? scripts_record(s, *name) : NULL;
         if (!name_good(*name))
-            buf_printf(
-                errors,
-                "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and no .lua\n",
-                *name);
+            buf_printf(errors,
+                       "scripts.load: \"%s\" is no name of a script: letters, digits, _ and -, with / for folders, and "
+                       "no .lua\n",
+                       *name);
         else if (!r || g->count == SCRIPTS_MAX)
             too_many = true;
         else if (!r->disabled)
@@ -60,7 +61,8 @@ static int take_names(struct scripts *s, struct generation *g, const struct scri
     return errors->n == before ? 0 : ERR_INVALID;
 }
 
-static int generation_new(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct generation **out)
+static int generation_new(struct scripts *s, const struct scripts_options *o, struct buf *errors,
+                          struct generation **out)
 {
     struct generation *g = calloc(1, sizeof *g);
     if (!g)
@@ -78,8 +80,8 @@ static int generation_new(struct scripts *s, const struct scripts_options *o, st
     if ((o->config && !g->config) || !g->states || !g->troupes || !g->loading)
         goto oom;
     for (unsigned k = 0; k < s->shard_count; k++) {
-        g->loading[k] =
-            (struct site){.world = &s->main_world, .watched = s->main_watched, .kv = s->sites[k].kv, .shared = s->shared};
+        g->loading[k] = (struct site){
+            .world = &s->main_world, .watched = s->main_watched, .kv = s->sites[k].kv, .shared = s->shared};
         g->troupes[k] = (struct troupe){.site = &g->loading[k],
                                         .config = g->config,
                                         .budget_us = (uint64_t)(o->budget_ms * 1000) + 1,
@@ -135,7 +137,8 @@ static int read_file(const char *file, const char *name, struct buf *text, struc
 /* Every shard must have got the same hooks and actions, since one table in the hub stands for all. */
 static bool same_shape(const struct state *a, const struct state *b)
 {
-    if (a->handler_count != b->handler_count || a->action_count != b->action_count || a->command_count != b->command_count)
+    if (a->handler_count != b->handler_count || a->action_count != b->action_count ||
+        a->command_count != b->command_count)
         return false;
     for (uint32_t i = 0; i < a->handler_count; i++)
         if (a->handlers[i].event != b->handlers[i].event || a->handlers[i].priority != b->handlers[i].priority)
@@ -202,7 +205,8 @@ static int check_login(const struct generation *g, const struct scripts_options 
         for (uint32_t j = 0; j < g->states[i]->handler_count; j++)
             if (g->states[i]->handlers[j].event == HOOK_LOGIN)
                 return 0;
-    buf_str(errors, "auth.mode: is \"script\", and no script that is loaded has a \"login\" hook: nobody could log in\n");
+    buf_str(errors,
+            "auth.mode: is \"script\", and no script that is loaded has a \"login\" hook: nobody could log in\n");
     return ERR_INVALID;
 }
 

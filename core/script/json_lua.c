@@ -164,7 +164,8 @@ static void put_table(struct state *st, lua_State *L, struct buf *out, int depth
     bool first = true;
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "a table with keys other than texts (a %s), and not 1 to n, is no JSON", luaL_typename(L, -2));
+            luaL_error(L, "a table with keys other than texts (a %s), and not 1 to n, is no JSON",
+                       luaL_typename(L, -2));
         if (!first)
             buf_byte(out, ',');
         first = false;
@@ -235,7 +236,8 @@ static int lua_array(lua_State *L)
 
 void json_lua_open(struct state *st, lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"decode", lua_decode}, {"encode", lua_encode}, {"array", lua_array}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"decode", lua_decode}, {"encode", lua_encode}, {"array", lua_array}, {NULL, NULL}};
     lua_createtable(L, 0, 1);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

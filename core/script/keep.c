@@ -87,12 +87,11 @@ static void drop_expired(struct keep *k, struct stripe *s, uint32_t buckets, uin
 {
     for (uint32_t i = 0; i < buckets && i < s->bucket_count; i++) {
         struct entry **at = &s->buckets[s->cursor++ & (s->bucket_count - 1)];
-        while (*at) {
+        while (*at)
             if (expired(*at, now_ms))
                 unlink_at(k, s, at);
             else
                 at = &(*at)->next;
-        }
     }
 }
 
@@ -142,8 +141,8 @@ static struct stripe *lock_stripe(struct keep *k, struct slice key, uint64_t *ha
     return s;
 }
 
-static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v, uint64_t ttl_ms,
-               uint64_t now_ms)
+static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v,
+               uint64_t ttl_ms, uint64_t now_ms)
 {
     drop_expired(k, s, LOOK, now_ms);
     struct entry **old = find(k, s, hash, key, now_ms);

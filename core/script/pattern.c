@@ -320,7 +320,8 @@ static bool single(const struct pattern *p, const struct pattern_node *n, uint8_
 static const char *run(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n, const char *s);
 
 /* As many as there are, then fewer. */
-static const char *longest(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n, const char *s)
+static const char *longest(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n,
+                           const char *s)
 {
     const char *at = s;
     while (at < m->end && single(p, n, (uint8_t)*at)) {
@@ -336,7 +337,8 @@ static const char *longest(struct pattern_match *m, const struct pattern *p, con
 }
 
 /* None, then more. */
-static const char *shortest(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n, const char *s)
+static const char *shortest(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n,
+                            const char *s)
 {
     for (;; s++) {
         const char *e = run(m, p, n + 1, s);
@@ -400,7 +402,8 @@ static const char *finish(struct pattern_match *m, const struct pattern *p, cons
     return e;
 }
 
-static const char *run_inside(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n, const char *s)
+static const char *run_inside(struct pattern_match *m, const struct pattern *p, const struct pattern_node *n,
+                              const char *s)
 {
     for (;; n++) {
         spend(m, 1);

@@ -269,13 +269,13 @@ struct pick {
 };
 
 static const struct pick picks[] = {
-    {"",
-     "assert error getmetatable ipairs next pcall rawequal rawget rawset select setmetatable tonumber tostring type unpack"},
+    {"", "assert error getmetatable ipairs next pcall rawequal rawget rawset select setmetatable tonumber tostring "
+         "type unpack"},
     {LUA_STRLIBNAME, "byte char format len lower reverse sub upper"},
     {LUA_TABLIBNAME, "concat maxn remove"},
-    {LUA_MATHLIBNAME,
-     "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf pi pow rad random "
-     "randomseed sin sinh sqrt tan tanh"},
+    {LUA_MATHLIBNAME, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min "
+                      "modf pi pow rad random "
+                      "randomseed sin sinh sqrt tan tanh"},
     {LUA_BITLIBNAME, "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex"},
     {LUA_COLIBNAME, "create running status yield"},
 };

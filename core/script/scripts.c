@@ -275,7 +275,8 @@ static void launch(struct scripts *s)
         rc = commit(s, g);
     }
     if (rc != 0 && rc != ERR_AGAIN)
-        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", err_str(rc)), LOG_SLICE("error", buf_slice(&errors)));
+        log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", err_str(rc)),
+                  LOG_SLICE("error", buf_slice(&errors)));
     buf_free(&errors);
 }
 

@@ -12,16 +12,17 @@ static void put_row(void *ctx, const struct script_info *i)
         buf_byte(b, ',');
     buf_lit(b, "{\"name\":");
     buf_json_string(b, slice_str(i->name));
-    buf_printf(b,
-               ",\"state\":\"%s\",\"hooks\":%u,\"actions\":%u,\"commands\":%u,\"timers\":%u,\"calls\":%llu,\"errors\":%llu,"
-               "\"kills\":%llu,"
-               "\"cpu_ms\":%llu.%03llu,\"memory\":%lld}",
-               i->loaded     ? "loaded"
-               : i->disabled ? "disabled"
-                             : "unloaded",
-               i->hooks, i->actions, i->commands, i->timers, (unsigned long long)i->calls, (unsigned long long)i->errors,
-               (unsigned long long)i->kills, (unsigned long long)i->cpu_us / 1000, (unsigned long long)i->cpu_us % 1000,
-               (long long)i->memory);
+    buf_printf(
+        b,
+        ",\"state\":\"%s\",\"hooks\":%u,\"actions\":%u,\"commands\":%u,\"timers\":%u,\"calls\":%llu,\"errors\":%llu,"
+        "\"kills\":%llu,"
+        "\"cpu_ms\":%llu.%03llu,\"memory\":%lld}",
+        i->loaded     ? "loaded"
+        : i->disabled ? "disabled"
+                      : "unloaded",
+        i->hooks, i->actions, i->commands, i->timers, (unsigned long long)i->calls, (unsigned long long)i->errors,
+        (unsigned long long)i->kills, (unsigned long long)i->cpu_us / 1000, (unsigned long long)i->cpu_us % 1000,
+        (long long)i->memory);
 }
 
 static void run_list(struct command_call *c, void *ctx)

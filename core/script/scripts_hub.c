@@ -178,10 +178,12 @@ static int register_actions(struct scripts *s, struct generation *g, struct buf 
     for (uint32_t i = 0; rc == 0 && i < g->action_count; i++) {
         struct registration *r = &g->actions[i];
         uint16_t number = g->states[r->script]->actions[r->item].number;
-        rc = action_register(
-            s->hub,
-            &(struct action){
-                .number = number, .name = g->names[r->script], .class = CLASS_NOW, .handle = on_action, .ctx = r, .owner = s});
+        rc = action_register(s->hub, &(struct action){.number = number,
+                                                      .name = g->names[r->script],
+                                                      .class = CLASS_NOW,
+                                                      .handle = on_action,
+                                                      .ctx = r,
+                                                      .owner = s});
         if (rc == ERR_EXISTS)
             buf_printf(errors, "scripts: action %u of %s is taken\n", number, g->names[r->script]);
     }

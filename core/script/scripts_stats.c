@@ -109,7 +109,8 @@ void scripts_register_metrics(struct scripts *s)
             for (char *p = m.name; *p; p++)
                 *p = *p == '-' || *p == '/' ? '_' : (char)tolower((unsigned char)*p);
             if (n > 0 && (size_t)n < sizeof m.name)
-                (void)!metric_register(s->hub, &m); /* a table that is full has no room for figures; nothing else suffers */
+                (void)!metric_register(s->hub,
+                                       &m); /* a table that is full has no room for figures; nothing else suffers */
         }
     }
 }
@@ -133,8 +134,11 @@ static void register_counter(void *owner, struct mail *m)
 {
     struct announcement *a = (struct announcement *)m;
     (void)owner;
-    struct metric metric = {
-        .kind = METRIC_COUNTER, .read = read_counter, .ctx = a->counter, .owner = a->host, .help = "Counted by a script"};
+    struct metric metric = {.kind = METRIC_COUNTER,
+                            .read = read_counter,
+                            .ctx = a->counter,
+                            .owner = a->host,
+                            .help = "Counted by a script"};
     snprintf(metric.name, sizeof metric.name, "%s", a->counter->name);
     int rc = metric_register(a->host->hub, &metric);
     if (rc < 0)

@@ -150,8 +150,11 @@ static int lua_load_subject(lua_State *L)
                             .buckets = buckets_new()};
     x->site.refunds = x->site.buckets ? refunds_new(x->site.buckets) : NULL;
     take_config(L, x, 2, t->config);
-    x->troupe = (struct troupe){
-        .site = &x->site, .config = x->config, .budget_us = SUBJECT_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true};
+    x->troupe = (struct troupe){.site = &x->site,
+                                .config = x->config,
+                                .budget_us = SUBJECT_BUDGET_US,
+                                .memory_max = MEMORY_MAX,
+                                .loading = true};
     x->st = x->site.kv && x->site.refunds ? state_new(&x->troupe, name, &x->stats) : NULL;
     if (!x->st)
         return luaL_error(L, "not enough memory");
@@ -282,7 +285,8 @@ static void put_advice(lua_State *L, const struct hook_advice *a)
     }
 }
 
-static void put_result(lua_State *L, const struct subject *x, const struct hook_call *h, enum hook_verdict v, bool failed)
+static void put_result(lua_State *L, const struct subject *x, const struct hook_call *h, enum hook_verdict v,
+                       bool failed)
 {
     static const char *const names[] = {
         [HOOK_PASS] = "pass", [HOOK_ACCEPT] = "accept", [HOOK_REJECT] = "reject", [HOOK_DROP] = "drop"};
@@ -513,9 +517,12 @@ static void run_file(struct tester *t, const char *name)
     struct fake_world world;
     struct script_stats stats = {0};
     struct site site = {.world = &world.world, .watched = t->outer, .shared = t->shared, .kv = t->shared};
-    struct test_troupe troupe = {
-        .troupe = {.site = &site, .config = t->config, .budget_us = TEST_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true},
-        .tester = t};
+    struct test_troupe troupe = {.troupe = {.site = &site,
+                                            .config = t->config,
+                                            .budget_us = TEST_BUDGET_US,
+                                            .memory_max = MEMORY_MAX,
+                                            .loading = true},
+                                 .tester = t};
     struct buf text = BUF_INIT;
     char file[512];
     t->file = name;

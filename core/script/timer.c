@@ -114,7 +114,8 @@ static int lua_cancel(lua_State *L)
 
 void timers_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"after", lua_after}, {"every", lua_every}, {"cancel", lua_cancel}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"after", lua_after}, {"every", lua_every}, {"cancel", lua_cancel}, {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }
 

@@ -109,7 +109,8 @@ static void do_log(struct world *w, enum log_level level, const char *id, const 
         if (fields->type == LOG_F_INT)
             buf_printf(&b, "%s%s=%lld", b.n ? " " : "", fields->key, (long long)fields->num);
         else
-            buf_printf(&b, "%s%s=%.*s", b.n ? " " : "", fields->key, (int)fields->str.n, fields->str.p ? fields->str.p : "");
+            buf_printf(&b, "%s%s=%.*s", b.n ? " " : "", fields->key, (int)fields->str.n,
+                       fields->str.p ? fields->str.p : "");
     }
     if (buf_ok(&b))
         (void)!note(w, DEED_LOG, slice_str(id), (int64_t)level, buf_slice(&b));
@@ -124,7 +125,8 @@ static int timer_begin(struct world *world, struct timer *t, double after_ms, do
     struct fake_timer *f = calloc(1, sizeof *f);
     if (!f)
         return ERR_NOMEM;
-    *f = (struct fake_timer){.next = w->timers, .timer = t, .due_ms = (double)w->now_ms + after_ms, .every_ms = every_ms};
+    *f = (struct fake_timer){
+        .next = w->timers, .timer = t, .due_ms = (double)w->now_ms + after_ms, .every_ms = every_ms};
     w->timers = f;
     t->world = f;
     return 0;
