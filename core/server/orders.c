@@ -58,7 +58,12 @@ int orders_register(struct server *s)
          .shown = 1,
          .run = run_drain,
          .ctx = s},
-        {.name = "shutdown", .args = "", .help = "stop within a second", .changes = true, .run = run_shutdown, .ctx = s},
+        {.name = "shutdown",
+         .args = "",
+         .help = "stop within a second",
+         .changes = true,
+         .run = run_shutdown,
+         .ctx = s},
     };
     s->keeper = (struct config_keeper){
         .current = config_now, .boot = config_boot, .load = config_file, .adopt = reload_adopt, .ctx = s};

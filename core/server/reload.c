@@ -51,7 +51,8 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     config_hub_options(fresh, key, &hub_options);
     if (hub_reconfigure(s->hub, &hub_options) != 0) {
         scripts_abandon(s->scripts);
-        (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+        (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format,
+                        (enum log_level)s->config->log.level);
         buf_str(errors, "out of memory\n");
         return -1;
     }
@@ -99,7 +100,8 @@ void reload_file(struct server *s)
         config_free(fresh);
         /* A moved log file is opened anew all the same: that is what rotation waits for. */
         if (!fresh)
-            (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format, (enum log_level)s->config->log.level);
+            (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format,
+                            (enum log_level)s->config->log.level);
     }
     buf_free(&errors);
 }

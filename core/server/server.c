@@ -131,7 +131,8 @@ int server_run(const char *config_path)
     buf_free(&errors);
     const struct config *c = s.config;
     if (log_open(c->log.file, (enum log_format)c->log.format, (enum log_level)c->log.level) != 0) {
-        fprintf(stderr, "magpied: log.file: %s cannot be opened for appending\n", c->log.file ? c->log.file : "standard error");
+        fprintf(stderr, "magpied: log.file: %s cannot be opened for appending\n",
+                c->log.file ? c->log.file : "standard error");
         config_free(s.config);
         return 1;
     }

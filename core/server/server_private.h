@@ -26,8 +26,8 @@ struct store;
 struct server {
     const char *config_path; /* from the command line */
     struct config *config;   /* in force; owned */
-    struct config
-        *boot; /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
+    struct config *
+        boot; /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
     unsigned shards;
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct store *store;

@@ -29,7 +29,8 @@ static void check_plugins(struct plugins *running, const struct config *c, const
     bool served = false;
     plugins_check(running, &pc, c->auth.mode, &served, errors);
     if (strcmp(c->auth.mode, "open") != 0 && strcmp(c->auth.mode, "script") != 0 && !served)
-        buf_printf(errors, "%s: auth.mode: no provider registered for auth.mode \"%s\": no plugin of plugins.load serves it\n",
+        buf_printf(errors,
+                   "%s: auth.mode: no provider registered for auth.mode \"%s\": no plugin of plugins.load serves it\n",
                    path, c->auth.mode);
 }
 
@@ -51,7 +52,8 @@ void settings_log_doubts(const struct config *c)
     if (c->limits.output_queue < c->limits.page)
         log_event(
             LOG_WARN, "config.doubt",
-            LOG_STR("about", "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
+            LOG_STR("about",
+                    "limits.output_queue is smaller than limits.page: a full page of history closes the connection"));
 }
 
 struct scripts_options settings_scripts(const struct config *c, const struct cJSON *tree)
