@@ -35,9 +35,8 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
 
     (void)loop;
     (void)revents;
-    if (bench->interrupted) {
+    if (bench->interrupted)
         _Exit(130); /* asked twice */
-    }
     bench->interrupted = true;
     phase_stop(bench, BENCH_INTERRUPTED);
 }
@@ -56,13 +55,11 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 
     (void)revents;
     buf_printf(&line, "%5.0f s  %-11s", ev_now(loop) - bench->phase_start, bench->phase);
-    if (bench->progress) {
+    if (bench->progress)
         bench->progress(bench, &line);
-    }
     buf_byte(&line, '\n');
-    if (buf_ok(&line) && !bench->options->quiet) {
+    if (buf_ok(&line) && !bench->options->quiet)
         fwrite(line.p, 1, line.n, stderr);
-    }
     buf_free(&line);
     bench->stalled_s = bench->steps == bench->steps_seen ? bench->stalled_s + 1 : 0;
     bench->steps_seen = bench->steps;
@@ -75,9 +72,8 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 
 enum bench_end bench_phase(struct bench *bench, const char *name, double seconds, bool watched)
 {
-    if (bench->interrupted) {
+    if (bench->interrupted)
         return BENCH_INTERRUPTED;
-    }
     ev_now_update(bench->loop);
     bench->phase = name;
     bench->phase_start = ev_now(bench->loop);
@@ -109,13 +105,13 @@ static int descriptors_check(const struct bench_options *options, const struct b
     uint64_t have = bench_proc_descriptors();
     uint64_t need = scenario->descriptors(options) + DESCRIPTORS_OWN;
 
-    if (need <= have) {
+    if (need <= have)
         return 0;
-    }
-    fprintf(stderr,
-            "magpie-bench: %llu descriptors needed, but this process may have %llu (the hard limit): raise it (ulimit -Hn, "
-            "limits.conf, LimitNOFILE) or measure at most %llu connections\n",
-            (unsigned long long)need, (unsigned long long)have, (unsigned long long)(have - DESCRIPTORS_OWN));
+    fprintf(
+        stderr,
+        "magpie-bench: %llu descriptors needed, but this process may have %llu (the hard limit): raise it (ulimit -Hn, "
+        "limits.conf, LimitNOFILE) or measure at most %llu connections\n",
+        (unsigned long long)need, (unsigned long long)have, (unsigned long long)(have - DESCRIPTORS_OWN));
     return ERR_FULL;
 }
 
@@ -142,8 +138,8 @@ static void server_find(struct bench *bench)
 {
     struct bench_usage usage;
 
-    bench->pid =
-        bench->options->pid ? (pid_t)bench->options->pid : bench_proc_listener((const struct sockaddr *)&bench->target.address);
+    bench->pid = bench->options->pid ? (pid_t)bench->options->pid
+                                     : bench_proc_listener((const struct sockaddr *)&bench->target.address);
     if (bench->pid && bench_proc_usage(bench->pid, &usage, false) < 0) {
         fprintf(stderr, "magpie-bench: no process %d\n", (int)bench->pid);
         bench->pid = 0;
@@ -158,19 +154,18 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
 
     *bench = (struct bench){.options = options, .scenario = scenario};
     int status = descriptors_check(options, scenario);
-    if (status < 0) {
+    if (status < 0)
         return status;
-    }
-    status = client_target_set(&bench->target, options->websocket ? CLIENT_WEBSOCKET : CLIENT_TCP, options->address, &why);
+    status =
+        client_target_set(&bench->target, options->websocket ? CLIENT_WEBSOCKET : CLIENT_TCP, options->address, &why);
     if (status < 0) {
         fprintf(stderr, "magpie-bench: --address: %s: %s\n", options->address, why);
         return status;
     }
     bench->target.path = options->path;
     status = sources_choose(bench);
-    if (status < 0) {
+    if (status < 0)
         return status;
-    }
     bench->loop = ev_default_loop(EVFLAG_AUTO);
     bench->client = bench->loop ? client_new(bench->loop) : NULL;
     if (!bench->client) {
@@ -191,9 +186,8 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
 void bench_fini(struct bench *bench)
 {
     client_free(bench->client);
-    if (bench->loop) {
+    if (bench->loop)
         ev_loop_destroy(bench->loop);
-    }
 }
 
 /* ---- complaints ---- */
@@ -203,9 +197,8 @@ void bench_complain(struct bench *bench, const char *format, ...)
     va_list args;
 
     bench->complaints++;
-    if (bench->complaints > COMPLAINTS_SHOWN) {
+    if (bench->complaints > COMPLAINTS_SHOWN)
         return;
-    }
     fputs("magpie-bench: ", stderr);
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -227,7 +220,8 @@ int64_t bench_refused(struct bench *bench, const char *what, struct slice body)
     if (bench->limited++ == 0) {
         fprintf(stderr,
                 "magpie-bench: %s refused: rate_limited: %s\n"
-                "magpie-bench: hint: this measures the server's rate limits; run it with rate = { user = 0, channel = 0 }\n",
+                "magpie-bench: hint: this measures the server's rate limits; run it with rate = { user = 0, channel = "
+                "0 }\n",
                 what, error.message);
     }
     return error.retry_after_ms > 0 ? error.retry_after_ms : 100;
@@ -257,8 +251,8 @@ void bench_report_start(struct bench *bench)
     struct bench_report *r = &bench->report;
     char text[BENCH_REPORT_TEXT];
 
-    snprintf(text, sizeof(text), "%s over %s to %s", bench->scenario->name, bench->options->websocket ? "WebSocket" : "TCP",
-             bench->options->address);
+    snprintf(text, sizeof(text), "%s over %s to %s", bench->scenario->name,
+             bench->options->websocket ? "WebSocket" : "TCP", bench->options->address);
     bench_report_text(r, "title", "scenario", text);
     bench_report_text(r, "scenario", NULL, bench->scenario->name);
     bench_report_text(r, "transport", NULL, bench->options->websocket ? "websocket" : "tcp");
@@ -275,10 +269,12 @@ void bench_report_cost(struct bench *bench, const struct bench_mark *from, const
     double user_s = known ? to->usage.user_s - from->usage.user_s : NAN;
 
     bench_report_number(r, "server_cpu_s", "server CPU", bench_mark_cpu(from, to), 3, "s");
-    bench_report_number(r, "server_cpu_percent", "server CPU of a core", bench_mark_cpu(from, to) / seconds * 100, 1, "%");
-    bench_report_number(r, "server_cpu_system_share", "  of it in the kernel", system_s / (system_s + user_s) * 100, 0, "%");
-    bench_report_number(r, "bench_cpu_percent", "magpie-bench's own CPU", (to->own_cpu_s - from->own_cpu_s) / seconds * 100, 1,
+    bench_report_number(r, "server_cpu_percent", "server CPU of a core", bench_mark_cpu(from, to) / seconds * 100, 1,
                         "%");
+    bench_report_number(r, "server_cpu_system_share", "  of it in the kernel", system_s / (system_s + user_s) * 100, 0,
+                        "%");
+    bench_report_number(r, "bench_cpu_percent", "magpie-bench's own CPU",
+                        (to->own_cpu_s - from->own_cpu_s) / seconds * 100, 1, "%");
 }
 
 void bench_report_memory(struct bench *bench, const struct bench_mark *mark)
@@ -296,7 +292,8 @@ void bench_report_finish(struct bench *bench)
     bench->faulty = bench->faulty || bench->lost || client_strays(bench->client);
     bench_report_number(r, "lost_connections", bench->lost ? "connections lost" : NULL, (double)bench->lost, 0, "");
     bench_report_number(r, "refused", bench->refused ? "requests refused" : NULL, (double)bench->refused, 0, "");
-    bench_report_number(r, "rate_limited", bench->limited ? "  of them rate_limited" : NULL, (double)bench->limited, 0, "");
+    bench_report_number(r, "rate_limited", bench->limited ? "  of them rate_limited" : NULL, (double)bench->limited, 0,
+                        "");
     double strays = (double)client_strays(bench->client);
     bench_report_number(r, "stray_answers", strays > 0 ? "answers to no request" : NULL, strays, 0, "");
     bench_report_number(r, "interrupted", NULL, bench->interrupted, 0, "");
@@ -320,9 +317,8 @@ char *bench_content_new(const struct bench *bench)
     char *content = malloc(n + 1);
 
     if (content) {
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++)
             content[i] = "magpies chatter "[i % 16];
-        }
         content[n] = '\0';
     }
     return content;
@@ -330,9 +326,8 @@ char *bench_content_new(const struct bench *bench)
 
 void bench_content_stamp(char *content, uint64_t us)
 {
-    for (int i = STAMP - 1; i >= 0; i--, us >>= 4) {
+    for (int i = STAMP - 1; i >= 0; i--, us >>= 4)
         content[i] = "0123456789abcdef"[us & 15];
-    }
 }
 
 uint64_t bench_content_time(struct slice message)
@@ -340,15 +335,13 @@ uint64_t bench_content_time(struct slice message)
     struct client_field field = CLIENT_FIELD("content");
     uint64_t us = 0;
 
-    if (client_fields_read(message, &field, 1) != 1 || field.value.n < STAMP + 2) {
+    if (client_fields_read(message, &field, 1) != 1 || field.value.n < STAMP + 2)
         return 0;
-    }
     for (int i = 1; i <= STAMP; i++) {
         int c = field.value.p[i];
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0) {
+        if (digit < 0)
             return 0;
-        }
         us = us << 4 | (uint64_t)digit;
     }
     return us;

@@ -81,12 +81,10 @@ static void message_ended(struct channel_run *run)
 {
     run->counts.messages++;
     run->bench->steps++;
-    if (run->outstanding > 0) {
+    if (run->outstanding > 0)
         run->outstanding--;
-    }
-    if (run->counts.messages >= run->goal || (!run->sending && run->outstanding == 0)) {
+    if (run->counts.messages >= run->goal || (!run->sending && run->outstanding == 0))
         bench_phase_end(run->bench);
-    }
     channel_pump(run);
 }
 
@@ -94,9 +92,8 @@ static void message_settled(struct channel_run *run, struct channel_message *mes
 {
     if (!message->done && message->settled >= message->expect && !run->by_answer) {
         message->done = true;
-        if (message->sent_us && run->sending) {
+        if (message->sent_us && run->sending)
             bench_hist_record(&run->complete_us, now - message->sent_us);
-        }
         message_ended(run);
     }
 }
@@ -106,18 +103,16 @@ static struct channel_message *message_get(struct channel_run *run, uint64_t seq
 {
     struct channel_message *message = &run->ring[seq % RING];
 
-    if (message->seq == seq) {
+    if (message->seq == seq)
         return message;
-    }
-    if (message->seq > seq) {
+    if (message->seq > seq)
         return NULL;
-    }
     if (message->seq && !message->done && !run->by_answer) {
         run->counts.expired++;
         message_ended(run);
     }
-    *message =
-        (struct channel_message){.seq = seq, .seen_us = client_read_us(run->bench->client), .expect = run->receivers.ready};
+    *message = (struct channel_message){
+        .seq = seq, .seen_us = client_read_us(run->bench->client), .expect = run->receivers.ready};
     run->top = seq > run->top ? seq : run->top;
     return message;
 }
@@ -128,20 +123,16 @@ static void messages_sweep(struct channel_run *run)
     uint64_t limit = (uint64_t)(run->bench->options->timeout * 1e6 / 2);
     uint64_t now = clock_mono_us();
 
-    if (run->by_answer) {
+    if (run->by_answer)
         return;
-    }
-    if (run->top >= RING && run->swept <= run->top - RING) {
+    if (run->top >= RING && run->swept <= run->top - RING)
         run->swept = run->top - RING + 1;
-    }
     for (; run->swept <= run->top; run->swept++) {
         struct channel_message *message = &run->ring[run->swept % RING];
-        if (message->seq != run->swept || message->done) {
+        if (message->seq != run->swept || message->done)
             continue;
-        }
-        if (now - message->seen_us < limit) {
+        if (now - message->seen_us < limit)
             break; /* later ones are younger */
-        }
         message->done = true;
         run->counts.expired++;
         message_ended(run);
@@ -169,16 +160,14 @@ static void receiver_take(struct channel_run *run, uint64_t seq, struct slice bo
 
     run->counts.deliveries++;
     run->counts.bytes += body.n;
-    if (!message) {
+    if (!message)
         return;
-    }
     if (!message->sent_us) {
         uint64_t sent_us = bench_content_time(body);
         message->sent_us = sent_us <= now ? sent_us : 0; /* in a shared channel it need not be ours */
     }
-    if (message->sent_us && run->sending) {
+    if (message->sent_us && run->sending)
         bench_hist_record(&run->delivery_us, now - message->sent_us);
-    }
     message->settled++;
     message_settled(run, message, now);
 }
@@ -198,9 +187,8 @@ static void receiver_message(struct channel_run *run, struct bench_member *membe
         run->counts.duplicates++;
         return;
     }
-    if (seq > member->last_seq + 1) {
+    if (seq > member->last_seq + 1)
         receiver_gap(run, member, seq, now);
-    }
     member->last_seq = seq;
     receiver_take(run, seq, body, now);
 }
@@ -233,9 +221,8 @@ static void receiver_slice(struct channel_run *run, struct bench_member *member,
         receiver_take(run, (uint64_t)seq, item, now);
     }
     run->counts.omitted += (uint64_t)omitted;
-    if (got + omitted != to - from + 1) {
+    if (got + omitted != to - from + 1)
         run->counts.gaps += (uint64_t)llabs(to - from + 1 - got - omitted);
-    }
     member->last_seq = to > last ? (uint64_t)to : (uint64_t)last;
 }
 
@@ -243,21 +230,19 @@ static void receiver_push(struct client_conn *conn, void *user, uint16_t action,
 {
     struct bench_member *member = user;
 
-    if (action == CLIENT_PUSH_CHANNEL) {
+    if (action == CLIENT_PUSH_CHANNEL)
         receiver_message(member->crew->state, member, body);
-    } else if (action == CLIENT_PUSH_MERGED) {
+    else if (action == CLIENT_PUSH_MERGED)
         receiver_slice(member->crew->state, member, body);
-    } else {
+    else
         bench_crew_push(conn, user, action, body);
-    }
 }
 
 static void receiver_joined(struct bench_member *member, struct slice body)
 {
     int64_t seq;
-    if (client_field_int(body, SLICE_LIT("seq"), &seq) == 0 && seq > 0) {
+    if (client_field_int(body, SLICE_LIT("seq"), &seq) == 0 && seq > 0)
         member->last_seq = (uint64_t)seq;
-    }
 }
 
 /* A receiver that is gone is waited for no more. */
@@ -273,9 +258,8 @@ static void receiver_lost(struct bench_member *member)
             message_settled(run, message, clock_mono_us());
         }
     }
-    if (member->crew->ready == 0) {
+    if (member->crew->ready == 0)
         bench_phase_end(member->crew->bench);
-    }
 }
 
 /* ---- sending ---- */
@@ -288,16 +272,14 @@ static void send_answered(struct client_conn *conn, void *arg, int status, struc
     int64_t seq = 0;
 
     if (status == 0 && client_field_int(body, SLICE_LIT("seq"), &seq) == 0 && seq > 0) {
-        if (run->sending) {
+        if (run->sending)
             bench_hist_record(&run->answer_us, client_read_us(run->bench->client) - sent_us);
-        }
         run->counts.answers++;
         run->newest = (uint64_t)seq > run->newest ? (uint64_t)seq : run->newest;
-        if (run->by_answer) {
+        if (run->by_answer)
             message_ended(run);
-        } else {
+        else
             (void)message_get(run, (uint64_t)seq); /* so that it can expire if no copy ever comes */
-        }
     } else {
         run->outstanding -= run->outstanding > 0;
         if (status == 0) {
@@ -319,9 +301,8 @@ static bool channel_early(struct channel_run *run, uint64_t now)
     run->paced_us = run->paced_us ? run->paced_us : now;
     double due_us = rate > 0 ? (double)run->paced_us + (double)run->paced * 1e6 / rate : 0;
 
-    if ((double)now >= due_us) {
+    if ((double)now >= due_us)
         return false;
-    }
     bench_pacer_pause(&run->pacer, 1 + (int64_t)((due_us - (double)now) / 1e3));
     return true;
 }
@@ -335,9 +316,8 @@ static void channel_pump(struct channel_run *run)
         struct bench_member *sender = &run->senders.members[run->next_sender];
         run->next_sender = (run->next_sender + 1) % run->senders.want;
         uint64_t now = clock_mono_us();
-        if (channel_early(run, now)) {
+        if (channel_early(run, now))
             break;
-        }
         if (!sender->ready) {
             tried++;
             continue;
@@ -354,9 +334,8 @@ static void channel_pump(struct channel_run *run)
         run->paced++;
         run->budget--;
     }
-    if (run->sending && run->senders.ready == 0) {
+    if (run->sending && run->senders.ready == 0)
         bench_phase_end(run->bench);
-    }
 }
 
 static void sender_lost(struct bench_member *member)
@@ -375,10 +354,12 @@ static void channel_progress(struct bench *bench, struct buf *out)
     struct channel_run *run = bench->state;
     const struct channel_counts *now = &run->counts, *then = &run->at_tick;
 
-    buf_printf(out, "%llu messages/s, %llu deliveries/s, %u under way", (unsigned long long)(now->messages - then->messages),
+    buf_printf(out, "%llu messages/s, %llu deliveries/s, %u under way",
+               (unsigned long long)(now->messages - then->messages),
                (unsigned long long)(now->deliveries - then->deliveries), run->outstanding);
     if (now->gaps || now->duplicates) {
-        buf_printf(out, ", %llu missing, %llu doubled", (unsigned long long)now->gaps, (unsigned long long)now->duplicates);
+        buf_printf(out, ", %llu missing, %llu doubled", (unsigned long long)now->gaps,
+                   (unsigned long long)now->duplicates);
     }
     run->at_tick = *now;
     messages_sweep(run);
@@ -389,15 +370,13 @@ static void channel_measure(struct channel_run *run, struct bench_mark *start, s
     struct bench *bench = run->bench;
     const struct bench_options *options = bench->options;
 
-    if (options->hold > 0) {
+    if (options->hold > 0)
         bench_phase(bench, "holding", options->hold, false);
-    }
     run->sending = true;
     run->budget = run->goal = UINT64_MAX;
     channel_pump(run);
-    if (options->warmup > 0) {
+    if (options->warmup > 0)
         bench_phase(bench, "warming up", options->warmup, true);
-    }
     bench_hist_reset(&run->delivery_us);
     bench_hist_reset(&run->complete_us);
     bench_hist_reset(&run->answer_us);
@@ -414,9 +393,8 @@ static void channel_measure(struct channel_run *run, struct bench_mark *start, s
     run->sending = false;
     run->goal = UINT64_MAX;
     bench_pacer_stop(&run->pacer);
-    if (run->outstanding > 0) {
+    if (run->outstanding > 0)
         bench_phase(bench, "draining", options->timeout, true);
-    }
     bench_phase(bench, "draining", run->by_answer ? MERGED_S : ANSWER_S, false);
 }
 
@@ -458,17 +436,20 @@ static void channel_report(struct channel_run *run, const struct bench_mark *sta
     bench_report_times(r, "answer_latency_us", "answer latency", &run->answer_us);
     bench_report_number(r, "server_cpu_s_per_million", "server CPU a million",
                         deliveries ? cpu * 1e6 / (double)deliveries : NAN, 3, "s of deliveries");
-    bench_report_number(r, "server_cpu_us_per_message", "server CPU a message", messages ? cpu * 1e6 / (double)messages : NAN,
-                        1, "µs");
+    bench_report_number(r, "server_cpu_us_per_message", "server CPU a message",
+                        messages ? cpu * 1e6 / (double)messages : NAN, 1, "µs");
     bench_report_cost(bench, start, end);
     bench_report_memory(bench, end);
     bench_report_number(r, "missing", "missing (gaps, tail)", (double)missing, 0, "");
     bench_report_number(r, "duplicates", "doubled or out of order", (double)run->counts.duplicates, 0, "");
-    bench_report_number(r, "omitted", run->counts.omitted ? "left out of slices" : NULL, (double)run->counts.omitted, 0, "");
-    bench_report_number(r, "behind", run->receivers.behind ? "told to be behind (107)" : NULL, (double)run->receivers.behind, 0,
+    bench_report_number(r, "omitted", run->counts.omitted ? "left out of slices" : NULL, (double)run->counts.omitted, 0,
                         "");
-    bench_report_number(r, "expired", run->counts.expired ? "not delivered in time" : NULL, (double)run->counts.expired, 0, "");
-    bench_report_number(r, "dropped", run->counts.dropped ? "dropped by a script" : NULL, (double)run->counts.dropped, 0, "");
+    bench_report_number(r, "behind", run->receivers.behind ? "told to be behind (107)" : NULL,
+                        (double)run->receivers.behind, 0, "");
+    bench_report_number(r, "expired", run->counts.expired ? "not delivered in time" : NULL, (double)run->counts.expired,
+                        0, "");
+    bench_report_number(r, "dropped", run->counts.dropped ? "dropped by a script" : NULL, (double)run->counts.dropped,
+                        0, "");
     bench->faulty = bench->faulty || missing || run->counts.duplicates || run->counts.expired;
 }
 
@@ -512,10 +493,10 @@ static int channel_run(struct bench *bench)
     struct bench_mark start, end;
     char channel[64];
 
-    if (!run) {
+    if (!run)
         return ERR_NOMEM;
-    }
-    snprintf(channel, sizeof(channel), "bench-channel-%d-%llu", (int)getpid(), (unsigned long long)clock_wall_ms() % 1000000);
+    snprintf(channel, sizeof(channel), "bench-channel-%d-%llu", (int)getpid(),
+             (unsigned long long)clock_wall_ms() % 1000000);
     run->bench = bench;
     run->channel = bench->options->channel ? bench->options->channel : channel;
     int status = channel_prepare(run);

@@ -36,8 +36,9 @@ static void connect_report(struct bench *bench, const struct connect_run *run)
     double n = run->made;
     double seconds = bench_mark_seconds(&run->start, &run->ready);
     double hold_s = bench_mark_seconds(&run->hold, &run->held);
-    double anonymous =
-        run->before.known && run->held.known ? (double)run->held.usage.anonymous - (double)run->before.usage.anonymous : NAN;
+    double anonymous = run->before.known && run->held.known
+                           ? (double)run->held.usage.anonymous - (double)run->before.usage.anonymous
+                           : NAN;
 
     bench_report_number(r, "connections", "connections", n, 0, "");
     bench_report_number(r, "concurrency", "  being made at once", (double)bench->options->concurrency, 0, "");
@@ -84,24 +85,21 @@ static int connect_run(struct bench *bench)
                                    .leave = options->leave,
                                    .silent = options->silent};
     int status = bench_crew_muster(&run.first, "starting");
-    if (status < 0) {
+    if (status < 0)
         goto end;
-    }
     bench_mark_take(bench, &run.before, true);
     bench_mark_take(bench, &run.start, false);
     status = bench_crew_muster(&run.crew, "connecting");
     bench_mark_take(bench, &run.ready, false);
-    if (status < 0) {
+    if (status < 0)
         goto end;
-    }
     bench->state = &run;
     bench->progress = hold_progress;
     run.made = run.crew.ready + run.crew.left;
     bench_phase(bench, "settling", SETTLE_S, false);
     bench_mark_take(bench, &run.hold, false);
-    if (options->duration > 0) {
+    if (options->duration > 0)
         bench_phase(bench, "holding", options->duration, false);
-    }
     bench_mark_take(bench, &run.held, true);
     bench_crew_end(&run.crew);
     bench_phase(bench, "closing", SETTLE_S, false);

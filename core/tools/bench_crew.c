@@ -24,9 +24,8 @@ static void member_settle(struct bench_member *member)
     crew->busy--;
     crew->settled++;
     crew->bench->steps++;
-    if (crew->settled == crew->want) {
+    if (crew->settled == crew->want)
         bench_phase_end(crew->bench);
-    }
 }
 
 /* The connection is gone or of no use. */
@@ -43,9 +42,8 @@ static void member_lose(struct bench_member *member)
         return;
     }
     crew->ready--;
-    if (crew->lost) {
+    if (crew->lost)
         crew->lost(member);
-    }
 }
 
 /* As member_lose(), for one that still has its connection. */
@@ -72,9 +70,8 @@ static void member_become_ready(struct bench_member *member)
     } else {
         member->ready = true;
         crew->ready++;
-        if (crew->silent) {
+        if (crew->silent)
             client_conn_deafen(member->conn);
-        }
     }
     member_settle(member);
     crew_open_more(crew);
@@ -85,17 +82,15 @@ static void subscribe_answered(struct client_conn *conn, void *arg, int status, 
     struct bench_member *member = arg;
 
     (void)conn;
-    if (status == ERR_CLOSED) {
+    if (status == ERR_CLOSED)
         return; /* the close handler tells, or we closed it ourselves */
-    }
     if (status < 0) {
         bench_refused(member->crew->bench, "a subscription", body);
         member_give_up(member);
         return;
     }
-    if (member->crew->joined) {
+    if (member->crew->joined)
         member->crew->joined(member, body);
-    }
     member_become_ready(member);
 }
 
@@ -120,7 +115,8 @@ static void token_keep(char **token, struct slice body)
     struct client_field field = CLIENT_FIELD("token");
 
     if (token && !*token && client_fields_read(body, &field, 1) == 1 && field.value.n > 2) {
-        *token = strndup(field.value.p + 1, field.value.n - 2); /* without the quotes; NULL: then it is a new user again */
+        *token =
+            strndup(field.value.p + 1, field.value.n - 2); /* without the quotes; NULL: then it is a new user again */
     }
 }
 
@@ -130,9 +126,8 @@ static void login_answered(struct client_conn *conn, void *arg, int status, stru
     struct bench_crew *crew = member->crew;
 
     (void)conn;
-    if (status == ERR_CLOSED) {
+    if (status == ERR_CLOSED)
         return;
-    }
     if (status < 0) {
         bench_refused(crew->bench, "a login", body);
         member_give_up(member);
@@ -140,9 +135,8 @@ static void login_answered(struct client_conn *conn, void *arg, int status, stru
     }
     bench_hist_record(&crew->login_us, client_read_us(crew->bench->client) - member->started_us);
     token_keep(member_token(member), body);
-    if (crew->logged_in) {
+    if (crew->logged_in)
         crew->logged_in(member, body);
-    }
     if (!crew->channel) {
         member_become_ready(member);
     } else if (!crew->pipeline && member_subscribe(member) < 0) {
@@ -186,13 +180,12 @@ void bench_crew_push(struct client_conn *conn, void *user, uint16_t action, stru
     struct bench *bench = member->crew->bench;
 
     (void)conn;
-    if (action == CLIENT_PUSH_BEHIND) {
+    if (action == CLIENT_PUSH_BEHIND)
         member->crew->behind++;
-    } else if (action == CLIENT_PUSH_CLOSING) {
+    else if (action == CLIENT_PUSH_CLOSING)
         bench_complain(bench, "the server closes a %s's connection: %.*s", member->crew->what, (int)body.n, body.p);
-    } else if (action == CLIENT_ERROR) {
+    else if (action == CLIENT_ERROR)
         bench_refused(bench, "a frame", body);
-    }
 }
 
 /* Connects; false when that cannot even begin. */
@@ -208,7 +201,8 @@ static bool member_connect(struct bench_member *member)
     member->conn = client_conn_open(bench->client, &bench->target, &crew->handlers, member);
     if (!member->conn) {
         bench_complain(bench, "a %s cannot connect: %s%s", crew->what, strerror(errno),
-                       errno == EADDRNOTAVAIL ? " (no port left at the source address: use a smaller --per-source)" : "");
+                       errno == EADDRNOTAVAIL ? " (no port left at the source address: use a smaller --per-source)"
+                                              : "");
     }
     return member->conn;
 }
@@ -226,9 +220,8 @@ static void crew_open_more(struct bench_crew *crew)
         member->crew = crew;
         member->index = crew->started++;
         crew->busy++;
-        if (!member_connect(member)) {
+        if (!member_connect(member))
             member_lose(member);
-        }
     }
 }
 
@@ -262,19 +255,16 @@ int bench_crew_muster(struct bench_crew *crew, const char *phase)
     void (*progress)(struct bench *, struct buf *) = bench->progress;
 
     int status = bench_crew_start(crew);
-    if (status < 0) {
+    if (status < 0)
         return status;
-    }
     bench->state = crew;
     bench->progress = crew_progress;
-    if (crew->busy > 0) {
+    if (crew->busy > 0)
         bench_phase(bench, phase, 0, true);
-    }
     bench->state = state;
     bench->progress = progress;
-    if (crew->ready + crew->left == 0 && !bench->interrupted) {
+    if (crew->ready + crew->left == 0 && !bench->interrupted)
         fprintf(stderr, "magpie-bench: no %s could be set up\n", crew->what);
-    }
     return crew->ready + crew->left == 0 ? ERR_IO : 0;
 }
 
@@ -283,16 +273,13 @@ void bench_crew_end(struct bench_crew *crew)
     for (uint32_t i = 0; crew->members && i < crew->started; i++) {
         struct client_conn *conn = crew->members[i].conn;
         crew->members[i].conn = NULL;
-        if (conn) {
+        if (conn)
             client_conn_close(conn);
-        }
     }
-    if (crew->members) {
+    if (crew->members)
         client_flush(crew->bench->client);
-    }
-    for (uint32_t i = 0; crew->tokens && i < crew->users; i++) {
+    for (uint32_t i = 0; crew->tokens && i < crew->users; i++)
         free(crew->tokens[i]);
-    }
     free(crew->tokens);
     crew->tokens = NULL;
     free(crew->members);

@@ -25,17 +25,17 @@ struct bench_member {
 
 struct bench_crew {
     /* Set by the scenario before bench_crew_start(). */
-    struct bench *bench;                                               /* borrowed */
-    void *state;                                                       /* the scenario's */
-    const char *what;                                                  /* "receiver": for messages */
-    const char *channel;                                               /* to subscribe to; NULL: none; borrowed */
-    const char *push;                                                  /* mode of the subscription; NULL: left out; borrowed */
-    uint32_t want;                                                     /* connections; 1 or more */
-    uint32_t users;                                                    /* > 0: so many, who come again by token */
-    bool merge;                                                        /* accept merged frames */
-    bool pipeline;                                                     /* login and subscription in one write */
-    bool leave;                                                        /* each closes as soon as it is ready */
-    bool silent;                                                       /* each reads nothing once it is ready */
+    struct bench *bench; /* borrowed */
+    void *state;         /* the scenario's */
+    const char *what;    /* "receiver": for messages */
+    const char *channel; /* to subscribe to; NULL: none; borrowed */
+    const char *push;    /* mode of the subscription; NULL: left out; borrowed */
+    uint32_t want;       /* connections; 1 or more */
+    uint32_t users;      /* > 0: so many, who come again by token */
+    bool merge;          /* accept merged frames */
+    bool pipeline;       /* login and subscription in one write */
+    bool leave;          /* each closes as soon as it is ready */
+    bool silent;         /* each reads nothing once it is ready */
     void (*logged_in)(struct bench_member *member, struct slice body); /* may be NULL */
     void (*joined)(struct bench_member *member, struct slice body);    /* subscribed; may be NULL */
     void (*lost)(struct bench_member *member);                         /* a ready one is gone; may be NULL */

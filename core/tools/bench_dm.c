@@ -55,9 +55,8 @@ static void pair_pump(struct dm_run *run, uint32_t index);
 static void pairs_pump(void *state)
 {
     struct dm_run *run = state;
-    for (uint32_t i = 0; i < run->crew.want / 2; i++) {
+    for (uint32_t i = 0; i < run->crew.want / 2; i++)
         pair_pump(run, i);
-    }
 }
 
 static void send_answered(struct client_conn *conn, void *arg, int status, struct slice body)
@@ -70,9 +69,8 @@ static void send_answered(struct client_conn *conn, void *arg, int status, struc
     pair->outstanding--;
     run->outstanding--;
     if (status == 0 && client_field_int(body, SLICE_LIT("seq"), &seq) == 0 && seq > 0) {
-        if (run->sending) {
+        if (run->sending)
             bench_hist_record(&run->answer_us, client_read_us(run->bench->client) - (uintptr_t)arg);
-        }
         run->counts.answers++;
         run->bench->steps++;
         pair->answered = (uint64_t)seq > pair->answered ? (uint64_t)seq : pair->answered;
@@ -84,9 +82,8 @@ static void send_answered(struct client_conn *conn, void *arg, int status, struc
         run->bench->steps++;
         bench_pacer_pause(&run->pacer, ms > 0 ? ms : 100);
     }
-    if (run->counts.answers >= run->goal || (!run->sending && run->outstanding == 0)) {
+    if (run->counts.answers >= run->goal || (!run->sending && run->outstanding == 0))
         bench_phase_end(run->bench);
-    }
     pair_pump(run, member->index / 2);
 }
 
@@ -99,10 +96,9 @@ static void pair_pump(struct dm_run *run, uint32_t index)
            pair->outstanding < (uint32_t)run->bench->options->outstanding) {
         uint64_t now = clock_mono_us();
         bench_content_stamp(run->content, now);
-        if (client_send_user(sender->conn, slice_str(pair->receiver), slice_str(run->content), SLICE_NONE, send_answered,
-                             (void *)(uintptr_t)now) < 0) {
+        if (client_send_user(sender->conn, slice_str(pair->receiver), slice_str(run->content), SLICE_NONE,
+                             send_answered, (void *)(uintptr_t)now) < 0)
             return;
-        }
         pair->outstanding++;
         run->outstanding++;
         run->budget--;
@@ -140,15 +136,13 @@ static void member_push(struct client_conn *conn, void *user, uint16_t action, s
     }
     uint64_t now = client_read_us(run->bench->client);
     uint64_t sent_us = bench_content_time(body);
-    if (sent_us && sent_us <= now && run->sending) {
+    if (sent_us && sent_us <= now && run->sending)
         bench_hist_record(&run->deliver_us, now - sent_us);
-    }
     run->counts.gaps += (uint64_t)number - member->last_seq - 1;
     run->counts.deliveries++;
     member->last_seq = (uint64_t)number;
-    if (run->bench->options->ack && number % run->bench->options->ack == 0) {
+    if (run->bench->options->ack && number % run->bench->options->ack == 0)
         inbox_acknowledge(member, body);
-    }
 }
 
 static void member_logged_in(struct bench_member *member, struct slice body)
@@ -158,16 +152,14 @@ static void member_logged_in(struct bench_member *member, struct slice body)
     struct slice text;
 
     if (member->index % 2 == 1 && client_fields_read(body, &id, 1) == 1 && client_value_plain(id.value, &text) == 0 &&
-        text.n < ID_MAX) {
+        text.n < ID_MAX)
         memcpy(run->pairs[member->index / 2].receiver, text.p, text.n);
-    }
 }
 
 static void member_lost(struct bench_member *member)
 {
-    if (member->crew->ready == 0) {
+    if (member->crew->ready == 0)
         bench_phase_end(member->crew->bench);
-    }
 }
 
 /* ---- the run ---- */
@@ -176,7 +168,8 @@ static void dm_progress(struct bench *bench, struct buf *out)
 {
     struct dm_run *run = bench->state;
 
-    buf_printf(out, "%llu answers/s, %llu deliveries/s", (unsigned long long)(run->counts.answers - run->at_tick.answers),
+    buf_printf(out, "%llu answers/s, %llu deliveries/s",
+               (unsigned long long)(run->counts.answers - run->at_tick.answers),
                (unsigned long long)(run->counts.deliveries - run->at_tick.deliveries));
     run->at_tick = run->counts;
 }
@@ -189,9 +182,8 @@ static void dm_measure(struct dm_run *run, struct bench_mark *start, struct benc
     run->sending = true;
     run->budget = run->goal = UINT64_MAX;
     pairs_pump(run);
-    if (options->warmup > 0) {
+    if (options->warmup > 0)
         bench_phase(bench, "warming up", options->warmup, true);
-    }
     bench_hist_reset(&run->answer_us);
     bench_hist_reset(&run->deliver_us);
     run->at_start = run->counts;
@@ -207,9 +199,8 @@ static void dm_measure(struct dm_run *run, struct bench_mark *start, struct benc
     run->sending = false;
     run->goal = UINT64_MAX;
     bench_pacer_stop(&run->pacer);
-    if (run->outstanding > 0) {
+    if (run->outstanding > 0)
         bench_phase(bench, "draining", options->timeout, true);
-    }
     bench_phase(bench, "draining", LAST_S, false);
 }
 
@@ -232,7 +223,8 @@ static void dm_report(struct dm_run *run, const struct bench_mark *start, const 
     bench_report_number(r, "seconds", "measured", seconds, 2, "s");
     bench_report_number(r, "sends", NULL, (double)sends, 0, "");
     bench_report_rate(bench, "sends_per_s", "messages answered", sends, seconds);
-    bench_report_rate(bench, "deliveries_per_s", "deliveries", run->at_end.deliveries - run->at_start.deliveries, seconds);
+    bench_report_rate(bench, "deliveries_per_s", "deliveries", run->at_end.deliveries - run->at_start.deliveries,
+                      seconds);
     bench_report_times(r, "answer_latency_us", "answer latency", &run->answer_us);
     bench_report_times(r, "delivery_latency_us", "delivery latency", &run->deliver_us);
     bench_report_number(r, "server_cpu_s_per_million", "server CPU a million",
@@ -241,7 +233,8 @@ static void dm_report(struct dm_run *run, const struct bench_mark *start, const 
     bench_report_memory(bench, end);
     bench_report_number(r, "missing", "missing", (double)missing, 0, "");
     bench_report_number(r, "duplicates", "doubled or out of order", (double)run->counts.duplicates, 0, "");
-    bench_report_number(r, "dropped", run->counts.dropped ? "dropped by a script" : NULL, (double)run->counts.dropped, 0, "");
+    bench_report_number(r, "dropped", run->counts.dropped ? "dropped by a script" : NULL, (double)run->counts.dropped,
+                        0, "");
     bench->faulty = bench->faulty || missing || run->counts.duplicates;
 }
 
@@ -251,9 +244,8 @@ static int dm_run(struct bench *bench)
     struct bench_mark start, end;
     int status = ERR_NOMEM;
 
-    if (!run) {
+    if (!run)
         return ERR_NOMEM;
-    }
     run->bench = bench;
     run->pairs = calloc((size_t)bench->options->connections, sizeof(*run->pairs));
     run->content = bench_content_new(bench);
@@ -265,9 +257,8 @@ static int dm_run(struct bench *bench)
                                     .logged_in = member_logged_in,
                                     .lost = member_lost,
                                     .push_handler = member_push};
-    if (run->pairs && run->content) {
+    if (run->pairs && run->content)
         status = bench_crew_muster(&run->crew, "connecting");
-    }
     if (status == 0) {
         bench->state = run;
         bench->progress = dm_progress;
@@ -292,7 +283,8 @@ static uint64_t dm_descriptors(const struct bench_options *options)
 const struct bench_scenario bench_dm = {
     .name = "dm",
     .summary = "private messages between pairs: how soon they are safe and arrive, and their cost",
-    .connections_mean = "-c P pairs (100), of two connections each; -k messages of a pair under way: sent, not answered (4)",
+    .connections_mean =
+        "-c P pairs (100), of two connections each; -k messages of a pair under way: sent, not answered (4)",
     .bit = BENCH_DM,
     .connections = 100,
     .outstanding = 4,

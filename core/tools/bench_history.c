@@ -68,9 +68,8 @@ static void fill_answered(struct client_conn *conn, void *arg, int status, struc
         bench_pacer_pause(&run->pacer, ms > 0 ? ms : 100);
     }
     fill_pump(run);
-    if (status == ERR_CLOSED || (run->to_fill == 0 && run->filling == 0)) {
+    if (status == ERR_CLOSED || (run->to_fill == 0 && run->filling == 0))
         bench_phase_end(run->bench);
-    }
 }
 
 static void fill_pump(void *state)
@@ -81,10 +80,9 @@ static void fill_pump(void *state)
     uint64_t most = run->bench->limited ? FILL_LIMITED : FILL_OUTSTANDING;
 
     while (run->to_fill > 0 && run->filling < most && member->ready && !bench_pacer_paused(&run->pacer)) {
-        if (client_send_channel(member->conn, slice_str(run->channel), slice_str(run->content), SLICE_NONE, fill_answered,
-                                run) < 0) {
+        if (client_send_channel(member->conn, slice_str(run->channel), slice_str(run->content), SLICE_NONE,
+                                fill_answered, run) < 0)
             return;
-        }
         run->to_fill--;
         run->filling++;
     }
@@ -122,19 +120,16 @@ static int history_fill(struct history_run *run)
     bench->progress = fill_progress;
     run->to_fill = (uint64_t)bench->options->fill;
     fill_pump(run);
-    if (run->filling > 0) {
+    if (run->filling > 0)
         bench_phase(bench, "filling", 0, true);
-    }
     bench_pacer_stop(&run->pacer);
     if (run->filler.members->ready &&
-        client_history(run->filler.members->conn, slice_str(run->channel), 0, 0, 1, bounds_answered, run) == 0) {
+        client_history(run->filler.members->conn, slice_str(run->channel), 0, 0, 1, bounds_answered, run) == 0)
         bench_phase(bench, "filling", 0, true);
-    }
     bench->progress = NULL;
     if (run->last == 0 || run->last < run->first) {
-        if (!bench->interrupted) {
+        if (!bench->interrupted)
             fprintf(stderr, "magpie-bench: the channel %s keeps no messages (--fill)\n", run->channel);
-        }
         return ERR_NOTFOUND;
     }
     return 0;
@@ -156,13 +151,11 @@ static bool page_right(const struct history_run *run, uint64_t before, struct sl
 
     *count = 0;
     want = want < (uint64_t)run->bench->options->page ? want : (uint64_t)run->bench->options->page;
-    if (client_fields_read(body, &messages, 1) != 1) {
+    if (client_fields_read(body, &messages, 1) != 1)
         return false;
-    }
     while (client_array_next(messages.value, &at, &item) == 1) {
-        if (client_field_int(item, SLICE_LIT("seq"), &seq) < 0 || (previous && seq != previous + 1)) {
+        if (client_field_int(item, SLICE_LIT("seq"), &seq) < 0 || (previous && seq != previous + 1))
             return false;
-        }
         previous = seq;
         (*count)++;
     }
@@ -182,9 +175,8 @@ static void page_answered(struct client_conn *conn, void *arg, int status, struc
 
     free(arg);
     run->asked--;
-    if (status == ERR_CLOSED) {
+    if (status == ERR_CLOSED)
         return;
-    }
     run->pages++;
     run->bench->steps++;
     if (status == 0) {
@@ -203,9 +195,8 @@ static void page_answered(struct client_conn *conn, void *arg, int status, struc
     } else {
         bench_refused(run->bench, "a page", body);
     }
-    if (run->pages >= run->goal || (!run->reading && run->asked == 0)) {
+    if (run->pages >= run->goal || (!run->reading && run->asked == 0))
         bench_phase_end(run->bench);
-    }
     reader_pump(run, client_conn_user(conn));
 }
 
@@ -216,9 +207,8 @@ static uint64_t page_before(struct history_run *run, struct bench_member *member
     uint64_t kept = run->last - run->first + 1;
     const char *position = run->bench->options->position;
 
-    if (strcmp(position, "newest") == 0 || kept <= page) {
+    if (strcmp(position, "newest") == 0 || kept <= page)
         return 0;
-    }
     if (strcmp(position, "random") == 0) {
         uint64_t places = kept - page + 1;
         return run->first + page + random_below(places < UINT32_MAX ? (uint32_t)places : UINT32_MAX);
@@ -234,12 +224,11 @@ static void reader_pump(struct history_run *run, struct bench_member *member)
     while (run->reading && run->budget > 0 && member->ready &&
            client_conn_pending(member->conn) < (uint32_t)run->bench->options->outstanding) {
         struct page_request *request = malloc(sizeof(*request));
-        if (!request) {
+        if (!request)
             return;
-        }
         *request = (struct page_request){run, clock_mono_us(), page_before(run, member)};
-        if (client_history(member->conn, slice_str(run->channel), request->before, 0, (uint32_t)run->bench->options->page,
-                           page_answered, request) < 0) {
+        if (client_history(member->conn, slice_str(run->channel), request->before, 0,
+                           (uint32_t)run->bench->options->page, page_answered, request) < 0) {
             free(request);
             return;
         }
@@ -250,16 +239,14 @@ static void reader_pump(struct history_run *run, struct bench_member *member)
 
 static void reader_lost(struct bench_member *member)
 {
-    if (member->crew->ready == 0) {
+    if (member->crew->ready == 0)
         bench_phase_end(member->crew->bench);
-    }
 }
 
 static void readers_pump(struct history_run *run)
 {
-    for (uint32_t i = 0; i < run->readers.want; i++) {
+    for (uint32_t i = 0; i < run->readers.want; i++)
         reader_pump(run, &run->readers.members[i]);
-    }
 }
 
 static void history_progress(struct bench *bench, struct buf *out)
@@ -279,9 +266,8 @@ static void history_measure(struct history_run *run, struct bench_mark *start, s
     run->reading = true;
     run->budget = run->goal = UINT64_MAX;
     readers_pump(run);
-    if (options->warmup > 0) {
+    if (options->warmup > 0)
         bench_phase(bench, "warming up", options->warmup, true);
-    }
     bench_hist_reset(&run->page_us);
     run->at_start = run->pages;
     run->bytes_start = run->bytes;
@@ -319,7 +305,8 @@ static void history_report(struct history_run *run, const struct bench_mark *sta
     bench_report_cost(bench, start, end);
     bench_report_memory(bench, end);
     bench_report_number(r, "pages_checked", NULL, (double)run->checked, 0, "");
-    bench_report_number(r, "messages_per_page", NULL, run->checked ? (double)run->messages / (double)run->checked : NAN, 1, "");
+    bench_report_number(r, "messages_per_page", NULL, run->checked ? (double)run->messages / (double)run->checked : NAN,
+                        1, "");
     bench_report_number(r, "pages_wrong", "wrong pages (of a sample)", (double)run->wrong, 0, "");
     bench->faulty = bench->faulty || run->wrong;
 }
@@ -354,12 +341,10 @@ static int history_prepare(struct history_run *run)
                                        .want = clients,
                                        .lost = reader_lost};
     int status = bench_crew_muster(&run->filler, "connecting");
-    if (status == 0) {
+    if (status == 0)
         status = history_fill(run);
-    }
-    for (uint32_t i = 0; status == 0 && i < clients; i++) {
+    for (uint32_t i = 0; status == 0 && i < clients; i++)
         run->cursors[i] = run->last + 1;
-    }
     return status < 0 ? status : bench_crew_muster(&run->readers, "connecting");
 }
 
@@ -369,10 +354,10 @@ static int history_run(struct bench *bench)
     struct bench_mark start, end;
     char channel[64];
 
-    if (!run) {
+    if (!run)
         return ERR_NOMEM;
-    }
-    snprintf(channel, sizeof(channel), "bench-history-%d-%llu", (int)getpid(), (unsigned long long)clock_wall_ms() % 1000000);
+    snprintf(channel, sizeof(channel), "bench-history-%d-%llu", (int)getpid(),
+             (unsigned long long)clock_wall_ms() % 1000000);
     run->bench = bench;
     run->channel = bench->options->channel ? bench->options->channel : channel;
     int status = history_prepare(run);

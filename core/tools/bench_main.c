@@ -13,7 +13,8 @@
 #define MAGPIE_VERSION "unknown"
 #endif
 
-const struct bench_scenario *const bench_scenarios[] = {&bench_connect, &bench_channel, &bench_dm, &bench_history, NULL};
+const struct bench_scenario *const bench_scenarios[] = {&bench_connect, &bench_channel, &bench_dm, &bench_history,
+                                                        NULL};
 
 enum exit_status { EXIT_FINE = 0, EXIT_FAULTY = 1, EXIT_USAGE = 2 };
 
@@ -43,9 +44,8 @@ int main(int argc, char **argv)
     struct bench_options options;
 
     signal(SIGPIPE, SIG_IGN);
-    if (bench_options_read(&options, &scenario, argc, argv) < 0) {
+    if (bench_options_read(&options, &scenario, argc, argv) < 0)
         return EXIT_USAGE;
-    }
     if (options.help) {
         bench_options_help(stdout, scenario);
         return EXIT_FINE;

@@ -36,13 +36,17 @@ static const struct option_row rows[] = {
      "messages (or pages) to measure, instead of a duration"},
     {0, OPTION_SECONDS, BENCH_CHANNEL, "rate", "R", FIELD(rate), 0, 1000000,
      "messages a second at most (default 0: as -k lets through)"},
-    {0, OPTION_SECONDS, BENCH_CHANNEL, "hold", "S", FIELD(hold), 0, 86400, "seconds to hold still before the load (default 0)"},
+    {0, OPTION_SECONDS, BENCH_CHANNEL, "hold", "S", FIELD(hold), 0, 86400,
+     "seconds to hold still before the load (default 0)"},
     {0, OPTION_SECONDS, BENCH_ALL & ~BENCH_CONNECT, "warmup", "S", FIELD(warmup), 0, 3600,
      "seconds of load before the measurement (default 1)"},
-    {'s', OPTION_INT, BENCH_ALL & ~BENCH_CONNECT, "size", "BYTES", FIELD(size), 16, 1 << 20, "content size (default 128)"},
-    {0, OPTION_TEXT, BENCH_ALL & ~BENCH_DM, "channel", "NAME", FIELD(channel), 0, 0, "the channel (default: a new one)"},
+    {'s', OPTION_INT, BENCH_ALL & ~BENCH_CONNECT, "size", "BYTES", FIELD(size), 16, 1 << 20,
+     "content size (default 128)"},
+    {0, OPTION_TEXT, BENCH_ALL & ~BENCH_DM, "channel", "NAME", FIELD(channel), 0, 0,
+     "the channel (default: a new one)"},
     {0, OPTION_FLAG, BENCH_CONNECT, "no-subscribe", NULL, FIELD(no_subscribe), 0, 0, "log in only"},
-    {0, OPTION_FLAG, BENCH_CONNECT, "pipeline", NULL, FIELD(pipeline), 0, 0, "send login and subscription in one write"},
+    {0, OPTION_FLAG, BENCH_CONNECT, "pipeline", NULL, FIELD(pipeline), 0, 0,
+     "send login and subscription in one write"},
     {0, OPTION_FLAG, BENCH_CONNECT, "leave", NULL, FIELD(leave), 0, 0,
      "each goes as soon as it is there; --concurrency at once"},
     {0, OPTION_INT, BENCH_CONNECT, "users", "N", FIELD(users), 1, 1e6,
@@ -66,7 +70,8 @@ static const struct option_row rows[] = {
     {0, OPTION_TEXT, BENCH_ALL, "source", "IPV4", FIELD(source), 0, 0,
      "first address to connect from (default 127.0.0.2 to a loopback server)"},
     {0, OPTION_INT, BENCH_ALL, "per-source", "N", FIELD(per_source), 1, 60000,
-     "connections from one address, before the next is used (default 10000; the kernel takes long to find a port from 14000 "
+     "connections from one address, before the next is used (default 10000; the kernel takes long to find a port from "
+     "14000 "
      "on)"},
     {0, OPTION_SECONDS, BENCH_ALL, "timeout", "S", FIELD(timeout), 1, 3600,
      "seconds without progress after which a run is given up (default 10)"},
@@ -86,12 +91,10 @@ static unsigned word_distance(const char *a, const char *b)
     unsigned row[64];
     size_t n = strlen(b);
 
-    if (n >= 64) {
+    if (n >= 64)
         return 64;
-    }
-    for (unsigned j = 0; j <= n; j++) {
+    for (unsigned j = 0; j <= n; j++)
         row[j] = j;
-    }
     for (unsigned i = 1; a[i - 1]; i++) {
         unsigned diagonal = row[0];
         row[0] = i;
@@ -129,9 +132,8 @@ static const struct bench_scenario *scenario_find(const char *name)
 
     for (size_t i = 0; bench_scenarios[i]; i++) {
         unsigned distance = word_distance(name, bench_scenarios[i]->name);
-        if (distance == 0) {
+        if (distance == 0)
             return bench_scenarios[i];
-        }
         if (distance < best) {
             best = distance;
             nearest = bench_scenarios[i]->name;
@@ -139,9 +141,8 @@ static const struct bench_scenario *scenario_find(const char *name)
     }
     fprintf(stderr, "magpie-bench: unknown scenario %s%s%s%s; there are", name, nearest ? " (did you mean " : "",
             nearest ? nearest : "", nearest ? "?)" : "");
-    for (size_t i = 0; bench_scenarios[i]; i++) {
+    for (size_t i = 0; bench_scenarios[i]; i++)
         fprintf(stderr, " %s", bench_scenarios[i]->name);
-    }
     fputc('\n', stderr);
     return NULL;
 }
@@ -151,11 +152,9 @@ static const struct bench_scenario *scenario_find(const char *name)
 static bool choice_has(const char *words, const char *word)
 {
     size_t n = strlen(word);
-    for (const char *p = words; p; p = strchr(p, '|'), p = p ? p + 1 : NULL) {
-        if (n > 0 && strncmp(p, word, n) == 0 && (p[n] == '|' || p[n] == '\0')) {
+    for (const char *p = words; p; p = strchr(p, '|'), p = p ? p + 1 : NULL)
+        if (n > 0 && strncmp(p, word, n) == 0 && (p[n] == '|' || p[n] == '\0'))
             return true;
-        }
-    }
     return false;
 }
 
@@ -166,9 +165,8 @@ static int number_read(const char *text, double *out)
 
     errno = 0;
     double v = strtod(text, &end);
-    if (end == text || errno || !isfinite(v)) {
+    if (end == text || errno || !isfinite(v))
         return ERR_INVALID;
-    }
     if (*end == 'k' || *end == 'M') {
         v *= *end == 'k' ? 1e3 : 1e6;
         end++;
@@ -200,11 +198,10 @@ static int value_set(struct bench_options *options, const struct option_row *row
                 whole ? "a whole number" : "seconds", row->min, row->max, text);
         return ERR_INVALID;
     }
-    if (whole) {
+    if (whole)
         *(int64_t *)field = (int64_t)v;
-    } else {
+    else
         *(double *)field = v;
-    }
     return 0;
 }
 
@@ -229,12 +226,10 @@ static int option_apply(struct reader *r, const struct option_row *row, const ch
         value = r->argv[r->at++];
     }
     bool known = false;
-    for (size_t i = 0; i < r->seen_count; i++) {
+    for (size_t i = 0; i < r->seen_count; i++)
         known = known || r->seen[i] == row->name;
-    }
-    if (!known) {
+    if (!known)
         r->seen[r->seen_count++] = row->name;
-    }
     return value_set(r->options, row, value);
 }
 
@@ -261,20 +256,17 @@ static int option_short(struct reader *r, const char *argument)
 {
     for (const char *p = argument; *p; p++) {
         const struct option_row *row = NULL;
-        for (size_t i = 0; i < ROWS; i++) {
+        for (size_t i = 0; i < ROWS; i++)
             row = rows[i].letter == *p ? &rows[i] : row;
-        }
         if (!row) {
             fprintf(stderr, "magpie-bench: unknown option -%c; --help lists them\n", *p);
             return ERR_INVALID;
         }
-        if (row->type != OPTION_FLAG) {
+        if (row->type != OPTION_FLAG)
             return option_apply(r, row, p[1] ? p + 1 : NULL);
-        }
         int status = option_apply(r, row, NULL);
-        if (status < 0) {
+        if (status < 0)
             return status;
-        }
     }
     return 0;
 }
@@ -324,13 +316,11 @@ int bench_options_read(struct bench_options *options, const struct bench_scenari
             *scenario = scenario_find(argument);
             status = *scenario ? 0 : ERR_INVALID;
         }
-        if (status < 0) {
+        if (status < 0)
             return status;
-        }
     }
-    if (options->help || options->version) {
+    if (options->help || options->version)
         return 0;
-    }
     if (!*scenario) {
         fprintf(stderr, "magpie-bench: which scenario? --help lists them\n");
         return ERR_INVALID;
@@ -339,9 +329,8 @@ int bench_options_read(struct bench_options *options, const struct bench_scenari
     options->outstanding = options->outstanding ? options->outstanding : (*scenario)->outstanding;
     options->duration = options->duration >= 0 ? options->duration : (*scenario)->duration;
     options->fill = options->fill >= 0 ? options->fill : options->channel ? 0 : 10000;
-    if (!options->address) {
+    if (!options->address)
         options->address = options->websocket ? "127.0.0.1:8082" : "127.0.0.1:8081";
-    }
     return options_check(&r, *scenario);
 }
 
@@ -353,14 +342,16 @@ static void option_help(FILE *out, const struct option_row *row)
         snprintf(left, sizeof(left), "-%c, --%s%s%s", row->letter, row->name, row->argument ? " " : "",
                  row->argument ? row->argument : "");
     } else {
-        snprintf(left, sizeof(left), "    --%s%s%s", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+        snprintf(left, sizeof(left), "    --%s%s%s", row->name, row->argument ? " " : "",
+                 row->argument ? row->argument : "");
     }
     fprintf(out, "  %-34s %s\n", left, row->help);
 }
 
 void bench_options_help(FILE *out, const struct bench_scenario *scenario)
 {
-    fputs("Usage: magpie-bench [OPTIONS] SCENARIO [OPTIONS]\n\nMeasures a Magpie server from outside.\n\nScenarios:\n", out);
+    fputs("Usage: magpie-bench [OPTIONS] SCENARIO [OPTIONS]\n\nMeasures a Magpie server from outside.\n\nScenarios:\n",
+          out);
     for (size_t i = 0; bench_scenarios[i]; i++) {
         if (!scenario || scenario == bench_scenarios[i]) {
             const struct bench_scenario *s = bench_scenarios[i];
@@ -368,20 +359,17 @@ void bench_options_help(FILE *out, const struct bench_scenario *scenario)
         }
     }
     fputs(scenario ? "\nOptions of this scenario:\n" : "\nOptions of all scenarios:\n", out);
-    for (size_t i = 0; i < ROWS; i++) {
-        if (scenario ? rows[i].scenarios & (int)scenario->bit : rows[i].scenarios == BENCH_ALL) {
+    for (size_t i = 0; i < ROWS; i++)
+        if (scenario ? rows[i].scenarios & (int)scenario->bit : rows[i].scenarios == BENCH_ALL)
             option_help(out, &rows[i]);
-        }
-    }
     if (!scenario) {
         fputs("\nOptions of some (magpie-bench SCENARIO --help says of which):\n", out);
-        for (size_t i = 0; i < ROWS; i++) {
-            if (rows[i].scenarios != BENCH_ALL) {
+        for (size_t i = 0; i < ROWS; i++)
+            if (rows[i].scenarios != BENCH_ALL)
                 option_help(out, &rows[i]);
-            }
-        }
     }
-    fputs("\nNumbers may end in k or M. SIGINT ends a run early with the results so far. The exit status is 0 when all went "
+    fputs("\nNumbers may end in k or M. SIGINT ends a run early with the results so far. The exit status is 0 when all "
+          "went "
           "well,\n"
           "1 when the run failed or something was lost, doubled or refused, 2 for a wrong command line.\n"
           "The server's rate limits apply: run it with rate = { user = 0, channel = 0 }.\n",

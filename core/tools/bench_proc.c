@@ -22,21 +22,18 @@ static unsigned long tcp_inode(const char *table, in_port_t port, uint32_t addre
     unsigned long found = 0;
     FILE *f = fopen(table, "re");
 
-    if (!f) {
+    if (!f)
         return 0;
-    }
     while (!found && fgets(line, sizeof(line), f)) {
         char local[33];
         unsigned local_port, state;
         unsigned long inode;
-        if (sscanf(line, " %*d: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*d %lu", local, &local_port, &state,
-                   &inode) != 4) {
+        if (sscanf(line, " %*d: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*d %lu", local, &local_port,
+                   &state, &inode) != 4)
             continue;
-        }
         uint32_t bound = strlen(local) == 8 ? (uint32_t)strtoul(local, NULL, 16) : 0;
-        if (state == STATE_LISTEN && local_port == port && (bound == 0 || address == 0 || bound == address)) {
+        if (state == STATE_LISTEN && local_port == port && (bound == 0 || address == 0 || bound == address))
             found = inode;
-        }
     }
     fclose(f);
     return found;
@@ -48,18 +45,16 @@ static unsigned long unix_inode(const char *path)
     unsigned long found = 0;
     FILE *f = fopen("/proc/net/unix", "re");
 
-    if (!f) {
+    if (!f)
         return 0;
-    }
     while (!found && fgets(line, sizeof(line), f)) {
         unsigned flags;
         unsigned long inode;
         char name[256];
         /* 0x10000: it accepts connections. */
         if (sscanf(line, "%*s %*s %*s %x %*s %*s %lu %255s", &flags, &inode, name) == 3 && (flags & 0x10000) &&
-            strcmp(name, path) == 0) {
+            strcmp(name, path) == 0)
             found = inode;
-        }
     }
     fclose(f);
     return found;
@@ -73,9 +68,8 @@ static bool process_has(const char *pid, const char *socket_name)
 
     snprintf(path, sizeof(path), "/proc/%.16s/fd", pid);
     DIR *dir = opendir(path);
-    if (!dir) {
+    if (!dir)
         return false;
-    }
     for (struct dirent *entry; !has && (entry = readdir(dir));) {
         ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
         if (n > 0) {
@@ -102,19 +96,15 @@ pid_t bench_proc_listener(const struct sockaddr *address)
     } else if (address->sa_family == AF_UNIX) {
         inode = unix_inode(((const struct sockaddr_un *)address)->sun_path);
     }
-    if (!inode) {
+    if (!inode)
         return 0;
-    }
     snprintf(name, sizeof(name), "socket:[%lu]", inode);
     DIR *proc = opendir("/proc");
-    if (!proc) {
+    if (!proc)
         return 0;
-    }
-    for (struct dirent *entry; !found && (entry = readdir(proc));) {
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && process_has(entry->d_name, name)) {
+    for (struct dirent *entry; !found && (entry = readdir(proc));)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && process_has(entry->d_name, name))
             found = (pid_t)atoi(entry->d_name);
-        }
-    }
     closedir(proc);
     return found;
 }
@@ -140,14 +130,12 @@ static int usage_stat(pid_t pid, struct bench_usage *out)
     char text[1024];
     unsigned long user, kernel;
 
-    if (!proc_read(pid, "stat", text, sizeof(text))) {
+    if (!proc_read(pid, "stat", text, sizeof(text)))
         return ERR_NOTFOUND;
-    }
     /* The command's name, in parentheses, may hold anything. */
     const char *behind = strrchr(text, ')');
-    if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel) != 2) {
+    if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel) != 2)
         return ERR_NOTFOUND;
-    }
     double ticks = (double)sysconf(_SC_CLK_TCK);
     out->user_s = (double)user / ticks;
     out->system_s = (double)kernel / ticks;
@@ -182,16 +170,13 @@ int bench_proc_usage(pid_t pid, struct bench_usage *out, bool memory)
 
     *out = (struct bench_usage){0};
     int status = usage_stat(pid, out);
-    if (status < 0) {
+    if (status < 0)
         return status;
-    }
     out->cpu_s = out->user_s + out->system_s;
-    if (clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &used) == 0) {
+    if (clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &used) == 0)
         out->cpu_s = (double)used.tv_sec + (double)used.tv_nsec / 1e9;
-    }
-    if (memory) {
+    if (memory)
         usage_memory(pid, out);
-    }
     return 0;
 }
 
@@ -205,14 +190,12 @@ uint64_t bench_proc_descriptors(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return 1024;
-    }
     if (limit.rlim_cur < limit.rlim_max) {
         struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
             limit = raised;
-        }
     }
     return limit.rlim_cur;
 }

@@ -10,7 +10,8 @@
 
 #define LABEL_WIDTH 28
 
-static struct bench_figure *figure_new(struct bench_report *r, const char *key, const char *label, enum bench_figure_kind kind)
+static struct bench_figure *figure_new(struct bench_report *r, const char *key, const char *label,
+                                       enum bench_figure_kind kind)
 {
     ASSERT(r->count < BENCH_REPORT_MAX);
     struct bench_figure *figure = &r->figures[r->count++];
@@ -57,9 +58,8 @@ static void number_text(double number, int decimals, char *out, size_t cap)
     size_t at = 0;
 
     for (int i = 0; i < n && at + 2 < cap; i++) {
-        if (i > 0 && i < whole && (whole - i) % 3 == 0 && plain[i - 1] != '-') {
+        if (i > 0 && i < whole && (whole - i) % 3 == 0 && plain[i - 1] != '-')
             out[at++] = ',';
-        }
         out[at++] = plain[i];
     }
     out[at] = '\0';
@@ -124,7 +124,8 @@ static void figure_json(const struct bench_figure *f, struct buf *out)
         buf_json_string(out, slice_str(f->text));
     } else if (f->kind == BENCH_TIMES) {
         const struct bench_times *t = &f->times;
-        buf_printf(out, "{\"count\":%llu,\"mean\":%.1f,\"p50\":%llu,\"p90\":%llu,\"p99\":%llu,\"p999\":%llu,\"max\":%llu}",
+        buf_printf(out,
+                   "{\"count\":%llu,\"mean\":%.1f,\"p50\":%llu,\"p90\":%llu,\"p99\":%llu,\"p999\":%llu,\"max\":%llu}",
                    (unsigned long long)t->count, t->mean, (unsigned long long)t->p50, (unsigned long long)t->p90,
                    (unsigned long long)t->p99, (unsigned long long)t->p999, (unsigned long long)t->max);
     } else if (isfinite(f->number)) {
@@ -147,9 +148,8 @@ bool bench_report_print(const struct bench_report *r, FILE *out, bool json)
             figure_line(f, &text);
         }
     }
-    if (json) {
+    if (json)
         buf_lit(&text, "}\n");
-    }
     bool written = buf_ok(&text) && fwrite(text.p, 1, text.n, out) == text.n && fflush(out) == 0;
     buf_free(&text);
     return written;

@@ -30,7 +30,8 @@ int ctl_connect(struct ctl *c);
 void ctl_close(struct ctl *c);
 /* Sends a line and takes its reply. line: gets each body line as it comes (without a copy in the reply); NULL: the body is collected.
  * 0, or -1 with ctl->why: the connection is lost. */
-int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text), void *ctx);
+int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text),
+            void *ctx);
 void ctl_reply_free(struct ctl_reply *r);
 /* The body of "json COMMAND", parsed; NULL: refused, or no JSON. Free with cJSON_Delete(). */
 struct cJSON *ctl_ask_json(struct ctl *c, const char *command);
@@ -48,7 +49,8 @@ int ctl_prompt(struct ctl *c);
 /* The live view. once: one picture and out. The exit status. */
 int ctl_top(struct ctl *c, bool once);
 /* One picture of the live view, `width` columns and `height` lines (0: no bound). */
-void ctl_top_draw(struct buf *out, const struct cJSON *now, const struct cJSON *before, unsigned width, unsigned height);
+void ctl_top_draw(struct buf *out, const struct cJSON *now, const struct cJSON *before, unsigned width,
+                  unsigned height);
 
 /* What could follow `before` (the line up to the cursor): calls `found` for each whole word. commands: the server's table as JSON, options:
  * an object whose keys are config options; either may be NULL. */

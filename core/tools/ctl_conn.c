@@ -175,7 +175,8 @@ static bool is_event(struct slice line)
     return line.n >= 2 && line.p[0] == '*' && line.p[1] == ' ';
 }
 
-int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text), void *ctx)
+int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text),
+            void *ctx)
 {
     struct slice s;
     *r = (struct ctl_reply){.ok = false};

@@ -32,7 +32,8 @@ static const char *shortly(double v, char out[16])
     for (; v >= 1000 && units[u + 1]; v /= 1000)
         u++;
     if (u == 0)
-        snprintf(out, 16, v < 10 && v > 0 && v < (double)(int)v + 0.95 && v > (double)(int)v + 0.05 ? "%.1f" : "%.0f", v);
+        snprintf(out, 16, v < 10 && v > 0 && v < (double)(int)v + 0.95 && v > (double)(int)v + 0.05 ? "%.1f" : "%.0f",
+                 v);
     else
         snprintf(out, 16, v < 10 ? "%.1f%c" : "%.0f%c", v, units[u]);
     return out;
@@ -72,10 +73,12 @@ static void draw_head(struct screen *s, const struct cJSON *now)
 {
     char a[16], b[16], c[16], d[16], e[16], f[16];
     unsigned up = (unsigned)number(now, NULL, "uptime");
-    line(s, "magpied, up %ud %02u:%02u:%02u, %s    connections %.0f  users %.0f  channels %.0f    memory %sB, database %sB",
-         up / 86400, up / 3600 % 24, up / 60 % 60, up % 60, text(now, "state"), number(now, NULL, "connections"),
-         number(now, NULL, "users"), number(now, NULL, "channels"), shortly(number(now, "memory", "rss"), a),
-         shortly(number(now, "memory", "storage"), b));
+    line(
+        s,
+        "magpied, up %ud %02u:%02u:%02u, %s    connections %.0f  users %.0f  channels %.0f    memory %sB, database %sB",
+        up / 86400, up / 3600 % 24, up / 60 % 60, up % 60, text(now, "state"), number(now, NULL, "connections"),
+        number(now, NULL, "users"), number(now, NULL, "channels"), shortly(number(now, "memory", "rss"), a),
+        shortly(number(now, "memory", "storage"), b));
     line(s, "per second: connects %s  requests %s  messages %s  deliveries %s  in %sB  out %sB",
          shortly(number(now, "rates", "connects"), a), shortly(number(now, "rates", "requests"), b),
          shortly(number(now, "rates", "messages"), c), shortly(number(now, "rates", "deliveries"), d),
@@ -83,8 +86,8 @@ static void draw_head(struct screen *s, const struct cJSON *now)
     const struct cJSON *st = cJSON_GetObjectItemCaseSensitive(now, "storage");
     line(s, "storage %s: queue %.0f  appends %s/s  groups %s/s  syncs %s/s  latency %.2f ms, longest %.2f ms",
          text(st, "state"), number(st, NULL, "queue"), shortly(number(st, NULL, "appends"), a),
-         shortly(number(st, NULL, "groups"), b), shortly(number(st, NULL, "syncs"), c), number(st, NULL, "latency_us") / 1000,
-         number(st, NULL, "latency_max_us") / 1000);
+         shortly(number(st, NULL, "groups"), b), shortly(number(st, NULL, "syncs"), c),
+         number(st, NULL, "latency_us") / 1000, number(st, NULL, "latency_max_us") / 1000);
 }
 
 static void draw_shards(struct screen *s, const struct cJSON *now)
@@ -96,8 +99,8 @@ static void draw_shards(struct screen *s, const struct cJSON *now)
     {
         double load = number(shard, NULL, "load");
         int bar = load > 100 ? 20 : (int)(load / 5 + 0.5);
-        line(s, "%5.0f %5.1f%%  %.*s%*s %8.0f %8.0f", number(shard, NULL, "shard"), load, bar, "####################", 20 - bar,
-             "", number(shard, NULL, "users"), number(shard, NULL, "channels"));
+        line(s, "%5.0f %5.1f%%  %.*s%*s %8.0f %8.0f", number(shard, NULL, "shard"), load, bar, "####################",
+             20 - bar, "", number(shard, NULL, "users"), number(shard, NULL, "channels"));
     }
 }
 
@@ -134,8 +137,8 @@ static void draw_lists(struct screen *s, const struct cJSON *now)
     char a[16];
     line(s, "%s", "");
     line(s, "%-40s %12s %10s", "hottest channels", "messages/s", "members");
-    cJSON_ArrayForEach(i, cJSON_GetObjectItemCaseSensitive(now, "hottest"))
-        line(s, "%-40s %12.1f %10s", text(i, "channel"), number(i, NULL, "rate"), shortly(number(i, NULL, "members"), a));
+    cJSON_ArrayForEach(i, cJSON_GetObjectItemCaseSensitive(now, "hottest")) line(
+        s, "%-40s %12.1f %10s", text(i, "channel"), number(i, NULL, "rate"), shortly(number(i, NULL, "members"), a));
     line(s, "%s", "");
     line(s, "%-24s %-36s %10s    (%.0f in all, %s pushes/s skipped)", "slow receivers", "user", "queued",
          number(now, NULL, "slow_receivers"), shortly(number(now, "rates", "skipped"), a));
