@@ -85,34 +85,31 @@ static bool append_known(struct writer *w, struct slot *slot)
 }
 
 /* Entries that a full inbox loses to a new one: fills ids; returns how many, APPLY's cut as -1, or an enum err - 1. */
-static int inbox_overflow(struct writer *w, const struct store_append *a, const struct inbox *box, uint64_t ids[DROP_MAX])
+static int inbox_overflow(struct writer *w, const struct store_append *a, const struct inbox *box,
+                          uint64_t ids[DROP_MAX])
 {
     uint32_t max = atomic_load_explicit(&w->store->live.inbox_max, memory_order_relaxed);
-    if (!max || box->count < max) {
+    if (!max || box->count < max)
         return 0;
-    }
     uint32_t want = box->count + 1 - max;
     want = want > DROP_MAX ? DROP_MAX : want;
     struct key from, to;
-    struct kv_iter *it =
-        kv_iter_new(w->store->kv, KV_INBOX, key_inbox(&from, a->receiver, box->from), key_inbox(&to, a->receiver, UINT64_MAX));
-    if (!it) {
+    struct kv_iter *it = kv_iter_new(w->store->kv, KV_INBOX, key_inbox(&from, a->receiver, box->from),
+                                     key_inbox(&to, a->receiver, UINT64_MAX));
+    if (!it)
         return ERR_NOMEM - 1;
-    }
     int n = 0;
     for (kv_seek(it, key_slice(&from)); (uint32_t)n < want && kv_valid(it); kv_next(it)) {
         struct slice deleted;
         struct row_header h;
         if (batch_get(&w->batch, KV_INBOX, kv_key(it), &deleted) != 0 && row_decode(kv_value(it), &h) == 0 &&
-            !row_expired(&h, &w->store->expiry, w->expiry_ms) && key_tail_u64(kv_key(it), &ids[n])) {
+            !row_expired(&h, &w->store->expiry, w->expiry_ms) && key_tail_u64(kv_key(it), &ids[n]))
             n++; /* what is past its time was not counted */
-        }
     }
     int r = kv_iter_error(it);
     kv_iter_free(it);
-    if (r) {
+    if (r)
         return r - 1;
-    }
     return (uint32_t)n < want && box->group == w->group ? -1 : n; /* they may be among those of this very group */
 }
 
@@ -124,9 +121,8 @@ static void append_reserve(struct writer *w, struct slot *slot)
         h->reserved_durable = h->r.reserved;
         h->reserve_group = 0;
     }
-    if (slot->durability == DURABILITY_SYNC) {
+    if (slot->durability == DURABILITY_SYNC)
         return; /* no one hears of its seq before it is synced */
-    }
     uint64_t step = h->r.seq / 4;
     step = step < 64 ? 64 : step > 1024 ? 1024 : step;
     if (!h->reserve_group && h->r.seq + step / 2 >= h->r.reserved) {
@@ -146,14 +142,12 @@ static void append_reserve(struct writer *w, struct slot *slot)
 static void append_trim(struct writer *w, struct head *h)
 {
     for (unsigned t = 0; t < TIER_COUNT; t++) {
-        if (!(h->r.tiers_used & 1u << t)) {
+        if (!(h->r.tiers_used & 1u << t))
             continue;
-        }
         uint64_t low = head_low(w->store, &h->r, t), step = (h->r.seq - low) / 4;
         step = step < TRIM_MIN ? TRIM_MIN : step > TRIM_MAX ? TRIM_MAX : step;
-        if (low >= h->group_first) {
+        if (low >= h->group_first)
             low = h->group_first - 1; /* range deletes do not reach this group's own rows */
-        }
         if (low >= h->r.low[t] + step) {
             struct key from, to;
             batch_delete_range(&w->batch, tier_family(t), key_message(&from, h->node.key, h->r.low[t] + 1),
@@ -185,9 +179,8 @@ static void append_number(struct writer *w, struct slot *slot, struct message_re
     h->r.max = a->max;
     h->r.tiers_used |= (uint8_t)(1u << a->tier);
     head_touch(w, h);
-    if (!h->group_first) {
+    if (!h->group_first)
         h->group_first = a->seq;
-    }
     *m = (struct message_record){.row = {.cls = tier_class(a->tier), .birth_ms = w->now_ms, .ttl_ms = a->ttl_ms},
                                  .id = a->id,
                                  .created_ms = a->created_ms,
@@ -201,8 +194,8 @@ static void append_number(struct writer *w, struct slot *slot, struct message_re
     }
 }
 
-static void append_put_inbox(struct writer *w, const struct store_append *a, const struct message_record *m, struct inbox *box,
-                             const uint64_t *drop, int drop_n)
+static void append_put_inbox(struct writer *w, const struct store_append *a, const struct message_record *m,
+                             struct inbox *box, const uint64_t *drop, int drop_n)
 {
     struct key k;
     for (int i = 0; i < drop_n; i++) {
@@ -228,12 +221,10 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     struct message_record m;
     struct key k;
 
-    if (!append_sane(a)) {
+    if (!append_sane(a))
         return apply_end(slot, STORE_FATAL);
-    }
-    if (a->client_id.n && append_known(w, slot)) {
+    if (a->client_id.n && append_known(w, slot))
         return APPLY_DONE;
-    }
     if (a->only_duplicate) {
         slot->durability = DURABILITY_COMMIT;
         return apply_end(slot, STORE_NOTFOUND);
@@ -241,19 +232,16 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     slot->durability = (uint8_t)atomic_load_explicit(&w->store->live.durability[a->tier], memory_order_relaxed);
     if (a->receiver.n) {
         int r = writer_inbox(w, a->receiver, &box);
-        if (r) {
+        if (r)
             return r > 0 ? APPLY_CUT : apply_end(slot, status_of(r));
-        }
         drop_n = inbox_overflow(w, a, box, drop);
-        if (drop_n < 0) {
+        if (drop_n < 0)
             return drop_n == -1 ? APPLY_CUT : apply_end(slot, status_of(drop_n + 1));
-        }
     }
     if (batch_reserve(&w->batch, 9 + (size_t)drop_n,
-                      MESSAGE_FIXED + a->sender.n + a->sender_name.n + a->content.n + INBOX_FIXED + DEDUP_SIZE + HEAD_SIZE +
-                          2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 + (12 + (size_t)drop_n) * KEY_MAX)) {
+                      MESSAGE_FIXED + a->sender.n + a->sender_name.n + a->content.n + INBOX_FIXED + DEDUP_SIZE +
+                          HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 + (12 + (size_t)drop_n) * KEY_MAX))
         return apply_end(slot, STORE_FATAL);
-    }
 
     bool first_ever = h->r.seq == 0;
     append_number(w, slot, &m);
@@ -264,18 +252,18 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
     if (first_ever && !conv_is_channel(a->conv)) {
         struct slice peer = conv_pair_peer(a->conv, a->sender);
-        if (!slice_eq(peer, a->sender)) {
+        if (!slice_eq(peer, a->sender))
             mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, peer, a->conv), MARK_SIZE), 0);
-        }
     }
     if (a->client_id.n) {
-        struct dedup_record d = {
-            .row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms}, .seq = a->seq, .id = a->id, .created_ms = a->created_ms};
+        struct dedup_record d = {.row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms},
+                                 .seq = a->seq,
+                                 .id = a->id,
+                                 .created_ms = a->created_ms};
         dedup_encode(batch_put(&w->batch, KV_DEDUP, key_dedup(&k, a->sender, a->conv, a->client_id), DEDUP_SIZE), &d);
     }
-    if (box) {
+    if (box)
         append_put_inbox(w, a, &m, box, drop, drop_n);
-    }
     atomic_fetch_add_explicit(&w->store->appended, 1, memory_order_relaxed);
     return apply_changed(slot);
 }

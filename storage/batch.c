@@ -65,21 +65,18 @@ static uint64_t key_hash(enum kv_family family, struct slice key)
 static void slot_fill(struct batch *b, uint32_t entry)
 {
     uint32_t at = (uint32_t)b->entries[entry].hash & (b->slot_count - 1);
-    while (b->slots[at]) {
+    while (b->slots[at])
         at = (at + 1) & (b->slot_count - 1);
-    }
     b->slots[at] = entry + 1;
 }
 
 static int entries_grow(struct batch *b, size_t need)
 {
     size_t cap = b->cap ? b->cap : 1024;
-    while (cap < need) {
+    while (cap < need)
         cap *= 2;
-    }
-    if (cap > UINT32_MAX / 4) {
+    if (cap > UINT32_MAX / 4)
         return ERR_NOMEM;
-    }
     struct batch_entry *entries = malloc(cap * sizeof(*entries));
     struct kv_change *changes = malloc(cap * sizeof(*changes));
     uint32_t *slots = calloc(cap * 2, sizeof(*slots));
@@ -89,9 +86,8 @@ static int entries_grow(struct batch *b, size_t need)
         free(slots);
         return ERR_NOMEM;
     }
-    if (b->count) {
+    if (b->count)
         memcpy(entries, b->entries, b->count * sizeof(*entries));
-    }
     free(b->entries);
     free(b->changes);
     free(b->slots);
@@ -100,25 +96,21 @@ static int entries_grow(struct batch *b, size_t need)
     b->slots = slots;
     b->cap = (uint32_t)cap;
     b->slot_count = (uint32_t)cap * 2;
-    for (uint32_t i = 0; i < b->count; i++) {
-        if (b->entries[i].change.kind != KV_DELETE_RANGE) {
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->entries[i].change.kind != KV_DELETE_RANGE)
             slot_fill(b, i);
-        }
-    }
     return 0;
 }
 
 int batch_reserve(struct batch *b, size_t puts, size_t bytes)
 {
-    if (b->count + puts > b->cap && entries_grow(b, b->count + puts)) {
+    if (b->count + puts > b->cap && entries_grow(b, b->count + puts))
         return ERR_NOMEM;
-    }
     if (!b->chunks || b->chunks->size - b->chunks->used < bytes) {
         size_t size = bytes > CHUNK_SIZE ? bytes : CHUNK_SIZE;
         struct batch_chunk *c = malloc(sizeof(*c) + size);
-        if (!c) {
+        if (!c)
             return ERR_NOMEM;
-        }
         *c = (struct batch_chunk){.next = b->chunks, .size = size};
         b->chunks = c;
     }
@@ -137,22 +129,19 @@ static char *arena_take(struct batch *b, size_t n)
 static struct slice arena_copy(struct batch *b, struct slice s)
 {
     char *p = arena_take(b, s.n);
-    if (s.n) {
+    if (s.n)
         memcpy(p, s.p, s.n);
-    }
     return slice_of(p, s.n);
 }
 
 static struct batch_entry *entry_find(const struct batch *b, uint64_t hash, enum kv_family family, struct slice key)
 {
-    if (!b->slot_count) {
+    if (!b->slot_count)
         return NULL;
-    }
     for (uint32_t at = (uint32_t)hash & (b->slot_count - 1); b->slots[at]; at = (at + 1) & (b->slot_count - 1)) {
         struct batch_entry *e = &b->entries[b->slots[at] - 1];
-        if (e->hash == hash && e->change.family == family && slice_eq(e->change.key, key)) {
+        if (e->hash == hash && e->change.family == family && slice_eq(e->change.key, key))
             return e;
-        }
     }
     return NULL;
 }
@@ -173,9 +162,8 @@ static struct kv_change *change_of(struct batch *b, enum kv_family family, struc
 char *batch_put(struct batch *b, enum kv_family family, struct slice key, size_t value_n)
 {
     struct kv_change *c = change_of(b, family, key);
-    if (!c->value.p || c->value.n != value_n) { /* heads and marks are put often: their place is used again */
+    if (!c->value.p || c->value.n != value_n) /* heads and marks are put often: their place is used again */
         c->value = slice_of(arena_take(b, value_n), value_n);
-    }
     c->kind = KV_PUT;
     return (char *)c->value.p;
 }
@@ -190,17 +178,18 @@ void batch_delete(struct batch *b, enum kv_family family, struct slice key)
 void batch_delete_range(struct batch *b, enum kv_family family, struct slice from, struct slice to)
 {
     ASSERT(b->count < b->cap);
-    b->entries[b->count++] = (struct batch_entry){
-        .change = {.family = (uint8_t)family, .kind = KV_DELETE_RANGE, .key = arena_copy(b, from), .value = arena_copy(b, to)}};
+    b->entries[b->count++] = (struct batch_entry){.change = {.family = (uint8_t)family,
+                                                             .kind = KV_DELETE_RANGE,
+                                                             .key = arena_copy(b, from),
+                                                             .value = arena_copy(b, to)}};
     b->ranges++;
 }
 
 int batch_get(const struct batch *b, enum kv_family family, struct slice key, struct slice *value)
 {
     const struct batch_entry *e = entry_find(b, key_hash(family, key), family, key);
-    if (!e) {
+    if (!e)
         return ERR_NOTFOUND;
-    }
     *value = e->change.value;
     return e->change.kind == KV_PUT;
 }
@@ -237,17 +226,13 @@ static void changes_sort(struct kv_change *c, uint32_t n)
 int batch_write(struct batch *b, struct kv *kv)
 {
     uint32_t at[KINDS + 1] = {0};
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t i = 0; i < b->count; i++)
         at[kind_of(&b->entries[i].change) + 1]++;
-    }
-    for (unsigned k = 1; k <= KINDS; k++) {
+    for (unsigned k = 1; k <= KINDS; k++)
         at[k] += at[k - 1];
-    }
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t i = 0; i < b->count; i++)
         b->changes[at[kind_of(&b->entries[i].change)]++] = b->entries[i].change;
-    }
-    for (unsigned k = 1; k < KINDS; k++) { /* at[k] is where the kind ends now; the ranges, kind 0, stay as they are */
+    for (unsigned k = 1; k < KINDS; k++) /* at[k] is where the kind ends now; the ranges, kind 0, stay as they are */
         changes_sort(b->changes + at[k - 1], at[k] - at[k - 1]);
-    }
     return kv->engine->write(kv, b->changes, b->count);
 }

@@ -33,9 +33,8 @@ static int listing_add(struct listing *l, struct slice conv, uint64_t read)
     if (l->n == l->cap) {
         uint32_t cap = l->cap ? l->cap * 2 : 16;
         struct entry *entries = realloc(l->entries, cap * sizeof(*entries));
-        if (!entries) {
+        if (!entries)
             return ERR_NOMEM;
-        }
         l->entries = entries;
         l->cap = cap;
     }
@@ -50,7 +49,8 @@ static int listing_scan(struct listing *l)
 {
     struct kv *kv = l->store->kv;
     struct key mark_from, mark_to, sub_from, sub_to;
-    struct slice marks = key_mark(&mark_from, l->op->user, SLICE_NONE), subs = key_sub(&sub_from, l->op->user, SLICE_NONE);
+    struct slice marks = key_mark(&mark_from, l->op->user, SLICE_NONE),
+                 subs = key_sub(&sub_from, l->op->user, SLICE_NONE);
     struct kv_iter *mark = kv_iter_new(kv, KV_USER, marks, key_after_prefix(&mark_to, marks));
     struct kv_iter *sub = kv_iter_new(kv, KV_USER, subs, key_after_prefix(&sub_to, subs));
     int r = mark && sub ? 0 : ERR_NOMEM;
@@ -60,22 +60,21 @@ static int listing_scan(struct listing *l)
     }
     while (!r && (kv_valid(mark) || kv_valid(sub))) {
         uint64_t read = 0;
-        int order = !kv_valid(sub) ? -1 : !kv_valid(mark) ? 1 : slice_cmp(key_tail(kv_key(mark)), key_tail(kv_key(sub)));
+        int order = !kv_valid(sub)    ? -1
+                    : !kv_valid(mark) ? 1
+                                      : slice_cmp(key_tail(kv_key(mark)), key_tail(kv_key(sub)));
         struct slice conv = key_tail(order <= 0 ? kv_key(mark) : kv_key(sub));
         if (conv.n < 2 || conv.n > CONV_KEY_MAX || (order <= 0 && mark_decode(kv_value(mark), &read))) {
             record_bad("mark", conv);
             r = ERR_INVALID;
             break;
         }
-        if (order >= 0 || !conv_is_channel(conv)) {
+        if (order >= 0 || !conv_is_channel(conv))
             r = listing_add(l, conv, read);
-        }
-        if (order <= 0) {
+        if (order <= 0)
             kv_next(mark);
-        }
-        if (order >= 0) {
+        if (order >= 0)
             kv_next(sub);
-        }
     }
     r = r ? r : !mark || !sub ? 0 : kv_iter_error(mark) ? kv_iter_error(mark) : kv_iter_error(sub);
     kv_iter_free(mark);
@@ -91,9 +90,8 @@ static int listing_heads(struct listing *l)
     int r = 0;
     for (uint32_t at = 0; !r && at < l->n; at += HEADS_CHUNK) {
         uint32_t n = l->n - at < HEADS_CHUNK ? l->n - at : HEADS_CHUNK;
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n; i++)
             names[i] = key_head(&keys[i], entry_key(&l->entries[at + i]));
-        }
         kv_multi_get(l->store->kv, KV_CHANNEL, names, n, found);
         for (uint32_t i = 0; i < n; i++) {
             if (found[i].code < 0 || (found[i].code == 1 && head_decode(found[i].value, &l->entries[at + i].head))) {
@@ -144,14 +142,12 @@ static int hex_value(char c)
 static bool cursor_read(struct slice s, struct entry *e)
 {
     uint8_t raw[8 + CONV_KEY_MAX];
-    if (s.n % 2 || s.n < 20 || s.n > sizeof(raw) * 2) {
+    if (s.n % 2 || s.n < 20 || s.n > sizeof(raw) * 2)
         return false;
-    }
     for (size_t i = 0; i < s.n; i += 2) {
         int hi = hex_value(s.p[i]), lo = hex_value(s.p[i + 1]);
-        if (hi < 0 || lo < 0) {
+        if (hi < 0 || lo < 0)
             return false;
-        }
         raw[i / 2] = (uint8_t)(hi << 4 | lo);
     }
     *e = (struct entry){.n = (uint8_t)(s.n / 2 - 8)};
@@ -201,27 +197,22 @@ static int listing_fill(struct listing *l)
     uint32_t at = 0;
     int r = 0;
     if (op->cursor.n) {
-        if (!cursor_read(op->cursor, &after)) {
+        if (!cursor_read(op->cursor, &after))
             return ERR_NOTFOUND;
-        }
-        while (at < l->n && entry_cmp(&l->entries[at], &after) <= 0) {
+        while (at < l->n && entry_cmp(&l->entries[at], &after) <= 0)
             at++;
-        }
     }
     uint32_t room = l->n - at < op->limit ? l->n - at : op->limit;
     op->list = calloc(room ? room : 1, sizeof(*op->list));
-    if (!op->list) {
+    if (!op->list)
         return ERR_NOMEM;
-    }
     for (; at < l->n && op->n < op->limit; at++) {
         r = listing_emit(l, &l->entries[at]);
-        if (r) {
+        if (r)
             break;
-        }
     }
-    if (r >= 0 && at < l->n && op->n) {
+    if (r >= 0 && at < l->n && op->n)
         cursor_write(op->next_cursor, &l->entries[at - 1]);
-    }
     return r < 0 ? r : 0;
 }
 
@@ -244,9 +235,8 @@ enum store_status read_conversations(struct reader *by, struct store_op *op)
     int r = c->user.n >= 1 && c->user.n <= 64 ? listing_scan(&l) : ERR_INVALID;
     r = r ? r : listing_heads(&l);
     if (!r) {
-        if (l.n) {
+        if (l.n)
             qsort(l.entries, l.n, sizeof(l.entries[0]), entry_cmp);
-        }
         r = listing_fill(&l);
     }
     free(l.entries);
@@ -257,8 +247,7 @@ enum store_status read_conversations(struct reader *by, struct store_op *op)
         c->n = 0;
         c->next_cursor[0] = '\0';
     }
-    for (uint32_t i = 0; i < c->n; i++) {
+    for (uint32_t i = 0; i < c->n; i++)
         c->list[i].conv.p = c->page.arena + (uintptr_t)c->list[i].conv.p;
-    }
     return status_of(r);
 }

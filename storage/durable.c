@@ -79,9 +79,8 @@ static void mark_read(struct durable *d)
     char name[PATH_MAX];
     snprintf(name, sizeof(name), "%s/mark", d->path);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
     struct mark_file m;
     if (pread(fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && m.magic == MARK_MAGIC && m.sum == mark_sum(&m)) {
         uint64_t inode, birth;
@@ -104,19 +103,16 @@ static void shm_sweep(void)
         int fd = strncmp(e->d_name, SHM_NAME, strlen(SHM_NAME)) == 0
                      ? openat(dirfd(dir), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
                      : -1;
-        if (fd < 0) {
+        if (fd < 0)
             continue;
-        }
         if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
             pread(fd, path, SHM_PATH, sizeof(struct shm_file)) > 0 && path[0] == '/' && memchr(path, '\0', SHM_PATH) &&
-            access(path, F_OK) && errno == ENOENT) {
+            access(path, F_OK) && errno == ENOENT)
             unlinkat(dirfd(dir), e->d_name, 0);
-        }
         close(fd);
     }
-    if (dir) {
+    if (dir)
         closedir(dir);
-    }
 }
 
 /* Maps the file in shared memory, made when absent. Without it the store works, but must assume losses after a kill. */
@@ -124,9 +120,8 @@ static void shm_map(struct durable *d)
 {
     struct stat st;
     char real[PATH_MAX];
-    if (!realpath(d->path, real) || stat(real, &st)) {
+    if (!realpath(d->path, real) || stat(real, &st))
         return;
-    }
     char id[PATH_MAX + 32];
     int n = snprintf(id, sizeof(id), "%s:%llu", real, (unsigned long long)st.st_ino);
     snprintf(d->shm_path, sizeof(d->shm_path), SHM_DIR "/" SHM_NAME "%016llx",
@@ -134,15 +129,13 @@ static void shm_map(struct durable *d)
     int fd = open(d->shm_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
         (st.st_size >= SHM_SIZE || ftruncate(fd, SHM_SIZE) == 0)) {
-        if (strlen(real) < SHM_PATH) {
+        if (strlen(real) < SHM_PATH)
             (void)!pwrite(fd, real, strlen(real) + 1, sizeof(*d->shm)); /* for shm_sweep() */
-        }
         void *p = mmap(NULL, sizeof(*d->shm), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         d->shm = p == MAP_FAILED ? NULL : p;
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     if (!d->shm) {
         log_event(LOG_WARN, "storage.no_shared_memory", LOG_STR("file", d->shm_path),
                   LOG_STR("effect", "after a killed process message numbers jump"));
@@ -156,14 +149,12 @@ static int parent_sync(const char *path)
     char parent[PATH_MAX];
     snprintf(parent, sizeof(parent), "%s", path);
     char *slash = strrchr(parent, '/');
-    if (slash) {
+    if (slash)
         slash[slash == parent] = '\0';
-    }
     int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_IO;
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return r;
 }
 
@@ -181,9 +172,8 @@ static int make_path(const char *path)
         if (p[i] == '/' || p[i] == '\0') {
             char was = p[i];
             p[i] = '\0';
-            if (mkdir(p, 0700) == 0 ? parent_sync(p) : errno != EEXIST) {
+            if (mkdir(p, 0700) == 0 ? parent_sync(p) : errno != EEXIST)
                 return ERR_IO;
-            }
             p[i] = was;
         }
     }
@@ -217,15 +207,13 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
     int r = ERR_NOMEM;
     *out = NULL;
     snprintf(why, why_size, "out of memory");
-    if (!d) {
+    if (!d)
         return r;
-    }
     d->lock_fd = d->mark_fd = -1;
     d->path = strdup(path);
     d->db = d->path ? malloc(strlen(path) + 4) : NULL;
-    if (!d->db) {
+    if (!d->db)
         goto fail;
-    }
     snprintf(d->db, strlen(path) + 4, "%s/db", path);
     r = make_path(d->db);
     if (r) {
@@ -233,9 +221,8 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
         goto fail;
     }
     r = lock_take(d, why, why_size);
-    if (r) {
+    if (r)
         goto fail;
-    }
     mark_read(d);
     shm_sweep();
     shm_map(d);
@@ -248,18 +235,14 @@ fail:
 
 void durable_close(struct durable *d)
 {
-    if (!d) {
+    if (!d)
         return;
-    }
-    if (d->shm) {
+    if (d->shm)
         munmap(d->shm, sizeof(*d->shm));
-    }
-    if (d->mark_fd >= 0) {
+    if (d->mark_fd >= 0)
         close(d->mark_fd);
-    }
-    if (d->lock_fd >= 0) {
+    if (d->lock_fd >= 0)
         close(d->lock_fd);
-    }
     free(d->path);
     free(d->db);
     free(d);
@@ -275,9 +258,8 @@ static bool any_file(const struct durable *d, const char *end, bool (*fn)(const 
 {
     DIR *dir = opendir(d->db);
     bool any = false;
-    if (!dir) {
+    if (!dir)
         return false;
-    }
     for (struct dirent *e; !any && (e = readdir(dir));) {
         size_t n = strlen(e->d_name), m = strlen(end);
         if (n >= m && strcmp(e->d_name + n - m, end) == 0) {
@@ -308,14 +290,11 @@ static bool has_zero_sector(const char *name)
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     bool zero = false;
     ssize_t n;
-    while (fd >= 0 && !zero && (n = read(fd, buf, sizeof(buf))) > 0) {
-        for (ssize_t at = 0; !zero && at + SECTOR <= n; at += SECTOR) {
+    while (fd >= 0 && !zero && (n = read(fd, buf, sizeof(buf))) > 0)
+        for (ssize_t at = 0; !zero && at + SECTOR <= n; at += SECTOR)
             zero = memcmp(buf + at, zeros, SECTOR) == 0;
-        }
-    }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return zero;
 }
 
@@ -336,15 +315,13 @@ static void manifest_look(const struct durable *d, uint64_t *number, uint64_t *b
     *number = *bytes = 0;
     snprintf(name, sizeof(name), "%s/CURRENT", d->db);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
     ssize_t got = read(fd, text, sizeof(text) - 1);
     close(fd);
     text[got > 0 ? got : 0] = '\0';
-    if (sscanf(text, "MANIFEST-%llu", &n) != 1) {
+    if (sscanf(text, "MANIFEST-%llu", &n) != 1)
         return;
-    }
     text[strcspn(text, "\n")] = '\0';
     snprintf(name, sizeof(name), "%s/%s", d->db, text);
     if (stat(name, &st) == 0) {
@@ -353,18 +330,19 @@ static void manifest_look(const struct durable *d, uint64_t *number, uint64_t *b
     }
 }
 
-enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why, size_t why_size)
+enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why,
+                                   size_t why_size)
 {
-    if (!d) {
+    if (!d)
         return DURABLE_WHOLE;
-    }
     bool mark = d->mark.magic != 0;
     if (mark && d->mark.instance != instance) {
-        snprintf(why, why_size,
-                 "the database in %s is not the one that was used here, or its files are missing (after putting another one "
-                 "there on "
-                 "purpose, remove %s/mark)",
-                 d->db, d->path);
+        snprintf(
+            why, why_size,
+            "the database in %s is not the one that was used here, or its files are missing (after putting another one "
+            "there on "
+            "purpose, remove %s/mark)",
+            d->db, d->path);
         return DURABLE_REFUSED;
     }
     uint64_t manifest, bytes;
@@ -376,26 +354,24 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
     }
     bool shm = d->shm && d->shm->magic == SHM_MAGIC && d->shm->instance == instance;
     if (mark && group < d->mark.group) {
-        snprintf(
-            why, why_size,
-            "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete",
-            d->db, (unsigned long long)group, (unsigned long long)d->mark.group);
+        snprintf(why, why_size,
+                 "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or "
+                 "incomplete",
+                 d->db, (unsigned long long)group, (unsigned long long)d->mark.group);
         return DURABLE_REFUSED;
     }
     if (shm && mark && d->mark_own && group < atomic_load(&d->shm->synced)) {
-        snprintf(
-            why, why_size,
-            "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or incomplete "
-            "(after restoring a backup on purpose, remove %s)",
-            d->db, (unsigned long long)group, (unsigned long long)atomic_load(&d->shm->synced), d->shm_path);
+        snprintf(why, why_size,
+                 "the database in %s ends at write group %llu, but group %llu had been synced: its log is damaged or "
+                 "incomplete "
+                 "(after restoring a backup on purpose, remove %s)",
+                 d->db, (unsigned long long)group, (unsigned long long)atomic_load(&d->shm->synced), d->shm_path);
         return DURABLE_REFUSED;
     }
-    if (!mark || !d->mark_own) {
+    if (!mark || !d->mark_own)
         return DURABLE_LOST; /* a copy: the original may have gone on */
-    }
-    if (shm) {
+    if (shm)
         return atomic_load(&d->shm->given) > group ? DURABLE_LOST : DURABLE_WHOLE;
-    }
     return d->mark.clean && d->mark.group == group ? DURABLE_WHOLE : DURABLE_LOST;
 }
 
@@ -411,23 +387,20 @@ int durable_begin(struct durable *d, uint64_t instance, uint64_t group)
 {
     char name[PATH_MAX], temp[PATH_MAX + 8];
     struct mark_file m;
-    if (!d) {
+    if (!d)
         return 0;
-    }
     snprintf(name, sizeof(name), "%s/mark", d->path);
     snprintf(temp, sizeof(temp), "%s.new", name);
     d->instance = instance;
     d->mark_fd = open(temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (d->mark_fd < 0) {
+    if (d->mark_fd < 0)
         return ERR_IO;
-    }
     mark_fill(d, &m, group, false);
     int dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = dir >= 0 && pwrite(d->mark_fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && fsync(d->mark_fd) == 0 &&
               rename(temp, name) == 0 && fsync(dir) == 0;
-    if (dir >= 0) {
+    if (dir >= 0)
         close(dir);
-    }
     if (ok && d->shm) {
         atomic_store(&d->shm->magic, 0);
         d->shm->instance = instance;
@@ -440,40 +413,34 @@ int durable_begin(struct durable *d, uint64_t instance, uint64_t group)
 
 void durable_given(struct durable *d, uint64_t group)
 {
-    if (d && d->shm) {
+    if (d && d->shm)
         atomic_store(&d->shm->given, group);
-    }
 }
 
 void durable_synced(struct durable *d, uint64_t group)
 {
-    if (!d) {
+    if (!d)
         return;
-    }
-    if (d->shm) {
+    if (d->shm)
         atomic_store(&d->shm->synced, group);
-    }
     uint64_t now = clock_mono_ms();
     if (now - atomic_load(&d->marked_ms) >= MARK_EVERY_MS) { /* a lower bound: need not be exact, nor synced itself */
         struct mark_file m;
         atomic_store(&d->marked_ms, now);
         mark_fill(d, &m, group, false);
-        if (pwrite(d->mark_fd, &m, sizeof(m), 0) != (ssize_t)sizeof(m)) {
+        if (pwrite(d->mark_fd, &m, sizeof(m), 0) != (ssize_t)sizeof(m))
             log_event(LOG_WARN, "storage.mark_failed", LOG_STR("because", strerror(errno)));
-        }
     }
 }
 
 void durable_end(struct durable *d, uint64_t group)
 {
     struct mark_file m;
-    if (!d || d->mark_fd < 0) {
+    if (!d || d->mark_fd < 0)
         return;
-    }
     mark_fill(d, &m, group, true);
-    if (pwrite(d->mark_fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && fsync(d->mark_fd) == 0 && d->shm) {
+    if (pwrite(d->mark_fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && fsync(d->mark_fd) == 0 && d->shm)
         unlink(d->shm_path);
-    }
 }
 
 int durable_probe(const struct durable *d)
@@ -482,13 +449,11 @@ int durable_probe(const struct durable *d)
     char name[PATH_MAX];
     snprintf(name, sizeof(name), "%s/probe", d->path);
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
+    if (fd < 0)
         return ERR_IO;
-    }
     bool ok = true;
-    for (size_t n = 0; ok && n < PROBE_BYTES; n += sizeof(zeros)) {
+    for (size_t n = 0; ok && n < PROBE_BYTES; n += sizeof(zeros))
         ok = write(fd, zeros, sizeof(zeros)) == (ssize_t)sizeof(zeros);
-    }
     ok = ok && fsync(fd) == 0;
     close(fd);
     unlink(name);

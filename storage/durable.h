@@ -36,7 +36,8 @@ enum durable_verdict {
     DURABLE_REFUSED /* something is missing that had been synced: damage, not lost power */
 };
 /* Compares what the database has (its instance number and last group) with the marks. */
-enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why, size_t why_size);
+enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, uint64_t group, char *why,
+                                   size_t why_size);
 /* From now on the marks are this instance's. ERR_IO. */
 MUST_CHECK int durable_begin(struct durable *d, uint64_t instance, uint64_t group);
 /* Any thread. Before an answer that does not wait for the write; after a write and before its answers. */

@@ -30,7 +30,8 @@ static void guard_pause(struct guard *g, const char *when, int64_t by_ms)
 
 void guard_init(struct guard *g, const struct guard_source *source, struct expiry *expiry, uint64_t persisted_ms)
 {
-    *g = (struct guard){.source = source && source->wall_ms ? *source : (struct guard_source){system_wall, system_boot, NULL},
+    *g = (struct guard){.source =
+                            source && source->wall_ms ? *source : (struct guard_source){system_wall, system_boot, NULL},
                         .expiry = expiry};
     pthread_mutex_init(&g->lock, NULL);
     g->last_wall_ms = g->source.wall_ms(g->source.ctx);
@@ -61,11 +62,10 @@ uint64_t guard_now(struct guard *g)
     }
     uint64_t now = g->base_ms + (boot - g->boot0_ms);
     if (!g->paused) {
-        if (leap || apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS) {
+        if (leap || apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS)
             guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed));
-        } else {
+        else
             atomic_store_explicit(&g->expiry->now_ms, now, memory_order_relaxed);
-        }
     }
     g->last_boot_ms = boot;
     g->last_wall_ms = wall;
@@ -89,9 +89,8 @@ bool guard_accept(struct guard *g)
         atomic_store(&g->expiry->now_ms, g->base_ms);
     }
     pthread_mutex_unlock(&g->lock);
-    if (was) {
+    if (was)
         log_event(LOG_INFO, "storage.clock_accepted");
-    }
     return was;
 }
 

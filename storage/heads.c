@@ -7,9 +7,8 @@
 
 int heads_init(struct heads *h)
 {
-    if (lru_init(&h->heads)) {
+    if (lru_init(&h->heads))
         return ERR_NOMEM;
-    }
     if (lru_init(&h->inboxes)) {
         lru_fini(&h->heads);
         return ERR_NOMEM;
@@ -43,9 +42,8 @@ void heads_fini(struct heads *h)
 static void *item_add(struct lru *l, size_t size, struct slice key)
 {
     char *item = calloc(1, size + key.n);
-    if (!item) {
+    if (!item)
         return NULL;
-    }
     struct lru_node *n = (struct lru_node *)item;
     memcpy(item + size, key.p, key.n);
     n->key = slice_of(item + size, key.n);
@@ -69,9 +67,8 @@ struct head *heads_add(struct heads *h, struct slice conv, uint64_t written, uin
 {
     while (h->heads.count >= HEADS_MAX) {
         struct head *old = (struct head *)h->heads.oldest;
-        if (old->pinned > written || old->sync_group > synced || old->reserve_group > synced) {
+        if (old->pinned > written || old->sync_group > synced || old->reserve_group > synced)
             break; /* the cache may outgrow its bound for a moment */
-        }
         heads_remove(h, old);
     }
     return item_add(&h->heads, sizeof(struct head), conv);
@@ -84,9 +81,8 @@ struct inbox *inboxes_find(struct heads *h, struct slice user)
 
 struct inbox *inboxes_add(struct heads *h, struct slice user, uint64_t written)
 {
-    while (h->inboxes.count >= INBOXES_MAX && ((struct inbox *)h->inboxes.oldest)->group <= written) {
+    while (h->inboxes.count >= INBOXES_MAX && ((struct inbox *)h->inboxes.oldest)->group <= written)
         inboxes_remove(h, (struct inbox *)h->inboxes.oldest);
-    }
     return item_add(&h->inboxes, sizeof(struct inbox), user);
 }
 

@@ -19,15 +19,15 @@
 struct head {
     struct lru_node node; /* key: the conversation's */
     struct head_record r;
-    uint64_t jump;               /* numbering goes on beyond this: what a loss may have taken */
-    uint64_t pinned;             /* last group that looked at it: not evicted until that is written */
-    int bad;                     /* not 0: it could not be read (enum err); gone after the group */
-    uint64_t reserved_durable;   /* seqs up to this may be given out before a sync */
-    uint64_t reserve_group;      /* group that wrote r.reserved; once synced it is durable */
-    uint64_t sync_group;         /* group of the last operation that waits for a sync; later ones must not overtake it */
-    uint64_t answer_group;       /* group of the last operation that waits for its write */
-    uint64_t group;              /* last group that changed it */
-    uint64_t group_first;        /* first seq that group `group` gave, 0: none */
+    uint64_t jump;             /* numbering goes on beyond this: what a loss may have taken */
+    uint64_t pinned;           /* last group that looked at it: not evicted until that is written */
+    int bad;                   /* not 0: it could not be read (enum err); gone after the group */
+    uint64_t reserved_durable; /* seqs up to this may be given out before a sync */
+    uint64_t reserve_group;    /* group that wrote r.reserved; once synced it is durable */
+    uint64_t sync_group;       /* group of the last operation that waits for a sync; later ones must not overtake it */
+    uint64_t answer_group;     /* group of the last operation that waits for its write */
+    uint64_t group;            /* last group that changed it */
+    uint64_t group_first;      /* first seq that group `group` gave, 0: none */
     uint64_t first, first_until; /* smallest visible seq (newest + 1: none), right until then by the expiry clock */
     uint8_t first_tier;          /* where that message is stored */
     uint32_t first_version;      /* live.version that `first` was found under; 0: not known */
@@ -39,9 +39,10 @@ struct inbox {
     uint64_t from;        /* no entry has a smaller id */
     uint64_t until;       /* the count is right until then: the first entry ends */
     uint64_t group;       /* last group that changed it */
-    uint64_t ranged;      /* last group that removed a range of it: its single rows do not show that before they are written */
-    uint32_t count;       /* entries */
-    uint32_t version;     /* live.version that it was counted under */
+    uint64_t
+        ranged; /* last group that removed a range of it: its single rows do not show that before they are written */
+    uint32_t count;   /* entries */
+    uint32_t version; /* live.version that it was counted under */
     char key[];
 };
 

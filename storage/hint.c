@@ -11,9 +11,8 @@ static struct hint *hint_new(enum op_kind kind, struct slice key)
     if (h) {
         h->op.kind = (uint8_t)kind; /* home stays NULL: op_list_answer() frees it */
         h->key_n = (uint32_t)key.n;
-        if (key.n) {
+        if (key.n)
             memcpy(h->key, key.p, key.n);
-        }
     }
     return h;
 }
@@ -42,17 +41,15 @@ void hint_inbox(struct store *s, struct slice user, uint64_t *ids, uint32_t n)
 void hint_unguest(struct store *s, struct slice user)
 {
     struct hint *h = hint_new(OP_UNGUEST, user);
-    if (h) {
+    if (h)
         writer_post(s, &h->op);
-    }
 }
 
 void hint_tick(struct store *s)
 {
     struct hint *h = hint_new(OP_TICK, SLICE_NONE);
-    if (h) {
+    if (h)
         writer_post(s, &h->op);
-    }
 }
 
 void hint_free(struct store_op *op)
@@ -68,15 +65,12 @@ enum apply apply_floor(struct writer *w, struct slot *slot)
     struct head *h = slot->head;
     uint64_t floor = hint->floor < h->r.seq ? hint->floor : h->r.seq;
     bool rises = false;
-    for (unsigned t = 0; t < TIER_COUNT; t++) {
+    for (unsigned t = 0; t < TIER_COUNT; t++)
         rises |= (h->r.tiers_used & 1u << t) && h->r.low[t] < floor;
-    }
-    if (!rises || batch_reserve(&w->batch, 1, HEAD_ROOM)) {
+    if (!rises || batch_reserve(&w->batch, 1, HEAD_ROOM))
         return apply_end(slot, STORE_OK);
-    }
-    for (unsigned t = 0; t < TIER_COUNT; t++) {
+    for (unsigned t = 0; t < TIER_COUNT; t++)
         h->r.low[t] = h->r.low[t] > floor ? h->r.low[t] : floor;
-    }
     writer_put_head(w, h);
     return apply_changed(slot);
 }

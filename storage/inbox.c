@@ -19,9 +19,8 @@ static bool ids_push(struct id_list *l, uint64_t id)
     if (l->n == l->cap) {
         uint32_t cap = l->cap ? l->cap * 2 : 64;
         uint64_t *ids = realloc(l->ids, cap * sizeof(*ids));
-        if (!ids) {
+        if (!ids)
             return false;
-        }
         l->ids = ids;
         l->cap = cap;
     }
@@ -35,9 +34,8 @@ int inbox_count(struct store *s, struct kv *kv, struct slice user, struct inbox_
     uint64_t now = expiry_now(&s->expiry);
     *out = (struct inbox_tally){.until = UINT64_MAX};
     struct kv_iter *it = kv_iter_new(kv, KV_INBOX, key_inbox(&from, user, 0), key_inbox(&to, user, UINT64_MAX));
-    if (!it) {
+    if (!it)
         return ERR_NOMEM;
-    }
     for (kv_seek(it, key_slice(&from)); kv_valid(it); kv_next(it)) {
         struct row_header h;
         uint64_t id;
@@ -65,17 +63,14 @@ int writer_inbox(struct writer *w, struct slice user, struct inbox **out)
         *out = box;
         return 0;
     }
-    if (box && box->group == w->group) {
+    if (box && box->group == w->group)
         return 1; /* what this group put is not in the database yet */
-    }
     struct inbox_tally t;
     int r = inbox_count(w->store, w->store->kv, user, &t);
-    if (r) {
+    if (r)
         return r;
-    }
-    if (!box && !(box = inboxes_add(&w->heads, user, atomic_load(&w->store->written_group)))) {
+    if (!box && !(box = inboxes_add(&w->heads, user, atomic_load(&w->store->written_group))))
         return ERR_NOMEM;
-    }
     box->count = t.count;
     box->from = t.first;
     box->until = t.until;
@@ -85,14 +80,14 @@ int writer_inbox(struct writer *w, struct slice user, struct inbox **out)
 }
 
 /* Lists the entries up to an id. expired: those past their time among them (they go uncounted). */
-static int ack_scan(struct writer *w, struct slice user, uint64_t from_id, uint64_t up_to, struct id_list *l, uint32_t *expired)
+static int ack_scan(struct writer *w, struct slice user, uint64_t from_id, uint64_t up_to, struct id_list *l,
+                    uint32_t *expired)
 {
     struct key from, to;
     struct kv_iter *it = kv_iter_new(w->store->kv, KV_INBOX, key_inbox(&from, user, from_id),
                                      key_inbox(&to, user, up_to == UINT64_MAX ? up_to : up_to + 1));
-    if (!it) {
+    if (!it)
         return ERR_NOMEM;
-    }
     int r = 0;
     for (kv_seek(it, key_slice(&from)); !r && kv_valid(it); kv_next(it)) {
         struct row_header h;
@@ -119,12 +114,10 @@ static int ack_select(struct writer *w, struct slice user, const uint64_t *ids, 
         struct key k;
         struct row_header h;
         bool twice = false;
-        for (uint32_t j = 0; j < l->n && !twice; j++) {
+        for (uint32_t j = 0; j < l->n && !twice; j++)
             twice = l->ids[j] == ids[i];
-        }
-        if (twice) {
+        if (twice)
             continue;
-        }
         struct kv_found f = writer_get(w, KV_INBOX, key_inbox(&k, user, ids[i]));
         int r = f.code < 0 ? f.code : f.code == 1 && row_decode(f.value, &h) ? ERR_INVALID : 0;
         if (f.code == 1 && !r) {
@@ -132,53 +125,47 @@ static int ack_select(struct writer *w, struct slice user, const uint64_t *ids, 
             r = ids_push(l, ids[i]) ? 0 : ERR_NOMEM;
         }
         kv_found_free(w->store->kv, &f);
-        if (r) {
+        if (r)
             return r;
-        }
     }
     return 0;
 }
 
 /* Removes entries from an inbox: up to an id, or those given. */
-static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice user, uint64_t up_to, const uint64_t *ids,
-                               uint32_t n, uint32_t *removed, uint32_t *remaining)
+static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice user, uint64_t up_to,
+                               const uint64_t *ids, uint32_t n, uint32_t *removed, uint32_t *remaining)
 {
     struct inbox *box;
     struct id_list l = {0};
     uint32_t expired = 0;
     int r = writer_inbox(w, user, &box);
-    if (r > 0 || (!r && (up_to ? box->group : box->ranged) == w->group)) {
+    if (r > 0 || (!r && (up_to ? box->group : box->ranged) == w->group))
         return APPLY_CUT;
-    }
-    if (!r) {
+    if (!r)
         r = up_to ? ack_scan(w, user, box->from, up_to, &l, &expired) : ack_select(w, user, ids, n, &l, &expired);
-    }
     bool range = up_to && l.n > RANGE_WORTH;
-    if (!r) {
+    if (!r)
         r = batch_reserve(&w->batch, range ? 1 : l.n, range ? 2 * KEY_MAX : l.n * (user.n + 9));
-    }
     if (r) {
         free(l.ids);
         return apply_end(slot, status_of(r));
     }
     struct key k, to;
     if (range) {
-        batch_delete_range(&w->batch, KV_INBOX, key_inbox(&k, user, l.ids[0]), key_inbox(&to, user, l.ids[l.n - 1] + 1));
+        batch_delete_range(&w->batch, KV_INBOX, key_inbox(&k, user, l.ids[0]),
+                           key_inbox(&to, user, l.ids[l.n - 1] + 1));
         box->ranged = w->group;
     }
-    for (uint32_t i = 0; i < l.n && !range; i++) {
+    for (uint32_t i = 0; i < l.n && !range; i++)
         batch_delete(&w->batch, KV_INBOX, key_inbox(&k, user, l.ids[i]));
-    }
     uint32_t counted = l.n - expired < box->count ? l.n - expired : box->count;
     box->count -= counted;
-    if (up_to && up_to + 1 > box->from && up_to != UINT64_MAX) {
+    if (up_to && up_to + 1 > box->from && up_to != UINT64_MAX)
         box->from = up_to + 1;
-    }
     *removed = counted;
     *remaining = box->count;
-    if (l.n) {
+    if (l.n)
         box->group = w->group;
-    }
     bool changed = l.n > 0;
     free(l.ids);
     return changed ? apply_changed(slot) : apply_end(slot, STORE_OK);
@@ -227,9 +214,8 @@ static int refs_read(struct peek *p, struct kv_iter *it)
             record_bad("inbox", kv_key(it));
             return ERR_INVALID;
         }
-        if (row_expired(&r.row, &p->store->expiry, now)) {
+        if (row_expired(&r.row, &p->store->expiry, now))
             continue;
-        }
         struct reference *ref = &p->refs[n++];
         ref->id = id;
         ref->seq = r.seq;
@@ -248,9 +234,8 @@ static int refs_resolve(struct peek *p, int n)
     struct kv_found message[PEEK_CHUNK] = {{0}}, head[PEEK_CHUNK];
     struct kv *kv = p->store->kv;
     int r = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         heads[i] = key_head(&head_keys[i], slice_of(p->refs[i].message.p, p->refs[i].conv_n));
-    }
     kv_multi_get(kv, KV_CHANNEL, heads, (size_t)n, head);
     for (unsigned t = 0; t < TIER_COUNT; t++) { /* a multi-get asks one family */
         struct kv_found found[PEEK_CHUNK];
@@ -262,17 +247,15 @@ static int refs_resolve(struct peek *p, int n)
             }
         }
         kv_multi_get(kv, tier_family(t), names, (size_t)count, found);
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < count; i++)
             message[which[i]] = found[i];
-        }
     }
     for (int i = 0; i < n; i++) {
         struct reference *ref = &p->refs[i];
         struct message_record m;
         struct head_record h;
-        if (!r && !p->full && (message[i].code < 0 || head[i].code < 0)) {
+        if (!r && !p->full && (message[i].code < 0 || head[i].code < 0))
             r = message[i].code < 0 ? message[i].code : head[i].code;
-        }
         if (!r && !p->full) {
             if (message[i].code == 0 || head[i].code == 0) {
                 (void)ids_push(&p->stale, ref->id);
@@ -318,10 +301,9 @@ enum store_status read_inbox(struct reader *by, struct store_op *op)
     free(p.refs);
     p.op->more = p.full;
     r = page_finish(&p.page, r, &p.op->page);
-    if (p.stale.n) {
+    if (p.stale.n)
         hint_inbox(s, user, p.stale.ids, p.stale.n);
-    } else {
+    else
         free(p.stale.ids);
-    }
     return status_of(r);
 }

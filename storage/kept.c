@@ -14,9 +14,8 @@ void kept_begin(struct kept *k, struct kv *kv)
 
 struct kv_iter *kept_iter(struct kept *k, struct kv *kv, unsigned tier)
 {
-    if (!k->it[tier]) {
+    if (!k->it[tier])
         k->it[tier] = kv_iter_new(kv, tier_family(tier), SLICE_NONE, SLICE_NONE);
-    }
     return k->it[tier];
 }
 

@@ -9,9 +9,8 @@ const char *kv_family_name(enum kv_family family)
 
 void kv_thread(struct kv *kv)
 {
-    if (kv->engine->thread) {
+    if (kv->engine->thread)
         kv->engine->thread();
-    }
 }
 
 struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key)

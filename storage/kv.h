@@ -115,22 +115,20 @@ void kv_thread(struct kv *kv);
 struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key);
 static inline void kv_found_free(struct kv *kv, struct kv_found *f)
 {
-    if (f->pin) {
+    if (f->pin)
         kv->engine->found_free(f);
-    }
     *f = (struct kv_found){0};
 }
 static inline void kv_close(struct kv *kv)
 {
-    if (kv) {
+    if (kv)
         kv->engine->close(kv);
-    }
 }
-static inline void kv_multi_get(struct kv *kv, enum kv_family f, const struct slice *keys, size_t n, struct kv_found *out)
+static inline void kv_multi_get(struct kv *kv, enum kv_family f, const struct slice *keys, size_t n,
+                                struct kv_found *out)
 {
-    if (n) {
+    if (n)
         kv->engine->multi_get(kv, f, keys, n, out);
-    }
 }
 static inline uint64_t kv_version(struct kv *kv)
 {
@@ -142,9 +140,8 @@ static inline struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family f, struc
 }
 static inline void kv_iter_free(struct kv_iter *it)
 {
-    if (it) {
+    if (it)
         it->engine->iter_free(it);
-    }
 }
 static inline void kv_seek(struct kv_iter *it, struct slice key)
 {

@@ -55,12 +55,10 @@ static struct node *list_find(struct list *l, struct slice key, struct node ***l
 {
     struct node **next = l->first;
     for (int i = LEVELS - 1; i >= 0; i--) {
-        while (next[i] && slice_cmp(node_key(next[i]), key) < 0) {
+        while (next[i] && slice_cmp(node_key(next[i]), key) < 0)
             next = next[i]->next;
-        }
-        if (links) {
+        if (links)
             links[i] = &next[i];
-        }
     }
     return next[0];
 }
@@ -84,17 +82,15 @@ static uint8_t random_levels(struct kv_memory *m)
     m->random ^= m->random >> 7;
     m->random ^= m->random << 17;
     uint8_t n = 1;
-    for (uint64_t r = m->random; n < LEVELS && (r & 3) == 0; r >>= 2) {
+    for (uint64_t r = m->random; n < LEVELS && (r & 3) == 0; r >>= 2)
         n++;
-    }
     return n;
 }
 
 static void list_unlink(struct list *l, struct node *n, struct node ***links)
 {
-    for (int i = 0; i < n->levels; i++) {
+    for (int i = 0; i < n->levels; i++)
         *links[i] = n->next[i];
-    }
     l->count--;
     l->bytes -= sizeof(*n) + n->levels * sizeof(n->next[0]) + n->key_n + n->value_n;
     free(n->value);
@@ -105,17 +101,15 @@ static void list_delete(struct list *l, struct slice key)
 {
     struct node **links[LEVELS];
     struct node *n = list_find(l, key, links);
-    if (n && slice_eq(node_key(n), key)) {
+    if (n && slice_eq(node_key(n), key))
         list_unlink(l, n, links);
-    }
 }
 
 static void list_delete_range(struct list *l, struct slice from, struct slice to)
 {
     struct node **links[LEVELS];
-    for (struct node *n = list_find(l, from, links); n && slice_cmp(node_key(n), to) < 0; n = *links[0]) {
+    for (struct node *n = list_find(l, from, links); n && slice_cmp(node_key(n), to) < 0; n = *links[0])
         list_unlink(l, n, links);
-    }
 }
 
 /* A new node for a change, made before anything is applied. */
@@ -123,9 +117,8 @@ static struct node *node_new(struct kv_memory *m, const struct kv_change *c)
 {
     uint8_t levels = random_levels(m);
     struct node *n = malloc(sizeof(*n) + levels * sizeof(n->next[0]) + c->key.n);
-    if (!n) {
+    if (!n)
         return NULL;
-    }
     n->value = malloc(c->value.n ? c->value.n : 1);
     if (!n->value) {
         free(n);
@@ -135,9 +128,8 @@ static struct node *node_new(struct kv_memory *m, const struct kv_change *c)
     n->key_n = (uint32_t)c->key.n;
     n->value_n = (uint32_t)c->value.n;
     memcpy(&n->next[levels], c->key.p, c->key.n);
-    if (c->value.n) {
+    if (c->value.n)
         memcpy(n->value, c->value.p, c->value.n);
-    }
     return n;
 }
 
@@ -175,26 +167,22 @@ static void list_sweep(struct kv_memory *m, struct list *l)
         buf_reset(&l->sweep);
         buf_slice_put(&l->sweep, node_key(n));
         buf_byte(&l->sweep, 0);
-        if (!buf_ok(&l->sweep)) {
+        if (!buf_ok(&l->sweep))
             return;
-        }
-        if (gone) {
+        if (gone)
             list_unlink(l, n, links);
-        }
         n = list_find(l, buf_slice(&l->sweep), links);
     }
-    if (!n) {
+    if (!n)
         buf_reset(&l->sweep);
-    }
 }
 
 static int mem_write(struct kv *kv, const struct kv_change *changes, size_t n)
 {
     struct kv_memory *m = (struct kv_memory *)kv;
     struct node **nodes = calloc(n ? n : 1, sizeof(*nodes));
-    if (!nodes) {
+    if (!nodes)
         return ERR_NOMEM;
-    }
     for (size_t i = 0; i < n; i++) {
         if (changes[i].kind == KV_PUT && !(nodes[i] = node_new(m, &changes[i]))) {
             for (size_t k = 0; k < i; k++) {
@@ -222,9 +210,8 @@ static int mem_write(struct kv *kv, const struct kv_change *changes, size_t n)
             break;
         }
         uint8_t f = changes[i].family;
-        if (f == KV_DM || f == KV_SMALL || f == KV_LARGE || f == KV_INBOX || f == KV_DEDUP) {
+        if (f == KV_DM || f == KV_SMALL || f == KV_LARGE || f == KV_INBOX || f == KV_DEDUP)
             list_sweep(m, l);
-        }
     }
     pthread_rwlock_unlock(&m->lock);
     free(nodes);
@@ -265,22 +252,21 @@ static void mem_usage(struct kv *kv, struct kv_usage *out)
     struct kv_memory *m = (struct kv_memory *)kv;
     out->memory = 0;
     pthread_rwlock_rdlock(&m->lock);
-    for (int i = 0; i < KV_FAMILIES; i++) {
+    for (int i = 0; i < KV_FAMILIES; i++)
         out->memory += m->lists[i].bytes;
-    }
     pthread_rwlock_unlock(&m->lock);
 }
 
-static void mem_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out)
+static void mem_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n,
+                          struct kv_found *out)
 {
     struct kv_memory *m = (struct kv_memory *)kv;
     pthread_rwlock_rdlock(&m->lock);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct kv_found){0};
         struct node *at = list_find(&m->lists[family], keys[i], NULL);
-        if (!at || !slice_eq(node_key(at), keys[i])) {
+        if (!at || !slice_eq(node_key(at), keys[i]))
             continue;
-        }
         out[i].pin = malloc(at->value_n ? at->value_n : 1);
         if (!out[i].pin) {
             out[i].code = ERR_NOMEM;
@@ -303,9 +289,8 @@ static void iter_take(struct mem_iter *it, struct node *n)
 {
     it->valid = n && slice_cmp(node_key(n), buf_slice(&it->lower)) >= 0 &&
                 (!it->upper.n || slice_cmp(node_key(n), buf_slice(&it->upper)) < 0);
-    if (!it->valid) {
+    if (!it->valid)
         return;
-    }
     buf_reset(&it->key);
     buf_reset(&it->value);
     buf_slice_put(&it->key, node_key(n));
@@ -321,9 +306,8 @@ static void iter_move(struct mem_iter *it, struct slice key, bool before, bool s
     struct list *l = &it->kv->lists[it->family];
     pthread_rwlock_rdlock(&it->kv->lock);
     struct node *n = before ? list_before(l, key) : list_find(l, key, NULL);
-    if (!before && skip_equal && n && slice_eq(node_key(n), key)) {
+    if (!before && skip_equal && n && slice_eq(node_key(n), key))
         n = n->next[0];
-    }
     iter_take(it, n);
     pthread_rwlock_unlock(&it->kv->lock);
 }
@@ -393,9 +377,8 @@ static const struct kv_engine memory_engine;
 static struct kv_iter *mem_iter_new(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
 {
     struct mem_iter *it = calloc(1, sizeof(*it));
-    if (!it) {
+    if (!it)
         return NULL;
-    }
     it->base.engine = &memory_engine;
     it->kv = (struct kv_memory *)kv;
     it->family = family;
@@ -451,9 +434,8 @@ static const struct kv_engine memory_engine = {
 struct kv *kv_memory_open(const struct expiry *expiry)
 {
     struct kv_memory *m = calloc(1, sizeof(*m));
-    if (!m) {
+    if (!m)
         return NULL;
-    }
     m->base.engine = &memory_engine;
     m->expiry = expiry;
     m->random = 0x9e3779b97f4a7c15u;

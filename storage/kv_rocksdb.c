@@ -11,8 +11,9 @@
 struct kv_rocks {
     struct kv base;
     rocksdb_t *db;
-    rocksdb_column_family_handle_t *handles[KV_FAMILIES + 1]; /* by family; the last one is RocksDB's own "default", unused */
-    struct rocks_setup setup;                                 /* options, caches, filters: they must outlive the database */
+    rocksdb_column_family_handle_t
+        *handles[KV_FAMILIES + 1]; /* by family; the last one is RocksDB's own "default", unused */
+    struct rocks_setup setup;      /* options, caches, filters: they must outlive the database */
     rocksdb_writeoptions_t *write;
     rocksdb_readoptions_t *read;
     rocksdb_writebatch_t *batch; /* the writer's, kept */
@@ -40,7 +41,8 @@ static int error_take(const char *doing, char *error)
     return code;
 }
 
-static void rocks_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out)
+static void rocks_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n,
+                            struct kv_found *out)
 {
     struct kv_rocks *k = (struct kv_rocks *)kv;
     enum { CHUNK = 64 };
@@ -57,7 +59,8 @@ static void rocks_multi_get(struct kv *kv, enum kv_family family, const struct s
         if (count == 1) {
             values[0] = rocksdb_get_pinned_cf(k->db, k->read, k->handles[family], names[0], sizes[0], &errors[0]);
         } else {
-            rocksdb_batched_multi_get_cf(k->db, k->read, k->handles[family], count, names, sizes, values, errors, false);
+            rocksdb_batched_multi_get_cf(k->db, k->read, k->handles[family], count, names, sizes, values, errors,
+                                         false);
         }
         for (size_t i = 0; i < count; i++) {
             struct kv_found *f = &out[at + i];
@@ -122,7 +125,8 @@ static void rocks_flush(struct kv *kv)
     struct kv_rocks *k = (struct kv_rocks *)kv;
     rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(options, 1);
-    for (int f = KV_FAMILIES - 1; f >= 0; f--) { /* meta last: it holds the group number, which vouches for the others */
+    for (int f = KV_FAMILIES - 1; f >= 0;
+         f--) { /* meta last: it holds the group number, which vouches for the others */
         char *error = NULL;
         rocksdb_flush_cf(k->db, options, k->handles[f], &error);
         if (error) {
@@ -167,12 +171,10 @@ static void rocks_usage(struct kv *kv, struct kv_usage *out)
     uint64_t total = rocksdb_cache_get_usage(k->setup.cache);
     for (int f = 0; f < KV_FAMILIES; f++) {
         uint64_t v = 0;
-        if (rocksdb_property_int_cf(k->db, k->handles[f], "rocksdb.cur-size-all-mem-tables", &v) == 0) {
+        if (rocksdb_property_int_cf(k->db, k->handles[f], "rocksdb.cur-size-all-mem-tables", &v) == 0)
             total += v;
-        }
-        if (rocksdb_property_int_cf(k->db, k->handles[f], "rocksdb.estimate-table-readers-mem", &v) == 0) {
+        if (rocksdb_property_int_cf(k->db, k->handles[f], "rocksdb.estimate-table-readers-mem", &v) == 0)
             total += v;
-        }
     }
     out->memory = total;
 }
@@ -194,9 +196,8 @@ static struct kv_iter *rocks_iter_new(struct kv *kv, enum kv_family family, stru
 {
     struct kv_rocks *k = (struct kv_rocks *)kv;
     struct rocks_iter *it = malloc(sizeof(*it) + lower.n + upper.n);
-    if (!it) {
+    if (!it)
         return NULL;
-    }
     it->base.engine = &rocks_engine;
     it->bounds = (char *)(it + 1);
     it->options = rocksdb_readoptions_create();
@@ -232,9 +233,8 @@ static void rocks_seek_before(struct kv_iter *iter, struct slice key)
     if (rocksdb_iter_valid(it->it)) {
         struct slice at;
         at.p = rocksdb_iter_key(it->it, &at.n);
-        if (slice_eq(at, key)) {
+        if (slice_eq(at, key))
             rocksdb_iter_prev(it->it);
-        }
     }
 }
 
@@ -268,9 +268,8 @@ static struct slice rocks_value(struct kv_iter *iter)
 static bool rocks_row(struct kv_iter *iter, struct slice *key, struct slice *value)
 {
     rocksdb_iterator_t *it = ((struct rocks_iter *)iter)->it;
-    if (!rocksdb_iter_valid(it)) {
+    if (!rocksdb_iter_valid(it))
         return false;
-    }
     key->p = rocksdb_iter_key(it, &key->n);
     value->p = rocksdb_iter_value(it, &value->n);
     return true;
@@ -286,14 +285,11 @@ static int rocks_iter_error(struct kv_iter *iter)
 static void rocks_close(struct kv *kv)
 {
     struct kv_rocks *k = (struct kv_rocks *)kv;
-    for (int f = 0; f <= KV_FAMILIES; f++) {
-        if (k->handles[f]) {
+    for (int f = 0; f <= KV_FAMILIES; f++)
+        if (k->handles[f])
             rocksdb_column_family_handle_destroy(k->handles[f]);
-        }
-    }
-    if (k->db) {
+    if (k->db)
         rocksdb_close(k->db);
-    }
     rocks_setup_free(&k->setup);
     if (k->batch) {
         rocksdb_writebatch_destroy(k->batch);
@@ -353,13 +349,13 @@ int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *o, char *w
         k->db = rocksdb_open_for_read_only_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options,
                                                            k->handles, 0, &error);
     } else {
-        k->db = rocksdb_open_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options, k->handles, &error);
+        k->db = rocksdb_open_column_families(k->setup.database, o->path, KV_FAMILIES + 1, names, options, k->handles,
+                                             &error);
     }
     if (error) {
         int code = error_code(error);
-        if (!o->create && strstr(error, "does not exist")) {
+        if (!o->create && strstr(error, "does not exist"))
             code = ERR_INVALID;
-        }
         snprintf(why, why_size, "cannot open the database in %s: %s", o->path, error);
         rocksdb_free(error);
         k->db = NULL;

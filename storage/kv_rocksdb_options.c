@@ -17,8 +17,8 @@
 
 #define MEMORY_MIN (16u << 20)
 
-static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value, size_t value_n,
-                                char **new_value, size_t *new_value_n, unsigned char *changed)
+static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value,
+                                size_t value_n, char **new_value, size_t *new_value_n, unsigned char *changed)
 {
     const struct expiry *e = state;
     struct row_header h;
@@ -87,9 +87,8 @@ static rocksdb_options_t *family_options(struct rocks_setup *s, enum kv_family f
     rocksdb_options_set_max_bytes_for_level_base(o, 128u << 20);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
-    if (family_expires(f)) {
+    if (family_expires(f))
         rocksdb_options_set_compaction_filter(o, s->filter);
-    }
     return o;
 }
 
@@ -116,16 +115,14 @@ void rocks_setup_init(struct rocks_setup *s, const struct kv_rocksdb_options *o)
     rocksdb_options_set_keep_log_file_num(d, 2);
     rocksdb_options_set_stats_dump_period_sec(d, 0);
     rocksdb_options_set_skip_stats_update_on_db_open(d, 1);
-    for (int f = 0; f < KV_FAMILIES; f++) {
+    for (int f = 0; f < KV_FAMILIES; f++)
         s->families[f] = family_options(s, (enum kv_family)f, buffers / 2);
-    }
 }
 
 void rocks_setup_free(struct rocks_setup *s)
 {
-    for (int f = 0; f < KV_FAMILIES; f++) {
+    for (int f = 0; f < KV_FAMILIES; f++)
         rocksdb_options_destroy(s->families[f]);
-    }
     rocksdb_options_destroy(s->database);
     rocksdb_compactionfilter_destroy(s->filter);
     rocksdb_cache_destroy(s->cache);

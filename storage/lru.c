@@ -20,11 +20,10 @@ static void list_push(struct lru *l, struct lru_node *n)
 {
     n->newer = NULL;
     n->older = l->newest;
-    if (l->newest) {
+    if (l->newest)
         l->newest->newer = n;
-    } else {
+    else
         l->oldest = n;
-    }
     l->newest = n;
 }
 
@@ -53,9 +52,8 @@ static void buckets_grow(struct lru *l)
 {
     uint32_t count = l->bucket_count * 2;
     struct lru_node **buckets = calloc(count, sizeof(buckets[0]));
-    if (!buckets) {
+    if (!buckets)
         return;
-    }
     for (uint32_t i = 0; i < l->bucket_count; i++) {
         for (struct lru_node *n = l->buckets[i], *next; n; n = next) {
             next = n->chain;
@@ -70,9 +68,8 @@ static void buckets_grow(struct lru *l)
 
 void lru_add(struct lru *l, struct lru_node *n)
 {
-    if (l->count >= l->bucket_count) {
+    if (l->count >= l->bucket_count)
         buckets_grow(l);
-    }
     struct lru_node **bucket = &l->buckets[n->hash & (l->bucket_count - 1)];
     n->chain = *bucket;
     *bucket = n;
@@ -83,9 +80,8 @@ void lru_add(struct lru *l, struct lru_node *n)
 void lru_remove(struct lru *l, struct lru_node *n)
 {
     struct lru_node **at = &l->buckets[n->hash & (l->bucket_count - 1)];
-    while (*at != n) {
+    while (*at != n)
         at = &(*at)->chain;
-    }
     *at = n->chain;
     list_cut(l, n);
     l->count--;

@@ -14,12 +14,10 @@ static bool member_sane(struct slice conv, struct slice user)
 enum apply apply_channel_save(struct writer *w, struct slot *slot)
 {
     struct store_channel_save *c = (struct store_channel_save *)slot->op;
-    if (!(slot->head->r.flags & HEAD_CHANNEL)) {
+    if (!(slot->head->r.flags & HEAD_CHANNEL))
         return apply_end(slot, STORE_NOTFOUND);
-    }
-    if (c->tier >= TIER_COUNT || batch_reserve(&w->batch, 1, HEAD_ROOM)) {
+    if (c->tier >= TIER_COUNT || batch_reserve(&w->batch, 1, HEAD_ROOM))
         return apply_end(slot, STORE_FATAL);
-    }
     slot->head->r.tier = (uint8_t)c->tier;
     writer_put_head(w, slot->head);
     return apply_changed(slot);
@@ -59,32 +57,26 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
     struct key k;
     uint8_t push = PUSH_DEFAULT;
     m->created = m->existed = false;
-    if (!member_sane(m->conv, m->user) || m->push > PUSH_NONE) {
+    if (!member_sane(m->conv, m->user) || m->push > PUSH_NONE)
         return apply_end(slot, STORE_FATAL);
-    }
     bool exists = h->r.flags & HEAD_CHANNEL;
-    if (!exists && !m->may_create) {
+    if (!exists && !m->may_create)
         return apply_end(slot, STORE_NOTFOUND);
-    }
-    if (!exists && m->channels_max && w->channels >= m->channels_max) {
+    if (!exists && m->channels_max && w->channels >= m->channels_max)
         return apply_end(slot, STORE_LIMIT);
-    }
     int member = member_get(w, m->user, m->conv, &push);
     int r = member < 0 ? member : writer_first(w, h, &m->first);
     r = r ? r : batch_reserve(&w->batch, 5, 3 * KEY_MAX + HEAD_ROOM + MARK_SIZE + SUB_SIZE + 64);
-    if (r) {
+    if (r)
         return apply_end(slot, status_of(r));
-    }
     m->existed = member == 1;
     m->created = !exists;
     uint8_t mode = m->set_push ? (uint8_t)m->push : push;
     bool changes = !m->existed || mode != push;
-    if (!exists) {
+    if (!exists)
         channel_create(w, h);
-    }
-    if (changes) {
+    if (changes)
         sub_encode(batch_put(&w->batch, KV_USER, key_sub(&k, m->user, m->conv), SUB_SIZE), mode);
-    }
     if (!m->existed) {
         h->r.members++;
         flag_encode(batch_put(&w->batch, KV_CHANNEL, key_member(&k, conv_channel_name(m->conv), m->user), 2));
@@ -104,27 +96,22 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
     struct key k;
     uint8_t push;
     m->existed = false;
-    if (!member_sane(m->conv, m->user)) {
+    if (!member_sane(m->conv, m->user))
         return apply_end(slot, STORE_FATAL);
-    }
-    if (!(h->r.flags & HEAD_CHANNEL)) {
+    if (!(h->r.flags & HEAD_CHANNEL))
         return apply_end(slot, STORE_NOTFOUND);
-    }
     int member = member_get(w, m->user, m->conv, &push);
-    if (member < 0 || (member && batch_reserve(&w->batch, 4, 3 * KEY_MAX + HEAD_ROOM))) {
+    if (member < 0 || (member && batch_reserve(&w->batch, 4, 3 * KEY_MAX + HEAD_ROOM)))
         return apply_end(slot, member < 0 ? status_of(member) : STORE_FATAL);
-    }
     m->members = h->r.members;
-    if (!member) {
+    if (!member)
         return apply_end(slot, STORE_OK);
-    }
     m->existed = true;
     batch_delete(&w->batch, KV_USER, key_sub(&k, m->user, m->conv));
     batch_delete(&w->batch, KV_USER, key_mark(&k, m->user, m->conv));
     batch_delete(&w->batch, KV_CHANNEL, key_member(&k, conv_channel_name(m->conv), m->user));
-    if (SURELY(h->r.members > 0)) {
+    if (SURELY(h->r.members > 0))
         h->r.members--;
-    }
     writer_put_head(w, h);
     m->members = h->r.members;
     return apply_changed(slot);
@@ -164,16 +151,14 @@ static int members_collect(struct store *s, struct store_members *m, struct buf 
     struct key from, prefix_key, to;
     struct slice name = conv_channel_name(m->conv), prefix = key_member(&prefix_key, name, SLICE_NONE);
     struct kv_iter *it = kv_iter_new(s->kv, KV_CHANNEL, prefix, key_after_prefix(&to, prefix));
-    if (!it) {
+    if (!it)
         return ERR_NOMEM;
-    }
     int r = 0;
     uint32_t named = 0;
     struct slice start = key_member(&from, name, m->cursor.n <= 64 ? m->cursor : SLICE_NONE);
     kv_seek(it, start);
-    if (m->cursor.n && kv_valid(it) && slice_eq(kv_key(it), start)) {
+    if (m->cursor.n && kv_valid(it) && slice_eq(kv_key(it), start))
         kv_next(it);
-    }
     for (; !r && kv_valid(it); kv_next(it)) {
         if (m->n == m->limit) {
             m->more = true;
@@ -204,9 +189,8 @@ enum store_status read_members(struct reader *by, struct store_op *op)
     m->n = 0;
     m->more = false;
     int r = head_read(s, m->conv, &head);
-    if (r < 0 || !conv_is_channel(m->conv) || !(head.flags & HEAD_CHANNEL)) {
+    if (r < 0 || !conv_is_channel(m->conv) || !(head.flags & HEAD_CHANNEL))
         return r < 0 ? status_of(r) : STORE_NOTFOUND;
-    }
     m->people = calloc(m->limit ? m->limit : 1, sizeof(*m->people));
     r = m->people ? members_collect(s, m, &arena) : ERR_NOMEM;
     if (r) {

@@ -5,9 +5,8 @@ uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t
 {
     uint32_t max = h->max ? h->max : atomic_load_explicit(&s->live.max[t], memory_order_relaxed);
     uint64_t low = max && h->seq > max ? h->seq - max : 0;
-    if (low && low < h->skip_at) { /* the count is of messages: seqs that a jump left out do not use it up */
+    if (low && low < h->skip_at) /* the count is of messages: seqs that a jump left out do not use it up */
         low = low > h->skip ? low - h->skip : 0;
-    }
     return low > h->low[t] ? low : h->low[t];
 }
 
@@ -17,9 +16,8 @@ int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice c
         .store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv, .owned = kept == NULL};
     m->now_ms = expiry_now(&s->expiry); /* after the version: see recent.h */
     unsigned used = 0;
-    if (kept) {
+    if (kept)
         kept_begin(kept, s->kv);
-    }
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
         if ((head->tiers_used & 1u << t) && m->low[t] < m->top) {
@@ -38,9 +36,8 @@ int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice c
 void msgs_close(struct msgs *m)
 {
     for (unsigned t = 0; t < TIER_COUNT; t++) {
-        if (m->owned) {
+        if (m->owned)
             kv_iter_free(m->it[t]);
-        }
         m->it[t] = NULL;
     }
 }
@@ -57,13 +54,11 @@ static void tier_settle(struct msgs *m, unsigned t)
     struct kv_iter *it = m->it[t];
     m->has[t] = false;
     for (struct slice key, value; kv_row(it, &key, &value); m->up ? kv_next(it) : kv_prev(it)) {
-        if (!key_is_of(key, m->conv)) {
+        if (!key_is_of(key, m->conv))
             return;
-        }
         bool whole = key.n == m->conv.n + 9 && key_tail_u64(key, &m->at[t]);
-        if (whole && (m->at[t] <= m->low[t] || m->at[t] > m->top)) {
+        if (whole && (m->at[t] <= m->low[t] || m->at[t] > m->top))
             return;
-        }
         if (!whole || message_decode(value, &m->rows[t])) {
             record_bad("message", key);
             m->error = ERR_INVALID;
@@ -75,18 +70,16 @@ static void tier_settle(struct msgs *m, unsigned t)
         }
         m->skipped++;
     }
-    if (kv_iter_error(it)) {
+    if (kv_iter_error(it))
         m->error = kv_iter_error(it);
-    }
 }
 
 /* Picks the nearest of the tiers' rows. */
 static void msgs_pick(struct msgs *m)
 {
     m->valid = false;
-    if (m->error) {
+    if (m->error)
         return;
-    }
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (m->has[t] && (!m->valid || (m->up ? m->at[t] < m->seq : m->at[t] > m->seq))) {
             m->valid = true;
@@ -148,18 +141,14 @@ void msgs_step(struct msgs *m)
 
 uint64_t msgs_first(struct msgs *m, uint64_t *end_ms)
 {
-    if (end_ms) {
+    if (end_ms)
         *end_ms = UINT64_MAX;
-    }
-    if (m->top == 0) {
+    if (m->top == 0)
         return 0;
-    }
     msgs_up(m, 0);
-    if (!m->valid) {
+    if (!m->valid)
         return m->top + 1;
-    }
-    if (end_ms) {
+    if (end_ms)
         *end_ms = expiry_end(&m->store->expiry, m->row->row.cls, m->row->row.birth_ms, m->row->row.ttl_ms);
-    }
     return m->seq;
 }

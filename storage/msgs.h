@@ -35,7 +35,8 @@ struct msgs {
 uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t);
 /* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come from, one walk at a time; NULL:
  * new ones. ERR_NOMEM. msgs_close() in any case. */
-MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv, const struct head_record *head);
+MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv,
+                         const struct head_record *head);
 void msgs_close(struct msgs *m);
 /* To the first visible message with seq >= from, going up; to the last with seq < below, going down. */
 void msgs_up(struct msgs *m, uint64_t from);

@@ -23,9 +23,8 @@ enum apply apply_note_put(struct writer *w, struct slot *slot)
     struct slice value = n->note.value;
     struct key k;
     if (n->note.key.n == 0 || n->note.key.n > NOTE_KEY_MAX || value.n > NOTE_VALUE_MAX ||
-        batch_reserve(&w->batch, 1, KEY_MAX + NOTE_FIXED + value.n)) {
+        batch_reserve(&w->batch, 1, KEY_MAX + NOTE_FIXED + value.n))
         return apply_end(slot, STORE_FATAL);
-    }
     struct slice key = key_note(&k, n->note.key);
     if (n->remove) {
         batch_delete(&w->batch, KV_META, key);
@@ -34,9 +33,8 @@ enum apply apply_note_put(struct writer *w, struct slot *slot)
     char *out = batch_put(&w->batch, KV_META, key, NOTE_FIXED + value.n);
     out[0] = RECORD_VERSION;
     out[1] = 0;
-    if (value.n) {
+    if (value.n)
         memcpy(out + NOTE_FIXED, value.p, value.n);
-    }
     return apply_changed(slot);
 }
 
@@ -46,13 +44,11 @@ static int notes_collect(struct store *s, struct store_notes *n, struct buf *are
     struct key from, prefix_key, to;
     struct slice prefix = key_note(&prefix_key, n->prefix), start = n->cursor.n ? key_note(&from, n->cursor) : prefix;
     struct kv_iter *it = kv_iter_new(s->kv, KV_META, prefix, key_after_prefix(&to, prefix));
-    if (!it) {
+    if (!it)
         return ERR_NOMEM;
-    }
     kv_seek(it, start);
-    if (n->cursor.n && kv_valid(it) && slice_eq(kv_key(it), start)) {
+    if (n->cursor.n && kv_valid(it) && slice_eq(kv_key(it), start))
         kv_next(it);
-    }
     int r = 0;
     for (; !r && kv_valid(it); kv_next(it)) {
         struct slice key = kv_key(it), value = kv_value(it);

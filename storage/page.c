@@ -10,9 +10,8 @@ static struct slice offset_slice(uintptr_t offset, size_t n)
 
 void page_expect(struct page_builder *b, uint32_t n, size_t bytes)
 {
-    if (b->cap) {
+    if (b->cap)
         return; /* emptied and filled again */
-    }
     n = n < 256 ? n : 256;
     b->messages = malloc(n * sizeof(*b->messages));
     b->cap = b->messages ? n : 0;
@@ -27,24 +26,20 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
     if (b->n == b->cap) {
         uint32_t cap = b->cap ? b->cap * 2 : 32;
         struct store_message *messages = realloc(b->messages, cap * sizeof(*messages));
-        if (!messages) {
+        if (!messages)
             return ERR_NOMEM;
-        }
         b->messages = messages;
         b->cap = cap;
     }
     size_t sender = m->sender.n, name = m->sender_name.n, texts = sender + name + m->content.n, size = conv.n + texts;
-    if (b->arena.cap - b->arena.n < size && !buf_reserve(&b->arena, size)) {
+    if (b->arena.cap - b->arena.n < size && !buf_reserve(&b->arena, size))
         return ERR_NOMEM;
-    }
     uintptr_t offset = b->arena.n; /* what the slices hold for now */
     b->arena.n += size;
-    if (conv.n) {
+    if (conv.n)
         memcpy(b->arena.p + offset, conv.p, conv.n);
-    }
-    if (texts) {
+    if (texts)
         memcpy(b->arena.p + offset + conv.n, m->sender.p, texts);
-    }
     struct store_message *out = &b->messages[b->n++];
     out->seq = seq;
     out->id = m->id;

@@ -28,13 +28,11 @@ static bool all_written(struct store *s, uint64_t *need)
 static void wait_written(struct store *s)
 {
     uint64_t need;
-    if (all_written(s, &need)) {
+    if (all_written(s, &need))
         return;
-    }
     pthread_mutex_lock(&s->written_lock);
-    while (atomic_load(&s->written_group) < need) {
+    while (atomic_load(&s->written_group) < need)
         pthread_cond_wait(&s->written_cond, &s->written_lock);
-    }
     pthread_mutex_unlock(&s->written_lock);
 }
 
@@ -42,9 +40,8 @@ static void wait_written(struct store *s)
 static bool round_more(struct reader *r, struct op_list *work)
 {
     uint64_t need;
-    if (work->head) {
+    if (work->head)
         return true;
-    }
     pthread_mutex_lock(&r->lock);
     op_list_splice(work, &r->queue);
     pthread_mutex_unlock(&r->lock);
@@ -83,17 +80,14 @@ static void *reader_main(void *arg)
     pthread_rwlock_unlock(&s->swap);
     pthread_mutex_lock(&r->lock);
     for (;;) {
-        while (!r->queue.head && !r->closing) {
+        while (!r->queue.head && !r->closing)
             pthread_cond_wait(&r->wake, &r->lock);
-        }
-        if (!r->queue.head) {
+        if (!r->queue.head)
             break;
-        }
         op_list_splice(&work, &r->queue);
         pthread_mutex_unlock(&r->lock);
-        while (work.head) {
+        while (work.head)
             reader_round(r, &work);
-        }
         pthread_mutex_lock(&r->lock);
     }
     pthread_mutex_unlock(&r->lock);
@@ -108,9 +102,8 @@ void reader_post(struct store *s, struct store_op *op)
     bool wake = !r->queue.head;
     op_list_push(&r->queue, op);
     pthread_mutex_unlock(&r->lock);
-    if (wake) {
+    if (wake)
         pthread_cond_signal(&r->wake); /* not under the lock, which is the first thing that the one woken takes */
-    }
 }
 
 int readers_start(struct store *s)

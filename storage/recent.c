@@ -26,17 +26,15 @@ struct recent {
 struct recent *recent_new(void)
 {
     struct recent *r = calloc(1, sizeof(*r));
-    for (int i = 0; r && i < LOCKS; i++) {
+    for (int i = 0; r && i < LOCKS; i++)
         pthread_mutex_init(&r->locks[i], NULL);
-    }
     return r;
 }
 
 void recent_free(struct recent *r)
 {
-    for (int i = 0; r && i < LOCKS; i++) {
+    for (int i = 0; r && i < LOCKS; i++)
         pthread_mutex_destroy(&r->locks[i]);
-    }
     free(r);
 }
 
@@ -61,9 +59,8 @@ static bool place_is(const struct place *p, struct slice conv)
 /* Makes the place this conversation's. False: there is no such conversation. */
 static bool place_take(struct place *p, struct slice conv)
 {
-    if (!conv.n || conv.n > CONV_KEY_MAX) {
+    if (!conv.n || conv.n > CONV_KEY_MAX)
         return false;
-    }
     if (!place_is(p, conv)) {
         p->has_head = p->has_first = false;
         p->n = (uint8_t)conv.n;
@@ -76,9 +73,8 @@ bool recent_head(struct recent *r, struct slice conv, struct head_record *out, u
 {
     struct place *p = place_lock(r, conv);
     bool known = p->has_head && place_is(p, conv);
-    if (known) {
+    if (known)
         *out = p->head;
-    }
     *ticket = p->changes;
     place_unlock(r, p);
     return known;
@@ -98,9 +94,8 @@ void recent_changed(struct recent *r, struct slice conv)
 {
     struct place *p = place_lock(r, conv);
     p->changes++;
-    if (p->has_head && place_is(p, conv)) {
+    if (p->has_head && place_is(p, conv))
         p->has_head = false;
-    }
     place_unlock(r, p);
 }
 
@@ -119,9 +114,8 @@ bool recent_first(struct recent *r, struct slice conv, struct recent_first *out)
 {
     struct place *p = place_lock(r, conv);
     bool known = p->has_first && place_is(p, conv);
-    if (known) {
+    if (known)
         *out = p->first;
-    }
     place_unlock(r, p);
     return known;
 }

@@ -16,9 +16,8 @@ static uint64_t get48(const char *p)
 
 static char *put_slice(char *p, struct slice s)
 {
-    if (s.n) {
+    if (s.n)
         memcpy(p, s.p, s.n);
-    }
     return p + s.n;
 }
 
@@ -42,9 +41,8 @@ static inline int row_parse(struct slice v, struct row_header *h)
 {
     uint8_t flags, cls;
     if (v.n < ROW_HEADER_SIZE || v.p[0] != RECORD_VERSION || ((flags = (uint8_t)v.p[1]) & ~ROW_RECALLED) ||
-        (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES) {
+        (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES)
         return ERR_INVALID;
-    }
     h->flags = flags;
     h->cls = cls;
     h->birth_ms = get48(v.p + 3);
@@ -75,16 +73,14 @@ size_t message_encode(char *out, const struct message_record *m)
 
 int message_decode(struct slice v, struct message_record *m)
 {
-    if (v.n < MESSAGE_FIXED || row_parse(v, &m->row)) {
+    if (v.n < MESSAGE_FIXED || row_parse(v, &m->row))
         return ERR_INVALID;
-    }
     const char *p = v.p + ROW_HEADER_SIZE;
     m->id = load_be64(p);
     m->created_ms = load_be64(p + 8);
     size_t sender = (uint8_t)p[16], name = (uint8_t)p[17], rest = v.n - MESSAGE_FIXED;
-    if (sender + name > rest || ((m->row.flags & ROW_RECALLED) && sender + name != rest)) {
+    if (sender + name > rest || ((m->row.flags & ROW_RECALLED) && sender + name != rest))
         return ERR_INVALID;
-    }
     p += 18;
     m->sender = slice_of(p, sender);
     m->sender_name = slice_of(p + sender, name);
@@ -94,17 +90,16 @@ int message_decode(struct slice v, struct message_record *m)
 
 size_t head_encode(char *out, const struct head_record *h)
 {
-    const uint64_t wide[8] = {h->seq, h->last_id, h->reserved, h->low[0], h->low[1], h->low[2], h->skip_at, h->generation};
+    const uint64_t wide[8] = {h->seq,    h->last_id, h->reserved, h->low[0],
+                              h->low[1], h->low[2],  h->skip_at,  h->generation};
     const uint32_t narrow[4] = {h->skip, h->max, h->members, h->flags};
     char *p = out;
     *p++ = RECORD_VERSION;
     *p++ = 0;
-    for (int i = 0; i < 8; i++, p += 8) {
+    for (int i = 0; i < 8; i++, p += 8)
         store_be64(p, wide[i]);
-    }
-    for (int i = 0; i < 4; i++, p += 4) {
+    for (int i = 0; i < 4; i++, p += 4)
         store_be32(p, narrow[i]);
-    }
     *p++ = (char)h->tier;
     *p++ = (char)h->tiers_used;
     return (size_t)(p - out);
@@ -112,16 +107,14 @@ size_t head_encode(char *out, const struct head_record *h)
 
 int head_decode(struct slice v, struct head_record *h)
 {
-    if (v.n != HEAD_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0) {
+    if (v.n != HEAD_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0)
         return ERR_INVALID;
-    }
     const char *p = v.p + 2;
     h->seq = load_be64(p);
     h->last_id = load_be64(p + 8);
     h->reserved = load_be64(p + 16);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         h->low[i] = load_be64(p + 24 + 8 * i);
-    }
     h->skip_at = load_be64(p + 48);
     h->generation = load_be64(p + 56);
     p += 64;
@@ -150,9 +143,8 @@ size_t inbox_encode(char *out, const struct inbox_record *r)
 
 int inbox_decode(struct slice v, struct inbox_record *r)
 {
-    if (v.n < INBOX_FIXED + 2 || v.n > INBOX_FIXED + CONV_KEY_MAX || row_decode(v, &r->row)) {
+    if (v.n < INBOX_FIXED + 2 || v.n > INBOX_FIXED + CONV_KEY_MAX || row_decode(v, &r->row))
         return ERR_INVALID;
-    }
     r->seq = load_be64(v.p + ROW_HEADER_SIZE);
     r->conv = slice_of(v.p + INBOX_FIXED, v.n - INBOX_FIXED);
     return r->row.cls <= EXPIRY_LARGE && (r->conv.p[0] == 'c' || r->conv.p[0] == 'p') ? 0 : ERR_INVALID;
@@ -169,9 +161,8 @@ size_t dedup_encode(char *out, const struct dedup_record *r)
 
 int dedup_decode(struct slice v, struct dedup_record *r)
 {
-    if (v.n != DEDUP_SIZE || row_decode(v, &r->row) || r->row.cls != EXPIRY_DEDUP) {
+    if (v.n != DEDUP_SIZE || row_decode(v, &r->row) || r->row.cls != EXPIRY_DEDUP)
         return ERR_INVALID;
-    }
     const char *p = v.p + ROW_HEADER_SIZE;
     r->seq = load_be64(p);
     r->id = load_be64(p + 8);
@@ -195,9 +186,8 @@ size_t user_encode(char *out, const struct user_record *u)
 
 int user_decode(struct slice v, struct user_record *u)
 {
-    if (v.n < USER_FIXED || v.p[0] != RECORD_VERSION || (uint8_t)v.p[1] > 1) {
+    if (v.n < USER_FIXED || v.p[0] != RECORD_VERSION || (uint8_t)v.p[1] > 1)
         return ERR_INVALID;
-    }
     *u = (struct user_record){.epoch = load_be32(v.p + 2),
                               .guest = v.p[1] == 1,
                               .due_ms = load_be64(v.p + 6),
@@ -215,9 +205,8 @@ size_t mark_encode(char *out, uint64_t read)
 
 int mark_decode(struct slice v, uint64_t *read)
 {
-    if (v.n != MARK_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0) {
+    if (v.n != MARK_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0)
         return ERR_INVALID;
-    }
     *read = load_be64(v.p + 2);
     return 0;
 }
@@ -232,9 +221,8 @@ size_t sub_encode(char *out, uint8_t push)
 
 int sub_decode(struct slice v, uint8_t *push)
 {
-    if (v.n != SUB_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0 || (uint8_t)v.p[2] > 3) {
+    if (v.n != SUB_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0 || (uint8_t)v.p[2] > 3)
         return ERR_INVALID;
-    }
     *push = (uint8_t)v.p[2];
     return 0;
 }
@@ -361,9 +349,8 @@ struct slice key_after_prefix(struct key *k, struct slice prefix)
 {
     k->n = 0;
     key_add(k, prefix);
-    while (k->n && (uint8_t)k->p[k->n - 1] == 0xff) {
+    while (k->n && (uint8_t)k->p[k->n - 1] == 0xff)
         k->n--;
-    }
     ASSERT(k->n);
     k->p[k->n - 1]++;
     return key_slice(k);
@@ -371,9 +358,8 @@ struct slice key_after_prefix(struct key *k, struct slice prefix)
 
 bool key_tail_u64(struct slice key, uint64_t *out)
 {
-    if (key.n < 10 || key.p[key.n - 9] != '\0') {
+    if (key.n < 10 || key.p[key.n - 9] != '\0')
         return false;
-    }
     *out = load_be64(key.p + key.n - 8);
     return true;
 }

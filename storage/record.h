@@ -122,9 +122,9 @@ static inline struct slice key_slice(const struct key *k)
 struct slice key_message(struct key *k, struct slice conv, uint64_t seq); /* dm, small, large: conv 0 seq */
 struct slice key_head(struct key *k, struct slice conv);                  /* channel: 'h' conv */
 struct slice key_member(struct key *k, struct slice channel,
-                        struct slice user);                                /* channel: 'm' name 0 user; empty user: the first */
-struct slice key_user(struct key *k, struct slice user);                   /* user: 'u' id */
-struct slice key_sub(struct key *k, struct slice user, struct slice conv); /* user: 's' id 0 conv */
+                        struct slice user);              /* channel: 'm' name 0 user; empty user: the first */
+struct slice key_user(struct key *k, struct slice user); /* user: 'u' id */
+struct slice key_sub(struct key *k, struct slice user, struct slice conv);     /* user: 's' id 0 conv */
 struct slice key_mark(struct key *k, struct slice user, struct slice conv);    /* user: 'r' id 0 conv */
 struct slice key_block(struct key *k, struct slice user, struct slice target); /* user: 'b' id 0 target */
 struct slice key_inbox(struct key *k, struct slice user, uint64_t id);         /* inbox: user 0 id */

@@ -16,14 +16,14 @@
 #include <stdio.h>
 
 /* An engine that stands in when not even reading works: everything is an I/O error. */
-static void broken_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out)
+static void broken_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n,
+                             struct kv_found *out)
 {
     (void)kv;
     (void)family;
     (void)keys;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         out[i] = (struct kv_found){.code = ERR_IO};
-    }
 }
 static void broken_close(struct kv *kv)
 {
@@ -144,9 +144,8 @@ void store_fail(struct writer *w, const char *what)
 static int database_swap(struct store *s)
 {
     char why[512] = "";
-    if (!s->durable) {
+    if (!s->durable)
         return 0;
-    }
     s->kv->engine->interrupt(s->kv); /* a compaction that somebody asked for gives way; this thread alone replaces kv */
     pthread_rwlock_wrlock(&s->swap);
     kv_close(s->kv);
@@ -156,9 +155,8 @@ static int database_swap(struct store *s)
         struct kv_rocksdb_options reading = s->reopen;
         reading.read_only = true;
         char again[512];
-        if (kv_rocksdb_open(&s->kv, &reading, again, sizeof(again))) {
+        if (kv_rocksdb_open(&s->kv, &reading, again, sizeof(again)))
             s->kv = &broken_kv;
-        }
         log_event(LOG_WARN, "storage.reopen_failed", LOG_STR("why", why), LOG_STR("now", s->kv->engine->name));
     }
     recent_clear(s->recent);
@@ -172,9 +170,8 @@ static int writer_resume(struct writer *w)
     struct store *s = w->store;
     uint64_t generation, ids, last;
     if (meta_get_u64(s->kv, META_LOSS, &generation) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
-        meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0) {
+        meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0)
         return ERR_IO;
-    }
     /* Group numbers tell exactly whether something that was answered is missing: only then does numbering jump. */
     w->generation = generation + (last < w->told);
     w->group = atomic_load(&s->written_group) + 1;
@@ -182,9 +179,8 @@ static int writer_resume(struct writer *w)
     ids = ids > w->ids.last_ms ? ids : w->ids.last_ms;
     w->id_limit = ids + ID_AHEAD_MS;
     batch_reset(&w->batch);
-    if (batch_reserve(&w->batch, 4, 160)) {
+    if (batch_reserve(&w->batch, 4, 160))
         return ERR_NOMEM;
-    }
     char *group = batch_put(&w->batch, KV_META, META_GROUP, 16);
     store_be64(group, w->group);
     store_be64(group + 8, w->ids.last_ms);
@@ -201,12 +197,10 @@ bool store_recover(struct writer *w)
 {
     struct store *s = w->store;
     syncer_drain(s);
-    if (s->hooks.before_reopen && s->hooks.before_reopen(s->hooks.ctx)) {
+    if (s->hooks.before_reopen && s->hooks.before_reopen(s->hooks.ctx))
         return false;
-    }
-    if ((s->durable && durable_probe(s->durable)) || database_swap(s)) {
+    if ((s->durable && durable_probe(s->durable)) || database_swap(s))
         return false;
-    }
     if (writer_resume(w)) {
         log_event(LOG_WARN, "storage.recovery_failed");
         return false;

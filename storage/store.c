@@ -116,9 +116,8 @@ void op_list_answer(struct op_list *l)
                 rest_last = &m->next;
             }
         }
-        if (home) {
+        if (home)
             mailbox_post_chain(home, first, tail);
-        }
         m = rest;
     }
 }
@@ -139,9 +138,8 @@ void store_configure(struct store *s, const struct store_options *o)
 
 void store_clock_accept(struct store *s)
 {
-    if (guard_accept(&s->guard)) {
+    if (guard_accept(&s->guard))
         atomic_fetch_add(&s->live.version, 1);
-    }
 }
 
 void store_get_stats(struct store *s, struct store_stats *out)
@@ -194,9 +192,8 @@ static int identity_read(struct kv *kv, struct identity *id)
                {META_LOSS, &id->loss},
                {META_CLOCK, &id->clock_ms},
                {META_IDS, &id->ids}};
-    for (size_t i = 0; r >= 0 && i < sizeof(all) / sizeof(all[0]); i++) {
+    for (size_t i = 0; r >= 0 && i < sizeof(all) / sizeof(all[0]); i++)
         r = meta_get_u64(kv, all[i].key, all[i].to);
-    }
     return r < 0 ? r : 0;
 }
 
@@ -216,15 +213,13 @@ static int database_look(struct store *s, bool *torn, char *why, size_t why_size
     if (r == ERR_INVALID && durable_log_torn(s->durable)) {
         char other[512];
         look.tolerate_torn_log = *torn = true;
-        if (kv_rocksdb_open(&kv, &look, other, sizeof(other))) {
+        if (kv_rocksdb_open(&kv, &look, other, sizeof(other)))
             return r;
-        }
         log_event(LOG_WARN, "storage.log_torn", LOG_STR("why", why));
         r = 0;
     }
-    if (r) {
+    if (r)
         return r;
-    }
     r = identity_read(kv, &id);
     kv_close(kv);
     if (r) {
@@ -246,16 +241,15 @@ static int database_open(struct store *s, const struct store_options *o, char *w
         return ERR_INVALID;
     }
     int r = durable_open(&s->durable, o->path, why, why_size);
-    if (r) {
+    if (r)
         return r;
-    }
-    s->reopen = (struct kv_rocksdb_options){.path = durable_db_path(s->durable), .memory = o->memory, .expiry = &s->expiry};
+    s->reopen =
+        (struct kv_rocksdb_options){.path = durable_db_path(s->durable), .memory = o->memory, .expiry = &s->expiry};
     struct kv_rocksdb_options first = s->reopen;
     first.create = !durable_used(s->durable);
     first.complete = !durable_begun(s->durable);
-    if (durable_begun(s->durable)) {
+    if (durable_begun(s->durable))
         r = database_look(s, &first.tolerate_torn_log, why, why_size);
-    }
     return r ? r : kv_rocksdb_open(&s->kv, &first, why, why_size);
 }
 
@@ -265,15 +259,13 @@ static int database_begin(struct store *s, struct identity *id, bool lost)
     char values[6][16];
     uint64_t now = guard_now(&s->guard), ms = idgen_ms(now);
     bool fresh = id->instance == 0;
-    if (lost && id->ids > id->last_id_ms) {
+    if (lost && id->ids > id->last_id_ms)
         id->last_id_ms = id->ids;
-    }
     id->loss += lost;
     id->group++;
     id->ids = (ms > id->last_id_ms ? ms : id->last_id_ms) + ID_AHEAD_MS;
-    while (id->instance == 0) {
+    while (id->instance == 0)
         random_bytes(&id->instance, sizeof(id->instance));
-    }
     struct kv_change c[6];
     uint32_t n = 0;
     const struct {
@@ -307,16 +299,15 @@ static int store_begin(struct store *s, char *why, size_t why_size)
         if (r) {
             snprintf(why, why_size, "the database cannot be read");
         } else {
-            snprintf(why, why_size, "the database has format %llu; this server knows %d", (unsigned long long)id.version,
-                     STORE_FORMAT);
+            snprintf(why, why_size, "the database has format %llu; this server knows %d",
+                     (unsigned long long)id.version, STORE_FORMAT);
         }
         return r ? r : ERR_INVALID;
     }
     enum durable_verdict verdict =
         id.instance ? durable_judge(s->durable, id.instance, id.group, damage, sizeof(damage)) : DURABLE_WHOLE;
-    if (!id.instance && s->durable && durable_used(s->durable) && id.group) {
+    if (!id.instance && s->durable && durable_used(s->durable) && id.group)
         verdict = DURABLE_LOST;
-    }
     if (verdict == DURABLE_REFUSED) {
         snprintf(why, why_size, "%s", damage);
         return ERR_INVALID;
@@ -337,17 +328,15 @@ static int store_begin(struct store *s, char *why, size_t why_size)
                                                .generation = id.loss,
                                                .clock_ms = id.clock_ms});
     r = r ? r : readers_start(s);
-    if (r) {
+    if (r)
         snprintf(why, why_size, "cannot start the storage threads: %s", err_str(r));
-    }
     return r;
 }
 
 static void store_free(struct store *s)
 {
-    if (s->guard.expiry) {
+    if (s->guard.expiry)
         guard_fini(&s->guard);
-    }
     kv_close(s->kv);
     durable_close(s->durable);
     recent_free(s->recent);
@@ -359,8 +348,8 @@ static void store_free(struct store *s)
     free(s);
 }
 
-int store_open_hooked(struct store **out, const struct store_options *options, const struct store_hooks *hooks, char *why,
-                      size_t why_size)
+int store_open_hooked(struct store **out, const struct store_options *options, const struct store_hooks *hooks,
+                      char *why, size_t why_size)
 {
     struct store *s = calloc(1, sizeof(*s));
     *out = NULL;
@@ -431,11 +420,10 @@ static void hand_over(struct store *s, struct store_op *op, enum op_kind kind)
     op->mail = (struct mail){.run = op_run};
     op->kind = (uint8_t)kind;
     op->note = 0;
-    if (kind < OP_WRITES) {
+    if (kind < OP_WRITES)
         writer_post(s, op);
-    } else {
+    else
         reader_post(s, op);
-    }
 }
 
 void store_kick(struct store *s)

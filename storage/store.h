@@ -80,9 +80,9 @@ struct store_stats {
     uint64_t appended, groups, syncs, duplicates; /* since start */
     uint64_t queue;                               /* operations waiting for the writer now */
     uint64_t errors, reopens;                     /* failed groups; recoveries from a failed disk */
-    uint64_t memory;                              /* bytes of memtables, block cache, table readers (RocksDB's own account) */
-    bool failing;                                 /* writes are refused now */
-    bool clock_paused;                            /* expiry stands still until store_clock_accept() */
+    uint64_t memory;   /* bytes of memtables, block cache, table readers (RocksDB's own account) */
+    bool failing;      /* writes are refused now */
+    bool clock_paused; /* expiry stands still until store_clock_accept() */
 };
 /* Never waits for the disk. Any thread. */
 void store_get_stats(struct store *s, struct store_stats *out);
@@ -94,9 +94,9 @@ struct store_op {
     struct mailbox *home;                           /* where `done` is posted */
     void (*done)(void *owner, struct store_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
     enum store_status status;                       /* the result */
-    bool lazy;                                      /* a change: the writer need not be woken for it; store_kick() comes soon */
-    uint8_t kind;                                   /* the store's */
-    uint64_t note;                                  /* the store's */
+    bool lazy;     /* a change: the writer need not be woken for it; store_kick() comes soon */
+    uint8_t kind;  /* the store's */
+    uint64_t note; /* the store's */
 };
 
 /* Wakes the writer for the lazy operations that were handed over. A thread that hands over many in one turn of its loop wakes it once, at the

@@ -94,9 +94,8 @@ static inline struct store_op *op_list_pop(struct op_list *l)
     struct mail *m = l->head;
     if (m) {
         l->head = m->next;
-        if (!l->head) {
+        if (!l->head)
             l->tail = &l->head;
-        }
         l->count--;
         m->next = NULL;
     }
@@ -135,8 +134,8 @@ struct store {
     uint16_t node;
     uint32_t sync_every_ms;
 
-    pthread_rwlock_t swap;            /* readers and syncer hold it to use kv; the writer takes it alone to replace kv */
-    struct kv *kv;                    /* owned */
+    pthread_rwlock_t swap; /* readers and syncer hold it to use kv; the writer takes it alone to replace kv */
+    struct kv *kv;         /* owned */
     struct kv_rocksdb_options reopen; /* rocksdb: how to open again; path is owned */
     struct durable *durable;          /* rocksdb: files beside the database; NULL for memory; owned */
 
@@ -162,8 +161,8 @@ struct store {
     _Atomic bool failing;
 };
 
-MUST_CHECK int store_open_hooked(struct store **out, const struct store_options *options, const struct store_hooks *hooks,
-                                 char *why, size_t why_size);
+MUST_CHECK int store_open_hooked(struct store **out, const struct store_options *options,
+                                 const struct store_hooks *hooks, char *why, size_t why_size);
 
 /* Meta keys. */
 #define META_VERSION  SLICE_LIT("version")  /* u64: format of the database */

@@ -32,12 +32,10 @@ static bool syncer_wait(struct syncer *y)
 {
     for (;;) {
         uint64_t now = clock_mono_ms();
-        if (y->waiting.head || (y->due_ms && (y->soon || now >= y->due_ms))) {
+        if (y->waiting.head || (y->due_ms && (y->soon || now >= y->due_ms)))
             return true;
-        }
-        if (y->closing) {
+        if (y->closing)
             return y->due_ms != 0;
-        }
         if (y->due_ms) {
             struct timespec at = timespec_of(y->due_ms);
             pthread_cond_timedwait(&y->wake, &y->lock, &at);
@@ -69,9 +67,8 @@ static void syncer_answer(struct op_list *ops, bool ok)
     if (!ok) {
         for (struct mail *m = ops->head; m; m = m->next) {
             struct store_op *op = (struct store_op *)m;
-            if (op->note & NOTE_CHANGED) {
+            if (op->note & NOTE_CHANGED)
                 op->status = STORE_UNKNOWN;
-            }
         }
     }
     op_list_answer(ops);
@@ -95,9 +92,8 @@ static void *syncer_main(void *arg)
         pthread_mutex_unlock(&y->lock);
         /* After a failed fsync the kernel may call the same pages clean: a later one that succeeds proves nothing. So a failure lasts. */
         int r = failed ? ERR_IO : needed ? syncer_sync(y, target) : 0;
-        if (r && !failed) {
+        if (r && !failed)
             writer_sync_failed(y->store); /* before the answers: whoever hears of it finds the store failing soon */
-        }
         syncer_answer(&ops, r == 0);
         if (r == 0) {
             atomic_store(&y->store->synced_group,
@@ -111,9 +107,8 @@ static void *syncer_main(void *arg)
             y->due_ms = 0; /* not this one's any more; the writer opens the database anew */
         }
         y->busy = false;
-        if (!y->waiting.head) {
+        if (!y->waiting.head)
             pthread_cond_broadcast(&y->idle);
-        }
     }
     pthread_mutex_unlock(&y->lock);
     return NULL;
@@ -122,9 +117,8 @@ static void *syncer_main(void *arg)
 int syncer_start(struct store *s)
 {
     struct syncer *y = calloc(1, sizeof(*y));
-    if (!y) {
+    if (!y)
         return ERR_NOMEM;
-    }
     y->store = s;
     y->written = y->synced = atomic_load(&s->written_group);
     op_list_init(&y->waiting);
@@ -150,9 +144,8 @@ int syncer_start(struct store *s)
 void syncer_stop(struct store *s)
 {
     struct syncer *y = s->syncer;
-    if (!y) {
+    if (!y)
         return;
-    }
     pthread_mutex_lock(&y->lock);
     y->closing = true;
     pthread_cond_signal(&y->wake);
@@ -180,9 +173,8 @@ void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon
     y->soon |= soon;
     op_list_splice(&y->waiting, ops);
     pthread_mutex_unlock(&y->lock);
-    if (sleeping) {
+    if (sleeping)
         pthread_cond_signal(&y->wake);
-    }
 }
 
 void syncer_fail(struct store *s)
@@ -197,9 +189,8 @@ void syncer_drain(struct store *s)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
-    while (y->waiting.head || y->busy) {
+    while (y->waiting.head || y->busy)
         pthread_cond_wait(&y->idle, &y->lock);
-    }
     pthread_mutex_unlock(&y->lock);
 }
 

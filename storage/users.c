@@ -31,9 +31,8 @@ enum apply apply_user_save(struct writer *w, struct slot *slot)
     struct user_record old = {0}, now;
     struct kv_found pin;
     struct key k;
-    if (!user_id_sane(u->id) || u->name.n > 255) {
+    if (!user_id_sane(u->id) || u->name.n > 255)
         return apply_end(slot, STORE_FATAL);
-    }
     int r = 0;
     if (!u->fresh) {
         r = user_get(w, u->id, &old, &pin);
@@ -41,17 +40,15 @@ enum apply apply_user_save(struct writer *w, struct slot *slot)
     }
     bool had_due = r == 1 && old.guest;
     uint64_t old_due = old.due_ms;
-    if (r < 0 || batch_reserve(&w->batch, 3, 3 * KEY_MAX + USER_FIXED + u->name.n + 2)) {
+    if (r < 0 || batch_reserve(&w->batch, 3, 3 * KEY_MAX + USER_FIXED + u->name.n + 2))
         return apply_end(slot, r < 0 ? status_of(r) : STORE_FATAL);
-    }
     u->user.guest_due_ms = u->user.guest ? w->expiry_ms + u->guest_ttl_ms : 0;
-    now = (struct user_record){.epoch = u->user.epoch, .guest = u->user.guest, .due_ms = u->user.guest_due_ms, .name = u->name};
-    if (had_due && !(now.guest && old_due == now.due_ms)) {
+    now = (struct user_record){
+        .epoch = u->user.epoch, .guest = u->user.guest, .due_ms = u->user.guest_due_ms, .name = u->name};
+    if (had_due && !(now.guest && old_due == now.due_ms))
         batch_delete(&w->batch, KV_META, key_guest(&k, old_due, u->id));
-    }
-    if (now.guest) {
+    if (now.guest)
         flag_encode(batch_put(&w->batch, KV_META, key_guest(&k, now.due_ms, u->id), 2));
-    }
     user_encode(batch_put(&w->batch, KV_USER, key_user(&k, u->id), user_size(&now)), &now);
     return apply_changed(slot);
 }
@@ -84,15 +81,13 @@ enum apply apply_block(struct writer *w, struct slot *slot)
 {
     struct store_block *b = (struct store_block *)slot->op;
     struct key k;
-    if (!user_id_sane(b->user) || !user_id_sane(b->target) || batch_reserve(&w->batch, 1, KEY_MAX + 2)) {
+    if (!user_id_sane(b->user) || !user_id_sane(b->target) || batch_reserve(&w->batch, 1, KEY_MAX + 2))
         return apply_end(slot, STORE_FATAL);
-    }
     struct slice key = key_block(&k, b->user, b->target);
-    if (b->blocked) {
+    if (b->blocked)
         flag_encode(batch_put(&w->batch, KV_USER, key, 2));
-    } else {
+    else
         batch_delete(&w->batch, KV_USER, key);
-    }
     return apply_changed(slot);
 }
 
@@ -104,9 +99,8 @@ static int has_pairs(struct store *s, struct slice id)
     struct key from, to;
     struct slice prefix = key_mark(&from, id, SLICE_LIT("p"));
     struct kv_iter *it = kv_iter_new(s->kv, KV_USER, prefix, key_after_prefix(&to, prefix));
-    if (!it) {
+    if (!it)
         return ERR_NOMEM;
-    }
     kv_seek(it, prefix);
     int r = kv_valid(it) ? 1 : kv_iter_error(it);
     kv_iter_free(it);
@@ -122,9 +116,8 @@ static int rows_delete(struct writer *w, enum kv_family family, struct slice fro
     if (it) {
         for (kv_seek(it, from); !r && kv_valid(it) && n++ < FORGET_MAX; kv_next(it)) {
             r = batch_reserve(&w->batch, 1, kv_key(it).n);
-            if (!r) {
+            if (!r)
                 batch_delete(&w->batch, family, kv_key(it));
-            }
         }
         r = r ? r : kv_iter_error(it);
         kv_iter_free(it);
@@ -138,35 +131,29 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
     struct user_record u;
     struct kv_found pin;
     struct key from, to;
-    if (!user_id_sane(f->id)) {
+    if (!user_id_sane(f->id))
         return apply_end(slot, STORE_FATAL);
-    }
-    if (group_dirty(w)) {
+    if (group_dirty(w))
         return APPLY_CUT; /* its rows may be among what is pending */
-    }
     int r = user_get(w, f->id, &u, &pin);
     bool guest = r == 1 && u.guest;
     uint64_t due = r == 1 ? u.due_ms : 0;
     kv_found_free(w->store->kv, &pin);
-    if (r == 0) {
+    if (r == 0)
         return apply_end(slot, STORE_OK);
-    }
     int pairs = guest ? has_pairs(w->store, f->id) : 0;
-    if (pairs > 0) {
+    if (pairs > 0)
         return apply_end(slot, STORE_DENIED); /* a private message came since it was found due */
-    }
     struct inbox *box = inboxes_find(&w->heads, f->id);
-    if (r > 0 && !box && !(box = inboxes_add(&w->heads, f->id, atomic_load(&w->store->written_group)))) {
+    if (r > 0 && !box && !(box = inboxes_add(&w->heads, f->id, atomic_load(&w->store->written_group))))
         r = ERR_NOMEM;
-    }
     r = pairs < 0 ? pairs : r;
     /* Deletes put before an error do no harm: the user is going anyway, and the caller asks again. */
     r = r < 0 ? r : batch_reserve(&w->batch, 2, 2 * KEY_MAX);
     if (!r) {
         batch_delete(&w->batch, KV_USER, key_user(&from, f->id));
-        if (guest) {
+        if (guest)
             batch_delete(&w->batch, KV_META, key_guest(&from, due, f->id));
-        }
         r = rows_delete(w, KV_INBOX, key_inbox(&from, f->id, 0), key_inbox(&to, f->id, UINT64_MAX));
     }
     for (int i = 0; !r && i < 2; i++) {
@@ -179,9 +166,8 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
         box->until = UINT64_MAX;
         box->group = w->group;
         box->version = atomic_load(&w->store->live.version);
-        if (r) {
+        if (r)
             inboxes_remove(&w->heads, box);
-        }
     }
     slot->op->note |= NOTE_CHANGED;
     return apply_end(slot, status_of(r));
@@ -267,9 +253,8 @@ enum store_status read_user(struct reader *by, struct store_op *op)
     u->inbox = 0;
     u->arena = NULL;
     u->name = SLICE_NONE;
-    if (!user_id_sane(u->id)) {
+    if (!user_id_sane(u->id))
         return STORE_NOTFOUND;
-    }
     int r = load_record(s, u, &arena);
     if (r == 1) {
         r = load_subscriptions(s, u, &arena);
@@ -302,8 +287,8 @@ enum store_status read_guests(struct reader *by, struct store_op *op)
     g->n = 0;
     g->arena = NULL;
     g->ids = calloc(g->limit ? g->limit : 1, sizeof(*g->ids));
-    struct kv_iter *it =
-        kv_iter_new(s->kv, KV_META, key_guest(&from, 0, SLICE_NONE), key_guest(&to, expiry_now(&s->expiry) + 1, SLICE_NONE));
+    struct kv_iter *it = kv_iter_new(s->kv, KV_META, key_guest(&from, 0, SLICE_NONE),
+                                     key_guest(&to, expiry_now(&s->expiry) + 1, SLICE_NONE));
     int r = it && g->ids ? 0 : ERR_NOMEM;
     for (it ? kv_seek(it, key_slice(&from)) : (void)0; !r && kv_valid(it) && g->n < g->limit; kv_next(it)) {
         struct slice key = kv_key(it);
@@ -334,9 +319,8 @@ enum store_status read_guests(struct reader *by, struct store_op *op)
         return status_of(r);
     }
     g->arena = arena.p;
-    for (uint32_t i = 0, at = 0; i < g->n; at += (uint32_t)g->ids[i++].n) {
+    for (uint32_t i = 0, at = 0; i < g->n; at += (uint32_t)g->ids[i++].n)
         g->ids[i].p = arena.p + at;
-    }
     return STORE_OK;
 }
 
@@ -351,9 +335,8 @@ enum store_status read_pairs(struct reader *by, struct store_op *op)
     uint32_t n = p->n < 128 ? p->n : 128;
     memset(p->known, 0, sizeof(p->known));
     for (uint32_t i = 0; i < n; i++) {
-        if (!user_id_sane(p->user) || !user_id_sane(p->ids[i])) {
+        if (!user_id_sane(p->user) || !user_id_sane(p->ids[i]))
             return STORE_FATAL;
-        }
         struct conv_key conv = conv_key_pair(p->user, p->ids[i]);
         names[i] = key_mark(&keys[i], p->user, conv_key_slice(&conv));
     }

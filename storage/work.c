@@ -39,9 +39,8 @@ static int checkpoint(struct store *s, struct store_work *w)
     pthread_rwlock_rdlock(&s->swap);
     int r = s->kv->engine->checkpoint(s->kv, path, w->why, sizeof(w->why));
     pthread_rwlock_unlock(&s->swap);
-    if (r) {
+    if (r)
         rmdir(w->directory);
-    }
     return r;
 }
 
@@ -97,9 +96,8 @@ static void *work_main(void *arg)
     }
     work_answer(t.work, r);
     pthread_mutex_lock(&s->work_lock);
-    if (--s->working == 0) {
+    if (--s->working == 0)
         pthread_cond_signal(&s->work_cond);
-    }
     pthread_mutex_unlock(&s->work_lock);
     return NULL;
 }
@@ -153,8 +151,7 @@ void store_work_end(struct store *s)
         pthread_rwlock_unlock(&s->swap);
     }
     pthread_mutex_lock(&s->work_lock);
-    while (s->working) {
+    while (s->working)
         pthread_cond_wait(&s->work_cond, &s->work_lock);
-    }
     pthread_mutex_unlock(&s->work_lock);
 }

@@ -77,8 +77,8 @@ void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
 int writer_first(struct writer *w, struct head *h, uint64_t *first)
 {
     uint32_t version = atomic_load(&w->store->live.version);
-    bool known =
-        h->first_version == version && w->expiry_ms < h->first_until && h->first > head_low(w->store, &h->r, h->first_tier);
+    bool known = h->first_version == version && w->expiry_ms < h->first_until &&
+                 h->first > head_low(w->store, &h->r, h->first_tier);
     if (h->r.seq == 0) {
         *first = 0;
         return 0;
@@ -117,9 +117,8 @@ static void head_loaded(struct writer *w, struct head *h, struct kv_found *f)
     }
     if (f->code == 1 && !h->bad) {
         h->reserved_durable = h->r.reserved; /* what is not synced yet has not left the cache */
-        if (h->r.generation != w->generation && h->r.reserved > h->r.seq) {
+        if (h->r.generation != w->generation && h->r.reserved > h->r.seq)
             h->jump = h->r.reserved;
-        }
     }
     if (h->r.seq == 0) {
         h->first = 1; /* none visible */
@@ -141,23 +140,20 @@ static void heads_prefetch(struct writer *w, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         struct slot *slot = &w->slots[i];
         struct slice conv = op_conv(slot->op);
-        if (!conv.n || conv.n > CONV_KEY_MAX) {
+        if (!conv.n || conv.n > CONV_KEY_MAX)
             continue;
-        }
         slot->head = heads_find(&w->heads, conv);
         if (!slot->head && (slot->head = heads_add(&w->heads, conv, written, synced))) {
             missing[missing_n] = slot->head;
             names[missing_n] = key_head(&keys[missing_n], conv);
             missing_n++;
         }
-        if (slot->head) {
+        if (slot->head)
             slot->head->pinned = w->group;
-        }
     }
     kv_multi_get(w->store->kv, KV_CHANNEL, names, missing_n, found);
-    for (uint32_t i = 0; i < missing_n; i++) {
+    for (uint32_t i = 0; i < missing_n; i++)
         head_loaded(w, missing[i], &found[i]);
-    }
 }
 
 /* --- A group ------------------------------------------------------------------------------------------------ */
@@ -167,28 +163,24 @@ static int group_begin(struct writer *w)
 {
     struct store *s = w->store;
     batch_reset(&w->batch);
-    if (batch_reserve(&w->batch, 4, 128)) {
+    if (batch_reserve(&w->batch, 4, 128))
         return ERR_NOMEM;
-    }
     w->group = atomic_load_explicit(&s->written_group, memory_order_relaxed) + 1;
     w->now_ms = guard_now(&s->guard);
     w->wall_ms = guard_wall(&s->guard);
     w->expiry_ms = expiry_now(&s->expiry);
-    if (w->id_limit_group <= atomic_load(&s->synced_group)) {
+    if (w->id_limit_group <= atomic_load(&s->synced_group))
         w->id_limit_durable = w->id_limit;
-    }
     uint64_t ms = idgen_ms(w->now_ms);
     ms = ms > w->ids.last_ms ? ms : w->ids.last_ms;
     if (ms + ID_AHEAD_MS / 2 > w->id_limit) {
         w->id_limit = ms + ID_AHEAD_MS;
         w->id_limit_group = w->group;
     }
-    if (w->id_limit_group == w->group) {
+    if (w->id_limit_group == w->group)
         writer_put_u64(w, META_IDS, w->id_limit);
-    }
-    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) { /* wraps when the clock went back: written then, too */
+    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) /* wraps when the clock went back: written then, too */
         writer_put_u64(w, META_CLOCK, w->now_ms);
-    }
     batch_put(&w->batch, KV_META, META_GROUP, 16);
     w->batch_base = w->batch.count;
     return 0;
@@ -197,9 +189,8 @@ static int group_begin(struct writer *w)
 /* Whether an operation must wait for a sync. */
 static bool slot_waits(struct writer *w, const struct slot *slot)
 {
-    if (slot->must_sync || slot->durability == DURABILITY_SYNC) {
+    if (slot->must_sync || slot->durability == DURABILITY_SYNC)
         return true;
-    }
     return slot->head && slot->head->sync_group > atomic_load(&w->store->synced_group);
 }
 
@@ -231,9 +222,8 @@ static void heads_tell(struct writer *w)
 {
     for (uint32_t i = 0; i < w->batch.count; i++) {
         const struct kv_change *c = &w->batch.entries[i].change;
-        if (c->family == KV_CHANNEL && c->key.p[0] == 'h') {
+        if (c->family == KV_CHANNEL && c->key.p[0] == 'h')
             recent_changed(w->store->recent, slice_of(c->key.p + 1, c->key.n - 1));
-        }
     }
 }
 
@@ -246,16 +236,13 @@ static int group_write(struct writer *w)
         store_be64((char *)group.p + 8, w->ids.last_ms);
     }
     int r = s->hooks.before_write ? s->hooks.before_write(s->hooks.ctx) : 0;
-    if (!r) {
+    if (!r)
         r = batch_write(&w->batch, s->kv);
-    }
     heads_tell(w);
-    if (r) {
+    if (r)
         return r;
-    }
-    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) {
+    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS)
         w->clock_ms = w->now_ms;
-    }
     durable_given(s->durable, w->group);
     atomic_store(&s->given_group, w->group);
     pthread_mutex_lock(&s->written_lock);
@@ -275,25 +262,21 @@ static void group_answer(struct writer *w, uint32_t n, bool dirty)
     op_list_init(&later);
     for (uint32_t i = 0; i < n; i++) {
         struct slot *slot = &w->slots[i];
-        if (slot->head && slot->head->reserve_group == w->group) {
+        if (slot->head && slot->head->reserve_group == w->group)
             soon = true;
-        }
-        if (!slot->op) {
+        if (!slot->op)
             continue;
-        }
         if (slot_waits(w, slot)) {
-            if (slot->head) {
+            if (slot->head)
                 slot->head->sync_group = w->group;
-            }
             op_list_push(&later, slot->op);
         } else {
             op_list_push(&now, slot->op);
         }
     }
     op_list_answer(&now);
-    if (dirty || later.head) {
+    if (dirty || later.head)
         syncer_give(w->store, dirty ? w->group : 0, &later, dirty && soon);
-    }
 }
 
 /* The write failed: nobody knows what of it will be found. Everything that was pending before is answered first. */
@@ -306,16 +289,14 @@ static void group_fail(struct writer *w, uint32_t n, int code)
     for (uint32_t i = 0; i < n; i++) {
         struct slot *slot = &w->slots[i];
         if (slot->op) {
-            if (slot->op->note & NOTE_CHANGED) {
+            if (slot->op->note & NOTE_CHANGED)
                 slot->op->status = code == ERR_NOMEM ? STORE_RETRY : STORE_UNKNOWN;
-            }
             op_list_push(&all, slot->op);
         }
     }
     store_fail(w, "write");
-    if (code == ERR_NOMEM) {
+    if (code == ERR_NOMEM)
         w->retry_at_ms = clock_mono_ms(); /* the disk is well: no reason to wait */
-    }
     op_list_answer(&all);
 }
 
@@ -323,9 +304,8 @@ static void group_fail(struct writer *w, uint32_t n, int code)
 static uint32_t group_apply(struct writer *w)
 {
     uint32_t taken = 0, done = 0;
-    for (struct mail *m = w->backlog.head; m && taken < WRITER_GROUP; m = m->next) {
+    for (struct mail *m = w->backlog.head; m && taken < WRITER_GROUP; m = m->next)
         w->slots[taken++] = (struct slot){.op = (struct store_op *)m, .durability = DURABILITY_COMMIT};
-    }
     heads_prefetch(w, taken);
     append_prefetch(w, w->slots, taken);
     while (done < taken && w->batch.bytes < WRITER_GROUP_BYTES) {
@@ -335,17 +315,15 @@ static uint32_t group_apply(struct writer *w)
         if (conv.n && (!slot->head || slot->head->bad)) {
             slot->op->status = slot->head ? status_of(slot->head->bad) : STORE_FATAL;
         } else if (apply_table[slot->op->kind](w, slot) == APPLY_CUT) {
-            if (done) {
+            if (done)
                 break;
-            }
             slot->op->status = STORE_FATAL; /* cannot be: nothing is pending that could be in its way */
             (void)SURELY(done);
         }
         done++;
     }
-    for (uint32_t i = 0; i < done; i++) {
+    for (uint32_t i = 0; i < done; i++)
         (void)op_list_pop(&w->backlog);
-    }
     return done;
 }
 
@@ -355,11 +333,9 @@ static void heads_drop_bad(struct writer *w, uint32_t n)
         struct slot *slot = &w->slots[i];
         if (slot->head && slot->head->bad) {
             struct head *bad = slot->head;
-            for (uint32_t k = i; k < n; k++) {
-                if (w->slots[k].head == bad) {
+            for (uint32_t k = i; k < n; k++)
+                if (w->slots[k].head == bad)
                     w->slots[k].head = NULL;
-                }
-            }
             heads_remove(&w->heads, bad);
         }
     }
@@ -380,9 +356,8 @@ static void group_run(struct writer *w)
     }
     uint32_t n = group_apply(w);
     bool dirty = group_dirty(w);
-    for (uint32_t i = 0; i < n && !dirty; i++) {
+    for (uint32_t i = 0; i < n && !dirty; i++)
         dirty = w->slots[i].op->kind == OP_TICK;
-    }
     atomic_fetch_sub_explicit(&w->store->queue, n, memory_order_relaxed);
     answer_early(w, n);
     int r = dirty ? group_write(w) : 0;
@@ -403,9 +378,8 @@ static void group_run(struct writer *w)
 static void backlog_refuse(struct writer *w)
 {
     atomic_fetch_sub_explicit(&w->store->queue, w->backlog.count, memory_order_relaxed);
-    for (struct mail *m = w->backlog.head; m; m = m->next) {
+    for (struct mail *m = w->backlog.head; m; m = m->next)
         ((struct store_op *)m)->status = STORE_RETRY;
-    }
     op_list_answer(&w->backlog);
 }
 
@@ -419,13 +393,11 @@ static bool wait_until(struct writer *w, uint64_t at_ms)
 /* Nothing to write for a while: the clock is looked at all the same. The lock is held. */
 static void writer_idle(struct writer *w)
 {
-    if (wait_until(w, clock_mono_ms() + IDLE_LOOK_MS)) {
+    if (wait_until(w, clock_mono_ms() + IDLE_LOOK_MS))
         return;
-    }
     pthread_mutex_unlock(&w->lock);
-    if (guard_now(&w->store->guard) - w->clock_ms >= IDLE_CLOCK_MS) {
+    if (guard_now(&w->store->guard) - w->clock_ms >= IDLE_CLOCK_MS)
         hint_tick(w->store);
-    }
     pthread_mutex_lock(&w->lock);
 }
 
@@ -436,9 +408,8 @@ static bool writer_take(struct writer *w)
     pthread_mutex_lock(&w->lock);
     while (!w->queue.head && !w->closing && !(w->sync_failed && !failing)) {
         if (failing) {
-            if (clock_mono_ms() >= w->retry_at_ms) {
+            if (clock_mono_ms() >= w->retry_at_ms)
                 break;
-            }
             wait_until(w, w->retry_at_ms);
         } else {
             writer_idle(w);
@@ -476,9 +447,8 @@ static void *writer_main(void *arg)
                 continue;
             }
             backlog_refuse(w);
-            if (clock_mono_ms() < w->retry_at_ms) {
+            if (clock_mono_ms() < w->retry_at_ms)
                 break;
-            }
             if (store_recover(w)) {
                 pthread_mutex_lock(&w->lock);
                 w->sync_failed = false;
@@ -500,28 +470,24 @@ void writer_post(struct store *s, struct store_op *op)
     pthread_mutex_lock(&w->lock);
     bool first = !w->queue.head, owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
     op_list_push(&w->queue, op);
-    if (lazy ? first : owed) {
+    if (lazy ? first : owed)
         atomic_store_explicit(&w->owed, lazy, memory_order_relaxed);
-    }
     pthread_mutex_unlock(&w->lock);
-    if (!lazy && (first || owed)) {
+    if (!lazy && (first || owed))
         pthread_cond_signal(&w->wake); /* not under the lock, which is the first thing that the one woken takes */
-    }
 }
 
 void writer_kick(struct store *s)
 {
     struct writer *w = s->writer;
-    if (!atomic_load_explicit(&w->owed, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&w->owed, memory_order_relaxed))
         return; /* what this thread owed it sees itself; what others owe they pay */
-    }
     pthread_mutex_lock(&w->lock);
     bool owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
     atomic_store_explicit(&w->owed, false, memory_order_relaxed);
     pthread_mutex_unlock(&w->lock);
-    if (owed) {
+    if (owed)
         pthread_cond_signal(&w->wake);
-    }
 }
 
 void writer_sync_failed(struct store *s)
@@ -536,9 +502,8 @@ void writer_sync_failed(struct store *s)
 int writer_start(struct store *s, const struct writer_begin *begin)
 {
     struct writer *w = calloc(1, sizeof(*w));
-    if (!w) {
+    if (!w)
         return ERR_NOMEM;
-    }
     w->store = s;
     w->generation = begin->generation;
     w->id_limit = w->id_limit_durable = begin->id_limit;

@@ -56,7 +56,7 @@ struct writer {
     uint64_t clock_ms;         /* guarded time as last persisted */
     uint64_t generation;       /* loss generation */
     uint64_t channels;         /* that exist, this group's included */
-    uint64_t told;        /* failing: last group that any answer told of; a database that ends before it has lost something */
+    uint64_t told; /* failing: last group that any answer told of; a database that ends before it has lost something */
     uint64_t retry_at_ms; /* failing: when to try to recover, monotonic */
 };
 
