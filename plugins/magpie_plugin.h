@@ -92,11 +92,11 @@ enum mp_level { MP_DEBUG, MP_INFO, MP_WARN, MP_ERROR };
 enum mp_tier { MP_TIER_DM, MP_TIER_SMALL, MP_TIER_LARGE };
 enum mp_push { MP_PUSH_DEFAULT, MP_PUSH_ALL, MP_PUSH_MERGED, MP_PUSH_NONE };
 
-typedef struct mp_self mp_self;                 /* the plugin, as the server knows it: first argument of nearly everything */
-typedef struct mp_thread mp_thread;             /* the main thread or a shard */
-typedef struct mp_options mp_options;           /* the plugin's options, checked against its schema */
-typedef struct mp_call mp_call;                 /* a client's request that waits for its answer */
-typedef struct mp_http mp_http;                 /* an HTTP request that waits for its answer */
+typedef struct mp_self mp_self;       /* the plugin, as the server knows it: first argument of nearly everything */
+typedef struct mp_thread mp_thread;   /* the main thread or a shard */
+typedef struct mp_options mp_options; /* the plugin's options, checked against its schema */
+typedef struct mp_call mp_call;       /* a client's request that waits for its answer */
+typedef struct mp_http mp_http;       /* an HTTP request that waits for its answer */
 typedef struct mp_command_call mp_command_call; /* a line of the console that waits for its answer */
 typedef struct mp_json mp_json;                 /* a JSON value, read-only */
 typedef struct mp_out mp_out;                   /* a growing text */
@@ -142,8 +142,8 @@ struct mp_option {
     double min,
         max; /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not negative */
     const char *const *choices; /* MP_OPT_ENUM, MP_OPT_TEXTS: NULL-terminated */
-    const char
-        *fallback;    /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
+    const char *
+        fallback; /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
     const char *help; /* a sentence */
 };
 
@@ -184,11 +184,11 @@ struct mp_event {
     struct mp_str channel, peer;   /* about what: a channel, or the other user of a private conversation */
     struct mp_str content;
     struct mp_str token, device, ip; /* never log a token */
-    struct mp_str reason;            /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer" */
-    bool websocket;                  /* else TCP */
-    bool restored;                   /* subscribe: at login, not asked for anew */
-    uint32_t members;                /* of the channel */
-    double rate;                     /* conversation: messages a second, lately */
+    struct mp_str reason; /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer" */
+    bool websocket;       /* else TCP */
+    bool restored;        /* subscribe: at login, not asked for anew */
+    uint32_t members;     /* of the channel */
+    double rate;          /* conversation: messages a second, lately */
     enum mp_tier tier;
     uint64_t id, seq, created_ms; /* of the message; mp_id_text() */
 };
@@ -226,7 +226,8 @@ struct mp_login {
 
 struct mp_auth_answer {
     uint32_t size;
-    enum mp_code code; /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
+    enum mp_code
+        code; /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
     uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
     char message[96];        /* of a refusal, for people; NUL-terminated */
     char id[65];             /* in: the user's id, NUL-terminated: 1-64 bytes of A-Z a-z 0-9 _ . : -, not "system" */
@@ -333,8 +334,8 @@ struct mp_route {
     uint32_t size;
     const char *
         method; /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
-    const char
-        *path; /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
+    const char *
+        path; /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
     uint32_t body_max; /* bytes of a request's body; more is answered 413 by the server. At most 16 MiB */
     /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any thread. */
     void (*handle)(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx);
@@ -690,8 +691,8 @@ struct mp_plugin {
 
 /* Exports the description:  MP_PLUGIN = { MP_PLUGIN_HEAD, .name = "echo", … }; */
 #define MP_PLUGIN MP_EXPORT const struct mp_plugin magpie_plugin
-#define MP_PLUGIN_HEAD                                                                                                         \
-    .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR,                                    \
+#define MP_PLUGIN_HEAD                                                                                                 \
+    .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR,                            \
     .option_size = sizeof(struct mp_option)
 #define MP_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof((list)[0])
 #ifdef __GNUC__

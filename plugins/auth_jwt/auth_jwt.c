@@ -38,14 +38,18 @@ static const struct mp_option options[] = {
     {.name = "algorithm",
      .type = MP_OPT_ENUM,
      .flags = MP_OPT_F_REQUIRED,
-     .choices =
-         (const char *const[]){"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA", NULL},
+     .choices = (const char *const[]){"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
+                                      "EdDSA", NULL},
      .help = "The one algorithm that is taken, whatever a token's header says."},
     {.name = "key_files",
      .type = MP_OPT_TEXTS,
-     .help = "Files with a key each: a public key in PEM, or for HS… the secret's bytes. Any of them may have signed a token, "
+     .help = "Files with a key each: a public key in PEM, or for HS… the secret's bytes. Any of them may have signed a "
+             "token, "
              "so that keys can be changed in turn."},
-    {.name = "secret", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "For HS…: a secret, beside those of key_files."},
+    {.name = "secret",
+     .type = MP_OPT_TEXT,
+     .flags = MP_OPT_F_SECRET,
+     .help = "For HS…: a secret, beside those of key_files."},
     {.name = "issuer", .type = MP_OPT_TEXT, .help = "What `iss` must be; absent: anything."},
     {.name = "audience", .type = MP_OPT_TEXT, .help = "What `aud` must be, or must hold; absent: anything."},
     {.name = "id_claim", .type = MP_OPT_TEXT, .fallback = "sub", .help = "The claim that is the user's id."},
@@ -86,7 +90,8 @@ static int add_keys(struct policy *p, const char *secret, char *const *files, ch
     return MP_EINVALID;
 }
 
-static struct policy *policy_new(const struct mp_api *mp, const mp_options *o, char *const *files, char *why, size_t why_size)
+static struct policy *policy_new(const struct mp_api *mp, const mp_options *o, char *const *files, char *why,
+                                 size_t why_size)
 {
     struct policy *p = calloc(1, sizeof *p);
     bool ok = p != NULL;
@@ -102,7 +107,8 @@ static struct policy *policy_new(const struct mp_api *mp, const mp_options *o, c
     p->leeway = mp->option_number(o, "leeway");
     p->require_expiry = mp->option_bool(o, "require_expiry");
     if (ok && p->keys.alg == JWT_ALG_INVAL) {
-        snprintf(why, why_size, "algorithm: the libjwt that is installed does not have %s", mp->option_text(o, "algorithm"));
+        snprintf(why, why_size, "algorithm: the libjwt that is installed does not have %s",
+                 mp->option_text(o, "algorithm"));
         ok = false;
     }
     if (ok && add_keys(p, mp->option_text(o, "secret"), files, why, why_size) == MP_OK)
@@ -326,7 +332,8 @@ static enum mp_when ask(const struct mp_login *l, struct mp_auth_answer *answer,
     struct policy *p = local->policy;
     answer->code = MP_CODE_UNAUTHORIZED;
     if (l->token.n == 0 || l->token.n > TOKEN_MAX || memchr(l->token.p, '\0', l->token.n)) {
-        snprintf(answer->message, sizeof answer->message, l->token.n ? "token: not one that is taken here" : "token: missing");
+        snprintf(answer->message, sizeof answer->message,
+                 l->token.n ? "token: not one that is taken here" : "token: missing");
         count(a, l->shard, answer);
         return MP_NOW;
     }
@@ -336,7 +343,8 @@ static enum mp_when ask(const struct mp_login *l, struct mp_auth_answer *answer,
         snprintf(answer->message, sizeof answer->message, "out of memory");
         return MP_NOW;
     }
-    *j = (struct job){.auth = a, .policy = p, .ticket = l->ticket, .answer = *answer, .now = (double)a->mp->wall_ms() / 1000.0};
+    *j = (struct job){
+        .auth = a, .policy = p, .ticket = l->ticket, .answer = *answer, .now = (double)a->mp->wall_ms() / 1000.0};
     memcpy(j->token, l->token.p, l->token.n);
     j->token[l->token.n] = '\0';
     if (!alg_is_hmac(p->keys.alg)) {

@@ -45,8 +45,8 @@ static int check_secret(unsigned row, const char *what, size_t n, char *why, siz
 {
     if (n * 8 >= (size_t)algorithms[row].bits)
         return 0;
-    snprintf(why, why_size, "%s: %zu bytes; %s needs a secret of at least %d (RFC 7518, 3.2)", what, n, algorithms[row].name,
-             algorithms[row].bits / 8);
+    snprintf(why, why_size, "%s: %zu bytes; %s needs a secret of at least %d (RFC 7518, 3.2)", what, n,
+             algorithms[row].name, algorithms[row].bits / 8);
     return -1;
 }
 
@@ -85,7 +85,8 @@ int keys_add(struct keys *k, const char *what, const void *p, size_t n, char *wh
         snprintf(why, why_size, "%s: %s", what, n ? "too large" : "empty");
         return -1;
     }
-    int rc = algorithms[row].type ? check_public(row, what, p, n, why, why_size) : check_secret(row, what, n, why, why_size);
+    int rc =
+        algorithms[row].type ? check_public(row, what, p, n, why, why_size) : check_secret(row, what, n, why, why_size);
     if (rc != 0)
         return rc;
     unsigned char *copy = malloc(n + 1);

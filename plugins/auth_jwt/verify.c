@@ -92,7 +92,8 @@ static bool audience_good(const struct policy *p, const struct mp_api *mp, jwt_t
 
 static void identify(const struct policy *p, const struct mp_api *mp, jwt_t *t, double now, struct mp_auth_answer *a)
 {
-    const char *issuer = jwt_get_grant(t, "iss"), *id = jwt_get_grant(t, p->id_claim), *name = jwt_get_grant(t, p->name_claim);
+    const char *issuer = jwt_get_grant(t, "iss"), *id = jwt_get_grant(t, p->id_claim),
+               *name = jwt_get_grant(t, p->name_claim);
     if (!times_good(p, t, now, a))
         return;
     if (p->issuer && (!issuer || strcmp(issuer, p->issuer) != 0)) {
@@ -115,7 +116,8 @@ static void identify(const struct policy *p, const struct mp_api *mp, jwt_t *t, 
     }
 }
 
-void verify(const struct policy *p, const struct mp_api *mp, const char *token, double now, struct mp_auth_answer *answer)
+void verify(const struct policy *p, const struct mp_api *mp, const char *token, double now,
+            struct mp_auth_answer *answer)
 {
     jwt_t *t = signed_token(p, token);
     /* One sentence for all: which part of a forgery is wrong is nobody's business. */

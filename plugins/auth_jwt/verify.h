@@ -22,6 +22,7 @@ struct policy {
 void policy_drop(struct policy *p);
 
 /* Fills in *answer: in, or why not. now: seconds since 1970. token: at most TOKEN_MAX bytes, NUL-terminated. */
-void verify(const struct policy *p, const struct mp_api *mp, const char *token, double now, struct mp_auth_answer *answer);
+void verify(const struct policy *p, const struct mp_api *mp, const char *token, double now,
+            struct mp_auth_answer *answer);
 
 #endif

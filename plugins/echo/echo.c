@@ -52,10 +52,14 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
 static int register_all(struct echo *e, const mp_options *o)
 {
     const struct mp_api *mp = e->mp;
-    struct mp_metric messages = {
-        .size = sizeof messages, .name = "magpie_echo_messages_total", .help = "Messages sent back.", .kind = MP_COUNTER};
-    struct mp_metric bytes = {
-        .size = sizeof bytes, .name = "magpie_echo_bytes_total", .help = "Bytes of messages sent back.", .kind = MP_COUNTER};
+    struct mp_metric messages = {.size = sizeof messages,
+                                 .name = "magpie_echo_messages_total",
+                                 .help = "Messages sent back.",
+                                 .kind = MP_COUNTER};
+    struct mp_metric bytes = {.size = sizeof bytes,
+                              .name = "magpie_echo_bytes_total",
+                              .help = "Bytes of messages sent back.",
+                              .kind = MP_COUNTER};
     struct mp_upgrade upgrade = {.size = sizeof upgrade,
                                  .path = mp->option_text(o, "path"),
                                  .message_max = (uint32_t)mp->option_number(o, "message_max"),

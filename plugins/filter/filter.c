@@ -163,7 +163,8 @@ static bool one_character(const char *text)
 }
 
 /* Everything that the options say; NULL with a sentence in `why`. */
-static struct rules *rules_new(const struct mp_api *mp, const mp_options *o, char *const *words, char *why, size_t why_size)
+static struct rules *rules_new(const struct mp_api *mp, const mp_options *o, char *const *words, char *why,
+                               size_t why_size)
 {
     const char *mask = mp->option_text(o, "mask");
     if (!one_character(mask)) {
@@ -393,7 +394,8 @@ static int register_all(struct filter *f)
                                     .run = run_test,
                                     .ctx = f};
     /* After policies that would refuse the message anyhow (rate limits have priority 0). */
-    const struct mp_hook hook = {.size = sizeof hook, .event = MP_ON_MESSAGE, .priority = -10, .fn = on_message, .ctx = f};
+    const struct mp_hook hook = {
+        .size = sizeof hook, .event = MP_ON_MESSAGE, .priority = -10, .fn = on_message, .ctx = f};
     int rc = f->masked = mp->metric(f->self, &masked_metric);
     if (rc >= 0)
         rc = f->rejected = mp->metric(f->self, &rejected_metric);

@@ -245,10 +245,9 @@ static void lay_out(struct matcher *m, const struct trie *list, uint32_t *old)
         for (uint32_t e = m->nodes[i].first; e < m->nodes[i].first + m->nodes[i].edges; e++) {
             struct node *child = &m->nodes[m->edges[e].to];
             uint32_t f = m->nodes[i].fail, to = 0;
-            if (i != 0) {
+            if (i != 0)
                 while (!(to = step(m, f, m->edges[e].point)) && f)
                     f = m->nodes[f].fail;
-            }
             child->fail = to;
             child->output = m->nodes[to].length ? to : m->nodes[to].output;
         }
@@ -319,8 +318,8 @@ static size_t read_points(const struct matcher *m, struct matcher_scratch *s, co
         if (invisible(c))
             continue;
         c = fold(m->locale, c);
-        s->points[count++] =
-            (struct point){.folded = c, .from = (uint32_t)i, .to = (uint32_t)(i + size), .letter = is_letter(m->locale, c)};
+        s->points[count++] = (struct point){
+            .folded = c, .from = (uint32_t)i, .to = (uint32_t)(i + size), .letter = is_letter(m->locale, c)};
     }
     return count;
 }
@@ -346,7 +345,8 @@ static bool note(struct matcher_scratch *s, size_t *count, size_t from, size_t t
 }
 
 /* The longest word that ends at `end` and counts; 0: none. */
-static uint32_t ending(const struct matcher *m, const struct point *points, size_t count, size_t end, uint32_t at, bool whole)
+static uint32_t ending(const struct matcher *m, const struct point *points, size_t count, size_t end, uint32_t at,
+                       bool whole)
 {
     for (uint32_t o = m->nodes[at].length ? at : m->nodes[at].output; o; o = m->nodes[o].output) {
         uint32_t length = m->nodes[o].length;

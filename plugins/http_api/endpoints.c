@@ -94,7 +94,8 @@ static bool get_range(struct call *c, struct mp_range *r)
     uint64_t limit = 50;
     r->size = sizeof *r;
     if (!call_number(c, "after", UINT64_MAX, &r->has_after, &r->after) ||
-        !call_number(c, "before", UINT64_MAX, &r->has_before, &r->before) || !call_number(c, "limit", 200, &has_limit, &limit))
+        !call_number(c, "before", UINT64_MAX, &r->has_before, &r->before) ||
+        !call_number(c, "limit", 200, &has_limit, &limit))
         return false;
     if (has_limit && limit == 0) {
         call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
@@ -147,7 +148,8 @@ static void channel_known(mp_thread *here, const struct mp_channel *r, void *ctx
     c->mp->out_put(c->out, mp_str("{"));
     put_key(c, "name", mp_str(c->args[0]));
     c->mp->out_printf(c->out, ",\"members\":%u,\"first\":%llu,\"last\":%llu,\"tier\":\"%s\"}", r->members,
-                      (unsigned long long)r->first, (unsigned long long)r->last, r->tier == MP_TIER_LARGE ? "large" : "small");
+                      (unsigned long long)r->first, (unsigned long long)r->last,
+                      r->tier == MP_TIER_LARGE ? "large" : "small");
     call_answer(c, 200);
 }
 
@@ -192,8 +194,8 @@ static void list_members(struct call *c)
         call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
         return;
     }
-    call_began(c,
-               c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard, members_known, c));
+    call_began(c, c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard,
+                                 members_known, c));
 }
 
 static void member_changed(mp_thread *here, const struct mp_member_result *r, void *ctx)

@@ -286,7 +286,8 @@ static const struct mp_option options[] = {
     {.name = "keys",
      .type = MP_OPT_TEXTS,
      .flags = MP_OPT_F_REQUIRED | MP_OPT_F_SECRET,
-     .help = "Keys of 16 bytes or more; a caller shows one of them as \"Authorization: Bearer …\". Several, so that they can "
+     .help = "Keys of 16 bytes or more; a caller shows one of them as \"Authorization: Bearer …\". Several, so that "
+             "they can "
              "be changed in turn."},
     {.name = "body",
      .type = MP_OPT_SIZE,
@@ -351,7 +352,8 @@ static void apply(void *state, const mp_options *o)
     char why[160];
     struct keys *k = keys_new(a->mp, o, why, sizeof why);
     if (!k || a->old_count == sizeof a->old / sizeof a->old[0]) {
-        struct mp_field field = mp_field_text("error", mp_str(k ? "keys were changed too often; load the plugin anew" : why));
+        struct mp_field field =
+            mp_field_text("error", mp_str(k ? "keys were changed too often; load the plugin anew" : why));
         a->mp->log(a->self, MP_ERROR, "kept", &field, 1);
         keys_free(k);
         return;
@@ -412,6 +414,12 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {
-    MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "http_api", .version = "1.0", .summary = "A REST interface for other servers",
-    .check = check, .init = init,        .apply = apply,     .fini = fini};
+MP_PLUGIN = {MP_PLUGIN_HEAD,
+             MP_OPTIONS(options),
+             .name = "http_api",
+             .version = "1.0",
+             .summary = "A REST interface for other servers",
+             .check = check,
+             .init = init,
+             .apply = apply,
+             .fini = fini};

@@ -22,14 +22,13 @@ struct scrape {
 /* HELP texts escape the backslash and the line feed. */
 static void put_help(const struct mp_api *mp, mp_out *o, const char *help)
 {
-    for (const char *p = help; *p; p++) {
+    for (const char *p = help; *p; p++)
         if (*p == '\\')
             mp->out_put(o, mp_str("\\\\"));
         else if (*p == '\n')
             mp->out_put(o, mp_str("\\n"));
         else
             mp->out_put(o, mp_str_of(p, 1));
-    }
 }
 
 static void put_value(const struct mp_api *mp, mp_out *o, double v)
@@ -54,7 +53,8 @@ static void put_sample(const struct mp_api *mp, mp_out *o, const char *name, con
 static void put_histogram(const struct mp_api *mp, mp_out *o, const struct mp_metric_value *v)
 {
     for (uint32_t i = 0; i < v->bucket_count; i++)
-        mp->out_printf(o, "%s_bucket{le=\"%g\"} %llu\n", v->name, v->buckets[i].le, (unsigned long long)v->buckets[i].count);
+        mp->out_printf(o, "%s_bucket{le=\"%g\"} %llu\n", v->name, v->buckets[i].le,
+                       (unsigned long long)v->buckets[i].count);
     put_sample(mp, o, v->name, "_bucket{le=\"+Inf\"}", v->value);
     put_sample(mp, o, v->name, "_sum", v->sum);
     put_sample(mp, o, v->name, "_count", v->value);
@@ -203,13 +203,13 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     *m = (struct metrics){.self = self, .mp = mp};
     const char *secret = mp->option_text(o, "bearer");
     m->bearer = copy_bearer(mp, o);
-    struct mp_route route = {.size = sizeof route,
-                             .method = "GET",
-                             .path = mp->option_text(o, "path"),
-                             .handle = on_scrape,
-                             .ctx = m,
-                             .flags =
-                                 MP_ROUTE_F_ANY_HOST}; /* on_main() looks: a reload may change whether a token is asked for */
+    struct mp_route route = {
+        .size = sizeof route,
+        .method = "GET",
+        .path = mp->option_text(o, "path"),
+        .handle = on_scrape,
+        .ctx = m,
+        .flags = MP_ROUTE_F_ANY_HOST}; /* on_main() looks: a reload may change whether a token is asked for */
     int rc = secret && secret[0] && !m->bearer ? MP_ENOMEM : mp->route(self, &route);
     if (rc != MP_OK) {
         fini(m);
@@ -219,6 +219,12 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {
-    MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "metrics", .version = "1.0", .summary = "Figures for Prometheus over HTTP",
-    .check = check, .init = init,        .apply = apply,    .fini = fini};
+MP_PLUGIN = {MP_PLUGIN_HEAD,
+             MP_OPTIONS(options),
+             .name = "metrics",
+             .version = "1.0",
+             .summary = "Figures for Prometheus over HTTP",
+             .check = check,
+             .init = init,
+             .apply = apply,
+             .fini = fini};

@@ -65,8 +65,8 @@ static void log_error(struct sender *s, const char *event, const char *text)
 static bool write_event(struct sender *s, const struct event *e)
 {
     char id[80];
-    int n =
-        snprintf(id, sizeof id, "{\"id\":\"%016llx-%llu\",", (unsigned long long)s->start_id, (unsigned long long)s->next_id);
+    int n = snprintf(id, sizeof id, "{\"id\":\"%016llx-%llu\",", (unsigned long long)s->start_id,
+                     (unsigned long long)s->next_id);
     char *text = malloc((size_t)n + e->n + 1);
     if (!text)
         return false;
@@ -432,8 +432,8 @@ static void sender_free(struct sender *s)
     free(s);
 }
 
-struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o,
-                            char *why, size_t why_size)
+struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory,
+                            const struct sender_options *o, char *why, size_t why_size)
 {
     pthread_condattr_t attr;
     struct sender *s = calloc(1, sizeof *s);

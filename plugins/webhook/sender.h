@@ -32,8 +32,8 @@ struct sender_stats {
 };
 
 /* Opens the journal and starts the thread. NULL with a sentence in `why`. `self` is for logging. */
-struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, const struct sender_options *o,
-                            char *why, size_t why_size);
+struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory,
+                            const struct sender_options *o, char *why, size_t why_size);
 /* Writes what was handed over, gives up the attempt under way (it comes again), joins the thread. */
 void sender_stop(struct sender *s);
 /* -1: out of memory, the old ones stay. Any thread, like what follows. */

@@ -17,7 +17,10 @@ struct webhook {
 };
 
 static const struct mp_option options[] = {
-    {.name = "url", .type = MP_OPT_TEXT, .flags = MP_OPT_F_REQUIRED, .help = "Where events are posted: http://… or https://…."},
+    {.name = "url",
+     .type = MP_OPT_TEXT,
+     .flags = MP_OPT_F_REQUIRED,
+     .help = "Where events are posted: http://… or https://…."},
     {.name = "secret",
      .type = MP_OPT_TEXT,
      .flags = MP_OPT_F_SECRET,
@@ -195,12 +198,13 @@ static void run_status(mp_command_call *call, const struct mp_str *argv, unsigne
     uint64_t now = w->mp->mono_ms();
     (void)argv, (void)argc;
     sender_get_stats(w->sender, &s);
-    w->mp->out_printf(o,
-                      "{\"accepted\":%llu,\"delivered\":%llu,\"lost\":%llu,\"failures\":%llu,\"backlog\":%llu,\"status\":%ld,"
-                      "\"retry_ms\":%llu,\"error\":",
-                      (unsigned long long)s.accepted, (unsigned long long)s.delivered, (unsigned long long)s.lost,
-                      (unsigned long long)s.failures, (unsigned long long)s.backlog, s.status,
-                      (unsigned long long)(s.retry_at_ms > now ? s.retry_at_ms - now : 0));
+    w->mp->out_printf(
+        o,
+        "{\"accepted\":%llu,\"delivered\":%llu,\"lost\":%llu,\"failures\":%llu,\"backlog\":%llu,\"status\":%ld,"
+        "\"retry_ms\":%llu,\"error\":",
+        (unsigned long long)s.accepted, (unsigned long long)s.delivered, (unsigned long long)s.lost,
+        (unsigned long long)s.failures, (unsigned long long)s.backlog, s.status,
+        (unsigned long long)(s.retry_at_ms > now ? s.retry_at_ms - now : 0));
     w->mp->out_json(o, mp_str(s.error));
     w->mp->out_put(o, mp_str("}"));
     w->mp->command_done(call);
@@ -214,12 +218,12 @@ static void run_retry(mp_command_call *call, const struct mp_str *argv, unsigned
     w->mp->command_done(call);
 }
 
-#define READER(field)                                                                                                          \
-    static double read_##field(void *ctx)                                                                                      \
-    {                                                                                                                          \
-        struct sender_stats s;                                                                                                 \
-        sender_get_stats(((struct webhook *)ctx)->sender, &s);                                                                 \
-        return (double)s.field;                                                                                                \
+#define READER(field)                                                                                                  \
+    static double read_##field(void *ctx)                                                                              \
+    {                                                                                                                  \
+        struct sender_stats s;                                                                                         \
+        sender_get_stats(((struct webhook *)ctx)->sender, &s);                                                         \
+        return (double)s.field;                                                                                        \
     }
 READER(accepted)
 READER(delivered)
@@ -233,9 +237,10 @@ static int register_all(struct webhook *w)
                                                 MP_ON_CREATE,    MP_ON_SUBSCRIBE, MP_ON_UNSUBSCRIBE};
     const struct mp_metric metrics[] = {
         {sizeof metrics[0], "magpie_webhook_events_total", "Events to be told.", MP_COUNTER, read_accepted, w},
-        {sizeof metrics[0], "magpie_webhook_delivered_total", "Events that the receiver took.", MP_COUNTER, read_delivered, w},
-        {sizeof metrics[0], "magpie_webhook_lost_total", "Events thrown away, since too many waited.", MP_COUNTER, read_lost,
-         w},
+        {sizeof metrics[0], "magpie_webhook_delivered_total", "Events that the receiver took.", MP_COUNTER,
+         read_delivered, w},
+        {sizeof metrics[0], "magpie_webhook_lost_total", "Events thrown away, since too many waited.", MP_COUNTER,
+         read_lost, w},
         {sizeof metrics[0], "magpie_webhook_failures_total", "Attempts that failed.", MP_COUNTER, read_failures, w},
         {sizeof metrics[0], "magpie_webhook_backlog_bytes", "Events on disk that wait.", MP_GAUGE, read_backlog, w},
     };
