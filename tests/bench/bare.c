@@ -221,8 +221,9 @@ static void body_push(struct buf *b, uint64_t seq, struct slice content, struct 
 {
     buf_printf(b, "{\"id\":\"%019llu\",\"content\":\"", (unsigned long long)seq);
     buf_slice_put(b, content);
-    buf_printf(b, "\",\"sender\":{\"id\":\"abcdefghijklmnopqrstu\",\"name\":\"sender00\"},\"createdAt\":%llu,\"channel\":\"",
-               (unsigned long long)clock_wall_ms());
+    buf_printf(
+        b, "\",\"sender\":{\"id\":\"abcdefghijklmnopqrstu\",\"name\":\"sender00\"},\"createdAt\":%llu,\"channel\":\"",
+        (unsigned long long)clock_wall_ms());
     buf_slice_put(b, channel);
     buf_printf(b, "\",\"seq\":%llu}", (unsigned long long)seq);
 }
@@ -280,7 +281,8 @@ static void receiver_remove(struct thread *t, int fd)
 
 static void request(struct thread *t, int fd, uint16_t action, uint16_t seq, struct slice body)
 {
-    struct client_field f[] = {CLIENT_FIELD("content"), CLIENT_FIELD("channel"), CLIENT_FIELD("push"), CLIENT_FIELD("name")};
+    struct client_field f[] = {CLIENT_FIELD("content"), CLIENT_FIELD("channel"), CLIENT_FIELD("push"),
+                               CLIENT_FIELD("name")};
     struct slice content = SLICE_NONE, channel = SLICE_NONE;
     struct buf b = BUF_INIT;
     (void)client_fields_read(body, f, 4);
@@ -296,7 +298,8 @@ static void request(struct thread *t, int fd, uint16_t action, uint16_t seq, str
         buf_slice_put(&b, f[3].value);
         buf_printf(&b, ",\"seq\":%llu,\"first\":0,\"members\":%u,\"tier\":\"small\",\"push\":\"all\"}",
                    (unsigned long long)t->world->seq, t->count);
-    } else if (action == 4 && client_value_plain(f[0].value, &content) == 0 && client_value_plain(f[1].value, &channel) == 0) {
+    } else if (action == 4 && client_value_plain(f[0].value, &content) == 0 &&
+               client_value_plain(f[1].value, &channel) == 0) {
         publish(t, content, channel, &b);
         if (t->world->way == WAY_EACH) {
             answer(t, fd, action, seq, &b);
@@ -360,7 +363,8 @@ static ssize_t step_upgrade(struct thread *t, int fd, uint8_t *p, size_t n)
     char accept[CLIENT_WS_ACCEPT_LEN];
     client_ws_accept(slice_of(at, (size_t)(stop - at)), accept);
     struct buf b = BUF_INIT;
-    buf_lit(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    buf_lit(&b,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     buf_put(&b, accept, sizeof accept);
     buf_lit(&b, "\r\n\r\n");
     say(t, fd, b.p, b.n);
@@ -523,8 +527,8 @@ int main(int argc, char **argv)
             way = (int)i;
     w.thread_count = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     if (way < 0 || w.thread_count < 1 || w.thread_count > THREADS_MAX) {
-        fprintf(stderr,
-                "Usage: bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until it is killed.\n");
+        fprintf(stderr, "Usage: bare each|gather|batch [THREADS]\nPrints its ports (TCP, WebSocket) and serves until "
+                        "it is killed.\n");
         return 2;
     }
     w.way = (enum way)way;

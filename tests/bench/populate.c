@@ -67,8 +67,8 @@ static void user(struct populate *p, unsigned long n)
 {
     struct slot *s = take(p);
     snprintf(s->id, sizeof s->id, "user%08lu", n);
-    s->save =
-        (struct store_user_save){.op = {.home = &p->mb, .done = done}, .id = slice_str(s->id), .name = slice_str(s->id + 4)};
+    s->save = (struct store_user_save){
+        .op = {.home = &p->mb, .done = done}, .id = slice_str(s->id), .name = slice_str(s->id + 4)};
     store_user_save(p->store, &s->save);
 }
 
@@ -78,8 +78,10 @@ static void member(struct populate *p, unsigned long n, const char *channel)
     snprintf(s->id, sizeof s->id, "user%08lu", n);
     snprintf(s->channel, sizeof s->channel, "%s", channel);
     s->conv = conv_key_channel(slice_str(s->channel));
-    s->put = (struct store_member_put){
-        .op = {.home = &p->mb, .done = done}, .conv = conv_key_slice(&s->conv), .user = slice_str(s->id), .may_create = true};
+    s->put = (struct store_member_put){.op = {.home = &p->mb, .done = done},
+                                       .conv = conv_key_slice(&s->conv),
+                                       .user = slice_str(s->id),
+                                       .may_create = true};
     store_member_put(p->store, &s->put);
 }
 

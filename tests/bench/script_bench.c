@@ -24,8 +24,9 @@
 
 enum { USERS = 1000, CHANNELS = 50, ROUNDS = 5 };
 
-static const char config_text[] = "{\"rate\":{\"user\":1000000,\"channel\":1000000,\"policy\":\"drop\"},\"push\":{\"slice_ms\":"
-                                  "200,\"max\":20},\"tiers\":{\"large\":{\"members\":500}}}";
+static const char config_text[] =
+    "{\"rate\":{\"user\":1000000,\"channel\":1000000,\"policy\":\"drop\"},\"push\":{\"slice_ms\":"
+    "200,\"max\":20},\"tiers\":{\"large\":{\"members\":500}}}";
 
 struct bench {
     struct hub *hub;
@@ -135,7 +136,8 @@ int main(int argc, char **argv)
     double in_c = measure(&b);
     load(scripts, shipped);
     double in_lua = measure(&b);
-    printf("CPU of the hooks, a message:\n  in C           %9.0f ns\n  shipped scripts%9.0f ns\n  more           %9.0f ns\n",
+    printf("CPU of the hooks, a message:\n  in C           %9.0f ns\n  shipped scripts%9.0f ns\n  more           %9.0f "
+           "ns\n",
            in_c, in_lua, in_lua - in_c);
     scripts_each(scripts, print_script, NULL);
     hub_stop(b.hub);

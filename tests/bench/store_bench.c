@@ -72,9 +72,8 @@ static void run_shell(const char *fmt, const char *dir)
 {
     char cmd[1200];
     snprintf(cmd, sizeof(cmd), fmt, dir);
-    if (system(cmd) != 0) {
+    if (system(cmd) != 0)
         die(cmd, "failed");
-    }
 }
 
 static void pump(struct bench *b)
@@ -150,14 +149,12 @@ static double append_store(struct bench *b)
     uint64_t start = b->done, sent = 0;
     double began = now_s(), end = began + b->seconds / 3;
     while (now_s() < end) {
-        for (; idle; sent++) {
+        for (; idle; sent++)
             send_next(b);
-        }
         pump(b);
     }
-    while (b->done < start + sent) {
+    while (b->done < start + sent)
         pump(b);
-    }
     return (double)sent / (now_s() - began);
 }
 
@@ -169,9 +166,8 @@ static void rows_put(struct batch *batch, struct send *q, uint64_t seq, uint64_t
     struct store_append *a = &q->op;
     struct key k;
     uint64_t now = clock_wall_ms();
-    if (batch_reserve(batch, 6, 4096)) {
+    if (batch_reserve(batch, 6, 4096))
         die("rows", "out of memory");
-    }
     struct message_record m = {.row = {.cls = EXPIRY_DM, .birth_ms = now},
                                .id = id,
                                .created_ms = now,
@@ -203,13 +199,11 @@ static double append_raw(struct bench *b, struct kv *kv)
             rows_put(&batch, q, n / USERS + 1, n + 1);
         }
         struct kv_change *changes = malloc(batch.count * sizeof(*changes));
-        for (uint32_t i = 0; i < batch.count; i++) {
+        for (uint32_t i = 0; i < batch.count; i++)
             changes[i] = batch.entries[i].change;
-        }
         double began = now_s();
-        if (kv->engine->write(kv, changes, batch.count) || kv->engine->sync(kv)) {
+        if (kv->engine->write(kv, changes, batch.count) || kv->engine->sync(kv))
             die("rocksdb", "a write failed");
-        }
         spent += now_s() - began;
         count += GROUP;
         free(changes);
@@ -236,21 +230,18 @@ static void latency(struct bench *b, uint64_t *append_us, uint64_t *sync_us)
     snprintf(name, sizeof(name), "%s/fdatasync", b->dir);
     int fd = open(name, O_CREAT | O_WRONLY | O_TRUNC, 0600);
     memset(bytes, 'x', sizeof(bytes));
-    if (fd < 0) {
+    if (fd < 0)
         die(name, strerror(errno));
-    }
     for (int i = 0; i < N; i++) {
         uint64_t t = clock_mono_us(), start = b->done;
         send_next(b);
-        while (b->done == start) {
+        while (b->done == start)
             pump(b);
-        }
         appends[i] = clock_mono_us() - t;
         usleep(1000);
         t = clock_mono_us();
-        if (write(fd, bytes, 640) != 640 || fdatasync(fd)) {
+        if (write(fd, bytes, 640) != 640 || fdatasync(fd))
             die(name, strerror(errno));
-        }
         syncs[i] = clock_mono_us() - t;
         usleep(1000);
     }
@@ -300,9 +291,8 @@ static void history_fill(struct bench *b, const struct conv_key *conv)
                                        .content = slice_of(b->text, CONTENT)};
         store_append(b->store, &ops[i]);
     }
-    while (b->done < start + MESSAGES) {
+    while (b->done < start + MESSAGES)
         pump(b);
-    }
 }
 
 /* Where page n begins: everywhere in turn. */
@@ -327,11 +317,9 @@ static double cpu_s(const struct bench *b)
 {
     double sum = cpu_of(CLOCK_THREAD_CPUTIME_ID);
     clockid_t clock;
-    for (uint32_t i = 0; i < b->store->reader_count; i++) {
-        if (pthread_getcpuclockid(b->store->readers[i].thread, &clock) == 0) {
+    for (uint32_t i = 0; i < b->store->reader_count; i++)
+        if (pthread_getcpuclockid(b->store->readers[i].thread, &clock) == 0)
             sum += cpu_of(clock);
-        }
-    }
     return sum;
 }
 
@@ -354,15 +342,12 @@ static double history_store(struct bench *b, const struct conv_key *conv, uint64
 {
     uint64_t start = b->done, sent = 0, warm = 0;
     double began = 0;
-    for (int i = 0; i < ASKED; i++) {
+    for (int i = 0; i < ASKED; i++)
         asks[i].free = true;
-    }
     while (b->done < start + WARM + TURN) {
-        for (int i = 0; i < ASKED && sent < WARM + TURN; i++) {
-            if (asks[i].free) {
+        for (int i = 0; i < ASKED && sent < WARM + TURN; i++)
+            if (asks[i].free)
                 ask(b, &asks[i], conv, n + sent++, up);
-            }
-        }
         pump(b);
         if (!warm && b->done >= start + WARM) {
             warm = b->done;
@@ -380,22 +365,19 @@ static double history_raw(struct kv *kv, const struct conv_key *conv, uint64_t n
     for (int i = 0; i < WARM + TURN; i++, n++) {
         struct key at;
         struct slice key, value;
-        if (i == WARM) {
+        if (i == WARM)
             began = cpu_of(CLOCK_THREAD_CPUTIME_ID);
-        }
         struct kv_iter *it = kv_iter_new(kv, KV_SMALL, SLICE_NONE, SLICE_NONE);
         int rows = 0;
         kv_seek(it, key_message(&at, conv_key_slice(conv), page_at(n) + 1));
         while (kv_row(it, &key, &value)) {
             bytes += key.n + value.n;
-            if (++rows == PAGE) {
+            if (++rows == PAGE)
                 break;
-            }
             kv_next(it);
         }
-        if (rows != PAGE) {
+        if (rows != PAGE)
             die("history", "a page is not whole");
-        }
         kv_iter_free(it);
     }
     return (cpu_of(CLOCK_THREAD_CPUTIME_ID) - began) * 1e6 / TURN;
@@ -408,9 +390,8 @@ static void store_start(struct bench *b)
     char dir[600], why[512];
     snprintf(dir, sizeof(dir), "%s/store", b->dir);
     struct store_options o = options_of(dir);
-    if (store_open(&b->store, &o, why, sizeof(why))) {
+    if (store_open(&b->store, &o, why, sizeof(why)))
         die("store", why);
-    }
 }
 
 static int cmp_double(const void *a, const void *b)
@@ -430,27 +411,31 @@ static struct kv *kv_start(struct bench *b, const char *sub, bool create)
     char dir[600], why[512];
     struct kv *kv;
     snprintf(dir, sizeof(dir), "%s/%s", b->dir, sub);
-    if (create) {
+    if (create)
         mkdir(dir, 0700);
-    }
-    struct kv_rocksdb_options o = {
-        .path = dir, .memory = 128u << 20, .expiry = &expiry, .create = create, .complete = create, .read_only = !create};
-    if (kv_rocksdb_open(&kv, &o, why, sizeof(why))) {
+    struct kv_rocksdb_options o = {.path = dir,
+                                   .memory = 128u << 20,
+                                   .expiry = &expiry,
+                                   .create = create,
+                                   .complete = create,
+                                   .read_only = !create};
+    if (kv_rocksdb_open(&kv, &o, why, sizeof(why)))
         die("rocksdb", why);
-    }
     return kv;
 }
 
-static bool report(struct bench *b, const char *name, const char *unit, double store, double raw, double bound, bool higher)
+static bool report(struct bench *b, const char *name, const char *unit, double store, double raw, double bound,
+                   bool higher)
 {
     double ratio = store / raw;
     bool good = higher ? store >= bound : store <= bound;
     if (b->json) {
-        printf("{\"name\":\"%s\",\"unit\":\"%s\",\"store\":%.1f,\"raw\":%.1f,\"ratio\":%.3f,\"bound\":%.1f,\"good\":%s}\n",
-               name, unit, store, raw, ratio, bound, good ? "true" : "false");
+        printf(
+            "{\"name\":\"%s\",\"unit\":\"%s\",\"store\":%.1f,\"raw\":%.1f,\"ratio\":%.3f,\"bound\":%.1f,\"good\":%s}\n",
+            name, unit, store, raw, ratio, bound, good ? "true" : "false");
     } else {
-        printf("%-8s %12.0f %12.0f %8.2f   %s %.0f %s: %s\n", name, store, raw, ratio, higher ? "at least" : "at most", bound,
-               unit, good ? "good" : "MISSED");
+        printf("%-8s %12.0f %12.0f %8.2f   %s %.0f %s: %s\n", name, store, raw, ratio, higher ? "at least" : "at most",
+               bound, unit, good ? "good" : "MISSED");
     }
     fflush(stdout);
     return good;
@@ -483,9 +468,8 @@ static bool measure(struct bench *b)
     double store[ROUNDS], raw[ROUNDS];
     uint64_t append_us, sync_us;
     bool good = true;
-    if (!b->json) {
+    if (!b->json)
         printf("%-8s %12s %12s %8s\n", "", "store", "raw", "ratio");
-    }
     store_start(b);
     struct kv *kv = kv_start(b, "raw", true);
     for (int i = 0; i < WIDTH; i++) {
@@ -506,22 +490,19 @@ static bool measure(struct bench *b)
         good &= report(b, "latency", "us", (double)append_us, (double)sync_us, (double)sync_us * 1.5 + 200, false);
     }
     kv_close(kv);
-    if (b->parts & 1u << HISTORY) {
+    if (b->parts & 1u << HISTORY)
         good &= history(b);
-    }
     store_close(b->store);
-    if (b->bad) {
+    if (b->bad)
         die("store", "an operation failed");
-    }
     return good;
 }
 
 static unsigned part_of(const char *name)
 {
     unsigned i = 0;
-    while (i < PARTS && strcmp(part_names[i], name) != 0) {
+    while (i < PARTS && strcmp(part_names[i], name) != 0)
         i++;
-    }
     return i;
 }
 

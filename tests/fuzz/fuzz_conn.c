@@ -189,7 +189,8 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
 static void answer(struct world *w)
 {
     if (w->asked)
-        (void)conn_http_answer(w->nets[0], w->asked_conn, w->asked, 200, SLICE_LIT("A: b\r\n"), SLICE_LIT("body"), w->mood & 1);
+        (void)conn_http_answer(w->nets[0], w->asked_conn, w->asked, 200, SLICE_LIT("A: b\r\n"), SLICE_LIT("body"),
+                               w->mood & 1);
     w->asked = 0;
 }
 

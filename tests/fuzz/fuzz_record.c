@@ -11,9 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void must(bool holds)
 {
-    if (!holds) {
+    if (!holds)
         abort();
-    }
 }
 
 static void inside(struct slice part, struct slice whole)
@@ -91,16 +90,14 @@ static void key(struct slice v)
 {
     uint64_t n;
     inside(key_tail(v), v);
-    if (key_tail_u64(v, &n)) {
+    if (key_tail_u64(v, &n))
         must(v.n >= 10);
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1) {
+    if (size < 1)
         return 0;
-    }
     char *out = malloc(size + 256), *copy = malloc(size);
     memcpy(copy, data + 1, size - 1);
     struct slice v = slice_of(copy, size - 1); /* memory of its own: so that reading beyond its end is seen */

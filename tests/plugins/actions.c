@@ -78,7 +78,8 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     actions.self = self;
     actions.mp = mp;
     for (unsigned i = 0; i < sizeof handlers / sizeof *handlers && rc == MP_OK; i++) {
-        struct mp_action a = {.size = sizeof a, .number = (uint16_t)(1000 + i), .before_login = i == 2, .handle = handlers[i]};
+        struct mp_action a = {
+            .size = sizeof a, .number = (uint16_t)(1000 + i), .before_login = i == 2, .handle = handlers[i]};
         rc = mp->action(self, &a);
     }
     struct mp_action wrong = {.size = sizeof wrong, .number = 999, .handle = never};

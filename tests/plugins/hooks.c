@@ -37,8 +37,9 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
             struct mp_advice a = {.size = sizeof a, .has_tier = true, .tier = MP_TIER_LARGE};
             mp->advise(e, &a);
         }
-        return says(e->content, "replaced") && says(e->channel, "closed") ? mp->reject(e, MP_CODE_FORBIDDEN, "closed", 0)
-                                                                          : MP_PASS;
+        return says(e->content, "replaced") && says(e->channel, "closed")
+                   ? mp->reject(e, MP_CODE_FORBIDDEN, "closed", 0)
+                   : MP_PASS;
     case MP_ON_CREATE:
         return says(e->channel, "never") ? mp->reject(e, MP_CODE_FORBIDDEN, "never", 0) : MP_PASS;
     case MP_ON_HISTORY:
@@ -50,8 +51,9 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
 
 static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
-    static const char *const names[MP_EVENTS] = {"connect",  "login",   "subscribe",    "unsubscribe", "create",    "history",
-                                                 "presence", "message", "conversation", "delivered",   "logged_in", "close"};
+    static const char *const names[MP_EVENTS] = {"connect",      "login",     "subscribe", "unsubscribe",
+                                                 "create",       "history",   "presence",  "message",
+                                                 "conversation", "delivered", "logged_in", "close"};
     mp_out *o = hooks.mp->command_out(call);
     (void)argv, (void)argc, (void)ctx;
     for (int i = 0; i < MP_EVENTS; i++)
@@ -62,7 +64,8 @@ static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc
 
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
-    struct mp_command c = {.size = sizeof c, .name = "hooks seen", .help = "how often each event was seen", .run = seen};
+    struct mp_command c = {
+        .size = sizeof c, .name = "hooks seen", .help = "how often each event was seen", .run = seen};
     int rc = mp->command(self, &c);
     (void)o, (void)state;
     hooks.self = self;

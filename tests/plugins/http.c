@@ -9,8 +9,12 @@ static struct {
 static void text(mp_http *h, unsigned status, struct mp_str body)
 {
     struct mp_http_header extra = {"X-Test", "yes"};
-    struct mp_http_answer a = {
-        .size = sizeof a, .status = status, .content_type = "text/plain", .headers = &extra, .header_count = 1, .body = body};
+    struct mp_http_answer a = {.size = sizeof a,
+                               .status = status,
+                               .content_type = "text/plain",
+                               .headers = &extra,
+                               .header_count = 1,
+                               .body = body};
     http.mp->http_answer(h, &a);
 }
 
@@ -29,9 +33,9 @@ static void body(mp_http *h, const struct mp_http_request *q, mp_thread *shard, 
     int n = mp->http_param(h, "q", param, sizeof param);
     int m = mp->url_decode(q->rest, rest, sizeof rest);
     struct mp_str header = mp->http_header(h, "x-HEADER");
-    mp->out_printf(o, "%.*s %.*s rest=%s bearer=%.*s q=%s header=%.*s body=%zu:", (int)q->method.n, q->method.p, (int)q->path.n,
-                   q->path.p, m < 0 ? "?" : rest, (int)q->bearer.n, q->bearer.p ? q->bearer.p : "", n < 0 ? "?" : param,
-                   (int)header.n, header.p ? header.p : "", q->body.n);
+    mp->out_printf(o, "%.*s %.*s rest=%s bearer=%.*s q=%s header=%.*s body=%zu:", (int)q->method.n, q->method.p,
+                   (int)q->path.n, q->path.p, m < 0 ? "?" : rest, (int)q->bearer.n, q->bearer.p ? q->bearer.p : "",
+                   n < 0 ? "?" : param, (int)header.n, header.p ? header.p : "", q->body.n);
     mp->out_put(o, q->body);
     text(h, 201, mp->out_str(o));
     mp->out_free(o);

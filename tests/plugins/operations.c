@@ -35,7 +35,8 @@ static void joined(mp_thread *here, const struct mp_member_result *r, void *ctx)
     (void)here;
     if (!good(ctx, &r->result))
         return;
-    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"existed\":%s}", r->members, r->existed ? "true" : "false");
+    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"existed\":%s}", r->members,
+                      r->existed ? "true" : "false");
     op.mp->command_done(ctx);
 }
 
@@ -100,8 +101,8 @@ static void channel(mp_thread *here, const struct mp_channel *c, void *ctx)
     (void)here;
     if (!good(ctx, &c->result))
         return;
-    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"last\":%u,\"tier\":%d}", c->members, (unsigned)c->last,
-                      (int)c->tier);
+    op.mp->out_printf(op.mp->command_out(ctx), "{\"members\":%u,\"last\":%u,\"tier\":%d}", c->members,
+                      (unsigned)c->last, (int)c->tier);
     op.mp->command_done(ctx);
 }
 
@@ -120,7 +121,8 @@ static int start(mp_command_call *call, const struct mp_str *argv, unsigned argc
         return mp->send(op.self, &s, main_thread, sent, call);
     }
     if (mp_eq(argv[0], mp_str("join")) || mp_eq(argv[0], mp_str("leave"))) {
-        struct mp_member m = {.size = sizeof m, .user = a, .channel = b, .leave = argv[0].p[0] == 'l', .may_create = true};
+        struct mp_member m = {
+            .size = sizeof m, .user = a, .channel = b, .leave = argv[0].p[0] == 'l', .may_create = true};
         return mp->member(op.self, &m, NULL, joined, call);
     }
     if (mp_eq(argv[0], mp_str("kick")))

@@ -69,8 +69,12 @@ static void count(mp_command_call *call, const struct mp_str *argv, unsigned arg
 
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
-    struct mp_upgrade u = {
-        .size = sizeof u, .path = "/sockets", .message_max = 1000, .opened = opened, .message = message, .closed = closed};
+    struct mp_upgrade u = {.size = sizeof u,
+                           .path = "/sockets",
+                           .message_max = 1000,
+                           .opened = opened,
+                           .message = message,
+                           .closed = closed};
     struct mp_command c = {.size = sizeof c, .name = "sockets open", .help = "how many are open", .run = count};
     (void)o, (void)state;
     sockets.self = self;
@@ -89,4 +93,5 @@ static void fini(void *state)
         abort();
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "sockets", .version = "1", .summary = "test: WebSocket paths", .init = init, .fini = fini};
+MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "sockets", .version = "1", .summary = "test: WebSocket paths",
+             .init = init,   .fini = fini};

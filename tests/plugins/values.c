@@ -39,13 +39,13 @@ static void show(mp_command_call *call, const struct mp_str *argv, unsigned argc
         mp->out_put(o, mp_str(i ? "," : ""));
         mp->out_json(o, mp_str(mp->option_item(v, "list", i)));
     }
-    mp->out_printf(
-        o,
-        "],\"colours\":\"%s\",\"number\":%g,\"count\":%g,\"size\":%g,\"time\":%g,\"wait_ms\":%g,\"on\":%s,\"colour\":\"%s\","
-        "\"content\":\"%s\",\"applied\":%u}",
-        mp->option_item(v, "colours", 0), mp->option_number(v, "number"), mp->option_number(v, "count"),
-        mp->option_number(v, "size"), mp->option_number(v, "time"), mp->option_number(v, "wait_ms"),
-        mp->option_bool(v, "on") ? "true" : "false", mp->option_text(v, "colour"), content, values.applied);
+    mp->out_printf(o,
+                   "],\"colours\":\"%s\",\"number\":%g,\"count\":%g,\"size\":%g,\"time\":%g,\"wait_ms\":%g,\"on\":%s,"
+                   "\"colour\":\"%s\","
+                   "\"content\":\"%s\",\"applied\":%u}",
+                   mp->option_item(v, "colours", 0), mp->option_number(v, "number"), mp->option_number(v, "count"),
+                   mp->option_number(v, "size"), mp->option_number(v, "time"), mp->option_number(v, "wait_ms"),
+                   mp->option_bool(v, "on") ? "true" : "false", mp->option_text(v, "colour"), content, values.applied);
     mp->command_done(call);
 }
 
@@ -60,7 +60,8 @@ static int self_test(mp_self *self, const struct mp_api *mp)
     mp_json *j = mp->json_parse(mp_str("{\"a\":\"x\",\"n\":7,\"b\":true,\"l\":[1,\"two\"]}"), &why);
     if (!j || mp->json_text(j, "a", &s) != 1 || !mp_eq(s, mp_str("x")) || mp->json_int(j, "n", &n) != 1 || n != 7)
         return 1;
-    if (mp->json_bool(j, "b", &b) != 1 || !b || mp->json_int(j, "a", &n) != MP_EINVALID || mp->json_text(j, "none", &s) != 0)
+    if (mp->json_bool(j, "b", &b) != 1 || !b || mp->json_int(j, "a", &n) != MP_EINVALID ||
+        mp->json_text(j, "none", &s) != 0)
         return 2;
     if (!mp->json_string(mp->json_at(mp->json_get(j, "l"), 1), &s) || !mp_eq(s, mp_str("two")) ||
         mp->json_at(mp->json_get(j, "l"), 2))
@@ -96,7 +97,8 @@ static int self_test(mp_self *self, const struct mp_api *mp)
     if (mp->config(self, "auth.secret", path, sizeof path) != MP_ENOTFOUND ||
         mp->config(self, "auth.mode", path, sizeof path) != 4)
         return 11;
-    return mp->data_dir(self, path, sizeof path) != MP_OK || mp->data_dir(self, path, 5) != MP_EFULL || mp->wall_ms() < 1000000
+    return mp->data_dir(self, path, sizeof path) != MP_OK || mp->data_dir(self, path, 5) != MP_EFULL ||
+                   mp->wall_ms() < 1000000
                ? 12
                : 0;
 }
@@ -133,5 +135,6 @@ static void apply(void *state, const mp_options *v)
     values.applied++;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "values", .version = "1", .summary = "test: options and texts",
-             .check = check, .init = init,        .apply = apply};
+MP_PLUGIN = {
+    MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "values", .version = "1", .summary = "test: options and texts",
+    .check = check, .init = init,        .apply = apply};

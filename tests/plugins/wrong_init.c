@@ -43,8 +43,9 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     (void)o, (void)state;
     if (!memory || mp->hook(self, &h) || mp->command(self, &c) || mp->route(self, &r) || mp->metric(self, &m) < 0 ||
         mp->timer(self, mp->main_thread(self), 0, 1, on_thread, memory, NULL) ||
-        mp->post(self, mp->main_thread(self), on_thread, memory) || mp->post(self, mp->shard(self, 0), on_thread, memory) ||
-        mp->work(self, on_worker, NULL, on_thread, memory) || !mp->alloc(self, NULL, 100))
+        mp->post(self, mp->main_thread(self), on_thread, memory) ||
+        mp->post(self, mp->shard(self, 0), on_thread, memory) || mp->work(self, on_worker, NULL, on_thread, memory) ||
+        !mp->alloc(self, NULL, 100))
         abort();
     free(memory);
     return MP_EIO;

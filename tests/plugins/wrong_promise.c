@@ -7,4 +7,5 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "wrong_promise", .version = "1", .summary = "test", .auth_mode = "promised", .init = init};
+MP_PLUGIN = {MP_PLUGIN_HEAD,    .name = "wrong_promise", .version = "1",
+             .summary = "test", .auth_mode = "promised", .init = init};

@@ -12,4 +12,5 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     return MP_OK;
 }
 
-MP_PLUGIN = {MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "wrong_schema", .version = "1", .summary = "test", .init = init};
+MP_PLUGIN = {MP_PLUGIN_HEAD, MP_OPTIONS(options), .name = "wrong_schema",
+             .version = "1", .summary = "test",   .init = init};

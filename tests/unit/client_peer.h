@@ -114,9 +114,8 @@ static inline void turn(struct fixture *f)
 /* Turns the loop until the counter has the value. */
 static inline void until(struct fixture *f, const unsigned *counter, unsigned value)
 {
-    for (int i = 0; i < ROUNDS && *counter < value; i++) {
+    for (int i = 0; i < ROUNDS && *counter < value; i++)
         turn(f);
-    }
     assert_int_equal(*counter, value);
 }
 
@@ -147,15 +146,13 @@ static inline int fixture_free(void **state)
 {
     struct fixture *f = *state;
 
-    if (f->conn) {
+    if (f->conn)
         client_conn_close(f->conn);
-    }
     assert_int_equal(client_count(f->client), 0);
     client_free(f->client);
     ev_loop_destroy(f->loop);
-    if (f->peer >= 0) {
+    if (f->peer >= 0)
         close(f->peer);
-    }
     close(f->listener);
     free(f);
     return 0;
@@ -175,9 +172,8 @@ static inline void peer_read(struct fixture *f, void *p, size_t n)
         ssize_t got = recv(f->peer, (char *)p + have, n - have, MSG_DONTWAIT);
         assert_true(got != 0 && (got > 0 || errno == EAGAIN));
         have += got > 0 ? (size_t)got : 0;
-        if (have < n) {
+        if (have < n)
             turn(f);
-        }
     }
     assert_int_equal(have, n);
 }

@@ -92,19 +92,19 @@ static inline bool kit_gate_keeps(enum kit_op op, struct store_op *p)
     }
 }
 
-#define KIT_WRAP(name)                                                                                                         \
-    void __real_store_##name(struct store *s, struct store_##name *p);                                                         \
-    void __wrap_store_##name(struct store *s, struct store_##name *p);                                                         \
-    void __wrap_store_##name(struct store *s, struct store_##name *p)                                                          \
-    {                                                                                                                          \
-        if (!kit_gate_keeps(OP_##name, &p->op))                                                                                \
-            __real_store_##name(s, p);                                                                                         \
+#define KIT_WRAP(name)                                                                                                 \
+    void __real_store_##name(struct store *s, struct store_##name *p);                                                 \
+    void __wrap_store_##name(struct store *s, struct store_##name *p);                                                 \
+    void __wrap_store_##name(struct store *s, struct store_##name *p)                                                  \
+    {                                                                                                                  \
+        if (!kit_gate_keeps(OP_##name, &p->op))                                                                        \
+            __real_store_##name(s, p);                                                                                 \
     }
 KIT_STORE(KIT_WRAP)
 
-#define KIT_REAL(name)                                                                                                         \
-    case OP_##name:                                                                                                            \
-        __real_store_##name(kit_gate.store, (struct store_##name *)p);                                                         \
+#define KIT_REAL(name)                                                                                                 \
+    case OP_##name:                                                                                                    \
+        __real_store_##name(kit_gate.store, (struct store_##name *)p);                                                 \
         break;
 static inline void kit_pass(enum kit_op op, struct store_op *p)
 {
@@ -211,15 +211,16 @@ static inline void kit_open(struct kit *k, unsigned shards)
         .tiers = {{0, 100000, DURABILITY_SYNC}, {0, 10000, DURABILITY_COMMIT}, {0, 1000, DURABILITY_COMMIT}},
         .dedup_window_ms = 600000,
         .inbox_max = 1000};
-    k->opt = (struct hub_options){.net = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 600, .idle_timeout = 3000},
-                                  .auth_mode = "kit",
-                                  .content_max = 16384,
-                                  .page_max = 262144,
-                                  .subscriptions_max = 1000,
-                                  .large_members = 500,
-                                  .slice_ms = 200,
-                                  .slice_max = 20,
-                                  .recall_ms = 120000};
+    k->opt = (struct hub_options){
+        .net = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 600, .idle_timeout = 3000},
+        .auth_mode = "kit",
+        .content_max = 16384,
+        .page_max = 262144,
+        .subscriptions_max = 1000,
+        .large_members = 500,
+        .slice_ms = 200,
+        .slice_max = 20,
+        .recall_ms = 120000};
     memcpy(k->opt.secret, "a secret of thirty-two bytes ...", 32);
 }
 
@@ -245,7 +246,8 @@ static inline void kit_start(struct kit *k)
     assert_non_null(k->hub);
     hub_set_main(k->hub, &k->main);
     assert_int_equal(tables_begin(k->hub), 0);
-    assert_int_equal(auth_register(k->hub, &(struct auth_provider){.name = "kit", .ask = kit_ask, .ctx = k, .owner = k}), 0);
+    assert_int_equal(
+        auth_register(k->hub, &(struct auth_provider){.name = "kit", .ask = kit_ask, .ctx = k, .owner = k}), 0);
     assert_int_equal(tables_commit(k->hub, NULL, NULL), 0);
     for (unsigned i = 0; i < k->shards; i++) {
         for (int t = 0; t < 2; t++) {
@@ -277,7 +279,8 @@ static inline void kit_end(struct kit *k)
         assert_int_equal(s->reqs, 0);
         assert_null(s->parked);
         for (uint32_t u = pool_next(&s->users, 0); u != POOL_NONE; u = pool_next(&s->users, u + 1))
-            fail_msg("a user is left: %.*s, %u pins", user_at(s, u)->id_len, user_at(s, u)->strings, user_at(s, u)->pins);
+            fail_msg("a user is left: %.*s, %u pins", user_at(s, u)->id_len, user_at(s, u)->strings,
+                     user_at(s, u)->pins);
         assert_int_equal(s->subs.live, 0);
         for (uint32_t v = pool_next(&s->convs, 0); v != POOL_NONE; v = pool_next(&s->convs, v + 1))
             assert_int_equal(conv_at(s, v)->pins, 0);
@@ -306,15 +309,15 @@ static inline void kit_turn(struct kit *k)
         usleep(200);
 }
 
-#define KIT_UNTIL(k, condition)                                                                                                \
-    do {                                                                                                                       \
-        uint64_t kit_end_ms = clock_mono_ms() + 20000;                                                                         \
-        while (!(condition) && clock_mono_ms() < kit_end_ms) {                                                                 \
-            kit_turn(k);                                                                                                       \
-            if (!(condition))                                                                                                  \
-                usleep(50);                                                                                                    \
-        }                                                                                                                      \
-        assert_true(condition);                                                                                                \
+#define KIT_UNTIL(k, condition)                                                                                        \
+    do {                                                                                                               \
+        uint64_t kit_end_ms = clock_mono_ms() + 20000;                                                                 \
+        while (!(condition) && clock_mono_ms() < kit_end_ms) {                                                         \
+            kit_turn(k);                                                                                               \
+            if (!(condition))                                                                                          \
+                usleep(50);                                                                                            \
+        }                                                                                                              \
+        assert_true(condition);                                                                                        \
     } while (0)
 
 static inline bool mailbox_empty(struct mailbox *m)
@@ -524,7 +527,8 @@ static inline uint16_t peer_vput(struct peer *p, uint16_t action, const char *fm
 }
 
 /* Sends a request; returns its seq. */
-__attribute__((format(printf, 3, 4))) static inline uint16_t peer_put(struct peer *p, uint16_t action, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline uint16_t peer_put(struct peer *p, uint16_t action, const char *fmt,
+                                                                      ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -574,7 +578,8 @@ static inline const char *peer_push(struct peer *p, uint16_t action)
 }
 
 /* Sends a request and waits for its answer. */
-__attribute__((format(printf, 3, 4))) static inline const char *peer_ask(struct peer *p, uint16_t action, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline const char *peer_ask(struct peer *p, uint16_t action,
+                                                                         const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -670,11 +675,11 @@ static inline void kit_host_done(void *owner, struct host_op *op)
 
 #define KIT_HOST_BEGIN(k, fn, q) ((q)->op.home = &(k)->main, (q)->op.done = kit_host_done, fn((k)->hub, (q)))
 /* Runs the operation and returns its code. */
-#define KIT_HOST(k, fn, q)                                                                                                     \
-    ({                                                                                                                         \
-        KIT_HOST_BEGIN(k, fn, q);                                                                                              \
-        KIT_UNTIL(k, (q)->op.home == NULL);                                                                                    \
-        (q)->op.code;                                                                                                          \
+#define KIT_HOST(k, fn, q)                                                                                             \
+    ({                                                                                                                 \
+        KIT_HOST_BEGIN(k, fn, q);                                                                                      \
+        KIT_UNTIL(k, (q)->op.home == NULL);                                                                            \
+        (q)->op.code;                                                                                                  \
     })
 
 #endif

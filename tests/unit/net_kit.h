@@ -105,7 +105,8 @@ static const struct net_ops kit_ops = {
 
 static inline void kit_start(struct kit *k, enum conn_transport transport, const struct net_limits *limits)
 {
-    static const struct net_limits usual = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 10, .idle_timeout = 300};
+    static const struct net_limits usual = {
+        .frame = 65536, .output_queue = 1 << 20, .login_timeout = 10, .idle_timeout = 300};
     memset(k, 0, sizeof *k);
     k->limits = limits ? *limits : usual;
     k->loop = ev_loop_new(EVFLAG_AUTO);
@@ -141,14 +142,14 @@ static inline void kit_turn(struct kit *k, int n)
         ev_run(k->loop, EVRUN_NOWAIT);
 }
 
-#define KIT_UNTIL(k, condition)                                                                                                \
-    do {                                                                                                                       \
-        for (int kit_i = 0; kit_i < 3000 && !(condition); kit_i++) {                                                           \
-            kit_turn((k), 1);                                                                                                  \
-            if (!(condition))                                                                                                  \
-                usleep(500);                                                                                                   \
-        }                                                                                                                      \
-        assert_true(condition);                                                                                                \
+#define KIT_UNTIL(k, condition)                                                                                        \
+    do {                                                                                                               \
+        for (int kit_i = 0; kit_i < 3000 && !(condition); kit_i++) {                                                   \
+            kit_turn((k), 1);                                                                                          \
+            if (!(condition))                                                                                          \
+                usleep(500);                                                                                           \
+        }                                                                                                              \
+        assert_true(condition);                                                                                        \
     } while (0)
 
 /* A client's socket, blocking; the net has not accepted it yet. */

@@ -198,9 +198,10 @@ static void closed_when_opened(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(connections_cap),   cmocka_unit_test(per_address_cap),       cmocka_unit_test(refused_with_503),
-        cmocka_unit_test(refused_in_masses), cmocka_unit_test(descriptors_exhausted), cmocka_unit_test(options_are_inherited),
-        cmocka_unit_test(stops_listening),   cmocka_unit_test(closed_when_opened),
+        cmocka_unit_test(connections_cap),       cmocka_unit_test(per_address_cap),
+        cmocka_unit_test(refused_with_503),      cmocka_unit_test(refused_in_masses),
+        cmocka_unit_test(descriptors_exhausted), cmocka_unit_test(options_are_inherited),
+        cmocka_unit_test(stops_listening),       cmocka_unit_test(closed_when_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,7 +236,8 @@ static void log_lines(void **state)
     const char *text = log_text(path);
     assert_int_equal(lines_of(text), 2);
     assert_non_null(strstr(text, " info test.plain who=alice n=-3 said=\"a b\"\n"));
-    assert_non_null(strstr(text, "x\\u000a2026 info fake\\u001b[31m \\\"q\\\" \\u00c2\\u009b \\u00ff \xe2\x82\xac\"\n"));
+    assert_non_null(
+        strstr(text, "x\\u000a2026 info fake\\u001b[31m \\\"q\\\" \\u00c2\\u009b \\u00ff \xe2\x82\xac\"\n"));
     assert_int_equal(truncate(path, 0), 0);
     assert_int_equal(log_open(path, LOG_JSON, LOG_INFO), 0);
     log_event(LOG_ERROR, "test.json", LOG_STR("k", "v\n"), LOG_INT("n", 5));
@@ -287,8 +288,9 @@ static void buf_survives_growth(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8_by_definition),  cmocka_unit_test(value_rules), cmocka_unit_test(frames_of_all_forms),
-        cmocka_unit_test(mailbox_keeps_order), cmocka_unit_test(log_lines),   cmocka_unit_test(long_lines_stay_well_formed),
+        cmocka_unit_test(utf8_by_definition),  cmocka_unit_test(value_rules),
+        cmocka_unit_test(frames_of_all_forms), cmocka_unit_test(mailbox_keeps_order),
+        cmocka_unit_test(log_lines),           cmocka_unit_test(long_lines_stay_well_formed),
         cmocka_unit_test(buf_survives_growth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

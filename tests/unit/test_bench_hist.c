@@ -65,9 +65,8 @@ static void percentiles_are_ranks(void **state)
     struct bench_hist *h = hist_new();
 
     (void)state;
-    for (uint64_t v = 1; v <= 100; v++) {
+    for (uint64_t v = 1; v <= 100; v++)
         bench_hist_record(h, v);
-    }
     assert_int_equal(bench_hist_percentile(h, 0), 1);
     assert_int_equal(bench_hist_percentile(h, 1), 1);
     assert_int_equal(bench_hist_percentile(h, 50), 50);

@@ -34,9 +34,8 @@ static int line_read(const char *line, struct bench_options *options, const stru
     int argc = 1;
 
     strncpy(copy, line, sizeof(copy) - 1);
-    for (char *word = strtok(copy, " "); word && argc < 32; word = strtok(NULL, " ")) {
+    for (char *word = strtok(copy, " "); word && argc < 32; word = strtok(NULL, " "))
         argv[argc++] = word;
-    }
     return bench_options_read(options, scenario, argc, argv);
 }
 
@@ -46,7 +45,8 @@ static void options_stand_on_both_sides(void **state)
     const struct bench_scenario *scenario;
 
     (void)state;
-    assert_int_equal(line_read("-wq --json channel -c20k --outstanding=8 -d 2.5 --push merged -n 1M", &options, &scenario), 0);
+    assert_int_equal(
+        line_read("-wq --json channel -c20k --outstanding=8 -d 2.5 --push merged -n 1M", &options, &scenario), 0);
     assert_ptr_equal(scenario, &channel_like);
     assert_true(options.websocket && options.quiet && options.json);
     assert_int_equal(options.connections, 20000);
@@ -102,9 +102,8 @@ static void mistakes_are_refused(void **state)
     const struct bench_scenario *scenario;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         assert_int_equal(line_read(lines[i], &options, &scenario), ERR_INVALID);
-    }
 }
 
 int main(void)

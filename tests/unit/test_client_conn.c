@@ -51,9 +51,8 @@ static void requests_leave_together(void **state)
     char bytes[256];
 
     connect_tcp(f);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         assert_int_equal(client_request(f->conn, CLIENT_PING, SLICE_NONE, answered, f), 0);
-    }
     assert_int_equal(recv(f->peer, bytes, sizeof(bytes), MSG_DONTWAIT), -1);
     client_flush(f->client);
     assert_int_equal(recv(f->peer, bytes, sizeof(bytes), MSG_DONTWAIT), 80);
@@ -71,9 +70,8 @@ static void frames_come_in_any_pieces(void **state)
     size_t n = 0;
 
     connect_tcp(f);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         n += frame_make(bytes + n, CLIENT_PUSH_CHANNEL, 0, i ? "{\"content\":\"xyz\",\"seq\":2}" : "", false);
-    }
     for (size_t i = 0; i < n; i++) {
         peer_send(f, bytes + i, 1);
         turn(f);
@@ -114,7 +112,8 @@ static void large_frames_pass(void **state)
     }
     assert_int_equal(read, n);
     assert_int_equal(load_be32(bytes), n);
-    assert_int_equal(client_request(f->conn, CLIENT_PING, slice_of(bytes, CLIENT_BACKLOG_MAX + 1), answered, f), ERR_FULL);
+    assert_int_equal(client_request(f->conn, CLIENT_PING, slice_of(bytes, CLIENT_BACKLOG_MAX + 1), answered, f),
+                     ERR_FULL);
     free(bytes);
 }
 
@@ -200,9 +199,8 @@ static void a_deaf_connection_reads_nothing(void **state)
     connect_tcp(f);
     client_conn_deafen(f->conn);
     peer_frame(f, CLIENT_PUSH_CHANNEL, 0, "{}");
-    while ((n = send(f->peer, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) {
+    while ((n = send(f->peer, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
         sent += n;
-    }
     assert_int_equal(errno, EAGAIN);
     assert_true(sent > 0);
     assert_int_equal(client_request(f->conn, CLIENT_PING, SLICE_NONE, answered, f), 0);
@@ -210,7 +208,8 @@ static void a_deaf_connection_reads_nothing(void **state)
     assert_int_equal(recv(f->peer, bytes, sizeof(bytes), 0), 8);
     assert_int_equal(f->pushes, 0);
     assert_int_equal(f->closed, 0);
-    assert_int_equal(setsockopt(f->peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger)), 0);
+    assert_int_equal(setsockopt(f->peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger)),
+                     0);
     close(f->peer);
     f->peer = -1;
     until(f, &f->closed, 1);

@@ -18,9 +18,9 @@ static void assert_slice(struct slice s, const char *text)
 
 static void fields_are_found(void **state)
 {
-    struct slice text =
-        slice_str(" { \"id\" : \"7\" , \"content\":\"a \\\"seq\\\":9} \\\\\",\"sender\":{\"id\":\"x\",\"deep\":[1,{\"}\":2}]},"
-                  "\"n\":-12,\"t\":true,\"none\":null,\"seq\":42 }");
+    struct slice text = slice_str(
+        " { \"id\" : \"7\" , \"content\":\"a \\\"seq\\\":9} \\\\\",\"sender\":{\"id\":\"x\",\"deep\":[1,{\"}\":2}]},"
+        "\"n\":-12,\"t\":true,\"none\":null,\"seq\":42 }");
     struct client_field fields[] = {CLIENT_FIELD("seq"), CLIENT_FIELD("content"), CLIENT_FIELD("sender"),
                                     CLIENT_FIELD("n"),   CLIENT_FIELD("none"),    CLIENT_FIELD("absent")};
     int64_t v;
@@ -104,11 +104,11 @@ static void strings_are_unescaped(void **state)
     assert_int_equal(client_value_string(slice_str("\"a\\n\\\"\\\\\\/\\u0041\\u00e9\\u20ac\\ud83d\\ude00\""), &out), 0);
     assert_true(buf_ok(&out));
     assert_slice(buf_slice(&out), "a\n\"\\/A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
-    static const char *const bad[] = {"\"\\u12\"", "\"\\ud83d\"", "\"\\ude00\"", "\"\\ud83d\\u0041\"", "\"\\x\"",
-                                      "\"\\\"",    "\"",          "7",           "\"\\u00g0\"",        "\"\\ud83d\\ude0\""};
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    static const char *const bad[] = {"\"\\u12\"",   "\"\\ud83d\"",      "\"\\ude00\"", "\"\\ud83d\\u0041\"",
+                                      "\"\\x\"",     "\"\\\"",           "\"",          "7",
+                                      "\"\\u00g0\"", "\"\\ud83d\\ude0\""};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(client_value_string(slice_str(bad[i]), &out), ERR_INVALID);
-    }
     buf_free(&out);
     assert_int_equal(client_value_plain(slice_str("\"abc\""), &plain), 0);
     assert_slice(plain, "abc");

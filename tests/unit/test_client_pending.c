@@ -62,9 +62,8 @@ static void answers_may_overtake(void **state)
     uint16_t last = 0, seqs[1000];
 
     (void)state;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         seqs[i] = add(&table, &last, (uint16_t)(i % 7));
-    }
     assert_int_equal(table->used, 1000);
     assert_int_equal(table->size, 1024);
     for (int i = 0; i < 1000; i++) {
@@ -81,15 +80,13 @@ static void all_seqs_can_be_under_way(void **state)
     uint16_t last = 12345;
 
     (void)state;
-    for (int i = 0; i < UINT16_MAX; i++) {
+    for (int i = 0; i < UINT16_MAX; i++)
         add(&table, &last, 4);
-    }
     assert_int_equal(client_pending_add(&table, &last, &slot), ERR_FULL);
     assert_true(take(&table, 4, 777));
     assert_int_equal(add(&table, &last, 4), 777); /* the only one that is free */
-    for (uint32_t seq = 1; seq <= UINT16_MAX; seq++) {
+    for (uint32_t seq = 1; seq <= UINT16_MAX; seq++)
         assert_true(take(&table, 4, (uint16_t)seq));
-    }
     assert_null(table);
 }
 

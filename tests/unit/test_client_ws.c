@@ -18,9 +18,8 @@ static void digest_is(const char *text, const char *hex)
     char got[2 * CLIENT_SHA1_LEN + 1];
 
     client_sha1(text, strlen(text), digest);
-    for (size_t i = 0; i < sizeof(digest); i++) {
+    for (size_t i = 0; i < sizeof(digest); i++)
         snprintf(got + 2 * i, 3, "%02x", digest[i]);
-    }
     assert_string_equal(got, hex);
 }
 
@@ -32,7 +31,8 @@ static void sha1_is_right(void **state)
     digest_is("abc", "a9993e364706816aba3e25717850c26c9cd0d89d");
     digest_is("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
     digest_is("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "c1c8bbdc22796e28c0e15163d20899b65621d65a");
-    digest_is("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "0098ba824b5c16427bd7a1122a5a442a25ec644d");
+    digest_is("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+              "0098ba824b5c16427bd7a1122a5a442a25ec644d");
 }
 
 /* RFC 6455 section 1.3. */
@@ -56,15 +56,13 @@ static void masking_is_its_own_inverse(void **state)
     /* RFC 6455 section 5.7. */
     client_ws_mask(masked, "Hello", 5, mask, 0);
     assert_memory_equal(masked, "\x7f\x9f\x4d\x51\x58", 5);
-    for (size_t i = 0; i < sizeof(text); i++) {
+    for (size_t i = 0; i < sizeof(text); i++)
         text[i] = (char)(i * 7);
-    }
     for (size_t cut = 0; cut <= sizeof(text); cut++) {
         client_ws_mask(masked, text, cut, mask, 0);
         client_ws_mask(masked + cut, text + cut, sizeof(text) - cut, mask, cut);
-        for (size_t i = 0; i < sizeof(text); i++) {
+        for (size_t i = 0; i < sizeof(text); i++)
             assert_int_equal((uint8_t)masked[i], (uint8_t)text[i] ^ key[i & 3]);
-        }
     }
     memcpy(back, masked, sizeof(back));
     client_ws_mask(back, back, sizeof(back), mask, 0);
@@ -77,7 +75,8 @@ static void headers_are_shortest(void **state)
         uint64_t payload;
         size_t header;
         uint8_t second;
-    } rows[] = {{0, 6, 0x80}, {125, 6, 0xfd}, {126, 8, 0xfe}, {65535, 8, 0xfe}, {65536, 14, 0xff}, {1ull << 32, 14, 0xff}};
+    } rows[] = {{0, 6, 0x80},     {125, 6, 0xfd},    {126, 8, 0xfe},
+                {65535, 8, 0xfe}, {65536, 14, 0xff}, {1ull << 32, 14, 0xff}};
     uint8_t out[CLIENT_WS_HEADER_MAX];
 
     (void)state;
@@ -102,11 +101,10 @@ static void frames_are_parsed(void **state)
         assert_non_null(bytes);
         bytes[0] = (char)0x82;
         bytes[1] = (char)(n < 126 ? n : n < 65536 ? 126 : 127);
-        if (header == 4) {
+        if (header == 4)
             store_be16(bytes + 2, (uint16_t)n);
-        } else if (header == 10) {
+        else if (header == 10)
             store_be64(bytes + 2, n);
-        }
         for (size_t have = 0; have < header + n; have += have < 16 ? 1 : n / 7 + 1) {
             assert_int_equal(client_ws_parse(slice_of(bytes, have), 1 << 20, &frame, &why), 0);
             assert_int_equal(frame.size, have < header ? 0 : header + n);
@@ -165,7 +163,9 @@ static void responses_are_checked(void **state)
         {STATUS "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " GOOD_ACCEPT "\r\n", 0},
         {STATUS "Connection: Upgrade\r\nSec-WebSocket-Accept: " GOOD_ACCEPT "\r\n\r\n", -1},
         {STATUS "Upgrade: websocket\r\nConnection: close\r\nSec-WebSocket-Accept: " GOOD_ACCEPT "\r\n\r\n", -1},
-        {STATUS "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", -1},
+        {STATUS
+         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+         -1},
         {STATUS "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", -1},
         {STATUS "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " GOOD_ACCEPT
                 "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",

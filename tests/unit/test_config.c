@@ -145,7 +145,8 @@ static const char *const good_files[] = {
     "return { limits = { frame = 1*MiB, content = 512*KiB, guest = 0.5 } }",
     "return { limits = { frame = 4096 } }",
     "return { auth = { secret = '" PLANTED "' } }",
-    "return { plugins = { load = { web = {}, metrics = { path = '/m', list = { 1, 'a', { x = true } } }, old = false } } }",
+    "return { plugins = { load = { web = {}, metrics = { path = '/m', list = { 1, 'a', { x = true } } }, old = false } "
+    "} }",
     "return { origins = { 'https://chat.example.org', 'http://localhost:3000' } }",
     "return { storage = { engine = 'memory' }, timeouts = { login = 0, idle = 0 } }",
     "return { scripts = { load = {} }, rate = { user = 0, channel = 0, policy = 'complete' } }",
@@ -282,10 +283,12 @@ static void test_all_errors_at_once(void **state)
 {
     (void)state;
     struct buf errors = BUF_INIT;
-    assert_null(parse("return { threads = -1, limits = { frme = 1, page = 'x' }, listen = { tcp = 'x', websocket = '*:5' }, "
-                      "tls = { key = 'k' } }",
-                      &errors));
-    static const char *const parts[] = {"threads", "limits.frme", "limits.page", "listen.tcp", "listen.websocket", "tls.key"};
+    assert_null(
+        parse("return { threads = -1, limits = { frme = 1, page = 'x' }, listen = { tcp = 'x', websocket = '*:5' }, "
+              "tls = { key = 'k' } }",
+              &errors));
+    static const char *const parts[] = {"threads",    "limits.frme",      "limits.page",
+                                        "listen.tcp", "listen.websocket", "tls.key"};
     unsigned lines = 0;
     for (const char *p = errors.p; (p = strchr(p, '\n')); p++)
         lines++;
@@ -309,11 +312,16 @@ static void test_secrets_are_not_shown(void **state)
 {
     (void)state;
     static const char *const files[] = {
-        "return { auth = { secret = { '" PLANTED "' } } }", "return { auth = { secret = 1234567890123456 } , threads = -1 }",
-        "return { auth = { secret = 'planted-short' } }",   "return { console = { password = { x = '" PLANTED "' } } }",
-        "return { auth = { secret = '" PLANTED " } }",      "return { auth = { secret '" PLANTED "' } }",
-        "return { auth = { secret = [[" PLANTED " } }",     "return { auth = { secret = planted } }",
-        "return { auth = { secret = planted-secret } }",    "return { auth = { secret = x planted } }",
+        "return { auth = { secret = { '" PLANTED "' } } }",
+        "return { auth = { secret = 1234567890123456 } , threads = -1 }",
+        "return { auth = { secret = 'planted-short' } }",
+        "return { console = { password = { x = '" PLANTED "' } } }",
+        "return { auth = { secret = '" PLANTED " } }",
+        "return { auth = { secret '" PLANTED "' } }",
+        "return { auth = { secret = [[" PLANTED " } }",
+        "return { auth = { secret = planted } }",
+        "return { auth = { secret = planted-secret } }",
+        "return { auth = { secret = x planted } }",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         struct buf errors = BUF_INIT;
@@ -338,9 +346,9 @@ static void test_content_follows_a_small_frame(void **state)
 static void test_values_are_taken(void **state)
 {
     (void)state;
-    struct config *c = good(
-        "return { limits = { guest = 1.5*hours, dedup_window = 1*days + 2*minutes + 3*seconds }, storage = { memory = 1*GiB },"
-        " timeouts = { idle = 0.2 }, plugins = { load = { web = true, off = false } } }");
+    struct config *c = good("return { limits = { guest = 1.5*hours, dedup_window = 1*days + 2*minutes + 3*seconds }, "
+                            "storage = { memory = 1*GiB },"
+                            " timeouts = { idle = 0.2 }, plugins = { load = { web = true, off = false } } }");
     struct hub_options hub;
     struct store_options store;
     config_hub_options(c, (const uint8_t[32]){0}, &hub);
@@ -359,9 +367,9 @@ static void test_needs_restart(void **state)
     (void)state;
     struct buf paths = BUF_INIT;
     struct config *a = good("return {}");
-    struct config *b =
-        good("return { threads = 3, data = 'x', listen = { tcp = { '127.0.0.1:8081', '[::1]:8081' } },"
-             " rate = { user = 1 }, log = { level = 'debug' }, origins = { 'http://x' }, plugins = { load = { x = {} } } }");
+    struct config *b = good(
+        "return { threads = 3, data = 'x', listen = { tcp = { '127.0.0.1:8081', '[::1]:8081' } },"
+        " rate = { user = 1 }, log = { level = 'debug' }, origins = { 'http://x' }, plugins = { load = { x = {} } } }");
     assert_int_equal(config_needs_restart(a, b, &paths), 3);
     buf_byte(&paths, '\0');
     assert_string_equal(paths.p, "listen.tcp\nthreads\ndata\n");

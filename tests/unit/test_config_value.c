@@ -28,9 +28,9 @@ static void expect(const struct config *c, const char *path, const char *value)
 static void values(void **state)
 {
     (void)state;
-    struct config *c =
-        parse("return { limits = { content = 100 }, timeouts = { idle = 2.5 }, log = { level = 'warn' }, auth = { secret = "
-              "'0123456789abcdef' }, origins = { 'https://a.b', 'https://c.d' }, console = { password = 'hush' } }");
+    struct config *c = parse(
+        "return { limits = { content = 100 }, timeouts = { idle = 2.5 }, log = { level = 'warn' }, auth = { secret = "
+        "'0123456789abcdef' }, origins = { 'https://a.b', 'https://c.d' }, console = { password = 'hush' } }");
     expect(c, "limits.content", "100");
     expect(c, "limits.frame", "65536");
     expect(c, "timeouts.idle", "2.5");

@@ -118,8 +118,8 @@ static void passwords(void **state)
     free(c);
 }
 
-static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip, uint64_t until,
-                  bool lift)
+static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip,
+                  uint64_t until, bool lift)
 {
     struct ban_key k;
     bool existed;
@@ -141,7 +141,8 @@ static void bans(void **state)
                  ban_member(s, S("ada"), S("tea")));
     assert_false(apply(s, MUTE_MEMBER, "ada", "tea", "", BAN_FOREVER, false));
     assert_true(ban_muted(s, S("ada"), S("tea")));
-    assert_false(ban_muted(s, S("ada"), S("te")) || ban_muted(s, S("ada"), SLICE_NONE) || ban_member(s, S("ada"), S("tea")));
+    assert_false(ban_muted(s, S("ada"), S("te")) || ban_muted(s, S("ada"), SLICE_NONE) ||
+                 ban_member(s, S("ada"), S("tea")));
     assert_false(apply(s, MUTE_USER, "bob", "", "", BAN_FOREVER, false));
     assert_true(ban_muted(s, S("bob"), S("tea")) && ban_muted(s, S("bob"), SLICE_NONE));
     /* What is over counts for nothing. */
@@ -171,7 +172,8 @@ static void networks(void **state)
     apply(s, BAN_IP, "", "", "10.1.2.3", BAN_FOREVER, false);
     apply(s, BAN_IP, "", "", "192.168.77.9/20", BAN_FOREVER, false);
     apply(s, BAN_IP, "", "", "2001:db8::1/32", BAN_FOREVER, false);
-    static const char *const in[] = {"10.1.2.3", "::ffff:10.1.2.3", "192.168.64.0", "192.168.79.255", "2001:db8:ffff::2"};
+    static const char *const in[] = {"10.1.2.3", "::ffff:10.1.2.3", "192.168.64.0", "192.168.79.255",
+                                     "2001:db8:ffff::2"};
     static const char *const out[] = {"10.1.2.4", "192.168.80.0", "192.168.63.255", "2001:db9::1", "unix", "?", "::1"};
     for (size_t i = 0; i < sizeof in / sizeof in[0]; i++)
         assert_true(ban_ip(s, in[i]));
@@ -189,7 +191,8 @@ static void networks(void **state)
 static void rules(void **state)
 {
     struct shard *s = calloc(1, sizeof *s);
-    struct channel_rule r = {.tier = TIER_LARGE, .push = PUSH_NONE, .limited = true, .closed = true, .limit = 70000}, got;
+    struct channel_rule r = {.tier = TIER_LARGE, .push = PUSH_NONE, .limited = true, .closed = true, .limit = 70000},
+                        got;
     struct ban_key k;
     char packed[CHANNEL_RULE_SIZE];
     bool existed;
@@ -234,7 +237,8 @@ static void notes(void **state)
         why_note(s, &(struct why_note){.kind = WHY_SKIPPED, .conv = 7, .user = 8, .seq = i, .to = i + 1});
     assert_false(why_find(s, &(struct why_note){.kind = WHY_STORED, .id = 10}, &got));
     assert_true(why_find(s, &(struct why_note){.kind = WHY_STORED, .id = 11}, &got) && got.seq == 11);
-    assert_true(why_find(s, &(struct why_note){.kind = WHY_SKIPPED, .conv = 7, .user = 8, .seq = 500}, &got) && got.seq == 500);
+    assert_true(why_find(s, &(struct why_note){.kind = WHY_SKIPPED, .conv = 7, .user = 8, .seq = 500}, &got) &&
+                got.seq == 500);
     assert_false(why_find(s, &(struct why_note){.kind = WHY_SKIPPED, .conv = 7, .user = 9, .seq = 500}, &got));
     assert_true(why_since(s) > 0);
     why_note(s, &(struct why_note){.kind = WHY_PUBLISHED, .conv = 7, .seq = 10, .to = 20, .mask = 2});
@@ -278,8 +282,9 @@ static void wires(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),   cmocka_unit_test(distances), cmocka_unit_test(passwords),
-                                       cmocka_unit_test(bans),    cmocka_unit_test(networks),  cmocka_unit_test(rules),
-                                       cmocka_unit_test(handles), cmocka_unit_test(notes),     cmocka_unit_test(wires)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(table),   cmocka_unit_test(distances), cmocka_unit_test(passwords),
+        cmocka_unit_test(bans),    cmocka_unit_test(networks),  cmocka_unit_test(rules),
+        cmocka_unit_test(handles), cmocka_unit_test(notes),     cmocka_unit_test(wires)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,8 @@ static void tables(void **state)
 {
     (void)state;
     value("[]", "");
-    value("[{\"id\":\"a\",\"name\":\"Ada L\"},{\"id\":\"bob\",\"name\":\"\"}]", "id   name\na    \"Ada L\"\nbob  \"\"\n");
+    value("[{\"id\":\"a\",\"name\":\"Ada L\"},{\"id\":\"bob\",\"name\":\"\"}]",
+          "id   name\na    \"Ada L\"\nbob  \"\"\n");
     value("[{\"a\":1},{\"b\":2}]", "a  b\n1  -\n-  2\n");
     value("[{\"a\":\"q\\\" b\"}]", "a\n\"q\\\" b\"\n");
     value("{\"rows\":[{\"x\":1}]}", "rows:\n  x\n  1\n");

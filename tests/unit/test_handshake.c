@@ -22,8 +22,8 @@ static void checks(void **state)
         unsigned status;
     } cases[] = {
         {"GET / HTTP/1.1", UPGRADE CONNECTION VERSION KEY, true, 101},
-        {"GET /any/path?at=all HTTP/1.1", "UPGRADE: foo, WebSocket\r\nconnection: keep-alive, uPGRADE\r\n" VERSION KEY, true,
-         101},
+        {"GET /any/path?at=all HTTP/1.1", "UPGRADE: foo, WebSocket\r\nconnection: keep-alive, uPGRADE\r\n" VERSION KEY,
+         true, 101},
         {"GET / HTTP/1.1", UPGRADE CONNECTION VERSION KEY "Content-Length: 0\r\nOrigin: http://h\r\n", true, 101},
         {"GET / HTTP/1.1", CONNECTION VERSION KEY, false, 0},
         {"GET / HTTP/1.1", "Upgrade: h2c\r\n" CONNECTION, false, 0},

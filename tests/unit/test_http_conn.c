@@ -75,7 +75,8 @@ static void refuses(void **state)
         {"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", "HTTP/1.1 413 ", "body"},
         {"GET / HTTP/1.1\r\n" ASK "Origin: http://evil.example\r\n\r\n", "HTTP/1.1 403 ", "origin"},
         {"GET / HTTP/1.1\r\n" ASK "Origin: null\r\n\r\n", "HTTP/1.1 403 ", "origin"},
-        {"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n" KEY "\r\n",
+        {"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n" KEY
+         "\r\n",
          "HTTP/1.1 426 ", "\r\nSec-WebSocket-Version: 13\r\n"},
         {"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", "HTTP/1.1 400 ", "Host"},
         {"\x16\x03\x01\x02\x05\x01", "HTTP/1.1 400 ", "no HTTP request"},
@@ -295,7 +296,8 @@ static void bodies(void **state)
 {
     (void)state;
     static const char request[] = "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n{\"x\":\"0123\"}";
-    static const char large[] = "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n\r\n";
+    static const char large[] =
+        "POST /api HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n\r\n";
     struct kit k;
     char block[1000];
     serve(&k);
@@ -326,7 +328,8 @@ static void bodies(void **state)
                         "HTTP/1.1 413 ", 13);
     assert_memory_equal(answered(&k, ask(&k, "POST /api HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")),
                         "HTTP/1.1 411 ", 13);
-    assert_non_null(strstr(answered(&k, ask(&k, "PUT /api HTTP/1.1\r\nHost: h\r\n\r\n")), "\r\nAllow: GET, HEAD, POST\r\n"));
+    assert_non_null(
+        strstr(answered(&k, ask(&k, "PUT /api HTTP/1.1\r\nHost: h\r\n\r\n")), "\r\nAllow: GET, HEAD, POST\r\n"));
     assert_memory_equal(answered(&k, ask(&k, "GET /none HTTP/1.1\r\nHost: h\r\n\r\n")), "HTTP/1.1 404 ", 13);
     assert_memory_equal(answered(&k, ask(&k, "GET /other HTTP/1.1\r\nHost: h\r\n\r\n")), "HTTP/1.1 426 ", 13);
     assert_int_equal(asked.count, 2);

@@ -45,7 +45,8 @@ static void answers_that_come_later(void **state)
         peer_close(p);
         kit_settle(&k);
     }
-    assert_int_equal(auth_finish(k.hub, (struct auth_ticket){.shard = 2}, &(struct auth_answer){.code = CODE_OK}), ERR_NOMEM);
+    assert_int_equal(auth_finish(k.hub, (struct auth_ticket){.shard = 2}, &(struct auth_answer){.code = CODE_OK}),
+                     ERR_NOMEM);
     kit_end(&k);
 }
 

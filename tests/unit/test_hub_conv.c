@@ -41,8 +41,10 @@ static void a_load_that_fails(void **state)
     static const struct {
         enum store_status status;
         const char *code;
-    } cases[] = {
-        {STORE_RETRY, "unavailable"}, {STORE_UNKNOWN, "unavailable"}, {STORE_FATAL, "internal"}, {STORE_NOTFOUND, "internal"}};
+    } cases[] = {{STORE_RETRY, "unavailable"},
+                 {STORE_UNKNOWN, "unavailable"},
+                 {STORE_FATAL, "internal"},
+                 {STORE_NOTFOUND, "internal"}};
     for (size_t i = 0; i < 4; i++) {
         gate_hold(OP_conv_load);
         uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}"),
@@ -180,7 +182,8 @@ static void members_make_a_channel_large(void **state)
         has(peer_push(p[i], 102), "in a slice");
     works(peer_ask(p[0], 6, "{\"name\":\"room\"}"));
     works(peer_ask(p[1], 6, "{\"name\":\"room\"}"));
-    has(peer_ask(p[2], 3, "{\"name\":\"room\"}"), "\"members\":4,\"tier\":\"large\""); /* 4 of 5 is not below four fifths */
+    has(peer_ask(p[2], 3, "{\"name\":\"room\"}"),
+        "\"members\":4,\"tier\":\"large\""); /* 4 of 5 is not below four fifths */
     works(peer_ask(p[2], 6, "{\"name\":\"room\"}"));
     has(peer_ask(p[3], 3, "{\"name\":\"room\"}"), "\"members\":3,\"tier\":\"small\"");
     /* Both tiers are read as one. */

@@ -111,9 +111,10 @@ static enum hook_verdict judge(struct hook_call *h, void *ctx)
     snprintf(r->seen, sizeof r->seen,
              "user=%.*s name=%.*s channel=%.*s peer=%.*s content=%.*s token=%.*s device=%.*s members=%u seq=%u %s",
              (int)h->user.n, h->user.p ? h->user.p : "", (int)h->user_name.n, h->user_name.p ? h->user_name.p : "",
-             (int)h->channel.n, h->channel.p ? h->channel.p : "", (int)h->peer.n, h->peer.p ? h->peer.p : "", (int)h->content.n,
-             h->content.p ? h->content.p : "", (int)h->token.n, h->token.p ? h->token.p : "", (int)h->device.n,
-             h->device.p ? h->device.p : "", h->members, (unsigned)h->seq, h->message ? h->message : "");
+             (int)h->channel.n, h->channel.p ? h->channel.p : "", (int)h->peer.n, h->peer.p ? h->peer.p : "",
+             (int)h->content.n, h->content.p ? h->content.p : "", (int)h->token.n, h->token.p ? h->token.p : "",
+             (int)h->device.n, h->device.p ? h->device.p : "", h->members, (unsigned)h->seq,
+             h->message ? h->message : "");
     if (r->say == HOOK_REJECT) {
         h->code = r->code;
         h->message = r->message;
@@ -136,10 +137,12 @@ static void each_event_may_refuse(void **state)
         {HOOK_HISTORY, 5, "{\"peerId\":\"bob\"}", "user=ann name=Ann channel= peer=bob "},
         {HOOK_PRESENCE, 12, "{\"ids\":[\"bob\"]}", "user=ann "},
         {HOOK_MESSAGE, 4, "{\"channel\":\"room\",\"content\":\"x\"}", "user=ann name=Ann channel=room peer= content=x"},
-        {HOOK_MESSAGE, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}", "user=ann name=Ann channel= peer=bob content=x"},
+        {HOOK_MESSAGE, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}",
+         "user=ann name=Ann channel= peer=bob content=x"},
         {HOOK_CONVERSATION, 4, "{\"channel\":\"room\",\"content\":\"x\"}",
          "user=ann name=Ann channel=room peer= content=x token= device= members=1"},
-        {HOOK_CONVERSATION, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}", "user=ann name=Ann channel= peer=bob content=x"},
+        {HOOK_CONVERSATION, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}",
+         "user=ann name=Ann channel= peer=bob content=x"},
     };
     struct kit k;
     struct rule r[HOOK_EVENTS] = {{.say = HOOK_PASS}};

@@ -208,7 +208,8 @@ static void membership_of_anybody(void **state)
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_NOT_FOUND); /* no such channel, and it may not make it */
     q = (struct host_member){.user = S(ann), .channel = S("room"), .leave = true};
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_NOT_FOUND);
-    q = (struct host_member){.user = S(ann), .channel = S("room"), .may_create = true, .set_push = true, .push = PUSH_ALL};
+    q = (struct host_member){
+        .user = S(ann), .channel = S("room"), .may_create = true, .set_push = true, .push = PUSH_ALL};
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_OK);
     assert_int_equal(q.members, 1);
     assert_false(q.existed);
@@ -375,7 +376,8 @@ static void after_the_end(void **state)
     assert_int_equal(host_push(k.hub, NULL, S("ann"), 300, S("{}")), 0);
     assert_int_equal(host_close(k.hub, NULL, 0, 0, 1, SLICE_NONE), 0);
     assert_int_equal(
-        auth_finish(k.hub, (struct auth_ticket){.conn = 0, .generation = 1}, &(struct auth_answer){.code = CODE_OK}), 0);
+        auth_finish(k.hub, (struct auth_ticket){.conn = 0, .generation = 1}, &(struct auth_answer){.code = CODE_OK}),
+        0);
     hub_pump(k.hub);
     mailbox_run(&k.main, &k);
     assert_null(late.op.home);

@@ -43,7 +43,8 @@ static void open_mode(void **state)
     fails(peer_ask(a, 1, "{\"name\":\"Ann\",\"token\":\"\"}"), "unauthorized");
     fails(peer_ask(a, 1, "{\"name\":\"Ann\",\"token\":\"forged\"}"), "unauthorized");
     const char *answer = peer_ask(a, 1, "{\"name\":\"Ann\"}");
-    assert_int_equal(sscanf(answer, "{\"id\":\"%63[^\"]\",\"name\":\"Ann\",\"token\":\"%160[^\"]\",\"inbox\":0", id, token), 2);
+    assert_int_equal(
+        sscanf(answer, "{\"id\":\"%63[^\"]\",\"name\":\"Ann\",\"token\":\"%160[^\"]\",\"inbox\":0", id, token), 2);
     assert_ptr_equal(shard_of(k.hub, S(id)), kit_shard(&k, 2)); /* it need not move */
     assert_true(user_at(kit_shard(&k, 2), kit_user(&k, id))->guest);
     /* The same user again, elsewhere, with another name. */

@@ -202,8 +202,8 @@ static void check(struct stage *g, const struct scenario *c)
     for (unsigned i = 0; i < k->shards; i++) {
         struct shard *s = kit_shard(k, i);
         if (s->reqs || s->ops)
-            fail_msg("%s: %u requests, %u operations are left (allocation %u)", c->name, (unsigned)s->reqs, (unsigned)s->ops,
-                     memory.target);
+            fail_msg("%s: %u requests, %u operations are left (allocation %u)", c->name, (unsigned)s->reqs,
+                     (unsigned)s->ops, memory.target);
         for (uint32_t u = pool_next(&s->users, 0); u != POOL_NONE; u = pool_next(&s->users, u + 1))
             assert_int_equal(user_at(s, u)->pins, 0);
         for (uint32_t v = pool_next(&s->convs, 0); v != POOL_NONE; v = pool_next(&s->convs, v + 1)) {

@@ -284,8 +284,9 @@ static void mails_to_users(void **state)
     const char *ann = kit_id(&k, "ann", 1);
     struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, ann, 1);
     uint32_t newest = kit_conn(&k, ann), generation = conn_at(kit_shard(&k, 1)->net, newest)->generation;
-    user_mail_post(k.hub, NULL, user_mail_new(S(ann), 300, S("{}"), newest, generation));     /* all but b */
-    user_mail_post(k.hub, NULL, user_mail_new(S(ann), 301, S("{}"), newest, generation + 1)); /* that one is gone: to all */
+    user_mail_post(k.hub, NULL, user_mail_new(S(ann), 300, S("{}"), newest, generation)); /* all but b */
+    user_mail_post(k.hub, NULL,
+                   user_mail_new(S(ann), 301, S("{}"), newest, generation + 1)); /* that one is gone: to all */
     user_mail_post(k.hub, kit_shard(&k, 1), user_mail_new(S(ann), 302, S("{}"), NONE, 0));
     user_mail_post(k.hub, NULL, user_mail_new(S("nobody"), 302, S("{}"), NONE, 0));
     user_mail_post(k.hub, NULL, NULL);

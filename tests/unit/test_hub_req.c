@@ -139,8 +139,11 @@ static void limits_have_a_default_and_a_cap(void **state)
     static const struct {
         const char *limit;
         unsigned first;
-    } cases[] = {
-        {"", 161}, {",\"limit\":1", 210}, {",\"limit\":200", 11}, {",\"limit\":201", 11}, {",\"limit\":4294967297", 11}};
+    } cases[] = {{"", 161},
+                 {",\"limit\":1", 210},
+                 {",\"limit\":200", 11},
+                 {",\"limit\":201", 11},
+                 {",\"limit\":4294967297", 11}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(number(peer_ask(a, 5, "{\"peerId\":\"ann\"%s}", cases[i].limit), "seq"), cases[i].first);
     peer_close(a);
@@ -202,7 +205,8 @@ static void text_messages(void **state)
     static const struct {
         const char *say, *hear;
     } cases[] = {
-        {"{\"action\":2,\"seq\":5,\"body\":{}}", "{\"action\":2,\"seq\":5,\"body\":{\"error\":{\"code\":\"unauthorized\""},
+        {"{\"action\":2,\"seq\":5,\"body\":{}}",
+         "{\"action\":2,\"seq\":5,\"body\":{\"error\":{\"code\":\"unauthorized\""},
         {"nonsense", "{\"action\":0,\"seq\":0,\"body\":{\"error\":{\"code\":\"bad_request\""},
         {"[]", "{\"action\":0,\"seq\":0,"},
         {"{\"seq\":9}", "{\"action\":0,\"seq\":9,\"body\":{\"error\":{\"code\":\"bad_request\""},
@@ -212,7 +216,8 @@ static void text_messages(void **state)
         {"{\"action\":9,\"body\":[]}", "{\"action\":0,\"seq\":0,"},
         {"{\"action\":9}", "{\"action\":9,\"seq\":0,\"body\":{\"time\":"},
         {"{\"action\":1,\"seq\":7,\"body\":{\"token\":\"ann\"}}", "{\"action\":1,\"seq\":7,\"body\":{\"id\":\"ann\""},
-        {"{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\"}}", "{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\""},
+        {"{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\"}}",
+         "{\"action\":3,\"seq\":8,\"body\":{\"name\":\"room\""},
         {"{\"action\":4,\"seq\":9,\"body\":{\"channel\":\"room\"}}",
          "{\"action\":4,\"seq\":9,\"body\":{\"error\":{\"code\":\"bad_request\""},
     };

@@ -288,12 +288,14 @@ static void stopping_under_load(void **state)
         }
         usleep(round * 4000);
         for (unsigned i = 0; i < 8; i++) {
-            send[i] = (struct host_send){.channel = S("room"), .content = S("x"), .sender = i % 2 ? S(id[i]) : SLICE_NONE};
+            send[i] =
+                (struct host_send){.channel = S("room"), .content = S("x"), .sender = i % 2 ? S(id[i]) : SLICE_NONE};
             KIT_HOST_BEGIN(&k, host_send, &send[i]);
         }
         for (unsigned i = 0; i < 4; i++) {
             kick[i] = (struct host_kick){.user = S(id[i]), .revoke = i % 2};
-            member[i] = (struct host_member){.user = S(id[i + 4]), .channel = S("room"), .leave = i % 2, .may_create = true};
+            member[i] =
+                (struct host_member){.user = S(id[i + 4]), .channel = S("room"), .leave = i % 2, .may_create = true};
             KIT_HOST_BEGIN(&k, host_kick, &kick[i]);
             KIT_HOST_BEGIN(&k, host_member, &member[i]);
         }
@@ -347,7 +349,8 @@ static void figures(void **state)
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     gate_hold(OP_append);
-    uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"), two = peer_put(a, 5, "{\"channel\":\"room\"}");
+    uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"),
+             two = peer_put(a, 5, "{\"channel\":\"room\"}");
     kit_settle(&k);
     gate_open(OP_append);
     works(peer_answer(a, 4, one));

@@ -15,8 +15,12 @@ static void handle(struct call *c)
 
 static struct action numbered(uint16_t number, unsigned n, const void *owner)
 {
-    return (struct action){
-        .number = number, .name = "test", .class = CLASS_NOW, .handle = handle, .ctx = (void *)(uintptr_t)n, .owner = owner};
+    return (struct action){.number = number,
+                           .name = "test",
+                           .class = CLASS_NOW,
+                           .handle = handle,
+                           .ctx = (void *)(uintptr_t)n,
+                           .owner = owner};
 }
 
 static enum hook_verdict pass(struct hook_call *h, void *ctx)
@@ -96,8 +100,8 @@ static void what_an_owner_registered_goes_with_it(void **state)
     assert_int_equal(actions_register(k.hub, (struct action[]){a, b}, 2), 0);
     for (int i = 0; i < 6; i++) {
         assert_int_equal(
-            hook_register(k.hub,
-                          &(struct hook){.event = HOOK_CLOSE, .fn = pass, .owner = i % 2 ? &mine : &other, .priority = i}),
+            hook_register(
+                k.hub, &(struct hook){.event = HOOK_CLOSE, .fn = pass, .owner = i % 2 ? &mine : &other, .priority = i}),
             0);
         assert_int_equal(hook_register(k.hub, &(struct hook){.event = HOOK_CONNECT, .fn = pass, .owner = &mine}), 0);
     }

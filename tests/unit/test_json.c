@@ -16,9 +16,9 @@ static const char *parse(struct slice text)
     return why;
 }
 
-#define TEXT(s)                                                                                                                \
-    {                                                                                                                          \
-        s, sizeof(s) - 1                                                                                                       \
+#define TEXT(s)                                                                                                        \
+    {                                                                                                                  \
+        s, sizeof(s) - 1                                                                                               \
     }
 
 static void refuses_with_the_reason(void **state)
@@ -73,7 +73,8 @@ static void refuses_with_the_reason(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *why = parse(bad[i].text);
         if (!why || strcmp(why, bad[i].why) != 0)
-            fail_msg("%.*s: said \"%s\", expected \"%s\"", (int)bad[i].text.n, bad[i].text.p, why ? why : "fine", bad[i].why);
+            fail_msg("%.*s: said \"%s\", expected \"%s\"", (int)bad[i].text.n, bad[i].text.p, why ? why : "fine",
+                     bad[i].why);
     }
 }
 
@@ -148,8 +149,8 @@ static void typed_members(void **state)
 {
     (void)state;
     const char *why;
-    struct cJSON *v =
-        json_parse(SLICE_LIT("{\"s\":\"x\",\"i\":-7,\"e\":1e3,\"f\":1.5,\"n\":null,\"t\":true,\"a\":[1],\"o\":{}}"), &why);
+    struct cJSON *v = json_parse(
+        SLICE_LIT("{\"s\":\"x\",\"i\":-7,\"e\":1e3,\"f\":1.5,\"n\":null,\"t\":true,\"a\":[1],\"o\":{}}"), &why);
     struct slice s;
     int64_t i;
     bool t;

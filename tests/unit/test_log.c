@@ -78,8 +78,9 @@ static void text_lines(void **state)
     char *text = content(path);
     char *second = strchr(text, '\n');
     *second++ = 0;
-    assert_string_equal(after_time(text), "warn test.text plain=abc:1 spaced=\"a b\" empty=\"\" n=-7 big=9223372036854775807 "
-                                          "equals=\"a=b\" quote=\"a\\\"b\\\\c\"");
+    assert_string_equal(after_time(text),
+                        "warn test.text plain=abc:1 spaced=\"a b\" empty=\"\" n=-7 big=9223372036854775807 "
+                        "equals=\"a=b\" quote=\"a\\\"b\\\\c\"");
     assert_string_equal(after_time(second), "info test.bare\n");
     free(text);
 }
@@ -99,8 +100,9 @@ static void no_control_characters_get_out(void **state)
                   LOG_SLICE("nul", slice_of("a\0b", 3)),
                   LOG_STR("c1", "\xC2\x9B"
                                 "31m"),
-                  LOG_STR("good", "gr\xC3\xBC\xC3\x9F"), LOG_STR("half", "\xE2\x82"), LOG_STR("surrogate", "\xED\xA0\x80"),
-                  LOG_STR("long", "\xF5\x80\x80\x80"), LOG_STR("overlong", "\xC0\xAF"));
+                  LOG_STR("good", "gr\xC3\xBC\xC3\x9F"), LOG_STR("half", "\xE2\x82"),
+                  LOG_STR("surrogate", "\xED\xA0\x80"), LOG_STR("long", "\xF5\x80\x80\x80"),
+                  LOG_STR("overlong", "\xC0\xAF"));
         char *text = content(path);
         assert_int_equal(lines(text), 1);
         for (const char *p = text; *p; p++)
@@ -268,7 +270,8 @@ static void threads_do_not_mix_their_lines(void **state)
             continue;
         n++;
         assert_int_equal(
-            sscanf(after_time(line), "info test.thread%d a=0123456789012345678901234567890123456789 i=%d", &thread, &i), 2);
+            sscanf(after_time(line), "info test.thread%d a=0123456789012345678901234567890123456789 i=%d", &thread, &i),
+            2);
     }
     assert_int_equal(n, THREADS * EACH);
     free(text);

@@ -106,7 +106,8 @@ static void some_at_a_time(void **state)
     mailbox_post(&b.mb, &letter(0, 8)->mail); /* behind what is left, and with a wake of its own */
     assert_int_equal(b.wakes, 2);
     assert_true(mailbox_run_some(&b.mb, &b, 3));
-    assert_true(mailbox_run_some(&b.mb, &b, 3)); /* none of those is left, but the eighth, whose wake came before this */
+    assert_true(
+        mailbox_run_some(&b.mb, &b, 3)); /* none of those is left, but the eighth, whose wake came before this */
     assert_int_equal(b.count, 7);
     assert_false(mailbox_run_some(&b.mb, &b, 1));
     assert_int_equal(b.count, 8);

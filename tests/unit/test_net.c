@@ -153,7 +153,8 @@ static void a_turn_ends(void **state)
     for (uint32_t before = 0; k.count < N && turns < 3000; turns++, before = k.count) {
         kit_turn(&k, 1);
         assert_true(k.count - before <= TURN_US / 50 + EVENTS);
-        assert_int_equal(net_unsent(k.net), k.count - before); /* the next turn begins with these; the last one's are out */
+        assert_int_equal(net_unsent(k.net),
+                         k.count - before); /* the next turn begins with these; the last one's are out */
     }
     assert_int_equal(k.count, N);
     assert_true(turns >= N / (TURN_US / 50 + EVENTS));
@@ -206,7 +207,8 @@ static void timeouts_in_parts(void **state)
 {
     (void)state;
     enum { N = 3 * DUE_BATCH };
-    static const struct net_limits limits = {.frame = 65536, .output_queue = 1 << 20, .login_timeout = 2, .idle_timeout = 300};
+    static const struct net_limits limits = {
+        .frame = 65536, .output_queue = 1 << 20, .login_timeout = 2, .idle_timeout = 300};
     struct kit k;
     static int fds[N];
     kit_start(&k, CONN_TCP, &limits);

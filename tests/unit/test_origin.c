@@ -55,8 +55,9 @@ static void origins(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("%s to %s\n", cases[i].origin, cases[i].host);
-        assert_int_equal(origin_allowed(slice_str(cases[i].origin), slice_str(cases[i].host), cases[i].allowed, cases[i].local),
-                         cases[i].ok);
+        assert_int_equal(
+            origin_allowed(slice_str(cases[i].origin), slice_str(cases[i].host), cases[i].allowed, cases[i].local),
+            cases[i].ok);
     }
 }
 

@@ -96,8 +96,8 @@ static void begin(struct kit *k)
     k->hooks = hooks_of(k);
     snprintf(k->data, sizeof k->data, "/tmp/magpie-plugins-XXXXXX");
     assert_non_null(mkdtemp(k->data));
-    k->plugins =
-        plugins_new(&(struct plugin_env){.hub = k->hub, .loop = k->loop, .data = k->data, .config = no_config, .ctx = k});
+    k->plugins = plugins_new(
+        &(struct plugin_env){.hub = k->hub, .loop = k->loop, .data = k->data, .config = no_config, .ctx = k});
     assert_non_null(k->plugins);
     kit_plugins(k->path);
 }
@@ -124,7 +124,8 @@ static int load(struct kit *k, const char *json, struct buf *errors)
 {
     struct cJSON *tree = cJSON_Parse(json);
     assert_non_null(tree);
-    int rc = plugins_start(k->plugins, &(struct plugin_config){.file = "test.lua", .path = k->path, .load = tree}, errors);
+    int rc =
+        plugins_start(k->plugins, &(struct plugin_config){.file = "test.lua", .path = k->path, .load = tree}, errors);
     cJSON_Delete(tree);
     return rc;
 }
@@ -205,9 +206,9 @@ static void checks(void **state)
     plugins_check(NULL, &c, "other", &served, &errors);
     assert_false(served);
     buf_byte(&errors, '\0');
-    assert_non_null(
-        strstr(errors.p,
-               "f: plugins.load.values.must: may not be \"never\"\nf: plugins.load.values: and that is all (not running)\n"));
+    assert_non_null(strstr(
+        errors.p,
+        "f: plugins.load.values.must: may not be \"never\"\nf: plugins.load.values: and that is all (not running)\n"));
     assert_non_null(strstr(errors.p, "f: plugins.load.nowhere: there is no file"));
     assert_non_null(strstr(errors.p, "f: plugins.load.provider.x: unknown option; the plugin has none\n"));
     plugins_check(NULL, &c, "test", &served, &errors);
@@ -219,6 +220,7 @@ static void checks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_areas), cmocka_unit_test(half_way), cmocka_unit_test(checks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_areas), cmocka_unit_test(half_way),
+                                       cmocka_unit_test(checks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

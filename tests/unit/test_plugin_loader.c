@@ -13,7 +13,8 @@ static void descriptions(void **state)
 {
     static const struct mp_option bad_name[] = {{.name = "Bad", .help = "x"}},
                                   bad_type[] = {{.name = "a", .type = (enum mp_option_type)99, .help = "x"}},
-                                  no_choices[] = {{.name = "a", .type = MP_OPT_ENUM, .help = "x"}}, no_help[] = {{.name = "a"}};
+                                  no_choices[] = {{.name = "a", .type = MP_OPT_ENUM, .help = "x"}},
+                                  no_help[] = {{.name = "a"}};
     const struct mp_option *const schemas[] = {bad_name, bad_type, no_choices, no_help};
     const char *const words[] = {"a-z", "type is unknown", "no choices", "no help"};
     struct mp_plugin d = kit_description();
@@ -126,6 +127,7 @@ static void layout(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptions), cmocka_unit_test(files), cmocka_unit_test(layout)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(descriptions), cmocka_unit_test(files),
+                                       cmocka_unit_test(layout)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

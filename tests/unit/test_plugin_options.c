@@ -10,7 +10,12 @@ static const struct mp_option schema[] = {
     {.name = "count", .type = MP_OPT_COUNT, .min = 2, .max = 5, .fallback = "4", .help = "x"},
     {.name = "seconds", .type = MP_OPT_SECONDS, .fallback = "0.5", .help = "x"},
     {.name = "flag", .type = MP_OPT_BOOL, .fallback = "true", .flags = MP_OPT_F_RESTART, .help = "x"},
-    {.name = "colour", .type = MP_OPT_ENUM, .choices = colours, .fallback = "red", .flags = MP_OPT_F_RESTART, .help = "x"},
+    {.name = "colour",
+     .type = MP_OPT_ENUM,
+     .choices = colours,
+     .fallback = "red",
+     .flags = MP_OPT_F_RESTART,
+     .help = "x"},
     {.name = "secret", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "x"},
 };
 
@@ -36,14 +41,16 @@ static void values(void **state)
     assert_null(options_item(o, "list", 0));
     assert_string_equal(options_item(o, "one", 0), "green");
     assert_null(options_item(o, "one", 1));
-    assert_true(options_number(o, "number") == 0 && options_number(o, "count") == 4 && options_number(o, "seconds") == 0.5);
+    assert_true(options_number(o, "number") == 0 && options_number(o, "count") == 4 &&
+                options_number(o, "seconds") == 0.5);
     assert_true(options_bool(o, "flag"));
     assert_string_equal(options_text(o, "colour"), "red");
     assert_null(options_text(o, "secret"));
     options_free(o);
-    o = read_text("{\"text\":\"abc\",\"list\":[\"x\",\"y\"],\"one\":[],\"number\":-2.5,\"count\":5,\"flag\":false,\"colour\":"
-                  "\"green\",\"secret\":null}",
-                  &errors);
+    o = read_text(
+        "{\"text\":\"abc\",\"list\":[\"x\",\"y\"],\"one\":[],\"number\":-2.5,\"count\":5,\"flag\":false,\"colour\":"
+        "\"green\",\"secret\":null}",
+        &errors);
     assert_non_null(o);
     assert_string_equal(options_text(o, "text"), "abc");
     assert_string_equal(options_item(o, "list", 1), "y");
@@ -97,9 +104,9 @@ static void wrong_defaults(void **state)
     d.option_count = 4;
     assert_null(options_read(&d, NULL, "p", &text));
     buf_byte(&text, '\0');
-    assert_string_equal(text.p,
-                        "p.a: the plugin's own default is wrong: \"many\"\np.b: the plugin's own default is wrong: \"yes\"\n"
-                        "p.c: the plugin's own default is wrong: \"blue\"\np.d: must be given: a text\n");
+    assert_string_equal(
+        text.p, "p.a: the plugin's own default is wrong: \"many\"\np.b: the plugin's own default is wrong: \"yes\"\n"
+                "p.c: the plugin's own default is wrong: \"blue\"\np.d: must be given: a text\n");
     buf_free(&text);
 }
 
@@ -125,7 +132,8 @@ static void what_a_reload_may_not_change(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(errors), cmocka_unit_test(wrong_defaults),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(errors),
+                                       cmocka_unit_test(wrong_defaults),
                                        cmocka_unit_test(what_a_reload_may_not_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

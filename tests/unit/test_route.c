@@ -33,8 +33,8 @@ static void serve(void *owner, uint32_t conn, const struct http_head *h, struct 
     seen.last = body.n ? body.p[body.n - 1] : 0;
     snprintf(seen.method, sizeof seen.method, "%.*s", (int)h->method.n, h->method.p);
     if (!seen.later)
-        assert_int_equal(conn_http_answer(k->net, conn, seen.generation, 200, SLICE_LIT("X-A: b\r\n"), SLICE_LIT("hello"),
-                                          slice_eq(h->method, SLICE_LIT("HEAD"))),
+        assert_int_equal(conn_http_answer(k->net, conn, seen.generation, 200, SLICE_LIT("X-A: b\r\n"),
+                                          SLICE_LIT("hello"), slice_eq(h->method, SLICE_LIT("HEAD"))),
                          0);
 }
 
@@ -142,8 +142,9 @@ static void body_in_pieces(void **state)
     body[0] = 'a';
     body[sizeof body - 1] = 'z';
     int fd = kit_connect(&k);
-    int n = snprintf(head, sizeof head, "POST /take HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n",
-                     sizeof body);
+    int n =
+        snprintf(head, sizeof head,
+                 "POST /take HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n", sizeof body);
     kit_put(fd, head, (size_t)n);
     kit_take(&k, fd, out, 25);
     assert_memory_equal(out, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -174,7 +175,8 @@ static void answered_later(void **state)
         net_tick(k.net);
     kit_turn(&k, 2);
     assert_int_equal(conn_http_answer(k.net, seen.conn, seen.generation, 404, SLICE_NONE, SLICE_LIT("no"), false), 0);
-    assert_int_equal(conn_http_answer(k.net, seen.conn, seen.generation, 200, SLICE_NONE, SLICE_NONE, false), ERR_CLOSED);
+    assert_int_equal(conn_http_answer(k.net, seen.conn, seen.generation, 200, SLICE_NONE, SLICE_NONE, false),
+                     ERR_CLOSED);
     all(&k, fd, out, sizeof out);
     assert_non_null(strstr(out, "HTTP/1.1 404 Not Found\r\n"));
     /* Never answered. */
@@ -185,7 +187,8 @@ static void answered_later(void **state)
         net_tick(k.net);
     all(&k, fd, out, sizeof out);
     assert_non_null(strstr(out, " 504 "));
-    assert_int_equal(conn_http_answer(k.net, seen.conn, seen.generation, 200, SLICE_NONE, SLICE_NONE, false), ERR_CLOSED);
+    assert_int_equal(conn_http_answer(k.net, seen.conn, seen.generation, 200, SLICE_NONE, SLICE_NONE, false),
+                     ERR_CLOSED);
     kit_stop(&k);
 }
 

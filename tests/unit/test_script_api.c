@@ -48,26 +48,29 @@ static void test_text(void **state)
 static void test_json(void **state)
 {
     (void)state;
-    inside("local j = magpie.json\n"
-           "assert(j.encode({1, 2, 'x'}) == '[1,2,\"x\"]' and j.encode({}) == '{}' and j.encode(j.array{}) == '[]' and "
-           "j.encode(j.null) == 'null')\n"
-           "assert(j.encode({a = {b = true}}) == '{\"a\":{\"b\":true}}')\n"
-           "assert(j.encode(0.1) == '0.1' and j.encode(1e15) == '1000000000000000' and j.encode(2^53) == '9007199254740992' "
-           "and j.encode(-0.5e-7) == '-5e-08')\n"
-           "local v = j.decode('{\"n\":null,\"l\":[],\"m\":[1,[2]],\"s\":\"\\\\u00e9\"}')\n"
-           "assert(v.n == j.null and j.encode(v.l) == '[]' and v.m[2][1] == 2 and v.s == 'é')\n"
-           "table.insert(v.l, 7) assert(j.encode(v.l) == '[7]')\n"
-           "v.l.x = 1 assert(not pcall(j.encode, v.l))\n"
-           "local nothing, why = j.decode('{') assert(nothing == nil and #why > 0)\n"
-           "assert(j.decode('[1] 2') == nil and j.decode('{\"a\":1,\"a\":2}') == nil and j.decode('\"\\255\"') == nil)\n"
-           "assert(not pcall(j.encode, {[1] = 1, x = 2}) and not pcall(j.encode, {[2] = 1}) and not pcall(j.encode, 0/0) and "
-           "not pcall(j.encode, math.huge))\n"
-           "assert(not pcall(j.encode, function() end) and not pcall(j.encode, {'\\255'}) and not pcall(j.decode, "
-           "('x'):rep(2^20 + 1)))\n"
-           "assert(not pcall(setmetatable, j.array{}, {}))\n"
-           "assert(not pcall(j.encode, ('x'):rep(2^20 + 1)) and #j.encode(('x'):rep(2^19)) == 2^19 + 2 and not "
-           "pcall(magpie.push, 'bob', 200, {x = ('x'):rep(300000)}))\n"
-           "local t = {} t.t = t assert(not pcall(j.encode, t))");
+    inside(
+        "local j = magpie.json\n"
+        "assert(j.encode({1, 2, 'x'}) == '[1,2,\"x\"]' and j.encode({}) == '{}' and j.encode(j.array{}) == '[]' and "
+        "j.encode(j.null) == 'null')\n"
+        "assert(j.encode({a = {b = true}}) == '{\"a\":{\"b\":true}}')\n"
+        "assert(j.encode(0.1) == '0.1' and j.encode(1e15) == '1000000000000000' and j.encode(2^53) == "
+        "'9007199254740992' "
+        "and j.encode(-0.5e-7) == '-5e-08')\n"
+        "local v = j.decode('{\"n\":null,\"l\":[],\"m\":[1,[2]],\"s\":\"\\\\u00e9\"}')\n"
+        "assert(v.n == j.null and j.encode(v.l) == '[]' and v.m[2][1] == 2 and v.s == 'é')\n"
+        "table.insert(v.l, 7) assert(j.encode(v.l) == '[7]')\n"
+        "v.l.x = 1 assert(not pcall(j.encode, v.l))\n"
+        "local nothing, why = j.decode('{') assert(nothing == nil and #why > 0)\n"
+        "assert(j.decode('[1] 2') == nil and j.decode('{\"a\":1,\"a\":2}') == nil and j.decode('\"\\255\"') == nil)\n"
+        "assert(not pcall(j.encode, {[1] = 1, x = 2}) and not pcall(j.encode, {[2] = 1}) and not pcall(j.encode, 0/0) "
+        "and "
+        "not pcall(j.encode, math.huge))\n"
+        "assert(not pcall(j.encode, function() end) and not pcall(j.encode, {'\\255'}) and not pcall(j.decode, "
+        "('x'):rep(2^20 + 1)))\n"
+        "assert(not pcall(setmetatable, j.array{}, {}))\n"
+        "assert(not pcall(j.encode, ('x'):rep(2^20 + 1)) and #j.encode(('x'):rep(2^19)) == 2^19 + 2 and not "
+        "pcall(magpie.push, 'bob', 200, {x = ('x'):rep(300000)}))\n"
+        "local t = {} t.t = t assert(not pcall(j.encode, t))");
 }
 
 static void test_keep(void **state)
@@ -75,12 +78,14 @@ static void test_keep(void **state)
     (void)state;
     inside("for _, s in ipairs{magpie.kv, magpie.shared} do\n"
            "assert(s.get('a') == nil and s.set('a', 'x') and s.get('a') == 'x')\n"
-           "assert(s.set('a', 1.5) and s.get('a') == 1.5 and s.set('b', false) and s.get('b') == false and s.set('c', '') and "
+           "assert(s.set('a', 1.5) and s.get('a') == 1.5 and s.set('b', false) and s.get('b') == false and s.set('c', "
+           "'') and "
            "s.get('c') == '')\n"
            "assert(s.incr('n') == 1 and s.incr('n', 5) == 6 and s.incr('n', -6) == 0 and not pcall(s.incr, 'b'))\n"
            "assert(s.del('a') == true and s.del('a') == false and s.get('a') == nil)\n"
            "assert(s.set('b', nil) and s.get('b') == nil)\n"
-           "assert(not pcall(s.set, 'a', {}) and not pcall(s.set, ('k'):rep(257), 1) and not pcall(s.set, 'a', 1, -1) and not "
+           "assert(not pcall(s.set, 'a', {}) and not pcall(s.set, ('k'):rep(257), 1) and not pcall(s.set, 'a', 1, -1) "
+           "and not "
            "pcall(s.set, 'a', 1, 0/0))\n"
            "s.set('short', 1, 10) s.set('long', 1, 1000) s.incr('counted', 1, 10) s.incr('counted', 1, 1000)\n"
            "s.set('bin', 'a\\0b') assert(s.get('bin') == 'a\\0b')\n"
@@ -98,13 +103,14 @@ static void test_keep(void **state)
 static void test_bucket(void **state)
 {
     (void)state;
-    inside("local ok, wait = magpie.bucket('a', 10, 2) assert(ok and wait == 0)\n"
-           "assert(magpie.bucket('a', 10, 2)) ok, wait = magpie.bucket('a', 10, 2) assert(not ok and wait == 100, wait)\n"
-           "assert(magpie.bucket('b', 10, 2, 2) and not magpie.bucket('b', 10, 2, 1))\n"
-           "ok, wait = magpie.bucket('c', 10, 2, 3) assert(not ok and wait == math.huge)\n"
-           "assert(magpie.bucket('d', 0, 0)) ok, wait = magpie.bucket('e', 1, 0) assert(not ok)\n"
-           "for _, x in ipairs{-1, 0/0, math.huge, 1e300} do assert(not pcall(magpie.bucket, 'f', x, 1) and not "
-           "pcall(magpie.bucket, 'f', 1, x) and not pcall(magpie.bucket, 'f', 1, 1, x)) end");
+    inside(
+        "local ok, wait = magpie.bucket('a', 10, 2) assert(ok and wait == 0)\n"
+        "assert(magpie.bucket('a', 10, 2)) ok, wait = magpie.bucket('a', 10, 2) assert(not ok and wait == 100, wait)\n"
+        "assert(magpie.bucket('b', 10, 2, 2) and not magpie.bucket('b', 10, 2, 1))\n"
+        "ok, wait = magpie.bucket('c', 10, 2, 3) assert(not ok and wait == math.huge)\n"
+        "assert(magpie.bucket('d', 0, 0)) ok, wait = magpie.bucket('e', 1, 0) assert(not ok)\n"
+        "for _, x in ipairs{-1, 0/0, math.huge, 1e300} do assert(not pcall(magpie.bucket, 'f', x, 1) and not "
+        "pcall(magpie.bucket, 'f', 1, x) and not pcall(magpie.bucket, 'f', 1, 1, x)) end");
     fake_world_advance(&k.world, 100);
     inside("assert(magpie.bucket('a', 10, 2) and not magpie.bucket('a', 10, 2))");
     assert_false(kit_load(&k, HEAD "magpie.bucket('a', 1, 1)"));
@@ -206,7 +212,8 @@ static void test_advice(void **state)
     kit_script(&k, HEAD
                "magpie.on('conversation', function(e) return magpie.push{mode = 'merged', slice_ms = 100, max = 3}, "
                "magpie.tier('small') end, {priority = 1})\n"
-               "magpie.on('conversation', function(e) return magpie.push{mode = 'none'}, magpie.keep{ttl = 1.5, max = 9} end)");
+               "magpie.on('conversation', function(e) return magpie.push{mode = 'none'}, magpie.keep{ttl = 1.5, max = "
+               "9} end)");
     struct hook_call h = arriving("tea");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     assert_true(h.advice.has_push && h.advice.has_tier && h.advice.has_keep && !h.advice.over_limit);
@@ -235,24 +242,31 @@ static void test_fields(void **state)
 {
     (void)state;
     kit_script(
-        &k, HEAD
-        "local E = {fail = 'closed'}\n"
-        "local function ok(x) assert(x) end\n"
-        "magpie.on('message', function(e) ok(e.user.id == 'ada' and e.user.name == 'Ada' and e.channel == 'tea' and e.receiver "
-        "== nil and e.content == 'hi' and e.size == 2 and e.members == nil) return magpie.drop() end, E)\n"
-        "magpie.on('conversation', function(e) ok(e.user.id == 'bob' and e.members == 7 and e.rate == 2.5 and not e.system)\n"
-        "  if e.channel then ok(e.channel == 'tea' and e.tier == 'large' and e.pair == nil) else ok(e.pair == 'ada\\tbob' and "
-        "e.tier == 'dm') end return magpie.drop() end, E)\n"
-        "magpie.on('delivered', function(e) ok(e.id == '0000000000000000042' and e.seq == 3 and e.createdAt == 5 and e.content "
-        "== 'x' and e.receiver == 'bob') return magpie.drop() end, E)\n"
-        "magpie.on('connect', function(e) ok(e.ip == '::1' and e.transport == 'websocket') return magpie.reject('forbidden') "
-        "end, E)\n"
-        "magpie.on('login', function(e) ok(e.name == 'Ada' and e.token == 't' and e.device == 'd' and e.ip == '::1' and "
-        "e.transport == 'tcp' and e.user == nil) return magpie.accept{id = 'x', name = 'X'} end)\n"
-        "magpie.on('subscribe', function(e) ok(e.user.id == 'ada' and e.channel == 'tea' and e.members == 4 and e.restored == "
-        "true) return magpie.accept() end)\n"
-        "magpie.on('history', function(e) ok(e.peer == 'bob' and e.channel == nil) return magpie.accept() end)\n"
-        "magpie.on('close', function(e) ok(e.user == nil and e.reason == 'idle') return magpie.drop() end, E)\n");
+        &k,
+        HEAD "local E = {fail = 'closed'}\n"
+             "local function ok(x) assert(x) end\n"
+             "magpie.on('message', function(e) ok(e.user.id == 'ada' and e.user.name == 'Ada' and e.channel == 'tea' "
+             "and e.receiver "
+             "== nil and e.content == 'hi' and e.size == 2 and e.members == nil) return magpie.drop() end, E)\n"
+             "magpie.on('conversation', function(e) ok(e.user.id == 'bob' and e.members == 7 and e.rate == 2.5 and not "
+             "e.system)\n"
+             "  if e.channel then ok(e.channel == 'tea' and e.tier == 'large' and e.pair == nil) else ok(e.pair == "
+             "'ada\\tbob' and "
+             "e.tier == 'dm') end return magpie.drop() end, E)\n"
+             "magpie.on('delivered', function(e) ok(e.id == '0000000000000000042' and e.seq == 3 and e.createdAt == 5 "
+             "and e.content "
+             "== 'x' and e.receiver == 'bob') return magpie.drop() end, E)\n"
+             "magpie.on('connect', function(e) ok(e.ip == '::1' and e.transport == 'websocket') return "
+             "magpie.reject('forbidden') "
+             "end, E)\n"
+             "magpie.on('login', function(e) ok(e.name == 'Ada' and e.token == 't' and e.device == 'd' and e.ip == "
+             "'::1' and "
+             "e.transport == 'tcp' and e.user == nil) return magpie.accept{id = 'x', name = 'X'} end)\n"
+             "magpie.on('subscribe', function(e) ok(e.user.id == 'ada' and e.channel == 'tea' and e.members == 4 and "
+             "e.restored == "
+             "true) return magpie.accept() end)\n"
+             "magpie.on('history', function(e) ok(e.peer == 'bob' and e.channel == nil) return magpie.accept() end)\n"
+             "magpie.on('close', function(e) ok(e.user == nil and e.reason == 'idle') return magpie.drop() end, E)\n");
     struct hook_call h = kit_message("hi");
     assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
     h = arriving("tea");
@@ -294,9 +308,10 @@ static void test_fields(void **state)
 static void test_content(void **state)
 {
     (void)state;
-    kit_script(&k, HEAD "magpie.on('message', function(e) if e.content == 'bad' then e.content = '\\255' elseif e.content == "
-                        "'empty' then e.content = '' elseif e.content == 'table' then e.content = {}\n"
-                        "else e.content = e.content:upper() end end, {fail = 'closed'})");
+    kit_script(&k, HEAD
+               "magpie.on('message', function(e) if e.content == 'bad' then e.content = '\\255' elseif e.content == "
+               "'empty' then e.content = '' elseif e.content == 'table' then e.content = {}\n"
+               "else e.content = e.content:upper() end end, {fail = 'closed'})");
     struct hook_call h = kit_message("hi");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     assert_true(slice_eq(h.content, SLICE_LIT("HI")));
@@ -381,7 +396,8 @@ static void test_registration_errors(void **state)
         if (!strstr(k.st->error, "kit.lua:2: "))
             fail_msg("%s: %s", wrong[i], k.st->error);
     }
-    inside("assert(not pcall(magpie.on, 'message', function() end) and not pcall(magpie.action, 300, function() end) and not "
+    inside("assert(not pcall(magpie.on, 'message', function() end) and not pcall(magpie.action, 300, function() end) "
+           "and not "
            "pcall(magpie.command, 'x', 'y', function() end))");
 }
 
@@ -400,14 +416,17 @@ static void test_doing(void **state)
     inside(
         "assert(magpie.send_user('bob', 'hello') and magpie.send_channel('tea', 'all') and magpie.announce('now') and "
         "magpie.kick('eve', 'go') and magpie.push('bob', 300, {x = 1}))\n"
-        "assert(magpie.metric('things_total', 2)) magpie.log('warn', 'odd', {n = 3, s = 'x', b = true}) print('a', 1, nil)\n"
+        "assert(magpie.metric('things_total', 2)) magpie.log('warn', 'odd', {n = 3, s = 'x', b = true}) print('a', 1, "
+        "nil)\n"
         "assert(magpie.now() == 1000000 and magpie.time() == 1767268800000)\n"
         "for _, f in ipairs{function() magpie.send_user('a b', 'x') end, function() magpie.send_user('bob', '') end, "
         "function() magpie.send_user('bob', ('x'):rep(20000)) end,\n"
         "  function() magpie.send_channel(' x', 'x') end, function() magpie.push('bob', 99, {}) end, function() "
-        "magpie.push('bob', 40000, {}) end, function() magpie.push('bob', 200, {1}) end, function() magpie.push('bob', 200) "
+        "magpie.push('bob', 40000, {}) end, function() magpie.push('bob', 200, {1}) end, function() magpie.push('bob', "
+        "200) "
         "end,\n"
-        "  function() magpie.kick('bob', '\\255') end, function() magpie.announce('\\255') end} do assert(not pcall(f)) end");
+        "  function() magpie.kick('bob', '\\255') end, function() magpie.announce('\\255') end} do assert(not "
+        "pcall(f)) end");
     assert_string_equal(deed(DEED_SEND_USER)->text, "hello");
     assert_string_equal(deed(DEED_SEND_CHANNEL)->target, "tea");
     assert_string_equal(deed(DEED_ANNOUNCE)->text, "now");
@@ -425,15 +444,17 @@ static void test_timers(void **state)
 {
     (void)state;
     kit_script(
-        &k, HEAD
-        "local n = 0\n"
-        "magpie.every(100, function() n = n + 1 magpie.log('info', 'tick', {n = n}) if n == 3 then error('third') end end)\n"
-        "local id = magpie.after(50, function() magpie.log('info', 'never') end) assert(magpie.cancel(id) and not "
-        "magpie.cancel(id))\n"
-        "magpie.after(250, function() magpie.log('info', 'once') magpie.after(10, function() magpie.log('info', 'nested') end) "
-        "end)\n"
-        "local own own = magpie.every(20, function() magpie.cancel(own) magpie.log('info', 'own') end)\n"
-        "magpie.every(1000, function() end, {each_shard = true})");
+        &k,
+        HEAD "local n = 0\n"
+             "magpie.every(100, function() n = n + 1 magpie.log('info', 'tick', {n = n}) if n == 3 then error('third') "
+             "end end)\n"
+             "local id = magpie.after(50, function() magpie.log('info', 'never') end) assert(magpie.cancel(id) and not "
+             "magpie.cancel(id))\n"
+             "magpie.after(250, function() magpie.log('info', 'once') magpie.after(10, function() magpie.log('info', "
+             "'nested') end) "
+             "end)\n"
+             "local own own = magpie.every(20, function() magpie.cancel(own) magpie.log('info', 'own') end)\n"
+             "magpie.every(1000, function() end, {each_shard = true})");
     fake_world_advance(&k.world, 1000);
     assert_true(kit_logged(&k, "script.log", "event=tick n=10"));
     assert_false(kit_logged(&k, "script.log", "event=never"));
@@ -450,8 +471,9 @@ static void test_timers(void **state)
     k.troupe.loading = true;
     k.st = state_new(&k.troupe, "kit", &k.stats);
     assert_int_equal(
-        state_load(k.st, "kit.lua",
-                   SLICE_LIT(HEAD "magpie.every(100, function() end) magpie.after(100, function() end, {each_shard = true})")),
+        state_load(
+            k.st, "kit.lua",
+            SLICE_LIT(HEAD "magpie.every(100, function() end) magpie.after(100, function() end, {each_shard = true})")),
         0);
     k.troupe.loading = false;
     timers_begin(k.st, false);
@@ -462,12 +484,13 @@ static void test_timers(void **state)
 static void test_actions(void **state)
 {
     (void)state;
-    kit_script(&k,
-               HEAD "magpie.action(200, function(e) assert(e.user.id == 'ada' and e.seq == 9 and e.action == 200)\n"
-                    "  local b = e.body if b.what == 'echo' then return b elseif b.what == 'list' then return {1} elseif "
-                    "b.what == 'reject' then return magpie.reject('quota', 'enough')\n"
-                    "  elseif b.what == 'nil' then return elseif b.what == 'text' then return 'x' elseif b.what == 'bad' then "
-                    "return {f = print} elseif b.what == 'null' then return {absent = b.n == nil} end error('what?') end)");
+    kit_script(
+        &k,
+        HEAD "magpie.action(200, function(e) assert(e.user.id == 'ada' and e.seq == 9 and e.action == 200)\n"
+             "  local b = e.body if b.what == 'echo' then return b elseif b.what == 'list' then return {1} elseif "
+             "b.what == 'reject' then return magpie.reject('quota', 'enough')\n"
+             "  elseif b.what == 'nil' then return elseif b.what == 'text' then return 'x' elseif b.what == 'bad' then "
+             "return {f = print} elseif b.what == 'null' then return {absent = b.n == nil} end error('what?') end)");
     static const struct {
         const char *body, *answer;
         enum code code;
@@ -497,36 +520,42 @@ static void test_actions(void **state)
 static void test_config(void **state)
 {
     (void)state;
-    struct cJSON *tree = json_parse(SLICE_LIT("{\"rate\":{\"user\":7,\"policy\":\"drop\"},\"list\":[1,2],\"absent\":null}"),
-                                    &(const char *){NULL});
+    struct cJSON *tree = json_parse(
+        SLICE_LIT("{\"rate\":{\"user\":7,\"policy\":\"drop\"},\"list\":[1,2],\"absent\":null}"), &(const char *){NULL});
     k.troupe.config = tree;
-    kit_script(&k,
-               HEAD "local c = magpie.config assert(c('rate.user') == 7 and c('rate').policy == 'drop' and c('list')[2] == 2 "
-                    "and c('no.such') == nil and c('rate.user.more') == nil and c('absent') == nil and c().rate.user == 7)");
+    kit_script(
+        &k,
+        HEAD "local c = magpie.config assert(c('rate.user') == 7 and c('rate').policy == 'drop' and c('list')[2] == 2 "
+             "and c('no.such') == nil and c('rate.user.more') == nil and c('absent') == nil and c().rate.user == 7)");
     json_free(tree);
 }
 
 static void test_lua(void **state)
 {
     (void)state;
-    inside(
-        "local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) assert(co(1) == 2 and co(5) "
-        "== 10 and not pcall(co))\n"
-        "local c = coroutine.create(function(...) return select('#', ...), coroutine.running() ~= nil end) local ok, n, r = "
-        "coroutine.resume(c, 1, nil, nil) assert(ok and n == 3 and r and coroutine.status(c) == 'dead')\n"
-        "local ok, why = coroutine.resume(c) assert(not ok and why:find('dead'))\n"
-        "local self self = coroutine.create(function() return coroutine.resume(self) end) local ok, inner = "
-        "coroutine.resume(self) assert(ok and inner == false)\n"
-        "local ok, why = xpcall(function(a) error(a, 0) end, function(m) return 'handled ' .. m end, 'x') assert(not ok and "
-        "why == 'handled x')\n"
-        "local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) assert(ok and a == 1 and b == 2)\n"
-        "local t = {5, 2, 8, 1} table.sort(t) assert(table.concat(t, ' ') == '1 2 5 8') table.sort(t, function(a, b) return a "
-        "> b end) assert(table.concat(t, ' ') == '8 5 2 1')\n"
-        "t = {'b', 'a'} table.sort(t) assert(t[1] == 'a') assert(not pcall(table.sort, {1, 'x'}))\n"
-        "t = {} for i = 1, 1000 do t[i] = (i * 7919) % 1009 end table.sort(t) for i = 2, 1000 do assert(t[i - 1] <= t[i]) end\n"
-        "t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) assert(table.concat(t) == '0123' and table.remove(t, 1) == 0 and "
-        "not pcall(table.insert, t, 9, 1))\n"
-        "assert(getmetatable(setmetatable({}, {__metatable = 'x'})) == 'x')");
+    inside("local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) assert(co(1) == 2 "
+           "and co(5) "
+           "== 10 and not pcall(co))\n"
+           "local c = coroutine.create(function(...) return select('#', ...), coroutine.running() ~= nil end) local "
+           "ok, n, r = "
+           "coroutine.resume(c, 1, nil, nil) assert(ok and n == 3 and r and coroutine.status(c) == 'dead')\n"
+           "local ok, why = coroutine.resume(c) assert(not ok and why:find('dead'))\n"
+           "local self self = coroutine.create(function() return coroutine.resume(self) end) local ok, inner = "
+           "coroutine.resume(self) assert(ok and inner == false)\n"
+           "local ok, why = xpcall(function(a) error(a, 0) end, function(m) return 'handled ' .. m end, 'x') "
+           "assert(not ok and "
+           "why == 'handled x')\n"
+           "local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) assert(ok and a == 1 and b == 2)\n"
+           "local t = {5, 2, 8, 1} table.sort(t) assert(table.concat(t, ' ') == '1 2 5 8') table.sort(t, function(a, "
+           "b) return a "
+           "> b end) assert(table.concat(t, ' ') == '8 5 2 1')\n"
+           "t = {'b', 'a'} table.sort(t) assert(t[1] == 'a') assert(not pcall(table.sort, {1, 'x'}))\n"
+           "t = {} for i = 1, 1000 do t[i] = (i * 7919) % 1009 end table.sort(t) for i = 2, 1000 do assert(t[i - 1] <= "
+           "t[i]) end\n"
+           "t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) assert(table.concat(t) == '0123' and table.remove(t, "
+           "1) == 0 and "
+           "not pcall(table.insert, t, 9, 1))\n"
+           "assert(getmetatable(setmetatable({}, {__metatable = 'x'})) == 'x')");
 }
 
 int main(void)

@@ -27,7 +27,8 @@ static void *count_up(void *arg)
     double value;
     for (int i = 0; i < ROUNDS; i++) {
         assert_int_equal(keep_incr(arg, SLICE_LIT("all"), 1, 0, 1, &value), 0);
-        assert_int_equal(keep_set(arg, key(room, i % 100), &(struct keep_value){.type = KEEP_NUMBER, .number = i}, 0, 1), 0);
+        assert_int_equal(
+            keep_set(arg, key(room, i % 100), &(struct keep_value){.type = KEEP_NUMBER, .number = i}, 0, 1), 0);
         if (i % 3 == 0)
             keep_del(arg, key(room, i % 50), 1);
     }

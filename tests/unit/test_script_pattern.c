@@ -42,8 +42,9 @@ static void run(lua_State *L, const char *text, char *out, size_t size)
     snprintf(out, size, "%s%s", good ? "" : "error", good && s ? s : "");
 }
 
-static const char show[] = "local function show(...) local t = {} for i = 1, select('#', ...) do t[i] = tostring((select(i, "
-                           "...))) end return table.concat(t, '|') end\n";
+static const char show[] =
+    "local function show(...) local t = {} for i = 1, select('#', ...) do t[i] = tostring((select(i, "
+    "...))) end return table.concat(t, '|') end\n";
 
 static void same(const char *body)
 {
@@ -125,9 +126,11 @@ static void test_known(void **state)
         snprintf(body, sizeof body, "return show(%s)", calls[i]);
         same(body);
     }
-    same("local t = {} for k, v in string.gmatch('a=1, b=2', '(%w+)=(%w+)') do t[#t + 1] = k .. v end return table.concat(t, ' "
+    same("local t = {} for k, v in string.gmatch('a=1, b=2', '(%w+)=(%w+)') do t[#t + 1] = k .. v end return "
+         "table.concat(t, ' "
          "')");
-    same("local t = {} for w in string.gmatch('one two', '%a*') do t[#t + 1] = '<' .. w .. '>' end return table.concat(t)");
+    same("local t = {} for w in string.gmatch('one two', '%a*') do t[#t + 1] = '<' .. w .. '>' end return "
+         "table.concat(t)");
     same("local t = {} for p in string.gmatch('abc', '()') do t[#t + 1] = p end return table.concat(t, ' ')");
     same("local t = {} for w in string.gmatch('^a^a', '^a') do t[#t + 1] = w end return table.concat(t, ' ')");
 }
@@ -158,8 +161,9 @@ static void test_random(void **state)
     for (int i = 0; i < 30000; i++) {
         random_text(subject, 20, "ab.(x-1 ]");
         random_text(pattern, 9, "ab.()x-*+?%[]^$1wsdf");
-        snprintf(text, sizeof text, "%sreturn show(string.find(%c%s%c, %c%s%c)) .. show(string.gsub('%s', '%s', '<%%0>'))",
-                 show, '\'', subject, '\'', '\'', pattern, '\'', subject, pattern);
+        snprintf(text, sizeof text,
+                 "%sreturn show(string.find(%c%s%c, %c%s%c)) .. show(string.gsub('%s', '%s', '<%%0>'))", show, '\'',
+                 subject, '\'', '\'', pattern, '\'', subject, pattern);
         run(theirs, text, a, sizeof a);
         run(k.st->L, text, b, sizeof b);
         if (strcmp(a, b) != 0 && strcmp(b, "error") != 0)

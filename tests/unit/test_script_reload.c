@@ -116,9 +116,10 @@ static enum hook_verdict say(unsigned shard, const char *content, struct hook_ca
     return hooks_run(HOOK_MESSAGE, h);
 }
 
-#define COUNTING(n)                                                                                                            \
-    "local magpie = require 'magpie'\nlocal generation = '" n "'\n"                                                            \
-    "magpie.on('message', function(e) magpie.shared.incr('all') e.content = generation .. ':' .. magpie.kv.incr('here') .. "   \
+#define COUNTING(n)                                                                                                    \
+    "local magpie = require 'magpie'\nlocal generation = '" n "'\n"                                                    \
+    "magpie.on('message', function(e) magpie.shared.incr('all') e.content = generation .. ':' .. "                     \
+    "magpie.kv.incr('here') .. "                                                                                       \
     "':' .. magpie.shared.get('all') end)"
 
 static void content_is(unsigned shard, const char *expected)
@@ -218,9 +219,8 @@ static void test_conflicts(void **state)
     assert_true(reload());
     assert_non_null(action_find(hub_shard(f.hub, 1)->tables, 200));
     /* What shards do not agree on. */
-    write_script(
-        "c",
-        "local magpie = require 'magpie' for i = 1, magpie.shared.incr('loads') do magpie.on('message', function() end) end");
+    write_script("c", "local magpie = require 'magpie' for i = 1, magpie.shared.incr('loads') do magpie.on('message', "
+                      "function() end) end");
     f.load[0] = "c";
     assert_false(reload());
     assert_true(told("other hooks, actions or commands on one shard than on another"));
@@ -255,10 +255,12 @@ static void test_ratelimit_takes_over(void **state)
 static void test_order(void **state)
 {
     (void)state;
-    write_script("a", "require('magpie').on('message', function(e) e.content = e.content .. 'a' "
-                      "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'A' end, {priority = 5})");
-    write_script("b", "require('magpie').on('message', function(e) e.content = e.content .. 'b' "
-                      "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'B' end, {priority = 9})");
+    write_script("a",
+                 "require('magpie').on('message', function(e) e.content = e.content .. 'a' "
+                 "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'A' end, {priority = 5})");
+    write_script("b",
+                 "require('magpie').on('message', function(e) e.content = e.content .. 'b' "
+                 "end)\nrequire('magpie').on('message', function(e) e.content = e.content .. 'B' end, {priority = 9})");
     f.load[0] = "a";
     f.load[1] = "b";
     assert_true(reload());
@@ -328,8 +330,15 @@ int main(void)
     hash_init();
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_reload), TEST(test_all_errors), TEST(test_names),   TEST(test_conflicts),    TEST(test_ratelimit_takes_over),
-        TEST(test_order),  TEST(test_figures),    TEST(test_abandon), TEST(test_login_needed),
+        TEST(test_reload),
+        TEST(test_all_errors),
+        TEST(test_names),
+        TEST(test_conflicts),
+        TEST(test_ratelimit_takes_over),
+        TEST(test_order),
+        TEST(test_figures),
+        TEST(test_abandon),
+        TEST(test_login_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

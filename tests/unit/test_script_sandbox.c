@@ -53,11 +53,12 @@ static void test_globals(void **state)
         snprintf(text, sizeof text, "assert(%s == nil, '%s is there')", absent[i], absent[i]);
         kit_script(&k, text);
     }
-    kit_script(&k, "local names = {} for name in pairs(_G) do names[#names + 1] = name end table.sort(names)\n"
-                   "local all = table.concat(names, ' ')\n"
-                   "assert(all == '_G _VERSION assert bit coroutine error getmetatable ipairs math next pairs pcall print "
-                   "rawequal rawget rawset require '\n"
-                   "  .. 'select setmetatable string table tonumber tostring type unpack xpcall', all)");
+    kit_script(&k,
+               "local names = {} for name in pairs(_G) do names[#names + 1] = name end table.sort(names)\n"
+               "local all = table.concat(names, ' ')\n"
+               "assert(all == '_G _VERSION assert bit coroutine error getmetatable ipairs math next pairs pcall print "
+               "rawequal rawget rawset require '\n"
+               "  .. 'select setmetatable string table tonumber tostring type unpack xpcall', all)");
     assert_false(kit_load(&k, "require 'ffi'"));
     assert_non_null(strstr(k.st->error, "kit.lua:1: there is one module"));
     assert_false(kit_load(&k, "require 'os'"));
@@ -85,9 +86,10 @@ static void test_string_metatable(void **state)
 static void test_event_metatable(void **state)
 {
     (void)state;
-    kit_script(&k, "local magpie = require 'magpie'\n"
-                   "magpie.on('message', function(e) assert(getmetatable(e) == false) assert(not pcall(setmetatable, e, {})) "
-                   "return magpie.drop() end, {fail = 'closed'})");
+    kit_script(
+        &k, "local magpie = require 'magpie'\n"
+            "magpie.on('message', function(e) assert(getmetatable(e) == false) assert(not pcall(setmetatable, e, {})) "
+            "return magpie.drop() end, {fail = 'closed'})");
     struct hook_call h = kit_message("x");
     assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
 }
@@ -98,7 +100,8 @@ static void stopped(const char *body, const char *because)
     char text[2000];
     snprintf(text, sizeof text,
              "local magpie = require 'magpie'\n"
-             "magpie.on('message', function(e) if e.content == 'go' then %s end return magpie.drop() end, {fail = 'closed'})",
+             "magpie.on('message', function(e) if e.content == 'go' then %s end return magpie.drop() end, {fail = "
+             "'closed'})",
              body);
     kit_script(&k, text);
     struct hook_call h = kit_message("go");
@@ -126,18 +129,21 @@ static void test_endless(void **state)
         "while true do xpcall(function() while true do end end, function() while true do end end) end",
         "local co = coroutine.wrap(function() while true do end end) co()",
         "while true do local co = coroutine.create(function() while true do end end) coroutine.resume(co) end",
-        "while true do local co = coroutine.wrap(function() while true do pcall(coroutine.yield) end end) for i = 1, 10 do "
+        "while true do local co = coroutine.wrap(function() while true do pcall(coroutine.yield) end end) for i = 1, "
+        "10 do "
         "pcall(co) end end",
         "local function f() return f() end f()",
         "while true do local t = {} for i = 1, 100 do t[i] = {i} end end",
         "while true do local s = '' for i = 1, 100 do s = s .. i end end",
-        "local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) while true do pcall(function() return t[1] "
+        "local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) while true do pcall(function() "
+        "return t[1] "
         "end) end",
         "repeat until false",
         "local function f() return xpcall(f, f) end f()",
         "for i = 1, math.huge do end",
         "goto again ::again:: goto again",
-        "local t = {} for i = 1, 50000 do t[i] = -i end while true do table.sort(t, function(a, b) return a < b end) end",
+        "local t = {} for i = 1, 50000 do t[i] = -i end while true do table.sort(t, function(a, b) return a < b end) "
+        "end",
         "local t = {} for i = 1, 100000 do t[i] = i % 1000 end while true do table.sort(t) end",
         "string.find(('a'):rep(100000), '.-.-.-.-b')",
         "string.match(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(30) .. 'b')",
@@ -171,10 +177,11 @@ static void test_memory(void **state)
     for (size_t i = 0; i < sizeof bombs / sizeof bombs[0]; i++) {
         /* A machine that is slow enough stops it for its time. */
         char text[1000];
-        snprintf(text, sizeof text,
-                 "local magpie = require 'magpie'\nmagpie.on('message', function(e) if e.content == 'go' then %s end return "
-                 "magpie.drop() end, {fail = 'closed'})",
-                 bombs[i]);
+        snprintf(
+            text, sizeof text,
+            "local magpie = require 'magpie'\nmagpie.on('message', function(e) if e.content == 'go' then %s end return "
+            "magpie.drop() end, {fail = 'closed'})",
+            bombs[i]);
         kit_script(&k, text);
         k.troupe.budget_us = 30000000;
         struct hook_call h = kit_message("go");
@@ -198,7 +205,8 @@ static void test_depth(void **state)
         "local t = setmetatable({}, {}) getmetatable(t).__index = function(_, i) return (string.gsub('a', 'a', t)) end "
         "string.gsub('a', 'a', t)",
         "local t = setmetatable({}, {__tostring = function(t) return string.format('%s', t) end}) tostring(t)",
-        "local t = setmetatable({}, {__lt = function(a, b) local l = {a, b} table.sort(l) return true end}) table.sort({t, t})",
+        "local t = setmetatable({}, {__lt = function(a, b) local l = {a, b} table.sort(l) return true end}) "
+        "table.sort({t, t})",
         "local t = {} t[1] = t require('magpie').json.encode(t)",
         "string.rep('(', 40):find(string.rep('(', 40))",
         "string.find(('a'):rep(1000), ('.-'):rep(300) .. 'b')",
@@ -214,21 +222,26 @@ static void test_extremes(void **state)
 {
     (void)state;
     kit_script(
-        &k, "local huge = {2^31, -2^31, 2^31 - 1, 2^53, -2^53, 2^63, -2^63, 1e308, -1e308, math.huge, -math.huge, 0/0, 0.5}\n"
-            "local t = {1, 2, 3}\n"
-            "for _, a in ipairs(huge) do for _, b in ipairs(huge) do\n"
-            "  pcall(string.sub, 'hello', a, b) pcall(string.byte, 'hello', a, b) pcall(string.find, 'hello', 'l', a) "
-            "pcall(string.gsub, 'hello', 'l', 'x', a)\n"
-            "  pcall(table.insert, t, a, b) pcall(table.remove, t, a) pcall(table.concat, t, ',', a, b) pcall(unpack, t, a, b) "
-            "pcall(select, a, 1, 2)\n"
-            "  pcall(string.char, a) pcall(string.format, '%d %c %x', a, b, a) pcall(math.random, a, b) pcall(bit.lshift, a, "
-            "b) pcall(bit.tohex, a, b)\n"
-            "  pcall(tonumber, '10', a) pcall(string.match, 'hello', '()', a) pcall(string.rep, '', a) pcall(string.rep, '', "
-            "a, '') pcall(math.ldexp, a, b)\n"
-            "end end\n"
-            "assert(string.rep('', 1e9) == '' and string.rep('ab', 2, '-') == 'ab-ab' and string.rep('x', -1) == '' and "
-            "string.rep('x', 0/0) == '')\n"
-            "assert(#t <= 3 + 13 * 13)");
+        &k,
+        "local huge = {2^31, -2^31, 2^31 - 1, 2^53, -2^53, 2^63, -2^63, 1e308, -1e308, math.huge, -math.huge, 0/0, "
+        "0.5}\n"
+        "local t = {1, 2, 3}\n"
+        "for _, a in ipairs(huge) do for _, b in ipairs(huge) do\n"
+        "  pcall(string.sub, 'hello', a, b) pcall(string.byte, 'hello', a, b) pcall(string.find, 'hello', 'l', a) "
+        "pcall(string.gsub, 'hello', 'l', 'x', a)\n"
+        "  pcall(table.insert, t, a, b) pcall(table.remove, t, a) pcall(table.concat, t, ',', a, b) pcall(unpack, t, "
+        "a, b) "
+        "pcall(select, a, 1, 2)\n"
+        "  pcall(string.char, a) pcall(string.format, '%d %c %x', a, b, a) pcall(math.random, a, b) pcall(bit.lshift, "
+        "a, "
+        "b) pcall(bit.tohex, a, b)\n"
+        "  pcall(tonumber, '10', a) pcall(string.match, 'hello', '()', a) pcall(string.rep, '', a) pcall(string.rep, "
+        "'', "
+        "a, '') pcall(math.ldexp, a, b)\n"
+        "end end\n"
+        "assert(string.rep('', 1e9) == '' and string.rep('ab', 2, '-') == 'ab-ab' and string.rep('x', -1) == '' and "
+        "string.rep('x', 0/0) == '')\n"
+        "assert(#t <= 3 + 13 * 13)");
 }
 
 /* LuaJIT's literals of 64-bit integers bring a piece of its FFI along: it leads nowhere. */
@@ -283,7 +296,8 @@ static void test_breaker(void **state)
     assert_int_equal(keep_get(k.site.kv, SLICE_LIT("calls"), k.world.now_ms, &v), 0);
     assert_int_equal((int)v.number, 11);
     assert_int_equal(
-        keep_set(k.site.kv, SLICE_LIT("well"), &(struct keep_value){.type = KEEP_BOOL, .number = 1}, 0, k.world.now_ms), 0);
+        keep_set(k.site.kv, SLICE_LIT("well"), &(struct keep_value){.type = KEEP_BOOL, .number = 1}, 0, k.world.now_ms),
+        0);
     fake_world_advance(&k.world, 6000);
     h = kit_message("x");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);

@@ -316,7 +316,8 @@ static void total_cap(void **state)
 static void slow_readers_are_alive(void **state)
 {
     (void)state;
-    static const struct net_limits limits = {.frame = 65536, .output_queue = 8 << 20, .login_timeout = 10, .idle_timeout = 5};
+    static const struct net_limits limits = {
+        .frame = 65536, .output_queue = 8 << 20, .login_timeout = 10, .idle_timeout = 5};
     struct kit k;
     char sink[65536];
     kit_start(&k, CONN_TCP, &limits);

@@ -81,9 +81,8 @@ static void lazy(void **state)
             ops[i].op.lazy = kicked || i < N - 1;
             POST(w, store_append, &ops[i]);
         }
-        if (kicked) {
+        if (kicked)
             store_kick(w->s);
-        }
         for (int i = 0; i < N; i++) {
             util_wait(w, &ops[i].op);
             assert_int_equal(ops[i].seq, ++seq);
@@ -102,9 +101,8 @@ static void pages(void **state)
 {
     struct world *w = *state;
     struct conv_key c = util_channel("p"), none = util_channel("none");
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         say(w, &c, TIER_SMALL, "ann", "0123456789");
-    }
     PAGE(w, &none, -1, -1, 5, "", 0, 0, false);
     PAGE(w, &c, -1, -1, 3, "8 9 10", 1, 10, true);
     PAGE(w, &c, -1, -1, 10, "1 2 3 4 5 6 7 8 9 10", 1, 10, false);
@@ -147,9 +145,8 @@ static void ages(void **state)
     for (int i = 0; i < 90; i++) { /* the clock is read at least once a day */
         world_pass(w, DAY);
         PAGE(w, &c, 99, -1, 9, "", i < 89 ? 1 : 4, 3, false);
-        if (i == 88) {
+        if (i == 88)
             PAGE(w, &c, -1, -1, 9, "1 3", 1, 3, false);
-        }
     }
     PAGE(w, &c, -1, -1, 9, "", 4, 3, false);
     assert_int_equal(say(w, &c, TIER_SMALL, "ann", "again"), 4);
@@ -178,9 +175,8 @@ static void thousands_expired(void **state)
         ops[i].max = 100000;
         POST(w, store_append, &ops[i]);
     }
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 3000; i++)
         util_wait(w, &ops[i].op);
-    }
     world_pass(w, 6 * DAY);
     struct store_append b = append_of(&c, TIER_LARGE, "ann", "y");
     b.max = 100000;
@@ -215,9 +211,8 @@ static void counts(void **state)
     struct conv_key d = util_channel("d"); /* no limit */
     w->o.tiers[TIER_SMALL].max = 0;
     store_configure(w->s, &w->o);
-    for (int i = 1; i <= 20; i++) {
+    for (int i = 1; i <= 20; i++)
         say(w, &d, TIER_SMALL, "ann", "x");
-    }
     PAGE(w, &d, -1, -1, 3, "18 19 20", 1, 20, true);
 }
 
@@ -256,12 +251,12 @@ static void *gazer_main(void *arg)
     struct gazer *g = arg;
     uint64_t last = 0;
     while (!atomic_load(&g->stop)) {
-        struct store_range r = {.op = {.home = &g->w.mb, .done = gazer_done}, .conv = conv_key_slice(&g->conv), .limit = 3};
+        struct store_range r = {
+            .op = {.home = &g->w.mb, .done = gazer_done}, .conv = conv_key_slice(&g->conv), .limit = 3};
         store_range(g->w.s, &r);
         util_wait(&g->w, &r.op);
-        if (r.op.status != STORE_OK || r.last < last || (r.last && r.page.n != (r.last < 3 ? r.last : 3))) {
+        if (r.op.status != STORE_OK || r.last < last || (r.last && r.page.n != (r.last < 3 ? r.last : 3)))
             return "a page went back";
-        }
         last = r.last;
         store_page_free(&r.page);
     }
@@ -471,9 +466,8 @@ static void marks(void **state)
     assert_int_equal(CALL(w, store_mark_read, &m), STORE_NOTFOUND);
     m.conv = conv_key_slice(&p);
     assert_int_equal(CALL(w, store_mark_read, &m), STORE_NOTFOUND);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         say(w, &p, TIER_DM, "ann", "x");
-    }
     m.seq = 2;
     assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
     assert_true(m.moved);

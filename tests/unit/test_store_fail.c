@@ -34,18 +34,16 @@ static bool failing(struct world *w)
 /* Until the writer has seen that a sync failed. */
 static void wait_failing(struct world *w)
 {
-    for (int i = 0; i < 3000 && !failing(w); i++) {
+    for (int i = 0; i < 3000 && !failing(w); i++)
         usleep(1000);
-    }
     assert_true(failing(w));
 }
 
 /* Until writes are taken again; a failed store tries once a second. */
 static void wait_recovered(struct world *w)
 {
-    for (int i = 0; i < 3000 && failing(w); i++) {
+    for (int i = 0; i < 3000 && failing(w); i++)
         usleep(10000);
-    }
     assert_false(failing(w));
 }
 
@@ -169,9 +167,8 @@ static void failure_lasts(void **state)
     w->hooks.before_sync = one_sync_fails;
     world_open(w);
     static const char *const peers[8] = {"b", "c", "d", "e", "f", "g", "h", "i"};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         p[i] = util_pair("ann", peers[i]);
-    }
     atomic_store(&w->fail_reopen, ERR_IO);
     atomic_store(&w->fail_sync, ERR_IO);
     for (int i = 0; i < 8; i++) {
@@ -204,18 +201,15 @@ static void fails_under_load(void **state)
         POST(w, store_append, &ops[i]);
         if (i == 1000 || i == 1500) {
             util_wait(w, &ops[900].op);
-            if (i == 1000) {
+            if (i == 1000)
                 util_wait(w, &ops[899].op); /* however slow the machine is: so many are good */
-            }
             atomic_store(i == 1000 ? &w->fail_write : &w->fail_sync, ERR_IO);
         }
-        if (i % 100 == 99) {
+        if (i % 100 == 99)
             usleep(1000);
-        }
     }
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < N; i++)
         util_wait(w, &ops[i].op);
-    }
     struct store_append *seen[2] = {NULL, NULL};
     for (unsigned i = 0; i < N; i++) { /* in the order of the answers */
         struct store_append *a = (struct store_append *)util_done[i];
@@ -242,9 +236,8 @@ static void fails_under_load(void **state)
     for (int k = 0; k < 2; k++) {
         struct store_range r = page_of(w, &c[k], 0, -1, N);
         assert_true(r.page.n >= told[k]);
-        for (uint32_t i = 0; i < r.page.n; i++) {
+        for (uint32_t i = 0; i < r.page.n; i++)
             assert_int_equal(r.page.messages[i].seq, i + 1);
-        }
         assert_int_equal(say(w, &c[k], k ? TIER_DM : TIER_SMALL, "ann", "after"), r.last + 1);
         store_page_free(&r.page);
     }
@@ -306,9 +299,8 @@ static void closes_while_failing(void **state)
     atomic_store(&w->fail_write, 0);
     atomic_store(&w->fail_reopen, 0);
     world_open(w);
-    if (strcmp(engine, "rocksdb") == 0) {
+    if (strcmp(engine, "rocksdb") == 0)
         assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 2); /* kept, and no jump: nothing was lost */
-    }
 }
 
 /* --- The real thing: the operating system refuses to make files larger (a full disk that needs no privileges) -------------- */

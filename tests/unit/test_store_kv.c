@@ -33,9 +33,8 @@ static int setup(void **state)
     struct kv_rocksdb_options o = rocks_options(b);
     b->kv[0] = kv_memory_open(&b->expiry);
     assert_non_null(b->kv[0]);
-    if (kv_rocksdb_open(&b->kv[1], &o, why, sizeof(why))) {
+    if (kv_rocksdb_open(&b->kv[1], &o, why, sizeof(why)))
         fail_msg("%s", why);
-    }
     *state = b;
     return 0;
 }
@@ -64,9 +63,8 @@ static struct slice key_of(uint32_t n, char out[16])
 
 static void write_both(struct both *b, const struct kv_change *c, size_t n)
 {
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < 2; e++)
         assert_int_equal(b->kv[e]->engine->write(b->kv[e], c, n), 0);
-    }
 }
 
 /* A batch of random changes. */
@@ -102,12 +100,10 @@ static void same_gets(struct both *b, enum kv_family family)
     struct slice keys[KEYS];
     char text[KEYS][16];
     struct kv_found found[2][KEYS];
-    for (uint32_t i = 0; i < KEYS; i++) {
+    for (uint32_t i = 0; i < KEYS; i++)
         keys[i] = key_of(i, text[i]);
-    }
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < 2; e++)
         kv_multi_get(b->kv[e], family, keys, KEYS, found[e]);
-    }
     for (uint32_t i = 0; i < KEYS; i++) {
         struct kv_found one = kv_get(b->kv[1], family, keys[i]);
         assert_int_equal(found[0][i].code, found[1][i].code);
@@ -123,11 +119,11 @@ static void same_walk(struct both *b, enum kv_family family)
 {
     char t[4][16];
     uint32_t lo = rnd(b, KEYS), hi = lo + rnd(b, KEYS);
-    struct slice lower = key_of(lo, t[0]), upper = hi < KEYS ? key_of(hi, t[1]) : S("l"), at = key_of(rnd(b, KEYS), t[2]);
+    struct slice lower = key_of(lo, t[0]), upper = hi < KEYS ? key_of(hi, t[1]) : S("l"),
+                 at = key_of(rnd(b, KEYS), t[2]);
     struct kv_iter *it[2];
-    if (slice_cmp(lower, upper) >= 0) {
+    if (slice_cmp(lower, upper) >= 0)
         return;
-    }
     lower = rnd(b, 4) ? lower : SLICE_NONE;
     upper = rnd(b, 4) ? upper : SLICE_NONE;
     for (int e = 0; e < 2; e++) {
@@ -135,23 +131,20 @@ static void same_walk(struct both *b, enum kv_family family)
         assert_non_null(it[e]);
     }
     bool before = rnd(b, 2);
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < 2; e++)
         before ? kv_seek_before(it[e], at) : kv_seek(it[e], at);
-    }
     for (int step = 0; step < 60; step++) {
         assert_int_equal(kv_valid(it[0]), kv_valid(it[1]));
-        if (!kv_valid(it[0])) {
+        if (!kv_valid(it[0]))
             break;
-        }
         assert_true(slice_eq(kv_key(it[0]), kv_key(it[1])) && slice_eq(kv_value(it[0]), kv_value(it[1])));
         assert_true(slice_cmp(kv_key(it[0]), lower) >= 0 && (!upper.n || slice_cmp(kv_key(it[0]), upper) < 0));
         struct slice key, value;
         assert_true(kv_row(it[1], &key, &value) && slice_eq(key, kv_key(it[1])) && slice_eq(value, kv_value(it[1])));
         assert_true(kv_row(it[0], &key, &value) && slice_eq(key, kv_key(it[0])) && slice_eq(value, kv_value(it[0])));
         bool back = rnd(b, 8) ? before : !before;
-        for (int e = 0; e < 2; e++) {
+        for (int e = 0; e < 2; e++)
             back ? kv_prev(it[e]) : kv_next(it[e]);
-        }
     }
     for (int e = 0; e < 2; e++) {
         assert_int_equal(kv_iter_error(it[e]), 0);
@@ -166,9 +159,8 @@ static void same(void **state)
     b->random = 42;
     for (int i = 0; i < 1500; i++) {
         change(b, KV_META);
-        if (i % 3 == 0) {
+        if (i % 3 == 0)
             change(b, KV_USER);
-        }
         same_walk(b, KV_META);
         if (i % 20 == 0) {
             same_gets(b, KV_META);
@@ -217,9 +209,8 @@ static void sweep(void **state)
     }
     struct kv_iter *it = kv_iter_new(kv, KV_SMALL, S("0"), S("z"));
     int n = 0;
-    for (kv_seek(it, S("0")); kv_valid(it); kv_next(it), n++) {
+    for (kv_seek(it, S("0")); kv_valid(it); kv_next(it), n++)
         assert_int_equal((kv_key(it).p[2] - '0') % 2, 1);
-    }
     assert_int_equal(n, 50);
     kv_iter_free(it);
 }

@@ -52,11 +52,9 @@ static bool visible(const struct course *t, const struct conv *c, uint64_t seq)
 
 static uint64_t first_of(const struct course *t, const struct conv *c)
 {
-    for (uint64_t s = 1; s <= c->seq; s++) {
-        if (visible(t, c, s)) {
+    for (uint64_t s = 1; s <= c->seq; s++)
+        if (visible(t, c, s))
             return s;
-        }
-    }
     return c->seq ? c->seq + 1 : 0;
 }
 
@@ -67,12 +65,10 @@ static void inbox_prune(struct course *t)
     uint32_t keep = 0;
     uint64_t seq = 1;
     for (uint32_t i = 0; i < t->inbox_n; i++) {
-        while (c->m[seq].id != t->inbox[i]) {
+        while (c->m[seq].id != t->inbox[i])
             seq++;
-        }
-        if (visible(t, c, seq)) {
+        if (visible(t, c, seq))
             t->inbox[keep++] = t->inbox[i];
-        }
     }
     t->inbox_n = keep;
 }
@@ -81,9 +77,8 @@ static void step_say(struct course *t)
 {
     unsigned k = rnd(t, CONVS), who = k == 2 ? rnd(t, 2) : rnd(t, 3);
     struct conv *c = &t->c[k];
-    if (c->seq + 1 >= MESSAGES) {
+    if (c->seq + 1 >= MESSAGES)
         return;
-    }
     struct known *m = &c->m[c->seq + 1];
     *m = (struct known){.tier = k == 2      ? TIER_DM
                                 : rnd(t, 4) ? TIER_SMALL
@@ -97,9 +92,8 @@ static void step_say(struct course *t)
     struct store_append a = append_of(&c->key, m->tier, names[who], m->text);
     a.ttl_ms = m->ttl;
     a.client_id = rnd(t, 3) ? SLICE_NONE : S(client);
-    if (k == 2 && who == 0) {
+    if (k == 2 && who == 0)
         a.receiver = S("bob");
-    }
     assert_int_equal(CALL(&t->w, store_append, &a), STORE_OK);
     assert_int_equal(a.seq, c->seq + 1);
     assert_false(a.duplicate);
@@ -109,9 +103,8 @@ static void step_say(struct course *t)
     if (a.receiver.n) {
         inbox_prune(t);
         t->inbox[t->inbox_n++] = a.id;
-        if (t->inbox_n > t->w.o.inbox_max) {
+        if (t->inbox_n > t->w.o.inbox_max)
             memmove(t->inbox, t->inbox + 1, --t->inbox_n * sizeof(t->inbox[0]));
-        }
     }
     if (a.client_id.n) { /* and again: the same answer, and nothing more */
         struct store_append b = a;
@@ -125,12 +118,10 @@ static bool page_take(const struct course *t, const struct conv *c, uint64_t seq
                       uint64_t *want, uint32_t *n, size_t *size)
 {
     size_t text = c->m[seq].recalled ? 0 : strlen(c->m[seq].text);
-    if (!visible(t, c, seq)) {
+    if (!visible(t, c, seq))
         return true;
-    }
-    if (*n == limit || (bytes && *n && *size + text > bytes)) {
+    if (*n == limit || (bytes && *n && *size + text > bytes))
         return false;
-    }
     want[(*n)++] = seq;
     *size += text;
     return true;
@@ -146,14 +137,12 @@ static void step_page(struct course *t)
     size_t size = 0;
     bool more = false;
     if (has_after && !has_before) { /* upwards */
-        for (uint64_t s = after + 1; s <= c->seq && !more; s++) {
+        for (uint64_t s = after + 1; s <= c->seq && !more; s++)
             more = !page_take(t, c, s, limit, bytes, want, &n, &size);
-        }
     } else {
         for (uint64_t s = has_before && before <= c->seq ? before : c->seq + 1;
-             s-- > 1 && !(has_after && s <= after) && !more;) {
+             s-- > 1 && !(has_after && s <= after) && !more;)
             more = !page_take(t, c, s, limit, bytes, want, &n, &size);
-        }
         for (uint32_t i = 0; i < n / 2; i++) {
             uint64_t swap = want[i];
             want[i] = want[n - 1 - i];
@@ -187,9 +176,8 @@ static void step_read(struct course *t)
 {
     struct conv *c = &t->c[2];
     unsigned who = rnd(t, 2);
-    if (c->seq == 0) {
+    if (c->seq == 0)
         return;
-    }
     uint64_t seq = rnd(t, (uint32_t)c->seq + 5), now = seq < c->seq ? seq : c->seq, first = first_of(t, c);
     now = now > c->read[who] ? now : c->read[who];
     uint64_t seen = now > first - 1 ? now : first - 1;
@@ -233,20 +221,17 @@ static void step_inbox(struct course *t)
     assert_int_equal(CALL(&t->w, store_inbox_peek, &p), STORE_OK);
     assert_int_equal(p.page.n, n - skip < limit ? n - skip : limit);
     assert_int_equal(p.more, n - skip > limit);
-    for (uint32_t i = 0; i < p.page.n; i++) {
+    for (uint32_t i = 0; i < p.page.n; i++)
         assert_true(p.page.messages[i].id == want[skip + i]);
-    }
     store_page_free(&p.page);
     if (n && rnd(t, 4) == 0) { /* acknowledges some */
         uint64_t up_to = want[rnd(t, n)];
         struct store_inbox_ack a = {.user = S("bob"), .up_to = up_to};
         assert_int_equal(CALL(&t->w, store_inbox_ack, &a), STORE_OK);
         uint32_t keep = 0;
-        for (uint32_t i = 0; i < t->inbox_n; i++) {
-            if (t->inbox[i] > up_to) {
+        for (uint32_t i = 0; i < t->inbox_n; i++)
+            if (t->inbox[i] > up_to)
                 t->inbox[keep++] = t->inbox[i];
-            }
-        }
         t->inbox_n = keep;
     }
 }

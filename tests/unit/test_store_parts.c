@@ -85,7 +85,8 @@ static int watcher_write(struct kv *kv, const struct kv_change *changes, size_t 
     struct watcher *w = (struct watcher *)kv;
     char *p = w->order;
     for (size_t i = 0; i < n; i++) {
-        p += sprintf(p, "%s%.*s ", kv_family_name((enum kv_family)changes[i].family), (int)changes[i].key.n, changes[i].key.p);
+        p += sprintf(p, "%s%.*s ", kv_family_name((enum kv_family)changes[i].family), (int)changes[i].key.n,
+                     changes[i].key.p);
     }
     return 0;
 }
@@ -114,7 +115,8 @@ static void kinds(void **state)
     batch_delete(&b, KV_USER, S("s20"));
     assert_int_equal(batch_write(&b, &w.base), 0);
     assert_string_equal(
-        w.order, "smallb dma users users1 users2 users20 users3 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
+        w.order,
+        "smallb dma users users1 users2 users20 users3 useru1 useru2 useru3 channelh channelm1 channelm2 channelm3 ");
     batch_fini(&b);
 }
 
@@ -140,9 +142,8 @@ static void ages(void **state)
     }
     assert_int_equal(l.count, N);
     assert_ptr_equal(l.oldest, &items[0].node);
-    for (int i = 0; i < N; i += 2) {
+    for (int i = 0; i < N; i += 2)
         assert_ptr_equal(lru_find(&l, (uint64_t)(i % 100), items[i].node.key), &items[i].node);
-    }
     assert_null(lru_find(&l, 5, S("none")));
     for (int i = 1; i < N; i += 2) { /* those not asked for are the oldest, in their order */
         assert_ptr_equal(l.oldest, &items[i].node);
@@ -263,9 +264,8 @@ static void recent_heads(void **state)
 static struct durable *mark_open(struct world *w)
 {
     struct durable *d;
-    if (durable_open(&d, w->dir, w->why, sizeof(w->why))) {
+    if (durable_open(&d, w->dir, w->why, sizeof(w->why)))
         fail_msg("%s", w->why);
-    }
     return d;
 }
 
@@ -360,8 +360,9 @@ static void judge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),         cmocka_unit_test(batches),      cmocka_unit_test(ages),  cmocka_unit_test(caches),
-        cmocka_unit_test(recent_firsts), cmocka_unit_test(recent_heads), cmocka_unit_test(judge),
+        cmocka_unit_test(kinds),  cmocka_unit_test(batches),       cmocka_unit_test(ages),
+        cmocka_unit_test(caches), cmocka_unit_test(recent_firsts), cmocka_unit_test(recent_heads),
+        cmocka_unit_test(judge),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }

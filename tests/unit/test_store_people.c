@@ -35,9 +35,8 @@ static void inbox(void **state)
     INBOX(w, "bob", 0, 10, "", false);
     uint64_t id[5];
     const char *texts[] = {"a", "b", "c", "d", "e"}, *from[] = {"ann", "cid", "ann", "bob", "ann"};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         id[i] = dm(w, from[i], "bob", texts[i], NULL).id;
-    }
     INBOX(w, "bob", 0, 10, "a b c d e", false);
     INBOX(w, "bob", 0, 2, "a b", true);
     INBOX(w, "bob", id[1], 3, "c d e", false);
@@ -65,9 +64,8 @@ static void inbox(void **state)
     assert_int_equal(inbox_size_of(w, "bob"), 0);
     PAGE(w, &k, -1, -1, 9, "1 2 3", 1, 3, false); /* history keeps them */
     p = (struct store_inbox_peek){.user = S("bob"), .limit = 9, .page_bytes = 3};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         dm(w, "ann", "bob", "xx", NULL);
-    }
     assert_int_equal(CALL(w, store_inbox_peek, &p), STORE_OK);
     assert_int_equal(p.page.n, 1);
     assert_true(p.more);
@@ -120,9 +118,8 @@ static void inbox_holes(void **state)
     }
     INBOX(w, "bob", 0, 10, "2 3", false); /* 0 and 1 are beyond the count */
     INBOX(w, "bob", 0, 1, "2", true);
-    for (int i = 0; i < 1000 && inbox_size_of(w, "bob") != 2; i++) { /* cleaned lazily */
+    for (int i = 0; i < 1000 && inbox_size_of(w, "bob") != 2; i++) /* cleaned lazily */
         usleep(1000);
-    }
     assert_int_equal(inbox_size_of(w, "bob"), 2);
     struct store_recall r = {.conv = conv_key_slice(&k), .sender = S("ann"), .seq = 4};
     assert_int_equal(CALL(w, store_recall, &r), STORE_OK);
@@ -191,11 +188,11 @@ static void removed_in_flight(void **state)
         many[i].receiver = S("bob");
         POST(w, store_append, &many[i]);
     }
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 600; i++)
         util_wait(w, &many[i].op);
-    }
     uint64_t id = many[10].id;
-    struct store_inbox_ack all = {.user = S("bob"), .up_to = many[499].id}, one = {.user = S("bob"), .ids = &id, .id_count = 1};
+    struct store_inbox_ack all = {.user = S("bob"), .up_to = many[499].id},
+                           one = {.user = S("bob"), .ids = &id, .id_count = 1};
     struct store_append next = many[0];
     POST(w, store_inbox_ack, &all); /* by a range delete */
     POST(w, store_inbox_ack, &one); /* is among them */
@@ -256,9 +253,8 @@ static void guests_text(struct world *w, uint32_t limit, char out[256])
     struct store_guests_due g = {.limit = limit};
     assert_int_equal(CALL(w, store_guests_due, &g), STORE_OK);
     out[0] = '\0';
-    for (uint32_t i = 0; i < g.n; i++) {
+    for (uint32_t i = 0; i < g.n; i++)
         sprintf(out + strlen(out), "%s%.*s", i ? " " : "", (int)g.ids[i].n, g.ids[i].p);
-    }
     free(g.ids);
     free(g.arena);
 }
@@ -294,9 +290,8 @@ static void guests(void **state)
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(CALL(w, store_user_load, &u), STORE_OK);
         store_user_load_free(&u);
-        if (!u.user.guest) {
+        if (!u.user.guest)
             break;
-        }
         usleep(1000);
     }
     assert_false(u.user.guest);
@@ -378,7 +373,8 @@ static void members(void **state)
     assert_int_equal(m.mode, PUSH_DEFAULT);
     assert_int_equal(m.seq, 0);
     assert_int_equal(m.first, 0);
-    struct store_member_put full = {.conv = conv_key_slice(&d), .user = S("bob"), .may_create = true, .channels_max = 1};
+    struct store_member_put full = {
+        .conv = conv_key_slice(&d), .user = S("bob"), .may_create = true, .channels_max = 1};
     assert_int_equal(CALL(w, store_member_put, &full), STORE_LIMIT);
     say(w, &c, TIER_SMALL, "bob", "x");
     m = join(w, &c, "ann");
@@ -490,9 +486,8 @@ static void members_in_flight(void **state)
         says[i] = append_of(&c, TIER_SMALL, ids[i], "x");
         POST(w, store_append, &says[i]);
         dels[i] = (struct store_member_del){.conv = conv_key_slice(&c), .user = S(ids[i])};
-        if (i % 2) {
+        if (i % 2)
             POST(w, store_member_del, &dels[i]);
-        }
     }
     uint32_t now = 0;
     bool in[50] = {false};
@@ -554,9 +549,8 @@ static void conversations(void **state)
     do {
         struct store_conversations p = {.user = S("ann"), .limit = 2, .cursor = S(cursor)};
         assert_int_equal(CALL(w, store_conversations, &p), STORE_OK);
-        for (uint32_t i = 0; i < p.n; i++, seen++) {
+        for (uint32_t i = 0; i < p.n; i++, seen++)
             assert_memory_equal(p.list[i].conv.p, order[seen], strlen(order[seen]));
-        }
         strcpy(cursor, p.next_cursor);
         store_conversations_free(&p);
     } while (cursor[0]);

@@ -61,11 +61,10 @@ static void hostile(int (*decode)(struct slice), const char *good, size_t n, boo
         char *copy = malloc(cut ? cut : 1);
         memcpy(copy, good, cut);
         int r = decode(slice_of(copy, cut));
-        if (cut == n || (open_end && cut >= fixed)) {
+        if (cut == n || (open_end && cut >= fixed))
             assert_int_equal(r, 0);
-        } else {
+        else
             assert_int_equal(r, ERR_INVALID);
-        }
         for (size_t at = 0; at < cut; at++) { /* any byte turned: an answer, whatever it is */
             copy[at] = (char)~copy[at];
             (void)decode(slice_of(copy, cut));
@@ -97,7 +96,8 @@ static void messages(void **state)
     assert_true(r.row.flags == 0 && r.row.cls == EXPIRY_SMALL && r.row.birth_ms == m.row.birth_ms &&
                 r.row.ttl_ms == m.row.ttl_ms);
     assert_true(r.id == m.id && r.created_ms == m.created_ms);
-    assert_true(slice_eq(r.sender, m.sender) && slice_eq(r.sender_name, m.sender_name) && slice_eq(r.content, m.content));
+    assert_true(slice_eq(r.sender, m.sender) && slice_eq(r.sender_name, m.sender_name) &&
+                slice_eq(r.content, m.content));
     hostile(try_message, out, n, true, MESSAGE_FIXED + m.sender.n + m.sender_name.n);
     hostile(try_row, out, n, true, ROW_HEADER_SIZE);
     m.content = SLICE_NONE;
@@ -148,7 +148,8 @@ static void heads(void **state)
     assert_int_equal(head_decode(slice_of(out, HEAD_SIZE), &r), 0);
     assert_true(r.seq == 9 && r.last_id == 8 && r.reserved == 7 && r.low[0] == 1 && r.low[1] == 2 && r.low[2] == 3 &&
                 r.skip_at == 4 && r.generation == 5);
-    assert_true(r.skip == 6 && r.max == 10 && r.members == 11 && r.flags == HEAD_CHANNEL && r.tier == 2 && r.tiers_used == 7);
+    assert_true(r.skip == 6 && r.max == 10 && r.members == 11 && r.flags == HEAD_CHANNEL && r.tier == 2 &&
+                r.tiers_used == 7);
     hostile(try_head, out, HEAD_SIZE, false, 0);
     h.seq = UINT64_MAX; /* seqs that would run over */
     head_encode(out, &h);
@@ -250,9 +251,8 @@ static void key_order(void **state)
         for (unsigned s = 0; s < 9; s++) {
             struct slice at = key_message(&k[0], conv, seqs[s]);
             assert_true(key_tail_u64(at, &seq) && seq == seqs[s]);
-            if (s) {
+            if (s)
                 assert_true(slice_cmp(key_message(&k[1], conv, seqs[s - 1]), at) < 0);
-            }
             for (unsigned j = 0; j < 8; j++) {
                 struct conv_key other = conv_key_channel(S(names[j]));
                 bool inside = slice_cmp(key_message(&from, conv_key_slice(&other), 0), at) <= 0 &&
@@ -276,8 +276,8 @@ static void key_order(void **state)
     assert_true(slice_cmp(key_guest(&k[0], 5, S("z")), key_guest(&k[1], 6, S("a"))) < 0);
     /* Dedup keys of different requests differ, where one text ends and the next begins. */
     struct conv_key a = conv_key_channel(S("ab")), b = conv_key_channel(S("a"));
-    assert_false(
-        slice_eq(key_dedup(&k[0], S("s"), conv_key_slice(&a), S("c")), key_dedup(&k[1], S("s"), conv_key_slice(&b), S("bc"))));
+    assert_false(slice_eq(key_dedup(&k[0], S("s"), conv_key_slice(&a), S("c")),
+                          key_dedup(&k[1], S("s"), conv_key_slice(&b), S("bc"))));
     /* The longest of each fits. */
     char id[64];
     memset(id, 'z', 64);

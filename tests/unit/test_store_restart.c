@@ -69,9 +69,8 @@ static void child_kill(struct child *c)
 static uint32_t child_finish(struct child *c, struct told *out, uint32_t max)
 {
     uint32_t n = 0;
-    while (n < max && read(c->from, &out[n], sizeof(*out)) == (ssize_t)sizeof(*out)) {
+    while (n < max && read(c->from, &out[n], sizeof(*out)) == (ssize_t)sizeof(*out))
         n++;
-    }
     child_kill(c);
     close(c->from);
     return n;
@@ -98,7 +97,8 @@ static void everything_stays(void **state)
     struct conv_key c = util_channel("room"), p = util_pair("ann", "bob");
     user_make(w, "ann", "Ann");
     user_make(w, "bob", "Bob");
-    struct store_user_save g = {.id = S("gus"), .name = S("Gus"), .user = {.guest = true, .epoch = 3}, .guest_ttl_ms = 1000};
+    struct store_user_save g = {
+        .id = S("gus"), .name = S("Gus"), .user = {.guest = true, .epoch = 3}, .guest_ttl_ms = 1000};
     assert_int_equal(CALL(w, store_user_save, &g), STORE_OK);
     join(w, &c, "ann");
     join(w, &c, "bob");
@@ -119,7 +119,8 @@ static void everything_stays(void **state)
         INBOX(w, "bob", 0, 9, "hello", false);
         assert_int_equal(inbox_size_of(w, "bob"), 1);
         struct store_append again = dm(w, "ann", "bob", "hello", "id1");
-        assert_true(again.duplicate && again.seq == first.seq && again.id == first.id && again.created_ms == first.created_ms);
+        assert_true(again.duplicate && again.seq == first.seq && again.id == first.id &&
+                    again.created_ms == first.created_ms);
         struct store_conv_load l = {.conv = conv_key_slice(&c)};
         assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
         assert_true(l.exists && l.members == 2 && l.tier == TIER_LARGE && l.seq == 2 && l.first == 1);
@@ -249,9 +250,8 @@ static void load_without_end(struct world *w, int to)
     enum { WIDTH = 64 };
     static struct store_append ops[WIDTH];
     static struct conv_key keys[KILL_CONVS];
-    for (unsigned i = 0; i < KILL_CONVS; i++) {
+    for (unsigned i = 0; i < KILL_CONVS; i++)
         keys[i] = kill_conv(i);
-    }
     for (;;) {
         for (unsigned i = 0; i < WIDTH; i++) {
             unsigned k = i % KILL_CONVS;
@@ -262,9 +262,8 @@ static void load_without_end(struct world *w, int to)
         for (unsigned i = 0; i < WIDTH; i++) {
             util_wait(w, &ops[i].op);
             struct told t = {i % KILL_CONVS, ops[i].seq, ops[i].id};
-            if (ops[i].op.status != STORE_OK || write(to, &t, sizeof(t)) != (ssize_t)sizeof(t)) {
+            if (ops[i].op.status != STORE_OK || write(to, &t, sizeof(t)) != (ssize_t)sizeof(t))
                 _exit(1);
-            }
         }
     }
 }
@@ -301,9 +300,8 @@ static void kills(void **state)
                 assert_int_equal(r.page.messages[i].seq, i + 1);
                 assert_true(r.page.messages[i].id > last_id);
                 last_id = r.page.messages[i].id;
-                if (i + 1 == told_seq[k]) {
+                if (i + 1 == told_seq[k])
                     assert_true(last_id == told_id[k]);
-                }
             }
             store_page_free(&r.page);
             struct store_append a = append_of(&key, k < 2 ? TIER_SMALL : TIER_DM, "ann", "after");
@@ -323,13 +321,11 @@ static void async_load(struct world *w, int to)
     struct conv_key c = util_channel("a");
     for (;;) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "text");
-        if (CALL(w, store_append, &a) != STORE_OK) {
+        if (CALL(w, store_append, &a) != STORE_OK)
             _exit(1);
-        }
         struct told t = {0, a.seq, a.id};
-        if (write(to, &t, sizeof(t)) != (ssize_t)sizeof(t)) {
+        if (write(to, &t, sizeof(t)) != (ssize_t)sizeof(t))
             _exit(1);
-        }
     }
 }
 
@@ -360,7 +356,8 @@ static void async_kills(void **state)
     assert_true(a.seq > seq && a.id > id);
     struct store_range r = page_of(w, &key, -1, -1, 100000);
     for (uint32_t i = 1; i < r.page.n; i++) {
-        assert_true(r.page.messages[i].seq > r.page.messages[i - 1].seq && r.page.messages[i].id > r.page.messages[i - 1].id);
+        assert_true(r.page.messages[i].seq > r.page.messages[i - 1].seq &&
+                    r.page.messages[i].id > r.page.messages[i - 1].id);
     }
     store_page_free(&r.page);
 }
@@ -373,9 +370,8 @@ static void mixed(struct world *w, int to)
     struct conv_key c = util_channel("a"), p = util_pair("ann", "bob");
     for (int i = 0; i < 150; i++) {
         struct store_append a = append_of(i % 2 ? &p : &c, i % 2 ? TIER_DM : TIER_SMALL, "ann", "text");
-        if (CALL(w, store_append, &a) != STORE_OK) {
+        if (CALL(w, store_append, &a) != STORE_OK)
             _exit(1);
-        }
         struct told t = {(uint64_t)(i % 2), a.seq, a.id};
         (void)!write(to, &t, sizeof(t));
     }
@@ -433,9 +429,8 @@ static void power_loss(void **state)
         assert_true(b.seq >= 70 && b.seq <= told[149].seq + 1); /* sync: no gap over what is there */
         assert_true(a.id > told[149].id && b.id > told[149].id);
         struct store_range r = page_of(w, &p, -1, -1, 200);
-        for (uint32_t i = 0; i < r.page.n; i++) {
+        for (uint32_t i = 0; i < r.page.n; i++)
             assert_int_equal(r.page.messages[i].seq, i + 1);
-        }
         store_page_free(&r.page);
         world_close(w);
         shm_name(w->dir, shm);
@@ -458,9 +453,8 @@ static void settled(struct world *w, int to)
     for (int i = 0; i < 300; i++) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "0123456789 0123456789 0123456789");
         struct told t = {0, 0, 0};
-        if (CALL(w, store_append, &a) != STORE_OK) {
+        if (CALL(w, store_append, &a) != STORE_OK)
             _exit(1);
-        }
         (void)!write(to, &t, sizeof(t));
     }
     usleep(1500000); /* synced, and the mark knows it */
@@ -501,9 +495,8 @@ static bool refused_or_whole(struct world *w, const char *what)
     }
     struct store_range r = {.conv = conv_key_slice(&c), .has_after = true, .limit = 1000};
     enum store_status status = CALL(w, store_range, &r);
-    if (status == STORE_OK && r.page.n != 301) {
+    if (status == STORE_OK && r.page.n != 301)
         fail_msg("%s: a damaged database was opened with %u of 301 messages", what, r.page.n);
-    }
     assert_true(status == STORE_OK || status == STORE_FATAL || status == STORE_RETRY);
     store_page_free(&r.page);
     world_close(w);
@@ -528,9 +521,8 @@ static void damage_all(struct world *w, const char *saved)
              current = strcmp(e->d_name, "CURRENT") == 0;
         struct stat st;
         snprintf(name, sizeof(name), "%s/%s", db, e->d_name);
-        if ((!log && !sst && !manifest && !current) || stat(name, &st) || st.st_size == 0) {
+        if ((!log && !sst && !manifest && !current) || stat(name, &st) || st.st_size == 0)
             continue;
-        }
         for (int how = 0; how < DAMAGES; how++) {
             for (unsigned tenths = how == REMOVE ? 9 : 1; tenths < 10; tenths += manifest ? 1 : 4) {
                 char what[320];
@@ -626,9 +618,8 @@ static int child_main(const char *name, const char *dir)
             }
             children[i].run(&w, 1);
             close(1);
-            for (;;) {
+            for (;;)
                 pause();
-            }
         }
     }
     return 1;
@@ -636,9 +627,8 @@ static int child_main(const char *name, const char *dir)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3) {
+    if (argc == 3)
         return child_main(argv[1], argv[2]);
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everything_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(clock_jumps, setup, teardown),

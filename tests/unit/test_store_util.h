@@ -72,9 +72,8 @@ static inline int util_before_write(void *ctx)
 static inline int util_before_sync(void *ctx)
 {
     struct world *w = ctx;
-    if (atomic_load(&w->sync_delay_us)) {
+    if (atomic_load(&w->sync_delay_us))
         usleep((useconds_t)atomic_load(&w->sync_delay_us));
-    }
     return atomic_load(&w->fail_sync);
 }
 static inline int util_before_reopen(void *ctx)
@@ -101,9 +100,8 @@ static inline void util_done_fn(void *owner, struct store_op *op)
 static inline void util_pump(struct world *w)
 {
     pthread_mutex_lock(&w->lock);
-    while (!w->woken) {
+    while (!w->woken)
         pthread_cond_wait(&w->cond, &w->lock);
-    }
     w->woken = false;
     pthread_mutex_unlock(&w->lock);
     mailbox_run(&w->mb, w);
@@ -116,9 +114,8 @@ static inline void util_prepare(struct world *w, struct store_op *op)
 }
 static inline void util_wait(struct world *w, struct store_op *op)
 {
-    while (op->home) {
+    while (op->home)
         util_pump(w);
-    }
 }
 /* CALL(w, store_append, &a): hands over, waits, yields the status. */
 #define CALL(w, fn, x) (util_prepare((w), &(x)->op), fn((w)->s, (x)), util_wait((w), &(x)->op), (x)->op.status)
@@ -126,15 +123,16 @@ static inline void util_wait(struct world *w, struct store_op *op)
 
 static inline void util_options(struct world *w, const char *engine)
 {
-    w->o = (struct store_options){
-        .engine = engine,
-        .path = w->dir,
-        .node = 5,
-        .memory = 32u << 20,
-        .sync_every_ms = 50,
-        .tiers = {{0, 100000, DURABILITY_SYNC}, {90 * DAY, 10000, DURABILITY_COMMIT}, {7 * DAY, 1000, DURABILITY_COMMIT}},
-        .dedup_window_ms = 600000,
-        .inbox_max = 100};
+    w->o = (struct store_options){.engine = engine,
+                                  .path = w->dir,
+                                  .node = 5,
+                                  .memory = 32u << 20,
+                                  .sync_every_ms = 50,
+                                  .tiers = {{0, 100000, DURABILITY_SYNC},
+                                            {90 * DAY, 10000, DURABILITY_COMMIT},
+                                            {7 * DAY, 1000, DURABILITY_COMMIT}},
+                                  .dedup_window_ms = 600000,
+                                  .inbox_max = 100};
 }
 
 /* A world with an empty directory; no store yet. */
@@ -163,9 +161,8 @@ static inline int world_try(struct world *w)
 }
 static inline void world_open(struct world *w)
 {
-    if (world_try(w)) {
+    if (world_try(w))
         fail_msg("store_open: %s", w->why);
-    }
 }
 static inline void world_close(struct world *w)
 {
@@ -234,7 +231,8 @@ static inline uint64_t say(struct world *w, const struct conv_key *conv, enum st
     return a.seq;
 }
 /* The same for a private message, with the receiver's inbox. */
-static inline struct store_append dm(struct world *w, const char *from, const char *to, const char *text, const char *client)
+static inline struct store_append dm(struct world *w, const char *from, const char *to, const char *text,
+                                     const char *client)
 {
     static struct conv_key k; /* outlives the call */
     k = util_pair(from, to);
@@ -257,18 +255,17 @@ static inline struct store_range page_of(struct world *w, const struct conv_key 
     return r;
 }
 /* Checks a page: its seqs as text ("3 4 5"), first, last, more; frees it. */
-#define PAGE(w, conv, after, before, limit, seqs, f, l, m)                                                                     \
-    do {                                                                                                                       \
-        struct store_range r_ = page_of((w), (conv), (after), (before), (limit));                                              \
-        char got_[4096] = "";                                                                                                  \
-        for (uint32_t i_ = 0; i_ < r_.page.n && strlen(got_) < 4000; i_++) {                                                   \
-            sprintf(got_ + strlen(got_), i_ ? " %d" : "%d", (int)r_.page.messages[i_].seq);                                    \
-        }                                                                                                                      \
-        assert_string_equal(got_, seqs);                                                                                       \
-        assert_int_equal(r_.first, f);                                                                                         \
-        assert_int_equal(r_.last, l);                                                                                          \
-        assert_int_equal(r_.more, m);                                                                                          \
-        store_page_free(&r_.page);                                                                                             \
+#define PAGE(w, conv, after, before, limit, seqs, f, l, m)                                                             \
+    do {                                                                                                               \
+        struct store_range r_ = page_of((w), (conv), (after), (before), (limit));                                      \
+        char got_[4096] = "";                                                                                          \
+        for (uint32_t i_ = 0; i_ < r_.page.n && strlen(got_) < 4000; i_++)                                             \
+            sprintf(got_ + strlen(got_), i_ ? " %d" : "%d", (int)r_.page.messages[i_].seq);                            \
+        assert_string_equal(got_, seqs);                                                                               \
+        assert_int_equal(r_.first, f);                                                                                 \
+        assert_int_equal(r_.last, l);                                                                                  \
+        assert_int_equal(r_.more, m);                                                                                  \
+        store_page_free(&r_.page);                                                                                     \
     } while (0)
 
 static inline struct store_member_put join(struct world *w, const struct conv_key *c, const char *user)
@@ -283,7 +280,8 @@ static inline enum store_status user_make(struct world *w, const char *id, const
     return CALL(w, store_user_save, &u);
 }
 /* Inbox as text: "id-order contents", e.g. "a b c". */
-static inline void inbox_text(struct world *w, const char *user, uint64_t after, uint32_t limit, char out[4096], bool *more)
+static inline void inbox_text(struct world *w, const char *user, uint64_t after, uint32_t limit, char out[4096],
+                              bool *more)
 {
     struct store_inbox_peek p = {.user = S(user), .after = after, .limit = limit};
     assert_int_equal(CALL(w, store_inbox_peek, &p), STORE_OK);
@@ -295,13 +293,13 @@ static inline void inbox_text(struct world *w, const char *user, uint64_t after,
     *more = p.more;
     store_page_free(&p.page);
 }
-#define INBOX(w, user, after, limit, text, m)                                                                                  \
-    do {                                                                                                                       \
-        char got_[4096];                                                                                                       \
-        bool more_;                                                                                                            \
-        inbox_text((w), (user), (after), (limit), got_, &more_);                                                               \
-        assert_string_equal(got_, text);                                                                                       \
-        assert_int_equal(more_, m);                                                                                            \
+#define INBOX(w, user, after, limit, text, m)                                                                          \
+    do {                                                                                                               \
+        char got_[4096];                                                                                               \
+        bool more_;                                                                                                    \
+        inbox_text((w), (user), (after), (limit), got_, &more_);                                                       \
+        assert_string_equal(got_, text);                                                                               \
+        assert_int_equal(more_, m);                                                                                    \
     } while (0)
 static inline uint32_t inbox_size_of(struct world *w, const char *user)
 {

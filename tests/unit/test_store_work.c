@@ -31,9 +31,8 @@ static unsigned rows(struct world *w, enum kv_family family)
 {
     unsigned n = 0;
     struct kv_iter *it = kv_iter_new(w->s->kv, family, S("\x01"), S("\xff"));
-    for (kv_seek(it, S("\x01")); kv_valid(it); kv_next(it)) {
+    for (kv_seek(it, S("\x01")); kv_valid(it); kv_next(it))
         n++;
-    }
     kv_iter_free(it);
     return n;
 }
@@ -78,9 +77,8 @@ static void paused(void **state)
     struct world *w = *state;
     struct conv_key c = util_channel("c");
     char why[256];
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         say(w, &c, TIER_LARGE, "ann", "x");
-    }
     atomic_fetch_add(&w->wall, 3650 * DAY);
     PAGE(w, &c, 8, -1, 9, "9 10", 1, 10, false);
     assert_int_equal(work(w, STORE_FLUSH, NULL, why), STORE_OK);
@@ -100,9 +98,8 @@ static void trimmed(void **state)
     char why[256];
     w->o.tiers[TIER_SMALL].max = 10;
     store_configure(w->s, &w->o);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 500; i++)
         say(w, &c, TIER_SMALL, "ann", "x");
-    }
     assert_true(rows(w, KV_SMALL) < 10 + 2 * 64);
     world_restart(w);
     assert_int_equal(work(w, STORE_COMPACT, NULL, why), STORE_OK);
@@ -133,7 +130,8 @@ static void checkpoint(void **state)
     world_open(w);
     PAGE(w, &c, -1, -1, 2, "29 30", 1, 30, true);
     PAGE(w, &p, -1, -1, 2, "29 30", 1, 30, true);
-    assert_true(say(w, &c, TIER_SMALL, "ann", "x") > 31); /* the original may have gone on: its numbers are left to it */
+    assert_true(say(w, &c, TIER_SMALL, "ann", "x") >
+                31); /* the original may have gone on: its numbers are left to it */
     assert_int_equal(dm(w, "ann", "bob", "y", NULL).seq, 31);
     world_close(w);
     shm_name(w->dir, shm);
@@ -164,9 +162,8 @@ static void in_the_middle(void **state)
     struct store_stats stats;
     for (int i = 0; i < 1000; i++) {
         store_get_stats(w->s, &stats);
-        if (!stats.failing) {
+        if (!stats.failing)
             break;
-        }
         usleep(10000);
     }
     assert_false(stats.failing);

@@ -21,11 +21,13 @@ static void tell(struct stream *s, const struct ws_result *r)
 {
     switch (r->event) {
     case WS_EV_MESSAGE:
-        buf_printf(&s->told, "%s:%.*s ", r->opcode == WS_TEXT ? "text" : "binary", (int)r->data.n, r->data.n ? r->data.p : "");
+        buf_printf(&s->told, "%s:%.*s ", r->opcode == WS_TEXT ? "text" : "binary", (int)r->data.n,
+                   r->data.n ? r->data.p : "");
         break;
     case WS_EV_PING:
     case WS_EV_PONG:
-        buf_printf(&s->told, "%s:%.*s ", r->event == WS_EV_PING ? "ping" : "pong", (int)r->data.n, r->data.n ? r->data.p : "");
+        buf_printf(&s->told, "%s:%.*s ", r->event == WS_EV_PING ? "ping" : "pong", (int)r->data.n,
+                   r->data.n ? r->data.p : "");
         break;
     case WS_EV_CLOSE:
         buf_printf(&s->told, "close:%u:%.*s ", r->code, (int)r->data.n, r->data.n ? r->data.p : "");

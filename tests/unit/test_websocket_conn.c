@@ -60,7 +60,8 @@ static void put(int fd, unsigned first, struct slice payload)
 
 static void say(struct kit *k, uint16_t action, const char *body)
 {
-    struct wire *w = wire_new((enum wire_form)conn_at(k->net, k->last)->form, action, 5, slice_str(body), WIRE_TAG_NONE);
+    struct wire *w =
+        wire_new((enum wire_form)conn_at(k->net, k->last)->form, action, 5, slice_str(body), WIRE_TAG_NONE);
     assert_int_equal(conn_send(k->net, k->last, w, CONN_MUST), 0);
     wire_unref(w);
 }
