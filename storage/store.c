@@ -1,16 +1,16 @@
 /* The store: opening, closing, options, and the doors of its operations. */
-#include "storage/store_private.h"
+#include "storage/local/store_private.h"
 
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
-#include "storage/durable.h"
-#include "storage/hint.h"
-#include "storage/idgen.h"
-#include "storage/recent.h"
-#include "storage/syncer.h"
-#include "storage/writer.h"
+#include "storage/local/durable.h"
+#include "storage/local/hint.h"
+#include "storage/local/idgen.h"
+#include "storage/local/recent.h"
+#include "storage/local/syncer.h"
+#include "storage/local/writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "core/base/log.h"
 #include "core/config/config.h"
 #include "core/config/config_edit.h"
-#include "core/hub/command.h"
+#include "core/hub/registry/command.h"
 #include "core/hub/hub.h"
 
 /* Lines of errors as an array: the details of a failure. */

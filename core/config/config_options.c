@@ -1,7 +1,7 @@
 #include "core/config/config_options.h"
 
 #include "core/config/config.h"
-#include "core/hub/options.h"
+#include "core/hub/shard/options.h"
 #include "storage/store.h"
 
 #include <math.h>

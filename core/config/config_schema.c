@@ -3,7 +3,7 @@
 #include "core/base/log.h"
 #include "core/base/near.h"
 #include "core/config/config.h"
-#include "core/hub/options.h"
+#include "core/hub/shard/options.h"
 #include "storage/store.h"
 
 #include <string.h>

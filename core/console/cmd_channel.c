@@ -3,9 +3,9 @@
 #include "core/console/survey.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/ban.h"
-#include "core/hub/host.h"
-#include "core/hub/look.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/host/host.h"
+#include "core/hub/host/look.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/hub/host.h"
+#include "core/hub/host/host.h"
 #include "core/hub/hub.h"
 #include "storage/store.h"
 

@@ -2,9 +2,9 @@
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
 
-#include "core/hub/action.h"
-#include "core/hub/look.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/host/look.h"
+#include "core/hub/registry/tables.h"
 
 /* A number that a text would round. */
 static double tenths(float v)

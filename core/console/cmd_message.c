@@ -3,8 +3,8 @@
 #include "core/console/survey.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/host.h"
-#include "core/hub/options.h"
+#include "core/hub/host/host.h"
+#include "core/hub/shard/options.h"
 
 #include <stdlib.h>
 

@@ -2,9 +2,9 @@
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
 
-#include "core/hub/ban.h"
-#include "core/hub/host.h"
-#include "core/hub/look.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/host/host.h"
+#include "core/hub/host/look.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #include "core/console/survey.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/look.h"
-#include "core/hub/metric.h"
+#include "core/hub/host/look.h"
+#include "core/hub/registry/metric.h"
 
 #include <malloc.h>
 #include <stdlib.h>

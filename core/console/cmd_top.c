@@ -3,9 +3,9 @@
 #include "core/console/survey.h"
 
 #include "core/base/clock.h"
-#include "core/hub/figures.h"
-#include "core/hub/look.h"
-#include "core/hub/metric.h"
+#include "core/hub/shard/figures.h"
+#include "core/hub/host/look.h"
+#include "core/hub/registry/metric.h"
 
 #include <stdlib.h>
 

@@ -3,10 +3,10 @@
 #include "core/console/survey.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/action.h"
-#include "core/hub/look.h"
-#include "core/hub/tables.h"
-#include "core/hub/trace.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/host/look.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/people/trace.h"
 
 #include <stdlib.h>
 #include <time.h>

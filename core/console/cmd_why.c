@@ -4,8 +4,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
-#include "core/hub/look.h"
-#include "core/hub/why.h"
+#include "core/hub/host/look.h"
+#include "core/hub/shard/why.h"
 
 #include <stdlib.h>
 

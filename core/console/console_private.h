@@ -5,8 +5,8 @@
 #include "core/base/buf.h"
 #include "core/console/console.h"
 #include "core/console/console_text.h"
-#include "core/hub/command.h"
-#include "core/hub/figures.h"
+#include "core/hub/registry/command.h"
+#include "core/hub/shard/figures.h"
 #include "core/hub/hub.h"
 #include "storage/store.h"
 

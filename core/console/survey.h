@@ -8,8 +8,8 @@
 #define MAGPIE_CONSOLE_SURVEY_H
 
 #include "core/base/mailbox.h"
-#include "core/hub/command.h"
-#include "core/hub/shard.h"
+#include "core/hub/registry/command.h"
+#include "core/hub/shard/shard.h"
 
 struct survey {
     struct mail mail;

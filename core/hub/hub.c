@@ -1,10 +1,10 @@
 #include "core/hub/hub.h"
 
 #include "core/base/random.h"
-#include "core/hub/action.h"
-#include "core/hub/ban.h"
-#include "core/hub/tables.h"
-#include "core/hub/shard.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/shard/shard.h"
 #include "core/net/listener.h"
 #include "core/net/net_shared.h"
 

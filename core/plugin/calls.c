@@ -1,6 +1,6 @@
 /* Requests that wait for a plugin's answer: actions of clients, commands of the console. HTTP requests are in http.c. */
 #include "core/base/utf8.h"
-#include "core/hub/user.h"
+#include "core/hub/people/user.h"
 #include "core/plugin/plugin_private.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* HTTP requests that a plugin answers, and the WebSockets of paths that it claimed. */
 #include "core/base/log.h"
 #include "core/base/utf8.h"
-#include "core/hub/route.h"
+#include "core/hub/registry/route.h"
 #include "core/net/http.h"
 #include "core/net/url.h"
 #include "core/net/websocket.h"

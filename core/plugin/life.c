@@ -13,7 +13,7 @@
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/tables.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>

@@ -2,7 +2,7 @@
  * thread that the plugin named. */
 #include "core/base/frame.h"
 #include "core/base/utf8.h"
-#include "core/hub/host.h"
+#include "core/hub/host/host.h"
 #include "core/plugin/plugin_private.h"
 
 #include <stdlib.h>

@@ -11,11 +11,11 @@
 
 #include "core/base/buf.h"
 #include "core/base/mailbox.h"
-#include "core/hub/auth.h"
-#include "core/hub/command.h"
-#include "core/hub/hook.h"
-#include "core/hub/req.h"
-#include "core/hub/shard.h"
+#include "core/hub/registry/auth.h"
+#include "core/hub/registry/command.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/people/req.h"
+#include "core/hub/shard/shard.h"
 #include "core/plugin/plugins.h"
 #include "plugins/magpie_plugin.h"
 

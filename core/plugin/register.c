@@ -2,9 +2,9 @@
  * Registrations. init() fills the list mp_self.regs, and what cannot be is refused there and then. Commands and metrics are the main thread's and take
  * effect at once; what shards read goes into the hub's tables when shard_init() has run everywhere (regs_commit).
  */
-#include "core/hub/action.h"
-#include "core/hub/metric.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/metric.h"
+#include "core/hub/registry/tables.h"
 #include "core/plugin/plugin_private.h"
 
 #include <stdio.h>

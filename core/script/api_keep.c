@@ -6,7 +6,7 @@
 #include "core/script/state.h"
 #include "core/script/world.h"
 
-#include "core/hub/shard.h"
+#include "core/hub/shard/shard.h"
 
 #include <lauxlib.h>
 

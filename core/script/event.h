@@ -5,7 +5,7 @@
 #define MAGPIE_SCRIPT_EVENT_H
 
 #include "core/base/slice.h"
-#include "core/hub/hook.h"
+#include "core/hub/registry/hook.h"
 
 #include <lua.h>
 

@@ -1,7 +1,7 @@
 #include "core/script/scripts.h"
 
 #include "core/base/log.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/tables.h"
 #include "core/script/buckets.h"
 #include "core/script/keep.h"
 #include "core/script/scripts_internal.h"

@@ -1,5 +1,5 @@
 /* The console's `script list|check|reload|enable|disable`. */
-#include "core/hub/command.h"
+#include "core/hub/registry/command.h"
 #include "core/script/scripts_internal.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #define MAGPIE_SCRIPT_SCRIPTS_INTERNAL_H
 
 #include "core/base/mailbox.h"
-#include "core/hub/shard.h"
+#include "core/hub/shard/shard.h"
 #include "core/script/scripts.h"
 #include "core/script/state.h"
 #include "core/script/world_hub.h"

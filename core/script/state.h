@@ -10,7 +10,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/base/slice.h"
-#include "core/hub/hook.h"
+#include "core/hub/registry/hook.h"
 
 #include <lua.h>
 

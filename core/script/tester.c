@@ -1,6 +1,6 @@
 /* `magpied --run-script-tests DIR`: every *_test.lua of a folder, in a sandbox of its own, with the module "test" beside "magpie". */
 #include "core/base/err.h"
-#include "core/hub/command.h"
+#include "core/hub/registry/command.h"
 #include "core/script/buckets.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"

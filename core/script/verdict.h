@@ -3,8 +3,8 @@
 #ifndef MAGPIE_SCRIPT_VERDICT_H
 #define MAGPIE_SCRIPT_VERDICT_H
 
-#include "core/hub/code.h"
-#include "core/hub/hook.h"
+#include "core/hub/registry/code.h"
+#include "core/hub/registry/hook.h"
 #include "storage/store.h"
 
 #include <lua.h>

@@ -1,8 +1,8 @@
 #include "core/script/world_hub.h"
 
 #include "core/base/clock.h"
-#include "core/hub/host.h"
-#include "core/hub/shard.h"
+#include "core/hub/host/host.h"
+#include "core/hub/shard/shard.h"
 #include "core/script/scripts_internal.h"
 #include "core/script/timer.h"
 

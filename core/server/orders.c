@@ -1,5 +1,5 @@
 #include "core/config/config.h"
-#include "core/hub/command.h"
+#include "core/hub/registry/command.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 

@@ -4,7 +4,7 @@
 #include "core/config/secret.h"
 #include "core/console/console.h"
 #include "core/hub/hub.h"
-#include "core/hub/options.h"
+#include "core/hub/shard/options.h"
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
 #include "core/server/server_private.h"

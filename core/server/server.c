@@ -4,7 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/notify.h"
 #include "core/config/config.h"
-#include "core/hub/figures.h"
+#include "core/hub/shard/figures.h"
 #include "core/hub/hub.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"

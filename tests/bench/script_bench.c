@@ -3,17 +3,17 @@
  *
  *     build/tests/script_bench [MESSAGES]
  *
- * The events are made as the hub makes them (core/hub/act_send.c): "message" on the sender's shard, then "conversation". The store, the network and
+ * The events are made as the hub makes them (core/hub/act/act_send.c): "message" on the sender's shard, then "conversation". The store, the network and
  * the fan-out are left out, since they cost the same with and without scripts.
  */
 #include "core/base/clock.h"
 #include "core/base/hash.h"
-#include "core/hub/action.h"
-#include "core/hub/bucket.h"
-#include "core/hub/hook.h"
-#include "core/hub/options.h"
-#include "core/hub/shard.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/shard/bucket.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/shard/options.h"
+#include "core/hub/shard/shard.h"
+#include "core/hub/registry/tables.h"
 #include "core/script/scripts.h"
 
 #include <cjson/cJSON.h>

@@ -11,9 +11,9 @@
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "storage/batch.h"
+#include "storage/local/batch.h"
 #include "storage/conv_key.h"
-#include "storage/store_private.h"
+#include "storage/local/store_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

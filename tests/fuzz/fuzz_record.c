@@ -2,7 +2,7 @@
  * The decoders of stored records: never a byte read outside; slices lie inside the value; what they take, the encoder writes again to the byte.
  * The first byte picks the record.
  */
-#include "storage/record.h"
+#include "storage/local/record.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "core/hub/bucket.h"
+#include "core/hub/shard/bucket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

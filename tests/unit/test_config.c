@@ -3,7 +3,7 @@
 #include "core/config/config.h"
 #include "core/config/config_options.h"
 #include "core/config/config_schema.h"
-#include "core/hub/options.h"
+#include "core/hub/shard/options.h"
 #include "storage/store.h"
 
 #include <cjson/cJSON.h>

@@ -1,12 +1,12 @@
 /* The table of commands, what was probably meant, the password, bans and rules, notes, names in wires. */
 #include "core/base/near.h"
 #include "core/console/console_private.h"
-#include "core/hub/ban.h"
-#include "core/hub/look.h"
-#include "core/hub/options.h"
-#include "core/hub/shard.h"
-#include "core/hub/trace.h"
-#include "core/hub/why.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/host/look.h"
+#include "core/hub/shard/options.h"
+#include "core/hub/shard/shard.h"
+#include "core/hub/people/trace.h"
+#include "core/hub/shard/why.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

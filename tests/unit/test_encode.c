@@ -1,6 +1,6 @@
-#include "core/hub/walk.h"
-#include "core/hub/encode.h"
-#include "core/hub/page.h"
+#include "core/hub/talk/walk.h"
+#include "core/hub/talk/encode.h"
+#include "core/hub/act/page.h"
 
 #include "core/base/json.h"
 

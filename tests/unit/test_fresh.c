@@ -1,5 +1,5 @@
 /* Ids for new users. */
-#include "core/hub/fresh.h"
+#include "core/hub/shard/fresh.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

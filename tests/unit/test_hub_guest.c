@@ -1,7 +1,7 @@
 /* Guests: users of mode open whose token was never used again are forgotten, with their memberships; nobody else is. */
 #include "hub_kit.h"
 
-#include "core/hub/guest.h"
+#include "core/hub/act/guest.h"
 
 enum { TTL_MS = 40 };
 

@@ -1,7 +1,7 @@
 /* Kicks: of the present, the absent and the unknown, with and without the end of their tokens, and of users whose login is under way. */
 #include "hub_kit.h"
 
-#include "core/hub/token.h"
+#include "core/hub/people/token.h"
 
 static void kicks_close_every_connection(void **state)
 {

@@ -1,8 +1,8 @@
 /* Logins: from shard to shard, several at once, devices, renames, what comes meanwhile, a store that fails, connections that go. */
 #include "hub_kit.h"
 
-#include "core/hub/ban.h"
-#include "core/hub/token.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/people/token.h"
 
 /* Wherever a client comes in, its connection ends up with its user's shard, with all that it had sent already. */
 static void the_connection_moves_to_its_user(void **state)

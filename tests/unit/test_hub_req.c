@@ -1,8 +1,8 @@
 /* From a frame to its answer: who may, the order of complaints, the fields of bodies (field.c), error codes (code.c). */
 #include "hub_kit.h"
 
-#include "core/hub/action.h"
-#include "core/hub/req.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/people/req.h"
 
 /* Before login `unauthorized` comes before every other complaint. */
 static void strangers_are_told_to_log_in(void **state)

@@ -1,7 +1,7 @@
 /* The tables of actions, hooks and providers: drafts, commits while shards run, removal, and the end of the old ones. */
 #include "hub_kit.h"
 
-#include "core/hub/action.h"
+#include "core/hub/registry/action.h"
 
 static _Atomic unsigned served[8];
 

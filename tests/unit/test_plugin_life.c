@@ -2,8 +2,8 @@
 #include "tests/unit/plugin_kit.h"
 
 #include "core/base/log.h"
-#include "core/hub/action.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/tables.h"
 
 #include <ev.h>
 

@@ -7,11 +7,11 @@
 
 #include "core/base/hash.h"
 #include "core/base/json.h"
-#include "core/hub/hook.h"
-#include "core/hub/metric.h"
-#include "core/hub/options.h"
-#include "core/hub/shard.h"
-#include "core/hub/tables.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/registry/metric.h"
+#include "core/hub/shard/options.h"
+#include "core/hub/shard/shard.h"
+#include "core/hub/registry/tables.h"
 #include "core/script/scripts.h"
 
 #include <stdio.h>

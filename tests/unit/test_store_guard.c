@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "core/base/log.h"
-#include "storage/guard.h"
-#include "storage/idgen.h"
+#include "storage/local/guard.h"
+#include "storage/local/idgen.h"
 
 #define T0   UINT64_C(1700000000000)
 #define HOUR UINT64_C(3600000)

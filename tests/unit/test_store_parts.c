@@ -2,10 +2,10 @@
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
-#include "storage/batch.h"
-#include "storage/durable.h"
-#include "storage/recent.h"
-#include "storage/heads.h"
+#include "storage/local/batch.h"
+#include "storage/local/durable.h"
+#include "storage/local/recent.h"
+#include "storage/local/heads.h"
 
 #include <fcntl.h>
 

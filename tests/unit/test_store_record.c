@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "storage/record.h"
+#include "storage/local/record.h"
 
 #include <stdlib.h>
 #include <string.h>

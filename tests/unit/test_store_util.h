@@ -15,7 +15,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "storage/conv_key.h"
-#include "storage/store_private.h"
+#include "storage/local/store_private.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "core/hub/token.h"
+#include "core/hub/people/token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

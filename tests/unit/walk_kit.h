@@ -4,7 +4,7 @@
 
 #include "hub_kit.h"
 
-#include "core/hub/walk.h"
+#include "core/hub/talk/walk.h"
 
 /* `count` messages from a seq on. */
 static inline struct pub *publications(const char *channel, uint64_t from, uint32_t count, uint8_t mask)

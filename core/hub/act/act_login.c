@@ -1,0 +1,301 @@
+/* Actions 1 login, 9 ping, 16 log out. */
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/act/login.h"
+#include "core/hub/people/session.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/people/token.h"
+#include "core/hub/people/user.h"
+
+#include "core/base/clock.h"
+#include "core/base/json.h"
+#include "core/base/log.h"
+#include "core/base/utf8.h"
+
+#include <cjson/cJSON.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool get_accept(struct call *c, struct login *l)
+{
+    const struct cJSON *list = NULL, *item;
+    int rc = json_get_array(c->body, "accept", &list);
+    if (rc == 0)
+        return true;
+    if (rc == 1) {
+        cJSON_ArrayForEach(item, list)
+        {
+            if (!cJSON_IsString(item))
+                rc = -1;
+            else if (strcmp(item->valuestring, "merge") == 0)
+                l->merge = true;
+        }
+    }
+    if (rc != 1)
+        call_fail(c, CODE_BAD_REQUEST, "accept: expected a list of strings");
+    return rc == 1;
+}
+
+static const struct auth_provider *provider_of(const struct shard *s)
+{
+    for (uint32_t i = 0; i < s->tables->auth_count; i++)
+        if (strcmp(s->tables->auth[i].name, s->opt->auth_mode) == 0)
+            return &s->tables->auth[i];
+    return NULL;
+}
+
+static bool mode_open(const struct shard *s)
+{
+    return strcmp(s->opt->auth_mode, "open") == 0;
+}
+
+/* What is given, checked as far as it can be here. */
+static bool get_login(struct call *c, struct login *l, struct slice *token_out)
+{
+    struct slice name = SLICE_NONE, device, token = SLICE_NONE, id;
+    int has_name = json_get_string(c->body, "name", &name);
+    if (has_name < 0 || (has_name && !value_name(name))) {
+        call_fail(c, CODE_BAD_REQUEST, "name: expected 1 to 64 bytes of text without control characters");
+        return false;
+    }
+    int has_token = json_get_string(c->body, "token", &token);
+    if (has_token < 0) {
+        call_fail(c, CODE_BAD_REQUEST, "token: expected a string");
+        return false;
+    }
+    if (!call_get_text(c, "device", &device) || !get_accept(c, l))
+        return false;
+    bool open = mode_open(c->shard);
+    if (open && !has_token && !has_name) {
+        call_fail(c, CODE_BAD_REQUEST, "name: missing (a new user needs one)");
+        return false;
+    }
+    if (!open && !provider_of(c->shard)) {
+        call_fail(c, CODE_UNAVAILABLE, "nobody answers for auth.mode \"%s\" now", c->shard->opt->auth_mode);
+        return false;
+    }
+    *token_out = token;
+    if (open && has_token) {
+        if (token_check(token, &c->shard->token_key, clock_wall_ms(), l->id, &id, &l->epoch) != 0 ||
+            !value_user_id(id)) {
+            call_fail(c, CODE_UNAUTHORIZED, "token: unknown or expired");
+            return false;
+        }
+        l->id_len = (uint8_t)id.n;
+    }
+    l->fresh = open && !has_token;
+    l->provided = !open;
+    l->name_len = (uint8_t)name.n;
+    l->device_len = (uint8_t)device.n;
+    if (name.n)
+        memcpy(l->name, name.p, name.n);
+    if (device.n)
+        memcpy(l->device, device.p, device.n);
+    return true;
+}
+
+/* --- Providers ------------------------------------------------------------------------------------------------------------ */
+
+/* Takes a provider's answer. */
+static void login_identify(struct login *l, const struct auth_answer *a)
+{
+    struct slice id = slice_of(a->id, a->id_len), name = slice_of(a->name, a->name_len);
+    if (a->code != CODE_OK) {
+        login_refuse(l, a->code, a->retry_after_ms, a->message);
+    } else if (a->id_len > sizeof a->id || !value_user_id(id) || slice_eq(id, SLICE_LIT("system")) ||
+               (a->name_len && (a->name_len > sizeof a->name || !value_name(name)))) {
+        log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode));
+        login_refuse(l, CODE_INTERNAL, 0, "the provider answered with an id or a name that cannot be one");
+    } else {
+        l->id_len = a->id_len;
+        memcpy(l->id, a->id, a->id_len);
+        if (a->name_len) {
+            l->name_len = a->name_len;
+            memcpy(l->name, a->name, a->name_len);
+        }
+        login_go(l);
+    }
+}
+
+static void login_ask(struct call *c, struct login *l, struct slice token)
+{
+    struct shard *s = l->shard;
+    char ip[64];
+    conn_peer(s->net, l->conn, ip, sizeof ip);
+    struct auth_call a = {.shard = s,
+                          .ticket = {.shard = s->index, .conn = l->conn, .generation = l->generation},
+                          .name = login_name(l),
+                          .token = token,
+                          .device = slice_of(l->device, l->device_len),
+                          .ip = slice_str(ip),
+                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
+    struct session *x = session_get(s, c->conn);
+    l->token = strndup(token.n ? token.p : "", token.n);
+    if (!x || !l->token) {
+        login_refuse(l, CODE_INTERNAL, 0, "out of memory");
+        return;
+    }
+    x->login = l;
+    const struct auth_provider *p = provider_of(s);
+    if (p->ask(&a, p->ctx) == AUTH_LATER)
+        return;
+    x->login = NULL;
+    login_identify(l, &a.answer);
+}
+
+struct auth_mail {
+    struct mail mail;
+    struct auth_ticket ticket;
+    struct auth_answer answer;
+};
+
+static void auth_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct auth_mail *a = (struct auth_mail *)m;
+    const struct conn *k = s->net ? conn_find(s->net, a->ticket.conn, a->ticket.generation) : NULL;
+    struct session *x = k ? k->session : NULL;
+    if (x && x->login) {
+        struct login *l = x->login;
+        x->login = NULL;
+        login_identify(l, &a->answer);
+    }
+    free(a);
+}
+
+int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_answer *answer)
+{
+    struct auth_mail *a = ticket.shard < hub->shard_count ? malloc(sizeof *a) : NULL;
+    if (!a)
+        return ERR_NOMEM;
+    *a = (struct auth_mail){.mail.run = auth_arrive, .ticket = ticket, .answer = *answer};
+    mailbox_post(&hub->shards[ticket.shard]->mailbox, &a->mail);
+    return 0;
+}
+
+/* --- The request ------------------------------------------------------------------------------------------------------- */
+
+static bool hooks_let_in(struct call *c, struct login *l, struct slice token)
+{
+    struct shard *s = c->shard;
+    char ip[64] = "";
+    if (!hooks_any(s, HOOK_LOGIN))
+        return true;
+    conn_peer(s->net, c->conn, ip, sizeof ip);
+    struct hook_call h = {.shard = s,
+                          .conn = c->conn,
+                          .user = login_id(l),
+                          .user_name = login_name(l),
+                          .token = token,
+                          .device = slice_of(l->device, l->device_len),
+                          .ip = slice_str(ip),
+                          .websocket = conn_at(s->net, c->conn)->transport == CONN_WEBSOCKET};
+    if (hooks_run(HOOK_LOGIN, &h) != HOOK_REJECT)
+        return true;
+    call_reject(c, &h);
+    return false;
+}
+
+static void handle_login(struct call *c)
+{
+    struct shard *s = c->shard;
+    if (c->user != NONE) {
+        call_fail(c, CODE_FORBIDDEN, "this connection has logged in already");
+        return;
+    }
+    uint32_t conn = c->conn, generation = conn_at(s->net, conn)->generation;
+    struct login *l = calloc(1, sizeof *l);
+    struct slice token = SLICE_NONE;
+    if (!l) {
+        call_fail(c, CODE_INTERNAL, "out of memory");
+        return;
+    }
+    if (!get_login(c, l, &token) || !hooks_let_in(c, l, token)) {
+        free(l);
+        return;
+    }
+    l->shard = s;
+    l->conn = conn;
+    l->generation = generation;
+    l->user = NONE;
+    l->action = c->action;
+    l->seq = c->seq;
+    l->call = c;
+    s->reqs++;
+    c->pause = true;
+    if (l->provided)
+        login_ask(c, l, token);
+    else
+        login_go(l);
+    /* Unless it has ended, or moved to another shard, it goes on later. */
+    if (c->pause && conn_find(s->net, conn, generation))
+        l->call = NULL;
+}
+
+static void handle_ping(struct call *c)
+{
+    conn_set(c->shard->net, c->conn, CONN_F_PINGS);
+    char text[40];
+    int n = snprintf(text, sizeof text, "{\"time\":%llu}", (unsigned long long)clock_wall_ms());
+    call_reply(c, slice_of(text, (size_t)n));
+}
+
+/* --- Log out ------------------------------------------------------------------------------------------------------------ */
+
+struct logout {
+    struct req r;
+    struct store_user_save op;
+    char strings[128]; /* id and name, which the user may change meanwhile */
+};
+
+static void logout_after(struct req *r)
+{
+    if (r->code == CODE_OK && conn_find(r->home->net, r->conn, r->generation))
+        conn_close(r->home->net, r->conn, CLOSE_LOGOUT, NULL, 0);
+}
+
+static void logout_saved(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct logout *q = (struct logout *)((char *)op - offsetof(struct logout, op.op));
+    s->ops--;
+    if (op->status != STORE_OK) {
+        /* Unless it may have been stored, or another one has raised it further. */
+        struct user *u = user_at(s, q->r.user);
+        if (op->status == STORE_RETRY && u->epoch == q->op.user.epoch)
+            u->epoch--;
+        req_fail_store(&q->r, op->status, "");
+    }
+    req_done(s, &q->r);
+}
+
+static void handle_logout(struct call *c)
+{
+    struct shard *s = c->shard;
+    struct logout *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    struct user *u = user_at(s, c->user);
+    q->r.after = logout_after;
+    u->epoch++; /* at once, so that no other save of this user brings the old one back */
+    memcpy(q->strings, u->strings, (size_t)u->id_len + u->name_len);
+    q->op = (struct store_user_save){.id = slice_of(q->strings, u->id_len),
+                                     .name = slice_of(q->strings + u->id_len, u->name_len),
+                                     .guest_ttl_ms = s->opt->guest_ms,
+                                     .user = {.epoch = u->epoch, .guest = u->guest}};
+    q->op.op.home = &s->mailbox;
+    q->op.op.done = logout_saved;
+    s->ops++;
+    store_user_save(s->store, &q->op);
+}
+
+int act_login_register(struct hub *hub)
+{
+    static const struct action actions[] = {
+        {.number = 1, .name = "login", .class = CLASS_ALONE, .before_login = true, .handle = handle_login},
+        {.number = 9, .name = "ping", .class = CLASS_NOW, .before_login = true, .handle = handle_ping},
+        {.number = 16, .name = "logout", .class = CLASS_ALONE, .handle = handle_logout},
+    };
+    return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
+}

@@ -1,0 +1,411 @@
+/* Actions 12 query presence, 13 list members, 15 block user. */
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/talk/conv.h"
+#include "core/hub/people/user.h"
+
+#include "core/base/json.h"
+#include "core/base/utf8.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+
+enum { PRESENCE_MAX = 100, GATHER_MAX = 200 };
+
+/* --- Asking all shards who is online ------------------------------------------------------------------------------ */
+
+/* Lives on home until every shard has answered. Shards read the ids and names and write the flags of their own users: no
+ * two touch the same byte, and the mailboxes order it. */
+struct gather {
+    struct req r;
+    void (*gathered)(struct gather *g); /* on home, once all have answered */
+    uint32_t left;                      /* answers awaited, and one for the asker */
+    uint32_t n;                         /* ids */
+    struct slice ids[GATHER_MAX];       /* borrowed from what the derived struct owns */
+    bool online[GATHER_MAX];
+    bool shared[GATHER_MAX]; /* is in one of the channels */
+    struct buf channels;     /* names, each after a byte with its length; empty: not asked for */
+};
+
+struct ask {
+    struct mail mail;
+    struct gather *g;
+};
+
+static void gather_step(struct gather *g)
+{
+    if (--g->left == 0)
+        g->gathered(g);
+}
+
+static void ask_back(void *owner, struct mail *m)
+{
+    (void)owner;
+    struct gather *g = ((struct ask *)m)->g;
+    free(m);
+    gather_step(g);
+}
+
+/* Puts the asker's channels that this shard has members of into the present set. */
+static void stamp_channels(struct shard *s, const struct buf *names)
+{
+    s->stamp++;
+    for (size_t i = 0; i < names->n;) {
+        size_t n = (uint8_t)names->p[i];
+        uint32_t chan = chan_find(s, slice_of(names->p + i + 1, n));
+        if (chan != NONE)
+            chan_at(s, chan)->stamp = s->stamp;
+        i += n + 1;
+    }
+}
+
+static bool in_stamped(const struct shard *s, const struct user *u)
+{
+    for (uint32_t i = u->first_sub; i != NONE;) {
+        const struct sub *b = pool_at(&s->subs, i);
+        if (chan_at(s, b->chan)->stamp == s->stamp)
+            return true;
+        i = b->next;
+    }
+    return false;
+}
+
+static void ask_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct gather *g = ((struct ask *)m)->g;
+    stamp_channels(s, &g->channels);
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (shard_of(s->hub, g->ids[i]) != s)
+            continue;
+        uint32_t user = user_find(s, g->ids[i]);
+        if (user == NONE || user_at(s, user)->first_conn == NONE)
+            continue;
+        g->online[i] = true;
+        g->shared[i] = g->channels.n && in_stamped(s, user_at(s, user));
+    }
+    m->run = ask_back;
+    shard_post(s, g->r.home, m);
+}
+
+static void gather_start(struct gather *g, void (*gathered)(struct gather *g))
+{
+    struct shard *s = g->r.home;
+    g->gathered = gathered;
+    g->left = 1;
+    for (unsigned k = 0; k < s->hub->shard_count; k++) {
+        bool any = false;
+        for (uint32_t i = 0; i < g->n && !any; i++)
+            any = shard_of(s->hub, g->ids[i]) == s->hub->shards[k];
+        struct ask *a = any ? calloc(1, sizeof *a) : NULL;
+        if (!a)
+            continue; /* without memory they count as offline */
+        a->g = g;
+        a->mail.run = ask_arrive;
+        g->left++;
+        shard_post(s, s->hub->shards[k], &a->mail);
+    }
+    gather_step(g);
+}
+
+/* --- Presence --- */
+
+struct presence {
+    struct gather g;
+    struct store_pairs op;
+    struct slice unsure[PRESENCE_MAX]; /* online, but in no channel of the asker's */
+    uint32_t unsure_at[PRESENCE_MAX];
+    uint8_t self_len;
+    char self[64];
+    char strings[PRESENCE_MAX * 64];
+};
+
+static void presence_destroy(struct req *r)
+{
+    buf_free(&((struct presence *)r)->g.channels);
+}
+
+static void presence_answer(struct presence *q)
+{
+    struct buf *b = &q->g.r.body;
+    bool first = true;
+    buf_lit(b, "{\"online\":[");
+    for (uint32_t i = 0; i < q->g.n; i++) {
+        if (!q->g.online[i] || !q->g.shared[i])
+            continue;
+        buf_str(b, first ? "" : ",");
+        buf_json_string(b, q->g.ids[i]);
+        first = false;
+    }
+    buf_lit(b, "]}");
+    req_done(q->g.r.home, &q->g.r);
+}
+
+static void presence_paired(void *owner, struct store_op *op)
+{
+    struct presence *q = (struct presence *)((char *)op - offsetof(struct presence, op.op));
+    ((struct shard *)owner)->ops--;
+    for (uint32_t i = 0; op->status == STORE_OK && i < q->op.n; i++)
+        q->g.shared[q->unsure_at[i]] = q->op.known[i];
+    presence_answer(q);
+}
+
+static void presence_gathered(struct gather *g)
+{
+    struct presence *q = (struct presence *)g;
+    struct shard *s = g->r.home;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (slice_eq(g->ids[i], slice_of(q->self, q->self_len)))
+            g->shared[i] = true;
+        if (!g->online[i] || g->shared[i])
+            continue;
+        q->unsure[n] = g->ids[i];
+        q->unsure_at[n++] = i;
+    }
+    if (n == 0) {
+        presence_answer(q);
+        return;
+    }
+    q->op = (struct store_pairs){.user = slice_of(q->self, q->self_len), .ids = q->unsure, .n = n};
+    q->op.op.home = &s->mailbox;
+    q->op.op.done = presence_paired;
+    s->ops++;
+    store_pairs(s->store, &q->op);
+}
+
+static bool get_ids(struct call *c, const struct cJSON **list)
+{
+    const struct cJSON *item;
+    int rc = json_get_array(c->body, "ids", list);
+    if (rc == 0) {
+        call_fail(c, CODE_BAD_REQUEST, "ids: missing");
+        return false;
+    }
+    if (rc == 1) {
+        cJSON_ArrayForEach(item, *list)
+        {
+            if (!cJSON_IsString(item) || !value_user_id(slice_str(item->valuestring)))
+                rc = -1;
+        }
+    }
+    if (rc < 0)
+        call_fail(c, CODE_BAD_REQUEST, "ids: expected a list of user ids");
+    else if (cJSON_GetArraySize(*list) > PRESENCE_MAX)
+        call_fail(c, CODE_BAD_REQUEST, "ids: %d at most", PRESENCE_MAX);
+    else
+        return true;
+    return false;
+}
+
+static void note_channels(struct shard *s, const struct user *u, struct buf *b)
+{
+    for (uint32_t i = u->first_sub; i != NONE;) {
+        const struct sub *sub = pool_at(&s->subs, i);
+        struct slice name = chan_name(chan_at(s, sub->chan));
+        buf_byte(b, (uint8_t)name.n);
+        buf_slice_put(b, name);
+        i = sub->next;
+    }
+}
+
+static void handle_presence(struct call *c)
+{
+    struct shard *s = c->shard;
+    const struct cJSON *list = NULL, *item;
+    if (!get_ids(c, &list))
+        return;
+    struct hook_call h = {.shard = s, .user = call_user_id(c), .user_name = call_user_name(c)};
+    if (hooks_run(HOOK_PRESENCE, &h) == HOOK_REJECT) {
+        call_reject(c, &h);
+        return;
+    }
+    struct presence *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    const struct user *u = user_at(s, c->user);
+    q->self_len = u->id_len;
+    memcpy(q->self, user_id(u).p, u->id_len);
+    char *at = q->strings;
+    cJSON_ArrayForEach(item, list)
+    {
+        size_t n = strlen(item->valuestring);
+        memcpy(at, item->valuestring, n);
+        q->g.ids[q->g.n++] = slice_of(at, n);
+        at += n;
+    }
+    q->g.r.destroy = presence_destroy;
+    note_channels(s, u, &q->g.channels);
+    if (!buf_ok(&q->g.channels))
+        buf_free(&q->g.channels); /* then only pairs are known */
+    gather_start(&q->g, presence_gathered);
+}
+
+/* --- Members --- */
+
+struct members {
+    struct gather g;
+    struct store_members op;
+    struct conv_key key;
+    char cursor[64];
+};
+
+static void members_destroy(struct req *r)
+{
+    struct members *q = (struct members *)r;
+    free(q->op.people);
+    free(q->op.arena);
+}
+
+static void members_gathered(struct gather *g)
+{
+    struct members *q = (struct members *)g;
+    struct buf *b = &g->r.body;
+    buf_lit(b, "{\"members\":[");
+    for (uint32_t i = 0; i < g->n; i++) {
+        buf_str(b, i ? ",{\"id\":" : "{\"id\":");
+        buf_json_string(b, q->op.people[i].id);
+        buf_lit(b, ",\"name\":");
+        buf_json_string(b, q->op.people[i].name);
+        buf_str(b, g->online[i] ? ",\"online\":true}" : ",\"online\":false}");
+    }
+    buf_byte(b, ']');
+    if (q->op.more && g->n) {
+        buf_lit(b, ",\"cursor\":");
+        buf_json_string(b, q->op.people[g->n - 1].id);
+    }
+    buf_byte(b, '}');
+    req_done(g->r.home, &g->r);
+}
+
+static void members_read(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct members *q = (struct members *)((char *)op - offsetof(struct members, op.op));
+    s->ops--;
+    if (op->status != STORE_OK) {
+        req_fail_store(&q->g.r, op->status, "name: no such channel");
+        req_done(s, &q->g.r);
+        return;
+    }
+    q->g.n = q->op.n < GATHER_MAX ? q->op.n : GATHER_MAX;
+    for (uint32_t i = 0; i < q->g.n; i++)
+        q->g.ids[i] = q->op.people[i].id;
+    gather_start(&q->g, members_gathered);
+}
+
+static void handle_members(struct call *c)
+{
+    struct shard *s = c->shard;
+    struct slice name, cursor;
+    uint32_t limit;
+    if (!call_get_channel(c, "name", &name) || !call_get_limit(c, &limit) || !call_get_cursor(c, &cursor))
+        return;
+    if (cursor.n && !value_user_id(cursor)) {
+        call_fail(c, CODE_BAD_REQUEST, "cursor: not one of this server's");
+        return;
+    }
+    struct conv_key key = conv_key_channel(name);
+    c->order = hash_bytes(conv_key_slice(&key));
+    if (!call_subscribed(c, name)) {
+        call_deny_stranger(c, &key);
+        return;
+    }
+    struct members *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    q->key = key;
+    if (cursor.n)
+        memcpy(q->cursor, cursor.p, cursor.n);
+    q->g.r.destroy = members_destroy;
+    q->op = (struct store_members){
+        .conv = conv_key_slice(&q->key), .cursor = slice_of(q->cursor, cursor.n), .limit = limit};
+    q->op.op.home = &s->mailbox;
+    q->op.op.done = members_read;
+    s->ops++;
+    store_members(s->store, &q->op);
+}
+
+/* --- Block --- */
+
+struct block {
+    struct owned_req o;
+    struct store_block op;
+    uint8_t id_len;
+    char id[64];
+};
+
+static void block_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct block *q = (struct block *)((char *)op - offsetof(struct block, op.op));
+    struct conv *v = conv_at(s, q->o.conv);
+    s->ops--;
+    if (op->status == STORE_OK) {
+        struct slice lo, hi;
+        conv_pair_users(conv_slice(v), &lo, &hi);
+        v->blocks[slice_eq(lo, q->op.user) ? 0 : 1] = q->op.blocked;
+    } else {
+        req_fail_store(&q->o.r, op->status, "id: no such user");
+    }
+    owned_done(&q->o);
+}
+
+static void block_ready(struct owned_req *o)
+{
+    struct block *q = (struct block *)o;
+    struct conv *v = conv_at(o->owner, o->conv);
+    struct slice lo, hi;
+    conv_pair_users(conv_slice(v), &lo, &hi);
+    q->op.user = slice_of(q->id, q->id_len);
+    bool self_is_lo = slice_eq(lo, q->op.user);
+    q->op.target = self_is_lo ? hi : lo;
+    if (!v->user_exists[self_is_lo ? 1 : 0]) {
+        if (v->pins == 1)
+            v->state = CONV_NEW; /* it may exist the next time */
+        req_fail(&o->r, CODE_NOT_FOUND, "id: no such user");
+        owned_done(o);
+        return;
+    }
+    owned_op(o, &q->op.op, block_stored);
+    store_block(o->owner->store, &q->op);
+}
+
+static void handle_block(struct call *c)
+{
+    struct slice target;
+    bool blocked = false;
+    if (!call_get_user_id(c, "id", &target))
+        return;
+    if (json_get_bool(c->body, "blocked", &blocked) != 1) {
+        call_fail(c, CODE_BAD_REQUEST, "blocked: expected true or false");
+        return;
+    }
+    struct slice id = call_user_id(c);
+    if (slice_eq(id, target)) {
+        call_fail(c, CODE_BAD_REQUEST, "id: you cannot block yourself");
+        return;
+    }
+    struct conv_key key = conv_key_pair(id, target);
+    c->order = hash_bytes(conv_key_slice(&key));
+    struct block *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    q->id_len = (uint8_t)id.n;
+    memcpy(q->id, id.p, id.n);
+    q->op.blocked = blocked;
+    q->o.key = key;
+    q->o.ready = block_ready;
+    owned_post(c->shard, &q->o);
+}
+
+int act_people_register(struct hub *hub)
+{
+    static const struct action actions[] = {
+        {.number = 12, .name = "presence", .class = CLASS_READ, .handle = handle_presence},
+        {.number = 13, .name = "members", .class = CLASS_READ, .handle = handle_members},
+        {.number = 15, .name = "block", .class = CLASS_ALONE, .handle = handle_block},
+    };
+    return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
+}

@@ -1,0 +1,230 @@
+#include "core/hub/act/guest.h"
+
+#include "core/hub/talk/conv.h"
+#include "core/hub/act/login.h"
+#include "core/hub/people/user.h"
+
+#include "core/base/log.h"
+
+#include <stdlib.h>
+
+enum { BATCH = 256 };
+
+/* --- A guest's time begins --------------------------------------------------------------------------------------- */
+
+struct guest_save {
+    struct store_user_save op;
+    char strings[128];
+};
+
+static void guest_saved(void *owner, struct store_op *op)
+{
+    /* When it failed the guest is found due a little early, or late; nobody waits. */
+    ((struct shard *)owner)->ops--;
+    free(op);
+}
+
+void guest_left(struct shard *s, uint32_t user)
+{
+    const struct user *u = user_at(s, user);
+    /* A login under way may be about to make it more than a guest: nothing here may overwrite that. */
+    struct guest_save *g = s->opt->guest_ms && !u->waiting ? calloc(1, sizeof *g) : NULL;
+    if (!g)
+        return;
+    memcpy(g->strings, u->strings, (size_t)u->id_len + u->name_len);
+    g->op = (struct store_user_save){.id = slice_of(g->strings, u->id_len),
+                                     .name = slice_of(g->strings + u->id_len, u->name_len),
+                                     .user = {.epoch = u->epoch, .guest = true},
+                                     .guest_ttl_ms = s->opt->guest_ms};
+    g->op.op.home = &s->mailbox;
+    g->op.op.done = guest_saved;
+    s->ops++;
+    store_user_save(s->store, &g->op);
+}
+
+/* --- A guest is forgotten ------------------------------------------------------------------------------------------ */
+
+/* On the guest's owner shard. Its user is loaded in state USER_FORGETTING meanwhile, so that logins wait. */
+struct forget {
+    struct mail mail; /* from shard 0 */
+    struct shard *shard;
+    uint32_t user; /* pinned */
+    uint32_t left; /* memberships to end, and one for the starter */
+    bool failed;   /* try again at the next hunt */
+    union {
+        struct store_user_load load;
+        struct store_user_forget forget;
+    } op;
+    uint8_t id_len;
+    char id[64];
+};
+
+struct leave {
+    struct owned_req o;
+    struct store_member_del op;
+    struct forget *forget;
+};
+
+static void forget_end(struct forget *f)
+{
+    struct shard *s = f->shard;
+    login_retry(s, f->user);
+    user_unpin(s, f->user);
+    free(f);
+}
+
+static void forgotten(void *owner, struct store_op *op)
+{
+    struct forget *f = (struct forget *)((char *)op - offsetof(struct forget, op.forget.op));
+    ((struct shard *)owner)->ops--;
+    if (op->status == STORE_OK)
+        log_event(LOG_DEBUG, "guest.forgotten", LOG_SLICE("user", slice_of(f->id, f->id_len)));
+    forget_end(f);
+}
+
+static void forget_step(struct forget *f)
+{
+    struct shard *s = f->shard;
+    if (--f->left)
+        return;
+    if (f->failed) {
+        forget_end(f);
+        return;
+    }
+    f->op.forget =
+        (struct store_user_forget){.id = slice_of(f->id, f->id_len), .op = {.home = &s->mailbox, .done = forgotten}};
+    s->ops++;
+    store_user_forget(s->store, &f->op.forget);
+}
+
+static void leave_after(struct req *r)
+{
+    struct leave *q = (struct leave *)r;
+    if (r->code != CODE_OK && r->code != CODE_NOT_FOUND)
+        q->forget->failed = true;
+    forget_step(q->forget);
+}
+
+static void leave_stored(void *owner, struct store_op *op)
+{
+    struct leave *q = (struct leave *)((char *)op - offsetof(struct leave, op.op));
+    ((struct shard *)owner)->ops--;
+    if (op->status == STORE_OK)
+        conv_set_members(q->o.owner, q->o.conv, q->op.members);
+    else
+        req_fail_store(&q->o.r, op->status, "");
+    owned_done(&q->o);
+}
+
+static void leave_ready(struct owned_req *o)
+{
+    struct leave *q = (struct leave *)o;
+    q->op.conv = conv_slice(conv_at(o->owner, o->conv));
+    q->op.user = slice_of(q->forget->id, q->forget->id_len);
+    owned_op(o, &q->op.op, leave_stored);
+    store_member_del(o->owner->store, &q->op);
+}
+
+static void leave_channel(struct forget *f, struct slice channel)
+{
+    struct leave *q = calloc(1, sizeof *q);
+    if (!q) {
+        f->failed = true;
+        return;
+    }
+    f->left++;
+    q->forget = f;
+    q->o.r.home = f->shard;
+    q->o.r.conn = q->o.r.user = NONE;
+    q->o.r.after = leave_after;
+    q->o.ready = leave_ready;
+    q->o.key = conv_key_channel(channel);
+    f->shard->reqs++;
+    owned_post(f->shard, &q->o);
+}
+
+static void forget_loaded(void *owner, struct store_op *op)
+{
+    struct forget *f = (struct forget *)((char *)op - offsetof(struct forget, op.load.op));
+    struct shard *s = owner;
+    s->ops--;
+    struct store_user_load l = f->op.load;
+    bool due = op->status == STORE_OK && l.user.guest_due;
+    f->left = 1;
+    for (uint32_t i = 0; due && i < l.subscription_count; i++)
+        leave_channel(f, l.subscriptions[i].channel);
+    store_user_load_free(&l);
+    if (due)
+        forget_step(f);
+    else
+        forget_end(f);
+}
+
+static void forget_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct forget *f = (struct forget *)m;
+    struct slice id = slice_of(f->id, f->id_len);
+    uint32_t user = user_find(s, id);
+    if (user != NONE) {
+        /* It is here, so its time has not begun; an open connection counts from its end. */
+        if (user_at(s, user)->state == USER_READY && user_at(s, user)->guest)
+            guest_left(s, user);
+        free(f);
+        return;
+    }
+    f->shard = s;
+    f->user = user_new(s, id);
+    if (f->user == NONE) {
+        free(f);
+        return;
+    }
+    user_at(s, f->user)->state = USER_FORGETTING;
+    user_pin(s, f->user);
+    f->op.load = (struct store_user_load){.id = id, .op = {.home = &s->mailbox, .done = forget_loaded}};
+    s->ops++;
+    store_user_load(s->store, &f->op.load);
+}
+
+/* --- The hunt, on shard 0 -------------------------------------------------------------------------------------------- */
+
+static void hunted(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct store_guests_due *g = (struct store_guests_due *)op;
+    s->ops--;
+    for (uint32_t i = 0; op->status == STORE_OK && i < g->n; i++) {
+        struct forget *f = calloc(1, sizeof *f);
+        if (!f)
+            break;
+        f->id_len = (uint8_t)g->ids[i].n;
+        memcpy(f->id, g->ids[i].p, g->ids[i].n);
+        f->mail.run = forget_arrive;
+        shard_post(s, shard_of(s->hub, g->ids[i]), &f->mail);
+    }
+    /* A full batch means that there are more. */
+    if (op->status == STORE_OK && g->n == BATCH)
+        s->sweep_at_ms = s->now_ms + 50;
+    s->sweeping = false;
+    free(g->ids);
+    free(g->arena);
+    free(g);
+}
+
+void guests_tick(struct shard *s)
+{
+    uint64_t guest_ms = s->opt->guest_ms;
+    if (!guest_ms || s->sweeping || s->now_ms < s->sweep_at_ms || s->draining)
+        return;
+    uint64_t every = guest_ms / 4;
+    s->sweep_at_ms = s->now_ms + (every < 250 ? 250 : every > 30000 ? 30000 : every);
+    struct store_guests_due *g = calloc(1, sizeof *g);
+    if (!g)
+        return;
+    g->limit = BATCH;
+    g->op.home = &s->mailbox;
+    g->op.done = hunted;
+    s->sweeping = true;
+    s->ops++;
+    store_guests_due(s->store, g);
+}

@@ -1,0 +1,13 @@
+/* Guests: users of mode open whose token was never used again and who have no private messages. They are forgotten after
+ * limits.guest. Private to core/hub. */
+#ifndef MAGPIE_HUB_GUEST_H
+#define MAGPIE_HUB_GUEST_H
+
+#include "core/hub/shard/shard.h"
+
+/* A guest's last connection closed: its time begins now. */
+void guest_left(struct shard *s, uint32_t user);
+/* Housekeeping on shard 0: looks for guests whose time has come. */
+void guests_tick(struct shard *s);
+
+#endif

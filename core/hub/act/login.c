@@ -1,0 +1,515 @@
+#include "core/hub/act/login.h"
+
+#include "core/base/clock.h"
+#include "core/base/frame.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/shard/fresh.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/people/req.h"
+#include "core/hub/people/session.h"
+#include "core/hub/people/token.h"
+#include "core/hub/people/trace.h"
+#include "core/hub/people/user.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void login_start(struct login *l);
+static void fail_waiting(struct shard *s, uint32_t user, enum code code, const char *message);
+static void start_waiting(struct shard *s, uint32_t user);
+static void login_check(struct login *l);
+
+/* Messages may come faster than the inbox can be counted; then the newest count does. */
+enum { COUNTS_MAX = 4 };
+
+static const char revoked[] = "token: no longer valid";
+
+/* Takes the login off its user and frees it. */
+static void login_end(struct login *l)
+{
+    struct shard *s = l->shard;
+    if (l->call)
+        l->call->pause = false;
+    if (l->user != NONE) {
+        struct login **at = &user_at(s, l->user)->waiting;
+        while (*at && *at != l)
+            at = &(*at)->next;
+        if (*at)
+            *at = l->next;
+        user_unpin(s, l->user);
+    }
+    s->reqs--;
+    free(l->token);
+    free(l);
+}
+
+void login_abandon(struct login *l)
+{
+    l->call = NULL;
+    login_end(l);
+}
+
+void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message)
+{
+    struct shard *s = l->shard;
+    if (conn_find(s->net, l->conn, l->generation)) {
+        struct call c = {.shard = s, .conn = l->conn, .user = NONE, .action = l->action, .seq = l->seq};
+        if (code == CODE_RATE_LIMITED)
+            call_rate_limited(&c, retry_after_ms, message);
+        else
+            call_fail(&c, code, "%s", message);
+        session_trim(s, l->conn);
+        conn_resume(s->net, l->conn);
+    }
+    login_end(l);
+}
+
+static void login_fail(struct login *l, enum code code, const char *message)
+{
+    login_refuse(l, code, 0, message);
+}
+
+/* --- Answer --------------------------------------------------------------------------------------------------------- */
+
+static void encode_login(struct buf *b, struct shard *s, const struct user *u, const struct login *l)
+{
+    char token[TOKEN_MAX + 1];
+    if (!l->token)
+        token_make(token, &s->token_key, user_id(u), u->epoch, clock_wall_ms());
+    buf_lit(b, "{\"id\":");
+    buf_json_string(b, user_id(u));
+    buf_lit(b, ",\"name\":");
+    buf_json_string(b, user_name(u));
+    buf_lit(b, ",\"token\":");
+    buf_json_string(b, slice_str(l->token ? l->token : token));
+    buf_lit(b, ",\"inbox\":"); /* number by number: printf took longer than all the rest */
+    buf_dec(b, l->inbox);
+    buf_lit(b, ",\"limits\":{\"frame\":");
+    buf_dec(b, s->opt->net.frame);
+    buf_lit(b, ",\"content\":");
+    buf_dec(b, s->opt->content_max);
+    buf_lit(b, ",\"idle\":");
+    buf_dec(b, s->opt->net.idle_timeout);
+    buf_lit(b, "}}");
+}
+
+static void replace_device(struct shard *s, const struct user *u, const struct login *l)
+{
+    uint32_t next;
+    for (uint32_t i = u->first_conn; i != NONE; i = next) {
+        struct conn *k = conn_at(s->net, i);
+        const struct session *x = k->session;
+        next = k->user_next;
+        if (x && x->device && strcmp(x->device, l->device) == 0)
+            conn_close(s->net, i, CLOSE_REPLACED, "a newer connection of this device took over", 0);
+    }
+}
+
+static void login_tell(struct login *l)
+{
+    struct shard *s = l->shard;
+    if (!hooks_any(s, HOOK_LOGGED_IN) || !conn_find(s->net, l->conn, l->generation))
+        return;
+    char ip[64];
+    conn_peer(s->net, l->conn, ip, sizeof ip);
+    struct hook_call h = {.shard = s,
+                          .conn = l->conn,
+                          .user = user_id(user_at(s, l->user)),
+                          .user_name = user_name(user_at(s, l->user)),
+                          .device = slice_of(l->device, l->device_len),
+                          .ip = slice_str(ip),
+                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
+    hooks_run(HOOK_LOGGED_IN, &h);
+}
+
+/* Whether the user is banned; then the login has been refused. */
+static bool login_banned(struct login *l)
+{
+    char text[BAN_REASON_MAX + 32];
+    struct slice reason;
+    if (!l->id_len || !ban_user(l->shard, login_id(l), &reason))
+        return false;
+    snprintf(text, sizeof text, "you are banned%s%.*s", reason.n ? ": " : "", (int)reason.n, reason.p);
+    login_fail(l, CODE_FORBIDDEN, text);
+    return true;
+}
+
+static void login_complete(struct login *l)
+{
+    struct shard *s = l->shard;
+    const struct conn *k = conn_find(s->net, l->conn, l->generation);
+    if (!k || k->flags & CONN_F_CLOSING) {
+        login_end(l);
+        return;
+    }
+    if (login_banned(l)) /* by now: the kick that goes with a ban has found no connection */
+        return;
+    struct user *u = user_at(s, l->user);
+    if (l->missed && !l->inbox)
+        l->inbox = 1;
+    struct session *x = l->device_len ? session_get(s, l->conn) : NULL;
+    char *device = x ? strdup(l->device) : NULL;
+    buf_reset(&s->scratch);
+    encode_login(&s->scratch, s, u, l);
+    if ((l->device_len && !device) || !buf_ok(&s->scratch)) {
+        free(device);
+        login_fail(l, CODE_INTERNAL, "out of memory");
+        return;
+    }
+    if (device) {
+        x->device = device;
+        replace_device(s, u, l);
+        buf_reset(&s->scratch);
+        encode_login(&s->scratch, s, u, l);
+    }
+    conn_set(s->net, l->conn, CONN_F_READY | (l->merge ? CONN_F_MERGE : 0));
+    if (s->traces)
+        trace_login(s, l->conn, login_id(l));
+    session_answer(s, l->conn, 0, NONE, l->action, l->seq, buf_slice(&s->scratch));
+    user_add_conn(s, l->user, l->conn);
+    if (l->inbox) {
+        buf_reset(&s->scratch);
+        buf_printf(&s->scratch, "{\"inbox\":%u}", l->inbox);
+        struct wire *w = buf_ok(&s->scratch)
+                             ? wire_new(conn_at(s->net, l->conn)->form, 103, 0, buf_slice(&s->scratch), WIRE_TAG_NONE)
+                             : NULL;
+        if (w) {
+            conn_send(s->net, l->conn, w, CONN_MUST);
+            wire_unref(w);
+        }
+    }
+    session_trim(s, l->conn);
+    conn_resume(s->net, l->conn);
+    login_tell(l);
+    login_end(l);
+}
+
+/* --- Changes to the user ---------------------------------------------------------------------------------------------- */
+
+static void login_saved(void *owner, struct store_op *op)
+{
+    struct login *l = (struct login *)((char *)op - offsetof(struct login, op.save.op));
+    struct shard *s = owner;
+    s->ops--;
+    l->busy = false;
+    struct user *u = user_at(s, l->user);
+    bool stored = op->status == STORE_OK, first = u->state != USER_READY;
+    if (stored && l->epoch != u->epoch && !l->provided) {
+        login_fail(l, CODE_UNAUTHORIZED, revoked); /* while it was saved */
+        return;
+    }
+    if (!stored || (l->name_len && user_set_name(s, l->user, login_name(l)) != 0)) {
+        enum code code = stored ? CODE_INTERNAL : CODE_UNAVAILABLE;
+        const char *message = stored ? "out of memory" : "the store cannot write now";
+        if (first)
+            fail_waiting(s, l->user, code, message);
+        else
+            login_fail(l, code, message);
+        return;
+    }
+    u->guest = l->fresh;
+    if (first) {
+        user_ready(s, l->user);
+        l->busy = true; /* start_waiting() is for the others */
+        start_waiting(s, l->user);
+        l->busy = false;
+    }
+    if (l->missed && l->counts < COUNTS_MAX) /* while it was saved */
+        login_start(l);
+    else
+        login_complete(l);
+}
+
+/* guest: a new user, under an id that was just made. */
+static void login_save(struct login *l, bool guest)
+{
+    struct shard *s = l->shard;
+    const struct user *u = user_at(s, l->user);
+    l->op.save = (struct store_user_save){.id = login_id(l),
+                                          .fresh = guest,
+                                          .user = {.epoch = u->epoch, .guest = guest},
+                                          .guest_ttl_ms = s->opt->guest_ms};
+    if (!l->name_len) {
+        l->name_len = u->name_len;
+        memcpy(l->name, user_name(u).p, u->name_len);
+    }
+    l->op.save.name = login_name(l);
+    l->op.save.op.home = &s->mailbox;
+    l->op.save.op.done = login_saved;
+    l->op.save.op.lazy = s->bunching;
+    l->busy = true;
+    s->ops++;
+    store_user_save(s->store, &l->op.save);
+}
+
+/* A provider vouches for a user that was never here. */
+static void login_save_first(struct login *l)
+{
+    if (!l->name_len) {
+        l->name_len = l->id_len;
+        memcpy(l->name, l->id, l->id_len);
+    }
+    login_save(l, false);
+}
+
+/* --- Known users ------------------------------------------------------------------------------------------------------ */
+
+/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership stays stored. */
+static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel)
+{
+    if (!hooks_any(s, HOOK_SUBSCRIBE))
+        return true;
+    struct hook_call h = {.shard = s,
+                          .conn = NONE,
+                          .user = user_id(user_at(s, user)),
+                          .user_name = user_name(user_at(s, user)),
+                          .channel = channel,
+                          .restored = true};
+    return hooks_run(HOOK_SUBSCRIBE, &h) != HOOK_REJECT;
+}
+
+static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_load *r)
+{
+    struct user *u = user_at(s, user);
+    if (user_set_name(s, user, r->name) != 0)
+        return false;
+    u->epoch = r->user.epoch;
+    u->guest = r->user.guest;
+    for (uint32_t i = 0; i < r->subscription_count; i++) {
+        if (!restore_admitted(s, user, r->subscriptions[i].channel))
+            continue;
+        uint32_t chan = chan_get(s, r->subscriptions[i].channel);
+        if (chan == NONE)
+            return false;
+        chan_pend(s, chan);
+        uint32_t sub = sub_find(s, user, chan);
+        if (sub == NONE) {
+            chan_deafen(s, chan);
+            sub = sub_add(s, user, chan, r->subscriptions[i].push, 0, false);
+            if (sub == NONE)
+                chan_at(s, chan)->deaf = 0;
+        }
+        chan_unpend(s, chan, 0);
+        if (sub == NONE)
+            return false;
+    }
+    user_ready(s, user);
+    return true;
+}
+
+/* Fails every login that waits for the user. The user is freed with the last of them. */
+static void fail_waiting(struct shard *s, uint32_t user, enum code code, const char *message)
+{
+    user_pin(s, user);
+    struct login *next;
+    for (struct login *l = user_at(s, user)->waiting; l; l = next) {
+        next = l->next;
+        if (!l->busy)
+            login_fail(l, code, message);
+    }
+    while (user_at(s, user)->first_sub != NONE)
+        sub_remove(s, user_at(s, user)->first_sub);
+    user_unpin(s, user);
+}
+
+static void start_waiting(struct shard *s, uint32_t user)
+{
+    user_pin(s, user);
+    struct login *next;
+    for (struct login *l = user_at(s, user)->waiting; l; l = next) {
+        next = l->next;
+        if (!l->busy)
+            login_start(l);
+    }
+    user_unpin(s, user);
+}
+
+static void login_loaded(void *owner, struct store_op *op)
+{
+    struct login *l = (struct login *)((char *)op - offsetof(struct login, op.load.op));
+    struct shard *s = owner;
+    uint32_t user = l->user;
+    enum store_status status = op->status;
+    s->ops--;
+    l->busy = false;
+    l->inbox = l->op.load.inbox;
+    if (user_at(s, user)->state == USER_LOADING && status == STORE_NOTFOUND && l->provided) {
+        store_user_load_free(&l->op.load);
+        login_save_first(l);
+        return;
+    }
+    if (user_at(s, user)->state == USER_LOADING && status == STORE_OK && l->stale) {
+        store_user_load_free(&l->op.load);
+        login_start(l);
+        return;
+    }
+    if (user_at(s, user)->state == USER_LOADING) {
+        bool taken = status == STORE_OK && take_loaded(s, user, &l->op.load);
+        store_user_load_free(&l->op.load);
+        if (!taken) {
+            bool unknown = status == STORE_NOTFOUND;
+            fail_waiting(s, user, unknown ? CODE_UNAUTHORIZED : CODE_UNAVAILABLE,
+                         unknown ? "token: of a user that is no more" : "the store cannot read now");
+            return;
+        }
+        l->busy = true; /* start_waiting() is for the others */
+        start_waiting(s, user);
+        l->busy = false;
+    } else {
+        store_user_load_free(&l->op.load);
+    }
+    if (status != STORE_OK)
+        login_fail(l, CODE_UNAVAILABLE, "the store cannot read now");
+    else if (l->missed && l->counts < COUNTS_MAX)
+        login_start(l);
+    else
+        login_check(l);
+}
+
+/* The user is loaded and the inbox is counted: does the token still hold, and what does the login change? */
+static void login_check(struct login *l)
+{
+    struct user *u = user_at(l->shard, l->user);
+    if (l->epoch != u->epoch && !l->provided)
+        login_fail(l, CODE_UNAUTHORIZED, revoked);
+    else if (u->guest || (l->name_len && !slice_eq(login_name(l), user_name(u))))
+        login_save(l, false);
+    else
+        login_complete(l);
+}
+
+/* Asks the store for the user (and the size of its inbox), or waits for the one who does. */
+static void login_start(struct login *l)
+{
+    struct shard *s = l->shard;
+    if (l->user == NONE) {
+        l->user = user_find(s, login_id(l));
+        bool first = l->user == NONE;
+        if (first && (l->user = user_new(s, login_id(l))) == NONE) {
+            login_fail(l, CODE_INTERNAL, "out of memory");
+            return;
+        }
+        struct user *u = user_at(s, l->user);
+        user_pin(s, l->user);
+        l->next = u->waiting;
+        u->waiting = l;
+        if (!first && u->state != USER_READY)
+            return;
+    }
+    l->missed = l->stale = false;
+    l->counts++;
+    l->op.load = (struct store_user_load){.id = login_id(l), .op = {.home = &s->mailbox, .done = login_loaded}};
+    l->busy = true;
+    s->ops++;
+    store_user_load(s->store, &l->op.load);
+}
+
+void login_missed(struct shard *s, uint32_t user)
+{
+    for (struct login *l = user_at(s, user)->waiting; l; l = l->next)
+        l->missed = true;
+}
+
+void login_stale(struct shard *s, uint32_t user)
+{
+    for (struct login *l = user_at(s, user)->waiting; l; l = l->next)
+        l->stale = true;
+}
+
+uint32_t login_kick(struct shard *s, uint32_t user, const char *message)
+{
+    uint32_t n = 0;
+    for (const struct login *l = user_at(s, user)->waiting; l; l = l->next) {
+        const struct conn *k = conn_find(s->net, l->conn, l->generation);
+        if (!k || k->flags & CONN_F_CLOSING)
+            continue;
+        conn_close(s->net, l->conn, CLOSE_KICKED, message, 0); /* the login finds it closing, and ends */
+        n++;
+    }
+    return n;
+}
+
+void login_retry(struct shard *s, uint32_t user)
+{
+    struct user *u = user_at(s, user);
+    u->state = USER_LOADING;
+    if (u->waiting)
+        login_start(u->waiting);
+}
+
+/* --- The move to the user's shard --------------------------------------------------------------------------------------- */
+
+static void login_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct login *l = (struct login *)m;
+    l->shard = s;
+    s->reqs++;
+    l->conn = conn_attach(s->net, &l->record);
+    if (l->conn == CONN_NONE) {
+        l->user = NONE;
+        login_end(l);
+        return;
+    }
+    struct conn *k = conn_at(s->net, l->conn);
+    l->generation = k->generation;
+    k->user = k->user_next = NONE;
+    login_start(l);
+}
+
+static void login_move(struct login *l, struct shard *to)
+{
+    struct shard *s = l->shard;
+    struct session *x = conn_at(s->net, l->conn)->session;
+    session_free(x);
+    conn_at(s->net, l->conn)->session = NULL;
+    if (conn_detach(s->net, l->conn, &l->record) != 0) {
+        login_fail(l, CODE_UNAVAILABLE, "try again");
+        return;
+    }
+    s->reqs--;
+    l->call = NULL;
+    l->mail.run = login_arrive;
+    shard_post(s, to, &l->mail);
+}
+
+/* --- Which way it goes ------------------------------------------------------------------------------------------------ */
+
+/* An id whose owner is this shard, so that the connection need not move. */
+static void login_fresh_id(struct shard *s, struct login *l)
+{
+    fresh_id(&s->fresh, l->id);
+    l->id_len = FRESH_ID_SIZE;
+    while (shard_of(s->hub, login_id(l)) != s)
+        fresh_again(&s->fresh, l->id);
+}
+
+static void login_new_user(struct login *l)
+{
+    struct shard *s = l->shard;
+    login_fresh_id(s, l);
+    l->user = user_new(s, login_id(l));
+    if (l->user == NONE) {
+        login_fail(l, CODE_INTERNAL, "out of memory");
+        return;
+    }
+    user_pin(s, l->user);
+    user_at(s, l->user)->waiting = l;
+    login_save(l, true);
+}
+
+/* It is known who it is: on to that user's shard. */
+void login_go(struct login *l)
+{
+    if (login_banned(l))
+        return;
+    struct shard *s = l->shard, *to = l->fresh ? s : shard_of(s->hub, login_id(l));
+    if (to != s)
+        login_move(l, to);
+    else if (l->fresh)
+        login_new_user(l);
+    else
+        login_start(l);
+}

@@ -1,0 +1,67 @@
+/*
+ * Logins under way: from "it is this user" to the answer. act_login.c reads the request and finds out who it is; login.c moves the connection to that
+ * user's shard, loads or makes the user, and answers. Private to core/hub.
+ */
+#ifndef MAGPIE_HUB_LOGIN_H
+#define MAGPIE_HUB_LOGIN_H
+
+#include "core/hub/registry/code.h"
+#include "core/hub/shard/shard.h"
+
+struct call;
+
+/*
+ * One login under way. Its connection is paused; after the token has told who it is, it moves to the user's owner shard.
+ */
+struct login {
+    struct mail mail;          /* for the move */
+    struct login *next;        /* in user.waiting */
+    struct shard *shard;       /* where it is now */
+    uint32_t conn, generation; /* handle there */
+    uint32_t user;             /* pinned; NONE before it is found */
+    struct call *call;         /* while the handler runs; NULL later */
+    struct conn_record record; /* while it moves */
+    uint32_t epoch;            /* of the token */
+    uint32_t inbox;
+    uint16_t action, seq;
+    uint8_t id_len, name_len, device_len;
+    char *token;    /* that a provider accepted: the client's, handed back; NULL: one of ours; owned */
+    bool fresh;     /* a new user */
+    bool provided;  /* by a provider: known or not, it is let in */
+    bool merge;     /* accepts 104 */
+    bool busy;      /* a store operation is under way */
+    bool missed;    /* a private message came meanwhile: count the inbox again */
+    bool stale;     /* a membership ended meanwhile: read them again */
+    uint8_t counts; /* of the inbox, so far */
+    union {
+        struct store_user_load load;
+        struct store_user_save save;
+    } op;
+    char id[64], name[64], device[65];
+};
+
+static inline struct slice login_id(const struct login *l)
+{
+    return slice_of(l->id, l->id_len);
+}
+static inline struct slice login_name(const struct login *l)
+{
+    return slice_of(l->name, l->name_len);
+}
+
+/* It is known who it is: moves it, loads or makes the user, answers, and frees it. It may be gone, or on another shard, when this returns. */
+void login_go(struct login *l);
+/* Answers with an error and frees it. retry_after_ms: of CODE_RATE_LIMITED. */
+void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message);
+/* The connection of a login that waits for a provider is gone. */
+void login_abandon(struct login *l);
+/* A private message for this user arrives: logins under way count the inbox anew. */
+void login_missed(struct shard *s, uint32_t user);
+/* A membership of this user ended: what logins under way have read of it may be older. */
+void login_stale(struct shard *s, uint32_t user);
+/* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a pin. */
+void login_retry(struct shard *s, uint32_t user);
+/* Closes the connections whose login as this user is under way (kicked). Returns how many. */
+uint32_t login_kick(struct shard *s, uint32_t user, const char *message);
+
+#endif

@@ -1,0 +1,407 @@
+/* Operations for the layers above that are no action of a client: users, kicks, pushes, announcements. Sending is in act_send.c, membership in
+ * act_channel.c, beside what clients do. */
+#include "core/hub/host/host.h"
+
+#include "core/base/clock.h"
+#include "core/base/frame.h"
+#include "core/base/utf8.h"
+#include "core/hub/talk/conv.h"
+#include "core/hub/host/host_op.h"
+#include "core/hub/act/login.h"
+#include "core/hub/people/user.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Connections that an announcement reaches in one turn of the loop. */
+enum { ANNOUNCE_SLICE = 2048 };
+
+static void arrive_home(void *owner, struct mail *m)
+{
+    struct host_op *op = (struct host_op *)m;
+    op->done(owner, op);
+}
+
+void host_begin(struct shard *to, struct host_op *op, void (*run)(void *owner, struct mail *m))
+{
+    op->code = CODE_OK;
+    op->retry_after_ms = 0;
+    op->message[0] = '\0';
+    op->mail.run = run;
+    mailbox_post(&to->mailbox, &op->mail);
+}
+
+void host_fail(struct host_op *op, enum code code, const char *message)
+{
+    op->code = code;
+    snprintf(op->message, sizeof op->message, "%s", message);
+}
+
+void host_fail_store(struct host_op *op, enum store_status status, const char *what)
+{
+    if (status == STORE_NOTFOUND)
+        host_fail(op, CODE_NOT_FOUND, what);
+    else if (status == STORE_FATAL)
+        host_fail(op, CODE_INTERNAL, "the store failed");
+    else
+        host_fail(op, CODE_UNAVAILABLE, "the store cannot do that now");
+}
+
+void host_end(struct host_op *op)
+{
+    op->mail.run = arrive_home;
+    mailbox_post(op->home, &op->mail);
+}
+
+void host_park(struct shard *s, struct host_op *op)
+{
+    struct mail **at = &s->parked;
+    while (*at)
+        at = &(*at)->next;
+    op->mail.next = NULL;
+    *at = &op->mail;
+}
+
+void host_unpark(struct shard *s)
+{
+    struct mail *m = s->parked;
+    s->parked = NULL;
+    while (m) {
+        struct mail *next = m->next;
+        mailbox_post(&s->mailbox, m);
+        m = next;
+    }
+}
+
+bool host_stopping(const struct shard *s, struct host_op *op)
+{
+    if (s->net)
+        return false;
+    host_fail(op, CODE_UNAVAILABLE, "the server is stopping");
+    return true;
+}
+
+/* --- A user ------------------------------------------------------------------------------------------------------------ */
+
+static uint32_t count_connections(const struct shard *s, uint32_t user)
+{
+    uint32_t n = 0;
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = conn_at(s->net, c)->user_next)
+        n++;
+    return n;
+}
+
+static void user_loaded(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct host_user *q = (struct host_user *)((char *)op - offsetof(struct host_user, load.op));
+    s->ops--;
+    if (op->status != STORE_OK)
+        host_fail_store(&q->op, op->status, "no such user");
+    uint32_t user = user_find(s, q->user);
+    if (user != NONE)
+        q->connections = count_connections(s, user);
+    host_end(&q->op);
+}
+
+static void user_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct host_user *q = (struct host_user *)m;
+    q->connections = 0;
+    q->load = (struct store_user_load){.arena = NULL};
+    if (!value_user_id(q->user))
+        host_fail(&q->op, CODE_NOT_FOUND, "no such user");
+    if (q->op.code != CODE_OK || host_stopping(s, &q->op)) {
+        host_end(&q->op);
+        return;
+    }
+    q->load = (struct store_user_load){.id = q->user, .op = {.home = &s->mailbox, .done = user_loaded}};
+    s->ops++;
+    store_user_load(s->store, &q->load);
+}
+
+void host_user(struct hub *hub, struct host_user *q)
+{
+    host_begin(shard_of(hub, q->user), &q->op, user_run);
+}
+
+/* --- Kick ---------------------------------------------------------------------------------------------------------------- */
+
+/* Raising the epoch of a user that is pinned here meanwhile. */
+struct revoke {
+    struct shard *shard;
+    struct host_kick *kick;
+    uint32_t user; /* pinned */
+    bool held;     /* it was not loaded: logins wait for us */
+    char strings[128];
+    union {
+        struct store_user_load load;
+        struct store_user_save save;
+    } op;
+};
+
+static void close_all(struct shard *s, uint32_t user, struct host_kick *q)
+{
+    char text[512];
+    uint32_t next;
+    snprintf(text, sizeof text, "%.*s", (int)(q->message.n < sizeof text ? q->message.n : sizeof text - 1),
+             q->message.p ? q->message.p : "");
+    user_pin(s, user);
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = next) {
+        next = conn_at(s->net, c)->user_next;
+        conn_close(s->net, c, CLOSE_KICKED, text[0] ? text : NULL, 0);
+        q->connections++;
+    }
+    q->connections += login_kick(s, user, text[0] ? text : NULL);
+    user_unpin(s, user);
+}
+
+static void revoke_end(struct revoke *v)
+{
+    struct shard *s = v->shard;
+    struct host_kick *q = v->kick;
+    if (v->held)
+        login_retry(s, v->user);
+    else if (q->op.code == CODE_OK)
+        close_all(s, v->user, q);
+    user_unpin(s, v->user);
+    free(v);
+    host_end(&q->op);
+}
+
+static void revoked(void *owner, struct store_op *op)
+{
+    struct revoke *v = (struct revoke *)((char *)op - offsetof(struct revoke, op.save.op));
+    ((struct shard *)owner)->ops--;
+    if (op->status != STORE_OK) {
+        /* Unless it may have been stored, or another one has raised it further. */
+        struct user *u = user_at(v->shard, v->user);
+        if (!v->held && op->status == STORE_RETRY && u->epoch == v->op.save.user.epoch)
+            u->epoch--;
+        host_fail_store(&v->kick->op, op->status, "");
+    }
+    revoke_end(v);
+}
+
+static void revoke_save(struct revoke *v, struct slice id, struct slice name, const struct store_user *u)
+{
+    memcpy(v->strings, id.p, id.n);
+    memcpy(v->strings + id.n, name.p, name.n);
+    v->op.save = (struct store_user_save){.id = slice_of(v->strings, id.n),
+                                          .name = slice_of(v->strings + id.n, name.n),
+                                          .user = *u,
+                                          .guest_ttl_ms = v->shard->opt->guest_ms,
+                                          .op = {.home = &v->shard->mailbox, .done = revoked}};
+    v->shard->ops++;
+    store_user_save(v->shard->store, &v->op.save);
+}
+
+static void revoke_loaded(void *owner, struct store_op *op)
+{
+    struct revoke *v = (struct revoke *)((char *)op - offsetof(struct revoke, op.load.op));
+    ((struct shard *)owner)->ops--;
+    struct store_user_load l = v->op.load;
+    if (op->status != STORE_OK) {
+        store_user_load_free(&l);
+        host_fail_store(&v->kick->op, op->status, "no such user");
+        revoke_end(v);
+        return;
+    }
+    struct store_user u = {.epoch = l.user.epoch + 1, .guest = l.user.guest};
+    revoke_save(v, v->kick->user, l.name, &u);
+    store_user_load_free(&l);
+}
+
+static void revoke_begin(struct shard *s, struct host_kick *q, uint32_t user)
+{
+    struct revoke *v = calloc(1, sizeof *v);
+    bool held = user == NONE;
+    if (v && held)
+        user = user_new(s, q->user);
+    if (!v || user == NONE) {
+        free(v);
+        host_fail(&q->op, CODE_INTERNAL, "out of memory");
+        host_end(&q->op);
+        return;
+    }
+    *v = (struct revoke){.shard = s, .kick = q, .user = user, .held = held};
+    user_pin(s, user);
+    struct user *u = user_at(s, user);
+    if (held) {
+        u->state = USER_FORGETTING;
+        v->op.load = (struct store_user_load){.id = q->user, .op = {.home = &s->mailbox, .done = revoke_loaded}};
+        s->ops++;
+        store_user_load(s->store, &v->op.load);
+        return;
+    }
+    u->epoch++; /* at once, so that no other save of this user brings the old one back */
+    struct store_user saved = {.epoch = u->epoch, .guest = u->guest};
+    revoke_save(v, user_id(u), user_name(u), &saved);
+}
+
+struct kick_lookup {
+    struct host_user user;
+    struct host_kick *kick;
+};
+
+static void kick_looked_up(void *owner, struct host_op *op)
+{
+    struct kick_lookup *k = (struct kick_lookup *)op;
+    (void)owner;
+    k->kick->op.code = op->code;
+    memcpy(k->kick->op.message, op->message, sizeof op->message);
+    struct host_kick *q = k->kick;
+    store_user_load_free(&k->user.load);
+    free(k);
+    host_end(&q->op);
+}
+
+static void kick_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct host_kick *q = (struct host_kick *)m;
+    q->connections = 0;
+    if (!value_user_id(q->user))
+        host_fail(&q->op, CODE_NOT_FOUND, "no such user");
+    if (q->op.code != CODE_OK || host_stopping(s, &q->op)) {
+        host_end(&q->op);
+        return;
+    }
+    uint32_t user = user_find(s, q->user);
+    if (user != NONE && user_at(s, user)->state != USER_READY) {
+        host_park(s, &q->op);
+        return;
+    }
+    if (q->revoke) {
+        revoke_begin(s, q, user);
+        return;
+    }
+    if (user != NONE) {
+        close_all(s, user, q);
+        host_end(&q->op);
+        return;
+    }
+    struct kick_lookup *k = calloc(1, sizeof *k);
+    if (!k) {
+        host_fail(&q->op, CODE_INTERNAL, "out of memory");
+        host_end(&q->op);
+        return;
+    }
+    k->kick = q;
+    k->user.user = q->user;
+    k->user.op.home = &s->mailbox;
+    k->user.op.done = kick_looked_up;
+    host_user(s->hub, &k->user);
+}
+
+void host_kick(struct hub *hub, struct host_kick *q)
+{
+    host_begin(shard_of(hub, q->user), &q->op, kick_run);
+}
+
+/* --- Without an answer ------------------------------------------------------------------------------------------------- */
+
+int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body)
+{
+    if (!value_user_id(user) || action < 100)
+        return ERR_INVALID;
+    struct user_mail *p = user_mail_new(user, action, body, NONE, 0);
+    if (!p)
+        return ERR_NOMEM;
+    user_mail_post(hub, from, p);
+    return 0;
+}
+
+struct announcement {
+    struct mail mail;
+    struct frame *frame; /* made by the shard */
+    uint32_t at;         /* next connection */
+    size_t n;
+    char body[];
+};
+
+static void announce_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct announcement *a = (struct announcement *)m;
+    if (!a->frame)
+        a->frame = s->net ? frame_new(106, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
+    uint32_t i = NONE;
+    if (a->frame) {
+        i = net_next(s->net, a->at);
+        for (unsigned n = 0; n < ANNOUNCE_SLICE && i != CONN_NONE; n++) {
+            if ((conn_at(s->net, i)->flags & (CONN_F_READY | CONN_F_RAW)) == CONN_F_READY)
+                (void)conn_send_frame(s->net, i, a->frame, CONN_MAY);
+            i = net_next(s->net, i + 1);
+        }
+    }
+    if (i != NONE) {
+        a->at = i;
+        mailbox_post(&s->mailbox, m);
+        return;
+    }
+    if (a->frame)
+        frame_unref(a->frame);
+    free(a);
+}
+
+int host_announce(struct hub *hub, struct shard *from, struct slice content)
+{
+    struct buf b = BUF_INIT;
+    struct announcement **list = calloc(hub->shard_count, sizeof *list);
+    bool ok = list != NULL;
+    buf_lit(&b, "{\"content\":");
+    buf_json_string(&b, content);
+    buf_lit(&b, ",\"createdAt\":");
+    buf_dec(&b, clock_wall_ms());
+    buf_lit(&b, "}");
+    ok = ok && buf_ok(&b);
+    for (unsigned i = 0; ok && i < hub->shard_count; i++)
+        ok = (list[i] = calloc(1, sizeof **list + b.n)) != NULL;
+    for (unsigned i = 0; list && i < hub->shard_count; i++) {
+        if (!ok) {
+            free(list[i]);
+            continue;
+        }
+        list[i]->mail.run = announce_run;
+        list[i]->n = b.n;
+        memcpy(list[i]->body, b.p, b.n);
+        shard_post(from, hub->shards[i], &list[i]->mail);
+    }
+    free(list);
+    buf_free(&b);
+    return ok ? 0 : ERR_NOMEM;
+}
+
+struct closing {
+    struct mail mail;
+    uint32_t conn, generation;
+    char message[];
+};
+
+static void close_run(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct closing *c = (struct closing *)m;
+    if (s->net && conn_find(s->net, c->conn, c->generation))
+        conn_close(s->net, c->conn, CLOSE_KICKED, c->message[0] ? c->message : NULL, 0);
+    free(c);
+}
+
+int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,
+               struct slice message)
+{
+    if (shard >= hub->shard_count)
+        return ERR_NOTFOUND;
+    struct closing *c = calloc(1, sizeof *c + message.n + 1);
+    if (!c)
+        return ERR_NOMEM;
+    c->mail.run = close_run;
+    c->conn = conn;
+    c->generation = generation;
+    if (message.n)
+        memcpy(c->message, message.p, message.n);
+    shard_post(from, hub->shards[shard], &c->mail);
+    return 0;
+}

@@ -1,0 +1,91 @@
+/*
+ * What the layers above (scripts, plugins, console) ask of the hub. Any thread.
+ *
+ * An operation is a struct that begins with struct host_op. The caller owns it and all it points to, keeps both unchanged until `done`, and frees
+ * them there. `done` arrives by mail at `home` (a shard's mailbox, or hub_main()), never inside the call. Reading history, members
+ * and conversations: storage/store.h, directly.
+ */
+#ifndef MAGPIE_HUB_HOST_H
+#define MAGPIE_HUB_HOST_H
+
+#include "core/base/mailbox.h"
+#include "core/base/slice.h"
+#include "core/hub/registry/code.h"
+#include "storage/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hub;
+struct shard;
+
+struct host_op {
+    struct mail mail; /* the hub's while it is under way */
+    struct mailbox *home;
+    void (*done)(void *owner, struct host_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
+    enum code code;                                /* the result; CODE_OK, or with `message` for people */
+    uint32_t retry_after_ms;                       /* of CODE_RATE_LIMITED */
+    char message[96];
+};
+
+/* A message to a user or a channel. From `system` it goes past memberships, blocks and limits; from anybody else every rule of
+ * the protocol holds (membership, blocks, mutes, limits, hooks), as if that user had sent it. */
+struct host_send {
+    struct host_op op;
+    struct slice sender;            /* empty: "system" */
+    struct slice receiver, channel; /* one of them */
+    struct slice content;           /* checked: UTF-8, limits.content */
+    struct slice client_id;         /* empty: not idempotent */
+    /* out */
+    uint64_t seq, id, created_ms;
+    bool duplicate;
+};
+void host_send(struct hub *hub, struct host_send *q);
+
+/* Membership of any user. CODE_NOT_FOUND: no such user (or, leaving, channel). */
+struct host_member {
+    struct host_op op;
+    struct slice user, channel;
+    bool leave;
+    bool set_push; /* joining: the next counts */
+    enum store_push push;
+    bool may_create; /* joining: make the channel when there is none */
+    /* out */
+    uint32_t members;
+    bool existed; /* was a member before */
+};
+void host_member(struct hub *hub, struct host_member *q);
+
+/* Closes a user's connections (reason `kicked`). CODE_NOT_FOUND: no such user. */
+struct host_kick {
+    struct host_op op;
+    struct slice user;
+    struct slice message; /* of push 105; empty: none */
+    bool revoke;          /* raise the user's epoch: no token works any more */
+    /* out */
+    uint32_t connections; /* closed */
+};
+void host_kick(struct hub *hub, struct host_kick *q);
+
+/* What is known of a user. CODE_NOT_FOUND: there never was one. */
+struct host_user {
+    struct host_op op;
+    struct slice user;
+    /* out; free with store_user_load_free(&load) */
+    struct store_user_load load; /* the stored part */
+    uint32_t connections;        /* open now */
+};
+void host_user(struct hub *hub, struct host_user *q);
+
+/* --- Without an answer. They copy what they are given; out of memory: ERR_NOMEM; an id or
+ * an action that cannot be one: ERR_INVALID. `from`: the calling shard, NULL on other threads. --- */
+
+/* A push (action >= 100) to every connection of a user. */
+int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body);
+/* Push 106 to every connection of this server, in slices. */
+int host_announce(struct hub *hub, struct shard *from, struct slice content);
+/* Closes one connection (kicked), by handle. */
+int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,
+               struct slice message);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * Looking at what is there, for people: connections, users, channels of one shard as plain data. On the shard's thread, in slices: each call
+ * looks at no more than LOOK_SLICE things, so that a dump of a million holds no shard for long.
+ */
+#ifndef MAGPIE_HUB_LOOK_H
+#define MAGPIE_HUB_LOOK_H
+
+#include "core/base/slice.h"
+#include "core/hub/shard/shard.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LOOK_SLICE = 1024 };
+
+/* All slices are borrowed for the call. */
+struct look_conn {
+    unsigned shard;
+    uint32_t conn, generation;                  /* with the shard, a handle */
+    struct slice user, name;                    /* empty before login */
+    const char *ip, *transport, *form, *device; /* device NULL: none */
+    uint32_t queued;                            /* bytes */
+    uint32_t silent;                            /* seconds since it was heard */
+    uint32_t inflight;                          /* requests under way */
+    bool slow;                                  /* over its soft half: channel pushes are skipped */
+    bool closing;
+    bool merge; /* accepts 104 */
+};
+
+struct look_user {
+    struct slice user, name;
+    uint32_t connections, channels;
+    bool guest;
+};
+
+struct look_channel {
+    struct slice channel;
+    bool loaded; /* the next ones are known */
+    uint32_t members;
+    const char *tier, *push;
+    float rate; /* messages a second, lately */
+};
+
+/* The look_* functions call `fn` for things from index `from` on, until a slice is done or it returns false: that thing comes again. They return
+ * where to go on, NONE at the end. */
+uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_conn *c), void *ctx);
+/* Those that have output waiting. */
+uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
+uint32_t look_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_user *u), void *ctx);
+/* Channels whose owner the shard is, as far as they are in memory: those with members online, or lately used. */
+uint32_t look_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_channel *c), void *ctx);
+
+/* One channel whose owner the shard is; false: not in memory. The name borrows from the argument. */
+bool look_channel(struct shard *s, struct slice channel, struct look_channel *out);
+/* How many members with a connection this shard has. Costs a walk over its members. */
+uint32_t look_channel_online(const struct shard *s, struct slice channel);
+/* A user's subscription to the channel whose conversation has this hash. On the user's shard. */
+struct look_membership {
+    bool found;
+    unsigned push; /* enum store_push: its own */
+    uint64_t
+        since; /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    char channel[65];
+};
+void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out);
+/* One connection by handle; false: gone. */
+bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c),
+               void *ctx);
+/* The connections of a user whose owner the shard is. */
+void look_user_conns(struct shard *s, struct slice user, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
+
+/* A handle as text, "SHARD.CONNECTION.GENERATION", and back; false: it is none. */
+void look_handle(char out[40], unsigned shard, uint32_t conn, uint32_t generation);
+bool look_handle_parse(struct slice text, unsigned *shard, uint32_t *conn, uint32_t *generation);
+
+#endif

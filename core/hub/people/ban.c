@@ -1,0 +1,552 @@
+/* The table of bans and mutes that each shard has, and the checks against it. */
+#include "core/hub/people/ban.h"
+
+#include "core/base/clock.h"
+#include "core/base/utf8.h"
+#include "core/hub/shard/bucket.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/shard/shard.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BITS = 128, PRUNED = 64 /* entries looked at in a tick */ };
+
+struct ban {
+    uint64_t until_ms; /* wall clock; BAN_FOREVER */
+    char *text;        /* key, then reason; owned */
+    uint8_t key_len;
+    uint16_t reason_len;
+};
+
+struct ban_table {
+    struct pool pool;           /* struct ban */
+    struct table keys;          /* by key */
+    uint32_t kinds[BAN_KINDS];  /* how many of each */
+    uint32_t lengths[BITS + 1]; /* how many networks have so many bits */
+    uint32_t sweep;             /* where the pruning goes on */
+};
+
+static const char *const kind_names[BAN_KINDS] = {
+    [BAN_USER] = "ban user",   [BAN_IP] = "ban ip",           [BAN_MEMBER] = "ban member",
+    [MUTE_USER] = "mute user", [MUTE_MEMBER] = "mute member", [CHANNEL_RULE] = "rule"};
+
+const char *ban_kind_name(enum ban_kind kind)
+{
+    return kind_names[kind];
+}
+
+/* --- Addresses: 16 bytes, IPv4 as ::ffff:a.b.c.d, and the number of bits that count ----------------------------------- */
+
+static bool address_parse(const char *text, uint8_t out[16], bool *v4)
+{
+    struct in_addr four;
+    *v4 = inet_pton(AF_INET, text, &four) == 1;
+    if (*v4) {
+        memset(out, 0, 10);
+        out[10] = out[11] = 0xFF;
+        memcpy(out + 12, &four, 4);
+        return true;
+    }
+    return inet_pton(AF_INET6, text, out) == 1;
+}
+
+static void address_mask(uint8_t a[16], unsigned bits)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned left = bits > i * 8 ? bits - i * 8 : 0;
+        a[i] = (uint8_t)(a[i] & (left >= 8 ? 0xFF : 0xFF00 >> left));
+    }
+}
+
+/* "192.0.2.1", "192.0.2.0/24", "2001:db8::/32". */
+static bool network_parse(struct slice text, uint8_t out[16], unsigned *bits)
+{
+    char copy[64];
+    bool v4;
+    if (text.n == 0 || text.n >= sizeof copy || memchr(text.p, '\0', text.n))
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    char *slash = strchr(copy, '/');
+    if (slash)
+        *slash++ = '\0';
+    if (!address_parse(copy, out, &v4))
+        return false;
+    unsigned most = v4 ? 32 : BITS;
+    *bits = most;
+    if (slash) {
+        size_t digits = strspn(slash, "0123456789");
+        if (digits == 0 || digits > 3 || slash[digits])
+            return false;
+        *bits = (unsigned)atoi(slash);
+    }
+    if (*bits > most)
+        return false;
+    *bits += v4 ? BITS - 32 : 0;
+    address_mask(out, *bits);
+    return true;
+}
+
+static void network_print(const uint8_t a[16], unsigned bits, char out[64])
+{
+    char text[INET6_ADDRSTRLEN] = "?";
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+    bool v4 = bits >= 96 && memcmp(a, mapped, sizeof mapped) == 0;
+    unsigned most = v4 ? 32 : BITS, shown = v4 ? bits - 96 : bits;
+    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)(a + 12) : (const void *)a, text, sizeof text);
+    if (shown == most)
+        snprintf(out, 64, "%s", text);
+    else
+        snprintf(out, 64, "%s/%u", text, shown);
+}
+
+/* --- Keys: the kind, then an address and its bits, or a user and (after a 0) a channel --------------------------------- */
+
+static bool has_channel(enum ban_kind kind)
+{
+    return kind == BAN_MEMBER || kind == MUTE_MEMBER;
+}
+
+bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, struct slice channel, struct slice ip)
+{
+    k->p[0] = (char)('0' + kind);
+    k->n = 1;
+    if (kind == BAN_IP) {
+        unsigned bits;
+        if (!network_parse(ip, (uint8_t *)k->p + 1, &bits))
+            return false;
+        k->p[17] = (char)bits;
+        k->n = 18;
+        return true;
+    }
+    if (kind == CHANNEL_RULE) {
+        if (!value_channel(channel))
+            return false;
+        memcpy(k->p + 1, channel.p, channel.n);
+        k->n = (uint8_t)(1 + channel.n);
+        return true;
+    }
+    if (!value_user_id(user) || (has_channel(kind) && !value_channel(channel)))
+        return false;
+    memcpy(k->p + k->n, user.p, user.n);
+    k->n = (uint8_t)(k->n + user.n);
+    if (has_channel(kind)) {
+        k->p[k->n++] = '\0';
+        memcpy(k->p + k->n, channel.p, channel.n);
+        k->n = (uint8_t)(k->n + channel.n);
+    }
+    return true;
+}
+
+/* Whether a key from the store is one. */
+static bool key_good(struct slice k)
+{
+    enum ban_kind kind = k.n ? (enum ban_kind)(k.p[0] - '0') : BAN_KINDS;
+    if ((unsigned)kind >= BAN_KINDS || k.n > BAN_KEY_MAX)
+        return false;
+    if (kind == BAN_IP)
+        return k.n == 18 && (uint8_t)k.p[17] <= BITS;
+    if (kind == CHANNEL_RULE)
+        return value_channel(slice_of(k.p + 1, k.n - 1));
+    const char *zero = memchr(k.p, '\0', k.n);
+    size_t n = zero ? (size_t)(zero - k.p) - 1 : k.n - 1;
+    if (!value_user_id(slice_of(k.p + 1, n)))
+        return false;
+    return has_channel(kind) ? zero && value_channel(slice_of(zero + 1, k.n - n - 2)) : !zero;
+}
+
+/* --- The table ---------------------------------------------------------------------------------------------------------- */
+
+static struct ban *ban_at(const struct ban_table *t, uint32_t i)
+{
+    return pool_at(&t->pool, i);
+}
+
+static struct slice key_of(const struct ban *b)
+{
+    return slice_of(b->text, b->key_len);
+}
+
+static uint64_t ban_hash(void *ctx, uint32_t i)
+{
+    return hash_bytes(key_of(ban_at(ctx, i)));
+}
+
+static bool ban_matches(void *ctx, uint32_t i, const void *key)
+{
+    return slice_eq(key_of(ban_at(ctx, i)), *(const struct slice *)key);
+}
+
+static struct ban_table *table_new(void)
+{
+    struct ban_table *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    pool_init(&t->pool, (sizeof(struct ban) + 7) & ~7u, 64);
+    if (table_init(&t->keys, 0, ban_hash, ban_matches, t) != 0) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+static void count(struct ban_table *t, const struct ban *b, bool more)
+{
+    uint32_t step = more ? 1 : UINT32_MAX;
+    t->kinds[b->text[0] - '0'] += step;
+    if (b->text[0] - '0' == BAN_IP)
+        t->lengths[(uint8_t)b->text[17]] += step;
+}
+
+static void drop(struct ban_table *t, uint32_t i)
+{
+    struct ban *b = ban_at(t, i);
+    count(t, b, false);
+    table_remove(&t->keys, hash_bytes(key_of(b)), i);
+    free(b->text);
+    pool_free(&t->pool, i);
+}
+
+void bans_free(struct shard *s)
+{
+    struct ban_table *t = s->bans;
+    if (!t)
+        return;
+    for (uint32_t i = pool_next(&t->pool, 0); i != POOL_NONE; i = pool_next(&t->pool, i + 1))
+        free(ban_at(t, i)->text);
+    table_fini(&t->keys);
+    pool_fini(&t->pool);
+    free(t);
+    s->bans = NULL;
+}
+
+int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
+              bool *existed)
+{
+    struct slice key = slice_of(k->p, k->n);
+    uint64_t hash = hash_bytes(key);
+    if (!s->bans && !lift && !(s->bans = table_new()))
+        return ERR_NOMEM;
+    struct ban_table *t = s->bans;
+    uint32_t old = t ? table_find(&t->keys, hash, &key) : TABLE_NONE;
+    *existed = old != TABLE_NONE && ban_at(t, old)->until_ms > clock_wall_ms();
+    if (lift) {
+        if (old != TABLE_NONE)
+            drop(t, old);
+        return 0;
+    }
+    if (reason.n > BAN_REASON_MAX)
+        reason.n = BAN_REASON_MAX;
+    uint32_t i = pool_alloc(&t->pool);
+    char *text = i != POOL_NONE ? malloc(key.n + reason.n) : NULL;
+    if (!text) {
+        if (i != POOL_NONE)
+            pool_free(&t->pool, i);
+        return ERR_NOMEM;
+    }
+    memcpy(text, key.p, key.n);
+    if (reason.n)
+        memcpy(text + key.n, reason.p, reason.n);
+    *ban_at(t, i) =
+        (struct ban){.until_ms = until_ms, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
+    if (old != TABLE_NONE)
+        drop(t, old);
+    if (table_add(&t->keys, hash, i) != 0) {
+        free(text);
+        pool_free(&t->pool, i);
+        return ERR_NOMEM;
+    }
+    count(t, ban_at(t, i), true);
+    return 0;
+}
+
+void bans_tick(struct shard *s)
+{
+    struct ban_table *t = s->bans;
+    if (!t)
+        return;
+    uint64_t now = clock_wall_ms();
+    uint32_t i = t->sweep;
+    for (unsigned n = 0; n < PRUNED; n++) {
+        i = pool_next(&t->pool, i);
+        if (i == POOL_NONE)
+            break;
+        if (ban_at(t, i)->until_ms <= now)
+            drop(t, i);
+        i++;
+    }
+    t->sweep = i == POOL_NONE ? 0 : i;
+}
+
+/* --- Checks -------------------------------------------------------------------------------------------------------------- */
+
+static const struct ban *find(struct shard *s, const struct ban_key *k)
+{
+    struct slice key = slice_of(k->p, k->n);
+    uint32_t i = table_find(&s->bans->keys, hash_bytes(key), &key);
+    const struct ban *b = i != TABLE_NONE ? ban_at(s->bans, i) : NULL;
+    return b && b->until_ms > clock_wall_ms() ? b : NULL;
+}
+
+static const struct ban *check(struct shard *s, enum ban_kind kind, struct slice user, struct slice channel)
+{
+    struct ban_key k;
+    if (!s->bans || !s->bans->kinds[kind] || !ban_key_make(&k, kind, user, channel, SLICE_NONE))
+        return NULL;
+    return find(s, &k);
+}
+
+bool ban_user(struct shard *s, struct slice user, struct slice *reason)
+{
+    const struct ban *b = check(s, BAN_USER, user, SLICE_NONE);
+    if (b && reason)
+        *reason = slice_of(b->text + b->key_len, b->reason_len);
+    return b != NULL;
+}
+
+bool ban_member(struct shard *s, struct slice user, struct slice channel)
+{
+    return check(s, BAN_MEMBER, user, channel) != NULL;
+}
+
+bool ban_muted(struct shard *s, struct slice user, struct slice channel)
+{
+    return check(s, MUTE_USER, user, SLICE_NONE) || (channel.n && check(s, MUTE_MEMBER, user, channel));
+}
+
+bool ban_ip(struct shard *s, const char *ip)
+{
+    struct ban_key k = {.n = 18, .p = {'0' + BAN_IP}};
+    uint8_t address[16];
+    bool v4;
+    if (!s->bans || !s->bans->kinds[BAN_IP] || !address_parse(ip, address, &v4))
+        return false;
+    for (unsigned bits = 0; bits <= BITS; bits++) {
+        if (!s->bans->lengths[bits])
+            continue;
+        memcpy(k.p + 1, address, sizeof address);
+        address_mask((uint8_t *)k.p + 1, bits);
+        k.p[17] = (char)bits;
+        if (find(s, &k))
+            return true;
+    }
+    return false;
+}
+
+static enum hook_verdict keep_silent(struct hook_call *h, void *ctx)
+{
+    (void)ctx;
+    if (!h->shard->bans)
+        return HOOK_PASS;
+    bool banned = ban_user(h->shard, h->user, NULL);
+    if (!banned && !ban_muted(h->shard, h->user, h->channel))
+        return HOOK_PASS;
+    h->code = CODE_FORBIDDEN;
+    h->message = banned ? "you are banned" : "you are muted";
+    return HOOK_REJECT;
+}
+
+/* --- Rules of channels --------------------------------------------------------------------------------------------------- */
+
+void channel_rule_pack(const struct channel_rule *r, char out[CHANNEL_RULE_SIZE])
+{
+    out[0] = (char)r->tier;
+    out[1] = (char)r->push;
+    out[2] = r->limited;
+    out[3] = r->closed;
+    store_be32(out + 4, r->limit);
+}
+
+bool channel_rule_find(struct shard *s, struct slice channel, struct channel_rule *out)
+{
+    const struct ban *b = check(s, CHANNEL_RULE, SLICE_NONE, channel);
+    const char *p = b ? b->text + b->key_len : NULL;
+    *out = (struct channel_rule){.tier = 0};
+    if (!p || b->reason_len != CHANNEL_RULE_SIZE || p[0] > TIER_LARGE || p[1] > PUSH_NONE)
+        return false;
+    *out = (struct channel_rule){.tier = (uint8_t)p[0],
+                                 .push = (uint8_t)p[1],
+                                 .limited = p[2] != 0,
+                                 .closed = p[3] != 0,
+                                 .limit = load_be32(p + 4)};
+    return true;
+}
+
+static enum hook_verdict follow_rule(struct hook_call *h, void *ctx)
+{
+    struct shard *s = h->shard;
+    struct channel_rule r;
+    (void)ctx;
+    if (!s->bans || !h->channel.n || !channel_rule_find(s, h->channel, &r))
+        return HOOK_PASS;
+    if (r.tier && !h->advice.has_tier) {
+        h->advice.has_tier = true;
+        h->advice.tier = (enum store_tier)r.tier;
+    }
+    if (r.push && !h->advice.has_push) {
+        h->advice.has_push = true;
+        h->advice.mode = (enum store_push)r.push;
+    }
+    if (!r.limited || !h->bucket)
+        return HOOK_PASS;
+    uint32_t wait = bucket_take(h->bucket, r.limit, (uint32_t)s->now_ms);
+    h->charged = !wait;
+    h->bucket = NULL; /* its own limit is the one that counts */
+    if (!wait)
+        return HOOK_PASS;
+    if (s->opt->rate_policy == RATE_COMPLETE) {
+        h->advice.has_push = h->advice.over_limit = true;
+        return HOOK_PASS;
+    }
+    h->code = CODE_RATE_LIMITED;
+    h->retry_after_ms = wait;
+    h->message = "too many messages in this channel";
+    return HOOK_REJECT;
+}
+
+int bans_register(struct hub *hub)
+{
+    /* Before anything that would charge for the message, or see it. */
+    const struct hook hooks[] = {{.event = HOOK_MESSAGE, .priority = INT_MAX, .fn = keep_silent},
+                                 {.event = HOOK_CONVERSATION, .priority = INT_MAX, .fn = follow_rule}};
+    int rc = hook_register(hub, &hooks[0]);
+    return rc ? rc : hook_register(hub, &hooks[1]);
+}
+
+uint32_t look_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_look *b), void *ctx)
+{
+    const struct ban_table *t = s->bans;
+    uint64_t now = clock_wall_ms();
+    uint32_t i = t ? pool_next(&t->pool, from) : POOL_NONE;
+    for (unsigned n = 0; i != POOL_NONE && n < 1024; n++, i = pool_next(&t->pool, i + 1)) {
+        const struct ban *b = ban_at(t, i);
+        struct ban_look out = {.kind = (enum ban_kind)(b->text[0] - '0'),
+                               .reason = slice_of(b->text + b->key_len, b->reason_len),
+                               .until_ms = b->until_ms};
+        if (b->until_ms <= now)
+            continue;
+        if (out.kind == CHANNEL_RULE) {
+            out.channel = slice_of(b->text + 1, b->key_len - 1u);
+        } else if (out.kind == BAN_IP) {
+            network_print((const uint8_t *)b->text + 1, (uint8_t)b->text[17], out.ip);
+        } else {
+            const char *zero = memchr(b->text, '\0', b->key_len);
+            size_t user = zero ? (size_t)(zero - b->text) - 1 : b->key_len - 1u;
+            out.user = slice_of(b->text + 1, user);
+            out.channel = zero ? slice_of(zero + 1, b->key_len - user - 2) : SLICE_NONE;
+        }
+        if (!fn(ctx, &out))
+            break;
+    }
+    return i;
+}
+
+/* --- From the store, before anything runs --------------------------------------------------------------------------------- */
+
+struct load {
+    struct store_notes op;
+    struct mailbox home;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool woken, done;
+};
+
+static void load_wake(void *ctx)
+{
+    struct load *l = ctx;
+    pthread_mutex_lock(&l->lock);
+    l->woken = true;
+    pthread_cond_signal(&l->cond);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void load_done(void *owner, struct store_op *op)
+{
+    (void)op;
+    ((struct load *)owner)->done = true;
+}
+
+/* A page of notes, waited for. */
+static void load_page(struct hub *hub, struct load *l)
+{
+    l->done = false;
+    store_notes(hub->store, &l->op);
+    while (!l->done) {
+        pthread_mutex_lock(&l->lock);
+        while (!l->woken)
+            pthread_cond_wait(&l->cond, &l->lock);
+        l->woken = false;
+        pthread_mutex_unlock(&l->lock);
+        mailbox_run(&l->home, l);
+    }
+}
+
+static void forgotten(void *owner, struct store_op *op)
+{
+    (void)owner;
+    free(op);
+}
+
+/* What is over by now goes, before anybody could renew it. */
+static void forget(struct hub *hub, struct slice key)
+{
+    struct store_note_put *p = calloc(1, sizeof *p + key.n);
+    if (!p || !hub->main)
+        return free(p);
+    memcpy(p + 1, key.p, key.n);
+    *p = (struct store_note_put){
+        .note.key = slice_of(p + 1, key.n), .remove = true, .op = {.home = hub->main, .done = forgotten}};
+    store_note_put(hub->store, p);
+}
+
+static int load_note(struct hub *hub, const struct store_note *note)
+{
+    struct slice key = slice_of(note->key.p + 4, note->key.n - 4);
+    struct ban_key k;
+    bool existed;
+    if (note->value.n < 8 || !key_good(key))
+        return 0; /* of a later version */
+    uint64_t until = load_be64(note->value.p);
+    if (until <= clock_wall_ms()) {
+        forget(hub, note->key);
+        return 0;
+    }
+    k.n = (uint8_t)key.n;
+    memcpy(k.p, key.p, key.n);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < hub->shard_count; i++)
+        rc = ban_apply(hub->shards[i], &k, until, slice_of(note->value.p + 8, note->value.n - 8), false, &existed);
+    return rc;
+}
+
+int bans_load(struct hub *hub)
+{
+    enum { PAGE = 1000 };
+    struct load l = {.woken = false};
+    char cursor[200];
+    int rc = 0;
+    pthread_mutex_init(&l.lock, NULL);
+    pthread_cond_init(&l.cond, NULL);
+    mailbox_init(&l.home, load_wake, &l);
+    l.op = (struct store_notes){.prefix = SLICE_LIT("ban:"), .limit = PAGE, .op = {.home = &l.home, .done = load_done}};
+    do {
+        load_page(hub, &l);
+        rc = l.op.op.status == STORE_OK ? 0 : ERR_IO;
+        for (uint32_t i = 0; rc == 0 && i < l.op.n; i++)
+            rc = load_note(hub, &l.op.notes[i]);
+        if (l.op.n) {
+            struct slice last = l.op.notes[l.op.n - 1].key;
+            memcpy(cursor, last.p, last.n);
+            l.op.cursor = slice_of(cursor, last.n);
+        }
+        free(l.op.notes);
+        free(l.op.arena);
+    } while (rc == 0 && l.op.more);
+    mailbox_fini(&l.home);
+    pthread_cond_destroy(&l.cond);
+    pthread_mutex_destroy(&l.lock);
+    return rc;
+}

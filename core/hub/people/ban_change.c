@@ -1,0 +1,260 @@
+/*
+ * Making and lifting bans: from the order to all shards. The steps are taken on the main thread, one after the other:
+ *
+ *     is there such a user? → the store keeps it → every shard has it → the user, or the member, or the address goes
+ */
+#include "core/hub/people/ban.h"
+
+#include "core/base/buf.h"
+#include "core/base/clock.h"
+#include "core/hub/talk/conv.h"
+#include "core/hub/host/host_op.h"
+#include "core/hub/shard/shard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CLOSE_SLICE = 1024 }; /* connections looked at in one turn of a shard's loop */
+
+struct change {
+    struct ban_change *q;
+    struct hub *hub;
+    struct ban_key key;
+    uint64_t until_ms;
+    _Atomic bool existed, nomem;
+    char note[4 + BAN_KEY_MAX];
+    char value[8 + BAN_REASON_MAX];
+    struct {
+        _Atomic unsigned left; /* shards that still look for connections */
+        _Atomic uint32_t closed;
+    } ip;
+    union {
+        struct host_user user;
+        struct store_note_put put;
+        struct host_kick kick;
+        struct host_member member;
+    } op;
+};
+
+static void change_end(struct change *c)
+{
+    struct ban_change *q = c->q;
+    free(c);
+    host_end(&q->op);
+}
+
+static void change_fail(struct change *c, enum code code, const char *message)
+{
+    host_fail(&c->q->op, code, message);
+    change_end(c);
+}
+
+/* --- 4. Whom it is about, goes ------------------------------------------------------------------------------------------- */
+
+static void kicked(void *owner, struct host_op *op)
+{
+    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.kick.op));
+    (void)owner;
+    c->q->connections = c->op.kick.connections;
+    /* One that is not known yet has no tokens and no connections. */
+    if (op->code != CODE_OK && op->code != CODE_NOT_FOUND)
+        change_fail(c, op->code, "the ban is in force, but not all could be ended: repeat it");
+    else
+        change_end(c);
+}
+
+static void left(void *owner, struct host_op *op)
+{
+    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.member.op));
+    (void)owner;
+    c->q->ended = op->code == CODE_OK && c->op.member.existed;
+    if (op->code != CODE_OK && op->code != CODE_NOT_FOUND)
+        change_fail(c, op->code, "the ban is in force, but the membership could not be ended: repeat it");
+    else
+        change_end(c);
+}
+
+struct ip_walk {
+    struct mail mail;
+    struct change *c;
+    uint32_t at; /* next connection */
+};
+
+static void ip_done(void *owner, struct mail *m)
+{
+    struct change *c = ((struct ip_walk *)m)->c;
+    (void)owner;
+    free(m);
+    c->q->connections = atomic_load(&c->ip.closed);
+    change_end(c);
+}
+
+static void ip_walk(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct ip_walk *w = (struct ip_walk *)m;
+    struct slice reason = w->c->q->reason;
+    char text[BAN_REASON_MAX + 1], ip[64];
+    snprintf(text, sizeof text, "%.*s", (int)reason.n, reason.p ? reason.p : "");
+    uint32_t i = s->net ? net_next(s->net, w->at) : CONN_NONE;
+    for (unsigned n = 0; n < CLOSE_SLICE && i != CONN_NONE; n++) {
+        conn_peer(s->net, i, ip, sizeof ip);
+        if (!(conn_at(s->net, i)->flags & CONN_F_CLOSING) && ban_ip(s, ip)) {
+            conn_close(s->net, i, CLOSE_KICKED, text[0] ? text : "this address is banned", 0);
+            atomic_fetch_add(&w->c->ip.closed, 1);
+        }
+        i = net_next(s->net, i + 1);
+    }
+    w->at = i;
+    if (i != CONN_NONE) {
+        mailbox_post(&s->mailbox, m);
+    } else if (atomic_fetch_sub(&w->c->ip.left, 1) == 1) {
+        m->run = ip_done;
+        mailbox_post(s->hub->main, m);
+    } else {
+        free(m);
+    }
+}
+
+static void ip_close(struct change *c)
+{
+    struct ip_walk **walks = calloc(c->hub->shard_count, sizeof *walks);
+    bool ok = walks != NULL;
+    for (unsigned i = 0; ok && i < c->hub->shard_count; i++)
+        ok = (walks[i] = calloc(1, sizeof **walks)) != NULL;
+    atomic_store(&c->ip.left, c->hub->shard_count);
+    for (unsigned i = 0; walks && i < c->hub->shard_count; i++) {
+        if (!ok) {
+            free(walks[i]);
+            continue;
+        }
+        *walks[i] = (struct ip_walk){.mail.run = ip_walk, .c = c};
+        mailbox_post(&c->hub->shards[i]->mailbox, &walks[i]->mail);
+    }
+    free(walks);
+    if (!ok)
+        change_fail(c, CODE_INTERNAL, "out of memory: the ban is in force, connections are still open");
+}
+
+/* --- 3. Every shard has it ----------------------------------------------------------------------------------------------- */
+
+static void in_force(void *ctx)
+{
+    struct change *c = ctx;
+    struct ban_change *q = c->q;
+    if (atomic_load(&c->nomem)) {
+        change_fail(c, CODE_INTERNAL, "out of memory: repeat it");
+    } else if (q->lift && !atomic_load(&c->existed)) {
+        change_fail(c, CODE_NOT_FOUND, "there is none to lift");
+    } else if (!q->lift && q->kind == BAN_USER) {
+        c->op.kick = (struct host_kick){.user = q->user,
+                                        .message = q->reason.n ? q->reason : SLICE_LIT("banned"),
+                                        .revoke = true,
+                                        .op = {.home = c->hub->main, .done = kicked}};
+        host_kick(c->hub, &c->op.kick);
+    } else if (!q->lift && q->kind == BAN_MEMBER) {
+        c->op.member = (struct host_member){
+            .user = q->user, .channel = q->channel, .leave = true, .op = {.home = c->hub->main, .done = left}};
+        host_member(c->hub, &c->op.member);
+    } else if (!q->lift && q->kind == BAN_IP) {
+        ip_close(c);
+    } else {
+        change_end(c);
+    }
+}
+
+static void apply(struct shard *s, void *ctx)
+{
+    struct change *c = ctx;
+    bool existed = false;
+    if (ban_apply(s, &c->key, c->until_ms, c->q->reason, c->q->lift, &existed) != 0)
+        atomic_store(&c->nomem, true);
+    if (existed)
+        atomic_store(&c->existed, true);
+    if (c->q->kind == CHANNEL_RULE)
+        conv_follow_rule(s, c->q->channel);
+}
+
+/* --- 2. The store keeps it ------------------------------------------------------------------------------------------------- */
+
+static void kept(void *owner, struct store_op *op)
+{
+    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.put.op));
+    (void)owner;
+    if (op->status != STORE_OK)
+        change_fail(c, CODE_UNAVAILABLE, "the store cannot write now; nothing was changed");
+    else if (hub_each(c->hub, apply, in_force, c) != 0)
+        change_fail(c, CODE_INTERNAL, "out of memory: repeat it");
+}
+
+static void keep(struct change *c)
+{
+    struct ban_change *q = c->q;
+    size_t reason = q->reason.n < BAN_REASON_MAX ? q->reason.n : BAN_REASON_MAX;
+    q->reason.n = reason;
+    c->until_ms = q->seconds ? clock_wall_ms() + q->seconds * 1000 : BAN_FOREVER;
+    memcpy(c->note, "ban:", 4);
+    memcpy(c->note + 4, c->key.p, c->key.n);
+    store_be64(c->value, c->until_ms);
+    if (reason)
+        memcpy(c->value + 8, q->reason.p, reason);
+    c->op.put = (struct store_note_put){.note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, 8 + reason)},
+                                        .remove = q->lift,
+                                        .op = {.home = c->hub->main, .done = kept}};
+    store_note_put(c->hub->store, &c->op.put);
+}
+
+/* --- 1. Is there such a user? ---------------------------------------------------------------------------------------------- */
+
+static void looked_up(void *owner, struct host_op *op)
+{
+    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.user.op));
+    (void)owner;
+    enum code code = op->code;
+    store_user_load_free(&c->op.user.load);
+    /* Where others give out the ids, somebody may be banned before the first login. */
+    bool ours = strcmp(c->hub->box->opt.auth_mode, "open") == 0;
+    if (code == CODE_OK || (code == CODE_NOT_FOUND && !ours))
+        keep(c);
+    else
+        change_fail(c, code, code == CODE_NOT_FOUND ? "there is no such user" : "the store cannot be read now");
+}
+
+static void begin(void *owner, struct mail *m)
+{
+    struct ban_change *q = (struct ban_change *)m;
+    struct change *c = q->inner;
+    (void)owner;
+    q->inner = NULL;
+    if (!ban_key_make(&c->key, q->kind, q->user, q->channel, q->ip)) {
+        change_fail(c, CODE_BAD_REQUEST,
+                    q->kind == BAN_IP ? "expected an address like 192.0.2.1 or 192.0.2.0/24"
+                                      : "expected a user's id and a channel's name");
+    } else if (q->seconds > UINT32_MAX) {
+        change_fail(c, CODE_BAD_REQUEST, "expected fewer seconds");
+    } else if (q->lift || q->kind == BAN_IP || q->kind == CHANNEL_RULE) {
+        keep(c);
+    } else {
+        c->op.user = (struct host_user){.user = q->user, .op = {.home = c->hub->main, .done = looked_up}};
+        host_user(c->hub, &c->op.user);
+    }
+}
+
+void ban_change(struct hub *hub, struct ban_change *q)
+{
+    struct change *c = calloc(1, sizeof *c);
+    q->op.code = CODE_OK;
+    q->op.message[0] = '\0';
+    q->connections = 0;
+    q->ended = false;
+    if (!c) {
+        host_fail(&q->op, CODE_INTERNAL, "out of memory");
+        host_end(&q->op);
+        return;
+    }
+    c->q = q;
+    c->hub = hub;
+    q->inner = c;
+    q->op.mail.run = begin;
+    mailbox_post(hub->main, &q->op.mail);
+}

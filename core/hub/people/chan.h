@@ -1,0 +1,85 @@
+/*
+ * Channels as one shard sees them: who of its users is a member, in a dense array, and what waits to be delivered to them (walk.h). Leaving during a walk leaves a
+ * tombstone, joining appends. The owner shard (conv.h) decides what is published. Private to core/hub.
+ */
+#ifndef MAGPIE_HUB_CHAN_H
+#define MAGPIE_HUB_CHAN_H
+
+#include "core/hub/shard/shard.h"
+
+#define MEMBER_MULTI     (1u << 31) /* the user has more connections: follow conn.user_next */
+#define MEMBER_FRESH     (1u << 30) /* sub.since counts */
+#define MEMBER_CONN      (MEMBER_FRESH - 1)
+#define MEMBER_TOMBSTONE ((1u << 30) - 1)
+
+struct member {
+    uint32_t conn;     /* the user's first connection and flags; NONE: no connection now */
+    uint32_t sub : 30; /* its subscription; MEMBER_TOMBSTONE: left during a walk */
+    uint32_t push : 2; /* enum store_push */
+};
+_Static_assert(sizeof(struct member) == 8, "the walk reads these in a row");
+
+struct pub;
+
+struct chan {
+    char *name;             /* not NUL-terminated; owned */
+    struct shard *owner;    /* of the conversation */
+    struct member *members; /* owned */
+    struct pub *queue;      /* not yet on the walk, oldest first; owned */
+    struct pub **queue_tail;
+    struct pub
+        *board; /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
+    struct pub **board_tail;
+    uint64_t last_seq;     /* newest seq heard of */
+    uint32_t member_count; /* entries in members, tombstones included */
+    uint32_t member_cap;
+    uint32_t tombstones;
+    uint32_t by_push[4]; /* members by mode */
+    uint32_t walk_pos;   /* the member that is next */
+    uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
+    uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
+    uint32_t pending;    /* subscriptions under way: keep it and its interest */
+    uint32_t
+        deaf; /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
+    uint8_t name_len;
+    uint8_t posted; /* the mask that the owner knows */
+    uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
+    bool in_walks;  /* in such a list */
+};
+
+static inline struct chan *chan_at(const struct shard *s, uint32_t chan)
+{
+    return pool_at(&s->chans, chan);
+}
+static inline struct slice chan_name(const struct chan *ch)
+{
+    return slice_of(ch->name, ch->name_len);
+}
+
+MUST_CHECK int chans_init(struct shard *s);
+void chans_fini(struct shard *s);
+uint32_t chan_find(const struct shard *s, struct slice name);
+/* Finds or makes; NONE: out of memory. */
+uint32_t chan_get(struct shard *s, struct slice name);
+/* Frees it when it has no members, pending subscriptions and publications. */
+void chan_release(struct shard *s, uint32_t chan);
+/* Takes out those who left during a walk, now that nothing is on board. */
+void chan_compact(struct shard *s, struct chan *ch);
+static inline void chan_pend(struct shard *s, uint32_t chan)
+{
+    chan_at(s, chan)->pending++;
+}
+/* `mask`: what the owner has noted for this shard on its own account. */
+void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask);
+/* Before a stored subscription is restored; not from inside of a walk. What the owner posted while it still knew of members that have gone since is on its way or
+ * waits to be walked, and what comes after that, until it hears of the new member, is not posted. Who got the first would see a gap; so, where there is no other
+ * member, nothing of it is heard until the owner knows, or has answered somebody's subscription. */
+void chan_deafen(struct shard *s, uint32_t chan);
+/* The owner has noted the interest that was posted with this receipt: what it posted before has arrived. */
+void chan_hear(struct shard *s, struct slice name, uint32_t receipt);
+/* For user.c alone: member entries follow subscriptions. */
+MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
+void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);
+void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after);
+
+#endif

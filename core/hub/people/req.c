@@ -1,0 +1,379 @@
+#include "core/hub/people/req.h"
+
+#include "core/base/json.h"
+#include "core/base/log.h"
+#include "core/base/random.h"
+#include "core/base/utf8.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/talk/conv.h"
+#include "core/hub/people/session.h"
+#include "core/hub/people/user.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* So many requests of one connection may be under way; then it is not parsed until half are answered. */
+enum { INFLIGHT_MAX = 64 };
+
+/* Pages are large, and an answer is never skipped: so many reads at once that a client which asks for many pages and takes them as fast as it
+ * can never fills its queue (when parsing goes on, that is at most half full). */
+static uint32_t inflight_max(const struct shard *s, const struct session *x)
+{
+    if (x->class == CLASS_ALONE)
+        return 1;
+    if (x->class != CLASS_READ || !s->opt->page_max)
+        return INFLIGHT_MAX;
+    uint32_t n = s->opt->net.output_queue / 2 / s->opt->page_max;
+    return n == 0 ? 1 : n < INFLIGHT_MAX ? n : INFLIGHT_MAX;
+}
+
+/* A frame that came while requests of another class were under way. */
+struct held {
+    bool text;
+    uint16_t action, seq;
+    size_t n;
+    char data[]; /* the body, n bytes */
+};
+
+/* --- Answers ---------------------------------------------------------------------------------------------------- */
+
+static void error_body(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms)
+{
+    buf_lit(b, "{\"error\":{\"code\":\"");
+    buf_str(b, code_name(code));
+    buf_lit(b, "\",\"message\":");
+    buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
+    if (code == CODE_RATE_LIMITED) {
+        buf_lit(b, ",\"retryAfter\":");
+        buf_dec(b, retry_after_ms);
+    }
+    buf_lit(b, "}}");
+}
+
+/* The body, or the one that needs no memory. */
+static struct slice error_slice(const struct buf *b)
+{
+    return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");
+}
+
+static void answer_now(struct call *c, struct slice body)
+{
+    session_answer(c->shard, c->conn, c->order, NONE, c->action, c->seq, body);
+}
+
+void call_reply(struct call *c, struct slice body)
+{
+    answer_now(c, body.n ? body : SLICE_LIT("{}"));
+}
+
+static void call_error(struct call *c, enum code code, uint32_t retry_after_ms, const char *message)
+{
+    struct buf *b = &c->shard->scratch;
+    buf_reset(b);
+    error_body(b, code, message, retry_after_ms);
+    answer_now(c, error_slice(b));
+}
+
+void call_fail(struct call *c, enum code code, const char *fmt, ...)
+{
+    char text[160];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    call_error(c, code, 0, text);
+}
+
+void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message)
+{
+    call_error(c, CODE_RATE_LIMITED, retry_after_ms, message);
+}
+
+void call_reject(struct call *c, const struct hook_call *h)
+{
+    call_error(c, h->code, h->retry_after_ms, h->message);
+}
+
+void *req_begin(struct call *c, size_t size)
+{
+    struct shard *s = c->shard;
+    struct req *r = calloc(1, size);
+    struct session *x = r ? session_get(s, c->conn) : NULL;
+    if (!x || !session_expect(x, c->order, &r->ordinal)) {
+        free(r);
+        call_fail(c, CODE_INTERNAL, "out of memory");
+        return NULL;
+    }
+    x->class = c->class;
+    x->inflight++;
+    s->reqs++;
+    r->home = s;
+    r->conn = c->conn;
+    r->generation = conn_at(s->net, c->conn)->generation;
+    r->user = c->user;
+    if (r->user != NONE)
+        user_pin(s, r->user);
+    r->order = c->order;
+    r->action = c->action;
+    r->seq = c->seq;
+    return r;
+}
+
+void req_fail(struct req *r, enum code code, const char *message)
+{
+    r->code = code;
+    snprintf(r->message, sizeof r->message, "%s", message);
+}
+
+void req_fail_store(struct req *r, enum store_status status, const char *what)
+{
+    switch (status) {
+    case STORE_NOTFOUND:
+        req_fail(r, CODE_NOT_FOUND, what);
+        break;
+    case STORE_RETRY:
+        req_fail(r, CODE_UNAVAILABLE, "the store cannot write now; nothing was changed");
+        break;
+    case STORE_UNKNOWN:
+        req_fail(r, CODE_UNAVAILABLE, "the store failed; perhaps stored, retry with the same clientId");
+        break;
+    default:
+        req_fail(r, CODE_INTERNAL, "the store failed");
+        break;
+    }
+}
+
+/* What waits for the connection's requests to be answered goes on. */
+static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
+{
+    struct session *x = conn_at(s->net, conn)->session;
+    if (x->inflight == 0 && x->closing) {
+        conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
+        return;
+    }
+    if (x->inflight == 0 && x->held) {
+        struct held *h = x->held;
+        x->held = NULL;
+        struct net_message m = {.text = h->text, .action = h->action, .seq = h->seq, .body = slice_of(h->data, h->n)};
+        enum conn_verdict v = dispatch(s, conn, &m);
+        free(h);
+        if (!conn_find(s->net, conn, generation) || v == CONN_PAUSE)
+            return;
+        x = conn_at(s->net, conn)->session;
+    }
+    if (x && x->paused && !x->held && !x->closing && x->inflight <= inflight_max(s, x) / 2) {
+        x->paused = false;
+        conn_resume(s->net, conn);
+    }
+    session_trim(s, conn);
+}
+
+static void req_home(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct req *r = (struct req *)m;
+    if (r->finish)
+        r->finish(r);
+    struct conn *k = s->net ? conn_find(s->net, r->conn, r->generation) : NULL;
+    struct buf error = BUF_INIT;
+    if (r->code == CODE_OK && !buf_ok(&r->body))
+        req_fail(r, CODE_INTERNAL, "out of memory");
+    if (k && k->session) {
+        if (r->code != CODE_OK)
+            error_body(&error, r->code, r->message, r->retry_after_ms);
+        struct slice body = r->code != CODE_OK ? error_slice(&error)
+                            : r->body.n        ? buf_slice(&r->body)
+                                               : SLICE_LIT("{}");
+        session_answer(s, r->conn, r->order, r->ordinal, r->action, r->seq, body);
+    }
+    if (r->after)
+        r->after(r);
+    s->reqs--;
+    if (r->user != NONE)
+        user_unpin(s, r->user);
+    k = s->net ? conn_find(s->net, r->conn, r->generation) : NULL;
+    if (k && k->session) {
+        ((struct session *)k->session)->inflight--;
+        session_advance(s, r->conn, r->generation);
+    }
+    if (r->destroy)
+        r->destroy(r);
+    buf_free(&error);
+    buf_free(&r->body);
+    free(r);
+}
+
+void req_done(struct shard *here, struct req *r)
+{
+    r->mail.run = req_home;
+    shard_post(here, r->home, &r->mail);
+}
+
+/* --- Who asks ------------------------------------------------------------------------------------------------------ */
+
+struct slice call_user_id(const struct call *c)
+{
+    return user_id(user_at(c->shard, c->user));
+}
+
+struct slice call_user_name(const struct call *c)
+{
+    return user_name(user_at(c->shard, c->user));
+}
+
+bool call_subscribed(const struct call *c, struct slice channel)
+{
+    uint32_t chan = chan_find(c->shard, channel);
+    return chan != NONE && sub_find(c->shard, c->user, chan) != NONE;
+}
+
+static void deny_ready(struct owned_req *q)
+{
+    if (conv_at(q->owner, q->conv)->exists)
+        req_fail(&q->r, CODE_FORBIDDEN, "only subscribers of the channel may");
+    else
+        req_fail(&q->r, CODE_NOT_FOUND, "no such channel");
+    owned_done(q);
+}
+
+void call_deny_stranger(struct call *c, const struct conv_key *key)
+{
+    struct owned_req *q = req_begin(c, sizeof *q);
+    if (!q)
+        return;
+    q->key = *key;
+    q->ready = deny_ready;
+    owned_post(c->shard, q);
+}
+
+/* --- Entry ------------------------------------------------------------------------------------------------------ */
+
+/* Keeps a frame for when the requests under way are answered. */
+static enum conn_verdict hold(struct shard *s, struct call *c, const struct net_message *m, struct session *x)
+{
+    struct held *h = malloc(sizeof *h + m->body.n);
+    if (!h) {
+        call_fail(c, CODE_INTERNAL, "out of memory");
+        return CONN_CONTINUE;
+    }
+    h->text = m->text;
+    h->action = m->action;
+    h->seq = m->seq;
+    h->n = m->body.n;
+    if (m->body.n)
+        memcpy(h->data, m->body.p, m->body.n);
+    if (!SURELY(!x->held))
+        free(x->held);
+    x->held = h;
+    x->paused = true;
+    (void)s;
+    return CONN_PAUSE;
+}
+
+/* Takes {"action":…,"seq":…,"body":…} apart. Returns what is wrong, or NULL. */
+static const char *open_text(struct call *c, const struct cJSON *tree)
+{
+    int64_t action = 0, seq = 0;
+    int has_seq = json_get_int(tree, "seq", &seq);
+    if (has_seq < 0 || seq < 0 || seq > UINT16_MAX)
+        return "seq: expected an integer from 0 to 65535";
+    c->seq = (uint16_t)seq;
+    if (json_get_int(tree, "action", &action) != 1 || action < 0 || action > UINT16_MAX)
+        return "action: expected an integer from 0 to 65535";
+    const struct cJSON *body = NULL;
+    if (json_get_object(tree, "body", &body) < 0)
+        return "body: expected an object";
+    c->action = (uint16_t)action;
+    c->body = body;
+    return NULL;
+}
+
+static void run_action(struct call *c, const struct action *a, struct slice text)
+{
+    c->action_ctx = a->ctx;
+    if (c->body) {
+        a->handle(c);
+        return;
+    }
+    const char *why = NULL;
+    struct cJSON *tree = json_parse(text.n ? text : SLICE_LIT("{}"), &why);
+    struct slice open = text;
+    while (open.n && (*open.p == ' ' || *open.p == '\t' || *open.p == '\n' || *open.p == '\r'))
+        open.p++, open.n--;
+    if (!tree)
+        call_fail(c, CODE_BAD_REQUEST, "the body is not valid JSON: %s", why);
+    else if (open.n && *open.p != '{')
+        call_fail(c, CODE_BAD_REQUEST, "the body is not a JSON object");
+    else {
+        c->body = tree;
+        a->handle(c);
+    }
+    json_free(tree);
+}
+
+/* Whether the frame may go to a handler; answers the error otherwise. */
+static const struct action *admit(struct call *c)
+{
+    const struct action *a = action_find(c->shard->tables, c->action & 0x7fff);
+    if (c->user == NONE && (!a || !a->before_login || c->action & 0x8000)) {
+        call_fail(c, CODE_UNAUTHORIZED, "log in first (action 1)");
+        return NULL;
+    }
+    if (c->action & 0x8000) {
+        c->action &= 0x7fff;
+        call_fail(c, CODE_BAD_REQUEST, "action: bit 15 (gzip) was not agreed upon at login");
+        return NULL;
+    }
+    if (!a)
+        call_fail(c, CODE_UNKNOWN_ACTION, "there is no action %u", c->action);
+    return a;
+}
+
+enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_message *m)
+{
+    struct conn *k = conn_at(s->net, conn);
+    uint32_t generation = k->generation;
+    struct session *x = k->session;
+    struct call c = {.shard = s, .conn = conn, .user = k->user, .action = m->action, .seq = m->seq};
+    struct cJSON *tree = NULL;
+    if (m->text) {
+        const char *why = NULL;
+        tree =
+            json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
+        if (tree)
+            why = open_text(&c, tree);
+        if (why) {
+            call_fail(&c, CODE_BAD_REQUEST, "expected {\"action\":…,\"seq\":…,\"body\":{…}}: %s", why);
+            json_free(tree);
+            return CONN_CONTINUE;
+        }
+    }
+    const struct action *a = admit(&c);
+    enum conn_verdict v = CONN_CONTINUE;
+    if (a) {
+        c.class = (uint8_t)a->class;
+        /* A hook may close the very connection, and the user with it. */
+        if (c.user != NONE)
+            user_pin(s, c.user);
+        if (x && x->inflight && a->class != CLASS_NOW && (a->class != x->class || x->class == CLASS_ALONE))
+            v = hold(s, &c, m, x);
+        else
+            run_action(&c, a, m->text ? SLICE_NONE : m->body);
+        if (c.user != NONE)
+            user_unpin(s, c.user);
+    }
+    json_free(tree);
+    k = conn_find(s->net, conn, generation);
+    if (!k || c.pause)
+        return CONN_PAUSE;
+    x = k->session;
+    if (x && x->inflight && (x->closing || x->inflight >= inflight_max(s, x))) {
+        x->paused = true;
+        v = CONN_PAUSE;
+    }
+    return v;
+}

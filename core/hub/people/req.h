@@ -1,0 +1,104 @@
+/*
+ * Requests: from a client's frame to its answer. Private to core/hub.
+ *
+ * A handler gets a `struct call` (on the stack: who asks, and the parsed body) and either answers at once, or makes a `struct
+ * req` that goes to other shards and the store and comes home with the answer. A req is the first member of the handler's own
+ * struct.
+ *
+ * Order. Requests of one connection about one conversation take effect and are answered in the order sent:
+ *  - requests of class CLASS_SEND may be under way together, likewise those of CLASS_READ; one of another class waits until
+ * they are answered (and one of CLASS_ALONE keeps all later ones waiting);
+ *  - an answer waits for the earlier ones with the same `order` (the conversation's hash).
+ */
+#ifndef MAGPIE_HUB_REQ_H
+#define MAGPIE_HUB_REQ_H
+
+#include "core/base/buf.h"
+#include "core/hub/registry/code.h"
+#include "core/hub/shard/shard.h"
+
+struct cJSON;
+struct hook_call;
+
+enum action_class {
+    CLASS_NOW,  /* answered inside the handler; touches no conversation */
+    CLASS_SEND, /* appends to a conversation */
+    CLASS_READ, /* reads a conversation */
+    CLASS_ALONE /* anything else: one at a time on its connection */
+};
+
+struct call {
+    struct shard *shard;
+    uint32_t conn; /* index */
+    uint32_t user; /* index, NONE before login */
+    uint16_t action, seq;
+    uint8_t class;    /* enum action_class of the action */
+    bool pause;       /* set by a handler that takes over the connection (login): no further frame until it resumes */
+    void *action_ctx; /* what the action was registered with */
+    const struct cJSON *body; /* an object; borrowed until the handler returns */
+    uint64_t order;           /* set by the handler once it knows the conversation; 0: none */
+};
+
+struct req {
+    struct mail mail;          /* for the way between shards */
+    struct shard *home;        /* where the connection is */
+    uint32_t conn, generation; /* handle of the connection */
+    uint32_t user;             /* index on home, pinned; NONE before login */
+    uint32_t ordinal;          /* of the answer, see struct session */
+    uint64_t order;            /* as in struct call */
+    uint16_t action, seq;
+    enum code code;                 /* CODE_OK: body is the answer */
+    uint32_t retry_after_ms;        /* of CODE_RATE_LIMITED */
+    char message[96];               /* for people, of an error */
+    struct buf body;                /* the answer; empty means {} */
+    void (*finish)(struct req *r);  /* on home, before the answer goes out; may change it; NULL: nothing */
+    void (*after)(struct req *r);   /* on home, after the answer has gone out; NULL: nothing */
+    void (*destroy)(struct req *r); /* frees what the derived struct owns, not r itself; NULL: nothing */
+};
+
+/* --- Answers inside the handler --- */
+void call_reply(struct call *c, struct slice body);
+void call_fail(struct call *c, enum code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message);
+/* What a hook said with HOOK_REJECT. */
+void call_reject(struct call *c, const struct hook_call *h);
+
+/* --- Answers later --- */
+/* A zeroed req of `size` bytes for this call, pinned to its user; on failure answers `internal` and returns NULL. */
+void *req_begin(struct call *c, size_t size);
+void req_fail(struct req *r, enum code code, const char *message);
+/* The failure of a store operation. `what` is said for STORE_NOTFOUND. */
+void req_fail_store(struct req *r, enum store_status status, const char *what);
+/* Sends the request home with its answer, from whatever shard it is on; it is freed there. */
+void req_done(struct shard *here, struct req *r);
+
+/* The caller's id; logged in only. Borrowed until the handler returns. */
+struct slice call_user_id(const struct call *c);
+struct slice call_user_name(const struct call *c);
+/* Whether the caller is subscribed to the channel, as its shard knows it. */
+bool call_subscribed(const struct call *c, struct slice channel);
+/* Answers for a channel that the caller is not subscribed to: `not_found` or `forbidden`. */
+void call_deny_stranger(struct call *c, const struct conv_key *key);
+
+/* --- Fields of a body. Each answers the error itself, naming the field, and returns false. --- */
+bool call_get_channel(struct call *c, const char *field, struct slice *out);
+bool call_get_user_id(struct call *c, const char *field, struct slice *out);
+/* Optional text of 1-64 bytes; out->n == 0 when absent. */
+bool call_get_text(struct call *c, const char *field, struct slice *out);
+bool call_get_content(struct call *c, struct slice *out);
+/* integer >= min; *has tells whether it is there; `required` makes absence an error */
+bool call_get_int(struct call *c, const char *field, int64_t min, bool required, bool *has, uint64_t *out);
+/* `limit`: 1 or more, default 50, capped at 200 */
+bool call_get_limit(struct call *c, uint32_t *out);
+/* An optional message id: 19 digits. */
+bool call_get_message_id(struct call *c, const char *field, bool *has, uint64_t *out);
+/* `channel` or `peerId`, exactly one; makes the key and sets c->order. */
+bool call_get_conversation(struct call *c, struct conv_key *key);
+/* An optional cursor of printable text. */
+bool call_get_cursor(struct call *c, struct slice *out);
+bool value_message_id(struct slice s, uint64_t *out);
+
+/* --- Entry --- */
+enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_message *m);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * Actions: what the server does on a frame. The hub's own act_*.c files register theirs at start, scripts and plugins later, through
+ * a draft of the tables (tables.h). Main thread.
+ */
+#ifndef MAGPIE_HUB_ACTION_H
+#define MAGPIE_HUB_ACTION_H
+
+#include "core/base/err.h"
+#include "core/hub/registry/code.h"
+#include "core/hub/people/req.h"
+
+struct hub;
+struct tables;
+
+struct action {
+    uint16_t number;  /* 1-99 built in, 200-999 scripts, 1000-1999 plugins */
+    const char *name; /* for people and metrics; must live as long as it is registered */
+    enum action_class class;
+    bool before_login; /* allowed on a connection that has not logged in */
+    void (*handle)(struct call *c);
+    void *ctx;         /* the registrar's: call.action_ctx of the handler */
+    const void *owner; /* who registered it, for tables_remove(); NULL: built in */
+};
+
+/* Into the draft. ERR_EXISTS: the number is taken; ERR_INVALID: no such number; ERR_NOMEM. */
+MUST_CHECK int action_register(struct hub *hub, const struct action *a);
+/* Several; stops at the first error. */
+MUST_CHECK int actions_register(struct hub *hub, const struct action *list, size_t n);
+/* In the tables of a shard; NULL: none. */
+const struct action *action_find(const struct tables *t, uint16_t number);
+
+/* --- What is built in: each registers its own. --- */
+MUST_CHECK int act_login_register(struct hub *hub);
+MUST_CHECK int act_send_register(struct hub *hub);
+MUST_CHECK int act_channel_register(struct hub *hub);
+MUST_CHECK int act_history_register(struct hub *hub);
+MUST_CHECK int act_inbox_register(struct hub *hub);
+MUST_CHECK int act_people_register(struct hub *hub);
+MUST_CHECK int policy_register(struct hub *hub);
+/* Into the draft: with or without the rate limits of the config, for which a script may stand in. */
+MUST_CHECK int policy_rate(struct hub *hub, bool on);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * A shard: one thread with its loop, connections, users, channels and the conversations it owns. For core/hub; layers above, whose code runs
+ * on shards in hooks, actions and timers, use `hub`, `index`, `loop`, `mailbox`, `opt`, `now_ms` and their own slot.
+ *
+ * Nothing in here is touched by another thread but the mailbox and what hub.h's stats read as atomics. Shards post each other
+ * mails.
+ */
+#ifndef MAGPIE_HUB_SHARD_H
+#define MAGPIE_HUB_SHARD_H
+
+#include "core/base/buf.h"
+#include "core/base/hash.h"
+#include "core/base/mailbox.h"
+#include "core/base/pool.h"
+#include "core/base/table.h"
+#include "core/hub/shard/bucket.h"
+#include "core/hub/shard/figures.h"
+#include "core/hub/shard/fresh.h"
+#include "core/hub/hub.h"
+#include "core/hub/registry/metric.h"
+#include "core/hub/shard/options.h"
+#include "core/hub/people/token.h"
+#include "storage/conv_key.h"
+#include "storage/store.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NONE UINT32_MAX /* no index */
+
+struct ban_table;
+struct traces;
+struct why;
+struct trace_event;
+struct command_table;
+struct owner_name;
+struct metric_table;
+struct tables;
+struct login;
+struct frame;
+
+/* --- A user with a connection on its owner shard. ------------------------------------------------------------- */
+
+enum user_state {
+    USER_LOADING,   /* the store is asked; logins wait */
+    USER_READY,     /* known */
+    USER_FORGETTING /* a guest being forgotten; logins wait, and are refused in the end */
+};
+
+struct user {
+    char *strings;            /* id, then name, not NUL-terminated; malloc'd, owned */
+    struct login *waiting;    /* logins that wait for the state to change; list */
+    uint32_t first_conn;      /* its logged-in connections, linked by conn.user_next; NONE: none */
+    uint32_t first_sub;       /* its subscriptions, linked by sub.next; NONE: none */
+    uint32_t epoch;           /* of its tokens */
+    uint32_t pins;            /* requests and logins under way that refer to it by index */
+    struct bucket rate;       /* actions 2 and 4 */
+    uint16_t sub_count;       /* subscriptions, those under way included */
+    uint8_t id_len, name_len; /* bytes, 1-64 */
+    uint8_t state;            /* enum user_state */
+    bool guest;               /* may be forgotten */
+};
+_Static_assert(sizeof(struct user) <= 56, "a million users pay for each byte");
+
+static inline struct slice user_id(const struct user *u)
+{
+    return slice_of(u->strings, u->id_len);
+}
+static inline struct slice user_name(const struct user *u)
+{
+    return slice_of(u->strings + u->id_len, u->name_len);
+}
+
+/* A loaded user's subscription. */
+struct sub {
+    uint32_t chan;     /* index of the channel on this shard */
+    uint32_t user;     /* index of the user */
+    uint32_t next;     /* next subscription of the user; NONE: last */
+    uint32_t pos : 30; /* place in the channel's member array */
+    uint32_t push : 2; /* enum store_push */
+    uint32_t
+        since; /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH
+                       is set */
+};
+_Static_assert(sizeof(struct sub) == 20, "one a subscription");
+
+/* Places for what a layer above keeps on each shard. */
+enum shard_slot { SLOT_SCRIPT, SLOT_PLUGIN, SLOT_CONSOLE, SLOTS };
+
+/* --- The shard ------------------------------------------------------------------------------------------------ */
+
+/* A list of channels, linked by chan.next_walk. */
+struct walks {
+    uint32_t first, last; /* NONE, both: empty */
+};
+
+struct shard {
+    struct hub *hub;
+    unsigned index;                /* 0 … hub->shard_count - 1 */
+    const struct hub_options *opt; /* in force: those of box */
+    struct options_box *box;       /* swapped by a mail on reload */
+    struct token_key token_key;    /* opt's secret, made ready; swapped with it */
+    struct tables *tables;         /* actions, hooks, providers in force; a reference; swapped by hub_each() */
+    struct store *store;           /* borrowed */
+    struct net *net;               /* owned */
+    struct ev_loop *loop;          /* owned */
+    struct mailbox mailbox;
+    pthread_t thread;
+    bool running;  /* thread was started */
+    bool draining; /* no new logins; connections close as they become idle */
+    bool drained;  /* was counted in hub.drained */
+    uint32_t
+        drain_at; /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
+    uint32_t drain_spread_ms; /* clients are told to come back within that time */
+
+    struct pool users;       /* struct user */
+    struct table user_ids;   /* by id */
+    struct pool subs;        /* struct sub */
+    struct table sub_keys;   /* by (user, chan) */
+    struct pool chans;       /* struct chan: channels with members on this shard */
+    struct table chan_names; /* by name */
+    struct pool claims;      /* struct claim (route.c): connections of paths that layers above serve */
+    struct pool convs;       /* struct conv: conversations this shard owns */
+    struct table conv_keys;  /* by key */
+    struct fresh fresh;      /* ids for new users */
+    uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
+
+    struct walks begun;                    /* channels with publications to deliver that have had no turn yet */
+    struct walks walks;                    /* those that have had some */
+    uint32_t stamp;                        /* see chan.stamp */
+    uint32_t receipts;                     /* the last one that a chan.deaf was given */
+    struct buf scratch;                    /* for encoding; emptied by each user */
+    struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
+    struct why *why;                       /* of why.c; NULL: nothing yet; owned */
+    struct traces *traces;                 /* of trace.c; NULL: none yet; owned */
+    struct ban_table *bans;                /* of ban.c; NULL: none; owned */
+    void *slots[SLOTS];                    /* enum shard_slot: of layers above, who own them */
+    uint64_t now_ms;                       /* monotonic, of this loop iteration */
+    struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
+    uint64_t ops;                          /* store operations under way that come back here */
+    bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
+    uint64_t reqs;        /* requests under way whose connection is here */
+    bool sweeping;        /* shard 0: a hunt for guests is under way */
+    uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
+
+    ev_async wake;   /* mailbox */
+    ev_check woke;   /* after the loop slept: the time */
+    ev_prepare turn; /* before the loop sleeps: walks */
+    ev_idle busy;    /* started while walks are left, so that the loop does not sleep */
+    ev_timer tick;   /* housekeeping, four times a second */
+
+    struct figures figures;                          /* beyond those that follow */
+    _Atomic uint64_t requests, messages, deliveries; /* for hub_get_stats() */
+    _Atomic uint32_t user_count, chan_count;
+    _Atomic uint64_t memory;
+    _Atomic int64_t metrics[METRICS]; /* this shard's part of each counter */
+};
+
+/* Options with a count of those who read them: main, and each shard. */
+struct options_box {
+    _Atomic unsigned users;
+    struct hub_options opt; /* its strings are owned by the box */
+};
+
+struct hub {
+    struct shard **shards;
+    unsigned shard_count;
+    struct store *store; /* borrowed */
+    struct net_shared *shared;
+    struct tables *tables;          /* newest; a reference */
+    struct tables *draft;           /* being changed; NULL: none; owned */
+    bool committing;                /* not all shards have the newest tables yet */
+    bool started;                   /* the shards' threads run */
+    bool stopped;                   /* hub_stop() was called */
+    struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
+    struct metric_table *metrics;   /* main thread; owned */
+    struct command_table *commands; /* main thread; owned */
+    void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
+    void *trace_ctx;                                            /* of trace_sink */
+    struct owner_name *owners;                                  /* main thread; list; owned */
+    struct options_box *box;                                    /* newest options; main thread */
+    _Atomic unsigned drained;                                   /* shards that are done draining */
+    void (*drain_done)(void *ctx);
+    void *drain_ctx;
+};
+
+/* Posts to a shard; run at once when it is the calling one, so that mails to oneself keep their place before what comes later.
+ * `from`: NULL on other threads than shards'. */
+void shard_post(struct shard *from, struct shard *to, struct mail *m);
+/* The owner of a user id or a conversation key. */
+struct shard *shard_of(const struct hub *hub, struct slice key);
+void claims_init(struct shard *s);
+void commands_free(struct hub *hub);
+struct shard *shard_new(struct hub *hub, unsigned index);
+void shard_free(struct shard *s);
+/* ERR_IO: no thread. */
+MUST_CHECK int shard_start(struct shard *s);
+/* Frees options when the last user drops them. */
+void options_drop(struct options_box *box);
+
+#endif

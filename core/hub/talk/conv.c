@@ -1,0 +1,422 @@
+#include "core/hub/talk/conv.h"
+
+#include "core/hub/people/ban.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/talk/publish.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A conversation unused for so long is forgotten (the store has it all); so many are looked at four times a second. */
+enum { IDLE_MS = 60000, SWEEP = 4096 };
+
+static uint64_t conv_hash(void *ctx, uint32_t index)
+{
+    return hash_bytes(conv_slice(conv_at(ctx, index)));
+}
+
+static bool conv_matches(void *ctx, uint32_t index, const void *key)
+{
+    return slice_eq(conv_slice(conv_at(ctx, index)), *(const struct slice *)key);
+}
+
+int convs_init(struct shard *s)
+{
+    pool_init(&s->convs, (sizeof(struct conv) + 7) & ~7u, 64);
+    return table_init(&s->conv_keys, 8, conv_hash, conv_matches, s);
+}
+
+static void conv_drop(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    slicebuf_free(s, v->merged);
+    slicebuf_free(s, v->plain);
+    free(v->interest);
+    free(v->key);
+}
+
+void convs_fini(struct shard *s)
+{
+    for (uint32_t i = pool_next(&s->convs, 0); i != POOL_NONE; i = pool_next(&s->convs, i + 1))
+        conv_drop(s, i);
+    table_fini(&s->conv_keys);
+    pool_fini(&s->convs);
+}
+
+static bool interested(const struct shard *s, const struct conv *v)
+{
+    for (unsigned i = 0; v->interest && i < s->hub->shard_count; i++)
+        if (v->interest[i])
+            return true;
+    return false;
+}
+
+void convs_sweep(struct shard *s)
+{
+    uint32_t i = s->conv_sweep;
+    for (unsigned n = 0; n < SWEEP; n++) {
+        i = pool_next(&s->convs, i);
+        if (i == POOL_NONE) {
+            i = 0;
+            break;
+        }
+        struct conv *v = conv_at(s, i);
+        if (!v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && v->used_ms + IDLE_MS < s->now_ms &&
+            !interested(s, v)) {
+            table_remove(&s->conv_keys, hash_bytes(conv_slice(v)), i);
+            conv_drop(s, i);
+            pool_free(&s->convs, i);
+        }
+        i++;
+    }
+    s->conv_sweep = i;
+}
+
+/* Finds or makes; NONE: out of memory. */
+static uint32_t conv_get(struct shard *s, struct slice key)
+{
+    uint64_t h = hash_bytes(key);
+    uint32_t i = table_find(&s->conv_keys, h, &key);
+    if (i != TABLE_NONE)
+        return i;
+    i = pool_alloc(&s->convs);
+    if (i == POOL_NONE)
+        return NONE;
+    struct conv *v = conv_at(s, i);
+    v->key = malloc(key.n);
+    if (!v->key)
+        goto fail;
+    memcpy(v->key, key.p, key.n);
+    v->key_len = (uint8_t)key.n;
+    v->waiting_tail = &v->waiting;
+    v->tier = conv_is_channel(key) ? TIER_SMALL : TIER_DM;
+    v->rate.at = (uint32_t)s->now_ms;
+    v->used_ms = s->now_ms;
+    if (table_add(&s->conv_keys, h, i) != 0)
+        goto fail;
+    return i;
+fail:
+    free(v->key);
+    pool_free(&s->convs, i);
+    return NONE;
+}
+
+/* --- Requests at the owner --------------------------------------------------------------------------------------- */
+
+struct loading {
+    struct store_conv_load op;
+    struct shard *shard;
+    uint32_t conv; /* pinned */
+};
+
+static void take_rule(struct shard *s, uint32_t conv);
+
+static void loaded(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct loading *l = (struct loading *)op;
+    struct conv *v = conv_at(s, l->conv);
+    s->ops--;
+    v->pins--; /* the requests that wait have theirs */
+    struct owned_req *q = v->waiting;
+    v->waiting = NULL;
+    v->waiting_tail = &v->waiting;
+    enum store_status status = op->status;
+    if (status == STORE_OK) {
+        v->state = CONV_READY;
+        v->exists = l->op.exists;
+        v->members = l->op.members;
+        if (conv_is_channel(conv_slice(v)))
+            v->tier = (uint8_t)(l->op.tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL);
+        memcpy(v->user_exists, l->op.user_exists, sizeof v->user_exists);
+        memcpy(v->blocks, l->op.blocks, sizeof v->blocks);
+        if (v->exists && conv_is_channel(conv_slice(v))) {
+            conv_set_members(s, l->conv, v->members);
+            if (s->bans)
+                take_rule(s, l->conv);
+        }
+    } else {
+        v->state = CONV_NEW;
+    }
+    while (q) {
+        struct owned_req *next = q->next;
+        if (status == STORE_OK) {
+            q->ready(q);
+        } else {
+            req_fail_store(&q->r, status == STORE_NOTFOUND ? STORE_FATAL : status, "");
+            owned_done(q);
+        }
+        q = next;
+    }
+    free(l);
+}
+
+static bool load(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    struct loading *l = calloc(1, sizeof *l);
+    if (!l)
+        return false;
+    v->state = CONV_LOADING;
+    v->pins++;
+    l->shard = s;
+    l->conv = conv;
+    l->op.conv = conv_slice(v);
+    l->op.op.home = &s->mailbox;
+    l->op.op.done = loaded;
+    s->ops++;
+    store_conv_load(s->store, &l->op);
+    return true;
+}
+
+static void owned_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct owned_req *q = (struct owned_req *)m;
+    uint32_t i = conv_get(s, conv_key_slice(&q->key));
+    if (i == NONE) {
+        req_fail(&q->r, CODE_INTERNAL, "out of memory");
+        req_done(s, &q->r);
+        return;
+    }
+    struct conv *v = conv_at(s, i);
+    v->used_ms = s->now_ms;
+    v->pins++;
+    q->conv = i;
+    if (v->state == CONV_READY) {
+        q->ready(q);
+        return;
+    }
+    if (v->state == CONV_NEW && !load(s, i)) {
+        req_fail(&q->r, CODE_INTERNAL, "out of memory");
+        owned_done(q);
+        return;
+    }
+    q->next = NULL;
+    *v->waiting_tail = q;
+    v->waiting_tail = &q->next;
+}
+
+void owned_post(struct shard *home, struct owned_req *q)
+{
+    q->conv = NONE;
+    q->owner = shard_of(home->hub, conv_key_slice(&q->key));
+    q->r.mail.run = owned_arrive;
+    shard_post(home, q->owner, &q->r.mail);
+}
+
+void owned_done(struct owned_req *q)
+{
+    conv_at(q->owner, q->conv)->pins--;
+    req_done(q->owner, &q->r);
+}
+
+void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op))
+{
+    op->home = &q->owner->mailbox;
+    op->done = done;
+    op->lazy = q->owner->bunching;
+    q->owner->ops++;
+}
+
+/* --- Interest ----------------------------------------------------------------------------------------------------- */
+
+struct interest {
+    struct mail mail;
+    unsigned shard;
+    uint8_t mask;
+    bool add;         /* the mask comes beside what is known, else in its place */
+    uint32_t receipt; /* chan.deaf of who posts it, and hears when it is noted; 0: does not ask */
+    struct conv_key key;
+};
+
+bool conv_hold_interest(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    if (!v->interest)
+        v->interest = calloc(s->hub->shard_count, 1);
+    return v->interest != NULL;
+}
+
+void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask)
+{
+    conv_at(s, conv)->interest[shard] |= mask;
+}
+
+/* Back on the shard that posted it. */
+static void interest_noted(void *home, struct mail *m)
+{
+    struct interest *t = (struct interest *)m;
+    chan_hear(home, conv_channel_name(conv_key_slice(&t->key)), t->receipt);
+    free(t);
+}
+
+static void interest_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct interest *t = (struct interest *)m;
+    uint32_t conv = conv_get(s, conv_key_slice(&t->key));
+    if (conv == NONE || (t->mask && !conv_hold_interest(s, conv))) {
+        /* Its members would hear nothing: again, until there is memory. Newer ones may have come by then. */
+        t->add = true;
+        mailbox_post(&s->mailbox, m);
+        return;
+    }
+    struct conv *v = conv_at(s, conv);
+    if (v->interest)
+        v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
+    v->used_ms = s->now_ms;
+    if (!t->receipt) {
+        free(t);
+        return;
+    }
+    m->run = interest_noted;
+    shard_post(s, s->hub->shards[t->shard], m);
+}
+
+int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
+                       uint32_t receipt)
+{
+    struct interest *t = malloc(sizeof *t);
+    if (!t)
+        return ERR_NOMEM;
+    *t = (struct interest){.mail.run = interest_arrive,
+                           .shard = from->index,
+                           .mask = mask,
+                           .add = add,
+                           .receipt = receipt,
+                           .key = conv_key_channel(channel)};
+    shard_post(from, owner, &t->mail);
+    return 0;
+}
+
+/* --- Tiers -------------------------------------------------------------------------------------------------------- */
+
+struct saving {
+    struct store_channel_save op;
+    struct conv_key key;
+};
+
+static void saved(void *owner, struct store_op *op)
+{
+    /* A tier that could not be saved is found again from the number of members. */
+    ((struct shard *)owner)->ops--;
+    free(op);
+}
+
+/* What the number of members asks for; in between, what it is. */
+static enum store_tier tier_of_members(const struct shard *s, const struct conv *v)
+{
+    uint32_t large = s->opt->large_members;
+    if (!large || (uint64_t)v->members * 5 < (uint64_t)large * 4)
+        return TIER_SMALL;
+    return v->members >= large ? TIER_LARGE : v->tier;
+}
+
+static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
+{
+    struct conv *v = conv_at(s, conv);
+    if (tier == (enum store_tier)v->tier)
+        return;
+    /* What was collected under the old tier goes out first, so that nobody sees a later message before an earlier one. */
+    slice_flush(s, conv);
+    v->tier = (uint8_t)tier;
+    struct saving *p = calloc(1, sizeof *p);
+    if (!p)
+        return;
+    memcpy(p->key.p, v->key, v->key_len);
+    p->key.n = v->key_len;
+    p->op.conv = conv_key_slice(&p->key);
+    p->op.tier = tier;
+    p->op.op.home = &s->mailbox;
+    p->op.op.done = saved;
+    s->ops++;
+    store_channel_save(s->store, &p->op);
+}
+
+void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
+{
+    struct conv *v = conv_at(s, conv);
+    v->members = members;
+    if (!v->tier_by_policy)
+        set_tier(s, conv, tier_of_members(s, v));
+}
+
+/* --- Policy ------------------------------------------------------------------------------------------------------------ */
+
+/* Seconds after which a message counts for a third still. */
+static const float fading = 2.0f;
+
+float conv_rate(struct shard *s, struct conv *v)
+{
+    uint32_t now = (uint32_t)s->now_ms;
+    v->meter = v->meter * expf(-(float)(now - v->meter_at) / (1000.0f * fading)) + 1.0f;
+    v->meter_at = now;
+    return v->meter / fading;
+}
+
+static void take_rule(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    struct channel_rule r;
+    if (!conv_is_channel(conv_slice(v)) || v->state != CONV_READY || !v->exists)
+        return;
+    (void)channel_rule_find(s, conv_channel_name(conv_slice(v)), &r);
+    const struct hook_advice a = {.has_tier = r.tier != 0,
+                                  .tier = (enum store_tier)r.tier,
+                                  .has_push = r.push != 0,
+                                  .mode = (enum store_push)r.push};
+    conv_take_advice(s, conv, &a);
+}
+
+void conv_follow_rule(struct shard *s, struct slice channel)
+{
+    struct conv_key key = conv_key_channel(channel);
+    struct slice k = conv_key_slice(&key);
+    uint32_t conv = table_find(&s->conv_keys, hash_bytes(k), &k);
+    if (conv != TABLE_NONE)
+        take_rule(s, conv);
+}
+
+float conv_rate_now(const struct shard *s, const struct conv *v)
+{
+    return v->meter * expf(-(float)((uint32_t)s->now_ms - v->meter_at) / (1000.0f * fading)) / fading;
+}
+
+static enum store_push push_of_tier(const struct conv *v)
+{
+    return v->tier == TIER_LARGE ? PUSH_MERGED : PUSH_ALL;
+}
+
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
+{
+    struct conv *v = conv_at(s, conv);
+    if (!conv_is_channel(conv_slice(v)))
+        return;
+    if (a->has_tier || v->tier_by_policy) {
+        enum store_tier natural = tier_of_members(s, v), tier = a->has_tier ? a->tier : natural;
+        v->tier_by_policy = tier != natural;
+        set_tier(s, conv, tier);
+    }
+    if (!a->has_push || !a->over_limit) {
+        uint8_t mode = (uint8_t)(a->has_push ? a->mode : PUSH_DEFAULT);
+        /* What the tier asks for anyway goes on following the tier. */
+        if (mode == push_of_tier(v))
+            mode = PUSH_DEFAULT;
+        if (mode != v->mode) {
+            /* Those who follow the default change sides: what they are owed goes out first. */
+            slice_flush(s, conv);
+            v->mode = mode;
+        }
+    }
+    v->slice_ms = a->has_push ? a->slice_ms : 0;
+    v->slice_max = a->has_push ? a->slice_max : 0;
+}
+
+enum store_push conv_default_push(const struct conv *v)
+{
+    if (v->mode != PUSH_DEFAULT)
+        return v->mode;
+    return push_of_tier(v);
+}

@@ -1,0 +1,112 @@
+/*
+ * Conversations on their owner shard: who may, at what rate, in which tier, and what is published to whom when.
+ *
+ * A request that concerns a conversation travels to the owner as a struct owned_req; there the conversation is loaded from the
+ * store when needed, and requests wait for that in their order. Private to core/hub.
+ */
+#ifndef MAGPIE_HUB_CONV_H
+#define MAGPIE_HUB_CONV_H
+
+#include "core/hub/people/req.h"
+
+struct slicebuf;
+struct owned_req;
+
+enum conv_state { CONV_NEW, CONV_LOADING, CONV_READY };
+
+struct conv {
+    char *key;                 /* not NUL-terminated; owned */
+    struct owned_req *waiting; /* requests that wait for the load, oldest first */
+    struct owned_req **waiting_tail;
+    uint8_t *interest;       /* channel: per shard, bits 1 << enum store_push of its members; NULL: none yet; owned */
+    struct slicebuf *merged; /* messages of the present time slice for push mode merged; NULL: none; owned */
+    struct slicebuf
+        *plain; /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
+    uint64_t used_ms; /* monotonic, last use */
+    uint32_t members; /* channel */
+    uint32_t pins;    /* requests and store operations under way */
+    struct bucket rate;
+    float meter;        /* messages lately, fading away: see conv_rate() */
+    uint32_t meter_at;  /* ms, when `meter` was true */
+    uint32_t slice_ms;  /* of slices that open now; 0: push.slice_ms */
+    uint32_t slice_max; /* of them; 0: push.max */
+    double sliced;      /* when the last slice of push mode merged was due, by ev_now(); 0: none yet */
+    uint8_t key_len;
+    uint8_t state; /* enum conv_state */
+    uint8_t tier;  /* enum store_tier */
+    uint8_t
+        mode; /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    bool tier_by_policy; /* the tier is another one than the number of members asks for */
+    bool exists;         /* channel: was made */
+    bool user_exists[2]; /* pair: lower, higher id */
+    bool blocks[2];      /* pair: lower blocks higher, higher blocks lower */
+};
+
+/* A request on its way to, or at, the owner of a conversation. First member of the handler's own struct. */
+struct owned_req {
+    struct req r;
+    struct owned_req *next; /* while it waits for the load */
+    uint32_t conv;          /* on the owner, pinned; NONE before */
+    struct shard *owner;
+    struct conv_key key;
+    /* On the owner, with the conversation loaded and pinned. Ends with owned_done() or starts a store operation that does. */
+    void (*ready)(struct owned_req *q);
+};
+
+static inline struct conv *conv_at(const struct shard *s, uint32_t conv)
+{
+    return pool_at(&s->convs, conv);
+}
+static inline struct slice conv_slice(const struct conv *v)
+{
+    return slice_of(v->key, v->key_len);
+}
+
+MUST_CHECK int convs_init(struct shard *s);
+void convs_fini(struct shard *s);
+/* Frees conversations that have not been used for a while; some at each call. */
+void convs_sweep(struct shard *s);
+
+/* Sends the request to the owner of q->key. */
+void owned_post(struct shard *home, struct owned_req *q);
+/* Unpins the conversation and sends the request home. */
+void owned_done(struct owned_req *q);
+/* Prepares a store operation that ends on the owner shard. */
+void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
+
+/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. With a receipt `from` gets it back, by chan_hear(), once
+ * that is noted; 0: does not. ERR_NOMEM. */
+MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
+                                  uint32_t receipt);
+/* Makes room for conv_add_interest(); false: out of memory. */
+MUST_CHECK bool conv_hold_interest(struct shard *s, uint32_t conv);
+void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask);
+/* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
+void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
+/* A message comes: counts it, and returns messages a second, lately. */
+float conv_rate(struct shard *s, struct conv *v);
+/* The same without a message. */
+float conv_rate_now(const struct shard *s, const struct conv *v);
+struct hook_advice;
+/* What a policy said of a message that is about to be published. */
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a);
+/* The rule that an operator has set for a channel has changed. On its owner. */
+void conv_follow_rule(struct shard *s, struct slice channel);
+/* The push mode a subscription without one of its own has now. */
+enum store_push conv_default_push(const struct conv *v);
+/* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */
+void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit);
+/* Publishes a 109 (body) and takes the message out of slices under way. */
+void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
+
+/* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to all).
+ * NULL: out of memory. */
+struct user_mail;
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation);
+/* Remembers for `why` which message it brings; NULL is allowed. */
+void user_mail_about(struct user_mail *p, uint64_t id);
+/* Takes it; NULL is allowed. `from`: as for shard_post(). */
+void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p);
+
+#endif

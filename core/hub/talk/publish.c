@@ -1,0 +1,362 @@
+#include "core/hub/talk/publish.h"
+
+#include "core/base/frame.h"
+#include "core/hub/act/login.h"
+#include "core/hub/people/user.h"
+#include "core/hub/talk/walk.h"
+#include "core/hub/shard/why.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* Messages of a slice where push.max sets no limit. */
+enum { SLICE_MAX = 1000 };
+
+struct slice_item {
+    uint64_t seq;
+    uint32_t len;
+    char *body; /* of 102; owned */
+};
+
+/* One time slice: the newest `max` messages of it. */
+struct slicebuf {
+    ev_timer timer; /* its end */
+    double due;     /* the same by ev_now() */
+    struct shard *shard;
+    uint32_t conv;
+    bool merged;               /* the slice of push mode merged; else of the others, over the limit */
+    uint64_t from, to;         /* seqs of the slice */
+    uint32_t omitted;          /* messages of it that are left out */
+    uint32_t head, count, max; /* ring */
+    uint64_t bytes;            /* of the bodies held, and a comma each */
+    struct slice_item items[];
+};
+
+static void slicebuf_drop_oldest(struct slicebuf *b)
+{
+    struct slice_item *t = &b->items[b->head];
+    b->bytes -= t->len + 1;
+    free(t->body);
+    t->body = NULL;
+    b->head = (b->head + 1) % b->max;
+    b->count--;
+    b->omitted++;
+}
+
+void slicebuf_free(struct shard *s, struct slicebuf *b)
+{
+    if (!b)
+        return;
+    while (b->count)
+        slicebuf_drop_oldest(b);
+    ev_timer_stop(s->loop, &b->timer);
+    free(b);
+}
+
+/* --- To the shards ------------------------------------------------------------------------------------------------- */
+
+struct publication {
+    uint64_t from, to;
+    uint32_t omitted, count;
+    uint16_t action;
+    uint8_t mask;
+    bool merged;
+};
+
+static bool anyone(const struct shard *s, const struct conv *v, uint8_t mask)
+{
+    for (unsigned i = 0; v->interest && i < s->hub->shard_count; i++)
+        if (v->interest[i] & mask)
+            return true;
+    return false;
+}
+
+/* item_at yields the i-th body. A shard that there is no memory for hears nothing; its members see the jump in seq. */
+static void publish(struct shard *s, uint32_t conv, const struct publication *n,
+                    struct slice_item *(*item_at)(void *, uint32_t), void *ctx)
+{
+    struct conv *v = conv_at(s, conv);
+    struct slice name = conv_channel_name(conv_slice(v));
+    size_t size = name.n;
+    if (n->action == 102)
+        why_note(s, &(struct why_note){.kind = WHY_PUBLISHED,
+                                       .conv = hash_bytes(conv_slice(v)),
+                                       .seq = n->from,
+                                       .to = n->to,
+                                       .first = n->count ? item_at(ctx, 0)->seq : n->to + 1,
+                                       .a = n->count,
+                                       .b = n->omitted,
+                                       .mask = n->mask,
+                                       .bits = n->merged ? WHY_B_MERGED : 0});
+    for (uint32_t i = 0; i < n->count; i++)
+        size += item_at(ctx, i)->len;
+    for (unsigned k = 0; v->interest && k < s->hub->shard_count; k++) {
+        if (!(v->interest[k] & n->mask))
+            continue;
+        struct pub *p = malloc(offsetof(struct pub, items) + n->count * sizeof(struct pub_item) + size);
+        if (!p)
+            continue;
+        *p = (struct pub){.mail.run = pub_arrive,
+                          .from = n->from,
+                          .to = n->to,
+                          .omitted = n->omitted,
+                          .count = n->count,
+                          .action = n->action,
+                          .mask = n->mask,
+                          .merged = n->merged,
+                          .name_len = (uint8_t)name.n};
+        uint32_t offset = (uint32_t)name.n;
+        memcpy(pub_data(p), name.p, name.n);
+        for (uint32_t i = 0; i < n->count; i++) {
+            struct slice_item *t = item_at(ctx, i);
+            p->items[i] = (struct pub_item){.seq = t->seq, .offset = offset, .len = t->len};
+            memcpy(pub_data(p) + offset, t->body, t->len);
+            offset += t->len;
+        }
+        shard_post(s, s->hub->shards[k], &p->mail);
+    }
+}
+
+static struct slice_item *only_item(void *ctx, uint32_t i)
+{
+    (void)i;
+    return ctx;
+}
+
+static struct slice_item *ring_item(void *ctx, uint32_t i)
+{
+    struct slicebuf *b = ctx;
+    return &b->items[(b->head + i) % b->max];
+}
+
+static uint8_t merged_mask(const struct conv *v)
+{
+    return (uint8_t)(1u << PUSH_MERGED | (conv_default_push(v) == PUSH_MERGED ? 1u << PUSH_DEFAULT : 0));
+}
+
+static uint8_t plain_mask(const struct conv *v)
+{
+    return (uint8_t)(1u << PUSH_ALL | (conv_default_push(v) == PUSH_ALL ? 1u << PUSH_DEFAULT : 0));
+}
+
+static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
+{
+    struct slicebuf *b = *at;
+    if (!b)
+        return;
+    struct conv *v = conv_at(s, conv);
+    if (b->count) {
+        struct publication n = {.from = b->from,
+                                .to = b->to,
+                                .omitted = b->omitted,
+                                .count = b->count,
+                                .action = 102,
+                                .mask = b->merged ? merged_mask(v) : plain_mask(v),
+                                .merged = b->merged};
+        publish(s, conv, &n, ring_item, b);
+    }
+    slicebuf_free(s, b);
+    *at = NULL;
+}
+
+void slice_flush(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    slice_out(s, conv, &v->plain);
+    slice_out(s, conv, &v->merged);
+}
+
+static void slice_due(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop, (void)events;
+    struct slicebuf *b = (struct slicebuf *)w;
+    struct shard *s = b->shard;
+    uint32_t conv = b->conv;
+    struct conv *v = conv_at(s, conv);
+    if (b->merged)
+        v->sliced = b->due;
+    slice_out(s, conv, b->merged ? &v->merged : &v->plain);
+}
+
+static uint32_t slice_length(const struct shard *s, const struct conv *v)
+{
+    return v->slice_ms ? v->slice_ms : s->opt->slice_ms;
+}
+
+/*
+ * How long a slice that begins now is, in seconds. Where messages come one after the other it begins when the last one was due, not with its first message:
+ * a busy channel then has a steady beat, and nobody waits for longer than a slice. (A beat just above 200 ms is the worst there could be: Linux takes a gap of its
+ * smallest retransmission timeout for a restart and acknowledges the next segments one by one.)
+ */
+static double slice_seconds(const struct shard *s, const struct conv *v, bool merged)
+{
+    double whole = slice_length(s, v) / 1000.0, late = ev_now(s->loop) - v->sliced;
+    return merged && late >= 0 && late < whole / 8 ? whole - late : whole;
+}
+
+static struct slicebuf *slice_open(struct shard *s, uint32_t conv, bool merged, uint64_t seq)
+{
+    const struct conv *v = conv_at(s, conv);
+    uint32_t max = v->slice_max ? v->slice_max : s->opt->slice_max;
+    if (max == 0 || max > SLICE_MAX)
+        max = SLICE_MAX;
+    struct slicebuf *b = calloc(1, sizeof *b + max * sizeof b->items[0]);
+    if (!b)
+        return NULL;
+    b->shard = s;
+    b->conv = conv;
+    b->merged = merged;
+    b->from = seq;
+    b->max = max;
+    double seconds = slice_seconds(s, v, merged);
+    b->due = ev_now(s->loop) + seconds;
+    ev_timer_init(&b->timer, slice_due, seconds, 0.);
+    ev_timer_start(s->loop, &b->timer);
+    return b;
+}
+
+/* Adds to a slice, opening it; without memory the message is left out, and the receivers see the jump. */
+static void slice_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq, struct slice body)
+{
+    struct conv *v = conv_at(s, conv);
+    struct slicebuf **at = merged ? &v->merged : &v->plain;
+    if (!*at && !(*at = slice_open(s, conv, merged, seq)))
+        return;
+    struct slicebuf *b = *at;
+    b->to = seq;
+    char *copy = malloc(body.n);
+    if (!copy) {
+        b->omitted++;
+        return;
+    }
+    memcpy(copy, body.p, body.n);
+    if (b->count == b->max)
+        slicebuf_drop_oldest(b);
+    b->items[(b->head + b->count++) % b->max] = (struct slice_item){.seq = seq, .len = (uint32_t)body.n, .body = copy};
+    b->bytes += body.n + 1;
+    /* A slice is one frame, and what the server sends is cut at limits.page. */
+    while (b->count > 1 && s->opt->page_max && b->bytes + 256 > s->opt->page_max)
+        slicebuf_drop_oldest(b);
+}
+
+void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit)
+{
+    struct conv *v = conv_at(s, conv);
+    if (anyone(s, v, plain_mask(v))) {
+        /* Once a slice is open everything goes through it: order first. */
+        if (over_limit || v->plain) {
+            slice_add(s, conv, false, seq, body);
+        } else {
+            struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+            struct publication n = {.from = seq, .to = seq, .count = 1, .action = 102, .mask = plain_mask(v)};
+            publish(s, conv, &n, only_item, &one);
+        }
+    }
+    if (anyone(s, v, merged_mask(v))) {
+        bool at_once = slice_length(s, v) == 0;
+        if (at_once)
+            slice_flush(s, conv);
+        slice_add(s, conv, true, seq, body);
+        if (at_once)
+            slice_flush(s, conv);
+    }
+}
+
+static void slice_take_out(struct slicebuf *b, uint64_t seq)
+{
+    for (uint32_t i = 0; b && i < b->count; i++) {
+        struct slice_item *t = ring_item(b, i);
+        if (t->seq != seq)
+            continue;
+        b->bytes -= t->len + 1;
+        free(t->body);
+        for (uint32_t j = i; j + 1 < b->count; j++)
+            *ring_item(b, j) = *ring_item(b, j + 1);
+        b->count--;
+        b->omitted++;
+        return;
+    }
+}
+
+void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body)
+{
+    struct conv *v = conv_at(s, conv);
+    slice_take_out(v->merged, seq);
+    slice_take_out(v->plain, seq);
+    struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+    struct publication n = {.from = seq,
+                            .to = seq,
+                            .count = 1,
+                            .action = 109,
+                            .mask = 1u << PUSH_DEFAULT | 1u << PUSH_ALL | 1u << PUSH_MERGED};
+    publish(s, conv, &n, only_item, &one);
+}
+
+/* --- To one user --------------------------------------------------------------------------------------------------- */
+
+struct user_mail {
+    struct mail mail;
+    uint32_t except, generation;
+    uint64_t about; /* id of the message that it brings; 0: none */
+    uint16_t action;
+    uint8_t id_len;
+    uint32_t body_len;
+    char data[]; /* id, then body */
+};
+
+static void why_pushed(struct shard *s, uint32_t user, const struct user_mail *p, bool except)
+{
+    struct why_note n = {.kind = WHY_PUSHED, .id = p->about, .user = hash_bytes(slice_of(p->data, p->id_len)), .a = 0};
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = conn_at(s->net, c)->user_next)
+        n.a += !except || c != p->except;
+    why_note(s, &n);
+}
+
+static void user_mail_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct user_mail *p = (struct user_mail *)m;
+    uint32_t user = user_find(s, slice_of(p->data, p->id_len));
+    if (user != NONE) {
+        if (p->action == 101)
+            login_missed(s, user);
+        struct frame *f = frame_new(p->action, 0, slice_of(p->data + p->id_len, p->body_len), WIRE_TAG_NONE);
+        if (f) {
+            bool there = p->except != NONE && conn_find(s->net, p->except, p->generation);
+            if (p->about)
+                why_pushed(s, user, p, there);
+            user_push(s, user, f, there ? p->except : NONE);
+            frame_unref(f);
+        }
+    }
+    free(p);
+}
+
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation)
+{
+    struct user_mail *p = malloc(sizeof *p + id.n + body.n);
+    if (!p)
+        return NULL;
+    *p = (struct user_mail){.mail.run = user_mail_arrive,
+                            .except = except,
+                            .generation = generation,
+                            .action = action,
+                            .id_len = (uint8_t)id.n,
+                            .body_len = (uint32_t)body.n};
+    memcpy(p->data, id.p, id.n);
+    memcpy(p->data + id.n, body.p, body.n);
+    return p;
+}
+
+void user_mail_about(struct user_mail *p, uint64_t id)
+{
+    if (p)
+        p->about = id;
+}
+
+void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)
+{
+    if (p)
+        shard_post(from, shard_of(hub, slice_of(p->data, p->id_len)), &p->mail);
+}

@@ -1,0 +1,34 @@
+/*
+ * What readers tell the writer: operations of the store's own, which nobody waits for.
+ *
+ * Readers find rows that are past their time before a compaction takes them. So that the next reader need not pass over them again, the
+ * writer is told: the head's floor rises, inbox entries go, a guest that has conversations loses the mark. Losing a hint does no harm.
+ */
+#ifndef MAGPIE_STORAGE_HINT_H
+#define MAGPIE_STORAGE_HINT_H
+
+#include "storage/local/store_private.h"
+
+struct hint {
+    struct store_op op;
+    uint64_t floor; /* OP_FLOOR: no seq at or below is visible any more */
+    uint64_t *ids;  /* OP_INBOX_CLEAN: entries to remove; malloc'd, owned */
+    uint32_t id_count;
+    uint32_t key_n;
+    char key[]; /* OP_FLOOR: conversation; the others: user id */
+};
+static inline struct slice hint_key(const struct hint *h)
+{
+    return slice_of(h->key, h->key_n);
+}
+
+void hint_floor(struct store *s, struct slice conv, uint64_t floor);
+/* Takes `ids`. */
+void hint_inbox(struct store *s, struct slice user, uint64_t *ids, uint32_t n);
+void hint_unguest(struct store *s, struct slice user);
+/* Lets the writer persist the clock. */
+void hint_tick(struct store *s);
+/* Frees a hint that was answered. */
+void hint_free(struct store_op *op);
+
+#endif

@@ -1,0 +1,28 @@
+/* Iterators that a reader keeps: see kept.h. */
+#include "storage/local/kept.h"
+
+#include "storage/local/store_private.h"
+
+void kept_begin(struct kept *k, struct kv *kv)
+{
+    uint64_t version = kv_version(kv);
+    if (version != k->version) {
+        kept_drop(k);
+        k->version = version;
+    }
+}
+
+struct kv_iter *kept_iter(struct kept *k, struct kv *kv, unsigned tier)
+{
+    if (!k->it[tier])
+        k->it[tier] = kv_iter_new(kv, tier_family(tier), SLICE_NONE, SLICE_NONE);
+    return k->it[tier];
+}
+
+void kept_drop(struct kept *k)
+{
+    for (unsigned t = 0; t < TIER_COUNT; t++) {
+        kv_iter_free(k->it[t]);
+        k->it[t] = NULL;
+    }
+}

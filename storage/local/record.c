@@ -1,0 +1,371 @@
+/* Stored records: see record.h. */
+#include "storage/local/record.h"
+
+#include "core/base/buf.h"
+
+static void put48(char *p, uint64_t v)
+{
+    store_be16(p, (uint16_t)(v >> 32));
+    store_be32(p + 2, (uint32_t)v);
+}
+
+static uint64_t get48(const char *p)
+{
+    return (uint64_t)load_be16(p) << 32 | load_be32(p + 2);
+}
+
+static char *put_slice(char *p, struct slice s)
+{
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+static uint64_t cap48(uint64_t v)
+{
+    return v > RECORD_MS_MAX ? RECORD_MS_MAX : v;
+}
+
+static char *row_encode(char *p, const struct row_header *h)
+{
+    p[0] = RECORD_VERSION;
+    p[1] = (char)h->flags;
+    p[2] = (char)h->cls;
+    put48(p + 3, cap48(h->birth_ms));
+    put48(p + 9, cap48(h->ttl_ms));
+    return p + ROW_HEADER_SIZE;
+}
+
+/* Inline: each row of a page goes through here. */
+static inline int row_parse(struct slice v, struct row_header *h)
+{
+    uint8_t flags, cls;
+    if (v.n < ROW_HEADER_SIZE || v.p[0] != RECORD_VERSION || ((flags = (uint8_t)v.p[1]) & ~ROW_RECALLED) ||
+        (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES)
+        return ERR_INVALID;
+    h->flags = flags;
+    h->cls = cls;
+    h->birth_ms = get48(v.p + 3);
+    h->ttl_ms = get48(v.p + 9);
+    return 0;
+}
+
+int row_decode(struct slice v, struct row_header *h)
+{
+    return row_parse(v, h);
+}
+
+size_t message_size(const struct message_record *m)
+{
+    return MESSAGE_FIXED + m->sender.n + m->sender_name.n + m->content.n;
+}
+
+size_t message_encode(char *out, const struct message_record *m)
+{
+    char *p = row_encode(out, &m->row);
+    store_be64(p, m->id);
+    store_be64(p + 8, m->created_ms);
+    p[16] = (char)m->sender.n;
+    p[17] = (char)m->sender_name.n;
+    p = put_slice(put_slice(put_slice(p + 18, m->sender), m->sender_name), m->content);
+    return (size_t)(p - out);
+}
+
+int message_decode(struct slice v, struct message_record *m)
+{
+    if (v.n < MESSAGE_FIXED || row_parse(v, &m->row))
+        return ERR_INVALID;
+    const char *p = v.p + ROW_HEADER_SIZE;
+    m->id = load_be64(p);
+    m->created_ms = load_be64(p + 8);
+    size_t sender = (uint8_t)p[16], name = (uint8_t)p[17], rest = v.n - MESSAGE_FIXED;
+    if (sender + name > rest || ((m->row.flags & ROW_RECALLED) && sender + name != rest))
+        return ERR_INVALID;
+    p += 18;
+    m->sender = slice_of(p, sender);
+    m->sender_name = slice_of(p + sender, name);
+    m->content = slice_of(p + sender + name, rest - sender - name);
+    return 0;
+}
+
+size_t head_encode(char *out, const struct head_record *h)
+{
+    const uint64_t wide[8] = {h->seq,    h->last_id, h->reserved, h->low[0],
+                              h->low[1], h->low[2],  h->skip_at,  h->generation};
+    const uint32_t narrow[4] = {h->skip, h->max, h->members, h->flags};
+    char *p = out;
+    *p++ = RECORD_VERSION;
+    *p++ = 0;
+    for (int i = 0; i < 8; i++, p += 8)
+        store_be64(p, wide[i]);
+    for (int i = 0; i < 4; i++, p += 4)
+        store_be32(p, narrow[i]);
+    *p++ = (char)h->tier;
+    *p++ = (char)h->tiers_used;
+    return (size_t)(p - out);
+}
+
+int head_decode(struct slice v, struct head_record *h)
+{
+    if (v.n != HEAD_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0)
+        return ERR_INVALID;
+    const char *p = v.p + 2;
+    h->seq = load_be64(p);
+    h->last_id = load_be64(p + 8);
+    h->reserved = load_be64(p + 16);
+    for (int i = 0; i < 3; i++)
+        h->low[i] = load_be64(p + 24 + 8 * i);
+    h->skip_at = load_be64(p + 48);
+    h->generation = load_be64(p + 56);
+    p += 64;
+    h->skip = load_be32(p);
+    h->max = load_be32(p + 4);
+    h->members = load_be32(p + 8);
+    h->flags = load_be32(p + 12);
+    h->tier = (uint8_t)p[16];
+    h->tiers_used = (uint8_t)p[17];
+    bool sane = h->seq < UINT64_MAX / 4 && h->reserved < UINT64_MAX / 4 && h->tier < 3 && h->tiers_used < 8 &&
+                !(h->flags & ~HEAD_CHANNEL);
+    return sane ? 0 : ERR_INVALID;
+}
+
+size_t inbox_size(const struct inbox_record *r)
+{
+    return INBOX_FIXED + r->conv.n;
+}
+
+size_t inbox_encode(char *out, const struct inbox_record *r)
+{
+    char *p = row_encode(out, &r->row);
+    store_be64(p, r->seq);
+    return (size_t)(put_slice(p + 8, r->conv) - out);
+}
+
+int inbox_decode(struct slice v, struct inbox_record *r)
+{
+    if (v.n < INBOX_FIXED + 2 || v.n > INBOX_FIXED + CONV_KEY_MAX || row_decode(v, &r->row))
+        return ERR_INVALID;
+    r->seq = load_be64(v.p + ROW_HEADER_SIZE);
+    r->conv = slice_of(v.p + INBOX_FIXED, v.n - INBOX_FIXED);
+    return r->row.cls <= EXPIRY_LARGE && (r->conv.p[0] == 'c' || r->conv.p[0] == 'p') ? 0 : ERR_INVALID;
+}
+
+size_t dedup_encode(char *out, const struct dedup_record *r)
+{
+    char *p = row_encode(out, &r->row);
+    store_be64(p, r->seq);
+    store_be64(p + 8, r->id);
+    store_be64(p + 16, r->created_ms);
+    return DEDUP_SIZE;
+}
+
+int dedup_decode(struct slice v, struct dedup_record *r)
+{
+    if (v.n != DEDUP_SIZE || row_decode(v, &r->row) || r->row.cls != EXPIRY_DEDUP)
+        return ERR_INVALID;
+    const char *p = v.p + ROW_HEADER_SIZE;
+    r->seq = load_be64(p);
+    r->id = load_be64(p + 8);
+    r->created_ms = load_be64(p + 16);
+    return 0;
+}
+
+size_t user_size(const struct user_record *u)
+{
+    return USER_FIXED + u->name.n;
+}
+
+size_t user_encode(char *out, const struct user_record *u)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = u->guest;
+    store_be32(out + 2, u->epoch);
+    store_be64(out + 6, u->due_ms);
+    return (size_t)(put_slice(out + USER_FIXED, u->name) - out);
+}
+
+int user_decode(struct slice v, struct user_record *u)
+{
+    if (v.n < USER_FIXED || v.p[0] != RECORD_VERSION || (uint8_t)v.p[1] > 1)
+        return ERR_INVALID;
+    *u = (struct user_record){.epoch = load_be32(v.p + 2),
+                              .guest = v.p[1] == 1,
+                              .due_ms = load_be64(v.p + 6),
+                              .name = slice_of(v.p + USER_FIXED, v.n - USER_FIXED)};
+    return 0;
+}
+
+size_t mark_encode(char *out, uint64_t read)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = 0;
+    store_be64(out + 2, read);
+    return MARK_SIZE;
+}
+
+int mark_decode(struct slice v, uint64_t *read)
+{
+    if (v.n != MARK_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0)
+        return ERR_INVALID;
+    *read = load_be64(v.p + 2);
+    return 0;
+}
+
+size_t sub_encode(char *out, uint8_t push)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = 0;
+    out[2] = (char)push;
+    return SUB_SIZE;
+}
+
+int sub_decode(struct slice v, uint8_t *push)
+{
+    if (v.n != SUB_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0 || (uint8_t)v.p[2] > 3)
+        return ERR_INVALID;
+    *push = (uint8_t)v.p[2];
+    return 0;
+}
+
+size_t flag_encode(char *out)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = 0;
+    return 2;
+}
+
+int flag_decode(struct slice v)
+{
+    return v.n == 2 && v.p[0] == RECORD_VERSION && v.p[1] == 0 ? 0 : ERR_INVALID;
+}
+
+/* --- Keys ------------------------------------------------------------------------------------------------ */
+
+static void key_add(struct key *k, struct slice s)
+{
+    ASSERT(k->n + s.n <= KEY_MAX);
+    if (s.n) {
+        memcpy(k->p + k->n, s.p, s.n);
+        k->n += s.n;
+    }
+}
+
+static void key_byte(struct key *k, char c)
+{
+    ASSERT(k->n < KEY_MAX);
+    k->p[k->n++] = c;
+}
+
+static void key_u64(struct key *k, uint64_t v)
+{
+    ASSERT(k->n + 8 <= KEY_MAX);
+    store_be64(k->p + k->n, v);
+    k->n += 8;
+}
+
+/* letter a 0 b */
+static struct slice key_two(struct key *k, char letter, struct slice a, struct slice b)
+{
+    k->n = 0;
+    key_byte(k, letter);
+    key_add(k, a);
+    key_byte(k, '\0');
+    key_add(k, b);
+    return key_slice(k);
+}
+
+/* a 0 n */
+static struct slice key_numbered(struct key *k, struct slice a, uint64_t n)
+{
+    k->n = 0;
+    key_add(k, a);
+    key_byte(k, '\0');
+    key_u64(k, n);
+    return key_slice(k);
+}
+
+static struct slice key_one(struct key *k, char letter, struct slice a)
+{
+    k->n = 0;
+    key_byte(k, letter);
+    key_add(k, a);
+    return key_slice(k);
+}
+
+struct slice key_message(struct key *k, struct slice conv, uint64_t seq)
+{
+    return key_numbered(k, conv, seq);
+}
+struct slice key_head(struct key *k, struct slice conv)
+{
+    return key_one(k, 'h', conv);
+}
+struct slice key_member(struct key *k, struct slice channel, struct slice user)
+{
+    return key_two(k, 'm', channel, user);
+}
+struct slice key_user(struct key *k, struct slice user)
+{
+    return key_one(k, 'u', user);
+}
+struct slice key_sub(struct key *k, struct slice user, struct slice conv)
+{
+    return key_two(k, 's', user, conv);
+}
+struct slice key_mark(struct key *k, struct slice user, struct slice conv)
+{
+    return key_two(k, 'r', user, conv);
+}
+struct slice key_block(struct key *k, struct slice user, struct slice target)
+{
+    return key_two(k, 'b', user, target);
+}
+struct slice key_inbox(struct key *k, struct slice user, uint64_t id)
+{
+    return key_numbered(k, user, id);
+}
+
+struct slice key_dedup(struct key *k, struct slice sender, struct slice conv, struct slice client_id)
+{
+    k->n = 0;
+    key_add(k, sender);
+    key_byte(k, '\0');
+    key_byte(k, (char)conv.n);
+    key_add(k, conv);
+    key_add(k, client_id);
+    return key_slice(k);
+}
+
+struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user)
+{
+    k->n = 0;
+    key_byte(k, 'g');
+    key_u64(k, due_ms);
+    key_add(k, user);
+    return key_slice(k);
+}
+
+struct slice key_after_prefix(struct key *k, struct slice prefix)
+{
+    k->n = 0;
+    key_add(k, prefix);
+    while (k->n && (uint8_t)k->p[k->n - 1] == 0xff)
+        k->n--;
+    ASSERT(k->n);
+    k->p[k->n - 1]++;
+    return key_slice(k);
+}
+
+bool key_tail_u64(struct slice key, uint64_t *out)
+{
+    if (key.n < 10 || key.p[key.n - 9] != '\0')
+        return false;
+    *out = load_be64(key.p + key.n - 8);
+    return true;
+}
+
+struct slice key_tail(struct slice key)
+{
+    const char *zero = key.n ? memchr(key.p, '\0', key.n) : NULL;
+    return zero ? slice_of(zero + 1, (size_t)(key.p + key.n - zero) - 1) : SLICE_NONE;
+}

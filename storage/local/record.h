@@ -1,0 +1,142 @@
+/*
+ * Stored records: how values look. Fixed big-endian fields, a version in each; a reader refuses what it does not know to the last byte.
+ *
+ * Rows that can expire begin with a row header:
+ *
+ *     version u8 (1) | flags u8 | class u8 | birth u48 | ttl u48
+ *
+ * and state rows with version u8 | flags u8. Decoders return 0 or ERR_INVALID and never read outside the value; slices borrow from it.
+ * The formats are tabled in README.md.
+ */
+#ifndef MAGPIE_STORAGE_RECORD_H
+#define MAGPIE_STORAGE_RECORD_H
+
+#include "core/base/err.h"
+#include "core/base/slice.h"
+#include "storage/conv_key.h"
+#include "storage/local/expiry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RECORD_VERSION  1
+#define ROW_RECALLED    1u /* flags: a message whose content was taken back */
+#define ROW_HEADER_SIZE 15
+#define RECORD_MS_MAX   ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
+#define MESSAGE_FIXED   (ROW_HEADER_SIZE + 8 + 8 + 2)
+#define HEAD_SIZE       (2 + 8 * 8 + 4 * 4 + 2)
+#define INBOX_FIXED     (ROW_HEADER_SIZE + 8)
+#define DEDUP_SIZE      (ROW_HEADER_SIZE + 24)
+#define USER_FIXED      (2 + 4 + 8)
+#define MARK_SIZE       (2 + 8)
+#define SUB_SIZE        3
+
+struct row_header {
+    uint8_t flags;     /* ROW_* */
+    uint8_t cls;       /* enum expiry_class */
+    uint64_t birth_ms; /* guarded clock */
+    uint64_t ttl_ms;   /* its own; 0: the class's */
+};
+
+/* Whether a row is past its time. */
+static inline bool row_expired(const struct row_header *h, const struct expiry *e, uint64_t now_ms)
+{
+    return now_ms >= expiry_end(e, h->cls, h->birth_ms, h->ttl_ms);
+}
+
+struct message_record {
+    struct row_header row;
+    uint64_t id, created_ms; /* Snowflake; wall clock */
+    struct slice sender, sender_name, content;
+};
+
+/* A conversation's head: all that is kept of it besides its messages. */
+struct head_record {
+    uint64_t seq;        /* newest */
+    uint64_t last_id;    /* id of the newest message ever; 0: none */
+    uint64_t reserved;   /* seqs up to this may have been given out at a weak durability */
+    uint64_t low[3];     /* by tier: nothing at or below is visible any more */
+    uint64_t skip_at;    /* seq after the last jump; 0: none */
+    uint64_t generation; /* loss generation of the store when this was written */
+    uint32_t skip;       /* seqs that the last jump left out */
+    uint32_t max;        /* the conversation's own count; 0: its tiers' */
+    uint32_t members;    /* channel */
+    uint32_t flags;      /* HEAD_* */
+    uint8_t tier;        /* channel: enum store_tier, as last saved */
+    uint8_t tiers_used;  /* bit by tier: messages were ever stored there */
+};
+#define HEAD_CHANNEL 1u /* the channel was made */
+
+struct inbox_record {
+    struct row_header row; /* as of the message */
+    uint64_t seq;
+    struct slice conv;
+};
+
+struct dedup_record {
+    struct row_header row;
+    uint64_t seq, id, created_ms;
+};
+
+struct user_record {
+    uint32_t epoch;
+    bool guest;
+    uint64_t due_ms; /* guest: by the guarded clock */
+    struct slice name;
+};
+
+/* Encoders write exactly the stated number of bytes to `out` (fixed part + slices) and return it. */
+size_t message_size(const struct message_record *m);
+size_t message_encode(char *out, const struct message_record *m);
+MUST_CHECK int message_decode(struct slice value, struct message_record *m);
+size_t head_encode(char *out, const struct head_record *h);
+MUST_CHECK int head_decode(struct slice value, struct head_record *h);
+size_t inbox_size(const struct inbox_record *r);
+size_t inbox_encode(char *out, const struct inbox_record *r);
+MUST_CHECK int inbox_decode(struct slice value, struct inbox_record *r);
+size_t dedup_encode(char *out, const struct dedup_record *r);
+MUST_CHECK int dedup_decode(struct slice value, struct dedup_record *r);
+size_t user_size(const struct user_record *u);
+size_t user_encode(char *out, const struct user_record *u);
+MUST_CHECK int user_decode(struct slice value, struct user_record *u);
+size_t mark_encode(char *out, uint64_t read);
+MUST_CHECK int mark_decode(struct slice value, uint64_t *read);
+size_t sub_encode(char *out, uint8_t push);
+MUST_CHECK int sub_decode(struct slice value, uint8_t *push);
+size_t flag_encode(char *out); /* a record that says "is there": 2 bytes */
+MUST_CHECK int flag_decode(struct slice value);
+/* The header alone, of any row that can expire: what the compaction filter reads. */
+MUST_CHECK int row_decode(struct slice value, struct row_header *h);
+
+/* Keys. Each writes to a key buffer and returns the slice of it. */
+#define KEY_MAX 280
+struct key {
+    size_t n;
+    char p[KEY_MAX];
+};
+static inline struct slice key_slice(const struct key *k)
+{
+    return slice_of(k->p, k->n);
+}
+
+struct slice key_message(struct key *k, struct slice conv, uint64_t seq); /* dm, small, large: conv 0 seq */
+struct slice key_head(struct key *k, struct slice conv);                  /* channel: 'h' conv */
+struct slice key_member(struct key *k, struct slice channel,
+                        struct slice user);              /* channel: 'm' name 0 user; empty user: the first */
+struct slice key_user(struct key *k, struct slice user); /* user: 'u' id */
+struct slice key_sub(struct key *k, struct slice user, struct slice conv);     /* user: 's' id 0 conv */
+struct slice key_mark(struct key *k, struct slice user, struct slice conv);    /* user: 'r' id 0 conv */
+struct slice key_block(struct key *k, struct slice user, struct slice target); /* user: 'b' id 0 target */
+struct slice key_inbox(struct key *k, struct slice user, uint64_t id);         /* inbox: user 0 id */
+struct slice key_dedup(struct key *k, struct slice sender, struct slice conv,
+                       struct slice client_id);                            /* dedup: sender 0 len conv client */
+struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user); /* meta: 'g' due user */
+/* The first key after all that begin with `prefix` (which is not all 0xff). */
+struct slice key_after_prefix(struct key *k, struct slice prefix);
+
+/* The trailing u64 of a message or inbox key; false when the key is too short. */
+bool key_tail_u64(struct slice key, uint64_t *out);
+/* What follows the first 0x00 of a key; empty when there is none. */
+struct slice key_tail(struct slice key);
+
+#endif

@@ -1,0 +1,562 @@
+/* The writer's thread and its groups: see writer.h. */
+#include "storage/local/writer.h"
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "storage/local/durable.h"
+#include "storage/local/hint.h"
+#include "storage/local/msgs.h"
+#include "storage/local/recent.h"
+#include "storage/local/syncer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CLOCK_EVERY_MS 1000   /* how often the guarded time is persisted while there are writes */
+#define IDLE_LOOK_MS   60000  /* how often an idle store looks for jumps of the clock */
+#define IDLE_CLOCK_MS  600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
+
+static enum apply apply_tick(struct writer *w, struct slot *slot)
+{
+    (void)w; /* it only lets a group be written, which persists the clock */
+    return apply_changed(slot);
+}
+
+static enum apply (*const apply_table[OP_WRITES])(struct writer *, struct slot *) = {
+    [OP_APPEND] = apply_append,
+    [OP_INBOX_ACK] = apply_inbox_ack,
+    [OP_USER_SAVE] = apply_user_save,
+    [OP_USER_FORGET] = apply_user_forget,
+    [OP_CHANNEL_SAVE] = apply_channel_save,
+    [OP_MEMBER_PUT] = apply_member_put,
+    [OP_MEMBER_DEL] = apply_member_del,
+    [OP_MARK_READ] = apply_mark_read,
+    [OP_RECALL] = apply_recall,
+    [OP_BLOCK] = apply_block,
+    [OP_NOTE_PUT] = apply_note_put,
+    [OP_FLOOR] = apply_floor,
+    [OP_INBOX_CLEAN] = apply_inbox_clean,
+    [OP_UNGUEST] = apply_unguest,
+    [OP_TICK] = apply_tick,
+};
+
+/* --- Help for the operations ------------------------------------------------------------------------------- */
+
+struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice key)
+{
+    struct kv_found f = {0};
+    int r = batch_get(&w->batch, family, key, &f.value);
+    if (r != ERR_NOTFOUND) {
+        f.code = r;
+        return f;
+    }
+    return kv_get(w->store->kv, family, key);
+}
+
+void head_touch(struct writer *w, struct head *h)
+{
+    if (h->group != w->group) {
+        h->group = w->group;
+        h->group_first = 0;
+    }
+}
+
+void writer_put_head(struct writer *w, struct head *h)
+{
+    struct key k;
+    head_touch(w, h);
+    h->r.generation = w->generation;
+    head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), HEAD_SIZE), &h->r);
+}
+
+void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
+{
+    store_be64(batch_put(&w->batch, KV_META, meta_key, 8), v);
+}
+
+int writer_first(struct writer *w, struct head *h, uint64_t *first)
+{
+    uint32_t version = atomic_load(&w->store->live.version);
+    bool known = h->first_version == version && w->expiry_ms < h->first_until &&
+                 h->first > head_low(w->store, &h->r, h->first_tier);
+    if (h->r.seq == 0) {
+        *first = 0;
+        return 0;
+    }
+    if (!known) {
+        struct msgs m;
+        int r = msgs_open(&m, w->store, NULL, h->node.key, &h->r);
+        if (!r) {
+            h->first = msgs_first(&m, &h->first_until);
+            h->first_tier = (uint8_t)m.tier;
+            r = m.error;
+        }
+        msgs_close(&m);
+        if (r) {
+            h->first_version = 0;
+            return r;
+        }
+        h->first_version = version;
+        /* Rows of this very group are not in the database yet. */
+        if (h->first > h->r.seq && h->group == w->group && h->group_first) {
+            h->first = h->group_first;
+            h->first_until = 0;
+        }
+    }
+    *first = h->first;
+    return 0;
+}
+
+/* --- Reading ahead for a group ------------------------------------------------------------------------------ */
+
+static void head_loaded(struct writer *w, struct head *h, struct kv_found *f)
+{
+    if (f->code < 0 || (f->code == 1 && head_decode(f->value, &h->r))) {
+        h->bad = f->code < 0 ? f->code : ERR_INVALID;
+        record_bad("head", h->node.key);
+    }
+    if (f->code == 1 && !h->bad) {
+        h->reserved_durable = h->r.reserved; /* what is not synced yet has not left the cache */
+        if (h->r.generation != w->generation && h->r.reserved > h->r.seq)
+            h->jump = h->r.reserved;
+    }
+    if (h->r.seq == 0) {
+        h->first = 1; /* none visible */
+        h->first_until = UINT64_MAX;
+        h->first_version = atomic_load(&w->store->live.version);
+    }
+    kv_found_free(w->store->kv, f);
+}
+
+/* Finds the heads of all slots' conversations, reading those that are not cached with one multi-get. */
+static void heads_prefetch(struct writer *w, uint32_t n)
+{
+    struct key keys[WRITER_GROUP];
+    struct slice names[WRITER_GROUP];
+    struct kv_found found[WRITER_GROUP];
+    struct head *missing[WRITER_GROUP];
+    uint32_t missing_n = 0;
+    uint64_t written = atomic_load(&w->store->written_group), synced = atomic_load(&w->store->synced_group);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = &w->slots[i];
+        struct slice conv = op_conv(slot->op);
+        if (!conv.n || conv.n > CONV_KEY_MAX)
+            continue;
+        slot->head = heads_find(&w->heads, conv);
+        if (!slot->head && (slot->head = heads_add(&w->heads, conv, written, synced))) {
+            missing[missing_n] = slot->head;
+            names[missing_n] = key_head(&keys[missing_n], conv);
+            missing_n++;
+        }
+        if (slot->head)
+            slot->head->pinned = w->group;
+    }
+    kv_multi_get(w->store->kv, KV_CHANNEL, names, missing_n, found);
+    for (uint32_t i = 0; i < missing_n; i++)
+        head_loaded(w, missing[i], &found[i]);
+}
+
+/* --- A group ------------------------------------------------------------------------------------------------ */
+
+/* Starts the batch with what every group carries. ERR_NOMEM. */
+static int group_begin(struct writer *w)
+{
+    struct store *s = w->store;
+    batch_reset(&w->batch);
+    if (batch_reserve(&w->batch, 4, 128))
+        return ERR_NOMEM;
+    w->group = atomic_load_explicit(&s->written_group, memory_order_relaxed) + 1;
+    w->now_ms = guard_now(&s->guard);
+    w->wall_ms = guard_wall(&s->guard);
+    w->expiry_ms = expiry_now(&s->expiry);
+    if (w->id_limit_group <= atomic_load(&s->synced_group))
+        w->id_limit_durable = w->id_limit;
+    uint64_t ms = idgen_ms(w->now_ms);
+    ms = ms > w->ids.last_ms ? ms : w->ids.last_ms;
+    if (ms + ID_AHEAD_MS / 2 > w->id_limit) {
+        w->id_limit = ms + ID_AHEAD_MS;
+        w->id_limit_group = w->group;
+    }
+    if (w->id_limit_group == w->group)
+        writer_put_u64(w, META_IDS, w->id_limit);
+    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) /* wraps when the clock went back: written then, too */
+        writer_put_u64(w, META_CLOCK, w->now_ms);
+    batch_put(&w->batch, KV_META, META_GROUP, 16);
+    w->batch_base = w->batch.count;
+    return 0;
+}
+
+/* Whether an operation must wait for a sync. */
+static bool slot_waits(struct writer *w, const struct slot *slot)
+{
+    if (slot->must_sync || slot->durability == DURABILITY_SYNC)
+        return true;
+    return slot->head && slot->head->sync_group > atomic_load(&w->store->synced_group);
+}
+
+/* Answers the operations of slots[0, n) that may be answered before the write: nothing of their conversation is before them in this group. */
+static void answer_early(struct writer *w, uint32_t n)
+{
+    struct op_list early;
+    op_list_init(&early);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = &w->slots[i];
+        struct head *h = slot->head;
+        if (slot->durability == DURABILITY_ASYNC && slot->op->status == STORE_OK && !slot_waits(w, slot) &&
+            !(h && h->answer_group == w->group)) {
+            op_list_push(&early, slot->op);
+            slot->op = NULL;
+        } else if (h) {
+            h->answer_group = w->group;
+        }
+    }
+    if (early.head) {
+        durable_given(w->store->durable, w->group);
+        atomic_store(&w->store->given_group, w->group);
+        op_list_answer(&early);
+    }
+}
+
+/* Readers must not go by the heads that they know when these have changed: said before anybody hears of the change. */
+static void heads_tell(struct writer *w)
+{
+    for (uint32_t i = 0; i < w->batch.count; i++) {
+        const struct kv_change *c = &w->batch.entries[i].change;
+        if (c->family == KV_CHANNEL && c->key.p[0] == 'h')
+            recent_changed(w->store->recent, slice_of(c->key.p + 1, c->key.n - 1));
+    }
+}
+
+static int group_write(struct writer *w)
+{
+    struct store *s = w->store;
+    struct slice group;
+    if (batch_get(&w->batch, KV_META, META_GROUP, &group) == 1) {
+        store_be64((char *)group.p, w->group);
+        store_be64((char *)group.p + 8, w->ids.last_ms);
+    }
+    int r = s->hooks.before_write ? s->hooks.before_write(s->hooks.ctx) : 0;
+    if (!r)
+        r = batch_write(&w->batch, s->kv);
+    heads_tell(w);
+    if (r)
+        return r;
+    if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS)
+        w->clock_ms = w->now_ms;
+    durable_given(s->durable, w->group);
+    atomic_store(&s->given_group, w->group);
+    pthread_mutex_lock(&s->written_lock);
+    atomic_store(&s->written_group, w->group);
+    pthread_cond_broadcast(&s->written_cond);
+    pthread_mutex_unlock(&s->written_lock);
+    atomic_fetch_add_explicit(&s->groups, 1, memory_order_relaxed);
+    return 0;
+}
+
+/* After the write: answers, or hands over to the syncer. */
+static void group_answer(struct writer *w, uint32_t n, bool dirty)
+{
+    struct op_list now, later;
+    bool soon = w->id_limit_group == w->group;
+    op_list_init(&now);
+    op_list_init(&later);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = &w->slots[i];
+        if (slot->head && slot->head->reserve_group == w->group)
+            soon = true;
+        if (!slot->op)
+            continue;
+        if (slot_waits(w, slot)) {
+            if (slot->head)
+                slot->head->sync_group = w->group;
+            op_list_push(&later, slot->op);
+        } else {
+            op_list_push(&now, slot->op);
+        }
+    }
+    op_list_answer(&now);
+    if (dirty || later.head)
+        syncer_give(w->store, dirty ? w->group : 0, &later, dirty && soon);
+}
+
+/* The write failed: nobody knows what of it will be found. Everything that was pending before is answered first. */
+static void group_fail(struct writer *w, uint32_t n, int code)
+{
+    struct op_list all;
+    op_list_init(&all);
+    syncer_fail(w->store);
+    syncer_drain(w->store);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = &w->slots[i];
+        if (slot->op) {
+            if (slot->op->note & NOTE_CHANGED)
+                slot->op->status = code == ERR_NOMEM ? STORE_RETRY : STORE_UNKNOWN;
+            op_list_push(&all, slot->op);
+        }
+    }
+    store_fail(w, "write");
+    if (code == ERR_NOMEM)
+        w->retry_at_ms = clock_mono_ms(); /* the disk is well: no reason to wait */
+    op_list_answer(&all);
+}
+
+/* Applies up to a group's worth of the backlog to the batch; returns how many slots. */
+static uint32_t group_apply(struct writer *w)
+{
+    uint32_t taken = 0, done = 0;
+    for (struct mail *m = w->backlog.head; m && taken < WRITER_GROUP; m = m->next)
+        w->slots[taken++] = (struct slot){.op = (struct store_op *)m, .durability = DURABILITY_COMMIT};
+    heads_prefetch(w, taken);
+    append_prefetch(w, w->slots, taken);
+    while (done < taken && w->batch.bytes < WRITER_GROUP_BYTES) {
+        struct slot *slot = &w->slots[done];
+        struct slice conv = op_conv(slot->op);
+        slot->op->note = 0;
+        if (conv.n && (!slot->head || slot->head->bad)) {
+            slot->op->status = slot->head ? status_of(slot->head->bad) : STORE_FATAL;
+        } else if (apply_table[slot->op->kind](w, slot) == APPLY_CUT) {
+            if (done)
+                break;
+            slot->op->status = STORE_FATAL; /* cannot be: nothing is pending that could be in its way */
+            (void)SURELY(done);
+        }
+        done++;
+    }
+    for (uint32_t i = 0; i < done; i++)
+        (void)op_list_pop(&w->backlog);
+    return done;
+}
+
+static void heads_drop_bad(struct writer *w, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = &w->slots[i];
+        if (slot->head && slot->head->bad) {
+            struct head *bad = slot->head;
+            for (uint32_t k = i; k < n; k++)
+                if (w->slots[k].head == bad)
+                    w->slots[k].head = NULL;
+            heads_remove(&w->heads, bad);
+        }
+    }
+}
+
+/* One group: from the backlog's beginning to its answers. */
+static void group_run(struct writer *w)
+{
+    if (group_begin(w)) {
+        struct op_list one;
+        op_list_init(&one);
+        struct store_op *op = op_list_pop(&w->backlog);
+        op->status = STORE_FATAL;
+        op_list_push(&one, op);
+        atomic_fetch_sub_explicit(&w->store->queue, 1, memory_order_relaxed);
+        op_list_answer(&one);
+        return;
+    }
+    uint32_t n = group_apply(w);
+    bool dirty = group_dirty(w);
+    for (uint32_t i = 0; i < n && !dirty; i++)
+        dirty = w->slots[i].op->kind == OP_TICK;
+    atomic_fetch_sub_explicit(&w->store->queue, n, memory_order_relaxed);
+    answer_early(w, n);
+    int r = dirty ? group_write(w) : 0;
+    if (!dirty && w->id_limit_group == w->group) {
+        w->id_limit = w->id_limit_durable; /* not written after all: the next group does it */
+        w->id_limit_group = 0;
+    }
+    if (r) {
+        group_fail(w, n, r);
+        return;
+    }
+    group_answer(w, n, dirty);
+    heads_drop_bad(w, n);
+}
+
+/* --- The thread --------------------------------------------------------------------------------------------- */
+
+static void backlog_refuse(struct writer *w)
+{
+    atomic_fetch_sub_explicit(&w->store->queue, w->backlog.count, memory_order_relaxed);
+    for (struct mail *m = w->backlog.head; m; m = m->next)
+        ((struct store_op *)m)->status = STORE_RETRY;
+    op_list_answer(&w->backlog);
+}
+
+/* False: the time is up. */
+static bool wait_until(struct writer *w, uint64_t at_ms)
+{
+    struct timespec at = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
+    return pthread_cond_timedwait(&w->wake, &w->lock, &at) != ETIMEDOUT;
+}
+
+/* Nothing to write for a while: the clock is looked at all the same. The lock is held. */
+static void writer_idle(struct writer *w)
+{
+    if (wait_until(w, clock_mono_ms() + IDLE_LOOK_MS))
+        return;
+    pthread_mutex_unlock(&w->lock);
+    if (guard_now(&w->store->guard) - w->clock_ms >= IDLE_CLOCK_MS)
+        hint_tick(w->store);
+    pthread_mutex_lock(&w->lock);
+}
+
+/* Waits for something to do and takes the queue. False: closing, and nothing is left. */
+static bool writer_take(struct writer *w)
+{
+    bool failing = atomic_load(&w->store->failing);
+    pthread_mutex_lock(&w->lock);
+    while (!w->queue.head && !w->closing && !(w->sync_failed && !failing)) {
+        if (failing) {
+            if (clock_mono_ms() >= w->retry_at_ms)
+                break;
+            wait_until(w, w->retry_at_ms);
+        } else {
+            writer_idle(w);
+        }
+    }
+    op_list_splice(&w->backlog, &w->queue);
+    atomic_store_explicit(&w->owed, false, memory_order_relaxed);
+    bool go = w->backlog.head || !w->closing;
+    pthread_mutex_unlock(&w->lock);
+    return go;
+}
+
+static bool sync_has_failed(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool failed = w->sync_failed;
+    pthread_mutex_unlock(&w->lock);
+    return failed;
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *w = arg;
+    struct store *s = w->store;
+    pthread_setname_np(pthread_self(), "store-writer");
+    kv_thread(s->kv);
+    while (writer_take(w)) {
+        while (w->backlog.head || atomic_load(&s->failing) || sync_has_failed(w)) {
+            if (!atomic_load(&s->failing) && sync_has_failed(w)) {
+                syncer_drain(s);
+                store_fail(w, "sync");
+            }
+            if (!atomic_load(&s->failing)) {
+                group_run(w);
+                continue;
+            }
+            backlog_refuse(w);
+            if (clock_mono_ms() < w->retry_at_ms)
+                break;
+            if (store_recover(w)) {
+                pthread_mutex_lock(&w->lock);
+                w->sync_failed = false;
+                pthread_mutex_unlock(&w->lock);
+            } else {
+                w->retry_at_ms = clock_mono_ms() + 1000;
+                break;
+            }
+        }
+    }
+    return NULL;
+}
+
+void writer_post(struct store *s, struct store_op *op)
+{
+    struct writer *w = s->writer;
+    bool lazy = op->lazy; /* the operation may be done with before this ends */
+    atomic_fetch_add_explicit(&s->queue, 1, memory_order_relaxed);
+    pthread_mutex_lock(&w->lock);
+    bool first = !w->queue.head, owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
+    op_list_push(&w->queue, op);
+    if (lazy ? first : owed)
+        atomic_store_explicit(&w->owed, lazy, memory_order_relaxed);
+    pthread_mutex_unlock(&w->lock);
+    if (!lazy && (first || owed))
+        pthread_cond_signal(&w->wake); /* not under the lock, which is the first thing that the one woken takes */
+}
+
+void writer_kick(struct store *s)
+{
+    struct writer *w = s->writer;
+    if (!atomic_load_explicit(&w->owed, memory_order_relaxed))
+        return; /* what this thread owed it sees itself; what others owe they pay */
+    pthread_mutex_lock(&w->lock);
+    bool owed = atomic_load_explicit(&w->owed, memory_order_relaxed);
+    atomic_store_explicit(&w->owed, false, memory_order_relaxed);
+    pthread_mutex_unlock(&w->lock);
+    if (owed)
+        pthread_cond_signal(&w->wake);
+}
+
+void writer_sync_failed(struct store *s)
+{
+    struct writer *w = s->writer;
+    pthread_mutex_lock(&w->lock);
+    w->sync_failed = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int writer_start(struct store *s, const struct writer_begin *begin)
+{
+    struct writer *w = calloc(1, sizeof(*w));
+    if (!w)
+        return ERR_NOMEM;
+    w->store = s;
+    w->generation = begin->generation;
+    w->id_limit = w->id_limit_durable = begin->id_limit;
+    w->clock_ms = begin->clock_ms;
+    if (heads_init(&w->heads)) {
+        free(w);
+        return ERR_NOMEM;
+    }
+    if (meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0) {
+        heads_fini(&w->heads);
+        free(w);
+        return ERR_IO;
+    }
+    op_list_init(&w->queue);
+    op_list_init(&w->backlog);
+    idgen_init(&w->ids, s->node, begin->last_id_ms);
+    atomic_store(&s->given_group, begin->group);
+    atomic_store(&s->written_group, begin->group);
+    atomic_store(&s->synced_group, begin->group);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    s->writer = w;
+    if (syncer_start(s) || pthread_create(&w->thread, NULL, writer_main, w)) {
+        syncer_stop(s);
+        writer_free(s);
+        return ERR_AGAIN;
+    }
+    return 0;
+}
+
+void writer_stop(struct store *s)
+{
+    struct writer *w = s->writer;
+    pthread_mutex_lock(&w->lock);
+    w->closing = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+}
+
+void writer_free(struct store *s)
+{
+    struct writer *w = s->writer;
+    if (w) {
+        heads_fini(&w->heads);
+        batch_fini(&w->batch);
+        pthread_mutex_destroy(&w->lock);
+        pthread_cond_destroy(&w->wake);
+        free(w);
+        s->writer = NULL;
+    }
+}
