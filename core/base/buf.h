@@ -57,8 +57,8 @@ void buf_u64(struct buf *b, uint64_t v);
 /* Decimal digits of v, without padding. */
 void buf_dec(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The bytes of `s` (valid UTF-8) escaped as the inside of a JSON string (RFC 8259 section 7), without quotes: only ", \ and
- * control characters below 0x20 are escaped. */
+/* The bytes of `s` (valid UTF-8) escaped as the inside of a JSON string (RFC 8259 section 7), without quotes: only ", \
+ * and control characters below 0x20 are escaped. */
 void buf_json_escape(struct buf *b, struct slice s);
 /* The same with the quotes. */
 void buf_json_string(struct buf *b, struct slice s);

@@ -1,9 +1,9 @@
 /*
  * Frames: what the server says, encoded at most once per wire form whatever the number of receivers.
  *
- * A `frame` is an immutable action + seq + JSON body. Its `wire`s are the bytes as they go to a socket, made when the first receiver of
- * that form appears. Both are reference-counted without atomics: they belong to one shard (what crosses shards is the body's
- * bytes, in a mail). One thread each.
+ * A `frame` is an immutable action + seq + JSON body. Its `wire`s are the bytes as they go to a socket, made when the
+ * first receiver of that form appears. Both are reference-counted without atomics: they belong to one shard (what
+ * crosses shards is the body's bytes, in a mail). One thread each.
  */
 #ifndef MAGPIE_BASE_FRAME_H
 #define MAGPIE_BASE_FRAME_H

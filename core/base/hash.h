@@ -1,8 +1,8 @@
 /*
  * Hashing of untrusted keys (user ids, channel names), by xxHash's XXH3 with a secret seed.
  *
- * hash_bytes() is seeded per process, so that names cannot be chosen to collide. hash_stable() has a fixed seed: the same on
- * every machine and in every run; what is on disk or shared by nodes uses it.
+ * hash_bytes() is seeded per process, so that names cannot be chosen to collide. hash_stable() has a fixed seed: the
+ * same on every machine and in every run; what is on disk or shared by nodes uses it.
  */
 #ifndef MAGPIE_BASE_HASH_H
 #define MAGPIE_BASE_HASH_H

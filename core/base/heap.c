@@ -3,15 +3,16 @@
 #include <malloc.h>
 #include <stdbool.h>
 
-/* So few connections gone, and so many bytes more, are not worth it: of a large process a larger part, whose heap takes longer to walk through. */
+/* So few connections gone, and so many bytes more, are not worth it: of a large process a larger part, whose heap takes
+ * longer to walk through. */
 enum { WORTH = 1000, GROWN = 512 * 1024, GROWN_PART = 64 };
 /* So many calls later once more: a minute, with the five seconds of the one caller. */
 enum { LATER = 12 };
 
 void heap_setup(void)
 {
-    /* glibc raises the limit by itself to the size of whatever was freed last, up to 32 MiB; from then on the database's buffers would come from
-     * between the small things, and stay when they are free. */
+    /* glibc raises the limit by itself to the size of whatever was freed last, up to 32 MiB; from then on the
+     * database's buffers would come from between the small things, and stay when they are free. */
     (void)mallopt(M_MMAP_THRESHOLD, (int)HEAP_MAPPED_BYTES);
     (void)mallopt(M_TRIM_THRESHOLD, (int)HEAP_MAPPED_BYTES);
 }

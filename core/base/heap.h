@@ -1,5 +1,6 @@
 /*
- * The C library's heap, told to behave like that of a server which lives long and whose size breathes with the number of its connections.
+ * The C library's heap, told to behave like that of a server which lives long and whose size breathes with the number
+ * of its connections.
  */
 #ifndef MAGPIE_BASE_HEAP_H
 #define MAGPIE_BASE_HEAP_H
@@ -12,17 +13,18 @@
 /* Before threads start. */
 void heap_setup(void);
 
-/* Remembers how large the process was, to know when giving memory back is worth the walk through what is free in the heap: when many connections are gone;
- * when the process has grown, because what the database's cache throws away leaves holes that its next block does not fit; and some time after each of
- * these, until that finds nothing, because what was in use then may be free now, and nothing tells of it: the buffers of a compaction, for one. */
+/* Remembers how large the process was, to know when giving memory back is worth the walk through what is free in the
+ * heap: when many connections are gone; when the process has grown, because what the database's cache throws away
+ * leaves holes that its next block does not fit; and some time after each of these, until that finds nothing, because
+ * what was in use then may be free now, and nothing tells of it: the buffers of a compaction, for one. */
 struct heap_watch {
     uint32_t peak;     /* most connections since the last time */
     uint32_t later;    /* calls until the next time without another reason; 0: none */
     uint64_t resident; /* least size of the process since, bytes; 0: not known yet */
     uint64_t size;     /* of the process before the last time, if that had no other reason; else 0 */
 };
-/* Every few seconds, any thread but a shard's (the walk takes its time), with the resident size of the process in bytes: 1 when memory was given back,
- * else 0. */
+/* Every few seconds, any thread but a shard's (the walk takes its time), with the resident size of the process in
+ * bytes: 1 when memory was given back, else 0. */
 int heap_breathe(struct heap_watch *w, uint32_t connections, uint64_t resident);
 
 #endif

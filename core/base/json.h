@@ -1,9 +1,10 @@
 /*
- * Strict JSON (RFC 8259) over cJSON, which alone is too lenient: it takes trailing bytes and invalid UTF-8, cuts strings at \u0000
- * and rounds integers above 2^53.
+ * Strict JSON (RFC 8259) over cJSON, which alone is too lenient: it takes trailing bytes and invalid UTF-8, cuts
+ * strings at \u0000 and rounds integers above 2^53.
  *
- * json_parse() first checks the text exactly (grammar, UTF-8, escapes without lone surrogates or \u0000, depth <= JSON_DEPTH, integers within
- * ±(2^53 - 1), finite numbers, nothing after the value), then lets cJSON build the tree and checks it for duplicate keys.
+ * json_parse() first checks the text exactly (grammar, UTF-8, escapes without lone surrogates or \u0000, depth <=
+ * JSON_DEPTH, integers within ±(2^53 - 1), finite numbers, nothing after the value), then lets cJSON build the tree and
+ * checks it for duplicate keys.
  */
 #ifndef MAGPIE_BASE_JSON_H
 #define MAGPIE_BASE_JSON_H
@@ -26,7 +27,8 @@ struct cJSON *json_parse(struct slice text, const char **why);
 struct cJSON *json_parse_deep(struct slice text, unsigned depth, const char **why);
 void json_free(struct cJSON *value);
 
-/* The check alone, without building a tree (duplicate keys not looked for). NULL when the text is fine, else the phrase. */
+/* The check alone, without building a tree (duplicate keys not looked for). NULL when the text is fine, else the
+ * phrase. */
 const char *json_check(struct slice text);
 
 /* Member `key` of an object; NULL when absent or null (the protocol treats null as absent). Borrowed. */

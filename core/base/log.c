@@ -14,7 +14,8 @@
 
 enum { LINE_MAX_BYTES = 4096, RATE = 20, IDS = 64, PROBES = 8, ID_BYTES = 48 };
 
-/* The one mutable global of the program: where log lines go, from what level, and how often each event came this second. */
+/* The one mutable global of the program: where log lines go, from what level, and how often each event came this
+ * second. */
 static struct {
     pthread_mutex_t lock;
     _Atomic int level;
@@ -66,7 +67,7 @@ bool log_enabled(enum log_level level)
     return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);
 }
 
-/* --- A line, cut at its end rather than ever failing ----------------------------------------------------------------- */
+/* --- A line, cut at its end rather than ever failing -------------------------------------------------------------- */
 
 struct line {
     size_t n;

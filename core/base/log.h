@@ -1,11 +1,12 @@
 /*
- * Structured log: a line is a level, a stable event id ("conn.refused") and key=value pairs; text or JSON from one call.
+ * Structured log: a line is a level, a stable event id ("conn.refused") and key=value pairs; text or JSON from one
+ * call.
  *
  *     log_event(LOG_WARN, "listen.in_use", LOG_STR("address", addr), LOG_INT("errno", errno));
  *
- * Any thread. Lines are written whole with one write(2). Each event id is limited to 20 lines a second per process; what was suppressed is
- * counted and told by a line log.suppressed. Never pass secrets (tokens, passwords) or message content. Values from users are
- * escaped: no control character reaches the output.
+ * Any thread. Lines are written whole with one write(2). Each event id is limited to 20 lines a second per process;
+ * what was suppressed is counted and told by a line log.suppressed. Never pass secrets (tokens, passwords) or message
+ * content. Values from users are escaped: no control character reaches the output.
  */
 #ifndef MAGPIE_BASE_LOG_H
 #define MAGPIE_BASE_LOG_H
@@ -35,7 +36,8 @@ struct log_field {
             log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.type = LOG_F_END}});       \
     } while (0)
 
-/* Opens (or reopens, for rotation) the destination: file NULL means standard error. Errors: ERR_IO, the old destination stays. */
+/* Opens (or reopens, for rotation) the destination: file NULL means standard error. Errors: ERR_IO, the old destination
+ * stays. */
 int log_open(const char *file, enum log_format format, enum log_level level);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);

@@ -1,8 +1,8 @@
 /*
  * Messages between threads: many producers, one consumer.
  *
- * A mail is the first member of a larger struct that its poster allocates; whoever runs it frees it. Mails from one poster
- * arrive in the order posted. The consumer detaches the whole list under the lock and works outside it (h2o's
+ * A mail is the first member of a larger struct that its poster allocates; whoever runs it frees it. Mails from one
+ * poster arrive in the order posted. The consumer detaches the whole list under the lock and works outside it (h2o's
  * multithread queue), and is woken only when the list was empty.
  */
 #ifndef MAGPIE_BASE_MAILBOX_H
@@ -21,10 +21,9 @@ struct mailbox {
     pthread_mutex_t lock;
     struct mail *head, **tail; /* under lock: in the order posted */
     struct mail *rest;         /* the consumer's: detached, and not run yet; older than those */
-    void (*wake)(
-        void *
-            ctx); /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
-    void *ctx;    /* of wake */
+    /* called by a poster, any thread, when the list was empty; must be async-safe for the consumer's loop */
+    void (*wake)(void *ctx);
+    void *ctx; /* of wake */
 };
 
 void mailbox_init(struct mailbox *mb, void (*wake)(void *ctx), void *ctx);

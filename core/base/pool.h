@@ -1,8 +1,9 @@
 /*
  * A pool of fixed-size items that are named by 32-bit indexes.
  *
- * Items live in chunks that never move, so that pointers stay valid until the item is freed; a chunk whose last item is freed
- * is given back to the system (all but one, against thrashing). Freed items are poisoned in debug builds and known to AddressSanitizer. One thread.
+ * Items live in chunks that never move, so that pointers stay valid until the item is freed; a chunk whose last item is
+ * freed is given back to the system (all but one, against thrashing). Freed items are poisoned in debug builds and
+ * known to AddressSanitizer. One thread.
  */
 #ifndef MAGPIE_BASE_POOL_H
 #define MAGPIE_BASE_POOL_H

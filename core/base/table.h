@@ -2,8 +2,8 @@
  * A hash table of 32-bit indexes: open addressing, 4 bytes a slot, no stored keys or hashes.
  *
  * What an index stands for is known to the owner alone, who gives two callbacks. The table is cut into segments by the
- * hash's top bits, and each segment grows and shrinks on its own, so that no insertion into a table of millions copies more than a few
- * thousand slots. Linear probing with backward-shift deletion (no tombstones). One thread.
+ * hash's top bits, and each segment grows and shrinks on its own, so that no insertion into a table of millions copies
+ * more than a few thousand slots. Linear probing with backward-shift deletion (no tombstones). One thread.
  */
 #ifndef MAGPIE_BASE_TABLE_H
 #define MAGPIE_BASE_TABLE_H
@@ -36,8 +36,8 @@ uint32_t table_find(const struct table *t, uint64_t hash, const void *key);
 MUST_CHECK int table_add(struct table *t, uint64_t hash, uint32_t index);
 /* Removes this very index; false when it was not there. */
 bool table_remove(struct table *t, uint64_t hash, uint32_t index);
-/* Walks all items in no order: start with *cursor = 0; returns TABLE_NONE at the end. Adding or removing while walking may
- * skip or repeat items. */
+/* Walks all items in no order: start with *cursor = 0; returns TABLE_NONE at the end. Adding or removing while walking
+ * may skip or repeat items. */
 uint32_t table_next(const struct table *t, uint64_t *cursor);
 /* Bytes of memory held. */
 uint64_t table_memory(const struct table *t);

@@ -1,8 +1,9 @@
 #include "core/base/utf8.h"
 
 /*
- * The decoder's state is 0 between characters. Inside one it holds how many continuation bytes are missing (low byte) and the
- * bounds of the next one (second and third byte), which differ from 80-BF only after E0, ED, F0 and F4 (RFC 3629 section 4).
+ * The decoder's state is 0 between characters. Inside one it holds how many continuation bytes are missing (low byte)
+ * and the bounds of the next one (second and third byte), which differ from 80-BF only after E0, ED, F0 and F4 (RFC
+ * 3629 section 4).
  */
 static uint32_t state_of(unsigned missing, unsigned low, unsigned high)
 {

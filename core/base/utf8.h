@@ -13,7 +13,8 @@ bool utf8_valid(struct slice s);
 /* The longest beginning that is valid: of a text that was cut, or never was one. Borrows. */
 struct slice utf8_prefix(struct slice s);
 
-/* Streaming check over fragments: start with state 0; returns false once invalid; at the end the text is complete iff *state == 0. */
+/* Streaming check over fragments: start with state 0; returns false once invalid; at the end the text is complete iff
+ * *state == 0. */
 bool utf8_check(uint32_t *state, const void *p, size_t n);
 
 /* Valid UTF-8 that holds a control character: C0 (U+0000-001F), DEL (U+007F) or C1 (U+0080-009F). */

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/* The first item of a list has the number of its slot as prev, with the top bit set. There is one slot more than slot_count
- * says: the list that is being run, so that its items can be cancelled like any other. */
+/* The first item of a list has the number of its slot as prev, with the top bit set. There is one slot more than
+ * slot_count says: the list that is being run, so that its items can be cancelled like any other. */
 static const uint32_t slot_mark = 1u << 31;
 
 int wheel_init(struct wheel *w, uint32_t slot_count, uint64_t now, struct wheel_node *(*node_of)(void *, uint32_t),

@@ -1,8 +1,8 @@
 /*
  * A timing wheel over pool indexes (Varghese & Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 6).
  *
- * 8 bytes an item and O(1) to set or cancel. Ticks are the owner's unit (seconds for connections). An item further ahead than the wheel is
- * long stays in its slot for more than one turn. One thread.
+ * 8 bytes an item and O(1) to set or cancel. Ticks are the owner's unit (seconds for connections). An item further
+ * ahead than the wheel is long stays in its slot for more than one turn. One thread.
  */
 #ifndef MAGPIE_BASE_WHEEL_H
 #define MAGPIE_BASE_WHEEL_H
@@ -25,8 +25,8 @@ struct wheel {
     uint32_t slot_count;                                      /* power of two */
     uint64_t now;                                             /* last tick that was run */
     struct wheel_node *(*node_of)(void *ctx, uint32_t index); /* the node inside the item */
-    /* The item is due (its node is unset already). Returns 0, or the tick at which it wants to be called again. It may set or cancel
-     * any item and free this one (and then returns 0). */
+    /* The item is due (its node is unset already). Returns 0, or the tick at which it wants to be called again. It may
+     * set or cancel any item and free this one (and then returns 0). */
     uint64_t (*due)(void *ctx, uint32_t index);
     void *ctx;
 };
@@ -35,8 +35,9 @@ MUST_CHECK int wheel_init(struct wheel *w, uint32_t slot_count, uint64_t now,
                           struct wheel_node *(*node_of)(void *, uint32_t), uint64_t (*due)(void *, uint32_t),
                           void *ctx);
 void wheel_fini(struct wheel *w);
-/* Sets (or moves) an item to tick `when`; a tick that is past is taken as the next one. An item whose `when` is more than a turn ahead is
- * called early: `due` then returns its real tick again. So the item itself must know when it is due. */
+/* Sets (or moves) an item to tick `when`; a tick that is past is taken as the next one. An item whose `when` is more
+ * than a turn ahead is called early: `due` then returns its real tick again. So the item itself must know when it is
+ * due. */
 void wheel_set(struct wheel *w, uint32_t index, uint64_t when);
 void wheel_cancel(struct wheel *w, uint32_t index);
 /* Runs all ticks up to and including `now`, or `max` items of them. True: more are due. */
