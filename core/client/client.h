@@ -2,11 +2,11 @@
  * The client side of the Magpie protocol, for one connection or for a hundred thousand on one libev loop.
  *
  * A `client` belongs to one loop and one thread and holds what its connections share: an epoll set under a single ev_io
- * (libev's own 64 bytes per descriptor are not spent), the read buffer, the list of connections with something to write. A
- * connection is a `client_conn`: 72 bytes when idle, over TCP or WebSocket (binary form, no compression).
+ * (libev's own 64 bytes per descriptor are not spent), the read buffer, the list of connections with something to
+ * write. A connection is a `client_conn`: 72 bytes when idle, over TCP or WebSocket (binary form, no compression).
  *
- * What requests queue is written once per loop iteration and connection. Bodies are handed out as raw JSON, borrowed for the
- * time of the callback; nothing is parsed that nobody asked for (client_fields.h reads single members quickly).
+ * What requests queue is written once per loop iteration and connection. Bodies are handed out as raw JSON, borrowed
+ * for the time of the callback; nothing is parsed that nobody asked for (client_fields.h reads single members quickly).
  *
  * The library has no timers: who wants a timeout calls client_conn_close(). Handlers may call everything here except
  * client_free(), and must not run the loop. Functions that fail return a negative enum err (core/base/err.h).
@@ -69,7 +69,8 @@ struct client_target {
 struct client_handlers {
     /* Connected, and upgraded if WebSocket: requests can be made from now on. */
     void (*open)(struct client_conn *conn, void *user);
-    /* A frame that answers nothing: a push (action >= 100), or CLIENT_ERROR. `body` is borrowed for the call; may be empty. */
+    /* A frame that answers nothing: a push (action >= 100), or CLIENT_ERROR. `body` is borrowed for the call; may be
+     * empty. */
     void (*push)(struct client_conn *conn, void *user, uint16_t action, struct slice body);
     /* Gone, not by client_conn_close(): ERR_CLOSED (by the server), ERR_IO (also: could not connect), ERR_INVALID and
      * ERR_TOOLARGE (protocol), ERR_NOMEM. `why` is a phrase, borrowed. Unanswered requests have had their answers
@@ -103,19 +104,20 @@ MUST_CHECK int client_target_set(struct client_target *target, enum client_trans
  * the connection's life. The connection is the library's: it is freed after `close`, or after client_conn_close(). */
 struct client_conn *client_conn_open(struct client *client, const struct client_target *target,
                                      const struct client_handlers *handlers, void *user);
-/* Closes at once, without what is still unwritten. Unanswered requests are answered with ERR_CLOSED; the close handler is
- * not called. `conn` must not be used afterwards. */
+/* Closes at once, without what is still unwritten. Unanswered requests are answered with ERR_CLOSED; the close handler
+ * is not called. `conn` must not be used afterwards. */
 void client_conn_close(struct client_conn *conn);
-/* From now on nothing more is read: what is sent to the connection stays in the kernel, and then with the sender. That the connection
- * ended is heard only when it was reset. */
+/* From now on nothing more is read: what is sent to the connection stays in the kernel, and then with the sender. That
+ * the connection ended is heard only when it was reset. */
 void client_conn_deafen(struct client_conn *conn);
 void *client_conn_user(const struct client_conn *conn);
 struct client *client_conn_client(const struct client_conn *conn);
 /* Requests without an answer so far. */
 uint32_t client_conn_pending(const struct client_conn *conn);
 
-/* Queues a request; the body (a JSON object, or empty) is copied. `answer` may be NULL and is called exactly once when this
- * returns 0. ERR_AGAIN: not open yet; ERR_CLOSED; ERR_NOMEM; ERR_FULL: 65,535 unanswered, or CLIENT_BACKLOG_MAX. */
+/* Queues a request; the body (a JSON object, or empty) is copied. `answer` may be NULL and is called exactly once when
+ * this returns 0. ERR_AGAIN: not open yet; ERR_CLOSED; ERR_NOMEM; ERR_FULL: 65,535 unanswered, or
+ * CLIENT_BACKLOG_MAX. */
 int client_request(struct client_conn *conn, uint16_t action, struct slice body, CLIENT_ANSWER_FN(answer), void *arg);
 
 /* The common requests; strings are UTF-8, and a slice without pointer (SLICE_NONE) leaves its member out. Returns as

@@ -17,7 +17,8 @@
 #define CHUNK_SPARE 8192 /* room in the read buffer beyond a known frame */
 #define READS_MAX   16   /* full read buffers of one connection before the others' turn */
 
-/* Edges: the kernel need not look again at every connection that was just read, and writing needs no calls to ask for room. */
+/* Edges: the kernel need not look again at every connection that was just read, and writing needs no calls to ask for
+ * room. */
 #define INTEREST (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 void *client_conn_user(const struct client_conn *conn)
@@ -187,9 +188,9 @@ static bool conn_read_once(struct client_conn *conn)
 }
 
 /*
- * Reads after an edge. A read that does not fill the buffer has emptied the socket, and what comes later is a new edge: no
- * second call to find that out. Only the end of the stream has no edge of its own when it came together with the last bytes;
- * then `ended` is set.
+ * Reads after an edge. A read that does not fill the buffer has emptied the socket, and what comes later is a new edge:
+ * no second call to find that out. Only the end of the stream has no edge of its own when it came together with the
+ * last bytes; then `ended` is set.
  */
 static void conn_read(struct client_conn *conn, bool ended)
 {

@@ -261,8 +261,8 @@ int client_array_next(struct slice array, size_t *at, struct slice *item)
 }
 
 /*
- * The text ends with `,"key":DIGITS}`: then that is the outermost object's last member, and no other reading is possible. (A
- * nested object would need a second brace; inside a string the quotes would not balance.)
+ * The text ends with `,"key":DIGITS}`: then that is the outermost object's last member, and no other reading is
+ * possible. (A nested object would need a second brace; inside a string the quotes would not balance.)
  */
 static bool tail_int(struct slice object, struct slice key, int64_t *out)
 {

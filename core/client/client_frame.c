@@ -92,8 +92,8 @@ static void conn_frame(struct client_conn *conn, uint16_t action, uint16_t seq, 
     }
 }
 
-/* Each feeder returns how many bytes it used up; the connection may be gone afterwards. *need is raised to the size of a frame
- * that has only begun. */
+/* Each feeder returns how many bytes it used up; the connection may be gone afterwards. *need is raised to the size of
+ * a frame that has only begun. */
 static size_t tcp_feed(struct client_conn *conn, struct slice bytes, size_t *need)
 {
     size_t at = 0;
@@ -156,8 +156,8 @@ static void ws_piece(struct client_conn *conn, const struct client_ws_frame *fra
     }
 }
 
-/* The other side said goodbye, and waits for the echo. That is sent past the queue, and lost if it cannot go at once: it is a
- * courtesy, and a failure to write must not hide the reason to close. */
+/* The other side said goodbye, and waits for the echo. That is sent past the queue, and lost if it cannot go at once:
+ * it is a courtesy, and a failure to write must not hide the reason to close. */
 static void ws_closed(struct client_conn *conn, struct slice payload)
 {
     char echo[CLIENT_WS_HEADER_MAX + 2];

@@ -1,5 +1,6 @@
 /*
- * The client's half of RFC 6455: handshake, frame headers, masking. A codec without any I/O; pure functions, any thread.
+ * The client's half of RFC 6455: handshake, frame headers, masking. A codec without any I/O; pure functions, any
+ * thread.
  */
 #ifndef MAGPIE_CLIENT_CLIENT_WS_H
 #define MAGPIE_CLIENT_CLIENT_WS_H
@@ -33,22 +34,23 @@ struct client_ws_frame {
     bool fin;             /* the message's last frame */
 };
 
-/* The frame at the start of the bytes. 1: *out is filled; 0: not all there yet; ERR_INVALID: *why says what is wrong with it
- * (static); ERR_TOOLARGE: over `max` bytes. */
+/* The frame at the start of the bytes. 1: *out is filled; 0: not all there yet; ERR_INVALID: *why says what is wrong
+ * with it (static); ERR_TOOLARGE: over `max` bytes. */
 int client_ws_parse(struct slice bytes, size_t max, struct client_ws_frame *out, const char **why);
 
-/* Writes the header of a final, masked frame; returns its size. `mask` is the key as it goes on the wire, in memory order. */
+/* Writes the header of a final, masked frame; returns its size. `mask` is the key as it goes on the wire, in memory
+ * order. */
 size_t client_ws_header(uint8_t out[CLIENT_WS_HEADER_MAX], uint8_t opcode, uint64_t payload, uint32_t mask);
-/* Masks (or unmasks) `n` bytes from `in` to `out` (which may be the same). `at` is the offset in the payload where `in` begins.
- */
+/* Masks (or unmasks) `n` bytes from `in` to `out` (which may be the same). `at` is the offset in the payload where `in`
+ * begins. */
 void client_ws_mask(char *out, const char *in, size_t n, uint32_t mask, size_t at);
 
 /* Appends the upgrade request and writes what the server must answer to its random key. */
 void client_ws_request(struct buf *out, const char *host, const char *path, char accept[CLIENT_WS_ACCEPT_LEN]);
 /* Sec-WebSocket-Accept for a Sec-WebSocket-Key. */
 void client_ws_accept(struct slice key, char accept[CLIENT_WS_ACCEPT_LEN]);
-/* The server's answer. > 0: it is good and has so many bytes; 0: not all there yet; ERR_INVALID: it is no upgrade, *why says
- * why (static). */
+/* The server's answer. > 0: it is good and has so many bytes; 0: not all there yet; ERR_INVALID: it is no upgrade, *why
+ * says why (static). */
 int client_ws_response(struct slice bytes, const char accept[CLIENT_WS_ACCEPT_LEN], const char **why);
 
 #endif
