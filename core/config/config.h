@@ -1,9 +1,10 @@
 /*
- * The config file: a Lua data chunk that is run in an empty environment and checked against a schema; all errors at once.
+ * The config file: a Lua data chunk that is run in an empty environment and checked against a schema; all errors at
+ * once.
  *
- * The schema (config_schema.c) is one static table: path, type, bounds, default as text, whether a reload can change it, help.
- * From it come the checks, the defaults, `magpied --defaults`, the table in docs/configuration.md and (later) the console's
- * `show config` and `config diff`.
+ * The schema (config_schema.c) is one static table: path, type, bounds, default as text, whether a reload can change
+ * it, help. From it come the checks, the defaults, `magpied --defaults`, the table in docs/configuration.md and (later)
+ * the console's `show config` and `config diff`.
  *
  * A loaded config is immutable. Any thread may load one; nothing here is shared.
  */
@@ -34,9 +35,10 @@ struct config_tier {
 enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 
 /*
- * One loaded config. Members are named as the paths of design.md section 7 (`config.limits.frame` is "limits.frame"), and that
- * is how the schema names them; the type of an option decides the type of its member (config_schema.h). Durations are seconds
- * unless the name ends in _ms, sizes bytes, 0 no limit. Strings are owned; a text that may be absent is NULL then.
+ * One loaded config. Members are named as the paths of design.md section 7 (`config.limits.frame` is "limits.frame"),
+ * and that is how the schema names them; the type of an option decides the type of its member (config_schema.h).
+ * Durations are seconds unless the name ends in _ms, sizes bytes, 0 no limit. Strings are owned; a text that may be
+ * absent is NULL then.
  */
 struct config {
     struct {
@@ -99,8 +101,8 @@ struct config {
     } scripts;
     struct {
         char *path;
-        struct cJSON
-            *load; /* an object: name → options (an object); those switched off by `false` are left out. Owned */
+        /* an object: name → options (an object); those switched off by `false` are left out. Owned */
+        struct cJSON *load;
     } plugins;
     struct {
         char *password; /* NULL: none */
@@ -111,8 +113,8 @@ struct config {
 /* Loads and checks a file. On failure NULL, with every error appended to `errors`, one a line:
  *     etc/magpie.lua: limits.frme: unknown key; did you mean limits.frame?
  *     etc/magpie.lua: tiers.dm.ttl: expected a duration in seconds (0 or more), found "forever"
- * Relations between values are checked too (content within frame, open mode on a public address …). Secrets never appear in
- * errors. */
+ * Relations between values are checked too (content within frame, open mode on a public address …). Secrets never
+ * appear in errors. */
 struct config *config_load(const char *path, struct buf *errors);
 /* The same with the text at hand; `name` is what errors begin with. */
 struct config *config_parse(struct slice text, const char *name, struct buf *errors);
@@ -121,11 +123,11 @@ void config_free(struct config *c);
 
 /* The full default config with comments, itself a valid config file. */
 void config_print_defaults(struct buf *out);
-/* The whole config without its secrets, as an object of objects: sections by their names, lists as arrays, enums as their words, an absent text as
- * null. NULL: out of memory. Free with cJSON_Delete(). */
+/* The whole config without its secrets, as an object of objects: sections by their names, lists as arrays, enums as
+ * their words, an absent text as null. NULL: out of memory. Free with cJSON_Delete(). */
 struct cJSON *config_tree(const struct config *c);
-/* Paths (one a line, in `out`) of values that differ between two configs and need a restart to take effect. Returns how many.
- */
+/* Paths (one a line, in `out`) of values that differ between two configs and need a restart to take effect. Returns how
+ * many. */
 unsigned config_needs_restart(const struct config *before, const struct config *after, struct buf *out);
 
 #endif

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with 64
- * bytes of each. Content that JSON must escape needs more, and then the frame is what bounds it.
+ * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with
+ * 64 bytes of each. Content that JSON must escape needs more, and then the frame is what bounds it.
  */
 #define SEND_OVERHEAD 192
 

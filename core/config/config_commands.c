@@ -36,7 +36,7 @@ static void fail_lines(struct command_call *c, struct buf *lines)
     buf_free(&first);
 }
 
-/* --- show config ------------------------------------------------------------------------------------------------------------ */
+/* --- show config -------------------------------------------------------------------------------------------------- */
 
 /* Whether the option is the one of this path, or below it. */
 static bool under(const struct config_option *o, struct slice path)
@@ -81,7 +81,7 @@ static void run_show(struct command_call *c, void *ctx)
     unknown_path(c, path);
 }
 
-/* --- config … ----------------------------------------------------------------------------------------------------------------- */
+/* --- config … ----------------------------------------------------------------------------------------------------- */
 
 static void run_check(struct command_call *c, void *ctx)
 {
@@ -131,7 +131,7 @@ static void run_diff(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-/* --- Again, when the change before has reached the shards -------------------------------------------------------------------- */
+/* --- Again, when the change before has reached the shards --------------------------------------------------------- */
 
 enum { ATTEMPTS = 200 };
 
@@ -175,7 +175,7 @@ static void run_reload(struct command_call *c, void *ctx)
     buf_free(&waiting);
 }
 
-/* --- set ---------------------------------------------------------------------------------------------------------------------- */
+/* --- set ---------------------------------------------------------------------------------------------------------- */
 
 static void run_set(struct command_call *c, void *ctx)
 {

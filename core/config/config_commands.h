@@ -15,7 +15,8 @@ struct config_keeper {
     const struct config *(*boot)(void *ctx);
     /* Reads and checks the file; NULL, with lines in `errors`. */
     struct config *(*load)(void *ctx, struct buf *errors);
-    /* Brings a config into force, and takes it; not 0, with lines in `errors`: it was not taken. ERR_AGAIN: the change before is not yet on all shards. */
+    /* Brings a config into force, and takes it; not 0, with lines in `errors`: it was not taken. ERR_AGAIN: the change
+     * before is not yet on all shards. */
     int (*adopt)(void *ctx, struct config *fresh, struct buf *errors);
     void *ctx;
 };

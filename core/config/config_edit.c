@@ -8,7 +8,7 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-/* --- Out ----------------------------------------------------------------------------------------------------------------- */
+/* --- Out ---------------------------------------------------------------------------------------------------------- */
 
 void config_value_put(struct buf *out, const struct config *c, const struct config_option *o)
 {
@@ -36,7 +36,7 @@ void config_value_put(struct buf *out, const struct config *c, const struct conf
     cJSON_Delete(tree);
 }
 
-/* --- In ------------------------------------------------------------------------------------------------------------------ */
+/* --- In ----------------------------------------------------------------------------------------------------------- */
 
 /* Words between blanks and commas. */
 static cJSON *parse_words(struct slice text)

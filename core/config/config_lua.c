@@ -69,8 +69,8 @@ static const struct {
     {"hours", 3600}, {"days", 86400},
 };
 
-/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself is told
- * only where it is like a known one or is one of Lua's: any other may be a secret. */
+/* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself
+ * is told only where it is like a known one or is one of Lua's: any other may be a secret. */
 static int lua_unknown(lua_State *L)
 {
     static const char *const libraries[] = {
@@ -212,7 +212,7 @@ static void convert(lua_State *L, struct run *r, struct cJSON *parent, const cha
     }
 }
 
-/* --- Running -------------------------------------------------------------------------------------------------------- */
+/* --- Running ------------------------------------------------------------------------------------------------------ */
 
 /* Everything that may raise an error, under one protection. */
 static int run_protected(lua_State *L)
@@ -233,7 +233,8 @@ static int run_protected(lua_State *L)
     return 0;
 }
 
-/* A syntax error quotes what it stumbled over, and that may be a secret: only signs are shown ("near '}'"), no words. */
+/* A syntax error quotes what it stumbled over, and that may be a secret: only signs are shown ("near '}'"), no
+ * words. */
 static size_t length_to_show(const char *message)
 {
     const char *near = strstr(message, " near '");

@@ -13,7 +13,7 @@
 
 #define SHOWN_MAX 40 /* bytes of a found text that are shown */
 
-/* --- Errors ---------------------------------------------------------------------------------------------------------- */
+/* --- Errors ------------------------------------------------------------------------------------------------------- */
 
 void config_error(struct config_reader *r, const char *path, const char *fmt, ...)
 {
@@ -81,7 +81,7 @@ static void unexpected(struct config_reader *r, const char *path, const struct c
     buf_free(&text);
 }
 
-/* --- Values ------------------------------------------------------------------------------------------------------------ */
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 static void read_number(struct config_reader *r, const struct config_option *o, const struct cJSON *item)
 {
@@ -259,7 +259,7 @@ static void (*const readers[])(struct config_reader *, const struct config_optio
     [OPT_TEXTS] = read_list,   [OPT_PLUGINS] = read_plugins,
 };
 
-/* --- Tables --------------------------------------------------------------------------------------------------------------- */
+/* --- Tables ------------------------------------------------------------------------------------------------------- */
 
 static void read_section(struct config_reader *r, const char *prefix, const struct cJSON *table);
 

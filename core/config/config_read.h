@@ -1,5 +1,5 @@
-/* From the tree that the config file returned to a struct config: the checks of single values (config_read.c) and of their
- * relations (config_check.c). */
+/* From the tree that the config file returned to a struct config: the checks of single values (config_read.c) and of
+ * their relations (config_check.c). */
 #ifndef MAGPIE_CONFIG_CONFIG_READ_H
 #define MAGPIE_CONFIG_CONFIG_READ_H
 
@@ -27,8 +27,8 @@ void config_read_tree(struct config_reader *r, const struct cJSON *root);
 struct config *config_from_tree(const struct cJSON *tree, const char *name, struct buf *errors);
 /* Whether the file gave the option of this path. */
 bool config_read_given(const struct config_reader *r, const char *path);
-/* Relations between values (a value with an error of its own counts as its default). May settle a value that was not given by
- * those that were. */
+/* Relations between values (a value with an error of its own counts as its default). May settle a value that was not
+ * given by those that were. */
 void config_check_relations(struct config_reader *r);
 /* One error, "NAME: PATH: text"; path NULL: about the whole file. */
 void config_error(struct config_reader *r, const char *path, const char *fmt, ...)

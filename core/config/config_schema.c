@@ -19,7 +19,8 @@ static const char *const policy_names[] = {[RATE_DROP] = "drop", [RATE_COMPLETE]
 static const char *const durability_names[] = {
     [DURABILITY_SYNC] = "sync", [DURABILITY_COMMIT] = "commit", [DURABILITY_ASYNC] = "async", NULL};
 
-/* The member's name is the option's path; an array of negative size where its C type is not that of the option's type. */
+/* The member's name is the option's path; an array of negative size where its C type is not that of the option's
+ * type. */
 #define TYPED(member, ctype)                                                                                           \
     (offsetof(struct config, member) +                                                                                 \
      0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct config *)0)->member), ctype) ? 1 : -1]))

@@ -57,8 +57,8 @@ extern const unsigned config_schema_count;
 
 /* The option (or section) of this very path; NULL when there is none. */
 const struct config_option *config_schema_find(const char *path);
-/* The path that was probably meant by an unknown one: a slip of the fingers, or the right key in the wrong place. NULL: none is
- * near. */
+/* The path that was probably meant by an unknown one: a slip of the fingers, or the right key in the wrong place. NULL:
+ * none is near. */
 const char *config_schema_nearest(const char *path);
 /* "a size in bytes from 256 to 1073741824": what a value of this option must be. */
 void config_schema_expected(const struct config_option *option, struct buf *out);

@@ -8,13 +8,14 @@
 /* Processors that this process may run on; 1 at least. */
 unsigned machine_processors(void);
 
-/* Shards for so many processors where the config leaves it open: all but one, which the database's threads, the kernel's network work and the
- * operator's tools need. On two processors that is one: a second shard would send what one sends in the same system calls in twice as many (docs/performance.md). */
+/* Shards for so many processors where the config leaves it open: all but one, which the database's threads, the
+ * kernel's network work and the operator's tools need. On two processors that is one: a second shard would send what
+ * one sends in the same system calls in twice as many (docs/performance.md). */
 unsigned machine_shards(unsigned processors);
 
 /*
- * Raises the limit of descriptors as far as `connections` (0: as far as it goes) need it. Returns how many connections fit
- * below it; when that is less than asked, `why` names the limit in the way and how to raise it, else it is empty.
+ * Raises the limit of descriptors as far as `connections` (0: as far as it goes) need it. Returns how many connections
+ * fit below it; when that is less than asked, `why` names the limit in the way and how to raise it, else it is empty.
  */
 uint32_t machine_raise_descriptors(uint32_t connections, char *why, size_t why_size);
 

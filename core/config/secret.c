@@ -45,8 +45,8 @@ static int sync_directory(const char *directory)
     return rc;
 }
 
-/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if one came
- * to be meanwhile. */
+/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if
+ * one came to be meanwhile. */
 static int make_file(const char *directory, const char *path)
 {
     static const char digits[] = "0123456789abcdef";

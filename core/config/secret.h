@@ -1,4 +1,5 @@
-/* The key of resume tokens: from auth.secret, or from the file `secret` in the data directory, which is made on first use. */
+/* The key of resume tokens: from auth.secret, or from the file `secret` in the data directory, which is made on first
+ * use. */
 #ifndef MAGPIE_CONFIG_SECRET_H
 #define MAGPIE_CONFIG_SECRET_H
 
@@ -10,10 +11,10 @@
 #define SECRET_KEY_SIZE 32
 
 /*
- * Derives the key from `text` (auth.secret), or where that is NULL from the text in DIRECTORY/secret. That file is made with a
- * random text, mode 0600, when there is none; refused when others may read or change it, when it is no plain file, or too
- * short: a restored text, put into auth.secret, gives the same key. directory NULL (a store that keeps nothing): a random key.
- * ERR_IO, ERR_AUTH or ERR_INVALID with a sentence for people in `why`.
+ * Derives the key from `text` (auth.secret), or where that is NULL from the text in DIRECTORY/secret. That file is made
+ * with a random text, mode 0600, when there is none; refused when others may read or change it, when it is no plain
+ * file, or too short: a restored text, put into auth.secret, gives the same key. directory NULL (a store that keeps
+ * nothing): a random key. ERR_IO, ERR_AUTH or ERR_INVALID with a sentence for people in `why`.
  */
 MUST_CHECK int secret_load(const char *text, const char *directory, uint8_t *key, char *why, size_t why_size);
 
