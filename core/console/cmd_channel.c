@@ -14,7 +14,7 @@ static void out_of_memory(struct command_call *c)
     command_fail(c, "internal", "out of memory");
 }
 
-/* --- Its rule: tier, push, limit, closed --------------------------------------------------------------------------------- */
+/* --- Its rule: tier, push, limit, closed -------------------------------------------------------------------------- */
 
 static const char *const tiers[] = {"auto", "small", "large"};
 static const char *const pushes[] = {"auto", "all", "merged", "none"};
@@ -132,7 +132,7 @@ static void run_rule(struct command_call *c)
     errand_start(c, c->hub->shards[0], rule_there, rule_back);
 }
 
-/* --- Members -------------------------------------------------------------------------------------------------------------- */
+/* --- Members ------------------------------------------------------------------------------------------------------ */
 
 enum { MEMBERS_PAGE = 500 };
 
@@ -282,7 +282,7 @@ static void run_members(struct command_call *c)
     members_start(c, false);
 }
 
-/* --- close, open ------------------------------------------------------------------------------------------------------------ */
+/* --- close, open -------------------------------------------------------------------------------------------------- */
 
 static void close_members(struct command_call *c)
 {
@@ -308,7 +308,7 @@ static void run_close(struct command_call *c)
     errand_start(c, c->hub->shards[0], rule_there, close_back);
 }
 
-/* --- kick, ban, unban ------------------------------------------------------------------------------------------------------- */
+/* --- kick, ban, unban --------------------------------------------------------------------------------------------- */
 
 struct leave {
     struct host_member op;
@@ -385,7 +385,7 @@ static void run_ban(struct command_call *c)
     ban_change(c->hub, &b->op);
 }
 
-/* --- The words ---------------------------------------------------------------------------------------------------------------- */
+/* --- The words ---------------------------------------------------------------------------------------------------- */
 
 static const struct verb {
     const char *name;

@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-/* --- help ------------------------------------------------------------------------------------------------------------- */
+/* --- help --------------------------------------------------------------------------------------------------------- */
 
 static void help_json(struct buf *b, const struct command *d, bool first)
 {
@@ -81,7 +81,7 @@ static void run_help(struct command_call *c, void *ctx)
         command_fail(c, "not_found", "no such command; help lists all");
 }
 
-/* --- The connection --------------------------------------------------------------------------------------------------- */
+/* --- The connection ----------------------------------------------------------------------------------------------- */
 
 static void run_auth(struct command_call *c, void *ctx)
 {
@@ -112,7 +112,7 @@ static void run_version(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-/* --- The server ------------------------------------------------------------------------------------------------------- */
+/* --- The server --------------------------------------------------------------------------------------------------- */
 
 static void run_status(struct command_call *c, void *ctx)
 {

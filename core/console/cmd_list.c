@@ -12,7 +12,7 @@ static double tenths(float v)
     return (double)(int)(v * 10 + 0.5f) / 10;
 }
 
-/* --- Connections ------------------------------------------------------------------------------------------------------ */
+/* --- Connections -------------------------------------------------------------------------------------------------- */
 
 /* A user's text, or null. */
 static void put_text(struct buf *b, struct slice s)
@@ -74,7 +74,7 @@ static uint32_t visit_slow(struct shard *s, struct survey *v)
     return look_conns(s, v->at, slow_row, v);
 }
 
-/* --- Users and channels ----------------------------------------------------------------------------------------------- */
+/* --- Users and channels ------------------------------------------------------------------------------------------- */
 
 static bool user_row(void *ctx, const struct look_user *u)
 {
@@ -129,7 +129,7 @@ static void run_survey(struct command_call *c, void *ctx)
         survey_start(c, *(uint32_t(**)(struct shard *, struct survey *))ctx, filter, limit);
 }
 
-/* --- What is registered: the main thread's own tables ------------------------------------------------------------------ */
+/* --- What is registered: the main thread's own tables ------------------------------------------------------------- */
 
 static const char *owner_of(const struct command_call *c, const void *owner)
 {

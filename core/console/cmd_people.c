@@ -14,7 +14,7 @@ static void fail_op(struct command_call *c, const struct host_op *op)
     command_fail(c, code_name(op->code), "%s", op->message);
 }
 
-/* --- Kicks -------------------------------------------------------------------------------------------------------------- */
+/* --- Kicks -------------------------------------------------------------------------------------------------------- */
 
 struct kick {
     struct host_kick op;
@@ -115,7 +115,7 @@ static void run_kick_connection(struct command_call *c, void *ctx)
         command_fail(c, "bad_request", "expected a connection as `list connections` names it, like 0.12.34");
 }
 
-/* --- Bans and mutes ----------------------------------------------------------------------------------------------------- */
+/* --- Bans and mutes ----------------------------------------------------------------------------------------------- */
 
 struct change {
     struct ban_change op;
@@ -202,7 +202,7 @@ static void run_unmute(struct command_call *c, void *ctx)
     change_start(c, &q);
 }
 
-/* --- list bans ---------------------------------------------------------------------------------------------------------- */
+/* --- list bans ---------------------------------------------------------------------------------------------------- */
 
 static void put_text(struct buf *b, const char *key, struct slice s)
 {

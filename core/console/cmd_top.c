@@ -1,4 +1,5 @@
-/* top: rates of the last second, load of the shards, slow receivers, hottest channels. magpiectl's live view asks for it once a second. */
+/* top: rates of the last second, load of the shards, slow receivers, hottest channels. magpiectl's live view asks for
+ * it once a second. */
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
 
@@ -34,7 +35,7 @@ struct top {
     struct slow slow[TOP]; /* fullest first */
 };
 
-/* --- Samples ------------------------------------------------------------------------------------------------------------------- */
+/* --- Samples ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t shard_cpu(const struct shard *s)
 {
@@ -62,7 +63,7 @@ static double rate(const struct console *c, uint64_t before, uint64_t now)
 
 #define RATE(member) rate(c, c->samples[0].member, c->samples[1].member)
 
-/* --- The answer ---------------------------------------------------------------------------------------------------------------- */
+/* --- The answer --------------------------------------------------------------------------------------------------- */
 
 static void put_rates(struct buf *b, const struct console *c)
 {
@@ -148,7 +149,7 @@ static void answer(struct top *t, struct console *c)
     command_done(call);
 }
 
-/* --- The walks ----------------------------------------------------------------------------------------------------------------- */
+/* --- The walks ---------------------------------------------------------------------------------------------------- */
 
 static void copy_text(char out[65], struct slice s)
 {

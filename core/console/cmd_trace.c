@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* --- Events -------------------------------------------------------------------------------------------------------------- */
+/* --- Events ------------------------------------------------------------------------------------------------------- */
 
 static const char *action_name(struct hub *hub, uint16_t number)
 {
@@ -85,7 +85,7 @@ static void on_event(void *ctx, const struct trace_event *e)
     buf_free(&b);
 }
 
-/* --- on, off --------------------------------------------------------------------------------------------------------------- */
+/* --- on, off ------------------------------------------------------------------------------------------------------ */
 
 struct order {
     uint64_t number;
@@ -148,7 +148,7 @@ static void run_trace(struct command_call *c, void *ctx)
     errand_start(c, o.user ? shard_of(c->hub, c->argv[0]) : c->hub->shards[o.shard], there, back);
 }
 
-/* --- The connection goes ------------------------------------------------------------------------------------------------------ */
+/* --- The connection goes ------------------------------------------------------------------------------------------ */
 
 static void stop_all(struct shard *s, void *ctx)
 {

@@ -29,7 +29,7 @@ static const char *const push_names[] = {
     [PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
 static const char *const tier_names[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
 
-/* --- The sentence ------------------------------------------------------------------------------------------------------------- */
+/* --- The sentence ------------------------------------------------------------------------------------------------- */
 
 /* The mode that the user's subscription had: its own, or the channel's. */
 static unsigned mode_of(const struct why_call *w)
@@ -153,7 +153,7 @@ static void forgotten(struct why_call *w)
     free(w);
 }
 
-/* --- Asking --------------------------------------------------------------------------------------------------------------------- */
+/* --- Asking ------------------------------------------------------------------------------------------------------- */
 
 static void put_conn(void *ctx, const struct look_conn *k)
 {

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- Accepting -------------------------------------------------------------------------------------------------------- */
+/* --- Accepting ---------------------------------------------------------------------------------------------------- */
 
 /* Who is at the other end: for logs, and for counting wrong passwords. */
 static void name_peer(int fd, char *ip, size_t ip_size, char *who, size_t who_size)
@@ -44,8 +44,9 @@ static void name_peer(int fd, char *ip, size_t ip_size, char *who, size_t who_si
 }
 
 /*
- * libev's tables are as long as the largest descriptor that a loop watches, and never get shorter: where a million clients are connected, the one who
- * looks at the console would cost 16 MiB for ever. So some small descriptors are taken early.
+ * libev's tables are as long as the largest descriptor that a loop watches, and never get shorter: where a million
+ * clients are connected, the one who looks at the console would cost 16 MiB for ever. So some small descriptors are
+ * taken early.
  */
 static void spares_take(struct console *c)
 {
@@ -153,7 +154,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
     }
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static const struct command_sink sink = {.end = peer_end, .more = peer_more};
 

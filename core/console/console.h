@@ -1,9 +1,9 @@
 /*
  * The operators' console: the line protocol on listen.console, and the commands that are the server's own. Main thread.
  *
- * A line is a command. Its reply is `OK` or `ERR code text`, the body, and a line with a lone `.`; body lines that begin with `.` get another one in
- * front. With the prefix `json ` the body is one JSON document. Between replies, and only after `trace … on`, lines that begin with
- * `* ` tell what is traced.
+ * A line is a command. Its reply is `OK` or `ERR code text`, the body, and a line with a lone `.`; body lines that
+ * begin with `.` get another one in front. With the prefix `json ` the body is one JSON document. Between replies, and
+ * only after `trace … on`, lines that begin with `* ` tell what is traced.
  */
 #ifndef MAGPIE_CONSOLE_CONSOLE_H
 #define MAGPIE_CONSOLE_CONSOLE_H
@@ -18,8 +18,8 @@ struct ev_loop;
 struct hub;
 struct listener;
 
-/* Makes the console of a hub (which has its main mailbox) and registers its commands and metrics. Before hub_start(). Loop and hub are
- * borrowed. NULL: out of memory. */
+/* Makes the console of a hub (which has its main mailbox) and registers its commands and metrics. Before hub_start().
+ * Loop and hub are borrowed. NULL: out of memory. */
 struct console *console_new(struct ev_loop *loop, struct hub *hub);
 /* Serves a listener's first descriptor; the listener stays the caller's and must outlive the console. ERR_NOMEM. */
 MUST_CHECK int console_listen(struct console *c, const struct listener *l);
@@ -27,7 +27,8 @@ MUST_CHECK int console_listen(struct console *c, const struct listener *l);
 void console_set_password(struct console *c, const char *password);
 /* What `status` tells of the state: "serving", "draining". Static text. */
 void console_set_state(struct console *c, const char *state);
-/* Ends all connections; calls that are under way end by themselves when what they wait for arrives. Before hub_stop(). */
+/* Ends all connections; calls that are under way end by themselves when what they wait for arrives. Before
+ * hub_stop(). */
 void console_stop(struct console *c);
 /* Whether a command still waits for an answer. */
 bool console_busy(const struct console *c);

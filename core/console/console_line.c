@@ -168,8 +168,8 @@ bool console_line_is_http(struct slice line)
         if (line.n > n && memcmp(line.p, methods[i], n) == 0 && blank(line.p[n]))
             return true;
     }
-    /* Other methods: a target, and later the version. A text of an announcement that names HTTP has no target in second place.
-     */
+    /* Other methods: a target, and later the version. A text of an announcement that names HTTP has no target in second
+     * place. */
     size_t at = 0;
     while (at < line.n && !blank(line.p[at]))
         at++;

@@ -1,8 +1,8 @@
 /*
  * A line of the console, taken apart into words. Pure functions.
  *
- * Words stand between blanks. A word that begins with a double quote goes to the next one and may hold blanks; inside, the backslash escapes of JSON
- * strings hold. A backslash outside of quotes is a character like any other.
+ * Words stand between blanks. A word that begins with a double quote goes to the next one and may hold blanks; inside,
+ * the backslash escapes of JSON strings hold. A backslash outside of quotes is a character like any other.
  */
 #ifndef MAGPIE_CONSOLE_CONSOLE_LINE_H
 #define MAGPIE_CONSOLE_CONSOLE_LINE_H

@@ -16,7 +16,7 @@ static size_t unsent(const struct console_peer *p)
     return p->out.n - p->out_at;
 }
 
-/* --- Replies ---------------------------------------------------------------------------------------------------------- */
+/* --- Replies ------------------------------------------------------------------------------------------------------ */
 
 /* Text as body lines: each ends, and one that begins with a dot gets another. */
 static void put_body(struct buf *out, struct slice text)
@@ -122,7 +122,7 @@ static void put_pieces_end(struct console_call *k, struct buf *out)
     buf_lit(out, ".\n");
 }
 
-/* --- Calls ------------------------------------------------------------------------------------------------------------ */
+/* --- Calls -------------------------------------------------------------------------------------------------------- */
 
 static void call_free(struct console_call *k)
 {
@@ -294,7 +294,7 @@ static void run_line(struct console_peer *p, char *text, const struct console_li
     k->c.command.run(&k->c, k->c.command.ctx);
 }
 
-/* --- Lines ------------------------------------------------------------------------------------------------------------ */
+/* --- Lines -------------------------------------------------------------------------------------------------------- */
 
 /* Takes the next line, if there is one, and runs it. False: there is none. */
 static bool take_line(struct console_peer *p)
@@ -381,7 +381,7 @@ static void flush(struct console_peer *p)
     }
 }
 
-/* --- Traced frames ---------------------------------------------------------------------------------------------------- */
+/* --- Traced frames ------------------------------------------------------------------------------------------------ */
 
 void peer_event(struct console_peer *p, struct slice text)
 {
@@ -406,7 +406,7 @@ static void put_events(struct console_peer *p)
     buf_free(&p->events);
 }
 
-/* --- The connection --------------------------------------------------------------------------------------------------- */
+/* --- The connection ----------------------------------------------------------------------------------------------- */
 
 static void interest(struct console_peer *p)
 {

@@ -4,7 +4,8 @@
 
 #include "core/console/console_private.h"
 
-/* Takes the descriptor, which may be a spare of the console's. NULL: out of memory (the descriptor stays the caller's). */
+/* Takes the descriptor, which may be a spare of the console's. NULL: out of memory (the descriptor stays the
+ * caller's). */
 struct console_peer *peer_new(struct console *c, int fd, bool spare, const char *ip, const char *who);
 /* Closes it at once; a call under way goes on without it. */
 void peer_close(struct console_peer *p);

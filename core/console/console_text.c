@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* --- Characters ------------------------------------------------------------------------------------------------------- */
+/* --- Characters --------------------------------------------------------------------------------------------------- */
 
 /* Decodes the character at p; its length, 0 when it is no valid UTF-8. */
 static size_t decode(const char *p, size_t n, uint32_t *out)
@@ -78,7 +78,7 @@ void console_text_json(struct buf *out, struct slice json)
         buf_put(out, json.p + from, json.n - from);
 }
 
-/* --- Walking over JSON that was checked ------------------------------------------------------------------------------- */
+/* --- Walking over JSON that was checked --------------------------------------------------------------------------- */
 
 struct walk {
     const char *p, *end;
@@ -210,7 +210,7 @@ static void unescape(struct buf *out, struct slice raw)
     }
 }
 
-/* --- Values as text --------------------------------------------------------------------------------------------------- */
+/* --- Values as text ----------------------------------------------------------------------------------------------- */
 
 static bool is_container(struct slice v)
 {
@@ -320,7 +320,7 @@ static void put_members(struct buf *out, struct slice object, unsigned indent)
     }
 }
 
-/* --- Tables ----------------------------------------------------------------------------------------------------------- */
+/* --- Tables ------------------------------------------------------------------------------------------------------- */
 
 static unsigned width_of(struct slice text)
 {
@@ -448,7 +448,7 @@ static void put_rows(struct buf *out, struct walk w, struct console_table *table
     }
 }
 
-/* --- Doors ------------------------------------------------------------------------------------------------------------ */
+/* --- Doors -------------------------------------------------------------------------------------------------------- */
 
 bool console_text_value(struct buf *out, struct slice json)
 {

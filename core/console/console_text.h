@@ -1,8 +1,9 @@
 /*
- * Answers as text for people, made from their JSON: strings as lines, objects as "key: value" lines, arrays of objects as tables.
+ * Answers as text for people, made from their JSON: strings as lines, objects as "key: value" lines, arrays of objects
+ * as tables.
  *
- * What users named themselves cannot act on a terminal or begin a line of its own: control characters (C0, DEL, C1), line and paragraph separators
- * and the marks that reorder text are written as escapes, in text and in JSON.
+ * What users named themselves cannot act on a terminal or begin a line of its own: control characters (C0, DEL, C1),
+ * line and paragraph separators and the marks that reorder text are written as escapes, in text and in JSON.
  */
 #ifndef MAGPIE_CONSOLE_CONSOLE_TEXT_H
 #define MAGPIE_CONSOLE_CONSOLE_TEXT_H
@@ -23,7 +24,8 @@ struct console_table {
 
 /* One JSON value (empty: null) as text, ending in a line break unless it is empty. False: it is no JSON. */
 bool console_text_value(struct buf *out, struct slice json);
-/* Some elements of an array, separated by commas, as rows of a table (or, when they are no objects, a line each). False: it is no JSON. */
+/* Some elements of an array, separated by commas, as rows of a table (or, when they are no objects, a line each).
+ * False: it is no JSON. */
 bool console_text_rows(struct buf *out, struct slice elements, struct console_table *table);
 /* JSON text as JSON text, with the characters above escaped inside of its strings. */
 void console_text_json(struct buf *out, struct slice json);

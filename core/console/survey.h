@@ -1,8 +1,8 @@
 /*
  * Asking shards: a walk over all of them in slices, its rows streamed to the console; and an errand to one.
  *
- * One slice is under way at a time and the next one goes out when the reader has room, so that neither a million connections nor a slow reader holds
- * up a shard, and memory stays bounded.
+ * One slice is under way at a time and the next one goes out when the reader has room, so that neither a million
+ * connections nor a slow reader holds up a shard, and memory stays bounded.
  */
 #ifndef MAGPIE_CONSOLE_SURVEY_H
 #define MAGPIE_CONSOLE_SURVEY_H
@@ -14,7 +14,8 @@
 struct survey {
     struct mail mail;
     struct command_call *call;
-    /* On the shard's thread: adds rows, from index `at` on, and returns where to go on, NONE at the end of this shard. */
+    /* On the shard's thread: adds rows, from index `at` on, and returns where to go on, NONE at the end of this
+     * shard. */
     uint32_t (*visit)(struct shard *s, struct survey *v);
     unsigned shard; /* where it is */
     uint32_t at;
@@ -33,7 +34,8 @@ bool survey_wants(const struct survey *v, const struct slice *texts, unsigned n)
 /* [filter] [limit N] of a list command. False: the call has failed. */
 bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *limit);
 
-/* Runs `there` on a shard, then `back` on the main thread, which ends the call. Both see c->state and c->out. ERR_NOMEM ends the call too. */
+/* Runs `there` on a shard, then `back` on the main thread, which ends the call. Both see c->state and c->out. ERR_NOMEM
+ * ends the call too. */
 void errand_start(struct command_call *c, struct shard *to, void (*there)(struct shard *s, struct command_call *c),
                   void (*back)(struct command_call *c));
 
