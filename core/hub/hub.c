@@ -95,7 +95,7 @@ int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport tr
     return 0;
 }
 
-/* --- Stopping ---------------------------------------------------------------------------------------------------------- */
+/* --- Stopping ----------------------------------------------------------------------------------------------------- */
 
 struct stop {
     struct mail mail;
@@ -184,7 +184,7 @@ void hub_free(struct hub *hub)
     hub_destroy(hub);
 }
 
-/* --- Each shard in turn ------------------------------------------------------------------------------------------------- */
+/* --- Each shard in turn ------------------------------------------------------------------------------------------- */
 
 struct each {
     struct mail mail;
@@ -272,7 +272,7 @@ struct store *hub_store(const struct hub *hub)
     return hub->store;
 }
 
-/* --- Orders to all shards ------------------------------------------------------------------------------------------------ */
+/* --- Orders to all shards ----------------------------------------------------------------------------------------- */
 
 struct reconfigure {
     struct mail mail;

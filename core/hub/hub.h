@@ -19,8 +19,8 @@ struct shard;
 struct listener;
 struct store;
 
-/* Makes `shards` shards (>= 1), not yet running. The store is borrowed and must outlive the hub; the options are copied.
- * NULL: out of memory or descriptors. */
+/* Makes `shards` shards (>= 1), not yet running. The store is borrowed and must outlive the hub; the options are
+ * copied. NULL: out of memory or descriptors. */
 struct hub *hub_new(unsigned shards, struct store *store, const struct hub_options *options);
 /* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard). Before
  * hub_start(). */
@@ -28,8 +28,8 @@ MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_t
 /* Where answers to the main thread are posted: a mailbox that it runs on its loop. Before hub_start(). */
 void hub_set_main(struct hub *hub, struct mailbox *main);
 struct mailbox *hub_main(const struct hub *hub);
-/* Runs fn on each shard's thread, between two of its loop's iterations, and when it has run on all, done (may be NULL) on the main thread. Before
- * hub_start() and after hub_stop() all inside this call. ERR_NOMEM: nothing was run. */
+/* Runs fn on each shard's thread, between two of its loop's iterations, and when it has run on all, done (may be NULL)
+ * on the main thread. Before hub_start() and after hub_stop() all inside this call. ERR_NOMEM: nothing was run. */
 MUST_CHECK int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), void *ctx);
 unsigned hub_shard_count(const struct hub *hub);
 struct shard *hub_shard(const struct hub *hub, unsigned index);
@@ -38,12 +38,15 @@ struct store *hub_store(const struct hub *hub);
 MUST_CHECK int hub_start(struct hub *hub);
 /* Takes new options (checked by the config before). ERR_NOMEM: the old ones stay. */
 MUST_CHECK int hub_reconfigure(struct hub *hub, const struct hub_options *options);
-/* Stops accepting, tells every client (105 "shutdown", retryAfter random within spread_ms), finishes what is under way. `done`
- * is called on a shard's thread when no connection and no request is left (so it must only wake main: it is called once). */
+/* Stops accepting, tells every client (105 "shutdown", retryAfter random within spread_ms), finishes what is under way.
+ * `done` is called on a shard's thread when no connection and no request is left (so it must only wake main: it is
+ * called once). */
 void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx);
-/* Stops the threads, whatever is still open. The store's operations are waited for. Layers above take their things off the shards after it. */
+/* Stops the threads, whatever is still open. The store's operations are waited for. Layers above take their things off
+ * the shards after it. */
 void hub_stop(struct hub *hub);
-/* After hub_stop(): answers what was asked for since (with a refusal, where it would begin something). Who waits for an answer then must call it. */
+/* After hub_stop(): answers what was asked for since (with a refusal, where it would begin something). Who waits for an
+ * answer then must call it. */
 void hub_pump(struct hub *hub);
 /* hub_stop() when that was not done, then frees the hub. */
 void hub_free(struct hub *hub);

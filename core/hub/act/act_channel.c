@@ -24,8 +24,8 @@ struct subscribe {
     uint32_t chan;            /* on home, pending */
     struct host_member *host; /* that it is for, past the hooks; NULL: a client's */
     uint8_t noted;            /* the interest the owner noted for home */
-    bool
-        counted; /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
+    /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
+    bool counted;
     uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
     char id[64], name[64];
 };
@@ -272,7 +272,7 @@ static void handle_unsubscribe(struct call *c)
     owned_post(c->shard, &q->o);
 }
 
-/* --- For the layers above ------------------------------------------------------------------------------------------- */
+/* --- For the layers above ----------------------------------------------------------------------------------------- */
 
 static void host_member_end(struct host_member *p, const struct req *r, uint32_t members, bool existed)
 {

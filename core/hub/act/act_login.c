@@ -95,7 +95,7 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
     return true;
 }
 
-/* --- Providers ------------------------------------------------------------------------------------------------------------ */
+/* --- Providers ---------------------------------------------------------------------------------------------------- */
 
 /* Takes a provider's answer. */
 static void login_identify(struct login *l, const struct auth_answer *a)
@@ -174,7 +174,7 @@ int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_an
     return 0;
 }
 
-/* --- The request ------------------------------------------------------------------------------------------------------- */
+/* --- The request -------------------------------------------------------------------------------------------------- */
 
 static bool hooks_let_in(struct call *c, struct login *l, struct slice token)
 {
@@ -241,7 +241,7 @@ static void handle_ping(struct call *c)
     call_reply(c, slice_of(text, (size_t)n));
 }
 
-/* --- Log out ------------------------------------------------------------------------------------------------------------ */
+/* --- Log out ------------------------------------------------------------------------------------------------------ */
 
 struct logout {
     struct req r;

@@ -15,8 +15,8 @@ enum { PRESENCE_MAX = 100, GATHER_MAX = 200 };
 
 /* --- Asking all shards who is online ------------------------------------------------------------------------------ */
 
-/* Lives on home until every shard has answered. Shards read the ids and names and write the flags of their own users: no
- * two touch the same byte, and the mailboxes order it. */
+/* Lives on home until every shard has answered. Shards read the ids and names and write the flags of their own users:
+ * no two touch the same byte, and the mailboxes order it. */
 struct gather {
     struct req r;
     void (*gathered)(struct gather *g); /* on home, once all have answered */

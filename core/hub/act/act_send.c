@@ -263,7 +263,7 @@ static void send_ready(struct owned_req *o)
     store_append(s->store, &q->op);
 }
 
-/* --- Requests ------------------------------------------------------------------------------------------------------ */
+/* --- Requests ----------------------------------------------------------------------------------------------------- */
 
 static size_t send_size(struct slice sender, struct slice name, struct slice client_id, struct slice content)
 {
@@ -369,7 +369,7 @@ static void handle_send_channel(struct call *c)
     send_begin(c, &key, call_subscribed(c, channel), content, client_id);
 }
 
-/* --- For the layers above --------------------------------------------------------------------------------------------- */
+/* --- For the layers above ----------------------------------------------------------------------------------------- */
 
 static void host_sent(struct req *r)
 {

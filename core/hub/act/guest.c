@@ -42,7 +42,7 @@ void guest_left(struct shard *s, uint32_t user)
     store_user_save(s->store, &g->op);
 }
 
-/* --- A guest is forgotten ------------------------------------------------------------------------------------------ */
+/* --- A guest is forgotten ----------------------------------------------------------------------------------------- */
 
 /* On the guest's owner shard. Its user is loaded in state USER_FORGETTING meanwhile, so that logins wait. */
 struct forget {
@@ -186,7 +186,7 @@ static void forget_arrive(void *owner, struct mail *m)
     store_user_load(s->store, &f->op.load);
 }
 
-/* --- The hunt, on shard 0 -------------------------------------------------------------------------------------------- */
+/* --- The hunt, on shard 0 ----------------------------------------------------------------------------------------- */
 
 static void hunted(void *owner, struct store_op *op)
 {

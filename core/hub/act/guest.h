@@ -1,5 +1,5 @@
-/* Guests: users of mode open whose token was never used again and who have no private messages. They are forgotten after
- * limits.guest. Private to core/hub. */
+/* Guests: users of mode open whose token was never used again and who have no private messages. They are forgotten
+ * after limits.guest. Private to core/hub. */
 #ifndef MAGPIE_HUB_GUEST_H
 #define MAGPIE_HUB_GUEST_H
 

@@ -71,7 +71,7 @@ static void login_fail(struct login *l, enum code code, const char *message)
     login_refuse(l, code, 0, message);
 }
 
-/* --- Answer --------------------------------------------------------------------------------------------------------- */
+/* --- Answer ------------------------------------------------------------------------------------------------------- */
 
 static void encode_login(struct buf *b, struct shard *s, const struct user *u, const struct login *l)
 {
@@ -186,7 +186,7 @@ static void login_complete(struct login *l)
     login_end(l);
 }
 
-/* --- Changes to the user ---------------------------------------------------------------------------------------------- */
+/* --- Changes to the user ------------------------------------------------------------------------------------------ */
 
 static void login_saved(void *owner, struct store_op *op)
 {
@@ -254,9 +254,10 @@ static void login_save_first(struct login *l)
     login_save(l, false);
 }
 
-/* --- Known users ------------------------------------------------------------------------------------------------------ */
+/* --- Known users -------------------------------------------------------------------------------------------------- */
 
-/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership stays stored. */
+/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
+ * stays stored. */
 static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel)
 {
     if (!hooks_any(s, HOOK_SUBSCRIBE))
@@ -439,7 +440,7 @@ void login_retry(struct shard *s, uint32_t user)
         login_start(u->waiting);
 }
 
-/* --- The move to the user's shard --------------------------------------------------------------------------------------- */
+/* --- The move to the user's shard --------------------------------------------------------------------------------- */
 
 static void login_arrive(void *owner, struct mail *m)
 {
@@ -475,7 +476,7 @@ static void login_move(struct login *l, struct shard *to)
     shard_post(s, to, &l->mail);
 }
 
-/* --- Which way it goes ------------------------------------------------------------------------------------------------ */
+/* --- Which way it goes -------------------------------------------------------------------------------------------- */
 
 /* An id whose owner is this shard, so that the connection need not move. */
 static void login_fresh_id(struct shard *s, struct login *l)

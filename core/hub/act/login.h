@@ -1,6 +1,6 @@
 /*
- * Logins under way: from "it is this user" to the answer. act_login.c reads the request and finds out who it is; login.c moves the connection to that
- * user's shard, loads or makes the user, and answers. Private to core/hub.
+ * Logins under way: from "it is this user" to the answer. act_login.c reads the request and finds out who it is;
+ * login.c moves the connection to that user's shard, loads or makes the user, and answers. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_LOGIN_H
 #define MAGPIE_HUB_LOGIN_H
@@ -11,7 +11,8 @@
 struct call;
 
 /*
- * One login under way. Its connection is paused; after the token has told who it is, it moves to the user's owner shard.
+ * One login under way. Its connection is paused; after the token has told who it is, it moves to the user's owner
+ * shard.
  */
 struct login {
     struct mail mail;          /* for the move */
@@ -49,7 +50,8 @@ static inline struct slice login_name(const struct login *l)
     return slice_of(l->name, l->name_len);
 }
 
-/* It is known who it is: moves it, loads or makes the user, answers, and frees it. It may be gone, or on another shard, when this returns. */
+/* It is known who it is: moves it, loads or makes the user, answers, and frees it. It may be gone, or on another shard,
+ * when this returns. */
 void login_go(struct login *l);
 /* Answers with an error and frees it. retry_after_ms: of CODE_RATE_LIMITED. */
 void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message);
@@ -59,7 +61,8 @@ void login_abandon(struct login *l);
 void login_missed(struct shard *s, uint32_t user);
 /* A membership of this user ended: what logins under way have read of it may be older. */
 void login_stale(struct shard *s, uint32_t user);
-/* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a pin. */
+/* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a
+ * pin. */
 void login_retry(struct shard *s, uint32_t user);
 /* Closes the connections whose login as this user is under way (kicked). Returns how many. */
 uint32_t login_kick(struct shard *s, uint32_t user, const char *message);

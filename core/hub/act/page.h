@@ -4,8 +4,9 @@
 
 #include "core/hub/people/req.h"
 
-/* Appends {"messages":[…] without the closing brace, cut at `max` bytes (one message at least; 0: no bound): at the newer end
- * when oldest_first, else at the older end. conv: key of all of them; empty: each has its own. Returns whether it was cut. */
+/* Appends {"messages":[…] without the closing brace, cut at `max` bytes (one message at least; 0: no bound): at the
+ * newer end when oldest_first, else at the older end. conv: key of all of them; empty: each has its own. Returns
+ * whether it was cut. */
 bool page_encode(struct buf *b, const struct store_page *page, struct slice conv, bool oldest_first, uint32_t max);
 
 /* Pushes what is in `body` to the user's connections but the one that asked. On home. */

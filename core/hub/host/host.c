@@ -1,5 +1,5 @@
-/* Operations for the layers above that are no action of a client: users, kicks, pushes, announcements. Sending is in act_send.c, membership in
- * act_channel.c, beside what clients do. */
+/* Operations for the layers above that are no action of a client: users, kicks, pushes, announcements. Sending is in
+ * act_send.c, membership in act_channel.c, beside what clients do. */
 #include "core/hub/host/host.h"
 
 #include "core/base/clock.h"
@@ -81,7 +81,7 @@ bool host_stopping(const struct shard *s, struct host_op *op)
     return true;
 }
 
-/* --- A user ------------------------------------------------------------------------------------------------------------ */
+/* --- A user ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t count_connections(const struct shard *s, uint32_t user)
 {
@@ -126,7 +126,7 @@ void host_user(struct hub *hub, struct host_user *q)
     host_begin(shard_of(hub, q->user), &q->op, user_run);
 }
 
-/* --- Kick ---------------------------------------------------------------------------------------------------------------- */
+/* --- Kick --------------------------------------------------------------------------------------------------------- */
 
 /* Raising the epoch of a user that is pinned here meanwhile. */
 struct revoke {
@@ -300,7 +300,7 @@ void host_kick(struct hub *hub, struct host_kick *q)
     host_begin(shard_of(hub, q->user), &q->op, kick_run);
 }
 
-/* --- Without an answer ------------------------------------------------------------------------------------------------- */
+/* --- Without an answer -------------------------------------------------------------------------------------------- */
 
 int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body)
 {

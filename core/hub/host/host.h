@@ -1,9 +1,9 @@
 /*
  * What the layers above (scripts, plugins, console) ask of the hub. Any thread.
  *
- * An operation is a struct that begins with struct host_op. The caller owns it and all it points to, keeps both unchanged until `done`, and frees
- * them there. `done` arrives by mail at `home` (a shard's mailbox, or hub_main()), never inside the call. Reading history, members
- * and conversations: storage/store.h, directly.
+ * An operation is a struct that begins with struct host_op. The caller owns it and all it points to, keeps both
+ * unchanged until `done`, and frees them there. `done` arrives by mail at `home` (a shard's mailbox, or hub_main()),
+ * never inside the call. Reading history, members and conversations: storage/store.h, directly.
  */
 #ifndef MAGPIE_HUB_HOST_H
 #define MAGPIE_HUB_HOST_H
@@ -28,8 +28,8 @@ struct host_op {
     char message[96];
 };
 
-/* A message to a user or a channel. From `system` it goes past memberships, blocks and limits; from anybody else every rule of
- * the protocol holds (membership, blocks, mutes, limits, hooks), as if that user had sent it. */
+/* A message to a user or a channel. From `system` it goes past memberships, blocks and limits; from anybody else every
+ * rule of the protocol holds (membership, blocks, mutes, limits, hooks), as if that user had sent it. */
 struct host_send {
     struct host_op op;
     struct slice sender;            /* empty: "system" */

@@ -12,8 +12,8 @@ void host_fail(struct host_op *op, enum code code, const char *message);
 void host_fail_store(struct host_op *op, enum store_status status, const char *what);
 /* Sends it home. */
 void host_end(struct host_op *op);
-/* Keeps an operation about a user whose login is under way (neither known nor gone) until some user has become one or the other; then it is run
- * again. */
+/* Keeps an operation about a user whose login is under way (neither known nor gone) until some user has become one or
+ * the other; then it is run again. */
 void host_park(struct shard *s, struct host_op *op);
 void host_unpark(struct shard *s);
 /* Whether the hub is stopping: sockets are gone, and nothing new may begin. Fails the operation. */

@@ -1,6 +1,6 @@
 /*
- * Looking at what is there, for people: connections, users, channels of one shard as plain data. On the shard's thread, in slices: each call
- * looks at no more than LOOK_SLICE things, so that a dump of a million holds no shard for long.
+ * Looking at what is there, for people: connections, users, channels of one shard as plain data. On the shard's thread,
+ * in slices: each call looks at no more than LOOK_SLICE things, so that a dump of a million holds no shard for long.
  */
 #ifndef MAGPIE_HUB_LOOK_H
 #define MAGPIE_HUB_LOOK_H
@@ -41,8 +41,8 @@ struct look_channel {
     float rate; /* messages a second, lately */
 };
 
-/* The look_* functions call `fn` for things from index `from` on, until a slice is done or it returns false: that thing comes again. They return
- * where to go on, NONE at the end. */
+/* The look_* functions call `fn` for things from index `from` on, until a slice is done or it returns false: that thing
+ * comes again. They return where to go on, NONE at the end. */
 uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_conn *c), void *ctx);
 /* Those that have output waiting. */
 uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct look_conn *c), void *ctx);
@@ -58,8 +58,8 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel);
 struct look_membership {
     bool found;
     unsigned push; /* enum store_push: its own */
-    uint64_t
-        since; /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
+    uint64_t since;
     char channel[65];
 };
 void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out);

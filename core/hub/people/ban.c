@@ -38,7 +38,7 @@ const char *ban_kind_name(enum ban_kind kind)
     return kind_names[kind];
 }
 
-/* --- Addresses: 16 bytes, IPv4 as ::ffff:a.b.c.d, and the number of bits that count ----------------------------------- */
+/* --- Addresses: 16 bytes, IPv4 as ::ffff:a.b.c.d, and the number of bits that count ------------------------------- */
 
 static bool address_parse(const char *text, uint8_t out[16], bool *v4)
 {
@@ -103,7 +103,7 @@ static void network_print(const uint8_t a[16], unsigned bits, char out[64])
         snprintf(out, 64, "%s/%u", text, shown);
 }
 
-/* --- Keys: the kind, then an address and its bits, or a user and (after a 0) a channel --------------------------------- */
+/* --- Keys: the kind, then an address and its bits, or a user and (after a 0) a channel ---------------------------- */
 
 static bool has_channel(enum ban_kind kind)
 {
@@ -158,7 +158,7 @@ static bool key_good(struct slice k)
     return has_channel(kind) ? zero && value_channel(slice_of(zero + 1, k.n - n - 2)) : !zero;
 }
 
-/* --- The table ---------------------------------------------------------------------------------------------------------- */
+/* --- The table ---------------------------------------------------------------------------------------------------- */
 
 static struct ban *ban_at(const struct ban_table *t, uint32_t i)
 {
@@ -281,7 +281,7 @@ void bans_tick(struct shard *s)
     t->sweep = i == POOL_NONE ? 0 : i;
 }
 
-/* --- Checks -------------------------------------------------------------------------------------------------------------- */
+/* --- Checks ------------------------------------------------------------------------------------------------------- */
 
 static const struct ban *find(struct shard *s, const struct ban_key *k)
 {
@@ -349,7 +349,7 @@ static enum hook_verdict keep_silent(struct hook_call *h, void *ctx)
     return HOOK_REJECT;
 }
 
-/* --- Rules of channels --------------------------------------------------------------------------------------------------- */
+/* --- Rules of channels -------------------------------------------------------------------------------------------- */
 
 void channel_rule_pack(const struct channel_rule *r, char out[CHANNEL_RULE_SIZE])
 {
@@ -444,7 +444,7 @@ uint32_t look_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const s
     return i;
 }
 
-/* --- From the store, before anything runs --------------------------------------------------------------------------------- */
+/* --- From the store, before anything runs ------------------------------------------------------------------------- */
 
 struct load {
     struct store_notes op;

@@ -1,12 +1,13 @@
 /*
- * Bans and mutes: who may not connect, log in, be in a channel, or speak. They are kept in the store, and every shard has them all in a table of
- * its own, so that a check is one look-up and costs nothing while there are none.
+ * Bans and mutes: who may not connect, log in, be in a channel, or speak. They are kept in the store, and every shard
+ * has them all in a table of its own, so that a check is one look-up and costs nothing while there are none.
  *
  *     ban of a user       its epoch rises, its connections are closed, its logins are `forbidden`
  *     ban of an address   connections from there are closed; an address or a network ("192.0.2.0/24", "2001:db8::/32")
  *     ban from a channel  the membership ends, what is queued of the channel goes nowhere, subscribing is `forbidden`
  *     mute of a user      sending is `forbidden`: everywhere, or in one channel
- *     rule of a channel   what an operator has set for it: tier, push mode, messages a second, that it is closed. Kept and spread in the same way
+ *     rule of a channel what an operator has set for it: tier, push mode, messages a second, that it is closed. Kept
+ *     and spread in the same way
  */
 #ifndef MAGPIE_HUB_BAN_H
 #define MAGPIE_HUB_BAN_H
@@ -37,16 +38,17 @@ const char *ban_kind_name(enum ban_kind kind);
 #define BAN_FOREVER    UINT64_MAX
 #define BAN_REASON_MAX 256 /* bytes */
 
-/* An operation of host.h: makes a ban or mute, replaces it, or lifts it. Kept (`commit`) and in force on all shards before `done`.
- * CODE_BAD_REQUEST; CODE_NOT_FOUND: no such user (where ids are the server's own), or, lifting, there is none; CODE_UNAVAILABLE. */
+/* An operation of host.h: makes a ban or mute, replaces it, or lifts it. Kept (`commit`) and in force on all shards
+ * before `done`. CODE_BAD_REQUEST; CODE_NOT_FOUND: no such user (where ids are the server's own), or, lifting, there is
+ * none; CODE_UNAVAILABLE. */
 struct ban_change {
     struct host_op op;
     enum ban_kind kind;
     struct slice user;    /* but BAN_IP */
     struct slice channel; /* BAN_MEMBER, MUTE_MEMBER, CHANNEL_RULE */
     struct slice ip;      /* BAN_IP */
-    struct slice
-        reason;       /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
+    /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
+    struct slice reason;
     uint64_t seconds; /* 0: until it is lifted */
     bool lift;
     /* out */
@@ -98,7 +100,8 @@ struct ban_key {
 };
 /* False: not an address, or a value that cannot be one. */
 bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, struct slice channel, struct slice ip);
-/* Puts it into the shard's table, or takes it out; *existed: there was one. ERR_NOMEM. On its own thread, or before hub_start(). */
+/* Puts it into the shard's table, or takes it out; *existed: there was one. ERR_NOMEM. On its own thread, or before
+ * hub_start(). */
 MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
                          bool *existed);
 

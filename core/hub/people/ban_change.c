@@ -49,7 +49,7 @@ static void change_fail(struct change *c, enum code code, const char *message)
     change_end(c);
 }
 
-/* --- 4. Whom it is about, goes ------------------------------------------------------------------------------------------- */
+/* --- 4. Whom it is about, goes ------------------------------------------------------------------------------------ */
 
 static void kicked(void *owner, struct host_op *op)
 {
@@ -136,7 +136,7 @@ static void ip_close(struct change *c)
         change_fail(c, CODE_INTERNAL, "out of memory: the ban is in force, connections are still open");
 }
 
-/* --- 3. Every shard has it ----------------------------------------------------------------------------------------------- */
+/* --- 3. Every shard has it ---------------------------------------------------------------------------------------- */
 
 static void in_force(void *ctx)
 {
@@ -175,7 +175,7 @@ static void apply(struct shard *s, void *ctx)
         conv_follow_rule(s, c->q->channel);
 }
 
-/* --- 2. The store keeps it ------------------------------------------------------------------------------------------------- */
+/* --- 2. The store keeps it ---------------------------------------------------------------------------------------- */
 
 static void kept(void *owner, struct store_op *op)
 {
@@ -204,7 +204,7 @@ static void keep(struct change *c)
     store_note_put(c->hub->store, &c->op.put);
 }
 
-/* --- 1. Is there such a user? ---------------------------------------------------------------------------------------------- */
+/* --- 1. Is there such a user? ------------------------------------------------------------------------------------- */
 
 static void looked_up(void *owner, struct host_op *op)
 {

@@ -92,7 +92,8 @@ void chan_release(struct shard *s, uint32_t chan)
 }
 
 /* Tells the owner which push modes this shard has members for, when that has changed. While a subscription is under way
- * nothing is taken back, at neither end, because the owner may be noting the new member at this moment. False: out of memory, and it has not been told. */
+ * nothing is taken back, at neither end, because the owner may be noting the new member at this moment. False: out of
+ * memory, and it has not been told. */
 static bool chan_post_interest(struct shard *s, struct chan *ch)
 {
     uint8_t mask = ch->pending ? ch->posted : 0;

@@ -1,6 +1,7 @@
 /*
- * Channels as one shard sees them: who of its users is a member, in a dense array, and what waits to be delivered to them (walk.h). Leaving during a walk leaves a
- * tombstone, joining appends. The owner shard (conv.h) decides what is published. Private to core/hub.
+ * Channels as one shard sees them: who of its users is a member, in a dense array, and what waits to be delivered to
+ * them (walk.h). Leaving during a walk leaves a tombstone, joining appends. The owner shard (conv.h) decides what is
+ * published. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_CHAN_H
 #define MAGPIE_HUB_CHAN_H
@@ -27,8 +28,8 @@ struct chan {
     struct member *members; /* owned */
     struct pub *queue;      /* not yet on the walk, oldest first; owned */
     struct pub **queue_tail;
-    struct pub
-        *board; /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
+    /* what the walk delivers, oldest first; owned. While there is any, entries in members do not move */
+    struct pub *board;
     struct pub **board_tail;
     uint64_t last_seq;     /* newest seq heard of */
     uint32_t member_count; /* entries in members, tombstones included */
@@ -39,8 +40,8 @@ struct chan {
     uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;    /* subscriptions under way: keep it and its interest */
-    uint32_t
-        deaf; /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
+    /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
+    uint32_t deaf;
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
@@ -71,9 +72,10 @@ static inline void chan_pend(struct shard *s, uint32_t chan)
 }
 /* `mask`: what the owner has noted for this shard on its own account. */
 void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask);
-/* Before a stored subscription is restored; not from inside of a walk. What the owner posted while it still knew of members that have gone since is on its way or
- * waits to be walked, and what comes after that, until it hears of the new member, is not posted. Who got the first would see a gap; so, where there is no other
- * member, nothing of it is heard until the owner knows, or has answered somebody's subscription. */
+/* Before a stored subscription is restored; not from inside of a walk. What the owner posted while it still knew of
+ * members that have gone since is on its way or waits to be walked, and what comes after that, until it hears of the
+ * new member, is not posted. Who got the first would see a gap; so, where there is no other member, nothing of it is
+ * heard until the owner knows, or has answered somebody's subscription. */
 void chan_deafen(struct shard *s, uint32_t chan);
 /* The owner has noted the interest that was posted with this receipt: what it posted before has arrived. */
 void chan_hear(struct shard *s, struct slice name, uint32_t receipt);

@@ -19,8 +19,8 @@
 /* So many requests of one connection may be under way; then it is not parsed until half are answered. */
 enum { INFLIGHT_MAX = 64 };
 
-/* Pages are large, and an answer is never skipped: so many reads at once that a client which asks for many pages and takes them as fast as it
- * can never fills its queue (when parsing goes on, that is at most half full). */
+/* Pages are large, and an answer is never skipped: so many reads at once that a client which asks for many pages and
+ * takes them as fast as it can never fills its queue (when parsing goes on, that is at most half full). */
 static uint32_t inflight_max(const struct shard *s, const struct session *x)
 {
     if (x->class == CLASS_ALONE)
@@ -213,7 +213,7 @@ void req_done(struct shard *here, struct req *r)
     shard_post(here, r->home, &r->mail);
 }
 
-/* --- Who asks ------------------------------------------------------------------------------------------------------ */
+/* --- Who asks ----------------------------------------------------------------------------------------------------- */
 
 struct slice call_user_id(const struct call *c)
 {

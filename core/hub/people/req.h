@@ -1,13 +1,13 @@
 /*
  * Requests: from a client's frame to its answer. Private to core/hub.
  *
- * A handler gets a `struct call` (on the stack: who asks, and the parsed body) and either answers at once, or makes a `struct
- * req` that goes to other shards and the store and comes home with the answer. A req is the first member of the handler's own
- * struct.
+ * A handler gets a `struct call` (on the stack: who asks, and the parsed body) and either answers at once, or makes a
+ * `struct req` that goes to other shards and the store and comes home with the answer. A req is the first member of the
+ * handler's own struct.
  *
  * Order. Requests of one connection about one conversation take effect and are answered in the order sent:
- *  - requests of class CLASS_SEND may be under way together, likewise those of CLASS_READ; one of another class waits until
- * they are answered (and one of CLASS_ALONE keeps all later ones waiting);
+ *  - requests of class CLASS_SEND may be under way together, likewise those of CLASS_READ; one of another class waits
+ *    until they are answered (and one of CLASS_ALONE keeps all later ones waiting);
  *  - an answer waits for the earlier ones with the same `order` (the conversation's hash).
  */
 #ifndef MAGPIE_HUB_REQ_H

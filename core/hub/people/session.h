@@ -1,5 +1,6 @@
 /*
- * Sessions: what a connection needs only while something is under way, or because it named a device. Private to core/hub.
+ * Sessions: what a connection needs only while something is under way, or because it named a device. Private to
+ * core/hub.
  */
 #ifndef MAGPIE_HUB_SESSION_H
 #define MAGPIE_HUB_SESSION_H
@@ -32,8 +33,8 @@ void session_free(struct session *x);
 
 /* Takes a place in the order of answers; false: out of memory. */
 bool session_expect(struct session *x, uint64_t order, uint32_t *ordinal);
-/* Sends an answer, or keeps it until the earlier ones of the same order are out. ordinal: from session_expect(), or NONE for an
- * answer that had no place yet. order 0: not ordered. */
+/* Sends an answer, or keeps it until the earlier ones of the same order are out. ordinal: from session_expect(), or
+ * NONE for an answer that had no place yet. order 0: not ordered. */
 void session_answer(struct shard *s, uint32_t conn, uint64_t order, uint32_t ordinal, uint16_t action, uint16_t seq,
                     struct slice body);
 

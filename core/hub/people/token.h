@@ -32,8 +32,9 @@ void token_key_fini(struct token_key *key);
 /* Writes a token and a NUL; returns its length. id: 1-64 bytes. */
 size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice id, uint32_t epoch, uint64_t now_ms);
 
-/* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and epoch,
- * which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or expired. */
+/* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and
+ * epoch, which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or
+ * expired. */
 MUST_CHECK int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64],
                            struct slice *id, uint32_t *epoch);
 

@@ -59,7 +59,7 @@ static bool follows(const struct trace *t, uint32_t conn, uint32_t generation, s
     return slice_eq(trace_user(t), user);
 }
 
-/* --- Following -------------------------------------------------------------------------------------------------------------- */
+/* --- Following ---------------------------------------------------------------------------------------------------- */
 
 /* Flags the user's connections anew. */
 static void flag_user(struct shard *s, struct slice user)
@@ -149,7 +149,7 @@ void traces_free(struct shard *s)
     s->traces = NULL;
 }
 
-/* --- Events ------------------------------------------------------------------------------------------------------------------- */
+/* --- Events ------------------------------------------------------------------------------------------------------- */
 
 static void event_arrive(void *owner, struct mail *m)
 {

@@ -1,6 +1,7 @@
 /*
- * Following a user's, or a connection's, frames live: what comes, what goes, when, how large; never what is in it. Traced connections bear
- * CONN_F_TRACE, so that all others pay nothing. Events go to the main thread by mail; when it falls behind they are left out and counted.
+ * Following a user's, or a connection's, frames live: what comes, what goes, when, how large; never what is in it.
+ * Traced connections bear CONN_F_TRACE, so that all others pay nothing. Events go to the main thread by mail; when it
+ * falls behind they are left out and counted.
  */
 #ifndef MAGPIE_HUB_TRACE_H
 #define MAGPIE_HUB_TRACE_H
@@ -39,8 +40,8 @@ struct trace_event {
 /* Who takes the events, on the main thread; set once. */
 void trace_set_sink(struct hub *hub, void (*sink)(void *ctx, const struct trace_event *e), void *ctx);
 
-/* On the shard of the user or connection. Following the same thing again for the same asker changes nothing. False: as many are followed as can
- * be, or there is no such connection. */
+/* On the shard of the user or connection. Following the same thing again for the same asker changes nothing. False: as
+ * many are followed as can be, or there is no such connection. */
 bool trace_start_user(struct shard *s, uint64_t asked_by, struct slice user);
 bool trace_start_conn(struct shard *s, uint64_t asked_by, uint32_t conn, uint32_t generation);
 /* Ends what this asker follows here: the user, the connection, or (user empty, conn NONE) all. */

@@ -14,8 +14,8 @@ void users_fini(struct shard *s);
 
 /* The loaded user of this id, in whatever state; NONE: not loaded. */
 uint32_t user_find(const struct shard *s, struct slice id);
-/* Loads a user of which nothing but the id is known, in state USER_LOADING; NONE: out of memory. It is freed when it has
- * neither connections nor pins (see user_unpin). */
+/* Loads a user of which nothing but the id is known, in state USER_LOADING; NONE: out of memory. It is freed when it
+ * has neither connections nor pins (see user_unpin). */
 uint32_t user_new(struct shard *s, struct slice id);
 MUST_CHECK int user_set_name(struct shard *s, uint32_t user, struct slice name);
 /* A pin keeps the user loaded although it may have no connection. */

@@ -1,6 +1,6 @@
 /*
- * Actions: what the server does on a frame. The hub's own act_*.c files register theirs at start, scripts and plugins later, through
- * a draft of the tables (tables.h). Main thread.
+ * Actions: what the server does on a frame. The hub's own act_*.c files register theirs at start, scripts and plugins
+ * later, through a draft of the tables (tables.h). Main thread.
  */
 #ifndef MAGPIE_HUB_ACTION_H
 #define MAGPIE_HUB_ACTION_H

@@ -1,5 +1,6 @@
 /*
- * Authentication providers: who answers a login when auth.mode names them ("script", "jwt"). Mode "open" is the hub's own.
+ * Authentication providers: who answers a login when auth.mode names them ("script", "jwt"). Mode "open" is the hub's
+ * own.
  */
 #ifndef MAGPIE_HUB_AUTH_H
 #define MAGPIE_HUB_AUTH_H
@@ -41,7 +42,8 @@ enum auth_when { AUTH_NOW, AUTH_LATER };
 
 struct auth_provider {
     char name[32]; /* as in auth.mode */
-    /* On the shard of the connection. AUTH_LATER: auth_finish() will be called with the ticket; the connection waits (timeouts.login goes on). */
+    /* On the shard of the connection. AUTH_LATER: auth_finish() will be called with the ticket; the connection waits
+     * (timeouts.login goes on). */
     enum auth_when (*ask)(struct auth_call *a, void *ctx);
     void *ctx;
     const void *owner; /* who registered it; NULL: built in */

@@ -147,7 +147,7 @@ const char *command_nearest(const struct hub *hub, const struct slice *words, un
     return best;
 }
 
-/* --- Answers ---------------------------------------------------------------------------------------------------------- */
+/* --- Answers ------------------------------------------------------------------------------------------------------ */
 
 void commands_set_sink(struct hub *hub, const struct command_sink *sink)
 {

@@ -1,6 +1,7 @@
 /*
- * Console commands: the table, and what a command is given. The console (core/console) reads lines, finds the command here, and renders what it
- * answers; scripts and plugins register theirs. Main thread; a command that must wait answers later, on the main thread too.
+ * Console commands: the table, and what a command is given. The console (core/console) reads lines, finds the command
+ * here, and renders what it answers; scripts and plugins register theirs. Main thread; a command that must wait answers
+ * later, on the main thread too.
  */
 #ifndef MAGPIE_HUB_COMMAND_H
 #define MAGPIE_HUB_COMMAND_H
@@ -38,13 +39,14 @@ struct command_call {
     unsigned argc;
     struct slice argv
         [COMMAND_ARGS]; /* the words after the command's name, unquoted, valid UTF-8; borrowed until the call ends */
-    struct buf
-        out; /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object as
-                          * "key: value" lines, an array of objects as a table */
-    bool
-        json; /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
-    bool
-        rows; /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its brackets */
+    /* the answer as one JSON value (empty: null). Text output is rendered from it: a string as its lines, an object
+     * as "key: value" lines, an array of objects as a table */
+    struct buf out;
+    /* asked for as JSON; else as text, and then a command that knows better than the rules above answers a string */
+    bool json;
+    /* set by the command, before it answers: `out` holds elements of an array, separated by commas, without its
+     * brackets */
+    bool rows;
     bool gone;       /* nobody waits for the answer any more: a long one should end */
     const char *who; /* who gave it, for logs: "127.0.0.1:4711", "unix uid 0"; borrowed */
     void *console;   /* the console's own */
@@ -57,18 +59,21 @@ MUST_CHECK int commands_register(struct hub *hub, const struct command *list, si
 void commands_remove(struct hub *hub, const void *owner);
 /* In the order of names; NULL at the end. Borrowed until the table changes. */
 const struct command *command_at(const struct hub *hub, unsigned i);
-/* The command that these words begin with, and how many words its name takes; NULL: none. Borrowed until the table changes. */
+/* The command that these words begin with, and how many words its name takes; NULL: none. Borrowed until the table
+ * changes. */
 const struct command *command_find(const struct hub *hub, const struct slice *words, unsigned n, unsigned *used);
 /* The name that was probably meant by these words; NULL: none is near. */
 const char *command_nearest(const struct hub *hub, const struct slice *words, unsigned n);
 
-/* Ends the call with what is in `out`, or with an error ("not_found", "bad_request", … and a sentence), which may have details in `out`. */
+/* Ends the call with what is in `out`, or with an error ("not_found", "bad_request", … and a sentence), which may have
+ * details in `out`. */
 void command_done(struct command_call *c);
 void command_fail(struct command_call *c, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /*
- * A long answer is an array (`rows` is set) that goes out in pieces. The console takes the elements that are in `out` (none is fine too), and calls
- * `resume` when the reader has room for more, or is gone (inside this call only when `gone` was set before it). The end is command_done(), with the last elements in
- * `out`; command_fail() after a piece breaks the connection off.
+ * A long answer is an array (`rows` is set) that goes out in pieces. The console takes the elements that are in `out`
+ * (none is fine too), and calls `resume` when the reader has room for more, or is gone (inside this call only when
+ * `gone` was set before it). The end is command_done(), with the last elements in `out`; command_fail() after a piece
+ * breaks the connection off.
  */
 void command_more(struct command_call *c, void (*resume)(struct command_call *c));
 

@@ -1,5 +1,6 @@
 /*
- * Hooks: who may change the hub's mind. Registered like actions, through a draft of the tables (tables.h); run on shard threads.
+ * Hooks: who may change the hub's mind. Registered like actions, through a draft of the tables (tables.h); run on shard
+ * threads.
  */
 #ifndef MAGPIE_HUB_HOOK_H
 #define MAGPIE_HUB_HOOK_H
@@ -20,20 +21,25 @@ struct tables;
 /* With the fields of struct hook_call that each has, beside `shard`. */
 enum hook_event {
     HOOK_CONNECT, /* conn, ip, websocket. Reject closes the connection (kicked) */
-    HOOK_LOGIN, /* conn, ip, websocket, user_name, token, device, user (of a valid resume token). Accept ends the chain */
+    /* conn, ip, websocket, user_name, token, device, user (of a valid resume token). Accept ends the chain */
+    HOOK_LOGIN,
     HOOK_SUBSCRIBE,   /* user, channel, members, restored. On the channel's owner shard; restored ones on the user's */
     HOOK_UNSUBSCRIBE, /* user, channel, members. On the channel's owner shard; the verdict counts for nothing */
     HOOK_CREATE,      /* user, channel: before a new channel, before HOOK_SUBSCRIBE. Accept beats channels.create */
     HOOK_HISTORY,     /* user, channel | peer */
     HOOK_PRESENCE,    /* user */
-    HOOK_MESSAGE, /* user, user_name, channel | peer, content, bucket, repeat_possible. On the sender's shard, after the values were checked;
-                        * content may be replaced with hook_set_content() */
-    HOOK_CONVERSATION, /* user, user_name, channel | peer, content, members, rate, tier, bucket, repeat_possible. On the owner shard, before it is
-                        * stored; may advise (push, tier, keep) */
-    HOOK_DELIVERED, /* user, user_name, channel | peer, content, id, seq, created_ms. On the owner shard, after it was stored, answered and
-                        * published; the verdict counts for nothing */
+    /* user, user_name, channel | peer, content, bucket, repeat_possible. On the sender's shard, after the values
+     * were checked; content may be replaced with hook_set_content() */
+    HOOK_MESSAGE,
+    /* user, user_name, channel | peer, content, members, rate, tier, bucket, repeat_possible. On the owner shard,
+     * before it is stored; may advise (push, tier, keep) */
+    HOOK_CONVERSATION,
+    /* user, user_name, channel | peer, content, id, seq, created_ms. On the owner shard, after it was stored,
+     * answered and published; the verdict counts for nothing */
+    HOOK_DELIVERED,
     HOOK_LOGGED_IN, /* conn, ip, websocket, user, user_name, device: after the answer; the verdict counts for nothing */
-    HOOK_CLOSE, /* conn, user, user_name (empty before login), message (the reason's name); the verdict counts for nothing */
+    /* conn, user, user_name (empty before login), message (the reason's name); the verdict counts for nothing */
+    HOOK_CLOSE,
     HOOK_EVENTS
 };
 /* "connect" … "close". */
@@ -41,7 +47,8 @@ const char *hook_event_name(enum hook_event event);
 
 enum hook_verdict { HOOK_PASS, HOOK_ACCEPT, HOOK_REJECT, HOOK_DROP };
 
-/* What a hook sees and may change. Fields that an event does not have are empty. All slices are borrowed for the call. */
+/* What a hook sees and may change. Fields that an event does not have are empty. All slices are borrowed for the
+ * call. */
 struct hook_call {
     struct shard *shard;
     enum hook_event event;        /* set by hooks_run() */
@@ -61,10 +68,11 @@ struct hook_call {
     /* verdict */
     enum code code;          /* HOOK_REJECT */
     uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */
-    const char *
-        message; /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
+    /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
+    const char *message;
     bool charged; /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
-    /* A hook that took a token elsewhere: called on this shard, when the send turns out to be a repeat, with refund_what. NULL: nothing. */
+    /* A hook that took a token elsewhere: called on this shard, when the send turns out to be a repeat, with
+     * refund_what. NULL: nothing. */
     void (*refund)(struct shard *s, uint64_t refund_what);
     uint64_t refund_what;
     /* conversation: advice. Each part is set by the first hook that has an opinion; hooks go on after it. */
@@ -99,7 +107,8 @@ enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h);
 /* Whether there is any: what costs something to prepare can be left out. */
 bool hooks_any(const struct shard *s, enum hook_event event);
 
-/* Copies into memory of the shard that lives until the next call on it. Out of memory: returns false (content), a static text (hook_text). */
+/* Copies into memory of the shard that lives until the next call on it. Out of memory: returns false (content), a
+ * static text (hook_text). */
 bool hook_set_content(struct hook_call *h, struct slice content);
 const char *hook_text(struct shard *s, struct slice text);
 

@@ -1,6 +1,6 @@
 /*
- * Metrics: a table of counters, gauges and histograms with names and help by Prometheus's conventions. Counters have a slot a shard, so that counting
- * costs one relaxed add to memory of the shard's own.
+ * Metrics: a table of counters, gauges and histograms with names and help by Prometheus's conventions. Counters have a
+ * slot a shard, so that counting costs one relaxed add to memory of the shard's own.
  */
 #ifndef MAGPIE_HUB_METRIC_H
 #define MAGPIE_HUB_METRIC_H
@@ -35,13 +35,14 @@ struct metric {
     const void *owner; /* who registered it; NULL: built in */
 };
 
-/* Main thread. Returns the number (slot) of the metric, the old one when the same owner registered that name before, or ERR_EXISTS, ERR_FULL,
- * ERR_INVALID (name; a histogram without its function). */
+/* Main thread. Returns the number (slot) of the metric, the old one when the same owner registered that name before, or
+ * ERR_EXISTS, ERR_FULL, ERR_INVALID (name; a histogram without its function). */
 MUST_CHECK int metric_register(struct hub *hub, const struct metric *m);
 void metrics_remove(struct hub *hub, const void *owner);
 /* The shard's own thread. */
 void metric_add(struct shard *s, int metric, int64_t n);
-/* Is told of one metric. A histogram's value is how many values it has seen, and `h` the rest; of others `h` is NULL. */
+/* Is told of one metric. A histogram's value is how many values it has seen, and `h` the rest; of others `h` is
+ * NULL. */
 typedef void (*metric_fn)(void *ctx, const struct metric *m, double value, const struct metric_histogram *h);
 /* Main thread: calls `fn` for each with its value. */
 void metrics_each(struct hub *hub, metric_fn fn, void *ctx);

@@ -6,7 +6,7 @@
 #include "core/base/log.h"
 #include "core/net/http.h"
 
-/* --- The tables --------------------------------------------------------------------------------------------------------- */
+/* --- The tables --------------------------------------------------------------------------------------------------- */
 
 /* What may stand in a path as a browser sends it. */
 static bool path_good(const char *path, size_t max)
@@ -82,7 +82,7 @@ static const struct route *find(const struct tables *t, const struct http_head *
     return best;
 }
 
-/* --- Requests ------------------------------------------------------------------------------------------------------------ */
+/* --- Requests ----------------------------------------------------------------------------------------------------- */
 
 int32_t routes_wanted(void *owner, const struct http_head *h)
 {
@@ -94,7 +94,8 @@ int32_t routes_wanted(void *owner, const struct http_head *h)
     return known ? -405 : -426;
 }
 
-/* A page's script may ask here as if it were at home, and read the answer, when the page's name has come to mean this machine. */
+/* A page's script may ask here as if it were at home, and read the answer, when the page's name has come to mean this
+ * machine. */
 static void refuse_host(struct shard *s, uint32_t conn, uint32_t generation, const struct http_head *h)
 {
     log_event(LOG_DEBUG, "http.refused", LOG_INT("status", 403), LOG_STR("because", "the host is not known"));
@@ -136,9 +137,10 @@ void route_answer(struct shard *s, uint32_t conn, uint32_t generation, unsigned 
         (void)conn_http_answer(s->net, conn, generation, status, fields, body, no_body);
 }
 
-/* --- Claimed paths ------------------------------------------------------------------------------------------------------- */
+/* --- Claimed paths ------------------------------------------------------------------------------------------------ */
 
-/* A connection of one; conn.user_next is its index in shard.claims. It has a copy of the registration, which may be taken back before it is closed. */
+/* A connection of one; conn.user_next is its index in shard.claims. It has a copy of the registration, which may be
+ * taken back before it is closed. */
 struct claim {
     struct upgrade upgrade;
     uint32_t conn, generation;

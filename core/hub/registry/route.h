@@ -1,6 +1,6 @@
 /*
- * Routes: HTTP requests and WebSocket paths on the WebSocket port that layers above serve. Registered like actions, through a draft of the
- * tables (tables.h); called on shard threads.
+ * Routes: HTTP requests and WebSocket paths on the WebSocket port that layers above serve. Registered like actions,
+ * through a draft of the tables (tables.h); called on shard threads.
  */
 #ifndef MAGPIE_HUB_ROUTE_H
 #define MAGPIE_HUB_ROUTE_H
@@ -57,7 +57,8 @@ struct upgrade {
     const void *owner;
 };
 
-/* Into the draft. ERR_EXISTS: the same method and path, or the path, is taken; ERR_FULL; ERR_INVALID: no draft, or no such path. */
+/* Into the draft. ERR_EXISTS: the same method and path, or the path, is taken; ERR_FULL; ERR_INVALID: no draft, or no
+ * such path. */
 MUST_CHECK int route_register(struct hub *hub, const struct route *r);
 MUST_CHECK int upgrade_register(struct hub *hub, const struct upgrade *u);
 

@@ -100,7 +100,7 @@ int auth_register(struct hub *hub, const struct auth_provider *p)
     return 0;
 }
 
-/* --- Names of owners ------------------------------------------------------------------------------------------------- */
+/* --- Names of owners ---------------------------------------------------------------------------------------------- */
 
 struct owner_name {
     struct owner_name *next;
@@ -144,7 +144,7 @@ void hub_owners_free(struct hub *hub)
     }
 }
 
-/* --- Into force ----------------------------------------------------------------------------------------------------- */
+/* --- Into force --------------------------------------------------------------------------------------------------- */
 
 struct commit {
     struct tables *tables; /* a reference each shard, and one of its own */

@@ -1,8 +1,10 @@
 /*
- * The tables of actions, hooks, authentication providers and routes: immutable once in force, so that shards read them without locks.
+ * The tables of actions, hooks, authentication providers and routes: immutable once in force, so that shards read them
+ * without locks.
  *
- * A change is made on the main thread: tables_begin() copies the newest ones into a draft, registrations and tables_remove() work on the
- * draft, tables_commit() brings it into force on each shard between two iterations of its loop. Before hub_start() that is at once.
+ * A change is made on the main thread: tables_begin() copies the newest ones into a draft, registrations and
+ * tables_remove() work on the draft, tables_commit() brings it into force on each shard between two iterations of its
+ * loop. Before hub_start() that is at once.
  */
 #ifndef MAGPIE_HUB_TABLES_H
 #define MAGPIE_HUB_TABLES_H
@@ -36,12 +38,13 @@ MUST_CHECK int tables_begin(struct hub *hub);
 void tables_abandon(struct hub *hub);
 /* Takes out of the draft all that the owner (not NULL) registered. */
 void tables_remove(struct hub *hub, const void *owner);
-/* `done` (may be NULL): on the main thread, when no shard uses the old tables any more; before hub_start() inside this call.
- * ERR_NOMEM: the draft is still there. */
+/* `done` (may be NULL): on the main thread, when no shard uses the old tables any more; before hub_start() inside this
+ * call. ERR_NOMEM: the draft is still there. */
 MUST_CHECK int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx);
 void tables_drop(struct tables *t);
 
-/* Who is behind an owner's pointer, for people: "script ratelimit", "plugin echo". Main thread. The name is copied; NULL takes it away. */
+/* Who is behind an owner's pointer, for people: "script ratelimit", "plugin echo". Main thread. The name is copied;
+ * NULL takes it away. */
 MUST_CHECK int hub_owner_set(struct hub *hub, const void *owner, const char *name);
 /* "?" where nobody has said. */
 const char *hub_owner_name(const struct hub *hub, const void *owner);

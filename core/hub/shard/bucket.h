@@ -1,6 +1,6 @@
 /*
- * A token bucket of 8 bytes: `rate` tokens a second, a second's worth at most. Time is a 32-bit millisecond clock that may wrap
- * (a bucket untouched for 49 days is full either way, or a little less).
+ * A token bucket of 8 bytes: `rate` tokens a second, a second's worth at most. Time is a 32-bit millisecond clock that
+ * may wrap (a bucket untouched for 49 days is full either way, or a little less).
  */
 #ifndef MAGPIE_HUB_BUCKET_H
 #define MAGPIE_HUB_BUCKET_H

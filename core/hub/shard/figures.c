@@ -18,8 +18,8 @@ void figures_tick(struct shard *s)
     atomic_store_explicit(&s->figures.cpu_us, clock_thread_cpu_us(), memory_order_relaxed);
 }
 
-/* Upper bounds of the buckets. What arrives waits for two turns at most, the one under way and its own: so those that matter are about 5 ms, and the
- * longer ones tell how bad it is. */
+/* Upper bounds of the buckets. What arrives waits for two turns at most, the one under way and its own: so those that
+ * matter are about 5 ms, and the longer ones tell how bad it is. */
 static const double turn_bounds[] = {.001, .002, .003, .005, .007, .01, .015, .02, .03, .05, .07, .1, .2, .5, 1.};
 _Static_assert(sizeof turn_bounds / sizeof turn_bounds[0] == TURN_BUCKETS - 1, "and one bucket without a bound");
 
@@ -102,7 +102,7 @@ uint64_t figures_resident(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* --- Metrics ------------------------------------------------------------------------------------------------------------ */
+/* --- Metrics ------------------------------------------------------------------------------------------------------ */
 
 /* Where a metric's value is: which struct, at which offset, of which type, in which unit. */
 struct source {

@@ -1,5 +1,6 @@
 /*
- * What the hub counts of itself, beyond hub_get_stats(): written by each shard's own thread, read by anybody. The built-in metrics are made from it.
+ * What the hub counts of itself, beyond hub_get_stats(): written by each shard's own thread, read by anybody. The
+ * built-in metrics are made from it.
  */
 #ifndef MAGPIE_HUB_FIGURES_H
 #define MAGPIE_HUB_FIGURES_H

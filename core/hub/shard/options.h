@@ -1,6 +1,6 @@
 /*
- * What the hub is told by the config. Immutable once handed over: a reload makes a new one (hub_reconfigure) and every shard
- * swaps its pointer between two loop iterations.
+ * What the hub is told by the config. Immutable once handed over: a reload makes a new one (hub_reconfigure) and every
+ * shard swaps its pointer between two loop iterations.
  */
 #ifndef MAGPIE_HUB_OPTIONS_H
 #define MAGPIE_HUB_OPTIONS_H
@@ -15,8 +15,8 @@ enum rate_policy { RATE_DROP, RATE_COMPLETE };
 enum channels_create { CREATE_ANY, CREATE_SCRIPT, CREATE_NONE };
 
 struct hub_options {
-    struct net_limits
-        net; /* limits.frame, output_queue, output_total, connections, connections_per_ip; timeouts.login, idle; origins */
+    /* limits.frame, output_queue, output_total, connections, connections_per_ip; timeouts.login, idle; origins */
+    struct net_limits net;
     char auth_mode[32];               /* "open", "script", or a provider's name */
     uint8_t secret[32];               /* key of resume tokens */
     uint32_t content_max;             /* limits.content, bytes */

@@ -162,9 +162,10 @@ static const struct net_ops net_ops = {.opened = on_opened,
                                        .drained = on_drained,
                                        .traced = trace_wire};
 
-/* --- The loop -------------------------------------------------------------------------------------------------------- */
+/* --- The loop ----------------------------------------------------------------------------------------------------- */
 
-/* A turn ends by the time that its mails have taken, which is looked at after each handful, and by how many connections they have something for. */
+/* A turn ends by the time that its mails have taken, which is looked at after each handful, and by how many connections
+ * they have something for. */
 enum { TURN_US = 1000, TURN_UNSENT = 128, HANDFUL = 16 };
 
 static void on_wake(struct ev_loop *loop, ev_async *w, int events)
@@ -200,7 +201,8 @@ static void on_busy(struct ev_loop *loop, ev_idle *w, int events)
     (void)loop, (void)w, (void)events;
 }
 
-/* Says goodbye to whoever has nothing under way; those who have, when they are answered. Some of them each turn, since those answers must get out meanwhile. */
+/* Says goodbye to whoever has nothing under way; those who have, when they are answered. Some of them each turn, since
+ * those answers must get out meanwhile. */
 static void drain_step(struct shard *s)
 {
     enum { VISITS = 4096 };
@@ -272,7 +274,7 @@ static void watchers_start(struct shard *s)
     ev_timer_start(s->loop, &s->tick);
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------ */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 struct shard *shard_new(struct hub *hub, unsigned index)
 {

@@ -1,9 +1,10 @@
 /*
- * A shard: one thread with its loop, connections, users, channels and the conversations it owns. For core/hub; layers above, whose code runs
- * on shards in hooks, actions and timers, use `hub`, `index`, `loop`, `mailbox`, `opt`, `now_ms` and their own slot.
+ * A shard: one thread with its loop, connections, users, channels and the conversations it owns. For core/hub; layers
+ * above, whose code runs on shards in hooks, actions and timers, use `hub`, `index`, `loop`, `mailbox`, `opt`, `now_ms`
+ * and their own slot.
  *
- * Nothing in here is touched by another thread but the mailbox and what hub.h's stats read as atomics. Shards post each other
- * mails.
+ * Nothing in here is touched by another thread but the mailbox and what hub.h's stats read as atomics. Shards post each
+ * other mails.
  */
 #ifndef MAGPIE_HUB_SHARD_H
 #define MAGPIE_HUB_SHARD_H
@@ -79,9 +80,9 @@ struct sub {
     uint32_t next;     /* next subscription of the user; NONE: last */
     uint32_t pos : 30; /* place in the channel's member array */
     uint32_t push : 2; /* enum store_push */
-    uint32_t
-        since; /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH
-                       is set */
+    /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
+     * set */
+    uint32_t since;
 };
 _Static_assert(sizeof(struct sub) == 20, "one a subscription");
 
@@ -110,8 +111,8 @@ struct shard {
     bool running;  /* thread was started */
     bool draining; /* no new logins; connections close as they become idle */
     bool drained;  /* was counted in hub.drained */
-    uint32_t
-        drain_at; /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
+    /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
+    uint32_t drain_at;
     uint32_t drain_spread_ms; /* clients are told to come back within that time */
 
     struct pool users;       /* struct user */
@@ -185,8 +186,8 @@ struct hub {
     void *drain_ctx;
 };
 
-/* Posts to a shard; run at once when it is the calling one, so that mails to oneself keep their place before what comes later.
- * `from`: NULL on other threads than shards'. */
+/* Posts to a shard; run at once when it is the calling one, so that mails to oneself keep their place before what comes
+ * later. `from`: NULL on other threads than shards'. */
 void shard_post(struct shard *from, struct shard *to, struct mail *m);
 /* The owner of a user id or a conversation key. */
 struct shard *shard_of(const struct hub *hub, struct slice key);

@@ -319,7 +319,8 @@ static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
     struct conv *v = conv_at(s, conv);
     if (tier == (enum store_tier)v->tier)
         return;
-    /* What was collected under the old tier goes out first, so that nobody sees a later message before an earlier one. */
+    /* What was collected under the old tier goes out first, so that nobody sees a later message before an earlier
+     * one. */
     slice_flush(s, conv);
     v->tier = (uint8_t)tier;
     struct saving *p = calloc(1, sizeof *p);
@@ -343,7 +344,7 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
         set_tier(s, conv, tier_of_members(s, v));
 }
 
-/* --- Policy ------------------------------------------------------------------------------------------------------------ */
+/* --- Policy ------------------------------------------------------------------------------------------------------- */
 
 /* Seconds after which a message counts for a third still. */
 static const float fading = 2.0f;

@@ -1,8 +1,8 @@
 /*
  * Conversations on their owner shard: who may, at what rate, in which tier, and what is published to whom when.
  *
- * A request that concerns a conversation travels to the owner as a struct owned_req; there the conversation is loaded from the
- * store when needed, and requests wait for that in their order. Private to core/hub.
+ * A request that concerns a conversation travels to the owner as a struct owned_req; there the conversation is loaded
+ * from the store when needed, and requests wait for that in their order. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_CONV_H
 #define MAGPIE_HUB_CONV_H
@@ -20,8 +20,8 @@ struct conv {
     struct owned_req **waiting_tail;
     uint8_t *interest;       /* channel: per shard, bits 1 << enum store_push of its members; NULL: none yet; owned */
     struct slicebuf *merged; /* messages of the present time slice for push mode merged; NULL: none; owned */
-    struct slicebuf
-        *plain; /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
+    /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
+    struct slicebuf *plain;
     uint64_t used_ms; /* monotonic, last use */
     uint32_t members; /* channel */
     uint32_t pins;    /* requests and store operations under way */
@@ -34,8 +34,8 @@ struct conv {
     uint8_t key_len;
     uint8_t state; /* enum conv_state */
     uint8_t tier;  /* enum store_tier */
-    uint8_t
-        mode; /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    uint8_t mode;
     bool tier_by_policy; /* the tier is another one than the number of members asks for */
     bool exists;         /* channel: was made */
     bool user_exists[2]; /* pair: lower, higher id */
@@ -49,7 +49,8 @@ struct owned_req {
     uint32_t conv;          /* on the owner, pinned; NONE before */
     struct shard *owner;
     struct conv_key key;
-    /* On the owner, with the conversation loaded and pinned. Ends with owned_done() or starts a store operation that does. */
+    /* On the owner, with the conversation loaded and pinned. Ends with owned_done() or starts a store operation that
+     * does. */
     void (*ready)(struct owned_req *q);
 };
 
@@ -74,8 +75,8 @@ void owned_done(struct owned_req *q);
 /* Prepares a store operation that ends on the owner shard. */
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
 
-/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. With a receipt `from` gets it back, by chan_hear(), once
- * that is noted; 0: does not. ERR_NOMEM. */
+/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. With a receipt
+ * `from` gets it back, by chan_hear(), once that is noted; 0: does not. ERR_NOMEM. */
 MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
                                   uint32_t receipt);
 /* Makes room for conv_add_interest(); false: out of memory. */
@@ -99,8 +100,8 @@ void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice bod
 /* Publishes a 109 (body) and takes the message out of slices under way. */
 void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
 
-/* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to all).
- * NULL: out of memory. */
+/* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to
+ * all). NULL: out of memory. */
 struct user_mail;
 struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
                                 uint32_t generation);

@@ -53,7 +53,7 @@ void slicebuf_free(struct shard *s, struct slicebuf *b)
     free(b);
 }
 
-/* --- To the shards ------------------------------------------------------------------------------------------------- */
+/* --- To the shards ------------------------------------------------------------------------------------------------ */
 
 struct publication {
     uint64_t from, to;
@@ -184,9 +184,10 @@ static uint32_t slice_length(const struct shard *s, const struct conv *v)
 }
 
 /*
- * How long a slice that begins now is, in seconds. Where messages come one after the other it begins when the last one was due, not with its first message:
- * a busy channel then has a steady beat, and nobody waits for longer than a slice. (A beat just above 200 ms is the worst there could be: Linux takes a gap of its
- * smallest retransmission timeout for a restart and acknowledges the next segments one by one.)
+ * How long a slice that begins now is, in seconds. Where messages come one after the other it begins when the last one
+ * was due, not with its first message: a busy channel then has a steady beat, and nobody waits for longer than a slice.
+ * (A beat just above 200 ms is the worst there could be: Linux takes a gap of its smallest retransmission timeout for a
+ * restart and acknowledges the next segments one by one.)
  */
 static double slice_seconds(const struct shard *s, const struct conv *v, bool merged)
 {
@@ -292,7 +293,7 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
     publish(s, conv, &n, only_item, &one);
 }
 
-/* --- To one user --------------------------------------------------------------------------------------------------- */
+/* --- To one user -------------------------------------------------------------------------------------------------- */
 
 struct user_mail {
     struct mail mail;

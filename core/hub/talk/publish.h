@@ -1,6 +1,6 @@
 /*
- * Publishing: from a stored message to the shards that have receivers, at once or by time slices. On the owner shard; private
- * to core/hub. conv.h has the entry points.
+ * Publishing: from a stored message to the shards that have receivers, at once or by time slices. On the owner shard;
+ * private to core/hub. conv.h has the entry points.
  */
 #ifndef MAGPIE_HUB_PUBLISH_H
 #define MAGPIE_HUB_PUBLISH_H

@@ -9,18 +9,19 @@
 
 #include <stdlib.h>
 
-/* Members that are passed at most, and those of them that are sent something, in one turn of the loop. Short turns gather better: what comes meanwhile
- * gets on board the sooner. */
+/* Members that are passed at most, and those of them that are sent something, in one turn of the loop. Short turns
+ * gather better: what comes meanwhile gets on board the sooner. */
 enum { WALK_VISITS = 16384, SENDS_MAX = 128 };
 
-/* After so many sends what they have queued is written, and the clock is looked at: a turn ends when it has taken so long. On a slow machine, where
- * a send takes ten times as much, others should not wait for 128 of them. And once it has done this much for MAIL_SENDS members, a turn ends when there is
- * mail: what that brings is a store's answer or a message, which gets on the sooner. */
+/* After so many sends what they have queued is written, and the clock is looked at: a turn ends when it has taken so
+ * long. On a slow machine, where a send takes ten times as much, others should not wait for 128 of them. And once it
+ * has done this much for MAIL_SENDS members, a turn ends when there is mail: what that brings is a store's answer or a
+ * message, which gets on the sooner. */
 enum { FLUSH_SENDS = 8, TURN_US = 1000, MAIL_SENDS = 32 };
 
-/* A walk that begins does little at first, twice as much each turn: messages that were sent together come one after the other by some ten microseconds,
- * and whoever is passed before the last of them is there costs a system call more. Beside another walk turns are long enough for that, and a small channel
- * is done in its first. */
+/* A walk that begins does little at first, twice as much each turn: messages that were sent together come one after the
+ * other by some ten microseconds, and whoever is passed before the last of them is there costs a system call more.
+ * Beside another walk turns are long enough for that, and a small channel is done in its first. */
 enum { PACE_SENDS = 8, PACE_BESIDE = 32, PACE_MAX = 8 };
 
 /* So few of those who have left do not hinder a walk. */
@@ -110,7 +111,8 @@ static struct frame *whole_frame(struct shard *s, struct pub *p, uint32_t tag)
     return p->frame;
 }
 
-/* Queues one publication to one connection, from item `first` on; `since` > 0 when the receiver joined within its range. */
+/* Queues one publication to one connection, from item `first` on; `since` > 0 when the receiver joined within its
+ * range. */
 static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint32_t first, uint64_t from, uint32_t tag)
 {
     if (p->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE) {
@@ -231,7 +233,8 @@ static void kind_make(struct shard *s, const struct chan *ch, struct kind *k, un
     }
 }
 
-/* All that is on board in one go, to a member who gets everything and has one connection with nothing unsent. Returns sends; -1: it has to go one by one. */
+/* All that is on board in one go, to a member who gets everything and has one connection with nothing unsent. Returns
+ * sends; -1: it has to go one by one. */
 static int deliver_joined(struct shard *s, const struct chan *ch, const struct member *m, struct joined *j,
                           uint32_t tag)
 {
@@ -327,8 +330,9 @@ static void spend(struct shard *s, struct budget *left)
         left->sends = 0;
 }
 
-/* Goes on with a channel's walk; `first` is how many it sends to in its first turn. Returns true when there is nothing left to deliver. A send or a flush
- * may close connections, which may leave tombstones but never moves entries while something is on board. */
+/* Goes on with a channel's walk; `first` is how many it sends to in its first turn. Returns true when there is nothing
+ * left to deliver. A send or a flush may close connections, which may leave tombstones but never moves entries while
+ * something is on board. */
 static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct budget *left)
 {
     struct chan *ch = chan_at(s, chan);
@@ -361,7 +365,8 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct bud
     return ch->queue == NULL;
 }
 
-/* Once through a list as it is now, up to `last`: who is not finished has had its part of this turn, and waits behind those that are under way. */
+/* Once through a list as it is now, up to `last`: who is not finished has had its part of this turn, and waits behind
+ * those that are under way. */
 static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32_t first, struct budget *left)
 {
     uint32_t chan = NONE;
@@ -376,8 +381,8 @@ static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32
     }
 }
 
-/* Who has just begun goes first, beside others with half of the turn at most: a small channel is done by that and need not wait for a large one's slice,
- * and however many small ones there are, the large one goes on. */
+/* Who has just begun goes first, beside others with half of the turn at most: a small channel is done by that and need
+ * not wait for a large one's slice, and however many small ones there are, the large one goes on. */
 bool chans_walk(struct shard *s)
 {
     uint32_t last = s->walks.last;
