@@ -109,8 +109,8 @@ static int fd_ceiling(struct net *net)
     return net->fd_ceiling;
 }
 
-/* Over a cap. A TCP client is told nothing; a WebSocket client gets a 503 once its request is read, or without waiting for it
- * when too many do. */
+/* Over a cap. A TCP client is told nothing; a WebSocket client gets a 503 once its request is read, or without waiting
+ * for it when too many do. */
 static void refuse(struct net *net, int fd, enum conn_transport transport)
 {
     static const char busy[] =

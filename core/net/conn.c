@@ -137,10 +137,10 @@ void conn_clear(struct net *net, uint32_t conn, unsigned flags)
         conn_arm(net, conn, c);
 }
 
-/* --- Timeouts ------------------------------------------------------------------------------------------------------ */
+/* --- Timeouts ----------------------------------------------------------------------------------------------------- */
 
-/* Ticks after `heard` at which something must happen; 0: nothing. A timeout of n seconds is n + 1 ticks, since the tick of
- * `heard` had begun. */
+/* Ticks after `heard` at which something must happen; 0: nothing. A timeout of n seconds is n + 1 ticks, since the tick
+ * of `heard` had begun. */
 static uint32_t due_after(const struct net *net, const struct conn *c)
 {
     uint32_t idle = net->limits.idle_timeout;
@@ -159,8 +159,8 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
     return c->flags & CONN_F_PINGS ? idle + 1 : 0;
 }
 
-/* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from another net.
- */
+/* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from
+ * another net. */
 static uint64_t due_tick(const struct net *net, const struct conn *c, uint32_t after)
 {
     uint32_t ago = net->tick - c->heard;
@@ -201,7 +201,7 @@ uint64_t conn_due(void *ctx, uint32_t idx)
     return 0;
 }
 
-/* --- Closing ------------------------------------------------------------------------------------------------------- */
+/* --- Closing ------------------------------------------------------------------------------------------------------ */
 
 static struct slice closing_body(struct buf *b, enum close_reason reason, const char *message, uint32_t retry_after_ms)
 {
@@ -367,7 +367,7 @@ void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c)
     conn_arm(net, idx, c);
 }
 
-/* --- The end ------------------------------------------------------------------------------------------------------- */
+/* --- The end ------------------------------------------------------------------------------------------------------ */
 
 void conn_lost(struct net *net, uint32_t idx)
 {
@@ -422,7 +422,7 @@ void conn_finish(struct net *net, uint32_t idx)
     leave(net, idx, c);
 }
 
-/* --- Moving -------------------------------------------------------------------------------------------------------- */
+/* --- Moving ------------------------------------------------------------------------------------------------------- */
 
 /* In its own message callback: what follows the message goes along in a buffer of its own. */
 static int take_rest(struct net *net, struct conn *c)

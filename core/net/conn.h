@@ -1,13 +1,14 @@
 /*
  * Connections: one shard's sockets, their framing, output queues and timeouts.
  *
- * A `net` belongs to one shard and its thread; nothing here is shared but what net_shared.h says. All descriptors of a net hang
- * on one inner epoll set under a single ev_io of the shard's loop, because libev's own bookkeeping (an ev_io and two table
- * entries) would cost more than the connection.
+ * A `net` belongs to one shard and its thread; nothing here is shared but what net_shared.h says. All descriptors of a
+ * net hang on one inner epoll set under a single ev_io of the shard's loop, because libev's own bookkeeping (an ev_io
+ * and two table entries) would cost more than the connection.
  *
- * The owner (the hub) is called back through struct net_ops. Input is parsed in place in one buffer per net; only an unfinished
- * message is copied to the connection. Output is gathered: conn_send() queues, and one send(2) per dirty connection goes out
- * before the loop sleeps. A fan-out that has gathered already goes past the queues (conn_send_now()).
+ * The owner (the hub) is called back through struct net_ops. Input is parsed in place in one buffer per net; only an
+ * unfinished message is copied to the connection. Output is gathered: conn_send() queues, and one send(2) per dirty
+ * connection goes out before the loop sleeps. A fan-out that has gathered already goes past the queues
+ * (conn_send_now()).
  */
 #ifndef MAGPIE_NET_CONN_H
 #define MAGPIE_NET_CONN_H
@@ -72,8 +73,8 @@ struct conn {
     uint32_t user;       /* the owner's; CONN_NONE at first */
     union {
         uint32_t user_next; /* the owner's, once it was `opened`; CONN_NONE at first */
-        uint32_t
-            http_need; /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
+        /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
+        uint32_t http_need;
     };
     struct wheel_node timer; /* timeouts, in seconds of the net's tick */
     uint32_t heard;          /* tick at which it was last heard; until CONN_F_READY, when it was opened */
@@ -103,30 +104,30 @@ enum conn_verdict {
     CONN_PAUSE     /* no further message until conn_resume(); what has arrived is kept, no more is read */
 };
 
-/* What the owner is told. All on the net's thread. In every callback the connection may be closed with conn_close() or taken
- * with conn_detach(); then the return value counts for nothing. */
+/* What the owner is told. All on the net's thread. In every callback the connection may be closed with conn_close() or
+ * taken with conn_detach(); then the return value counts for nothing. */
 struct net_ops {
     /* Accepted (TCP) or upgraded (WebSocket). */
     void (*opened)(void *owner, uint32_t conn);
     enum conn_verdict (*message)(void *owner, uint32_t conn, const struct net_message *m);
-    /* The socket is about to be closed and the slot freed; `user`, `session` are still there to be cleaned up. Called exactly
-     * once for each connection that was `opened` (or attached) and not detached; at the end of the closing handshake, or at
-     * once on CLOSE_PEER. */
+    /* The socket is about to be closed and the slot freed; `user`, `session` are still there to be cleaned up. Called
+     * exactly once for each connection that was `opened` (or attached) and not detached; at the end of the closing
+     * handshake, or at once on CLOSE_PEER. */
     void (*closed)(void *owner, uint32_t conn, enum close_reason reason);
     /* conn_close() was called or net itself closes (timeout, slow, protocol): the connection should leave all lists of
      * receivers now. Called exactly once before `closed`, at the first sign of the end. */
     void (*closing)(void *owner, uint32_t conn, enum close_reason reason);
-    /* What follows may be NULL: then nothing is claimed and no request served.
-     * Whether WebSockets on this path are the owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of
-     * ours: a message is told whole (text or not, in body), neither 105 nor errors are sent, no login is awaited. */
+    /* What follows may be NULL: then nothing is claimed and no request served. Whether WebSockets on this path are the
+     * owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message is told whole (text
+     * or not, in body), neither 105 nor errors are sent, no login is awaited. */
     bool (*claim)(void *owner, uint32_t conn, struct slice path);
     /* The most bytes that a message of a claimed connection may have. */
     uint32_t (*claim_limit)(void *owner, const struct conn *c);
-    /* A request that asks for no upgrade has come: the most bytes its body may have; or the status that it is refused with,
-     * negative; -426: nobody serves this. */
+    /* A request that asks for no upgrade has come: the most bytes its body may have; or the status that it is refused
+     * with, negative; -426: nobody serves this. */
     int32_t (*http_wanted)(void *owner, const struct http_head *h);
-    /* The whole of such a request. It is answered with conn_http_answer(), now or later; a connection that never was `opened`
-     * is not told of as closed. */
+    /* The whole of such a request. It is answered with conn_http_answer(), now or later; a connection that never was
+     * `opened` is not told of as closed. */
     void (*http)(void *owner, uint32_t conn, const struct http_head *h, struct slice body);
     /* CONN_F_TRACE: a wire was queued (rc 0), skipped (ERR_AGAIN) or refused. Must not send or close. May be NULL. */
     void (*traced)(void *owner, uint32_t conn, const struct wire *w, int rc);
@@ -137,9 +138,8 @@ struct net_ops {
 struct net_limits {
     uint32_t frame;        /* bytes of a TCP frame or WebSocket message from a client */
     uint32_t output_queue; /* bytes queued per connection: hard limit; soft is half */
-    uint64_t
-        output_total; /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has
-                              a queue */
+    /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has a queue */
+    uint64_t output_total;
     uint32_t connections;                 /* in the process, 0: no limit */
     uint32_t connections_per_ip;          /* 0: no limit */
     uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
@@ -180,24 +180,25 @@ void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);
 void conn_set(struct net *net, uint32_t conn, unsigned flags);
 void conn_clear(struct net *net, uint32_t conn, unsigned flags);
 
-/* Lets a paused connection go on: kept input is parsed before the loop sleeps (never inside this call). Inside the connection's
- * own message callback it cancels the CONN_PAUSE that the callback returns. */
+/* Lets a paused connection go on: kept input is parsed before the loop sleeps (never inside this call). Inside the
+ * connection's own message callback it cancels the CONN_PAUSE that the callback returns. */
 void conn_resume(struct net *net, uint32_t conn);
 
 enum conn_class {
     CONN_MUST, /* responses, private messages: a full queue closes the connection (CLOSE_SLOW) */
     CONN_MAY   /* channel pushes: skipped while the queue is over its soft half, and its tag remembered for `drained` */
 };
-/* Queues a wire, which must be of the connection's form; takes its own reference. 0; ERR_AGAIN: skipped; ERR_CLOSED: closing;
- * ERR_NOMEM: the connection is closing because of it (MUST) or the wire was skipped (MAY). */
+/* Queues a wire, which must be of the connection's form; takes its own reference. 0; ERR_AGAIN: skipped; ERR_CLOSED:
+ * closing; ERR_NOMEM: the connection is closing because of it (MUST) or the wire was skipped (MAY). */
 int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class);
 /* conn_send() of the frame in the connection's form. */
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
 /* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */
 int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uint32_t n, enum conn_class class);
-/* Writes a bundle to a connection that has nothing unsent, past its queue: for a fan-out that comes by each connection only once, where waiting for the flush
- * would gather nothing more. What the socket does not take is queued. Calls and closes nobody. False: nothing was done, because the connection has something
- * unsent, closes or is looked at, or the bundle is large: conn_send_frame() is for them. */
+/* Writes a bundle to a connection that has nothing unsent, past its queue: for a fan-out that comes by each connection
+ * only once, where waiting for the flush would gather nothing more. What the socket does not take is queued. Calls and
+ * closes nobody. False: nothing was done, because the connection has something unsent, closes or is looked at, or the
+ * bundle is large: conn_send_frame() is for them. */
 bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b);
 /* The connection, whose index must be in use, will be sent something soon. */
 void conn_prefetch(const struct net *net, uint32_t conn);
@@ -208,17 +209,18 @@ uint32_t conn_queued(const struct net *net, uint32_t conn);
 /* Seconds since it was heard (before login: since it was opened). */
 uint32_t conn_silent(const struct net *net, uint32_t conn);
 
-/* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or text for
- * people; retry_after_ms 0: none), output drains for a few seconds at most, then the socket closes and `closed` is called
- * (later, never inside this call). CLOSE_SLOW throws away what is queued first, CLOSE_KICKED what is tagged. Again: no effect. */
+/* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or
+ * text for people; retry_after_ms 0: none), output drains for a few seconds at most, then the socket closes and
+ * `closed` is called (later, never inside this call). CLOSE_SLOW throws away what is queued first, CLOSE_KICKED what is
+ * tagged. Again: no effect. */
 void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
 
-/* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to no loopback address, or under a name
- * that is known to be this server's (origin.h). */
+/* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to
+ * no loopback address, or under a name that is known to be this server's (origin.h). */
 bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h);
 /* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and
- * connection are added. `no_body`: the answer to a HEAD. A connection that is gone, or has been answered, is passed over.
- * ERR_NOMEM: it is closed without a word. */
+ * connection are added. `no_body`: the answer to a HEAD. A connection that is gone, or has been answered, is passed
+ * over. ERR_NOMEM: it is closed without a word. */
 int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
                      struct slice body, bool no_body);
 /* Closes a claimed connection with a close code and a reason (cut to 123 bytes). */
@@ -234,12 +236,13 @@ struct conn_record {
     struct inbuf *in; /* kept input; owned; NULL: none */
     struct outq *out; /* unsent output; owned; NULL: none. Its wires must be referenced by nobody else */
 };
-/* Takes the connection out of this net (no callback is called) and fills in `r`. The connection must be
- * paused, or this is its message callback (then the rest of what has arrived goes along, and the message stays readable until
- * the callback returns). ERR_AGAIN: its output holds wires that others refer to; cannot happen before login. ERR_NOMEM: no
+/* Takes the connection out of this net (no callback is called) and fills in `r`. The connection must be paused, or this
+ * is its message callback (then the rest of what has arrived goes along, and the message stays readable until the
+ * callback returns). ERR_AGAIN: its output holds wires that others refer to; cannot happen before login. ERR_NOMEM: no
  * memory for the rest. ERR_CLOSED: it is closing. After an error nothing has changed. */
 MUST_CHECK int conn_detach(struct net *net, uint32_t conn, struct conn_record *r);
-/* Puts it into this net, paused, without `opened`; its index, or CONN_NONE (out of memory; the record is closed and freed). */
+/* Puts it into this net, paused, without `opened`; its index, or CONN_NONE (out of memory; the record is closed and
+ * freed). */
 uint32_t conn_attach(struct net *net, const struct conn_record *r);
 /* Closes and frees a record that found no net. */
 void conn_record_discard(struct net_shared *shared, const struct conn_record *r);

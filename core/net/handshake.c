@@ -55,7 +55,7 @@ unsigned handshake_check(const struct http_head *h, const char **why)
     return 101;
 }
 
-/* --- The answer ------------------------------------------------------------------------------------------------------ */
+/* --- The answer --------------------------------------------------------------------------------------------------- */
 
 bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT + 1])
 {

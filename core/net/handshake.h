@@ -1,6 +1,6 @@
 /*
- * The server's half of the WebSocket handshake (RFC 6455 section 4.2): whether a request may be upgraded, and the answer. Pure
- * functions.
+ * The server's half of the WebSocket handshake (RFC 6455 section 4.2): whether a request may be upgraded, and the
+ * answer. Pure functions.
  */
 #ifndef MAGPIE_NET_HANDSHAKE_H
 #define MAGPIE_NET_HANDSHAKE_H

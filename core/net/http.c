@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- Characters ------------------------------------------------------------------------------------------------------ */
+/* --- Characters --------------------------------------------------------------------------------------------------- */
 
 /* RFC 9110 section 5.6.2: what method and field names are made of. */
 static bool is_token(unsigned char c)
@@ -44,7 +44,7 @@ bool http_is(struct slice s, const char *text)
     return s.n == strlen(text) && (s.n == 0 || strncasecmp(s.p, text, s.n) == 0);
 }
 
-/* --- Fields ---------------------------------------------------------------------------------------------------------- */
+/* --- Fields ------------------------------------------------------------------------------------------------------- */
 
 struct slice http_next(const struct http_head *h, const char *name, uint32_t *from)
 {
@@ -111,7 +111,7 @@ bool http_split_host(struct slice s, struct slice *host, struct slice *port)
     return true;
 }
 
-/* --- The head -------------------------------------------------------------------------------------------------------- */
+/* --- The head ----------------------------------------------------------------------------------------------------- */
 
 static ssize_t refuse(struct http_head *h, unsigned status, const char *why)
 {
@@ -212,8 +212,8 @@ static ssize_t check_fields(struct http_head *h, struct slice authority)
     return 0;
 }
 
-/* The next line, without its CRLF. 1; 0: it is not complete; ERR_INVALID. What there is of it is checked, so that garbage need
- * not be waited for. */
+/* The next line, without its CRLF. 1; 0: it is not complete; ERR_INVALID. What there is of it is checked, so that
+ * garbage need not be waited for. */
 static int next_line(const uint8_t *p, size_t n, size_t *at, struct slice *line)
 {
     size_t i = *at;

@@ -37,8 +37,8 @@ struct http_head {
     const char *why; /* the same for people; static */
 };
 
-/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they
- * can be known. */
+/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon
+ * as they can be known. */
 ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h);
 
 /* ASCII text, its case aside. */

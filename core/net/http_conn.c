@@ -1,9 +1,9 @@
 /*
  * A connection of a WebSocket listener before it is one: its HTTP request is awaited, then upgraded or answered.
  *
- * An upgrade is served on any path; the owner may claim some for protocols of its own. Requests that ask for none are the
- * owner's if it wants them. One request a connection: whoever waits for the next one would hold a descriptor, and must be
- * timed, for little.
+ * An upgrade is served on any path; the owner may claim some for protocols of its own. Requests that ask for none are
+ * the owner's if it wants them. One request a connection: whoever waits for the next one would hold a descriptor, and
+ * must be timed, for little.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
@@ -165,8 +165,8 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
         answer(net, idx, c, 426, "this is a chat server's WebSocket port: connect with ws://", !head);
 }
 
-/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and nothing was
- * taken. */
+/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and
+ * nothing was taken. */
 static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p,
                   size_t head_n, size_t n)
 {

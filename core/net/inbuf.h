@@ -20,8 +20,8 @@ struct inbuf {
 struct inbuf *inbuf_new(size_t cap);
 /* Moves what is in use to the front. */
 void inbuf_compact(struct inbuf *in);
-/* The buffer with room for `extra` more bytes: grows to half as much again, or to what is needed, whichever is more, but beyond
- * `max` only to what is needed. NULL: out of memory, the old one stays. */
+/* The buffer with room for `extra` more bytes: grows to half as much again, or to what is needed, whichever is more,
+ * but beyond `max` only to what is needed. NULL: out of memory, the old one stays. */
 struct inbuf *inbuf_grow(struct inbuf *in, size_t extra, size_t max);
 /* Gives back memory that is far more than what is in use. */
 struct inbuf *inbuf_shrink(struct inbuf *in);

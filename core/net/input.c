@@ -1,9 +1,9 @@
 /*
- * Reading and parsing. One recv() per readiness event, behind what is kept of the connection, then all complete messages in
- * place.
+ * Reading and parsing. One recv() per readiness event, behind what is kept of the connection, then all complete
+ * messages in place.
  *
- * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur tells
- * callbacks what they may need.
+ * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur
+ * tells callbacks what they may need.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
@@ -125,7 +125,8 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     net->inbuf_memory += buf->cap;
 }
 
-/* Whether a connection has had its part of this turn: thousands of requests may have come in one packet. Looks at the clock now and then. */
+/* Whether a connection has had its part of this turn: thousands of requests may have come in one packet. Looks at the
+ * clock now and then. */
 static bool turn_over(const struct net *net, uint32_t messages)
 {
     return messages % MESSAGES == 0 && clock_mono_us() >= net->turn_end_us;
@@ -163,10 +164,10 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
         conn_schedule(net, idx, c);
 }
 
-/* --- Reading --------------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* Reads behind what is kept; what does not fit there comes by way of the net's buffer, so nothing is reserved ahead of its
- * arrival. Returns as recv(). */
+/* Reads behind what is kept; what does not fit there comes by way of the net's buffer, so nothing is reserved ahead of
+ * its arrival. Returns as recv(). */
 static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 {
     struct inbuf *in = c->in;

@@ -121,7 +121,7 @@ bool listener_is_local(const char *address)
            (IN6_IS_ADDR_V4MAPPED(&p.a.v6.sin6_addr) && p.a.v6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
 }
 
-/* --- Opening -------------------------------------------------------------------------------------------------------- */
+/* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 /* errno as a sentence's end. */
 static int fail(const char *address, char *why, size_t why_size)

@@ -1,5 +1,5 @@
-/* Listening sockets and their addresses ("127.0.0.1:8081", "[::1]:8081", "localhost:8081", "*:8081", "unix:PATH"). Main thread.
- */
+/* Listening sockets and their addresses ("127.0.0.1:8081", "[::1]:8081", "localhost:8081", "*:8081", "unix:PATH"). Main
+ * thread. */
 #ifndef MAGPIE_NET_LISTENER_H
 #define MAGPIE_NET_LISTENER_H
 
@@ -21,9 +21,10 @@ struct listener {
 bool listener_check(const char *address, char *why, size_t why_size);
 /* Whether only this machine can reach it: loopback addresses and Unix sockets. The address must be valid. */
 bool listener_is_local(const char *address);
-/* Opens an address for `shards` shards. SO_REUSEPORT would hide a port that another process of the same user holds, so it is
- * first bound without. A stale Unix socket is replaced, a live one refused; its file gets `mode` at most (as umask(2), the main
- * thread is alone then). Error: ERR_IO with a sentence in `why` ("127.0.0.1:8081: address already in use"). */
+/* Opens an address for `shards` shards. SO_REUSEPORT would hide a port that another process of the same user holds, so
+ * it is first bound without. A stale Unix socket is replaced, a live one refused; its file gets `mode` at most (as
+ * umask(2), the main thread is alone then). Error: ERR_IO with a sentence in `why` ("127.0.0.1:8081: address already in
+ * use"). */
 MUST_CHECK int listener_open(struct listener *l, const char *address, unsigned shards, mode_t mode, char *why,
                              size_t why_size);
 void listener_close(struct listener *l);

@@ -9,7 +9,7 @@
 
 enum { CHUNK_CONNS = 1024, WHEEL_SLOTS = 512, WORK_MIN = 64, WORK_KEPT = 65536 };
 
-/* --- Work lists ------------------------------------------------------------------------------------------------------ */
+/* --- Work lists --------------------------------------------------------------------------------------------------- */
 
 bool work_grow(struct work *w)
 {
@@ -148,7 +148,7 @@ static void on_busy(struct ev_loop *loop, ev_idle *w, int events)
     (void)loop, (void)w, (void)events;
 }
 
-/* --- Events ------------------------------------------------------------------------------------------------------------ */
+/* --- Events ------------------------------------------------------------------------------------------------------- */
 
 static void on_event(struct net *net, const struct epoll_event *e)
 {
@@ -172,8 +172,9 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
     struct net *net = w->data;
     struct epoll_event events[EVENTS];
     int n;
-    /* When thousands leave or ask at once, what they cause is written and others' mail is read in between: so a turn ends by the time that it has taken,
-     * and by what it has caused. The events come in small helpings, because those that were taken must be dealt with. */
+    /* When thousands leave or ask at once, what they cause is written and others' mail is read in between: so a turn
+     * ends by the time that it has taken, and by what it has caused. The events come in small helpings, because those
+     * that were taken must be dealt with. */
     net->turn_end_us = clock_mono_us() + TURN_US;
     do {
         n = epoll_wait(net->epoll_fd, events, EVENTS, 0);
@@ -206,7 +207,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *w, int events)
     accept_start(w->data);
 }
 
-/* --- Life -------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static struct wheel_node *node_of(void *ctx, uint32_t idx)
 {

@@ -1,8 +1,9 @@
 /*
- * What the files of core/net share and nobody else includes (but their tests): struct net and the steps of a connection's life.
+ * What the files of core/net share and nobody else includes (but their tests): struct net and the steps of a
+ * connection's life.
  *
- * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is looked up
- * again, or net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
+ * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is
+ * looked up again, or net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
  */
 #ifndef MAGPIE_NET_NET_INTERNAL_H
 #define MAGPIE_NET_NET_INTERNAL_H
@@ -86,9 +87,9 @@ struct net {
 
     struct pool conns;
     uint32_t generation; /* of the newest connection */
-    uint64_t
-        turn_end_us; /* when this turn's events, or what was left of the last one's, have had their time; monotonic */
-    uint32_t tick;   /* seconds that the net has run, counted by its timer: no clock can jump */
+    /* when this turn's events, or what was left of the last one's, have had their time; monotonic */
+    uint64_t turn_end_us;
+    uint32_t tick;                /* seconds that the net has run, counted by its timer: no clock can jump */
     struct wheel wheel;           /* timeouts */
     int epoll_fd;                 /* inner epoll set */
     uint64_t queued;              /* bytes in all output queues */
@@ -124,7 +125,7 @@ struct net {
     uint8_t *read; /* READ_BYTES; owned */
 };
 
-/* --- net_shared.c ---------------------------------------------------------------------------------------------------- */
+/* --- net_shared.c ------------------------------------------------------------------------------------------------- */
 
 #define IP_SLOT_NONE UINT32_MAX
 struct sockaddr;
@@ -132,14 +133,15 @@ struct sockaddr;
 /* Counts a connection; false when `limit` (0: none) is reached. */
 bool shared_connection_add(struct net_shared *s, uint32_t limit);
 void shared_connection_remove(struct net_shared *s);
-/* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not counted. */
+/* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not
+ * counted. */
 bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
 void shared_ip_remove(struct net_shared *s, uint32_t slot);
 /* Bytes in output queues, and connections whose socket is full. */
 void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
 uint32_t shared_blocked(const struct net_shared *s);
 
-/* --- net.c --------------------------------------------------------------------------------------------------------- */
+/* --- net.c -------------------------------------------------------------------------------------------------------- */
 
 /* A second has passed. The timer calls it; tests do. */
 void net_tick(struct net *net);
@@ -157,7 +159,7 @@ static inline void work_add(struct net *net, struct work *w, uint32_t idx)
         net_wake(net);
 }
 
-/* --- accept.c ------------------------------------------------------------------------------------------------------ */
+/* --- accept.c ----------------------------------------------------------------------------------------------------- */
 
 void accept_ready(struct net *net, unsigned listening);
 /* Puts the listening sockets into the epoll set, or takes them out. */
@@ -166,7 +168,7 @@ void accept_stop(struct net *net);
 /* Options of a listening socket, which accepted ones inherit. */
 void accept_options(const struct net *net, int fd);
 
-/* --- conn.c -------------------------------------------------------------------------------------------------------- */
+/* --- conn.c ------------------------------------------------------------------------------------------------------- */
 
 static inline struct conn *conn_ptr(const struct net *net, uint32_t idx)
 {
@@ -199,7 +201,7 @@ void conn_finish(struct net *net, uint32_t idx);
 /* A closing connection's output is out. May finish it. */
 void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c);
 
-/* --- send.c -------------------------------------------------------------------------------------------------------- */
+/* --- send.c ------------------------------------------------------------------------------------------------------- */
 
 static inline void conn_dirty(struct net *net, uint32_t idx, struct conn *c)
 {
@@ -215,7 +217,7 @@ int conn_write(struct net *net, struct conn *c);
 /* Throws away the output queue. */
 void conn_drop_output(struct net *net, struct conn *c);
 
-/* --- input.c ------------------------------------------------------------------------------------------------------- */
+/* --- input.c ------------------------------------------------------------------------------------------------------ */
 
 /* The socket has something. Top level only. */
 void conn_readable(struct net *net, uint32_t idx, uint32_t events);
@@ -238,7 +240,7 @@ static inline uint32_t conn_frame_limit(const struct net *net, const struct conn
     return net->limits.frame;
 }
 
-/* --- websocket_conn.c, http_conn.c: a step of parsing; false: nothing more can be done with what is there ---------------- */
+/* --- websocket_conn.c, http_conn.c: a step of parsing; false: nothing more can be done with what is there --------- */
 
 bool websocket_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in);
 bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in);

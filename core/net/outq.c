@@ -237,7 +237,8 @@ void gather_clear(struct gather *g)
     g->count = g->n = 0;
 }
 
-/* Up to 16 KiB are copied together: cheaper than an iovec a message, and receivers of the same messages share the copy. */
+/* Up to 16 KiB are copied together: cheaper than an iovec a message, and receivers of the same messages share the
+ * copy. */
 static void gather(struct gather *g, const struct outq *q)
 {
     const uint32_t straight = q->cap - q->head;

@@ -40,11 +40,10 @@ struct outq_pool {
 
 /* The bytes of the last gathering: receivers of the same messages share one copy. One a net. */
 struct gather {
-    struct wire
-        *wires[GATHER_WIRES]; /* what `bytes` holds, in order; each a reference, so that no address can come back as
-                                         another wire */
-    uint32_t count;           /* of wires */
-    uint32_t n;               /* bytes in use */
+    /* what `bytes` holds, in order; each a reference, so that no address can come back as another wire */
+    struct wire *wires[GATHER_WIRES];
+    uint32_t count; /* of wires */
+    uint32_t n;     /* bytes in use */
     uint8_t bytes[GATHER_BYTES];
 };
 
@@ -87,8 +86,8 @@ void outq_skip(struct outq_pool *p, struct outq *q, uint32_t tag);
 /* Whether nobody else refers to its wires. */
 bool outq_exclusive(const struct outq *q);
 
-/* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED: it
- * failed. */
+/* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED:
+ * it failed. */
 MUST_CHECK int outq_write(struct outq *q, struct gather *g, int fd);
 /* The first n bytes of what is left have been written. */
 void outq_advance(struct outq *q, size_t n);

@@ -33,8 +33,8 @@ int conn_write(struct net *net, struct conn *c)
     return rc;
 }
 
-/* A queue over its soft half is first offered to the socket: many messages in one turn of the loop make no slow receiver. Calls
- * nobody. */
+/* A queue over its soft half is first offered to the socket: many messages in one turn of the loop make no slow
+ * receiver. Calls nobody. */
 static void try_write(struct net *net, struct conn *c)
 {
     if (!(c->flags & CONN_F_WRITABLE))
@@ -56,8 +56,8 @@ static bool room(struct net *net, struct conn *c, uint32_t n, enum conn_class cl
     return !(c->flags & CONN_F_SOFT);
 }
 
-/* Over the total cap, whoever has an unsent rest gets no more channel pushes; and who holds more than a fair share of the cap
- * is full: so the cap holds whatever is sent, and a few that never read do not use it up for all others. */
+/* Over the total cap, whoever has an unsent rest gets no more channel pushes; and who holds more than a fair share of
+ * the cap is full: so the cap holds whatever is sent, and a few that never read do not use it up for all others. */
 static bool over_total(const struct net *net, const struct conn *c, uint32_t n, enum conn_class class)
 {
     uint64_t total = net->limits.output_total;
@@ -293,8 +293,8 @@ static void set_blocked(struct net *net, uint32_t idx, struct conn *c, bool bloc
     conn_interest(net, idx, c);
 }
 
-/* An unwilling socket has taken something: the other side reads, if slowly, and while over its soft half it cannot be heard
- * otherwise. A probe that found the socket full was never sent, so it counts no more. */
+/* An unwilling socket has taken something: the other side reads, if slowly, and while over its soft half it cannot be
+ * heard otherwise. A probe that found the socket full was never sent, so it counts no more. */
 static void progressed(const struct net *net, struct conn *c)
 {
     if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {

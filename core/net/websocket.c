@@ -15,7 +15,7 @@ struct header {
     uint8_t mask[4];
 };
 
-/* --- Pieces --------------------------------------------------------------------------------------------------------- */
+/* --- Pieces ------------------------------------------------------------------------------------------------------- */
 
 void ws_unmask(uint8_t *p, size_t n, uint8_t mask[4])
 {
@@ -86,7 +86,7 @@ static struct ws_result error_of(uint16_t code, const char *why)
     return (struct ws_result){.event = WS_EV_ERROR, .code = code, .why = why, .data = SLICE_NONE};
 }
 
-/* --- Headers -------------------------------------------------------------------------------------------------------- */
+/* --- Headers ------------------------------------------------------------------------------------------------------ */
 
 /* What is wrong with the first two bytes of a frame, whatever the length; NULL: nothing. */
 static const char *flaw(const struct ws_parser *ws, const struct header *h, bool masked, uint8_t rsv_allowed)
@@ -109,7 +109,8 @@ static const char *flaw(const struct ws_parser *ws, const struct header *h, bool
     return NULL;
 }
 
-/* Reads a header at p. Its size; 0: not complete (or `why` is set). All that can be known from a part is checked at once. */
+/* Reads a header at p. Its size; 0: not complete (or `why` is set). All that can be known from a part is checked at
+ * once. */
 static size_t read_header(const struct ws_parser *ws, const uint8_t *p, size_t n, uint8_t rsv_allowed, struct header *h,
                           const char **why)
 {
@@ -136,7 +137,7 @@ static size_t read_header(const struct ws_parser *ws, const uint8_t *p, size_t n
     return size + 4;
 }
 
-/* --- Frames --------------------------------------------------------------------------------------------------------- */
+/* --- Frames ------------------------------------------------------------------------------------------------------- */
 
 /* A whole control frame, its header taken. */
 static struct ws_result control(const struct header *h, struct slice payload)

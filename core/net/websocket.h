@@ -1,8 +1,9 @@
 /*
  * RFC 6455 framing, the server's side. Pure functions over bytes: nothing here knows of sockets.
  *
- * Payload is unmasked in place as it arrives and moved behind what the message has so far, so a message is always contiguous
- * and invalid UTF-8 is known at the first wrong byte. Only control frames and headers wait until they are complete.
+ * Payload is unmasked in place as it arrives and moved behind what the message has so far, so a message is always
+ * contiguous and invalid UTF-8 is known at the first wrong byte. Only control frames and headers wait until they are
+ * complete.
  */
 #ifndef MAGPIE_NET_WEBSOCKET_H
 #define MAGPIE_NET_WEBSOCKET_H
@@ -25,8 +26,8 @@ enum ws_code {
     WS_CODE_TOO_LARGE = 1009
 };
 
-/* What must be kept between two reads: of the frame whose payload is arriving, and of the message that it belongs to. All 0 at
- * first. */
+/* What must be kept between two reads: of the frame whose payload is arriving, and of the message that it belongs to.
+ * All 0 at first. */
 struct ws_parser {
     uint64_t left;   /* payload bytes of the current frame that have not arrived */
     uint8_t mask[4]; /* of the current frame, rotated to the next payload byte */
@@ -60,8 +61,8 @@ struct ws_result {
     const char *why;     /* static */
 };
 
-/* Takes input until something is to be told. `limit`: bytes of a message, all fragments together. `rsv_allowed`: RSV bits (0x40
- * …) that a negotiated extension gives a meaning to; compressed text is not checked for UTF-8 here. */
+/* Takes input until something is to be told. `limit`: bytes of a message, all fragments together. `rsv_allowed`: RSV
+ * bits (0x40 …) that a negotiated extension gives a meaning to; compressed text is not checked for UTF-8 here. */
 struct ws_result ws_parse(struct ws_parser *ws, struct ws_input *in, uint64_t limit, uint8_t rsv_allowed);
 
 /* XORs n bytes with the mask; p[0] meets mask[0]. Returns nothing, rotates `mask` for the byte after. */

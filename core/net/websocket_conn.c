@@ -1,5 +1,6 @@
 /*
- * An upgraded connection: messages to the owner, pings answered, the closing handshake, and what framing errors lead to.
+ * An upgraded connection: messages to the owner, pings answered, the closing handshake, and what framing errors lead
+ * to.
  */
 #include "core/base/buf.h"
 #include "core/net/net_internal.h"
@@ -13,8 +14,8 @@ static bool is_pong(const struct wire *w)
     return w->len >= 2 && w->data[0] == PONG;
 }
 
-/* RFC 6455 section 5.5.3 lets one pong answer all pings before it: where pongs pile up, a new one takes the place of the last,
- * so that a client that pings and does not read costs no more memory than one that is idle. */
+/* RFC 6455 section 5.5.3 lets one pong answer all pings before it: where pongs pile up, a new one takes the place of
+ * the last, so that a client that pings and does not read costs no more memory than one that is idle. */
 static void pong(struct net *net, uint32_t idx, struct conn *c, struct slice data)
 {
     uint8_t frame[127];
