@@ -1,4 +1,5 @@
-/* Requests that wait for a plugin's answer: actions of clients, commands of the console. HTTP requests are in http.c. */
+/* Requests that wait for a plugin's answer: actions of clients, commands of the console. HTTP requests are in
+ * http.c. */
 #include "core/base/utf8.h"
 #include "core/hub/people/user.h"
 #include "core/plugin/plugin_private.h"
@@ -6,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- What waits ------------------------------------------------------------------------------------------------------------------ */
+/* --- What waits --------------------------------------------------------------------------------------------------- */
 
 void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o))
 {
@@ -37,7 +38,7 @@ void opens_abandon(struct mp_self *p)
         p->open->abandon(p->open);
 }
 
-/* --- Actions --------------------------------------------------------------------------------------------------------------------------- */
+/* --- Actions ------------------------------------------------------------------------------------------------------ */
 
 struct mp_call {
     struct req r; /* first: the hub knows it by this */
@@ -108,7 +109,7 @@ void action_error(mp_call *call, enum mp_code code, const char *message, uint32_
     call_end(call);
 }
 
-/* --- Commands ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 
 struct mp_command_call {
     struct open open;

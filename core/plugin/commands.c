@@ -28,7 +28,7 @@ static void put_text(struct buf *out, const char *key, const char *text)
     buf_json_string(out, slice_str(text));
 }
 
-/* --- plugin list ------------------------------------------------------------------------------------------------------------------ */
+/* --- plugin list -------------------------------------------------------------------------------------------------- */
 
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
@@ -82,7 +82,7 @@ static void list_run(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-/* --- plugin info --------------------------------------------------------------------------------------------------------------------- */
+/* --- plugin info -------------------------------------------------------------------------------------------------- */
 
 static void name_of(const struct command_call *c, char out[65])
 {
@@ -142,7 +142,7 @@ static void info_run(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-/* --- plugin load, unload ---------------------------------------------------------------------------------------------------------------- */
+/* --- plugin load, unload ------------------------------------------------------------------------------------------ */
 
 static void load_run(struct command_call *c, void *ctx)
 {

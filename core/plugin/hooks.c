@@ -144,7 +144,7 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
     return 0;
 }
 
-/* --- Authentication --------------------------------------------------------------------------------------------------------------- */
+/* --- Authentication ----------------------------------------------------------------------------------------------- */
 
 /* A plugin's answer in the hub's words; one that cannot be is `internal`. */
 static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- The request ------------------------------------------------------------------------------------------------------------------ */
+/* --- The request -------------------------------------------------------------------------------------------------- */
 
 struct mp_http {
     struct open open;
@@ -114,7 +114,7 @@ void http_run(const struct route_call *q, void *ctx)
     visit_end(t, &v);
 }
 
-/* --- Reading it --------------------------------------------------------------------------------------------------------------------- */
+/* --- Reading it --------------------------------------------------------------------------------------------------- */
 
 struct mp_str http_header_of(const mp_http *h, const char *name)
 {
@@ -135,7 +135,7 @@ int http_param_of(const mp_http *h, const char *name, char *out, size_t size)
     return n < 0 ? plugin_error(n) : n;
 }
 
-/* --- The answer ------------------------------------------------------------------------------------------------------------------------ */
+/* --- The answer --------------------------------------------------------------------------------------------------- */
 
 struct answer {
     struct mail mail;
@@ -215,7 +215,7 @@ void http_done(mp_http *h, const struct mp_http_answer *given)
     mailbox_post(home, &m->mail);
 }
 
-/* --- WebSockets of claimed paths ----------------------------------------------------------------------------------------------------------- */
+/* --- WebSockets of claimed paths ---------------------------------------------------------------------------------- */
 
 static struct mp_conn handle_of(const struct shard *s, uint32_t conn, uint32_t generation)
 {

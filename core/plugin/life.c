@@ -1,13 +1,15 @@
 /*
- * The life of a plugin, step by step (enum plugin_state). Before the shards run, each step ends inside the call that begins it, so that a plugin is
- * loaded when plugin_load() returns; later, steps end in callbacks on the main thread, and what must be tried again (the tables are in somebody
- * else's hands, no memory, something is still under way) is tried by the poll timer.
+ * The life of a plugin, step by step (enum plugin_state). Before the shards run, each step ends inside the call that
+ * begins it, so that a plugin is loaded when plugin_load() returns; later, steps end in callbacks on the main thread,
+ * and what must be tried again (the tables are in somebody else's hands, no memory, something is still under way) is
+ * tried by the poll timer.
  *
  * Order of the way out, and why:
  *  1. closing: nothing new may begin; commands and metrics go, main's timers end.
  *  2. the tables without it, on every shard: no hook, action, route or login reaches it any more.
  *  3. on each shard: timers and descriptors end, connections of its paths are closed (their `closed` is called).
- *  4. what is under way ends: posts, works, operations tell the plugin how they went. Only its own code can still run now, and it ends.
+ *  4. what is under way ends: posts, works, operations tell the plugin how they went. Only its own code can still run
+ *     now, and it ends.
  *  5. requests that it did not answer are answered for it. Not before 4: its code may still hold their handles.
  *  6. shard_fini() on each shard, fini(), and the ledger is empty.
  */
@@ -29,7 +31,7 @@ static void set_state(struct mp_self *p, enum plugin_state state)
     p->changed_ms = clock_mono_ms();
 }
 
-/* --- Telling how it ended -------------------------------------------------------------------------------------------------------------- */
+/* --- Telling how it ended ----------------------------------------------------------------------------------------- */
 
 static void tell_waiter(struct mp_self *p, const char *code, const char *text)
 {
@@ -56,7 +58,7 @@ static void loaded(struct mp_self *p)
     tell_waiter(p, NULL, text);
 }
 
-/* --- The way in ------------------------------------------------------------------------------------------------------------------------- */
+/* --- The way in --------------------------------------------------------------------------------------------------- */
 
 static void fail(struct mp_self *p)
 {
@@ -132,7 +134,7 @@ static void commit(struct mp_self *p)
     }
 }
 
-/* --- The way out ------------------------------------------------------------------------------------------------------------------------ */
+/* --- The way out -------------------------------------------------------------------------------------------------- */
 
 static void removed(void *ctx)
 {
@@ -236,7 +238,7 @@ static bool idle(const struct mp_self *p)
     return true;
 }
 
-/* --- Steps --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Steps -------------------------------------------------------------------------------------------------------- */
 
 /* Runs fn on every shard and then done; in between the plugin is in `state`. Without memory it stays where it is. */
 static void on_shards(struct mp_self *p, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx),
@@ -339,7 +341,7 @@ void plugin_put_pending(const struct mp_self *p, struct buf *out)
         buf_str(out, p->state == PLUGIN_WAITING ? "nothing" : "a shard");
 }
 
-/* --- Polling ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Polling ------------------------------------------------------------------------------------------------------ */
 
 /* Ten seconds in one step are too many: said once, and whoever waits for it is let go. It goes on. */
 static void report_stuck(struct mp_self *p)
@@ -377,7 +379,7 @@ void plugin_poll(struct plugins *ps)
         ev_timer_stop(ps->env.loop, &ps->poll);
 }
 
-/* --- Loading --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Loading ------------------------------------------------------------------------------------------------------ */
 
 struct mp_self *plugin_find(const struct plugins *ps, const char *name)
 {

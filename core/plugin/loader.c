@@ -1,4 +1,5 @@
-/* From a file to a description that can be trusted: dlopen, the one symbol, and everything that may be wrong with it, in sentences for people. */
+/* From a file to a description that can be trusted: dlopen, the one symbol, and everything that may be wrong with it,
+ * in sentences for people. */
 #include "core/base/near.h"
 #include "core/plugin/plugin_private.h"
 
@@ -8,7 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Bytes of struct mp_plugin and struct mp_option by minor version of the ABI: a plugin of that version has exactly these. */
+/* Bytes of struct mp_plugin and struct mp_option by minor version of the ABI: a plugin of that version has exactly
+ * these. */
 static const struct {
     uint32_t plugin, option;
 } sizes[] = {{sizeof(struct mp_plugin), sizeof(struct mp_option)}};
@@ -133,7 +135,8 @@ const struct mp_plugin *image_open(const char *path, const char *name, char **fi
     }
     /* A relative name without a slash would be searched for elsewhere. */
     char *real = realpath(full, NULL);
-    /* Code that has run stays mapped: a callback, a thread's exit or an atexit() of it may come later than it should. */
+    /* Code that has run stays mapped: a callback, a thread's exit or an atexit() of it may come later than it
+     * should. */
     void *image = dlopen(real ? real : full, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     free(real);
     if (!image) {

@@ -1,5 +1,5 @@
-/* What plugins ask of the hub: sending, memberships, kicks, pushes. Each copies what it is given, counts itself as under way, and tells how it went on the
- * thread that the plugin named. */
+/* What plugins ask of the hub: sending, memberships, kicks, pushes. Each copies what it is given, counts itself as
+ * under way, and tells how it went on the thread that the plugin named. */
 #include "core/base/frame.h"
 #include "core/base/utf8.h"
 #include "core/hub/host/host.h"
@@ -53,7 +53,7 @@ static struct asker asker_of(mp_self *p, mp_thread *home, void *ctx)
     return (struct asker){p, home ? home : &p->plugins->threads[0], ctx};
 }
 
-/* --- Sending ------------------------------------------------------------------------------------------------------------------- */
+/* --- Sending ------------------------------------------------------------------------------------------------------ */
 
 struct sending {
     struct host_send q;
@@ -106,7 +106,7 @@ int plugin_send(mp_self *p, const struct mp_send *given, mp_thread *home, mp_sen
     return 0;
 }
 
-/* --- Memberships --------------------------------------------------------------------------------------------------------------- */
+/* --- Memberships -------------------------------------------------------------------------------------------------- */
 
 struct joining {
     struct host_member q;
@@ -154,7 +154,7 @@ int plugin_member(mp_self *p, const struct mp_member *given, mp_thread *home, mp
     return 0;
 }
 
-/* --- Kicks ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Kicks -------------------------------------------------------------------------------------------------------- */
 
 struct kicking {
     struct host_kick q;
@@ -198,7 +198,7 @@ int plugin_kick(mp_self *p, struct mp_str user, struct mp_str message, bool revo
     return 0;
 }
 
-/* --- Users ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Users -------------------------------------------------------------------------------------------------------- */
 
 struct asking {
     struct host_user q;
@@ -260,7 +260,7 @@ int plugin_user(mp_self *p, struct mp_str id, mp_thread *home, mp_user_fn done, 
     return 0;
 }
 
-/* --- Without an answer --------------------------------------------------------------------------------------------------------------- */
+/* --- Without an answer -------------------------------------------------------------------------------------------- */
 
 static bool push_good(uint16_t action, struct mp_str body)
 {

@@ -33,7 +33,7 @@ static bool is_number(enum mp_option_type t)
     return t >= MP_OPT_NUMBER && t <= MP_OPT_MS;
 }
 
-/* --- Errors ---------------------------------------------------------------------------------------------------------------- */
+/* --- Errors ------------------------------------------------------------------------------------------------------- */
 
 static void put_choices(struct buf *out, const struct mp_option *o)
 {
@@ -133,7 +133,7 @@ static void unknown(struct buf *errors, const char *prefix, const struct mp_plug
     buf_byte(errors, '\n');
 }
 
-/* --- Values ------------------------------------------------------------------------------------------------------------------- */
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 static bool chosen(const struct mp_option *o, const char *s)
 {
@@ -299,7 +299,7 @@ void options_keep(struct mp_options *fresh, struct mp_options *before, struct bu
     }
 }
 
-/* --- Reading ------------------------------------------------------------------------------------------------------------------ */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 static const struct option_value *find(const mp_options *o, const char *name)
 {

@@ -1,10 +1,11 @@
 /*
- * What the files of core/plugin share. The opaque types of magpie_plugin.h are defined here: struct mp_self is a plugin, struct mp_thread the main thread
- * or a shard.
+ * What the files of core/plugin share. The opaque types of magpie_plugin.h are defined here: struct mp_self is a
+ * plugin, struct mp_thread the main thread or a shard.
  *
- * The ledger. Everything that a plugin got from the server hangs on its struct mp_self: registrations (list `regs`), timers and watched descriptors
- * (`local[thread]`), requests that wait for its answer (`open`), memory (`blocks`), and counts of what is under way (`pending`). Unloading
- * takes each of them back, in an order in which no code of the plugin can run after it believes to be gone (life.c).
+ * The ledger. Everything that a plugin got from the server hangs on its struct mp_self: registrations (list `regs`),
+ * timers and watched descriptors (`local[thread]`), requests that wait for its answer (`open`), memory (`blocks`), and
+ * counts of what is under way (`pending`). Unloading takes each of them back, in an order in which no code of the
+ * plugin can run after it believes to be gone (life.c).
  */
 #ifndef MAGPIE_PLUGIN_PLUGIN_PRIVATE_H
 #define MAGPIE_PLUGIN_PLUGIN_PRIVATE_H
@@ -25,7 +26,7 @@
 
 struct cJSON;
 
-/* --- Threads ------------------------------------------------------------------------------------------------------------- */
+/* --- Threads ------------------------------------------------------------------------------------------------------ */
 
 struct mp_thread {
     struct plugins *plugins;
@@ -37,8 +38,8 @@ struct mp_thread {
     _Atomic(struct mp_self *) in;
     _Atomic(const char *) doing;
     _Atomic uint64_t since_ms; /* monotonic */
-    _Atomic uintptr_t
-        self; /* pthread_self() of it, once a plugin was visited here; 0: not known. Equal to one's own: this is one's thread */
+    /* pthread_self() of it, once a plugin was visited here; 0: not known. Equal to one's own: this is one's thread */
+    _Atomic uintptr_t self;
     uint64_t told_ms; /* main: since_ms of the visit that was reported last */
 };
 
@@ -51,7 +52,7 @@ struct visit {
 struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doing);
 void visit_end(struct mp_thread *t, const struct visit *before);
 
-/* --- Plugins ----------------------------------------------------------------------------------------------------------------- */
+/* --- Plugins ------------------------------------------------------------------------------------------------------ */
 
 enum plugin_state {
     PLUGIN_OPEN,       /* checked; init() runs or has failed */
@@ -199,7 +200,8 @@ static inline struct mp_str str_out(struct slice s)
 /* Counts something as under way; false (and not counted) when the plugin is closing. */
 bool plugin_begin(struct mp_self *p, enum plugin_pending kind);
 void plugin_end(struct mp_self *p, enum plugin_pending kind);
-/* Whether operations may begin; else MP_EAGAIN: what an init() that may still fail has begun must not come back to it. */
+/* Whether operations may begin; else MP_EAGAIN: what an init() that may still fail has begun must not come back to
+ * it. */
 static inline bool plugin_running(struct mp_self *p)
 {
     return !atomic_load(&p->holding);
@@ -209,17 +211,18 @@ int plugin_error(int rc); /* ERR_… → MP_E… */
 bool struct_in(void *out, size_t size, const void *given);
 #define STRUCT_IN(out, given) struct_in((out), sizeof *(out), (given))
 
-/* --- loader.c: files -------------------------------------------------------------------------------------------------------- */
+/* --- loader.c: files ---------------------------------------------------------------------------------------------- */
 
 /* Opens PATH/NAME.so and checks its description. NULL: why tells. The image stays. */
 const struct mp_plugin *image_open(const char *path, const char *name, char **file, char *why, size_t why_size);
 /* The same for a description at hand. 0, or -1 and why. */
 int image_check(const struct mp_plugin *desc, const char *name, char *why, size_t why_size);
 
-/* --- options.c ----------------------------------------------------------------------------------------------------------------- */
+/* --- options.c ---------------------------------------------------------------------------------------------------- */
 
 const struct mp_option *schema_at(const struct mp_plugin *desc, unsigned i);
-/* NULL when there are errors, appended one a line, each beginning with `prefix` ("etc/magpie.lua: plugins.load.filter"). */
+/* NULL when there are errors, appended one a line, each beginning with `prefix` ("etc/magpie.lua:
+ * plugins.load.filter"). */
 struct mp_options *options_read(const struct mp_plugin *desc, const struct cJSON *json, const char *prefix,
                                 struct buf *errors);
 void options_free(struct mp_options *o);
@@ -230,7 +233,7 @@ double options_number(const mp_options *o, const char *name);
 bool options_bool(const mp_options *o, const char *name);
 const char *options_item(const mp_options *o, const char *name, unsigned i);
 
-/* --- register.c -------------------------------------------------------------------------------------------------------------- */
+/* --- register.c --------------------------------------------------------------------------------------------------- */
 
 int reg_hook(mp_self *p, const struct mp_hook *h);
 int reg_action(mp_self *p, const struct mp_action *a);
@@ -245,7 +248,7 @@ void regs_free(struct mp_self *p);
 void metric_count(mp_self *p, mp_thread *here, int metric, int64_t n);
 void metric_each(mp_self *p, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
 
-/* --- hooks.c: what the hub calls, and what a hook answers with ------------------------------------------------------------------- */
+/* --- hooks.c: what the hub calls, and what a hook answers with ---------------------------------------------------- */
 
 enum hook_verdict hook_run(struct hook_call *h, void *ctx);
 enum auth_when auth_run(struct auth_call *a, void *ctx);
@@ -254,7 +257,7 @@ enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char
 int verdict_content(struct mp_event *e, struct mp_str content);
 int verdict_advise(struct mp_event *e, const struct mp_advice *a);
 
-/* --- calls.c: actions and commands; http.c: HTTP ---------------------------------------------------------------------------------- */
+/* --- calls.c: actions and commands; http.c: HTTP ------------------------------------------------------------------ */
 
 void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o));
 void open_remove(struct open *o);
@@ -279,7 +282,7 @@ void ws_closed(struct shard *s, uint32_t conn, uint32_t generation, void *ctx);
 int ws_send_to(mp_self *p, struct mp_conn conn, bool text, struct mp_str data);
 int ws_close_it(mp_self *p, struct mp_conn conn, uint16_t code, struct mp_str reason);
 
-/* --- threads.c, work.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- threads.c, work.c -------------------------------------------------------------------------------------------- */
 
 mp_thread *threads_main(mp_self *p);
 unsigned threads_count(mp_self *p);
@@ -308,7 +311,7 @@ void work_cancel(struct mp_self *p);
 /* Ends the worker threads, which must be idle. */
 void workers_end(struct plugins *ps);
 
-/* --- operations.c, lookups.c -------------------------------------------------------------------------------------------------------- */
+/* --- operations.c, lookups.c -------------------------------------------------------------------------------------- */
 
 int plugin_send(mp_self *p, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
 int plugin_member(mp_self *p, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
@@ -324,7 +327,7 @@ int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp
 int plugin_announce(mp_self *p, struct mp_str content);
 int plugin_close_conn(mp_self *p, struct mp_conn conn, struct mp_str message);
 
-/* --- memory.c, text.c ------------------------------------------------------------------------------------------------------------------ */
+/* --- memory.c, text.c --------------------------------------------------------------------------------------------- */
 
 void *memory_alloc(mp_self *p, void *at, size_t n);
 /* Frees what the plugin left; returns how many bytes. */
@@ -352,10 +355,11 @@ void text_out_json(mp_out *o, struct mp_str s);
 void text_out_reset(mp_out *o);
 struct mp_str text_out_str(const mp_out *o);
 
-/* --- life.c, commands.c, watch.c ---------------------------------------------------------------------------------------------------------- */
+/* --- life.c, commands.c, watch.c ---------------------------------------------------------------------------------- */
 
 struct mp_self *plugin_find(const struct plugins *ps, const char *name);
-/* Opens, checks and begins to load. 0; ERR_EXISTS: it is loaded; ERR_INVALID: why is in `errors`. `waiter`: told how it ended; NULL: nobody. */
+/* Opens, checks and begins to load. 0; ERR_EXISTS: it is loaded; ERR_INVALID: why is in `errors`. `waiter`: told how it
+ * ended; NULL: nobody. */
 int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, struct command_call *waiter,
                 struct buf *errors);
 void plugin_unload(struct mp_self *p, struct command_call *waiter);

@@ -63,7 +63,7 @@ void plugins_free(struct plugins *ps)
     free(ps);
 }
 
-/* --- Checking ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Checking ----------------------------------------------------------------------------------------------------- */
 
 /* The check() of a plugin, each of its lines with the place in the config before it. */
 static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
@@ -112,7 +112,7 @@ void plugins_check(struct plugins *ps, const struct plugin_config *c, const char
         check_one(ps, c, each, auth_mode, auth_served, errors);
 }
 
-/* --- The config ---------------------------------------------------------------------------------------------------------------------- */
+/* --- The config --------------------------------------------------------------------------------------------------- */
 
 static int take_config(struct plugins *ps, const struct plugin_config *c)
 {
@@ -214,7 +214,7 @@ void plugins_reload(struct plugins *ps, const struct plugin_config *c)
     }
 }
 
-/* --- The end --------------------------------------------------------------------------------------------------------------------------- */
+/* --- The end ------------------------------------------------------------------------------------------------------ */
 
 bool plugins_stop(struct plugins *ps, unsigned timeout_ms)
 {

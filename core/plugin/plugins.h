@@ -38,17 +38,19 @@ struct plugins *plugins_new(const struct plugin_env *env);
 /* After plugins_stop(). */
 void plugins_free(struct plugins *ps);
 
-/* Opens every plugin of the config and checks it, its options too; what is wrong is appended to `errors`, one a line. `ps`: those that run (their
- * check() gets their state); NULL: none. `auth_mode`: of the config; *auth_served is set to whether a plugin provides it. Nothing is changed. */
+/* Opens every plugin of the config and checks it, its options too; what is wrong is appended to `errors`, one a line.
+ * `ps`: those that run (their check() gets their state); NULL: none. `auth_mode`: of the config; *auth_served is set to
+ * whether a plugin provides it. Nothing is changed. */
 void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served,
                    struct buf *errors);
 /* Loads them, before hub_start(). ERR_INVALID: one of them failed; why is appended to `errors`. */
 MUST_CHECK int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf *errors);
-/* Takes a config that plugins_check() found good: hands running plugins their options, unloads those that it does not name, loads new ones. The
- * latter two end later; failures are logged. */
+/* Takes a config that plugins_check() found good: hands running plugins their options, unloads those that it does not
+ * name, loads new ones. The latter two end later; failures are logged. */
 void plugins_reload(struct plugins *ps, const struct plugin_config *c);
-/* Unloads all; runs the main loop meanwhile (or, when the hub has not been started, the mailboxes). False: some have not ended within the time, and
- * nothing that their code or the hub's threads may use can be freed. Before hub_stop(). */
+/* Unloads all; runs the main loop meanwhile (or, when the hub has not been started, the mailboxes). False: some have
+ * not ended within the time, and nothing that their code or the hub's threads may use can be freed. Before
+ * hub_stop(). */
 MUST_CHECK bool plugins_stop(struct plugins *ps, unsigned timeout_ms);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Registrations. init() fills the list mp_self.regs, and what cannot be is refused there and then. Commands and metrics are the main thread's and take
- * effect at once; what shards read goes into the hub's tables when shard_init() has run everywhere (regs_commit).
+ * Registrations. init() fills the list mp_self.regs, and what cannot be is refused there and then. Commands and metrics
+ * are the main thread's and take effect at once; what shards read goes into the hub's tables when shard_init() has run
+ * everywhere (regs_commit).
  */
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/metric.h"
@@ -47,7 +48,7 @@ bool struct_in(void *out, size_t size, const void *given)
     return true;
 }
 
-/* --- The list -------------------------------------------------------------------------------------------------------------------- */
+/* --- The list ----------------------------------------------------------------------------------------------------- */
 
 static struct reg *reg_new(struct mp_self *p, int kind)
 {
@@ -99,7 +100,7 @@ void regs_free(struct mp_self *p)
     }
 }
 
-/* --- Hooks, actions, authentication ------------------------------------------------------------------------------------------------- */
+/* --- Hooks, actions, authentication ------------------------------------------------------------------------------- */
 
 int reg_hook(mp_self *p, const struct mp_hook *given)
 {
@@ -149,7 +150,7 @@ int reg_auth(mp_self *p, mp_auth_fn ask, void *ctx)
     return reg_add(r);
 }
 
-/* --- Commands and metrics --------------------------------------------------------------------------------------------------------------- */
+/* --- Commands and metrics ----------------------------------------------------------------------------------------- */
 
 int reg_command(mp_self *p, const struct mp_command *given)
 {
@@ -269,7 +270,7 @@ void metric_each(mp_self *p, void (*fn)(void *ctx, const struct mp_metric_value 
     metrics_each(p->plugins->hub, metric_tell, &(struct metric_walk){fn, ctx});
 }
 
-/* --- Routes and paths ------------------------------------------------------------------------------------------------------------------- */
+/* --- Routes and paths --------------------------------------------------------------------------------------------- */
 
 /* Takes a path, with a star at its end or not, into the registration. */
 static bool keep_path(struct reg *r, const char *path, bool star_allowed)
@@ -329,7 +330,7 @@ int reg_upgrade(mp_self *p, const struct mp_upgrade *given)
     return reg_add(r);
 }
 
-/* --- Into force -------------------------------------------------------------------------------------------------------------------------- */
+/* --- Into force --------------------------------------------------------------------------------------------------- */
 
 static int commit_route(struct hub *hub, struct reg *r)
 {

@@ -9,7 +9,7 @@
 
 _Static_assert((int)MP_READ == (int)EV_READ && (int)MP_WRITE == (int)EV_WRITE, "handed on as they are");
 
-/* --- Visits --------------------------------------------------------------------------------------------------------------- */
+/* --- Visits ------------------------------------------------------------------------------------------------------- */
 
 struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doing)
 {
@@ -30,7 +30,7 @@ void visit_end(struct mp_thread *t, const struct visit *before)
     atomic_store_explicit(&t->since_ms, before->since_ms, memory_order_release);
 }
 
-/* --- What is under way -------------------------------------------------------------------------------------------------------- */
+/* --- What is under way -------------------------------------------------------------------------------------------- */
 
 bool plugin_begin(struct mp_self *p, enum plugin_pending kind)
 {
@@ -47,7 +47,7 @@ void plugin_end(struct mp_self *p, enum plugin_pending kind)
     atomic_fetch_sub(&p->pending[kind], 1);
 }
 
-/* --- Finding threads ------------------------------------------------------------------------------------------------------------ */
+/* --- Finding threads ---------------------------------------------------------------------------------------------- */
 
 mp_thread *threads_main(mp_self *p)
 {
@@ -87,7 +87,7 @@ void *threads_local(mp_self *p, mp_thread *here)
     return p->local[here->index + 1].shard_state;
 }
 
-/* --- Posting ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Posting ------------------------------------------------------------------------------------------------------ */
 
 struct post {
     struct mail mail;
@@ -166,7 +166,7 @@ void posts_drop(struct mp_self *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* --- Timers and descriptors ----------------------------------------------------------------------------------------------------------- */
+/* --- Timers and descriptors --------------------------------------------------------------------------------------- */
 
 static void watcher_free(struct watcher *w)
 {
