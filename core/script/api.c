@@ -35,7 +35,7 @@ static int reference(lua_State *L, int index)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* --- on, action, command ---------------------------------------------------------------------------------------------------------- */
+/* --- on, action, command ------------------------------------------------------------------------------------------ */
 
 static bool open_by_default(enum hook_event event)
 {
@@ -166,7 +166,7 @@ static int lua_command(lua_State *L)
     return 0;
 }
 
-/* --- Clocks, log, metrics, config -------------------------------------------------------------------------------------------------- */
+/* --- Clocks, log, metrics, config --------------------------------------------------------------------------------- */
 
 static struct world *world_of(lua_State *L)
 {
@@ -265,7 +265,7 @@ static int lua_config(lua_State *L)
     return 1;
 }
 
-/* --- Assembly ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Assembly ----------------------------------------------------------------------------------------------------- */
 
 /* require "magpie": the only module. */
 static int lua_require(lua_State *L)

@@ -8,8 +8,8 @@
 
 #include <lauxlib.h>
 
-/* What one script may send on one shard: so many at once, and a second. Enough for any bot; two scripts that answer each other for ever are
- * held back. */
+/* What one script may send on one shard: so many at once, and a second. Enough for any bot; two scripts that answer
+ * each other for ever are held back. */
 static const float sends_rate = 1000;
 
 bool content_good(const struct state *st, struct slice content)

@@ -76,7 +76,7 @@ void buckets_return(struct buckets *b, uint64_t taken, double n)
             set[i].spent = set[i].spent > (float)n ? set[i].spent - (float)n : 0.0f;
 }
 
-/* --- Refunds ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Refunds ------------------------------------------------------------------------------------------------------ */
 
 struct record {
     uint64_t number; /* which send; an older one of the same place is forgotten */

@@ -1,6 +1,7 @@
 /*
- * magpie.bucket(): token buckets by name, in a table of fixed size: eight places a name may stand in, and when all are taken the one nearest to
- * full gives way, which loses least. And the tokens to be given back, should a message turn out to be a repeat. One thread.
+ * magpie.bucket(): token buckets by name, in a table of fixed size: eight places a name may stand in, and when all are
+ * taken the one nearest to full gives way, which loses least. And the tokens to be given back, should a message turn
+ * out to be a repeat. One thread.
  */
 #ifndef MAGPIE_SCRIPT_BUCKETS_H
 #define MAGPIE_SCRIPT_BUCKETS_H
@@ -15,8 +16,9 @@ struct shard;
 /* NULL: out of memory. */
 struct buckets *buckets_new(void);
 void buckets_free(struct buckets *b);
-/* Takes n tokens from the bucket of this name (a hash with a secret seed: no two can be made to collide), which holds `burst` and gets `rate` a second. 0, or the milliseconds until they are there
- * (UINT32_MAX: never). *taken: what names the bucket, for buckets_return(). */
+/* Takes n tokens from the bucket of this name (a hash with a secret seed: no two can be made to collide), which holds
+ * `burst` and gets `rate` a second. 0, or the milliseconds until they are there (UINT32_MAX: never). *taken: what names
+ * the bucket, for buckets_return(). */
 uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms,
                       uint64_t *taken);
 void buckets_return(struct buckets *b, uint64_t taken, double n);

@@ -60,7 +60,7 @@ static const uint32_t fields_of[HOOK_EVENTS] = {
 };
 static const uint32_t action_fields = F(USER) | F(BODY) | F(SEQ) | F(ACTION);
 
-/* --- Fields ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Fields ------------------------------------------------------------------------------------------------------- */
 
 static void push_text(lua_State *L, struct slice s)
 {
@@ -251,7 +251,7 @@ void event_fill_present(struct state *st, lua_State *L)
     lua_pop(L, 1);
 }
 
-/* --- Running a handler -------------------------------------------------------------------------------------------------------------- */
+/* --- Running a handler -------------------------------------------------------------------------------------------- */
 
 /* "*" any run of bytes, "?" one byte. */
 static bool glob_matches(const char *glob, struct slice s)
@@ -292,7 +292,8 @@ static enum hook_verdict failed(struct state *st, struct handler *handler, struc
     return HOOK_REJECT;
 }
 
-/* The table on which the function will be called, at the top of the stack. The caller has made sure that there is memory, or is protected. */
+/* The table on which the function will be called, at the top of the stack. The caller has made sure that there is
+ * memory, or is protected. */
 static void push_event(struct state *st, lua_State *L)
 {
     lua_createtable(L, 0, 0);
@@ -454,7 +455,7 @@ enum hook_verdict event_run(struct state *st, struct handler *handler, struct ho
     return out;
 }
 
-/* --- Custom actions ------------------------------------------------------------------------------------------------------------------ */
+/* --- Custom actions ----------------------------------------------------------------------------------------------- */
 
 static int encode_answer(lua_State *L)
 {
@@ -519,7 +520,7 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
         answer_failed(st, a, out, true);
 }
 
-/* --- Opening ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 void events_open(struct state *st, lua_State *L)
 {

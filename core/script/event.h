@@ -1,5 +1,6 @@
 /*
- * Events as Lua sees them. The table is empty at first; a field is made when it is asked for, because most hooks look at one or two.
+ * Events as Lua sees them. The table is empty at first; a field is made when it is asked for, because most hooks look
+ * at one or two.
  */
 #ifndef MAGPIE_SCRIPT_EVENT_H
 #define MAGPIE_SCRIPT_EVENT_H
@@ -28,7 +29,8 @@ struct event {
 
 /* Makes the metatable of events. Raises Lua errors. */
 void events_open(struct state *st, lua_State *L);
-/* Puts all fields into the table at this place, when it is the present event; needed by whoever may look at it later. */
+/* Puts all fields into the table at this place, when it is the present event; needed by whoever may look at it
+ * later. */
 void event_fill(struct state *st, lua_State *L, int index);
 void event_fill_present(struct state *st, lua_State *L);
 

@@ -1,6 +1,6 @@
 /*
- * JSON and Lua values. An object is a table with text keys; an array is a table with keys 1..n, and one that came from JSON (or from
- * magpie.json.array) stays an array when it is empty. null is magpie.json.null.
+ * JSON and Lua values. An object is a table with text keys; an array is a table with keys 1..n, and one that came from
+ * JSON (or from magpie.json.array) stays an array when it is empty. null is magpie.json.null.
  */
 #ifndef MAGPIE_SCRIPT_JSON_LUA_H
 #define MAGPIE_SCRIPT_JSON_LUA_H

@@ -72,7 +72,7 @@ static bool expired(const struct entry *e, uint64_t now_ms)
     return e->until_ms && e->until_ms <= now_ms;
 }
 
-/* --- Inside a stripe, its lock held ------------------------------------------------------------------------------------------------ */
+/* --- Inside a stripe, its lock held ------------------------------------------------------------------------------- */
 
 static void unlink_at(struct keep *k, struct stripe *s, struct entry **at)
 {
@@ -179,7 +179,7 @@ static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key
     return 0;
 }
 
-/* --- From outside ------------------------------------------------------------------------------------------------------------------ */
+/* --- From outside ------------------------------------------------------------------------------------------------- */
 
 int keep_get(struct keep *k, struct slice key, uint64_t now_ms, struct keep_value *out)
 {

@@ -1,6 +1,6 @@
 /*
- * What scripts remember: magpie.kv (one a shard) and magpie.shared (one for all). Striped locks, a bound on the bytes, a time to live for each
- * value. Any thread. Outlives reloads, not the process.
+ * What scripts remember: magpie.kv (one a shard) and magpie.shared (one for all). Striped locks, a bound on the bytes,
+ * a time to live for each value. Any thread. Outlives reloads, not the process.
  */
 #ifndef MAGPIE_SCRIPT_KEEP_H
 #define MAGPIE_SCRIPT_KEEP_H
@@ -30,7 +30,8 @@ void keep_free(struct keep *k);
 MUST_CHECK int keep_get(struct keep *k, struct slice key, uint64_t now_ms, struct keep_value *out);
 /* ttl_ms 0: for ever. ERR_FULL, ERR_NOMEM: what was there is still there. */
 MUST_CHECK int keep_set(struct keep *k, struct slice key, const struct keep_value *v, uint64_t ttl_ms, uint64_t now_ms);
-/* Adds to a number, 0 when there is none; ttl_ms counts for a new one only. ERR_INVALID: it is no number; ERR_FULL, ERR_NOMEM. */
+/* Adds to a number, 0 when there is none; ttl_ms counts for a new one only. ERR_INVALID: it is no number; ERR_FULL,
+ * ERR_NOMEM. */
 MUST_CHECK int keep_incr(struct keep *k, struct slice key, double n, uint64_t ttl_ms, uint64_t now_ms, double *out);
 /* Whether there was one. */
 bool keep_del(struct keep *k, struct slice key, uint64_t now_ms);

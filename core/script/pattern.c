@@ -23,7 +23,7 @@ size_t pattern_memory(size_t n)
     return (n + 1) * sizeof(struct pattern_node) + (n / 2 + 1) * sizeof(struct pattern_set);
 }
 
-/* --- Compiling ---------------------------------------------------------------------------------------------------------------- */
+/* --- Compiling ---------------------------------------------------------------------------------------------------- */
 
 static void set_add(struct pattern_set *s, uint8_t c)
 {
@@ -292,7 +292,7 @@ const char *pattern_compile(struct pattern *p, struct slice text, bool anchors, 
     return NULL;
 }
 
-/* --- Matching ----------------------------------------------------------------------------------------------------------------- */
+/* --- Matching ----------------------------------------------------------------------------------------------------- */
 
 static void spend(struct pattern_match *m, size_t steps)
 {

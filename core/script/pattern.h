@@ -1,6 +1,7 @@
 /*
- * Lua's string patterns (reference manual 5.1, section 5.4.1), matched by a backtracker of our own that can be interrupted: the one in LuaJIT is
- * C code that no hook reaches, and "(.-)*x" on a few kilobytes would hold a shard for hours.
+ * Lua's string patterns (reference manual 5.1, section 5.4.1), matched by a backtracker of our own that can be
+ * interrupted: the one in LuaJIT is C code that no hook reaches, and "(.-)*x" on a few kilobytes would hold a shard for
+ * hours.
  *
  * A pattern is compiled into nodes first. Pure; any thread.
  */
@@ -53,7 +54,8 @@ struct pattern_match {
 size_t pattern_memory(size_t n);
 /* `memory`: pattern_memory(text.n) bytes, aligned to 8. anchors: whether a leading ^ is one. NULL, or what is wrong. */
 const char *pattern_compile(struct pattern *p, struct slice text, bool anchors, void *memory);
-/* Matches at this very place. The end of the match, or NULL (with m->why when it was given up). m->subject, end, poll, ctx are the caller's. */
+/* Matches at this very place. The end of the match, or NULL (with m->why when it was given up). m->subject, end, poll,
+ * ctx are the caller's. */
 const char *pattern_match_at(struct pattern_match *m, const struct pattern *p, const char *at);
 
 #endif

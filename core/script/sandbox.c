@@ -13,7 +13,7 @@
 /* Coroutines that resume coroutines …: each level takes some of the thread's stack. */
 enum { RESUME_MAX = 100 };
 
-/* --- Base ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Base --------------------------------------------------------------------------------------------------------- */
 
 /* Fields of an event are fetched when they are asked for; whoever walks over it wants all of them. */
 static int lua_pairs(lua_State *L)
@@ -77,9 +77,10 @@ static int lua_print(lua_State *L)
     return 0;
 }
 
-/* --- Coroutines -------------------------------------------------------------------------------------------------------------------- */
+/* --- Coroutines --------------------------------------------------------------------------------------------------- */
 
-/* Resumes co with n arguments on top of L's stack; results go there. Returns their number, or -1 with the error there. */
+/* Resumes co with n arguments on top of L's stack; results go there. Returns their number, or -1 with the error
+ * there. */
 static int resume(lua_State *L, lua_State *co, int n)
 {
     struct state *st = state_of(L);
@@ -162,7 +163,7 @@ static int lua_co_wrap(lua_State *L)
     return 1;
 }
 
-/* --- table.insert and table.sort ---------------------------------------------------------------------------------------------------- */
+/* --- table.insert and table.sort ---------------------------------------------------------------------------------- */
 
 /* LuaJIT's takes any position, and works its way there from the end. */
 static int lua_insert_at(lua_State *L)
@@ -261,7 +262,7 @@ static int lua_sort(lua_State *L)
     return 0;
 }
 
-/* --- Assembly ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Assembly ----------------------------------------------------------------------------------------------------- */
 
 struct pick {
     const char *library; /* "": the globals */

@@ -29,7 +29,7 @@ struct script_record *scripts_record(struct scripts *s, const char *name)
     return r;
 }
 
-/* --- Options of one's own ------------------------------------------------------------------------------------------------------------- */
+/* --- Options of one's own ----------------------------------------------------------------------------------------- */
 
 static void options_drop_copy(struct scripts_options *o)
 {
@@ -59,7 +59,7 @@ static bool options_copy(struct scripts_options *to, const struct scripts_option
     return ok;
 }
 
-/* --- Change -------------------------------------------------------------------------------------------------------------------------- */
+/* --- Change ------------------------------------------------------------------------------------------------------- */
 
 /* Into a draft of the hub's tables; ERR_AGAIN: they are changing just now. */
 static int draft(struct scripts *s, struct generation *g, struct buf *errors)
@@ -135,7 +135,7 @@ void scripts_abandon(struct scripts *s)
     options_drop_copy(&s->next_opt);
 }
 
-/* --- Into force ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Into force --------------------------------------------------------------------------------------------------- */
 
 static void launch(struct scripts *s);
 
@@ -301,7 +301,7 @@ int scripts_commit(struct scripts *s)
     return rc;
 }
 
-/* --- Life ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static bool sites_new(struct scripts *s)
 {

@@ -1,9 +1,9 @@
 /*
- * The Lua host: loads the scripts that the config names, one state for each script on each shard, and hangs their hooks, actions and commands into
- * the hub's tables. Main thread, but where a function says otherwise.
+ * The Lua host: loads the scripts that the config names, one state for each script on each shard, and hangs their
+ * hooks, actions and commands into the hub's tables. Main thread, but where a function says otherwise.
  *
- * A change is all or nothing: scripts_prepare() builds new states beside the old ones, and everything that can fail fails there;
- * scripts_commit() brings them into force on each shard between two turns of its loop.
+ * A change is all or nothing: scripts_prepare() builds new states beside the old ones, and everything that can fail
+ * fails there; scripts_commit() brings them into force on each shard between two turns of its loop.
  */
 #ifndef MAGPIE_SCRIPT_SCRIPTS_H
 #define MAGPIE_SCRIPT_SCRIPTS_H
@@ -34,8 +34,8 @@ struct scripts *scripts_new(struct hub *hub);
 /* After hub_stop(). NULL is allowed. */
 void scripts_free(struct scripts *s);
 
-/* Builds what scripts_commit() brings into force. On failure every error is appended to `errors`, one a line ("scripts/x.lua:3: …"),
- * and nothing has changed. The options are copied. */
+/* Builds what scripts_commit() brings into force. On failure every error is appended to `errors`, one a line
+ * ("scripts/x.lua:3: …"), and nothing has changed. The options are copied. */
 MUST_CHECK int scripts_prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors);
 /* Drops what was prepared. */
 void scripts_abandon(struct scripts *s);
@@ -60,8 +60,9 @@ struct script_info {
 };
 void scripts_each(struct scripts *s, void (*fn)(void *ctx, const struct script_info *info), void *ctx);
 
-/* Runs every *_test.lua of a folder in the real sandbox, with a clock and events of the tests' own (docs/scripting.md); prints to `out`. Returns the
- * number of tests that failed; 1 when there is none. config: the defaults that tests change. */
+/* Runs every *_test.lua of a folder in the real sandbox, with a clock and events of the tests' own (docs/scripting.md);
+ * prints to `out`. Returns the number of tests that failed; 1 when there is none. config: the defaults that tests
+ * change. */
 unsigned scripts_run_tests(const char *folder, const struct cJSON *config, FILE *out);
 
 #endif

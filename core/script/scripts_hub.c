@@ -30,7 +30,7 @@ static struct state *state_on(const struct registration *r, struct shard *s)
     return r->generation->states[(size_t)s->index * r->generation->count + r->script];
 }
 
-/* --- Hooks ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Hooks -------------------------------------------------------------------------------------------------------- */
 
 static enum hook_verdict on_hook(struct hook_call *h, void *ctx)
 {
@@ -102,7 +102,7 @@ static enum auth_when ask(struct auth_call *a, void *ctx)
     return AUTH_NOW;
 }
 
-/* --- Actions ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Actions ------------------------------------------------------------------------------------------------------ */
 
 static void on_action(struct call *c)
 {
@@ -120,7 +120,7 @@ static void on_action(struct call *c)
         call_fail(c, out.code, "%s", out.message);
 }
 
-/* --- Into the draft ------------------------------------------------------------------------------------------------------------------ */
+/* --- Into the draft ----------------------------------------------------------------------------------------------- */
 
 static bool has_script(const struct generation *g, const char *name)
 {
@@ -217,7 +217,7 @@ int scripts_register(struct scripts *s, struct generation *g, struct buf *errors
     return rc;
 }
 
-/* --- Commands ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 
 /* A command on its way to shard 0, and back. */
 struct command_run {

@@ -69,15 +69,16 @@ struct scripts {
     bool waiting;              /* for a change of the tables by somebody else to end */
     struct settled *settled;   /* calls that wait until nothing is under way; owned */
     struct scripts_options opt,
-        next_opt; /* of the newest committed, and of the prepared one (path NULL: the same); what they point to is owned */
+        /* of the newest committed, and of the prepared one (path NULL: the same); what they point to is owned */
+        next_opt;
     pthread_mutex_t counter_lock;
     struct counter counters[COUNTERS_MAX]; /* under counter_lock as far as count and names go */
     uint32_t counter_count;
 };
 
 /* --- generation.c --- */
-/* Loads the scripts on the main thread, once for every shard; nothing of the host changes but its records of new names. Else not 0, with every error as a line in
- * `errors`. */
+/* Loads the scripts on the main thread, once for every shard; nothing of the host changes but its records of new names.
+ * Else not 0, with every error as a line in `errors`. */
 MUST_CHECK int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors,
                                 struct generation **out);
 /* No shard runs it. NULL is allowed. */

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-/* Every so many entries the CPU time of one is measured: asking the clock costs as much as a hook. A prime, so that no pattern of hooks is
- * always missed. */
+/* Every so many entries the CPU time of one is measured: asking the clock costs as much as a hook. A prime, so that no
+ * pattern of hooks is always missed. */
 enum { SAMPLE = 101 };
 /* C functions that call Lua that call C …; each level takes some of the thread's stack. */
 enum { DEPTH_MAX = 60 };
@@ -25,9 +25,10 @@ enum { BREAKER_FAILURES = 10, BREAKER_MS = 5000, BREAKER_MAX_MS = 300000 };
 /* Garbage is collected when the heap has grown to so many per cent; less far when it is large. */
 enum { PAUSE_ROOMY = 1000, PAUSE_FRUGAL = 120, SPEED_ROOMY = 200, SPEED_FRUGAL = 500 };
 
-/* --- Memory ------------------------------------------------------------------------------------------------------------------ */
+/* --- Memory ------------------------------------------------------------------------------------------------------- */
 
-/* The collector's pace follows the room that is left. Sets two numbers of the collector, nothing else: also from inside the allocator. */
+/* The collector's pace follows the room that is left. Sets two numbers of the collector, nothing else: also from inside
+ * the allocator. */
 static void set_pace(struct state *st)
 {
     bool frugal = (uint64_t)st->memory > st->troupe->memory_max / 16;
@@ -38,8 +39,8 @@ static void set_pace(struct state *st)
     }
 }
 
-/* LuaJIT's own allocator below a cap. A single state may have three quarters of the shard's memory for scripts, so that one that
- * hoards leaves the others something. */
+/* LuaJIT's own allocator below a cap. A single state may have three quarters of the shard's memory for scripts, so that
+ * one that hoards leaves the others something. */
 static void *capped_alloc(void *ctx, void *p, size_t old, size_t n)
 {
     struct state *st = ctx;
@@ -62,7 +63,7 @@ static void *capped_alloc(void *ctx, void *p, size_t old, size_t n)
     return q;
 }
 
-/* --- Entries ----------------------------------------------------------------------------------------------------------------- */
+/* --- Entries ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t cpu_ns(void)
 {
@@ -177,7 +178,7 @@ void state_call_inside(struct state *st, lua_State *L, int args, int results)
         lua_error(L);
 }
 
-/* --- The breaker ------------------------------------------------------------------------------------------------------------- */
+/* --- The breaker -------------------------------------------------------------------------------------------------- */
 
 bool handler_ready(struct state *st, struct handler *h)
 {
@@ -210,7 +211,7 @@ void handler_failed(struct state *st, struct handler *h, const char *what)
     w->log(w, LOG_WARN, "script.breaker", told);
 }
 
-/* --- Life -------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static int open_sandbox(lua_State *L)
 {

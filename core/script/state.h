@@ -1,8 +1,9 @@
 /*
- * A script on one shard: a Lua state of its own, with a sandbox, a share of the shard's memory for scripts and a CPU budget for every entry.
+ * A script on one shard: a Lua state of its own, with a sandbox, a share of the shard's memory for scripts and a CPU
+ * budget for every entry.
  *
- * Each script has its own state, so that no global, metatable or library table is shared, memory is counted exactly, and one that
- * fails harms nobody else. One thread at a time.
+ * Each script has its own state, so that no global, metatable or library table is shared, memory is counted exactly,
+ * and one that fails harms nobody else. One thread at a time.
  */
 #ifndef MAGPIE_SCRIPT_STATE_H
 #define MAGPIE_SCRIPT_STATE_H
@@ -30,7 +31,8 @@ struct world;
 enum { HANDLERS_MAX = 256, TIMERS_MAX = 1000, SCRIPT_NAME_MAX = 64 };
 enum { LOAD_BUDGET_US = 1000000 }; /* of a script's chunk */
 
-/* What scripts have done since the server began; kept over reloads. One a script and shard; written by that shard, read by any thread. */
+/* What scripts have done since the server began; kept over reloads. One a script and shard; written by that shard, read
+ * by any thread. */
 struct script_stats {
     _Atomic uint64_t calls, errors; /* entries into Lua; those that failed */
     _Atomic uint64_t kills;         /* of those, over the CPU budget */
@@ -172,8 +174,8 @@ static inline struct state *state_of(lua_State *L)
 MUST_CHECK int state_load(struct state *st, const char *file, struct slice text);
 MUST_CHECK int state_load_within(struct state *st, const char *file, struct slice text, uint64_t budget_us);
 
-/* Runs what is on the stack (function and arguments) within a budget. 0, or a negative code with the stack as before the function and
- * st->error set; counted either way. `always_timed`: measure the CPU time of this one. */
+/* Runs what is on the stack (function and arguments) within a budget. 0, or a negative code with the stack as before
+ * the function and st->error set; counted either way. `always_timed`: measure the CPU time of this one. */
 MUST_CHECK int state_call(struct state *st, int args, int results, uint64_t budget_us, bool always_timed);
 
 /* For API functions. Calls Lua from C, a bounded number of levels deep; errors pass through. */

@@ -1,4 +1,5 @@
-/* string.find, match, gmatch, gsub and rep for scripts: as Lua 5.1's, but for the matcher, which can be interrupted (pattern.h). */
+/* string.find, match, gmatch, gsub and rep for scripts: as Lua 5.1's, but for the matcher, which can be interrupted
+ * (pattern.h). */
 #include "core/script/pattern.h"
 #include "core/script/sandbox.h"
 #include "core/script/state.h"
@@ -174,7 +175,7 @@ static int lua_gmatch(lua_State *L)
     return 1;
 }
 
-/* --- gsub ---------------------------------------------------------------------------------------------------------------------- */
+/* --- gsub --------------------------------------------------------------------------------------------------------- */
 
 /* %0 to %9 in a replacement. */
 static void add_text(lua_State *L, luaL_Buffer *b, const struct pattern_match *m, struct slice with, const char *s,
@@ -269,7 +270,7 @@ static int lua_gsub(lua_State *L)
     return 2;
 }
 
-/* --- rep ----------------------------------------------------------------------------------------------------------------------- */
+/* --- rep ---------------------------------------------------------------------------------------------------------- */
 
 static int lua_rep(lua_State *L)
 {

@@ -1,4 +1,5 @@
-/* `magpied --run-script-tests DIR`: every *_test.lua of a folder, in a sandbox of its own, with the module "test" beside "magpie". */
+/* `magpied --run-script-tests DIR`: every *_test.lua of a folder, in a sandbox of its own, with the module "test"
+ * beside "magpie". */
 #include "core/base/err.h"
 #include "core/hub/registry/command.h"
 #include "core/script/buckets.h"
@@ -86,7 +87,7 @@ static bool read_text(const char *file, struct buf *out)
     return good;
 }
 
-/* --- Loading a subject ------------------------------------------------------------------------------------------------------------------ */
+/* --- Loading a subject -------------------------------------------------------------------------------------------- */
 
 /* Lays "a.b.c" = value over the tree. */
 static bool lay(struct cJSON *root, const char *path, struct cJSON *value)
@@ -185,7 +186,7 @@ static struct subject *check_subject(lua_State *L)
     return x;
 }
 
-/* --- Events from tables ------------------------------------------------------------------------------------------------------------------ */
+/* --- Events from tables ------------------------------------------------------------------------------------------- */
 
 /* A text field of the table at 3; its value stays on the stack. */
 static struct slice text_field(lua_State *L, int table, const char *name)
@@ -415,7 +416,7 @@ static int lua_run_command(lua_State *L)
     return luaL_error(L, "the script has no command \"%s\"", name);
 }
 
-/* --- The world --------------------------------------------------------------------------------------------------------------------------- */
+/* --- The world ---------------------------------------------------------------------------------------------------- */
 
 static int lua_advance(lua_State *L)
 {
@@ -474,7 +475,7 @@ static int lua_report(lua_State *L)
     return 0;
 }
 
-/* --- A file ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- A file ------------------------------------------------------------------------------------------------------- */
 
 static int lua_require(lua_State *L)
 {

@@ -1,4 +1,5 @@
-/* magpie.after() and magpie.every(). Those set while a script loads wait until it is in force, and then run on shard 0 only, unless each_shard. */
+/* magpie.after() and magpie.every(). Those set while a script loads wait until it is in force, and then run on shard 0
+ * only, unless each_shard. */
 #ifndef MAGPIE_SCRIPT_TIMER_H
 #define MAGPIE_SCRIPT_TIMER_H
 
@@ -20,7 +21,8 @@ struct timer {
 
 /* after, every, cancel into the table at the top. */
 void timers_open(lua_State *L);
-/* The script is in force on this shard now: starts what it set while it loaded, and forgets what is for another shard. */
+/* The script is in force on this shard now: starts what it set while it loaded, and forgets what is for another
+ * shard. */
 void timers_begin(struct state *st, bool first_shard);
 /* The world: it is due. A timer that runs once is gone afterwards. */
 void timer_fire(struct timer *t);

@@ -1,5 +1,5 @@
-/* What a hook returns: made by magpie.reject(), accept(), drop(), push{}, tier() and keep{}; immutable, so that a script may make one while it
- * loads and return it for ever after. */
+/* What a hook returns: made by magpie.reject(), accept(), drop(), push{}, tier() and keep{}; immutable, so that a
+ * script may make one while it loads and return it for ever after. */
 #ifndef MAGPIE_SCRIPT_VERDICT_H
 #define MAGPIE_SCRIPT_VERDICT_H
 

@@ -12,20 +12,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Ignored by default, so that one that comes late, or from elsewhere, does nothing. ThreadSanitizer holds such signals back until the program
- * calls into it, which a loop in Lua never does; some others it delivers at once. */
+/* Ignored by default, so that one that comes late, or from elsewhere, does nothing. ThreadSanitizer holds such signals
+ * back until the program calls into it, which a loop in Lua never does; some others it delivers at once. */
 #if defined __SANITIZE_THREAD__
 #define KILL_SIGNAL SIGTRAP
 #else
 #define KILL_SIGNAL SIGURG
 #endif
 
-/* How often the watchdog looks at an entry that it has seen before, and how often otherwise; after how long without any entry it sleeps; and when a
- * signal is sent once more. An entry is seen at last after LOOK_RARELY_US, and convicted LOOK_US after its budget and grace at last. */
+/* How often the watchdog looks at an entry that it has seen before, and how often otherwise; after how long without any
+ * entry it sleeps; and when a signal is sent once more. An entry is seen at last after LOOK_RARELY_US, and convicted
+ * LOOK_US after its budget and grace at last. */
 enum { LOOK_US = 10000, LOOK_RARELY_US = 25000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
 
-/* Time that a thread is given beyond its budget: on a virtual machine the CPU clock of a thread runs on while the host runs others. Far less than the
- * 100 ms that scripts are promised to be stopped within. */
+/* Time that a thread is given beyond its budget: on a virtual machine the CPU clock of a thread runs on while the host
+ * runs others. Far less than the 100 ms that scripts are promised to be stopped within. */
 enum { GRACE_US = 30000 };
 
 struct watchdog {
@@ -37,7 +38,7 @@ struct watchdog {
     _Atomic bool stopping;
 };
 
-/* --- On the thread that runs Lua ------------------------------------------------------------------------------------------ */
+/* --- On the thread that runs Lua ---------------------------------------------------------------------------------- */
 
 static void stop_lua(lua_State *L, lua_Debug *ar)
 {
@@ -77,7 +78,8 @@ void watched_enter(struct watched *w, lua_State *L, uint64_t budget_us)
         introduce(w);
     w->lua = L;
     atomic_store_explicit(&w->budget_us, budget_us, memory_order_relaxed);
-    /* Sequentially consistent, so that either the watchdog sees the entry before it sleeps, or we see that it sleeps. */
+    /* Sequentially consistent, so that either the watchdog sees the entry before it sleeps, or we see that it
+     * sleeps. */
     atomic_fetch_add(&w->entry, 1);
     if (atomic_load(&w->dog->asleep) && atomic_exchange(&w->dog->asleep, false))
         sem_post(&w->dog->wake);
@@ -93,7 +95,7 @@ void watched_leave(struct watched *w)
     }
 }
 
-/* --- The watchdog's thread ------------------------------------------------------------------------------------------------- */
+/* --- The watchdog's thread ---------------------------------------------------------------------------------------- */
 
 static uint64_t cpu_us(clockid_t clock)
 {
@@ -174,7 +176,7 @@ static void *watch(void *arg)
     return NULL;
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------------ */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 struct watchdog *watchdog_new(void)
 {

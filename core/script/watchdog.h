@@ -1,10 +1,10 @@
 /*
  * The watchdog: a thread that stops scripts which run for too long.
  *
- * Wall clock is the suspicion: an entry into Lua that is still the same one after its budget is looked at. The CPU clock of its thread is the
- * conviction: a shard that only waits for a processor is not punished. The sentence is a signal to that thread, whose handler arms a
- * Lua hook that raises an error at the next instruction, and stays armed until the entry is left: neither pcall nor a coroutine swallows
- * it. C code that loops asks `watched.killed`.
+ * Wall clock is the suspicion: an entry into Lua that is still the same one after its budget is looked at. The CPU
+ * clock of its thread is the conviction: a shard that only waits for a processor is not punished. The sentence is a
+ * signal to that thread, whose handler arms a Lua hook that raises an error at the next instruction, and stays armed
+ * until the entry is left: neither pcall nor a coroutine swallows it. C code that loops asks `watched.killed`.
  *
  * While nobody enters Lua the watchdog sleeps.
  */

@@ -1,6 +1,6 @@
 /*
- * What scripts ask of the server they run in. Two worlds: the hub's shard (world_hub.c), and a fake one with a clock that a test moves
- * (tester.c). All functions: on the thread that runs the script, and never calling back into Lua.
+ * What scripts ask of the server they run in. Two worlds: the hub's shard (world_hub.c), and a fake one with a clock
+ * that a test moves (tester.c). All functions: on the thread that runs the script, and never calling back into Lua.
  */
 #ifndef MAGPIE_SCRIPT_WORLD_H
 #define MAGPIE_SCRIPT_WORLD_H

@@ -117,7 +117,7 @@ static void do_log(struct world *w, enum log_level level, const char *id, const 
     buf_free(&b);
 }
 
-/* --- Timers ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Timers ------------------------------------------------------------------------------------------------------- */
 
 static int timer_begin(struct world *world, struct timer *t, double after_ms, double every_ms)
 {

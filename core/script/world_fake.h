@@ -1,4 +1,5 @@
-/* A world without a server: a clock that is moved by hand, and a list of what scripts did. For tests of scripts, and of the host itself. */
+/* A world without a server: a clock that is moved by hand, and a list of what scripts did. For tests of scripts, and of
+ * the host itself. */
 #ifndef MAGPIE_SCRIPT_WORLD_FAKE_H
 #define MAGPIE_SCRIPT_WORLD_FAKE_H
 

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sends and kicks of one shard's scripts that may be under way; beyond that the store is behind, and they are refused. */
+/* Sends and kicks of one shard's scripts that may be under way; beyond that the store is behind, and they are
+ * refused. */
 enum { SENDS_MAX = 10000 };
 
 static struct hub_world *hub_world(struct world *w)
@@ -41,7 +42,7 @@ static void write_log(struct world *w, enum log_level level, const char *id, con
         log_write(level, id, fields);
 }
 
-/* --- Operations that are answered ------------------------------------------------------------------------------------------------------ */
+/* --- Operations that are answered --------------------------------------------------------------------------------- */
 
 /* Owns copies of all its texts. */
 struct order {
@@ -115,7 +116,8 @@ static int do_kick(struct world *world, struct state *st, struct slice user, str
     return 0;
 }
 
-/* As from another thread: by mail, so that nothing happens inside the script's call (a connection may close, and its hooks run). */
+/* As from another thread: by mail, so that nothing happens inside the script's call (a connection may close, and its
+ * hooks run). */
 static int do_push(struct world *world, struct slice user, uint16_t action, struct slice body)
 {
     return host_push(hub_world(world)->shard->hub, NULL, user, action, body);
@@ -131,7 +133,7 @@ static int do_metric(struct world *world, const char *name, int64_t n)
     return scripts_count(hub_world(world)->host, name, n);
 }
 
-/* --- Timers ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Timers ------------------------------------------------------------------------------------------------------- */
 
 struct hub_timer {
     ev_timer ev;
@@ -180,7 +182,7 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
                             .shard = shard};
 }
 
-/* --- While loading -------------------------------------------------------------------------------------------------------------------- */
+/* --- While loading ------------------------------------------------------------------------------------------------ */
 
 static int no_metric(struct world *w, const char *name, int64_t n)
 {
