@@ -5,7 +5,8 @@
 #include "core/hub/hub.h"
 #include "core/server/server_private.h"
 
-/* How far the clients' retries are spread: a second, and for many clients so that no more than some 20,000 come back in one. */
+/* How far the clients' retries are spread: a second, and for many clients so that no more than some 20,000 come back in
+ * one. */
 static uint32_t spread_of(uint32_t connections)
 {
     return 1000 + connections / 20;

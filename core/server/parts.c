@@ -32,7 +32,7 @@ void parts_raise_limits(const struct config *c)
                   LOG_INT("room_for", room), LOG_STR("because", why));
 }
 
-/* --- Opening ------------------------------------------------------------------------------------------------------------- */
+/* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 static int open_store(struct server *s)
 {
@@ -189,9 +189,10 @@ int parts_open(struct server *s)
     return 0;
 }
 
-/* --- Closing ------------------------------------------------------------------------------------------------------------- */
+/* --- Closing ------------------------------------------------------------------------------------------------------ */
 
-/* Code of a plugin that does not end may still use anything: then the process ends as it stands. Everything acknowledged is as safe as after kill -9. */
+/* Code of a plugin that does not end may still use anything: then the process ends as it stands. Everything
+ * acknowledged is as safe as after kill -9. */
 static void close_plugins(struct server *s)
 {
     enum { PLUGINS_STOP_MS = 5000 };

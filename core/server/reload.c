@@ -24,8 +24,8 @@ static void log_lines(enum log_level level, const char *id, const char *key, con
     }
 }
 
-/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was if it
- * cannot be opened. */
+/* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was
+ * if it cannot be opened. */
 static int apply(struct server *s, struct config *fresh, struct buf *errors)
 {
     uint8_t key[SECRET_KEY_SIZE];

@@ -2,8 +2,8 @@
 #ifndef MAGPIE_SERVER_SERVER_H
 #define MAGPIE_SERVER_SERVER_H
 
-/* Runs a server of this config file on the calling thread, until a signal or an order of the console has drained it. The program's exit status: 0, or 1
- * when it could not start; then the reasons have gone to standard error. */
+/* Runs a server of this config file on the calling thread, until a signal or an order of the console has drained it.
+ * The program's exit status: 0, or 1 when it could not start; then the reasons have gone to standard error. */
 int server_run(const char *config_path);
 
 #endif

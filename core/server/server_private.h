@@ -26,8 +26,8 @@ struct store;
 struct server {
     const char *config_path; /* from the command line */
     struct config *config;   /* in force; owned */
-    struct config *
-        boot; /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
+    /* what the server was started with, where it differs from `config`: restarts are reported against it; owned */
+    struct config *boot;
     unsigned shards;
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct store *store;
@@ -59,8 +59,8 @@ int server_fail(const struct server *s, const char *why);
 MUST_CHECK int parts_open(struct server *s);
 /* The loop is over, or the start failed half-way. */
 void parts_close(struct server *s);
-/* Builds the scripts of this config beside those in force; scripts_commit() brings them there. Else not 0, with lines in `errors`; ERR_AGAIN: the change
- * before is not yet on all shards. */
+/* Builds the scripts of this config beside those in force; scripts_commit() brings them there. Else not 0, with lines
+ * in `errors`; ERR_AGAIN: the change before is not yet on all shards. */
 MUST_CHECK int parts_prepare_scripts(struct server *s, const struct config *c, struct buf *errors);
 /* Descriptors for limits.connections, as many as the system allows; a warning in the log where they are too few. */
 void parts_raise_limits(const struct config *c);
@@ -68,11 +68,13 @@ void parts_raise_limits(const struct config *c);
 /* --- drain.c --- */
 /* Its watchers; s->loop is there. */
 void drain_init(struct server *s);
-/* Tells the clients to go and ends the loop when they are gone. limit: seconds, 0: as long as it takes. While draining, only the limit is set anew. */
+/* Tells the clients to go and ends the loop when they are gone. limit: seconds, 0: as long as it takes. While draining,
+ * only the limit is set anew. */
 void drain_begin(struct server *s, const char *because, double limit);
 
 /* --- reload.c --- */
-/* Brings a config into force and takes it; else not 0, with lines in `errors`. ctx: the server. As config_keeper.adopt. */
+/* Brings a config into force and takes it; else not 0, with lines in `errors`. ctx: the server. As
+ * config_keeper.adopt. */
 int reload_adopt(void *ctx, struct config *fresh, struct buf *errors);
 /* Reads the file anew and brings it into force, or tells the log why not. */
 void reload_file(struct server *s);
