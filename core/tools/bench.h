@@ -1,6 +1,6 @@
 /*
- * A run: the loop, the client, the server's process, and phases in which the loop runs until something is reached. Scenarios
- * are written as a sequence of phases; what happens in them is in callbacks. One thread.
+ * A run: the loop, the client, the server's process, and phases in which the loop runs until something is reached.
+ * Scenarios are written as a sequence of phases; what happens in them is in callbacks. One thread.
  */
 #ifndef MAGPIE_TOOLS_BENCH_H
 #define MAGPIE_TOOLS_BENCH_H
@@ -61,7 +61,8 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
 /* All connections must be closed. */
 void bench_fini(struct bench *bench);
 
-/* Runs the loop for at most `seconds` (0: no limit). A watched phase ends when bench->steps stands still for --timeout. */
+/* Runs the loop for at most `seconds` (0: no limit). A watched phase ends when bench->steps stands still for
+ * --timeout. */
 enum bench_end bench_phase(struct bench *bench, const char *name, double seconds, bool watched);
 /* Ends the phase under way, as done; from callbacks. */
 void bench_phase_end(struct bench *bench);

@@ -1,10 +1,10 @@
 /*
- * Scenario channel: messages to one channel of R receivers. What does a delivery cost, and does every receiver get every
- * message, once, in order?
+ * Scenario channel: messages to one channel of R receivers. What does a delivery cost, and does every receiver get
+ * every message, once, in order?
  *
- * With push "all" a message is under way until the last receiver has it; with "merged" and "none", where a receiver need not
- * get it, until its sender has the answer. A delivery is looked at only as far as its seq: what is known of a message is kept
- * in a ring by seq, filled when its first copy arrives.
+ * With push "all" a message is under way until the last receiver has it; with "merged" and "none", where a receiver
+ * need not get it, until its sender has the answer. A delivery is looked at only as far as its seq: what is known of a
+ * message is kept in a ring by seq, filled when its first copy arrives.
  */
 #include "core/tools/bench_channel.h"
 

@@ -1,5 +1,6 @@
 /*
- * Scenario connect: N connections log in, subscribe to one channel and hold still. What does one cost to make, and to keep?
+ * Scenario connect: N connections log in, subscribe to one channel and hold still. What does one cost to make, and to
+ * keep?
  */
 #include "core/tools/bench_connect.h"
 

@@ -1,6 +1,6 @@
 /*
- * A crew: many connections of one purpose. They connect a bounded number at a time, log in under names of their own, perhaps
- * subscribe to a channel, and are then ready. One thread.
+ * A crew: many connections of one purpose. They connect a bounded number at a time, log in under names of their own,
+ * perhaps subscribe to a channel, and are then ready. One thread.
  */
 #ifndef MAGPIE_TOOLS_BENCH_CREW_H
 #define MAGPIE_TOOLS_BENCH_CREW_H

@@ -1,6 +1,6 @@
 /*
- * Scenario dm: P pairs of users, one of each writing to the other. How long until a private message is safe (the answer), until
- * it has arrived, and what does one cost?
+ * Scenario dm: P pairs of users, one of each writing to the other. How long until a private message is safe (the
+ * answer), until it has arrived, and what does one cost?
  */
 #include "core/tools/bench_dm.h"
 

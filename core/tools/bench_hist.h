@@ -1,6 +1,6 @@
 /*
- * A log-linear histogram of times in µs, as HdrHistogram has it: exact below 128, then 64 buckets to each power of two, so that
- * any percentile is right within 1.6 %. Fixed size, no allocation, a few instructions a value. One thread.
+ * A log-linear histogram of times in µs, as HdrHistogram has it: exact below 128, then 64 buckets to each power of two,
+ * so that any percentile is right within 1.6 %. Fixed size, no allocation, a few instructions a value. One thread.
  */
 #ifndef MAGPIE_TOOLS_BENCH_HIST_H
 #define MAGPIE_TOOLS_BENCH_HIST_H
@@ -26,7 +26,8 @@ void bench_hist_record(struct bench_hist *h, uint64_t us);
 void bench_hist_record_n(struct bench_hist *h, uint64_t us, uint64_t n);
 /* Adds what `from` has recorded. */
 void bench_hist_merge(struct bench_hist *h, const struct bench_hist *from);
-/* The value that `percent` (0 to 100) of the values do not exceed: the top of its bucket, never above max. 0 when empty. */
+/* The value that `percent` (0 to 100) of the values do not exceed: the top of its bucket, never above max. 0 when
+ * empty. */
 uint64_t bench_hist_percentile(const struct bench_hist *h, double percent);
 /* The mean, µs; 0 when empty. */
 double bench_hist_mean(const struct bench_hist *h);

@@ -1,6 +1,6 @@
 /*
- * Scenario history: a channel is filled with M messages; then C clients read pages of it. Pages a second, their latency and
- * cost.
+ * Scenario history: a channel is filled with M messages; then C clients read pages of it. Pages a second, their latency
+ * and cost.
  */
 #include "core/tools/bench_history.h"
 
@@ -139,7 +139,8 @@ static int history_fill(struct history_run *run)
 
 static void reader_pump(struct history_run *run, struct bench_member *member);
 
-/* What a page asked for with `before` must be: consecutive, up to before - 1 (0: up to the newest), as full as can be. */
+/* What a page asked for with `before` must be: consecutive, up to before - 1 (0: up to the newest), as full as can
+ * be. */
 static bool page_right(const struct history_run *run, uint64_t before, struct slice body, uint64_t *count)
 {
     struct client_field messages = CLIENT_FIELD("messages");

@@ -61,8 +61,8 @@ struct bench_scenario {
 /* NULL-terminated; in bench_main.c. */
 extern const struct bench_scenario *const bench_scenarios[];
 
-/* Reads the command line: 0, or ERR_INVALID after a message on stderr. *scenario stays NULL when help or version was asked for
- * without one. */
+/* Reads the command line: 0, or ERR_INVALID after a message on stderr. *scenario stays NULL when help or version was
+ * asked for without one. */
 int bench_options_read(struct bench_options *options, const struct bench_scenario **scenario, int argc, char **argv);
 /* Scenario NULL: the general help. */
 void bench_options_help(FILE *out, const struct bench_scenario *scenario);

@@ -14,8 +14,8 @@
 
 #define STATE_LISTEN 0x0a /* TCP_LISTEN in /proc/net/tcp */
 
-/* The inode of the socket that listens on the port; `table` is /proc/net/tcp or tcp6. `address` (network order) is what it must
- * be bound to, if not to all; 0: any will do. 0: none. */
+/* The inode of the socket that listens on the port; `table` is /proc/net/tcp or tcp6. `address` (network order) is what
+ * it must be bound to, if not to all; 0: any will do. 0: none. */
 static unsigned long tcp_inode(const char *table, in_port_t port, uint32_t address)
 {
     char line[512];

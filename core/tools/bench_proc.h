@@ -1,4 +1,5 @@
-/* What the machine says of the server's process, and of ours: processor time, memory, descriptors. Linux. One thread. */
+/* What the machine says of the server's process, and of ours: processor time, memory, descriptors. Linux. One
+ * thread. */
 #ifndef MAGPIE_TOOLS_BENCH_PROC_H
 #define MAGPIE_TOOLS_BENCH_PROC_H
 
@@ -17,7 +18,8 @@ struct bench_usage {
     uint64_t anonymous; /* of it, what is no file; 0 when unknown */
 };
 
-/* The process that listens at the address (a port on this machine, or a Unix socket). 0: none found, or not ours to see. */
+/* The process that listens at the address (a port on this machine, or a Unix socket). 0: none found, or not ours to
+ * see. */
 pid_t bench_proc_listener(const struct sockaddr *address);
 /* ERR_NOTFOUND: there is no such process (any more). Memory is read only if asked for, else 0. */
 MUST_CHECK int bench_proc_usage(pid_t pid, struct bench_usage *out, bool memory);

@@ -1,6 +1,6 @@
 /*
- * The result of a run: named figures in order, printed as an aligned table for people or as one JSON object for machines.
- * One thread.
+ * The result of a run: named figures in order, printed as an aligned table for people or as one JSON object for
+ * machines. One thread.
  */
 #ifndef MAGPIE_TOOLS_BENCH_REPORT_H
 #define MAGPIE_TOOLS_BENCH_REPORT_H

@@ -156,7 +156,7 @@ void ctl_top_draw(struct buf *out, const struct cJSON *now, const struct cJSON *
     draw_lists(&s, now);
 }
 
-/* --- The terminal ------------------------------------------------------------------------------------------------------------------- */
+/* --- The terminal ------------------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t stopped;
 
