@@ -198,9 +198,9 @@ static int identity_read(struct kv *kv, struct identity *id)
 }
 
 /*
- * Looks at a database without changing anything: whether it can be read, and whether what had been synced is all there. A database that is
- * opened for writing first removes what its manifest does not name, so that a damaged manifest would cost the data itself.
- * torn: its log ends in a record that lost power cut short, and may be opened up to there.
+ * Looks at a database without changing anything: whether it can be read, and whether what had been synced is all there.
+ * A database that is opened for writing first removes what its manifest does not name, so that a damaged manifest would
+ * cost the data itself. torn: its log ends in a record that lost power cut short, and may be opened up to there.
  */
 static int database_look(struct store *s, bool *torn, char *why, size_t why_size)
 {
@@ -253,7 +253,8 @@ static int database_open(struct store *s, const struct store_options *o, char *w
     return r ? r : kv_rocksdb_open(&s->kv, &first, why, why_size);
 }
 
-/* Writes what a beginning run must have on the platter. `lost`: numbering must go on beyond what may have been given out. */
+/* Writes what a beginning run must have on the platter. `lost`: numbering must go on beyond what may have been given
+ * out. */
 static int database_begin(struct store *s, struct identity *id, bool lost)
 {
     char values[6][16];

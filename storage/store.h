@@ -1,18 +1,19 @@
 /*
  * The store: conversations and their messages, inboxes, users, memberships, read marks.
  *
- * Asynchronous. A caller fills in an operation (a struct that begins with struct store_op), hands it over, and gets it back through
- * `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and everything it points to, must keep both
- * unchanged until `done`, and frees them there. Any thread may call.
+ * Asynchronous. A caller fills in an operation (a struct that begins with struct store_op), hands it over, and gets it
+ * back through `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and
+ * everything it points to, must keep both unchanged until `done`, and frees them there. Any thread may call.
  *
- * Order: operations that change something (marked W) take effect in the order handed over; those of one conversation are answered in
- * that order too, whatever their durability. Those that only read (R) see every change whose `done` has been called; reads of the same conversation or user are answered in the order handed over.
+ * Order: operations that change something (marked W) take effect in the order handed over; those of one conversation
+ * are answered in that order too, whatever their durability. Those that only read (R) see every change whose `done` has
+ * been called; reads of the same conversation or user are answered in the order handed over.
  *
- * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id (Snowflake) when
- * they are written; ids ascend strictly over the whole store.
+ * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id
+ * (Snowflake) when they are written; ids ascend strictly over the whole store.
  *
- * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is past its time to live,
- * or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
+ * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is
+ * past its time to live, or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
  */
 #ifndef MAGPIE_STORAGE_STORE_H
 #define MAGPIE_STORAGE_STORE_H
@@ -66,10 +67,12 @@ struct store_options {
     uint32_t inbox_max;                          /* entries per inbox, 0: no limit; reloadable */
 };
 
-/* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err and a sentence for people in `why`
- * (a second server on the same directory, corruption with the file's name, no permission …). Corruption is refused, never reset. */
+/* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err and a sentence for
+ * people in `why` (a second server on the same directory, corruption with the file's name, no permission …). Corruption
+ * is refused, never reset. */
 MUST_CHECK int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size);
-/* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after it begins. */
+/* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after
+ * it begins. */
 void store_close(struct store *s);
 /* Changes the reloadable options. Any thread. */
 void store_configure(struct store *s, const struct store_options *options);
@@ -99,8 +102,9 @@ struct store_op {
     uint64_t note; /* the store's */
 };
 
-/* Wakes the writer for the lazy operations that were handed over. A thread that hands over many in one turn of its loop wakes it once, at the
- * turn's end: it then has them all in one group, for the price of one write to the log. Cheap when there are none. Any thread. */
+/* Wakes the writer for the lazy operations that were handed over. A thread that hands over many in one turn of its loop
+ * wakes it once, at the turn's end: it then has them all in one group, for the price of one write to the log. Cheap
+ * when there are none. Any thread. */
 void store_kick(struct store *s);
 
 struct store_message {
@@ -118,8 +122,9 @@ struct store_page {
 };
 void store_page_free(struct store_page *p);
 
-/* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the conversation's head.
- * In the same group as another append with the same (sender, conv, client_id), or within the dedup window after it: `duplicate`, and the first one's numbers. */
+/* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the
+ * conversation's head. In the same group as another append with the same (sender, conv, client_id), or within the dedup
+ * window after it: `duplicate`, and the first one's numbers. */
 struct store_append {
     struct store_op op;
     struct slice conv;
@@ -216,15 +221,16 @@ struct store_user_save {
 };
 void store_user_save(struct store *s, struct store_user_save *u);
 
-/* W (commit): forgets a user: its record, guest entry, inbox, read marks and whom it blocks. Subscriptions must have been ended with
- * store_member_del(). STORE_DENIED: a guest that has a private conversation by now. */
+/* W (commit): forgets a user: its record, guest entry, inbox, read marks and whom it blocks. Subscriptions must have
+ * been ended with store_member_del(). STORE_DENIED: a guest that has a private conversation by now. */
 struct store_user_forget {
     struct store_op op;
     struct slice id;
 };
 void store_user_forget(struct store *s, struct store_user_forget *u);
 
-/* R: guests whose time has come and who are in no private conversation (those who are lose the mark here), soonest first. */
+/* R: guests whose time has come and who are in no private conversation (those who are lose the mark here), soonest
+ * first. */
 struct store_guests_due {
     struct store_op op;
     uint32_t limit;
@@ -259,7 +265,8 @@ struct store_channel_save {
 };
 void store_channel_save(struct store *s, struct store_channel_save *c);
 
-/* W (commit): makes a user a member of a channel, or changes its push mode. A new member has read up to the channel's seq. */
+/* W (commit): makes a user a member of a channel, or changes its push mode. A new member has read up to the channel's
+ * seq. */
 struct store_member_put {
     struct store_op op;
     struct slice conv, user;
@@ -303,7 +310,8 @@ struct store_members {
 };
 void store_members(struct store *s, struct store_members *m);
 
-/* W (commit): moves a read mark forward, to the conversation's newest seq at most. STORE_NOTFOUND: no such conversation. */
+/* W (commit): moves a read mark forward, to the conversation's newest seq at most. STORE_NOTFOUND: no such
+ * conversation. */
 struct store_mark_read {
     struct store_op op;
     struct slice conv, user;
@@ -337,8 +345,8 @@ struct store_conversations {
 void store_conversations(struct store *s, struct store_conversations *c);
 void store_conversations_free(struct store_conversations *c);
 
-/* W (commit): empties a message's content and marks it recalled. STORE_NOTFOUND: not there (any more); STORE_DENIED: not the
- * sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
+/* W (commit): empties a message's content and marks it recalled. STORE_NOTFOUND: not there (any more); STORE_DENIED:
+ * not the sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
 struct store_recall {
     struct store_op op;
     struct slice conv, sender;
@@ -385,7 +393,8 @@ struct store_notes {
 };
 void store_notes(struct store *s, struct store_notes *n);
 
-/* Work on the database as a whole, on a thread of its own; may take long. STORE_RETRY: it failed, `why` says how; or the store is closing. */
+/* Work on the database as a whole, on a thread of its own; may take long. STORE_RETRY: it failed, `why` says how; or
+ * the store is closing. */
 enum store_work_kind {
     STORE_FLUSH,     /* writes what is in memory into tables */
     STORE_COMPACT,   /* rewrites all tables: what is past its time leaves the disk */

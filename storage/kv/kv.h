@@ -1,8 +1,10 @@
 /*
- * The engine under the store: ordered key-value families, atomic write batches, iterators. Two engines: kv_rocksdb.c and kv_memory.c.
+ * The engine under the store: ordered key-value families, atomic write batches, iterators. Two engines: kv_rocksdb.c
+ * and kv_memory.c.
  *
- * The store's logic is written once above this; an engine knows keys and values only, and the shared expiry rule (expiry.h), by which it
- * may drop rows for good. Writes and syncs are asked for by one thread each (and may overlap); reads come from any thread.
+ * The store's logic is written once above this; an engine knows keys and values only, and the shared expiry rule
+ * (expiry.h), by which it may drop rows for good. Writes and syncs are asked for by one thread each (and may overlap);
+ * reads come from any thread.
  */
 #ifndef MAGPIE_STORAGE_KV_H
 #define MAGPIE_STORAGE_KV_H
@@ -52,7 +54,8 @@ struct kv_engine {
     /* Looks n keys of one family up; `out` has n places. */
     void (*multi_get)(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out);
     void (*found_free)(struct kv_found *found);
-    /* Applies all changes at once, in order, into the log but not onto the platter. 0, ERR_NOMEM (surely nothing done) or ERR_IO. */
+    /* Applies all changes at once, in order, into the log but not onto the platter. 0, ERR_NOMEM (surely nothing done)
+     * or ERR_IO. */
     int (*write)(struct kv *kv, const struct kv_change *changes, size_t n);
     /* Returns when everything written before the call is on the platter. 0 or ERR_IO. */
     int (*sync)(struct kv *kv);
@@ -62,12 +65,14 @@ struct kv_engine {
     int (*compact)(struct kv *kv, enum kv_family family);
     /* Makes compact() give up, now and from now on. Any thread. */
     void (*interrupt)(struct kv *kv);
-    /* A copy of the database in a directory that does not exist yet. 0 or ERR_IO; ERR_INVALID: this engine has none. `why` gets a sentence. */
+    /* A copy of the database in a directory that does not exist yet. 0 or ERR_IO; ERR_INVALID: this engine has none.
+     * `why` gets a sentence. */
     int (*checkpoint)(struct kv *kv, const char *path, char *why, size_t why_size);
     void (*usage)(struct kv *kv, struct kv_usage *out);
     /* A thread that will use engines of this kind much says so once. May be NULL. */
     void (*thread)(void);
-    /* Another number whenever something was written that an iterator made before does not see. NULL: they see all that is written. */
+    /* Another number whenever something was written that an iterator made before does not see. NULL: they see all that
+     * is written. */
     uint64_t (*version)(struct kv *kv);
     /* Keys in [lower, upper); both are copied, an empty one is no bound. NULL: out of memory. Not positioned. */
     struct kv_iter *(*iter)(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper);

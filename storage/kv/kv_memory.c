@@ -1,8 +1,9 @@
 /*
  * The engine in memory: one skip list a family under one lock, for tests and for servers that keep nothing.
  *
- * (W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees", 1990.) An iterator holds no lock between calls: it copies
- * its row and finds its place anew with each step. Rows past their time are dropped a few at a time by writes, as compactions would.
+ * (W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees", 1990.) An iterator holds no lock between
+ * calls: it copies its row and finds its place anew with each step. Rows past their time are dropped a few at a time by
+ * writes, as compactions would.
  */
 #include "storage/kv/kv.h"
 #include "storage/local/record.h"

@@ -1,14 +1,15 @@
 /*
  * How RocksDB is set up.
  *
- * Memory: a third of the budget for memtables (db_write_buffer_size bounds them over all families), the rest for one cache that also holds
- * indexes and bloom filters, both partitioned, so that a table of any size costs what is used of it. The cache's bound is not strict: RocksDB 7.8 fails
- * reads, flushes and compactions when a strict cache is full of pinned blocks, and what a handful of threads pin is small.
+ * Memory: a third of the budget for memtables (db_write_buffer_size bounds them over all families), the rest for one
+ * cache that also holds indexes and bloom filters, both partitioned, so that a table of any size costs what is used of
+ * it. The cache's bound is not strict: RocksDB 7.8 fails reads, flushes and compactions when a strict cache is full of
+ * pinned blocks, and what a handful of threads pin is small.
  *
- * Log recovery: kTolerateCorruptedTailRecords. A record cut short at the log's end is what a loss of power leaves, and opens; a
- * record whose checksum is wrong is refused, unless durable.c finds that the log was torn (see store.c, open_torn): then once with
- * kPointInTimeRecovery, after a look that nothing synced is missing. A log that is merely shorter than it was is found by the group numbers
- * (durable_judge).
+ * Log recovery: kTolerateCorruptedTailRecords. A record cut short at the log's end is what a loss of power leaves, and
+ * opens; a record whose checksum is wrong is refused, unless durable.c finds that the log was torn (see store.c,
+ * open_torn): then once with kPointInTimeRecovery, after a look that nothing synced is missing. A log that is merely
+ * shorter than it was is found by the group numbers (durable_judge).
  */
 #include "storage/kv/kv_rocksdb_options.h"
 
@@ -42,9 +43,10 @@ static void filter_free(void *state)
     (void)state;
 }
 
-/* Memtables grow by so many bytes: small, so that what they are said to take is what they take (the default of a megabyte and more is mostly
- * untouched at first), and large enough to be mappings of their own, which go back to the system after a flush (core/base/heap.h). With the 16 bytes
- * that the C library puts before it a block fills its pages to the last byte, or each would take a page that nobody counts. */
+/* Memtables grow by so many bytes: small, so that what they are said to take is what they take (the default of a
+ * megabyte and more is mostly untouched at first), and large enough to be mappings of their own, which go back to the
+ * system after a flush (core/base/heap.h). With the 16 bytes that the C library puts before it a block fills its pages
+ * to the last byte, or each would take a page that nobody counts. */
 enum { ARENA_BLOCK = 128 * 1024 + 4096 - 16 };
 
 /* Families whose rows begin with a row header. */
@@ -74,7 +76,8 @@ static rocksdb_options_t *family_options(struct rocks_setup *s, enum kv_family f
         rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
         rocksdb_block_based_options_set_whole_key_filtering(t, 1);
         rocksdb_block_based_options_set_partition_filters(t, 1);
-        /* Memtables too: to find that a key is absent costs more than to put it. A fiftieth of the memtable is some 10 bits a row. */
+        /* Memtables too: to find that a key is absent costs more than to put it. A fiftieth of the memtable is some 10
+         * bits a row. */
         rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.02);
         rocksdb_options_set_memtable_whole_key_filtering(o, 1);
     }

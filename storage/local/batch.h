@@ -1,8 +1,9 @@
 /*
- * What a group of operations is about to write: changes by key, the last one of each key counting, readable before they are written.
+ * What a group of operations is about to write: changes by key, the last one of each key counting, readable before they
+ * are written.
  *
- * An operation first reads and checks, then reserves room for all it will put, then puts, which cannot fail. Memory is kept from group
- * to group; what batch_put() and batch_get() return stays where it is until batch_reset(). One thread.
+ * An operation first reads and checks, then reserves room for all it will put, then puts, which cannot fail. Memory is
+ * kept from group to group; what batch_put() and batch_get() return stays where it is until batch_reset(). One thread.
  */
 #ifndef MAGPIE_STORAGE_BATCH_H
 #define MAGPIE_STORAGE_BATCH_H

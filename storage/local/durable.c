@@ -93,7 +93,8 @@ static void mark_read(struct durable *d)
     close(fd);
 }
 
-/* Removes what killed servers left in shared memory whose data directories are gone. The path stands behind the numbers. */
+/* Removes what killed servers left in shared memory whose data directories are gone. The path stands behind the
+ * numbers. */
 static void shm_sweep(void)
 {
     DIR *dir = opendir(SHM_DIR);
@@ -282,7 +283,8 @@ bool durable_begun(const struct durable *d)
     return d->mark.magic != 0;
 }
 
-/* Whether a file has a whole sector of zeros: space that was added to it and whose data never arrived. Records hold no such runs. */
+/* Whether a file has a whole sector of zeros: space that was added to it and whose data never arrived. Records hold no
+ * such runs. */
 static bool has_zero_sector(const char *name)
 {
     static const char zeros[SECTOR];
@@ -301,8 +303,8 @@ static bool has_zero_sector(const char *name)
 bool durable_log_torn(const struct durable *d)
 {
     bool same_boot = d->shm && d->shm->magic == SHM_MAGIC && d->mark.magic && d->shm->instance == d->mark.instance;
-    /* After a real loss of power anything may stand at the log's end. With the shared memory still there, the machine ran on: then only
-     * space whose data never arrived is an innocent cause. */
+    /* After a real loss of power anything may stand at the log's end. With the shared memory still there, the machine
+     * ran on: then only space whose data never arrived is an innocent cause. */
     return d->mark.magic && !d->mark.clean && (!same_boot || any_file(d, ".log", has_zero_sector));
 }
 
@@ -348,7 +350,8 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
     uint64_t manifest, bytes;
     manifest_look(d, &manifest, &bytes);
     if (mark && (manifest < d->mark.manifest || (manifest == d->mark.manifest && bytes < d->mark.manifest_bytes))) {
-        /* RocksDB takes a manifest that ends early for an older state of the database, and would remove all files of the newer one. */
+        /* RocksDB takes a manifest that ends early for an older state of the database, and would remove all files of
+         * the newer one. */
         snprintf(why, why_size, "the database in %s has a manifest that is cut short or older than it was", d->db);
         return DURABLE_REFUSED;
     }

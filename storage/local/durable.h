@@ -1,7 +1,9 @@
 /*
- * What lies beside the database: the lock on the directory, and the two marks that tell after a restart whether anything was lost.
+ * What lies beside the database: the lock on the directory, and the two marks that tell after a restart whether
+ * anything was lost.
  *
- *   DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be on the platter (a lower bound), or the last of all after a clean end
+ *   DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be on the
+ *                       platter (a lower bound), or the last of all after a clean end
  *   /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine
  *
  * README.md, "Losses", has the reasoning. All functions accept NULL (the memory engine has none of this).
@@ -17,7 +19,8 @@
 
 struct durable;
 
-/* Makes the directory (with parents) and locks it. ERR_EXISTS: another server has it; ERR_IO; ERR_NOMEM; `why` gets a sentence. */
+/* Makes the directory (with parents) and locks it. ERR_EXISTS: another server has it; ERR_IO; ERR_NOMEM; `why` gets a
+ * sentence. */
 MUST_CHECK int durable_open(struct durable **out, const char *path, char *why, size_t why_size);
 /* Gives the lock back. */
 void durable_close(struct durable *d);

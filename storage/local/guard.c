@@ -53,7 +53,8 @@ uint64_t guard_now(struct guard *g)
 {
     pthread_mutex_lock(&g->lock);
     uint64_t wall = g->source.wall_ms(g->source.ctx), boot = g->source.boot_ms(g->source.ctx);
-    /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves the guarded clock. */
+    /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves the
+     * guarded clock. */
     bool leap = boot < g->last_boot_ms || boot - g->last_boot_ms > GUARD_RESTART_JUMP_MS;
     uint64_t passed = leap ? 0 : boot - g->last_boot_ms;
     if (leap) {

@@ -1,9 +1,11 @@
 /*
- * The guarded clock: persisted time plus CLOCK_BOOTTIME, which expiry and ids go by, so that no jump of the wall clock can wipe data.
+ * The guarded clock: persisted time plus CLOCK_BOOTTIME, which expiry and ids go by, so that no jump of the wall clock
+ * can wipe data.
  *
- * Over a restart the wall clock says how long the store was closed, unless it disagrees with the persisted time by more than 30 days,
- * back or ahead; while running, only CLOCK_BOOTTIME counts and a wall clock that jumps by more than an hour is taken for an accident. In both cases
- * expiry pauses (expiry.now_ms stands still; the guarded clock itself runs on) until guard_accept(). Any thread.
+ * Over a restart the wall clock says how long the store was closed, unless it disagrees with the persisted time by more
+ * than 30 days, back or ahead; while running, only CLOCK_BOOTTIME counts and a wall clock that jumps by more than an
+ * hour is taken for an accident. In both cases expiry pauses (expiry.now_ms stands still; the guarded clock itself runs
+ * on) until guard_accept(). Any thread.
  */
 #ifndef MAGPIE_STORAGE_GUARD_H
 #define MAGPIE_STORAGE_GUARD_H
@@ -42,7 +44,8 @@ void guard_fini(struct guard *g);
 uint64_t guard_now(struct guard *g);
 /* The wall clock, for people. */
 uint64_t guard_wall(const struct guard *g);
-/* After a jump: the wall clock is right; the guarded clock is set to it and expiry goes on. False when it was not paused. */
+/* After a jump: the wall clock is right; the guarded clock is set to it and expiry goes on. False when it was not
+ * paused. */
 bool guard_accept(struct guard *g);
 bool guard_paused(struct guard *g);
 

@@ -1,8 +1,8 @@
 /*
  * The writer's cache of conversation heads and of inbox counts. The writer's thread only.
  *
- * A head in the cache is the truth: it is ahead of the database by what the present group has not written yet. After a failed write
- * all are dropped and read anew.
+ * A head in the cache is the truth: it is ahead of the database by what the present group has not written yet. After a
+ * failed write all are dropped and read anew.
  */
 #ifndef MAGPIE_STORAGE_HEADS_H
 #define MAGPIE_STORAGE_HEADS_H
@@ -39,8 +39,8 @@ struct inbox {
     uint64_t from;        /* no entry has a smaller id */
     uint64_t until;       /* the count is right until then: the first entry ends */
     uint64_t group;       /* last group that changed it */
-    uint64_t
-        ranged; /* last group that removed a range of it: its single rows do not show that before they are written */
+    /* last group that removed a range of it: its single rows do not show that before they are written */
+    uint64_t ranged;
     uint32_t count;   /* entries */
     uint32_t version; /* live.version that it was counted under */
     char key[];
@@ -55,7 +55,8 @@ void heads_fini(struct heads *h);
 /* Forgets everything. */
 void heads_drop(struct heads *h);
 struct head *heads_find(struct heads *h, struct slice conv);
-/* Adds a head that is not there; evicts old ones that nothing under way needs: groups after these are not done. NULL: no memory. */
+/* Adds a head that is not there; evicts old ones that nothing under way needs: groups after these are not done. NULL:
+ * no memory. */
 struct head *heads_add(struct heads *h, struct slice conv, uint64_t written, uint64_t synced);
 void heads_remove(struct heads *h, struct head *head);
 struct inbox *inboxes_find(struct heads *h, struct slice user);

@@ -1,8 +1,9 @@
 /*
  * What readers tell the writer: operations of the store's own, which nobody waits for.
  *
- * Readers find rows that are past their time before a compaction takes them. So that the next reader need not pass over them again, the
- * writer is told: the head's floor rises, inbox entries go, a guest that has conversations loses the mark. Losing a hint does no harm.
+ * Readers find rows that are past their time before a compaction takes them. So that the next reader need not pass over
+ * them again, the writer is told: the head's floor rises, inbox entries go, a guest that has conversations loses the
+ * mark. Losing a hint does no harm.
  */
 #ifndef MAGPIE_STORAGE_HINT_H
 #define MAGPIE_STORAGE_HINT_H

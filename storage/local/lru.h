@@ -1,4 +1,5 @@
-/* A bounded table of items by key that knows which was used longest ago. The items embed a node and stay the owner's. One thread. */
+/* A bounded table of items by key that knows which was used longest ago. The items embed a node and stay the owner's.
+ * One thread. */
 #ifndef MAGPIE_STORAGE_LRU_H
 #define MAGPIE_STORAGE_LRU_H
 

@@ -1,7 +1,9 @@
 /*
- * A walk over the visible messages of one conversation, ascending or descending, over all tiers that it was ever stored in.
+ * A walk over the visible messages of one conversation, ascending or descending, over all tiers that it was ever stored
+ * in.
  *
- * Visible: not past its time, above what its tier's count keeps, not newer than the head. One walk belongs to one thread.
+ * Visible: not past its time, above what its tier's count keeps, not newer than the head. One walk belongs to one
+ * thread.
  */
 #ifndef MAGPIE_STORAGE_MSGS_H
 #define MAGPIE_STORAGE_MSGS_H
@@ -33,8 +35,8 @@ struct msgs {
 
 /* What tier `t` hides of a conversation: seqs up to this. */
 uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t);
-/* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come from, one walk at a time; NULL:
- * new ones. ERR_NOMEM. msgs_close() in any case. */
+/* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come
+ * from, one walk at a time; NULL: new ones. ERR_NOMEM. msgs_close() in any case. */
 MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv,
                          const struct head_record *head);
 void msgs_close(struct msgs *m);
@@ -42,13 +44,14 @@ void msgs_close(struct msgs *m);
 void msgs_up(struct msgs *m, uint64_t from);
 void msgs_down(struct msgs *m, uint64_t below);
 void msgs_step(struct msgs *m);
-/* The smallest visible seq; newest + 1 when none is visible, 0 when there never was one. Moves the walk. Look at m->error. end_ms (may be
- * NULL) gets when that message ends. */
+/* The smallest visible seq; newest + 1 when none is visible, 0 when there never was one. Moves the walk. Look at
+ * m->error. end_ms (may be NULL) gets when that message ends. */
 uint64_t msgs_first(struct msgs *m, uint64_t *end_ms);
 
 /* For readers: a head, 1, 0 (absent; out is zeroed), or an enum err. */
 int head_read(struct store *s, struct slice conv, struct head_record *out);
-/* msgs_first() for readers: by what is known if it can, and tells the writer when it had to pass over many expired rows. May move the walk. 0 or an enum err. */
+/* msgs_first() for readers: by what is known if it can, and tells the writer when it had to pass over many expired
+ * rows. May move the walk. 0 or an enum err. */
 MUST_CHECK int first_read(struct msgs *m, uint64_t *first);
 
 #endif

@@ -63,8 +63,8 @@ static bool range_add(struct store_range *r, struct msgs *m, struct page_builder
 }
 
 /*
- * The newest rows below `below`, walking up: that costs RocksDB half of what walking down does. Seqs tell where to begin, as long as none of
- * the last `limit` is missing and all fit by size. False: that is not so; the page is empty.
+ * The newest rows below `below`, walking up: that costs RocksDB half of what walking down does. Seqs tell where to
+ * begin, as long as none of the last `limit` is missing and all fit by size. False: that is not so; the page is empty.
  */
 static bool range_collect_up(struct store_range *r, struct msgs *m, struct page_builder *page, uint64_t below)
 {

@@ -1,4 +1,5 @@
-/* The readers: threads that answer what changes nothing, each conversation and user always by the same one, in order. */
+/* The readers: threads that answer what changes nothing, each conversation and user always by the same one, in
+ * order. */
 #include "storage/local/store_private.h"
 
 #include "core/base/clock.h"
@@ -36,7 +37,8 @@ static void wait_written(struct store *s)
     pthread_mutex_unlock(&s->written_lock);
 }
 
-/* Whether the round can go on; when nothing is left, with what came meanwhile. Not if that would have to wait: see wait_written(). */
+/* Whether the round can go on; when nothing is left, with what came meanwhile. Not if that would have to wait: see
+ * wait_written(). */
 static bool round_more(struct reader *r, struct op_list *work)
 {
     uint64_t need;
@@ -48,7 +50,8 @@ static bool round_more(struct reader *r, struct op_list *work)
     return work->head && all_written(r->store, &need);
 }
 
-/* Answers some of the work, and of what comes meanwhile: what a round of ROUND_US can do. The database is not replaced meanwhile. */
+/* Answers some of the work, and of what comes meanwhile: what a round of ROUND_US can do. The database is not replaced
+ * meanwhile. */
 static void reader_round(struct reader *r, struct op_list *work)
 {
     struct store *s = r->store;

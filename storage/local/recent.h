@@ -1,12 +1,13 @@
 /*
- * What readers know of conversations that were read lately: the head, and the oldest visible message. So a page needs one look into the
- * database and not three.
+ * What readers know of conversations that were read lately: the head, and the oldest visible message. So a page needs
+ * one look into the database and not three.
  *
- * A head holds until the writer changes it: the writer says so once the change is written and before anybody hears of it. A reader that was
- * looking into the database meanwhile has a stale head in its hands and shows by its ticket that it must not be kept.
+ * A head holds until the writer changes it: the writer says so once the change is written and before anybody hears of
+ * it. A reader that was looking into the database meanwhile has a stale head in its hands and shows by its ticket that
+ * it must not be kept.
  *
- * The oldest visible message only ever moves forward: an answer stays right until that message ends, falls below its tier's count, or options
- * or the clock are changed by hand (live.version). Any thread; a fixed table, newest wins.
+ * The oldest visible message only ever moves forward: an answer stays right until that message ends, falls below its
+ * tier's count, or options or the clock are changed by hand (live.version). Any thread; a fixed table, newest wins.
  */
 #ifndef MAGPIE_STORAGE_RECENT_H
 #define MAGPIE_STORAGE_RECENT_H

@@ -1,12 +1,13 @@
 /*
- * Stored records: how values look. Fixed big-endian fields, a version in each; a reader refuses what it does not know to the last byte.
+ * Stored records: how values look. Fixed big-endian fields, a version in each; a reader refuses what it does not know
+ * to the last byte.
  *
  * Rows that can expire begin with a row header:
  *
  *     version u8 (1) | flags u8 | class u8 | birth u48 | ttl u48
  *
- * and state rows with version u8 | flags u8. Decoders return 0 or ERR_INVALID and never read outside the value; slices borrow from it.
- * The formats are tabled in README.md.
+ * and state rows with version u8 | flags u8. Decoders return 0 or ERR_INVALID and never read outside the value; slices
+ * borrow from it. The formats are tabled in README.md.
  */
 #ifndef MAGPIE_STORAGE_RECORD_H
 #define MAGPIE_STORAGE_RECORD_H

@@ -1,9 +1,10 @@
 /*
  * A disk that is full or failing: refuse, keep reading, come back.
  *
- * RocksDB does not recover in place when its log cannot be written or synced. So the database is closed and opened anew, as soon as a probe
- * shows that the disk takes data again; readers and syncer are kept out for the swap alone. If it cannot be opened for writing, it is opened
- * for reading, so that reads go on, and the attempt is repeated each second.
+ * RocksDB does not recover in place when its log cannot be written or synced. So the database is closed and opened
+ * anew, as soon as a probe shows that the disk takes data again; readers and syncer are kept out for the swap alone. If
+ * it cannot be opened for writing, it is opened for reading, so that reads go on, and the attempt is repeated each
+ * second.
  */
 #include "storage/local/writer.h"
 

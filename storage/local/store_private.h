@@ -1,8 +1,9 @@
 /*
  * The inside of the store: what its files share. Nobody else includes this, but its tests.
  *
- * Threads: one writer (writer.c) takes all W operations and alone changes the database; one syncer (syncer.c) makes what was written
- * durable and answers those who wait for that; readers (reader.c) answer R operations. README.md tells the whole story.
+ * Threads: one writer (writer.c) takes all W operations and alone changes the database; one syncer (syncer.c) makes
+ * what was written durable and answers those who wait for that; readers (reader.c) answer R operations. README.md tells
+ * the whole story.
  */
 #ifndef MAGPIE_STORAGE_STORE_PRIVATE_H
 #define MAGPIE_STORAGE_STORE_PRIVATE_H

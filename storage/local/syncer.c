@@ -90,7 +90,8 @@ static void *syncer_main(void *arg)
         y->busy = true;
         bool failed = y->failed;
         pthread_mutex_unlock(&y->lock);
-        /* After a failed fsync the kernel may call the same pages clean: a later one that succeeds proves nothing. So a failure lasts. */
+        /* After a failed fsync the kernel may call the same pages clean: a later one that succeeds proves nothing. So a
+         * failure lasts. */
         int r = failed ? ERR_IO : needed ? syncer_sync(y, target) : 0;
         if (r && !failed)
             writer_sync_failed(y->store); /* before the answers: whoever hears of it finds the store failing soon */

@@ -1,8 +1,9 @@
 /*
  * The syncer: makes what is written durable, and answers those who wait for that, in order.
  *
- * An operation that is handed over was written before; so the first sync that begins after that covers it, and while one
- * sync runs the next ones gather: group commit without a timer. What nobody waits for is synced sync_every_ms after it was written.
+ * An operation that is handed over was written before; so the first sync that begins after that covers it, and while
+ * one sync runs the next ones gather: group commit without a timer. What nobody waits for is synced sync_every_ms after
+ * it was written.
  */
 #ifndef MAGPIE_STORAGE_SYNCER_H
 #define MAGPIE_STORAGE_SYNCER_H
@@ -12,12 +13,13 @@
 MUST_CHECK int syncer_start(struct store *s);
 /* Syncs what is left, answers, ends the thread. */
 void syncer_stop(struct store *s);
-/* Writer's thread: all groups up to `group` are written; `ops` (emptied) wait for their sync; soon: sync though nobody waits. */
+/* Writer's thread: all groups up to `group` are written; `ops` (emptied) wait for their sync; soon: sync though nobody
+ * waits. */
 void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon);
 /* Writer's thread: waits until nobody waits for a sync any more. */
 void syncer_drain(struct store *s);
-/* Writer's thread: a write failed. No sync from now on (RocksDB's library is built with assertions, and one of them ends the process when a log that
- * could not be written is synced): who waits hears STORE_UNKNOWN. */
+/* Writer's thread: a write failed. No sync from now on (RocksDB's library is built with assertions, and one of them
+ * ends the process when a log that could not be written is synced): who waits hears STORE_UNKNOWN. */
 void syncer_fail(struct store *s);
 /* Writer's thread, failing: what is dirty does not concern the syncer any more. */
 void syncer_forget(struct store *s);

@@ -194,7 +194,8 @@ static bool slot_waits(struct writer *w, const struct slot *slot)
     return slot->head && slot->head->sync_group > atomic_load(&w->store->synced_group);
 }
 
-/* Answers the operations of slots[0, n) that may be answered before the write: nothing of their conversation is before them in this group. */
+/* Answers the operations of slots[0, n) that may be answered before the write: nothing of their conversation is before
+ * them in this group. */
 static void answer_early(struct writer *w, uint32_t n)
 {
     struct op_list early;

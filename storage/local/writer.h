@@ -1,9 +1,11 @@
 /*
- * The writer: the one thread that changes the database. What the files with W operations (append.c, inbox.c …) see of it.
+ * The writer: the one thread that changes the database. What the files with W operations (append.c, inbox.c …) see of
+ * it.
  *
- * It takes all queued operations at once and works them off in groups of at most WRITER_GROUP: reads what the group needs with a few
- * multi-gets, applies each operation to the group's batch in order, writes the batch, answers. Operations that must be on the
- * platter before their answer go on to the syncer, while the writer goes on with the next group.
+ * It takes all queued operations at once and works them off in groups of at most WRITER_GROUP: reads what the group
+ * needs with a few multi-gets, applies each operation to the group's batch in order, writes the batch, answers.
+ * Operations that must be on the platter before their answer go on to the syncer, while the writer goes on with the
+ * next group.
  */
 #ifndef MAGPIE_STORAGE_WRITER_H
 #define MAGPIE_STORAGE_WRITER_H
@@ -34,8 +36,8 @@ struct writer {
     pthread_mutex_t lock; /* of queue, closing, sync_failed */
     pthread_cond_t wake;  /* monotonic clock */
     struct op_list queue;
-    _Atomic bool
-        owed; /* the queue holds lazy operations alone and nobody has woken this thread for them; written under the lock */
+    /* the queue holds lazy operations alone and nobody has woken this thread for them; written under the lock */
+    _Atomic bool owed;
     bool closing;
     bool sync_failed; /* the syncer could not sync */
 
@@ -62,7 +64,8 @@ struct writer {
 
 enum apply { APPLY_DONE, APPLY_CUT /* end the group before this operation: it must see the rows of those before */ };
 
-/* One function per kind of change. Each reads and checks, reserves, then puts; sets op->status, and NOTE_CHANGED in op->note. */
+/* One function per kind of change. Each reads and checks, reserves, then puts; sets op->status, and NOTE_CHANGED in
+ * op->note. */
 enum apply apply_append(struct writer *w, struct slot *slot);
 enum apply apply_inbox_ack(struct writer *w, struct slot *slot);
 enum apply apply_inbox_clean(struct writer *w, struct slot *slot);
@@ -105,7 +108,8 @@ void head_touch(struct writer *w, struct head *h);
 /* The head goes into the batch: reserve 1 put, HEAD_ROOM bytes. */
 #define HEAD_ROOM (CONV_KEY_MAX + 1 + HEAD_SIZE)
 void writer_put_head(struct writer *w, struct head *h);
-/* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was one. ERR_*. */
+/* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was
+ * one. ERR_*. */
 MUST_CHECK int writer_first(struct writer *w, struct head *h, uint64_t *first);
 /* A user's inbox count, counted if need be. 0, an enum err, or 1: cut the group. */
 MUST_CHECK int writer_inbox(struct writer *w, struct slice user, struct inbox **out);
@@ -126,7 +130,8 @@ void writer_free(struct store *s);
 /* Syncer's thread: a sync failed. */
 void writer_sync_failed(struct store *s);
 
-/* recover.c: the writer's thread. The database cannot be written (or synced): all that is queued is refused from now on. */
+/* recover.c: the writer's thread. The database cannot be written (or synced): all that is queued is refused from now
+ * on. */
 void store_fail(struct writer *w, const char *what);
 /* Tries to get the database back; true when writes work again. */
 bool store_recover(struct writer *w);
