@@ -1,41 +1,47 @@
 /*
- * magpie_plugin.h: the plugin ABI of Magpie, version 1. The only header that a plugin includes; it needs the C library alone.
+ * magpie_plugin.h: the plugin ABI of Magpie, version 1. The only header that a plugin includes; it needs the C library
+ * alone.
  *
- * A plugin is a shared object NAME.so that exports one symbol, `const struct mp_plugin magpie_plugin`: what it is called, which options it
- * takes, and the functions of its life. The server hands it a table of functions, `struct mp_api`. docs/plugins.md has a plugin in ten
- * minutes; plugins/echo is a real one to copy.
+ * A plugin is a shared object NAME.so that exports one symbol, `const struct mp_plugin magpie_plugin`: what it is
+ * called, which options it takes, and the functions of its life. The server hands it a table of functions,
+ * `struct mp_api`. docs/plugins.md has a plugin in ten minutes; plugins/echo is a real one to copy.
  *
  * LIFE
  *     check(mp, NULL, options)          may these options be used? Also by `magpied -t`, where nothing else is called
  *     init(self, mp, options)           main thread; the only place to register hooks, actions, routes, commands …
  *     shard_init(state, shard)          on every shard's thread, before anything registered is called there
  *        … hooks, actions, timers, routes …
- *     check(mp, state, options), apply(state, options)      at a reload, when both the config and every plugin's check are good
- *        … unloading: what was registered is taken back; connections of claimed paths are closed; then the server waits until timers, work,
- *          posts and operations that are under way have ended (`closing` tells the plugin, functions that would begin something new return
- *          MP_ECLOSED); requests that are still unanswered are answered `unavailable` …
+ *     check(mp, state, options), apply(state, options)      at a reload, when the config and every plugin's check are good
+ *        … unloading: what was registered is taken back; connections of claimed paths are closed; then the server waits
+ *          until timers, work, posts and operations that are under way have ended (`closing` tells the plugin, functions
+ *          that would begin something new return MP_ECLOSED); requests that are still unanswered are answered
+ *          `unavailable` …
  *     shard_fini(state, shard)          on every shard's thread, after everything else there
  *     fini(state)                       main thread, the last call
- * What init and shard_init post or give to workers begins when all of them have been right, and never if one fails; operations (send, user …) return
- * MP_EAGAIN there: post what is to do them.
- * When init or a shard_init fails, everything registered before is undone, shard_fini is called where shard_init had been right, and then fini
- * (if init had been right).
+ * What init and shard_init post or give to workers begins when all of them have been right, and never if one fails;
+ * operations (send, user …) return MP_EAGAIN there: post what is to do them. When init or a shard_init fails,
+ * everything registered before is undone, shard_fini is called where shard_init had been right, and then fini (if init
+ * had been right).
  *
- * THREADS. The server has a main thread and a number of shards; each is an `mp_thread`. A callback runs on the thread that it is given and must
- * not block there: a shard serves thousands of connections. What blocks goes to `work`. Every function says where it may be called:
+ * THREADS. The server has a main thread and a number of shards; each is an `mp_thread`. A callback runs on the thread
+ * that it is given and must not block there: a shard serves thousands of connections. What blocks goes to `work`. Every
+ * function says where it may be called:
  *     [main]  on the main thread        [here]  on the thread given as `here`, and with no other value
- *     [call]  inside the callback that was given its first argument        [any]  anywhere, worker threads and the plugin's own included
- * Callbacks of one thread never overlap; those of different threads do, so what they share must be constant, atomic or locked.
+ *     [call]  inside the callback that was given its first argument
+ *     [any]   anywhere, worker threads and the plugin's own included
+ * Callbacks of one thread never overlap; those of different threads do, so what they share must be constant, atomic or
+ * locked.
  *
- * OWNERSHIP. Texts and structs given to a function are borrowed until it returns: the server copies what it keeps. Those given to a callback are
- * borrowed until the callback returns. What is said to be owned by the plugin is freed with the named function.
+ * OWNERSHIP. Texts and structs given to a function are borrowed until it returns: the server copies what it keeps.
+ * Those given to a callback are borrowed until the callback returns. What is said to be owned by the plugin is freed
+ * with the named function.
  *
- * ERRORS. Functions return 0 (or a number, where said) or a negative enum mp_err. An operation that returned 0 calls `done` exactly once, later,
- * never inside the call; one that returned an error never does.
+ * ERRORS. Functions return 0 (or a number, where said) or a negative enum mp_err. An operation that returned 0 calls
+ * `done` exactly once, later, never inside the call; one that returned an error never does.
  *
- * COMPATIBILITY. Within one major version structs and the table only grow at their ends. Structs that a plugin fills in begin with `size`:
- * set it to sizeof the struct and all else to zero that is not used. Structs without a `size` stay as they are. A plugin that was built with a newer minor version than the server's is
- * refused.
+ * COMPATIBILITY. Within one major version structs and the table only grow at their ends. Structs that a plugin fills in
+ * begin with `size`: set it to sizeof the struct and all else to zero that is not used. Structs without a `size` stay
+ * as they are. A plugin that was built with a newer minor version than the server's is refused.
  */
 #ifndef MAGPIE_PLUGIN_H
 #define MAGPIE_PLUGIN_H
@@ -53,7 +59,7 @@ extern "C" {
 #define MP_ABI_MAJOR 1
 #define MP_ABI_MINOR 0
 
-/* --- Values ------------------------------------------------------------------------------------------------------------ */
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 /* Bytes: not NUL-terminated, borrowed. Texts are valid UTF-8 where the protocol says so. */
 struct mp_str {
@@ -101,8 +107,8 @@ typedef struct mp_command_call mp_command_call; /* a line of the console that wa
 typedef struct mp_json mp_json;                 /* a JSON value, read-only */
 typedef struct mp_out mp_out;                   /* a growing text */
 
-/* A connection by handle: it stays valid as a value when the connection is gone, and then finds nothing. A client's connection gets
- * another handle when it logs in (it moves to its user's shard). */
+/* A connection by handle: it stays valid as a value when the connection is gone, and then finds nothing. A client's
+ * connection gets another handle when it logs in (it moves to its user's shard). */
 struct mp_conn {
     uint32_t shard, index, generation; /* index 0xffffffff: no connection */
 };
@@ -113,7 +119,7 @@ struct mp_field {
     int64_t number;     /* else */
 };
 
-/* --- Options ----------------------------------------------------------------------------------------------------------- */
+/* --- Options ------------------------------------------------------------------------------------------------------ */
 
 enum mp_option_type {
     MP_OPT_TEXT,    /* min: least length in bytes */
@@ -131,7 +137,9 @@ enum mp_option_flag {
     MP_OPT_F_REQUIRED = 1, /* must be given */
     MP_OPT_F_SECRET = 2,   /* its value is never shown or logged by the server */
     MP_OPT_F_RESTART =
-        4 /* a reload cannot change it: a changed value is reported, and the old one stays until the plugin is loaded anew */
+        /* a reload cannot change it: a changed value is reported, and the old one stays until the plugin is loaded
+         * anew */
+    4
 };
 
 /* One option of plugins.load.NAME in the config. */
@@ -140,14 +148,16 @@ struct mp_option {
     enum mp_option_type type;
     unsigned flags; /* enum mp_option_flag */
     double min,
-        max; /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not negative */
+        /* numbers: bounds, inclusive, when max > min; else no bounds but that sizes, counts and durations are not
+         * negative */
+        max;
     const char *const *choices; /* MP_OPT_ENUM, MP_OPT_TEXTS: NULL-terminated */
-    const char *
-        fallback; /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
+    /* the value when it is absent, as text: "10", "true", "mask"; NULL: absent text, empty list, 0, false */
+    const char *fallback;
     const char *help; /* a sentence */
 };
 
-/* --- Hooks ------------------------------------------------------------------------------------------------------------- */
+/* --- Hooks -------------------------------------------------------------------------------------------------------- */
 
 /* With the fields of struct mp_event that each has, beside `shard`. */
 enum mp_event_kind {
@@ -158,10 +168,13 @@ enum mp_event_kind {
     MP_ON_CREATE,      /* user, channel: before a new channel is made. Accept beats channels.create of the config */
     MP_ON_HISTORY,     /* user, channel | peer */
     MP_ON_PRESENCE,    /* user */
-    MP_ON_MESSAGE, /* user, user_name, channel | peer, content: before it is stored, on the sender's shard; may set_content() */
-    MP_ON_CONVERSATION, /* user, user_name, channel | peer, content, members, rate, tier: on the shard that owns the conversation, where all its
-                         * messages pass; may advise() */
-    MP_ON_DELIVERED, /* user, user_name, channel | peer, content, id, seq, created_ms: it is stored, answered and pushed */
+    /* user, user_name, channel | peer, content: before it is stored, on the sender's shard; may set_content() */
+    MP_ON_MESSAGE,
+    /* user, user_name, channel | peer, content, members, rate, tier: on the shard that owns the conversation, where
+     * all its messages pass; may advise() */
+    MP_ON_CONVERSATION,
+    /* user, user_name, channel | peer, content, id, seq, created_ms: it is stored, answered and pushed */
+    MP_ON_DELIVERED,
     MP_ON_LOGGED_IN, /* conn, ip, websocket, user, user_name, device */
     MP_ON_CLOSE,     /* conn, user, user_name (empty before login), reason */
     MP_EVENTS
@@ -209,7 +222,7 @@ struct mp_advice {
     uint32_t keep_max;
 };
 
-/* --- Authentication ---------------------------------------------------------------------------------------------------- */
+/* --- Authentication ----------------------------------------------------------------------------------------------- */
 
 /* Names a login that waits for its answer; may be copied to any thread. */
 struct mp_ticket {
@@ -226,8 +239,8 @@ struct mp_login {
 
 struct mp_auth_answer {
     uint32_t size;
-    enum mp_code
-        code; /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
+    /* MP_CODE_OK: in. Else the refusal: unauthorized, forbidden, rate_limited, unavailable, internal */
+    enum mp_code code;
     uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
     char message[96];        /* of a refusal, for people; NUL-terminated */
     char id[65];             /* in: the user's id, NUL-terminated: 1-64 bytes of A-Z a-z 0-9 _ . : -, not "system" */
@@ -242,7 +255,7 @@ enum mp_when {
 /* On the connection's shard. *answer comes zeroed, with its size. */
 typedef enum mp_when (*mp_auth_fn)(const struct mp_login *l, struct mp_auth_answer *answer, void *ctx);
 
-/* --- Actions, commands, metrics --------------------------------------------------------------------------------------- */
+/* --- Actions, commands, metrics ----------------------------------------------------------------------------------- */
 
 /* A request of a client with an action of the plugin's. */
 struct mp_request {
@@ -259,8 +272,8 @@ struct mp_action {
     uint16_t number;   /* 1000-1999 */
     const char *name;  /* for people and metrics */
     bool before_login; /* allowed on a connection that has not logged in */
-    /* On the connection's shard. `call` must be answered exactly once with answer() or answer_error(), here or later from any thread. Until then the
-     * connection's further requests wait. */
+    /* On the connection's shard. `call` must be answered exactly once with answer() or answer_error(), here or later
+     * from any thread. Until then the connection's further requests wait. */
     void (*handle)(mp_call *call, const struct mp_request *r, void *ctx);
     void *ctx;
 };
@@ -272,7 +285,8 @@ struct mp_command {
     const char *help;  /* one line */
     unsigned min, max; /* arguments; at most 16 */
     bool changes;      /* it changes something: who gave it is logged */
-    /* Main thread. `call` must be ended exactly once with command_done() or command_fail(), here or later on the main thread. */
+    /* Main thread. `call` must be ended exactly once with command_done() or command_fail(), here or later on the main
+     * thread. */
     void (*run)(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx);
     void *ctx;
 };
@@ -301,12 +315,12 @@ struct mp_metric_value {
     enum mp_metric_kind kind;
     double value; /* of a histogram: how many values it has seen */
     double sum;   /* what follows, of a histogram alone: of all values */
-    const struct mp_metric_bucket
-        *buckets; /* ascending, and cumulative; the one without a bound, which holds all, is left out */
+    /* ascending, and cumulative; the one without a bound, which holds all, is left out */
+    const struct mp_metric_bucket *buckets;
     uint32_t bucket_count;
 };
 
-/* --- HTTP and WebSocket paths -------------------------------------------------------------------------------------------- */
+/* --- HTTP and WebSocket paths ------------------------------------------------------------------------------------- */
 
 /* An HTTP request on the WebSocket port that a route of the plugin claimed. Valid until it is answered. */
 struct mp_http_request {
@@ -319,25 +333,28 @@ struct mp_http_request {
     struct mp_str bearer; /* of "Authorization: Bearer …"; empty: none. Never log it */
     struct mp_str body;   /* whole */
     struct mp_str ip;     /* of the other side, or "unix" */
-    /* It came to a loopback address under a name that is not known to be this server's, perhaps from a web page whose name was made to point here: answer
-     * 403, unless it shows a credential. Only a route with MP_ROUTE_F_ANY_HOST gets such requests. */
+    /* It came to a loopback address under a name that is not known to be this server's, perhaps from a web page whose
+     * name was made to point here: answer 403, unless it shows a credential. Only a route with MP_ROUTE_F_ANY_HOST gets
+     * such requests. */
     bool foreign;
 };
 
 /* Flags of a route. */
 enum {
-    /* It asks for a credential, or looks at `foreign`: it also gets what the server would otherwise refuse by the Host field (docs/plugins.md). */
+    /* It asks for a credential, or looks at `foreign`: it also gets what the server would otherwise refuse by the Host
+     * field (docs/plugins.md). */
     MP_ROUTE_F_ANY_HOST = 1
 };
 
 struct mp_route {
     uint32_t size;
-    const char *
-        method; /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
-    const char *
-        path; /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
+    /* "GET", "POST" …; NULL: every method. A route of GET is asked for HEAD too (the server leaves out the body) */
+    const char *method;
+    /* "/metrics", or with a star at its end "/api/v1/" "*": everything that begins so. The longest match is taken */
+    const char *path;
     uint32_t body_max; /* bytes of a request's body; more is answered 413 by the server. At most 16 MiB */
-    /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any thread. */
+    /* On the connection's shard. `http` must be answered exactly once with http_answer(), here or later from any
+     * thread. */
     void (*handle)(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx);
     void *ctx;
     uint32_t flags; /* MP_ROUTE_F_… */
@@ -356,8 +373,8 @@ struct mp_http_answer {
     struct mp_str body;
 };
 
-/* A path that the plugin claims for WebSocket upgrades: its connections are the plugin's, without login, limits.frame or JSON. All functions are called on the
- * connection's shard. */
+/* A path that the plugin claims for WebSocket upgrades: its connections are the plugin's, without login, limits.frame
+ * or JSON. All functions are called on the connection's shard. */
 struct mp_upgrade {
     uint32_t size;
     const char *path;     /* "/echo", exactly */
@@ -371,8 +388,10 @@ struct mp_upgrade {
     void *ctx;
 };
 
-/* --- Operations ------------------------------------------------------------------------------------------------------------
- * What an operation tells `done` begins with how it went. `done` runs on the thread given as `home`; NULL for `done` where nobody wants to know. */
+/* ---
+ * Operations ----------------------------------------------------------------------------------------------------------
+ * What an operation tells `done` begins with how it went. `done` runs on the thread given as `home`; NULL for `done`
+ * where nobody wants to know. */
 
 struct mp_result {
     uint32_t size;
@@ -384,9 +403,9 @@ struct mp_result {
 /* A message to a user or a channel. */
 struct mp_send {
     uint32_t size;
-    struct mp_str
-        sender; /* a user's id: every rule of the protocol holds, hooks included, as if that user had sent it. Empty: from `system`, which goes
-                              * past memberships, blocks and limits */
+    /* a user's id: every rule of the protocol holds, hooks included, as if that user had sent it. Empty: from
+     * `system`, which goes past memberships, blocks and limits */
+    struct mp_str sender;
     struct mp_str receiver; /* a user's id … */
     struct mp_str channel;  /* … or a channel's name */
     struct mp_str content;
@@ -431,7 +450,8 @@ struct mp_user {
 };
 typedef void (*mp_user_fn)(mp_thread *here, const struct mp_user *u, void *ctx);
 
-/* A page of history, by the rules of protocol.md; no hook is asked and no membership is looked at: that is the plugin's to decide. */
+/* A page of history, by the rules of protocol.md; no hook is asked and no membership is looked at: that is the plugin's
+ * to decide. */
 struct mp_range {
     uint32_t size;
     struct mp_str channel;  /* a channel … */
@@ -477,7 +497,7 @@ typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
 enum { MP_READ = 1, MP_WRITE = 2 };
 typedef void (*mp_io_fn)(mp_thread *here, int fd, unsigned events, void *ctx);
 
-/* --- The server's functions ---------------------------------------------------------------------------------------------- */
+/* --- The server's functions --------------------------------------------------------------------------------------- */
 
 struct mp_hook {
     uint32_t size;
@@ -492,33 +512,36 @@ struct mp_api {
     uint16_t abi_major, abi_minor; /* the server's */
     const char *server_version;
 
-    /* --- Log, memory ----------------------------------------------------------------------------------------------------- */
+    /* --- Log, memory ---------------------------------------------------------------------------------------------- */
 
-    /* [any] A line of the log: `event` ("rejected") is put behind the plugin's name ("filter.rejected"). Never secrets or message content. Each event is limited
-     * to 20 lines a second. */
+    /* [any] A line of the log: `event` ("rejected") is put behind the plugin's name ("filter.rejected"). Never secrets
+     * or message content. Each event is limited to 20 lines a second. */
     void (*log)(mp_self *self, enum mp_level level, const char *event, const struct mp_field *fields, size_t n);
-    /* [any] Memory, zeroed, counted to the plugin and shown in `plugin info`; NULL: none left. alloc(…, NULL, n) makes, alloc(…, p, n) resizes (what is
-     * added is not zeroed), alloc(…, p, 0) frees and returns NULL. The C library's own functions may be used too. */
+    /* [any] Memory, zeroed, counted to the plugin and shown in `plugin info`; NULL: none left. alloc(…, NULL, n) makes,
+     * alloc(…, p, n) resizes (what is added is not zeroed), alloc(…, p, 0) frees and returns NULL. The C library's own
+     * functions may be used too. */
     void *(*alloc)(mp_self *self, void *p, size_t n);
     /* [any] True once the plugin is being unloaded: work that takes long should look at it and end soon. */
     bool (*closing)(mp_self *self);
 
-    /* --- Options and config ---------------------------------------------------------------------------------------------- */
+    /* --- Options and config --------------------------------------------------------------------------------------- */
 
-    /* [main] A value of the plugin's options, the fallback where it is absent. Texts are valid as long as `options` are: in check() and init() until
-     * they return, after apply() until the next apply() returns. */
+    /* [main] A value of the plugin's options, the fallback where it is absent. Texts are valid as long as `options`
+     * are: in check() and init() until they return, after apply() until the next apply() returns. */
     const char *(*option_text)(const mp_options *options, const char *name); /* NULL: absent. TEXT, ENUM */
     double (*option_number)(const mp_options *options, const char *name);    /* every kind of number */
     bool (*option_bool)(const mp_options *options, const char *name);
     const char *(*option_item)(const mp_options *options, const char *name,
                                unsigned i); /* the i-th text of TEXTS; NULL at the end */
-    /* [main] A value of the server's config by its path, "limits.content": text as text, numbers in digits, booleans as "true", "false". The length, cut to what `out` holds
-     * (which is NUL-terminated); MP_ENOTFOUND: no such value, a list, or a secret. */
+    /* [main] A value of the server's config by its path, "limits.content": text as text, numbers in digits, booleans as
+     * "true", "false". The length, cut to what `out` holds (which is NUL-terminated); MP_ENOTFOUND: no such value, a
+     * list, or a secret. */
     int (*config)(mp_self *self, const char *path, char *out, size_t size);
-    /* [main] The plugin's own directory below the server's data directory, made when it is not there (mode 0700). MP_EIO; MP_EFULL: `size` is too small. */
+    /* [main] The plugin's own directory below the server's data directory, made when it is not there (mode 0700).
+     * MP_EIO; MP_EFULL: `size` is too small. */
     int (*data_dir)(mp_self *self, char *out, size_t size);
 
-    /* --- Registering: [main], inside init() only. MP_EEXISTS, MP_EINVALID, MP_EFULL, MP_ENOMEM ----------------------------- */
+    /* --- Registering: [main], inside init() only. MP_EEXISTS, MP_EINVALID, MP_EFULL, MP_ENOMEM -------------------- */
 
     int (*hook)(mp_self *self, const struct mp_hook *h);
     int (*action)(mp_self *self, const struct mp_action *a);
@@ -530,16 +553,17 @@ struct mp_api {
     int (*route)(mp_self *self, const struct mp_route *r);
     int (*upgrade)(mp_self *self, const struct mp_upgrade *u);
 
-    /* --- Verdicts: [call] of a hook -------------------------------------------------------------------------------------- */
+    /* --- Verdicts: [call] of a hook ------------------------------------------------------------------------------- */
 
     /* Returns MP_REJECT. `message` is for people, copied; NULL: none. retry_after_ms: of MP_CODE_RATE_LIMITED. */
     enum mp_verdict (*reject)(struct mp_event *e, enum mp_code code, const char *message, uint32_t retry_after_ms);
-    /* MP_ON_MESSAGE: the message goes on with this content (UTF-8, 1 byte to limits.content), e->content becomes it. MP_EINVALID, MP_ENOMEM: unchanged. */
+    /* MP_ON_MESSAGE: the message goes on with this content (UTF-8, 1 byte to limits.content), e->content becomes it.
+     * MP_EINVALID, MP_ENOMEM: unchanged. */
     int (*set_content)(struct mp_event *e, struct mp_str content);
     /* MP_ON_CONVERSATION. */
     int (*advise)(struct mp_event *e, const struct mp_advice *a);
 
-    /* --- Answers: [any], exactly once for each. They free what they are given --------------------------------------------- */
+    /* --- Answers: [any], exactly once for each. They free what they are given ------------------------------------- */
 
     /* Answers a login that waits. One that is gone is passed over. MP_ENOMEM: not answered, try again. */
     int (*auth_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_auth_answer *answer);
@@ -550,21 +574,21 @@ struct mp_api {
     /* [main] */
     void (*command_done)(mp_command_call *call);
     void (*command_fail)(mp_command_call *call, const char *code, const char *message);
-    /* [main] Where a command writes its answer, one JSON value: a string is shown as its lines, an object as "key: value" lines, an array of objects as a
-     * table. The call's own: not to be freed. */
+    /* [main] Where a command writes its answer, one JSON value: a string is shown as its lines, an object as "key:
+     * value" lines, an array of objects as a table. The call's own: not to be freed. */
     mp_out *(*command_out)(mp_command_call *call);
 
-    /* --- Reading an HTTP request: [any], until it is answered ------------------------------------------------------------- */
+    /* --- Reading an HTTP request: [any], until it is answered ----------------------------------------------------- */
 
     /* The value of the first header field of that name, its case aside; p is NULL when there is none. */
     struct mp_str (*http_header)(const mp_http *http, const char *name);
-    /* A parameter of the query, decoded. The length (out is NUL-terminated); MP_ENOTFOUND; MP_EINVALID: no valid UTF-8, or a NUL in it; MP_EFULL: longer than
-     * size - 1. */
+    /* A parameter of the query, decoded. The length (out is NUL-terminated); MP_ENOTFOUND; MP_EINVALID: no valid UTF-8,
+     * or a NUL in it; MP_EFULL: longer than size - 1. */
     int (*http_param)(const mp_http *http, const char *name, char *out, size_t size);
     /* Undoes %XX. As http_param(). */
     int (*url_decode)(struct mp_str s, char *out, size_t size);
 
-    /* --- Threads, timers, work ---------------------------------------------------------------------------------------------- */
+    /* --- Threads, timers, work ------------------------------------------------------------------------------------ */
 
     /* [any] */
     mp_thread *(*main_thread)(mp_self *self);
@@ -578,16 +602,18 @@ struct mp_api {
     void *(*local)(mp_self *self, mp_thread *here);
     /* [any] Runs fn on a thread, in the order posted, never inside this call. MP_ECLOSED, MP_ENOMEM. */
     int (*post)(mp_self *self, mp_thread *to, mp_thread_fn fn, void *ctx);
-    /* [here] Runs fn on this thread after first_ms, then each every_ms (0: once). *timer (may be NULL): its number. MP_ECLOSED, MP_ENOMEM. */
+    /* [here] Runs fn on this thread after first_ms, then each every_ms (0: once). *timer (may be NULL): its number.
+     * MP_ECLOSED, MP_ENOMEM. */
     int (*timer)(mp_self *self, mp_thread *here, uint64_t first_ms, uint64_t every_ms, mp_thread_fn fn, void *ctx,
                  uint64_t *timer);
     /* [here] One that has fired once and for all, or is unknown, is passed over. */
     void (*timer_stop)(mp_self *self, mp_thread *here, uint64_t timer);
-    /* [any] Runs run(ctx) on a worker thread, where it may block, and then done(home, ctx). The order of several is not kept. Few plugins' works run at a
-     * time, and of each plugin four at most. MP_ECLOSED, MP_ENOMEM, MP_EIO. */
+    /* [any] Runs run(ctx) on a worker thread, where it may block, and then done(home, ctx). The order of several is not
+     * kept. Few plugins' works run at a time, and of each plugin four at most. MP_ECLOSED, MP_ENOMEM, MP_EIO. */
     int (*work)(mp_self *self, void (*run)(void *ctx), mp_thread *home, mp_thread_fn done, void *ctx);
-    /* [here] Watches a descriptor of the plugin's (a listener or connection of its own protocol) on this thread. io_stop() before closing it. Unloading stops
-     * it before shard_fini() and fini(), which close it. Returns MP_ECLOSED, MP_ENOMEM, MP_EINVALID. */
+    /* [here] Watches a descriptor of the plugin's (a listener or connection of its own protocol) on this thread.
+     * io_stop() before closing it. Unloading stops it before shard_fini() and fini(), which close it. Returns
+     * MP_ECLOSED, MP_ENOMEM, MP_EINVALID. */
     int (*io)(mp_self *self, mp_thread *here, int fd, unsigned events, mp_io_fn fn, void *ctx, uint64_t *io);
     int (*io_change)(mp_self *self, mp_thread *here, uint64_t io, unsigned events);
     void (*io_stop)(mp_self *self, mp_thread *here, uint64_t io);
@@ -595,11 +621,12 @@ struct mp_api {
     uint64_t (*wall_ms)(void);
     uint64_t (*mono_ms)(void);
 
-    /* --- Users, channels, messages: [any] -------------------------------------------------------------------------------- */
+    /* --- Users, channels, messages: [any] ------------------------------------------------------------------------- */
 
     int (*send)(mp_self *self, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
     int (*member)(mp_self *self, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
-    /* Closes a user's connections (reason "kicked", `message` in push 105). revoke: no token given so far works any more. */
+    /* Closes a user's connections (reason "kicked", `message` in push 105). revoke: no token given so far works any
+     * more. */
     int (*kick)(mp_self *self, struct mp_str user, struct mp_str message, bool revoke, mp_thread *home, mp_kick_fn done,
                 void *ctx);
     int (*user)(mp_self *self, struct mp_str id, mp_thread *home, mp_user_fn done, void *ctx);
@@ -608,7 +635,8 @@ struct mp_api {
     int (*members)(mp_self *self, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home,
                    mp_members_fn done, void *ctx);
     int (*channel)(mp_self *self, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
-    /* A push (action 1000-1999) with a JSON object to every connection of a user, or to one connection. Without an answer. */
+    /* A push (action 1000-1999) with a JSON object to every connection of a user, or to one connection. Without an
+     * answer. */
     int (*push_user)(mp_self *self, struct mp_str user, uint16_t action, struct mp_str body);
     int (*push_conn)(mp_self *self, struct mp_conn conn, uint16_t action, struct mp_str body);
     /* Push 106 to every connection of this server. */
@@ -616,34 +644,37 @@ struct mp_api {
     /* Closes one connection (reason "kicked"). */
     int (*close_conn)(mp_self *self, struct mp_conn conn, struct mp_str message);
 
-    /* --- Connections of claimed paths (struct mp_upgrade): [any]; copies. MP_ECLOSED: it is gone (when that can be told here) ------------- */
+    /* --- Connections of claimed paths (struct mp_upgrade): [any]; copies. MP_ECLOSED: it is gone (when that can be
+     * told here) */
 
     int (*ws_send)(mp_self *self, struct mp_conn conn, bool text, struct mp_str data);
     /* code: 1000, 1001, 1003, 1007-1011, 3000-4999. */
     int (*ws_close)(mp_self *self, struct mp_conn conn, uint16_t code, struct mp_str reason);
 
-    /* --- Metrics -------------------------------------------------------------------------------------------------------- */
+    /* --- Metrics -------------------------------------------------------------------------------------------------- */
 
-    /* [any] Adds to a metric that has no `read`; `here` is the calling thread, NULL on threads of the plugin's own and worker threads. */
+    /* [any] Adds to a metric that has no `read`; `here` is the calling thread, NULL on threads of the plugin's own and
+     * worker threads. */
     void (*count)(mp_self *self, mp_thread *here, int metric, int64_t n);
     /* [main] Every metric of the server, scripts and plugins. */
     void (*metrics_each)(mp_self *self, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
 
-    /* --- JSON: [any] ------------------------------------------------------------------------------------------------------ */
+    /* --- JSON: [any] ---------------------------------------------------------------------------------------------- */
 
-    /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, integers within 2^53). NULL: *why (may be NULL) says what is wrong, static. Freed with
-     * json_free(); parts of it are not. */
+    /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, integers within 2^53). NULL: *why (may be NULL) says what
+     * is wrong, static. Freed with json_free(); parts of it are not. */
     mp_json *(*json_parse)(struct mp_str text, const char **why);
     void (*json_free)(mp_json *v);
     const mp_json *(*json_get)(const mp_json *object, const char *key); /* NULL: absent or null, or no object */
     const mp_json *(*json_at)(const mp_json *array, unsigned i);        /* NULL at the end, or no array */
-    /* Members: 1: present and right; 0: absent or null; MP_EINVALID: of another type. Texts are borrowed from the value. */
+    /* Members: 1: present and right; 0: absent or null; MP_EINVALID: of another type. Texts are borrowed from the
+     * value. */
     int (*json_text)(const mp_json *object, const char *key, struct mp_str *out);
     int (*json_int)(const mp_json *object, const char *key, int64_t *out);
     int (*json_bool)(const mp_json *object, const char *key, bool *out);
     bool (*json_string)(const mp_json *v, struct mp_str *out); /* the value itself; false: it is no string */
 
-    /* --- Growing texts: [any], one thread at a time ------------------------------------------------------------------------ */
+    /* --- Growing texts: [any], one thread at a time --------------------------------------------------------------- */
 
     /* Without memory everything after is passed over and out_str() is empty with p NULL. */
     mp_out *(*out_new)(mp_self *self);
@@ -662,7 +693,7 @@ struct mp_api {
     /* New functions go here. */
 };
 
-/* --- What a plugin exports ------------------------------------------------------------------------------------------------ */
+/* --- What a plugin exports ---------------------------------------------------------------------------------------- */
 
 struct mp_plugin {
     uint32_t size;                 /* sizeof(struct mp_plugin) */
@@ -674,16 +705,20 @@ struct mp_plugin {
     const char *version;   /* "1.0" */
     const char *summary;   /* one line */
     const char *auth_mode; /* the auth.mode whose provider it registers; NULL: none */
-    /* [main] Whether the options are good beyond the schema (files that can be read, values that fit each other). 0; else negative, with one line for each error in
-     * `why`: "OPTION: what is wrong". `state` is NULL when the plugin is not running; `self` is not there then, so only functions of `mp` that need none may be called.
-     * It may keep what it has prepared for the apply() that follows; another check() may follow instead. NULL: the schema is enough. */
+    /* [main] Whether the options are good beyond the schema (files that can be read, values that fit each other). 0;
+     * else negative, with one line for each error in `why`: "OPTION: what is wrong". `state` is NULL when the plugin is
+     * not running; `self` is not there then, so only functions of `mp` that need none may be called. It may keep what
+     * it has prepared for the apply() that follows; another check() may follow instead. NULL: the schema is enough. */
     int (*check)(const struct mp_api *mp, void *state, const mp_options *options, char *why, size_t why_size);
-    /* [main] 0, with *state being what all the other functions here are given; or negative: the plugin is not loaded, fini is not called. */
+    /* [main] 0, with *state being what all the other functions here are given; or negative: the plugin is not loaded,
+     * fini is not called. */
     int (*init)(mp_self *self, const struct mp_api *mp, const mp_options *options, void **state);
-    /* On each shard; NULL: nothing to do there. *shard_state: what local() returns. Negative: the plugin is not loaded. */
+    /* On each shard; NULL: nothing to do there. *shard_state: what local() returns. Negative: the plugin is not
+     * loaded. */
     int (*shard_init)(void *state, mp_thread *shard, void **shard_state);
     void (*shard_fini)(void *state, mp_thread *shard, void *shard_state);
-    /* [main] Takes new options, which check() found good: cannot fail. NULL: a change of options needs the plugin to be loaded anew. */
+    /* [main] Takes new options, which check() found good: cannot fail. NULL: a change of options needs the plugin to be
+     * loaded anew. */
     void (*apply)(void *state, const mp_options *options);
     /* [main] Frees everything. NULL: nothing to free. */
     void (*fini)(void *state);
@@ -702,7 +737,7 @@ struct mp_plugin {
 #endif
 extern MP_EXPORT const struct mp_plugin magpie_plugin;
 
-/* --- Helpers --------------------------------------------------------------------------------------------------------------- */
+/* --- Helpers ------------------------------------------------------------------------------------------------------ */
 
 static inline struct mp_str mp_str_of(const void *p, size_t n)
 {

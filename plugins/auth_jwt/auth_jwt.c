@@ -1,8 +1,9 @@
 /*
- * auth_jwt: the provider of auth.mode = "jwt". A login's token is a JSON Web Token (RFC 7519) of somebody else's making; this server only checks it.
+ * auth_jwt: the provider of auth.mode = "jwt". A login's token is a JSON Web Token (RFC 7519) of somebody else's
+ * making; this server only checks it.
  *
- * Signatures with public keys cost a shard too much of its time when ten thousand clients come back at once, so they are checked on worker threads; an
- * HMAC is checked at once.
+ * Signatures with public keys cost a shard too much of its time when ten thousand clients come back at once, so they
+ * are checked on worker threads; an HMAC is checked at once.
  */
 #include "plugins/magpie_plugin.h"
 #include "verify.h"
@@ -63,7 +64,7 @@ static const struct mp_option options[] = {
     {.name = "require_expiry", .type = MP_OPT_BOOL, .fallback = "true", .help = "A token without `exp` is refused."},
 };
 
-/* --- The policy ------------------------------------------------------------------------------------------------------------ */
+/* --- The policy --------------------------------------------------------------------------------------------------- */
 
 static char *copy_text(const struct mp_api *mp, const mp_options *o, const char *name, bool *ok)
 {
@@ -157,7 +158,7 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
     return good ? MP_OK : MP_EINVALID;
 }
 
-/* --- Into force ---------------------------------------------------------------------------------------------------------------- */
+/* --- Into force --------------------------------------------------------------------------------------------------- */
 
 struct change {
     struct auth *auth;
@@ -266,7 +267,8 @@ static struct policy *policy_again(const struct auth *a, char *why, size_t why_s
     return NULL;
 }
 
-/* Whoever changes a key file need not tell the server. A file that is just being written is found wrong now and right the next time. */
+/* Whoever changes a key file need not tell the server. A file that is just being written is found wrong now and right
+ * the next time. */
 static void look(mp_thread *here, void *ctx)
 {
     struct auth *a = ctx;
@@ -291,7 +293,7 @@ static void look(mp_thread *here, void *ctx)
     spread(a, p);
 }
 
-/* --- A login --------------------------------------------------------------------------------------------------------------------- */
+/* --- A login ------------------------------------------------------------------------------------------------------ */
 
 struct job {
     struct auth *auth;
@@ -364,7 +366,7 @@ static enum mp_when ask(const struct mp_login *l, struct mp_auth_answer *answer,
     return MP_NOW;
 }
 
-/* --- Life -------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static void fini(void *state)
 {

@@ -20,7 +20,8 @@ struct keys {
 
 /* Whether the algorithm is symmetric: HS256, HS384, HS512. */
 int alg_is_hmac(jwt_alg_t alg);
-/* Adds a key from memory, or from a file. A secret's trailing line feed does not count. 0; else -1 with a sentence in `why`. `what` names the key in it. */
+/* Adds a key from memory, or from a file. A secret's trailing line feed does not count. 0; else -1 with a sentence in
+ * `why`. `what` names the key in it. */
 int keys_add(struct keys *k, const char *what, const void *p, size_t n, char *why, size_t why_size);
 int keys_add_file(struct keys *k, const char *path, char *why, size_t why_size);
 /* Wipes and frees. */

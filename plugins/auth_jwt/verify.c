@@ -21,8 +21,8 @@ static void refuse(struct mp_auth_answer *a, const char *message)
     snprintf(a->message, sizeof a->message, "token: %s", message);
 }
 
-/* The token when one of the keys signed it with the one algorithm; else NULL. The header names an algorithm of the sender's choice (RFC 8725, 2.1), which
- * libjwt follows: so the answer counts only when it was ours. */
+/* The token when one of the keys signed it with the one algorithm; else NULL. The header names an algorithm of the
+ * sender's choice (RFC 8725, 2.1), which libjwt follows: so the answer counts only when it was ours. */
 static jwt_t *signed_token(const struct policy *p, const char *token)
 {
     for (unsigned i = 0; i < p->keys.count; i++) {

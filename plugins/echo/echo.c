@@ -1,6 +1,6 @@
 /*
- * echo: a WebSocket path that sends every message back as it came. For conformance suites, and the plugin to read first: one option, one claimed
- * path, one counter.
+ * echo: a WebSocket path that sends every message back as it came. For conformance suites, and the plugin to read
+ * first: one option, one claimed path, one counter.
  */
 #include "plugins/magpie_plugin.h"
 
@@ -28,7 +28,8 @@ static const struct mp_option options[] = {
      .help = "Bytes of a message; a larger one closes the connection with 1009."},
 };
 
-/* On the connection's shard. `data` is borrowed: ws_send() copies it, and what it cannot send closes the connection by itself. */
+/* On the connection's shard. `data` is borrowed: ws_send() copies it, and what it cannot send closes the connection by
+ * itself. */
 static void on_message(struct mp_conn conn, bool text, struct mp_str data, mp_thread *shard, void *ctx)
 {
     struct echo *e = ctx;

@@ -1,4 +1,5 @@
-/* filter: forbidden words in messages are masked, or the message is refused. The list is reloaded with the config, or by `filter reload`. */
+/* filter: forbidden words in messages are masked, or the message is refused. The list is reloaded with the config, or
+ * by `filter reload`. */
 #include "matcher.h"
 #include "plugins/magpie_plugin.h"
 
@@ -73,7 +74,7 @@ static void rules_drop(struct rules *r)
     }
 }
 
-/* --- Reading --------------------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 static int read_file(struct matcher_builder *b, const char *path, char *why, size_t why_size)
 {
@@ -188,7 +189,7 @@ static struct rules *rules_new(const struct mp_api *mp, const mp_options *o, cha
     return r;
 }
 
-/* --- A message ---------------------------------------------------------------------------------------------------------------- */
+/* --- A message ---------------------------------------------------------------------------------------------------- */
 
 /* Each character of the stretches becomes the mask. */
 static struct mp_str masked(struct filter *f, struct local *l, struct mp_str content, size_t found)
@@ -235,7 +236,7 @@ static enum mp_verdict on_message(struct mp_event *e, void *ctx)
     return mp->reject(e, MP_CODE_FORBIDDEN, l->rules->message, 0);
 }
 
-/* --- New rules --------------------------------------------------------------------------------------------------------------- */
+/* --- New rules ---------------------------------------------------------------------------------------------------- */
 
 struct change {
     struct filter *f;
@@ -311,7 +312,7 @@ static void apply(void *state, const mp_options *o)
     (void)spread(f, r);
 }
 
-/* --- The console ----------------------------------------------------------------------------------------------------------------- */
+/* --- The console -------------------------------------------------------------------------------------------------- */
 
 static void run_reload(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
@@ -357,7 +358,7 @@ static void run_test(mp_command_call *call, const struct mp_str *argv, unsigned 
     mp->command_done(call);
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static void fini(void *state)
 {

@@ -35,7 +35,7 @@ struct point {
     bool letter;       /* or digit */
 };
 
-/* --- Folding ------------------------------------------------------------------------------------------------------------- */
+/* --- Folding ------------------------------------------------------------------------------------------------------ */
 
 /* One code point; the text is valid UTF-8. */
 static uint32_t decode(const unsigned char *p, size_t *size)
@@ -73,7 +73,7 @@ static bool is_letter(locale_t locale, uint32_t c)
     return iswalnum_l((wint_t)c, locale) != 0;
 }
 
-/* --- Building: a trie with its edges as lists of siblings, then laid out ------------------------------------------------------ */
+/* --- Building: a trie with its edges as lists of siblings, then laid out ------------------------------------------ */
 
 struct trie {
     uint32_t point;
@@ -300,7 +300,7 @@ size_t matcher_memory(const struct matcher *m)
     return sizeof *m + m->node_count * (sizeof *m->nodes + sizeof *m->edges);
 }
 
-/* --- Searching ------------------------------------------------------------------------------------------------------------ */
+/* --- Searching ---------------------------------------------------------------------------------------------------- */
 
 void matcher_scratch_free(struct matcher_scratch *s)
 {

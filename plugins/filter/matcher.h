@@ -1,6 +1,7 @@
 /*
- * The matcher of forbidden words: an Aho-Corasick automaton (Aho and Corasick 1975) over folded code points. Immutable once built, so that any number
- * of threads may search with it. A search is linear in the text, whatever the number of words.
+ * The matcher of forbidden words: an Aho-Corasick automaton (Aho and Corasick 1975) over folded code points. Immutable
+ * once built, so that any number of threads may search with it. A search is linear in the text, whatever the number of
+ * words.
  */
 #ifndef MAGPIE_PLUGINS_FILTER_MATCHER_H
 #define MAGPIE_PLUGINS_FILTER_MATCHER_H
@@ -17,8 +18,8 @@ struct matcher_builder;
 
 /* NULL: out of memory. */
 struct matcher_builder *matcher_begin(void);
-/* Adds a word (UTF-8; case, zero-width characters and surrounding blanks do not count; what is left empty is passed over). 0; else *why says what is
- * wrong, static. Twice is once. */
+/* Adds a word (UTF-8; case, zero-width characters and surrounding blanks do not count; what is left empty is passed
+ * over). 0; else *why says what is wrong, static. Twice is once. */
 int matcher_add(struct matcher_builder *b, const char *word, size_t n, const char **why);
 /* Builds it and frees the builder. NULL: out of memory. */
 struct matcher *matcher_end(struct matcher_builder *b);
@@ -41,8 +42,9 @@ struct matcher_scratch {
 };
 void matcher_scratch_free(struct matcher_scratch *s);
 
-/* Finds the stretches that words cover: ascending, apart from each other, in s->found until the next search. whole: a word counts only where no letter or
- * digit stands beside it. Returns how many, or -1: out of memory. `text` must be valid UTF-8. */
+/* Finds the stretches that words cover: ascending, apart from each other, in s->found until the next search. whole: a
+ * word counts only where no letter or digit stands beside it. Returns how many, or -1: out of memory. `text` must be
+ * valid UTF-8. */
 long matcher_search(const struct matcher *m, struct matcher_scratch *s, const char *text, size_t n, bool whole);
 
 #endif

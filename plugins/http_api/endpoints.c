@@ -1,9 +1,10 @@
-/* What the API can do: one function an endpoint, and one for the end of its operation. openapi.json describes them all. */
+/* What the API can do: one function an endpoint, and one for the end of its operation. openapi.json describes them
+ * all. */
 #include "http_api.h"
 
 #include <stdlib.h>
 
-/* --- Writing answers -------------------------------------------------------------------------------------------------------- */
+/* --- Writing answers ---------------------------------------------------------------------------------------------- */
 
 static void put_key(struct call *c, const char *key, struct mp_str value)
 {
@@ -29,7 +30,7 @@ static void put_message(struct call *c, const struct mp_message *m, struct mp_st
     c->mp->out_put(c->out, mp_str("}"));
 }
 
-/* --- Messages ------------------------------------------------------------------------------------------------------------------ */
+/* --- Messages ----------------------------------------------------------------------------------------------------- */
 
 static void sent(mp_thread *here, const struct mp_sent *r, void *ctx)
 {
@@ -135,7 +136,7 @@ static void announce(struct call *c)
     call_answer(c, 202);
 }
 
-/* --- Channels -------------------------------------------------------------------------------------------------------------------- */
+/* --- Channels ----------------------------------------------------------------------------------------------------- */
 
 static void channel_known(mp_thread *here, const struct mp_channel *r, void *ctx)
 {
@@ -239,7 +240,7 @@ static void leave(struct call *c)
     call_began(c, c->mp->member(c->api->self, &m, c->shard, member_changed, c));
 }
 
-/* --- Users ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Users -------------------------------------------------------------------------------------------------------- */
 
 static void user_known(mp_thread *here, const struct mp_user *u, void *ctx)
 {
@@ -345,7 +346,7 @@ static void presence(struct call *c)
     presence_step(c);
 }
 
-/* --- The table -------------------------------------------------------------------------------------------------------------------- */
+/* --- The table ---------------------------------------------------------------------------------------------------- */
 
 const struct endpoint endpoints[] = {
     {"POST", "announcements", announce},

@@ -1,9 +1,10 @@
-/* http_api: a REST interface for other servers, on the WebSocket port. This file: the plugin, its keys, and from a request to its endpoint. */
+/* http_api: a REST interface for other servers, on the WebSocket port. This file: the plugin, its keys, and from a
+ * request to its endpoint. */
 #include "http_api.h"
 
 #include <stdlib.h>
 
-/* --- The end of a call ------------------------------------------------------------------------------------------------------ */
+/* --- The end of a call -------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -88,7 +89,7 @@ void call_began(struct call *c, int rc)
         call_error(c, MP_CODE_UNAVAILABLE, 0, rc == MP_ENOMEM ? "out of memory" : "the server cannot do that now");
 }
 
-/* --- What a request says ------------------------------------------------------------------------------------------------------- */
+/* --- What a request says ------------------------------------------------------------------------------------------ */
 
 static void say(struct call *c, const char *field, const char *what)
 {
@@ -149,7 +150,7 @@ bool body_bool(struct call *c, const char *name, bool *out)
     return false;
 }
 
-/* --- Who may ------------------------------------------------------------------------------------------------------------------- */
+/* --- Who may ------------------------------------------------------------------------------------------------------ */
 
 /* In a time that tells nothing of where the texts differ. */
 static bool same_secret(const char *a, struct mp_str b)
@@ -170,10 +171,10 @@ static bool may(struct call *c)
     return found;
 }
 
-/* --- Which endpoint ------------------------------------------------------------------------------------------------------------- */
+/* --- Which endpoint ----------------------------------------------------------------------------------------------- */
 
-/* Whether the path is the endpoint's; its arguments are decoded. A segment is decoded after the path was cut, so that an encoded slash stays within its
- * segment. */
+/* Whether the path is the endpoint's; its arguments are decoded. A segment is decoded after the path was cut, so that
+ * an encoded slash stays within its segment. */
 static bool matches(struct call *c, const char *pattern, struct mp_str path, bool *bad)
 {
     unsigned args = 0;
@@ -273,7 +274,7 @@ static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread
     find_endpoint(c);
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static const struct mp_option options[] = {
     {.name = "path",

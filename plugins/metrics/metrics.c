@@ -1,4 +1,5 @@
-/* metrics: every figure of the server, its scripts and plugins, in Prometheus's text exposition format 0.0.4, on a path of the WebSocket port. */
+/* metrics: every figure of the server, its scripts and plugins, in Prometheus's text exposition format 0.0.4, on a path
+ * of the WebSocket port. */
 #include "plugins/magpie_plugin.h"
 
 #include <math.h>

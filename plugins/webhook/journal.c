@@ -49,9 +49,10 @@ static uint32_t get32(const unsigned char *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* --- Reading ------------------------------------------------------------------------------------------------------------------ */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* The record at an offset into j->buffer: its size with the head; 0: no whole one stands there; -1: the disk refused. */
+/* The record at an offset into j->buffer: its size with the head; 0: no whole one stands there; -1: the disk
+ * refused. */
 static ssize_t read_record(struct journal *j, int fd, uint64_t at)
 {
     unsigned char head[HEAD];
@@ -138,7 +139,7 @@ int journal_peek(struct journal *j, size_t max, void (*fn)(void *ctx, const void
     return count ? count : failed ? -1 : 0;
 }
 
-/* --- The cursor ------------------------------------------------------------------------------------------------------------------ */
+/* --- The cursor --------------------------------------------------------------------------------------------------- */
 
 static int cursor_write(const struct journal *j)
 {
@@ -203,7 +204,7 @@ int journal_advance(struct journal *j)
     return rc;
 }
 
-/* --- Writing --------------------------------------------------------------------------------------------------------------------- */
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
 
 static int segment_begin(struct journal *j, uint64_t number)
 {
@@ -268,7 +269,7 @@ int journal_sync(struct journal *j)
     return fdatasync(j->fd);
 }
 
-/* --- Life ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 /* The segments that are there. */
 static int find_segments(struct journal *j)

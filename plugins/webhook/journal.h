@@ -1,9 +1,10 @@
 /*
  * The journal: events that wait to be delivered, on disk, in the order they happened.
  *
- * A directory of segments, NUMBER.events, each a run of records (length u32, CRC-32 u32, both big-endian; then the event's JSON), and the file `cursor` that says
- * where delivery stands. A torn record at the end of the newest segment (a killed process, a power loss) is cut off when it is opened. Bounded: beyond the
- * limit the oldest segments go, and are counted.
+ * A directory of segments, NUMBER.events, each a run of records (length u32, CRC-32 u32, both big-endian; then the
+ * event's JSON), and the file `cursor` that says where delivery stands. A torn record at the end of the newest segment
+ * (a killed process, a power loss) is cut off when it is opened. Bounded: beyond the limit the oldest segments go, and
+ * are counted.
  *
  * One writer and one reader, in one thread or two; the caller locks.
  */
@@ -20,14 +21,16 @@ struct journal *journal_open(const char *directory, uint64_t limit, char *why, s
 void journal_close(struct journal *j);
 void journal_limit(struct journal *j, uint64_t limit);
 
-/* Appends a record; what is appended is safe after journal_sync(). -1: the disk refused (errno tells why); what was written of it is taken back. */
+/* Appends a record; what is appended is safe after journal_sync(). -1: the disk refused (errno tells why); what was
+ * written of it is taken back. */
 int journal_append(struct journal *j, const void *p, size_t n);
 int journal_sync(struct journal *j);
 
-/* Reads records from the cursor on, as many as fit into `max` bytes together (one at least), and calls fn for each. Returns how many; 0: none wait; -1: the
- * disk refused. They stay until journal_advance(). */
+/* Reads records from the cursor on, as many as fit into `max` bytes together (one at least), and calls fn for each.
+ * Returns how many; 0: none wait; -1: the disk refused. They stay until journal_advance(). */
 int journal_peek(struct journal *j, size_t max, void (*fn)(void *ctx, const void *p, size_t n), void *ctx);
-/* What the last journal_peek() returned is delivered. -1: that could not be noted (they will come again after a restart). */
+/* What the last journal_peek() returned is delivered. -1: that could not be noted (they will come again after a
+ * restart). */
 int journal_advance(struct journal *j);
 
 uint64_t journal_backlog(const struct journal *j); /* bytes that wait */

@@ -54,7 +54,7 @@ struct sender {
     unsigned seed;           /* of rand_r() */
 };
 
-/* --- The journal's side ------------------------------------------------------------------------------------------------------ */
+/* --- The journal's side ------------------------------------------------------------------------------------------- */
 
 static void log_error(struct sender *s, const char *event, const char *text)
 {
@@ -129,7 +129,7 @@ static void note_journal(struct sender *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* --- The receiver's side ------------------------------------------------------------------------------------------------------- */
+/* --- The receiver's side ------------------------------------------------------------------------------------------ */
 
 struct batch {
     const struct mp_api *mp;
@@ -297,7 +297,7 @@ static bool deliver(struct sender *s)
     return more;
 }
 
-/* --- The thread --------------------------------------------------------------------------------------------------------------------- */
+/* --- The thread --------------------------------------------------------------------------------------------------- */
 
 static void sleep_until(struct sender *s, uint64_t at_ms)
 {
@@ -340,7 +340,7 @@ static void *run(void *ctx)
     }
 }
 
-/* --- From outside --------------------------------------------------------------------------------------------------------------------- */
+/* --- From outside ------------------------------------------------------------------------------------------------- */
 
 static bool settings_set(struct settings *to, const struct sender_options *o)
 {

@@ -1,12 +1,13 @@
 /*
- * The sender: a thread that brings events to the receiver. It writes what is handed over to the journal, and posts batches from there until the receiver
- * takes them.
+ * The sender: a thread that brings events to the receiver. It writes what is handed over to the journal, and posts
+ * batches from there until the receiver takes them.
  *
  * A batch is `{"events":[…]}` in one POST with
  *     Magpie-Signature: t=SECONDS,v1=HEX     HEX: HMAC-SHA256, by the secret, over "SECONDS.BODY"
  *     Magpie-Attempt: N                      1 at first
- * and is delivered when the answer is 2xx. Anything else is tried again after 1, 2, 4 … seconds (a part of it random), 5 minutes at most, or what Retry-After
- * says. So each event comes at least once, and in order; `id` in an event tells a repeat.
+ * and is delivered when the answer is 2xx. Anything else is tried again after 1, 2, 4 … seconds (a part of it random),
+ * 5 minutes at most, or what Retry-After says. So each event comes at least once, and in order; `id` in an event tells
+ * a repeat.
  */
 #ifndef MAGPIE_PLUGINS_WEBHOOK_SENDER_H
 #define MAGPIE_PLUGINS_WEBHOOK_SENDER_H
@@ -38,8 +39,8 @@ struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *
 void sender_stop(struct sender *s);
 /* -1: out of memory, the old ones stay. Any thread, like what follows. */
 int sender_configure(struct sender *s, const struct sender_options *o);
-/* Takes an event: a JSON object's inside, without braces ("\"type\":\"login\",…"), to which the sender adds "id". 0; -1: thrown away, since too many wait in memory
- * (the disk does not keep up) or there is none. */
+/* Takes an event: a JSON object's inside, without braces ("\"type\":\"login\",…"), to which the sender adds "id". 0;
+ * -1: thrown away, since too many wait in memory (the disk does not keep up) or there is none. */
 int sender_put(struct sender *s, struct mp_str inside);
 /* The next attempt begins now. */
 void sender_kick(struct sender *s);

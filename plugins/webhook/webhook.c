@@ -1,4 +1,5 @@
-/* webhook: tells a URL of logins, messages and channel events. This file: the plugin, its options, and from a hook to an event; sender.c delivers. */
+/* webhook: tells a URL of logins, messages and channel events. This file: the plugin, its options, and from a hook to
+ * an event; sender.c delivers. */
 #include "sender.h"
 
 #include <curl/curl.h>
@@ -50,7 +51,7 @@ static const struct mp_option options[] = {
      .help = "How long a POST may take."},
 };
 
-/* --- From a hook to an event ---------------------------------------------------------------------------------------------------- */
+/* --- From a hook to an event -------------------------------------------------------------------------------------- */
 
 static void put(const struct mp_api *mp, mp_out *o, const char *key, struct mp_str value)
 {
@@ -136,7 +137,7 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
     return MP_PASS;
 }
 
-/* --- Options ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Options ------------------------------------------------------------------------------------------------------ */
 
 static unsigned read_kinds(const struct mp_api *mp, const mp_options *o)
 {
@@ -188,7 +189,7 @@ static void apply(void *state, const mp_options *o)
     atomic_store(&w->content, w->mp->option_bool(o, "content"));
 }
 
-/* --- The console and the figures ------------------------------------------------------------------------------------------------------ */
+/* --- The console and the figures ---------------------------------------------------------------------------------- */
 
 static void run_status(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
@@ -270,7 +271,7 @@ static int register_all(struct webhook *w)
     return rc < 0 ? rc : MP_OK;
 }
 
-/* --- Life --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static void fini(void *state)
 {
