@@ -1,14 +1,17 @@
 /*
  * The yardstick: bare epoll loops that speak just enough of the protocol for magpie-bench to drive them.
  *
- * They log everybody in, have one channel, keep nothing, check nothing and forget nobody's name because they never knew it. What is left is what
- * the kernel charges for accepting, reading and sending: no server of this kind can cost less in the same way of sending. Three ways:
+ * They log everybody in, have one channel, keep nothing, check nothing and forget nobody's name because they never knew
+ * it. What is left is what the kernel charges for accepting, reading and sending: no server of this kind can cost less
+ * in the same way of sending. Three ways:
  *
  *     each     one send(2) a message and receiver
  *     gather   one send(2) a receiver for all that one epoll_wait(2) brought together
- *     batch    one send(2) a receiver for every BATCH messages (or what there is after some time): what gathering could save at best
+ *     batch    one send(2) a receiver for every BATCH messages (or what there is after some time): what gathering
+ *              could save at best
  *
- * With several threads each has its own epoll set, its own listening sockets and its own receivers; a message is handed to the others under one lock.
+ * With several threads each has its own epoll set, its own listening sockets and its own receivers; a message is handed
+ * to the others under one lock.
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
@@ -85,7 +88,7 @@ static void die(const char *what)
     exit(1);
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------------------------- */
+/* --- Writing ------------------------------------------------------------------------------------------------------ */
 
 static void interest(struct thread *t, int fd, bool writable)
 {
@@ -147,7 +150,7 @@ static void answer(struct thread *t, int fd, uint16_t action, uint16_t seq, stru
     buf_free(&b);
 }
 
-/* --- Messages ------------------------------------------------------------------------------------------------------------ */
+/* --- Messages ----------------------------------------------------------------------------------------------------- */
 
 static void bundle_reset(struct bundle *b)
 {
@@ -316,7 +319,7 @@ static void request(struct thread *t, int fd, uint16_t action, uint16_t seq, str
     buf_free(&b);
 }
 
-/* --- Reading ------------------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 static void drop(struct thread *t, int fd)
 {
@@ -482,7 +485,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* --- Start ----------------------------------------------------------------------------------------------------------------- */
+/* --- Start -------------------------------------------------------------------------------------------------------- */
 
 /* port 0: chosen, and told back. */
 static int listen_on(uint16_t *port)

@@ -1,5 +1,6 @@
 /*
- * Fills a data folder with users, a channel `all` of which every one is a member, and channels with one member each, for the benchmarks over sizes:
+ * Fills a data folder with users, a channel `all` of which every one is a member, and channels with one member each,
+ * for the benchmarks over sizes:
  *
  *     populate FOLDER USERS CHANNELS
  *

@@ -1,10 +1,12 @@
 /*
- * What a message costs in the three shipped policies, beside the same hooks in C and none at all: CPU time of one thread, in one run.
+ * What a message costs in the three shipped policies, beside the same hooks in C and none at all: CPU time of one
+ * thread, in one run.
  *
  *     build/tests/script_bench [MESSAGES]
  *
- * The events are made as the hub makes them (core/hub/act/act_send.c): "message" on the sender's shard, then "conversation". The store, the network and
- * the fan-out are left out, since they cost the same with and without scripts.
+ * The events are made as the hub makes them (core/hub/act/act_send.c): "message" on the sender's shard, then
+ * "conversation". The store, the network and the fan-out are left out, since they cost the same with and without
+ * scripts.
  */
 #include "core/base/clock.h"
 #include "core/base/hash.h"

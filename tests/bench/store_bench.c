@@ -3,11 +3,14 @@
  *
  *     store_bench [--dir FOLDER] [--seconds N] [--json] [append] [latency] [history]
  *
- *   append   private messages at durability `sync` through the store, against RocksDB committing the same rows in groups of 256, one fsync each
+ *   append   private messages at durability `sync` through the store, against RocksDB committing the same rows in
+ *            groups of 256, one fsync each
  *   latency  one private message at a time, against one fdatasync of as many bytes on the same disk
- *   history  pages of 50 from a channel of 10,000 messages, after a seq and (`before`) before one, against an iterator over the same tables
+ *   history  pages of 50 from a channel of 10,000 messages, after a seq and (`before`) before one, against an
+ *            iterator over the same tables
  *
- * FOLDER must be on the disk that is meant; it is made, and emptied again. Exit status 1 when a target of docs/performance.md is missed.
+ * FOLDER must be on the disk that is meant; it is made, and emptied again. Exit status 1 when a target of
+ * docs/performance.md is missed.
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -95,7 +98,7 @@ static struct store_options options_of(const char *dir)
         .inbox_max = 10000};
 }
 
-/* --- Appending through the store ------------------------------------------------------------------------------------------ */
+/* --- Appending through the store ---------------------------------------------------------------------------------- */
 
 struct send {
     struct store_append op;
@@ -158,7 +161,7 @@ static double append_store(struct bench *b)
     return (double)sent / (now_s() - began);
 }
 
-/* --- The same rows by RocksDB alone --------------------------------------------------------------------------------------- */
+/* --- The same rows by RocksDB alone ------------------------------------------------------------------------------- */
 
 /* The rows of one message, as the store writes them. */
 static void rows_put(struct batch *batch, struct send *q, uint64_t seq, uint64_t id)
@@ -213,7 +216,7 @@ static double append_raw(struct bench *b, struct kv *kv)
     return (double)count / spent;
 }
 
-/* --- Latency --------------------------------------------------------------------------------------------------------------- */
+/* --- Latency ------------------------------------------------------------------------------------------------------ */
 
 static int cmp_u64(const void *a, const void *b)
 {
@@ -253,7 +256,7 @@ static void latency(struct bench *b, uint64_t *append_us, uint64_t *sync_us)
     *sync_us = syncs[N / 2];
 }
 
-/* --- History ---------------------------------------------------------------------------------------------------------------- */
+/* --- History ------------------------------------------------------------------------------------------------------ */
 
 struct ask {
     struct store_range op;
@@ -310,8 +313,9 @@ static double cpu_of(clockid_t clock)
 }
 
 /*
- * Of this thread and the readers, s. Not the process's clock: that knows of a thread that runs at this moment only what was so at the kernel's last
- * tick, up to 4 ms ago, and the readers run when the first look is taken and sleep at the second.
+ * Of this thread and the readers, s. Not the process's clock: that knows of a thread that runs at this moment only what
+ * was so at the kernel's last tick, up to 4 ms ago, and the readers run when the first look is taken and sleep at the
+ * second.
  */
 static double cpu_s(const struct bench *b)
 {
@@ -383,7 +387,7 @@ static double history_raw(struct kv *kv, const struct conv_key *conv, uint64_t n
     return (cpu_of(CLOCK_THREAD_CPUTIME_ID) - began) * 1e6 / TURN;
 }
 
-/* --- All of it ---------------------------------------------------------------------------------------------------------------- */
+/* --- All of it ---------------------------------------------------------------------------------------------------- */
 
 static void store_start(struct bench *b)
 {

@@ -1,4 +1,5 @@
-/* Any bytes as a config file: never a crash, a hang or a leak; what is taken can be loaded again by its own defaults. */
+/* Any bytes as a config file: never a crash, a hang or a leak; what is taken can be loaded again by its own
+ * defaults. */
 #include "core/config/config.h"
 #include "core/config/config_options.h"
 #include "core/hub/shard/options.h"

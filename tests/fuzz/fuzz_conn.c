@@ -1,6 +1,7 @@
 /*
- * A whole connection against a client that does anything: it is fed pieces, paused, resumed, flooded, closed, moved to another
- * net, timed out, in any order. Each `opened` must get its `closing` and its `closed`, and nothing may be left in any account.
+ * A whole connection against a client that does anything: it is fed pieces, paused, resumed, flooded, closed, moved to
+ * another net, timed out, in any order. Each `opened` must get its `closing` and its `closed`, and nothing may be left
+ * in any account.
  */
 #include "core/base/log.h"
 #include "core/net/http.h"

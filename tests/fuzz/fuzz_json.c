@@ -1,5 +1,5 @@
-/* json_parse(): never crashes; what it takes, cJSON prints and it takes again (but for numbers beyond 2^53 with a fraction or an exponent, which cJSON may
- * print as integers: those are refused). */
+/* json_parse(): never crashes; what it takes, cJSON prints and it takes again (but for numbers beyond 2^53 with a
+ * fraction or an exponent, which cJSON may print as integers: those are refused). */
 #include "core/base/json.h"
 
 #include <cjson/cJSON.h>

@@ -1,6 +1,6 @@
 /*
- * The decoders of stored records: never a byte read outside; slices lie inside the value; what they take, the encoder writes again to the byte.
- * The first byte picks the record.
+ * The decoders of stored records: never a byte read outside; slices lie inside the value; what they take, the encoder
+ * writes again to the byte. The first byte picks the record.
  */
 #include "storage/local/record.h"
 

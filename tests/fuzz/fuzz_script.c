@@ -1,4 +1,5 @@
-/* A script's text, and JSON that a script reads and writes: whatever comes, the state survives. The first byte chooses. */
+/* A script's text, and JSON that a script reads and writes: whatever comes, the state survives. The first byte
+ * chooses. */
 #include "core/script/buckets.h"
 #include "core/script/keep.h"
 #include "core/script/state.h"

@@ -1,5 +1,5 @@
-/* tcp_parse(): takes frames that lie within the input and put together again make just these bytes; a part of a frame is
- * incomplete, and a bad length is told by its four bytes. */
+/* tcp_parse(): takes frames that lie within the input and put together again make just these bytes; a part of a frame
+ * is incomplete, and a bad length is told by its four bytes. */
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/net/tcp.h"

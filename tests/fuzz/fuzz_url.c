@@ -1,6 +1,7 @@
 /*
- * url_decode() and url_param(): a parameter's name, a line feed, a query. What comes out is UTF-8 without a NUL that ends where it says; it needs just the
- * room that it takes, and not a byte beyond is touched; encoded again it decodes to the same; and of parameters the first of that name is found, and no other.
+ * url_decode() and url_param(): a parameter's name, a line feed, a query. What comes out is UTF-8 without a NUL that
+ * ends where it says; it needs just the room that it takes, and not a byte beyond is touched; encoded again it decodes
+ * to the same; and of parameters the first of that name is found, and no other.
  */
 #include "core/base/utf8.h"
 #include "core/net/url.h"

@@ -1,5 +1,5 @@
-/* ws_parse(): however the bytes are cut into pieces, the same is told; nothing outside the input is touched; no message is over
- * the limit. */
+/* ws_parse(): however the bytes are cut into pieces, the same is told; nothing outside the input is touched; no message
+ * is over the limit. */
 #include "core/base/hash.h"
 #include "core/net/websocket.h"
 

@@ -1,6 +1,7 @@
 /*
- * Makes allocations of the main program fail: preloaded into magpied by test_attacks_memory.py, which shares the file FAILALLOC with it. Only calls that come from
- * the program's own code count; those of libev, RocksDB, cJSON and the C library come from elsewhere.
+ * Makes allocations of the main program fail: preloaded into magpied by test_attacks_memory.py, which shares the file
+ * FAILALLOC with it. Only calls that come from the program's own code count; those of libev, RocksDB, cJSON and the C
+ * library come from elsewhere.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

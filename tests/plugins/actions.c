@@ -1,4 +1,5 @@
-/* ABI area: actions and pushes. 1000 answers at once, 1001 from a worker, 1002 before login, 1003 never, 1004 pushes, 1005 answers what is no object. */
+/* ABI area: actions and pushes. 1000 answers at once, 1001 from a worker, 1002 before login, 1003 never, 1004 pushes,
+ * 1005 answers what is no object. */
 #include "plugins/magpie_plugin.h"
 
 static struct {

@@ -1,4 +1,5 @@
-/* ABI area: hooks and verdicts. What a message says, happens to it; `hooks seen` tells how often each event was seen. */
+/* ABI area: hooks and verdicts. What a message says, happens to it; `hooks seen` tells how often each event was
+ * seen. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdatomic.h>

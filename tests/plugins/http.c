@@ -1,4 +1,5 @@
-/* ABI area: HTTP routes. /t/hello, POST /t/body (tells about the request), /t/later (a worker), /t/never, /t/bad (an answer with a broken header). */
+/* ABI area: HTTP routes. /t/hello, POST /t/body (tells about the request), /t/later (a worker), /t/never, /t/bad (an
+ * answer with a broken header). */
 #include "plugins/magpie_plugin.h"
 
 static struct {

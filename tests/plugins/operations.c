@@ -1,5 +1,6 @@
-/* ABI area: what is asked of the server. `op send FROM TO TEXT` (FROM "-": system; TO "#NAME": a channel), `op join|leave USER CHANNEL`, `op kick USER`, `op user ID`,
- * `op history CHANNEL`, `op members CHANNEL`, `op channel NAME`, `op announce TEXT`. */
+/* ABI area: what is asked of the server. `op send FROM TO TEXT` (FROM "-": system; TO "#NAME": a channel),
+ * `op join|leave USER CHANNEL`, `op kick USER`, `op user ID`, `op history CHANNEL`, `op members CHANNEL`,
+ * `op channel NAME`, `op announce TEXT`. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdlib.h>

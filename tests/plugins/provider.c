@@ -1,5 +1,5 @@
-/* ABI area: authentication. The token says what to do: "now:ID", "later:ID" (from a worker thread), "bad" (an id that no user can have), anything else
- * is refused. */
+/* ABI area: authentication. The token says what to do: "now:ID", "later:ID" (from a worker thread), "bad" (an id that
+ * no user can have), anything else is refused. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* ABI area: claimed WebSocket paths. /sockets says hello, answers "time" from another thread, "bye" by closing with 4001, "burst" with many messages; anything else is told its
- * length. `sockets open` counts those that are open. */
+/* ABI area: claimed WebSocket paths. /sockets says hello, answers "time" from another thread, "bye" by closing with
+ * 4001, "burst" with many messages; anything else is told its length. `sockets open` counts those that are open. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
-/* ABI area: threads. A ticking timer on main and on each shard (they live when it is unloaded), a watched pipe, posts round all threads, and works.
- * `threads round` answers when a post has been on every thread and a work on a worker. */
+/* ABI area: threads. A ticking timer on main and on each shard (they live when it is unloaded), a watched pipe, posts
+ * round all threads, and works. `threads round` answers when a post has been on every thread and a work on a worker. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* ABI area: options of every type, check, apply, config, memory, JSON, texts. `values show` prints the options in force. */
+/* ABI area: options of every type, check, apply, config, memory, JSON, texts. `values show` prints the options in
+ * force. */
 #include "plugins/magpie_plugin.h"
 
 static struct {

@@ -1,4 +1,5 @@
-/* Wrong: fails half-way through init(), after it has registered and begun a bit of everything; what it began refers to memory that it frees. */
+/* Wrong: fails half-way through init(), after it has registered and begun a bit of everything; what it began refers to
+ * memory that it frees. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdlib.h>

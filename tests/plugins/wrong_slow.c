@@ -1,4 +1,5 @@
-/* Wrong: a hook that holds its shard for as many ms as the message says, and a command that gives a worker as much to do; it leaks too. */
+/* Wrong: a hook that holds its shard for as many ms as the message says, and a command that gives a worker as much to
+ * do; it leaks too. */
 #include "plugins/magpie_plugin.h"
 
 #include <stdlib.h>

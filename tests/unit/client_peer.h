@@ -1,5 +1,5 @@
-/* A server played by the test, on a real socket, and the connection that is tested against it. For test_client_conn.c and
- * test_client_conn_ws.c. */
+/* A server played by the test, on a real socket, and the connection that is tested against it. For test_client_conn.c
+ * and test_client_conn_ws.c. */
 #ifndef MAGPIE_TESTS_UNIT_CLIENT_PEER_H
 #define MAGPIE_TESTS_UNIT_CLIENT_PEER_H
 

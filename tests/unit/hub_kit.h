@@ -1,9 +1,10 @@
 /*
- * What the tests of core/hub share: a real hub of 1 to 4 shards over the store in memory, clients on loopback, and a gate between the hub and its
- * store that holds operations back or fails them (CMake links test_hub_* with --wrap for every store operation).
+ * What the tests of core/hub share: a real hub of 1 to 4 shards over the store in memory, clients on loopback, and a
+ * gate between the hub and its store that holds operations back or fails them (CMake links test_hub_* with --wrap for
+ * every store operation).
  *
- * Usually the shards have no threads: kit_turn() turns their loops by hand, one after the other, so that a test decides what happens before what and
- * may look at everything. With `threads` set they run as they do in the server.
+ * Usually the shards have no threads: kit_turn() turns their loops by hand, one after the other, so that a test decides
+ * what happens before what and may look at everything. With `threads` set they run as they do in the server.
  *
  * Users log in with the provider "kit": the token is the id. So tests choose ids, and by them shards: kit_id().
  */
@@ -37,7 +38,7 @@
 
 #define S(x) slice_str(x)
 
-/* --- The gate before the store ---------------------------------------------------------------------------------------- */
+/* --- The gate before the store ------------------------------------------------------------------------------------ */
 
 /* clang-format does not come to rest over this list. */
 /* clang-format off */
@@ -148,7 +149,7 @@ static inline void gate_open(enum kit_op op)
         gate_next(STORE_OK);
 }
 
-/* --- The hub ------------------------------------------------------------------------------------------------------------ */
+/* --- The hub ------------------------------------------------------------------------------------------------------ */
 
 enum { KIT_SHARDS = 4, KIT_TICKETS = 64 };
 
@@ -414,7 +415,7 @@ static inline void kit_hook(struct kit *k, enum hook_event event, int priority, 
     kit_tables(k, kit_register_hook, &h);
 }
 
-/* --- Clients ------------------------------------------------------------------------------------------------------------ */
+/* --- Clients ------------------------------------------------------------------------------------------------------ */
 
 enum { PEER_FRAMES = 8192 };
 
@@ -664,7 +665,7 @@ static inline uint32_t kit_conn(const struct kit *k, const char *id)
     return user_at(shard_of(k->hub, S(id)), user)->first_conn;
 }
 
-/* --- Operations of host.h ---------------------------------------------------------------------------------------------- */
+/* --- Operations of host.h ----------------------------------------------------------------------------------------- */
 
 /* Sets the sign by which kit_host() knows that it is done. */
 static inline void kit_host_done(void *owner, struct host_op *op)

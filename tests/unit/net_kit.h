@@ -1,6 +1,6 @@
 /*
- * What the tests of core/net share: a net on a loop of its own, an owner that records what it is told, and blocking clients on
- * loopback or a socketpair.
+ * What the tests of core/net share: a net on a loop of its own, an owner that records what it is told, and blocking
+ * clients on loopback or a socketpair.
  */
 #ifndef MAGPIE_TESTS_NET_KIT_H
 #define MAGPIE_TESTS_NET_KIT_H

@@ -38,7 +38,8 @@ static void fields_are_found(void **state)
     assert_null(fields[0].value.p);
 }
 
-/* Every prefix of a good text is an error or incomplete, and no read leaves it (the copies are exact, for ASan's sake). */
+/* Every prefix of a good text is an error or incomplete, and no read leaves it (the copies are exact, for ASan's
+ * sake). */
 static void truncated_text_is_refused(void **state)
 {
     const char *text = "{\"a\":[1,\"x\\\"\",{\"b\":null}],\"content\":\"\\u00e9\",\"seq\":42}";

@@ -183,8 +183,8 @@ static void own_origins(void **state)
     kit_stop(&k);
 }
 
-/* --- Requests that the owner serves, and paths that it claims ---------------------------------------------------------------
- */
+/* --- Requests that the owner serves, and paths that it
+ * claims --------------------------------------------------------------- */
 
 /* What the last request was. */
 static struct {

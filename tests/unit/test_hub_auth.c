@@ -1,4 +1,5 @@
-/* Authentication providers: answers at once, later, twice, never, wrong ones; connections and providers that go meanwhile. */
+/* Authentication providers: answers at once, later, twice, never, wrong ones; connections and providers that go
+ * meanwhile. */
 #include "hub_kit.h"
 
 static struct auth_answer in(const char *id, const char *name)
@@ -193,7 +194,8 @@ static void unregister(struct hub *hub, void *owner)
     tables_remove(hub, owner);
 }
 
-/* The provider is unloaded while a login waits for it: new ones are told, and its late answer still counts for nobody but that one. */
+/* The provider is unloaded while a login waits for it: new ones are told, and its late answer still counts for nobody
+ * but that one. */
 static void a_provider_that_goes(void **state)
 {
     struct kit k;

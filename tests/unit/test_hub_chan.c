@@ -35,7 +35,8 @@ static void the_owner_knows_who_listens(void **state)
     kit_end(&k);
 }
 
-/* What else changes on the shard while a subscription is under way must not take back what the owner notes of it at that moment. */
+/* What else changes on the shard while a subscription is under way must not take back what the owner notes of it at
+ * that moment. */
 static void interest_during_a_subscription(void **state)
 {
     struct kit k;
@@ -94,8 +95,8 @@ static uint32_t deaf(const struct shard *s, const char *room)
     return chan_at(s, chan_find(s, S(room)))->deaf;
 }
 
-/* Who is back before the owner has heard that it went must not hear what is still on its way, and then nothing of what comes before the owner hears that it is
- * back: a gap. */
+/* Who is back before the owner has heard that it went must not hear what is still on its way, and then nothing of what
+ * comes before the owner hears that it is back: a gap. */
 static void back_before_the_owner_knows(void **state)
 {
     struct kit k;

@@ -84,7 +84,8 @@ static void whoever_comes_back_is_no_guest(void **state)
     kit_end(&k);
 }
 
-/* The guest's last connection ends while its login with the token is being stored: what is stored last must not be "guest". */
+/* The guest's last connection ends while its login with the token is being stored: what is stored last must not be
+ * "guest". */
 static void coming_back_while_leaving(void **state)
 {
     struct kit k;

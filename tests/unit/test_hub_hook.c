@@ -55,7 +55,7 @@ static void higher_priorities_run_first(void **state)
     kit_end(&k);
 }
 
-/* --- Content ------------------------------------------------------------------------------------------------------------------- */
+/* --- Content ------------------------------------------------------------------------------------------------------ */
 
 static enum hook_verdict shout(struct hook_call *h, void *ctx)
 {
@@ -93,7 +93,7 @@ static void content_may_be_replaced(void **state)
     kit_end(&k);
 }
 
-/* --- Verdicts, by event ----------------------------------------------------------------------------------------------------------- */
+/* --- Verdicts, by event ------------------------------------------------------------------------------------------- */
 
 struct rule {
     enum hook_verdict say;
@@ -245,7 +245,7 @@ static void dropped_messages(void **state)
     }
 }
 
-/* --- The default policies ----------------------------------------------------------------------------------------------------------- */
+/* --- The default policies ----------------------------------------------------------------------------------------- */
 
 static void limits_of_users_and_conversations(void **state)
 {

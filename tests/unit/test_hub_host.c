@@ -193,7 +193,7 @@ static void hooks_apply_to_users_and_not_to_the_system(void **state)
     kit_end(&k);
 }
 
-/* --- Membership ----------------------------------------------------------------------------------------------------------- */
+/* --- Membership --------------------------------------------------------------------------------------------------- */
 
 static void membership_of_anybody(void **state)
 {
@@ -273,7 +273,7 @@ static void membership_made_during_a_login(void **state)
     kit_end(&k);
 }
 
-/* --- Users and pushes -------------------------------------------------------------------------------------------------------- */
+/* --- Users and pushes --------------------------------------------------------------------------------------------- */
 
 static void users_and_their_connections(void **state)
 {

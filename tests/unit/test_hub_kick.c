@@ -1,4 +1,5 @@
-/* Kicks: of the present, the absent and the unknown, with and without the end of their tokens, and of users whose login is under way. */
+/* Kicks: of the present, the absent and the unknown, with and without the end of their tokens, and of users whose login
+ * is under way. */
 #include "hub_kit.h"
 
 #include "core/hub/people/token.h"

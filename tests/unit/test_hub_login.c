@@ -1,4 +1,5 @@
-/* Logins: from shard to shard, several at once, devices, renames, what comes meanwhile, a store that fails, connections that go. */
+/* Logins: from shard to shard, several at once, devices, renames, what comes meanwhile, a store that fails, connections
+ * that go. */
 #include "hub_kit.h"
 
 #include "core/hub/people/ban.h"

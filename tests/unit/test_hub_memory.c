@@ -1,7 +1,8 @@
 /*
- * Allocations that fail, by call site: the request fails, nothing else does. Each scenario is run again and again in a fresh hub, and each time
- * another one of the allocations that it makes fails, first on the shards' side, then on the store's threads. CMake links with --wrap for malloc and its
- * kin, so that Magpie's own calls come by here, and those of the C library, libev and cJSON do not.
+ * Allocations that fail, by call site: the request fails, nothing else does. Each scenario is run again and again in a
+ * fresh hub, and each time another one of the allocations that it makes fails, first on the shards' side, then on the
+ * store's threads. CMake links with --wrap for malloc and its kin, so that Magpie's own calls come by here, and those
+ * of the C library, libev and cJSON do not.
  */
 #include "hub_kit.h"
 
@@ -82,7 +83,7 @@ char *__wrap_strndup(const char *s, size_t n)
     return fails_now(__builtin_return_address(0)) ? NULL : __real_strndup(s, n);
 }
 
-/* --- The stage: two who talk, and one who only looks on --------------------------------------------------------------------------- */
+/* --- The stage: two who talk, and one who only looks on ----------------------------------------------------------- */
 
 struct stage {
     struct kit k;
@@ -338,7 +339,7 @@ static void the_first_of_everything(void **state)
     assert_true(memory.injected > 60);
 }
 
-/* --- What the layers above ask for ------------------------------------------------------------------------------------------------------ */
+/* --- What the layers above ask for -------------------------------------------------------------------------------- */
 
 static enum code ask_host(struct stage *g, unsigned which)
 {

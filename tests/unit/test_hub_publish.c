@@ -1,4 +1,5 @@
-/* Publishing: time slices, their caps and page limit, recalls inside a slice, what a change of mode does, slices over the limit, user mails. */
+/* Publishing: time slices, their caps and page limit, recalls inside a slice, what a change of mode does, slices over
+ * the limit, user mails. */
 #include "hub_kit.h"
 
 /* A channel "room" whose slices end only when the test says so. */
@@ -200,7 +201,8 @@ static void complete(struct hub_options *o)
     o->rate_policy = RATE_COMPLETE;
 }
 
-/* Policy complete: over the limit everything is stored, and of each slice only the newest are pushed, as 102, in order. */
+/* Policy complete: over the limit everything is stored, and of each slice only the newest are pushed, as 102, in
+ * order. */
 static void over_the_limit_in_slices(void **state)
 {
     struct stage g;

@@ -1,4 +1,5 @@
-/* From a frame to its answer: who may, the order of complaints, the fields of bodies (field.c), error codes (code.c). */
+/* From a frame to its answer: who may, the order of complaints, the fields of bodies (field.c), error codes
+ * (code.c). */
 #include "hub_kit.h"
 
 #include "core/hub/registry/action.h"
@@ -150,7 +151,7 @@ static void limits_have_a_default_and_a_cap(void **state)
     kit_end(&k);
 }
 
-/* --- Over WebSocket, as text ---------------------------------------------------------------------------------------------- */
+/* --- Over WebSocket, as text -------------------------------------------------------------------------------------- */
 
 static int upgrade(struct kit *k)
 {
@@ -247,7 +248,7 @@ static void text_messages(void **state)
     kit_end(&k);
 }
 
-/* --- Actions of others ------------------------------------------------------------------------------------------------------ */
+/* --- Actions of others -------------------------------------------------------------------------------------------- */
 
 static void handle_close(struct call *c)
 {

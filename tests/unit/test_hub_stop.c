@@ -1,4 +1,5 @@
-/* The hub as a whole (hub.c, shard.c): threads, reload of options, work on every shard, draining, stopping at any moment, figures. */
+/* The hub as a whole (hub.c, shard.c): threads, reload of options, work on every shard, draining, stopping at any
+ * moment, figures. */
 #include "hub_kit.h"
 
 #include "core/net/listener.h"
@@ -23,7 +24,7 @@ static void begin_and_end(void **state)
     hub_free(NULL);
 }
 
-/* --- On every shard ------------------------------------------------------------------------------------------------------------- */
+/* --- On every shard ----------------------------------------------------------------------------------------------- */
 
 struct tour {
     _Atomic unsigned visited[KIT_SHARDS];
@@ -75,7 +76,7 @@ static void each_shard_in_turn(void **state)
     kit_end(&k);
 }
 
-/* --- Options ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Options ------------------------------------------------------------------------------------------------------ */
 
 static void options_are_swapped_while_it_runs(void **state)
 {
@@ -127,7 +128,7 @@ static void reconfigured_before_the_start(void **state)
     peer_close(p);
 }
 
-/* --- Draining ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Draining ----------------------------------------------------------------------------------------------------- */
 
 static void drained(void *ctx)
 {
@@ -258,7 +259,7 @@ static void a_crowd_is_told_in_parts(void **state)
     kit_end(&k);
 }
 
-/* --- Stopping --------------------------------------------------------------------------------------------------------------------------- */
+/* --- Stopping ----------------------------------------------------------------------------------------------------- */
 
 /* At any moment, with everything under way at once: nothing is left, and whoever asked from above is answered. */
 static void stopping_under_load(void **state)
@@ -337,7 +338,7 @@ static void hooks_during_the_stop(void **state)
     peer_close(c);
 }
 
-/* --- Figures -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Figures ------------------------------------------------------------------------------------------------------ */
 
 static void figures(void **state)
 {
@@ -372,7 +373,7 @@ static void figures(void **state)
     kit_end(&k);
 }
 
-/* --- Turns -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- Turns -------------------------------------------------------------------------------------------------------- */
 
 struct burden {
     struct mail mail;

@@ -1,4 +1,5 @@
-/* The tables of actions, hooks and providers: drafts, commits while shards run, removal, and the end of the old ones. */
+/* The tables of actions, hooks and providers: drafts, commits while shards run, removal, and the end of the old
+ * ones. */
 #include "hub_kit.h"
 
 #include "core/hub/registry/action.h"
@@ -135,7 +136,8 @@ static void what_an_owner_registered_goes_with_it(void **state)
     kit_end(&k);
 }
 
-/* Commits while shards serve: each request is answered by the one or the other, `done` comes on main and after it nobody uses the old ones. */
+/* Commits while shards serve: each request is answered by the one or the other, `done` comes on main and after it
+ * nobody uses the old ones. */
 static void commits_under_load(void **state)
 {
     struct kit k = {0};

@@ -137,7 +137,8 @@ static void subscriptions(void **state)
     kit_end(&k);
 }
 
-/* A push reaches every connection but the one left out, and one whose queue is full is closed without harm to the others. */
+/* A push reaches every connection but the one left out, and one whose queue is full is closed without harm to the
+ * others. */
 static void pushes_to_all_connections(void **state)
 {
     struct kit k;

@@ -1,4 +1,5 @@
-/* The walk that delivers to a channel's members: slices, gathering, leaving and joining meanwhile, fresh members, push modes, users with several connections. */
+/* The walk that delivers to a channel's members: slices, gathering, leaving and joining meanwhile, fresh members, push
+ * modes, users with several connections. */
 #include "walk_kit.h"
 
 /* Members that have no connection, so that a walk is long: more than a turn visits. */
@@ -27,7 +28,8 @@ static void remove_absent(struct shard *s, uint32_t n, const char *stem)
     }
 }
 
-/* A long walk takes several turns; what comes meanwhile gets on where it stands, and every member hears all of it once, in order. */
+/* A long walk takes several turns; what comes meanwhile gets on where it stands, and every member hears all of it once,
+ * in order. */
 static void walks_are_cut_and_gather(void **state)
 {
     struct kit k;
@@ -73,7 +75,8 @@ static void walks_are_cut_and_gather(void **state)
     kit_end(&k);
 }
 
-/* Leaving during a walk leaves a tombstone, joining appends, and nobody is passed over, served twice, or served what came before it joined. */
+/* Leaving during a walk leaves a tombstone, joining appends, and nobody is passed over, served twice, or served what
+ * came before it joined. */
 static void leaving_and_joining_during_a_walk(void **state)
 {
     struct kit k;
@@ -256,7 +259,8 @@ static void hears(struct peer *p, uint16_t action, uint64_t from, uint64_t to)
         assert_int_equal(number(peer_push(p, action), "seq"), seq);
 }
 
-/* What is on board is joined for the members of a kind, and kinds come in any order: each hears what is meant for it, in order. */
+/* What is on board is joined for the members of a kind, and kinds come in any order: each hears what is meant for it,
+ * in order. */
 static void kinds_of_members_in_one_walk(void **state)
 {
     enum { ROUNDS = 3, KINDS = 5 };

@@ -73,7 +73,8 @@ static void resumed_inside_the_callback(void **state)
     kit_stop(&k);
 }
 
-/* A paused one whose client is gone: a reset is seen at once, and a plain end when it goes on; neither keeps the loop busy. */
+/* A paused one whose client is gone: a reset is seen at once, and a plain end when it goes on; neither keeps the loop
+ * busy. */
 static void ends_while_paused(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Plugins on a hub whose shards do not run: everything happens inside the calls, so that what is left can be looked at. */
+/* Plugins on a hub whose shards do not run: everything happens inside the calls, so that what is left can be looked
+ * at. */
 #include "tests/unit/plugin_kit.h"
 
 #include "core/base/log.h"

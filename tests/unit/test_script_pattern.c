@@ -153,7 +153,8 @@ static void random_text(char *out, unsigned most, const char *from)
     *out = '\0';
 }
 
-/* Ours complains about a malformed pattern at once, theirs when it gets there: such pairs are passed over when ours is the stricter. */
+/* Ours complains about a malformed pattern at once, theirs when it gets there: such pairs are passed over when ours is
+ * the stricter. */
 static void test_random(void **state)
 {
     (void)state;

@@ -1,7 +1,8 @@
 /* What a script cannot reach, cannot use up, and cannot outlive. */
 #include "script_kit.h"
 
-/* CPU time until a script is stopped. The promise is 100 ms; the clocks of a busy virtual machine, and sanitizers, get more. */
+/* CPU time until a script is stopped. The promise is 100 ms; the clocks of a busy virtual machine, and sanitizers, get
+ * more. */
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
 enum { LONGEST_US = 20000000 };
 #else

@@ -54,8 +54,8 @@ static void stuff(struct kit *k)
     assert_true(conn_at(k->net, k->last)->flags & CONN_F_WRITABLE);
 }
 
-/* Over the soft half channel pushes are skipped and nothing is read; drained, the owner is told once for each tag, and reading
- * goes on. */
+/* Over the soft half channel pushes are skipped and nothing is read; drained, the owner is told once for each tag, and
+ * reading goes on. */
 static void soft_half(void **state)
 {
     (void)state;
@@ -202,8 +202,8 @@ static void purged(void **state)
     kit_stop(&k);
 }
 
-/* Who is kicked gets nothing more of any channel, but what was owed otherwise; who is told to go for another reason gets all.
- */
+/* Who is kicked gets nothing more of any channel, but what was owed otherwise; who is told to go for another reason
+ * gets all. */
 static void kicked(void **state)
 {
     (void)state;
@@ -254,7 +254,8 @@ static void together(void **state)
     kit_stop(&k);
 }
 
-/* Over the total cap: who owes most has no more room, who owes little goes on, and those who owe nothing notice nothing. */
+/* Over the total cap: who owes most has no more room, who owes little goes on, and those who owe nothing notice
+ * nothing. */
 static void total_cap(void **state)
 {
     (void)state;
@@ -293,8 +294,8 @@ static void total_cap(void **state)
     kit_turn(&k, 5);
     k.last = other;
     assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
-    /* Over it again by answers to one that holds less than its share: channel pushes are skipped, for those with an unsent rest
-     * only. */
+    /* Over it again by answers to one that holds less than its share: channel pushes are skipped, for those with an
+     * unsent rest only. */
     for (int turn = 0; turn < 500 && net_shared_queued(k.shared) <= 600 << 10; turn++) {
         k.last = turn % 2 ? other : conns[2];
         if (say(&k, 8192, WIRE_TAG_NONE, CONN_MUST) != 0)

@@ -1,5 +1,5 @@
-/* settings.c: a config with all that it names, checked before anything is opened. (The rest of core/server needs a process: integration/test_process.py,
- * test_console.py.) */
+/* settings.c: a config with all that it names, checked before anything is opened. (The rest of core/server needs a
+ * process: integration/test_process.py, test_console.py.) */
 #include "core/config/config.h"
 #include "core/server/settings.h"
 

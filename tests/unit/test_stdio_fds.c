@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-/* In a process of its own: which of the three are closed; whether all are open afterwards, and the next one is none of them. */
+/* In a process of its own: which of the three are closed; whether all are open afterwards, and the next one is none of
+ * them. */
 static void closed(unsigned which)
 {
     pid_t child = fork();

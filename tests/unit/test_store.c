@@ -1,4 +1,5 @@
-/* The store: messages. One suite, run against both engines: numbering, pages, expiry, counts, tiers, repeats, recall, read marks. */
+/* The store: messages. One suite, run against both engines: numbering, pages, expiry, counts, tiers, repeats, recall,
+ * read marks. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
@@ -66,7 +67,8 @@ static void many_at_once(void **state)
     PAGE(w, &c[0], -1, 4, 10, "1 2 3", 1, 334, false);
 }
 
-/* Lazy operations: answered after a kick, after one that is not lazy, and when the store closes; in the order handed over. */
+/* Lazy operations: answered after a kick, after one that is not lazy, and when the store closes; in the order handed
+ * over. */
 static void lazy(void **state)
 {
     struct world *w = *state;

@@ -1,4 +1,5 @@
-/* The store on a failing disk: what is refused, what is unknown, what is kept, and that it comes back by itself. Both engines. */
+/* The store on a failing disk: what is refused, what is unknown, what is kept, and that it comes back by itself. Both
+ * engines. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
@@ -55,7 +56,8 @@ static enum store_status try_say(struct world *w, const struct conv_key *c, enum
     return CALL(w, store_append, out);
 }
 
-/* A write fails: unknown. What comes after it: refused for certain. Reads go on. Then it comes back, and nothing has got lost or jumps. */
+/* A write fails: unknown. What comes after it: refused for certain. Reads go on. Then it comes back, and nothing has
+ * got lost or jumps. */
 static void write_fails(void **state)
 {
     struct world *w = *state;
@@ -98,7 +100,8 @@ static void write_fails(void **state)
     assert_int_equal(stats.reopens, 1);
 }
 
-/* A sync fails after the write: those who waited hear "unknown", a repeat finds the message, and numbers go on without a gap. */
+/* A sync fails after the write: those who waited hear "unknown", a repeat finds the message, and numbers go on without
+ * a gap. */
 static void sync_fails(void **state)
 {
     struct world *w = *state;
@@ -157,7 +160,8 @@ static int one_sync_fails(void *ctx)
     return atomic_exchange(&w->fail_sync, 0);
 }
 
-/* One sync fails, the next would succeed: after a failed fsync that proves nothing, so that no one is told it was stored. */
+/* One sync fails, the next would succeed: after a failed fsync that proves nothing, so that no one is told it was
+ * stored. */
 static void failure_lasts(void **state)
 {
     struct world *w = *state;
@@ -186,7 +190,8 @@ static void failure_lasts(void **state)
     assert_int_equal(try_say(w, &p[0], TIER_DM, NULL, &a[0]), STORE_OK);
 }
 
-/* Answers come in order for each conversation, whatever fails in the middle, and what was acknowledged is there, once. */
+/* Answers come in order for each conversation, whatever fails in the middle, and what was acknowledged is there,
+ * once. */
 static void fails_under_load(void **state)
 {
     struct world *w = *state;
@@ -303,7 +308,7 @@ static void closes_while_failing(void **state)
         assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 2); /* kept, and no jump: nothing was lost */
 }
 
-/* --- The real thing: the operating system refuses to make files larger (a full disk that needs no privileges) -------------- */
+/* --- The real thing: the operating system refuses to make files larger (a full disk that needs no privileges) ----- */
 
 static void *ask_stats(void *arg)
 {

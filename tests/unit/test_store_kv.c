@@ -1,4 +1,5 @@
-/* The engines side by side: whatever is done to both, both say the same; and what they drop by themselves is past its time. */
+/* The engines side by side: whatever is done to both, both say the same; and what they drop by themselves is past its
+ * time. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 

@@ -1,6 +1,6 @@
 /*
- * The store against a model: random sends, pages, marks, recalls, acknowledgements, passing time and restarts, and a plain array that says what
- * must come of each. Both engines; the same course each time.
+ * The store against a model: random sends, pages, marks, recalls, acknowledgements, passing time and restarts, and a
+ * plain array that says what must come of each. Both engines; the same course each time.
  */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"

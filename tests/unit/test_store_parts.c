@@ -1,4 +1,5 @@
-/* The writer's small parts: batches, the table with ages, caches, what readers know of first messages, the marks of losses. */
+/* The writer's small parts: batches, the table with ages, caches, what readers know of first messages, the marks of
+ * losses. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
@@ -9,7 +10,7 @@
 
 #include <fcntl.h>
 
-/* --- Batches ------------------------------------------------------------------------------------------------------------------ */
+/* --- Batches ------------------------------------------------------------------------------------------------------ */
 
 static void put(struct batch *b, enum kv_family f, const char *key, const char *value)
 {
@@ -120,7 +121,7 @@ static void kinds(void **state)
     batch_fini(&b);
 }
 
-/* --- The table with ages -------------------------------------------------------------------------------------------------------- */
+/* --- The table with ages ------------------------------------------------------------------------------------------ */
 
 struct item {
     struct lru_node node;
@@ -259,7 +260,7 @@ static void recent_heads(void **state)
     recent_free(r);
 }
 
-/* --- Marks of losses ------------------------------------------------------------------------------------------------------------ */
+/* --- Marks of losses ---------------------------------------------------------------------------------------------- */
 
 static struct durable *mark_open(struct world *w)
 {
@@ -287,9 +288,9 @@ static void judge(void **state)
     shm_name(w->dir, shm);
     assert_int_equal(access(shm, F_OK), 0);
     char other[64], moved[200];
-    strcpy(
-        other,
-        "/tmp/magpie-test-XXXXXX"); /* somebody else's start leaves it alone while the directory is there, and not when it is gone */
+    strcpy(other,
+           /* somebody else's start leaves it alone while the directory is there, and not when it is gone */
+           "/tmp/magpie-test-XXXXXX");
     assert_non_null(mkdtemp(other));
     snprintf(moved, sizeof(moved), "%s.away", w->dir);
     for (int gone = 0; gone < 2; gone++) {

@@ -54,7 +54,8 @@ static int try_sub(struct slice v)
     return sub_decode(v, &r);
 }
 
-/* Every shorter value is refused (or, where the end is open, read without leaving it: each is in memory of just its size), and so is another version. */
+/* Every shorter value is refused (or, where the end is open, read without leaving it: each is in memory of just its
+ * size), and so is another version. */
 static void hostile(int (*decode)(struct slice), const char *good, size_t n, bool open_end, size_t fixed)
 {
     for (size_t cut = 0; cut <= n; cut++) {
@@ -211,7 +212,7 @@ static void others(void **state)
     hostile(flag_decode, out, 2, false, 0);
 }
 
-/* --- Keys ------------------------------------------------------------------------------------------------------------------ */
+/* --- Keys --------------------------------------------------------------------------------------------------------- */
 
 static void conversations(void **state)
 {

@@ -26,7 +26,7 @@ static void options_load(struct world *w);
 static void options_async(struct world *w);
 static void options_mixed(struct world *w);
 
-/* --- Another process, to be killed ---------------------------------------------------------------------------------- */
+/* --- Another process, to be killed -------------------------------------------------------------------------------- */
 
 struct child {
     pid_t pid;
@@ -38,7 +38,8 @@ struct told {
     uint64_t conv, seq, id;
 };
 
-/* This program again, as `NAME DIRECTORY`: see main. Its standard output is what it tells. No store may be open here. */
+/* This program again, as `NAME DIRECTORY`: see main. Its standard output is what it tells. No store may be open
+ * here. */
 static struct child child_start(struct world *w, const char *name)
 {
     int ends[2];
@@ -88,7 +89,7 @@ static void __attribute__((format(printf, 1, 2))) run(const char *fmt, ...)
     assert_int_equal(system(cmd), 0);
 }
 
-/* --- Clean ends ------------------------------------------------------------------------------------------------------- */
+/* --- Clean ends --------------------------------------------------------------------------------------------------- */
 
 static void everything_stays(void **state)
 {
@@ -235,7 +236,7 @@ static void places(void **state)
     assert_non_null(strstr(w->why, "paper"));
 }
 
-/* --- Kills ------------------------------------------------------------------------------------------------------------- */
+/* --- Kills -------------------------------------------------------------------------------------------------------- */
 
 #define KILL_CONVS 4 /* two channels, two pairs */
 
@@ -315,7 +316,8 @@ static void kills(void **state)
     }
 }
 
-/* Answers before writes: what was told may be missing, but no number is given twice, and the messages that are there keep their order. */
+/* Answers before writes: what was told may be missing, but no number is given twice, and the messages that are there
+ * keep their order. */
 static void async_load(struct world *w, int to)
 {
     struct conv_key c = util_channel("a");
@@ -362,7 +364,7 @@ static void async_kills(void **state)
     store_page_free(&r.page);
 }
 
-/* --- Losses --------------------------------------------------------------------------------------------------------------- */
+/* --- Losses ------------------------------------------------------------------------------------------------------- */
 
 /* Some of each durability, then the process is gone. */
 static void mixed(struct world *w, int to)
@@ -401,7 +403,8 @@ static void log_name(const char *dir, char out[512], off_t *size)
     assert_true(*size > 0);
 }
 
-/* Power is lost: what was not synced is cut off the log, and shared memory is gone. Numbers go on beyond all that was told. */
+/* Power is lost: what was not synced is cut off the log, and shared memory is gone. Numbers go on beyond all that was
+ * told. */
 static void power_loss(void **state)
 {
     struct world *w = *state;
@@ -445,7 +448,7 @@ static void power_loss(void **state)
     assert_non_null(strstr(w->why, "had been synced"));
 }
 
-/* --- Damage ----------------------------------------------------------------------------------------------------------------- */
+/* --- Damage ------------------------------------------------------------------------------------------------------- */
 
 static void settled(struct world *w, int to)
 {
@@ -484,7 +487,8 @@ static void damage_file(const char *name, enum damage how, unsigned tenths)
     }
 }
 
-/* Opens what was damaged: refused with a reason, or all is there, or reading says that it cannot; never less than there was. */
+/* Opens what was damaged: refused with a reason, or all is there, or reading says that it cannot; never less than there
+ * was. */
 static bool refused_or_whole(struct world *w, const char *what)
 {
     struct conv_key c = util_channel("a");

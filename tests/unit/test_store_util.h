@@ -1,6 +1,6 @@
 /*
- * Helpers of the store's tests: a world with a store, one mailbox and clocks that the test turns by hand, and synchronous calls.
- * Included by test_store*.c alone.
+ * Helpers of the store's tests: a world with a store, one mailbox and clocks that the test turns by hand, and
+ * synchronous calls. Included by test_store*.c alone.
  */
 #ifndef MAGPIE_TEST_STORE_UTIL_H
 #define MAGPIE_TEST_STORE_UTIL_H

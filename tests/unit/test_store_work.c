@@ -1,4 +1,5 @@
-/* Work on the database as a whole: what compaction takes off the disk, checkpoints that can be served from, closing in the middle. RocksDB alone. */
+/* Work on the database as a whole: what compaction takes off the disk, checkpoints that can be served from, closing in
+ * the middle. RocksDB alone. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 

@@ -42,7 +42,8 @@ static void round_trip(void **state)
     }
 }
 
-/* What token.h describes, made by somebody else: Python's hmac and base64. Tokens outlive the server that issued them. */
+/* What token.h describes, made by somebody else: Python's hmac and base64. Tokens outlive the server that issued
+ * them. */
 static void as_described(void **state)
 {
     (void)state;

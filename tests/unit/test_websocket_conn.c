@@ -369,7 +369,8 @@ static void probes(void **state)
     kit_stop(&k);
 }
 
-/* While its socket is full no PING can be sent; once it has taken what it owed, it gets one and the time to answer it. */
+/* While its socket is full no PING can be sent; once it has taken what it owed, it gets one and the time to answer
+ * it. */
 static void a_probe_that_could_not_be_sent(void **state)
 {
     (void)state;

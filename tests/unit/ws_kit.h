@@ -4,8 +4,8 @@
 
 #include "core/base/buf.h"
 
-/* first: FIN, RSV and opcode, such as 0x81. The payload is masked. `wide`: the least header that is used, 0, 2 or 8 bytes of
- * length. */
+/* first: FIN, RSV and opcode, such as 0x81. The payload is masked. `wide`: the least header that is used, 0, 2 or 8
+ * bytes of length. */
 static inline void ws_put_wide(struct buf *b, unsigned first, struct slice payload, unsigned wide)
 {
     static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
