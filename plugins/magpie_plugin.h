@@ -11,7 +11,7 @@
  *     init(self, mp, options)           main thread; the only place to register hooks, actions, routes, commands …
  *     shard_init(state, shard)          on every shard's thread, before anything registered is called there
  *        … hooks, actions, timers, routes …
- *     check(mp, state, options), apply(state, options)      at a reload, when the config and every plugin's check are good
+ *     check(mp, state, options), apply(state, options)     at a reload, when the config and every plugin's check are good
  *        … unloading: what was registered is taken back; connections of claimed paths are closed; then the server waits
  *          until timers, work, posts and operations that are under way have ended (`closing` tells the plugin, functions
  *          that would begin something new return MP_ECLOSED); requests that are still unanswered are answered
