@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* Allocations of at least so many bytes are mappings of their own, and go back to the system when they are freed. */
-#define HEAP_MAPPED_BYTES (128u * 1024)
+enum { HEAP_MAPPED_BYTES = 128 * 1024 };
 
 /* Before threads start. */
 void heap_setup(void);

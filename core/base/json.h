@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JSON_DEPTH 32 /* arrays and objects inside one another, the outermost counted */
+enum { JSON_DEPTH = 32 }; /* arrays and objects inside one another, the outermost counted */
 
 struct cJSON;
 

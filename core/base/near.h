@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#define NEAR_WORD_MAX 64 /* bytes of what is compared; longer words are near to nothing */
+enum { NEAR_WORD_MAX = 64 }; /* bytes of what is compared; longer words are near to nothing */
 
 /* Edit distance, a swap of neighbours counting as one (optimal string alignment). */
 unsigned near_distance(const char *a, const char *b);
