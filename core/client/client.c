@@ -14,8 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define READ_BUF 262144 /* bytes; grows when a frame is larger */
-#define EVENTS   512    /* connections looked at in one loop iteration */
+enum {
+    READ_BUF = 262144, /* bytes; grows when a frame is larger */
+    EVENTS = 512       /* connections looked at in one loop iteration */
+};
 
 static void epoll_ready(struct ev_loop *loop, struct ev_io *io, int revents)
 {

@@ -27,9 +27,9 @@ struct client;
 struct client_conn;
 
 /* The largest frame taken from a server, bytes; a larger one is a protocol error. */
-#define CLIENT_FRAME_MAX (64u * 1024 * 1024)
+enum { CLIENT_FRAME_MAX = 64 * 1024 * 1024 };
 /* Unwritten bytes of one connection above which client_request() answers ERR_FULL. */
-#define CLIENT_BACKLOG_MAX (16u * 1024 * 1024)
+enum { CLIENT_BACKLOG_MAX = 16 * 1024 * 1024 };
 
 /* Actions of protocol.md that callers here need by name. */
 enum client_action {

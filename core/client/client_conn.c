@@ -13,9 +13,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define CHUNK_MIN   512u /* bytes of the smallest output buffer */
-#define CHUNK_SPARE 8192 /* room in the read buffer beyond a known frame */
-#define READS_MAX   16   /* full read buffers of one connection before the others' turn */
+enum {
+    CHUNK_MIN = 512,    /* bytes of the smallest output buffer */
+    CHUNK_SPARE = 8192, /* room in the read buffer beyond a known frame */
+    READS_MAX = 16      /* full read buffers of one connection before the others' turn */
+};
 
 /* Edges: the kernel need not look again at every connection that was just read, and writing needs no calls to ask for
  * room. */

@@ -4,7 +4,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define KEY_MAX 32
+enum { KEY_MAX = 32 };
 
 static const char *space_skip(const char *p, const char *end)
 {

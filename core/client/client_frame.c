@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TCP_HEADER 8 /* bytes: length, action, seq */
-#define WS_HEADER  4 /* bytes: action, seq */
+enum {
+    TCP_HEADER = 8, /* bytes: length, action, seq */
+    WS_HEADER = 4   /* bytes: action, seq */
+};
 
 /* Not for secrets: masks only need to differ so that no proxy can be made to see what a client sends as HTTP. */
 static uint32_t mask_next(struct client *client)

@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#define SIZE_MIN       4u
-#define SIZE_MAX_SLOTS 65536u
+enum { SIZE_MIN = 4, SIZE_MAX_SLOTS = 65536 };
 
 static struct client_pending *table_new(uint32_t size)
 {

@@ -4,7 +4,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
-#define BLOCK 64
+enum { BLOCK = 64 };
 
 static uint32_t rotate(uint32_t v, unsigned by)
 {

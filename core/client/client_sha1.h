@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLIENT_SHA1_LEN       20  /* bytes of a digest */
-#define CLIENT_SHA1_INPUT_MAX 119 /* bytes: what fits in two blocks */
+enum {
+    CLIENT_SHA1_LEN = 20,       /* bytes of a digest */
+    CLIENT_SHA1_INPUT_MAX = 119 /* bytes: what fits in two blocks */
+};
 
 /* `n` is at most CLIENT_SHA1_INPUT_MAX. */
 void client_sha1(const void *p, size_t n, uint8_t digest[CLIENT_SHA1_LEN]);

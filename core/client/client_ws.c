@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-#define KEY_LEN 24 /* base64 of 16 bytes */
+enum { KEY_LEN = 24 }; /* base64 of 16 bytes */
 
 int client_ws_parse(struct slice bytes, size_t max, struct client_ws_frame *out, const char **why)
 {

@@ -13,9 +13,11 @@
 
 struct buf;
 
-#define CLIENT_WS_HEADER_MAX   14   /* bytes of the largest header of a masked frame */
-#define CLIENT_WS_ACCEPT_LEN   28   /* bytes of Sec-WebSocket-Accept */
-#define CLIENT_WS_RESPONSE_MAX 8192 /* bytes of the largest handshake answer taken */
+enum {
+    CLIENT_WS_HEADER_MAX = 14,    /* bytes of the largest header of a masked frame */
+    CLIENT_WS_ACCEPT_LEN = 28,    /* bytes of Sec-WebSocket-Accept */
+    CLIENT_WS_RESPONSE_MAX = 8192 /* bytes of the largest handshake answer taken */
+};
 
 enum client_ws_opcode {
     CLIENT_WS_CONTINUATION = 0,
