@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX (1u << 20) /* bytes of a config file */
+enum { FILE_MAX = 1 << 20 }; /* bytes of a config file */
 
 /* --- One value by its type -------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
  * What a send has around its content: the header of the frame (8), {"receiverId":"…","content":"…","clientId":"…"} with
  * 64 bytes of each. Content that JSON must escape needs more, and then the frame is what bounds it.
  */
-#define SEND_OVERHEAD 192
+enum { SEND_OVERHEAD = 192 };
 
 static void check_content(struct config_reader *r)
 {

@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_MAX       (16 << 20) /* bytes of the Lua state */
-#define INSTRUCTIONS_MAX 2000000    /* virtual machine instructions: some 20 ms */
-#define VALUES_MAX       10000      /* in the returned tree */
-#define DEPTH_MAX        16         /* tables inside one another */
+enum {
+    MEMORY_MAX = 16 << 20,      /* bytes of the Lua state */
+    INSTRUCTIONS_MAX = 2000000, /* virtual machine instructions: some 20 ms */
+    VALUES_MAX = 10000,         /* in the returned tree */
+    DEPTH_MAX = 16              /* tables inside one another */
+};
 
 struct run {
     struct slice text;  /* the chunk */

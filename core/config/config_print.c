@@ -107,7 +107,7 @@ void config_schema_reference(struct buf *out)
 
 /* --- magpied --defaults ------------------------------------------------------------------------------------------- */
 
-#define COMMENT_WIDTH 110 /* columns */
+enum { COMMENT_WIDTH = 110 }; /* columns */
 
 static void put_indent(struct buf *out, unsigned depth)
 {

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOWN_MAX 40 /* bytes of a found text that are shown */
+enum { SHOWN_MAX = 40 }; /* bytes of a found text that are shown */
 
 /* --- Errors ------------------------------------------------------------------------------------------------------- */
 

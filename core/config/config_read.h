@@ -11,7 +11,7 @@
 struct cJSON;
 struct config;
 
-#define CONFIG_ERRORS_MAX 100 /* lines that are written; the rest is only counted */
+enum { CONFIG_ERRORS_MAX = 100 }; /* lines that are written; the rest is only counted */
 
 struct config_reader {
     struct config *c;               /* filled in; borrowed */

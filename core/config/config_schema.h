@@ -50,10 +50,10 @@ struct config_option {
 extern const struct config_option config_schema[];
 extern const unsigned config_schema_count;
 
-#define CONFIG_OPTIONS_MAX 128 /* config_schema_count is below that: for arrays beside the schema */
+enum { CONFIG_OPTIONS_MAX = 128 }; /* config_schema_count is below that: for arrays beside the schema */
 #define CONFIG_EVER                                                                                                    \
     4e9 /* an upper bound that is there against slips only: seconds, beyond a century; counts, near 2^32 */
-#define CONFIG_PATH_MAX 160 /* bytes of a path in errors, with its NUL; longer ones are cut */
+enum { CONFIG_PATH_MAX = 160 }; /* bytes of a path in errors, with its NUL; longer ones are cut */
 
 /* The option (or section) of this very path; NULL when there is none. */
 const struct config_option *config_schema_find(const char *path);

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define RESERVED 1024 /* descriptors for the database, listeners, loops and logs */
+enum { RESERVED = 1024 }; /* descriptors for the database, listeners, loops and logs */
 
 unsigned machine_processors(void)
 {

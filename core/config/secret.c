@@ -12,9 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_MIN    16   /* bytes, as for auth.secret in the schema */
-#define TEXT_MAX    4096 /* bytes of the file */
-#define FRESH_BYTES 32   /* of randomness in a file that we make; twice as many hexadecimal digits */
+enum {
+    TEXT_MIN = 16,   /* bytes, as for auth.secret in the schema */
+    TEXT_MAX = 4096, /* bytes of the file */
+    FRESH_BYTES = 32 /* of randomness in a file that we make; twice as many hexadecimal digits */
+};
 
 static int derive(EVP_MD_CTX *ctx, const char *text, size_t n, uint8_t *key)
 {

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SECRET_KEY_SIZE 32
+enum { SECRET_KEY_SIZE = 32 };
 
 /*
  * Derives the key from `text` (auth.secret), or where that is NULL from the text in DIRECTORY/secret. That file is made
