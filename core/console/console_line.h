@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#define CONSOLE_WORDS 1024
+enum { CONSOLE_WORDS = 1024 };
 
 struct console_line {
     bool json;                         /* the prefix `json` stood before */

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#define CONSOLE_COLUMNS 24 /* of a table; more are left out */
+enum { CONSOLE_COLUMNS = 24 }; /* of a table; more are left out */
 
 /* The columns of a table, kept from piece to piece. All zero at first. */
 struct console_table {
