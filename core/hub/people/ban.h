@@ -35,8 +35,8 @@ enum ban_kind {
 /* "ban user" … "mute member"; static storage. */
 const char *ban_kind_name(enum ban_kind kind);
 
-#define BAN_FOREVER    UINT64_MAX
-#define BAN_REASON_MAX 256 /* bytes */
+#define BAN_FOREVER UINT64_MAX
+enum { BAN_REASON_MAX = 256 }; /* bytes */
 
 /* An operation of host.h: makes a ban or mute, replaces it, or lifts it. Kept (`commit`) and in force on all shards
  * before `done`. CODE_BAD_REQUEST; CODE_NOT_FOUND: no such user (where ids are the server's own), or, lifting, there is
@@ -75,7 +75,7 @@ struct channel_rule {
     bool closed;    /* nobody may subscribe */
     uint32_t limit; /* messages a second; 0: none */
 };
-#define CHANNEL_RULE_SIZE 8
+enum { CHANNEL_RULE_SIZE = 8 };
 void channel_rule_pack(const struct channel_rule *r, char out[CHANNEL_RULE_SIZE]);
 /* False (and all zero): there is none. */
 bool channel_rule_find(struct shard *s, struct slice channel, struct channel_rule *out);
@@ -93,7 +93,7 @@ uint32_t look_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const s
 /* Housekeeping, every tick of a shard: drops some of what is over. */
 void bans_tick(struct shard *s);
 /* Which ban, as one run of bytes: the key of the tables and, behind "ban:", of the store's notes. */
-#define BAN_KEY_MAX 132
+enum { BAN_KEY_MAX = 132 };
 struct ban_key {
     uint8_t n;
     char p[BAN_KEY_MAX];

@@ -15,9 +15,11 @@
 
 struct evp_mac_ctx_st; /* OpenSSL's */
 
-#define TOKEN_SECRET_BYTES 32
-#define TOKEN_MAX          160                        /* characters of a token at most, without NUL */
-#define TOKEN_LIFETIME_MS  (30ull * 24 * 3600 * 1000) /* since it was issued; each login issues a new one */
+enum {
+    TOKEN_SECRET_BYTES = 32,
+    TOKEN_MAX = 160 /* characters of a token at most, without NUL */
+};
+#define TOKEN_LIFETIME_MS (30ull * 24 * 3600 * 1000) /* since it was issued; each login issues a new one */
 
 /* A secret, ready to sign with. All zero: none yet. One thread. */
 struct token_key {

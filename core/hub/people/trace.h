@@ -17,7 +17,7 @@ struct hub;
 struct net_message;
 struct shard;
 
-#define TRACES_MAX 32 /* followed things, on one shard */
+enum { TRACES_MAX = 32 }; /* followed things, on one shard */
 
 enum trace_what { TRACE_IN, TRACE_OUT, TRACE_LOGIN, TRACE_CLOSE };
 

@@ -17,7 +17,7 @@
 struct hub;
 struct command_call;
 
-#define COMMAND_ARGS 16 /* words after the command's name */
+enum { COMMAND_ARGS = 16 }; /* words after the command's name */
 
 struct command {
     const char *name;  /* "kick user": one or two words; must live as long as it is registered, like all texts here */
