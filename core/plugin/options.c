@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SHOWN_MAX 40 /* bytes of a found text that are shown */
+enum { SHOWN_MAX = 40 }; /* bytes of a found text that are shown */
 
 struct option_value {
     const struct mp_option *option;
