@@ -21,7 +21,7 @@ struct plugins;
 struct scripts;
 struct store;
 
-#define WHY_MAX 512 /* bytes of a sentence that tells what went wrong */
+enum { WHY_MAX = 512 }; /* bytes of a sentence that tells what went wrong */
 
 struct server {
     const char *config_path; /* from the command line */
