@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMPLAINTS_SHOWN 10
-#define DESCRIPTORS_OWN  32 /* besides the connections */
-#define STAMP            16 /* hex digits at the start of a content */
+enum {
+    COMPLAINTS_SHOWN = 10,
+    DESCRIPTORS_OWN = 32, /* besides the connections */
+    STAMP = 16            /* hex digits at the start of a content */
+};
 
 /* ---- phases ---- */
 

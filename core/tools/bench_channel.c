@@ -20,9 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RING     65536u /* messages known about; a power of two, above the largest --outstanding */
-#define MERGED_S 1.0    /* slices may come this much later than the answers */
-#define ANSWER_S 0.5    /* answers that come after the last delivery */
+enum { RING = 65536 }; /* messages known about; a power of two, above the largest --outstanding */
+#define MERGED_S 1.0   /* slices may come this much later than the answers */
+#define ANSWER_S 0.5   /* answers that come after the last delivery */
 
 struct channel_message {
     uint64_t seq;     /* 0: the slot is free */

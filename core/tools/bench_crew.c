@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOPELESS    64   /* failures in a row, from the first on, after which the rest is not tried */
-#define SILENT_ROOM 4096 /* SO_RCVBUF of those who do not read, bytes */
+enum {
+    HOPELESS = 64,     /* failures in a row, from the first on, after which the rest is not tried */
+    SILENT_ROOM = 4096 /* SO_RCVBUF of those who do not read, bytes */
+};
 
 static void crew_open_more(struct bench_crew *crew);
 

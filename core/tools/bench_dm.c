@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAST_S 0.5 /* deliveries that come after the last answer */
-#define ID_MAX 65  /* a user id and its NUL */
+#define LAST_S 0.5    /* deliveries that come after the last answer */
+enum { ID_MAX = 65 }; /* a user id and its NUL */
 
 struct dm_pair {
     char receiver[ID_MAX]; /* id of the user that is written to; "" until it is logged in */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#define LINEAR_BITS 7u /* 2^7 = BENCH_HIST_LINEAR */
+enum { LINEAR_BITS = 7 }; /* 2^7 = BENCH_HIST_LINEAR */
 
 static uint32_t bucket_of(uint64_t us)
 {

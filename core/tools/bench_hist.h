@@ -7,10 +7,12 @@
 
 #include <stdint.h>
 
-#define BENCH_HIST_LINEAR  128u /* values below stand for themselves */
-#define BENCH_HIST_STEPS   64u  /* buckets to a power of two above */
-#define BENCH_HIST_TOP     40u  /* powers of two covered: 2^40 µs are 12 days; larger values count as that */
-#define BENCH_HIST_BUCKETS (BENCH_HIST_LINEAR + (BENCH_HIST_TOP - 7u) * BENCH_HIST_STEPS)
+enum {
+    BENCH_HIST_LINEAR = 128, /* values below stand for themselves */
+    BENCH_HIST_STEPS = 64,   /* buckets to a power of two above */
+    BENCH_HIST_TOP = 40,     /* powers of two covered: 2^40 µs are 12 days; larger values count as that */
+    BENCH_HIST_BUCKETS = (BENCH_HIST_LINEAR + (BENCH_HIST_TOP - 7) * BENCH_HIST_STEPS)
+};
 
 struct bench_hist {
     uint64_t count;                       /* values recorded */

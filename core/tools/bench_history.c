@@ -17,9 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILL_OUTSTANDING 256u /* messages under way while filling */
-#define FILL_LIMITED     8u   /* the same once the server has limited the rate: more would only be refused again */
-#define CHECK_EVERY      64u  /* pages of which one is looked at message by message */
+enum {
+    FILL_OUTSTANDING = 256, /* messages under way while filling */
+    FILL_LIMITED = 8,       /* the same once the server has limited the rate: more would only be refused again */
+    CHECK_EVERY = 64        /* pages of which one is looked at message by message */
+};
 
 struct history_run {
     struct bench *bench;       /* borrowed */

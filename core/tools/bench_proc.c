@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STATE_LISTEN 0x0a /* TCP_LISTEN in /proc/net/tcp */
+enum { STATE_LISTEN = 0x0a }; /* TCP_LISTEN in /proc/net/tcp */
 
 /* The inode of the socket that listens on the port; `table` is /proc/net/tcp or tcp6. `address` (network order) is what
  * it must be bound to, if not to all; 0: any will do. 0: none. */

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define LABEL_WIDTH 28
+enum { LABEL_WIDTH = 28 };
 
 static struct bench_figure *figure_new(struct bench_report *r, const char *key, const char *label,
                                        enum bench_figure_kind kind)

@@ -11,8 +11,10 @@
 
 struct bench_hist;
 
-#define BENCH_REPORT_MAX  64 /* figures of one run */
-#define BENCH_REPORT_TEXT 96 /* bytes of a text figure, with its NUL */
+enum {
+    BENCH_REPORT_MAX = 64, /* figures of one run */
+    BENCH_REPORT_TEXT = 96 /* bytes of a text figure, with its NUL */
+};
 
 /* A histogram's summary; all times in µs. */
 struct bench_times {
