@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONV_KEY_MAX 130 /* 1 + 64 + 1 + 64 */
+enum { CONV_KEY_MAX = 130 }; /* 1 + 64 + 1 + 64 */
 
 struct conv_key {
     uint8_t n;            /* bytes in p */

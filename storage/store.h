@@ -28,7 +28,7 @@
 
 struct store;
 
-#define STORE_CURSOR_MAX 300 /* bytes of a printable cursor */
+enum { STORE_CURSOR_MAX = 300 }; /* bytes of a printable cursor */
 struct buf;
 
 enum store_status {

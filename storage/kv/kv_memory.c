@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LEVELS      20
-#define SWEEP_STEPS 4 /* rows looked at for each change written */
+enum {
+    LEVELS = 20,
+    SWEEP_STEPS = 4 /* rows looked at for each change written */
+};
 
 struct node {
     uint32_t key_n, value_n; /* bytes */

@@ -16,7 +16,7 @@
 #include "storage/local/expiry.h"
 #include "storage/local/record.h"
 
-#define MEMORY_MIN (16u << 20)
+enum { MEMORY_MIN = 16 << 20 };
 
 static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value,
                                 size_t value_n, char **new_value, size_t *new_value_n, unsigned char *changed)

@@ -5,10 +5,12 @@
 
 #include <stdlib.h>
 
-#define TRIM_MIN 64 /* rows that wait to be trimmed before a range delete is worth it */
-#define TRIM_MAX 2048
-#define DROP_MAX 64 /* inbox entries that one append drops at most (more than one only after the limit was lowered) */
-#define ID_FIELD 64 /* bytes of a user id, a name or a client id at most */
+enum {
+    TRIM_MIN = 64, /* rows that wait to be trimmed before a range delete is worth it */
+    TRIM_MAX = 2048,
+    DROP_MAX = 64, /* inbox entries that one append drops at most (more than one only after the limit was lowered) */
+    ID_FIELD = 64  /* bytes of a user id, a name or a client id at most */
+};
 
 static bool append_sane(const struct store_append *a)
 {

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define CHUNK_SIZE (256u * 1024)
+enum { CHUNK_SIZE = 256 * 1024 };
 
 struct batch_chunk {
     struct batch_chunk *next;

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define HEADS_CHUNK 64 /* heads found by one multi-get */
+enum { HEADS_CHUNK = 64 }; /* heads found by one multi-get */
 
 /* One of the user's conversations. */
 struct entry {

@@ -17,15 +17,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MARK_MAGIC    UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
-#define SHM_MAGIC     UINT64_C(0x4d61677069655331) /* "MagpieS1" */
-#define SHM_DIR       "/dev/shm"
-#define SHM_NAME      "magpie-"
-#define SHM_SIZE      4096
-#define SHM_PATH      2048 /* bytes kept of the data directory's path, NUL included */
-#define MARK_EVERY_MS 1000
-#define PROBE_BYTES   (4u * 1024 * 1024)
-#define SECTOR        512
+#define MARK_MAGIC UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
+#define SHM_MAGIC  UINT64_C(0x4d61677069655331) /* "MagpieS1" */
+#define SHM_DIR    "/dev/shm"
+#define SHM_NAME   "magpie-"
+enum {
+    SHM_SIZE = 4096,
+    SHM_PATH = 2048, /* bytes kept of the data directory's path, NUL included */
+    MARK_EVERY_MS = 1000,
+    PROBE_BYTES = 4 * 1024 * 1024,
+    SECTOR = 512
+};
 
 /* DATA/mark, in the machine's own byte order: it never leaves it. */
 struct mark_file {

@@ -13,8 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEADS_MAX   65536
-#define INBOXES_MAX 65536
+enum { HEADS_MAX = 65536, INBOXES_MAX = 65536 };
 
 struct head {
     struct lru_node node; /* key: the conversation's */

@@ -10,9 +10,9 @@
 
 #include <stdint.h>
 
-#define ID_EPOCH_MS    UINT64_C(1577836800000) /* 2020-01-01T00:00:00Z */
-#define ID_MS_MAX      ((UINT64_C(1) << 41) - 1)
-#define ID_COUNTER_MAX 4095u
+#define ID_EPOCH_MS UINT64_C(1577836800000) /* 2020-01-01T00:00:00Z */
+#define ID_MS_MAX   ((UINT64_C(1) << 41) - 1)
+enum { ID_COUNTER_MAX = 4095 };
 #define ID_CLOCK_MAX                                                                                                   \
     (ID_MS_MAX - (UINT64_C(1) << 33)) /* what a clock gone mad can move ids to: 2^45 of them are left then */
 

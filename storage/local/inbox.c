@@ -6,8 +6,10 @@
 
 #include <stdlib.h>
 
-#define RANGE_WORTH 256 /* entries from which on one range delete replaces single ones */
-#define PEEK_CHUNK  64  /* references resolved by one multi-get */
+enum {
+    RANGE_WORTH = 256, /* entries from which on one range delete replaces single ones */
+    PEEK_CHUNK = 64    /* references resolved by one multi-get */
+};
 
 struct id_list {
     uint64_t *ids; /* malloc'd */

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define NAMES_CHUNK 64 /* members whose names one multi-get finds */
+enum { NAMES_CHUNK = 64 }; /* members whose names one multi-get finds */
 
 static bool member_sane(struct slice conv, struct slice user)
 {

@@ -4,9 +4,11 @@
 
 #include <stdlib.h>
 
-#define NOTE_KEY_MAX   200
-#define NOTE_VALUE_MAX 4096
-#define NOTE_FIXED     2 /* version, flags */
+enum {
+    NOTE_KEY_MAX = 200,
+    NOTE_VALUE_MAX = 4096,
+    NOTE_FIXED = 2 /* version, flags */
+};
 
 /* meta: 'n' key */
 static struct slice key_note(struct key *k, struct slice key)

@@ -4,7 +4,7 @@
 #include "storage/local/page.h"
 #include "storage/local/recent.h"
 
-#define FLOOR_WORTH 64 /* expired rows passed over from which on the writer is told */
+enum { FLOOR_WORTH = 64 }; /* expired rows passed over from which on the writer is told */
 
 int head_read(struct store *s, struct slice conv, struct head_record *out)
 {

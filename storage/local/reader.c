@@ -5,7 +5,9 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 
-#define ROUND_US 300 /* how long an answer waits for others at most: waking a thread costs more than reading a page */
+enum {
+    ROUND_US = 300
+}; /* how long an answer waits for others at most: waking a thread costs more than reading a page */
 
 static enum store_status (*const read_table[OP_KINDS])(struct reader *, struct store_op *) = {
     [OP_RANGE] = read_range,

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define SLOTS 1024 /* 300 KB */
-#define LOCKS 16
+enum {
+    SLOTS = 1024, /* 300 KB */
+    LOCKS = 16
+};
 
 struct place {
     uint64_t changes; /* times that a head of any conversation with this place was changed */

@@ -20,17 +20,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RECORD_VERSION  1
-#define ROW_RECALLED    1u /* flags: a message whose content was taken back */
-#define ROW_HEADER_SIZE 15
-#define RECORD_MS_MAX   ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
-#define MESSAGE_FIXED   (ROW_HEADER_SIZE + 8 + 8 + 2)
-#define HEAD_SIZE       (2 + 8 * 8 + 4 * 4 + 2)
-#define INBOX_FIXED     (ROW_HEADER_SIZE + 8)
-#define DEDUP_SIZE      (ROW_HEADER_SIZE + 24)
-#define USER_FIXED      (2 + 4 + 8)
-#define MARK_SIZE       (2 + 8)
-#define SUB_SIZE        3
+enum {
+    RECORD_VERSION = 1,
+    ROW_RECALLED = 1, /* flags: a message whose content was taken back */
+    ROW_HEADER_SIZE = 15
+};
+#define RECORD_MS_MAX ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
+enum {
+    MESSAGE_FIXED = ROW_HEADER_SIZE + 8 + 8 + 2,
+    HEAD_SIZE = 2 + 8 * 8 + 4 * 4 + 2,
+    INBOX_FIXED = ROW_HEADER_SIZE + 8,
+    DEDUP_SIZE = ROW_HEADER_SIZE + 24,
+    USER_FIXED = 2 + 4 + 8,
+    MARK_SIZE = 2 + 8,
+    SUB_SIZE = 3
+};
 
 struct row_header {
     uint8_t flags;     /* ROW_* */
@@ -66,7 +70,7 @@ struct head_record {
     uint8_t tier;        /* channel: enum store_tier, as last saved */
     uint8_t tiers_used;  /* bit by tier: messages were ever stored there */
 };
-#define HEAD_CHANNEL 1u /* the channel was made */
+enum { HEAD_CHANNEL = 1 }; /* the channel was made */
 
 struct inbox_record {
     struct row_header row; /* as of the message */
@@ -110,7 +114,7 @@ MUST_CHECK int flag_decode(struct slice value);
 MUST_CHECK int row_decode(struct slice value, struct row_header *h);
 
 /* Keys. Each writes to a key buffer and returns the slice of it. */
-#define KEY_MAX 280
+enum { KEY_MAX = 280 };
 struct key {
     size_t n;
     char p[KEY_MAX];

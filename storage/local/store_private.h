@@ -18,7 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define STORE_READERS 2
+enum { STORE_READERS = 2 };
 
 struct recent;
 struct writer;
@@ -106,7 +106,7 @@ static inline struct store_op *op_list_pop(struct op_list *l)
 void op_list_answer(struct op_list *l);
 
 /* Bits of store_op.note. */
-#define NOTE_CHANGED 1u /* the operation changed something: its fate is unknown when its write or sync fails */
+enum { NOTE_CHANGED = 1 }; /* the operation changed something: its fate is unknown when its write or sync fails */
 
 /* A reader and its queue. */
 struct reader {
@@ -173,7 +173,7 @@ MUST_CHECK int store_open_hooked(struct store **out, const struct store_options 
 #define META_CLOCK    SLICE_LIT("clock")    /* u64: guarded time, about now */
 #define META_IDS      SLICE_LIT("ids")      /* u64: ms since ID_EPOCH_MS that no id given out passes */
 #define META_CHANNELS SLICE_LIT("channels") /* u64: channels that exist */
-#define STORE_FORMAT  1
+enum { STORE_FORMAT = 1 };
 /* 1: read, 0: absent (out is 0), negative: error. */
 int meta_get_u64(struct kv *kv, struct slice key, uint64_t *out);
 

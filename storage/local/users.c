@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define FORGET_MAX 100000 /* rows that one store_user_forget() removes at most; a guest has a handful */
+enum { FORGET_MAX = 100000 }; /* rows that one store_user_forget() removes at most; a guest has a handful */
 
 static bool user_id_sane(struct slice id)
 {

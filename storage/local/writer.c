@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CLOCK_EVERY_MS 1000   /* how often the guarded time is persisted while there are writes */
-#define IDLE_LOOK_MS   60000  /* how often an idle store looks for jumps of the clock */
-#define IDLE_CLOCK_MS  600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
+enum {
+    CLOCK_EVERY_MS = 1000, /* how often the guarded time is persisted while there are writes */
+    IDLE_LOOK_MS = 60000,  /* how often an idle store looks for jumps of the clock */
+    IDLE_CLOCK_MS = 600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
+};
 
 static enum apply apply_tick(struct writer *w, struct slot *slot)
 {

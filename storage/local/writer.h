@@ -15,9 +15,11 @@
 #include "storage/local/idgen.h"
 #include "storage/local/store_private.h"
 
-#define WRITER_GROUP       256
-#define WRITER_GROUP_BYTES (1024u * 1024) /* a group ends when its batch is larger */
-#define ID_AHEAD_MS        10000          /* how far the persisted limit of ids lies ahead */
+enum {
+    WRITER_GROUP = 256,
+    WRITER_GROUP_BYTES = 1024 * 1024, /* a group ends when its batch is larger */
+    ID_AHEAD_MS = 10000               /* how far the persisted limit of ids lies ahead */
+};
 
 /* An operation of the present group. */
 struct slot {
@@ -106,7 +108,7 @@ struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice
 /* The head changes in this group. */
 void head_touch(struct writer *w, struct head *h);
 /* The head goes into the batch: reserve 1 put, HEAD_ROOM bytes. */
-#define HEAD_ROOM (CONV_KEY_MAX + 1 + HEAD_SIZE)
+enum { HEAD_ROOM = CONV_KEY_MAX + 1 + HEAD_SIZE };
 void writer_put_head(struct writer *w, struct head *h);
 /* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was
  * one. ERR_*. */
