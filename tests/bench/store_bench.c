@@ -27,17 +27,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define GROUP    256
-#define CONTENT  128 /* bytes of a message */
-#define USERS    2000
-#define WIDTH    2048  /* appends under way */
-#define ROUNDS   15    /* of appends */
-#define MESSAGES 10000 /* of the channel */
-#define PAGE     50
-#define ASKED    32 /* pages under way */
-#define TURNS    5000
-#define TURN     1000 /* pages that one side reads before it is the other's turn */
-#define WARM     500  /* pages before those, not counted: a processor that slept is slow at first */
+enum {
+    GROUP = 256,
+    CONTENT = 128, /* bytes of a message */
+    USERS = 2000,
+    WIDTH = 2048,     /* appends under way */
+    ROUNDS = 15,      /* of appends */
+    MESSAGES = 10000, /* of the channel */
+    PAGE = 50,
+    ASKED = 32, /* pages under way */
+    TURNS = 5000,
+    TURN = 1000, /* pages that one side reads before it is the other's turn */
+    WARM = 500   /* pages before those, not counted: a processor that slept is slow at first */
+};
 
 enum part { APPEND, LATENCY, HISTORY, PARTS };
 static const char *const part_names[PARTS] = {"append", "latency", "history"};

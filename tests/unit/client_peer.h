@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define ROUNDS 400 /* turns of the loop, of at most 5 ms each, that anything may take */
+enum { ROUNDS = 400 }; /* turns of the loop, of at most 5 ms each, that anything may take */
 
 struct fixture {
     struct ev_loop *loop;        /* owned */

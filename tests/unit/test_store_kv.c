@@ -3,7 +3,7 @@
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
-#define KEYS 40
+enum { KEYS = 40 };
 
 struct both {
     char dir[128];

@@ -5,8 +5,7 @@
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
-#define CONVS    3
-#define MESSAGES 4000
+enum { CONVS = 3, MESSAGES = 4000 };
 
 /* A message as the model keeps it. */
 struct known {

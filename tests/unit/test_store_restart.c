@@ -238,7 +238,7 @@ static void places(void **state)
 
 /* --- Kills -------------------------------------------------------------------------------------------------------- */
 
-#define KILL_CONVS 4 /* two channels, two pairs */
+enum { KILL_CONVS = 4 }; /* two channels, two pairs */
 
 static struct conv_key kill_conv(unsigned i)
 {
