@@ -11,11 +11,11 @@
  *     init(self, mp, options)           main thread; the only place to register hooks, actions, routes, commands …
  *     shard_init(state, shard)          on every shard's thread, before anything registered is called there
  *        … hooks, actions, timers, routes …
- *     check(mp, state, options), apply(state, options)     at a reload, when the config and every plugin's check are good
+ *     check(mp, state, options), apply(state, options)     at a reload, when config and all checks are good
  *        … unloading: what was registered is taken back; connections of claimed paths are closed; then the server waits
- *          until timers, work, posts and operations that are under way have ended (`closing` tells the plugin, functions
- *          that would begin something new return MP_ECLOSED); requests that are still unanswered are answered
- *          `unavailable` …
+ *          until timers, work, posts and operations that are under way have ended (`closing` tells the plugin,
+ *          functions that would begin something new return MP_ECLOSED); requests that are still unanswered are
+ *          answered `unavailable` …
  *     shard_fini(state, shard)          on every shard's thread, after everything else there
  *     fini(state)                       main thread, the last call
  * What init and shard_init post or give to workers begins when all of them have been right, and never if one fails;
