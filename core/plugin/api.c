@@ -152,4 +152,12 @@ const struct mp_api plugin_api = {
     .out_json = text_out_json,
     .out_reset = text_out_reset,
     .out_str = text_out_str,
+    .current_new = current_new,
+    .current_prepare = current_prepare,
+    .current_commit = current_commit,
+    .current_get = current_get,
+    .current_hold = current_hold,
+    .held_value = held_value,
+    .held_in_force = held_in_force,
+    .held_release = held_release,
 };

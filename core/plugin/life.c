@@ -11,7 +11,7 @@
  *  4. what is under way ends: posts, works, operations tell the plugin how they went. Only its own code can still run
  *     now, and it ends.
  *  5. requests that it did not answer are answered for it. Not before 4: its code may still hold their handles.
- *  6. shard_fini() on each shard, fini(), and the ledger is empty.
+ *  6. shard_fini() on each shard, fini(), the drop of the values in force, and the ledger is empty.
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -56,6 +56,10 @@ static void loaded(struct mp_self *p)
               LOG_STR("file", p->file));
     snprintf(text, sizeof text, "%s %s is loaded", p->name, p->desc->version);
     tell_waiter(p, NULL, text);
+    const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(p->plugins->config, p->name);
+    if (p->overtaken && json)
+        plugin_adopt(p, json);
+    p->overtaken = false;
 }
 
 /* --- The way in --------------------------------------------------------------------------------------------------- */
@@ -199,6 +203,7 @@ static void plugin_free(struct mp_self *p)
     if (*at)
         *at = p->next;
     regs_free(p);
+    checked_free(p);
     options_free(p->options);
     cJSON_Delete(p->json);
     pthread_mutex_destroy(&p->lock);
@@ -216,6 +221,7 @@ static void shards_out(void *ctx)
         p->desc->fini(p->data);
         visit_end(&p->plugins->threads[0], &v);
     }
+    currents_free(p);
     size_t left = memory_free_all(p);
     if (left)
         log_event(LOG_WARN, "plugin.leak", LOG_STR("plugin", p->name), LOG_INT("bytes", left));
@@ -331,7 +337,7 @@ const char *plugin_state_name(const struct mp_self *p)
 
 void plugin_put_pending(const struct mp_self *p, struct buf *out)
 {
-    static const char *const names[] = {"posts", "works", "operations"};
+    static const char *const names[] = {"posts", "works", "operations", "replaced values"};
     for (unsigned i = 0; i < PENDING_KINDS; i++) {
         uint32_t n = atomic_load(&p->pending[i]);
         if (n)

@@ -26,7 +26,7 @@
 
 struct cJSON;
 
-/* --- Threads ------------------------------------------------------------------------------------------------------ */
+/* --- Threads --------------------------------------------------------------------------------------------------- */
 
 struct mp_thread {
     struct plugins *plugins;
@@ -52,7 +52,7 @@ struct visit {
 struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doing);
 void visit_end(struct mp_thread *t, const struct visit *before);
 
-/* --- Plugins ------------------------------------------------------------------------------------------------------ */
+/* --- Plugins --------------------------------------------------------------------------------------------------- */
 
 enum plugin_state {
     PLUGIN_OPEN,       /* checked; init() runs or has failed */
@@ -71,7 +71,13 @@ enum plugin_state {
 };
 
 /* What may be under way and must end before fini(). */
-enum plugin_pending { PENDING_POSTS, PENDING_WORKS, PENDING_OPERATIONS, PENDING_KINDS };
+enum plugin_pending {
+    PENDING_POSTS,
+    PENDING_WORKS,
+    PENDING_OPERATIONS,
+    PENDING_VALUES, /* that are no longer in force, and that somebody may still read */
+    PENDING_KINDS
+};
 
 /* A registration. */
 struct reg {
@@ -136,6 +142,13 @@ struct mp_self {
     char *file;                 /* of the image; owned */
     struct cJSON *json;         /* the options as the config has them; owned */
     struct mp_options *options; /* owned */
+    /* Options that its check() has found good, for the apply() that may follow. */
+    struct {
+        const struct cJSON *of;     /* identity of the config's part that they were read from; never followed */
+        struct cJSON *json;         /* what it said; owned */
+        struct mp_options *options; /* owned; NULL: none */
+    } checked;
+    bool overtaken; /* there was a reload while it was being loaded: it takes new options when it runs */
     enum plugin_state state;
     void *data;           /* *state of init() */
     bool inited;          /* init() was right: fini() is owed */
@@ -150,6 +163,7 @@ struct mp_self {
     uint64_t changed_ms, loaded_ms,
         told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
     struct reg *regs;
+    struct mp_current *currents; /* current.c; main thread */
     _Atomic uint32_t pending[PENDING_KINDS];
     unsigned working;     /* works that run now; under plugins.lock */
     pthread_mutex_t lock; /* of the next three, and `held` */
@@ -211,14 +225,14 @@ int plugin_error(int rc); /* ERR_… → MP_E… */
 bool struct_in(void *out, size_t size, const void *given);
 #define STRUCT_IN(out, given) struct_in((out), sizeof *(out), (given))
 
-/* --- loader.c: files ---------------------------------------------------------------------------------------------- */
+/* --- loader.c: files ------------------------------------------------------------------------------------------- */
 
 /* Opens PATH/NAME.so and checks its description. NULL: why tells. The image stays. */
 const struct mp_plugin *image_open(const char *path, const char *name, char **file, char *why, size_t why_size);
 /* The same for a description at hand. 0, or -1 and why. */
 int image_check(const struct mp_plugin *desc, const char *name, char *why, size_t why_size);
 
-/* --- options.c ---------------------------------------------------------------------------------------------------- */
+/* --- options.c ------------------------------------------------------------------------------------------------- */
 
 const struct mp_option *schema_at(const struct mp_plugin *desc, unsigned i);
 /* NULL when there are errors, appended one a line, each beginning with `prefix` ("etc/magpie.lua:
@@ -233,7 +247,7 @@ double options_number(const mp_options *o, const char *name);
 bool options_bool(const mp_options *o, const char *name);
 const char *options_item(const mp_options *o, const char *name, unsigned i);
 
-/* --- register.c --------------------------------------------------------------------------------------------------- */
+/* --- register.c ------------------------------------------------------------------------------------------------ */
 
 int reg_hook(mp_self *p, const struct mp_hook *h);
 int reg_action(mp_self *p, const struct mp_action *a);
@@ -248,7 +262,7 @@ void regs_free(struct mp_self *p);
 void metric_count(mp_self *p, mp_thread *here, int metric, int64_t n);
 void metric_each(mp_self *p, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
 
-/* --- hooks.c: what the hub calls, and what a hook answers with ---------------------------------------------------- */
+/* --- hooks.c: what the hub calls, and what a hook answers with ------------------------------------------------- */
 
 enum hook_verdict hook_run(struct hook_call *h, void *ctx);
 enum auth_when auth_run(struct auth_call *a, void *ctx);
@@ -257,7 +271,7 @@ enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char
 int verdict_content(struct mp_event *e, struct mp_str content);
 int verdict_advise(struct mp_event *e, const struct mp_advice *a);
 
-/* --- calls.c: actions and commands; http.c: HTTP ------------------------------------------------------------------ */
+/* --- calls.c: actions and commands; http.c: HTTP --------------------------------------------------------------- */
 
 void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o));
 void open_remove(struct open *o);
@@ -282,7 +296,7 @@ void ws_closed(struct shard *s, uint32_t conn, uint32_t generation, void *ctx);
 int ws_send_to(mp_self *p, struct mp_conn conn, bool text, struct mp_str data);
 int ws_close_it(mp_self *p, struct mp_conn conn, uint16_t code, struct mp_str reason);
 
-/* --- threads.c, work.c -------------------------------------------------------------------------------------------- */
+/* --- threads.c, work.c ----------------------------------------------------------------------------------------- */
 
 mp_thread *threads_main(mp_self *p);
 unsigned threads_count(mp_self *p);
@@ -311,7 +325,20 @@ void work_cancel(struct mp_self *p);
 /* Ends the worker threads, which must be idle. */
 void workers_end(struct plugins *ps);
 
-/* --- operations.c, lookups.c -------------------------------------------------------------------------------------- */
+/* --- current.c: values in force -------------------------------------------------------------------------------- */
+
+mp_current *current_new(mp_self *p, void (*drop)(void *value));
+int current_prepare(mp_current *c, void *value);
+void current_commit(mp_current *c);
+void *current_get(mp_current *c, mp_thread *here);
+mp_held *current_hold(mp_current *c, mp_thread *here);
+void *held_value(const mp_held *h);
+bool held_in_force(const mp_held *h);
+void held_release(mp_held *h);
+/* Drops what is left. Nobody reads it any more. */
+void currents_free(struct mp_self *p);
+
+/* --- operations.c, lookups.c ----------------------------------------------------------------------------------- */
 
 int plugin_send(mp_self *p, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
 int plugin_member(mp_self *p, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
@@ -327,7 +354,7 @@ int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp
 int plugin_announce(mp_self *p, struct mp_str content);
 int plugin_close_conn(mp_self *p, struct mp_conn conn, struct mp_str message);
 
-/* --- memory.c, text.c --------------------------------------------------------------------------------------------- */
+/* --- memory.c, text.c ------------------------------------------------------------------------------------------ */
 
 void *memory_alloc(mp_self *p, void *at, size_t n);
 /* Frees what the plugin left; returns how many bytes. */
@@ -355,7 +382,18 @@ void text_out_json(mp_out *o, struct mp_str s);
 void text_out_reset(mp_out *o);
 struct mp_str text_out_str(const mp_out *o);
 
-/* --- life.c, commands.c, watch.c ---------------------------------------------------------------------------------- */
+/* --- reload.c -------------------------------------------------------------------------------------------------- */
+
+/* Asks check() of a running or unloaded plugin; errors with `prefix` before each. */
+void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
+                   struct buf *errors);
+/* Keeps options that check() found good for plugin_adopt(). Takes them. */
+void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options *o);
+void checked_free(struct mp_self *p);
+/* Hands its part of the config to a running plugin: what was checked, or else what is checked now. */
+void plugin_adopt(struct mp_self *p, const struct cJSON *json);
+
+/* --- life.c, commands.c, watch.c ------------------------------------------------------------------------------- */
 
 struct mp_self *plugin_find(const struct plugins *ps, const char *name);
 /* Opens, checks and begins to load. 0; ERR_EXISTS: it is loaded; ERR_INVALID: why is in `errors`. `waiter`: told how it

@@ -65,25 +65,6 @@ void plugins_free(struct plugins *ps)
 
 /* --- Checking ----------------------------------------------------------------------------------------------------- */
 
-/* The check() of a plugin, each of its lines with the place in the config before it. */
-static void ask_plugin(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
-                       struct buf *errors)
-{
-    char why[2048] = "";
-    if (!d->check || d->check(&plugin_api, state, o, why, sizeof why) == 0)
-        return;
-    if (!why[0])
-        snprintf(why, sizeof why, "its options are refused");
-    for (const char *line = why; *line;) {
-        size_t n = strcspn(line, "\n");
-        /* "OPTION: what is wrong" continues the path, any other sentence stands behind it. */
-        size_t word = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
-        bool is_option = word > 0 && word < n && line[word] == ':';
-        buf_printf(errors, "%s%s%.*s\n", prefix, is_option ? "." : ": ", (int)n, line);
-        line += n + (line[n] == '\n');
-    }
-}
-
 static void check_one(struct plugins *ps, const struct plugin_config *c, const struct cJSON *each,
                       const char *auth_mode, bool *auth_served, struct buf *errors)
 {
@@ -99,9 +80,14 @@ static void check_one(struct plugins *ps, const struct plugin_config *c, const s
     if (d->auth_mode && strcmp(d->auth_mode, auth_mode) == 0)
         *auth_served = true;
     struct mp_options *o = options_read(d, each, prefix, errors);
+    bool may_apply = running && running->state == PLUGIN_RUNNING && !atomic_load(&running->closing);
+    size_t before = errors->n;
     if (o)
-        ask_plugin(d, running && running->inited ? running->data : NULL, o, prefix, errors);
-    options_free(o);
+        options_check(d, may_apply ? running->data : NULL, o, prefix, errors);
+    if (o && may_apply && d->apply && errors->n == before)
+        checked_keep(running, each, o);
+    else
+        options_free(o);
 }
 
 void plugins_check(struct plugins *ps, const struct plugin_config *c, const char *auth_mode, bool *auth_served,
@@ -154,42 +140,6 @@ int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf 
     return errors->n == before && buf_ok(errors) ? 0 : ERR_INVALID;
 }
 
-/* New options for a running plugin; plugins_check() has found them good. */
-static void hand_over(struct mp_self *p, const struct cJSON *json)
-{
-    struct buf errors = BUF_INIT, kept = BUF_INIT;
-    struct mp_options *fresh = options_read(p->desc, json, "", &errors);
-    struct cJSON *copy = cJSON_Duplicate(json, true);
-    bool changed = !cJSON_Compare(p->json, json, true);
-    if (!fresh || !copy) {
-        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("plugin", p->name), LOG_STR("because", "out of memory"));
-        options_free(fresh);
-        cJSON_Delete(copy);
-    } else if (!p->desc->apply) {
-        if (changed)
-            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name),
-                      LOG_STR("because", "it takes no new options while it runs: `plugin unload` and `plugin load`"));
-        options_free(fresh);
-        cJSON_Delete(copy);
-    } else {
-        options_keep(fresh, p->options, &kept);
-        if (kept.n)
-            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name),
-                      LOG_SLICE("options", buf_slice(&kept)));
-        struct visit v = visit_begin(&p->plugins->threads[0], p, "apply()");
-        p->desc->apply(p->data, fresh);
-        visit_end(&p->plugins->threads[0], &v);
-        options_free(p->options);
-        cJSON_Delete(p->json);
-        p->options = fresh;
-        p->json = copy;
-        if (changed)
-            log_event(LOG_INFO, "plugin.reloaded", LOG_STR("plugin", p->name));
-    }
-    buf_free(&errors);
-    buf_free(&kept);
-}
-
 void plugins_reload(struct plugins *ps, const struct plugin_config *c)
 {
     if (take_config(ps, c) != 0) {
@@ -203,11 +153,18 @@ void plugins_reload(struct plugins *ps, const struct plugin_config *c)
         if (!json)
             plugin_unload(p, NULL);
         else if (p->state == PLUGIN_RUNNING)
-            hand_over(p, json);
+            plugin_adopt(p, cJSON_GetObjectItemCaseSensitive(c->load, p->name));
+        else
+            p->overtaken = true;
     }
     for (const struct cJSON *each = ps->config->child; each; each = each->next) {
+        const struct mp_self *p = plugin_find(ps, each->string);
         struct buf errors = BUF_INIT;
-        if (!plugin_find(ps, each->string) && plugin_load(ps, each->string, each, NULL, &errors) != 0)
+        if (p && atomic_load(&p->closing))
+            buf_str(&errors, "it is still being unloaded; `plugin load` it when it is gone");
+        else if (!p)
+            (void)plugin_load(ps, each->string, each, NULL, &errors);
+        if (errors.n)
             log_event(LOG_ERROR, "plugin.failed", LOG_STR("plugin", each->string),
                       LOG_SLICE("because", buf_slice(&errors)));
         buf_free(&errors);

@@ -164,7 +164,7 @@ static bool same_secret(const char *a, struct mp_str b)
 
 static bool may(struct call *c)
 {
-    const struct keys *k = atomic_load_explicit(&c->api->keys, memory_order_acquire);
+    const struct keys *k = c->mp->current_get(c->api->keys, c->shard);
     bool found = false;
     for (unsigned i = 0; i < k->count; i++)
         found |= same_secret(k->list[i], c->q->bearer);
@@ -299,8 +299,9 @@ static const struct mp_option options[] = {
      .help = "Bytes of a request's body at most."},
 };
 
-static void keys_free(struct keys *k)
+static void keys_free(void *value)
 {
+    struct keys *k = value;
     for (unsigned i = 0; k && i < k->count; i++) {
         explicit_bzero(k->list[i], strlen(k->list[i]));
         free(k->list[i]);
@@ -335,41 +336,33 @@ static struct keys *keys_new(const struct mp_api *mp, const mp_options *o, char 
 
 static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
 {
+    struct api *a = state;
     const char *path = mp->option_text(o, "path");
-    (void)state;
     if (path[0] != '/' || path[strlen(path) - 1] == '/' || strpbrk(path, "*?#%")) {
         snprintf(why, why_size, "path: expected \"/something\", without a slash at its end");
         return MP_EINVALID;
     }
     struct keys *k = keys_new(mp, o, why, why_size);
-    bool good = k != NULL;
-    keys_free(k);
-    return good ? MP_OK : MP_EINVALID;
+    if (!k)
+        return MP_EINVALID;
+    if (!a) {
+        keys_free(k);
+        return MP_OK;
+    }
+    snprintf(why, why_size, "out of memory");
+    return mp->current_prepare(a->keys, k);
 }
 
 static void apply(void *state, const mp_options *o)
 {
     struct api *a = state;
-    char why[160];
-    struct keys *k = keys_new(a->mp, o, why, sizeof why);
-    if (!k || a->old_count == sizeof a->old / sizeof a->old[0]) {
-        struct mp_field field =
-            mp_field_text("error", mp_str(k ? "keys were changed too often; load the plugin anew" : why));
-        a->mp->log(a->self, MP_ERROR, "kept", &field, 1);
-        keys_free(k);
-        return;
-    }
-    /* Shards may be comparing with those before. */
-    a->old[a->old_count++] = atomic_exchange_explicit(&a->keys, k, memory_order_acq_rel);
+    (void)o;
+    a->mp->current_commit(a->keys); /* what check() prepared */
 }
 
 static void fini(void *state)
 {
-    struct api *a = state;
-    for (unsigned i = 0; i < a->old_count; i++)
-        keys_free(a->old[i]);
-    keys_free(atomic_load(&a->keys));
-    free(a);
+    free(state);
 }
 
 static int register_all(struct api *a, const mp_options *o)
@@ -405,8 +398,13 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
         return MP_ENOMEM;
     a->self = self;
     a->mp = mp;
-    atomic_init(&a->keys, keys_new(mp, o, why, sizeof why));
-    int rc = atomic_load(&a->keys) ? register_all(a, o) : MP_EINVALID;
+    a->keys = mp->current_new(self, keys_free);
+    struct keys *k = a->keys ? keys_new(mp, o, why, sizeof why) : NULL;
+    int rc = !a->keys ? MP_ENOMEM : k ? mp->current_prepare(a->keys, k) : MP_EINVALID;
+    if (rc == MP_OK) {
+        mp->current_commit(a->keys);
+        rc = register_all(a, o);
+    }
     if (rc < 0) {
         fini(a);
         return rc;

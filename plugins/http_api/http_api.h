@@ -4,13 +4,10 @@
 
 #include "plugins/magpie_plugin.h"
 
-#include <stdatomic.h>
-
 enum { ARGS = 2, ARG_SIZE = 256, KEYS_MAX = 8, IDS_MAX = 100 };
 
-/* The keys that callers show. Immutable once shared. */
+/* The keys that callers show. Immutable once in force. */
 struct keys {
-    _Atomic unsigned users;
     unsigned count;
     char *list[KEYS_MAX]; /* owned */
 };
@@ -18,10 +15,7 @@ struct keys {
 struct api {
     mp_self *self;
     const struct mp_api *mp;
-    size_t root_n;               /* bytes of the path before what endpoints match, "/api/v1/" */
-    _Atomic(struct keys *) keys; /* newest; replaced on the main thread, those before are kept until the end in `old` */
-    struct keys *old[64];        /* owned; main thread */
-    unsigned old_count;
+    mp_current *keys;     /* of struct keys */
     int requests, errors; /* metrics */
 };
 

@@ -8,6 +8,7 @@ import socket
 import urllib.parse
 
 from base import Test
+from plugin_base import Console
 from server import ROOT, Raw, Server, free_port, merged
 
 KEY = "0123456789abcdef-api"
@@ -169,6 +170,28 @@ class HttpApi(Http):
         told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items() for method in item
                 if method in ("get", "put", "post", "delete")}
         self.assertEqual(told, table)
+
+
+class KeyRotation(Http):
+    """A key that was taken out opens nothing after the reload that says OK, however many reloads there were; and a new one opens at once."""
+
+    config = {"plugins": {"load": {"http_api": {"keys": [KEY]}}}, "listen": {"console": "127.0.0.1:0"}, "threads": 3}
+
+    def test_a_thousand_reloads(self):
+        console, before = Console(self.server), KEY
+        for i in range(1000):
+            fresh = "rotated-%d-0123456789abcdef" % i
+            self.server.rewrite({"plugins": {"load": {"http_api": {"keys": [fresh]}}}})
+            console("config reload")
+            if i % 20 == 0 or 60 < i < 70 or i > 990:
+                for _ in range(3):  # connections go to the shards in turn
+                    self.assertEqual((self.http("GET", "/api/v1/users/x", key=before)[0], self.http("GET", "/api/v1/users/x", key=fresh)[0]), (401, 404), i)
+            before = fresh
+        for _ in range(100):  # without a change, as log rotation does
+            console("config reload")
+        self.api_refused("not_found", 404, "GET", "users/x", key=before)
+        self.assertNotIn("http_api.kept", self.server.whole_log())
+        console.close()
 
 
 class Metrics(Http):

@@ -12,8 +12,8 @@ from wire import TEXT, Closed, WsWire
 WRONG = {
     "wrong_symbol": "exports no symbol magpie_plugin",
     "wrong_undefined": "cannot be loaded: .*mp_of_another_world",
-    "wrong_major": r"built for plugin ABI 2\.0, and this server has 1\.0",
-    "wrong_minor": r"built for plugin ABI 1\.1, which is newer than this server's 1\.0",
+    "wrong_major": r"built for plugin ABI 2\.0, and this server has 1\.1",
+    "wrong_minor": r"built for plugin ABI 1\.2, which is newer than this server's 1\.1",
     "wrong_size": "its description has [0-9]+ bytes",
     "wrong_name": 'calls itself "right_name"',
     "wrong_empty": r"lacks init\(\)",
@@ -91,7 +91,7 @@ class Life(PluginTest):
             self.assertEqual(self.console("plugin load threads"), "threads 1 is loaded")
             self.assertIn(("threads", "running"), [(p["name"], p["state"]) for p in self.console("plugin list")])
             info = self.console("plugin info threads")
-            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.0"))
+            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.1"))
             self.assertEqual(self.console("threads round"), {"threads": 3, "worked": True})
             self.assertIn("exists", self.console.refused("plugin load threads"))
             self.assertEqual(self.console("plugin unload threads"), "threads is unloaded")
@@ -219,6 +219,79 @@ class Reload(PluginTest):
         self.assertEqual((self.values()["size"], self.values()["applied"]), (7, 0))
         self.assertTrue(os.path.isdir(self.server.folder + "/data/plugins/values"))
         self.assertEqual(os.stat(self.server.folder + "/data/plugins/values").st_mode & 0o777, 0o700)
+
+
+class Current(PluginTest):
+    """Values in force: exact at once, on every shard, however often; and each is dropped once, when nobody can read it any more."""
+
+    load = {"current": {"word": "first"}}
+
+    def setUp(self):
+        super().setUp()
+        self.server.rewrite({"plugins": {"load": {"current": {"word": "first", "leak": False}, "values": False}}})
+        self.console("config reload")
+        self.eventually(lambda: self.told() == "first")
+
+    def told(self):
+        return self.http("GET", "/current")[2].decode()
+
+    def dropped(self, left):
+        """All words but so many are dropped, none was seen when it was."""
+        self.eventually(lambda: (lambda s: s["dropped"] == s["made"] - left)(self.console("current show")))
+        self.assertEqual(self.console("current show")["bad"], 0)
+
+    def test_a_thousand_reloads(self):
+        self.dropped(1)
+        for i in range(1000):
+            self.server.rewrite({"plugins": {"load": {"current": {"word": "reload-%d" % i}}}})
+            self.console("config reload")
+            if i % 10 == 0 or i > 990:
+                self.assertEqual(self.told(), "reload-%d" % i)
+        self.dropped(1)
+        self.assertGreater(self.console("current show")["works"], 0)
+
+    def test_other_changes(self):
+        for i in range(200):
+            self.console("current set word-%d" % i)
+            self.assertEqual(self.told(), "word-%d" % i)
+        self.dropped(1)
+        # A held one stays, whatever comes after it.
+        self.assertTrue(self.console("current hold")["in_force"])
+        for i in range(3):
+            self.console("current set later-%d" % i)
+        self.dropped(2)
+        held = self.console("current release")
+        self.assertEqual((held["held"], held["in_force"], held["word"]), ("word-199", False, "later-2"))
+        self.dropped(1)
+
+    def test_what_is_refused_never_comes_into_force(self):
+        before = self.told()
+        self.server.rewrite({"plugins": {"load": {"current": {"word": "prepared"}}}})
+        self.console("config check")
+        self.assertEqual(self.told(), before)
+        # Another change is adopted with the options in force, not with those that were only checked.
+        self.console("set limits.content 5000")
+        self.assertEqual(self.told(), before)
+        self.server.rewrite({"plugins": {"load": {"current": {"word": "prepared"}, "values": {"must": "never"}}}})
+        self.console.refused("config reload")
+        self.assertEqual(self.told(), before)
+        self.server.rewrite({"plugins": {"load": {"current": {"word": "bad"}, "values": False}}})
+        self.console.refused("config reload")
+        self.assertEqual(self.told(), before)
+
+    def test_unload(self):
+        self.console("current hold")
+        self.console("current set last")
+        self.console("plugin unload current")
+        self.console("plugin load current")
+        self.dropped(1)
+        self.console("plugin unload current")
+        self.assertNotIn("plugin.leak", self.server.whole_log())
+        self.server.rewrite({"plugins": {"load": {"current": {"word": "x", "leak": True}}}})
+        self.console("config reload")
+        self.eventually(lambda: self.told() == "x")
+        self.console("plugin unload current")
+        self.server.wait_log("plugin.leak plugin=current held_values=1")
 
 
 class Hooks(PluginTest):

@@ -1,0 +1,100 @@
+/*
+ * New options for a running plugin. What check() has found good is what apply() gets, so a plugin can prepare all that
+ * may fail in check() and has nothing left to do that could.
+ */
+#include "core/base/log.h"
+#include "core/plugin/plugin_private.h"
+
+#include <cjson/cJSON.h>
+
+#include <stdio.h>
+
+void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
+                   struct buf *errors)
+{
+    char why[2048] = "";
+    if (!d->check || d->check(&plugin_api, state, o, why, sizeof why) == 0)
+        return;
+    if (!why[0])
+        snprintf(why, sizeof why, "its options are refused");
+    for (const char *line = why; *line;) {
+        size_t n = strcspn(line, "\n");
+        /* "OPTION: what is wrong" continues the path, any other sentence stands behind it. */
+        size_t word = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        bool is_option = word > 0 && word < n && line[word] == ':';
+        buf_printf(errors, "%s%s%.*s\n", prefix, is_option ? "." : ": ", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+void checked_free(struct mp_self *p)
+{
+    options_free(p->checked.options);
+    cJSON_Delete(p->checked.json);
+    memset(&p->checked, 0, sizeof p->checked);
+}
+
+void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options *o)
+{
+    struct cJSON *copy = cJSON_Duplicate(json, true);
+    checked_free(p);
+    if (!copy) { /* plugin_adopt() checks once more */
+        options_free(o);
+        return;
+    }
+    p->checked.of = json;
+    p->checked.json = copy;
+    p->checked.options = o;
+}
+
+/* Makes p->checked that of `json`, which it is already unless the config was changed by another way than a file
+ * (`config set`). */
+static bool check_now(struct mp_self *p, const struct cJSON *json)
+{
+    if (p->checked.options && p->checked.of == json && cJSON_Compare(p->checked.json, json, true))
+        return true;
+    struct buf errors = BUF_INIT;
+    struct mp_options *o = options_read(p->desc, json, p->name, &errors);
+    if (o)
+        options_check(p->desc, p->data, o, p->name, &errors);
+    if (o && !errors.n)
+        checked_keep(p, json, o);
+    else
+        options_free(o);
+    bool good = !errors.n && p->checked.options;
+    if (!good)
+        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("plugin", p->name),
+                  LOG_SLICE("because", errors.n ? buf_slice(&errors) : slice_str("out of memory")),
+                  LOG_STR("kept", "the options before"));
+    buf_free(&errors);
+    return good;
+}
+
+void plugin_adopt(struct mp_self *p, const struct cJSON *json)
+{
+    struct buf kept = BUF_INIT;
+    bool changed = !cJSON_Compare(p->json, json, true);
+    if (!p->desc->apply) {
+        if (changed)
+            log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name),
+                      LOG_STR("because", "it takes no new options while it runs: `plugin unload` and `plugin load`"));
+        return;
+    }
+    if (!check_now(p, json))
+        return;
+    struct mp_options *fresh = p->checked.options;
+    options_keep(fresh, p->options, &kept);
+    if (kept.n)
+        log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name), LOG_SLICE("options", buf_slice(&kept)));
+    struct visit v = visit_begin(&p->plugins->threads[0], p, "apply()");
+    p->desc->apply(p->data, fresh);
+    visit_end(&p->plugins->threads[0], &v);
+    options_free(p->options);
+    cJSON_Delete(p->json);
+    p->options = fresh;
+    p->json = p->checked.json;
+    memset(&p->checked, 0, sizeof p->checked);
+    if (changed)
+        log_event(LOG_INFO, "plugin.reloaded", LOG_STR("plugin", p->name));
+    buf_free(&kept);
+}
