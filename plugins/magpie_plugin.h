@@ -59,7 +59,7 @@ extern "C" {
 #define MP_ABI_MAJOR 1
 #define MP_ABI_MINOR 1
 
-/* --- Values ---------------------------------------------------------------------------------------------------- */
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 /* Bytes: not NUL-terminated, borrowed. Texts are valid UTF-8 where the protocol says so. */
 struct mp_str {
@@ -121,7 +121,7 @@ struct mp_field {
     int64_t number;     /* else */
 };
 
-/* --- Options --------------------------------------------------------------------------------------------------- */
+/* --- Options ------------------------------------------------------------------------------------------------------ */
 
 enum mp_option_type {
     MP_OPT_TEXT,    /* min: least length in bytes */
@@ -159,7 +159,7 @@ struct mp_option {
     const char *help; /* a sentence */
 };
 
-/* --- Hooks ----------------------------------------------------------------------------------------------------- */
+/* --- Hooks -------------------------------------------------------------------------------------------------------- */
 
 /* With the fields of struct mp_event that each has, beside `shard`. */
 enum mp_event_kind {
@@ -224,7 +224,7 @@ struct mp_advice {
     uint32_t keep_max;
 };
 
-/* --- Authentication -------------------------------------------------------------------------------------------- */
+/* --- Authentication ----------------------------------------------------------------------------------------------- */
 
 /* Names a login that waits for its answer; may be copied to any thread. */
 struct mp_ticket {
@@ -257,7 +257,7 @@ enum mp_when {
 /* On the connection's shard. *answer comes zeroed, with its size. */
 typedef enum mp_when (*mp_auth_fn)(const struct mp_login *l, struct mp_auth_answer *answer, void *ctx);
 
-/* --- Actions, commands, metrics -------------------------------------------------------------------------------- */
+/* --- Actions, commands, metrics ----------------------------------------------------------------------------------- */
 
 /* A request of a client with an action of the plugin's. */
 struct mp_request {
@@ -322,7 +322,7 @@ struct mp_metric_value {
     uint32_t bucket_count;
 };
 
-/* --- HTTP and WebSocket paths ---------------------------------------------------------------------------------- */
+/* --- HTTP and WebSocket paths ------------------------------------------------------------------------------------- */
 
 /* An HTTP request on the WebSocket port that a route of the plugin claimed. Valid until it is answered. */
 struct mp_http_request {
@@ -499,7 +499,7 @@ typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
 enum { MP_READ = 1, MP_WRITE = 2 };
 typedef void (*mp_io_fn)(mp_thread *here, int fd, unsigned events, void *ctx);
 
-/* --- The server's functions ------------------------------------------------------------------------------------ */
+/* --- The server's functions --------------------------------------------------------------------------------------- */
 
 struct mp_hook {
     uint32_t size;
@@ -514,7 +514,7 @@ struct mp_api {
     uint16_t abi_major, abi_minor; /* the server's */
     const char *server_version;
 
-    /* --- Log, memory ------------------------------------------------------------------------------------------- */
+    /* --- Log, memory ---------------------------------------------------------------------------------------------- */
 
     /* [any] A line of the log: `event` ("rejected") is put behind the plugin's name ("filter.rejected"). Never secrets
      * or message content. Each event is limited to 20 lines a second. */
@@ -526,7 +526,7 @@ struct mp_api {
     /* [any] True once the plugin is being unloaded: work that takes long should look at it and end soon. */
     bool (*closing)(mp_self *self);
 
-    /* --- Options and config ------------------------------------------------------------------------------------ */
+    /* --- Options and config --------------------------------------------------------------------------------------- */
 
     /* [main] A value of the plugin's options, the fallback where it is absent. Texts are valid as long as `options`
      * are: in check() and init() until they return, after apply() until the next apply() returns. */
@@ -543,7 +543,7 @@ struct mp_api {
      * MP_EIO; MP_EFULL: `size` is too small. */
     int (*data_dir)(mp_self *self, char *out, size_t size);
 
-    /* --- Registering: [main], inside init() only. MP_EEXISTS, MP_EINVALID, MP_EFULL, MP_ENOMEM ----------------- */
+    /* --- Registering: [main], inside init() only. MP_EEXISTS, MP_EINVALID, MP_EFULL, MP_ENOMEM -------------------- */
 
     int (*hook)(mp_self *self, const struct mp_hook *h);
     int (*action)(mp_self *self, const struct mp_action *a);
@@ -555,7 +555,7 @@ struct mp_api {
     int (*route)(mp_self *self, const struct mp_route *r);
     int (*upgrade)(mp_self *self, const struct mp_upgrade *u);
 
-    /* --- Verdicts: [call] of a hook ---------------------------------------------------------------------------- */
+    /* --- Verdicts: [call] of a hook ------------------------------------------------------------------------------- */
 
     /* Returns MP_REJECT. `message` is for people, copied; NULL: none. retry_after_ms: of MP_CODE_RATE_LIMITED. */
     enum mp_verdict (*reject)(struct mp_event *e, enum mp_code code, const char *message, uint32_t retry_after_ms);
@@ -565,7 +565,7 @@ struct mp_api {
     /* MP_ON_CONVERSATION. */
     int (*advise)(struct mp_event *e, const struct mp_advice *a);
 
-    /* --- Answers: [any], exactly once for each. They free what they are given ---------------------------------- */
+    /* --- Answers: [any], exactly once for each. They free what they are given ------------------------------------- */
 
     /* Answers a login that waits. One that is gone is passed over. MP_ENOMEM: not answered, try again. */
     int (*auth_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_auth_answer *answer);
@@ -580,7 +580,7 @@ struct mp_api {
      * value" lines, an array of objects as a table. The call's own: not to be freed. */
     mp_out *(*command_out)(mp_command_call *call);
 
-    /* --- Reading an HTTP request: [any], until it is answered -------------------------------------------------- */
+    /* --- Reading an HTTP request: [any], until it is answered ----------------------------------------------------- */
 
     /* The value of the first header field of that name, its case aside; p is NULL when there is none. */
     struct mp_str (*http_header)(const mp_http *http, const char *name);
@@ -590,7 +590,7 @@ struct mp_api {
     /* Undoes %XX. As http_param(). */
     int (*url_decode)(struct mp_str s, char *out, size_t size);
 
-    /* --- Threads, timers, work --------------------------------------------------------------------------------- */
+    /* --- Threads, timers, work ------------------------------------------------------------------------------------ */
 
     /* [any] */
     mp_thread *(*main_thread)(mp_self *self);
@@ -623,7 +623,7 @@ struct mp_api {
     uint64_t (*wall_ms)(void);
     uint64_t (*mono_ms)(void);
 
-    /* --- Users, channels, messages: [any] ---------------------------------------------------------------------- */
+    /* --- Users, channels, messages: [any] ------------------------------------------------------------------------- */
 
     int (*send)(mp_self *self, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
     int (*member)(mp_self *self, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
@@ -653,7 +653,7 @@ struct mp_api {
     /* code: 1000, 1001, 1003, 1007-1011, 3000-4999. */
     int (*ws_close)(mp_self *self, struct mp_conn conn, uint16_t code, struct mp_str reason);
 
-    /* --- Metrics ----------------------------------------------------------------------------------------------- */
+    /* --- Metrics -------------------------------------------------------------------------------------------------- */
 
     /* [any] Adds to a metric that has no `read`; `here` is the calling thread, NULL on threads of the plugin's own and
      * worker threads. */
@@ -661,7 +661,7 @@ struct mp_api {
     /* [main] Every metric of the server, scripts and plugins. */
     void (*metrics_each)(mp_self *self, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
 
-    /* --- JSON: [any] ------------------------------------------------------------------------------------------- */
+    /* --- JSON: [any] ---------------------------------------------------------------------------------------------- */
 
     /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, integers within 2^53). NULL: *why (may be NULL) says what
      * is wrong, static. Freed with json_free(); parts of it are not. */
@@ -676,7 +676,7 @@ struct mp_api {
     int (*json_bool)(const mp_json *object, const char *key, bool *out);
     bool (*json_string)(const mp_json *v, struct mp_str *out); /* the value itself; false: it is no string */
 
-    /* --- Growing texts: [any], one thread at a time ------------------------------------------------------------ */
+    /* --- Growing texts: [any], one thread at a time --------------------------------------------------------------- */
 
     /* Without memory everything after is passed over and out_str() is empty with p NULL. */
     mp_out *(*out_new)(mp_self *self);
@@ -693,9 +693,10 @@ struct mp_api {
     struct mp_str (*out_str)(const mp_out *o); /* borrowed until the next change */
 
     /* --- Values in force (since 1.1) ------------------------------------------------------------------------------
-     * A value that callbacks on every thread read and the main thread replaces: keys, rules, words. Readers take no lock
-     * and see a new value at once; the one before is dropped when none of them can have it any more. For a reload that
-     * is exact: check() prepares the new value and tells what is wrong with it, apply() commits it and cannot fail. */
+     * A value that callbacks on every thread read and the main thread replaces: keys, rules, words. Readers take no
+     * lock and see a new value at once; the one before is dropped when none of them can have it any more. For a reload
+     * that is exact: check() prepares the new value and tells what is wrong with it, apply() commits it and cannot
+     * fail. */
 
     /* [main] Inside init() only; taken back at the end. `drop` frees a value, on the main thread. It is called for what
      * is left after fini() too, so it must need nothing but the value. NULL: no memory, or not inside init(). */
@@ -720,7 +721,7 @@ struct mp_api {
     /* New functions go here. */
 };
 
-/* --- What a plugin exports ------------------------------------------------------------------------------------- */
+/* --- What a plugin exports ---------------------------------------------------------------------------------------- */
 
 struct mp_plugin {
     uint32_t size;                 /* sizeof(struct mp_plugin) */
@@ -764,7 +765,7 @@ struct mp_plugin {
 #endif
 extern MP_EXPORT const struct mp_plugin magpie_plugin;
 
-/* --- Helpers --------------------------------------------------------------------------------------------------- */
+/* --- Helpers ------------------------------------------------------------------------------------------------------ */
 
 static inline struct mp_str mp_str_of(const void *p, size_t n)
 {

@@ -26,7 +26,7 @@
 
 struct cJSON;
 
-/* --- Threads --------------------------------------------------------------------------------------------------- */
+/* --- Threads ------------------------------------------------------------------------------------------------------ */
 
 struct mp_thread {
     struct plugins *plugins;
@@ -52,7 +52,7 @@ struct visit {
 struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doing);
 void visit_end(struct mp_thread *t, const struct visit *before);
 
-/* --- Plugins --------------------------------------------------------------------------------------------------- */
+/* --- Plugins ------------------------------------------------------------------------------------------------------ */
 
 enum plugin_state {
     PLUGIN_OPEN,       /* checked; init() runs or has failed */
@@ -225,14 +225,14 @@ int plugin_error(int rc); /* ERR_… → MP_E… */
 bool struct_in(void *out, size_t size, const void *given);
 #define STRUCT_IN(out, given) struct_in((out), sizeof *(out), (given))
 
-/* --- loader.c: files ------------------------------------------------------------------------------------------- */
+/* --- loader.c: files ---------------------------------------------------------------------------------------------- */
 
 /* Opens PATH/NAME.so and checks its description. NULL: why tells. The image stays. */
 const struct mp_plugin *image_open(const char *path, const char *name, char **file, char *why, size_t why_size);
 /* The same for a description at hand. 0, or -1 and why. */
 int image_check(const struct mp_plugin *desc, const char *name, char *why, size_t why_size);
 
-/* --- options.c ------------------------------------------------------------------------------------------------- */
+/* --- options.c ---------------------------------------------------------------------------------------------------- */
 
 const struct mp_option *schema_at(const struct mp_plugin *desc, unsigned i);
 /* NULL when there are errors, appended one a line, each beginning with `prefix` ("etc/magpie.lua:
@@ -247,7 +247,7 @@ double options_number(const mp_options *o, const char *name);
 bool options_bool(const mp_options *o, const char *name);
 const char *options_item(const mp_options *o, const char *name, unsigned i);
 
-/* --- register.c ------------------------------------------------------------------------------------------------ */
+/* --- register.c --------------------------------------------------------------------------------------------------- */
 
 int reg_hook(mp_self *p, const struct mp_hook *h);
 int reg_action(mp_self *p, const struct mp_action *a);
@@ -262,7 +262,7 @@ void regs_free(struct mp_self *p);
 void metric_count(mp_self *p, mp_thread *here, int metric, int64_t n);
 void metric_each(mp_self *p, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx);
 
-/* --- hooks.c: what the hub calls, and what a hook answers with ------------------------------------------------- */
+/* --- hooks.c: what the hub calls, and what a hook answers with ---------------------------------------------------- */
 
 enum hook_verdict hook_run(struct hook_call *h, void *ctx);
 enum auth_when auth_run(struct auth_call *a, void *ctx);
@@ -271,7 +271,7 @@ enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char
 int verdict_content(struct mp_event *e, struct mp_str content);
 int verdict_advise(struct mp_event *e, const struct mp_advice *a);
 
-/* --- calls.c: actions and commands; http.c: HTTP --------------------------------------------------------------- */
+/* --- calls.c: actions and commands; http.c: HTTP ------------------------------------------------------------------ */
 
 void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o));
 void open_remove(struct open *o);
@@ -296,7 +296,7 @@ void ws_closed(struct shard *s, uint32_t conn, uint32_t generation, void *ctx);
 int ws_send_to(mp_self *p, struct mp_conn conn, bool text, struct mp_str data);
 int ws_close_it(mp_self *p, struct mp_conn conn, uint16_t code, struct mp_str reason);
 
-/* --- threads.c, work.c ----------------------------------------------------------------------------------------- */
+/* --- threads.c, work.c -------------------------------------------------------------------------------------------- */
 
 mp_thread *threads_main(mp_self *p);
 unsigned threads_count(mp_self *p);
@@ -338,7 +338,7 @@ void held_release(mp_held *h);
 /* Drops what is left. Nobody reads it any more. */
 void currents_free(struct mp_self *p);
 
-/* --- operations.c, lookups.c ----------------------------------------------------------------------------------- */
+/* --- operations.c, lookups.c -------------------------------------------------------------------------------------- */
 
 int plugin_send(mp_self *p, const struct mp_send *s, mp_thread *home, mp_sent_fn done, void *ctx);
 int plugin_member(mp_self *p, const struct mp_member *m, mp_thread *home, mp_member_fn done, void *ctx);
@@ -354,7 +354,7 @@ int plugin_push_conn(mp_self *p, struct mp_conn conn, uint16_t action, struct mp
 int plugin_announce(mp_self *p, struct mp_str content);
 int plugin_close_conn(mp_self *p, struct mp_conn conn, struct mp_str message);
 
-/* --- memory.c, text.c ------------------------------------------------------------------------------------------ */
+/* --- memory.c, text.c --------------------------------------------------------------------------------------------- */
 
 void *memory_alloc(mp_self *p, void *at, size_t n);
 /* Frees what the plugin left; returns how many bytes. */
@@ -393,7 +393,7 @@ void checked_free(struct mp_self *p);
 /* Hands its part of the config to a running plugin: what was checked, or else what is checked now. */
 void plugin_adopt(struct mp_self *p, const struct cJSON *json);
 
-/* --- life.c, commands.c, watch.c ------------------------------------------------------------------------------- */
+/* --- life.c, commands.c, watch.c ---------------------------------------------------------------------------------- */
 
 struct mp_self *plugin_find(const struct plugins *ps, const char *name);
 /* Opens, checks and begins to load. 0; ERR_EXISTS: it is loaded; ERR_INVALID: why is in `errors`. `waiter`: told how it
