@@ -5,6 +5,7 @@
 #include "core/config/config_edit.h"
 #include "core/hub/registry/command.h"
 #include "core/hub/hub.h"
+#include "core/hub/shard/shards.h"
 
 /* Lines of errors as an array: the details of a failure. */
 static void put_lines(struct buf *out, const struct buf *lines)

@@ -4,8 +4,10 @@
 
 #include "core/base/utf8.h"
 #include "core/hub/people/ban.h"
+#include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/look.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
 

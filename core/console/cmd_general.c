@@ -5,6 +5,8 @@
 #include "core/base/log.h"
 #include "core/hub/host/host.h"
 #include "core/hub/hub.h"
+#include "core/hub/shard/figures.h"
+#include "core/hub/shard/shards.h"
 #include "storage/store.h"
 
 #include <unistd.h>

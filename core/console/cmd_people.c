@@ -3,8 +3,10 @@
 #include "core/console/survey.h"
 
 #include "core/hub/people/ban.h"
+#include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/look.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdio.h>
 #include <stdlib.h>

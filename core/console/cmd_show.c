@@ -4,7 +4,9 @@
 
 #include "core/base/utf8.h"
 #include "core/hub/host/look.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/figures.h"
+#include "core/hub/shard/metric.h"
+#include "core/hub/shard/shards.h"
 
 #include <malloc.h>
 #include <stdlib.h>

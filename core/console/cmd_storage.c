@@ -2,6 +2,7 @@
 #include "core/console/console_private.h"
 
 #include "core/hub/hub.h"
+#include "core/hub/shard/shards.h"
 #include "storage/store.h"
 
 #include <stdlib.h>

@@ -6,7 +6,8 @@
 #include "core/base/clock.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/host/look.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
 

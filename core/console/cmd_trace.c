@@ -7,6 +7,7 @@
 #include "core/hub/host/look.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/people/trace.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
 #include "core/hub/host/look.h"
+#include "core/hub/shard/shards.h"
 #include "core/hub/shard/why.h"
 
 #include <stdlib.h>

@@ -1,10 +1,13 @@
 #include "core/hub/hub.h"
 
 #include "core/base/random.h"
-#include "core/hub/registry/action.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/parts.h"
+#include "core/hub/registry/command.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
+#include "core/hub/shard/token.h"
 #include "core/net/listener.h"
 #include "core/net/net_shared.h"
 
@@ -32,19 +35,6 @@ static struct options_box *box_new(const struct hub_options *o)
     return box;
 }
 
-static int register_builtin(struct hub *hub)
-{
-    int (*const parts[])(struct hub *) = {act_login_register,   act_send_register,  act_channel_register,
-                                          act_history_register, act_inbox_register, act_people_register,
-                                          policy_register,      bans_register};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        int rc = parts[i](hub);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
 static void hub_destroy(struct hub *hub)
 {
     for (unsigned i = 0; hub->shards && i < hub->shard_count; i++)
@@ -70,7 +60,8 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     hub->box = box_new(options);
     hub->shared = net_shared_new();
     hub->shards = calloc(shards, sizeof *hub->shards);
-    if (!hub->box || !hub->shared || !hub->shards || tables_begin(hub) != 0 || register_builtin(hub) != 0)
+    if (!hub->box || !hub->shared || !hub->shards || tables_begin(hub) != 0 || acts_register(hub) != 0 ||
+        bans_register(hub) != 0)
         goto fail;
     hub->tables = hub->draft;
     hub->draft = NULL;
@@ -184,94 +175,6 @@ void hub_free(struct hub *hub)
     hub_destroy(hub);
 }
 
-/* --- Each shard in turn ------------------------------------------------------------------------------------------- */
-
-struct each {
-    struct mail mail;
-    struct each_all *all;
-};
-
-struct each_all {
-    struct mail mail; /* to main, at the end */
-    struct hub *hub;
-    _Atomic unsigned left;
-    void (*fn)(struct shard *s, void *ctx);
-    void (*done)(void *ctx);
-    void *ctx;
-    struct each each[]; /* one a shard */
-};
-
-static void each_done(void *owner, struct mail *m)
-{
-    (void)owner;
-    struct each_all *a = (struct each_all *)m;
-    if (a->done)
-        a->done(a->ctx);
-    free(a);
-}
-
-static void each_run(void *owner, struct mail *m)
-{
-    struct each_all *a = ((struct each *)m)->all;
-    a->fn(owner, a->ctx);
-    if (atomic_fetch_sub(&a->left, 1) != 1)
-        return;
-    a->mail.run = each_done;
-    if (a->hub->main)
-        mailbox_post(a->hub->main, &a->mail);
-    else
-        each_done(NULL, &a->mail);
-}
-
-int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), void *ctx)
-{
-    if (!hub->started) {
-        for (unsigned i = 0; i < hub->shard_count; i++)
-            fn(hub->shards[i], ctx);
-        if (done)
-            done(ctx);
-        return 0;
-    }
-    struct each_all *a = calloc(1, sizeof *a + hub->shard_count * sizeof a->each[0]);
-    if (!a)
-        return ERR_NOMEM;
-    a->hub = hub;
-    a->fn = fn;
-    a->done = done;
-    a->ctx = ctx;
-    atomic_store(&a->left, hub->shard_count);
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        a->each[i] = (struct each){.mail.run = each_run, .all = a};
-        mailbox_post(&hub->shards[i]->mailbox, &a->each[i].mail);
-    }
-    return 0;
-}
-
-void hub_set_main(struct hub *hub, struct mailbox *main)
-{
-    hub->main = main;
-}
-
-struct mailbox *hub_main(const struct hub *hub)
-{
-    return hub->main;
-}
-
-unsigned hub_shard_count(const struct hub *hub)
-{
-    return hub->shard_count;
-}
-
-struct shard *hub_shard(const struct hub *hub, unsigned index)
-{
-    return hub->shards[index];
-}
-
-struct store *hub_store(const struct hub *hub)
-{
-    return hub->store;
-}
-
 /* --- Orders to all shards ----------------------------------------------------------------------------------------- */
 
 struct reconfigure {
@@ -346,19 +249,5 @@ void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), voi
         m->mail.run = drain_run;
         m->spread_ms = spread_ms;
         mailbox_post(&hub->shards[i]->mailbox, &m->mail);
-    }
-}
-
-void hub_get_stats(struct hub *hub, struct hub_stats *out)
-{
-    *out = (struct hub_stats){.connections = net_shared_connections(hub->shared)};
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        struct shard *s = hub->shards[i];
-        out->users += atomic_load_explicit(&s->user_count, memory_order_relaxed);
-        out->channels += atomic_load_explicit(&s->chan_count, memory_order_relaxed);
-        out->requests += atomic_load_explicit(&s->requests, memory_order_relaxed);
-        out->messages += atomic_load_explicit(&s->messages, memory_order_relaxed);
-        out->deliveries += atomic_load_explicit(&s->deliveries, memory_order_relaxed);
-        out->memory += atomic_load_explicit(&s->memory, memory_order_relaxed);
     }
 }

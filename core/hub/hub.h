@@ -25,15 +25,6 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
 /* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard). Before
  * hub_start(). */
 MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport);
-/* Where answers to the main thread are posted: a mailbox that it runs on its loop. Before hub_start(). */
-void hub_set_main(struct hub *hub, struct mailbox *main);
-struct mailbox *hub_main(const struct hub *hub);
-/* Runs fn on each shard's thread, between two of its loop's iterations, and when it has run on all, done (may be NULL)
- * on the main thread. Before hub_start() and after hub_stop() all inside this call. ERR_NOMEM: nothing was run. */
-MUST_CHECK int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), void *ctx);
-unsigned hub_shard_count(const struct hub *hub);
-struct shard *hub_shard(const struct hub *hub, unsigned index);
-struct store *hub_store(const struct hub *hub);
 /* Starts the shard threads. ERR_IO: a thread could not be made; those started are stopped again. */
 MUST_CHECK int hub_start(struct hub *hub);
 /* Takes new options (checked by the config before). ERR_NOMEM: the old ones stay. */
@@ -50,13 +41,5 @@ void hub_stop(struct hub *hub);
 void hub_pump(struct hub *hub);
 /* hub_stop() when that was not done, then frees the hub. */
 void hub_free(struct hub *hub);
-
-struct hub_stats {
-    uint32_t connections, users, channels; /* now, on this machine */
-    uint64_t requests, messages,
-        deliveries;  /* since start: frames received; messages stored; pushes queued to connections */
-    uint64_t memory; /* bytes of the hub's and nets' own structures */
-};
-void hub_get_stats(struct hub *hub, struct hub_stats *out);
 
 #endif

@@ -16,6 +16,8 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/registry/route.h"
+#include "core/hub/shard/shards.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>

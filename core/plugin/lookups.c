@@ -3,6 +3,7 @@
 #include "core/plugin/plugin_private.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
 

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/plugin/plugin_private.h"
+#include "core/hub/shard/shards.h"
 
 #include <cjson/cJSON.h>
 

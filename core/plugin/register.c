@@ -4,7 +4,7 @@
  * everywhere (regs_commit).
  */
 #include "core/hub/registry/action.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
 #include "core/hub/registry/tables.h"
 #include "core/plugin/plugin_private.h"
 

@@ -2,6 +2,7 @@
 
 #include "core/base/log.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
 #include "core/script/keep.h"
 #include "core/script/scripts_internal.h"

@@ -1,5 +1,6 @@
 /* Figures of scripts: what each has done, and the counters they keep themselves (magpie.metric). */
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
+#include "core/hub/shard/shards.h"
 #include "core/script/scripts_internal.h"
 #include "core/script/timer.h"
 

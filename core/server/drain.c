@@ -3,6 +3,7 @@
 #include "core/base/notify.h"
 #include "core/console/console.h"
 #include "core/hub/hub.h"
+#include "core/hub/shard/figures.h"
 #include "core/server/server_private.h"
 
 /* How far the clients' retries are spread: a second, and for many clients so that no more than some 20,000 come back in

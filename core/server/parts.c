@@ -10,6 +10,7 @@
 #include "core/console/console.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/options.h"
+#include "core/hub/shard/shards.h"
 #include "core/net/listener.h"
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"

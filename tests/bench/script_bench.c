@@ -11,11 +11,13 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/hub/registry/action.h"
+#include "core/hub/hub.h"
 #include "core/hub/shard/bucket.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shards.h"
 #include "core/script/scripts.h"
 
 #include <cjson/cJSON.h>

@@ -1,6 +1,7 @@
 #include "core/net/http.h"
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
+#include "core/hub/registry/route.h"
 
 #include <sys/epoll.h>
 

@@ -1,5 +1,7 @@
 /* Channels as one shard sees them: the interest that the owner is told. */
 #include "walk_kit.h"
+#include "core/hub/talk/interest.h"
+#include "core/hub/people/user.h"
 
 static uint8_t interest_of(struct kit *k, const char *name, unsigned shard)
 {
@@ -92,7 +94,7 @@ static void turn_until_members(struct shard *s, const char *room, uint32_t n)
 
 static uint32_t deaf(const struct shard *s, const char *room)
 {
-    return chan_at(s, chan_find(s, S(room)))->deaf;
+    return chan_at(s, chan_find(s, S(room)))->awaited;
 }
 
 /* Who is back before the owner has heard that it went must not hear what is still on its way, and then nothing of what
@@ -110,12 +112,12 @@ static void back_before_the_owner_knows(void **state)
     peer_reset(a);
     turn_until_members(home, room, 0);
     uint32_t chan = chan_get(home, S(room));
-    chan_pend(home, chan);
+    interest_hold(home, chan);
     arrive(home, publication(room, 1, EVERY)); /* waits for its walk */
-    chan_deafen(home, chan);
+    interest_await(home, chan);
     assert_null(chan_at(home, chan)->queue);
-    chan_at(home, chan)->deaf = 0;
-    chan_unpend(home, chan, 0);
+    chan_at(home, chan)->awaited = 0;
+    interest_release(home, chan, 0);
     kit_turn(&k);
     a = peer_login(&k, ann, 0);
     kit_settle(&k);

@@ -2,6 +2,7 @@
 #include "hub_kit.h"
 
 #include "core/hub/act/guest.h"
+#include "core/hub/people/user.h"
 
 enum { TTL_MS = 40 };
 

@@ -2,6 +2,7 @@
 #include "hub_kit.h"
 
 #include "core/base/utf8.h"
+#include "core/hub/people/user.h"
 
 struct note {
     char order[64]; /* letters of the hooks that ran */

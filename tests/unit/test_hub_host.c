@@ -1,5 +1,6 @@
 /* Operations for the layers above: sending, membership, pushes, announcements, closing. Kicks: test_hub_kick.c. */
 #include "hub_kit.h"
+#include "core/hub/hub.h"
 
 static struct host_send to_user(const char *sender, const char *receiver, const char *content)
 {

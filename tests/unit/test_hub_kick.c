@@ -2,7 +2,7 @@
  * is under way. */
 #include "hub_kit.h"
 
-#include "core/hub/people/token.h"
+#include "core/hub/shard/token.h"
 
 static void kicks_close_every_connection(void **state)
 {

@@ -3,7 +3,8 @@
 #include "hub_kit.h"
 
 #include "core/hub/people/ban.h"
-#include "core/hub/people/token.h"
+#include "core/hub/people/user.h"
+#include "core/hub/shard/token.h"
 
 /* Wherever a client comes in, its connection ends up with its user's shard, with all that it had sent already. */
 static void the_connection_moves_to_its_user(void **state)

@@ -5,6 +5,7 @@
  * of the C library, libev and cJSON do not.
  */
 #include "hub_kit.h"
+#include "core/hub/people/user.h"
 
 enum { SITES = 4096, ENOUGH = 500, EACH_MAX = 400 };
 

@@ -1,7 +1,7 @@
 /* Metrics: registration, ownership, sums over shards. */
 #include "hub_kit.h"
 
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
 
 static struct metric named(const char *name, const void *owner)
 {

@@ -1,6 +1,8 @@
 /* Publishing: time slices, their caps and page limit, recalls inside a slice, what a change of mode does, slices over
  * the limit, user mails. */
 #include "hub_kit.h"
+#include "core/hub/talk/user_mail.h"
+#include "core/hub/talk/publish.h"
 
 /* A channel "room" whose slices end only when the test says so. */
 struct stage {

@@ -3,6 +3,9 @@
 #include "hub_kit.h"
 
 #include "core/net/listener.h"
+#include "core/hub/shard/shards.h"
+#include "core/hub/hub.h"
+#include "core/hub/shard/figures.h"
 
 static void threaded(struct kit *k, unsigned shards)
 {

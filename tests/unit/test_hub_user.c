@@ -1,5 +1,7 @@
 /* Users: loading and pins, connections, subscriptions, and what is kept in step with them. */
 #include "hub_kit.h"
+#include "core/hub/talk/interest.h"
+#include "core/hub/people/user.h"
 
 static uint32_t make(struct shard *s, const char *id)
 {
@@ -87,7 +89,7 @@ static void subscriptions(void **state)
             continue;
         snprintf(id, sizeof id, "c%u", c);
         chans[c] = chan_get(s, S(id));
-        chan_pend(s, chans[c]);
+        interest_hold(s, chans[c]);
         uint32_t sub = sub_find(s, users[u], chans[c]);
         assert_int_equal(sub != NONE, member[u][c]);
         if (sub == NONE) {
@@ -100,7 +102,7 @@ static void subscriptions(void **state)
             count--;
         }
         member[u][c] = sub_find(s, users[u], chans[c]) != NONE;
-        chan_unpend(s, chans[c], 0);
+        interest_release(s, chans[c], 0);
         assert_int_equal(s->subs.live, count);
         if (step % 50 == 0)
             kit_turn(&k);

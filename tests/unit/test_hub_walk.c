@@ -1,6 +1,7 @@
 /* The walk that delivers to a channel's members: slices, gathering, leaving and joining meanwhile, fresh members, push
  * modes, users with several connections. */
 #include "walk_kit.h"
+#include "core/hub/people/user.h"
 
 /* Members that have no connection, so that a walk is long: more than a turn visits. */
 enum { VISITS = 16384 };

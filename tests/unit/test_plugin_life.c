@@ -4,7 +4,9 @@
 
 #include "core/base/log.h"
 #include "core/hub/registry/action.h"
+#include "core/hub/hub.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shards.h"
 
 #include <ev.h>
 

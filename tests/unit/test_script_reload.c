@@ -8,10 +8,12 @@
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/hub/registry/hook.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/hub.h"
+#include "core/hub/shard/metric.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shards.h"
 #include "core/script/scripts.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "core/hub/people/token.h"
+#include "core/hub/shard/token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

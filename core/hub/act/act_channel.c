@@ -1,12 +1,16 @@
 /* Actions 3 subscribe to channel, 6 unsubscribe from channel. */
 #include "core/hub/registry/action.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/subscriber.h"
 #include "core/hub/people/ban.h"
+#include "core/hub/people/field.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
+#include "core/hub/talk/interest.h"
 
 #include "core/base/json.h"
 #include "core/base/utf8.h"
@@ -43,13 +47,13 @@ static void subscribe_finish(struct req *r)
         struct chan *ch = chan_at(s, q->chan);
         if (q->op.seq > ch->last_seq)
             ch->last_seq = q->op.seq;
-        ch->deaf = 0; /* this answer is as good as a receipt, and what follows it is for the new member */
+        ch->awaited = 0; /* this answer is as good as a receipt, and what follows it is for the new member */
         if (sub != NONE)
             sub_set_push(s, sub, q->op.mode, q->op.seq);
         else if (sub_add(s, user, q->chan, q->op.mode, q->op.seq, true) == NONE)
             req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
     }
-    chan_unpend(s, q->chan, q->noted);
+    interest_release(s, q->chan, q->noted);
 }
 
 static void subscribe_stored(void *owner, struct store_op *op)
@@ -69,7 +73,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     conv_at(s, o->conv)->exists = true;
     conv_set_members(s, o->conv, q->op.members);
     q->noted = (uint8_t)(1u << q->op.mode);
-    conv_add_interest(s, o->conv, o->r.home->index, q->noted);
+    interest_add(s, o->conv, o->r.home->index, q->noted);
     const struct conv *v = conv_at(s, o->conv);
     struct buf *b = &o->r.body;
     enum store_push push = q->op.mode == PUSH_DEFAULT ? conv_default_push(v) : q->op.mode;
@@ -122,7 +126,7 @@ static void subscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
-    if (!conv_hold_interest(s, o->conv)) {
+    if (!interest_reserve(s, o->conv)) {
         req_fail(&o->r, CODE_INTERNAL, "out of memory");
         owned_done(o);
         return;
@@ -173,10 +177,10 @@ static void handle_subscribe(struct call *c)
         call_fail(c, CODE_INTERNAL, "out of memory");
         return;
     }
-    chan_pend(s, chan);
+    interest_hold(s, chan);
     struct subscribe *q = req_begin(c, sizeof *q);
     if (!q) {
-        chan_unpend(s, chan, 0);
+        interest_release(s, chan, 0);
         return;
     }
     u->sub_count += more;
@@ -326,10 +330,10 @@ static bool host_join(struct shard *s, struct host_member *p)
     uint32_t chan = chan_get(s, p->channel);
     if (chan == NONE)
         return false;
-    chan_pend(s, chan);
+    interest_hold(s, chan);
     struct subscribe *q = calloc(1, sizeof *q);
     if (!q) {
-        chan_unpend(s, chan, 0);
+        interest_release(s, chan, 0);
         return false;
     }
     q->host = p;

@@ -1,10 +1,12 @@
 /* Actions 1 login, 9 ping, 16 log out. */
 #include "core/hub/registry/action.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/people/field.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/session.h"
 #include "core/hub/registry/tables.h"
-#include "core/hub/people/token.h"
+#include "core/hub/shard/token.h"
 #include "core/hub/people/user.h"
 
 #include "core/base/clock.h"

@@ -1,5 +1,8 @@
 /* Actions 12 query presence, 13 list members, 15 block user. */
 #include "core/hub/registry/action.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/subscriber.h"
+#include "core/hub/people/field.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/talk/conv.h"

@@ -1,11 +1,16 @@
 /* Actions 2 send to user, 4 send to channel. */
 #include "core/hub/registry/action.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/subscriber.h"
+#include "core/hub/people/field.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/encode.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
+#include "core/hub/talk/publish.h"
+#include "core/hub/talk/user_mail.h"
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"

@@ -8,9 +8,10 @@
 #include "core/hub/registry/hook.h"
 #include "core/hub/people/req.h"
 #include "core/hub/people/session.h"
-#include "core/hub/people/token.h"
+#include "core/hub/shard/token.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
+#include "core/hub/talk/interest.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -284,15 +285,15 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
         uint32_t chan = chan_get(s, r->subscriptions[i].channel);
         if (chan == NONE)
             return false;
-        chan_pend(s, chan);
+        interest_hold(s, chan);
         uint32_t sub = sub_find(s, user, chan);
         if (sub == NONE) {
-            chan_deafen(s, chan);
+            interest_await(s, chan);
             sub = sub_add(s, user, chan, r->subscriptions[i].push, 0, false);
             if (sub == NONE)
-                chan_at(s, chan)->deaf = 0;
+                chan_at(s, chan)->awaited = 0;
         }
-        chan_unpend(s, chan, 0);
+        interest_release(s, chan, 0);
         if (sub == NONE)
             return false;
     }

@@ -9,6 +9,7 @@
 #include "core/hub/host/host_op.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
+#include "core/hub/talk/user_mail.h"
 
 #include <stdio.h>
 #include <stdlib.h>

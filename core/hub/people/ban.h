@@ -14,7 +14,6 @@
 
 #include "core/base/err.h"
 #include "core/base/slice.h"
-#include "core/hub/host/host.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,26 +36,6 @@ const char *ban_kind_name(enum ban_kind kind);
 
 #define BAN_FOREVER UINT64_MAX
 enum { BAN_REASON_MAX = 256 }; /* bytes */
-
-/* An operation of host.h: makes a ban or mute, replaces it, or lifts it. Kept (`commit`) and in force on all shards
- * before `done`. CODE_BAD_REQUEST; CODE_NOT_FOUND: no such user (where ids are the server's own), or, lifting, there is
- * none; CODE_UNAVAILABLE. */
-struct ban_change {
-    struct host_op op;
-    enum ban_kind kind;
-    struct slice user;    /* but BAN_IP */
-    struct slice channel; /* BAN_MEMBER, MUTE_MEMBER, CHANNEL_RULE */
-    struct slice ip;      /* BAN_IP */
-    /* CHANNEL_RULE: packed; else for people: of a BAN_USER in push 105 and at login; may be empty */
-    struct slice reason;
-    uint64_t seconds; /* 0: until it is lifted */
-    bool lift;
-    /* out */
-    uint32_t connections; /* closed */
-    bool ended;           /* BAN_MEMBER: a membership was ended */
-    void *inner;          /* ban.c's */
-};
-void ban_change(struct hub *hub, struct ban_change *q);
 
 /* --- Checks, on a shard's own thread --- */
 

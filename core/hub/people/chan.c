@@ -1,8 +1,6 @@
 #include "core/hub/people/chan.h"
 
-#include "core/hub/talk/conv.h"
 #include "core/hub/people/user.h"
-#include "core/hub/talk/walk.h"
 
 #include <stdlib.h>
 
@@ -23,21 +21,10 @@ int chans_init(struct shard *s)
     return table_init(&s->chan_names, 8, chan_hash, chan_matches, s);
 }
 
-static void pubs_free(struct pub *p)
-{
-    while (p) {
-        struct pub *next = p->next;
-        pub_free(p);
-        p = next;
-    }
-}
-
 void chans_fini(struct shard *s)
 {
     for (uint32_t i = pool_next(&s->chans, 0); i != POOL_NONE; i = pool_next(&s->chans, i + 1)) {
         struct chan *ch = chan_at(s, i);
-        pubs_free(ch->queue);
-        pubs_free(ch->board);
         free(ch->members);
         free(ch->name);
     }
@@ -91,40 +78,6 @@ void chan_release(struct shard *s, uint32_t chan)
     atomic_store_explicit(&s->chan_count, s->chan_names.count, memory_order_relaxed);
 }
 
-/* Tells the owner which push modes this shard has members for, when that has changed. While a subscription is under way
- * nothing is taken back, at neither end, because the owner may be noting the new member at this moment. False: out of
- * memory, and it has not been told. */
-static bool chan_post_interest(struct shard *s, struct chan *ch)
-{
-    uint8_t mask = ch->pending ? ch->posted : 0;
-    for (unsigned i = 0; i < 4; i++)
-        if (ch->by_push[i])
-            mask |= (uint8_t)(1u << i);
-    if (mask == ch->posted)
-        return true;
-    if (conv_post_interest(s, ch->owner, chan_name(ch), mask, ch->pending > 0, ch->deaf) != 0)
-        return false;
-    ch->posted = mask;
-    return true;
-}
-
-void chan_hear(struct shard *s, struct slice name, uint32_t receipt)
-{
-    uint32_t chan = chan_find(s, name);
-    if (chan != TABLE_NONE && chan_at(s, chan)->deaf == receipt)
-        chan_at(s, chan)->deaf = 0;
-}
-
-void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask)
-{
-    struct chan *ch = chan_at(s, chan);
-    ASSERT(ch->pending > 0);
-    ch->pending--;
-    ch->posted |= mask;
-    chan_post_interest(s, ch);
-    chan_release(s, chan);
-}
-
 int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word)
 {
     struct chan *ch = chan_at(s, chan);
@@ -141,7 +94,7 @@ int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_
     ch->members[ch->member_count++] =
         (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
     ch->by_push[b->push]++;
-    if (chan_post_interest(s, ch) || ch->posted & 1u << b->push)
+    if (s->events->modes_changed(s, chan) || ch->posted & 1u << b->push)
         return 0;
     /* A member that the owner does not know of would hear nothing. */
     ch->by_push[b->push]--;
@@ -154,7 +107,7 @@ void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned a
     struct chan *ch = chan_at(s, chan);
     ch->by_push[before]--;
     ch->by_push[after]++;
-    chan_post_interest(s, ch);
+    s->events->modes_changed(s, chan);
 }
 
 static void fill_hole(struct shard *s, struct chan *ch, uint32_t pos)
@@ -190,7 +143,7 @@ void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos)
         fill_hole(s, ch, pos);
         shrink(ch);
     }
-    chan_post_interest(s, ch);
+    s->events->modes_changed(s, chan);
     chan_release(s, chan);
 }
 
@@ -205,19 +158,4 @@ void chan_compact(struct shard *s, struct chan *ch)
         }
     }
     shrink(ch);
-}
-
-void chan_deafen(struct shard *s, uint32_t chan)
-{
-    struct chan *ch = chan_at(s, chan);
-    if (ch->posted)
-        return;
-    pubs_free(ch->board);
-    pubs_free(ch->queue);
-    ch->board = ch->queue = NULL;
-    ch->board_tail = &ch->board;
-    ch->queue_tail = &ch->queue;
-    chan_compact(s, ch);
-    s->receipts += s->receipts == UINT32_MAX ? 2 : 1;
-    ch->deaf = s->receipts;
 }

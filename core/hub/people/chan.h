@@ -1,7 +1,7 @@
 /*
- * Channels as one shard sees them: who of its users is a member, in a dense array, and what waits to be delivered to
- * them (walk.h). Leaving during a walk leaves a tombstone, joining appends. The owner shard (conv.h) decides what is
- * published. Private to core/hub.
+ * Channels as one shard sees them: who of its users is a member, in a dense array. Leaving while something is being
+ * delivered (talk/walk.h) leaves a tombstone, joining appends. The owner shard (talk/conv.h) decides what is published.
+ * Private to core/hub.
  */
 #ifndef MAGPIE_HUB_CHAN_H
 #define MAGPIE_HUB_CHAN_H
@@ -20,7 +20,7 @@ struct member {
 };
 _Static_assert(sizeof(struct member) == 8, "the walk reads these in a row");
 
-struct pub;
+struct pub; /* of talk/walk.h */
 
 struct chan {
     char *name;             /* not NUL-terminated; owned */
@@ -40,8 +40,8 @@ struct chan {
     uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
     uint32_t pending;    /* subscriptions under way: keep it and its interest */
-    /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt */
-    uint32_t deaf;
+    /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt (interest.h) */
+    uint32_t awaited;
     uint8_t name_len;
     uint8_t posted; /* the mask that the owner knows */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
@@ -66,19 +66,6 @@ uint32_t chan_get(struct shard *s, struct slice name);
 void chan_release(struct shard *s, uint32_t chan);
 /* Takes out those who left during a walk, now that nothing is on board. */
 void chan_compact(struct shard *s, struct chan *ch);
-static inline void chan_pend(struct shard *s, uint32_t chan)
-{
-    chan_at(s, chan)->pending++;
-}
-/* `mask`: what the owner has noted for this shard on its own account. */
-void chan_unpend(struct shard *s, uint32_t chan, uint8_t mask);
-/* Before a stored subscription is restored; not from inside of a walk. What the owner posted while it still knew of
- * members that have gone since is on its way or waits to be walked, and what comes after that, until it hears of the
- * new member, is not posted. Who got the first would see a gap; so, where there is no other member, nothing of it is
- * heard until the owner knows, or has answered somebody's subscription. */
-void chan_deafen(struct shard *s, uint32_t chan);
-/* The owner has noted the interest that was posted with this receipt: what it posted before has arrived. */
-void chan_hear(struct shard *s, struct slice name, uint32_t receipt);
 /* For user.c alone: member entries follow subscriptions. */
 MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
 void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);

@@ -1,5 +1,5 @@
 /* Fields of request bodies, checked by the value rules of protocol.md section 3. Every complaint names the field. */
-#include "core/hub/people/req.h"
+#include "core/hub/people/field.h"
 
 #include "core/base/json.h"
 #include "core/base/utf8.h"

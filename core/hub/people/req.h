@@ -14,18 +14,12 @@
 #define MAGPIE_HUB_REQ_H
 
 #include "core/base/buf.h"
+#include "core/hub/registry/action.h"
 #include "core/hub/registry/code.h"
 #include "core/hub/shard/shard.h"
 
 struct cJSON;
 struct hook_call;
-
-enum action_class {
-    CLASS_NOW,  /* answered inside the handler; touches no conversation */
-    CLASS_SEND, /* appends to a conversation */
-    CLASS_READ, /* reads a conversation */
-    CLASS_ALONE /* anything else: one at a time on its connection */
-};
 
 struct call {
     struct shard *shard;
@@ -75,29 +69,6 @@ void req_done(struct shard *here, struct req *r);
 /* The caller's id; logged in only. Borrowed until the handler returns. */
 struct slice call_user_id(const struct call *c);
 struct slice call_user_name(const struct call *c);
-/* Whether the caller is subscribed to the channel, as its shard knows it. */
-bool call_subscribed(const struct call *c, struct slice channel);
-/* Answers for a channel that the caller is not subscribed to: `not_found` or `forbidden`. */
-void call_deny_stranger(struct call *c, const struct conv_key *key);
-
-/* --- Fields of a body. Each answers the error itself, naming the field, and returns false. --- */
-bool call_get_channel(struct call *c, const char *field, struct slice *out);
-bool call_get_user_id(struct call *c, const char *field, struct slice *out);
-/* Optional text of 1-64 bytes; out->n == 0 when absent. */
-bool call_get_text(struct call *c, const char *field, struct slice *out);
-bool call_get_content(struct call *c, struct slice *out);
-/* integer >= min; *has tells whether it is there; `required` makes absence an error */
-bool call_get_int(struct call *c, const char *field, int64_t min, bool required, bool *has, uint64_t *out);
-/* `limit`: 1 or more, default 50, capped at 200 */
-bool call_get_limit(struct call *c, uint32_t *out);
-/* An optional message id: 19 digits. */
-bool call_get_message_id(struct call *c, const char *field, bool *has, uint64_t *out);
-/* `channel` or `peerId`, exactly one; makes the key and sets c->order. */
-bool call_get_conversation(struct call *c, struct conv_key *key);
-/* An optional cursor of printable text. */
-bool call_get_cursor(struct call *c, struct slice *out);
-bool value_message_id(struct slice s, uint64_t *out);
-
 /* --- Entry --- */
 enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_message *m);
 

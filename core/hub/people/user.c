@@ -1,8 +1,6 @@
 #include "core/hub/people/user.h"
 
 #include "core/hub/people/chan.h"
-#include "core/hub/act/guest.h"
-#include "core/hub/host/host_op.h"
 
 #include <stdlib.h>
 
@@ -101,7 +99,7 @@ static void user_free_if_idle(struct shard *s, uint32_t user)
     if (u->pins || u->first_conn != NONE)
         return;
     if (u->state != USER_READY)
-        host_unpark(s);
+        s->events->user_settled(s);
     while (u->first_sub != NONE)
         sub_remove(s, u->first_sub);
     table_remove(&s->user_ids, hash_bytes(user_id(u)), user);
@@ -113,7 +111,7 @@ static void user_free_if_idle(struct shard *s, uint32_t user)
 void user_ready(struct shard *s, uint32_t user)
 {
     user_at(s, user)->state = USER_READY;
-    host_unpark(s);
+    s->events->user_settled(s);
 }
 
 void user_unpin(struct shard *s, uint32_t user)
@@ -174,7 +172,7 @@ void user_remove_conn(struct shard *s, uint32_t conn)
     k->user = k->user_next = NONE;
     refresh_members(s, u);
     if (u->first_conn == NONE && u->guest && u->state == USER_READY)
-        guest_left(s, user);
+        s->events->guest_left(s, user);
     user_free_if_idle(s, user);
 }
 

@@ -4,6 +4,49 @@
 
 #include "core/hub/shard/shard.h"
 
+enum user_state {
+    USER_LOADING,   /* the store is asked; logins wait */
+    USER_READY,     /* known */
+    USER_FORGETTING /* a guest being forgotten; logins wait, and are refused in the end */
+};
+
+struct user {
+    char *strings;            /* id, then name, not NUL-terminated; malloc'd, owned */
+    struct login *waiting;    /* logins that wait for the state to change; list */
+    uint32_t first_conn;      /* its logged-in connections, linked by conn.user_next; NONE: none */
+    uint32_t first_sub;       /* its subscriptions, linked by sub.next; NONE: none */
+    uint32_t epoch;           /* of its tokens */
+    uint32_t pins;            /* requests and logins under way that refer to it by index */
+    struct bucket rate;       /* actions 2 and 4 */
+    uint16_t sub_count;       /* subscriptions, those under way included */
+    uint8_t id_len, name_len; /* bytes, 1-64 */
+    uint8_t state;            /* enum user_state */
+    bool guest;               /* may be forgotten */
+};
+_Static_assert(sizeof(struct user) <= 56, "a million users pay for each byte");
+
+static inline struct slice user_id(const struct user *u)
+{
+    return slice_of(u->strings, u->id_len);
+}
+static inline struct slice user_name(const struct user *u)
+{
+    return slice_of(u->strings + u->id_len, u->name_len);
+}
+
+/* A loaded user's subscription. */
+struct sub {
+    uint32_t chan;     /* index of the channel on this shard */
+    uint32_t user;     /* index of the user */
+    uint32_t next;     /* next subscription of the user; NONE: last */
+    uint32_t pos : 30; /* place in the channel's member array */
+    uint32_t push : 2; /* enum store_push */
+    /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
+     * set */
+    uint32_t since;
+};
+_Static_assert(sizeof(struct sub) == 20, "one a subscription");
+
 static inline struct user *user_at(const struct shard *s, uint32_t user)
 {
     return pool_at(&s->users, user);

@@ -7,10 +7,21 @@
 
 #include "core/base/err.h"
 #include "core/hub/registry/code.h"
-#include "core/hub/people/req.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct call;
 struct hub;
 struct tables;
+
+enum action_class {
+    CLASS_NOW,  /* answered inside the handler; touches no conversation */
+    CLASS_SEND, /* appends to a conversation */
+    CLASS_READ, /* reads a conversation */
+    CLASS_ALONE /* anything else: one at a time on its connection */
+};
 
 struct action {
     uint16_t number;  /* 1-99 built in, 200-999 scripts, 1000-1999 plugins */
@@ -28,16 +39,5 @@ MUST_CHECK int action_register(struct hub *hub, const struct action *a);
 MUST_CHECK int actions_register(struct hub *hub, const struct action *list, size_t n);
 /* In the tables of a shard; NULL: none. */
 const struct action *action_find(const struct tables *t, uint16_t number);
-
-/* --- What is built in: each registers its own. --- */
-MUST_CHECK int act_login_register(struct hub *hub);
-MUST_CHECK int act_send_register(struct hub *hub);
-MUST_CHECK int act_channel_register(struct hub *hub);
-MUST_CHECK int act_history_register(struct hub *hub);
-MUST_CHECK int act_inbox_register(struct hub *hub);
-MUST_CHECK int act_people_register(struct hub *hub);
-MUST_CHECK int policy_register(struct hub *hub);
-/* Into the draft: with or without the rate limits of the config, for which a script may stand in. */
-MUST_CHECK int policy_rate(struct hub *hub, bool on);
 
 #endif

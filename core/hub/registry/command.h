@@ -84,4 +84,6 @@ struct command_sink {
 };
 void commands_set_sink(struct hub *hub, const struct command_sink *sink);
 
+void commands_free(struct hub *hub);
+
 #endif

@@ -80,4 +80,7 @@ void upgrades_opened(struct shard *s, uint32_t conn);
 void upgrades_message(struct shard *s, uint32_t conn, bool text, struct slice data);
 void upgrades_closing(struct shard *s, uint32_t conn);
 
+/* Makes the pool of claims. */
+void claims_init(struct shard *s);
+
 #endif

@@ -1,6 +1,7 @@
 #include "core/hub/registry/tables.h"
 
 #include "core/hub/shard/shard.h"
+#include "core/hub/shard/shards.h"
 
 #include <stdio.h>
 #include <stdlib.h>

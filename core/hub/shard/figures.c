@@ -1,13 +1,27 @@
 #include "core/hub/shard/figures.h"
 
 #include "core/base/clock.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
 #include "core/hub/shard/shard.h"
 #include "core/net/net_shared.h"
 
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+void hub_get_stats(struct hub *hub, struct hub_stats *out)
+{
+    *out = (struct hub_stats){.connections = net_shared_connections(hub->shared)};
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct shard *s = hub->shards[i];
+        out->users += atomic_load_explicit(&s->user_count, memory_order_relaxed);
+        out->channels += atomic_load_explicit(&s->chan_count, memory_order_relaxed);
+        out->requests += atomic_load_explicit(&s->requests, memory_order_relaxed);
+        out->messages += atomic_load_explicit(&s->messages, memory_order_relaxed);
+        out->deliveries += atomic_load_explicit(&s->deliveries, memory_order_relaxed);
+        out->memory += atomic_load_explicit(&s->memory, memory_order_relaxed);
+    }
+}
 
 void figures_tick(struct shard *s)
 {

@@ -1,6 +1,6 @@
 /*
- * What the hub counts of itself, beyond hub_get_stats(): written by each shard's own thread, read by anybody. The
- * built-in metrics are made from it.
+ * What the hub counts of itself, written by each shard's own thread, read by anybody.
+ * The built-in metrics are made from it.
  */
 #ifndef MAGPIE_HUB_FIGURES_H
 #define MAGPIE_HUB_FIGURES_H
@@ -43,6 +43,15 @@ void figures_turn(struct shard *s);
 /* Around an append: 0 when this one is not timed. */
 uint64_t figures_append_begin(struct shard *s);
 void figures_append_end(struct shard *s, uint64_t began_us);
+
+struct hub_stats {
+    uint32_t connections, users, channels; /* now, on this machine */
+    uint64_t requests, messages,
+        deliveries;  /* since start: frames received; messages stored; pushes queued to connections */
+    uint64_t memory; /* bytes of the hub's and nets' own structures */
+};
+/* Any thread. */
+void hub_get_stats(struct hub *hub, struct hub_stats *out);
 
 struct figures_sum {
     uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us, turn_us, turns[TURN_BUCKETS];

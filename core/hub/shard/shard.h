@@ -17,10 +17,10 @@
 #include "core/hub/shard/bucket.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/shard/fresh.h"
-#include "core/hub/hub.h"
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
 #include "core/hub/shard/options.h"
-#include "core/hub/people/token.h"
+#include "core/hub/shard/shards.h"
+#include "core/hub/shard/token.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
 
@@ -41,55 +41,25 @@ struct tables;
 struct login;
 struct frame;
 
-/* --- A user with a connection on its owner shard. ------------------------------------------------------------- */
-
-enum user_state {
-    USER_LOADING,   /* the store is asked; logins wait */
-    USER_READY,     /* known */
-    USER_FORGETTING /* a guest being forgotten; logins wait, and are refused in the end */
-};
-
-struct user {
-    char *strings;            /* id, then name, not NUL-terminated; malloc'd, owned */
-    struct login *waiting;    /* logins that wait for the state to change; list */
-    uint32_t first_conn;      /* its logged-in connections, linked by conn.user_next; NONE: none */
-    uint32_t first_sub;       /* its subscriptions, linked by sub.next; NONE: none */
-    uint32_t epoch;           /* of its tokens */
-    uint32_t pins;            /* requests and logins under way that refer to it by index */
-    struct bucket rate;       /* actions 2 and 4 */
-    uint16_t sub_count;       /* subscriptions, those under way included */
-    uint8_t id_len, name_len; /* bytes, 1-64 */
-    uint8_t state;            /* enum user_state */
-    bool guest;               /* may be forgotten */
-};
-_Static_assert(sizeof(struct user) <= 56, "a million users pay for each byte");
-
-static inline struct slice user_id(const struct user *u)
-{
-    return slice_of(u->strings, u->id_len);
-}
-static inline struct slice user_name(const struct user *u)
-{
-    return slice_of(u->strings + u->id_len, u->name_len);
-}
-
-/* A loaded user's subscription. */
-struct sub {
-    uint32_t chan;     /* index of the channel on this shard */
-    uint32_t user;     /* index of the user */
-    uint32_t next;     /* next subscription of the user; NONE: last */
-    uint32_t pos : 30; /* place in the channel's member array */
-    uint32_t push : 2; /* enum store_push */
-    /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
-     * set */
-    uint32_t since;
-};
-_Static_assert(sizeof(struct sub) == 20, "one a subscription");
-
 /* Places for what a layer above keeps on each shard. */
 enum shard_slot { SLOT_SCRIPT, SLOT_PLUGIN, SLOT_CONSOLE, SLOTS };
 
 /* --- The shard ------------------------------------------------------------------------------------------------ */
+
+/* What rooms of the hub tell those above them: filled in by core/hub/parts.c, so that no include goes up. All on the
+ * shard's own thread. */
+struct shard_events {
+    /* The push modes that a channel has members for may have changed. False: out of memory, and nobody was told. */
+    bool (*modes_changed)(struct shard *s, uint32_t chan);
+    /* A user whose login was under way has become known, or is gone. */
+    void (*user_settled)(struct shard *s);
+    /* A guest's last connection has closed. */
+    void (*guest_left)(struct shard *s, uint32_t user);
+    /* A private message for a user of this shard arrives. */
+    void (*message_arrived)(struct shard *s, uint32_t user);
+    /* A membership of a user has ended whose login is under way. */
+    void (*membership_ended)(struct shard *s, uint32_t user);
+};
 
 /* A list of channels, linked by chan.next_walk. */
 struct walks {
@@ -98,14 +68,15 @@ struct walks {
 
 struct shard {
     struct hub *hub;
-    unsigned index;                /* 0 … hub->shard_count - 1 */
-    const struct hub_options *opt; /* in force: those of box */
-    struct options_box *box;       /* swapped by a mail on reload */
-    struct token_key token_key;    /* opt's secret, made ready; swapped with it */
-    struct tables *tables;         /* actions, hooks, providers in force; a reference; swapped by hub_each() */
-    struct store *store;           /* borrowed */
-    struct net *net;               /* owned */
-    struct ev_loop *loop;          /* owned */
+    const struct shard_events *events; /* what rooms tell those above them */
+    unsigned index;                    /* 0 … hub->shard_count - 1 */
+    const struct hub_options *opt;     /* in force: those of box */
+    struct options_box *box;           /* swapped by a mail on reload */
+    struct token_key token_key;        /* opt's secret, made ready; swapped with it */
+    struct tables *tables;             /* actions, hooks, providers in force; a reference; swapped by hub_each() */
+    struct store *store;               /* borrowed */
+    struct net *net;                   /* owned */
+    struct ev_loop *loop;              /* owned */
     struct mailbox mailbox;
     pthread_t thread;
     bool running;  /* thread was started */
@@ -191,11 +162,7 @@ struct hub {
 void shard_post(struct shard *from, struct shard *to, struct mail *m);
 /* The owner of a user id or a conversation key. */
 struct shard *shard_of(const struct hub *hub, struct slice key);
-void claims_init(struct shard *s);
-void commands_free(struct hub *hub);
-struct shard *shard_new(struct hub *hub, unsigned index);
-void shard_free(struct shard *s);
-/* ERR_IO: no thread. */
+/* Starts its thread. ERR_IO: there is none to be had. */
 MUST_CHECK int shard_start(struct shard *s);
 /* Frees options when the last user drops them. */
 void options_drop(struct options_box *box);

@@ -1,7 +1,6 @@
 #include "core/hub/talk/conv.h"
 
 #include "core/hub/people/ban.h"
-#include "core/hub/people/chan.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/talk/publish.h"
 
@@ -73,8 +72,7 @@ void convs_sweep(struct shard *s)
     s->conv_sweep = i;
 }
 
-/* Finds or makes; NONE: out of memory. */
-static uint32_t conv_get(struct shard *s, struct slice key)
+uint32_t conv_get(struct shard *s, struct slice key)
 {
     uint64_t h = hash_bytes(key);
     uint32_t i = table_find(&s->conv_keys, h, &key);
@@ -218,77 +216,6 @@ void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner
     op->done = done;
     op->lazy = q->owner->bunching;
     q->owner->ops++;
-}
-
-/* --- Interest ----------------------------------------------------------------------------------------------------- */
-
-struct interest {
-    struct mail mail;
-    unsigned shard;
-    uint8_t mask;
-    bool add;         /* the mask comes beside what is known, else in its place */
-    uint32_t receipt; /* chan.deaf of who posts it, and hears when it is noted; 0: does not ask */
-    struct conv_key key;
-};
-
-bool conv_hold_interest(struct shard *s, uint32_t conv)
-{
-    struct conv *v = conv_at(s, conv);
-    if (!v->interest)
-        v->interest = calloc(s->hub->shard_count, 1);
-    return v->interest != NULL;
-}
-
-void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask)
-{
-    conv_at(s, conv)->interest[shard] |= mask;
-}
-
-/* Back on the shard that posted it. */
-static void interest_noted(void *home, struct mail *m)
-{
-    struct interest *t = (struct interest *)m;
-    chan_hear(home, conv_channel_name(conv_key_slice(&t->key)), t->receipt);
-    free(t);
-}
-
-static void interest_arrive(void *owner, struct mail *m)
-{
-    struct shard *s = owner;
-    struct interest *t = (struct interest *)m;
-    uint32_t conv = conv_get(s, conv_key_slice(&t->key));
-    if (conv == NONE || (t->mask && !conv_hold_interest(s, conv))) {
-        /* Its members would hear nothing: again, until there is memory. Newer ones may have come by then. */
-        t->add = true;
-        mailbox_post(&s->mailbox, m);
-        return;
-    }
-    struct conv *v = conv_at(s, conv);
-    if (v->interest)
-        v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
-    v->used_ms = s->now_ms;
-    if (!t->receipt) {
-        free(t);
-        return;
-    }
-    m->run = interest_noted;
-    shard_post(s, s->hub->shards[t->shard], m);
-}
-
-int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
-                       uint32_t receipt)
-{
-    struct interest *t = malloc(sizeof *t);
-    if (!t)
-        return ERR_NOMEM;
-    *t = (struct interest){.mail.run = interest_arrive,
-                           .shard = from->index,
-                           .mask = mask,
-                           .add = add,
-                           .receipt = receipt,
-                           .key = conv_key_channel(channel)};
-    shard_post(from, owner, &t->mail);
-    return 0;
 }
 
 /* --- Tiers -------------------------------------------------------------------------------------------------------- */

@@ -68,6 +68,9 @@ void convs_fini(struct shard *s);
 /* Frees conversations that have not been used for a while; some at each call. */
 void convs_sweep(struct shard *s);
 
+/* Finds or makes the conversation of this key; NONE: out of memory. On its owner. */
+uint32_t conv_get(struct shard *s, struct slice key);
+
 /* Sends the request to the owner of q->key. */
 void owned_post(struct shard *home, struct owned_req *q);
 /* Unpins the conversation and sends the request home. */
@@ -75,13 +78,6 @@ void owned_done(struct owned_req *q);
 /* Prepares a store operation that ends on the owner shard. */
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
 
-/* Tells the owner of a channel which push modes `from` has members for; add: beside those it knows of. With a receipt
- * `from` gets it back, by chan_hear(), once that is noted; 0: does not. ERR_NOMEM. */
-MUST_CHECK int conv_post_interest(struct shard *from, struct shard *owner, struct slice channel, uint8_t mask, bool add,
-                                  uint32_t receipt);
-/* Makes room for conv_add_interest(); false: out of memory. */
-MUST_CHECK bool conv_hold_interest(struct shard *s, uint32_t conv);
-void conv_add_interest(struct shard *s, uint32_t conv, unsigned shard, uint8_t mask);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
 /* A message comes: counts it, and returns messages a second, lately. */
@@ -95,19 +91,4 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
 void conv_follow_rule(struct shard *s, struct slice channel);
 /* The push mode a subscription without one of its own has now. */
 enum store_push conv_default_push(const struct conv *v);
-/* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */
-void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit);
-/* Publishes a 109 (body) and takes the message out of slices under way. */
-void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
-
-/* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to
- * all). NULL: out of memory. */
-struct user_mail;
-struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
-                                uint32_t generation);
-/* Remembers for `why` which message it brings; NULL is allowed. */
-void user_mail_about(struct user_mail *p, uint64_t id);
-/* Takes it; NULL is allowed. `from`: as for shard_post(). */
-void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p);
-
 #endif

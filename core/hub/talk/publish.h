@@ -1,12 +1,16 @@
 /*
- * Publishing: from a stored message to the shards that have receivers, at once or by time slices. On the owner shard;
- * private to core/hub. conv.h has the entry points.
+ * Publishing: from a stored message to the shards that have receivers, at once or by time slices. On the owner shard.
+ * Private to core/hub.
  */
 #ifndef MAGPIE_HUB_PUBLISH_H
 #define MAGPIE_HUB_PUBLISH_H
 
 #include "core/hub/talk/conv.h"
 
+/* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */
+void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit);
+/* Publishes a 109 (body) and takes the message out of slices under way. */
+void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
 void slicebuf_free(struct shard *s, struct slicebuf *b);
 /* Publishes what the conversation's slices hold, now. */
 void slice_flush(struct shard *s, uint32_t conv);

@@ -37,6 +37,32 @@ void pub_free(struct pub *p)
     free(p);
 }
 
+static void pubs_free(struct pub *p)
+{
+    while (p) {
+        struct pub *next = p->next;
+        pub_free(p);
+        p = next;
+    }
+}
+
+void walk_clear(struct shard *s, uint32_t chan)
+{
+    struct chan *ch = chan_at(s, chan);
+    pubs_free(ch->board);
+    pubs_free(ch->queue);
+    ch->board = ch->queue = NULL;
+    ch->board_tail = &ch->board;
+    ch->queue_tail = &ch->queue;
+    chan_compact(s, ch);
+}
+
+void walks_fini(struct shard *s)
+{
+    for (uint32_t i = pool_next(&s->chans, 0); i != POOL_NONE; i = pool_next(&s->chans, i + 1))
+        walk_clear(s, i);
+}
+
 static void walks_push(struct shard *s, struct walks *list, uint32_t chan)
 {
     if (list->last == NONE)
@@ -60,7 +86,7 @@ void pub_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
     struct pub *p = (struct pub *)m;
-    uint32_t chan = chan_find(s, slice_of(pub_data(p) + p->name_offset, p->name_len));
+    uint32_t chan = chan_find(s, slice_of(pub_data(p), p->name_len));
     if (chan == TABLE_NONE) {
         pub_free(p);
         return;
@@ -68,7 +94,7 @@ void pub_arrive(void *owner, struct mail *m)
     struct chan *ch = chan_at(s, chan);
     if (p->action == 102 && p->to > ch->last_seq)
         ch->last_seq = p->to;
-    if (ch->deaf) {
+    if (ch->awaited) {
         pub_free(p);
         return;
     }
@@ -99,7 +125,7 @@ static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first
 {
     struct buf *b = &s->scratch;
     buf_reset(b);
-    encode_merged(b, slice_of(pub_data(p) + p->name_offset, p->name_len), p, first, from, omitted);
+    encode_merged(b, slice_of(pub_data(p), p->name_len), p, first, from, omitted);
     return buf_ok(b) ? frame_new(104, 0, buf_slice(b), tag) : NULL;
 }
 

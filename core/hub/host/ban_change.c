@@ -3,10 +3,11 @@
  *
  *     is there such a user? → the store keeps it → every shard has it → the user, or the member, or the address goes
  */
-#include "core/hub/people/ban.h"
+#include "core/hub/host/ban_change.h"
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/hub/shard/shards.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/shard/shard.h"

@@ -1,4 +1,4 @@
-#include "core/hub/registry/metric.h"
+#include "core/hub/shard/metric.h"
 
 #include "core/hub/shard/shard.h"
 

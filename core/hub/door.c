@@ -1,0 +1,131 @@
+#include "core/hub/door.h"
+
+#include "core/base/frame.h"
+#include "core/base/random.h"
+#include "core/hub/act/login.h"
+#include "core/hub/people/ban.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/people/req.h"
+#include "core/hub/people/session.h"
+#include "core/hub/people/trace.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/registry/route.h"
+#include "core/hub/shard/shard.h"
+
+static void on_opened(void *owner, uint32_t conn)
+{
+    struct shard *s = owner;
+    figure_add(&s->figures.opened, 1);
+    if (s->bans) {
+        char ip[64];
+        conn_peer(s->net, conn, ip, sizeof ip);
+        if (ban_ip(s, ip)) {
+            conn_close(s->net, conn, CLOSE_KICKED, "this address is banned", 0);
+            return;
+        }
+    }
+    if (conn_at(s->net, conn)->flags & CONN_F_RAW) {
+        upgrades_opened(s, conn);
+        return;
+    }
+    if (hooks_any(s, HOOK_CONNECT)) {
+        char ip[64];
+        conn_peer(s->net, conn, ip, sizeof ip);
+        struct hook_call h = {.shard = s,
+                              .conn = conn,
+                              .ip = slice_str(ip),
+                              .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET};
+        uint32_t generation = conn_at(s->net, conn)->generation;
+        if (hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT)
+            conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);
+        if (!conn_find(s->net, conn, generation))
+            return;
+    }
+    if (s->draining)
+        conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
+}
+
+static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net_message *m)
+{
+    struct shard *s = owner;
+    if (__builtin_expect(conn_at(s->net, conn)->flags & CONN_F_RAW, 0)) {
+        upgrades_message(s, conn, m->text, m->body);
+        return CONN_CONTINUE;
+    }
+    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    if (conn_at(s->net, conn)->flags & CONN_F_TRACE)
+        trace_message(s, conn, m);
+    return dispatch(s, conn, m);
+}
+
+static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
+{
+    struct shard *s = owner;
+    (void)reason;
+    const struct conn *k = conn_at(s->net, conn);
+    if (k->flags & CONN_F_RAW) {
+        upgrades_closing(s, conn);
+        return;
+    }
+    if (k->flags & CONN_F_TRACE)
+        trace_close(s, conn);
+    if (hooks_any(s, HOOK_CLOSE)) {
+        struct hook_call h = {.shard = s, .conn = conn, .message = close_reason_name(reason)};
+        if (k->user != NONE) {
+            user_pin(s, k->user);
+            h.user = user_id(user_at(s, k->user));
+            h.user_name = user_name(user_at(s, k->user));
+        }
+        uint32_t user = k->user;
+        hooks_run(HOOK_CLOSE, &h);
+        if (user != NONE)
+            user_unpin(s, user);
+    }
+    user_remove_conn(s, conn);
+}
+
+static void on_closed(void *owner, uint32_t conn, enum close_reason reason)
+{
+    struct shard *s = owner;
+    (void)reason;
+    user_remove_conn(s, conn);
+    struct session *x = conn_at(s->net, conn)->session;
+    if (x && x->login)
+        login_abandon(x->login);
+    session_free(x);
+    conn_at(s->net, conn)->session = NULL;
+}
+
+/* Channel pushes were skipped and now there is room: tell the client where it stands, so that it pulls. */
+static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_t n)
+{
+    struct shard *s = owner;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct chan *ch = pool_find(&s->chans, tags[i]);
+        uint32_t user = conn_at(s->net, conn)->user;
+        if (!ch || user == NONE || sub_find(s, user, tags[i]) == NONE)
+            continue;
+        struct buf *b = &s->scratch;
+        buf_reset(b);
+        buf_lit(b, "{\"channel\":");
+        buf_json_string(b, chan_name(ch));
+        buf_printf(b, ",\"seq\":%llu}", (unsigned long long)ch->last_seq);
+        struct wire *w = buf_ok(b) ? wire_new(conn_at(s->net, conn)->form, 107, 0, buf_slice(b), tags[i]) : NULL;
+        if (!w)
+            continue;
+        conn_send(s->net, conn, w, CONN_MUST);
+        wire_unref(w);
+    }
+}
+
+const struct net_ops hub_door = {.opened = on_opened,
+                                 .message = on_message,
+                                 .closed = on_closed,
+                                 .closing = on_closing,
+                                 .claim = upgrades_claim,
+                                 .claim_limit = upgrades_limit,
+                                 .http_wanted = routes_wanted,
+                                 .http = routes_serve,
+                                 .drained = on_drained,
+                                 .traced = trace_wire};

@@ -1,0 +1,74 @@
+#include "core/hub/talk/user_mail.h"
+
+#include "core/base/frame.h"
+#include "core/hub/people/user.h"
+#include "core/hub/shard/why.h"
+
+#include <stdlib.h>
+
+struct user_mail {
+    struct mail mail;
+    uint32_t except, generation;
+    uint64_t about; /* id of the message that it brings; 0: none */
+    uint16_t action;
+    uint8_t id_len;
+    uint32_t body_len;
+    char data[]; /* id, then body */
+};
+
+static void why_pushed(struct shard *s, uint32_t user, const struct user_mail *p, bool except)
+{
+    struct why_note n = {.kind = WHY_PUSHED, .id = p->about, .user = hash_bytes(slice_of(p->data, p->id_len)), .a = 0};
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = conn_at(s->net, c)->user_next)
+        n.a += !except || c != p->except;
+    why_note(s, &n);
+}
+
+static void user_mail_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct user_mail *p = (struct user_mail *)m;
+    uint32_t user = user_find(s, slice_of(p->data, p->id_len));
+    if (user != NONE) {
+        if (p->action == 101)
+            s->events->message_arrived(s, user);
+        struct frame *f = frame_new(p->action, 0, slice_of(p->data + p->id_len, p->body_len), WIRE_TAG_NONE);
+        if (f) {
+            bool there = p->except != NONE && conn_find(s->net, p->except, p->generation);
+            if (p->about)
+                why_pushed(s, user, p, there);
+            user_push(s, user, f, there ? p->except : NONE);
+            frame_unref(f);
+        }
+    }
+    free(p);
+}
+
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation)
+{
+    struct user_mail *p = malloc(sizeof *p + id.n + body.n);
+    if (!p)
+        return NULL;
+    *p = (struct user_mail){.mail.run = user_mail_arrive,
+                            .except = except,
+                            .generation = generation,
+                            .action = action,
+                            .id_len = (uint8_t)id.n,
+                            .body_len = (uint32_t)body.n};
+    memcpy(p->data, id.p, id.n);
+    memcpy(p->data + id.n, body.p, body.n);
+    return p;
+}
+
+void user_mail_about(struct user_mail *p, uint64_t id)
+{
+    if (p)
+        p->about = id;
+}
+
+void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)
+{
+    if (p)
+        shard_post(from, shard_of(hub, slice_of(p->data, p->id_len)), &p->mail);
+}

@@ -1,0 +1,17 @@
+/* Pushes to one user, wherever its connections are. Private to core/hub. */
+#ifndef MAGPIE_HUB_USER_MAIL_H
+#define MAGPIE_HUB_USER_MAIL_H
+
+#include "core/hub/shard/shard.h"
+
+/* A push to all connections of a user, wherever it is, but one (its index and generation on the user's shard; NONE: to
+ * all). NULL: out of memory. */
+struct user_mail;
+struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice body, uint32_t except,
+                                uint32_t generation);
+/* Remembers for `why` which message it brings; NULL is allowed. */
+void user_mail_about(struct user_mail *p, uint64_t id);
+/* Takes it; NULL is allowed. `from`: as for shard_post(). */
+void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p);
+
+#endif
