@@ -56,6 +56,20 @@ class Merged(Test):
         self.assertLess(len(got), 20)
         self.assertEqual(len(b.history(name, after=0, limit=200)["messages"]), 60)
 
+    def test_who_joins_within_a_slice_learns_what_it_missed(self):
+        a, b = self.user("Ada"), self.user("Bob", accept=["merge"])
+        name = self.channel(a)
+        b.subscribe(name, push="merged")  # so that a slice is open when the other one joins
+        burst(a, name, 10)
+        c = self.user("Cy", accept=["merge"])
+        joined = c.subscribe(name, push="merged")["seq"]
+        burst(a, name, 20, first=10)
+        covered = joined
+        for s in self.slices(c, 30):
+            self.assertEqual(s["from"], covered + 1)
+            self.assertEqual(s["omitted"], s["to"] - s["from"] + 1 - len(s["messages"]))
+            covered = s["to"]
+
     @smoke
     def test_without_merge_back_to_back_102(self):
         a, b = self.users("Ada", "Bob")

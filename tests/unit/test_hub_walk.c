@@ -229,6 +229,42 @@ static void fresh_members_hear_from_their_place_on(void **state)
     kit_end(&k);
 }
 
+/* Who joined within a slice's range is told how many seqs of its own part were left out, not none and not the slice's. */
+static void omitted_counts_from_the_receivers_place_on(void **state)
+{
+    static const struct {
+        uint64_t since, from, omitted;
+    } joined[] = {{0, 1, 5}, {1, 2, 4}, {4, 5, 1}, {5, 6, 0}, {7, 8, 0}};
+    enum { N = sizeof joined / sizeof *joined };
+    struct kit k;
+    struct peer *p[N];
+    (void)state;
+    kit_begin(&k, 1);
+    struct shard *s = kit_shard(&k, 0);
+    uint32_t chan = chan_get(s, S("room"));
+    for (int i = 0; i < N; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "user%d", i);
+        p[i] = peer_login_merge(&k, id, 0);
+        assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, PUSH_MERGED, joined[i].since, true), NONE);
+    }
+    struct pub *slice = publications("room", 6, 3, 1 << PUSH_MERGED);
+    slice->from = 1; /* of 1 to 8 the newest three are there */
+    slice->omitted = 5;
+    slice->merged = true;
+    arrive(s, slice);
+    kit_settle(&k);
+    for (int i = 0; i < N; i++) {
+        const char *merged = peer_push(p[i], 104);
+        assert_int_equal(number(merged, "from"), joined[i].from);
+        assert_int_equal(number(merged, "to"), 8);
+        assert_int_equal(number(merged, "omitted"), joined[i].omitted);
+        assert_int_equal(peer_left(p[i]), 0);
+        peer_close(p[i]);
+    }
+    kit_end(&k);
+}
+
 static void modes_are_masks(void **state)
 {
     struct kit k;
@@ -345,6 +381,7 @@ int main(void)
         cmocka_unit_test(channels_take_turns),
         cmocka_unit_test(mail_ends_a_turn),
         cmocka_unit_test(fresh_members_hear_from_their_place_on),
+        cmocka_unit_test(omitted_counts_from_the_receivers_place_on),
         cmocka_unit_test(modes_are_masks),
         cmocka_unit_test(kinds_of_members_in_one_walk),
         cmocka_unit_test(several_connections),

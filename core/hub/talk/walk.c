@@ -137,12 +137,13 @@ static struct frame *whole_frame(struct shard *s, struct pub *p, uint32_t tag)
     return p->frame;
 }
 
-/* Queues one publication to one connection, from item `first` on; `since` > 0 when the receiver joined within its
- * range. */
+/* Queues one publication to one connection, from item `first` on. `from` is the first seq that concerns the receiver: behind
+ * the publication's own when it joined within the range. What of the rest is no item was left out. */
 static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint32_t first, uint64_t from, uint32_t tag)
 {
     if (p->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE) {
-        struct frame *f = from == p->from ? whole_frame(s, p, tag) : merged_frame(s, p, first, from, 0, tag);
+        uint32_t omitted = (uint32_t)(p->to - from + 1) - (p->count - first);
+        struct frame *f = from == p->from ? whole_frame(s, p, tag) : merged_frame(s, p, first, from, omitted, tag);
         int rc = f ? conn_send_frame(s->net, conn, f, CONN_MAY) : ERR_NOMEM;
         if (f && f != p->frame)
             frame_unref(f);
