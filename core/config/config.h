@@ -69,6 +69,9 @@ struct config {
         uint64_t frame, content, page;
         uint32_t subscriptions, channels;
         uint64_t output_queue, output_total;
+        uint64_t http_head;
+        uint32_t http_fields;
+        uint64_t before_login, before_login_per_ip;
         uint32_t inbox;
         double dedup_window, guest, recall;
     } limits;

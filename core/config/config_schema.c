@@ -4,6 +4,7 @@
 #include "core/base/near.h"
 #include "core/config/config.h"
 #include "core/hub/shard/options.h"
+#include "core/net/http.h"
 #include "storage/store.h"
 
 #include <string.h>
@@ -128,6 +129,15 @@ const struct config_option config_schema[] = {
         "connection is closed."),
     SIZE(limits.output_total, 0, 1024 * GIB, "0", 0,
          "Output that waits for all connections together; over it, channel messages are skipped."),
+    SIZE(limits.http_head, HTTP_HEAD_MIN, HTTP_HEAD_MAX, "16*KiB", 0,
+         "The head of an HTTP request, that of a WebSocket upgrade too: its lines, cookies included."),
+    COUNT(limits.http_fields, HTTP_FIELDS_MIN, HTTP_FIELDS_MAX, "100", 0, "Header fields of an HTTP request."),
+    SIZE(limits.before_login, 0, 1024 * GIB, "64*MiB", 0,
+         "What all connections that have not logged in may hold of unfinished messages and HTTP requests; who wants "
+         "more "
+         "is refused (503). A connection may hold 64 KiB, or an HTTP request that a plugin takes."),
+    SIZE(limits.before_login_per_ip, 0, 1024 * GIB, "8*MiB", 0,
+         "The same for the connections from one IP address (a proxy's, where one stands in front)."),
     COUNT(limits.inbox, 0, MANY, "10000", 0,
           "Messages that wait in one inbox; the oldest are dropped first, and history keeps them."),
     SECONDS(limits.dedup_window, 0, EVER, "10*minutes", 0, "How long a clientId makes a repeated send harmless."),

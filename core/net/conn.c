@@ -69,6 +69,15 @@ void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size)
     snprintf(out, size, "%s", text);
 }
 
+uint32_t conn_ip_slot(struct net *net, struct conn *c)
+{
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
+    socklen_t n = sizeof a;
+    if (c->ip_slot == IP_SLOT_NONE && getpeername(c->fd, (struct sockaddr *)&a, &n) == 0)
+        (void)shared_ip_add(net->shared, (const struct sockaddr *)&a, UINT32_MAX, &c->ip_slot);
+    return c->ip_slot;
+}
+
 /* --- Birth and flags ---------------------------------------------------------------------------------------------- */
 
 static uint32_t wanted_events(const struct conn *c)
@@ -122,8 +131,10 @@ void conn_set(struct net *net, uint32_t conn, unsigned flags)
     struct conn *c = conn_ptr(net, conn);
     unsigned fresh = flags & owner_flags & ~c->flags;
     c->flags |= (uint16_t)fresh;
-    if (fresh & CONN_F_READY)
+    if (fresh & CONN_F_READY) {
         c->heard = net->tick;
+        conn_release_early(net, c);
+    }
     if (fresh & (CONN_F_READY | CONN_F_PINGS) && !(c->flags & CONN_F_CLOSING))
         conn_arm(net, conn, c);
 }
@@ -415,10 +426,9 @@ void conn_finish(struct net *net, uint32_t idx)
     conn_drop_output(net, c);
     conn_drop_input(net, c);
     close(c->fd);
-    if (!(c->inner & CONN_I_REFUSED)) {
+    if (!(c->inner & CONN_I_REFUSED))
         shared_connection_remove(net->shared);
-        shared_ip_remove(net->shared, c->ip_slot);
-    }
+    shared_ip_remove(net->shared, c->ip_slot);
     leave(net, idx, c);
 }
 
@@ -452,6 +462,7 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
             return ERR_NOMEM;
     } else if (c->in) {
         net->inbuf_memory -= c->in->cap;
+        conn_release_early(net, c);
     }
     epoll_ctl(net->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     if (c->out) {

@@ -17,12 +17,12 @@
 #include "core/base/frame.h"
 #include "core/base/slice.h"
 #include "core/base/wheel.h"
+#include "core/net/http.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct ev_loop;
-struct http_head;
 struct net;
 struct net_shared;
 struct outq;
@@ -142,7 +142,9 @@ struct net_limits {
     uint64_t output_total;
     uint32_t connections;                 /* in the process, 0: no limit */
     uint32_t connections_per_ip;          /* 0: no limit */
+    uint64_t early_total, early_per_ip;   /* bytes of unfinished messages and requests before login; 0: no limit */
     uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
+    struct http_limits http;              /* of requests' heads; 0: the usual ones */
     const char *const
         *origins; /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
 };

@@ -172,14 +172,14 @@ static ssize_t parse_request_line(struct http_head *h, struct slice line, struct
     return 0;
 }
 
-static ssize_t parse_field(struct http_head *h, struct slice line)
+static ssize_t parse_field(struct http_head *h, struct slice line, uint32_t fields_max)
 {
     size_t n = 0;
     while (n < line.n && is_token((unsigned char)line.p[n]))
         n++;
     if (n == 0 || n == line.n || line.p[n] != ':') /* folded lines and spaces before the colon among them */
         return refuse(h, 400, "a malformed header field");
-    if (h->field_count == HTTP_FIELDS_MAX)
+    if (h->field_count == fields_max)
         return refuse(h, 431, "too many header fields");
     h->fields[h->field_count++] =
         (struct http_field){slice_of(line.p, n), trim(slice_of(line.p + n + 1, line.n - n - 1))};
@@ -232,12 +232,8 @@ static int next_line(const uint8_t *p, size_t n, size_t *at, struct slice *line)
     return 1;
 }
 
-ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h)
+static void head_clear(struct http_head *h)
 {
-    size_t at = 0, seen = n < HTTP_HEAD_MAX ? n : HTTP_HEAD_MAX;
-    struct slice line, authority = SLICE_NONE;
-    int more;
-    ssize_t rc = 0;
     h->field_count = 0;
     h->content_length = 0;
     h->minor = 0;
@@ -245,20 +241,49 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h)
     h->status = 0;
     h->why = NULL;
     h->method = h->target = h->path = h->query = h->host = SLICE_NONE;
-    if (n && !is_token(p[0])) /* nothing that begins so can become a request: TLS, the TCP protocol, a line of text */
+}
+
+/* RFC 9112 section 2.2: an empty line before the request line is passed over. Moves *at behind such lines. */
+static void skip_empty_lines(const uint8_t *p, size_t n, size_t *at)
+{
+    for (int i = 0; i < HTTP_EMPTY_LINES_MAX && n - *at >= 2 && p[*at] == '\r' && p[*at + 1] == '\n'; i++)
+        *at += 2;
+}
+
+ssize_t http_parse(const uint8_t *p, size_t n, const struct http_limits *limits, struct http_head *h)
+{
+    size_t at = 0, seen = n < limits->head ? n : limits->head;
+    struct slice line, authority = SLICE_NONE;
+    int more;
+    ssize_t rc = 0;
+    head_clear(h);
+    skip_empty_lines(p, seen, &at);
+    /* Nothing that begins so can become a request: TLS, the TCP protocol, a line of text. */
+    if (at < seen && !is_token(p[at]) && p[at] != '\r')
         return refuse(h, 400, "the first line is no HTTP request");
     for (bool first = true; (more = next_line(p, seen, &at, &line)) > 0; first = false) {
         if (!first && line.n == 0) {
             rc = check_fields(h, authority);
             return rc ? rc : (ssize_t)at;
         }
-        rc = first ? parse_request_line(h, line, &authority) : parse_field(h, line);
+        rc = first ? parse_request_line(h, line, &authority) : parse_field(h, line, limits->fields);
         if (rc)
             return rc;
     }
     if (more < 0)
         return refuse(h, 400, "a byte that may not stand in an HTTP head");
-    return n >= HTTP_HEAD_MAX ? refuse(h, 431, "the request's head is too large") : 0;
+    return n >= limits->head ? refuse(h, 431, "the request's head is too large") : 0;
+}
+
+bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_limits *limits)
+{
+    if (fresh >= n || n >= limits->head)
+        return true;
+    for (size_t i = n - fresh; i < n; i++)
+        if (!is_value(p[i]))
+            return true;
+    /* Behind a CR must come an LF, and a line's first byte may tell that it is none. */
+    return p[n - fresh - 1] == '\r' || p[n - fresh - 1] == '\n';
 }
 
 const char *http_phrase(unsigned status)

@@ -13,8 +13,18 @@
 #include <sys/types.h>
 
 enum {
-    HTTP_HEAD_MAX = 4096, /* bytes of a head, its empty line included */
-    HTTP_FIELDS_MAX = 64  /* header fields */
+    HTTP_HEAD_MIN = 1024,      /* bytes: the least that a limit for heads may be */
+    HTTP_HEAD_MAX = 32 * 1024, /* and the most */
+    HTTP_HEAD_USUAL = 16 * 1024,
+    HTTP_FIELDS_MIN = 16, /* the same for the number of header fields */
+    HTTP_FIELDS_MAX = 256,
+    HTTP_FIELDS_USUAL = 100,
+    HTTP_EMPTY_LINES_MAX = 3 /* before the request line: some clients end the request before it with a line too many */
+};
+
+struct http_limits {
+    uint32_t head;   /* bytes of a head, its empty line included; HTTP_HEAD_MIN to HTTP_HEAD_MAX */
+    uint32_t fields; /* header fields; HTTP_FIELDS_MIN to HTTP_FIELDS_MAX */
 };
 
 struct http_field {
@@ -37,9 +47,12 @@ struct http_head {
     const char *why; /* the same for people; static */
 };
 
-/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon
- * as they can be known. */
-ssize_t http_parse(const uint8_t *p, size_t n, struct http_head *h);
+/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they
+ * can be known. */
+ssize_t http_parse(const uint8_t *p, size_t n, const struct http_limits *limits, struct http_head *h);
+/* Whether http_parse() may say something new now that `fresh` of the n bytes have come behind an incomplete head: not where
+ * they only make a line longer. A head that comes byte by byte would else be read as many times as it has bytes. */
+bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_limits *limits);
 
 /* ASCII text, its case aside. */
 bool http_is(struct slice s, const char *text);

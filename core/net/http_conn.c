@@ -73,26 +73,32 @@ static struct sockaddr_storage came_to(const struct conn *c)
     return a;
 }
 
-/* A Unix socket is for programs of this machine. */
-static bool came_locally(const struct conn *c)
+static enum origin_way way_of(const struct conn *c)
 {
     struct sockaddr_storage a = came_to(c);
-    return a.ss_family == AF_UNIX || is_loopback(&a);
+    return a.ss_family == AF_UNIX ? ORIGIN_UNIX : is_loopback(&a) ? ORIGIN_LOOPBACK : ORIGIN_NETWORK;
 }
 
 /* No browser reaches a Unix socket: who speaks there is a proxy, which answers for the name. */
 bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h)
 {
-    struct sockaddr_storage a = came_to(conn_at(net, conn));
-    return !is_loopback(&a) || origin_knows_host(h->host, net->limits.origins);
+    return way_of(conn_at(net, conn)) != ORIGIN_LOOPBACK || origin_knows_host(h->host, net->limits.origins);
 }
 
-/* A page in a browser says where it is from; whoever says nothing is no browser. */
-static bool page_allowed(const struct net *net, const struct conn *c, const struct http_head *h)
+/* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may not. */
+static const char *page_refused(const struct net *net, const struct conn *c, const struct http_head *h)
 {
     unsigned count;
     struct slice origin = http_get(h, "origin", &count);
-    return count == 0 || origin_allowed(origin, h->host, net->limits.origins, came_locally(c));
+    enum origin_way way = way_of(c);
+    const char *const *list = net->limits.origins;
+    if (count == 0 || origin_allowed(origin, h->host, list, way))
+        return NULL;
+    if (way == ORIGIN_LOOPBACK && !(list && *list) && !origin_knows_host(h->host, NULL))
+        return "pages under this name may not connect: on a loopback address come by IP address or localhost, or list "
+               "the "
+               "page's origin in the server's config (origins)";
+    return "pages of this origin may not connect (the server's config: origins)";
 }
 
 static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
@@ -100,10 +106,8 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
     const char *why = NULL;
     char accept[HANDSHAKE_ACCEPT + 1], out[256];
     unsigned status = handshake_check(h, &why), count;
-    if (status == 101 && !page_allowed(net, c, h)) {
+    if (status == 101 && (why = page_refused(net, c, h)) != NULL)
         status = 403;
-        why = "pages of this origin may not connect (the server's config: origins)";
-    }
     if (status == 101 && !handshake_accept(http_get(h, "sec-websocket-key", &count), accept)) {
         status = 503;
         why = "no key could be made";
@@ -240,7 +244,11 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         http_refuse(net, idx, c, 503);
         return false;
     }
-    ssize_t n = http_parse(in->p + in->pos, in->end - in->pos, &h);
+    const uint8_t *p = in->p + in->pos;
+    size_t there = in->end - in->pos;
+    if (c->http_need != CONN_NONE ? there < c->http_need : !http_changed(p, there, net->cur.fresh, &net->limits.http))
+        return false;
+    ssize_t n = http_parse(p, there, &net->limits.http, &h);
     if (n == 0)
         return false;
     if (n < 0) {
@@ -248,8 +256,6 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         answer(net, idx, c, h.status, h.why, true);
         return false;
     }
-    const uint8_t *p = in->p + in->pos;
-    size_t there = in->end - in->pos;
     if (!handshake_wanted(&h)) {
         if (!plain(net, idx, c, &h, p, (size_t)n, there))
             return false;

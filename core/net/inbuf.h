@@ -12,6 +12,7 @@ struct inbuf {
     uint32_t start;      /* first byte in use */
     uint32_t msg_n;      /* bytes of the WebSocket message so far, from start on */
     uint32_t end;        /* after the last byte in use */
+    uint32_t early;      /* bytes that are counted as memory before login while a connection has it (net_shared.h) */
     struct ws_parser ws; /* of a WebSocket */
     uint8_t data[];
 };

@@ -7,7 +7,9 @@
  */
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/net/net_internal.h"
+#include "core/net/net_shared.h"
 #include "core/net/tcp.h"
 
 #include <errno.h>
@@ -21,13 +23,53 @@
 /* On top of a message there may be the header of its next frame, or a control frame between two of them. */
 enum { KEEP_SLACK = 256 };
 
-void conn_drop_input(struct net *net, struct conn *c)
+void conn_release_early(struct net *net, struct conn *c)
 {
-    if (c->in) {
-        net->inbuf_memory -= c->in->cap;
-        free(c->in);
+    if (c->in && c->in->early) {
+        shared_early_remove(net->shared, c->ip_slot, c->in->early);
+        c->in->early = 0;
+    }
+}
+
+/* Takes what is kept off the connection. NULL: nothing is. */
+static struct inbuf *take_input(struct net *net, struct conn *c)
+{
+    struct inbuf *in = c->in;
+    if (in) {
+        conn_release_early(net, c);
+        net->inbuf_memory -= in->cap;
         c->in = NULL;
     }
+    return in;
+}
+
+void conn_drop_input(struct net *net, struct conn *c)
+{
+    free(take_input(net, c));
+}
+
+/* Before login n bytes that are to be kept are counted. False: there is no room for them. *early: to give back. */
+static bool claim_early(struct net *net, struct conn *c, size_t n, uint32_t *early)
+{
+    *early = 0;
+    if (c->flags & (CONN_F_READY | CONN_F_CLOSING) || n <= KEEP_FREE_EARLY)
+        return true;
+    if (!shared_early_add(net->shared, conn_ip_slot(net, c), (uint32_t)n, net->limits.early_total,
+                          net->limits.early_per_ip))
+        return false;
+    *early = (uint32_t)n;
+    return true;
+}
+
+/* There is no room for what has come of a message or request. */
+static void refuse_early(struct net *net, uint32_t idx, struct conn *c)
+{
+    log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "before_login"));
+    if (c->state == CONN_ST_HEAD)
+        http_refuse(net, idx, c, 503);
+    else
+        conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "too much waits of those who have not logged in", 1000);
+    c->inner |= CONN_I_DEAF;
 }
 
 void conn_schedule(struct net *net, uint32_t idx, struct conn *c)
@@ -94,7 +136,12 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
                  const struct ws_input *in)
 {
     size_t rest = in->end - in->pos, n = in->msg_n + rest;
+    uint32_t early = 0;
     bool needed = !(c->inner & CONN_I_DEAF) && (n || ws->in_frame || ws->opcode);
+    if (needed && !claim_early(net, c, buf ? buf->cap : n, &early)) {
+        refuse_early(net, idx, c);
+        needed = false;
+    }
     if (!needed) {
         free(buf);
         return;
@@ -102,6 +149,8 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     if (!buf) {
         buf = inbuf_new(n);
         if (!buf) {
+            if (early)
+                shared_early_remove(net->shared, c->ip_slot, early);
             conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
             c->inner |= CONN_I_DEAF;
             return;
@@ -120,6 +169,7 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
         buf = inbuf_shrink(buf);
     }
     buf->msg_n = (uint32_t)in->msg_n;
+    buf->early = early;
     buf->ws = *ws;
     c->in = buf;
     net->inbuf_memory += buf->cap;
@@ -132,7 +182,8 @@ static bool turn_over(const struct net *net, uint32_t messages)
     return messages % MESSAGES == 0 && clock_mono_us() >= net->turn_end_us;
 }
 
-/* Parses what is in `buf` (taken over), or in n bytes of the net's buffer when it is NULL. */
+/* Parses what is in `buf` (taken over), or in the net's buffer when it is NULL. n: bytes that came just now; 0: nothing did,
+ * all of it is looked at anew. */
 static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, size_t n)
 {
     struct ws_parser ws = {.left = 0};
@@ -142,7 +193,7 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
         in = (struct ws_input){
             .p = buf->data, .msg = buf->start, .msg_n = buf->msg_n, .pos = buf->start + buf->msg_n, .end = buf->end};
     }
-    net->cur = (struct parsing){.conn = idx};
+    net->cur = (struct parsing){.conn = idx, .fresh = n ? n : SIZE_MAX};
     bool more = true, over = false;
     for (uint32_t i = 1; more && !over && !net->cur.gone && may_parse(c); i++) {
         if (c->state == CONN_ST_HEAD)
@@ -259,23 +310,15 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
         c->heard = net->tick;
         c->flags &= (uint16_t)~CONN_F_PROBED;
     }
-    struct inbuf *in = c->in;
-    if (in) {
-        net->inbuf_memory -= in->cap;
-        c->in = NULL;
-    }
-    parse(net, idx, c, in, (size_t)n);
+    parse(net, idx, c, take_input(net, c), (size_t)n);
 }
 
 void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
 {
     uint32_t generation = c->generation;
-    struct inbuf *in = c->in;
-    if (in && may_parse(c)) {
+    if (c->in && may_parse(c)) {
         net->called = true;
-        net->inbuf_memory -= in->cap;
-        c->in = NULL;
-        parse(net, idx, c, in, 0);
+        parse(net, idx, c, take_input(net, c), 0);
         c = conn_find(net, idx, generation);
     }
     if (c && (c->inner & (CONN_I_MUTED | CONN_I_EOF)) == CONN_I_MUTED && (c->inner & CONN_I_DEAF || may_parse(c))) {

@@ -232,6 +232,15 @@ static void watchers_start(struct net *net)
     ev_check_start(net->loop, &net->check);
 }
 
+static void take_limits(struct net *net, const struct net_limits *limits)
+{
+    net->limits = *limits;
+    if (!net->limits.http.head)
+        net->limits.http.head = HTTP_HEAD_USUAL;
+    if (!net->limits.http.fields)
+        net->limits.http.fields = HTTP_FIELDS_USUAL;
+}
+
 struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits,
                     const struct net_ops *ops, void *owner)
 {
@@ -242,7 +251,7 @@ struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struc
     net->shared = shared;
     net->ops = ops;
     net->owner = owner;
-    net->limits = *limits;
+    take_limits(net, limits);
     net->cur.conn = CONN_NONE;
     net->fd_ceiling = -1;
     pool_init(&net->conns, sizeof(struct conn), CHUNK_CONNS);
@@ -288,7 +297,7 @@ void net_free(struct net *net)
 
 void net_configure(struct net *net, const struct net_limits *limits)
 {
-    net->limits = *limits;
+    take_limits(net, limits);
     for (unsigned i = 0; i < net->listening_count; i++)
         accept_options(net, net->listening[i].fd);
     for (uint32_t i = net_next(net, 0); i != CONN_NONE; i = net_next(net, i + 1))

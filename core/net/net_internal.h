@@ -19,6 +19,7 @@ enum {
     READ_BYTES = 128 * 1024,      /* the net's read buffer: what one recv() takes */
     READ_BYTES_EARLY = 16 * 1024, /* the same before login */
     KEEP_MAX_EARLY = 64 * 1024,   /* a message before login, bytes */
+    KEEP_FREE_EARLY = 1024,       /* an unfinished one that is not counted: the kernel keeps more for a connection */
     OUTPUT_MAX_EARLY = 16 * 1024, /* output queue before login, bytes */
     EVENTS = 16,                  /* of one epoll_wait() */
     ACCEPT_BATCH = 16,            /* connections accepted in one go */
@@ -73,6 +74,7 @@ struct listening {
 struct parsing {
     uint32_t conn;       /* CONN_NONE: nobody */
     bool gone;           /* it was finished or detached meanwhile */
+    size_t fresh;        /* bytes at the end of the input that came just now */
     bool resumed;        /* conn_resume() inside the callback: a pause that it asks for does not count */
     const uint8_t *rest; /* after the message that the callback got */
     size_t rest_n;
@@ -137,6 +139,10 @@ void shared_connection_remove(struct net_shared *s);
  * counted. */
 bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
 void shared_ip_remove(struct net_shared *s, uint32_t slot);
+/* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds before login. False: that would be more than
+ * `total` in all or `per_ip` of the address (0: no limit), and nothing changed. */
+bool shared_early_add(struct net_shared *s, uint32_t slot, uint32_t bytes, uint64_t total, uint64_t per_ip);
+void shared_early_remove(struct net_shared *s, uint32_t slot, uint32_t bytes);
 /* Bytes in output queues, and connections whose socket is full. */
 void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
 uint32_t shared_blocked(const struct net_shared *s);
@@ -179,6 +185,8 @@ static inline struct conn *conn_ptr(const struct net *net, uint32_t idx)
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport);
 /* Tells the epoll set what the connection waits for now. */
 void conn_interest(struct net *net, uint32_t idx, struct conn *c);
+/* Where its address is counted, IP_SLOT_NONE when it has none; finds it out when that is not known yet. */
+uint32_t conn_ip_slot(struct net *net, struct conn *c);
 /* Sets its timeout anew. */
 void conn_arm(struct net *net, uint32_t idx, struct conn *c);
 uint64_t conn_due(void *net, uint32_t idx);
@@ -226,6 +234,8 @@ void conn_go_on(struct net *net, uint32_t idx, struct conn *c);
 /* Puts it on the resume list when there is something to do. */
 void conn_schedule(struct net *net, uint32_t idx, struct conn *c);
 void conn_drop_input(struct net *net, struct conn *c);
+/* What it keeps of its input is no longer counted as memory before login. */
+void conn_release_early(struct net *net, struct conn *c);
 /* Hands a message to the owner. */
 void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct net_message *m);
 /* The largest message that it may send now, bytes. */
@@ -233,8 +243,8 @@ static inline uint32_t conn_frame_limit(const struct net *net, const struct conn
 {
     if (__builtin_expect(c->flags & CONN_F_RAW, 0))
         return c->flags & CONN_F_CLOSING ? KEEP_MAX_EARLY : net->ops->claim_limit(net->owner, c);
-    if (c->state == CONN_ST_HEAD && c->http_need != CONN_NONE)
-        return c->http_need;
+    if (c->state == CONN_ST_HEAD)
+        return c->http_need != CONN_NONE ? c->http_need : net->limits.http.head;
     if (!(c->flags & CONN_F_READY) && net->limits.frame > KEEP_MAX_EARLY)
         return KEEP_MAX_EARLY;
     return net->limits.frame;

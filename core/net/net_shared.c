@@ -14,8 +14,9 @@ enum { IP_BYTES = 16, BUCKETS_MIN = 64 };
 /* An address with connections. */
 struct ip {
     uint8_t address[IP_BYTES]; /* IPv4 as ::ffff:a.b.c.d; IPv6 cut to its /64 */
-    uint32_t count;            /* connections; 0: the slot is free */
+    uint32_t count;            /* connections that hold the slot; 0: it is free */
     uint32_t next;             /* of the bucket, or of the free slots; IP_SLOT_NONE: the end */
+    uint64_t early;            /* bytes that its connections hold before login */
 };
 
 struct net_shared {
@@ -23,6 +24,7 @@ struct net_shared {
     _Alignas(64) _Atomic int64_t queued; /* bytes; nets publish differences */
     _Atomic int32_t blocked;             /* connections; likewise */
     _Alignas(64) pthread_mutex_t lock;   /* of what follows */
+    uint64_t early;                      /* bytes that all connections hold before login */
     struct ip *ips;                      /* slots; owned */
     uint32_t ip_count, ip_cap, ip_live;  /* ever used, allocated, in use */
     uint32_t ip_free;                    /* first free slot */
@@ -156,6 +158,7 @@ static uint32_t ip_new(struct net_shared *s, const uint8_t key[IP_BYTES])
     uint32_t *b = bucket_of(s, key);
     memcpy(s->ips[i].address, key, IP_BYTES);
     s->ips[i].count = 1;
+    s->ips[i].early = 0;
     s->ips[i].next = *b;
     *b = i;
     s->ip_live++;
@@ -200,4 +203,37 @@ void shared_ip_remove(struct net_shared *s, uint32_t slot)
         s->ip_live--;
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+/* --- Memory before login ------------------------------------------------------------------------------------------ */
+
+bool shared_early_add(struct net_shared *s, uint32_t slot, uint32_t bytes, uint64_t total, uint64_t per_ip)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t ip = slot == IP_SLOT_NONE ? 0 : s->ips[slot].early;
+    bool ok = !(total && s->early + bytes > total) && !(slot != IP_SLOT_NONE && per_ip && ip + bytes > per_ip);
+    if (ok) {
+        s->early += bytes;
+        if (slot != IP_SLOT_NONE)
+            s->ips[slot].early += bytes;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+void shared_early_remove(struct net_shared *s, uint32_t slot, uint32_t bytes)
+{
+    pthread_mutex_lock(&s->lock);
+    s->early -= bytes;
+    if (slot != IP_SLOT_NONE)
+        s->ips[slot].early -= bytes;
+    pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t net_shared_early(struct net_shared *s)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t n = s->early;
+    pthread_mutex_unlock(&s->lock);
+    return n;
 }

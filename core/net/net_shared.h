@@ -10,5 +10,7 @@ struct net_shared *net_shared_new(void);
 void net_shared_free(struct net_shared *s);
 uint32_t net_shared_connections(const struct net_shared *s);
 uint64_t net_shared_queued(const struct net_shared *s);
+/* Bytes that connections hold of unfinished messages and requests before login. */
+uint64_t net_shared_early(struct net_shared *s);
 
 #endif

@@ -39,20 +39,6 @@ static bool is_loopback(struct slice host)
     return dots == 3;
 }
 
-bool origin_allowed(struct slice origin, struct slice host, const char *const *allowed, bool local)
-{
-    struct slice from, to, port;
-    if (allowed && *allowed) {
-        for (; *allowed; allowed++)
-            if (slice_eq(origin, slice_str(*allowed)))
-                return true;
-        return false;
-    }
-    if (!origin_host(origin, &from))
-        return false;
-    return (http_split_host(host, &to, &port) && same(from, to)) || (local && is_loopback(from));
-}
-
 /* An IPv6 address in brackets, or digits and dots: no name that can be registered is made of these alone. */
 static bool is_address(struct slice host)
 {
@@ -87,4 +73,19 @@ bool origin_knows_host(struct slice host, const char *const *allowed)
         if (origin_host(slice_str(*allowed), &named) && same(named, name))
             return true;
     return false;
+}
+
+bool origin_allowed(struct slice origin, struct slice host, const char *const *allowed, enum origin_way way)
+{
+    struct slice from, to, port;
+    if (allowed && *allowed) {
+        for (; *allowed; allowed++)
+            if (slice_eq(origin, slice_str(*allowed)))
+                return true;
+        return false;
+    }
+    /* "The same host" proves nothing where the name is that of a page whose owner has made it point to this machine. */
+    if (!origin_host(origin, &from) || (way == ORIGIN_LOOPBACK && !origin_knows_host(host, NULL)))
+        return false;
+    return (http_split_host(host, &to, &port) && same(from, to)) || (way != ORIGIN_NETWORK && is_loopback(from));
 }

@@ -355,7 +355,7 @@ class Heads(Test):
             with self.subTest(first=first):
                 self.assertEqual(self.with_line(first, at=0), 400)
         for first, status in (("GET / HTTP/2.0", (400, 505)), ("GET / HTTP/0.9", (400, 505)), ("GET / HTTP/1.0", (400, 426)), ("PRI * HTTP/2.0", (400, 505)), ("CONNECT x:1 HTTP/1.1", (400, 405)),
-                              ("GET http://elsewhere.example/ HTTP/1.1", (101, 400)), ("GET " + "/" * 5000 + " HTTP/1.1", (414, 431))):
+                              ("GET http://elsewhere.example/ HTTP/1.1", (101, 400)), ("GET " + "/" * 20000 + " HTTP/1.1", (414, 431))):
             with self.subTest(first=first[:40]):
                 self.assertIn(self.with_line(first, at=0), status)
 

@@ -93,9 +93,44 @@ class WebSocket(Test):
                 self.assertIn(b"sec-websocket-version: 13", answer.lower())
 
     def test_long_heads(self):
-        for extra in ("X: %s\r\n" % ("a" * 5000), "".join("X-%d: y\r\n" % n for n in range(10000))):
+        for extra in ("X: %s\r\n" % ("a" * 17000), "".join("X-%d: y\r\n" % n for n in range(10000)), "".join("X-%d: y\r\n" % n for n in range(96))):
             status, answer = self.http((self.HEAD % ("/", extra)).encode())
             self.assertIn(status, (431, 400, 413, None))
+
+    def test_heads_with_many_cookies(self):
+        """What a site's cookies, proxies and tracing come to is no reason to refuse an upgrade."""
+        for extra in ("Cookie: %s\r\n" % ("c" * 4000), "Cookie: %s\r\n" % ("c" * 16000), "".join("X-%d: %s\r\n" % (n, "y" * 100) for n in range(95))):
+            self.assertEqual(self.http((self.HEAD % ("/", extra)).encode())[0], 101, extra[:20])
+        head = (self.HEAD % ("/", "Cookie: %s\r\n" % ("c" * 9000))).encode()
+        s = Stream(("127.0.0.1", self.server.websocket))
+        self.addCleanup(s.close)
+        for at in range(0, len(head), 700):
+            s.write(head[at:at + 700])
+            time.sleep(0.002)
+        s.fill(12, soon())
+        self.assertEqual(bytes(s.buffer[:12]), b"HTTP/1.1 101")
+
+    def test_an_empty_line_before_the_request(self):
+        """RFC 9112 section 2.2."""
+        for before in (b"\r\n", b"\r\n\r\n"):
+            self.assertEqual(self.http(before + (self.HEAD % ("/", "")).encode())[0], 101)
+            self.assertEqual(self.http(before + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[0], 426)
+        self.assertEqual(self.http(b"\n" + (self.HEAD % ("/", "")).encode())[0], 400)
+
+    def test_pages_under_a_name_of_their_own(self):
+        """DNS rebinding: a page's name that was made to point to this machine is "the same host"."""
+        port = self.server.websocket
+        head = ("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\n%s\r\n")
+        for host, origin, status in [("evil.example:%d" % port, "http://evil.example:%d" % port, 403), ("evil.example", "http://evil.example", 403), ("evil.example", "http://localhost", 403),
+                                     ("127.0.0.1.evil.example", "http://127.0.0.1.evil.example", 403), ("localhost:%d" % port, "http://localhost:%d" % port, 101),
+                                     ("127.0.0.1:%d" % port, "http://127.0.0.1:%d" % port, 101), ("chat.localhost", "http://chat.localhost", 101), ("evil.example", None, 101)]:
+            with self.subTest(host=host, origin=origin):
+                for path in ("/", "/anything"):
+                    got, answer = self.http((head % (path, host, "Origin: %s\r\n" % origin if origin else "")).encode())
+                    self.assertEqual(got, status, answer)
+                    if status == 403:
+                        self.assertIn(b"origins", answer)
 
     def test_foreign_origins(self):
         port = self.server.websocket
@@ -272,6 +307,59 @@ class WebSocket(Test):
             self.assertEqual(pushes[0], pushes[1])
             self.assertEqual(pushes[0], pushes[2])
             self.assertEqual(pushes[0]["id"], sent["id"])
+
+
+class Heads(Test):
+    """limits.http_head, limits.http_fields and what may be held before login."""
+    config = {"limits": {"http_head": 2048, "http_fields": 20, "before_login": 400000, "before_login_per_ip": 100000}, "timeouts": {"login": 30}}
+
+    def status(self, head):
+        try:
+            WsWire(self.server.websocket, headers=head).close()
+            return 101
+        except Refused as e:
+            return e.status
+
+    def test_options(self):
+        self.assertEqual(self.status([("Cookie", "c" * 1500)]), 101)
+        self.assertEqual(self.status([("Cookie", "c" * 2500)]), 431)
+        self.assertEqual(self.status([("X-%d" % n, "y") for n in range(15)]), 101)
+        self.assertEqual(self.status([("X-%d" % n, "y") for n in range(16)]), 431)
+        self.server.rewrite({"limits": {"http_head": 4096, "http_fields": 40}})
+        self.server.reload()
+        self.eventually(lambda: self.status([("Cookie", "c" * 2500)]) == 101)
+        self.assertEqual(self.status([("X-%d" % n, "y") for n in range(16)]), 101)
+
+    def test_unfinished_messages_before_login(self):
+        """Who holds more than an address may is told to go, and nobody else is: other addresses, and those who ask in one go."""
+        def hold(address):
+            c = socket.create_connection(("127.0.0.1", self.server.tcp), 10, (address, 0))
+            self.addCleanup(c.close)
+            c.sendall(struct.pack(">IHH", 9000, LOGIN, 1) + b" " * 8000)
+            return c
+
+        held = [hold("127.0.0.9") for _ in range(20)]
+
+        def gone():
+            n = 0
+            for c in held:
+                c.settimeout(0.01)
+                try:
+                    n += b'"slow"' in c.recv(4096, socket.MSG_PEEK)
+                except (TimeoutError, socket.timeout):
+                    pass
+            return n
+        self.eventually(lambda: gone() == 8)  # 12 times 8008 bytes fit
+        others = [hold("127.0.0.8") for _ in range(10)]
+        self.user("Ada").request(PING)
+        c = socket.create_connection(("127.0.0.1", self.server.tcp), 10, ("127.0.0.9", 0))
+        self.addCleanup(c.close)
+        body = b'{"name":"Bob"}'
+        c.sendall(struct.pack(">IHH", 8 + len(body), LOGIN, 1) + body)
+        self.assertIn(b'"token"', c.recv(4096))
+        for c in others:
+            c.sendall(b" " * 992)
+            self.assertIn(b'"bad_request"', c.recv(4096))
 
 
 class Origins(Test):

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+static const struct http_limits limits = {.head = HTTP_HEAD_USUAL, .fields = HTTP_FIELDS_USUAL};
+
 #define KEY        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 #define VERSION    "Sec-WebSocket-Version: 13\r\n"
 #define UPGRADE    "Upgrade: websocket\r\n"
@@ -50,7 +52,7 @@ static void checks(void **state)
         struct http_head h;
         int n = snprintf(text, sizeof text, "%s\r\nHost: h\r\n%s\r\n", cases[i].line, cases[i].fields);
         print_message("%s\n", text);
-        assert_int_equal(http_parse((const uint8_t *)text, (size_t)n, &h), n);
+        assert_int_equal(http_parse((const uint8_t *)text, (size_t)n, &limits, &h), n);
         assert_int_equal(handshake_wanted(&h), cases[i].wanted);
         if (!cases[i].wanted)
             continue;

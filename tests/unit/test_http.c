@@ -8,12 +8,14 @@
 
 #include <cmocka.h>
 
+static const struct http_limits limits = {.head = HTTP_HEAD_USUAL, .fields = HTTP_FIELDS_USUAL};
+
 /* Parses a copy of just that size. */
 static ssize_t parse(const char *text, size_t n, struct http_head *h, char **copy)
 {
     *copy = malloc(n ? n : 1);
     memcpy(*copy, text, n);
-    return http_parse((const uint8_t *)*copy, n, h);
+    return http_parse((const uint8_t *)*copy, n, &limits, h);
 }
 
 static void a_request(void **state)
@@ -29,7 +31,7 @@ static void a_request(void **state)
                                "rest";
     struct http_head h;
     unsigned count;
-    ssize_t n = http_parse((const uint8_t *)text, sizeof text - 1, &h);
+    ssize_t n = http_parse((const uint8_t *)text, sizeof text - 1, &limits, &h);
     assert_int_equal(n, sizeof text - 1 - 4);
     assert_true(slice_eq(h.method, SLICE_LIT("GET")));
     assert_true(slice_eq(h.target, SLICE_LIT("/chat/room?x=1&y=%20")));
@@ -66,9 +68,47 @@ static void parts(void **state)
         assert_int_equal(parse(text, n, &h, &copy), 0);
         free(copy);
     }
-    assert_int_equal(http_parse((const uint8_t *)text, sizeof text - 1, &h), sizeof text - 1);
+    assert_int_equal(http_parse((const uint8_t *)text, sizeof text - 1, &limits, &h), sizeof text - 1);
     assert_true(slice_eq(h.path, SLICE_LIT("/x")));
     assert_int_equal(h.content_length, 12);
+}
+
+/* RFC 9112 section 2.2: a client may have ended what it said before with a line too many. */
+static void empty_lines_before(void **state)
+{
+    (void)state;
+    static const char text[] = "\r\n\r\n\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (size_t from = 0; from <= 6; from += 2) {
+        struct http_head h;
+        size_t size = sizeof text - 1 - from;
+        for (size_t n = 0; n < size; n++) {
+            char *copy;
+            assert_int_equal(parse(text + from, n, &h, &copy), 0);
+            free(copy);
+        }
+        assert_int_equal(http_parse((const uint8_t *)text + from, size, &limits, &h), size);
+        assert_true(slice_eq(h.path, SLICE_LIT("/x")));
+    }
+}
+
+/* What comes byte by byte is read again when a line may have ended or the head is too large, and else not. */
+static void changes(void **state)
+{
+    (void)state;
+    static const char text[] = "GET / HTTP/1.1\r\nHost: h\r\nA: \t!\r\n\r\n";
+    unsigned looks = 0;
+    for (size_t n = 1; n < sizeof text; n++)
+        looks += http_changed((const uint8_t *)text, n, 1, &limits);
+    assert_int_equal(looks, 3 + 8); /* each line's first byte, and each CR and LF */
+    assert_true(http_changed((const uint8_t *)text, 10, 10, &limits));
+    assert_true(http_changed((const uint8_t *)text, 10, SIZE_MAX, &limits));
+    assert_true(http_changed((const uint8_t *)"GET / HTTP/1.1\rX", 16, 1, &limits));
+    assert_true(http_changed((const uint8_t *)"GET / HTTP\x01", 11, 1, &limits));
+    assert_false(http_changed((const uint8_t *)"GET / HTTP/1", 12, 5, &limits));
+    static char large[HTTP_HEAD_USUAL];
+    memset(large, 'x', sizeof large);
+    assert_false(http_changed((const uint8_t *)large, sizeof large - 1, 1, &limits));
+    assert_true(http_changed((const uint8_t *)large, sizeof large, 1, &limits));
 }
 
 static void refusals(void **state)
@@ -79,11 +119,15 @@ static void refusals(void **state)
         unsigned status;
     } cases[] = {
 #define HOST "Host: h\r\n"
-        {"\x16\x03\x01", 400},      /* TLS */
-        {"GET /\r\n", 400},         /* HTTP/0.9 */
-        {"GET / HTTP/1.1\n", 400},  /* a bare LF */
-        {"GET / HTTP/1.1\rX", 400}, /* a bare CR */
-        {"\r\nGET / HTTP/1.1\r\n", 400},
+        {"\x16\x03\x01", 400},                       /* TLS */
+        {"GET /\r\n", 400},                          /* HTTP/0.9 */
+        {"GET / HTTP/1.1\n", 400},                   /* a bare LF */
+        {"GET / HTTP/1.1\rX", 400},                  /* a bare CR */
+        {"\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n", 400}, /* too many empty lines */
+        {"\nGET / HTTP/1.1\r\n", 400},
+        {"\r\n\nGET / HTTP/1.1\r\n", 400},
+        {"\r\n\x16\x03\x01", 400},
+        {"\rGET / HTTP/1.1\r\n", 400},
         {"GET  / HTTP/1.1\r\n", 400},
         {"GET / HTTP/1.1 \r\n", 400},
         {"GET / x HTTP/1.1\r\n", 400},
@@ -128,7 +172,7 @@ static void refusals(void **state)
         free(copy);
     }
     struct http_head h;
-    assert_int_equal(http_parse((const uint8_t *)"GET / HTTP/1.1\r\nA: x\0y", 22, &h), ERR_INVALID);
+    assert_int_equal(http_parse((const uint8_t *)"GET / HTTP/1.1\r\nA: x\0y", 22, &limits, &h), ERR_INVALID);
     assert_int_equal(h.status, 400);
 }
 
@@ -136,30 +180,30 @@ static void bounds(void **state)
 {
     (void)state;
     struct http_head h;
-    char text[HTTP_HEAD_MAX + 64];
+    char text[HTTP_HEAD_USUAL + 64];
     int n = snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: h\r\nA: ");
     size_t at = (size_t)n;
     memset(text + at, 'x', sizeof text - at);
-    /* Just 4 KiB. */
-    memcpy(text + HTTP_HEAD_MAX - 4, "\r\n\r\n", 4);
-    assert_int_equal(http_parse((const uint8_t *)text, sizeof text, &h), HTTP_HEAD_MAX);
-    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_MAX - 1, &h), 0);
+    /* Just 16 KiB. */
+    memcpy(text + HTTP_HEAD_USUAL - 4, "\r\n\r\n", 4);
+    assert_int_equal(http_parse((const uint8_t *)text, sizeof text, &limits, &h), HTTP_HEAD_USUAL);
+    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_USUAL - 1, &limits, &h), 0);
     /* A byte more. */
-    memcpy(text + HTTP_HEAD_MAX - 4, "x\r\n\r\n", 5);
-    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_MAX - 1, &h), 0);
-    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_MAX, &h), ERR_INVALID);
+    memcpy(text + HTTP_HEAD_USUAL - 4, "x\r\n\r\n", 5);
+    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_USUAL - 1, &limits, &h), 0);
+    assert_int_equal(http_parse((const uint8_t *)text, HTTP_HEAD_USUAL, &limits, &h), ERR_INVALID);
     assert_int_equal(h.status, 431);
-    assert_int_equal(http_parse((const uint8_t *)text, sizeof text, &h), ERR_INVALID);
+    assert_int_equal(http_parse((const uint8_t *)text, sizeof text, &limits, &h), ERR_INVALID);
     assert_int_equal(h.status, 431);
     /* Fields. */
     at = (size_t)snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: h\r\n");
-    for (int i = 1; i < HTTP_FIELDS_MAX; i++)
+    for (int i = 1; i < HTTP_FIELDS_USUAL; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "a:\r\n");
     snprintf(text + at, sizeof text - at, "\r\n");
-    assert_int_equal(http_parse((const uint8_t *)text, at + 2, &h), at + 2);
-    assert_int_equal(h.field_count, HTTP_FIELDS_MAX);
+    assert_int_equal(http_parse((const uint8_t *)text, at + 2, &limits, &h), at + 2);
+    assert_int_equal(h.field_count, HTTP_FIELDS_USUAL);
     at += (size_t)snprintf(text + at, sizeof text - at, "a:\r\n");
-    assert_int_equal(http_parse((const uint8_t *)text, at, &h), ERR_INVALID);
+    assert_int_equal(http_parse((const uint8_t *)text, at, &limits, &h), ERR_INVALID);
     assert_int_equal(h.status, 431);
 }
 
@@ -209,8 +253,9 @@ static void phrases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_request), cmocka_unit_test(parts), cmocka_unit_test(refusals),
-        cmocka_unit_test(bounds),    cmocka_unit_test(hosts), cmocka_unit_test(phrases),
+        cmocka_unit_test(a_request), cmocka_unit_test(parts),    cmocka_unit_test(empty_lines_before),
+        cmocka_unit_test(changes),   cmocka_unit_test(refusals), cmocka_unit_test(bounds),
+        cmocka_unit_test(hosts),     cmocka_unit_test(phrases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
