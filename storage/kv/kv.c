@@ -1,4 +1,4 @@
-/* What all engines share: see kv.h. */
+/* What all databases share: see kv.h. */
 #include "storage/kv/kv.h"
 
 const char *kv_family_name(enum kv_family family)
@@ -9,13 +9,13 @@ const char *kv_family_name(enum kv_family family)
 
 void kv_thread(struct kv *kv)
 {
-    if (kv->engine->thread)
-        kv->engine->thread();
+    if (kv->ops->thread)
+        kv->ops->thread();
 }
 
 struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key)
 {
     struct kv_found found = {0};
-    kv->engine->multi_get(kv, family, &key, 1, &found);
+    kv->ops->multi_get(kv, family, &key, 1, &found);
     return found;
 }

@@ -1,8 +1,9 @@
 /*
- * The engine under the store: ordered key-value families, atomic write batches, iterators. Two engines: kv_rocksdb.c
- * and kv_memory.c.
+ * The database under the embedded engine (storage/local): ordered key-value families, atomic write batches, iterators.
+ * Two of them: kv_rocksdb.c and kv_memory.c. Something remote stands behind storage/engine.h instead: here every call
+ * waits.
  *
- * The store's logic is written once above this; an engine knows keys and values only, and the shared expiry rule
+ * The engine's logic is written once above this; a database knows keys and values only, and the shared expiry rule
  * (expiry.h), by which it may drop rows for good. Writes and syncs are asked for by one thread each (and may overlap);
  * reads come from any thread.
  */
@@ -36,7 +37,7 @@ struct kv_change {
 struct kv_found {
     int code;           /* 1: found, 0: absent, negative: enum err (ERR_INVALID: corrupt) */
     struct slice value; /* when found */
-    void *pin;          /* the engine's */
+    void *pin;          /* the database's */
 };
 
 struct kv;
@@ -47,8 +48,8 @@ struct kv_usage {
     uint64_t memory; /* bytes of memtables, caches and table readers */
 };
 
-/* An engine: every function takes the instance first. */
-struct kv_engine {
+/* What a database can do: every function takes the instance first. */
+struct kv_ops {
     const char *name;
     void (*close)(struct kv *kv);
     /* Looks n keys of one family up; `out` has n places. */
@@ -65,11 +66,11 @@ struct kv_engine {
     int (*compact)(struct kv *kv, enum kv_family family);
     /* Makes compact() give up, now and from now on. Any thread. */
     void (*interrupt)(struct kv *kv);
-    /* A copy of the database in a directory that does not exist yet. 0 or ERR_IO; ERR_INVALID: this engine has none.
+    /* A copy of the database in a directory that does not exist yet. 0 or ERR_IO; ERR_INVALID: this kind has none.
      * `why` gets a sentence. */
     int (*checkpoint)(struct kv *kv, const char *path, char *why, size_t why_size);
     void (*usage)(struct kv *kv, struct kv_usage *out);
-    /* A thread that will use engines of this kind much says so once. May be NULL. */
+    /* A thread that will use databases of this kind much says so once. May be NULL. */
     void (*thread)(void);
     /* Another number whenever something was written that an iterator made before does not see. NULL: they see all that
      * is written. */
@@ -88,12 +89,12 @@ struct kv_engine {
     int (*iter_error)(struct kv_iter *it); /* 0 or an enum err; look when not valid */
 };
 
-/* An open instance: the engine's own struct begins with this. */
+/* An open instance: the database's own struct begins with this. */
 struct kv {
-    const struct kv_engine *engine;
+    const struct kv_ops *ops;
 };
 struct kv_iter {
-    const struct kv_engine *engine;
+    const struct kv_ops *ops;
 };
 
 /* An empty store in memory. `expiry` is borrowed for the instance's life. NULL: out of memory. */
@@ -121,68 +122,68 @@ struct kv_found kv_get(struct kv *kv, enum kv_family family, struct slice key);
 static inline void kv_found_free(struct kv *kv, struct kv_found *f)
 {
     if (f->pin)
-        kv->engine->found_free(f);
+        kv->ops->found_free(f);
     *f = (struct kv_found){0};
 }
 static inline void kv_close(struct kv *kv)
 {
     if (kv)
-        kv->engine->close(kv);
+        kv->ops->close(kv);
 }
 static inline void kv_multi_get(struct kv *kv, enum kv_family f, const struct slice *keys, size_t n,
                                 struct kv_found *out)
 {
     if (n)
-        kv->engine->multi_get(kv, f, keys, n, out);
+        kv->ops->multi_get(kv, f, keys, n, out);
 }
 static inline uint64_t kv_version(struct kv *kv)
 {
-    return kv->engine->version ? kv->engine->version(kv) : 0;
+    return kv->ops->version ? kv->ops->version(kv) : 0;
 }
 static inline struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family f, struct slice lower, struct slice upper)
 {
-    return kv->engine->iter(kv, f, lower, upper);
+    return kv->ops->iter(kv, f, lower, upper);
 }
 static inline void kv_iter_free(struct kv_iter *it)
 {
     if (it)
-        it->engine->iter_free(it);
+        it->ops->iter_free(it);
 }
 static inline void kv_seek(struct kv_iter *it, struct slice key)
 {
-    it->engine->seek(it, key);
+    it->ops->seek(it, key);
 }
 static inline void kv_seek_before(struct kv_iter *it, struct slice key)
 {
-    it->engine->seek_before(it, key);
+    it->ops->seek_before(it, key);
 }
 static inline void kv_next(struct kv_iter *it)
 {
-    it->engine->next(it);
+    it->ops->next(it);
 }
 static inline void kv_prev(struct kv_iter *it)
 {
-    it->engine->prev(it);
+    it->ops->prev(it);
 }
 static inline bool kv_valid(struct kv_iter *it)
 {
-    return it->engine->valid(it);
+    return it->ops->valid(it);
 }
 static inline bool kv_row(struct kv_iter *it, struct slice *key, struct slice *value)
 {
-    return it->engine->row(it, key, value);
+    return it->ops->row(it, key, value);
 }
 static inline struct slice kv_key(struct kv_iter *it)
 {
-    return it->engine->key(it);
+    return it->ops->key(it);
 }
 static inline struct slice kv_value(struct kv_iter *it)
 {
-    return it->engine->value(it);
+    return it->ops->value(it);
 }
 static inline int kv_iter_error(struct kv_iter *it)
 {
-    return it->engine->iter_error(it);
+    return it->ops->iter_error(it);
 }
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * The engine in memory: one skip list a family under one lock, for tests and for servers that keep nothing.
+ * The database in memory: one skip list a family under one lock, for tests and for servers that keep nothing.
  *
  * (W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees", 1990.) An iterator holds no lock between
  * calls: it copies its row and finds its place anew with each step. Rows past their time are dropped a few at a time by
  * writes, as compactions would.
  */
 #include "storage/kv/kv.h"
-#include "storage/local/record.h"
+#include "storage/kv/row.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -375,14 +375,14 @@ static void mem_iter_free(struct kv_iter *iter)
     free(it);
 }
 
-static const struct kv_engine memory_engine;
+static const struct kv_ops memory_ops;
 
 static struct kv_iter *mem_iter_new(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
 {
     struct mem_iter *it = calloc(1, sizeof(*it));
     if (!it)
         return NULL;
-    it->base.engine = &memory_engine;
+    it->base.ops = &memory_ops;
     it->kv = (struct kv_memory *)kv;
     it->family = family;
     buf_slice_put(&it->lower, lower);
@@ -409,7 +409,7 @@ static void mem_close(struct kv *kv)
     free(m);
 }
 
-static const struct kv_engine memory_engine = {
+static const struct kv_ops memory_ops = {
     .name = "memory",
     .close = mem_close,
     .multi_get = mem_multi_get,
@@ -439,7 +439,7 @@ struct kv *kv_memory_open(const struct expiry *expiry)
     struct kv_memory *m = calloc(1, sizeof(*m));
     if (!m)
         return NULL;
-    m->base.engine = &memory_engine;
+    m->base.ops = &memory_ops;
     m->expiry = expiry;
     m->random = 0x9e3779b97f4a7c15u;
     pthread_rwlock_init(&m->lock, NULL);

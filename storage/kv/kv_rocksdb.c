@@ -1,4 +1,4 @@
-/* The engine on disk: RocksDB through its C API. How it is set up stands in kv_rocksdb_options.c. */
+/* The database on disk: RocksDB through its C API. How it is set up stands in kv_rocksdb_options.c. */
 #include "storage/kv/kv.h"
 
 #include "core/base/log.h"
@@ -190,7 +190,7 @@ static uint64_t rocks_version(struct kv *kv)
     return rocksdb_get_latest_sequence_number(((struct kv_rocks *)kv)->db);
 }
 
-static const struct kv_engine rocks_engine;
+static const struct kv_ops rocks_ops;
 
 static struct kv_iter *rocks_iter_new(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
 {
@@ -198,7 +198,7 @@ static struct kv_iter *rocks_iter_new(struct kv *kv, enum kv_family family, stru
     struct rocks_iter *it = malloc(sizeof(*it) + lower.n + upper.n);
     if (!it)
         return NULL;
-    it->base.engine = &rocks_engine;
+    it->base.ops = &rocks_ops;
     it->bounds = (char *)(it + 1);
     it->options = rocksdb_readoptions_create();
     if (lower.n) {
@@ -299,7 +299,7 @@ static void rocks_close(struct kv *kv)
     free(k);
 }
 
-static const struct kv_engine rocks_engine = {
+static const struct kv_ops rocks_ops = {
     .name = "rocksdb",
     .close = rocks_close,
     .multi_get = rocks_multi_get,
@@ -335,7 +335,7 @@ int kv_rocksdb_open(struct kv **out, const struct kv_rocksdb_options *o, char *w
         snprintf(why, why_size, "out of memory");
         return ERR_NOMEM;
     }
-    k->base.engine = &rocks_engine;
+    k->base.ops = &rocks_ops;
     rocks_setup_init(&k->setup, o);
     const char *names[KV_FAMILIES + 1];
     const rocksdb_options_t *options[KV_FAMILIES + 1];

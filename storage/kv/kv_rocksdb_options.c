@@ -7,14 +7,13 @@
  * pinned blocks, and what a handful of threads pin is small.
  *
  * Log recovery: kTolerateCorruptedTailRecords. A record cut short at the log's end is what a loss of power leaves, and
- * opens; a record whose checksum is wrong is refused, unless durable.c finds that the log was torn (see store.c,
- * open_torn): then once with kPointInTimeRecovery, after a look that nothing synced is missing. A log that is merely
- * shorter than it was is found by the group numbers (durable_judge).
+ * opens; a record whose checksum is wrong is refused, unless durable.c finds that the log was torn (see local.c,
+ * database_look): then once with kPointInTimeRecovery, after a look that nothing synced is missing. A log that is
+ * merely shorter than it was is found by the group numbers (durable_judge).
  */
 #include "storage/kv/kv_rocksdb_options.h"
 
-#include "storage/local/expiry.h"
-#include "storage/local/record.h"
+#include "storage/kv/row.h"
 
 enum { MEMORY_MIN = 16 << 20 };
 

@@ -1,6 +1,7 @@
 /* Appending messages: numbering, dedup, inbox entry, read marks, trimming. */
-#include "storage/local/writer.h"
+#include "storage/local/append.h"
 
+#include "storage/local/inbox.h"
 #include "storage/local/msgs.h"
 
 #include <stdlib.h>
@@ -233,7 +234,7 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     }
     slot->durability = (uint8_t)atomic_load_explicit(&w->store->live.durability[a->tier], memory_order_relaxed);
     if (a->receiver.n) {
-        int r = writer_inbox(w, a->receiver, &box);
+        int r = inbox_of(w, a->receiver, &box);
         if (r)
             return r > 0 ? APPLY_CUT : apply_end(slot, status_of(r));
         drop_n = inbox_overflow(w, a, box, drop);

@@ -235,5 +235,5 @@ int batch_write(struct batch *b, struct kv *kv)
         b->changes[at[kind_of(&b->entries[i].change)]++] = b->entries[i].change;
     for (unsigned k = 1; k < KINDS; k++) /* at[k] is where the kind ends now; the ranges, kind 0, stay as they are */
         changes_sort(b->changes + at[k - 1], at[k] - at[k - 1]);
-    return kv->engine->write(kv, b->changes, b->count);
+    return kv->ops->write(kv, b->changes, b->count);
 }

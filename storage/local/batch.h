@@ -39,7 +39,7 @@ void batch_delete(struct batch *b, enum kv_family family, struct slice key);
 void batch_delete_range(struct batch *b, enum kv_family family, struct slice from, struct slice to);
 /* 1: put in this group, 0: deleted in this group, ERR_NOTFOUND: not touched. */
 int batch_get(const struct batch *b, enum kv_family family, struct slice key, struct slice *value);
-/* Writes it all through the engine. */
+/* Writes it all to the database. */
 MUST_CHECK int batch_write(struct batch *b, struct kv *kv);
 
 #endif

@@ -1,6 +1,6 @@
 /* A user's conversations by last activity. */
-#include "storage/local/msgs.h"
 #include "storage/local/page.h"
+#include "storage/local/range.h"
 
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@ struct entry {
 };
 
 struct listing {
-    struct store *store;
+    struct local *store;
     struct kept *kept; /* the reader's */
     struct store_conversations *op;
     struct entry *entries; /* malloc'd */
@@ -216,17 +216,9 @@ static int listing_fill(struct listing *l)
     return r < 0 ? r : 0;
 }
 
-void store_conversations_free(struct store_conversations *c)
-{
-    free(c->list);
-    c->list = NULL;
-    c->n = 0;
-    store_page_free(&c->page);
-}
-
 enum store_status read_conversations(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_conversations *c = (struct store_conversations *)op;
     struct listing l = {.store = s, .kept = &by->kept, .op = c};
     c->list = NULL;

@@ -6,7 +6,7 @@
  *                       platter (a lower bound), or the last of all after a clean end
  *   /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine
  *
- * README.md, "Losses", has the reasoning. All functions accept NULL (the memory engine has none of this).
+ * README.md, "Losses", has the reasoning. All functions accept NULL (a database in memory has none of this).
  */
 #ifndef MAGPIE_STORAGE_DURABLE_H
 #define MAGPIE_STORAGE_DURABLE_H

@@ -10,7 +10,7 @@
 #ifndef MAGPIE_STORAGE_GUARD_H
 #define MAGPIE_STORAGE_GUARD_H
 
-#include "storage/local/expiry.h"
+#include "storage/kv/expiry.h"
 
 #include <pthread.h>
 #include <stdbool.h>

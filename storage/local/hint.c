@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-static struct hint *hint_new(enum op_kind kind, struct slice key)
+static struct hint *hint_new(enum local_op_kind kind, struct slice key)
 {
     struct hint *h = calloc(1, sizeof(*h) + key.n);
     if (h) {
@@ -17,7 +17,7 @@ static struct hint *hint_new(enum op_kind kind, struct slice key)
     return h;
 }
 
-void hint_floor(struct store *s, struct slice conv, uint64_t floor)
+void hint_floor(struct local *s, struct slice conv, uint64_t floor)
 {
     struct hint *h = hint_new(OP_FLOOR, conv);
     if (h) {
@@ -26,7 +26,7 @@ void hint_floor(struct store *s, struct slice conv, uint64_t floor)
     }
 }
 
-void hint_inbox(struct store *s, struct slice user, uint64_t *ids, uint32_t n)
+void hint_inbox(struct local *s, struct slice user, uint64_t *ids, uint32_t n)
 {
     struct hint *h = hint_new(OP_INBOX_CLEAN, user);
     if (!h) {
@@ -38,14 +38,14 @@ void hint_inbox(struct store *s, struct slice user, uint64_t *ids, uint32_t n)
     writer_post(s, &h->op);
 }
 
-void hint_unguest(struct store *s, struct slice user)
+void hint_unguest(struct local *s, struct slice user)
 {
     struct hint *h = hint_new(OP_UNGUEST, user);
     if (h)
         writer_post(s, &h->op);
 }
 
-void hint_tick(struct store *s)
+void hint_tick(struct local *s)
 {
     struct hint *h = hint_new(OP_TICK, SLICE_NONE);
     if (h)

@@ -1,5 +1,5 @@
 /*
- * What readers tell the writer: operations of the store's own, which nobody waits for.
+ * What readers tell the writer: operations of the engine's own, which nobody waits for.
  *
  * Readers find rows that are past their time before a compaction takes them. So that the next reader need not pass over
  * them again, the writer is told: the head's floor rises, inbox entries go, a guest that has conversations loses the
@@ -8,7 +8,7 @@
 #ifndef MAGPIE_STORAGE_HINT_H
 #define MAGPIE_STORAGE_HINT_H
 
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
 struct hint {
     struct store_op op;
@@ -23,12 +23,12 @@ static inline struct slice hint_key(const struct hint *h)
     return slice_of(h->key, h->key_n);
 }
 
-void hint_floor(struct store *s, struct slice conv, uint64_t floor);
+void hint_floor(struct local *s, struct slice conv, uint64_t floor);
 /* Takes `ids`. */
-void hint_inbox(struct store *s, struct slice user, uint64_t *ids, uint32_t n);
-void hint_unguest(struct store *s, struct slice user);
+void hint_inbox(struct local *s, struct slice user, uint64_t *ids, uint32_t n);
+void hint_unguest(struct local *s, struct slice user);
 /* Lets the writer persist the clock. */
-void hint_tick(struct store *s);
+void hint_tick(struct local *s);
 /* Frees a hint that was answered. */
 void hint_free(struct store_op *op);
 

@@ -1,4 +1,6 @@
 /* Inboxes: references to messages by (user, id). Counting, acknowledging, peeking. */
+#include "storage/local/inbox.h"
+
 #include "storage/local/hint.h"
 #include "storage/local/msgs.h"
 #include "storage/local/page.h"
@@ -30,7 +32,7 @@ static bool ids_push(struct id_list *l, uint64_t id)
     return true;
 }
 
-int inbox_count(struct store *s, struct kv *kv, struct slice user, struct inbox_tally *out)
+int inbox_count(struct local *s, struct kv *kv, struct slice user, struct inbox_tally *out)
 {
     struct key from, to;
     uint64_t now = expiry_now(&s->expiry);
@@ -57,7 +59,7 @@ int inbox_count(struct store *s, struct kv *kv, struct slice user, struct inbox_
     return r;
 }
 
-int writer_inbox(struct writer *w, struct slice user, struct inbox **out)
+int inbox_of(struct writer *w, struct slice user, struct inbox **out)
 {
     uint32_t version = atomic_load(&w->store->live.version);
     struct inbox *box = inboxes_find(&w->heads, user);
@@ -140,7 +142,7 @@ static enum apply inbox_remove(struct writer *w, struct slot *slot, struct slice
     struct inbox *box;
     struct id_list l = {0};
     uint32_t expired = 0;
-    int r = writer_inbox(w, user, &box);
+    int r = inbox_of(w, user, &box);
     if (r > 0 || (!r && (up_to ? box->group : box->ranged) == w->group))
         return APPLY_CUT;
     if (!r)
@@ -196,7 +198,7 @@ struct reference {
 };
 
 struct peek {
-    struct store *store;
+    struct local *store;
     struct store_inbox_peek *op;
     struct page_builder page;
     struct id_list stale;   /* entries whose message is gone */
@@ -279,9 +281,9 @@ static int refs_resolve(struct peek *p, int n)
     return r;
 }
 
-enum store_status read_inbox(struct reader *by, struct store_op *op)
+enum store_status read_inbox_peek(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct peek p = {.store = s, .op = (struct store_inbox_peek *)op};
     struct slice user = p.op->user;
     struct key from, to;

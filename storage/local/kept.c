@@ -1,7 +1,7 @@
 /* Iterators that a reader keeps: see kept.h. */
 #include "storage/local/kept.h"
 
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
 void kept_begin(struct kept *k, struct kv *kv)
 {

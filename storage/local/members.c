@@ -1,5 +1,5 @@
 /* Channels and their members. */
-#include "storage/local/msgs.h"
+#include "storage/local/range.h"
 #include "storage/local/writer.h"
 
 #include <stdlib.h>
@@ -120,7 +120,7 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
 /* --- Listing ------------------------------------------------------------------------------------------------ */
 
 /* Finds the names of people[from, n), whose ids lie in the arena by offset. */
-static int names_find(struct store *s, struct store_members *m, uint32_t from, struct buf *arena)
+static int names_find(struct local *s, struct store_members *m, uint32_t from, struct buf *arena)
 {
     struct key keys[NAMES_CHUNK];
     struct slice names[NAMES_CHUNK];
@@ -146,7 +146,7 @@ static int names_find(struct store *s, struct store_members *m, uint32_t from, s
 }
 
 /* Collects the page; slices are offsets into the arena. */
-static int members_collect(struct store *s, struct store_members *m, struct buf *arena)
+static int members_collect(struct local *s, struct store_members *m, struct buf *arena)
 {
     struct key from, prefix_key, to;
     struct slice name = conv_channel_name(m->conv), prefix = key_member(&prefix_key, name, SLICE_NONE);
@@ -180,7 +180,7 @@ static int members_collect(struct store *s, struct store_members *m, struct buf 
 
 enum store_status read_members(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_members *m = (struct store_members *)op;
     struct buf arena = BUF_INIT;
     struct head_record head;

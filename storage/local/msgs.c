@@ -1,7 +1,7 @@
 /* A conversation's visible messages in order: see msgs.h. */
 #include "storage/local/msgs.h"
 
-uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t)
+uint64_t head_low(const struct local *s, const struct head_record *h, unsigned t)
 {
     uint32_t max = h->max ? h->max : atomic_load_explicit(&s->live.max[t], memory_order_relaxed);
     uint64_t low = max && h->seq > max ? h->seq - max : 0;
@@ -10,7 +10,7 @@ uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t
     return low > h->low[t] ? low : h->low[t];
 }
 
-int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv, const struct head_record *head)
+int msgs_open(struct msgs *m, struct local *s, struct kept *kept, struct slice conv, const struct head_record *head)
 {
     *m = (struct msgs){
         .store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv, .owned = kept == NULL};

@@ -8,10 +8,10 @@
 #ifndef MAGPIE_STORAGE_MSGS_H
 #define MAGPIE_STORAGE_MSGS_H
 
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
 struct msgs {
-    struct store *store;
+    struct local *store;
     struct kv_iter *it[TIER_COUNT]; /* over the whole family; NULL: tier not used */
     bool has[TIER_COUNT];           /* it[t] stands on a visible message */
     uint64_t at[TIER_COUNT];        /* its seq */
@@ -34,10 +34,10 @@ struct msgs {
 };
 
 /* What tier `t` hides of a conversation: seqs up to this. */
-uint64_t head_low(const struct store *s, const struct head_record *h, unsigned t);
+uint64_t head_low(const struct local *s, const struct head_record *h, unsigned t);
 /* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come
  * from, one walk at a time; NULL: new ones. ERR_NOMEM. msgs_close() in any case. */
-MUST_CHECK int msgs_open(struct msgs *m, struct store *s, struct kept *kept, struct slice conv,
+MUST_CHECK int msgs_open(struct msgs *m, struct local *s, struct kept *kept, struct slice conv,
                          const struct head_record *head);
 void msgs_close(struct msgs *m);
 /* To the first visible message with seq >= from, going up; to the last with seq < below, going down. */
@@ -47,11 +47,5 @@ void msgs_step(struct msgs *m);
 /* The smallest visible seq; newest + 1 when none is visible, 0 when there never was one. Moves the walk. Look at
  * m->error. end_ms (may be NULL) gets when that message ends. */
 uint64_t msgs_first(struct msgs *m, uint64_t *end_ms);
-
-/* For readers: a head, 1, 0 (absent; out is zeroed), or an enum err. */
-int head_read(struct store *s, struct slice conv, struct head_record *out);
-/* msgs_first() for readers: by what is known if it can, and tells the writer when it had to pass over many expired
- * rows. May move the walk. 0 or an enum err. */
-MUST_CHECK int first_read(struct msgs *m, uint64_t *first);
 
 #endif

@@ -41,7 +41,7 @@ enum apply apply_note_put(struct writer *w, struct slot *slot)
 }
 
 /* Collects the page; slices are offsets into the arena. */
-static int notes_collect(struct store *s, struct store_notes *n, struct buf *arena)
+static int notes_collect(struct local *s, struct store_notes *n, struct buf *arena)
 {
     struct key from, prefix_key, to;
     struct slice prefix = key_note(&prefix_key, n->prefix), start = n->cursor.n ? key_note(&from, n->cursor) : prefix;
@@ -77,7 +77,7 @@ static int notes_collect(struct store *s, struct store_notes *n, struct buf *are
 
 enum store_status read_notes(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_notes *n = (struct store_notes *)op;
     struct buf arena = BUF_INIT;
     n->arena = NULL;

@@ -85,10 +85,3 @@ int page_finish(struct page_builder *b, int code, struct store_page *out)
     *out = (struct store_page){.messages = b->messages, .n = b->n, .arena = b->arena.p};
     return 0;
 }
-
-void store_page_free(struct store_page *p)
-{
-    free(p->messages);
-    free(p->arena);
-    *p = (struct store_page){0};
-}

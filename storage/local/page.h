@@ -34,15 +34,4 @@ void page_reverse(struct page_builder *b);
 /* Moves the page out, or, when code is an error, frees it and empties `out`; returns the code, or ERR_NOMEM. */
 MUST_CHECK int page_finish(struct page_builder *b, int code, struct store_page *out);
 
-/* --- What inboxes tell others --- */
-struct inbox_tally {
-    uint64_t first; /* smallest id that is not past its time */
-    uint64_t until; /* when the count changes by itself */
-    uint32_t count;
-};
-struct store;
-struct kv;
-/* Counts a user's entries. 0 or an enum err. */
-MUST_CHECK int inbox_count(struct store *s, struct kv *kv, struct slice user, struct inbox_tally *out);
-
 #endif

@@ -1,12 +1,13 @@
 /* Reading a conversation: history pages and heads. */
+#include "storage/local/range.h"
+
 #include "storage/local/hint.h"
-#include "storage/local/msgs.h"
 #include "storage/local/page.h"
 #include "storage/local/recent.h"
 
 enum { FLOOR_WORTH = 64 }; /* expired rows passed over from which on the writer is told */
 
-int head_read(struct store *s, struct slice conv, struct head_record *out)
+int head_read(struct local *s, struct slice conv, struct head_record *out)
 {
     struct key k;
     uint64_t ticket;
@@ -117,7 +118,7 @@ static int range_collect(struct store_range *r, struct msgs *m, struct page_buil
 
 enum store_status read_range(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_range *r = (struct store_range *)op;
     struct head_record head;
     struct msgs m;
@@ -138,7 +139,7 @@ enum store_status read_range(struct reader *by, struct store_op *op)
 }
 
 /* Looks four rows of the user family up: whether both users of a pair exist and whom they block. */
-static int pair_read(struct store *s, struct store_conv_load *c)
+static int pair_read(struct local *s, struct store_conv_load *c)
 {
     struct slice lo, hi, keys[4];
     struct key k[4];
@@ -160,9 +161,9 @@ static int pair_read(struct store *s, struct store_conv_load *c)
     return r;
 }
 
-enum store_status read_conv(struct reader *by, struct store_op *op)
+enum store_status read_conv_load(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_conv_load *c = (struct store_conv_load *)op;
     struct head_record head;
     struct msgs m;

@@ -1,34 +1,27 @@
-/* The readers: threads that answer what changes nothing, each conversation and user always by the same one, in
- * order. */
-#include "storage/local/store_private.h"
+/* The readers' threads: see reader.h. */
+#include "storage/local/reader.h"
 
 #include "core/base/clock.h"
 #include "core/base/hash.h"
+#include "storage/local/local_private.h"
 
 enum {
     ROUND_US = 300
 }; /* how long an answer waits for others at most: waking a thread costs more than reading a page */
 
-static enum store_status (*const read_table[OP_KINDS])(struct reader *, struct store_op *) = {
-    [OP_RANGE] = read_range,
-    [OP_INBOX_PEEK] = read_inbox,
-    [OP_USER_LOAD] = read_user,
-    [OP_GUESTS_DUE] = read_guests,
-    [OP_CONV_LOAD] = read_conv,
-    [OP_MEMBERS] = read_members,
-    [OP_CONVERSATIONS] = read_conversations,
-    [OP_PAIRS] = read_pairs,
-    [OP_NOTES] = read_notes,
-};
+#define READ_ROW(NAME, name, ...) [OP_##NAME] = read_##name,
+#define READ_NONE(NAME, name, ...)
+static enum store_status (*const read_table[OP_KINDS])(struct reader *,
+                                                       struct store_op *) = {STORE_OPS(READ_NONE, READ_ROW)};
 
-static bool all_written(struct store *s, uint64_t *need)
+static bool all_written(struct local *s, uint64_t *need)
 {
     *need = atomic_load(&s->given_group);
     return atomic_load(&s->written_group) >= *need;
 }
 
 /* What was answered before its write must be seen nevertheless. */
-static void wait_written(struct store *s)
+static void wait_written(struct local *s)
 {
     uint64_t need;
     if (all_written(s, &need))
@@ -56,7 +49,7 @@ static bool round_more(struct reader *r, struct op_list *work)
  * meanwhile. */
 static void reader_round(struct reader *r, struct op_list *work)
 {
-    struct store *s = r->store;
+    struct local *s = r->store;
     struct op_list answers;
     op_list_init(&answers);
     wait_written(s);
@@ -76,7 +69,7 @@ static void reader_round(struct reader *r, struct op_list *work)
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
-    struct store *s = r->store;
+    struct local *s = r->store;
     struct op_list work;
     op_list_init(&work);
     pthread_setname_np(pthread_self(), "store-reader");
@@ -99,9 +92,9 @@ static void *reader_main(void *arg)
     return NULL;
 }
 
-void reader_post(struct store *s, struct store_op *op)
+void reader_post(struct local *s, struct store_op *op)
 {
-    struct slice key = op_conv(op).n ? op_conv(op) : op_user(op);
+    struct slice key = store_op_key(op);
     struct reader *r = &s->readers[key.n ? hash_bytes(key) % STORE_READERS : 0];
     pthread_mutex_lock(&r->lock);
     bool wake = !r->queue.head;
@@ -111,7 +104,7 @@ void reader_post(struct store *s, struct store_op *op)
         pthread_cond_signal(&r->wake); /* not under the lock, which is the first thing that the one woken takes */
 }
 
-int readers_start(struct store *s)
+int readers_start(struct local *s)
 {
     for (s->reader_count = 0; s->reader_count < STORE_READERS; s->reader_count++) {
         struct reader *r = &s->readers[s->reader_count];
@@ -128,7 +121,7 @@ int readers_start(struct store *s)
     return 0;
 }
 
-void readers_stop(struct store *s)
+void readers_stop(struct local *s)
 {
     for (uint32_t i = 0; i < s->reader_count; i++) {
         struct reader *r = &s->readers[i];

@@ -1,58 +1,11 @@
 /* Stored records: see record.h. */
 #include "storage/local/record.h"
 
-#include "core/base/buf.h"
-
-static void put48(char *p, uint64_t v)
-{
-    store_be16(p, (uint16_t)(v >> 32));
-    store_be32(p + 2, (uint32_t)v);
-}
-
-static uint64_t get48(const char *p)
-{
-    return (uint64_t)load_be16(p) << 32 | load_be32(p + 2);
-}
-
 static char *put_slice(char *p, struct slice s)
 {
     if (s.n)
         memcpy(p, s.p, s.n);
     return p + s.n;
-}
-
-static uint64_t cap48(uint64_t v)
-{
-    return v > RECORD_MS_MAX ? RECORD_MS_MAX : v;
-}
-
-static char *row_encode(char *p, const struct row_header *h)
-{
-    p[0] = RECORD_VERSION;
-    p[1] = (char)h->flags;
-    p[2] = (char)h->cls;
-    put48(p + 3, cap48(h->birth_ms));
-    put48(p + 9, cap48(h->ttl_ms));
-    return p + ROW_HEADER_SIZE;
-}
-
-/* Inline: each row of a page goes through here. */
-static inline int row_parse(struct slice v, struct row_header *h)
-{
-    uint8_t flags, cls;
-    if (v.n < ROW_HEADER_SIZE || v.p[0] != RECORD_VERSION || ((flags = (uint8_t)v.p[1]) & ~ROW_RECALLED) ||
-        (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES)
-        return ERR_INVALID;
-    h->flags = flags;
-    h->cls = cls;
-    h->birth_ms = get48(v.p + 3);
-    h->ttl_ms = get48(v.p + 9);
-    return 0;
-}
-
-int row_decode(struct slice v, struct row_header *h)
-{
-    return row_parse(v, h);
 }
 
 size_t message_size(const struct message_record *m)
@@ -73,7 +26,7 @@ size_t message_encode(char *out, const struct message_record *m)
 
 int message_decode(struct slice v, struct message_record *m)
 {
-    if (v.n < MESSAGE_FIXED || row_parse(v, &m->row))
+    if (v.n < MESSAGE_FIXED || row_decode(v, &m->row))
         return ERR_INVALID;
     const char *p = v.p + ROW_HEADER_SIZE;
     m->id = load_be64(p);

@@ -2,12 +2,8 @@
  * Stored records: how values look. Fixed big-endian fields, a version in each; a reader refuses what it does not know
  * to the last byte.
  *
- * Rows that can expire begin with a row header:
- *
- *     version u8 (1) | flags u8 | class u8 | birth u48 | ttl u48
- *
- * and state rows with version u8 | flags u8. Decoders return 0 or ERR_INVALID and never read outside the value; slices
- * borrow from it. The formats are tabled in README.md.
+ * Rows that can expire begin with a row header (storage/kv/row.h), and state rows with version u8 | flags u8. Decoders
+ * return 0 or ERR_INVALID and never read outside the value; slices borrow from it. The formats are tabled in README.md.
  */
 #ifndef MAGPIE_STORAGE_RECORD_H
 #define MAGPIE_STORAGE_RECORD_H
@@ -15,18 +11,13 @@
 #include "core/base/err.h"
 #include "core/base/slice.h"
 #include "storage/conv_key.h"
-#include "storage/local/expiry.h"
+#include "storage/kv/row.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
     RECORD_VERSION = 1,
-    ROW_RECALLED = 1, /* flags: a message whose content was taken back */
-    ROW_HEADER_SIZE = 15
-};
-#define RECORD_MS_MAX ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
-enum {
     MESSAGE_FIXED = ROW_HEADER_SIZE + 8 + 8 + 2,
     HEAD_SIZE = 2 + 8 * 8 + 4 * 4 + 2,
     INBOX_FIXED = ROW_HEADER_SIZE + 8,
@@ -35,19 +26,6 @@ enum {
     MARK_SIZE = 2 + 8,
     SUB_SIZE = 3
 };
-
-struct row_header {
-    uint8_t flags;     /* ROW_* */
-    uint8_t cls;       /* enum expiry_class */
-    uint64_t birth_ms; /* guarded clock */
-    uint64_t ttl_ms;   /* its own; 0: the class's */
-};
-
-/* Whether a row is past its time. */
-static inline bool row_expired(const struct row_header *h, const struct expiry *e, uint64_t now_ms)
-{
-    return now_ms >= expiry_end(e, h->cls, h->birth_ms, h->ttl_ms);
-}
 
 struct message_record {
     struct row_header row;
@@ -110,8 +88,6 @@ size_t sub_encode(char *out, uint8_t push);
 MUST_CHECK int sub_decode(struct slice value, uint8_t *push);
 size_t flag_encode(char *out); /* a record that says "is there": 2 bytes */
 MUST_CHECK int flag_decode(struct slice value);
-/* The header alone, of any row that can expire: what the compaction filter reads. */
-MUST_CHECK int row_decode(struct slice value, struct row_header *h);
 
 /* Keys. Each writes to a key buffer and returns the slice of it. */
 enum { KEY_MAX = 280 };

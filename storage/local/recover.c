@@ -6,17 +6,18 @@
  * it cannot be opened for writing, it is opened for reading, so that reads go on, and the attempt is repeated each
  * second.
  */
-#include "storage/local/writer.h"
+#include "storage/local/recover.h"
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "storage/local/durable.h"
 #include "storage/local/recent.h"
 #include "storage/local/syncer.h"
+#include "storage/local/writer.h"
 
 #include <stdio.h>
 
-/* An engine that stands in when not even reading works: everything is an I/O error. */
+/* A database that stands in when not even reading works: everything is an I/O error. */
 static void broken_multi_get(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n,
                              struct kv_found *out)
 {
@@ -51,8 +52,8 @@ static void broken_usage(struct kv *kv, struct kv_usage *out)
     (void)kv;
     out->memory = 0;
 }
-static const struct kv_engine broken_engine;
-static struct kv_iter broken_place = {&broken_engine};
+static const struct kv_ops broken_ops;
+static struct kv_iter broken_place = {&broken_ops};
 static struct kv_iter *broken_iter(struct kv *kv, enum kv_family family, struct slice lower, struct slice upper)
 {
     (void)kv;
@@ -98,7 +99,7 @@ static int broken_checkpoint(struct kv *kv, const char *path, char *why, size_t 
     snprintf(why, why_size, "%s: the database cannot be read now", path);
     return ERR_IO;
 }
-static const struct kv_engine broken_engine = {
+static const struct kv_ops broken_ops = {
     .name = "broken",
     .close = broken_close,
     .multi_get = broken_multi_get,
@@ -120,11 +121,11 @@ static const struct kv_engine broken_engine = {
     .row = broken_row,
     .iter_error = broken_iter_error,
 };
-static struct kv broken_kv = {&broken_engine};
+static struct kv broken_kv = {&broken_ops};
 
-void store_fail(struct writer *w, const char *what)
+void recover_begin(struct writer *w, const char *what)
 {
-    struct store *s = w->store;
+    struct local *s = w->store;
     atomic_fetch_add(&s->errors, 1);
     w->told = atomic_load(&s->given_group);
     atomic_store(&s->failing, true);
@@ -142,12 +143,12 @@ void store_fail(struct writer *w, const char *what)
 }
 
 /* Closes and opens the database. 0, or it is read-only (or broken) now. */
-static int database_swap(struct store *s)
+static int database_swap(struct local *s)
 {
     char why[512] = "";
     if (!s->durable)
         return 0;
-    s->kv->engine->interrupt(s->kv); /* a compaction that somebody asked for gives way; this thread alone replaces kv */
+    s->kv->ops->interrupt(s->kv); /* a compaction that somebody asked for gives way; this thread alone replaces kv */
     pthread_rwlock_wrlock(&s->swap);
     kv_close(s->kv);
     s->kv = NULL;
@@ -158,7 +159,7 @@ static int database_swap(struct store *s)
         char again[512];
         if (kv_rocksdb_open(&s->kv, &reading, again, sizeof(again)))
             s->kv = &broken_kv;
-        log_event(LOG_WARN, "storage.reopen_failed", LOG_STR("why", why), LOG_STR("now", s->kv->engine->name));
+        log_event(LOG_WARN, "storage.reopen_failed", LOG_STR("why", why), LOG_STR("now", s->kv->ops->name));
     }
     recent_clear(s->recent);
     pthread_rwlock_unlock(&s->swap);
@@ -168,7 +169,7 @@ static int database_swap(struct store *s)
 /* Brings the writer's own state in line with the database as it is, and proves that it can be written. */
 static int writer_resume(struct writer *w)
 {
-    struct store *s = w->store;
+    struct local *s = w->store;
     uint64_t generation, ids, last;
     if (meta_get_u64(s->kv, META_LOSS, &generation) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
         meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0)
@@ -191,12 +192,12 @@ static int writer_resume(struct writer *w)
     int r = s->hooks.before_write ? s->hooks.before_write(s->hooks.ctx) : 0;
     r = r ? r : batch_write(&w->batch, s->kv);
     r = r ? r : s->hooks.before_sync ? s->hooks.before_sync(s->hooks.ctx) : 0;
-    return r ? r : s->kv->engine->sync(s->kv);
+    return r ? r : s->kv->ops->sync(s->kv);
 }
 
-bool store_recover(struct writer *w)
+bool recover_try(struct writer *w)
 {
-    struct store *s = w->store;
+    struct local *s = w->store;
     syncer_drain(s);
     if (s->hooks.before_reopen && s->hooks.before_reopen(s->hooks.ctx))
         return false;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct syncer {
-    struct store *store;
+    struct local *store;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;  /* monotonic clock */
@@ -48,11 +48,11 @@ static bool syncer_wait(struct syncer *y)
 /* Syncs everything up to the last written group. */
 static int syncer_sync(struct syncer *y, uint64_t target)
 {
-    struct store *s = y->store;
+    struct local *s = y->store;
     int r = s->hooks.before_sync ? s->hooks.before_sync(s->hooks.ctx) : 0;
     if (!r) {
         pthread_rwlock_rdlock(&s->swap);
-        r = s->kv->engine->sync(s->kv);
+        r = s->kv->ops->sync(s->kv);
         pthread_rwlock_unlock(&s->swap);
     }
     if (!r) {
@@ -115,7 +115,7 @@ static void *syncer_main(void *arg)
     return NULL;
 }
 
-int syncer_start(struct store *s)
+int syncer_start(struct local *s)
 {
     struct syncer *y = calloc(1, sizeof(*y));
     if (!y)
@@ -142,7 +142,7 @@ int syncer_start(struct store *s)
     return 0;
 }
 
-void syncer_stop(struct store *s)
+void syncer_stop(struct local *s)
 {
     struct syncer *y = s->syncer;
     if (!y)
@@ -159,7 +159,7 @@ void syncer_stop(struct store *s)
     s->syncer = NULL;
 }
 
-void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon)
+void syncer_give(struct local *s, uint64_t group, struct op_list *ops, bool soon)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
@@ -178,7 +178,7 @@ void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon
         pthread_cond_signal(&y->wake);
 }
 
-void syncer_fail(struct store *s)
+void syncer_fail(struct local *s)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
@@ -186,7 +186,7 @@ void syncer_fail(struct store *s)
     pthread_mutex_unlock(&y->lock);
 }
 
-void syncer_drain(struct store *s)
+void syncer_drain(struct local *s)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
@@ -195,7 +195,7 @@ void syncer_drain(struct store *s)
     pthread_mutex_unlock(&y->lock);
 }
 
-void syncer_forget(struct store *s)
+void syncer_forget(struct local *s)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);
@@ -204,7 +204,7 @@ void syncer_forget(struct store *s)
     pthread_mutex_unlock(&y->lock);
 }
 
-void syncer_reset(struct store *s, uint64_t group)
+void syncer_reset(struct local *s, uint64_t group)
 {
     struct syncer *y = s->syncer;
     pthread_mutex_lock(&y->lock);

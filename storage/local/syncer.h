@@ -8,22 +8,22 @@
 #ifndef MAGPIE_STORAGE_SYNCER_H
 #define MAGPIE_STORAGE_SYNCER_H
 
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
-MUST_CHECK int syncer_start(struct store *s);
+MUST_CHECK int syncer_start(struct local *s);
 /* Syncs what is left, answers, ends the thread. */
-void syncer_stop(struct store *s);
+void syncer_stop(struct local *s);
 /* Writer's thread: all groups up to `group` are written; `ops` (emptied) wait for their sync; soon: sync though nobody
  * waits. */
-void syncer_give(struct store *s, uint64_t group, struct op_list *ops, bool soon);
+void syncer_give(struct local *s, uint64_t group, struct op_list *ops, bool soon);
 /* Writer's thread: waits until nobody waits for a sync any more. */
-void syncer_drain(struct store *s);
+void syncer_drain(struct local *s);
 /* Writer's thread: a write failed. No sync from now on (RocksDB's library is built with assertions, and one of them
  * ends the process when a log that could not be written is synced): who waits hears STORE_UNKNOWN. */
-void syncer_fail(struct store *s);
+void syncer_fail(struct local *s);
 /* Writer's thread, failing: what is dirty does not concern the syncer any more. */
-void syncer_forget(struct store *s);
+void syncer_forget(struct local *s);
 /* Writer's thread, recovered: everything up to `group` is synced. */
-void syncer_reset(struct store *s, uint64_t group);
+void syncer_reset(struct local *s, uint64_t group);
 
 #endif

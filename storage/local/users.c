@@ -1,5 +1,6 @@
 /* Users, guests and blocks. */
 #include "storage/local/hint.h"
+#include "storage/local/inbox.h"
 #include "storage/local/page.h"
 #include "storage/local/writer.h"
 
@@ -94,7 +95,7 @@ enum apply apply_block(struct writer *w, struct slot *slot)
 /* --- Forgetting --------------------------------------------------------------------------------------------- */
 
 /* Whether a user is in any private conversation; negative: enum err. */
-static int has_pairs(struct store *s, struct slice id)
+static int has_pairs(struct local *s, struct slice id)
 {
     struct key from, to;
     struct slice prefix = key_mark(&from, id, SLICE_LIT("p"));
@@ -176,7 +177,7 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
 /* --- Reading ------------------------------------------------------------------------------------------------ */
 
 /* The user's record into the operation; the name into the arena. 1, 0 or an enum err. */
-static int load_record(struct store *s, struct store_user_load *u, struct buf *arena)
+static int load_record(struct local *s, struct store_user_load *u, struct buf *arena)
 {
     struct key k;
     struct user_record rec;
@@ -199,7 +200,7 @@ static int load_record(struct store *s, struct store_user_load *u, struct buf *a
 }
 
 /* The subscriptions; names go to the arena, and their lengths into the slices for now. */
-static int load_subscriptions(struct store *s, struct store_user_load *u, struct buf *arena)
+static int load_subscriptions(struct local *s, struct store_user_load *u, struct buf *arena)
 {
     struct key from, to;
     uint32_t cap = 0;
@@ -233,18 +234,9 @@ static int load_subscriptions(struct store *s, struct store_user_load *u, struct
     return r;
 }
 
-void store_user_load_free(struct store_user_load *u)
+enum store_status read_user_load(struct reader *by, struct store_op *op)
 {
-    free(u->subscriptions);
-    free(u->arena);
-    u->subscriptions = NULL;
-    u->arena = NULL;
-    u->subscription_count = 0;
-}
-
-enum store_status read_user(struct reader *by, struct store_op *op)
-{
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_user_load *u = (struct store_user_load *)op;
     struct buf arena = BUF_INIT;
     struct inbox_tally tally = {0};
@@ -278,9 +270,9 @@ enum store_status read_user(struct reader *by, struct store_op *op)
     return STORE_OK;
 }
 
-enum store_status read_guests(struct reader *by, struct store_op *op)
+enum store_status read_guests_due(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_guests_due *g = (struct store_guests_due *)op;
     struct key from, to;
     struct buf arena = BUF_INIT;
@@ -326,7 +318,7 @@ enum store_status read_guests(struct reader *by, struct store_op *op)
 
 enum store_status read_pairs(struct reader *by, struct store_op *op)
 {
-    struct store *s = by->store;
+    struct local *s = by->store;
     struct store_pairs *p = (struct store_pairs *)op;
     struct slice names[128];
     struct key keys[128];

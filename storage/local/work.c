@@ -1,7 +1,8 @@
-/* Work on the database as a whole: each on a thread of its own, so that nobody waits for it who did not ask. */
-#include "storage/local/store_private.h"
+/* The threads of work on the whole: see work.h. */
+#include "storage/local/work.h"
 
 #include "storage/local/durable.h"
+#include "storage/local/local_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +11,11 @@
 #include <unistd.h>
 
 struct work_thread {
-    struct store *store;
+    struct local *store;
     struct store_work *work;
 };
 
-static bool work_closing(struct store *s)
+static bool work_closing(struct local *s)
 {
     pthread_mutex_lock(&s->work_lock);
     bool closed = s->work_closed;
@@ -23,7 +24,7 @@ static bool work_closing(struct store *s)
 }
 
 /* The database lies in a data directory as the server makes them; the key of resume tokens is not copied. */
-static int checkpoint(struct store *s, struct store_work *w)
+static int checkpoint(struct local *s, struct store_work *w)
 {
     char path[4096];
     const char *base = strrchr(s->reopen.path ? s->reopen.path : "/db", '/');
@@ -37,7 +38,7 @@ static int checkpoint(struct store *s, struct store_work *w)
         return ERR_IO;
     }
     pthread_rwlock_rdlock(&s->swap);
-    int r = s->kv->engine->checkpoint(s->kv, path, w->why, sizeof(w->why));
+    int r = s->kv->ops->checkpoint(s->kv, path, w->why, sizeof(w->why));
     pthread_rwlock_unlock(&s->swap);
     if (r)
         rmdir(w->directory);
@@ -45,37 +46,34 @@ static int checkpoint(struct store *s, struct store_work *w)
 }
 
 /* One family at a time, so that a failing disk need not wait long to be dealt with. */
-static int compact(struct store *s)
+static int compact(struct local *s)
 {
     int r = 0;
     for (unsigned f = 0; f < KV_FAMILIES && !r && !work_closing(s); f++) {
         pthread_rwlock_rdlock(&s->swap);
-        r = s->kv->engine->compact(s->kv, (enum kv_family)f);
+        r = s->kv->ops->compact(s->kv, (enum kv_family)f);
         pthread_rwlock_unlock(&s->swap);
     }
     return r;
 }
 
-static void flush(struct store *s)
+static void flush(struct local *s)
 {
     pthread_rwlock_rdlock(&s->swap);
-    s->kv->engine->flush(s->kv);
+    s->kv->ops->flush(s->kv);
     pthread_rwlock_unlock(&s->swap);
 }
 
 static void work_answer(struct store_work *w, int r)
 {
-    struct op_list l;
     w->op.status = r ? STORE_RETRY : STORE_OK;
-    op_list_init(&l);
-    op_list_push(&l, &w->op);
-    op_list_answer(&l);
+    store_answer(&w->op);
 }
 
 static void *work_main(void *arg)
 {
     struct work_thread t = *(struct work_thread *)arg;
-    struct store *s = t.store;
+    struct local *s = t.store;
     int r = 0;
     free(arg);
     pthread_setname_np(pthread_self(), "store-work");
@@ -102,20 +100,11 @@ static void *work_main(void *arg)
     return NULL;
 }
 
-static void work_run(void *owner, struct mail *mail)
-{
-    struct store_op *op = (struct store_op *)mail;
-    op->done(owner, op);
-}
-
-void store_work(struct store *s, struct store_work *w)
+void work_post(struct local *s, struct store_work *w)
 {
     pthread_t thread;
     pthread_attr_t attr;
     struct work_thread *t = malloc(sizeof(*t));
-    w->op.mail = (struct mail){.run = work_run};
-    w->op.kind = OP_WORK;
-    w->why[0] = '\0';
     pthread_mutex_lock(&s->work_lock);
     bool go = t && !s->work_closed;
     s->working += go;
@@ -139,7 +128,7 @@ void store_work(struct store *s, struct store_work *w)
     }
 }
 
-void store_work_end(struct store *s)
+void work_end(struct local *s)
 {
     pthread_mutex_lock(&s->work_lock);
     s->work_closed = true;
@@ -147,7 +136,7 @@ void store_work_end(struct store *s)
     pthread_mutex_unlock(&s->work_lock);
     if (working) {
         pthread_rwlock_rdlock(&s->swap);
-        s->kv->engine->interrupt(s->kv);
+        s->kv->ops->interrupt(s->kv);
         pthread_rwlock_unlock(&s->swap);
     }
     pthread_mutex_lock(&s->work_lock);

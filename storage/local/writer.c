@@ -3,10 +3,12 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "storage/local/append.h"
 #include "storage/local/durable.h"
 #include "storage/local/hint.h"
 #include "storage/local/msgs.h"
 #include "storage/local/recent.h"
+#include "storage/local/recover.h"
 #include "storage/local/syncer.h"
 
 #include <errno.h>
@@ -18,29 +20,24 @@ enum {
     IDLE_CLOCK_MS = 600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
 };
 
-static enum apply apply_tick(struct writer *w, struct slot *slot)
+enum apply apply_tick(struct writer *w, struct slot *slot)
 {
     (void)w; /* it only lets a group be written, which persists the clock */
     return apply_changed(slot);
 }
 
-static enum apply (*const apply_table[OP_WRITES])(struct writer *, struct slot *) = {
-    [OP_APPEND] = apply_append,
-    [OP_INBOX_ACK] = apply_inbox_ack,
-    [OP_USER_SAVE] = apply_user_save,
-    [OP_USER_FORGET] = apply_user_forget,
-    [OP_CHANNEL_SAVE] = apply_channel_save,
-    [OP_MEMBER_PUT] = apply_member_put,
-    [OP_MEMBER_DEL] = apply_member_del,
-    [OP_MARK_READ] = apply_mark_read,
-    [OP_RECALL] = apply_recall,
-    [OP_BLOCK] = apply_block,
-    [OP_NOTE_PUT] = apply_note_put,
-    [OP_FLOOR] = apply_floor,
-    [OP_INBOX_CLEAN] = apply_inbox_clean,
-    [OP_UNGUEST] = apply_unguest,
-    [OP_TICK] = apply_tick,
-};
+#define APPLY_ROW(NAME, name, ...) [OP_##NAME] = apply_##name,
+#define APPLY_NONE(NAME, name, ...)
+static enum apply (*const apply_table[LOCAL_OP_KINDS])(struct writer *, struct slot *) = {
+    STORE_OPS(APPLY_ROW, APPLY_NONE) LOCAL_OPS(APPLY_ROW)};
+
+/* The conversation whose head an operation needs; empty: it needs none. */
+static struct slice op_conv(const struct store_op *op)
+{
+    if (op->kind >= OP_KINDS)
+        return op->kind == OP_FLOOR ? hint_key((const struct hint *)op) : SLICE_NONE;
+    return store_op_rows[op->kind].whose == WHOSE_CONV ? store_op_key(op) : SLICE_NONE;
+}
 
 /* --- Help for the operations ------------------------------------------------------------------------------- */
 
@@ -163,7 +160,7 @@ static void heads_prefetch(struct writer *w, uint32_t n)
 /* Starts the batch with what every group carries. ERR_NOMEM. */
 static int group_begin(struct writer *w)
 {
-    struct store *s = w->store;
+    struct local *s = w->store;
     batch_reset(&w->batch);
     if (batch_reserve(&w->batch, 4, 128))
         return ERR_NOMEM;
@@ -232,7 +229,7 @@ static void heads_tell(struct writer *w)
 
 static int group_write(struct writer *w)
 {
-    struct store *s = w->store;
+    struct local *s = w->store;
     struct slice group;
     if (batch_get(&w->batch, KV_META, META_GROUP, &group) == 1) {
         store_be64((char *)group.p, w->group);
@@ -297,7 +294,7 @@ static void group_fail(struct writer *w, uint32_t n, int code)
             op_list_push(&all, slot->op);
         }
     }
-    store_fail(w, "write");
+    recover_begin(w, "write");
     if (code == ERR_NOMEM)
         w->retry_at_ms = clock_mono_ms(); /* the disk is well: no reason to wait */
     op_list_answer(&all);
@@ -436,14 +433,14 @@ static bool sync_has_failed(struct writer *w)
 static void *writer_main(void *arg)
 {
     struct writer *w = arg;
-    struct store *s = w->store;
+    struct local *s = w->store;
     pthread_setname_np(pthread_self(), "store-writer");
     kv_thread(s->kv);
     while (writer_take(w)) {
         while (w->backlog.head || atomic_load(&s->failing) || sync_has_failed(w)) {
             if (!atomic_load(&s->failing) && sync_has_failed(w)) {
                 syncer_drain(s);
-                store_fail(w, "sync");
+                recover_begin(w, "sync");
             }
             if (!atomic_load(&s->failing)) {
                 group_run(w);
@@ -452,7 +449,7 @@ static void *writer_main(void *arg)
             backlog_refuse(w);
             if (clock_mono_ms() < w->retry_at_ms)
                 break;
-            if (store_recover(w)) {
+            if (recover_try(w)) {
                 pthread_mutex_lock(&w->lock);
                 w->sync_failed = false;
                 pthread_mutex_unlock(&w->lock);
@@ -465,7 +462,7 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-void writer_post(struct store *s, struct store_op *op)
+void writer_post(struct local *s, struct store_op *op)
 {
     struct writer *w = s->writer;
     bool lazy = op->lazy; /* the operation may be done with before this ends */
@@ -480,7 +477,7 @@ void writer_post(struct store *s, struct store_op *op)
         pthread_cond_signal(&w->wake); /* not under the lock, which is the first thing that the one woken takes */
 }
 
-void writer_kick(struct store *s)
+void writer_kick(struct local *s)
 {
     struct writer *w = s->writer;
     if (!atomic_load_explicit(&w->owed, memory_order_relaxed))
@@ -493,7 +490,7 @@ void writer_kick(struct store *s)
         pthread_cond_signal(&w->wake);
 }
 
-void writer_sync_failed(struct store *s)
+void writer_sync_failed(struct local *s)
 {
     struct writer *w = s->writer;
     pthread_mutex_lock(&w->lock);
@@ -502,7 +499,7 @@ void writer_sync_failed(struct store *s)
     pthread_mutex_unlock(&w->lock);
 }
 
-int writer_start(struct store *s, const struct writer_begin *begin)
+int writer_start(struct local *s, const struct writer_begin *begin)
 {
     struct writer *w = calloc(1, sizeof(*w));
     if (!w)
@@ -541,7 +538,7 @@ int writer_start(struct store *s, const struct writer_begin *begin)
     return 0;
 }
 
-void writer_stop(struct store *s)
+void writer_stop(struct local *s)
 {
     struct writer *w = s->writer;
     pthread_mutex_lock(&w->lock);
@@ -551,7 +548,7 @@ void writer_stop(struct store *s)
     pthread_join(w->thread, NULL);
 }
 
-void writer_free(struct store *s)
+void writer_free(struct local *s)
 {
     struct writer *w = s->writer;
     if (w) {

@@ -13,12 +13,12 @@
 #include "storage/local/batch.h"
 #include "storage/local/heads.h"
 #include "storage/local/idgen.h"
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
+#include "storage/local/meta.h"
 
 enum {
     WRITER_GROUP = 256,
-    WRITER_GROUP_BYTES = 1024 * 1024, /* a group ends when its batch is larger */
-    ID_AHEAD_MS = 10000               /* how far the persisted limit of ids lies ahead */
+    WRITER_GROUP_BYTES = 1024 * 1024 /* a group ends when its batch is larger */
 };
 
 /* An operation of the present group. */
@@ -33,7 +33,7 @@ struct slot {
 };
 
 struct writer {
-    struct store *store;
+    struct local *store;
     pthread_t thread;
     pthread_mutex_t lock; /* of queue, closing, sync_failed */
     pthread_cond_t wake;  /* monotonic clock */
@@ -66,25 +66,14 @@ struct writer {
 
 enum apply { APPLY_DONE, APPLY_CUT /* end the group before this operation: it must see the rows of those before */ };
 
-/* One function per kind of change. Each reads and checks, reserves, then puts; sets op->status, and NOTE_CHANGED in
- * op->note. */
-enum apply apply_append(struct writer *w, struct slot *slot);
-enum apply apply_inbox_ack(struct writer *w, struct slot *slot);
-enum apply apply_inbox_clean(struct writer *w, struct slot *slot);
-enum apply apply_user_save(struct writer *w, struct slot *slot);
-enum apply apply_user_forget(struct writer *w, struct slot *slot);
-enum apply apply_unguest(struct writer *w, struct slot *slot);
-enum apply apply_channel_save(struct writer *w, struct slot *slot);
-enum apply apply_member_put(struct writer *w, struct slot *slot);
-enum apply apply_member_del(struct writer *w, struct slot *slot);
-enum apply apply_mark_read(struct writer *w, struct slot *slot);
-enum apply apply_recall(struct writer *w, struct slot *slot);
-enum apply apply_block(struct writer *w, struct slot *slot);
-enum apply apply_note_put(struct writer *w, struct slot *slot);
-enum apply apply_floor(struct writer *w, struct slot *slot);
-
-/* For appends: looks the client ids of slots[0, n) up in the database. */
-void append_prefetch(struct writer *w, struct slot *slots, uint32_t n);
+/* apply_append() and so on, one function a row of STORE_OPS and LOCAL_OPS, in the file of its noun. Each reads and
+ * checks, reserves, then puts; sets op->status, and NOTE_CHANGED in op->note. */
+#define APPLY_FUNCTION(NAME, name, ...) enum apply apply_##name(struct writer *w, struct slot *slot);
+#define APPLY_NONE(NAME, name, ...)
+STORE_OPS(APPLY_FUNCTION, APPLY_NONE)
+LOCAL_OPS(APPLY_FUNCTION)
+#undef APPLY_FUNCTION
+#undef APPLY_NONE
 
 /* --- For those functions --- */
 static inline enum apply apply_end(struct slot *slot, enum store_status status)
@@ -113,8 +102,6 @@ void writer_put_head(struct writer *w, struct head *h);
 /* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was
  * one. ERR_*. */
 MUST_CHECK int writer_first(struct writer *w, struct head *h, uint64_t *first);
-/* A user's inbox count, counted if need be. 0, an enum err, or 1: cut the group. */
-MUST_CHECK int writer_inbox(struct writer *w, struct slice user, struct inbox **out);
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v);
 
 /* What the database said of itself when it was opened. */
@@ -125,17 +112,15 @@ struct writer_begin {
     uint64_t generation; /* loss generation */
     uint64_t clock_ms;   /* guarded time as persisted */
 };
-MUST_CHECK int writer_start(struct store *s, const struct writer_begin *begin);
+MUST_CHECK int writer_start(struct local *s, const struct writer_begin *begin);
+/* Hands an operation over that changes something. Any thread. */
+void writer_post(struct local *s, struct store_op *op);
+/* Wakes the writer for lazy operations, as store_kick(). Any thread. */
+void writer_kick(struct local *s);
 /* Works off what is queued, then ends the thread. */
-void writer_stop(struct store *s);
-void writer_free(struct store *s);
+void writer_stop(struct local *s);
+void writer_free(struct local *s);
 /* Syncer's thread: a sync failed. */
-void writer_sync_failed(struct store *s);
-
-/* recover.c: the writer's thread. The database cannot be written (or synced): all that is queued is refused from now
- * on. */
-void store_fail(struct writer *w, const char *what);
-/* Tries to get the database back; true when writes work again. */
-bool store_recover(struct writer *w);
+void writer_sync_failed(struct local *s);
 
 #endif

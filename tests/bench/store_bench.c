@@ -16,7 +16,7 @@
 #include "core/base/log.h"
 #include "storage/local/batch.h"
 #include "storage/conv_key.h"
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -207,7 +207,7 @@ static double append_raw(struct bench *b, struct kv *kv)
         for (uint32_t i = 0; i < batch.count; i++)
             changes[i] = batch.entries[i].change;
         double began = now_s();
-        if (kv->engine->write(kv, changes, batch.count) || kv->engine->sync(kv))
+        if (kv->ops->write(kv, changes, batch.count) || kv->ops->sync(kv))
             die("rocksdb", "a write failed");
         spent += now_s() - began;
         count += GROUP;
@@ -323,8 +323,8 @@ static double cpu_s(const struct bench *b)
 {
     double sum = cpu_of(CLOCK_THREAD_CPUTIME_ID);
     clockid_t clock;
-    for (uint32_t i = 0; i < b->store->reader_count; i++)
-        if (pthread_getcpuclockid(b->store->readers[i].thread, &clock) == 0)
+    for (uint32_t i = 0; i < local_of(b->store)->reader_count; i++)
+        if (pthread_getcpuclockid(local_of(b->store)->readers[i].thread, &clock) == 0)
             sum += cpu_of(clock);
     return sum;
 }

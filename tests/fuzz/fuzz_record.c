@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     }
     if (row_decode(v, &row) == 0) {
-        must(row.cls < EXPIRY_CLASSES && row.birth_ms <= RECORD_MS_MAX && row.ttl_ms <= RECORD_MS_MAX);
+        must(row.cls < EXPIRY_CLASSES && row.birth_ms <= ROW_MS_MAX && row.ttl_ms <= ROW_MS_MAX);
         must(!row_expired(&row, &e, row.birth_ms));
     }
     free(copy);

@@ -328,13 +328,13 @@ static void stats_do_not_wait(void **state)
     say(w, &c, TIER_SMALL, "ann", "text");
     uint64_t memory = ((struct store_stats *)ask_stats(w))->memory;
     assert_true(memory > 0);
-    pthread_rwlock_wrlock(&w->s->swap); /* as the writer does then */
+    pthread_rwlock_wrlock(&local_of(w->s)->swap); /* as the writer does then */
     assert_int_equal(pthread_create(&thread, NULL, ask_stats, w), 0);
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 30;
     int r = pthread_timedjoin_np(thread, &stats, &end);
-    pthread_rwlock_unlock(&w->s->swap);
+    pthread_rwlock_unlock(&local_of(w->s)->swap);
     assert_int_equal(r, 0);
     assert_int_equal(((struct store_stats *)stats)->memory, memory);
     assert_int_equal(((struct store_stats *)stats)->appended, 1);

@@ -1,4 +1,4 @@
-/* The engines side by side: whatever is done to both, both say the same; and what they drop by themselves is past its
+/* The databases side by side: whatever is done to both, both say the same; and what they drop by themselves is past its
  * time. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
@@ -65,7 +65,7 @@ static struct slice key_of(uint32_t n, char out[16])
 static void write_both(struct both *b, const struct kv_change *c, size_t n)
 {
     for (int e = 0; e < 2; e++)
-        assert_int_equal(b->kv[e]->engine->write(b->kv[e], c, n), 0);
+        assert_int_equal(b->kv[e]->ops->write(b->kv[e], c, n), 0);
 }
 
 /* A batch of random changes. */
@@ -169,8 +169,8 @@ static void same(void **state)
             same_gets(b, KV_CHANNEL); /* empty */
         }
         if (i % 300 == 299) { /* into tables, and over a reopening */
-            b->kv[1]->engine->flush(b->kv[1]);
-            assert_int_equal(b->kv[1]->engine->sync(b->kv[1]), 0);
+            b->kv[1]->ops->flush(b->kv[1]);
+            assert_int_equal(b->kv[1]->ops->sync(b->kv[1]), 0);
             if (i % 600 == 599) {
                 struct kv_rocksdb_options o = rocks_options(b);
                 kv_close(b->kv[1]);
@@ -180,12 +180,12 @@ static void same(void **state)
     }
     struct kv_usage usage;
     for (int e = 0; e < 2; e++) {
-        b->kv[e]->engine->usage(b->kv[e], &usage);
+        b->kv[e]->ops->usage(b->kv[e], &usage);
         assert_true(usage.memory > 0);
     }
 }
 
-/* The memory engine's sweep drops what is past its time, and nothing else. */
+/* The sweep of the one in memory drops what is past its time, and nothing else. */
 static void sweep(void **state)
 {
     struct both *b = *state;
@@ -201,12 +201,12 @@ static void sweep(void **state)
                               .kind = KV_PUT,
                               .key = slice_of(name, (size_t)snprintf(name, 16, "%03d", i)),
                               .value = slice_of(value, message_encode(value, &m))};
-        assert_int_equal(kv->engine->write(kv, &c, 1), 0);
+        assert_int_equal(kv->ops->write(kv, &c, 1), 0);
     }
     atomic_store(&b->expiry.now_ms, 1100);
     for (int i = 0; i < 200; i++) {
         struct kv_change c = {.family = KV_SMALL, .kind = KV_DELETE, .key = S("zzz")};
-        assert_int_equal(kv->engine->write(kv, &c, 1), 0);
+        assert_int_equal(kv->ops->write(kv, &c, 1), 0);
     }
     struct kv_iter *it = kv_iter_new(kv, KV_SMALL, S("0"), S("z"));
     int n = 0;
@@ -219,7 +219,7 @@ static void sweep(void **state)
 static void put(struct kv *kv, const char *key)
 {
     struct kv_change c = {.family = KV_SMALL, .kind = KV_PUT, .key = S(key), .value = S("v")};
-    assert_int_equal(kv->engine->write(kv, &c, 1), 0);
+    assert_int_equal(kv->ops->write(kv, &c, 1), 0);
 }
 
 /* What a reader keeps is as good as new. */
@@ -253,7 +253,7 @@ static void read_only(void **state)
     struct both *b = *state;
     char why[512];
     struct kv_change c = {.family = KV_META, .kind = KV_PUT, .key = S("k"), .value = S("v")};
-    assert_int_equal(b->kv[1]->engine->write(b->kv[1], &c, 1), 0);
+    assert_int_equal(b->kv[1]->ops->write(b->kv[1], &c, 1), 0);
     kv_close(b->kv[1]);
     struct kv_rocksdb_options o = rocks_options(b);
     o.create = o.complete = false;
@@ -263,7 +263,7 @@ static void read_only(void **state)
     assert_int_equal(f.code, 1);
     assert_true(slice_eq(f.value, S("v")));
     kv_found_free(b->kv[1], &f);
-    assert_int_equal(b->kv[1]->engine->write(b->kv[1], &c, 1), ERR_IO);
+    assert_int_equal(b->kv[1]->ops->write(b->kv[1], &c, 1), ERR_IO);
     kv_close(b->kv[1]);
     o = rocks_options(b);
     assert_int_equal(kv_rocksdb_open(&b->kv[1], &o, why, sizeof(why)), 0);
@@ -284,5 +284,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(kept_iters, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only, setup, teardown),
     };
-    return cmocka_run_group_tests_name("engines", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("databases", tests, NULL, NULL);
 }

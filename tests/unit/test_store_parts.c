@@ -75,7 +75,7 @@ static void batches(void **state)
     batch_fini(&b);
 }
 
-/* An engine that looks at what it is given. */
+/* A database that looks at what it is given. */
 struct watcher {
     struct kv base;
     char order[256]; /* family and key of each change, in order */
@@ -95,8 +95,8 @@ static int watcher_write(struct kv *kv, const struct kv_change *changes, size_t 
 /* Ranges come first, as they were put; then rows of a kind stand together, in the order of their keys. */
 static void kinds(void **state)
 {
-    static const struct kv_engine engine = {.write = watcher_write};
-    struct watcher w = {.base = {.engine = &engine}};
+    static const struct kv_ops ops = {.write = watcher_write};
+    struct watcher w = {.base = {.ops = &ops}};
     struct batch b = {0};
     (void)state;
     for (int i = 1; i <= 3; i++) {

@@ -119,8 +119,8 @@ static void messages(void **state)
     n = message_encode(out, &m);
     assert_int_equal(message_decode(slice_of(out, n), &r), 0);
     assert_int_equal(r.sender.n, 255);
-    assert_int_equal(r.row.birth_ms, RECORD_MS_MAX);
-    assert_int_equal(r.row.ttl_ms, RECORD_MS_MAX);
+    assert_int_equal(r.row.birth_ms, ROW_MS_MAX);
+    assert_int_equal(r.row.ttl_ms, ROW_MS_MAX);
     for (unsigned cls = 0; cls < 256; cls++) {
         out[2] = (char)cls;
         assert_int_equal(try_row(slice_of(out, n)), cls >= EXPIRY_DM && cls <= EXPIRY_DEDUP ? 0 : ERR_INVALID);

@@ -206,7 +206,7 @@ static void two_servers(void **state)
     struct store *second;
     char why[512];
     world_open(w);
-    assert_int_equal(store_open_hooked(&second, &w->o, &w->hooks, why, sizeof(why)), ERR_EXISTS);
+    assert_int_equal(local_open_hooked(&second, &w->o, &w->hooks, why, sizeof(why)), ERR_EXISTS);
     assert_non_null(strstr(why, w->dir));
     assert_non_null(strstr(why, "in use"));
     assert_null(second);
@@ -232,7 +232,7 @@ static void places(void **state)
     assert_int_equal(world_try(w), ERR_IO);
     assert_non_null(strstr(w->why, file));
     w->o.engine = "paper";
-    assert_int_equal(world_try(w), ERR_INVALID);
+    assert_int_equal(store_open(&w->s, &w->o, w->why, sizeof w->why), ERR_INVALID);
     assert_non_null(strstr(w->why, "paper"));
 }
 

@@ -15,7 +15,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "storage/conv_key.h"
-#include "storage/local/store_private.h"
+#include "storage/local/local_private.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,7 +32,7 @@
 struct world {
     struct store *s;
     struct store_options o;
-    struct store_hooks hooks;
+    struct local_hooks hooks;
     struct mailbox mb;
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -148,7 +148,7 @@ static inline void world_init(struct world *w, const char *engine)
     mailbox_init(&w->mb, util_wake, w);
     atomic_store(&w->wall, T0);
     atomic_store(&w->boot, 1000);
-    w->hooks = (struct store_hooks){.clock = {util_wall, util_boot, w},
+    w->hooks = (struct local_hooks){.clock = {util_wall, util_boot, w},
                                     .before_write = util_before_write,
                                     .before_sync = util_before_sync,
                                     .before_reopen = util_before_reopen,
@@ -157,7 +157,7 @@ static inline void world_init(struct world *w, const char *engine)
 }
 static inline int world_try(struct world *w)
 {
-    return store_open_hooked(&w->s, &w->o, &w->hooks, w->why, sizeof(w->why));
+    return local_open_hooked(&w->s, &w->o, &w->hooks, w->why, sizeof(w->why));
 }
 static inline void world_open(struct world *w)
 {

@@ -31,7 +31,7 @@ static enum store_status work(struct world *w, enum store_work_kind kind, const 
 static unsigned rows(struct world *w, enum kv_family family)
 {
     unsigned n = 0;
-    struct kv_iter *it = kv_iter_new(w->s->kv, family, S("\x01"), S("\xff"));
+    struct kv_iter *it = kv_iter_new(local_of(w->s)->kv, family, S("\x01"), S("\xff"));
     for (kv_seek(it, S("\x01")); kv_valid(it); kv_next(it))
         n++;
     kv_iter_free(it);
