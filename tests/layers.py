@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The layers of core/ and storage/ (README.md, "Layers"): no lower one includes an upper one, siblings do not know each other, and every header
-compiles alone. Prints every offence as FILE:LINE, and last "N passed, N failed"."""
+"""The layers of core/ and storage/ (README.md, "Layers") and the rooms within them: no lower one includes an upper one, siblings do not know each
+other, a header that is not public stays in its room, what a header declares the file of its name defines, and every header compiles alone. Prints
+every offence as FILE:LINE, and last "N passed, N failed"."""
 
 import concurrent.futures
 import os
@@ -10,25 +11,48 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# Folder (or file) of the source → folders it may include from, itself aside. The longest match counts.
-LAYERS = {
-    "core/base": [],
-    "core/net": ["core/base"],
-    "storage": ["core/base"],
-    "core/hub": ["core/base", "core/net", "storage"],
-    "core/script": ["core/base", "core/net", "storage", "core/hub"],
-    "core/plugin": ["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"],
-    "core/console": ["core/base", "core/net", "storage", "core/hub"],
-    "core/config": ["core/base", "core/net", "storage", "core/hub"],
-    "core/client": ["core/base"],
-    "core/tools": ["core/base", "core/client"],
-    "core/server": ["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console", "core/config"],
-    "core/main.c": ["core/base", "core/config", "core/script", "core/server"],
+
+class Room:
+    """A folder, or a single file, of the source.
+
+    may:     the rooms whose public headers it includes; naming a layer ("core/hub", "storage") names all rooms in it. A header may stand here too.
+    public:  the headers that other layers include; None: all but *_private.h
+    inner:   headers that only the other rooms of the same layer include
+    checked: what its headers declare is defined in the .c of the same name (x.h and x_private.h: x.c, or x_*.c), or by a macro there
+    """
+
+    def __init__(self, may, public=None, inner=(), checked=False):
+        self.may, self.public, self.inner, self.checked = may, public, inner, checked
+
+
+# Lowest first. A file belongs to the longest name that it begins with. A layer is a top folder here; its rooms are the names that continue it, and
+# those must name each other one by one. A new header is nobody's but its room's until it is listed.
+ROOMS = {
+    "core/base": Room([]),
+    "core/net": Room(["core/base"], ["conn.h", "http.h", "listener.h", "net_shared.h", "url.h", "websocket.h"]),
+    "storage": Room(["core/base"], ["store.h", "conv_key.h"], ["engine.h"], checked=True),
+    "storage/kv": Room(["core/base"], [], ["expiry.h", "kv.h", "row.h"], checked=True),
+    "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
+    "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
+    "core/hub": Room(["core/base", "core/net", "storage"],
+                     ["hub.h", "host/host.h", "host/look.h", "people/ban.h", "people/req.h", "people/trace.h", "people/user.h", "registry/action.h",
+                      "registry/auth.h", "registry/code.h", "registry/command.h", "registry/hook.h", "registry/metric.h", "registry/route.h",
+                      "registry/tables.h", "shard/figures.h", "shard/options.h", "shard/shard.h", "shard/why.h"]),
+    "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h"]),
+    "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"]),
+    "core/console": Room(["core/base", "core/net", "storage", "core/hub"], ["console.h"]),
+    "core/config": Room(["core/base", "core/net", "storage", "core/hub"],
+                        ["config.h", "config_commands.h", "config_options.h", "config_value.h", "machine.h", "secret.h"]),
+    "core/client": Room(["core/base"], ["client.h", "client_fields.h"]),
+    "core/tools": Room(["core/base", "core/client"], []),
+    "core/server": Room(["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console", "core/config"],
+                        ["server.h", "settings.h"]),
+    "core/main.c": Room(["core/base", "core/config", "core/script", "core/server"]),
 }
 
-# Libraries that only some layers know: system headers by prefix → who may include them.
+# Libraries that only some rooms know: system headers by prefix → who may include them.
 LIBRARIES = {
-    "rocksdb/": ["storage"],
+    "rocksdb/": ["storage/kv"],
     "lua": ["core/script", "core/config"],
     "lauxlib": ["core/script", "core/config"],
     "lj_": [],
@@ -37,9 +61,17 @@ LIBRARIES = {
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
-def layer_of(path):
-    fits = [name for name in LAYERS if path == name or path.startswith(name + "/")]
-    return max(fits, key=len) if fits else None
+def within(path, name):
+    return path == name or path.startswith(name + "/")
+
+
+def room_of(path):
+    return max((name for name in ROOMS if within(path, name)), key=len, default=None)
+
+
+def layer_of(room):
+    """The outermost room around it, which for "storage/store.c" is "storage"."""
+    return min((name for name in ROOMS if within(room, name)), key=len)
 
 
 def sources():
@@ -50,9 +82,24 @@ def sources():
                     yield os.path.relpath(os.path.join(folder, name), ROOT)
 
 
+def may_include(mine, theirs):
+    """Whether room `mine` names `theirs`: within a layer each room by itself, from another one the layer as a whole."""
+    if layer_of(mine) == layer_of(theirs):
+        return theirs in ROOMS[mine].may
+    return any(within(theirs, name) for name in ROOMS[mine].may)
+
+
+def is_open(mine, theirs, header):
+    """Whether that header of room `theirs` is for room `mine`."""
+    room = ROOMS[theirs]
+    if layer_of(mine) == layer_of(theirs) and header in room.inner:
+        return True
+    return header in room.public if room.public is not None else not header.endswith("_private.h")
+
+
 def offence(path, kind, target):
     """Why this include is wrong; None when it is right."""
-    mine = layer_of(path)
+    mine = room_of(path)
     if mine is None:  # a plugin: its own folder and the one header
         if kind == '"' and target != "plugins/magpie_plugin.h" and os.path.dirname(target) not in ("", os.path.dirname(path)):
             return "a plugin includes plugins/magpie_plugin.h and its own folder only"
@@ -62,12 +109,16 @@ def offence(path, kind, target):
             if target.startswith(prefix) and mine not in allowed:
                 return f"<{target}> belongs to {', '.join(allowed) or 'nobody'}"
         return None
-    theirs = layer_of(target)
     if not os.path.exists(os.path.join(ROOT, target)):
         return f'"{target}" is no path from the top of the repository'
-    if theirs == mine or target in LAYERS[mine] or theirs in LAYERS[mine]:
+    theirs = room_of(target)
+    if theirs == mine or target in ROOMS[mine].may:
         return None
-    return f"{mine} may include {', '.join(LAYERS[mine]) or 'itself only'}, not {theirs or os.path.dirname(target)}"
+    if theirs is None or not may_include(mine, theirs):
+        return f"{mine} may include {', '.join(ROOMS[mine].may) or 'itself only'}, not {theirs or os.path.dirname(target)}"
+    if not is_open(mine, theirs, os.path.relpath(target, theirs)):
+        return f"{target} is not public: {theirs} has it for itself (tests/layers.py, ROOMS)"
+    return None
 
 
 def check_includes(path):
@@ -79,6 +130,37 @@ def check_includes(path):
             if why:
                 wrong.append(f"{path}:{number}: {why}")
     return wrong
+
+
+COMMENT = re.compile(r"/\*.*?\*/", re.S)
+DECLARED = re.compile(r"^(?!static|typedef|extern|#|\s)\w[\w \*\(\),]*?\b(\w+)\([^;{}]*?\);", re.M)
+DEFINED = re.compile(r"^(?!static|typedef|#|\s)\w[\w \*]*?\b(\w+)\([^;{}]*?\)\s*\{", re.M)
+ROW = re.compile(r"^ +[A-Z]\(\w+, +(\w+)", re.M)  # of a list of macros: W(APPEND, append, …)
+PASTED = re.compile(r"^ +\w[\w \*]*?\b(\w*##\w+)\([^;{}]*?\)\s*\\?\n? *\{", re.M)
+
+
+def source_of(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return COMMENT.sub("", f.read())
+
+
+def undefined(header, source, rows=()):
+    """What the text of a header declares and the text of a source does not define. rows: the names that a list of macros has; store_##name defines
+    store_append if append is one of them."""
+    defined = set(DEFINED.findall(source))
+    defined.update(re.sub(r"##\w+", row, name) for name in PASTED.findall(source) for row in rows)
+    return [name for name in DECLARED.findall(header) if name not in defined]
+
+
+def check_doors(header):
+    """What the header declares, and the .c files of its name do not define."""
+    stem = header[:-len(".h")].removesuffix("_private")
+    folder = os.path.dirname(header)
+    files = [os.path.join(folder, name) for name in os.listdir(os.path.join(ROOT, folder))]
+    text = "\n".join(source_of(f) for f in files if f == stem + ".c" or (f.startswith(stem + "_") and f.endswith(".c")))
+    rows = [name for f in files if f.endswith(".h") for name in ROW.findall(source_of(f))]
+    return [f"{header}:1: {name}() is declared here and not defined in {stem}.c or {stem}_*.c"
+            for name in undefined(source_of(header), text, rows)]
 
 
 def pkg_config_flags():
@@ -106,7 +188,7 @@ def check_readme(folder):
 def folders():
     """Every folder that somebody may have to change something in."""
     yield from ("core", "storage", "plugins", "scripts", "etc", "docs", "tests")
-    for top in ("core", "tests", "plugins"):
+    for top in ("core", "storage", "tests", "plugins"):
         for name in sorted(os.listdir(os.path.join(ROOT, top))):
             path = os.path.join(top, name)
             if os.path.isdir(os.path.join(ROOT, path)) and name not in ("node_modules", "__pycache__"):
@@ -118,19 +200,36 @@ def self_test():
     wrong = [("core/base/log.c", '"', "core/net/conn.h"), ("core/net/tcp.c", '"', "storage/store.h"), ("storage/kv/kv.c", '"', "core/hub/hub.h"),
              ("core/config/config.c", '"', "core/client/client.h"), ("core/tools/bench.c", '"', "core/hub/hub.h"),
              ("core/client/client.c", '"', "core/net/conn.h"), ("core/hub/hub.c", "<", "rocksdb/c.h"), ("core/hub/hub.c", '"', "hub.h"),
+             ("storage/local/local.c", "<", "rocksdb/c.h"), ("storage/kv/kv.c", '"', "storage/store.h"), ("storage/kv/kv.c", '"', "storage/local/local.h"),
+             ("storage/local/local.c", '"', "storage/kv/kv_rocksdb_options.h"), ("storage/store.c", '"', "storage/kv/kv.h"),
+             ("storage/store.c", '"', "storage/local/writer.h"), ("storage/engine.h", '"', "storage/local/local.h"),
+             ("core/server/parts.c", '"', "storage/local/local.h"), ("core/hub/hub.c", '"', "storage/engine.h"),
+             ("core/plugin/host.c", '"', "core/net/outq.h"), ("core/server/parts.c", '"', "core/console/console_private.h"),
              ("core/config/config_commands.c", '"', "core/server/server.h"), ("core/server/parts.c", '"', "core/client/client.h"),
              ("plugins/echo/echo.c", '"', "core/hub/hub.h")]
     right = [("core/hub/hub.c", '"', "core/net/conn.h"), ("core/main.c", '"', "core/server/server.h"), ("core/server/parts.c", '"', "core/plugin/plugins.h"),
-             ("storage/kv/kv.c", "<", "rocksdb/c.h"),
+             ("storage/kv/kv.c", "<", "rocksdb/c.h"), ("storage/local/local.c", '"', "storage/kv/kv.h"), ("storage/local/local.c", '"', "storage/engine.h"),
+             ("storage/store.c", '"', "storage/local/local.h"), ("storage/local/local.c", '"', "storage/local/writer.h"),
              ("plugins/echo/echo.c", '"', "plugins/magpie_plugin.h")]
-    return ([f"tests/layers.py:1: let {c} pass" for c in wrong if not offence(*c)] +
-            [f"tests/layers.py:1: refused {c}: {offence(*c)}" for c in right if offence(*c)])
+    header = "int door(struct a *a,\n         int b);\nMUST_CHECK int make_a(void);\nstatic inline int in(void)\n{\n}\nextern int n;\n"
+    source = "#define MAKE(x) \\\n    int make_##x(void) \\\n    { \\\n        return door(); \\\n    }\n"
+    doors = [(header, source + "int door(struct a *a, int b)\n{\n", ["a"], []),
+             (header, source + "int door(struct a *a, int b)\n{\n", ["b"], ["make_a"]),
+             (header, source + "static int door(struct a *a, int b)\n{\n", ["a"], ["door"]),
+             (header, "int door(struct a *a, int b)\n{\n    make_a();\n", ["a"], ["make_a"])]
+    return ([f"tests/layers.py:1: {undefined(h, s, rows)} where {want} is not defined" for h, s, rows, want in doors
+             if undefined(h, s, rows) != want] +
+            [f"tests/layers.py:1: let {c} pass" for c in wrong if not offence(*c)] +
+            [f"tests/layers.py:1: refused {c}: {offence(*c)}" for c in right if offence(*c)] +
+            [f"tests/layers.py:1: {room} lists {h}, which is not there, or private" for room, r in ROOMS.items()
+             for h in [*(r.public or ()), *r.inner] if h.endswith("_private.h") or not os.path.exists(os.path.join(ROOT, room, h))])
 
 
 def main():
     results = [self_test()]
     paths = list(sources())
     results += [check_includes(p) for p in paths]
+    results += [check_doors(p) for p in paths if p.endswith(".h") and ROOMS.get(room_of(p), Room([])).checked]
     results += [check_readme(f) for f in folders()]
     flags = pkg_config_flags()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
