@@ -34,10 +34,7 @@ ROOMS = {
     "storage/kv": Room(["core/base"], [], ["expiry.h", "kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
-    "core/hub": Room(["core/base", "core/net", "storage"],
-                     ["hub.h", "host/host.h", "host/look.h", "people/ban.h", "people/req.h", "people/trace.h", "people/user.h", "registry/action.h",
-                      "registry/auth.h", "registry/code.h", "registry/command.h", "registry/hook.h", "registry/metric.h", "registry/route.h",
-                      "registry/tables.h", "shard/figures.h", "shard/options.h", "shard/shard.h", "shard/why.h"]),
+    "core/hub": Room(["core/base", "core/net", "storage"]),
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h"]),
     "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"]),
     "core/console": Room(["core/base", "core/net", "storage", "core/hub"], ["console.h"]),
