@@ -4,13 +4,18 @@
  *
  *     log_event(LOG_WARN, "listen.in_use", LOG_STR("address", addr), LOG_INT("errno", errno));
  *
- * Any thread. Lines are written whole with one write(2). Each event id is limited to 20 lines a second per process;
- * what was suppressed is counted and told by a line log.suppressed. Never pass secrets (tokens, passwords) or message
- * content. Values from users are escaped: no control character reaches the output.
+ * Any thread. Nobody waits for the log's reader or disk: lines go into a ring of fixed size, from which one thread
+ * writes them in order. What does not fit is lost and counted; a line log.lost tells how many, once lines are read
+ * again. Without log_start(), in tools and tests, the caller writes by itself.
+ *
+ * Each event id is limited to 20 lines a second per process. A line log.suppressed tells how many were left out, when
+ * the second is over. Never pass secrets (tokens, passwords) or message content. Values from users are escaped: no
+ * control character reaches the output. Not for signal handlers.
  */
 #ifndef MAGPIE_BASE_LOG_H
 #define MAGPIE_BASE_LOG_H
 
+#include "core/base/err.h"
 #include "core/base/slice.h"
 
 #include <stdbool.h>
@@ -36,9 +41,26 @@ struct log_field {
             log_write((level), (id), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.type = LOG_F_END}});       \
     } while (0)
 
-/* Opens (or reopens, for rotation) the destination: file NULL means standard error. Errors: ERR_IO, the old destination
- * stays. */
+/* Opens where lines go from now on: `file` is appended to, NULL means standard error. A FIFO is opened whether anybody
+ * reads it or not, and so must be readable by this process too. ERR_IO, with errno: all stays as it was. */
 int log_open(const char *file, enum log_format format, enum log_level level);
+/* The same for a file that was moved away; format and level stay. */
+int log_reopen(const char *file);
+/* Starts the thread that writes, and sees to it that a crash of the process waits a moment for the lines before it.
+ * A child after fork() has no such thread and writes by itself. Once, on the main thread. ERR_NOMEM. */
+MUST_CHECK int log_start(void);
+/* Waits until all lines are written, at most half a second, and ends the thread. One that hangs in a write is left
+ * to the end of the process, and later lines are lost. */
+void log_stop(void);
+/* Waits until what was logged before is written, at most `ms`. For those who end the process at once. Signal-safe. */
+void log_flush(uint32_t ms);
+
+struct log_stats {
+    uint64_t lost;       /* lines that nobody read in time, or that no disk took, since the start */
+    uint64_t suppressed; /* lines left out by the limit of their event, since the start */
+};
+
+void log_get_stats(struct log_stats *out);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *id, const struct log_field *fields);

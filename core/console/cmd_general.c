@@ -121,6 +121,7 @@ static void run_status(struct command_call *c, void *ctx)
     struct console *console = ctx;
     struct hub_stats h;
     struct store_stats s;
+    struct log_stats log;
     hub_get_stats(c->hub, &h);
     store_get_stats(hub_store(c->hub), &s);
     buf_printf(&c->out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"uptime\":%llu,\"shards\":%u", MAGPIE_VERSION,
@@ -131,8 +132,9 @@ static void run_status(struct command_call *c, void *ctx)
         ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
         h.connections, h.users, h.channels, (unsigned long long)h.requests, (unsigned long long)h.messages,
         (unsigned long long)h.deliveries);
-    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\"}", s.failing ? "failing" : "good",
-               s.clock_paused ? "paused" : "good");
+    log_get_stats(&log);
+    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\",\"log_lost\":%llu}", s.failing ? "failing" : "good",
+               s.clock_paused ? "paused" : "good", (unsigned long long)log.lost);
     command_done(c);
 }
 

@@ -11,15 +11,18 @@
 #include "core/server/settings.h"
 #include "storage/store.h"
 
+#include <errno.h>
 #include <string.h>
 
-/* Lines of a buffer, each as one log line. */
+/* Lines of a buffer, each as one log line: however many they are, who mends the config needs them all. */
 static void log_lines(enum log_level level, const char *id, const char *key, const struct buf *lines)
 {
     for (size_t at = 0; at < lines->n;) {
         const char *end = memchr(lines->p + at, '\n', lines->n - at);
         size_t n = end ? (size_t)(end - lines->p) - at : lines->n - at;
-        log_event(level, id, LOG_SLICE(key, slice_of(lines->p + at, n)));
+        const struct log_field line[] = {LOG_SLICE(key, slice_of(lines->p + at, n)), {.type = LOG_F_END}};
+        if (log_enabled(level))
+            log_write_all(level, id, line);
         at += n + 1;
     }
 }
@@ -44,7 +47,7 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     if (prepared != 0)
         return prepared == ERR_AGAIN ? ERR_AGAIN : -1;
     if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
-        buf_printf(errors, "log.file: %s cannot be opened\n", fresh->log.file ? fresh->log.file : "standard error");
+        buf_printf(errors, "log.file: %s cannot be opened for appending: %s\n", fresh->log.file, strerror(errno));
         scripts_abandon(s->scripts);
         return -1;
     }
@@ -90,18 +93,22 @@ int reload_adopt(void *ctx, struct config *fresh, struct buf *errors)
     return 0;
 }
 
+/* Whatever else failed: a moved log file is what rotation waits for. */
+static void reopen_log(const char *file)
+{
+    if (log_reopen(file) != 0)
+        log_event(LOG_ERROR, "log.reopen_failed", LOG_STR("file", file), LOG_STR("error", strerror(errno)));
+}
+
 void reload_file(struct server *s)
 {
     struct buf errors = BUF_INIT;
     struct config *fresh = settings_load(s->plugins, s->config_path, &errors);
     if (!fresh || reload_adopt(s, fresh, &errors) != 0) {
+        reopen_log(s->config->log.file); /* first, so that the errors are in the file that is looked at */
         log_lines(LOG_ERROR, "config.error", "error", &errors);
         log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
         config_free(fresh);
-        /* A moved log file is opened anew all the same: that is what rotation waits for. */
-        if (!fresh)
-            (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format,
-                            (enum log_level)s->config->log.level);
     }
     buf_free(&errors);
 }

@@ -9,16 +9,32 @@
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+enum {
+    TELL_MS = 1000,     /* that a failed start waits for a standard error that nobody reads */
+    LAST_LINE_MS = 100, /* that a second signal waits for its line */
+};
 #define BREATH_SECONDS 5. /* between two looks at whether memory is to be given back */
+
+/* To the one who started the server, after what the log has said. A start that failed ends, whoever reads or not. */
+static void tell(const char *lead, struct slice why, const char *tail)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    log_flush(TELL_MS);
+    if (poll(&ready, 1, TELL_MS) > 0)
+        fprintf(stderr, "%s%.*s%s", lead, (int)why.n, why.p, tail);
+}
 
 int server_fail(const struct server *s, const char *why)
 {
-    fprintf(stderr, "magpied: %s\n", why);
+    tell("magpied: ", slice_str(why), "\n");
     if (s->config && s->config->log.file)
         log_event(LOG_ERROR, "server.failed", LOG_STR("error", why));
     notify("STATUS=failed to start");
@@ -36,6 +52,7 @@ static void on_term(struct ev_loop *loop, ev_signal *w, int events)
     }
     /* Meant: at once. Everything acknowledged is as safe as after kill -9. */
     log_event(LOG_WARN, "server.stop", LOG_STR("reason", "second signal"), LOG_STR("signal", name));
+    log_flush(LAST_LINE_MS);
     _exit(1);
 }
 
@@ -118,21 +135,32 @@ static int serve(struct server *s)
     return 0;
 }
 
+/* Where the log goes; not 0 after telling why that is not possible. */
+static int begin_log(const struct config *c)
+{
+    char why[WHY_MAX];
+    if (log_open(c->log.file, (enum log_format)c->log.format, (enum log_level)c->log.level) != 0) {
+        snprintf(why, sizeof why, "log.file: %s cannot be opened for appending: %s", c->log.file, strerror(errno));
+        tell("magpied: ", slice_str(why), "\n");
+        return -1;
+    }
+    if (log_start() == 0)
+        return 0;
+    tell("magpied: ", SLICE_LIT("the log's thread cannot be started"), "\n");
+    return -1;
+}
+
 int server_run(const char *config_path)
 {
     struct server s = {.config_path = config_path};
     struct buf errors = BUF_INIT;
     s.config = s.boot = settings_load(NULL, config_path, &errors);
-    if (!s.config) {
-        fwrite(errors.p ? errors.p : "", 1, errors.n, stderr);
-        buf_free(&errors);
-        return 1;
-    }
+    if (!s.config)
+        tell("", buf_slice(&errors), "");
     buf_free(&errors);
-    const struct config *c = s.config;
-    if (log_open(c->log.file, (enum log_format)c->log.format, (enum log_level)c->log.level) != 0) {
-        fprintf(stderr, "magpied: log.file: %s cannot be opened for appending\n",
-                c->log.file ? c->log.file : "standard error");
+    if (!s.config)
+        return 1;
+    if (begin_log(s.config) != 0) {
         config_free(s.config);
         return 1;
     }
@@ -141,5 +169,6 @@ int server_run(const char *config_path)
     parts_close(&s);
     if (rc == 0)
         log_event(LOG_INFO, "server.stop", LOG_INT("drained_ms", clock_mono_ms() - began));
+    log_stop();
     return rc == 0 ? 0 : 1;
 }

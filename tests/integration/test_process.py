@@ -1,6 +1,5 @@
-"""The process: command line, config errors, signals, logs, sd_notify."""
+"""The process: command line, config errors, signals, sd_notify. The log is test_log.py's."""
 
-import json
 import os
 import re
 import signal
@@ -11,8 +10,8 @@ import threading
 import time
 
 from base import Test, smoke
-from client import CLOSING, LOGIN, PING, SEND_CHANNEL, SEND_USER, Client
-from server import MAGPIED, PATIENCE, ROOT, Server, free_port
+from client import CLOSING, PING, SEND_CHANNEL, Client
+from server import MAGPIED, PATIENCE, ROOT, Server
 from wire import Closed
 
 
@@ -371,100 +370,6 @@ class Reloading(Plain):
                     c.say("tea", "x")
             self.assertEqual(c.say("tea", "x")["seq"], 401)
             c.close()
-
-    def test_a_log_file_and_its_rotation(self):
-        with Server() as s:
-            pass
-        s = Server(start=False)
-        try:
-            s.config = {"log": {"file": s.folder + "/magpie.log", "format": "json"}, "storage": {"engine": "memory"}}
-            s.write_config()
-            s.launch(wait=False)
-            path = s.folder + "/magpie.log"
-            self.eventually(lambda: os.path.exists(path) and "server.ready" in open(path).read())
-            os.rename(path, path + ".1")
-            s.signal(signal.SIGHUP)
-            self.eventually(lambda: os.path.exists(path) and "config.reloaded" in open(path).read())
-            self.assertEqual(s.stop(), 0)
-            for line in open(path).read().rstrip("\n").split("\n") + open(path + ".1").read().rstrip("\n").split("\n"):
-                json.loads(line)
-        finally:
-            s.discard()
-
-
-class Logs(Plain):
-    def everything(self, s):
-        """Much of what could be logged; returns what must not be."""
-        secrets = ["content-that-is-nobodys-business", "name-of-a-client-id", "forged-token-AAAAAAAAAAAAAAAAAAAAAA"]
-        a, b = Client(s), Client(s, "text")
-        a.login("Ada"), b.login("Bob", device="phone")
-        secrets += [a.token, b.token]
-        c = Client(s, "binary")
-        c.login(token=b.token, device="phone")
-        secrets.append(c.token)
-        Client(s).ask(LOGIN, token=secrets[2])
-        for x in (a, c):
-            x.subscribe("tea")
-            x.say("tea", secrets[0], clientId=secrets[1])
-            x.tell(a, secrets[0])
-        a.ask_raw(SEND_USER, b'{"receiverId":"' + secrets[0].encode() + b'",')
-        a.ask_raw(SEND_USER, b'\xff' + secrets[0].encode())
-        a.ask(SEND_CHANNEL, channel="tea", content=secrets[0] * 1000)
-        a.wire.stream.write(b"\0\0\0\1" + secrets[0].encode())
-        a.rest()
-        c.wire.stream.write(b"\xff\xff" + secrets[0].encode())
-        try:
-            c.rest()
-        except Closed:
-            pass
-        s.rewrite({"auth": {"secret": "planted-secret-in-the-config-file"}})
-        s.reload()
-        s.rewrite({"auth": {"secret": 5}, "console": {"password": ["planted-password"]}})
-        s.reload()
-        for x in (a, b, c):
-            x.close()
-        return secrets + ["planted-secret", "planted-password"]
-
-    @smoke
-    def test_no_secrets_at_any_level_and_format(self):
-        for form in ("text", "json"):
-            with Server({"log": {"level": "debug", "format": form}}) as s:
-                secrets = self.everything(s)
-                self.assertEqual(s.stop(), 0)
-                log = s.whole_log()
-                for secret in secrets:
-                    self.assertNotIn(secret[:24], log)
-
-    def test_lines_of_text(self):
-        with Server() as s:
-            self.assertEqual(s.stop(), 0)
-            for line in s.whole_log().rstrip("\n").split("\n"):
-                self.assertRegex(line, r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warn|error) [a-z_]+(\.[a-z_]+)+( [a-z_]+=("([^"\\]|\\.)*"|[^ "]*))*$')
-
-    def test_lines_of_json(self):
-        with Server({"log": {"format": "json"}}) as s:
-            self.assertEqual(s.stop(), 0)
-            events = [json.loads(line) for line in s.whole_log().rstrip("\n").split("\n")]
-            text = json.dumps(events)
-            for event in ("server.start", "listen.open", "server.ready", "server.drain", "server.stop"):
-                self.assertIn(event, text)
-            self.assertEqual(len({frozenset(set(e) & {"time", "level", "event"}) for e in events}), 1)
-
-    def test_levels(self):
-        port = free_port()
-        with Server({"log": {"level": "error"}, "listen": {"websocket": "127.0.0.1:%d" % port}}, start=False) as s:
-            s.write_config()
-            s.launch(wait=False)
-            self.eventually(lambda: self.accepts(port))
-            self.assertEqual(s.stop(), 0)
-            self.assertEqual(s.whole_log(), "")
-
-    def accepts(self, port):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return True
-        except OSError:
-            return False
 
 
 class Notify(Plain):

@@ -1,6 +1,7 @@
 #include "core/hub/shard/figures.h"
 
 #include "core/base/clock.h"
+#include "core/base/log.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shard.h"
 #include "core/net/net_shared.h"
@@ -126,17 +127,23 @@ struct source {
     double unit; /* what one of it is in the metric's unit */
 };
 
+enum { RESIDENT, CPU_TIME, OUTPUT_QUEUED, LOG_LOST, LOG_SUPPRESSED }; /* what process_value() knows */
+
 static double process_value(struct hub *hub, size_t which)
 {
     struct timespec t;
+    struct log_stats log;
     switch (which) {
-    case 0:
+    case RESIDENT:
         return (double)figures_resident();
-    case 1:
+    case CPU_TIME:
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
         return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-    default:
+    case OUTPUT_QUEUED:
         return (double)net_shared_queued(hub->shared);
+    default:
+        log_get_stats(&log);
+        return (double)(which == LOG_LOST ? log.lost : log.suppressed);
     }
 }
 
@@ -202,7 +209,7 @@ static const struct built_in {
      FIGURE(skipped, 1)},
     {"magpie_received_bytes_total", "Bytes read from clients.", METRIC_COUNTER, FIGURE(bytes_in, 1)},
     {"magpie_sent_bytes_total", "Bytes written to clients.", METRIC_COUNTER, FIGURE(bytes_out, 1)},
-    {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(2)},
+    {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(OUTPUT_QUEUED)},
     {"magpie_hub_memory_bytes", "Memory of connections, users, channels and queues.", METRIC_GAUGE, HUB(memory, U64)},
     {"magpie_shards_cpu_seconds_total", "CPU time of the shards' threads.", METRIC_COUNTER, FIGURE(cpu_us, 1e-6)},
     {"magpie_store_appends_total", "Messages that the store has written.", METRIC_COUNTER, STORE(appended, U64)},
@@ -222,8 +229,11 @@ static const struct built_in {
      FIGURE(append_us, 1e-6)},
     {"magpie_store_append_samples_total", "Messages in magpie_store_append_seconds_total.", METRIC_COUNTER,
      FIGURE(appends_timed, 1)},
-    {"process_resident_memory_bytes", "Resident memory.", METRIC_GAUGE, PROCESS(0)},
-    {"process_cpu_seconds_total", "CPU time, user and system.", METRIC_COUNTER, PROCESS(1)},
+    {"magpie_log_lost_total", "Log lines that could not be written in time.", METRIC_COUNTER, PROCESS(LOG_LOST)},
+    {"magpie_log_suppressed_total", "Log lines left out because their event came too often.", METRIC_COUNTER,
+     PROCESS(LOG_SUPPRESSED)},
+    {"process_resident_memory_bytes", "Resident memory.", METRIC_GAUGE, PROCESS(RESIDENT)},
+    {"process_cpu_seconds_total", "CPU time, user and system.", METRIC_COUNTER, PROCESS(CPU_TIME)},
 };
 
 static void turns(struct hub *hub, void *ctx, struct metric_histogram *out)
