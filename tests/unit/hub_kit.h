@@ -1,7 +1,6 @@
 /*
- * What the tests of core/hub share: a real hub of 1 to 4 shards over the store in memory, clients on loopback, and a
- * gate between the hub and its store that holds operations back or fails them (CMake links test_hub_* with --wrap for
- * every store operation).
+ * What the tests of core/hub share: a real hub of 1 to 4 shards over the store in memory, clients on loopback, and
+ * between the hub and its store a gate (gate_store.h), which holds operations back or fails them.
  *
  * Usually the shards have no threads: kit_turn() turns their loops by hand, one after the other, so that a test decides
  * what happens before what and may look at everything. With `threads` set they run as they do in the server.
@@ -25,6 +24,7 @@
 #include "core/hub/people/session.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/people/user.h"
+#include "tests/unit/gate_store.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -40,114 +40,29 @@
 
 #define S(x) slice_str(x)
 
-/* --- The gate before the store ------------------------------------------------------------------------------------ */
+/* --- The gate before the store --- */
 
-/* clang-format does not come to rest over this list. */
-/* clang-format off */
-#define KIT_STORE(X)                                                                                            \
-    X(append) X(range) X(inbox_peek) X(inbox_ack) X(user_load) X(user_save) X(user_forget) X(guests_due)        \
-    X(conv_load) X(channel_save) X(member_put) X(member_del) X(members) X(mark_read) X(conversations) X(recall) \
-    X(block) X(pairs)
-/* clang-format on */
+static struct gate_store kit_gate;
 
-#define KIT_ENUM(name) OP_##name,
-enum kit_op { KIT_STORE(KIT_ENUM) OPS };
-
-enum gate { GATE_OPEN, GATE_HOLD, GATE_FAIL };
-
-enum { KIT_HELD = 256 };
-
-static struct {
-    struct store *store;
-    _Atomic int gate[OPS];         /* enum gate */
-    enum store_status status[OPS]; /* of GATE_FAIL */
-    _Atomic uint32_t calls[OPS];   /* since the kit was opened */
-    uint32_t held;
-    struct {
-        enum kit_op op;
-        struct store_op *p;
-    } list[KIT_HELD]; /* held back, oldest first */
-} kit_gate;
-
-static inline void kit_failed(void *owner, struct mail *m)
-{
-    struct store_op *op = (struct store_op *)m;
-    op->done(owner, op);
-}
-
-/* Whether the gate keeps it. */
-static inline bool kit_gate_keeps(enum kit_op op, struct store_op *p)
-{
-    atomic_fetch_add(&kit_gate.calls[op], 1);
-    switch (atomic_load(&kit_gate.gate[op])) {
-    case GATE_HOLD:
-        assert_true(kit_gate.held < KIT_HELD);
-        kit_gate.list[kit_gate.held].op = op;
-        kit_gate.list[kit_gate.held++].p = p;
-        return true;
-    case GATE_FAIL:
-        p->status = kit_gate.status[op];
-        p->mail.run = kit_failed;
-        mailbox_post(p->home, &p->mail);
-        return true;
-    default:
-        return false;
-    }
-}
-
-#define KIT_WRAP(name)                                                                                                 \
-    void __real_store_##name(struct store *s, struct store_##name *p);                                                 \
-    void __wrap_store_##name(struct store *s, struct store_##name *p);                                                 \
-    void __wrap_store_##name(struct store *s, struct store_##name *p)                                                  \
-    {                                                                                                                  \
-        if (!kit_gate_keeps(OP_##name, &p->op))                                                                        \
-            __real_store_##name(s, p);                                                                                 \
-    }
-KIT_STORE(KIT_WRAP)
-
-#define KIT_REAL(name)                                                                                                 \
-    case OP_##name:                                                                                                    \
-        __real_store_##name(kit_gate.store, (struct store_##name *)p);                                                 \
-        break;
-static inline void kit_pass(enum kit_op op, struct store_op *p)
-{
-    switch (op) {
-        KIT_STORE(KIT_REAL)
-    default:
-        fail();
-    }
-}
-
-static inline void gate_hold(enum kit_op op)
+static inline void gate_hold(enum store_op_kind op)
 {
     kit_gate.gate[op] = GATE_HOLD;
 }
-static inline void gate_fail(enum kit_op op, enum store_status status)
+static inline void gate_fail(enum store_op_kind op, enum store_status status)
 {
-    kit_gate.status[op] = status;
+    kit_gate.status[op] = (int)status;
     kit_gate.gate[op] = GATE_FAIL;
 }
 /* Lets the oldest held operation pass, or fails it. */
 static inline void gate_next(enum store_status status)
 {
-    assert_true(kit_gate.held > 0);
-    enum kit_op op = kit_gate.list[0].op;
-    struct store_op *p = kit_gate.list[0].p;
-    kit_gate.held--;
-    memmove(kit_gate.list, kit_gate.list + 1, kit_gate.held * sizeof kit_gate.list[0]);
-    if (status == STORE_OK) {
-        kit_pass(op, p);
-        return;
-    }
-    p->status = status;
-    p->mail.run = kit_failed;
-    mailbox_post(p->home, &p->mail);
+    gate_store_next(&kit_gate, 0, status);
 }
 /* Opens the gate for good, and lets pass what it holds. */
-static inline void gate_open(enum kit_op op)
+static inline void gate_open(enum store_op_kind op)
 {
     kit_gate.gate[op] = GATE_OPEN;
-    while (kit_gate.held)
+    while (gate_store_held(&kit_gate))
         gate_next(STORE_OK);
 }
 
@@ -203,7 +118,6 @@ static inline enum auth_when kit_ask(struct auth_call *a, void *ctx)
 static inline void kit_open(struct kit *k, unsigned shards)
 {
     memset(k, 0, sizeof *k);
-    memset(&kit_gate, 0, sizeof kit_gate);
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
     k->shards = shards;
     k->store_opt = (struct store_options){
@@ -241,9 +155,11 @@ static inline int kit_listen(struct sockaddr_in *a)
 static inline void kit_start(struct kit *k)
 {
     char why[256] = "";
-    if (store_open(&k->store, &k->store_opt, why, sizeof why) != 0)
+    struct store *behind;
+    if (store_open(&behind, &k->store_opt, why, sizeof why) != 0)
         fail_msg("store_open: %s", why);
-    kit_gate.store = k->store;
+    gate_store_init(&kit_gate, behind);
+    k->store = &kit_gate.base;
     mailbox_init(&k->main, NULL, NULL);
     k->hub = hub_new(k->shards, k->store, &k->opt);
     assert_non_null(k->hub);
@@ -270,9 +186,8 @@ static inline void kit_begin(struct kit *k, unsigned shards)
 
 static inline void kit_end(struct kit *k)
 {
-    for (int i = 0; i < OPS; i++)
-        kit_gate.gate[i] = GATE_OPEN;
-    while (kit_gate.held)
+    gate_store_set(&kit_gate, GATE_OPEN, STORE_OK);
+    while (gate_store_held(&kit_gate))
         gate_next(STORE_OK);
     hub_stop(k->hub);
     mailbox_run(&k->main, k);
@@ -340,7 +255,7 @@ static inline bool kit_idle(struct kit *k)
         idle = idle && mailbox_empty(&s->mailbox) && s->begun.first == NONE && s->walks.first == NONE;
         ops += s->ops;
     }
-    return idle && ops == kit_gate.held;
+    return idle && ops == gate_store_held(&kit_gate);
 }
 
 /* Turns until nothing is under way but what the gate holds and what waits for a timer. Without threads only. */

@@ -49,11 +49,11 @@ static void interest_during_a_subscription(void **state)
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 0), 0);
     works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"none\"}", room));
     kit_settle(&k);
-    gate_hold(OP_member_put);
+    gate_hold(OP_MEMBER_PUT);
     uint16_t seq = peer_put(a, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room);
     kit_settle(&k);
     assert_int_equal(chan_at(home, chan_find(home, S(room)))->pending, 1);
-    gate_open(OP_member_put);
+    gate_open(OP_MEMBER_PUT);
     /* The owner's turns only: it notes the new member, and the answer waits at home. */
     for (int i = 0; i < 1000 && !(interest_of(&k, room, 0) & 1 << PUSH_ALL); i++) {
         ev_run(owner->loop, EVRUN_NOWAIT);
@@ -169,7 +169,7 @@ static void a_subscription_beside_one_who_is_back(void **state)
     kit_settle(&k);
     peer_reset(a);
     turn_until_members(home, room, 0);
-    gate_hold(OP_member_put);
+    gate_hold(OP_MEMBER_PUT);
     uint16_t joining = peer_put(b, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room);
     for (int i = 0; i < 5000 && kit_gate.held == 0; i++) {
         ev_run(home->loop, EVRUN_NOWAIT);
@@ -177,7 +177,7 @@ static void a_subscription_beside_one_who_is_back(void **state)
         usleep(200);
     }
     assert_int_equal(interest_of(&k, room, 0), 0);
-    gate_open(OP_member_put);
+    gate_open(OP_MEMBER_PUT);
     for (int i = 0; i < 5000 && mailbox_empty(&owner->mailbox); i++)
         usleep(200);
     a = peer_open(&k, 0);
@@ -235,10 +235,10 @@ static void a_subscription_that_fails(void **state)
     struct shard *home = kit_shard(&k, 0);
     const char *ann = kit_id(&k, "ann", 0);
     struct peer *a = peer_login(&k, ann, 0);
-    gate_fail(OP_member_put, STORE_RETRY);
+    gate_fail(OP_MEMBER_PUT, STORE_RETRY);
     for (int i = 0; i < 5; i++)
         fails(peer_ask(a, 3, "{\"name\":\"room\"}"), "unavailable");
-    gate_open(OP_member_put);
+    gate_open(OP_MEMBER_PUT);
     kit_settle(&k);
     assert_int_equal(home->chans.live, 0);
     assert_int_equal(user_at(home, kit_user(&k, ann))->sub_count, 0);

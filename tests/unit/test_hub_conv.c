@@ -14,19 +14,19 @@ static void requests_wait_for_the_load(void **state)
     kit_begin(&k, 2);
     const char *room = kit_channel(&k, "room", 1);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0), *b = peer_login(&k, kit_id(&k, "bob", 1), 0);
-    gate_hold(OP_conv_load);
+    gate_hold(OP_CONV_LOAD);
     uint16_t one = peer_put(a, 3, "{\"name\":\"%s\"}", room),
              two = peer_put(b, 4, "{\"channel\":\"%s\",\"content\":\"x\"}", room);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 1);
     assert_int_equal(channel_of(&k, room)->state, CONV_LOADING);
     assert_int_equal(channel_of(&k, room)->pins, 3);
-    gate_open(OP_conv_load);
+    gate_open(OP_CONV_LOAD);
     works(peer_answer(a, 3, one));
     fails(peer_answer(b, 4, two), "not_found"); /* in either order: what makes it was not stored yet */
     kit_settle(&k);
     assert_int_equal(channel_of(&k, room)->pins, 0);
-    assert_int_equal(kit_gate.calls[OP_conv_load], 1);
+    assert_int_equal(kit_gate.calls[OP_CONV_LOAD], 1);
     peer_close(a);
     peer_close(b);
     kit_end(&k);
@@ -46,14 +46,14 @@ static void a_load_that_fails(void **state)
                  {STORE_FATAL, "internal"},
                  {STORE_NOTFOUND, "internal"}};
     for (size_t i = 0; i < 4; i++) {
-        gate_hold(OP_conv_load);
+        gate_hold(OP_CONV_LOAD);
         uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}"),
                  two = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
         kit_settle(&k);
         gate_next(cases[i].status);
         fails(peer_answer(a, 4, one), cases[i].code);
         fails(peer_answer(a, 4, two), cases[i].code);
-        gate_open(OP_conv_load);
+        gate_open(OP_CONV_LOAD);
         assert_int_equal(channel_of(&k, "room")->state, CONV_NEW);
     }
     works(peer_ask(a, 3, "{\"name\":\"room\"}")); /* asked for anew */
@@ -113,12 +113,12 @@ static void idle_conversations_are_swept(void **state)
     assert_int_equal(number(peer_ask(a, 3, "{\"name\":\"left\"}"), "seq"), 1);
     assert_int_equal(number(peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"y\"}"), "seq"), 2);
     /* One that is pinned stays. */
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t seq = peer_put(a, 2, "{\"receiverId\":\"ann\",\"content\":\"z\"}");
     kit_settle(&k);
     s->now_ms += IDLE_MS + 1000;
     convs_sweep(s);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     assert_int_equal(number(peer_answer(a, 2, seq), "seq"), 3);
     peer_close(a);
     kit_end(&k);
@@ -150,7 +150,7 @@ static void tiers_follow_the_members(void **state)
         saves += steps[i].tier != before;
     }
     kit_settle(&k);
-    assert_int_equal(kit_gate.calls[OP_channel_save], saves);
+    assert_int_equal(kit_gate.calls[OP_CHANNEL_SAVE], saves);
     conv_set_members(s, conv, 10);
     conv_set_members(s, conv, 9);
     kit_settle(&k);

@@ -94,13 +94,13 @@ static void coming_back_while_leaving(void **state)
     (void)state;
     begin(&k, 1);
     struct peer *a = newcomer(&k, 0, id, token), *b = peer_open(&k, 0);
-    gate_hold(OP_user_save);
+    gate_hold(OP_USER_SAVE);
     uint16_t seq = peer_put(b, 1, "{\"token\":\"%s\"}", token);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 1);
     peer_close(a);
     kit_settle(&k);
-    gate_open(OP_user_save);
+    gate_open(OP_USER_SAVE);
     works(peer_answer(b, 1, seq));
     peer_close(b);
     usleep(2 * TTL_MS * 1000);
@@ -134,13 +134,13 @@ static void guests_with_private_messages_stay(void **state)
 static void a_login_during_the_forgetting(void **state)
 {
     static const struct {
-        enum kit_op held;
+        enum store_op_kind held;
         enum store_status status;
         bool stays;
     } cases[] = {
-        {OP_user_load, STORE_OK, false},      {OP_member_del, STORE_OK, false},   {OP_user_forget, STORE_OK, false},
-        {OP_user_load, STORE_RETRY, true},    {OP_member_del, STORE_RETRY, true}, {OP_user_forget, STORE_RETRY, true},
-        {OP_user_forget, STORE_DENIED, true},
+        {OP_USER_LOAD, STORE_OK, false},      {OP_MEMBER_DEL, STORE_OK, false},   {OP_USER_FORGET, STORE_OK, false},
+        {OP_USER_LOAD, STORE_RETRY, true},    {OP_MEMBER_DEL, STORE_RETRY, true}, {OP_USER_FORGET, STORE_RETRY, true},
+        {OP_USER_FORGET, STORE_DENIED, true},
     };
     struct kit k;
     char id[64], token[256];
@@ -191,8 +191,8 @@ static void without_a_limit_nobody_is_hunted(void **state)
     struct peer *a = newcomer(&k, 0, id, token);
     peer_close(a);
     hunt(&k);
-    assert_int_equal(kit_gate.calls[OP_guests_due], 0);
-    assert_int_equal(kit_gate.calls[OP_user_save], 1);
+    assert_int_equal(kit_gate.calls[OP_GUESTS_DUE], 0);
+    assert_int_equal(kit_gate.calls[OP_USER_SAVE], 1);
     kit_end(&k);
 }
 
@@ -209,7 +209,7 @@ static void many_guests(void **state)
     kit_settle(&k);
     usleep(2 * TTL_MS * 1000);
     kit_shard(&k, 0)->sweep_at_ms = 0;
-    KIT_UNTIL(&k, atomic_load(&kit_gate.calls[OP_user_forget]) >= MANY);
+    KIT_UNTIL(&k, atomic_load(&kit_gate.calls[OP_USER_FORGET]) >= MANY);
     kit_settle(&k);
     assert_false(known(&k, id));
     kit_end(&k);

@@ -253,20 +253,17 @@ static void membership_made_during_a_login(void **state)
     peer_close(a);
     kit_settle(&k);
     a = peer_open(&k, 1);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     kit_settle(&k);
     struct host_member q = {.user = S(ann), .channel = S("room"), .may_create = true};
     KIT_HOST_BEGIN(&k, host_member, &q);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 2); /* the login's, and the question whether there is such a user */
-    struct store_op *login = kit_gate.list[0].p;
-    kit_gate.list[0] = kit_gate.list[1];
-    kit_gate.list[1].p = login;
-    gate_next(STORE_OK);
+    gate_store_next(&kit_gate, 1, STORE_OK);
     KIT_UNTIL(&k, q.op.home == NULL);
     assert_int_equal(q.op.code, CODE_OK);
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     works(peer_answer(a, 1, seq));
     works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}"));
     has(peer_push(a, 102), "\"1\"");

@@ -85,18 +85,18 @@ static void revoking_that_fails(void **state)
     (void)state;
     open_kit(&k, 1);
     struct peer *a = newcomer(&k, id, token), *b = peer_open(&k, 0);
-    gate_fail(OP_user_save, STORE_RETRY);
+    gate_fail(OP_USER_SAVE, STORE_RETRY);
     struct host_kick q = {.user = S(id), .revoke = true};
     assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_UNAVAILABLE);
     fails(peer_ask(a, 16, "{}"), "unavailable");
-    gate_open(OP_user_save);
+    gate_open(OP_USER_SAVE);
     works(peer_ask(a, 9, "{}"));
     works(peer_ask(b, 1, "{\"token\":\"%s\"}", token));
     /* Perhaps stored: then no old token may work. */
-    gate_fail(OP_user_save, STORE_UNKNOWN);
+    gate_fail(OP_USER_SAVE, STORE_UNKNOWN);
     q = (struct host_kick){.user = S(id), .revoke = true};
     assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_UNAVAILABLE);
-    gate_open(OP_user_save);
+    gate_open(OP_USER_SAVE);
     struct peer *c = peer_open(&k, 0);
     fails(peer_ask(c, 1, "{\"token\":\"%s\"}", token), "unauthorized");
     peer_close(a);
@@ -114,7 +114,7 @@ static void a_kick_during_the_first_login(void **state)
     const char *ann = kit_id(&k, "ann", 1);
     for (int revoke = 0; revoke < 2; revoke++) {
         struct shard *s = kit_shard(&k, 1);
-        gate_hold(OP_user_load);
+        gate_hold(OP_USER_LOAD);
         struct peer *a = peer_open(&k, 0);
         uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
         kit_settle(&k);
@@ -123,7 +123,7 @@ static void a_kick_during_the_first_login(void **state)
         kit_settle(&k); /* which would not come to an end if it went round and round */
         assert_non_null(s->parked);
         assert_non_null(q.op.home);
-        gate_open(OP_user_load);
+        gate_open(OP_USER_LOAD);
         works(peer_answer(a, 1, seq));
         KIT_UNTIL(&k, q.op.home == NULL);
         assert_int_equal(q.op.code, CODE_OK);
@@ -141,7 +141,7 @@ static void a_kick_during_a_login_that_fails(void **state)
     struct kit k;
     (void)state;
     kit_begin(&k, 1);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     struct peer *a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\"}");
     kit_settle(&k);
@@ -153,7 +153,7 @@ static void a_kick_during_a_login_that_fails(void **state)
     kit_settle(&k);
     gate_next(STORE_RETRY);
     fails(peer_answer(a, 1, seq), "unavailable");
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     for (int i = 0; i < 3; i++) {
         KIT_UNTIL(&k, q[i].op.home == NULL);
         assert_int_equal(q[i].op.code, CODE_NOT_FOUND);
@@ -170,7 +170,7 @@ static void a_kick_during_a_further_login(void **state)
     (void)state;
     open_kit(&k, 1);
     for (int step = 0; step < 2; step++) {
-        enum kit_op op = step ? OP_user_save : OP_user_load;
+        enum store_op_kind op = step ? OP_USER_SAVE : OP_USER_LOAD;
         struct peer *a = newcomer(&k, id, token), *b = peer_open(&k, 0);
         gate_hold(op);
         uint16_t seq = peer_put(b, 1, "{\"token\":\"%s\",\"name\":\"Other\"}", token);
@@ -197,13 +197,13 @@ static void a_kick_during_a_further_login(void **state)
     }
     /* Without the end of tokens too: what is under way is closed. */
     struct peer *a = newcomer(&k, id, token), *b = peer_open(&k, 0);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     peer_put(b, 1, "{\"token\":\"%s\"}", token);
     kit_settle(&k);
     struct host_kick q = {.user = S(id)};
     assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_OK);
     assert_int_equal(q.connections, 2);
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     has(peer_push(b, 105), "kicked");
     peer_end(a);
     peer_end(b);
@@ -215,7 +215,7 @@ static void a_kick_during_a_further_login(void **state)
 /* A login that comes while an absent user's tokens are being ended waits, and is refused. */
 static void a_login_during_a_kick(void **state)
 {
-    static const enum kit_op steps[] = {OP_user_load, OP_user_save};
+    static const enum store_op_kind steps[] = {OP_USER_LOAD, OP_USER_SAVE};
     struct kit k;
     char id[64], token[TOKEN_MAX + 1];
     (void)state;
@@ -249,14 +249,14 @@ static void a_first_login_during_a_kick(void **state)
     struct kit k;
     (void)state;
     kit_begin(&k, 1);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     struct host_kick q = {.user = S("ann"), .revoke = true};
     KIT_HOST_BEGIN(&k, host_kick, &q);
     kit_settle(&k);
     struct peer *a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\"}");
     kit_settle(&k);
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     KIT_UNTIL(&k, q.op.home == NULL);
     assert_int_equal(q.op.code, CODE_NOT_FOUND);
     works(peer_answer(a, 1, seq));
@@ -271,7 +271,7 @@ static void the_hub_stops_during_kicks(void **state)
     (void)state;
     kit_begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     struct peer *a = peer_open(&k, 0);
     peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     kit_settle(&k);

@@ -101,7 +101,7 @@ static void logins_of_one_user_wait_for_the_first(void **state)
     uint16_t seq[8];
     (void)state;
     kit_begin(&k, 2);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     for (int i = 0; i < 8; i++) {
         p[i] = peer_open(&k, (unsigned)i % 2);
         seq[i] = peer_put(p[i], 1, "{\"token\":\"%s\",\"name\":\"Ann\"}", kit_id(&k, "ann", 1));
@@ -109,10 +109,10 @@ static void logins_of_one_user_wait_for_the_first(void **state)
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 1);
     peer_reset(p[7]); /* one goes while it waits */
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     for (int i = 0; i < 7; i++)
         has(peer_answer(p[i], 1, seq[i]), "\"name\":\"Ann\"");
-    assert_int_equal(kit_gate.calls[OP_user_save], 1);
+    assert_int_equal(kit_gate.calls[OP_USER_SAVE], 1);
     works(peer_ask(p[0], 3, "{\"name\":\"room\"}"));
     works(peer_ask(p[3], 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
     for (int i = 0; i < 7; i++)
@@ -130,7 +130,7 @@ static void a_failing_store_refuses_all_who_wait(void **state)
     kit_begin(&k, 2);
     const char *id = kit_id(&k, "ann", 0);
     for (int round = 0; round < 2; round++) {
-        enum kit_op op = round ? OP_user_save : OP_user_load;
+        enum store_op_kind op = round ? OP_USER_SAVE : OP_USER_LOAD;
         gate_hold(op);
         struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 1);
         uint16_t one = peer_put(a, 1, "{\"token\":\"%s\"}", id);
@@ -160,9 +160,9 @@ static void a_rename_that_fails(void **state)
     (void)state;
     kit_begin(&k, 1);
     struct peer *a = peer_login(&k, "ann", 0), *b = peer_open(&k, 0);
-    gate_fail(OP_user_save, STORE_RETRY);
+    gate_fail(OP_USER_SAVE, STORE_RETRY);
     fails(peer_ask(b, 1, "{\"token\":\"ann\",\"name\":\"Queen\"}"), "unavailable");
-    gate_open(OP_user_save);
+    gate_open(OP_USER_SAVE);
     has(peer_ask(b, 1, "{\"token\":\"ann\"}"), "\"name\":\"ann\"");
     works(peer_ask(a, 9, "{}"));
     peer_close(a);
@@ -202,7 +202,7 @@ static void messages_during_a_login(void **state)
     struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, bob, 0);
     peer_close(a);
     kit_settle(&k);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     kit_settle(&k);
@@ -212,7 +212,7 @@ static void messages_during_a_login(void **state)
     works(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"late\"}",
                    ann)); /* … and a message comes before the answer, or after it */
     kit_settle(&k);
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     const char *answer = peer_answer(a, 1, seq);
     kit_settle(&k);
     if (number(answer, "inbox") == 1)
@@ -234,7 +234,7 @@ static void messages_without_end(void **state)
     struct peer *a = peer_login(&k, "ann", 0);
     peer_close(a);
     kit_settle(&k);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\"}");
     kit_settle(&k);
@@ -248,7 +248,7 @@ static void messages_without_end(void **state)
     assert_true(rounds < 10);
     assert_int_equal(number(peer_answer(a, 1, seq), "inbox"), 1);
     peer_push(a, 103);
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     peer_close(a);
     kit_end(&k);
 }
@@ -265,7 +265,7 @@ static void a_membership_that_ends_during_a_login(void **state)
     peer_close(a);
     kit_settle(&k);
     /* Read before the end, answered after it: the gate keeps a copy of what was read. */
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     kit_settle(&k);
@@ -278,7 +278,7 @@ static void a_membership_that_ends_during_a_login(void **state)
     gate_next(STORE_OK);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 1); /* it is read again */
-    gate_open(OP_user_load);
+    gate_open(OP_USER_LOAD);
     works(peer_answer(a, 1, seq));
     assert_int_equal(user_at(s, kit_user(&k, ann))->first_sub, NONE);
     peer_close(a);
@@ -294,7 +294,7 @@ static void a_ban_during_a_login(void **state)
     (void)state;
     kit_begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    gate_hold(OP_user_save);
+    gate_hold(OP_USER_SAVE);
     struct peer *a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     kit_settle(&k);
@@ -302,7 +302,7 @@ static void a_ban_during_a_login(void **state)
     assert_true(ban_key_make(&key, BAN_USER, S(ann), SLICE_NONE, SLICE_NONE));
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(ban_apply(kit_shard(&k, i), &key, BAN_FOREVER, S("noise"), false, &existed), 0);
-    gate_open(OP_user_save);
+    gate_open(OP_USER_SAVE);
     const char *answer = peer_answer(a, 1, seq);
     fails(answer, "forbidden");
     has(answer, "noise");
@@ -315,7 +315,7 @@ static void a_ban_during_a_login(void **state)
 /* A connection that goes at any step of its login leaves nothing. */
 static void a_connection_that_goes_during_its_login(void **state)
 {
-    static const enum kit_op steps[] = {OP_user_load, OP_user_save};
+    static const enum store_op_kind steps[] = {OP_USER_LOAD, OP_USER_SAVE};
     struct kit k;
     (void)state;
     kit_begin(&k, 2);
@@ -350,7 +350,7 @@ static void the_hub_stops_during_logins(void **state)
     struct peer *p[8];
     (void)state;
     kit_begin(&k, 2);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     for (unsigned i = 0; i < 8; i++) {
         p[i] = peer_open(&k, i % 2);
         peer_put(p[i], 1, "{\"token\":\"%s\"}", kit_id(&k, "ann", i / 2 % 2));

@@ -233,11 +233,11 @@ static void text_messages(void **state)
         has(text, cases[i].hear);
     }
     /* A frame that is held keeps its form. */
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     put_text(fd, "{\"action\":4,\"seq\":1,\"body\":{\"channel\":\"room\",\"content\":\"x\"}}");
     put_text(fd, "{\"action\":5,\"seq\":2,\"body\":{\"channel\":\"room\"}}");
     kit_settle(&k);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     take_text(&k, fd, text);
     has(text, "{\"action\":4,\"seq\":1,");
     take_text(&k, fd, text);

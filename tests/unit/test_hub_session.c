@@ -17,7 +17,7 @@ static void answers_of_a_conversation_keep_their_order(void **state)
     kit_begin(&k, 2);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t first = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}");
     uint16_t bad = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"\"}");
     uint16_t second = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
@@ -26,7 +26,7 @@ static void answers_of_a_conversation_keep_their_order(void **state)
     /* The other conversation's answer overtakes; nothing of this one's does. */
     fails(peer_answer(a, 4, other), "not_found");
     assert_int_equal(peer_left(a), 0);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     const char *one = peer_wait(a, 4, -1);
     assert_int_equal(number(one, "seq"), 1);
     fails(peer_wait(a, 4, -1), "bad_request");
@@ -44,7 +44,7 @@ static void other_classes_are_held(void **state)
     kit_begin(&k, 2);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 1), 0);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t send = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}");
     uint16_t ping = peer_put(a, 9, "{}");
     uint16_t read = peer_put(a, 5, "{\"channel\":\"room\"}");
@@ -52,8 +52,8 @@ static void other_classes_are_held(void **state)
     kit_settle(&k);
     has(peer_answer(a, 9, ping), "time");
     assert_int_equal(peer_left(a), 0); /* the second ping stands behind the held frame */
-    assert_int_equal(kit_gate.calls[OP_range], 0);
-    gate_open(OP_append);
+    assert_int_equal(kit_gate.calls[OP_RANGE], 0);
+    gate_open(OP_APPEND);
     assert_int_equal(number(peer_answer(a, 4, send), "seq"), 1);
     has(peer_answer(a, 5, read), "\"content\":\"1\""); /* it sees the message */
     has(peer_answer(a, 9, late), "time");
@@ -69,7 +69,7 @@ static void requests_under_way_are_bounded(void **state)
     kit_begin(&k, 1);
     struct peer *a = peer_login(&k, "ann", 0);
     works(peer_ask(a, 3, "{\"name\":\"room\",\"push\":\"none\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     for (int i = 0; i < 3 * INFLIGHT; i++)
         peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"%d\"}", i);
     kit_settle(&k);
@@ -83,7 +83,7 @@ static void requests_under_way_are_bounded(void **state)
     gate_next(STORE_OK);
     kit_settle(&k);
     assert_int_equal(kit_gate.held, INFLIGHT);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     for (int i = 1; i <= 3 * INFLIGHT; i++)
         assert_int_equal(number(peer_wait(a, 4, -1), "seq"), i);
     kit_settle(&k);
@@ -103,12 +103,12 @@ static void reads_are_bounded_by_their_size(void **state)
     kit_start(&k);
     struct peer *a = peer_login(&k, "ann", 0);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_range);
+    gate_hold(OP_RANGE);
     for (int i = 0; i < 20; i++)
         peer_put(a, 5, "{\"channel\":\"room\"}");
     kit_settle(&k);
     assert_int_equal(kit_gate.held, 4);
-    gate_open(OP_range);
+    gate_open(OP_RANGE);
     for (int i = 0; i < 20; i++)
         has(peer_wait(a, 5, -1), "messages");
     peer_close(a);
@@ -123,7 +123,7 @@ static void a_connection_may_go_at_any_time(void **state)
     kit_begin(&k, 2);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 1);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}");
     peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"\"}"); /* its answer is kept back */
     peer_put(a, 5, "{\"channel\":\"room\"}");                  /* it is held */
@@ -132,7 +132,7 @@ static void a_connection_may_go_at_any_time(void **state)
     kit_settle(&k);
     assert_int_equal(net_count(kit_shard(&k, 0)->net), 0);
     assert_int_not_equal(kit_user(&k, kit_id(&k, "ann", 0)), NONE); /* pinned by what is under way */
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     kit_settle(&k);
     assert_int_equal(kit_user(&k, kit_id(&k, "ann", 0)), NONE);
     kit_end(&k);

@@ -147,10 +147,10 @@ static void everybody_is_told_and_what_is_under_way_is_finished(void **state)
     struct peer *idle = peer_login(&k, kit_id(&k, "idle", 0), 0), *busy = peer_login(&k, kit_id(&k, "busy", 1), 0);
     struct peer *stranger = peer_open(&k, 1), *late = peer_open(&k, 0);
     works(peer_ask(busy, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t seq = peer_put(busy, 4, "{\"channel\":\"room\",\"content\":\"last words\"}");
     kit_settle(&k);
-    gate_hold(OP_user_load);
+    gate_hold(OP_USER_LOAD);
     peer_put(late, 1, "{\"token\":\"late\"}");
     kit_settle(&k);
     hub_drain(k.hub, 1000, drained, &done);
@@ -167,8 +167,8 @@ static void everybody_is_told_and_what_is_under_way_is_finished(void **state)
     KIT_UNTIL(&k, net_count(kit_shard(&k, 0)->net) == 0);
     assert_int_equal(atomic_load(&done), 0);
     assert_false(busy->ended);
-    gate_open(OP_append);
-    gate_open(OP_user_load);
+    gate_open(OP_APPEND);
+    gate_open(OP_USER_LOAD);
     assert_int_equal(number(peer_answer(busy, 4, seq), "seq"), 1); /* answered before it is told */
     has(peer_push(busy, 105), "shutdown");
     peer_end(busy);
@@ -352,11 +352,11 @@ static void figures(void **state)
     struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 1);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t one = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"),
              two = peer_put(a, 5, "{\"channel\":\"room\"}");
     kit_settle(&k);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     works(peer_answer(a, 4, one));
     works(peer_answer(a, 5, two));
     kit_settle(&k);
