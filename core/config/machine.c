@@ -1,12 +1,18 @@
 #include "core/config/machine.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum { RESERVED = 1024 }; /* descriptors for the database, listeners, loops and logs */
+
+static const size_t stack_min = 512 * 1024, stack_good = 8 * 1024 * 1024; /* bytes; good: Linux's default */
 
 unsigned machine_processors(void)
 {
@@ -86,4 +92,96 @@ uint32_t machine_raise_descriptors(uint32_t connections, char *why, size_t why_s
         explain(&have, need, why, why_size);
     room = room > RESERVED ? room - RESERVED : 1;
     return room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
+}
+
+void machine_widen_stacks(void)
+{
+    struct rlimit have;
+    pthread_attr_t attr;
+    size_t size;
+    if (getrlimit(RLIMIT_STACK, &have) == 0 && have.rlim_cur < stack_min) {
+        rlim_t want = have.rlim_max < stack_good ? have.rlim_max : stack_good;
+        (void)!setrlimit(RLIMIT_STACK, &(struct rlimit){want, have.rlim_max});
+    }
+    /* What threads get was read from the limit when the process began. */
+    if (pthread_getattr_default_np(&attr) != 0)
+        return;
+    if (pthread_attr_getstacksize(&attr, &size) == 0 && size < stack_min &&
+        pthread_attr_setstacksize(&attr, stack_good) == 0)
+        (void)!pthread_setattr_default_np(&attr);
+    pthread_attr_destroy(&attr);
+}
+
+/* --- Whether there is enough -------------------------------------------------------------------------------------- */
+
+/* So many threads at once, which do nothing but wait. */
+struct crew {
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    bool go;
+};
+
+static void *crew_member(void *arg)
+{
+    struct crew *c = arg;
+    pthread_mutex_lock(&c->lock);
+    while (!c->go)
+        pthread_cond_wait(&c->told, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* Returns how many of `n` threads could run; memory that they and `bytes` more need together must be there too:
+ * *mapped. */
+static unsigned try_threads(unsigned n, uint64_t bytes, bool *mapped)
+{
+    struct crew c = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    pthread_t *threads = calloc(n, sizeof *threads);
+    unsigned made = 0;
+    while (threads && made < n && pthread_create(&threads[made], NULL, crew_member, &c) == 0)
+        made++;
+    /* Never touched, so that it costs nothing; a limit of address space counts it all the same. */
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    *mapped = p != MAP_FAILED;
+    if (*mapped)
+        munmap(p, bytes);
+    pthread_mutex_lock(&c.lock);
+    c.go = true;
+    pthread_cond_broadcast(&c.told);
+    pthread_mutex_unlock(&c.lock);
+    for (unsigned i = 0; i < made; i++)
+        pthread_join(threads[i], NULL);
+    free(threads);
+    return made;
+}
+
+int machine_check(const struct machine_need *need, char *why, size_t why_size)
+{
+    struct rlimit have;
+    bool mapped;
+    if (getrlimit(RLIMIT_NOFILE, &have) == 0 && have.rlim_cur < need->descriptors) {
+        snprintf(why, why_size,
+                 "the descriptor limit (ulimit -n, LimitNOFILE= in systemd) is %llu, and this server needs %u before "
+                 "the first client",
+                 (unsigned long long)have.rlim_cur, need->descriptors);
+        return ERR_FULL;
+    }
+    bool limited = getrlimit(RLIMIT_AS, &have) == 0 && have.rlim_cur != RLIM_INFINITY;
+    limited |= getrlimit(RLIMIT_DATA, &have) == 0 && have.rlim_cur != RLIM_INFINITY;
+    unsigned threads = try_threads(need->threads, need->memory, &mapped);
+    if (threads < need->threads && !limited) {
+        snprintf(why, why_size,
+                 "no more than %u threads can be started, and this server needs %u (ulimit -u, TasksMax= in systemd, "
+                 "pids.max of the control group)",
+                 threads, need->threads);
+        return ERR_FULL;
+    }
+    if (threads < need->threads || !mapped) {
+        snprintf(why, why_size,
+                 "there is no room for %u threads and %llu MiB beside them: storage.memory and the limits of address "
+                 "space (ulimit -v, ulimit -d, LimitAS= in systemd) do not fit each other",
+                 need->threads, (unsigned long long)(need->memory >> 20));
+        return ERR_FULL;
+    }
+    return 0;
 }

@@ -2,6 +2,8 @@
 #ifndef MAGPIE_CONFIG_MACHINE_H
 #define MAGPIE_CONFIG_MACHINE_H
 
+#include "core/base/err.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +20,18 @@ unsigned machine_shards(unsigned processors);
  * fit below it; when that is less than asked, `why` names the limit in the way and how to raise it, else it is empty.
  */
 uint32_t machine_raise_descriptors(uint32_t connections, char *why, size_t why_size);
+
+/* Makes stacks large enough where the limit (ulimit -s) is small: the main thread's, and those of threads to come.
+ * Before any thread. */
+void machine_widen_stacks(void);
+
+/* What a server cannot do without. */
+struct machine_need {
+    unsigned descriptors, threads; /* beside the calling thread */
+    uint64_t memory;               /* bytes that it will map in the end */
+};
+/* Whether the system's limits leave that much: tried out, so that limits of whatever kind count. ERR_FULL with a
+ * sentence that names the limit in the way. Libraries below would end the process when they hit it later. */
+MUST_CHECK int machine_check(const struct machine_need *need, char *why, size_t why_size);
 
 #endif

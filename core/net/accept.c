@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* Descriptors left to the store, the console and the logs. */
-enum { FD_RESERVE_MIN = 4, FD_RESERVE_MAX = 64 };
+enum { FD_RESERVE_MIN = 4, FD_RESERVE_MAX = 640 };
 /* It rests many times while they are short, and says so once in that many seconds. */
 enum { REST_TOLD_TICKS = 10 };
 

@@ -33,6 +33,24 @@ void parts_raise_limits(const struct config *c)
                   LOG_INT("room_for", room), LOG_STR("because", why));
 }
 
+/* What this config needs before the first client comes: counted, not reckoned (docs/operations.md). */
+static int check_machine(const struct server *s)
+{
+    enum {
+        DESCRIPTORS = 40 + 10, /* with the console's reserve of 16; and some for the database to work with */
+        DESCRIPTORS_SHARD = 3,
+        THREADS = 16,      /* the store's, the database's, the watchdog, plugins' */
+        MEMORY = 256 << 20 /* bytes beside the store's: heaps of the threads, code, scripts */
+    };
+    const struct config *c = s->config;
+    char why[WHY_MAX];
+    uint32_t listeners = (c->listen.tcp.n + c->listen.websocket.n) * s->shards + c->listen.console.n;
+    struct machine_need need = {.descriptors = DESCRIPTORS + DESCRIPTORS_SHARD * s->shards + listeners,
+                                .threads = THREADS + s->shards,
+                                .memory = MEMORY + (uint64_t)c->storage.memory};
+    return machine_check(&need, why, sizeof why) == 0 ? 0 : server_fail(s, why);
+}
+
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 static int open_store(struct server *s)
@@ -183,6 +201,8 @@ int parts_open(struct server *s)
     settings_log_doubts(c);
     parts_raise_limits(c);
     hash_init();
+    if (check_machine(s) != 0)
+        return -1;
     if (open_store(s) != 0 || open_hub(s) != 0)
         return -1;
     log_event(LOG_INFO, "server.ready", LOG_INT("ms", clock_mono_ms() - began));

@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/notify.h"
 #include "core/config/config.h"
+#include "core/config/machine.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/hub.h"
 #include "core/server/server_private.h"
@@ -11,16 +12,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    TELL_MS = 1000,     /* that a failed start waits for a standard error that nobody reads */
-    LAST_LINE_MS = 100, /* that a second signal waits for its line */
-};
+enum { TELL_MS = 1000 };  /* that a failed start waits for a standard error that nobody reads */
 #define BREATH_SECONDS 5. /* between two looks at whether memory is to be given back */
 
 /* To the one who started the server, after what the log has said. A start that failed ends, whoever reads or not. */
@@ -39,32 +35,6 @@ int server_fail(const struct server *s, const char *why)
         log_event(LOG_ERROR, "server.failed", LOG_STR("error", why));
     notify("STATUS=failed to start");
     return -1;
-}
-
-static void on_term(struct ev_loop *loop, ev_signal *w, int events)
-{
-    (void)loop, (void)events;
-    struct server *s = w->data;
-    const char *name = w->signum == SIGTERM ? "SIGTERM" : "SIGINT";
-    if (!s->draining) {
-        drain_begin(s, name, s->config->timeouts.drain);
-        return;
-    }
-    /* Meant: at once. Everything acknowledged is as safe as after kill -9. */
-    log_event(LOG_WARN, "server.stop", LOG_STR("reason", "second signal"), LOG_STR("signal", name));
-    log_flush(LAST_LINE_MS);
-    _exit(1);
-}
-
-static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
-{
-    (void)loop, (void)events;
-    struct server *s = w->data;
-    if (s->draining)
-        return;
-    notify_reloading();
-    reload_file(s);
-    notify("READY=1\nSTATUS=serving");
 }
 
 static void on_mail(struct ev_loop *loop, ev_async *w, int events)
@@ -91,15 +61,10 @@ static void on_breath(struct ev_loop *loop, ev_timer *w, int events)
 
 static void watch(struct server *s)
 {
-    ev_signal_init(&s->term, on_term, SIGTERM);
-    ev_signal_init(&s->intr, on_term, SIGINT);
-    ev_signal_init(&s->hup, on_hup, SIGHUP);
     ev_timer_init(&s->breath, on_breath, BREATH_SECONDS, BREATH_SECONDS);
-    s->term.data = s->intr.data = s->hup.data = s->breath.data = s;
+    s->breath.data = s;
     ev_timer_start(s->loop, &s->breath);
-    ev_signal_start(s->loop, &s->term);
-    ev_signal_start(s->loop, &s->intr);
-    ev_signal_start(s->loop, &s->hup);
+    signals_watch(s);
     drain_init(s);
     mailbox_init(&s->mail, wake_main, s);
     ev_async_init(&s->mailed, on_mail);
@@ -107,31 +72,29 @@ static void watch(struct server *s)
     ev_async_start(s->loop, &s->mailed);
 }
 
+/* libev has no other way to report these, and would abort(). `what`: "(libev) error creating …". */
+static void libev_failed(const char *what)
+{
+    char why[WHY_MAX];
+    snprintf(why, sizeof why, "%s: %s", what, strerror(errno));
+    tell("magpied: ", slice_str(why), "\n");
+    _exit(1);
+}
+
 static int serve(struct server *s)
 {
-    sigset_t ours, before;
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk: the write fails, and the store deals with it */
+    ev_set_syserr_cb(libev_failed);
     s->loop = ev_default_loop(EVFLAG_AUTO);
     if (!s->loop)
         return server_fail(s, "libev finds no way to wait for events");
     watch(s);
-    /* Threads inherit the mask: signals are the main thread's, and none is lost while it starts. */
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGTERM);
-    sigaddset(&ours, SIGINT);
-    sigaddset(&ours, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &ours, &before);
     int rc = parts_open(s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_unblock();
     if (rc != 0)
         return -1;
     ev_run(s->loop, 0);
     /* From here on nobody looks at signals: who cannot wait ends the process in the plain way. */
-    ev_signal_stop(s->loop, &s->term);
-    ev_signal_stop(s->loop, &s->intr);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
+    signals_leave(s);
     return 0;
 }
 
@@ -154,6 +117,8 @@ int server_run(const char *config_path)
 {
     struct server s = {.config_path = config_path};
     struct buf errors = BUF_INIT;
+    signals_block();
+    machine_widen_stacks();
     s.config = s.boot = settings_load(NULL, config_path, &errors);
     if (!s.config)
         tell("", buf_slice(&errors), "");

@@ -21,7 +21,10 @@ struct plugins;
 struct scripts;
 struct store;
 
-enum { WHY_MAX = 512 }; /* bytes of a sentence that tells what went wrong */
+enum {
+    WHY_MAX = 512,     /* bytes of a sentence that tells what went wrong */
+    SIGNALS_KNOWN = 13 /* signals that mean something, or are ignored aloud */
+};
 
 struct server {
     const char *config_path; /* from the command line */
@@ -40,11 +43,11 @@ struct server {
     struct config_keeper keeper; /* what the console's commands see of the config */
     struct listener *listeners;  /* open ones; owned */
     unsigned listener_count;
-    struct ev_loop *loop; /* of the main thread */
-    ev_signal term, intr, hup;
-    ev_async drained;     /* sent by a shard when the hub has drained */
-    ev_timer drain_limit; /* timeouts.drain */
-    ev_timer breath;      /* gives memory back when many connections are gone */
+    struct ev_loop *loop;             /* of the main thread */
+    ev_signal signals[SIGNALS_KNOWN]; /* in the order of signals.c's table */
+    ev_async drained;                 /* sent by a shard when the hub has drained */
+    ev_timer drain_limit;             /* timeouts.drain */
+    ev_timer breath;                  /* gives memory back when many connections are gone */
     struct heap_watch heap;
     bool draining;
     uint64_t drain_began; /* clock_mono_ms() */
@@ -53,6 +56,17 @@ struct server {
 /* --- server.c --- */
 /* Tells why the server does not start: the one who started it, and the log where that is another place. -1. */
 int server_fail(const struct server *s, const char *why);
+
+/* --- signals.c --- */
+/* Before any thread: from now on signals wait, which threads inherit, so that they are the main thread's and none is
+ * lost, or ends the process, while it starts. */
+void signals_block(void);
+/* Puts the watchers of s->loop in place. */
+void signals_watch(struct server *s);
+/* What has waited arrives. */
+void signals_unblock(void);
+/* The loop is over: those that end a process do so at once again, the others do nothing. */
+void signals_leave(struct server *s);
 
 /* --- parts.c: what the server is made of --- */
 /* Opens all that s->config names, and serves. On -1, which has been told, parts_close() closes what is open. */

@@ -15,6 +15,8 @@
 
 #include "storage/kv/row.h"
 
+#include <sys/resource.h>
+
 enum { MEMORY_MIN = 16 << 20 };
 
 static unsigned char filter_row(void *state, int level, const char *key, size_t key_n, const char *value,
@@ -94,6 +96,17 @@ static rocksdb_options_t *family_options(struct rocks_setup *s, enum kv_family f
     return o;
 }
 
+/* Tables kept open. Where the process may have few descriptors, clients leave a sixteenth of them (core/net/accept.c):
+ * tables must not want more, or a reader fails when all clients' are taken. */
+static int open_files(void)
+{
+    enum { MOST = 512, LEAST = 20 /* RocksDB's own */, OTHERS = 16 };
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur / 16 >= MOST + OTHERS)
+        return MOST;
+    return r.rlim_cur / 16 > LEAST + OTHERS ? (int)(r.rlim_cur / 16) - OTHERS : LEAST;
+}
+
 void rocks_setup_init(struct rocks_setup *s, const struct kv_rocksdb_options *o)
 {
     uint64_t memory = o->memory > MEMORY_MIN ? o->memory : MEMORY_MIN;
@@ -108,7 +121,7 @@ void rocks_setup_init(struct rocks_setup *s, const struct kv_rocksdb_options *o)
     rocksdb_options_set_create_missing_column_families(d, o->complete);
     rocksdb_options_set_db_write_buffer_size(d, buffers);
     rocksdb_options_set_max_total_wal_size(d, 2 * buffers);
-    rocksdb_options_set_max_open_files(d, 512);
+    rocksdb_options_set_max_open_files(d, open_files());
     rocksdb_options_set_max_background_jobs(d, 2);
     rocksdb_options_set_bytes_per_sync(d, 1u << 20);
     rocksdb_options_set_wal_recovery_mode(d, o->tolerate_torn_log ? rocksdb_point_in_time_recovery

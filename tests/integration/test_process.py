@@ -2,16 +2,18 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 from base import Test, smoke
 from client import CLOSING, PING, SEND_CHANNEL, Client
-from server import MAGPIED, PATIENCE, ROOT, Server
+from server import MAGPIED, PATIENCE, ROOT, SANITIZED, Server
 from wire import Closed
 
 
@@ -143,6 +145,29 @@ class Starting(Plain):
                 c.subscribe("x")
                 c.say("x", "still well")
 
+    @unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
+    def test_limits_that_are_too_small(self):
+        """A sentence that names the limit, at whatever number; never an abort of a library."""
+        path = self.file('return { listen = { tcp = "127.0.0.1:0", websocket = "127.0.0.1:0", console = {} }, data = "%s/limits", threads = 2 }' % self.folder)
+        cases = [("--nofile=%d:%d" % (n, n), "ulimit -n") for n in (8, 16, 22, 24, 25, 26, 28, 32, 48, 56)]
+        if not SANITIZED:
+            cases += [("--as=%d000000" % n, "ulimit -v") for n in (150, 250, 350)]
+        for limit, words in cases:
+            with self.subTest(limit=limit):
+                p = subprocess.run(["prlimit", limit, MAGPIED, "-c", path], capture_output=True, text=True, timeout=60 * PATIENCE, stdin=subprocess.DEVNULL, cwd=ROOT)
+                self.assertEqual(p.returncode, 1, p.stderr)
+                self.assertIn(words, p.stderr)
+
+    @unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
+    def test_limits_that_are_just_enough(self):
+        with Server(prefix=["prlimit", "--nofile=64:64", "--stack=131072:"]) as s:
+            with Client(s) as c:
+                c.login("Ada")
+                c.subscribe("x")
+                c.say("x", "still well")
+            stack = [line.split()[3] for line in open("/proc/%d/limits" % s.process.pid) if line.startswith("Max stack")][0]
+            self.assertGreaterEqual(int(stack), 1 << 20)
+
     def test_a_directory_that_cannot_be(self):
         self.file("a file", "file")
         status, out, err = run("-c", self.file('return { listen = { tcp = "127.0.0.1:0", websocket = {}, console = {} }, data = "%s/file" }' % self.folder), cwd=ROOT)
@@ -209,10 +234,51 @@ class Draining(Plain):
             with self.assertRaises(OSError):
                 socket.create_connection(("127.0.0.1", s.tcp))
 
-    def test_sigint(self):
+    def test_every_signal_that_ends_it_drains(self):
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGXCPU):
+            with self.subTest(signal=number.name), Server() as s:
+                c = Client(s)
+                c.login("Ada")
+                s.signal(number)
+                self.assertEqual(c.closing()["reason"], "shutdown")
+                c.close()
+                self.assertEqual(s.process.wait(30 * PATIENCE), 0)
+                self.assertRegex(s.log(), "server.drain .*%s" % number.name)
+
+    def test_a_signal_that_means_nothing_ends_nothing(self):
+        strays = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO]
         with Server() as s:
-            s.signal(signal.SIGINT)
-            self.assertEqual(s.process.wait(30 * PATIENCE), 0)
+            c = Client(s)
+            c.login("Ada")
+            for number in strays:
+                s.signal(number)
+                s.wait_log("signal=%s" % ("SIGIO" if number == signal.SIGIO else number.name))
+            for number in (signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX, signal.SIGPIPE, signal.SIGXFSZ):
+                s.signal(number)
+            c.request(PING)
+            c.close()
+            self.assertEqual(s.stop(), 0)
+
+    def test_signals_before_it_serves(self):
+        """They wait for it, or are ignored; the config is a FIFO here, so that the start stands still as long as it takes."""
+        with Server(start=False) as s:
+            s.write_config()
+            text = open(s.config_path).read()
+            os.unlink(s.config_path)
+            os.mkfifo(s.config_path)
+            s.launch(wait=False)
+            stat = "/proc/%d/status" % s.process.pid
+            # It opens the config with its signals blocked: bit 0 is SIGHUP's.
+            self.eventually(lambda: "magpied" in open(stat).read() and int(re.search(r"SigBlk:\s*(\w+)", open(stat).read()).group(1), 16) & 1)
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGRTMIN):
+                s.signal(number)
+            with open(s.config_path, "w") as f:
+                os.unlink(s.config_path)
+                s.write_config()  # what SIGHUP is to find
+                f.write(text)
+            s.wait_log("signal=SIGUSR1")
+            s.wait_log("config.reloaded")
+            self.assertEqual(s.stop(), 0)
 
     def test_under_load(self):
         """Everything acknowledged is stored, and who is busy is told as well."""

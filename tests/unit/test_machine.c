@@ -1,12 +1,17 @@
 /* What the machine gives. */
 #include "core/config/machine.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void test_processors_follow_the_affinity(void **state)
@@ -55,12 +60,97 @@ static void a_processor_is_left_to_others(void **state)
     assert_int_equal(machine_shards(64), 63);
 }
 
+/* --- Whether there is enough: in a process of its own, which may not raise its limits again ------------------------- */
+
+static bool in_a_child(bool (*fn)(void))
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(fn() ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool refused(struct machine_need need, const char *word)
+{
+    char why[512] = "";
+    if (machine_check(&need, why, sizeof why) == ERR_FULL && strstr(why, word))
+        return true;
+    fprintf(stderr, "%s: \"%s\"\n", word, why);
+    return false;
+}
+
+static bool limit(int what, rlim_t most)
+{
+    return setrlimit((__rlimit_resource_t)what, &(struct rlimit){most, most}) == 0;
+}
+
+static const struct machine_need modest = {.descriptors = 30, .threads = 4, .memory = 1 << 20};
+
+static bool few_descriptors(void)
+{
+    char why[512];
+    return machine_check(&modest, why, sizeof why) == 0 && limit(RLIMIT_NOFILE, 24) && refused(modest, "ulimit -n") &&
+           refused(modest, "24");
+}
+
+/* The limit counts a user's threads, and not root's. */
+static bool few_threads(void)
+{
+    return (geteuid() != 0 || setuid(65534) == 0) && limit(RLIMIT_NPROC, 2) && refused(modest, "ulimit -u");
+}
+
+static bool little_room(void)
+{
+    struct machine_need more = modest;
+    more.memory = (uint64_t)4 << 30;
+    return limit(RLIMIT_DATA, (rlim_t)1 << 30) && refused(more, "storage.memory");
+}
+
+static void *stack_of(void *size)
+{
+    pthread_attr_t attr;
+    pthread_getattr_np(pthread_self(), &attr);
+    pthread_attr_getstacksize(&attr, size);
+    pthread_attr_destroy(&attr);
+    return NULL;
+}
+
+static bool small_stacks(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    struct rlimit now;
+    size_t size = 0;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 64 << 10);
+    if (pthread_setattr_default_np(&attr) != 0 ||
+        setrlimit(RLIMIT_STACK, &(struct rlimit){128 << 10, RLIM_INFINITY}) != 0)
+        return false;
+    machine_widen_stacks();
+    return getrlimit(RLIMIT_STACK, &now) == 0 && now.rlim_cur >= 1 << 20 &&
+           pthread_create(&thread, NULL, stack_of, &size) == 0 && pthread_join(thread, NULL) == 0 && size >= 1 << 20;
+}
+
+static void what_is_missing_is_named(void **state)
+{
+    (void)state;
+    assert_true(in_a_child(few_descriptors));
+    assert_true(in_a_child(few_threads));
+    assert_true(in_a_child(little_room));
+    assert_true(in_a_child(small_stacks));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_processor_is_left_to_others),
         cmocka_unit_test(test_processors_follow_the_affinity),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(what_is_missing_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
