@@ -4,6 +4,7 @@
 
 #include "core/base/utf8.h"
 #include "core/hub/host/host.h"
+#include "core/hub/host/host_send.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shards.h"
 

@@ -1,6 +1,7 @@
 /* Hooks and authentication: from what the hub tells to what a plugin sees, and its verdict back. */
 #include "core/base/utf8.h"
 #include "core/hub/registry/auth.h"
+#include "core/hub/act/provider.h"
 #include "core/hub/registry/hook.h"
 #include "core/plugin/plugin_private.h"
 

@@ -3,6 +3,8 @@
 #include "core/base/frame.h"
 #include "core/base/utf8.h"
 #include "core/hub/host/host.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/host/host_send.h"
 #include "core/plugin/plugin_private.h"
 
 #include <stdlib.h>

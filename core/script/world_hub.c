@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/hub/host/host.h"
+#include "core/hub/host/host_send.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/scripts_internal.h"
 #include "core/script/timer.h"

@@ -1,6 +1,8 @@
 /* Authentication providers: answers at once, later, twice, never, wrong ones; connections and providers that go
  * meanwhile. */
 #include "hub_kit.h"
+#include "core/hub/act/provider.h"
+#include "core/hub/host/host.h"
 
 static struct auth_answer in(const char *id, const char *name)
 {

@@ -3,6 +3,8 @@
 
 #include "core/base/utf8.h"
 #include "core/hub/people/user.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/host/host_send.h"
 
 struct note {
     char order[64]; /* letters of the hooks that ran */

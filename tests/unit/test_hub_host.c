@@ -1,6 +1,10 @@
 /* Operations for the layers above: sending, membership, pushes, announcements, closing. Kicks: test_hub_kick.c. */
 #include "hub_kit.h"
 #include "core/hub/hub.h"
+#include "core/hub/act/provider.h"
+#include "core/hub/host/host.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/host/host_send.h"
 
 static struct host_send to_user(const char *sender, const char *receiver, const char *content)
 {

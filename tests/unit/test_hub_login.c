@@ -3,6 +3,7 @@
 #include "hub_kit.h"
 
 #include "core/hub/people/ban.h"
+#include "core/hub/host/host_member.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/token.h"
 

@@ -6,6 +6,8 @@
  */
 #include "hub_kit.h"
 #include "core/hub/people/user.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/host/host_send.h"
 
 enum { SITES = 4096, ENOUGH = 500, EACH_MAX = 400 };
 

@@ -4,6 +4,9 @@
 
 #include "core/net/listener.h"
 #include "core/hub/shard/shards.h"
+#include "core/hub/host/host.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/host/host_send.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/figures.h"
 

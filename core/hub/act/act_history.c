@@ -1,13 +1,13 @@
 /* Actions 5 query history, 10 list conversations, 11 mark read, 14 recall message. */
-#include "core/hub/registry/action.h"
 #include "core/hub/act/acts.h"
+#include "core/hub/act/page.h"
 #include "core/hub/act/subscriber.h"
 #include "core/hub/people/field.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/encode.h"
-#include "core/hub/act/page.h"
-#include "core/hub/people/user.h"
 #include "core/hub/talk/publish.h"
 #include "core/hub/talk/user_mail.h"
 

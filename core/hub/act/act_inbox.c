@@ -1,12 +1,11 @@
 /* Actions 7 fetch inbox, 8 acknowledge inbox. */
-#include "core/hub/registry/action.h"
+#include "core/base/json.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/page.h"
 #include "core/hub/people/field.h"
 #include "core/hub/people/user.h"
+#include "core/hub/registry/action.h"
 #include "core/hub/shard/why.h"
-
-#include "core/base/json.h"
 
 #include <cjson/cJSON.h>
 

@@ -1,18 +1,18 @@
 /* Actions 1 login, 9 ping, 16 log out. */
-#include "core/hub/registry/action.h"
-#include "core/hub/act/acts.h"
-#include "core/hub/people/field.h"
-#include "core/hub/registry/hook.h"
-#include "core/hub/act/login.h"
-#include "core/hub/people/session.h"
-#include "core/hub/registry/tables.h"
-#include "core/hub/shard/token.h"
-#include "core/hub/people/user.h"
-
 #include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/base/utf8.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/login.h"
+#include "core/hub/act/provider.h"
+#include "core/hub/people/field.h"
+#include "core/hub/people/session.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/shard/token.h"
 
 #include <cjson/cJSON.h>
 #include <stddef.h>
@@ -37,14 +37,6 @@ static bool get_accept(struct call *c, struct login *l)
     if (rc != 1)
         call_fail(c, CODE_BAD_REQUEST, "accept: expected a list of strings");
     return rc == 1;
-}
-
-static const struct auth_provider *provider_of(const struct shard *s)
-{
-    for (uint32_t i = 0; i < s->tables->auth_count; i++)
-        if (strcmp(s->tables->auth[i].name, s->opt->auth_mode) == 0)
-            return &s->tables->auth[i];
-    return NULL;
 }
 
 static bool mode_open(const struct shard *s)
@@ -95,85 +87,6 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
     if (device.n)
         memcpy(l->device, device.p, device.n);
     return true;
-}
-
-/* --- Providers ---------------------------------------------------------------------------------------------------- */
-
-/* Takes a provider's answer. */
-static void login_identify(struct login *l, const struct auth_answer *a)
-{
-    struct slice id = slice_of(a->id, a->id_len), name = slice_of(a->name, a->name_len);
-    if (a->code != CODE_OK) {
-        login_refuse(l, a->code, a->retry_after_ms, a->message);
-    } else if (a->id_len > sizeof a->id || !value_user_id(id) || slice_eq(id, SLICE_LIT("system")) ||
-               (a->name_len && (a->name_len > sizeof a->name || !value_name(name)))) {
-        log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode));
-        login_refuse(l, CODE_INTERNAL, 0, "the provider answered with an id or a name that cannot be one");
-    } else {
-        l->id_len = a->id_len;
-        memcpy(l->id, a->id, a->id_len);
-        if (a->name_len) {
-            l->name_len = a->name_len;
-            memcpy(l->name, a->name, a->name_len);
-        }
-        login_go(l);
-    }
-}
-
-static void login_ask(struct call *c, struct login *l, struct slice token)
-{
-    struct shard *s = l->shard;
-    char ip[64];
-    conn_peer(s->net, l->conn, ip, sizeof ip);
-    struct auth_call a = {.shard = s,
-                          .ticket = {.shard = s->index, .conn = l->conn, .generation = l->generation},
-                          .name = login_name(l),
-                          .token = token,
-                          .device = slice_of(l->device, l->device_len),
-                          .ip = slice_str(ip),
-                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
-    struct session *x = session_get(s, c->conn);
-    l->token = strndup(token.n ? token.p : "", token.n);
-    if (!x || !l->token) {
-        login_refuse(l, CODE_INTERNAL, 0, "out of memory");
-        return;
-    }
-    x->login = l;
-    const struct auth_provider *p = provider_of(s);
-    if (p->ask(&a, p->ctx) == AUTH_LATER)
-        return;
-    x->login = NULL;
-    login_identify(l, &a.answer);
-}
-
-struct auth_mail {
-    struct mail mail;
-    struct auth_ticket ticket;
-    struct auth_answer answer;
-};
-
-static void auth_arrive(void *owner, struct mail *m)
-{
-    struct shard *s = owner;
-    struct auth_mail *a = (struct auth_mail *)m;
-    const struct conn *k = s->net ? conn_find(s->net, a->ticket.conn, a->ticket.generation) : NULL;
-    struct session *x = k ? k->session : NULL;
-    if (x && x->login) {
-        struct login *l = x->login;
-        x->login = NULL;
-        login_identify(l, &a->answer);
-    }
-    free(a);
-}
-
-int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_answer *answer)
-{
-    struct auth_mail *a = ticket.shard < hub->shard_count ? malloc(sizeof *a) : NULL;
-    if (!a)
-        return ERR_NOMEM;
-    *a = (struct auth_mail){.mail.run = auth_arrive, .ticket = ticket, .answer = *answer};
-    mailbox_post(&hub->shards[ticket.shard]->mailbox, &a->mail);
-    return 0;
 }
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
@@ -227,7 +140,7 @@ static void handle_login(struct call *c)
     s->reqs++;
     c->pause = true;
     if (l->provided)
-        login_ask(c, l, token);
+        provider_ask(c, l, token);
     else
         login_go(l);
     /* Unless it has ended, or moved to another shard, it goes on later. */

@@ -1,15 +1,14 @@
 /* Actions 12 query presence, 13 list members, 15 block user. */
-#include "core/hub/registry/action.h"
-#include "core/hub/act/acts.h"
-#include "core/hub/act/subscriber.h"
-#include "core/hub/people/field.h"
-#include "core/hub/registry/hook.h"
-#include "core/hub/people/chan.h"
-#include "core/hub/talk/conv.h"
-#include "core/hub/people/user.h"
-
 #include "core/base/json.h"
 #include "core/base/utf8.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/subscriber.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/people/field.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/talk/conv.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>

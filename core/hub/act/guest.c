@@ -1,10 +1,9 @@
 #include "core/hub/act/guest.h"
 
-#include "core/hub/talk/conv.h"
+#include "core/base/log.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
-
-#include "core/base/log.h"
+#include "core/hub/talk/conv.h"
 
 #include <stdlib.h>
 

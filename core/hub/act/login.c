@@ -4,13 +4,13 @@
 #include "core/base/frame.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
-#include "core/hub/shard/fresh.h"
-#include "core/hub/registry/hook.h"
 #include "core/hub/people/req.h"
 #include "core/hub/people/session.h"
-#include "core/hub/shard/token.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/shard/fresh.h"
+#include "core/hub/shard/token.h"
 #include "core/hub/talk/interest.h"
 
 #include <stddef.h>

@@ -1,8 +1,8 @@
 #include "core/hub/act/page.h"
 
 #include "core/base/frame.h"
-#include "core/hub/talk/encode.h"
 #include "core/hub/people/user.h"
+#include "core/hub/talk/encode.h"
 
 enum { PAGE_MAX = 200 };
 

@@ -1,12 +1,11 @@
 /* The default policies, with their numbers from the config. A script named `ratelimit` stands in for the rate
  * limits. */
-#include "core/hub/registry/action.h"
 #include "core/hub/act/acts.h"
+#include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
-#include "core/hub/shard/shard.h"
 #include "core/hub/registry/tables.h"
-
 #include "core/hub/shard/bucket.h"
+#include "core/hub/shard/shard.h"
 
 static enum hook_verdict reject_rate(struct hook_call *h, uint32_t wait_ms, const char *message)
 {

@@ -7,10 +7,12 @@
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
-#include "core/hub/shard/shards.h"
-#include "core/hub/talk/conv.h"
+#include "core/hub/host/host.h"
+#include "core/hub/host/host_member.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/shard/shard.h"
+#include "core/hub/shard/shards.h"
+#include "core/hub/talk/conv.h"
 
 #include <stdio.h>
 #include <stdlib.h>

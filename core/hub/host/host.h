@@ -28,34 +28,6 @@ struct host_op {
     char message[96];
 };
 
-/* A message to a user or a channel. From `system` it goes past memberships, blocks and limits; from anybody else every
- * rule of the protocol holds (membership, blocks, mutes, limits, hooks), as if that user had sent it. */
-struct host_send {
-    struct host_op op;
-    struct slice sender;            /* empty: "system" */
-    struct slice receiver, channel; /* one of them */
-    struct slice content;           /* checked: UTF-8, limits.content */
-    struct slice client_id;         /* empty: not idempotent */
-    /* out */
-    uint64_t seq, id, created_ms;
-    bool duplicate;
-};
-void host_send(struct hub *hub, struct host_send *q);
-
-/* Membership of any user. CODE_NOT_FOUND: no such user (or, leaving, channel). */
-struct host_member {
-    struct host_op op;
-    struct slice user, channel;
-    bool leave;
-    bool set_push; /* joining: the next counts */
-    enum store_push push;
-    bool may_create; /* joining: make the channel when there is none */
-    /* out */
-    uint32_t members;
-    bool existed; /* was a member before */
-};
-void host_member(struct hub *hub, struct host_member *q);
-
 /* Closes a user's connections (reason `kicked`). CODE_NOT_FOUND: no such user. */
 struct host_kick {
     struct host_op op;

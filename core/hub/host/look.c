@@ -1,10 +1,10 @@
 #include "core/hub/host/look.h"
 
 #include "core/hub/people/chan.h"
-#include "core/hub/talk/conv.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
+#include "core/hub/talk/conv.h"
 
 #include <math.h>
 #include <stdio.h>

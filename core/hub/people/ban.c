@@ -3,8 +3,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
-#include "core/hub/shard/bucket.h"
 #include "core/hub/registry/hook.h"
+#include "core/hub/shard/bucket.h"
 #include "core/hub/shard/shard.h"
 
 #include <arpa/inet.h>

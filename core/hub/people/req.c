@@ -4,11 +4,11 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/base/utf8.h"
+#include "core/hub/people/session.h"
+#include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/registry/tables.h"
-#include "core/hub/people/session.h"
-#include "core/hub/people/user.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
-#include "core/hub/shard/shard.h"
 #include "core/hub/people/user.h"
+#include "core/hub/shard/shard.h"
 
 #include <stdlib.h>
 

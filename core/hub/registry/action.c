@@ -1,7 +1,7 @@
 #include "core/hub/registry/action.h"
 
-#include "core/hub/shard/shard.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shard.h"
 
 int action_register(struct hub *hub, const struct action *a)
 {

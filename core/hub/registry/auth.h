@@ -51,7 +51,5 @@ struct auth_provider {
 
 /* Into the draft (tables.h). ERR_EXISTS, ERR_FULL. */
 MUST_CHECK int auth_register(struct hub *hub, const struct auth_provider *p);
-/* Any thread. Answers a login that waits; one that is gone is passed over. ERR_NOMEM: not answered. */
-int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_answer *answer);
 
 #endif

@@ -1,7 +1,7 @@
 #include "core/hub/registry/hook.h"
 
-#include "core/hub/shard/shard.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/shard.h"
 
 #include <stdlib.h>
 

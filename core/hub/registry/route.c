@@ -1,9 +1,9 @@
 #include "core/hub/registry/route.h"
 
-#include "core/hub/shard/shard.h"
-#include "core/hub/registry/tables.h"
 #include "core/base/frame.h"
 #include "core/base/log.h"
+#include "core/hub/registry/tables.h"
+#include "core/hub/shard/shard.h"
 #include "core/net/http.h"
 
 /* --- The tables --------------------------------------------------------------------------------------------------- */

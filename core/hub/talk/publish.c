@@ -1,8 +1,8 @@
 #include "core/hub/talk/publish.h"
 
 #include "core/base/frame.h"
-#include "core/hub/talk/walk.h"
 #include "core/hub/shard/why.h"
+#include "core/hub/talk/walk.h"
 
 #include <stddef.h>
 #include <stdlib.h>

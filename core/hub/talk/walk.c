@@ -3,9 +3,9 @@
 #include "core/base/clock.h"
 #include "core/base/frame.h"
 #include "core/hub/people/chan.h"
-#include "core/hub/talk/encode.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
+#include "core/hub/talk/encode.h"
 
 #include <stdlib.h>
 

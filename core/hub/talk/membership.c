@@ -1,0 +1,167 @@
+#include "core/hub/talk/membership.h"
+
+#include "core/hub/people/ban.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/talk/interest.h"
+
+#include <stddef.h>
+
+const char *const push_names[PUSH_NONE + 1] = {
+    [PUSH_DEFAULT] = "", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+
+/* --- Subscribing -------------------------------------------------------------------------------------------------- */
+
+void subscribe_finish(struct req *r)
+{
+    struct subscribe *q = (struct subscribe *)r;
+    struct shard *s = r->home;
+    if (q->counted)
+        user_at(s, r->user)->sub_count--;
+    /* Somebody else may subscribe a user that has no connection now: then its next login finds the membership. */
+    uint32_t user = r->user != NONE ? r->user : user_find(s, slice_of(q->id, q->id_len));
+    if (r->code == CODE_OK && user != NONE) {
+        uint32_t sub = sub_find(s, user, q->chan);
+        struct chan *ch = chan_at(s, q->chan);
+        if (q->op.seq > ch->last_seq)
+            ch->last_seq = q->op.seq;
+        ch->awaited = 0; /* this answer is as good as a receipt, and what follows it is for the new member */
+        if (sub != NONE)
+            sub_set_push(s, sub, q->op.mode, q->op.seq);
+        else if (sub_add(s, user, q->chan, q->op.mode, q->op.seq, true) == NONE)
+            req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
+    }
+    interest_release(s, q->chan, q->noted);
+}
+
+static void subscribe_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct subscribe *q = (struct subscribe *)((char *)op - offsetof(struct subscribe, op.op));
+    struct owned_req *o = &q->o;
+    s->ops--;
+    if (op->status == STORE_LIMIT)
+        req_fail(&o->r, CODE_QUOTA, "there are as many channels as limits.channels allows");
+    else if (op->status != STORE_OK)
+        req_fail_store(&o->r, op->status, "no such channel");
+    if (op->status != STORE_OK) {
+        owned_done(o);
+        return;
+    }
+    conv_at(s, o->conv)->exists = true;
+    conv_set_members(s, o->conv, q->op.members);
+    q->noted = (uint8_t)(1u << q->op.mode);
+    interest_add(s, o->conv, o->r.home->index, q->noted);
+    const struct conv *v = conv_at(s, o->conv);
+    struct buf *b = &o->r.body;
+    enum store_push push = q->op.mode == PUSH_DEFAULT ? conv_default_push(v) : q->op.mode;
+    buf_lit(b, "{\"name\":");
+    buf_json_string(b, conv_channel_name(conv_slice(v)));
+    buf_lit(b, ",\"seq\":");
+    buf_dec(b, q->op.seq);
+    buf_lit(b, ",\"first\":");
+    buf_dec(b, q->op.first);
+    buf_lit(b, ",\"members\":");
+    buf_dec(b, q->op.members);
+    buf_str(b, v->tier == TIER_LARGE ? ",\"tier\":\"large\",\"push\":\"" : ",\"tier\":\"small\",\"push\":\"");
+    buf_str(b, push_names[push]);
+    buf_lit(b, "\"}");
+    owned_done(o);
+}
+
+void subscribe_ready(struct owned_req *o)
+{
+    struct subscribe *q = (struct subscribe *)o;
+    struct shard *s = o->owner;
+    struct conv *v = conv_at(s, o->conv);
+    struct hook_call h = {.shard = s,
+                          .user = slice_of(q->id, q->id_len),
+                          .user_name = slice_of(q->name, q->name_len),
+                          .channel = conv_channel_name(conv_slice(v)),
+                          .members = v->members};
+    if (ban_member(s, h.user, h.channel)) {
+        req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
+        owned_done(o);
+        return;
+    }
+    struct channel_rule rule;
+    if (channel_rule_find(s, h.channel, &rule) && rule.closed) {
+        req_fail(&o->r, CODE_FORBIDDEN, "this channel is closed");
+        owned_done(o);
+        return;
+    }
+    enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
+    if (verdict != HOOK_REJECT)
+        verdict = hooks_run(HOOK_SUBSCRIBE, &h);
+    if (q->past_hooks && !v->exists && !q->may_create) {
+        req_fail(&o->r, CODE_NOT_FOUND, "no such channel");
+        owned_done(o);
+        return;
+    }
+    if (verdict == HOOK_REJECT && !q->past_hooks) {
+        req_fail(&o->r, h.code, h.message);
+        o->r.retry_after_ms = h.retry_after_ms;
+        owned_done(o);
+        return;
+    }
+    if (!interest_reserve(s, o->conv)) {
+        req_fail(&o->r, CODE_INTERNAL, "out of memory");
+        owned_done(o);
+        return;
+    }
+    q->op.conv = conv_slice(v);
+    q->op.user = slice_of(q->id, q->id_len);
+    q->op.may_create = !v->exists;
+    q->op.channels_max = s->opt->channels_max;
+    owned_op(o, &q->op.op, subscribe_stored);
+    store_member_put(s->store, &q->op);
+}
+
+/* --- Unsubscribing ------------------------------------------------------------------------------------------------ */
+
+void unsubscribe_finish(struct req *r)
+{
+    struct unsubscribe *q = (struct unsubscribe *)r;
+    uint32_t chan = r->code == CODE_OK ? chan_find(r->home, conv_channel_name(conv_key_slice(&q->o.key))) : NONE;
+    uint32_t user = r->user != NONE ? r->user : user_find(r->home, slice_of(q->id, q->id_len));
+    uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
+    if (sub != NONE)
+        sub_remove(r->home, sub);
+    else if (r->code == CODE_OK && user != NONE && user_at(r->home, user)->state != USER_READY)
+        r->home->events->membership_ended(r->home, user);
+}
+
+static void unsubscribe_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct unsubscribe *q = (struct unsubscribe *)((char *)op - offsetof(struct unsubscribe, op.op));
+    s->ops--;
+    if (op->status == STORE_OK)
+        conv_set_members(s, q->o.conv, q->op.members);
+    else
+        req_fail_store(&q->o.r, op->status, "name: no such channel");
+    owned_done(&q->o);
+}
+
+void unsubscribe_ready(struct owned_req *o)
+{
+    struct unsubscribe *q = (struct unsubscribe *)o;
+    struct shard *s = o->owner;
+    struct conv *v = conv_at(s, o->conv);
+    if (!v->exists) {
+        req_fail(&o->r, CODE_NOT_FOUND, "name: no such channel");
+        owned_done(o);
+        return;
+    }
+    struct hook_call h = {.shard = s,
+                          .user = slice_of(q->id, q->id_len),
+                          .user_name = slice_of(q->name, q->name_len),
+                          .channel = conv_channel_name(conv_slice(v)),
+                          .members = v->members};
+    hooks_run(HOOK_UNSUBSCRIBE, &h);
+    q->op.conv = conv_slice(v);
+    q->op.user = slice_of(q->id, q->id_len);
+    owned_op(o, &q->op.op, unsubscribe_stored);
+    store_member_del(s->store, &q->op);
+}

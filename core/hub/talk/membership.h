@@ -1,0 +1,44 @@
+/*
+ * Subscribing and unsubscribing, the same for a client's request and for the layers above: on the channel's owner shard
+ * hooks and bans decide and the store keeps the membership; at home the user's subscription follows. Private to
+ * core/hub.
+ */
+#ifndef MAGPIE_HUB_MEMBERSHIP_H
+#define MAGPIE_HUB_MEMBERSHIP_H
+
+#include "core/hub/talk/conv.h"
+
+/* Names of enum store_push as clients write them; "" for PUSH_DEFAULT. */
+extern const char *const push_names[PUSH_NONE + 1];
+
+struct subscribe {
+    struct owned_req o;
+    struct store_member_put op;
+    uint32_t chan;   /* on home, pending */
+    bool past_hooks; /* from the layers above: hooks may watch, not refuse */
+    bool may_create; /* with past_hooks: makes the channel when there is none */
+    void *host;      /* the operation of host_member.c that it is for; NULL: a client's */
+    uint8_t noted;   /* the interest the owner noted for home */
+    /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
+    bool counted;
+    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    char id[64], name[64];
+};
+/* req.finish of a struct subscribe. */
+void subscribe_finish(struct req *r);
+/* owned_req.ready of it: may this user, and makes it so. */
+void subscribe_ready(struct owned_req *o);
+
+struct unsubscribe {
+    struct owned_req o;
+    struct store_member_del op;
+    void *host;               /* the operation of host_member.c that it is for; NULL: a client's */
+    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    char id[64], name[64];
+};
+/* req.finish of a struct unsubscribe. */
+void unsubscribe_finish(struct req *r);
+/* owned_req.ready of it. */
+void unsubscribe_ready(struct owned_req *o);
+
+#endif

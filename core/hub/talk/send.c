@@ -1,0 +1,283 @@
+#include "core/hub/talk/send.h"
+
+#include "core/base/clock.h"
+#include "core/hub/people/user.h"
+#include "core/hub/shard/why.h"
+#include "core/hub/talk/encode.h"
+#include "core/hub/talk/publish.h"
+#include "core/hub/talk/user_mail.h"
+
+#include <stdlib.h>
+
+static struct charge charge_of(const struct hook_call *h)
+{
+    return (struct charge){.bucket = h->charged, .refund = h->refund, .what = h->refund_what};
+}
+
+/* A repeat costs nothing. */
+static void charge_back(struct shard *s, const struct charge *c, struct bucket *bucket)
+{
+    if (c->bucket && bucket)
+        bucket_return(bucket);
+    if (c->refund)
+        c->refund(s, c->what);
+}
+
+static void send_finish(struct req *r)
+{
+    struct send *q = (struct send *)r;
+    uint32_t user = r->user != NONE ? r->user : user_find(r->home, q->op.sender);
+    if (r->code == CODE_OK && q->op.duplicate)
+        charge_back(r->home, &q->user_charge, user != NONE ? &user_at(r->home, user)->rate : NULL);
+}
+
+void send_encode_dropped(struct buf *b)
+{
+    encode_sent(b, 0, 0, clock_wall_ms());
+}
+
+/* --- Telling that it was delivered: the request is gone by then, so its texts are copied. --- */
+
+struct delivered {
+    struct hook_call h;
+    char data[]; /* sender id, name, content */
+};
+
+static struct delivered *delivered_note(struct shard *s, const struct send *q)
+{
+    size_t n = q->op.sender.n + q->op.sender_name.n + q->op.content.n;
+    struct delivered *d = hooks_any(s, HOOK_DELIVERED) ? malloc(sizeof *d + n) : NULL;
+    if (!d)
+        return NULL;
+    d->h =
+        (struct hook_call){.shard = s, .conn = NONE, .id = q->op.id, .seq = q->op.seq, .created_ms = q->op.created_ms};
+    char *at = d->data;
+    memcpy(at, q->op.sender.p, q->op.sender.n);
+    d->h.user = slice_of(at, q->op.sender.n);
+    at += q->op.sender.n;
+    memcpy(at, q->op.sender_name.p, q->op.sender_name.n);
+    d->h.user_name = slice_of(at, q->op.sender_name.n);
+    at += q->op.sender_name.n;
+    memcpy(at, q->op.content.p, q->op.content.n);
+    d->h.content = slice_of(at, q->op.content.n);
+    return d;
+}
+
+static void delivered_run(struct shard *s, uint32_t conv, struct delivered *d)
+{
+    if (!d)
+        return;
+    struct slice key = conv_slice(conv_at(s, conv));
+    if (conv_is_channel(key))
+        d->h.channel = conv_channel_name(key);
+    else
+        d->h.peer = conv_pair_peer(key, d->h.user);
+    d->h.members = conv_at(s, conv)->members;
+    hooks_run(HOOK_DELIVERED, &d->h);
+    free(d);
+}
+
+static void send_stored(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct send *q = (struct send *)((char *)op - offsetof(struct send, op.op));
+    struct req *r = &q->o.r;
+    s->ops--;
+    figures_append_end(s, q->began_us);
+    if (op->status == STORE_NOTFOUND && q->op.only_duplicate) {
+        /* It is no repeat, so the rejection stands: r->code and the rest were set when it was made. */
+        owned_done(&q->o);
+        return;
+    }
+    if (op->status != STORE_OK) {
+        req_fail_store(r, op->status, "");
+        owned_done(&q->o);
+        return;
+    }
+    r->code = CODE_OK;
+    encode_sent(&r->body, q->op.id, q->op.seq, q->op.created_ms);
+    struct conv *v = conv_at(s, q->o.conv);
+    if (q->op.duplicate) {
+        charge_back(s, &q->conv_charge, &v->rate);
+        owned_done(&q->o);
+        return;
+    }
+    v->exists = true;
+    atomic_fetch_add_explicit(&s->messages, 1, memory_order_relaxed);
+    struct store_message m = {.seq = q->op.seq,
+                              .id = q->op.id,
+                              .created_ms = q->op.created_ms,
+                              .sender = q->op.sender,
+                              .sender_name = q->op.sender_name,
+                              .content = q->op.content};
+    struct buf body = BUF_INIT;
+    encode_message(&body, conv_slice(v), &m);
+    bool channel = conv_is_channel(conv_slice(v)), over_limit = q->advice.over_limit;
+    conv_take_advice(s, q->o.conv, &q->advice);
+    struct delivered *news = delivered_note(s, q);
+    uint64_t seq = q->op.seq;
+    uint32_t conv = q->o.conv;
+    struct user_mail *to_receiver = NULL, *to_sender = NULL;
+    if (!channel && buf_ok(&body)) {
+        if (!slice_eq(q->op.receiver, q->op.sender))
+            to_receiver = user_mail_new(q->op.receiver, 101, buf_slice(&body), NONE, 0);
+        to_sender = user_mail_new(q->op.sender, 101, buf_slice(&body), r->conn, r->generation);
+    }
+    user_mail_about(to_receiver, q->op.id);
+    user_mail_about(to_sender, q->op.id);
+    why_note(
+        s, &(struct why_note){.kind = WHY_STORED,
+                              .id = q->op.id,
+                              .seq = seq,
+                              .conv = hash_bytes(conv_slice(v)),
+                              .user = hash_bytes(q->op.sender),
+                              .first = channel ? 0 : hash_bytes(q->op.receiver),
+                              .a = (uint32_t)body.n,
+                              .b = v->members,
+                              .tier = (uint8_t)q->op.tier,
+                              .push = (uint8_t)conv_default_push(v),
+                              .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
+    /* The answer goes first, and the request with it; then the pushes. */
+    v->pins++;
+    owned_done(&q->o);
+    if (channel && buf_ok(&body))
+        conv_publish(s, conv, seq, buf_slice(&body), over_limit);
+    user_mail_post(s->hub, s, to_receiver);
+    user_mail_post(s->hub, s, to_sender);
+    delivered_run(s, conv, news);
+    v->pins--;
+    buf_free(&body);
+}
+
+static bool pair_admits(struct send *q, const struct conv *v)
+{
+    struct slice lo, hi;
+    conv_pair_users(conv_slice(v), &lo, &hi);
+    bool sender_is_lo = slice_eq(lo, q->op.sender);
+    if (!v->user_exists[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
+        req_fail(&q->o.r, CODE_NOT_FOUND, "receiverId: no such user");
+        return false;
+    }
+    if (!q->privileged && v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
+        req_fail(&q->o.r, CODE_FORBIDDEN, "the receiver has blocked you");
+        return false;
+    }
+    return true;
+}
+
+static bool channel_admits(struct send *q, const struct conv *v)
+{
+    if (!v->exists) {
+        req_fail(&q->o.r, CODE_NOT_FOUND, "channel: no such channel");
+        return false;
+    }
+    if (!q->member && !q->privileged) {
+        req_fail(&q->o.r, CODE_FORBIDDEN, "channel: subscribe before you send");
+        return false;
+    }
+    return true;
+}
+
+/* On the owner: may it be sent, and how? */
+static void send_ready(struct owned_req *o)
+{
+    struct send *q = (struct send *)o;
+    struct shard *s = o->owner;
+    struct conv *v = conv_at(s, o->conv);
+    bool channel = conv_is_channel(conv_slice(v));
+    bool limited = q->op.only_duplicate; /* with the rejection in r */
+    if (!(channel ? channel_admits(q, v) : pair_admits(q, v))) {
+        /* A user that did not exist may exist by now: look again next time. */
+        if (!channel && o->r.code == CODE_NOT_FOUND && v->pins == 1)
+            v->state = CONV_NEW;
+        owned_done(o);
+        return;
+    }
+    if (!limited) {
+        struct hook_call h = {.shard = s,
+                              .conn = NONE,
+                              .rate = conv_rate(s, v),
+                              .tier = v->tier,
+                              .user = q->op.sender,
+                              .user_name = q->op.sender_name,
+                              .members = v->members,
+                              .bucket = q->privileged ? NULL : &v->rate,
+                              .channel = channel ? conv_channel_name(conv_slice(v)) : SLICE_NONE,
+                              .peer = channel ? SLICE_NONE : conv_pair_peer(conv_slice(v), q->op.sender),
+                              .content = q->op.content,
+                              .repeat_possible = q->op.client_id.n > 0};
+        enum hook_verdict verdict = hooks_run(HOOK_CONVERSATION, &h);
+        q->conv_charge = charge_of(&h);
+        q->advice = h.advice;
+        if (verdict == HOOK_DROP && !q->privileged) {
+            send_encode_dropped(&o->r.body);
+            owned_done(o);
+            return;
+        }
+        if (verdict == HOOK_REJECT && !q->privileged) {
+            req_fail(&o->r, h.code, h.message);
+            o->r.retry_after_ms = h.retry_after_ms;
+            limited = true;
+        }
+    }
+    if (limited && !q->op.client_id.n) {
+        owned_done(o);
+        return;
+    }
+    q->op.only_duplicate = limited;
+    q->op.conv = conv_slice(v);
+    q->op.tier = q->advice.has_tier && channel ? q->advice.tier : v->tier;
+    if (q->advice.has_keep) {
+        q->op.ttl_ms = q->advice.ttl_ms;
+        q->op.max = q->advice.keep_max;
+    }
+    if (!channel)
+        q->op.receiver = conv_pair_peer(conv_slice(v), q->op.sender);
+    owned_op(o, &q->op.op, send_stored);
+    q->began_us = figures_append_begin(s);
+    store_append(s->store, &q->op);
+}
+
+/* --- Made --------------------------------------------------------------------------------------------------------- */
+
+size_t send_size(struct slice sender, struct slice name, struct slice client_id, struct slice content)
+{
+    return sizeof(struct send) + sender.n + name.n + client_id.n + content.n;
+}
+
+static struct slice put(char **at, struct slice s)
+{
+    char *p = *at;
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    *at += s.n;
+    return slice_of(p, s.n);
+}
+
+void send_fill(struct send *q, const struct conv_key *key, const struct hook_call *h, struct slice client_id)
+{
+    char *at = q->data;
+    q->op.sender = put(&at, h->user);
+    q->op.sender_name = put(&at, h->user_name);
+    q->op.client_id = put(&at, client_id);
+    q->op.content = put(&at, h->content);
+    q->user_charge = charge_of(h);
+    q->o.key = *key;
+    q->o.ready = send_ready;
+    q->o.r.finish = send_finish;
+}
+
+void send_refuse(struct send *q, const struct hook_call *h)
+{
+    q->op.only_duplicate = true;
+    req_fail(&q->o.r, h->code, h->message);
+    q->o.r.retry_after_ms = h->retry_after_ms;
+}
+
+void send_hook_about(struct hook_call *h, const struct conv_key *key)
+{
+    if (conv_is_channel(conv_key_slice(key)))
+        h->channel = conv_channel_name(conv_key_slice(key));
+    else
+        h->peer = conv_pair_peer(conv_key_slice(key), h->user);
+}
