@@ -1,7 +1,8 @@
 /* Requests that wait for a plugin's answer: actions of clients, commands of the console. HTTP requests are in
  * http.c. */
 #include "core/base/utf8.h"
-#include "core/hub/people/user.h"
+#include "core/hub/people/later.h"
+#include "core/hub/shard/shard.h"
 #include "core/plugin/plugin_private.h"
 
 #include <stdio.h>
@@ -41,27 +42,12 @@ void opens_abandon(struct mp_self *p)
 /* --- Actions ------------------------------------------------------------------------------------------------------ */
 
 struct mp_call {
-    struct req r; /* first: the hub knows it by this */
-    struct open open;
+    struct open open; /* the rest is the hub's: later.h */
 };
-
-static void call_deliver(void *owner, struct mail *m)
-{
-    req_done(owner, (struct req *)m);
-}
-
-/* Sends it home from whatever thread this is. */
-static void call_end(mp_call *call)
-{
-    open_remove(&call->open);
-    call->r.mail.run = call_deliver;
-    mailbox_post(&call->r.home->mailbox, &call->r.mail);
-}
 
 static void call_abandon(struct open *o)
 {
-    action_error((mp_call *)((char *)o - offsetof(struct mp_call, open)), MP_CODE_UNAVAILABLE,
-                 "the plugin was unloaded", 0);
+    action_error((mp_call *)o, MP_CODE_UNAVAILABLE, "the plugin was unloaded", 0);
 }
 
 void action_run(struct call *c)
@@ -70,7 +56,7 @@ void action_run(struct call *c)
     struct mp_self *p = r->plugin;
     struct shard *s = c->shard;
     struct mp_thread *t = thread_of(p->plugins, s);
-    mp_call *call = req_begin(c, sizeof *call);
+    mp_call *call = later_begin(c, sizeof *call);
     if (!call)
         return;
     open_add(p, &call->open, call_abandon);
@@ -80,8 +66,8 @@ void action_run(struct call *c)
                            .action = c->action,
                            .body = (const mp_json *)(const void *)c->body};
     if (c->user != NONE) {
-        q.user = str_out(user_id(user_at(s, c->user)));
-        q.user_name = str_out(user_name(user_at(s, c->user)));
+        q.user = str_out(call_user_id(c));
+        q.user_name = str_out(call_user_name(c));
     }
     struct visit v = visit_begin(t, p, "an action");
     r->action.handle(call, &q, r->action.ctx);
@@ -90,23 +76,19 @@ void action_run(struct call *c)
 
 void action_answer(mp_call *call, struct mp_str body)
 {
+    open_remove(&call->open);
     if (body.n && !json_is_object(slice_in(body)))
-        req_fail(&call->r, CODE_INTERNAL, "the plugin's answer is no JSON object");
+        later_fail(call, CODE_INTERNAL, "the plugin's answer is no JSON object", 0);
     else
-        buf_slice_put(&call->r.body, slice_in(body));
-    call_end(call);
+        later_reply(call, slice_in(body));
 }
 
 void action_error(mp_call *call, enum mp_code code, const char *message, uint32_t retry_after_ms)
 {
     bool good = code > MP_CODE_OK && code <= MP_CODE_INTERNAL;
     bool text = message && utf8_valid(slice_str(message));
-    req_fail(&call->r, good ? (enum code)code : CODE_INTERNAL, text ? message : "refused");
-    for (size_t n = strlen(call->r.message);
-         !utf8_valid(slice_of(call->r.message, n));) /* cut in the midst of a character */
-        call->r.message[--n] = '\0';
-    call->r.retry_after_ms = retry_after_ms;
-    call_end(call);
+    open_remove(&call->open);
+    later_fail(call, good ? (enum code)code : CODE_INTERNAL, text ? message : "refused", retry_after_ms);
 }
 
 /* --- Commands ----------------------------------------------------------------------------------------------------- */

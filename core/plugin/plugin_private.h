@@ -15,7 +15,7 @@
 #include "core/hub/registry/auth.h"
 #include "core/hub/registry/command.h"
 #include "core/hub/registry/hook.h"
-#include "core/hub/people/req.h"
+#include "core/hub/people/call.h"
 #include "core/hub/shard/shard.h"
 #include "core/plugin/plugins.h"
 #include "plugins/magpie_plugin.h"

@@ -1,8 +1,8 @@
 /* Scripts in the hub's tables: hooks, custom actions, the provider of auth.mode "script", console commands. */
 #include "core/hub/registry/action.h"
-#include "core/hub/act/acts.h"
+#include "core/hub/act/policy.h"
 #include "core/hub/registry/command.h"
-#include "core/hub/people/req.h"
+#include "core/hub/people/call.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/event.h"

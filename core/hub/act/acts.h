@@ -4,8 +4,6 @@
 
 #include "core/base/err.h"
 
-#include <stdbool.h>
-
 struct hub;
 
 /* Each X(name) is a file that defines `int name_register(struct hub *)`: 0, or an enum err. */
@@ -15,7 +13,5 @@ ACTS(ACT_PROTOTYPE)
 
 /* Registers all of them in the draft of the tables. 0, or the first error. */
 MUST_CHECK int acts_register(struct hub *hub);
-/* Into the draft: with or without the rate limits of the config, for which a script may stand in. */
-MUST_CHECK int policy_rate(struct hub *hub, bool on);
 
 #endif

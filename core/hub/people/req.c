@@ -39,63 +39,6 @@ struct held {
 
 /* --- Answers ---------------------------------------------------------------------------------------------------- */
 
-static void error_body(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms)
-{
-    buf_lit(b, "{\"error\":{\"code\":\"");
-    buf_str(b, code_name(code));
-    buf_lit(b, "\",\"message\":");
-    buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
-    if (code == CODE_RATE_LIMITED) {
-        buf_lit(b, ",\"retryAfter\":");
-        buf_dec(b, retry_after_ms);
-    }
-    buf_lit(b, "}}");
-}
-
-/* The body, or the one that needs no memory. */
-static struct slice error_slice(const struct buf *b)
-{
-    return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");
-}
-
-static void answer_now(struct call *c, struct slice body)
-{
-    session_answer(c->shard, c->conn, c->order, NONE, c->action, c->seq, body);
-}
-
-void call_reply(struct call *c, struct slice body)
-{
-    answer_now(c, body.n ? body : SLICE_LIT("{}"));
-}
-
-static void call_error(struct call *c, enum code code, uint32_t retry_after_ms, const char *message)
-{
-    struct buf *b = &c->shard->scratch;
-    buf_reset(b);
-    error_body(b, code, message, retry_after_ms);
-    answer_now(c, error_slice(b));
-}
-
-void call_fail(struct call *c, enum code code, const char *fmt, ...)
-{
-    char text[160];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    call_error(c, code, 0, text);
-}
-
-void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message)
-{
-    call_error(c, CODE_RATE_LIMITED, retry_after_ms, message);
-}
-
-void call_reject(struct call *c, const struct hook_call *h)
-{
-    call_error(c, h->code, h->retry_after_ms, h->message);
-}
-
 void *req_begin(struct call *c, size_t size)
 {
     struct shard *s = c->shard;
@@ -182,10 +125,8 @@ static void req_home(void *owner, struct mail *m)
         req_fail(r, CODE_INTERNAL, "out of memory");
     if (k && k->session) {
         if (r->code != CODE_OK)
-            error_body(&error, r->code, r->message, r->retry_after_ms);
-        struct slice body = r->code != CODE_OK ? error_slice(&error)
-                            : r->body.n        ? buf_slice(&r->body)
-                                               : SLICE_LIT("{}");
+            code_encode(&error, r->code, r->message, r->retry_after_ms);
+        struct slice body = r->code != CODE_OK ? code_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");
         session_answer(s, r->conn, r->order, r->ordinal, r->action, r->seq, body);
     }
     if (r->after)
@@ -209,18 +150,6 @@ void req_done(struct shard *here, struct req *r)
 {
     r->mail.run = req_home;
     shard_post(here, r->home, &r->mail);
-}
-
-/* --- Who asks ----------------------------------------------------------------------------------------------------- */
-
-struct slice call_user_id(const struct call *c)
-{
-    return user_id(user_at(c->shard, c->user));
-}
-
-struct slice call_user_name(const struct call *c)
-{
-    return user_name(user_at(c->shard, c->user));
 }
 
 /* --- Entry ------------------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /*
  * Requests: from a client's frame to its answer. Private to core/hub.
  *
- * A handler gets a `struct call` (on the stack: who asks, and the parsed body) and either answers at once, or makes a
+ * A handler gets a `struct call` (call.h) and either answers at once, or makes a
  * `struct req` that goes to other shards and the store and comes home with the answer. A req is the first member of the
  * handler's own struct.
  *
@@ -14,24 +14,9 @@
 #define MAGPIE_HUB_REQ_H
 
 #include "core/base/buf.h"
-#include "core/hub/registry/action.h"
+#include "core/hub/people/call.h"
 #include "core/hub/registry/code.h"
 #include "core/hub/shard/shard.h"
-
-struct cJSON;
-struct hook_call;
-
-struct call {
-    struct shard *shard;
-    uint32_t conn; /* index */
-    uint32_t user; /* index, NONE before login */
-    uint16_t action, seq;
-    uint8_t class;    /* enum action_class of the action */
-    bool pause;       /* set by a handler that takes over the connection (login): no further frame until it resumes */
-    void *action_ctx; /* what the action was registered with */
-    const struct cJSON *body; /* an object; borrowed until the handler returns */
-    uint64_t order;           /* set by the handler once it knows the conversation; 0: none */
-};
 
 struct req {
     struct mail mail;          /* for the way between shards */
@@ -50,14 +35,6 @@ struct req {
     void (*destroy)(struct req *r); /* frees what the derived struct owns, not r itself; NULL: nothing */
 };
 
-/* --- Answers inside the handler --- */
-void call_reply(struct call *c, struct slice body);
-void call_fail(struct call *c, enum code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void call_rate_limited(struct call *c, uint32_t retry_after_ms, const char *message);
-/* What a hook said with HOOK_REJECT. */
-void call_reject(struct call *c, const struct hook_call *h);
-
-/* --- Answers later --- */
 /* A zeroed req of `size` bytes for this call, pinned to its user; on failure answers `internal` and returns NULL. */
 void *req_begin(struct call *c, size_t size);
 void req_fail(struct req *r, enum code code, const char *message);
@@ -66,10 +43,7 @@ void req_fail_store(struct req *r, enum store_status status, const char *what);
 /* Sends the request home with its answer, from whatever shard it is on; it is freed there. */
 void req_done(struct shard *here, struct req *r);
 
-/* The caller's id; logged in only. Borrowed until the handler returns. */
-struct slice call_user_id(const struct call *c);
-struct slice call_user_name(const struct call *c);
-/* --- Entry --- */
+/* A frame of a logged-in or a new connection arrives: net_ops.message. */
 enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_message *m);
 
 #endif

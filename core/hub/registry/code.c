@@ -1,5 +1,8 @@
 #include "core/hub/registry/code.h"
 
+#include "core/base/buf.h"
+#include "core/base/utf8.h"
+
 static const char *const names[CODE_COUNT] = {
     [CODE_OK] = "ok",
     [CODE_BAD_REQUEST] = "bad_request",
@@ -17,4 +20,22 @@ static const char *const names[CODE_COUNT] = {
 const char *code_name(enum code code)
 {
     return (unsigned)code < CODE_COUNT ? names[code] : "internal";
+}
+
+void code_encode(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms)
+{
+    buf_lit(b, "{\"error\":{\"code\":\"");
+    buf_str(b, code_name(code));
+    buf_lit(b, "\",\"message\":");
+    buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
+    if (code == CODE_RATE_LIMITED) {
+        buf_lit(b, ",\"retryAfter\":");
+        buf_dec(b, retry_after_ms);
+    }
+    buf_lit(b, "}}");
+}
+
+struct slice code_slice(const struct buf *b)
+{
+    return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");
 }

@@ -2,6 +2,12 @@
 #ifndef MAGPIE_HUB_CODE_H
 #define MAGPIE_HUB_CODE_H
 
+#include "core/base/slice.h"
+
+#include <stdint.h>
+
+struct buf;
+
 enum code {
     CODE_OK,
     CODE_BAD_REQUEST,
@@ -19,5 +25,9 @@ enum code {
 
 /* "bad_request" …; static storage. */
 const char *code_name(enum code code);
+/* Writes the body of an error. `message` may have been cut inside a character; retry_after_ms: of CODE_RATE_LIMITED. */
+void code_encode(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms);
+/* What was written, or, where there was no memory for it, a body that says so. */
+struct slice code_slice(const struct buf *b);
 
 #endif
