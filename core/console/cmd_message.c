@@ -64,12 +64,18 @@ static void run_send(struct command_call *c, void *ctx)
 
 enum { HISTORY_DEFAULT = 50, HISTORY_PAGE = 200 };
 
+/*
+ * The newest messages, oldest first. Seqs do not tell how many messages there are, because there may be gaps: the walk
+ * goes down page by page until enough are counted, and then tells them on its way up. What fits one page is told at
+ * once.
+ */
 struct history {
     struct store_range op;
     struct command_call *call;
     struct conv_key key;
-    uint64_t left; /* messages still wanted */
-    bool placed;   /* … which has been made */
+    uint64_t counted; /* on the way down; afterwards: messages still to tell */
+    uint64_t left;    /* messages still to count */
+    bool up;          /* the way down is over */
 };
 
 static void history_end(struct history *h)
@@ -82,7 +88,9 @@ static void history_end(struct history *h)
 
 static void history_ask(struct history *h)
 {
-    h->op.limit = h->left < HISTORY_PAGE ? (uint32_t)h->left : HISTORY_PAGE;
+    uint64_t wanted = h->up ? h->counted : h->left;
+    store_page_free(&h->op.page);
+    h->op.limit = wanted < HISTORY_PAGE ? (uint32_t)wanted : HISTORY_PAGE;
     store_range(hub_store(h->call->hub), &h->op);
 }
 
@@ -111,43 +119,68 @@ static void put_message(struct buf *b, const struct store_message *m)
     }
 }
 
-static void history_read(void *owner, struct store_op *op)
+static void history_fail(struct history *h)
 {
-    struct history *h = (struct history *)op;
     struct command_call *c = h->call;
-    (void)owner;
-    if (op->status != STORE_OK || (h->op.last == 0 && !h->placed)) {
-        bool read = op->status == STORE_OK;
-        store_page_free(&h->op.page);
-        free(h);
-        if (read)
-            command_fail(c, "not_found", "nothing was ever sent there");
-        else
-            command_fail(c, "unavailable", "the store cannot be read now");
-        return;
-    }
-    if (!h->placed) {
-        /* The first read told where the end is: from so many before it on. */
-        h->placed = true;
-        h->op.has_after = true;
-        h->op.after = h->op.last > h->left ? h->op.last - h->left : 0;
-        store_page_free(&h->op.page);
-        history_ask(h);
-        return;
-    }
+    bool read = h->op.op.status == STORE_OK;
+    store_page_free(&h->op.page);
+    free(h);
+    if (read)
+        command_fail(c, "not_found", "nothing was ever sent there");
+    else
+        command_fail(c, "unavailable", "the store cannot be read now");
+}
+
+/* Tells the page; there is more to tell above it or not. */
+static void history_tell(struct history *h)
+{
+    struct command_call *c = h->call;
     for (uint32_t i = 0; i < h->op.page.n; i++) {
         if (c->out.n)
             buf_byte(&c->out, ',');
         put_message(&c->out, &h->op.page.messages[i]);
         h->op.after = h->op.page.messages[i].seq;
     }
-    h->left -= h->op.page.n < h->left ? h->op.page.n : h->left;
-    bool more = h->op.more && h->left && h->op.page.n;
-    store_page_free(&h->op.page);
-    if (more)
+    h->counted -= h->op.page.n < h->counted ? h->op.page.n : h->counted;
+    if (h->op.more && h->counted && h->op.page.n)
         command_more(c, history_resume);
     else
         history_end(h);
+}
+
+static void history_read(void *owner, struct store_op *op)
+{
+    struct history *h = (struct history *)op;
+    uint32_t n = h->op.page.n;
+    (void)owner;
+    if (op->status != STORE_OK || h->op.last == 0) {
+        history_fail(h);
+        return;
+    }
+    if (h->up) {
+        history_tell(h);
+        return;
+    }
+    bool one_page = h->counted == 0;
+    h->counted += n;
+    h->left -= n;
+    if (h->call->gone) {
+        history_end(h);
+    } else if (n && h->left && h->op.more) {
+        h->op.has_before = true;
+        h->op.before = h->op.page.messages[0].seq;
+        history_ask(h);
+    } else {
+        h->up = true;
+        h->op.has_after = true;
+        h->op.after = n ? h->op.page.messages[0].seq - 1 : h->op.before - 1;
+        h->op.has_before = false;
+        h->op.more = false;
+        if (one_page)
+            history_tell(h);
+        else
+            history_ask(h);
+    }
 }
 
 /* ctx: not NULL for a channel. */
@@ -176,11 +209,10 @@ static void run_history(struct command_call *c, void *ctx)
     h->left = limit;
     h->key = ctx ? conv_key_channel(c->argv[0]) : conv_key_pair(c->argv[0], c->argv[1]);
     h->op.conv = conv_key_slice(&h->key);
-    h->op.limit = 1;
     h->op.page_bytes = 256 << 10;
     h->op.op.home = hub_main(c->hub);
     h->op.op.done = history_read;
-    store_range(hub_store(c->hub), &h->op);
+    history_ask(h);
 }
 
 int cmd_message_register(struct console *c)

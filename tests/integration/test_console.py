@@ -560,6 +560,32 @@ class Orders(ConsoleTest):
             self.assertEqual([m["content"] for m in console.json("history channel kept")], ["in the copy"])
             console.close()
 
+    def test_history_counts_messages(self):
+        """Not seqs, which have gaps: a restored copy begins above what it has, so that no seq is given twice."""
+        first = Server(UNIX)
+        try:
+            a = self.user("Ada", server=first)
+            a.subscribe("gaps")
+            for n in range(450):
+                a.say("gaps", "old %d" % n)
+            console = Console(first)
+            copy = os.path.join(self.server.folder, "gaps")
+            console.ask("storage checkpoint " + copy)
+            console.close()
+        finally:
+            first.close()
+        with Server(dict(UNIX, data=copy)) as s:
+            b = self.user("Bob", server=s)
+            b.subscribe("gaps")
+            self.assertGreater(b.say("gaps", "new 0")["seq"], 460)
+            console = Console(s)
+            wanted = ["old %d" % n for n in range(450)] + ["new 0"]
+            for limit in (1, 2, 3, 200, 201, 300, 401, 450, 451, 1000):
+                with self.subTest(limit):
+                    got = [m["content"] for m in console.json("history channel gaps limit %d" % limit)]
+                    self.assertEqual(got, wanted[-limit:])
+            console.close()
+
 
 class Settings(ConsoleTest):
     abstract = False
