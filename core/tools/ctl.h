@@ -4,18 +4,20 @@
 
 #include "core/base/buf.h"
 
+#include <signal.h>
 #include <stdbool.h>
 
 struct cJSON;
 
 struct ctl {
-    const char *address;  /* HOST:PORT or unix:PATH */
-    const char *password; /* for `auth`; NULL: none given */
-    bool json;            /* -f json */
-    int fd;               /* -1: not connected */
-    struct buf in;        /* received, not yet taken */
-    size_t in_at;         /* bytes of it that are taken */
-    char why[256];        /* what went wrong, for people */
+    const char *address;               /* HOST:PORT or unix:PATH */
+    const char *password;              /* for `auth`; NULL: none given */
+    bool json;                         /* -f json */
+    int fd;                            /* -1: not connected */
+    struct buf in;                     /* received, not yet taken */
+    size_t in_at;                      /* bytes of it that are taken */
+    char why[256];                     /* what went wrong, for people */
+    const volatile sig_atomic_t *stop; /* set by a signal's handler, which ends waiting for the server; NULL: none */
 };
 
 /* One reply. */
@@ -33,10 +35,11 @@ void ctl_close(struct ctl *c);
 int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text),
             void *ctx);
 void ctl_reply_free(struct ctl_reply *r);
-/* The body of "json COMMAND", parsed; NULL: refused, or no JSON. Free with cJSON_Delete(). */
+/* The body of "json COMMAND", parsed; NULL with ctl->why: refused, no JSON, or the connection is lost. Free with
+ * cJSON_Delete(). */
 struct cJSON *ctl_ask_json(struct ctl *c, const char *command);
-/* Prints traced frames until the connection ends. */
-void ctl_follow(struct ctl *c);
+/* Prints traced frames until the connection ends, which is an error: -1 with ctl->why. Or 0: nobody reads them. */
+int ctl_follow(struct ctl *c);
 /* A command line of words, quoted where they must be. One word alone is taken as a whole line. */
 void ctl_join(struct buf *out, int argc, char **argv);
 
@@ -47,7 +50,8 @@ int ctl_run(struct ctl *c, const char *command);
 bool ctl_is_trace(const char *command);
 /* The interactive prompt. The exit status. */
 int ctl_prompt(struct ctl *c);
-/* The live view. once: one picture and out. The exit status. */
+/* The live view, until it is left. once: one picture and out. 0, or -1 when the server refuses or is gone, which has been
+ * told. */
 int ctl_top(struct ctl *c, bool once);
 /* One picture of the live view, `width` columns and `height` lines (0: no bound). */
 void ctl_top_draw(struct buf *out, const struct cJSON *now, const struct cJSON *before, unsigned width,

@@ -16,6 +16,13 @@ static int fail(struct ctl *c, const char *what)
     return -1;
 }
 
+/* The connection is lost: `bytes` is what send() or recv() gave, with errno. */
+static int lost(struct ctl *c, ssize_t bytes)
+{
+    bool closed = bytes == 0 || errno == EPIPE || errno == ECONNRESET;
+    return fail(c, closed ? "the server closed the connection" : strerror(errno));
+}
+
 static int connect_unix(struct ctl *c, const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -127,7 +134,7 @@ static int send_all(struct ctl *c, const char *p, size_t n)
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0)
-            return fail(c, strerror(errno));
+            return lost(c, sent);
         p += sent;
         n -= (size_t)sent;
     }
@@ -152,11 +159,15 @@ static bool take_line(struct ctl *c, struct slice *out)
         }
         looked = c->in.n;
         char *to = buf_reserve(&c->in, 65536);
-        ssize_t n = to ? recv(c->fd, to, 65536, 0) : 0;
-        if (n < 0 && errno == EINTR)
+        if (!to) {
+            fail(c, "out of memory");
+            return false;
+        }
+        ssize_t n = recv(c->fd, to, 65536, 0);
+        if (n < 0 && errno == EINTR && !(c->stop && *c->stop))
             continue;
         if (n <= 0) {
-            fail(c, n < 0 ? strerror(errno) : "the server closed the connection");
+            lost(c, n);
             return false;
         }
         c->in.n += (size_t)n;
@@ -220,13 +231,15 @@ struct cJSON *ctl_ask_json(struct ctl *c, const char *command)
     if (buf_ok(&line) && ctl_ask(c, line.p, &r, NULL, NULL) == 0) {
         if (r.ok && buf_ok(&r.body))
             tree = cJSON_ParseWithLength(r.body.p ? r.body.p : "", r.body.n);
+        if (!tree)
+            fail(c, r.ok ? "the answer is no JSON" : buf_ok(&r.status) ? r.status.p : "out of memory");
         ctl_reply_free(&r);
     }
     buf_free(&line);
     return tree;
 }
 
-void ctl_follow(struct ctl *c)
+int ctl_follow(struct ctl *c)
 {
     struct slice s;
     while (take_line(c, &s)) {
@@ -235,8 +248,9 @@ void ctl_follow(struct ctl *c)
         fwrite(s.p, 1, s.n, stdout);
         putchar('\n');
         if (fflush(stdout) != 0)
-            return;
+            return 0;
     }
+    return -1;
 }
 
 /* --- One line, printed -------------------------------------------------------------------------------------------- */

@@ -58,8 +58,11 @@ static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
         rc = ctl_top(c, !terminal);
     else
         rc = ctl_run(c, line.p);
-    if (rc == 0 && (follow || terminal) && ctl_is_trace(line.p))
-        ctl_follow(c);
+    if (rc == 0 && (follow || terminal) && ctl_is_trace(line.p)) {
+        rc = ctl_follow(c);
+        if (rc != 0)
+            fprintf(stderr, "magpiectl: %s\n", c->why);
+    }
     buf_free(&line);
     return rc == 0 ? 0 : 1;
 }

@@ -103,24 +103,26 @@ static void follow_until_key(struct ctl *c)
     (void)!read(STDIN_FILENO, bytes, sizeof bytes);
 }
 
-/* A line of the prompt. -1: the connection is lost and cannot be had again. */
+/* A line. -1: the connection is lost, and at a terminal cannot be had again; which has been told. */
 static int run_line(struct ctl *c, const char *line, bool terminal)
 {
     line += strspn(line, " \t");
-    if (strcmp(line, "top") == 0 && terminal)
-        return ctl_top(c, false) == 2 ? -1 : 0;
-    int rc = ctl_run(c, line);
+    bool top = strcmp(line, "top") == 0 && terminal;
+    int rc = top ? ctl_top(c, false) : ctl_run(c, line);
     if (rc == 0 && terminal && ctl_is_trace(line)) {
         char off[512];
         follow_until_key(c);
         snprintf(off, sizeof off, "%.*s off", (int)(strlen(line) - 3), line);
         rc = ctl_run(c, off);
     }
-    if (rc < 0) {
+    if (rc < 0 && terminal) {
         ctl_close(c);
-        if (ctl_connect(c) != 0)
+        if (ctl_connect(c) != 0) {
+            fprintf(stderr, "magpiectl: %s\n", c->why);
             return -1;
+        }
         fprintf(stderr, "magpiectl: connected again\n");
+        rc = 1;
     }
     return rc;
 }
@@ -171,7 +173,8 @@ static void history_close(struct prompt *p)
     history_end(p->history);
 }
 
-static void loop(struct prompt *p)
+/* The exit status. */
+static int loop(struct prompt *p)
 {
     int n;
     const char *got;
@@ -179,18 +182,19 @@ static void loop(struct prompt *p)
         HistEvent ev;
         char *line = strndup(got, (size_t)n);
         if (!line)
-            return;
+            return 1;
         line[strcspn(line, "\r\n")] = '\0';
         /* A password is nothing to keep. */
         bool secret = strstr(line, "auth ") != NULL;
         if (!blank(line) && !secret && p->history)
             history(p->history, &ev, H_ENTER, line);
-        bool end = is_quit(line) || (!blank(line) && run_line(p->ctl, line, true) < 0);
+        bool end = is_quit(line), lost = !end && !blank(line) && run_line(p->ctl, line, true) < 0;
         free(line);
-        if (end)
-            return;
+        if (end || lost)
+            return lost;
     }
     putchar('\n');
+    return 0;
 }
 
 int ctl_prompt(struct ctl *c)
@@ -215,10 +219,10 @@ int ctl_prompt(struct ctl *c)
     el_set(p.el, EL_ADDFN, "magpie-complete", "complete a command", complete);
     el_set(p.el, EL_BIND, "^I", "magpie-complete", NULL);
     printf("Magpie's console at %s; help lists the commands, Tab completes, quit leaves.\n", c->address);
-    loop(&p);
+    int status = loop(&p);
     history_close(&p);
     el_end(p.el);
     cJSON_Delete(p.commands);
     cJSON_Delete(p.options);
-    return 0;
+    return status;
 }

@@ -176,15 +176,14 @@ static bool wait_second(void)
     return !stopped && c != 'q' && c != 'Q' && c != 3;
 }
 
+/* One picture. -1 with ctl->why: the server refuses or is gone. */
 static int picture(struct ctl *c, struct cJSON **before, bool screen)
 {
     struct winsize size = {.ws_row = 0};
     struct buf out = BUF_INIT;
     struct cJSON *now = ctl_ask_json(c, "top");
-    if (!now) {
-        fprintf(stderr, "magpiectl: %s\n", c->why[0] ? c->why : "the server refuses `top`");
+    if (!now)
         return -1;
-    }
     if (screen)
         (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
     ctl_top_draw(&out, now, *before, size.ws_col, size.ws_row > 1 ? size.ws_row - 1u : 0);
@@ -198,36 +197,42 @@ static int picture(struct ctl *c, struct cJSON **before, bool screen)
     return 0;
 }
 
-int ctl_top(struct ctl *c, bool once)
+/* Pictures until somebody leaves, on a screen of their own. */
+static int watch(struct ctl *c, struct cJSON **before)
 {
-    struct cJSON *before = NULL;
     struct termios was, raw;
-    bool terminal = !once && tcgetattr(STDIN_FILENO, &was) == 0;
+    struct sigaction stop = {.sa_handler = on_signal}, old_int, old_term;
+    bool terminal = tcgetattr(STDIN_FILENO, &was) == 0;
     int rc = 0;
-    if (once) {
-        rc = picture(c, &before, false);
-        cJSON_Delete(before);
-        return rc ? 1 : 0;
-    }
     if (terminal) {
         raw = was;
         raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
-    struct sigaction stop = {.sa_handler = on_signal}, old_int, old_term;
     stopped = 0;
+    c->stop = &stopped;
     sigaction(SIGINT, &stop, &old_int);
     sigaction(SIGTERM, &stop, &old_term);
     fputs("\033[?1049h", stdout);
     do
-        rc = picture(c, &before, true);
+        rc = picture(c, before, true);
     while (rc == 0 && wait_second());
     fputs("\033[?1049l", stdout);
     fflush(stdout);
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
+    c->stop = NULL;
     if (terminal)
         tcsetattr(STDIN_FILENO, TCSANOW, &was);
+    return rc && !stopped ? -1 : 0;
+}
+
+int ctl_top(struct ctl *c, bool once)
+{
+    struct cJSON *before = NULL;
+    int rc = once ? picture(c, &before, false) : watch(c, &before);
+    if (rc != 0) /* now that the screen is the caller's again, and this stays on it */
+        fprintf(stderr, "magpiectl: %s\n", c->why);
     cJSON_Delete(before);
-    return rc ? 2 : 0;
+    return rc;
 }

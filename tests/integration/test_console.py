@@ -2,17 +2,13 @@
 
 import json
 import os
-import pty
-import select
-import signal
 import socket
 import stat
-import subprocess
 import time
 
 from base import Test, smoke
 from client import ANNOUNCEMENT, CHANNEL_MESSAGE, CLOSING, USER_MESSAGE, Client, Error
-from server import MAGPIED, PATIENCE, Server
+from server import PATIENCE, Server
 
 UNIX = {"listen": {"console": "unix:console.sock"}}
 
@@ -682,98 +678,3 @@ class Password(Test):
         self.assertTrue(c.ended())
         self.assertLess(time.monotonic() - began, 14 * PATIENCE)
         c.close()
-
-
-CTL = os.path.join(os.path.dirname(MAGPIED), "magpiectl")
-
-
-class Ctl(ConsoleTest):
-    """magpiectl, as people and scripts run it."""
-
-    abstract = False
-
-    def address(self):
-        return "unix:" + os.path.join(self.server.folder, "console.sock")
-
-    def ctl(self, *arguments, status=0, stdin="", **environment):
-        r = subprocess.run([CTL, "-s", self.address(), *arguments], input=stdin, capture_output=True, text=True, timeout=60 * PATIENCE,
-                           env=dict(os.environ, **environment))
-        self.assertEqual(r.returncode, status, r.stdout + r.stderr)
-        return r.stdout, r.stderr
-
-    @smoke
-    def test_one_command(self):
-        self.assertIn("name: magpied", self.ctl("version")[0])
-        self.assertEqual(json.loads(self.ctl("-f", "json", "version")[0])["name"], "magpied")
-        self.assertGreater(json.loads(self.ctl("-f", "json", "show memory")[0])["rss"], 0)
-        self.assertIn("not_found", self.ctl("kick", "user", "nobody", status=1)[1])
-        self.assertEqual(json.loads(self.ctl("-f", "json", "kick", "user", "nobody", status=1)[0])["error"]["code"], "not_found")
-        self.assertIn("did you mean status?", self.ctl("statsu", status=1)[1])
-        self.ctl("-f", "xml", "version", status=2)
-        self.ctl("--nonsense", status=2)
-        self.ctl("-s", "unix:/nonexistent", "version", status=1)
-        self.assertIn("magpiectl ", self.ctl("--version")[0])
-
-    def test_words_with_blanks(self):
-        a = self.user("Ada")
-        a.subscribe('green "tea"')
-        self.assertIn("members: 1", self.ctl("show", "channel", 'green "tea"')[0])
-        self.ctl("announce", "two  words")
-        self.assertEqual(a.push(ANNOUNCEMENT)["content"], "two  words")
-
-    def test_lines_of_standard_input(self):
-        out, err = self.ctl(stdin="version\n\nfrobnicate\nstatus\nquit\nversion\n", status=1)
-        self.assertEqual((out.count("name: magpied"), out.count("state: serving")), (1, 1))
-        self.assertIn("unknown command", err)
-
-    def test_top_without_a_terminal(self):
-        out, _ = self.ctl("top")
-        for part in ("connections", "shard", "storage good", "hottest channels", "slow receivers"):
-            self.assertIn(part, out)
-
-    def test_trace(self):
-        a = self.user("Ada")
-        p = subprocess.Popen([CTL, "-s", self.address(), "-w", "trace", "user", a.id, "on"], stdout=subprocess.PIPE, text=True)
-        try:
-            self.eventually(lambda: "trace user" in self.server.log())
-            end = time.monotonic() + 20 * PATIENCE
-            while not select.select([p.stdout], [], [], 0.2)[0]:
-                a.request(9)
-                self.assertLess(time.monotonic(), end)
-            self.assertIn("action=9 ping", p.stdout.readline())
-        finally:
-            p.send_signal(signal.SIGTERM)
-            p.wait()
-            p.stdout.close()
-
-    def prompt(self, typed, wanted, timeout=20):
-        """Types into the interactive prompt until it has shown what is wanted; returns all it showed."""
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.environ.update(TERM="xterm", HOME=self.server.folder)
-            os.execv(CTL, [CTL, "-s", self.address()])
-        shown, end, typed = b"", time.monotonic() + timeout * PATIENCE, list(typed)
-        try:
-            while wanted not in shown.decode(errors="replace") and time.monotonic() < end:
-                if typed and b"magpie> " in shown:
-                    os.write(fd, typed.pop(0).encode())
-                if select.select([fd], [], [], 0.3)[0]:
-                    try:
-                        shown += os.read(fd, 65536)
-                    except OSError:
-                        break
-            os.write(fd, b"\x03")
-        except OSError:
-            pass
-        finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            os.close(fd)
-        return shown.decode(errors="replace")
-
-    def test_prompt(self):
-        self.assertIn("name: magpied", self.prompt(["vers", "\t", "\n"], "name: magpied"))
-        self.assertIn("connections", self.prompt(["list ", "\t"], "plugins"))
-        self.assertIn("push.slice_ms", self.prompt(["set pu", "\t", "\t"], "push.slice_ms"))
-        shown = self.prompt(["top\n"], "hottest channels")
-        self.assertIn("hottest channels", shown)
