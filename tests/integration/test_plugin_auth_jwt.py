@@ -20,13 +20,22 @@ def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def as_json(value):
+    """A value, or text that is taken as it is: what json.dumps() would never write."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
 def unsigned(claims, alg, **header):
-    return b64(json.dumps(dict({"alg": alg, "typ": "JWT"}, **header)).encode()) + "." + b64(json.dumps(claims).encode())
+    return b64(as_json(dict({"alg": alg, "typ": "JWT"}, **header))) + "." + b64(as_json(claims))
 
 
-def hs(claims, secret=SECRET, alg="HS256"):
-    head = unsigned(claims, alg)
-    return head + "." + b64(hmac.new(secret.encode() if isinstance(secret, str) else secret, head.encode(), "sha" + alg[2:]).digest())
+def sealed(head, secret=SECRET, digest="sha256"):
+    """With the HMAC of what is signed."""
+    return head + "." + b64(hmac.new(secret.encode() if isinstance(secret, str) else secret, head.encode(), digest).digest())
+
+
+def hs(claims, secret=SECRET, alg="HS256", **header):
+    return sealed(unsigned(claims, alg, **header), secret, "sha" + alg[2:])
 
 
 def openssl(*arguments, data=None):
@@ -114,7 +123,100 @@ class Hmac(Test):
                 self.assertEqual(c.error(1, **body).code, "unauthorized")
                 # The connection is still good for a right one.
                 c.request(1, token=good)
-        self.assertEqual(self.connect().error(1, token=hs(self.claims(name="a\nb"))).code, "internal")
+
+    def test_kinds_of_tokens(self):
+        """The header's typ (RFC 7515 4.1.9, RFC 9068): the two kinds that are for logging in, by every spelling; none besides."""
+        for typ in ("JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", None):
+            with self.subTest(typ):
+                self.connect().request(1, token=hs(self.claims(), typ=typ))
+        for typ in ("JOSE", "dpop+jwt", "logout+jwt", "", "at+jwt ", 5, ["JWT"]):
+            with self.subTest(typ):
+                self.assertIn("typ", self.error_of(hs(self.claims(), typ=typ)))
+
+    def test_headers(self):
+        """What RFC 7515 says of extensions: critical ones are refused, others passed over; keys in a header open nothing."""
+        for crit in (["exp"], ["b64"], [], ["x"], "exp", None):
+            with self.subTest(crit=crit):
+                self.assertIn("crit", self.error_of(hs(self.claims(), crit=crit, exp=1)))
+        self.assertIn("b64", self.error_of(hs(self.claims(), b64=False)))
+        oct_key = {"kty": "oct", "k": b64(b"x" * 32)}
+        self.connect().request(1, token=hs(self.claims(), b64=True, kid="k" * 40, x=[{"y": 2 ** 70}], jku="http://127.0.0.1:1/", jwk=oct_key))
+        self.refused("unauthorized", self.connect(), 1, token=hs(self.claims(), "x" * 32, jwk=oct_key))
+        for alg in ("hs256", "HS256 ", "", None, 256, ["HS256"]):
+            with self.subTest(alg=alg):
+                self.refused("unauthorized", self.connect(), 1, token=sealed(unsigned(self.claims(), alg)))
+        for head in ('{"alg":"HS256","alg":"HS256"}', '{"alg":"none","alg":"HS256"}', '{"alg":"HS256","\\u0061lg":"HS256"}', '["HS256"]', "", "null",
+                     '{"alg":"HS256"} x', '{"alg":"HS256",}', '{alg:"HS256"}', '\ufeff{"alg":"HS256"}'):
+            with self.subTest(head):
+                self.refused("unauthorized", self.connect(), 1, token=sealed(b64(head.encode()) + "." + b64(as_json(self.claims()))))
+
+    def test_one_spelling(self):
+        """Base64url has one way to write a token (RFC 7515 2); another one must not pass who keeps a list of tokens."""
+        head, body, mac = hs(self.claims(filler="\u00ff\u00fe>?" * 9)).split(".")
+        last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        other = last[last.index(mac[-1]) + 1]
+        standard = base64.b64encode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))).decode().rstrip("=")
+        self.connect().request(1, token=".".join((head, body, mac)))
+        for what, token in {
+            "padding": ".".join((head, body, mac + "=")), "bits that are left over": ".".join((head, body, mac[:-1] + other)),
+            "blank": ".".join((head, body, mac + " ")), "line end": ".".join((head, body, mac + "\n")), "zero": ".".join((head, body, mac + "\x01")),
+            "four parts": ".".join((head, body, mac, "")), "five parts": ".".join((head, body, mac, mac, mac)), "two parts": head + "." + body,
+            "the other alphabet": sealed(head + "." + standard) if standard != body else "", "one digit over": sealed(head + "." + body + "A" * (1 - len(body) % 4)),
+            "padded and signed so": sealed(head + "." + body + "="),
+        }.items():
+            with self.subTest(what):
+                self.refused("unauthorized", self.connect(), 1, token=token)
+
+    def test_dates(self):
+        """NumericDate (RFC 7519 2): any number, never a text."""
+        now = time.time()
+        for exp in (now + 60.5, int(now) + 60, 4e12, 1e300):
+            with self.subTest(exp):
+                self.connect().request(1, token=hs(self.claims(exp=exp)))
+        later = "%.3fe3" % ((now + 300) / 1000)
+        self.connect().request(1, token=hs('{"sub":"ada","iss":"login","aud":"chat","exp":%s}' % later))
+        for exp, about in ((str(int(now) + 60), "numbers"), ([int(now) + 60], "numbers"), (True, "numbers"), (0, "expired"), (-5, "expired"), (now - 60.5, "expired")):
+            with self.subTest(exp):
+                self.assertIn(about, self.error_of(hs(self.claims(exp=exp))))
+        self.assertIn("numbers", self.error_of(hs('{"sub":"ada","iss":"login","aud":"chat","exp":1e400}')))
+        self.assertIn("numbers", self.error_of(hs(self.claims(nbf="1"))))
+        self.assertIn("without exp", self.error_of(hs(self.claims(exp=None))))
+
+    def test_issuer_and_audience(self):
+        for aud in (["chat"], ["x", 5, None, ["chat"], "ch\u0061t"], "chat"):
+            with self.subTest(aud):
+                self.connect().request(1, token=hs(dict(self.claims(), aud=aud)))
+        for aud in ([], [["chat"]], {"chat": 1}, "CHAT", "chat ", ["chat "], 5, None):
+            with self.subTest(aud):
+                self.assertIn("audience", self.error_of(hs(dict(self.claims(), aud=aud))))
+        for iss in ("LOGIN", ["login"], None, 5, "login\0"):
+            with self.subTest(iss):
+                self.assertIn("issuer", self.error_of(hs(dict(self.claims(), iss=iss))))
+
+    def test_what_is_wrong_with_claims(self):
+        """A token that the other server signed tells its makers what is wrong with it."""
+        more = ',"iss":"login","aud":"chat","exp":%d' % (time.time() + 60)
+        for body, about in (
+            (self.claims(sub=5), "sub is a number"), (self.claims(sub=["ada"]), "neither a text nor"), (self.claims(sub={}), "neither a text nor"),
+            (self.claims(sub=True), "neither a text nor"), (self.claims(sub=None), "nobody"), (self.claims(sub=""), "nobody"),
+            (self.claims(sub="a\nb"), "id in it"), (self.claims(sub="ada\0"), "id in it"), (self.claims(sub="\u0661"), "id in it"),
+            (self.claims(name="a\nb"), "control"), (self.claims(name="a\0b"), "control"), (self.claims(name="\x7f"), "control"),
+            (self.claims(name="a\u0085b"), "control"), (self.claims(name="x" * 65), "64 bytes"), (self.claims(name=["Ada"]), "name in it"),
+            ('{"sub":"ada","sub":"root"%s}' % more, "twice"), ('{"sub":"ada","s\\u0075b":"root"%s}' % more, "twice"), ("[]", "no object"), ("", "no object"),
+            ('{"sub":"ada"%s} ' % more + "x", "behind"), ('{"sub":"\\ud83d"%s}' % more, "half a character"), ('{"sub":"ada"%s,"x":01}' % more, "comma"),
+            ('{"sub":"ada"%s,"x":%s}' % (more, "[" * 40 + "]" * 40), "levels"), ('{"sub":"ada"%s,"x":nil}' % more, "no value"),
+        ):
+            with self.subTest(about=about, body=body):
+                self.assertIn(about, self.error_of(hs(body)))
+        self.assertIn("UTF-8", self.error_of(sealed(b64(b'{"alg":"HS256"}') + "." + b64(b'{"sub":"\xff"}'))))
+        self.assertIn("8192", self.error_of(hs(self.claims(filler="x" * 20000))))
+        # What is nobody's concern here costs no token: numbers of 64 bits and more, names of any kind.
+        self.connect().request(1, token=hs('{"sub":"ada"%s,"big":12345678901234567890,"tiny":-1e-999,"name":"\\ud83d\\ude00","\\u0000":null}' % more))
+
+    def error_of(self, token):
+        e = self.connect().error(1, token=token)
+        self.assertEqual(e.code, "unauthorized")
+        return e.message
 
     def test_leeway(self):
         self.connect().request(1, token=hs(self.claims(exp=int(time.time()) - 5, nbf=int(time.time()) + 5)))
@@ -126,6 +228,38 @@ class Hmac(Test):
         log = self.server.whole_log()
         self.assertNotIn(token.split(".")[2], log)
         self.assertNotIn(SECRET, log)
+
+
+class OwnClaims(Test):
+    """The id from a claim of the other server's: often a number, of 64 bits too."""
+    config = config(algorithm="HS256", secret=SECRET, id_claim="user_id", name_claim="nick")
+
+    def test_numbers(self):
+        for body, expected in (({"user_id": 5, "nick": 7}, ("5", "7")), ({"user_id": 2 ** 63 + 1, "nick": "Ada"}, (str(2 ** 63 + 1), "Ada")),
+                               ({"user_id": "u5", "sub": 9}, ("u5", "u5"))):
+            r = self.connect().request(1, token=hs(dict(body, exp=int(time.time()) + 60)))
+            self.assertEqual((r["id"], r["name"]), expected)
+        for number in ("-5", "5.0", "5e3", "1" * 65):
+            with self.subTest(number):
+                self.refused("unauthorized", self.connect(), 1, token=hs('{"user_id":%s,"exp":%d}' % (number, time.time() + 60)))
+
+
+class SecretFiles(Test):
+    """What editors put around a secret does not belong to it; a secret that is no text is taken as it is."""
+
+    def test_line_ends(self):
+        binary = bytes(range(256))
+        for content, secret in (
+            (SECRET.encode(), SECRET), (SECRET.encode() + b"\n", SECRET), (SECRET.encode() + b"\r\n", SECRET), (SECRET.encode() + b"\r", SECRET),
+            (b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n", SECRET), (SECRET.encode() + b"\n\n", SECRET + "\n"), (("\u00e9" + SECRET + "\n").encode(), "\u00e9" + SECRET),
+            (binary + b"\n", binary + b"\n"), (binary + b"\r\n", binary + b"\r\n"), (b"\xef\xbb\xbf" + binary, b"\xef\xbb\xbf" + binary),
+        ):
+            with self.subTest(content):
+                path = os.path.join(self.server.folder, "secret")
+                with open(path, "wb") as f:
+                    f.write(content)
+                with Server(config(algorithm="HS256", key_files=[path])) as s:
+                    self.connect(server=s).request(1, token=hs(claims(), secret))
 
 
 @unittest.skipUnless(shutil.which("openssl"), "no openssl")
@@ -140,6 +274,9 @@ class Keys(Test):
         cls.make("small", "RSA", "rsa_keygen_bits:1024")
         cls.make("p256", "EC", "ec_paramgen_curve:P-256")
         cls.make("p384", "EC", "ec_paramgen_curve:P-384")
+        cls.make("p521", "EC", "ec_paramgen_curve:P-521")
+        cls.make("koblitz", "EC", "ec_paramgen_curve:secp256k1")
+        cls.make("ed", "ED25519")
         cls.config = config(algorithm="RS256", key_files=[cls.public("rsa")])
         super().setUpClass()
 
@@ -149,8 +286,8 @@ class Keys(Test):
         shutil.rmtree(cls.folder)
 
     @classmethod
-    def make(cls, name, algorithm, option):
-        openssl("genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", cls.private(name))
+    def make(cls, name, algorithm, *options):
+        openssl("genpkey", "-algorithm", algorithm, *(x for o in options for x in ("-pkeyopt", o)), "-out", cls.private(name))
         openssl("pkey", "-in", cls.private(name), "-pubout", "-out", cls.public(name))
 
     @classmethod
@@ -186,10 +323,38 @@ class Keys(Test):
             c.close()
 
     def test_elliptic_curves(self):
-        for alg, key in (("ES256", "p256"), ("ES384", "p384")):
+        for alg, key in (("ES256", "p256"), ("ES384", "p384"), ("ES512", "p521")):
             with Server(config(algorithm=alg, key_files=[self.public(key)])) as s:
-                self.connect(server=s).request(1, token=signed(claims(), self.private(key), alg))
+                good = signed(claims(), self.private(key), alg)
+                self.connect(server=s).request(1, token=good)
                 self.refused("unauthorized", self.connect(server=s), 1, token=signed(claims(), self.private("rsa"), "RS256"))
+                head, body, signature = good.split(".")
+                raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+                half = len(raw) // 2
+                for bad in (bytes(2 * half), b"", raw[:-1], raw + b"\0", b"\0" + raw, raw[half:] + raw[:half], b"\xff" * 2 * half,
+                            openssl("dgst", "-sha" + alg[2:], "-sign", self.private(key), data=(head + "." + body).encode())):
+                    self.refused("unauthorized", self.connect(server=s), 1, token=".".join((head, body, b64(bad))))
+
+    def test_edwards_curves(self):
+        with Server(config(algorithm="EdDSA", key_files=[self.public("ed")])) as s:
+            head, body = unsigned(claims(), "EdDSA").split(".")
+            path = os.path.join(self.folder, "signing")
+            with open(path, "w") as f:
+                f.write(head + "." + body)
+            signature = openssl("pkeyutl", "-sign", "-rawin", "-inkey", self.private("ed"), "-in", path)
+            self.connect(server=s).request(1, token=".".join((head, body, b64(signature))))
+            self.refused("unauthorized", self.connect(server=s), 1, token=".".join((head, body, b64(signature[::-1]))))
+
+    def test_files_from_elsewhere(self):
+        """With a byte order mark and CRLF, or without a last line end."""
+        with open(self.public("rsa"), "rb") as f:
+            key = f.read()
+        path = os.path.join(self.folder, "elsewhere.pem")
+        for content in (b"\xef\xbb\xbf" + key.replace(b"\n", b"\r\n"), key.rstrip(), b"# comment\n" + key):
+            with open(path, "wb") as f:
+                f.write(content)
+            with Server(config(algorithm="RS256", key_files=[path])) as s:
+                self.assertTrue(self.lets_in(s, signed(claims(), self.private("rsa"), "RS256")))
 
     def test_key_changes(self):
         path = os.path.join(self.folder, "current.pem")
@@ -221,13 +386,30 @@ class Keys(Test):
         except AssertionError:
             return False
 
+    def pipe(self):
+        path = os.path.join(self.folder, "pipe")
+        if not os.path.exists(path):
+            os.mkfifo(path)
+        return path
+
+    def both(self):
+        path = os.path.join(self.folder, "both.pem")
+        with open(path, "w") as out:
+            for name in ("rsa", "rsa2"):
+                with open(self.public(name)) as f:
+                    out.write(f.read())
+        return path
+
     def test_bad_options(self):
         for options, complaint in (
             ({}, "algorithm"), ({"algorithm": "none", "secret": SECRET}, "algorithm"), ({"algorithm": "HS256"}, "key_files"),
             ({"algorithm": "HS256", "secret": "short"}, "secret: 5 bytes"), ({"algorithm": "RS256", "secret": SECRET}, "secret"),
             ({"algorithm": "RS256", "key_files": ["/no/such"]}, "/no/such"), ({"algorithm": "RS256", "key_files": [self.private("rsa")]}, "public key"),
             ({"algorithm": "RS256", "key_files": [self.public("small")]}, "1024"), ({"algorithm": "ES256", "key_files": [self.public("p384")]}, "384"),
-            ({"algorithm": "RS256", "key_files": [self.public("p256")]}, "RSA"), ({"algorithm": "EdDSA", "key_files": [self.public("rsa")]}, "EdDSA"),
+            ({"algorithm": "RS256", "key_files": [self.public("p256")]}, "RSA"), ({"algorithm": "EdDSA", "key_files": [self.public("rsa")]}, "Ed25519"),
+            ({"algorithm": "ES256", "key_files": [self.public("koblitz")]}, "another curve"), ({"algorithm": "RS256", "key_files": [self.folder]}, "no plain file"),
+            ({"algorithm": "HS256", "key_files": [self.pipe()]}, "no plain file"), ({"algorithm": "HS256", "key_files": [self.public("rsa")]}, "everybody"),
+            ({"algorithm": "RS256", "key_files": [self.both()]}, "more than one key"), ({"algorithm": "HS256", "key_files": ["/dev/null"]}, "no plain file"),
             ({"algorithm": "HS256", "secret": SECRET, "leewy": 3}, "leeway"),
         ):
             with self.subTest(complaint):
