@@ -189,11 +189,11 @@ struct store_user {
     bool guest_due;        /* guest: that time has come (out, of store_user_load) */
 };
 
-enum store_push { PUSH_DEFAULT, PUSH_ALL, PUSH_MERGED, PUSH_NONE }; /* a subscription's own push mode */
+enum push_mode { MODE_DEFAULT, MODE_ALL, MODE_MERGED, MODE_NONE }; /* a subscription's own push mode */
 
 struct store_subscription {
     struct slice channel;
-    enum store_push push;
+    enum push_mode push;
 };
 
 /* R: a user with its subscriptions and the size of its inbox; STORE_NOTFOUND when there never was one. */
@@ -270,13 +270,13 @@ void store_channel_save(struct store *s, struct store_channel_save *c);
 struct store_member_put {
     struct store_op op;
     struct slice conv, user;
-    bool set_push; /* false: a member keeps its mode, a new one gets PUSH_DEFAULT */
-    enum store_push push;
+    bool set_push; /* false: a member keeps its mode, a new one gets MODE_DEFAULT */
+    enum push_mode push;
     bool may_create;       /* make the channel when there is none; else STORE_NOTFOUND */
     uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit */
     /* out */
     bool created, existed; /* the channel was made; the user was a member already */
-    enum store_push mode;  /* in force now */
+    enum push_mode mode;   /* in force now */
     uint32_t members;
     uint64_t seq, first; /* as in store_range */
 };

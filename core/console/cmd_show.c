@@ -85,7 +85,7 @@ struct show_user {
 };
 
 static const char *const push_names[] = {
-    [PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+    [MODE_DEFAULT] = "default", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 
 static void user_conn(void *ctx, const struct look_conn *c)
 {

@@ -27,7 +27,7 @@ struct why_call {
 };
 
 static const char *const push_names[] = {
-    [PUSH_DEFAULT] = "default", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+    [MODE_DEFAULT] = "default", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 static const char *const tier_names[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small", [TIER_LARGE] = "large"};
 
 /* --- The sentence ------------------------------------------------------------------------------------------------- */
@@ -35,8 +35,8 @@ static const char *const tier_names[] = {[TIER_DM] = "dm", [TIER_SMALL] = "small
 /* The mode that the user's subscription had: its own, or the channel's. */
 static unsigned mode_of(const struct why_call *w)
 {
-    unsigned own = w->member.found ? w->member.push : PUSH_DEFAULT;
-    return own == PUSH_DEFAULT ? w->stored.push : own;
+    unsigned own = w->member.found ? w->member.push : MODE_DEFAULT;
+    return own == MODE_DEFAULT ? w->stored.push : own;
 }
 
 static bool is_channel(const struct why_call *w)
@@ -48,7 +48,7 @@ static bool queued(const struct why_call *w)
 {
     if (!is_channel(w))
         return w->have_pushed && w->pushed.a > 0;
-    return w->have_walked && !w->have_skipped && w->member.found && w->connections > 0 && mode_of(w) != PUSH_NONE &&
+    return w->have_walked && !w->have_skipped && w->member.found && w->connections > 0 && mode_of(w) != MODE_NONE &&
            w->stored.seq > w->member.since && w->have_published && w->stored.seq >= w->published.first;
 }
 
@@ -61,7 +61,7 @@ static const char *channel_verdict(const struct why_call *w)
                      "member can pull it";
     if (w->stored.seq <= w->member.since)
         return "not pushed: the user subscribed after it";
-    if (mode_of(w) == PUSH_NONE)
+    if (mode_of(w) == MODE_NONE)
         return "not pushed: the subscription's push mode is none";
     if (!w->have_published)
         return "not pushed yet: it waits in a time slice, or nobody of this push mode was online";
@@ -178,7 +178,7 @@ static void notes_there(struct shard *s, struct command_call *c)
     if (!is_channel(w))
         return;
     /* Subscriptions without a mode of their own have a bit of their own. */
-    uint8_t mask = (uint8_t)(1u << (w->member.found ? w->member.push : PUSH_DEFAULT));
+    uint8_t mask = (uint8_t)(1u << (w->member.found ? w->member.push : MODE_DEFAULT));
     like.mask = mask;
     if (!w->have_published)
         w->have_published = why_find(s, &like, &w->published);

@@ -1,6 +1,7 @@
 #include "core/hub/door.h"
 
 #include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/base/random.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/ban.h"
@@ -111,7 +112,8 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
         buf_lit(b, "{\"channel\":");
         buf_json_string(b, chan_name(ch));
         buf_printf(b, ",\"seq\":%llu}", (unsigned long long)ch->last_seq);
-        struct wire *w = buf_ok(b) ? wire_new(conn_at(s->net, conn)->form, 107, 0, buf_slice(b), tags[i]) : NULL;
+        struct wire *w =
+            buf_ok(b) ? wire_new(conn_at(s->net, conn)->form, PUSH_BEHIND, 0, buf_slice(b), tags[i]) : NULL;
         if (!w)
             continue;
         conn_send(s->net, conn, w, CONN_MUST);

@@ -1,4 +1,5 @@
 #include "core/base/buf.h"
+#include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/net/net_internal.h"
 #include "core/net/net_shared.h"
@@ -237,7 +238,7 @@ static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum clos
     bool raw = c->flags & CONN_F_RAW;
     if (reason <= CLOSE_PROTOCOL && !raw) {
         struct buf b = BUF_INIT;
-        conn_push_frame(net, idx, c, 105, closing_body(&b, reason, message, retry_after_ms));
+        conn_push_frame(net, idx, c, PUSH_CLOSING, closing_body(&b, reason, message, retry_after_ms));
         buf_free(&b);
     }
     if (c->transport == CONN_WEBSOCKET && ws_code) {

@@ -40,10 +40,10 @@ SAME(MP_CODE_INTERNAL, CODE_INTERNAL);
 SAME(MP_TIER_DM, TIER_DM);
 SAME(MP_TIER_SMALL, TIER_SMALL);
 SAME(MP_TIER_LARGE, TIER_LARGE);
-SAME(MP_PUSH_DEFAULT, PUSH_DEFAULT);
-SAME(MP_PUSH_ALL, PUSH_ALL);
-SAME(MP_PUSH_MERGED, PUSH_MERGED);
-SAME(MP_PUSH_NONE, PUSH_NONE);
+SAME(MP_PUSH_DEFAULT, MODE_DEFAULT);
+SAME(MP_PUSH_ALL, MODE_ALL);
+SAME(MP_PUSH_MERGED, MODE_MERGED);
+SAME(MP_PUSH_NONE, MODE_NONE);
 SAME(MP_NOW, AUTH_NOW);
 SAME(MP_LATER, AUTH_LATER);
 
@@ -129,7 +129,7 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
     bool channel = h->channel.n > 0;
     if (a.has_push && channel && !h->advice.has_push) {
         h->advice.has_push = true;
-        h->advice.mode = (enum store_push)a.push;
+        h->advice.mode = (enum push_mode)a.push;
         h->advice.slice_ms = a.slice_ms;
         h->advice.slice_max = a.slice_max;
     }

@@ -150,7 +150,7 @@ int plugin_member(mp_self *p, const struct mp_member *given, mp_thread *home, mp
                                 .channel = copy_in(&at, m.channel),
                                 .leave = m.leave,
                                 .set_push = m.set_push && !m.leave,
-                                .push = (enum store_push)m.push,
+                                .push = (enum push_mode)m.push,
                                 .may_create = m.may_create};
     host_member(p->plugins->hub, &j->q);
     return 0;

@@ -267,7 +267,7 @@ static void put_number(lua_State *L, const char *field, double n)
 
 static void put_advice(lua_State *L, const struct hook_advice *a)
 {
-    static const char *const modes[] = {[PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+    static const char *const modes[] = {[MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
     if (a->has_push) {
         lua_newtable(L);
         if (!a->over_limit)

@@ -122,7 +122,7 @@ static void check_fields(lua_State *L, const char *function, const char *known)
 
 int verdict_push(lua_State *L)
 {
-    static const char *const modes[] = {[PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+    static const char *const modes[] = {[MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
     luaL_checktype(L, 1, LUA_TTABLE);
     check_fields(L, "push", "mode slice_ms max");
     struct verdict *v = new_verdict(L, VERDICT_PUSH);
@@ -134,10 +134,10 @@ int verdict_push(lua_State *L)
         v->advice.over_limit = true;
     } else {
         const char *mode = lua_tostring(L, -1);
-        for (int i = PUSH_ALL; mode && i <= PUSH_NONE; i++)
+        for (int i = MODE_ALL; mode && i <= MODE_NONE; i++)
             if (strcmp(mode, modes[i]) == 0)
-                v->advice.mode = (enum store_push)i;
-        if (v->advice.mode == PUSH_DEFAULT)
+                v->advice.mode = (enum push_mode)i;
+        if (v->advice.mode == MODE_DEFAULT)
             return luaL_error(L, "magpie.push: mode is \"all\", \"merged\" or \"none\"");
     }
     lua_pop(L, 1);

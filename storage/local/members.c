@@ -55,9 +55,9 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
     struct store_member_put *m = (struct store_member_put *)slot->op;
     struct head *h = slot->head;
     struct key k;
-    uint8_t push = PUSH_DEFAULT;
+    uint8_t push = MODE_DEFAULT;
     m->created = m->existed = false;
-    if (!member_sane(m->conv, m->user) || m->push > PUSH_NONE)
+    if (!member_sane(m->conv, m->user) || m->push > MODE_NONE)
         return apply_end(slot, STORE_FATAL);
     bool exists = h->r.flags & HEAD_CHANNEL;
     if (!exists && !m->may_create)
@@ -83,7 +83,7 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, m->user, m->conv), MARK_SIZE), h->r.seq);
         writer_put_head(w, h);
     }
-    m->mode = (enum store_push)mode;
+    m->mode = (enum push_mode)mode;
     m->members = h->r.members;
     m->seq = h->r.seq;
     return changes ? apply_changed(slot) : apply_end(slot, STORE_OK);

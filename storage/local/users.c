@@ -226,7 +226,7 @@ static int load_subscriptions(struct local *s, struct store_user_load *u, struct
         }
         struct slice name = conv_channel_name(conv);
         u->subscriptions[u->subscription_count++] =
-            (struct store_subscription){.channel = slice_of(NULL, name.n), .push = (enum store_push)push};
+            (struct store_subscription){.channel = slice_of(NULL, name.n), .push = (enum push_mode)push};
         buf_slice_put(arena, name);
     }
     r = r ? r : it ? kv_iter_error(it) : 0;

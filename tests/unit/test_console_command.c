@@ -191,7 +191,7 @@ static void networks(void **state)
 static void rules(void **state)
 {
     struct shard *s = calloc(1, sizeof *s);
-    struct channel_rule r = {.tier = TIER_LARGE, .push = PUSH_NONE, .limited = true, .closed = true, .limit = 70000},
+    struct channel_rule r = {.tier = TIER_LARGE, .push = MODE_NONE, .limited = true, .closed = true, .limit = 70000},
                         got;
     struct ban_key k;
     char packed[CHANNEL_RULE_SIZE];
@@ -201,7 +201,7 @@ static void rules(void **state)
     assert_true(ban_key_make(&k, CHANNEL_RULE, SLICE_NONE, S("tea"), SLICE_NONE));
     assert_int_equal(ban_apply(s, &k, BAN_FOREVER, slice_of(packed, sizeof packed), false, &existed), 0);
     assert_true(channel_rule_find(s, S("tea"), &got));
-    assert_true(got.tier == TIER_LARGE && got.push == PUSH_NONE && got.limited && got.closed && got.limit == 70000);
+    assert_true(got.tier == TIER_LARGE && got.push == MODE_NONE && got.limited && got.closed && got.limit == 70000);
     assert_false(channel_rule_find(s, S("te"), &got));
     assert_int_equal(got.tier, 0);
     bans_free(s);

@@ -19,18 +19,18 @@ static void the_owner_knows_who_listens(void **state)
     works(peer_ask(a, 3, "{\"name\":\"%s\"}", room));
     works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"merged\"}", room));
     kit_settle(&k);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT | 1 << PUSH_MERGED);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_DEFAULT | 1 << MODE_MERGED);
     assert_int_equal(interest_of(&k, room, 1), 0);
     works(peer_ask(b, 3, "{\"name\":\"%s\",\"push\":\"all\"}", room));
     kit_settle(&k);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT | 1 << PUSH_ALL);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_DEFAULT | 1 << MODE_ALL);
     peer_close(a); /* without a connection it listens no more … */
     works(peer_ask(b, 6, "{\"name\":\"%s\"}", room));
     kit_settle(&k);
     assert_int_equal(interest_of(&k, room, 0), 0);
     a = peer_login(&k, ann, 1); /* … and with one again */
     kit_settle(&k);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_DEFAULT);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_DEFAULT);
     assert_int_equal(chan_at(kit_shard(&k, 0), chan_find(kit_shard(&k, 0), S(room)))->pending, 0);
     peer_close(a);
     peer_close(b);
@@ -55,25 +55,25 @@ static void interest_during_a_subscription(void **state)
     assert_int_equal(chan_at(home, chan_find(home, S(room)))->pending, 1);
     gate_open(OP_MEMBER_PUT);
     /* The owner's turns only: it notes the new member, and the answer waits at home. */
-    for (int i = 0; i < 1000 && !(interest_of(&k, room, 0) & 1 << PUSH_ALL); i++) {
+    for (int i = 0; i < 1000 && !(interest_of(&k, room, 0) & 1 << MODE_ALL); i++) {
         ev_run(owner->loop, EVRUN_NOWAIT);
         usleep(200);
     }
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_NONE | 1 << MODE_ALL);
     /* At home a member of another mode comes. */
     uint32_t user = user_new(home, S("x0"));
     user_pin(home, user);
     user_ready(home, user);
-    assert_int_not_equal(sub_add(home, user, chan_find(home, S(room)), PUSH_MERGED, 0, false), NONE);
+    assert_int_not_equal(sub_add(home, user, chan_find(home, S(room)), MODE_MERGED, 0, false), NONE);
     for (int i = 0; i < 3; i++)
         ev_run(owner->loop, EVRUN_NOWAIT);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL | 1 << PUSH_MERGED);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_NONE | 1 << MODE_ALL | 1 << MODE_MERGED);
     works(peer_answer(a, 3, seq));
     kit_settle(&k);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL | 1 << PUSH_MERGED);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_NONE | 1 << MODE_ALL | 1 << MODE_MERGED);
     user_unpin(home, user_find(home, S("x0")));
     kit_settle(&k);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_NONE | 1 << PUSH_ALL);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_NONE | 1 << MODE_ALL);
     peer_close(a);
     peer_close(b);
     kit_end(&k);
@@ -126,12 +126,12 @@ static void back_before_the_owner_knows(void **state)
     a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\"}", ann);
     turn_until_members(home, room, 1);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL); /* of the time before */
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_ALL); /* of the time before */
     assert_int_not_equal(deaf(home, room), 0);
     shard_post(owner, home, &publication(room, 1, EVERY)->mail);
     for (int i = 0; i < 3; i++)
         ev_run(owner->loop, EVRUN_NOWAIT); /* she is gone, 2 is posted to nobody, she is back */
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_ALL);
     shard_post(owner, home, &publication(room, 3, EVERY)->mail);
     works(peer_answer(a, 1, seq));
     kit_settle(&k);
@@ -186,7 +186,7 @@ static void a_subscription_beside_one_who_is_back(void **state)
     assert_int_not_equal(deaf(home, room), 0);
     /* One mail: bob is noted. That ann is back is in the next one. */
     (void)mailbox_run_some(&owner->mailbox, owner, 1);
-    assert_int_equal(interest_of(&k, room, 0), 1 << PUSH_ALL);
+    assert_int_equal(interest_of(&k, room, 0), 1 << MODE_ALL);
     shard_post(owner, home, &publication(room, 1, EVERY)->mail);
     works(peer_answer(b, 3, joining));
     works(peer_answer(a, 1, seq));

@@ -221,7 +221,7 @@ static enum hook_verdict advise(struct hook_call *h, void *ctx)
 static void a_policy_chooses_the_push_mode(void **state)
 {
     struct kit k;
-    struct adviser policy = {.say = {.has_push = true, .mode = PUSH_MERGED, .slice_ms = 1, .slice_max = 2}};
+    struct adviser policy = {.say = {.has_push = true, .mode = MODE_MERGED, .slice_ms = 1, .slice_max = 2}};
     (void)state;
     kit_open(&k, 1);
     k.opt.slice_ms = 3600000;

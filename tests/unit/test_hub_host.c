@@ -214,7 +214,7 @@ static void membership_of_anybody(void **state)
     q = (struct host_member){.user = S(ann), .channel = S("room"), .leave = true};
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_NOT_FOUND);
     q = (struct host_member){
-        .user = S(ann), .channel = S("room"), .may_create = true, .set_push = true, .push = PUSH_ALL};
+        .user = S(ann), .channel = S("room"), .may_create = true, .set_push = true, .push = MODE_ALL};
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_OK);
     assert_int_equal(q.members, 1);
     assert_false(q.existed);

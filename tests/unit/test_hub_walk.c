@@ -16,7 +16,7 @@ static void add_absent(struct shard *s, uint32_t chan, uint32_t n, const char *s
         assert_int_not_equal(user, NONE);
         user_pin(s, user);
         user_ready(s, user);
-        assert_int_not_equal(sub_add(s, user, chan, PUSH_ALL, 0, false), NONE);
+        assert_int_not_equal(sub_add(s, user, chan, MODE_ALL, 0, false), NONE);
     }
 }
 
@@ -89,8 +89,8 @@ static void leaving_and_joining_during_a_walk(void **state)
     works(peer_ask(leaver, 3, "{\"name\":\"early\"}"));
     add_absent(s, chan_get(s, S("room")), VISITS + 10, "x");
     uint32_t chan = chan_find(s, S("room"));
-    uint32_t gone = sub_add(s, kit_user(&k, "leaver"), chan, PUSH_ALL, 0, false);
-    assert_int_not_equal(sub_add(s, kit_user(&k, "stayer"), chan, PUSH_ALL, 0, false), NONE);
+    uint32_t gone = sub_add(s, kit_user(&k, "leaver"), chan, MODE_ALL, 0, false);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "stayer"), chan, MODE_ALL, 0, false), NONE);
     struct chan *ch = chan_at(s, chan);
     arrive(s, publication("room", 1, EVERY));
     assert_true(chans_walk(s));
@@ -99,7 +99,7 @@ static void leaving_and_joining_during_a_walk(void **state)
     user_unpin(s, user_find(s, S("x16390")));
     assert_int_equal(ch->tombstones, 3);
     assert_int_equal(ch->member_count, VISITS + 12);
-    assert_int_not_equal(sub_add(s, kit_user(&k, "joiner"), chan, PUSH_ALL, 1, true), NONE);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "joiner"), chan, MODE_ALL, 1, true), NONE);
     assert_int_equal(ch->member_count, VISITS + 13);
     while (chans_walk(s))
         ;
@@ -210,7 +210,7 @@ static void fresh_members_hear_from_their_place_on(void **state)
     struct shard *s = kit_shard(&k, 0);
     struct peer *a = peer_login(&k, "ann", 0);
     uint32_t chan = chan_get(s, S("room"));
-    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan, PUSH_ALL, 5, true);
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan, MODE_ALL, 5, true);
     for (uint64_t seq = 4; seq <= 7; seq++)
         arrive(s, publication("room", seq, EVERY));
     kit_settle(&k);
@@ -218,7 +218,7 @@ static void fresh_members_hear_from_their_place_on(void **state)
     assert_int_equal(number(peer_push(a, 102), "seq"), 7);
     assert_int_equal(peer_left(a), 0);
     /* The seq's low half wraps. */
-    sub_set_push(s, sub, PUSH_MERGED, 0xFFFFFFFFull);
+    sub_set_push(s, sub, MODE_MERGED, 0xFFFFFFFFull);
     for (uint64_t seq = 0xFFFFFFFEull; seq <= 0x100000001ull; seq++)
         arrive(s, publication("room", seq, EVERY));
     kit_settle(&k);
@@ -246,9 +246,9 @@ static void omitted_counts_from_the_receivers_place_on(void **state)
         char id[16];
         snprintf(id, sizeof id, "user%d", i);
         p[i] = peer_login_merge(&k, id, 0);
-        assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, PUSH_MERGED, joined[i].since, true), NONE);
+        assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, MODE_MERGED, joined[i].since, true), NONE);
     }
-    struct pub *slice = publications("room", 6, 3, 1 << PUSH_MERGED);
+    struct pub *slice = publications("room", 6, 3, 1 << MODE_MERGED);
     slice->from = 1; /* of 1 to 8 the newest three are there */
     slice->omitted = 5;
     slice->merged = true;
@@ -272,18 +272,18 @@ static void modes_are_masks(void **state)
     kit_begin(&k, 1);
     struct shard *s = kit_shard(&k, 0);
     struct peer *a = peer_login(&k, "ann", 0);
-    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan_get(s, S("room")), PUSH_ALL, 0, false);
-    arrive(s, publication("room", 1, 1 << PUSH_MERGED | 1 << PUSH_DEFAULT));
-    arrive(s, publication("room", 2, 1 << PUSH_ALL));
-    sub_set_push(s, sub, PUSH_MERGED, 2);
-    arrive(s, publication("room", 3, 1 << PUSH_MERGED));
-    sub_set_push(s, sub, PUSH_MERGED, 99); /* no change: nothing of it counts */
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan_get(s, S("room")), MODE_ALL, 0, false);
+    arrive(s, publication("room", 1, 1 << MODE_MERGED | 1 << MODE_DEFAULT));
+    arrive(s, publication("room", 2, 1 << MODE_ALL));
+    sub_set_push(s, sub, MODE_MERGED, 2);
+    arrive(s, publication("room", 3, 1 << MODE_MERGED));
+    sub_set_push(s, sub, MODE_MERGED, 99); /* no change: nothing of it counts */
     kit_settle(&k);
     assert_int_equal(number(peer_push(a, 102), "seq"), 3);
     assert_int_equal(peer_left(a), 0);
     const struct chan *ch = chan_at(s, chan_find(s, S("room")));
-    assert_int_equal(ch->by_push[PUSH_MERGED], 1);
-    assert_int_equal(ch->by_push[PUSH_ALL], 0);
+    assert_int_equal(ch->by_push[MODE_MERGED], 1);
+    assert_int_equal(ch->by_push[MODE_ALL], 0);
     peer_close(a);
     kit_settle(&k);
     assert_int_equal(s->chans.live, 0);
@@ -301,7 +301,7 @@ static void hears(struct peer *p, uint16_t action, uint64_t from, uint64_t to)
 static void kinds_of_members_in_one_walk(void **state)
 {
     enum { ROUNDS = 3, KINDS = 5 };
-    static const unsigned push[KINDS] = {PUSH_ALL, PUSH_MERGED, PUSH_MERGED, PUSH_NONE, PUSH_ALL};
+    static const unsigned push[KINDS] = {MODE_ALL, MODE_MERGED, MODE_MERGED, MODE_NONE, MODE_ALL};
     struct kit k;
     struct peer *p[ROUNDS][KINDS];
     (void)state;
@@ -318,12 +318,12 @@ static void kinds_of_members_in_one_walk(void **state)
         }
     }
     for (uint64_t first = 1; first <= 6; first += 5) { /* the second time nobody is fresh */
-        struct pub *slice = publications("room", first + 1, 2, 1 << PUSH_MERGED);
+        struct pub *slice = publications("room", first + 1, 2, 1 << MODE_MERGED);
         slice->merged = true;
-        arrive(s, publication("room", first, 1 << PUSH_ALL));
+        arrive(s, publication("room", first, 1 << MODE_ALL));
         arrive(s, slice);
-        arrive(s, publication("room", first + 1, 1 << PUSH_ALL));
-        arrive(s, publication("room", first + 2, 1 << PUSH_ALL));
+        arrive(s, publication("room", first + 1, 1 << MODE_ALL));
+        arrive(s, publication("room", first + 2, 1 << MODE_ALL));
         arrive(s, publications("room", first + 3, 2, EVERY));
         kit_settle(&k);
         for (int r = 0; r < ROUNDS; r++) {

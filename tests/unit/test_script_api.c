@@ -217,7 +217,7 @@ static void test_advice(void **state)
     struct hook_call h = arriving("tea");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     assert_true(h.advice.has_push && h.advice.has_tier && h.advice.has_keep && !h.advice.over_limit);
-    assert_int_equal(h.advice.mode, PUSH_MERGED);
+    assert_int_equal(h.advice.mode, MODE_MERGED);
     assert_int_equal(h.advice.slice_ms, 100);
     assert_int_equal(h.advice.slice_max, 3);
     assert_int_equal(h.advice.tier, TIER_SMALL);

@@ -227,7 +227,7 @@ static void users(void **state)
     struct conv_key c = util_channel("room"), d = util_channel("abc");
     join(w, &c, "zoe");
     struct store_member_put m = {
-        .conv = conv_key_slice(&d), .user = S("zoe"), .may_create = true, .set_push = true, .push = PUSH_NONE};
+        .conv = conv_key_slice(&d), .user = S("zoe"), .may_create = true, .set_push = true, .push = MODE_NONE};
     assert_int_equal(CALL(w, store_member_put, &m), STORE_OK);
     u.id = S("zoe");
     assert_int_equal(CALL(w, store_user_load, &u), STORE_OK);
@@ -236,9 +236,9 @@ static void users(void **state)
     assert_true(slice_eq(u.name, S("Zoe")));
     assert_int_equal(u.subscription_count, 2);
     assert_true(slice_eq(u.subscriptions[0].channel, S("abc")));
-    assert_int_equal(u.subscriptions[0].push, PUSH_NONE);
+    assert_int_equal(u.subscriptions[0].push, MODE_NONE);
     assert_true(slice_eq(u.subscriptions[1].channel, S("room")));
-    assert_int_equal(u.subscriptions[1].push, PUSH_DEFAULT);
+    assert_int_equal(u.subscriptions[1].push, MODE_DEFAULT);
     store_user_load_free(&u);
     s = (struct store_user_save){.id = S("zoe"), .name = S("Z"), .user = {.epoch = 8}};
     assert_int_equal(CALL(w, store_user_save, &s), STORE_OK);
@@ -370,7 +370,7 @@ static void members(void **state)
     assert_int_equal(CALL(w, store_member_put, &m), STORE_OK);
     assert_true(m.created && !m.existed);
     assert_int_equal(m.members, 1);
-    assert_int_equal(m.mode, PUSH_DEFAULT);
+    assert_int_equal(m.mode, MODE_DEFAULT);
     assert_int_equal(m.seq, 0);
     assert_int_equal(m.first, 0);
     struct store_member_put full = {
@@ -386,11 +386,11 @@ static void members(void **state)
     assert_true(m.existed);
     assert_int_equal(m.members, 2);
     m.set_push = true;
-    m.push = PUSH_MERGED;
+    m.push = MODE_MERGED;
     assert_int_equal(CALL(w, store_member_put, &m), STORE_OK);
-    assert_int_equal(m.mode, PUSH_MERGED);
+    assert_int_equal(m.mode, MODE_MERGED);
     m = join(w, &c, "ann");
-    assert_int_equal(m.mode, PUSH_MERGED);
+    assert_int_equal(m.mode, MODE_MERGED);
     join(w, &c, "zed");
     struct store_members l = {.conv = conv_key_slice(&c), .limit = 2};
     assert_int_equal(CALL(w, store_members, &l), STORE_OK);

@@ -39,6 +39,6 @@ static inline void arrive(struct shard *s, struct pub *p)
     pub_arrive(s, &p->mail);
 }
 
-enum { EVERY = 1 << PUSH_DEFAULT | 1 << PUSH_ALL | 1 << PUSH_MERGED };
+enum { EVERY = 1 << MODE_DEFAULT | 1 << MODE_ALL | 1 << MODE_MERGED };
 
 #endif

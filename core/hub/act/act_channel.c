@@ -11,14 +11,14 @@
 
 /* --- Subscribe ---------------------------------------------------------------------------------------------------- */
 
-static bool get_push(struct call *c, bool *set, enum store_push *push)
+static bool get_push(struct call *c, bool *set, enum push_mode *push)
 {
     struct slice text;
     int rc = json_get_string(c->body, "push", &text);
     *set = rc == 1;
-    for (unsigned i = PUSH_ALL; rc == 1 && i <= PUSH_NONE; i++) {
+    for (unsigned i = MODE_ALL; rc == 1 && i <= MODE_NONE; i++) {
         if (slice_eq(text, slice_str(push_names[i]))) {
-            *push = (enum store_push)i;
+            *push = (enum push_mode)i;
             return true;
         }
     }
@@ -32,7 +32,7 @@ static void handle_subscribe(struct call *c)
     struct shard *s = c->shard;
     struct slice name;
     bool set_push;
-    enum store_push push = PUSH_DEFAULT;
+    enum push_mode push = MODE_DEFAULT;
     if (!call_get_channel(c, "name", &name) || !get_push(c, &set_push, &push))
         return;
     struct conv_key key = conv_key_channel(name);

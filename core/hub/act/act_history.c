@@ -1,4 +1,5 @@
 /* Actions 5 query history, 10 list conversations, 11 mark read, 14 recall message. */
+#include "core/base/push.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/page.h"
 #include "core/hub/act/subscriber.h"
@@ -174,7 +175,7 @@ static void mark_after(struct req *r)
     buf_byte(b, '{');
     encode_conversation(b, conv_key_slice(&q->key), q->op.user);
     buf_printf(b, ",\"seq\":%llu}", (unsigned long long)q->op.read);
-    push_others(r, 108, b);
+    push_others(r, PUSH_READ_ELSEWHERE, b);
 }
 
 static void mark_stored(void *owner, struct store_op *op)
@@ -238,7 +239,8 @@ static void recall_push_pair(struct recall *q, struct slice conv, struct user_ma
         struct buf b = BUF_INIT;
         recall_body(&b, conv, ids[i], &q->op);
         if (buf_ok(&b))
-            out[i] = user_mail_new(ids[i], 109, buf_slice(&b), i == 0 ? q->o.r.conn : NONE, q->o.r.generation);
+            out[i] =
+                user_mail_new(ids[i], PUSH_RECALLED, buf_slice(&b), i == 0 ? q->o.r.conn : NONE, q->o.r.generation);
         buf_free(&b);
     }
 }

@@ -1,5 +1,6 @@
 /* Actions 7 fetch inbox, 8 acknowledge inbox. */
 #include "core/base/json.h"
+#include "core/base/push.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/page.h"
 #include "core/hub/people/field.h"
@@ -74,7 +75,7 @@ static void ack_after(struct req *r)
     struct buf *b = &r->home->scratch;
     buf_reset(b);
     buf_printf(b, "{\"inbox\":%u}", q->op.remaining);
-    push_others(r, 108, b);
+    push_others(r, PUSH_READ_ELSEWHERE, b);
 }
 
 static void acked(void *owner, struct store_op *op)

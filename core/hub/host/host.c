@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/hub/act/login.h"
 #include "core/hub/host/host_op.h"
@@ -262,7 +263,7 @@ static void announce_run(void *owner, struct mail *m)
     struct shard *s = owner;
     struct announcement *a = (struct announcement *)m;
     if (!a->frame)
-        a->frame = s->net ? frame_new(106, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
+        a->frame = s->net ? frame_new(PUSH_ANNOUNCEMENT, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
     uint32_t i = NONE;
     if (a->frame) {
         i = net_next(s->net, a->at);

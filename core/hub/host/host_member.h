@@ -10,7 +10,7 @@ struct host_member {
     struct slice user, channel;
     bool leave;
     bool set_push; /* joining: the next counts */
-    enum store_push push;
+    enum push_mode push;
     bool may_create; /* joining: make the channel when there is none */
     /* out */
     uint32_t members;

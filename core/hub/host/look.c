@@ -82,7 +82,7 @@ uint32_t look_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const 
 static void fill_channel(const struct shard *s, const struct conv *v, struct look_channel *out)
 {
     static const char *const pushes[] = {
-        [PUSH_DEFAULT] = "all", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+        [MODE_DEFAULT] = "all", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
     *out = (struct look_channel){.channel = conv_channel_name(conv_slice(v)),
                                  .loaded = v->state == CONV_READY,
                                  .members = v->members,

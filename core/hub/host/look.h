@@ -57,7 +57,7 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel);
 /* A user's subscription to the channel whose conversation has this hash. On the user's shard. */
 struct look_membership {
     bool found;
-    unsigned push; /* enum store_push: its own */
+    unsigned push; /* enum push_mode: its own */
     /* the channel's seq when it (last) subscribed, as far as it still counts; 0: before all that is pushed */
     uint64_t since;
     char channel[65];

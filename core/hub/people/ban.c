@@ -365,7 +365,7 @@ bool channel_rule_find(struct shard *s, struct slice channel, struct channel_rul
     const struct ban *b = check(s, CHANNEL_RULE, SLICE_NONE, channel);
     const char *p = b ? b->text + b->key_len : NULL;
     *out = (struct channel_rule){.tier = 0};
-    if (!p || b->reason_len != CHANNEL_RULE_SIZE || p[0] > TIER_LARGE || p[1] > PUSH_NONE)
+    if (!p || b->reason_len != CHANNEL_RULE_SIZE || p[0] > TIER_LARGE || p[1] > MODE_NONE)
         return false;
     *out = (struct channel_rule){.tier = (uint8_t)p[0],
                                  .push = (uint8_t)p[1],
@@ -388,7 +388,7 @@ static enum hook_verdict follow_rule(struct hook_call *h, void *ctx)
     }
     if (r.push && !h->advice.has_push) {
         h->advice.has_push = true;
-        h->advice.mode = (enum store_push)r.push;
+        h->advice.mode = (enum push_mode)r.push;
     }
     if (!r.limited || !h->bucket)
         return HOOK_PASS;

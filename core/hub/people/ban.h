@@ -49,7 +49,7 @@ bool ban_muted(struct shard *s, struct slice user, struct slice channel);
 /* What an operator has set for a channel; all zero: nothing. */
 struct channel_rule {
     uint8_t tier;   /* 0, or enum store_tier TIER_SMALL, TIER_LARGE */
-    uint8_t push;   /* enum store_push; PUSH_DEFAULT: nothing */
+    uint8_t push;   /* enum push_mode; MODE_DEFAULT: nothing */
     bool limited;   /* the next one counts */
     bool closed;    /* nobody may subscribe */
     uint32_t limit; /* messages a second; 0: none */

@@ -16,7 +16,7 @@
 struct member {
     uint32_t conn;     /* the user's first connection and flags; NONE: no connection now */
     uint32_t sub : 30; /* its subscription; MEMBER_TOMBSTONE: left during a walk */
-    uint32_t push : 2; /* enum store_push */
+    uint32_t push : 2; /* enum push_mode */
 };
 _Static_assert(sizeof(struct member) == 8, "the walk reads these in a row");
 

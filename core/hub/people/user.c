@@ -193,7 +193,7 @@ uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan)
     return table_find(&s->sub_keys, sub_hash(user, chan), key);
 }
 
-uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum store_push push, uint64_t since, bool fresh)
+uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, uint64_t since, bool fresh)
 {
     struct user *u = user_at(s, user);
     uint32_t i = pool_alloc(&s->subs);
@@ -218,7 +218,7 @@ fail:
     return NONE;
 }
 
-void sub_set_push(struct shard *s, uint32_t sub, enum store_push push, uint64_t since)
+void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t since)
 {
     struct sub *b = pool_at(&s->subs, sub);
     if (b->push == push)

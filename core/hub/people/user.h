@@ -40,7 +40,7 @@ struct sub {
     uint32_t user;     /* index of the user */
     uint32_t next;     /* next subscription of the user; NONE: last */
     uint32_t pos : 30; /* place in the channel's member array */
-    uint32_t push : 2; /* enum store_push */
+    uint32_t push : 2; /* enum push_mode */
     /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
      * set */
     uint32_t since;
@@ -80,8 +80,8 @@ void user_push(struct shard *s, uint32_t user, struct frame *f, uint32_t except)
 /* The user's subscription to a channel of this shard; NONE: none. */
 uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan);
 /* Adds one that is not there. since: see struct sub; fresh: whether it counts. NONE: out of memory. */
-uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum store_push push, uint64_t since, bool fresh);
-void sub_set_push(struct shard *s, uint32_t sub, enum store_push push, uint64_t since);
+uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, uint64_t since, bool fresh);
+void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t since);
 /* Ends it, and takes what is queued of the channel from the user's connections. */
 void sub_remove(struct shard *s, uint32_t sub);
 

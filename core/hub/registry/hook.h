@@ -77,12 +77,12 @@ struct hook_call {
     uint64_t refund_what;
     /* conversation: advice. Each part is set by the first hook that has an opinion; hooks go on after it. */
     struct hook_advice {
-        bool has_push;        /* channel: the next four count */
-        enum store_push mode; /* for subscriptions without a mode of their own; PUSH_DEFAULT: the tier's */
-        uint32_t slice_ms;    /* of merged slices; 0: push.slice_ms */
-        uint32_t slice_max;   /* of them, messages; 0: push.max */
-        bool over_limit;      /* policy "complete": in slices for mode `all` too */
-        bool has_tier;        /* channel: the tier from this message on */
+        bool has_push;       /* channel: the next four count */
+        enum push_mode mode; /* for subscriptions without a mode of their own; MODE_DEFAULT: the tier's */
+        uint32_t slice_ms;   /* of merged slices; 0: push.slice_ms */
+        uint32_t slice_max;  /* of them, messages; 0: push.max */
+        bool over_limit;     /* policy "complete": in slices for mode `all` too */
+        bool has_tier;       /* channel: the tier from this message on */
         enum store_tier tier;
         bool has_keep;     /* the next two count */
         uint64_t ttl_ms;   /* this message's time to live; 0: the tier's */

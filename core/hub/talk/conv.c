@@ -294,7 +294,7 @@ static void take_rule(struct shard *s, uint32_t conv)
     const struct hook_advice a = {.has_tier = r.tier != 0,
                                   .tier = (enum store_tier)r.tier,
                                   .has_push = r.push != 0,
-                                  .mode = (enum store_push)r.push};
+                                  .mode = (enum push_mode)r.push};
     conv_take_advice(s, conv, &a);
 }
 
@@ -312,9 +312,9 @@ float conv_rate_now(const struct shard *s, const struct conv *v)
     return v->meter * expf(-(float)((uint32_t)s->now_ms - v->meter_at) / (1000.0f * fading)) / fading;
 }
 
-static enum store_push push_of_tier(const struct conv *v)
+static enum push_mode push_of_tier(const struct conv *v)
 {
-    return v->tier == TIER_LARGE ? PUSH_MERGED : PUSH_ALL;
+    return v->tier == TIER_LARGE ? MODE_MERGED : MODE_ALL;
 }
 
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
@@ -328,10 +328,10 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
         set_tier(s, conv, tier);
     }
     if (!a->has_push || !a->over_limit) {
-        uint8_t mode = (uint8_t)(a->has_push ? a->mode : PUSH_DEFAULT);
+        uint8_t mode = (uint8_t)(a->has_push ? a->mode : MODE_DEFAULT);
         /* What the tier asks for anyway goes on following the tier. */
         if (mode == push_of_tier(v))
-            mode = PUSH_DEFAULT;
+            mode = MODE_DEFAULT;
         if (mode != v->mode) {
             /* Those who follow the default change sides: what they are owed goes out first. */
             slice_flush(s, conv);
@@ -342,9 +342,9 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
     v->slice_max = a->has_push ? a->slice_max : 0;
 }
 
-enum store_push conv_default_push(const struct conv *v)
+enum push_mode conv_default_push(const struct conv *v)
 {
-    if (v->mode != PUSH_DEFAULT)
+    if (v->mode != MODE_DEFAULT)
         return v->mode;
     return push_of_tier(v);
 }

@@ -18,7 +18,7 @@ struct conv {
     char *key;                 /* not NUL-terminated; owned */
     struct owned_req *waiting; /* requests that wait for the load, oldest first */
     struct owned_req **waiting_tail;
-    uint8_t *interest;       /* channel: per shard, bits 1 << enum store_push of its members; NULL: none yet; owned */
+    uint8_t *interest;       /* channel: per shard, bits 1 << enum push_mode of its members; NULL: none yet; owned */
     struct slicebuf *merged; /* messages of the present time slice for push mode merged; NULL: none; owned */
     /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
     struct slicebuf *plain;
@@ -34,7 +34,7 @@ struct conv {
     uint8_t key_len;
     uint8_t state; /* enum conv_state */
     uint8_t tier;  /* enum store_tier */
-    /* enum store_push that a policy chose for subscriptions without their own; PUSH_DEFAULT: the tier's */
+    /* enum push_mode that a policy chose for subscriptions without their own; MODE_DEFAULT: the tier's */
     uint8_t mode;
     bool tier_by_policy; /* the tier is another one than the number of members asks for */
     bool exists;         /* channel: was made */
@@ -90,5 +90,5 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
 /* The rule that an operator has set for a channel has changed. On its owner. */
 void conv_follow_rule(struct shard *s, struct slice channel);
 /* The push mode a subscription without one of its own has now. */
-enum store_push conv_default_push(const struct conv *v);
+enum push_mode conv_default_push(const struct conv *v);
 #endif

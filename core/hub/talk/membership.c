@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-const char *const push_names[PUSH_NONE + 1] = {
-    [PUSH_DEFAULT] = "", [PUSH_ALL] = "all", [PUSH_MERGED] = "merged", [PUSH_NONE] = "none"};
+const char *const push_names[MODE_NONE + 1] = {
+    [MODE_DEFAULT] = "", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 
 /* --- Subscribing -------------------------------------------------------------------------------------------------- */
 
@@ -55,7 +55,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     interest_add(s, o->conv, o->r.home->index, q->noted);
     const struct conv *v = conv_at(s, o->conv);
     struct buf *b = &o->r.body;
-    enum store_push push = q->op.mode == PUSH_DEFAULT ? conv_default_push(v) : q->op.mode;
+    enum push_mode push = q->op.mode == MODE_DEFAULT ? conv_default_push(v) : q->op.mode;
     buf_lit(b, "{\"name\":");
     buf_json_string(b, conv_channel_name(conv_slice(v)));
     buf_lit(b, ",\"seq\":");

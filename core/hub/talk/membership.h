@@ -8,8 +8,8 @@
 
 #include "core/hub/talk/conv.h"
 
-/* Names of enum store_push as clients write them; "" for PUSH_DEFAULT. */
-extern const char *const push_names[PUSH_NONE + 1];
+/* Names of enum push_mode as clients write them; "" for MODE_DEFAULT. */
+extern const char *const push_names[MODE_NONE + 1];
 
 struct subscribe {
     struct owned_req o;

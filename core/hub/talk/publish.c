@@ -1,6 +1,7 @@
 #include "core/hub/talk/publish.h"
 
 #include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/walk.h"
 
@@ -76,7 +77,7 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
     struct conv *v = conv_at(s, conv);
     struct slice name = conv_channel_name(conv_slice(v));
     size_t size = name.n;
-    if (n->action == 102)
+    if (n->action == PUSH_CHANNEL_MESSAGE)
         why_note(s, &(struct why_note){.kind = WHY_PUBLISHED,
                                        .conv = hash_bytes(conv_slice(v)),
                                        .seq = n->from,
@@ -129,12 +130,12 @@ static struct slice_item *ring_item(void *ctx, uint32_t i)
 
 static uint8_t merged_mask(const struct conv *v)
 {
-    return (uint8_t)(1u << PUSH_MERGED | (conv_default_push(v) == PUSH_MERGED ? 1u << PUSH_DEFAULT : 0));
+    return (uint8_t)(1u << MODE_MERGED | (conv_default_push(v) == MODE_MERGED ? 1u << MODE_DEFAULT : 0));
 }
 
 static uint8_t plain_mask(const struct conv *v)
 {
-    return (uint8_t)(1u << PUSH_ALL | (conv_default_push(v) == PUSH_ALL ? 1u << PUSH_DEFAULT : 0));
+    return (uint8_t)(1u << MODE_ALL | (conv_default_push(v) == MODE_ALL ? 1u << MODE_DEFAULT : 0));
 }
 
 static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
@@ -148,7 +149,7 @@ static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
                                 .to = b->to,
                                 .omitted = b->omitted,
                                 .count = b->count,
-                                .action = 102,
+                                .action = PUSH_CHANNEL_MESSAGE,
                                 .mask = b->merged ? merged_mask(v) : plain_mask(v),
                                 .merged = b->merged};
         publish(s, conv, &n, ring_item, b);
@@ -247,7 +248,8 @@ void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice bod
             slice_add(s, conv, false, seq, body);
         } else {
             struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
-            struct publication n = {.from = seq, .to = seq, .count = 1, .action = 102, .mask = plain_mask(v)};
+            struct publication n = {
+                .from = seq, .to = seq, .count = 1, .action = PUSH_CHANNEL_MESSAGE, .mask = plain_mask(v)};
             publish(s, conv, &n, only_item, &one);
         }
     }
@@ -286,7 +288,7 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
     struct publication n = {.from = seq,
                             .to = seq,
                             .count = 1,
-                            .action = 109,
-                            .mask = 1u << PUSH_DEFAULT | 1u << PUSH_ALL | 1u << PUSH_MERGED};
+                            .action = PUSH_RECALLED,
+                            .mask = 1u << MODE_DEFAULT | 1u << MODE_ALL | 1u << MODE_MERGED};
     publish(s, conv, &n, only_item, &one);
 }

@@ -1,6 +1,7 @@
 #include "core/hub/talk/send.h"
 
 #include "core/base/clock.h"
+#include "core/base/push.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/encode.h"
@@ -120,8 +121,8 @@ static void send_stored(void *owner, struct store_op *op)
     struct user_mail *to_receiver = NULL, *to_sender = NULL;
     if (!channel && buf_ok(&body)) {
         if (!slice_eq(q->op.receiver, q->op.sender))
-            to_receiver = user_mail_new(q->op.receiver, 101, buf_slice(&body), NONE, 0);
-        to_sender = user_mail_new(q->op.sender, 101, buf_slice(&body), r->conn, r->generation);
+            to_receiver = user_mail_new(q->op.receiver, PUSH_USER_MESSAGE, buf_slice(&body), NONE, 0);
+        to_sender = user_mail_new(q->op.sender, PUSH_USER_MESSAGE, buf_slice(&body), r->conn, r->generation);
     }
     user_mail_about(to_receiver, q->op.id);
     user_mail_about(to_sender, q->op.id);

@@ -1,6 +1,7 @@
 #include "core/hub/talk/user_mail.h"
 
 #include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
 
@@ -30,7 +31,7 @@ static void user_mail_arrive(void *owner, struct mail *m)
     struct user_mail *p = (struct user_mail *)m;
     uint32_t user = user_find(s, slice_of(p->data, p->id_len));
     if (user != NONE) {
-        if (p->action == 101)
+        if (p->action == PUSH_USER_MESSAGE)
             s->events->message_arrived(s, user);
         struct frame *f = frame_new(p->action, 0, slice_of(p->data + p->id_len, p->body_len), WIRE_TAG_NONE);
         if (f) {

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
@@ -92,7 +93,7 @@ void pub_arrive(void *owner, struct mail *m)
         return;
     }
     struct chan *ch = chan_at(s, chan);
-    if (p->action == 102 && p->to > ch->last_seq)
+    if (p->action == PUSH_CHANNEL_MESSAGE && p->to > ch->last_seq)
         ch->last_seq = p->to;
     if (ch->awaited) {
         pub_free(p);
@@ -126,7 +127,7 @@ static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first
     struct buf *b = &s->scratch;
     buf_reset(b);
     encode_merged(b, slice_of(pub_data(p), p->name_len), p, first, from, omitted);
-    return buf_ok(b) ? frame_new(104, 0, buf_slice(b), tag) : NULL;
+    return buf_ok(b) ? frame_new(PUSH_MERGED_MESSAGES, 0, buf_slice(b), tag) : NULL;
 }
 
 /* The one frame of a whole publication. */
@@ -171,7 +172,7 @@ static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint
 static void skipped(struct shard *s, uint32_t user, const struct pub *p, uint64_t from, uint32_t chan)
 {
     figure_add(&s->figures.skipped, p->count);
-    if (p->action == 102 && user != NONE)
+    if (p->action == PUSH_CHANNEL_MESSAGE && user != NONE)
         why_note(s, &(struct why_note){.kind = WHY_SKIPPED,
                                        .conv = why_channel(chan_name(chan_at(s, chan))),
                                        .user = hash_bytes(user_id(user_at(s, user))),
@@ -186,7 +187,7 @@ static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p,
     uint64_t from = p->from;
     if (m->conn & MEMBER_FRESH) {
         uint32_t since = ((struct sub *)pool_at(&s->subs, m->sub))->since;
-        if (p->action == 102) {
+        if (p->action == PUSH_CHANNEL_MESSAGE) {
             if ((int32_t)((uint32_t)p->to - since) <= 0)
                 return 0;
             if ((int32_t)((uint32_t)p->from - since) <= 0) {
@@ -225,7 +226,7 @@ struct joined {
         bool made;  /* since something got on or off */
         bool fits;  /* the bundle holds everything */
         bool whole; /* merged publications go as one frame */
-    } kinds[4];     /* by enum store_push */
+    } kinds[4];     /* by enum push_mode */
     bool slices;    /* merged publications are on board */
 };
 
@@ -326,7 +327,7 @@ static bool step(struct shard *s, struct chan *ch)
         struct pub *p = ch->board;
         ch->board = p->next;
         off = true;
-        if (p->action == 102)
+        if (p->action == PUSH_CHANNEL_MESSAGE)
             why_note(s, &(struct why_note){.kind = WHY_WALKED,
                                            .conv = why_channel(chan_name(ch)),
                                            .seq = p->from,

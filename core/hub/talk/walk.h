@@ -28,7 +28,7 @@ struct pub {
     uint32_t count;    /* items */
     uint32_t start;    /* where the walk stood when it got on: it ends there */
     uint16_t action;   /* of the frames: 102, 109 */
-    uint8_t mask;      /* bits 1 << enum store_push: who gets it */
+    uint8_t mask;      /* bits 1 << enum push_mode: who gets it */
     uint8_t name_len;
     bool merged;             /* goes as one 104 to those who accept it */
     struct frame *frame;     /* the 104; made when first needed; owned */
