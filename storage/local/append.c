@@ -9,6 +9,7 @@
 enum {
     TRIM_MIN = 64, /* rows that wait to be trimmed before a range delete is worth it */
     TRIM_MAX = 2048,
+    TRIM_FEW = 16, /* rows so few are deleted one by one */
     DROP_MAX = 64, /* inbox entries that one append drops at most (more than one only after the limit was lowered) */
     ID_FIELD = 64  /* bytes of a user id, a name or a client id at most */
 };
@@ -141,24 +142,66 @@ static void append_reserve(struct writer *w, struct slot *slot)
     }
 }
 
-/* Trims what the count no longer keeps, now and then. */
-static void append_trim(struct writer *w, struct head *h)
+/* --- What the count no longer keeps ------------------------------------------------------------------------------ */
+
+/* What an append may uncover: it may come with a larger count, or be the first since an option was raised. */
+struct cover {
+    uint64_t low[TIER_COUNT]; /* hidden before it, by tier; 0: nothing, or it stays hidden anyway */
+};
+
+static void cover_look(struct writer *w, const struct head *h, uint32_t max, struct cover *c)
+{
+    bool may_rise = max != h->r.max || limits_differ(&w->store->limits) || h->jump;
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        c->low[t] = may_rise && h->r.tiers_used & 1u << t ? head_low(w->store, &h->r, t) : 0;
+}
+
+/* The first seq that trim_to() deletes row by row: range deletes do not reach this group's own rows, and are not worth
+ * it for a few. */
+static uint64_t trim_single(const struct writer *w, const struct head *h, unsigned t, uint64_t low)
+{
+    uint64_t first = h->r.low[t] + 1, own = h->group == w->group && h->group_first ? h->group_first : UINT64_MAX;
+    own = own < low + 1 ? own : low + 1;
+    return own < first + TRIM_FEW ? first : own;
+}
+
+/* How many changes trim_to() puts at most. */
+static size_t trim_puts(const struct writer *w, const struct head *h, unsigned t, uint64_t low)
+{
+    return low > h->r.low[t] ? (size_t)(low + 1 - trim_single(w, h, t, low)) + 1 : 0;
+}
+
+/* Deletes a tier's rows up to a seq, which are hidden from now on. Room is reserved. */
+static void trim_to(struct writer *w, struct head *h, unsigned t, uint64_t low)
+{
+    struct key from, to;
+    uint64_t seq = trim_single(w, h, t, low);
+    if (seq > h->r.low[t] + 1)
+        batch_delete_range(&w->batch, tier_family(t), key_message(&from, h->node.key, h->r.low[t] + 1),
+                           key_message(&to, h->node.key, seq));
+    for (; seq <= low; seq++)
+        batch_delete(&w->batch, tier_family(t), key_message(&from, h->node.key, seq));
+    h->r.low[t] = low;
+}
+
+/* Trims what the count no longer keeps: now and then, and at once what a larger count would uncover. */
+static void append_trim(struct writer *w, struct head *h, const struct cover *c)
 {
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         if (!(h->r.tiers_used & 1u << t))
             continue;
         uint64_t low = head_low(w->store, &h->r, t), step = (h->r.seq - low) / 4;
+        if (low < c->low[t])
+            trim_to(w, h, t, c->low[t]);
         step = step < TRIM_MIN ? TRIM_MIN : step > TRIM_MAX ? TRIM_MAX : step;
         if (low >= h->group_first)
-            low = h->group_first - 1; /* range deletes do not reach this group's own rows */
-        if (low >= h->r.low[t] + step) {
-            struct key from, to;
-            batch_delete_range(&w->batch, tier_family(t), key_message(&from, h->node.key, h->r.low[t] + 1),
-                               key_message(&to, h->node.key, low + 1));
-            h->r.low[t] = low;
-        }
+            low = h->group_first - 1; /* its rows wait for the next group */
+        if (low >= h->r.low[t] + step)
+            trim_to(w, h, t, low);
     }
 }
+
+/* --- The append ---------------------------------------------------------------------------------------------- */
 
 /* Gives seq, id and times. */
 static void append_number(struct writer *w, struct slot *slot, struct message_record *m)
@@ -222,6 +265,7 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     uint64_t drop[DROP_MAX];
     int drop_n = 0;
     struct message_record m;
+    struct cover cover;
     struct key k;
 
     if (!append_sane(a))
@@ -241,15 +285,20 @@ enum apply apply_append(struct writer *w, struct slot *slot)
         if (drop_n < 0)
             return drop_n == -1 ? APPLY_CUT : apply_end(slot, status_of(drop_n + 1));
     }
-    if (batch_reserve(&w->batch, 9 + (size_t)drop_n,
+    cover_look(w, h, a->max, &cover);
+    size_t puts = 9 + (size_t)drop_n, trims = 0;
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        trims += trim_puts(w, h, t, cover.low[t]);
+    if (batch_reserve(&w->batch, puts + trims,
                       MESSAGE_FIXED + a->sender.n + a->sender_name.n + a->content.n + INBOX_FIXED + DEDUP_SIZE +
-                          HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 + (12 + (size_t)drop_n) * KEY_MAX))
+                          HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 +
+                          (12 + (size_t)drop_n + trims) * KEY_MAX))
         return apply_end(slot, STORE_FATAL);
 
     bool first_ever = h->r.seq == 0;
     append_number(w, slot, &m);
     message_encode(batch_put(&w->batch, tier_family(a->tier), key_message(&k, a->conv, a->seq), message_size(&m)), &m);
-    append_trim(w, h);
+    append_trim(w, h, &cover);
     append_reserve(w, slot);
     writer_put_head(w, h);
     mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);

@@ -34,6 +34,20 @@ static inline uint64_t idgen_ms(uint64_t now_ms)
     return ms < ID_CLOCK_MAX ? ms : ID_CLOCK_MAX;
 }
 
+/* No id of that ms passes this, whatever the node. */
+static inline uint64_t idgen_end(uint64_t ms)
+{
+    return (ms & ID_MS_MAX) << 22 | ((UINT64_C(1) << 22) - 1);
+}
+
+/* No id given out passes this, and all that come do. */
+static inline uint64_t idgen_last(const struct idgen *g)
+{
+    if (g->counter == ID_COUNTER_MAX)
+        return idgen_end(g->last_ms); /* another run's, of another node, among them */
+    return (g->last_ms & ID_MS_MAX) << 22 | (uint64_t)g->node << 12 | g->counter;
+}
+
 /* The next id; now_ms: guarded clock. Its ms part is g->last_ms afterwards. */
 static inline uint64_t idgen_next(struct idgen *g, uint64_t now_ms)
 {

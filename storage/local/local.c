@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "storage/local/durable.h"
+#include "storage/local/hint.h"
 #include "storage/local/local_private.h"
 #include "storage/local/meta.h"
 #include "storage/local/recent.h"
@@ -44,17 +45,21 @@ static void local_kick(struct store *base)
     writer_kick(local_of(base));
 }
 
+static void options_set(struct local *s, const struct store_options *o)
+{
+    for (int t = 0; t < TIER_COUNT; t++)
+        atomic_store(&s->live.durability[t], (uint32_t)o->tiers[t].durability);
+    atomic_store(&s->live.inbox_max, o->inbox_max);
+}
+
 static void local_configure(struct store *base, const struct store_options *o)
 {
     struct local *s = local_of(base);
-    for (int t = 0; t < TIER_COUNT; t++) {
-        atomic_store(&s->expiry.ttl_ms[t + 1], o->tiers[t].ttl_ms);
-        atomic_store(&s->live.max[t], o->tiers[t].max);
-        atomic_store(&s->live.durability[t], (uint32_t)o->tiers[t].durability);
-    }
-    atomic_store(&s->expiry.ttl_ms[EXPIRY_DEDUP], o->dedup_window_ms);
-    atomic_store(&s->live.inbox_max, o->inbox_max);
+    (void)guard_now(&s->guard); /* what has ended by the old times to live is judged by the clock of now */
+    options_set(s, o);
+    limits_change(&s->limits, o);
     atomic_fetch_add(&s->live.version, 1);
+    hint_tick(s); /* a group, which writes the limits down */
 }
 
 static void local_clock_accept(struct store *base)
@@ -99,6 +104,7 @@ static void local_free(struct local *s)
     kv_close(s->kv);
     durable_close(s->durable);
     recent_free(s->recent);
+    limits_fini(&s->limits);
     pthread_rwlock_destroy(&s->swap);
     pthread_mutex_destroy(&s->written_lock);
     pthread_cond_destroy(&s->written_cond);
@@ -192,6 +198,17 @@ static int database_open(struct local *s, const struct store_options *o, char *w
     return r ? r : kv_rocksdb_open(&s->kv, &first, why, why_size);
 }
 
+/* What the limits of the last run have hidden stays hidden. */
+static int limits_read(struct local *s, uint64_t then_ms)
+{
+    struct kv_found f = kv_get(s->kv, KV_META, META_LIMITS);
+    int r = f.code;
+    if (r == 1 && (r = limits_restore(&s->limits, f.value, then_ms)))
+        record_bad("limits", META_LIMITS);
+    kv_found_free(s->kv, &f);
+    return r;
+}
+
 static int local_begin(struct local *s, char *why, size_t why_size)
 {
     struct identity id;
@@ -218,8 +235,12 @@ static int local_begin(struct local *s, char *why, size_t why_size)
         log_event(LOG_WARN, "storage.loss_assumed", LOG_INT("group", id.group),
                   LOG_STR("effect", "what was not synced may be missing; message numbers jump"));
     }
+    if (limits_read(s, id.clock_ms)) {
+        snprintf(why, why_size, "the database cannot be read: its limits");
+        return ERR_INVALID;
+    }
     guard_init(&s->guard, &s->hooks.clock, &s->expiry, id.clock_ms);
-    r = identity_begin(s->kv, &id, guard_now(&s->guard), verdict == DURABLE_LOST);
+    r = identity_begin(s->kv, &id, guard_now(&s->guard), verdict == DURABLE_LOST, &s->limits);
     r = r ? r : durable_begin(s->durable, id.instance, id.group);
     if (r) {
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));
@@ -258,7 +279,9 @@ int local_open_hooked(struct store **out, const struct store_options *options, c
     pthread_cond_init(&s->written_cond, NULL);
     pthread_mutex_init(&s->work_lock, NULL);
     pthread_cond_init(&s->work_cond, NULL);
-    local_configure(&s->base, options);
+    options_set(s, options);
+    limits_init(&s->limits, &s->expiry, options);
+    atomic_store(&s->live.version, 1);
     s->recent = recent_new();
     snprintf(why, why_size, "out of memory");
     int r = s->recent ? database_open(s, options, why, why_size) : ERR_NOMEM;

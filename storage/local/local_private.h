@@ -12,6 +12,7 @@
 #include "storage/kv/expiry.h"
 #include "storage/kv/kv.h"
 #include "storage/local/guard.h"
+#include "storage/local/limits.h"
 #include "storage/local/reader.h"
 #include "storage/local/record.h"
 
@@ -43,7 +44,6 @@ enum { NOTE_CHANGED = 1 }; /* the operation changed something: its fate is unkno
 
 /* Reloadable options, read by any thread. */
 struct live_options {
-    _Atomic uint32_t max[TIER_COUNT];
     _Atomic uint32_t durability[TIER_COUNT];
     _Atomic uint32_t inbox_max;
     _Atomic uint32_t version; /* counts changes that make cached expiry answers stale */
@@ -55,6 +55,7 @@ struct local {
     struct expiry expiry;
     struct guard guard;
     struct live_options live;
+    struct limits limits; /* times to live and counts, of now and before */
     uint16_t node;
     uint32_t sync_every_ms;
 

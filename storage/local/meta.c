@@ -46,9 +46,9 @@ int identity_read(struct kv *kv, struct identity *id)
     return r < 0 ? r : 0;
 }
 
-int identity_begin(struct kv *kv, struct identity *id, uint64_t now, bool lost)
+int identity_begin(struct kv *kv, struct identity *id, uint64_t now, bool lost, struct limits *limits)
 {
-    char values[6][16];
+    char values[6][16], row[LIMITS_SIZE];
     uint64_t ms = idgen_ms(now);
     bool fresh = id->instance == 0;
     if (lost && id->ids > id->last_id_ms)
@@ -58,7 +58,7 @@ int identity_begin(struct kv *kv, struct identity *id, uint64_t now, bool lost)
     id->ids = (ms > id->last_id_ms ? ms : id->last_id_ms) + ID_AHEAD_MS;
     while (id->instance == 0)
         random_bytes(&id->instance, sizeof(id->instance));
-    struct kv_change c[6];
+    struct kv_change c[7];
     uint32_t n = 0;
     const struct {
         struct slice key;
@@ -76,6 +76,10 @@ int identity_begin(struct kv *kv, struct identity *id, uint64_t now, bool lost)
             n++;
         }
     }
+    c[n++] = (struct kv_change){.family = KV_META,
+                                .kind = KV_PUT,
+                                .key = META_LIMITS,
+                                .value = slice_of(row, limits_encode(limits, idgen_end(id->last_id_ms), row))};
     id->clock_ms = now;
     int r = kv->ops->write(kv, c, n);
     return r ? r : kv->ops->sync(kv);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct kv;
+struct limits;
 
 enum {
     STORE_FORMAT = 1,   /* of the database */
@@ -22,6 +23,7 @@ enum {
 #define META_CLOCK    SLICE_LIT("clock")    /* u64: guarded time, about now */
 #define META_IDS      SLICE_LIT("ids")      /* u64: ms since ID_EPOCH_MS that no id given out passes */
 #define META_CHANNELS SLICE_LIT("channels") /* u64: channels that exist */
+#define META_LIMITS   SLICE_LIT("limits")   /* see limits_encode() */
 
 /* 1: read, 0: absent (out is 0), negative: error. */
 int meta_get_u64(struct kv *kv, struct slice key, uint64_t *out);
@@ -41,6 +43,6 @@ struct identity {
 MUST_CHECK int identity_read(struct kv *kv, struct identity *id);
 /* Puts onto the platter what a beginning run must have there, at guarded time now_ms, and changes `id` alike. lost:
  * numbering goes on beyond what may have been given out. 0 or an enum err. */
-MUST_CHECK int identity_begin(struct kv *kv, struct identity *id, uint64_t now_ms, bool lost);
+MUST_CHECK int identity_begin(struct kv *kv, struct identity *id, uint64_t now_ms, bool lost, struct limits *limits);
 
 #endif

@@ -1,9 +1,9 @@
 /* A conversation's visible messages in order: see msgs.h. */
 #include "storage/local/msgs.h"
 
-uint64_t head_low(const struct local *s, const struct head_record *h, unsigned t)
+uint64_t head_low(struct local *s, const struct head_record *h, unsigned t)
 {
-    uint32_t max = h->max ? h->max : atomic_load_explicit(&s->live.max[t], memory_order_relaxed);
+    uint32_t max = h->max ? h->max : limits_max(&s->limits, t, h->last_id);
     uint64_t low = max && h->seq > max ? h->seq - max : 0;
     if (low && low < h->skip_at) /* the count is of messages: seqs that a jump left out do not use it up */
         low = low > h->skip ? low - h->skip : 0;

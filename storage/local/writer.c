@@ -157,12 +157,23 @@ static void heads_prefetch(struct writer *w, uint32_t n)
 
 /* --- A group ------------------------------------------------------------------------------------------------ */
 
+/* Writes the limits down when they are others than those on the disk. Room is reserved. */
+static void limits_put(struct writer *w)
+{
+    char row[LIMITS_SIZE];
+    w->limits_version = atomic_load(&w->store->limits.version);
+    if (w->limits_version == w->limits_written)
+        return;
+    size_t n = limits_encode(&w->store->limits, idgen_last(&w->ids), row);
+    memcpy(batch_put(&w->batch, KV_META, META_LIMITS, n), row, n);
+}
+
 /* Starts the batch with what every group carries. ERR_NOMEM. */
 static int group_begin(struct writer *w)
 {
     struct local *s = w->store;
     batch_reset(&w->batch);
-    if (batch_reserve(&w->batch, 4, 128))
+    if (batch_reserve(&w->batch, 5, 128 + LIMITS_SIZE))
         return ERR_NOMEM;
     w->group = atomic_load_explicit(&s->written_group, memory_order_relaxed) + 1;
     w->now_ms = guard_now(&s->guard);
@@ -180,6 +191,7 @@ static int group_begin(struct writer *w)
         writer_put_u64(w, META_IDS, w->id_limit);
     if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) /* wraps when the clock went back: written then, too */
         writer_put_u64(w, META_CLOCK, w->now_ms);
+    limits_put(w);
     batch_put(&w->batch, KV_META, META_GROUP, 16);
     w->batch_base = w->batch.count;
     return 0;
@@ -243,6 +255,7 @@ static int group_write(struct writer *w)
         return r;
     if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS)
         w->clock_ms = w->now_ms;
+    w->limits_written = w->limits_version;
     durable_given(s->durable, w->group);
     atomic_store(&s->given_group, w->group);
     pthread_mutex_lock(&s->written_lock);
@@ -508,6 +521,7 @@ int writer_start(struct local *s, const struct writer_begin *begin)
     w->generation = begin->generation;
     w->id_limit = w->id_limit_durable = begin->id_limit;
     w->clock_ms = begin->clock_ms;
+    w->limits_written = atomic_load(&s->limits.version); /* with what the run began with */
     if (heads_init(&w->heads)) {
         free(w);
         return ERR_NOMEM;

@@ -59,6 +59,8 @@ struct writer {
     uint64_t id_limit_durable; /* the same, surely on the platter */
     uint64_t clock_ms;         /* guarded time as last persisted */
     uint64_t generation;       /* loss generation */
+    uint32_t limits_version;   /* of store.limits, at the group's beginning */
+    uint32_t limits_written;   /* of store.limits, as on the disk; 0: none */
     uint64_t channels;         /* that exist, this group's included */
     uint64_t told; /* failing: last group that any answer told of; a database that ends before it has lost something */
     uint64_t retry_at_ms; /* failing: when to try to recover, monotonic */

@@ -2,6 +2,7 @@
  * The decoders of stored records: never a byte read outside; slices lie inside the value; what they take, the encoder
  * writes again to the byte. The first byte picks the record.
  */
+#include "storage/local/limits.h"
 #include "storage/local/record.h"
 
 #include <stdlib.h>
@@ -85,6 +86,21 @@ static void small(struct slice v, char *out, unsigned kind)
     }
 }
 
+/* The row of limits, by a run whose options are all unlimited: what it takes fits a row again. */
+static void limits(struct slice v)
+{
+    struct expiry e = {0};
+    struct store_options o = {0};
+    struct limits l;
+    char out[LIMITS_SIZE];
+    limits_init(&l, &e, &o);
+    if (limits_restore(&l, v, UINT64_MAX / 2) == 0)
+        must(limits_encode(&l, 1, out) <= LIMITS_SIZE);
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        (void)limits_max(&l, t, 1);
+    limits_fini(&l);
+}
+
 /* Keys as they come from the database. */
 static void key(struct slice v)
 {
@@ -124,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(row.cls < EXPIRY_CLASSES && row.birth_ms <= ROW_MS_MAX && row.ttl_ms <= ROW_MS_MAX);
         must(!row_expired(&row, &e, row.birth_ms));
     }
+    limits(v);
     free(copy);
     free(out);
     return 0;

@@ -57,6 +57,7 @@ magpie.on("conversation", function(e)
     if e.content == "vanish" then return magpie.drop() end
     if e.content == "refused there" then return magpie.reject("unavailable", "not now") end
     if e.content == "short life" then return magpie.keep{ttl = 1} end
+    if e.content == "fifty" then return magpie.keep{max = 50} end
 end)
 magpie.on("create", function(e) if e.channel:find("^no") then return magpie.reject("forbidden", "no such channels") end end)
 magpie.on("subscribe", function(e) if e.channel == "vip" and e.user.name ~= "Ada" then return magpie.reject("forbidden", "vip only") end end)
@@ -118,6 +119,45 @@ class Events(Scripted):
         a.say(name, "short life")
         self.assertEqual([m["seq"] for m in a.history(name)["messages"]], [1, 2, 3])
         self.eventually(lambda: [m["seq"] for m in a.history(name)["messages"]] == [1, 2])
+
+    def test_what_was_hidden_stays_hidden(self):
+        """A count that a script gives with some messages and not with others, a tier's that is lowered and raised, and restarts."""
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a, b)
+
+        def kept(first, last):
+            self.assertEqual([m["seq"] for m in a.history(name, after=0, limit=200)["messages"]], list(range(first, last + 1)))
+            answer = b.history(name, limit=1)
+            self.assertEqual((answer["first"], answer["last"], answer["more"]), (first, last, first < last))
+            self.assertEqual([c["unread"] for c in b.request(10)["conversations"]], [last - first + 1])
+            answer = b.subscribe(name)
+            self.assertEqual((answer["first"], answer["seq"]), (first, last))
+
+        for n in range(77):
+            a.say(name, "fifty")
+        kept(28, 77)
+        a.say(name, "all")
+        kept(28, 78)
+        for n in range(10):
+            a.say(name, "all" if n % 2 else "fifty")
+        kept(38, 88)
+        for most in (20, 60):
+            self.server.rewrite({"tiers": {"small": {"max": most}}})
+            self.server.reload()
+            kept(69, 88)
+        a.say(name, "all")
+        kept(69, 89)
+        for most in (10, 100):
+            self.server.config = dict(self.server.config, tiers={"small": {"max": most}})
+            self.server.restart()
+            for c in (a, b):
+                token = c.token
+                c.close()
+                c.__init__(self.server, self.wire)
+                c.login(token=token)
+            kept(80, 89)
+        a.say(name, "fifty")
+        kept(80, 90)
 
     def test_access(self):
         a, b = self.users("Ada", "Bob")

@@ -162,9 +162,10 @@ static void ages(void **state)
     PAGE(w, &c, -1, -1, 9, "", 2, 1, false);
     w->o.tiers[TIER_SMALL].ttl_ms = 0;
     store_configure(w->s, &w->o);
+    PAGE(w, &c, -1, -1, 9, "", 2, 1, false); /* what has ended does not come back */
     say(w, &c, TIER_SMALL, "ann", "x");
     world_pass(w, 10 * DAY);
-    PAGE(w, &c, 1, -1, 9, "2", 1, 2, false);
+    PAGE(w, &c, -1, -1, 9, "2", 2, 2, false);
 }
 
 static void thousands_expired(void **state)
