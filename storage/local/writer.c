@@ -64,7 +64,8 @@ void writer_put_head(struct writer *w, struct head *h)
 {
     struct key k;
     head_touch(w, h);
-    h->r.generation = w->generation;
+    if (h->jump <= h->r.seq) /* else the jump is still to come, after a restart too */
+        h->r.generation = w->generation;
     head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), HEAD_SIZE), &h->r);
 }
 
