@@ -39,7 +39,7 @@ ROOMS = {
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "options.h", "shard.h", "shards.h", "why.h"],
-                         ["bucket.h", "fresh.h", "token.h"], checked=True),
+                         ["bucket.h", "fresh.h", "op.h", "token.h"], checked=True),
     "core/hub/registry": Room(LOW + HUB[:1], ["action.h", "auth.h", "code.h", "command.h", "hook.h", "route.h", "tables.h"],
                          [], checked=True),
     "core/hub/people": Room(LOW + HUB[:2], ["ban.h", "call.h", "later.h", "trace.h"],

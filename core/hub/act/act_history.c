@@ -7,6 +7,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/encode.h"
 #include "core/hub/talk/publish.h"
@@ -35,8 +36,7 @@ struct history {
 static void history_read(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct history *q = (struct history *)((char *)op - offsetof(struct history, op.op));
-    s->ops--;
+    struct history *q = OP_END(owner, op, struct history, op.op);
     if (op->status != STORE_OK) {
         req_fail_store(&q->r, op->status, "");
     } else {
@@ -81,9 +81,7 @@ static void handle_history(struct call *c)
                                  .before = before,
                                  .limit = limit,
                                  .page_bytes = s->opt->page_max};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = history_read;
-    s->ops++;
+    op_begin(s, &q->op.op, history_read);
     store_range(s->store, &q->op);
 }
 
@@ -112,8 +110,7 @@ static void encode_entry(struct buf *b, const struct store_conversations *o, uin
 static void conversations_read(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct conversations *q = (struct conversations *)((char *)op - offsetof(struct conversations, op.op));
-    s->ops--;
+    struct conversations *q = OP_END(owner, op, struct conversations, op.op);
     if (op->status == STORE_NOTFOUND) {
         req_fail(&q->r, CODE_BAD_REQUEST, "cursor: not one of this server's");
     } else if (op->status != STORE_OK) {
@@ -150,9 +147,7 @@ static void handle_conversations(struct call *c)
                                          .cursor = slice_of(q->strings + id.n, cursor.n),
                                          .limit = limit,
                                          .page_bytes = s->opt->page_max};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = conversations_read;
-    s->ops++;
+    op_begin(s, &q->op.op, conversations_read);
     store_conversations(s->store, &q->op);
 }
 
@@ -181,8 +176,7 @@ static void mark_after(struct req *r)
 static void mark_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct mark *q = (struct mark *)((char *)op - offsetof(struct mark, op.op));
-    s->ops--;
+    struct mark *q = OP_END(owner, op, struct mark, op.op);
     if (op->status != STORE_OK)
         req_fail_store(&q->r, op->status, "there is no such conversation");
     else
@@ -206,9 +200,7 @@ static void handle_mark_read(struct call *c)
     q->key = key;
     q->r.after = mark_after;
     q->op = (struct store_mark_read){.conv = conv_key_slice(&q->key), .user = slice_of(q->id, id.n), .seq = seq};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = mark_stored;
-    s->ops++;
+    op_begin(s, &q->op.op, mark_stored);
     store_mark_read(s->store, &q->op);
 }
 
@@ -248,9 +240,8 @@ static void recall_push_pair(struct recall *q, struct slice conv, struct user_ma
 static void recall_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct recall *q = (struct recall *)((char *)op - offsetof(struct recall, op.op));
+    struct recall *q = OP_END(owner, op, struct recall, op.op);
     struct owned_req *o = &q->o;
-    s->ops--;
     if (op->status == STORE_DENIED)
         req_fail(&o->r, CODE_FORBIDDEN, "only the sender may recall a message");
     else if (op->status == STORE_LATE)

@@ -6,6 +6,7 @@
 #include "core/hub/people/field.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
 
 #include <cjson/cJSON.h>
@@ -19,8 +20,7 @@ struct fetch {
 static void fetched(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct fetch *q = (struct fetch *)((char *)op - offsetof(struct fetch, op.op));
-    s->ops--;
+    struct fetch *q = OP_END(owner, op, struct fetch, op.op);
     if (op->status != STORE_OK) {
         req_fail_store(&q->r, op->status, "");
     } else {
@@ -46,9 +46,7 @@ static void handle_fetch(struct call *c)
     memcpy(q->id, id.p, id.n);
     q->op = (struct store_inbox_peek){
         .user = slice_of(q->id, id.n), .after = after, .limit = limit, .page_bytes = s->opt->page_max};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = fetched;
-    s->ops++;
+    op_begin(s, &q->op.op, fetched);
     store_inbox_peek(s->store, &q->op);
 }
 
@@ -81,8 +79,7 @@ static void ack_after(struct req *r)
 static void acked(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct ack *q = (struct ack *)((char *)op - offsetof(struct ack, op.op));
-    s->ops--;
+    struct ack *q = OP_END(owner, op, struct ack, op.op);
     if (op->status != STORE_OK)
         req_fail_store(&q->r, op->status, "");
     else
@@ -132,9 +129,7 @@ static void handle_ack(struct call *c)
         get_ids(list, q->ids);
     q->r.after = ack_after;
     q->op = (struct store_inbox_ack){.user = slice_of(q->id, id.n), .up_to = up_to, .ids = q->ids, .id_count = n};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = acked;
-    s->ops++;
+    op_begin(s, &q->op.op, acked);
     store_inbox_ack(s->store, &q->op);
 }
 

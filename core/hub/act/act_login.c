@@ -12,6 +12,7 @@
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
 
 #include <cjson/cJSON.h>
@@ -173,8 +174,7 @@ static void logout_after(struct req *r)
 static void logout_saved(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct logout *q = (struct logout *)((char *)op - offsetof(struct logout, op.op));
-    s->ops--;
+    struct logout *q = OP_END(owner, op, struct logout, op.op);
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(s, q->r.user);
@@ -199,9 +199,7 @@ static void handle_logout(struct call *c)
                                      .name = slice_of(q->strings + u->id_len, u->name_len),
                                      .guest_ttl_ms = s->opt->guest_ms,
                                      .user = {.epoch = u->epoch, .guest = u->guest}};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = logout_saved;
-    s->ops++;
+    op_begin(s, &q->op.op, logout_saved);
     store_user_save(s->store, &q->op);
 }
 

@@ -8,6 +8,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 
 #include <cjson/cJSON.h>
@@ -146,8 +147,7 @@ static void presence_answer(struct presence *q)
 
 static void presence_paired(void *owner, struct store_op *op)
 {
-    struct presence *q = (struct presence *)((char *)op - offsetof(struct presence, op.op));
-    ((struct shard *)owner)->ops--;
+    struct presence *q = OP_END(owner, op, struct presence, op.op);
     for (uint32_t i = 0; op->status == STORE_OK && i < q->op.n; i++)
         q->g.shared[q->unsure_at[i]] = q->op.known[i];
     presence_answer(q);
@@ -171,9 +171,7 @@ static void presence_gathered(struct gather *g)
         return;
     }
     q->op = (struct store_pairs){.user = slice_of(q->self, q->self_len), .ids = q->unsure, .n = n};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = presence_paired;
-    s->ops++;
+    op_begin(s, &q->op.op, presence_paired);
     store_pairs(s->store, &q->op);
 }
 
@@ -284,8 +282,7 @@ static void members_gathered(struct gather *g)
 static void members_read(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct members *q = (struct members *)((char *)op - offsetof(struct members, op.op));
-    s->ops--;
+    struct members *q = OP_END(owner, op, struct members, op.op);
     if (op->status != STORE_OK) {
         req_fail_store(&q->g.r, op->status, "name: no such channel");
         req_done(s, &q->g.r);
@@ -323,9 +320,7 @@ static void handle_members(struct call *c)
     q->g.r.destroy = members_destroy;
     q->op = (struct store_members){
         .conv = conv_key_slice(&q->key), .cursor = slice_of(q->cursor, cursor.n), .limit = limit};
-    q->op.op.home = &s->mailbox;
-    q->op.op.done = members_read;
-    s->ops++;
+    op_begin(s, &q->op.op, members_read);
     store_members(s->store, &q->op);
 }
 
@@ -341,9 +336,8 @@ struct block {
 static void block_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct block *q = (struct block *)((char *)op - offsetof(struct block, op.op));
+    struct block *q = OP_END(owner, op, struct block, op.op);
     struct conv *v = conv_at(s, q->o.conv);
-    s->ops--;
     if (op->status == STORE_OK) {
         struct slice lo, hi;
         conv_pair_users(conv_slice(v), &lo, &hi);

@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 
 #include <stdlib.h>
@@ -19,8 +20,7 @@ struct guest_save {
 static void guest_saved(void *owner, struct store_op *op)
 {
     /* When it failed the guest is found due a little early, or late; nobody waits. */
-    ((struct shard *)owner)->ops--;
-    free(op);
+    free(OP_END(owner, op, struct guest_save, op.op));
 }
 
 void guest_left(struct shard *s, uint32_t user)
@@ -35,9 +35,7 @@ void guest_left(struct shard *s, uint32_t user)
                                      .name = slice_of(g->strings + u->id_len, u->name_len),
                                      .user = {.epoch = u->epoch, .guest = true},
                                      .guest_ttl_ms = s->opt->guest_ms};
-    g->op.op.home = &s->mailbox;
-    g->op.op.done = guest_saved;
-    s->ops++;
+    op_begin(s, &g->op.op, guest_saved);
     store_user_save(s->store, &g->op);
 }
 
@@ -74,8 +72,7 @@ static void forget_end(struct forget *f)
 
 static void forgotten(void *owner, struct store_op *op)
 {
-    struct forget *f = (struct forget *)((char *)op - offsetof(struct forget, op.forget.op));
-    ((struct shard *)owner)->ops--;
+    struct forget *f = OP_END(owner, op, struct forget, op.forget.op);
     if (op->status == STORE_OK)
         log_event(LOG_DEBUG, "guest.forgotten", LOG_SLICE("user", slice_of(f->id, f->id_len)));
     forget_end(f);
@@ -90,9 +87,8 @@ static void forget_step(struct forget *f)
         forget_end(f);
         return;
     }
-    f->op.forget =
-        (struct store_user_forget){.id = slice_of(f->id, f->id_len), .op = {.home = &s->mailbox, .done = forgotten}};
-    s->ops++;
+    f->op.forget = (struct store_user_forget){.id = slice_of(f->id, f->id_len)};
+    op_begin(s, &f->op.forget.op, forgotten);
     store_user_forget(s->store, &f->op.forget);
 }
 
@@ -106,8 +102,7 @@ static void leave_after(struct req *r)
 
 static void leave_stored(void *owner, struct store_op *op)
 {
-    struct leave *q = (struct leave *)((char *)op - offsetof(struct leave, op.op));
-    ((struct shard *)owner)->ops--;
+    struct leave *q = OP_END(owner, op, struct leave, op.op);
     if (op->status == STORE_OK)
         conv_set_members(q->o.owner, q->o.conv, q->op.members);
     else
@@ -144,9 +139,7 @@ static void leave_channel(struct forget *f, struct slice channel)
 
 static void forget_loaded(void *owner, struct store_op *op)
 {
-    struct forget *f = (struct forget *)((char *)op - offsetof(struct forget, op.load.op));
-    struct shard *s = owner;
-    s->ops--;
+    struct forget *f = OP_END(owner, op, struct forget, op.load.op);
     struct store_user_load l = f->op.load;
     bool due = op->status == STORE_OK && l.user.guest_due;
     f->left = 1;
@@ -180,8 +173,8 @@ static void forget_arrive(void *owner, struct mail *m)
     }
     user_at(s, f->user)->state = USER_FORGETTING;
     user_pin(s, f->user);
-    f->op.load = (struct store_user_load){.id = id, .op = {.home = &s->mailbox, .done = forget_loaded}};
-    s->ops++;
+    f->op.load = (struct store_user_load){.id = id};
+    op_begin(s, &f->op.load.op, forget_loaded);
     store_user_load(s->store, &f->op.load);
 }
 
@@ -190,8 +183,7 @@ static void forget_arrive(void *owner, struct mail *m)
 static void hunted(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct store_guests_due *g = (struct store_guests_due *)op;
-    s->ops--;
+    struct store_guests_due *g = OP_END(owner, op, struct store_guests_due, op);
     for (uint32_t i = 0; op->status == STORE_OK && i < g->n; i++) {
         struct forget *f = calloc(1, sizeof *f);
         if (!f)
@@ -221,9 +213,7 @@ void guests_tick(struct shard *s)
     if (!g)
         return;
     g->limit = BATCH;
-    g->op.home = &s->mailbox;
-    g->op.done = hunted;
     s->sweeping = true;
-    s->ops++;
+    op_begin(s, &g->op, hunted);
     store_guests_due(s->store, g);
 }

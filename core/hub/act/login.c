@@ -11,6 +11,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/fresh.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
 #include "core/hub/talk/interest.h"
 
@@ -192,9 +193,8 @@ static void login_complete(struct login *l)
 
 static void login_saved(void *owner, struct store_op *op)
 {
-    struct login *l = (struct login *)((char *)op - offsetof(struct login, op.save.op));
+    struct login *l = OP_END(owner, op, struct login, op.save.op);
     struct shard *s = owner;
-    s->ops--;
     l->busy = false;
     struct user *u = user_at(s, l->user);
     bool stored = op->status == STORE_OK, first = u->state != USER_READY;
@@ -238,11 +238,8 @@ static void login_save(struct login *l, bool guest)
         memcpy(l->name, user_name(u).p, u->name_len);
     }
     l->op.save.name = login_name(l);
-    l->op.save.op.home = &s->mailbox;
-    l->op.save.op.done = login_saved;
-    l->op.save.op.lazy = s->bunching;
     l->busy = true;
-    s->ops++;
+    op_begin(s, &l->op.save.op, login_saved);
     store_user_save(s->store, &l->op.save);
 }
 
@@ -331,11 +328,10 @@ static void start_waiting(struct shard *s, uint32_t user)
 
 static void login_loaded(void *owner, struct store_op *op)
 {
-    struct login *l = (struct login *)((char *)op - offsetof(struct login, op.load.op));
+    struct login *l = OP_END(owner, op, struct login, op.load.op);
     struct shard *s = owner;
     uint32_t user = l->user;
     enum store_status status = op->status;
-    s->ops--;
     l->busy = false;
     l->inbox = l->op.load.inbox;
     if (user_at(s, user)->state == USER_LOADING && status == STORE_NOTFOUND && l->provided) {
@@ -403,9 +399,9 @@ static void login_start(struct login *l)
     }
     l->missed = l->stale = false;
     l->counts++;
-    l->op.load = (struct store_user_load){.id = login_id(l), .op = {.home = &s->mailbox, .done = login_loaded}};
+    l->op.load = (struct store_user_load){.id = login_id(l)};
     l->busy = true;
-    s->ops++;
+    op_begin(s, &l->op.load.op, login_loaded);
     store_user_load(s->store, &l->op.load);
 }
 

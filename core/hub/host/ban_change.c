@@ -7,6 +7,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
+#include "core/base/container.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_op.h"
@@ -56,7 +57,7 @@ static void change_fail(struct change *c, enum code code, const char *message)
 
 static void kicked(void *owner, struct host_op *op)
 {
-    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.kick.op));
+    struct change *c = CONTAINER_OF(op, struct change, op.kick.op);
     (void)owner;
     c->q->connections = c->op.kick.connections;
     /* One that is not known yet has no tokens and no connections. */
@@ -68,7 +69,7 @@ static void kicked(void *owner, struct host_op *op)
 
 static void left(void *owner, struct host_op *op)
 {
-    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.member.op));
+    struct change *c = CONTAINER_OF(op, struct change, op.member.op);
     (void)owner;
     c->q->ended = op->code == CODE_OK && c->op.member.existed;
     if (op->code != CODE_OK && op->code != CODE_NOT_FOUND)
@@ -182,7 +183,7 @@ static void apply(struct shard *s, void *ctx)
 
 static void kept(void *owner, struct store_op *op)
 {
-    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.put.op));
+    struct change *c = CONTAINER_OF(op, struct change, op.put.op);
     (void)owner;
     if (op->status != STORE_OK)
         change_fail(c, CODE_UNAVAILABLE, "the store cannot write now; nothing was changed");
@@ -211,7 +212,7 @@ static void keep(struct change *c)
 
 static void looked_up(void *owner, struct host_op *op)
 {
-    struct change *c = (struct change *)((char *)op - offsetof(struct change, op.user.op));
+    struct change *c = CONTAINER_OF(op, struct change, op.user.op);
     (void)owner;
     enum code code = op->code;
     store_user_load_free(&c->op.user.load);

@@ -9,6 +9,7 @@
 #include "core/hub/act/login.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/user.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/user_mail.h"
 
@@ -31,8 +32,7 @@ static uint32_t count_connections(const struct shard *s, uint32_t user)
 static void user_loaded(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct host_user *q = (struct host_user *)((char *)op - offsetof(struct host_user, load.op));
-    s->ops--;
+    struct host_user *q = OP_END(owner, op, struct host_user, load.op);
     if (op->status != STORE_OK)
         host_fail_store(&q->op, op->status, "no such user");
     uint32_t user = user_find(s, q->user);
@@ -53,8 +53,8 @@ static void user_run(void *owner, struct mail *m)
         host_end(&q->op);
         return;
     }
-    q->load = (struct store_user_load){.id = q->user, .op = {.home = &s->mailbox, .done = user_loaded}};
-    s->ops++;
+    q->load = (struct store_user_load){.id = q->user};
+    op_begin(s, &q->load.op, user_loaded);
     store_user_load(s->store, &q->load);
 }
 
@@ -109,8 +109,7 @@ static void revoke_end(struct revoke *v)
 
 static void revoked(void *owner, struct store_op *op)
 {
-    struct revoke *v = (struct revoke *)((char *)op - offsetof(struct revoke, op.save.op));
-    ((struct shard *)owner)->ops--;
+    struct revoke *v = OP_END(owner, op, struct revoke, op.save.op);
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(v->shard, v->user);
@@ -128,16 +127,14 @@ static void revoke_save(struct revoke *v, struct slice id, struct slice name, co
     v->op.save = (struct store_user_save){.id = slice_of(v->strings, id.n),
                                           .name = slice_of(v->strings + id.n, name.n),
                                           .user = *u,
-                                          .guest_ttl_ms = v->shard->opt->guest_ms,
-                                          .op = {.home = &v->shard->mailbox, .done = revoked}};
-    v->shard->ops++;
+                                          .guest_ttl_ms = v->shard->opt->guest_ms};
+    op_begin(v->shard, &v->op.save.op, revoked);
     store_user_save(v->shard->store, &v->op.save);
 }
 
 static void revoke_loaded(void *owner, struct store_op *op)
 {
-    struct revoke *v = (struct revoke *)((char *)op - offsetof(struct revoke, op.load.op));
-    ((struct shard *)owner)->ops--;
+    struct revoke *v = OP_END(owner, op, struct revoke, op.load.op);
     struct store_user_load l = v->op.load;
     if (op->status != STORE_OK) {
         store_user_load_free(&l);
@@ -167,8 +164,8 @@ static void revoke_begin(struct shard *s, struct host_kick *q, uint32_t user)
     struct user *u = user_at(s, user);
     if (held) {
         u->state = USER_FORGETTING;
-        v->op.load = (struct store_user_load){.id = q->user, .op = {.home = &s->mailbox, .done = revoke_loaded}};
-        s->ops++;
+        v->op.load = (struct store_user_load){.id = q->user};
+        op_begin(s, &v->op.load.op, revoke_loaded);
         store_user_load(s->store, &v->op.load);
         return;
     }

@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/membership.h"
@@ -90,9 +91,8 @@ struct joiner {
 static void host_joiner_known(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct joiner *f = (struct joiner *)op;
+    struct joiner *f = OP_END(owner, op, struct joiner, load.op);
     struct host_member *p = f->p;
-    s->ops--;
     enum store_status status = op->status;
     store_user_load_free(&f->load);
     free(f);
@@ -118,8 +118,8 @@ static void host_member_run(void *owner, struct mail *m)
     struct joiner *f = p->leave ? NULL : calloc(1, sizeof *f);
     if (f) {
         f->p = p;
-        f->load = (struct store_user_load){.id = p->user, .op = {.home = &s->mailbox, .done = host_joiner_known}};
-        s->ops++;
+        f->load = (struct store_user_load){.id = p->user};
+        op_begin(s, &f->load.op, host_joiner_known);
         store_user_load(s->store, &f->load);
         return;
     }

@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/user.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/send.h"
 
@@ -79,9 +80,8 @@ static bool is_member(const struct store_user_load *l, struct slice channel)
 static void host_sender_known(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct sender *f = (struct sender *)op;
+    struct sender *f = OP_END(owner, op, struct sender, load.op);
     struct host_send *p = f->p;
-    s->ops--;
     if (op->status != STORE_OK) {
         host_fail_store(&p->op, op->status, "no such sender");
         host_end(&p->op);
@@ -145,8 +145,8 @@ static void host_send_run(void *owner, struct mail *m)
         return;
     }
     f->p = p;
-    f->load = (struct store_user_load){.id = p->sender, .op = {.home = &s->mailbox, .done = host_sender_known}};
-    s->ops++;
+    f->load = (struct store_user_load){.id = p->sender};
+    op_begin(s, &f->load.op, host_sender_known);
     store_user_load(s->store, &f->load);
 }
 

@@ -110,7 +110,7 @@ struct shard {
     void *slots[SLOTS];                    /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;                       /* monotonic, of this loop iteration */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
-    uint64_t ops;                          /* store operations under way that come back here */
+    uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
     uint64_t reqs;        /* requests under way whose connection is here */
     bool sweeping;        /* shard 0: a hunt for guests is under way */

@@ -2,6 +2,7 @@
 
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/hook.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/publish.h"
 
 #include <math.h>
@@ -113,9 +114,8 @@ static void take_rule(struct shard *s, uint32_t conv);
 static void loaded(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct loading *l = (struct loading *)op;
+    struct loading *l = OP_END(owner, op, struct loading, op.op);
     struct conv *v = conv_at(s, l->conv);
-    s->ops--;
     v->pins--; /* the requests that wait have theirs */
     struct owned_req *q = v->waiting;
     v->waiting = NULL;
@@ -161,9 +161,7 @@ static bool load(struct shard *s, uint32_t conv)
     l->shard = s;
     l->conv = conv;
     l->op.conv = conv_slice(v);
-    l->op.op.home = &s->mailbox;
-    l->op.op.done = loaded;
-    s->ops++;
+    op_begin(s, &l->op.op, loaded);
     store_conv_load(s->store, &l->op);
     return true;
 }
@@ -212,10 +210,7 @@ void owned_done(struct owned_req *q)
 
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op))
 {
-    op->home = &q->owner->mailbox;
-    op->done = done;
-    op->lazy = q->owner->bunching;
-    q->owner->ops++;
+    op_begin(q->owner, op, done);
 }
 
 /* --- Tiers -------------------------------------------------------------------------------------------------------- */
@@ -228,8 +223,7 @@ struct saving {
 static void saved(void *owner, struct store_op *op)
 {
     /* A tier that could not be saved is found again from the number of members. */
-    ((struct shard *)owner)->ops--;
-    free(op);
+    free(OP_END(owner, op, struct saving, op.op));
 }
 
 /* What the number of members asks for; in between, what it is. */
@@ -257,9 +251,7 @@ static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
     p->key.n = v->key_len;
     p->op.conv = conv_key_slice(&p->key);
     p->op.tier = tier;
-    p->op.op.home = &s->mailbox;
-    p->op.op.done = saved;
-    s->ops++;
+    op_begin(s, &p->op.op, saved);
     store_channel_save(s->store, &p->op);
 }
 

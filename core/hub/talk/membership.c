@@ -4,6 +4,7 @@
 #include "core/hub/people/chan.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/talk/interest.h"
 
 #include <stddef.h>
@@ -38,9 +39,8 @@ void subscribe_finish(struct req *r)
 static void subscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct subscribe *q = (struct subscribe *)((char *)op - offsetof(struct subscribe, op.op));
+    struct subscribe *q = OP_END(owner, op, struct subscribe, op.op);
     struct owned_req *o = &q->o;
-    s->ops--;
     if (op->status == STORE_LIMIT)
         req_fail(&o->r, CODE_QUOTA, "there are as many channels as limits.channels allows");
     else if (op->status != STORE_OK)
@@ -135,8 +135,7 @@ void unsubscribe_finish(struct req *r)
 static void unsubscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct unsubscribe *q = (struct unsubscribe *)((char *)op - offsetof(struct unsubscribe, op.op));
-    s->ops--;
+    struct unsubscribe *q = OP_END(owner, op, struct unsubscribe, op.op);
     if (op->status == STORE_OK)
         conv_set_members(s, q->o.conv, q->op.members);
     else

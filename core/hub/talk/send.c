@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/push.h"
 #include "core/hub/people/user.h"
+#include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/encode.h"
 #include "core/hub/talk/publish.h"
@@ -81,9 +82,8 @@ static void delivered_run(struct shard *s, uint32_t conv, struct delivered *d)
 static void send_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
-    struct send *q = (struct send *)((char *)op - offsetof(struct send, op.op));
+    struct send *q = OP_END(owner, op, struct send, op.op);
     struct req *r = &q->o.r;
-    s->ops--;
     figures_append_end(s, q->began_us);
     if (op->status == STORE_NOTFOUND && q->op.only_duplicate) {
         /* It is no repeat, so the rejection stands: r->code and the rest were set when it was made. */
