@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { HEAD = 8, SEGMENT_BYTES = 1 << 20, RECORD_MAX = 1 << 20 };
+enum { HEAD = 8, SEGMENT_BYTES = 1 << 20, CHUNK = 65536 };
 
 struct journal {
     char *directory;             /* owned */
@@ -22,8 +22,10 @@ struct journal {
     uint64_t at_segment, at;     /* the cursor */
     uint64_t next_segment, next; /* where the last peek ended */
     uint64_t backlog;            /* bytes from the cursor to the end */
-    uint64_t lost;               /* records */
+    struct journal_loss loss;    /* since it was last told */
+    struct journal_loss skipped; /* by the last peek; `damaged` and `bytes` alone */
     char *buffer;                /* of one record; owned */
+    size_t room;                 /* bytes of it */
 };
 
 static void segment_path(const struct journal *j, uint64_t number, char *out, size_t size)
@@ -51,17 +53,33 @@ static uint32_t get32(const unsigned char *p)
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
+static bool make_room(struct journal *j, size_t n)
+{
+    if (n <= j->room)
+        return true;
+    char *p = realloc(j->buffer, n);
+    if (!p) {
+        errno = ENOMEM;
+        return false;
+    }
+    j->buffer = p;
+    j->room = n;
+    return true;
+}
+
 /* The record at an offset into j->buffer: its size with the head; 0: no whole one stands there; -1: the disk
  * refused. */
-static ssize_t read_record(struct journal *j, int fd, uint64_t at)
+static ssize_t read_record(struct journal *j, int fd, uint64_t at, uint64_t end)
 {
     unsigned char head[HEAD];
     ssize_t n = pread(fd, head, HEAD, (off_t)at);
     if (n < 0)
         return -1;
     uint32_t size = n == HEAD ? get32(head) : 0;
-    if (size == 0 || size > RECORD_MAX)
+    if (size == 0 || size > JOURNAL_RECORD_MAX || at + HEAD + size > end)
         return 0;
+    if (!make_room(j, size))
+        return -1;
     n = pread(fd, j->buffer, size, (off_t)(at + HEAD));
     if (n < 0)
         return -1;
@@ -70,21 +88,37 @@ static ssize_t read_record(struct journal *j, int fd, uint64_t at)
     return (ssize_t)size + HEAD;
 }
 
-static uint64_t count_records(struct journal *j, uint64_t number, uint64_t from)
+/* Where the next whole record stands behind damage at `at`; `end`: there is none; -1: the disk refused. Events are text
+ * without zero bytes, and a length begins with one: hardly a place but a true head is ever tried. */
+static int64_t find_record(struct journal *j, int fd, uint64_t at, uint64_t end)
 {
-    char path[4096];
-    uint64_t n = 0;
-    ssize_t size;
-    segment_path(j, number, path, sizeof path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    while ((size = read_record(j, fd, from)) > 0) {
-        from += (uint64_t)size;
-        n++;
+    unsigned char chunk[CHUNK];
+    for (at++; at + HEAD < end; at += CHUNK - 3) {
+        ssize_t n = pread(fd, chunk, CHUNK, (off_t)at);
+        if (n < 0)
+            return -1;
+        for (ssize_t i = 0; i + 4 <= n; i++) {
+            uint32_t size = get32(chunk + i);
+            if (size == 0 || size > JOURNAL_RECORD_MAX)
+                continue;
+            ssize_t whole = read_record(j, fd, at + (uint64_t)i, end);
+            if (whole)
+                return whole < 0 ? -1 : (int64_t)at + i;
+        }
     }
-    close(fd);
-    return n;
+    return (int64_t)end;
+}
+
+/* Moves *at over damage that ends before `end`, or to `end`. -1: the disk refused. */
+static int skip_damage(struct journal *j, int fd, uint64_t *at, uint64_t end, struct journal_loss *loss)
+{
+    int64_t next = find_record(j, fd, *at, end);
+    if (next < 0)
+        return -1;
+    loss->damaged++;
+    loss->bytes += (uint64_t)next - *at;
+    *at = (uint64_t)next;
+    return 0;
 }
 
 static uint64_t segment_size(const struct journal *j, uint64_t number)
@@ -95,48 +129,94 @@ static uint64_t segment_size(const struct journal *j, uint64_t number)
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+/* A descriptor, or -errno. */
 static int open_segment(const struct journal *j, uint64_t number)
 {
     char path[4096];
     segment_path(j, number, path, sizeof path);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? fd : -errno;
+}
+
+/* Records of a segment from an offset on, those that cannot be read counted as damaged. */
+static uint64_t count_records(struct journal *j, uint64_t number, uint64_t at)
+{
+    uint64_t n = 0, end = segment_size(j, number);
+    struct journal_loss loss = {0};
+    ssize_t size;
+    int fd = open_segment(j, number);
+    while (fd >= 0 && at < end && (size = read_record(j, fd, at, end)) >= 0) {
+        at += (uint64_t)size;
+        n += size > 0;
+        if (size == 0 && skip_damage(j, fd, &at, end, &loss) != 0)
+            break;
+    }
+    if (fd >= 0)
+        close(fd);
+    return n + loss.damaged;
+}
+
+static uint64_t segment_end(const struct journal *j, uint64_t number)
+{
+    return number == j->newest ? j->end : segment_size(j, number);
+}
+
+/* Reads on at j->next: 1: a record stands there, in the buffer; 0: none, and it moved on; -1: the disk refused; -2: the
+ * end. *fd is of j->next_segment, from open_segment(). */
+static int peek_step(struct journal *j, int *fd, ssize_t *size)
+{
+    uint64_t end = segment_end(j, j->next_segment);
+    if (*fd < 0 && *fd != -ENOENT) {
+        errno = -*fd;
+        return -1;
+    }
+    if (*fd >= 0 && j->next < end) {
+        *size = read_record(j, *fd, j->next, end);
+        if (*size != 0)
+            return *size > 0 ? 1 : -1;
+        return skip_damage(j, *fd, &j->next, end, &j->skipped);
+    }
+    if (j->next_segment >= j->newest)
+        return -2;
+    if (*fd >= 0)
+        close(*fd);
+    else
+        j->skipped.damaged++; /* a segment is missing */
+    j->next_segment++;
+    j->next = 0;
+    *fd = open_segment(j, j->next_segment);
+    return 0;
 }
 
 int journal_peek(struct journal *j, size_t max, void (*fn)(void *ctx, const void *p, size_t n), void *ctx)
 {
-    int count = 0;
+    int count = 0, step;
     size_t taken = 0;
+    ssize_t size = 0;
     j->next_segment = j->at_segment;
     j->next = j->at;
+    j->skipped = (struct journal_loss){0};
     int fd = open_segment(j, j->next_segment);
-    for (;;) {
-        ssize_t size = fd >= 0 ? read_record(j, fd, j->next) : errno == ENOENT ? 0 : -1;
-        if (size < 0 || (size > 0 && count && taken + (size_t)size > max))
-            break;
-        if (size > 0) {
-            fn(ctx, j->buffer, (size_t)size - HEAD);
-            j->next += (uint64_t)size;
-            taken += (size_t)size;
-            count++;
+    while ((step = peek_step(j, &fd, &size)) >= 0) {
+        if (step == 0)
             continue;
-        }
-        if (j->next_segment >= j->newest)
+        if (count && taken + (size_t)size > max)
             break;
-        /* A segment ends where no whole record follows; what stands behind that cannot be read any more. */
-        if (j->next < segment_size(j, j->next_segment))
-            j->lost++;
-        if (fd >= 0)
-            close(fd);
-        j->next_segment++;
-        j->next = 0;
-        fd = open_segment(j, j->next_segment);
+        fn(ctx, j->buffer, (size_t)size - HEAD);
+        j->next += (uint64_t)size;
+        taken += (size_t)size;
+        count++;
     }
     int e = errno;
-    bool failed = fd < 0;
     if (fd >= 0)
         close(fd);
     errno = e;
-    return count ? count : failed ? -1 : 0;
+    if (count)
+        return count;
+    if (step == -1)
+        return -1;
+    /* Nothing but damage was left: that is dealt with. */
+    return j->next_segment == j->at_segment && j->next == j->at ? 0 : journal_advance(j);
 }
 
 /* --- The cursor --------------------------------------------------------------------------------------------------- */
@@ -146,7 +226,9 @@ static int cursor_write(const struct journal *j)
     char path[4096], fresh[4096], text[64];
     snprintf(path, sizeof path, "%s/cursor", j->directory);
     snprintf(fresh, sizeof fresh, "%s/cursor.new", j->directory);
-    int n = snprintf(text, sizeof text, "%llu %llu\n", (unsigned long long)j->at_segment, (unsigned long long)j->at);
+    int n = snprintf(text, sizeof text, "%llu %llu", (unsigned long long)j->at_segment, (unsigned long long)j->at);
+    uint32_t crc = crc32_of((const unsigned char *)text, (size_t)n);
+    n += snprintf(text + n, sizeof text - (size_t)n, " %08x\n", crc);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
@@ -155,22 +237,35 @@ static int cursor_write(const struct journal *j)
     return good && rename(fresh, path) == 0 ? 0 : -1;
 }
 
-static void cursor_read(struct journal *j)
+/* What the file says: without its checksum it is of an older version. False: it is damaged. */
+static bool cursor_parse(const char *text, struct journal *j)
 {
-    char path[4096];
-    unsigned long long segment = 0, at = 0;
-    snprintf(path, sizeof path, "%s/cursor", j->directory);
-    FILE *f = fopen(path, "re");
-    if (!f || fscanf(f, "%llu %llu", &segment, &at) != 2)
-        segment = at = 0;
-    if (f)
-        fclose(f);
+    unsigned long long segment, at;
+    int n = 0;
+    char sum[16];
+    if (sscanf(text, "%llu %llu%n", &segment, &at, &n) != 2)
+        return false;
+    snprintf(sum, sizeof sum, " %08x\n", crc32_of((const unsigned char *)text, (size_t)n));
+    if (strcmp(text + n, "\n") != 0 && strcmp(text + n, sum) != 0)
+        return false;
+    if (segment < j->oldest || segment > j->newest)
+        return false;
     j->at_segment = segment;
     j->at = at;
-    if (segment < j->oldest || segment > j->newest) {
-        j->at_segment = j->oldest;
-        j->at = 0;
-    }
+    return true;
+}
+
+/* Without a good one everything that is there is delivered, perhaps once more. */
+static void cursor_read(struct journal *j)
+{
+    char path[4096], text[64] = "";
+    snprintf(path, sizeof path, "%s/cursor", j->directory);
+    FILE *f = fopen(path, "re");
+    j->at_segment = j->oldest;
+    j->at = 0;
+    j->loss.cursor = f && (!fgets(text, sizeof text, f) || !cursor_parse(text, j));
+    if (f)
+        fclose(f);
 }
 
 static void measure(struct journal *j)
@@ -195,6 +290,9 @@ int journal_advance(struct journal *j)
     /* The limit may have thrown it away meanwhile. */
     if (j->next_segment < j->at_segment)
         return 0;
+    j->loss.damaged += j->skipped.damaged;
+    j->loss.bytes += j->skipped.bytes;
+    j->skipped = (struct journal_loss){0};
     j->at_segment = j->next_segment;
     j->at = j->next;
     measure(j);
@@ -232,7 +330,7 @@ static int segment_begin(struct journal *j, uint64_t number)
 static void keep_limit(struct journal *j)
 {
     while (j->limit && j->backlog > j->limit && j->at_segment < j->newest) {
-        j->lost += count_records(j, j->at_segment, j->at);
+        j->loss.over_limit += count_records(j, j->at_segment, j->at);
         j->at_segment++;
         j->at = 0;
         measure(j);
@@ -244,7 +342,7 @@ static void keep_limit(struct journal *j)
 int journal_append(struct journal *j, const void *p, size_t n)
 {
     unsigned char head[HEAD];
-    if (n == 0 || n > RECORD_MAX) {
+    if (n == 0 || n > JOURNAL_RECORD_MAX) {
         errno = EMSGSIZE;
         return -1;
     }
@@ -295,14 +393,28 @@ static int find_segments(struct journal *j)
     return 0;
 }
 
-/* Cuts off what was torn at the end of the newest segment. */
+/* Finds the end of the newest segment, behind its last whole record, and cuts off what is torn there. Damage before
+ * that is passed over when it is read. */
 static int mend_end(struct journal *j)
 {
-    ssize_t size;
+    struct stat st;
+    struct journal_loss passed = {0};
+    uint64_t at = 0;
+    if (fstat(j->fd, &st) != 0)
+        return -1;
+    uint64_t end = (uint64_t)st.st_size;
     j->end = 0;
-    while ((size = read_record(j, j->fd, j->end)) > 0)
-        j->end += (uint64_t)size;
-    return size < 0 || ftruncate(j->fd, (off_t)j->end) != 0 ? -1 : 0;
+    while (at < end) {
+        ssize_t size = read_record(j, j->fd, at, end);
+        if (size < 0 || (size == 0 && skip_damage(j, j->fd, &at, end, &passed) != 0))
+            return -1;
+        at += (uint64_t)size;
+        if (size > 0)
+            j->end = at;
+    }
+    j->loss.damaged += j->end < end;
+    j->loss.bytes += end - j->end;
+    return j->end < end ? ftruncate(j->fd, (off_t)j->end) : 0;
 }
 
 struct journal *journal_open(const char *directory, uint64_t limit, char *why, size_t why_size)
@@ -315,8 +427,7 @@ struct journal *journal_open(const char *directory, uint64_t limit, char *why, s
     j->fd = -1;
     j->limit = limit;
     j->directory = strdup(directory);
-    j->buffer = malloc(RECORD_MAX);
-    if (!j->directory || !j->buffer) {
+    if (!j->directory) {
         snprintf(why, why_size, "out of memory");
         journal_close(j);
         return NULL;
@@ -357,9 +468,9 @@ uint64_t journal_backlog(const struct journal *j)
     return j->backlog;
 }
 
-uint64_t journal_lost(struct journal *j)
+struct journal_loss journal_lost(struct journal *j)
 {
-    uint64_t n = j->lost;
-    j->lost = 0;
-    return n;
+    struct journal_loss loss = j->loss;
+    j->loss = (struct journal_loss){0};
+    return loss;
 }

@@ -15,7 +15,10 @@ enum {
     WAITING_MAX = 16 << 20, /* bytes of events in memory */
     BACKOFF_MIN_MS = 1000,
     BACKOFF_MAX_MS = 300000,
-    DISK_RETRY_MS = 1000
+    DISK_RETRY_MS = 1000,
+    ANSWER_MAX = 16384,   /* bytes of an answer's body that are read, so that the connection can be used again */
+    ANSWER_MAX_MS = 2000, /* how long they are waited for, once the head has come */
+    ID_MAX = 80           /* bytes that write_event() puts around an event */
 };
 
 /* An event that is not on disk yet. */
@@ -25,12 +28,6 @@ struct event {
     char text[];
 };
 
-struct settings {
-    char *url, *secret; /* owned */
-    uint64_t backlog_max;
-    uint32_t batch_max, timeout_ms;
-};
-
 struct sender {
     mp_self *self;
     const struct mp_api *mp;
@@ -38,13 +35,15 @@ struct sender {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;  /* something to do; monotonic clock */
     struct event *first, **last;
-    size_t waiting; /* bytes of them */
-    struct settings settings;
+    size_t waiting;    /* bytes of them */
+    uint64_t refused;  /* events that found no room, and that were not told yet */
+    mp_held *settings; /* struct settings, for the thread to take; NULL: it has the newest */
     struct sender_stats stats;
     bool stop, kick;
     _Atomic bool abort; /* curl looks at it */
     /* The thread's own. */
     struct journal *journal;
+    mp_held *held;     /* struct settings */
     uint64_t start_id; /* by chance, so that no clock can make two events look like one */
     uint64_t next_id;  /* of events since the start */
     CURL *curl;
@@ -64,7 +63,7 @@ static void log_error(struct sender *s, const char *event, const char *text)
 
 static bool write_event(struct sender *s, const struct event *e)
 {
-    char id[80];
+    char id[ID_MAX];
     int n = snprintf(id, sizeof id, "{\"id\":\"%016llx-%llu\",", (unsigned long long)s->start_id,
                      (unsigned long long)s->next_id);
     char *text = malloc((size_t)n + e->n + 1);
@@ -116,17 +115,32 @@ static bool write_waiting(struct sender *s)
     return good;
 }
 
-static void note_journal(struct sender *s)
+static void log_lost(struct sender *s, uint64_t events, const char *because)
 {
-    uint64_t lost = journal_lost(s->journal);
-    if (lost) {
-        struct mp_field f = mp_field_int("events", (int64_t)lost);
-        s->mp->log(s->self, MP_WARN, "lost", &f, 1);
-    }
+    struct mp_field f[] = {mp_field_int("events", (int64_t)events), mp_field_text("because", mp_str(because))};
+    if (events)
+        s->mp->log(s->self, MP_WARN, "lost", f, sizeof f / sizeof f[0]);
+}
+
+/* Whatever was lost is counted and logged. */
+static void note_losses(struct sender *s)
+{
+    struct journal_loss loss = journal_lost(s->journal);
     pthread_mutex_lock(&s->lock);
-    s->stats.lost += lost;
+    s->stats.lost += loss.over_limit + loss.damaged;
     s->stats.backlog = journal_backlog(s->journal);
+    uint64_t refused = s->refused;
+    s->refused = 0;
     pthread_mutex_unlock(&s->lock);
+    log_lost(s, refused, "too large, or no memory while the disk does not keep up");
+    log_lost(s, loss.over_limit, "more waited than `backlog` allows");
+    if (loss.damaged) {
+        struct mp_field f[] = {mp_field_int("places", (int64_t)loss.damaged),
+                               mp_field_int("bytes", (int64_t)loss.bytes)};
+        s->mp->log(s->self, MP_ERROR, "damaged", f, sizeof f / sizeof f[0]);
+    }
+    if (loss.cursor)
+        log_error(s, "damaged", "the file `cursor`: what had been delivered may come again");
 }
 
 /* --- The receiver's side ------------------------------------------------------------------------------------------ */
@@ -144,17 +158,42 @@ static void batch_add(void *ctx, const void *p, size_t n)
     b->mp->out_put(b->out, mp_str_of(p, n));
 }
 
-static size_t throw_away(char *p, size_t size, size_t n, void *ctx)
+/* An answer on its way. */
+struct answer {
+    const struct sender *s;
+    CURL *curl;
+    long status;   /* 0: its head has not come whole */
+    uint64_t head; /* mono_ms() when it had */
+    size_t bytes;  /* of the body so far */
+};
+
+static size_t on_head(char *p, size_t size, size_t n, void *ctx)
 {
-    (void)p, (void)ctx;
+    struct answer *a = ctx;
+    long status = 0;
+    if (!a->status && (size * n == 2 ? p[0] == '\r' : size * n == 1) &&
+        curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 200) {
+        a->status = status;
+        a->head = a->s->mp->mono_ms();
+    }
     return size * n;
 }
 
-static int look_at_abort(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+/* The status has said all: of the body so much is read as may help to use the connection again. */
+static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
-    const struct sender *s = ctx;
+    struct answer *a = ctx;
+    (void)p;
+    a->bytes += size * n;
+    return a->bytes > ANSWER_MAX ? 0 : size * n;
+}
+
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct answer *answer = ctx;
     (void)a, (void)b, (void)c, (void)d;
-    return atomic_load(&s->abort);
+    return atomic_load(&answer->s->abort) ||
+           (answer->status && answer->s->mp->mono_ms() - answer->head > ANSWER_MAX_MS);
 }
 
 static void sign(char *out, size_t size, const char *secret, struct mp_str body)
@@ -176,12 +215,9 @@ static void sign(char *out, size_t size, const char *secret, struct mp_str body)
         at += snprintf(out + at, size - (size_t)at, "%02x", mac[i]);
 }
 
-/* True: the receiver has it. */
-static bool post(struct sender *s, const struct settings *o, struct mp_str body)
+static struct curl_slist *make_headers(const struct sender *s, const struct settings *o, struct mp_str body)
 {
-    char error[CURL_ERROR_SIZE] = "", signature[160], attempt[40];
-    long status = 0;
-    curl_off_t retry_after = 0;
+    char signature[160], attempt[40];
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     snprintf(attempt, sizeof attempt, "Magpie-Attempt: %u", s->attempt + 1);
     headers = curl_slist_append(headers, attempt);
@@ -190,6 +226,12 @@ static bool post(struct sender *s, const struct settings *o, struct mp_str body)
         sign(signature, sizeof signature, o->secret, body);
         headers = curl_slist_append(headers, signature);
     }
+    return headers;
+}
+
+static CURLcode perform(struct sender *s, const struct settings *o, struct mp_str body, struct answer *a, char *error)
+{
+    struct curl_slist *headers = make_headers(s, o, body);
     curl_easy_reset(s->curl);
     curl_easy_setopt(s->curl, CURLOPT_URL, o->url);
     curl_easy_setopt(s->curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -201,25 +243,36 @@ static bool post(struct sender *s, const struct settings *o, struct mp_str body)
     curl_easy_setopt(s->curl, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
     curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, throw_away);
+    curl_easy_setopt(s->curl, CURLOPT_HEADERFUNCTION, on_head);
+    curl_easy_setopt(s->curl, CURLOPT_HEADERDATA, a);
+    curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, a);
     curl_easy_setopt(s->curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(s->curl, CURLOPT_XFERINFOFUNCTION, look_at_abort);
-    curl_easy_setopt(s->curl, CURLOPT_XFERINFODATA, s);
+    curl_easy_setopt(s->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(s->curl, CURLOPT_XFERINFODATA, a);
     CURLcode rc = curl_easy_perform(s->curl);
-    if (rc == CURLE_OK) {
-        curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
-        curl_easy_getinfo(s->curl, CURLINFO_RETRY_AFTER, &retry_after);
-    }
     curl_slist_free_all(headers);
-    bool good = status >= 200 && status < 300;
+    return rc;
+}
+
+/* True: the receiver has it. That is so when the head of its answer says so, whatever becomes of the body. */
+static bool post(struct sender *s, const struct settings *o, struct mp_str body)
+{
+    char error[CURL_ERROR_SIZE] = "";
+    curl_off_t retry_after = 0;
+    struct answer a = {.s = s, .curl = s->curl};
+    CURLcode rc = perform(s, o, body, &a, error);
+    if (a.status)
+        curl_easy_getinfo(s->curl, CURLINFO_RETRY_AFTER, &retry_after);
+    bool good = a.status >= 200 && a.status < 300;
     s->retry_after_ms = retry_after > 0 ? (uint64_t)retry_after * 1000 : 0;
     pthread_mutex_lock(&s->lock);
-    s->stats.status = status;
+    s->stats.status = a.status;
     s->stats.failures += !good;
     if (good)
         s->stats.error[0] = '\0';
-    else if (status)
-        snprintf(s->stats.error, sizeof s->stats.error, "the receiver answered %ld", status);
+    else if (a.status)
+        snprintf(s->stats.error, sizeof s->stats.error, "the receiver answered %ld", a.status);
     else
         snprintf(s->stats.error, sizeof s->stats.error, "%.*s", (int)sizeof s->stats.error - 1,
                  error[0] ? error : curl_easy_strerror(rc));
@@ -245,55 +298,63 @@ static void plan_retry(struct sender *s)
     s->mp->log(s->self, MP_WARN, "failed", f, sizeof f / sizeof f[0]);
 }
 
-static struct settings settings_copy(struct sender *s)
+static const struct settings *newest_settings(struct sender *s)
 {
     pthread_mutex_lock(&s->lock);
-    struct settings o = s->settings;
-    o.url = strdup(o.url);
-    o.secret = o.secret ? strdup(o.secret) : NULL;
-    bool good = o.url && (o.secret || !s->settings.secret);
+    mp_held *fresh = s->settings;
+    s->settings = NULL;
     pthread_mutex_unlock(&s->lock);
-    if (!good) {
-        free(o.url);
-        free(o.secret);
-        o.url = o.secret = NULL;
+    if (fresh) {
+        s->mp->held_release(s->held);
+        s->held = fresh;
     }
-    return o;
+    return s->mp->held_value(s->held);
+}
+
+static void retry_disk(struct sender *s, const char *why)
+{
+    log_error(s, "disk", why);
+    s->retry_at_ms = s->mp->mono_ms() + DISK_RETRY_MS;
+}
+
+/* Posts what journal_peek() found, `n` events. True: there may be more. */
+static bool deliver_batch(struct sender *s, const struct settings *o, int n, struct mp_str body)
+{
+    if (!post(s, o, body)) {
+        if (!atomic_load(&s->abort))
+            plan_retry(s);
+        return false;
+    }
+    if (journal_advance(s->journal) != 0)
+        log_error(s, "disk", strerror(errno));
+    s->attempt = 0;
+    s->retry_at_ms = 0;
+    pthread_mutex_lock(&s->lock);
+    s->stats.delivered += (uint64_t)n;
+    pthread_mutex_unlock(&s->lock);
+    return true;
 }
 
 /* Posts a batch if one waits and it is time. True: there may be more. */
 static bool deliver(struct sender *s)
 {
-    struct settings o = settings_copy(s);
+    const struct settings *o = newest_settings(s);
     struct batch b = {.mp = s->mp, .out = s->mp->out_new(s->self)};
     bool more = false;
-    if (!o.url || !b.out) {
-        s->retry_at_ms = s->mp->mono_ms() + DISK_RETRY_MS;
-    } else {
-        journal_limit(s->journal, o.backlog_max);
-        int n = journal_peek(s->journal, o.batch_max, batch_add, &b);
-        s->mp->out_put(b.out, mp_str("]}"));
-        struct mp_str body = s->mp->out_str(b.out);
-        if (n < 0 || (n > 0 && !body.p)) {
-            log_error(s, "disk", n < 0 ? strerror(errno) : "out of memory");
-            s->retry_at_ms = s->mp->mono_ms() + DISK_RETRY_MS;
-        } else if (n > 0 && post(s, &o, body)) {
-            if (journal_advance(s->journal) != 0)
-                log_error(s, "disk", strerror(errno));
-            s->attempt = 0;
-            s->retry_at_ms = 0;
-            pthread_mutex_lock(&s->lock);
-            s->stats.delivered += (uint64_t)n;
-            pthread_mutex_unlock(&s->lock);
-            more = true;
-        } else if (n > 0 && !atomic_load(&s->abort)) {
-            plan_retry(s);
-        }
+    if (!b.out) {
+        retry_disk(s, "out of memory");
+        return false;
     }
-    if (b.out)
-        s->mp->out_free(b.out);
-    free(o.url);
-    free(o.secret);
+    journal_limit(s->journal, o->backlog_max);
+    int n = journal_peek(s->journal, o->batch_max, batch_add, &b);
+    const char *why = n < 0 ? strerror(errno) : "out of memory";
+    s->mp->out_put(b.out, mp_str("]}"));
+    struct mp_str body = s->mp->out_str(b.out);
+    if (n < 0 || (n > 0 && !body.p))
+        retry_disk(s, why);
+    else if (n > 0)
+        more = deliver_batch(s, o, n, body);
+    s->mp->out_free(b.out);
     return more;
 }
 
@@ -304,7 +365,7 @@ static void sleep_until(struct sender *s, uint64_t at_ms)
     struct timespec t = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
     pthread_mutex_lock(&s->lock);
     s->stats.retry_at_ms = s->retry_at_ms;
-    if (!s->first && !s->stop && !s->kick) {
+    if (!s->first && !s->stop && !s->kick && !s->refused) {
         if (at_ms)
             pthread_cond_timedwait(&s->wake, &s->lock, &t);
         else
@@ -321,7 +382,7 @@ static void *run(void *ctx)
     struct sender *s = ctx;
     for (;;) {
         bool written = write_waiting(s);
-        note_journal(s);
+        note_losses(s);
         pthread_mutex_lock(&s->lock);
         bool stop = s->stop;
         pthread_mutex_unlock(&s->lock);
@@ -335,46 +396,28 @@ static void *run(void *ctx)
         bool due = !s->retry_at_ms || s->mp->mono_ms() >= s->retry_at_ms;
         if (due && deliver(s))
             continue;
-        note_journal(s);
+        note_losses(s);
         sleep_until(s, s->retry_at_ms);
     }
 }
 
 /* --- From outside ------------------------------------------------------------------------------------------------- */
 
-static bool settings_set(struct settings *to, const struct sender_options *o)
-{
-    struct settings fresh = {.url = strdup(o->url),
-                             .secret = o->secret ? strdup(o->secret) : NULL,
-                             .backlog_max = o->backlog_max,
-                             .batch_max = o->batch_max,
-                             .timeout_ms = o->timeout_ms};
-    if (!fresh.url || (o->secret && !fresh.secret)) {
-        free(fresh.url);
-        free(fresh.secret);
-        return false;
-    }
-    free(to->url);
-    if (to->secret)
-        explicit_bzero(to->secret, strlen(to->secret));
-    free(to->secret);
-    *to = fresh;
-    return true;
-}
-
-int sender_configure(struct sender *s, const struct sender_options *o)
+void sender_configure(struct sender *s, mp_held *settings)
 {
     pthread_mutex_lock(&s->lock);
-    bool good = settings_set(&s->settings, o);
+    mp_held *before = s->settings;
+    s->settings = settings;
     s->kick = true;
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
-    return good ? 0 : -1;
+    s->mp->held_release(before);
 }
 
 int sender_put(struct sender *s, struct mp_str inside)
 {
-    struct event *e = inside.p ? malloc(sizeof *e + inside.n) : NULL;
+    bool fits = inside.p && inside.n <= JOURNAL_RECORD_MAX - ID_MAX;
+    struct event *e = fits ? malloc(sizeof *e + inside.n) : NULL;
     bool taken = false;
     if (e) {
         e->next = NULL;
@@ -388,10 +431,11 @@ int sender_put(struct sender *s, struct mp_str inside)
         s->waiting += inside.n;
         s->stats.accepted++;
         taken = true;
-        pthread_cond_signal(&s->wake);
     } else {
         s->stats.lost++;
+        s->refused++;
     }
+    pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
     if (!taken)
         free(e);
@@ -423,25 +467,27 @@ static void sender_free(struct sender *s)
     journal_close(s->journal);
     if (s->curl)
         curl_easy_cleanup(s->curl);
-    free(s->settings.url);
-    if (s->settings.secret)
-        explicit_bzero(s->settings.secret, strlen(s->settings.secret));
-    free(s->settings.secret);
+    s->mp->held_release(s->settings);
+    s->mp->held_release(s->held);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
-struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory,
-                            const struct sender_options *o, char *why, size_t why_size)
+struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *directory, mp_held *settings, char *why,
+                            size_t why_size)
 {
+    const struct settings *o = mp->held_value(settings);
     pthread_condattr_t attr;
     struct sender *s = calloc(1, sizeof *s);
     snprintf(why, why_size, "out of memory");
-    if (!s)
+    if (!s) {
+        mp->held_release(settings);
         return NULL;
+    }
     s->self = self;
     s->mp = mp;
+    s->held = settings;
     s->last = &s->first;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&attr);
@@ -454,7 +500,7 @@ struct sender *sender_start(mp_self *self, const struct mp_api *mp, const char *
         s->start_id = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     s->seed = (unsigned)now.tv_nsec;
     s->curl = curl_easy_init();
-    if (s->curl && settings_set(&s->settings, o))
+    if (s->curl)
         s->journal = journal_open(directory, o->backlog_max, why, why_size);
     if (!s->journal) {
         sender_free(s);

@@ -3,7 +3,6 @@
 #include "sender.h"
 
 #include <curl/curl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum kind { KIND_LOGIN, KIND_LOGOUT, KIND_MESSAGE, KIND_CHANNEL, KINDS };
@@ -13,8 +12,7 @@ struct webhook {
     mp_self *self;
     const struct mp_api *mp;
     struct sender *sender;
-    _Atomic unsigned kinds; /* bits 1 << enum kind that are wanted */
-    _Atomic bool content;   /* with the text of messages */
+    mp_current *settings; /* of struct settings; `kinds`: bits 1 << enum kind */
 };
 
 static const struct mp_option options[] = {
@@ -68,12 +66,12 @@ static void put_user(const struct mp_api *mp, mp_out *o, const struct mp_event *
     mp->out_put(o, mp_str("}"));
 }
 
-static void put_message(struct webhook *w, mp_out *o, const struct mp_event *e)
+static void put_message(struct webhook *w, mp_out *o, const struct mp_event *e, bool content)
 {
     char id[20];
     w->mp->out_printf(o, ",\"message\":{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu", mp_id_text(e->id, id),
                       (unsigned long long)e->seq, (unsigned long long)e->created_ms);
-    if (atomic_load_explicit(&w->content, memory_order_relaxed))
+    if (content)
         put(w->mp, o, "content", e->content);
     w->mp->out_put(o, mp_str("}"));
 }
@@ -81,7 +79,8 @@ static void put_message(struct webhook *w, mp_out *o, const struct mp_event *e)
 static void tell(struct webhook *w, enum kind kind, const char *type, const struct mp_event *e)
 {
     const struct mp_api *mp = w->mp;
-    if (!(atomic_load_explicit(&w->kinds, memory_order_relaxed) & 1u << kind))
+    const struct settings *settings = mp->current_get(w->settings, e->shard);
+    if (!(settings->kinds & 1u << kind))
         return;
     mp_out *o = mp->out_new(w->self);
     if (!o) {
@@ -102,7 +101,7 @@ static void tell(struct webhook *w, enum kind kind, const char *type, const stru
     if (e->reason.n)
         put(mp, o, "reason", e->reason);
     if (e->kind == MP_ON_DELIVERED)
-        put_message(w, o, e);
+        put_message(w, o, e, settings->content);
     (void)sender_put(w->sender, mp->out_str(o));
     mp->out_free(o);
 }
@@ -150,19 +149,40 @@ static unsigned read_kinds(const struct mp_api *mp, const mp_options *o)
     return i ? kinds : (1u << KINDS) - 1;
 }
 
-static struct sender_options read_sender(const struct mp_api *mp, const mp_options *o)
+static void settings_free(void *value)
 {
-    return (struct sender_options){.url = mp->option_text(o, "url"),
-                                   .secret = mp->option_text(o, "secret"),
-                                   .backlog_max = (uint64_t)mp->option_number(o, "backlog"),
-                                   .batch_max = (uint32_t)mp->option_number(o, "batch"),
-                                   .timeout_ms = (uint32_t)mp->option_number(o, "timeout_ms")};
+    struct settings *c = value;
+    if (c && c->secret)
+        explicit_bzero(c->secret, strlen(c->secret));
+    if (c) {
+        free(c->url);
+        free(c->secret);
+    }
+    free(c);
 }
 
-static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
+/* NULL: out of memory. */
+static struct settings *settings_new(const struct mp_api *mp, const mp_options *o)
 {
-    const char *url = mp->option_text(o, "url"), *secret = mp->option_text(o, "secret");
-    (void)state;
+    const char *secret = mp->option_text(o, "secret");
+    struct settings *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    *c = (struct settings){.url = strdup(mp->option_text(o, "url")),
+                           .secret = secret ? strdup(secret) : NULL,
+                           .backlog_max = (uint64_t)mp->option_number(o, "backlog"),
+                           .batch_max = (uint32_t)mp->option_number(o, "batch"),
+                           .timeout_ms = (uint32_t)mp->option_number(o, "timeout_ms"),
+                           .kinds = read_kinds(mp, o),
+                           .content = mp->option_bool(o, "content")};
+    if (c->url && (c->secret || !secret))
+        return c;
+    settings_free(c);
+    return NULL;
+}
+
+static bool url_good(const char *url)
+{
     CURLU *u = curl_url();
     char *scheme = NULL;
     bool good = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
@@ -170,23 +190,34 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
                 (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
     curl_free(scheme);
     curl_url_cleanup(u);
-    if (!good)
+    return good;
+}
+
+static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
+{
+    const char *secret = mp->option_text(o, "secret");
+    struct webhook *w = state;
+    if (!url_good(mp->option_text(o, "url"))) {
         snprintf(why, why_size, "url: expected http://… or https://…");
-    else if (secret && strlen(secret) < 16)
+        return MP_EINVALID;
+    }
+    if (secret && strlen(secret) < 16) {
         snprintf(why, why_size, "secret: expected 16 bytes or more");
-    else
+        return MP_EINVALID;
+    }
+    if (!w)
         return MP_OK;
-    return MP_EINVALID;
+    struct settings *c = settings_new(mp, o);
+    snprintf(why, why_size, "out of memory");
+    return c ? mp->current_prepare(w->settings, c) : MP_ENOMEM;
 }
 
 static void apply(void *state, const mp_options *o)
 {
     struct webhook *w = state;
-    struct sender_options so = read_sender(w->mp, o);
-    if (sender_configure(w->sender, &so) != 0)
-        w->mp->log(w->self, MP_ERROR, "out_of_memory", NULL, 0);
-    atomic_store(&w->kinds, read_kinds(w->mp, o));
-    atomic_store(&w->content, w->mp->option_bool(o, "content"));
+    (void)o;
+    w->mp->current_commit(w->settings); /* what check() prepared */
+    sender_configure(w->sender, w->mp->current_hold(w->settings, w->mp->main_thread(w->self)));
 }
 
 /* --- The console and the figures ---------------------------------------------------------------------------------- */
@@ -281,24 +312,36 @@ static void fini(void *state)
     free(w);
 }
 
+static int start_sender(struct webhook *w, const mp_options *o, char *why, size_t why_size)
+{
+    const struct mp_api *mp = w->mp;
+    char directory[4096];
+    snprintf(why, why_size, "out of memory");
+    w->settings = mp->current_new(w->self, settings_free);
+    struct settings *c = w->settings ? settings_new(mp, o) : NULL;
+    if (!c || mp->current_prepare(w->settings, c) != MP_OK)
+        return MP_ENOMEM;
+    mp->current_commit(w->settings);
+    snprintf(why, why_size, "the data directory cannot be made");
+    if (mp->data_dir(w->self, directory, sizeof directory) < 0 || curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        return MP_EIO;
+    mp_held *held = mp->current_hold(w->settings, mp->main_thread(w->self));
+    w->sender = sender_start(w->self, mp, directory, held, why, why_size);
+    return w->sender ? MP_OK : MP_EIO;
+}
+
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
-    char directory[4096], why[300] = "the data directory cannot be made";
+    char why[300];
     struct webhook *w = calloc(1, sizeof *w);
     if (!w)
         return MP_ENOMEM;
     w->self = self;
     w->mp = mp;
-    struct sender_options so = read_sender(mp, o);
-    atomic_init(&w->kinds, read_kinds(mp, o));
-    atomic_init(&w->content, mp->option_bool(o, "content"));
-    int rc = mp->data_dir(self, directory, sizeof directory);
-    if (rc >= 0 && curl_global_init(CURL_GLOBAL_DEFAULT) == 0)
-        w->sender = sender_start(self, mp, directory, &so, why, sizeof why);
-    if (!w->sender) {
+    int rc = start_sender(w, o, why, sizeof why);
+    if (rc != MP_OK) {
         struct mp_field f = mp_field_text("error", mp_str(why));
         mp->log(self, MP_ERROR, "failed", &f, 1);
-        rc = MP_EIO;
     } else {
         rc = register_all(w);
     }

@@ -1,15 +1,19 @@
 """The plugin webhook: what the receiver sees, and what happens when it does not."""
 
+import glob
 import hashlib
 import hmac
 import http.server
 import json
+import re
+import socket
 import subprocess
 import threading
 import time
 
 from base import Test
-from server import MAGPIED, Server
+from plugin_base import Console
+from server import MAGPIED, Server, merged
 
 SECRET = "0123456789abcdef-hook"
 
@@ -56,8 +60,47 @@ class Receiver:
         self.server.server_close()
 
 
+class RawReceiver:
+    """A server that answers each POST with what `answer` writes to the socket. `attempts`: of each, what Magpie-Attempt said."""
+
+    def __init__(self, answer):
+        self.attempts, self.answer = [], answer
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d/hook" % self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                c, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(c,), daemon=True).start()
+
+    def one(self, c):
+        with c:
+            try:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += c.recv(65536)
+                head, _, body = data.partition(b"\r\n\r\n")
+                length = int(re.search(rb"Content-Length: (\d+)", head).group(1))
+                while len(body) < length:
+                    body += c.recv(65536)
+                self.attempts.append(re.search(rb"Magpie-Attempt: (\d+)", head).group(1).decode())
+                self.answer(c)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
 def config(receiver, **more):
-    return {"plugins": {"load": {"webhook": dict({"url": receiver.url, "secret": SECRET}, **more)}}}
+    return {"plugins": {"load": {"webhook": dict({"url": receiver.url, "secret": SECRET}, **more)}}, "listen": {"console": "127.0.0.1:0"}}
 
 
 class Webhook(Test):
@@ -160,8 +203,105 @@ class Trouble(Test):
             self.assertEqual(self.contents(receiver), ["last0"])
         receiver.close()
 
+    def test_a_damaged_journal_costs_what_is_damaged(self):
+        receiver = Receiver()
+        port = receiver.port
+        receiver.close()
+        with Server(config(receiver, events=["message"])) as s:
+            self.talk(s, 20)
+            s.wait_log("webhook.failed")
+            s.stop()
+            path = glob.glob(s.folder + "/data/plugins/webhook/*.events")[0]
+            with open(path, "r+b") as f:
+                data = f.read()
+                at = data.index(b'"m4"')
+                f.seek(at + 1)
+                f.write(b"?")
+            receiver = Receiver(port)
+            s.start()
+            self.eventually(lambda: "m19" in self.contents(receiver), timeout=30)
+            self.assertEqual(self.contents(receiver), ["m%d" % i for i in range(20) if i != 4])
+            s.wait_log("webhook.damaged")
+            console = Console(s)
+            self.assertEqual(console("webhook status")["lost"], 1)
+            console.close()
+        receiver.close()
+
+    def test_the_head_of_the_answer_is_enough(self):
+        """An answer whose body never ends, or is slow, or breaks off: what its status says counts, once, and the body is not read."""
+        sent = [0]
+
+        def flood(c):
+            c.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+            while sent[0] < 1 << 30:
+                sent[0] += c.send(b"x" * 65536)
+
+        def trickle(c):
+            c.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                c.sendall(b"x")
+                time.sleep(0.1)
+
+        def cut(c):
+            c.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n")
+
+        def half_a_head(c):
+            c.sendall(b"HTTP/1.1 200 OK\r\nContent-Ty")
+
+        def refusal(c):
+            c.sendall(b"HTTP/1.1 500 No\r\n\r\n")
+            while True:
+                c.sendall(b"x" * 65536)
+
+        for answer, times in ((flood, 1), (trickle, 1), (cut, 1), (half_a_head, 2), (refusal, 2)):
+            with self.subTest(answer.__name__), RawReceiver(answer) as receiver:
+                with Server(config(receiver, events=["message"], timeout_ms=60000)) as s:
+                    self.talk(s, 1)
+                    self.eventually(lambda: len(receiver.attempts) >= times, timeout=20)
+                    self.eventually(lambda: times > 1 or self.status(s)["delivered"] == 1, timeout=20)
+                    self.talk(s, 1)
+                    self.eventually(lambda: len(receiver.attempts) >= times + 1, timeout=20)
+                    self.assertEqual(receiver.attempts[:2], ["1", "1"] if times == 1 else ["1", "2"])
+        self.assertLess(sent[0], 64 << 20)
+
+    def status(self, server):
+        console = Console(server)
+        try:
+            return console("webhook status")
+        finally:
+            console.close()
+
+    def test_large_messages_do_not_stop_the_others(self):
+        receiver = Receiver()
+        limits = {"limits": {"content": 20 << 20, "frame": 40 << 20, "output_queue": 64 << 20}}
+        with Server(merged(config(receiver, events=["message"]), limits)) as s:
+            ada = self.user("Ada", server=s)
+            for content in ("first", "x" * (2 << 20), "y" * (17 << 20), "last"):
+                ada.request(2, receiverId=ada.id, content=content)
+            self.eventually(lambda: "last" in self.contents(receiver), timeout=30)
+            self.assertEqual([len(c) for c in self.contents(receiver)], [5, 2 << 20, 4])
+            s.wait_log("webhook.lost events=1")
+        receiver.close()
+
+    def test_reload(self):
+        first, second = Receiver(), Receiver()
+        with Server(config(first)) as s:
+            console = Console(s)
+            self.talk(s, 1, "one")
+            self.eventually(lambda: self.contents(first) == ["one0"])
+            for i in range(100):
+                s.rewrite(config((first, second)[i % 2], secret="another-secret-%d-0123456" % i, content=i == 99))
+                console("config reload")
+            self.talk(s, 1, "two")
+            self.eventually(lambda: self.contents(second) == ["two0"])
+            headers, body = second.requests[-1]
+            parts = dict(p.split("=", 1) for p in headers["Magpie-Signature"].split(","))
+            self.assertEqual(parts["v1"], hmac.new(b"another-secret-99-0123456", parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest())
+            console.close()
+        first.close()
+        second.close()
+
     def test_a_receiver_that_hangs_disturbs_nobody(self):
-        import socket
         with socket.socket() as hole:
             hole.bind(("127.0.0.1", 0))
             hole.listen(8)
