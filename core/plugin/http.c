@@ -165,11 +165,20 @@ static bool field_good(const char *name, const char *value)
            strcasecmp(name, "date") != 0 && strcasecmp(name, "transfer-encoding") != 0;
 }
 
-/* False: one of them cannot stand in a head. */
+static bool has_field(const struct mp_http_answer *a, const char *name)
+{
+    for (size_t i = 0; i < a->header_count; i++)
+        if (a->headers[i].name && strcasecmp(a->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* False: one of them cannot stand in a head. What the plugin says itself is not said once more. */
 static bool put_fields(struct buf *out, const struct mp_http_answer *a)
 {
-    buf_lit(out, "X-Content-Type-Options: nosniff\r\n");
-    if (a->content_type) {
+    if (!has_field(a, "X-Content-Type-Options"))
+        buf_lit(out, "X-Content-Type-Options: nosniff\r\n");
+    if (a->content_type && !has_field(a, "Content-Type")) {
         if (!field_good("Content-Type", a->content_type))
             return false;
         buf_printf(out, "Content-Type: %s\r\n", a->content_type);

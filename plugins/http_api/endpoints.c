@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Who sends what has no sender: half of a pair, and no user. */
+static const char SYSTEM[] = "system";
+
 /* --- Writing answers ---------------------------------------------------------------------------------------------- */
 
 static void put_key(struct call *c, const char *key, struct mp_str value)
@@ -62,7 +65,10 @@ static void send_message(struct call *c, bool channel)
 
 static void send_user(struct call *c)
 {
-    send_message(c, false);
+    if (strcmp(c->args[0], SYSTEM) == 0)
+        call_error(c, MP_CODE_NOT_FOUND, 0, "no such user");
+    else
+        send_message(c, false);
 }
 
 static void send_channel(struct call *c)
@@ -70,15 +76,8 @@ static void send_channel(struct call *c)
     send_message(c, true);
 }
 
-static void ranged(mp_thread *here, const struct mp_history *h, void *ctx)
+static void put_page(struct call *c, const struct mp_history *h, struct mp_str channel)
 {
-    struct call *c = ctx;
-    (void)here;
-    if (h->result.code != MP_CODE_OK) {
-        call_result(c, &h->result);
-        return;
-    }
-    struct mp_str channel = c->state ? mp_str(c->args[0]) : mp_str_of(NULL, 0);
     c->mp->out_put(c->out, mp_str("{\"messages\":["));
     for (size_t i = 0; i < h->n; i++) {
         c->mp->out_put(c->out, mp_str(i ? "," : ""));
@@ -87,6 +86,69 @@ static void ranged(mp_thread *here, const struct mp_history *h, void *ctx)
     c->mp->out_printf(c->out, "],\"first\":%llu,\"last\":%llu,\"more\":%s}", (unsigned long long)h->first,
                       (unsigned long long)h->last, h->more ? "true" : "false");
     call_answer(c, 200);
+}
+
+static void put_empty_page(struct call *c)
+{
+    put_page(c, &(struct mp_history){.n = 0}, mp_str_of(NULL, 0));
+}
+
+/* Nothing was ever sent: because there is no such channel? */
+static void channel_checked(mp_thread *here, const struct mp_channel *r, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (r->result.code != MP_CODE_OK)
+        call_result(c, &r->result);
+    else
+        put_empty_page(c);
+}
+
+static void channel_ranged(mp_thread *here, const struct mp_history *h, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (h->result.code != MP_CODE_OK)
+        call_result(c, &h->result);
+    else if (h->last)
+        put_page(c, h, mp_str(c->args[0]));
+    else
+        call_began(c, c->mp->channel(c->api->self, mp_str(c->args[0]), c->shard, channel_checked, c));
+}
+
+/* Nothing was ever sent: because one of the two is unknown? */
+static void second_checked(mp_thread *here, const struct mp_user *u, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (u && u->result.code != MP_CODE_OK)
+        call_result(c, &u->result);
+    else
+        put_empty_page(c);
+}
+
+static void first_checked(mp_thread *here, const struct mp_user *u, void *ctx)
+{
+    struct call *c = ctx;
+    if (u && u->result.code != MP_CODE_OK)
+        call_result(c, &u->result);
+    else if (strcmp(c->args[1], SYSTEM) == 0)
+        second_checked(here, NULL, c);
+    else
+        call_began(c, c->mp->user(c->api->self, mp_str(c->args[1]), c->shard, second_checked, c));
+}
+
+static void pair_ranged(mp_thread *here, const struct mp_history *h, void *ctx)
+{
+    struct call *c = ctx;
+    if (h->result.code != MP_CODE_OK)
+        call_result(c, &h->result);
+    else if (h->last)
+        put_page(c, h, mp_str_of(NULL, 0));
+    else if (strcmp(c->args[0], SYSTEM) == 0)
+        first_checked(here, NULL, c);
+    else
+        call_began(c, c->mp->user(c->api->self, mp_str(c->args[0]), c->shard, first_checked, c));
 }
 
 static bool get_range(struct call *c, struct mp_range *r)
@@ -109,17 +171,15 @@ static bool get_range(struct call *c, struct mp_range *r)
 static void channel_history(struct call *c)
 {
     struct mp_range r = {.channel = mp_str(c->args[0])};
-    if (!get_range(c, &r))
-        return;
-    c->state = malloc(1); /* not NULL: a channel's */
-    call_began(c, c->state ? c->mp->range(c->api->self, &r, c->shard, ranged, c) : MP_ENOMEM);
+    if (get_range(c, &r))
+        call_began(c, c->mp->range(c->api->self, &r, c->shard, channel_ranged, c));
 }
 
 static void pair_history(struct call *c)
 {
     struct mp_range r = {.users = {mp_str(c->args[0]), mp_str(c->args[1])}};
     if (get_range(c, &r))
-        call_began(c, c->mp->range(c->api->self, &r, c->shard, ranged, c));
+        call_began(c, c->mp->range(c->api->self, &r, c->shard, pair_ranged, c));
 }
 
 static void announce(struct call *c)
@@ -234,10 +294,41 @@ static void join(struct call *c)
     call_began(c, c->mp->member(c->api->self, &m, c->shard, member_changed, c));
 }
 
+static void put_no_member(struct call *c, uint32_t members)
+{
+    c->mp->out_printf(c->out, "{\"members\":%u,\"existed\":false}", members);
+    call_answer(c, 200);
+}
+
+static void leaver_checked(mp_thread *here, const struct mp_user *u, void *ctx)
+{
+    struct call *c = ctx;
+    (void)here;
+    if (u->result.code != MP_CODE_OK)
+        call_result(c, &u->result);
+    else
+        put_no_member(c, *(const uint32_t *)c->state);
+}
+
+/* Who was no member may be unknown. */
+static void left(mp_thread *here, const struct mp_member_result *r, void *ctx)
+{
+    struct call *c = ctx;
+    uint32_t *members = NULL;
+    if (r->result.code != MP_CODE_OK || r->existed) {
+        member_changed(here, r, c);
+        return;
+    }
+    c->state = members = malloc(sizeof *members);
+    if (members)
+        *members = r->members;
+    call_began(c, members ? c->mp->user(c->api->self, mp_str(c->args[1]), c->shard, leaver_checked, c) : MP_ENOMEM);
+}
+
 static void leave(struct call *c)
 {
     struct mp_member m = {.size = sizeof m, .user = mp_str(c->args[1]), .channel = mp_str(c->args[0]), .leave = true};
-    call_began(c, c->mp->member(c->api->self, &m, c->shard, member_changed, c));
+    call_began(c, c->mp->member(c->api->self, &m, c->shard, left, c));
 }
 
 /* --- Users -------------------------------------------------------------------------------------------------------- */

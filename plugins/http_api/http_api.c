@@ -25,8 +25,8 @@ static const struct {
 
 static void call_end(struct call *c, unsigned status, const struct mp_http_header *more, size_t more_n)
 {
-    struct mp_http_header headers[4] = {{"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}};
-    size_t n = 2;
+    struct mp_http_header headers[4] = {{"Cache-Control", "no-store"}}; /* the server adds nosniff */
+    size_t n = 1;
     for (size_t i = 0; i < more_n; i++)
         headers[n++] = more[i];
     struct mp_str body = c->out ? c->mp->out_str(c->out) : mp_str_of(NULL, 0);

@@ -4,14 +4,22 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
+import tempfile
+import unittest
 import urllib.parse
 
 from base import Test
+from openapi import Description
 from plugin_base import Console
-from server import ROOT, Raw, Server, free_port, merged
+from server import PATIENCE, ROOT, Raw, Server, free_port, merged
 
 KEY = "0123456789abcdef-api"
+HERE = os.path.dirname(os.path.abspath(__file__))
+OPENAPI_FILE = os.path.join(ROOT, "plugins", "http_api", "openapi.json")
+OPENAPI = Description(OPENAPI_FILE)
 
 
 class Http(Test):
@@ -30,6 +38,8 @@ class Http(Test):
         r = c.getresponse()
         text = r.read().decode()
         c.close()
+        if path.startswith("/api/v1/"):
+            OPENAPI.check(method, path[len("/api/v1"):], r.status, r.headers["Content-Type"], text)
         return r.status, r.headers, text
 
     def api(self, method, path, body=None, status=200, **options):
@@ -162,14 +172,71 @@ class HttpApi(Http):
         self.assertEqual(self.http("POST", "/api/v1/" + path, b"x" * 70000)[0], 413)
         ada.request(9)
 
+    def test_what_is_not_there(self):
+        """404 wherever a path names a user or a channel that there is not; 200 and nothing in it where there is one."""
+        ada, bob = self.users("Ada", "Bob")
+        name, body = self.channel(ada), {"content": "x"}
+        for method, path, content in (("GET", "channels/none", None), ("GET", "channels/none/members", None), ("GET", "channels/none/messages", None),
+                                      ("POST", "channels/none/messages", body), ("POST", "channels/none/messages", dict(body, sender=ada.id)),
+                                      ("PUT", "channels/none/members/" + ada.id, {}), ("PUT", "channels/none/members/nobody", {"create": True}),
+                                      ("DELETE", "channels/none/members/" + ada.id, None), ("PUT", "channels/%s/members/nobody" % name, {}),
+                                      ("DELETE", "channels/%s/members/nobody" % name, None), ("GET", "users/nobody", None), ("POST", "users/nobody/kick", None),
+                                      ("POST", "users/nobody/messages", body), ("POST", "users/nobody/messages", dict(body, sender=ada.id)),
+                                      ("POST", "users/%s/messages" % ada.id, dict(body, sender="nobody")), ("GET", "users/nobody/messages/" + ada.id, None),
+                                      ("GET", "users/%s/messages/nobody" % ada.id, None), ("GET", "users/nobody/messages/nobody", None), ("GET", "users/system", None),
+                                      ("GET", "users/system/messages/nobody", None), ("POST", "users/system/messages", body), ("GET", "channels/none/nothing", None), ("GET", "none", None)):
+            with self.subTest(method + " " + path):
+                self.api_refused("not_found", 404, method, path, content)
+        self.api_refused("not_found", 404, "GET", "channels/none")  # PUT with a stranger has made none
+        empty = {"messages": [], "first": 0, "last": 0, "more": False}
+        for path in ("channels/%s/messages" % name, "users/%s/messages/%s" % (ada.id, bob.id), "users/system/messages/" + ada.id, "users/%s/messages/system" % ada.id):
+            self.assertEqual(self.api("GET", path), empty)
+        self.assertEqual(self.api("DELETE", "channels/%s/members/%s" % (name, bob.id)), {"members": 1, "existed": False})
+        self.assertEqual(self.api("GET", "presence?ids=nobody"), {"online": []})
+
+    def test_no_header_is_there_twice(self):
+        for path, key, status in (("/api/v1/presence?ids=x", KEY, 200), ("/api/v1/none", KEY, 404), ("/api/v1/users/x", None, 401), ("/api/v1/presence", KEY, 400), ("/other", None, 426)):
+            got, headers, _ = self.http("GET", path, key=key)
+            self.assertEqual(got, status)
+            names = [k.lower() for k in headers.keys()]
+            self.assertEqual(sorted(names), sorted(set(names)))
+            if status != 426:
+                self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
+
     def test_openapi_describes_what_is_there(self):
-        with open(os.path.join(ROOT, "plugins", "http_api", "openapi.json")) as f:
-            paths = json.load(f)["paths"]
+        paths = OPENAPI.document["paths"]
         with open(os.path.join(ROOT, "plugins", "http_api", "endpoints.c")) as f:
             table = set(re.findall(r'\{"([A-Z]+)", "([^"]+)", \w+\}', f.read()))
         told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items() for method in item
                 if method in ("get", "put", "post", "delete")}
         self.assertEqual(told, table)
+
+
+class OpenApi(Http):
+    """The document itself. Every answer in this file is compared with it besides."""
+
+    config = {"plugins": {"load": {"http_api": {"keys": [KEY], "body": 2048}}}}
+
+    @unittest.skipUnless(shutil.which("node"), "there is no node here")
+    @unittest.skipUnless(os.path.isdir(os.path.join(HERE, "node_modules", "@seriousme")), "npm's modules are not installed: ./dev test does that")
+    def test_it_is_valid(self):
+        def checked(path):
+            r = subprocess.run(["node", os.path.join(HERE, "openapi_check.mjs"), path], capture_output=True, text=True, timeout=60 * PATIENCE)
+            return r.returncode, r.stdout + r.stderr
+
+        self.assertEqual(checked(OPENAPI_FILE), (0, ""))
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:  # the checker can tell
+            wrong = json.loads(json.dumps(OPENAPI.document))
+            wrong["components"]["schemas"]["Kick"]["required"] = []
+            json.dump(wrong, f)
+            f.flush()
+            status, text = checked(f.name)
+            self.assertEqual(status, 1)
+            self.assertIn("/components/schemas/Kick/required", text)
+
+    def test_a_body_that_is_too_large(self):
+        status, headers, _ = self.http("POST", "/api/v1/announcements", {"content": "x" * 3000})
+        self.assertEqual((status, headers.get_content_type()), (413, "text/plain"))
 
 
 class KeyRotation(Http):

@@ -1,6 +1,7 @@
 """Plugins: loading, refusals, options, reload, unloading; a test plugin for each area of the ABI (tests/plugins)."""
 
 import os
+import socket
 import time
 import unittest
 
@@ -409,10 +410,17 @@ class Actions(PluginTest):
 class Routes(PluginTest):
     load = {"http": {}}
 
+    def raw_head(self, path):
+        with socket.create_connection(("127.0.0.1", self.server.websocket), 20 * PATIENCE) as s:
+            s.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+            return s.makefile("rb").read().decode().partition("\r\n\r\n")[0].lower()
+
     @smoke
     def test_requests(self):
         status, headers, body = self.http("GET", "/t/hello")
-        self.assertEqual((status, body, headers["x-test"], headers["content-type"]), (200, b"hello", "yes", "text/plain"))
+        self.assertEqual((status, body, headers["x-test"], headers["content-type"]), (200, b"hello", "yes", "text/own"))
+        raw = self.raw_head("/t/hello")  # a header that the plugin gives is not given by the server too
+        self.assertEqual((raw.count("x-content-type-options:"), raw.count("content-type:")), (1, 1))
         self.assertEqual(self.http("HEAD", "/t/hello")[::2], (200, b""))
         self.assertEqual(self.http("GET", "/t/later")[::2], (200, b"later"))
         status, headers, _ = self.http("POST", "/t/hello", b"x")

@@ -9,12 +9,14 @@ static struct {
 
 static void text(mp_http *h, unsigned status, struct mp_str body)
 {
-    struct mp_http_header extra = {"X-Test", "yes"};
+    /* The last two are the server's to say too, but once. */
+    static const struct mp_http_header extra[] = {
+        {"X-Test", "yes"}, {"x-content-type-options", "nosniff"}, {"CONTENT-TYPE", "text/own"}};
     struct mp_http_answer a = {.size = sizeof a,
                                .status = status,
                                .content_type = "text/plain",
-                               .headers = &extra,
-                               .header_count = 1,
+                               .headers = extra,
+                               .header_count = sizeof extra / sizeof extra[0],
                                .body = body};
     http.mp->http_answer(h, &a);
 }
