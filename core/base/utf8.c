@@ -95,6 +95,59 @@ bool value_name(struct slice s)
     return s.n >= 1 && s.n <= 64 && utf8_valid(s) && !utf8_has_control(s);
 }
 
+/* The code point at *at, which moves behind it. The text is valid. */
+static uint32_t next_point(struct slice s, size_t *at)
+{
+    uint8_t first = (uint8_t)s.p[(*at)++];
+    if (first < 0x80)
+        return first;
+    unsigned more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
+    uint32_t c = first & (0x3Fu >> more);
+    for (; more; more--)
+        c = c << 6 | ((uint8_t)s.p[(*at)++] & 0x3F);
+    return c;
+}
+
+/* White space and what is not seen (Unicode's White_Space and Default_Ignorable_Code_Point), but for controls, which no
+ * name has. */
+static bool unseen(uint32_t c)
+{
+    static const uint32_t ranges[][2] = {
+        {0x20, 0x20},       {0xA0, 0xA0},       {0xAD, 0xAD},      {0x34F, 0x34F},   {0x61C, 0x61C},   {0x115F, 0x1160},
+        {0x1680, 0x1680},   {0x17B4, 0x17B5},   {0x180B, 0x180F},  {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F},
+        {0x3000, 0x3000},   {0x3164, 0x3164},   {0xFE00, 0xFE0F},  {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFF8},
+        {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1])
+            return true;
+    return false;
+}
+
+/* Of a letter that can stand for one of a-z: that one. */
+static uint32_t plain(uint32_t c)
+{
+    if (c >= 0xFF21 && c <= 0xFF5A) /* full width */
+        c -= 0xFF21 - 'A';
+    if (c == 0x17F) /* the long s */
+        return 's';
+    return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+bool value_name_reserved(struct slice name)
+{
+    static const char reserved[] = "system";
+    size_t matched = 0;
+    for (size_t i = 0; i < name.n;) {
+        uint32_t c = next_point(name, &i);
+        if (unseen(c))
+            continue;
+        if (matched == sizeof reserved - 1 || plain(c) != (uint8_t)reserved[matched])
+            return false;
+        matched++;
+    }
+    return matched == sizeof reserved - 1;
+}
+
 bool value_channel(struct slice s)
 {
     return value_name(s) && s.p[0] != ' ' && s.p[s.n - 1] != ' ';

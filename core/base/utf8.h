@@ -24,6 +24,10 @@ bool utf8_has_control(struct slice s);
 bool value_user_id(struct slice s);
 /* 1-64 bytes of UTF-8 without control characters. */
 bool value_name(struct slice s);
+/* A valid name that people would take for "system", the sender of what the server says itself: whatever its case and
+ * width, with spaces and invisible characters wherever they stand. Letters of other scripts that look the same are not
+ * looked for: there is no end of them, and of names that claim to be somebody. */
+bool value_name_reserved(struct slice name);
 /* As a name, and without leading or trailing space. */
 bool value_channel(struct slice s);
 

@@ -161,13 +161,19 @@ class Identity(Test):
     def test_system_is_nobody(self):
         a = self.user()
         self.refused("not_found", a, SEND_USER, receiverId="system", content="x")
-        self.assertEqual(self.connect().login("system")["name"], "system")
-        self.assertNotEqual(self.connect().login("system")["id"], "system")
+        for name in ("system", "SYSTEM", "System", " system", "system ", "sys tem", "s\u200bystem", "\ufeffsystem", "system\u00a0", "ｓｙｓｔｅｍ", "\u017fystem"):
+            with self.subTest(name=name):
+                error = self.refused("bad_request", self.connect(), LOGIN, name=name)
+                self.assertIn("name:", error.message)
+                self.refused("bad_request", self.connect(), LOGIN, name=name, token=a.token)
+        for name in ("systemd", "the system", "sys", "system2"):
+            self.assertEqual(self.connect().login(name)["name"], name)
+        self.assertEqual(self.connect().login(token=a.token)["name"], a.name)
 
     def test_names_like_patterns(self):
         """Nothing is a wildcard, a path or a command."""
         a, b = self.user("Ada"), self.user("Bob")
-        for name in ("#", "+", "*", "../../etc/passwd", "$share/x", "a/#", "?", "[a-z]", "%s%n", "'; DROP TABLE x; --", "..", ".", "-", "${x}", "$(x)", "\\", "system", "\u202ex", "é", "e\u0301"):
+        for name in ("#", "+", "*", "../../etc/passwd", "$share/x", "a/#", "?", "[a-z]", "%s%n", "'; DROP TABLE x; --", "..", ".", "-", "${x}", "$(x)", "\\", "systems", "\u202ex", "é", "e\u0301"):
             with self.subTest(name=name):
                 self.assertEqual(self.connect().login(name)["name"], name)
                 a.subscribe(name)

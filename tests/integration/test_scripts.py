@@ -370,6 +370,7 @@ class LoginScript(Scripted):
         self.assertEqual((answer["id"], answer["name"]), ("bob", "bob"))
         self.assertEqual(self.connect().error(LOGIN, token="nonsense").code, "unauthorized")
         self.assertEqual(self.connect().error(LOGIN, name="Eve").code, "unauthorized")
+        self.assertEqual(self.connect().error(LOGIN, token="System:guest").code, "forbidden")  # the id is the name, and that is the server's own
         a.subscribe("staff/kitchen")
         self.refused("forbidden", b, SUBSCRIBE, name="staff/kitchen")
         a.say("staff/kitchen", "soup")

@@ -76,6 +76,23 @@ static void value_rules(void **state)
     assert_false(value_name(SLICE_LIT("a\xc2\x85")));
     assert_true(value_name(SLICE_LIT("a\xc2\xa0")));
     assert_false(value_name(SLICE_LIT("a\xff")));
+    static const char *const reserved[] = {"system",
+                                           "SyStEm",
+                                           "  system  ",
+                                           "s y s t e m",
+                                           "sys\xc2\xadtem",
+                                           "\xe2\x80\x8bsystem",
+                                           "\xef\xbb\xbfsystem",
+                                           "system\xe3\x80\x80",
+                                           "\xef\xbd\x93ystem",
+                                           "sy\xef\xbc\xb3tem",
+                                           "\xc5\xbfystem",
+                                           "system\xf3\xa0\x80\xa0"};
+    static const char *const free_ones[] = {"", " ", "syste", "systemd", "asystem", "system.", "\xd1\x95ystem", "Ann"};
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        assert_true(value_name_reserved(slice_str(reserved[i])));
+    for (size_t i = 0; i < sizeof free_ones / sizeof free_ones[0]; i++)
+        assert_false(value_name_reserved(slice_str(free_ones[i])));
     assert_true(value_channel(SLICE_LIT("a b")));
     assert_false(value_channel(SLICE_LIT(" a")));
     assert_false(value_channel(SLICE_LIT("a ")));

@@ -107,6 +107,12 @@ static void answers_that_cannot_be(void **state)
         fails(peer_answer(p, 1, seq), "internal");
         k.ticket_count = 0;
     }
+    struct auth_answer reserved = in("ann", "sYSTEM");
+    uint16_t seq = peer_put(p, 1, "{\"token\":\"T\"}");
+    kit_settle(&k);
+    assert_int_equal(auth_finish(k.hub, k.tickets[0], &reserved), 0);
+    fails(peer_answer(p, 1, seq), "forbidden");
+    k.ticket_count = 0;
     peer_close(p);
     kit_end(&k);
 }
@@ -123,9 +129,15 @@ static void names(void **state)
     has(peer_ask(b, 1, "{\"token\":\"ann\"}"), "\"name\":\"Ann\"");
     struct peer *c = peer_open(&k, 0);
     has(peer_ask(c, 1, "{\"token\":\"cat\"}"), "\"name\":\"cat\""); /* none at all: the id */
+    /* The server's own name is nobody's, wherever it comes from; nor is an id that would be the name. */
+    struct peer *d = peer_open(&k, 0);
+    fails(peer_ask(d, 1, "{\"token\":\"dan\",\"name\":\" System\"}"), "bad_request");
+    fails(peer_ask(d, 1, "{\"token\":\"SYSTEM\"}"), "forbidden");
+    has(peer_ask(d, 1, "{\"token\":\"SYSTEM\",\"name\":\"Sys\"}"), "\"id\":\"SYSTEM\",\"name\":\"Sys\"");
     peer_close(a);
     peer_close(b);
     peer_close(c);
+    peer_close(d);
     kit_end(&k);
 }
 

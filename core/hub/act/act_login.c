@@ -54,6 +54,11 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
         call_fail(c, CODE_BAD_REQUEST, "name: expected 1 to 64 bytes of text without control characters");
         return false;
     }
+    if (has_name && value_name_reserved(name)) {
+        call_fail(c, CODE_BAD_REQUEST, "name: \"%.*s\" is the server's own name, or looks like it; choose another",
+                  (int)name.n, name.p);
+        return false;
+    }
     int has_token = json_get_string(c->body, "token", &token);
     if (has_token < 0) {
         call_fail(c, CODE_BAD_REQUEST, "token: expected a string");

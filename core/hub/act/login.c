@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/frame.h"
 #include "core/base/push.h"
+#include "core/base/utf8.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/req.h"
@@ -246,6 +247,10 @@ static void login_save(struct login *l, bool guest)
 /* A provider vouches for a user that was never here. */
 static void login_save_first(struct login *l)
 {
+    if (!l->name_len && value_name_reserved(login_id(l))) {
+        fail_waiting(l->shard, l->user, CODE_FORBIDDEN, "the id would be the name, and it looks like the server's own");
+        return;
+    }
     if (!l->name_len) {
         l->name_len = l->id_len;
         memcpy(l->name, l->id, l->id_len);

@@ -29,6 +29,8 @@ static void login_identify(struct login *l, const struct auth_answer *a)
                (a->name_len && (a->name_len > sizeof a->name || !value_name(name)))) {
         log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode));
         login_refuse(l, CODE_INTERNAL, 0, "the provider answered with an id or a name that cannot be one");
+    } else if (a->name_len && value_name_reserved(name)) {
+        login_refuse(l, CODE_FORBIDDEN, 0, "the name that the provider gives is the server's own, or looks like it");
     } else {
         l->id_len = a->id_len;
         memcpy(l->id, a->id, a->id_len);
