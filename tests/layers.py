@@ -39,7 +39,7 @@ ROOMS = {
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "options.h", "shard.h", "shards.h", "why.h"],
-                         ["bucket.h", "fresh.h", "op.h", "token.h"], checked=True),
+                         ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
     "core/hub/registry": Room(LOW + HUB[:1], ["action.h", "auth.h", "code.h", "command.h", "hook.h", "route.h", "tables.h"],
                          [], checked=True),
     "core/hub/people": Room(LOW + HUB[:2], ["ban.h", "call.h", "later.h", "trace.h"],
@@ -48,7 +48,7 @@ ROOMS = {
                          ["conv.h", "encode.h", "interest.h", "membership.h", "publish.h", "send.h", "user_mail.h", "walk.h"], checked=True),
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
                          ["acts.h", "guest.h", "login.h"], checked=True),
-    "core/hub/host": Room(LOW + HUB[:5], ["ban_change.h", "host.h", "host_member.h", "host_send.h", "look.h"],
+    "core/hub/host": Room(LOW + HUB[:5], ["ban_change.h", "host.h", "host_member.h", "host_send.h", "snapshot.h"],
                          ["host_op.h"], checked=True),
     "core/hub": Room(LOW + HUB, ["hub.h"], checked=True),  # the roof: hub.c, door.c, turn.c, parts.c
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h"]),

@@ -1,6 +1,6 @@
 #include "core/config/config_lua.h"
 
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 
 #include <cjson/cJSON.h>
 #include <lauxlib.h>
@@ -84,9 +84,9 @@ static int lua_unknown(lua_State *L)
             return luaL_error(L, "there is no %s here: a config is plain data, without Lua's libraries", name);
     unsigned best = 0;
     for (unsigned i = 1; i < sizeof constants / sizeof constants[0]; i++)
-        if (near_distance(name, constants[i].name) < near_distance(name, constants[best].name))
+        if (spelling_distance(name, constants[i].name) < spelling_distance(name, constants[best].name))
             best = i;
-    if (near_distance(name, constants[best].name) <= near_limit(name))
+    if (spelling_distance(name, constants[best].name) <= spelling_limit(name))
         return luaL_error(L, "unknown name %s; did you mean %s?", name, constants[best].name);
     return luaL_error(
         L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");

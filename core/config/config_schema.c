@@ -1,7 +1,7 @@
 #include "core/config/config_schema.h"
 
 #include "core/base/log.h"
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/config/config.h"
 #include "core/hub/shard/options.h"
 #include "core/net/http.h"
@@ -249,14 +249,14 @@ static const char *last_word(const char *path)
 const char *config_schema_nearest(const char *path)
 {
     const char *word = last_word(path);
-    unsigned near = near_limit(word);
+    unsigned near = spelling_limit(word);
     const char *best = NULL;
     unsigned best_score = 2 * near + 1;
     for (unsigned i = 0; i < config_schema_count; i++) {
         const char *known = config_schema[i].path;
         /* Wrong in its place counts less than right elsewhere. */
-        unsigned whole = 2 * near_distance(path, known);
-        unsigned part = 2 * near_distance(word, last_word(known)) + 1;
+        unsigned whole = 2 * spelling_distance(path, known);
+        unsigned part = 2 * spelling_distance(word, last_word(known)) + 1;
         unsigned score = whole < part ? whole : part;
         if (score < best_score) {
             best = known;

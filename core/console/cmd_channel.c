@@ -7,7 +7,7 @@
 #include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdlib.h>

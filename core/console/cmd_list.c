@@ -3,7 +3,7 @@
 #include "core/console/survey.h"
 
 #include "core/hub/registry/action.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/registry/tables.h"
 
 /* A number that a text would round. */
@@ -23,16 +23,16 @@ static void put_text(struct buf *b, struct slice s)
         buf_lit(b, "null");
 }
 
-static bool conn_wanted(const struct survey *v, const struct look_conn *c)
+static bool conn_wanted(const struct survey *v, const struct snapshot_conn *c)
 {
     const struct slice texts[] = {c->user, c->name, slice_str(c->ip)};
     return survey_wants(v, texts, 3);
 }
 
-static void put_handle(struct buf *b, const struct look_conn *c)
+static void put_handle(struct buf *b, const struct snapshot_conn *c)
 {
     char handle[40];
-    look_handle(handle, c->shard, c->conn, c->generation);
+    snapshot_handle(handle, c->shard, c->conn, c->generation);
     buf_printf(b, "{\"connection\":\"%s\",\"user\":", handle);
     put_text(b, c->user);
     buf_lit(b, ",\"name\":");
@@ -40,7 +40,7 @@ static void put_handle(struct buf *b, const struct look_conn *c)
     buf_printf(b, ",\"ip\":\"%s\"", c->ip);
 }
 
-static bool conn_row(void *ctx, const struct look_conn *c)
+static bool conn_row(void *ctx, const struct snapshot_conn *c)
 {
     struct survey *v = ctx;
     if (!conn_wanted(v, c))
@@ -54,10 +54,10 @@ static bool conn_row(void *ctx, const struct look_conn *c)
 
 static uint32_t visit_conns(struct shard *s, struct survey *v)
 {
-    return look_conns(s, v->at, conn_row, v);
+    return snapshot_conns(s, v->at, conn_row, v);
 }
 
-static bool slow_row(void *ctx, const struct look_conn *c)
+static bool slow_row(void *ctx, const struct snapshot_conn *c)
 {
     struct survey *v = ctx;
     if ((!c->slow && !c->queued) || !conn_wanted(v, c))
@@ -71,12 +71,12 @@ static bool slow_row(void *ctx, const struct look_conn *c)
 
 static uint32_t visit_slow(struct shard *s, struct survey *v)
 {
-    return look_conns(s, v->at, slow_row, v);
+    return snapshot_conns(s, v->at, slow_row, v);
 }
 
 /* --- Users and channels ------------------------------------------------------------------------------------------- */
 
-static bool user_row(void *ctx, const struct look_user *u)
+static bool user_row(void *ctx, const struct snapshot_user *u)
 {
     struct survey *v = ctx;
     const struct slice texts[] = {u->user, u->name};
@@ -95,10 +95,10 @@ static bool user_row(void *ctx, const struct look_user *u)
 
 static uint32_t visit_users(struct shard *s, struct survey *v)
 {
-    return look_users(s, v->at, user_row, v);
+    return snapshot_users(s, v->at, user_row, v);
 }
 
-static bool channel_row(void *ctx, const struct look_channel *c)
+static bool channel_row(void *ctx, const struct snapshot_channel *c)
 {
     struct survey *v = ctx;
     if (!survey_wants(v, &c->channel, 1))
@@ -117,7 +117,7 @@ static bool channel_row(void *ctx, const struct look_channel *c)
 
 static uint32_t visit_channels(struct shard *s, struct survey *v)
 {
-    return look_channels(s, v->at, channel_row, v);
+    return snapshot_channels(s, v->at, channel_row, v);
 }
 
 /* ctx: the visit. */

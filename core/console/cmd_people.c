@@ -5,7 +5,7 @@
 #include "core/hub/people/ban.h"
 #include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdio.h>
@@ -72,7 +72,7 @@ struct handle {
     bool found;
 };
 
-static void ignore_conn(void *ctx, const struct look_conn *k)
+static void ignore_conn(void *ctx, const struct snapshot_conn *k)
 {
     (void)ctx, (void)k;
 }
@@ -80,7 +80,7 @@ static void ignore_conn(void *ctx, const struct look_conn *k)
 static void kick_there(struct shard *s, struct command_call *c)
 {
     struct handle *h = c->state;
-    h->found = look_conn(s, h->conn, h->generation, ignore_conn, NULL);
+    h->found = snapshot_conn(s, h->conn, h->generation, ignore_conn, NULL);
     if (h->found)
         (void)host_close(s->hub, s, h->shard, h->conn, h->generation, c->argc > 1 ? c->argv[1] : SLICE_NONE);
 }
@@ -101,7 +101,7 @@ static void run_kick_connection(struct command_call *c, void *ctx)
 {
     (void)ctx;
     struct handle *h = calloc(1, sizeof *h);
-    bool good = h && look_handle_parse(c->argv[0], &h->shard, &h->conn, &h->generation);
+    bool good = h && snapshot_handle_parse(c->argv[0], &h->shard, &h->conn, &h->generation);
     if (good && h->shard < c->hub->shard_count) {
         c->state = h;
         errand_start(c, c->hub->shards[h->shard], kick_there, kick_back);
@@ -215,7 +215,7 @@ static void put_text(struct buf *b, const char *key, struct slice s)
         buf_lit(b, "null");
 }
 
-static bool ban_row(void *ctx, const struct ban_look *l)
+static bool ban_row(void *ctx, const struct ban_snapshot *l)
 {
     struct survey *v = ctx;
     struct slice ip = slice_str(l->ip);
@@ -240,7 +240,7 @@ static bool ban_row(void *ctx, const struct ban_look *l)
 /* Every shard has them all: the first one tells. */
 static uint32_t visit_bans(struct shard *s, struct survey *v)
 {
-    return s->index == 0 ? look_bans(s, v->at, ban_row, v) : NONE;
+    return s->index == 0 ? snapshot_bans(s, v->at, ban_row, v) : NONE;
 }
 
 static void run_list_bans(struct command_call *c, void *ctx)

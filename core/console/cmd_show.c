@@ -3,7 +3,7 @@
 #include "core/console/survey.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shards.h"
@@ -27,11 +27,11 @@ static void put_text(struct buf *b, struct slice s)
         buf_lit(b, "null");
 }
 
-static void put_conn(void *ctx, const struct look_conn *c)
+static void put_conn(void *ctx, const struct snapshot_conn *c)
 {
     struct buf *b = ctx;
     char handle[40];
-    look_handle(handle, c->shard, c->conn, c->generation);
+    snapshot_handle(handle, c->shard, c->conn, c->generation);
     buf_printf(b, "{\"connection\":\"%s\",\"user\":", handle);
     put_text(b, c->user);
     buf_lit(b, ",\"name\":");
@@ -46,7 +46,7 @@ static void put_conn(void *ctx, const struct look_conn *c)
 static void conn_there(struct shard *s, struct command_call *c)
 {
     struct handle *h = c->state;
-    h->found = look_conn(s, h->conn, h->generation, put_conn, &c->out);
+    h->found = snapshot_conn(s, h->conn, h->generation, put_conn, &c->out);
 }
 
 static void conn_back(struct command_call *c)
@@ -63,7 +63,7 @@ static void run_connection(struct command_call *c, void *ctx)
 {
     struct handle h = {.found = false}, *copy;
     (void)ctx;
-    if (!look_handle_parse(c->argv[0], &h.shard, &h.conn, &h.generation))
+    if (!snapshot_handle_parse(c->argv[0], &h.shard, &h.conn, &h.generation))
         command_fail(c, "bad_request", "expected a connection as `list connections` names it, like 0.12.34");
     else if (h.shard >= c->hub->shard_count)
         command_fail(c, "not_found", "there is no such connection");
@@ -87,7 +87,7 @@ struct show_user {
 static const char *const push_names[] = {
     [MODE_DEFAULT] = "default", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 
-static void user_conn(void *ctx, const struct look_conn *c)
+static void user_conn(void *ctx, const struct snapshot_conn *c)
 {
     struct buf *b = &((struct show_user *)ctx)->conns;
     if (b->n)
@@ -97,7 +97,7 @@ static void user_conn(void *ctx, const struct look_conn *c)
 
 static void user_there(struct shard *s, struct command_call *c)
 {
-    look_user_conns(s, c->argv[0], user_conn, c->state);
+    snapshot_user_conns(s, c->argv[0], user_conn, c->state);
 }
 
 static void user_back(struct command_call *c)
@@ -170,17 +170,17 @@ struct show_channel {
     struct store_conv_load op;
     struct command_call *call;
     struct conv_key key;
-    struct look_channel live; /* what the owner has in memory; channel.n == 0: nothing */
-    uint32_t online;          /* members with a connection, all shards' */
-    unsigned shard;           /* the next one to ask */
+    struct snapshot_channel live; /* what the owner has in memory; channel.n == 0: nothing */
+    uint32_t online;              /* members with a connection, all shards' */
+    unsigned shard;               /* the next one to ask */
 };
 
 static void channel_there(struct shard *s, struct command_call *c)
 {
     struct show_channel *q = c->state;
     if (shard_of(s->hub, conv_key_slice(&q->key)) == s)
-        look_channel(s, c->argv[0], &q->live);
-    q->online += look_channel_online(s, c->argv[0]);
+        snapshot_channel(s, c->argv[0], &q->live);
+    q->online += snapshot_channel_online(s, c->argv[0]);
 }
 
 static void channel_answer(struct command_call *c)

@@ -5,7 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/hub/shard/figures.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shards.h"
 
@@ -160,7 +160,7 @@ static void copy_text(char out[65], struct slice s)
     out[n] = '\0';
 }
 
-static bool add_hot(void *ctx, const struct look_channel *k)
+static bool add_hot(void *ctx, const struct snapshot_channel *k)
 {
     struct top *t = ctx;
     if (k->rate < 0.05f)
@@ -177,7 +177,7 @@ static bool add_hot(void *ctx, const struct look_channel *k)
     return true;
 }
 
-static void add_slow(void *ctx, const struct look_conn *k)
+static void add_slow(void *ctx, const struct snapshot_conn *k)
 {
     struct top *t = ctx;
     t->slow_all++;
@@ -189,14 +189,14 @@ static void add_slow(void *ctx, const struct look_conn *k)
     t->slow_count += t->slow_count < TOP;
     memmove(&t->slow[i + 1], &t->slow[i], (t->slow_count - i - 1) * sizeof t->slow[0]);
     t->slow[i] = (struct slow){.queued = k->queued, .skipping = k->slow};
-    look_handle(t->slow[i].handle, k->shard, k->conn, k->generation);
+    snapshot_handle(t->slow[i].handle, k->shard, k->conn, k->generation);
     copy_text(t->slow[i].user, k->user);
 }
 
 static void top_there(struct shard *s, struct command_call *c)
 {
     struct top *t = c->state;
-    t->at = t->channels ? look_channels(s, t->at, add_hot, t) : look_slow(s, t->at, add_slow, t);
+    t->at = t->channels ? snapshot_channels(s, t->at, add_hot, t) : snapshot_slow(s, t->at, add_slow, t);
 }
 
 static void top_next(struct command_call *c)

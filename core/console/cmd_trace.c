@@ -4,7 +4,7 @@
 
 #include "core/base/utf8.h"
 #include "core/hub/registry/action.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/shard/shards.h"
@@ -75,7 +75,7 @@ static void on_event(void *ctx, const struct trace_event *e)
         return;
     char handle[40];
     struct buf b = BUF_INIT;
-    look_handle(handle, e->shard, e->conn, e->generation);
+    snapshot_handle(handle, e->shard, e->conn, e->generation);
     p->lost_events += e->lost;
     if (p->trace_json)
         put_json(&b, c->hub, e, handle);
@@ -128,7 +128,7 @@ static void run_trace(struct command_call *c, void *ctx)
         command_fail(c, "bad_request", "usage: %s %s", c->command.name, c->command.args);
         return;
     }
-    if (o.user ? !value_user_id(c->argv[0]) : !look_handle_parse(c->argv[0], &o.shard, &o.conn, &o.generation)) {
+    if (o.user ? !value_user_id(c->argv[0]) : !snapshot_handle_parse(c->argv[0], &o.shard, &o.conn, &o.generation)) {
         command_fail(c, "bad_request",
                      o.user ? "expected a user id"
                             : "expected a connection as `list connections` names it, like 0.12.34");

@@ -4,7 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/shard/why.h"
 
@@ -20,7 +20,7 @@ struct why_call {
     uint64_t since;    /* the youngest of the shards' oldest notes: what is older may be forgotten */
     bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked;
     struct why_note stored, published, walked, skipped, pushed, acked;
-    struct look_membership member;
+    struct snapshot_membership member;
     char channel[65];              /* its name, where it could be found; "" otherwise */
     uint32_t connections, waiting; /* of the user now; bytes that wait in their queues */
     bool in_inbox, inbox_read;
@@ -156,7 +156,7 @@ static void forgotten(struct why_call *w)
 
 /* --- Asking ------------------------------------------------------------------------------------------------------- */
 
-static void put_conn(void *ctx, const struct look_conn *k)
+static void put_conn(void *ctx, const struct snapshot_conn *k)
 {
     struct why_call *w = ctx;
     w->connections++;
@@ -170,11 +170,11 @@ static void notes_there(struct shard *s, struct command_call *c)
     struct why_note like = {.kind = WHY_PUBLISHED, .conv = w->stored.conv, .seq = w->stored.seq};
     bool home = shard_of(s->hub, c->argv[0]) == s;
     if (home && is_channel(w)) {
-        look_membership(s, c->argv[0], w->stored.conv, &w->member);
+        snapshot_membership(s, c->argv[0], w->stored.conv, &w->member);
         memcpy(w->channel, w->member.channel, sizeof w->channel);
     }
     if (home)
-        look_user_conns(s, c->argv[0], put_conn, w);
+        snapshot_user_conns(s, c->argv[0], put_conn, w);
     if (!is_channel(w))
         return;
     /* Subscriptions without a mode of their own have a bit of their own. */
@@ -214,7 +214,7 @@ static void member_there(struct shard *s, struct command_call *c)
 {
     struct why_call *w = c->state;
     if (is_channel(w))
-        look_membership(s, c->argv[0], w->stored.conv, &w->member);
+        snapshot_membership(s, c->argv[0], w->stored.conv, &w->member);
 }
 
 /* Second: does it wait in the inbox? */

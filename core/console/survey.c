@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { PIECE = 32 << 10 }; /* bytes of rows that one slice brings */
+enum { PIECE = 32 << 10 }; /* bytes of rows that one step brings */
 
 /* --- Walks -------------------------------------------------------------------------------------------------------- */
 

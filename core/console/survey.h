@@ -1,7 +1,7 @@
 /*
- * Asking shards: a walk over all of them in slices, its rows streamed to the console; and an errand to one.
+ * Asking shards: a walk over all of them in steps, its rows streamed to the console; and an errand to one.
  *
- * One slice is under way at a time and the next one goes out when the reader has room, so that neither a million
+ * One step is under way at a time and the next one goes out when the reader has room, so that neither a million
  * connections nor a slow reader holds up a shard, and memory stays bounded.
  */
 #ifndef MAGPIE_CONSOLE_SURVEY_H

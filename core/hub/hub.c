@@ -23,7 +23,7 @@ static struct options_box *box_new(const struct hub_options *o)
     struct options_box *box = calloc(1, sizeof *box + (n + 1) * sizeof(char *) + bytes);
     if (!box)
         return NULL;
-    box->users = 1;
+    box->refs = 1;
     box->opt = *o;
     const char **list = (const char **)(box + 1);
     char *at = (char *)(list + n + 1);
@@ -213,7 +213,7 @@ int hub_reconfigure(struct hub *hub, const struct hub_options *options)
         }
         mails[i]->mail.run = reconfigure_run;
         mails[i]->box = box;
-        atomic_fetch_add(&box->users, 1);
+        atomic_fetch_add(&box->refs, 1);
         mailbox_post(&hub->shards[i]->mailbox, &mails[i]->mail);
     }
     free(mails);

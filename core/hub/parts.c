@@ -38,10 +38,10 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     s->store = hub->store;
     s->events = &events;
     s->box = hub->box;
-    atomic_fetch_add(&hub->box->users, 1);
+    atomic_fetch_add(&hub->box->refs, 1);
     s->opt = &hub->box->opt;
     s->tables = hub->tables;
-    atomic_fetch_add(&hub->tables->users, 1);
+    atomic_fetch_add(&hub->tables->refs, 1);
     s->now_ms = clock_mono_ms();
     mailbox_init(&s->mailbox, turn_wake, s);
     s->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);

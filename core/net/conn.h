@@ -160,7 +160,7 @@ MUST_CHECK int net_listen(struct net *net, int fd, enum conn_transport transport
 /* Stops accepting on all of them (drain). */
 void net_stop_listening(struct net *net);
 uint32_t net_count(const struct net *net);
-/* The first connection in use at or after `from`, CONN_NONE at the end: for walks cut into slices. */
+/* The first connection in use at or after `from`, CONN_NONE at the end: for walks in steps. */
 uint32_t net_next(const struct net *net, uint32_t from);
 /* Memory for connections, buffers and queues, bytes. */
 uint64_t net_memory(const struct net *net);

@@ -1,6 +1,6 @@
 /* Console commands about plugins. */
 #include "core/base/clock.h"
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>
@@ -92,9 +92,9 @@ static void name_of(const struct command_call *c, char out[65])
 static void not_loaded(struct plugins *ps, struct command_call *c, const char *name)
 {
     const char *near = NULL;
-    unsigned best = near_limit(name) + 1;
+    unsigned best = spelling_limit(name) + 1;
     for (const struct mp_self *p = ps->list; p; p = p->next) {
-        unsigned d = near_distance(name, p->name);
+        unsigned d = spelling_distance(name, p->name);
         if (p->state != PLUGIN_DEAD && d < best) {
             best = d;
             near = p->name;

@@ -21,7 +21,7 @@ struct mp_held {
     struct mp_held *next;       /* in mp_current.retired */
     struct mp_current *current; /* NULL: its plugin is gone. Main thread writes it */
     void *value;
-    _Atomic uint32_t users;   /* holders, and one for all threads together */
+    _Atomic uint32_t refs;    /* holders, and one for all threads together */
     _Atomic uint32_t threads; /* whose pass has not run yet */
     struct mail last;         /* to the main thread, when there are no users left */
     struct pass passes[];     /* one a thread; used once, when another value has come into force */
@@ -71,13 +71,13 @@ static void last_run(void *owner, struct mail *m)
 /* Who holds a value now will never let go of it: no code of the plugin runs any more. Returns how many do. */
 static unsigned end_held(struct mp_held *h, bool in_force)
 {
-    uint32_t users = atomic_load(&h->users);
+    uint32_t refs = atomic_load(&h->refs);
     drop(h);
-    if (in_force && users == 1)
+    if (in_force && refs == 1)
         free(h);
-    else if (users == 0)
+    else if (refs == 0)
         return 0; /* last_run() is on its way, and frees it */
-    return in_force ? users - 1 : users;
+    return in_force ? refs - 1 : refs;
 }
 
 void currents_free(struct mp_self *p)
@@ -118,7 +118,7 @@ mp_current *current_new(mp_self *p, void (*drop_fn)(void *value))
 
 void held_release(mp_held *h)
 {
-    if (!h || atomic_fetch_sub(&h->users, 1) != 1)
+    if (!h || atomic_fetch_sub(&h->refs, 1) != 1)
         return;
     struct mp_self *p = h->current->plugin;
     atomic_fetch_add(&p->pending[PENDING_VALUES], 1);
@@ -149,7 +149,7 @@ int current_prepare(mp_current *c, void *value)
     h->current = c;
     h->value = value;
     h->last.run = last_run;
-    atomic_init(&h->users, 1);
+    atomic_init(&h->refs, 1);
     atomic_init(&h->threads, threads);
     for (unsigned i = 0; i < threads; i++)
         h->passes[i] = (struct pass){.mail.run = pass_run, .held = h};
@@ -190,7 +190,7 @@ mp_held *current_hold(mp_current *c, mp_thread *here)
     (void)here;
     /* This thread's pass is still to come, so the threads' use of it has not ended. */
     if (h)
-        atomic_fetch_add(&h->users, 1);
+        atomic_fetch_add(&h->refs, 1);
     return h;
 }
 

@@ -1,6 +1,6 @@
 /* From a file to a description that can be trusted: dlopen, the one symbol, and everything that may be wrong with it,
  * in sentences for people. */
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/plugin/plugin_private.h"
 
 #include <dirent.h>
@@ -101,7 +101,7 @@ int image_check(const struct mp_plugin *d, const char *name, char *why, size_t w
 static void put_near(const char *path, const char *name, char *out, size_t size)
 {
     DIR *dir = opendir(path);
-    unsigned best = near_limit(name) + 1;
+    unsigned best = spelling_limit(name) + 1;
     *out = '\0';
     for (const struct dirent *d = dir ? readdir(dir) : NULL; d; d = readdir(dir)) {
         char stem[65];
@@ -109,7 +109,7 @@ static void put_near(const char *path, const char *name, char *out, size_t size)
         if (n < 4 || n > 67 || strcmp(d->d_name + n - 3, ".so") != 0)
             continue;
         snprintf(stem, sizeof stem, "%.*s", (int)n - 3, d->d_name);
-        unsigned distance = near_distance(name, stem);
+        unsigned distance = spelling_distance(name, stem);
         if (distance < best) {
             best = distance;
             snprintf(out, size, "; did you mean %s?", stem);

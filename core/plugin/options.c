@@ -1,6 +1,6 @@
 /* Options of plugins: their schema, the checks, and reading the values. */
 #include "core/base/log.h"
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>
@@ -115,9 +115,9 @@ static void unexpected(struct buf *errors, const char *prefix, const struct mp_o
 static void unknown(struct buf *errors, const char *prefix, const struct mp_plugin *d, const char *name)
 {
     const char *best = NULL;
-    unsigned distance = near_limit(name) + 1;
+    unsigned distance = spelling_limit(name) + 1;
     for (unsigned i = 0; i < d->option_count; i++) {
-        unsigned n = near_distance(name, schema_at(d, i)->name);
+        unsigned n = spelling_distance(name, schema_at(d, i)->name);
         if (n < distance) {
             distance = n;
             best = schema_at(d, i)->name;

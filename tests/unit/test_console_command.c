@@ -1,8 +1,8 @@
 /* The table of commands, what was probably meant, the password, bans and rules, notes, names in wires. */
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/console/console_private.h"
 #include "core/hub/people/ban.h"
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/people/trace.h"
@@ -80,15 +80,15 @@ static void table(void **state)
 static void distances(void **state)
 {
     (void)state;
-    assert_int_equal(near_distance("", ""), 0);
-    assert_int_equal(near_distance("abc", "abc"), 0);
-    assert_int_equal(near_distance("abc", "acb"), 1);
-    assert_int_equal(near_distance("abc", "ab"), 1);
-    assert_int_equal(near_distance("abc", "xbc"), 1);
-    assert_int_equal(near_distance("", "abc"), 3);
-    assert_int_equal(near_distance("kitten", "sitting"), 3);
-    assert_int_equal(near_limit("ab"), 1);
-    assert_int_equal(near_limit("abcdefghijkl"), 3);
+    assert_int_equal(spelling_distance("", ""), 0);
+    assert_int_equal(spelling_distance("abc", "abc"), 0);
+    assert_int_equal(spelling_distance("abc", "acb"), 1);
+    assert_int_equal(spelling_distance("abc", "ab"), 1);
+    assert_int_equal(spelling_distance("abc", "xbc"), 1);
+    assert_int_equal(spelling_distance("", "abc"), 3);
+    assert_int_equal(spelling_distance("kitten", "sitting"), 3);
+    assert_int_equal(spelling_limit("ab"), 1);
+    assert_int_equal(spelling_limit("abcdefghijkl"), 3);
 }
 
 static void passwords(void **state)
@@ -214,14 +214,14 @@ static void handles(void **state)
     uint32_t conn, generation;
     char text[40];
     (void)state;
-    look_handle(text, 3, 17, 4000000000u);
+    snapshot_handle(text, 3, 17, 4000000000u);
     assert_string_equal(text, "3.17.4000000000");
-    assert_true(look_handle_parse(S(text), &shard, &conn, &generation));
+    assert_true(snapshot_handle_parse(S(text), &shard, &conn, &generation));
     assert_true(shard == 3 && conn == 17 && generation == 4000000000u);
     static const char *const wrong[] = {"",        "1",     "1.2",    "1.2.",           ".1.2",      "1..2",
                                         "1.2.3.4", "1.2.x", "-1.2.3", "1.2.4294967296", "99999.1.1", "1.4294967295.1"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        assert_false(look_handle_parse(S(wrong[i]), &shard, &conn, &generation));
+        assert_false(snapshot_handle_parse(S(wrong[i]), &shard, &conn, &generation));
 }
 
 static void notes(void **state)

@@ -11,9 +11,9 @@
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook.h"
-#include "core/hub/shard/fresh.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
+#include "core/hub/shard/user_ids.h"
 #include "core/hub/talk/interest.h"
 
 #include <stddef.h>
@@ -484,10 +484,10 @@ static void login_move(struct login *l, struct shard *to)
 /* An id whose owner is this shard, so that the connection need not move. */
 static void login_fresh_id(struct shard *s, struct login *l)
 {
-    fresh_id(&s->fresh, l->id);
-    l->id_len = FRESH_ID_SIZE;
+    user_id_new(&s->new_ids, l->id);
+    l->id_len = USER_ID_SIZE;
     while (shard_of(s->hub, login_id(l)) != s)
-        fresh_again(&s->fresh, l->id);
+        user_id_again(&s->new_ids, l->id);
 }
 
 static void login_new_user(struct login *l)

@@ -1,6 +1,7 @@
 /* The default policies, with their numbers from the config. A script named `ratelimit` stands in for the rate
  * limits. */
 #include "core/hub/act/policy.h"
+
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/registry/tables.h"

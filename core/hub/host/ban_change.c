@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLOSE_SLICE = 1024 }; /* connections looked at in one turn of a shard's loop */
+enum { CLOSE_STEP = 1024 }; /* connections looked at in one turn of a shard's loop */
 
 struct change {
     struct ban_change *q;
@@ -101,7 +101,7 @@ static void ip_walk(void *owner, struct mail *m)
     char text[BAN_REASON_MAX + 1], ip[64];
     snprintf(text, sizeof text, "%.*s", (int)reason.n, reason.p ? reason.p : "");
     uint32_t i = s->net ? net_next(s->net, w->at) : CONN_NONE;
-    for (unsigned n = 0; n < CLOSE_SLICE && i != CONN_NONE; n++) {
+    for (unsigned n = 0; n < CLOSE_STEP && i != CONN_NONE; n++) {
         conn_peer(s->net, i, ip, sizeof ip);
         if (!(conn_at(s->net, i)->flags & CONN_F_CLOSING) && ban_ip(s, ip)) {
             conn_close(s->net, i, CLOSE_KICKED, text[0] ? text : "this address is banned", 0);

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 /* Connections that an announcement reaches in one turn of the loop. */
-enum { ANNOUNCE_SLICE = 2048 };
+enum { ANNOUNCE_STEP = 2048 };
 
 /* --- A user ------------------------------------------------------------------------------------------------------- */
 
@@ -264,7 +264,7 @@ static void announce_run(void *owner, struct mail *m)
     uint32_t i = NONE;
     if (a->frame) {
         i = net_next(s->net, a->at);
-        for (unsigned n = 0; n < ANNOUNCE_SLICE && i != CONN_NONE; n++) {
+        for (unsigned n = 0; n < ANNOUNCE_STEP && i != CONN_NONE; n++) {
             if ((conn_at(s->net, i)->flags & (CONN_F_READY | CONN_F_RAW)) == CONN_F_READY)
                 (void)conn_send_frame(s->net, i, a->frame, CONN_MAY);
             i = net_next(s->net, i + 1);

@@ -416,16 +416,16 @@ int bans_register(struct hub *hub)
     return rc ? rc : hook_register(hub, &hooks[1]);
 }
 
-uint32_t look_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_look *b), void *ctx)
+uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_snapshot *b), void *ctx)
 {
     const struct ban_table *t = s->bans;
     uint64_t now = clock_wall_ms();
     uint32_t i = t ? pool_next(&t->pool, from) : POOL_NONE;
     for (unsigned n = 0; i != POOL_NONE && n < 1024; n++, i = pool_next(&t->pool, i + 1)) {
         const struct ban *b = ban_at(t, i);
-        struct ban_look out = {.kind = (enum ban_kind)(b->text[0] - '0'),
-                               .reason = slice_of(b->text + b->key_len, b->reason_len),
-                               .until_ms = b->until_ms};
+        struct ban_snapshot out = {.kind = (enum ban_kind)(b->text[0] - '0'),
+                                   .reason = slice_of(b->text + b->key_len, b->reason_len),
+                                   .until_ms = b->until_ms};
         if (b->until_ms <= now)
             continue;
         if (out.kind == CHANNEL_RULE) {

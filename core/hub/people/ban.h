@@ -60,14 +60,14 @@ void channel_rule_pack(const struct channel_rule *r, char out[CHANNEL_RULE_SIZE]
 bool channel_rule_find(struct shard *s, struct slice channel, struct channel_rule *out);
 
 /* One ban, for people. */
-struct ban_look {
+struct ban_snapshot {
     enum ban_kind kind;
     struct slice user, channel, reason;
     char ip[64];
     uint64_t until_ms; /* wall clock; BAN_FOREVER */
 };
-/* As the functions of look.h. Every shard has all of them: ask one. */
-uint32_t look_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_look *b), void *ctx);
+/* As the functions of snapshot.h. Every shard has all of them: ask one. */
+uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_snapshot *b), void *ctx);
 
 /* Housekeeping, every tick of a shard: drops some of what is over. */
 void bans_tick(struct shard *s);

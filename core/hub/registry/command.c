@@ -1,6 +1,6 @@
 #include "core/hub/registry/command.h"
 
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 #include "core/hub/shard/shard.h"
 
 #include <stdarg.h>
@@ -33,7 +33,7 @@ static bool name_good(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
     size_t n = strspn(name, letters);
-    if (n == 0 || strlen(name) > NEAR_WORD_MAX)
+    if (n == 0 || strlen(name) > SPELLING_WORD_MAX)
         return false;
     if (name[n] == '\0')
         return true;
@@ -106,7 +106,7 @@ static bool join(char *out, size_t size, const struct slice *words, unsigned n)
 
 const struct command *command_find(const struct hub *hub, const struct slice *words, unsigned n, unsigned *used)
 {
-    char name[NEAR_WORD_MAX + 2];
+    char name[SPELLING_WORD_MAX + 2];
     /* The longer name first: "show user" before a "show". */
     for (*used = n < 2 ? n : 2; *used > 0; --*used) {
         if (!join(name, sizeof name, words, *used))
@@ -120,7 +120,7 @@ const struct command *command_find(const struct hub *hub, const struct slice *wo
 
 const char *command_nearest(const struct hub *hub, const struct slice *words, unsigned n)
 {
-    char one[NEAR_WORD_MAX + 2], two[NEAR_WORD_MAX + 2];
+    char one[SPELLING_WORD_MAX + 2], two[SPELLING_WORD_MAX + 2];
     const char *best = NULL;
     unsigned least = UINT32_MAX;
     if (!join(one, sizeof one, words, n ? 1 : 0))
@@ -131,8 +131,8 @@ const char *command_nearest(const struct hub *hub, const struct slice *words, un
         const char *name = hub->commands->list[i].name;
         /* A name of one word is compared with the first alone: the second may be an argument. */
         const char *given = strchr(name, ' ') ? two : one;
-        unsigned d = near_distance(given, name);
-        if (d <= near_limit(given) && d * 2 <= strlen(given) && d < least) {
+        unsigned d = spelling_distance(given, name);
+        if (d <= spelling_limit(given) && d * 2 <= strlen(given) && d < least) {
             best = name;
             least = d;
         }

@@ -9,7 +9,7 @@
 
 void tables_drop(struct tables *t)
 {
-    if (!t || atomic_fetch_sub(&t->users, 1) != 1)
+    if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
         return;
     for (unsigned i = 0; i < HOOK_EVENTS; i++)
         free(t->hooks[i]);
@@ -23,11 +23,11 @@ static struct tables *tables_copy(const struct tables *from)
         return NULL;
     if (!from) {
         memset(t, 0, sizeof *t);
-        atomic_store(&t->users, 1);
+        atomic_store(&t->refs, 1);
         return t;
     }
-    memcpy((char *)t + sizeof t->users, (const char *)from + sizeof t->users, sizeof *t - sizeof t->users);
-    atomic_store(&t->users, 1);
+    memcpy((char *)t + sizeof t->refs, (const char *)from + sizeof t->refs, sizeof *t - sizeof t->refs);
+    atomic_store(&t->refs, 1);
     memset(t->hooks, 0, sizeof t->hooks);
     for (unsigned i = 0; i < HOOK_EVENTS; i++) {
         size_t n = t->hook_count[i] * sizeof *t->hooks[i];
@@ -167,7 +167,7 @@ int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx)
         return ERR_NOMEM;
     struct tables *before = hub->tables;
     *c = (struct commit){.tables = hub->draft, .hub = hub, .done = done, .ctx = ctx};
-    atomic_fetch_add(&hub->draft->users, hub->shard_count + 1);
+    atomic_fetch_add(&hub->draft->refs, hub->shard_count + 1);
     hub->committing = true;
     hub->tables = hub->draft;
     hub->draft = NULL;
@@ -175,7 +175,7 @@ int tables_commit(struct hub *hub, void (*done)(void *ctx), void *ctx)
         hub->draft = hub->tables;
         hub->tables = before;
         hub->committing = false;
-        atomic_fetch_sub(&hub->draft->users, hub->shard_count + 1);
+        atomic_fetch_sub(&hub->draft->refs, hub->shard_count + 1);
         free(c);
         return ERR_NOMEM;
     }

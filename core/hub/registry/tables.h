@@ -20,7 +20,7 @@
 enum { ACTIONS = 2000, AUTH_PROVIDERS = 16 };
 
 struct tables {
-    _Atomic unsigned users;          /* the hub, and each shard that has them in force */
+    _Atomic unsigned refs;           /* the hub, and each shard that has them in force */
     struct action actions[ACTIONS];  /* by number; handle NULL: none */
     struct hook *hooks[HOOK_EVENTS]; /* by priority; owned */
     uint32_t hook_count[HOOK_EVENTS];

@@ -19,7 +19,7 @@ struct shard *shard_of(const struct hub *hub, struct slice key)
 
 void options_drop(struct options_box *box)
 {
-    if (box && atomic_fetch_sub(&box->users, 1) == 1)
+    if (box && atomic_fetch_sub(&box->refs, 1) == 1)
         free(box);
 }
 

@@ -16,11 +16,11 @@
 #include "core/base/table.h"
 #include "core/hub/shard/bucket.h"
 #include "core/hub/shard/figures.h"
-#include "core/hub/shard/fresh.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/shard/token.h"
+#include "core/hub/shard/user_ids.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
 
@@ -95,7 +95,7 @@ struct shard {
     struct pool claims;      /* struct claim (route.c): connections of paths that layers above serve */
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */
-    struct fresh fresh;      /* ids for new users */
+    struct user_ids new_ids; /* ids for new users */
     uint32_t conv_sweep;     /* where the hunt for idle conversations goes on */
 
     struct walks begun;                    /* channels with publications to deliver that have had no turn yet */
@@ -131,7 +131,7 @@ struct shard {
 
 /* Options with a count of those who read them: main, and each shard. */
 struct options_box {
-    _Atomic unsigned users;
+    _Atomic unsigned refs;
     struct hub_options opt; /* its strings are owned by the box */
 };
 

@@ -30,8 +30,8 @@ int convs_init(struct shard *s)
 static void conv_drop(struct shard *s, uint32_t conv)
 {
     struct conv *v = conv_at(s, conv);
-    slicebuf_free(s, v->merged);
-    slicebuf_free(s, v->plain);
+    window_free(s, v->merged);
+    window_free(s, v->plain);
     free(v->interest);
     free(v->key);
 }
@@ -242,7 +242,7 @@ static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
         return;
     /* What was collected under the old tier goes out first, so that nobody sees a later message before an earlier
      * one. */
-    slice_flush(s, conv);
+    windows_flush(s, conv);
     v->tier = (uint8_t)tier;
     struct saving *p = calloc(1, sizeof *p);
     if (!p)
@@ -326,12 +326,12 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
             mode = MODE_DEFAULT;
         if (mode != v->mode) {
             /* Those who follow the default change sides: what they are owed goes out first. */
-            slice_flush(s, conv);
+            windows_flush(s, conv);
             v->mode = mode;
         }
     }
-    v->slice_ms = a->has_push ? a->slice_ms : 0;
-    v->slice_max = a->has_push ? a->slice_max : 0;
+    v->window_ms = a->has_push ? a->slice_ms : 0;
+    v->window_max = a->has_push ? a->slice_max : 0;
 }
 
 enum push_mode conv_default_push(const struct conv *v)

@@ -9,7 +9,7 @@
 
 #include "core/hub/people/req.h"
 
-struct slicebuf;
+struct window;
 struct owned_req;
 
 enum conv_state { CONV_NEW, CONV_LOADING, CONV_READY };
@@ -18,19 +18,19 @@ struct conv {
     char *key;                 /* not NUL-terminated; owned */
     struct owned_req *waiting; /* requests that wait for the load, oldest first */
     struct owned_req **waiting_tail;
-    uint8_t *interest;       /* channel: per shard, bits 1 << enum push_mode of its members; NULL: none yet; owned */
-    struct slicebuf *merged; /* messages of the present time slice for push mode merged; NULL: none; owned */
+    uint8_t *interest;     /* channel: per shard, bits 1 << enum push_mode of its members; NULL: none yet; owned */
+    struct window *merged; /* messages of the present window for push mode merged; NULL: none; owned */
     /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
-    struct slicebuf *plain;
+    struct window *plain;
     uint64_t used_ms; /* monotonic, last use */
     uint32_t members; /* channel */
     uint32_t pins;    /* requests and store operations under way */
     struct bucket rate;
-    float meter;        /* messages lately, fading away: see conv_rate() */
-    uint32_t meter_at;  /* ms, when `meter` was true */
-    uint32_t slice_ms;  /* of slices that open now; 0: push.slice_ms */
-    uint32_t slice_max; /* of them; 0: push.max */
-    double sliced;      /* when the last slice of push mode merged was due, by ev_now(); 0: none yet */
+    float meter;         /* messages lately, fading away: see conv_rate() */
+    uint32_t meter_at;   /* ms, when `meter` was true */
+    uint32_t window_ms;  /* length of windows that open now; 0: push.slice_ms */
+    uint32_t window_max; /* messages of them; 0: push.max */
+    double window_due;   /* when the last window of push mode merged was due, by ev_now(); 0: none yet */
     uint8_t key_len;
     uint8_t state; /* enum conv_state */
     uint8_t tier;  /* enum store_tier */

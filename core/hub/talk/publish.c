@@ -8,32 +8,32 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* Messages of a slice where push.max sets no limit. */
-enum { SLICE_MAX = 1000 };
+/* Messages of a window where push.max sets no limit. */
+enum { WINDOW_MAX = 1000 };
 
-struct slice_item {
+struct window_item {
     uint64_t seq;
     uint32_t len;
     char *body; /* of 102; owned */
 };
 
-/* One time slice: the newest `max` messages of it. */
-struct slicebuf {
+/* A window of time: the newest `max` messages of it. */
+struct window {
     ev_timer timer; /* its end */
     double due;     /* the same by ev_now() */
     struct shard *shard;
     uint32_t conv;
-    bool merged;               /* the slice of push mode merged; else of the others, over the limit */
-    uint64_t from, to;         /* seqs of the slice */
+    bool merged;               /* that of push mode merged; else of the others, over the limit */
+    uint64_t from, to;         /* seqs of the window */
     uint32_t omitted;          /* messages of it that are left out */
     uint32_t head, count, max; /* ring */
     uint64_t bytes;            /* of the bodies held, and a comma each */
-    struct slice_item items[];
+    struct window_item items[];
 };
 
-static void slicebuf_drop_oldest(struct slicebuf *b)
+static void window_drop_oldest(struct window *b)
 {
-    struct slice_item *t = &b->items[b->head];
+    struct window_item *t = &b->items[b->head];
     b->bytes -= t->len + 1;
     free(t->body);
     t->body = NULL;
@@ -42,12 +42,12 @@ static void slicebuf_drop_oldest(struct slicebuf *b)
     b->omitted++;
 }
 
-void slicebuf_free(struct shard *s, struct slicebuf *b)
+void window_free(struct shard *s, struct window *b)
 {
     if (!b)
         return;
     while (b->count)
-        slicebuf_drop_oldest(b);
+        window_drop_oldest(b);
     ev_timer_stop(s->loop, &b->timer);
     free(b);
 }
@@ -72,7 +72,7 @@ static bool anyone(const struct shard *s, const struct conv *v, uint8_t mask)
 
 /* item_at yields the i-th body. A shard that there is no memory for hears nothing; its members see the jump in seq. */
 static void publish(struct shard *s, uint32_t conv, const struct publication *n,
-                    struct slice_item *(*item_at)(void *, uint32_t), void *ctx)
+                    struct window_item *(*item_at)(void *, uint32_t), void *ctx)
 {
     struct conv *v = conv_at(s, conv);
     struct slice name = conv_channel_name(conv_slice(v));
@@ -107,7 +107,7 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
         uint32_t offset = (uint32_t)name.n;
         memcpy(pub_data(p), name.p, name.n);
         for (uint32_t i = 0; i < n->count; i++) {
-            struct slice_item *t = item_at(ctx, i);
+            struct window_item *t = item_at(ctx, i);
             p->items[i] = (struct pub_item){.seq = t->seq, .offset = offset, .len = t->len};
             memcpy(pub_data(p) + offset, t->body, t->len);
             offset += t->len;
@@ -116,15 +116,15 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
     }
 }
 
-static struct slice_item *only_item(void *ctx, uint32_t i)
+static struct window_item *only_item(void *ctx, uint32_t i)
 {
     (void)i;
     return ctx;
 }
 
-static struct slice_item *ring_item(void *ctx, uint32_t i)
+static struct window_item *ring_item(void *ctx, uint32_t i)
 {
-    struct slicebuf *b = ctx;
+    struct window *b = ctx;
     return &b->items[(b->head + i) % b->max];
 }
 
@@ -138,9 +138,9 @@ static uint8_t plain_mask(const struct conv *v)
     return (uint8_t)(1u << MODE_ALL | (conv_default_push(v) == MODE_ALL ? 1u << MODE_DEFAULT : 0));
 }
 
-static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
+static void window_out(struct shard *s, uint32_t conv, struct window **at)
 {
-    struct slicebuf *b = *at;
+    struct window *b = *at;
     if (!b)
         return;
     struct conv *v = conv_at(s, conv);
@@ -154,53 +154,53 @@ static void slice_out(struct shard *s, uint32_t conv, struct slicebuf **at)
                                 .merged = b->merged};
         publish(s, conv, &n, ring_item, b);
     }
-    slicebuf_free(s, b);
+    window_free(s, b);
     *at = NULL;
 }
 
-void slice_flush(struct shard *s, uint32_t conv)
+void windows_flush(struct shard *s, uint32_t conv)
 {
     struct conv *v = conv_at(s, conv);
-    slice_out(s, conv, &v->plain);
-    slice_out(s, conv, &v->merged);
+    window_out(s, conv, &v->plain);
+    window_out(s, conv, &v->merged);
 }
 
-static void slice_due(struct ev_loop *loop, ev_timer *w, int events)
+static void window_due(struct ev_loop *loop, ev_timer *w, int events)
 {
     (void)loop, (void)events;
-    struct slicebuf *b = (struct slicebuf *)w;
+    struct window *b = (struct window *)w;
     struct shard *s = b->shard;
     uint32_t conv = b->conv;
     struct conv *v = conv_at(s, conv);
     if (b->merged)
-        v->sliced = b->due;
-    slice_out(s, conv, b->merged ? &v->merged : &v->plain);
+        v->window_due = b->due;
+    window_out(s, conv, b->merged ? &v->merged : &v->plain);
 }
 
-static uint32_t slice_length(const struct shard *s, const struct conv *v)
+static uint32_t window_length(const struct shard *s, const struct conv *v)
 {
-    return v->slice_ms ? v->slice_ms : s->opt->slice_ms;
+    return v->window_ms ? v->window_ms : s->opt->slice_ms;
 }
 
 /*
- * How long a slice that begins now is, in seconds. Where messages come one after the other it begins when the last one
- * was due, not with its first message: a busy channel then has a steady beat, and nobody waits for longer than a slice.
+ * How long a window that begins now is, in seconds. Where messages come one after the other it begins when the last one
+ * was due, not with its first message: a busy channel then has a steady beat, and nobody waits for longer than a window.
  * (A beat just above 200 ms is the worst there could be: Linux takes a gap of its smallest retransmission timeout for a
  * restart and acknowledges the next segments one by one.)
  */
-static double slice_seconds(const struct shard *s, const struct conv *v, bool merged)
+static double window_seconds(const struct shard *s, const struct conv *v, bool merged)
 {
-    double whole = slice_length(s, v) / 1000.0, late = ev_now(s->loop) - v->sliced;
+    double whole = window_length(s, v) / 1000.0, late = ev_now(s->loop) - v->window_due;
     return merged && late >= 0 && late < whole / 8 ? whole - late : whole;
 }
 
-static struct slicebuf *slice_open(struct shard *s, uint32_t conv, bool merged, uint64_t seq)
+static struct window *window_open(struct shard *s, uint32_t conv, bool merged, uint64_t seq)
 {
     const struct conv *v = conv_at(s, conv);
-    uint32_t max = v->slice_max ? v->slice_max : s->opt->slice_max;
-    if (max == 0 || max > SLICE_MAX)
-        max = SLICE_MAX;
-    struct slicebuf *b = calloc(1, sizeof *b + max * sizeof b->items[0]);
+    uint32_t max = v->window_max ? v->window_max : s->opt->slice_max;
+    if (max == 0 || max > WINDOW_MAX)
+        max = WINDOW_MAX;
+    struct window *b = calloc(1, sizeof *b + max * sizeof b->items[0]);
     if (!b)
         return NULL;
     b->shard = s;
@@ -208,21 +208,21 @@ static struct slicebuf *slice_open(struct shard *s, uint32_t conv, bool merged, 
     b->merged = merged;
     b->from = seq;
     b->max = max;
-    double seconds = slice_seconds(s, v, merged);
+    double seconds = window_seconds(s, v, merged);
     b->due = ev_now(s->loop) + seconds;
-    ev_timer_init(&b->timer, slice_due, seconds, 0.);
+    ev_timer_init(&b->timer, window_due, seconds, 0.);
     ev_timer_start(s->loop, &b->timer);
     return b;
 }
 
-/* Adds to a slice, opening it; without memory the message is left out, and the receivers see the jump. */
-static void slice_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq, struct slice body)
+/* Adds to a window, opening it; without memory the message is left out, and the receivers see the jump. */
+static void window_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq, struct slice body)
 {
     struct conv *v = conv_at(s, conv);
-    struct slicebuf **at = merged ? &v->merged : &v->plain;
-    if (!*at && !(*at = slice_open(s, conv, merged, seq)))
+    struct window **at = merged ? &v->merged : &v->plain;
+    if (!*at && !(*at = window_open(s, conv, merged, seq)))
         return;
-    struct slicebuf *b = *at;
+    struct window *b = *at;
     b->to = seq;
     char *copy = malloc(body.n);
     if (!copy) {
@@ -231,42 +231,42 @@ static void slice_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq,
     }
     memcpy(copy, body.p, body.n);
     if (b->count == b->max)
-        slicebuf_drop_oldest(b);
-    b->items[(b->head + b->count++) % b->max] = (struct slice_item){.seq = seq, .len = (uint32_t)body.n, .body = copy};
+        window_drop_oldest(b);
+    b->items[(b->head + b->count++) % b->max] = (struct window_item){.seq = seq, .len = (uint32_t)body.n, .body = copy};
     b->bytes += body.n + 1;
-    /* A slice is one frame, and what the server sends is cut at limits.page. */
+    /* A window goes as one frame, and what the server sends is cut at limits.page. */
     while (b->count > 1 && s->opt->page_max && b->bytes + 256 > s->opt->page_max)
-        slicebuf_drop_oldest(b);
+        window_drop_oldest(b);
 }
 
 void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit)
 {
     struct conv *v = conv_at(s, conv);
     if (anyone(s, v, plain_mask(v))) {
-        /* Once a slice is open everything goes through it: order first. */
+        /* Once a window is open everything goes through it: order first. */
         if (over_limit || v->plain) {
-            slice_add(s, conv, false, seq, body);
+            window_add(s, conv, false, seq, body);
         } else {
-            struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+            struct window_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
             struct publication n = {
                 .from = seq, .to = seq, .count = 1, .action = PUSH_CHANNEL_MESSAGE, .mask = plain_mask(v)};
             publish(s, conv, &n, only_item, &one);
         }
     }
     if (anyone(s, v, merged_mask(v))) {
-        bool at_once = slice_length(s, v) == 0;
+        bool at_once = window_length(s, v) == 0;
         if (at_once)
-            slice_flush(s, conv);
-        slice_add(s, conv, true, seq, body);
+            windows_flush(s, conv);
+        window_add(s, conv, true, seq, body);
         if (at_once)
-            slice_flush(s, conv);
+            windows_flush(s, conv);
     }
 }
 
-static void slice_take_out(struct slicebuf *b, uint64_t seq)
+static void window_take_out(struct window *b, uint64_t seq)
 {
     for (uint32_t i = 0; b && i < b->count; i++) {
-        struct slice_item *t = ring_item(b, i);
+        struct window_item *t = ring_item(b, i);
         if (t->seq != seq)
             continue;
         b->bytes -= t->len + 1;
@@ -282,9 +282,9 @@ static void slice_take_out(struct slicebuf *b, uint64_t seq)
 void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body)
 {
     struct conv *v = conv_at(s, conv);
-    slice_take_out(v->merged, seq);
-    slice_take_out(v->plain, seq);
-    struct slice_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+    window_take_out(v->merged, seq);
+    window_take_out(v->plain, seq);
+    struct window_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
     struct publication n = {.from = seq,
                             .to = seq,
                             .count = 1,

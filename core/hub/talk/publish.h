@@ -1,5 +1,5 @@
 /*
- * Publishing: from a stored message to the shards that have receivers, at once or by time slices. On the owner shard.
+ * Publishing: from a stored message to the shards that have receivers, at once or by windows of time. On the owner shard.
  * Private to core/hub.
  */
 #ifndef MAGPIE_HUB_PUBLISH_H
@@ -9,10 +9,10 @@
 
 /* Publishes a channel's new message by its subscribers' push modes. body: that of 102. */
 void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit);
-/* Publishes a 109 (body) and takes the message out of slices under way. */
+/* Publishes a 109 (body) and takes the message out of windows under way. */
 void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
-void slicebuf_free(struct shard *s, struct slicebuf *b);
-/* Publishes what the conversation's slices hold, now. */
-void slice_flush(struct shard *s, uint32_t conv);
+void window_free(struct shard *s, struct window *b);
+/* Publishes what the conversation's windows hold, now. */
+void windows_flush(struct shard *s, uint32_t conv);
 
 #endif

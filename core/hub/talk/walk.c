@@ -120,7 +120,7 @@ static struct frame *item_frame(struct pub *p, uint32_t i, uint32_t tag)
     return p->items[i].frame;
 }
 
-/* The 104 frame of a slice's items from `first` on. */
+/* The 104 frame of a publication, its items from `first` on. */
 static struct frame *merged_frame(struct shard *s, struct pub *p, uint32_t first, uint64_t from, uint32_t omitted,
                                   uint32_t tag)
 {
@@ -227,7 +227,7 @@ struct joined {
         bool fits;  /* the bundle holds everything */
         bool whole; /* merged publications go as one frame */
     } kinds[4];     /* by enum push_mode */
-    bool slices;    /* merged publications are on board */
+    bool merged;    /* merged publications are on board */
 };
 
 static void joined_clear(struct joined *j)
@@ -242,9 +242,9 @@ static void joined_clear(struct joined *j)
 static void joined_reset(struct joined *j, const struct chan *ch)
 {
     joined_clear(j);
-    j->slices = false;
+    j->merged = false;
     for (const struct pub *p = ch->board; p; p = p->next)
-        j->slices |= p->merged;
+        j->merged |= p->merged;
 }
 
 static void kind_make(struct shard *s, const struct chan *ch, struct kind *k, unsigned push, uint32_t tag)
@@ -270,7 +270,7 @@ static int deliver_joined(struct shard *s, const struct chan *ch, const struct m
     struct kind *k = &j->kinds[m->push];
     if (m->conn & (MEMBER_MULTI | MEMBER_FRESH))
         return -1;
-    bool whole = j->slices && conn_at(s->net, conn)->flags & CONN_F_MERGE;
+    bool whole = j->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE;
     if (!k->made || k->whole != whole) {
         k->whole = whole;
         kind_make(s, ch, k, m->push, tag);
@@ -366,7 +366,7 @@ static bool walk_some(struct shard *s, uint32_t chan, uint32_t first, struct bud
     struct chan *ch = chan_at(s, chan);
     uint64_t delivered = 0;
     uint32_t pace = first << ch->pace, sent = 0;
-    struct joined joined = {.slices = false};
+    struct joined joined = {.merged = false};
     if (ch->pace < PACE_MAX)
         ch->pace++;
     get_on(ch);
@@ -410,7 +410,7 @@ static void walk_list(struct shard *s, struct walks *list, uint32_t last, uint32
 }
 
 /* Who has just begun goes first, beside others with half of the turn at most: a small channel is done by that and need
- * not wait for a large one's slice, and however many small ones there are, the large one goes on. */
+ * not wait for a large one's step, and however many small ones there are, the large one goes on. */
 bool chans_walk(struct shard *s)
 {
     uint32_t last = s->walks.last;

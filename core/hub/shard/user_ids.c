@@ -1,17 +1,17 @@
-/* Ids for new users: see fresh.h. */
-#include "core/hub/shard/fresh.h"
+/* Ids for new users: see user_ids.h. */
+#include "core/hub/shard/user_ids.h"
 
 #include "core/base/clock.h"
 #include "core/base/random.h"
 
-enum { TIME_DIGITS = 9, RANDOM_DIGITS = FRESH_ID_SIZE - TIME_DIGITS };
+enum { TIME_DIGITS = 9, RANDOM_DIGITS = USER_ID_SIZE - TIME_DIGITS };
 
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 static const uint64_t epoch_us = UINT64_C(1577836800000000); /* 2020-01-01T00:00:00Z */
 
-void fresh_again(struct fresh *f, char *out)
+void user_id_again(struct user_ids *f, char *out)
 {
-    for (unsigned i = TIME_DIGITS; i < FRESH_ID_SIZE; i++) {
+    for (unsigned i = TIME_DIGITS; i < USER_ID_SIZE; i++) {
         if (f->left == 0) {
             random_bytes(f->random, sizeof f->random);
             f->left = sizeof f->random;
@@ -20,11 +20,11 @@ void fresh_again(struct fresh *f, char *out)
     }
 }
 
-void fresh_id(struct fresh *f, char *out)
+void user_id_new(struct user_ids *f, char *out)
 {
     uint64_t us = clock_wall_us(), now = us > epoch_us ? (us - epoch_us) * 16 / 1000 : 0;
     f->last = now > f->last ? now : f->last + 1;
     for (unsigned i = 0; i < TIME_DIGITS; i++)
         out[i] = digits[f->last >> 5 * (TIME_DIGITS - 1 - i) & 31];
-    fresh_again(f, out);
+    user_id_again(f, out);
 }

@@ -1,13 +1,13 @@
-#include "core/base/near.h"
+#include "core/base/spelling.h"
 
 #include <string.h>
 
-unsigned near_distance(const char *a, const char *b)
+unsigned spelling_distance(const char *a, const char *b)
 {
     size_t an = strlen(a), bn = strlen(b);
-    if (an > NEAR_WORD_MAX || bn > NEAR_WORD_MAX)
-        return NEAR_WORD_MAX;
-    unsigned rows[3][NEAR_WORD_MAX + 1]; /* of i - 2, i - 1, i, taking turns */
+    if (an > SPELLING_WORD_MAX || bn > SPELLING_WORD_MAX)
+        return SPELLING_WORD_MAX;
+    unsigned rows[3][SPELLING_WORD_MAX + 1]; /* of i - 2, i - 1, i, taking turns */
     for (unsigned j = 0; j <= bn; j++)
         rows[0][j] = j;
     for (unsigned i = 1; i <= an; i++) {
@@ -27,7 +27,7 @@ unsigned near_distance(const char *a, const char *b)
     return rows[an % 3][bn];
 }
 
-unsigned near_limit(const char *word)
+unsigned spelling_limit(const char *word)
 {
     size_t n = strlen(word) / 3 + 1;
     return n > 3 ? 3 : (unsigned)n;

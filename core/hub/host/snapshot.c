@@ -1,4 +1,4 @@
-#include "core/hub/host/look.h"
+#include "core/hub/host/snapshot.h"
 
 #include "core/hub/people/chan.h"
 #include "core/hub/people/session.h"
@@ -9,37 +9,37 @@
 #include <math.h>
 #include <stdio.h>
 
-static void fill_conn(struct shard *s, uint32_t i, struct look_conn *out, char ip[64])
+static void fill_conn(struct shard *s, uint32_t i, struct snapshot_conn *out, char ip[64])
 {
     static const char *const forms[] = {[WIRE_TCP] = "tcp", [WIRE_WS_BINARY] = "binary", [WIRE_WS_TEXT] = "text"};
     const struct conn *k = conn_at(s->net, i);
     const struct session *x = k->session;
     conn_peer(s->net, i, ip, 64);
-    *out = (struct look_conn){.shard = s->index,
-                              .conn = i,
-                              .generation = k->generation,
-                              .ip = ip,
-                              .transport = k->transport == CONN_WEBSOCKET ? "websocket" : "tcp",
-                              .form = forms[k->form],
-                              .device = x ? x->device : NULL,
-                              .queued = conn_queued(s->net, i),
-                              .silent = conn_silent(s->net, i),
-                              .inflight = x ? x->inflight : 0,
-                              .slow = k->flags & CONN_F_SOFT,
-                              .closing = k->flags & CONN_F_CLOSING,
-                              .merge = k->flags & CONN_F_MERGE};
+    *out = (struct snapshot_conn){.shard = s->index,
+                                  .conn = i,
+                                  .generation = k->generation,
+                                  .ip = ip,
+                                  .transport = k->transport == CONN_WEBSOCKET ? "websocket" : "tcp",
+                                  .form = forms[k->form],
+                                  .device = x ? x->device : NULL,
+                                  .queued = conn_queued(s->net, i),
+                                  .silent = conn_silent(s->net, i),
+                                  .inflight = x ? x->inflight : 0,
+                                  .slow = k->flags & CONN_F_SOFT,
+                                  .closing = k->flags & CONN_F_CLOSING,
+                                  .merge = k->flags & CONN_F_MERGE};
     if (k->user != NONE) {
         out->user = user_id(user_at(s, k->user));
         out->name = user_name(user_at(s, k->user));
     }
 }
 
-uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_conn *c), void *ctx)
+uint32_t snapshot_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct snapshot_conn *c), void *ctx)
 {
     char ip[64];
-    struct look_conn c;
+    struct snapshot_conn c;
     uint32_t i = s->net ? net_next(s->net, from) : CONN_NONE;
-    for (unsigned n = 0; i != CONN_NONE && n < LOOK_SLICE; n++) {
+    for (unsigned n = 0; i != CONN_NONE && n < SNAPSHOT_STEP; n++) {
         fill_conn(s, i, &c, ip);
         if (!fn(ctx, &c))
             break;
@@ -48,13 +48,13 @@ uint32_t look_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const 
     return i;
 }
 
-uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct look_conn *c), void *ctx)
+uint32_t snapshot_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const struct snapshot_conn *c), void *ctx)
 {
-    enum { SLICE = 16 * LOOK_SLICE }; /* most cost a glance */
+    enum { STEP = 16 * SNAPSHOT_STEP }; /* most cost a glance */
     char ip[64];
-    struct look_conn c;
+    struct snapshot_conn c;
     uint32_t i = s->net ? net_next(s->net, from) : CONN_NONE;
-    for (unsigned n = 0; i != CONN_NONE && n < SLICE; n++, i = net_next(s->net, i + 1)) {
+    for (unsigned n = 0; i != CONN_NONE && n < STEP; n++, i = net_next(s->net, i + 1)) {
         if (!conn_queued(s->net, i) && !(conn_at(s->net, i)->flags & CONN_F_SOFT))
             continue;
         fill_conn(s, i, &c, ip);
@@ -63,12 +63,13 @@ uint32_t look_slow(struct shard *s, uint32_t from, void (*fn)(void *ctx, const s
     return i;
 }
 
-uint32_t look_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_user *u), void *ctx)
+uint32_t snapshot_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct snapshot_user *u), void *ctx)
 {
     uint32_t i = pool_next(&s->users, from);
-    for (unsigned n = 0; i != POOL_NONE && n < LOOK_SLICE; n++) {
+    for (unsigned n = 0; i != POOL_NONE && n < SNAPSHOT_STEP; n++) {
         const struct user *u = user_at(s, i);
-        struct look_user out = {.user = user_id(u), .name = user_name(u), .channels = u->sub_count, .guest = u->guest};
+        struct snapshot_user out = {
+            .user = user_id(u), .name = user_name(u), .channels = u->sub_count, .guest = u->guest};
         for (uint32_t c = u->first_conn; c != NONE; c = conn_at(s->net, c)->user_next)
             out.connections++;
         /* One that is only loaded for a moment is not online. */
@@ -79,25 +80,26 @@ uint32_t look_users(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const 
     return i;
 }
 
-static void fill_channel(const struct shard *s, const struct conv *v, struct look_channel *out)
+static void fill_channel(const struct shard *s, const struct conv *v, struct snapshot_channel *out)
 {
     static const char *const pushes[] = {
         [MODE_DEFAULT] = "all", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
-    *out = (struct look_channel){.channel = conv_channel_name(conv_slice(v)),
-                                 .loaded = v->state == CONV_READY,
-                                 .members = v->members,
-                                 .tier = v->tier == TIER_LARGE ? "large" : "small",
-                                 .push = pushes[conv_default_push(v)],
-                                 .rate = conv_rate_now(s, v)};
+    *out = (struct snapshot_channel){.channel = conv_channel_name(conv_slice(v)),
+                                     .loaded = v->state == CONV_READY,
+                                     .members = v->members,
+                                     .tier = v->tier == TIER_LARGE ? "large" : "small",
+                                     .push = pushes[conv_default_push(v)],
+                                     .rate = conv_rate_now(s, v)};
 }
 
-uint32_t look_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct look_channel *c), void *ctx)
+uint32_t snapshot_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct snapshot_channel *c),
+                           void *ctx)
 {
     uint32_t i = pool_next(&s->convs, from);
-    for (unsigned n = 0; i != POOL_NONE && n < LOOK_SLICE; n++) {
+    for (unsigned n = 0; i != POOL_NONE && n < SNAPSHOT_STEP; n++) {
         const struct conv *v = conv_at(s, i);
         if (conv_is_channel(conv_slice(v)) && (v->state != CONV_READY || v->exists)) {
-            struct look_channel out;
+            struct snapshot_channel out;
             fill_channel(s, v, &out);
             if (!fn(ctx, &out))
                 break;
@@ -107,7 +109,7 @@ uint32_t look_channels(struct shard *s, uint32_t from, bool (*fn)(void *ctx, con
     return i;
 }
 
-bool look_channel(struct shard *s, struct slice channel, struct look_channel *out)
+bool snapshot_channel(struct shard *s, struct slice channel, struct snapshot_channel *out)
 {
     struct conv_key key = conv_key_channel(channel);
     struct slice k = conv_key_slice(&key);
@@ -119,7 +121,7 @@ bool look_channel(struct shard *s, struct slice channel, struct look_channel *ou
     return true;
 }
 
-uint32_t look_channel_online(const struct shard *s, struct slice channel)
+uint32_t snapshot_channel_online(const struct shard *s, struct slice channel)
 {
     uint32_t i = chan_find(s, channel), n = 0;
     const struct chan *ch = i != TABLE_NONE ? chan_at(s, i) : NULL;
@@ -128,9 +130,9 @@ uint32_t look_channel_online(const struct shard *s, struct slice channel)
     return n;
 }
 
-void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct look_membership *out)
+void snapshot_membership(struct shard *s, struct slice user, uint64_t conv_hash, struct snapshot_membership *out)
 {
-    *out = (struct look_membership){.found = false};
+    *out = (struct snapshot_membership){.found = false};
     uint32_t u = user_find(s, user);
     for (uint32_t i = u != NONE ? user_at(s, u)->first_sub : NONE; i != NONE;) {
         const struct sub *b = pool_at(&s->subs, i);
@@ -147,11 +149,11 @@ void look_membership(struct shard *s, struct slice user, uint64_t conv_hash, str
     }
 }
 
-bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(void *ctx, const struct look_conn *c),
-               void *ctx)
+bool snapshot_conn(struct shard *s, uint32_t conn, uint32_t generation,
+                   void (*fn)(void *ctx, const struct snapshot_conn *c), void *ctx)
 {
     char ip[64];
-    struct look_conn c;
+    struct snapshot_conn c;
     if (!s->net || !conn_find(s->net, conn, generation))
         return false;
     fill_conn(s, conn, &c, ip);
@@ -159,10 +161,11 @@ bool look_conn(struct shard *s, uint32_t conn, uint32_t generation, void (*fn)(v
     return true;
 }
 
-void look_user_conns(struct shard *s, struct slice user, void (*fn)(void *ctx, const struct look_conn *c), void *ctx)
+void snapshot_user_conns(struct shard *s, struct slice user, void (*fn)(void *ctx, const struct snapshot_conn *c),
+                         void *ctx)
 {
     char ip[64];
-    struct look_conn c;
+    struct snapshot_conn c;
     uint32_t u = s->net ? user_find(s, user) : NONE;
     for (uint32_t i = u != NONE ? user_at(s, u)->first_conn : NONE; i != NONE; i = conn_at(s->net, i)->user_next) {
         fill_conn(s, i, &c, ip);
@@ -170,12 +173,12 @@ void look_user_conns(struct shard *s, struct slice user, void (*fn)(void *ctx, c
     }
 }
 
-void look_handle(char out[40], unsigned shard, uint32_t conn, uint32_t generation)
+void snapshot_handle(char out[40], unsigned shard, uint32_t conn, uint32_t generation)
 {
     snprintf(out, 40, "%u.%u.%u", shard, conn, generation);
 }
 
-bool look_handle_parse(struct slice text, unsigned *shard, uint32_t *conn, uint32_t *generation)
+bool snapshot_handle_parse(struct slice text, unsigned *shard, uint32_t *conn, uint32_t *generation)
 {
     uint64_t part[3] = {0};
     unsigned n = 0;

@@ -8,23 +8,23 @@
  * no time twice, and an id belongs to the shard that made it, so ids of one process differ whatever the random part is;
  * that part keeps several machines and clocks that step back apart, and strangers from guessing.
  */
-#ifndef MAGPIE_HUB_FRESH_H
-#define MAGPIE_HUB_FRESH_H
+#ifndef MAGPIE_HUB_USER_IDS_H
+#define MAGPIE_HUB_USER_IDS_H
 
 #include <stdint.h>
 
-enum { FRESH_ID_SIZE = 16 };
+enum { USER_ID_SIZE = 16 };
 
 /* A maker of ids; all zero to begin with. One thread. */
-struct fresh {
+struct user_ids {
     uint64_t last;       /* newest time given, in sixteenths of a millisecond */
     uint8_t random[128]; /* bytes to come, from the kernel: one system call for some twenty ids */
     unsigned left;       /* of random, unused */
 };
 
-/* Writes FRESH_ID_SIZE characters, no terminator. */
-void fresh_id(struct fresh *f, char *out);
+/* Writes USER_ID_SIZE characters, no terminator. */
+void user_id_new(struct user_ids *f, char *out);
 /* Another random part under the same time. */
-void fresh_again(struct fresh *f, char *out);
+void user_id_again(struct user_ids *f, char *out);
 
 #endif
