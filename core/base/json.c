@@ -9,16 +9,27 @@
 /* Integers beyond this are not exact in a double (ECMAScript's Number.MAX_SAFE_INTEGER, RFC 8259 section 6). */
 static const double integer_max = 9007199254740991.0;
 
+static const char out_of_range[] = "number out of range";
+
 struct scan {
     const char *p, *end;
     const char *why; /* what is wrong; NULL so far */
     unsigned depth;  /* levels that are allowed, 64 at most */
+    bool json;       /* what is wrong is against our rules, not JSON's */
+    bool rounded;    /* an integer was beyond integer_max */
 };
 
 static bool fail(struct scan *s, const char *why)
 {
     s->why = why;
     return false;
+}
+
+/* It is JSON, but not taken. */
+static bool refuse(struct scan *s, const char *why)
+{
+    s->json = true;
+    return fail(s, why);
 }
 
 static void skip_space(struct scan *s)
@@ -63,15 +74,15 @@ static bool scan_escape(struct scan *s)
     if (!hex4(s, &hi))
         return false;
     if (hi == 0)
-        return fail(s, "\\u0000 in a string");
+        return refuse(s, "\\u0000 in a string");
     if (hi < 0xD800 || hi > 0xDFFF)
         return true;
     if (hi > 0xDBFF || s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u')
-        return fail(s, "lone surrogate in a string");
+        return refuse(s, "lone surrogate in a string");
     s->p += 2;
     if (!hex4(s, &lo))
         return false;
-    return (lo >= 0xDC00 && lo <= 0xDFFF) || fail(s, "lone surrogate in a string");
+    return (lo >= 0xDC00 && lo <= 0xDFFF) || refuse(s, "lone surrogate in a string");
 }
 
 /* After the opening quote. The bytes were checked to be UTF-8 before. */
@@ -125,12 +136,14 @@ static bool scan_number(struct scan *s)
     char text[64]; /* what cJSON takes of a number */
     size_t n = (size_t)(s->p - from);
     if (n >= sizeof text)
-        return fail(s, "number out of range");
+        return refuse(s, out_of_range);
     memcpy(text, from, n);
     text[n] = '\0';
     double v = strtod(text, NULL);
-    if (!isfinite(v) || (whole && fabs(v) > integer_max))
-        return fail(s, "number out of range");
+    if (!isfinite(v))
+        return refuse(s, out_of_range);
+    if (whole && fabs(v) > integer_max)
+        s->rounded = true;
     return true;
 }
 
@@ -188,7 +201,7 @@ static bool scan_value(struct scan *s)
         if (*s->p == '{' || *s->p == '[') {
             bool object = *s->p++ == '{';
             if (++depth > s->depth)
-                return fail(s, "nested deeper than 32");
+                return refuse(s, "nested deeper than 32");
             objects = objects << 1 | object;
             skip_space(s);
             if (s->p < s->end && *s->p == (object ? '}' : ']')) {
@@ -223,20 +236,26 @@ static bool scan_value(struct scan *s)
     }
 }
 
-static const char *check(struct slice text, unsigned depth)
+/* The whole text. */
+static void check(struct scan *s, struct slice text, unsigned depth)
 {
-    struct scan s = {.p = text.p, .end = text.p + text.n, .depth = depth};
-    if (!utf8_valid(text))
-        return "invalid UTF-8";
-    if (!scan_value(&s))
-        return s.why;
-    skip_space(&s);
-    return s.p == s.end ? NULL : "trailing bytes after the value";
+    *s = (struct scan){.p = text.p, .end = text.p + text.n, .depth = depth};
+    if (!utf8_valid(text)) {
+        s->why = "invalid UTF-8";
+        return;
+    }
+    if (!scan_value(s))
+        return;
+    skip_space(s);
+    if (s->p != s->end)
+        s->why = "trailing bytes after the value";
 }
 
 const char *json_check(struct slice text)
 {
-    return check(text, JSON_DEPTH);
+    struct scan s;
+    check(&s, text, JSON_DEPTH);
+    return s.why ? s.why : s.rounded ? out_of_range : NULL;
 }
 
 /* --- The tree ----------------------------------------------------------------------------------------------------- */
@@ -283,24 +302,103 @@ static int tree_repeats(const struct cJSON *value)
     return rc;
 }
 
-struct cJSON *json_parse(struct slice text, const char **why)
+struct cJSON *json_parse_open(struct slice text, unsigned depth, struct json_verdict *v)
 {
-    return json_parse_deep(text, JSON_DEPTH, why);
-}
-
-struct cJSON *json_parse_deep(struct slice text, unsigned depth, const char **why)
-{
-    *why = text.n ? check(text, depth) : "empty";
-    if (*why)
+    struct scan s;
+    *v = (struct json_verdict){.why = "empty"};
+    if (text.n == 0)
+        return NULL;
+    check(&s, text, depth);
+    *v = (struct json_verdict){.why = s.why, .json = s.json, .rounded = s.rounded};
+    if (s.why)
         return NULL;
     struct cJSON *tree = cJSON_ParseWithLength(text.p, text.n);
     int rc = tree ? tree_repeats(tree) : ERR_NOMEM;
-    if (rc != 0) {
-        *why = rc == 1 ? "duplicate key" : "out of memory";
-        cJSON_Delete(tree);
-        return NULL;
+    if (rc == 0)
+        return tree;
+    v->why = rc == 1 ? "duplicate key" : "out of memory";
+    v->json = rc == 1;
+    cJSON_Delete(tree);
+    return NULL;
+}
+
+struct cJSON *json_parse(struct slice text, const char **why)
+{
+    struct json_verdict v;
+    struct cJSON *tree = json_parse_open(text, JSON_DEPTH, &v);
+    *why = v.why ? v.why : v.rounded ? out_of_range : NULL;
+    if (!*why)
+        return tree;
+    cJSON_Delete(tree);
+    return NULL;
+}
+
+bool json_rounded(const struct cJSON *value)
+{
+    if (!value)
+        return false;
+    if (cJSON_IsNumber(value))
+        return fabs(value->valuedouble) > integer_max;
+    for (const struct cJSON *c = value->child; c; c = c->next)
+        if (json_rounded(c))
+            return true;
+    return false;
+}
+
+/* --- What can be read of a text that is refused --------------------------------------------------------------------- */
+
+/* Behind the string that begins at p; NULL: it does not end. */
+static const char *skip_string(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : NULL;
+}
+
+static bool peek_number(struct scan *s, uint16_t *out)
+{
+    unsigned v = 0;
+    skip_space(s);
+    if (!is_digit(s))
+        return false;
+    for (; is_digit(s) && v <= UINT16_MAX; s->p++)
+        v = v * 10 + (unsigned)(*s->p - '0');
+    skip_space(s);
+    *out = (uint16_t)v;
+    return v <= UINT16_MAX && s->p < s->end && (*s->p == ',' || *s->p == '}');
+}
+
+bool json_peek(struct slice text, const char *key, uint16_t *out)
+{
+    struct scan s = {.p = text.p, .end = text.p + text.n};
+    unsigned level = 0, found = 0;
+    uint16_t value = 0;
+    bool good = false;
+    size_t n = strlen(key);
+    while (s.p && s.p < s.end) {
+        if (*s.p != '"') {
+            if (*s.p == '{' || *s.p == '[')
+                level++;
+            else if ((*s.p == '}' || *s.p == ']') && (level == 0 || --level == 0))
+                break;
+            s.p++;
+            continue;
+        }
+        const char *from = s.p + 1;
+        s.p = skip_string(s.p, s.end);
+        if (!s.p || level != 1 || (size_t)(s.p - from) != n + 1 || memcmp(from, key, n) != 0)
+            continue;
+        skip_space(&s);
+        if (s.p < s.end && *s.p == ':') {
+            s.p++;
+            found++;
+            good = peek_number(&s, &value);
+        }
     }
-    return tree;
+    if (good && found == 1)
+        *out = value;
+    return good && found == 1;
 }
 
 void json_free(struct cJSON *value)

@@ -23,9 +23,23 @@ struct cJSON;
  * On failure returns NULL and sets *why to a static phrase that says what is wrong ("duplicate key", "invalid UTF-8").
  * The tree is freed with json_free(). */
 struct cJSON *json_parse(struct slice text, const char **why);
-/* json_parse() of a text that may be nested `depth` deep, 64 at most: for what is wrapped in something. */
-struct cJSON *json_parse_deep(struct slice text, unsigned depth, const char **why);
 void json_free(struct cJSON *value);
+
+/* What json_parse_open() has to say beside the tree. */
+struct json_verdict {
+    const char *why; /* why there is no tree; NULL: there is one. Static */
+    bool json;       /* without a tree: as far as it was read it is JSON, and only our rules refuse it */
+    bool rounded;    /* with one: it has integers beyond ±(2^53 - 1), which it holds rounded */
+};
+
+/* json_parse() for requests, which may be nested `depth` deep, 64 at most. A field that nobody knows may hold an integer
+ * that a double cannot: json_get_int() takes it for none, and who takes all there is asks json_rounded(). */
+struct cJSON *json_parse_open(struct slice text, unsigned depth, struct json_verdict *v);
+/* Whether there is a number beyond ±(2^53 - 1) in the value. */
+bool json_rounded(const struct cJSON *value);
+/* The whole number from 0 to 65535 of a member of the outermost object, in a text that could not be parsed: only where
+ * its key stands there once. False: it is not readable, and *out is as before. */
+bool json_peek(struct slice text, const char *key, uint16_t *out);
 
 /* The check alone, without building a tree (duplicate keys not looked for). NULL when the text is fine, else the
  * phrase. */

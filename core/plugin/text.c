@@ -28,8 +28,11 @@ bool json_is_object(struct slice text)
 
 mp_json *text_json_parse(struct mp_str text, const char **why)
 {
-    const char *unused;
-    return (mp_json *)(void *)json_parse(slice_in(text), why ? why : &unused);
+    struct json_verdict v;
+    struct cJSON *tree = json_parse_open(slice_in(text), JSON_DEPTH, &v);
+    if (why && v.why)
+        *why = v.why;
+    return (mp_json *)(void *)tree;
 }
 
 void text_json_free(mp_json *v)

@@ -183,6 +183,7 @@ static int register_actions(struct scripts *s, struct generation *g, struct buf 
         rc = action_register(s->hub, &(struct action){.number = number,
                                                       .name = g->names[r->script],
                                                       .class = CLASS_NOW,
+                                                      .whole_body = true,
                                                       .handle = on_action,
                                                       .ctx = r,
                                                       .owner = s});

@@ -184,6 +184,9 @@ class Events(Scripted):
         self.assertEqual(answer["got"], {"x": [1, {}], "s": "é"})
         a.request(201, to=b.id)
         self.assertEqual(b.push(201), {"from": a.id, "n": 1})
+        # A script takes the whole body, and its numbers are doubles: none may be another than was sent.
+        self.assertIn("out of range", self.refused("bad_request", a, 200, x=[9007199254740993]).message)
+        self.assertEqual(a.request(200, x=9007199254740991)["got"], {"x": 9007199254740991})
         self.refused("quota", a, 205)
         self.refused("unknown_action", a, 299)
         self.assertEqual(a.request(209), {"empty": [], "none": None, "list": [1, 2], "map": {}})

@@ -210,6 +210,36 @@ class WebSocket(Test):
             got = json.loads(w.receive_message(soon())[1])
             self.assertEqual("time" in got["body"], good, levels)
 
+    def test_text_that_is_refused_is_answered_under_its_seq(self):
+        """JSON that our rules refuse: who waits for the seq is answered, under its action."""
+        w = self.raw()
+
+        def ask(text):
+            w.send_frame(TEXT, text)
+            got = json.loads(w.receive_message(soon())[1])
+            return got["action"], got["seq"], got["body"].get("error", {}).get("code")
+
+        refused = (b'"\\ud83d"', b'"x\\u0000"', b"1e400", b"[" * 40 + b"]" * 40, b'{"b":1,"b":2}', b'"\\udc00\\ud83d"')
+        for value in refused:  # before login that is what it hears first
+            self.assertEqual(ask(b'{"action":4,"seq":7,"body":{"content":%s}}' % value), (4, 7, "unauthorized"), value)
+        self.assertEqual(ask(b'{"action":1,"seq":1,"body":{"name":"\\ud83d"}}'), (1, 1, "bad_request"))
+        self.assertEqual(ask(b'{"action":1,"seq":2,"body":{"name":"Ada"}}'), (1, 2, None))
+        for value in refused:
+            for text in (b'{"action":4,"seq":7,"body":{"channel":"x","content":%s}}', b'{"body":{"channel":"x","content":%s},"seq":7,"action":4}',
+                         b'{"seq":7,"more":%s,"action":4,"body":{"seq":3,"action":9}}'):
+                self.assertEqual(ask(text % value), (4, 7, "bad_request"), text % value)
+        # A key of the wrapping twice: nobody can tell which one counts.
+        self.assertEqual(ask(b'{"action":9,"seq":7,"seq":8}'), (9, 0, "bad_request"))
+        self.assertEqual(ask(b'{"action":9,"action":9,"seq":8}'), (0, 8, "bad_request"))
+        # No JSON: action 0, and its seq if it is readable.
+        for text, seq in ((b'{"action":9,"seq":7,"body":{"a":01}}', 7), (b'{"action":9,"body":{a:1},"seq":7}', 7), (b'{"action":9,"seq":7', 0), (b'{"action":9,"seq":7,}', 7)):
+            self.assertEqual(ask(text), (0, seq, "bad_request"), text)
+        # Known fields are refused by their names, unknown ones are nobody's concern.
+        for n in (b"9223372036854775807", b"-9007199254740992"):
+            self.assertEqual(ask(b'{"action":9,"seq":7,"trace":%s,"body":{"snowflake":%s,"x":[{"y":%s}]}}' % (n, n, n)), (9, 7, None))
+            self.assertEqual(ask(b'{"action":5,"seq":7,"body":{"channel":"x","after":%s}}' % n), (5, 7, "bad_request"))
+            self.assertEqual(ask(b'{"action":9,"seq":%s}' % n), (0, 0, "bad_request"))
+
     def test_short_binary_messages_close(self):
         for payload in (b"", b"x", b"xyz"):
             self.breaks(WsWire.frame(BINARY, payload), 1002)

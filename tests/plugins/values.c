@@ -70,6 +70,10 @@ static int self_test(mp_self *self, const struct mp_api *mp)
     mp->json_free(j);
     if (mp->json_parse(mp_str("{\"a\":1,\"a\":2}"), &why) || !why)
         return 4;
+    j = mp->json_parse(mp_str("{\"large\":9007199254740993,\"n\":9007199254740991}"), NULL);
+    if (!j || mp->json_int(j, "large", &n) != MP_EINVALID || mp->json_int(j, "n", &n) != 1 || n != 9007199254740991)
+        return 15;
+    mp->json_free(j);
     mp_out *o = mp->out_new(self);
     for (int i = 0; i < 100; i++)
         mp->out_printf(o, "%0100d", i); /* longer than what it formats on the stack, in sum */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 static const char *parse(struct slice text)
@@ -198,6 +199,115 @@ static void escaping_round_trips(void **state)
     buf_free(&raw);
 }
 
+/* In requests an integer may stand where nobody asks for it; it is never taken for a number that it is not. */
+static void integers_nobody_knows(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice text;
+        bool rounded;
+    } cases[] = {
+        {TEXT("{\"a\":9007199254740993,\"b\":5}"), true},
+        {TEXT("{\"a\":[{\"c\":-18446744073709551616}],\"b\":5}"), true},
+        {TEXT("{\"a\":123456789012345678901234567890123456789012345678901234567890,\"b\":5}"), true},
+        {TEXT("{\"a\":9007199254740991,\"b\":5}"), false},
+        {TEXT("{\"a\":1e300,\"b\":5}"), false}, /* who writes so means a double */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct json_verdict v;
+        int64_t n;
+        struct cJSON *tree = json_parse_open(cases[i].text, JSON_DEPTH, &v);
+        assert_non_null(tree);
+        assert_null(v.why);
+        assert_int_equal(v.rounded, cases[i].rounded);
+        if (v.rounded)
+            assert_true(json_rounded(tree));
+        assert_false(json_rounded(json_get(tree, "b")));
+        assert_int_equal(json_get_int(tree, "b", &n), 1);
+        if (i != 3)
+            assert_int_equal(json_get_int(tree, "a", &n), ERR_INVALID);
+        json_free(tree);
+        const char *why = parse(cases[i].text);
+        assert_int_equal(why != NULL, cases[i].rounded);
+        assert_int_equal(json_check(cases[i].text) != NULL, cases[i].rounded);
+    }
+    assert_false(json_rounded(NULL));
+}
+
+/* What is refused is told from what is no JSON. */
+static void refused_though_json(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice text;
+        bool json;
+    } cases[] = {
+        {TEXT("{\"a\":\"\\ud83d\"}"), true},
+        {TEXT("{\"a\":\"\\ud83d\\u0041\"}"), true},
+        {TEXT("{\"a\":\"\\u0000\"}"), true},
+        {TEXT("{\"a\":1e400}"), true},
+        {TEXT("{\"a\":1,\"a\":2}"), true},
+        {TEXT("{\"a\":{\"b\":1,\"b\":2}}"), true},
+        {TEXT("[[[1]]]"), true},
+        {TEXT("{\"a\":01}"), false},
+        {TEXT("{\"a\":1"), false},
+        {TEXT("{\"a\":\"\\x\"}"), false},
+        {TEXT("{\"a\":\"\xff\"}"), false},
+        {TEXT(""), false},
+        {TEXT("{}{}"), false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct json_verdict v;
+        assert_null(json_parse_open(cases[i].text, 2, &v));
+        assert_non_null(v.why);
+        assert_int_equal(v.json, cases[i].json);
+    }
+}
+
+static void peeks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int seq; /* -1: not readable */
+    } cases[] = {
+        {"{\"seq\":7}", 7},
+        {" { \"a\" : 1 , \"seq\" : 65535 , }", 65535},
+        {"{\"body\":{\"seq\":1,\"x\":\"\\ud83d\"},\"seq\":2}", 2},
+        {"{\"body\":[{\"seq\":1}],\"seq\":2,\"x\":1,\"x\":2}", 2},
+        {"{\"a\":\"\\\"seq\\\":3\",\"b\":\"\\\\\",\"seq\":4}", 4},
+        {"{\"a\":\"seq\",\"seq\":5}", 5},
+        {"{\"a\":01,\"seq\":6}", 6},
+        {"{\"seq\":6,\"a\":\"", 6},
+        {"{\"seq\":6", -1},
+        {"{\"seq\":1,\"seq\":2}", -1},
+        {"{\"seq\":1,\"seq\":\"\"}", -1},
+        {"{\"seq\":65536}", -1},
+        {"{\"seq\":99999999999999999999}", -1},
+        {"{\"seq\":-1}", -1},
+        {"{\"seq\":1.5}", -1},
+        {"{\"seq\":\"7\"}", -1},
+        {"{\"seq\":7}{\"seq\":8}", 7},
+        {"[{\"seq\":7}]", -1},
+        {"\"seq\":7", -1},
+        {"}{\"seq\":7}", -1},
+        {"{\"seq", -1},
+        {"{\"seq\\", -1},
+        {"{\"seqs\":7}", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint16_t seq = 99;
+        size_t n = strlen(cases[i].text);
+        char *copy = malloc(n ? n : 1); /* of just that size */
+        memcpy(copy, cases[i].text, n);
+        print_message("%s\n", cases[i].text);
+        assert_int_equal(json_peek(slice_of(copy, n), "seq", &seq), cases[i].seq >= 0);
+        assert_int_equal(seq, cases[i].seq >= 0 ? cases[i].seq : 99);
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +317,9 @@ int main(void)
         cmocka_unit_test(bombs_are_cheap),
         cmocka_unit_test(typed_members),
         cmocka_unit_test(escaping_round_trips),
+        cmocka_unit_test(integers_nobody_knows),
+        cmocka_unit_test(refused_though_json),
+        cmocka_unit_test(peeks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,25 +194,49 @@ static const char *open_text(struct call *c, const struct cJSON *tree)
     return NULL;
 }
 
-static void run_action(struct call *c, const struct action *a, struct slice text)
+/* A text message that could not be parsed. Who waits for its seq is answered all the same; where it is JSON, which only our
+ * rules refuse, under its action. False: it was answered. */
+static bool open_refused(struct call *c, struct slice text, const struct json_verdict *v, const char **why)
+{
+    uint16_t action;
+    (void)json_peek(text, "seq", &c->seq);
+    if (!v->json || !json_peek(text, "action", &action)) {
+        call_fail(c, CODE_BAD_REQUEST, "expected {\"action\":…,\"seq\":…,\"body\":{…}}: %s", v->why);
+        return false;
+    }
+    c->action = action;
+    *why = v->why;
+    return true;
+}
+
+/* `wrong`: what is wrong with the body; NULL: nothing. Who reads fields by their names is never given an integer that was
+ * rounded (json_get_int()), and what stands in a field that nobody knows is nobody's concern. */
+static void run_handler(struct call *c, const struct action *a, bool rounded, const char *wrong)
 {
     c->action_ctx = a->ctx;
-    if (c->body) {
+    if (!wrong && rounded && a->whole_body && json_rounded(c->body))
+        wrong = "number out of range";
+    if (wrong)
+        call_fail(c, CODE_BAD_REQUEST, "the body is not valid JSON: %s", wrong);
+    else
         a->handle(c);
-        return;
-    }
-    const char *why = NULL;
-    struct cJSON *tree = json_parse(text.n ? text : SLICE_LIT("{}"), &why);
+}
+
+/* The body as it came in a binary frame. */
+static void run_binary(struct call *c, const struct action *a, struct slice text)
+{
+    struct json_verdict v;
+    struct cJSON *tree = json_parse_open(text.n ? text : SLICE_LIT("{}"), JSON_DEPTH, &v);
     struct slice open = text;
     while (open.n && (*open.p == ' ' || *open.p == '\t' || *open.p == '\n' || *open.p == '\r'))
         open.p++, open.n--;
     if (!tree)
-        call_fail(c, CODE_BAD_REQUEST, "the body is not valid JSON: %s", why);
+        call_fail(c, CODE_BAD_REQUEST, "the body is not valid JSON: %s", v.why);
     else if (open.n && *open.p != '{')
         call_fail(c, CODE_BAD_REQUEST, "the body is not a JSON object");
     else {
         c->body = tree;
-        a->handle(c);
+        run_handler(c, a, v.rounded, NULL);
     }
     json_free(tree);
 }
@@ -242,14 +266,15 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
     struct session *x = k->session;
     struct call c = {.shard = s, .conn = conn, .user = k->user, .action = m->action, .seq = m->seq};
     struct cJSON *tree = NULL;
+    struct json_verdict json = {.why = NULL};
+    const char *wrong = NULL;
     if (m->text) {
-        const char *why = NULL;
-        tree =
-            json_parse_deep(m->body, JSON_DEPTH + 1, &why); /* the body's own levels count, not what it is wrapped in */
-        if (tree)
-            why = open_text(&c, tree);
-        if (why) {
+        /* The body's own levels count, not what it is wrapped in. */
+        tree = json_parse_open(m->body, JSON_DEPTH + 1, &json);
+        const char *why = tree ? open_text(&c, tree) : NULL;
+        if (why)
             call_fail(&c, CODE_BAD_REQUEST, "expected {\"action\":…,\"seq\":…,\"body\":{…}}: %s", why);
+        if (why || (!tree && !open_refused(&c, m->body, &json, &wrong))) {
             json_free(tree);
             return CONN_CONTINUE;
         }
@@ -263,8 +288,10 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
             user_pin(s, c.user);
         if (x && x->inflight && a->class != CLASS_NOW && (a->class != x->class || x->class == CLASS_ALONE))
             v = hold(s, &c, m, x);
+        else if (c.body || wrong)
+            run_handler(&c, a, json.rounded, wrong);
         else
-            run_action(&c, a, m->text ? SLICE_NONE : m->body);
+            run_binary(&c, a, m->text ? SLICE_NONE : m->body);
         if (c.user != NONE)
             user_unpin(s, c.user);
     }

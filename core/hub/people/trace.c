@@ -212,14 +212,10 @@ void trace_login(struct shard *s, uint32_t conn, struct slice user)
 void trace_message(struct shard *s, uint32_t conn, const struct net_message *m)
 {
     struct trace_event e = {.what = TRACE_IN, .action = m->action, .seq = m->seq, .size = (uint32_t)m->body.n};
-    const char *why;
-    struct cJSON *tree = m->text ? json_parse(m->body, &why) : NULL;
-    int64_t v;
-    if (tree && json_get_int(tree, "action", &v) == 1)
-        e.action = (uint16_t)v;
-    if (tree && json_get_int(tree, "seq", &v) == 1)
-        e.seq = (uint16_t)v;
-    json_free(tree);
+    if (m->text) {
+        (void)json_peek(m->body, "action", &e.action);
+        (void)json_peek(m->body, "seq", &e.seq);
+    }
     tell(s, conn, conn_user(s, conn), &e);
 }
 

@@ -28,6 +28,7 @@ struct action {
     const char *name; /* for people and metrics; must live as long as it is registered */
     enum action_class class;
     bool before_login; /* allowed on a connection that has not logged in */
+    bool whole_body;   /* takes all there is, numbers as doubles: none may have been rounded (json_rounded()) */
     void (*handle)(struct call *c);
     void *ctx;         /* the registrar's: call.action_ctx of the handler */
     const void *owner; /* who registered it, for tables_remove(); NULL: built in */
