@@ -60,6 +60,17 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
     return dispatch(s, conn, m);
 }
 
+static bool on_ended(void *owner, uint32_t conn, uint16_t code)
+{
+    struct shard *s = owner;
+    struct session *x = conn_at(s->net, conn)->session;
+    if (!x || !x->inflight)
+        return false;
+    x->ended = true;
+    x->end_code = code;
+    return true;
+}
+
 static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
 {
     struct shard *s = owner;
@@ -125,6 +136,7 @@ const struct net_ops hub_door = {.opened = on_opened,
                                  .message = on_message,
                                  .closed = on_closed,
                                  .closing = on_closing,
+                                 .ended = on_ended,
                                  .claim = upgrades_claim,
                                  .claim_limit = upgrades_limit,
                                  .http_wanted = routes_wanted,

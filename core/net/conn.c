@@ -160,6 +160,8 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
         return c->state != CONN_ST_DRAIN ? LINGER_TICKS : c->inner & CONN_I_HTTP ? DRAIN_TICKS_HTTP : DRAIN_TICKS;
     if (c->state == CONN_ST_ASKED)
         return ANSWER_TICKS;
+    if (c->inner & CONN_I_ENDED)
+        return ENDED_TICKS;
     if (c->inner & CONN_I_REFUSED)
         return LINGER_TICKS;
     if (!(c->flags & CONN_F_READY))
@@ -199,6 +201,10 @@ uint64_t conn_due(void *ctx, uint32_t idx)
         return due_tick(net, c, after);
     if (c->flags & CONN_F_CLOSING || c->inner & CONN_I_REFUSED) {
         conn_finish(net, idx);
+        return 0;
+    }
+    if (c->inner & CONN_I_ENDED) {
+        conn_hang_up(net, idx, WS_CODE_NONE);
         return 0;
     }
     if (c->flags & CONN_F_READY && c->transport == CONN_WEBSOCKET && !(c->flags & CONN_F_PROBED)) {
@@ -331,6 +337,30 @@ void conn_close_raw(struct net *net, uint32_t conn, uint16_t code, struct slice 
         memcpy(text, reason.p, n);
     text[n] = '\0';
     conn_end(net, conn, CLOSE_LOGOUT, code, text, 0);
+}
+
+bool conn_ended(struct net *net, uint32_t idx, struct conn *c, uint16_t code, bool eof)
+{
+    if (c->state != CONN_ST_OPEN || c->flags & (CONN_F_CLOSING | CONN_F_RAW) || !net->ops->ended ||
+        !net->ops->ended(net->owner, idx, code))
+        return false;
+    c->inner |= CONN_I_ENDED | CONN_I_DEAF | (eof ? CONN_I_EOF | CONN_I_MUTED : 0);
+    c->flags &= (uint16_t)~CONN_F_PROBED;
+    c->heard = net->tick;
+    conn_drop_input(net, c);
+    conn_arm(net, idx, c);
+    if (eof)
+        conn_interest(net, idx, c);
+    return true;
+}
+
+void conn_hang_up(struct net *net, uint32_t conn, uint16_t code)
+{
+    struct conn *c = conn_ptr(net, conn);
+    if (!(c->inner & CONN_I_ENDED) || c->flags & CONN_F_CLOSING)
+        return;
+    c->inner &= (uint8_t)~CONN_I_ENDED;
+    conn_end(net, conn, CLOSE_PEER, code, NULL, 0);
 }
 
 void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const char *code, const char *message)

@@ -117,6 +117,10 @@ struct net_ops {
     /* conn_close() was called or net itself closes (timeout, slow, protocol): the connection should leave all lists of
      * receivers now. Called exactly once before `closed`, at the first sign of the end. */
     void (*closing)(void *owner, uint32_t conn, enum close_reason reason);
+    /* The other side has said its last: it closed its half of the connection, or sent a WebSocket Close with this code.
+     * True: requests are under way; the connection stays and sends until conn_hang_up() says that they are answered, for
+     * some seconds at most. False: nothing is. Must not send or close. May be NULL: nothing ever is. */
+    bool (*ended)(void *owner, uint32_t conn, uint16_t code);
     /* What follows may be NULL: then nothing is claimed and no request served. Whether WebSockets on this path are the
      * owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message is told whole (text
      * or not, in body), neither 105 nor errors are sent, no login is awaited. */
@@ -216,6 +220,10 @@ uint32_t conn_silent(const struct net *net, uint32_t conn);
  * `closed` is called (later, never inside this call). CLOSE_SLOW throws away what is queued first, CLOSE_KICKED what is
  * tagged. Again: no effect. */
 void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const char *message, uint32_t retry_after_ms);
+
+/* What a connection that has `ended` had asked for is answered: what is queued drains and it closes, with CLOSE_PEER.
+ * `code`: as it was told. On another connection: no effect. */
+void conn_hang_up(struct net *net, uint32_t conn, uint16_t code);
 
 /* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to
  * no loopback address, or under a name that is known to be this server's (origin.h). */

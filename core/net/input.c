@@ -126,6 +126,8 @@ static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_in
 /* Whether the next message may be taken. */
 static bool may_parse(const struct conn *c)
 {
+    if (c->inner & CONN_I_ENDED)
+        return false;
     if (c->flags & CONN_F_CLOSING)
         return !(c->inner & CONN_I_DEAF);
     return !(c->flags & (CONN_F_PAUSED | CONN_F_SOFT));
@@ -252,7 +254,7 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 static void discard(struct net *net, uint32_t idx, struct conn *c)
 {
     ssize_t n = c->inner & CONN_I_EOF ? -1 : recv(c->fd, net->read, READ_BYTES, 0);
-    if (n == 0 && c->out && c->state == CONN_ST_DRAIN) {
+    if (n == 0 && (c->inner & CONN_I_ENDED || (c->out && c->state == CONN_ST_DRAIN))) {
         /* It may have closed one half only, and read what is on its way: an HTTP client that has said all, for one. */
         c->inner |= CONN_I_EOF | CONN_I_MUTED;
         conn_interest(net, idx, c);
@@ -270,6 +272,25 @@ static void mute(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
         c->inner |= CONN_I_MUTED;
         conn_interest(net, idx, c);
     }
+}
+
+/* The other side says no more: it is gone, or has closed its half only and waits for answers, as a program in a pipe does.
+ * Those that are under way are awaited, and what is queued is sent. */
+static void end_of_input(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
+{
+    if (events & (EPOLLHUP | EPOLLERR) || c->state != CONN_ST_OPEN || c->flags & CONN_F_CLOSING) {
+        conn_lost(net, idx);
+        return;
+    }
+    if (conn_ended(net, idx, c, 0, true))
+        return;
+    if (!c->out || conn_write(net, c) != ERR_AGAIN) {
+        conn_finish(net, idx);
+        return;
+    }
+    c->inner |= CONN_I_EOF | CONN_I_MUTED;
+    conn_interest(net, idx, c);
+    conn_end(net, idx, CLOSE_PEER, 0, NULL, 0);
 }
 
 /* Before login no more is taken in than one message at its largest. */
@@ -298,7 +319,7 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
     ssize_t n = c->in ? read_behind(net, c, max) : recv(c->fd, net->read, max, 0);
     if (n <= 0) {
         if (n == 0)
-            conn_lost(net, idx);
+            end_of_input(net, idx, c, events);
         else if (errno == ENOMEM)
             conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
         else if (errno != EAGAIN && errno != EINTR)

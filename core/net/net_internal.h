@@ -33,6 +33,7 @@ enum {
     DRAIN_TICKS = 5,              /* output of a closing connection drains so long */
     DRAIN_TICKS_HTTP = 60,        /* the same of an HTTP answer, whose reader may be slow without harm */
     ANSWER_TICKS = 60,            /* an HTTP request waits so long for its answer */
+    ENDED_TICKS = 10,             /* the answers to who has said its last are awaited so long */
     LINGER_TICKS = 3              /* then the other side's end is awaited so long */
 };
 
@@ -55,7 +56,8 @@ enum conn_inner {
     CONN_I_MUTED = 1 << 3,   /* EPOLLIN is off, because something came while it was paused */
     CONN_I_REFUSED = 1 << 4, /* over a cap: not counted, gets 503 */
     CONN_I_HTTP = 1 << 5,    /* its HTTP request was handed to the owner */
-    CONN_I_EOF = 1 << 6      /* the other side has closed its half while our last words drain */
+    CONN_I_EOF = 1 << 6,     /* the other side has closed its half while our last words, or answers, are to be sent */
+    CONN_I_ENDED = 1 << 7    /* it has said its last, and the owner still owes answers */
 };
 
 /* Connections to look at, by index; an entry may be stale. */
@@ -204,6 +206,9 @@ void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const 
 void conn_end_http(struct net *net, uint32_t idx, struct conn *c);
 /* The other side is gone: writes what it may still take, and finishes. Top level only. */
 void conn_lost(struct net *net, uint32_t idx);
+/* The other side has said its last, by a WebSocket Close with this code, or (eof, code 0) by closing its half. True: the
+ * owner owes answers, and the connection waits for them. */
+bool conn_ended(struct net *net, uint32_t idx, struct conn *c, uint16_t code, bool eof);
 /* The end: `closing` if it is owed, `closed`, the slot is free. Top level only. */
 void conn_finish(struct net *net, uint32_t idx);
 /* A closing connection's output is out. May finish it. */

@@ -297,7 +297,7 @@ static void set_blocked(struct net *net, uint32_t idx, struct conn *c, bool bloc
  * heard otherwise. A probe that found the socket full was never sent, so it counts no more. */
 static void progressed(const struct net *net, struct conn *c)
 {
-    if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING)) {
+    if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING) && !(c->inner & CONN_I_ENDED)) {
         c->heard = net->tick;
         c->flags &= (uint16_t)~CONN_F_PROBED;
     }

@@ -37,12 +37,13 @@ static void pong(struct net *net, uint32_t idx, struct conn *c, struct slice dat
     wire_unref(w);
 }
 
-/* The other side closes, or answers our close. */
+/* The other side closes, or answers our close. What it has asked for before is answered first: RFC 6455 section 5.5.1 lets
+ * us put off our close frame. */
 static void closed(struct net *net, uint32_t idx, struct conn *c, uint16_t code)
 {
     if (c->flags & CONN_F_CLOSING)
         conn_dirty(net, idx, c);
-    else
+    else if (!conn_ended(net, idx, c, code, false))
         conn_end(net, idx, CLOSE_PEER, code, NULL, 0); /* the code goes back as it came */
     c->inner |= CONN_I_DEAF;
 }

@@ -1,10 +1,14 @@
 """Order of requests, pipelining, repeated sends."""
 
+import json
 import random
+import socket
+import struct
 import time
 
 from base import Test, smoke, variants
-from client import HISTORY, PING, READ, SEND_CHANNEL, SEND_USER, SUBSCRIBE, UNSUBSCRIBE, Client
+from client import HISTORY, LOGIN, PING, READ, SEND_CHANNEL, SEND_USER, SUBSCRIBE, UNSUBSCRIBE, Client
+from wire import CLOSE, Closed
 
 
 @variants(("tcp", 1), ("binary", 2), ("tcp", 4))
@@ -155,3 +159,86 @@ class RepeatWindow(Test):
         self.assertEqual(a.say(name, "x", clientId="1")["seq"], 1)
         time.sleep(2.3)
         self.assertEqual(a.say(name, "x", clientId="1")["seq"], 2)
+
+
+@variants(("tcp", 1), ("tcp", 4), ("binary", 2), ("text", 4))
+class Ended(Test):
+    """Requests and the end of the client's half, or a Close frame, behind them: all that was taken is answered, then the server ends."""
+
+    config = {"rate": {"user": 0, "channel": 0}}
+
+    def answers(self, c):
+        """Every frame until the server's end, by seq."""
+        got = {}
+        try:
+            while True:
+                action, seq, body = c.receive()
+                if action < 100:
+                    self.assertNotIn(seq, got)
+                    got[seq] = body
+        except Closed:
+            pass
+        return got
+
+    def requests(self, name, peer, n):
+        return [(SEND_CHANNEL, {"channel": name, "content": "m%d" % i}) if i % 3 else (SEND_USER, {"receiverId": peer, "content": "p%d" % i}) for i in range(n)] + [(HISTORY, {"channel": name})]
+
+    def check(self, c, name, seqs, got):
+        self.assertEqual(sorted(got), sorted(seqs))
+        for seq in seqs:
+            self.assertNotIn("error", got[seq])
+        self.assertEqual(len(got[seqs[-1]]["messages"]), 50)
+
+    def test_half_closed(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a)
+        seqs = a.send_all(self.requests(name, b.id, 150))
+        a.wire.stream.socket.shutdown(socket.SHUT_WR)
+        self.check(a, name, seqs, self.answers(a))
+
+    def test_all_in_one_packet(self):
+        """As from a program in a pipe: it logs in, asks, and closes its half without waiting."""
+        b = self.user("Bob")
+        c = self.connect()
+        name = "pipe-%d" % time.monotonic_ns()
+        seqs = c.send_all([(LOGIN, {"name": "Ada"}), (SUBSCRIBE, {"name": name})] + self.requests(name, b.id, 90))
+        c.wire.stream.socket.shutdown(socket.SHUT_WR)
+        got = self.answers(c)
+        self.server.secrets.add(got[seqs[0]]["token"])
+        self.check(c, name, seqs, got)
+        self.assertEqual(b.push(101)["content"], "p0")
+
+    def test_nothing_under_way(self):
+        c = self.user()
+        c.wire.stream.socket.shutdown(socket.SHUT_WR)
+        began = time.monotonic()
+        self.assertEqual(self.answers(c), {})
+        self.assertLess(time.monotonic() - began, 8, "no timeout is waited for")
+
+    def test_gone_altogether(self):
+        """Who closes for good costs nothing more than its requests."""
+        for _ in range(20):
+            c = self.user()
+            name = self.channel(c)
+            c.send_all(self.requests(name, c.id, 60))
+            if _ % 2:
+                c.wire.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        c = self.user()
+        self.eventually(lambda: c.request(12, ids=[x.id for x in self.clients if x.id])["online"] is not None)
+        self.assertIn("time", c.request(PING))
+
+    def test_close_frame(self):
+        if self.wire == "tcp":
+            self.skipTest("a WebSocket's")
+        for payload, code in ((struct.pack(">H", 4001) + b"bye", 4001), (b"", 1005)):
+            a, b = self.users("Ada", "Bob")
+            name = self.channel(a)
+            requests = self.requests(name, b.id, 150)
+            seqs = [a.next_seq() for _ in requests]
+            data = b"".join(a.wire.pack(action, seq, json.dumps(body).encode()) for seq, (action, body) in zip(seqs, requests))
+            a.wire.stream.write(data + a.wire.frame(CLOSE, payload) + a.wire.pack(SEND_CHANNEL, 9999, b'{"channel":"%s","content":"late"}' % name.encode()))
+            self.check(a, name, seqs, self.answers(a))
+            self.assertEqual(a.wire.close_code, code)
+            late = self.again(a)
+            self.assertNotIn("late", [m["content"] for m in late.history(name)["messages"]])

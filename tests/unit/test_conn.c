@@ -319,6 +319,158 @@ static void a_walk(void **state)
     assert_int_equal(k.closed, 5);
 }
 
+/* --- The other side has said its last ----------------------------------------------------------------------------- */
+
+/* What the owner is told, and whether it owes answers. */
+static struct {
+    uint32_t calls, code;
+    bool owes;
+} ended;
+
+static bool has_ended(void *owner, uint32_t conn, uint16_t code)
+{
+    (void)owner, (void)conn;
+    ended.calls++;
+    ended.code = code;
+    return ended.owes;
+}
+
+static const struct net_ops answering = {.opened = kit_opened,
+                                         .message = kit_message,
+                                         .closed = kit_closed,
+                                         .closing = kit_closing,
+                                         .ended = has_ended,
+                                         .drained = kit_drained};
+
+static void start_answering(struct kit *k, enum conn_transport transport, bool owes)
+{
+    kit_start(k, transport, NULL);
+    k->net->ops = &answering;
+    memset(&ended, 0, sizeof ended);
+    ended.owes = owes;
+}
+
+static void answer(struct kit *k, uint16_t seq)
+{
+    struct wire *w =
+        wire_new((enum wire_form)conn_at(k->net, k->last)->form, 4, seq, SLICE_LIT("{\"late\":true}"), WIRE_TAG_NONE);
+    assert_int_equal(conn_send(k->net, k->last, w, CONN_MUST), 0);
+    wire_unref(w);
+}
+
+/* Who closes its half after its requests is answered, and then the connection ends. */
+static void answers_after_a_half_close(void **state)
+{
+    (void)state;
+    struct kit k;
+    char got[256];
+    start_answering(&k, CONN_TCP, true);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    struct buf b = BUF_INIT;
+    kit_frame(&b, 4, 1, SLICE_LIT("{}"));
+    kit_frame(&b, 4, 2, SLICE_LIT("{}"));
+    kit_put(fd, b.p, b.n);
+    kit_put(fd, b.p, 5); /* a frame that is never finished */
+    shutdown(fd, SHUT_WR);
+    KIT_UNTIL(&k, ended.calls == 1);
+    assert_int_equal(k.count, 2);
+    for (int i = 0; i < 8; i++) /* ticks that are not the end of its time */
+        net_tick(k.net);
+    kit_turn(&k, 20);
+    assert_int_equal(k.closing + k.closed, 0);
+    assert_null(conn_at(k.net, k.last)->in);
+    answer(&k, 1);
+    kit_expect_frame(&k, fd, 4, "{\"late\":true}");
+    answer(&k, 2);
+    conn_hang_up(k.net, k.last, 0);
+    assert_int_equal(k.closing, 1);
+    assert_int_equal(k.closing_reason, CLOSE_PEER);
+    assert_int_equal(kit_drain(&k, fd, got, sizeof got), 8 + 13);
+    KIT_UNTIL(&k, k.closed == 1);
+    close(fd);
+    buf_free(&b);
+    kit_stop(&k);
+}
+
+/* An answer that does not come keeps nobody for ever; who waits for none is closed at once. */
+static void answers_are_awaited_for_some_time(void **state)
+{
+    (void)state;
+    for (int owes = 0; owes < 2; owes++) {
+        struct kit k;
+        char got[64];
+        start_answering(&k, CONN_TCP, owes);
+        int fd = kit_client(&k);
+        conn_set(k.net, k.last, CONN_F_READY);
+        kit_put_frame(fd, 4, 1, "{}");
+        shutdown(fd, SHUT_WR);
+        KIT_UNTIL(&k, ended.calls == 1);
+        for (int i = 0; owes && i < ENDED_TICKS; i++) {
+            assert_int_equal(k.closing, 0);
+            net_tick(k.net);
+        }
+        assert_int_equal(kit_drain(&k, fd, got, sizeof got), 0);
+        KIT_UNTIL(&k, k.closed == 1);
+        close(fd);
+        kit_stop(&k);
+    }
+}
+
+/* What is queued is written to who reads slowly, though it has closed its half and nothing is under way. */
+static void queued_answers_after_a_half_close(void **state)
+{
+    (void)state;
+    enum { N = 40, SIZE = 10000 };
+    struct kit k;
+    int small = 4096;
+    start_answering(&k, CONN_TCP, false);
+    k.on_message = echo;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(connect(fd, (struct sockaddr *)&k.address, sizeof k.address), 0);
+    KIT_UNTIL(&k, k.opened == 1);
+    setsockopt(conn_at(k.net, k.last)->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    conn_set(k.net, k.last, CONN_F_READY);
+    static char body[SIZE - 8];
+    memset(body, 'x', sizeof body);
+    struct buf b = BUF_INIT;
+    for (uint16_t i = 0; i < N; i++)
+        kit_frame(&b, 5, i, slice_of(body, sizeof body));
+    for (size_t at = 0; at < b.n;) {
+        ssize_t n = send(fd, b.p + at, b.n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        at += n > 0 ? (size_t)n : 0;
+        kit_turn(&k, 1);
+    }
+    shutdown(fd, SHUT_WR);
+    KIT_UNTIL(&k, k.closing == 1);
+    assert_true(conn_queued(k.net, k.last) > 0);
+    assert_int_equal(kit_drain(&k, fd, NULL, 0), N * SIZE);
+    KIT_UNTIL(&k, k.closed == 1);
+    buf_free(&b);
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Who is gone altogether is noticed while its answers are awaited. */
+static void a_reset_while_answers_are_awaited(void **state)
+{
+    (void)state;
+    struct kit k;
+    start_answering(&k, CONN_TCP, true);
+    int fd = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    kit_put_frame(fd, 4, 1, "{}");
+    shutdown(fd, SHUT_WR);
+    KIT_UNTIL(&k, ended.calls == 1);
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    assert_int_equal(k.closed_reason, CLOSE_PEER);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +485,10 @@ int main(void)
         cmocka_unit_test(handles),
         cmocka_unit_test(moves_to_a_younger_net),
         cmocka_unit_test(a_walk),
+        cmocka_unit_test(answers_after_a_half_close),
+        cmocka_unit_test(answers_are_awaited_for_some_time),
+        cmocka_unit_test(queued_answers_after_a_half_close),
+        cmocka_unit_test(a_reset_while_answers_are_awaited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

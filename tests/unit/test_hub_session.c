@@ -157,6 +157,42 @@ static void a_device_keeps_the_session(void **state)
     kit_end(&k);
 }
 
+/* Requests and the end of the client's half behind them: all are answered, in order, and then the server ends its half. */
+static void answered_to_the_end(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    gate_hold(OP_append);
+    uint16_t first = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}");
+    uint16_t second = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
+    uint16_t read = peer_put(a, 5, "{\"channel\":\"room\"}"); /* held until those are answered */
+    assert_int_equal(shutdown(a->fd, SHUT_WR), 0);
+    kit_settle(&k);
+    assert_false(a->ended);
+    gate_open(OP_append);
+    assert_int_equal(number(peer_answer(a, 4, first), "seq"), 1);
+    assert_int_equal(number(peer_answer(a, 4, second), "seq"), 2);
+    has(peer_answer(a, 5, read), "\"content\":\"2\"");
+    peer_end(a);
+    peer_close(a);
+    /* The last one of several that are under way. */
+    struct peer *b = peer_login(&k, kit_id(&k, "bob", 1), 0);
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    gate_hold(OP_append);
+    uint16_t last = peer_put(b, 4, "{\"channel\":\"room\",\"content\":\"3\"}");
+    assert_int_equal(shutdown(b->fd, SHUT_WR), 0);
+    kit_settle(&k);
+    assert_false(b->ended);
+    gate_open(OP_append);
+    assert_int_equal(number(peer_answer(b, 4, last), "seq"), 3);
+    peer_end(b);
+    peer_close(b);
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +202,7 @@ int main(void)
         cmocka_unit_test(reads_are_bounded_by_their_size),
         cmocka_unit_test(a_connection_may_go_at_any_time),
         cmocka_unit_test(a_device_keeps_the_session),
+        cmocka_unit_test(answered_to_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

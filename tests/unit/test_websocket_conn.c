@@ -200,6 +200,68 @@ static void closed_by_the_client(void **state)
     kit_stop(&k);
 }
 
+static uint32_t ends, end_code;
+
+static bool owes_answers(void *owner, uint32_t conn, uint16_t code)
+{
+    (void)owner, (void)conn;
+    ends++;
+    end_code = code;
+    return true;
+}
+
+/* Requests and a close frame behind them: the answers come first, then the close frame with its code, then the end. Whether
+ * the socket's half is closed too changes nothing, and what comes behind the close frame is not heard. */
+static void answered_before_the_close_frame(void **state)
+{
+    (void)state;
+    static const struct net_ops answering = {.opened = kit_opened,
+                                             .message = kit_message,
+                                             .closed = kit_closed,
+                                             .closing = kit_closing,
+                                             .ended = owes_answers,
+                                             .drained = kit_drained};
+    for (int how = 0; how < 3; how++) { /* a code; a code, and the end of the socket's half; no code, and no answer */
+        struct kit k;
+        struct buf b = BUF_INIT;
+        kit_start(&k, CONN_WEBSOCKET, NULL);
+        k.net->ops = &answering;
+        ends = 0;
+        int fd = client(&k, true);
+        ws_put_message(&b, 4, 5, "");
+        ws_put(&b, 0x88, how < 2 ? slice_of("\x0f\xa1", 2) : SLICE_NONE);
+        ws_put_message(&b, 9, 1, "");
+        kit_put(fd, b.p, b.n);
+        if (how == 1)
+            shutdown(fd, SHUT_WR);
+        KIT_UNTIL(&k, ends == 1);
+        assert_int_equal(end_code, how < 2 ? 4001 : WS_CODE_NONE);
+        if (how != 1)
+            kit_put(fd, "more", 4);
+        kit_turn(&k, 20);
+        assert_int_equal(k.count, 1);
+        assert_int_equal(k.closing, 0);
+        if (how < 2) {
+            say(&k, 4, "{}");
+            conn_hang_up(k.net, k.last, (uint16_t)end_code);
+            EXPECT(&k, fd, 0x82, "\0\4\0\5{}");
+        } else {
+            for (int i = 0; i < ENDED_TICKS; i++)
+                net_tick(k.net);
+        }
+        if (how < 2)
+            EXPECT(&k, fd, 0x88, "\x0f\xa1");
+        if (how == 2)
+            EXPECT(&k, fd, 0x88, "");
+        assert_int_equal(kit_drain(&k, fd, NULL, 0), 0);
+        close(fd);
+        KIT_UNTIL(&k, k.closed == 1);
+        assert_int_equal(k.closed_reason, CLOSE_PEER);
+        buf_free(&b);
+        kit_stop(&k);
+    }
+}
+
 static void closed_by_the_server(void **state)
 {
     (void)state;
@@ -466,6 +528,7 @@ int main(void)
         cmocka_unit_test(errors),
         cmocka_unit_test(too_large),
         cmocka_unit_test(closed_by_the_client),
+        cmocka_unit_test(answered_before_the_close_frame),
         cmocka_unit_test(closed_by_the_server),
         cmocka_unit_test(a_close_frame_unanswered),
         cmocka_unit_test(fragments_and_pings),

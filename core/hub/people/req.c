@@ -96,6 +96,10 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
         conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
         return;
     }
+    if (x->inflight == 0 && x->ended) {
+        conn_hang_up(s->net, conn, x->end_code);
+        return;
+    }
     if (x->inflight == 0 && x->held) {
         struct held *h = x->held;
         x->held = NULL;

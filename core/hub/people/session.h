@@ -23,6 +23,8 @@ struct session {
     uint8_t class;       /* enum action_class of those */
     bool paused;         /* CONN_PAUSE was returned; resume when there is room */
     bool closing;        /* close (shutdown) as soon as nothing is under way */
+    bool ended;          /* the other side has said its last: hang up as soon as nothing is under way */
+    uint16_t end_code;   /* its Close's, to give back */
 };
 
 /* The connection's session, made when needed; NULL: out of memory. */
