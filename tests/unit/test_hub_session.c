@@ -165,14 +165,14 @@ static void answered_to_the_end(void **state)
     kit_begin(&k, 2);
     struct peer *a = peer_login(&k, kit_id(&k, "ann", 0), 0);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t first = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"1\"}");
     uint16_t second = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"2\"}");
     uint16_t read = peer_put(a, 5, "{\"channel\":\"room\"}"); /* held until those are answered */
     assert_int_equal(shutdown(a->fd, SHUT_WR), 0);
     kit_settle(&k);
     assert_false(a->ended);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     assert_int_equal(number(peer_answer(a, 4, first), "seq"), 1);
     assert_int_equal(number(peer_answer(a, 4, second), "seq"), 2);
     has(peer_answer(a, 5, read), "\"content\":\"2\"");
@@ -181,12 +181,12 @@ static void answered_to_the_end(void **state)
     /* The last one of several that are under way. */
     struct peer *b = peer_login(&k, kit_id(&k, "bob", 1), 0);
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
-    gate_hold(OP_append);
+    gate_hold(OP_APPEND);
     uint16_t last = peer_put(b, 4, "{\"channel\":\"room\",\"content\":\"3\"}");
     assert_int_equal(shutdown(b->fd, SHUT_WR), 0);
     kit_settle(&k);
     assert_false(b->ended);
-    gate_open(OP_append);
+    gate_open(OP_APPEND);
     assert_int_equal(number(peer_answer(b, 4, last), "seq"), 3);
     peer_end(b);
     peer_close(b);
