@@ -4,15 +4,16 @@
 #include "plugins/magpie_plugin.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096 };
-
-/* What a message is measured by. Immutable; each shard holds a reference, and the main thread one. */
+/* What a message is measured by. Immutable once in force. */
 struct rules {
-    _Atomic unsigned users;
     struct matcher *matcher; /* owned */
+    char *file;              /* of the list; NULL: none; owned */
+    char **words;            /* of the option `words`; NULL-terminated; NULL: none; owned */
     bool reject;             /* else mask */
     bool whole;              /* words, not parts of words */
     bool private;            /* private messages too */
@@ -24,15 +25,12 @@ struct rules {
 struct filter {
     mp_self *self;
     const struct mp_api *mp;
-    struct rules *rules;  /* newest; main thread */
-    char *file;           /* of the list; NULL: none; owned; main thread */
-    char **words;         /* of the option `words`; NULL-terminated; owned; main thread */
+    mp_current *rules;    /* struct rules */
     int masked, rejected; /* metrics */
 };
 
 /* A shard's own. */
 struct local {
-    struct rules *rules; /* in force here; a reference */
     struct matcher_scratch scratch;
     mp_out *out; /* the masked message; made when it is first needed */
 };
@@ -66,44 +64,56 @@ static const struct mp_option options[] = {
      .help = "What the sender of a refused message is told."},
 };
 
-static void rules_drop(struct rules *r)
+static void rules_free(void *value)
 {
-    if (r && atomic_fetch_sub(&r->users, 1) == 1) {
-        matcher_free(r->matcher);
-        free(r);
-    }
+    struct rules *r = value;
+    if (!r)
+        return;
+    for (unsigned i = 0; r->words && r->words[i]; i++)
+        free(r->words[i]);
+    free(r->words);
+    free(r->file);
+    matcher_free(r->matcher);
+    free(r);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
+/* The lines of a list. NULL, or what is wrong, static, with the number of the line. */
+static const char *read_lines(struct matcher_builder *b, FILE *f, unsigned *number)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    const char *wrong = NULL;
+    for (ssize_t got; !wrong && (got = getline(&line, &cap, f)) > 0;) {
+        const char *text = line;
+        size_t n = (size_t)got - (line[got - 1] == '\n');
+        if (++*number == 1 && n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+            text += 3, n -= 3;
+        if (n && *text != '#' && matcher_add(b, text, n, &wrong) == 0)
+            wrong = NULL;
+    }
+    if (!wrong && !feof(f))
+        wrong = "it cannot be read";
+    free(line);
+    return wrong;
+}
+
+/* 0; else negative with a sentence. A pipe would hang the server. */
 static int read_file(struct matcher_builder *b, const char *path, char *why, size_t why_size)
 {
-    FILE *f = fopen(path, "re");
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool plain = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    FILE *f = plain ? fdopen(fd, "r") : NULL;
     if (!f) {
-        snprintf(why, why_size, "file: %s: %s", path, strerror(errno));
+        snprintf(why, why_size, "file: %s: %s", path, fd >= 0 && !plain ? "is no plain file" : strerror(errno));
+        if (fd >= 0)
+            close(fd);
         return MP_EIO;
     }
-    char line[LINE_MAX_BYTES];
     unsigned number = 0;
-    const char *wrong = NULL;
-    while (!wrong && fgets(line, sizeof line, f)) {
-        size_t n = strlen(line);
-        number++;
-        if (n + 1 == sizeof line && line[n - 1] != '\n') {
-            wrong = "the line is too long";
-            break;
-        }
-        if (n && line[n - 1] == '\n')
-            n--;
-        if (n == 0 || line[0] == '#')
-            continue;
-        const char *text = line;
-        if (number == 1 && n >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
-            text += 3, n -= 3;
-        (void)!matcher_add(b, text, n, &wrong);
-    }
-    if (!wrong && ferror(f))
-        wrong = "it cannot be read";
+    const char *wrong = read_lines(b, f, &number);
     fclose(f);
     if (!wrong)
         return MP_OK;
@@ -111,91 +121,112 @@ static int read_file(struct matcher_builder *b, const char *path, char *why, siz
     return MP_EINVALID;
 }
 
-static struct matcher *read_words(const char *file, char *const *words, char *why, size_t why_size)
+/* The matcher of the words and of the file, whose names the rules have; NULL with a sentence. */
+static struct matcher *read_words(const struct rules *r, char *why, size_t why_size)
 {
     struct matcher_builder *b = matcher_begin();
     const char *wrong = NULL;
     snprintf(why, why_size, "out of memory");
     if (!b)
         return NULL;
-    for (unsigned i = 0; words && words[i]; i++) {
-        if (matcher_add(b, words[i], strlen(words[i]), &wrong) != 0) {
+    for (unsigned i = 0; r->words && r->words[i]; i++) {
+        if (matcher_add(b, r->words[i], strlen(r->words[i]), &wrong) != 0) {
             snprintf(why, why_size, "words[%u]: %s", i + 1, wrong);
             matcher_abandon(b);
             return NULL;
         }
     }
-    if (file && read_file(b, file, why, why_size) != MP_OK) {
+    if (r->file && read_file(b, r->file, why, why_size) != MP_OK) {
         matcher_abandon(b);
         return NULL;
     }
     return matcher_end(b);
 }
 
-static void free_words(char **words)
+/* Appends a copy to a NULL-terminated list. False: out of memory. */
+static bool add_word(char ***list, unsigned *n, const char *word)
 {
-    for (unsigned i = 0; words && words[i]; i++)
-        free(words[i]);
-    free(words);
+    char **more = realloc(*list, (*n + 2) * sizeof *more);
+    if (!more)
+        return false;
+    *list = more;
+    more[*n] = strdup(word);
+    more[*n + 1] = NULL;
+    return more[(*n)++] != NULL;
 }
 
-/* NULL: out of memory. */
-static char **copy_words(const struct mp_api *mp, const mp_options *o)
-{
-    unsigned n = 0;
-    while (mp->option_item(o, "words", n))
-        n++;
-    char **list = calloc(n + 1, sizeof *list);
-    for (unsigned i = 0; list && i < n; i++) {
-        if (!(list[i] = strdup(mp->option_item(o, "words", i)))) {
-            free_words(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
+/* One character that somebody sees. */
 static bool one_character(const char *text)
 {
-    size_t n = 0;
-    for (const char *p = text; *p; p++)
-        n += ((unsigned char)*p & 0xc0) != 0x80;
-    return n == 1 && (unsigned char)text[0] >= ' ' && text[0] != 0x7f;
+    int32_t c;
+    size_t size = fold_decode(text, strlen(text), &c);
+    return size && size == strlen(text) && !fold_invisible(c);
+}
+
+/* r, with its words read; or NULL with a sentence, r being freed. good: there was memory so far. */
+static struct rules *finish(struct rules *r, bool good, char *why, size_t why_size)
+{
+    snprintf(why, why_size, "out of memory");
+    if (good && (r->matcher = read_words(r, why, why_size)))
+        return r;
+    rules_free(r);
+    return NULL;
 }
 
 /* Everything that the options say; NULL with a sentence in `why`. */
-static struct rules *rules_new(const struct mp_api *mp, const mp_options *o, char *const *words, char *why,
-                               size_t why_size)
+static struct rules *rules_new(const struct mp_api *mp, const mp_options *o, char *why, size_t why_size)
 {
     const char *mask = mp->option_text(o, "mask");
     if (!one_character(mask)) {
-        snprintf(why, why_size, "mask: expected one character");
+        snprintf(why, why_size, "mask: expected one character that can be seen");
         return NULL;
     }
-    struct matcher *m = read_words(mp->option_text(o, "file"), words, why, why_size);
-    struct rules *r = m ? calloc(1, sizeof *r) : NULL;
-    if (!r) {
-        matcher_free(m);
+    const char *message = mp->option_text(o, "message");
+    if (strlen(message) >= sizeof((struct rules *)0)->message) {
+        snprintf(why, why_size, "message: expected 95 bytes at most, found %zu", strlen(message));
         return NULL;
     }
-    atomic_init(&r->users, 1);
-    r->matcher = m;
-    r->reject = strcmp(mp->option_text(o, "mode"), "reject") == 0;
-    r->whole = mp->option_bool(o, "whole_words");
-    r->private = mp->option_bool(o, "private");
-    r->mask_n = strlen(mask);
-    memcpy(r->mask, mask, r->mask_n);
-    snprintf(r->message, sizeof r->message, "%s", mp->option_text(o, "message"));
-    return r;
+    struct rules *r = calloc(1, sizeof *r);
+    bool good = r != NULL;
+    if (r) {
+        const char *file = mp->option_text(o, "file"), *word;
+        r->reject = strcmp(mp->option_text(o, "mode"), "reject") == 0;
+        r->whole = mp->option_bool(o, "whole_words");
+        r->private = mp->option_bool(o, "private");
+        r->mask_n = strlen(mask);
+        memcpy(r->mask, mask, r->mask_n);
+        memcpy(r->message, message, strlen(message) + 1);
+        good = !file || (r->file = strdup(file));
+        for (unsigned n = 0; good && (word = mp->option_item(o, "words", n));)
+            good = add_word(&r->words, &n, word);
+    }
+    return finish(r, good, why, why_size);
+}
+
+/* The same options with the file read anew; NULL with a sentence in `why`. */
+static struct rules *rules_again(const struct rules *before, char *why, size_t why_size)
+{
+    struct rules *r = malloc(sizeof *r);
+    bool good = r != NULL;
+    if (r) {
+        *r = *before;
+        r->matcher = NULL;
+        r->words = NULL;
+        r->file = before->file ? strdup(before->file) : NULL;
+        good = !before->file || r->file;
+        for (unsigned n = 0; good && before->words && before->words[n];)
+            good = add_word(&r->words, &n, before->words[n]);
+    }
+    return finish(r, good, why, why_size);
 }
 
 /* --- A message ---------------------------------------------------------------------------------------------------- */
 
 /* Each character of the stretches becomes the mask. */
-static struct mp_str masked(struct filter *f, struct local *l, struct mp_str content, size_t found)
+static struct mp_str masked(struct filter *f, struct local *l, const struct rules *r, struct mp_str content,
+                            size_t found)
 {
     const struct mp_api *mp = f->mp;
-    const struct rules *r = l->rules;
     size_t at = 0;
     if (!l->out && !(l->out = mp->out_new(f->self)))
         return mp_str_of(NULL, 0);
@@ -217,15 +248,16 @@ static enum mp_verdict on_message(struct mp_event *e, void *ctx)
     struct filter *f = ctx;
     const struct mp_api *mp = f->mp;
     struct local *l = mp->local(f->self, e->shard);
-    if (!e->channel.n && !l->rules->private)
+    const struct rules *r = mp->current_get(f->rules, e->shard);
+    if (!e->channel.n && !r->private)
         return MP_PASS;
-    long found = matcher_search(l->rules->matcher, &l->scratch, e->content.p, e->content.n, l->rules->whole);
+    long found = matcher_search(r->matcher, &l->scratch, e->content.p, e->content.n, r->whole);
     if (found == 0)
         return MP_PASS;
     if (found < 0)
         return mp->reject(e, MP_CODE_INTERNAL, "out of memory", 0);
-    if (!l->rules->reject) {
-        struct mp_str text = masked(f, l, e->content, (size_t)found);
+    if (!r->reject) {
+        struct mp_str text = masked(f, l, r, e->content, (size_t)found);
         if (text.p && mp->set_content(e, text) == MP_OK) {
             mp->count(f->self, e->shard, f->masked, 1);
             return MP_PASS;
@@ -233,83 +265,35 @@ static enum mp_verdict on_message(struct mp_event *e, void *ctx)
         /* The mask may be longer than what it hides: then the message no longer fits, and must not pass as it is. */
     }
     mp->count(f->self, e->shard, f->rejected, 1);
-    return mp->reject(e, MP_CODE_FORBIDDEN, l->rules->message, 0);
+    return mp->reject(e, MP_CODE_FORBIDDEN, r->message, 0);
 }
 
 /* --- New rules ---------------------------------------------------------------------------------------------------- */
 
-struct change {
-    struct filter *f;
-    struct rules *rules; /* a reference, which the shard takes over */
-};
-
-static void take_rules(mp_thread *here, void *ctx)
-{
-    struct change *c = ctx;
-    struct local *l = c->f->mp->local(c->f->self, here);
-    rules_drop(l->rules);
-    l->rules = c->rules;
-    free(c);
-}
-
-/* Takes over the caller's reference. False: a shard that there was no memory for keeps the old ones. */
-static bool spread(struct filter *f, struct rules *r)
-{
-    bool all = true;
-    for (unsigned i = 0; i < f->mp->shard_count(f->self); i++) {
-        struct change *c = malloc(sizeof *c);
-        if (c) {
-            *c = (struct change){f, r};
-            atomic_fetch_add(&r->users, 1);
-            if (f->mp->post(f->self, f->mp->shard(f->self, i), take_rules, c) == MP_OK)
-                continue;
-            atomic_fetch_sub(&r->users, 1);
-        }
-        free(c);
-        all = false;
-    }
-    rules_drop(f->rules);
-    f->rules = r;
-    return all;
-}
-
 static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
 {
-    (void)state;
-    char **words = copy_words(mp, o);
-    struct rules *r = words ? rules_new(mp, o, words, why, why_size) : NULL;
-    if (!words)
-        snprintf(why, why_size, "out of memory");
-    free_words(words);
-    bool good = r != NULL;
-    rules_drop(r);
-    return good ? MP_OK : MP_EINVALID;
-}
-
-static void remember(struct filter *f, const mp_options *o, char **words)
-{
-    const char *file = f->mp->option_text(o, "file");
-    free(f->file);
-    f->file = file ? strdup(file) : NULL;
-    free_words(f->words);
-    f->words = words;
+    struct filter *f = state;
+    struct rules *r = rules_new(mp, o, why, why_size);
+    if (!r)
+        return MP_EINVALID;
+    if (!f) {
+        rules_free(r);
+        return MP_OK;
+    }
+    snprintf(why, why_size, "out of memory");
+    return mp->current_prepare(f->rules, r);
 }
 
 static void apply(void *state, const mp_options *o)
 {
     struct filter *f = state;
-    char why[256] = "out of memory";
-    char **words = copy_words(f->mp, o);
-    struct rules *r = words ? rules_new(f->mp, o, words, why, sizeof why) : NULL;
-    if (!r) {
-        /* The file has changed since check(): what was in force stays. */
-        struct mp_field field = mp_field_text("error", mp_str(why));
-        f->mp->log(f->self, MP_ERROR, "kept", &field, 1);
-        free_words(words);
-        return;
-    }
-    remember(f, o, words);
-    (void)spread(f, r);
+    (void)o;
+    f->mp->current_commit(f->rules); /* what check() prepared */
+}
+
+static const struct rules *rules_in_force(struct filter *f)
+{
+    return f->mp->current_get(f->rules, f->mp->main_thread(f->self));
 }
 
 /* --- The console -------------------------------------------------------------------------------------------------- */
@@ -319,37 +303,35 @@ static void run_reload(mp_command_call *call, const struct mp_str *argv, unsigne
     struct filter *f = ctx;
     char why[256];
     (void)argv, (void)argc;
-    struct matcher *m = read_words(f->file, f->words, why, sizeof why);
-    struct rules *r = m ? malloc(sizeof *r) : NULL;
+    struct rules *r = rules_again(rules_in_force(f), why, sizeof why);
     if (!r) {
-        matcher_free(m);
         f->mp->command_fail(call, "bad_request", why);
         return;
     }
-    memcpy(r, f->rules, sizeof *r);
-    atomic_init(&r->users, 1);
-    r->matcher = m;
+    if (f->mp->current_prepare(f->rules, r) != MP_OK) {
+        f->mp->command_fail(call, "unavailable", "out of memory: the list before stays");
+        return;
+    }
+    f->mp->current_commit(f->rules);
     mp_out *out = f->mp->command_out(call);
-    f->mp->out_printf(out, "{\"words\":%zu,\"memory\":%zu}", matcher_words(m), matcher_memory(m));
-    if (spread(f, r))
-        f->mp->command_done(call);
-    else
-        f->mp->command_fail(call, "unavailable", "out of memory: some shards keep the list before");
+    f->mp->out_printf(out, "{\"words\":%zu,\"memory\":%zu}", matcher_words(r->matcher), matcher_memory(r->matcher));
+    f->mp->command_done(call);
 }
 
 static void run_test(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
     struct filter *f = ctx;
     const struct mp_api *mp = f->mp;
-    struct local l = {.rules = f->rules};
+    const struct rules *r = rules_in_force(f);
+    struct local l = {.out = NULL};
     (void)argc;
-    long found = matcher_search(f->rules->matcher, &l.scratch, argv[0].p, argv[0].n, f->rules->whole);
-    struct mp_str text = found > 0 ? masked(f, &l, argv[0], (size_t)found) : argv[0];
+    long found = matcher_search(r->matcher, &l.scratch, argv[0].p, argv[0].n, r->whole);
+    struct mp_str text = found > 0 ? masked(f, &l, r, argv[0], (size_t)found) : argv[0];
     mp_out *out = mp->command_out(call);
     mp->out_printf(out, "{\"found\":%ld,\"verdict\":\"%s\",\"masked\":", found,
-                   found <= 0         ? "pass"
-                   : f->rules->reject ? "reject"
-                                      : "mask");
+                   found <= 0  ? "pass"
+                   : r->reject ? "reject"
+                               : "mask");
     mp->out_json(out, text);
     mp->out_put(out, mp_str("}"));
     if (l.out)
@@ -362,11 +344,7 @@ static void run_test(mp_command_call *call, const struct mp_str *argv, unsigned 
 
 static void fini(void *state)
 {
-    struct filter *f = state;
-    rules_drop(f->rules);
-    free(f->file);
-    free_words(f->words);
-    free(f);
+    free(state);
 }
 
 static int register_all(struct filter *f)
@@ -415,19 +393,21 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
         return MP_ENOMEM;
     f->self = self;
     f->mp = mp;
-    char **words = copy_words(mp, o);
-    f->rules = words ? rules_new(mp, o, words, why, sizeof why) : NULL;
-    if (words)
-        remember(f, o, words);
-    int rc = f->rules ? register_all(f) : MP_EINVALID;
+    f->rules = mp->current_new(self, rules_free);
+    struct rules *r = f->rules ? rules_new(mp, o, why, sizeof why) : NULL;
+    int rc = !f->rules ? MP_ENOMEM : r ? mp->current_prepare(f->rules, r) : MP_EINVALID;
     if (rc < 0) {
         struct mp_field field = mp_field_text("error", mp_str(why));
-        if (!f->rules)
-            mp->log(self, MP_ERROR, "failed", &field, 1);
+        mp->log(self, MP_ERROR, "failed", &field, 1);
+    } else {
+        mp->current_commit(f->rules);
+        rc = register_all(f);
+    }
+    if (rc < 0) {
         fini(f);
         return rc;
     }
-    struct mp_field count = mp_field_int("words", (int64_t)matcher_words(f->rules->matcher));
+    struct mp_field count = mp_field_int("words", (int64_t)matcher_words(r->matcher));
     mp->log(self, MP_INFO, "ready", &count, 1);
     *state = f;
     return MP_OK;
@@ -435,13 +415,10 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
 
 static int shard_init(void *state, mp_thread *shard, void **shard_state)
 {
-    struct filter *f = state;
     struct local *l = calloc(1, sizeof *l);
-    (void)shard;
+    (void)state, (void)shard;
     if (!l)
         return MP_ENOMEM;
-    l->rules = f->rules;
-    atomic_fetch_add(&l->rules->users, 1);
     *shard_state = l;
     return MP_OK;
 }
@@ -451,7 +428,6 @@ static void shard_fini(void *state, mp_thread *shard, void *shard_state)
     struct filter *f = state;
     struct local *l = shard_state;
     (void)shard;
-    rules_drop(l->rules);
     matcher_scratch_free(&l->scratch);
     if (l->out)
         f->mp->out_free(l->out);

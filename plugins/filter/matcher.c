@@ -1,9 +1,9 @@
 #include "matcher.h"
 
-#include <locale.h>
+#include "fold.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <wctype.h>
 
 /* A state is a node of the trie of all words. Its edges stand together, sorted, in one array of all edges. */
 struct node {
@@ -11,7 +11,7 @@ struct node {
     uint32_t edges;  /* how many */
     uint32_t fail;   /* the longest proper suffix that is a node */
     uint32_t output; /* the next node on the way of `fail` that ends a word; 0: none */
-    uint32_t length; /* code points of the word that ends here; 0: none does */
+    uint32_t length; /* points of the word that ends here; 0: none does */
 };
 
 struct edge {
@@ -25,53 +25,8 @@ struct matcher {
     uint32_t node_count, edge_count;
     size_t words;
     uint32_t ascii[128]; /* edges of the root, directly: most characters of a text are no beginning of any word */
-    locale_t locale;     /* of folding: C.UTF-8 */
+    struct fold *fold;   /* owned */
 };
-
-/* A character of the text. */
-struct point {
-    uint32_t folded;
-    uint32_t from, to; /* bytes of the text */
-    bool letter;       /* or digit */
-};
-
-/* --- Folding ------------------------------------------------------------------------------------------------------ */
-
-/* One code point; the text is valid UTF-8. */
-static uint32_t decode(const unsigned char *p, size_t *size)
-{
-    if (p[0] < 0x80)
-        return *size = 1, p[0];
-    if (p[0] < 0xe0)
-        return *size = 2, (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
-    if (p[0] < 0xf0)
-        return *size = 3, (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-    *size = 4;
-    return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3f) << 12 | (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
-}
-
-/* Characters that nobody sees: they would cut a word in two for the matcher and not for the reader. */
-static bool invisible(uint32_t c)
-{
-    return c == 0xad || c == 0x34f || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x202a && c <= 0x202e) || (c >= 0x2060 && c <= 0x2064) || (c >= 0xfe00 && c <= 0xfe0f) || c == 0xfeff;
-}
-
-static uint32_t fold(locale_t locale, uint32_t c)
-{
-    if (c < 128)
-        return c >= 'A' && c <= 'Z' ? c + 32 : c;
-    if (c >= 0xff01 && c <= 0xff5e) /* fullwidth ASCII */
-        return fold(locale, c - 0xff01 + '!');
-    return (uint32_t)towlower_l((wint_t)c, locale);
-}
-
-static bool is_letter(locale_t locale, uint32_t c)
-{
-    if (c < 128)
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-    return iswalnum_l((wint_t)c, locale) != 0;
-}
 
 /* --- Building: a trie with its edges as lists of siblings, then laid out ------------------------------------------ */
 
@@ -85,7 +40,8 @@ struct matcher_builder {
     struct trie *list; /* [0] is the root; owned */
     uint32_t count, cap;
     size_t words;
-    locale_t locale;
+    struct fold *fold;    /* owned */
+    struct points points; /* of the word that is added */
 };
 
 static bool grow(struct matcher_builder *b)
@@ -106,8 +62,8 @@ struct matcher_builder *matcher_begin(void)
     struct matcher_builder *b = calloc(1, sizeof *b);
     if (!b)
         return NULL;
-    b->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    if (!b->locale || !grow(b)) {
+    b->fold = fold_new();
+    if (!b->fold || !grow(b)) {
         matcher_abandon(b);
         return NULL;
     }
@@ -117,10 +73,11 @@ struct matcher_builder *matcher_begin(void)
 
 void matcher_abandon(struct matcher_builder *b)
 {
-    if (b && b->locale)
-        freelocale(b->locale);
-    if (b)
+    if (b) {
+        fold_free(b->fold);
+        free(b->points.list);
         free(b->list);
+    }
     free(b);
 }
 
@@ -145,63 +102,49 @@ static uint32_t child_of(struct matcher_builder *b, uint32_t at, uint32_t point)
     return i;
 }
 
-static bool utf8_good(const unsigned char *p, size_t n)
+/* What is wrong with the word, static; NULL: nothing. Beyond UTF-8, its length is looked at: in characters that
+ * somebody sees. */
+static const char *check_word(const char *word, size_t n)
 {
-    for (size_t i = 0; i < n;) {
-        size_t size = p[i] < 0x80                   ? 1
-                      : p[i] >= 0xc2 && p[i] < 0xe0 ? 2
-                      : (p[i] & 0xf0) == 0xe0       ? 3
-                      : p[i] >= 0xf0 && p[i] < 0xf5 ? 4
-                                                    : 0;
-        if (!size || i + size > n)
-            return false;
-        for (size_t k = 1; k < size; k++)
-            if ((p[i + k] & 0xc0) != 0x80)
-                return false;
-        uint32_t c = decode(p + i, &size);
-        if ((size == 3 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) || (size == 4 && (c < 0x10000 || c > 0x10ffff)))
-            return false;
-        i += size;
+    size_t count = 0;
+    for (size_t i = 0, size; i < n; i += size) {
+        int32_t c;
+        if (!(size = fold_decode(word + i, n - i, &c)))
+            return "not valid UTF-8";
+        if (c == 0)
+            return "a zero byte: the list must be UTF-8 text";
+        count += !fold_invisible(c);
     }
-    return true;
+    return count > WORD_MAX ? "longer than 64 characters" : NULL;
 }
 
 int matcher_add(struct matcher_builder *b, const char *word, size_t n, const char **why)
 {
-    const unsigned char *p = (const unsigned char *)word;
-    uint32_t points[WORD_MAX], count = 0;
-    if (!utf8_good(p, n)) {
-        *why = "not valid UTF-8";
-        return -1;
-    }
-    while (n && (*p == ' ' || *p == '\t'))
-        p++, n--;
-    while (n && (p[n - 1] == ' ' || p[n - 1] == '\t' || p[n - 1] == '\r'))
+    struct points *p = &b->points;
+    while (n && (word[n - 1] == ' ' || word[n - 1] == '\t' || word[n - 1] == '\r'))
         n--;
-    for (size_t i = 0, size; i < n; i += size) {
-        uint32_t c = decode(p + i, &size);
-        if (invisible(c))
-            continue;
-        if (count == WORD_MAX) {
-            *why = "longer than 64 characters";
-            return -1;
-        }
-        points[count++] = fold(b->locale, c);
-    }
+    while (n && (*word == ' ' || *word == '\t'))
+        word++, n--;
+    if ((*why = check_word(word, n)))
+        return -1;
+    *why = "out of memory";
+    if (!fold_text(b->fold, p, word, n))
+        return -1;
+    size_t first = 0, end = p->count;
+    while (first < end && p->list[first].folded == ' ')
+        first++;
+    while (end > first && p->list[end - 1].folded == ' ')
+        end--;
     uint32_t at = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        at = child_of(b, at, points[i]);
-        if (at == UINT32_MAX) {
-            *why = "out of memory";
+    for (size_t i = first; i < end; i++)
+        if ((at = child_of(b, at, p->list[i].folded)) == UINT32_MAX)
             return -1;
-        }
-    }
-    if (count && !b->list[at].length) {
+    if (at && !b->list[at].length) {
         if (b->words == WORDS_MAX) {
             *why = "more than 100,000 words";
             return -1;
         }
-        b->list[at].length = count;
+        b->list[at].length = (uint32_t)(end - first);
         b->words++;
     }
     return 0;
@@ -272,8 +215,8 @@ struct matcher *matcher_end(struct matcher_builder *b)
     }
     m->node_count = b->count;
     m->words = b->words;
-    m->locale = b->locale;
-    b->locale = (locale_t)0;
+    m->fold = b->fold;
+    b->fold = NULL;
     lay_out(m, b->list, old);
     free(old);
     matcher_abandon(b);
@@ -284,7 +227,7 @@ void matcher_free(struct matcher *m)
 {
     if (!m)
         return;
-    freelocale(m->locale);
+    fold_free(m->fold);
     free(m->nodes);
     free(m->edges);
     free(m);
@@ -304,24 +247,9 @@ size_t matcher_memory(const struct matcher *m)
 
 void matcher_scratch_free(struct matcher_scratch *s)
 {
-    free(s->points);
+    free(s->points.list);
     free(s->found);
-    *s = (struct matcher_scratch){.points = NULL};
-}
-
-static size_t read_points(const struct matcher *m, struct matcher_scratch *s, const char *text, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)text;
-    size_t count = 0;
-    for (size_t i = 0, size; i < n; i += size) {
-        uint32_t c = decode(p + i, &size);
-        if (invisible(c))
-            continue;
-        c = fold(m->locale, c);
-        s->points[count++] = (struct point){
-            .folded = c, .from = (uint32_t)i, .to = (uint32_t)(i + size), .letter = is_letter(m->locale, c)};
-    }
-    return count;
+    *s = (struct matcher_scratch){.found = NULL};
 }
 
 /* Joins a stretch to the list; those that it overlaps or touches become one with it. Ends ascend. */
@@ -344,39 +272,40 @@ static bool note(struct matcher_scratch *s, size_t *count, size_t from, size_t t
     return true;
 }
 
-/* The longest word that ends at `end` and counts; 0: none. */
-static uint32_t ending(const struct matcher *m, const struct point *points, size_t count, size_t end, uint32_t at,
-                       bool whole)
+/* Whether a word at points[begin..end] counts: it is made of whole characters, and stands apart where it must. */
+static bool counts(const struct points *p, size_t begin, size_t end, bool whole)
 {
-    for (uint32_t o = m->nodes[at].length ? at : m->nodes[at].output; o; o = m->nodes[o].output) {
-        uint32_t length = m->nodes[o].length;
-        size_t begin = end + 1 - length;
-        bool apart = (begin == 0 || !points[begin - 1].letter || !points[begin].letter) &&
-                     (end + 1 == count || !points[end + 1].letter || !points[end].letter);
-        if (!whole || apart)
-            return length;
-    }
+    const struct point *list = p->list;
+    bool first = begin == 0, last = end + 1 == p->count;
+    if ((!first && list[begin].joins) || (!last && list[end + 1].joins))
+        return false;
+    return !whole || ((first || !list[begin - 1].letter || !list[begin].letter) &&
+                      (last || !list[end + 1].letter || !list[end].letter));
+}
+
+/* The longest word that ends at `end` and counts; 0: none. */
+static uint32_t ending(const struct matcher *m, const struct points *p, size_t end, uint32_t at, bool whole)
+{
+    for (uint32_t o = m->nodes[at].length ? at : m->nodes[at].output; o; o = m->nodes[o].output)
+        if (counts(p, end + 1 - m->nodes[o].length, end, whole))
+            return m->nodes[o].length;
     return 0;
 }
 
 long matcher_search(const struct matcher *m, struct matcher_scratch *s, const char *text, size_t n, bool whole)
 {
-    if (n > s->cap) {
-        struct point *p = realloc(s->points, n * sizeof *p);
-        if (!p)
-            return -1;
-        s->points = p;
-        s->cap = n;
-    }
-    size_t count = read_points(m, s, text, n), found = 0;
+    const struct points *p = &s->points;
+    size_t found = 0;
     uint32_t at = 0;
-    for (size_t i = 0; i < count; i++) {
+    if (!fold_text(m->fold, &s->points, text, n))
+        return -1;
+    for (size_t i = 0; i < p->count; i++) {
         uint32_t to;
-        while (!(to = step(m, at, s->points[i].folded)) && at)
+        while (!(to = step(m, at, p->list[i].folded)) && at)
             at = m->nodes[at].fail;
         at = to;
-        uint32_t length = ending(m, s->points, count, i, at, whole);
-        if (length && !note(s, &found, s->points[i + 1 - length].from, s->points[i].to))
+        uint32_t length = ending(m, p, i, at, whole);
+        if (length && !note(s, &found, p->list[i + 1 - length].from, p->list[i].to))
             return -1;
     }
     return (long)found;

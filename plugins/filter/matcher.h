@@ -1,16 +1,18 @@
 /*
- * The matcher of forbidden words: an Aho-Corasick automaton (Aho and Corasick 1975) over folded code points. Immutable
- * once built, so that any number of threads may search with it. A search is linear in the text, whatever the number of
- * words.
+ * The matcher of forbidden words: an Aho-Corasick automaton (Aho and Corasick 1975) over what readers see of texts
+ * (fold.h). Immutable once built, so that any number of threads may search with it. A search is linear in the text,
+ * whatever the number of words.
  */
 #ifndef MAGPIE_PLUGINS_FILTER_MATCHER_H
 #define MAGPIE_PLUGINS_FILTER_MATCHER_H
+
+#include "fold.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WORD_MAX = 64 }; /* code points of a word, folded */
+enum { WORD_MAX = 64 }; /* code points of a word, what is invisible aside */
 enum { WORDS_MAX = 100000 };
 
 struct matcher;
@@ -18,7 +20,7 @@ struct matcher_builder;
 
 /* NULL: out of memory. */
 struct matcher_builder *matcher_begin(void);
-/* Adds a word (UTF-8; case, zero-width characters and surrounding blanks do not count; what is left empty is passed
+/* Adds a word (UTF-8; case, what is invisible and surrounding blanks do not count; what is left empty is passed
  * over). 0; else *why says what is wrong, static. Twice is once. */
 int matcher_add(struct matcher_builder *b, const char *word, size_t n, const char **why);
 /* Builds it and frees the builder. NULL: out of memory. */
@@ -35,9 +37,8 @@ struct match {
 
 /* What a search needs; kept between searches of one thread, all zero at first. */
 struct matcher_scratch {
-    struct point *points; /* of the text, folded; owned */
-    size_t cap;
-    struct match *found; /* owned */
+    struct points points; /* of the text */
+    struct match *found;  /* owned */
     size_t found_cap;
 };
 void matcher_scratch_free(struct matcher_scratch *s);

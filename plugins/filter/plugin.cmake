@@ -1,0 +1,2 @@
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+target_link_libraries(plugin_filter PRIVATE PkgConfig::UTF8PROC)
