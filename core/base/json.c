@@ -5,6 +5,7 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Integers beyond this are not exact in a double (ECMAScript's Number.MAX_SAFE_INTEGER, RFC 8259 section 6). */
 static const double integer_max = 9007199254740991.0;
@@ -465,4 +466,42 @@ int json_get_object(const struct cJSON *object, const char *key, const struct cJ
         return ERR_INVALID;
     *out = v;
     return 1;
+}
+
+/* --- Paths -------------------------------------------------------------------------------------------------------- */
+
+enum { PART_MAX = 64 }; /* bytes of a part of a path, its NUL included */
+
+/* The first part of the path, which is moved behind it; false: it is too long. */
+static bool path_part(const char **path, char part[PART_MAX])
+{
+    size_t n = strcspn(*path, ".");
+    if (n >= PART_MAX)
+        return false;
+    memcpy(part, *path, n);
+    part[n] = '\0';
+    *path += n;
+    *path += **path == '.';
+    return true;
+}
+
+const struct cJSON *json_at(const struct cJSON *root, const char *path)
+{
+    char part[PART_MAX];
+    while (root && *path)
+        root = path_part(&path, part) ? cJSON_GetObjectItemCaseSensitive(root, part) : NULL;
+    return root;
+}
+
+struct cJSON *json_parent(struct cJSON *root, const char *path, const char **word)
+{
+    char part[PART_MAX];
+    while (root && strchr(path, '.')) {
+        if (!path_part(&path, part))
+            return NULL;
+        struct cJSON *next = cJSON_GetObjectItemCaseSensitive(root, part);
+        root = next ? next : cJSON_AddObjectToObject(root, part);
+    }
+    *word = path;
+    return root;
 }

@@ -56,4 +56,12 @@ int json_get_bool(const struct cJSON *object, const char *key, bool *out);
 int json_get_array(const struct cJSON *object, const char *key, const struct cJSON **out);
 int json_get_object(const struct cJSON *object, const char *key, const struct cJSON **out);
 
+/* --- Paths like "limits.frame"; no part is longer than 63 bytes --- */
+
+/* What stands at the path; the root itself for an empty one, NULL where there is nothing. Borrows. */
+const struct cJSON *json_at(const struct cJSON *root, const char *path);
+/* The object that the last part of the path stands in, made on the way; *word: that part. NULL: out of memory, or no
+ * such path can be. */
+struct cJSON *json_parent(struct cJSON *root, const char *path, const char **word);
+
 #endif

@@ -1,5 +1,6 @@
 #include "core/config/config_edit.h"
 
+#include "core/base/json.h"
 #include "core/config/config.h"
 #include "core/config/config_lua.h"
 #include "core/config/config_read.h"
@@ -86,7 +87,8 @@ struct config *config_value_set(const struct config *c, const struct config_opti
     buf_free(&why);
     if (!value) {
         buf_printf(errors, "%s: expected ", o->path);
-        config_schema_expected(o, errors);
+        const struct schema_rule rule = config_schema_rule(o);
+        schema_expected(&rule, errors);
         buf_lit(errors, "\n");
     }
     bool good = root && value;
@@ -102,7 +104,7 @@ struct config *config_value_set(const struct config *c, const struct config_opti
             cJSON_Delete(item); /* absent */
             continue;
         }
-        cJSON *table = item ? config_parent(root, each->path, &name) : NULL;
+        cJSON *table = item ? json_parent(root, each->path, &name) : NULL;
         if (!(table && cJSON_AddItemToObject(table, name, item))) {
             cJSON_Delete(item);
             buf_lit(errors, "out of memory\n");

@@ -6,88 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KIB 1024.0
-#define MIB (1024.0 * 1024)
-#define GIB (1024.0 * 1024 * 1024)
-
 static const char *last_word(const char *path)
 {
     const char *dot = strrchr(path, '.');
     return dot ? dot + 1 : path;
-}
-
-static const char *const type_phrases[] = {
-    [OPT_SECTION] = "a table",
-    [OPT_COUNT] = "a whole number",
-    [OPT_SIZE] = "a size in whole bytes",
-    [OPT_SECONDS] = "a duration in seconds",
-    [OPT_MS] = "a time in milliseconds",
-    [OPT_BOOL] = "true or false",
-    [OPT_ENUM] = "one of",
-    [OPT_TEXT] = "a text",
-    [OPT_ADDRESSES] = "an address or a list of addresses",
-    [OPT_TEXTS] = "a list of texts",
-    [OPT_PLUGINS] = "a table of NAME = { options }",
-};
-
-/* Bounds as Lua would write them: 65536 is 64*KiB. */
-static void put_bound(struct buf *out, enum config_type type, double v)
-{
-    static const struct {
-        double unit;
-        const char *name;
-    } units[] = {{GIB, "GiB"}, {MIB, "MiB"}, {KIB, "KiB"}};
-    for (unsigned i = 0; type == OPT_SIZE && i < sizeof units / sizeof units[0]; i++) {
-        if (v >= units[i].unit && fmod(v, units[i].unit) == 0) {
-            buf_printf(out, "%.15g*%s", v / units[i].unit, units[i].name);
-            return;
-        }
-    }
-    buf_printf(out, "%.15g", v);
-}
-
-/* A bound that is there against slips only is not worth a word. */
-static bool bounded_above(const struct config_option *o)
-{
-    return o->max < CONFIG_EVER;
-}
-
-static void put_range(struct buf *out, const struct config_option *o)
-{
-    put_bound(out, o->type, o->min);
-    if (bounded_above(o)) {
-        buf_str(out, " to ");
-        put_bound(out, o->type, o->max);
-    } else {
-        buf_str(out, " or more");
-    }
-}
-
-void config_schema_expected(const struct config_option *option, struct buf *out)
-{
-    buf_str(out, type_phrases[option->type]);
-    switch (option->type) {
-    case OPT_COUNT:
-    case OPT_SIZE:
-    case OPT_SECONDS:
-    case OPT_MS:
-        buf_str(out, " (");
-        put_range(out, option);
-        buf_str(out, ")");
-        break;
-    case OPT_ENUM:
-        for (unsigned i = 0; option->choices[i]; i++)
-            buf_printf(out, "%s\"%s\"", i ? ", " : " ", option->choices[i]);
-        break;
-    case OPT_TEXT:
-        if (option->min > 1)
-            buf_printf(out, " of at least %.0f bytes", option->min);
-        if (option->flags & OPT_F_NIL)
-            buf_str(out, " or nil");
-        break;
-    default:
-        break;
-    }
 }
 
 void config_schema_reference(struct buf *out)
@@ -100,7 +22,8 @@ void config_schema_reference(struct buf *out)
             continue;
         }
         buf_printf(out, "| `%s` | ", o->path);
-        config_schema_expected(o, out);
+        const struct schema_rule rule = config_schema_rule(o);
+        schema_expected(&rule, out);
         buf_printf(out, " | `%s` | %s | %s |\n", o->fallback, o->flags & OPT_F_RESTART ? "restart" : "yes", o->help);
     }
 }

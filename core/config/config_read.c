@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_MAX = 40 }; /* bytes of a found text that are shown */
+enum { SHOWN_MAX = 40 }; /* bytes of a name that are shown */
 
 /* --- Errors ------------------------------------------------------------------------------------------------------- */
 
@@ -31,52 +31,13 @@ void config_error(struct config_reader *r, const char *path, const char *fmt, ..
     buf_byte(r->errors, '\n');
 }
 
-/* Text from the file, for people: cut, and without anything that could act on a terminal or break the line. */
-static void put_plain(struct buf *out, const char *s, size_t max)
-{
-    size_t n = strlen(s);
-    for (size_t i = 0; i < n && i < max; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c < 0x20 || c == 0x7f)
-            buf_printf(out, "\\x%02x", c);
-        else
-            buf_byte(out, c);
-    }
-    if (n > max)
-        buf_str(out, "…");
-}
-
-static void put_found(struct buf *out, const struct cJSON *item, const struct config_option *o)
-{
-    if (cJSON_IsRaw(item))
-        buf_str(out, item->valuestring);
-    else if (cJSON_IsNumber(item) && isnan(item->valuedouble))
-        buf_str(out, "no number (0/0)");
-    else if (cJSON_IsNumber(item) && !(o->flags & OPT_F_SECRET))
-        buf_printf(out, "%.15g", item->valuedouble);
-    else if (cJSON_IsNumber(item))
-        buf_str(out, "a number");
-    else if (cJSON_IsBool(item))
-        buf_str(out, cJSON_IsTrue(item) ? "true" : "false");
-    else if (cJSON_IsString(item) && (o->flags & OPT_F_SECRET))
-        buf_printf(out, "a text of %zu bytes", strlen(item->valuestring));
-    else if (cJSON_IsString(item)) {
-        buf_byte(out, '"');
-        put_plain(out, item->valuestring, SHOWN_MAX);
-        buf_byte(out, '"');
-    } else
-        buf_str(out, cJSON_IsArray(item) ? "a list" : "a table");
-}
-
 /* "expected …, found …". */
 static void unexpected(struct config_reader *r, const char *path, const struct config_option *o,
                        const struct cJSON *item)
 {
     struct buf text = BUF_INIT;
-    buf_str(&text, "expected ");
-    config_schema_expected(o, &text);
-    buf_str(&text, ", found ");
-    put_found(&text, item, o);
+    const struct schema_rule rule = config_schema_rule(o);
+    schema_unexpected(&rule, item, &text);
     config_error(r, path, "%.*s", (int)text.n, text.p ? text.p : "");
     buf_free(&text);
 }
@@ -85,10 +46,9 @@ static void unexpected(struct config_reader *r, const char *path, const struct c
 
 static void read_number(struct config_reader *r, const struct config_option *o, const struct cJSON *item)
 {
+    const struct schema_rule rule = config_schema_rule(o);
     double v = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    bool whole = o->type == OPT_COUNT || o->type == OPT_SIZE;
-    /* NaN fails every comparison. */
-    if (!(v >= o->min && v <= o->max) || (whole && v != floor(v))) {
+    if (!schema_number(&rule, v)) {
         unexpected(r, o->path, o, item);
         return;
     }
@@ -112,13 +72,12 @@ static void read_bool(struct config_reader *r, const struct config_option *o, co
 
 static void read_enum(struct config_reader *r, const struct config_option *o, const struct cJSON *item)
 {
-    for (int i = 0; cJSON_IsString(item) && o->choices[i]; i++) {
-        if (strcmp(o->choices[i], item->valuestring) == 0) {
-            *(int *)config_member(r->c, o) = i;
-            return;
-        }
-    }
-    unexpected(r, o->path, o, item);
+    const struct schema_rule rule = config_schema_rule(o);
+    int choice = cJSON_IsString(item) ? schema_choice(&rule, item->valuestring) : -1;
+    if (choice < 0)
+        unexpected(r, o->path, o, item);
+    else
+        *(int *)config_member(r->c, o) = choice;
 }
 
 static char *copy_text(struct config_reader *r, const char *s)
@@ -157,7 +116,7 @@ static void read_list_item(struct config_reader *r, const struct config_option *
     char why[160] = "";
     if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
         struct buf found = BUF_INIT;
-        put_found(&found, item, o);
+        schema_found(item, o->flags & OPT_F_SECRET, &found);
         config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text",
                      (int)found.n, found.p);
         buf_free(&found);
@@ -165,7 +124,7 @@ static void read_list_item(struct config_reader *r, const struct config_option *
     }
     if (o->type == OPT_ADDRESSES && !listener_check(item->valuestring, why, sizeof why)) {
         struct buf found = BUF_INIT;
-        put_found(&found, item, o);
+        schema_found(item, o->flags & OPT_F_SECRET, &found);
         config_error(r, path, "expected \"IP:PORT\", \"[IPv6]:PORT\", \"*:PORT\" or \"unix:PATH\", found %.*s (%s)",
                      (int)found.n, found.p, why);
         buf_free(&found);
@@ -227,7 +186,7 @@ static void read_plugins(struct config_reader *r, const struct config_option *o,
     for (const struct cJSON *each = item->child; each && load; each = each->next) {
         struct buf path = BUF_INIT;
         buf_printf(&path, "%s.", o->path);
-        put_plain(&path, each->string, SHOWN_MAX);
+        schema_plain(each->string, SHOWN_MAX, &path);
         buf_byte(&path, '\0');
         const char *shown = buf_ok(&path) ? path.p : o->path;
         bool table = cJSON_IsObject(each) || cJSON_IsTrue(each);
@@ -288,7 +247,7 @@ static void read_section(struct config_reader *r, const char *prefix, const stru
         buf_str(&path, prefix);
         if (*prefix && each->string[0] != '[')
             buf_byte(&path, '.');
-        put_plain(&path, each->string, 64);
+        schema_plain(each->string, 64, &path);
         buf_byte(&path, '\0');
         if (buf_ok(&path))
             read_entry(r, path.p, each);

@@ -58,8 +58,8 @@ static const char *const durability_names[] = {
 #define NIL     OPT_F_NIL
 #define SECRET  OPT_F_SECRET
 
-#define EVER CONFIG_EVER
-#define MANY CONFIG_EVER
+#define EVER 4e9 /* schema_ever */
+#define MANY 4e9
 #define KIB  1024.0
 #define MIB  (1024.0 * 1024)
 #define GIB  (1024.0 * 1024 * 1024)
@@ -236,6 +236,33 @@ const struct config_option *config_schema_find(const char *path)
         if (strcmp(config_schema[i].path, path) == 0)
             return &config_schema[i];
     return NULL;
+}
+
+struct schema_rule config_schema_rule(const struct config_option *option)
+{
+    static const struct {
+        enum schema_type type;
+        const char *phrase;
+    } types[] = {
+        [OPT_SECTION] = {SCHEMA_OTHER, "a table"},
+        [OPT_COUNT] = {SCHEMA_COUNT, NULL},
+        [OPT_SIZE] = {SCHEMA_SIZE, NULL},
+        [OPT_SECONDS] = {SCHEMA_SECONDS, NULL},
+        [OPT_MS] = {SCHEMA_MS, NULL},
+        [OPT_BOOL] = {SCHEMA_BOOL, NULL},
+        [OPT_ENUM] = {SCHEMA_ENUM, NULL},
+        [OPT_TEXT] = {SCHEMA_TEXT, NULL},
+        [OPT_ADDRESSES] = {SCHEMA_OTHER, "an address or a list of addresses"},
+        [OPT_TEXTS] = {SCHEMA_TEXTS, NULL},
+        [OPT_PLUGINS] = {SCHEMA_OTHER, "a table of NAME = { options }"},
+    };
+    return (struct schema_rule){.type = types[option->type].type,
+                                .phrase = types[option->type].phrase,
+                                .min = option->min,
+                                .max = option->max,
+                                .choices = option->type == OPT_ENUM ? option->choices : NULL,
+                                .optional = option->flags & OPT_F_NIL,
+                                .secret = option->flags & OPT_F_SECRET};
 }
 
 /* --- Did you mean ------------------------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #define MAGPIE_CONFIG_CONFIG_SCHEMA_H
 
 #include "core/base/buf.h"
+#include "core/base/schema.h"
 #include "core/base/slice.h"
 
 #include <stdbool.h>
@@ -51,17 +52,15 @@ extern const struct config_option config_schema[];
 extern const unsigned config_schema_count;
 
 enum { CONFIG_OPTIONS_MAX = 128 }; /* config_schema_count is below that: for arrays beside the schema */
-#define CONFIG_EVER                                                                                                    \
-    4e9 /* an upper bound that is there against slips only: seconds, beyond a century; counts, near 2^32 */
-enum { CONFIG_PATH_MAX = 160 }; /* bytes of a path in errors, with its NUL; longer ones are cut */
+enum { CONFIG_PATH_MAX = 160 };    /* bytes of a path in errors, with its NUL; longer ones are cut */
 
 /* The option (or section) of this very path; NULL when there is none. */
 const struct config_option *config_schema_find(const char *path);
 /* The path that was probably meant by an unknown one: a slip of the fingers, or the right key in the wrong place. NULL:
  * none is near. */
 const char *config_schema_nearest(const char *path);
-/* "a size in bytes from 256 to 1073741824": what a value of this option must be. */
-void config_schema_expected(const struct config_option *option, struct buf *out);
+/* What a value of this option must be. */
+struct schema_rule config_schema_rule(const struct config_option *option);
 /* The options as a Markdown table: what docs/configuration.md holds. */
 void config_schema_reference(struct buf *out);
 

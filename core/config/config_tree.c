@@ -1,4 +1,5 @@
 /* A config as a tree, for those who read it by path: scripts, and people at the console. */
+#include "core/base/json.h"
 #include "core/config/config.h"
 #include "core/config/config_schema.h"
 #include "core/config/config_tree.h"
@@ -55,31 +56,13 @@ static struct cJSON *shown_value(const struct config *c, const struct config_opt
     return config_value_tree(c, o);
 }
 
-struct cJSON *config_parent(struct cJSON *root, const char *path, const char **word)
-{
-    const char *dot;
-    while (root && (dot = strchr(path, '.')) != NULL) {
-        char part[64];
-        size_t n = (size_t)(dot - path);
-        if (n >= sizeof part)
-            return NULL;
-        memcpy(part, path, n);
-        part[n] = '\0';
-        struct cJSON *next = cJSON_GetObjectItemCaseSensitive(root, part);
-        root = next ? next : cJSON_AddObjectToObject(root, part);
-        path = dot + 1;
-    }
-    *word = path;
-    return root;
-}
-
 struct cJSON *config_tree(const struct config *c)
 {
     struct cJSON *root = cJSON_CreateObject();
     for (unsigned i = 0; root && i < config_schema_count; i++) {
         const struct config_option *o = &config_schema[i];
         const char *word = o->path;
-        struct cJSON *parent = config_parent(root, o->path, &word);
+        struct cJSON *parent = json_parent(root, o->path, &word);
         if (o->flags & OPT_F_SECRET ||
             (o->type == OPT_SECTION && parent && cJSON_GetObjectItemCaseSensitive(parent, word)))
             continue;

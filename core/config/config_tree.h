@@ -9,8 +9,5 @@ struct config_option;
 /* The option's value, secrets and plugins' options included: null for a text that is absent, an empty object for a
  * section. To be freed. NULL: out of memory. */
 struct cJSON *config_value_tree(const struct config *c, const struct config_option *o);
-/* The object that the option of this path stands in, made on the way; *word: the last part of the path. NULL: out of
- * memory. */
-struct cJSON *config_parent(struct cJSON *root, const char *path, const char **word);
 
 #endif

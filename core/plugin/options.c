@@ -1,5 +1,6 @@
 /* Options of plugins: their schema, the checks, and reading the values. */
 #include "core/base/log.h"
+#include "core/base/schema.h"
 #include "core/base/spelling.h"
 #include "core/plugin/plugin_private.h"
 
@@ -8,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SHOWN_MAX = 40 }; /* bytes of a found text that are shown */
+enum { SHOWN_MAX = 40 }; /* bytes of a name that are shown */
 
 struct option_value {
     const struct mp_option *option;
@@ -28,87 +29,30 @@ const struct mp_option *schema_at(const struct mp_plugin *desc, unsigned i)
     return (const struct mp_option *)(const void *)((const char *)desc->options + (size_t)i * desc->option_size);
 }
 
-static bool is_number(enum mp_option_type t)
-{
-    return t >= MP_OPT_NUMBER && t <= MP_OPT_MS;
-}
-
 /* --- Errors ------------------------------------------------------------------------------------------------------- */
 
-static void put_choices(struct buf *out, const struct mp_option *o)
+static struct schema_rule rule_of(const struct mp_option *o)
 {
-    for (unsigned i = 0; o->choices[i]; i++)
-        buf_printf(out, "%s\"%s\"", i ? ", " : "", o->choices[i]);
-}
-
-static void put_expected(struct buf *out, const struct mp_option *o)
-{
-    static const char *const phrases[] = {
-        [MP_OPT_TEXT] = "a text",
-        [MP_OPT_TEXTS] = "a list of texts",
-        [MP_OPT_NUMBER] = "a number",
-        [MP_OPT_COUNT] = "a whole number",
-        [MP_OPT_SIZE] = "a size in bytes",
-        [MP_OPT_SECONDS] = "a duration in seconds",
-        [MP_OPT_MS] = "a duration in milliseconds",
-        [MP_OPT_BOOL] = "true or false",
-        [MP_OPT_ENUM] = "one of ",
+    static const enum schema_type types[] = {
+        [MP_OPT_TEXT] = SCHEMA_TEXT,   [MP_OPT_TEXTS] = SCHEMA_TEXTS, [MP_OPT_NUMBER] = SCHEMA_NUMBER,
+        [MP_OPT_COUNT] = SCHEMA_COUNT, [MP_OPT_SIZE] = SCHEMA_SIZE,   [MP_OPT_SECONDS] = SCHEMA_SECONDS,
+        [MP_OPT_MS] = SCHEMA_MS,       [MP_OPT_BOOL] = SCHEMA_BOOL,   [MP_OPT_ENUM] = SCHEMA_ENUM,
     };
-    buf_str(out, phrases[o->type]);
-    if (is_number(o->type) && o->max > o->min)
-        buf_printf(out, " from %.15g to %.15g", o->min, o->max);
-    else if (is_number(o->type) && o->type != MP_OPT_NUMBER)
-        buf_str(out, ", 0 or more");
-    else if (o->type == MP_OPT_TEXT && o->min > 0)
-        buf_printf(out, " of at least %.0f bytes", o->min);
-    else if (o->type == MP_OPT_ENUM)
-        put_choices(out, o);
-    else if (o->type == MP_OPT_TEXTS && o->choices) {
-        buf_str(out, " out of ");
-        put_choices(out, o);
-    }
-}
-
-/* Text from the file, for people: cut, and without anything that could act on a terminal or break the line. */
-static void put_plain(struct buf *out, const char *s)
-{
-    size_t n = strlen(s);
-    for (size_t i = 0; i < n && i < SHOWN_MAX; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c < 0x20 || c == 0x7f)
-            buf_printf(out, "\\x%02x", c);
-        else
-            buf_byte(out, c);
-    }
-    if (n > SHOWN_MAX)
-        buf_str(out, "…");
-}
-
-static void put_found(struct buf *out, const struct cJSON *item, const struct mp_option *o)
-{
-    bool secret = o->flags & MP_OPT_F_SECRET;
-    if (cJSON_IsNumber(item) && !secret)
-        buf_printf(out, "%.15g", item->valuedouble);
-    else if (cJSON_IsNumber(item))
-        buf_str(out, "a number");
-    else if (cJSON_IsBool(item))
-        buf_str(out, cJSON_IsTrue(item) ? "true" : "false");
-    else if (cJSON_IsString(item) && secret)
-        buf_printf(out, "a text of %zu bytes", strlen(item->valuestring));
-    else if (cJSON_IsString(item)) {
-        buf_byte(out, '"');
-        put_plain(out, item->valuestring);
-        buf_byte(out, '"');
-    } else
-        buf_str(out, cJSON_IsArray(item) ? "a list" : "a table");
+    bool bounded = o->max > o->min, text = o->type == MP_OPT_TEXT;
+    return (struct schema_rule){.type = types[o->type],
+                                .min = bounded || text            ? o->min
+                                       : o->type == MP_OPT_NUMBER ? -HUGE_VAL
+                                                                  : 0,
+                                .max = bounded ? o->max : HUGE_VAL,
+                                .choices = o->choices,
+                                .secret = o->flags & MP_OPT_F_SECRET};
 }
 
 static void unexpected(struct buf *errors, const char *prefix, const struct mp_option *o, const struct cJSON *item)
 {
-    buf_printf(errors, "%s.%s: expected ", prefix, o->name);
-    put_expected(errors, o);
-    buf_str(errors, ", found ");
-    put_found(errors, item, o);
+    const struct schema_rule rule = rule_of(o);
+    buf_printf(errors, "%s.%s: ", prefix, o->name);
+    schema_unexpected(&rule, item, errors);
     buf_byte(errors, '\n');
 }
 
@@ -124,7 +68,7 @@ static void unknown(struct buf *errors, const char *prefix, const struct mp_plug
         }
     }
     buf_printf(errors, "%s.", prefix);
-    put_plain(errors, name);
+    schema_plain(name, SHOWN_MAX, errors);
     buf_str(errors, ": unknown option");
     if (best)
         buf_printf(errors, "; did you mean %s?", best);
@@ -137,22 +81,15 @@ static void unknown(struct buf *errors, const char *prefix, const struct mp_plug
 
 static bool chosen(const struct mp_option *o, const char *s)
 {
-    for (unsigned i = 0; o->choices && o->choices[i]; i++)
-        if (strcmp(o->choices[i], s) == 0)
-            return true;
-    return !o->choices;
+    const struct schema_rule rule = rule_of(o);
+    return !o->choices || schema_choice(&rule, s) >= 0;
 }
 
 static bool read_number(struct option_value *v, double x)
 {
-    const struct mp_option *o = v->option;
-    bool whole = o->type == MP_OPT_COUNT || o->type == MP_OPT_SIZE;
-    bool bounded = o->max > o->min;
-    if (isnan(x) || isinf(x) || (whole && x != floor(x)) || (bounded && !(x >= o->min && x <= o->max)) ||
-        (!bounded && o->type != MP_OPT_NUMBER && x < 0))
-        return false;
+    const struct schema_rule rule = rule_of(v->option);
     v->number = x;
-    return true;
+    return schema_number(&rule, x);
 }
 
 static bool read_items(struct option_value *v, const struct cJSON *item)
@@ -238,7 +175,8 @@ struct mp_options *options_read(const struct mp_plugin *d, const struct cJSON *j
                 unexpected(errors, prefix, v->option, item);
         } else if (v->option->flags & MP_OPT_F_REQUIRED) {
             buf_printf(errors, "%s.%s: must be given: ", prefix, v->option->name);
-            put_expected(errors, v->option);
+            const struct schema_rule rule = rule_of(v->option);
+            schema_expected(&rule, errors);
             buf_byte(errors, '\n');
         } else if (!read_fallback(v)) {
             buf_printf(errors, "%s.%s: the plugin's own default is wrong: \"%s\"\n", prefix, v->option->name,

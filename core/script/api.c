@@ -1,5 +1,6 @@
 #include "core/script/api.h"
 
+#include "core/base/json.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
 #include "core/script/state.h"
@@ -247,18 +248,7 @@ static int lua_config(lua_State *L)
 {
     struct state *st = state_of(L);
     const char *path = luaL_optstring(L, 1, "");
-    const cJSON *at = st->troupe->config;
-    while (*path && at) {
-        char word[64];
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof word)
-            return 0;
-        memcpy(word, path, n);
-        word[n] = '\0';
-        at = cJSON_GetObjectItemCaseSensitive(at, word);
-        path += n;
-        path += *path == '.';
-    }
+    const cJSON *at = json_at(st->troupe->config, path);
     if (!at || cJSON_IsNull(at))
         return 0;
     json_lua_push(st, L, at, JSON_LUA_DROP_NULL);

@@ -1,6 +1,7 @@
 /* `magpied --run-script-tests DIR`: every *_test.lua of a folder, in a sandbox of its own, with the module "test"
  * beside "magpie". */
 #include "core/base/err.h"
+#include "core/base/json.h"
 #include "core/hub/registry/command.h"
 #include "core/script/buckets.h"
 #include "core/script/event.h"
@@ -92,22 +93,12 @@ static bool read_text(const char *file, struct buf *out)
 /* Lays "a.b.c" = value over the tree. */
 static bool lay(struct cJSON *root, const char *path, struct cJSON *value)
 {
-    const char *dot;
-    while ((dot = strchr(path, '.')) != NULL) {
-        char part[64];
-        size_t n = (size_t)(dot - path);
-        if (n >= sizeof part)
-            return false;
-        memcpy(part, path, n);
-        part[n] = '\0';
-        struct cJSON *next = cJSON_GetObjectItemCaseSensitive(root, part);
-        root = next ? next : cJSON_AddObjectToObject(root, part);
-        if (!root)
-            return false;
-        path = dot + 1;
-    }
-    cJSON_DeleteItemFromObjectCaseSensitive(root, path);
-    return cJSON_AddItemToObject(root, path, value);
+    const char *word;
+    root = json_parent(root, path, &word);
+    if (!root)
+        return false;
+    cJSON_DeleteItemFromObjectCaseSensitive(root, word);
+    return cJSON_AddItemToObject(root, word, value);
 }
 
 /* The config of a subject: the defaults, and the table at `index` ({["rate.user"] = 2}) over them. */

@@ -52,8 +52,8 @@ class Refusals(unittest.TestCase):
         self.assertEqual(status, 1)
         for line in ('text: expected a text of at least 2 bytes, found "x"', "list: expected a list of texts, found a list",
                      'colours: expected a list of texts out of "red", "green", "blue", found a list', 'number: expected a number, found "1"',
-                     "count: expected a whole number from 1 to 10, found 11", "size: expected a size in bytes, 0 or more, found -1",
-                     "time: expected a duration in seconds, 0 or more, found -2", "on: expected true or false, found 1",
+                     "count: expected a whole number (1 to 10), found 11", "size: expected a size in whole bytes (0 or more), found -1",
+                     "time: expected a duration in seconds (0 or more), found -2", "on: expected true or false, found 1",
                      'colour: expected one of "red", "green", "blue", found "pink"', "key: expected a text of at least 8 bytes, found a text of 5 bytes",
                      "must: must be given: a text", "colur: unknown option; did you mean colour?", "nothing_like_it: unknown option\n"):
             self.assertIn("magpie.lua: plugins.load.values." + line, text)

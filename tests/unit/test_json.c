@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include <cjson/cJSON.h>
+
 static const char *parse(struct slice text)
 {
     const char *why = NULL;
@@ -308,14 +310,32 @@ static void peeks(void **state)
     }
 }
 
+static void paths_lead_into_a_tree(void **state)
+{
+    (void)state;
+    const char *why = NULL, *word = NULL;
+    struct cJSON *root = json_parse(SLICE_LIT("{\"a\":{\"b\":{\"c\":7}},\"d\":1}"), &why);
+    assert_non_null(root);
+    assert_ptr_equal(json_at(root, ""), root);
+    assert_int_equal(json_at(root, "a.b.c")->valueint, 7);
+    assert_int_equal(json_at(root, "d")->valueint, 1);
+    assert_null(json_at(root, "a.x"));
+    assert_null(json_at(root, "d.e"));
+    assert_null(json_at(root, "a234567890123456789012345678901234567890123456789012345678901234"));
+    struct cJSON *parent = json_parent(root, "n.m.word", &word);
+    assert_ptr_equal(parent, json_at(root, "n.m"));
+    assert_string_equal(word, "word");
+    assert_ptr_equal(json_parent(root, "d", &word), root);
+    assert_null(json_parent(root, "a234567890123456789012345678901234567890123456789012345678901234.b", &word));
+    json_free(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_with_the_reason),
-        cmocka_unit_test(takes_what_is_right),
-        cmocka_unit_test(depth_is_32),
-        cmocka_unit_test(bombs_are_cheap),
-        cmocka_unit_test(typed_members),
+        cmocka_unit_test(paths_lead_into_a_tree), cmocka_unit_test(refuses_with_the_reason),
+        cmocka_unit_test(takes_what_is_right),    cmocka_unit_test(depth_is_32),
+        cmocka_unit_test(bombs_are_cheap),        cmocka_unit_test(typed_members),
         cmocka_unit_test(escaping_round_trips),
         cmocka_unit_test(integers_nobody_knows),
         cmocka_unit_test(refused_though_json),

@@ -75,9 +75,9 @@ static void errors(void **state)
     (void)state;
     errors_of("{\"text\":\"ab\"}", "p.text: expected a text of at least 3 bytes, found \"ab\"\n");
     errors_of("{\"text\":{}}", "p.text: expected a text of at least 3 bytes, found a table\n");
-    errors_of("{\"count\":2.5}", "p.count: expected a whole number from 2 to 5, found 2.5\n");
-    errors_of("{\"count\":1}", "p.count: expected a whole number from 2 to 5, found 1\n");
-    errors_of("{\"seconds\":-1}", "p.seconds: expected a duration in seconds, 0 or more, found -1\n");
+    errors_of("{\"count\":2.5}", "p.count: expected a whole number (2 to 5), found 2.5\n");
+    errors_of("{\"count\":1}", "p.count: expected a whole number (2 to 5), found 1\n");
+    errors_of("{\"seconds\":-1}", "p.seconds: expected a duration in seconds (0 or more), found -1\n");
     errors_of("{\"list\":[\"a\",2]}", "p.list: expected a list of texts, found a list\n");
     errors_of("{\"one\":[\"blue\"]}", "p.one: expected a list of texts out of \"red\", \"green\", found a list\n");
     errors_of("{\"flag\":\"yes\"}", "p.flag: expected true or false, found \"yes\"\n");
