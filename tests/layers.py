@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The layers of core/ and storage/ (README.md, "Layers") and the rooms within them: no lower one includes an upper one, siblings do not know each
+"""The layers of core/ and storage/ (docs/architecture.md) and the rooms within them: no lower one includes an upper one, siblings do not know each
 other, a header that is not public stays in its room, what a header declares the file of its name defines, and every header compiles alone. Prints
 every offence as FILE:LINE, and last "N passed, N failed"."""
 
