@@ -9,15 +9,19 @@
 
 /* Integers beyond this are not exact in a double (ECMAScript's Number.MAX_SAFE_INTEGER, RFC 8259 section 6). */
 static const double integer_max = 9007199254740991.0;
+/* Bytes of a whole number that is surely less. */
+enum { SMALL_DIGITS = 15 };
 
 static const char out_of_range[] = "number out of range";
 
 struct scan {
     const char *p, *end;
-    const char *why; /* what is wrong; NULL so far */
-    unsigned depth;  /* levels that are allowed, 64 at most */
-    bool json;       /* what is wrong is against our rules, not JSON's */
-    bool rounded;    /* an integer was beyond integer_max */
+    const char *why;              /* what is wrong; NULL so far */
+    unsigned depth;               /* levels that are allowed, 64 at most */
+    bool json;                    /* what is wrong is against our rules, not JSON's */
+    bool rounded;                 /* an integer was beyond integer_max */
+    const struct json_sink *sink; /* NULL: nobody is told */
+    void *ctx;
 };
 
 static bool fail(struct scan *s, const char *why)
@@ -31,6 +35,13 @@ static bool refuse(struct scan *s, const char *why)
 {
     s->json = true;
     return fail(s, why);
+}
+
+/* What a function of the sink says. */
+static bool told(struct scan *s, const char *why)
+{
+    s->why = why;
+    return !why;
 }
 
 static void skip_space(struct scan *s)
@@ -101,6 +112,16 @@ static bool scan_string(struct scan *s)
     return fail(s, "unfinished string");
 }
 
+/* A whole number of few digits, as most are: exact without strtod(). */
+static double small_whole(const char *p, size_t n)
+{
+    bool negative = *p == '-';
+    int64_t v = 0;
+    for (size_t i = negative; i < n; i++)
+        v = v * 10 + (p[i] - '0');
+    return negative ? -(double)v : (double)v;
+}
+
 static bool scan_number(struct scan *s)
 {
     const char *from = s->p;
@@ -138,14 +159,19 @@ static bool scan_number(struct scan *s)
     size_t n = (size_t)(s->p - from);
     if (n >= sizeof text)
         return refuse(s, out_of_range);
-    memcpy(text, from, n);
-    text[n] = '\0';
-    double v = strtod(text, NULL);
+    double v;
+    if (whole && n <= SMALL_DIGITS) {
+        v = small_whole(from, n);
+    } else {
+        memcpy(text, from, n);
+        text[n] = '\0';
+        v = strtod(text, NULL);
+    }
     if (!isfinite(v))
         return refuse(s, out_of_range);
     if (whole && fabs(v) > integer_max)
         s->rounded = true;
-    return true;
+    return !s->sink || told(s, s->rounded ? out_of_range : s->sink->number(s->ctx, v));
 }
 
 static bool scan_word(struct scan *s, const char *word)
@@ -154,15 +180,26 @@ static bool scan_word(struct scan *s, const char *word)
     if ((size_t)(s->end - s->p) < n || memcmp(s->p, word, n) != 0)
         return fail(s, "not a JSON value");
     s->p += n;
-    return true;
+    return !s->sink || told(s, s->sink->word(s->ctx, *word));
+}
+
+/* A string, a key or not, from its opening quote on. */
+static bool scan_quoted(struct scan *s, bool key)
+{
+    const char *from = ++s->p;
+    if (!scan_string(s))
+        return false;
+    if (!s->sink)
+        return true;
+    struct slice raw = slice_of(from, (size_t)(s->p - 1 - from));
+    return told(s, key ? s->sink->key(s->ctx, raw) : s->sink->string(s->ctx, raw));
 }
 
 static bool scan_scalar(struct scan *s)
 {
     switch (*s->p) {
     case '"':
-        s->p++;
-        return scan_string(s);
+        return scan_quoted(s, false);
     case 't':
         return scan_word(s, "true");
     case 'f':
@@ -180,8 +217,7 @@ static bool scan_key(struct scan *s)
     skip_space(s);
     if (s->p == s->end || *s->p != '"')
         return fail(s, "expected a key in quotes");
-    s->p++;
-    if (!scan_string(s))
+    if (!scan_quoted(s, true))
         return false;
     skip_space(s);
     if (s->p == s->end || *s->p != ':')
@@ -204,6 +240,8 @@ static bool scan_value(struct scan *s)
             if (++depth > s->depth)
                 return refuse(s, "nested deeper than 32");
             objects = objects << 1 | object;
+            if (s->sink && !told(s, s->sink->open(s->ctx, object)))
+                return false;
             skip_space(s);
             if (s->p < s->end && *s->p == (object ? '}' : ']')) {
                 s->p++;
@@ -231,6 +269,8 @@ static bool scan_value(struct scan *s)
             return fail(s, objects & 1 ? "expected ',' or '}'" : "expected ',' or ']'");
         s->p++;
     closed:
+        if (s->sink && !told(s, s->sink->close(s->ctx, objects & 1)))
+            return false;
         depth--;
         objects >>= 1;
         goto next;
@@ -238,10 +278,9 @@ static bool scan_value(struct scan *s)
 }
 
 /* The whole text. */
-static void check(struct scan *s, struct slice text, unsigned depth)
+static void scan(struct scan *s)
 {
-    *s = (struct scan){.p = text.p, .end = text.p + text.n, .depth = depth};
-    if (!utf8_valid(text)) {
+    if (!utf8_valid(slice_of(s->p, (size_t)(s->end - s->p)))) {
         s->why = "invalid UTF-8";
         return;
     }
@@ -252,11 +291,75 @@ static void check(struct scan *s, struct slice text, unsigned depth)
         s->why = "trailing bytes after the value";
 }
 
+static void check(struct scan *s, struct slice text, unsigned depth)
+{
+    *s = (struct scan){.p = text.p, .end = text.p + text.n, .depth = depth};
+    scan(s);
+}
+
 const char *json_check(struct slice text)
 {
     struct scan s;
     check(&s, text, JSON_DEPTH);
     return s.why ? s.why : s.rounded ? out_of_range : NULL;
+}
+
+const char *json_read(struct slice text, const struct json_sink *sink, void *ctx)
+{
+    if (!text.n)
+        return "empty";
+    struct scan s = {.p = text.p, .end = text.p + text.n, .depth = JSON_DEPTH, .sink = sink, .ctx = ctx};
+    scan(&s);
+    return s.why;
+}
+
+/* Four hexadecimal digits that were checked. */
+static unsigned hex4_value(const char *p)
+{
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v << 4 | (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 32) - 'a' + 10);
+    return v;
+}
+
+static char *put_utf8(char *at, unsigned c)
+{
+    if (c < 0x80) {
+        *at++ = (char)c;
+        return at;
+    }
+    int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const unsigned char first[] = {0, 0xC0, 0xE0, 0xF0};
+    *at++ = (char)(first[more] | c >> 6 * more);
+    while (more-- > 0)
+        *at++ = (char)(0x80 | (c >> 6 * more & 0x3F));
+    return at;
+}
+
+size_t json_unescape(struct slice raw, char *out)
+{
+    const char *p = raw.p, *end = raw.p + raw.n;
+    char *at = out;
+    while (p < end) {
+        if (*p != '\\') {
+            *at++ = *p++;
+            continue;
+        }
+        static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+        if (p[1] != 'u') {
+            *at++ = meant[strchr(letters, p[1]) - letters];
+            p += 2;
+            continue;
+        }
+        unsigned c = hex4_value(p + 2);
+        p += 6;
+        if (c >= 0xD800 && c < 0xDC00) {
+            c = 0x10000 + ((c - 0xD800) << 10) + (hex4_value(p + 2) - 0xDC00);
+            p += 6;
+        }
+        at = put_utf8(at, c);
+    }
+    return (size_t)(at - out);
 }
 
 /* --- The tree ----------------------------------------------------------------------------------------------------- */

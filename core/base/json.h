@@ -45,6 +45,25 @@ bool json_peek(struct slice text, const char *key, uint16_t *out);
  * phrase. */
 const char *json_check(struct slice text);
 
+/*
+ * Reads without a tree: the sink is told of everything in the order of the text, for who builds values of another kind.
+ * Each function returns NULL, or a static phrase that ends the reading; it may leave by longjmp, since nothing is
+ * allocated here. Duplicate keys are the sink's to find.
+ *
+ * json_read() returns NULL, or what is wrong; then the sink has been told of what stood before that.
+ */
+struct json_sink {
+    const char *(*open)(void *ctx, bool object); /* an object or array begins: at most JSON_DEPTH inside one another */
+    const char *(*close)(void *ctx, bool object);
+    const char *(*key)(void *ctx, struct slice raw);    /* of the member that follows; see json_unescape() */
+    const char *(*string)(void *ctx, struct slice raw); /* what is between the quotes, as written */
+    const char *(*number)(void *ctx, double value);
+    const char *(*word)(void *ctx, char first); /* 't' true, 'f' false, 'n' null */
+};
+const char *json_read(struct slice text, const struct json_sink *sink, void *ctx);
+/* What a string read by json_read() means; `out` has room for raw.n bytes. Returns how many it is. */
+size_t json_unescape(struct slice raw, char *out);
+
 /* Member `key` of an object; NULL when absent or null (the protocol treats null as absent). Borrowed. */
 const struct cJSON *json_get(const struct cJSON *object, const char *key);
 
