@@ -56,22 +56,33 @@ static void table(void **state)
     assert_int_equal(add(&hub, "list users", &owner), 0);
     assert_int_equal(add(&hub, "show", &owner), 0);
     assert_int_equal(add(&hub, "status", NULL), ERR_EXISTS);
+    /* Nobody takes lines away from a command that is there: neither from a built-in one, nor from another's. */
+    static const char other;
+    assert_int_equal(add(&hub, "status now", &owner), ERR_EXISTS);
+    assert_int_equal(add(&hub, "status now", NULL), 0);
+    assert_int_equal(add(&hub, "show me", &owner), 0);
+    assert_int_equal(add(&hub, "show you", &other), ERR_EXISTS);
+    assert_int_equal(add(&hub, "list", &other), ERR_EXISTS);
+    assert_int_equal(add(&hub, "statuses now", &other), 0);
+    commands_remove(&hub, &other);
+    assert_string_equal(found(&hub, "status", "now", 2), "status now");
     static const char *const wrong[] = {"", "Status", "a b c", " a", "a ", "a  b", "a\n"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(add(&hub, wrong[i], NULL), ERR_INVALID);
     assert_string_equal(command_at(&hub, 0)->name, "list users");
-    assert_string_equal(command_at(&hub, 3)->name, "status");
-    assert_null(command_at(&hub, 4));
+    assert_string_equal(command_at(&hub, 4)->name, "status");
+    assert_null(command_at(&hub, 6));
     assert_string_equal(found(&hub, "show", "user", 2), "show user");
-    assert_string_equal(found(&hub, "show", "me", 1), "show");
-    assert_string_equal(found(&hub, "status", "now", 1), "status");
+    assert_string_equal(found(&hub, "show", "them", 1), "show");
+    assert_string_equal(found(&hub, "show", "me", 2), "show me");
+    assert_string_equal(found(&hub, "status", "then", 1), "status");
     assert_string_equal(nearest(&hub, "statsu", ""), "status");
     assert_string_equal(nearest(&hub, "list", "usres"), "list users");
     assert_string_equal(nearest(&hub, "list", ""), "list users");
     assert_string_equal(nearest(&hub, "xyz", ""), "");
     commands_remove(&hub, &owner);
     assert_string_equal(command_at(&hub, 0)->name, "show user");
-    assert_null(command_at(&hub, 2));
+    assert_null(command_at(&hub, 3));
     commands_remove(&hub, NULL);
     assert_non_null(command_at(&hub, 1));
     commands_free(&hub);

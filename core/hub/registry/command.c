@@ -41,6 +41,23 @@ static bool name_good(const char *name)
     return m > 0 && name[n + 1 + m] == '\0';
 }
 
+/* Whether `longer` has two words, and `shorter` is the first of them: the longer name is found first, so lines that
+ * were meant for the shorter would go there. */
+static bool begins_with(const struct command *longer, const struct command *shorter)
+{
+    size_t n = strlen(shorter->name);
+    return strncmp(longer->name, shorter->name, n) == 0 && longer->name[n] == ' ';
+}
+
+/* Somebody else's command must not take lines away from one that is there ("shutdown now" from "shutdown"), nor be
+ * there first and do so. A word that only begins names of built-in ones is free. */
+static bool in_the_way(const struct command *there, const struct command *c)
+{
+    if (strcmp(there->name, c->name) == 0)
+        return true;
+    return there->owner != c->owner && (begins_with(c, there) || (there->owner && begins_with(there, c)));
+}
+
 int command_register(struct hub *hub, const struct command *c)
 {
     if (!name_good(c->name) || !c->run || c->min > c->max || c->max > COMMAND_ARGS)
@@ -50,11 +67,12 @@ int command_register(struct hub *hub, const struct command *c)
     if (!p)
         return ERR_NOMEM;
     t->list = p;
+    for (unsigned i = 0; i < t->count; i++)
+        if (in_the_way(&p[i], c))
+            return ERR_EXISTS;
     unsigned at = t->count;
     while (at > 0 && strcmp(p[at - 1].name, c->name) > 0)
         at--;
-    if (at > 0 && strcmp(p[at - 1].name, c->name) == 0)
-        return ERR_EXISTS;
     memmove(p + at + 1, p + at, (t->count - at) * sizeof *p);
     p[at] = *c;
     t->count++;

@@ -53,7 +53,8 @@ struct command_call {
     void *state;     /* the command's own, between its steps */
 };
 
-/* Names must be one or two lower-case words. ERR_INVALID, ERR_EXISTS, ERR_NOMEM. */
+/* Names must be one or two lower-case words. ERR_INVALID, ERR_EXISTS, ERR_NOMEM. The first word of a name of two must
+ * not be the name of somebody else's command: that counts as existing too. */
 MUST_CHECK int command_register(struct hub *hub, const struct command *c);
 MUST_CHECK int commands_register(struct hub *hub, const struct command *list, size_t n);
 void commands_remove(struct hub *hub, const void *owner);
