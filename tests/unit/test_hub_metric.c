@@ -63,6 +63,34 @@ static void names_are_checked(void **state)
     kit_end(&k);
 }
 
+/* What a script counts stops no plugin that comes later. */
+static void scripts_give_way(void **state)
+{
+    struct kit k;
+    int script = 0, other_script = 0, plugin = 0, n = 42;
+    (void)state;
+    kit_begin(&k, 1);
+    struct metric mine = named("requests_total", &script), theirs = named("requests_total", &plugin);
+    mine.yields = true;
+    mine.read = forty_two;
+    mine.ctx = &n;
+    int slot = metric_register(k.hub, &mine);
+    assert_true(slot >= 0);
+    struct metric second = mine;
+    second.owner = &other_script;
+    assert_int_equal(metric_register(k.hub, &second), ERR_EXISTS);
+    assert_true(value_of(&k, "requests_total").value == 42);
+    assert_int_equal(metric_register(k.hub, &theirs), slot);
+    metric_add(kit_shard(&k, 0), slot, 7);
+    assert_int_equal(value_of(&k, "requests_total").count, 1);
+    assert_true(value_of(&k, "requests_total").value == 7);
+    assert_int_equal(metric_register(k.hub, &mine), ERR_EXISTS);
+    metrics_remove(k.hub, &plugin);
+    assert_int_equal(metric_register(k.hub, &mine), slot);
+    assert_true(value_of(&k, "requests_total").value == 42);
+    kit_end(&k);
+}
+
 static void shards_are_summed(void **state)
 {
     struct kit k;
@@ -169,10 +197,8 @@ static void there_is_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_checked),
-        cmocka_unit_test(shards_are_summed),
-        cmocka_unit_test(turns_are_timed),
-        cmocka_unit_test(there_is_an_end),
+        cmocka_unit_test(names_are_checked), cmocka_unit_test(scripts_give_way), cmocka_unit_test(shards_are_summed),
+        cmocka_unit_test(turns_are_timed),   cmocka_unit_test(there_is_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "core/hub/shard/metric.h"
 
+#include "core/base/log.h"
 #include "core/hub/shard/shard.h"
 
 #include <stdlib.h>
@@ -25,8 +26,16 @@ int metric_register(struct hub *hub, const struct metric *m)
         return ERR_INVALID;
     int place = -1;
     for (unsigned i = 0; i < t->count; i++) {
-        if (strcmp(t->list[i].name, m->name) == 0)
-            return t->list[i].owner == m->owner ? (int)i : ERR_EXISTS;
+        if (strcmp(t->list[i].name, m->name) == 0) {
+            if (t->list[i].owner == m->owner)
+                return (int)i;
+            if (!t->list[i].yields || m->yields)
+                return ERR_EXISTS;
+            log_event(LOG_WARN, "metric.replaced", LOG_STR("name", m->name),
+                      LOG_STR("because", "the server or a plugin has one of this name"));
+            place = (int)i;
+            break;
+        }
         if (place < 0 && !t->list[i].name[0])
             place = (int)i;
     }

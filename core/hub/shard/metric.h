@@ -7,12 +7,13 @@
 
 #include "core/base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct hub;
 struct shard;
 
-enum { METRICS = 512, METRIC_BUCKETS = 16 };
+enum { METRICS = 512, METRIC_NAME = 100 /* bytes of a name, with its NUL */, METRIC_BUCKETS = 16 };
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* What a histogram has seen. */
@@ -25,7 +26,7 @@ struct metric_histogram {
 };
 
 struct metric {
-    char name[64]; /* "magpie_messages_total"; [a-z0-9_] */
+    char name[METRIC_NAME]; /* "magpie_messages_total"; [a-z0-9_] */
     char help[128];
     enum metric_kind kind;
     double (*read)(struct hub *hub, void *ctx); /* main thread; NULL: the sum of the shards' slots */
@@ -33,6 +34,7 @@ struct metric {
                       struct metric_histogram *out); /* main thread; of METRIC_HISTOGRAM alone */
     void *ctx;
     const void *owner; /* who registered it; NULL: built in */
+    bool yields;       /* gives way to another owner's of the same name: what a script counts stops no plugin */
 };
 
 /* Main thread. Returns the number (slot) of the metric, the old one when the same owner registered that name before, or
