@@ -33,8 +33,17 @@ static void *shard_main(void *arg)
     return NULL;
 }
 
+/* Of a shard's thread, as on most systems anyway: scripts and plugins get the same room whatever `ulimit -s` says. Only
+ * what is touched takes memory. */
+enum { STACK_BYTES = 8 << 20 };
+
 int shard_start(struct shard *s)
 {
-    s->running = pthread_create(&s->thread, NULL, shard_main, s) == 0;
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0)
+        return ERR_NOMEM;
+    s->running =
+        pthread_attr_setstacksize(&attr, STACK_BYTES) == 0 && pthread_create(&s->thread, &attr, shard_main, s) == 0;
+    pthread_attr_destroy(&attr);
     return s->running ? 0 : ERR_IO;
 }
