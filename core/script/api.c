@@ -49,7 +49,7 @@ static int field_of_options(lua_State *L, const char *field)
     if (lua_isnoneornil(L, 3))
         lua_pushnil(L);
     else
-        lua_getfield(L, 3, field);
+        state_field(L, 3, field);
     return lua_type(L, -1);
 }
 
@@ -147,8 +147,9 @@ static int lua_command(lua_State *L)
     luaL_checktype(L, 3, LUA_TFUNCTION);
     while_loading(L, "command");
     size_t n = strlen(name);
+    const char *blank = strchr(name, ' ');
     if (n == 0 || n > 32 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_- ") != n || name[0] == ' ' ||
-        name[n - 1] == ' ')
+        name[n - 1] == ' ' || (blank && strchr(blank + 1, ' ')))
         return luaL_error(L, "magpie.command: a name is one or two words of a-z, 0-9, _ and -");
     if (strlen(help) > 200)
         return luaL_error(L, "magpie.command: the help is one line");
@@ -236,9 +237,11 @@ static int lua_metric(lua_State *L)
     if (n == 0 || n > 60 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n ||
         (name[0] >= '0' && name[0] <= '9'))
         return luaL_error(L, "magpie.metric: a name is 1 to 60 of a-z, 0-9 and _, and begins with no digit");
+    if (strncmp(name, "magpie_", 7) == 0)
+        return luaL_error(L, "magpie.metric: names that begin with magpie_ are the server's own");
     if (!(by >= 0 && by <= 9e15))
         return luaL_error(L, "magpie.metric: a counter does not fall");
-    int rc = world_of(L)->metric(world_of(L), name, (int64_t)by);
+    int rc = world_of(L)->metric(world_of(L), name, by);
     lua_pushboolean(L, rc == 0);
     return 1;
 }

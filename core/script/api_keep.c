@@ -57,12 +57,10 @@ static int lua_get(lua_State *L)
         lua_pushboolean(L, v.number != 0);
     else {
         /* Into memory of Lua's first: pushing a string may raise an error. */
-        struct buf *b = &state_of(L)->scratch;
-        buf_reset(b);
+        struct buf *b = state_scratch(state_of(L));
         buf_slice_put(b, v.text);
         free((void *)(uintptr_t)v.text.p);
-        if (!buf_ok(b))
-            return luaL_error(L, "not enough memory");
+        state_scratch_count(state_of(L), L);
         lua_pushlstring(L, b->n ? b->p : "", b->n);
     }
     return 1;

@@ -90,12 +90,11 @@ static int lua_push(lua_State *L)
     luaL_argcheck(L, action >= 100 && action <= 32767 && action == (double)(int)action, 2,
                   "a push has an action from 100 on");
     luaL_checktype(L, 3, LUA_TTABLE);
-    buf_reset(&st->scratch);
-    json_lua_encode(st, L, 3, &st->scratch);
-    luaL_argcheck(L, buf_ok(&st->scratch) && st->scratch.p[0] == '{', 3, "the body is an object");
-    luaL_argcheck(L, st->scratch.n <= JSON_LUA_FRAME_MAX, 3, "the body has 256 KiB at most");
+    struct slice body = json_lua_encode(st, L, 3);
+    luaL_argcheck(L, body.p[0] == '{', 3, "the body is an object");
+    luaL_argcheck(L, body.n <= JSON_LUA_FRAME_MAX, 3, "the body has 256 KiB at most");
     struct world *w = begin(L, "push");
-    return end(L, "push", w->push(w, user, (uint16_t)action, buf_slice(&st->scratch)));
+    return end(L, "push", w->push(w, user, (uint16_t)action, body));
 }
 
 static int lua_kick(lua_State *L)

@@ -281,15 +281,30 @@ bool event_wanted(const struct handler *handler, const struct hook_call *h)
     return !handler->glob || (h->channel.n && glob_matches(handler->glob, h->channel));
 }
 
-static enum hook_verdict failed(struct state *st, struct handler *handler, struct hook_call *h, bool called)
+/* Who makes the hook run: a user, or before the login an address. */
+static struct slice caller_of(const struct hook_call *h)
 {
-    if (called)
-        handler_failed(st, handler, hook_event_name(handler->event));
-    if (handler->open)
-        return HOOK_PASS;
+    return h->user.n ? h->user : h->ip;
+}
+
+/* What has happened cannot be refused any more. */
+static bool can_refuse(enum hook_event event)
+{
+    return event != HOOK_DELIVERED && event != HOOK_UNSUBSCRIBE && event != HOOK_LOGGED_IN && event != HOOK_CLOSE;
+}
+
+static enum hook_verdict refuse(struct hook_call *h)
+{
     h->code = CODE_INTERNAL;
     h->message = "the server's script failed";
     return HOOK_REJECT;
+}
+
+static enum hook_verdict failed(struct state *st, struct handler *handler, struct hook_call *h)
+{
+    struct slice who = caller_of(h);
+    handler_failed(st, handler, hook_event_name(handler->event), &who);
+    return handler->open ? HOOK_PASS : refuse(h);
 }
 
 /* The table on which the function will be called, at the top of the stack. The caller has made sure that there is
@@ -394,10 +409,10 @@ static bool set_content(struct state *st, struct hook_call *h, struct slice cont
 {
     if (h->shard)
         return hook_set_content(h, content);
-    buf_reset(&st->scratch);
-    buf_slice_put(&st->scratch, content);
-    h->content = buf_slice(&st->scratch);
-    return buf_ok(&st->scratch);
+    struct buf *b = state_scratch(st);
+    buf_slice_put(b, content);
+    h->content = buf_slice(b);
+    return buf_ok(b);
 }
 
 /* A message's content, if the script gave it another. False: it is none. */
@@ -424,8 +439,15 @@ static bool take_content(struct state *st, struct hook_call *h)
 enum hook_verdict event_run(struct state *st, struct handler *handler, struct hook_call *h)
 {
     lua_State *L = st->L;
-    if (!handler_ready(st, handler))
-        return failed(st, handler, h, false);
+    struct slice who = caller_of(h);
+    switch (handler_ask(st, handler, &who)) {
+    case BREAKER_ASK:
+        break;
+    case BREAKER_LEFT_OUT:
+        return handler->open ? HOOK_PASS : refuse(h);
+    case BREAKER_REFUSE:
+        return handler->open && !can_refuse(h->event) ? HOOK_PASS : refuse(h);
+    }
     struct event e = {.h = h, .user = h->user, .user_name = h->user_name};
     st->accepted_id_len = st->accepted_name_len = 0;
     st->refund = 0;
@@ -433,7 +455,7 @@ enum hook_verdict event_run(struct state *st, struct handler *handler, struct ho
     int rc = call(st, handler->fn, &e, false);
     st->call = NULL;
     if (rc != 0)
-        return failed(st, handler, h, true);
+        return failed(st, handler, h);
     enum hook_verdict out = HOOK_PASS;
     int n = lua_gettop(L) < RESULTS ? lua_gettop(L) : RESULTS;
     lua_settop(L, n); /* leaves room on the stack */
@@ -450,8 +472,8 @@ enum hook_verdict event_run(struct state *st, struct handler *handler, struct ho
         good = take_content(st, h);
     lua_settop(L, 0);
     if (!good)
-        return failed(st, handler, h, true);
-    handler_worked(handler);
+        return failed(st, handler, h);
+    breaker_worked(&handler->breaker);
     return out;
 }
 
@@ -459,20 +481,13 @@ enum hook_verdict event_run(struct state *st, struct handler *handler, struct ho
 
 static int encode_answer(lua_State *L)
 {
-    struct state *st = state_of(L);
-    buf_reset(&st->scratch);
-    json_lua_encode(st, L, 1, &st->scratch);
-    if (st->scratch.n > JSON_LUA_FRAME_MAX)
+    if (json_lua_encode(state_of(L), L, 1).n > JSON_LUA_FRAME_MAX)
         return luaL_error(L, "it is longer than %d bytes", JSON_LUA_FRAME_MAX);
     return 0;
 }
 
-static void answer_failed(struct state *st, struct custom_action *a, struct action_answer *out, bool called)
+static void answer_failed(struct action_answer *out)
 {
-    char what[32];
-    snprintf(what, sizeof what, "action %u", a->number);
-    if (called)
-        handler_failed(st, &a->h, what);
     out->code = CODE_INTERNAL;
     snprintf(out->message, sizeof out->message, "the server's script failed");
 }
@@ -482,8 +497,8 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
     lua_State *L = st->L;
     struct event e = *given;
     *out = (struct action_answer){.body = SLICE_LIT("{}")};
-    if (!handler_ready(st, &a->h)) {
-        answer_failed(st, a, out, false);
+    if (handler_ask(st, &a->h, &e.user) != BREAKER_ASK) {
+        answer_failed(out);
         return;
     }
     bool good = call(st, a->h.fn, &e, true) == 0;
@@ -504,7 +519,7 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
             snprintf(st->error, sizeof st->error, "%s.lua: the answer of action %u: %s", st->name, a->number, why);
         }
         out->body = buf_slice(&st->scratch);
-        if (good && (!buf_ok(&st->scratch) || !out->body.n || out->body.p[0] != '{')) {
+        if (good && (!out->body.n || out->body.p[0] != '{')) {
             good = false;
             snprintf(st->error, sizeof st->error, "%s: the answer of action %u is no JSON object", st->name, a->number);
         }
@@ -514,10 +529,14 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
         good = false;
     }
     lua_settop(L, 0);
-    if (good)
-        handler_worked(&a->h);
-    else
-        answer_failed(st, a, out, true);
+    if (good) {
+        breaker_worked(&a->h.breaker);
+        return;
+    }
+    char what[32];
+    snprintf(what, sizeof what, "action %u", a->number);
+    handler_failed(st, &a->h, what, &e.user);
+    answer_failed(out);
 }
 
 /* --- Opening ------------------------------------------------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 #include "core/script/json_lua.h"
 
+#include "core/base/buf.h"
 #include "core/base/json.h"
 #include "core/base/utf8.h"
 #include "core/script/event.h"
@@ -17,7 +18,7 @@ static const double exact = 9007199254740992.0;
 
 /* --- To Lua ------------------------------------------------------------------------------------------------------- */
 
-static void mark_array(struct state *st, lua_State *L)
+void json_lua_mark_array(struct state *st, lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->array_meta);
     lua_setmetatable(L, -2);
@@ -45,7 +46,7 @@ void json_lua_push(struct state *st, lua_State *L, const cJSON *value, enum json
             json_lua_push(st, L, item, null);
             lua_rawseti(L, -2, ++i);
         }
-        mark_array(st, L);
+        json_lua_mark_array(st, L);
     } else if (cJSON_IsString(value)) {
         lua_pushstring(L, value->valuestring);
     } else if (cJSON_IsNumber(value)) {
@@ -55,33 +56,6 @@ void json_lua_push(struct state *st, lua_State *L, const cJSON *value, enum json
     } else {
         lua_pushlightuserdata(L, NULL);
     }
-}
-
-static int push_tree(lua_State *L)
-{
-    const cJSON *tree = lua_touserdata(L, 1);
-    json_lua_push(state_of(L), L, tree, JSON_LUA_KEEP_NULL);
-    return 1;
-}
-
-/* decode(text): the value, or nil and what is wrong. */
-static int lua_decode(lua_State *L)
-{
-    size_t n;
-    const char *p = luaL_checklstring(L, 1, &n), *why = NULL;
-    if (n > JSON_LUA_MAX)
-        return luaL_error(L, "magpie.json.decode: more than %d bytes", JSON_LUA_MAX);
-    lua_pushcfunction(L, push_tree);
-    struct cJSON *tree = json_parse(slice_of(p, n), &why);
-    if (!tree) {
-        lua_pushnil(L);
-        lua_pushstring(L, why ? why : "out of memory");
-        return 2;
-    }
-    lua_pushlightuserdata(L, tree);
-    int status = lua_pcall(L, 1, 1, 0); /* so that the tree is freed whatever happens */
-    json_free(tree);
-    return status == 0 ? 1 : lua_error(L);
 }
 
 /* --- From Lua ----------------------------------------------------------------------------------------------------- */
@@ -103,15 +77,33 @@ static void put_number(lua_State *L, double n, struct buf *out)
     buf_str(out, text);
 }
 
-static void put_text(lua_State *L, int index, struct buf *out)
+/* What was written so far: not too long, and counted as the script's memory. */
+static void check_size(struct state *st, lua_State *L)
 {
+    if (st->scratch.cap != st->scratch_counted || !buf_ok(&st->scratch))
+        state_scratch_count(st, L);
+    if (st->scratch.n > JSON_LUA_MAX)
+        luaL_error(L, "more than %d bytes of JSON", JSON_LUA_MAX);
+}
+
+/* In pieces, since escapes make it up to six times as long. They need not end where characters do: what is escaped is
+ * single bytes. */
+static void put_text(struct state *st, lua_State *L, int index)
+{
+    enum { PIECE = 4096 };
+    struct buf *out = &st->scratch;
     size_t n;
     const char *p = lua_tolstring(L, index, &n);
-    if (n > JSON_LUA_MAX - (out->n < JSON_LUA_MAX ? out->n : JSON_LUA_MAX))
+    if (n > JSON_LUA_MAX)
         luaL_error(L, "more than %d bytes of JSON", JSON_LUA_MAX);
     if (!utf8_valid(slice_of(p, n)))
         luaL_error(L, "JSON texts are UTF-8, and this one is not");
-    buf_json_string(out, slice_of(p, n));
+    buf_byte(out, '"');
+    for (size_t at = 0; at < n; at += PIECE) {
+        buf_json_escape(out, slice_of(p + at, n - at < PIECE ? n - at : PIECE));
+        check_size(st, L);
+    }
+    buf_byte(out, '"');
 }
 
 /* Whether the table at the top is an array, and how long. */
@@ -126,6 +118,8 @@ static bool is_array(struct state *st, lua_State *L, size_t *n)
     *n = lua_objlen(L, -1);
     size_t count = 0;
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if ((count & 1023) == 1023)
+            state_poll(st, L);
         double k = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
         if (!(k >= 1 && k <= (double)*n) || k != floor(k)) {
             lua_pop(L, 2);
@@ -140,10 +134,11 @@ static bool is_array(struct state *st, lua_State *L, size_t *n)
     return count == *n && (*n > 0 || marked);
 }
 
-static void put_value(struct state *st, lua_State *L, struct buf *out, int depth);
+static void put_value(struct state *st, lua_State *L, int depth);
 
-static void put_table(struct state *st, lua_State *L, struct buf *out, int depth)
+static void put_table(struct state *st, lua_State *L, int depth)
 {
+    struct buf *out = &st->scratch;
     size_t n;
     if (depth > JSON_DEPTH)
         luaL_error(L, "tables are more than %d deep, or one holds itself", JSON_DEPTH);
@@ -154,7 +149,7 @@ static void put_table(struct state *st, lua_State *L, struct buf *out, int depth
             if (i > 1)
                 buf_byte(out, ',');
             lua_rawgeti(L, -1, (int)i);
-            put_value(st, L, out, depth);
+            put_value(st, L, depth);
             lua_pop(L, 1);
         }
         buf_byte(out, ']');
@@ -169,26 +164,26 @@ static void put_table(struct state *st, lua_State *L, struct buf *out, int depth
         if (!first)
             buf_byte(out, ',');
         first = false;
-        put_text(L, -2, out);
+        put_text(st, L, -2);
         buf_byte(out, ':');
-        put_value(st, L, out, depth);
+        put_value(st, L, depth);
     }
     buf_byte(out, '}');
 }
 
 /* The value at the top. */
-static void put_value(struct state *st, lua_State *L, struct buf *out, int depth)
+static void put_value(struct state *st, lua_State *L, int depth)
 {
-    if (out->n > JSON_LUA_MAX)
-        luaL_error(L, "more than %d bytes of JSON", JSON_LUA_MAX);
+    struct buf *out = &st->scratch;
+    check_size(st, L);
+    state_poll(st, L);
     luaL_checkstack(L, 6, "too deep");
     switch (lua_type(L, -1)) {
     case LUA_TTABLE:
-        state_poll(st, L);
-        put_table(st, L, out, depth + 1);
+        put_table(st, L, depth + 1);
         break;
     case LUA_TSTRING:
-        put_text(L, -1, out);
+        put_text(st, L, -1);
         break;
     case LUA_TNUMBER:
         put_number(L, lua_tonumber(L, -1), out);
@@ -207,22 +202,21 @@ static void put_value(struct state *st, lua_State *L, struct buf *out, int depth
     }
 }
 
-void json_lua_encode(struct state *st, lua_State *L, int index, struct buf *out)
+struct slice json_lua_encode(struct state *st, lua_State *L, int index)
 {
+    state_scratch(st);
     lua_pushvalue(L, index);
-    put_value(st, L, out, 0);
+    put_value(st, L, 0);
     lua_pop(L, 1);
+    check_size(st, L);
+    return buf_slice(&st->scratch);
 }
 
 static int lua_encode(lua_State *L)
 {
-    struct state *st = state_of(L);
     luaL_checkany(L, 1);
-    buf_reset(&st->scratch);
-    json_lua_encode(st, L, 1, &st->scratch);
-    if (!buf_ok(&st->scratch))
-        return luaL_error(L, "not enough memory");
-    lua_pushlstring(L, st->scratch.p, st->scratch.n);
+    struct slice text = json_lua_encode(state_of(L), L, 1);
+    lua_pushlstring(L, text.p, text.n);
     return 1;
 }
 
@@ -230,14 +224,14 @@ static int lua_array(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    mark_array(state_of(L), L);
+    json_lua_mark_array(state_of(L), L);
     return 1;
 }
 
 void json_lua_open(struct state *st, lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"decode", lua_decode}, {"encode", lua_encode}, {"array", lua_array}, {NULL, NULL}};
+        {"decode", json_lua_decode}, {"encode", lua_encode}, {"array", lua_array}, {NULL, NULL}};
     lua_createtable(L, 0, 1);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

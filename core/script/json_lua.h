@@ -5,7 +5,7 @@
 #ifndef MAGPIE_SCRIPT_JSON_LUA_H
 #define MAGPIE_SCRIPT_JSON_LUA_H
 
-#include "core/base/buf.h"
+#include "core/base/slice.h"
 
 #include <lua.h>
 
@@ -16,10 +16,14 @@ enum { JSON_LUA_MAX = 1 << 20 };         /* bytes of a text that is read or writ
 enum { JSON_LUA_FRAME_MAX = 256 << 10 }; /* bytes of an answer or a push that a script makes */
 enum json_lua_null { JSON_LUA_KEEP_NULL, JSON_LUA_DROP_NULL /* members of objects: null counts as absent */ };
 
-/* All three raise Lua errors. */
+/* All raise Lua errors. */
 void json_lua_push(struct state *st, lua_State *L, const struct cJSON *value, enum json_lua_null null);
-/* Appends the value at `index`. */
-void json_lua_encode(struct state *st, lua_State *L, int index, struct buf *out);
+/* The value at `index` as JSON, JSON_LUA_MAX bytes at most: in the state's scratch buffer, until that is used again. */
+struct slice json_lua_encode(struct state *st, lua_State *L, int index);
+/* The table at the top is an array, also while it is empty. */
+void json_lua_mark_array(struct state *st, lua_State *L);
+/* magpie.json.decode */
+int json_lua_decode(lua_State *L);
 /* Leaves the table magpie.json at the top. */
 void json_lua_open(struct state *st, lua_State *L);
 

@@ -2,6 +2,7 @@
 
 #include "core/base/random.h"
 #include "core/script/event.h"
+#include "core/script/stack.h"
 #include "core/script/state.h"
 #include "core/script/world.h"
 
@@ -10,8 +11,8 @@
 
 #include <string.h>
 
-/* Coroutines that resume coroutines …: each level takes some of the thread's stack. */
-enum { RESUME_MAX = 100 };
+/* Bytes that one print() writes. */
+enum { PRINT_MAX = 16 << 10 };
 
 /* --- Base --------------------------------------------------------------------------------------------------------- */
 
@@ -35,18 +36,14 @@ static int lua_xpcall(lua_State *L)
     lua_pushvalue(L, 2);
     lua_insert(L, 1);
     lua_remove(L, 3); /* handler, function, arguments */
-    if (st->depth >= RESUME_MAX / 2)
-        return luaL_error(L, "too many functions inside one another");
-    st->depth++;
     int status = lua_pcall(L, args, LUA_MULTRET, 0);
-    st->depth--;
     if (status == 0) {
         lua_pushboolean(L, 1);
         lua_replace(L, 1);
         return lua_gettop(L);
     }
     state_poll(st, L);
-    state_call_inside(st, L, 1, 1); /* handler(error) */
+    lua_call(L, 1, 1); /* handler(error) */
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
@@ -56,23 +53,25 @@ static int lua_print(lua_State *L)
 {
     struct state *st = state_of(L);
     int n = lua_gettop(L);
-    buf_reset(&st->scratch);
     for (int i = 1; i <= n; i++) {
         lua_pushvalue(L, lua_upvalueindex(1)); /* tostring */
         lua_pushvalue(L, i);
-        state_call_inside(st, L, 1, 1);
-        size_t len = 0;
-        const char *p = lua_tolstring(L, -1, &len);
-        if (!p)
+        lua_call(L, 1, 1); /* which may call print() */
+        if (!lua_isstring(L, -1))
             return luaL_error(L, "'tostring' must return a string to 'print'");
+        lua_replace(L, i);
+    }
+    struct buf *b = state_scratch(st);
+    for (int i = 1; i <= n && b->n < PRINT_MAX; i++) {
+        size_t len = 0;
+        const char *p = lua_tolstring(L, i, &len);
         if (i > 1)
-            buf_byte(&st->scratch, ' ');
-        buf_put(&st->scratch, p, len < 1024 ? len : 1024);
-        lua_pop(L, 1);
+            buf_byte(b, ' ');
+        buf_put(b, p, len < 1024 ? len : 1024);
     }
     struct world *w = st->troupe->site->world;
     const struct log_field fields[] = {
-        LOG_STR("script", st->name), LOG_SLICE("text", buf_slice(&st->scratch)), {.type = LOG_F_END}};
+        LOG_STR("script", st->name), LOG_SLICE("text", buf_slice(b)), {.type = LOG_F_END}};
     w->log(w, LOG_INFO, "script.print", fields);
     return 0;
 }
@@ -83,13 +82,8 @@ static int lua_print(lua_State *L)
  * there. */
 static int resume(lua_State *L, lua_State *co, int n)
 {
-    struct state *st = state_of(L);
     if (lua_status(co) == 0 && lua_gettop(co) == 0) {
         lua_pushliteral(L, "cannot resume dead coroutine");
-        return -1;
-    }
-    if (st->depth >= RESUME_MAX) {
-        lua_pushliteral(L, "too many coroutines inside one another");
         return -1;
     }
     if (co == L || !lua_checkstack(co, n)) {
@@ -97,9 +91,7 @@ static int resume(lua_State *L, lua_State *co, int n)
         return -1;
     }
     lua_xmove(L, co, n);
-    int depth = st->depth++;
     int status = lua_resume(co, n);
-    st->depth = depth;
     if (status != 0 && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return -1;
@@ -183,6 +175,8 @@ static int lua_insert_at(lua_State *L)
     for (int i = (int)n; i >= place; i--) {
         lua_rawgeti(L, 1, i);
         lua_rawseti(L, 1, i + 1);
+        if ((i & 4095) == 0)
+            state_poll(state_of(L), L);
     }
     lua_settop(L, 3);
     lua_rawseti(L, 1, place);
@@ -211,7 +205,7 @@ static bool before(lua_State *L, int a, int b)
     else
         lua_pushvalue(L, 2);
     lua_insert(L, -3);
-    state_call_inside(state_of(L), L, 2, 1);
+    lua_call(L, 2, 1);
     bool less = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return less;
@@ -281,6 +275,20 @@ static const struct pick picks[] = {
     {LUA_COLIBNAME, "create running status yield"},
 };
 
+/* The function at the top, if it is one of LuaJIT's in C, is pushed anew: the guard of the stack sees only those
+ * (string.format calls __tostring). Those in assembler stay as they are; they call without any C stack. */
+static void put_under_guard(lua_State *L)
+{
+    lua_CFunction f = lua_tocfunction(L, -1);
+    if (!f)
+        return;
+    int n = 0;
+    while (lua_getupvalue(L, -(n + 1), n + 1))
+        n++;
+    lua_pushcclosure(L, f, n);
+    lua_replace(L, -2);
+}
+
 /* Copies the named fields from the table at `from` to the one at `to`. */
 static void copy_fields(lua_State *L, int from, int to, const char *names)
 {
@@ -289,6 +297,7 @@ static void copy_fields(lua_State *L, int from, int to, const char *names)
         lua_pushlstring(L, names, n);
         lua_pushvalue(L, -1);
         lua_rawget(L, from);
+        put_under_guard(L);
         lua_rawset(L, to);
         names += n;
         names += *names == ' ';
@@ -342,6 +351,7 @@ static void add_libraries(lua_State *L, int env)
 
 void sandbox_open(lua_State *L)
 {
+    stack_guard_install(L);
     open_libraries(L);
     lua_newtable(L);
     int env = lua_gettop(L);

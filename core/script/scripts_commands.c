@@ -135,7 +135,7 @@ int scripts_commands(struct scripts *s)
          .run = run_check},
         {.name = "script reload",
          .args = "",
-         .help = "loads the scripts anew, all or none",
+         .help = "reads the loaded scripts anew, all or none; another scripts.load takes config reload",
          .changes = true,
          .run = run_reload},
         {.name = "script enable",

@@ -247,11 +247,10 @@ static int run_command(lua_State *L)
     const struct verdict *v = verdict_at(L, -1);
     if (v && v->kind == VERDICT_REJECT)
         return luaL_error(L, "%s", v->reject.message);
-    buf_reset(&st->scratch);
     if (lua_isnil(L, -1))
-        buf_lit(&st->scratch, "null");
+        buf_lit(state_scratch(st), "null");
     else
-        json_lua_encode(st, L, lua_gettop(L), &st->scratch);
+        json_lua_encode(st, L, lua_gettop(L));
     return 0;
 }
 
@@ -320,7 +319,8 @@ void scripts_tell(struct scripts *s, struct generation *g)
                                                             .owner = s->sites});
         if (rc != 0)
             log_event(LOG_WARN, "script.command", LOG_STR("script", g->names[r->script]), LOG_STR("name", c->name),
-                      LOG_STR("error", rc == ERR_EXISTS ? "there is a command of this name" : err_str(rc)));
+                      LOG_STR("error", rc == ERR_EXISTS ? "there is a command of this name, or of its first word"
+                                                        : err_str(rc)));
     }
     scripts_register_metrics(s);
 }

@@ -11,6 +11,8 @@
 #include <pthread.h>
 
 enum { SCRIPTS_MAX = 32, SHARED_STRIPES = 64, KV_STRIPES = 4, COUNTERS_MAX = 200 };
+/* Figures of scripts in the table of metrics: so that they and the counters leave room for plugins. */
+enum { FIGURES_MAX = 200 };
 enum { KV_BYTES = 16 << 20, SHARED_BYTES = 64 << 20 };
 
 /* A hook, an action or a command of a generation, as the hub's tables know it. */
@@ -46,8 +48,7 @@ struct script_record {
 /* A counter of magpie.metric(). */
 struct counter {
     char name[64];
-    _Atomic int64_t value;
-    bool registered; /* main thread */
+    _Atomic double value;
 };
 
 struct scripts {
@@ -74,6 +75,7 @@ struct scripts {
     pthread_mutex_t counter_lock;
     struct counter counters[COUNTERS_MAX]; /* under counter_lock as far as count and names go */
     uint32_t counter_count;
+    bool counters_full; /* and that was told */
 };
 
 /* --- generation.c --- */
@@ -104,8 +106,10 @@ void scripts_tell(struct scripts *s, struct generation *g);
 struct troupe *troupe_on(struct generation *g, struct shard *s);
 
 /* --- scripts_stats.c --- */
+/* The name as it stands in names of metrics: "a-b/C" is "a_b_c". */
+void scripts_fold_name(const char *name, char out[SCRIPT_NAME_MAX]);
 void scripts_register_metrics(struct scripts *s);
 /* Any thread. */
-int scripts_count(struct scripts *s, const char *name, int64_t n);
+int scripts_count(struct scripts *s, const char *name, double n);
 
 #endif

@@ -89,31 +89,70 @@ static double read_memory(struct hub *hub, void *ctx)
     return read_figure(hub, ctx, MEMORY);
 }
 
+static const struct {
+    const char *name, *help;
+    enum metric_kind kind;
+    double (*read)(struct hub *hub, void *ctx);
+} figures[] = {
+    {"calls_total", "Times that the server has called the script", METRIC_COUNTER, read_calls},
+    {"errors_total", "Calls that failed", METRIC_COUNTER, read_errors},
+    {"kills_total", "Calls that were stopped for going over the CPU budget", METRIC_COUNTER, read_kills},
+    {"cpu_seconds_total", "CPU time of the script", METRIC_COUNTER, read_cpu},
+    {"memory_bytes", "Memory of the script on all shards", METRIC_GAUGE, read_memory},
+};
+enum { FIGURES = sizeof figures / sizeof figures[0] };
+
+/* "magpie_script_", the longest name, the longest figure. */
+_Static_assert(METRIC_NAME >= 14 + SCRIPT_NAME_MAX + 18, "no script's figures are left out for its name");
+
+void scripts_fold_name(const char *name, char out[SCRIPT_NAME_MAX])
+{
+    size_t i = 0;
+    for (; name[i]; i++)
+        out[i] = name[i] == '-' || name[i] == '/' ? '_' : (char)tolower((unsigned char)name[i]);
+    out[i] = '\0';
+}
+
+static void tell_refused(const char *name, int rc)
+{
+    log_event(LOG_WARN, "script.metric", LOG_STR("name", name),
+              LOG_STR("error", rc == ERR_EXISTS ? "the server has one of this name" : err_str(rc)));
+}
+
+static void register_figures(struct scripts *s, struct script_record *r)
+{
+    char name[SCRIPT_NAME_MAX];
+    scripts_fold_name(r->name, name);
+    for (size_t k = 0; k < FIGURES; k++) {
+        struct metric m = {.kind = figures[k].kind, .read = figures[k].read, .ctx = r, .owner = s->records};
+        snprintf(m.help, sizeof m.help, "%s", figures[k].help);
+        snprintf(m.name, sizeof m.name, "magpie_script_%s_%s", name, figures[k].name);
+        int rc = metric_register(s->hub, &m);
+        if (rc < 0 && r->loaded)
+            tell_refused(m.name, rc);
+    }
+}
+
+static void register_counter(struct scripts *s, struct counter *c);
+
+/* Loaded scripts first, since an unloaded one's name may be a loaded one's by now; of the others as many as there is
+ * room for. */
 void scripts_register_metrics(struct scripts *s)
 {
-    static const struct {
-        const char *name, *help;
-        enum metric_kind kind;
-        double (*read)(struct hub *hub, void *ctx);
-    } figures[] = {
-        {"calls_total", "Times that the server has called the script", METRIC_COUNTER, read_calls},
-        {"errors_total", "Calls that failed", METRIC_COUNTER, read_errors},
-        {"kills_total", "Calls that were stopped for going over the CPU budget", METRIC_COUNTER, read_kills},
-        {"cpu_seconds_total", "CPU time of the script", METRIC_COUNTER, read_cpu},
-        {"memory_bytes", "Memory of the script on all shards", METRIC_GAUGE, read_memory},
-    };
-    for (uint32_t i = 0; i < s->record_count; i++) {
-        for (size_t k = 0; k < sizeof figures / sizeof figures[0]; k++) {
-            struct metric m = {.kind = figures[k].kind, .read = figures[k].read, .ctx = &s->records[i], .owner = s};
-            snprintf(m.help, sizeof m.help, "%s", figures[k].help);
-            int n = snprintf(m.name, sizeof m.name, "magpie_script_%s_%s", s->records[i].name, figures[k].name);
-            for (char *p = m.name; *p; p++)
-                *p = *p == '-' || *p == '/' ? '_' : (char)tolower((unsigned char)*p);
-            if (n > 0 && (size_t)n < sizeof m.name)
-                (void)!metric_register(s->hub,
-                                       &m); /* a table that is full has no room for figures; nothing else suffers */
-        }
-    }
+    uint32_t count = 0;
+    metrics_remove(s->hub, s->records);
+    for (int loaded = 1; loaded >= 0; loaded--)
+        for (uint32_t i = 0; i < s->record_count && count + FIGURES <= FIGURES_MAX; i++)
+            if (s->records[i].loaded == (bool)loaded) {
+                register_figures(s, &s->records[i]);
+                count += FIGURES;
+            }
+    /* Those that gave way to a plugin's, in case that is gone. */
+    pthread_mutex_lock(&s->counter_lock);
+    uint32_t counters = s->counter_count;
+    pthread_mutex_unlock(&s->counter_lock);
+    for (uint32_t i = 0; i < counters; i++)
+        register_counter(s, &s->counters[i]);
 }
 
 /* --- Of their own ------------------------------------------------------------------------------------------------- */
@@ -121,7 +160,7 @@ void scripts_register_metrics(struct scripts *s)
 static double read_counter(struct hub *hub, void *ctx)
 {
     (void)hub;
-    return (double)atomic_load_explicit(&((struct counter *)ctx)->value, memory_order_relaxed);
+    return atomic_load_explicit(&((struct counter *)ctx)->value, memory_order_relaxed);
 }
 
 struct announcement {
@@ -131,24 +170,29 @@ struct announcement {
 };
 
 /* On the main thread: the table of metrics is its. */
-static void register_counter(void *owner, struct mail *m)
+static void register_counter(struct scripts *s, struct counter *c)
+{
+    struct metric metric = {.kind = METRIC_COUNTER,
+                            .read = read_counter,
+                            .ctx = c,
+                            .owner = s,
+                            .yields = true,
+                            .help = "Counted by a script"};
+    snprintf(metric.name, sizeof metric.name, "%s", c->name);
+    int rc = metric_register(s->hub, &metric);
+    if (rc < 0)
+        tell_refused(c->name, rc);
+}
+
+static void on_announcement(void *owner, struct mail *m)
 {
     struct announcement *a = (struct announcement *)m;
     (void)owner;
-    struct metric metric = {.kind = METRIC_COUNTER,
-                            .read = read_counter,
-                            .ctx = a->counter,
-                            .owner = a->host,
-                            .help = "Counted by a script"};
-    snprintf(metric.name, sizeof metric.name, "%s", a->counter->name);
-    int rc = metric_register(a->host->hub, &metric);
-    if (rc < 0)
-        log_event(LOG_WARN, "script.metric", LOG_STR("name", a->counter->name),
-                  LOG_STR("error", rc == ERR_EXISTS ? "the server has one of this name" : err_str(rc)));
+    register_counter(a->host, a->counter);
     free(a);
 }
 
-int scripts_count(struct scripts *s, const char *name, int64_t n)
+int scripts_count(struct scripts *s, const char *name, double n)
 {
     struct counter *c = NULL;
     struct announcement *a = NULL;
@@ -160,9 +204,14 @@ int scripts_count(struct scripts *s, const char *name, int64_t n)
         c = &s->counters[s->counter_count++];
         snprintf(c->name, sizeof c->name, "%s", name);
     }
+    bool full = !c && s->counter_count == COUNTERS_MAX && !s->counters_full;
+    s->counters_full |= full;
     pthread_mutex_unlock(&s->counter_lock);
+    if (full)
+        log_event(LOG_WARN, "script.metric", LOG_STR("name", name),
+                  LOG_STR("error", "scripts count under too many names already"));
     if (a) {
-        a->mail.run = register_counter;
+        a->mail.run = on_announcement;
         a->host = s;
         a->counter = c;
         if (hub_main(s->hub))
@@ -172,6 +221,9 @@ int scripts_count(struct scripts *s, const char *name, int64_t n)
     }
     if (!c)
         return ERR_FULL;
-    atomic_fetch_add_explicit(&c->value, n, memory_order_relaxed);
+    double before = atomic_load_explicit(&c->value, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&c->value, &before, before + n, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
     return 0;
 }

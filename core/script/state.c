@@ -1,8 +1,9 @@
 #include "core/script/state.h"
 
-#include "core/base/clock.h"
+#include "core/base/hash.h"
 #include "core/script/api.h"
 #include "core/script/sandbox.h"
+#include "core/script/stack.h"
 #include "core/script/timer.h"
 #include "core/script/watchdog.h"
 #include "core/script/world.h"
@@ -13,17 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* Every so many entries the CPU time of one is measured: asking the clock costs as much as a hook. A prime, so that no
- * pattern of hooks is always missed. */
-enum { SAMPLE = 101 };
-/* C functions that call Lua that call C …; each level takes some of the thread's stack. */
-enum { DEPTH_MAX = 60 };
-/* Failures in a row that open the breaker, and for how long: doubled each time up to the last. */
-enum { BREAKER_FAILURES = 10, BREAKER_MS = 5000, BREAKER_MAX_MS = 300000 };
 /* Garbage is collected when the heap has grown to so many per cent; less far when it is large. */
 enum { PAUSE_ROOMY = 1000, PAUSE_FRUGAL = 120, SPEED_ROOMY = 200, SPEED_FRUGAL = 500 };
+/* Bytes of the scratch buffer that are kept for the next use. */
+enum { SCRATCH_KEPT = 64 << 10 };
 
 /* --- Memory ------------------------------------------------------------------------------------------------------- */
 
@@ -39,49 +34,69 @@ static void set_pace(struct state *st)
     }
 }
 
-/* LuaJIT's own allocator below a cap. A single state may have three quarters of the shard's memory for scripts, so that
- * one that hoards leaves the others something. */
+/* Whether the script may have so many bytes more. A single state may have three quarters of the shard's memory for
+ * scripts, so that one that hoards leaves the others something. */
+static bool may_have(struct state *st, int64_t more)
+{
+    const struct troupe *t = st->troupe;
+    if (more <= 0 || st->tidying)
+        return true;
+    uint64_t n = (uint64_t)more;
+    if (n <= t->memory_max && t->memory + n <= t->memory_max && (uint64_t)st->memory + n <= t->memory_max / 4 * 3)
+        return true;
+    st->starved = true;
+    return false;
+}
+
+static void count_memory(struct state *st, int64_t more)
+{
+    st->memory += more;
+    st->troupe->memory = (uint64_t)((int64_t)st->troupe->memory + more);
+    if (more > 0)
+        set_pace(st);
+}
+
+/* LuaJIT's own allocator below a cap. */
 static void *capped_alloc(void *ctx, void *p, size_t old, size_t n)
 {
     struct state *st = ctx;
-    struct troupe *t = st->troupe;
     int64_t more = (int64_t)n - (int64_t)old;
-    if (more > 0 && !st->tidying) {
-        uint64_t all = t->memory + (uint64_t)more, own = (uint64_t)(st->memory + more);
-        if (n > t->memory_max || all > t->memory_max || own > t->memory_max / 4 * 3) {
-            st->starved = true;
-            return NULL;
-        }
-    }
+    if (!may_have(st, more))
+        return NULL;
     void *q = st->alloc(st->alloc_ctx, p, old, n);
-    if (q || n == 0) {
-        st->memory += more;
-        t->memory = (uint64_t)((int64_t)t->memory + more);
-        if (more > 0)
-            set_pace(st);
-    }
+    if (q || n == 0)
+        count_memory(st, more);
     return q;
 }
 
-/* --- Entries ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t cpu_ns(void)
+struct buf *state_scratch(struct state *st)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-/* What asking the clock twice costs, so that it is not taken for the script's time. */
-static uint64_t clock_cost_ns(void)
-{
-    uint64_t least = UINT64_MAX;
-    for (int i = 0; i < 5; i++) {
-        uint64_t began = cpu_ns(), cost = cpu_ns() - began;
-        least = cost < least ? cost : least;
+    if (st->scratch.cap > SCRATCH_KEPT) {
+        buf_free(&st->scratch);
+        count_memory(st, -(int64_t)st->scratch_counted);
+        st->scratch_counted = 0;
     }
-    return least;
+    buf_reset(&st->scratch);
+    return &st->scratch;
 }
+
+void state_scratch_count(struct state *st, lua_State *L)
+{
+    int64_t more = (int64_t)st->scratch.cap - (int64_t)st->scratch_counted;
+    if (more <= 0 && buf_ok(&st->scratch))
+        return;
+    if (buf_ok(&st->scratch) && may_have(st, more)) {
+        count_memory(st, more);
+        st->scratch_counted = st->scratch.cap;
+        return;
+    }
+    buf_free(&st->scratch);
+    count_memory(st, -(int64_t)st->scratch_counted);
+    st->scratch_counted = 0;
+    luaL_error(L, "not enough memory");
+}
+
+/* --- Entries ------------------------------------------------------------------------------------------------------ */
 
 /* One writer: no locked instruction is needed. */
 static void count(_Atomic uint64_t *counter, uint64_t n)
@@ -114,49 +129,58 @@ static int collect(lua_State *L)
     return 0;
 }
 
+/* What the failed call held is given back at once: it costs that call and nobody else. */
+static void tidy(struct state *st)
+{
+    st->tidying = true;
+    lua_cpcall(st->L, collect, NULL);
+    st->tidying = false;
+    atomic_store_explicit(&st->stats->memory, st->memory, memory_order_relaxed);
+}
+
+/* The call does not happen: what it would have run is taken off the stack. */
+static int refuse(struct state *st, int args, const char *why)
+{
+    lua_pop(st->L, args + 1);
+    st->costly = false;
+    snprintf(st->error, sizeof st->error, "%s: %s", st->name, why);
+    return ERR_AGAIN;
+}
+
 int state_call(struct state *st, int args, int results, uint64_t budget_us, bool always_timed)
 {
     lua_State *L = st->L;
     struct site *site = st->troupe->site;
     struct watched *w = site->watched;
-    if (!SURELY(!site->inside)) {
-        lua_pop(L, args + 1);
-        snprintf(st->error, sizeof st->error, "%s: entered twice", st->name);
-        return ERR_AGAIN;
-    }
-    bool timed = always_timed || --st->until_sample == 0;
-    uint64_t began = timed ? cpu_ns() : 0;
-    site->inside = true;
-    st->depth = 0;
-    st->starved = false;
+    if (!SURELY(!site->inside))
+        return refuse(st, args, "entered twice");
     watched_enter(w, L, budget_us);
+    st->stack_floor = stack_floor(__builtin_frame_address(0), w->stack_bottom);
+    if (!st->stack_floor) {
+        watched_leave(w);
+        return refuse(st, args, "this thread has too little stack for scripts; see ulimit -s");
+    }
+    struct meter_call measured = meter_begin(&st->meter, &w->meter, always_timed);
+    site->inside = true;
+    st->starved = false;
     int status = lua_pcall(L, args, results, 0);
     bool killed = w->killed;
     watched_leave(w);
     site->inside = false;
-    if (timed) {
-        uint64_t took = cpu_ns() - began;
-        took = took > st->clock_cost ? took - st->clock_cost : 0;
-        count(&st->stats->cpu_ns, took * (always_timed ? 1 : SAMPLE));
-        if (!always_timed)
-            st->until_sample = SAMPLE;
-    }
+    uint64_t took = meter_end(&st->meter, &w->meter, &measured, killed);
+    count(&st->stats->cpu_ns, took);
     count(&st->stats->calls, 1);
     set_pace(st);
     atomic_store_explicit(&st->stats->memory, st->memory, memory_order_relaxed);
+    st->costly = status != 0 && (killed || st->starved || took / 1000 > budget_us);
     if (status == 0)
         return 0;
     count(&st->stats->errors, 1);
     if (killed)
         count(&st->stats->kills, 1);
     take_error(st, status, killed);
-    if (st->starved) {
-        /* What the failed call held is given back at once: it costs that call and nobody else. */
-        st->tidying = true;
-        lua_cpcall(L, collect, NULL);
-        st->tidying = false;
-        atomic_store_explicit(&st->stats->memory, st->memory, memory_order_relaxed);
-    }
+    if (st->starved)
+        tidy(st);
     return ERR_INVALID;
 }
 
@@ -166,48 +190,43 @@ void state_poll(struct state *st, lua_State *L)
         luaL_error(L, "over its CPU budget");
 }
 
-void state_call_inside(struct state *st, lua_State *L, int args, int results)
+void state_field(lua_State *L, int index, const char *name)
 {
-    if (st->depth >= DEPTH_MAX)
-        luaL_error(L, "too many functions inside one another");
-    st->depth++;
-    /* Protected, so that the depth is right again after an error. */
-    int status = lua_pcall(L, args, results, 0);
-    st->depth--;
-    if (status != 0)
-        lua_error(L);
+    lua_pushstring(L, name);
+    lua_rawget(L, index);
 }
 
 /* --- The breaker -------------------------------------------------------------------------------------------------- */
 
-bool handler_ready(struct state *st, struct handler *h)
+static uint64_t number_of(const struct slice *who)
 {
-    if (h->failures < BREAKER_FAILURES)
-        return true;
-    struct world *w = st->troupe->site->world;
-    return w->mono_ms(w) >= h->shut_until; /* then one is tried */
+    return who ? hash_bytes(*who) | 1 : BREAKER_NOBODY;
 }
 
-void handler_failed(struct state *st, struct handler *h, const char *what)
+enum breaker_says handler_ask(struct state *st, struct handler *h, const struct slice *who)
+{
+    struct world *w = st->troupe->site->world;
+    return breaker_quiet(&h->breaker) ? BREAKER_ASK : breaker_ask(&h->breaker, number_of(who), w->mono_ms(w));
+}
+
+void handler_failed(struct state *st, struct handler *h, const char *what, const struct slice *who)
 {
     struct world *w = st->troupe->site->world;
     const struct log_field fields[] = {
         LOG_STR("script", st->name), LOG_STR("in", what), LOG_STR("error", st->error), {.type = LOG_F_END}};
     w->log(w, LOG_ERROR, "script.error", fields);
-    if (h->failures < UINT32_MAX)
-        h->failures++;
-    if (h->failures < BREAKER_FAILURES)
+    struct breaker_news news = breaker_failed(&h->breaker, number_of(who), st->costly, w->mono_ms(w));
+    if (!news.failures)
         return;
-    uint32_t doublings = h->failures - BREAKER_FAILURES;
-    uint64_t ms = doublings >= 6 ? BREAKER_MAX_MS : (uint64_t)BREAKER_MS << doublings;
-    if (ms > BREAKER_MAX_MS)
-        ms = BREAKER_MAX_MS;
-    h->shut_until = w->mono_ms(w) + ms;
-    const struct log_field told[] = {LOG_STR("script", st->name),
-                                     LOG_STR("in", what),
-                                     LOG_INT("failures", h->failures),
-                                     LOG_INT("left_out_ms", ms),
-                                     {.type = LOG_F_END}};
+    struct log_field told[] = {LOG_STR("script", st->name),
+                               LOG_STR("in", what),
+                               LOG_STR("for", news.for_all ? "all" : "caller"),
+                               LOG_INT("failures", news.failures),
+                               LOG_INT("left_out_ms", news.ms),
+                               LOG_SLICE("caller", who ? *who : SLICE_NONE),
+                               {.type = LOG_F_END}};
+    if (!who || !who->n)
+        told[5].type = LOG_F_END;
     w->log(w, LOG_WARN, "script.breaker", told);
 }
 
@@ -228,8 +247,7 @@ struct state *state_new(struct troupe *t, const char *name, struct script_stats 
         return NULL;
     st->troupe = t;
     st->stats = stats;
-    st->until_sample = 1;
-    st->clock_cost = clock_cost_ns();
+    meter_init(&st->meter);
     st->event_meta = LUA_NOREF;
     snprintf(st->name, sizeof st->name, "%s", name);
     st->L = luaL_newstate();
@@ -259,8 +277,12 @@ void state_free(struct state *st)
     lua_setallocf(st->L, st->alloc, st->alloc_ctx);
     lua_close(st->L);
     st->troupe->memory -= (uint64_t)st->memory;
-    for (uint32_t i = 0; i < st->handler_count; i++)
+    for (uint32_t i = 0; i < st->handler_count; i++) {
         free(st->handlers[i].glob);
+        breaker_fini(&st->handlers[i].breaker);
+    }
+    for (uint32_t i = 0; i < st->action_count; i++)
+        breaker_fini(&st->actions[i].h.breaker);
     for (uint32_t i = 0; i < st->command_count; i++) {
         free(st->commands[i].name);
         free(st->commands[i].help);
@@ -281,6 +303,10 @@ int state_load_within(struct state *st, const char *file, struct slice text, uin
 {
     lua_State *L = st->L;
     char chunk[300];
+    if (!stack_floor(__builtin_frame_address(0), stack_bottom())) {
+        snprintf(st->error, sizeof st->error, "%s: this thread has too little stack for scripts; see ulimit -s", file);
+        return ERR_INVALID;
+    }
     snprintf(chunk, sizeof chunk, "@%s", file);
     if (text.n && text.p[0] == LUA_SIGNATURE[0]) {
         snprintf(st->error, sizeof st->error, "%s: this is compiled Lua; a script must be text", file);

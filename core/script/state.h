@@ -12,6 +12,8 @@
 #include "core/base/err.h"
 #include "core/base/slice.h"
 #include "core/hub/registry/hook.h"
+#include "core/script/breaker.h"
+#include "core/script/meter.h"
 
 #include <lua.h>
 
@@ -36,7 +38,7 @@ enum { LOAD_BUDGET_US = 1000000 }; /* of a script's chunk */
 struct script_stats {
     _Atomic uint64_t calls, errors; /* entries into Lua; those that failed */
     _Atomic uint64_t kills;         /* of those, over the CPU budget */
-    _Atomic uint64_t cpu_ns;        /* hooks: a sample scaled up; all else measured */
+    _Atomic uint64_t cpu_ns;        /* measured, but for those of many short calls that meter.h counts as usual ones */
     _Atomic int64_t memory;         /* bytes held by the present state */
 };
 
@@ -65,16 +67,15 @@ struct troupe {
 struct handler {
     enum hook_event event;
     int priority;
-    int fn;              /* Lua reference */
-    bool open;           /* a failure is as if it had passed; else it rejects */
-    char *glob;          /* of channels; NULL: all; owned */
-    uint32_t failures;   /* in a row */
-    uint64_t shut_until; /* mono ms; the breaker is open until then */
+    int fn;     /* Lua reference */
+    bool open;  /* a failure is as if it had passed; else it rejects */
+    char *glob; /* of channels; NULL: all; owned */
+    struct breaker breaker;
 };
 
 struct custom_action {
     uint16_t number;
-    struct handler h; /* fn, failures, shut_until */
+    struct handler h; /* fn, breaker */
 };
 
 struct custom_command {
@@ -116,15 +117,15 @@ struct state {
     struct troupe *troupe;
     struct script_stats *stats;
     char name[SCRIPT_NAME_MAX];
-    lua_Alloc alloc;       /* LuaJIT's own … */
-    void *alloc_ctx;       /* … and its state */
-    int64_t memory;        /* bytes held */
-    bool frugal;           /* collects garbage sooner, for it is near its limit */
-    bool starved;          /* an allocation was refused since the entry */
-    bool tidying;          /* collects garbage after that: needs a little memory itself */
-    int depth;             /* C functions that called Lua, inside one another */
-    uint64_t clock_cost;   /* ns of measuring itself */
-    uint32_t until_sample; /* entries until the CPU time is measured again */
+    lua_Alloc alloc;   /* LuaJIT's own … */
+    void *alloc_ctx;   /* … and its state */
+    int64_t memory;    /* bytes held */
+    bool frugal;       /* collects garbage sooner, for it is near its limit */
+    bool starved;      /* an allocation was refused since the entry */
+    bool tidying;      /* collects garbage after that: needs a little memory itself */
+    bool costly;       /* the last entry failed, and took its whole budget or all memory */
+    char *stack_floor; /* no C function is called below this address of the C stack; set by each entry */
+    struct meter meter;
 
     const char *keys[KEYS]; /* addresses of interned strings */
     int keys_ref;           /* Lua reference: a list of those strings */
@@ -155,8 +156,9 @@ struct state {
     float sends_spent;   /* token bucket of what it sends: a loop between scripts ends */
     uint64_t sends_at;
 
-    struct buf scratch; /* of API functions that encode */
-    char error[512];    /* of the last entry that failed; no control characters */
+    struct buf scratch;     /* of API functions that encode: state_scratch() */
+    size_t scratch_counted; /* bytes of it that `memory` holds */
+    char error[512];        /* of the last entry that failed; no control characters */
 };
 
 /* An empty sandbox. name: [a-z0-9_]. NULL: out of memory. */
@@ -178,18 +180,24 @@ MUST_CHECK int state_load_within(struct state *st, const char *file, struct slic
  * the function and st->error set; counted either way. `always_timed`: measure the CPU time of this one. */
 MUST_CHECK int state_call(struct state *st, int args, int results, uint64_t budget_us, bool always_timed);
 
-/* For API functions. Calls Lua from C, a bounded number of levels deep; errors pass through. */
-void state_call_inside(struct state *st, lua_State *L, int args, int results);
+/* --- For API functions -------------------------------------------------------------------------------------------- */
+
 /* Raises an error when the present entry is over its budget: in every loop of C code that a script can make long. */
 void state_poll(struct state *st, lua_State *L);
+/* The scratch buffer, empty. Its memory counts as the script's, once state_scratch_count() has seen it. */
+struct buf *state_scratch(struct state *st);
+/* After something was put there: raises an error, and gives the buffer back, when that is more than the script may
+ * have. */
+void state_scratch_count(struct state *st, lua_State *L);
+/* Pushes the field of the table at `index` (from 1), past metatables: tables of options call nothing. */
+void state_field(lua_State *L, int index, const char *name);
 
-/* A failure: logged, counted by the breaker. A success closes it. */
-void handler_failed(struct state *st, struct handler *h, const char *what);
-static inline void handler_worked(struct handler *h)
-{
-    h->failures = 0;
-}
-/* Whether the breaker lets a call through now. */
-bool handler_ready(struct state *st, struct handler *h);
+/* --- The breaker -------------------------------------------------------------------------------------------------- */
+
+/* who: the caller, a user's id or an address (empty: somebody unknown); NULL: nobody calls, it is a timer. */
+/* Whether the function is to be asked now. */
+enum breaker_says handler_ask(struct state *st, struct handler *h, const struct slice *who);
+/* A failure of the last entry: logged, told to the breaker. */
+void handler_failed(struct state *st, struct handler *h, const char *what, const struct slice *who);
 
 #endif

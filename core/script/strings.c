@@ -177,46 +177,72 @@ static int lua_gmatch(lua_State *L)
 
 /* --- gsub --------------------------------------------------------------------------------------------------------- */
 
+enum { RESULT_SMALL = 512, RESULT_AT = 4 };
+
+/* What gsub makes. On the C stack while it is small, then in Lua's memory, at RESULT_AT of its stack: LuaJIT's own
+ * buffer would take 8 KiB of the C stack at each level of a replacement that calls gsub. */
+struct result {
+    lua_State *L;
+    char *p;
+    size_t n, cap;
+    char small[RESULT_SMALL];
+};
+
+static void result_put(struct result *r, const char *p, size_t n)
+{
+    if (n > r->cap - r->n) {
+        size_t cap = r->cap;
+        while (cap - r->n < n)
+            cap *= 2;
+        char *larger = lua_newuserdata(r->L, cap);
+        memcpy(larger, r->p, r->n);
+        lua_replace(r->L, RESULT_AT);
+        r->p = larger;
+        r->cap = cap;
+    }
+    memcpy(r->p + r->n, p, n);
+    r->n += n;
+}
+
+/* Takes the text at the top off the stack. */
+static void result_take(struct result *r)
+{
+    size_t n;
+    const char *p = lua_tolstring(r->L, -1, &n);
+    result_put(r, p, n);
+    lua_pop(r->L, 1);
+}
+
 /* %0 to %9 in a replacement. */
-static void add_text(lua_State *L, luaL_Buffer *b, const struct pattern_match *m, struct slice with, const char *s,
-                     const char *e)
+static void add_text(struct result *r, const struct pattern_match *m, struct slice with, const char *s, const char *e)
 {
     for (size_t i = 0; i < with.n; i++) {
         if (with.p[i] != '%') {
-            luaL_addchar(b, with.p[i]);
+            result_put(r, with.p + i, 1);
             continue;
         }
         char c = ++i < with.n ? with.p[i] : '\0';
         if (c < '0' || c > '9') {
-            luaL_addchar(b, c);
+            result_put(r, &c, 1);
         } else if (c == '0') {
-            luaL_addlstring(b, s, (size_t)(e - s));
+            result_put(r, s, (size_t)(e - s));
         } else {
-            push_capture(L, m, c - '1', s, e);
-            luaL_addvalue(b);
+            push_capture(r->L, m, c - '1', s, e);
+            result_take(r);
         }
     }
-}
-
-static int get_field(lua_State *L)
-{
-    lua_gettable(L, 1);
-    return 1;
 }
 
 /* The replacement of one match at the top of the stack: false or nil keeps it. */
 static void push_replacement(lua_State *L, const struct pattern_match *m, int type, const char *s, const char *e)
 {
     if (type == LUA_TTABLE) {
-        /* By way of a call, since __index may call Lua. */
-        lua_pushcfunction(L, get_field);
-        lua_pushvalue(L, 3);
         push_capture(L, m, 0, s, e);
-        state_call_inside(state_of(L), L, 2, 1);
+        lua_gettable(L, 3);
     } else {
         lua_pushvalue(L, 3);
         int n = push_captures(L, m, s, e);
-        state_call_inside(state_of(L), L, n, 1);
+        lua_call(L, n, 1);
     }
     if (!lua_toboolean(L, -1)) {
         lua_pop(L, 1);
@@ -235,14 +261,14 @@ static int lua_gsub(lua_State *L)
     else if (type != LUA_TTABLE && type != LUA_TFUNCTION)
         return luaL_argerror(L, 3, "string, function or table expected");
     double max = luaL_optnumber(L, 4, (double)s.n + 1), n = 0;
-    lua_settop(L, 3);
+    lua_settop(L, RESULT_AT);
     _Alignas(8) char small[SHORT_BYTES];
     struct pattern p;
     struct pattern_match m;
     compile(L, &p, text, true, small);
     match_init(&m, L, s);
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
+    struct result r = {.L = L, .n = 0, .cap = RESULT_SMALL};
+    r.p = r.small;
     const char *at = s.p;
     while (n < max) {
         const char *e = match_at(L, &m, &p, at);
@@ -250,22 +276,22 @@ static int lua_gsub(lua_State *L)
             n++;
             if (type == LUA_TTABLE || type == LUA_TFUNCTION) {
                 push_replacement(L, &m, type, at, e);
-                luaL_addvalue(&b);
+                result_take(&r);
             } else {
-                add_text(L, &b, &m, with, at, e);
+                add_text(&r, &m, with, at, e);
             }
         }
         if (e && e > at)
             at = e;
         else if (at < m.end)
-            luaL_addchar(&b, *at++);
+            result_put(&r, at++, 1);
         else
             break;
         if (p.anchored)
             break;
     }
-    luaL_addlstring(&b, at, (size_t)(m.end - at));
-    luaL_pushresult(&b);
+    result_put(&r, at, (size_t)(m.end - at));
+    lua_pushlstring(L, r.p, r.n);
     lua_pushnumber(L, n);
     return 2;
 }

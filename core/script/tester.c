@@ -114,8 +114,7 @@ static void take_config(lua_State *L, struct subject *x, int index, const struct
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "test.load: the config is a table like {[\"rate.user\"] = 2}");
-        buf_reset(&st->scratch);
-        json_lua_encode(st, L, lua_gettop(L), &st->scratch);
+        json_lua_encode(st, L, lua_gettop(L));
         buf_byte(&st->scratch, 0);
         struct cJSON *value = buf_ok(&st->scratch) ? cJSON_Parse(st->scratch.p) : NULL;
         if (!value || !lay(x->config, lua_tostring(L, -2), value))
@@ -184,14 +183,14 @@ static struct slice text_field(lua_State *L, int table, const char *name)
 {
     size_t n = 0;
     luaL_checkstack(L, 2, "too many fields");
-    lua_getfield(L, table, name);
+    state_field(L, table, name);
     const char *p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
     return slice_of(p, n);
 }
 
 static double number_field(lua_State *L, int table, const char *name)
 {
-    lua_getfield(L, table, name);
+    state_field(L, table, name);
     double n = lua_tonumber(L, -1);
     lua_pop(L, 1);
     return n >= 0 && n <= 9e15 ? n : 0;
@@ -233,9 +232,9 @@ static void take_fields(lua_State *L, int table, struct hook_call *h)
         h->user_name = name;
     h->websocket = slice_eq(text_field(L, table, "transport"), SLICE_LIT("websocket"));
     h->message = text_field(L, table, "reason").p;
-    lua_getfield(L, table, "restored");
+    state_field(L, table, "restored");
     h->restored = lua_toboolean(L, -1);
-    lua_getfield(L, table, "clientId");
+    state_field(L, table, "clientId");
     h->repeat_possible = lua_toboolean(L, -1);
     h->members = (uint32_t)number_field(L, table, "members");
     h->rate = (float)number_field(L, table, "rate");
@@ -343,12 +342,11 @@ static int lua_act(lua_State *L)
     luaL_checktype(L, 3, LUA_TTABLE);
     struct event e = {.action = (uint16_t)number, .seq = (uint16_t)number_field(L, 3, "seq")};
     user_field(L, 3, &e.user, &e.user_name);
-    buf_reset(&outer->scratch);
-    lua_getfield(L, 3, "body");
+    state_field(L, 3, "body");
     if (lua_isnil(L, -1))
-        buf_lit(&outer->scratch, "{}");
+        buf_lit(state_scratch(outer), "{}");
     else
-        json_lua_encode(outer, L, lua_gettop(L), &outer->scratch);
+        json_lua_encode(outer, L, lua_gettop(L));
     buf_byte(&outer->scratch, 0);
     struct custom_action *a = NULL;
     for (uint32_t i = 0; i < x->st->action_count; i++)
@@ -445,7 +443,7 @@ static int lua_did(lua_State *L)
         put_text(L, "what", slice_str(names[d->kind]));
         put_text(L, "target", slice_str(d->target));
         put_text(L, "text", slice_str(d->text));
-        put_number(L, "n", (double)d->n);
+        put_number(L, "n", d->n);
         lua_rawseti(L, -2, i);
         fake_world_shift(&x->world);
     }

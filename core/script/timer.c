@@ -28,6 +28,7 @@ static void drop(struct timer *t)
         t->next->prev = t->prev;
     st->timer_count--;
     luaL_unref(st->L, LUA_REGISTRYINDEX, t->h.fn);
+    breaker_fini(&t->h.breaker);
     free(t);
 }
 
@@ -81,7 +82,7 @@ static bool each_shard_option(lua_State *L)
     if (lua_isnoneornil(L, 3))
         return false;
     luaL_checktype(L, 3, LUA_TTABLE);
-    lua_getfield(L, 3, "each_shard");
+    state_field(L, 3, "each_shard");
     bool yes = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return yes;
@@ -144,15 +145,15 @@ void timer_fire(struct timer *t)
 {
     struct state *st = t->st;
     uint64_t id = t->id;
-    if (handler_ready(st, &t->h)) {
+    if (handler_ask(st, &t->h, NULL) == BREAKER_ASK) {
         lua_settop(st->L, 0);
         lua_rawgeti(st->L, LUA_REGISTRYINDEX, t->h.fn);
         int rc = state_call(st, 0, 0, st->troupe->budget_us, true);
         t = find(st, id); /* it may have cancelled itself */
         if (t && rc == 0)
-            handler_worked(&t->h);
+            breaker_worked(&t->h.breaker);
         else if (t)
-            handler_failed(st, &t->h, "timer");
+            handler_failed(st, &t->h, "timer", NULL);
     }
     if (t && t->every_ms == 0)
         drop(t);

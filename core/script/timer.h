@@ -13,7 +13,7 @@ struct timer {
     struct state *st;
     uint64_t id;               /* ascending, never 0 */
     double after_ms, every_ms; /* every_ms 0: once */
-    struct handler h;          /* fn, failures, shut_until */
+    struct handler h;          /* fn, breaker */
     bool each_shard;
     bool started; /* the world knows it */
     void *world;  /* the world's own; it frees it in timer_stop() */

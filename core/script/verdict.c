@@ -1,6 +1,7 @@
 #include "core/script/verdict.h"
 
 #include "core/base/utf8.h"
+#include "core/script/state.h"
 
 #include <lauxlib.h>
 
@@ -69,7 +70,7 @@ static int lua_drop(lua_State *L)
 static uint8_t get_text(lua_State *L, const char *field, bool (*good)(struct slice), char out[64])
 {
     size_t n = 0;
-    lua_getfield(L, 1, field);
+    state_field(L, 1, field);
     if (!lua_isnil(L, -1)) {
         const char *p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
         if (!p || !good(slice_of(p, n)))
@@ -98,7 +99,7 @@ static int lua_accept(lua_State *L)
 /* A whole number from 0 to UINT32_MAX of the table at 1; 0 when absent. */
 static uint32_t get_number(lua_State *L, const char *function, const char *field)
 {
-    lua_getfield(L, 1, field);
+    state_field(L, 1, field);
     double n = lua_isnil(L, -1) ? 0 : lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
     lua_pop(L, 1);
     if (!(n >= 0 && n <= UINT32_MAX))
@@ -129,7 +130,7 @@ int verdict_push(lua_State *L)
     v->advice.has_push = true;
     v->advice.slice_ms = get_number(L, "push", "slice_ms");
     v->advice.slice_max = get_number(L, "push", "max");
-    lua_getfield(L, 1, "mode");
+    state_field(L, 1, "mode");
     if (lua_isnil(L, -1)) {
         v->advice.over_limit = true;
     } else {
@@ -162,7 +163,7 @@ static int lua_keep(lua_State *L)
     check_fields(L, "keep", "ttl max");
     struct verdict *v = new_verdict(L, VERDICT_KEEP);
     v->advice.has_keep = true;
-    lua_getfield(L, 1, "ttl");
+    state_field(L, 1, "ttl");
     double ttl = lua_isnil(L, -1) ? 0 : lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
     if (!(ttl >= 0 && ttl <= 1e11))
         return luaL_error(L, "magpie.keep: ttl is a number of seconds, 0 or more");

@@ -1,6 +1,7 @@
 #include "core/script/watchdog.h"
 
 #include "core/base/clock.h"
+#include "core/script/stack.h"
 
 #include <lua.h>
 #include <lauxlib.h>
@@ -68,6 +69,8 @@ static void introduce(struct watched *w)
     pthread_getcpuclockid(pthread_self(), &clock);
     w->thread = pthread_self();
     w->known = true;
+    w->stack_bottom = stack_bottom();
+    w->meter = (struct meter_thread){.tick = 0};
     atomic_store(&w->clock, clock);
     atomic_store(&w->tid, (int)syscall(SYS_gettid));
 }

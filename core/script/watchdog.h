@@ -12,6 +12,7 @@
 #define MAGPIE_SCRIPT_WATCHDOG_H
 
 #include "core/base/err.h"
+#include "core/script/meter.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -27,13 +28,15 @@ struct watchdog;
 struct watched {
     struct watchdog *dog;
     struct watched *next;
-    _Atomic uint64_t entry;       /* odd while Lua runs; every entry and every leaving adds one */
-    _Atomic uint64_t convicted;   /* the value of `entry` that has had its time */
-    _Atomic uint64_t budget_us;   /* of the present entry */
-    _Atomic int tid;              /* of the thread that entered last */
-    _Atomic clockid_t clock;      /* its CPU clock */
-    pthread_t thread;             /* the same, for the thread itself */
-    bool known;                   /* `thread` is set */
+    _Atomic uint64_t entry;     /* odd while Lua runs; every entry and every leaving adds one */
+    _Atomic uint64_t convicted; /* the value of `entry` that has had its time */
+    _Atomic uint64_t budget_us; /* of the present entry */
+    _Atomic int tid;            /* of the thread that entered last */
+    _Atomic clockid_t clock;    /* its CPU clock */
+    pthread_t thread;           /* the same, for the thread itself */
+    bool known;                 /* `thread` is set, and the next two are its */
+    char *stack_bottom;         /* stack.h */
+    struct meter_thread meter;
     struct lua_State *lua;        /* that runs; read by the signal handler on the same thread */
     volatile sig_atomic_t killed; /* the present entry is to end */
     /* the watchdog's own */

@@ -22,7 +22,7 @@ struct world {
     int (*push)(struct world *w, struct slice user, uint16_t action, struct slice body);
     int (*kick)(struct world *w, struct state *st, struct slice user, struct slice reason);
     int (*announce)(struct world *w, struct slice text);
-    int (*metric)(struct world *w, const char *name, int64_t n);
+    int (*metric)(struct world *w, const char *name, double n);
     void (*log)(struct world *w, enum log_level level, const char *id, const struct log_field *fields);
     /* The first time after `after_ms`, then every `every_ms` (0: once): timer_fire(). */
     int (*timer_start)(struct world *w, struct timer *t, double after_ms, double every_ms);

@@ -38,7 +38,7 @@ static char *copy(struct slice s)
     return p;
 }
 
-static int note(struct world *world, enum deed_kind kind, struct slice target, int64_t n, struct slice text)
+static int note(struct world *world, enum deed_kind kind, struct slice target, double n, struct slice text)
 {
     struct fake_world *w = fake(world);
     struct deed *d = calloc(1, sizeof *d);
@@ -96,7 +96,7 @@ static int do_announce(struct world *w, struct slice text)
     return note(w, DEED_ANNOUNCE, SLICE_NONE, 0, text);
 }
 
-static int do_metric(struct world *w, const char *name, int64_t n)
+static int do_metric(struct world *w, const char *name, double n)
 {
     return note(w, DEED_METRIC, slice_str(name), n, SLICE_NONE);
 }
@@ -113,7 +113,7 @@ static void do_log(struct world *w, enum log_level level, const char *id, const 
                        fields->str.p ? fields->str.p : "");
     }
     if (buf_ok(&b))
-        (void)!note(w, DEED_LOG, slice_str(id), (int64_t)level, buf_slice(&b));
+        (void)!note(w, DEED_LOG, slice_str(id), level, buf_slice(&b));
     buf_free(&b);
 }
 

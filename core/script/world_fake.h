@@ -15,7 +15,7 @@ enum deed_kind { DEED_SEND_USER, DEED_SEND_CHANNEL, DEED_PUSH, DEED_KICK, DEED_A
 struct deed {
     struct deed *next;
     enum deed_kind kind;
-    int64_t n;           /* action of a push, number of a metric, level of a log line */
+    double n;            /* action of a push, number of a metric, level of a log line */
     char *target, *text; /* NUL-terminated; owned */
 };
 

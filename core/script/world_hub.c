@@ -129,7 +129,7 @@ static int do_announce(struct world *world, struct slice text)
     return host_announce(hub_world(world)->shard->hub, NULL, text);
 }
 
-static int do_metric(struct world *world, const char *name, int64_t n)
+static int do_metric(struct world *world, const char *name, double n)
 {
     return scripts_count(hub_world(world)->host, name, n);
 }
@@ -185,7 +185,7 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
 
 /* --- While loading ------------------------------------------------------------------------------------------------ */
 
-static int no_metric(struct world *w, const char *name, int64_t n)
+static int no_metric(struct world *w, const char *name, double n)
 {
     (void)w, (void)name, (void)n;
     return ERR_AGAIN;

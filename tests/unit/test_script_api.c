@@ -3,6 +3,8 @@
 
 #include "core/base/json.h"
 
+#include <cjson/cJSON.h>
+
 static struct kit k;
 
 static int begin(void **state)
@@ -71,6 +73,91 @@ static void test_json(void **state)
         "assert(not pcall(j.encode, ('x'):rep(2^20 + 1)) and #j.encode(('x'):rep(2^19)) == 2^19 + 2 and not "
         "pcall(magpie.push, 'bob', 200, {x = ('x'):rep(300000)}))\n"
         "local t = {} t.t = t assert(not pcall(j.encode, t))");
+}
+
+/* Escapes, depth and keys, read straight into tables; what is wrong is told as it is to clients. */
+static void test_json_decode(void **state)
+{
+    (void)state;
+    inside(
+        "local j = magpie.json\n"
+        "assert(j.decode([[\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u20ac\\ud83d\\ude00z\"]]) == "
+        "'a\"\\\\/\\b\\f\\n\\r\\tAé€😀z')\n"
+        "assert(j.decode('[\"\\\\n\",\"\",\"plain\"]')[1] == '\\n')\n"
+        "local v = j.decode('{\"a\":{\"b\":[1,2,{\"c\":[]}]},\"d\":-0.5e1,\"\\\\u0065\":false,\"f\":null,\"g\":{}}')\n"
+        "assert(v.a.b[2] == 2 and #v.a.b == 3 and v.d == -5 and v.e == false and v.f == j.null and next(v.g) == nil)\n"
+        "assert(j.encode(v.a.b[3].c) == '[]' and j.encode(v.g) == '{}')\n"
+        "assert(j.decode('7') == 7 and j.decode('true') == true and j.decode('null') == j.null)\n"
+        "assert(j.decode(('['):rep(32) .. (']'):rep(32)))\n"
+        "for text, expected in pairs{[''] = 'empty', ['{\"a\":1,\"\\\\u0061\":2}'] = 'duplicate key', "
+        "['{\"a\":null,\"a\":null}'] = 'duplicate key', [('['):rep(33)] = 'nested deeper than 32', "
+        "['[1e999]'] = 'number out of range', ['\"\\\\ud800\"'] = 'lone surrogate in a string', "
+        "['[1] x'] = 'trailing bytes after the value'} do\n"
+        "  local got, why = j.decode(text) assert(got == nil and why == expected, text .. ': ' .. tostring(why)) end");
+}
+
+static unsigned allocations;
+
+static void *counted_malloc(size_t n)
+{
+    allocations++;
+    return malloc(n);
+}
+
+/* All that JSON takes is the script's memory and time: no tree beside it, and the text that is written counts. */
+static void test_json_is_counted(void **state)
+{
+    (void)state;
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = counted_malloc, .free_fn = free});
+    inside("local v = magpie.json.decode('[' .. ('{\"a\":[]},'):rep(1000) .. '1]') assert(#v == 1001)");
+    cJSON_InitHooks(NULL);
+    assert_int_equal(allocations, 0);
+    /* Written in pieces, so that escapes grow no buffer beyond the limit. */
+    k.troupe.memory_max = 32 << 20;
+    inside("assert(#magpie.json.encode(('x'):rep(1000000)) == 1000002)\n"
+           "local ok, why = pcall(magpie.json.encode, ('\\1'):rep(1000000)) assert(not ok and "
+           "why:find('more than 1048576 bytes'), why)");
+    assert_in_range(k.st->scratch.cap, 1 << 20, 4 << 20);
+    assert_int_equal(k.st->scratch_counted, k.st->scratch.cap);
+    assert_true(k.st->memory >= (int64_t)k.st->scratch.cap);
+    int64_t before = k.st->memory;
+    size_t held = k.st->scratch.cap;
+    struct buf *b = state_scratch(k.st);
+    assert_int_equal(b->cap, 0);
+    assert_int_equal(k.st->memory, before - (int64_t)held);
+    /* No more than scripts.memory lets it. */
+    k.troupe.memory_max = 3 << 20;
+    kit_script(&k, HEAD "magpie.on('message', function(e) return magpie.reject('forbidden', "
+                        "magpie.json.encode(('x'):rep(1000000))) end, {fail = 'closed'})");
+    struct hook_call h = kit_message("hi");
+    assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
+    assert_int_equal(h.code, CODE_INTERNAL);
+    assert_non_null(strstr(k.st->error, "out of the memory"));
+    assert_true(k.troupe.memory < 3 << 20);
+}
+
+/* Stopped in the middle. */
+static void test_json_is_stopped(void **state)
+{
+    (void)state;
+    static const char *const loops[] = {
+        "local s = '[' .. ('1.5,'):rep(20000) .. '1]' while true do magpie.json.decode(s) end",
+        "local s = '[' .. ('[],'):rep(10000) .. '1]' while true do magpie.json.decode(s) end",
+        "local t = {} for i = 1, 50000 do t[i] = i + 0.1 end while true do magpie.json.encode(t) end",
+        "local t = {} for i = 1, 100000 do t[i] = 1 end t.x = 1 while true do pcall(magpie.json.encode, t) end",
+        "local s = ('x'):rep(1000000) while true do magpie.json.encode(s) end",
+    };
+    for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++) {
+        char text[400];
+        snprintf(text, sizeof text, HEAD "magpie.on('message', function(e) %s end, {fail = 'closed'})", loops[i]);
+        kit_script(&k, text);
+        k.troupe.budget_us = 200000;
+        struct hook_call h = kit_message("hi");
+        uint64_t kills = k.stats.kills;
+        assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
+        if (k.stats.kills != kills + 1)
+            fail_msg("%s: %s", loops[i], k.st->error);
+    }
 }
 
 static void test_keep(void **state)
@@ -387,6 +474,7 @@ static void test_registration_errors(void **state)
                                         "magpie.accept{name = '\\1'}",
                                         "magpie.metric('Bad')",
                                         "magpie.metric('x', -1)",
+                                        "magpie.metric('magpie_messages_total')",
                                         "magpie.log('loud', 'x')"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[300];
@@ -564,6 +652,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_text),
         TEST(test_json),
+        TEST(test_json_decode),
+        TEST(test_json_is_counted),
+        TEST(test_json_is_stopped),
         TEST(test_keep),
         TEST(test_bucket),
         TEST(test_refund),

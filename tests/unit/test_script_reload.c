@@ -300,6 +300,88 @@ static void test_figures(void **state)
     assert_true(!info.loaded && info.memory == 0 && info.calls == 10 + SHARDS);
 }
 
+struct seen {
+    const char *name;
+    double value; /* -1: there is none */
+};
+
+static void note_metric(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+{
+    struct seen *s = ctx;
+    (void)h;
+    if (strcmp(m->name, s->name) == 0)
+        s->value = value;
+}
+
+static double metric(const char *name)
+{
+    struct seen s = {.name = name, .value = -1};
+    metrics_each(f.hub, note_metric, &s);
+    return s.value;
+}
+
+/* Every script has its figures: no two are one, and no name is too long. */
+static void test_figures_have_names(void **state)
+{
+    (void)state;
+    char name[64], figure[128];
+    write_script("a-b", COUNTING("one"));
+    write_script("a_b", "");
+    write_script("A_B", "");
+    f.load[0] = "a-b";
+    static const char *const others[] = {"a_b", "A_B"};
+    for (size_t i = 0; i < 2; i++) {
+        f.load[1] = others[i];
+        assert_false(reload());
+        snprintf(figure, sizeof figure, "scripts.load: a-b and %s: both have their figures as magpie_script_a_b_",
+                 others[i]);
+        assert_true(told(figure));
+    }
+    f.load[1] = NULL;
+    assert_true(reload());
+    struct hook_call h;
+    for (int i = 0; i < 10; i++)
+        say(0, "x", &h);
+    assert_int_equal((int)metric("magpie_script_a_b_calls_total"), 10 + SHARDS);
+    /* Its name is another's now. */
+    f.load[0] = "a_b";
+    assert_true(reload());
+    assert_int_equal((int)metric("magpie_script_a_b_calls_total"), SHARDS);
+    f.load[0] = "a-b";
+    assert_true(reload());
+    assert_int_equal((int)metric("magpie_script_a_b_calls_total"), 10 + 2 * SHARDS);
+    /* The longest. */
+    memset(name, 'x', sizeof name);
+    name[63] = '\0';
+    write_script(name, "");
+    f.load[0] = name;
+    assert_true(reload());
+    snprintf(figure, sizeof figure, "magpie_script_%s_cpu_seconds_total", name);
+    assert_true(metric(figure) > 0);
+}
+
+/* Many scripts that were loaded once leave room for others' metrics. */
+static void test_figures_leave_room(void **state)
+{
+    (void)state;
+    char name[8];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        write_script(name, "");
+        f.load[0] = name;
+        assert_true(reload());
+    }
+    assert_int_equal((int)metric("magpie_script_s99_calls_total"), SHARDS);
+    char other[16];
+    for (int i = 0; i < 200; i++) {
+        struct metric m = {.kind = METRIC_COUNTER, .owner = &f};
+        snprintf(other, sizeof other, "plugin%d_total", i);
+        memcpy(m.name, other, sizeof other);
+        assert_true(metric_register(f.hub, &m) >= 0);
+    }
+    metrics_remove(f.hub, &f);
+}
+
 /* A reload that is refused later, by whoever prepares together with it, leaves no trace. */
 static void test_abandon(void **state)
 {
@@ -332,15 +414,10 @@ int main(void)
     hash_init();
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_reload),
-        TEST(test_all_errors),
-        TEST(test_names),
-        TEST(test_conflicts),
-        TEST(test_ratelimit_takes_over),
-        TEST(test_order),
-        TEST(test_figures),
-        TEST(test_abandon),
-        TEST(test_login_needed),
+        TEST(test_reload),    TEST(test_all_errors),           TEST(test_names),
+        TEST(test_conflicts), TEST(test_ratelimit_takes_over), TEST(test_order),
+        TEST(test_figures),   TEST(test_figures_have_names),   TEST(test_figures_leave_room),
+        TEST(test_abandon),   TEST(test_login_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,47 +272,126 @@ static void test_load_budget(void **state)
     assert_null(strchr(k.st->error, '\033'));
 }
 
-static void test_breaker(void **state)
+static struct hook_call from(const char *user, const char *content)
 {
-    (void)state;
-    kit_script(&k, "local magpie = require 'magpie'\n"
-                   "magpie.on('message', function(e) magpie.kv.incr('calls') if magpie.kv.get('well') then return "
-                   "magpie.drop() end error('no') end)");
-    struct hook_call h;
-    for (int i = 0; i < 50; i++) {
-        h = kit_message("x");
-        assert_int_equal(kit_fire(&k, &h), HOOK_PASS); /* open: as if it were not there */
-    }
+    struct hook_call h = kit_message(content);
+    h.user = slice_str(user);
+    return h;
+}
+
+static enum hook_verdict says(const char *user, const char *content)
+{
+    struct hook_call h = from(user, content);
+    return kit_fire(&k, &h);
+}
+
+static int calls_made(void)
+{
     struct keep_value v;
     assert_int_equal(keep_get(k.site.kv, SLICE_LIT("calls"), k.world.now_ms, &v), 0);
-    assert_int_equal((int)v.number, 10);
+    return (int)v.number;
+}
+
+/* One user's bad input takes a rule away from nobody, not even from that user. */
+static void test_errors_switch_nothing_off(void **state)
+{
+    (void)state;
+    kit_script(&k,
+               "local magpie = require 'magpie'\n"
+               "magpie.on('message', function(e) magpie.kv.incr('calls') if e.content == 'bad' then error('no') end "
+               "if e.content == 'rude' then return magpie.reject('forbidden') end end)");
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(says("ada", "bad"), HOOK_PASS); /* open: as if it were not there */
+    assert_int_equal(calls_made(), 50);
+    assert_int_equal(says("bob", "rude"), HOOK_REJECT);
+    assert_int_equal(says("ada", "rude"), HOOK_REJECT);
     assert_true(kit_logged(&k, "script.error", "kit.lua:2: no"));
-    assert_true(kit_logged(&k, "script.breaker", "message"));
-    /* One is tried after a while; the next pause is longer. */
+    assert_false(kit_logged(&k, "script.breaker", ""));
+}
+
+/* Who costs too much is refused; nobody else is. */
+static void test_breaker_of_one(void **state)
+{
+    (void)state;
+    k.troupe.budget_us = 1000;
+    kit_script(&k, "local magpie = require 'magpie'\n"
+                   "magpie.on('message', function(e) while e.content == 'go' do end "
+                   "if e.content == 'rude' then return magpie.reject('forbidden') end end)\n"
+                   "magpie.on('delivered', function(e) magpie.kv.incr('calls') while e.content == 'go' do end end)");
+    assert_int_equal(says("ada", "x"), HOOK_PASS);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(says("ada", "go"), HOOK_PASS);
+    assert_int_equal(k.stats.kills, 10);
+    assert_true(kit_logged(&k, "script.breaker", "for=caller failures=10 left_out_ms=5000 caller=ada"));
+    struct hook_call h = from("ada", "x");
+    assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
+    assert_int_equal(h.code, CODE_INTERNAL);
+    assert_int_equal(says("bob", "x"), HOOK_PASS);
+    assert_int_equal(says("bob", "rude"), HOOK_REJECT);
+    assert_int_equal(k.stats.kills, 10);
+    fake_world_advance(&k.world, 5000);
+    assert_int_equal(says("ada", "x"), HOOK_PASS);
+    assert_int_equal(says("ada", "rude"), HOOK_REJECT);
+    /* What has happened already is not refused; the hook is not asked. */
+    h = from("ada", "go");
+    h.event = HOOK_DELIVERED;
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
+    assert_int_equal(calls_made(), 10);
+    h = from("bob", "x");
+    h.event = HOOK_DELIVERED;
+    kit_fire(&k, &h);
+    assert_int_equal(calls_made(), 11);
+}
+
+/* What is broken for everybody is left out for all, as its `fail` says, and tried again. */
+static void test_breaker_for_all(void **state)
+{
+    (void)state;
+    static const char *const users[] = {"ada", "bob", "eve"};
+    k.troupe.budget_us = 1000;
+    kit_script(&k, "local magpie = require 'magpie'\n"
+                   "magpie.on('message', function(e) magpie.kv.incr('calls') if magpie.kv.get('well') then return "
+                   "magpie.drop() end while true do end end)");
+    for (int i = 0; i < 15; i++)
+        assert_int_equal(says(users[i % 3], "x"), HOOK_PASS);
+    assert_int_equal(calls_made(), 10);
+    assert_true(kit_logged(&k, "script.breaker", "for=all"));
     fake_world_advance(&k.world, 6000);
-    for (int i = 0; i < 5; i++) {
-        h = kit_message("x");
-        kit_fire(&k, &h);
-    }
-    assert_int_equal(keep_get(k.site.kv, SLICE_LIT("calls"), k.world.now_ms, &v), 0);
-    assert_int_equal((int)v.number, 11);
+    for (int i = 0; i < 5; i++)
+        says("ada", "x");
+    assert_int_equal(calls_made(), 11);
     assert_int_equal(
         keep_set(k.site.kv, SLICE_LIT("well"), &(struct keep_value){.type = KEEP_BOOL, .number = 1}, 0, k.world.now_ms),
         0);
-    fake_world_advance(&k.world, 6000);
-    h = kit_message("x");
-    assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
-    fake_world_advance(&k.world, 6000);
-    h = kit_message("x");
-    assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
-    h = kit_message("x");
-    assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
+    assert_int_equal(says("ada", "x"), HOOK_PASS);
+    assert_int_equal(says("zoe", "x"), HOOK_DROP); /* a stranger is asked, and it works */
+    assert_int_equal(says("ada", "x"), HOOK_DROP);
+}
+
+/* An action that is stopped for one user answers others. */
+static void test_breaker_of_actions(void **state)
+{
+    (void)state;
+    k.troupe.budget_us = 1000;
+    kit_script(&k, "require('magpie').action(200, function(e) while e.user.id == 'eve' do end return {} end)");
+    struct action_answer out;
+    struct event ada = {.user = SLICE_LIT("ada"), .action = 200}, eve = {.user = SLICE_LIT("eve"), .action = 200};
+    event_run_action(k.st, &k.st->actions[0], &ada, &out);
+    for (int i = 0; i < 15; i++) {
+        event_run_action(k.st, &k.st->actions[0], &eve, &out);
+        assert_int_equal(out.code, CODE_INTERNAL);
+    }
+    assert_int_equal(k.stats.kills, 10);
+    event_run_action(k.st, &k.st->actions[0], &ada, &out);
+    assert_int_equal(out.code, CODE_OK);
 }
 
 static void test_figures(void **state)
 {
     (void)state;
-    kit_script(&k, "require('magpie').on('message', function(e) if e.content == 'bad' then error('x') end end)");
+    kit_script(&k, "require('magpie').on('message', function(e) if e.content == 'bad' then error('x') end "
+                   "while e.content == 'go' do end end)");
     uint64_t calls = k.stats.calls, errors = k.stats.errors;
     for (int i = 0; i < 100; i++) {
         struct hook_call h = kit_message(i % 10 ? "good" : "bad");
@@ -323,6 +402,21 @@ static void test_figures(void **state)
     assert_true(k.stats.cpu_ns > 0);
     assert_int_equal(k.stats.memory, k.st->memory);
     assert_true(k.st->memory > 1000);
+}
+
+/* The time that is told is what was used, when there were few calls too. */
+static void test_cpu_is_right(void **state)
+{
+    (void)state;
+    k.troupe.budget_us = 10000;
+    kit_script(&k, "require('magpie').on('message', function(e) while e.content == 'go' do end end)");
+    uint64_t told = k.stats.cpu_ns, used = clock_thread_cpu_us();
+    for (int i = 0; i < 6; i++)
+        says("ada", "go");
+    told = (k.stats.cpu_ns - told) / 1000;
+    used = clock_thread_cpu_us() - used;
+    assert_int_equal(k.stats.kills, 6);
+    assert_in_range(told, 6 * k.troupe.budget_us, used + 1000);
 }
 
 /* While nobody is inside Lua the watchdog sleeps, and it wakes for the next one. */
@@ -347,8 +441,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_extremes, begin, end),
         cmocka_unit_test_setup_teardown(test_cdata, begin, end),
         cmocka_unit_test_setup_teardown(test_load_budget, begin, end),
-        cmocka_unit_test_setup_teardown(test_breaker, begin, end),
+        cmocka_unit_test_setup_teardown(test_errors_switch_nothing_off, begin, end),
+        cmocka_unit_test_setup_teardown(test_breaker_of_one, begin, end),
+        cmocka_unit_test_setup_teardown(test_breaker_for_all, begin, end),
+        cmocka_unit_test_setup_teardown(test_breaker_of_actions, begin, end),
         cmocka_unit_test_setup_teardown(test_figures, begin, end),
+        cmocka_unit_test_setup_teardown(test_cpu_is_right, begin, end),
         cmocka_unit_test_setup_teardown(test_watchdog_wakes, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
