@@ -4,9 +4,15 @@ local magpie = require "magpie"
 
 local week = 7 * 86400
 
+-- What magpie.push() takes. For anything else it raises an error, and that would be the script's failure, not the
+-- client's.
+local function is_user_id(id)
+    return type(id) == "string" and #id <= 64 and id:find("^[%w_.:-]+$") ~= nil
+end
+
 local function check(e)
     local peer, seq = e.body.peerId, e.body.seq
-    if type(peer) ~= "string" then
+    if not is_user_id(peer) then
         return nil, magpie.reject("bad_request", "peerId: expected a user's id")
     end
     return peer, seq
@@ -15,8 +21,8 @@ end
 magpie.action(201, function(e)
     local peer, seq = check(e)
     if not peer then return seq end
-    if type(seq) ~= "number" or seq < 1 then
-        return magpie.reject("bad_request", "seq: expected a number of 1 or more")
+    if type(seq) ~= "number" or seq < 1 or seq % 1 ~= 0 then
+        return magpie.reject("bad_request", "seq: expected a whole number of 1 or more")
     end
     -- Reader and writer may be on different shards.
     local key = "read:" .. e.user.id .. ":" .. peer

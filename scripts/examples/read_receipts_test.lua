@@ -23,4 +23,12 @@ test.case("nonsense is refused", function()
     test.equal(read(s, "bob", nil, 5).error.code, "bad_request")
     test.equal(read(s, "bob", "ada", "x").error.code, "bad_request")
     test.equal(read(s, "bob", "ada", 0).error.code, "bad_request")
+    test.equal(read(s, "bob", "ada", 1.5).error.code, "bad_request")
+    for _, id in ipairs{"", "a b", ("x"):rep(300), "ada\n", {}, true} do
+        test.equal(read(s, "bob", id, 5).error.code, "bad_request")
+        test.equal(s:act(202, {user = "bob", body = {peerId = id}}).error.code, "bad_request")
+    end
+    -- However often: the next one is served.
+    for _ = 1, 20 do read(s, "bob", "no such id", 5) end
+    test.equal(read(s, "bob", "ada", 5), {body = {}})
 end)

@@ -22,4 +22,11 @@ test.case("nonsense is refused", function()
     local s = test.load("typing")
     test.equal(typing(s, 7).error.code, "bad_request")
     test.equal(typing(s, nil).error.code, "bad_request")
+    for _, id in ipairs{"", "a b", "ada/bob", ("x"):rep(65), "ada\n", "é", {}, true} do
+        test.equal(typing(s, id).error.code, "bad_request")
+    end
+    -- However often: the next one is served.
+    for _ = 1, 20 do typing(s, "no such id") end
+    test.equal(typing(s, "bob"), {body = {}})
+    test.equal(#s:did("push"), 1)
 end)

@@ -260,6 +260,53 @@ class Commands(Scripted):
         self.assertIn("oh", str(caught.exception))
         self.assertEqual(self.console("greet again"), {"hello": "again"})
 
+    def test_figures_of_few_calls(self):
+        """The time that is told is at most what the server has used: a call counts once."""
+        self.write("one", 'magpie.on("message", function(e) while e.content == "go" do end end)')
+        self.console("script reload")
+        a, b = self.users("Ada", "Bob")
+        with open("/proc/%d/stat" % self.server.process.pid) as f:
+            before = sum(int(n) for n in f.read().split()[13:15])
+        was = {r["name"]: r for r in self.console("script list")}["one"]
+        for _ in range(6):
+            a.tell(b, "go")
+        row = {r["name"]: r for r in self.console("script list")}["one"]
+        with open("/proc/%d/stat" % self.server.process.pid) as f:
+            used_ms = (sum(int(n) for n in f.read().split()[13:15]) - before) * 1000 / os.sysconf("SC_CLK_TCK")
+        self.assertEqual((row["calls"] - was["calls"], row["kills"] - was["kills"]), (6, 6))
+        self.assertLessEqual(row["cpu_ms"] - was["cpu_ms"], used_ms + 20)
+        self.assertGreaterEqual(row["cpu_ms"] - was["cpu_ms"], 6 * 5)
+        self.write("one", self.files["one"])
+        self.console("script reload")
+
+    def test_commands_take_nothing_away(self):
+        """A script's command does not stand before a built-in one; it is told in the log, and the rest of the script works."""
+        self.write("one", self.files["one"] + 'for _, name in ipairs{"shutdown now", "status", "list users", "kick user", "log all"} do\n'
+                   'magpie.command(name, "mine", function() return "mine" end) end')
+        self.console("script reload")
+        for command in ("status", "list users", "log info"):
+            self.assertNotEqual(self.console(command), "mine")
+        log = self.server.log()
+        for name in ("shutdown now", "status", "list users", "kick user", "log all"):
+            self.assertRegex(log, "script.command .*%s" % name)
+        self.assertNotIn("mine", " ".join(self.console.line("help")[1]))
+        self.assertEqual(self.console("greet"), {"hello": "world"})
+        self.console.refused("shutdown now")
+        self.write("one", self.files["one"])
+        self.console("script reload")
+
+    def test_names_of_metrics(self):
+        self.write("one", 'magpie.action(200, function(e) return {ok = pcall(magpie.metric, e.body.name, e.body.by)} end)')
+        self.console("script reload")
+        a = self.user()
+        for name in ("magpie_messages_total", "magpie_anything", "Bad", "1st", ""):
+            self.assertEqual(a.request(200, name=name, by=1), {"ok": False})
+        for _ in range(4):
+            self.assertEqual(a.request(200, name="litres_total", by=0.25), {"ok": True})
+        self.eventually(lambda: {m["name"]: m["value"] for m in self.console("show metrics")}.get("litres_total") == 1)
+        self.write("one", self.files["one"])
+        self.console("script reload")
+
     def test_metrics(self):
         a = self.user()
         a.request(200)
@@ -290,6 +337,43 @@ class Commands(Scripted):
         self.write("one", self.files["one"])
         self.console("script reload")
         self.eventually(lambda: a.request(200)["n"] == 1)
+
+
+class BadInput(Scripted):
+    """A filter that does not bear some input: it stays on for everybody, whoever sends what."""
+
+    abstract = False
+    files = {"filter": """
+magpie.on("message", function(e)
+    if e.content == "bad" then error("did not expect that") end
+    while e.content == "costly" do end
+    if e.content:find("rude") then return magpie.reject("forbidden", "be nice") end
+end)
+magpie.action(200, function(e) if e.body.bad then error("did not expect that") end while e.body.costly do end return {n = 1} end)
+"""}
+
+    def test_errors(self):
+        a, b = self.users("Ada", "Bob")
+        for _ in range(50):
+            a.tell(b, "bad")
+        for client in (b, a):
+            self.refused("forbidden", client, SEND_USER, receiverId=b.id, content="so rude")
+        for _ in range(50):
+            self.assertEqual(a.ask(200, bad=True)["error"]["code"], "internal")
+        self.assertEqual((a.request(200), b.request(200)), ({"n": 1}, {"n": 1}))
+        self.assertNotIn("caller=%s" % a.id, self.server.log())
+
+    def test_costly(self):
+        """Who holds the shard up again and again is refused, for a while; the filter stays on for others."""
+        a, b = self.users("Ada", "Bob")
+        for _ in range(10):
+            a.tell(b, "costly")
+        self.refused("forbidden", b, SEND_USER, receiverId=a.id, content="so rude")
+        self.refused("internal", a, SEND_USER, receiverId=b.id, content="so rude")
+        for _ in range(12):
+            self.assertEqual(a.ask(200, costly=True)["error"]["code"], "internal")
+        self.assertEqual(b.request(200), {"n": 1})
+        self.assertRegex(self.server.log(), r"script\.breaker .*caller=%s" % a.id)
 
 
 class Reload(Scripted):
