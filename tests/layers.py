@@ -52,7 +52,7 @@ ROOMS = {
                          ["host_op.h"], checked=True),
     "core/hub": Room(LOW + HUB, ["hub.h"], checked=True),  # the roof: hub.c, door.c, turn.c, parts.c
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h"]),
-    "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"]),
+    "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"], checked=True),
     "core/console": Room(["core/base", "core/net", "storage", "core/hub"], ["console.h"]),
     "core/config": Room(["core/base", "core/net", "storage", "core/hub"],
                         ["config.h", "config_commands.h", "config_options.h", "config_value.h", "machine.h", "secret.h"]),

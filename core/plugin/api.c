@@ -1,7 +1,19 @@
 /* The table that plugins get. */
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/plugin/answers.h"
+#include "core/plugin/current.h"
+#include "core/plugin/hooks.h"
+#include "core/plugin/http.h"
+#include "core/plugin/lookups.h"
+#include "core/plugin/memory.h"
+#include "core/plugin/operations.h"
+#include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/text.h"
+#include "core/plugin/threads.h"
+#include "core/plugin/work.h"
 
 #include <errno.h>
 #include <stdio.h>

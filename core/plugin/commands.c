@@ -1,10 +1,13 @@
 /* Console commands about plugins. */
+#include "core/plugin/commands.h"
+
 #include "core/base/clock.h"
 #include "core/base/spelling.h"
+#include "core/plugin/lifecycle.h"
+#include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>
-
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,11 @@
  * callbacks one after the other, so a mail that was posted after the exchange comes when every callback that saw the
  * old value has returned.
  */
+#include "core/plugin/current.h"
+
 #include "core/base/log.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/threads.h"
 
 #include <stdlib.h>
 

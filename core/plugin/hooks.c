@@ -1,9 +1,13 @@
 /* Hooks and authentication: from what the hub tells to what a plugin sees, and its verdict back. */
+#include "core/plugin/hooks.h"
+
 #include "core/base/utf8.h"
-#include "core/hub/registry/auth.h"
 #include "core/hub/act/provider.h"
+#include "core/hub/registry/auth.h"
 #include "core/hub/registry/hook.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

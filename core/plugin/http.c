@@ -1,11 +1,16 @@
 /* HTTP requests that a plugin answers, and the WebSockets of paths that it claimed. */
+#include "core/plugin/http.h"
+
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 #include "core/hub/registry/route.h"
 #include "core/net/http.h"
 #include "core/net/url.h"
 #include "core/net/websocket.h"
+#include "core/plugin/answers.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,9 @@
 /* From a file to a description that can be trusted: dlopen, the one symbol, and everything that may be wrong with it,
  * in sentences for people. */
+#include "core/plugin/loader.h"
+
 #include "core/base/spelling.h"
+#include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
 
 #include <dirent.h>

@@ -1,9 +1,13 @@
 /* What plugins read: history, members, channels. Straight from the store. */
+#include "core/plugin/lookups.h"
+
 #include "core/base/utf8.h"
+#include "core/hub/shard/shards.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/threads.h"
 #include "storage/conv_key.h"
 #include "storage/store.h"
-#include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,6 @@
 /* Memory of plugins: counted, shown, and freed when a plugin goes and leaves it behind. */
+#include "core/plugin/memory.h"
+
 #include "core/plugin/plugin_private.h"
 
 #include <stdlib.h>

@@ -1,11 +1,16 @@
 /* What plugins ask of the hub: sending, memberships, kicks, pushes. Each copies what it is given, counts itself as
  * under way, and tells how it went on the thread that the plugin named. */
+#include "core/plugin/operations.h"
+
 #include "core/base/frame.h"
 #include "core/base/utf8.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_send.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/text.h"
+#include "core/plugin/threads.h"
 
 #include <stdlib.h>
 

@@ -1,11 +1,12 @@
 /* Options of plugins: their schema, the checks, and reading the values. */
+#include "core/plugin/options.h"
+
 #include "core/base/log.h"
 #include "core/base/schema.h"
 #include "core/base/spelling.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>
-
 #include <math.h>
 #include <stdlib.h>
 

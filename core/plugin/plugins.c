@@ -3,11 +3,17 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/plugin/plugin_private.h"
 #include "core/hub/shard/shards.h"
+#include "core/plugin/commands.h"
+#include "core/plugin/lifecycle.h"
+#include "core/plugin/loader.h"
+#include "core/plugin/options.h"
+#include "core/plugin/plugin_private.h"
+#include "core/plugin/reload.h"
+#include "core/plugin/watch.h"
+#include "core/plugin/work.h"
 
 #include <cjson/cJSON.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

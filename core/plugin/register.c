@@ -3,10 +3,16 @@
  * are the main thread's and take effect at once; what shards read goes into the hub's tables when shard_init() has run
  * everywhere (regs_commit).
  */
+#include "core/plugin/register.h"
+
 #include "core/hub/registry/action.h"
-#include "core/hub/shard/metric.h"
 #include "core/hub/registry/tables.h"
+#include "core/hub/shard/metric.h"
+#include "core/plugin/answers.h"
+#include "core/plugin/hooks.h"
+#include "core/plugin/http.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

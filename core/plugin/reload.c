@@ -2,11 +2,14 @@
  * New options for a running plugin. What check() has found good is what apply() gets, so a plugin can prepare all that
  * may fail in check() and has nothing left to do that could.
  */
+#include "core/plugin/reload.h"
+
 #include "core/base/log.h"
+#include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/threads.h"
 
 #include <cjson/cJSON.h>
-
 #include <stdio.h>
 
 void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,

@@ -1,9 +1,10 @@
 /* JSON and growing texts for plugins. A struct mp_json is a cJSON value, which core/base/json.h has checked. */
+#include "core/plugin/text.h"
+
 #include "core/base/json.h"
 #include "core/plugin/plugin_private.h"
 
 #include <cjson/cJSON.h>
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /* Threads as plugins see them: posting, timers, watched descriptors. */
+#include "core/plugin/threads.h"
+
 #include "core/base/clock.h"
+#include "core/base/utf8.h"
 #include "core/plugin/plugin_private.h"
 #include "storage/conv_key.h"
-
-#include "core/base/utf8.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,7 @@
 /* A plugin that holds a thread: nobody can take it away from it, but it can be named. Once a second, on the main
  * thread. */
+#include "core/plugin/watch.h"
+
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/plugin/plugin_private.h"

@@ -2,7 +2,10 @@
  * Worker threads, where plugins may block. Made when there is work and none is idle, at most WORKERS; they stay until
  * the end. No plugin gets more than EACH of them, so that one whose remote service hangs does not stop the others.
  */
+#include "core/plugin/work.h"
+
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/threads.h"
 
 #include <signal.h>
 #include <stdio.h>

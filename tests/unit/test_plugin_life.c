@@ -7,6 +7,7 @@
 #include "core/hub/hub.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
+#include "core/plugin/lifecycle.h"
 
 #include <ev.h>
 

@@ -1,5 +1,6 @@
 /* Files and descriptions of plugins: what is taken, what is refused, and in which words. */
 #include "tests/unit/plugin_kit.h"
+#include "core/plugin/loader.h"
 
 static void refused(const struct mp_plugin *d, const char *words)
 {

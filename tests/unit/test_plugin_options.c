@@ -1,5 +1,6 @@
 /* Options of plugins: types, bounds, defaults, errors, what a reload may not change. */
 #include "tests/unit/plugin_kit.h"
+#include "core/plugin/options.h"
 
 static const char *const colours[] = {"red", "green", NULL};
 static const struct mp_option schema[] = {

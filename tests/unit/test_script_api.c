@@ -2,6 +2,7 @@
 #include "script_kit.h"
 
 #include "core/base/json.h"
+#include "core/plugin/answers.h"
 
 #include <cjson/cJSON.h>
 

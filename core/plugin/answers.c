@@ -1,9 +1,14 @@
 /* Requests that wait for a plugin's answer: actions of clients, commands of the console. HTTP requests are in
  * http.c. */
+#include "core/plugin/answers.h"
+
 #include "core/base/utf8.h"
 #include "core/hub/people/later.h"
 #include "core/hub/shard/shard.h"
+#include "core/plugin/lifecycle.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/text.h"
+#include "core/plugin/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

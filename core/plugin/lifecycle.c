@@ -13,15 +13,25 @@
  *  5. requests that it did not answer are answered for it. Not before 4: its code may still hold their handles.
  *  6. shard_fini() on each shard, fini(), the drop of the values in force, and the ledger is empty.
  */
+#include "core/plugin/lifecycle.h"
+
 #include "core/base/clock.h"
 #include "core/base/log.h"
-#include "core/hub/registry/tables.h"
 #include "core/hub/registry/route.h"
+#include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
+#include "core/plugin/answers.h"
+#include "core/plugin/current.h"
+#include "core/plugin/loader.h"
+#include "core/plugin/memory.h"
+#include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/register.h"
+#include "core/plugin/reload.h"
+#include "core/plugin/threads.h"
+#include "core/plugin/work.h"
 
 #include <cjson/cJSON.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,0 +1,16 @@
+/* New options for a running plugin: what check() found good is what apply() gets. Private to core/plugin. */
+#ifndef MAGPIE_PLUGIN_RELOAD_H
+#define MAGPIE_PLUGIN_RELOAD_H
+
+#include "core/plugin/plugin_private.h"
+
+/* Asks check() of a running or unloaded plugin; errors with `prefix` before each. */
+void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
+                   struct buf *errors);
+/* Keeps options that check() found good for plugin_adopt(). Takes them. */
+void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options *o);
+void checked_free(struct mp_self *p);
+/* Hands its part of the config to a running plugin: what was checked, or else what is checked now. */
+void plugin_adopt(struct mp_self *p, const struct cJSON *json);
+
+#endif
