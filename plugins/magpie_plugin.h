@@ -124,7 +124,7 @@ struct mp_field {
 /* --- Options ------------------------------------------------------------------------------------------------------ */
 
 enum mp_option_type {
-    MP_OPT_TEXT,    /* min: least length in bytes */
+    MP_OPT_TEXT,    /* min, and max when it is greater: length in bytes */
     MP_OPT_TEXTS,   /* a list of texts; with choices: each one of them */
     MP_OPT_NUMBER,  /* any number */
     MP_OPT_COUNT,   /* a whole number */
@@ -777,6 +777,23 @@ static inline struct mp_str mp_str_of(const void *p, size_t n)
 static inline struct mp_str mp_str(const char *text)
 {
     return mp_str_of(text, text ? strlen(text) : 0);
+}
+/* Whether a secret is the right one, in a time that tells nothing of where they differ. An empty one never is. */
+static inline bool mp_same_secret(struct mp_str secret, struct mp_str given)
+{
+    unsigned differs = secret.n != given.n || secret.n == 0;
+    for (size_t i = 0; i < given.n && secret.n; i++)
+        differs |= (unsigned char)(given.p[i] ^ secret.p[i % secret.n]);
+    return !differs;
+}
+/* Whether a caller can send it as "Authorization: Bearer …": not empty, no control characters, no blanks at its ends. */
+static inline bool mp_bearer_good(const char *text)
+{
+    size_t n = strlen(text);
+    bool good = n && text[0] != ' ' && text[n - 1] != ' ';
+    for (size_t i = 0; i < n; i++)
+        good = good && (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
+    return good;
 }
 static inline bool mp_eq(struct mp_str a, struct mp_str b)
 {

@@ -39,6 +39,14 @@ int schema_choice(const struct schema_rule *r, const char *text)
     return -1;
 }
 
+bool schema_text(const struct schema_rule *r, const char *text)
+{
+    size_t n = strlen(text);
+    if ((n == 0 && r->secret) || (r->choices && schema_choice(r, text) < 0))
+        return false;
+    return r->type != SCHEMA_TEXT || ((double)n >= r->min && (r->max <= r->min || (double)n <= r->max));
+}
+
 /* --- What is said ------------------------------------------------------------------------------------------------- */
 
 void schema_plain(const char *text, size_t max, struct buf *out)
@@ -112,6 +120,16 @@ static void put_choices(const struct schema_rule *r, struct buf *out)
         buf_printf(out, "%s\"%s\"", i ? ", " : " ", r->choices[i]);
 }
 
+static void put_length(const struct schema_rule *r, struct buf *out)
+{
+    if (r->max > r->min && !isinf(r->max))
+        buf_printf(out, " of %.0f to %.0f bytes", r->min, r->max);
+    else if (r->min > 1)
+        buf_printf(out, " of at least %.0f bytes", r->min);
+    else if (r->secret)
+        buf_str(out, " that is not empty, for an empty secret protects nothing");
+}
+
 void schema_expected(const struct schema_rule *r, struct buf *out)
 {
     buf_str(out, r->phrase ? r->phrase : phrases[r->type]);
@@ -119,8 +137,8 @@ void schema_expected(const struct schema_rule *r, struct buf *out)
         put_range(r, out);
     else if (r->type == SCHEMA_ENUM)
         put_choices(r, out);
-    else if (r->type == SCHEMA_TEXT && r->min > 1)
-        buf_printf(out, " of at least %.0f bytes", r->min);
+    else if (r->type == SCHEMA_TEXT)
+        put_length(r, out);
     if (r->type == SCHEMA_TEXT && r->optional)
         buf_str(out, " or nil");
     if (r->type == SCHEMA_TEXTS && r->choices) {

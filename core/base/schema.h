@@ -31,15 +31,17 @@ static const double schema_ever = 4e9;
 
 struct schema_rule {
     enum schema_type type;
-    double min, max;            /* numbers: inclusive; SCHEMA_TEXT: min is the least length in bytes */
+    double min, max;            /* inclusive; SCHEMA_TEXT: of its length in bytes, where max is greater */
     const char *const *choices; /* NULL-terminated; SCHEMA_ENUM, and SCHEMA_TEXTS where not NULL */
     const char *phrase;         /* "an address"; NULL: that of the type */
     bool optional;              /* a text may be absent */
-    bool secret;                /* its value is never shown */
+    bool secret;                /* its value is never shown, and no text in it is empty: that would protect nothing */
 };
 
 /* Whether the number fits: by its bounds, and whole where it must be. */
 bool schema_number(const struct schema_rule *r, double v);
+/* Whether the text, or one of the texts, fits: by its length, and by the choices where there are any. */
+bool schema_text(const struct schema_rule *r, const char *text);
 /* The index of the text among the choices; -1: none of them. */
 int schema_choice(const struct schema_rule *r, const char *text);
 /* "a whole number (0 to 256)": what a value must be. Sizes are written as Lua would: 64*KiB. */

@@ -90,7 +90,8 @@ static char *copy_text(struct config_reader *r, const char *s)
 
 static void read_text(struct config_reader *r, const struct config_option *o, const struct cJSON *item)
 {
-    if (!cJSON_IsString(item) || (double)strlen(item->valuestring) < o->min) {
+    const struct schema_rule rule = config_schema_rule(o);
+    if (!cJSON_IsString(item) || !schema_text(&rule, item->valuestring)) {
         unexpected(r, o->path, o, item);
         return;
     }

@@ -49,10 +49,25 @@ static struct schema_rule rule_of(const struct mp_option *o)
                                 .secret = o->flags & MP_OPT_F_SECRET};
 }
 
-static void unexpected(struct buf *errors, const char *prefix, const struct mp_option *o, const struct cJSON *item)
+static bool text_fits(const struct mp_option *o, const struct cJSON *item)
 {
     const struct schema_rule rule = rule_of(o);
-    buf_printf(errors, "%s.%s: ", prefix, o->name);
+    return cJSON_IsString(item) && schema_text(&rule, item->valuestring);
+}
+
+/* Of a list, its first wrong text is told. */
+static void unexpected(struct buf *errors, const char *prefix, const struct mp_option *o, const struct cJSON *item)
+{
+    struct schema_rule rule = rule_of(o);
+    buf_printf(errors, "%s.%s", prefix, o->name);
+    if (o->type == MP_OPT_TEXTS && cJSON_IsArray(item) && item->child) {
+        unsigned number = 1;
+        for (item = item->child; item->next && text_fits(o, item); item = item->next)
+            number++;
+        buf_printf(errors, "[%u]", number);
+        rule.type = o->choices ? SCHEMA_ENUM : SCHEMA_TEXT;
+    }
+    buf_str(errors, ": ");
     schema_unexpected(&rule, item, errors);
     buf_byte(errors, '\n');
 }
@@ -80,12 +95,6 @@ static void unknown(struct buf *errors, const char *prefix, const struct mp_plug
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
 
-static bool chosen(const struct mp_option *o, const char *s)
-{
-    const struct schema_rule rule = rule_of(o);
-    return !o->choices || schema_choice(&rule, s) >= 0;
-}
-
 static bool read_number(struct option_value *v, double x)
 {
     const struct schema_rule rule = rule_of(v->option);
@@ -102,8 +111,7 @@ static bool read_items(struct option_value *v, const struct cJSON *item)
     size_t n = empty ? 0 : (size_t)cJSON_GetArraySize(item), i = 0;
     v->items = calloc(n + 1, sizeof *v->items);
     for (const struct cJSON *each = empty ? NULL : item->child; each && v->items; each = each->next) {
-        if (!cJSON_IsString(each) || !chosen(v->option, each->valuestring) ||
-            !(v->items[i] = strdup(each->valuestring)))
+        if (!text_fits(v->option, each) || !(v->items[i] = strdup(each->valuestring)))
             return false;
         i++;
     }
@@ -116,8 +124,7 @@ static bool read_value(struct option_value *v, const struct cJSON *item)
     switch (o->type) {
     case MP_OPT_TEXT:
     case MP_OPT_ENUM:
-        if (!cJSON_IsString(item) || (o->type == MP_OPT_ENUM && !chosen(o, item->valuestring)) ||
-            (o->type == MP_OPT_TEXT && (double)strlen(item->valuestring) < o->min))
+        if (!text_fits(o, item))
             return false;
         return (v->text = strdup(item->valuestring)) != NULL;
     case MP_OPT_TEXTS:
@@ -134,6 +141,7 @@ static bool read_value(struct option_value *v, const struct cJSON *item)
 static bool read_fallback(struct option_value *v)
 {
     const struct mp_option *o = v->option;
+    const struct schema_rule rule = rule_of(o);
     char *end = NULL;
     if (!o->fallback) {
         if (o->type == MP_OPT_TEXTS)
@@ -143,10 +151,10 @@ static bool read_fallback(struct option_value *v)
     switch (o->type) {
     case MP_OPT_TEXT:
     case MP_OPT_ENUM:
-        return (o->type == MP_OPT_TEXT || chosen(o, o->fallback)) && (v->text = strdup(o->fallback)) != NULL;
+        return schema_text(&rule, o->fallback) && (v->text = strdup(o->fallback)) != NULL;
     case MP_OPT_TEXTS: /* a single one */
         v->items = calloc(2, sizeof *v->items);
-        return v->items && chosen(o, o->fallback) && (v->items[0] = strdup(o->fallback)) != NULL;
+        return v->items && schema_text(&rule, o->fallback) && (v->items[0] = strdup(o->fallback)) != NULL;
     case MP_OPT_BOOL:
         v->flag = strcmp(o->fallback, "true") == 0;
         return v->flag || strcmp(o->fallback, "false") == 0;

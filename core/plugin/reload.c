@@ -22,8 +22,10 @@ void options_check(const struct mp_plugin *d, void *state, const struct mp_optio
         snprintf(why, sizeof why, "its options are refused");
     for (const char *line = why; *line;) {
         size_t n = strcspn(line, "\n");
-        /* "OPTION: what is wrong" continues the path, any other sentence stands behind it. */
+        /* "OPTION: what is wrong" and "OPTION[1]: …" continue the path, any other sentence stands behind it. */
         size_t word = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        if (word && line[word] == '[')
+            word += 1 + strspn(line + word + 1, "0123456789]");
         bool is_option = word > 0 && word < n && line[word] == ':';
         buf_printf(errors, "%s%s%.*s\n", prefix, is_option ? "." : ": ", (int)n, line);
         line += n + (line[n] == '\n');

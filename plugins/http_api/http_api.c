@@ -152,22 +152,12 @@ bool body_bool(struct call *c, const char *name, bool *out)
 
 /* --- Who may ------------------------------------------------------------------------------------------------------ */
 
-/* In a time that tells nothing of where the texts differ. */
-static bool same_secret(const char *a, struct mp_str b)
-{
-    size_t n = strlen(a);
-    unsigned char differs = n != b.n;
-    for (size_t i = 0; i < b.n; i++)
-        differs |= (unsigned char)(b.p[i] ^ a[i % n]);
-    return !differs;
-}
-
 static bool may(struct call *c)
 {
     const struct keys *k = c->mp->current_get(c->api->keys, c->shard);
     bool found = false;
     for (unsigned i = 0; i < k->count; i++)
-        found |= same_secret(k->list[i], c->q->bearer);
+        found |= mp_same_secret(mp_str(k->list[i]), c->q->bearer);
     return found;
 }
 
@@ -316,9 +306,12 @@ static struct keys *keys_new(const struct mp_api *mp, const mp_options *o, char 
     const char *text;
     snprintf(why, why_size, "out of memory");
     for (unsigned i = 0; k && (text = mp->option_item(o, "keys", i)); i++) {
-        bool good = i < KEYS_MAX && strlen(text) >= 16;
+        bool good = i < KEYS_MAX && strlen(text) >= 16 && mp_bearer_good(text);
         if (!good)
-            snprintf(why, why_size, i < KEYS_MAX ? "keys[%u]: expected 16 bytes or more" : "keys: at most %u",
+            snprintf(why, why_size,
+                     i == KEYS_MAX       ? "keys: at most %u"
+                     : strlen(text) < 16 ? "keys[%u]: expected 16 bytes or more"
+                                         : "keys[%u]: expected no control characters, and no blanks at its ends",
                      i < KEYS_MAX ? i + 1 : KEYS_MAX);
         if (!good || !(k->list[k->count] = strdup(text))) {
             keys_free(k);

@@ -8,16 +8,14 @@
 struct metrics {
     mp_self *self;
     const struct mp_api *mp;
-    char *bearer; /* what a scraper must show; NULL: nothing; owned; main thread, and read by main alone */
+    mp_current *bearer; /* what a scraper must show: a text; empty: nothing */
 };
 
 /* One scrape on its way to the main thread, which alone may read all figures. */
 struct scrape {
     struct metrics *m;
     mp_http *http;
-    char *bearer; /* what the scraper showed; owned */
-    bool foreign; /* it may be a web page */
-    mp_out *out;
+    mp_out *out; /* owned */
 };
 
 /* HELP texts escape the backslash and the line feed. */
@@ -77,7 +75,7 @@ static void put_metric(void *ctx, const struct mp_metric_value *v)
         put_sample(mp, s->out, v->name, "", v->value);
 }
 
-static void answer_error(struct scrape *s, unsigned status, const char *text)
+static void answer_error(const struct mp_api *mp, mp_http *http, unsigned status, const char *text)
 {
     static const struct mp_http_header challenge = {"WWW-Authenticate", "Bearer"};
     struct mp_http_answer a = {
@@ -86,67 +84,51 @@ static void answer_error(struct scrape *s, unsigned status, const char *text)
         a.headers = &challenge;
         a.header_count = 1;
     }
-    s->m->mp->http_answer(s->http, &a);
-}
-
-/* In a time that tells nothing of where the texts differ. */
-static bool same_secret(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    unsigned char differs = n != m;
-    for (size_t i = 0; i < m; i++)
-        differs |= (unsigned char)(b[i] ^ a[n ? i % n : 0]);
-    return !differs;
+    mp->http_answer(http, &a);
 }
 
 static void on_main(mp_thread *here, void *ctx)
 {
     struct scrape *s = ctx;
-    struct metrics *m = s->m;
+    const struct mp_api *mp = s->m->mp;
     (void)here;
-    s->out = m->mp->out_new(m->self);
-    if (m->bearer && !same_secret(m->bearer, s->bearer)) {
-        answer_error(s, 401, "The metrics need a bearer token.\n");
-    } else if (!m->bearer && s->foreign) {
-        answer_error(
-            s, 403,
-            "Without a bearer token: ask by IP address or localhost, or name this host's origin in the server's config "
-            "(origins).\n");
-    } else if (!s->out) {
-        answer_error(s, 503, "Out of memory.\n");
-    } else {
-        m->mp->metrics_each(m->self, put_metric, s);
-        struct mp_str body = m->mp->out_str(s->out);
-        struct mp_http_answer a = {
-            .size = sizeof a, .status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = body};
-        if (body.p)
-            m->mp->http_answer(s->http, &a);
-        else
-            answer_error(s, 503, "Out of memory.\n");
-    }
-    if (s->out)
-        m->mp->out_free(s->out);
-    free(s->bearer);
+    mp->metrics_each(s->m->self, put_metric, s);
+    struct mp_str body = mp->out_str(s->out);
+    struct mp_http_answer a = {
+        .size = sizeof a, .status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = body};
+    if (body.p)
+        mp->http_answer(s->http, &a);
+    else
+        answer_error(mp, s->http, 503, "Out of memory.\n");
+    mp->out_free(s->out);
     free(s);
+}
+
+static void begin_scrape(struct metrics *m, mp_http *http)
+{
+    struct scrape *s = calloc(1, sizeof *s);
+    if (s)
+        *s = (struct scrape){.m = m, .http = http, .out = m->mp->out_new(m->self)};
+    if (s && s->out && m->mp->post(m->self, m->mp->main_thread(m->self), on_main, s) == MP_OK)
+        return;
+    if (s && s->out)
+        m->mp->out_free(s->out);
+    free(s);
+    answer_error(m->mp, http, 503, "The server cannot answer now.\n");
 }
 
 static void on_scrape(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
 {
     struct metrics *m = ctx;
-    (void)shard;
-    struct scrape *s = calloc(1, sizeof *s);
-    char *bearer = strndup(q->bearer.p ? q->bearer.p : "", q->bearer.n);
-    if (s)
-        *s = (struct scrape){.m = m, .http = http, .bearer = bearer, .foreign = q->foreign};
-    if (s && bearer && m->mp->post(m->self, m->mp->main_thread(m->self), on_main, s) == MP_OK)
-        return;
-    struct mp_http_answer a = {.size = sizeof a,
-                               .status = 503,
-                               .content_type = "text/plain; charset=utf-8",
-                               .body = mp_str("The server cannot answer now.\n")};
-    m->mp->http_answer(http, &a);
-    free(bearer);
-    free(s);
+    const char *bearer = m->mp->current_get(m->bearer, shard);
+    if (*bearer && !mp_same_secret(mp_str(bearer), q->bearer))
+        answer_error(m->mp, http, 401, "The metrics need a bearer token.\n");
+    else if (!*bearer && q->foreign)
+        answer_error(m->mp, http, 403,
+                     "Without a bearer token: ask by IP address or localhost, or name this host's origin in the "
+                     "server's config (origins).\n");
+    else
+        begin_scrape(m, http);
 }
 
 static const struct mp_option options[] = {
@@ -163,37 +145,46 @@ static const struct mp_option options[] = {
      .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody who reaches the port may read."},
 };
 
-static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
+static void bearer_free(void *value)
 {
-    (void)state;
-    if (mp->option_text(o, "path")[0] == '/')
-        return MP_OK;
-    snprintf(why, why_size, "path: must begin with \"/\"");
-    return MP_EINVALID;
+    explicit_bzero(value, strlen(value));
+    free(value);
 }
 
-static char *copy_bearer(const struct mp_api *mp, const mp_options *o)
+/* What is not given protects nothing; what is given, and empty, the server has refused. NULL: out of memory. */
+static char *bearer_new(const struct mp_api *mp, const mp_options *o)
 {
     const char *text = mp->option_text(o, "bearer");
-    return text && text[0] ? strdup(text) : NULL;
+    return strdup(text ? text : "");
+}
+
+static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
+{
+    struct metrics *m = state;
+    const char *bearer = mp->option_text(o, "bearer");
+    if (mp->option_text(o, "path")[0] != '/') {
+        snprintf(why, why_size, "path: must begin with \"/\"");
+        return MP_EINVALID;
+    }
+    if (bearer && !mp_bearer_good(bearer)) {
+        snprintf(why, why_size, "bearer: expected no control characters, and no blanks at its ends");
+        return MP_EINVALID;
+    }
+    char *fresh = m ? bearer_new(mp, o) : NULL;
+    snprintf(why, why_size, "out of memory");
+    return !m ? MP_OK : fresh ? mp->current_prepare(m->bearer, fresh) : MP_ENOMEM;
 }
 
 static void apply(void *state, const mp_options *o)
 {
     struct metrics *m = state;
-    char *fresh = copy_bearer(m->mp, o);
-    const char *text = m->mp->option_text(o, "bearer");
-    if (text && text[0] && !fresh)
-        return; /* without memory the old one stays, rather than none */
-    free(m->bearer);
-    m->bearer = fresh;
+    (void)o;
+    m->mp->current_commit(m->bearer); /* what check() prepared */
 }
 
 static void fini(void *state)
 {
-    struct metrics *m = state;
-    free(m->bearer);
-    free(m);
+    free(state);
 }
 
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
@@ -202,16 +193,20 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     if (!m)
         return MP_ENOMEM;
     *m = (struct metrics){.self = self, .mp = mp};
-    const char *secret = mp->option_text(o, "bearer");
-    m->bearer = copy_bearer(mp, o);
+    m->bearer = mp->current_new(self, bearer_free);
+    char *bearer = m->bearer ? bearer_new(mp, o) : NULL;
+    int rc = bearer ? mp->current_prepare(m->bearer, bearer) : MP_ENOMEM;
     struct mp_route route = {
         .size = sizeof route,
         .method = "GET",
         .path = mp->option_text(o, "path"),
         .handle = on_scrape,
         .ctx = m,
-        .flags = MP_ROUTE_F_ANY_HOST}; /* on_main() looks: a reload may change whether a token is asked for */
-    int rc = secret && secret[0] && !m->bearer ? MP_ENOMEM : mp->route(self, &route);
+        .flags = MP_ROUTE_F_ANY_HOST}; /* on_scrape() looks: a reload may change whether a token is asked for */
+    if (rc == MP_OK) {
+        mp->current_commit(m->bearer);
+        rc = mp->route(self, &route);
+    }
     if (rc != MP_OK) {
         fini(m);
         return rc;

@@ -13,7 +13,7 @@ import urllib.parse
 
 from base import Test
 from openapi import Description
-from plugin_base import Console
+from plugin_base import Console, check
 from server import PATIENCE, ROOT, Raw, Server, free_port, merged
 
 KEY = "0123456789abcdef-api"
@@ -210,6 +210,56 @@ class HttpApi(Http):
         told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items() for method in item
                 if method in ("get", "put", "post", "delete")}
         self.assertEqual(told, table)
+
+
+class EmptySecrets(Test):
+    """A secret that is empty (a variable that is not set, say) is refused, for it would protect nothing; so is one that nobody could send."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(start=False)
+
+    def refused(self, line, settings):
+        status, text = check(self.server, merged(self.server.settings(), settings))
+        self.assertEqual(status, 1, text)
+        self.assertIn("magpie.lua: " + line, text)
+
+    def test_refused(self):
+        for load, line in (({"metrics": {"bearer": ""}}, "plugins.load.metrics.bearer: expected a text that is not empty"),
+                           ({"metrics": {"bearer": " x"}}, "plugins.load.metrics.bearer: expected no control characters, and no blanks at its ends"),
+                           ({"metrics": {"bearer": "x\ty"}}, "plugins.load.metrics.bearer: expected no control characters"),
+                           ({"http_api": {"keys": [""]}}, "plugins.load.http_api.keys[1]: expected a text that is not empty"),
+                           ({"http_api": {"keys": [KEY, "short"]}}, "plugins.load.http_api.keys[2]: expected 16 bytes or more"),
+                           ({"http_api": {"keys": [KEY + " "]}}, "plugins.load.http_api.keys[1]: expected no control characters"),
+                           ({"http_api": {"keys": []}}, "plugins.load.http_api.keys: expected one key at least"),
+                           ({"webhook": {"url": "http://x/", "secret": ""}}, "plugins.load.webhook.secret: expected a text that is not empty"),
+                           ({"auth_jwt": {"algorithm": "HS256", "secret": ""}}, "plugins.load.auth_jwt.secret: expected a text that is not empty")):
+            with self.subTest(line):
+                self.refused(line, {"plugins": {"load": load}})
+        self.refused("console.password: expected a text", {"console": {"password": ""}})
+        self.refused("auth.secret: expected a text of at least 16 bytes", {"auth": {"secret": ""}})
+
+    def test_a_reload_to_it_keeps_what_was(self):
+        with Server({"plugins": {"load": {"metrics": {"bearer": KEY}}}, "listen": {"console": "127.0.0.1:0"}}) as s:
+            console = Console(s)
+            s.rewrite({"plugins": {"load": {"metrics": {"bearer": ""}}}})
+            console.refused("config reload")
+            self.assertEqual([status_of(s, key) for key in (None, "", KEY)], [401, 401, 200])
+            for i in range(100):
+                s.rewrite({"plugins": {"load": {"metrics": {"bearer": "bearer-%d" % i}}}})
+                console("config reload")
+                self.assertEqual([status_of(s, key) for key in ("bearer-%d" % (i - 1), KEY, "bearer-%d" % i)], [401, 401, 200])
+            console.close()
+
+
+def status_of(server, key):
+    """Of a scrape with this bearer."""
+    c = http.client.HTTPConnection("127.0.0.1", server.websocket, timeout=30)
+    c.request("GET", "/metrics", headers={} if key is None else {"Authorization": "Bearer " + key})
+    try:
+        return c.getresponse().status
+    finally:
+        c.close()
 
 
 class OpenApi(Http):

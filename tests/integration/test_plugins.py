@@ -50,8 +50,8 @@ class Refusals(unittest.TestCase):
             "text": "x", "list": [1], "colours": ["red", "pink"], "number": "1", "count": 11, "size": -1, "time": -2, "on": 1, "colour": "pink",
             "key": "short", "colur": "red", "nothing_like_it": 1}, "hooks": {"text": 1}}))
         self.assertEqual(status, 1)
-        for line in ('text: expected a text of at least 2 bytes, found "x"', "list: expected a list of texts, found a list",
-                     'colours: expected a list of texts out of "red", "green", "blue", found a list', 'number: expected a number, found "1"',
+        for line in ('text: expected a text of at least 2 bytes, found "x"', "list[1]: expected a text, found 1",
+                     'colours[2]: expected one of "red", "green", "blue", found "pink"', 'number: expected a number, found "1"',
                      "count: expected a whole number (1 to 10), found 11", "size: expected a size in whole bytes (0 or more), found -1",
                      "time: expected a duration in seconds (0 or more), found -2", "on: expected true or false, found 1",
                      'colour: expected one of "red", "green", "blue", found "pink"', "key: expected a text of at least 8 bytes, found a text of 5 bytes",

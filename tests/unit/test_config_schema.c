@@ -24,6 +24,8 @@ static void test_rows_are_sound(void **state)
         assert_true(strlen(o->help) < 400);
         assert_true((o->type == OPT_SECTION) == (o->fallback == NULL));
         assert_true(o->type != OPT_ENUM || o->choices);
+        assert_true(!(o->flags & OPT_F_SECRET) ||
+                    (o->type == OPT_TEXT && o->min >= 1)); /* an empty one protects nothing */
         /* The section stands above its options. */
         const char *dot = strrchr(o->path, '.');
         if (dot) {

@@ -18,6 +18,8 @@ static const struct mp_option schema[] = {
      .flags = MP_OPT_F_RESTART,
      .help = "x"},
     {.name = "secret", .type = MP_OPT_TEXT, .flags = MP_OPT_F_SECRET, .help = "x"},
+    {.name = "secrets", .type = MP_OPT_TEXTS, .flags = MP_OPT_F_SECRET, .help = "x"},
+    {.name = "brief", .type = MP_OPT_TEXT, .min = 1, .max = 4, .fallback = "ab", .help = "x"},
 };
 
 static struct mp_options *read_text(const char *json, struct buf *errors)
@@ -50,7 +52,7 @@ static void values(void **state)
     options_free(o);
     o = read_text(
         "{\"text\":\"abc\",\"list\":[\"x\",\"y\"],\"one\":[],\"number\":-2.5,\"count\":5,\"flag\":false,\"colour\":"
-        "\"green\",\"secret\":null}",
+        "\"green\",\"secret\":null,\"brief\":\"1234\",\"secrets\":[]}",
         &errors);
     assert_non_null(o);
     assert_string_equal(options_text(o, "text"), "abc");
@@ -61,6 +63,8 @@ static void values(void **state)
     options_free(o);
     assert_int_equal(errors.n, 0);
 }
+
+#define SECRET_WORDS " that is not empty, for an empty secret protects nothing"
 
 static void errors_of(const char *json, const char *expected)
 {
@@ -79,11 +83,16 @@ static void errors(void **state)
     errors_of("{\"count\":2.5}", "p.count: expected a whole number (2 to 5), found 2.5\n");
     errors_of("{\"count\":1}", "p.count: expected a whole number (2 to 5), found 1\n");
     errors_of("{\"seconds\":-1}", "p.seconds: expected a duration in seconds (0 or more), found -1\n");
-    errors_of("{\"list\":[\"a\",2]}", "p.list: expected a list of texts, found a list\n");
-    errors_of("{\"one\":[\"blue\"]}", "p.one: expected a list of texts out of \"red\", \"green\", found a list\n");
+    errors_of("{\"list\":[\"a\",2]}", "p.list[2]: expected a text, found 2\n");
+    errors_of("{\"one\":[\"blue\"]}", "p.one[1]: expected one of \"red\", \"green\", found \"blue\"\n");
     errors_of("{\"flag\":\"yes\"}", "p.flag: expected true or false, found \"yes\"\n");
     errors_of("{\"colour\":\"blue\"}", "p.colour: expected one of \"red\", \"green\", found \"blue\"\n");
-    errors_of("{\"secret\":12345}", "p.secret: expected a text, found a number\n");
+    errors_of("{\"secret\":12345}", "p.secret: expected a text" SECRET_WORDS ", found a number\n");
+    errors_of("{\"secret\":\"\"}", "p.secret: expected a text" SECRET_WORDS ", found a text of 0 bytes\n");
+    errors_of("{\"secrets\":[\"a\",\"\"]}", "p.secrets[2]: expected a text" SECRET_WORDS ", found a text of 0 bytes\n");
+    errors_of("{\"secrets\":\"a\"}", "p.secrets: expected a list of texts, found a text of 1 bytes\n");
+    errors_of("{\"brief\":\"\"}", "p.brief: expected a text of 1 to 4 bytes, found \"\"\n");
+    errors_of("{\"brief\":\"12345\"}", "p.brief: expected a text of 1 to 4 bytes, found \"12345\"\n");
     errors_of("{\"colr\":1,\"quite_other\":2}",
               "p.colr: unknown option; did you mean colour?\np.quite_other: unknown option\n");
     errors_of("{\"colour\":\"a\\u001b[2J\"}", "p.colour: expected one of \"red\", \"green\", found \"a\\x1b[2J\"\n");
