@@ -52,8 +52,21 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Structs are filled in by naming the fields that matter and leaving out the rest, which grows. C never warns of that;
+ * g++ does, so for the files that include this header it is told not to, unless they define MP_WARN_MISSING_FIELDS. */
+#if defined(__cplusplus) && defined(__GNUC__) && !defined(MP_WARN_MISSING_FIELDS)
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+/* Casts that warn in neither language. */
+#ifdef __cplusplus
+#define MP_CAST(type, value) static_cast<type>(value)
+#else
+#define MP_CAST(type, value) ((type)(value))
 #endif
 
 #define MP_ABI_MAJOR 1
@@ -754,23 +767,39 @@ struct mp_plugin {
 };
 
 /* Exports the description:  MP_PLUGIN = { MP_PLUGIN_HEAD, .name = "echo", … }; */
-#define MP_PLUGIN MP_EXPORT const struct mp_plugin magpie_plugin
+#define MP_PLUGIN const struct mp_plugin magpie_plugin
 #define MP_PLUGIN_HEAD                                                                                                 \
     .size = sizeof(struct mp_plugin), .abi_major = MP_ABI_MAJOR, .abi_minor = MP_ABI_MINOR,                            \
     .option_size = sizeof(struct mp_option)
-#define MP_OPTIONS(list) .options = (list), .option_count = sizeof(list) / sizeof((list)[0])
+#define MP_OPTIONS(list) .option_count = sizeof(list) / sizeof((list)[0]), .options = (list)
 #ifdef __GNUC__
 #define MP_EXPORT __attribute__((visibility("default")))
 #else
 #define MP_EXPORT
 #endif
-extern MP_EXPORT const struct mp_plugin magpie_plugin;
+extern MP_EXPORT const struct mp_plugin magpie_plugin; /* what the definition need not say again: its visibility */
 
 /* --- Helpers ------------------------------------------------------------------------------------------------------ */
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a function of a struct's name */
+#endif
+
+/* The head of a description where it cannot be written with MP_PLUGIN_HEAD (C++ before 20): the rest is zero. */
+static inline struct mp_plugin mp_plugin_head(void)
+{
+    struct mp_plugin p;
+    memset(&p, 0, sizeof p);
+    p.size = sizeof p;
+    p.abi_major = MP_ABI_MAJOR;
+    p.abi_minor = MP_ABI_MINOR;
+    p.option_size = sizeof(struct mp_option);
+    return p;
+}
 static inline struct mp_str mp_str_of(const void *p, size_t n)
 {
-    struct mp_str s = {(const char *)p, n};
+    struct mp_str s = {MP_CAST(const char *, p), n};
     return s;
 }
 /* NULL is the empty text. */
@@ -783,16 +812,17 @@ static inline bool mp_same_secret(struct mp_str secret, struct mp_str given)
 {
     unsigned differs = secret.n != given.n || secret.n == 0;
     for (size_t i = 0; i < given.n && secret.n; i++)
-        differs |= (unsigned char)(given.p[i] ^ secret.p[i % secret.n]);
+        differs |= MP_CAST(unsigned char, given.p[i] ^ secret.p[i % secret.n]);
     return !differs;
 }
-/* Whether a caller can send it as "Authorization: Bearer …": not empty, no control characters, no blanks at its ends. */
+/* Whether a caller can send it as "Authorization: Bearer …": not empty, no control characters, no blanks at its ends.
+ * */
 static inline bool mp_bearer_good(const char *text)
 {
     size_t n = strlen(text);
     bool good = n && text[0] != ' ' && text[n - 1] != ' ';
     for (size_t i = 0; i < n; i++)
-        good = good && (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
+        good = good && MP_CAST(unsigned char, text[i]) >= ' ' && text[i] != 0x7f;
     return good;
 }
 static inline bool mp_eq(struct mp_str a, struct mp_str b)
@@ -803,7 +833,7 @@ static inline bool mp_eq(struct mp_str a, struct mp_str b)
 static inline const char *mp_id_text(uint64_t id, char out[20])
 {
     for (int i = 18; i >= 0; i--, id /= 10)
-        out[i] = (char)('0' + id % 10);
+        out[i] = MP_CAST(char, '0' + id % 10);
     out[19] = '\0';
     return out;
 }
@@ -817,6 +847,10 @@ static inline struct mp_field mp_field_int(const char *key, int64_t number)
     struct mp_field f = {key, {NULL, 0}, number};
     return f;
 }
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 #ifdef __cplusplus
 }
