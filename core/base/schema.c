@@ -127,7 +127,7 @@ static void put_length(const struct schema_rule *r, struct buf *out)
     else if (r->min > 1)
         buf_printf(out, " of at least %.0f bytes", r->min);
     else if (r->secret)
-        buf_str(out, " that is not empty, for an empty secret protects nothing");
+        buf_str(out, " that is not empty");
 }
 
 void schema_expected(const struct schema_rule *r, struct buf *out)
@@ -153,4 +153,6 @@ void schema_unexpected(const struct schema_rule *r, const struct cJSON *item, st
     schema_expected(r, out);
     buf_str(out, ", found ");
     schema_found(item, r->secret, out);
+    if (r->secret && cJSON_IsString(item) && !*item->valuestring)
+        buf_str(out, " (an empty secret protects nothing)");
 }

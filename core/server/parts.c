@@ -216,9 +216,10 @@ int parts_open(struct server *s)
  * acknowledged is as safe as after kill -9. */
 static void close_plugins(struct server *s)
 {
-    enum { PLUGINS_STOP_MS = 5000 };
+    enum { PLUGINS_STOP_MS = 5000, LAST_LINE_MS = 1000 };
     if (!plugins_stop(s->plugins, PLUGINS_STOP_MS)) {
         log_event(LOG_ERROR, "server.stop", LOG_STR("reason", "a plugin does not end"));
+        log_flush(LAST_LINE_MS);
         _exit(1);
     }
     plugins_free(s->plugins);
