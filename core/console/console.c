@@ -97,7 +97,7 @@ static void refuse(int fd)
 static void accept_one(struct console *c, int fd)
 {
     char ip[64], who[128];
-    if (c->count >= CONSOLES_MAX) {
+    if (c->count >= CONSOLES_MAX && !peer_make_room(c)) {
         refuse(fd);
         return;
     }

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
+#include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -17,24 +18,37 @@ void console_set_password(struct console *c, const char *password)
         SHA256((const unsigned char *)password, strlen(password), c->password);
 }
 
-/* The account of an address; NULL: all places are taken by others who were wrong within a minute. */
+/* What an address is counted as: a host has a /64 of its own as a rule, so IPv6 ones share. */
+static void account_of(const char *ip, char *out, size_t size)
+{
+    struct in6_addr a;
+    if (inet_pton(AF_INET6, ip, &a) == 1 && !IN6_IS_ADDR_V4MAPPED(&a)) {
+        memset(a.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &a, out, (socklen_t)size);
+    } else {
+        snprintf(out, size, "%s", ip);
+    }
+}
+
+/* The account of an address. Where all places are taken by others who were wrong within a minute it takes that of the oldest
+ * of them: however many addresses guess, they keep nobody else out. */
 static struct guesser *guesser_of(struct console *c, const char *ip, uint64_t now)
 {
-    struct guesser *spare = NULL;
+    struct guesser *oldest = &c->guessers[0];
+    char account[sizeof oldest->ip];
+    account_of(ip, account, sizeof account);
     for (unsigned i = 0; i < GUESSERS; i++) {
         struct guesser *g = &c->guessers[i];
         if (g->wrong && now - g->began_ms >= MINUTE_MS)
             *g = (struct guesser){.wrong = 0};
-        if (g->wrong && strcmp(g->ip, ip) == 0)
+        if (g->wrong && strcmp(g->ip, account) == 0)
             return g;
-        if (!g->wrong)
-            spare = g;
+        if (oldest->wrong && (!g->wrong || g->began_ms < oldest->began_ms))
+            oldest = g;
     }
-    if (spare) {
-        snprintf(spare->ip, sizeof spare->ip, "%s", ip);
-        spare->began_ms = now;
-    }
-    return spare;
+    *oldest = (struct guesser){.began_ms = now};
+    memcpy(oldest->ip, account, sizeof account);
+    return oldest;
 }
 
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text)
@@ -42,7 +56,7 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     uint64_t now = clock_mono_ms();
     uint8_t given[sizeof c->password];
     struct guesser *g = guesser_of(c, ip, now);
-    if (!g || g->wrong >= GUESSES) {
+    if (g->wrong >= GUESSES) {
         *text = "too many wrong passwords; wait a minute";
         log_event(LOG_WARN, "console.auth_limited", LOG_STR("ip", ip));
         return "rate_limited";

@@ -159,6 +159,16 @@ const char *console_line_parse(char *text, size_t n, struct console_line *out)
     }
 }
 
+bool console_line_is_binary(struct slice line, bool whole)
+{
+    for (size_t i = 0; i < line.n; i++) {
+        uint8_t c = (uint8_t)line.p[i];
+        if ((c < 0x20 && c != '\t' && !(c == '\r' && i + 1 == line.n)) || c == 0x7F)
+            return true;
+    }
+    return whole && !utf8_valid(line);
+}
+
 bool console_line_is_http(struct slice line)
 {
     static const char *const methods[] = {"GET",   "HEAD",  "POST", "PUT",      "DELETE",    "CONNECT", "OPTIONS",

@@ -306,6 +306,12 @@ static bool take_line(struct console_peer *p)
         p->ending = true;
         return false;
     }
+    if (!p->greeted && console_line_is_binary(slice_of(p->in.p, n), end != NULL)) {
+        log_event(LOG_WARN, "console.binary", LOG_STR("who", p->who));
+        put_error(&p->out, "bad_request", "the first line is no text; the console speaks lines of UTF-8", false);
+        p->ending = true;
+        return false;
+    }
     if (!end)
         return false;
     static struct console_line line; /* the main thread's */
@@ -326,7 +332,7 @@ static bool take_line(struct console_peer *p)
         free(text);
         return false;
     }
-    p->greeted = true;
+    p->greeted = p->greeted || text[strspn(text, " \t")] != '\0'; /* blank lines tell nothing of who speaks */
     const char *why = nul ? "the line has control characters; write them as escapes in quotes"
                           : console_line_parse(text, strlen(text), &line);
     if (why)
@@ -514,6 +520,45 @@ void peer_close(struct console_peer *p)
     k->c.console = NULL;
     if (k->resume)
         k->resume(&k->c);
+}
+
+/* Whether its place may be given to another one. Who has given the password goes only when it seems forgotten, since the
+ * newcomer has not. */
+static bool may_yield(const struct console_peer *p, uint64_t now_ms)
+{
+    bool proven = p->authed && p->console->has_password;
+    return !p->call && !p->traces && (!proven || now_ms - p->moved_ms >= YIELD_SECONDS * 1000ULL);
+}
+
+/* Connections from where this one comes from: an address, or a process of this machine. */
+static unsigned siblings(const struct console_peer *p)
+{
+    unsigned n = 0;
+    for (const struct console_peer *o = p->console->first; o; o = o->next)
+        n += strcmp(o->ip, "unix") == 0 ? strcmp(o->who, p->who) == 0 : strcmp(o->ip, p->ip) == 0;
+    return n;
+}
+
+bool peer_make_room(struct console *c)
+{
+    struct console_peer *best = NULL;
+    unsigned best_siblings = 0;
+    uint64_t now = clock_mono_ms();
+    for (struct console_peer *p = c->first; p; p = p->next) {
+        unsigned n = may_yield(p, now) ? siblings(p) : 0;
+        /* Whose connections are the most gives one up, and that the one that was silent for longest. */
+        if (n > best_siblings || (n && n == best_siblings && p->moved_ms <= best->moved_ms)) {
+            best = p;
+            best_siblings = n;
+        }
+    }
+    if (!best)
+        return false;
+    log_event(LOG_WARN, "console.yielded", LOG_STR("who", best->who), LOG_INT("from_there", best_siblings));
+    put_error(&best->out, "quota", "too many connections to the console; this one was silent for longest", false);
+    flush(best);
+    peer_close(best);
+    return true;
 }
 
 void peer_check(struct console_peer *p, uint64_t now_ms)

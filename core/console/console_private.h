@@ -24,8 +24,9 @@ enum {
     EVENTS_MAX = 1 << 20,      /* bytes of traced frames that wait for a slow reader; more are left out and counted */
     STUCK_SECONDS = 60,        /* a reader that takes nothing for so long is closed */
     AUTH_SECONDS = 10,         /* a connection that must `auth` and does not is closed */
+    YIELD_SECONDS = 600,       /* one that did, and was silent for so long, gives its place up when all are taken */
     GUESSES = 5,               /* wrong passwords a minute, from one address */
-    GUESSERS = 64              /* addresses that are watched; when all are, others wait */
+    GUESSERS = 1024            /* addresses that are watched; beyond, the newest takes the place of the oldest */
 };
 
 struct guesser {

@@ -52,6 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data, size);
     (void)console_line_is_http(slice_of(text, size));
+    /* What is another protocol's stays so with more behind it. */
+    for (size_t n = 0; n + 1 < size; n += size / 5 + 1)
+        check(!console_line_is_binary(slice_of(text, n), false) || console_line_is_binary(slice_of(text, size), false));
     const char *why = console_line_parse(text, size, &line);
     if (!why)
         words(&line, text, size);

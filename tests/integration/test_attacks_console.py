@@ -114,8 +114,47 @@ class Lines(WithConsole):
         self.assertEqual(c.rest(), b"")
         self.alive()
 
+    def test_lines_behind_a_binary_one(self):
+        """A TLS hello holds bytes that others have chosen, a session ticket for one: none of them is an order."""
+        a = self.user("Ada")
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(11, 43)) + b"\x20"
+        orders = b"\r\nannounce pwned\r\nkick user " + a.id.encode() + b"\r\nshutdown\r\n"
+        for first in (hello, b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x2a\x00\x01", b"\xff\xfd\x03", b"version\x00", b"\xc3", b"\x1b[A", b"\x7f", b"\n\n\x01"):
+            for pieces in ((first + orders,), (first[:3], first[3:] + b"\n", orders)):
+                with self.subTest(first=first[:8], pieces=len(pieces)):
+                    c = self.console(("127.0.0.1", self.port))
+                    try:
+                        for piece in pieces:
+                            c.write(piece)
+                            time.sleep(0.01)
+                    except Closed:
+                        pass
+                    self.assertRegex(c.rest(), rb"^(ERR bad_request the first line is no text[^\n]*\n\.\n)?$")
+        c = self.console(("127.0.0.1", self.port))
+        c.write(b"\r\n\r\nPOST / HTTP/1.1\r\n\r\nannounce pwned\r\n")
+        self.assertEqual(c.rest(), b"")
+        a.quiet(106)
+        a.request(PING)
+        self.assertIn("console.binary", self.server.log())
+
+    def test_idle_connections_keep_nobody_out(self):
+        """However many are open: the one that was silent for longest makes room, and none that is at work."""
+        at_work = self.console()
+        self.assertEqual(at_work.ask("trace user nobody on")[0], "OK")
+        idle = [self.console(("127.0.0.1", self.port)) for _ in range(100)]
+        for _ in range(5):
+            self.alive()
+        said = idle[0].rest()
+        self.assertIn(b"ERR quota ", said)
+        self.alive(idle[-1])
+        self.assertEqual(at_work.ask("trace user nobody off")[0], "OK")
+        self.assertIn("console.yielded", self.server.log())
+        for c in idle:
+            c.close()
+
     def test_lines_of_every_wrong_kind(self):
         c = self.console()
+        self.alive(c)  # where the first line is no text, nothing behind it is looked at
         for line in (b"\x00", b"\x00\x00\x00", b"version\x00", b"\x00version", b"\x00\r", b"\xff\xfe", b"\x1b[2J", b"version \x07", b'"', b'"\\', b'"\\u12', b'"\\ud800"', b'"\\x"', b'kick "user', b'a"b',
                      b"\xc3", b"json", b"json json", b"json json version", b'""', b'json ""', b"kick", b"kick user", b"show", b"channel", b"channel x", b"list", b"list everything", b"x" * 60000,
                      b'"' + b"x" * 60000 + b'"', b"a " * 30000, b"%n%s%n%s", b"." * 100, b"..", b".", b"\x7f", "é".encode() * 1000, b"x" * 63 + "é".encode(), b"log", b"log loud", b"set", b"set x", b"set x y",
@@ -366,6 +405,29 @@ class Password(WithConsole):
         self.assertNotIn("wrong-guess", log)
         self.assertNotIn("correct horse", log)
         self.assertIn("console.auth_failed", log)
+
+    def test_many_guessers_keep_nobody_out(self):
+        """Wrong passwords from more addresses than are watched, and connections that never give one."""
+        def guess(n):
+            s = socket.create_connection(("127.0.0.1", self.port), 10, ("127.1.%d.%d" % (n // 250, n % 250 + 1), 0))
+            s.sendall(b"auth wrong\n")
+            answer = s.recv(100)
+            s.close()
+            return answer.split()[1]
+        self.assertEqual({guess(n) for n in range(1100)}, {b"unauthorized"})
+        silent = [self.console(("127.0.0.1", self.port)) for _ in range(80)]
+        c = socket.create_connection(("127.0.0.1", self.port), 10, ("127.0.0.77", 0))
+        self.addCleanup(c.close)
+        c.sendall(('auth "%s"\n' % self.password).encode())
+        self.assertTrue(c.recv(100).startswith(b"OK\n"))
+        more = [self.console(("127.0.0.1", self.port)) for _ in range(80)]
+        c.sendall(b"version\n")  # it was silent meanwhile, but has given the password
+        self.assertTrue(c.recv(100).startswith(b"OK\n"))
+        self.assertTrue(silent and more)
+        # An address that has used up its guesses still waits.
+        for _ in range(4):
+            guess(1099)
+        self.assertEqual(guess(1099), b"rate_limited")
 
     def test_the_password_is_shown_nowhere(self):
         c = self.console()

@@ -95,9 +95,31 @@ static void http(void **state)
         assert_false(console_line_is_http(slice_str(no[i])));
 }
 
+/* Text, and what other protocols begin with. */
+static void binary(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice line;
+        bool part, whole; /* as a beginning; as a line */
+    } cases[] = {
+        {SLICE_LIT("status"), false, false}, {SLICE_LIT("\tstatus\r"), false, false},
+        {SLICE_LIT(""), false, false},       {SLICE_LIT("\xc3\xbc"), false, false},
+        {SLICE_LIT("\xc3"), false, true},    {SLICE_LIT("\xff\xfd\x03"), true, true},
+        {SLICE_LIT("\x80"), false, true},    {SLICE_LIT("\x16\x03\x01\x02"), true, true},
+        {SLICE_LIT("status\0"), true, true}, {SLICE_LIT("a\rb"), true, true},
+        {SLICE_LIT("\x7f"), true, true},     {SLICE_LIT("\x1b[A"), true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(console_line_is_binary(cases[i].line, false), cases[i].part);
+        assert_int_equal(console_line_is_binary(cases[i].line, true), cases[i].whole);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(quotes), cmocka_unit_test(wrong),
-                                       cmocka_unit_test(many_words), cmocka_unit_test(http)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(quotes),
+                                       cmocka_unit_test(wrong), cmocka_unit_test(many_words),
+                                       cmocka_unit_test(http),  cmocka_unit_test(binary)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
