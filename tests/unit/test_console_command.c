@@ -119,13 +119,25 @@ static void passwords(void **state)
     for (unsigned i = 0; i < GUESSERS; i++)
         c->guessers[i].began_ms -= 60000;
     assert_null(auth_try(c, "10.0.0.1", S("open sesame"), &text));
-    /* Guesses from everywhere run out of places. */
+    /* Guesses from everywhere keep nobody else out, and those that were wrong lately are remembered. */
     char ip[32];
-    for (unsigned i = 0; i < GUESSERS; i++) {
-        snprintf(ip, sizeof ip, "10.1.0.%u", i);
+    for (unsigned i = 0; i < 2 * GUESSERS; i++) {
+        snprintf(ip, sizeof ip, "10.1.%u.%u", i / 256, i % 256);
+        for (int j = 0; j < (i == 2 * GUESSERS - 1 ? GUESSES : 1); j++)
+            assert_string_equal(auth_try(c, ip, S("x"), &text), "unauthorized");
+    }
+    assert_null(auth_try(c, "10.2.0.1", S("open sesame"), &text));
+    assert_string_equal(auth_try(c, ip, S("x"), &text), "rate_limited");
+    /* A /64 is one host; IPv4 by way of IPv6 is not. */
+    for (unsigned i = 0; i < GUESSES; i++) {
+        snprintf(ip, sizeof ip, "2001:db8::%x:1", i + 1);
+        assert_string_equal(auth_try(c, ip, S("x"), &text), "unauthorized");
+        snprintf(ip, sizeof ip, "::ffff:10.3.0.%u", i);
         assert_string_equal(auth_try(c, ip, S("x"), &text), "unauthorized");
     }
-    assert_string_equal(auth_try(c, "10.2.0.1", S("x"), &text), "rate_limited");
+    assert_string_equal(auth_try(c, "2001:db8::9", S("open sesame"), &text), "rate_limited");
+    assert_null(auth_try(c, "2001:db8:0:1::9", S("open sesame"), &text));
+    assert_null(auth_try(c, "::ffff:10.3.0.77", S("open sesame"), &text));
     free(c);
 }
 
