@@ -35,7 +35,7 @@ struct config_tier {
 enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 
 /*
- * One loaded config. Members are named as the paths of design.md section 7 (`config.limits.frame` is "limits.frame"),
+ * One loaded config. Members are named as the paths in a config file (`config.limits.frame` is "limits.frame"),
  * and that is how the schema names them; the type of an option decides the type of its member (config_schema.h).
  * Durations are seconds unless the name ends in _ms, sizes bytes, 0 no limit. Strings are owned; a text that may be
  * absent is NULL then.

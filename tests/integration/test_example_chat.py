@@ -334,7 +334,7 @@ class Chat(Test):
         proxy.close()
         proxy.on_request = lambda *_: None
         t.type("lost")
-        t.wait("disconnected")
+        t.wait("disconnected: the server closed the connection\n")
         t.process.send_signal(signal.SIGINT)
         status, shown = t.ended()
         self.assertEqual((status, shown.split("\n")[-2]), (1, "1 lines were not sent"))

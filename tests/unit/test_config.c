@@ -49,7 +49,7 @@ static void test_defaults_are_a_config(void **state)
     buf_free(&restart);
 }
 
-/* The values of design.md, section 7. */
+/* The values of docs/configuration.md. */
 static void test_default_values(void **state)
 {
     (void)state;
