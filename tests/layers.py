@@ -176,6 +176,11 @@ def check_doors(header):
             for name in undefined(source_of(header), text, rows)]
 
 
+def check_name(header):
+    """One suffix for headers that are a room's own: x_private.h."""
+    return [f"{header}:1: private headers are called *_private.h"] if re.search(r"_(internal|priv|impl|inner|intern)\.h$", header) else []
+
+
 def pkg_config_flags():
     flags = []
     for package in ("luajit", "libcjson", "libcrypto"):
@@ -232,10 +237,15 @@ def self_test():
              (header, source + "int door(struct a *a, int b)\n{\n", ["b"], ["make_a"]),
              (header, source + "static int door(struct a *a, int b)\n{\n", ["a"], ["door"]),
              (header, "int door(struct a *a, int b)\n{\n    make_a();\n", ["a"], ["make_a"])]
-    return ([f"tests/layers.py:1: {undefined(h, s, rows)} where {want} is not defined" for h, s, rows, want in doors
+    return ([f"tests/layers.py:1: let {h} pass" for h in ("core/net/net_internal.h", "storage/kv/kv_impl.h") if not check_name(h)] +
+            [f"tests/layers.py:1: {undefined(h, s, rows)} where {want} is not defined" for h, s, rows, want in doors
              if undefined(h, s, rows) != want] +
             [f"tests/layers.py:1: let {c} pass" for c in wrong if not offence(*c)] +
             [f"tests/layers.py:1: refused {c}: {offence(*c)}" for c in right if offence(*c)] +
+            [f"tests/layers.py:1: {c} tries a header that is not there" for c in wrong + right
+             if c[1] == '"' and "/" in c[2] and not os.path.exists(os.path.join(ROOT, c[2]))] +
+            [f"tests/layers.py:1: {room} may include {name}, which is no room and no header" for room, r in ROOMS.items() for name in r.may
+             if name not in ROOMS and not os.path.isfile(os.path.join(ROOT, name))] +
             [f"tests/layers.py:1: {room} lists {h}, which is not there, or private" for room, r in ROOMS.items()
              for h in [*(r.public or ()), *r.inner] if h.endswith("_private.h") or not os.path.exists(os.path.join(ROOT, room, h))])
 
@@ -244,6 +254,7 @@ def main():
     results = [self_test()]
     paths = list(sources())
     results += [check_includes(p) for p in paths]
+    results += [check_name(p) for p in paths]
     results += [check_doors(p) for p in paths if p.endswith(".h") and ROOMS.get(room_of(p), Room([])).checked]
     results += [check_readme(f) for f in folders()]
     flags = pkg_config_flags()

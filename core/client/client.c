@@ -1,5 +1,5 @@
 /* What the connections of one loop share: see client.h. */
-#include "core/client/client_internal.h"
+#include "core/client/client_private.h"
 
 #include "core/base/random.h"
 

@@ -1,5 +1,5 @@
 /* The common requests: their bodies. See client.h. */
-#include "core/client/client_internal.h"
+#include "core/client/client_private.h"
 
 #include "core/client/client_fields.h"
 

@@ -1,5 +1,5 @@
 /* One connection: connecting, reading, writing, ending. See client.h. */
-#include "core/client/client_internal.h"
+#include "core/client/client_private.h"
 
 #include "core/base/clock.h"
 #include "core/client/client_pending.h"

@@ -1,5 +1,5 @@
 /* From frames to bytes and back, over both transports. See client.h. */
-#include "core/client/client_internal.h"
+#include "core/client/client_private.h"
 
 #include "core/client/client_fields.h"
 #include "core/client/client_pending.h"

@@ -1,7 +1,7 @@
 /* Accepting, its limits, and what to do when descriptors run out. */
 #include "core/base/log.h"
 #include "core/base/random.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 #include "core/base/buf.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <arpa/inet.h>

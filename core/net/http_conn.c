@@ -10,7 +10,7 @@
 #include "core/base/log.h"
 #include "core/net/handshake.h"
 #include "core/net/http.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/origin.h"
 
 #include <netinet/in.h>

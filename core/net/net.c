@@ -1,5 +1,5 @@
 #include "core/base/clock.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #include "core/net/net_shared.h"
 
 #include "core/base/hash.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 
 #include <netinet/in.h>
 #include <pthread.h>

@@ -3,7 +3,7 @@
  * to.
  */
 #include "core/base/buf.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 
 #include <stdio.h>
 

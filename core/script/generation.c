@@ -1,5 +1,5 @@
 #include "core/base/log.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 #include "core/script/shipped.h"
 
 #include <cjson/cJSON.h>

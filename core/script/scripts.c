@@ -5,7 +5,7 @@
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
 #include "core/script/keep.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 #include "core/script/watchdog.h"
 

@@ -1,6 +1,6 @@
 /* The console's `script list|check|reload|enable|disable`. */
 #include "core/hub/registry/command.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include "core/hub/shard/shards.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 #include "core/script/verdict.h"
 
 #include <lauxlib.h>

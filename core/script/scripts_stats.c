@@ -1,7 +1,7 @@
 /* Figures of scripts: what each has done, and the counters they keep themselves (magpie.metric). */
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shards.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 
 #include <ctype.h>

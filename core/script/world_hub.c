@@ -4,7 +4,7 @@
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_send.h"
 #include "core/hub/shard/shard.h"
-#include "core/script/scripts_internal.h"
+#include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 
 #include <stdlib.h>

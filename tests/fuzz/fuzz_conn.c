@@ -5,7 +5,7 @@
  */
 #include "core/base/log.h"
 #include "core/net/http.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <errno.h>

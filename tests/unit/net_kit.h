@@ -6,7 +6,7 @@
 #define MAGPIE_TESTS_NET_KIT_H
 
 #include "core/base/buf.h"
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <errno.h>

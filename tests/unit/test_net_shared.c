@@ -1,4 +1,4 @@
-#include "core/net/net_internal.h"
+#include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 
 #include <arpa/inet.h>

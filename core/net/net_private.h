@@ -5,8 +5,8 @@
  * Rule of the house: any call of net->ops may close or detach any connection. After each one a `struct conn *` is
  * looked up again, or net->cur.gone is checked while parsing. A slot is freed only by conn_finish() and conn_detach().
  */
-#ifndef MAGPIE_NET_NET_INTERNAL_H
-#define MAGPIE_NET_NET_INTERNAL_H
+#ifndef MAGPIE_NET_NET_PRIVATE_H
+#define MAGPIE_NET_NET_PRIVATE_H
 
 #include "core/base/pool.h"
 #include "core/net/conn.h"

@@ -1,6 +1,6 @@
 /* What client.c and client_conn.c know of each other. Private to the library. */
-#ifndef MAGPIE_CLIENT_CLIENT_INTERNAL_H
-#define MAGPIE_CLIENT_CLIENT_INTERNAL_H
+#ifndef MAGPIE_CLIENT_CLIENT_PRIVATE_H
+#define MAGPIE_CLIENT_CLIENT_PRIVATE_H
 
 #include "core/base/buf.h"
 #include "core/client/client.h"

@@ -1,6 +1,6 @@
 /* What the files of the host share. Private to core/script. */
-#ifndef MAGPIE_SCRIPT_SCRIPTS_INTERNAL_H
-#define MAGPIE_SCRIPT_SCRIPTS_INTERNAL_H
+#ifndef MAGPIE_SCRIPT_SCRIPTS_PRIVATE_H
+#define MAGPIE_SCRIPT_SCRIPTS_PRIVATE_H
 
 #include "core/base/mailbox.h"
 #include "core/hub/shard/shard.h"
