@@ -70,7 +70,7 @@ extern "C" {
 #endif
 
 #define MP_ABI_MAJOR 1
-#define MP_ABI_MINOR 1
+#define MP_ABI_MINOR 2
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
 
@@ -632,7 +632,7 @@ struct mp_api {
     int (*io)(mp_self *self, mp_thread *here, int fd, unsigned events, mp_io_fn fn, void *ctx, uint64_t *io);
     int (*io_change)(mp_self *self, mp_thread *here, uint64_t io, unsigned events);
     void (*io_stop)(mp_self *self, mp_thread *here, uint64_t io);
-    /* [any] Milliseconds: since 1970, and of a clock that never jumps. */
+    /* [any] Milliseconds: since 1970, for people (see date_ms()); and of a clock that never jumps. */
     uint64_t (*wall_ms)(void);
     uint64_t (*mono_ms)(void);
 
@@ -731,6 +731,12 @@ struct mp_api {
     void *(*held_value)(const mp_held *held);
     bool (*held_in_force)(const mp_held *held);
     void (*held_release)(mp_held *held);
+
+    /* --- Since 1.2 ------------------------------------------------------------------------------------------------ */
+
+    /* [any] Milliseconds since 1970, as wall_ms(), but for decisions: a wall clock that jumps by mistake does not move
+     * it. For comparing with dates that other machines have written. */
+    uint64_t (*date_ms)(mp_self *self);
 
     /* New functions go here. */
 };

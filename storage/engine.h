@@ -76,6 +76,9 @@ struct store_engine {
     void (*kick)(struct store *s); /* store_kick() */
     void (*configure)(struct store *s, const struct store_options *options);
     void (*clock_accept)(struct store *s);
+    uint64_t (*time)(struct store *s);                   /* store_time_ms() */
+    uint64_t (*age)(struct store *s, uint64_t stamp_ms); /* store_age_ms() */
+    uint64_t (*date)(struct store *s);                   /* store_date_ms() */
     void (*stats)(struct store *s, struct store_stats *out);
     /* Takes work on the whole, and hands it back as `post` does. An engine that has nothing to flush, compact or copy
      * answers STORE_RETRY and `why`. */

@@ -50,6 +50,21 @@ void store_clock_accept(struct store *s)
     s->engine->clock_accept(s);
 }
 
+uint64_t store_time_ms(struct store *s)
+{
+    return s->engine->time(s);
+}
+
+uint64_t store_age_ms(struct store *s, uint64_t stamp_ms)
+{
+    return s->engine->age(s, stamp_ms);
+}
+
+uint64_t store_date_ms(struct store *s)
+{
+    return s->engine->date(s);
+}
+
 void store_get_stats(struct store *s, struct store_stats *out)
 {
     s->engine->stats(s, out);

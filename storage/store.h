@@ -79,6 +79,17 @@ void store_configure(struct store *s, const struct store_options *options);
 /* Takes the present wall clock as right after a jump that paused expiry. Any thread. */
 void store_clock_accept(struct store *s);
 
+/* What decisions about time go by, so that a wall clock that jumps ends no ban and no token. Cheap; any thread.
+ *
+ * The store's time is for stamps: when a token was issued, when a ban was made. It is about ms since 1970, goes on over
+ * restarts, and only ever runs. */
+uint64_t store_time_ms(struct store *s);
+/* How much time has passed since such a stamp; 0 for one to come. Not the difference of two stamps: time that an
+ * operator has accepted as passed (store_clock_accept) is in it. */
+uint64_t store_age_ms(struct store *s, uint64_t stamp_ms);
+/* What other machines' clocks say, as far as can be told: for comparing with dates that came from there. */
+uint64_t store_date_ms(struct store *s);
+
 struct store_stats {
     uint64_t appended, groups, syncs, duplicates; /* since start */
     uint64_t queue;                               /* operations waiting for the writer now */

@@ -138,7 +138,7 @@ static void answer(struct why_call *w)
 static void forgotten(struct why_call *w)
 {
     struct command_call *c = w->call;
-    uint64_t born = (w->id >> 22) + ID_EPOCH_MS, now = clock_wall_ms();
+    uint64_t born = (w->id >> 22) + ID_EPOCH_MS, now = store_date_ms(hub_store(c->hub));
     if (w->in_inbox)
         command_fail(c, "not_found",
                      "what happened to it is not known any more; it still waits in this user's inbox, unacknowledged");

@@ -172,4 +172,5 @@ const struct mp_api plugin_api = {
     .held_value = held_value,
     .held_in_force = held_in_force,
     .held_release = held_release,
+    .date_ms = plugin_date,
 };

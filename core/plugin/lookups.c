@@ -240,3 +240,8 @@ int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_f
     store_conv_load(hub_store(p->plugins->hub), &l->q);
     return 0;
 }
+
+uint64_t plugin_date(mp_self *p)
+{
+    return store_date_ms(hub_store(p->plugins->hub));
+}

@@ -7,6 +7,8 @@
 int plugin_range(mp_self *p, const struct mp_range *r, mp_thread *home, mp_history_fn done, void *ctx);
 int plugin_members(mp_self *p, struct mp_str channel, struct mp_str cursor, uint32_t limit, mp_thread *home,
                    mp_members_fn done, void *ctx);
+/* mp_api.date_ms */
+uint64_t plugin_date(mp_self *p);
 int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_fn done, void *ctx);
 
 #endif

@@ -113,7 +113,7 @@ struct job {
     mp_held *policy; /* to be released */
     struct mp_ticket ticket;
     struct mp_auth_answer answer;
-    double now;
+    struct verify_time now;
     size_t n;    /* bytes of the token */
     char text[]; /* the token, and as much room again */
 };
@@ -180,12 +180,13 @@ static struct job *job_new(struct auth *a, const struct mp_login *l, const struc
     mp_held *policy = a->mp->current_hold(a->policy, l->shard);
     struct job *j = policy ? malloc(sizeof *j + 2 * l->token.n) : NULL;
     if (j) {
-        *j = (struct job){.auth = a,
-                          .policy = policy,
-                          .ticket = l->ticket,
-                          .answer = *answer,
-                          .now = (double)a->mp->wall_ms() / 1000.0,
-                          .n = l->token.n};
+        *j = (struct job){
+            .auth = a,
+            .policy = policy,
+            .ticket = l->ticket,
+            .answer = *answer,
+            .now = {.date = (double)a->mp->date_ms(a->self) / 1000.0, .wall = (double)a->mp->wall_ms() / 1000.0},
+            .n = l->token.n};
         memcpy(j->text, l->token.p, l->token.n);
     } else if (policy) {
         a->mp->held_release(policy);

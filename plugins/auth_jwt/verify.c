@@ -120,7 +120,7 @@ static int get_date(const struct object *o, const char *claim, double *out)
     return v.kind == VALUE_NUMBER && number_value(v, out) ? 1 : -1;
 }
 
-static bool times_good(const struct policy *p, const struct object *o, double now, struct mp_auth_answer *a)
+static bool times_good(const struct policy *p, const struct object *o, struct verify_time now, struct mp_auth_answer *a)
 {
     double exp = 0, nbf = 0;
     int has_exp = get_date(o, "exp", &exp), has_nbf = get_date(o, "nbf", &nbf);
@@ -128,11 +128,15 @@ static bool times_good(const struct policy *p, const struct object *o, double no
         return refuse(a, "exp and nbf must be numbers");
     if (!has_exp && p->require_expiry)
         return refuse(a, "without exp");
-    if (has_exp && now >= exp + p->leeway)
-        return refuse(a, "expired");
-    if (has_nbf && now < nbf - p->leeway)
-        return refuse(a, "not valid yet");
-    return true;
+    const double clocks[] = {now.date, now.wall};
+    for (unsigned i = 0; i < 2; i++) {
+        bool begun = !has_nbf || clocks[i] >= nbf - p->leeway, over = has_exp && clocks[i] >= exp + p->leeway;
+        if (begun && !over)
+            return true;
+        if (i == 1)
+            return refuse(a, over ? "expired" : "not valid yet");
+    }
+    return false;
 }
 
 /* `aud` is a text or a list of texts (RFC 7519, 4.1.3). */
@@ -205,7 +209,7 @@ static bool identify(const struct policy *p, const struct object *o, struct mp_a
     return true;
 }
 
-static void claims_judge(const struct policy *p, struct object *o, struct part text, double now,
+static void claims_judge(const struct policy *p, struct object *o, struct part text, struct verify_time now,
                          struct mp_auth_answer *a)
 {
     const char *wrong = object_read(o, text.p, text.n);
@@ -226,7 +230,8 @@ static void claims_judge(const struct policy *p, struct object *o, struct part t
         identify(p, o, a);
 }
 
-void verify(const struct policy *p, const char *token, size_t n, char *room, double now, struct mp_auth_answer *answer)
+void verify(const struct policy *p, const char *token, size_t n, char *room, struct verify_time now,
+            struct mp_auth_answer *answer)
 {
     struct jws j;
     struct object o;

@@ -8,8 +8,15 @@ struct policy;
 
 enum { TOKEN_MAX = 8192 };
 
-/* Fills in *answer: in, or why not. now: seconds since 1970. token[0..n): at most TOKEN_MAX bytes. room: n bytes that
+/* Now, in seconds since 1970, by the server's date_ms() and by its wall clock. They differ after one has jumped, and
+ * nobody knows yet which is wrong: a token that is valid by either is valid. */
+struct verify_time {
+    double date, wall;
+};
+
+/* Fills in *answer: in, or why not. token[0..n): at most TOKEN_MAX bytes. room: n bytes that
  * are written over with what the token says. */
-void verify(const struct policy *p, const char *token, size_t n, char *room, double now, struct mp_auth_answer *answer);
+void verify(const struct policy *p, const char *token, size_t n, char *room, struct verify_time now,
+            struct mp_auth_answer *answer);
 
 #endif

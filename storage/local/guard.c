@@ -1,8 +1,21 @@
-/* The guarded clock: see guard.h. */
+/* The guarded clock and the steady one: see guard.h. */
 #include "storage/local/guard.h"
 
-#include "core/base/clock.h"
+#include "core/base/buf.h"
 #include "core/base/log.h"
+
+#include <string.h>
+
+/* Of the record: offsets of fixed fields. */
+enum {
+    AT_GUARDED = 0,
+    AT_STEADY = 8,
+    AT_BOOT = 16,
+    AT_PAUSED_FROM = 24,
+    AT_BOOT_ID = 32,
+    AT_FLAGS = AT_BOOT_ID + CLOCK_BOOT_ID_SIZE, /* u8 paused · u8 unsure · u8 number of moves · 5 zeros */
+    AT_MOVES = AT_FLAGS + 8
+};
 
 static uint64_t system_wall(void *ctx)
 {
@@ -21,25 +34,85 @@ static uint64_t apart(uint64_t a, uint64_t b)
     return a > b ? a - b : b - a;
 }
 
-static void guard_pause(struct guard *g, const char *when, int64_t by_ms)
+static void guard_pause(struct guard *g, const char *when, int64_t by_ms, uint64_t steady_ms)
 {
     g->paused = true;
+    g->paused_from_ms = steady_ms;
     log_event(LOG_ERROR, "storage.clock_jump", LOG_STR("when", when), LOG_INT("by_s", by_ms / 1000),
               LOG_STR("hint", "expiry is paused; check the clock, then: storage clock accept"));
 }
 
-void guard_init(struct guard *g, const struct guard_source *source, struct expiry *expiry, uint64_t persisted_ms)
+/* --- Starting ----------------------------------------------------------------------------------------------------- */
+
+/* What the last run left. */
+struct left {
+    uint64_t guarded_ms, steady_ms;
+    uint64_t boot_passed_ms; /* since then, by CLOCK_BOOTTIME */
+    bool same_boot;          /* that can be told */
+    bool paused, unsure;
+    uint64_t paused_from_ms;
+};
+
+static struct left left_read(struct guard *g, struct slice r)
 {
-    *g = (struct guard){.source =
-                            source && source->wall_ms ? *source : (struct guard_source){system_wall, system_boot, NULL},
-                        .expiry = expiry};
+    struct left l = {.guarded_ms = load_be64(r.p + AT_GUARDED)};
+    l.steady_ms = l.guarded_ms; /* as before there was such a clock */
+    if (r.n < AT_MOVES)
+        return l;
+    static const uint8_t none[CLOCK_BOOT_ID_SIZE];
+    uint64_t boot = load_be64(r.p + AT_BOOT);
+    l.steady_ms = load_be64(r.p + AT_STEADY);
+    l.boot_passed_ms = g->last_boot_ms - boot;
+    /* More than a month at once is a trick, as while running: the wall clock is asked then. */
+    l.same_boot = memcmp(g->boot_id, none, sizeof none) != 0 &&
+                  memcmp(g->boot_id, r.p + AT_BOOT_ID, sizeof none) == 0 && g->last_boot_ms >= boot &&
+                  l.boot_passed_ms <= GUARD_RESTART_JUMP_MS;
+    l.paused = r.p[AT_FLAGS] != 0;
+    l.unsure = r.p[AT_FLAGS + 1] != 0;
+    l.paused_from_ms = load_be64(r.p + AT_PAUSED_FROM);
+    uint32_t moves = (uint8_t)r.p[AT_FLAGS + 2];
+    for (uint32_t i = 0; i < moves && i < GUARD_MOVES && r.n >= AT_MOVES + (i + 1) * 16; i++)
+        g->moves[g->move_count++] = (struct guard_move){.from_ms = load_be64(r.p + AT_MOVES + i * 16),
+                                                        .by_ms = load_be64(r.p + AT_MOVES + i * 16 + 8)};
+    return l;
+}
+
+/* Sets both clocks on from where the last run left them. */
+static void left_continue(struct guard *g, const struct left *l)
+{
+    uint64_t wall = g->last_wall_ms, boot = l->same_boot ? l->boot_passed_ms : 0;
+    uint64_t by_wall = wall > l->guarded_ms ? wall - l->guarded_ms : 0;
+    bool jumped = apart(l->guarded_ms + boot, wall) > GUARD_RESTART_JUMP_MS;
+    bool agree = l->same_boot && apart(l->guarded_ms + boot, wall) <= GUARD_SMALL_JUMP_MS;
+    uint64_t guarded = jumped || agree ? boot : by_wall > boot ? by_wall : boot;
+    uint64_t steady = l->same_boot || jumped ? boot : by_wall;
+    g->base_ms = l->guarded_ms + guarded;
+    g->steady_by_ms = l->steady_ms + steady - g->base_ms;
+    if (!jumped)
+        return;
+    guard_pause(g, "restart", (int64_t)(wall - g->base_ms), l->steady_ms + steady);
+    g->unsure = !l->same_boot || (l->paused && l->unsure);
+    if (l->paused) /* what was stamped since then was stamped in doubt */
+        g->paused_from_ms = l->paused_from_ms;
+}
+
+void guard_init(struct guard *g, const struct guard_source *source, struct expiry *expiry, struct slice persisted)
+{
+    *g = (struct guard){.expiry = expiry};
+    if (source && source->wall_ms) {
+        g->source = *source;
+        if (source->boot_id)
+            memcpy(g->boot_id, source->boot_id, sizeof g->boot_id);
+    } else {
+        g->source = (struct guard_source){.wall_ms = system_wall, .boot_ms = system_boot};
+        (void)clock_boot_id(g->boot_id);
+    }
     pthread_mutex_init(&g->lock, NULL);
-    g->last_wall_ms = g->source.wall_ms(g->source.ctx);
+    g->last_wall_ms = g->base_ms = g->source.wall_ms(g->source.ctx);
     g->boot0_ms = g->last_boot_ms = g->source.boot_ms(g->source.ctx);
-    g->base_ms = persisted_ms > g->last_wall_ms ? persisted_ms : g->last_wall_ms;
-    if (persisted_ms && apart(persisted_ms, g->last_wall_ms) > GUARD_RESTART_JUMP_MS) {
-        g->base_ms = persisted_ms;
-        guard_pause(g, "restart", (int64_t)(g->last_wall_ms - persisted_ms));
+    if (persisted.n >= 8) {
+        struct left l = left_read(g, persisted);
+        left_continue(g, &l);
     }
     atomic_store(&expiry->now_ms, g->base_ms);
 }
@@ -49,9 +122,11 @@ void guard_fini(struct guard *g)
     pthread_mutex_destroy(&g->lock);
 }
 
-uint64_t guard_now(struct guard *g)
+/* --- Running ------------------------------------------------------------------------------------------------------ */
+
+/* Under the lock. */
+static uint64_t look(struct guard *g)
 {
-    pthread_mutex_lock(&g->lock);
     uint64_t wall = g->source.wall_ms(g->source.ctx), boot = g->source.boot_ms(g->source.ctx);
     /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves the
      * guarded clock. */
@@ -64,14 +139,48 @@ uint64_t guard_now(struct guard *g)
     uint64_t now = g->base_ms + (boot - g->boot0_ms);
     if (!g->paused) {
         if (leap || apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS)
-            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed));
+            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed), now + g->steady_by_ms);
         else
             atomic_store_explicit(&g->expiry->now_ms, now, memory_order_relaxed);
     }
     g->last_boot_ms = boot;
     g->last_wall_ms = wall;
+    return now;
+}
+
+uint64_t guard_now(struct guard *g)
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t now = look(g);
     pthread_mutex_unlock(&g->lock);
     return now;
+}
+
+uint64_t guard_steady(struct guard *g)
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t now = look(g) + g->steady_by_ms;
+    pthread_mutex_unlock(&g->lock);
+    return now;
+}
+
+uint64_t guard_age(struct guard *g, uint64_t stamp_ms)
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t now = look(g) + g->steady_by_ms, age = now > stamp_ms ? now - stamp_ms : 0;
+    for (uint32_t i = 0; i < g->move_count; i++)
+        if (stamp_ms < g->moves[i].from_ms)
+            age += g->moves[i].by_ms;
+    pthread_mutex_unlock(&g->lock);
+    return age;
+}
+
+uint64_t guard_date(struct guard *g)
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t now = look(g), date = g->paused && g->unsure ? g->last_wall_ms : now;
+    pthread_mutex_unlock(&g->lock);
+    return date;
 }
 
 uint64_t guard_wall(const struct guard *g)
@@ -79,14 +188,29 @@ uint64_t guard_wall(const struct guard *g)
     return g->source.wall_ms(g->source.ctx);
 }
 
+/* Remembers that time has passed. The oldest two become one that ages less than they did: nothing ends too early. */
+static void move_add(struct guard *g, uint64_t from_ms, uint64_t by_ms)
+{
+    if (g->move_count == GUARD_MOVES) {
+        g->moves[0].by_ms += g->moves[1].by_ms;
+        g->move_count--;
+        memmove(&g->moves[1], &g->moves[2], (g->move_count - 1) * sizeof g->moves[0]);
+    }
+    g->moves[g->move_count++] = (struct guard_move){.from_ms = from_ms, .by_ms = by_ms};
+}
+
 bool guard_accept(struct guard *g)
 {
     pthread_mutex_lock(&g->lock);
     bool was = g->paused;
     if (was) {
-        g->paused = false;
-        g->last_wall_ms = g->base_ms = g->source.wall_ms(g->source.ctx);
-        g->last_boot_ms = g->boot0_ms = g->source.boot_ms(g->source.ctx);
+        uint64_t now = look(g), steady = now + g->steady_by_ms, wall = g->last_wall_ms;
+        if (wall > now)
+            move_add(g, g->paused_from_ms, wall - now);
+        g->paused = g->unsure = false;
+        g->base_ms = wall;
+        g->boot0_ms = g->last_boot_ms;
+        g->steady_by_ms = steady - wall;
         atomic_store(&g->expiry->now_ms, g->base_ms);
     }
     pthread_mutex_unlock(&g->lock);
@@ -101,4 +225,26 @@ bool guard_paused(struct guard *g)
     bool paused = g->paused;
     pthread_mutex_unlock(&g->lock);
     return paused;
+}
+
+size_t guard_encode(struct guard *g, char out[GUARD_SIZE])
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t now = look(g);
+    memset(out, 0, GUARD_SIZE);
+    store_be64(out + AT_GUARDED, now);
+    store_be64(out + AT_STEADY, now + g->steady_by_ms);
+    store_be64(out + AT_BOOT, g->last_boot_ms);
+    store_be64(out + AT_PAUSED_FROM, g->paused_from_ms);
+    memcpy(out + AT_BOOT_ID, g->boot_id, sizeof g->boot_id);
+    out[AT_FLAGS] = g->paused;
+    out[AT_FLAGS + 1] = g->unsure;
+    out[AT_FLAGS + 2] = (char)g->move_count;
+    for (uint32_t i = 0; i < g->move_count; i++) {
+        store_be64(out + AT_MOVES + i * 16, g->moves[i].from_ms);
+        store_be64(out + AT_MOVES + i * 16 + 8, g->moves[i].by_ms);
+    }
+    size_t n = AT_MOVES + g->move_count * 16u;
+    pthread_mutex_unlock(&g->lock);
+    return n;
 }

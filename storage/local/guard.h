@@ -1,15 +1,24 @@
 /*
- * The guarded clock: persisted time plus CLOCK_BOOTTIME, which expiry and ids go by, so that no jump of the wall clock
- * can wipe data.
+ * The store's clocks, which no jump of the wall clock moves. Any thread.
  *
- * Over a restart the wall clock says how long the store was closed, unless it disagrees with the persisted time by more
- * than 30 days, back or ahead; while running, only CLOCK_BOOTTIME counts and a wall clock that jumps by more than an
- * hour is taken for an accident. In both cases expiry pauses (expiry.now_ms stands still; the guarded clock itself runs
- * on) until guard_accept(). Any thread.
+ * The *guarded* clock is persisted time plus CLOCK_BOOTTIME; expiry and ids go by it. Over a restart the wall clock
+ * says how long the store was closed, unless it disagrees with the persisted time by more than 30 days, back or ahead;
+ * while running, only CLOCK_BOOTTIME counts and a wall clock that jumps by more than an hour is taken for an accident.
+ * In both cases expiry pauses (expiry.now_ms stands still; the guarded clock itself runs on) until guard_accept(),
+ * which sets it to the wall clock.
+ *
+ * The *steady* clock is for stamps: of tokens, bans, mutes. It only ever runs, also where guard_accept() sets the
+ * guarded one. How old a stamp is, guard_age() tells: when an operator has accepted that the wall clock is ahead, the
+ * time between has passed for what was stamped before the pause, and not for what was stamped during it.
+ *
+ * Within one boot of the machine CLOCK_BOOTTIME goes on over restarts: then it tells how long the store was closed, for
+ * the steady clock always, for the guarded one where the wall clock differs by two hours at most.
  */
 #ifndef MAGPIE_STORAGE_GUARD_H
 #define MAGPIE_STORAGE_GUARD_H
 
+#include "core/base/clock.h"
+#include "core/base/slice.h"
 #include "storage/kv/expiry.h"
 
 #include <pthread.h>
@@ -17,36 +26,63 @@
 #include <stdint.h>
 
 #define GUARD_RUN_JUMP_MS     (UINT64_C(3600) * 1000)
+#define GUARD_SMALL_JUMP_MS   (UINT64_C(2) * 3600 * 1000)
 #define GUARD_RESTART_JUMP_MS (UINT64_C(30) * 24 * 3600 * 1000)
+
+enum {
+    GUARD_MOVES = 16,                                              /* accepted moves ahead that are remembered */
+    GUARD_SIZE = 4 * 8 + CLOCK_BOOT_ID_SIZE + 8 + GUARD_MOVES * 16 /* bytes of the record at most */
+};
 
 /* Where time comes from; tests put their own. */
 struct guard_source {
     uint64_t (*wall_ms)(void *ctx);
     uint64_t (*boot_ms)(void *ctx);
     void *ctx;
+    const uint8_t *boot_id; /* CLOCK_BOOT_ID_SIZE bytes; NULL: not known. Borrowed for guard_init() */
+};
+
+/* An accepted move of the guarded clock: `by_ms` have passed for all that was stamped before `from_ms` (steady). */
+struct guard_move {
+    uint64_t from_ms, by_ms;
 };
 
 struct guard {
     struct guard_source source;
-    struct expiry *expiry; /* whose now_ms is driven; borrowed */
-    pthread_mutex_t lock;  /* of what follows */
-    uint64_t base_ms;      /* guarded time when boot time was boot0_ms */
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* all zero: not known */
+    struct expiry *expiry;               /* whose now_ms is driven; borrowed */
+    pthread_mutex_t lock;                /* of what follows */
+    uint64_t base_ms;                    /* guarded time when boot time was boot0_ms */
     uint64_t boot0_ms;
     uint64_t last_boot_ms; /* at the last reading */
     uint64_t last_wall_ms;
+    uint64_t steady_by_ms; /* steady time less guarded time, modulo 2^64 */
     bool paused;
+    bool unsure;             /* paused, since a start of the machine: the wall clock is as likely right */
+    uint64_t paused_from_ms; /* steady time when the pause began, over restarts */
+    struct guard_move moves[GUARD_MOVES];
+    uint32_t move_count;
 };
 
-/* persisted_ms: guarded time as last stored; 0: a new store. source NULL: the system's clocks. */
-void guard_init(struct guard *g, const struct guard_source *source, struct expiry *expiry, uint64_t persisted_ms);
+/* persisted: what guard_encode() gave last; empty: a new store. source NULL: the system's clocks. */
+void guard_init(struct guard *g, const struct guard_source *source, struct expiry *expiry, struct slice persisted);
 void guard_fini(struct guard *g);
 /* The guarded time, ms since 1970; looks for jumps and drives expiry. */
 uint64_t guard_now(struct guard *g);
+/* The steady time. */
+uint64_t guard_steady(struct guard *g);
+/* How long ago that steady time was; 0 for one to come. */
+uint64_t guard_age(struct guard *g, uint64_t stamp_ms);
+/* What others' clocks say now, as far as can be told: the guarded time, and the wall clock where that is as likely
+ * right. */
+uint64_t guard_date(struct guard *g);
 /* The wall clock, for people. */
 uint64_t guard_wall(const struct guard *g);
 /* After a jump: the wall clock is right; the guarded clock is set to it and expiry goes on. False when it was not
  * paused. */
 bool guard_accept(struct guard *g);
 bool guard_paused(struct guard *g);
+/* What a start needs to go on from now; its first 8 bytes are the guarded time. Returns how many bytes. */
+size_t guard_encode(struct guard *g, char out[GUARD_SIZE]);
 
 #endif

@@ -65,8 +65,25 @@ static void local_configure(struct store *base, const struct store_options *o)
 static void local_clock_accept(struct store *base)
 {
     struct local *s = local_of(base);
-    if (guard_accept(&s->guard))
+    if (guard_accept(&s->guard)) {
         atomic_fetch_add(&s->live.version, 1);
+        hint_tick(s); /* a group, which writes the clocks down */
+    }
+}
+
+static uint64_t local_time(struct store *base)
+{
+    return guard_steady(&local_of(base)->guard);
+}
+
+static uint64_t local_age(struct store *base, uint64_t stamp_ms)
+{
+    return guard_age(&local_of(base)->guard, stamp_ms);
+}
+
+static uint64_t local_date(struct store *base)
+{
+    return guard_date(&local_of(base)->guard);
 }
 
 static void local_stats(struct store *base, struct store_stats *out)
@@ -122,9 +139,9 @@ static void local_close(struct store *base)
     syncer_stop(s);
     if (!atomic_load(&s->failing)) {
         uint64_t group = atomic_load(&s->written_group);
-        char now[8];
-        store_be64(now, guard_now(&s->guard));
-        struct kv_change c = {.family = KV_META, .kind = KV_PUT, .key = META_CLOCK, .value = slice_of(now, 8)};
+        char row[GUARD_SIZE];
+        struct kv_change c = {
+            .family = KV_META, .kind = KV_PUT, .key = META_CLOCK, .value = slice_of(row, guard_encode(&s->guard, row))};
         if (s->kv->ops->write(s->kv, &c, 1) == 0 && s->kv->ops->sync(s->kv) == 0) {
             s->kv->ops->flush(s->kv);
             durable_end(s->durable, group);
@@ -139,6 +156,9 @@ static const struct store_engine local_engine = {
     .kick = local_kick,
     .configure = local_configure,
     .clock_accept = local_clock_accept,
+    .time = local_time,
+    .age = local_age,
+    .date = local_date,
     .stats = local_stats,
     .work = local_work,
     .close = local_close,
@@ -239,8 +259,8 @@ static int local_begin(struct local *s, char *why, size_t why_size)
         snprintf(why, why_size, "the database cannot be read: its limits");
         return ERR_INVALID;
     }
-    guard_init(&s->guard, &s->hooks.clock, &s->expiry, id.clock_ms);
-    r = identity_begin(s->kv, &id, guard_now(&s->guard), verdict == DURABLE_LOST, &s->limits);
+    guard_init(&s->guard, &s->hooks.clock, &s->expiry, slice_of(id.clock, id.clock_size));
+    r = identity_begin(s->kv, &id, &s->guard, verdict == DURABLE_LOST, &s->limits);
     r = r ? r : durable_begin(s->durable, id.instance, id.group);
     if (r) {
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));

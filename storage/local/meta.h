@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/slice.h"
+#include "storage/local/guard.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,7 +21,7 @@ enum {
 #define META_INSTANCE SLICE_LIT("instance") /* u64: drawn when it was made */
 #define META_GROUP    SLICE_LIT("group")    /* u64: last written group; u64: when the newest id was given out */
 #define META_LOSS     SLICE_LIT("loss")     /* u64: loss generation */
-#define META_CLOCK    SLICE_LIT("clock")    /* u64: guarded time, about now */
+#define META_CLOCK    SLICE_LIT("clock")    /* guard_encode(): u64 guarded time, about now; and more */
 #define META_IDS      SLICE_LIT("ids")      /* u64: ms since ID_EPOCH_MS that no id given out passes */
 #define META_CHANNELS SLICE_LIT("channels") /* u64: channels that exist */
 #define META_LIMITS   SLICE_LIT("limits")   /* see limits_encode() */
@@ -30,19 +31,22 @@ int meta_get_u64(struct kv *kv, struct slice key, uint64_t *out);
 
 /* Those that a start goes by; all 0: a new database. */
 struct identity {
-    uint64_t version;    /* META_VERSION */
-    uint64_t instance;   /* META_INSTANCE */
-    uint64_t group;      /* META_GROUP */
-    uint64_t last_id_ms; /* META_GROUP: ms since ID_EPOCH_MS of the newest id */
-    uint64_t loss;       /* META_LOSS */
-    uint64_t clock_ms;   /* META_CLOCK */
-    uint64_t ids;        /* META_IDS */
+    uint64_t version;       /* META_VERSION */
+    uint64_t instance;      /* META_INSTANCE */
+    uint64_t group;         /* META_GROUP */
+    uint64_t last_id_ms;    /* META_GROUP: ms since ID_EPOCH_MS of the newest id */
+    uint64_t loss;          /* META_LOSS */
+    uint64_t clock_ms;      /* META_CLOCK: guarded time */
+    char clock[GUARD_SIZE]; /* META_CLOCK as it is */
+    size_t clock_size;
+    uint64_t ids; /* META_IDS */
 };
 
 /* 0 or an enum err. */
 MUST_CHECK int identity_read(struct kv *kv, struct identity *id);
-/* Puts onto the platter what a beginning run must have there, at guarded time now_ms, and changes `id` alike. lost:
- * numbering goes on beyond what may have been given out. 0 or an enum err. */
-MUST_CHECK int identity_begin(struct kv *kv, struct identity *id, uint64_t now_ms, bool lost, struct limits *limits);
+/* Puts onto the platter what a beginning run must have there, now by `guard`, and changes `id` alike. lost: numbering
+ * goes on beyond what may have been given out. 0 or an enum err. */
+MUST_CHECK int identity_begin(struct kv *kv, struct identity *id, struct guard *guard, bool lost,
+                              struct limits *limits);
 
 #endif

@@ -181,14 +181,14 @@ static int writer_resume(struct writer *w)
     ids = ids > w->ids.last_ms ? ids : w->ids.last_ms;
     w->id_limit = ids + ID_AHEAD_MS;
     batch_reset(&w->batch);
-    if (batch_reserve(&w->batch, 4, 160))
+    if (batch_reserve(&w->batch, 4, 160 + GUARD_SIZE))
         return ERR_NOMEM;
     char *group = batch_put(&w->batch, KV_META, META_GROUP, 16);
     store_be64(group, w->group);
     store_be64(group + 8, w->ids.last_ms);
     writer_put_u64(w, META_LOSS, w->generation);
     writer_put_u64(w, META_IDS, w->id_limit);
-    writer_put_u64(w, META_CLOCK, w->now_ms);
+    writer_put_clock(w);
     int r = s->hooks.before_write ? s->hooks.before_write(s->hooks.ctx) : 0;
     r = r ? r : batch_write(&w->batch, s->kv);
     r = r ? r : s->hooks.before_sync ? s->hooks.before_sync(s->hooks.ctx) : 0;

@@ -74,6 +74,13 @@ void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
     store_be64(batch_put(&w->batch, KV_META, meta_key, 8), v);
 }
 
+void writer_put_clock(struct writer *w)
+{
+    char row[GUARD_SIZE];
+    size_t n = guard_encode(&w->store->guard, row);
+    memcpy(batch_put(&w->batch, KV_META, META_CLOCK, n), row, n);
+}
+
 int writer_first(struct writer *w, struct head *h, uint64_t *first)
 {
     uint32_t version = atomic_load(&w->store->live.version);
@@ -174,7 +181,7 @@ static int group_begin(struct writer *w)
 {
     struct local *s = w->store;
     batch_reset(&w->batch);
-    if (batch_reserve(&w->batch, 5, 128 + LIMITS_SIZE))
+    if (batch_reserve(&w->batch, 5, 128 + LIMITS_SIZE + GUARD_SIZE))
         return ERR_NOMEM;
     w->group = atomic_load_explicit(&s->written_group, memory_order_relaxed) + 1;
     w->now_ms = guard_now(&s->guard);
@@ -191,7 +198,7 @@ static int group_begin(struct writer *w)
     if (w->id_limit_group == w->group)
         writer_put_u64(w, META_IDS, w->id_limit);
     if (w->now_ms - w->clock_ms >= CLOCK_EVERY_MS) /* wraps when the clock went back: written then, too */
-        writer_put_u64(w, META_CLOCK, w->now_ms);
+        writer_put_clock(w);
     limits_put(w);
     batch_put(&w->batch, KV_META, META_GROUP, 16);
     w->batch_base = w->batch.count;

@@ -104,6 +104,8 @@ void writer_put_head(struct writer *w, struct head *h);
 /* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was
  * one. ERR_*. */
 MUST_CHECK int writer_first(struct writer *w, struct head *h, uint64_t *first);
+/* The store's clocks, as guard_encode() gives them: 1 entry, GUARD_SIZE bytes at most. */
+void writer_put_clock(struct writer *w);
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v);
 
 /* What the database said of itself when it was opened. */

@@ -61,7 +61,7 @@ static void as_token(const uint8_t *data, size_t n)
     struct mp_auth_answer a = {.size = sizeof a};
     char *room = malloc(n + !n);
     must(room != NULL);
-    verify(policy_at_hand(), (const char *)data, n, room, 1e9, &a);
+    verify(policy_at_hand(), (const char *)data, n, room, (struct verify_time){1e9, 1e9}, &a);
     must(a.code != MP_CODE_OK);
     check_answer(&a);
     free(room);
@@ -81,7 +81,7 @@ static void as_claims(const uint8_t *data, size_t n)
     token[at++] = '.';
     at += base64url(token + at, mac, mac_n);
     struct mp_auth_answer a = {.size = sizeof a};
-    verify(policy_at_hand(), token, at, room, 1e9, &a);
+    verify(policy_at_hand(), token, at, room, (struct verify_time){1e9, 1e9}, &a);
     check_answer(&a);
     must(strcmp(a.message, "token: not one that is taken here") != 0); /* it was signed */
     free(token);

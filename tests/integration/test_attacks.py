@@ -210,45 +210,6 @@ class Identity(Test):
         a.request(PING)
 
 
-class TokenAge(Test):
-    """Tokens last 30 days from their last use."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.server = None
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def test_expired(self):
-        from test_durability import faketime
-        library = faketime()
-        if not library or SANITIZED:
-            self.skipTest("needs libfaketime, and no sanitizers")
-        s = Server(start=False)
-        try:
-            def at(days):
-                with open(os.path.join(s.folder, "time"), "w") as f:
-                    f.write("%+d" % (days * 86400))
-            at(0)
-            s.environment = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": os.path.join(s.folder, "time"), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                             "FAKETIME_DONT_RESET": "1"}
-            s.start()
-            a = self.user("Ada", server=s)
-            first = a.token
-            at(29)
-            fresh = self.connect(server=s).login(token=first)["token"]
-            at(31)
-            self.refused("unauthorized", self.connect(server=s), LOGIN, token=first)
-            self.assertEqual(self.connect(server=s).login(token=fresh)["id"], a.id)
-            for c in self.clients:
-                c.close()
-            s.close()
-        finally:
-            s.discard()
-
-
 class Access(Ordered):
     """Nobody reads or says anything where it has no business any more, on any connection, by any request."""
 

@@ -14,7 +14,7 @@ WRONG = {
     "wrong_symbol": "exports no symbol magpie_plugin",
     "wrong_undefined": "cannot be loaded: .*mp_of_another_world",
     "wrong_major": r"built for plugin ABI 2\.0, and this server has 1\.1",
-    "wrong_minor": r"built for plugin ABI 1\.2, which is newer than this server's 1\.1",
+    "wrong_minor": r"built for plugin ABI 1\.3, which is newer than this server's 1\.2",
     "wrong_size": "its description has [0-9]+ bytes",
     "wrong_name": 'calls itself "right_name"',
     "wrong_empty": r"lacks init\(\)",
@@ -92,7 +92,7 @@ class Life(PluginTest):
             self.assertEqual(self.console("plugin load threads"), "threads 1 is loaded")
             self.assertIn(("threads", "running"), [(p["name"], p["state"]) for p in self.console("plugin list")])
             info = self.console("plugin info threads")
-            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.1"))
+            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.2"))
             self.assertEqual(self.console("threads round"), {"threads": 3, "worked": True})
             self.assertIn("exists", self.console.refused("plugin load threads"))
             self.assertEqual(self.console("plugin unload threads"), "threads is unloaded")

@@ -144,6 +144,21 @@ static inline void gate_clock_accept(struct store *s)
     store_clock_accept(gate_store_of(s)->behind);
 }
 
+static inline uint64_t gate_time(struct store *s)
+{
+    return store_time_ms(gate_store_of(s)->behind);
+}
+
+static inline uint64_t gate_age(struct store *s, uint64_t stamp_ms)
+{
+    return store_age_ms(gate_store_of(s)->behind, stamp_ms);
+}
+
+static inline uint64_t gate_date(struct store *s)
+{
+    return store_date_ms(gate_store_of(s)->behind);
+}
+
 static inline void gate_stats(struct store *s, struct store_stats *out)
 {
     store_get_stats(gate_store_of(s)->behind, out);
@@ -173,6 +188,9 @@ static inline void gate_store_init(struct gate_store *g, struct store *behind)
                                                .kick = gate_kick,
                                                .configure = gate_configure,
                                                .clock_accept = gate_clock_accept,
+                                               .time = gate_time,
+                                               .age = gate_age,
+                                               .date = gate_date,
                                                .stats = gate_stats,
                                                .work = gate_work,
                                                .close = gate_close};

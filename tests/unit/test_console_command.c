@@ -7,6 +7,7 @@
 #include "core/hub/shard/shard.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/shard/why.h"
+#include "storage/engine.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -141,19 +142,78 @@ static void passwords(void **state)
     free(c);
 }
 
+/* A store that is nothing but a clock: now, and how much time was accepted as passed since 1000. */
+static uint64_t clock_now = 1000000, clock_more;
+
+static uint64_t clock_time(struct store *s)
+{
+    (void)s;
+    return clock_now;
+}
+static uint64_t clock_age(struct store *s, uint64_t stamp_ms)
+{
+    (void)s;
+    return clock_now - stamp_ms + (stamp_ms < 2000000 ? clock_more : 0);
+}
+static const struct store_engine clock_engine = {.time = clock_time, .age = clock_age};
+static struct store clock_store = {&clock_engine};
+
 static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip,
                   uint64_t until, bool lift)
 {
     struct ban_key k;
     bool existed;
     assert_true(ban_key_make(&k, kind, S(user), S(channel), S(ip)));
-    assert_int_equal(ban_apply(s, &k, until, S("why"), lift, &existed), 0);
+    assert_int_equal(ban_apply(s, &k, &(struct ban_span){.until_ms = until}, S("why"), lift, &existed), 0);
     return existed;
+}
+
+/* What is in the shard's table for timed ones goes by the store's clock. */
+static void spans(void **state)
+{
+    struct shard *s = calloc(1, sizeof *s);
+    struct ban_key k;
+    bool existed;
+    char note[BAN_NOTE_MAX];
+    (void)state;
+    s->store = &clock_store;
+    struct ban_span span = ban_span_of(&clock_store, 60);
+    assert_true(span.since_ms == 1000000 && span.until_ms == 1060000);
+    assert_int_equal(ban_note(&span, S("why"), note), 8 + 3 + 9);
+    assert_true(ban_key_make(&k, MUTE_USER, S("ada"), SLICE_NONE, SLICE_NONE));
+    assert_int_equal(ban_apply(s, &k, &span, S("why"), false, &existed), 0);
+    assert_int_equal(ban_apply(s, &k, &span, S("why"), false, &existed), 0);
+    assert_true(existed);
+    assert_true(ban_muted(s, S("ada"), SLICE_NONE));
+    clock_now += 59999;
+    assert_true(ban_muted(s, S("ada"), SLICE_NONE));
+    clock_more = 1; /* an operator said that this time has passed, too */
+    assert_false(ban_muted(s, S("ada"), SLICE_NONE));
+    clock_more = 0;
+    clock_now += 1;
+    assert_false(ban_muted(s, S("ada"), SLICE_NONE));
+    assert_int_equal(ban_apply(s, &k, &span, S("why"), false, &existed), 0);
+    assert_false(existed);
+    /* One of a server that did not keep when it began. */
+    span = (struct ban_span){.until_ms = clock_now + 10};
+    assert_int_equal(ban_apply(s, &k, &span, S("why"), false, &existed), 0);
+    assert_true(ban_muted(s, S("ada"), SLICE_NONE));
+    clock_now += 10;
+    assert_false(ban_muted(s, S("ada"), SLICE_NONE));
+    bans_tick(s);
+    assert_int_equal(ban_apply(s, &k, &span, SLICE_NONE, true, &existed), 0);
+    assert_false(existed);
+    span = ban_span_of(&clock_store, 0);
+    assert_true(span.until_ms == BAN_FOREVER);
+    assert_int_equal(ban_note(&span, S("why"), note), 8 + 3);
+    bans_free(s);
+    free(s);
 }
 
 static void bans(void **state)
 {
     struct shard *s = calloc(1, sizeof *s);
+    s->store = &clock_store;
     struct slice reason;
     (void)state;
     assert_false(ban_user(s, S("ada"), &reason) || ban_ip(s, "10.0.0.1") || ban_muted(s, S("ada"), S("tea")));
@@ -186,6 +246,7 @@ static void bans(void **state)
 static void networks(void **state)
 {
     struct shard *s = calloc(1, sizeof *s);
+    s->store = &clock_store;
     struct ban_key k;
     (void)state;
     static const char *const wrong[] = {"",           "x",      "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/x",
@@ -222,7 +283,9 @@ static void rules(void **state)
     (void)state;
     channel_rule_pack(&r, packed);
     assert_true(ban_key_make(&k, CHANNEL_RULE, SLICE_NONE, S("tea"), SLICE_NONE));
-    assert_int_equal(ban_apply(s, &k, BAN_FOREVER, slice_of(packed, sizeof packed), false, &existed), 0);
+    assert_int_equal(
+        ban_apply(s, &k, &(struct ban_span){.until_ms = BAN_FOREVER}, slice_of(packed, sizeof packed), false, &existed),
+        0);
     assert_true(channel_rule_find(s, S("tea"), &got));
     assert_true(got.tier == TIER_LARGE && got.push == MODE_NONE && got.limited && got.closed && got.limit == 70000);
     assert_false(channel_rule_find(s, S("te"), &got));
@@ -306,8 +369,8 @@ static void wires(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table),   cmocka_unit_test(distances), cmocka_unit_test(passwords),
-        cmocka_unit_test(bans),    cmocka_unit_test(networks),  cmocka_unit_test(rules),
-        cmocka_unit_test(handles), cmocka_unit_test(notes),     cmocka_unit_test(wires)};
+        cmocka_unit_test(table), cmocka_unit_test(distances), cmocka_unit_test(passwords), cmocka_unit_test(bans),
+        cmocka_unit_test(spans), cmocka_unit_test(networks),  cmocka_unit_test(rules),     cmocka_unit_test(handles),
+        cmocka_unit_test(notes), cmocka_unit_test(wires)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

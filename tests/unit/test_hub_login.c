@@ -302,7 +302,9 @@ static void a_ban_during_a_login(void **state)
     assert_int_equal(kit_gate.held, 1);
     assert_true(ban_key_make(&key, BAN_USER, S(ann), SLICE_NONE, SLICE_NONE));
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(ban_apply(kit_shard(&k, i), &key, BAN_FOREVER, S("noise"), false, &existed), 0);
+        assert_int_equal(
+            ban_apply(kit_shard(&k, i), &key, &(struct ban_span){.until_ms = BAN_FOREVER}, S("noise"), false, &existed),
+            0);
     gate_open(OP_USER_SAVE);
     const char *answer = peer_answer(a, 1, seq);
     fails(answer, "forbidden");

@@ -71,7 +71,7 @@ static struct mp_auth_answer judge(const struct policy *p, const char *header, c
     char token[2048], room[2048];
     struct mp_auth_answer answer = {.size = sizeof answer};
     int n = snprintf(token, sizeof token, "%s.%s.%s", header, claims, signature);
-    verify(p, token, (size_t)n, room, now, &answer);
+    verify(p, token, (size_t)n, room, (struct verify_time){now, now}, &answer);
     return answer;
 }
 

@@ -31,6 +31,21 @@ static void paper_clock_accept(struct store *s)
 {
     ((struct paper *)s)->accepts++;
 }
+static uint64_t paper_time(struct store *s)
+{
+    (void)s;
+    return 11;
+}
+static uint64_t paper_age(struct store *s, uint64_t stamp_ms)
+{
+    (void)s;
+    return stamp_ms * 2;
+}
+static uint64_t paper_date(struct store *s)
+{
+    (void)s;
+    return 13;
+}
 static void paper_stats(struct store *s, struct store_stats *out)
 {
     *out = (struct store_stats){.appended = ++((struct paper *)s)->stats};
@@ -49,6 +64,9 @@ static const struct store_engine paper_engine = {.post = paper_post,
                                                  .kick = paper_kick,
                                                  .configure = paper_configure,
                                                  .clock_accept = paper_clock_accept,
+                                                 .time = paper_time,
+                                                 .age = paper_age,
+                                                 .date = paper_date,
                                                  .stats = paper_stats,
                                                  .work = paper_work,
                                                  .close = paper_close};
@@ -129,6 +147,9 @@ static void others(void **state)
     store_kick(&p.base);
     store_configure(&p.base, &(struct store_options){.inbox_max = 5});
     store_clock_accept(&p.base);
+    assert_int_equal(store_time_ms(&p.base), 11);
+    assert_int_equal(store_age_ms(&p.base, 6), 12);
+    assert_int_equal(store_date_ms(&p.base), 13);
     store_get_stats(&p.base, &stats);
     store_work(&p.base, &w);
     assert_ptr_equal(p.op, &w.op);
@@ -314,6 +335,9 @@ static void passes_on(void **state)
     assert_int_equal(r.page.n, 1);
     store_page_free(&r.page);
     store_clock_accept(g->w.s);
+    assert_int_equal(store_time_ms(g->w.s), T0);
+    assert_int_equal(store_date_ms(g->w.s), T0);
+    assert_int_equal(store_age_ms(g->w.s, T0 - 5), 5);
 }
 
 int main(void)

@@ -77,8 +77,9 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
     }
     *token_out = token;
     if (open && has_token) {
-        if (token_check(token, &c->shard->token_key, clock_wall_ms(), l->id, &id, &l->epoch) != 0 ||
-            !value_user_id(id)) {
+        uint64_t issued;
+        if (token_check(token, &c->shard->token_key, l->id, &id, &l->epoch, &issued) != 0 || !value_user_id(id) ||
+            store_age_ms(c->shard->store, issued) > TOKEN_LIFETIME_MS) {
             call_fail(c, CODE_UNAUTHORIZED, "token: unknown or expired");
             return false;
         }

@@ -81,7 +81,7 @@ static void encode_login(struct buf *b, struct shard *s, const struct user *u, c
 {
     char token[TOKEN_MAX + 1];
     if (!l->token)
-        token_make(token, &s->token_key, user_id(u), u->epoch, clock_wall_ms());
+        token_make(token, &s->token_key, user_id(u), u->epoch, store_time_ms(s->store));
     buf_lit(b, "{\"id\":");
     buf_json_string(b, user_id(u));
     buf_lit(b, ",\"name\":");

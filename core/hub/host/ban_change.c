@@ -24,10 +24,10 @@ struct change {
     struct ban_change *q;
     struct hub *hub;
     struct ban_key key;
-    uint64_t until_ms;
+    struct ban_span span;
     _Atomic bool existed, nomem;
     char note[4 + BAN_KEY_MAX];
-    char value[8 + BAN_REASON_MAX];
+    char value[BAN_NOTE_MAX];
     struct {
         _Atomic unsigned left; /* shards that still look for connections */
         _Atomic uint32_t closed;
@@ -171,7 +171,7 @@ static void apply(struct shard *s, void *ctx)
 {
     struct change *c = ctx;
     bool existed = false;
-    if (ban_apply(s, &c->key, c->until_ms, c->q->reason, c->q->lift, &existed) != 0)
+    if (ban_apply(s, &c->key, &c->span, c->q->reason, c->q->lift, &existed) != 0)
         atomic_store(&c->nomem, true);
     if (existed)
         atomic_store(&c->existed, true);
@@ -194,15 +194,12 @@ static void kept(void *owner, struct store_op *op)
 static void keep(struct change *c)
 {
     struct ban_change *q = c->q;
-    size_t reason = q->reason.n < BAN_REASON_MAX ? q->reason.n : BAN_REASON_MAX;
-    q->reason.n = reason;
-    c->until_ms = q->seconds ? clock_wall_ms() + q->seconds * 1000 : BAN_FOREVER;
+    q->reason.n = q->reason.n < BAN_REASON_MAX ? q->reason.n : BAN_REASON_MAX;
+    c->span = ban_span_of(c->hub->store, q->seconds);
     memcpy(c->note, "ban:", 4);
     memcpy(c->note + 4, c->key.p, c->key.n);
-    store_be64(c->value, c->until_ms);
-    if (reason)
-        memcpy(c->value + 8, q->reason.p, reason);
-    c->op.put = (struct store_note_put){.note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, 8 + reason)},
+    size_t value = ban_note(&c->span, q->reason, c->value);
+    c->op.put = (struct store_note_put){.note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, value)},
                                         .remove = q->lift,
                                         .op = {.home = c->hub->main, .done = kept}};
     store_note_put(c->hub->store, &c->op.put);

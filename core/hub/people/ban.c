@@ -15,8 +15,8 @@
 enum { BITS = 128, PRUNED = 64 /* entries looked at in a tick */ };
 
 struct ban {
-    uint64_t until_ms; /* wall clock; BAN_FOREVER */
-    char *text;        /* key, then reason; owned */
+    struct ban_span span;
+    char *text; /* key, then reason; owned */
     uint8_t key_len;
     uint16_t reason_len;
 };
@@ -165,6 +165,40 @@ static struct ban *ban_at(const struct ban_table *t, uint32_t i)
     return pool_at(&t->pool, i);
 }
 
+/* How much of it is left, ms; 0: over. */
+static uint64_t span_left(struct store *store, const struct ban_span *b)
+{
+    if (b->until_ms == BAN_FOREVER)
+        return BAN_FOREVER;
+    uint64_t now = b->since_ms ? b->since_ms + store_age_ms(store, b->since_ms) : store_time_ms(store);
+    return now < b->until_ms ? b->until_ms - now : 0;
+}
+
+static bool ban_over(struct shard *s, const struct ban *b)
+{
+    return span_left(s->store, &b->span) == 0;
+}
+
+struct ban_span ban_span_of(struct store *store, uint64_t seconds)
+{
+    uint64_t now = store_time_ms(store);
+    return (struct ban_span){.since_ms = now, .until_ms = seconds ? now + seconds * 1000 : BAN_FOREVER};
+}
+
+/* until u64 · reason, and where it ends: 0 · since u64. Reasons hold no 0. */
+size_t ban_note(const struct ban_span *span, struct slice reason, char out[BAN_NOTE_MAX])
+{
+    size_t n = 8 + reason.n;
+    store_be64(out, span->until_ms);
+    if (reason.n)
+        memcpy(out + 8, reason.p, reason.n);
+    if (span->until_ms == BAN_FOREVER)
+        return n;
+    out[n] = '\0';
+    store_be64(out + n + 1, span->since_ms);
+    return n + 9;
+}
+
 static struct slice key_of(const struct ban *b)
 {
     return slice_of(b->text, b->key_len);
@@ -223,7 +257,7 @@ void bans_free(struct shard *s)
     s->bans = NULL;
 }
 
-int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
+int ban_apply(struct shard *s, const struct ban_key *k, const struct ban_span *span, struct slice reason, bool lift,
               bool *existed)
 {
     struct slice key = slice_of(k->p, k->n);
@@ -232,7 +266,7 @@ int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struc
         return ERR_NOMEM;
     struct ban_table *t = s->bans;
     uint32_t old = t ? table_find(&t->keys, hash, &key) : TABLE_NONE;
-    *existed = old != TABLE_NONE && ban_at(t, old)->until_ms > clock_wall_ms();
+    *existed = old != TABLE_NONE && !ban_over(s, ban_at(t, old));
     if (lift) {
         if (old != TABLE_NONE)
             drop(t, old);
@@ -251,7 +285,7 @@ int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struc
     if (reason.n)
         memcpy(text + key.n, reason.p, reason.n);
     *ban_at(t, i) =
-        (struct ban){.until_ms = until_ms, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
+        (struct ban){.span = *span, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
     if (old != TABLE_NONE)
         drop(t, old);
     if (table_add(&t->keys, hash, i) != 0) {
@@ -268,13 +302,12 @@ void bans_tick(struct shard *s)
     struct ban_table *t = s->bans;
     if (!t)
         return;
-    uint64_t now = clock_wall_ms();
     uint32_t i = t->sweep;
     for (unsigned n = 0; n < PRUNED; n++) {
         i = pool_next(&t->pool, i);
         if (i == POOL_NONE)
             break;
-        if (ban_at(t, i)->until_ms <= now)
+        if (ban_over(s, ban_at(t, i)))
             drop(t, i);
         i++;
     }
@@ -288,7 +321,7 @@ static const struct ban *find(struct shard *s, const struct ban_key *k)
     struct slice key = slice_of(k->p, k->n);
     uint32_t i = table_find(&s->bans->keys, hash_bytes(key), &key);
     const struct ban *b = i != TABLE_NONE ? ban_at(s->bans, i) : NULL;
-    return b && b->until_ms > clock_wall_ms() ? b : NULL;
+    return b && !ban_over(s, b) ? b : NULL;
 }
 
 static const struct ban *check(struct shard *s, enum ban_kind kind, struct slice user, struct slice channel)
@@ -423,10 +456,11 @@ uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, con
     uint32_t i = t ? pool_next(&t->pool, from) : POOL_NONE;
     for (unsigned n = 0; i != POOL_NONE && n < 1024; n++, i = pool_next(&t->pool, i + 1)) {
         const struct ban *b = ban_at(t, i);
+        uint64_t left = span_left(s->store, &b->span);
         struct ban_snapshot out = {.kind = (enum ban_kind)(b->text[0] - '0'),
                                    .reason = slice_of(b->text + b->key_len, b->reason_len),
-                                   .until_ms = b->until_ms};
-        if (b->until_ms <= now)
+                                   .until_ms = left == BAN_FOREVER ? BAN_FOREVER : now + left};
+        if (!left)
             continue;
         if (out.kind == CHANNEL_RULE) {
             out.channel = slice_of(b->text + 1, b->key_len - 1u);
@@ -509,8 +543,13 @@ static int load_note(struct hub *hub, const struct store_note *note)
     bool existed;
     if (note->value.n < 8 || !key_good(key))
         return 0; /* of a later version */
-    uint64_t until = load_be64(note->value.p);
-    if (until <= clock_wall_ms()) {
+    struct ban_span span = {.until_ms = load_be64(note->value.p)};
+    struct slice reason = slice_of(note->value.p + 8, note->value.n - 8);
+    if (span.until_ms != BAN_FOREVER && reason.n >= 9 && reason.p[reason.n - 9] == '\0') {
+        reason.n -= 9;
+        span.since_ms = load_be64(reason.p + reason.n + 1);
+    }
+    if (span_left(hub->store, &span) == 0) {
         forget(hub, note->key);
         return 0;
     }
@@ -518,7 +557,7 @@ static int load_note(struct hub *hub, const struct store_note *note)
     memcpy(k.p, key.p, key.n);
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < hub->shard_count; i++)
-        rc = ban_apply(hub->shards[i], &k, until, slice_of(note->value.p + 8, note->value.n - 8), false, &existed);
+        rc = ban_apply(hub->shards[i], &k, &span, reason, false, &existed);
     return rc;
 }
 

@@ -21,6 +21,7 @@
 struct ban_table;
 struct hub;
 struct shard;
+struct store;
 
 enum ban_kind {
     BAN_USER,
@@ -64,7 +65,7 @@ struct ban_snapshot {
     enum ban_kind kind;
     struct slice user, channel, reason;
     char ip[64];
-    uint64_t until_ms; /* wall clock; BAN_FOREVER */
+    uint64_t until_ms; /* wall clock, as it is now; BAN_FOREVER */
 };
 /* As the functions of snapshot.h. Every shard has all of them: ask one. */
 uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_snapshot *b), void *ctx);
@@ -77,12 +78,23 @@ struct ban_key {
     uint8_t n;
     char p[BAN_KEY_MAX];
 };
+/* From when to when, by the store's time (store_time_ms): a wall clock that jumps ends none and makes none longer. */
+struct ban_span {
+    uint64_t since_ms; /* 0: not known, as of a server that did not keep it */
+    uint64_t until_ms; /* BAN_FOREVER */
+};
+/* The span that begins now; seconds 0: for ever. */
+struct ban_span ban_span_of(struct store *store, uint64_t seconds);
+/* A note's value in the store: the span and the reason, of BAN_REASON_MAX bytes at most. Returns its size. */
+#define BAN_NOTE_MAX (8 + BAN_REASON_MAX + 1 + 8)
+size_t ban_note(const struct ban_span *span, struct slice reason, char out[BAN_NOTE_MAX]);
+
 /* False: not an address, or a value that cannot be one. */
 bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, struct slice channel, struct slice ip);
 /* Puts it into the shard's table, or takes it out; *existed: there was one. ERR_NOMEM. On its own thread, or before
  * hub_start(). */
-MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, uint64_t until_ms, struct slice reason, bool lift,
-                         bool *existed);
+MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, const struct ban_span *span, struct slice reason,
+                         bool lift, bool *existed);
 
 /* Reads them from the store into all shards. Before hub_start(). ERR_IO, ERR_NOMEM. */
 MUST_CHECK int bans_load(struct hub *hub);

@@ -31,13 +31,14 @@ MUST_CHECK int token_key_set(struct token_key *key, const uint8_t secret[TOKEN_S
 /* Frees it, wiped. */
 void token_key_fini(struct token_key *key);
 
-/* Writes a token and a NUL; returns its length. id: 1-64 bytes. */
+/* Writes a token and a NUL; returns its length. id: 1-64 bytes. now_ms: the store's time (store_time_ms). */
 size_t token_make(char out[TOKEN_MAX + 1], struct token_key *key, struct slice id, uint32_t epoch, uint64_t now_ms);
 
-/* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf) and
- * epoch, which the caller must still compare with the user's. ERR_AUTH: forged, mangled, from another server, or
- * expired. */
-MUST_CHECK int token_check(struct slice token, struct token_key *key, uint64_t now_ms, char id_buf[64],
-                           struct slice *id, uint32_t *epoch);
+/* Checks a token in constant time as far as the secret is concerned. On success fills in id (copied into id_buf), epoch
+ * and when it was issued. The caller must still compare the epoch with the user's, and see how old the token is
+ * (store_age_ms, TOKEN_LIFETIME_MS): one from the future was issued while a clock was wrong, and is as good as new.
+ * ERR_AUTH: forged, mangled, or from another server. */
+MUST_CHECK int token_check(struct slice token, struct token_key *key, char id_buf[64], struct slice *id,
+                           uint32_t *epoch, uint64_t *issued_ms);
 
 #endif
