@@ -10,11 +10,13 @@
     ```text output     what the block before must have printed; "…" stands for anything
 
 Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place (so is
-build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere. Last line: "N passed, N failed".
+build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere, and the man pages (manpages.py).
+Last line: "N passed, N failed".
 """
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -22,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import manpages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
@@ -54,6 +58,27 @@ def blocks(text):
     return found
 
 
+def lua_text(text):
+    """A string of Lua."""
+    return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+# How a path stands in an example, by its language: as a word of a shell, inside a string of Python, or in what is printed.
+QUOTED = {"sh": shlex.quote, "python": lambda path: re.sub(r"([\\\\'\"])", r"\\\1", path), "text": str}
+
+# Files that examples of configs name: they get others in their place.
+FILES = {
+    "words.txt": "darn\n",
+    "login.pem": """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7
+6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==
+-----END PUBLIC KEY-----
+""",
+}
+# Variables that they read with env().
+VARIABLES = {"MAGPIE_API_KEY": "0123456789abcdef", "MAGPIE_WEBHOOK_SECRET": "0123456789abcdef"}
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -69,7 +94,7 @@ class Server:
         config = os.path.join(folder, "docs.lua")
         with open(config, "w") as f:
             f.write('return { listen = { tcp = "127.0.0.1:%d", websocket = "127.0.0.1:%d", console = "127.0.0.1:%d" }, '
-                    'data = "%s/data", threads = 2 }\n' % (self.tcp, self.websocket, self.console, folder))
+                    'data = %s, threads = 2 }\n' % (self.tcp, self.websocket, self.console, lua_text(folder + "/data")))
         self.log = open(os.path.join(folder, "log"), "w+")
         self.process = subprocess.Popen([MAGPIED, "-c", config], stderr=self.log, cwd=folder)
 
@@ -93,12 +118,25 @@ class Server:
                 self.process.kill()
                 self.process.wait()
 
-    def placed(self, text):
+    def placed(self, text, language="text"):
         text = re.sub(r"\b8081\b", str(self.tcp), text)
         text = re.sub(r"\b8082\b", str(self.websocket), text)
         text = re.sub(r"\b8083\b", str(self.console), text)
-        text = re.sub(r"(?<![\w/])(\./)?build/magpiectl\b", os.path.join(os.path.dirname(MAGPIED), "magpiectl"), text)
-        return re.sub(r"(?<![\w/])(\./)?build/magpied\b", MAGPIED, text)
+        for program in ("magpiectl", "magpied"):
+            path = QUOTED[language](os.path.join(os.path.dirname(MAGPIED), program))
+            text = re.sub(r"(?<![\w/])(\./)?build/%s\b" % program, lambda m: path, text)
+        return text
+
+    def placed_config(self, text):
+        """Of a config: the files that it names, and where plugins are installed."""
+        for name, content in FILES.items():
+            path = os.path.join(self.folder, name)
+            with open(path, "w") as f:
+                f.write(content)
+            text = re.sub('"(?:/etc/magpie/)?%s"' % re.escape(name), lambda m: lua_text(path), text)
+        plugins = lua_text(os.path.join(os.path.dirname(MAGPIED), "plugins"))
+        text = text.replace("plugins = { load", "plugins = { path = %s, load" % plugins)  # as if they lay in the working directory
+        return text.replace('"/usr/lib/magpie/plugins"', plugins)
 
 
 def same_output(expected, got):
@@ -112,7 +150,7 @@ def run(server, language, kind, text, folder):
     if kind in ("config", "wrong"):
         path = os.path.join(folder, "example.lua")
         with open(path, "w") as f:
-            f.write("return " + text if text.lstrip().startswith("{") else text)
+            f.write(server.placed_config("return " + text if text.lstrip().startswith("{") else text))
         command, wanted = [MAGPIED, "-t", "-c", path], 0 if kind == "config" else 1
         shown = path
     elif language == "lua":
@@ -123,12 +161,12 @@ def run(server, language, kind, text, folder):
             f.write(text)
         shown, path, wanted = None, os.path.join(folder, "scripts.lua"), 0
         with open(path, "w") as f:
-            f.write('return { scripts = { path = "%s", load = { "example" } } }\n' % scripts)
+            f.write('return { scripts = { path = %s, load = { "example" } } }\n' % lua_text(scripts))
         command = [MAGPIED, "-t", "-c", path] if kind == "script" else [MAGPIED, "--run-script-tests", scripts]
     else:
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else ["python3", "-c"]
-        command, wanted, shown = command + [server.placed(text)], 0, None
-    environment = dict(os.environ, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1", MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
+        command, wanted, shown = command + [server.placed(text, language)], 0, None
+    environment = dict(os.environ, **VARIABLES, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1", MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
     try:
         r = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
@@ -184,6 +222,8 @@ def main():
                 text = f.read()
             check_links(tally, path, text)
             check_examples(tally, server, path, text, folder)
+        for ok, where, what in manpages.check(os.path.dirname(MAGPIED), server, folder):
+            tally.count(ok, where, what)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
