@@ -62,8 +62,12 @@ install(CODE [[
   file(WRITE "${config}" "${text}")
 
   file(READ "${source}/etc/magpied.service" text)
-  string(REPLACE "/usr/bin/" "${bin}/" text "${text}")
-  string(REPLACE "/etc/magpie/" "${config_dir}/" text "${text}")
+  set(quote "")
+  if("${bin}${config_dir}" MATCHES "[ \t]") # or systemd takes them for several words
+    set(quote "\"")
+  endif()
+  string(REPLACE "/usr/bin/magpied" "${quote}${bin}/magpied${quote}" text "${text}")
+  string(REPLACE "/etc/magpie/magpie.lua" "${quote}${config_dir}/magpie.lua${quote}" text "${text}")
   string(REPLACE "/usr/share/doc/magpie" "${doc_dir}" text "${text}")
   set(unit "${root}${prefix}/lib/systemd/system/magpied.service")
   message(STATUS "Installing: ${unit}")

@@ -167,9 +167,12 @@ def main():
         print("no test's name has %s in it" % " or ".join(patterns))
     # The long ones first, so that nothing long is left at the end.
     jobs.sort(key=lambda j: -getattr(getattr(sys.modules[j.file], j.name), "weight", len(j.tests)))
-    running, totals = [], [0, 0, 0]
+    running, totals, all_of_them, told = [], [0, 0, 0], len(jobs), time.monotonic()
     try:
         while jobs or running:
+            if time.monotonic() - told > 30:
+                told = time.monotonic()
+                print("… %d of %d classes" % (all_of_them - len(jobs) - len(running), all_of_them), flush=True)
             while jobs and len(running) < WORKERS:
                 running.append(jobs.pop(0))
                 running[-1].start()
