@@ -5,12 +5,15 @@
  * back through `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and
  * everything it points to, must keep both unchanged until `done`, and frees them there. Any thread may call.
  *
- * Order: operations that change something (marked W) take effect in the order handed over; those of one conversation
- * are answered in that order too, whatever their durability. Those that only read (R) see every change whose `done` has
- * been called; reads of the same conversation or user are answered in the order handed over.
+ * Order: operations that change something (marked W) take effect, and are answered, in the order handed over where they
+ * belong to one conversation or to one user (engine.h says which), whatever their durability. Others may overtake each
+ * other: the embedded engine changes nothing out of order, but one on other machines would. Those that only read (R) see
+ * every change whose `done` has been called; reads of the same conversation or user are answered in the order handed
+ * over.
  *
  * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id
- * (Snowflake) when they are written; ids ascend strictly over the whole store.
+ * (Snowflake) when they are written; ids ascend strictly in each conversation, and in the embedded engine over the whole
+ * store.
  *
  * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is
  * past its time to live, or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
@@ -109,8 +112,8 @@ struct store_op {
     void (*done)(void *owner, struct store_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
     enum store_status status;                       /* the result */
     bool lazy;     /* a change: the writer need not be woken for it; store_kick() comes soon */
-    uint8_t kind;  /* the store's */
-    uint64_t note; /* the store's */
+    uint8_t kind;  /* which operation: the store's */
+    uint64_t note; /* the engine's; 0 when it is handed over */
 };
 
 /* Wakes the writer for the lazy operations that were handed over. A thread that hands over many in one turn of its loop
