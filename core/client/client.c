@@ -1,7 +1,7 @@
 /* What the connections of one loop share: see client.h. */
-#include "core/client/client_private.h"
-
 #include "core/base/random.h"
+#include "core/client/client_conn.h"
+#include "core/client/client_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,6 @@
 /* The common requests: their bodies. See client.h. */
-#include "core/client/client_private.h"
-
 #include "core/client/client_fields.h"
+#include "core/client/client_private.h"
 
 #include <stdio.h>
 

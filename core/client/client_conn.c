@@ -1,8 +1,10 @@
 /* One connection: connecting, reading, writing, ending. See client.h. */
-#include "core/client/client_private.h"
+#include "core/client/client_conn.h"
 
 #include "core/base/clock.h"
+#include "core/client/client_frame.h"
 #include "core/client/client_pending.h"
+#include "core/client/client_private.h"
 #include "core/client/client_ws.h"
 
 #include <errno.h>

@@ -1,8 +1,10 @@
 /* From frames to bytes and back, over both transports. See client.h. */
-#include "core/client/client_private.h"
+#include "core/client/client_frame.h"
 
+#include "core/client/client_conn.h"
 #include "core/client/client_fields.h"
 #include "core/client/client_pending.h"
+#include "core/client/client_private.h"
 #include "core/client/client_ws.h"
 
 #include <stdio.h>

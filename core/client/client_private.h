@@ -62,18 +62,6 @@ struct client {
 
 /* The scratch buffer for a request's body, emptied. */
 struct buf *client_body(struct client *client);
-/* epoll has something to say about the connection. */
-void client_conn_event(struct client_conn *conn, uint32_t events);
-/* Writes what it can of the connection's output; the connection may be gone afterwards. */
-void client_conn_write(struct client_conn *conn);
-/* Room for n more bytes of output; the caller writes them and they count at once. NULL: no memory, or too much
- * waits. */
-char *client_conn_room(struct client_conn *conn, size_t n);
-/* Ends the connection and tells its owner. */
-void client_conn_fail(struct client_conn *conn, int code, const char *why);
-/* Takes frames (and the handshake's answer) off the bytes; returns how many it used up. The connection may be gone
- * afterwards. *need is raised to the size of a frame that has only begun, if that is known. */
-size_t client_frame_feed(struct client_conn *conn, struct slice bytes, size_t *need);
 /* Puts the connection into the client's list. */
 void client_list(struct client *client, struct client_conn *conn);
 

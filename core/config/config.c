@@ -1,12 +1,13 @@
 #include "core/config/config.h"
 
+#include "core/config/config_check.h"
+#include "core/config/config_edit.h"
 #include "core/config/config_lua.h"
+#include "core/config/config_private.h"
 #include "core/config/config_read.h"
 #include "core/config/config_schema.h"
-#include "core/config/config_edit.h"
 
 #include <cjson/cJSON.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

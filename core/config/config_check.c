@@ -1,4 +1,6 @@
 /* Relations between the values of a config. */
+#include "core/config/config_check.h"
+
 #include "core/config/config.h"
 #include "core/config/config_read.h"
 #include "core/net/listener.h"

@@ -3,8 +3,9 @@
 #include "core/base/log.h"
 #include "core/config/config.h"
 #include "core/config/config_edit.h"
-#include "core/hub/registry/command.h"
+#include "core/config/config_private.h"
 #include "core/hub/hub.h"
+#include "core/hub/registry/command.h"
 #include "core/hub/shard/shards.h"
 
 /* Lines of errors as an array: the details of a failure. */

@@ -3,6 +3,7 @@
 #include "core/base/json.h"
 #include "core/config/config.h"
 #include "core/config/config_lua.h"
+#include "core/config/config_private.h"
 #include "core/config/config_read.h"
 #include "core/config/config_tree.h"
 

@@ -11,7 +11,6 @@ struct config;
 
 /* The option's value as JSON; null where it is absent; a secret that is set as "(secret)". */
 void config_value_put(struct buf *out, const struct config *c, const struct config_option *o);
-bool config_value_same(const struct config *a, const struct config *b, const struct config_option *o);
 /* A config like `c` but for one option, whose value is text as a person writes it: what could stand in the config file
  * ("64*KiB", "90*days", "{}"), texts without quotes too. All checks are made; NULL, with lines in `errors`, when it is
  * refused. */

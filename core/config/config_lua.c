@@ -3,11 +3,10 @@
 #include "core/base/spelling.h"
 
 #include <cjson/cJSON.h>
+#include <ctype.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
-
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* What people read of the schema: expectations in errors, `magpied --defaults`, the table in the docs. */
+#include "core/config/config_print.h"
+
 #include "core/config/config.h"
 #include "core/config/config_schema.h"
 

@@ -4,7 +4,6 @@
 #include "core/net/listener.h"
 
 #include <cjson/cJSON.h>
-
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

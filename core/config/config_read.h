@@ -23,13 +23,8 @@ struct config_reader {
 
 /* Takes every value of the tree over into r->c; what is wrong is told in r->errors and left as it was. */
 void config_read_tree(struct config_reader *r, const struct cJSON *root);
-/* A config from a tree, with all checks; NULL, with lines in `errors`. */
-struct config *config_from_tree(const struct cJSON *tree, const char *name, struct buf *errors);
 /* Whether the file gave the option of this path. */
 bool config_read_given(const struct config_reader *r, const char *path);
-/* Relations between values (a value with an error of its own counts as its default). May settle a value that was not
- * given by those that were. */
-void config_check_relations(struct config_reader *r);
 /* One error, "NAME: PATH: text"; path NULL: about the whole file. */
 void config_error(struct config_reader *r, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

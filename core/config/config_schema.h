@@ -61,8 +61,6 @@ const struct config_option *config_schema_find(const char *path);
 const char *config_schema_nearest(const char *path);
 /* What a value of this option must be. */
 struct schema_rule config_schema_rule(const struct config_option *option);
-/* The options as a Markdown table: what docs/configuration.md holds. */
-void config_schema_reference(struct buf *out);
 
 /* The member of a config that an option stands for; the caller casts by the option's type. */
 void *config_member(struct config *c, const struct config_option *option);

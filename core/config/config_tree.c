@@ -1,11 +1,11 @@
 /* A config as a tree, for those who read it by path: scripts, and people at the console. */
+#include "core/config/config_tree.h"
+
 #include "core/base/json.h"
 #include "core/config/config.h"
 #include "core/config/config_schema.h"
-#include "core/config/config_tree.h"
 
 #include <cjson/cJSON.h>
-
 #include <string.h>
 
 struct cJSON *config_value_tree(const struct config *c, const struct config_option *o)

@@ -2,8 +2,8 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

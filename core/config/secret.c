@@ -2,11 +2,10 @@
 
 #include "core/base/random.h"
 
-#include <openssl/evp.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,3 +1,5 @@
+#include "core/server/drain.h"
+
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/notify.h"

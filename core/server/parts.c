@@ -1,3 +1,5 @@
+#include "core/server/parts.h"
+
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
@@ -14,6 +16,7 @@
 #include "core/net/listener.h"
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
+#include "core/server/commands.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "storage/store.h"

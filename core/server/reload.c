@@ -1,3 +1,5 @@
+#include "core/server/reload.h"
+
 #include "core/base/log.h"
 #include "core/config/config.h"
 #include "core/config/config_options.h"
@@ -7,6 +9,7 @@
 #include "core/hub/shard/options.h"
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
+#include "core/server/parts.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "storage/store.h"

@@ -5,10 +5,13 @@
 #include "core/base/notify.h"
 #include "core/config/config.h"
 #include "core/config/machine.h"
-#include "core/hub/shard/figures.h"
 #include "core/hub/hub.h"
+#include "core/hub/shard/figures.h"
+#include "core/server/drain.h"
+#include "core/server/parts.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
+#include "core/server/signals.h"
 
 #include <errno.h>
 #include <poll.h>

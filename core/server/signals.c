@@ -2,9 +2,13 @@
  * Which signal does what. Any that has no meaning here is logged and ignored: by default it would end the process
  * without a drain, and a stray one (a `kill -USR1` meant for another program) must not cost anybody a connection.
  */
+#include "core/server/signals.h"
+
 #include "core/base/log.h"
 #include "core/base/notify.h"
 #include "core/config/config.h"
+#include "core/server/drain.h"
+#include "core/server/reload.h"
 #include "core/server/server_private.h"
 
 #include <pthread.h>

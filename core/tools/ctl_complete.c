@@ -1,4 +1,6 @@
 /* Completion from the server's own tables. */
+#include "core/tools/ctl_complete.h"
+
 #include "core/tools/ctl.h"
 
 #include <cjson/cJSON.h>

@@ -1,4 +1,6 @@
 /* magpiectl's connection: lines out, replies in. */
+#include "core/tools/ctl_conn.h"
+
 #include "core/tools/ctl.h"
 
 #include <cjson/cJSON.h>

@@ -1,6 +1,9 @@
 /* magpiectl: the console's client. One command and out, or a prompt. */
 #include "core/base/stdio_fds.h"
 #include "core/tools/ctl.h"
+#include "core/tools/ctl_conn.h"
+#include "core/tools/ctl_prompt.h"
+#include "core/tools/ctl_top.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -1,5 +1,10 @@
 /* The interactive prompt: libedit with history and completion. Without a terminal, lines from standard input. */
+#include "core/tools/ctl_prompt.h"
+
 #include "core/tools/ctl.h"
+#include "core/tools/ctl_complete.h"
+#include "core/tools/ctl_conn.h"
+#include "core/tools/ctl_top.h"
 
 #include <cjson/cJSON.h>
 #include <histedit.h>

@@ -1,5 +1,8 @@
 /* top: the live view. The server makes the figures (command `top`); here they are drawn, once a second. */
+#include "core/tools/ctl_top.h"
+
 #include "core/tools/ctl.h"
+#include "core/tools/ctl_conn.h"
 
 #include <cjson/cJSON.h>
 #include <poll.h>

@@ -1,5 +1,6 @@
 /* The schema itself: sound rows, the nearest key, and the table in docs/configuration.md, which is made from it. */
 #include "core/config/config_schema.h"
+#include "core/config/config_print.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,8 @@
 /* magpiectl: words into lines, completion, the picture of top. */
 #include "core/tools/ctl.h"
+#include "core/tools/ctl_complete.h"
+#include "core/tools/ctl_conn.h"
+#include "core/tools/ctl_top.h"
 
 #include <cjson/cJSON.h>
 #include <setjmp.h>

@@ -1,5 +1,9 @@
+#include "core/server/commands.h"
+
 #include "core/config/config.h"
 #include "core/hub/registry/command.h"
+#include "core/server/drain.h"
+#include "core/server/reload.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 
