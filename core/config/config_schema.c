@@ -134,8 +134,8 @@ const struct config_option config_schema[] = {
     COUNT(limits.http_fields, HTTP_FIELDS_MIN, HTTP_FIELDS_MAX, "100", 0, "Header fields of an HTTP request."),
     SIZE(limits.before_login, 0, 1024 * GIB, "64*MiB", 0,
          "What all connections that have not logged in may hold of unfinished messages and HTTP requests; who wants "
-         "more "
-         "is refused (503). A connection may hold 64 KiB, or an HTTP request that a plugin takes."),
+         "more is refused (503). A connection may hold 64 KiB, or an HTTP request that a plugin takes. Those on "
+         "WebSocket paths of plugins hold as much again, unread output included, and one message at least."),
     SIZE(limits.before_login_per_ip, 0, 1024 * GIB, "8*MiB", 0,
          "The same for the connections from one IP address (a proxy's, where one stands in front)."),
     COUNT(limits.inbox, 0, MANY, "10000", 0,

@@ -118,8 +118,8 @@ struct net_ops {
      * receivers now. Called exactly once before `closed`, at the first sign of the end. */
     void (*closing)(void *owner, uint32_t conn, enum close_reason reason);
     /* The other side has said its last: it closed its half of the connection, or sent a WebSocket Close with this code.
-     * True: requests are under way; the connection stays and sends until conn_hang_up() says that they are answered, for
-     * some seconds at most. False: nothing is. Must not send or close. May be NULL: nothing ever is. */
+     * True: requests are under way; the connection stays and sends until conn_hang_up() says that they are answered,
+     * for some seconds at most. False: nothing is. Must not send or close. May be NULL: nothing ever is. */
     bool (*ended)(void *owner, uint32_t conn, uint16_t code);
     /* What follows may be NULL: then nothing is claimed and no request served. Whether WebSockets on this path are the
      * owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message is told whole (text
@@ -197,6 +197,9 @@ enum conn_class {
 /* Queues a wire, which must be of the connection's form; takes its own reference. 0; ERR_AGAIN: skipped; ERR_CLOSED:
  * closing; ERR_NOMEM: the connection is closing because of it (MUST) or the wire was skipped (MAY). */
 int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class);
+/* The same on a claimed path, where nobody has logged in: what is not read is counted, and whoever there is no room for
+ * is closed: ERR_CLOSED. */
+int conn_send_claimed(struct net *net, uint32_t conn, struct wire *w);
 /* conn_send() of the frame in the connection's form. */
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
 /* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */

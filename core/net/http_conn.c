@@ -85,7 +85,8 @@ bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h)
     return way_of(conn_at(net, conn)) != ORIGIN_LOOPBACK || origin_knows_host(h->host, net->limits.origins);
 }
 
-/* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may not. */
+/* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may
+ * not. */
 static const char *page_refused(const struct net *net, const struct conn *c, const struct http_head *h)
 {
     unsigned count;
@@ -129,6 +130,7 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
     c->http_need = CONN_NONE;
     if (net->ops->claim && net->ops->claim(net->owner, idx, h->path)) {
         c->flags |= CONN_F_RAW;
+        (void)conn_ip_slot(net, c);
         conn_set(net, idx, CONN_F_READY);
     }
     conn_tell_opened(net, idx, c);

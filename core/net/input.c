@@ -23,10 +23,37 @@
 /* On top of a message there may be the header of its next frame, or a control frame between two of them. */
 enum { KEEP_SLACK = 256 };
 
+static enum holder holder_of(const struct conn *c)
+{
+    return c->flags & CONN_F_RAW ? HOLDER_CLAIMED : HOLDER_EARLY;
+}
+
+/* One message at its largest always fits, unfinished or not read: without that a path could not do what it is for. */
+static uint64_t with_room(const struct net *net, const struct conn *c, uint64_t limit)
+{
+    uint64_t most =
+        c->flags & CONN_F_RAW ? (uint64_t)net->limits.output_queue + conn_frame_limit(net, c) + KEEP_SLACK : 0;
+    return limit && limit < most ? most : limit;
+}
+
+bool conn_hold(struct net *net, struct conn *c, uint32_t n)
+{
+    /* That of a claimed path is looked for once, at the upgrade: its input and its output are given back apart. */
+    uint32_t slot = c->flags & CONN_F_RAW ? c->ip_slot : conn_ip_slot(net, c);
+    return shared_held_add(net->shared, holder_of(c), slot, n, with_room(net, c, net->limits.early_total),
+                           with_room(net, c, net->limits.early_per_ip));
+}
+
+void conn_let_go(struct net *net, const struct conn *c, uint32_t n)
+{
+    if (n)
+        shared_held_remove(net->shared, holder_of(c), c->ip_slot, n);
+}
+
 void conn_release_early(struct net *net, struct conn *c)
 {
-    if (c->in && c->in->early) {
-        shared_early_remove(net->shared, c->ip_slot, c->in->early);
+    if (c->in) {
+        conn_let_go(net, c, c->in->early);
         c->in->early = 0;
     }
 }
@@ -48,14 +75,14 @@ void conn_drop_input(struct net *net, struct conn *c)
     free(take_input(net, c));
 }
 
-/* Before login n bytes that are to be kept are counted. False: there is no room for them. *early: to give back. */
+/* Without a login n bytes that are to be kept are counted. False: there is no room for them. *early: to give back. */
 static bool claim_early(struct net *net, struct conn *c, size_t n, uint32_t *early)
 {
+    bool counted = !(c->flags & CONN_F_READY) || c->flags & CONN_F_RAW;
     *early = 0;
-    if (c->flags & (CONN_F_READY | CONN_F_CLOSING) || n <= KEEP_FREE_EARLY)
+    if (!counted || c->flags & CONN_F_CLOSING || n <= KEEP_FREE_EARLY)
         return true;
-    if (!shared_early_add(net->shared, conn_ip_slot(net, c), (uint32_t)n, net->limits.early_total,
-                          net->limits.early_per_ip))
+    if (!conn_hold(net, c, (uint32_t)n))
         return false;
     *early = (uint32_t)n;
     return true;
@@ -151,8 +178,7 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     if (!buf) {
         buf = inbuf_new(n);
         if (!buf) {
-            if (early)
-                shared_early_remove(net->shared, c->ip_slot, early);
+            conn_let_go(net, c, early);
             conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
             c->inner |= CONN_I_DEAF;
             return;
@@ -184,8 +210,8 @@ static bool turn_over(const struct net *net, uint32_t messages)
     return messages % MESSAGES == 0 && clock_mono_us() >= net->turn_end_us;
 }
 
-/* Parses what is in `buf` (taken over), or in the net's buffer when it is NULL. n: bytes that came just now; 0: nothing did,
- * all of it is looked at anew. */
+/* Parses what is in `buf` (taken over), or in the net's buffer when it is NULL. n: bytes that came just now; 0: nothing
+ * did, all of it is looked at anew. */
 static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, size_t n)
 {
     struct ws_parser ws = {.left = 0};
@@ -274,8 +300,8 @@ static void mute(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
     }
 }
 
-/* The other side says no more: it is gone, or has closed its half only and waits for answers, as a program in a pipe does.
- * Those that are under way are awaited, and what is queued is sent. */
+/* The other side says no more: it is gone, or has closed its half only and waits for answers, as a program in a pipe
+ * does. Those that are under way are awaited, and what is queued is sent. */
 static void end_of_input(struct net *net, uint32_t idx, struct conn *c, uint32_t events)
 {
     if (events & (EPOLLHUP | EPOLLERR) || c->state != CONN_ST_OPEN || c->flags & CONN_F_CLOSING) {

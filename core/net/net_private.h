@@ -141,10 +141,17 @@ void shared_connection_remove(struct net_shared *s);
  * counted. */
 bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
 void shared_ip_remove(struct net_shared *s, uint32_t slot);
-/* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds before login. False: that would be more than
- * `total` in all or `per_ip` of the address (0: no limit), and nothing changed. */
-bool shared_early_add(struct net_shared *s, uint32_t slot, uint32_t bytes, uint64_t total, uint64_t per_ip);
-void shared_early_remove(struct net_shared *s, uint32_t slot, uint32_t bytes);
+/* Who holds memory without a login, each counted for itself, so that none refuses the others. */
+enum holder {
+    HOLDER_EARLY,   /* connections that are to log in, and HTTP requests */
+    HOLDER_CLAIMED, /* connections of claimed paths */
+    HOLDERS
+};
+/* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds. False: that would be more than `total`
+ * in all or `per_ip` of the address (0: no limit), and nothing changed. */
+bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,
+                     uint64_t per_ip);
+void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes);
 /* Bytes in output queues, and connections whose socket is full. */
 void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
 uint32_t shared_blocked(const struct net_shared *s);
@@ -241,6 +248,9 @@ void conn_schedule(struct net *net, uint32_t idx, struct conn *c);
 void conn_drop_input(struct net *net, struct conn *c);
 /* What it keeps of its input is no longer counted as memory before login. */
 void conn_release_early(struct net *net, struct conn *c);
+/* Counts n bytes that the connection is to hold without a login. False: there is no room for them. */
+MUST_CHECK bool conn_hold(struct net *net, struct conn *c, uint32_t n);
+void conn_let_go(struct net *net, const struct conn *c, uint32_t n);
 /* Hands a message to the owner. */
 void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct net_message *m);
 /* The largest message that it may send now, bytes. */

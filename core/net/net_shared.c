@@ -16,7 +16,7 @@ struct ip {
     uint8_t address[IP_BYTES]; /* IPv4 as ::ffff:a.b.c.d; IPv6 cut to its /64 */
     uint32_t count;            /* connections that hold the slot; 0: it is free */
     uint32_t next;             /* of the bucket, or of the free slots; IP_SLOT_NONE: the end */
-    uint64_t early;            /* bytes that its connections hold before login */
+    uint64_t held[HOLDERS];    /* bytes that its connections hold without a login */
 };
 
 struct net_shared {
@@ -24,7 +24,7 @@ struct net_shared {
     _Alignas(64) _Atomic int64_t queued; /* bytes; nets publish differences */
     _Atomic int32_t blocked;             /* connections; likewise */
     _Alignas(64) pthread_mutex_t lock;   /* of what follows */
-    uint64_t early;                      /* bytes that all connections hold before login */
+    uint64_t held[HOLDERS];              /* bytes that all connections hold without a login */
     struct ip *ips;                      /* slots; owned */
     uint32_t ip_count, ip_cap, ip_live;  /* ever used, allocated, in use */
     uint32_t ip_free;                    /* first free slot */
@@ -158,7 +158,7 @@ static uint32_t ip_new(struct net_shared *s, const uint8_t key[IP_BYTES])
     uint32_t *b = bucket_of(s, key);
     memcpy(s->ips[i].address, key, IP_BYTES);
     s->ips[i].count = 1;
-    s->ips[i].early = 0;
+    memset(s->ips[i].held, 0, sizeof s->ips[i].held);
     s->ips[i].next = *b;
     *b = i;
     s->ip_live++;
@@ -205,35 +205,46 @@ void shared_ip_remove(struct net_shared *s, uint32_t slot)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* --- Memory before login ------------------------------------------------------------------------------------------ */
+/* --- Memory without a login --------------------------------------------------------------------------------------- */
 
-bool shared_early_add(struct net_shared *s, uint32_t slot, uint32_t bytes, uint64_t total, uint64_t per_ip)
+bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,
+                     uint64_t per_ip)
 {
     pthread_mutex_lock(&s->lock);
-    uint64_t ip = slot == IP_SLOT_NONE ? 0 : s->ips[slot].early;
-    bool ok = !(total && s->early + bytes > total) && !(slot != IP_SLOT_NONE && per_ip && ip + bytes > per_ip);
+    uint64_t ip = slot == IP_SLOT_NONE ? 0 : s->ips[slot].held[who];
+    bool ok = !(total && s->held[who] + bytes > total) && !(slot != IP_SLOT_NONE && per_ip && ip + bytes > per_ip);
     if (ok) {
-        s->early += bytes;
+        s->held[who] += bytes;
         if (slot != IP_SLOT_NONE)
-            s->ips[slot].early += bytes;
+            s->ips[slot].held[who] += bytes;
     }
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
 
-void shared_early_remove(struct net_shared *s, uint32_t slot, uint32_t bytes)
+void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes)
 {
     pthread_mutex_lock(&s->lock);
-    s->early -= bytes;
+    s->held[who] -= bytes;
     if (slot != IP_SLOT_NONE)
-        s->ips[slot].early -= bytes;
+        s->ips[slot].held[who] -= bytes;
     pthread_mutex_unlock(&s->lock);
+}
+
+static uint64_t held(struct net_shared *s, enum holder who)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t n = s->held[who];
+    pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 uint64_t net_shared_early(struct net_shared *s)
 {
-    pthread_mutex_lock(&s->lock);
-    uint64_t n = s->early;
-    pthread_mutex_unlock(&s->lock);
-    return n;
+    return held(s, HOLDER_EARLY);
+}
+
+uint64_t net_shared_claimed(struct net_shared *s)
+{
+    return held(s, HOLDER_CLAIMED);
 }

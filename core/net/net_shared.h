@@ -12,5 +12,7 @@ uint32_t net_shared_connections(const struct net_shared *s);
 uint64_t net_shared_queued(const struct net_shared *s);
 /* Bytes that connections hold of unfinished messages and requests before login. */
 uint64_t net_shared_early(struct net_shared *s);
+/* Bytes that connections of claimed paths hold of unfinished messages, and of those that they do not read. */
+uint64_t net_shared_claimed(struct net_shared *s);
 
 #endif

@@ -27,6 +27,7 @@ struct outq {
     uint16_t tag_count;     /* in tags */
     uint16_t tag_cap;       /* room in tags */
     bool lost;              /* a skipped tag could not be remembered: the connection must end */
+    uint32_t held;          /* bytes that are counted as held without a login (net_shared.h) */
     struct wire *few[OUTQ_INLINE];
 };
 _Static_assert(sizeof(struct outq) == 120, "ten thousand receivers of one message need as many");

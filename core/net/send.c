@@ -15,9 +15,24 @@ static inline uint32_t soft_limit(const struct net *net, const struct conn *c)
     return hard_limit(net, c) / 2;
 }
 
+/* Unsent bytes of a claimed path that are not counted: its socket holds more. */
+enum { HOLD_FREE = KEEP_MAX_EARLY };
+
+/* What is unsent has become less. */
+static void let_go(struct net *net, struct conn *c, uint32_t left)
+{
+    struct outq *q = c->out;
+    uint32_t held = left > HOLD_FREE ? left : 0;
+    if (__builtin_expect(q->held > held, 0)) {
+        conn_let_go(net, c, q->held - held);
+        q->held = held;
+    }
+}
+
 void conn_drop_output(struct net *net, struct conn *c)
 {
     if (c->out) {
+        let_go(net, c, 0);
         net->queued -= c->out->bytes;
         outq_put(&net->outqs, c->out);
         c->out = NULL;
@@ -30,6 +45,7 @@ int conn_write(struct net *net, struct conn *c)
     int rc = outq_write(c->out, &net->gather, c->fd);
     net->queued -= before - c->out->bytes;
     net->bytes_out += before - c->out->bytes;
+    let_go(net, c, c->out->bytes);
     return rc;
 }
 
@@ -142,6 +158,23 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
         return refuse(net, conn, c, w->tag, class, ERR_NOMEM);
     queued(net, conn, c, w->len);
     return 0;
+}
+
+int conn_send_claimed(struct net *net, uint32_t conn, struct wire *w)
+{
+    struct conn *c = conn_ptr(net, conn);
+    int rc = conn_send(net, conn, w, CONN_MUST);
+    if (rc == 0 && c->out->bytes > HOLD_FREE)
+        try_write(net, c); /* what the socket takes is not held */
+    if (rc != 0 || c->out->bytes <= HOLD_FREE || c->out->bytes <= c->out->held)
+        return rc;
+    uint32_t more = c->out->bytes - c->out->held;
+    if (conn_hold(net, c, more)) {
+        c->out->held += more;
+        return 0;
+    }
+    conn_end(net, conn, CLOSE_SLOW, WS_CODE_POLICY, "too much waits of those who have not logged in", 1000);
+    return ERR_CLOSED;
 }
 
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class)

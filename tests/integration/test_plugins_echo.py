@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import time
 
 from base import smoke
@@ -45,6 +46,37 @@ class Echo(PluginTest):
         w.send_frame(BINARY, data + b"x")
         self.assertRaises(Closed, self.next, w, 120)
         self.assertEqual(w.close_code, 1009)
+
+    def test_what_strangers_hold_is_bounded(self):
+        """Twelve clients of one address, who never log in, each with all but the last byte of 16 MiB: most are closed, and others are served."""
+        start = self.resident()
+        head, almost = WsWire.frame(BINARY, b"", length=16 << 20), bytes((16 << 20) - 1)
+        clients, refused = [self.open() for _ in range(12)], 0
+        for w in clients:
+            try:
+                w.stream.write(head + almost)
+            except OSError:
+                pass
+        other = self.open()
+        other.send_frame(TEXT, b"small")
+        self.assertEqual(self.next(other), (TEXT, b"small"))
+        self.eventually(lambda: self.resident() - start < 100 << 20)
+        for w in clients:
+            try:
+                w.stream.write(b"\0")
+                self.next(w)
+            except (Closed, OSError):
+                refused += 1
+        self.assertGreaterEqual(refused, 9)
+        # When they are gone there is room again.
+        for w in clients:
+            w.close()
+        self.test_sixteen_mebibytes()
+
+    def resident(self):
+        """Bytes of memory of the server."""
+        with open("/proc/%d/status" % self.server.process.pid) as f:
+            return 1024 * int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
     def test_65536_fragments(self):
         w, data = self.open(), os.urandom(1 << 20)

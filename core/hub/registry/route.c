@@ -228,7 +228,7 @@ int upgrade_send(struct shard *s, uint32_t conn, uint32_t generation, bool text,
     struct wire *w = wire_message(text, data);
     if (!w)
         return ERR_NOMEM;
-    int rc = conn_send(s->net, conn, w, CONN_MUST);
+    int rc = conn_send_claimed(s->net, conn, w);
     wire_unref(w);
     return rc;
 }
