@@ -131,10 +131,11 @@ def main(argv):
     parser.add_argument("--json", action="store_true", help="the figures as JSON instead of a table")
     parser.add_argument("--against", metavar="OLD.json", help="compare with figures kept from --json")
     parser.add_argument("--quick", action="store_true", help="short runs: to see that everything works, not to measure")
-    raise_descriptors()
-    os.makedirs(BUILD, exist_ok=True)
     try:
         threads, rest = 0, argv
+        if not {"-h", "--help"} & set(argv):
+            raise_descriptors()
+            os.makedirs(BUILD, exist_ok=True)
         if rest[:1] in (["--threads"], ["--shards"]) and len(rest) > 1:
             threads, rest = int(rest[1]), rest[2:]
         if rest[:1] and rest[0] in SCENARIOS and (rest[0] != "connect" or len(rest) > 1):
