@@ -17,7 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MARK_MAGIC UINT64_C(0x4d61677069654d31) /* "MagpieM1" */
+#define MARK_OLD   UINT64_C(0x4d61677069654d31) /* "MagpieM1": up to manifest_bytes, then the sum */
+#define MARK_MAGIC UINT64_C(0x4d61677069654d32) /* "MagpieM2" */
 #define SHM_MAGIC  UINT64_C(0x4d61677069655331) /* "MagpieS1" */
 #define SHM_DIR    "/dev/shm"
 #define SHM_NAME   "magpie-"
@@ -25,6 +26,7 @@ enum {
     SHM_SIZE = 4096,
     SHM_PATH = 2048, /* bytes kept of the data directory's path, NUL included */
     MARK_EVERY_MS = 1000,
+    MARK_SLACK_MS = 10000, /* that writing the mark may take */
     PROBE_BYTES = 4 * 1024 * 1024,
     SECTOR = 512
 };
@@ -37,9 +39,11 @@ struct mark_file {
     uint64_t inode; /* of this very file: a copy has another one */
     uint64_t birth; /* of the file, ns; 0: the file system does not tell */
     uint64_t clean;
-    uint64_t manifest;       /* number of the database's manifest; 0: unknown */
-    uint64_t manifest_bytes; /* its size: it is synced with each change, so that it never gets shorter */
-    uint64_t sum;            /* hash_stable of the fields before */
+    uint64_t manifest;                   /* number of the database's manifest; 0: unknown */
+    uint64_t manifest_bytes;             /* its size: it is synced with each change, so that it never gets shorter */
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* of the machine when it was written; all zero: not known */
+    uint64_t written_ms;                 /* when that was, by the wall clock: as the file's own time of change says */
+    uint64_t sum;                        /* hash_stable of the fields before */
 };
 
 /* The file in shared memory. */
@@ -54,11 +58,15 @@ struct durable {
     char *path, *db;      /* data directory, database inside it; owned */
     int lock_fd, mark_fd; /* -1: none */
     char shm_path[64];    /* empty: no shared memory */
+    int shm_error;        /* why there is none */
     struct shm_file *shm; /* mapped; NULL: none */
     uint64_t instance;
-    struct mark_file mark;      /* as found at open; mark.magic 0: none or unreadable */
-    bool mark_own;              /* and it is no copy */
-    _Atomic uint64_t marked_ms; /* when the mark was last brought up to date, monotonic */
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* now */
+    struct mark_file mark;               /* as found at open; mark.magic 0: none or unreadable */
+    bool mark_own;                       /* and it is no copy */
+    _Atomic bool doubted;                /* durable_doubt() was called */
+    bool mark_lived;                     /* and its file system has lost nothing since: see mark_look_lived() */
+    _Atomic uint64_t marked_ms;          /* when the mark was last brought up to date, monotonic */
 };
 
 static uint64_t mark_sum(const struct mark_file *m)
@@ -76,6 +84,55 @@ static void file_identity(int fd, uint64_t *inode, uint64_t *birth)
     }
 }
 
+/*
+ * A sign of life that lies in the kernel's memory of an open file system and nowhere else: the hint how long what is
+ * written to this inode will live. No file system stores it. So an inode that still has it has been in memory all the
+ * time, its file system was not unmounted meanwhile, and the machine ran on: all that was written to files there can be
+ * read, whether it has reached the platter or not.
+ */
+static bool sign_set(int fd, bool alive)
+{
+    uint64_t hint = alive ? RWH_WRITE_LIFE_SHORT : RWH_WRITE_LIFE_NOT_SET;
+    return fcntl(fd, F_SET_RW_HINT, &hint) == 0;
+}
+
+static bool sign_there(int fd)
+{
+    uint64_t hint = 0;
+    return fcntl(fd, F_GET_RW_HINT, &hint) == 0 && hint == RWH_WRITE_LIFE_SHORT;
+}
+
+/* Whether the mark proves that nothing can be missing that was written to the database: it has the sign of life, was
+ * last written by the server and by nobody who put a backup there (its contents know when), and the database is on the
+ * same file system. The boot id is asked too, in case a file system does store the hint. */
+static bool mark_look_lived(const struct durable *d, const struct mark_file *m, int fd)
+{
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE];
+    struct stat own, db;
+    if (!sign_there(fd) || !clock_boot_id(boot_id) || memcmp(boot_id, m->boot_id, sizeof boot_id) != 0)
+        return false;
+    if (fstat(fd, &own) || stat(d->db, &db) || own.st_dev != db.st_dev)
+        return false;
+    uint64_t changed_ms = (uint64_t)own.st_ctim.tv_sec * 1000 + (uint64_t)own.st_ctim.tv_nsec / 1000000;
+    return changed_ms <= m->written_ms + MARK_SLACK_MS;
+}
+
+/* Reads a mark of this version or the one before. */
+static bool mark_decode(struct mark_file *m, size_t n)
+{
+    const size_t old = offsetof(struct mark_file, boot_id);
+    uint64_t sum;
+    if (n == sizeof *m && m->magic == MARK_MAGIC)
+        return m->sum == mark_sum(m);
+    if (n < old + sizeof sum || m->magic != MARK_OLD)
+        return false;
+    memcpy(&sum, (const char *)m + old, sizeof sum);
+    if (sum != hash_stable(slice_of(m, old)))
+        return false;
+    memset((char *)m + old, 0, sizeof *m - old);
+    return true;
+}
+
 static void mark_read(struct durable *d)
 {
     char name[PATH_MAX];
@@ -83,12 +140,14 @@ static void mark_read(struct durable *d)
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    struct mark_file m;
-    if (pread(fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && m.magic == MARK_MAGIC && m.sum == mark_sum(&m)) {
+    struct mark_file m = {0};
+    ssize_t n = pread(fd, &m, sizeof(m), 0);
+    if (n > 0 && mark_decode(&m, (size_t)n)) {
         uint64_t inode, birth;
         file_identity(fd, &inode, &birth);
         d->mark = m;
         d->mark_own = m.inode == inode && m.birth == birth;
+        d->mark_lived = d->mark_own && mark_look_lived(d, &m, fd);
     } else {
         log_event(LOG_WARN, "storage.mark_damaged", LOG_STR("file", name));
     }
@@ -118,7 +177,17 @@ static void shm_sweep(void)
         closedir(dir);
 }
 
-/* Maps the file in shared memory, made when absent. Without it the store works, but must assume losses after a kill. */
+/* A page of memory behind the file, so that no write to it can fail: on a full file system that would be a SIGBUS. */
+static int shm_reserve(int fd)
+{
+    int error;
+    do
+        error = posix_fallocate(fd, 0, SHM_SIZE);
+    while (error == EINTR);
+    return error;
+}
+
+/* Maps the file in shared memory, made when absent. Without it the store works: see durable_judge(). */
 static void shm_map(struct durable *d)
 {
     struct stat st;
@@ -130,20 +199,21 @@ static void shm_map(struct durable *d)
     snprintf(d->shm_path, sizeof(d->shm_path), SHM_DIR "/" SHM_NAME "%016llx",
              (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
     int fd = open(d->shm_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-        (st.st_size >= SHM_SIZE || ftruncate(fd, SHM_SIZE) == 0)) {
+    bool ours = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
+    d->shm_error = fd < 0 ? errno : ours ? shm_reserve(fd) : EPERM;
+    if (!d->shm_error) {
         if (strlen(real) < SHM_PATH)
             (void)!pwrite(fd, real, strlen(real) + 1, sizeof(*d->shm)); /* for shm_sweep() */
         void *p = mmap(NULL, sizeof(*d->shm), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        d->shm_error = p == MAP_FAILED ? errno : 0;
         d->shm = p == MAP_FAILED ? NULL : p;
     }
+    if (!d->shm && ours && st.st_size == 0) /* it holds nothing, and would only be in the way */
+        unlink(d->shm_path);
     if (fd >= 0)
         close(fd);
-    if (!d->shm) {
-        log_event(LOG_WARN, "storage.no_shared_memory", LOG_STR("file", d->shm_path),
-                  LOG_STR("effect", "after a killed process message numbers jump"));
+    if (!d->shm)
         d->shm_path[0] = '\0';
-    }
 }
 
 /* Brings a new directory's name onto the platter. 0 or ERR_IO. */
@@ -305,9 +375,9 @@ static bool has_zero_sector(const char *name)
 bool durable_log_torn(const struct durable *d)
 {
     bool same_boot = d->shm && d->shm->magic == SHM_MAGIC && d->mark.magic && d->shm->instance == d->mark.instance;
-    /* After a real loss of power anything may stand at the log's end. With the shared memory still there, the machine
-     * ran on: then only space whose data never arrived is an innocent cause. */
-    return d->mark.magic && !d->mark.clean && (!same_boot || any_file(d, ".log", has_zero_sector));
+    /* After a real loss of power anything may stand at the log's end. With the shared memory still there, or a sign of
+     * life, the machine ran on: then only space whose data never arrived is an innocent cause. */
+    return d->mark.magic && !d->mark.clean && ((!same_boot && !d->mark_lived) || any_file(d, ".log", has_zero_sector));
 }
 
 /* The number and size of the manifest that CURRENT names; zeros when that cannot be told. */
@@ -377,12 +447,16 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
         return DURABLE_LOST; /* a copy: the original may have gone on */
     if (shm)
         return atomic_load(&d->shm->given) > group ? DURABLE_LOST : DURABLE_WHOLE;
-    return d->mark.clean && d->mark.group == group ? DURABLE_WHOLE : DURABLE_LOST;
+    if (d->mark.clean)
+        return d->mark.group == group ? DURABLE_WHOLE : DURABLE_LOST;
+    return d->mark_lived ? DURABLE_WHOLE : DURABLE_LOST; /* killed, and somebody cleared the shared memory away */
 }
 
 static void mark_fill(struct durable *d, struct mark_file *m, uint64_t group, bool clean)
 {
-    *m = (struct mark_file){.magic = MARK_MAGIC, .instance = d->instance, .group = group, .clean = clean};
+    *m = (struct mark_file){
+        .magic = MARK_MAGIC, .instance = d->instance, .group = group, .clean = clean, .written_ms = clock_wall_ms()};
+    memcpy(m->boot_id, d->boot_id, sizeof m->boot_id);
     file_identity(d->mark_fd, &m->inode, &m->birth);
     manifest_look(d, &m->manifest, &m->manifest_bytes);
     m->sum = mark_sum(m);
@@ -400,7 +474,13 @@ int durable_begin(struct durable *d, uint64_t instance, uint64_t group)
     d->mark_fd = open(temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (d->mark_fd < 0)
         return ERR_IO;
+    (void)clock_boot_id(d->boot_id);
     mark_fill(d, &m, group, false);
+    bool sign = sign_set(d->mark_fd, true);
+    if (!d->shm)
+        log_event(LOG_WARN, "storage.no_shared_memory", LOG_STR("because", strerror(d->shm_error)),
+                  LOG_STR("effect", sign ? "a killed process is told from lost power by the file system alone"
+                                         : "after a killed process message numbers jump"));
     int dir = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = dir >= 0 && pwrite(d->mark_fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m) && fsync(d->mark_fd) == 0 &&
               rename(temp, name) == 0 && fsync(dir) == 0;
@@ -420,6 +500,12 @@ void durable_given(struct durable *d, uint64_t group)
 {
     if (d && d->shm)
         atomic_store(&d->shm->given, group);
+}
+
+void durable_doubt(struct durable *d)
+{
+    if (d && d->mark_fd >= 0 && !atomic_exchange(&d->doubted, true))
+        (void)sign_set(d->mark_fd, false);
 }
 
 void durable_synced(struct durable *d, uint64_t group)

@@ -3,8 +3,10 @@
  * anything was lost.
  *
  *   DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be on the
- *                       platter (a lower bound), or the last of all after a clean end
- *   /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine
+ *                       platter (a lower bound), or the last of all after a clean end. Its inode carries a sign of life
+ *                       that survives the process and not the machine, nor the mount: then nothing can be missing
+ *   /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine, nor those
+ *                       who tidy up there
  *
  * README.md, "Losses", has the reasoning. All functions accept NULL (a database in memory has none of this).
  */
@@ -45,6 +47,9 @@ enum durable_verdict durable_judge(const struct durable *d, uint64_t instance, u
 MUST_CHECK int durable_begin(struct durable *d, uint64_t instance, uint64_t group);
 /* Any thread. Before an answer that does not wait for the write; after a write and before its answers. */
 void durable_given(struct durable *d, uint64_t group);
+/* Any thread. Before the first answer that does not wait for the write, and when a write or a sync has failed: from now
+ * on only shared memory can tell after a kill that nothing is missing. Cheap; more calls change nothing. */
+void durable_doubt(struct durable *d);
 /* After a sync. */
 void durable_synced(struct durable *d, uint64_t group);
 /* A clean end: the database is synced up to `group`, which is its last. */

@@ -128,6 +128,7 @@ void recover_begin(struct writer *w, const char *what)
     struct local *s = w->store;
     atomic_fetch_add(&s->errors, 1);
     w->told = atomic_load(&s->given_group);
+    durable_doubt(s->durable);
     atomic_store(&s->failing, true);
     w->retry_at_ms = clock_mono_ms() + 1000;
     heads_drop(&w->heads);

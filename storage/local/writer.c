@@ -231,6 +231,7 @@ static void answer_early(struct writer *w, uint32_t n)
         }
     }
     if (early.head) {
+        durable_doubt(w->store->durable);
         durable_given(w->store->durable, w->group);
         atomic_store(&w->store->given_group, w->group);
         op_list_answer(&early);

@@ -199,6 +199,60 @@ class Repeats(Test):
         self.assertEqual(a2.say(room, "next")["seq"], 6)
 
 
+def shared_memory(server):
+    """The server's files in /dev/shm."""
+    data, found = os.path.realpath(os.path.join(server.folder, "data")).encode(), []
+    for name in glob.glob("/dev/shm/magpie-*"):
+        with open(name, "rb") as f:
+            if data in f.read():
+                found.append(name)
+    return found
+
+
+class SharedMemory(Test):
+    """It may be tidied away, and it may be full: neither makes numbers jump, nor ends the server."""
+
+    def test_taken_away(self):
+        """As by a container, RemoveIPC= or a logout: while it runs, and between a kill and the start after it."""
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        seq = 0
+        for running in (False, True, False):
+            for _ in range(10):
+                seq += 1
+                self.assertEqual(a.say(room, "m")["seq"], seq)
+            if not running:
+                self.server.kill()
+            found = shared_memory(self.server)
+            self.assertEqual(len(found), 1)
+            os.unlink(found[0])
+            if running:
+                seq += 1
+                self.assertEqual(a.say(room, "m")["seq"], seq)
+                self.server.kill()
+            self.server.start()
+            self.assertNotIn("storage.loss_assumed", self.server.log())
+            a, b = self.again(a, server=self.server), self.again(b, server=self.server)
+        self.assertEqual(a.say(room, "m")["seq"], seq + 1)
+        self.assertEqual([m["seq"] for m in a.history(room, limit=200)["messages"]], list(range(1, seq + 2)))
+
+    def test_full(self):
+        mount = 'mount -t tmpfs -o size=16k none /dev/shm && head -c 16384 /dev/zero > /dev/shm/ballast && exec "$0" "$@"'
+        own = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+        if subprocess.run(own + ["sh", "-c", mount, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no right to mount a file system")
+        with Server(prefix=own + ["sh", "-c", mount]) as s:
+            s.wait_log("storage.no_shared_memory")
+            a = self.user("Ada", server=s)
+            room = self.channel(a)
+            for seq in range(1, 12):
+                self.assertEqual(a.say(room, "m")["seq"], seq)
+            s.kill()
+            s.start()
+            self.assertEqual(self.again(a, server=s).say(room, "m")["seq"], 12)
+            self.assertEqual(s.stop(), 0)
+
+
 class Full(Test):
     """A disk that takes nothing more. The limit on file sizes stands in for it: the writes of the running server fail, and no privileges are needed."""
 
@@ -344,7 +398,7 @@ class PowerLoss(Test):
             senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}), Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
             chance, lost = random.Random(5), 0
             time.sleep(1)
-            for _ in range(CUTS):
+            for n in range(CUTS):
                 for x in senders:
                     x.tolerant = True
                     x.connect(s)
@@ -358,6 +412,9 @@ class PowerLoss(Test):
                     if x.trouble:
                         raise x.trouble
                 senders = [x.again() for x in senders]
+                if n % 2:  # then nothing but the new mount tells that something may be missing
+                    for name in shared_memory(s):
+                        os.unlink(name)
                 self.assertTrue(self.mount())
                 mounted = True
                 s.start()

@@ -319,7 +319,7 @@ static void judge(void **state)
     assert_int_equal(durable_judge(d, 78, 99, w->why, 512), DURABLE_REFUSED); /* another database */
     durable_close(d);
 
-    assert_int_equal(unlink(shm), 0); /* the machine was off: the file alone is left */
+    power_off(w->dir); /* the machine was off: the file alone is left */
     d = mark_open(w);
     assert_int_equal(durable_judge(d, 77, 15, w->why, 512), DURABLE_LOST);
     assert_int_equal(durable_judge(d, 77, 12, w->why, 512), DURABLE_LOST);
@@ -358,12 +358,108 @@ static void judge(void **state)
     free(w);
 }
 
+/* The mark as it is on the disk: see struct mark_file. */
+struct mark_bytes {
+    uint64_t magic, instance, group, inode, birth, clean, manifest, manifest_bytes;
+    uint8_t boot_id[16];
+    uint64_t written_ms, sum;
+};
+
+/* Changes the mark in its place, as somebody would who puts a backup there. */
+static void mark_edit(const struct world *w, void (*edit)(struct mark_bytes *m))
+{
+    struct mark_bytes m;
+    char name[200];
+    snprintf(name, sizeof(name), "%s/mark", w->dir);
+    int fd = open(name, O_RDWR);
+    assert_int_equal(pread(fd, &m, sizeof(m), 0), sizeof(m));
+    edit(&m);
+    m.sum = hash_stable(slice_of(&m, offsetof(struct mark_bytes, sum)));
+    assert_int_equal(pwrite(fd, &m, sizeof(m), 0), sizeof(m));
+    close(fd);
+}
+
+static void edit_nothing(struct mark_bytes *m)
+{
+    (void)m;
+}
+static void edit_age(struct mark_bytes *m)
+{
+    m->written_ms -= 60000;
+}
+static void edit_boot(struct mark_bytes *m)
+{
+    m->boot_id[5] ^= 1;
+}
+
+/* One of the version before: shorter, and without what is new. */
+static void edit_old(struct mark_bytes *m)
+{
+    m->magic = UINT64_C(0x4d61677069654d31);
+    uint64_t sum = hash_stable(slice_of(m, offsetof(struct mark_bytes, boot_id)));
+    memcpy(m->boot_id, &sum, sizeof(sum));
+}
+
+/* Killed, and the shared memory tidied away, by an unloaded container or at a logout: the mark's own sign of life. */
+static void sign_of_life(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*edit)(struct mark_bytes *m);
+        bool off, doubt, clean;
+        enum durable_verdict verdict;
+    } cases[] = {
+        {.verdict = DURABLE_WHOLE},
+        {.edit = edit_nothing, .verdict = DURABLE_WHOLE},
+        {.off = true, .verdict = DURABLE_LOST},       /* mounted anew */
+        {.doubt = true, .verdict = DURABLE_LOST},     /* answers that did not wait, or a disk that failed */
+        {.edit = edit_age, .verdict = DURABLE_LOST},  /* a backup was put into its place */
+        {.edit = edit_boot, .verdict = DURABLE_LOST}, /* written before the machine was started */
+        {.edit = edit_old, .verdict = DURABLE_LOST},  /* it has no such thing */
+        {.edit = edit_old, .clean = true, .verdict = DURABLE_WHOLE},
+        {.edit = edit_age, .clean = true, .verdict = DURABLE_WHOLE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world *w = calloc(1, sizeof(*w));
+        char shm[64];
+        world_init(w, "rocksdb");
+        struct durable *d = mark_open(w);
+        assert_int_equal(durable_begin(d, 77, 10), 0);
+        if (cases[i].doubt)
+            durable_doubt(d);
+        durable_given(d, 15);
+        durable_synced(d, 12);
+        if (cases[i].clean)
+            durable_end(d, 15);
+        durable_close(d);
+        shm_name(w->dir, shm);
+        assert_int_equal(unlink(shm), cases[i].clean ? -1 : 0);
+        if (cases[i].edit)
+            mark_edit(w, cases[i].edit);
+        if (cases[i].off)
+            power_off(w->dir);
+        for (int round = 0; round < 2; round++) { /* looking changes nothing */
+            d = mark_open(w);
+            assert_true(durable_begun(d));
+            if (durable_judge(d, 77, 15, w->why, 512) != cases[i].verdict)
+                fail_msg("case %zu", i);
+            assert_int_equal(durable_judge(d, 77, 11, w->why, 512), DURABLE_REFUSED);
+            if (!cases[i].clean)
+                assert_int_equal(durable_log_torn(d), cases[i].verdict == DURABLE_LOST);
+            durable_close(d);
+            unlink(shm);
+        }
+        world_fini(w);
+        free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds),  cmocka_unit_test(batches),       cmocka_unit_test(ages),
         cmocka_unit_test(caches), cmocka_unit_test(recent_firsts), cmocka_unit_test(recent_heads),
-        cmocka_unit_test(judge),
+        cmocka_unit_test(judge),  cmocka_unit_test(sign_of_life),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }

@@ -331,6 +331,34 @@ static void async_load(struct world *w, int to)
     }
 }
 
+/* The same, and shared memory is tidied away each time: no gaps all the same. At durability async there may be. */
+static void kills_tidied(void **state)
+{
+    struct world *w = *state;
+    struct conv_key key = util_channel("a");
+    uint64_t seq = 0;
+    options_load(w);
+    for (int round = 0; round < 4; round++) {
+        struct child c = child_start(w, "load");
+        struct told t;
+        char shm[64];
+        for (int n = 0; n < 300 && read(c.from, &t, sizeof(t)) == (ssize_t)sizeof(t);)
+            n++;
+        child_kill(&c);
+        close(c.from);
+        shm_name(w->dir, shm);
+        assert_int_equal(unlink(shm), 0);
+        world_open(w);
+        struct store_range r = page_of(w, &key, 0, -1, 1000000);
+        assert_int_equal(r.last, r.page.n);
+        assert_true(r.last > seq);
+        store_page_free(&r.page);
+        seq = say(w, &key, TIER_SMALL, "ann", "after");
+        assert_int_equal(seq, r.last + 1);
+        world_close(w);
+    }
+}
+
 static void async_kills(void **state)
 {
     struct world *w = *state;
@@ -675,6 +703,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(two_servers, setup, teardown),
         cmocka_unit_test_setup_teardown(places, setup, teardown),
         cmocka_unit_test_setup_teardown(kills, setup, teardown),
+        cmocka_unit_test_setup_teardown(kills_tidied, setup, teardown),
         cmocka_unit_test_setup_teardown(async_kills, setup, teardown),
         cmocka_unit_test_setup_teardown(power_loss, setup, teardown),
         cmocka_unit_test_setup_teardown(loss_then_a_change, setup, teardown),

@@ -17,6 +17,7 @@
 #include "storage/conv_key.h"
 #include "storage/local/local_private.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -181,6 +182,20 @@ static inline void shm_name(const char *dir, char out[64])
     assert_int_equal(stat(real, &st), 0);
     int n = snprintf(id, sizeof(id), "%s:%llu", real, (unsigned long long)st.st_ino);
     snprintf(out, 64, "/dev/shm/magpie-%016llx", (unsigned long long)hash_stable(slice_of(id, (size_t)n)));
+}
+/* Lost power, as far as a running machine can have it: shared memory is empty, and the file system was mounted anew. */
+static inline void power_off(const char *dir)
+{
+    char shm[64], mark[300];
+    uint64_t none = RWH_WRITE_LIFE_NOT_SET;
+    shm_name(dir, shm);
+    unlink(shm);
+    snprintf(mark, sizeof(mark), "%s/mark", dir);
+    int fd = open(mark, O_RDWR);
+    if (fd >= 0) {
+        assert_int_equal(fcntl(fd, F_SET_RW_HINT, &none), 0);
+        close(fd);
+    }
 }
 static inline void world_fini(struct world *w)
 {
