@@ -68,6 +68,7 @@ struct store_options {
     struct store_tier_options tiers[TIER_COUNT]; /* reloadable */
     uint64_t dedup_window_ms;                    /* reloadable */
     uint32_t inbox_max;                          /* entries per inbox, 0: no limit; reloadable */
+    bool keep_vacant;                            /* channels stay that have neither members nor messages; reloadable */
 };
 
 /* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err and a sentence for
@@ -138,7 +139,7 @@ void store_page_free(struct store_page *p);
 
 /* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the
  * conversation's head. In the same group as another append with the same (sender, conv, client_id), or within the dedup
- * window after it: `duplicate`, and the first one's numbers. */
+ * window after it: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). */
 struct store_append {
     struct store_op op;
     struct slice conv;
@@ -149,6 +150,7 @@ struct store_append {
     struct slice client_id; /* empty: not idempotent */
     struct slice receiver;  /* whose inbox gets a reference; empty for channels */
     bool only_duplicate;    /* do not store: STORE_OK with `duplicate`, or STORE_NOTFOUND */
+    bool stranger;          /* the sender is no member of the channel: it gets no read mark, which would outlive it */
     /* out */
     uint64_t seq, id, created_ms;
     bool duplicate;
@@ -296,12 +298,15 @@ struct store_member_put {
 };
 void store_member_put(struct store *s, struct store_member_put *m);
 
-/* W (commit): ends a membership, with its read mark. STORE_NOTFOUND: no such channel. */
+/* W (commit): ends a membership, with its read mark. STORE_NOTFOUND: no such channel. A channel without members and
+ * without visible messages goes away, unless store_options.keep_vacant; so one may go later too, when its last message
+ * ends. Made again, it goes on with its seqs. */
 struct store_member_del {
     struct store_op op;
     struct slice conv, user;
     /* out */
     bool existed;
+    bool gone; /* the channel went with it */
     uint32_t members;
 };
 void store_member_del(struct store *s, struct store_member_del *m);

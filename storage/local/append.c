@@ -276,6 +276,8 @@ enum apply apply_append(struct writer *w, struct slot *slot)
         slot->durability = DURABILITY_COMMIT;
         return apply_end(slot, STORE_NOTFOUND);
     }
+    if (conv_is_channel(a->conv) && !(h->r.flags & HEAD_CHANNEL))
+        return apply_end(slot, STORE_NOTFOUND);
     slot->durability = (uint8_t)atomic_load_explicit(&w->store->live.durability[a->tier], memory_order_relaxed);
     if (a->receiver.n) {
         int r = inbox_of(w, a->receiver, &box);
@@ -301,7 +303,8 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     append_trim(w, h, &cover);
     append_reserve(w, slot);
     writer_put_head(w, h);
-    mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
+    if (!a->stranger)
+        mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
     if (first_ever && !conv_is_channel(a->conv)) {
         struct slice peer = conv_pair_peer(a->conv, a->sender);
         if (!slice_eq(peer, a->sender))

@@ -26,6 +26,15 @@ void hint_floor(struct local *s, struct slice conv, uint64_t floor)
     }
 }
 
+void hint_vacant(struct local *s, struct slice conv, uint64_t due_ms)
+{
+    struct hint *h = hint_new(OP_VACANT, conv);
+    if (h) {
+        h->due_ms = due_ms;
+        writer_post(s, &h->op);
+    }
+}
+
 void hint_inbox(struct local *s, struct slice user, uint64_t *ids, uint32_t n)
 {
     struct hint *h = hint_new(OP_INBOX_CLEAN, user);

@@ -1,5 +1,5 @@
 /*
- * What readers tell the writer: operations of the engine's own, which nobody waits for.
+ * What readers, and the writer's looks, tell the writer: operations of the engine's own, which nobody waits for.
  *
  * Readers find rows that are past their time before a compaction takes them. So that the next reader need not pass over
  * them again, the writer is told: the head's floor rises, inbox entries go, a guest that has conversations loses the
@@ -12,11 +12,12 @@
 
 struct hint {
     struct store_op op;
-    uint64_t floor; /* OP_FLOOR: no seq at or below is visible any more */
-    uint64_t *ids;  /* OP_INBOX_CLEAN: entries to remove; malloc'd, owned */
+    uint64_t floor;  /* OP_FLOOR: no seq at or below is visible any more */
+    uint64_t due_ms; /* OP_VACANT: of its row; 0: it has none */
+    uint64_t *ids;   /* OP_INBOX_CLEAN: entries to remove; malloc'd, owned */
     uint32_t id_count;
     uint32_t key_n;
-    char key[]; /* OP_FLOOR: conversation; the others: user id */
+    char key[]; /* OP_FLOOR, OP_VACANT: conversation; the others: user id */
 };
 static inline struct slice hint_key(const struct hint *h)
 {
@@ -24,6 +25,8 @@ static inline struct slice hint_key(const struct hint *h)
 }
 
 void hint_floor(struct local *s, struct slice conv, uint64_t floor);
+/* A channel without members may go. Empty: there are no more of them (vacant.h). */
+void hint_vacant(struct local *s, struct slice conv, uint64_t due_ms);
 /* Takes `ids`. */
 void hint_inbox(struct local *s, struct slice user, uint64_t *ids, uint32_t n);
 void hint_unguest(struct local *s, struct slice user);

@@ -50,6 +50,7 @@ static void options_set(struct local *s, const struct store_options *o)
     for (int t = 0; t < TIER_COUNT; t++)
         atomic_store(&s->live.durability[t], (uint32_t)o->tiers[t].durability);
     atomic_store(&s->live.inbox_max, o->inbox_max);
+    atomic_store(&s->live.keep_vacant, o->keep_vacant);
 }
 
 static void local_configure(struct store *base, const struct store_options *o)

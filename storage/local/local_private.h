@@ -30,11 +30,19 @@ struct local_hooks {
     int (*before_write)(void *ctx);  /* writer: not 0 fails the group's write with that error */
     int (*before_sync)(void *ctx);   /* syncer: likewise */
     int (*before_reopen)(void *ctx); /* writer: not 0 fails the recovery */
+    uint32_t names_max;              /* names kept of channels that are gone; 0: as many as vacant.h says */
     void *ctx;
 };
 
 /* The engine's own changes, beside those of STORE_OPS: see hint.h. */
-#define LOCAL_OPS(W)              W(FLOOR, floor) W(INBOX_CLEAN, inbox_clean) W(UNGUEST, unguest) W(TICK, tick)
+/* clang-format off */
+#define LOCAL_OPS(W)            \
+    W(FLOOR, floor)             \
+    W(VACANT, vacant)           \
+    W(INBOX_CLEAN, inbox_clean) \
+    W(UNGUEST, unguest)         \
+    W(TICK, tick)
+/* clang-format on */
 #define LOCAL_OP_KIND(NAME, name) OP_##NAME,
 enum local_op_kind { LOCAL_OPS_FOLLOW = OP_KINDS - 1, LOCAL_OPS(LOCAL_OP_KIND) LOCAL_OP_KINDS };
 #undef LOCAL_OP_KIND
@@ -46,6 +54,7 @@ enum { NOTE_CHANGED = 1 }; /* the operation changed something: its fate is unkno
 struct live_options {
     _Atomic uint32_t durability[TIER_COUNT];
     _Atomic uint32_t inbox_max;
+    _Atomic bool keep_vacant;
     _Atomic uint32_t version; /* counts changes that make cached expiry answers stale */
 };
 

@@ -64,17 +64,23 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         return apply_end(slot, STORE_NOTFOUND);
     if (!exists && m->channels_max && w->channels >= m->channels_max)
         return apply_end(slot, STORE_LIMIT);
+    uint64_t seq;
     int member = member_get(w, m->user, m->conv, &push);
-    int r = member < 0 ? member : writer_first(w, h, &m->first);
-    r = r ? r : batch_reserve(&w->batch, 5, 3 * KEY_MAX + HEAD_ROOM + MARK_SIZE + SUB_SIZE + 64);
+    int r = member < 0 ? member : exists ? writer_first(w, h, &m->first) : vacant_floor(w, h, &seq);
+    r = r ? r
+          : batch_reserve(&w->batch, 5 + REVIVE_PUTS,
+                          3 * KEY_MAX + HEAD_ROOM + MARK_SIZE + SUB_SIZE + 64 + REVIVE_ROOM);
     if (r)
         return apply_end(slot, status_of(r));
     m->existed = member == 1;
     m->created = !exists;
     uint8_t mode = m->set_push ? (uint8_t)m->push : push;
     bool changes = !m->existed || mode != push;
-    if (!exists)
+    if (!exists) {
+        vacant_revive(w, h, seq);
         channel_create(w, h);
+        m->first = h->r.seq ? h->r.seq + 1 : 0;
+    }
     if (changes)
         sub_encode(batch_put(&w->batch, KV_USER, key_sub(&k, m->user, m->conv), SUB_SIZE), mode);
     if (!m->existed) {
@@ -93,27 +99,33 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
 {
     struct store_member_del *m = (struct store_member_del *)slot->op;
     struct head *h = slot->head;
+    struct vacancy v;
     struct key k;
     uint8_t push;
-    m->existed = false;
+    m->existed = m->gone = false;
     if (!member_sane(m->conv, m->user))
         return apply_end(slot, STORE_FATAL);
     if (!(h->r.flags & HEAD_CHANNEL))
         return apply_end(slot, STORE_NOTFOUND);
     int member = member_get(w, m->user, m->conv, &push);
-    if (member < 0 || (member && batch_reserve(&w->batch, 4, 3 * KEY_MAX + HEAD_ROOM)))
-        return apply_end(slot, member < 0 ? status_of(member) : STORE_FATAL);
     m->members = h->r.members;
     if (!member)
         return apply_end(slot, STORE_OK);
+    bool last = h->r.members <= 1;
+    int r = member < 0 ? member : last ? vacancy_judge(w, h, &v) : batch_reserve(&w->batch, 4, 3 * KEY_MAX + HEAD_ROOM);
+    if (r)
+        return r > 0 ? APPLY_CUT : apply_end(slot, status_of(r));
     m->existed = true;
     batch_delete(&w->batch, KV_USER, key_sub(&k, m->user, m->conv));
     batch_delete(&w->batch, KV_USER, key_mark(&k, m->user, m->conv));
     batch_delete(&w->batch, KV_CHANNEL, key_member(&k, conv_channel_name(m->conv), m->user));
     if (SURELY(h->r.members > 0))
         h->r.members--;
-    writer_put_head(w, h);
     m->members = h->r.members;
+    if (last)
+        m->gone = vacancy_settle(w, h, &v);
+    else
+        writer_put_head(w, h);
     return apply_changed(slot);
 }
 

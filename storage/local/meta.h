@@ -24,6 +24,8 @@ enum {
 #define META_CLOCK    SLICE_LIT("clock")    /* guard_encode(): u64 guarded time, about now; and more */
 #define META_IDS      SLICE_LIT("ids")      /* u64: ms since ID_EPOCH_MS that no id given out passes */
 #define META_CHANNELS SLICE_LIT("channels") /* u64: channels that exist */
+#define META_NAMES    SLICE_LIT("names")    /* u64: names kept of channels that are gone */
+#define META_SWEPT    SLICE_LIT("swept")    /* u64: 1: all channels without members are watched (vacant.h) */
 #define META_LIMITS   SLICE_LIT("limits")   /* see limits_encode() */
 
 /* 1: read, 0: absent (out is 0), negative: error. */

@@ -41,8 +41,39 @@ int message_decode(struct slice v, struct message_record *m)
     return 0;
 }
 
+size_t head_size(const struct head_record *h)
+{
+    return h->flags & HEAD_GONE ? GONE_SIZE : HEAD_SIZE;
+}
+
+/* Flags of a head's value: which of the two forms it has, and HEAD_WATCHED of one that is gone. */
+enum { FORM_GONE = 1, FORM_GONE_WATCHED = 2 };
+
+static size_t gone_encode(char *out, const struct head_record *h)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = FORM_GONE | (h->flags & HEAD_WATCHED ? FORM_GONE_WATCHED : 0);
+    store_be64(out + 2, h->seq);
+    store_be64(out + 10, h->gone_ms);
+    return GONE_SIZE;
+}
+
+static int gone_decode(struct slice v, struct head_record *h)
+{
+    uint64_t seq = load_be64(v.p + 2);
+    if (v.p[1] & ~FORM_GONE_WATCHED & ~FORM_GONE || seq >= UINT64_MAX / 4)
+        return ERR_INVALID;
+    *h = (struct head_record){.seq = seq,
+                              .low = {seq, seq, seq},
+                              .gone_ms = load_be64(v.p + 10),
+                              .flags = HEAD_GONE | (v.p[1] & FORM_GONE_WATCHED ? HEAD_WATCHED : 0)};
+    return 0;
+}
+
 size_t head_encode(char *out, const struct head_record *h)
 {
+    if (h->flags & HEAD_GONE)
+        return gone_encode(out, h);
     const uint64_t wide[8] = {h->seq,    h->last_id, h->reserved, h->low[0],
                               h->low[1], h->low[2],  h->skip_at,  h->generation};
     const uint32_t narrow[4] = {h->skip, h->max, h->members, h->flags};
@@ -60,9 +91,12 @@ size_t head_encode(char *out, const struct head_record *h)
 
 int head_decode(struct slice v, struct head_record *h)
 {
+    if (v.n == GONE_SIZE && v.p[0] == RECORD_VERSION && v.p[1] & FORM_GONE)
+        return gone_decode(v, h);
     if (v.n != HEAD_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0)
         return ERR_INVALID;
     const char *p = v.p + 2;
+    h->gone_ms = 0;
     h->seq = load_be64(p);
     h->last_id = load_be64(p + 8);
     h->reserved = load_be64(p + 16);
@@ -78,7 +112,7 @@ int head_decode(struct slice v, struct head_record *h)
     h->tier = (uint8_t)p[16];
     h->tiers_used = (uint8_t)p[17];
     bool sane = h->seq < UINT64_MAX / 4 && h->reserved < UINT64_MAX / 4 && h->tier < 3 && h->tiers_used < 8 &&
-                !(h->flags & ~HEAD_CHANNEL);
+                (h->flags & ~HEAD_WATCHED) <= HEAD_CHANNEL && h->flags != HEAD_WATCHED;
     return sane ? 0 : ERR_INVALID;
 }
 
@@ -289,13 +323,44 @@ struct slice key_dedup(struct key *k, struct slice sender, struct slice conv, st
     return key_slice(k);
 }
 
-struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user)
+/* letter ms name */
+static struct slice key_at(struct key *k, char letter, uint64_t ms, struct slice name)
 {
     k->n = 0;
-    key_byte(k, 'g');
-    key_u64(k, due_ms);
-    key_add(k, user);
+    key_byte(k, letter);
+    key_u64(k, ms);
+    key_add(k, name);
     return key_slice(k);
+}
+
+struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user)
+{
+    return key_at(k, 'g', due_ms, user);
+}
+struct slice key_vacant(struct key *k, uint64_t due_ms, struct slice conv)
+{
+    return key_at(k, 'e', due_ms, conv);
+}
+struct slice key_gone(struct key *k, uint64_t gone_ms, struct slice conv)
+{
+    return key_at(k, 'o', gone_ms, conv);
+}
+
+struct slice key_floor(struct key *k, uint16_t place)
+{
+    k->n = 3;
+    k->p[0] = 'f';
+    store_be16(k->p + 1, place);
+    return key_slice(k);
+}
+
+bool key_timed(struct slice key, uint64_t *ms, struct slice *name)
+{
+    if (key.n < 10)
+        return false;
+    *ms = load_be64(key.p + 1);
+    *name = slice_of(key.p + 9, key.n - 9);
+    return true;
 }
 
 struct slice key_after_prefix(struct key *k, struct slice prefix)

@@ -20,6 +20,7 @@ enum {
     RECORD_VERSION = 1,
     MESSAGE_FIXED = ROW_HEADER_SIZE + 8 + 8 + 2,
     HEAD_SIZE = 2 + 8 * 8 + 4 * 4 + 2,
+    GONE_SIZE = 2 + 8 + 8,
     INBOX_FIXED = ROW_HEADER_SIZE + 8,
     DEDUP_SIZE = ROW_HEADER_SIZE + 24,
     USER_FIXED = 2 + 4 + 8,
@@ -41,6 +42,7 @@ struct head_record {
     uint64_t low[3];     /* by tier: nothing at or below is visible any more */
     uint64_t skip_at;    /* seq after the last jump; 0: none */
     uint64_t generation; /* loss generation of the store when this was written */
+    uint64_t gone_ms;    /* HEAD_GONE: when the channel went, guarded clock */
     uint32_t skip;       /* seqs that the last jump left out */
     uint32_t max;        /* the conversation's own count; 0: its tiers' */
     uint32_t members;    /* channel */
@@ -48,7 +50,11 @@ struct head_record {
     uint8_t tier;        /* channel: enum store_tier, as last saved */
     uint8_t tiers_used;  /* bit by tier: messages were ever stored there */
 };
-enum { HEAD_CHANNEL = 1 }; /* the channel was made */
+enum {
+    HEAD_CHANNEL = 1, /* the channel was made */
+    HEAD_WATCHED = 2, /* a row of `meta` says when to look whether anything is left of it (vacant.h) */
+    HEAD_GONE = 4     /* the channel went; its seq is all that is kept. Never with HEAD_CHANNEL */
+};
 
 struct inbox_record {
     struct row_header row; /* as of the message */
@@ -72,6 +78,7 @@ struct user_record {
 size_t message_size(const struct message_record *m);
 size_t message_encode(char *out, const struct message_record *m);
 MUST_CHECK int message_decode(struct slice value, struct message_record *m);
+size_t head_size(const struct head_record *h); /* HEAD_SIZE at most */
 size_t head_encode(char *out, const struct head_record *h);
 MUST_CHECK int head_decode(struct slice value, struct head_record *h);
 size_t inbox_size(const struct inbox_record *r);
@@ -110,8 +117,13 @@ struct slice key_mark(struct key *k, struct slice user, struct slice conv);    /
 struct slice key_block(struct key *k, struct slice user, struct slice target); /* user: 'b' id 0 target */
 struct slice key_inbox(struct key *k, struct slice user, uint64_t id);         /* inbox: user 0 id */
 struct slice key_dedup(struct key *k, struct slice sender, struct slice conv,
-                       struct slice client_id);                            /* dedup: sender 0 len conv client */
-struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user); /* meta: 'g' due user */
+                       struct slice client_id);                             /* dedup: sender 0 len conv client */
+struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user);  /* meta: 'g' due user */
+struct slice key_vacant(struct key *k, uint64_t due_ms, struct slice conv); /* meta: 'e' due conv */
+struct slice key_gone(struct key *k, uint64_t gone_ms, struct slice conv);  /* meta: 'o' gone conv */
+struct slice key_floor(struct key *k, uint16_t place);                      /* meta: 'f' place */
+/* The time and the name of a key_guest(), key_vacant() or key_gone(); false: it is none. */
+bool key_timed(struct slice key, uint64_t *ms, struct slice *name);
 /* The first key after all that begin with `prefix` (which is not all 0xff). */
 struct slice key_after_prefix(struct key *k, struct slice prefix);
 

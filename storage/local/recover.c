@@ -175,6 +175,8 @@ static int writer_resume(struct writer *w)
     if (meta_get_u64(s->kv, META_LOSS, &generation) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
         meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0)
         return ERR_IO;
+    if (vacant_begin(w))
+        return ERR_IO;
     /* Group numbers tell exactly whether something that was answered is missing: only then does numbering jump. */
     w->generation = generation + (last < w->told);
     w->group = atomic_load(&s->written_group) + 1;

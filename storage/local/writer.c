@@ -16,6 +16,7 @@
 
 enum {
     CLOCK_EVERY_MS = 1000, /* how often the guarded time is persisted while there are writes */
+    IDLE_LEAST_MS = 250,   /* how long it sleeps at least */
     IDLE_LOOK_MS = 60000,  /* how often an idle store looks for jumps of the clock */
     IDLE_CLOCK_MS = 600000 /* and persists the guarded time, so that a long idle time is no jump over a restart */
 };
@@ -35,7 +36,7 @@ static enum apply (*const apply_table[LOCAL_OP_KINDS])(struct writer *, struct s
 static struct slice op_conv(const struct store_op *op)
 {
     if (op->kind >= OP_KINDS)
-        return op->kind == OP_FLOOR ? hint_key((const struct hint *)op) : SLICE_NONE;
+        return op->kind == OP_FLOOR || op->kind == OP_VACANT ? hint_key((const struct hint *)op) : SLICE_NONE;
     return store_op_rows[op->kind].whose == WHOSE_CONV ? store_op_key(op) : SLICE_NONE;
 }
 
@@ -60,13 +61,29 @@ void head_touch(struct writer *w, struct head *h)
     }
 }
 
+/* None of its messages is visible: seq + 1. */
+static void head_unseen(struct writer *w, struct head *h)
+{
+    h->first = h->r.seq + 1;
+    h->first_until = UINT64_MAX;
+    h->first_version = atomic_load(&w->store->live.version);
+}
+
+void head_clear(struct writer *w, struct head *h)
+{
+    head_touch(w, h);
+    memset(&h->r, 0, sizeof(h->r));
+    h->jump = h->reserved_durable = h->reserve_group = 0;
+    head_unseen(w, h);
+}
+
 void writer_put_head(struct writer *w, struct head *h)
 {
     struct key k;
     head_touch(w, h);
     if (h->jump <= h->r.seq) /* else the jump is still to come, after a restart too */
         h->r.generation = w->generation;
-    head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), HEAD_SIZE), &h->r);
+    head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), head_size(&h->r)), &h->r);
 }
 
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
@@ -127,11 +144,8 @@ static void head_loaded(struct writer *w, struct head *h, struct kv_found *f)
         if (h->r.generation != w->generation && h->r.reserved > h->r.seq)
             h->jump = h->r.reserved;
     }
-    if (h->r.seq == 0) {
-        h->first = 1; /* none visible */
-        h->first_until = UINT64_MAX;
-        h->first_version = atomic_load(&w->store->live.version);
-    }
+    if (h->r.seq == 0)
+        head_unseen(w, h);
     kv_found_free(w->store->kv, f);
 }
 
@@ -412,14 +426,20 @@ static bool wait_until(struct writer *w, uint64_t at_ms)
     return pthread_cond_timedwait(&w->wake, &w->lock, &at) != ETIMEDOUT;
 }
 
-/* Nothing to write for a while: the clock is looked at all the same. The lock is held. */
+/* Nothing to write for a while: the clock is looked at all the same, and channels without members when it is time for
+ * one. The lock is held. */
 static void writer_idle(struct writer *w)
 {
-    if (wait_until(w, clock_mono_ms() + IDLE_LOOK_MS))
+    uint64_t wait = vacant_wait_ms(w);
+    wait = wait == 0 || wait > IDLE_LEAST_MS ? wait : IDLE_LEAST_MS;
+    wait = wait < IDLE_LOOK_MS ? wait : IDLE_LOOK_MS;
+    if (wait && wait_until(w, clock_mono_ms() + wait))
         return;
     pthread_mutex_unlock(&w->lock);
     if (guard_now(&w->store->guard) - w->clock_ms >= IDLE_CLOCK_MS)
         hint_tick(w->store);
+    if (vacant_wait_ms(w) == 0)
+        vacant_look(w);
     pthread_mutex_lock(&w->lock);
 }
 
@@ -466,6 +486,8 @@ static void *writer_main(void *arg)
             }
             if (!atomic_load(&s->failing)) {
                 group_run(w);
+                if (vacant_wait_ms(w) == 0)
+                    vacant_look(w);
                 continue;
             }
             backlog_refuse(w);
@@ -535,7 +557,7 @@ int writer_start(struct local *s, const struct writer_begin *begin)
         free(w);
         return ERR_NOMEM;
     }
-    if (meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0) {
+    if (meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 || vacant_begin(w)) {
         heads_fini(&w->heads);
         free(w);
         return ERR_IO;

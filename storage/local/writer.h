@@ -14,6 +14,7 @@
 #include "storage/local/heads.h"
 #include "storage/local/idgen.h"
 #include "storage/local/local_private.h"
+#include "storage/local/vacant.h"
 #include "storage/local/meta.h"
 
 enum {
@@ -62,6 +63,7 @@ struct writer {
     uint32_t limits_version;   /* of store.limits, at the group's beginning */
     uint32_t limits_written;   /* of store.limits, as on the disk; 0: none */
     uint64_t channels;         /* that exist, this group's included */
+    struct vacant vacant;      /* channels without members */
     uint64_t told; /* failing: last group that any answer told of; a database that ends before it has lost something */
     uint64_t retry_at_ms; /* failing: when to try to recover, monotonic */
 };
@@ -98,6 +100,8 @@ static inline bool group_dirty(const struct writer *w)
 struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice key);
 /* The head changes in this group. */
 void head_touch(struct writer *w, struct head *h);
+/* It becomes that of a conversation that never was. */
+void head_clear(struct writer *w, struct head *h);
 /* The head goes into the batch: reserve 1 put, HEAD_ROOM bytes. */
 enum { HEAD_ROOM = CONV_KEY_MAX + 1 + HEAD_SIZE };
 void writer_put_head(struct writer *w, struct head *h);

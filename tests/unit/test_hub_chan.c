@@ -246,10 +246,14 @@ static void a_subscription_that_fails(void **state)
     works(peer_ask(a, 3, "{\"name\":\"two\"}"));
     works(peer_ask(a, 3, "{\"name\":\"two\"}"));
     fails(peer_ask(a, 3, "{\"name\":\"three\"}"), "quota");
+    struct peer *b = peer_login(&k, kit_id(&k, "bob", 1), 1);
+    fails(peer_ask(b, 3, "{\"name\":\"three\"}"), "quota"); /* limits.channels */
     works(peer_ask(a, 6, "{\"name\":\"one\"}"));
-    fails(peer_ask(a, 3, "{\"name\":\"three\"}"), "quota"); /* limits.channels */
-    works(peer_ask(a, 3, "{\"name\":\"one\"}"));
+    works(peer_ask(b, 3, "{\"name\":\"three\"}"));
+    fails(peer_ask(a, 3, "{\"name\":\"one\"}"), "quota");
+    works(peer_ask(a, 3, "{\"name\":\"three\"}"));
     peer_close(a);
+    peer_close(b);
     kit_end(&k);
 }
 

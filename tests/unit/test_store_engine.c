@@ -216,7 +216,7 @@ static uint64_t stored(struct gated *g, const struct conv_key *conv)
 static void holds(void **state)
 {
     struct gated *g = *state;
-    struct conv_key a = util_channel("a"), b = util_channel("b");
+    struct conv_key a = util_made(&g->w, "a"), b = util_made(&g->w, "b");
     struct store_append one = message(&a, ""), two = message(&b, "");
     g->gate.gate[OP_APPEND] = GATE_HOLD;
     POST(&g->w, store_append, &one);
@@ -238,7 +238,7 @@ static void holds(void **state)
 static void is_late(void **state)
 {
     struct gated *g = *state;
-    struct conv_key a = util_channel("a");
+    struct conv_key a = util_made(&g->w, "a");
     struct store_append one = message(&a, "once"), two = message(&a, "");
     g->gate.gate[OP_APPEND] = GATE_LATE;
     POST(&g->w, store_append, &one);
@@ -265,7 +265,7 @@ static void is_late(void **state)
 static void failures(void **state)
 {
     struct gated *g = *state;
-    struct conv_key a = util_channel("a");
+    struct conv_key a = util_made(&g->w, "a");
     for (int status = STORE_RETRY; status <= STORE_LIMIT; status++) {
         struct store_append one = message(&a, "");
         struct store_range r = {.conv = conv_key_slice(&a), .limit = 1};
@@ -286,11 +286,13 @@ static void deals(void **state)
     struct conv_key keys[CONVS];
     uint64_t seed = 1;
     bool changed = false;
+    for (int c = 0; c < CONVS; c++) {
+        char name[2] = {(char)('a' + c)};
+        keys[c] = util_made(&g->w, name);
+    }
     gate_store_set(&g->gate, GATE_HOLD | GATE_LATE, STORE_OK);
     for (int i = 0; i < EACH; i++) {
         for (int c = 0; c < CONVS; c++) {
-            char name[2] = {(char)('a' + c)};
-            keys[c] = util_channel(name);
             all[c][i] = message(&keys[c], "");
             POST(&g->w, store_append, &all[c][i]);
         }
@@ -315,7 +317,7 @@ static void deals(void **state)
 static void passes_on(void **state)
 {
     struct gated *g = *state;
-    struct conv_key a = util_channel("a");
+    struct conv_key a = util_made(&g->w, "a");
     struct store_work w = {.kind = STORE_FLUSH};
     struct store_stats stats;
     struct store_append lazy = message(&a, "");

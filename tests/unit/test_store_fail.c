@@ -61,7 +61,7 @@ static enum store_status try_say(struct world *w, const struct conv_key *c, enum
 static void write_fails(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c"), p = util_pair("ann", "bob");
+    struct conv_key c = util_made(w, "c"), p = util_pair("ann", "bob");
     struct store_append a;
     uint64_t last_id = 0;
     for (int i = 1; i <= 3; i++) {
@@ -105,7 +105,7 @@ static void write_fails(void **state)
 static void sync_fails(void **state)
 {
     struct world *w = *state;
-    struct conv_key p = util_pair("ann", "bob"), c = util_channel("c");
+    struct conv_key p = util_pair("ann", "bob"), c = util_made(w, "c");
     struct store_append a;
     assert_int_equal(try_say(w, &p, TIER_DM, "d1", &a), STORE_OK);
     assert_int_equal(try_say(w, &c, TIER_SMALL, "c1", &a), STORE_OK);
@@ -197,7 +197,7 @@ static void fails_under_load(void **state)
     struct world *w = *state;
     enum { N = 3000 };
     static struct store_append ops[N];
-    struct conv_key c[2] = {util_channel("c"), util_pair("ann", "bob")};
+    struct conv_key c[2] = {util_made(w, "c"), util_pair("ann", "bob")};
     uint64_t told[2] = {0, 0}, last_id = 0;
     uint32_t ok = 0;
     util_done_n = 0;
@@ -252,7 +252,7 @@ static void fails_under_load(void **state)
 static void async_jumps(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     struct store_append a;
     w->o.tiers[TIER_SMALL].durability = DURABILITY_ASYNC;
     store_configure(w->s, &w->o);
@@ -285,7 +285,7 @@ static void async_jumps(void **state)
 static void closes_while_failing(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     struct store_append a;
     assert_int_equal(try_say(w, &c, TIER_SMALL, NULL, &a), STORE_OK);
     atomic_store(&w->fail_write, ERR_IO);
@@ -322,7 +322,7 @@ static void *ask_stats(void *arg)
 static void stats_do_not_wait(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     pthread_t thread;
     void *stats;
     say(w, &c, TIER_SMALL, "ann", "text");
@@ -343,7 +343,7 @@ static void stats_do_not_wait(void **state)
 static void disk_full(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c"), p = util_pair("ann", "bob");
+    struct conv_key c = util_made(w, "c"), p = util_pair("ann", "bob");
     struct rlimit was, none;
     struct store_append a;
     uint64_t told = 0, dms = 0;

@@ -297,7 +297,7 @@ static void run(void **state)
     world_open(&t->w);
     user_make(&t->w, "bob", "Bob");
     for (int i = 0; i < CONVS; i++) {
-        t->c[i].key = i == 2 ? util_pair("ann", "bob") : util_channel(i ? "b" : "a");
+        t->c[i].key = i == 2 ? util_pair("ann", "bob") : util_made(&t->w, i ? "b" : "a");
         t->c[i].m = calloc(MESSAGES, sizeof(struct known));
         t->c[i].from = 1;
     }

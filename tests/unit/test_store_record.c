@@ -158,9 +158,33 @@ static void heads(void **state)
     h = (struct head_record){.tier = 3};
     head_encode(out, &h);
     assert_int_equal(try_head(slice_of(out, HEAD_SIZE)), ERR_INVALID);
-    h = (struct head_record){.flags = 2};
+    for (uint32_t flags = 0; flags < 16; flags++) {
+        h = (struct head_record){.flags = flags & ~(uint32_t)HEAD_GONE};
+        head_encode(out, &h);
+        bool good = h.flags == 0 || h.flags == HEAD_CHANNEL || h.flags == (HEAD_CHANNEL | HEAD_WATCHED);
+        assert_int_equal(try_head(slice_of(out, HEAD_SIZE)), good ? 0 : ERR_INVALID);
+    }
+}
+
+/* What is left of a channel that is gone. */
+static void gone_heads(void **state)
+{
+    (void)state;
+    char out[HEAD_SIZE];
+    for (int watched = 0; watched < 2; watched++) {
+        struct head_record h = {.seq = 77, .gone_ms = 88, .flags = HEAD_GONE | (watched ? HEAD_WATCHED : 0)}, r;
+        assert_int_equal(head_size(&h), GONE_SIZE);
+        assert_int_equal(head_encode(out, &h), GONE_SIZE);
+        assert_int_equal(head_decode(slice_of(out, GONE_SIZE), &r), 0);
+        assert_true(r.seq == 77 && r.gone_ms == 88 && r.flags == h.flags && r.low[0] == 77 && r.low[2] == 77);
+        assert_true(r.reserved == 0 && r.members == 0 && r.tiers_used == 0);
+        hostile(try_head, out, GONE_SIZE, false, 0);
+    }
+    out[1] = 2; /* watched, and not gone */
+    assert_int_equal(try_head(slice_of(out, GONE_SIZE)), ERR_INVALID);
+    struct head_record h = {.seq = UINT64_MAX, .flags = HEAD_GONE};
     head_encode(out, &h);
-    assert_int_equal(try_head(slice_of(out, HEAD_SIZE)), ERR_INVALID);
+    assert_int_equal(try_head(slice_of(out, GONE_SIZE)), ERR_INVALID);
 }
 
 static void others(void **state)
@@ -271,6 +295,15 @@ static void key_order(void **state)
     assert_true(slice_eq(key_tail(key_mark(&k[0], S("ann"), conv_key_slice(&p))), conv_key_slice(&p)));
     assert_int_equal(key_tail(S("none")).n, 0);
     assert_int_equal(key_tail(SLICE_NONE).n, 0);
+    /* Rows by time lie in its order, and apart from each other and from the named rows of the same family. */
+    struct slice conv = S("ctea"), name;
+    assert_true(slice_cmp(key_vacant(&k[0], 255, conv), key_vacant(&k[1], 256, S("ca"))) < 0);
+    assert_true(key_timed(key_vacant(&k[0], 7, conv), &seq, &name) && seq == 7 && slice_eq(name, conv));
+    assert_true(key_timed(key_gone(&k[0], 8, conv), &seq, &name) && seq == 8 && slice_eq(name, conv));
+    assert_false(key_timed(key_gone(&k[0], 8, SLICE_NONE), &seq, &name));
+    assert_false(slice_eq(key_gone(&k[0], 8, conv), key_vacant(&k[1], 8, conv)));
+    assert_int_equal(key_floor(&k[0], 0x1234).n, 3);
+    assert_true(slice_cmp(key_floor(&k[0], 0x1234), key_floor(&k[1], 0x1235)) < 0);
     assert_false(key_tail_u64(S("short"), &seq));
     assert_false(key_tail_u64(slice_of("abcdefgh1234", 12), &seq));
     /* Guests sort by time. */
@@ -309,8 +342,9 @@ static void expiry_rule(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages),      cmocka_unit_test(heads),     cmocka_unit_test(others),
-        cmocka_unit_test(conversations), cmocka_unit_test(key_order), cmocka_unit_test(expiry_rule),
+        cmocka_unit_test(messages),    cmocka_unit_test(heads),         cmocka_unit_test(gone_heads),
+        cmocka_unit_test(others),      cmocka_unit_test(conversations), cmocka_unit_test(key_order),
+        cmocka_unit_test(expiry_rule),
     };
     return cmocka_run_group_tests_name("records", tests, NULL, NULL);
 }

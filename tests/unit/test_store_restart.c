@@ -25,6 +25,7 @@ static int teardown(void **state)
 static void options_load(struct world *w);
 static void options_async(struct world *w);
 static void options_mixed(struct world *w);
+static void options_churn(struct world *w);
 
 /* --- Another process, to be killed -------------------------------------------------------------------------------- */
 
@@ -145,7 +146,7 @@ static void everything_stays(void **state)
         struct store_mark_read m = {.conv = conv_key_slice(&c), .user = S("ann")};
         assert_int_equal(CALL(w, store_mark_read, &m), STORE_OK);
         assert_int_equal(m.read, 2);
-        struct conv_key own = util_channel("n");
+        struct conv_key own = util_made(w, "n");
         struct store_append n = append_of(&own, TIER_SMALL, "ann", "x");
         assert_int_equal(CALL(w, store_append, &n), STORE_OK);
         assert_int_equal(n.seq, round + 1);
@@ -159,13 +160,13 @@ static void everything_stays(void **state)
 static void clock_jumps(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
     static const int64_t hours[] = {-1, 1, -24 * 20, 24 * 20, -24 * 365 * 3, 24 * 365 * 13, -24 * 365 * 10, 0};
     static const bool paused[] = {false, false, false, true,
                                   true,  true,  false, false}; /* the seventh brings it back to the truth */
     uint64_t last_id = 0, seq = 0;
     struct store_stats stats;
     world_open(w);
+    struct conv_key c = util_made(w, "c");
     for (int i = 0; i < 8; i++) {
         for (int k = 0; k < 3; k++) {
             struct store_append a = append_of(&c, TIER_LARGE, "ann", "x"); /* lives 7 days */
@@ -210,7 +211,7 @@ static void two_servers(void **state)
     assert_non_null(strstr(why, w->dir));
     assert_non_null(strstr(why, "in use"));
     assert_null(second);
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 1);
     world_restart(w);
     PAGE(w, &c, -1, -1, 9, "1", 1, 1, false);
@@ -220,10 +221,10 @@ static void places(void **state)
 {
     struct world *w = *state;
     char deep[200], file[200];
-    struct conv_key c = util_channel("c");
     snprintf(deep, sizeof(deep), "%s/not/yet/there", w->dir);
     w->o.path = deep;
     world_open(w);
+    struct conv_key c = util_made(w, "c");
     assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 1);
     world_close(w);
     snprintf(file, sizeof(file), "%s/file", w->dir);
@@ -253,6 +254,8 @@ static void load_without_end(struct world *w, int to)
     static struct conv_key keys[KILL_CONVS];
     for (unsigned i = 0; i < KILL_CONVS; i++)
         keys[i] = kill_conv(i);
+    (void)util_made(w, "a");
+    (void)util_made(w, "b");
     for (;;) {
         for (unsigned i = 0; i < WIDTH; i++) {
             unsigned k = i % KILL_CONVS;
@@ -320,7 +323,7 @@ static void kills(void **state)
  * keep their order. */
 static void async_load(struct world *w, int to)
 {
-    struct conv_key c = util_channel("a");
+    struct conv_key c = util_made(w, "a");
     for (;;) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "text");
         if (CALL(w, store_append, &a) != STORE_OK)
@@ -392,12 +395,75 @@ static void async_kills(void **state)
     store_page_free(&r.page);
 }
 
+/* Channels are made, hear something or nothing, and go, without end. What was told is told on. */
+static void churn(struct world *w, int to)
+{
+    for (unsigned i = 0;; i++) {
+        char name[2] = {(char)('a' + i % 5), 0};
+        struct conv_key c = util_channel(name);
+        struct store_member_put m = join(w, &c, "ann");
+        for (unsigned n = 0; n < i % 3; n++) {
+            struct store_append a = append_of(&c, TIER_SMALL, "ann", "text");
+            if (CALL(w, store_append, &a) != STORE_OK || a.seq <= m.seq)
+                _exit(1);
+            struct told t = {i % 5, a.seq, a.id};
+            if (write(to, &t, sizeof(t)) != (ssize_t)sizeof(t))
+                _exit(1);
+        }
+        struct store_member_del d = {.conv = conv_key_slice(&c), .user = S("ann")};
+        if (m.op.status != STORE_OK || CALL(w, store_member_del, &d) != STORE_OK)
+            _exit(1);
+        world_pass(w, 300);
+    }
+}
+
+/* Killed while channels go and come: the books are right, and no number is given twice. */
+static void churn_kills(void **state)
+{
+    struct world *w = *state;
+    uint64_t seq[5] = {0}, id = 0;
+    for (int round = 0; round < 8; round++) {
+        struct child c = child_start(w, "churn");
+        struct told t;
+        for (int n = 0; n < 150 + 37 * round && read(c.from, &t, sizeof(t)) == (ssize_t)sizeof(t); n++) {
+            assert_true(t.seq == seq[t.conv] + 1 && t.id > id);
+            seq[t.conv] = t.seq;
+            id = t.id;
+        }
+        child_kill(&c);
+        while (read(c.from, &t, sizeof(t)) == (ssize_t)sizeof(t)) {
+            seq[t.conv] = t.seq;
+            id = t.id;
+        }
+        close(c.from);
+        options_churn(w);
+        world_open(w);
+        util_sound(w);
+        for (unsigned k = 0; k < 5; k++) {
+            char name[2] = {(char)('a' + k), 0};
+            struct conv_key key = util_channel(name);
+            struct store_member_put m = join(w, &key, "bob");
+            assert_true(m.seq == seq[k] || m.seq == seq[k] + 1); /* one may have been stored and not told */
+            struct store_append a = append_of(&key, TIER_SMALL, "bob", "after");
+            assert_int_equal(CALL(w, store_append, &a), STORE_OK);
+            assert_true(a.seq == m.seq + 1 && a.id > id);
+            seq[k] = a.seq;
+            id = a.id;
+            struct store_member_del d[2] = {{.conv = conv_key_slice(&key), .user = S("bob")},
+                                            {.conv = conv_key_slice(&key), .user = S("ann")}};
+            (void)CALL(w, store_member_del, &d[0]);
+            (void)CALL(w, store_member_del, &d[1]);
+        }
+        world_close(w);
+    }
+}
+
 /* --- Losses ------------------------------------------------------------------------------------------------------- */
 
 /* Some of each durability, then the process is gone. */
 static void mixed(struct world *w, int to)
 {
-    struct conv_key c = util_channel("a"), p = util_pair("ann", "bob");
+    struct conv_key c = util_made(w, "a"), p = util_pair("ann", "bob");
     for (int i = 0; i < 150; i++) {
         struct store_append a = append_of(i % 2 ? &p : &c, i % 2 ? TIER_DM : TIER_SMALL, "ann", "text");
         if (CALL(w, store_append, &a) != STORE_OK)
@@ -480,7 +546,7 @@ static void power_loss(void **state)
 
 static void settled(struct world *w, int to)
 {
-    struct conv_key c = util_channel("a");
+    struct conv_key c = util_made(w, "a");
     for (int i = 0; i < 300; i++) {
         struct store_append a = append_of(&c, TIER_SMALL, "ann", "0123456789 0123456789 0123456789");
         struct told t = {0, 0, 0};
@@ -597,8 +663,8 @@ static void damage(void **state)
 static void database_gone(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("a");
     world_open(w);
+    struct conv_key c = util_made(w, "a");
     say(w, &c, TIER_SMALL, "ann", "x");
     world_close(w);
     run("rm -rf '%s/db'", w->dir);
@@ -620,6 +686,10 @@ static void options_mixed(struct world *w)
 {
     w->o.sync_every_ms = 60000;
 }
+static void options_churn(struct world *w)
+{
+    w->o.tiers[TIER_SMALL] = (struct store_tier_options){1000, 0, DURABILITY_COMMIT};
+}
 static void options_settled(struct world *w)
 {
     (void)w;
@@ -629,10 +699,8 @@ static const struct {
     void (*options)(struct world *w);
     void (*run)(struct world *w, int to);
 } children[] = {
-    {"load", options_load, load_without_end},
-    {"async", options_async, async_load},
-    {"mixed", options_mixed, mixed},
-    {"settled", options_settled, settled},
+    {"load", options_load, load_without_end}, {"async", options_async, async_load}, {"mixed", options_mixed, mixed},
+    {"settled", options_settled, settled},    {"churn", options_churn, churn},
 };
 
 static int child_main(const char *name, const char *dir)
@@ -657,7 +725,8 @@ static int child_main(const char *name, const char *dir)
     return 1;
 }
 
-/* After a loss a conversation's head is written anew before its next message: by a member, by a tier. The jump is still to come. */
+/* After a loss a conversation's head is written anew before its next message: by a member, by a tier. The jump is still
+ * to come. */
 static void loss_then_a_change(void **state)
 {
     struct world *w = *state;
@@ -682,6 +751,16 @@ static void loss_then_a_change(void **state)
         PAGE(w, &c, -1, -1, 9, "1 2 3", 1, 3, false);
         join(w, &c, i ? "cid" : "dan");
     }
+    w->o.tiers[TIER_SMALL].ttl_ms = 1; /* nor does it get lost with the channel */
+    world_restart(w);
+    world_pass(w, 10);
+    for (const char *const *user = (const char *const[]){"ann", "bob", "cid", "dan", NULL}; *user; user++) {
+        struct store_member_del d = {.conv = conv_key_slice(&c), .user = S(*user)};
+        assert_int_equal(CALL(w, store_member_del, &d), STORE_OK);
+        assert_int_equal(d.gone, strcmp(*user, "dan") == 0);
+    }
+    world_restart(w);
+    assert_true(join(w, &c, "ann").created);
     uint64_t seq = say(w, &c, TIER_SMALL, "ann", "after");
     assert_true(seq > 64); /* 64 were reserved, and may have been given out */
     world_restart(w);
@@ -705,6 +784,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(kills, setup, teardown),
         cmocka_unit_test_setup_teardown(kills_tidied, setup, teardown),
         cmocka_unit_test_setup_teardown(async_kills, setup, teardown),
+        cmocka_unit_test_setup_teardown(churn_kills, setup, teardown),
         cmocka_unit_test_setup_teardown(power_loss, setup, teardown),
         cmocka_unit_test_setup_teardown(loss_then_a_change, setup, teardown),
         cmocka_unit_test_setup_teardown(damage, setup, teardown),

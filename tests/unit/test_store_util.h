@@ -16,6 +16,7 @@
 #include "core/base/log.h"
 #include "storage/conv_key.h"
 #include "storage/local/local_private.h"
+#include "storage/local/meta.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -289,6 +290,13 @@ static inline struct store_member_put join(struct world *w, const struct conv_ke
     (void)CALL(w, store_member_put, &m);
     return m;
 }
+/* Makes channels, which have a member of their own then, so that something can be said there. */
+static inline struct conv_key util_made(struct world *w, const char *name)
+{
+    struct conv_key c = util_channel(name);
+    assert_int_equal(join(w, &c, "maker").op.status, STORE_OK);
+    return c;
+}
 static inline enum store_status user_make(struct world *w, const char *id, const char *name)
 {
     struct store_user_save u = {.id = S(id), .name = S(name)};
@@ -322,6 +330,52 @@ static inline uint32_t inbox_size_of(struct world *w, const char *user)
     assert_int_equal(CALL(w, store_user_load, &u), STORE_OK);
     store_user_load_free(&u);
     return u.inbox;
+}
+
+static inline struct kv *util_kv(struct world *w)
+{
+    return local_of(w->s)->kv;
+}
+
+/* Rows of the database whose keys begin so. */
+static inline unsigned util_rows(struct world *w, enum kv_family family, struct slice prefix)
+{
+    unsigned n = 0;
+    struct key to;
+    struct kv_iter *it = kv_iter_new(util_kv(w), family, prefix, key_after_prefix(&to, prefix));
+    for (kv_seek(it, prefix); kv_valid(it); kv_next(it))
+        n++;
+    kv_iter_free(it);
+    return n;
+}
+
+/* The numbers that the database keeps of channels are those of its rows. No operation may be under way. */
+static inline void util_sound(struct world *w)
+{
+    unsigned made = 0, gone = 0, watched = 0;
+    uint64_t channels, names;
+    struct kv_iter *it = kv_iter_new(util_kv(w), KV_CHANNEL, S("hc"), S("hd"));
+    for (kv_seek(it, S("hc")); kv_valid(it); kv_next(it)) {
+        struct head_record h;
+        struct key member;
+        assert_int_equal(head_decode(kv_value(it), &h), 0);
+        made += h.flags & HEAD_CHANNEL ? 1 : 0;
+        gone += h.flags & HEAD_GONE ? 1 : 0;
+        watched += h.flags & HEAD_WATCHED ? 1 : 0;
+        assert_true(h.flags & (HEAD_CHANNEL | HEAD_GONE));
+        assert_int_equal(
+            h.members,
+            util_rows(w, KV_CHANNEL, key_member(&member, slice_of(kv_key(it).p + 2, kv_key(it).n - 2), SLICE_NONE)));
+        if (h.flags & HEAD_CHANNEL && !h.members)
+            assert_true(h.flags & HEAD_WATCHED);
+    }
+    kv_iter_free(it);
+    assert_true(meta_get_u64(util_kv(w), META_CHANNELS, &channels) >= 0);
+    assert_true(meta_get_u64(util_kv(w), META_NAMES, &names) >= 0);
+    assert_int_equal(channels, made);
+    assert_int_equal(names, gone);
+    assert_int_equal(util_rows(w, KV_META, S("o")), gone);
+    assert_int_equal(util_rows(w, KV_META, S("e")), watched);
 }
 
 #endif

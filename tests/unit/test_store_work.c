@@ -42,7 +42,7 @@ static unsigned rows(struct world *w, enum kv_family family)
 static void compaction(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c"), p = util_pair("ann", "bob");
+    struct conv_key c = util_made(w, "c"), p = util_pair("ann", "bob");
     char why[256];
     w->o.tiers[TIER_SMALL].ttl_ms = 1000;
     store_configure(w->s, &w->o);
@@ -76,7 +76,7 @@ static void compaction(void **state)
 static void paused(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     char why[256];
     for (int i = 0; i < 10; i++)
         say(w, &c, TIER_LARGE, "ann", "x");
@@ -95,7 +95,7 @@ static void paused(void **state)
 static void trimmed(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     char why[256];
     w->o.tiers[TIER_SMALL].max = 10;
     store_configure(w->s, &w->o);
@@ -112,7 +112,7 @@ static void trimmed(void **state)
 static void checkpoint(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c"), p = util_pair("ann", "bob");
+    struct conv_key c = util_made(w, "c"), p = util_pair("ann", "bob");
     char why[256], home[128], copy[128], shm[64];
     for (int i = 0; i < 30; i++) {
         say(w, &c, TIER_SMALL, "ann", "x");
@@ -149,7 +149,7 @@ static void checkpoint(void **state)
 static void in_the_middle(void **state)
 {
     struct world *w = *state;
-    struct conv_key c = util_channel("c");
+    struct conv_key c = util_made(w, "c");
     static struct store_work works[20];
     say(w, &c, TIER_SMALL, "ann", "x");
     for (int i = 0; i < 20; i++) {
