@@ -41,6 +41,7 @@ void config_store_options(const struct config *c, struct store_options *out)
                   [TIER_LARGE] = tier_of(&c->tiers.large)},
         .dedup_window_ms = ms_of(c->limits.dedup_window),
         .inbox_max = c->limits.inbox,
+        .keep_vacant = c->channels.create == (int)CREATE_NONE, /* nobody could bring them back */
     };
 }
 

@@ -122,7 +122,7 @@ const struct config_option config_schema[] = {
     SIZE(limits.page, KIB, GIB, "256*KiB", 0,
          "A page of history or inbox, or a merged slice, from the server. One message always goes."),
     COUNT(limits.subscriptions, 0, MANY, "1000", 0, "Channels that one user may be in."),
-    COUNT(limits.channels, 0, MANY, "0", 0, "Channels in all."),
+    COUNT(limits.channels, 0, MANY, "0", 0, "Channels that are there at a time."),
     SIZE(
         limits.output_queue, KIB, GIB, "1*MiB", 0,
         "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the "
@@ -185,7 +185,7 @@ const struct config_option config_schema[] = {
           "The newest messages of a slice that are pushed; the others are counted, and history has them. 0: all."),
 
     SECTION("rate", "Messages a second, a second's worth at once. 0: no limit."),
-    COUNT(rate.user, 0, 1e6, "10", 0, "Of one user."),
+    COUNT(rate.user, 0, 1e6, "10", 0, "Of one user. It makes as many channels too, ten seconds' worth at once."),
     COUNT(rate.channel, 0, 1e6, "40", 0, "In one conversation."),
     ENUM(rate.policy, policy_names, "\"drop\"", 0,
          "What a channel over its limit does: \"drop\" refuses the message; \"complete\" stores all and pushes the "

@@ -30,6 +30,22 @@ static void refills_to_a_second_and_no_more(void **state)
     assert_int_not_equal(bucket_take(&b, 5, 3600000), 0);
 }
 
+static void more_than_a_second_at_once(void **state)
+{
+    (void)state;
+    struct bucket b = {0, 0};
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(bucket_take_of(&b, 10, 100, 0), 0);
+    assert_in_range(bucket_take_of(&b, 10, 100, 0), 99, 101);
+    for (int i = 0; i < 20; i++) /* refilled by the rate */
+        assert_int_equal(bucket_take_of(&b, 10, 100, 2001), 0);
+    assert_int_not_equal(bucket_take_of(&b, 10, 100, 2001), 0);
+    for (int i = 0; i < 100; i++) /* up to the size */
+        assert_int_equal(bucket_take_of(&b, 10, 100, 1000000), 0);
+    assert_int_not_equal(bucket_take_of(&b, 10, 100, 1000000), 0);
+    assert_int_equal(bucket_take_of(&b, 0, 0, 1000000), 0);
+}
+
 static void zero_is_no_limit(void **state)
 {
     (void)state;
@@ -73,11 +89,9 @@ static void long_run_rate_is_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_second_at_once_then_waits),
-        cmocka_unit_test(refills_to_a_second_and_no_more),
-        cmocka_unit_test(zero_is_no_limit),
-        cmocka_unit_test(returning_gives_one_back),
-        cmocka_unit_test(survives_the_wrap_of_its_clock),
+        cmocka_unit_test(a_second_at_once_then_waits), cmocka_unit_test(refills_to_a_second_and_no_more),
+        cmocka_unit_test(more_than_a_second_at_once),  cmocka_unit_test(zero_is_no_limit),
+        cmocka_unit_test(returning_gives_one_back),    cmocka_unit_test(survives_the_wrap_of_its_clock),
         cmocka_unit_test(long_run_rate_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,7 @@ static void test_default_options(void **state)
     assert_int_equal(store.sync_every_ms, 1000);
     assert_int_equal(store.dedup_window_ms, 600000);
     assert_int_equal(store.inbox_max, 10000);
+    assert_false(store.keep_vacant);
     assert_int_equal(store.tiers[TIER_DM].ttl_ms, 0);
     assert_int_equal(store.tiers[TIER_DM].max, 100000);
     assert_int_equal(store.tiers[TIER_DM].durability, DURABILITY_SYNC);
@@ -343,6 +344,22 @@ static void test_content_follows_a_small_frame(void **state)
     config_free(c);
 }
 
+/* Where nobody may make channels, those that are empty stay. */
+static void test_empty_channels(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"any", "script", "none"};
+    for (int i = 0; i < 3; i++) {
+        char text[80];
+        struct store_options store;
+        snprintf(text, sizeof text, "return { channels = { create = \"%s\" } }", names[i]);
+        struct config *c = good(text);
+        config_store_options(c, &store);
+        assert_int_equal(store.keep_vacant, i == 2);
+        config_free(c);
+    }
+}
+
 static void test_values_are_taken(void **state)
 {
     (void)state;
@@ -410,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_many_errors_are_counted),
         cmocka_unit_test(test_secrets_are_not_shown),
+        cmocka_unit_test(test_empty_channels),
         cmocka_unit_test(test_content_follows_a_small_frame),
         cmocka_unit_test(test_values_are_taken),
         cmocka_unit_test(test_needs_restart),

@@ -68,6 +68,50 @@ static void guests_are_forgotten_with_their_memberships(void **state)
     kit_end(&k);
 }
 
+/* … and with the channels that were theirs alone: there is room for others. */
+static void guests_are_forgotten_with_their_channels(void **state)
+{
+    struct kit k;
+    char id[64], token[256], other[64], other_token[256];
+    (void)state;
+    kit_open(&k, 4);
+    strcpy(k.opt.auth_mode, "open");
+    k.opt.guest_ms = TTL_MS;
+    k.opt.channels_max = 9;
+    kit_start(&k);
+    struct peer *b = newcomer(&k, 1, other, other_token);
+    for (int round = 0; round < 3; round++) {
+        struct peer *a = newcomer(&k, 3, id, token);
+        for (int i = 0; i < 8; i++)
+            works(peer_ask(a, 3, "{\"name\":\"room%d\"}", i));
+        works(peer_ask(b, 3, "{\"name\":\"room7\"}"));
+        works(peer_ask(b, 3, "{\"name\":\"mine\"}"));
+        fails(peer_ask(b, 3, "{\"name\":\"more\"}"), "quota");
+        peer_close(a);
+        kit_settle(&k);
+        fails(peer_ask(b, 3, "{\"name\":\"more\"}"), "quota"); /* its memberships outlive its connection */
+        usleep(2 * TTL_MS * 1000);
+        hunt(&k);
+        hunt(&k);
+        assert_false(known(&k, id));
+        assert_int_equal(number(peer_ask(b, 3, "{\"name\":\"room7\"}"), "members"), 1);
+        for (int i = 0; i < 7; i++) {
+            char name[20];
+            snprintf(name, sizeof name, "room%d", i);
+            struct conv_key key = conv_key_channel(S(name));
+            struct conv *v = kit_conv(&k, key);
+            assert_true(!v || !v->exists);
+            works(peer_ask(b, 3, "{\"name\":\"b%d\"}", i));
+        }
+        fails(peer_ask(b, 3, "{\"name\":\"more\"}"), "quota");
+        for (int i = 0; i < 7; i++)
+            works(peer_ask(b, 6, "{\"name\":\"b%d\"}", i));
+        works(peer_ask(b, 6, "{\"name\":\"room7\"}"));
+    }
+    peer_close(b);
+    kit_end(&k);
+}
+
 static void whoever_comes_back_is_no_guest(void **state)
 {
     struct kit k;
@@ -219,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(guests_are_forgotten_with_their_memberships),
+        cmocka_unit_test(guests_are_forgotten_with_their_channels),
         cmocka_unit_test(whoever_comes_back_is_no_guest),
         cmocka_unit_test(coming_back_while_leaving),
         cmocka_unit_test(guests_with_private_messages_stay),

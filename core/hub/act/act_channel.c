@@ -9,6 +9,9 @@
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/membership.h"
 
+/* A user makes at most rate.user channels a second, and that many seconds' worth at once. */
+enum { MAKING_SECONDS = 10 };
+
 /* --- Subscribe ---------------------------------------------------------------------------------------------------- */
 
 static bool get_push(struct call *c, bool *set, enum push_mode *push)
@@ -57,6 +60,11 @@ static void handle_subscribe(struct call *c)
     }
     u->sub_count += more;
     q->counted = more;
+    if (more) { /* whether it makes one only the owner knows: what was taken in vain is given back */
+        uint32_t rate = s->opt->rate_user;
+        q->wait_ms = bucket_take_of(&u->making, rate, rate * MAKING_SECONDS, (uint32_t)s->now_ms);
+        q->charged = rate && !q->wait_ms;
+    }
     q->chan = chan;
     q->id_len = u->id_len;
     q->name_len = u->name_len;

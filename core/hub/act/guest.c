@@ -4,7 +4,7 @@
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
-#include "core/hub/talk/conv.h"
+#include "core/hub/talk/membership.h"
 
 #include <stdlib.h>
 
@@ -103,9 +103,8 @@ static void leave_after(struct req *r)
 static void leave_stored(void *owner, struct store_op *op)
 {
     struct leave *q = OP_END(owner, op, struct leave, op.op);
-    if (op->status == STORE_OK)
-        conv_set_members(q->o.owner, q->o.conv, q->op.members);
-    else
+    membership_ended(q->o.owner, q->o.conv, &q->op);
+    if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "");
     owned_done(&q->o);
 }

@@ -1,6 +1,6 @@
 /*
- * A token bucket of 8 bytes: `rate` tokens a second, a second's worth at most. Time is a 32-bit millisecond clock that
- * may wrap (a bucket untouched for 49 days is full either way, or a little less).
+ * A token bucket of 8 bytes: `rate` tokens a second, a second's worth at most unless the caller says more. Time is a
+ * 32-bit millisecond clock that may wrap (a bucket untouched for 49 days is full either way, or a little less).
  */
 #ifndef MAGPIE_HUB_BUCKET_H
 #define MAGPIE_HUB_BUCKET_H
@@ -13,20 +13,26 @@ struct bucket {
     uint32_t at; /* ms, when `spent` was true */
 };
 
-/* Takes one token. Returns 0, or the milliseconds until one is there. rate 0: no limit. */
-static inline uint32_t bucket_take(struct bucket *b, uint32_t rate, uint32_t now_ms)
+/* Takes one token of a bucket that holds `size`. Returns 0, or the milliseconds until one is there. rate 0: no
+ * limit. */
+static inline uint32_t bucket_take_of(struct bucket *b, uint32_t rate, uint32_t size, uint32_t now_ms)
 {
     if (rate == 0)
         return 0;
     float refill = (float)(uint32_t)(now_ms - b->at) * (float)rate / 1000.0f;
     b->at = now_ms;
     b->spent = b->spent > refill ? b->spent - refill : 0;
-    if (b->spent + 1.0f <= (float)rate + 0.001f) {
+    if (b->spent + 1.0f <= (float)size + 0.001f) {
         b->spent += 1.0f;
         return 0;
     }
-    float wait = (b->spent + 1.0f - (float)rate) * 1000.0f / (float)rate;
+    float wait = (b->spent + 1.0f - (float)size) * 1000.0f / (float)rate;
     return wait < 1.0f ? 1 : (uint32_t)(wait + 0.999f);
+}
+/* The same of a bucket that holds a second's worth. */
+static inline uint32_t bucket_take(struct bucket *b, uint32_t rate, uint32_t now_ms)
+{
+    return bucket_take_of(b, rate, rate, now_ms);
 }
 
 /* Gives one back: what it was taken for did not count after all. */

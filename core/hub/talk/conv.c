@@ -263,6 +263,16 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
         set_tier(s, conv, tier_of_members(s, v));
 }
 
+void conv_gone(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    windows_flush(s, conv);
+    v->exists = v->tier_by_policy = false;
+    v->members = 0;
+    v->tier = TIER_SMALL;
+    v->mode = MODE_DEFAULT;
+}
+
 /* --- Policy ------------------------------------------------------------------------------------------------------- */
 
 /* Seconds after which a message counts for a third still. */

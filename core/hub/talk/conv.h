@@ -78,6 +78,8 @@ void owned_done(struct owned_req *q);
 /* Prepares a store operation that ends on the owner shard. */
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
 
+/* The channel is gone: nothing that was known of it counts for the next one of its name. */
+void conv_gone(struct shard *s, uint32_t conv);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
 /* A message comes: counts it, and returns messages a second, lately. */

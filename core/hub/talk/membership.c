@@ -20,6 +20,8 @@ void subscribe_finish(struct req *r)
     struct shard *s = r->home;
     if (q->counted)
         user_at(s, r->user)->sub_count--;
+    if (q->charged && (r->code != CODE_OK || !q->op.created))
+        bucket_return(&user_at(s, r->user)->making);
     /* Somebody else may subscribe a user that has no connection now: then its next login finds the membership. */
     uint32_t user = r->user != NONE ? r->user : user_find(s, slice_of(q->id, q->id_len));
     if (r->code == CODE_OK && user != NONE) {
@@ -41,6 +43,12 @@ static void subscribe_stored(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct subscribe *q = OP_END(owner, op, struct subscribe, op.op);
     struct owned_req *o = &q->o;
+    if (op->status == STORE_NOTFOUND && !q->op.may_create) {
+        /* The channel went meanwhile, with its last member or message: this request is the one that makes it. */
+        conv_gone(s, o->conv);
+        subscribe_ready(o);
+        return;
+    }
     if (op->status == STORE_LIMIT)
         req_fail(&o->r, CODE_QUOTA, "there are as many channels as limits.channels allows");
     else if (op->status != STORE_OK)
@@ -51,6 +59,8 @@ static void subscribe_stored(void *owner, struct store_op *op)
     }
     conv_at(s, o->conv)->exists = true;
     conv_set_members(s, o->conv, q->op.members);
+    if (q->op.created && s->bans) /* the rules of a name outlive its channel */
+        conv_follow_rule(s, conv_channel_name(conv_slice(conv_at(s, o->conv))));
     q->noted = (uint8_t)(1u << q->op.mode);
     interest_add(s, o->conv, o->r.home->index, q->noted);
     const struct conv *v = conv_at(s, o->conv);
@@ -91,8 +101,14 @@ void subscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
+    if (!v->exists && q->wait_ms) {
+        req_fail(&o->r, CODE_RATE_LIMITED, "you make too many channels");
+        o->r.retry_after_ms = q->wait_ms;
+        owned_done(o);
+        return;
+    }
     enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
-    if (verdict != HOOK_REJECT)
+    if (verdict != HOOK_REJECT && !q->admitted)
         verdict = hooks_run(HOOK_SUBSCRIBE, &h);
     if (q->past_hooks && !v->exists && !q->may_create) {
         req_fail(&o->r, CODE_NOT_FOUND, "no such channel");
@@ -110,6 +126,7 @@ void subscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
+    q->admitted = true;
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
     q->op.may_create = !v->exists;
@@ -132,13 +149,20 @@ void unsubscribe_finish(struct req *r)
         r->home->events->membership_ended(r->home, user);
 }
 
+void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op)
+{
+    if (op->op.status == STORE_NOTFOUND || (op->op.status == STORE_OK && op->gone))
+        conv_gone(s, conv);
+    else if (op->op.status == STORE_OK)
+        conv_set_members(s, conv, op->members);
+}
+
 static void unsubscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct unsubscribe *q = OP_END(owner, op, struct unsubscribe, op.op);
-    if (op->status == STORE_OK)
-        conv_set_members(s, q->o.conv, q->op.members);
-    else
+    membership_ended(s, q->o.conv, &q->op);
+    if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "name: no such channel");
     owned_done(&q->o);
 }

@@ -14,11 +14,14 @@ extern const char *const push_names[MODE_NONE + 1];
 struct subscribe {
     struct owned_req o;
     struct store_member_put op;
-    uint32_t chan;   /* on home, pending */
-    bool past_hooks; /* from the layers above: hooks may watch, not refuse */
-    bool may_create; /* with past_hooks: makes the channel when there is none */
-    void *host;      /* the operation of host_member.c that it is for; NULL: a client's */
-    uint8_t noted;   /* the interest the owner noted for home */
+    uint32_t chan;    /* on home, pending */
+    bool past_hooks;  /* from the layers above: hooks may watch, not refuse */
+    bool may_create;  /* with past_hooks: makes the channel when there is none */
+    void *host;       /* the operation of host_member.c that it is for; NULL: a client's */
+    uint8_t noted;    /* the interest the owner noted for home */
+    bool admitted;    /* the subscribe hooks have passed */
+    bool charged;     /* a token of the user's bucket was taken: for a channel that it may make */
+    uint32_t wait_ms; /* not 0: it has made so many channels that it may make one in so long again */
     /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     bool counted;
     uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
@@ -38,6 +41,8 @@ struct unsubscribe {
 };
 /* req.finish of a struct unsubscribe. */
 void unsubscribe_finish(struct req *r);
+/* For whoever ends a membership: what the conversation's owner makes of the store's answer. */
+void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op);
 /* owned_req.ready of it. */
 void unsubscribe_ready(struct owned_req *o);
 

@@ -91,7 +91,9 @@ static void send_stored(void *owner, struct store_op *op)
         return;
     }
     if (op->status != STORE_OK) {
-        req_fail_store(r, op->status, "");
+        if (op->status == STORE_NOTFOUND)
+            conv_gone(s, q->o.conv);
+        req_fail_store(r, op->status, "channel: no such channel");
         owned_done(&q->o);
         return;
     }
@@ -232,6 +234,7 @@ static void send_ready(struct owned_req *o)
         q->op.ttl_ms = q->advice.ttl_ms;
         q->op.max = q->advice.keep_max;
     }
+    q->op.stranger = channel && (!q->member || slice_eq(q->op.sender, SLICE_LIT("system")));
     if (!channel)
         q->op.receiver = conv_pair_peer(conv_slice(v), q->op.sender);
     owned_op(o, &q->op.op, send_stored);
