@@ -147,17 +147,17 @@ static void all_areas(void **state)
     struct buf errors = BUF_INIT;
     (void)state;
     begin(&k);
-    assert_int_equal(
-        load(&k,
-             "{\"hooks\":{},\"provider\":{},\"actions\":{},\"http\":{},\"sockets\":{},\"threads\":{},\"operations\":{},"
-             "\"values\":{\"must\":\"x\"}}",
-             &errors),
-        0);
+    assert_int_equal(load(&k,
+                          "{\"hooks\":{},\"provider\":{},\"actions\":{},\"http\":{},\"sockets\":{},\"threads\":{},"
+                          "\"current\":{\"word\":\"x\"},\"operations\":{},"
+                          "\"values\":{\"must\":\"x\"}}",
+                          &errors),
+                     0);
     assert_int_equal(errors.n, 0);
     for (const struct mp_self *p = k.plugins->list; p; p = p->next)
         assert_int_equal(p->state, PLUGIN_RUNNING);
     const struct tables *t = k.hub->tables;
-    assert_int_equal(t->route_count, 5);
+    assert_int_equal(t->route_count, 6);
     assert_int_equal(t->upgrade_count, 1);
     assert_int_equal(t->auth_count, 1);
     assert_string_equal(t->auth[0].name, "test");
