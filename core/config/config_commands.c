@@ -157,6 +157,19 @@ static void not_taken(struct command_call *c, int rc, struct buf *errors)
         fail_lines(c, errors);
 }
 
+/* What was taken is in force on every shard. */
+static void reached(void *ctx)
+{
+    command_done(ctx);
+}
+
+/* The answer waits until then: a key that was taken out opens nothing any more when it comes. */
+static void done_everywhere(struct command_call *c)
+{
+    if (hub_each(c->hub, nothing, reached, c) != 0)
+        command_done(c);
+}
+
 static void run_reload(struct command_call *c, void *ctx)
 {
     const struct config_keeper *k = ctx;
@@ -171,7 +184,7 @@ static void run_reload(struct command_call *c, void *ctx)
         buf_lit(&c->out, "{\"needs_restart\":");
         put_lines(&c->out, &waiting);
         buf_byte(&c->out, '}');
-        command_done(c);
+        done_everywhere(c);
     }
     buf_free(&errors);
     buf_free(&waiting);
@@ -210,7 +223,7 @@ static void run_set(struct command_call *c, void *ctx)
         buf_printf(&c->out, "{\"%s\":", o->path);
         config_value_put(&c->out, k->current(k->ctx), o);
         buf_byte(&c->out, '}');
-        command_done(c);
+        done_everywhere(c);
     }
     buf_free(&errors);
 }

@@ -48,7 +48,7 @@ static int is_plugin_file(const struct dirent *d)
 static void put_available(const struct plugins *ps, struct buf *out)
 {
     struct dirent **list = NULL;
-    int n = scandir(ps->path, &list, is_plugin_file, by_name);
+    int n = scandir(ps->setup.path, &list, is_plugin_file, by_name);
     for (int i = 0; i < n; i++) {
         char name[68];
         snprintf(name, sizeof name, "%.*s", (int)strlen(list[i]->d_name) - 3, list[i]->d_name);
@@ -157,7 +157,7 @@ static void load_run(struct command_call *c, void *ctx)
         command_fail(c, "bad_request", "a plugin's name has letters, digits, _ and - only");
         return;
     }
-    const struct cJSON *options = ps->config ? cJSON_GetObjectItemCaseSensitive(ps->config, name) : NULL;
+    const struct cJSON *options = ps->setup.config ? cJSON_GetObjectItemCaseSensitive(ps->setup.config, name) : NULL;
     int rc = plugin_load(ps, name, options, c, &errors);
     if (rc != 0) {
         while (errors.n && errors.p[errors.n - 1] == '\n')

@@ -68,8 +68,8 @@ static void loaded(struct mp_self *p)
               LOG_STR("file", p->file));
     snprintf(text, sizeof text, "%s %s is loaded", p->name, p->desc->version);
     tell_waiter(p, NULL, text);
-    const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(p->plugins->config, p->name);
-    if (p->overtaken && json)
+    const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(p->plugins->setup.config, p->name);
+    if (p->overtaken && json && plugin_prepare(p, json) == 0)
         plugin_adopt(p, json);
     p->overtaken = false;
 }
@@ -477,7 +477,7 @@ int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, 
                 struct buf *errors)
 {
     char why[512], prefix[256], check_why[1024] = "";
-    snprintf(prefix, sizeof prefix, "%s: plugins.load.%s", ps->file ? ps->file : "config", name);
+    snprintf(prefix, sizeof prefix, "%s: plugins.load.%s", ps->setup.file ? ps->setup.file : "config", name);
     if (plugin_find(ps, name)) {
         buf_printf(errors, "%s: it is loaded already (%s)\n", prefix, plugin_state_name(plugin_find(ps, name)));
         return ERR_EXISTS;
@@ -487,7 +487,7 @@ int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, 
         buf_printf(errors, "%s: out of memory\n", prefix);
         return ERR_NOMEM;
     }
-    p->desc = image_open(ps->path, name, &p->file, why, sizeof why);
+    p->desc = image_open(ps->setup.path, name, &p->file, why, sizeof why);
     if (!p->desc)
         buf_printf(errors, "%s: %s\n", prefix, why);
     else

@@ -173,12 +173,18 @@ struct mp_self {
 
 struct work;
 
+/* What the config says. */
+struct plugin_setup {
+    char *path;           /* directory; owned */
+    char *file;           /* config file; owned */
+    struct cJSON *config; /* plugins.load; owned */
+};
+
 struct plugins {
     struct plugin_env env;
     struct hub *hub;
-    char *path;           /* directory; owned */
-    char *file;           /* config file; owned */
-    struct cJSON *config; /* plugins.load of the config in force; owned */
+    struct plugin_setup setup; /* in force */
+    struct plugin_setup next;  /* of plugins_prepare(); empty: none */
     struct mp_self *list;
     struct mp_thread *threads; /* main, then the shards */
     unsigned thread_count;

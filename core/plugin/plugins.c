@@ -53,6 +53,14 @@ struct plugins *plugins_new(const struct plugin_env *env)
     return ps;
 }
 
+static void setup_free(struct plugin_setup *s)
+{
+    free(s->path);
+    free(s->file);
+    cJSON_Delete(s->config);
+    *s = (struct plugin_setup){.path = NULL};
+}
+
 void plugins_free(struct plugins *ps)
 {
     if (!ps)
@@ -63,9 +71,8 @@ void plugins_free(struct plugins *ps)
     workers_end(ps);
     pthread_mutex_destroy(&ps->lock);
     pthread_cond_destroy(&ps->wake);
-    cJSON_Delete(ps->config);
-    free(ps->path);
-    free(ps->file);
+    setup_free(&ps->setup);
+    setup_free(&ps->next);
     free(ps->threads);
     free(ps);
 }
@@ -107,33 +114,26 @@ void plugins_check(struct plugins *ps, const struct plugin_config *c, const char
 
 /* --- The config --------------------------------------------------------------------------------------------------- */
 
-static int take_config(struct plugins *ps, const struct plugin_config *c)
+static int setup_copy(struct plugin_setup *s, const struct plugin_config *c)
 {
-    char *path = strdup(c->path), *file = strdup(c->file);
-    struct cJSON *config = c->load ? cJSON_Duplicate(c->load, true) : cJSON_CreateObject();
-    if (!path || !file || !config) {
-        free(path);
-        free(file);
-        cJSON_Delete(config);
-        return ERR_NOMEM;
-    }
-    free(ps->path);
-    free(ps->file);
-    cJSON_Delete(ps->config);
-    ps->path = path;
-    ps->file = file;
-    ps->config = config;
-    return 0;
+    setup_free(s);
+    s->path = strdup(c->path);
+    s->file = strdup(c->file);
+    s->config = c->load ? cJSON_Duplicate(c->load, true) : cJSON_CreateObject();
+    if (s->path && s->file && s->config)
+        return 0;
+    setup_free(s);
+    return ERR_NOMEM;
 }
 
 int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf *errors)
 {
-    if (take_config(ps, c) != 0) {
+    if (setup_copy(&ps->setup, c) != 0) {
         buf_printf(errors, "%s: plugins: out of memory\n", c->file);
         return ERR_NOMEM;
     }
     size_t before = errors->n;
-    for (const struct cJSON *each = ps->config->child; each; each = each->next) {
+    for (const struct cJSON *each = ps->setup.config->child; each; each = each->next) {
         if (plugin_load(ps, each->string, each, NULL, errors) != 0)
             continue;
         for (const struct mp_self *p = ps->list; p; p = p->next)
@@ -147,24 +147,37 @@ int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf 
     return errors->n == before && buf_ok(errors) ? 0 : ERR_INVALID;
 }
 
-void plugins_reload(struct plugins *ps, const struct plugin_config *c)
+int plugins_prepare(struct plugins *ps, const struct plugin_config *c)
 {
-    if (take_config(ps, c) != 0) {
-        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("because", "out of memory"));
-        return;
-    }
+    if (setup_copy(&ps->next, c) != 0)
+        return ERR_NOMEM;
     for (struct mp_self *p = ps->list; p; p = p->next) {
-        const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(ps->config, p->name);
+        const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(c->load, p->name);
+        if (json && p->desc->apply && p->state == PLUGIN_RUNNING && plugin_prepare(p, json) == ERR_NOMEM)
+            return ERR_NOMEM;
+    }
+    return 0;
+}
+
+void plugins_reload(struct plugins *ps)
+{
+    if (!ps->next.config)
+        return;
+    setup_free(&ps->setup);
+    ps->setup = ps->next;
+    ps->next = (struct plugin_setup){.path = NULL};
+    for (struct mp_self *p = ps->list; p; p = p->next) {
+        const struct cJSON *json = cJSON_GetObjectItemCaseSensitive(ps->setup.config, p->name);
         if (p->state == PLUGIN_DEAD || atomic_load(&p->closing))
             continue;
         if (!json)
             plugin_unload(p, NULL);
         else if (p->state == PLUGIN_RUNNING)
-            plugin_adopt(p, cJSON_GetObjectItemCaseSensitive(c->load, p->name));
+            plugin_adopt(p, json);
         else
             p->overtaken = true;
     }
-    for (const struct cJSON *each = ps->config->child; each; each = each->next) {
+    for (const struct cJSON *each = ps->setup.config->child; each; each = each->next) {
         const struct mp_self *p = plugin_find(ps, each->string);
         struct buf errors = BUF_INIT;
         if (p && atomic_load(&p->closing))

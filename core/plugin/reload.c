@@ -43,7 +43,7 @@ void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options
 {
     struct cJSON *copy = cJSON_Duplicate(json, true);
     checked_free(p);
-    if (!copy) { /* plugin_adopt() checks once more */
+    if (!copy) { /* plugin_prepare() tries once more */
         options_free(o);
         return;
     }
@@ -52,27 +52,26 @@ void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options
     p->checked.options = o;
 }
 
-/* Makes p->checked that of `json`, which it is already unless the config was changed by another way than a file
- * (`config set`). */
-static bool check_now(struct mp_self *p, const struct cJSON *json)
+int plugin_prepare(struct mp_self *p, const struct cJSON *json)
 {
+    /* It was checked already, unless the config was changed by another way than a file (`set`). */
     if (p->checked.options && p->checked.of == json && cJSON_Compare(p->checked.json, json, true))
-        return true;
+        return 0;
+    checked_free(p);
     struct buf errors = BUF_INIT;
     struct mp_options *o = options_read(p->desc, json, p->name, &errors);
     if (o)
         options_check(p->desc, p->data, o, p->name, &errors);
-    if (o && !errors.n)
+    bool refused = errors.n > 0;
+    if (refused)
+        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("plugin", p->name),
+                  LOG_SLICE("because", buf_slice(&errors)), LOG_STR("kept", "the options before"));
+    buf_free(&errors);
+    if (o && !refused)
         checked_keep(p, json, o);
     else
         options_free(o);
-    bool good = !errors.n && p->checked.options;
-    if (!good)
-        log_event(LOG_ERROR, "plugin.reload_failed", LOG_STR("plugin", p->name),
-                  LOG_SLICE("because", errors.n ? buf_slice(&errors) : slice_str("out of memory")),
-                  LOG_STR("kept", "the options before"));
-    buf_free(&errors);
-    return good;
+    return p->checked.options ? 0 : refused ? ERR_INVALID : ERR_NOMEM;
 }
 
 void plugin_adopt(struct mp_self *p, const struct cJSON *json)
@@ -85,9 +84,9 @@ void plugin_adopt(struct mp_self *p, const struct cJSON *json)
                       LOG_STR("because", "it takes no new options while it runs: `plugin unload` and `plugin load`"));
         return;
     }
-    if (!check_now(p, json))
-        return;
     struct mp_options *fresh = p->checked.options;
+    if (!fresh)
+        return;
     options_keep(fresh, p->options, &kept);
     if (kept.n)
         log_event(LOG_WARN, "plugin.needs_reload", LOG_STR("plugin", p->name), LOG_SLICE("options", buf_slice(&kept)));

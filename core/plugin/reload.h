@@ -10,7 +10,10 @@ void options_check(const struct mp_plugin *d, void *state, const struct mp_optio
 /* Keeps options that check() found good for plugin_adopt(). Takes them. */
 void checked_keep(struct mp_self *p, const struct cJSON *json, struct mp_options *o);
 void checked_free(struct mp_self *p);
-/* Hands its part of the config to a running plugin: what was checked, or else what is checked now. */
+/* Makes its part of the config ready for plugin_adopt(), by its check() unless that was asked of this very part.
+ * ERR_INVALID: refused, which is logged; ERR_NOMEM. */
+MUST_CHECK int plugin_prepare(struct mp_self *p, const struct cJSON *json);
+/* Hands what is ready to the plugin; nothing is: its old options stay. Cannot fail. */
 void plugin_adopt(struct mp_self *p, const struct cJSON *json);
 
 #endif

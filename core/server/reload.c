@@ -49,6 +49,12 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     int prepared = parts_prepare_scripts(s, fresh, errors);
     if (prepared != 0)
         return prepared == ERR_AGAIN ? ERR_AGAIN : -1;
+    struct plugin_config plugins = settings_plugins(fresh, s->config_path);
+    if (plugins_prepare(s->plugins, &plugins) != 0) {
+        scripts_abandon(s->scripts);
+        buf_str(errors, "out of memory\n");
+        return -1;
+    }
     if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
         buf_printf(errors, "log.file: %s cannot be opened for appending: %s\n", fresh->log.file, strerror(errno));
         scripts_abandon(s->scripts);
@@ -85,10 +91,9 @@ int reload_adopt(void *ctx, struct config *fresh, struct buf *errors)
         config_free(s->config);
     s->config = fresh;
     console_set_password(s->console, fresh->console.password);
+    plugins_reload(s->plugins);
     log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));
     log_lines(LOG_WARN, "config.needs_restart", "path", &restart);
-    struct plugin_config pc = settings_plugins(fresh, s->config_path);
-    plugins_reload(s->plugins, &pc);
     settings_log_doubts(fresh);
     if (more)
         parts_raise_limits(fresh);

@@ -280,6 +280,21 @@ class Current(PluginTest):
         self.console.refused("config reload")
         self.assertEqual(self.told(), before)
 
+    def test_a_reload_while_one_is_unloaded(self):
+        """A plugin that the config names, and that is still on its way out, is told of."""
+        self.server.rewrite({"plugins": {"load": {"wrong_slow": {}}}})
+        self.console("config reload")
+        self.eventually(lambda: self.console("slow work 3000") is None)
+        other = Console(self.server)
+        self.addCleanup(other.close)
+        unloaded = self.in_background(other, "plugin unload wrong_slow")
+        self.eventually(lambda: self.console("plugin info wrong_slow")["state"] == "being unloaded")
+        self.console("config reload")
+        self.server.wait_log("plugin.failed plugin=wrong_slow because=\"it is still being unloaded")
+        self.assertIn("is unloaded", unloaded())
+        self.server.rewrite({"plugins": {"load": {"wrong_slow": False}}})
+        self.console("config reload")
+
     def test_unload(self):
         self.console("current hold")
         self.console("current set last")
@@ -287,7 +302,7 @@ class Current(PluginTest):
         self.console("plugin load current")
         self.dropped(1)
         self.console("plugin unload current")
-        self.assertNotIn("plugin.leak", self.server.whole_log())
+        self.assertFalse("plugin.leak plugin=current" in self.server.whole_log())
         self.server.rewrite({"plugins": {"load": {"current": {"word": "x", "leak": True}}}})
         self.console("config reload")
         self.eventually(lambda: self.told() == "x")
