@@ -26,7 +26,8 @@ install(DIRECTORY docs/examples DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(FILES etc/sysctl.d/magpie.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples RENAME sysctl.conf)
 install(FILES etc/limits.d/magpie.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples RENAME limits.conf)
 
-# The prefix may be given at install time (--prefix), so these two are made then. A config that is there is somebody's: it stays, and the new one is put beside it.
+# The prefix may be given at install time (--prefix), so these two are made then. A config that is there is somebody's:
+# it stays, and the new one is put beside it.
 install(CODE "
   set(bin \"${CMAKE_INSTALL_BINDIR}\")
   set(libdir \"${CMAKE_INSTALL_LIBDIR}\")

@@ -676,9 +676,9 @@ struct mp_api {
 
     /* --- JSON: [any] ---------------------------------------------------------------------------------------------- */
 
-    /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, no \u0000 and no lone surrogates in texts). NULL: *why (may
-     * be NULL) says what is wrong, static. Freed with json_free(); parts of it are not. An integer beyond 2^53 may stand
-     * in a member that nobody asks for; json_int() takes it for none. */
+    /* Strict (RFC 8259, UTF-8, no duplicate keys, depth 32, no \u0000 and no lone surrogates in texts). NULL: *why
+     * (may be NULL) says what is wrong, static. Freed with json_free(); parts of it are not. An integer beyond 2^53
+     * may stand in a member that nobody asks for; json_int() takes it for none. */
     mp_json *(*json_parse)(struct mp_str text, const char **why);
     void (*json_free)(mp_json *v);
     const mp_json *(*json_get)(const mp_json *object, const char *key); /* NULL: absent or null, or no object */

@@ -1,5 +1,5 @@
--- How a channel's messages reach those who asked for no mode of their own: one by one in small channels, merged in large ones
--- (config: push.slice_ms, push.max). e.tier says how large the channel is.
+-- How a channel's messages reach those who asked for no mode of their own: one by one in small channels, merged in
+-- large ones (config: push.slice_ms, push.max). e.tier says how large the channel is.
 local magpie = require "magpie"
 
 local each = magpie.push{mode = "all"}

@@ -1,4 +1,5 @@
--- Messages a second, of one user and in one conversation (config: rate.user, rate.channel, rate.policy); a second's worth may come at once.
+-- Messages a second, of one user and in one conversation (config: rate.user, rate.channel, rate.policy); a second's
+-- worth may come at once.
 local magpie = require "magpie"
 
 local user, channel = magpie.config("rate.user"), magpie.config("rate.channel")

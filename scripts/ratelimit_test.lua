@@ -35,7 +35,8 @@ test.case("a conversation has a limit of its own", function()
 end)
 
 test.case("policy complete takes every message and pushes the newest of a slice", function()
-    local s = test.load("ratelimit", {["rate.channel"] = 1, ["rate.policy"] = "complete", ["push.slice_ms"] = 300, ["push.max"] = 7})
+    local s = test.load("ratelimit", {["rate.channel"] = 1, ["rate.policy"] = "complete", ["push.slice_ms"] = 300,
+        ["push.max"] = 7})
     test.equal(arrive(s, {channel = "tea"}), {verdict = "pass"})
     test.equal(arrive(s, {channel = "tea"}), {verdict = "pass", push = {slice_ms = 300, max = 7}})
     -- Private messages follow drop.

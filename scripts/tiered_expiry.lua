@@ -1,5 +1,6 @@
--- Which tier a channel's messages are stored in, and so how long they live (config: tiers.small, tiers.large): a channel is large from
--- tiers.large.members on, and small again below 80 % of that, so that one that wavers does not change with every member.
+-- Which tier a channel's messages are stored in, and so how long they live (config: tiers.small, tiers.large): a
+-- channel is large from tiers.large.members on, and small again below 80 % of that, so that one that wavers does not
+-- change with every member.
 local magpie = require "magpie"
 
 local large = magpie.config("tiers.large.members")

@@ -7,13 +7,13 @@
  *
  * Order: operations that change something (marked W) take effect, and are answered, in the order handed over where they
  * belong to one conversation or to one user (engine.h says which), whatever their durability. Others may overtake each
- * other: the embedded engine changes nothing out of order, but one on other machines would. Those that only read (R) see
- * every change whose `done` has been called; reads of the same conversation or user are answered in the order handed
- * over.
+ * other: the embedded engine changes nothing out of order, but one on other machines would. Those that only read (R)
+ * see every change whose `done` has been called; reads of the same conversation or user are answered in the order
+ * handed over.
  *
  * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id
- * (Snowflake) when they are written; ids ascend strictly in each conversation, and in the embedded engine over the whole
- * store.
+ * (Snowflake) when they are written; ids ascend strictly in each conversation, and in the embedded engine over the
+ * whole store.
  *
  * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is
  * past its time to live, or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the examples of the documents, so that none is wrong: fenced blocks of every *.md, by what stands behind the language.
+"""Runs the examples of the documents, so that none is wrong: fenced blocks of every *.md, by what stands behind the
+language.
 
     ```sh test         run by bash in a copy of the environment, from the top of the repository; must exit with 0
     ```python test     run by python3, in the same way
@@ -9,9 +10,9 @@
     ```lua test        a test of the script before: `magpied --run-script-tests` must pass
     ```text output     what the block before must have printed; "…" stands for anything
 
-Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place (so is
-build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere, and the man pages (manpages.py).
-Last line: "N passed, N failed".
+Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place
+(so is build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere,
+and the man pages (manpages.py). Last line: "N passed, N failed".
 """
 
 import os
@@ -63,7 +64,8 @@ def lua_text(text):
     return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-# How a path stands in an example, by its language: as a word of a shell, inside a string of Python, or in what is printed.
+# How a path stands in an example, by its language: as a word of a shell, inside a string of Python, or in what is
+# printed.
 QUOTED = {"sh": shlex.quote, "python": lambda path: re.sub(r"([\\\\'\"])", r"\\\1", path), "text": str}
 
 # Files that examples of configs name: they get others in their place.
@@ -135,7 +137,8 @@ class Server:
                 f.write(content)
             text = re.sub('"(?:/etc/magpie/)?%s"' % re.escape(name), lambda m: lua_text(path), text)
         plugins = lua_text(os.path.join(os.path.dirname(MAGPIED), "plugins"))
-        text = text.replace("plugins = { load", "plugins = { path = %s, load" % plugins)  # as if they lay in the working directory
+        # as if they lay in the working directory
+        text = text.replace("plugins = { load", "plugins = { path = %s, load" % plugins)
         return text.replace('"/usr/lib/magpie/plugins"', plugins)
 
 
@@ -166,9 +169,11 @@ def run(server, language, kind, text, folder):
     else:
         command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else ["python3", "-c"]
         command, wanted, shown = command + [server.placed(text, language)], 0, None
-    environment = dict(os.environ, **VARIABLES, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1", MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
+    environment = dict(os.environ, **VARIABLES, TMPDIR=folder, PYTHONDONTWRITEBYTECODE="1",
+                       MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
     try:
-        r = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+        r = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+                           stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return False, "took more than %d s" % TIMEOUT
     output = r.stdout + r.stderr
@@ -194,7 +199,8 @@ def check_examples(tally, server, path, text, folder):
     for line, language, kind, body in blocks(text):
         where = "%s:%d" % (name, line)
         if kind == "output":
-            tally.count(output is not None and same_output(server.placed(body), output), where, "the block before printed:\n%s" % output)
+            tally.count(output is not None and same_output(server.placed(body), output), where,
+                        "the block before printed:\n%s" % output)
             continue
         ok, output = run(server, language, kind, body, folder)
         tally.count(ok, where, "this example fails:\n%s" % output)
@@ -205,7 +211,8 @@ def check_links(tally, path, text):
     text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     for target in LINK.findall(text):
         if "://" not in target and not target.startswith("mailto:"):
-            tally.count(os.path.exists(os.path.join(os.path.dirname(path), target)), name, "the link to %s leads nowhere" % target)
+            tally.count(os.path.exists(os.path.join(os.path.dirname(path), target)), name,
+                        "the link to %s leads nowhere" % target)
 
 
 def main():

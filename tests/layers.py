@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The layers of core/ and storage/ (docs/architecture.md) and the rooms within them: no lower one includes an upper one, siblings do not know each
-other, a header that is not public stays in its room, what a header declares the file of its name defines, and every header compiles alone. Prints
-every offence as FILE:LINE, and last "N passed, N failed"."""
+"""The layers of core/ and storage/ (docs/architecture.md) and the rooms within them: no lower one includes an upper
+one, siblings do not know each other, a header that is not public stays in its room, what a header declares the file of
+its name defines, and every header compiles alone. Prints every offence as FILE:LINE, and last "N passed, N failed"."""
 
 import concurrent.futures
 import os
@@ -15,10 +15,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Room:
     """A folder, or a single file, of the source.
 
-    may:     the rooms whose public headers it includes; naming a layer ("core/hub", "storage") names all rooms in it. A header may stand here too.
+    may:     the rooms whose public headers it includes; naming a layer ("core/hub", "storage") names all rooms in it.
+             A header may stand here too.
     public:  the headers that other layers include; None: all but *_private.h
     inner:   headers that only the other rooms of the same layer include
-    checked: what its headers declare is defined in the .c of the same name (x.h and x_private.h: x.c, or x_*.c), or by a macro there
+    checked: what its headers declare is defined in the .c of the same name (x.h and x_private.h: x.c, or x_*.c), or by
+             a macro there
     """
 
     def __init__(self, may, public=None, inner=(), checked=False):
@@ -29,8 +31,9 @@ class Room:
 LOW = ["core/base", "core/net", "storage"]
 HUB = ["core/hub/shard", "core/hub/registry", "core/hub/people", "core/hub/talk", "core/hub/act", "core/hub/host"]
 
-# Lowest first. A file belongs to the longest name that it begins with. A layer is a top folder here; its rooms are the names that continue it, and
-# those must name each other one by one. A new header is nobody's but its room's until it is listed.
+# Lowest first. A file belongs to the longest name that it begins with. A layer is a top folder here; its rooms are the
+# names that continue it, and those must name each other one by one. A new header is nobody's but its room's until it is
+# listed.
 ROOMS = {
     "core/base": Room([], checked=True),
     "core/net": Room(["core/base"], ["conn.h", "http.h", "listener.h", "net_shared.h", "url.h", "websocket.h"]),
@@ -40,25 +43,30 @@ ROOMS = {
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "options.h", "shard.h", "shards.h", "why.h"],
                          ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
-    "core/hub/registry": Room(LOW + HUB[:1], ["action.h", "auth.h", "code.h", "command.h", "hook.h", "route.h", "tables.h"],
+    "core/hub/registry": Room(LOW + HUB[:1],
+                              ["action.h", "auth.h", "code.h", "command.h", "hook.h", "route.h", "tables.h"],
                          [], checked=True),
     "core/hub/people": Room(LOW + HUB[:2], ["ban.h", "call.h", "later.h", "trace.h"],
                          ["chan.h", "field.h", "req.h", "session.h", "user.h"], checked=True),
     "core/hub/talk": Room(LOW + HUB[:3], [],
-                         ["conv.h", "encode.h", "interest.h", "membership.h", "publish.h", "send.h", "user_mail.h", "walk.h"], checked=True),
+                         ["conv.h", "encode.h", "interest.h", "membership.h", "publish.h", "send.h", "user_mail.h",
+                          "walk.h"], checked=True),
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
                          ["acts.h", "guest.h", "login.h"], checked=True),
     "core/hub/host": Room(LOW + HUB[:5], ["ban_change.h", "host.h", "host_member.h", "host_send.h", "snapshot.h"],
                          ["host_op.h"], checked=True),
     "core/hub": Room(LOW + HUB, ["hub.h"], checked=True),  # the roof: hub.c, door.c, turn.c, parts.c
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h"]),
-    "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"], checked=True),
+    "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"],
+                        checked=True),
     "core/console": Room(["core/base", "core/net", "storage", "core/hub"], ["console.h"]),
     "core/config": Room(["core/base", "core/net", "storage", "core/hub"],
-                        ["config.h", "config_commands.h", "config_options.h", "config_value.h", "machine.h", "secret.h"], checked=True),
+                        ["config.h", "config_commands.h", "config_options.h", "config_value.h", "machine.h",
+                         "secret.h"], checked=True),
     "core/client": Room(["core/base"], ["client.h", "client_fields.h"], checked=True),
     "core/tools": Room(["core/base", "core/client"], [], checked=True),
-    "core/server": Room(["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console", "core/config"],
+    "core/server": Room(["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console",
+                         "core/config"],
                         ["server.h", "settings.h"], checked=True),
     "core/main.c": Room(["core/base", "core/config", "core/script", "core/server"]),
 }
@@ -114,7 +122,8 @@ def offence(path, kind, target):
     """Why this include is wrong; None when it is right."""
     mine = room_of(path)
     if mine is None:  # a plugin: its own folder and the one header
-        if kind == '"' and target != "plugins/magpie_plugin.h" and os.path.dirname(target) not in ("", os.path.dirname(path)):
+        own = ("", os.path.dirname(path))
+        if kind == '"' and target != "plugins/magpie_plugin.h" and os.path.dirname(target) not in own:
             return "a plugin includes plugins/magpie_plugin.h and its own folder only"
         return None
     if kind == "<":
@@ -128,7 +137,8 @@ def offence(path, kind, target):
     if theirs == mine or target in ROOMS[mine].may:
         return None
     if theirs is None or not may_include(mine, theirs):
-        return f"{mine} may include {', '.join(ROOMS[mine].may) or 'itself only'}, not {theirs or os.path.dirname(target)}"
+        allowed = ", ".join(ROOMS[mine].may) or "itself only"
+        return f"{mine} may include {allowed}, not {theirs or os.path.dirname(target)}"
     if not is_open(mine, theirs, os.path.relpath(target, theirs)):
         return f"{target} is not public: {theirs} has it for itself (tests/layers.py, ROOMS)"
     return None
@@ -158,8 +168,8 @@ def source_of(path):
 
 
 def undefined(header, source, rows=()):
-    """What the text of a header declares and the text of a source does not define. rows: the names that a list of macros has; store_##name defines
-    store_append if append is one of them."""
+    """What the text of a header declares and the text of a source does not define. rows: the names that a list of
+    macros has; store_##name defines store_append if append is one of them."""
     defined = set(DEFINED.findall(source))
     defined.update(re.sub(r"##\w+", row, name) for name in PASTED.findall(source) for row in rows)
     return [name for name in DECLARED.findall(header) if name not in defined]
@@ -178,7 +188,8 @@ def check_doors(header):
 
 def check_name(header):
     """One suffix for headers that are a room's own: x_private.h."""
-    return [f"{header}:1: private headers are called *_private.h"] if re.search(r"_(internal|priv|impl|inner|intern)\.h$", header) else []
+    odd = re.search(r"_(internal|priv|impl|inner|intern)\.h$", header)
+    return [f"{header}:1: private headers are called *_private.h"] if odd else []
 
 
 def pkg_config_flags():
@@ -190,7 +201,8 @@ def pkg_config_flags():
 
 
 def check_header(path, flags):
-    command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", '-DMAGPIE_VERSION="0"', "-I", ROOT, "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+    command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", '-DMAGPIE_VERSION="0"', "-I", ROOT, "-Wall", "-Wextra", "-Werror",
+               "-fsyntax-only",
                "-x", "c", "-include", os.path.join(ROOT, path), "/dev/null"] + flags
     r = subprocess.run(command, capture_output=True, text=True)
     if r.returncode == 0:
@@ -215,39 +227,54 @@ def folders():
 
 def self_test():
     """The check itself: what it must refuse."""
-    wrong = [("core/base/log.c", '"', "core/net/conn.h"), ("core/net/tcp.c", '"', "storage/store.h"), ("storage/kv/kv.c", '"', "core/hub/hub.h"),
+    wrong = [("core/base/log.c", '"', "core/net/conn.h"), ("core/net/tcp.c", '"', "storage/store.h"),
+             ("storage/kv/kv.c", '"', "core/hub/hub.h"),
              ("core/config/config.c", '"', "core/client/client.h"), ("core/tools/bench.c", '"', "core/hub/hub.h"),
-             ("core/client/client.c", '"', "core/net/conn.h"), ("core/hub/hub.c", "<", "rocksdb/c.h"), ("core/hub/hub.c", '"', "hub.h"),
-             ("storage/local/local.c", "<", "rocksdb/c.h"), ("storage/kv/kv.c", '"', "storage/store.h"), ("storage/kv/kv.c", '"', "storage/local/local.h"),
-             ("storage/local/local.c", '"', "storage/kv/kv_rocksdb_options.h"), ("storage/store.c", '"', "storage/kv/kv.h"),
+             ("core/client/client.c", '"', "core/net/conn.h"), ("core/hub/hub.c", "<", "rocksdb/c.h"),
+             ("core/hub/hub.c", '"', "hub.h"),
+             ("storage/local/local.c", "<", "rocksdb/c.h"), ("storage/kv/kv.c", '"', "storage/store.h"),
+             ("storage/kv/kv.c", '"', "storage/local/local.h"),
+             ("storage/local/local.c", '"', "storage/kv/kv_rocksdb_options.h"),
+             ("storage/store.c", '"', "storage/kv/kv.h"),
              ("storage/store.c", '"', "storage/local/writer.h"), ("storage/engine.h", '"', "storage/local/local.h"),
              ("core/server/parts.c", '"', "storage/local/local.h"), ("core/hub/hub.c", '"', "storage/engine.h"),
-             ("core/plugin/host.c", '"', "core/net/outq.h"), ("core/server/parts.c", '"', "core/console/console_private.h"),
-             ("core/config/config_commands.c", '"', "core/server/server.h"), ("core/server/parts.c", '"', "core/client/client.h"),
-             ("core/hub/shard/shard.c", '"', "core/hub/people/user.h"), ("core/hub/people/user.c", '"', "core/hub/talk/conv.h"),
-             ("core/hub/act/act_send.c", '"', "core/hub/host/host_op.h"), ("core/script/api.c", '"', "core/hub/people/req.h"),
+             ("core/plugin/host.c", '"', "core/net/outq.h"),
+             ("core/server/parts.c", '"', "core/console/console_private.h"),
+             ("core/config/config_commands.c", '"', "core/server/server.h"),
+             ("core/server/parts.c", '"', "core/client/client.h"),
+             ("core/hub/shard/shard.c", '"', "core/hub/people/user.h"),
+             ("core/hub/people/user.c", '"', "core/hub/talk/conv.h"),
+             ("core/hub/act/act_send.c", '"', "core/hub/host/host_op.h"),
+             ("core/script/api.c", '"', "core/hub/people/req.h"),
              ("core/hub/talk/conv.c", '"', "core/hub/hub.h"), ("plugins/echo/echo.c", '"', "core/hub/hub.h")]
-    right = [("core/hub/hub.c", '"', "core/net/conn.h"), ("core/main.c", '"', "core/server/server.h"), ("core/server/parts.c", '"', "core/plugin/plugins.h"),
-             ("storage/kv/kv.c", "<", "rocksdb/c.h"), ("storage/local/local.c", '"', "storage/kv/kv.h"), ("storage/local/local.c", '"', "storage/engine.h"),
-             ("storage/store.c", '"', "storage/local/local.h"), ("storage/local/local.c", '"', "storage/local/writer.h"),
+    right = [("core/hub/hub.c", '"', "core/net/conn.h"), ("core/main.c", '"', "core/server/server.h"),
+             ("core/server/parts.c", '"', "core/plugin/plugins.h"),
+             ("storage/kv/kv.c", "<", "rocksdb/c.h"), ("storage/local/local.c", '"', "storage/kv/kv.h"),
+             ("storage/local/local.c", '"', "storage/engine.h"),
+             ("storage/store.c", '"', "storage/local/local.h"),
+             ("storage/local/local.c", '"', "storage/local/writer.h"),
              ("plugins/echo/echo.c", '"', "plugins/magpie_plugin.h")]
-    header = "int door(struct a *a,\n         int b);\nMUST_CHECK int make_a(void);\nstatic inline int in(void)\n{\n}\nextern int n;\n"
+    header = ("int door(struct a *a,\n         int b);\nMUST_CHECK int make_a(void);\n"
+              "static inline int in(void)\n{\n}\nextern int n;\n")
     source = "#define MAKE(x) \\\n    int make_##x(void) \\\n    { \\\n        return door(); \\\n    }\n"
     doors = [(header, source + "int door(struct a *a, int b)\n{\n", ["a"], []),
              (header, source + "int door(struct a *a, int b)\n{\n", ["b"], ["make_a"]),
              (header, source + "static int door(struct a *a, int b)\n{\n", ["a"], ["door"]),
              (header, "int door(struct a *a, int b)\n{\n    make_a();\n", ["a"], ["make_a"])]
-    return ([f"tests/layers.py:1: let {h} pass" for h in ("core/net/net_internal.h", "storage/kv/kv_impl.h") if not check_name(h)] +
+    return ([f"tests/layers.py:1: let {h} pass" for h in ("core/net/net_internal.h", "storage/kv/kv_impl.h")
+             if not check_name(h)] +
             [f"tests/layers.py:1: {undefined(h, s, rows)} where {want} is not defined" for h, s, rows, want in doors
              if undefined(h, s, rows) != want] +
             [f"tests/layers.py:1: let {c} pass" for c in wrong if not offence(*c)] +
             [f"tests/layers.py:1: refused {c}: {offence(*c)}" for c in right if offence(*c)] +
             [f"tests/layers.py:1: {c} tries a header that is not there" for c in wrong + right
              if c[1] == '"' and "/" in c[2] and not os.path.exists(os.path.join(ROOT, c[2]))] +
-            [f"tests/layers.py:1: {room} may include {name}, which is no room and no header" for room, r in ROOMS.items() for name in r.may
+            [f"tests/layers.py:1: {room} may include {name}, which is no room and no header"
+             for room, r in ROOMS.items() for name in r.may
              if name not in ROOMS and not os.path.isfile(os.path.join(ROOT, name))] +
             [f"tests/layers.py:1: {room} lists {h}, which is not there, or private" for room, r in ROOMS.items()
-             for h in [*(r.public or ()), *r.inner] if h.endswith("_private.h") or not os.path.exists(os.path.join(ROOT, room, h))])
+             for h in [*(r.public or ()), *r.inner] if h.endswith("_private.h")
+             or not os.path.exists(os.path.join(ROOT, room, h))])
 
 
 def main():

@@ -1,5 +1,5 @@
-"""The man pages, for docs.py: their examples are run (what stands between .nf and .fi: a config in section 5, else commands), and what they say of options,
-environment, scenarios and sections is what the programs say."""
+"""The man pages, for docs.py: their examples are run (what stands between .nf and .fi: a config in section 5, else
+commands), and what they say of options, environment, scenarios and sections is what the programs say."""
 
 import os
 import re
@@ -21,9 +21,11 @@ def pages():
 def plain(text):
     """Without roff's requests and escapes."""
     text = re.sub(r'^\.\\".*\n', "", text, flags=re.M)
-    text = re.sub(r"^\.([BIR]{1,2}) (.*)$", lambda m: re.sub(r'"?([^"]*)"? ?', r"\1", m[2]) if m[1] in ("B", "I") else joined(m[2]), text, flags=re.M)
+    text = re.sub(r"^\.([BIR]{1,2}) (.*)$", lambda m: re.sub(r'"?([^"]*)"? ?', r"\1", m[2]) if m[1] in ("B", "I")
+                  else joined(m[2]), text, flags=re.M)
     text = re.sub(r"^\.(SH|TP|TH|PP|nf|fi|br).*?$", lambda m: m[0][4:] if m[1] == "SH" else "", text, flags=re.M)
-    return re.sub(r"\\f[BIRP]", "", text).replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\\").replace("\\&", "")
+    return re.sub(r"\\f[BIRP]", "", text).replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\\").replace("\\&",
+                                                                                                                 "")
 
 
 def joined(arguments):
@@ -61,7 +63,8 @@ def check_example(name, section, body, programs, server, folder):
     else:
         where = os.path.join(folder, "man-" + name)
         os.makedirs(where, exist_ok=True)
-        environment = dict(os.environ, PATH=programs + os.pathsep + os.environ["PATH"], MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
+        environment = dict(os.environ, PATH=programs + os.pathsep + os.environ["PATH"],
+                           MAGPIE_CONSOLE="127.0.0.1:%d" % server.console)
         status, output = run(["bash", "-euo", "pipefail", "-c", server.placed(body)], cwd=where, env=environment)
     return status == 0, output
 

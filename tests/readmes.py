@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The READMEs against the folders that they describe: every source file has its row in the table of its folder, once, and
-no row names what is not there; every folder with a README is linked from the one above; no text names a document that is
-not in the repository. Prints every offence as FILE:LINE, and last "N passed, N failed"."""
+"""The READMEs against the folders that they describe: every source file has its row in the table of its folder, once,
+and no row names what is not there; every folder with a README is linked from the one above; no text names a document
+that is not in the repository. Prints every offence as FILE:LINE, and last "N passed, N failed"."""
 
 import collections
 import fnmatch
@@ -24,7 +24,8 @@ DOCUMENT = re.compile(r"(?<![\w/.$*-])((?:[\w.-]+/)*[\w-]+\.md)\b")
 def tracked():
     """Every file of the repository, or of a copy that came without it."""
     try:
-        r = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True,
+        r = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                           capture_output=True,
                            text=True, check=True)
         return sorted(p for p in set(r.stdout.splitlines()) if os.path.exists(os.path.join(ROOT, p)))
     except (OSError, subprocess.CalledProcessError):
@@ -48,7 +49,8 @@ def rows(text):
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         following = lines[number] if number < len(lines) else ""
-        if line.startswith("|") and not re.match(r"^\|[\s:|-]+\|$", line) and not re.match(r"^\|[\s:|-]+\|$", following):
+        if line.startswith("|") and not re.match(r"^\|[\s:|-]+\|$", line) and not re.match(r"^\|[\s:|-]+\|$",
+                                                                                           following):
             yield number, re.split(r"(?<!\\)\|", line)[1]
 
 
@@ -123,14 +125,20 @@ def self_test():
     """The check itself: what it must refuse and what not."""
     table = "| file | noun |\n| --- | --- |\n"
     names = ["a.c", "a.h", "b.c", "cmd_x.c", "sub/README.md", "s.lua", "s_test.lua"]
-    full = table + "| `a.c`, `a.h` | x |\n| `b.c` | x |\n| `cmd_*.c` | x |\n| `s.lua` | x |\n| [sub](sub/README.md) | x |\n"
-    cases = [(full, 0), (full + "| `b.c` | again |\n", 1), (full.replace("| `b.c` | x |\n", ""), 1), (full + "| `c.c` | x |\n", 1),
-             (full.replace("cmd_", "cmt_"), 2), (full + "| [sub](sub/README.md) | x |\n", 1), (full + "| `OPTION` | x |\n", 0)]
-    wrong = [f"tests/readmes.py:1: {check_rows('x/README.md', t, names)} rather than {n} offences in:\n{t}" for t, n in cases
+    full = (table + "| `a.c`, `a.h` | x |\n| `b.c` | x |\n| `cmd_*.c` | x |\n| `s.lua` | x |\n"
+            "| [sub](sub/README.md) | x |\n")
+    cases = [(full, 0), (full + "| `b.c` | again |\n", 1), (full.replace("| `b.c` | x |\n", ""), 1),
+             (full + "| `c.c` | x |\n", 1),
+             (full.replace("cmd_", "cmt_"), 2), (full + "| [sub](sub/README.md) | x |\n", 1),
+             (full + "| `OPTION` | x |\n", 0)]
+    wrong = [f"tests/readmes.py:1: {check_rows('x/README.md', t, names)} rather than {n} offences in:\n{t}"
+             for t, n in cases
              if len(check_rows("x/README.md", t, names)) != n]
-    wrong += [] if check_folders("x/README.md", table, ["sub"]) and not check_folders("x/README.md", full, ["sub"]) else \
+    wrong += [] if check_folders("x/README.md", table, ["sub"]) and not check_folders("x/README.md", full,
+                                                                                      ["sub"]) else \
         ["tests/readmes.py:1: folders that are not linked pass"]
-    wrong += [] if len(check_spans("x", "`ab.c` and `core/x/ab.c`, `yz.c`, `test_NAME.c`", ["core/x/ab.c", "t/test_q.c"])) == 1 \
+    wrong += [] if len(check_spans("x", "`ab.c` and `core/x/ab.c`, `yz.c`, `test_NAME.c`",
+                                   ["core/x/ab.c", "t/test_q.c"])) == 1 \
         else ["tests/readmes.py:1: check_spans()"]
     wrong += [] if len(check_documents("x", "see docs/a.md, a.md and gone.md", ["docs/a.md"])) == 1 else \
         ["tests/readmes.py:1: check_documents()"]

@@ -449,7 +449,7 @@ bool json_rounded(const struct cJSON *value)
     return false;
 }
 
-/* --- What can be read of a text that is refused --------------------------------------------------------------------- */
+/* --- What can be read of a text that is refused ------------------------------------------------------------------- */
 
 /* Behind the string that begins at p; NULL: it does not end. */
 static const char *skip_string(const char *p, const char *end)

@@ -32,8 +32,8 @@ struct json_verdict {
     bool rounded;    /* with one: it has integers beyond ±(2^53 - 1), which it holds rounded */
 };
 
-/* json_parse() for requests, which may be nested `depth` deep, 64 at most. A field that nobody knows may hold an integer
- * that a double cannot: json_get_int() takes it for none, and who takes all there is asks json_rounded(). */
+/* json_parse() for requests, which may be nested `depth` deep, 64 at most. A field that nobody knows may hold an
+ * integer that a double cannot: json_get_int() takes it for none, and who takes all there is asks json_rounded(). */
 struct cJSON *json_parse_open(struct slice text, unsigned depth, struct json_verdict *v);
 /* Whether there is a number beyond ±(2^53 - 1) in the value. */
 bool json_rounded(const struct cJSON *value);

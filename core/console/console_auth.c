@@ -30,8 +30,8 @@ static void account_of(const char *ip, char *out, size_t size)
     }
 }
 
-/* The account of an address. Where all places are taken by others who were wrong within a minute it takes that of the oldest
- * of them: however many addresses guess, they keep nobody else out. */
+/* The account of an address. Where all places are taken by others who were wrong within a minute it takes that of
+ * the oldest of them: however many addresses guess, they keep nobody else out. */
 static struct guesser *guesser_of(struct console *c, const char *ip, uint64_t now)
 {
     struct guesser *oldest = &c->guessers[0];

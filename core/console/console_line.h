@@ -23,8 +23,8 @@ struct console_line {
 const char *console_line_parse(char *text, size_t n, struct console_line *out);
 /* Whether a line looks like the beginning of an HTTP request: a web page that tries its luck. */
 bool console_line_is_http(struct slice line);
-/* Whether the bytes, a line or (not `whole`) its beginning, are another protocol's: a TLS hello, for one, behind whose first
- * line feed anything may stand. */
+/* Whether the bytes, a line or (not `whole`) its beginning, are another protocol's: a TLS hello, for one, behind
+ * whose first line feed anything may stand. */
 bool console_line_is_binary(struct slice line, bool whole);
 
 #endif

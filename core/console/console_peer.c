@@ -522,8 +522,8 @@ void peer_close(struct console_peer *p)
         k->resume(&k->c);
 }
 
-/* Whether its place may be given to another one. Who has given the password goes only when it seems forgotten, since the
- * newcomer has not. */
+/* Whether its place may be given to another one. Who has given the password goes only when it seems forgotten, since
+ * the newcomer has not. */
 static bool may_yield(const struct console_peer *p, uint64_t now_ms)
 {
     bool proven = p->authed && p->console->has_password;

@@ -47,11 +47,12 @@ struct http_head {
     const char *why; /* the same for people; static */
 };
 
-/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as soon as they
- * can be known. */
+/* Takes the head off p[0..n). Its size; 0: it is not complete; ERR_INVALID: status and why tell, and are told as
+ * soon as they can be known. */
 ssize_t http_parse(const uint8_t *p, size_t n, const struct http_limits *limits, struct http_head *h);
-/* Whether http_parse() may say something new now that `fresh` of the n bytes have come behind an incomplete head: not where
- * they only make a line longer. A head that comes byte by byte would else be read as many times as it has bytes. */
+/* Whether http_parse() may say something new now that `fresh` of the n bytes have come behind an incomplete head:
+ * not where they only make a line longer. A head that comes byte by byte would else be read as many times as it has
+ * bytes. */
 bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_limits *limits);
 
 /* ASCII text, its case aside. */

@@ -213,8 +213,8 @@ void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const 
 void conn_end_http(struct net *net, uint32_t idx, struct conn *c);
 /* The other side is gone: writes what it may still take, and finishes. Top level only. */
 void conn_lost(struct net *net, uint32_t idx);
-/* The other side has said its last, by a WebSocket Close with this code, or (eof, code 0) by closing its half. True: the
- * owner owes answers, and the connection waits for them. */
+/* The other side has said its last, by a WebSocket Close with this code, or (eof, code 0) by closing its half. True:
+ * the owner owes answers, and the connection waits for them. */
 bool conn_ended(struct net *net, uint32_t idx, struct conn *c, uint16_t code, bool eof);
 /* The end: `closing` if it is owed, `closed`, the slot is free. Top level only. */
 void conn_finish(struct net *net, uint32_t idx);

@@ -16,9 +16,10 @@ enum origin_way {
     ORIGIN_UNIX      /* a Unix socket: no browser does, a proxy speaks */
 };
 
-/* Whether a page of that origin may connect. `allowed`: NULL-terminated, exact matches only. When it is empty (or NULL): the
- * origin's host is the request's (Host field), whatever the port; or the origin is a loopback one and the request came not from
- * the network. To a loopback address it must also have come by a name that can only mean this server (origin_knows_host()). */
+/* Whether a page of that origin may connect. `allowed`: NULL-terminated, exact matches only. When it is empty (or
+ * NULL): the origin's host is the request's (Host field), whatever the port; or the origin is a loopback one and the
+ * request came not from the network. To a loopback address it must also have come by a name that can only mean this
+ * server (origin_knows_host()). */
 bool origin_allowed(struct slice origin, struct slice host, const char *const *allowed, enum origin_way way);
 
 /* Whether the host of a request to a loopback address (Host field, port and all) can only mean this server: an address,

@@ -37,8 +37,8 @@ static void pong(struct net *net, uint32_t idx, struct conn *c, struct slice dat
     wire_unref(w);
 }
 
-/* The other side closes, or answers our close. What it has asked for before is answered first: RFC 6455 section 5.5.1 lets
- * us put off our close frame. */
+/* The other side closes, or answers our close. What it has asked for before is answered first: RFC 6455 section
+ * 5.5.1 lets us put off our close frame. */
 static void closed(struct net *net, uint32_t idx, struct conn *c, uint16_t code)
 {
     if (c->flags & CONN_F_CLOSING)

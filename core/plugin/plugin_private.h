@@ -222,7 +222,7 @@ static inline bool plugin_running(struct mp_self *p)
     return !atomic_load(&p->holding);
 }
 
-/* --- answers.c: actions and commands; http.c: HTTP ------------------------------------------------------------------ */
+/* --- answers.c: actions and commands; http.c: HTTP ---------------------------------------------------------------- */
 
 struct route_call;
 

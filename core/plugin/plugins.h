@@ -45,8 +45,9 @@ void plugins_check(struct plugins *ps, const struct plugin_config *c, const char
                    struct buf *errors);
 /* Loads them, before hub_start(). ERR_INVALID: one of them failed; why is appended to `errors`. */
 MUST_CHECK int plugins_start(struct plugins *ps, const struct plugin_config *c, struct buf *errors);
-/* Makes everything ready for plugins_reload() with a config that plugins_check() found good, or that differs from one in
- * other values. A running plugin whose check() refuses its options all the same keeps the old ones, which is logged. */
+/* Makes everything ready for plugins_reload() with a config that plugins_check() found good, or that differs from
+ * one in other values. A running plugin whose check() refuses its options all the same keeps the old ones, which is
+ * logged. */
 MUST_CHECK int plugins_prepare(struct plugins *ps, const struct plugin_config *c);
 /* Brings what was prepared into force: hands running plugins their options, unloads those that it does not name, loads
  * new ones. The latter two end later; their failures are logged. */

@@ -1,5 +1,5 @@
--- Merged pushes whose slice stretches with the traffic: pushes a second to all members together are kept near `target`, as long as a slice stays between
--- `shortest` and `longest`. Quiet channels are pushed at once, whatever their size.
+-- Merged pushes whose slice stretches with the traffic: pushes a second to all members together are kept near `target`,
+-- as long as a slice stays between `shortest` and `longest`. Quiet channels are pushed at once, whatever their size.
 --
 -- Load it before merge_push (the first opinion counts), or in its place.
 local magpie = require "magpie"

@@ -1,4 +1,5 @@
--- Announcements at a time of day (UTC), to everybody. Timers that a script sets while it loads run on one shard only, so each is said once.
+-- Announcements at a time of day (UTC), to everybody. Timers that a script sets while it loads run on one shard only,
+-- so each is said once.
 local magpie = require "magpie"
 
 local timetable = {

@@ -1,4 +1,5 @@
--- Who may make channels, and read their history. Needs channels = { create = "script" }: then a channel is made only where a script accepts.
+-- Who may make channels, and read their history. Needs channels = { create = "script" }: then a channel is made only
+-- where a script accepts.
 local magpie = require "magpie"
 
 local makers = {ada = true, bob = true}

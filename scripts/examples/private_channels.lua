@@ -1,7 +1,7 @@
 -- Channels named "staff/…" are for users whose login says that they are staff.
 --
--- For auth.mode = "script": a token is "ID:ROLE:SIGNATURE" here, and `check` stands for whatever tells a good one from a forged one (most
--- likely you want the plugin auth_jwt instead, and a claim in its token).
+-- For auth.mode = "script": a token is "ID:ROLE:SIGNATURE" here, and `check` stands for whatever tells a good one from
+-- a forged one (most likely you want the plugin auth_jwt instead, and a claim in its token).
 local magpie = require "magpie"
 
 local passwords = {ada = "correct horse", bob = "battery staple"}

@@ -1,5 +1,5 @@
--- Read receipts, as action 201: {peerId, seq}: "I have read up to this message". The writer's connections get push 201: {by, seq}; action 202:
--- {peerId} asks how far the peer has read.
+-- Read receipts, as action 201: {peerId, seq}: "I have read up to this message". The writer's connections get push 201:
+-- {by, seq}; action 202: {peerId} asks how far the peer has read.
 local magpie = require "magpie"
 
 local week = 7 * 86400

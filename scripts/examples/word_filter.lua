@@ -1,4 +1,5 @@
--- Forbidden words become asterisks, whole words only, whatever their case. Three of them in a minute, and the message is refused.
+-- Forbidden words become asterisks, whole words only, whatever their case. Three of them in a minute, and the message
+-- is refused.
 local magpie = require "magpie"
 
 local words = {"darn", "heck", "blast"}

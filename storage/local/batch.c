@@ -221,8 +221,8 @@ static void changes_sort(struct kv_change *c, uint32_t n)
 
 /*
  * Changes of a kind stand together, and in the order of their keys. A memtable puts a row that comes right after the
- * one before it without a search: a group of new users, whose ids ascend (core/hub/shard/user_ids.h), pays for one search
- * a kind and not for one a row.
+ * one before it without a search: a group of new users, whose ids ascend (core/hub/shard/user_ids.h), pays for one
+ * search a kind and not for one a row.
  */
 int batch_write(struct batch *b, struct kv *kv)
 {

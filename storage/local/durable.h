@@ -2,10 +2,10 @@
  * What lies beside the database: the lock on the directory, and the two marks that tell after a restart whether
  * anything was lost.
  *
- *   DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be on the
+ * DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be on the
  *                       platter (a lower bound), or the last of all after a clean end. Its inode carries a sign of life
  *                       that survives the process and not the machine, nor the mount: then nothing can be missing
- *   /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine, nor those
+ * /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine, nor those
  *                       who tidy up there
  *
  * README.md, "Losses", has the reasoning. All functions accept NULL (a database in memory has none of this).

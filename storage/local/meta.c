@@ -79,12 +79,8 @@ int identity_begin(struct kv *kv, struct identity *id, struct guard *guard, bool
         struct slice key;
         uint64_t v;
         bool write;
-    } all[] = {{META_GROUP, id->group, true},
-               {META_IDS, id->ids, true},
-               {META_LOSS, id->loss, true},
-               {META_INSTANCE, id->instance, fresh},
-               {META_VERSION, STORE_FORMAT, fresh},
-               {META_SWEPT, 1, fresh}};
+    } all[] = {{META_GROUP, id->group, true},        {META_IDS, id->ids, true},           {META_LOSS, id->loss, true},
+               {META_INSTANCE, id->instance, fresh}, {META_VERSION, STORE_FORMAT, fresh}, {META_SWEPT, 1, fresh}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (all[i].write) {
             store_be64(values[n], all[i].v);

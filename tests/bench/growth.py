@@ -62,13 +62,14 @@ class Client:
 def populated(base, users, channels):
     folder = os.path.join(base, "of-%d" % users)
     os.makedirs(folder)
-    run = subprocess.run([os.path.join(TOOLS, "populate"), os.path.join(folder, "data"), str(users), str(channels)], stderr=subprocess.PIPE, text=True)
+    run = subprocess.run([os.path.join(TOOLS, "populate"), os.path.join(folder, "data"), str(users), str(channels)],
+                         stderr=subprocess.PIPE, text=True)
     if run.returncode != 0:
         raise Failed("populate: " + run.stderr[-300:])
     return folder
 
 
-# --- What is measured, each as µs of the server's processor time an operation ---------------------------------------------------------------
+# --- What is measured, each as µs of the server's processor time an operation -----------------------------------------
 
 def cost_login(server, n, channel):
     """Of a known user, by its token, with a new connection."""
@@ -131,7 +132,8 @@ def cost_history(server, n, channel):
     return cost
 
 
-OPERATIONS = [("login", cost_login, 1500), ("join and leave", cost_join, 3000), ("send", cost_send, 6000), ("history", cost_history, 1500)]
+OPERATIONS = [("login", cost_login, 1500), ("join and leave", cost_join, 3000), ("send", cost_send, 6000),
+              ("history", cost_history, 1500)]
 
 
 def settle(server):
@@ -144,7 +146,8 @@ def settle(server):
 
 
 def compare(small, large, rounds, divide, label, key, channel):
-    """Each operation on both servers in turns; a row each. Joins are into `all`; `channel` is what is sent to and read."""
+    """Each operation on both servers in turns; a row each. Joins are into `all`; `channel` is what is sent to and
+    read."""
     settle(small)
     settle(large)
     for name, cost, n in OPERATIONS:
@@ -154,18 +157,21 @@ def compare(small, large, rounds, divide, label, key, channel):
                 value = cost(server, max(n // divide, 64), channel)
                 if i:  # the first round warms caches up
                     out.append(value)
-        yield Row("%s.%s" % (key, name.split()[0]), "%s, %s" % (name, label), statistics.median(figures[1]), "CPU µs", statistics.median(figures[0]), 1.5)
+        yield Row("%s.%s" % (key, name.split()[0]), "%s, %s" % (name, label), statistics.median(figures[1]), "CPU µs",
+                  statistics.median(figures[0]), 1.5)
 
 
 def growth(quick):
-    """A million known users, all members of one channel, against a thousand; then a crowd that is online against ten."""
+    """A million known users, all members of one channel, against a thousand; then a crowd that is online against
+    ten."""
     few, many, channels = (100, 5000, 500) if quick else (1000, 1000000, 100000)
     base = tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("MAGPIE_BENCH_DATA", BUILD))
     rounds, divide = (1, 10) if quick else (3, 1)
     try:
         folders = [populated(base, few, 10), populated(base, many, channels)]
         with Server(data=folders[0]) as small, Server(data=folders[1]) as large:
-            yield from compare(small, large, rounds, divide, "%d users and members, not %d" % (many, few), "known", "all")
+            yield from compare(small, large, rounds, divide, "%d users and members, not %d" % (many, few), "known",
+                               "all")
         yield from restart_of(folders[1], many, channels)
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -180,7 +186,8 @@ def restart_of(folder, users, channels):
     for _ in range(3):
         with Server(data=folder) as server:
             times.append(server.listen_seconds)
-    yield Row("restart", "listens again, with %d users, %d channels" % (users, channels), statistics.median(times), "s", None, 1.0)
+    yield Row("restart", "listens again, with %d users, %d channels" % (users, channels), statistics.median(times), "s",
+              None, 1.0)
 
 
 class Crowd:
@@ -190,8 +197,10 @@ class Crowd:
         self.server, self.n, self.channel = server, n, channel
 
     def __enter__(self):
-        self.run = subprocess.Popen([BENCH, "-a", "127.0.0.1:%d" % self.server.tcp, "-q", "--json", "--pid", str(self.server.pid), "connect", "-c",
-                                     str(self.n), "-d", "600", "--channel", self.channel], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.run = subprocess.Popen([BENCH, "-a", "127.0.0.1:%d" % self.server.tcp, "-q", "--json", "--pid",
+                                     str(self.server.pid), "connect", "-c",
+                                     str(self.n), "-d", "600", "--channel", self.channel], stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, text=True)
         wait_connections(self.server, self.n + 1, self.run)
         return self
 

@@ -93,7 +93,8 @@ class Bare(Process):
     def __init__(self, way="gather", threads=1):
         super().__init__()
         self.name = "bare %s x%d" % (way, threads)
-        self.process = subprocess.Popen([os.path.join(TOOLS, "bare"), way, str(threads)], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([os.path.join(TOOLS, "bare"), way, str(threads)], stdout=subprocess.PIPE,
+                                        text=True)
         line = self.process.stdout.readline().split()
         if len(line) != 2:
             raise Failed("the bare loop does not start")
@@ -101,8 +102,8 @@ class Bare(Process):
 
 
 class Server(Process):
-    """magpied with a config and a data folder of its own, the shipped policies and metrics on, rate limits off, every channel small; `config` replaces
-    options. threads=0 is the server's own choice."""
+    """magpied with a config and a data folder of its own, the shipped policies and metrics on, rate limits off, every
+    channel small; `config` replaces options. threads=0 is the server's own choice."""
 
     def __init__(self, threads=1, data=None, wrap=(), **config):
         super().__init__()
@@ -126,7 +127,8 @@ class Server(Process):
         for _ in range(5):
             self.tcp, self.websocket = free_port(), free_port()
             path = os.path.join(self.folder, "bench.lua")
-            listen = {"tcp": "127.0.0.1:%d" % self.tcp, "websocket": "127.0.0.1:%d" % self.websocket, "console": "unix:" + self.socket}
+            listen = {"tcp": "127.0.0.1:%d" % self.tcp, "websocket": "127.0.0.1:%d" % self.websocket,
+                      "console": "unix:" + self.socket}
             with open(path, "w") as f:
                 f.write("return " + lua(dict(self.options, listen=listen)) + "\n")
             begin = time.monotonic()
@@ -200,13 +202,15 @@ def load(server, scenario, *options, websocket=False, pid=None):
     command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--json", "-q", "--pid", str(pid or server.pid)]
     if websocket:
         command.append("-w")
-    run = subprocess.run(command + [scenario] + [str(o) for o in options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.run(command + [scenario] + [str(o) for o in options], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
     try:
         figures = json.loads(run.stdout)
     except ValueError:
         raise Failed("magpie-bench %s: %s" % (scenario, run.stderr.strip()[-300:])) from None
     if figures.get("faulty"):
-        raise Failed("magpie-bench %s found faults: %s %s" % (scenario, {k: figures[k] for k in ("missing", "duplicates", "refused") if figures.get(k)},
+        raise Failed("magpie-bench %s found faults: %s %s" %
+                     (scenario, {k: figures[k] for k in ("missing", "duplicates", "refused") if figures.get(k)},
                                                              run.stderr.strip()[-300:]))
     return figures
 

@@ -3,15 +3,16 @@
 
     million.py [-c N] [-w] [--json]
 
-Connects N clients (default 1,000,000) to one server of two shards, all subscribed to one channel; looks at the memory; sends messages that must arrive
-everywhere, once and in order, while another client pings; closes all and looks at what is left. The same load generator first connects
-as many to the bare loop, which is what accepting and answering must cost.
+Connects N clients (default 1,000,000) to one server of two shards, all subscribed to one channel; looks at the memory;
+sends messages that must arrive everywhere, once and in order, while another client pings; closes all and looks at what
+is left. The same load generator first connects as many to the bare loop, which is what accepting and answering must
+cost.
 
 How long a ping waits is derived from the server's own histogram of its turns (docs/performance.md, "A million").
 
-A process needs a descriptor a connection. Where the machine allows fewer and MAGPIE_BIGBOX names a command that runs another command on a machine that
-does not (`$MAGPIE_BIGBOX -m MB -t SECONDS -o DIR -- COMMAND`, for example a wrapper that starts a virtual machine which sees this file tree),
-the test runs itself there.
+A process needs a descriptor a connection. Where the machine allows fewer and MAGPIE_BIGBOX names a command that runs
+another command on a machine that does not (`$MAGPIE_BIGBOX -m MB -t SECONDS -o DIR -- COMMAND`, for example a wrapper
+that starts a virtual machine which sees this file tree), the test runs itself there.
 """
 
 import argparse
@@ -33,14 +34,19 @@ SPARE = 2048            # descriptors besides the connections
 MESSAGES = 6            # through the channel of all
 AT_ONCE = 512           # connections being made at any moment, to the server and to the bare loop
 SHARDS = 2
-KERNEL_BYTES = 14000    # of memory for both ends of a connection: 7000 of the kernel's, the load generator's, and two messages that it has not read yet
+# of memory for both ends of a connection: 7000 of the kernel's, the load generator's, and two messages that it has not
+# read yet
+KERNEL_BYTES = 14000
 TIMEOUTS = {"login": 10, "idle": 300}  # seconds: the server's defaults
-NATIVE_BARE_US = 26.0   # what the bare loop takes for a connection on a real machine: the larger of the figures that the aim was given with (18-26 µs)
+# what the bare loop takes for a connection on a real machine: the larger of the figures that the aim was given with
+# (18-26 µs)
+NATIVE_BARE_US = 26.0
 LIMITS = {"memory": {False: 300, True: 340}, "cost": 2.2, "ping_ms": 10.0, "left": 16, "left_at_least": 8 << 20}
 
 
 class Pinger(threading.Thread):
-    """A client that pings. What it sees is the machine's time: it, the load generator and the server share processors."""
+    """A client that pings. What it sees is the machine's time: it, the load generator and the server share
+    processors."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
@@ -90,8 +96,8 @@ class Turns:
         self.sum = m["sum"]
 
     def since(self, before):
-        """(turns, seconds, x) since an earlier look: turns longer than x ms take at most 0.5 % of the time. Where within a bucket its turns lie is
-        not known; they are taken as they are worst."""
+        """(turns, seconds, x) since an earlier look: turns longer than x ms take at most 0.5 % of the time. Where
+        within a bucket its turns lie is not known; they are taken as they are worst."""
         at_most = [b - a for a, b in zip(before.at_most, self.at_most)]
         counts = [b - a for a, b in zip([0] + at_most, at_most)]
         seconds = self.sum - before.sum
@@ -106,9 +112,10 @@ class Turns:
 def ping_ms(turn_ms):
     """The p99 of what a ping waits, at most, where turns longer than this take 0.5 % of the time.
 
-    A ping comes at any moment, so it meets a turn as often as that turn is long, waits for its end, and for its own answer within the next one: two turns
-    at most. A too long one is met with 0.5 %. And the next one is too long, after one that is not, with no more than that, since what stands before it is
-    shorter than it. So 99 % of all pings wait for two turns of this length at most."""
+    A ping comes at any moment, so it meets a turn as often as that turn is long, waits for its end, and for its own
+    answer within the next one: two turns at most. A too long one is met with 0.5 %. And the next one is too long, after
+    one that is not, with no more than that, since what stands before it is shorter than it. So 99 % of all pings wait
+    for two turns of this length at most."""
     return 2 * turn_ms
 
 
@@ -165,8 +172,9 @@ def kernel_of_the_load():
 
 
 def kernel_of_the_end(n):
-    """The load generator's side closes a million sockets at once, which the kernel's defaults take for an attack: it resets what is too many, and
-    drops resets that come too fast. Nobody repeats a reset, so the server would learn of the end by its next PING or by keepalive."""
+    """The load generator's side closes a million sockets at once, which the kernel's defaults take for an attack: it
+    resets what is too many, and drops resets that come too fast. Nobody repeats a reset, so the server would learn of
+    the end by its next PING or by keepalive."""
     kernel_setting("net/ipv4/tcp_max_orphans", 4 * n)
     kernel_setting("net/core/netdev_max_backlog", 2 * n)
 
@@ -179,12 +187,14 @@ def seconds_for(n):
 def yardstick(n, websocket):
     say("the bare loop: %d connections" % n)
     with Bare("gather", SHARDS) as bare:
-        figures = load(bare, "connect", "-c", n, "-d", 0, "--timeout", min(seconds_for(n), 3600), "--concurrency", AT_ONCE, websocket=websocket)
+        figures = load(bare, "connect", "-c", n, "-d", 0, "--timeout", min(seconds_for(n), 3600), "--concurrency",
+                       AT_ONCE, websocket=websocket)
     return figures["server_cpu_us_per_connection"]
 
 
 def channel_command(server, n, hold, websocket):
-    command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--json", "-q", "--pid", str(server.pid), "channel", "-c", str(n), "-k", "2",
+    command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--json", "-q", "--pid", str(server.pid),
+               "channel", "-c", str(n), "-k", "2",
                "--concurrency", str(AT_ONCE), "-n", str(MESSAGES), "--warmup", "0", "--hold", str(hold),
                "--timeout", str(min(seconds_for(n), 3600))]  # the most that it takes
     return command + (["-w"] if websocket else [])
@@ -202,7 +212,8 @@ def connected(server, run, n, f):
 
 
 def delivered(server, run, n, f, sent_before, emulated):
-    """Waits until the messages have arrived everywhere, while somebody pings. The histogram then: from here on connections close."""
+    """Waits until the messages have arrived everywhere, while somebody pings. The histogram then: from here on
+    connections close."""
     pinger = Pinger(server)
     while run.poll() is None:  # the last look before the first message
         turns = Turns(server)
@@ -226,7 +237,8 @@ def delivered(server, run, n, f, sent_before, emulated):
 
 
 def settled(server):
-    """`show memory` when it has not shrunk any more for longer than a minute, after which what is free goes back to the system once more (core/base/heap.h)."""
+    """`show memory` when it has not shrunk any more for longer than a minute, after which what is free goes back to the
+    system once more (core/base/heap.h)."""
     least, since = server.console("show memory", timeout=600), time.monotonic()
     end = since + 300
     while time.monotonic() < min(since + 75, end):
@@ -239,14 +251,16 @@ def settled(server):
 
 def closed(server, n, f, turns, began):
     """Waits until nothing is left; `show memory` when all has settled."""
-    wait_until(server, None, lambda m: m["connections"] == 0 and m["users"] == 0 and m["channels"] == 0, "closing", seconds_for(n))
+    wait_until(server, None, lambda m: m["connections"] == 0 and m["users"] == 0 and m["channels"] == 0, "closing",
+               seconds_for(n))
     f["close_s"] = time.monotonic() - began
     f["closing_turns"], f["closing_turn_s"], f["closing_turn_ms"] = Turns(server).since(turns)
     return settled(server)
 
 
 def slowed(timeouts, slower):
-    """What a machine does in its time, one that is slower by so much cannot: a million WebSocket connections are 6700 PINGs a second."""
+    """What a machine does in its time, one that is slower by so much cannot: a million WebSocket connections are 6700
+    PINGs a second."""
     return {name: round(seconds * max(slower, 1)) for name, seconds in timeouts.items()}
 
 
@@ -261,7 +275,8 @@ def crowd(n, websocket, emulated):
         load(server, "connect", "-c", 200, "-d", 0.5, websocket=websocket)  # first-time costs of code and threads
         time.sleep(6)
         before, files = server.console("show memory"), sockets(server)
-        with subprocess.Popen(channel_command(server, n, hold, websocket), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen(channel_command(server, n, hold, websocket), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as run:
             try:
                 used = connected(server, run, n, f)
                 say("all are there; holding still")
@@ -269,7 +284,8 @@ def crowd(n, websocket, emulated):
                 time.sleep(hold / 3)
                 full = server.console("show memory", timeout=600)
                 say("  memory: %s" % full)
-                f["kernel_bytes_per_connection"] = (memory_in_use() - used - full["rss"] + before["rss"] - resident(run.pid)) / n
+                f["kernel_bytes_per_connection"] = (memory_in_use() - used - full["rss"] + before["rss"] -
+                                                    resident(run.pid)) / n
                 say("%d messages to all" % MESSAGES)
                 turns, began = delivered(server, run, n, f, sent_before, emulated), time.monotonic()
                 say("all delivered, or not")
@@ -320,11 +336,13 @@ def verdicts(f):
         ("connect, login, subscribe, µs of processor", f["us_per_connection"], None, True),
         ("  the bare loop's accept and answers, µs", f["bare_us_per_connection"], None, True),
         ("  ratio", f["cost_ratio"], LIMITS["cost"], f["cost_ratio"] <= LIMITS["cost"]),
-        ("messages that arrived everywhere", f["deliveries"] / f["connections"], f["messages"], f["deliveries"] == f["connections"] * f["messages"]),
+        ("messages that arrived everywhere", f["deliveries"] / f["connections"], f["messages"],
+         f["deliveries"] == f["connections"] * f["messages"]),
         ("  missing, doubled or out of order", f["missing"] + f["duplicates"], 0, f["missing"] + f["duplicates"] == 0),
         ("  processor seconds a million deliveries", f["cpu_s_per_million"], None, True),
         *verdicts_of_turns(f),
-        ("left when all are gone, bytes a connection", f["left_bytes_per_connection"], LIMITS["left"], f["left_bytes_per_connection"] <= LIMITS["left"] or
+        ("left when all are gone, bytes a connection", f["left_bytes_per_connection"], LIMITS["left"],
+         f["left_bytes_per_connection"] <= LIMITS["left"] or
          f["left_bytes_per_connection"] * f["connections"] < LIMITS["left_at_least"]),
         ("  in all, MiB", f["left_bytes_per_connection"] * f["connections"] / (1 << 20), None, True),
         ("  sockets", f["left_sockets"], 0, f["left_sockets"] <= 0),
@@ -337,11 +355,14 @@ def show(f):
     for what, figure, bound, ok in verdicts(f):
         good = good and ok
         limit = "of" if what == "messages that arrived everywhere" else "at most"
-        print("  %-56s %12.1f%s" % (what, figure, "" if bound is None else "   (%s %g)%s" % (limit, bound, "" if ok else "  MISSED")))
-    print("  connected in %.0f s, delivered in %.0f s, closed in %.0f s" % (f["connect_s"], f["deliver_s"], f["close_s"]))
+        print("  %-56s %12.1f%s" % (what, figure,
+                                    "" if bound is None else "   (%s %g)%s" % (limit, bound, "" if ok else "  MISSED")))
+    print("  connected in %.0f s, delivered in %.0f s, closed in %.0f s" % (f["connect_s"], f["deliver_s"],
+                                                                            f["close_s"]))
     if f["slower"] != 1:
         print("  the kernel's memory for both ends of a connection: %.0f bytes" % f["kernel_bytes_per_connection"])
-        print("  This machine is emulated: the bare loop took %.0f µs of processor a connection here, and %.0f µs on a real machine. What is divided by %.1f\n"
+        print("  This machine is emulated: the bare loop took %.0f µs of processor a connection here, and %.0f µs on a "
+              "real machine. What is divided by %.1f\n"
               "  is an estimate of a real machine's time; everything else is as it was measured here." %
               (f["bare_us_per_connection"], NATIVE_BARE_US, f["slower"]))
     return good
@@ -352,8 +373,10 @@ def elsewhere(box, arguments):
     n = arguments.connections
     with tempfile.TemporaryDirectory(prefix="million-", dir=BUILD) as out:
         memory = 3000 + n * KERNEL_BYTES // 1000000
-        command = shlex.split(box) + ["-m", str(memory), "-t", str(1800 + n // 30), "-o", out, "--", sys.executable, os.path.abspath(__file__), "--here",
-                                      "-c", str(n), "--result", os.path.join(out, "result.json")] + (["-w"] if arguments.websocket else [])
+        command = shlex.split(box) + ["-m", str(memory), "-t", str(1800 + n // 30), "-o", out, "--", sys.executable,
+                                      os.path.abspath(__file__), "--here",
+                                      "-c", str(n), "--result",
+                                      os.path.join(out, "result.json")] + (["-w"] if arguments.websocket else [])
         say("this machine allows too few descriptors; running on the one of MAGPIE_BIGBOX")
         status = subprocess.call(command, stdout=sys.stderr)
         try:
@@ -383,7 +406,8 @@ def main():
             status, figures = elsewhere(box, arguments)
         else:
             raise Failed("a process may have %d descriptors here (ulimit -Hn), and %d are needed for %d connections.\n"
-                         "Raise the limit (etc/limits.d/magpie.conf and etc/sysctl.d/magpie.conf say how), set MAGPIE_BIGBOX to a command that runs\n"
+                         "Raise the limit (etc/limits.d/magpie.conf and etc/sysctl.d/magpie.conf say how), set "
+                         "MAGPIE_BIGBOX to a command that runs\n"
                          "`-m MB -t SECONDS -o DIR -- COMMAND` on a machine without that limit, or try fewer: -c %d" %
                          (have, need, arguments.connections, max(have - SPARE, 1000)))
     except Failed as e:

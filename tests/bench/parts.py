@@ -14,8 +14,8 @@ from harness import BENCH, BUILD, TOOLS, Bare, Failed, Server, load
 
 @dataclass
 class Row:
-    """A line of the table. `value` is Magpie's figure, `yardstick` what it is compared with, `bound` what the ratio (or, without a yardstick, the
-    value) is meant to stay below (or above, where more is better)."""
+    """A line of the table. `value` is Magpie's figure, `yardstick` what it is compared with, `bound` what the ratio
+    (or, without a yardstick, the value) is meant to stay below (or above, where more is better)."""
 
     key: str
     name: str
@@ -45,7 +45,8 @@ def middle(figures):
 
 
 def interleaved(subjects, rounds, scenario, *options, websocket=False, figure):
-    """Runs the scenario against each subject in turns, so that what else the machine does hits all alike; the middle figure of each."""
+    """Runs the scenario against each subject in turns, so that what else the machine does hits all alike; the middle
+    figure of each."""
     figures = [[] for _ in subjects]
     for _ in range(rounds):
         for s, out in zip(subjects, figures):
@@ -53,46 +54,51 @@ def interleaved(subjects, rounds, scenario, *options, websocket=False, figure):
     return [middle(f) for f in figures]
 
 
-# --- Fan-out ---------------------------------------------------------------------------------------------------------------
+# --- Fan-out ----------------------------------------------------------------------------------------------------------
 
 CROWDS = [("a", 1000, 4), ("b", 10000, 2)]  # receivers, messages under way
 SLICE = 16                                  # messages of a merged slice, and of a send(2) of the batch loop
 
 
 def fanout(quick):
-    """Processor seconds a million deliveries, against a gathering bare loop of as many threads. Two runs of (a) may differ by half, of the bare loop too and
-    however long they are: so there are many short ones."""
+    """Processor seconds a million deliveries, against a gathering bare loop of as many threads. Two runs of (a) may
+    differ by half, of the bare loop too and however long they are: so there are many short ones."""
     with Server(threads=0) as server:
         with Bare("gather", server.shards()) as bare:
             for name, receivers, under_way in CROWDS:
                 rounds, seconds = (1, 1) if quick else (14, 0.5) if receivers < 10000 else (4, 1.5)
                 for websocket in (False, True):
-                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way, "-d", seconds, "--warmup", 0.3,
+                    bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, "-k", under_way,
+                                                  "-d", seconds, "--warmup", 0.3,
                                                   websocket=websocket, figure="server_cpu_s_per_million")
                     transport = "WebSocket" if websocket else "TCP"
-                    yield Row("fanout.%s.%s" % (name, transport.lower()), "(%s) %d receivers, %s, push all" % (name, receivers, transport), cost,
+                    yield Row("fanout.%s.%s" % (name, transport.lower()),
+                              "(%s) %d receivers, %s, push all" % (name, receivers, transport), cost,
                               "CPU s/M", bare_cost, 1.1)
 
 
 def merged_row(crowd, websocket, slice_ms, flat_out, rounds, seconds):
-    """Both get what fills a slice; or, flat out, as many messages as go with so many under way, in slices that leave none out."""
+    """Both get what fills a slice; or, flat out, as many messages as go with so many under way, in slices that leave
+    none out."""
     name, receivers, under_way = crowd
     rate = SLICE * 1000 // slice_ms
     pace = ["-k", under_way] if flat_out else ["-k", 64, "--rate", rate]
     with Server(threads=0, push={"slice_ms": slice_ms, "max": 1000 if flat_out else 20}) as server:
         with Bare("batch", server.shards()) as bare:
-            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, *pace, "-d", seconds, "--warmup", 0.5, "--push", "merged",
+            bare_cost, cost = interleaved([bare, server], rounds, "channel", "-c", receivers, *pace, "-d", seconds,
+                                          "--warmup", 0.5, "--push", "merged",
                                           websocket=websocket, figure="server_cpu_s_per_million")
     transport = "WebSocket" if websocket else "TCP"
     key, pace_text = ("flat_out", "%d under way" % under_way) if flat_out else (rate, "%d/s" % rate)
-    return Row("merged.%s.%s.%s" % (name, transport.lower(), key), "(%s) %d receivers, %s, merged, %s" % (name, receivers, transport, pace_text), cost, "CPU s/M",
+    return Row("merged.%s.%s.%s" % (name, transport.lower(), key),
+               "(%s) %d receivers, %s, merged, %s" % (name, receivers, transport, pace_text), cost, "CPU s/M",
                bare_cost, 1.2)
 
 
 def merged(quick):
-    """The same in slices, against a bare loop that sends 16 messages at once. First with as many messages under way as in the rows above, then with what
-    fills a slice with 16: in slices of 200 ms, as they are by default, and (a), which then leaves the machine idle for nine tenths of the time, in slices of
-    20 ms too."""
+    """The same in slices, against a bare loop that sends 16 messages at once. First with as many messages under way as
+    in the rows above, then with what fills a slice with 16: in slices of 200 ms, as they are by default, and (a), which
+    then leaves the machine idle for nine tenths of the time, in slices of 20 ms too."""
     for crowd in CROWDS:
         for websocket in (False, True):
             yield merged_row(crowd, websocket, 20, True, *((1, 1) if quick else (2, 1.5)))
@@ -103,7 +109,7 @@ def merged(quick):
     yield merged_row(CROWDS[1], False, 200, False, rounds, seconds)
 
 
-# --- Connections -----------------------------------------------------------------------------------------------------------
+# --- Connections ------------------------------------------------------------------------------------------------------
 
 def wait_connections(server, n, run=None):
     end = time.monotonic() + 120
@@ -122,8 +128,10 @@ def idle(quick):
             wait_connections(server, 0)
             time.sleep(6)
             before = server.own_memory()
-            command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "-q", "--json", "--pid", str(server.pid)] + (["-w"] if websocket else [])
-            with subprocess.Popen(command + ["connect", "-c", str(n), "-d", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+            command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "-q", "--json", "--pid",
+                       str(server.pid)] + (["-w"] if websocket else [])
+            with subprocess.Popen(command + ["connect", "-c", str(n), "-d", "60"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True) as run:
                 try:
                     wait_connections(server, n + 1, run)
                     time.sleep(3)
@@ -132,7 +140,8 @@ def idle(quick):
                     run.terminate()
                     run.wait()
             transport = "WebSocket" if websocket else "TCP"
-            yield Row("idle.%s" % transport.lower(), "memory of an idle connection, %s" % transport, (after - before) / n, "bytes", None,
+            yield Row("idle.%s" % transport.lower(), "memory of an idle connection, %s" % transport,
+                      (after - before) / n, "bytes", None,
                       340 if websocket else 300)
 
 
@@ -141,19 +150,22 @@ def connect(quick):
     n, rounds = (1000, 1) if quick else (5000, 5)
     for websocket in (False, True):
         with Server(threads=0) as server, Bare("gather", server.shards()) as bare:
-            bare_cost, cost = interleaved([bare, server], rounds, "connect", "-c", n, "-d", 0.2, websocket=websocket, figure="server_cpu_us_per_connection")
+            bare_cost, cost = interleaved([bare, server], rounds, "connect", "-c", n, "-d", 0.2, websocket=websocket,
+                                          figure="server_cpu_us_per_connection")
             transport = "WebSocket" if websocket else "TCP"
-            yield Row("connect.%s" % transport.lower(), "connect, login, subscribe, %s" % transport, cost, "CPU µs", bare_cost, 2.2)
+            yield Row("connect.%s" % transport.lower(), "connect, login, subscribe, %s" % transport, cost, "CPU µs",
+                      bare_cost, 2.2)
 
 
-# --- Parts with programs of their own -----------------------------------------------------------------------------------------
+# --- Parts with programs of their own ---------------------------------------------------------------------------------
 
 def program(name, *options):
     """Runs build/tests/NAME --json: a JSON object a line."""
     path = os.path.join(TOOLS, name)
     if not os.path.exists(path):
         raise Failed("%s is not built" % name)
-    run = subprocess.run([path, "--json"] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+    run = subprocess.run([path, "--json"] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         timeout=300)
     try:
         return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     except ValueError:
@@ -162,8 +174,10 @@ def program(name, *options):
 
 def store(quick):
     """tests/bench/store_bench.c."""
-    names = {"append": ("private messages at durability sync", 0.5, True), "latency": ("one private message at a time, p50", None, False),
-             "history": ("a page of 50 of 10,000, after a seq", 1.5, False), "before": ("the same before a seq", 1.5, False)}
+    names = {"append": ("private messages at durability sync", 0.5, True),
+             "latency": ("one private message at a time, p50", None, False),
+             "history": ("a page of 50 of 10,000, after a seq", 1.5, False),
+             "before": ("the same before a seq", 1.5, False)}
     folder = os.path.join(os.environ.get("MAGPIE_BENCH_DATA", BUILD), "bench-store")
     for f in program("store_bench", "--dir", folder, "--seconds", "1" if quick else "4"):
         name, bound, more = names.get(f["name"], (f["name"], None, False))
@@ -177,7 +191,8 @@ def script(quick):
     path = os.path.join(TOOLS, "script_bench")
     if not os.path.exists(path):
         raise Failed("script_bench is not built")
-    run = subprocess.run([path, "50000" if quick else "500000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+    run = subprocess.run([path, "50000" if quick else "500000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True, timeout=300)
     more = re.search(r"^ *more +([0-9.]+) ns", run.stdout, re.M)
     if not more:
         raise Failed("script_bench: " + run.stderr.strip()[-300:])

@@ -5,9 +5,10 @@
     run.py fanout idle ...                  some parts
     run.py --json                           the figures as one JSON object, to keep
     run.py --against OLD.json               the same table, and how it compares with what was kept
-    run.py [--threads N] SCENARIO [OPTIONS] magpie-bench (see magpie-bench --help) against a server of its own with rate limits off
+    run.py [--threads N] SCENARIO [OPTIONS] magpie-bench (see its --help) against a server of its own, rate limits off
 
-The servers are build/magpied (or $MAGPIED); their data lie below build/ (or $MAGPIE_BENCH_DATA), on a real disk. docs/performance.md explains each figure.
+The servers are build/magpied (or $MAGPIED); their data lie below build/ (or $MAGPIE_BENCH_DATA), on a real disk.
+docs/performance.md explains each figure.
 """
 
 import argparse
@@ -25,7 +26,8 @@ import parts  # noqa: E402
 from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
 
 SCENARIOS = ("connect", "channel", "dm", "history")
-# In the order of the table: a name, what it is about, and what measures it. Those of MORE take minutes and run only when they are named.
+# In the order of the table: a name, what it is about, and what measures it. Those of MORE take minutes and run only
+# when they are named.
 PARTS = [
     ("fanout", "fan-out, against a bare loop that gathers, with as many threads", parts.fanout),
     ("merged", "fan-out in slices, against a bare loop that sends 16 messages at once", parts.merged),
@@ -54,12 +56,14 @@ def figure(value):
 
 def line(row, old):
     bound = "" if row.bound is None else "%s %g" % (">=" if row.more else "<=", row.bound)
-    text = "  %-52s %12s %-9s %12s %7s  %-8s %s" % (row.name, figure(row.value), row.unit, figure(row.yardstick), figure(row.ratio), bound,
+    text = "  %-52s %12s %-9s %12s %7s  %-8s %s" % (row.name, figure(row.value), row.unit, figure(row.yardstick),
+                                                    figure(row.ratio), bound,
                                                 "" if row.good else "MISSED")
     if old:
         before = old.get(row.key)
         judged = row.judged
-        text = "%-118s" % text + ("was %s: %+.0f %%" % (figure(before["judged"]), 100 * (judged / before["judged"] - 1)) if before and before["judged"]
+        text = "%-118s" % text + ("was %s: %+.0f %%" % (figure(before["judged"]), 100 * (judged / before["judged"] - 1))
+                                  if before and before["judged"]
                                   else "not measured then")
     return text.rstrip()
 
@@ -103,18 +107,21 @@ def everything(arguments):
     known = [name for name, *_ in PARTS + MORE]
     for name in arguments.parts:
         if name not in known:
-            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(known), " ".join(SCENARIOS)))
+            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(known),
+                                                                             " ".join(SCENARIOS)))
             return 2
     began = time.monotonic()
     rows, broken = measure(set(arguments.parts), arguments.quick, old, arguments.json)
     missed = [r for r in rows if not r.good]
     if arguments.json:
-        print(json.dumps({"time": int(time.time()), "machine": machine(), "rows": [dict(vars(r), ratio=r.ratio, judged=r.judged, good=r.good) for r in rows],
+        print(json.dumps({"time": int(time.time()), "machine": machine(),
+                          "rows": [dict(vars(r), ratio=r.ratio, judged=r.judged, good=r.good) for r in rows],
                           "broken": broken}, indent=1))
     else:
         m = machine()
         print("%d figures in %.0f s on %d x %s, Linux %s; missed: %s%s" %
-              (len(rows), time.monotonic() - began, m["processors"], m["processor"], m["kernel"], ", ".join(r.key for r in missed) or "none",
+              (len(rows), time.monotonic() - began, m["processors"], m["processor"], m["kernel"],
+               ", ".join(r.key for r in missed) or "none",
                "; not measured: " + ", ".join(broken) if broken else ""))
     return 1 if broken else 0
 
@@ -122,7 +129,8 @@ def everything(arguments):
 def one_scenario(threads, arguments):
     with Server(threads=threads) as server:
         websocket = "-w" in arguments or "--websocket" in arguments
-        return subprocess.call([BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--pid", str(server.pid)] + arguments)
+        return subprocess.call([BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--pid", str(server.pid)] +
+                               arguments)
 
 
 def main(argv):

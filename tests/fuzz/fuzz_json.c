@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint16_t seq;
     struct json_verdict v;
     struct cJSON *open = json_parse_open(slice_of(data, size), JSON_DEPTH, &v), *tree;
-    /* Where there is a tree that rounds nothing, the strict parser makes it too; and nothing is read of what is none. */
+    /* Where there is a tree that rounds nothing, the strict parser makes it too; and nothing is read of what is
+     * none. */
     if ((open == NULL) != (v.why != NULL) || (open && v.json) || (open && v.rounded && !json_rounded(open)))
         abort();
     if (json_peek(slice_of(data, size), "seq", &seq) && !memmem(data, size, "\"seq\"", 5))

@@ -17,7 +17,8 @@ def smoke(f):
 
 
 def variants(*combinations):
-    """Makes a class for each (wire, threads) of a class, in its module: the same tests over another transport and number of shards."""
+    """Makes a class for each (wire, threads) of a class, in its module: the same tests over another transport and
+    number of shards."""
     import sys
 
     def make(cls):
@@ -34,7 +35,8 @@ def variants(*combinations):
 
 
 class Test(unittest.TestCase):
-    """A class of tests that share one server. `config` is laid over Server's; `wire` is how clients connect unless they say."""
+    """A class of tests that share one server. `config` is laid over Server's; `wire` is how clients connect unless they
+    say."""
 
     config = {}
     wire = "tcp"

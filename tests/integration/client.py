@@ -8,7 +8,8 @@ from wire import WIRES, Closed, Timeout
 
 LOGIN, SEND_USER, SUBSCRIBE, SEND_CHANNEL, HISTORY, UNSUBSCRIBE, INBOX, ACK, PING = range(1, 10)
 CONVERSATIONS, READ, PRESENCE, MEMBERS, RECALL, BLOCK, LOGOUT = range(10, 17)
-USER_MESSAGE, CHANNEL_MESSAGE, INBOX_WAITING, MERGED, CLOSING, ANNOUNCEMENT, BEHIND, READ_ELSEWHERE, RECALLED = range(101, 110)
+(USER_MESSAGE, CHANNEL_MESSAGE, INBOX_WAITING, MERGED, CLOSING, ANNOUNCEMENT, BEHIND, READ_ELSEWHERE,
+ RECALLED) = range(101, 110)
 
 
 class Error(AssertionError):
@@ -47,7 +48,8 @@ class Client:
 
     def send(self, action, **body):
         """Sends a request without awaiting the answer; returns its seq."""
-        return self.send_raw(action, json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass") if body else b"")
+        return self.send_raw(action, json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass") if body
+                             else b"")
 
     def send_all(self, requests):
         """Many (action, body) in one write; returns their seqs."""
@@ -88,7 +90,8 @@ class Client:
 
     def answer(self, action, seq, timeout=10):
         """The answer's body, an error or not."""
-        return self.find(lambda f: f[0] == action and f[1] == seq, timeout, "the answer to action %d, seq %d" % (action, seq))[2]
+        return self.find(lambda f: f[0] == action and f[1] == seq, timeout,
+                         "the answer to action %d, seq %d" % (action, seq))[2]
 
     def ask(self, action, **body):
         """The answer's body, an error or not."""

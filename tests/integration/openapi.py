@@ -1,4 +1,5 @@
-"""What an OpenAPI 3.0 document says of an answer, and whether the answer is like that: the subset that ours is written in."""
+"""What an OpenAPI 3.0 document says of an answer, and whether the answer is like that: the subset that ours is written
+in."""
 
 import json
 import re
@@ -10,7 +11,8 @@ class Description:
     def __init__(self, path):
         with open(path) as f:
             self.document = json.load(f)
-        self.templates = [(re.compile("^%s$" % re.sub(r"\{\w+\}", "[^/]+", template)), item) for template, item in self.document["paths"].items()]
+        self.templates = [(re.compile("^%s$" % re.sub(r"\{\w+\}", "[^/]+", template)), item)
+                          for template, item in self.document["paths"].items()]
 
     def follow(self, thing):
         while "$ref" in thing:
@@ -21,7 +23,8 @@ class Description:
         return thing
 
     def check(self, method, path, status, content_type, text):
-        """AssertionError: the answer is not as described. Requests to what the document does not name are passed over."""
+        """AssertionError: the answer is not as described. Requests to what the document does not name are passed
+        over."""
         where = "%s %s: %d" % (method, path, status)
         for template, item in self.templates:
             if template.match(path.partition("?")[0]) and method.lower() in item:
@@ -37,9 +40,12 @@ class Description:
         schema = self.follow(schema)
         unknown = set(schema) - {"type", "required", "properties", "items", "enum", "minimum", "description"}
         assert not unknown, "%s: this checker does not know %s" % (where, unknown)
-        assert isinstance(v, TYPES[schema["type"]]) and (schema["type"] == "boolean" or not isinstance(v, bool)), "%s: %r is no %s" % (where, v, schema["type"])
+        assert isinstance(v, TYPES[schema["type"]]) and (schema["type"] == "boolean"
+                                                         or not isinstance(v, bool)), "%s: %r is no %s" % (where, v,
+                                                                                                           schema["type"])
         assert v in schema.get("enum", [v]), "%s: %r is none of %s" % (where, v, schema.get("enum"))
-        assert "minimum" not in schema or v >= schema["minimum"], "%s: %r is less than %s" % (where, v, schema.get("minimum"))
+        assert "minimum" not in schema or v >= schema["minimum"], "%s: %r is less than %s" % (where, v,
+                                                                                              schema.get("minimum"))
         for each in v if isinstance(v, list) else ():
             self.value(each, schema["items"], where + "[]")
         if isinstance(v, dict):

@@ -18,12 +18,14 @@ SHIPPED_PLUGINS = os.path.join(os.path.dirname(MAGPIED), "plugins")
 def check(server, settings=None):
     """`magpied -t` with the server's settings (or these laid over them): (status, what it says)."""
     server.write_config(settings)
-    done = subprocess.run([MAGPIED, "-t", "-c", server.config_path], capture_output=True, text=True, cwd=server.folder, timeout=30 * PATIENCE)
+    done = subprocess.run([MAGPIED, "-t", "-c", server.config_path], capture_output=True, text=True, cwd=server.folder,
+                          timeout=30 * PATIENCE)
     return done.returncode, done.stdout + done.stderr
 
 
 class Console:
-    """The console of a server: c("plugin list") → the body as JSON; AssertionError with the server's words when it is refused."""
+    """The console of a server: c("plugin list") → the body as JSON; AssertionError with the server's words when it is
+    refused."""
 
     def __init__(self, server):
         port = int(re.findall(r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?console", server.log())[0])

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the integration tests: run.py [PATTERN…]. A pattern is a part of FILE.CLASS.TEST; `smoke` is the quick selection.
+"""Runs the integration tests: run.py [PATTERN…]. A pattern is a part of FILE.CLASS.TEST; `smoke` is the quick
+selection.
 
-Classes run side by side, in processes of their own: each has a server of its own. The last line is "N passed, N failed[, N skipped]".
+Classes run side by side, in processes of their own: each has a server of its own. The last line is "N passed, N
+failed[, N skipped]".
 """
 
 import importlib
@@ -27,7 +29,8 @@ def classes():
             continue
         module = importlib.import_module(name[:-3])
         for key, cls in sorted(vars(module).items()):
-            if isinstance(cls, type) and issubclass(cls, unittest.TestCase) and cls.__module__ == module.__name__ and not vars(cls).get("abstract"):
+            if (isinstance(cls, type) and issubclass(cls, unittest.TestCase) and cls.__module__ == module.__name__
+                    and not vars(cls).get("abstract")):
                 yield name[:-3], key, cls
 
 
@@ -44,7 +47,7 @@ def chosen(patterns, file, name, cls):
     return out
 
 
-# --- In the process of one class -------------------------------------------------------------------------------------------------
+# --- In the process of one class --------------------------------------------------------------------------------------
 
 
 class Result(unittest.TestResult):
@@ -84,7 +87,8 @@ class Result(unittest.TestResult):
         server = getattr(test, "server", None)
         if getattr(server, "process", None):
             state = server.process.poll()
-            print("--- server%s, its log's end:\n%s" % ("" if state is None else " (exit status %d)" % state, server.tail(25)))
+            print("--- server%s, its log's end:\n%s" % ("" if state is None else " (exit status %d)" % state,
+                                                        server.tail(25)))
         print("", flush=True)
 
     def addFailure(self, test, error):
@@ -107,7 +111,7 @@ def run_class(file, name, tests):
     return 0
 
 
-# --- The runner ---------------------------------------------------------------------------------------------------------------------
+# --- The runner -------------------------------------------------------------------------------------------------------
 
 
 class Job:
@@ -118,7 +122,8 @@ class Job:
         import tempfile
         self.output = tempfile.TemporaryFile("w+")
         self.began = time.monotonic()
-        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--class", self.file, self.name] + self.tests,
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--class", self.file, self.name] +
+                                        self.tests,
                                         stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True)
 
     def over(self):
@@ -150,7 +155,8 @@ class Job:
             print(text, flush=True)
         if finished:
             return tuple(map(int, last[1:]))
-        print("FAILED %s.%s: it did not finish (status %s)\n" % (self.file, self.name, self.process.returncode), flush=True)
+        print("FAILED %s.%s: it did not finish (status %s)\n" % (self.file, self.name, self.process.returncode),
+              flush=True)
         return 0, len(self.tests), 0
 
 

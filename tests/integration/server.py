@@ -15,7 +15,8 @@ SANITIZED = os.environ.get("MAGPIE_SANITIZED", "")
 # Everything that waits for the server waits this much longer where it is slow.
 PATIENCE = {"": 1.0, "asan": 3.0, "tsan": 6.0}.get(SANITIZED, 4.0)
 
-COMPLAINTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer", "assertion failed")
+COMPLAINTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
+              "assertion failed")
 
 
 class Raw(str):
@@ -33,7 +34,8 @@ def lua(value):
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        return '"%s"' % "".join(c if c.isalnum() or c in " ./:_-*[]" else "".join("\\%03d" % b for b in c.encode()) for c in value)
+        return '"%s"' % "".join(c if c.isalnum() or c in " ./:_-*[]" else "".join("\\%03d" % b for b in c.encode())
+                                for c in value)
     if isinstance(value, (list, tuple)):
         return "{ %s }" % ", ".join(lua(v) for v in value)
     return "{ %s }" % ", ".join("[%s] = %s" % (lua(str(k)), lua(v)) for k, v in value.items())
@@ -54,8 +56,8 @@ def free_port():
 
 
 class Server:
-    """magpied with a config of its own. `config` is laid over defaults that suit tests: any free ports, two shards, no rate limits, a log at
-    level debug.
+    """magpied with a config of its own. `config` is laid over defaults that suit tests: any free ports, two shards, no
+    rate limits, a log at level debug.
 
         with Server({"limits": {"content": 100}}) as s: …
         s.tcp, s.websocket   ports
@@ -115,8 +117,10 @@ class Server:
         """Starts with the config file as it is."""
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.prefix + [MAGPIED, "-c", self.config_path] + self.arguments, stderr=log, stdout=log,
-                                            stdin=subprocess.DEVNULL, cwd=self.folder, env=dict(os.environ, **self.environment))
+            self.process = subprocess.Popen(self.prefix + [MAGPIED, "-c", self.config_path] + self.arguments,
+                                            stderr=log, stdout=log,
+                                            stdin=subprocess.DEVNULL, cwd=self.folder,
+                                            env=dict(os.environ, **self.environment))
         if not wait:
             return
         end = time.monotonic() + 30 * PATIENCE
@@ -205,7 +209,8 @@ class Server:
             if found or (status != 0 and not killed):
                 at = self.whole_log().find(found[0]) if found else -1
                 detail = self.whole_log()[at:at + 6000] if at >= 0 else self.tail()
-                raise AssertionError("magpied: exit status %d; %s\n%s" % (status, "; ".join(found) or "nothing in the log", detail))
+                raise AssertionError("magpied: exit status %d; %s\n%s" %
+                                     (status, "; ".join(found) or "nothing in the log", detail))
         finally:
             self.discard()
 

@@ -1,4 +1,5 @@
-"""Attacks by clients: frames, tokens, made-up senders, reading where one has no business any more, herds, what names do to logs."""
+"""Attacks by clients: frames, tokens, made-up senders, reading where one has no business any more, herds, what names do
+to logs."""
 
 import json
 import os
@@ -8,7 +9,8 @@ import threading
 import time
 
 from base import Test
-from client import CONVERSATIONS, HISTORY, LOGIN, MEMBERS, PING, PRESENCE, READ, RECALL, SEND_CHANNEL, SEND_USER, SUBSCRIBE, UNSUBSCRIBE
+from client import (CONVERSATIONS, HISTORY, LOGIN, MEMBERS, PING, PRESENCE, READ, RECALL, SEND_CHANNEL, SEND_USER,
+                    SUBSCRIBE, UNSUBSCRIBE)
 from server import PATIENCE, SANITIZED, Server
 from wire import Closed, Stream, WsWire
 
@@ -31,7 +33,8 @@ class Ordered(Test):
     @classmethod
     def setUpClass(cls):
         cls.server = Server(cls.config, start=False)
-        cls.server.config = dict(cls.server.config, listen={"console": "unix:" + os.path.join(cls.server.folder, "console")})
+        cls.server.config = dict(cls.server.config,
+                                 listen={"console": "unix:" + os.path.join(cls.server.folder, "console")})
         cls.server.start()
 
     def order(self, line):
@@ -71,7 +74,8 @@ class Frames(Test):
             self.assertIn("too_large", [f[2].get("error", {}).get("code") for f in c.rest()])
 
     def test_lengths_of_all_ones(self):
-        for wire_bytes in (b"\xff\xff\xff\xff\x00", b"\xff\xff\xff\xff\x00\x01\x00\x01{", b"\0\0\0\0", b"\0\0\0\7\0\1\0\1"):
+        for wire_bytes in (b"\xff\xff\xff\xff\x00", b"\xff\xff\xff\xff\x00\x01\x00\x01{", b"\0\0\0\0",
+                           b"\0\0\0\7\0\1\0\1"):
             c = self.connect()
             c.wire.stream.write(wire_bytes)
             frames = c.rest()
@@ -82,7 +86,9 @@ class Frames(Test):
         """Trickling puts off no deadline: neither in a frame, nor in a head, nor within a WebSocket message."""
         head = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 1000
         opened = WsWire(self.server.websocket).stream
-        for stream, data in ((Stream(("127.0.0.1", self.server.tcp)), struct.pack(">IHH", 1000, LOGIN, 1) + b" " * 1000), (Stream(("127.0.0.1", self.server.websocket)), head),
+        for stream, data in ((Stream(("127.0.0.1", self.server.tcp)),
+                              struct.pack(">IHH", 1000, LOGIN, 1) + b" " * 1000),
+                             (Stream(("127.0.0.1", self.server.websocket)), head),
                              (opened, WsWire.frame(2, b"", length=1000) + b" " * 1000)):
             self.addCleanup(stream.close)
             stream.socket.setblocking(False)
@@ -129,13 +135,18 @@ class Frames(Test):
 
     def test_bodies_that_are_no_requests(self):
         a = self.user()
-        for body in (b"[" * 65536, b'{"a":' * 33 + b"1" + b"}" * 33, b'{"a":1}\0', b'{"a":1} {"b":2}', b'{"\xff":1}', b'{"a":"\\u0000"}', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b'{"a":01}', b'{"a":+1}',
-                     b'{"a":.5}', b'{"a":1.}', b'{"a":1e}', b'{"a":NaN}', b'{"a":Infinity}', b"{'a':1}", b'{"a":1,}', b'{,}', b'{"a" 1}', b'{"a":"\t"}', b'{"a":"\\x"}', b"\xef\xbb\xbf{}", b"{}{}",
-                     b'{"a":tru}', b"true", b"1", b'"x"', b"[]", b"null", b" ", b"{", b'{"a":"', b'{"a":"\\', b'{"a":"\\u12'):
+        for body in (b"[" * 65536, b'{"a":' * 33 + b"1" + b"}" * 33, b'{"a":1}\0', b'{"a":1} {"b":2}', b'{"\xff":1}',
+                     b'{"a":"\\u0000"}', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b'{"a":01}', b'{"a":+1}',
+                     b'{"a":.5}', b'{"a":1.}', b'{"a":1e}', b'{"a":NaN}', b'{"a":Infinity}', b"{'a':1}", b'{"a":1,}',
+                     b'{,}', b'{"a" 1}', b'{"a":"\t"}', b'{"a":"\\x"}', b"\xef\xbb\xbf{}", b"{}{}",
+                     b'{"a":tru}', b"true", b"1", b'"x"', b"[]", b"null", b" ", b"{", b'{"a":"', b'{"a":"\\',
+                     b'{"a":"\\u12'):
             with self.subTest(body=body[:20]):
                 self.assertEqual(a.ask_raw(PING, body)["error"]["code"], "bad_request")
-        for body in (b'{"channel":"x","after":9007199254740993}', b'{"channel":"x","after":1.5}', b'{"channel":"x","after":-1}', b'{"channel":"x","after":1e400}', b'{"channel":"x","after":1e30}',
-                     b'{"channel":"x","after":"1"}', b'{"channel":"x","limit":0}', b'{"channel":"x","limit":-5}', b'{"channel":"x","limit":true}'):
+        for body in (b'{"channel":"x","after":9007199254740993}', b'{"channel":"x","after":1.5}',
+                     b'{"channel":"x","after":-1}', b'{"channel":"x","after":1e400}', b'{"channel":"x","after":1e30}',
+                     b'{"channel":"x","after":"1"}', b'{"channel":"x","limit":0}', b'{"channel":"x","limit":-5}',
+                     b'{"channel":"x","limit":true}'):
             with self.subTest(body=body):
                 self.assertEqual(a.ask_raw(HISTORY, body)["error"]["code"], "bad_request")
 
@@ -144,7 +155,8 @@ class Identity(Test):
     def test_a_sender_cannot_be_claimed(self):
         a, b = self.user("Ada"), self.user("Bob")
         name = self.channel(a, b)
-        claim = {"sender": {"id": "system", "name": "system"}, "senderId": b.id, "from": b.id, "user": b.id, "id": b.id, "userId": b.id, "seq": 99, "createdAt": 1}
+        claim = {"sender": {"id": "system", "name": "system"}, "senderId": b.id, "from": b.id, "user": b.id, "id": b.id,
+                 "userId": b.id, "seq": 99, "createdAt": 1}
         a.tell(b, "x", **claim)
         self.assertEqual(b.push(101)["sender"], {"id": a.id, "name": "Ada"})
         sent = a.say(name, "x", **claim)
@@ -161,7 +173,8 @@ class Identity(Test):
     def test_system_is_nobody(self):
         a = self.user()
         self.refused("not_found", a, SEND_USER, receiverId="system", content="x")
-        for name in ("system", "SYSTEM", "System", " system", "system ", "sys tem", "s\u200bystem", "\ufeffsystem", "system\u00a0", "ｓｙｓｔｅｍ", "\u017fystem"):
+        for name in ("system", "SYSTEM", "System", " system", "system ", "sys tem", "s\u200bystem", "\ufeffsystem",
+                     "system\u00a0", "ｓｙｓｔｅｍ", "\u017fystem"):
             with self.subTest(name=name):
                 error = self.refused("bad_request", self.connect(), LOGIN, name=name)
                 self.assertIn("name:", error.message)
@@ -173,7 +186,8 @@ class Identity(Test):
     def test_names_like_patterns(self):
         """Nothing is a wildcard, a path or a command."""
         a, b = self.user("Ada"), self.user("Bob")
-        for name in ("#", "+", "*", "../../etc/passwd", "$share/x", "a/#", "?", "[a-z]", "%s%n", "'; DROP TABLE x; --", "..", ".", "-", "${x}", "$(x)", "\\", "systems", "\u202ex", "é", "e\u0301"):
+        for name in ("#", "+", "*", "../../etc/passwd", "$share/x", "a/#", "?", "[a-z]", "%s%n", "'; DROP TABLE x; --",
+                     "..", ".", "-", "${x}", "$(x)", "\\", "systems", "\u202ex", "é", "e\u0301"):
             with self.subTest(name=name):
                 self.assertEqual(self.connect().login(name)["name"], name)
                 a.subscribe(name)
@@ -289,7 +303,8 @@ class Access(Ordered):
         b2, name = self.again(b, wire="binary"), self.channel(a, b)
         token = b.token
         self.order('ban user %s 600 "enough is enough"' % b.id)
-        self.assertEqual({k: v for k, v in b.closing().items() if k != "retryAfter"}, {"reason": "kicked", "message": "enough is enough"})
+        self.assertEqual({k: v for k, v in b.closing().items() if k != "retryAfter"},
+                         {"reason": "kicked", "message": "enough is enough"})
         self.assertEqual(b2.closing()["reason"], "kicked")
         self.assertEqual(b2.wire.close_code, 1008)
         self.assertEqual(self.refused("forbidden", self.connect(), LOGIN, token=token).code, "forbidden")
@@ -316,9 +331,12 @@ class Access(Ordered):
         return c
 
     def test_what_was_queued_for_somebody_banned(self):
-        """Of three who do not read, one is banned from the channel, one altogether: neither gets what was queued, the third does."""
+        """Of three who do not read, one is banned from the channel, one altogether: neither gets what was queued, the
+        third does."""
         for wire in ("tcp", "binary"):
-            a, out, banned, control = self.user("Ada"), self.slow("Out", wire), self.slow("Banned", wire), self.slow("Control", wire)
+            a, out, banned, control = self.user("Ada"), self.slow("Out", wire), self.slow("Banned",
+                                                                                          wire), self.slow("Control",
+                                                                                                           wire)
             name = self.channel(a, out, banned, control, push="all")
             for n in range(300):  # nearly 5 MB: more than sockets take, and less than skips everything
                 a.say(name, "%d:" % n + "q" * 16000)
@@ -372,7 +390,8 @@ class Herds(Test):
     config = {"threads": 2}
 
     def test_reconnects(self):
-        """The same users come back again and again, all at once, and leave without a word: memory is bounded, everybody gets in."""
+        """The same users come back again and again, all at once, and leave without a word: memory is bounded, everybody
+        gets in."""
         tokens = []
         for n in range(50):
             tokens.append(self.user("U%d" % n).token)
@@ -404,7 +423,8 @@ class Herds(Test):
         c.login(token=tokens[0])
 
     def test_a_join_storm(self):
-        """Many subscribe to one channel in the same moment: each gets one answer, seqs stay whole, and everybody hears what comes next."""
+        """Many subscribe to one channel in the same moment: each gets one answer, seqs stay whole, and everybody hears
+        what comes next."""
         n = 100 if SANITIZED else 400
         crowd = [self.user("J%d" % k) for k in range(n)]
         name = "storm"
@@ -450,7 +470,8 @@ class Herds(Test):
 class LogInjection(Test):
     """What a client says cannot make a log line, break one, or act on a terminal."""
 
-    SAID = ['"', "\\", "=", "a=b c=d", '" level=error', "}{", '","x":"', "\u202eevil", "\u2028line", "'", "\\n", "%n%s", "<b>", "\ufeff"]
+    SAID = ['"', "\\", "=", "a=b c=d", '" level=error', "}{", '","x":"', "\u202eevil", "\u2028line", "'", "\\n", "%n%s",
+            "<b>", "\ufeff"]
 
     def say_it(self, s):
         for text in self.SAID:
@@ -460,7 +481,8 @@ class LogInjection(Test):
             c.say(text, "CONTENT-" + text)
             c.ask(99, x=text)
             c.ask(LOGIN, token=text)
-        for line in ("GET /\x1b[31m HTTP/1.1\r\nHost: \x1b]0;x\x07\r\n\r\n", "\x1b[2J\r\n\r\n", "GET / HTTP/1.1\r\nOrigin: \x9b31m\r\n\r\n"):
+        for line in ("GET /\x1b[31m HTTP/1.1\r\nHost: \x1b]0;x\x07\r\n\r\n", "\x1b[2J\r\n\r\n",
+                     "GET / HTTP/1.1\r\nOrigin: \x9b31m\r\n\r\n"):
             c = Stream(("127.0.0.1", s.websocket))
             c.write(line.encode("latin-1"))
             try:

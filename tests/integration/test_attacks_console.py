@@ -1,4 +1,5 @@
-"""Attacks on the console: by web pages, by guessing, by lines of every wrong kind, and by what users are called and say."""
+"""Attacks on the console: by web pages, by guessing, by lines of every wrong kind, and by what users are called and
+say."""
 
 import json
 import os
@@ -72,7 +73,8 @@ class WithConsole(Test):
         cls.port = free_port()
         cls.server = Server(cls.config, start=False)
         cls.path = os.path.join(cls.server.folder, "console")
-        over = {"listen": {"console": ["127.0.0.1:%d" % cls.port, "unix:" + cls.path]}, "console": {"password": cls.password}}
+        over = {"listen": {"console": ["127.0.0.1:%d" % cls.port, "unix:" + cls.path]},
+                "console": {"password": cls.password}}
         cls.server.config = dict(cls.server.config, **over)
         cls.server.start()
 
@@ -92,8 +94,10 @@ class Lines(WithConsole):
         """A form or fetch() posts commands: none is carried out, nothing is answered."""
         a = self.user("Ada")
         body = "\r\nkick user %s\r\nshutdown\r\nannounce pwned\r\n" % a.id
-        for head in ("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % len(body), "GET /shutdown HTTP/1.1\r\n", "OPTIONS / HTTP/1.1\r\nHost: x\r\n",
-                     "PUT /x HTTP/1.1\n", "HEAD / HTTP/1.0\r\n", "X-ANY-METHOD /announce%20x HTTP/1.1\r\n", "post / http/1.1\r\n", "POST  /  HTTP/1.1\r\n", "GET http://127.0.0.1/ HTTP/1.1\r\n"):
+        for head in ("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" %
+                     len(body), "GET /shutdown HTTP/1.1\r\n", "OPTIONS / HTTP/1.1\r\nHost: x\r\n",
+                     "PUT /x HTTP/1.1\n", "HEAD / HTTP/1.0\r\n", "X-ANY-METHOD /announce%20x HTTP/1.1\r\n",
+                     "post / http/1.1\r\n", "POST  /  HTTP/1.1\r\n", "GET http://127.0.0.1/ HTTP/1.1\r\n"):
             with self.subTest(head=head[:20]):
                 c = self.console(("127.0.0.1", self.port))
                 c.write((head + "\r\n" + body).encode())
@@ -119,7 +123,8 @@ class Lines(WithConsole):
         a = self.user("Ada")
         hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(11, 43)) + b"\x20"
         orders = b"\r\nannounce pwned\r\nkick user " + a.id.encode() + b"\r\nshutdown\r\n"
-        for first in (hello, b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x2a\x00\x01", b"\xff\xfd\x03", b"version\x00", b"\xc3", b"\x1b[A", b"\x7f", b"\n\n\x01"):
+        for first in (hello, b"\x80\x2e\x01\x00\x02", b"\x00\x00\x00\x2a\x00\x01", b"\xff\xfd\x03", b"version\x00",
+                      b"\xc3", b"\x1b[A", b"\x7f", b"\n\n\x01"):
             for pieces in ((first + orders,), (first[:3], first[3:] + b"\n", orders)):
                 with self.subTest(first=first[:8], pieces=len(pieces)):
                     c = self.console(("127.0.0.1", self.port))
@@ -155,14 +160,22 @@ class Lines(WithConsole):
     def test_lines_of_every_wrong_kind(self):
         c = self.console()
         self.alive(c)  # where the first line is no text, nothing behind it is looked at
-        for line in (b"\x00", b"\x00\x00\x00", b"version\x00", b"\x00version", b"\x00\r", b"\xff\xfe", b"\x1b[2J", b"version \x07", b'"', b'"\\', b'"\\u12', b'"\\ud800"', b'"\\x"', b'kick "user', b'a"b',
-                     b"\xc3", b"json", b"json json", b"json json version", b'""', b'json ""', b"kick", b"kick user", b"show", b"channel", b"channel x", b"list", b"list everything", b"x" * 60000,
-                     b'"' + b"x" * 60000 + b'"', b"a " * 30000, b"%n%s%n%s", b"." * 100, b"..", b".", b"\x7f", "é".encode() * 1000, b"x" * 63 + "é".encode(), b"log", b"log loud", b"set", b"set x", b"set x y",
-                     b"set listen.tcp x", b"show config nothing.at.all", b"ban ip 999.1.1.1", b"ban user", b"ban user " + b"x" * 65, b"ban ip 1.2.3.4/33", b"ban user x -5", b"ban user x 1e99",
-                     b"list users limit x", b"list users limit -1", b"list users limit 99999999999999999999", b"kick connection 99999999999999999999", b"kick connection x", b"history channel",
-                     b"history user a", b"history user a b limit 0", b"show channel nowhere", b"show user nobody", b"show connection 1:2:3", b"send user nobody x", b"send channel nowhere x",
-                     b"channel nowhere members", b"channel x limit -1", b"channel x tier y", b"channel x push y", b"plugin load ../../x", b"plugin load /etc/passwd", b"plugin unload x", b"plugin info x",
-                     b"script enable x", b"storage checkpoint /proc/x", b"storage checkpoint ../../../../proc/1/x", b"drain x", b"drain -1", b"auth", b"auth x y", b"help nothing"):
+        for line in (b"\x00", b"\x00\x00\x00", b"version\x00", b"\x00version", b"\x00\r", b"\xff\xfe", b"\x1b[2J",
+                     b"version \x07", b'"', b'"\\', b'"\\u12', b'"\\ud800"', b'"\\x"', b'kick "user', b'a"b',
+                     b"\xc3", b"json", b"json json", b"json json version", b'""', b'json ""', b"kick", b"kick user",
+                     b"show", b"channel", b"channel x", b"list", b"list everything", b"x" * 60000,
+                     b'"' + b"x" * 60000 + b'"', b"a " * 30000, b"%n%s%n%s", b"." * 100, b"..", b".", b"\x7f",
+                     "é".encode() * 1000, b"x" * 63 + "é".encode(), b"log", b"log loud", b"set", b"set x", b"set x y",
+                     b"set listen.tcp x", b"show config nothing.at.all", b"ban ip 999.1.1.1", b"ban user",
+                     b"ban user " + b"x" * 65, b"ban ip 1.2.3.4/33", b"ban user x -5", b"ban user x 1e99",
+                     b"list users limit x", b"list users limit -1", b"list users limit 99999999999999999999",
+                     b"kick connection 99999999999999999999", b"kick connection x", b"history channel",
+                     b"history user a", b"history user a b limit 0", b"show channel nowhere", b"show user nobody",
+                     b"show connection 1:2:3", b"send user nobody x", b"send channel nowhere x",
+                     b"channel nowhere members", b"channel x limit -1", b"channel x tier y", b"channel x push y",
+                     b"plugin load ../../x", b"plugin load /etc/passwd", b"plugin unload x", b"plugin info x",
+                     b"script enable x", b"storage checkpoint /proc/x", b"storage checkpoint ../../../../proc/1/x",
+                     b"drain x", b"drain -1", b"auth", b"auth x y", b"help nothing"):
             with self.subTest(line=line[:40]):
                 status, body = c.ask(line)
                 self.assertRegex(status, r"^ERR [a-z_]+ .{3,}")
@@ -175,7 +188,8 @@ class Lines(WithConsole):
 
     def test_errors_in_json_are_json(self):
         c = self.console()
-        for line in ("bogus", "x" * 63 + "é", "bogus \"\\n\"", "kick", "show user nobody", "\"\\u001b[2J\"", "\"\\u202e\""):
+        for line in ("bogus", "x" * 63 + "é", "bogus \"\\n\"", "kick", "show user nobody", "\"\\u001b[2J\"",
+                     "\"\\u202e\""):
             status, body = c.json(line)
             self.assertTrue(status.startswith("ERR "))
             self.assertEqual(body["error"]["code"], status.split()[1])
@@ -250,17 +264,20 @@ class Lines(WithConsole):
     def ctl(self, *arguments, stdin=""):
         """(exit status, output, errors) of magpiectl."""
         program = os.path.join(os.path.dirname(MAGPIED), "magpiectl")
-        got = subprocess.run([program, "-s", "unix:" + self.path] + list(arguments), input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20 * PATIENCE)
+        got = subprocess.run([program, "-s", "unix:" + self.path] + list(arguments), input=stdin.encode(),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20 * PATIENCE)
         return got.returncode, got.stdout.decode(), got.stderr.decode()
 
     def test_commands_through_magpiectl(self):
         """One call is one command: nothing that a caller's variable holds makes it two, or none that is waited for."""
         a = self.user("Ada")
-        for arguments in (("version\nkick user " + a.id,), ("version\r\nkick user " + a.id,), ("",), (" ",), ("\t",), ("announce " + "x" * 70000,), ("\n",)):
+        for arguments in (("version\nkick user " + a.id,), ("version\r\nkick user " + a.id,), ("",), (" ",), ("\t",),
+                          ("announce " + "x" * 70000,), ("\n",)):
             status, out, why = self.ctl(*arguments)
             self.assertEqual((status, out), (2, ""))
             self.assertRegex(why, "^magpiectl: .{5,}\n$")
-        for arguments in (("bogus",), ("json",), ("announce",), ("kick", "user", "nobody\nversion"), ("kick user \xff",)):
+        for arguments in (("bogus",), ("json",), ("announce",), ("kick", "user", "nobody\nversion"),
+                          ("kick user \xff",)):
             status, out, why = self.ctl(*arguments)
             self.assertEqual((status, out), (1, ""))
             self.assertRegex(why, "^magpiectl: [a-z_]+ .{5,}\n$")
@@ -284,14 +301,20 @@ class Anything(WithConsole):
         chance = random.Random(20200101)
         c = self.console()
         _, lines = c.ask("help")
-        names = [n for n in (re.match(r"[a-z]+(?: [a-z|]+)?", line).group(0) for line in lines) if n not in self.LEFT_OUT]
+        names = [n for n in (re.match(r"[a-z]+(?: [a-z|]+)?", line).group(0) for line in lines)
+                 if n not in self.LEFT_OUT]
         self.assertGreater(len(names), 30)
         people = [self.user("P%d" % n, wire=("tcp", "binary", "text")[n % 3]) for n in range(6)]
         for u in people:
             u.subscribe("room")
-        words = [u.id for u in people] + ["room", "elsewhere", "nobody", "0", "1", "5", "-1", "3600", "x", "*", '""', '"a b"', '"\\u202e"', "127.0.0.9", "10.0.0.0/8", "::1", "limit", "members", "tier", "large",
-                                          "small", "auto", "push", "merged", "none", "all", "kick", "ban", "unban", "close", "open", "on", "off", "rate.user", "limits.frame", "push.slice_ms", "64*KiB", "echo", "metrics",
-                                          "ratelimit", "merge_push", "revoke", "user", "channel", "connection", "info", "debug", "1:1", "0000000000000000001", "é", "accept", "99999999999999999999"]
+        words = [u.id for u in people] + ["room", "elsewhere", "nobody", "0", "1", "5", "-1", "3600", "x", "*", '""',
+                                          '"a b"', '"\\u202e"', "127.0.0.9", "10.0.0.0/8", "::1", "limit", "members",
+                                          "tier", "large",
+                                          "small", "auto", "push", "merged", "none", "all", "kick", "ban", "unban",
+                                          "close", "open", "on", "off", "rate.user", "limits.frame", "push.slice_ms",
+                                          "64*KiB", "echo", "metrics",
+                                          "ratelimit", "merge_push", "revoke", "user", "channel", "connection", "info",
+                                          "debug", "1:1", "0000000000000000001", "é", "accept", "99999999999999999999"]
         refused = 0
         for n in range(1500):
             name = chance.choice(chance.choice(names).split("|")) if chance.random() < 0.05 else chance.choice(names)
@@ -314,7 +337,8 @@ class Anything(WithConsole):
             except (Closed, OSError):
                 people[people.index(u)] = self.user("again", wire=chance.choice(("tcp", "binary")))
         self.assertLess(refused, 1400)
-        for line in ("channel room open", "unban ip 127.0.0.1", "unban ip 10.0.0.0/8", "config reload", "script enable ratelimit", "script enable merge_push"):
+        for line in ("channel room open", "unban ip 127.0.0.1", "unban ip 10.0.0.0/8", "config reload",
+                     "script enable ratelimit", "script enable merge_push"):
             c.write(line.encode() + b"\n")
             self.reply_beside_events(c)
         a, b = self.users("Ada", "Bob")
@@ -335,12 +359,16 @@ class Said(WithConsole):
     """Names and contents made to look like replies, or to act on a terminal."""
 
     abstract = False
-    NAMES = [".", "..", "OK", "ERR x", "x\u202ey", "x\u2028y", "x\u200by", "\ufeffx", "a  b", '"', "\\", "a\\nb", "name: admin", "|", "\u061cx", "👩‍👩‍👧", "\U000e0041x", "'; rm -rf"]
-    SAID = [".", "a\n.\nOK\nx", "\x1b[2J\x1b]0;pwned\x07", "\r\n.\r\n", "\u009b31m", "a\u202eb", "\n\n\n", ".\n.\n", "\b\b\b", "\t", "x" * 5000, "line\u2028line"]
+    NAMES = [".", "..", "OK", "ERR x", "x\u202ey", "x\u2028y", "x\u200by", "\ufeffx", "a  b", '"', "\\", "a\\nb",
+             "name: admin", "|", "\u061cx", "👩‍👩‍👧", "\U000e0041x", "'; rm -rf"]
+    SAID = [".", "a\n.\nOK\nx", "\x1b[2J\x1b]0;pwned\x07", "\r\n.\r\n", "\u009b31m", "a\u202eb", "\n\n\n", ".\n.\n",
+            "\b\b\b", "\t", "x" * 5000, "line\u2028line"]
 
     def safe(self, status, body):
         text = "\n".join([status] + body)
-        self.assertFalse([hex(ord(c)) for c in text if c != "\n" and (ord(c) < 32 or 126 < ord(c) < 160 or ord(c) in (0x202E, 0x2028, 0x200B, 0xFEFF, 0x61C, 0xE0041))])
+        self.assertFalse([hex(ord(c)) for c in text if c != "\n"
+                          and (ord(c) < 32 or 126 < ord(c) < 160 or ord(c) in (0x202E, 0x2028, 0x200B, 0xFEFF, 0x61C,
+                                                                               0xE0041))])
 
     def test_everywhere(self):
         c, a, users = self.console(), self.user("Ada"), []
@@ -351,10 +379,12 @@ class Said(WithConsole):
             for text in self.SAID:
                 u.say(name, text)
                 u.tell(a, text)
-        lines = ["list users", "list channels", "list connections", "list users limit 3", "list slow", "show metrics", "list bans"]
+        lines = ["list users", "list channels", "list connections", "list users limit 3", "list slow", "show metrics",
+                 "list bans"]
         for name, u in zip(self.NAMES, users):
             quoted = json.dumps(name)
-            lines += ["show user " + u.id, "show channel " + quoted, "history channel %s limit 200" % quoted, "history user %s %s" % (u.id, a.id), "channel %s members" % quoted, "list users " + quoted]
+            lines += ["show user " + u.id, "show channel " + quoted, "history channel %s limit 200" % quoted,
+                      "history user %s %s" % (u.id, a.id), "channel %s members" % quoted, "list users " + quoted]
         for line in lines:
             with self.subTest(line=line):
                 status, body = c.ask(line)
@@ -398,7 +428,8 @@ class Password(WithConsole):
             c = self.console(("127.0.0.1", self.port))
             answers.append(c.ask("auth wrong-guess-%d" % n)[0].split()[1])
         self.assertEqual(answers, ["unauthorized"] * 5 + ["rate_limited"] * 3)
-        self.assertTrue(self.console(("127.0.0.1", self.port)).ask('auth "%s"' % self.password)[0].startswith("ERR rate_limited"))
+        self.assertTrue(self.console(("127.0.0.1", self.port)).ask('auth "%s"' %
+                                                                   self.password)[0].startswith("ERR rate_limited"))
         # Who sits at the machine itself is not locked out by that.
         self.assertEqual(self.console().ask('auth "%s"' % self.password)[0], "OK")
         log = self.server.whole_log()
@@ -432,16 +463,19 @@ class Password(WithConsole):
     def test_the_password_is_shown_nowhere(self):
         c = self.console()
         self.assertEqual(c.ask('auth "%s"' % self.password)[0], "OK")
-        for line in ("show config", "show config console", "config diff", "show config auth", "show metrics", "help auth"):
+        for line in ("show config", "show config console", "config diff", "show config auth", "show metrics",
+                     "help auth"):
             _, body = c.ask(line)
             self.assertNotIn("horse", "\n".join(body))
 
 
 class Upheaval(WithConsole):
-    """Scripts and plugins come and go, options change and files are read anew, while people talk and nobody is let fall."""
+    """Scripts and plugins come and go, options change and files are read anew, while people talk and nobody is let
+    fall."""
 
     abstract = False
-    config = {"plugins": {"load": {"echo": {}, "filter": {"words": ["forbiddenword"]}, "metrics": {}}}, "log": {"level": "info"}}
+    config = {"plugins": {"load": {"echo": {}, "filter": {"words": ["forbiddenword"]}, "metrics": {}}},
+              "log": {"level": "info"}}
 
     def test_all_at_once(self):
         a, b = self.user("Ada"), self.user("Bob", wire="binary")
@@ -475,8 +509,10 @@ class Upheaval(WithConsole):
         for t in threads:
             t.start()
         c, chance, done = self.console(), random.Random(4), 0
-        orders = ["script reload", "config reload", "plugin unload echo", "plugin load echo", "plugin unload filter", "plugin load filter", "script disable merge_push", "script enable merge_push", "script list",
-                  "plugin list", "list hooks", "list connections", "set push.slice_ms 50", "set limits.content 9000", "show metrics", "storage flush", "json list actions", "HUP"]
+        orders = ["script reload", "config reload", "plugin unload echo", "plugin load echo", "plugin unload filter",
+                  "plugin load filter", "script disable merge_push", "script enable merge_push", "script list",
+                  "plugin list", "list hooks", "list connections", "set push.slice_ms 50", "set limits.content 9000",
+                  "show metrics", "storage flush", "json list actions", "HUP"]
         end = time.monotonic() + 3
         while time.monotonic() < end or done < 60:
             order = chance.choice(orders)
@@ -506,7 +542,8 @@ class OutOfDescriptors(WithConsole):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server({"threads": 2, "timeouts": {"login": 60}}, start=False, prefix=["prlimit", "--nofile=250:250"])
+        cls.server = Server({"threads": 2, "timeouts": {"login": 60}}, start=False,
+                            prefix=["prlimit", "--nofile=250:250"])
         cls.path = os.path.join(cls.server.folder, "console")
         cls.server.config["listen"] = {"console": "unix:" + cls.path}
         cls.server.start()
@@ -530,7 +567,8 @@ class OutOfDescriptors(WithConsole):
 
 
 class SmallDescriptors(WithConsole):
-    """libev's tables are as long as the largest descriptor is: beside a million clients a console must not have the million-and-first."""
+    """libev's tables are as long as the largest descriptor is: beside a million clients a console must not have the
+    million-and-first."""
 
     abstract = False
 
@@ -574,7 +612,8 @@ class SmallDescriptors(WithConsole):
 
 
 class ClosedDescriptors(Test):
-    """Started with standard output and error closed: the log goes nowhere, and not into the file or socket that would get their numbers."""
+    """Started with standard output and error closed: the log goes nowhere, and not into the file or socket that would
+    get their numbers."""
 
     @classmethod
     def setUpClass(cls):
@@ -590,12 +629,14 @@ class ClosedDescriptors(Test):
         s.config = {"listen": {"console": "unix:" + path}, "log": {"level": "debug"}}
         try:
             s.write_config()
-            s.process = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', MAGPIED, s.config_path], cwd=s.folder)
+            s.process = subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" 0<&- 1>&- 2>&-', MAGPIED, s.config_path],
+                                         cwd=s.folder)
             self.eventually(lambda: os.path.exists(path), timeout=30)
             c = Console(path)
             self.addCleanup(c.close)
             self.assertEqual(c.ask("send channel x y")[0].split()[0], "ERR")
-            ctl = ["sh", "-c", 'exec "$0" -s "$1" "$2" 1>&- 2>&-', os.path.join(os.path.dirname(MAGPIED), "magpiectl"), "unix:" + path, "help"]
+            ctl = ["sh", "-c", 'exec "$0" -s "$1" "$2" 1>&- 2>&-', os.path.join(os.path.dirname(MAGPIED), "magpiectl"),
+                   "unix:" + path, "help"]
             subprocess.run(ctl, timeout=20 * PATIENCE)
             s.process.terminate()
             self.assertEqual(s.process.wait(40 * PATIENCE), 0)

@@ -1,7 +1,8 @@
-"""Attacks by scripts: what must be stopped, what must not be there, what must not be poisoned, and numbers that C could stumble over.
+"""Attacks by scripts: what must be stopped, what must not be there, what must not be poisoned, and numbers that C could
+stumble over.
 
-Each attack is a script of its own with one action. While it runs a bystander on the same (the only) shard asks for something; afterwards a second script finds its
-world as it was.
+Each attack is a script of its own with one action. While it runs a bystander on the same (the only) shard asks for
+something; afterwards a second script finds its world as it was.
 """
 
 import os
@@ -16,21 +17,28 @@ STOPPED = {
     "loop": "while true do end",
     "loop in pcall": "while true do pcall(function() while true do end end) end",
     "pcall of pcall": "local function f() pcall(f) return f() end f()",
-    "loop in xpcall and its handler": "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    "loop in xpcall and its handler": "while true do xpcall(function() while true do end end, function() while true do "
+                                      "end end) end",
     "handler that fails": "xpcall(error, function() while true do end end) while true do end",
     "loop in a coroutine": "while true do coroutine.wrap(function() while true do end end)() end",
     "coroutines without end": "local function f() coroutine.wrap(f)() end while true do pcall(f) end",
-    "resume of the dead": "local c = coroutine.create(function() while true do end end) while true do coroutine.resume(c) end",
-    "yield for ever": "local c = coroutine.wrap(function() while true do coroutine.yield() end end) while true do c() end",
+    "resume of the dead": "local c = coroutine.create(function() while true do end end) while true do "
+                          "coroutine.resume(c) end",
+    "yield for ever": "local c = coroutine.wrap(function() while true do coroutine.yield() end end) while true do c() "
+                      "end",
     "recursion": "local function f() return 1 + f() end f()",
     "tail calls": "local function f() return f() end f()",
-    "index loop": "local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) while true do end end return t.x",
+    "index loop": "local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) while true do end end "
+                  "return t.x",
     "call loop": "local t = setmetatable({}, {__call = function(t) return t() end}) t()",
     "concat metamethod": "local t = setmetatable({}, {__concat = function() while true do end end}) return t .. 'x'",
-    "eq metamethod": "local m = {__eq = function() while true do end end} return setmetatable({}, m) == setmetatable({}, m)",
+    "eq metamethod": "local m = {__eq = function() while true do end end} return setmetatable({}, m) == "
+                     "setmetatable({}, m)",
     "tostring metamethod": "tostring(setmetatable({}, {__tostring = function() while true do end end}))",
     "error object": "error(setmetatable({}, {__tostring = function() while true do end end}))",
-    "answer with metamethods": "return setmetatable({}, {__index = function() while true do end end, __pairs = function() while true do end end, __len = function() while true do end end, x = 1}), 1, error('no')",
+    "answer with metamethods": "return setmetatable({}, {__index = function() while true do end end, __pairs = "
+                               "function() while true do end end, __len = function() while true do end end, x = 1}), "
+                               "1, error('no')",
     "rep": "return {x = ('x'):rep(1e9)}",
     "rep beyond int": "return {x = ('x'):rep(2^31)}",
     "rep of nothing": "return {x = (''):rep(1e15), y = ('x'):rep(1e15)}",
@@ -40,20 +48,24 @@ STOPPED = {
     "hoard of coroutines": "local t = {} while true do t[#t + 1] = coroutine.create(function() end) end",
     "hoard of closures": "local t = {} while true do t[#t + 1] = function() return t end end",
     "concat bomb": "local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(1000) end while true do table.concat(t) end",
-    "concat of a far range": "return {x = table.concat(setmetatable({}, {__index = function() return 'x' end}), '', 1, 2^30)}",
+    "concat of a far range": "return {x = table.concat(setmetatable({}, {__index = function() return 'x' end}), '', 1, "
+                             "2^30)}",
     "format width": "while true do string.format('%99d', 1) end",
     "format of long strings": "local s = ('x'):rep(1e6) while true do string.format('%s%s%s%s', s, s, s, s) end",
     "pattern": "return {x = (('a'):rep(3000)):find(('a*'):rep(30) .. 'b')}",
-    "pattern of optionals": "return {x = (('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. ('x?'):rep(20) .. 'z')}",
+    "pattern of optionals": "return {x = (('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(30) .. ('x?'):rep(20) .. "
+                            "'z')}",
     "pattern minus": "return {x = (('a'):rep(50000)):find('.-.-.-.-b')}",
     "pattern of balances": "return {x = (('('):rep(100000)):find('%b()')}, error('slow or not')",
     "gsub without end": "local s = ('x'):rep(1000) while true do s = s:gsub('x', 'xx') end",
     "gsub with a loop": "('abc'):gsub('.', function() while true do end end)",
     "gmatch": "for _ in (('a'):rep(100000)):gmatch('(a*)(a*)(a*)b') do end while true do end",
     "sort with a loop": "table.sort({3, 2, 1}, function() while true do end end)",
-    "sort with a liar": "local t = {} for i = 1, 1e5 do t[i] = i end while true do pcall(table.sort, t, function() return true end) end",
+    "sort with a liar": "local t = {} for i = 1, 1e5 do t[i] = i end while true do pcall(table.sort, t, function() "
+                        "return true end) end",
     "insert far away": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) end",
-    "remove at the front": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.remove(t, 1) t[#t + 1] = 1 end",
+    "remove at the front": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.remove(t, 1) t[#t + 1] = 1 "
+                           "end",
     "unpack": "local function n(...) return select('#', ...) end while true do pcall(n, unpack({}, 1, 7000)) end",
     "next": "local t = {} for i = 1, 1e5 do t[i] = i end while true do for _ in pairs(t) do end end",
     "json bomb": "while true do magpie.json.encode({x = ('\\1'):rep(1e5)}) end",
@@ -89,29 +101,40 @@ ABSENT = {
     "globals": """for _, n in ipairs{'io', 'os', 'debug', 'ffi', 'package', 'load', 'loadstring', 'loadfile', 'dofile', 'module', 'newproxy', 'getfenv', 'setfenv', 'collectgarbage', 'gcinfo',
                   'jit', 'arg', '_VERSION_', 'rawlen'} do if _G[n] ~= nil then return {no = n} end end return {good = true}""",
     "string.dump": "return {good = string.dump == nil and ('').dump == nil}",
-    "modules": "for _, n in ipairs{'os', 'io', 'debug', 'ffi', 'package', 'jit', 'jit.util', 'jit.opt', 'table.new', 'string.buffer', 'socket', './x', '/etc/passwd', ''} do "
+    "modules": "for _, n in ipairs{'os', 'io', 'debug', 'ffi', 'package', 'jit', 'jit.util', 'jit.opt', 'table.new', "
+               "'string.buffer', 'socket', './x', '/etc/passwd', ''} do "
                "if pcall(require, n) then return {no = n} end end return {good = true}",
     "the string metatable": """local m = getmetatable('') if m == nil or type(m) ~= 'table' then return {good = true} end
                                local was = m.__index local bad = pcall(function() m.__index = function() return 'poison' end end) local p = ('x').foo if bad then pcall(function() m.__index = was end) end
                                return {good = p == nil}""",
     "setmetatable on texts": "return {good = not pcall(setmetatable, '', {})}",
-    "finalisers": "setmetatable({}, {__gc = function() while true do end end}) local t = {} for i = 1, 20000 do t = {} end return {good = true}",
+    "finalisers": "setmetatable({}, {__gc = function() while true do end end}) local t = {} for i = 1, 20000 do t = {} "
+                  "end return {good = true}",
     "environments of functions": "return {good = _G.getfenv == nil and _G.setfenv == nil and debug == nil}",
     "bytecode by string": "return {good = not pcall(require, '\\27LJ\\2') }",
     "coroutines do not escape": "return {good = coroutine.running() == nil or type(coroutine.running()) == 'thread'}",
-    "secrets": "for _, p in ipairs{'auth.secret', 'console.password', 'auth', 'console', '', 'plugins'} do local ok, v = pcall(magpie.config, p) "
-               "if ok and type(v) == 'string' and #v > 0 then return {no = p} end if ok and type(v) == 'table' and (v.secret or v.password or (v.auth and v.auth.secret)) then return {no = p} end end return {good = true}",
+    "secrets": "for _, p in ipairs{'auth.secret', 'console.password', 'auth', 'console', '', 'plugins'} do local ok, v "
+               "= pcall(magpie.config, p) "
+               "if ok and type(v) == 'string' and #v > 0 then return {no = p} end if ok and type(v) == 'table' and "
+               "(v.secret or v.password or (v.auth and v.auth.secret)) then return {no = p} end end return {good = "
+               "true}",
 }
 
 # What a script does to its own world must stay in it: run, then the victim looks.
 POISON = {
-    "globals": "_G.string = nil _G.pairs = nil _G.magpie_was_here = 1 magpie.on = nil magpie.json = nil magpie.kv = nil",
+    "globals": "_G.string = nil _G.pairs = nil _G.magpie_was_here = 1 magpie.on = nil magpie.json = nil "
+               "magpie.kv = nil",
     "all of _G": "for k in pairs(_G) do if k ~= '_G' then _G[k] = nil end end",
-    "library tables": "string.format = function() return 'poison' end table.concat = string.format math.floor = string.format string.find = nil",
-    "the metatable of _G": "setmetatable(_G, {__index = function() return 'poison' end, __newindex = function() error('poison') end})",
-    "the module": "for k in pairs(magpie) do pcall(rawset, magpie, k, 'poison') end pcall(setmetatable, magpie, {__index = error})",
-    "the event": "e.user.id = 'system' e.user.name = 'root' pcall(setmetatable, e, nil) pcall(rawset, e, 'user', {id = 'system'})",
-    "the string metatable": "local m = getmetatable('') if type(m) == 'table' then pcall(function() m.__index = nil end) end pcall(function() m.__metatable = nil end)",
+    "library tables": "string.format = function() return 'poison' end table.concat = string.format math.floor = "
+                      "string.format string.find = nil",
+    "the metatable of _G": "setmetatable(_G, {__index = function() return 'poison' end, __newindex = function() "
+                           "error('poison') end})",
+    "the module": "for k in pairs(magpie) do pcall(rawset, magpie, k, 'poison') end pcall(setmetatable, magpie, "
+                  "{__index = error})",
+    "the event": "e.user.id = 'system' e.user.name = 'root' pcall(setmetatable, e, nil) pcall(rawset, e, 'user', {id = "
+                 "'system'})",
+    "the string metatable": "local m = getmetatable('') if type(m) == 'table' then pcall(function() m.__index = nil "
+                            "end) end pcall(function() m.__metatable = nil end)",
 }
 
 VICTIM = """
@@ -124,7 +147,8 @@ magpie.action(999, function(e)
 end)
 """
 
-# Numbers and values that C might take for something else: each call in pcall; the shard must live, and the sum must come out.
+# Numbers and values that C might take for something else: each call in pcall; the shard must live, and the sum must
+# come out.
 EXTREMES = """
 local huge = {0, -1, 1, 2^31 - 1, 2^31, -2^31, -2^31 - 1, 2^32, 2^53, -2^53, 2^63, -2^63, 2^64, 1e300, -1e300, 1/0, -1/0, 0/0, 0.5, "1", "x", "", {}, true}
 local s, t, n = "abc", {1, 2, 3}, 0
@@ -177,7 +201,9 @@ class Attacks(Test):
             load.append("a%d" % i)
             with open(os.path.join(folder, "a%d.lua" % i), "w") as f:
                 f.write(script(200 + i, code))
-        cls.server.config = {"threads": 1, "scripts": {"path": folder, "load": load, "budget_ms": 5, "memory": 64 << 20}, "console": {"password": "plant-the-password"}}
+        cls.server.config = {"threads": 1,
+                             "scripts": {"path": folder, "load": load, "budget_ms": 5, "memory": 64 << 20},
+                             "console": {"password": "plant-the-password"}}
         cls.server.start()
 
     def victim_is_well(self, a):
@@ -213,7 +239,9 @@ class Stopped(Attacks):
 
 for part in range(0, len(STOPPED), 31):
     name = "Stopped_%d" % (part // 31 + 1)
-    globals()[name] = type(name, (Stopped,), {"abstract": False, "__module__": __name__, "scripts": dict(list(STOPPED.items())[part:part + 31])})
+    globals()[name] = type(name, (Stopped,),
+                           {"abstract": False, "__module__": __name__,
+                            "scripts": dict(list(STOPPED.items())[part:part + 31])})
 
 
 class Again(Attacks):
@@ -319,7 +347,8 @@ end)
         cls.server.config = {"scripts": {"path": folder, "load": ["hooks"], "budget_ms": 5}}
         cls.server.start()
 
-    NAMES = "number empty bad long zero gone code text yes table fun message endless oops many yield fake user channel".split()
+    NAMES = ("number empty bad long zero gone code text yes table fun message endless oops many yield fake user "
+             "channel").split()
 
     def test_verdicts(self):
         for kind in ("open", "closed"):
@@ -348,7 +377,8 @@ end)
         b.request(PING)
 
     def test_a_hook_that_answers_itself(self):
-        """A script that sends whenever something was sent does not end; the server goes on beside it, and it is bounded by the script's own limit."""
+        """A script that sends whenever something was sent does not end; the server goes on beside it, and it is bounded
+        by the script's own limit."""
         a, b = self.users("Ada", "Bob")
         a.subscribe("echo", push="none")
         a.say("echo", "begin")

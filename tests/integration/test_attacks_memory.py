@@ -1,4 +1,5 @@
-"""Allocations that fail: whichever of Magpie's own it is, the request fails and nothing else does (failalloc.c says how)."""
+"""Allocations that fail: whichever of Magpie's own it is, the request fails and nothing else does (failalloc.c says
+how)."""
 
 import mmap
 import os
@@ -58,7 +59,8 @@ class Memory(Test):
             f.write(SCRIPT)
         cls.control = Control(os.path.join(s.folder, "control"))
         cls.console = os.path.join(s.folder, "console")
-        s.config = {"listen": {"console": "unix:" + cls.console}, "scripts": {"path": folder, "load": ["own"]}, "log": {"level": "info"}, "limits": {"connections_per_ip": 10000},
+        s.config = {"listen": {"console": "unix:" + cls.console}, "scripts": {"path": folder, "load": ["own"]},
+                    "log": {"level": "info"}, "limits": {"connections_per_ip": 10000},
                     "tiers": {"dm": {"durability": "commit"}}}
         s.environment = {"LD_PRELOAD": LIBRARY, "FAILALLOC": os.path.join(s.folder, "control")}
         s.start()
@@ -75,7 +77,9 @@ class Memory(Test):
             return {}
         if "error" in answer:
             self.assertFalse(strict, "action %d: %s" % (action, answer))
-            self.assertIn(answer["error"]["code"], ("internal", "unavailable", "forbidden", "not_found", "unauthorized", "bad_request", "too_large"))
+            self.assertIn(answer["error"]["code"],
+                          ("internal", "unavailable", "forbidden", "not_found", "unauthorized", "bad_request",
+                           "too_large"))
         return answer
 
     def person(self, wire, strict, **login):
@@ -96,9 +100,12 @@ class Memory(Test):
         for c in (a, b, t):
             if not c:
                 continue
-            for action, body in ((3, {"name": room}), (4, {"channel": room, "content": "x" * 300, "clientId": "c"}), (4, {"channel": room, "content": "change"}), (5, {"channel": room, "limit": 5}),
-                                 (3, {"name": room, "push": "merged"}), (13, {"name": room, "limit": 3}), (2, {"receiverId": c.id, "content": "to myself"}), (9, {}), (200, {"x": "y"}),
-                                 (12, {"ids": [c.id]}), (10, {"limit": 2}), (3, {"name": "own-" + c.id}), (6, {"name": "own-" + c.id})):
+            for action, body in ((3, {"name": room}), (4, {"channel": room, "content": "x" * 300, "clientId": "c"}),
+                                 (4, {"channel": room, "content": "change"}), (5, {"channel": room, "limit": 5}),
+                                 (3, {"name": room, "push": "merged"}), (13, {"name": room, "limit": 3}),
+                                 (2, {"receiverId": c.id, "content": "to myself"}), (9, {}), (200, {"x": "y"}),
+                                 (12, {"ids": [c.id]}), (10, {"limit": 2}), (3, {"name": "own-" + c.id}),
+                                 (6, {"name": "own-" + c.id})):
                 answer = self.ask(c, action, strict, **body)
                 if action == 4 and answer.get("seq") and body["content"] == "change":
                     self.ask(c, 14, False, channel=room, seq=answer["seq"])
@@ -117,7 +124,8 @@ class Memory(Test):
                 self.ask(c, 6, strict, name=room)
         try:
             console = Console(self.console)
-            for line in ("status", "json list users limit 3", "list channels limit 3", "show config limits", "show metrics", "bogus", "help"):
+            for line in ("status", "json list users limit 3", "list channels limit 3", "show config limits",
+                         "show metrics", "bogus", "help"):
                 status, _ = console.ask(line)
                 self.assertTrue(not strict or line == "bogus" or status == "OK", "%s: %s" % (line, status))
             console.close()
@@ -146,7 +154,8 @@ class Memory(Test):
         for _ in range(3):
             self.everything(True)
         done, said, silent, often = set(), 0, [], set()
-        for skip, times in ((0, 1), (1, 1), (2, 1), (0, 2), (3, 1), (4, 3), (6, 1), (9, 1), (8, 4), (13, 1), (18, 6), (25, 1), (33, 2), (47, 8)):
+        for skip, times in ((0, 1), (1, 1), (2, 1), (0, 2), (3, 1), (4, 3), (6, 1), (9, 1), (8, 4), (13, 1), (18, 6),
+                            (25, 1), (33, 2), (47, 8)):
             for site in self.control.sites():
                 if skip > 4 and site not in often:
                     continue
@@ -174,7 +183,8 @@ class Memory(Test):
                 break
         self.assertEqual(silent, [])
         self.everything(True)
-        self.assertEqual([m["seq"] for m in bystander.history("calm", limit=100)["messages"]], list(range(max(1, said - 99), said + 1)))
+        self.assertEqual([m["seq"] for m in bystander.history("calm", limit=100)["messages"]],
+                         list(range(max(1, said - 99), said + 1)))
         if os.environ.get("MAGPIE_TIMES"):
             print("  %d failed at %d call sites, %d rounds" % (self.control.fired(), len(done), said))
         self.assertGreater(len(done), 25)

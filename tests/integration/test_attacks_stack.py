@@ -1,5 +1,6 @@
-"""Scripts that use up the C stack: Lua that calls C that calls Lua, through every function and metamethod that can, in coroutines, in pcall, in hooks,
-actions, timers, commands, at the top of a file, at a reload, in tests of scripts. Whatever they do, the server is there afterwards, and soon."""
+"""Scripts that use up the C stack: Lua that calls C that calls Lua, through every function and metamethod that can, in
+coroutines, in pcall, in hooks, actions, timers, commands, at the top of a file, at a reload, in tests of scripts.
+Whatever they do, the server is there afterwards, and soon."""
 
 import os
 import shutil
@@ -11,7 +12,7 @@ import unittest
 from base import Test
 from client import PING, SEND_CHANNEL
 from plugin_base import Console
-from server import MAGPIED, PATIENCE, SANITIZED
+from server import MAGPIED, PATIENCE, Server
 
 # Each calls f by way of a function or a metamethod.
 CALLS = {
@@ -48,7 +49,8 @@ CALLS = {
 WAYS = {
     "plain": "local function f() call(f) return 'x' end f()",
     "coroutines": "local function f() coroutine.wrap(function() call(f) end)() return 'x' end f()",
-    "coroutines now and then": "local n = 0 local function f() n = n + 1 if n % 100 > 0 then call(f) else coroutine.wrap(call)(f) end return 'x' end f()",
+    "coroutines now and then": "local n = 0 local function f() n = n + 1 if n % 100 > 0 then call(f) else "
+                               "coroutine.wrap(call)(f) end return 'x' end f()",
     "pcall": "local function f() pcall(call, f) pcall(call, f) return 'x' end while true do f() end",
 }
 # The way that only ends when the budget does: a second each while scripts load.
@@ -74,7 +76,6 @@ magpie.command("attack", "one of them", function(words) attacks[tonumber(words[1
 """
 
 
-@unittest.skipIf(SANITIZED == "tsan", "it takes C functions that an error leaves for ones that still run, and has room for 65536 a thread")
 class Stack(Test):
     @classmethod
     def setUpClass(cls):
@@ -82,7 +83,8 @@ class Stack(Test):
         cls.write("attacks", TABLE)
         cls.write("target", "require('magpie').action(300, function() return {generation = 1} end)")
         cls.config = {"threads": 1, "listen": {"console": "127.0.0.1:0"},
-                      "scripts": {"path": cls.folder, "load": ["attacks", "target"], "budget_ms": 5, "memory": 24 << 20}}
+                      "scripts": {"path": cls.folder, "load": ["attacks", "target"], "budget_ms": 5,
+                                  "memory": 24 << 20}}
         super().setUpClass()
 
     @classmethod
@@ -130,7 +132,8 @@ class Stack(Test):
     def test_reload(self):
         """What a file does at its top while the server runs on."""
         a = self.user("Ada")
-        for call, way in (("format", "coroutines now and then"), ("push", "coroutines"), ("gsub", "plain"), ("format", SLOW)):
+        for call, way in (("format", "coroutines now and then"), ("push", "coroutines"), ("gsub", "plain"),
+                          ("format", SLOW)):
             self.write("target", HEAD + attack(call, way) + " error('survived')")
             self.server.reload()
             self.assertEqual(a.request(300), {"generation": 1}, "the old one stays")
@@ -148,7 +151,8 @@ class TopOfTheFile(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def magpied(self, *arguments, shell=""):
-        command = [MAGPIED, *arguments] if not shell else ["bash", "-c", "%s && exec \"$0\" \"$@\"" % shell, MAGPIED, *arguments]
+        command = [MAGPIED, *arguments] if not shell else ["bash", "-c", "%s && exec \"$0\" \"$@\"" % shell, MAGPIED,
+                                                           *arguments]
         r = subprocess.run(command, capture_output=True, text=True, timeout=120 * PATIENCE, cwd=self.folder)
         return r.returncode, r.stdout + r.stderr
 
@@ -165,7 +169,8 @@ class TopOfTheFile(unittest.TestCase):
     def test_check(self):
         pairs = [(c, w) for c in CALLS for w in WAYS if w != SLOW] + [("format", SLOW), ("gsub", SLOW)]
         for part in range(0, len(pairs), 30):
-            files = {"s%d" % n: HEAD + attack(*pair) + " error('survived')" for n, pair in enumerate(pairs[part:part + 30])}
+            files = {"s%d" % n: HEAD + attack(*pair) + " error('survived')"
+                     for n, pair in enumerate(pairs[part:part + 30])}
             status, output = self.check(files)
             self.assertEqual(status, 1, output)
             for name in files:
@@ -183,7 +188,8 @@ class TopOfTheFile(unittest.TestCase):
         for call in CALLS:
             self.write("s.lua", HEAD + "magpie.on('message', function(e) %s end)" % attack(call, "coroutines"))
             self.write("s_test.lua", HEAD + "local test = require 'test'\ntest.case('x', function()\n"
-                       "for _ = 1, 5 do test.load('s'):fire('message', {user = 'ada', channel = 'tea', content = 'x'}) end\n"
+                       "for _ = 1, 5 do test.load('s'):fire('message', {user = 'ada', channel = 'tea', content = 'x'}) "
+                       "end\n"
                        "%s end)" % attack(call, "coroutines now and then"))
             status, output = self.magpied("--run-script-tests", self.folder)
             self.assertIn(status, (0, 1), "%s: %s" % (call, output))

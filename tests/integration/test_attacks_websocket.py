@@ -1,5 +1,6 @@
-"""Attacks on WebSocket: the core cases of a conformance suite (sizes, fragments, control frames between them, reserved bits and opcodes, UTF-8,
-closing), each through the chat's own path and through the plugin echo's; and HTTP heads made to be read in two ways."""
+"""Attacks on WebSocket: the core cases of a conformance suite (sizes, fragments, control frames between them, reserved
+bits and opcodes, UTF-8, closing), each through the chat's own path and through the plugin echo's; and HTTP heads made
+to be read in two ways."""
 
 import json
 import os
@@ -31,14 +32,18 @@ def fragments(opcode, *parts, between=b""):
 
 
 GOOD_TEXT = [
-    "Hällö-µ@ßöäüàá-UTF-8!!", "κόσμε", "\u0001", "\u0080", "\u0800", "\U00010000", "\u007f", "\u07ff", "\uffff", "\ud7ff", "\ue000", "\ufffd", "\U0010ffff", "\ufdd0",
+    "Hällö-µ@ßöäüàá-UTF-8!!", "κόσμε", "\u0001", "\u0080", "\u0800", "\U00010000", "\u007f", "\u07ff", "\uffff",
+    "\ud7ff", "\ue000", "\ufffd", "\U0010ffff", "\ufdd0",
     "\ufffe", "\U0001fffe", "\U0010fffe", "\u200b\u202e",
 ]
 
 BAD_TEXT = [
-    b"\x80", b"\xbf", b"\x80\xbf" * 3, b"\xc0 ", b"\xdf ", b"\xe0 ", b"\xef ", b"\xf0 ", b"\xf7 ", b"\xfb ", b"\xfd ", b"\xc0", b"\xe0\x80", b"\xf0\x80\x80", b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf",
-    b"\xfe", b"\xff", b"\xfe\xfe\xff\xff", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xf8\x80\x80\x80\xaf", b"\xfc\x80\x80\x80\x80\xaf", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf",
-    b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xbf\xbf", b"\xed\xa0\x80\xed\xb0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80",
+    b"\x80", b"\xbf", b"\x80\xbf" * 3, b"\xc0 ", b"\xdf ", b"\xe0 ", b"\xef ", b"\xf0 ", b"\xf7 ", b"\xfb ", b"\xfd ",
+    b"\xc0", b"\xe0\x80", b"\xf0\x80\x80", b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf",
+    b"\xfe", b"\xff", b"\xfe\xfe\xff\xff", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xf8\x80\x80\x80\xaf",
+    b"\xfc\x80\x80\x80\x80\xaf", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf",
+    b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xbf\xbf",
+    b"\xed\xa0\x80\xed\xb0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80",
     "κόσμε".encode() + b"\xed\xa0\x80edited",
 ]
 
@@ -82,7 +87,8 @@ class Cases(Test):
 
     def test_reserved_bits(self):
         for bits in range(1, 8):
-            for data in (frame(TEXT, b"x", reserved=bits), frame(BINARY, b"xxxx", reserved=bits), frame(WS_PING, b"x", reserved=bits), frame(CLOSE, struct.pack(">H", 1000), reserved=bits),
+            for data in (frame(TEXT, b"x", reserved=bits), frame(BINARY, b"xxxx", reserved=bits),
+                         frame(WS_PING, b"x", reserved=bits), frame(CLOSE, struct.pack(">H", 1000), reserved=bits),
                          frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", reserved=bits)):
                 with self.subTest(bits=bits, data=data[:2]):
                     self.closes(1002, data, after=bits == 4)
@@ -94,8 +100,10 @@ class Cases(Test):
                 self.closes(1002, frame(TEXT, b"x", fin=False) + frame(opcode, b""))
 
     def test_fragments_out_of_place(self):
-        for data in (frame(CONTINUATION, b"x"), frame(CONTINUATION, b"x", fin=False), frame(CONTINUATION, b""), frame(WS_PING, b"x", fin=False), frame(PONG, b"x", fin=False),
-                     frame(CLOSE, b"", fin=False), frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), frame(BINARY, b"x", fin=False) + frame(BINARY, b"x", fin=False),
+        for data in (frame(CONTINUATION, b"x"), frame(CONTINUATION, b"x", fin=False), frame(CONTINUATION, b""),
+                     frame(WS_PING, b"x", fin=False), frame(PONG, b"x", fin=False),
+                     frame(CLOSE, b"", fin=False), frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"),
+                     frame(BINARY, b"x", fin=False) + frame(BINARY, b"x", fin=False),
                      frame(TEXT, b"x", fin=False) + frame(WS_PING, b"", fin=False)):
             with self.subTest(data=data):
                 self.closes(1002, data)
@@ -113,7 +121,8 @@ class Cases(Test):
 
     def test_lengths_written_too_long(self):
         """Not the fewest bytes: RFC 6455 5.2 forbids it."""
-        for head in (struct.pack(">BBH", 0x82, 0xFE, 5), struct.pack(">BBQ", 0x82, 0xFF, 5), struct.pack(">BBQ", 0x82, 0xFF, 65535), struct.pack(">BBQ", 0x82, 0xFF, 1 << 63),
+        for head in (struct.pack(">BBH", 0x82, 0xFE, 5), struct.pack(">BBQ", 0x82, 0xFF, 5),
+                     struct.pack(">BBQ", 0x82, 0xFF, 65535), struct.pack(">BBQ", 0x82, 0xFF, 1 << 63),
                      struct.pack(">BBQ", 0x82, 0xFF, (1 << 64) - 1)):
             with self.subTest(head=head):
                 self.closes(1002, head + b"mask" + b"hello")
@@ -190,7 +199,8 @@ class Cases(Test):
             w.stream.fill(1, soon())
 
     def test_nothing_counts_after_a_close(self):
-        frames = self.closes(1000, close(1000) + frame(WS_PING, b"x") + frame(TEXT, b"{}") + close(1001) + frame(15, b"junk") + b"\xff" * 100)
+        frames = self.closes(1000, close(1000) + frame(WS_PING, b"x") + frame(TEXT, b"{}") + close(1001) +
+                             frame(15, b"junk") + b"\xff" * 100)
         self.assertEqual([f[0] for f in frames], [CLOSE])
 
     def test_a_close_within_a_message(self):
@@ -210,7 +220,8 @@ class Chat(Cases):
 
     def test_pieces_with_pings_between(self):
         message = '{"action":9,"seq":5,"body":{"x":"κόσμε"}}'.encode()
-        for data in (fragments(TEXT, *[bytes([b]) for b in message]), fragments(TEXT, b"", b"", message, b""), fragments(TEXT, message[:20], message[20:], between=frame(WS_PING, b"1"))):
+        for data in (fragments(TEXT, *[bytes([b]) for b in message]), fragments(TEXT, b"", b"", message, b""),
+                     fragments(TEXT, message[:20], message[20:], between=frame(WS_PING, b"1"))):
             w = self.open()
             w.stream.write(data)
             kind, payload = w.receive_message(soon())
@@ -235,7 +246,8 @@ class Chat(Cases):
         """65,536 of them are one message."""
         w = self.open()
         message = b'{"action":9,"seq":6}'
-        w.stream.write(frame(TEXT, message[:5], fin=False) + frame(CONTINUATION, b"", fin=False) * 65536 + frame(CONTINUATION, message[5:]))
+        w.stream.write(frame(TEXT, message[:5], fin=False) + frame(CONTINUATION, b"", fin=False) * 65536 +
+                       frame(CONTINUATION, message[5:]))
         self.assertEqual(json.loads(w.receive_message(soon())[1])["seq"], 6)
 
 
@@ -292,12 +304,15 @@ class Echo(Cases):
     def test_many_fragments(self):
         w, payload = self.open(), os.urandom(65536)
         self.comes_back(w, BINARY, payload, fragments(BINARY, *[payload[i:i + 1] for i in range(65536)]))
-        self.comes_back(w, BINARY, payload, frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 65536 + frame(CONTINUATION, payload))
+        self.comes_back(w, BINARY, payload,
+                        frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 65536 +
+                        frame(CONTINUATION, payload))
 
     def test_the_largest(self):
         w, payload = self.open(), os.urandom(16 << 20)
         self.comes_back(w, BINARY, payload)
-        self.comes_back(w, BINARY, payload, fragments(BINARY, *[payload[i:i + (1 << 16)] for i in range(0, len(payload), 1 << 16)]))
+        self.comes_back(w, BINARY, payload,
+                        fragments(BINARY, *[payload[i:i + (1 << 16)] for i in range(0, len(payload), 1 << 16)]))
         self.closes(1009, frame(BINARY, b"x", length=(16 << 20) + 1))
         self.closes(1009, frame(BINARY, b"", length=1 << 62))
 
@@ -311,7 +326,8 @@ class Echo(Cases):
 class Heads(Test):
     """HTTP heads."""
 
-    HEAD = ("GET / HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+    HEAD = ("GET / HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
 
     def answer(self, data):
         """Everything the server says to these bytes until it closes, or upgrades."""
@@ -341,8 +357,10 @@ class Heads(Test):
         self.assertEqual(self.status(*self.HEAD), 101)
 
     def test_what_can_be_read_in_two_ways(self):
-        for line in ("X : y", " X: y", "X: y\r\n folded", "X: y\r\n\tfolded", ": y", "X", "X y: z", "X: a\x00b", "X: a\rb", "X\x00: y", "Host: other", "Host : other", "X: a\x0bb", "X: \x7f",
-                     "Content-Length: 5", "Content-Length: 0\r\nContent-Length: 5", "Transfer-Encoding: chunked", "Content-Length: -1", "Content-Length: 0x5", "Content-Length: 99999999999999999999",
+        for line in ("X : y", " X: y", "X: y\r\n folded", "X: y\r\n\tfolded", ": y", "X", "X y: z", "X: a\x00b",
+                     "X: a\rb", "X\x00: y", "Host: other", "Host : other", "X: a\x0bb", "X: \x7f",
+                     "Content-Length: 5", "Content-Length: 0\r\nContent-Length: 5", "Transfer-Encoding: chunked",
+                     "Content-Length: -1", "Content-Length: 0x5", "Content-Length: 99999999999999999999",
                      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 8"):
             with self.subTest(line=line):
                 self.assertIn(self.with_line(line), (400, 413, 426, 501))
@@ -350,17 +368,23 @@ class Heads(Test):
         self.assertEqual(self.answer(b"GET / HTTP/1.1\nHost: x\r\n\r\n")[9:12], b"400")
 
     def test_requests_that_are_none(self):
-        for first in ("GET", "GET /", "GET / HTTP/1.1 x", "GET  / HTTP/1.1", "GET /a b HTTP/1.1", " GET / HTTP/1.1", "GET / http/1.1", "GET / HTTP/1.10", "GET / HTTP/11", "GET / FTP/1.1",
-                      "G\x00T / HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /\xff HTTP/1.1", "GET a HTTP/1.1", "(GET) / HTTP/1.1", "GET\t/\tHTTP/1.1"):
+        for first in ("GET", "GET /", "GET / HTTP/1.1 x", "GET  / HTTP/1.1", "GET /a b HTTP/1.1", " GET / HTTP/1.1",
+                      "GET / http/1.1", "GET / HTTP/1.10", "GET / HTTP/11", "GET / FTP/1.1",
+                      "G\x00T / HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /\xff HTTP/1.1",
+                      "GET a HTTP/1.1", "(GET) / HTTP/1.1", "GET\t/\tHTTP/1.1"):
             with self.subTest(first=first):
                 self.assertEqual(self.with_line(first, at=0), 400)
-        for first, status in (("GET / HTTP/2.0", (400, 505)), ("GET / HTTP/0.9", (400, 505)), ("GET / HTTP/1.0", (400, 426)), ("PRI * HTTP/2.0", (400, 505)), ("CONNECT x:1 HTTP/1.1", (400, 405)),
-                              ("GET http://elsewhere.example/ HTTP/1.1", (101, 400)), ("GET " + "/" * 20000 + " HTTP/1.1", (414, 431))):
+        for first, status in (("GET / HTTP/2.0", (400, 505)), ("GET / HTTP/0.9", (400, 505)),
+                              ("GET / HTTP/1.0", (400, 426)), ("PRI * HTTP/2.0", (400, 505)),
+                              ("CONNECT x:1 HTTP/1.1", (400, 405)),
+                              ("GET http://elsewhere.example/ HTTP/1.1", (101, 400)),
+                              ("GET " + "/" * 20000 + " HTTP/1.1", (414, 431))):
             with self.subTest(first=first[:40]):
                 self.assertIn(self.with_line(first, at=0), status)
 
     def test_keys(self):
-        for key in ("", "=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ= ", "dGhlIHNhbXBsZSBub25jZ===", "dGhlIHNhbXBsZSBub25jZQ==x", "!!hlIHNhbXBsZSBub25jZQ==", "A" * 3000):
+        for key in ("", "=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ= ", "dGhlIHNhbXBsZSBub25jZ===",
+                    "dGhlIHNhbXBsZSBub25jZQ==x", "!!hlIHNhbXBsZSBub25jZQ==", "A" * 3000):
             self.assertEqual(self.with_line("Sec-WebSocket-Key: " + key, at=4), 400, key)
 
     def test_heads_without_end(self):
@@ -370,7 +394,8 @@ class Heads(Test):
 
     def test_a_second_request_is_no_request(self):
         """Whatever comes behind the head of an upgrade is frames."""
-        answer = self.answer("\r\n".join(self.HEAD).encode() + b"\r\n\r\n" + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = self.answer("\r\n".join(self.HEAD).encode() + b"\r\n\r\n" +
+                             b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(answer.count(b"HTTP/1.1"), 1)
         # And behind a refused one is nothing at all.
         answer = self.answer(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + "\r\n".join(self.HEAD).encode() + b"\r\n\r\n")
@@ -379,8 +404,10 @@ class Heads(Test):
 
     def test_compression_parameters(self):
         """Whatever is offered, the answer is none or a good one (RFC 7692)."""
-        for offer in ("permessage-deflate; server_max_window_bits=7", "permessage-deflate; client_max_window_bits=16", "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
-                      "permessage-deflate; client_max_window_bits=\"x\"", "permessage-deflate; unknown=1", "permessage-deflate; server_no_context_takeover=1", "permessage-deflate;;;", ",,,", "x; y=\"",
+        for offer in ("permessage-deflate; server_max_window_bits=7", "permessage-deflate; client_max_window_bits=16",
+                      "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
+                      "permessage-deflate; client_max_window_bits=\"x\"", "permessage-deflate; unknown=1",
+                      "permessage-deflate; server_no_context_takeover=1", "permessage-deflate;;;", ",,,", "x; y=\"",
                       "permessage-deflate, " * 100 + "x"):
             with self.subTest(offer=offer[:60]):
                 lines = self.HEAD + ("Sec-WebSocket-Extensions: " + offer,)
@@ -391,7 +418,8 @@ class Heads(Test):
     def test_a_head_is_not_told_back(self):
         """Nothing of a request comes back in an answer: no script for a browser, no split header."""
         mark = "q7zXq"
-        for lines in (("GET /%s<script> HTTP/1.1" % mark, "Host: x"), ("GET / HTTP/1.1", "Host: %s" % mark), ("%s / HTTP/1.1" % mark, "Host: x"), self.HEAD + ("Origin: http://%s.example" % mark,),
+        for lines in (("GET /%s<script> HTTP/1.1" % mark, "Host: x"), ("GET / HTTP/1.1", "Host: %s" % mark),
+                      ("%s / HTTP/1.1" % mark, "Host: x"), self.HEAD + ("Origin: http://%s.example" % mark,),
                       self.HEAD + ("Sec-WebSocket-Protocol: %s" % mark,)):
             answer = self.answer(("\r\n".join(lines) + "\r\n\r\n").encode())
             self.assertNotIn(mark.encode(), answer)

@@ -18,7 +18,8 @@ ROWS = {
 class Bench(unittest.TestCase):
     def test_parts_in_quick_form(self):
         command = [sys.executable, os.path.join(ROOT, "tests", "bench", "run.py"), "--quick", "--json"] + list(ROWS)
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=200, env=dict(os.environ, MAGPIED=MAGPIED))
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=200,
+                             env=dict(os.environ, MAGPIED=MAGPIED))
         self.assertEqual(run.returncode, 0, run.stderr)
         result = json.loads(run.stdout)
         self.assertEqual(result["broken"], [])
@@ -28,7 +29,8 @@ class Bench(unittest.TestCase):
             self.assertIsNotNone(row["bound"], row["key"])
 
     def test_unknown_parts_are_told(self):
-        run = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "bench", "run.py"), "nothing"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        run = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "bench", "run.py"), "nothing"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, timeout=60)
         self.assertEqual(run.returncode, 2)
         self.assertIn("reconnects", run.stderr)

@@ -15,9 +15,11 @@ class Channels(Test):
         sent = a.say(name, "hello")
         self.keys(sent, "id", "seq", "createdAt")
         self.assertEqual(sent["seq"], 1)
-        want = {"id": sent["id"], "content": "hello", "sender": {"id": a.id, "name": "Ada"}, "createdAt": sent["createdAt"], "channel": name, "seq": 1}
+        want = {"id": sent["id"], "content": "hello", "sender": {"id": a.id, "name": "Ada"},
+                "createdAt": sent["createdAt"], "channel": name, "seq": 1}
         self.assertEqual(a.push(102), want, "the sender's own connection too")
-        self.assertEqual(b.subscribe(name), {"name": name, "seq": 1, "first": 1, "members": 2, "tier": "small", "push": "all"})
+        self.assertEqual(b.subscribe(name),
+                         {"name": name, "seq": 1, "first": 1, "members": 2, "tier": "small", "push": "all"})
         b.say(name, "hi")
         self.assertEqual([c.push(102)["seq"] for c in (a, b)], [2, 2])
         b.quiet()
@@ -135,7 +137,8 @@ class Channels(Test):
         name = self.channel(a, b)
         for n in range(20):
             c = self.again(b)
-            c.send_all([(SEND_CHANNEL, {"channel": name, "content": "x"})] * 5 + [(UNSUBSCRIBE, {"name": name}), (SUBSCRIBE, {"name": name})])
+            c.send_all([(SEND_CHANNEL, {"channel": name, "content": "x"})] * 5 + [(UNSUBSCRIBE, {"name": name}),
+                                                                                  (SUBSCRIBE, {"name": name})])
             c.close()
         a.say(name, "end")
         self.eventually(lambda: a.push(102)["content"] == "end")
@@ -162,7 +165,8 @@ class Crowd(Test):
         users = [self.user("U%d" % n, wire=("tcp", "binary", "text")[n % 3]) for n in range(240)]
         name = self.channel(*users)
         for burst in range(4):
-            users[burst].send_all([(SEND_CHANNEL, {"channel": name, "content": "%d.%d" % (burst, n)}) for n in range(50)])
+            users[burst].send_all([(SEND_CHANNEL, {"channel": name, "content": "%d.%d" % (burst, n)})
+                                   for n in range(50)])
         contents = None
         for u in users:
             got = [u.push(102) for _ in range(200)]
@@ -203,7 +207,8 @@ class CreateNone(Test):
         name = self.channel(a)
         self.server.rewrite({"channels": {"create": "none"}})
         self.server.reload()
-        self.eventually(lambda: a.ask(SUBSCRIBE, name="new %s" % self.channel()).get("error", {}).get("code") == "forbidden")
+        self.eventually(lambda: a.ask(SUBSCRIBE, name="new %s" % self.channel()).get("error",
+                                                                                     {}).get("code") == "forbidden")
         b = self.user("Bob")
         self.refused("forbidden", b, SUBSCRIBE, name="another")
         self.assertEqual(b.subscribe(name)["members"], 2)
@@ -230,7 +235,8 @@ class Limits(Test):
         # Nor on several connections of the user at once.
         c = self.user("Cy")
         others = [self.again(c) for _ in range(4)]
-        sent = [(d, d.send_all([(SUBSCRIBE, {"name": "%d of %d" % (k, n)}) for k in range(3)])) for n, d in enumerate(others)]
+        sent = [(d, d.send_all([(SUBSCRIBE, {"name": "%d of %d" % (k, n)}) for k in range(3)]))
+                for n, d in enumerate(others)]
         answers = [d.answer(SUBSCRIBE, seq).get("error", {}).get("code") for d, seqs in sent for seq in seqs]
         self.assertEqual(sorted(map(str, answers)), ["None"] * 5 + ["quota"] * 7)
         self.refused("quota", c, SUBSCRIBE, name="one more")

@@ -1,4 +1,5 @@
-"""Wall clocks that jump, while the server runs and over restarts: nothing ends, and nothing lasts longer, but what an operator says."""
+"""Wall clocks that jump, while the server runs and over restarts: nothing ends, and nothing lasts longer, but what an
+operator says."""
 
 import base64
 import glob
@@ -20,7 +21,8 @@ TEN_YEARS = 10 * 365 * DAY
 
 def faketime():
     """The library that fakes clocks, or None."""
-    for pattern in ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1"):
+    for pattern in ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1",
+                    "/usr/lib64/faketime/libfaketimeMT.so.1"):
         found = glob.glob(pattern)
         if found:
             return found[0]
@@ -55,9 +57,11 @@ class Clocked(Test):
         os.rename(os.path.join(s.folder, "time.new"), os.path.join(s.folder, "time"))
 
     def server_with_clock(self, **config):
-        s = Server(dict({"tiers": {"small": {"ttl": 1000}, "dm": {"ttl": 1000}}, "listen": {"console": "unix:console.sock"}}, **config), start=False)
+        s = Server(dict({"tiers": {"small": {"ttl": 1000}, "dm": {"ttl": 1000}},
+                         "listen": {"console": "unix:console.sock"}}, **config), start=False)
         self.move(s, 0)
-        s.environment = {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": os.path.join(s.folder, "time"), "FAKETIME_NO_CACHE": "1",
+        s.environment = {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": os.path.join(s.folder, "time"),
+                         "FAKETIME_NO_CACHE": "1",
                          "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
         s.start()
         return s
@@ -90,7 +94,8 @@ class Messages(Clocked):
                 time.sleep(0.2)
                 sent.append(a.tell(b, "at %d" % seconds))
                 said.append(a.say(room, "at %d" % seconds))
-                self.assertLess(abs(said[-1]["createdAt"] / 1000 - time.time() - seconds), 60, "createdAt is what the clock says")
+                self.assertLess(abs(said[-1]["createdAt"] / 1000 - time.time() - seconds), 60,
+                                "createdAt is what the clock says")
             for ids in ([x["id"] for x in sent], [x["id"] for x in said]):
                 self.assertEqual(ids, sorted(set(ids)))
             self.assertEqual([m["id"] for m in b.history(peer=a)["messages"]], [x["id"] for x in sent])
@@ -163,7 +168,8 @@ class People(Clocked):
 
     def jump(self, seconds):
         with self.server_with_clock() as s:
-            self.ada, self.banned, self.muted, self.out = (self.user(n, server=s) for n in ("Ada", "Ban", "Mute", "Out"))
+            self.ada, self.banned, self.muted, self.out = (self.user(n, server=s) for n in ("Ada", "Ban", "Mute",
+                                                                                            "Out"))
             self.tokens = {"the start": self.ada.token}
             self.room = self.channel(self.ada, self.muted, self.out)
             for who, order in ((self.banned, "ban user %s"), (self.muted, "mute user %s")):
@@ -223,7 +229,8 @@ class People(Clocked):
                     self.refused("forbidden", self.connect(server=s), LOGIN, token=b.token)
 
     def test_what_an_operator_accepts_has_passed(self):
-        """A month and more that was missing: what was there before is so much older, and what was made meanwhile is not."""
+        """A month and more that was missing: what was there before is so much older, and what was made meanwhile is
+        not."""
         with self.server_with_clock() as s:
             a, b, c = (self.user(n, server=s) for n in ("Ada", "Bob", "Cid"))
             self.ask(s, "ban user %s %d" % (b.id, 20 * DAY))

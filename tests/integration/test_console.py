@@ -126,7 +126,8 @@ class Protocol(ConsoleTest):
         self.assertEqual((status, body), ("ERR bad_request usage: version", []))
         status, body = self.console.raw("json show user nobody")
         self.assertEqual(status, "ERR not_found there is no such user")
-        self.assertEqual(json.loads("\n".join(body)), {"error": {"code": "not_found", "message": "there is no such user"}})
+        self.assertEqual(json.loads("\n".join(body)),
+                         {"error": {"code": "not_found", "message": "there is no such user"}})
 
     def test_many_lines_at_once(self):
         self.console.send("version\r\n\n  \nstatus\njson version\n")
@@ -144,7 +145,8 @@ class Protocol(ConsoleTest):
         a.subscribe("\u00fc\U0001f600")
         self.assertEqual(self.json(r'show channel "two \"words\" here"')["members"], 1)
         self.assertEqual(self.json(r'show channel "\u00fc\ud83d\ude00"')["members"], 1)
-        for wrong in ('show channel "open', 'show channel a"b', r'show channel "\q"', r'show channel "\u12"', r'show channel "\ud83d"', r'show channel "\u0000"',
+        for wrong in ('show channel "open', 'show channel a"b', r'show channel "\q"', r'show channel "\u12"',
+                      r'show channel "\ud83d"', r'show channel "\u0000"',
                       'show channel "a"b'):
             self.denied("bad_request", wrong)
 
@@ -192,7 +194,8 @@ class Protocol(ConsoleTest):
     def test_names_cannot_act(self):
         evil = "a\u202eb\u2028c\u200bd \ufeff"
         a = self.user(evil)
-        for command in ("list users", "json list users", "list connections", "show user " + a.id, "json show user " + a.id):
+        for command in ("list users", "json list users", "list connections", "show user " + a.id,
+                        "json show user " + a.id):
             text = self.ask(command)
             self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e\u200b\ufeff]")
         self.assertEqual([u["name"] for u in self.json("list users %s" % a.id)], [evil])
@@ -208,7 +211,8 @@ class Protocol(ConsoleTest):
         a, b = self.users("Ada", "Lovelace Bob")
         name = self.channel(a, b)
         mine = self.json("list connections %s" % a.id)
-        self.assertEqual([(c["user"], c["name"], c["ip"], c["transport"]) for c in mine], [(a.id, "Ada", "127.0.0.1", "tcp")])
+        self.assertEqual([(c["user"], c["name"], c["ip"], c["transport"]) for c in mine],
+                         [(a.id, "Ada", "127.0.0.1", "tcp")])
         self.assertEqual(self.json("show connection " + mine[0]["connection"])["user"], a.id)
         self.assertEqual([u["user"] for u in self.json('list users "Lovelace Bob"')], [b.id])
         self.assertEqual(len(self.json("list users limit 1")), 1)
@@ -266,7 +270,8 @@ class Protocol(ConsoleTest):
         self.assertGreater({m["name"]: m["value"] for m in self.json("show metrics")}["magpie_requests_total"], before)
         status = self.json("status")
         self.assertEqual((status["state"], status["shards"]), ("serving", 2))
-        self.keys(self.json("top"), "uptime", "state", "connections", "users", "channels", "memory", "rates", "shards", "storage", "scripts",
+        self.keys(self.json("top"), "uptime", "state", "connections", "users", "channels", "memory", "rates", "shards",
+                  "storage", "scripts",
                   "slow_receivers", "slow", "hottest")
 
     def test_hottest(self):
@@ -316,7 +321,8 @@ class Orders(ConsoleTest):
         self.assertEqual(a.closing(), {"reason": "kicked", "message": "no more"})
         e = self.refused("forbidden", self.connect(), 1, token=a.token)
         self.assertIn("no more", e.message)
-        self.assertEqual([(r["kind"], r["user"], r["reason"]) for r in self.json("list bans " + a.id)], [("ban user", a.id, "no more")])
+        self.assertEqual([(r["kind"], r["user"], r["reason"]) for r in self.json("list bans " + a.id)],
+                         [("ban user", a.id, "no more")])
         self.ask("unban user " + a.id)
         self.refused("unauthorized", self.connect(), 1, token=a.token)
         self.denied("not_found", "unban user " + a.id)
@@ -383,7 +389,8 @@ class Orders(ConsoleTest):
             time.sleep(1.1)
             s.restart()
             console = Console(s)
-            self.assertEqual(sorted(r["kind"] for r in console.json("list bans")), ["ban member", "ban user", "mute member"])
+            self.assertEqual(sorted(r["kind"] for r in console.json("list bans")),
+                             ["ban member", "ban user", "mute member"])
             self.refused("forbidden", self.connect(server=s), 1, token=a.token)
             b, c = self.again(b, server=s), self.again(c, server=s)
             self.refused("forbidden", b, 4, channel="tea", content="x")
@@ -488,14 +495,16 @@ class Orders(ConsoleTest):
         m = a.say(c, "x")["id"]
         b.push(CHANNEL_MESSAGE)
         w = self.json("why %s %s" % (b.id, m))
-        self.assertEqual((w["conversation"], w["channel"], w["queued"], w["written"], w["skipped"]), ("channel", c, True, True, False))
+        self.assertEqual((w["conversation"], w["channel"], w["queued"], w["written"], w["skipped"]),
+                         ("channel", c, True, True, False))
         self.assertEqual(w["slice"]["messages"], 1)
         self.assertIn("none", self.json("why %s %s" % (n.id, m))["verdict"])
         self.assertFalse(self.json("why %s %s" % (off.id, m))["queued"])
         d = a.tell(b, "dm")["id"]
         b.push(USER_MESSAGE)
         w = self.json("why %s %s" % (b.id, d))
-        self.assertEqual((w["conversation"], w["queued"], w["inbox"], w["acknowledged"]), ("private", True, "waiting", False))
+        self.assertEqual((w["conversation"], w["queued"], w["inbox"], w["acknowledged"]),
+                         ("private", True, "waiting", False))
         b.request(8, upTo=d)
         self.assertTrue(self.json("why %s %s" % (b.id, d))["acknowledged"])
         d = a.tell(off, "later")["id"]
@@ -602,9 +611,11 @@ class Settings(ConsoleTest):
         self.ask("config reload")
         self.assertEqual(self.json("config diff"), [])
         a.tell(a, "x" * 5000)
-        self.assertEqual(self.json("set origins https://a.example https://b.example"), {"origins": ["https://a.example", "https://b.example"]})
+        self.assertEqual(self.json("set origins https://a.example https://b.example"),
+                         {"origins": ["https://a.example", "https://b.example"]})
         self.ask("config reload")
-        for wrong in ("set push.max -1", "set push.max x", "set rate.policy nonsense", "set limits.content 10*MiB", "set rate.user os.exit()"):
+        for wrong in ("set push.max -1", "set push.max x", "set rate.policy nonsense", "set limits.content 10*MiB",
+                      "set rate.user os.exit()"):
             self.denied("bad_request", wrong)
         self.denied("forbidden", "set threads 3")
         self.denied("forbidden", "set console.password planted-password")

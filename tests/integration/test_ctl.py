@@ -25,7 +25,8 @@ class Ctl(ConsoleTest):
         return "unix:" + os.path.join(self.server.folder, "console.sock")
 
     def ctl(self, *arguments, status=0, stdin="", **environment):
-        r = subprocess.run([CTL, "-s", self.address(), *arguments], input=stdin, capture_output=True, text=True, timeout=60 * PATIENCE,
+        r = subprocess.run([CTL, "-s", self.address(), *arguments], input=stdin, capture_output=True, text=True,
+                           timeout=60 * PATIENCE,
                            env=dict(os.environ, **environment))
         self.assertEqual(r.returncode, status, r.stdout + r.stderr)
         return r.stdout, r.stderr
@@ -36,7 +37,8 @@ class Ctl(ConsoleTest):
         self.assertEqual(json.loads(self.ctl("-f", "json", "version")[0])["name"], "magpied")
         self.assertGreater(json.loads(self.ctl("-f", "json", "show memory")[0])["rss"], 0)
         self.assertIn("not_found", self.ctl("kick", "user", "nobody", status=1)[1])
-        self.assertEqual(json.loads(self.ctl("-f", "json", "kick", "user", "nobody", status=1)[0])["error"]["code"], "not_found")
+        self.assertEqual(json.loads(self.ctl("-f", "json", "kick", "user", "nobody", status=1)[0])["error"]["code"],
+                         "not_found")
         self.assertIn("did you mean status?", self.ctl("statsu", status=1)[1])
         self.ctl("-f", "xml", "version", status=2)
         self.ctl("--nonsense", status=2)
@@ -62,7 +64,8 @@ class Ctl(ConsoleTest):
 
     def test_trace(self):
         a = self.user("Ada")
-        p = subprocess.Popen([CTL, "-s", self.address(), "-w", "trace", "user", a.id, "on"], stdout=subprocess.PIPE, text=True)
+        p = subprocess.Popen([CTL, "-s", self.address(), "-w", "trace", "user", a.id, "on"], stdout=subprocess.PIPE,
+                             text=True)
         try:
             self.eventually(lambda: "trace user" in self.server.log())
             end = time.monotonic() + 20 * PATIENCE
@@ -130,7 +133,8 @@ class Gone(Test):
         super().tearDown()
 
     def at_a_terminal(self, arguments, steps):
-        """Runs it at a terminal. steps: pairs of what must be shown, and what is done then. (exit status, all it showed)."""
+        """Runs it at a terminal. steps: pairs of what must be shown, and what is done then. (exit status, all it
+        showed)."""
         pid, fd = pty.fork()
         if pid == 0:
             os.environ.update(TERM="xterm", HOME=self.own.folder)
@@ -216,7 +220,8 @@ class Gone(Test):
         self.assertEqual(self.at_a_terminal([], steps)[0], 0)
 
     def test_lines_of_standard_input(self):
-        p = subprocess.Popen([CTL, "-s", self.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = subprocess.Popen([CTL, "-s", self.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
         p.stdin.write("version\n")
         p.stdin.flush()
         self.assertIn("name: magpied", p.stdout.readline())

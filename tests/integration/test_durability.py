@@ -43,8 +43,8 @@ def whole_inbox(client):
 
 
 class Sender(threading.Thread):
-    """Sends numbered messages to one conversation, several under way, until the connection breaks; keeps the acknowledgements. What was not answered
-    is sent again first, with its clientId, the next time."""
+    """Sends numbered messages to one conversation, several under way, until the connection breaks; keeps the
+    acknowledgements. What was not answered is sent again first, with its clientId, the next time."""
 
     WIDTH = 24
 
@@ -61,7 +61,8 @@ class Sender(threading.Thread):
     def again(self):
         """The same sender in a new thread."""
         other = Sender(self.name_, self.token, self.action, self.target)
-        other.acknowledged, other.unanswered, other.count, other.times, other.tolerant = self.acknowledged, self.unanswered, self.count, self.times, self.tolerant
+        for what in ("acknowledged", "unanswered", "count", "times", "tolerant"):
+            setattr(other, what, getattr(self, what))
         return other
 
     def connect(self, server):
@@ -106,11 +107,14 @@ class Kills(Test):
     config = {"tiers": {"small": {"max": 0}, "dm": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}
 
     def test_kill_9_under_load(self):
-        """Nothing acknowledged is lost, doubled or reordered; seqs without gaps; ids ascend; sends are idempotent over it."""
+        """Nothing acknowledged is lost, doubled or reordered; seqs without gaps; ids ascend; sends are idempotent over
+        it."""
         ada, bob = self.users("Ada", "Bob")
         room = self.channel(ada, bob)
-        senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}), Sender("bob-dm", bob.token, SEND_USER, {"receiverId": ada.id}),
-                   Sender("ada-room", ada.token, SEND_CHANNEL, {"channel": room}), Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
+        senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}),
+                   Sender("bob-dm", bob.token, SEND_USER, {"receiverId": ada.id}),
+                   Sender("ada-room", ada.token, SEND_CHANNEL, {"channel": room}),
+                   Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
         chance = random.Random(11)
         for _ in range(KILLS):
             for s in senders:
@@ -130,11 +134,13 @@ class Kills(Test):
         b = self.again(bob, server=self.server)
         for s in senders:
             for content in s.unanswered:
-                answer = (a if s.name_.startswith("ada") else b).request(s.action, content=content, clientId=content, **s.target)
+                answer = (a if s.name_.startswith("ada") else b).request(s.action, content=content, clientId=content,
+                                                                         **s.target)
                 s.acknowledged[content] = (answer["id"], answer["seq"])
         total = sum(len(s.acknowledged) for s in senders)
         self.assertGreater(total, KILLS * 20, "there was load")
-        for conversation, first, second in (({"peerId": bob.id}, senders[0], senders[1]), ({"channel": room}, senders[2], senders[3])):
+        for conversation, first, second in (({"peerId": bob.id}, senders[0], senders[1]),
+                                            ({"channel": room}, senders[2], senders[3])):
             messages, page = whole_history(a, **conversation)
             self.assertEqual([m["seq"] for m in messages], list(range(1, len(messages) + 1)), "no gaps")
             self.assertEqual((page["first"], page["last"]), (1, len(messages)))
@@ -152,7 +158,9 @@ class Kills(Test):
             self.assertEqual(len(messages), len(first.acknowledged) + len(second.acknowledged))
         for reader, sender in ((b, senders[0]), (a, senders[1])):
             inbox = whole_inbox(reader)
-            self.assertEqual([m["content"] for m in inbox], ["%s %d" % (sender.name_, n + 1) for n in range(len(sender.acknowledged))], "the inbox: all, once, in order")
+            self.assertEqual([m["content"] for m in inbox],
+                             ["%s %d" % (sender.name_, n + 1) for n in range(len(sender.acknowledged))],
+                             "the inbox: all, once, in order")
 
 
 class Repeats(Test):
@@ -237,7 +245,8 @@ class SharedMemory(Test):
         self.assertEqual([m["seq"] for m in a.history(room, limit=200)["messages"]], list(range(1, seq + 2)))
 
     def test_full(self):
-        mount = 'mount -t tmpfs -o size=16k none /dev/shm && head -c 16384 /dev/zero > /dev/shm/ballast && exec "$0" "$@"'
+        mount = ('mount -t tmpfs -o size=16k none /dev/shm && head -c 16384 /dev/zero > /dev/shm/ballast && '
+                 'exec "$0" "$@"')
         own = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
         if subprocess.run(own + ["sh", "-c", mount, "true"], capture_output=True).returncode != 0:
             self.skipTest("no right to mount a file system")
@@ -254,7 +263,8 @@ class SharedMemory(Test):
 
 
 class Full(Test):
-    """A disk that takes nothing more. The limit on file sizes stands in for it: the writes of the running server fail, and no privileges are needed."""
+    """A disk that takes nothing more. The limit on file sizes stands in for it: the writes of the running server fail,
+    and no privileges are needed."""
 
     config = {"log": {"level": "info"}}
 
@@ -279,7 +289,8 @@ class Full(Test):
                 refused = []
                 for n in range(30):  # longer than the attempts to recover are apart
                     for action, where in ((SEND_USER, {"receiverId": b.id}), (SEND_CHANNEL, {"channel": room})):
-                        refused.append(a.ask(action, content="full %d %d" % (round, n), clientId="f%d-%d" % (round, n), **where)["error"]["code"])
+                        refused.append(a.ask(action, content="full %d %d" % (round, n), clientId="f%d-%d" % (round, n),
+                                             **where)["error"]["code"])
                     self.assertEqual(len(b.history(peer=a)["messages"]), len(sent), "reads go on")
                     self.assertEqual(len(a.history(room)["messages"]), len(said))
                     time.sleep(0.05)
@@ -296,7 +307,8 @@ class Full(Test):
         self.server.start()
         b2 = self.again(b, server=self.server)
         for page, told in ((b2.history(peer=a), sent), (b2.history(room), said)):
-            self.assertEqual([(m["id"], m["seq"]) for m in page["messages"]], [(t["id"], t["seq"]) for t in told], "acknowledged, and nothing else")
+            self.assertEqual([(m["id"], m["seq"]) for m in page["messages"]], [(t["id"], t["seq"]) for t in told],
+                             "acknowledged, and nothing else")
             self.assertEqual([m["seq"] for m in page["messages"]], list(range(1, len(told) + 1)), "without gaps")
 
     def test_stopping_while_full(self):
@@ -319,7 +331,8 @@ class SmallDisk(Test):
         folder = Server(start=False)
         data = os.path.join(folder.folder, "data")
         os.makedirs(data)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", data], capture_output=True).returncode != 0:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", data],
+                          capture_output=True).returncode != 0:
             folder.discard()
             self.skipTest("no right to mount a file system")
         try:
@@ -344,7 +357,9 @@ class SmallDisk(Test):
             self.assertEqual(refused, "unavailable")
             self.assertEqual(b.history(peer=a, limit=1)["messages"][0]["id"], kept[-1]["id"])
             os.unlink(ballast)
-            answer = self.eventually(lambda: (lambda x: x if "error" not in x else None)(a.ask(SEND_USER, receiverId=b.id, content="again", clientId="z")), timeout=20)
+            answer = self.eventually(lambda: (lambda x: x if "error" not in x
+                                              else None)(a.ask(SEND_USER, receiverId=b.id, content="again",
+                                                               clientId="z")), timeout=20)
             kept.append(answer)
             s.kill()
             s.start()
@@ -360,7 +375,8 @@ class SmallDisk(Test):
 
 
 class PowerLoss(Test):
-    """The power goes: a file system of its own is shut down under load without writing anything more, and mounted again."""
+    """The power goes: a file system of its own is shut down under load without writing anything more, and mounted
+    again."""
 
     SHUTDOWN, NOTHING_MORE = 0x8004587D, 2  # ext4's ioctl, and its way that leaves the journal unwritten
     SYNC_EVERY = 2
@@ -369,10 +385,12 @@ class PowerLoss(Test):
         return subprocess.run(["mount", "-o", "loop", self.image, self.data], capture_output=True).returncode == 0
 
     def cut(self, server):
-        # First the process stands still: what the file system says while it goes down (that it synced, say) is heard by nobody.
+        # First the process stands still: what the file system says while it goes down (that it synced, say) is heard by
+        # nobody.
         server.signal(signal.SIGSTOP)
         tasks = "/proc/%d/task" % server.process.pid
-        while any(open("%s/%s/stat" % (tasks, t)).read().rsplit(")", 1)[1].split()[0] not in "TD" for t in os.listdir(tasks)):
+        while any(open("%s/%s/stat" % (tasks, t)).read().rsplit(")", 1)[1].split()[0] not in "TD"
+                  for t in os.listdir(tasks)):
             time.sleep(0.001)
         fd = os.open(self.data, os.O_RDONLY)
         fcntl.ioctl(fd, self.SHUTDOWN, struct.pack("I", self.NOTHING_MORE))
@@ -382,20 +400,23 @@ class PowerLoss(Test):
         subprocess.run(["umount", self.data], check=True, capture_output=True)
 
     def test_cuts(self):
-        s = Server({"storage": {"sync_every": self.SYNC_EVERY}, "tiers": {"small": {"max": 0}, "dm": {"max": 0}}, "limits": {"inbox": 0}, "log": {"level": "info"}}, start=False)
+        s = Server({"storage": {"sync_every": self.SYNC_EVERY}, "tiers": {"small": {"max": 0}, "dm": {"max": 0}},
+                    "limits": {"inbox": 0}, "log": {"level": "info"}}, start=False)
         self.image, self.data = os.path.join(s.folder, "disk"), os.path.join(s.folder, "data")
         os.makedirs(self.data)
         with open(self.image, "wb") as f:
             f.truncate(256 << 20)
         mounted = False
         try:
-            if not shutil.which("mkfs.ext4") or subprocess.run(["mkfs.ext4", "-q", "-F", self.image], capture_output=True).returncode != 0 or not self.mount():
+            if not shutil.which("mkfs.ext4") or subprocess.run(["mkfs.ext4", "-q", "-F", self.image],
+                                                               capture_output=True).returncode != 0 or not self.mount():
                 self.skipTest("no right to mount a file system of its own")
             mounted = True
             s.start()
             ada, bob = self.user("Ada", server=s), self.user("Bob", server=s)
             room = self.channel(ada, bob)
-            senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}), Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
+            senders = [Sender("ada-dm", ada.token, SEND_USER, {"receiverId": bob.id}),
+                       Sender("bob-room", bob.token, SEND_CHANNEL, {"channel": room})]
             chance, lost = random.Random(5), 0
             time.sleep(1)
             for n in range(CUTS):
@@ -420,7 +441,8 @@ class PowerLoss(Test):
                 s.start()
                 a = self.again(ada, server=s)
                 lost += self.check(a, bob, room, senders)
-            self.assertGreater(lost, 0, "the control: without a sync before the answer something is lost, or the cuts are none")
+            self.assertGreater(lost, 0, "the control: without a sync before the answer something is lost, or the cuts "
+                                        "are none")
             self.assertEqual(s.stop(), 0)
         finally:
             if s.process and s.process.poll() is None:
@@ -431,7 +453,8 @@ class PowerLoss(Test):
             s.discard()
 
     def check(self, a, bob, room, senders):
-        """Private messages: all there, no gaps. The channel: what is missing was young, and no number was given twice. Returns how many are missing."""
+        """Private messages: all there, no gaps. The channel: what is missing was young, and no number was given twice.
+        Returns how many are missing."""
         private, public = senders
         messages, _ = whole_history(a, peerId=bob.id)
         self.assertEqual([m["seq"] for m in messages], list(range(1, len(messages) + 1)))
@@ -449,7 +472,8 @@ class PowerLoss(Test):
                 self.assertEqual(there[seq], content, "a seq that was given twice")
             else:
                 missing += 1
-                self.assertGreater(public.times[content], self.dark - self.SYNC_EVERY - 1.5 * PATIENCE, "older than the window")
+                self.assertGreater(public.times[content], self.dark - self.SYNC_EVERY - 1.5 * PATIENCE,
+                                   "older than the window")
         highest = max(seq for _, seq in public.acknowledged.values())
         said = a.say(room, "after the cut")
         self.assertGreater(said["seq"], highest, "numbering goes on beyond all that was told")
@@ -467,7 +491,8 @@ class Broken(Test):
             self.skipTest("no strace here")
         a, b = self.users("Ada", "Bob")
         first = a.tell(b, "before")
-        tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO", "-p", str(self.server.process.pid)],
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO",
+                                   "-p", str(self.server.process.pid)],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             # It takes strace a moment; from then on nothing is acknowledged.
@@ -488,7 +513,9 @@ class Broken(Test):
             tracer.send_signal(signal.SIGINT)
             tracer.wait(30)
             tracer.stderr.close()
-        again = self.eventually(lambda: (lambda x: x if "error" not in x else None)(a.ask(SEND_USER, receiverId=b.id, content="m%d" % n, clientId="d%d" % n)), timeout=20)
+        again = self.eventually(lambda: (lambda x: x if "error" not in x
+                                         else None)(a.ask(SEND_USER, receiverId=b.id, content="m%d" % n,
+                                                          clientId="d%d" % n)), timeout=20)
         self.assertEqual(again["seq"], len(before) + 1, "no gap: nothing was lost")
         messages = b.history(peer=a, limit=200)["messages"]
         self.assertEqual([m["id"] for m in messages], [m["id"] for m in before + [again]])
@@ -501,7 +528,8 @@ class Damage(Stops):
 
     def refuses(self, s):
         """It does not start, and says why in one line. Returns the line."""
-        process = subprocess.run([MAGPIED, "-c", s.config_path], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=s.folder, timeout=60 * PATIENCE)
+        process = subprocess.run([MAGPIED, "-c", s.config_path], stdin=subprocess.DEVNULL, capture_output=True,
+                                 text=True, cwd=s.folder, timeout=60 * PATIENCE)
         self.assertEqual(process.returncode, 1, process.stderr[-2000:])
         self.assertTrue(process.stderr.strip(), "silent")
         return process.stderr
@@ -578,7 +606,8 @@ class Alone(Test):
             settings = other.settings()
             settings["data"] = os.path.join(self.server.folder, "data")
             other.write_config(settings)
-            process = subprocess.run([MAGPIED, "-c", other.config_path], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=other.folder, timeout=60 * PATIENCE)
+            process = subprocess.run([MAGPIED, "-c", other.config_path], stdin=subprocess.DEVNULL, capture_output=True,
+                                     text=True, cwd=other.folder, timeout=60 * PATIENCE)
             self.assertEqual(process.returncode, 1)
             self.assertIn("in use by another", process.stderr)
             self.assertIn(settings["data"], process.stderr)

@@ -25,8 +25,10 @@ class Talker:
 
     def __init__(self, home, *arguments):
         self.shown = ""
-        self.process = subprocess.Popen([sys.executable, CHAT, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, env=dict(os.environ, HOME=home, PYTHONIOENCODING="utf-8"))
+        self.process = subprocess.Popen([sys.executable, CHAT, *arguments], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT,
+                                        env=dict(os.environ, HOME=home, PYTHONIOENCODING="utf-8"))
 
     def type(self, line):
         self.process.stdin.write(line.encode() + b"\n")
@@ -78,8 +80,8 @@ class Talker:
 
 
 class Proxy:
-    """Stands between a client and the server's TCP port, frame by frame. on_request and on_answer get (action, body) and
-    say what becomes of the frame: True: it goes on; False: it is swallowed; None: the connection is cut."""
+    """Stands between a client and the server's TCP port, frame by frame. on_request and on_answer get (action, body)
+    and say what becomes of the frame: True: it goes on; False: it is swallowed; None: the connection is cut."""
 
     def __init__(self, server):
         self.server, self.on_request, self.on_answer = server, lambda *_: True, lambda *_: True
@@ -312,7 +314,8 @@ class Chat(Test):
             self.assertIn(says, shown)
 
     def test_servers_of_another_kind(self):
-        for says in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\0\0\4\0\1\0\1", b"\0\0\0\x0c\0\1\0\1nope", b"\0\0\0\x0a\0\1\0\1[]", b""):
+        for says in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\0\0\4\0\1\0\1", b"\0\0\0\x0c\0\1\0\1nope",
+                     b"\0\0\0\x0a\0\1\0\1[]", b""):
             with self.subTest(says), socket.create_server(("127.0.0.1", 0)) as listener:
                 t = self.talker("ada", server="127.0.0.1:%d" % listener.getsockname()[1])
                 c, _ = listener.accept()

@@ -108,27 +108,47 @@ class Requests(Test):
         a, b = self.users("Ada", "Bob")
         name = self.channel(a)
         for action, field, body in [
-                (2, "receiverId", {"content": "x"}), (2, "receiverId", {"receiverId": 5, "content": "x"}), (2, "receiverId", {"receiverId": None, "content": "x"}),
-                (2, "content", {"receiverId": b.id}), (2, "content", {"receiverId": b.id, "content": 5}), (2, "content", {"receiverId": b.id, "content": ""}),
-                (2, "content", {"receiverId": b.id, "content": ["x"]}), (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": ""}),
-                (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": "c" * 65}), (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": 1}),
-                (3, "name", {}), (3, "name", {"name": 1}), (3, "name", {"name": ""}), (3, "name", {"name": " x"}), (3, "name", {"name": "x "}),
-                (3, "name", {"name": "a\nb"}), (3, "name", {"name": "x" * 65}), (3, "push", {"name": name, "push": "some"}),
-                (3, "push", {"name": name, "push": 1}), (3, "push", {"name": name, "push": ""}), (3, "push", {"name": name, "push": True}),
-                (4, "channel", {"content": "x"}), (4, "channel", {"channel": {}, "content": "x"}), (4, "content", {"channel": name}),
-                (4, "clientId", {"channel": name, "content": "x", "clientId": ""}), (4, "clientId", {"channel": name, "content": "x", "clientId": {}}),
-                (5, "channel", {}), (5, "peerId", {}), (5, "channel", {"channel": name, "peerId": b.id}), (5, "limit", {"channel": name, "limit": 0}),
-                (5, "limit", {"channel": name, "limit": -1}), (5, "limit", {"channel": name, "limit": "5"}), (5, "limit", {"channel": name, "limit": 1.5}),
-                (5, "before", {"channel": name, "before": "1"}), (5, "after", {"channel": name, "after": "1"}), (5, "after", {"channel": name, "after": 0.5}),
-                (5, "after", {"channel": name, "after": True}), (5, "peerId", {"peerId": "no such/id"}), (5, "peerId", {"peerId": ""}),
-                (6, "name", {}), (6, "name", {"name": []}), (7, "limit", {"limit": 0}), (7, "after", {"after": 5}), (7, "after", {"after": "5"}),
-                (8, "upTo", {}), (8, "upTo", {"upTo": 5}), (8, "upTo", {"upTo": "x" * 19}), (8, "ids", {"ids": "x"}), (8, "ids", {"ids": [1]}),
-                (8, "ids", {"ids": ["x"]}), (10, "limit", {"limit": 0}), (10, "limit", {"limit": []}), (10, "cursor", {"cursor": 1}),
-                (11, "seq", {"channel": name}), (11, "seq", {"channel": name, "seq": "1"}), (11, "channel", {"seq": 1}), (11, "seq", {"channel": name, "seq": -1}),
-                (12, "ids", {}), (12, "ids", {"ids": "x"}), (12, "ids", {"ids": [1]}), (12, "ids", {"ids": [b.id] * 101}), (12, "ids", {"ids": ["a b"]}),
-                (13, "name", {}), (13, "limit", {"name": name, "limit": 0}), (13, "cursor", {"name": name, "cursor": 5}),
+                (2, "receiverId", {"content": "x"}), (2, "receiverId", {"receiverId": 5, "content": "x"}),
+            (2, "receiverId", {"receiverId": None, "content": "x"}),
+                (2, "content", {"receiverId": b.id}), (2, "content", {"receiverId": b.id, "content": 5}),
+            (2, "content", {"receiverId": b.id, "content": ""}),
+                (2, "content", {"receiverId": b.id, "content": ["x"]}),
+            (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": ""}),
+                (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": "c" * 65}),
+            (2, "clientId", {"receiverId": b.id, "content": "x", "clientId": 1}),
+                (3, "name", {}), (3, "name", {"name": 1}), (3, "name", {"name": ""}), (3, "name", {"name": " x"}),
+            (3, "name", {"name": "x "}),
+                (3, "name", {"name": "a\nb"}), (3, "name", {"name": "x" * 65}),
+            (3, "push", {"name": name, "push": "some"}),
+                (3, "push", {"name": name, "push": 1}), (3, "push", {"name": name, "push": ""}),
+            (3, "push", {"name": name, "push": True}),
+                (4, "channel", {"content": "x"}), (4, "channel", {"channel": {}, "content": "x"}),
+            (4, "content", {"channel": name}),
+                (4, "clientId", {"channel": name, "content": "x", "clientId": ""}),
+            (4, "clientId", {"channel": name, "content": "x", "clientId": {}}),
+                (5, "channel", {}), (5, "peerId", {}), (5, "channel", {"channel": name, "peerId": b.id}),
+            (5, "limit", {"channel": name, "limit": 0}),
+                (5, "limit", {"channel": name, "limit": -1}), (5, "limit", {"channel": name, "limit": "5"}),
+            (5, "limit", {"channel": name, "limit": 1.5}),
+                (5, "before", {"channel": name, "before": "1"}), (5, "after", {"channel": name, "after": "1"}),
+            (5, "after", {"channel": name, "after": 0.5}),
+                (5, "after", {"channel": name, "after": True}), (5, "peerId", {"peerId": "no such/id"}),
+            (5, "peerId", {"peerId": ""}),
+                (6, "name", {}), (6, "name", {"name": []}), (7, "limit", {"limit": 0}), (7, "after", {"after": 5}),
+            (7, "after", {"after": "5"}),
+                (8, "upTo", {}), (8, "upTo", {"upTo": 5}), (8, "upTo", {"upTo": "x" * 19}), (8, "ids", {"ids": "x"}),
+            (8, "ids", {"ids": [1]}),
+                (8, "ids", {"ids": ["x"]}), (10, "limit", {"limit": 0}), (10, "limit", {"limit": []}),
+            (10, "cursor", {"cursor": 1}),
+                (11, "seq", {"channel": name}), (11, "seq", {"channel": name, "seq": "1"}), (11, "channel", {"seq": 1}),
+            (11, "seq", {"channel": name, "seq": -1}),
+                (12, "ids", {}), (12, "ids", {"ids": "x"}), (12, "ids", {"ids": [1]}),
+            (12, "ids", {"ids": [b.id] * 101}), (12, "ids", {"ids": ["a b"]}),
+                (13, "name", {}), (13, "limit", {"name": name, "limit": 0}),
+            (13, "cursor", {"name": name, "cursor": 5}),
                 (14, "seq", {"channel": name}), (14, "channel", {"seq": 1}), (14, "seq", {"channel": name, "seq": "1"}),
-                (15, "id", {"blocked": True}), (15, "blocked", {"id": b.id}), (15, "blocked", {"id": b.id, "blocked": 1}), (15, "id", {"id": 1, "blocked": True})]:
+                (15, "id", {"blocked": True}), (15, "blocked", {"id": b.id}),
+            (15, "blocked", {"id": b.id, "blocked": 1}), (15, "id", {"id": 1, "blocked": True})]:
             with self.subTest(action=action, body=str(body)[:80]):
                 self.assertIn(field, self.refused("bad_request", a, action, **body).message)
         a.request(PING)
@@ -146,27 +166,38 @@ class Requests(Test):
 
 
 JSON_BAD = [
-    b"x", b"{", b"}", b"[]", b"5", b'"x"', b"null", b"true", b"{}x", b"{} {}", b"{},", b"{,}", b'{"a":1,}', b'{"a"}', b'{"a":}', b"{a:1}", b"{'a':1}",
-    b'{"a":01}', b'{"a":+1}', b'{"a":.5}', b'{"a":1.}', b'{"a":1e}', b'{"a":1e+}', b'{"a":-}', b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}',
+    b"x", b"{", b"}", b"[]", b"5", b'"x"', b"null", b"true", b"{}x", b"{} {}", b"{},", b"{,}", b'{"a":1,}', b'{"a"}',
+    b'{"a":}', b"{a:1}", b"{'a':1}",
+    b'{"a":01}', b'{"a":+1}', b'{"a":.5}', b'{"a":1.}', b'{"a":1e}', b'{"a":1e+}', b'{"a":-}', b'{"a":NaN}',
+    b'{"a":Infinity}', b'{"a":1e999}',
     b'{"a":0x10}', b'{"a":"\\u0000"}', b'{"\\u0000":1}',
-    b'{"a":"\\ud800"}', b'{"a":"\\udc00"}', b'{"a":"\\ud800\\u0041"}', b'{"a":"\\ud83d\\ud83d"}', b'{"a":"\\x"}', b'{"a":"\\u12"}', b'{"a":"\\u12g4"}',
-    b'{"a":"\x00"}', b'{"a":"\x1f"}', b'{"a":"\t"}', b'{"a":"\n"}', b'{"a":"x', b'{"a":1,"a":2}', b'{"a":1,"\\u0061":2}', b'{"a":{"b":1,"b":1}}',
-    b'{"a":tru}', b'{"a":True}', b'{"a":nul}', b'{"a":[1,]}', b'{"a":[1 2]}', b"\xef\xbb\xbf{}", b"{}\x00", b'{"a":"\x00"}', b"/**/{}", b'{"a":1/**/}',
+    b'{"a":"\\ud800"}', b'{"a":"\\udc00"}', b'{"a":"\\ud800\\u0041"}', b'{"a":"\\ud83d\\ud83d"}', b'{"a":"\\x"}',
+    b'{"a":"\\u12"}', b'{"a":"\\u12g4"}',
+    b'{"a":"\x00"}', b'{"a":"\x1f"}', b'{"a":"\t"}', b'{"a":"\n"}', b'{"a":"x', b'{"a":1,"a":2}',
+    b'{"a":1,"\\u0061":2}', b'{"a":{"b":1,"b":1}}',
+    b'{"a":tru}', b'{"a":True}', b'{"a":nul}', b'{"a":[1,]}', b'{"a":[1 2]}', b"\xef\xbb\xbf{}", b"{}\x00",
+    b'{"a":"\x00"}', b"/**/{}", b'{"a":1/**/}',
     b'{"a":' + b"[" * 32 + b"]" * 32 + b"}", b"[" * 4000, b"{\"a\":" * 3000, b" ", b"\n\t ",
 ]
 
 JSON_NOT_UTF8 = [
-    b'{"a":"\xff"}', b'{"a":"\xc0\x80"}', b'{"a":"\xc1\xbf"}', b'{"a":"\xe0\x80\x80"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\xed\xbf\xbf"}', b'{"a":"\xf4\x90\x80\x80"}',
-    b'{"a":"\xf8\x88\x80\x80\x80"}', b'{"a":"\xc3"}', b'{"a":"\xe2\x82"}', b'{"a":"\xf0\x9f\x98"}', b'{"a":"\x80"}', b'{"\xff":1}',
+    b'{"a":"\xff"}', b'{"a":"\xc0\x80"}', b'{"a":"\xc1\xbf"}', b'{"a":"\xe0\x80\x80"}', b'{"a":"\xed\xa0\x80"}',
+    b'{"a":"\xed\xbf\xbf"}', b'{"a":"\xf4\x90\x80\x80"}',
+    b'{"a":"\xf8\x88\x80\x80\x80"}', b'{"a":"\xc3"}', b'{"a":"\xe2\x82"}', b'{"a":"\xf0\x9f\x98"}', b'{"a":"\x80"}',
+    b'{"\xff":1}',
 ]
 
 JSON_GOOD = [
-    b"{}", b" {} ", b"\t\r\n{ }\n", b'{"a":1e2}', b'{"a":1.0}', b'{"a":-0}', b'{"a":9007199254740991}', b'{"a":-9007199254740991}', b'{"a":1E-7}',
-    b'{"a":"\\ud83d\\ude00"}', b'{"a":"\\u0001"}', b'{"a":"\\u007f"}', b'{"a":"\x7f"}', b'{"a":"\xef\xbf\xbf"}', b'{"a":"\xf4\x8f\xbf\xbf"}',
-    b'{"a":"\\/\\b\\f\\n\\r\\t\\"\\\\"}', b'{"a":null,"b":true,"c":false,"d":[],"e":{}}', b'{"a":1,"A":2}', b'{"":1}', b'{"a":' + b"[" * 31 + b"]" * 31 + b"}",
+    b"{}", b" {} ", b"\t\r\n{ }\n", b'{"a":1e2}', b'{"a":1.0}', b'{"a":-0}', b'{"a":9007199254740991}',
+    b'{"a":-9007199254740991}', b'{"a":1E-7}',
+    b'{"a":"\\ud83d\\ude00"}', b'{"a":"\\u0001"}', b'{"a":"\\u007f"}', b'{"a":"\x7f"}', b'{"a":"\xef\xbf\xbf"}',
+    b'{"a":"\xf4\x8f\xbf\xbf"}',
+    b'{"a":"\\/\\b\\f\\n\\r\\t\\"\\\\"}', b'{"a":null,"b":true,"c":false,"d":[],"e":{}}', b'{"a":1,"A":2}', b'{"":1}',
+    b'{"a":' + b"[" * 31 + b"]" * 31 + b"}",
     b'{"a":[{"b":1},{"b":1}]}',
     # What stands in a field that nobody knows: numbers of 64 bits are usual in other languages.
-    b'{"a":9007199254740993}', b'{"a":-9007199254740992}', b'{"a":18446744073709551616}', b'{"a":[{"b":9223372036854775807}]}',
+    b'{"a":9007199254740993}', b'{"a":-9007199254740992}', b'{"a":18446744073709551616}',
+    b'{"a":[{"b":9223372036854775807}]}',
 ]
 
 
@@ -202,17 +233,20 @@ class Json(Test):
         for n in range(12):
             a.say(name, str(n))
         q = json.dumps(name).encode()
-        for limit, count in ((b"1", 1), (b"1.0", 1), (b"1e0", 1), (b"0.1e2", 10), (b"50", 12), (b"200", 12), (b"201", 12), (b"9007199254740991", 12), (b"1e2", 12), (b"null", 12)):
+        for limit, count in ((b"1", 1), (b"1.0", 1), (b"1e0", 1), (b"0.1e2", 10), (b"50", 12), (b"200", 12),
+                             (b"201", 12), (b"9007199254740991", 12), (b"1e2", 12), (b"null", 12)):
             answer = a.ask_raw(HISTORY, b'{"channel":%s,"limit":%s}' % (q, limit))
             self.assertEqual(len(answer.get("messages", ())), count, "%s: %.300s" % (limit, answer))
         for limit in (b"0", b"-1", b"1.5", b"1e-1", b"0.0", b"9007199254740992", b"1e300", b'"1"', b"true", b"[]"):
-            self.assertEqual(a.ask_raw(HISTORY, b'{"channel":%s,"limit":%s}' % (q, limit))["error"]["code"], "bad_request", limit)
+            self.assertEqual(a.ask_raw(HISTORY, b'{"channel":%s,"limit":%s}' % (q, limit))["error"]["code"],
+                             "bad_request", limit)
         self.assertEqual(len(a.ask_raw(HISTORY, b'{"channel":%s,"after":2e0,"before":5.0}' % q)["messages"]), 2)
 
     def test_content_is_delivered_as_sent(self):
         a, b = self.users("Ada", "Bob")
         name = self.channel(a, b)
-        for content in ("x", "\u0001\u001f\u007f\u0085", "\n\t\r", '"\\/', "é", "日本語", "😀👩‍👩‍👧", "\u2028\u2029", "\ufeff", "\uffff", "</script>", " ", "{}", "e\u0301", "\U0010ffff",
+        for content in ("x", "\u0001\u001f\u007f\u0085", "\n\t\r", '"\\/', "é", "日本語", "😀👩‍👩‍👧", "\u2028\u2029",
+                        "\ufeff", "\uffff", "</script>", " ", "{}", "e\u0301", "\U0010ffff",
                         "a" * 16384, "ü" * 8192):
             sent = a.say(name, content)
             self.assertEqual(b.push(102)["content"], content)
@@ -220,18 +254,21 @@ class Json(Test):
             self.assertEqual(a.tell(b, content)["seq"], sent["seq"])
             self.assertEqual(b.push(101)["content"], content)
         # Whatever way it was escaped.
-        a.ask_raw(SEND_CHANNEL, b'{"channel":%s,"content":"\\u0041\\ud83d\\ude00\\/\\u00e9"}' % json.dumps(name).encode())
+        a.ask_raw(SEND_CHANNEL, b'{"channel":%s,"content":"\\u0041\\ud83d\\ude00\\/\\u00e9"}' %
+                  json.dumps(name).encode())
         self.assertEqual(b.push(102)["content"], "A😀/é")
         self.assertEqual(a.ask(SEND_CHANNEL, channel=name, content="a" * 16385)["error"]["code"], "too_large")
         self.assertEqual(a.ask(SEND_CHANNEL, channel=name, content="ü" * 8193)["error"]["code"], "too_large")
 
     def test_channel_names(self):
         a = self.user()
-        for name in ("x", "x" * 64, "ü" * 32, "a b", "#general", "../..", "日本語", "*", "+/#", "😀", "\u00a0", 'q"\\', "system", "A", "a"):
+        for name in ("x", "x" * 64, "ü" * 32, "a b", "#general", "../..", "日本語", "*", "+/#", "😀", "\u00a0", 'q"\\',
+                     "system", "A", "a"):
             self.assertEqual(a.subscribe(name)["name"], name)
             a.say(name, "hello")
             self.assertEqual(a.push(102)["channel"], name)
-        for name in ("", "x" * 65, "ü" * 33, " x", "x ", " ", "a\u0000b", "a\u001fb", "a\u007fb", "a\u0080b", "a\u009fb", "\n"):
+        for name in ("", "x" * 65, "ü" * 33, " x", "x ", " ", "a\u0000b", "a\u001fb", "a\u007fb", "a\u0080b",
+                     "a\u009fb", "\n"):
             self.assertEqual(a.error(SUBSCRIBE, name=name).code, "bad_request")
 
     def test_user_ids(self):

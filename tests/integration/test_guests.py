@@ -57,11 +57,13 @@ class Demo(Test):
         self.assertEqual((action, seq, answer["seq"]), (4, 0, 1))
         for c in (a, b):
             action, seq, push = c.receive()
-            self.assertEqual((action, seq, push["content"], push["sender"]["name"], push["channel"]), (102, 0, "hello", "Ada", "lobby"))
+            self.assertEqual((action, seq, push["content"], push["sender"]["name"], push["channel"]),
+                             (102, 0, "hello", "Ada", "lobby"))
         b.send(2, receiverId=me["id"], content="psst")
         self.assertEqual(b.receive()[0], 2)
         action, seq, push = a.receive()
-        self.assertEqual((action, push["content"], push["receiverId"], push["sender"]["id"]), (101, "psst", me["id"], you["id"]))
+        self.assertEqual((action, push["content"], push["receiverId"], push["sender"]["id"]),
+                         (101, "psst", me["id"], you["id"]))
         a.send(5, channel="lobby")
         self.assertEqual([m["content"] for m in a.receive()[2]["messages"]], ["hello"])
         # Nobody who never logs in gets in its way, and a bare listener gets everything, one by one.

@@ -131,7 +131,8 @@ class Expiry(Test):
         for n in range(12):
             a.tell(b, str(n))
         answer = self.eventually(lambda: (lambda x: len(x["messages"]) == 5 and x)(a.history(peer=b)))
-        self.assertEqual(([m["seq"] for m in answer["messages"]], answer["first"], answer["last"], answer["more"]), ([8, 9, 10, 11, 12], 8, 12, False))
+        self.assertEqual(([m["seq"] for m in answer["messages"]], answer["first"], answer["last"], answer["more"]),
+                         ([8, 9, 10, 11, 12], 8, 12, False))
         answer = a.history(peer=b, after=0, limit=2)
         self.assertEqual(([m["seq"] for m in answer["messages"]], answer["more"]), ([8, 9], True))
         unread = [c["unread"] for c in b.request(10)["conversations"]]

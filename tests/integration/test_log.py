@@ -94,7 +94,8 @@ class Lines(OwnServers):
         with Server() as s:
             self.assertEqual(s.stop(), 0)
             for line in s.whole_log().rstrip("\n").split("\n"):
-                self.assertRegex(line, r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warn|error) [a-z_]+(\.[a-z_]+)+( [a-z_]+=("([^"\\]|\\.)*"|[^ "]*))*$')
+                self.assertRegex(line, r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warn|error) '
+                                       r'[a-z_]+(\.[a-z_]+)+( [a-z_]+=("([^"\\]|\\.)*"|[^ "]*))*$')
 
     def test_lines_of_json(self):
         with Server({"log": {"format": "json"}}) as s:
@@ -165,7 +166,8 @@ class File(OwnServers):
                       ("no script", {"scripts": {"path": os.path.join(s.folder, "scripts"), "load": ["none"]}}, "none"),
                       ("secret", {}, "data/secret: has mode 0644"),
                       ("plugin", {"plugins": {"load": ["http_api"], "http_api": {"address": "nonsense"}}}, "http_api"),
-                      ("log file", {"log": {"file": "/nonexistent/directory/log"}}, "log.file: /nonexistent/directory/log cannot be "
+                      ("log file", {"log": {"file": "/nonexistent/directory/log"}},
+                       "log.file: /nonexistent/directory/log cannot be "
                        "opened for appending: No such file or directory")]
             for number, (what, over, named) in enumerate(wrongs):
                 with self.subTest(what):

@@ -81,7 +81,8 @@ class Login(Test):
         t = a.token
         swapped = t[:5] + t[5].swapcase() + t[6:] if t[5].isalpha() else t[:5] + ("A" if t[5] != "A" else "B") + t[6:]
         last = t[:-1] + ("A" if t[-1] != "A" else "B")
-        for forged in (t[:-1], t + "A", t[1:], swapped, last, t.swapcase(), t + "=", " " + t, "A" * len(t), t * 10, t + "\u00e9", "\u00e9" * 40):
+        for forged in (t[:-1], t + "A", t[1:], swapped, last, t.swapcase(), t + "=", " " + t, "A" * len(t), t * 10,
+                       t + "\u00e9", "\u00e9" * 40):
             with self.subTest(forged=forged[:10]):
                 self.refused("unauthorized", self.connect(), LOGIN, token=forged)
 
@@ -154,7 +155,8 @@ class Login(Test):
         a, b = self.users("Ada", "Bob")
         name = self.channel(b)
         c = self.connect()
-        seqs = c.send_all([(LOGIN, {"token": a.token}), (SUBSCRIBE, {"name": name}), (SEND_USER, {"receiverId": b.id, "content": "at once"}),
+        seqs = c.send_all([(LOGIN, {"token": a.token}), (SUBSCRIBE, {"name": name}),
+                           (SEND_USER, {"receiverId": b.id, "content": "at once"}),
                            (PING, {})])
         first = c.receive()
         self.assertEqual(first[:2], (LOGIN, seqs[0]))
@@ -211,7 +213,8 @@ class LoginUnderTraffic(Test):
             pushes = [c.receive() for _ in range(3)]
             self.assertEqual({p[0] for p in pushes}, {101})
             seqs = [p[2]["seq"] for p in pushes]
-            # What was stored just before may be counted and, its push being on its way, pushed as well; but nothing is missing.
+            # What was stored just before may be counted and, its push being on its way, pushed as well; but nothing is
+            # missing.
             self.assertLessEqual(seqs[0], waiting + 1)
             self.assertEqual(seqs, list(range(seqs[0], seqs[0] + 3)))
             c.close()

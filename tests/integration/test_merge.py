@@ -27,7 +27,9 @@ class Merged(Test):
         seqs = [m["seq"] for m in got["messages"]]
         if len(seqs) == 3:
             self.assertEqual((got["channel"], got["from"], got["to"], got["omitted"]), (name, 1, 3, 0))
-        self.assertEqual(got["messages"][0], {"id": answers[0]["id"], "content": "m0", "sender": {"id": a.id, "name": "Ada"}, "createdAt": answers[0]["createdAt"],
+        self.assertEqual(got["messages"][0],
+                         {"id": answers[0]["id"], "content": "m0", "sender": {"id": a.id, "name": "Ada"},
+                          "createdAt": answers[0]["createdAt"],
                                               "channel": name, "seq": 1})
         b.quiet(102)
 
@@ -91,7 +93,8 @@ class Merged(Test):
         sent = a.say(name, "alone")
         self.assertEqual(c.push(102)["id"], sent["id"])
         got = b.push(104)
-        self.assertEqual((got["from"], got["to"], got["omitted"], [m["id"] for m in got["messages"]]), (1, 1, 0, [sent["id"]]))
+        self.assertEqual((got["from"], got["to"], got["omitted"], [m["id"] for m in got["messages"]]),
+                         (1, 1, 0, [sent["id"]]))
 
     def test_all_modes_side_by_side(self):
         a, all_, merged, none = self.users("Ada", "Bob", "Cy", "Dan")

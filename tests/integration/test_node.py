@@ -13,10 +13,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 @unittest.skipUnless(shutil.which("node"), "there is no node here")
-@unittest.skipUnless(os.path.isdir(os.path.join(HERE, "node_modules", "ws")), "npm's ws is not installed: ./dev test does that")
+@unittest.skipUnless(os.path.isdir(os.path.join(HERE, "node_modules", "ws")),
+                     "npm's ws is not installed: ./dev test does that")
 class Node(Test):
     def talk(self, form, deflate):
-        r = subprocess.run(["node", os.path.join(HERE, "ws_client.js"), str(self.server.websocket), form, deflate], capture_output=True, text=True,
+        r = subprocess.run(["node", os.path.join(HERE, "ws_client.js"), str(self.server.websocket), form, deflate],
+                           capture_output=True, text=True,
                            timeout=100 * PATIENCE)
         self.assertEqual(r.returncode, 0, r.stderr)
         got = json.loads(r.stdout)

@@ -19,7 +19,8 @@ class Order(Test):
         name = self.channel(a, b)
         requests = []
         for n in range(100):
-            requests += [(SEND_CHANNEL, {"channel": name, "content": "m%d" % n}), (HISTORY, {"channel": name, "limit": 1}),
+            requests += [(SEND_CHANNEL, {"channel": name, "content": "m%d" % n}),
+                         (HISTORY, {"channel": name, "limit": 1}),
                          (SEND_CHANNEL, {"channel": name, "content": ""})]
         seqs = a.send_all(requests)
         answers = []
@@ -37,12 +38,16 @@ class Order(Test):
         a, b = self.users("Ada", "Bob")
         for _ in range(20):
             name = self.channel(b)
-            seqs = a.send_all([(SEND_CHANNEL, {"channel": name, "content": "0"}), (SUBSCRIBE, {"name": name}), (SEND_CHANNEL, {"channel": name, "content": "1"}),
-                               (UNSUBSCRIBE, {"name": name}), (SEND_CHANNEL, {"channel": name, "content": "2"}), (SUBSCRIBE, {"name": name}),
-                               (SEND_CHANNEL, {"channel": name, "content": "3"}), (HISTORY, {"channel": name}), (READ, {"channel": name, "seq": 2})])
+            seqs = a.send_all([(SEND_CHANNEL, {"channel": name, "content": "0"}), (SUBSCRIBE, {"name": name}),
+                               (SEND_CHANNEL, {"channel": name, "content": "1"}),
+                               (UNSUBSCRIBE, {"name": name}), (SEND_CHANNEL, {"channel": name, "content": "2"}),
+                               (SUBSCRIBE, {"name": name}),
+                               (SEND_CHANNEL, {"channel": name, "content": "3"}), (HISTORY, {"channel": name}),
+                               (READ, {"channel": name, "seq": 2})])
             actions = (4, 3, 4, 6, 4, 3, 4, 5, 11)
             answers = [a.answer(x, seq) for x, seq in zip(actions, seqs)]
-            self.assertEqual([x.get("error", {}).get("code") for x in answers], ["forbidden", None, None, None, "forbidden", None, None, None, None])
+            self.assertEqual([x.get("error", {}).get("code") for x in answers],
+                             ["forbidden", None, None, None, "forbidden", None, None, None, None])
             self.assertEqual([m["content"] for m in answers[7]["messages"]], ["1", "3"])
             self.assertEqual(answers[8], {"unread": 0})
             self.assertEqual([b.push(102)["content"] for _ in range(2)], ["1", "3"])
@@ -86,7 +91,8 @@ class Order(Test):
             got = [u.push(102) for _ in range(400)]
             self.assertEqual([m["seq"] for m in got], list(range(1, 401)))
             for v in users:
-                self.assertEqual([m["content"] for m in got if m["sender"]["id"] == v.id], ["%s %d" % (v.name, n) for n in range(50)])
+                self.assertEqual([m["content"] for m in got if m["sender"]["id"] == v.id],
+                                 ["%s %d" % (v.name, n) for n in range(50)])
 
 
 @variants(("tcp", 1), ("tcp", 2), ("text", 4))
@@ -163,7 +169,8 @@ class RepeatWindow(Test):
 
 @variants(("tcp", 1), ("tcp", 4), ("binary", 2), ("text", 4))
 class Ended(Test):
-    """Requests and the end of the client's half, or a Close frame, behind them: all that was taken is answered, then the server ends."""
+    """Requests and the end of the client's half, or a Close frame, behind them: all that was taken is answered, then
+    the server ends."""
 
     config = {"rate": {"user": 0, "channel": 0}}
 
@@ -181,7 +188,9 @@ class Ended(Test):
         return got
 
     def requests(self, name, peer, n):
-        return [(SEND_CHANNEL, {"channel": name, "content": "m%d" % i}) if i % 3 else (SEND_USER, {"receiverId": peer, "content": "p%d" % i}) for i in range(n)] + [(HISTORY, {"channel": name})]
+        return [(SEND_CHANNEL, {"channel": name, "content": "m%d" % i}) if i % 3
+                else (SEND_USER, {"receiverId": peer, "content": "p%d" % i}) for i in range(n)] + [(HISTORY,
+                                                                                                    {"channel": name})]
 
     def check(self, c, name, seqs, got):
         self.assertEqual(sorted(got), sorted(seqs))
@@ -236,8 +245,10 @@ class Ended(Test):
             name = self.channel(a)
             requests = self.requests(name, b.id, 150)
             seqs = [a.next_seq() for _ in requests]
-            data = b"".join(a.wire.pack(action, seq, json.dumps(body).encode()) for seq, (action, body) in zip(seqs, requests))
-            a.wire.stream.write(data + a.wire.frame(CLOSE, payload) + a.wire.pack(SEND_CHANNEL, 9999, b'{"channel":"%s","content":"late"}' % name.encode()))
+            data = b"".join(a.wire.pack(action, seq, json.dumps(body).encode())
+                            for seq, (action, body) in zip(seqs, requests))
+            a.wire.stream.write(data + a.wire.frame(CLOSE, payload) +
+                                a.wire.pack(SEND_CHANNEL, 9999, b'{"channel":"%s","content":"late"}' % name.encode()))
             self.check(a, name, seqs, self.answers(a))
             self.assertEqual(a.wire.close_code, code)
             late = self.again(a)

@@ -52,7 +52,8 @@ class People(Test):
         c2 = self.again(c)
         c.close(), c2.close()
         want = sorted([(a.id, "Ada", True), (b.id, "Bob", True), (c.id, "Cy", False)])
-        self.eventually(lambda: sorted((m["id"], m["name"], m["online"]) for m in a.request(MEMBERS, name=name)["members"]) == want)
+        self.eventually(lambda: sorted((m["id"], m["name"], m["online"])
+                                       for m in a.request(MEMBERS, name=name)["members"]) == want)
         self.keys(a.request(MEMBERS, name=name), "members")
         self.keys(a.request(MEMBERS, name=name)["members"][0], "id", "name", "online")
         b.request(UNSUBSCRIBE, name=name)
@@ -92,7 +93,8 @@ class People(Test):
         self.assertEqual(b.push(109), want)
         self.assertEqual(a2.push(109), want)
         message = b.history(name)["messages"][0]
-        self.assertEqual((message["content"], message["recalled"], message["seq"], message["id"]), ("", True, 1, sent["id"]))
+        self.assertEqual((message["content"], message["recalled"], message["seq"], message["id"]),
+                         ("", True, 1, sent["id"]))
         self.assertEqual(message["sender"], {"id": a.id, "name": "Ada"})
         self.assertNotIn("recalled", b.history(name)["messages"][1])
         # Once more changes nothing.

@@ -1,4 +1,5 @@
-"""The plugin auth_jwt: logins by tokens that this test makes itself, with the standard library and the command openssl."""
+"""The plugin auth_jwt: logins by tokens that this test makes itself, with the standard library and the command
+openssl."""
 
 import base64
 import hmac
@@ -31,7 +32,8 @@ def unsigned(claims, alg, **header):
 
 def sealed(head, secret=SECRET, digest="sha256"):
     """With the HMAC of what is signed."""
-    return head + "." + b64(hmac.new(secret.encode() if isinstance(secret, str) else secret, head.encode(), digest).digest())
+    return head + "." + b64(hmac.new(secret.encode() if isinstance(secret, str) else secret, head.encode(),
+                                     digest).digest())
 
 
 def hs(claims, secret=SECRET, alg="HS256", **header):
@@ -56,7 +58,8 @@ def signed(claims, key, alg):
     """RS… or ES… with a private key's file."""
     head = unsigned(claims, alg)
     signature = openssl("dgst", "-sha" + alg[2:], "-sign", key, data=head.encode())
-    return head + "." + b64(raw_signature(signature, 66 if alg == "ES512" else int(alg[2:]) // 8) if alg[0] == "E" else signature)
+    return head + "." + b64(raw_signature(signature, 66 if alg == "ES512" else int(alg[2:]) // 8) if alg[0] == "E"
+                            else signature)
 
 
 def claims(**more):
@@ -79,7 +82,8 @@ class Hmac(Test):
         r = c.request(1, token=token)
         self.assertEqual((r["id"], r["name"], r["token"]), ("u.1:x", "Ada", token))
         other = self.connect()
-        self.assertEqual(other.request(1, token=hs(self.claims(sub="u.1:x", name="Ada Lovelace")))["name"], "Ada Lovelace")
+        self.assertEqual(other.request(1, token=hs(self.claims(sub="u.1:x", name="Ada Lovelace")))["name"],
+                         "Ada Lovelace")
         # The same user: a message from elsewhere reaches both.
         bob = self.connect()
         bob.request(1, token=hs(self.claims(sub="bob", name="Bob")))
@@ -103,14 +107,19 @@ class Hmac(Test):
         head, body, mac = good.split(".")
         none = unsigned(self.claims(), "none")
         bad = {
-            "missing": None, "empty": "", "text": "hello", "dots": "..", "no mac": head + "." + body + ".", "cut": good[:-1], "case": good.swapcase(),
+            "missing": None, "empty": "", "text": "hello", "dots": "..", "no mac": head + "." + body + ".",
+            "cut": good[:-1], "case": good.swapcase(),
             "other secret": hs(self.claims(), SECRET + "x"), "other algorithm": hs(self.claims(), alg="HS512"),
             "none": none + ".", "none with mac": none + "." + mac, "None": unsigned(self.claims(), "None") + ".",
             "swapped body": head + "." + b64(json.dumps(self.claims(sub="root")).encode()) + "." + mac,
-            "expired": hs(self.claims(exp=now - 60)), "not yet": hs(self.claims(nbf=now + 300)), "exp text": hs(self.claims(exp="tomorrow")),
-            "issuer": hs(claims(iss="other", aud="chat")), "no issuer": hs(claims(aud="chat")), "audience": hs(claims(iss="login", aud="mail")),
-            "sub number": hs(self.claims(sub=5)), "sub empty": hs(self.claims(sub="")), "sub long": hs(self.claims(sub="x" * 65)),
-            "sub odd": hs(self.claims(sub="a b")), "system": hs(self.claims(sub="system")), "name long": hs(self.claims(name="x" * 65)),
+            "expired": hs(self.claims(exp=now - 60)), "not yet": hs(self.claims(nbf=now + 300)),
+            "exp text": hs(self.claims(exp="tomorrow")),
+            "issuer": hs(claims(iss="other", aud="chat")), "no issuer": hs(claims(aud="chat")),
+            "audience": hs(claims(iss="login", aud="mail")),
+            "sub number": hs(self.claims(sub=5)), "sub empty": hs(self.claims(sub="")),
+            "sub long": hs(self.claims(sub="x" * 65)),
+            "sub odd": hs(self.claims(sub="a b")), "system": hs(self.claims(sub="system")),
+            "name long": hs(self.claims(name="x" * 65)),
             "huge": hs(self.claims(filler="x" * 20000)),
         }
         without = self.claims()
@@ -125,7 +134,8 @@ class Hmac(Test):
                 c.request(1, token=good)
 
     def test_kinds_of_tokens(self):
-        """The header's typ (RFC 7515 4.1.9, RFC 9068): the two kinds that are for logging in, by every spelling; none besides."""
+        """The header's typ (RFC 7515 4.1.9, RFC 9068): the two kinds that are for logging in, by every spelling; none
+        besides."""
         for typ in ("JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", None):
             with self.subTest(typ):
                 self.connect().request(1, token=hs(self.claims(), typ=typ))
@@ -134,21 +144,25 @@ class Hmac(Test):
                 self.assertIn("typ", self.error_of(hs(self.claims(), typ=typ)))
 
     def test_headers(self):
-        """What RFC 7515 says of extensions: critical ones are refused, others passed over; keys in a header open nothing."""
+        """What RFC 7515 says of extensions: critical ones are refused, others passed over; keys in a header open
+        nothing."""
         for crit in (["exp"], ["b64"], [], ["x"], "exp", None):
             with self.subTest(crit=crit):
                 self.assertIn("crit", self.error_of(hs(self.claims(), crit=crit, exp=1)))
         self.assertIn("b64", self.error_of(hs(self.claims(), b64=False)))
         oct_key = {"kty": "oct", "k": b64(b"x" * 32)}
-        self.connect().request(1, token=hs(self.claims(), b64=True, kid="k" * 40, x=[{"y": 2 ** 70}], jku="http://127.0.0.1:1/", jwk=oct_key))
+        self.connect().request(1, token=hs(self.claims(), b64=True, kid="k" * 40, x=[{"y": 2 ** 70}],
+                                           jku="http://127.0.0.1:1/", jwk=oct_key))
         self.refused("unauthorized", self.connect(), 1, token=hs(self.claims(), "x" * 32, jwk=oct_key))
         for alg in ("hs256", "HS256 ", "", None, 256, ["HS256"]):
             with self.subTest(alg=alg):
                 self.refused("unauthorized", self.connect(), 1, token=sealed(unsigned(self.claims(), alg)))
-        for head in ('{"alg":"HS256","alg":"HS256"}', '{"alg":"none","alg":"HS256"}', '{"alg":"HS256","\\u0061lg":"HS256"}', '["HS256"]', "", "null",
+        for head in ('{"alg":"HS256","alg":"HS256"}', '{"alg":"none","alg":"HS256"}',
+                     '{"alg":"HS256","\\u0061lg":"HS256"}', '["HS256"]', "", "null",
                      '{"alg":"HS256"} x', '{"alg":"HS256",}', '{alg:"HS256"}', '\ufeff{"alg":"HS256"}'):
             with self.subTest(head):
-                self.refused("unauthorized", self.connect(), 1, token=sealed(b64(head.encode()) + "." + b64(as_json(self.claims()))))
+                self.refused("unauthorized", self.connect(), 1,
+                             token=sealed(b64(head.encode()) + "." + b64(as_json(self.claims()))))
 
     def test_one_spelling(self):
         """Base64url has one way to write a token (RFC 7515 2); another one must not pass who keeps a list of tokens."""
@@ -158,10 +172,14 @@ class Hmac(Test):
         standard = base64.b64encode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))).decode().rstrip("=")
         self.connect().request(1, token=".".join((head, body, mac)))
         for what, token in {
-            "padding": ".".join((head, body, mac + "=")), "bits that are left over": ".".join((head, body, mac[:-1] + other)),
-            "blank": ".".join((head, body, mac + " ")), "line end": ".".join((head, body, mac + "\n")), "zero": ".".join((head, body, mac + "\x01")),
-            "four parts": ".".join((head, body, mac, "")), "five parts": ".".join((head, body, mac, mac, mac)), "two parts": head + "." + body,
-            "the other alphabet": sealed(head + "." + standard) if standard != body else "", "one digit over": sealed(head + "." + body + "A" * (1 - len(body) % 4)),
+            "padding": ".".join((head, body, mac + "=")),
+            "bits that are left over": ".".join((head, body, mac[:-1] + other)),
+            "blank": ".".join((head, body, mac + " ")), "line end": ".".join((head, body, mac + "\n")),
+            "zero": ".".join((head, body, mac + "\x01")),
+            "four parts": ".".join((head, body, mac, "")), "five parts": ".".join((head, body, mac, mac, mac)),
+            "two parts": head + "." + body,
+            "the other alphabet": sealed(head + "." + standard) if standard != body else "",
+            "one digit over": sealed(head + "." + body + "A" * (1 - len(body) % 4)),
             "padded and signed so": sealed(head + "." + body + "="),
         }.items():
             with self.subTest(what):
@@ -175,7 +193,8 @@ class Hmac(Test):
                 self.connect().request(1, token=hs(self.claims(exp=exp)))
         later = "%.3fe3" % ((now + 300) / 1000)
         self.connect().request(1, token=hs('{"sub":"ada","iss":"login","aud":"chat","exp":%s}' % later))
-        for exp, about in ((str(int(now) + 60), "numbers"), ([int(now) + 60], "numbers"), (True, "numbers"), (0, "expired"), (-5, "expired"), (now - 60.5, "expired")):
+        for exp, about in ((str(int(now) + 60), "numbers"), ([int(now) + 60], "numbers"), (True, "numbers"),
+                           (0, "expired"), (-5, "expired"), (now - 60.5, "expired")):
             with self.subTest(exp):
                 self.assertIn(about, self.error_of(hs(self.claims(exp=exp))))
         self.assertIn("numbers", self.error_of(hs('{"sub":"ada","iss":"login","aud":"chat","exp":1e400}')))
@@ -197,21 +216,30 @@ class Hmac(Test):
         """A token that the other server signed tells its makers what is wrong with it."""
         more = ',"iss":"login","aud":"chat","exp":%d' % (time.time() + 60)
         for body, about in (
-            (self.claims(sub=5), "sub is a number"), (self.claims(sub=["ada"]), "neither a text nor"), (self.claims(sub={}), "neither a text nor"),
-            (self.claims(sub=True), "neither a text nor"), (self.claims(sub=None), "nobody"), (self.claims(sub=""), "nobody"),
-            (self.claims(sub="a\nb"), "id in it"), (self.claims(sub="ada\0"), "id in it"), (self.claims(sub="\u0661"), "id in it"),
-            (self.claims(name="a\nb"), "control"), (self.claims(name="a\0b"), "control"), (self.claims(name="\x7f"), "control"),
-            (self.claims(name="a\u0085b"), "control"), (self.claims(name="x" * 65), "64 bytes"), (self.claims(name=["Ada"]), "name in it"),
-            ('{"sub":"ada","sub":"root"%s}' % more, "twice"), ('{"sub":"ada","s\\u0075b":"root"%s}' % more, "twice"), ("[]", "no object"), ("", "no object"),
-            ('{"sub":"ada"%s} ' % more + "x", "behind"), ('{"sub":"\\ud83d"%s}' % more, "half a character"), ('{"sub":"ada"%s,"x":01}' % more, "comma"),
-            ('{"sub":"ada"%s,"x":%s}' % (more, "[" * 40 + "]" * 40), "levels"), ('{"sub":"ada"%s,"x":nil}' % more, "no value"),
+            (self.claims(sub=5), "sub is a number"), (self.claims(sub=["ada"]), "neither a text nor"),
+            (self.claims(sub={}), "neither a text nor"),
+            (self.claims(sub=True), "neither a text nor"), (self.claims(sub=None), "nobody"),
+            (self.claims(sub=""), "nobody"),
+            (self.claims(sub="a\nb"), "id in it"), (self.claims(sub="ada\0"), "id in it"),
+            (self.claims(sub="\u0661"), "id in it"),
+            (self.claims(name="a\nb"), "control"), (self.claims(name="a\0b"), "control"),
+            (self.claims(name="\x7f"), "control"),
+            (self.claims(name="a\u0085b"), "control"), (self.claims(name="x" * 65), "64 bytes"),
+            (self.claims(name=["Ada"]), "name in it"),
+            ('{"sub":"ada","sub":"root"%s}' % more, "twice"), ('{"sub":"ada","s\\u0075b":"root"%s}' % more, "twice"),
+            ("[]", "no object"), ("", "no object"),
+            ('{"sub":"ada"%s} ' % more + "x", "behind"), ('{"sub":"\\ud83d"%s}' % more, "half a character"),
+            ('{"sub":"ada"%s,"x":01}' % more, "comma"),
+            ('{"sub":"ada"%s,"x":%s}' % (more, "[" * 40 + "]" * 40), "levels"),
+            ('{"sub":"ada"%s,"x":nil}' % more, "no value"),
         ):
             with self.subTest(about=about, body=body):
                 self.assertIn(about, self.error_of(hs(body)))
         self.assertIn("UTF-8", self.error_of(sealed(b64(b'{"alg":"HS256"}') + "." + b64(b'{"sub":"\xff"}'))))
         self.assertIn("8192", self.error_of(hs(self.claims(filler="x" * 20000))))
         # What is nobody's concern here costs no token: numbers of 64 bits and more, names of any kind.
-        self.connect().request(1, token=hs('{"sub":"ada"%s,"big":12345678901234567890,"tiny":-1e-999,"name":"\\ud83d\\ude00","\\u0000":null}' % more))
+        self.connect().request(1, token=hs('{"sub":"ada"%s,"big":12345678901234567890,"tiny":-1e-999,'
+                                                '"name":"\\ud83d\\ude00","\\u0000":null}' % more))
 
     def error_of(self, token):
         e = self.connect().error(1, token=token)
@@ -235,13 +263,15 @@ class OwnClaims(Test):
     config = config(algorithm="HS256", secret=SECRET, id_claim="user_id", name_claim="nick")
 
     def test_numbers(self):
-        for body, expected in (({"user_id": 5, "nick": 7}, ("5", "7")), ({"user_id": 2 ** 63 + 1, "nick": "Ada"}, (str(2 ** 63 + 1), "Ada")),
+        for body, expected in (({"user_id": 5, "nick": 7}, ("5", "7")),
+                               ({"user_id": 2 ** 63 + 1, "nick": "Ada"}, (str(2 ** 63 + 1), "Ada")),
                                ({"user_id": "u5", "sub": 9}, ("u5", "u5"))):
             r = self.connect().request(1, token=hs(dict(body, exp=int(time.time()) + 60)))
             self.assertEqual((r["id"], r["name"]), expected)
         for number in ("-5", "5.0", "5e3", "1" * 65):
             with self.subTest(number):
-                self.refused("unauthorized", self.connect(), 1, token=hs('{"user_id":%s,"exp":%d}' % (number, time.time() + 60)))
+                self.refused("unauthorized", self.connect(), 1,
+                             token=hs('{"user_id":%s,"exp":%d}' % (number, time.time() + 60)))
 
 
 class SecretFiles(Test):
@@ -250,9 +280,12 @@ class SecretFiles(Test):
     def test_line_ends(self):
         binary = bytes(range(256))
         for content, secret in (
-            (SECRET.encode(), SECRET), (SECRET.encode() + b"\n", SECRET), (SECRET.encode() + b"\r\n", SECRET), (SECRET.encode() + b"\r", SECRET),
-            (b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n", SECRET), (SECRET.encode() + b"\n\n", SECRET + "\n"), (("\u00e9" + SECRET + "\n").encode(), "\u00e9" + SECRET),
-            (binary + b"\n", binary + b"\n"), (binary + b"\r\n", binary + b"\r\n"), (b"\xef\xbb\xbf" + binary, b"\xef\xbb\xbf" + binary),
+            (SECRET.encode(), SECRET), (SECRET.encode() + b"\n", SECRET), (SECRET.encode() + b"\r\n", SECRET),
+            (SECRET.encode() + b"\r", SECRET),
+            (b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n", SECRET), (SECRET.encode() + b"\n\n", SECRET + "\n"),
+            (("\u00e9" + SECRET + "\n").encode(), "\u00e9" + SECRET),
+            (binary + b"\n", binary + b"\n"), (binary + b"\r\n", binary + b"\r\n"),
+            (b"\xef\xbb\xbf" + binary, b"\xef\xbb\xbf" + binary),
         ):
             with self.subTest(content):
                 path = os.path.join(self.server.folder, "secret")
@@ -287,7 +320,8 @@ class Keys(Test):
 
     @classmethod
     def make(cls, name, algorithm, *options):
-        openssl("genpkey", "-algorithm", algorithm, *(x for o in options for x in ("-pkeyopt", o)), "-out", cls.private(name))
+        openssl("genpkey", "-algorithm", algorithm, *(x for o in options for x in ("-pkeyopt", o)), "-out",
+                cls.private(name))
         openssl("pkey", "-in", cls.private(name), "-pubout", "-out", cls.public(name))
 
     @classmethod
@@ -301,7 +335,8 @@ class Keys(Test):
     def test_rsa(self):
         good = signed(claims(), self.private("rsa"), "RS256")
         self.assertEqual(self.connect().request(1, token=good)["id"], "ada")
-        for bad in (signed(claims(), self.private("rsa2"), "RS256"), signed(claims(), self.private("rsa"), "RS512"), good[:-4] + "AAAA"):
+        for bad in (signed(claims(), self.private("rsa2"), "RS256"), signed(claims(), self.private("rsa"), "RS512"),
+                    good[:-4] + "AAAA"):
             self.refused("unauthorized", self.connect(), 1, token=bad)
 
     def test_the_public_key_is_no_secret(self):
@@ -327,12 +362,15 @@ class Keys(Test):
             with Server(config(algorithm=alg, key_files=[self.public(key)])) as s:
                 good = signed(claims(), self.private(key), alg)
                 self.connect(server=s).request(1, token=good)
-                self.refused("unauthorized", self.connect(server=s), 1, token=signed(claims(), self.private("rsa"), "RS256"))
+                self.refused("unauthorized", self.connect(server=s), 1,
+                             token=signed(claims(), self.private("rsa"), "RS256"))
                 head, body, signature = good.split(".")
                 raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
                 half = len(raw) // 2
-                for bad in (bytes(2 * half), b"", raw[:-1], raw + b"\0", b"\0" + raw, raw[half:] + raw[:half], b"\xff" * 2 * half,
-                            openssl("dgst", "-sha" + alg[2:], "-sign", self.private(key), data=(head + "." + body).encode())):
+                for bad in (bytes(2 * half), b"", raw[:-1], raw + b"\0", b"\0" + raw, raw[half:] + raw[:half],
+                            b"\xff" * 2 * half,
+                            openssl("dgst", "-sha" + alg[2:], "-sign", self.private(key),
+                                    data=(head + "." + body).encode())):
                     self.refused("unauthorized", self.connect(server=s), 1, token=".".join((head, body, b64(bad))))
 
     def test_edwards_curves(self):
@@ -402,14 +440,22 @@ class Keys(Test):
 
     def test_bad_options(self):
         for options, complaint in (
-            ({}, "algorithm"), ({"algorithm": "none", "secret": SECRET}, "algorithm"), ({"algorithm": "HS256"}, "key_files"),
-            ({"algorithm": "HS256", "secret": "short"}, "secret: 5 bytes"), ({"algorithm": "RS256", "secret": SECRET}, "secret"),
-            ({"algorithm": "RS256", "key_files": ["/no/such"]}, "/no/such"), ({"algorithm": "RS256", "key_files": [self.private("rsa")]}, "public key"),
-            ({"algorithm": "RS256", "key_files": [self.public("small")]}, "1024"), ({"algorithm": "ES256", "key_files": [self.public("p384")]}, "384"),
-            ({"algorithm": "RS256", "key_files": [self.public("p256")]}, "RSA"), ({"algorithm": "EdDSA", "key_files": [self.public("rsa")]}, "Ed25519"),
-            ({"algorithm": "ES256", "key_files": [self.public("koblitz")]}, "another curve"), ({"algorithm": "RS256", "key_files": [self.folder]}, "no plain file"),
-            ({"algorithm": "HS256", "key_files": [self.pipe()]}, "no plain file"), ({"algorithm": "HS256", "key_files": [self.public("rsa")]}, "everybody"),
-            ({"algorithm": "RS256", "key_files": [self.both()]}, "more than one key"), ({"algorithm": "HS256", "key_files": ["/dev/null"]}, "no plain file"),
+            ({}, "algorithm"), ({"algorithm": "none", "secret": SECRET}, "algorithm"),
+            ({"algorithm": "HS256"}, "key_files"),
+            ({"algorithm": "HS256", "secret": "short"}, "secret: 5 bytes"),
+            ({"algorithm": "RS256", "secret": SECRET}, "secret"),
+            ({"algorithm": "RS256", "key_files": ["/no/such"]}, "/no/such"),
+            ({"algorithm": "RS256", "key_files": [self.private("rsa")]}, "public key"),
+            ({"algorithm": "RS256", "key_files": [self.public("small")]}, "1024"),
+            ({"algorithm": "ES256", "key_files": [self.public("p384")]}, "384"),
+            ({"algorithm": "RS256", "key_files": [self.public("p256")]}, "RSA"),
+            ({"algorithm": "EdDSA", "key_files": [self.public("rsa")]}, "Ed25519"),
+            ({"algorithm": "ES256", "key_files": [self.public("koblitz")]}, "another curve"),
+            ({"algorithm": "RS256", "key_files": [self.folder]}, "no plain file"),
+            ({"algorithm": "HS256", "key_files": [self.pipe()]}, "no plain file"),
+            ({"algorithm": "HS256", "key_files": [self.public("rsa")]}, "everybody"),
+            ({"algorithm": "RS256", "key_files": [self.both()]}, "more than one key"),
+            ({"algorithm": "HS256", "key_files": ["/dev/null"]}, "no plain file"),
             ({"algorithm": "HS256", "secret": SECRET, "leewy": 3}, "leeway"),
         ):
             with self.subTest(complaint):

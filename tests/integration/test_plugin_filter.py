@@ -7,9 +7,12 @@ from server import Server
 
 WORDS = ["bad", "λόγος", "µm", "straße", "café", "хрен"]
 
-# Characters that are shown as nothing: controls, format characters, and what Unicode calls Default_Ignorable_Code_Point.
-INVISIBLE = [0x01, 0x08, 0x0b, 0x1b, 0x7f, 0x80, 0x85, 0x9f, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x17b4, 0x180b, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x202a,
-             0x202e, 0x2060, 0x2064, 0x2065, 0x2066, 0x2067, 0x2068, 0x2069, 0x206a, 0x206f, 0x3164, 0xfe00, 0xfe0f, 0xfeff, 0xffa0, 0xfff0, 0xfff9, 0x1bca0,
+# Characters that are shown as nothing: controls, format characters, and what Unicode calls
+# Default_Ignorable_Code_Point.
+INVISIBLE = [0x01, 0x08, 0x0b, 0x1b, 0x7f, 0x80, 0x85, 0x9f, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x17b4, 0x180b, 0x180e,
+             0x200b, 0x200c, 0x200d, 0x200e, 0x202a,
+             0x202e, 0x2060, 0x2064, 0x2065, 0x2066, 0x2067, 0x2068, 0x2069, 0x206a, 0x206f, 0x3164, 0xfe00, 0xfe0f,
+             0xfeff, 0xffa0, 0xfff0, 0xfff9, 0x1bca0,
              0x1d173, 0xe0001, 0xe0020, 0xe007f, 0xe0100, 0xe0fff]
 
 
@@ -41,7 +44,8 @@ class Masks(FilterTest):
         self.assertEqual(self.shown("so\tbad\nand_bad"), "so\t***\nand_***")
 
     def test_folding(self):
-        for text in ("ΛΌΓΟΣ", "λόγοσ", "λο\u0301γος", "μm", "ΜM", "STRASSE", "ſtraße", "ＢＡＤ", "𝐛𝐚𝐝", "ⓑⓐⓓ", "CAFE\u0301", "ХРЕН", "Хрен"):
+        for text in ("ΛΌΓΟΣ", "λόγοσ", "λο\u0301γος", "μm", "ΜM", "STRASSE", "ſtraße", "ＢＡＤ", "𝐛𝐚𝐝", "ⓑⓐⓓ",
+                     "CAFE\u0301", "ХРЕН", "Хрен"):
             with self.subTest(text):
                 self.assertEqual(self.shown("<%s>" % text), "<%s>" % ("*" * len(text)))
 
@@ -71,7 +75,8 @@ class Lists(FilterTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server({"listen": {"console": "127.0.0.1:0"}, "plugins": {"path": cls.path, "load": cls.load}}, start=False)
+        cls.server = Server({"listen": {"console": "127.0.0.1:0"}, "plugins": {"path": cls.path, "load": cls.load}},
+                            start=False)
         cls.write(b"heck\n")
         cls.server.start()
 
@@ -81,11 +86,13 @@ class Lists(FilterTest):
             f.write(content)
 
     def test_files(self):
-        """A list as editors save it, read anew by a command and by a reload; one that is wrong leaves the one before in force."""
+        """A list as editors save it, read anew by a command and by a reload; one that is wrong leaves the one before in
+        force."""
         self.write("\ufeff# comment\r\nheck\r\n\r\n  two words \r\n".encode())
         self.assertEqual(self.console("filter reload")["words"], 3)
         self.assertEqual(self.shown("heck darn two\u00a0words # comment"), "**** **** ********* # comment")
-        for content, about in ((b"good\n\xff\n", "words.txt:2: not valid UTF-8"), ("heck\n".encode("utf-16"), "words.txt:1"), (b"a\n\nb\0c\n", "words.txt:3: a zero byte"),
+        for content, about in ((b"good\n\xff\n", "words.txt:2: not valid UTF-8"),
+                               ("heck\n".encode("utf-16"), "words.txt:1"), (b"a\n\nb\0c\n", "words.txt:3: a zero byte"),
                                (b"x" * 65, "words.txt:1: longer than 64")):
             self.write(content)
             self.assertIn(about, self.console.refused("filter reload"))
@@ -112,8 +119,10 @@ class Options(FilterTest):
     def test_bad_ones(self):
         s = Server({"plugins": {"path": SHIPPED_PLUGINS, "load": {"filter": {}}}}, start=False)
         os.mkfifo(os.path.join(s.folder, "pipe"))
-        for options, about in (({"mask": ""}, "mask"), ({"mask": "**"}, "mask"), ({"mask": "\u200b"}, "mask"), ({"mask": "\u0007"}, "mask"), ({"mask": "e\u0301"}, "mask"),
-                               ({"file": "pipe"}, "pipe: is no plain file"), ({"file": "."}, "no plain file"), ({"file": "none"}, "No such file"),
+        for options, about in (({"mask": ""}, "mask"), ({"mask": "**"}, "mask"), ({"mask": "\u200b"}, "mask"),
+                               ({"mask": "\u0007"}, "mask"), ({"mask": "e\u0301"}, "mask"),
+                               ({"file": "pipe"}, "pipe: is no plain file"), ({"file": "."}, "no plain file"),
+                               ({"file": "none"}, "No such file"),
                                ({"words": ["x" * 65]}, "words[1]"), ({"message": "é" * 48}, "95 bytes")):
             with self.subTest(options):
                 status, text = check(s, dict(s.config, plugins={"path": SHIPPED_PLUGINS, "load": {"filter": options}}))

@@ -1,4 +1,5 @@
-"""magpie_plugin.h for every compiler that is here: C99 to C17 and C++11 to C++20, without a warning; plugins in C++ run."""
+"""magpie_plugin.h for every compiler that is here: C99 to C17 and C++11 to C++20, without a warning; plugins in C++
+run."""
 
 import os
 import shutil
@@ -9,7 +10,8 @@ import unittest
 from plugin_base import PluginTest
 from server import PATIENCE, ROOT
 
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wundef", "-Werror", "-fvisibility=hidden", "-fPIC"]
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wundef", "-Werror", "-fvisibility=hidden",
+            "-fPIC"]
 
 # Every helper, and what plugins fill in; MAGPIE_TEST_* comes from the command line.
 BODY = """
@@ -107,10 +109,12 @@ def build(compiler, standard, source, output=None):
         path = os.path.join(folder, "plugin." + ("cc" if cpp else "c"))
         with open(path, "w") as f:
             f.write(source)
-        command = [compiler, "-std=" + standard, "-I", os.path.join(ROOT, "plugins"), "-shared", "-o", output or os.path.join(folder, "x.so"), path]
+        command = [compiler, "-std=" + standard, "-I", os.path.join(ROOT, "plugins"), "-shared", "-o",
+                   output or os.path.join(folder, "x.so"), path]
         command += WARNINGS + (["-Wold-style-cast"] if cpp else ["-Wstrict-prototypes"])
         name = os.path.basename(output or "x.so")[:-3]
-        r = subprocess.run(command + ['-DMAGPIE_TEST_NAME="%s"' % name], capture_output=True, text=True, timeout=120 * PATIENCE)
+        r = subprocess.run(command + ['-DMAGPIE_TEST_NAME="%s"' % name], capture_output=True, text=True,
+                           timeout=120 * PATIENCE)
     return r.stderr if r.returncode or r.stderr else ""
 
 
@@ -139,12 +143,14 @@ class Header(PluginTest):
                 with self.subTest(compiler + " " + standard):
                     name = (compiler + standard).replace("+", "p").replace("-", "_")
                     output = os.path.join(self.folder, name + ".so")
-                    self.assertEqual(build(compiler, standard, DESIGNATED if standard == "c++20" else FILLED_IN, output), "")
+                    self.assertEqual(build(compiler, standard, DESIGNATED if standard == "c++20" else FILLED_IN,
+                                           output), "")
                     self.runs(name)
 
     def runs(self, name):
         self.server.rewrite({"plugins": {"load": {name: {"path": "/" + name}}}})
         self.console("config reload")
-        self.eventually(lambda: self.http("GET", "/" + name, headers={"Authorization": "Bearer secret"})[::2] == (200, b"0" * 17 + b"42"))
+        answer = (200, b"0" * 17 + b"42")
+        self.eventually(lambda: self.http("GET", "/" + name, headers={"Authorization": "Bearer secret"})[::2] == answer)
         self.assertEqual(self.http("GET", "/" + name)[0], 401)
         self.assertEqual(self.console("plugin info " + name)["abi"], "1.1")

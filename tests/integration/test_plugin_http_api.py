@@ -72,7 +72,8 @@ class HttpApi(Http):
         ada = self.user("Ada")
         r = self.api("POST", "users/%s/messages" % ada.id, {"content": "from the system"}, status=201)
         push = ada.push(101)
-        self.assertEqual((push["id"], push["content"], push["sender"], push["seq"]), (r["id"], "from the system", {"id": "system", "name": "system"}, r["seq"]))
+        self.assertEqual((push["id"], push["content"], push["sender"], push["seq"]),
+                         (r["id"], "from the system", {"id": "system", "name": "system"}, r["seq"]))
         self.assertEqual(ada.request(7)["messages"][0]["id"], r["id"])
         self.api_refused("not_found", 404, "POST", "users/nobody/messages", {"content": "x"})
 
@@ -83,9 +84,11 @@ class HttpApi(Http):
         bob.request(15, id=ada.id, blocked=True)
         self.api_refused("forbidden", 403, "POST", "users/%s/messages" % bob.id, {"content": "hi", "sender": ada.id})
         name = self.channel(bob)
-        self.api_refused("forbidden", 403, "POST", "channels/%s/messages" % quote(name), {"content": "hi", "sender": ada.id})
+        self.api_refused("forbidden", 403, "POST", "channels/%s/messages" % quote(name),
+                         {"content": "hi", "sender": ada.id})
         self.api_refused("not_found", 404, "POST", "users/%s/messages" % bob.id, {"content": "hi", "sender": "nobody"})
-        self.api_refused("too_large", 413, "POST", "users/%s/messages" % bob.id, {"content": "x" * 1001, "sender": bob.id})
+        self.api_refused("too_large", 413, "POST", "users/%s/messages" % bob.id,
+                         {"content": "x" * 1001, "sender": bob.id})
 
     def test_is_idempotent(self):
         ada = self.user("Ada")
@@ -128,9 +131,11 @@ class HttpApi(Http):
         ada = self.user("Ada")
         name = self.channel(ada)
         u = self.api("GET", "users/" + ada.id)
-        self.assertEqual(u, {"id": ada.id, "name": "Ada", "online": True, "connections": 1, "inbox": 0, "channels": [name]})
+        self.assertEqual(u, {"id": ada.id, "name": "Ada", "online": True, "connections": 1, "inbox": 0,
+                             "channels": [name]})
         self.assertEqual(self.api("GET", "presence?ids=%s,nobody" % ada.id), {"online": [ada.id]})
-        self.assertEqual(self.api("POST", "users/%s/kick" % ada.id, {"message": "go", "revoke": True}), {"connections": 1})
+        self.assertEqual(self.api("POST", "users/%s/kick" % ada.id, {"message": "go", "revoke": True}),
+                         {"connections": 1})
         closing = ada.push(105)
         self.assertEqual((closing["reason"], closing["message"]), ("kicked", "go"))
         back = self.connect()
@@ -156,8 +161,10 @@ class HttpApi(Http):
         ada = self.user("Ada")
         path = "users/%s/messages" % ada.id
         for body, field in (
-            (b"{", "body"), (b"[]", "body"), (b'{"content":1}', "content"), (b"{}", "content"), (b'{"content":"a","content":"b"}', "body"),
-            (b'{"content":"\xff"}', "body"), (b'{"content":"x","sender":5}', "sender"), (b'{"content":"x","clientId":"%s"}' % (b"y" * 65), "clientId"),
+            (b"{", "body"), (b"[]", "body"), (b'{"content":1}', "content"), (b"{}", "content"),
+            (b'{"content":"a","content":"b"}', "body"),
+            (b'{"content":"\xff"}', "body"), (b'{"content":"x","sender":5}', "sender"),
+            (b'{"content":"x","clientId":"%s"}' % (b"y" * 65), "clientId"),
         ):
             self.assertIn(field, self.api_refused("bad_request", 400, "POST", path, body)["message"])
         self.api_refused("bad_request", 400, "GET", "channels/%FF")
@@ -176,26 +183,40 @@ class HttpApi(Http):
         """404 wherever a path names a user or a channel that there is not; 200 and nothing in it where there is one."""
         ada, bob = self.users("Ada", "Bob")
         name, body = self.channel(ada), {"content": "x"}
-        for method, path, content in (("GET", "channels/none", None), ("GET", "channels/none/members", None), ("GET", "channels/none/messages", None),
-                                      ("POST", "channels/none/messages", body), ("POST", "channels/none/messages", dict(body, sender=ada.id)),
-                                      ("PUT", "channels/none/members/" + ada.id, {}), ("PUT", "channels/none/members/nobody", {"create": True}),
-                                      ("DELETE", "channels/none/members/" + ada.id, None), ("PUT", "channels/%s/members/nobody" % name, {}),
-                                      ("DELETE", "channels/%s/members/nobody" % name, None), ("GET", "users/nobody", None), ("POST", "users/nobody/kick", None),
-                                      ("POST", "users/nobody/messages", body), ("POST", "users/nobody/messages", dict(body, sender=ada.id)),
-                                      ("POST", "users/%s/messages" % ada.id, dict(body, sender="nobody")), ("GET", "users/nobody/messages/" + ada.id, None),
-                                      ("GET", "users/%s/messages/nobody" % ada.id, None), ("GET", "users/nobody/messages/nobody", None), ("GET", "users/system", None),
-                                      ("GET", "users/system/messages/nobody", None), ("POST", "users/system/messages", body), ("GET", "channels/none/nothing", None), ("GET", "none", None)):
+        for method, path, content in (("GET", "channels/none", None), ("GET", "channels/none/members", None),
+                                      ("GET", "channels/none/messages", None),
+                                      ("POST", "channels/none/messages", body),
+                                      ("POST", "channels/none/messages", dict(body, sender=ada.id)),
+                                      ("PUT", "channels/none/members/" + ada.id, {}),
+                                      ("PUT", "channels/none/members/nobody", {"create": True}),
+                                      ("DELETE", "channels/none/members/" + ada.id, None),
+                                      ("PUT", "channels/%s/members/nobody" % name, {}),
+                                      ("DELETE", "channels/%s/members/nobody" % name, None),
+                                      ("GET", "users/nobody", None), ("POST", "users/nobody/kick", None),
+                                      ("POST", "users/nobody/messages", body),
+                                      ("POST", "users/nobody/messages", dict(body, sender=ada.id)),
+                                      ("POST", "users/%s/messages" % ada.id, dict(body, sender="nobody")),
+                                      ("GET", "users/nobody/messages/" + ada.id, None),
+                                      ("GET", "users/%s/messages/nobody" % ada.id, None),
+                                      ("GET", "users/nobody/messages/nobody", None), ("GET", "users/system", None),
+                                      ("GET", "users/system/messages/nobody", None),
+                                      ("POST", "users/system/messages", body), ("GET", "channels/none/nothing", None),
+                                      ("GET", "none", None)):
             with self.subTest(method + " " + path):
                 self.api_refused("not_found", 404, method, path, content)
         self.api_refused("not_found", 404, "GET", "channels/none")  # PUT with a stranger has made none
         empty = {"messages": [], "first": 0, "last": 0, "more": False}
-        for path in ("channels/%s/messages" % name, "users/%s/messages/%s" % (ada.id, bob.id), "users/system/messages/" + ada.id, "users/%s/messages/system" % ada.id):
+        for path in ("channels/%s/messages" % name, "users/%s/messages/%s" % (ada.id, bob.id),
+                     "users/system/messages/" + ada.id, "users/%s/messages/system" % ada.id):
             self.assertEqual(self.api("GET", path), empty)
-        self.assertEqual(self.api("DELETE", "channels/%s/members/%s" % (name, bob.id)), {"members": 1, "existed": False})
+        self.assertEqual(self.api("DELETE", "channels/%s/members/%s" % (name, bob.id)),
+                         {"members": 1, "existed": False})
         self.assertEqual(self.api("GET", "presence?ids=nobody"), {"online": []})
 
     def test_no_header_is_there_twice(self):
-        for path, key, status in (("/api/v1/presence?ids=x", KEY, 200), ("/api/v1/none", KEY, 404), ("/api/v1/users/x", None, 401), ("/api/v1/presence", KEY, 400), ("/other", None, 426)):
+        for path, key, status in (("/api/v1/presence?ids=x", KEY, 200), ("/api/v1/none", KEY, 404),
+                                  ("/api/v1/users/x", None, 401), ("/api/v1/presence", KEY, 400),
+                                  ("/other", None, 426)):
             got, headers, _ = self.http("GET", path, key=key)
             self.assertEqual(got, status)
             names = [k.lower() for k in headers.keys()]
@@ -207,13 +228,15 @@ class HttpApi(Http):
         paths = OPENAPI.document["paths"]
         with open(os.path.join(ROOT, "plugins", "http_api", "endpoints.c")) as f:
             table = set(re.findall(r'\{"([A-Z]+)", "([^"]+)", \w+\}', f.read()))
-        told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items() for method in item
+        told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items()
+                for method in item
                 if method in ("get", "put", "post", "delete")}
         self.assertEqual(told, table)
 
 
 class EmptySecrets(Test):
-    """A secret that is empty (a variable that is not set, say) is refused, for it would protect nothing; so is one that nobody could send."""
+    """A secret that is empty (a variable that is not set, say) is refused, for it would protect nothing; so is one that
+    nobody could send."""
 
     @classmethod
     def setUpClass(cls):
@@ -225,15 +248,23 @@ class EmptySecrets(Test):
         self.assertIn("magpie.lua: " + line, text)
 
     def test_refused(self):
-        for load, line in (({"metrics": {"bearer": ""}}, "plugins.load.metrics.bearer: expected a text that is not empty"),
-                           ({"metrics": {"bearer": " x"}}, "plugins.load.metrics.bearer: expected no control characters, and no blanks at its ends"),
-                           ({"metrics": {"bearer": "x\ty"}}, "plugins.load.metrics.bearer: expected no control characters"),
-                           ({"http_api": {"keys": [""]}}, "plugins.load.http_api.keys[1]: expected a text that is not empty"),
-                           ({"http_api": {"keys": [KEY, "short"]}}, "plugins.load.http_api.keys[2]: expected 16 bytes or more"),
-                           ({"http_api": {"keys": [KEY + " "]}}, "plugins.load.http_api.keys[1]: expected no control characters"),
+        for load, line in (({"metrics": {"bearer": ""}},
+                            "plugins.load.metrics.bearer: expected a text that is not empty"),
+                           ({"metrics": {"bearer": " x"}},
+                            "plugins.load.metrics.bearer: expected no control characters, and no blanks at its ends"),
+                           ({"metrics": {"bearer": "x\ty"}},
+                            "plugins.load.metrics.bearer: expected no control characters"),
+                           ({"http_api": {"keys": [""]}},
+                            "plugins.load.http_api.keys[1]: expected a text that is not empty"),
+                           ({"http_api": {"keys": [KEY, "short"]}},
+                            "plugins.load.http_api.keys[2]: expected 16 bytes or more"),
+                           ({"http_api": {"keys": [KEY + " "]}},
+                            "plugins.load.http_api.keys[1]: expected no control characters"),
                            ({"http_api": {"keys": []}}, "plugins.load.http_api.keys: expected one key at least"),
-                           ({"webhook": {"url": "http://x/", "secret": ""}}, "plugins.load.webhook.secret: expected a text that is not empty"),
-                           ({"auth_jwt": {"algorithm": "HS256", "secret": ""}}, "plugins.load.auth_jwt.secret: expected a text that is not empty")):
+                           ({"webhook": {"url": "http://x/", "secret": ""}},
+                            "plugins.load.webhook.secret: expected a text that is not empty"),
+                           ({"auth_jwt": {"algorithm": "HS256", "secret": ""}},
+                            "plugins.load.auth_jwt.secret: expected a text that is not empty")):
             with self.subTest(line):
                 self.refused(line, {"plugins": {"load": load}})
         self.refused("console.password: expected a text", {"console": {"password": ""}})
@@ -248,7 +279,8 @@ class EmptySecrets(Test):
             for i in range(100):
                 s.rewrite({"plugins": {"load": {"metrics": {"bearer": "bearer-%d" % i}}}})
                 console("config reload")
-                self.assertEqual([status_of(s, key) for key in ("bearer-%d" % (i - 1), KEY, "bearer-%d" % i)], [401, 401, 200])
+                self.assertEqual([status_of(s, key) for key in ("bearer-%d" % (i - 1), KEY, "bearer-%d" % i)],
+                                 [401, 401, 200])
             console.close()
 
 
@@ -268,10 +300,12 @@ class OpenApi(Http):
     config = {"plugins": {"load": {"http_api": {"keys": [KEY], "body": 2048}}}}
 
     @unittest.skipUnless(shutil.which("node"), "there is no node here")
-    @unittest.skipUnless(os.path.isdir(os.path.join(HERE, "node_modules", "@seriousme")), "npm's modules are not installed: ./dev test does that")
+    @unittest.skipUnless(os.path.isdir(os.path.join(HERE, "node_modules", "@seriousme")),
+                         "npm's modules are not installed: ./dev test does that")
     def test_it_is_valid(self):
         def checked(path):
-            r = subprocess.run(["node", os.path.join(HERE, "openapi_check.mjs"), path], capture_output=True, text=True, timeout=60 * PATIENCE)
+            r = subprocess.run(["node", os.path.join(HERE, "openapi_check.mjs"), path], capture_output=True, text=True,
+                               timeout=60 * PATIENCE)
             return r.returncode, r.stdout + r.stderr
 
         self.assertEqual(checked(OPENAPI_FILE), (0, ""))
@@ -290,7 +324,8 @@ class OpenApi(Http):
 
 
 class KeyRotation(Http):
-    """A key that was taken out opens nothing after the reload that says OK, however many reloads there were; and a new one opens at once."""
+    """A key that was taken out opens nothing after the reload that says OK, however many reloads there were; and a new
+    one opens at once."""
 
     config = {"plugins": {"load": {"http_api": {"keys": [KEY]}}}, "listen": {"console": "127.0.0.1:0"}, "threads": 3}
 
@@ -302,7 +337,8 @@ class KeyRotation(Http):
             console("config reload")
             if i % 20 == 0 or 60 < i < 70 or i > 990:
                 for _ in range(3):  # connections go to the shards in turn
-                    self.assertEqual((self.http("GET", "/api/v1/users/x", key=before)[0], self.http("GET", "/api/v1/users/x", key=fresh)[0]), (401, 404), i)
+                    self.assertEqual((self.http("GET", "/api/v1/users/x", key=before)[0],
+                                      self.http("GET", "/api/v1/users/x", key=fresh)[0]), (401, 404), i)
             before = fresh
         for _ in range(100):  # without a change, as log rotation does
             console("config reload")
@@ -324,7 +360,8 @@ class Metrics(Http):
         figures, buckets = {}, []
         for line in text.strip().split("\n"):
             if line.startswith("#"):
-                self.assertRegex(line, r"^# (HELP [a-z_][a-z0-9_]* .+|TYPE [a-z_][a-z0-9_]* (counter|gauge|histogram))$")
+                self.assertRegex(line, r"^# (HELP [a-z_][a-z0-9_]* .+|"
+                                 r"TYPE [a-z_][a-z0-9_]* (counter|gauge|histogram))$")
             else:
                 m = re.fullmatch(r"([a-z_][a-z0-9_]*)(?:\{le=\"([^\"]+)\"\})? (\S+)", line)
                 self.assertIsNotNone(m, line)
@@ -347,7 +384,8 @@ class Metrics(Http):
 
 
 class Hosts(Http):
-    """A web page whose name was made to point to this machine (DNS rebinding) is of one origin with the server: it can ask and read. It is told by the Host."""
+    """A web page whose name was made to point to this machine (DNS rebinding) is of one origin with the server: it can
+    ask and read. It is told by the Host."""
 
     config = {"plugins": {"load": {"metrics": {}, "http_api": {"keys": [KEY]}}}}
 
@@ -369,7 +407,8 @@ class Hosts(Http):
 
     def test_own_names(self):
         port = self.server.websocket
-        for host in ("127.0.0.1", "127.0.0.1:%d" % port, "localhost", "LOCALHOST:%d" % port, "chat.localhost:1", "[::1]:%d" % port, "192.168.1.2:80", "myhost"):
+        for host in ("127.0.0.1", "127.0.0.1:%d" % port, "localhost", "LOCALHOST:%d" % port, "chat.localhost:1",
+                     "[::1]:%d" % port, "192.168.1.2:80", "myhost"):
             self.assertEqual(self.asked(host), 200, host)
 
     def test_names_of_others(self):
@@ -440,7 +479,8 @@ class Filter(Test):
     def test_masks(self):
         ada, bob = self.users("Ada", "Bob")
         name = self.channel(ada, bob)
-        for text, shown in (("a darn thing", "a **** thing"), ("DARN!", "****!"), ("darned", "darned"), ("Хрен", "****"), ("da\u200brn", "*****")):
+        for text, shown in (("a darn thing", "a **** thing"), ("DARN!", "****!"), ("darned", "darned"),
+                            ("Хрен", "****"), ("da\u200brn", "*****")):
             ada.say(name, text)
             got = bob.push(102)["content"]
             self.assertEqual(got, shown)
@@ -450,7 +490,8 @@ class Filter(Test):
 
 
 class FilterList(Test):
-    config = {"plugins": {"load": {"filter": {"words": ["darn"], "mode": "reject", "whole_words": False, "private": False}}}}
+    config = {"plugins": {"load": {"filter": {"words": ["darn"], "mode": "reject", "whole_words": False,
+                                              "private": False}}}}
 
     def test_rejects_and_reloads(self):
         ada, bob = self.users("Ada", "Bob")

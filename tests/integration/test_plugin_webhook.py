@@ -61,7 +61,8 @@ class Receiver:
 
 
 class RawReceiver:
-    """A server that answers each POST with what `answer` writes to the socket. `attempts`: of each, what Magpie-Attempt said."""
+    """A server that answers each POST with what `answer` writes to the socket. `attempts`: of each, what Magpie-Attempt
+    said."""
 
     def __init__(self, answer):
         self.attempts, self.answer = [], answer
@@ -100,7 +101,8 @@ class RawReceiver:
 
 
 def config(receiver, **more):
-    return {"plugins": {"load": {"webhook": dict({"url": receiver.url, "secret": SECRET}, **more)}}, "listen": {"console": "127.0.0.1:0"}}
+    return {"plugins": {"load": {"webhook": dict({"url": receiver.url, "secret": SECRET}, **more)}},
+            "listen": {"console": "127.0.0.1:0"}}
 
 
 class Webhook(Test):
@@ -127,8 +129,10 @@ class Webhook(Test):
         by = {}
         for e in mine():
             by.setdefault(e["type"], []).append(e)
-        self.assertEqual(sorted(by), ["channel.create", "channel.subscribe", "channel.unsubscribe", "login", "logout", "message"])
-        self.assertEqual((by["login"][0]["user"], by["login"][0]["device"], by["login"][0]["ip"]), ({"id": ada.id, "name": "Ada"}, "phone", "127.0.0.1"))
+        self.assertEqual(sorted(by), ["channel.create", "channel.subscribe", "channel.unsubscribe", "login", "logout",
+                                      "message"])
+        self.assertEqual((by["login"][0]["user"], by["login"][0]["device"], by["login"][0]["ip"]),
+                         ({"id": ada.id, "name": "Ada"}, "phone", "127.0.0.1"))
         self.assertEqual(by["channel.subscribe"][0]["channel"], name)
         said, note = sorted(by["message"], key=lambda e: "peer" in e)
         self.assertEqual((said["channel"], said["message"]["content"], said["message"]["seq"]), (name, "hello", 1))
@@ -228,7 +232,8 @@ class Trouble(Test):
         receiver.close()
 
     def test_the_head_of_the_answer_is_enough(self):
-        """An answer whose body never ends, or is slow, or breaks off: what its status says counts, once, and the body is not read."""
+        """An answer whose body never ends, or is slow, or breaks off: what its status says counts, once, and the body
+        is not read."""
         sent = [0]
 
         def flood(c):
@@ -296,7 +301,8 @@ class Trouble(Test):
             self.eventually(lambda: self.contents(second) == ["two0"])
             headers, body = second.requests[-1]
             parts = dict(p.split("=", 1) for p in headers["Magpie-Signature"].split(","))
-            self.assertEqual(parts["v1"], hmac.new(b"another-secret-99-0123456", parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest())
+            self.assertEqual(parts["v1"], hmac.new(b"another-secret-99-0123456", parts["t"].encode() + b"." + body,
+                                                   hashlib.sha256).hexdigest())
             console.close()
         first.close()
         second.close()
@@ -322,7 +328,8 @@ class Trouble(Test):
         receiver.close()
 
     def test_bad_options(self):
-        for options, complaint in (({}, "url"), ({"url": "ftp://x/"}, "url"), ({"url": "nonsense"}, "url"), ({"url": "http://x/", "secret": "short"}, "secret"),
+        for options, complaint in (({}, "url"), ({"url": "ftp://x/"}, "url"), ({"url": "nonsense"}, "url"),
+                                   ({"url": "http://x/", "secret": "short"}, "secret"),
                                    ({"url": "http://x/", "events": ["mesage"]}, "message")):
             with self.subTest(str(options)):
                 s = Server({"plugins": {"load": {"webhook": options}}}, start=False)

@@ -47,15 +47,21 @@ class Refusals(unittest.TestCase):
     @smoke
     def test_option_errors(self):
         status, text = check(self.server({"values": {
-            "text": "x", "list": [1], "colours": ["red", "pink"], "number": "1", "count": 11, "size": -1, "time": -2, "on": 1, "colour": "pink",
+            "text": "x", "list": [1], "colours": ["red", "pink"], "number": "1", "count": 11, "size": -1, "time": -2,
+            "on": 1, "colour": "pink",
             "key": "short", "colur": "red", "nothing_like_it": 1}, "hooks": {"text": 1}}))
         self.assertEqual(status, 1)
         for line in ('text: expected a text of at least 2 bytes, found "x"', "list[1]: expected a text, found 1",
-                     'colours[2]: expected one of "red", "green", "blue", found "pink"', 'number: expected a number, found "1"',
-                     "count: expected a whole number (1 to 10), found 11", "size: expected a size in whole bytes (0 or more), found -1",
-                     "time: expected a duration in seconds (0 or more), found -2", "on: expected true or false, found 1",
-                     'colour: expected one of "red", "green", "blue", found "pink"', "key: expected a text of at least 8 bytes, found a text of 5 bytes",
-                     "must: must be given: a text", "colur: unknown option; did you mean colour?", "nothing_like_it: unknown option\n"):
+                     'colours[2]: expected one of "red", "green", "blue", found "pink"',
+                     'number: expected a number, found "1"',
+                     "count: expected a whole number (1 to 10), found 11",
+                     "size: expected a size in whole bytes (0 or more), found -1",
+                     "time: expected a duration in seconds (0 or more), found -2",
+                     "on: expected true or false, found 1",
+                     'colour: expected one of "red", "green", "blue", found "pink"',
+                     "key: expected a text of at least 8 bytes, found a text of 5 bytes",
+                     "must: must be given: a text", "colur: unknown option; did you mean colour?",
+                     "nothing_like_it: unknown option\n"):
             self.assertIn("magpie.lua: plugins.load.values." + line, text)
         self.assertIn("plugins.load.hooks.text: unknown option; the plugin has none", text)
         self.assertNotIn("short", text)
@@ -169,10 +175,12 @@ class Slow(PluginTest):
         self.assertIn("plugin.stuck plugin=wrong_slow", self.server.log())
         self.assertEqual(self.console("plugin info wrong_slow")["state"], "being unloaded")
         self.assertIn("being unloaded", self.console.refused("plugin load wrong_slow"))
-        self.eventually(lambda: not [p for p in self.console("plugin list") if p["name"] == "wrong_slow" and p["state"] != "not loaded"])
+        self.eventually(lambda: not [p for p in self.console("plugin list") if p["name"] == "wrong_slow"
+                                     and p["state"] != "not loaded"])
 
     def test_the_server_ends_all_the_same(self):
-        with Server({"listen": {"console": "127.0.0.1:0"}, "plugins": {"path": TEST_PLUGINS, "load": {"wrong_slow": {}}}}) as s:
+        with Server({"listen": {"console": "127.0.0.1:0"},
+                     "plugins": {"path": TEST_PLUGINS, "load": {"wrong_slow": {}}}}) as s:
             c = Console(s)
             c("slow work 60000")
             c.close()
@@ -191,10 +199,12 @@ class Reload(PluginTest):
 
     def test_reload(self):
         v = self.values()
-        self.assertEqual(v, {"text": "first", "list": ["x", "y"], "colours": "red", "number": -1.5, "count": 3, "size": 1024, "time": 2.5,
+        self.assertEqual(v, {"text": "first", "list": ["x", "y"], "colours": "red", "number": -1.5, "count": 3,
+                             "size": 1024, "time": 2.5,
                              "wait_ms": 0, "on": True, "colour": "green", "content": "16384", "applied": 0})
         # New options; one that needs the plugin to be loaded anew keeps its value.
-        self.server.rewrite({"plugins": {"load": {"values": {"must": "b", "text": "second", "list": [], "size": 7}}}, "limits": {"content": 5000}})
+        self.server.rewrite({"plugins": {"load": {"values": {"must": "b", "text": "second", "list": [], "size": 7}}},
+                             "limits": {"content": 5000}})
         self.server.reload()
         self.eventually(lambda: self.values()["applied"] == 1)
         v = self.values()
@@ -223,7 +233,8 @@ class Reload(PluginTest):
 
 
 class Current(PluginTest):
-    """Values in force: exact at once, on every shard, however often; and each is dropped once, when nobody can read it any more."""
+    """Values in force: exact at once, on every shard, however often; and each is dropped once, when nobody can read it
+    any more."""
 
     load = {"current": {"word": "first"}}
 
@@ -441,13 +452,16 @@ class Routes(PluginTest):
         status, headers, _ = self.http("POST", "/t/hello", b"x")
         self.assertEqual((status, headers["allow"]), (405, "GET, HEAD"))
         self.assertEqual(self.http("GET", "/t/hell")[0], 426)
-        status, _, body = self.http("GET", "/t/hello", headers={"Host": "evil.example"})  # a route need not look at the name itself
+        # a route need not look at the name itself
+        status, _, body = self.http("GET", "/t/hello", headers={"Host": "evil.example"})
         self.assertEqual((status, b"localhost" in body), (403, True))
         self.assertEqual(self.http("GET", "/t/bad")[0], 500)
 
     def test_what_a_route_sees(self):
-        status, _, body = self.http("POST", "/t/body/a%20b?p=1&q=x+%C3%A4&q=2", b"payload", {"Authorization": "Bearer tok", "X-Header": "v w"})
-        self.assertEqual((status, body.decode()), (201, "POST /t/body/a%20b rest=/a b bearer=tok q=x ä header=v w body=7:payload"))
+        status, _, body = self.http("POST", "/t/body/a%20b?p=1&q=x+%C3%A4&q=2", b"payload",
+                                    {"Authorization": "Bearer tok", "X-Header": "v w"})
+        self.assertEqual((status, body.decode()),
+                         (201, "POST /t/body/a%20b rest=/a b bearer=tok q=x ä header=v w body=7:payload"))
         self.assertNotIn(b"bearer=x", self.http("POST", "/t/body", b"", {"Authorization": "Basic x"})[2])
 
     def test_bodies(self):
@@ -551,7 +565,8 @@ class Operations(PluginTest):
         sent = self.console('op send %s #%s "from Ada"' % (a.id, channel))
         self.assertEqual(sent["seq"], 1)
         push = a.push(102)
-        self.assertEqual((push["content"], push["id"], push["sender"]), ("from Ada", sent["id"], {"id": a.id, "name": "Ada"}))
+        self.assertEqual((push["content"], push["id"], push["sender"]),
+                         ("from Ada", sent["id"], {"id": a.id, "name": "Ada"}))
         self.console('op send - %s "from system"' % b.id)
         self.assertEqual(b.push(101)["sender"]["id"], "system")
         # As a user every rule holds; system goes past them.
@@ -559,7 +574,8 @@ class Operations(PluginTest):
         b.request(15, id=a.id, blocked=True)
         self.assertIn("4 ", self.console.refused("op send %s %s x" % (a.id, b.id)))
         self.console("op send - #%s x" % channel)
-        for wrong in ("op send nobody %s x" % a.id, "op send - nobody x", "op send - #nowhere x", "op send - %s %s" % (a.id, "x" * 20000),
+        for wrong in ("op send nobody %s x" % a.id, "op send - nobody x", "op send - #nowhere x",
+                      "op send - %s %s" % (a.id, "x" * 20000),
                       "op send - - x"):
             self.console.refused(wrong)
 
@@ -585,7 +601,8 @@ class Operations(PluginTest):
         a = self.user("Ada")
         self.again(a)
         name = self.channel(a)
-        self.assertEqual(self.console("op user " + a.id), {"name": "Ada", "connections": 2, "inbox": 0, "channels": [name]})
+        self.assertEqual(self.console("op user " + a.id),
+                         {"name": "Ada", "connections": 2, "inbox": 0, "channels": [name]})
         self.console.refused("op user nobody")
         self.assertEqual(self.console("op kick " + a.id), {"connections": 2})
         self.assertEqual(a.closing(), {"reason": "kicked", "message": "by a plugin"})

@@ -27,7 +27,8 @@ class Echo(PluginTest):
     @smoke
     def test_same_opcode_and_bytes(self):
         w = self.open()
-        for opcode, data in ((TEXT, b""), (TEXT, "ä€😀".encode()), (BINARY, b""), (BINARY, b"\0"), (BINARY, bytes(range(256)) * 300), (TEXT, b"{}"),
+        for opcode, data in ((TEXT, b""), (TEXT, "ä€😀".encode()), (BINARY, b""), (BINARY, b"\0"),
+                             (BINARY, bytes(range(256)) * 300), (TEXT, b"{}"),
                              (TEXT, b'{"action":1,"body":{"name":"x"}}')):
             w.send_frame(opcode, data)
             self.assertEqual(self.next(w), (opcode, data))
@@ -48,7 +49,8 @@ class Echo(PluginTest):
         self.assertEqual(w.close_code, 1009)
 
     def test_what_strangers_hold_is_bounded(self):
-        """Twelve clients of one address, who never log in, each with all but the last byte of 16 MiB: most are closed, and others are served."""
+        """Twelve clients of one address, who never log in, each with all but the last byte of 16 MiB: most are closed,
+        and others are served."""
         start = self.resident()
         head, almost = WsWire.frame(BINARY, b"", length=16 << 20), bytes((16 << 20) - 1)
         clients, refused = [self.open() for _ in range(12)], 0
@@ -80,7 +82,8 @@ class Echo(PluginTest):
 
     def test_65536_fragments(self):
         w, data = self.open(), os.urandom(1 << 20)
-        frames = [w.frame(BINARY if i == 0 else CONTINUATION, data[i * 16:i * 16 + 16], fin=i == 65535) for i in range(65536)]
+        frames = [w.frame(BINARY if i == 0 else CONTINUATION, data[i * 16:i * 16 + 16], fin=i == 65535)
+                  for i in range(65536)]
         w.stream.write(b"".join(frames))
         self.assertEqual(self.next(w, 120), (BINARY, data))
 
@@ -91,8 +94,10 @@ class Echo(PluginTest):
         self.assertEqual([self.next(w)[1] for _ in numbers], numbers)
 
     def test_errors(self):
-        for frames, code in ((((TEXT, b"\xff", {}),), 1007), (((CONTINUATION, b"x", {}),), 1002), (((3, b"x", {}),), 1002),
-                             (((TEXT, b"x", {"reserved": 4}),), 1002), (((TEXT, b"x", {"fin": False}), (TEXT, b"y", {})), 1002)):
+        for frames, code in ((((TEXT, b"\xff", {}),), 1007), (((CONTINUATION, b"x", {}),), 1002),
+                             (((3, b"x", {}),), 1002),
+                             (((TEXT, b"x", {"reserved": 4}),), 1002),
+                             (((TEXT, b"x", {"fin": False}), (TEXT, b"y", {})), 1002)):
             w = self.open()
             for opcode, data, options in frames:
                 w.send_frame(opcode, data, **options)

@@ -16,8 +16,10 @@ class Private(Test):
         self.assertRegex(sent["id"], r"^[0-9]{19}$")
         self.assertEqual(sent["seq"], 1)
         self.assertLess(abs(sent["createdAt"] - time.time() * 1000), 60000)
-        self.assertLess(abs((int(sent["id"]) >> 22) + 1577836800000 - sent["createdAt"]), 10000, "an id's upper bits are the time")
-        want = {"id": sent["id"], "content": "hello", "sender": {"id": a.id, "name": "Ada"}, "createdAt": sent["createdAt"], "receiverId": b.id, "seq": 1}
+        self.assertLess(abs((int(sent["id"]) >> 22) + 1577836800000 - sent["createdAt"]), 10000,
+                        "an id's upper bits are the time")
+        want = {"id": sent["id"], "content": "hello", "sender": {"id": a.id, "name": "Ada"},
+                "createdAt": sent["createdAt"], "receiverId": b.id, "seq": 1}
         for c in (b, b2, a2):
             self.assertEqual(c.push(101), want)
         for c in (a, b, a2, b2):
@@ -41,7 +43,9 @@ class Private(Test):
         page = b2.request(INBOX)
         self.assertFalse(page["more"])
         self.assertEqual([m["id"] for m in page["messages"]], [m["id"] for m in sent])
-        self.assertEqual(page["messages"][0], {"id": sent[0]["id"], "content": "m0", "sender": {"id": a.id, "name": "Ada"}, "createdAt": sent[0]["createdAt"],
+        self.assertEqual(page["messages"][0],
+                         {"id": sent[0]["id"], "content": "m0", "sender": {"id": a.id, "name": "Ada"},
+                          "createdAt": sent[0]["createdAt"],
                                                "receiverId": b.id, "seq": 1})
         self.assertEqual(b2.request(INBOX), page, "reading leaves it as it is")
 
@@ -166,7 +170,8 @@ class Node(Test):
 
     def test_the_node_is_part_of_each_id(self):
         a, b = self.users("Ada", "Bob")
-        ids = {int(a.tell(b, "x")["id"]) for _ in range(20)} | {int(a.say(self.channel(a), "x")["id"]) for _ in range(20)}
+        ids = {int(a.tell(b, "x")["id"]) for _ in range(20)} | {int(a.say(self.channel(a), "x")["id"])
+                                                                for _ in range(20)}
         self.assertEqual(len(ids), 40)
         self.assertEqual({id >> 12 & 1023 for id in ids}, {777})
 

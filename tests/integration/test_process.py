@@ -19,7 +19,8 @@ from wire import Closed
 
 def run(*arguments, timeout=60, **options):
     """(status, standard output, standard error)"""
-    r = subprocess.run([MAGPIED, *arguments], capture_output=True, text=True, timeout=timeout * PATIENCE, stdin=subprocess.DEVNULL, **options)
+    r = subprocess.run([MAGPIED, *arguments], capture_output=True, text=True, timeout=timeout * PATIENCE,
+                       stdin=subprocess.DEVNULL, **options)
     return r.returncode, r.stdout, r.stderr
 
 
@@ -83,13 +84,17 @@ class CommandLine(Plain):
             status, out, err = run(*arguments)
             text = out + err
             self.assertEqual(status, 1)
-            for words in (("listen.tpc", "listen.tcp"), ("listen.tcp", "nonsense"), ("threads", "-1"), ("limits.frame", "x"), ("limits.contnt", "limits.content"),
-                          ("log.level", "loud", "debug"), ("tiers.dm.durability", "maybe", "commit"), ("rate.user", "1.5"), ("timeouts", "7")):
+            for words in (("listen.tpc", "listen.tcp"), ("listen.tcp", "nonsense"), ("threads", "-1"),
+                          ("limits.frame", "x"), ("limits.contnt", "limits.content"),
+                          ("log.level", "loud", "debug"), ("tiers.dm.durability", "maybe", "commit"),
+                          ("rate.user", "1.5"), ("timeouts", "7")):
                 line = [x for x in text.split("\n") if all(w in x for w in words)]
                 self.assertTrue(line, "no line with %s in:\n%s" % (words, text))
 
     def test_configs_that_do_not_run(self):
-        for text in ("return {", "return 5", "", "error('x')", "while true do end", "return { data = io.open('/etc/passwd') }", "return setmetatable({}, {})", "local x = os.time() return {}",
+        for text in ("return {", "return 5", "", "error('x')", "while true do end",
+                     "return { data = io.open('/etc/passwd') }", "return setmetatable({}, {})",
+                     "local x = os.time() return {}",
                      "return { [1] = 2 }", "string.rep = nil return {}", "return { data = ('x'):rep(1e9) }"):
             with self.subTest(text=text):
                 status, out, err = run("-t", "-c", self.file(text))
@@ -97,7 +102,9 @@ class CommandLine(Plain):
                 self.assertTrue(out + err)
 
     def test_units_and_env(self):
-        text = 'return { limits = { frame = 16*KiB, content = 4*KiB, guest = 2*days, dedup_window = 90*seconds + 1*minutes }, data = env("MAGPIE_NO_SUCH", "here"), log = { level = env("MAGPIE_LEVEL", "info") } }'
+        text = ('return { limits = { frame = 16*KiB, content = 4*KiB, guest = 2*days, '
+                'dedup_window = 90*seconds + 1*minutes }, data = env("MAGPIE_NO_SUCH", "here"), '
+                'log = { level = env("MAGPIE_LEVEL", "info") } }')
         self.assertEqual(run("-t", "-c", self.file(text), cwd=ROOT)[0], 0)
         status, _, err = run("-t", "-c", self.file(text), cwd=ROOT, env=dict(os.environ, MAGPIE_LEVEL="shout"))
         self.assertEqual(status, 1)
@@ -117,7 +124,8 @@ class Starting(Plain):
             s.bind(("127.0.0.1", 0))
             s.listen()
             port = s.getsockname()[1]
-            path = self.file('return { listen = { tcp = "127.0.0.1:%d", websocket = {}, console = {} }, data = "%s/d1" }' % (port, self.folder))
+            path = self.file('return { listen = { tcp = "127.0.0.1:%d", websocket = {}, console = {} }, data = "%s/d1" '
+                             '}' % (port, self.folder))
             status, out, err = run("-c", path, cwd=ROOT)
         self.assertEqual(status, 1)
         self.assertIn(str(port), out + err)
@@ -126,7 +134,8 @@ class Starting(Plain):
     def test_a_port_of_another_magpied(self):
         """SO_REUSEPORT must not hide it."""
         with Server() as s:
-            path = self.file('return { listen = { tcp = "127.0.0.1:%d", websocket = {}, console = {} }, data = "%s/d2" }' % (s.tcp, self.folder))
+            path = self.file('return { listen = { tcp = "127.0.0.1:%d", websocket = {}, console = {} }, data = "%s/d2" '
+                             '}' % (s.tcp, self.folder))
             status, out, err = run("-c", path, cwd=ROOT)
             self.assertEqual(status, 1)
             self.assertIn("in use", out + err)
@@ -136,7 +145,8 @@ class Starting(Plain):
     @smoke
     def test_two_servers_on_one_directory(self):
         with Server() as s:
-            path = self.file('return { listen = { tcp = {}, websocket = "127.0.0.1:0", console = {} }, data = "%s/data" }' % s.folder)
+            path = self.file('return { listen = { tcp = {}, websocket = "127.0.0.1:0", console = {} }, data = '
+                             '"%s/data" }' % s.folder)
             status, out, err = run("-c", path, cwd=ROOT)
             self.assertEqual(status, 1)
             self.assertIn(s.folder + "/data", out + err)
@@ -148,13 +158,15 @@ class Starting(Plain):
     @unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
     def test_limits_that_are_too_small(self):
         """A sentence that names the limit, at whatever number; never an abort of a library."""
-        path = self.file('return { listen = { tcp = "127.0.0.1:0", websocket = "127.0.0.1:0", console = {} }, data = "%s/limits", threads = 2 }' % self.folder)
+        path = self.file('return { listen = { tcp = "127.0.0.1:0", websocket = "127.0.0.1:0", console = {} }, data = '
+                         '"%s/limits", threads = 2 }' % self.folder)
         cases = [("--nofile=%d:%d" % (n, n), "ulimit -n") for n in (8, 16, 22, 24, 25, 26, 28, 32, 48, 56)]
         if not SANITIZED:
             cases += [("--as=%d000000" % n, "ulimit -v") for n in (150, 250, 350)]
         for limit, words in cases:
             with self.subTest(limit=limit):
-                p = subprocess.run(["prlimit", limit, MAGPIED, "-c", path], capture_output=True, text=True, timeout=60 * PATIENCE, stdin=subprocess.DEVNULL, cwd=ROOT)
+                p = subprocess.run(["prlimit", limit, MAGPIED, "-c", path], capture_output=True, text=True,
+                                   timeout=60 * PATIENCE, stdin=subprocess.DEVNULL, cwd=ROOT)
                 self.assertEqual(p.returncode, 1, p.stderr)
                 self.assertIn(words, p.stderr)
 
@@ -165,12 +177,14 @@ class Starting(Plain):
                 c.login("Ada")
                 c.subscribe("x")
                 c.say("x", "still well")
-            stack = [line.split()[3] for line in open("/proc/%d/limits" % s.process.pid) if line.startswith("Max stack")][0]
+            stack = [line.split()[3] for line in open("/proc/%d/limits" % s.process.pid)
+                     if line.startswith("Max stack")][0]
             self.assertGreaterEqual(int(stack), 1 << 20)
 
     def test_a_directory_that_cannot_be(self):
         self.file("a file", "file")
-        status, out, err = run("-c", self.file('return { listen = { tcp = "127.0.0.1:0", websocket = {}, console = {} }, data = "%s/file" }' % self.folder), cwd=ROOT)
+        status, out, err = run("-c", self.file('return { listen = { tcp = "127.0.0.1:0", websocket = {}, console = {} '
+                                               '}, data = "%s/file" }' % self.folder), cwd=ROOT)
         self.assertEqual(status, 1)
         self.assertIn(self.folder + "/file", out + err)
 
@@ -201,7 +215,8 @@ class Starting(Plain):
                 c.login("Ada")
 
     def test_several_addresses(self):
-        with Server({"listen": {"tcp": ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0"] if os.path.exists("/proc/net/if_inet6") and open("/proc/net/if_inet6").read() else ["127.0.0.1:0", "127.0.0.2:0"]}}) as s:
+        with Server({"listen": {"tcp": ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0"] if os.path.exists("/proc/net/if_inet6")
+                                and open("/proc/net/if_inet6").read() else ["127.0.0.1:0", "127.0.0.2:0"]}}) as s:
             for address in re.findall(r"listen\.open address=(\S+):(\d+) transport=tcp", s.log()):
                 host, port = address
                 with socket.create_connection((host.strip("[]"), int(port))) as sock:
@@ -260,7 +275,8 @@ class Draining(Plain):
             self.assertEqual(s.stop(), 0)
 
     def test_signals_before_it_serves(self):
-        """They wait for it, or are ignored; the config is a FIFO here, so that the start stands still as long as it takes."""
+        """They wait for it, or are ignored; the config is a FIFO here, so that the start stands still as long as it
+        takes."""
         with Server(start=False) as s:
             s.write_config()
             text = open(s.config_path).read()
@@ -269,7 +285,8 @@ class Draining(Plain):
             s.launch(wait=False)
             stat = "/proc/%d/status" % s.process.pid
             # It opens the config with its signals blocked: bit 0 is SIGHUP's.
-            self.eventually(lambda: "magpied" in open(stat).read() and int(re.search(r"SigBlk:\s*(\w+)", open(stat).read()).group(1), 16) & 1)
+            self.eventually(lambda: "magpied" in open(stat).read()
+                            and int(re.search(r"SigBlk:\s*(\w+)", open(stat).read()).group(1), 16) & 1)
             for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGRTMIN):
                 s.signal(number)
             with open(s.config_path, "w") as f:
@@ -394,8 +411,10 @@ class Reloading(Plain):
             a, b = Client(s), Client(s)
             a.login("Ada"), b.login("Bob")
             a.subscribe("tea"), b.subscribe("tea", push="merged")
-            s.rewrite({"limits": {"frame": 2000, "content": 1000, "subscriptions": 1, "recall": 0.01, "inbox": 2}, "timeouts": {"idle": 77}, "push": {"slice_ms": 0},
-                       "tiers": {"large": {"members": 2}, "dm": {"max": 3}}, "rate": {"user": 8}, "channels": {"create": "none"}, "log": {"level": "info"}})
+            s.rewrite({"limits": {"frame": 2000, "content": 1000, "subscriptions": 1, "recall": 0.01, "inbox": 2},
+                       "timeouts": {"idle": 77}, "push": {"slice_ms": 0},
+                       "tiers": {"large": {"members": 2}, "dm": {"max": 3}}, "rate": {"user": 8},
+                       "channels": {"create": "none"}, "log": {"level": "info"}})
             s.reload()
             limits = self.eventually(lambda: (lambda x: x["idle"] == 77 and x)(self.limits(s)))
             self.assertEqual(limits, {"frame": 2000, "content": 1000, "idle": 77})
@@ -410,7 +429,9 @@ class Reloading(Plain):
                 a.tell(b, str(n))
             self.eventually(lambda: len(b.request(7)["messages"]) == 2)
             self.eventually(lambda: len(b.history(peer=a)["messages"]) == 3)
-            self.assertEqual({c.get("error", {}).get("code") for c in [a.ask(SEND_CHANNEL, channel="tea", content="x") for _ in range(20)]}, {None, "rate_limited"})
+            self.assertEqual({c.get("error", {}).get("code")
+                              for c in [a.ask(SEND_CHANNEL, channel="tea", content="x") for _ in range(20)]},
+                             {None, "rate_limited"})
             a.wire.stream.write(b"\0\0\x10\0" + b"x" * 100)
             self.assertEqual([f[2]["error"]["code"] for f in a.rest() if f[0] == 0], ["too_large"])
             a.close(), b.close()

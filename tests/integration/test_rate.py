@@ -16,7 +16,8 @@ class Rated(Test):
     abstract = True
 
     def check(self, rate, *bursts):
-        """Makes the bursts; a second's worth is taken, and what the time they took has refilled, and all else refused. Returns the answers."""
+        """Makes the bursts; a second's worth is taken, and what the time they took has refilled, and all else refused.
+        Returns the answers."""
         began = time.monotonic()
         answers = [answer for b in bursts for answer in burst(*b[:-1], **b[-1])]
         took = time.monotonic() - began
@@ -59,7 +60,8 @@ class PerUser(Rated):
         a, b = self.users("Ada", "Bob")
         a2 = self.again(a)
         name = self.channel(a, b)
-        self.check(5, (a, SEND_CHANNEL, 10, {"channel": name}), (a2, SEND_USER, 10, {"receiverId": b.id}), (a2, SEND_CHANNEL, 10, {"channel": name}))
+        self.check(5, (a, SEND_CHANNEL, 10, {"channel": name}), (a2, SEND_USER, 10, {"receiverId": b.id}),
+                   (a2, SEND_CHANNEL, 10, {"channel": name}))
         self.assertEqual(b.say(name, "x")["seq"] > 0, True)
 
     def test_repeats_do_not_count(self):
@@ -145,7 +147,8 @@ class Complete(Rated):
         self.server.reload()
         name = self.channel(a)
         try:
-            answers = self.eventually(lambda: (lambda x: any("error" in y for y in x) and x)(burst(a, SEND_CHANNEL, 12, channel=name)))
+            answers = self.eventually(lambda: (lambda x: any("error" in y for y in x) and x)(burst(a, SEND_CHANNEL, 12,
+                                                                                                   channel=name)))
             self.assertEqual(answers[-1]["error"]["code"], "rate_limited")
         finally:
             self.server.rewrite({"rate": {"user": 0}})

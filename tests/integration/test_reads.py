@@ -23,12 +23,14 @@ class Reads(Test):
         first = self.conversations(a)[0]
         self.keys(first, "channel", "seq", "read", "unread", "last")
         self.assertEqual((first["channel"], first["seq"], first["read"], first["unread"]), (two, 1, 0, 1))
-        self.assertEqual(first["last"], {"id": sent["id"], "content": "hello", "sender": {"id": b.id, "name": "Bob"}, "createdAt": sent["createdAt"],
+        self.assertEqual(first["last"], {"id": sent["id"], "content": "hello", "sender": {"id": b.id, "name": "Bob"},
+                                         "createdAt": sent["createdAt"],
                                          "channel": two, "seq": 1})
         c.tell(a, "private")
         got = self.conversations(a)
         self.assertEqual(got[0]["peerId"], c.id)
-        self.assertEqual((got[0]["seq"], got[0]["unread"], got[0]["last"]["content"], got[0]["last"]["receiverId"]), (1, 1, "private", a.id))
+        self.assertEqual((got[0]["seq"], got[0]["unread"], got[0]["last"]["content"], got[0]["last"]["receiverId"]),
+                         (1, 1, "private", a.id))
         self.assertEqual(got[1]["channel"], two)
         self.assertEqual(len(got), 3)
         mine = self.conversations(c)[0]

@@ -7,7 +7,8 @@ import tempfile
 import time
 
 from base import Test, smoke, variants
-from client import ANNOUNCEMENT, CHANNEL_MESSAGE, LOGIN, MERGED, PRESENCE, SEND_CHANNEL, SEND_USER, SUBSCRIBE, USER_MESSAGE
+from client import (ANNOUNCEMENT, CHANNEL_MESSAGE, LOGIN, MERGED, PRESENCE, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
+                    USER_MESSAGE)
 from plugin_base import Console
 
 HEAD = 'local magpie = require "magpie"\n'
@@ -25,7 +26,8 @@ class Scripted(Test):
         cls.folder = tempfile.mkdtemp(prefix="magpie-scripts-")
         for name, text in cls.files.items():
             cls.write(name, text)
-        cls.config = dict(cls.config, scripts=dict({"path": cls.folder, "load": list(cls.shipped) + list(cls.files)}, **cls.config.get("scripts", {})))
+        cls.config = dict(cls.config, scripts=dict({"path": cls.folder, "load": list(cls.shipped) + list(cls.files)},
+                                                   **cls.config.get("scripts", {})))
         cls.config["listen"] = {"console": "127.0.0.1:0"}
         super().setUpClass()
 
@@ -121,12 +123,14 @@ class Events(Scripted):
         self.eventually(lambda: [m["seq"] for m in a.history(name)["messages"]] == [1, 2])
 
     def test_what_was_hidden_stays_hidden(self):
-        """A count that a script gives with some messages and not with others, a tier's that is lowered and raised, and restarts."""
+        """A count that a script gives with some messages and not with others, a tier's that is lowered and raised, and
+        restarts."""
         a, b = self.users("Ada", "Bob")
         name = self.channel(a, b)
 
         def kept(first, last):
-            self.assertEqual([m["seq"] for m in a.history(name, after=0, limit=200)["messages"]], list(range(first, last + 1)))
+            self.assertEqual([m["seq"] for m in a.history(name, after=0, limit=200)["messages"]],
+                             list(range(first, last + 1)))
             answer = b.history(name, limit=1)
             self.assertEqual((answer["first"], answer["last"], answer["more"]), (first, last, first < last))
             self.assertEqual([c["unread"] for c in b.request(10)["conversations"]], [last - first + 1])
@@ -198,7 +202,8 @@ class Events(Scripted):
         """The request, and nothing else."""
         a, b = self.users("Ada", "Bob")
         name = self.channel(a, b)
-        for action, said in ((206, "actions.lua:9: oh no"), (207, "over its CPU budget"), (208, "action 208"), (210, "over its CPU budget"), (211, "over its CPU budget")):
+        for action, said in ((206, "actions.lua:9: oh no"), (207, "over its CPU budget"), (208, "action 208"),
+                             (210, "over its CPU budget"), (211, "over its CPU budget")):
             began = time.monotonic()
             self.refused("internal", a, action)
             self.assertLess(time.monotonic() - began, 5)
@@ -232,7 +237,8 @@ class Events(Scripted):
 class Commands(Scripted):
     abstract = False
     files = {"one": 'magpie.action(200, function() magpie.metric("cups_total", 3) return {n = 1} end)\n'
-                    'magpie.command("greet", "says hello", function(args) if args[1] == "bad" then error("oh") end return {hello = args[1] or "world"} end)\n'}
+                    'magpie.command("greet", "says hello", function(args) if args[1] == "bad" then error("oh") end '
+                    'return {hello = args[1] or "world"} end)\n'}
     shipped = ("ratelimit",)
 
     def setUp(self):
@@ -248,7 +254,8 @@ class Commands(Scripted):
         a.request(200)
         rows = {r["name"]: r for r in self.console("script list")}
         self.assertEqual(sorted(rows), ["one", "ratelimit"])
-        self.assertEqual((rows["one"]["state"], rows["one"]["actions"], rows["one"]["commands"], rows["one"]["errors"]), ("loaded", 1, 1, rows["one"]["errors"]))
+        self.assertEqual((rows["one"]["state"], rows["one"]["actions"], rows["one"]["commands"], rows["one"]["errors"]),
+                         ("loaded", 1, 1, rows["one"]["errors"]))
         self.assertGreater(rows["one"]["calls"], 0)
         self.assertGreater(rows["one"]["memory"], 10000)
 
@@ -280,8 +287,10 @@ class Commands(Scripted):
         self.console("script reload")
 
     def test_commands_take_nothing_away(self):
-        """A script's command does not stand before a built-in one; it is told in the log, and the rest of the script works."""
-        self.write("one", self.files["one"] + 'for _, name in ipairs{"shutdown now", "status", "list users", "kick user", "log all"} do\n'
+        """A script's command does not stand before a built-in one; it is told in the log, and the rest of the script
+        works."""
+        self.write("one", self.files["one"] +
+                   'for _, name in ipairs{"shutdown now", "status", "list users", "kick user", "log all"} do\n'
                    'magpie.command(name, "mine", function() return "mine" end) end')
         self.console("script reload")
         for command in ("status", "list users", "log info"):
@@ -296,7 +305,8 @@ class Commands(Scripted):
         self.console("script reload")
 
     def test_names_of_metrics(self):
-        self.write("one", 'magpie.action(200, function(e) return {ok = pcall(magpie.metric, e.body.name, e.body.by)} end)')
+        self.write("one", 'magpie.action(200, function(e) return {ok = pcall(magpie.metric, e.body.name, e.body.by)} '
+                          'end)')
         self.console("script reload")
         a = self.user()
         for name in ("magpie_messages_total", "magpie_anything", "Bad", "1st", ""):
@@ -310,7 +320,8 @@ class Commands(Scripted):
     def test_metrics(self):
         a = self.user()
         a.request(200)
-        text = str(self.eventually(lambda: "cups_total" in str(self.console("show metrics")) and self.console("show metrics")))
+        text = str(self.eventually(lambda: "cups_total" in str(self.console("show metrics"))
+                                   and self.console("show metrics")))
         self.assertIn("magpie_script_one_calls_total", text)
 
     def test_reload_check_disable(self):
@@ -378,21 +389,25 @@ magpie.action(200, function(e) if e.body.bad then error("did not expect that") e
 
 class Reload(Scripted):
     abstract = False
-    files = {"policy": 'local version = 1\nmagpie.action(200, function() return {version = version, calls = magpie.kv.incr("calls"), all = magpie.shared.incr("all")} end)\n'
+    files = {"policy": 'local version = 1\nmagpie.action(200, function() return {version = version, calls = '
+                       'magpie.kv.incr("calls"), all = magpie.shared.incr("all")} end)\n'
                        'magpie.every(50, function() magpie.shared.incr("ticks1") end)\n'
-                       'magpie.action(201, function() return {one = magpie.shared.get("ticks1") or 0, two = magpie.shared.get("ticks2") or 0} end)\n'}
+                       'magpie.action(201, function() return {one = magpie.shared.get("ticks1") or 0, two = '
+                       'magpie.shared.get("ticks2") or 0} end)\n'}
 
     def test_hup(self):
         a, b = self.users("Ada", "Bob")
         first = a.request(200)
         self.assertEqual(first["version"], 1)
         # A mistake changes nothing, and is told with its line.
-        self.write("policy", 'magpie.action(200, function() return {version = 9} end)\nmagpie.on("mesage", function() end)')
+        self.write("policy", 'magpie.action(200, function() return {version = 9} end)\nmagpie.on("mesage", function() '
+                             'end)')
         self.server.reload()
         self.server.wait_log("policy.lua:3: magpie.on: there is no event")
         self.assertEqual(a.request(200)["version"], 1)
         self.eventually(lambda: a.request(201)["one"] > 2)
-        text = self.files["policy"].replace("version = 1", "version = 2").replace("ticks1\") end)\nm", "ticks2\") end)\nm")
+        text = self.files["policy"].replace("version = 1", "version = 2").replace("ticks1\") end)\nm",
+                                                                                  "ticks2\") end)\nm")
         self.write("policy", text)
         self.server.reload()
         self.eventually(lambda: a.request(200)["version"] == 2)
@@ -443,7 +458,8 @@ class LoginScript(Scripted):
                      '  return magpie.accept{id = id, name = e.name or id}\n'
                      'end)\n'
                      'magpie.on("subscribe", function(e)\n'
-                     '  if magpie.shared.get("role:" .. e.user.id) ~= "staff" then return magpie.reject("forbidden", "staff only") end\n'
+                     '  if magpie.shared.get("role:" .. e.user.id) ~= "staff" then return magpie.reject("forbidden", '
+                     '"staff only") end\n'
                      'end, {channel = "staff/*"})\n'}
 
     def enter(self, token, **body):
@@ -457,7 +473,8 @@ class LoginScript(Scripted):
         self.assertEqual((answer["id"], answer["name"]), ("bob", "bob"))
         self.assertEqual(self.connect().error(LOGIN, token="nonsense").code, "unauthorized")
         self.assertEqual(self.connect().error(LOGIN, name="Eve").code, "unauthorized")
-        self.assertEqual(self.connect().error(LOGIN, token="System:guest").code, "forbidden")  # the id is the name, and that is the server's own
+        # the id is the name, and that is the server's own
+        self.assertEqual(self.connect().error(LOGIN, token="System:guest").code, "forbidden")
         a.subscribe("staff/kitchen")
         self.refused("forbidden", b, SUBSCRIBE, name="staff/kitchen")
         a.say("staff/kitchen", "soup")
@@ -487,7 +504,8 @@ class Merge(Scripted):
     """The shipped policies decide, by their own numbers."""
 
     abstract = False
-    config = {"rate": {"user": 0, "channel": 5, "policy": "complete"}, "push": {"slice_ms": 300, "max": 3}, "tiers": {"large": {"members": 3}}}
+    config = {"rate": {"user": 0, "channel": 5, "policy": "complete"}, "push": {"slice_ms": 300, "max": 3},
+              "tiers": {"large": {"members": 3}}}
     shipped = ("ratelimit", "merge_push", "tiered_expiry")
 
     def test_complete(self):

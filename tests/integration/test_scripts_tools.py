@@ -19,11 +19,13 @@ class Tools(unittest.TestCase):
             f.write(text)
 
     def magpied(self, *arguments):
-        r = subprocess.run([MAGPIED, *arguments], capture_output=True, text=True, timeout=60 * PATIENCE, cwd=self.folder)
+        r = subprocess.run([MAGPIED, *arguments], capture_output=True, text=True, timeout=60 * PATIENCE,
+                           cwd=self.folder)
         return r.returncode, r.stdout + r.stderr
 
     def check(self, *load, more=""):
-        self.write("c.lua", "return { scripts = { path = '.', load = { %s } }, %s }" % (", ".join("'%s'" % name for name in load), more))
+        self.write("c.lua", "return { scripts = { path = '.', load = { %s } }, %s }" %
+                   (", ".join("'%s'" % name for name in load), more))
         return self.magpied("-t", "-c", "c.lua")
 
     def test_check(self):
@@ -56,17 +58,21 @@ class Tools(unittest.TestCase):
             self.assertRegex(output, r"(?m)^[1-9]\d* passed, 0 failed$")
 
     def test_failures_are_told(self):
-        self.write("policy.lua", "local magpie = require 'magpie'\nmagpie.on('message', function(e) if e.content == 'x' then error('broken') end return magpie.drop() end)")
+        self.write("policy.lua", "local magpie = require 'magpie'\nmagpie.on('message', function(e) if e.content == "
+                                 "'x' then error('broken') end return magpie.drop() end)")
         self.write("policy_test.lua", "local test = require 'test'\n"
-                   "test.case('good', function() local s = test.load('policy') test.equal(s:fire('message', {user = 'a', channel = 'c', content = 'y'}).verdict, 'drop') end)\n"
+                   "test.case('good', function() local s = test.load('policy') test.equal(s:fire('message', {user = "
+                   "'a', channel = 'c', content = 'y'}).verdict, 'drop') end)\n"
                    "test.case('wrong', function() test.equal(1, 2, 'numbers') end)\n"
-                   "test.case('failing', function() local s = test.load('policy') local r = s:fire('message', {user = 'a', channel = 'c', content = 'x'}) test.equal(r.error, nil) end)\n"
+                   "test.case('failing', function() local s = test.load('policy') local r = s:fire('message', {user = "
+                   "'a', channel = 'c', content = 'x'}) test.equal(r.error, nil) end)\n"
                    "test.case('none', function() test.load('nothing') end)")
         self.write("broken_test.lua", "local test = require 'test'\n\nthis is no Lua")
         self.write("idle_test.lua", "local x = 1")
         status, output = self.magpied("--run-script-tests", self.folder)
         self.assertEqual(status, 1)
-        for expected in ("1 passed, 5 failed", "policy_test.lua:3: numbers: expected 2, got 1", "policy.lua:2: broken", "there is no such script", "broken_test.lua:3:", "idle_test.lua: it has no test.case()"):
+        for expected in ("1 passed, 5 failed", "policy_test.lua:3: numbers: expected 2, got 1", "policy.lua:2: broken",
+                         "there is no such script", "broken_test.lua:3:", "idle_test.lua: it has no test.case()"):
             self.assertIn(expected, output)
 
     def test_nothing_to_test(self):
@@ -78,6 +84,7 @@ class Tools(unittest.TestCase):
 
     def test_the_sandbox_is_the_real_one(self):
         self.write("s.lua", "assert(io == nil and os == nil and not pcall(require, 'test'))")
-        self.write("s_test.lua", "local test = require 'test'\ntest.case('x', function() test.load('s') end)\ntest.case('y', function() assert(io == nil and os == nil) end)")
+        self.write("s_test.lua", "local test = require 'test'\ntest.case('x', function() test.load('s') "
+                                 "end)\ntest.case('y', function() assert(io == nil and os == nil) end)")
         status, output = self.magpied("--run-script-tests", self.folder)
         self.assertEqual((status, output), (0, "2 passed, 0 failed\n"))

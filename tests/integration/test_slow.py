@@ -42,7 +42,8 @@ class Slow(Test):
     def flood(self, sender, channel, n, size=8000):
         """A few at a time: who does not read is not read from."""
         for start in range(0, n, 4):
-            seqs = sender.send_all([(SEND_CHANNEL, {"channel": channel, "content": "%06d" % k + "x" * size}) for k in range(start, min(n, start + 4))])
+            seqs = sender.send_all([(SEND_CHANNEL, {"channel": channel, "content": "%06d" % k + "x" * size})
+                                    for k in range(start, min(n, start + 4))])
             for seq in seqs:
                 self.assertIn("seq", sender.answer(SEND_CHANNEL, seq, timeout=30))
 

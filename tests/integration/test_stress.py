@@ -13,8 +13,8 @@ CHANNELS = ["stress %d" % n for n in range(5)]
 
 
 class Actor(threading.Thread):
-    """A user on one connection after another. Knows what it must be pushed:
-    in a channel subscribed with `all`, seq after seq without a gap, from the subscription's seq on (after a login: from the first one on)."""
+    """A user on one connection after another. Knows what it must be pushed: in a channel subscribed with `all`, seq
+    after seq without a gap, from the subscription's seq on (after a login: from the first one on)."""
 
     def __init__(self, number, test):
         super().__init__(daemon=True)
@@ -128,7 +128,8 @@ class Actor(threading.Thread):
         self.leaving = set()
         try:
             self.connect()
-            moves = [self.subscribe] * 6 + [self.unsubscribe] * 3 + [self.send] * 12 + [self.tell] * 4 + [self.read] * 3 + [self.leave, self.leave_in_the_middle]
+            moves = ([self.subscribe] * 6 + [self.unsubscribe] * 3 + [self.send] * 12 + [self.tell] * 4
+                     + [self.read] * 3 + [self.leave, self.leave_in_the_middle])
             while time.monotonic() < self.test.end:
                 self.random.choice(moves)()
         except BaseException:

@@ -21,7 +21,8 @@ def tables(server):
 
 @variants(("tcp", 1), ("text", 2))
 class Vacant(Test):
-    config = {"limits": {"channels": 10, "guest": 2}, "tiers": {"small": {"ttl": 2}}, "listen": {"console": "127.0.0.1:0"}}
+    config = {"limits": {"channels": 10, "guest": 2}, "tiers": {"small": {"ttl": 2}},
+              "listen": {"console": "127.0.0.1:0"}}
 
     def listed(self):
         console = Console(self.server)
@@ -122,7 +123,8 @@ class Vacant(Test):
                 b.request(UNSUBSCRIBE, name="after %d" % n)
 
     def test_killed_half_way(self):
-        """Many come and go while the server is killed: what is there afterwards is what its members say, and no more."""
+        """Many come and go while the server is killed: what is there afterwards is what its members say, and no
+        more."""
         for round in range(4):
             users = self.users(*["U%d" % n for n in range(6)])
             seqs = []

@@ -52,7 +52,8 @@ class WebSocket(Test):
         if code is not None:
             self.assertEqual(w.close_code, code)
 
-    HEAD = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n"
+    HEAD = ("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n")
 
     @smoke
     def test_any_path(self):
@@ -68,7 +69,8 @@ class WebSocket(Test):
         self.assertIn(b"s3pplmbitxaq9kygzzhzrbk+xoo=", answer.lower())
 
     def test_headers_in_any_case_and_place(self):
-        head = ("GET / HTTP/1.1\r\nhost: 127.0.0.1:1\r\nUPGRADE: WebSocket\r\ncOnnection: keep-alive, upGrade\r\nsec-websocket-key:   dGhlIHNhbXBsZSBub25jZQ==  \r\n"
+        head = ("GET / HTTP/1.1\r\nhost: 127.0.0.1:1\r\nUPGRADE: WebSocket\r\ncOnnection: keep-alive, "
+                "upGrade\r\nsec-websocket-key:   dGhlIHNhbXBsZSBub25jZQ==  \r\n"
                 "sec-websocket-VERSION: 13\r\nCookie: a=b\r\nX-Empty:\r\n\r\n")
         self.assertEqual(self.http(head.encode())[0], 101)
 
@@ -93,13 +95,15 @@ class WebSocket(Test):
                 self.assertIn(b"sec-websocket-version: 13", answer.lower())
 
     def test_long_heads(self):
-        for extra in ("X: %s\r\n" % ("a" * 17000), "".join("X-%d: y\r\n" % n for n in range(10000)), "".join("X-%d: y\r\n" % n for n in range(96))):
+        for extra in ("X: %s\r\n" % ("a" * 17000), "".join("X-%d: y\r\n" % n for n in range(10000)),
+                      "".join("X-%d: y\r\n" % n for n in range(96))):
             status, answer = self.http((self.HEAD % ("/", extra)).encode())
             self.assertIn(status, (431, 400, 413, None))
 
     def test_heads_with_many_cookies(self):
         """What a site's cookies, proxies and tracing come to is no reason to refuse an upgrade."""
-        for extra in ("Cookie: %s\r\n" % ("c" * 4000), "Cookie: %s\r\n" % ("c" * 16000), "".join("X-%d: %s\r\n" % (n, "y" * 100) for n in range(95))):
+        for extra in ("Cookie: %s\r\n" % ("c" * 4000), "Cookie: %s\r\n" % ("c" * 16000),
+                      "".join("X-%d: %s\r\n" % (n, "y" * 100) for n in range(95))):
             self.assertEqual(self.http((self.HEAD % ("/", extra)).encode())[0], 101, extra[:20])
         head = (self.HEAD % ("/", "Cookie: %s\r\n" % ("c" * 9000))).encode()
         s = Stream(("127.0.0.1", self.server.websocket))
@@ -120,11 +124,16 @@ class WebSocket(Test):
     def test_pages_under_a_name_of_their_own(self):
         """DNS rebinding: a page's name that was made to point to this machine is "the same host"."""
         port = self.server.websocket
-        head = ("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        head = ("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
+                "dGhlIHNhbXBsZSBub25jZQ==\r\n"
                 "Sec-WebSocket-Version: 13\r\n%s\r\n")
-        for host, origin, status in [("evil.example:%d" % port, "http://evil.example:%d" % port, 403), ("evil.example", "http://evil.example", 403), ("evil.example", "http://localhost", 403),
-                                     ("127.0.0.1.evil.example", "http://127.0.0.1.evil.example", 403), ("localhost:%d" % port, "http://localhost:%d" % port, 101),
-                                     ("127.0.0.1:%d" % port, "http://127.0.0.1:%d" % port, 101), ("chat.localhost", "http://chat.localhost", 101), ("evil.example", None, 101)]:
+        for host, origin, status in [("evil.example:%d" % port, "http://evil.example:%d" % port, 403),
+                                     ("evil.example", "http://evil.example", 403),
+                                     ("evil.example", "http://localhost", 403),
+                                     ("127.0.0.1.evil.example", "http://127.0.0.1.evil.example", 403),
+                                     ("localhost:%d" % port, "http://localhost:%d" % port, 101),
+                                     ("127.0.0.1:%d" % port, "http://127.0.0.1:%d" % port, 101),
+                                     ("chat.localhost", "http://chat.localhost", 101), ("evil.example", None, 101)]:
             with self.subTest(host=host, origin=origin):
                 for path in ("/", "/anything"):
                     got, answer = self.http((head % (path, host, "Origin: %s\r\n" % origin if origin else "")).encode())
@@ -134,8 +143,10 @@ class WebSocket(Test):
 
     def test_foreign_origins(self):
         port = self.server.websocket
-        for origin, good in [("http://127.0.0.1:%d" % port, True), ("http://localhost", True), ("http://127.0.0.1", True), ("http://[::1]:99", True),
-                             ("http://evil.example", False), ("null", False), ("http://127.0.0.1.evil.example", False), ("http://localhost.evil.example", False),
+        for origin, good in [("http://127.0.0.1:%d" % port, True), ("http://localhost", True),
+                             ("http://127.0.0.1", True), ("http://[::1]:99", True),
+                             ("http://evil.example", False), ("null", False), ("http://127.0.0.1.evil.example", False),
+                             ("http://localhost.evil.example", False),
                              ("https://evil.example/http://localhost", False), ("file://", False)]:
             with self.subTest(origin=origin):
                 if good:
@@ -183,20 +194,25 @@ class WebSocket(Test):
         got = ask(b'{"action":1,"seq":7,"body":{"name":"Ada"}}')
         self.assertEqual((got["action"], got["seq"], got["body"]["name"]), (1, 7, "Ada"))
         self.server.secrets.add(got["body"]["token"])
-        for text in (b'{"action":9}', b'{"action":9,"seq":0}', b' {"seq":0,"body":{},"action":9} ', b'{"action":9,"body":null,"seq":null}', b'{"action":9,"more":[1]}',
+        for text in (b'{"action":9}', b'{"action":9,"seq":0}', b' {"seq":0,"body":{},"action":9} ',
+                     b'{"action":9,"body":null,"seq":null}', b'{"action":9,"more":[1]}',
                      b'{"action":9.0}', b'{"action":9e0}'):
             got = ask(text)
             self.assertEqual((got["action"], got["seq"]), (9, 0), text)
             self.assertIn("time", got["body"])
         # No such object: action 0, its seq if readable, and the connection is kept.
-        for text, seq in [(b"", 0), (b"hello", 0), (b"[]", 0), (b"5", 0), (b"null", 0), (b"{}", 0), (b'{"seq":5}', 5), (b'{"action":"9","seq":6}', 6), (b'{"action":-1,"seq":6}', 6),
-                          (b'{"action":65536,"seq":6}', 6), (b'{"action":9.5,"seq":8}', 8), (b'{"action":9,"seq":9,"body":[]}', 9), (b'{"action":9,"seq":9,"body":"x"}', 9),
-                          (b'{"action":9,"seq":-1}', 0), (b'{"action":9,"seq":65536}', 0), (b'{"action":9,"seq":"1"}', 0), (b'{"action":9}x', 0), (b'{"action":9,"action":9}', 0),
+        for text, seq in [(b"", 0), (b"hello", 0), (b"[]", 0), (b"5", 0), (b"null", 0), (b"{}", 0), (b'{"seq":5}', 5),
+                          (b'{"action":"9","seq":6}', 6), (b'{"action":-1,"seq":6}', 6),
+                          (b'{"action":65536,"seq":6}', 6), (b'{"action":9.5,"seq":8}', 8),
+                          (b'{"action":9,"seq":9,"body":[]}', 9), (b'{"action":9,"seq":9,"body":"x"}', 9),
+                          (b'{"action":9,"seq":-1}', 0), (b'{"action":9,"seq":65536}', 0),
+                          (b'{"action":9,"seq":"1"}', 0), (b'{"action":9}x', 0), (b'{"action":9,"action":9}', 0),
                           (b"[" * 4000, 0)]:
             with self.subTest(text=text[:40]):
                 got = ask(text)
                 self.assertEqual((got["action"], got["seq"], got["body"]["error"]["code"]), (0, seq, "bad_request"))
-        # Depth counts within the body as it does in the binary form, or one more for the wrapping; errors inside of it are the action's.
+        # Depth counts within the body as it does in the binary form, or one more for the wrapping; errors inside of it
+        # are the action's.
         self.assertIn("time", ask(b'{"action":9,"body":{"a":' + b"[" * 30 + b"]" * 30 + b"}}")["body"])
         got = ask(b'{"action":9999,"seq":3,"body":{}}')
         self.assertEqual((got["action"], got["seq"], got["body"]["error"]["code"]), (9999, 3, "unknown_action"))
@@ -225,18 +241,21 @@ class WebSocket(Test):
         self.assertEqual(ask(b'{"action":1,"seq":1,"body":{"name":"\\ud83d"}}'), (1, 1, "bad_request"))
         self.assertEqual(ask(b'{"action":1,"seq":2,"body":{"name":"Ada"}}'), (1, 2, None))
         for value in refused:
-            for text in (b'{"action":4,"seq":7,"body":{"channel":"x","content":%s}}', b'{"body":{"channel":"x","content":%s},"seq":7,"action":4}',
+            for text in (b'{"action":4,"seq":7,"body":{"channel":"x","content":%s}}',
+                         b'{"body":{"channel":"x","content":%s},"seq":7,"action":4}',
                          b'{"seq":7,"more":%s,"action":4,"body":{"seq":3,"action":9}}'):
                 self.assertEqual(ask(text % value), (4, 7, "bad_request"), text % value)
         # A key of the wrapping twice: nobody can tell which one counts.
         self.assertEqual(ask(b'{"action":9,"seq":7,"seq":8}'), (9, 0, "bad_request"))
         self.assertEqual(ask(b'{"action":9,"action":9,"seq":8}'), (0, 8, "bad_request"))
         # No JSON: action 0, and its seq if it is readable.
-        for text, seq in ((b'{"action":9,"seq":7,"body":{"a":01}}', 7), (b'{"action":9,"body":{a:1},"seq":7}', 7), (b'{"action":9,"seq":7', 0), (b'{"action":9,"seq":7,}', 7)):
+        for text, seq in ((b'{"action":9,"seq":7,"body":{"a":01}}', 7), (b'{"action":9,"body":{a:1},"seq":7}', 7),
+                          (b'{"action":9,"seq":7', 0), (b'{"action":9,"seq":7,}', 7)):
             self.assertEqual(ask(text), (0, seq, "bad_request"), text)
         # Known fields are refused by their names, unknown ones are nobody's concern.
         for n in (b"9223372036854775807", b"-9007199254740992"):
-            self.assertEqual(ask(b'{"action":9,"seq":7,"trace":%s,"body":{"snowflake":%s,"x":[{"y":%s}]}}' % (n, n, n)), (9, 7, None))
+            self.assertEqual(ask(b'{"action":9,"seq":7,"trace":%s,"body":{"snowflake":%s,"x":[{"y":%s}]}}' % (n, n, n)),
+                             (9, 7, None))
             self.assertEqual(ask(b'{"action":5,"seq":7,"body":{"channel":"x","after":%s}}' % n), (5, 7, "bad_request"))
             self.assertEqual(ask(b'{"action":9,"seq":%s}' % n), (0, 0, "bad_request"))
 
@@ -247,9 +266,12 @@ class WebSocket(Test):
 
     def test_protocol_errors(self):
         ping = struct.pack(">HH", 9, 1)
-        for data in (WsWire.frame(BINARY, ping, mask=False), WsWire.frame(BINARY, ping, reserved=4), WsWire.frame(BINARY, ping, reserved=2), WsWire.frame(3, ping),
-                     WsWire.frame(11, b""), WsWire.frame(CONTINUATION, ping), WsWire.frame(WS_PING, b"x", fin=False), WsWire.frame(WS_PING, b"x" * 126),
-                     WsWire.frame(BINARY, b"x", fin=False) + WsWire.frame(BINARY, b"x"), WsWire.frame(CLOSE, b"x"), WsWire.frame(CLOSE, struct.pack(">H", 1005)),
+        for data in (WsWire.frame(BINARY, ping, mask=False), WsWire.frame(BINARY, ping, reserved=4),
+                     WsWire.frame(BINARY, ping, reserved=2), WsWire.frame(3, ping),
+                     WsWire.frame(11, b""), WsWire.frame(CONTINUATION, ping), WsWire.frame(WS_PING, b"x", fin=False),
+                     WsWire.frame(WS_PING, b"x" * 126),
+                     WsWire.frame(BINARY, b"x", fin=False) + WsWire.frame(BINARY, b"x"), WsWire.frame(CLOSE, b"x"),
+                     WsWire.frame(CLOSE, struct.pack(">H", 1005)),
                      WsWire.frame(CLOSE, struct.pack(">H", 999)), WsWire.frame(CLOSE, struct.pack(">H", 2999))):
             with self.subTest(data=data[:8]):
                 self.breaks(data, 1002)
@@ -290,7 +312,8 @@ class WebSocket(Test):
         self.assertEqual(w.receive(soon())[:2], (PING, 1))
 
     def test_close(self):
-        for payload in (b"", struct.pack(">H", 1000), struct.pack(">H", 1001) + b"bye", struct.pack(">H", 3000), struct.pack(">H", 4999)):
+        for payload in (b"", struct.pack(">H", 1000), struct.pack(">H", 1001) + b"bye", struct.pack(">H", 3000),
+                        struct.pack(">H", 4999)):
             w = self.raw()
             w.send_frame(CLOSE, payload)
             opcode, _, answer = w.receive_frame(soon())
@@ -341,7 +364,8 @@ class WebSocket(Test):
 
 class Heads(Test):
     """limits.http_head, limits.http_fields and what may be held before login."""
-    config = {"limits": {"http_head": 2048, "http_fields": 20, "before_login": 400000, "before_login_per_ip": 100000}, "timeouts": {"login": 30}}
+    config = {"limits": {"http_head": 2048, "http_fields": 20, "before_login": 400000, "before_login_per_ip": 100000},
+              "timeouts": {"login": 30}}
 
     def status(self, head):
         try:
@@ -361,7 +385,8 @@ class Heads(Test):
         self.assertEqual(self.status([("X-%d" % n, "y") for n in range(16)]), 101)
 
     def test_unfinished_messages_before_login(self):
-        """Who holds more than an address may is told to go, and nobody else is: other addresses, and those who ask in one go."""
+        """Who holds more than an address may is told to go, and nobody else is: other addresses, and those who ask in
+        one go."""
         def hold(address):
             c = socket.create_connection(("127.0.0.1", self.server.tcp), 10, (address, 0))
             self.addCleanup(c.close)
@@ -396,8 +421,10 @@ class Origins(Test):
     config = {"origins": ["https://chat.example", "http://other.example:8080"]}
 
     def test_the_list(self):
-        for origin, good in [("https://chat.example", True), ("http://other.example:8080", True), ("http://chat.example", False), ("https://chat.example:443", False),
-                             ("https://chat.example.evil", False), ("https://xchat.example", False), ("http://127.0.0.1", False), ("null", False), ("", False), (None, True)]:
+        for origin, good in [("https://chat.example", True), ("http://other.example:8080", True),
+                             ("http://chat.example", False), ("https://chat.example:443", False),
+                             ("https://chat.example.evil", False), ("https://xchat.example", False),
+                             ("http://127.0.0.1", False), ("null", False), ("", False), (None, True)]:
             with self.subTest(origin=origin):
                 headers = [] if origin is None else [("Origin", origin)]
                 if good:

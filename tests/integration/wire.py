@@ -1,4 +1,5 @@
-"""The wire in Python's standard library: frames over TCP, and over WebSocket (RFC 6455) in binary and in text messages."""
+"""The wire in Python's standard library: frames over TCP, and over WebSocket (RFC 6455) in binary and in text
+messages."""
 
 import base64
 import hashlib
@@ -115,7 +116,8 @@ class WsWire:
 
     def handshake(self, host, path="/", headers=()):
         key = base64.b64encode(os.urandom(16)).decode()
-        head = "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" % (path, host)
+        head = ("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\n" % (path, host))
         head += "Sec-WebSocket-Key: %s\r\n" % key + "".join("%s: %s\r\n" % h for h in headers) + "\r\n"
         self.stream.write(head.encode())
         self.head = self.read_head()
@@ -128,7 +130,8 @@ class WsWire:
         assert fields["upgrade"].lower() == "websocket" and "upgrade" in fields["connection"].lower(), self.head
 
     def fields(self):
-        return {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in self.head.split("\r\n")[1:])}
+        return {k.strip().lower(): v.strip()
+                for k, _, v in (line.partition(":") for line in self.head.split("\r\n")[1:])}
 
     def read_head(self, timeout=20):
         deadline = time.monotonic() + timeout

@@ -77,7 +77,8 @@ async function main() {
   bob.socket.ping("are you there");
   const result = {
     seqs: answers.map((a) => a.seq),
-    pushed: pushes.map((p) => [p.action, p.body.seq, p.body.content === content + (p.body.seq - 1), p.body.sender.id === me.id]),
+    pushed: pushes.map((p) => [p.action, p.body.seq, p.body.content === content + (p.body.seq - 1),
+        p.body.sender.id === me.id]),
     direct: [direct.action, direct.body.content === content],
     history: history.messages.map((m) => m.seq),
     error: error.error.code,

@@ -218,7 +218,8 @@ static void memory_before_login_is_bounded(void **state)
     }
 }
 
-/* A message that is finished after login is no longer of those, and an unfinished one of a client that goes is given back. */
+/* A message that is finished after login is no longer of those, and an unfinished one of a client that goes is given
+ * back. */
 static void memory_before_login_ends_with_it(void **state)
 {
     (void)state;
@@ -355,8 +356,7 @@ static void names_on_loopback(void **state)
     }
 }
 
-/* --- Requests that the owner serves, and paths that it claims ---------------------------------------------------------------
- */
+/* --- Requests that the owner serves, and paths that it claims --------------------------------------------------- */
 
 /* What the last request was. */
 static struct {
@@ -643,8 +643,8 @@ static int unfinished(struct kit *k, uint32_t whole, uint32_t n)
     return fd;
 }
 
-/* What clients of claimed paths, who never log in, have sent of a message is bounded, by address and in all, and does not keep
- * others from logging in; but one message always fits. */
+/* What clients of claimed paths, who never log in, have sent of a message is bounded, by address and in all, and
+ * does not keep others from logging in; but one message always fits. */
 static void claimed_input_is_bounded(void **state)
 {
     (void)state;

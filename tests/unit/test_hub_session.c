@@ -157,7 +157,8 @@ static void a_device_keeps_the_session(void **state)
     kit_end(&k);
 }
 
-/* Requests and the end of the client's half behind them: all are answered, in order, and then the server ends its half. */
+/* Requests and the end of the client's half behind them: all are answered, in order, and then the server ends its
+ * half. */
 static void answered_to_the_end(void **state)
 {
     struct kit k;

@@ -229,7 +229,8 @@ static void fresh_members_hear_from_their_place_on(void **state)
     kit_end(&k);
 }
 
-/* Who joined within a slice's range is told how many seqs of its own part were left out, not none and not the slice's. */
+/* Who joined within a slice's range is told how many seqs of its own part were left out, not none and not the
+ * slice's. */
 static void omitted_counts_from_the_receivers_place_on(void **state)
 {
     static const struct {

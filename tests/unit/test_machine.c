@@ -60,7 +60,7 @@ static void a_processor_is_left_to_others(void **state)
     assert_int_equal(machine_shards(64), 63);
 }
 
-/* --- Whether there is enough: in a process of its own, which may not raise its limits again ------------------------- */
+/* --- Whether there is enough: in a process of its own, which may not raise its limits again ----------------------- */
 
 static bool in_a_child(bool (*fn)(void))
 {

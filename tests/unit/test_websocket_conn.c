@@ -210,8 +210,8 @@ static bool owes_answers(void *owner, uint32_t conn, uint16_t code)
     return true;
 }
 
-/* Requests and a close frame behind them: the answers come first, then the close frame with its code, then the end. Whether
- * the socket's half is closed too changes nothing, and what comes behind the close frame is not heard. */
+/* Requests and a close frame behind them: the answers come first, then the close frame with its code, then the end.
+ * Whether the socket's half is closed too changes nothing, and what comes behind the close frame is not heard. */
 static void answered_before_the_close_frame(void **state)
 {
     (void)state;

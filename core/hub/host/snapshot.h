@@ -41,8 +41,8 @@ struct snapshot_channel {
     float rate; /* messages a second, lately */
 };
 
-/* The snapshot_* functions call `fn` for things from index `from` on, until a step is done or it returns false: that thing
- * comes again. They return where to go on, NONE at the end. */
+/* The snapshot_* functions call `fn` for things from index `from` on, until a step is done or it returns false: that
+ * thing comes again. They return where to go on, NONE at the end. */
 uint32_t snapshot_conns(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct snapshot_conn *c),
                         void *ctx);
 /* Those that have output waiting. */

@@ -198,8 +198,8 @@ static const char *open_text(struct call *c, const struct cJSON *tree)
     return NULL;
 }
 
-/* A text message that could not be parsed. Who waits for its seq is answered all the same; where it is JSON, which only our
- * rules refuse, under its action. False: it was answered. */
+/* A text message that could not be parsed. Who waits for its seq is answered all the same; where it is JSON, which
+ * only our rules refuse, under its action. False: it was answered. */
 static bool open_refused(struct call *c, struct slice text, const struct json_verdict *v, const char **why)
 {
     uint16_t action;
@@ -213,8 +213,8 @@ static bool open_refused(struct call *c, struct slice text, const struct json_ve
     return true;
 }
 
-/* `wrong`: what is wrong with the body; NULL: nothing. Who reads fields by their names is never given an integer that was
- * rounded (json_get_int()), and what stands in a field that nobody knows is nobody's concern. */
+/* `wrong`: what is wrong with the body; NULL: nothing. Who reads fields by their names is never given an integer
+ * that was rounded (json_get_int()), and what stands in a field that nobody knows is nobody's concern. */
 static void run_handler(struct call *c, const struct action *a, bool rounded, const char *wrong)
 {
     c->action_ctx = a->ctx;

@@ -11,7 +11,8 @@
 #include "core/base/container.h"
 #include "core/hub/shard/shard.h"
 
-/* The operation, which is filled in but for this, comes back to `done` on the shard's thread, whose owner is the shard. */
+/* The operation, which is filled in but for this, comes back to `done` on the shard's thread, whose owner is the
+ * shard. */
 static inline void op_begin(struct shard *s, struct store_op *op, void (*done)(void *owner, struct store_op *op))
 {
     op->home = &s->mailbox;

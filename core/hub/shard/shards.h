@@ -1,4 +1,5 @@
-/* All shards together: which there are, and work that is done on each of them. Main thread, where nothing else is said. */
+/* All shards together: which there are, and work that is done on each of them. Main thread, where nothing else is
+ * said. */
 #ifndef MAGPIE_HUB_SHARDS_H
 #define MAGPIE_HUB_SHARDS_H
 

@@ -184,9 +184,9 @@ static uint32_t window_length(const struct shard *s, const struct conv *v)
 
 /*
  * How long a window that begins now is, in seconds. Where messages come one after the other it begins when the last one
- * was due, not with its first message: a busy channel then has a steady beat, and nobody waits for longer than a window.
- * (A beat just above 200 ms is the worst there could be: Linux takes a gap of its smallest retransmission timeout for a
- * restart and acknowledges the next segments one by one.)
+ * was due, not with its first message: a busy channel then has a steady beat, and nobody waits for longer than a
+ * window. (A beat just above 200 ms is the worst there could be: Linux takes a gap of its smallest retransmission
+ * timeout for a restart and acknowledges the next segments one by one.)
  */
 static double window_seconds(const struct shard *s, const struct conv *v, bool merged)
 {

@@ -1,6 +1,6 @@
 /*
- * Publishing: from a stored message to the shards that have receivers, at once or by windows of time. On the owner shard.
- * Private to core/hub.
+ * Publishing: from a stored message to the shards that have receivers, at once or by windows of time. On the owner
+ * shard. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_PUBLISH_H
 #define MAGPIE_HUB_PUBLISH_H

@@ -138,8 +138,8 @@ static struct frame *whole_frame(struct shard *s, struct pub *p, uint32_t tag)
     return p->frame;
 }
 
-/* Queues one publication to one connection, from item `first` on. `from` is the first seq that concerns the receiver: behind
- * the publication's own when it joined within the range. What of the rest is no item was left out. */
+/* Queues one publication to one connection, from item `first` on. `from` is the first seq that concerns the
+ * receiver: behind the publication's own when it joined within the range. What of the rest is no item was left out. */
 static unsigned deliver_conn(struct shard *s, uint32_t conn, struct pub *p, uint32_t first, uint64_t from, uint32_t tag)
 {
     if (p->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE) {

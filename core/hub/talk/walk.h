@@ -2,10 +2,10 @@
  * The walk: how publications reach a channel's members on this shard.
  *
  * A publication comes as a mail from the owner shard and goes out in a walk around the dense member array (chan.h). The
- * walk goes round and round while there is something to deliver; a publication gets on where the walk stands and off when
- * that place comes again; and each member that is passed gets all that is on board in one go.
- * So K messages under way share their system calls whatever moments they came at, and none waits for another's end:
- * that is the gathering. A walk is done in steps, so that no channel holds the loop for long. Private to core/hub.
+ * walk goes round and round while there is something to deliver; a publication gets on where the walk stands and off
+ * when that place comes again; and each member that is passed gets all that is on board in one go. So K messages under
+ * way share their system calls whatever moments they came at, and none waits for another's end: that is the gathering.
+ * A walk is done in steps, so that no channel holds the loop for long. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_WALK_H
 #define MAGPIE_HUB_WALK_H
