@@ -76,9 +76,7 @@ uint32_t machine_raise_descriptors(uint32_t connections, char *why, size_t why_s
         if (!connections || setrlimit(RLIMIT_NOFILE, &want) != 0) {
             rlim_t most = have.rlim_max < need ? have.rlim_max : need;
             unsigned long long nr_open = read_number("/proc/sys/fs/nr_open");
-            if (nr_open && nr_open < need && setrlimit(RLIMIT_NOFILE, &(struct rlimit){nr_open, nr_open}) == 0)
-                most = nr_open;
-            else
+            if (!nr_open || nr_open >= need || setrlimit(RLIMIT_NOFILE, &(struct rlimit){nr_open, nr_open}) != 0)
                 (void)!setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, have.rlim_max});
         }
         if (getrlimit(RLIMIT_NOFILE, &have) != 0)

@@ -150,7 +150,6 @@ static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key
     uint64_t size = sizeof(struct entry) + key.n + text + 16, freed = old ? size_of(*old) : 0;
     if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed) {
         drop_expired(k, s, s->bucket_count, now_ms);
-        old = find(k, s, hash, key, now_ms);
         if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed)
             return ERR_FULL;
     }

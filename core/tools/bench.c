@@ -340,7 +340,7 @@ uint64_t bench_content_time(struct slice message)
     if (client_fields_read(message, &field, 1) != 1 || field.value.n < STAMP + 2)
         return 0;
     for (int i = 1; i <= STAMP; i++) {
-        int c = field.value.p[i];
+        int c = (unsigned char)field.value.p[i];
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (digit < 0)
             return 0;

@@ -1,4 +1,5 @@
-"""The script `dev` and the runner of the documents' examples: their words, and paths with blanks and quotes. Nothing is built here."""
+"""The script `dev` and the runner of the documents' examples: their words, and paths with blanks and quotes. Nothing is
+built here."""
 
 import os
 import shutil
@@ -10,7 +11,7 @@ import unittest
 from server import MAGPIED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run", "test", "build", "bench", "million", "fuzz", "asan", "tsan", "format", "help")
+VERBS = ("run", "test", "build", "bench", "million", "fuzz", "asan", "tsan", "format", "lint", "help")
 
 
 class Dev(unittest.TestCase):
@@ -18,13 +19,15 @@ class Dev(unittest.TestCase):
         self.folder = os.path.join(tempfile.mkdtemp(prefix="magpie-dev-"), "it's a folder")
         os.makedirs(os.path.join(self.folder, "tests"))
         shutil.copy(os.path.join(ROOT, "dev"), self.folder)
-        shutil.copytree(os.path.join(ROOT, "tests", "bench"), os.path.join(self.folder, "tests", "bench"), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(os.path.join(ROOT, "tests", "bench"), os.path.join(self.folder, "tests", "bench"),
+                        ignore=shutil.ignore_patterns("__pycache__"))
 
     def tearDown(self):
         shutil.rmtree(os.path.dirname(self.folder))
 
     def dev(self, *arguments):
-        return subprocess.run([os.path.join(self.folder, "dev"), *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd="/",
+        return subprocess.run([os.path.join(self.folder, "dev"), *arguments], capture_output=True, text=True,
+                              timeout=60, stdin=subprocess.DEVNULL, cwd="/",
                               env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
 
     def test_help_runs_nothing(self):
@@ -44,9 +47,13 @@ class Dev(unittest.TestCase):
             self.assertEqual([line.split()[1] for line in r.stdout.splitlines()], list(VERBS))
 
     def test_wrong_words(self):
-        for arguments, about in ((("tset",), "unknown verb tset"), (("help", "tset"), "unknown verb tset"), (("--hlep",), "unknown verb --hlep"),
-                                 (("test", "--hlep"), "what is --hlep?"), (("asan", "-x"), "what is -x?"), (("tsan", "-x"), "what is -x?"),
-                                 (("run", "x"), "takes no arguments"), (("format", "x"), "what is x?"), (("fuzz", "x"), "how many seconds")):
+        for arguments, about in ((("tset",), "unknown verb tset"), (("help", "tset"), "unknown verb tset"),
+                                 (("--hlep",), "unknown verb --hlep"),
+                                 (("test", "--hlep"), "what is --hlep?"), (("asan", "-x"), "what is -x?"),
+                                 (("tsan", "-x"), "what is -x?"),
+                                 (("run", "x"), "takes no arguments"), (("format", "x"), "what is x?"),
+                                 (("lint", "x.c"), "there is no file x.c"), (("lint", "x"), "x is no .c file"),
+                                 (("fuzz", "x"), "how many seconds")):
             with self.subTest(arguments):
                 r = self.dev(*arguments)
                 self.assertNotEqual(r.returncode, 0)
@@ -64,15 +71,24 @@ class Documents(unittest.TestCase):
                     folder = os.path.join(parent, name)
                     os.mkdir(folder)
                     os.symlink(os.path.dirname(MAGPIED), os.path.join(folder, "build"))
-                    code = ("import docs, tempfile; s = docs.Server.__new__(docs.Server); s.folder = tempfile.mkdtemp(dir=%r); s.tcp = s.websocket = s.console = 1\n"
-                            "for language, kind, text in (('sh', 'test', 'build/magpied --version | grep -c magpied'),\n"
-                            "        ('python', 'test', 'import subprocess; subprocess.check_call([\"build/magpied\", \"--version\"])'),\n"
-                            "        ('python', 'test', \"import subprocess; subprocess.check_call(['./build/magpied', '--version'])\"),\n"
-                            "        ('lua', 'config', '{ plugins = { load = { filter = { file = \"words.txt\" } } } }'), ('lua', 'script', 'local magpie = require \"magpie\"')):\n"
+                    code = ("import docs, tempfile; s = docs.Server.__new__(docs.Server); s.folder = "
+                            "tempfile.mkdtemp(dir=%r); s.tcp = s.websocket = s.console = 1\n"
+                            "for language, kind, text in (('sh', 'test', 'build/magpied --version | grep -c "
+                            "magpied'),\n"
+                            "        ('python', 'test', 'import subprocess; subprocess.check_call([\"build/magpied\", "
+                            "\"--version\"])'),\n"
+                            "        ('python', 'test', \"import subprocess; subprocess.check_call(['./build/magpied', "
+                            "'--version'])\"),\n"
+                            "        ('lua', 'config', '{ plugins = { load = { filter = { file = \"words.txt\" } } } "
+                            "}'), ('lua', 'script', 'local magpie = require \"magpie\"')):\n"
                             "    print(*docs.run(s, language, kind, text, s.folder))\n" % folder)
-                    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
-                                       env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, "tests"), PYTHONDONTWRITEBYTECODE="1", MAGPIED=os.path.join(folder, "build", "magpied")))
+                    r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+                                       stdin=subprocess.DEVNULL,
+                                       env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, "tests"),
+                                                PYTHONDONTWRITEBYTECODE="1",
+                                                MAGPIED=os.path.join(folder, "build", "magpied")))
                     self.assertEqual(r.stderr, "")
-                    self.assertEqual([line.split()[0] for line in r.stdout.splitlines() if line.startswith(("True", "False"))], ["True"] * 5, r.stdout)
+                    self.assertEqual([line.split()[0] for line in r.stdout.splitlines()
+                                      if line.startswith(("True", "False"))], ["True"] * 5, r.stdout)
         finally:
             shutil.rmtree(parent)
