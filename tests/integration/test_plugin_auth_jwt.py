@@ -12,7 +12,8 @@ import time
 import unittest
 
 from base import Test
-from server import MAGPIED, Server, lua
+from plugin_base import Console
+from server import MAGPIED, Server, lua, merged
 
 SECRET = "a secret of the other server, long enough for HS512: 0123456789abcdef"
 
@@ -356,6 +357,24 @@ class Keys(Test):
             c = self.connect()
             c.send(1, token=t)
             c.close()
+
+    def test_keys_change_while_tokens_are_checked(self):
+        """Each token is judged by the keys of before or of after; once the reload has said OK, by those of after alone."""
+        old, new = (config(algorithm="RS256", key_files=[self.public(k)]) for k in ("rsa", "rsa2"))
+        token = signed(claims(), self.private("rsa"), "RS256")
+        with Server(merged(old, {"listen": {"console": "127.0.0.1:0"}})) as s:
+            console = Console(s)
+            for turn in range(10):
+                cs = [self.connect(server=s) for _ in range(20)]
+                seqs = [c.send(1, token=token) for c in cs]
+                s.rewrite(old if turn % 2 else new)
+                console("config reload")
+                self.assertEqual(self.lets_in(s, token), turn % 2 == 1)
+                for c, seq in zip(cs, seqs):
+                    answer = c.answer(1, seq)
+                    self.assertIn(answer.get("error", {}).get("code"), (None, "unauthorized"))
+                    c.close()
+            console.close()
 
     def test_elliptic_curves(self):
         for alg, key in (("ES256", "p256"), ("ES384", "p384"), ("ES512", "p521")):
