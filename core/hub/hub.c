@@ -2,6 +2,7 @@
 
 #include "core/base/random.h"
 #include "core/hub/act/acts.h"
+#include "core/hub/act/guest.h"
 #include "core/hub/parts.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/command.h"
@@ -160,6 +161,7 @@ void hub_stop(struct hub *hub)
     hub_pump(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         hub->shards[i]->draining = true;
+        guests_drop(hub->shards[i]);
         net_free(hub->shards[i]->net);
         hub->shards[i]->net = NULL;
     }

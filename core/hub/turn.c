@@ -94,6 +94,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     convs_sweep(s);
     bans_tick(s);
     figures_tick(s);
+    guests_owed_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)

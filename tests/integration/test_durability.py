@@ -311,6 +311,48 @@ class Full(Test):
                              "acknowledged, and nothing else")
             self.assertEqual([m["seq"] for m in page["messages"]], list(range(1, len(told) + 1)), "without gaps")
 
+    def test_coming_back_while_full(self):
+        """Whoever comes back reads, whatever the disk does: a guest's first time too, and one who would like another name."""
+        a, b, c = self.users("Ada", "Bob", "Cid")
+        room = self.channel(a, b, c)
+        sent = a.tell(b, "waiting")
+        for x in (a, b, c):
+            x.close()
+        self.fill(True)
+        try:
+            self.refused("unavailable", self.connect(), 1, name="New")
+            for user, login in ((b, {}), (c, {"name": "Cleo"}), (c, {}), (a, {"name": "Ada"})):
+                again = self.connect()
+                answer = again.login(token=user.token, **login)
+                self.assertEqual((answer["id"], answer["name"]), (user.id, user.name))
+                again.history(room)
+                if user is b:
+                    self.assertEqual(answer["inbox"], 1)
+                    self.assertEqual([m["id"] for m in again.request(INBOX)["messages"]], [sent["id"]])
+        finally:
+            self.fill(False)
+        self.sends_again(self.again(a), b, "well again")
+        self.assertEqual(self.connect().login(token=c.token, name="Cleo")["name"], "Cleo")
+
+    def test_a_guest_that_came_back_while_full_stays(self):
+        with Server({"limits": {"guest": 2}, "log": {"level": "info"}}) as s:
+            self.server, shared = s, self.server
+            try:
+                a = self.user("Ada", server=s)
+                a.subscribe("tea")
+                a.close()
+                self.fill(True)
+                back = self.again(a, server=s)
+                self.fill(False)
+                s.wait_log("storage.recovered", 20)
+                back.close()
+                time.sleep(5)
+                s.kill()
+                s.start()
+                self.assertEqual(self.again(a, server=s).request(13, name="tea")["members"][0]["id"], a.id)
+            finally:
+                self.server = shared
+
     def test_stopping_while_full(self):
         """SIGTERM ends it all the same, with status 0, and what was acknowledged is there."""
         with Server({"timeouts": {"drain": 5}}) as s:

@@ -129,6 +129,67 @@ static void whoever_comes_back_is_no_guest(void **state)
     kit_end(&k);
 }
 
+/* The store cannot write down that a guest has come back: it is let in all the same, and is no guest from then on; the
+ * store hears of it when it can. */
+static void coming_back_to_a_full_disk(void **state)
+{
+    struct kit k;
+    char id[64], token[256];
+    (void)state;
+    begin(&k, 2);
+    struct peer *a = newcomer(&k, 0, id, token), *b = peer_open(&k, 1);
+    peer_close(a);
+    kit_settle(&k);
+    gate_fail(OP_USER_SAVE, STORE_RETRY);
+    works(peer_ask(b, 1, "{\"token\":\"%s\"}", token));
+    unsigned failed = kit_gate.calls[OP_USER_SAVE];
+    struct peer *c = peer_open(&k, 0); /* once is enough */
+    works(peer_ask(c, 1, "{\"token\":\"%s\"}", token));
+    assert_int_equal(kit_gate.calls[OP_USER_SAVE], failed);
+    struct shard *s = shard_of(k.hub, S(id));
+    for (int i = 0; i < 3; i++) { /* not yet */
+        s->owed_at_ms = 0;
+        guests_owed_tick(s);
+        kit_settle(&k);
+        guests_owed_tick(s); /* nor at once again */
+        kit_settle(&k);
+        assert_int_equal(kit_gate.calls[OP_USER_SAVE], ++failed);
+    }
+    peer_close(b);
+    peer_close(c);
+    kit_settle(&k);
+    usleep(2 * TTL_MS * 1000);
+    hunt(&k);
+    assert_true(known(&k, id));
+    gate_open(OP_USER_SAVE);
+    assert_non_null(s->owed);
+    s->owed_at_ms = 0;
+    guests_owed_tick(s);
+    kit_settle(&k);
+    assert_null(s->owed);
+    assert_int_equal(kit_user(&k, id), NONE);
+    hunt(&k);
+    hunt(&k);
+    assert_true(known(&k, id));
+    kit_end(&k);
+}
+
+/* It ends before that. */
+static void owed_at_the_end(void **state)
+{
+    struct kit k;
+    char id[64], token[256];
+    (void)state;
+    begin(&k, 1);
+    struct peer *a = newcomer(&k, 0, id, token), *b = peer_open(&k, 0);
+    gate_fail(OP_USER_SAVE, STORE_UNKNOWN);
+    works(peer_ask(b, 1, "{\"token\":\"%s\"}", token));
+    assert_non_null(kit_shard(&k, 0)->owed);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
 /* The guest's last connection ends while its login with the token is being stored: what is stored last must not be
  * "guest". */
 static void coming_back_while_leaving(void **state)
@@ -266,6 +327,8 @@ int main(void)
         cmocka_unit_test(guests_are_forgotten_with_their_channels),
         cmocka_unit_test(whoever_comes_back_is_no_guest),
         cmocka_unit_test(coming_back_while_leaving),
+        cmocka_unit_test(coming_back_to_a_full_disk),
+        cmocka_unit_test(owed_at_the_end),
         cmocka_unit_test(guests_with_private_messages_stay),
         cmocka_unit_test(a_login_during_the_forgetting),
         cmocka_unit_test(without_a_limit_nobody_is_hunted),

@@ -39,6 +39,76 @@ void guest_left(struct shard *s, uint32_t user)
     store_user_save(s->store, &g->op);
 }
 
+/* --- A guest has come back while the disk was full ------------------------------------------------------------------ */
+
+enum { OWED_MS = 1000 }; /* between two attempts */
+
+struct owed {
+    struct owed *next; /* in shard.owed */
+    uint32_t user;     /* pinned, so that it is no guest meanwhile, and is not forgotten */
+    bool busy;         /* the store has it */
+    struct store_user_save op;
+    char strings[128];
+};
+
+static void owed_end(struct shard *s)
+{
+    struct owed *o = s->owed;
+    s->owed = o->next;
+    user_unpin(s, o->user);
+    free(o);
+}
+
+static void owed_saved(void *owner, struct store_op *op)
+{
+    struct owed *o = OP_END(owner, op, struct owed, op.op);
+    struct shard *s = owner;
+    o->busy = false;
+    if (op->status == STORE_RETRY || op->status == STORE_UNKNOWN) {
+        s->owed_at_ms = s->now_ms + OWED_MS;
+    } else {
+        owed_end(s);
+        guests_owed_tick(s);
+    }
+}
+
+void guests_owed_tick(struct shard *s)
+{
+    struct owed *o = s->owed;
+    if (!o || o->busy || s->now_ms < s->owed_at_ms || s->draining)
+        return;
+    const struct user *u = user_at(s, o->user);
+    memcpy(o->strings, u->strings, (size_t)u->id_len + u->name_len);
+    o->op = (struct store_user_save){.id = slice_of(o->strings, u->id_len),
+                                     .name = slice_of(o->strings + u->id_len, u->name_len),
+                                     .user = {.epoch = u->epoch}};
+    o->busy = true;
+    op_begin(s, &o->op.op, owed_saved);
+    store_user_save(s->store, &o->op);
+}
+
+void guest_returned(struct shard *s, uint32_t user)
+{
+    struct owed *o = calloc(1, sizeof *o);
+    user_at(s, user)->guest = false;
+    if (!o) /* then the next login does it */
+        return;
+    user_pin(s, user);
+    o->user = user;
+    if (!s->owed)
+        s->owed_at_ms = s->now_ms + OWED_MS;
+    struct owed **last = &s->owed;
+    while (*last)
+        last = &(*last)->next;
+    *last = o;
+}
+
+void guests_drop(struct shard *s)
+{
+    while (s->owed)
+        owed_end(s);
+}
+
 /* --- A guest is forgotten ----------------------------------------------------------------------------------------- */
 
 /* On the guest's owner shard. Its user is loaded in state USER_FORGETTING meanwhile, so that logins wait. */

@@ -4,6 +4,7 @@
 #include "core/base/frame.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
+#include "core/hub/act/guest.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/req.h"
@@ -192,6 +193,15 @@ static void login_complete(struct login *l)
 
 /* --- Changes to the user ------------------------------------------------------------------------------------------ */
 
+/* On, unless messages have come while it was saved. */
+static void login_counted(struct login *l)
+{
+    if (l->missed && l->counts < COUNTS_MAX)
+        login_start(l);
+    else
+        login_complete(l);
+}
+
 static void login_saved(void *owner, struct store_op *op)
 {
     struct login *l = OP_END(owner, op, struct login, op.save.op);
@@ -199,8 +209,15 @@ static void login_saved(void *owner, struct store_op *op)
     l->busy = false;
     struct user *u = user_at(s, l->user);
     bool stored = op->status == STORE_OK, first = u->state != USER_READY;
-    if (stored && l->epoch != u->epoch && !l->provided) {
+    if (!first && !l->fresh && l->epoch != u->epoch && !l->provided) {
         login_fail(l, CODE_UNAUTHORIZED, revoked); /* while it was saved */
+        return;
+    }
+    if (!stored && !first) {
+        /* Whoever comes back reads, whatever the disk does; a new name has to wait for a better moment. */
+        if (u->guest)
+            guest_returned(s, l->user);
+        login_counted(l);
         return;
     }
     if (!stored || (l->name_len && user_set_name(s, l->user, login_name(l)) != 0)) {
@@ -219,10 +236,7 @@ static void login_saved(void *owner, struct store_op *op)
         start_waiting(s, l->user);
         l->busy = false;
     }
-    if (l->missed && l->counts < COUNTS_MAX) /* while it was saved */
-        login_start(l);
-    else
-        login_complete(l);
+    login_counted(l);
 }
 
 /* guest: a new user, under an id that was just made. */

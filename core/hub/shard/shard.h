@@ -113,6 +113,8 @@ struct shard {
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
     uint64_t reqs;        /* requests under way whose connection is here */
+    struct owed *owed;    /* of guest.c: users that came back while the store could not write; list */
+    uint64_t owed_at_ms;  /* when it is tried again, monotonic */
     bool sweeping;        /* shard 0: a hunt for guests is under way */
     uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
 
