@@ -5,6 +5,7 @@
 #include "core/base/stdio_fds.h"
 #include "core/config/config.h"
 #include "core/script/scripts.h"
+#include "core/script/tester.h"
 #include "core/server/server.h"
 #include "core/server/settings.h"
 

@@ -3,6 +3,7 @@
 #include "core/base/json.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
+#include "core/script/scripts_private.h"
 #include "core/script/state.h"
 #include "core/script/timer.h"
 #include "core/script/verdict.h"
@@ -10,7 +11,6 @@
 
 #include <cjson/cJSON.h>
 #include <lauxlib.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static void *grow(void *list, uint32_t *count, size_t size)
 
 static void while_loading(lua_State *L, const char *function)
 {
-    if (!state_of(L)->troupe->loading)
+    if (!state_of(L)->shard_set->loading)
         luaL_error(L, "magpie.%s: only while the script loads", function);
 }
 
@@ -172,7 +172,7 @@ static int lua_command(lua_State *L)
 
 static struct world *world_of(lua_State *L)
 {
-    return state_of(L)->troupe->site->world;
+    return state_of(L)->shard_set->env->world;
 }
 
 static int lua_now(lua_State *L)
@@ -251,7 +251,7 @@ static int lua_config(lua_State *L)
 {
     struct state *st = state_of(L);
     const char *path = luaL_optstring(L, 1, "");
-    const cJSON *at = json_at(st->troupe->config, path);
+    const cJSON *at = json_at(st->shard_set->config, path);
     if (!at || cJSON_IsNull(at))
         return 0;
     json_lua_push(st, L, at, JSON_LUA_DROP_NULL);

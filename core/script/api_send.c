@@ -14,14 +14,14 @@ static const float sends_rate = 1000;
 
 bool content_good(const struct state *st, struct slice content)
 {
-    return content.n >= 1 && content.n <= st->troupe->site->world->content_max && utf8_valid(content);
+    return content.n >= 1 && content.n <= st->shard_set->env->world->content_max && utf8_valid(content);
 }
 
 static struct world *begin(lua_State *L, const char *function)
 {
     struct state *st = state_of(L);
-    struct world *w = st->troupe->site->world;
-    if (st->troupe->loading)
+    struct world *w = st->shard_set->env->world;
+    if (st->shard_set->loading)
         luaL_error(L, "magpie.%s: not while a script loads; magpie.after(0, function() … end) runs when it is in force",
                    function);
     uint64_t now = w->mono_ms(w);

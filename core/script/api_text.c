@@ -3,7 +3,6 @@
 #include "core/script/state.h"
 
 #include <lauxlib.h>
-
 #include <string.h>
 
 static struct slice check(lua_State *L, int arg)

@@ -6,7 +6,6 @@
 #include "core/script/verdict.h"
 
 #include <lauxlib.h>
-
 #include <stdio.h>
 #include <string.h>
 
@@ -339,7 +338,7 @@ static int call(struct state *st, int fn, struct event *e, bool timed)
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->runner);
     lua_pushinteger(L, fn);
     st->event = e;
-    int rc = state_call(st, 1, LUA_MULTRET, st->troupe->budget_us, timed);
+    int rc = state_call(st, 1, LUA_MULTRET, st->shard_set->budget_us, timed);
     st->event = NULL;
     return rc;
 }
@@ -511,7 +510,7 @@ void event_run_action(struct state *st, struct custom_action *a, const struct ev
         lua_settop(L, 1);
         lua_rawgeti(L, LUA_REGISTRYINDEX, st->encoder);
         lua_insert(L, 1);
-        good = state_call(st, 1, 0, st->troupe->budget_us, true) == 0;
+        good = state_call(st, 1, 0, st->shard_set->budget_us, true) == 0;
         if (!good) {
             /* There is no line to tell: the function has returned. */
             char why[256];

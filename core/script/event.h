@@ -9,7 +9,6 @@
 #include "core/hub/registry/hook.h"
 
 #include <lua.h>
-
 #include <stdint.h>
 
 struct auth_call;
@@ -33,9 +32,6 @@ void events_open(struct state *st, lua_State *L);
  * later. */
 void event_fill(struct state *st, lua_State *L, int index);
 void event_fill_present(struct state *st, lua_State *L);
-
-/* Makes the C function that runs console commands (scripts_hub.c). */
-void command_runner_open(struct state *st, lua_State *L);
 
 /* Runs a handler on a hook; leaves its verdict in h. */
 enum hook_verdict event_run(struct state *st, struct handler *handler, struct hook_call *h);

@@ -1,4 +1,6 @@
 /* magpie.json.decode: from the text straight into tables, so that all of it is the script's own memory and time. */
+#include "core/script/json_decode.h"
+
 #include "core/base/json.h"
 #include "core/script/json_lua.h"
 #include "core/script/state.h"

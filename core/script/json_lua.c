@@ -4,11 +4,11 @@
 #include "core/base/json.h"
 #include "core/base/utf8.h"
 #include "core/script/event.h"
+#include "core/script/json_decode.h"
 #include "core/script/state.h"
 
 #include <cjson/cJSON.h>
 #include <lauxlib.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

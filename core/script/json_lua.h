@@ -22,8 +22,6 @@ void json_lua_push(struct state *st, lua_State *L, const struct cJSON *value, en
 struct slice json_lua_encode(struct state *st, lua_State *L, int index);
 /* The table at the top is an array, also while it is empty. */
 void json_lua_mark_array(struct state *st, lua_State *L);
-/* magpie.json.decode */
-int json_lua_decode(lua_State *L);
 /* Leaves the table magpie.json at the top. */
 void json_lua_open(struct state *st, lua_State *L);
 

@@ -4,11 +4,11 @@
 #include "core/script/event.h"
 #include "core/script/stack.h"
 #include "core/script/state.h"
+#include "core/script/strings.h"
 #include "core/script/world.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
-
 #include <string.h>
 
 /* Bytes that one print() writes. */
@@ -69,7 +69,7 @@ static int lua_print(lua_State *L)
             buf_byte(b, ' ');
         buf_put(b, p, len < 1024 ? len : 1024);
     }
-    struct world *w = st->troupe->site->world;
+    struct world *w = st->shard_set->env->world;
     const struct log_field fields[] = {
         LOG_STR("script", st->name), LOG_SLICE("text", buf_slice(b)), {.type = LOG_F_END}};
     w->log(w, LOG_INFO, "script.print", fields);

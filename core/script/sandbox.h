@@ -10,7 +10,5 @@ struct lua_State;
 
 /* Makes the globals. Raises Lua errors (memory). */
 void sandbox_open(struct lua_State *L);
-/* find, match, gmatch, gsub, rep into the table at the top. */
-void strings_open(struct lua_State *L);
 
 #endif

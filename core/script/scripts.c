@@ -4,9 +4,10 @@
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
-#include "core/script/keep.h"
+#include "core/script/script_set.h"
 #include "core/script/scripts_private.h"
 #include "core/script/timer.h"
+#include "core/script/values.h"
 #include "core/script/watchdog.h"
 
 #include <cjson/cJSON.h>
@@ -63,7 +64,7 @@ static bool options_copy(struct scripts_options *to, const struct scripts_option
 /* --- Change ------------------------------------------------------------------------------------------------------- */
 
 /* Into a draft of the hub's tables; ERR_AGAIN: they are changing just now. */
-static int draft(struct scripts *s, struct generation *g, struct buf *errors)
+static int draft(struct scripts *s, struct script_set *g, struct buf *errors)
 {
     int rc = s->committing || s->queued ? ERR_AGAIN : tables_begin(s->hub);
     if (rc == ERR_AGAIN)
@@ -81,17 +82,17 @@ static int draft(struct scripts *s, struct generation *g, struct buf *errors)
 
 static int prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors)
 {
-    struct generation *g;
+    struct script_set *g;
     if (s->next) {
         buf_str(errors, "scripts: another change is being prepared\n");
         return ERR_AGAIN;
     }
-    int rc = generation_build(s, o, errors, &g);
+    int rc = script_set_build(s, o, errors, &g);
     if (rc != 0)
         return rc;
     rc = draft(s, g, errors);
     if (rc != 0 && rc != ERR_AGAIN) {
-        generation_free(g);
+        script_set_free(g);
         return rc;
     }
     s->next = g;
@@ -119,9 +120,9 @@ int scripts_prepare_again(struct scripts *s, struct buf *errors)
 
 int scripts_try(struct scripts *s, struct buf *errors)
 {
-    struct generation *g = NULL;
-    int rc = generation_build(s, &s->opt, errors, &g);
-    generation_free(g);
+    struct script_set *g = NULL;
+    int rc = script_set_build(s, &s->opt, errors, &g);
+    script_set_free(g);
     return rc;
 }
 
@@ -131,7 +132,7 @@ void scripts_abandon(struct scripts *s)
         return;
     if (s->next->drafted)
         tables_abandon(s->hub);
-    generation_free(s->next);
+    script_set_free(s->next);
     s->next = NULL;
     options_drop_copy(&s->next_opt);
 }
@@ -186,11 +187,11 @@ static void on_each_shard(struct scripts *s, void (*fn)(struct shard *, void *),
 static void begin_on(struct shard *shard, void *ctx)
 {
     struct scripts *s = ctx;
-    shard->slots[SLOT_SCRIPT] = &s->sites[shard->index];
+    shard->slots[SLOT_SCRIPT] = &s->envs[shard->index];
     s->worlds[shard->index].world.content_max = shard->opt->content_max;
     for (uint32_t i = 0; s->before && i < s->before->count; i++)
         timers_drop(s->before->states[(size_t)shard->index * s->before->count + i]);
-    troupe_on(s->now, shard);
+    shard_set_on(s->now, shard);
     for (uint32_t i = 0; i < s->now->count; i++)
         timers_begin(s->now->states[(size_t)shard->index * s->now->count + i], shard->index == 0);
 }
@@ -198,7 +199,7 @@ static void begin_on(struct shard *shard, void *ctx)
 static void begun(void *ctx)
 {
     struct scripts *s = ctx;
-    generation_free(s->before);
+    script_set_free(s->before);
     s->before = NULL;
     s->committing = false;
     for (uint32_t i = 0; i < s->record_count; i++)
@@ -213,7 +214,7 @@ static void committed(void *ctx)
     on_each_shard(ctx, begin_on, begun);
 }
 
-static void mark_loaded(struct scripts *s, const struct generation *g)
+static void mark_loaded(struct scripts *s, const struct script_set *g)
 {
     for (uint32_t i = 0; i < s->record_count; i++)
         s->records[i].loaded = false;
@@ -221,8 +222,8 @@ static void mark_loaded(struct scripts *s, const struct generation *g)
         scripts_record(s, g->names[i])->loaded = true;
 }
 
-/* A drafted generation; taken either way. */
-static int commit(struct scripts *s, struct generation *g)
+/* A drafted set; taken either way. */
+static int commit(struct scripts *s, struct script_set *g)
 {
     s->before = s->now;
     s->now = g;
@@ -239,7 +240,7 @@ static int commit(struct scripts *s, struct generation *g)
     s->committing = false;
     mark_loaded(s, s->now);
     scripts_tell(s, s->now);
-    generation_free(g);
+    script_set_free(g);
     return rc;
 }
 
@@ -256,10 +257,10 @@ static void waited(void *ctx)
     tell_settled(s);
 }
 
-/* The queued generation, if its turn has come. What it needs was checked when it was prepared. */
+/* The queued set, if its turn has come. What it needs was checked when it was prepared. */
 static void launch(struct scripts *s)
 {
-    struct generation *g = s->queued;
+    struct script_set *g = s->queued;
     if (!g || s->committing || s->waiting)
         return;
     struct buf errors = BUF_INIT;
@@ -271,7 +272,7 @@ static void launch(struct scripts *s)
         s->waiting = true;
         on_each_shard(s, nothing, waited);
     } else if (rc != 0) {
-        generation_free(g);
+        script_set_free(g);
     } else {
         rc = commit(s, g);
     }
@@ -283,13 +284,13 @@ static void launch(struct scripts *s)
 
 int scripts_commit(struct scripts *s)
 {
-    struct generation *g = s->next;
+    struct script_set *g = s->next;
     int rc = 0;
     s->next = NULL;
     if (g->drafted) {
         rc = commit(s, g);
     } else {
-        generation_free(s->queued); /* overtaken */
+        script_set_free(s->queued); /* overtaken */
         s->queued = g;
         launch(s);
     }
@@ -306,22 +307,22 @@ int scripts_commit(struct scripts *s)
 
 static bool sites_new(struct scripts *s)
 {
-    s->sites = calloc(s->shard_count, sizeof *s->sites);
+    s->envs = calloc(s->shard_count, sizeof *s->envs);
     s->worlds = calloc(s->shard_count, sizeof *s->worlds);
-    for (unsigned k = 0; s->sites && s->worlds && k < s->shard_count; k++) {
-        struct site *x = &s->sites[k];
+    for (unsigned k = 0; s->envs && s->worlds && k < s->shard_count; k++) {
+        struct script_env *x = &s->envs[k];
         if (s->hub)
             hub_world_init(&s->worlds[k], s, hub_shard(s->hub, k), 0);
         x->world = &s->worlds[k].world;
         x->watched = watchdog_watch(s->dog);
-        x->kv = keep_new(KV_STRIPES, KV_BYTES);
+        x->kv = values_new(KV_STRIPES, KV_BYTES);
         x->shared = s->shared;
         x->buckets = buckets_new();
         x->refunds = x->buckets ? refunds_new(x->buckets) : NULL;
         if (!x->watched || !x->kv || !x->refunds)
             return false;
     }
-    return s->sites && s->worlds;
+    return s->envs && s->worlds;
 }
 
 /* hub NULL: a dry run on one shard that there is not. */
@@ -334,7 +335,7 @@ static struct scripts *new_host(struct hub *hub)
     s->shard_count = hub ? hub_shard_count(hub) : 1;
     pthread_mutex_init(&s->counter_lock, NULL);
     s->dog = watchdog_new();
-    s->shared = keep_new(SHARED_STRIPES, SHARED_BYTES);
+    s->shared = values_new(SHARED_STRIPES, SHARED_BYTES);
     s->main_watched = s->dog ? watchdog_watch(s->dog) : NULL;
     if (s->main_watched && s->shared && sites_new(s))
         return s;
@@ -357,17 +358,17 @@ void scripts_free(struct scripts *s)
     for (unsigned k = 0; s->hub && k < s->shard_count; k++)
         hub_shard(s->hub, k)->slots[SLOT_SCRIPT] = NULL;
     scripts_abandon(s);
-    generation_free(s->queued);
-    generation_free(s->before);
-    generation_free(s->now);
-    for (unsigned k = 0; s->sites && k < s->shard_count; k++) {
-        keep_free(s->sites[k].kv);
-        refunds_free(s->sites[k].refunds);
-        buckets_free(s->sites[k].buckets);
+    script_set_free(s->queued);
+    script_set_free(s->before);
+    script_set_free(s->now);
+    for (unsigned k = 0; s->envs && k < s->shard_count; k++) {
+        values_free(s->envs[k].kv);
+        refunds_free(s->envs[k].refunds);
+        buckets_free(s->envs[k].buckets);
     }
     for (uint32_t i = 0; i < s->record_count; i++)
         free(s->records[i].stats);
-    keep_free(s->shared);
+    values_free(s->shared);
     watchdog_free(s->dog);
     options_drop_copy(&s->opt);
     pthread_mutex_destroy(&s->counter_lock);
@@ -376,22 +377,22 @@ void scripts_free(struct scripts *s)
         s->settled = x->next;
         free(x);
     }
-    free(s->sites);
+    free(s->envs);
     free(s->worlds);
     free(s);
 }
 
 int scripts_check(const struct scripts_options *o, struct buf *errors)
 {
-    struct generation *g = NULL;
+    struct script_set *g = NULL;
     struct scripts *s = new_host(NULL);
     if (!s) {
         buf_str(errors, "scripts: out of memory\n");
         return ERR_NOMEM;
     }
     main_world_init(&s->main_world, o->content_max);
-    int rc = generation_build(s, o, errors, &g);
-    generation_free(g);
+    int rc = script_set_build(s, o, errors, &g);
+    script_set_free(g);
     scripts_free(s);
     return rc;
 }

@@ -60,9 +60,4 @@ struct script_info {
 };
 void scripts_each(struct scripts *s, void (*fn)(void *ctx, const struct script_info *info), void *ctx);
 
-/* Runs every *_test.lua of a folder in the real sandbox, with a clock and events of the tests' own (docs/scripting.md);
- * prints to `out`. Returns the number of tests that failed; 1 when there is none. config: the defaults that tests
- * change. */
-unsigned scripts_run_tests(const char *folder, const struct cJSON *config, FILE *out);
-
 #endif

@@ -1,8 +1,8 @@
 /* Scripts in the hub's tables: hooks, custom actions, the provider of auth.mode "script", console commands. */
-#include "core/hub/registry/action.h"
 #include "core/hub/act/policy.h"
-#include "core/hub/registry/command.h"
 #include "core/hub/people/call.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/command.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/event.h"
@@ -11,16 +11,15 @@
 #include "core/script/verdict.h"
 
 #include <lauxlib.h>
-
 #include <stdlib.h>
 #include <string.h>
 
-struct troupe *troupe_on(struct generation *g, struct shard *s)
+struct shard_set *shard_set_on(struct script_set *g, struct shard *s)
 {
-    struct troupe *t = &g->troupes[s->index];
+    struct shard_set *t = &g->shard_sets[s->index];
     if (t->loading) {
         /* The first call on this shard. */
-        t->site = &g->host->sites[s->index];
+        t->env = &g->host->envs[s->index];
         t->loading = false;
     }
     return t;
@@ -28,8 +27,8 @@ struct troupe *troupe_on(struct generation *g, struct shard *s)
 
 static struct state *state_on(const struct registration *r, struct shard *s)
 {
-    troupe_on(r->generation, s);
-    return r->generation->states[(size_t)s->index * r->generation->count + r->script];
+    shard_set_on(r->set, s);
+    return r->set->states[(size_t)s->index * r->set->count + r->script];
 }
 
 /* --- Hooks -------------------------------------------------------------------------------------------------------- */
@@ -48,7 +47,7 @@ static enum hook_verdict on_login(struct hook_call *h, void *ctx)
 }
 
 /* Whether a stands before b in the order of priorities. */
-static bool before(const struct generation *g, const struct registration *a, const struct registration *b)
+static bool before(const struct script_set *g, const struct registration *a, const struct registration *b)
 {
     return g->states[a->script]->handlers[a->item].priority > g->states[b->script]->handlers[b->item].priority;
 }
@@ -81,7 +80,7 @@ static bool login_settled(struct auth_call *a, const struct state *st, const str
 
 static enum auth_when ask(struct auth_call *a, void *ctx)
 {
-    struct generation *g = ctx;
+    struct script_set *g = ctx;
     for (uint32_t i = 0; i < g->hook_count; i++) {
         struct registration *r = &g->hooks[i];
         if (g->states[r->script]->handlers[r->item].event != HOOK_LOGIN)
@@ -124,7 +123,7 @@ static void on_action(struct call *c)
 
 /* --- Into the draft ----------------------------------------------------------------------------------------------- */
 
-static bool has_script(const struct generation *g, const char *name)
+static bool has_script(const struct script_set *g, const char *name)
 {
     for (uint32_t i = 0; i < g->count; i++)
         if (strcmp(g->names[i], name) == 0)
@@ -132,7 +131,7 @@ static bool has_script(const struct generation *g, const char *name)
     return false;
 }
 
-static int count_registrations(struct generation *g)
+static int count_registrations(struct script_set *g)
 {
     size_t hooks = 0, actions = 0, commands = 0;
     for (uint32_t i = 0; i < g->count; i++) {
@@ -147,7 +146,7 @@ static int count_registrations(struct generation *g)
 }
 
 /* Sorted by priority, equal ones in the order of loading. */
-static void add_hook(struct generation *g, struct registration r)
+static void add_hook(struct script_set *g, struct registration r)
 {
     uint32_t at = g->hook_count++;
     for (; at > 0 && before(g, &r, &g->hooks[at - 1]); at--)
@@ -155,7 +154,7 @@ static void add_hook(struct generation *g, struct registration r)
     g->hooks[at] = r;
 }
 
-static int register_hooks(struct scripts *s, struct generation *g)
+static int register_hooks(struct scripts *s, struct script_set *g)
 {
     bool login = false;
     int rc = 0;
@@ -174,7 +173,7 @@ static int register_hooks(struct scripts *s, struct generation *g)
     return rc;
 }
 
-static int register_actions(struct scripts *s, struct generation *g, struct buf *errors)
+static int register_actions(struct scripts *s, struct script_set *g, struct buf *errors)
 {
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < g->action_count; i++) {
@@ -193,18 +192,18 @@ static int register_actions(struct scripts *s, struct generation *g, struct buf 
     return rc;
 }
 
-int scripts_register(struct scripts *s, struct generation *g, struct buf *errors)
+int scripts_register(struct scripts *s, struct script_set *g, struct buf *errors)
 {
     size_t told = errors->n;
     int rc = count_registrations(g);
     for (uint32_t i = 0; rc == 0 && i < g->count; i++) {
         const struct state *st = g->states[i];
         for (uint32_t k = 0; k < st->handler_count; k++)
-            add_hook(g, (struct registration){.generation = g, .script = i, .item = k});
+            add_hook(g, (struct registration){.set = g, .script = i, .item = k});
         for (uint32_t k = 0; k < st->action_count; k++)
-            g->actions[g->action_count++] = (struct registration){.generation = g, .script = i, .item = k};
+            g->actions[g->action_count++] = (struct registration){.set = g, .script = i, .item = k};
         for (uint32_t k = 0; k < st->command_count; k++)
-            g->commands[g->command_count++] = (struct registration){.generation = g, .script = i, .item = k};
+            g->commands[g->command_count++] = (struct registration){.set = g, .script = i, .item = k};
     }
     if (rc == 0) {
         tables_remove(s->hub, s);
@@ -278,7 +277,7 @@ static void command_there(void *owner, struct mail *m)
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->command_runner);
     lua_pushinteger(L, st->commands[r->registration->item].fn);
     lua_pushlightuserdata(L, r->call);
-    r->failed = state_call(st, 2, 0, st->troupe->budget_us, true) != 0;
+    r->failed = state_call(st, 2, 0, st->shard_set->budget_us, true) != 0;
     if (r->failed)
         snprintf(r->error, sizeof r->error, "%s", st->error);
     else
@@ -303,9 +302,9 @@ static void on_command(struct command_call *c, void *ctx)
     mailbox_post(&hub_shard(c->hub, 0)->mailbox, &run->mail);
 }
 
-void scripts_tell(struct scripts *s, struct generation *g)
+void scripts_tell(struct scripts *s, struct script_set *g)
 {
-    commands_remove(s->hub, s->sites);
+    commands_remove(s->hub, s->envs);
     for (uint32_t i = 0; g && i < g->command_count; i++) {
         struct registration *r = &g->commands[i];
         const struct custom_command *c = &g->states[r->script]->commands[r->item];
@@ -316,7 +315,7 @@ void scripts_tell(struct scripts *s, struct generation *g)
                                                             .changes = true,
                                                             .run = on_command,
                                                             .ctx = r,
-                                                            .owner = s->sites});
+                                                            .owner = s->envs});
         if (rc != 0)
             log_event(LOG_WARN, "script.command", LOG_STR("script", g->names[r->script]), LOG_STR("name", c->name),
                       LOG_STR("error", rc == ERR_EXISTS ? "there is a command of this name, or of its first word"

@@ -15,22 +15,22 @@ enum { SCRIPTS_MAX = 32, SHARED_STRIPES = 64, KV_STRIPES = 4, COUNTERS_MAX = 200
 enum { FIGURES_MAX = 200 };
 enum { KV_BYTES = 16 << 20, SHARED_BYTES = 64 << 20 };
 
-/* A hook, an action or a command of a generation, as the hub's tables know it. */
+/* A hook, an action or a command of a set of scripts, as the hub's tables know it. */
 struct registration {
-    struct generation *generation;
-    uint32_t script; /* index of the generation's scripts */
+    struct script_set *set;
+    uint32_t script; /* index among the scripts of the set */
     uint32_t item;   /* index of the script's handlers, actions or commands */
 };
 
 /* The scripts of one load, on every shard. */
-struct generation {
+struct script_set {
     struct scripts *host;
     uint32_t count; /* scripts */
     unsigned shard_count;
     char names[SCRIPTS_MAX][SCRIPT_NAME_MAX];
     struct cJSON *config;                            /* owned */
-    struct site *loading;                            /* a site a shard, on the main thread; owned */
-    struct troupe *troupes;                          /* one a shard; owned */
+    struct script_env *loading;                      /* a env a shard, on the main thread; owned */
+    struct shard_set *shard_sets;                    /* one a shard; owned */
     struct state **states;                           /* shard * count + script; owned */
     struct registration *hooks, *actions, *commands; /* owned */
     uint32_t hook_count, action_count, command_count;
@@ -57,15 +57,15 @@ struct scripts {
     struct watched *main_watched;
     struct world main_world; /* of scripts that load */
     unsigned shard_count;
-    struct site *sites;                            /* one a shard; owned */
+    struct script_env *envs;                       /* one a shard; owned */
     struct hub_world *worlds;                      /* one a shard; owned */
-    struct keep *shared;                           /* owned */
+    struct values *shared;                         /* owned */
     struct script_record records[SCRIPTS_MAX * 4]; /* by first load */
     uint32_t record_count;
-    struct generation *now;    /* in force; owned */
-    struct generation *next;   /* prepared; owned */
-    struct generation *before; /* just replaced, until no shard uses it; owned */
-    struct generation *queued; /* committed while the hub's tables were changing: its turn comes after that; owned */
+    struct script_set *now;    /* in force; owned */
+    struct script_set *next;   /* prepared; owned */
+    struct script_set *before; /* just replaced, until no shard uses it; owned */
+    struct script_set *queued; /* committed while the hub's tables were changing: its turn comes after that; owned */
     bool committing;           /* `now` is not in force on every shard yet */
     bool waiting;              /* for a change of the tables by somebody else to end */
     struct settled *settled;   /* calls that wait until nothing is under way; owned */
@@ -77,14 +77,6 @@ struct scripts {
     uint32_t counter_count;
     bool counters_full; /* and that was told */
 };
-
-/* --- generation.c --- */
-/* Loads the scripts on the main thread, once for every shard; nothing of the host changes but its records of new names.
- * Else not 0, with every error as a line in `errors`. */
-MUST_CHECK int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors,
-                                struct generation **out);
-/* No shard runs it. NULL is allowed. */
-void generation_free(struct generation *g);
 
 /* --- scripts.c --- */
 /* Made when there is none yet. NULL: out of memory or room. */
@@ -99,11 +91,11 @@ MUST_CHECK int scripts_when_settled(struct scripts *s, void (*fn)(void *ctx), vo
 
 /* --- scripts_hub.c: into the hub's tables --- */
 /* Into the draft, with an error for people where one is. */
-MUST_CHECK int scripts_register(struct scripts *s, struct generation *g, struct buf *errors);
-/* Commands and figures, once the generation is in force. */
-void scripts_tell(struct scripts *s, struct generation *g);
-/* On the shard: the troupe, in force from the first call on. */
-struct troupe *troupe_on(struct generation *g, struct shard *s);
+MUST_CHECK int scripts_register(struct scripts *s, struct script_set *g, struct buf *errors);
+/* Commands and figures, once the set is in force. */
+void scripts_tell(struct scripts *s, struct script_set *g);
+/* On the shard: the shard_set, in force from the first call on. */
+struct shard_set *shard_set_on(struct script_set *g, struct shard *s);
 
 /* --- scripts_stats.c --- */
 /* The name as it stands in names of metrics: "a-b/C" is "a_b_c". */
@@ -111,5 +103,9 @@ void scripts_fold_name(const char *name, char out[SCRIPT_NAME_MAX]);
 void scripts_register_metrics(struct scripts *s);
 /* Any thread. */
 int scripts_count(struct scripts *s, const char *name, double n);
+
+struct lua_State;
+/* Makes the C function that runs console commands. */
+void command_runner_open(struct state *st, struct lua_State *L);
 
 #endif

@@ -4,7 +4,6 @@
 
 #include <lauxlib.h>
 #include <luajit.h>
-
 #include <pthread.h>
 #include <stdint.h>
 

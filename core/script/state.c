@@ -10,7 +10,6 @@
 
 #include <lauxlib.h>
 #include <luajit.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,7 @@ enum { SCRATCH_KEPT = 64 << 10 };
  * the allocator. */
 static void set_pace(struct state *st)
 {
-    bool frugal = (uint64_t)st->memory > st->troupe->memory_max / 16;
+    bool frugal = (uint64_t)st->memory > st->shard_set->memory_max / 16;
     if (frugal != st->frugal) {
         st->frugal = frugal;
         lua_gc(st->L, LUA_GCSETPAUSE, frugal ? PAUSE_FRUGAL : PAUSE_ROOMY);
@@ -38,7 +37,7 @@ static void set_pace(struct state *st)
  * scripts, so that one that hoards leaves the others something. */
 static bool may_have(struct state *st, int64_t more)
 {
-    const struct troupe *t = st->troupe;
+    const struct shard_set *t = st->shard_set;
     if (more <= 0 || st->tidying)
         return true;
     uint64_t n = (uint64_t)more;
@@ -51,7 +50,7 @@ static bool may_have(struct state *st, int64_t more)
 static void count_memory(struct state *st, int64_t more)
 {
     st->memory += more;
-    st->troupe->memory = (uint64_t)((int64_t)st->troupe->memory + more);
+    st->shard_set->memory = (uint64_t)((int64_t)st->shard_set->memory + more);
     if (more > 0)
         set_pace(st);
 }
@@ -150,9 +149,9 @@ static int refuse(struct state *st, int args, const char *why)
 int state_call(struct state *st, int args, int results, uint64_t budget_us, bool always_timed)
 {
     lua_State *L = st->L;
-    struct site *site = st->troupe->site;
-    struct watched *w = site->watched;
-    if (!SURELY(!site->inside))
+    struct script_env *env = st->shard_set->env;
+    struct watched *w = env->watched;
+    if (!SURELY(!env->inside))
         return refuse(st, args, "entered twice");
     watched_enter(w, L, budget_us);
     st->stack_floor = stack_floor(__builtin_frame_address(0), w->stack_bottom);
@@ -161,12 +160,12 @@ int state_call(struct state *st, int args, int results, uint64_t budget_us, bool
         return refuse(st, args, "this thread has too little stack for scripts; see ulimit -s");
     }
     struct meter_call measured = meter_begin(&st->meter, &w->meter, always_timed);
-    site->inside = true;
+    env->inside = true;
     st->starved = false;
     int status = lua_pcall(L, args, results, 0);
     bool killed = w->killed;
     watched_leave(w);
-    site->inside = false;
+    env->inside = false;
     uint64_t took = meter_end(&st->meter, &w->meter, &measured, killed);
     count(&st->stats->cpu_ns, took);
     count(&st->stats->calls, 1);
@@ -186,7 +185,7 @@ int state_call(struct state *st, int args, int results, uint64_t budget_us, bool
 
 void state_poll(struct state *st, lua_State *L)
 {
-    if (st->troupe->site->watched->killed)
+    if (st->shard_set->env->watched->killed)
         luaL_error(L, "over its CPU budget");
 }
 
@@ -205,13 +204,13 @@ static uint64_t number_of(const struct slice *who)
 
 enum breaker_says handler_ask(struct state *st, struct handler *h, const struct slice *who)
 {
-    struct world *w = st->troupe->site->world;
+    struct world *w = st->shard_set->env->world;
     return breaker_quiet(&h->breaker) ? BREAKER_ASK : breaker_ask(&h->breaker, number_of(who), w->mono_ms(w));
 }
 
 void handler_failed(struct state *st, struct handler *h, const char *what, const struct slice *who)
 {
-    struct world *w = st->troupe->site->world;
+    struct world *w = st->shard_set->env->world;
     const struct log_field fields[] = {
         LOG_STR("script", st->name), LOG_STR("in", what), LOG_STR("error", st->error), {.type = LOG_F_END}};
     w->log(w, LOG_ERROR, "script.error", fields);
@@ -240,12 +239,12 @@ static int open_sandbox(lua_State *L)
     return 0;
 }
 
-struct state *state_new(struct troupe *t, const char *name, struct script_stats *stats)
+struct state *state_new(struct shard_set *t, const char *name, struct script_stats *stats)
 {
     struct state *st = calloc(1, sizeof *st);
     if (!st)
         return NULL;
-    st->troupe = t;
+    st->shard_set = t;
     st->stats = stats;
     meter_init(&st->meter);
     st->event_meta = LUA_NOREF;
@@ -276,7 +275,7 @@ void state_free(struct state *st)
     timers_drop(st);
     lua_setallocf(st->L, st->alloc, st->alloc_ctx);
     lua_close(st->L);
-    st->troupe->memory -= (uint64_t)st->memory;
+    st->shard_set->memory -= (uint64_t)st->memory;
     for (uint32_t i = 0; i < st->handler_count; i++) {
         free(st->handlers[i].glob);
         breaker_fini(&st->handlers[i].breaker);

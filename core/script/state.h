@@ -16,7 +16,6 @@
 #include "core/script/meter.h"
 
 #include <lua.h>
-
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +23,7 @@
 struct buckets;
 struct cJSON;
 struct event;
-struct keep;
+struct values;
 struct refunds;
 struct timer;
 struct watched;
@@ -43,19 +42,19 @@ struct script_stats {
 };
 
 /* What outlives the states of one shard. */
-struct site {
+struct script_env {
     struct world *world;
     struct watched *watched; /* of the thread that runs them */
-    struct keep *kv;         /* magpie.kv */
-    struct keep *shared;     /* magpie.shared */
+    struct values *kv;       /* magpie.kv */
+    struct values *shared;   /* magpie.shared */
     struct buckets *buckets;
     struct refunds *refunds;
     bool inside; /* Lua runs */
 };
 
-/* The states of one generation on one shard. */
-struct troupe {
-    struct site *site;          /* while they load: one of the main thread's */
+/* The states of one script set on one shard. */
+struct shard_set {
+    struct script_env *env;     /* while they load: one of the main thread's */
     const struct cJSON *config; /* what magpie.config() reads; borrowed */
     uint64_t budget_us;
     uint64_t memory_max; /* bytes, all states together */
@@ -114,7 +113,7 @@ enum key {
 
 struct state {
     lua_State *L;
-    struct troupe *troupe;
+    struct shard_set *shard_set;
     struct script_stats *stats;
     char name[SCRIPT_NAME_MAX];
     lua_Alloc alloc;   /* LuaJIT's own … */
@@ -162,7 +161,7 @@ struct state {
 };
 
 /* An empty sandbox. name: [a-z0-9_]. NULL: out of memory. */
-struct state *state_new(struct troupe *t, const char *name, struct script_stats *stats);
+struct state *state_new(struct shard_set *t, const char *name, struct script_stats *stats);
 void state_free(struct state *st);
 /* The state of a running Lua function. */
 static inline struct state *state_of(lua_State *L)

@@ -1,11 +1,12 @@
 /* string.find, match, gmatch, gsub and rep for scripts: as Lua 5.1's, but for the matcher, which can be interrupted
  * (pattern.h). */
+#include "core/script/strings.h"
+
 #include "core/script/pattern.h"
 #include "core/script/sandbox.h"
 #include "core/script/state.h"
 
 #include <lauxlib.h>
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -309,7 +310,7 @@ static int lua_rep(lua_State *L)
         return 1;
     }
     double size = n * (double)(s.n + sep.n);
-    if (!(size <= (double)state_of(L)->troupe->memory_max))
+    if (!(size <= (double)state_of(L)->shard_set->memory_max))
         return luaL_error(L, "not enough memory");
     size_t count = (size_t)n, bytes = count * (s.n + sep.n) - sep.n;
     char *p = lua_newuserdata(L, bytes), *at = p;

@@ -1,16 +1,18 @@
 /* `magpied --run-script-tests DIR`: every *_test.lua of a folder, in a sandbox of its own, with the module "test"
  * beside "magpie". */
+#include "core/script/tester.h"
+
 #include "core/base/err.h"
 #include "core/base/json.h"
 #include "core/hub/registry/command.h"
 #include "core/script/buckets.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
-#include "core/script/keep.h"
 #include "core/script/scripts.h"
 #include "core/script/state.h"
 #include "core/script/tester_lua.h"
 #include "core/script/timer.h"
+#include "core/script/values.h"
 #include "core/script/verdict.h"
 #include "core/script/watchdog.h"
 #include "core/script/world_fake.h"
@@ -18,7 +20,6 @@
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <lauxlib.h>
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +29,8 @@ enum { SUBJECT_BUDGET_US = 200000, TEST_BUDGET_US = 30000000, MEMORY_MAX = 64 <<
 /* A script under test, alone in a world of its own. */
 struct subject {
     struct fake_world world;
-    struct site site;
-    struct troupe troupe;
+    struct script_env env;
+    struct shard_set shard_set;
     struct script_stats stats;
     struct state *st;
     struct cJSON *config;
@@ -41,7 +42,7 @@ struct tester {
     const struct cJSON *config; /* defaults */
     struct watchdog *dog;
     struct watched *outer, *inner; /* of the tests, of the scripts */
-    struct keep *shared;
+    struct values *shared;
     struct subject *subjects[SUBJECTS_MAX];
     unsigned count;
     FILE *out;
@@ -49,15 +50,15 @@ struct tester {
     const char *file; /* name of the test's file */
 };
 
-/* The tester of the running test: hangs in the test's own troupe. */
+/* The tester of the running test: hangs in the test's own shard_set. */
 struct test_troupe {
-    struct troupe troupe; /* first */
+    struct shard_set shard_set; /* first */
     struct tester *tester;
 };
 
 static struct tester *tester_of(lua_State *L)
 {
-    return ((struct test_troupe *)state_of(L)->troupe)->tester;
+    return ((struct test_troupe *)state_of(L)->shard_set)->tester;
 }
 
 static void subject_free(struct subject *x)
@@ -65,9 +66,9 @@ static void subject_free(struct subject *x)
     if (!x)
         return;
     state_free(x->st);
-    keep_free(x->site.kv);
-    refunds_free(x->site.refunds);
-    buckets_free(x->site.buckets);
+    values_free(x->env.kv);
+    refunds_free(x->env.refunds);
+    buckets_free(x->env.buckets);
     fake_world_fini(&x->world);
     cJSON_Delete(x->config);
     free(x);
@@ -134,19 +135,16 @@ static int lua_load_subject(lua_State *L)
         return luaL_error(L, "not enough memory");
     t->subjects[t->count++] = x;
     fake_world_init(&x->world);
-    x->site = (struct site){.world = &x->world.world,
-                            .watched = t->inner,
-                            .kv = keep_new(1, 16 << 20),
-                            .shared = t->shared,
-                            .buckets = buckets_new()};
-    x->site.refunds = x->site.buckets ? refunds_new(x->site.buckets) : NULL;
+    x->env = (struct script_env){.world = &x->world.world,
+                                 .watched = t->inner,
+                                 .kv = values_new(1, 16 << 20),
+                                 .shared = t->shared,
+                                 .buckets = buckets_new()};
+    x->env.refunds = x->env.buckets ? refunds_new(x->env.buckets) : NULL;
     take_config(L, x, 2, t->config);
-    x->troupe = (struct troupe){.site = &x->site,
-                                .config = x->config,
-                                .budget_us = SUBJECT_BUDGET_US,
-                                .memory_max = MEMORY_MAX,
-                                .loading = true};
-    x->st = x->site.kv && x->site.refunds ? state_new(&x->troupe, name, &x->stats) : NULL;
+    x->shard_set = (struct shard_set){
+        .env = &x->env, .config = x->config, .budget_us = SUBJECT_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true};
+    x->st = x->env.kv && x->env.refunds ? state_new(&x->shard_set, name, &x->stats) : NULL;
     if (!x->st)
         return luaL_error(L, "not enough memory");
     char file[512];
@@ -160,7 +158,7 @@ static int lua_load_subject(lua_State *L)
         lua_pushstring(L, there ? x->st->error : "there is no such script");
         return 2;
     }
-    x->troupe.loading = false;
+    x->shard_set.loading = false;
     timers_begin(x->st, true);
     lua_pushinteger(L, (int)t->count);
     return 1;
@@ -172,7 +170,7 @@ static struct subject *check_subject(lua_State *L)
     double n = luaL_checknumber(L, 1);
     luaL_argcheck(L, n >= 1 && n <= t->count, 1, "a script that was loaded");
     struct subject *x = t->subjects[(unsigned)n - 1];
-    luaL_argcheck(L, x->st && !x->troupe.loading, 1, "a script that was loaded");
+    luaL_argcheck(L, x->st && !x->shard_set.loading, 1, "a script that was loaded");
     return x;
 }
 
@@ -392,7 +390,7 @@ static int lua_run_command(lua_State *L)
         lua_rawgeti(inner, LUA_REGISTRYINDEX, x->st->command_runner);
         lua_pushinteger(inner, x->st->commands[i].fn);
         lua_pushlightuserdata(inner, &call);
-        bool good = state_call(x->st, 2, 0, x->troupe.budget_us, true) == 0;
+        bool good = state_call(x->st, 2, 0, x->shard_set.budget_us, true) == 0;
         lua_settop(inner, 0);
         if (good) {
             lua_pushlstring(L, x->st->scratch.p, x->st->scratch.n);
@@ -506,20 +504,20 @@ static void run_file(struct tester *t, const char *name)
 {
     struct fake_world world;
     struct script_stats stats = {0};
-    struct site site = {.world = &world.world, .watched = t->outer, .shared = t->shared, .kv = t->shared};
-    struct test_troupe troupe = {.troupe = {.site = &site,
-                                            .config = t->config,
-                                            .budget_us = TEST_BUDGET_US,
-                                            .memory_max = MEMORY_MAX,
-                                            .loading = true},
-                                 .tester = t};
+    struct script_env env = {.world = &world.world, .watched = t->outer, .shared = t->shared, .kv = t->shared};
+    struct test_troupe shard_set = {.shard_set = {.env = &env,
+                                                  .config = t->config,
+                                                  .budget_us = TEST_BUDGET_US,
+                                                  .memory_max = MEMORY_MAX,
+                                                  .loading = true},
+                                    .tester = t};
     struct buf text = BUF_INIT;
     char file[512];
     t->file = name;
     unsigned before = t->passed + t->failed;
     fake_world_init(&world);
     snprintf(file, sizeof file, "%s/%s", t->folder, name);
-    struct state *st = state_new(&troupe.troupe, "test", &stats);
+    struct state *st = state_new(&shard_set.shard_set, "test", &stats);
     const char *why = NULL;
     if (!st || lua_cpcall(st->L, open_module, NULL) != 0)
         why = "out of memory";
@@ -557,12 +555,12 @@ unsigned scripts_run_tests(const char *folder, const struct cJSON *config, FILE 
     t.outer = t.dog ? watchdog_watch(t.dog) : NULL;
     t.inner = t.dog ? watchdog_watch(t.dog) : NULL;
     for (int i = 0; i < n; i++) {
-        t.shared = keep_new(1, 16 << 20);
+        t.shared = values_new(1, 16 << 20);
         if (t.outer && t.inner && t.shared)
             run_file(&t, files[i]->d_name);
         else
             t.failed++;
-        keep_free(t.shared);
+        values_free(t.shared);
         free(files[i]);
     }
     free(files);

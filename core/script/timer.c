@@ -4,7 +4,6 @@
 #include "core/script/world.h"
 
 #include <lauxlib.h>
-
 #include <stdlib.h>
 
 static const double longest_ms = 1e12; /* some 30 years */
@@ -12,7 +11,7 @@ enum { EVERY_LEAST_MS = 10 };
 
 static struct world *world_of(const struct state *st)
 {
-    return st->troupe->site->world;
+    return st->shard_set->env->world;
 }
 
 static void drop(struct timer *t)
@@ -57,7 +56,7 @@ static int set_timer(lua_State *L, double ms, double every_ms, bool each_shard)
         t->next->prev = t;
     st->timers = t;
     st->timer_count++;
-    if (!st->troupe->loading) {
+    if (!st->shard_set->loading) {
         if (world_of(st)->timer_start(world_of(st), t, ms, every_ms) != 0) {
             drop(t);
             return luaL_error(L, "not enough memory");
@@ -148,7 +147,7 @@ void timer_fire(struct timer *t)
     if (handler_ask(st, &t->h, NULL) == BREAKER_ASK) {
         lua_settop(st->L, 0);
         lua_rawgeti(st->L, LUA_REGISTRYINDEX, t->h.fn);
-        int rc = state_call(st, 0, 0, st->troupe->budget_us, true);
+        int rc = state_call(st, 0, 0, st->shard_set->budget_us, true);
         t = find(st, id); /* it may have cancelled itself */
         if (t && rc == 0)
             breaker_worked(&t->h.breaker);

@@ -4,7 +4,6 @@
 #include "core/script/state.h"
 
 #include <lauxlib.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,6 @@
 #include "storage/store.h"
 
 #include <lua.h>
-
 #include <stdint.h>
 
 enum verdict_kind { VERDICT_ACCEPT, VERDICT_REJECT, VERDICT_DROP, VERDICT_PUSH, VERDICT_TIER, VERDICT_KEEP };

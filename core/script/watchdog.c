@@ -3,10 +3,9 @@
 #include "core/base/clock.h"
 #include "core/script/stack.h"
 
-#include <lua.h>
-#include <lauxlib.h>
-
 #include <errno.h>
+#include <lauxlib.h>
+#include <lua.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>

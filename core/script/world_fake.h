@@ -3,9 +3,8 @@
 #ifndef MAGPIE_SCRIPT_WORLD_FAKE_H
 #define MAGPIE_SCRIPT_WORLD_FAKE_H
 
-#include "core/script/world.h"
-
 #include "core/base/buf.h"
+#include "core/script/world.h"
 
 struct fake_timer;
 

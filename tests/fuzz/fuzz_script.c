@@ -1,7 +1,7 @@
 /* A script's text, and JSON that a script reads and writes: whatever comes, the state survives. The first byte
  * chooses. */
 #include "core/script/buckets.h"
-#include "core/script/keep.h"
+#include "core/script/values.h"
 #include "core/script/state.h"
 #include "core/script/watchdog.h"
 #include "core/script/world_fake.h"
@@ -43,24 +43,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fake_world world;
     struct script_stats stats = {0};
     fake_world_init(&world);
-    struct site site = {.world = &world.world,
+    struct script_env env = {.world = &world.world,
                         .watched = watched,
-                        .kv = keep_new(1, 1 << 16),
-                        .shared = keep_new(1, 1 << 16),
+                        .kv = values_new(1, 1 << 16),
+                        .shared = values_new(1, 1 << 16),
                         .buckets = buckets_new()};
-    site.refunds = refunds_new(site.buckets);
-    struct troupe troupe = {.site = &site, .budget_us = 5000, .memory_max = 4 << 20, .loading = true};
-    struct state *st = state_new(&troupe, "fuzz", &stats);
+    env.refunds = refunds_new(env.buckets);
+    struct shard_set shard_set = {.env = &env, .budget_us = 5000, .memory_max = 4 << 20, .loading = true};
+    struct state *st = state_new(&shard_set, "fuzz", &stats);
     struct slice text = slice_of(data + 1, size - 1);
     if (st && data[0] % 2)
         try_json(st, text);
     else if (st)
         (void)!state_load_within(st, "fuzz.lua", text, 20000);
     state_free(st);
-    keep_free(site.kv);
-    keep_free(site.shared);
-    refunds_free(site.refunds);
-    buckets_free(site.buckets);
+    values_free(env.kv);
+    values_free(env.shared);
+    refunds_free(env.refunds);
+    buckets_free(env.buckets);
     fake_world_fini(&world);
     return 0;
 }

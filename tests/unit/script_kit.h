@@ -11,7 +11,7 @@
 #include "core/base/clock.h"
 #include "core/script/buckets.h"
 #include "core/script/event.h"
-#include "core/script/keep.h"
+#include "core/script/values.h"
 #include "core/script/state.h"
 #include "core/script/timer.h"
 #include "core/script/watchdog.h"
@@ -25,8 +25,8 @@
 struct kit {
     struct watchdog *dog;
     struct fake_world world;
-    struct site site;
-    struct troupe troupe;
+    struct script_env env;
+    struct shard_set shard_set;
     struct script_stats stats;
     struct state *st;
     enum hook_verdict verdict; /* of the last hook */
@@ -38,24 +38,24 @@ static inline void kit_begin(struct kit *k)
     k->dog = watchdog_new();
     assert_non_null(k->dog);
     fake_world_init(&k->world);
-    k->site = (struct site){.world = &k->world.world,
-                            .watched = watchdog_watch(k->dog),
-                            .kv = keep_new(1, 1 << 20),
-                            .shared = keep_new(8, 1 << 20),
-                            .buckets = buckets_new()};
-    k->site.refunds = refunds_new(k->site.buckets);
-    k->troupe = (struct troupe){.site = &k->site, .budget_us = 20000, .memory_max = 8 << 20};
+    k->env = (struct script_env){.world = &k->world.world,
+                                 .watched = watchdog_watch(k->dog),
+                                 .kv = values_new(1, 1 << 20),
+                                 .shared = values_new(8, 1 << 20),
+                                 .buckets = buckets_new()};
+    k->env.refunds = refunds_new(k->env.buckets);
+    k->shard_set = (struct shard_set){.env = &k->env, .budget_us = 20000, .memory_max = 8 << 20};
 }
 
 /* Loads a script; returns whether it went well. */
 static inline bool kit_load(struct kit *k, const char *text)
 {
     state_free(k->st);
-    k->troupe.loading = true;
-    k->st = state_new(&k->troupe, "kit", &k->stats);
+    k->shard_set.loading = true;
+    k->st = state_new(&k->shard_set, "kit", &k->stats);
     assert_non_null(k->st);
     int rc = state_load(k->st, "kit.lua", slice_str(text));
-    k->troupe.loading = false;
+    k->shard_set.loading = false;
     if (rc == 0)
         timers_begin(k->st, true);
     return rc == 0;
@@ -64,10 +64,10 @@ static inline bool kit_load(struct kit *k, const char *text)
 static inline void kit_end(struct kit *k)
 {
     state_free(k->st);
-    keep_free(k->site.kv);
-    keep_free(k->site.shared);
-    refunds_free(k->site.refunds);
-    buckets_free(k->site.buckets);
+    values_free(k->env.kv);
+    values_free(k->env.shared);
+    refunds_free(k->env.refunds);
+    buckets_free(k->env.buckets);
     fake_world_fini(&k->world);
     watchdog_free(k->dog);
 }

@@ -1,5 +1,5 @@
 /*
- * Allocations that fail, by call site: the request fails, nothing else does. Each scenario is run again and again in a
+ * Allocations that fail, by call env: the request fails, nothing else does. Each scenario is run again and again in a
  * fresh hub, and each time another one of the allocations that it makes fails, first on the shards' side, then on the
  * store's threads. CMake links with --wrap for malloc and its kin, so that Magpie's own calls come by here, and those
  * of the C library, libev and cJSON do not.
@@ -22,24 +22,24 @@ static struct {
     _Atomic unsigned target; /* the first of them that fails */
     _Atomic unsigned span;   /* so many in a row */
     _Atomic bool failed;     /* it came to that */
-    void *sites[SITES];      /* where allocations have failed, each once */
-    unsigned site_count, injected;
+    void *envs[SITES];       /* where allocations have failed, each once */
+    unsigned env_count, injected;
     pthread_mutex_t lock;
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void note_site(void *site)
+static void note_site(void *env)
 {
     pthread_mutex_lock(&memory.lock);
     unsigned i = 0;
-    while (i < memory.site_count && memory.sites[i] != site)
+    while (i < memory.env_count && memory.envs[i] != env)
         i++;
-    if (i == memory.site_count && i < SITES)
-        memory.sites[memory.site_count++] = site;
+    if (i == memory.env_count && i < SITES)
+        memory.envs[memory.env_count++] = env;
     memory.injected++;
     pthread_mutex_unlock(&memory.lock);
 }
 
-static bool fails_now(void *site)
+static bool fails_now(void *env)
 {
     if (!memory.armed)
         return false;
@@ -50,7 +50,7 @@ static bool fails_now(void *site)
     if (n < memory.target || n >= memory.target + memory.span)
         return false;
     atomic_store(&memory.failed, true);
-    note_site(site);
+    note_site(env);
     return true;
 }
 
@@ -286,7 +286,7 @@ static void requests_whose_memory_fails(void **state)
 {
     (void)state;
     run_side(SHARDS, 3);
-    print_message("%u failures, %u call sites\n", memory.injected, memory.site_count);
+    print_message("%u failures, %u call envs\n", memory.injected, memory.env_count);
     assert_true(memory.injected >= ENOUGH);
 }
 
@@ -294,7 +294,7 @@ static void a_store_whose_memory_fails(void **state)
 {
     (void)state;
     run_side(STORE, 1);
-    print_message("%u failures, %u call sites in all\n", memory.injected, memory.site_count);
+    print_message("%u failures, %u call envs in all\n", memory.injected, memory.env_count);
     assert_true(memory.injected > 0);
 }
 
@@ -414,7 +414,7 @@ static void host_operations_whose_memory_fails(void **state)
 static void enough_of_them(void **state)
 {
     (void)state;
-    assert_true(memory.site_count > 40);
+    assert_true(memory.env_count > 40);
 }
 
 int main(void)

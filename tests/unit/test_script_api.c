@@ -12,7 +12,7 @@ static int begin(void **state)
 {
     (void)state;
     kit_begin(&k);
-    k.troupe.budget_us = 10000000; /* time is no matter here, and sanitizers are slow */
+    k.shard_set.budget_us = 10000000; /* time is no matter here, and sanitizers are slow */
     return 0;
 }
 
@@ -114,7 +114,7 @@ static void test_json_is_counted(void **state)
     cJSON_InitHooks(NULL);
     assert_int_equal(allocations, 0);
     /* Written in pieces, so that escapes grow no buffer beyond the limit. */
-    k.troupe.memory_max = 32 << 20;
+    k.shard_set.memory_max = 32 << 20;
     inside("assert(#magpie.json.encode(('x'):rep(1000000)) == 1000002)\n"
            "local ok, why = pcall(magpie.json.encode, ('\\1'):rep(1000000)) assert(not ok and "
            "why:find('more than 1048576 bytes'), why)");
@@ -127,14 +127,14 @@ static void test_json_is_counted(void **state)
     assert_int_equal(b->cap, 0);
     assert_int_equal(k.st->memory, before - (int64_t)held);
     /* No more than scripts.memory lets it. */
-    k.troupe.memory_max = 3 << 20;
+    k.shard_set.memory_max = 3 << 20;
     kit_script(&k, HEAD "magpie.on('message', function(e) return magpie.reject('forbidden', "
                         "magpie.json.encode(('x'):rep(1000000))) end, {fail = 'closed'})");
     struct hook_call h = kit_message("hi");
     assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
     assert_int_equal(h.code, CODE_INTERNAL);
     assert_non_null(strstr(k.st->error, "out of the memory"));
-    assert_true(k.troupe.memory < 3 << 20);
+    assert_true(k.shard_set.memory < 3 << 20);
 }
 
 /* Stopped in the middle. */
@@ -152,7 +152,7 @@ static void test_json_is_stopped(void **state)
         char text[400];
         snprintf(text, sizeof text, HEAD "magpie.on('message', function(e) %s end, {fail = 'closed'})", loops[i]);
         kit_script(&k, text);
-        k.troupe.budget_us = 200000;
+        k.shard_set.budget_us = 200000;
         struct hook_call h = kit_message("hi");
         uint64_t kills = k.stats.kills;
         assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
@@ -215,8 +215,8 @@ static void test_refund(void **state)
     h.repeat_possible = true;
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     assert_non_null((void *)(uintptr_t)h.refund);
-    refunds_give(k.site.refunds, NULL, h.refund_what);
-    refunds_give(k.site.refunds, NULL, h.refund_what); /* once */
+    refunds_give(k.env.refunds, NULL, h.refund_what);
+    refunds_give(k.env.refunds, NULL, h.refund_what); /* once */
     for (int i = 0; i < 2; i++) {
         h = kit_message("hi");
         assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
@@ -557,14 +557,14 @@ static void test_timers(void **state)
     assert_int_equal(k.st->timer_count, 2);
     /* On another shard only those that want each. */
     state_free(k.st);
-    k.troupe.loading = true;
-    k.st = state_new(&k.troupe, "kit", &k.stats);
+    k.shard_set.loading = true;
+    k.st = state_new(&k.shard_set, "kit", &k.stats);
     assert_int_equal(
         state_load(
             k.st, "kit.lua",
             SLICE_LIT(HEAD "magpie.every(100, function() end) magpie.after(100, function() end, {each_shard = true})")),
         0);
-    k.troupe.loading = false;
+    k.shard_set.loading = false;
     timers_begin(k.st, false);
     assert_int_equal(k.st->timer_count, 1);
     inside("local n = 0 while pcall(magpie.after, 1000, function() end) do n = n + 1 end assert(n == 1000)");
@@ -611,7 +611,7 @@ static void test_config(void **state)
     (void)state;
     struct cJSON *tree = json_parse(
         SLICE_LIT("{\"rate\":{\"user\":7,\"policy\":\"drop\"},\"list\":[1,2],\"absent\":null}"), &(const char *){NULL});
-    k.troupe.config = tree;
+    k.shard_set.config = tree;
     kit_script(
         &k,
         HEAD "local c = magpie.config assert(c('rate.user') == 7 and c('rate').policy == 'drop' and c('list')[2] == 2 "

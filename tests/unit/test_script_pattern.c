@@ -18,7 +18,7 @@ static int begin(void **state)
 {
     (void)state;
     kit_begin(&k);
-    k.troupe.memory_max = 64 << 20;
+    k.shard_set.memory_max = 64 << 20;
     assert_true(kit_load(&k, ""));
     theirs = luaL_newstate();
     luaL_openlibs(theirs);

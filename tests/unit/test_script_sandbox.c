@@ -184,12 +184,12 @@ static void test_memory(void **state)
             "magpie.drop() end, {fail = 'closed'})",
             bombs[i]);
         kit_script(&k, text);
-        k.troupe.budget_us = 30000000;
+        k.shard_set.budget_us = 30000000;
         struct hook_call h = kit_message("go");
         if (kit_fire(&k, &h) != HOOK_REJECT || !strstr(k.st->error, "memory"))
             fail_msg("%s: %s", bombs[i], k.st->error);
-        if (k.troupe.memory > k.troupe.memory_max / 4)
-            fail_msg("%s: %llu bytes are still held", bombs[i], (unsigned long long)k.troupe.memory);
+        if (k.shard_set.memory > k.shard_set.memory_max / 4)
+            fail_msg("%s: %llu bytes are still held", bombs[i], (unsigned long long)k.shard_set.memory);
         h = kit_message("x");
         assert_int_equal(kit_fire(&k, &h), HOOK_DROP);
     }
@@ -213,10 +213,10 @@ static void test_depth(void **state)
         "string.find(('a'):rep(1000), ('.-'):rep(300) .. 'b')",
     };
     for (size_t i = 0; i < sizeof deep / sizeof deep[0]; i++) {
-        k.troupe.budget_us = 10000000;
+        k.shard_set.budget_us = 10000000;
         stopped(deep[i], "");
     }
-    k.troupe.budget_us = 20000;
+    k.shard_set.budget_us = 20000;
 }
 
 static void test_extremes(void **state)
@@ -287,8 +287,8 @@ static enum hook_verdict says(const char *user, const char *content)
 
 static int calls_made(void)
 {
-    struct keep_value v;
-    assert_int_equal(keep_get(k.site.kv, SLICE_LIT("calls"), k.world.now_ms, &v), 0);
+    struct script_value v;
+    assert_int_equal(values_get(k.env.kv, SLICE_LIT("calls"), k.world.now_ms, &v), 0);
     return (int)v.number;
 }
 
@@ -313,7 +313,7 @@ static void test_errors_switch_nothing_off(void **state)
 static void test_breaker_of_one(void **state)
 {
     (void)state;
-    k.troupe.budget_us = 1000;
+    k.shard_set.budget_us = 1000;
     kit_script(&k, "local magpie = require 'magpie'\n"
                    "magpie.on('message', function(e) while e.content == 'go' do end "
                    "if e.content == 'rude' then return magpie.reject('forbidden') end end)\n"
@@ -349,7 +349,7 @@ static void test_breaker_for_all(void **state)
 {
     (void)state;
     static const char *const users[] = {"ada", "bob", "eve"};
-    k.troupe.budget_us = 1000;
+    k.shard_set.budget_us = 1000;
     kit_script(&k, "local magpie = require 'magpie'\n"
                    "magpie.on('message', function(e) magpie.kv.incr('calls') if magpie.kv.get('well') then return "
                    "magpie.drop() end while true do end end)");
@@ -361,9 +361,9 @@ static void test_breaker_for_all(void **state)
     for (int i = 0; i < 5; i++)
         says("ada", "x");
     assert_int_equal(calls_made(), 11);
-    assert_int_equal(
-        keep_set(k.site.kv, SLICE_LIT("well"), &(struct keep_value){.type = KEEP_BOOL, .number = 1}, 0, k.world.now_ms),
-        0);
+    assert_int_equal(values_set(k.env.kv, SLICE_LIT("well"), &(struct script_value){.type = VALUE_BOOL, .number = 1}, 0,
+                                k.world.now_ms),
+                     0);
     assert_int_equal(says("ada", "x"), HOOK_PASS);
     assert_int_equal(says("zoe", "x"), HOOK_DROP); /* a stranger is asked, and it works */
     assert_int_equal(says("ada", "x"), HOOK_DROP);
@@ -373,7 +373,7 @@ static void test_breaker_for_all(void **state)
 static void test_breaker_of_actions(void **state)
 {
     (void)state;
-    k.troupe.budget_us = 1000;
+    k.shard_set.budget_us = 1000;
     kit_script(&k, "require('magpie').action(200, function(e) while e.user.id == 'eve' do end return {} end)");
     struct action_answer out;
     struct event ada = {.user = SLICE_LIT("ada"), .action = 200}, eve = {.user = SLICE_LIT("eve"), .action = 200};
@@ -408,7 +408,7 @@ static void test_figures(void **state)
 static void test_cpu_is_right(void **state)
 {
     (void)state;
-    k.troupe.budget_us = 10000;
+    k.shard_set.budget_us = 10000;
     kit_script(&k, "require('magpie').on('message', function(e) while e.content == 'go' do end end)");
     uint64_t told = k.stats.cpu_ns, used = clock_thread_cpu_us();
     for (int i = 0; i < 6; i++)
@@ -416,7 +416,7 @@ static void test_cpu_is_right(void **state)
     told = (k.stats.cpu_ns - told) / 1000;
     used = clock_thread_cpu_us() - used;
     assert_int_equal(k.stats.kills, 6);
-    assert_in_range(told, 6 * k.troupe.budget_us, used + 1000);
+    assert_in_range(told, 6 * k.shard_set.budget_us, used + 1000);
 }
 
 /* While nobody is inside Lua the watchdog sleeps, and it wakes for the next one. */

@@ -120,7 +120,7 @@ static uint64_t attack(size_t c, size_t w)
 static void test_hook(void **state)
 {
     (void)state;
-    k.troupe.budget_us = 5000;
+    k.shard_set.budget_us = 5000;
     for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
         for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
             uint64_t best = attack(c, w);
@@ -137,7 +137,7 @@ static void test_hook(void **state)
 static void test_elsewhere(void **state)
 {
     (void)state;
-    k.troupe.budget_us = 5000;
+    k.shard_set.budget_us = 5000;
     for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
         for (size_t w = 0; w < 3; w++) {
             (void)load(c, w, "attack()");

@@ -1,3 +1,5 @@
+#include "core/script/script_set.h"
+
 #include "core/base/log.h"
 #include "core/script/scripts_private.h"
 #include "core/script/shipped.h"
@@ -11,7 +13,7 @@ enum { FILE_MAX = 1 << 20 }; /* bytes of a script */
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
-void generation_free(struct generation *g)
+void script_set_free(struct script_set *g)
 {
     if (!g)
         return;
@@ -19,7 +21,7 @@ void generation_free(struct generation *g)
         state_free(g->states[i]);
     cJSON_Delete(g->config);
     free(g->states);
-    free(g->troupes);
+    free(g->shard_sets);
     free(g->loading);
     free(g->hooks);
     free(g->actions);
@@ -50,7 +52,7 @@ static void check_pair(const char *a, const char *b, struct buf *errors)
 }
 
 /* The names to load, those that are disabled aside. */
-static int take_names(struct scripts *s, struct generation *g, const struct scripts_options *o, struct buf *errors)
+static int take_names(struct scripts *s, struct script_set *g, const struct scripts_options *o, struct buf *errors)
 {
     size_t before = errors->n;
     bool too_many = false;
@@ -74,38 +76,38 @@ static int take_names(struct scripts *s, struct generation *g, const struct scri
     return errors->n == before ? 0 : ERR_INVALID;
 }
 
-static int generation_new(struct scripts *s, const struct scripts_options *o, struct buf *errors,
-                          struct generation **out)
+static int script_set_new(struct scripts *s, const struct scripts_options *o, struct buf *errors,
+                          struct script_set **out)
 {
-    struct generation *g = calloc(1, sizeof *g);
+    struct script_set *g = calloc(1, sizeof *g);
     if (!g)
         goto oom;
     g->host = s;
     g->shard_count = s->shard_count;
     if (take_names(s, g, o, errors) != 0) {
-        generation_free(g);
+        script_set_free(g);
         return ERR_INVALID;
     }
     g->config = cJSON_Duplicate(o->config, true);
     g->states = calloc((size_t)s->shard_count * g->count + 1, sizeof(struct state *));
-    g->troupes = calloc(s->shard_count, sizeof *g->troupes);
+    g->shard_sets = calloc(s->shard_count, sizeof *g->shard_sets);
     g->loading = calloc(s->shard_count, sizeof *g->loading);
-    if ((o->config && !g->config) || !g->states || !g->troupes || !g->loading)
+    if ((o->config && !g->config) || !g->states || !g->shard_sets || !g->loading)
         goto oom;
     for (unsigned k = 0; k < s->shard_count; k++) {
-        g->loading[k] = (struct site){
-            .world = &s->main_world, .watched = s->main_watched, .kv = s->sites[k].kv, .shared = s->shared};
-        g->troupes[k] = (struct troupe){.site = &g->loading[k],
-                                        .config = g->config,
-                                        .budget_us = (uint64_t)(o->budget_ms * 1000) + 1,
-                                        .memory_max = o->memory,
-                                        .loading = true};
+        g->loading[k] = (struct script_env){
+            .world = &s->main_world, .watched = s->main_watched, .kv = s->envs[k].kv, .shared = s->shared};
+        g->shard_sets[k] = (struct shard_set){.env = &g->loading[k],
+                                              .config = g->config,
+                                              .budget_us = (uint64_t)(o->budget_ms * 1000) + 1,
+                                              .memory_max = o->memory,
+                                              .loading = true};
     }
     *out = g;
     return 0;
 oom:
     buf_str(errors, "scripts: out of memory\n");
-    generation_free(g);
+    script_set_free(g);
     return ERR_NOMEM;
 }
 
@@ -165,7 +167,7 @@ static bool same_shape(const struct state *a, const struct state *b)
     return true;
 }
 
-static int load_script(struct scripts *s, struct generation *g, const char *path, uint32_t i, struct buf *errors)
+static int load_script(struct scripts *s, struct script_set *g, const char *path, uint32_t i, struct buf *errors)
 {
     char file[512];
     struct buf text = BUF_INIT;
@@ -173,7 +175,7 @@ static int load_script(struct scripts *s, struct generation *g, const char *path
     int rc = read_file(file, g->names[i], &text, errors);
     struct script_record *r = scripts_record(s, g->names[i]);
     for (unsigned k = 0; rc == 0 && k < g->shard_count; k++) {
-        struct state *st = r ? state_new(&g->troupes[k], g->names[i], &r->stats[k]) : NULL;
+        struct state *st = r ? state_new(&g->shard_sets[k], g->names[i], &r->stats[k]) : NULL;
         g->states[(size_t)k * g->count + i] = st;
         if (!st) {
             buf_printf(errors, "%s: out of memory: does scripts.memory suffice?\n", file);
@@ -193,7 +195,7 @@ static int load_script(struct scripts *s, struct generation *g, const char *path
 }
 
 /* Two scripts may not both answer one action. */
-static int check_actions(const struct generation *g, struct buf *errors)
+static int check_actions(const struct script_set *g, struct buf *errors)
 {
     uint8_t by[1000] = {0}; /* script + 1 */
     size_t before = errors->n;
@@ -210,7 +212,7 @@ static int check_actions(const struct generation *g, struct buf *errors)
     return errors->n == before ? 0 : ERR_INVALID;
 }
 
-static int check_login(const struct generation *g, const struct scripts_options *o, struct buf *errors)
+static int check_login(const struct script_set *g, const struct scripts_options *o, struct buf *errors)
 {
     if (!o->login_needed)
         return 0;
@@ -223,10 +225,10 @@ static int check_login(const struct generation *g, const struct scripts_options 
     return ERR_INVALID;
 }
 
-int generation_build(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct generation **out)
+int script_set_build(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct script_set **out)
 {
-    struct generation *g;
-    int rc = generation_new(s, o, errors, &g);
+    struct script_set *g;
+    int rc = script_set_new(s, o, errors, &g);
     if (rc != 0)
         return rc;
     for (uint32_t i = 0; i < g->count; i++) {
@@ -238,7 +240,7 @@ int generation_build(struct scripts *s, const struct scripts_options *o, struct 
     if (rc == 0)
         rc = check_login(g, o, errors);
     if (rc != 0) {
-        generation_free(g);
+        script_set_free(g);
         return rc;
     }
     *out = g;

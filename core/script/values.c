@@ -1,4 +1,4 @@
-#include "core/script/keep.h"
+#include "core/script/values.h"
 
 #include "core/base/hash.h"
 
@@ -15,7 +15,7 @@ struct entry {
     uint64_t until_ms; /* 0: for ever */
     double number;
     uint32_t key_len, text_len;
-    uint8_t type; /* enum keep_type */
+    uint8_t type; /* enum value_type */
     char data[];  /* key, then text */
 };
 
@@ -27,16 +27,16 @@ struct stripe {
     uint32_t cursor; /* the bucket that is looked through next */
 };
 
-struct keep {
+struct values {
     uint64_t bytes_max;
     _Atomic uint64_t bytes; /* of entries */
     unsigned stripe_count;
     struct stripe stripes[];
 };
 
-struct keep *keep_new(unsigned stripes, uint64_t bytes_max)
+struct values *values_new(unsigned stripes, uint64_t bytes_max)
 {
-    struct keep *k = calloc(1, sizeof *k + stripes * sizeof k->stripes[0]);
+    struct values *k = calloc(1, sizeof *k + stripes * sizeof k->stripes[0]);
     if (!k)
         return NULL;
     k->bytes_max = bytes_max;
@@ -46,7 +46,7 @@ struct keep *keep_new(unsigned stripes, uint64_t bytes_max)
     return k;
 }
 
-void keep_free(struct keep *k)
+void values_free(struct values *k)
 {
     for (unsigned i = 0; k && i < k->stripe_count; i++) {
         struct stripe *s = &k->stripes[i];
@@ -74,7 +74,7 @@ static bool expired(const struct entry *e, uint64_t now_ms)
 
 /* --- Inside a stripe, its lock held ------------------------------------------------------------------------------- */
 
-static void unlink_at(struct keep *k, struct stripe *s, struct entry **at)
+static void unlink_at(struct values *k, struct stripe *s, struct entry **at)
 {
     struct entry *e = *at;
     *at = e->next;
@@ -83,7 +83,7 @@ static void unlink_at(struct keep *k, struct stripe *s, struct entry **at)
     free(e);
 }
 
-static void drop_expired(struct keep *k, struct stripe *s, uint32_t buckets, uint64_t now_ms)
+static void drop_expired(struct values *k, struct stripe *s, uint32_t buckets, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < buckets && i < s->bucket_count; i++) {
         struct entry **at = &s->buckets[s->cursor++ & (s->bucket_count - 1)];
@@ -96,7 +96,7 @@ static void drop_expired(struct keep *k, struct stripe *s, uint32_t buckets, uin
 }
 
 /* Where the key's entry is linked, or NULL. One that has expired is gone. */
-static struct entry **find(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, uint64_t now_ms)
+static struct entry **find(struct values *k, struct stripe *s, uint64_t hash, struct slice key, uint64_t now_ms)
 {
     if (!s->buckets)
         return NULL;
@@ -133,7 +133,7 @@ static bool grow(struct stripe *s)
     return true;
 }
 
-static struct stripe *lock_stripe(struct keep *k, struct slice key, uint64_t *hash)
+static struct stripe *lock_stripe(struct values *k, struct slice key, uint64_t *hash)
 {
     *hash = hash_bytes(key);
     struct stripe *s = &k->stripes[(*hash >> 48) & (k->stripe_count - 1)];
@@ -141,12 +141,12 @@ static struct stripe *lock_stripe(struct keep *k, struct slice key, uint64_t *ha
     return s;
 }
 
-static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key, const struct keep_value *v,
+static int put(struct values *k, struct stripe *s, uint64_t hash, struct slice key, const struct script_value *v,
                uint64_t ttl_ms, uint64_t now_ms)
 {
     drop_expired(k, s, LOOK, now_ms);
     struct entry **old = find(k, s, hash, key, now_ms);
-    size_t text = v->type == KEEP_TEXT ? v->text.n : 0;
+    size_t text = v->type == VALUE_TEXT ? v->text.n : 0;
     uint64_t size = sizeof(struct entry) + key.n + text + 16, freed = old ? size_of(*old) : 0;
     if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed) {
         drop_expired(k, s, s->bucket_count, now_ms);
@@ -180,19 +180,19 @@ static int put(struct keep *k, struct stripe *s, uint64_t hash, struct slice key
 
 /* --- From outside ------------------------------------------------------------------------------------------------- */
 
-int keep_get(struct keep *k, struct slice key, uint64_t now_ms, struct keep_value *out)
+int values_get(struct values *k, struct slice key, uint64_t now_ms, struct script_value *out)
 {
     uint64_t hash;
     int rc = 0;
-    *out = (struct keep_value){.type = KEEP_NONE};
+    *out = (struct script_value){.type = VALUE_NONE};
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
     if (!at) {
         rc = ERR_NOTFOUND;
     } else {
         const struct entry *e = *at;
-        *out = (struct keep_value){.type = (enum keep_type)e->type, .number = e->number};
-        if (e->type == KEEP_TEXT) {
+        *out = (struct script_value){.type = (enum value_type)e->type, .number = e->number};
+        if (e->type == VALUE_TEXT) {
             char *copy = malloc(e->text_len + 1);
             if (copy)
                 memcpy(copy, e->data + e->key_len, e->text_len);
@@ -205,7 +205,7 @@ int keep_get(struct keep *k, struct slice key, uint64_t now_ms, struct keep_valu
     return rc;
 }
 
-int keep_set(struct keep *k, struct slice key, const struct keep_value *v, uint64_t ttl_ms, uint64_t now_ms)
+int values_set(struct values *k, struct slice key, const struct script_value *v, uint64_t ttl_ms, uint64_t now_ms)
 {
     uint64_t hash;
     struct stripe *s = lock_stripe(k, key, &hash);
@@ -214,16 +214,16 @@ int keep_set(struct keep *k, struct slice key, const struct keep_value *v, uint6
     return rc;
 }
 
-int keep_incr(struct keep *k, struct slice key, double n, uint64_t ttl_ms, uint64_t now_ms, double *out)
+int values_incr(struct values *k, struct slice key, double n, uint64_t ttl_ms, uint64_t now_ms, double *out)
 {
     uint64_t hash;
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
     int rc = 0;
     if (!at) {
-        rc = put(k, s, hash, key, &(struct keep_value){.type = KEEP_NUMBER, .number = n}, ttl_ms, now_ms);
+        rc = put(k, s, hash, key, &(struct script_value){.type = VALUE_NUMBER, .number = n}, ttl_ms, now_ms);
         *out = n;
-    } else if ((*at)->type != KEEP_NUMBER) {
+    } else if ((*at)->type != VALUE_NUMBER) {
         rc = ERR_INVALID;
     } else {
         (*at)->number += n;
@@ -233,7 +233,7 @@ int keep_incr(struct keep *k, struct slice key, double n, uint64_t ttl_ms, uint6
     return rc;
 }
 
-bool keep_del(struct keep *k, struct slice key, uint64_t now_ms)
+bool values_del(struct values *k, struct slice key, uint64_t now_ms)
 {
     uint64_t hash;
     struct stripe *s = lock_stripe(k, key, &hash);
@@ -244,7 +244,7 @@ bool keep_del(struct keep *k, struct slice key, uint64_t now_ms)
     return at != NULL;
 }
 
-uint64_t keep_bytes(const struct keep *k)
+uint64_t values_bytes(const struct values *k)
 {
     return atomic_load_explicit(&k->bytes, memory_order_relaxed);
 }

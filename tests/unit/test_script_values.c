@@ -7,7 +7,7 @@
 
 #include "core/base/hash.h"
 #include "core/script/buckets.h"
-#include "core/script/keep.h"
+#include "core/script/values.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -26,11 +26,11 @@ static void *count_up(void *arg)
     char room[32];
     double value;
     for (int i = 0; i < ROUNDS; i++) {
-        assert_int_equal(keep_incr(arg, SLICE_LIT("all"), 1, 0, 1, &value), 0);
+        assert_int_equal(values_incr(arg, SLICE_LIT("all"), 1, 0, 1, &value), 0);
         assert_int_equal(
-            keep_set(arg, key(room, i % 100), &(struct keep_value){.type = KEEP_NUMBER, .number = i}, 0, 1), 0);
+            values_set(arg, key(room, i % 100), &(struct script_value){.type = VALUE_NUMBER, .number = i}, 0, 1), 0);
         if (i % 3 == 0)
-            keep_del(arg, key(room, i % 50), 1);
+            values_del(arg, key(room, i % 50), 1);
     }
     return NULL;
 }
@@ -38,55 +38,56 @@ static void *count_up(void *arg)
 static void test_threads(void **state)
 {
     (void)state;
-    struct keep *k = keep_new(8, 1 << 20);
+    struct values *k = values_new(8, 1 << 20);
     pthread_t threads[THREADS];
-    struct keep_value v;
+    struct script_value v;
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, count_up, k), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    assert_int_equal(keep_get(k, SLICE_LIT("all"), 1, &v), 0);
+    assert_int_equal(values_get(k, SLICE_LIT("all"), 1, &v), 0);
     assert_int_equal((int)v.number, THREADS * ROUNDS);
-    keep_free(k);
+    values_free(k);
 }
 
 /* What has expired makes room, and the count of bytes comes back to nothing. */
 static void test_room(void **state)
 {
     (void)state;
-    struct keep *k = keep_new(1, 10000);
+    struct values *k = values_new(1, 10000);
     char room[32], text[100] = {0};
-    struct keep_value v = {.type = KEEP_TEXT, .text = slice_of(text, sizeof text)};
+    struct script_value v = {.type = VALUE_TEXT, .text = slice_of(text, sizeof text)};
     int n = 0;
-    while (keep_set(k, key(room, n), &v, 1000, 1) == 0)
+    while (values_set(k, key(room, n), &v, 1000, 1) == 0)
         n++;
     assert_in_range(n, 20, 100);
-    assert_true(keep_bytes(k) <= 10000);
+    assert_true(values_bytes(k) <= 10000);
     /* What is there can be replaced by something as large, though all is full. */
-    assert_int_equal(keep_set(k, key(room, 3), &v, 1000, 1), 0);
-    assert_int_equal(keep_set(k, key(room, n), &v, 1000, 500), ERR_FULL);
-    assert_int_equal(keep_set(k, key(room, n), &v, 1000, 1001), 0);
+    assert_int_equal(values_set(k, key(room, 3), &v, 1000, 1), 0);
+    assert_int_equal(values_set(k, key(room, n), &v, 1000, 500), ERR_FULL);
+    assert_int_equal(values_set(k, key(room, n), &v, 1000, 1001), 0);
     for (int i = 0; i < n; i++)
-        assert_int_equal(keep_get(k, key(room, i), 1001, &v), ERR_NOTFOUND);
+        assert_int_equal(values_get(k, key(room, i), 1001, &v), ERR_NOTFOUND);
     key(room, n);
-    assert_true(keep_del(k, slice_str(room), 1002));
-    assert_int_equal(keep_bytes(k), 0);
-    keep_free(k);
+    assert_true(values_del(k, slice_str(room), 1002));
+    assert_int_equal(values_bytes(k), 0);
+    values_free(k);
 }
 
 static void test_many(void **state)
 {
     (void)state;
-    struct keep *k = keep_new(4, 64 << 20);
+    struct values *k = values_new(4, 64 << 20);
     char room[32];
-    struct keep_value v;
+    struct script_value v;
     for (int i = 0; i < 50000; i++)
-        assert_int_equal(keep_set(k, key(room, i), &(struct keep_value){.type = KEEP_NUMBER, .number = i}, 0, 1), 0);
+        assert_int_equal(values_set(k, key(room, i), &(struct script_value){.type = VALUE_NUMBER, .number = i}, 0, 1),
+                         0);
     for (int i = 0; i < 50000; i++) {
-        assert_int_equal(keep_get(k, key(room, i), 1, &v), 0);
+        assert_int_equal(values_get(k, key(room, i), 1, &v), 0);
         assert_int_equal((int)v.number, i);
     }
-    keep_free(k);
+    values_free(k);
 }
 
 /* More names than places: a bucket that somebody empties at that time is not forgotten for idle ones. */

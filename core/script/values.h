@@ -1,0 +1,41 @@
+/*
+ * What scripts remember: magpie.kv (one a shard) and magpie.shared (one for all). Striped locks, a bound on the bytes,
+ * a time to live for each value. Any thread. Outlives reloads, not the process.
+ */
+#ifndef MAGPIE_SCRIPT_VALUES_H
+#define MAGPIE_SCRIPT_VALUES_H
+
+#include "core/base/err.h"
+#include "core/base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct values;
+
+enum value_type { VALUE_NONE, VALUE_NUMBER, VALUE_BOOL, VALUE_TEXT };
+
+struct script_value {
+    enum value_type type;
+    double number;     /* VALUE_NUMBER; VALUE_BOOL: 0 or 1 */
+    struct slice text; /* VALUE_TEXT: what is put is borrowed; what is got is malloc'd, for the caller to free */
+};
+
+enum { VALUE_KEY_MAX = 256, VALUE_TEXT_MAX = 1 << 20 };
+
+/* stripes: a power of two. NULL: out of memory. */
+struct values *values_new(unsigned stripes, uint64_t bytes_max);
+void values_free(struct values *k);
+/* 0, or ERR_NOTFOUND, ERR_NOMEM. */
+MUST_CHECK int values_get(struct values *k, struct slice key, uint64_t now_ms, struct script_value *out);
+/* ttl_ms 0: for ever. ERR_FULL, ERR_NOMEM: what was there is still there. */
+MUST_CHECK int values_set(struct values *k, struct slice key, const struct script_value *v, uint64_t ttl_ms,
+                          uint64_t now_ms);
+/* Adds to a number, 0 when there is none; ttl_ms counts for a new one only. ERR_INVALID: it is no number; ERR_FULL,
+ * ERR_NOMEM. */
+MUST_CHECK int values_incr(struct values *k, struct slice key, double n, uint64_t ttl_ms, uint64_t now_ms, double *out);
+/* Whether there was one. */
+bool values_del(struct values *k, struct slice key, uint64_t now_ms);
+uint64_t values_bytes(const struct values *k);
+
+#endif
