@@ -9,10 +9,14 @@ import subprocess
 import threading
 
 from base import Test
-from server import MAGPIED, PATIENCE, Server
+from server import MAGPIED, PATIENCE, ROOT, Server
 
 TEST_PLUGINS = os.path.join(os.path.dirname(MAGPIED), "tests", "plugins")
 SHIPPED_PLUGINS = os.path.join(os.path.dirname(MAGPIED), "plugins")
+
+with open(os.path.join(ROOT, "plugins", "magpie_plugin.h")) as header:
+    MAJOR, MINOR = (int(n) for n in re.search(r"#define MP_ABI_MAJOR (\d+)\n#define MP_ABI_MINOR (\d+)", header.read()).groups())
+ABI = "%d.%d" % (MAJOR, MINOR)  # of the server
 
 
 def check(server, settings=None):

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from plugin_base import PluginTest
+from plugin_base import ABI, PluginTest
 from server import PATIENCE, ROOT
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wundef", "-Werror", "-fvisibility=hidden",
@@ -153,4 +153,4 @@ class Header(PluginTest):
         answer = (200, b"0" * 17 + b"42")
         self.eventually(lambda: self.http("GET", "/" + name, headers={"Authorization": "Bearer secret"})[::2] == answer)
         self.assertEqual(self.http("GET", "/" + name)[0], 401)
-        self.assertEqual(self.console("plugin info " + name)["abi"], "1.1")
+        self.assertEqual(self.console("plugin info " + name)["abi"], ABI)

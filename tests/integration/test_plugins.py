@@ -1,20 +1,21 @@
 """Plugins: loading, refusals, options, reload, unloading; a test plugin for each area of the ABI (tests/plugins)."""
 
 import os
+import re
 import socket
 import time
 import unittest
 
 from base import smoke
-from plugin_base import TEST_PLUGINS, Console, PluginTest, check
+from plugin_base import ABI, MAJOR, MINOR, TEST_PLUGINS, Console, PluginTest, check
 from server import PATIENCE, Server
 from wire import TEXT, Closed, WsWire
 
 WRONG = {
     "wrong_symbol": "exports no symbol magpie_plugin",
     "wrong_undefined": "cannot be loaded: .*mp_of_another_world",
-    "wrong_major": r"built for plugin ABI 2\.0, and this server has 1\.1",
-    "wrong_minor": r"built for plugin ABI 1\.3, which is newer than this server's 1\.2",
+    "wrong_major": r"built for plugin ABI %d\.0, and this server has %s" % (MAJOR + 1, re.escape(ABI)),
+    "wrong_minor": r"built for plugin ABI %d\.%d, which is newer than this server's %s" % (MAJOR, MINOR + 1, re.escape(ABI)),
     "wrong_size": "its description has [0-9]+ bytes",
     "wrong_name": 'calls itself "right_name"',
     "wrong_empty": r"lacks init\(\)",
@@ -98,7 +99,7 @@ class Life(PluginTest):
             self.assertEqual(self.console("plugin load threads"), "threads 1 is loaded")
             self.assertIn(("threads", "running"), [(p["name"], p["state"]) for p in self.console("plugin list")])
             info = self.console("plugin info threads")
-            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, "1.2"))
+            self.assertEqual((info["metrics"], info["commands"], info["abi"]), (2, 1, ABI))
             self.assertEqual(self.console("threads round"), {"threads": 3, "worked": True})
             self.assertIn("exists", self.console.refused("plugin load threads"))
             self.assertEqual(self.console("plugin unload threads"), "threads is unloaded")
