@@ -71,15 +71,14 @@ static void last_run(void *owner, struct mail *m)
     free(h);
 }
 
-/* Who holds a value now will never let go of it: no code of the plugin runs any more. Returns how many do. */
+/* Whoever holds a value now will never let go of it: no code of the plugin runs any more. Returns how many do. */
 static unsigned end_held(struct mp_held *h, bool in_force)
 {
     uint32_t refs = atomic_load(&h->refs);
     drop(h);
-    if (in_force && refs == 1)
-        free(h);
-    else if (refs == 0)
+    if (refs == 0)
         return 0; /* last_run() is on its way, and frees it */
+    free(h);
     return in_force ? refs - 1 : refs;
 }
 
