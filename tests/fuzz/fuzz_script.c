@@ -44,10 +44,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct script_stats stats = {0};
     fake_world_init(&world);
     struct script_env env = {.world = &world.world,
-                        .watched = watched,
-                        .kv = values_new(1, 1 << 16),
-                        .shared = values_new(1, 1 << 16),
-                        .buckets = buckets_new()};
+                             .watched = watched,
+                             .kv = values_new(1, 1 << 16),
+                             .shared = values_new(1, 1 << 16),
+                             .buckets = buckets_new()};
     env.refunds = refunds_new(env.buckets);
     struct shard_set shard_set = {.env = &env, .budget_us = 5000, .memory_max = 4 << 20, .loading = true};
     struct state *st = state_new(&shard_set, "fuzz", &stats);

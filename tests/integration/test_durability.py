@@ -312,7 +312,8 @@ class Full(Test):
             self.assertEqual([m["seq"] for m in page["messages"]], list(range(1, len(told) + 1)), "without gaps")
 
     def test_coming_back_while_full(self):
-        """Whoever comes back reads, whatever the disk does: a guest's first time too, and one who would like another name."""
+        """Whoever comes back reads, whatever the disk does: a guest's first time too, and one who would like another
+        name."""
         a, b, c = self.users("Ada", "Bob", "Cid")
         room = self.channel(a, b, c)
         sent = a.tell(b, "waiting")

@@ -359,7 +359,8 @@ class Keys(Test):
             c.close()
 
     def test_keys_change_while_tokens_are_checked(self):
-        """Each token is judged by the keys of before or of after; once the reload has said OK, by those of after alone."""
+        """Each token is judged by the keys of before or of after; once the reload has said OK, by those of after
+        alone."""
         old, new = (config(algorithm="RS256", key_files=[self.public(k)]) for k in ("rsa", "rsa2"))
         token = signed(claims(), self.private("rsa"), "RS256")
         with Server(merged(old, {"listen": {"console": "127.0.0.1:0"}})) as s:

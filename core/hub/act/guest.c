@@ -39,7 +39,7 @@ void guest_left(struct shard *s, uint32_t user)
     store_user_save(s->store, &g->op);
 }
 
-/* --- A guest has come back while the disk was full ------------------------------------------------------------------ */
+/* --- A guest has come back while the disk was full ---------------------------------------------------------------- */
 
 enum { OWED_MS = 1000 }; /* between two attempts */
 

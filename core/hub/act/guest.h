@@ -7,8 +7,8 @@
 
 /* A guest's last connection closed: its time begins now. */
 void guest_left(struct shard *s, uint32_t user);
-/* A guest has come back, and the store cannot write that down now: from now on it is no guest here, and the store is told
- * when it can be. */
+/* A guest has come back, and the store cannot write that down now: from now on it is no guest here, and the store is
+ * told when it can be. */
 void guest_returned(struct shard *s, uint32_t user);
 /* Housekeeping on every shard: tells the store of those. */
 void guests_owed_tick(struct shard *s);
