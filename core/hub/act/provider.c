@@ -19,16 +19,27 @@ const struct auth_provider *provider_of(const struct shard *s)
     return NULL;
 }
 
+/* What is wrong with who a provider says it is; NULL: nothing. */
+static const char *bad_answer(const struct auth_answer *a)
+{
+    struct slice id = slice_of(a->id, a->id_len), name = slice_of(a->name, a->name_len);
+    if (a->id_len > sizeof a->id || !value_user_id(id) || slice_eq(id, SLICE_LIT("system")))
+        return "the provider's id: expected 1 to 64 of A-Z a-z 0-9 _ . : - and not \"system\"";
+    if (a->name_len && (a->name_len > sizeof a->name || !value_name(name)))
+        return "the provider's name: expected 1 to 64 bytes of text without control characters";
+    return NULL;
+}
+
 /* Takes a provider's answer. */
 static void login_identify(struct login *l, const struct auth_answer *a)
 {
-    struct slice id = slice_of(a->id, a->id_len), name = slice_of(a->name, a->name_len);
+    struct slice name = slice_of(a->name, a->name_len);
+    const char *wrong = a->code == CODE_OK ? bad_answer(a) : NULL;
     if (a->code != CODE_OK) {
         login_refuse(l, a->code, a->retry_after_ms, a->message);
-    } else if (a->id_len > sizeof a->id || !value_user_id(id) || slice_eq(id, SLICE_LIT("system")) ||
-               (a->name_len && (a->name_len > sizeof a->name || !value_name(name)))) {
-        log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode));
-        login_refuse(l, CODE_INTERNAL, 0, "the provider answered with an id or a name that cannot be one");
+    } else if (wrong) {
+        log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode), LOG_STR("error", wrong));
+        login_refuse(l, CODE_INTERNAL, 0, wrong);
     } else if (a->name_len && value_name_reserved(name)) {
         login_refuse(l, CODE_FORBIDDEN, 0, "the name that the provider gives is the server's own, or looks like it");
     } else {
