@@ -42,7 +42,8 @@ char *stack_floor(char *here, const char *bottom)
     return (uintptr_t)bottom + STACK_RESERVE <= floor ? here - STACK_SCRIPT : NULL;
 }
 
-static int stack_guard(lua_State *L, lua_CFunction f)
+/* Not for ThreadSanitizer, which takes a function that an error leaves for one that still runs. */
+__attribute__((no_sanitize("thread"))) static int stack_guard(lua_State *L, lua_CFunction f)
 {
     const struct state *st = state_of(L);
     if ((char *)__builtin_frame_address(0) < st->stack_floor)
