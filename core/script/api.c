@@ -57,7 +57,7 @@ static void check_options(lua_State *L)
 {
     if (lua_isnoneornil(L, 3))
         return;
-    luaL_checktype(L, 3, LUA_TTABLE);
+    state_check_options(L, 3, "on");
     for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
         if (strcmp(key, "priority") != 0 && strcmp(key, "channel") != 0 && strcmp(key, "fail") != 0)

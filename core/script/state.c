@@ -189,6 +189,18 @@ void state_poll(struct state *st, lua_State *L)
         luaL_error(L, "over its CPU budget");
 }
 
+void state_check_options(lua_State *L, int index, const char *function)
+{
+    luaL_checktype(L, index, LUA_TTABLE);
+    if (!lua_getmetatable(L, index))
+        return;
+    state_field(L, lua_gettop(L), "__index");
+    if (!lua_isnil(L, -1))
+        luaL_error(L, "magpie.%s: a table with a metatable that has __index is not taken; its fields must be its own",
+                   function);
+    lua_pop(L, 2);
+}
+
 void state_field(lua_State *L, int index, const char *name)
 {
     lua_pushstring(L, name);

@@ -188,7 +188,10 @@ struct buf *state_scratch(struct state *st);
 /* After something was put there: raises an error, and gives the buffer back, when that is more than the script may
  * have. */
 void state_scratch_count(struct state *st, lua_State *L);
-/* Pushes the field of the table at `index` (from 1), past metatables: tables of options call nothing. */
+/* A table of options at `index` (from 1), or an error: one that would call Lua for its fields (__index) is none, since
+ * state_field() passes that by. function: "push", for the error. */
+void state_check_options(lua_State *L, int index, const char *function);
+/* Pushes the field of the table at `index` (from 1), past metatables. */
 void state_field(lua_State *L, int index, const char *name);
 
 /* --- The breaker -------------------------------------------------------------------------------------------------- */

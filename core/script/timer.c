@@ -76,11 +76,11 @@ static double check_ms(lua_State *L, double least)
     return ms;
 }
 
-static bool each_shard_option(lua_State *L)
+static bool each_shard_option(lua_State *L, const char *function)
 {
     if (lua_isnoneornil(L, 3))
         return false;
-    luaL_checktype(L, 3, LUA_TTABLE);
+    state_check_options(L, 3, function);
     state_field(L, 3, "each_shard");
     bool yes = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -90,13 +90,13 @@ static bool each_shard_option(lua_State *L)
 static int lua_after(lua_State *L)
 {
     double ms = check_ms(L, 0);
-    return set_timer(L, ms, 0, each_shard_option(L));
+    return set_timer(L, ms, 0, each_shard_option(L, "after"));
 }
 
 static int lua_every(lua_State *L)
 {
     double ms = check_ms(L, EVERY_LEAST_MS);
-    return set_timer(L, ms, ms, each_shard_option(L));
+    return set_timer(L, ms, ms, each_shard_option(L, "every"));
 }
 
 static int lua_cancel(lua_State *L)

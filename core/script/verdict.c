@@ -86,7 +86,7 @@ static int lua_accept(lua_State *L)
         new_verdict(L, VERDICT_ACCEPT);
         return 1;
     }
-    luaL_checktype(L, 1, LUA_TTABLE);
+    state_check_options(L, 1, "accept");
     struct verdict *v = new_verdict(L, VERDICT_ACCEPT);
     v->accept.id_len = get_text(L, "id", value_user_id, v->accept.id);
     v->accept.name_len = get_text(L, "name", value_name, v->accept.name);
@@ -123,7 +123,7 @@ static void check_fields(lua_State *L, const char *function, const char *known)
 int verdict_push(lua_State *L)
 {
     static const char *const modes[] = {[MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
-    luaL_checktype(L, 1, LUA_TTABLE);
+    state_check_options(L, 1, "push");
     check_fields(L, "push", "mode slice_ms max");
     struct verdict *v = new_verdict(L, VERDICT_PUSH);
     v->advice.has_push = true;
@@ -158,7 +158,7 @@ static int lua_tier(lua_State *L)
 
 static int lua_keep(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    state_check_options(L, 1, "keep");
     check_fields(L, "keep", "ttl max");
     struct verdict *v = new_verdict(L, VERDICT_KEEP);
     v->advice.has_keep = true;

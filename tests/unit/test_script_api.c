@@ -476,6 +476,13 @@ static void test_registration_errors(void **state)
                                         "magpie.metric('Bad')",
                                         "magpie.metric('x', -1)",
                                         "magpie.metric('magpie_messages_total')",
+                                        "magpie.push(setmetatable({}, {__index = {mode = 'all'}}))",
+                                        "magpie.keep(setmetatable({}, {__index = {ttl = 1}}))",
+                                        "magpie.accept(setmetatable({}, {__index = {id = 'ada'}}))",
+                                        "magpie.after(1, print, setmetatable({}, {__index = error}))",
+                                        "magpie.every(10, print, setmetatable({}, {__index = error}))",
+                                        "magpie.on('message', print, setmetatable({}, {__index = {priority = 1}}))",
+                                        "magpie.command('a b c', 'three words', print)",
                                         "magpie.log('loud', 'x')"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[300];
