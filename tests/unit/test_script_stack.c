@@ -113,8 +113,8 @@ struct attack {
 static void run_there(void *(*fn)(void *arg), struct attack *a)
 {
     pthread_t thread;
-    k.site.watched = watchdog_watch(k.dog); /* threads may look alike */
-    assert_non_null(k.site.watched);
+    k.env.watched = watchdog_watch(k.dog); /* threads may look alike */
+    assert_non_null(k.env.watched);
     assert_int_equal(pthread_create(&thread, NULL, fn, a), 0);
     pthread_join(thread, NULL);
     if (a->wrong)
