@@ -68,7 +68,7 @@ struct config {
         uint32_t connections, connections_per_ip;
         uint64_t frame, content, page;
         uint32_t subscriptions, channels;
-        uint64_t output_queue, output_total;
+        uint64_t output_queue, output_total, output_per_ip, output_per_user;
         uint64_t http_head;
         uint32_t http_fields;
         uint64_t before_login, before_login_per_ip;

@@ -1,6 +1,7 @@
 #include "core/config/config_lua.h"
 
 #include "core/base/spelling.h"
+#include "core/config/machine.h"
 
 #include <cjson/cJSON.h>
 #include <ctype.h>
@@ -64,10 +65,11 @@ static int lua_env(lua_State *L)
 
 static const struct {
     const char *name;
-    double value;
+    double value; /* 0: the machine's memory */
 } constants[] = {
-    {"KiB", 1024},   {"MiB", 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024}, {"seconds", 1}, {"minutes", 60},
-    {"hours", 3600}, {"days", 86400},
+    {"KiB", 1024},   {"MiB", 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024},
+    {"seconds", 1},  {"minutes", 60},      {"hours", 3600},
+    {"days", 86400}, {"memory", 0},
 };
 
 /* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself
@@ -87,8 +89,8 @@ static int lua_unknown(lua_State *L)
             best = i;
     if (spelling_distance(name, constants[best].name) <= spelling_limit(name))
         return luaL_error(L, "unknown name %s; did you mean %s?", name, constants[best].name);
-    return luaL_error(
-        L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, days and env");
+    return luaL_error(L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, "
+                         "days, memory and env");
 }
 
 /* The environment of the chunk at the top of the stack. */
@@ -96,7 +98,7 @@ static void set_environment(lua_State *L)
 {
     lua_newtable(L);
     for (unsigned i = 0; i < sizeof constants / sizeof constants[0]; i++) {
-        lua_pushnumber(L, constants[i].value);
+        lua_pushnumber(L, constants[i].value > 0 ? constants[i].value : (double)machine_memory());
         lua_setfield(L, -2, constants[i].name);
     }
     lua_pushcfunction(L, lua_env);

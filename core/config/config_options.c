@@ -51,6 +51,7 @@ static struct net_limits net_limits_of(const struct config *c)
         .frame = u32_of(c->limits.frame),
         .output_queue = u32_of(c->limits.output_queue),
         .output_total = c->limits.output_total,
+        .output_per_ip = c->limits.output_per_ip,
         .connections = c->limits.connections,
         .connections_per_ip = c->limits.connections_per_ip,
         .early_total = c->limits.before_login,
@@ -66,6 +67,7 @@ void config_hub_options(const struct config *c, const uint8_t *key, struct hub_o
 {
     *out = (struct hub_options){
         .net = net_limits_of(c),
+        .output_per_user = u32_of(c->limits.output_per_user),
         .content_max = u32_of(c->limits.content),
         .page_max = u32_of(c->limits.page),
         .subscriptions_max = c->limits.subscriptions,

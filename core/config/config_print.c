@@ -92,11 +92,13 @@ void config_print_defaults(struct buf *out)
 {
     const char *open = "";   /* path of the innermost open section */
     unsigned open_depth = 0; /* tables open inside the outermost */
-    buf_str(out, "-- Magpie " MAGPIE_VERSION
-                 ": every option with its default. Durations are in seconds (minutes, hours, days are there to\n"
-                 "-- multiply with), sizes in bytes (KiB, MiB, GiB), env(\"NAME\", default) reads the environment.\n"
-                 "-- (restart): a reload (SIGHUP) cannot change it.\n"
-                 "return {\n");
+    buf_str(out,
+            "-- Magpie " MAGPIE_VERSION
+            ": every option with its default. Durations are in seconds (minutes, hours, days are there to\n"
+            "-- multiply with), sizes in bytes (KiB, MiB, GiB), memory is what the server may have of the machine's,\n"
+            "-- env(\"NAME\", default) reads the environment.\n"
+            "-- (restart): a reload (SIGHUP) cannot change it.\n"
+            "return {\n");
     for (unsigned i = 0; i < config_schema_count; i++) {
         const struct config_option *o = &config_schema[i];
         close_tables(out, &open_depth, depth_shared(open, o->path));

@@ -127,8 +127,13 @@ const struct config_option config_schema[] = {
         limits.output_queue, KIB, GIB, "1*MiB", 0,
         "Output that waits for one slow connection. From half of it channel messages are skipped; when it is full, the "
         "connection is closed."),
-    SIZE(limits.output_total, 0, 1024 * GIB, "0", 0,
-         "Output that waits for all connections together; over it, channel messages are skipped."),
+    SIZE(limits.output_total, 0, 1024 * GIB, "memory/8", 0,
+         "Output that waits for all connections together; over it, channel messages are skipped, and who holds more "
+         "than "
+         "its share is closed."),
+    SIZE(limits.output_per_ip, 0, 1024 * GIB, "memory/32", 0,
+         "The same for the connections from one IP address (a proxy's, where one stands in front)."),
+    SIZE(limits.output_per_user, 0, 128 * MIB, "8*MiB", 0, "The same for the connections of one user."),
     SIZE(limits.http_head, HTTP_HEAD_MIN, HTTP_HEAD_MAX, "16*KiB", 0,
          "The head of an HTTP request, that of a WebSocket upgrade too: its lines, cookies included."),
     COUNT(limits.http_fields, HTTP_FIELDS_MIN, HTTP_FIELDS_MAX, "100", 0, "Header fields of an HTTP request."),

@@ -50,6 +50,57 @@ static unsigned long long read_number(const char *path)
     return v;
 }
 
+/* The smallest limit of a control group and of those that it is in; UINT64_MAX: none. `path` is below `root` and is cut
+ * from its end on. */
+static uint64_t group_limit(const char *root, char *path, const char *file)
+{
+    uint64_t least = UINT64_MAX;
+    char name[1400];
+    for (;;) {
+        snprintf(name, sizeof name, "%s%s/%s", root, path, file);
+        unsigned long long v = read_number(name); /* 0 for "max", which is no number */
+        if (v && v < least)
+            least = v;
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return least;
+        *slash = '\0';
+    }
+}
+
+/* What this process's control groups allow: version 2, or the memory controller of version 1. */
+static uint64_t groups_limit(void)
+{
+    char line[1200];
+    uint64_t least = UINT64_MAX;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = '\0';
+        uint64_t limit = UINT64_MAX;
+        if (controllers[1] == '\0')
+            limit = group_limit("/sys/fs/cgroup", path, "memory.max");
+        else if (strstr(controllers + 1, "memory"))
+            limit = group_limit("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
+        least = limit < least ? limit : least;
+    }
+    if (f)
+        fclose(f);
+    return least;
+}
+
+uint64_t machine_memory(void)
+{
+    enum { LEAST_MIB = 64, UNKNOWN_MIB = 1024 };
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : (uint64_t)UNKNOWN_MIB << 20;
+    uint64_t limit = groups_limit(), mib = (limit < all ? limit : all) >> 20;
+    return (mib < LEAST_MIB ? LEAST_MIB : mib) << 20;
+}
+
 static void explain(const struct rlimit *have, unsigned long long need, char *why, size_t why_size)
 {
     unsigned long long nr_open = read_number("/proc/sys/fs/nr_open"), file_max = read_number("/proc/sys/fs/file-max");

@@ -60,6 +60,21 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
     return dispatch(s, conn, m);
 }
 
+/* In steps of a page, see net_ops.unsent. Over the limit no more is let in, so that 16 bits are enough: limits.output_per_user
+ * is at most half of what they count. */
+enum { USER_PAGE = 4096 };
+
+static uint32_t on_unsent(void *owner, uint32_t conn, int32_t bytes)
+{
+    struct shard *s = owner;
+    uint32_t user = conn_at(s->net, conn)->user, limit = s->opt->output_per_user;
+    if (user == NONE)
+        return UINT32_MAX;
+    struct user *u = user_at(s, user);
+    u->unsent = (uint16_t)(u->unsent + bytes / USER_PAGE);
+    return limit && (uint32_t)u->unsent * USER_PAGE > limit ? 0 : UINT32_MAX;
+}
+
 static bool on_ended(void *owner, uint32_t conn, uint16_t code)
 {
     struct shard *s = owner;
@@ -137,6 +152,7 @@ const struct net_ops hub_door = {.opened = on_opened,
                                  .closed = on_closed,
                                  .closing = on_closing,
                                  .ended = on_ended,
+                                 .unsent = on_unsent,
                                  .claim = upgrades_claim,
                                  .claim_limit = upgrades_limit,
                                  .http_wanted = routes_wanted,

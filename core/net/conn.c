@@ -279,6 +279,7 @@ static void tell_closing(struct net *net, uint32_t idx, struct conn *c)
 {
     if (c->inner & CONN_I_OPENED && !(c->inner & CONN_I_CLOSING)) {
         c->inner |= CONN_I_CLOSING;
+        conn_uncharge(net, idx, c, false);
         net->ops->closing(net->owner, idx, (enum close_reason)c->reason);
     }
 }
@@ -454,7 +455,7 @@ void conn_finish(struct net *net, uint32_t idx)
         if (!c)
             return;
     }
-    conn_drop_output(net, c);
+    conn_drop_output(net, idx, c);
     conn_drop_input(net, c);
     close(c->fd);
     if (!(c->inner & CONN_I_REFUSED))
@@ -488,6 +489,7 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
     gather_clear(&net->gather);
     if (c->out && !outq_exclusive(c->out))
         return ERR_AGAIN;
+    conn_uncharge(net, conn, c, true);
     if (parsing) {
         if (take_rest(net, c) != 0)
             return ERR_NOMEM;

@@ -121,6 +121,10 @@ struct net_ops {
      * True: requests are under way; the connection stays and sends until conn_hang_up() says that they are answered,
      * for some seconds at most. False: nothing is. Must not send or close. May be NULL: nothing ever is. */
     bool (*ended)(void *owner, uint32_t conn, uint16_t code);
+    /* The connection's unsent output, while its socket is full, has become so many bytes more or less: in steps of 4 KiB, and as
+     * long as it is logged in and not closing. Returns the bytes that it may hold: UINT32_MAX, or less when its user's
+     * connections together hold too much. Must not send or close. May be NULL: no user holds too much. */
+    uint32_t (*unsent)(void *owner, uint32_t conn, int32_t bytes);
     /* What follows may be NULL: then nothing is claimed and no request served. Whether WebSockets on this path are the
      * owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message is told whole (text
      * or not, in body), neither 105 nor errors are sent, no login is awaited. */
@@ -144,6 +148,7 @@ struct net_limits {
     uint32_t output_queue; /* bytes queued per connection: hard limit; soft is half */
     /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has a queue */
     uint64_t output_total;
+    uint64_t output_per_ip;               /* the same of the connections from one address */
     uint32_t connections;                 /* in the process, 0: no limit */
     uint32_t connections_per_ip;          /* 0: no limit */
     uint64_t early_total, early_per_ip;   /* bytes of unfinished messages and requests before login; 0: no limit */

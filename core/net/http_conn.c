@@ -215,6 +215,17 @@ static void put_date(struct buf *b)
                    months + t.tm_mon * 3, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
+/* Where others' unsent output is over a cap already, an answer that its socket takes at once is sent all the same: who reads
+ * is not held up by those who do not. One that would have to wait is given up. */
+static void cut_unread(struct net *net, uint32_t idx, struct conn *c)
+{
+    if (!c->out || conn_may_queue(net, c) || conn_write(net, c) != ERR_AGAIN)
+        return;
+    log_event(LOG_DEBUG, "http.cut", LOG_STR("limit", "output"), LOG_INT("unsent", c->out->bytes));
+    c->state = CONN_ST_DEAD;
+    conn_dirty(net, idx, c);
+}
+
 int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
                      struct slice body, bool no_body)
 {
@@ -235,6 +246,7 @@ int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsign
     int rc = buf_ok(&b) && c->out ? 0 : ERR_NOMEM;
     buf_free(&b);
     conn_end_http(net, conn, c);
+    cut_unread(net, conn, c);
     return rc;
 }
 

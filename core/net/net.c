@@ -193,6 +193,7 @@ void net_tick(struct net *net)
     net->tick++;
     net->overdue = wheel_run(&net->wheel, net->tick, DUE_BATCH);
     outq_trim(&net->outqs);
+    net_evict_idle(net);
 }
 
 static void on_ticker(struct ev_loop *loop, ev_timer *w, int events)

@@ -34,6 +34,8 @@ enum {
     DRAIN_TICKS_HTTP = 60,        /* the same of an HTTP answer, whose reader may be slow without harm */
     ANSWER_TICKS = 60,            /* an HTTP request waits so long for its answer */
     ENDED_TICKS = 10,             /* the answers to who has said its last are awaited so long */
+    EVICT_TICKS = 10,             /* while output is near its cap, who has taken nothing for so long is closed */
+    EVICT_VISITS = 65536,         /* connections that are looked at for that in a second */
     LINGER_TICKS = 3              /* then the other side's end is awaited so long */
 };
 
@@ -105,6 +107,7 @@ struct net {
     struct outq_pool outqs;
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
     struct work resume, resume_spare; /* to parse again */
+    uint32_t evict_at;                /* where net_evict_idle() goes on */
     struct parsing cur;
     bool overdue;  /* there are more connections whose time has come */
     bool asleep;   /* ev_prepare has run and the loop is about to poll */
@@ -152,6 +155,9 @@ enum holder {
 bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,
                      uint64_t per_ip);
 void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes);
+/* The account of an address: output of its connections whose socket is full, which has become so many bytes more or less,
+ * and such connections. Returns how much one of them may hold: UINT32_MAX while all hold no more than `limit` (0: none). */
+uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes, int blocked, uint64_t limit);
 /* Bytes in output queues, and connections whose socket is full. */
 void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
 uint32_t shared_blocked(const struct net_shared *s);
@@ -234,8 +240,14 @@ static inline void conn_dirty(struct net *net, uint32_t idx, struct conn *c)
 void conn_flush(struct net *net, uint32_t idx, struct conn *c);
 /* Writes without calling anybody or closing anything. As outq_write(). */
 int conn_write(struct net *net, struct conn *c);
+/* Takes what it holds from the accounts of its user, and of its address when `all`. */
+void conn_uncharge(struct net *net, uint32_t idx, struct conn *c, bool all);
+/* Whether the caps that it shares with others leave room for output. */
+bool conn_may_queue(struct net *net, struct conn *c);
+/* While such a cap is reached, or nearly, closes those who have taken nothing for some time. Once a second; top level. */
+void net_evict_idle(struct net *net);
 /* Throws away the output queue. */
-void conn_drop_output(struct net *net, struct conn *c);
+void conn_drop_output(struct net *net, uint32_t idx, struct conn *c);
 
 /* --- input.c ------------------------------------------------------------------------------------------------------ */
 

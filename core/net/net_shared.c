@@ -17,6 +17,8 @@ struct ip {
     uint32_t count;            /* connections that hold the slot; 0: it is free */
     uint32_t next;             /* of the bucket, or of the free slots; IP_SLOT_NONE: the end */
     uint64_t held[HOLDERS];    /* bytes that its connections hold without a login */
+    uint64_t unsent;           /* bytes that those of them hold whose socket is full */
+    uint32_t blocked;          /* those connections */
 };
 
 struct net_shared {
@@ -159,6 +161,7 @@ static uint32_t ip_new(struct net_shared *s, const uint8_t key[IP_BYTES])
     memcpy(s->ips[i].address, key, IP_BYTES);
     s->ips[i].count = 1;
     memset(s->ips[i].held, 0, sizeof s->ips[i].held);
+    s->ips[i].unsent = s->ips[i].blocked = 0;
     s->ips[i].next = *b;
     *b = i;
     s->ip_live++;
@@ -247,4 +250,21 @@ uint64_t net_shared_early(struct net_shared *s)
 uint64_t net_shared_claimed(struct net_shared *s)
 {
     return held(s, HOLDER_CLAIMED);
+}
+
+/* --- Output -------------------------------------------------------------------------------------------------------- */
+
+uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes, int blocked, uint64_t limit)
+{
+    uint64_t share = UINT32_MAX;
+    if (slot == IP_SLOT_NONE)
+        return UINT32_MAX;
+    pthread_mutex_lock(&s->lock);
+    struct ip *ip = &s->ips[slot];
+    ip->unsent += (uint64_t)bytes;
+    ip->blocked += (uint32_t)blocked;
+    if (limit && ip->unsent > limit)
+        share = limit / (ip->blocked ? ip->blocked : 1);
+    pthread_mutex_unlock(&s->lock);
+    return share < UINT32_MAX ? (uint32_t)share : UINT32_MAX;
 }

@@ -70,7 +70,8 @@ void outq_put(struct outq_pool *p, struct outq *q)
     }
     q->bytes = q->sent = q->head = q->count = 0;
     q->tag_count = 0;
-    q->lost = false;
+    q->lost = q->with_user = q->over = false;
+    q->charged = 0;
     q->next_free = p->free;
     p->free = q;
     p->free_count++;

@@ -26,7 +26,10 @@ struct outq {
     uint32_t cap;           /* slots, a power of two */
     uint16_t tag_count;     /* in tags */
     uint16_t tag_cap;       /* room in tags */
-    bool lost;              /* a skipped tag could not be remembered: the connection must end */
+    bool lost : 1;          /* a skipped tag could not be remembered: the connection must end */
+    bool with_user : 1;     /* what is charged is on its user's account too */
+    bool over : 1;          /* its address or user held too much when that was last looked at */
+    uint16_t charged;       /* pages that are on its address's account (send.c) */
     uint32_t held;          /* bytes that are counted as held without a login (net_shared.h) */
     struct wire *few[OUTQ_INLINE];
 };

@@ -29,9 +29,83 @@ static void let_go(struct net *net, struct conn *c, uint32_t left)
     }
 }
 
-void conn_drop_output(struct net *net, struct conn *c)
+/* --- Accounts ----------------------------------------------------------------------------------------------------
+ *
+ * What connections hold whose socket is full is counted by address and by user, in pages: so a queue that grows costs a lock
+ * each 4 KiB, and one that its socket takes at once costs nothing.
+ */
+
+enum { PAGE = 4096 };
+
+/* Puts so many pages on the accounts, in place of what is there. Returns the bytes that the connection may hold: UINT32_MAX
+ * while neither its address nor its user holds too much. */
+static uint32_t charge(struct net *net, uint32_t idx, struct conn *c, uint32_t pages, bool with_user)
+{
+    struct outq *q = c->out;
+    int64_t before = q->charged;
+    uint32_t slot = conn_ip_slot(net, c), user = UINT32_MAX;
+    uint32_t share = shared_unsent_change(net->shared, slot, (pages - before) * PAGE, (pages > 0) - (before > 0),
+                                          net->limits.output_per_ip);
+    q->charged = (uint16_t)pages;
+    int64_t known = q->with_user ? before : 0, now = with_user ? pages : 0;
+    if (net->ops->unsent && (known || now))
+        user = net->ops->unsent(net->owner, idx, (int32_t)((now - known) * PAGE));
+    q->with_user = with_user;
+    share = !pages ? UINT32_MAX : user < share ? user : share;
+    q->over = share != UINT32_MAX;
+    return share;
+}
+
+/* charge() of what is there: others may hold less by now. */
+static uint32_t share_of(struct net *net, uint32_t idx, struct conn *c)
+{
+    return c->out->over ? charge(net, idx, c, c->out->charged, c->out->with_user) : UINT32_MAX;
+}
+
+/* After its queue has changed. */
+static void update_charge(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint32_t pages = c->flags & CONN_F_WRITABLE ? c->out->bytes / PAGE : 0;
+    bool with_user = c->user != CONN_NONE && (c->flags & (CONN_F_READY | CONN_F_CLOSING | CONN_F_RAW)) == CONN_F_READY;
+    if (pages > UINT16_MAX)
+        pages = UINT16_MAX;
+    if (pages != c->out->charged)
+        (void)charge(net, idx, c, pages, with_user);
+}
+
+void conn_uncharge(struct net *net, uint32_t idx, struct conn *c, bool all)
+{
+    if (c->out && c->out->charged)
+        (void)charge(net, idx, c, all ? 0 : c->out->charged, false);
+}
+
+/* What waits in all nets, and for how many connections: the others as they last said, this one as it is. */
+static uint64_t queued_in_all(const struct net *net)
+{
+    return net_shared_queued(net->shared) + net->queued - net->published;
+}
+
+static uint32_t blocked_in_all(const struct net *net)
+{
+    uint32_t n = shared_blocked(net->shared) + net->blocked - net->blocked_published;
+    return n ? n : 1;
+}
+
+bool conn_may_queue(struct net *net, struct conn *c)
+{
+    const struct net_limits *l = &net->limits;
+    if (l->output_total && queued_in_all(net) > l->output_total)
+        return false;
+    return !l->output_per_ip ||
+           shared_unsent_change(net->shared, conn_ip_slot(net, c), 0, 0, l->output_per_ip) == UINT32_MAX;
+}
+
+/* --- Queues ------------------------------------------------------------------------------------------------------ */
+
+void conn_drop_output(struct net *net, uint32_t idx, struct conn *c)
 {
     if (c->out) {
+        conn_uncharge(net, idx, c, true);
         let_go(net, c, 0);
         net->queued -= c->out->bytes;
         outq_put(&net->outqs, c->out);
@@ -72,15 +146,25 @@ static bool room(struct net *net, struct conn *c, uint32_t n, enum conn_class cl
     return !(c->flags & CONN_F_SOFT);
 }
 
+/* Over a cap that it shares with others, who has an unsent rest gets no more channel pushes, and no more answers than its
+ * share: see charge(). */
+static bool over_share(struct net *net, uint32_t idx, struct conn *c, uint32_t n, enum conn_class class)
+{
+    if (!(c->flags & CONN_F_WRITABLE))
+        return false;
+    update_charge(net, idx, c);
+    uint32_t share = share_of(net, idx, c);
+    return share != UINT32_MAX && (class == CONN_MAY || (uint64_t)c->out->bytes + n > share);
+}
+
 /* Over the total cap, whoever has an unsent rest gets no more channel pushes; and who holds more than a fair share of
  * the cap is full: so the cap holds whatever is sent, and a few that never read do not use it up for all others. */
 static bool over_total(const struct net *net, const struct conn *c, uint32_t n, enum conn_class class)
 {
     uint64_t total = net->limits.output_total;
-    if (!total || !(c->flags & CONN_F_WRITABLE) || net_shared_queued(net->shared) <= total)
+    if (!total || !(c->flags & CONN_F_WRITABLE) || queued_in_all(net) <= total)
         return false;
-    uint32_t sharers = shared_blocked(net->shared);
-    return class == CONN_MAY || (uint64_t)c->out->bytes + n > total / (sharers ? sharers : 1);
+    return class == CONN_MAY || (uint64_t)c->out->bytes + n > total / blocked_in_all(net);
 }
 
 /* What cannot be queued: remembers a skipped tag, or ends the connection. */
@@ -108,11 +192,53 @@ static struct outq *queue(struct net *net, uint32_t idx, struct conn *c, enum co
     return c->out;
 }
 
+/* Whether a connection whose socket has just become full has more to send than the caps that it shares with others leave
+ * it: large answers, for what comes from now on is looked at before it is queued. */
+static bool holds_too_much(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint64_t total = net->limits.output_total;
+    if (c->flags & CONN_F_CLOSING)
+        return false;
+    return c->out->bytes > share_of(net, idx, c) ||
+           (total && queued_in_all(net) > total && c->out->bytes > total / blocked_in_all(net));
+}
+
+/* Whether the caps that it shares with others are reached, or nearly. */
+static bool near_cap(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint64_t total = net->limits.output_total;
+    if (total && queued_in_all(net) > total / 8 * 7)
+        return true;
+    return share_of(net, idx, c) != UINT32_MAX;
+}
+
+void net_evict_idle(struct net *net)
+{
+    uint32_t left = net->blocked ? EVICT_VISITS : 0, idx = net->evict_at;
+    for (; left > 0; left--) {
+        idx = net_next(net, idx);
+        if (idx == CONN_NONE)
+            break;
+        struct conn *c = conn_ptr(net, idx);
+        if ((c->flags & (CONN_F_WRITABLE | CONN_F_CLOSING)) == CONN_F_WRITABLE && c->out &&
+            net->tick - c->heard > EVICT_TICKS && near_cap(net, idx, c))
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, NULL, 0);
+        idx++;
+    }
+    net->evict_at = left > 0 ? 0 : idx;
+}
+
 /* The slow half of conn_send*(): room, and what follows from having little. 0: go on. */
 static int admit(struct net *net, uint32_t idx, struct conn *c, uint32_t n, uint32_t tag, enum conn_class class)
 {
-    if ((class == CONN_MAY && c->flags & CONN_F_SOFT) || over_total(net, c, n, class))
+    if (class == CONN_MAY && c->flags & CONN_F_SOFT)
         return refuse(net, idx, c, tag, class, ERR_AGAIN);
+    if (over_total(net, c, n, class) || over_share(net, idx, c, n, class)) {
+        /* Its socket may have found room that the loop has not told of yet: who reads is not to suffer from others. */
+        (void)!conn_write(net, c);
+        if (c->out->bytes && (over_total(net, c, n, class) || over_share(net, idx, c, n, class)))
+            return refuse(net, idx, c, tag, class, ERR_AGAIN);
+    }
     if ((uint64_t)c->out->bytes + n > soft_limit(net, c) && !room(net, c, n, class))
         return refuse(net, idx, c, tag, class, ERR_AGAIN);
     return 0;
@@ -121,7 +247,9 @@ static int admit(struct net *net, uint32_t idx, struct conn *c, uint32_t n, uint
 static void queued(struct net *net, uint32_t idx, struct conn *c, uint32_t n)
 {
     net->queued += n;
-    if (!(c->flags & (CONN_F_DIRTY | CONN_F_WRITABLE)))
+    if (c->flags & CONN_F_WRITABLE)
+        update_charge(net, idx, c);
+    else if (!(c->flags & CONN_F_DIRTY))
         conn_dirty(net, idx, c);
     /* Not read from while so much is unsent: a turn's worth is no reason, an unwilling socket is. */
     if (__builtin_expect(c->out->bytes > soft_limit(net, c), 0)) {
@@ -323,6 +451,7 @@ static void set_blocked(struct net *net, uint32_t idx, struct conn *c, bool bloc
 {
     c->flags ^= CONN_F_WRITABLE;
     net->blocked += blocked ? 1U : -1U;
+    update_charge(net, idx, c);
     conn_interest(net, idx, c);
 }
 
@@ -354,11 +483,16 @@ void conn_flush(struct net *net, uint32_t idx, struct conn *c)
             conn_finish(net, idx);
             return;
         }
-        if (c->flags & CONN_F_WRITABLE && c->out->bytes != before)
+        if (c->flags & CONN_F_WRITABLE && c->out->bytes != before) {
             progressed(net, c);
+            update_charge(net, idx, c);
+        }
         if (rc == ERR_AGAIN) {
-            if (!(c->flags & CONN_F_WRITABLE))
+            if (!(c->flags & CONN_F_WRITABLE)) {
                 set_blocked(net, idx, c, true);
+                if (holds_too_much(net, idx, c))
+                    conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, NULL, 0);
+            }
             return;
         }
         if (c->flags & CONN_F_WRITABLE)

@@ -24,6 +24,7 @@ struct world {
     uint32_t opened, closing, closed;
     uint8_t mood;               /* what callbacks do; set by the input */
     bool moving;                /* it is to be detached in its next message */
+    int64_t unsent;             /* what its user's connections hold, as it was told */
     uint32_t asked, asked_conn; /* generation (0: none) and index of a connection whose HTTP request waits */
 };
 
@@ -61,6 +62,7 @@ static void move(struct world *w)
     w->conn = conn_attach(w->nets[w->at], &r);
     check(w->conn != CONN_NONE);
     w->generation = conn_at(w->nets[w->at], w->conn)->generation;
+    conn_at(w->nets[w->at], w->conn)->user = 1;
 }
 
 static void on_opened(void *owner, uint32_t conn)
@@ -69,6 +71,7 @@ static void on_opened(void *owner, uint32_t conn)
     w->opened++;
     w->conn = conn;
     w->generation = conn_at(w->nets[w->at], conn)->generation;
+    conn_at(w->nets[w->at], conn)->user = 1;
     if (w->mood & 1)
         conn_set(w->nets[w->at], conn, CONN_F_READY);
     if ((w->mood & 0x70) == 0x70)
@@ -112,10 +115,28 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
     }
 }
 
+static bool on_ended(void *owner, uint32_t conn, uint16_t code)
+{
+    const struct world *w = owner;
+    (void)conn, (void)code;
+    return w->mood & 0x10;
+}
+
+static uint32_t on_unsent(void *owner, uint32_t conn, int32_t bytes)
+{
+    struct world *w = owner;
+    check(conn_at(w->nets[w->at], conn)->user == 1);
+    w->unsent += bytes;
+    check(w->unsent >= 0);
+    return w->mood & 0x20 && w->unsent > 20000 ? 0 : UINT32_MAX;
+}
+
 static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
 {
     struct world *w = owner;
-    (void)conn, (void)reason;
+    (void)reason;
+    check(w->unsent == 0);
+    conn_at(w->nets[w->at], conn)->user = CONN_NONE;
     w->closing++;
 }
 
@@ -152,7 +173,9 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
         w->mood = n ? *p : 0;
         return n ? 1 : 0;
     case 9:
-        if (here(w))
+        if (here(w) && op & 1)
+            conn_hang_up(net, w->conn, 1000);
+        else if (here(w))
             conn_resume(net, w->conn);
         return 0;
     case 10:
@@ -231,6 +254,8 @@ static const struct net_ops ops = {.opened = on_opened,
                                    .message = on_message,
                                    .closed = on_closed,
                                    .closing = on_closing,
+                                   .ended = on_ended,
+                                   .unsent = on_unsent,
                                    .drained = on_drained,
                                    .claim = on_claim,
                                    .claim_limit = on_claim_limit,
@@ -239,8 +264,13 @@ static const struct net_ops ops = {.opened = on_opened,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct net_limits limits = {
-        .frame = 2048, .output_queue = 65536, .output_total = 100000, .login_timeout = 3, .idle_timeout = 4};
+    static const struct net_limits limits = {.frame = 2048,
+                                             .output_queue = 65536,
+                                             .output_total = 50000,
+                                             .early_total = 1500,
+                                             .login_timeout = 3,
+                                             .idle_timeout = 4,
+                                             .http = {.head = 1024, .fields = 16}};
     if (size < 2)
         return 0;
     (void)!log_open(NULL, LOG_TEXT, LOG_ERROR);
@@ -278,6 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(w.nets[i]->queued == 0 && w.nets[i]->inbuf_memory == 0 && w.nets[i]->blocked == 0);
         net_free(w.nets[i]);
     }
+    check(w.unsent == 0 && net_shared_early(w.shared) == 0);
     check(net_shared_connections(w.shared) == 0 && net_shared_queued(w.shared) == 0 && shared_blocked(w.shared) == 0);
     net_shared_free(w.shared);
     ev_loop_destroy(w.loop);

@@ -1,12 +1,14 @@
 """Slow receivers: output queues, push 107, reason slow; limits on connections; timeouts."""
 
 import os
+import re
 import shutil
 import socket
 import struct
 import threading
 import time
 import unittest
+import urllib.request
 
 from base import Test, smoke, variants
 from client import Client, LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
@@ -131,6 +133,56 @@ class Slow(Test):
         self.assertLess(len(seqs), 400)
         self.assertNotIn(107, [f[0] for f in frames])
         b.request(PING)
+
+
+class Caps(Test):
+    """What those hold together who ask and do not read: of one user, of one address, of all."""
+
+    MIB = 1 << 20
+    config = {"limits": {"output_per_user": 2 * MIB, "output_per_ip": 4 * MIB, "output_total": 8 * MIB}, "threads": 2, "auth": {"allow_open": True}, "plugins": {"load": {"metrics": {}}}}
+
+    def hoard(self, address, n, token=None):
+        """n connections from the address, of one user (of one each without a token), that ask for pages and read nothing."""
+        for i in range(n):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.bind((address, 0))
+            s.connect(("127.0.0.1", self.server.tcp))
+            self.addCleanup(s.close)
+            body = b'{"token":"%s"}' % token.encode() if token else b'{"name":"Hoarder"}'
+            s.sendall(TcpWire.pack(LOGIN, 1, body) + TcpWire.pack(3, 2, b'{"name":"pages","push":"none"}') + b"".join(TcpWire.pack(5, 3 + k, b'{"channel":"pages"}') for k in range(60)))
+
+    def figure(self, name):
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.server.websocket) as answer:
+            return float(re.search(r"(?m)^%s (.*)$" % name, answer.read().decode()).group(1))
+
+    def settles(self, low, high):
+        """What waits in the server ends up between these, once those that were closed are gone. A page may be under way beyond a cap."""
+        self.eventually(lambda: low < self.figure("magpie_output_queued_bytes") / self.MIB < high, timeout=20, every=0.5)
+
+    def test_caps(self):
+        a = self.user("Ada")
+        a.subscribe("pages", push="none")
+        for seq in a.send_all([(SEND_CHANNEL, {"channel": "pages", "content": "x" * 16000})] * 20):
+            a.answer(SEND_CHANNEL, seq)
+        before = self.figure("magpie_connections")
+        self.hoard("127.0.0.2", 10, a.token)  # each alone would hold some 0.7 MiB
+        self.eventually(lambda: self.figure("magpie_connections") > before + 2)
+        self.settles(1, 3)
+        self.hoard("127.0.0.3", 15)
+        self.settles(3.5, 7)
+        self.hoard("127.0.0.4", 15), self.hoard("127.0.0.5", 15)
+        self.settles(3, 9)
+        # Near the cap in all, whoever has taken nothing for ten seconds is closed.
+        time.sleep(12)
+        self.settles(3, 7.01)
+        # Who reads notices nothing, wherever it comes from.
+        for wire in ("tcp", "binary"):
+            b = self.user("Bob", wire)
+            b.subscribe("pages", push="none")
+            for seq in b.send_all([(5, {"channel": "pages"})] * 30):
+                self.assertGreater(len(b.answer(5, seq, timeout=30)["messages"]), 10)
+            b.say("pages", "still here")
 
 
 class Pages(Test):

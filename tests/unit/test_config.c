@@ -2,6 +2,7 @@
 #include "core/base/log.h"
 #include "core/config/config.h"
 #include "core/config/config_options.h"
+#include "core/config/machine.h"
 #include "core/config/config_schema.h"
 #include "core/hub/shard/options.h"
 #include "storage/store.h"
@@ -95,7 +96,13 @@ static void test_default_options(void **state)
     config_store_options(c, &store);
     assert_int_equal(hub.net.frame, 64 << 10);
     assert_int_equal(hub.net.output_queue, 1 << 20);
-    assert_int_equal(hub.net.output_total, 0);
+    assert_int_equal(hub.net.output_total, machine_memory() / 8);
+    assert_int_equal(hub.net.output_per_ip, machine_memory() / 32);
+    assert_int_equal(hub.output_per_user, 8 << 20);
+    assert_int_equal(hub.net.early_total, 64 << 20);
+    assert_int_equal(hub.net.early_per_ip, 8 << 20);
+    assert_int_equal(hub.net.http.head, 16 << 10);
+    assert_int_equal(hub.net.http.fields, 100);
     assert_int_equal(hub.net.connections, 1200000);
     assert_int_equal(hub.net.login_timeout, 10);
     assert_int_equal(hub.net.idle_timeout, 300);

@@ -436,6 +436,45 @@ static const char *answered(struct kit *k, int fd)
     return got;
 }
 
+/* Answers that nobody reads count like all that waits: over a cap no more of them is kept, and who reads has its answer. */
+static void answers_are_bounded(void **state)
+{
+    (void)state;
+    enum { N = 8, BODY = 2 << 20 };
+    static char body[BODY];
+    for (int per_ip = 0; per_ip < 2; per_ip++) {
+        struct kit k;
+        int fds[N];
+        serve(&k);
+        k.limits.output_total = per_ip ? 0 : 5 << 20;
+        k.limits.output_per_ip = per_ip ? 5 << 20 : 0;
+        net_configure(k.net, &k.limits);
+        for (uint32_t i = 0; i < N; i++) {
+            fds[i] = ask(&k, "GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+            KIT_UNTIL(&k, asked.count == i + 1);
+            int small = 4096;
+            setsockopt(conn_at(k.net, asked.conn)->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+            assert_int_equal(answer(&k, 200, slice_of(body, BODY), false), 0);
+            kit_turn(&k, 5);
+        }
+        assert_in_range(net_shared_queued(k.shared), 1 << 20, 8 << 20);
+        char first[14] = "";
+        kit_take(&k, fds[0], first, 13);
+        assert_string_equal(first, "HTTP/1.1 200 ");
+        char rest[16];
+        assert_true(kit_drain(&k, fds[N - 1], rest, sizeof rest) < BODY);
+        close(fds[N - 1]);
+        fds[N - 1] = ask(&k, "GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+        KIT_UNTIL(&k, asked.count == N + 1);
+        assert_int_equal(answer(&k, 200, SLICE_LIT("small"), false), 0);
+        assert_non_null(strstr(answered(&k, fds[N - 1]), "small"));
+        for (int i = 0; i < N - 1; i++)
+            close(fds[i]);
+        KIT_UNTIL(&k, net_count(k.net) == 0);
+        kit_stop(&k);
+    }
+}
+
 static void requests_are_answered(void **state)
 {
     (void)state;
@@ -745,6 +784,7 @@ int main(void)
         cmocka_unit_test(memory_before_login_ends_with_it),
         cmocka_unit_test(own_origins),
         cmocka_unit_test(names_on_loopback),
+        cmocka_unit_test(answers_are_bounded),
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(bodies),
         cmocka_unit_test(upgrades_are_no_requests),

@@ -32,6 +32,15 @@ static void test_processors_follow_the_affinity(void **state)
     sched_setaffinity(0, sizeof before, &before);
 }
 
+static void test_memory(void **state)
+{
+    (void)state;
+    uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), mine = machine_memory();
+    assert_true(mine >= 64 << 20);
+    assert_true(mine <= all);
+    assert_int_equal(mine % (1 << 20), 0);
+}
+
 static void test_descriptors(void **state)
 {
     (void)state;
@@ -149,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_processor_is_left_to_others),
         cmocka_unit_test(test_processors_follow_the_affinity),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_descriptors),
         cmocka_unit_test(what_is_missing_is_named),
     };

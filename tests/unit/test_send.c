@@ -316,6 +316,131 @@ static void total_cap(void **state)
     kit_stop(&k);
 }
 
+/* What the owner counts for a user, and how much it lets one hold. */
+static struct {
+    int64_t bytes;
+    uint32_t share;
+} account;
+
+static uint32_t count_unsent(void *owner, uint32_t conn, int32_t bytes)
+{
+    const struct kit *k = owner;
+    account.bytes += bytes;
+    assert_true(account.bytes >= 0);
+    assert_int_equal(conn_at(k->net, conn)->user, 7);
+    return account.share;
+}
+
+static const struct net_ops counting = {.opened = kit_opened,
+                                        .message = kit_message,
+                                        .closed = kit_closed,
+                                        .closing = kit_closing,
+                                        .unsent = count_unsent,
+                                        .drained = kit_drained};
+
+/* Over what an address may hold: channel pushes to its slow connections are skipped and who holds more than its share is
+ * closed; those of it that read, and other addresses, notice nothing. */
+static void address_cap(void **state)
+{
+    (void)state;
+    enum { LIMIT = 300 << 10 };
+    static const struct net_limits limits = {
+        .frame = 65536, .output_queue = 1 << 20, .output_per_ip = LIMIT, .login_timeout = 10, .idle_timeout = 300};
+    struct kit k;
+    uint32_t conns[3];
+    int fds[4], other[2];
+    kit_start(&k, CONN_TCP, &limits);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = silent(&k);
+        conns[i] = k.last;
+        stuff(&k);
+    }
+    fds[2] = kit_client(&k);
+    conn_set(k.net, k.last, CONN_F_READY);
+    conns[2] = k.last;
+    int rc = 0;
+    for (int turn = 0; turn < 500 && rc == 0; turn++) {
+        k.last = conns[0];
+        rc = say(&k, 8192, WIRE_TAG_NONE, CONN_MUST);
+        kit_turn(&k, 1);
+    }
+    assert_int_equal(rc, ERR_CLOSED);
+    assert_int_equal(k.closing_reason, CLOSE_SLOW);
+    assert_true(net_shared_queued(k.shared) < LIMIT + (64 << 10));
+    /* Its queue is dropped: the other one has room again, up to the same point. */
+    kit_turn(&k, 5);
+    k.last = conns[1];
+    assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    while (conn_queued(k.net, k.last) < LIMIT + 8192) {
+        rc = say(&k, 8192, WIRE_TAG_NONE, CONN_MUST);
+        kit_turn(&k, 1);
+        if (rc != 0)
+            break;
+    }
+    if (rc == 0)
+        assert_int_equal(say(&k, 100, 5, CONN_MAY), ERR_AGAIN);
+    k.last = conns[2];
+    assert_int_equal(say(&k, 100, 5, CONN_MAY), 0);
+    assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0);
+    /* Another address: a Unix socket has none. */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, other), 0);
+    uint32_t idx = conn_new(k.net, other[0], CONN_TCP);
+    assert_true(shared_connection_add(k.shared, 0));
+    conn_tell_opened(k.net, idx, conn_at(k.net, idx));
+    conn_set(k.net, idx, CONN_F_READY);
+    k.last = idx;
+    for (uint32_t n = 0; n < LIMIT * 2; n += 8192) {
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+        kit_turn(&k, 1);
+    }
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    close(other[1]);
+    kit_stop(&k);
+}
+
+/* The owner is told what a user's connections hold while their sockets are full, to the byte in the end, and may say that
+ * it is too much. */
+static void user_cap(void **state)
+{
+    (void)state;
+    struct kit k;
+    char sink[65536];
+    kit_start(&k, CONN_TCP, NULL);
+    k.net->ops = &counting;
+    account.bytes = 0;
+    account.share = UINT32_MAX;
+    int fd = silent(&k);
+    conn_at(k.net, k.last)->user = 7;
+    stuff(&k);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    assert_in_range(account.bytes, conn_queued(k.net, k.last) - 3 * 8192, conn_queued(k.net, k.last));
+    account.share = 0;
+    (void)say(&k, 8192, 5, CONN_MAY); /* the owner is asked when it has grown by this */
+    assert_int_equal(say(&k, 8192, 5, CONN_MAY), ERR_AGAIN);
+    account.share = UINT32_MAX;
+    assert_int_equal(say(&k, 8192, 5, CONN_MAY), 0);
+    /* It reads: nothing is left. */
+    while (conn_queued(k.net, k.last)) {
+        (void)!recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+        kit_turn(&k, 1);
+    }
+    assert_int_equal(account.bytes, 0);
+    stuff(&k);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    assert_true(account.bytes > 0);
+    account.share = 0;
+    (void)say(&k, 8192, WIRE_TAG_NONE, CONN_MUST);
+    assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), ERR_CLOSED);
+    assert_int_equal(k.closing_reason, CLOSE_SLOW);
+    assert_int_equal(account.bytes, 0); /* before the owner lets go of the user */
+    close(fd);
+    KIT_UNTIL(&k, k.closed == 1);
+    kit_stop(&k);
+}
+
 /* A slow reader is no silent one: as long as its socket takes something, it is alive. */
 static void slow_readers_are_alive(void **state)
 {
@@ -512,6 +637,47 @@ static void nobody_there(void **state)
     kit_stop(&k);
 }
 
+/* Near the cap in all, who has taken nothing for some time gives way; who takes something stays. */
+static void idle_ones_give_way(void **state)
+{
+    (void)state;
+    static const struct net_limits limits = {
+        .frame = 65536, .output_queue = 1 << 20, .output_total = 400 << 10, .login_timeout = 10};
+    struct kit k;
+    char sink[4096];
+    kit_start(&k, CONN_TCP, &limits);
+    int fd = silent(&k);
+    uint32_t conn = k.last;
+    stuff(&k);
+    while (conn_queued(k.net, conn) < 300 << 10)
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    kit_turn(&k, 5);
+    for (int i = 0; i < 2 * EVICT_TICKS; i++) /* not near it */
+        net_tick(k.net);
+    assert_int_equal(k.closing, 0);
+    while (conn_queued(k.net, conn) < 370 << 10)
+        assert_int_equal(say(&k, 8192, WIRE_TAG_NONE, CONN_MUST), 0);
+    conn_at(k.net, conn)->heard = k.net->tick;
+    for (int i = 0; i < EVICT_TICKS; i++)
+        net_tick(k.net);
+    assert_int_equal(k.closing, 0);
+    for (int i = 0; i < 200 && conn_at(k.net, conn)->heard != k.net->tick; i++) { /* it takes something */
+        (void)!recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+        kit_turn(&k, 5);
+        usleep(200);
+    }
+    assert_int_equal(conn_at(k.net, conn)->heard, k.net->tick);
+    assert_true(conn_queued(k.net, conn) > 350 << 10);
+    for (int i = 0; i < EVICT_TICKS; i++)
+        net_tick(k.net);
+    assert_int_equal(k.closing, 0);
+    net_tick(k.net);
+    assert_int_equal(k.closing, 1);
+    assert_int_equal(k.closing_reason, CLOSE_SLOW);
+    close(fd);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +690,9 @@ int main(void)
         cmocka_unit_test(kicked),
         cmocka_unit_test(together),
         cmocka_unit_test(total_cap),
+        cmocka_unit_test(address_cap),
+        cmocka_unit_test(user_cap),
+        cmocka_unit_test(idle_ones_give_way),
         cmocka_unit_test(slow_readers_are_alive),
         cmocka_unit_test(sending_when_drained),
         cmocka_unit_test(at_once),

@@ -19,6 +19,7 @@ struct user {
     uint32_t pins;            /* requests and logins under way that refer to it by index */
     struct bucket rate;       /* actions 2 and 4 */
     struct bucket making;     /* channels that it makes */
+    uint16_t unsent;          /* pages of 4 KiB that those of its connections hold whose socket is full */
     uint16_t sub_count;       /* subscriptions, those under way included */
     uint8_t id_len, name_len; /* bytes, 1-64 */
     uint8_t state;            /* enum user_state */

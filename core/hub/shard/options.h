@@ -19,6 +19,7 @@ struct hub_options {
     struct net_limits net;
     char auth_mode[32];               /* "open", "script", or a provider's name */
     uint8_t secret[32];               /* key of resume tokens */
+    uint32_t output_per_user;         /* limits.output_per_user, bytes; 0: no limit */
     uint32_t content_max;             /* limits.content, bytes */
     uint32_t page_max;                /* limits.page, bytes of a history or inbox page, a merged slice */
     uint32_t subscriptions_max;       /* limits.subscriptions, per user; 0: no limit */
