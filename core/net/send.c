@@ -29,16 +29,16 @@ static void let_go(struct net *net, struct conn *c, uint32_t left)
     }
 }
 
-/* --- Accounts ----------------------------------------------------------------------------------------------------
+/* --- Accounts -----------------------------------------------------------------------------------------------------
  *
- * What connections hold whose socket is full is counted by address and by user, in pages: so a queue that grows costs a lock
- * each 4 KiB, and one that its socket takes at once costs nothing.
+ * What connections hold whose socket is full is counted by address and by user, in pages: so a queue that grows costs
+ * a lock each 4 KiB, and one that its socket takes at once costs nothing.
  */
 
 enum { PAGE = 4096 };
 
-/* Puts so many pages on the accounts, in place of what is there. Returns the bytes that the connection may hold: UINT32_MAX
- * while neither its address nor its user holds too much. */
+/* Puts so many pages on the accounts, in place of what is there. Returns the bytes that the connection may hold:
+ * UINT32_MAX while neither its address nor its user holds too much. */
 static uint32_t charge(struct net *net, uint32_t idx, struct conn *c, uint32_t pages, bool with_user)
 {
     struct outq *q = c->out;
@@ -146,8 +146,8 @@ static bool room(struct net *net, struct conn *c, uint32_t n, enum conn_class cl
     return !(c->flags & CONN_F_SOFT);
 }
 
-/* Over a cap that it shares with others, who has an unsent rest gets no more channel pushes, and no more answers than its
- * share: see charge(). */
+/* Over a cap that it shares with others, who has an unsent rest gets no more channel pushes, and no more answers than
+ * its share: see charge(). */
 static bool over_share(struct net *net, uint32_t idx, struct conn *c, uint32_t n, enum conn_class class)
 {
     if (!(c->flags & CONN_F_WRITABLE))
@@ -192,8 +192,8 @@ static struct outq *queue(struct net *net, uint32_t idx, struct conn *c, enum co
     return c->out;
 }
 
-/* Whether a connection whose socket has just become full has more to send than the caps that it shares with others leave
- * it: large answers, for what comes from now on is looked at before it is queued. */
+/* Whether a connection whose socket has just become full has more to send than the caps that it shares with others
+ * leave it: large answers, for what comes from now on is looked at before it is queued. */
 static bool holds_too_much(struct net *net, uint32_t idx, struct conn *c)
 {
     uint64_t total = net->limits.output_total;

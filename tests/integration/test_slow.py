@@ -139,10 +139,11 @@ class Caps(Test):
     """What those hold together who ask and do not read: of one user, of one address, of all."""
 
     MIB = 1 << 20
-    config = {"limits": {"output_per_user": 2 * MIB, "output_per_ip": 4 * MIB, "output_total": 8 * MIB}, "threads": 2, "auth": {"allow_open": True}, "plugins": {"load": {"metrics": {}}}}
+    config = {"limits": {"output_per_user": 2 * MIB, "output_per_ip": 4 * MIB, "output_total": 8 * MIB}, "threads": 2,
+              "plugins": {"load": {"metrics": {}}}}
 
     def hoard(self, address, n, token=None):
-        """n connections from the address, of one user (of one each without a token), that ask for pages and read nothing."""
+        """n connections from the address, of one user (of one each without a token), that ask and read nothing."""
         for i in range(n):
             s = socket.socket()
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -150,15 +151,18 @@ class Caps(Test):
             s.connect(("127.0.0.1", self.server.tcp))
             self.addCleanup(s.close)
             body = b'{"token":"%s"}' % token.encode() if token else b'{"name":"Hoarder"}'
-            s.sendall(TcpWire.pack(LOGIN, 1, body) + TcpWire.pack(3, 2, b'{"name":"pages","push":"none"}') + b"".join(TcpWire.pack(5, 3 + k, b'{"channel":"pages"}') for k in range(60)))
+            s.sendall(TcpWire.pack(LOGIN, 1, body) + TcpWire.pack(3, 2, b'{"name":"pages","push":"none"}') +
+                      b"".join(TcpWire.pack(5, 3 + k, b'{"channel":"pages"}') for k in range(60)))
 
     def figure(self, name):
         with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.server.websocket) as answer:
             return float(re.search(r"(?m)^%s (.*)$" % name, answer.read().decode()).group(1))
 
     def settles(self, low, high):
-        """What waits in the server ends up between these, once those that were closed are gone. A page may be under way beyond a cap."""
-        self.eventually(lambda: low < self.figure("magpie_output_queued_bytes") / self.MIB < high, timeout=20, every=0.5)
+        """What waits in the server ends up between these, once those that were closed are gone."""
+        def mib():
+            return self.figure("magpie_output_queued_bytes") / self.MIB
+        self.eventually(lambda: low < mib() < high, timeout=20, every=0.5)
 
     def test_caps(self):
         a = self.user("Ada")

@@ -436,7 +436,8 @@ static const char *answered(struct kit *k, int fd)
     return got;
 }
 
-/* Answers that nobody reads count like all that waits: over a cap no more of them is kept, and who reads has its answer. */
+/* Answers that nobody reads count like all that waits: over a cap no more of them is kept, and who reads has its
+ * answer. */
 static void answers_are_bounded(void **state)
 {
     (void)state;
