@@ -10,6 +10,8 @@
 
 #include "storage/store.h"
 
+struct bus;
+
 /*
  * The operations. W rows change something, R rows read. A row X(NAME, name, WHOSE, field) is struct store_name, handed
  * over by store_name(). It belongs to what its slice `field` names: a conversation (CONV) or a user (USER), whose
@@ -90,7 +92,23 @@ struct store_engine {
 /* What the doors know of an open store: the engine's own struct begins with this. */
 struct store {
     const struct store_engine *engine;
+    struct bus *bus; /* of bus_engine.h; the engine's; NULL: the server is alone */
 };
+
+/* Calls `done`: the mail of every operation. */
+static inline void store_op_run(void *owner, struct mail *mail)
+{
+    struct store_op *op = (struct store_op *)mail; /* its first member */
+    op->done(owner, op);
+}
+
+/* For the doors: what an operation has that is about to be handed over. */
+static inline void store_op_begin(struct store_op *op, uint8_t kind)
+{
+    op->mail = (struct mail){.run = store_op_run};
+    op->kind = kind;
+    op->note = 0;
+}
 
 /* Hands an operation back to where it came from; it is the caller's again. Any thread. */
 static inline void store_answer(struct store_op *op)

@@ -77,18 +77,10 @@ void store_kick(struct store *s)
 
 /* --- Operations --- */
 
-static void op_run(void *owner, struct mail *mail)
-{
-    struct store_op *op = (struct store_op *)mail; /* its first member */
-    op->done(owner, op);
-}
-
 /* The one way into the engine. */
 static void hand_over(struct store *s, struct store_op *op, enum store_op_kind kind)
 {
-    op->mail = (struct mail){.run = op_run};
-    op->kind = (uint8_t)kind;
-    op->note = 0;
+    store_op_begin(op, (uint8_t)kind);
     s->engine->post(s, op);
 }
 
@@ -103,7 +95,7 @@ STORE_OPS(DOOR, DOOR)
 
 void store_work(struct store *s, struct store_work *w)
 {
-    w->op.mail = (struct mail){.run = op_run};
+    w->op.mail = (struct mail){.run = store_op_run};
     w->why[0] = '\0';
     s->engine->work(s, w);
 }

@@ -3,6 +3,7 @@
 #include "core/base/random.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/host/ordered.h"
 #include "core/hub/parts.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/command.h"
@@ -71,6 +72,7 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
             goto fail;
     if (figures_register(hub) != 0)
         goto fail;
+    ordered_begin(hub);
     return hub;
 fail:
     hub_destroy(hub);
@@ -157,6 +159,7 @@ void hub_stop(struct hub *hub)
         return;
     hub->stopped = true;
     hub->started = false;
+    ordered_end(hub);
     join_all(hub);
     hub_pump(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/hub/act/guest.h"
 #include "core/hub/act/login.h"
+#include "core/hub/act/roam.h"
 #include "core/hub/door.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/ban.h"
@@ -18,15 +19,24 @@
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/walk.h"
 #include "core/hub/turn.h"
+#include "storage/bus.h"
 
 #include <stdlib.h>
+
+static void user_left(struct shard *s, uint32_t user)
+{
+    if (user_at(s, user)->guest)
+        guest_left(s, user);
+    roam_left(s, user);
+}
 
 /* What each room hears of the rooms below it. */
 static const struct shard_events events = {.modes_changed = interest_changed,
                                            .user_settled = host_unpark,
-                                           .guest_left = guest_left,
+                                           .user_left = user_left,
                                            .message_arrived = login_missed,
-                                           .membership_ended = login_stale};
+                                           .membership_ended = login_stale,
+                                           .members_noted = roam_noted};
 
 struct shard *shard_new(struct hub *hub, unsigned index)
 {
@@ -36,6 +46,7 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     s->hub = hub;
     s->index = index;
     s->store = hub->store;
+    s->bus = store_bus(hub->store);
     s->events = &events;
     s->box = hub->box;
     atomic_fetch_add(&hub->box->refs, 1);

@@ -25,6 +25,7 @@
 #include "core/hub/registry/tables.h"
 #include "core/hub/people/user.h"
 #include "tests/unit/gate_store.h"
+#include "tests/unit/test_bus.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -66,13 +67,17 @@ static inline void gate_open(enum store_op_kind op)
         gate_next(STORE_OK);
 }
 
+/* With kit.clustered: the bus of the hub's store. */
+static struct test_bus kit_bus;
+
 /* --- The hub ------------------------------------------------------------------------------------------------------ */
 
 enum { KIT_SHARDS = 4, KIT_TICKETS = 64 };
 
 struct kit {
     unsigned shards;
-    bool threads; /* the shards run by themselves */
+    bool threads;   /* the shards run by themselves */
+    bool clustered; /* the server is not alone: kit_bus */
     struct store_options store_opt;
     struct store *store;
     struct hub_options opt;
@@ -160,6 +165,9 @@ static inline void kit_start(struct kit *k)
         fail_msg("store_open: %s", why);
     gate_store_init(&kit_gate, behind);
     k->store = &kit_gate.base;
+    test_bus_init(&kit_bus);
+    if (k->clustered)
+        kit_gate.base.bus = &kit_bus.base;
     mailbox_init(&k->main, NULL, NULL);
     k->hub = hub_new(k->shards, k->store, &k->opt);
     assert_non_null(k->hub);
@@ -189,6 +197,8 @@ static inline void kit_end(struct kit *k)
     gate_store_set(&kit_gate, GATE_OPEN, STORE_OK);
     while (gate_store_held(&kit_gate))
         gate_next(STORE_OK);
+    kit_bus.status = STORE_OK;
+    test_bus_open(&kit_bus);
     hub_stop(k->hub);
     mailbox_run(&k->main, k);
     for (unsigned i = 0; i < k->shards; i++) {
@@ -206,6 +216,7 @@ static inline void kit_end(struct kit *k)
     store_close(k->store); /* before the mailboxes go: its threads may still be on their way out of one */
     hub_free(k->hub);
     mailbox_run(&k->main, k);
+    test_bus_fini(&kit_bus);
     mailbox_fini(&k->main);
     for (unsigned i = 0; i < k->shards; i++)
         for (int t = 0; t < 2; t++)
@@ -255,7 +266,7 @@ static inline bool kit_idle(struct kit *k)
         idle = idle && mailbox_empty(&s->mailbox) && s->begun.first == NONE && s->walks.first == NONE;
         ops += s->ops;
     }
-    return idle && ops == gate_store_held(&kit_gate);
+    return idle && ops == gate_store_held(&kit_gate) + test_bus_held_not_for(&kit_bus, &k->main);
 }
 
 /* Turns until nothing is under way but what the gate holds and what waits for a timer. Without threads only. */

@@ -10,6 +10,7 @@
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
+#include "storage/bus.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -36,9 +37,56 @@ struct ask {
     struct gather *g;
 };
 
+/* The same asked of other nodes, about those who are not online here. */
+struct ask_far {
+    struct bus_presence op;
+    struct gather *g;
+    uint32_t n;
+    struct slice ids[GATHER_MAX];
+    uint32_t at[GATHER_MAX]; /* where each stands in g */
+    bool online[GATHER_MAX], shared[GATHER_MAX];
+};
+
+static void far_back(void *owner, struct store_op *op)
+{
+    struct ask_far *f = OP_END(owner, op, struct ask_far, op.op);
+    struct gather *g = f->g;
+    for (uint32_t i = 0; op->status == STORE_OK && i < f->n; i++) {
+        g->online[f->at[i]] = f->online[i];
+        g->shared[f->at[i]] = f->shared[i];
+    }
+    free(f);
+    g->gathered(g);
+}
+
+/* False: all are online here, or without memory they count as offline. */
+static bool ask_far(struct gather *g)
+{
+    struct shard *s = g->r.home;
+    struct ask_far *f = calloc(1, sizeof *f);
+    for (uint32_t i = 0; f && i < g->n; i++) {
+        if (g->online[i])
+            continue;
+        f->ids[f->n] = g->ids[i];
+        f->at[f->n++] = i;
+    }
+    if (!f || !f->n) {
+        free(f);
+        return false;
+    }
+    f->g = g;
+    f->op = (struct bus_presence){
+        .ids = f->ids, .n = f->n, .channels = buf_slice(&g->channels), .online = f->online, .shared = f->shared};
+    op_begin(s, &f->op.op, far_back);
+    bus_presence(s->bus, &f->op);
+    return true;
+}
+
 static void gather_step(struct gather *g)
 {
-    if (--g->left == 0)
+    if (--g->left)
+        return;
+    if (!g->r.home->bus || !ask_far(g))
         g->gathered(g);
 }
 

@@ -5,6 +5,7 @@
 #include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/act/roam.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/req.h"
@@ -43,6 +44,8 @@ static void login_end(struct login *l)
             at = &(*at)->next;
         if (*at)
             *at = l->next;
+        if (l->told)
+            roam_left(s, l->user);
         user_unpin(s, l->user);
     }
     s->reqs--;
@@ -100,6 +103,11 @@ static void encode_login(struct buf *b, struct shard *s, const struct user *u, c
     buf_lit(b, "}}");
 }
 
+void login_replace(struct shard *s, uint32_t conn)
+{
+    conn_close(s->net, conn, CLOSE_REPLACED, "a newer connection of this device took over", 0);
+}
+
 static void replace_device(struct shard *s, const struct user *u, const struct login *l)
 {
     uint32_t next;
@@ -108,7 +116,7 @@ static void replace_device(struct shard *s, const struct user *u, const struct l
         const struct session *x = k->session;
         next = k->user_next;
         if (x && x->device && strcmp(x->device, l->device) == 0)
-            conn_close(s->net, i, CLOSE_REPLACED, "a newer connection of this device took over", 0);
+            login_replace(s, i);
     }
 }
 
@@ -141,7 +149,7 @@ static bool login_banned(struct login *l)
     return true;
 }
 
-static void login_complete(struct login *l)
+void login_complete(struct login *l)
 {
     struct shard *s = l->shard;
     const struct conn *k = conn_find(s->net, l->conn, l->generation);
@@ -149,7 +157,7 @@ static void login_complete(struct login *l)
         login_end(l);
         return;
     }
-    if (login_banned(l)) /* by now: the kick that goes with a ban has found no connection */
+    if (login_banned(l) || roam_waits(l)) /* by now: the kick that goes with a ban has found no connection */
         return;
     struct user *u = user_at(s, l->user);
     if (l->missed && !l->inbox)
@@ -436,16 +444,26 @@ void login_stale(struct shard *s, uint32_t user)
         l->stale = true;
 }
 
-uint32_t login_kick(struct shard *s, uint32_t user, const char *message)
+uint32_t login_kick(struct shard *s, uint32_t user, struct slice message)
 {
-    uint32_t n = 0;
+    char text[512];
+    uint32_t n = 0, next;
+    snprintf(text, sizeof text, "%.*s", (int)(message.n < sizeof text ? message.n : sizeof text - 1),
+             message.p ? message.p : "");
+    const char *why = text[0] ? text : NULL;
+    user_pin(s, user);
+    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = next, n++) {
+        next = conn_at(s->net, c)->user_next;
+        conn_close(s->net, c, CLOSE_KICKED, why, 0);
+    }
     for (const struct login *l = user_at(s, user)->waiting; l; l = l->next) {
         const struct conn *k = conn_find(s->net, l->conn, l->generation);
         if (!k || k->flags & CONN_F_CLOSING)
             continue;
-        conn_close(s->net, l->conn, CLOSE_KICKED, message, 0); /* the login finds it closing, and ends */
+        conn_close(s->net, l->conn, CLOSE_KICKED, why, 0); /* the login finds it closing, and ends */
         n++;
     }
+    user_unpin(s, user);
     return n;
 }
 

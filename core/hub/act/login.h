@@ -7,6 +7,7 @@
 
 #include "core/hub/registry/code.h"
 #include "core/hub/shard/shard.h"
+#include "storage/bus.h"
 
 struct call;
 
@@ -30,14 +31,19 @@ struct login {
     bool fresh;     /* a new user */
     bool provided;  /* by a provider: known or not, it is let in */
     bool merge;     /* accepts 104 */
-    bool busy;      /* a store operation is under way */
+    bool busy;      /* a store operation is under way, or it is in shard.roaming */
     bool missed;    /* a private message came meanwhile: count the inbox again */
     bool stale;     /* a membership ended meanwhile: read them again */
+    bool told;      /* the bus has been told of it: see roam.h */
+    bool placed;    /* … and has said that others know */
     uint8_t counts; /* of the inbox, so far */
     union {
         struct store_user_load load;
         struct store_user_save save;
+        struct bus_session_put put;
+        struct bus_order order;
     } op;
+    struct login *next_roaming; /* in shard.roaming */
     char id[64], name[64], device[65];
 };
 
@@ -55,6 +61,8 @@ static inline struct slice login_name(const struct login *l)
 void login_go(struct login *l);
 /* Answers with an error and frees it. retry_after_ms: of CODE_RATE_LIMITED. */
 void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message);
+/* All that it needs is known: answers and frees it, or has it wait until others know of it (roam.h). */
+void login_complete(struct login *l);
 /* The connection of a login that waits for a provider is gone. */
 void login_abandon(struct login *l);
 /* A private message for this user arrives: logins under way count the inbox anew. */
@@ -64,7 +72,10 @@ void login_stale(struct shard *s, uint32_t user);
 /* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a
  * pin. */
 void login_retry(struct shard *s, uint32_t user);
-/* Closes the connections whose login as this user is under way (kicked). Returns how many. */
-uint32_t login_kick(struct shard *s, uint32_t user, const char *message);
+/* Closes the user's connections (kicked), and those whose login as this user is under way. message: of push 105; may be
+ * empty. Returns how many. */
+uint32_t login_kick(struct shard *s, uint32_t user, struct slice message);
+/* Closes a connection whose device another one has taken over. */
+void login_replace(struct shard *s, uint32_t conn);
 
 #endif

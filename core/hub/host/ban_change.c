@@ -14,6 +14,7 @@
 #include "core/hub/shard/shard.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/talk/conv.h"
+#include "storage/bus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct change {
     struct ban_key key;
     struct ban_span span;
     _Atomic bool existed, nomem;
+    uint32_t missing; /* other nodes that have not said that they have it */
     char note[4 + BAN_KEY_MAX];
     char value[BAN_NOTE_MAX];
     struct {
@@ -35,6 +37,7 @@ struct change {
     union {
         struct host_user user;
         struct store_note_put put;
+        struct bus_note note;
         struct host_kick kick;
         struct host_member member;
     } op;
@@ -43,6 +46,8 @@ struct change {
 static void change_end(struct change *c)
 {
     struct ban_change *q = c->q;
+    if (c->missing && q->op.code == CODE_OK)
+        host_fail(&q->op, CODE_UNAVAILABLE, "it is in force here, and not yet on every node: repeat it");
     free(c);
     host_end(&q->op);
 }
@@ -181,27 +186,45 @@ static void apply(struct shard *s, void *ctx)
 
 /* --- 2. The store keeps it ---------------------------------------------------------------------------------------- */
 
-static void kept(void *owner, struct store_op *op)
+static void change_kept(struct change *c, enum store_status status)
 {
-    struct change *c = CONTAINER_OF(op, struct change, op.put.op);
-    (void)owner;
-    if (op->status != STORE_OK)
+    if (status != STORE_OK)
         change_fail(c, CODE_UNAVAILABLE, "the store cannot write now; nothing was changed");
     else if (hub_each(c->hub, apply, in_force, c) != 0)
         change_fail(c, CODE_INTERNAL, "out of memory: repeat it");
 }
 
+static void kept(void *owner, struct store_op *op)
+{
+    (void)owner;
+    change_kept(CONTAINER_OF(op, struct change, op.put.op), op->status);
+}
+
+/* … and every other node has it in force. */
+static void noted(void *owner, struct store_op *op)
+{
+    struct change *c = CONTAINER_OF(op, struct change, op.note.op);
+    (void)owner;
+    c->missing = c->op.note.missing;
+    change_kept(c, op->status);
+}
+
 static void keep(struct change *c)
 {
     struct ban_change *q = c->q;
+    struct bus *bus = store_bus(c->hub->store);
     q->reason.n = q->reason.n < BAN_REASON_MAX ? q->reason.n : BAN_REASON_MAX;
     c->span = ban_span_of(c->hub->store, q->seconds);
     memcpy(c->note, "ban:", 4);
     memcpy(c->note + 4, c->key.p, c->key.n);
     size_t value = ban_note(&c->span, q->reason, c->value);
-    c->op.put = (struct store_note_put){.note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, value)},
-                                        .remove = q->lift,
-                                        .op = {.home = c->hub->main, .done = kept}};
+    struct store_note note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, value)};
+    if (bus) {
+        c->op.note = (struct bus_note){.note = note, .remove = q->lift, .op = {.home = c->hub->main, .done = noted}};
+        bus_note(bus, &c->op.note);
+        return;
+    }
+    c->op.put = (struct store_note_put){.note = note, .remove = q->lift, .op = {.home = c->hub->main, .done = kept}};
     store_note_put(c->hub->store, &c->op.put);
 }
 

@@ -11,6 +11,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
+#include "core/hub/talk/order.h"
 #include "core/hub/talk/user_mail.h"
 
 #include <stdio.h>
@@ -78,20 +79,20 @@ struct revoke {
     } op;
 };
 
-static void close_all(struct shard *s, uint32_t user, struct host_kick *q)
+static void kicked_elsewhere(void *ctx, enum store_status status, uint32_t connections)
 {
-    char text[512];
-    uint32_t next;
-    snprintf(text, sizeof text, "%.*s", (int)(q->message.n < sizeof text ? q->message.n : sizeof text - 1),
-             q->message.p ? q->message.p : "");
-    user_pin(s, user);
-    for (uint32_t c = user_at(s, user)->first_conn; c != NONE; c = next) {
-        next = conn_at(s->net, c)->user_next;
-        conn_close(s->net, c, CLOSE_KICKED, text[0] ? text : NULL, 0);
-        q->connections++;
-    }
-    q->connections += login_kick(s, user, text[0] ? text : NULL);
-    user_unpin(s, user);
+    struct host_kick *q = ctx;
+    q->connections += connections;
+    if (status != STORE_OK)
+        host_fail(&q->op, CODE_UNAVAILABLE, "not every node has said that it has done it: repeat it");
+    host_end(&q->op);
+}
+
+/* What there was to do here is done. */
+static void kick_end(struct shard *s, struct host_kick *q)
+{
+    if (q->op.code != CODE_OK || !order_kick(s, q->user, q->message, kicked_elsewhere, q))
+        host_end(&q->op);
 }
 
 static void revoke_end(struct revoke *v)
@@ -101,10 +102,10 @@ static void revoke_end(struct revoke *v)
     if (v->held)
         login_retry(s, v->user);
     else if (q->op.code == CODE_OK)
-        close_all(s, v->user, q);
+        q->connections = login_kick(s, v->user, q->message);
     user_unpin(s, v->user);
     free(v);
-    host_end(&q->op);
+    kick_end(s, q);
 }
 
 static void revoked(void *owner, struct store_op *op)
@@ -182,13 +183,12 @@ struct kick_lookup {
 static void kick_looked_up(void *owner, struct host_op *op)
 {
     struct kick_lookup *k = (struct kick_lookup *)op;
-    (void)owner;
     k->kick->op.code = op->code;
     memcpy(k->kick->op.message, op->message, sizeof op->message);
     struct host_kick *q = k->kick;
     store_user_load_free(&k->user.load);
     free(k);
-    host_end(&q->op);
+    kick_end(owner, q);
 }
 
 static void kick_run(void *owner, struct mail *m)
@@ -212,8 +212,8 @@ static void kick_run(void *owner, struct mail *m)
         return;
     }
     if (user != NONE) {
-        close_all(s, user, q);
-        host_end(&q->op);
+        q->connections = login_kick(s, user, q->message);
+        kick_end(s, q);
         return;
     }
     struct kick_lookup *k = calloc(1, sizeof *k);
@@ -243,6 +243,7 @@ int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t a
     struct user_mail *p = user_mail_new(user, action, body, NONE, 0);
     if (!p)
         return ERR_NOMEM;
+    user_mail_everywhere(p);
     user_mail_post(hub, from, p);
     return 0;
 }

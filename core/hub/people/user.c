@@ -171,8 +171,8 @@ void user_remove_conn(struct shard *s, uint32_t conn)
     *at = k->user_next;
     k->user = k->user_next = NONE;
     refresh_members(s, u);
-    if (u->first_conn == NONE && u->guest && u->state == USER_READY)
-        s->events->guest_left(s, user);
+    if (u->first_conn == NONE && u->state == USER_READY)
+        s->events->user_left(s, user);
     user_free_if_idle(s, user);
 }
 

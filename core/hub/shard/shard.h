@@ -31,6 +31,7 @@
 #define NONE UINT32_MAX /* no index */
 
 struct ban_table;
+struct bus;
 struct traces;
 struct why;
 struct trace_event;
@@ -53,12 +54,14 @@ struct shard_events {
     bool (*modes_changed)(struct shard *s, uint32_t chan);
     /* A user whose login was under way has become known, or is gone. */
     void (*user_settled)(struct shard *s);
-    /* A guest's last connection has closed. */
-    void (*guest_left)(struct shard *s, uint32_t user);
+    /* A known user's last connection has closed. */
+    void (*user_left)(struct shard *s, uint32_t user);
     /* A private message for a user of this shard arrives. */
     void (*message_arrived)(struct shard *s, uint32_t user);
     /* A membership of a user has ended whose login is under way. */
     void (*membership_ended)(struct shard *s, uint32_t user);
+    /* With a bus: the owner of a channel has noted members of this shard. */
+    void (*members_noted)(struct shard *s);
 };
 
 /* A list of channels, linked by chan.next_walk. */
@@ -75,6 +78,7 @@ struct shard {
     struct token_key token_key;        /* opt's secret, made ready; swapped with it */
     struct tables *tables;             /* actions, hooks, providers in force; a reference; swapped by hub_each() */
     struct store *store;               /* borrowed */
+    struct bus *bus;                   /* the store's; NULL: the server is alone */
     struct net *net;                   /* owned */
     struct ev_loop *loop;              /* owned */
     struct mailbox mailbox;
@@ -110,6 +114,7 @@ struct shard {
     void *slots[SLOTS];                    /* enum shard_slot: of layers above, who own them */
     uint64_t now_ms;                       /* monotonic, of this loop iteration */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
+    struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
     uint64_t reqs;        /* requests under way whose connection is here */

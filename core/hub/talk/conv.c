@@ -3,6 +3,7 @@
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/op.h"
+#include "core/hub/talk/follow.h"
 #include "core/hub/talk/publish.h"
 
 #include <math.h>
@@ -63,7 +64,7 @@ void convs_sweep(struct shard *s)
         }
         struct conv *v = conv_at(s, i);
         if (!v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && v->used_ms + IDLE_MS < s->now_ms &&
-            !interested(s, v)) {
+            !interested(s, v) && follow_end(s, i)) {
             table_remove(&s->conv_keys, hash_bytes(conv_slice(v)), i);
             conv_drop(s, i);
             pool_free(&s->convs, i);

@@ -38,6 +38,8 @@ struct conv {
     uint8_t mode;
     bool tier_by_policy; /* the tier is another one than the number of members asks for */
     bool exists;         /* channel: was made */
+    bool following;      /* channel: the bus has been asked to follow it */
+    bool followed;       /* channel: the bus has said that it does */
     bool user_exists[2]; /* pair: lower, higher id */
     bool blocks[2];      /* pair: lower blocks higher, higher blocks lower */
 };

@@ -2,6 +2,7 @@
 
 #include "core/hub/people/chan.h"
 #include "core/hub/talk/conv.h"
+#include "core/hub/talk/follow.h"
 #include "core/hub/talk/walk.h"
 
 #include <stdlib.h>
@@ -39,6 +40,26 @@ static void interest_noted(void *home, struct mail *m)
     if (chan != NONE && chan_at(s, chan)->awaited == t->receipt)
         chan_at(s, chan)->awaited = 0;
     free(t);
+    if (s->bus)
+        s->events->members_noted(s);
+}
+
+/* The receipt, if one is wanted. Takes the mail. */
+static void interest_sign(struct shard *s, struct interest *t)
+{
+    if (!t->receipt) {
+        free(t);
+        return;
+    }
+    t->mail.run = interest_noted;
+    shard_post(s, s->hub->shards[t->shard], &t->mail);
+}
+
+/* Where it could not be followed, the bus goes on trying, and what was missed is found out by number. */
+static void interest_followed(struct shard *s, void *ctx, enum store_status status)
+{
+    (void)status;
+    interest_sign(s, ctx);
 }
 
 static void interest_arrive(void *owner, struct mail *m)
@@ -56,12 +77,8 @@ static void interest_arrive(void *owner, struct mail *m)
     if (v->interest)
         v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
     v->used_ms = s->now_ms;
-    if (!t->receipt) {
-        free(t);
-        return;
-    }
-    m->run = interest_noted;
-    shard_post(s, s->hub->shards[t->shard], m);
+    if (!t->mask || !follow_waits(s, conv, interest_followed, t))
+        interest_sign(s, t);
 }
 
 /* --- On the members' shard ---------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/op.h"
+#include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
 
 #include <stddef.h>
@@ -80,10 +81,25 @@ static void subscribe_stored(void *owner, struct store_op *op)
     owned_done(o);
 }
 
+/* The channel is heard from now on, and nothing that the new member must hear is missed. Bans and hooks are asked now. */
+static void subscribe_followed(struct shard *s, void *ctx, enum store_status status)
+{
+    struct owned_req *o = ctx;
+    (void)s;
+    if (status == STORE_OK) {
+        subscribe_ready(o);
+        return;
+    }
+    req_fail_store(&o->r, status, "");
+    owned_done(o);
+}
+
 void subscribe_ready(struct owned_req *o)
 {
     struct subscribe *q = (struct subscribe *)o;
     struct shard *s = o->owner;
+    if (follow_waits(s, o->conv, subscribe_followed, o))
+        return;
     struct conv *v = conv_at(s, o->conv);
     struct hook_call h = {.shard = s,
                           .user = slice_of(q->id, q->id_len),

@@ -4,6 +4,7 @@
 #include "core/base/push.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
+#include "core/hub/talk/order.h"
 
 #include <stdlib.h>
 
@@ -13,6 +14,7 @@ struct user_mail {
     uint64_t about; /* id of the message that it brings; 0: none */
     uint16_t action;
     uint8_t id_len;
+    bool everywhere; /* on other nodes too */
     uint32_t body_len;
     char data[]; /* id, then body */
 };
@@ -29,11 +31,14 @@ static void user_mail_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
     struct user_mail *p = (struct user_mail *)m;
-    uint32_t user = user_find(s, slice_of(p->data, p->id_len));
+    struct slice id = slice_of(p->data, p->id_len), body = slice_of(p->data + p->id_len, p->body_len);
+    uint32_t user = user_find(s, id);
+    if (p->everywhere)
+        order_push(s, id, p->action, body);
     if (user != NONE) {
         if (p->action == PUSH_USER_MESSAGE)
             s->events->message_arrived(s, user);
-        struct frame *f = frame_new(p->action, 0, slice_of(p->data + p->id_len, p->body_len), WIRE_TAG_NONE);
+        struct frame *f = frame_new(p->action, 0, body, WIRE_TAG_NONE);
         if (f) {
             bool there = p->except != NONE && conn_find(s->net, p->except, p->generation);
             if (p->about)
@@ -66,6 +71,12 @@ void user_mail_about(struct user_mail *p, uint64_t id)
 {
     if (p)
         p->about = id;
+}
+
+void user_mail_everywhere(struct user_mail *p)
+{
+    if (p)
+        p->everywhere = true;
 }
 
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)

@@ -1,0 +1,127 @@
+#include "core/hub/act/roam.h"
+
+#include "core/hub/people/chan.h"
+#include "core/hub/people/user.h"
+#include "core/hub/shard/op.h"
+#include "storage/bus.h"
+
+#include <stdlib.h>
+
+/* --- A login ------------------------------------------------------------------------------------------------------ */
+
+/* Whether the owners of the user's channels know of it, and so follow them. */
+static bool all_noted(const struct shard *s, const struct user *u)
+{
+    for (uint32_t i = u->first_sub; i != NONE;) {
+        const struct sub *b = pool_at(&s->subs, i);
+        if (chan_at(s, b->chan)->awaited)
+            return false;
+        i = b->next;
+    }
+    return true;
+}
+
+static void roam_done(struct login *l)
+{
+    l->busy = false;
+    l->placed = true;
+    login_complete(l);
+}
+
+static void replaced(void *owner, struct store_op *op)
+{
+    roam_done(OP_END(owner, op, struct login, op.order.op));
+}
+
+/* The device's connection to another node goes before this one is answered. */
+static void replace(struct login *l, const struct bus_handle *conn)
+{
+    l->op.order = (struct bus_order){.kind = ORDER_REPLACE, .user = login_id(l), .conn = *conn};
+    op_begin(l->shard, &l->op.order.op, replaced);
+    bus_order(l->shard->bus, &l->op.order);
+}
+
+static void session_is_put(void *owner, struct store_op *op)
+{
+    struct login *l = OP_END(owner, op, struct login, op.put.op);
+    const struct bus_session_put *p = &l->op.put;
+    struct user *u = user_at(l->shard, l->user);
+    if (op->status == STORE_OK && p->epoch > u->epoch)
+        u->epoch = p->epoch; /* raised on another node, which has told us, or will */
+    bool revoked = op->status == STORE_OK && l->epoch != u->epoch && !l->provided;
+    if (op->status == STORE_OK && !revoked && p->replaces.node) {
+        struct bus_handle before = p->replaces;
+        replace(l, &before);
+    } else if (op->status == STORE_OK && !revoked) {
+        roam_done(l);
+    } else if (revoked || op->status == STORE_NOTFOUND) {
+        login_refuse(l, CODE_UNAUTHORIZED, 0, revoked ? "token: no longer valid" : "token: of a user that is no more");
+    } else {
+        login_refuse(l, CODE_UNAVAILABLE, 0, "the store cannot write now");
+    }
+}
+
+static void session_put(struct login *l)
+{
+    struct shard *s = l->shard;
+    l->op.put = (struct bus_session_put){.user = login_id(l),
+                                         .device = slice_of(l->device, l->device_len),
+                                         .conn = {.shard = s->index, .conn = l->conn, .generation = l->generation}};
+    l->told = true;
+    op_begin(s, &l->op.put.op, session_is_put);
+    bus_session_put(s->bus, &l->op.put);
+}
+
+bool roam_begin(struct login *l)
+{
+    struct shard *s = l->shard;
+    l->busy = true;
+    if (all_noted(s, user_at(s, l->user))) {
+        session_put(l);
+    } else {
+        l->next_roaming = s->roaming;
+        s->roaming = l;
+    }
+    return true;
+}
+
+void roam_noted(struct shard *s)
+{
+    struct login *l = s->roaming;
+    s->roaming = NULL;
+    while (l) {
+        struct login *next = l->next_roaming;
+        l->busy = false;
+        login_complete(l); /* which may have it wait again */
+        l = next;
+    }
+}
+
+/* --- The end ------------------------------------------------------------------------------------------------------ */
+
+struct session_del {
+    struct bus_session_del op;
+    char user[];
+};
+
+static void session_is_gone(void *owner, struct store_op *op)
+{
+    free(OP_END(owner, op, struct session_del, op.op));
+}
+
+void roam_left(struct shard *s, uint32_t user)
+{
+    const struct user *u = user_at(s, user);
+    if (!s->bus || u->first_conn != NONE)
+        return;
+    for (const struct login *l = u->waiting; l; l = l->next)
+        if (l->told)
+            return; /* it has put the session again, or is about to have it */
+    struct session_del *d = malloc(sizeof *d + u->id_len);
+    if (!d)
+        return; /* others take it for present until it comes and goes again */
+    memcpy(d->user, user_id(u).p, u->id_len);
+    d->op = (struct bus_session_del){.user = slice_of(d->user, u->id_len)};
+    op_begin(s, &d->op.op, session_is_gone);
+    bus_session_del(s->bus, &d->op);
+}

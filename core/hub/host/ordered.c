@@ -1,0 +1,61 @@
+#include "core/hub/host/ordered.h"
+
+#include "core/hub/act/login.h"
+#include "core/hub/people/user.h"
+#include "core/hub/shard/shard.h"
+#include "core/hub/talk/user_mail.h"
+#include "storage/bus.h"
+
+/* Closes that connection, if it is there and the user's; returns how many. */
+static uint32_t replace(struct shard *s, const struct bus_order *o)
+{
+    const struct bus_handle *h = &o->conn;
+    uint32_t user = user_find(s, o->user);
+    const struct conn *k = s->index == h->shard && user != NONE ? conn_find(s->net, h->conn, h->generation) : NULL;
+    if (!k || k->user != user)
+        return 0;
+    login_replace(s, h->conn);
+    return 1;
+}
+
+/* On the user's shard, where its connections are. */
+static void carry_out(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct bus_order *o = (struct bus_order *)m; /* its first member's first member */
+    uint32_t user = user_find(s, o->user);
+    switch (o->kind) {
+    case ORDER_PUSH:
+        user_mail_post(s->hub, s, user_mail_new(o->user, o->action, o->body, NONE, 0));
+        break;
+    case ORDER_KICK:
+        o->connections = user == NONE ? 0 : login_kick(s, user, o->body);
+        break;
+    case ORDER_REPLACE:
+        o->connections = replace(s, o);
+        break;
+    }
+    bus_receipt(s->bus, o);
+}
+
+static void ordered(void *ctx, struct bus_order *o)
+{
+    struct hub *hub = ctx;
+    o->connections = 0;
+    o->op.mail.run = carry_out;
+    mailbox_post(&shard_of(hub, o->user)->mailbox, &o->op.mail);
+}
+
+void ordered_begin(struct hub *hub)
+{
+    struct bus *bus = store_bus(hub->store);
+    if (bus)
+        bus_listen(bus, &(struct bus_ears){.ctx = hub, .ordered = ordered});
+}
+
+void ordered_end(struct hub *hub)
+{
+    struct bus *bus = store_bus(hub->store);
+    if (bus)
+        bus_listen(bus, NULL);
+}

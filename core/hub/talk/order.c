@@ -1,0 +1,66 @@
+#include "core/hub/talk/order.h"
+
+#include "core/hub/shard/op.h"
+
+#include <stdlib.h>
+
+struct order {
+    struct bus_order op;
+    void (*then)(void *ctx, enum store_status status, uint32_t connections); /* NULL: nobody waits */
+    void *ctx;                                                               /* of then */
+    char data[];                                                             /* the user's id, then the body */
+};
+
+static void ordered(void *owner, struct store_op *op)
+{
+    struct order *o = OP_END(owner, op, struct order, op.op);
+    if (o->then)
+        o->then(o->ctx, op->status, o->op.connections);
+    free(o);
+}
+
+/* NULL: out of memory. */
+static struct order *order_new(enum bus_order_kind kind, struct slice user, struct slice body)
+{
+    struct order *o = malloc(sizeof *o + user.n + body.n);
+    if (!o)
+        return NULL;
+    memcpy(o->data, user.p, user.n);
+    if (body.n)
+        memcpy(o->data + user.n, body.p, body.n);
+    o->op =
+        (struct bus_order){.kind = kind, .user = slice_of(o->data, user.n), .body = slice_of(o->data + user.n, body.n)};
+    o->then = NULL;
+    return o;
+}
+
+static void order_go(struct shard *s, struct order *o)
+{
+    op_begin(s, &o->op.op, ordered);
+    bus_order(s->bus, &o->op);
+}
+
+void order_push_begin(struct shard *s, struct slice user, uint16_t action, struct slice body)
+{
+    struct order *o = order_new(ORDER_PUSH, user, body);
+    if (!o)
+        return;
+    o->op.action = action;
+    order_go(s, o);
+}
+
+bool order_kick(struct shard *s, struct slice user, struct slice message,
+                void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+{
+    if (!s->bus)
+        return false;
+    struct order *o = order_new(ORDER_KICK, user, message);
+    if (!o) {
+        then(ctx, STORE_FATAL, 0);
+        return true;
+    }
+    o->then = then;
+    o->ctx = ctx;
+    order_go(s, o);
+    return true;
+}

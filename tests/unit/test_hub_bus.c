@@ -1,0 +1,736 @@
+/* What the hub tells the bus, when, and for which answers it waits; what it does at the orders of other nodes; and that a
+ * server which is alone does nothing of it. */
+#include "hub_kit.h"
+
+#include "core/hub/host/ban_change.h"
+#include "core/hub/host/host_member.h"
+#include "core/hub/people/ban.h"
+
+static void open_cluster(struct kit *k, unsigned shards)
+{
+    kit_open(k, shards);
+    k->clustered = true;
+    kit_start(k);
+}
+
+/* The next operation on the bus is this one. */
+__attribute__((format(printf, 1, 2))) static void told(const char *fmt, ...)
+{
+    char line[TEST_BUS_LINE];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    assert_string_equal(test_bus_line(&kit_bus), line);
+}
+
+static void told_nothing(void)
+{
+    assert_string_equal(test_bus_line(&kit_bus), "");
+}
+
+static void bus_hold(enum bus_op_kind kind)
+{
+    kit_bus.hold |= 1u << kind;
+}
+
+/* Logs in, and passes over what the bus hears of that. */
+static struct peer *newcomer(struct kit *k, const char *id)
+{
+    struct peer *p = peer_login(k, id, 0);
+    told("session_put %s device=", id);
+    return p;
+}
+
+static struct conv *room(const struct kit *k, const char *name)
+{
+    return kit_conv(k, conv_key_channel(S(name)));
+}
+
+/* As when a minute has passed. */
+static void sweep_idle(struct kit *k)
+{
+    for (unsigned i = 0; i < k->shards; i++) {
+        struct shard *s = kit_shard(k, i);
+        for (uint32_t v = pool_next(&s->convs, 0); v != POOL_NONE; v = pool_next(&s->convs, v + 1))
+            conv_at(s, v)->used_ms = 0;
+        s->now_ms += 61000;
+        convs_sweep(s);
+        convs_sweep(s);
+    }
+    kit_settle(k);
+}
+
+/* --- Alone -------------------------------------------------------------------------------------------------------- */
+
+static void a_server_alone_tells_nobody(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    assert_null(store_bus(kit_gate.behind)); /* the embedded engine */
+    assert_null(store_bus(k.store));
+    const char *ann = kit_id(&k, "ann", 0), *bob = kit_id(&k, "bob", 1);
+    struct peer *a = peer_login(&k, ann, 1), *b = peer_login(&k, bob, 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    assert_false(room(&k, "room")->followed || room(&k, "room")->following);
+    works(peer_ask(a, 12, "{\"ids\":[\"%s\",\"nobody\"]}", bob));
+    assert_int_equal(host_push(k.hub, NULL, S(bob), 150, S("{}")), 0);
+    peer_push(b, 150);
+    struct ban_change ban = {.kind = BAN_USER, .user = S(bob)};
+    assert_int_equal(KIT_HOST(&k, ban_change, &ban), CODE_OK);
+    assert_int_equal(ban.connections, 1);
+    assert_int_equal(kit_gate.calls[OP_NOTE_PUT], 1);
+    peer_end(b);
+    peer_close(a);
+    peer_close(b);
+    kit_settle(&k);
+    sweep_idle(&k);
+    assert_null(room(&k, "room"));
+    kit_end(&k);
+    assert_int_equal(kit_bus.count, 0);
+}
+
+/* --- Publishing: who has members follows ---------------------------------------------------------------------------- */
+
+/* The first member's answer waits until the channel is heard; the others find it so. */
+static void a_channel_is_followed_before_it_has_members(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0)), *b = newcomer(&k, kit_id(&k, "bob", 1));
+    bus_hold(BUS_FOLLOW);
+    uint16_t seq = peer_put(a, 3, "{\"name\":\"room\"}");
+    kit_settle(&k);
+    told("follow room");
+    assert_int_equal(peer_left(a), 0);
+    assert_int_equal(kit_gate.calls[OP_MEMBER_PUT], 0);
+    test_bus_open(&kit_bus);
+    works(peer_answer(a, 3, seq));
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    /* What is stored here is published here; the engine tells the others. */
+    works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"hello\"}"));
+    has(peer_push(a, 102), "hello");
+    has(peer_push(b, 102), "hello");
+    told_nothing();
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+static void a_channel_that_cannot_be_followed(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = newcomer(&k, "ann");
+    kit_bus.status = STORE_RETRY;
+    fails(peer_ask(a, 3, "{\"name\":\"room\"}"), "unavailable");
+    told("follow room");
+    assert_int_equal(kit_gate.calls[OP_MEMBER_PUT], 0);
+    kit_bus.status = STORE_OK;
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    told("follow room");
+    told_nothing();
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* A ban that comes while the channel is not followed yet is in force. */
+static void a_ban_while_a_channel_is_about_to_be_followed(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = newcomer(&k, "ann");
+    bus_hold(BUS_FOLLOW);
+    uint16_t seq = peer_put(a, 3, "{\"name\":\"room\"}");
+    kit_settle(&k);
+    struct ban_key key;
+    bool existed;
+    assert_true(ban_key_make(&key, BAN_MEMBER, S("ann"), S("room"), SLICE_NONE));
+    assert_int_equal(
+        ban_apply(kit_shard(&k, 0), &key, &(struct ban_span){.until_ms = BAN_FOREVER}, SLICE_NONE, false, &existed), 0);
+    test_bus_open(&kit_bus);
+    fails(peer_answer(a, 3, seq), "forbidden");
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* It is followed while there are members, and a minute longer. */
+static void a_channel_without_members_is_followed_no_more(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    struct peer *a = newcomer(&k, "ann");
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    told("follow room");
+    sweep_idle(&k);
+    assert_non_null(room(&k, "room"));
+    works(peer_ask(a, 6, "{\"name\":\"room\"}"));
+    kit_settle(&k);
+    told_nothing();
+    bus_hold(BUS_UNFOLLOW);
+    sweep_idle(&k);
+    told("unfollow room");
+    assert_null(room(&k, "room"));
+    /* Again, before that is answered. */
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    told("follow room");
+    test_bus_open(&kit_bus);
+    kit_settle(&k);
+    /* A conversation of two is no channel. */
+    works(peer_ask(a, 6, "{\"name\":\"room\"}"));
+    works(peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"me\"}"));
+    sweep_idle(&k);
+    told("unfollow room");
+    told_nothing();
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* --- Logins ------------------------------------------------------------------------------------------------------- */
+
+/* Others know of a login before its client does. */
+static void a_login_is_told_before_it_is_answered(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    bus_hold(BUS_SESSION_PUT);
+    struct peer *a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"%s\",\"device\":\"phone\"}", ann);
+    kit_settle(&k);
+    told("session_put %s device=phone", ann);
+    assert_int_equal(peer_left(a), 0);
+    assert_int_equal(user_at(kit_shard(&k, 1), kit_user(&k, ann))->first_conn, NONE);
+    test_bus_open(&kit_bus);
+    works(peer_answer(a, 1, seq));
+    /* Each login is told, and only the end of the last. */
+    struct peer *b = newcomer(&k, ann);
+    peer_close(a);
+    kit_settle(&k);
+    told_nothing();
+    peer_close(b);
+    kit_settle(&k);
+    told("session_del %s", ann);
+    told_nothing();
+    kit_end(&k);
+}
+
+/* What the bus says of the user decides. */
+static void a_login_that_the_bus_refuses(void **state)
+{
+    static const struct {
+        enum store_status status;
+        const char *code;
+    } rows[] = {{STORE_RETRY, "unavailable"}, {STORE_UNKNOWN, "unavailable"}, {STORE_NOTFOUND, "unauthorized"}};
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = peer_open(&k, 0);
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        kit_bus.status = rows[i].status;
+        fails(peer_ask(a, 1, "{\"token\":\"ann\"}"), rows[i].code);
+        kit_settle(&k);
+        told("session_put ann device=");
+        told("session_del ann"); /* it may have been put */
+        assert_int_equal(kit_user(&k, "ann"), NONE);
+    }
+    kit_bus.status = STORE_OK;
+    works(peer_ask(a, 1, "{\"token\":\"ann\"}"));
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* Tokens that another node has ended meanwhile. */
+static void a_login_whose_token_was_ended_elsewhere(void **state)
+{
+    struct kit k;
+    char id[64], token[TOKEN_MAX + 1];
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    strcpy(k.opt.auth_mode, "open");
+    kit_start(&k);
+    struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 0);
+    assert_int_equal(sscanf(peer_ask(a, 1, "{\"name\":\"Ann\"}"),
+                            "{\"id\":\"%63[^\"]\",\"name\":\"Ann\",\"token\":\"%160[^\"]\"", id, token),
+                     2);
+    kit_bus.epoch = 3;
+    fails(peer_ask(b, 1, "{\"token\":\"%s\"}", token), "unauthorized");
+    kit_settle(&k);
+    told("session_put %s device=", id);
+    told("session_put %s device=", id);
+    told_nothing(); /* it is still here */
+    assert_int_equal(user_at(kit_shard(&k, 0), kit_user(&k, id))->epoch, 3);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* The device's connection to another node goes before the answer. */
+static void a_device_that_was_elsewhere(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    kit_bus.replaces = (struct bus_handle){.node = 7, .shard = 1, .conn = 2, .generation = 3};
+    bus_hold(BUS_ORDER);
+    struct peer *a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+    kit_settle(&k);
+    told("session_put ann device=phone");
+    told("order replace ann 7/1.2.3");
+    assert_int_equal(peer_left(a), 0);
+    test_bus_next(&kit_bus, STORE_RETRY); /* whoever has it may be dead; the login is not held up for ever */
+    works(peer_answer(a, 1, seq));
+    told_nothing();
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* A ban, or the end of the connection, while the bus is being told. */
+static void what_happens_to_a_login_meanwhile(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    bus_hold(BUS_SESSION_PUT);
+    struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 0), *c = peer_open(&k, 0);
+    peer_put(a, 1, "{\"token\":\"ann\"}");
+    kit_settle(&k);
+    peer_reset(a);
+    peer_put(b, 1, "{\"token\":\"bob\"}");
+    kit_settle(&k);
+    struct host_kick q = {.user = S("bob"), .message = S("bye")};
+    assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_OK);
+    assert_int_equal(q.connections, 1);
+    has(peer_push(b, 105), "bye");
+    uint16_t seq = peer_put(c, 1, "{\"token\":\"cat\"}");
+    kit_settle(&k);
+    struct ban_key key;
+    bool existed;
+    assert_true(ban_key_make(&key, BAN_USER, S("cat"), SLICE_NONE, SLICE_NONE));
+    assert_int_equal(
+        ban_apply(kit_shard(&k, 0), &key, &(struct ban_span){.until_ms = BAN_FOREVER}, S("spam"), false, &existed), 0);
+    told("session_put ann device=");
+    told("session_put bob device=");
+    told("order kick bob 0 bye");
+    told("session_put cat device=");
+    told_nothing();
+    test_bus_open(&kit_bus);
+    fails(peer_answer(c, 1, seq), "forbidden");
+    kit_settle(&k);
+    told("session_del ann");
+    told("session_del bob");
+    told("session_del cat");
+    told_nothing();
+    peer_close(b);
+    peer_close(c);
+    kit_end(&k);
+}
+
+/* The last connection goes while another login is being told: the user stays. */
+static void one_connection_goes_and_another_comes(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = newcomer(&k, "ann"), *b = peer_open(&k, 0);
+    bus_hold(BUS_SESSION_PUT);
+    uint16_t seq = peer_put(b, 1, "{\"token\":\"ann\"}");
+    kit_settle(&k);
+    told("session_put ann device=");
+    peer_close(a);
+    kit_settle(&k);
+    test_bus_open(&kit_bus);
+    works(peer_answer(b, 1, seq));
+    kit_settle(&k);
+    told_nothing();
+    peer_close(b);
+    kit_settle(&k);
+    told("session_del ann");
+    kit_end(&k);
+}
+
+/* A login with stored subscriptions is answered when all of them are heard here, and not before others know of it. */
+static void a_login_waits_for_its_channels(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 0), *near = kit_channel(&k, "near", 0), *far = kit_channel(&k, "far", 1);
+    struct peer *a = newcomer(&k, ann);
+    works(peer_ask(a, 3, "{\"name\":\"%s\"}", near));
+    works(peer_ask(a, 3, "{\"name\":\"%s\"}", far));
+    peer_close(a);
+    kit_settle(&k);
+    sweep_idle(&k);
+    kit_bus.taken = kit_bus.count;
+    bus_hold(BUS_FOLLOW);
+    struct peer *p[2];
+    uint16_t seq[2];
+    for (int i = 0; i < 2; i++) {
+        p[i] = peer_open(&k, 0);
+        seq[i] = peer_put(p[i], 1, "{\"token\":\"%s\"}", ann);
+    }
+    kit_settle(&k);
+    assert_int_equal(kit_bus.held, 2);
+    test_bus_next(&kit_bus, STORE_OK);
+    kit_settle(&k);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(peer_left(p[i]), 0);
+    test_bus_next(&kit_bus, STORE_RETRY); /* heard later; the bus goes on */
+    for (int i = 0; i < 2; i++)
+        works(peer_answer(p[i], 1, seq[i]));
+    kit_settle(&k);
+    unsigned follows = 0, puts = 0;
+    for (const char *line = test_bus_line(&kit_bus); line[0]; line = test_bus_line(&kit_bus)) {
+        follows += strncmp(line, "follow ", 7) == 0;
+        puts += strncmp(line, "session_put ", 12) == 0;
+        assert_true(follows == 2 || !puts);
+    }
+    assert_int_equal(follows, 2);
+    assert_int_equal(puts, 2);
+    peer_close(p[0]);
+    peer_close(p[1]);
+    kit_end(&k);
+}
+
+/* --- Pushes to a user --------------------------------------------------------------------------------------------- */
+
+static void a_push_goes_to_other_nodes_too(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1), *bob = kit_id(&k, "bob", 0);
+    struct peer *a = newcomer(&k, ann), *b = newcomer(&k, bob);
+    bus_hold(BUS_ORDER);
+    assert_int_equal(host_push(k.hub, NULL, S(ann), 150, S("{\"x\":1}")), 0);
+    assert_int_equal(host_push(k.hub, NULL, S("away"), 151, S("{}")), 0);
+    assert_string_equal(peer_push(a, 150), "{\"x\":1}");
+    kit_settle(&k);
+    const char *one = test_bus_line(&kit_bus), *two = test_bus_line(&kit_bus);
+    char text[TEST_BUS_LINE];
+    snprintf(text, sizeof text, "order push %s 150 {\"x\":1}", ann);
+    assert_true(strcmp(one, text) == 0 || strcmp(two, text) == 0);
+    assert_true(strcmp(one, "order push away 151 {}") == 0 || strcmp(two, "order push away 151 {}") == 0);
+    /* Of what is stored the engine tells. */
+    works(peer_ask(a, 2, "{\"receiverId\":\"%s\",\"content\":\"hi\"}", bob));
+    has(peer_push(b, 101), "hi");
+    works(peer_ask(a, 14, "{\"peerId\":\"%s\",\"seq\":1}", bob));
+    peer_push(b, 109);
+    kit_settle(&k);
+    told_nothing();
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* --- Presence ----------------------------------------------------------------------------------------------------- */
+
+static void presence_of_those_who_are_elsewhere(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 0), *bob = kit_id(&k, "bob", 1);
+    struct peer *a = newcomer(&k, ann), *b = newcomer(&k, bob);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    told("follow room");
+    kit_bus.online = " cat dan eve ";
+    kit_bus.shared = " cat dan ";
+    bus_hold(BUS_PRESENCE);
+    uint16_t seq = peer_put(a, 12, "{\"ids\":[\"cat\",\"%s\",\"dan\",\"eve\",\"nobody\"]}", bob);
+    kit_settle(&k);
+    told("presence cat dan eve nobody channels=5");
+    assert_int_equal(peer_left(a), 0);
+    test_bus_next(&kit_bus, STORE_OK);
+    char want[200];
+    snprintf(want, sizeof want, "{\"online\":[\"cat\",\"%s\",\"dan\"]}", bob); /* eve: they share nothing */
+    assert_string_equal(peer_answer(a, 12, seq), want);
+    /* All are here: nobody is asked. */
+    works(peer_ask(a, 12, "{\"ids\":[\"%s\",\"%s\"]}", ann, bob));
+    told_nothing();
+    /* Where it is not known they count as offline. */
+    seq = peer_put(a, 12, "{\"ids\":[\"cat\",\"%s\"]}", bob);
+    kit_settle(&k);
+    test_bus_next(&kit_bus, STORE_RETRY);
+    snprintf(want, sizeof want, "{\"online\":[\"%s\"]}", bob);
+    assert_string_equal(peer_answer(a, 12, seq), want);
+    told("presence cat channels=5");
+    /* Members of a channel: likewise. */
+    peer_close(b);
+    kit_settle(&k);
+    told("session_del %s", bob);
+    snprintf(want, sizeof want, " %s ", bob);
+    kit_bus.online = want;
+    test_bus_open(&kit_bus);
+    const char *members = peer_ask(a, 13, "{\"name\":\"room\"}");
+    told("presence %s channels=0", bob);
+    char part[120];
+    snprintf(part, sizeof part, "{\"id\":\"%s\",\"name\":\"%s\",\"online\":true}", bob, bob);
+    has(members, part);
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* --- Bans --------------------------------------------------------------------------------------------------------- */
+
+/* A ban is made known everywhere first; then it is in force here, and its user goes, wherever it is. */
+static void bans_are_notes_for_every_node(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    struct peer *a = newcomer(&k, ann);
+    bus_hold(BUS_NOTE);
+    kit_bus.connections = 2;
+    struct ban_change q = {.kind = BAN_USER, .user = S(ann), .reason = S("spam")};
+    KIT_HOST_BEGIN(&k, ban_change, &q);
+    kit_settle(&k);
+    told("note put ban:0%s", ann);
+    told_nothing();
+    assert_non_null(q.op.home);
+    assert_false(ban_user(kit_shard(&k, 1), S(ann), NULL));
+    works(peer_ask(a, 9, "{}"));
+    test_bus_next(&kit_bus, STORE_OK);
+    KIT_UNTIL(&k, q.op.home == NULL);
+    assert_int_equal(q.op.code, CODE_OK);
+    assert_int_equal(q.connections, 3);
+    has(peer_push(a, 105), "spam");
+    told("session_del %s", ann);
+    told("order kick %s 0 spam", ann);
+    assert_int_equal(kit_gate.calls[OP_NOTE_PUT], 0); /* the bus's note is the store's */
+    /* Lifted in the same way. */
+    q = (struct ban_change){.kind = BAN_USER, .user = S(ann), .lift = true};
+    KIT_HOST_BEGIN(&k, ban_change, &q);
+    kit_settle(&k);
+    assert_true(ban_user(kit_shard(&k, 1), S(ann), NULL));
+    test_bus_open(&kit_bus);
+    KIT_UNTIL(&k, q.op.home == NULL);
+    assert_int_equal(q.op.code, CODE_OK);
+    assert_false(ban_user(kit_shard(&k, 1), S(ann), NULL));
+    peer_end(a);
+    peer_close(a);
+    kit_end(&k);
+}
+
+static void bans_that_not_all_nodes_have(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = newcomer(&k, "ann");
+    kit_bus.status = STORE_RETRY;
+    struct ban_change q = {.kind = MUTE_USER, .user = S("ann")};
+    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
+    assert_false(ban_muted(kit_shard(&k, 0), S("ann"), SLICE_NONE));
+    kit_bus.status = STORE_OK;
+    kit_bus.missing = 1;
+    q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
+    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
+    has(q.op.message, "not yet on every node");
+    assert_true(ban_muted(kit_shard(&k, 0), S("ann"), SLICE_NONE)); /* here it is in force */
+    kit_bus.missing = 0;
+    q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
+    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_OK);
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* --- Kicks -------------------------------------------------------------------------------------------------------- */
+
+static void kicks_wait_for_other_nodes(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    struct peer *a = newcomer(&k, ann);
+    bus_hold(BUS_ORDER);
+    kit_bus.connections = 2;
+    /* Present here, with and without the end of its tokens. */
+    struct host_kick q = {.user = S(ann), .message = S("bye")};
+    KIT_HOST_BEGIN(&k, host_kick, &q);
+    has(peer_push(a, 105), "bye");
+    peer_end(a);
+    kit_settle(&k);
+    told("session_del %s", ann);
+    told("order kick %s 0 bye", ann);
+    assert_non_null(q.op.home);
+    test_bus_next(&kit_bus, STORE_OK);
+    KIT_UNTIL(&k, q.op.home == NULL);
+    assert_int_equal(q.op.code, CODE_OK);
+    assert_int_equal(q.connections, 3);
+    /* Known, and not here. */
+    for (int revoke = 0; revoke < 2; revoke++) {
+        q = (struct host_kick){.user = S(ann), .revoke = revoke};
+        KIT_HOST_BEGIN(&k, host_kick, &q);
+        kit_settle(&k);
+        assert_int_equal(kit_gate.calls[OP_USER_SAVE], revoke ? 2 : 1); /* first the tokens, then the order */
+        told("order kick %s 0 ", ann);
+        assert_non_null(q.op.home);
+        test_bus_next(&kit_bus, revoke ? STORE_RETRY : STORE_OK);
+        KIT_UNTIL(&k, q.op.home == NULL);
+        assert_int_equal(q.op.code, revoke ? CODE_UNAVAILABLE : CODE_OK);
+        assert_int_equal(q.connections, 2);
+    }
+    /* Unknown, or not done here: no order. */
+    q = (struct host_kick){.user = S("nobody")};
+    assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_NOT_FOUND);
+    gate_fail(OP_USER_SAVE, STORE_RETRY);
+    q = (struct host_kick){.user = S(ann), .revoke = true};
+    assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_UNAVAILABLE);
+    told_nothing();
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* --- Orders of other nodes ---------------------------------------------------------------------------------------- */
+
+static void orders_are_carried_out(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1), *bob = kit_id(&k, "bob", 0);
+    struct peer *a = newcomer(&k, ann), *b = newcomer(&k, ann), *c = newcomer(&k, bob);
+    struct bus_order o = {.kind = ORDER_PUSH, .user = S(ann), .action = 150, .body = S("{}")};
+    test_bus_tell(&kit_bus, &o);
+    peer_push(a, 150);
+    peer_push(b, 150);
+    kit_settle(&k);
+    assert_int_equal(kit_bus.receipts, 1);
+    told_nothing(); /* it does not go back */
+    /* One connection of two: its own handle alone closes it. */
+    uint32_t conn = kit_conn(&k, ann);
+    struct shard *s = kit_shard(&k, 1);
+    uint32_t generation = conn_at(s->net, conn)->generation;
+    struct bus_order wrong[] = {
+        {.kind = ORDER_REPLACE, .user = S(ann), .conn = {.shard = 0, .conn = conn, .generation = generation}},
+        {.kind = ORDER_REPLACE, .user = S(ann), .conn = {.shard = 1, .conn = conn, .generation = generation + 1}},
+        {.kind = ORDER_REPLACE, .user = S(ann), .conn = {.shard = 9, .conn = conn, .generation = generation}},
+        {.kind = ORDER_REPLACE, .user = S(bob), .conn = {.shard = 1, .conn = conn, .generation = generation}},
+        {.kind = ORDER_KICK, .user = S("nobody")}};
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        test_bus_tell(&kit_bus, &wrong[i]);
+    kit_settle(&k);
+    assert_int_equal(kit_bus.receipts, 6);
+    assert_int_equal(kit_bus.closed, 0);
+    o = (struct bus_order){
+        .kind = ORDER_REPLACE, .user = S(ann), .conn = {.shard = 1, .conn = conn, .generation = generation}};
+    test_bus_tell(&kit_bus, &o);
+    kit_settle(&k);
+    assert_int_equal(kit_bus.closed, 1);
+    has(peer_push(b, 105), "replaced");
+    works(peer_ask(a, 9, "{}"));
+    o = (struct bus_order){.kind = ORDER_KICK, .user = S(ann), .body = S("bye")};
+    test_bus_tell(&kit_bus, &o);
+    has(peer_push(a, 105), "bye");
+    kit_settle(&k);
+    assert_int_equal(kit_bus.receipts, 8);
+    assert_int_equal(kit_bus.closed, 2);
+    told("session_del %s", ann);
+    told_nothing();
+    works(peer_ask(c, 9, "{}"));
+    /* One that comes as the server stops gets its receipt too. */
+    o = (struct bus_order){.kind = ORDER_KICK, .user = S(bob)};
+    test_bus_tell(&kit_bus, &o);
+    peer_close(a);
+    peer_close(b);
+    peer_close(c);
+    kit_end(&k);
+    assert_int_equal(kit_bus.receipts, 9);
+    assert_int_equal(kit_bus.closed, 3);
+}
+
+/* Whatever waits for the bus when the server stops is answered, and the rest of the users is told gone. */
+static void the_hub_stops_while_the_bus_is_late(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0)), *b = peer_open(&k, 0);
+    kit_bus.hold = UINT32_MAX;
+    peer_put(a, 3, "{\"name\":\"room\"}");
+    peer_put(b, 1, "{\"token\":\"%s\"}", kit_id(&k, "bob", 1));
+    struct host_kick q = {.user = S("away")};
+    struct ban_change ban = {.kind = BAN_IP, .ip = S("192.0.2.1"), .lift = true};
+    KIT_HOST_BEGIN(&k, ban_change, &ban);
+    KIT_HOST_BEGIN(&k, host_kick, &q);
+    assert_int_equal(host_push(k.hub, NULL, S("away"), 150, S("{}")), 0);
+    kit_settle(&k);
+    kit_end(&k);
+    assert_int_equal(q.op.code, CODE_NOT_FOUND);
+    assert_int_equal(ban.op.code, CODE_NOT_FOUND);
+    unsigned gone = 0;
+    for (uint32_t i = 0; i < kit_bus.count; i++)
+        gone += strncmp(kit_bus.lines[i], "session_del ", 12) == 0;
+    assert_int_equal(gone, 2);
+    peer_close(a);
+    peer_close(b);
+}
+
+/* The same with the shards' own threads: logins, members, orders and pushes at once. */
+static void with_threads(void **state)
+{
+    enum { PEERS = 12 };
+    struct kit k;
+    struct peer *p[PEERS];
+    (void)state;
+    kit_open(&k, 4);
+    k.clustered = k.threads = true;
+    kit_start(&k);
+    for (unsigned i = 0; i < PEERS; i++) {
+        p[i] = peer_login(&k, kit_id(&k, "p", i % 4), i % 3);
+        works(peer_ask(p[i], 3, "{\"name\":\"room\"}"));
+        works(peer_ask(p[i], 12, "{\"ids\":[\"nobody\"]}"));
+    }
+    struct bus_order o = {.kind = ORDER_PUSH, .user = S(kit_id(&k, "p", 2)), .action = 150, .body = S("{}")};
+    test_bus_tell(&kit_bus, &o);
+    peer_push(p[2], 150);
+    struct host_kick q = {.user = S(kit_id(&k, "p", 3))};
+    assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_OK);
+    peer_end(p[3]);
+    works(peer_ask(p[0], 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+    peer_push(p[1], 102);
+    for (unsigned i = 0; i < PEERS; i++)
+        peer_close(p[i]);
+    kit_end(&k);
+    assert_int_equal(kit_bus.receipts, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_alone_tells_nobody),
+        cmocka_unit_test(a_channel_is_followed_before_it_has_members),
+        cmocka_unit_test(a_channel_that_cannot_be_followed),
+        cmocka_unit_test(a_ban_while_a_channel_is_about_to_be_followed),
+        cmocka_unit_test(a_channel_without_members_is_followed_no_more),
+        cmocka_unit_test(a_login_is_told_before_it_is_answered),
+        cmocka_unit_test(a_login_that_the_bus_refuses),
+        cmocka_unit_test(a_login_whose_token_was_ended_elsewhere),
+        cmocka_unit_test(a_device_that_was_elsewhere),
+        cmocka_unit_test(what_happens_to_a_login_meanwhile),
+        cmocka_unit_test(one_connection_goes_and_another_comes),
+        cmocka_unit_test(a_login_waits_for_its_channels),
+        cmocka_unit_test(a_push_goes_to_other_nodes_too),
+        cmocka_unit_test(presence_of_those_who_are_elsewhere),
+        cmocka_unit_test(bans_are_notes_for_every_node),
+        cmocka_unit_test(bans_that_not_all_nodes_have),
+        cmocka_unit_test(kicks_wait_for_other_nodes),
+        cmocka_unit_test(orders_are_carried_out),
+        cmocka_unit_test(the_hub_stops_while_the_bus_is_late),
+        cmocka_unit_test(with_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
