@@ -1,8 +1,9 @@
-/* The doors of the store and its list of operations, over an engine that only takes note; and the gate of the hub's
- * tests, which is an engine too. */
+/* The doors of the store and of the bus and their lists of operations, over an engine and a bus that only take note; and
+ * the gate of the hub's tests, which is an engine too. */
 #define UTIL_MAIN
 #include "test_store_util.h"
 
+#include "storage/bus_engine.h"
 #include "tests/unit/gate_store.h"
 
 /* --- An engine that takes note --- */
@@ -160,6 +161,63 @@ static void others(void **state)
     unsigned calls[] = {p.posts, p.kicks, p.configures, p.accepts, p.stats, p.works, p.closes};
     const unsigned want[] = {0, 1, 5, 1, 1, 1, 1};
     assert_memory_equal(calls, want, sizeof want);
+    mailbox_fini(&mb);
+}
+
+/* --- A bus that takes note --- */
+
+struct wire_bus {
+    struct bus base;
+    struct store_op *op;
+    struct bus_ears ears;
+    struct bus_order *receipt;
+};
+
+static void wire_post(struct bus *b, struct store_op *op)
+{
+    ((struct wire_bus *)b)->op = op;
+}
+static void wire_listen(struct bus *b, const struct bus_ears *ears)
+{
+    ((struct wire_bus *)b)->ears = *ears;
+}
+static void wire_receipt(struct bus *b, struct bus_order *o)
+{
+    ((struct wire_bus *)b)->receipt = o;
+}
+
+/* The store's bus is the one that its engine has given it, and each operation goes through its door and comes back. */
+static void doors_of_the_bus(void **state)
+{
+    static const struct bus_ops ops = {.post = wire_post, .listen = wire_listen, .receipt = wire_receipt};
+    struct wire_bus b = {.base = {.ops = &ops}};
+    struct paper p = {.base = {.engine = &paper_engine}};
+    struct bus_order o = {.kind = ORDER_PUSH};
+    struct mailbox mb;
+    unsigned kinds = 0;
+    (void)state;
+    mailbox_init(&mb, NULL, NULL);
+    assert_null(store_bus(&p.base));
+    p.base.bus = &b.base;
+    assert_ptr_equal(store_bus(&p.base), &b.base);
+#define BUS_DOOR(NAME, name)                                                                                           \
+    {                                                                                                                  \
+        struct bus_##name x = {.op = {.home = &mb, .done = done, .kind = 255, .note = 7}};                             \
+        bus_##name(store_bus(&p.base), &x);                                                                            \
+        assert_ptr_equal(b.op, &x.op);                                                                                 \
+        assert_int_equal(x.op.kind, kinds++);                                                                          \
+        assert_int_equal(x.op.kind, BUS_##NAME);                                                                       \
+        assert_int_equal(x.op.note, 0);                                                                                \
+        p.op = &x.op;                                                                                                  \
+        back(&p, &mb, STORE_LIMIT);                                                                                    \
+    }
+    BUS_OPS(BUS_DOOR)
+    assert_int_equal(kinds, BUS_OP_KINDS);
+    assert_int_equal(p.posts, 0); /* the engine's own are others */
+    bus_listen(store_bus(&p.base), &(struct bus_ears){.ctx = &p});
+    assert_ptr_equal(b.ears.ctx, &p);
+    bus_receipt(store_bus(&p.base), &o);
+    assert_ptr_equal(b.receipt, &o);
     mailbox_fini(&mb);
 }
 
@@ -347,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(doors),
         cmocka_unit_test(others),
+        cmocka_unit_test(doors_of_the_bus),
         cmocka_unit_test_setup_teardown(holds, gated_open, gated_close),
         cmocka_unit_test_setup_teardown(is_late, gated_open, gated_close),
         cmocka_unit_test_setup_teardown(failures, gated_open, gated_close),
