@@ -23,8 +23,8 @@ struct bus *store_bus(struct store *s);
 
 /* --- Channels ----------------------------------------------------------------------------------------------------- */
 
-/* This node has members of the channel, and wants to hear of it. STORE_OK: whatever is stored from now on is told to this
- * node too. Otherwise it is not told yet, and the bus goes on trying until bus_unfollow(). Twice is once. */
+/* This node has members of the channel, and wants to hear of it. STORE_OK: whatever is stored from now on is told to
+ * this node too. Otherwise it is not told yet, and the bus goes on trying until bus_unfollow(). Twice is once. */
 struct bus_follow {
     struct store_op op;
     struct slice conv; /* the channel's key */
@@ -60,7 +60,8 @@ struct bus_session_put {
 };
 void bus_session_put(struct bus *b, struct bus_session_put *p);
 
-/* The user's last connection to this node has gone. Whatever the status, nothing needs to be done: the bus repeats it. */
+/* The user's last connection to this node has gone. Whatever the status, nothing needs to be done: the bus repeats
+ * it. */
 struct bus_session_del {
     struct store_op op;
     struct slice user;
@@ -109,15 +110,16 @@ struct bus_ears {
      * receipt; all else is the bus's own, and stays unchanged until then, but for `connections`. */
     void (*ordered)(void *ctx, struct bus_order *o);
 };
-/* From now on; *ears is copied. NULL: no more, and none is being told when it returns; receipts are still taken. Main thread. */
+/* From now on; *ears is copied. NULL: no more, and none is being told when it returns; receipts are still taken. Main
+ * thread. */
 void bus_listen(struct bus *b, const struct bus_ears *ears);
 /* The order has been carried out, and may be gone. Any thread. */
 void bus_receipt(struct bus *b, struct bus_order *o);
 
 /* --- Notes -------------------------------------------------------------------------------------------------------- */
 
-/* store_note_put(), with its statuses, and the note is in force on every living node; or, after two seconds, it is not on
- * `missing` of them. */
+/* store_note_put(), with its statuses, and the note is in force on every living node; or, after two seconds, it is not
+ * on `missing` of them. */
 struct bus_note {
     struct store_op op;
     struct store_note note;

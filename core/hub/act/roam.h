@@ -1,7 +1,7 @@
 /*
- * Users who roam: whose connections end on several nodes. The bus knows which node each user is connected to, from before
- * its first login there is answered until its last connection has gone. On the user's owner shard. A server alone tells
- * nobody, and none of this does anything. Private to core/hub.
+ * Users who roam: whose connections end on several nodes. The bus knows which node each user is connected to, from
+ * before its first login there is answered until its last connection has gone. On the user's owner shard. A server
+ * alone tells nobody, and none of this does anything. Private to core/hub.
  */
 #ifndef MAGPIE_HUB_ROAM_H
 #define MAGPIE_HUB_ROAM_H
@@ -11,8 +11,8 @@
 /* For roam_waits() alone. */
 bool roam_begin(struct login *l);
 
-/* Before the login is answered: its user's channels are followed, other nodes know that it is here, and the one where its
- * device was has closed that connection. True: not yet; login_complete() or login_refuse() is called when they are. */
+/* Before the login is answered: its user's channels are followed, other nodes know that it is here, and the one where
+ * its device was has closed that connection. True: not yet; login_complete() or login_refuse() is called in time. */
 static inline bool roam_waits(struct login *l)
 {
     return __builtin_expect(l->shard->bus != NULL, 0) && !l->placed && roam_begin(l);

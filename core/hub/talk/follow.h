@@ -23,8 +23,8 @@ static inline bool follow_waits(struct shard *s, uint32_t conv,
     return true;
 }
 
-/* Nobody here has been a member of the conversation for a while, and it is being forgotten. False: out of memory, and the
- * bus has not been told. */
+/* Nobody here has been a member of the conversation for a while, and it is being forgotten. False: out of memory, and
+ * the bus has not been told. */
 MUST_CHECK bool follow_end(struct shard *s, uint32_t conv);
 
 #endif

@@ -81,7 +81,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     owned_done(o);
 }
 
-/* The channel is heard from now on, and nothing that the new member must hear is missed. Bans and hooks are asked now. */
+/* The channel is heard from now on, so the new member misses nothing. Bans and hooks are asked only now. */
 static void subscribe_followed(struct shard *s, void *ctx, enum store_status status)
 {
     struct owned_req *o = ctx;

@@ -19,8 +19,8 @@ static inline void order_push(struct shard *s, struct slice user, uint16_t actio
         order_push_begin(s, user, action, body);
 }
 
-/* Closes the user's connections elsewhere (kicked). False: the server is alone. True: `then` is called, with how many, once
- * all have gone (STORE_OK) or that is not known; inside this call only when there is no memory. */
+/* Closes the user's connections elsewhere (kicked). False: the server is alone. True: `then` is called, with how many,
+ * once all have gone (STORE_OK) or that is not known; inside this call only when there is no memory. */
 MUST_CHECK bool order_kick(struct shard *s, struct slice user, struct slice message,
                            void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx);
 
