@@ -156,7 +156,7 @@ static uint64_t clock_age(struct store *s, uint64_t stamp_ms)
     return clock_now - stamp_ms + (stamp_ms < 2000000 ? clock_more : 0);
 }
 static const struct store_engine clock_engine = {.time = clock_time, .age = clock_age};
-static struct store clock_store = {&clock_engine};
+static struct store clock_store = {.engine = &clock_engine};
 
 static bool apply(struct shard *s, enum ban_kind kind, const char *user, const char *channel, const char *ip,
                   uint64_t until, bool lift)
