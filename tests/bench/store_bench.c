@@ -286,7 +286,12 @@ static void fill_done(void *owner, struct store_op *op)
 static void history_fill(struct bench *b, const struct conv_key *conv)
 {
     static struct store_append ops[MESSAGES];
-    uint64_t start = b->done;
+    struct store_member_put made = {.op = {.home = &b->mb, .done = fill_done},
+                                    .conv = conv_key_slice(conv),
+                                    .user = SLICE_LIT("user000001"),
+                                    .may_create = true};
+    uint64_t start = b->done + 1;
+    store_member_put(b->store, &made);
     for (int i = 0; i < MESSAGES; i++) {
         ops[i] = (struct store_append){.op = {.home = &b->mb, .done = fill_done},
                                        .conv = conv_key_slice(conv),
