@@ -53,6 +53,26 @@ static bool interested(const struct shard *s, const struct conv *v)
     return false;
 }
 
+static void conv_free(struct shard *s, uint32_t conv)
+{
+    table_remove(&s->conv_keys, hash_bytes(conv_slice(conv_at(s, conv))), conv);
+    conv_drop(s, conv);
+    pool_free(&s->convs, conv);
+}
+
+/* Whether nothing here refers to it. */
+static bool unused(const struct shard *s, const struct conv *v)
+{
+    return !v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && !interested(s, v);
+}
+
+void conv_release(struct shard *s, uint32_t conv)
+{
+    const struct conv *v = conv_at(s, conv);
+    if (!v->exists && !v->following && unused(s, v))
+        conv_free(s, conv);
+}
+
 void convs_sweep(struct shard *s)
 {
     uint32_t i = s->conv_sweep;
@@ -62,13 +82,9 @@ void convs_sweep(struct shard *s)
             i = 0;
             break;
         }
-        struct conv *v = conv_at(s, i);
-        if (!v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && v->used_ms + IDLE_MS < s->now_ms &&
-            !interested(s, v) && follow_end(s, i)) {
-            table_remove(&s->conv_keys, hash_bytes(conv_slice(v)), i);
-            conv_drop(s, i);
-            pool_free(&s->convs, i);
-        }
+        const struct conv *v = conv_at(s, i);
+        if (v->used_ms + IDLE_MS < s->now_ms && unused(s, v) && follow_end(s, i))
+            conv_free(s, i);
         i++;
     }
     s->conv_sweep = i;
@@ -206,6 +222,7 @@ void owned_post(struct shard *home, struct owned_req *q)
 void owned_done(struct owned_req *q)
 {
     conv_at(q->owner, q->conv)->pins--;
+    conv_release(q->owner, q->conv);
     req_done(q->owner, &q->r);
 }
 

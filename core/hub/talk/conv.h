@@ -69,6 +69,8 @@ MUST_CHECK int convs_init(struct shard *s);
 void convs_fini(struct shard *s);
 /* Frees conversations that have not been used for a while; some at each call. */
 void convs_sweep(struct shard *s);
+/* Frees it at once where it does not exist and nothing refers to it: names that are only asked about cost nothing. */
+void conv_release(struct shard *s, uint32_t conv);
 
 /* Finds or makes the conversation of this key; NONE: out of memory. On its owner. */
 uint32_t conv_get(struct shard *s, struct slice key);

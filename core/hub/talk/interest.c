@@ -77,6 +77,8 @@ static void interest_arrive(void *owner, struct mail *m)
     if (v->interest)
         v->interest[t->shard] = (uint8_t)((t->add ? v->interest[t->shard] : 0) | t->mask);
     v->used_ms = s->now_ms;
+    if (!t->mask)
+        conv_release(s, conv);
     if (!t->mask || !follow_waits(s, conv, interest_followed, t))
         interest_sign(s, t);
 }
