@@ -17,11 +17,12 @@ enum {
     FRESH_BYTES = 32 /* of randomness in a file that we make; twice as many hexadecimal digits */
 };
 
-static int derive(EVP_MD_CTX *ctx, const char *text, size_t n, uint8_t *key)
+static const char key_label[] = "magpie resume token", digest_label[] = "magpie resume token key";
+
+static int derive(EVP_MD_CTX *ctx, const char *label, size_t label_n, const void *text, size_t n, uint8_t *key)
 {
-    static const char label[] = "magpie resume token";
     unsigned size = 0;
-    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) && EVP_DigestUpdate(ctx, label, sizeof label) &&
+    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) && EVP_DigestUpdate(ctx, label, label_n) &&
               EVP_DigestUpdate(ctx, text, n) && EVP_DigestFinal_ex(ctx, key, &size) && size == SECRET_KEY_SIZE;
     return ok ? 0 : ERR_NOMEM;
 }
@@ -29,7 +30,7 @@ static int derive(EVP_MD_CTX *ctx, const char *text, size_t n, uint8_t *key)
 static int key_of(const char *text, size_t n, uint8_t *key, char *why, size_t why_size)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int rc = derive(ctx, text, n, key);
+    int rc = derive(ctx, key_label, sizeof key_label, text, n, key);
     EVP_MD_CTX_free(ctx);
     if (rc)
         snprintf(why, why_size, "the key of resume tokens cannot be derived: %s", err_str(rc));
@@ -151,5 +152,13 @@ int secret_load(const char *text, const char *directory, uint8_t *key, char *why
     }
     int rc = read_file(fd, path, key, why, why_size);
     close(fd);
+    return rc;
+}
+
+int secret_digest(const uint8_t *key, uint8_t out[SECRET_DIGEST_SIZE])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int rc = derive(ctx, digest_label, sizeof digest_label, key, SECRET_KEY_SIZE, out);
+    EVP_MD_CTX_free(ctx);
     return rc;
 }

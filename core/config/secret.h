@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SECRET_KEY_SIZE = 32 };
+enum { SECRET_KEY_SIZE = 32, SECRET_DIGEST_SIZE = 32 };
 
 /*
  * Derives the key from `text` (auth.secret), or where that is NULL from the text in DIRECTORY/secret. That file is made
@@ -17,5 +17,8 @@ enum { SECRET_KEY_SIZE = 32 };
  * nothing): a random key. ERR_IO, ERR_AUTH or ERR_INVALID with a sentence for people in `why`.
  */
 MUST_CHECK int secret_load(const char *text, const char *directory, uint8_t *key, char *why, size_t why_size);
+
+/* What tells one key from another and can be kept: nothing can be signed with it. ERR_NOMEM. */
+MUST_CHECK int secret_digest(const uint8_t *key, uint8_t out[SECRET_DIGEST_SIZE]);
 
 #endif

@@ -50,8 +50,8 @@ struct watched {
 struct watchdog *watchdog_new(void);
 /* Nobody may be inside Lua. */
 void watchdog_free(struct watchdog *d);
-/* Another place where Lua runs, one thread at a time, which lives as long: one made later may look like it. NULL: out of
- * memory. Main thread. */
+/* Another place where Lua runs, one thread at a time, which lives as long: one made later may look like it. NULL: out
+ * of memory. Main thread. */
 struct watched *watchdog_watch(struct watchdog *d);
 
 /* Before and after Lua runs. Not nested. */

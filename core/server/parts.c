@@ -17,6 +17,7 @@
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
 #include "core/server/commands.h"
+#include "core/server/key_watch.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "storage/store.h"
@@ -208,6 +209,7 @@ int parts_open(struct server *s)
         return -1;
     if (open_store(s) != 0 || open_hub(s) != 0)
         return -1;
+    key_watch(s);
     log_event(LOG_INFO, "server.ready", LOG_INT("ms", clock_mono_ms() - began));
     notify("READY=1\nSTATUS=serving");
     return 0;
@@ -244,6 +246,7 @@ static void close_hub(struct server *s)
     /* The store's threads have answered everything, but the last of them may still be on its way out of a mailbox. */
     store_close(s->store);
     s->store = NULL;
+    mailbox_run(&s->mail, s); /* what it answered last */
     console_free(s->console);
     scripts_free(s->scripts);
     hub_free(s->hub);

@@ -10,6 +10,7 @@
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
 #include "core/server/parts.h"
+#include "core/server/key_watch.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "storage/store.h"
@@ -90,6 +91,7 @@ int reload_adopt(void *ctx, struct config *fresh, struct buf *errors)
     if (s->config != s->boot)
         config_free(s->config);
     s->config = fresh;
+    key_watch(s);
     console_set_password(s->console, fresh->console.password);
     plugins_reload(s->plugins);
     log_event(LOG_INFO, "config.reloaded", LOG_STR("file", s->config_path), LOG_INT("need_restart", waiting));

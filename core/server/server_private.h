@@ -8,6 +8,7 @@
 #include "core/base/mailbox.h"
 #include "core/config/config_commands.h"
 #include "core/config/secret.h"
+#include "storage/store.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -26,6 +27,15 @@ enum {
     SIGNALS_KNOWN = 13 /* signals that mean something, or are ignored aloud */
 };
 
+/* Of key_watch.c: one look at a time. */
+struct key_look {
+    struct store_notes find;
+    struct store_note_put put;
+    uint8_t digest[SECRET_DIGEST_SIZE]; /* of the key in force */
+    bool busy;                          /* the store has one of the two */
+    bool again;                         /* the key has changed meanwhile */
+};
+
 struct server {
     const char *config_path; /* from the command line */
     struct config *config;   /* in force; owned */
@@ -33,6 +43,7 @@ struct server {
     struct config *boot;
     unsigned shards;
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
+    struct key_look key_look;
     struct store *store;
     struct hub *hub;
     struct mailbox mail; /* answers to the main thread: hub_main() */

@@ -258,6 +258,45 @@ static int make_path(const char *path)
     return 0;
 }
 
+/* Who may write to the data directory may put a database and a key of their own there. Everybody: refused. The group:
+ * it may be meant, as with volumes of containers, so it is told. What others may read there is closed below. */
+static int directory_check(const char *path, char *why, size_t why_size)
+{
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return 0; /* it is made, or refused, elsewhere */
+    if (st.st_mode & S_IWOTH) {
+        snprintf(
+            why, why_size,
+            "the data directory %s has mode %04o, so that everybody may replace what is in it; make it 0700, or name "
+            "a directory inside of it, which is made with mode 0700",
+            path, st.st_mode & 07777);
+        return ERR_AUTH;
+    }
+    if (st.st_mode & S_IWGRP)
+        log_event(LOG_WARN, "storage.open_directory", LOG_STR("directory", path), LOG_INT("group", st.st_gid),
+                  LOG_STR("effect",
+                          "this group may replace what is in it; mode 0750 lets it read alone, 0700 not even that"));
+    return 0;
+}
+
+/* The database's own directory is made with mode 0700. Copied without its modes, it may have become everybody's; the
+ * group may be allowed to read it, for backups. */
+static void database_shut(const struct durable *d)
+{
+    const mode_t loose = S_IWGRP | S_IRWXO;
+    struct stat st;
+    int fd = open(d->db, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_mode & loose) {
+        bool closed = fchmod(fd, st.st_mode & 07777 & ~loose) == 0;
+        log_event(LOG_WARN, "storage.open_directory", LOG_STR("directory", d->db),
+                  LOG_STR("effect", closed ? "others might have read messages, or put others there; its mode is mended"
+                                           : "others may read messages, or put others there"));
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 static int lock_take(struct durable *d, char *why, size_t why_size)
 {
     char name[PATH_MAX];
@@ -288,6 +327,9 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
     if (!d->db)
         goto fail;
     snprintf(d->db, strlen(path) + 4, "%s/db", path);
+    r = directory_check(path, why, why_size);
+    if (r)
+        goto fail;
     r = make_path(d->db);
     if (r) {
         snprintf(why, why_size, "cannot make the data directory %s: %s", path, strerror(errno));
@@ -296,6 +338,7 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
     r = lock_take(d, why, why_size);
     if (r)
         goto fail;
+    database_shut(d);
     mark_read(d);
     shm_sweep();
     shm_map(d);

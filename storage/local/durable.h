@@ -21,8 +21,8 @@
 
 struct durable;
 
-/* Makes the directory (with parents) and locks it. ERR_EXISTS: another server has it; ERR_IO; ERR_NOMEM; `why` gets a
- * sentence. */
+/* Makes the directory (with parents, all of mode 0700) and locks it. ERR_EXISTS: another server has it; ERR_AUTH:
+ * everybody may write there; ERR_IO; ERR_NOMEM; `why` gets a sentence. */
 MUST_CHECK int durable_open(struct durable **out, const char *path, char *why, size_t why_size);
 /* Gives the lock back. */
 void durable_close(struct durable *d);

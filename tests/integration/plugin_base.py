@@ -15,7 +15,8 @@ TEST_PLUGINS = os.path.join(os.path.dirname(MAGPIED), "tests", "plugins")
 SHIPPED_PLUGINS = os.path.join(os.path.dirname(MAGPIED), "plugins")
 
 with open(os.path.join(ROOT, "plugins", "magpie_plugin.h")) as header:
-    MAJOR, MINOR = (int(n) for n in re.search(r"#define MP_ABI_MAJOR (\d+)\n#define MP_ABI_MINOR (\d+)", header.read()).groups())
+    MAJOR, MINOR = (int(n) for n in re.search(r"#define MP_ABI_MAJOR (\d+)\n#define MP_ABI_MINOR (\d+)",
+                                                   header.read()).groups())
 ABI = "%d.%d" % (MAJOR, MINOR)  # of the server
 
 

@@ -76,7 +76,8 @@ magpie.command("attack", "one of them", function(words) attacks[tonumber(words[1
 """
 
 
-@unittest.skipIf(SANITIZED == "tsan", "it takes C functions that an error leaves for ones that still run, and has room for 65536 a thread")
+@unittest.skipIf(SANITIZED == "tsan", "it takes C functions that an error leaves for ones that still run, and has room "
+                                      "for 65536 a thread")
 class Stack(Test):
     @classmethod
     def setUpClass(cls):

@@ -15,7 +15,8 @@ WRONG = {
     "wrong_symbol": "exports no symbol magpie_plugin",
     "wrong_undefined": "cannot be loaded: .*mp_of_another_world",
     "wrong_major": r"built for plugin ABI %d\.0, and this server has %s" % (MAJOR + 1, re.escape(ABI)),
-    "wrong_minor": r"built for plugin ABI %d\.%d, which is newer than this server's %s" % (MAJOR, MINOR + 1, re.escape(ABI)),
+    "wrong_minor": r"built for plugin ABI %d\.%d, which is newer than this server's %s" % (
+        MAJOR, MINOR + 1, re.escape(ABI)),
     "wrong_size": "its description has [0-9]+ bytes",
     "wrong_name": 'calls itself "right_name"',
     "wrong_empty": r"lacks init\(\)",

@@ -181,12 +181,81 @@ class Starting(Plain):
                      if line.startswith("Max stack")][0]
             self.assertGreaterEqual(int(stack), 1 << 20)
 
+    def test_a_directory_of_everybody(self):
+        """Who may write there may put a key of tokens there: refused. The group's is told."""
+        data = os.path.join(self.folder, "open")
+        os.mkdir(data)
+        path = self.file('return { listen = { tcp = "127.0.0.1:0", websocket = {}, console = {} }, '
+                         'data = "%s" }' % data)
+        for mode in (0o777, 0o1777, 0o722):
+            os.chmod(data, mode)
+            status, out, err = run("-c", path, cwd=ROOT)
+            self.assertEqual(status, 1)
+            self.assertIn("%04o" % mode, err)
+            self.assertIn(data, err)
+            self.assertEqual(os.listdir(data), [], "nothing was made there")
+        with Server(start=False) as s:
+            data = os.path.join(s.folder, "data")
+            os.mkdir(data)
+            os.chmod(data, 0o770)
+            s.start()
+            s.wait_log("storage.open_directory")
+            modes = {n: os.stat(os.path.join(data, n)).st_mode & 0o777 for n in os.listdir(data)}
+            self.assertEqual({n for n, m in modes.items() if m & 0o077}, set(), modes)
+
     def test_a_directory_that_cannot_be(self):
         self.file("a file", "file")
         status, out, err = run("-c", self.file('return { listen = { tcp = "127.0.0.1:0", websocket = {}, console = {} '
                                                '}, data = "%s/file" }' % self.folder), cwd=ROOT)
         self.assertEqual(status, 1)
         self.assertIn(self.folder + "/file", out + err)
+
+    def test_another_secret_is_told(self):
+        """Lost, replaced, or set in the config: every token is void then, and the log says so, once; put back, all is
+        well."""
+        with Server() as s:
+            path = s.folder + "/data/secret"
+            good = open(path).read()
+            with Client(s) as c:
+                c.login("Ada")
+                token, user = c.token, c.id
+
+            def opens():
+                with Client(s) as c:
+                    answer = c.ask(1, token=token)
+                    if "error" in answer:
+                        self.assertEqual(answer["error"]["code"], "unauthorized")
+                        return False
+                    self.assertEqual(answer["id"], user)
+                    return True
+
+            def told(times):
+                self.eventually(lambda: s.log().count("auth.key_changed") == times)
+
+            self.assertTrue(opens())
+            s.restart()
+            self.assertTrue(opens())
+            self.assertNotIn("auth.key_changed", s.whole_log())
+            os.unlink(path)
+            s.restart()
+            told(1)
+            self.assertFalse(opens())
+            s.restart()
+            time.sleep(0.5)
+            self.assertNotIn("auth.key_changed", s.log(), "once is enough")
+            self.secret(path, good)
+            s.reload()
+            told(1)
+            self.assertTrue(opens())
+            s.rewrite({"auth": {"secret": "0123456789abcdef"}})
+            s.reload()
+            told(2)
+            self.assertFalse(opens())
+            s.secrets.add(good.strip())
+
+    def secret(self, path, text):
+        with open(path, "w") as f:
+            f.write(text)
 
     def test_the_secret(self):
         with Server() as s:

@@ -227,6 +227,29 @@ static void places(void **state)
     struct conv_key c = util_made(w, "c");
     assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), 1);
     world_close(w);
+    struct stat st; /* what is made is nobody else's, whatever the umask */
+    assert_int_equal(stat(deep, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    snprintf(file, sizeof(file), "%.190s/db", deep);
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    static const mode_t refused[] = {0777, 01777, 0702, 0703}, taken[] = {0700, 0750, 0755, 0770, 02775};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        char mode[8];
+        assert_int_equal(chmod(deep, refused[i]), 0);
+        assert_int_equal(world_try(w), ERR_AUTH);
+        snprintf(mode, sizeof(mode), "%04o", refused[i]);
+        assert_non_null(strstr(w->why, mode));
+        assert_non_null(strstr(w->why, deep));
+    }
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        assert_int_equal(chmod(deep, taken[i]), 0);
+        assert_int_equal(chmod(file, 0777 & ~(i % 2 ? 0 : 0070)), 0); /* the database's own is mended */
+        world_open(w);
+        assert_int_equal(stat(file, &st), 0);
+        assert_int_equal(st.st_mode & 07777, i % 2 ? 0750 : 0700);
+        world_close(w);
+    }
     snprintf(file, sizeof(file), "%s/file", w->dir);
     close(open(file, O_CREAT | O_WRONLY, 0600));
     w->o.path = file;
