@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,8 @@ struct test_bus {
     pthread_mutex_t lock; /* of what follows */
     struct bus_ears ears;
     bool listening;
-    uint32_t hold;            /* bits 1 << enum bus_op_kind: held until test_bus_next() */
-    enum store_status status; /* of what is answered at once */
+    _Atomic uint32_t hold; /* bits 1 << enum bus_op_kind: held until test_bus_next() */
+    _Atomic int status;    /* enum store_status of what is answered at once */
     uint32_t held;
     struct store_op *list[TEST_BUS_HELD]; /* oldest first */
     uint32_t taken, count;                /* lines that test_bus_line() has returned; that there are */
@@ -130,7 +131,7 @@ static inline void test_bus_post(struct bus *b, struct store_op *op)
     if (t->hold & 1u << op->kind)
         t->list[t->held++] = op;
     else
-        test_bus_answer(t, op, t->status);
+        test_bus_answer(t, op, (enum store_status)t->status);
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -233,7 +233,7 @@ static void a_login_that_the_bus_refuses(void **state)
     open_cluster(&k, 1);
     struct peer *a = peer_open(&k, 0);
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        kit_bus.status = rows[i].status;
+        kit_bus.status = (int)rows[i].status;
         fails(peer_ask(a, 1, "{\"token\":\"ann\"}"), rows[i].code);
         kit_settle(&k);
         told("session_put ann device=");
