@@ -1,6 +1,7 @@
 /* Appending messages: numbering, dedup, inbox entry, read marks, trimming. */
 #include "storage/local/append.h"
 
+#include "storage/local/head.h"
 #include "storage/local/inbox.h"
 #include "storage/local/msgs.h"
 
@@ -257,6 +258,31 @@ static void append_put_inbox(struct writer *w, const struct store_append *a, con
     box->count++;
 }
 
+/* Room for all that an append puts. ERR_NOMEM. */
+static int append_room(struct writer *w, const struct head *h, const struct store_append *a, const struct cover *cover,
+                       size_t drop_n)
+{
+    size_t n = drop_n;
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        n += trim_puts(w, h, t, cover->low[t]);
+    return batch_reserve(&w->batch, 9 + n,
+                         MESSAGE_FIXED + a->sender.n + a->sender_name.n + a->content.n + INBOX_FIXED + DEDUP_SIZE +
+                             HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 + (12 + n) * KEY_MAX);
+}
+
+/* The sender has read it; and a pair's first message makes the conversation the peer's too. */
+static void append_put_marks(struct writer *w, const struct store_append *a, bool first_ever)
+{
+    struct key k;
+    if (!a->stranger)
+        mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
+    if (first_ever && !conv_is_channel(a->conv)) {
+        struct slice peer = conv_pair_peer(a->conv, a->sender);
+        if (!slice_eq(peer, a->sender))
+            mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, peer, a->conv), MARK_SIZE), 0);
+    }
+}
+
 enum apply apply_append(struct writer *w, struct slot *slot)
 {
     struct store_append *a = (struct store_append *)slot->op;
@@ -288,13 +314,7 @@ enum apply apply_append(struct writer *w, struct slot *slot)
             return drop_n == -1 ? APPLY_CUT : apply_end(slot, status_of(drop_n + 1));
     }
     cover_look(w, h, a->max, &cover);
-    size_t puts = 9 + (size_t)drop_n, trims = 0;
-    for (unsigned t = 0; t < TIER_COUNT; t++)
-        trims += trim_puts(w, h, t, cover.low[t]);
-    if (batch_reserve(&w->batch, puts + trims,
-                      MESSAGE_FIXED + a->sender.n + a->sender_name.n + a->content.n + INBOX_FIXED + DEDUP_SIZE +
-                          HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 +
-                          (12 + (size_t)drop_n + trims) * KEY_MAX))
+    if (append_room(w, h, a, &cover, (size_t)drop_n))
         return apply_end(slot, STORE_FATAL);
 
     bool first_ever = h->r.seq == 0;
@@ -302,14 +322,8 @@ enum apply apply_append(struct writer *w, struct slot *slot)
     message_encode(batch_put(&w->batch, tier_family(a->tier), key_message(&k, a->conv, a->seq), message_size(&m)), &m);
     append_trim(w, h, &cover);
     append_reserve(w, slot);
-    writer_put_head(w, h);
-    if (!a->stranger)
-        mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
-    if (first_ever && !conv_is_channel(a->conv)) {
-        struct slice peer = conv_pair_peer(a->conv, a->sender);
-        if (!slice_eq(peer, a->sender))
-            mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, peer, a->conv), MARK_SIZE), 0);
-    }
+    head_put(w, h);
+    append_put_marks(w, a, first_ever);
     if (a->client_id.n) {
         struct dedup_record d = {.row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms},
                                  .seq = a->seq,

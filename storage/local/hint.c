@@ -1,7 +1,7 @@
 /* Hints from readers to the writer: see hint.h. */
 #include "storage/local/hint.h"
 
-#include "storage/local/writer.h"
+#include "storage/local/head.h"
 
 #include <stdlib.h>
 
@@ -80,6 +80,6 @@ enum apply apply_floor(struct writer *w, struct slot *slot)
         return apply_end(slot, STORE_OK);
     for (unsigned t = 0; t < TIER_COUNT; t++)
         h->r.low[t] = h->r.low[t] > floor ? h->r.low[t] : floor;
-    writer_put_head(w, h);
+    head_put(w, h);
     return apply_changed(slot);
 }

@@ -1,6 +1,6 @@
 /* Changes to single messages and marks: reading, recalling. */
+#include "storage/local/head.h"
 #include "storage/local/msgs.h"
-#include "storage/local/writer.h"
 
 enum apply apply_mark_read(struct writer *w, struct slot *slot)
 {
@@ -14,7 +14,7 @@ enum apply apply_mark_read(struct writer *w, struct slot *slot)
     struct kv_found f = writer_get(w, KV_USER, key_mark(&k, m->user, m->conv));
     int r = f.code < 0 ? f.code : f.code == 1 ? mark_decode(f.value, &old) : 0;
     kv_found_free(w->store->kv, &f);
-    r = r ? r : writer_first(w, h, &first);
+    r = r ? r : head_first(w, h, &first);
     r = r ? r : batch_reserve(&w->batch, 1, KEY_MAX + MARK_SIZE);
     if (r)
         return apply_end(slot, status_of(r));

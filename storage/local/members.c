@@ -1,6 +1,6 @@
 /* Channels and their members. */
+#include "storage/local/head.h"
 #include "storage/local/range.h"
-#include "storage/local/writer.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ enum apply apply_channel_save(struct writer *w, struct slot *slot)
     if (c->tier >= TIER_COUNT || batch_reserve(&w->batch, 1, HEAD_ROOM))
         return apply_end(slot, STORE_FATAL);
     slot->head->r.tier = (uint8_t)c->tier;
-    writer_put_head(w, slot->head);
+    head_put(w, slot->head);
     return apply_changed(slot);
 }
 
@@ -66,7 +66,7 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         return apply_end(slot, STORE_LIMIT);
     uint64_t seq;
     int member = member_get(w, m->user, m->conv, &push);
-    int r = member < 0 ? member : exists ? writer_first(w, h, &m->first) : vacant_floor(w, h, &seq);
+    int r = member < 0 ? member : exists ? head_first(w, h, &m->first) : vacant_floor(w, h, &seq);
     r = r ? r
           : batch_reserve(&w->batch, 5 + REVIVE_PUTS,
                           3 * KEY_MAX + HEAD_ROOM + MARK_SIZE + SUB_SIZE + 64 + REVIVE_ROOM);
@@ -87,7 +87,7 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         h->r.members++;
         flag_encode(batch_put(&w->batch, KV_CHANNEL, key_member(&k, conv_channel_name(m->conv), m->user), 2));
         mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, m->user, m->conv), MARK_SIZE), h->r.seq);
-        writer_put_head(w, h);
+        head_put(w, h);
     }
     m->mode = (enum push_mode)mode;
     m->members = h->r.members;
@@ -125,7 +125,7 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
     if (last)
         m->gone = vacancy_settle(w, h, &v);
     else
-        writer_put_head(w, h);
+        head_put(w, h);
     return apply_changed(slot);
 }
 

@@ -2,10 +2,10 @@
 #include "storage/local/vacant.h"
 
 #include "core/base/hash.h"
+#include "storage/local/head.h"
 #include "storage/local/hint.h"
 #include "storage/local/meta.h"
 #include "storage/local/msgs.h"
-#include "storage/local/writer.h"
 
 enum {
     AGAIN_MS = 24 * 3600 * 1000, /* a channel whose messages last is looked at so often */
@@ -166,7 +166,7 @@ int vacancy_judge(struct writer *w, struct head *h, struct vacancy *v)
     *v = (struct vacancy){.goes = false};
     if (h->group == w->group && h->group_first)
         return 1; /* its newest messages are not in the database yet */
-    int r = writer_first(w, h, &first);
+    int r = head_first(w, h, &first);
     if (r)
         return r;
     v->goes = (h->r.seq == 0 || first > h->r.seq) && !atomic_load(&w->store->live.keep_vacant);
@@ -197,7 +197,7 @@ static void go(struct writer *w, struct head *h)
     h->first = seq + 1;
     flag_encode(batch_put(&w->batch, KV_META, key_gone(&k, h->r.gone_ms, h->node.key), 2));
     w->vacant.names++;
-    writer_put_head(w, h);
+    head_put(w, h);
 }
 
 static void watch(struct writer *w, struct head *h, uint64_t due_ms)
@@ -209,7 +209,7 @@ static void watch(struct writer *w, struct head *h, uint64_t due_ms)
         w->vacant.due_ms = due_ms < w->vacant.due_ms ? due_ms : w->vacant.due_ms;
         w->vacant.from_ms = due_ms < w->vacant.from_ms ? due_ms : w->vacant.from_ms;
     }
-    writer_put_head(w, h);
+    head_put(w, h);
 }
 
 bool vacancy_settle(struct writer *w, struct head *h, const struct vacancy *v)
@@ -291,7 +291,7 @@ enum apply apply_vacant(struct writer *w, struct slot *slot)
     if (vacant)
         (void)vacancy_settle(w, h, &v);
     else if (hint->due_ms && h->r.flags)
-        writer_put_head(w, h);
+        head_put(w, h);
     return apply_changed(slot);
 }
 

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "storage/local/append.h"
 #include "storage/local/durable.h"
+#include "storage/local/head.h"
 #include "storage/local/hint.h"
 #include "storage/local/msgs.h"
 #include "storage/local/recent.h"
@@ -53,39 +54,6 @@ struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice
     return kv_get(w->store->kv, family, key);
 }
 
-void head_touch(struct writer *w, struct head *h)
-{
-    if (h->group != w->group) {
-        h->group = w->group;
-        h->group_first = 0;
-    }
-}
-
-/* None of its messages is visible: seq + 1. */
-static void head_unseen(struct writer *w, struct head *h)
-{
-    h->first = h->r.seq + 1;
-    h->first_until = UINT64_MAX;
-    h->first_version = atomic_load(&w->store->live.version);
-}
-
-void head_clear(struct writer *w, struct head *h)
-{
-    head_touch(w, h);
-    memset(&h->r, 0, sizeof(h->r));
-    h->jump = h->reserved_durable = h->reserve_group = 0;
-    head_unseen(w, h);
-}
-
-void writer_put_head(struct writer *w, struct head *h)
-{
-    struct key k;
-    head_touch(w, h);
-    if (h->jump <= h->r.seq) /* else the jump is still to come, after a restart too */
-        h->r.generation = w->generation;
-    head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), head_size(&h->r)), &h->r);
-}
-
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v)
 {
     store_be64(batch_put(&w->batch, KV_META, meta_key, 8), v);
@@ -98,56 +66,7 @@ void writer_put_clock(struct writer *w)
     memcpy(batch_put(&w->batch, KV_META, META_CLOCK, n), row, n);
 }
 
-int writer_first(struct writer *w, struct head *h, uint64_t *first)
-{
-    uint32_t version = atomic_load(&w->store->live.version);
-    bool known = h->first_version == version && w->expiry_ms < h->first_until &&
-                 h->first > head_low(w->store, &h->r, h->first_tier);
-    if (h->r.seq == 0) {
-        *first = 0;
-        return 0;
-    }
-    if (!known) {
-        struct msgs m;
-        int r = msgs_open(&m, w->store, NULL, h->node.key, &h->r);
-        if (!r) {
-            h->first = msgs_first(&m, &h->first_until);
-            h->first_tier = (uint8_t)m.tier;
-            r = m.error;
-        }
-        msgs_close(&m);
-        if (r) {
-            h->first_version = 0;
-            return r;
-        }
-        h->first_version = version;
-        /* Rows of this very group are not in the database yet. */
-        if (h->first > h->r.seq && h->group == w->group && h->group_first) {
-            h->first = h->group_first;
-            h->first_until = 0;
-        }
-    }
-    *first = h->first;
-    return 0;
-}
-
 /* --- Reading ahead for a group ------------------------------------------------------------------------------ */
-
-static void head_loaded(struct writer *w, struct head *h, struct kv_found *f)
-{
-    if (f->code < 0 || (f->code == 1 && head_decode(f->value, &h->r))) {
-        h->bad = f->code < 0 ? f->code : ERR_INVALID;
-        record_bad("head", h->node.key);
-    }
-    if (f->code == 1 && !h->bad) {
-        h->reserved_durable = h->r.reserved; /* what is not synced yet has not left the cache */
-        if (h->r.generation != w->generation && h->r.reserved > h->r.seq)
-            h->jump = h->r.reserved;
-    }
-    if (h->r.seq == 0)
-        head_unseen(w, h);
-    kv_found_free(w->store->kv, f);
-}
 
 /* Finds the heads of all slots' conversations, reading those that are not cached with one multi-get. */
 static void heads_prefetch(struct writer *w, uint32_t n)
@@ -174,7 +93,7 @@ static void heads_prefetch(struct writer *w, uint32_t n)
     }
     kv_multi_get(w->store->kv, KV_CHANNEL, names, missing_n, found);
     for (uint32_t i = 0; i < missing_n; i++)
-        head_loaded(w, missing[i], &found[i]);
+        head_load(w, missing[i], &found[i]);
 }
 
 /* --- A group ------------------------------------------------------------------------------------------------ */

@@ -98,16 +98,6 @@ static inline bool group_dirty(const struct writer *w)
 }
 /* A row as this group sees it; code as in kv_found. Free with kv_found_free(w->store->kv, …). */
 struct kv_found writer_get(struct writer *w, enum kv_family family, struct slice key);
-/* The head changes in this group. */
-void head_touch(struct writer *w, struct head *h);
-/* It becomes that of a conversation that never was. */
-void head_clear(struct writer *w, struct head *h);
-/* The head goes into the batch: reserve 1 put, HEAD_ROOM bytes. */
-enum { HEAD_ROOM = CONV_KEY_MAX + 1 + HEAD_SIZE };
-void writer_put_head(struct writer *w, struct head *h);
-/* The smallest visible seq of a conversation as this group sees it: newest + 1 when none is, 0 when there never was
- * one. ERR_*. */
-MUST_CHECK int writer_first(struct writer *w, struct head *h, uint64_t *first);
 /* The store's clocks, as guard_encode() gives them: 1 entry, GUARD_SIZE bytes at most. */
 void writer_put_clock(struct writer *w);
 void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v);

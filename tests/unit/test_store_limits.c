@@ -118,6 +118,33 @@ static void in_turns(void **state)
     assert_in_range(rows(w, KV_SMALL) + rows(w, KV_LARGE), 5, 10);
 }
 
+/* What is asked in the same group knows what its appends have hidden, before they are written. */
+static void in_the_same_group(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_channel("c");
+    static struct store_append ops[20];
+    static struct store_member_put puts[20];
+    char names[20][8];
+    join(w, &c, "ann");
+    for (int i = 0; i < 20; i++) {
+        snprintf(names[i], sizeof(names[i]), "u%d", i);
+        ops[i] = append_of(&c, TIER_SMALL, "ann", "x");
+        ops[i].max = i < 10 ? 1 : 3;
+        puts[i] = (struct store_member_put){.conv = conv_key_slice(&c), .user = S(names[i])};
+        ops[i].op.lazy = puts[i].op.lazy = true;
+        POST(w, store_append, &ops[i]);
+        POST(w, store_member_put, &puts[i]);
+    }
+    store_kick(w->s);
+    for (uint64_t i = 0; i < 20; i++) {
+        util_wait(w, &puts[i].op);
+        assert_int_equal(puts[i].seq, i + 1);
+        assert_int_equal(puts[i].first, i < 10 ? i + 1 : i == 10 ? 10 : i == 11 ? 10 : i - 1);
+    }
+    agree(w, &c, "u0", 18, 20);
+}
+
 static void set_max(struct world *w, uint32_t max, bool closed)
 {
     if (closed)
@@ -370,6 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(next_message_without, setup, teardown),
         cmocka_unit_test_setup_teardown(in_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(in_the_same_group, setup, teardown),
         cmocka_unit_test_setup_teardown(reloads, setup, teardown),
         cmocka_unit_test_setup_teardown(after_the_raise, setup, teardown),
         cmocka_unit_test_setup_teardown(lives, setup, teardown),

@@ -378,4 +378,43 @@ static inline void util_sound(struct world *w)
     assert_int_equal(util_rows(w, KV_META, S("e")), watched);
 }
 
+static inline struct store_conv_load util_load_of(struct world *w, const struct conv_key *c)
+{
+    struct store_conv_load l = {.conv = conv_key_slice(c)};
+    assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
+    return l;
+}
+
+static inline bool util_exists(struct world *w, const struct conv_key *c)
+{
+    return util_load_of(w, c).exists;
+}
+
+static inline struct store_member_del util_leave(struct world *w, const struct conv_key *c, const char *user)
+{
+    struct store_member_del m = {.conv = conv_key_slice(c), .user = S(user)};
+    (void)CALL(w, store_member_del, &m);
+    return m;
+}
+
+/* Lets the writer look whose time has come, and has it done. */
+static inline void util_look(struct world *w)
+{
+    for (int i = 0; i < 3; i++) {
+        struct store_note_put n = {.note = {S("look"), S("x")}};
+        assert_int_equal(CALL(w, store_note_put, &n), STORE_OK);
+    }
+}
+
+/* Waits for a channel to go, which the writer does in steps. */
+static inline void util_wait_gone(struct world *w, const struct conv_key *c)
+{
+    for (int i = 0; i < 1000 && util_exists(w, c); i++) {
+        util_look(w);
+        usleep(1000);
+    }
+    assert_false(util_exists(w, c));
+    util_look(w);
+}
+
 #endif

@@ -28,45 +28,6 @@ static bool persistent(void)
     return strcmp(database, "rocksdb") == 0;
 }
 
-static struct store_conv_load load_of(struct world *w, const struct conv_key *c)
-{
-    struct store_conv_load l = {.conv = conv_key_slice(c)};
-    assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
-    return l;
-}
-
-static bool exists(struct world *w, const struct conv_key *c)
-{
-    return load_of(w, c).exists;
-}
-
-static struct store_member_del leave(struct world *w, const struct conv_key *c, const char *user)
-{
-    struct store_member_del m = {.conv = conv_key_slice(c), .user = S(user)};
-    (void)CALL(w, store_member_del, &m);
-    return m;
-}
-
-/* Lets the writer look whose time has come, and has it done. */
-static void look(struct world *w)
-{
-    for (int i = 0; i < 3; i++) {
-        struct store_note_put n = {.note = {S("look"), S("x")}};
-        assert_int_equal(CALL(w, store_note_put, &n), STORE_OK);
-    }
-}
-
-/* Waits for a channel to go, which the writer does in steps. */
-static void wait_gone(struct world *w, const struct conv_key *c)
-{
-    for (int i = 0; i < 1000 && exists(w, c); i++) {
-        look(w);
-        usleep(1000);
-    }
-    assert_false(exists(w, c));
-    look(w);
-}
-
 /* --- Going -------------------------------------------------------------------------------------------------------- */
 
 static void nothing_was_said(void **state)
@@ -82,13 +43,13 @@ static void nothing_was_said(void **state)
         assert_true(m.created && m.members == 1 && m.seq == 0 && m.first == 0);
         if (i % 3 == 0) {
             join(w, &c, "bob");
-            assert_false(leave(w, &c, "ann").gone);
-            assert_true(exists(w, &c));
+            assert_false(util_leave(w, &c, "ann").gone);
+            assert_true(util_exists(w, &c));
         }
-        struct store_member_del d = leave(w, &c, i % 3 ? "ann" : "bob");
+        struct store_member_del d = util_leave(w, &c, i % 3 ? "ann" : "bob");
         assert_true(d.op.status == STORE_OK && d.gone && d.members == 0);
-        assert_false(exists(w, &c));
-        assert_int_equal(leave(w, &c, "bob").op.status, STORE_NOTFOUND);
+        assert_false(util_exists(w, &c));
+        assert_int_equal(util_leave(w, &c, "bob").op.status, STORE_NOTFOUND);
         m.may_create = false;
         assert_int_equal(CALL(w, store_member_put, &m), STORE_NOTFOUND);
         if (persistent() && i % 400 == 0)
@@ -117,22 +78,22 @@ static void what_was_said_ends(void **state)
             last_id = a.id;
             world_pass(w, 1000);
         }
-        assert_false(leave(w, &c, "ann").gone);
-        assert_true(exists(w, &c));
+        assert_false(util_leave(w, &c, "ann").gone);
+        assert_true(util_exists(w, &c));
         util_sound(w);
         m = join(w, &c, "bob"); /* it is as it was */
         assert_true(!m.created && m.seq == seq + 3 && m.first == seq + 1);
-        assert_false(leave(w, &c, "bob").gone);
+        assert_false(util_leave(w, &c, "bob").gone);
         if (persistent() && life)
             world_restart(w);
         world_pass(w, 8999);
-        look(w);
-        assert_true(exists(w, &c));
+        util_look(w);
+        assert_true(util_exists(w, &c));
         assert_int_equal(util_rows(w, KV_SMALL, S("c")), 3);
         world_pass(w, 1);
-        wait_gone(w, &c);
+        util_wait_gone(w, &c);
         assert_int_equal(util_rows(w, KV_SMALL, S("c")), 0); /* the rows went with it */
-        struct store_conv_load l = load_of(w, &c);
+        struct store_conv_load l = util_load_of(w, &c);
         assert_true(l.seq == seq + 3 && l.first == l.seq + 1 && l.members == 0);
         PAGE(w, &c, -1, -1, 9, "", seq + 4, seq + 3, false);
         if (persistent())
@@ -154,9 +115,9 @@ static void with_the_last_member(void **state)
     for (int i = 0; i < 90; i++) /* more rows than are deleted one by one */
         say(w, &c, i % 2 ? TIER_SMALL : TIER_LARGE, "ann", "x");
     world_pass(w, 7 * DAY);
-    look(w);
-    assert_true(exists(w, &c));
-    assert_true(leave(w, &c, "ann").gone);
+    util_look(w);
+    assert_true(util_exists(w, &c));
+    assert_true(util_leave(w, &c, "ann").gone);
     assert_int_equal(util_rows(w, KV_SMALL, S("c")) + util_rows(w, KV_LARGE, S("c")), 0);
     util_sound(w);
     w->o.tiers[TIER_SMALL].ttl_ms = w->o.tiers[TIER_LARGE].ttl_ms = 0; /* nor does a longer life bring it back */
@@ -178,14 +139,14 @@ static void lives_of_their_own(void **state)
         a.ttl_ms = 9000 - 2000 * (uint64_t)i;
         assert_int_equal(CALL(w, store_append, &a), STORE_OK);
     }
-    assert_false(leave(w, &c, "ann").gone);
+    assert_false(util_leave(w, &c, "ann").gone);
     for (uint64_t ms = 0; ms < 9000; ms += 1000) {
-        look(w);
-        assert_true(exists(w, &c));
+        util_look(w);
+        assert_true(util_exists(w, &c));
         util_sound(w);
         world_pass(w, 1000);
     }
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     util_sound(w);
 }
 
@@ -196,17 +157,17 @@ static void said_by_a_stranger(void **state)
     struct conv_key c = util_channel("c");
     join(w, &c, "ann");
     say(w, &c, TIER_SMALL, "ann", "x");
-    leave(w, &c, "ann");
+    util_leave(w, &c, "ann");
     world_pass(w, 6000);
     struct store_append a = append_of(&c, TIER_SMALL, "system", "y");
     a.stranger = true;
     assert_int_equal(CALL(w, store_append, &a), STORE_OK);
     world_pass(w, 6000);
-    look(w);
-    assert_true(exists(w, &c));
+    util_look(w);
+    assert_true(util_exists(w, &c));
     PAGE(w, &c, -1, -1, 9, "2", 2, 2, false);
     world_pass(w, 4000);
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     util_sound(w);
     assert_int_equal(util_rows(w, KV_USER, S("r")), 0); /* nor is a mark left */
 }
@@ -220,34 +181,34 @@ static void options_change(void **state)
     store_configure(w->s, &w->o);
     join(w, &c, "ann");
     say(w, &c, TIER_SMALL, "ann", "x");
-    leave(w, &c, "ann");
+    util_leave(w, &c, "ann");
     for (int i = 0; i < 5; i++) {
         world_pass(w, DAY);
-        look(w);
-        assert_true(exists(w, &c));
+        util_look(w);
+        assert_true(util_exists(w, &c));
         util_sound(w);
     }
     w->o.tiers[TIER_SMALL].ttl_ms = 6 * DAY;
     store_configure(w->s, &w->o);
     world_pass(w, DAY);
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     /* Where nobody could make them again, they stay. */
     w->o.keep_vacant = true;
     store_configure(w->s, &w->o);
     join(w, &d, "ann");
-    assert_false(leave(w, &d, "ann").gone);
+    assert_false(util_leave(w, &d, "ann").gone);
     for (int i = 0; i < 3; i++) {
         world_pass(w, DAY);
-        look(w);
-        assert_true(exists(w, &d));
+        util_look(w);
+        assert_true(util_exists(w, &d));
         assert_false(join(w, &d, "bob").created);
-        assert_false(leave(w, &d, "bob").gone);
+        assert_false(util_leave(w, &d, "bob").gone);
         util_sound(w);
     }
     w->o.keep_vacant = false;
     store_configure(w->s, &w->o);
     world_pass(w, DAY);
-    wait_gone(w, &d);
+    util_wait_gone(w, &d);
     util_sound(w);
 }
 
@@ -258,13 +219,13 @@ static void paused(void **state)
     struct conv_key c = util_channel("c");
     join(w, &c, "ann");
     say(w, &c, TIER_SMALL, "ann", "x");
-    leave(w, &c, "ann");
+    util_leave(w, &c, "ann");
     atomic_fetch_add(&w->wall, 3650 * DAY);
-    look(w);
-    look(w);
-    assert_true(exists(w, &c));
+    util_look(w);
+    util_look(w);
+    assert_true(util_exists(w, &c));
     store_clock_accept(w->s);
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     util_sound(w);
 }
 
@@ -281,14 +242,14 @@ static void disk_fails(void **state)
         if (i % 2)
             say(w, &c, TIER_SMALL, "ann", "x");
         if (i % 4 == 1)
-            leave(w, &c, "ann");
+            util_leave(w, &c, "ann");
     }
     world_pass(w, 10000);
     atomic_store(&w->fail_write, ERR_IO);
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof(name), "c%d", i);
         struct conv_key c = util_channel(name);
-        struct store_member_del d = leave(w, &c, "ann");
+        struct store_member_del d = util_leave(w, &c, "ann");
         assert_true(d.op.status == STORE_UNKNOWN || d.op.status == STORE_RETRY);
         struct store_conv_load l = {.conv = conv_key_slice(&c)};
         assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
@@ -304,9 +265,9 @@ static void disk_fails(void **state)
         snprintf(name, sizeof(name), "c%d", i);
         struct conv_key c = util_channel(name);
         if (i % 4 == 1)
-            wait_gone(w, &c);
+            util_wait_gone(w, &c);
         else
-            assert_true(leave(w, &c, "ann").gone);
+            assert_true(util_leave(w, &c, "ann").gone);
     }
     util_sound(w);
     assert_int_equal(util_rows(w, KV_META, S("o")), 20);
@@ -358,7 +319,7 @@ static void in_flight(void **state)
     }
     util_sound(w);
     world_pass(w, 10000);
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     assert_int_equal(join(w, &c, "ann").seq, N / 2);
     util_sound(w);
 }
@@ -372,9 +333,9 @@ static uint64_t lived(struct world *w, const char *name, int n)
     uint64_t seq = join(w, &c, "ann").seq;
     for (int i = 1; i <= n; i++)
         assert_int_equal(say(w, &c, TIER_SMALL, "ann", "x"), seq + (unsigned)i);
-    assert_false(leave(w, &c, "ann").gone);
+    assert_false(util_leave(w, &c, "ann").gone);
     world_pass(w, 10000);
-    wait_gone(w, &c);
+    util_wait_gone(w, &c);
     return seq;
 }
 
@@ -402,7 +363,7 @@ static void names_are_few(void **state)
         snprintf(name, sizeof(name), "room%d", i);
         struct conv_key c = util_channel(name);
         assert_int_equal(join(w, &c, "ann").seq, top[i]);
-        assert_true(leave(w, &c, "ann").gone);
+        assert_true(util_leave(w, &c, "ann").gone);
         util_sound(w);
     }
     for (int i = 0; i < 8; i++) { /* the others begin above what they had */
@@ -424,9 +385,9 @@ static void names_are_few(void **state)
             uint64_t seq = say(w, &c, TIER_SMALL, "ann", "x");
             assert_true(seq > top[i]);
             top[i] = seq;
-            leave(w, &c, "ann");
+            util_leave(w, &c, "ann");
             world_pass(w, 10000);
-            wait_gone(w, &c);
+            util_wait_gone(w, &c);
         }
         util_sound(w);
     }
@@ -471,119 +432,20 @@ static void older_database(void **state)
         if (i % 20 == 0) /* ends half-way, too */
             world_restart(w);
         world_pass(w, 50);
-        look(w);
+        util_look(w);
         usleep(2000);
         assert_true(meta_get_u64(util_kv(w), META_SWEPT, &swept) >= 0);
     }
     assert_int_equal(swept, 1);
     util_sound(w);
     assert_int_equal(util_rows(w, KV_META, S("o")), N / 2);
-    assert_true(exists(w, &full));
+    assert_true(util_exists(w, &full));
     world_pass(w, 10000);
-    wait_gone(w, &said);
+    util_wait_gone(w, &said);
     util_sound(w);
     assert_int_equal(util_rows(w, KV_CHANNEL, S("hc")), 1 + 1 + N / 2);
     struct conv_key c = util_channel("old001");
     assert_int_equal(join(w, &c, "ann").seq, 10);
-}
-
-/* --- A course of everything, against a model ---------------------------------------------------------------------- */
-
-enum { NAMES = 6, USERS = 3, SAID = 4000 };
-
-struct model {
-    uint64_t ends[SAID]; /* of each message, by seq - 1 */
-    uint64_t seq, last_id;
-    bool in[USERS];
-    bool made;
-};
-
-static uint32_t rnd(uint64_t *seed, uint32_t n)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*seed >> 33) % n;
-}
-
-/* The channel's newest hundred that have not ended. */
-static unsigned visible(const struct model *m, uint64_t now)
-{
-    unsigned n = 0;
-    for (uint64_t i = m->seq > 100 ? m->seq - 100 : 0; i < m->seq; i++)
-        n += m->ends[i] > now;
-    return n;
-}
-
-static unsigned members(const struct model *m)
-{
-    return (unsigned)m->in[0] + m->in[1] + m->in[2];
-}
-
-static void course_check(struct world *w, struct model *m, const struct conv_key *c, uint64_t now)
-{
-    if (m->made && !members(m) && !visible(m, now)) {
-        wait_gone(w, c);
-        m->made = false;
-    }
-    struct store_conv_load l = load_of(w, c);
-    assert_int_equal(l.exists, m->made);
-    assert_int_equal(l.seq, m->seq);
-    assert_int_equal(l.members, members(m));
-    struct store_range r = page_of(w, c, 0, -1, 200);
-    assert_int_equal(r.page.n, visible(m, now));
-    store_page_free(&r.page);
-}
-
-static void course(void **state)
-{
-    struct world *w = *state;
-    static struct model all[NAMES];
-    static const char *const users[USERS] = {"ann", "bob", "cid"};
-    uint64_t seed = 11, now = T0, made_again = 0;
-    memset(all, 0, sizeof(all));
-    for (int i = 0; i < 4000; i++) {
-        uint32_t k = rnd(&seed, NAMES), u = rnd(&seed, USERS), what = rnd(&seed, 100);
-        char name[2] = {(char)('a' + k), 0};
-        struct conv_key c = util_channel(name);
-        struct model *m = &all[k];
-        if (what < 25) {
-            struct store_member_put p = join(w, &c, users[u]);
-            assert_int_equal(p.created, !m->made);
-            assert_int_equal(p.seq, m->seq);
-            made_again += p.created && m->seq;
-            m->made = m->in[u] = true;
-        } else if (what < 60) {
-            struct store_member_del d = leave(w, &c, users[u]);
-            assert_int_equal(d.op.status, m->made ? STORE_OK : STORE_NOTFOUND);
-            assert_int_equal(d.existed, m->in[u]);
-            m->in[u] = false;
-            assert_int_equal(d.gone, d.existed && !members(m) && !visible(m, now));
-            m->made = m->made && !d.gone;
-        } else if (what < 85) {
-            struct store_append a = append_of(&c, rnd(&seed, 2) ? TIER_SMALL : TIER_LARGE, users[u], "x");
-            a.ttl_ms = 500 + rnd(&seed, 5000);
-            a.stranger = !m->in[u];
-            assert_int_equal(CALL(w, store_append, &a), m->made ? STORE_OK : STORE_NOTFOUND);
-            if (m->made) {
-                assert_int_equal(a.seq, m->seq + 1);
-                assert_true(a.id > m->last_id);
-                m->last_id = a.id;
-                m->ends[m->seq++] = now + a.ttl_ms;
-            }
-        } else if (what < 97) {
-            uint64_t ms = rnd(&seed, 2000);
-            world_pass(w, ms);
-            now += ms;
-            for (int n = 0; n < NAMES; n++) {
-                char each[2] = {(char)('a' + n), 0};
-                struct conv_key key = util_channel(each);
-                course_check(w, &all[n], &key, now);
-            }
-            util_sound(w);
-        } else if (persistent()) {
-            world_restart(w);
-        }
-    }
-    assert_true(made_again > 100);
 }
 
 int main(void)
@@ -600,7 +462,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(in_flight, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_few, setup, teardown),
         cmocka_unit_test_setup_teardown(older_database, setup, teardown),
-        cmocka_unit_test_setup_teardown(course, setup, teardown),
     };
     database = "memory";
     int failed = cmocka_run_group_tests_name("vacant, memory", tests, NULL, NULL);
