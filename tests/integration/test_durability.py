@@ -374,7 +374,7 @@ class SmallDisk(Test):
         folder = Server(start=False)
         data = os.path.join(folder.folder, "data")
         os.makedirs(data)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", data],
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700,size=48m", "none", data],
                           capture_output=True).returncode != 0:
             folder.discard()
             self.skipTest("no right to mount a file system")
