@@ -7,14 +7,15 @@
 
 enum { FLOOR_WORTH = 64 }; /* expired rows passed over from which on the writer is told */
 
-int head_read(struct local *s, struct slice conv, struct head_record *out)
+/* anew: from the database, whatever is known of it. */
+static int head_look(struct local *s, struct slice conv, bool anew, struct head_record *out)
 {
     struct key k;
     uint64_t ticket;
     *out = (struct head_record){0};
     if (!conv.n || conv.n > CONV_KEY_MAX)
         return ERR_INVALID;
-    if (recent_head(s->recent, conv, out, &ticket))
+    if (recent_head(s->recent, conv, out, &ticket) && !anew)
         return 1;
     struct kv_found f = kv_get(s->kv, KV_CHANNEL, key_head(&k, conv));
     int r = f.code;
@@ -26,6 +27,11 @@ int head_read(struct local *s, struct slice conv, struct head_record *out)
     }
     kv_found_free(s->kv, &f);
     return r;
+}
+
+int head_read(struct local *s, struct slice conv, struct head_record *out)
+{
+    return head_look(s, conv, false, out);
 }
 
 int first_read(struct msgs *m, uint64_t *first)
@@ -116,25 +122,53 @@ static int range_collect(struct store_range *r, struct msgs *m, struct page_buil
     return m->error;
 }
 
-enum store_status read_range(struct reader *by, struct store_op *op)
+/* The writer has trimmed rows between the look at the head and the walk: the page would not begin with `first`, or be
+ * empty although there was a message at any time. `last`: that of the look before; 0: there was none. */
+static bool range_torn(const struct store_range *r, const struct page_builder *page, uint64_t last)
+{
+    bool up = r->has_after && !r->has_before, from_first = !r->has_after || r->after < r->first;
+    if (r->first > r->last) /* all have ended, as far as this head knows */
+        return r->last != last;
+    if (!r->first || !from_first || (!up && r->more))
+        return false;
+    if (!page->n)
+        return up || !r->has_before;
+    return page->messages[0].seq > r->first;
+}
+
+static int range_once(struct reader *by, struct store_range *r, bool anew, struct page_builder *page)
 {
     struct local *s = by->store;
-    struct store_range *r = (struct store_range *)op;
     struct head_record head;
     struct msgs m;
-    struct page_builder page = {0};
     r->first = r->last = 0;
     r->more = false;
-    int code = head_read(s, r->conv, &head);
+    int code = head_look(s, r->conv, anew, &head);
     if (code <= 0 || head.seq == 0)
-        return status_of(page_finish(&page, code < 0 ? code : 0, &r->page));
+        return code < 0 ? code : 0;
     r->last = head.seq;
     code = msgs_open(&m, s, &by->kept, r->conv, &head);
     if (!code)
         code = first_read(&m, &r->first);
     if (!code)
-        code = range_collect(r, &m, &page);
+        code = range_collect(r, &m, page);
     msgs_close(&m);
+    return code;
+}
+
+enum store_status read_range(struct reader *by, struct store_op *op)
+{
+    enum { TRIES = 4 }; /* a trim comes once in many messages */
+    struct store_range *r = (struct store_range *)op;
+    struct page_builder page = {0};
+    int code = range_once(by, r, false, &page);
+    uint64_t last = 0;
+    for (int i = 1; i < TRIES && !code && range_torn(r, &page, last); i++) {
+        last = r->last;
+        page_reset(&page);
+        recent_changed(by->store->recent, r->conv);
+        code = range_once(by, r, true, &page);
+    }
     return status_of(page_finish(&page, code, &r->page));
 }
 

@@ -271,6 +271,7 @@ struct gazer {
     struct world w; /* its mailbox alone, and the other one's store */
     struct conv_key conv;
     _Atomic bool stop;
+    char why[120];
 };
 static void gazer_done(void *owner, struct store_op *op)
 {
@@ -292,7 +293,11 @@ static void *gazer_main(void *arg)
         if (r.op.status != STORE_OK || r.first < first)
             complaint = "first went back";
         else if (r.last && (r.page.n != 1 || r.page.messages[0].seq != r.first))
-            complaint = "a page does not begin with first";
+            snprintf(g->why, sizeof g->why, "first %llu, last %llu, a page of %u from %llu",
+                     (unsigned long long)r.first, (unsigned long long)r.last, r.page.n,
+                     r.page.n ? (unsigned long long)r.page.messages[0].seq : 0ULL);
+        if (g->why[0])
+            complaint = g->why;
         first = r.first;
         store_page_free(&r.page);
     }
@@ -308,6 +313,7 @@ static void under_readers(void **state)
     g.conv = util_channel("busy");
     join(w, &g.conv, "bob");
     atomic_store(&g.stop, false);
+    g.why[0] = '\0';
     g.w.s = w->s;
     g.w.woken = false;
     pthread_mutex_init(&g.w.lock, NULL);
