@@ -14,6 +14,7 @@ from base import Test
 from client import CLOSING, INBOX, LOGIN, PING, SEND_CHANNEL, SUBSCRIBE, Error
 from server import PATIENCE, SANITIZED, Server
 from test_console import Console
+from test_plugin_auth_jwt import SECRET as JWT_SECRET, claims, config as jwt_config, hs
 
 HOUR, DAY = 3600, 24 * 3600
 TEN_YEARS = 10 * 365 * DAY
@@ -256,6 +257,31 @@ class People(Clocked):
                 a.request(PING)
                 waiting.request(PING)
             a.quiet(CLOSING)
+
+
+class Jwt(Clocked):
+    """Tokens that another server dates: its clock is right, and so is ours until it jumps."""
+
+    abstract = False
+
+    def test_jumps(self):
+        with self.server_with_clock(**jwt_config(algorithm="HS256", secret=JWT_SECRET)) as s:
+            token = hs(claims(exp=int(time.time()) + 1800, nbf=int(time.time()) - 1800))
+            old = hs(claims(exp=int(time.time()) - 1800))
+            later = hs(claims(nbf=int(time.time()) + 1800))
+            for seconds, restart in ((TEN_YEARS, False), (0, True), (2 * HOUR, False), (0, False), (TEN_YEARS, False),
+                                     (TEN_YEARS, True), (0, True)):
+                if restart:
+                    self.stop(s)
+                self.move(s, seconds)
+                if restart:
+                    s.start()
+                with self.subTest(seconds=seconds, restart=restart):
+                    self.assertEqual(self.connect(server=s).request(LOGIN, token=token)["id"], "ada")
+                    if seconds != 2 * HOUR:
+                        self.refused("unauthorized", self.connect(server=s), LOGIN, token=old)
+                    if seconds == 0:
+                        self.refused("unauthorized", self.connect(server=s), LOGIN, token=later)
 
 
 class TokenAge(Test):

@@ -80,6 +80,22 @@ static void test_refused(void **state)
     assert_int_equal(secret_load(NULL, "/nonexistent", key, why, sizeof why), ERR_IO);
 }
 
+/* What is kept of a key to know it again. */
+static void test_digest(void **state)
+{
+    (void)state;
+    uint8_t a[32], b[32], one[SECRET_DIGEST_SIZE], two[SECRET_DIGEST_SIZE];
+    char why[256];
+    assert_int_equal(load("0123456789abcdef", a, why), 0);
+    assert_int_equal(load("0123456789abcdeg", b, why), 0);
+    assert_int_equal(secret_digest(a, one), 0);
+    assert_int_equal(secret_digest(a, two), 0);
+    assert_memory_equal(one, two, sizeof one);
+    assert_memory_not_equal(one, a, sizeof one);
+    assert_int_equal(secret_digest(b, two), 0);
+    assert_memory_not_equal(one, two, sizeof one);
+}
+
 static void test_nothing_kept(void **state)
 {
     (void)state;
@@ -111,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_made_once),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_digest),
         cmocka_unit_test(test_nothing_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
