@@ -232,6 +232,27 @@ def folders():
                 yield path
 
 
+# Calls that move a connection's bytes, or end it: they stand in core/net/stream.c alone, so that another way for bytes
+# to travel is another row there. A listening socket, an epoll set and a descriptor without a connection are none.
+SOCKET = re.compile(r"(?<![\w.>])(recv|recvfrom|recvmsg|read|readv|send|sendto|sendmsg|write|writev|sendfile|shutdown)"
+                    r"\s*\(|(?<![\w.>])close\(\s*\w+->fd\s*\)")
+
+
+def socket_calls(text):
+    """(line, call) of each of these in the text of a source."""
+    code = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+    code = re.sub(r'"(\\.|[^"\\\n])*"', '""', code)
+    return [(code.count("\n", 0, m.start()) + 1, m.group().split("(")[0]) for m in SOCKET.finditer(code)]
+
+
+def check_streams(path):
+    if os.path.dirname(path) != "core/net" or path == "core/net/stream.c":
+        return []
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return [f"{path}:{line}: {call}() of a connection belongs to core/net/stream.c"
+                for line, call in socket_calls(f.read())]
+
+
 def self_test():
     """The check itself: what it must refuse."""
     wrong = [("core/base/log.c", '"', "core/net/conn.h"), ("core/net/tcp.c", '"', "storage/store.h"),
@@ -272,7 +293,11 @@ def self_test():
              (header, source + "int door(struct a *a, int b)\n{\n", ["b"], ["make_a"]),
              (header, source + "static int door(struct a *a, int b)\n{\n", ["a"], ["door"]),
              (header, "int door(struct a *a, int b)\n{\n    make_a();\n", ["a"], ["make_a"])]
-    return ([f"tests/layers.py:1: let {h} pass" for h in ("core/net/net_internal.h", "storage/kv/kv_impl.h")
+    calls = [("n = recv(fd, p, n, 0);", 1), ("(void)!send (fd, p, n, 0);", 1), ("close(c->fd);", 1), ("readv(fd, v, 2);", 1),
+             ("/* recv(2) */ stream->recv(fd, p, n);", 0), ("conn_send(net, c, w); net->read + 1; o.send(fd);", 0),
+             ('why("recv(");', 0), ("close(fd); net->read = malloc(n);", 0), ("shutdown(c->fd, SHUT_WR)", 1)]
+    return ([f"tests/layers.py:1: {socket_calls(c)} in {c}" for c, n in calls if len(socket_calls(c)) != n] +
+            [f"tests/layers.py:1: let {h} pass" for h in ("core/net/net_internal.h", "storage/kv/kv_impl.h")
              if not check_name(h)] +
             [f"tests/layers.py:1: {undefined(h, s, rows)} where {want} is not defined" for h, s, rows, want in doors
              if undefined(h, s, rows) != want] +
@@ -293,6 +318,7 @@ def main():
     paths = list(sources())
     results += [check_includes(p) for p in paths]
     results += [check_name(p) for p in paths]
+    results += [check_streams(p) for p in paths]
     results += [check_doors(p) for p in paths if p.endswith(".h") and ROOMS.get(room_of(p), Room([])).checked]
     results += [check_readme(f) for f in folders()]
     flags = pkg_config_flags()

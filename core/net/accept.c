@@ -111,12 +111,12 @@ static int fd_ceiling(struct net *net)
 
 /* Over a cap. A TCP client is told nothing; a WebSocket client gets a 503 once its request is read, or without waiting
  * for it when too many do. */
-static void refuse(struct net *net, int fd, enum conn_transport transport)
+static void refuse(struct net *net, int fd, const struct listening *l)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
-    if (transport == CONN_WEBSOCKET) {
-        uint32_t idx = net->waiting < WAITING_MAX ? conn_new(net, fd, transport) : CONN_NONE;
+    if (l->transport == CONN_WEBSOCKET) {
+        uint32_t idx = net->waiting < WAITING_MAX ? conn_new(net, fd, CONN_WEBSOCKET, l->stream) : CONN_NONE;
         if (idx != CONN_NONE) {
             struct conn *c = conn_ptr(net, idx);
             c->inner |= CONN_I_REFUSED;
@@ -124,30 +124,30 @@ static void refuse(struct net *net, int fd, enum conn_transport transport)
             conn_arm(net, idx, c);
             return;
         }
-        (void)!send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL);
+        (void)!net->streams[l->stream]->send(fd, busy, sizeof busy - 1);
     }
-    close(fd);
+    net->streams[l->stream]->close(fd);
 }
 
-static void admit(struct net *net, int fd, enum conn_transport transport, const struct sockaddr *a)
+static void admit(struct net *net, int fd, const struct listening *l, const struct sockaddr *a)
 {
     uint32_t slot = IP_SLOT_NONE;
     if (!shared_connection_add(net->shared, net->limits.connections)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections"));
-        refuse(net, fd, transport);
+        refuse(net, fd, l);
         return;
     }
     if (net->limits.connections_per_ip && !shared_ip_add(net->shared, a, net->limits.connections_per_ip, &slot)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections_per_ip"));
         shared_connection_remove(net->shared);
-        refuse(net, fd, transport);
+        refuse(net, fd, l);
         return;
     }
-    uint32_t idx = conn_new(net, fd, transport);
+    uint32_t idx = conn_new(net, fd, (enum conn_transport)l->transport, l->stream);
     if (idx == CONN_NONE) {
         shared_connection_remove(net->shared);
         shared_ip_remove(net->shared, slot);
-        close(fd);
+        net->streams[l->stream]->close(fd);
         return;
     }
     struct conn *c = conn_ptr(net, idx);
@@ -177,6 +177,6 @@ void accept_ready(struct net *net, unsigned listening)
             rest(net, EMFILE);
             return;
         }
-        admit(net, fd, (enum conn_transport)net->listening[listening].transport, (const struct sockaddr *)&a);
+        admit(net, fd, &net->listening[listening], (const struct sockaddr *)&a);
     }
 }

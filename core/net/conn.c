@@ -95,7 +95,7 @@ void conn_interest(struct net *net, uint32_t idx, struct conn *c)
     (void)SURELY(rc == 0);
 }
 
-uint32_t conn_new(struct net *net, int fd, enum conn_transport transport)
+uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream)
 {
     uint32_t idx = pool_alloc(&net->conns);
     if (idx == POOL_NONE)
@@ -111,6 +111,7 @@ uint32_t conn_new(struct net *net, int fd, enum conn_transport transport)
                        .heard = net->tick,
                        .ip_slot = IP_SLOT_NONE,
                        .transport = (uint8_t)transport,
+                       .stream = stream,
                        .state = transport == CONN_WEBSOCKET ? CONN_ST_HEAD : CONN_ST_OPEN,
                        .form = transport == CONN_WEBSOCKET ? WIRE_WS_BINARY : WIRE_TCP};
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)c->generation << 32 | idx};
@@ -400,7 +401,7 @@ void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c)
         c->state = CONN_ST_AWAIT;
     } else {
         /* Closing now could reset the connection and take the last words away from the other side. */
-        if (c->inner & CONN_I_EOF || shutdown(c->fd, SHUT_WR) != 0) {
+        if (c->inner & CONN_I_EOF || conn_stream(net, c)->shutdown(c->fd) != 0) {
             conn_finish(net, idx);
             return;
         }
@@ -457,7 +458,7 @@ void conn_finish(struct net *net, uint32_t idx)
     }
     conn_drop_output(net, idx, c);
     conn_drop_input(net, c);
-    close(c->fd);
+    conn_stream(net, c)->close(c->fd);
     if (!(c->inner & CONN_I_REFUSED))
         shared_connection_remove(net->shared);
     shared_ip_remove(net->shared, c->ip_slot);
@@ -509,6 +510,8 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
                               .transport = c->transport,
                               .state = c->state,
                               .form = c->form,
+                              .stream = c->stream,
+                              .row = conn_stream(net, c),
                               .in = c->in,
                               .out = c->out};
     leave(net, conn, c);
@@ -517,7 +520,7 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
 
 uint32_t conn_attach(struct net *net, const struct conn_record *r)
 {
-    uint32_t idx = conn_new(net, r->fd, (enum conn_transport)r->transport);
+    uint32_t idx = conn_new(net, r->fd, (enum conn_transport)r->transport, r->stream);
     if (idx == CONN_NONE) {
         conn_record_discard(net->shared, r);
         return CONN_NONE;
@@ -545,7 +548,7 @@ uint32_t conn_attach(struct net *net, const struct conn_record *r)
 void conn_record_discard(struct net_shared *shared, const struct conn_record *r)
 {
     struct outq_pool none = {.free = NULL};
-    close(r->fd);
+    r->row->close(r->fd);
     free(r->in);
     if (r->out) {
         none.memory = outq_memory(r->out);

@@ -26,6 +26,7 @@ struct ev_loop;
 struct net;
 struct net_shared;
 struct outq;
+struct stream;
 struct inbuf;
 
 #define CONN_NONE UINT32_MAX
@@ -88,7 +89,7 @@ struct conn {
     uint8_t form;            /* enum wire_form of what is sent */
     uint8_t inner;           /* net's own flags */
     uint8_t reason;          /* enum close_reason, once CONN_F_CLOSING is set */
-    uint8_t spare;
+    uint8_t stream;          /* net's: the row by which its bytes travel (stream.h) */
 };
 _Static_assert(sizeof(struct conn) == 64, "a million connections pay for each byte");
 
@@ -250,9 +251,10 @@ struct conn_record {
     uint32_t heard_ago; /* seconds since it was heard */
     uint32_t ip_slot;
     uint16_t flags;
-    uint8_t transport, state, form;
-    struct inbuf *in; /* kept input; owned; NULL: none */
-    struct outq *out; /* unsent output; owned; NULL: none. Its wires must be referenced by nobody else */
+    uint8_t transport, state, form, stream;
+    const struct stream *row; /* what `stream` stands for */
+    struct inbuf *in;         /* kept input; owned; NULL: none */
+    struct outq *out;         /* unsent output; owned; NULL: none. Its wires must be referenced by nobody else */
 };
 /* Takes the connection out of this net (no callback is called) and fills in `r`. The connection must be paused, or this
  * is its message callback (then the rest of what has arrived goes along, and the message stays readable until the

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 /* On top of a message there may be the header of its next frame, or a control frame between two of them. */
@@ -101,7 +100,7 @@ static void refuse_early(struct net *net, uint32_t idx, struct conn *c)
 
 void conn_schedule(struct net *net, uint32_t idx, struct conn *c)
 {
-    if ((c->in || c->inner & CONN_I_MUTED) && !(c->flags & CONN_F_RESUME)) {
+    if ((c->in || c->inner & CONN_I_MUTED || conn_stream(net, c)->pending) && !(c->flags & CONN_F_RESUME)) {
         c->flags |= CONN_F_RESUME;
         work_add(net, &net->resume, idx);
     }
@@ -254,8 +253,7 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
         inbuf_compact(in);
     size_t tail = in->cap - in->end;
     struct iovec v[2] = {{in->data + in->end, tail < max ? tail : max}, {net->read, tail < max ? max - tail : 0}};
-    struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
-    ssize_t n = recvmsg(c->fd, &m, 0);
+    ssize_t n = conn_stream(net, c)->recvv(c->fd, v, 2);
     if (n <= 0 || (size_t)n <= tail) {
         in->end += n > 0 ? (uint32_t)n : 0;
         return n;
@@ -279,7 +277,7 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 
 static void discard(struct net *net, uint32_t idx, struct conn *c)
 {
-    ssize_t n = c->inner & CONN_I_EOF ? -1 : recv(c->fd, net->read, READ_BYTES, 0);
+    ssize_t n = c->inner & CONN_I_EOF ? -1 : conn_stream(net, c)->recv(c->fd, net->read, READ_BYTES);
     if (n == 0 && (c->inner & CONN_I_ENDED || (c->out && c->state == CONN_ST_DRAIN))) {
         /* It may have closed one half only, and read what is on its way: an HTTP client that has said all, for one. */
         c->inner |= CONN_I_EOF | CONN_I_MUTED;
@@ -342,7 +340,7 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
         return;
     bool body = c->state == CONN_ST_HEAD && c->http_need != CONN_NONE;
     size_t max = c->flags & CONN_F_READY || body ? READ_BYTES : early_room(c);
-    ssize_t n = c->in ? read_behind(net, c, max) : recv(c->fd, net->read, max, 0);
+    ssize_t n = c->in ? read_behind(net, c, max) : conn_stream(net, c)->recv(c->fd, net->read, max);
     if (n <= 0) {
         if (n == 0)
             end_of_input(net, idx, c, events);
@@ -357,7 +355,15 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
         c->heard = net->tick;
         c->flags &= (uint16_t)~CONN_F_PROBED;
     }
+    uint32_t generation = c->generation;
+    const struct stream *stream = conn_stream(net, c);
     parse(net, idx, c, take_input(net, c), (size_t)n);
+    /* What the stream keeps makes no descriptor readable. */
+    if (__builtin_expect(stream->pending != NULL, 0) && (c = conn_find(net, idx, generation)) != NULL &&
+        stream->pending(c->fd) > 0 && !(c->flags & CONN_F_RESUME)) {
+        c->flags |= CONN_F_RESUME;
+        work_add(net, &net->resume, idx);
+    }
 }
 
 void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
@@ -372,4 +378,8 @@ void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
         c->inner &= (uint8_t)~CONN_I_MUTED;
         conn_interest(net, idx, c);
     }
+    const struct stream *stream = c ? conn_stream(net, c) : &stream_plain;
+    if (__builtin_expect(stream->pending != NULL, 0) && !(c->flags & CONN_F_RESUME) && !(c->inner & CONN_I_EOF) &&
+        (c->inner & CONN_I_DEAF || may_parse(c)) && stream->pending(c->fd) > 0)
+        conn_readable(net, idx, EPOLLIN);
 }

@@ -253,6 +253,7 @@ struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struc
     net->ops = ops;
     net->owner = owner;
     take_limits(net, limits);
+    net->streams[STREAM_PLAIN] = &stream_plain;
     net->cur.conn = CONN_NONE;
     net->fd_ceiling = -1;
     pool_init(&net->conns, sizeof(struct conn), CHUNK_CONNS);

@@ -12,6 +12,7 @@
 #include "core/net/conn.h"
 #include "core/net/inbuf.h"
 #include "core/net/outq.h"
+#include "core/net/stream.h"
 
 #include <ev.h>
 
@@ -72,6 +73,7 @@ struct work {
 struct listening {
     int fd;            /* borrowed */
     uint8_t transport; /* enum conn_transport */
+    uint8_t stream;    /* row of its connections */
 };
 
 /* The connection whose input is being parsed: what conn_detach() and conn_resume() must know inside a callback. */
@@ -90,6 +92,7 @@ struct net {
     const struct net_ops *ops; /* borrowed */
     void *owner;               /* passed to ops */
     struct net_limits limits;
+    const struct stream *streams[STREAM_ROWS]; /* rows, by conn.stream; NULL: none */
 
     struct pool conns;
     uint32_t generation; /* of the newest connection */
@@ -195,9 +198,14 @@ static inline struct conn *conn_ptr(const struct net *net, uint32_t idx)
 {
     return (struct conn *)pool_at(&net->conns, idx);
 }
+/* How the connection's bytes travel. */
+static inline const struct stream *conn_stream(const struct net *net, const struct conn *c)
+{
+    return net->streams[c->stream];
+}
 /* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the
  * descriptor stays the caller's). */
-uint32_t conn_new(struct net *net, int fd, enum conn_transport transport);
+uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream);
 /* Tells the epoll set what the connection waits for now. */
 void conn_interest(struct net *net, uint32_t idx, struct conn *c);
 /* Where its address is counted, IP_SLOT_NONE when it has none; finds it out when that is not known yet. */

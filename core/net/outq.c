@@ -1,9 +1,10 @@
 #include "core/net/outq.h"
 
+#include "core/net/stream.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 /* So many queues at most stay on the freelist. */
@@ -256,7 +257,7 @@ static void gather(struct gather *g, const struct outq *q)
     }
 }
 
-static ssize_t write_vector(const struct outq *q, int fd)
+static ssize_t write_vector(const struct outq *q, const struct stream *stream, int fd)
 {
     struct iovec v[GATHER_WIRES];
     unsigned n = q->count < GATHER_WIRES ? q->count : GATHER_WIRES;
@@ -265,23 +266,22 @@ static ssize_t write_vector(const struct outq *q, int fd)
         uint32_t skip = i == 0 ? q->sent : 0;
         v[i] = (struct iovec){w->data + skip, w->len - skip};
     }
-    struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
-    return sendmsg(fd, &m, MSG_NOSIGNAL);
+    return stream->sendv(fd, v, (int)n);
 }
 
-int outq_write(struct outq *q, struct gather *g, int fd)
+int outq_write(struct outq *q, struct gather *g, const struct stream *stream, int fd)
 {
     while (q->count) {
         ssize_t n;
         size_t want = q->bytes;
         if (q->count == 1) {
             struct wire *w = q->ring[q->head];
-            n = send(fd, w->data + q->sent, w->len - q->sent, MSG_NOSIGNAL);
+            n = stream->send(fd, w->data + q->sent, w->len - q->sent);
         } else if (q->sent == 0 && q->count <= GATHER_WIRES && q->bytes <= GATHER_BYTES) {
             gather(g, q);
-            n = send(fd, g->bytes, g->n, MSG_NOSIGNAL);
+            n = stream->send(fd, g->bytes, g->n);
         } else {
-            n = write_vector(q, fd);
+            n = write_vector(q, stream, fd);
             if (q->count > GATHER_WIRES)
                 want = 0;
         }

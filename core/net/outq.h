@@ -15,6 +15,8 @@
 
 enum { OUTQ_INLINE = 8, GATHER_WIRES = 64, GATHER_BYTES = 16384 };
 
+struct stream;
+
 struct outq {
     struct outq *next_free; /* on the freelist */
     struct wire **ring;     /* cap slots, each in use holds a reference; `few`, or malloc'd and owned */
@@ -92,7 +94,7 @@ bool outq_exclusive(const struct outq *q);
 
 /* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED:
  * it failed. */
-MUST_CHECK int outq_write(struct outq *q, struct gather *g, int fd);
+MUST_CHECK int outq_write(struct outq *q, struct gather *g, const struct stream *stream, int fd);
 /* The first n bytes of what is left have been written. */
 void outq_advance(struct outq *q, size_t n);
 /* Drops the references of the gathering. */

@@ -2,7 +2,6 @@
 #include "core/net/net_shared.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 
 static inline uint32_t hard_limit(const struct net *net, const struct conn *c)
 {
@@ -116,7 +115,7 @@ void conn_drop_output(struct net *net, uint32_t idx, struct conn *c)
 int conn_write(struct net *net, struct conn *c)
 {
     uint32_t before = c->out->bytes;
-    int rc = outq_write(c->out, &net->gather, c->fd);
+    int rc = outq_write(c->out, &net->gather, conn_stream(net, c), c->fd);
     net->queued -= before - c->out->bytes;
     net->bytes_out += before - c->out->bytes;
     let_go(net, c, c->out->bytes);
@@ -362,7 +361,7 @@ bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
         w = bundle_wire(b, (enum wire_form)c->form);
     if (!w || w->len > soft_limit(net, c))
         return false;
-    ssize_t sent = send(c->fd, w->data, w->len, MSG_NOSIGNAL);
+    ssize_t sent = conn_stream(net, c)->send(c->fd, w->data, w->len);
     if (sent > 0)
         net->bytes_out += (uint64_t)sent;
     if (sent == (ssize_t)w->len)

@@ -283,7 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum conn_transport transport = data[0] & 1 ? CONN_WEBSOCKET : CONN_TCP;
     w.mood = data[0];
     check(shared_connection_add(w.shared, 0));
-    uint32_t idx = conn_new(w.nets[0], fds[0], transport);
+    uint32_t idx = conn_new(w.nets[0], fds[0], transport, STREAM_PLAIN);
     conn_arm(w.nets[0], idx, conn_ptr(w.nets[0], idx));
     if (transport == CONN_TCP)
         conn_tell_opened(w.nets[0], idx, conn_ptr(w.nets[0], idx));

@@ -1,4 +1,5 @@
 #include "core/net/outq.h"
+#include "core/net/stream.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -71,7 +72,7 @@ static void in_order(void **state)
             push(&b, text, WIRE_TAG_NONE);
         }
         assert_int_equal(b.q->bytes, strlen(all));
-        assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
+        assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), 0);
         assert_int_equal(b.q->bytes, 0);
         expect(&b, all);
     }
@@ -96,7 +97,7 @@ static void in_parts(void **state)
     push(&b, big, WIRE_TAG_NONE);
     size_t total = b.q->bytes;
     do {
-        rc = outq_write(b.q, &b.gather, b.fds[0]);
+        rc = outq_write(b.q, &b.gather, &stream_plain, b.fds[0]);
         assert_true(rc == 0 || rc == ERR_AGAIN);
         for (ssize_t r; (r = recv(b.fds[1], got + n, 300000 - n, 0)) > 0;)
             n += (size_t)r;
@@ -117,7 +118,7 @@ static void a_closed_socket(void **state)
     bench_start(&b);
     push(&b, "x", WIRE_TAG_NONE);
     shutdown(b.fds[1], SHUT_RDWR);
-    assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), ERR_CLOSED);
+    assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), ERR_CLOSED);
     bench_stop(&b);
 }
 
@@ -140,7 +141,7 @@ static void purging(void **state)
     assert_int_equal(b.q->bytes, 3 + 3 + 4);
     assert_int_equal(b.q->tag_count, 1);
     assert_int_equal(b.q->tags[0], 2);
-    assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
+    assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), 0);
     expect(&b, "guntwonone");
     push(&b, "answer", WIRE_TAG_NONE);
     push(&b, "a", 1);
@@ -174,7 +175,7 @@ static void last_and_pop(void **state)
     outq_pop_last(b.q);
     assert_int_equal(b.q->bytes, 4);
     assert_null(outq_last(b.q));
-    assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
+    assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), 0);
     expect(&b, "irst");
     bench_stop(&b);
 }
@@ -241,15 +242,15 @@ static void receivers_share_a_gathering(void **state)
         assert_int_equal(outq_push(&b.pool, other, w[i]), 0);
     }
     assert_false(outq_exclusive(b.q));
-    assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
+    assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), 0);
     assert_int_equal(b.gather.count, 3);
     assert_int_equal(w[0]->refs, 3); /* ours, the other queue's, the gathering's */
-    assert_int_equal(outq_write(other, &b.gather, b.fds[0]), 0);
+    assert_int_equal(outq_write(other, &b.gather, &stream_plain, b.fds[0]), 0);
     expect(&b, "onetwothreeonetwothree");
     /* Another set of wires is another gathering. */
     assert_int_equal(outq_push(&b.pool, b.q, w[2]), 0);
     assert_int_equal(outq_push(&b.pool, b.q, w[0]), 0);
-    assert_int_equal(outq_write(b.q, &b.gather, b.fds[0]), 0);
+    assert_int_equal(outq_write(b.q, &b.gather, &stream_plain, b.fds[0]), 0);
     expect(&b, "threeone");
     gather_clear(&b.gather);
     for (int i = 0; i < 3; i++) {

@@ -386,7 +386,7 @@ static void address_cap(void **state)
     assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0);
     /* Another address: a Unix socket has none. */
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, other), 0);
-    uint32_t idx = conn_new(k.net, other[0], CONN_TCP);
+    uint32_t idx = conn_new(k.net, other[0], CONN_TCP, STREAM_PLAIN);
     assert_true(shared_connection_add(k.shared, 0));
     conn_tell_opened(k.net, idx, conn_at(k.net, idx));
     conn_set(k.net, idx, CONN_F_READY);
