@@ -293,7 +293,8 @@ def self_test():
              (header, source + "int door(struct a *a, int b)\n{\n", ["b"], ["make_a"]),
              (header, source + "static int door(struct a *a, int b)\n{\n", ["a"], ["door"]),
              (header, "int door(struct a *a, int b)\n{\n    make_a();\n", ["a"], ["make_a"])]
-    calls = [("n = recv(fd, p, n, 0);", 1), ("(void)!send (fd, p, n, 0);", 1), ("close(c->fd);", 1), ("readv(fd, v, 2);", 1),
+    calls = [("n = recv(fd, p, n, 0);", 1), ("(void)!send (fd, p, n, 0);", 1), ("close(c->fd);", 1),
+             ("readv(fd, v, 2);", 1),
              ("/* recv(2) */ stream->recv(fd, p, n);", 0), ("conn_send(net, c, w); net->read + 1; o.send(fd);", 0),
              ('why("recv(");', 0), ("close(fd); net->read = malloc(n);", 0), ("shutdown(c->fd, SHUT_WR)", 1)]
     return ([f"tests/layers.py:1: {socket_calls(c)} in {c}" for c, n in calls if len(socket_calls(c)) != n] +

@@ -10,8 +10,8 @@
 /* Processors that this process may run on; 1 at least. */
 unsigned machine_processors(void);
 
-/* Bytes of memory that this process may have: the machine's, or less where its control group allows less. In whole MiB, 64
- * MiB at least. */
+/* Bytes of memory that this process may have: the machine's, or less where its control group allows less. In whole MiB,
+ * 64 MiB at least. */
 uint64_t machine_memory(void);
 
 /* Shards for so many processors where the config leaves it open: all but one, which the database's threads, the

@@ -60,8 +60,8 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
     return dispatch(s, conn, m);
 }
 
-/* In steps of a page, see net_ops.unsent. Over the limit no more is let in, so that 16 bits are enough: limits.output_per_user
- * is at most half of what they count. */
+/* In steps of a page, see net_ops.unsent. Over the limit no more is let in, so that 16 bits are enough:
+ * limits.output_per_user is at most half of what they count. */
 enum { USER_PAGE = 4096 };
 
 static uint32_t on_unsent(void *owner, uint32_t conn, int32_t bytes)
@@ -138,8 +138,7 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
         buf_lit(b, "{\"channel\":");
         buf_json_string(b, chan_name(ch));
         buf_printf(b, ",\"seq\":%llu}", (unsigned long long)ch->last_seq);
-        struct wire *w =
-            buf_ok(b) ? wire_new(conn_at(s->net, conn)->form, PUSH_BEHIND, 0, buf_slice(b), tags[i]) : NULL;
+        struct wire *w = buf_ok(b) ? conn_wire(s->net, conn, PUSH_BEHIND, 0, buf_slice(b), tags[i]) : NULL;
         if (!w)
             continue;
         conn_send(s->net, conn, w, CONN_MUST);

@@ -243,7 +243,7 @@ static void say_goodbye(struct net *net, uint32_t idx, struct conn *c, enum clos
                         const char *message, uint32_t retry_after_ms)
 {
     bool raw = c->flags & CONN_F_RAW;
-    if (reason <= CLOSE_PROTOCOL && !raw) {
+    if (reason <= CLOSE_PROTOCOL) {
         struct buf b = BUF_INIT;
         conn_push_frame(net, idx, c, PUSH_CLOSING, closing_body(&b, reason, message, retry_after_ms));
         buf_free(&b);
@@ -371,10 +371,6 @@ void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const 
     if (c->flags & CONN_F_CLOSING) {
         c->inner |= CONN_I_DEAF;
         conn_dirty(net, idx, c);
-        return;
-    }
-    if (c->flags & CONN_F_RAW) {
-        conn_end(net, idx, CLOSE_PROTOCOL, ws_code, message, 0);
         return;
     }
     struct buf b = BUF_INIT;

@@ -86,7 +86,7 @@ struct conn {
     uint16_t flags;          /* enum conn_flag */
     uint8_t transport;       /* enum conn_transport */
     uint8_t state;           /* net's: HTTP head awaited, open, closing handshake … */
-    uint8_t form;            /* enum wire_form of what is sent */
+    uint8_t form;            /* of what is sent: a row of the net's encoders (encoder.h) */
     uint8_t inner;           /* net's own flags */
     uint8_t reason;          /* enum close_reason, once CONN_F_CLOSING is set */
     uint8_t stream;          /* net's: the row by which its bytes travel (stream.h) */
@@ -122,9 +122,9 @@ struct net_ops {
      * True: requests are under way; the connection stays and sends until conn_hang_up() says that they are answered,
      * for some seconds at most. False: nothing is. Must not send or close. May be NULL: nothing ever is. */
     bool (*ended)(void *owner, uint32_t conn, uint16_t code);
-    /* The connection's unsent output, while its socket is full, has become so many bytes more or less: in steps of 4 KiB, and as
-     * long as it is logged in and not closing. Returns the bytes that it may hold: UINT32_MAX, or less when its user's
-     * connections together hold too much. Must not send or close. May be NULL: no user holds too much. */
+    /* The connection's unsent output, while its socket is full, has become so many bytes more or less: in steps of 4
+     * KiB, and as long as it is logged in and not closing. Returns the bytes that it may hold: UINT32_MAX, or less when
+     * its user's connections together hold too much. Must not send or close. May be NULL: no user holds too much. */
     uint32_t (*unsent)(void *owner, uint32_t conn, int32_t bytes);
     /* What follows may be NULL: then nothing is claimed and no request served. Whether WebSockets on this path are the
      * owner's own: CONN_F_RAW then, and `opened` follows. It speaks no protocol of ours: a message is told whole (text
@@ -200,12 +200,24 @@ enum conn_class {
     CONN_MUST, /* responses, private messages: a full queue closes the connection (CLOSE_SLOW) */
     CONN_MAY   /* channel pushes: skipped while the queue is over its soft half, and its tag remembered for `drained` */
 };
-/* Queues a wire, which must be of the connection's form; takes its own reference. 0; ERR_AGAIN: skipped; ERR_CLOSED:
- * closing; ERR_NOMEM: the connection is closing because of it (MUST) or the wire was skipped (MAY). */
+/* Queues a wire, which must be of the connection's form; takes its own reference. 0, also for one of no bytes;
+ * ERR_AGAIN: skipped; ERR_CLOSED: closing; ERR_NOMEM: the connection is closing because of it (MUST) or the wire was
+ * skipped (MAY). */
 int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class);
 /* The same on a claimed path, where nobody has logged in: what is not read is counted, and whoever there is no room for
  * is closed: ERR_CLOSED. */
-int conn_send_claimed(struct net *net, uint32_t conn, struct wire *w);
+int conn_send_claimed(struct net *net, uint32_t conn, bool text, struct slice data);
+/* A wire in the connection's form, for what goes to it alone, with one reference. NULL: out of memory. */
+struct wire *conn_wire(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
+                       uint32_t tag);
+/* The name of the form. */
+const char *conn_form(const struct net *net, uint32_t conn);
+/* Another form of a protocol that the owner of a claimed path, or a gateway, speaks: a row behind those of this server
+ * (encoder.h). Borrowed for the net's life, and on the same row in all nets that connections move between. ERR_EXISTS:
+ * the row is taken; ERR_INVALID: there is no such row. */
+MUST_CHECK int net_set_encoder(struct net *net, uint8_t form, const struct encoder *e);
+/* From now on the connection is sent that form, whose encoder must be there. */
+void conn_set_form(struct net *net, uint32_t conn, uint8_t form);
 /* conn_send() of the frame in the connection's form. */
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
 /* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */

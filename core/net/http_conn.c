@@ -130,6 +130,7 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
     c->http_need = CONN_NONE;
     if (net->ops->claim && net->ops->claim(net->owner, idx, h->path)) {
         c->flags |= CONN_F_RAW;
+        c->form = WIRE_SILENT;
         (void)conn_ip_slot(net, c);
         conn_set(net, idx, CONN_F_READY);
     }
@@ -215,8 +216,8 @@ static void put_date(struct buf *b)
                    months + t.tm_mon * 3, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
-/* Where others' unsent output is over a cap already, an answer that its socket takes at once is sent all the same: who reads
- * is not held up by those who do not. One that would have to wait is given up. */
+/* Where others' unsent output is over a cap already, an answer that its socket takes at once is sent all the same: who
+ * reads is not held up by those who do not. One that would have to wait is given up. */
 static void cut_unread(struct net *net, uint32_t idx, struct conn *c)
 {
     if (!c->out || conn_may_queue(net, c) || conn_write(net, c) != ERR_AGAIN)

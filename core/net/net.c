@@ -254,6 +254,7 @@ struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struc
     net->owner = owner;
     take_limits(net, limits);
     net->streams[STREAM_PLAIN] = &stream_plain;
+    memcpy(net->encoders, encoders_own, sizeof encoders_own);
     net->cur.conn = CONN_NONE;
     net->fd_ceiling = -1;
     pool_init(&net->conns, sizeof(struct conn), CHUNK_CONNS);

@@ -10,6 +10,7 @@
 
 #include "core/base/pool.h"
 #include "core/net/conn.h"
+#include "core/net/encoder.h"
 #include "core/net/inbuf.h"
 #include "core/net/outq.h"
 #include "core/net/stream.h"
@@ -92,6 +93,7 @@ struct net {
     const struct net_ops *ops; /* borrowed */
     void *owner;               /* passed to ops */
     struct net_limits limits;
+    const struct encoder *encoders[WIRE_ROWS]; /* forms, by conn.form; NULL: none */
     const struct stream *streams[STREAM_ROWS]; /* rows, by conn.stream; NULL: none */
 
     struct pool conns;
@@ -158,8 +160,9 @@ enum holder {
 bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,
                      uint64_t per_ip);
 void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes);
-/* The account of an address: output of its connections whose socket is full, which has become so many bytes more or less,
- * and such connections. Returns how much one of them may hold: UINT32_MAX while all hold no more than `limit` (0: none). */
+/* The account of an address: output of its connections whose socket is full, which has become so many bytes more or
+ * less, and such connections. Returns how much one of them may hold: UINT32_MAX while all hold no more than `limit` (0:
+ * none). */
 uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes, int blocked, uint64_t limit);
 /* Bytes in output queues, and connections whose socket is full. */
 void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
@@ -252,7 +255,8 @@ int conn_write(struct net *net, struct conn *c);
 void conn_uncharge(struct net *net, uint32_t idx, struct conn *c, bool all);
 /* Whether the caps that it shares with others leave room for output. */
 bool conn_may_queue(struct net *net, struct conn *c);
-/* While such a cap is reached, or nearly, closes those who have taken nothing for some time. Once a second; top level. */
+/* While such a cap is reached, or nearly, closes those who have taken nothing for some time. Once a second; top level.
+ * */
 void net_evict_idle(struct net *net);
 /* Throws away the output queue. */
 void conn_drop_output(struct net *net, uint32_t idx, struct conn *c);

@@ -252,7 +252,7 @@ uint64_t net_shared_claimed(struct net_shared *s)
     return held(s, HOLDER_CLAIMED);
 }
 
-/* --- Output -------------------------------------------------------------------------------------------------------- */
+/* --- Output ------------------------------------------------------------------------------------------------------- */
 
 uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes, int blocked, uint64_t limit)
 {

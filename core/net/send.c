@@ -272,6 +272,8 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
     struct conn *c = conn_ptr(net, conn);
     if (__builtin_expect(c->flags & CONN_F_CLOSING, 0))
         return ERR_CLOSED;
+    if (__builtin_expect(w->len == 0, 0))
+        return 0;
     struct outq *q = c->out ? c->out : queue(net, conn, c, class);
     if (!q)
         return ERR_NOMEM;
@@ -287,14 +289,13 @@ int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class cl
     return 0;
 }
 
-int conn_send_claimed(struct net *net, uint32_t conn, struct wire *w)
+/* What has been queued for a claimed connection, and is not counted yet. */
+static int hold_queued(struct net *net, uint32_t conn, struct conn *c)
 {
-    struct conn *c = conn_ptr(net, conn);
-    int rc = conn_send(net, conn, w, CONN_MUST);
-    if (rc == 0 && c->out->bytes > HOLD_FREE)
+    if (c->out->bytes > HOLD_FREE)
         try_write(net, c); /* what the socket takes is not held */
-    if (rc != 0 || c->out->bytes <= HOLD_FREE || c->out->bytes <= c->out->held)
-        return rc;
+    if (c->out->bytes <= HOLD_FREE || c->out->bytes <= c->out->held)
+        return 0;
     uint32_t more = c->out->bytes - c->out->held;
     if (conn_hold(net, c, more)) {
         c->out->held += more;
@@ -304,12 +305,24 @@ int conn_send_claimed(struct net *net, uint32_t conn, struct wire *w)
     return ERR_CLOSED;
 }
 
+int conn_send_claimed(struct net *net, uint32_t conn, bool text, struct slice data)
+{
+    struct wire *w = wire_message(text, data);
+    if (!w)
+        return ERR_NOMEM;
+    int rc = conn_send(net, conn, w, CONN_MUST);
+    if (rc == 0)
+        rc = hold_queued(net, conn, conn_ptr(net, conn));
+    wire_unref(w);
+    return rc;
+}
+
 int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class)
 {
     const struct conn *c = conn_ptr(net, conn);
     struct wire *w = f->wires[c->form];
     if (!w)
-        w = frame_wire(f, (enum wire_form)c->form);
+        w = frame_wire(f, c->form, net->encoders[c->form]);
     if (w)
         return conn_send(net, conn, w, class);
     if (c->flags & CONN_F_CLOSING)
@@ -325,26 +338,32 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
     uint32_t bytes = 0, pushed = 0;
     if (c->flags & CONN_F_CLOSING)
         return ERR_CLOSED;
-    struct outq *q = queue(net, conn, c, class);
-    if (!q || n == 0)
-        return q ? 0 : ERR_NOMEM;
     for (uint32_t i = 0; i < n; i++) {
-        const struct wire *w = frame_wire(f[i], (enum wire_form)c->form);
+        const struct wire *w = frame_wire(f[i], c->form, net->encoders[c->form]);
         if (!w)
-            return refuse(net, conn, c, f[i]->tag, class, ERR_NOMEM);
+            return queue(net, conn, c, class) ? refuse(net, conn, c, f[i]->tag, class, ERR_NOMEM) : ERR_NOMEM;
         bytes += w->len;
     }
+    if (bytes == 0)
+        return 0;
+    struct outq *q = queue(net, conn, c, class);
+    if (!q)
+        return ERR_NOMEM;
     int rc = admit(net, conn, c, bytes, f[0]->tag, class);
     for (uint32_t i = 0; c->flags & CONN_F_TRACE && i < n; i++)
         (void)traced(net, conn, f[i]->wires[c->form], rc);
     if (rc)
         return rc;
-    for (; pushed < n; pushed++) {
-        if (outq_push(&net->outqs, q, f[pushed]->wires[c->form]) != 0) {
+    for (uint32_t i = 0; i < n; i++) {
+        struct wire *w = f[i]->wires[c->form];
+        if (w->len == 0)
+            continue;
+        if (outq_push(&net->outqs, q, w) != 0) {
             while (pushed--)
                 outq_pop_last(q);
             return refuse(net, conn, c, f[0]->tag, class, ERR_NOMEM);
         }
+        pushed++;
     }
     queued(net, conn, c, bytes);
     return 0;
@@ -358,9 +377,11 @@ bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
         return false;
     struct wire *w = b->joined[c->form];
     if (!w)
-        w = bundle_wire(b, (enum wire_form)c->form);
+        w = bundle_wire(b, c->form, net->encoders[c->form]);
     if (!w || w->len > soft_limit(net, c))
         return false;
+    if (__builtin_expect(w->len == 0, 0))
+        return true;
     ssize_t sent = conn_stream(net, c)->send(c->fd, w->data, w->len);
     if (sent > 0)
         net->bytes_out += (uint64_t)sent;
@@ -402,15 +423,48 @@ uint32_t conn_silent(const struct net *net, uint32_t conn)
     return net->tick - conn_ptr(net, conn)->heard;
 }
 
+/* --- Forms -------------------------------------------------------------------------------------------------------- */
+
+struct wire *conn_wire(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
+                       uint32_t tag)
+{
+    const struct encoder *e = net->encoders[conn_ptr(net, conn)->form];
+    return e->encode(e, action, seq, body, tag);
+}
+
+const char *conn_form(const struct net *net, uint32_t conn)
+{
+    return net->encoders[conn_ptr(net, conn)->form]->name;
+}
+
+int net_set_encoder(struct net *net, uint8_t form, const struct encoder *e)
+{
+    if (form < WIRE_FORMS || form >= WIRE_ROWS)
+        return ERR_INVALID;
+    if (net->encoders[form])
+        return ERR_EXISTS;
+    net->encoders[form] = e;
+    return 0;
+}
+
+void conn_set_form(struct net *net, uint32_t conn, uint8_t form)
+{
+    struct conn *c = conn_ptr(net, conn);
+    if (!SURELY(form < WIRE_ROWS && net->encoders[form]))
+        return;
+    c->form = form;
+    c->flags |= CONN_F_FORM;
+}
+
 /* --- What net itself says ---------------------------------------------------------------------------------------- */
 
 static void push(struct net *net, uint32_t idx, struct conn *c, struct wire *w)
 {
     if (!w)
         return;
-    if (!c->out)
+    if (!c->out && w->len)
         c->out = outq_get(&net->outqs);
-    if (c->out && outq_push(&net->outqs, c->out, w) == 0) {
+    if (c->out && w->len && outq_push(&net->outqs, c->out, w) == 0) {
         net->queued += w->len;
         conn_dirty(net, idx, c);
     }
@@ -424,7 +478,7 @@ void conn_push_raw(struct net *net, uint32_t idx, struct conn *c, struct slice b
 
 void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t action, struct slice body)
 {
-    push(net, idx, c, wire_new((enum wire_form)c->form, action, 0, body, WIRE_TAG_NONE));
+    push(net, idx, c, conn_wire(net, idx, action, 0, body, WIRE_TAG_NONE));
 }
 
 /* --- Flushing ---------------------------------------------------------------------------------------------------- */

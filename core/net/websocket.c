@@ -51,6 +51,23 @@ bool ws_code_valid(uint16_t code)
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
+size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, size_t n)
+{
+    out[0] = (uint8_t)(FIN | opcode);
+    if (n <= CONTROL_MAX) {
+        out[1] = (uint8_t)n;
+        return 2;
+    }
+    if (n <= UINT16_MAX) {
+        out[1] = 126;
+        store_be16(out + 2, (uint16_t)n);
+        return 4;
+    }
+    out[1] = 127;
+    store_be64(out + 2, n);
+    return WS_HEADER_MAX;
+}
+
 size_t ws_control_frame(uint8_t out[127], enum ws_opcode opcode, struct slice payload)
 {
     size_t n = payload.n < CONTROL_MAX ? payload.n : CONTROL_MAX;

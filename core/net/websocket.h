@@ -65,6 +65,10 @@ struct ws_result {
  * bits (0x40 …) that a negotiated extension gives a meaning to; compressed text is not checked for UTF-8 here. */
 struct ws_result ws_parse(struct ws_parser *ws, struct ws_input *in, uint64_t limit, uint8_t rsv_allowed);
 
+/* The header of a whole message as the server sends it, of n bytes of payload: FIN and the opcode, no mask. Its size.
+ * */
+enum { WS_HEADER_MAX = 10 };
+size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, size_t n);
 /* XORs n bytes with the mask; p[0] meets mask[0]. Returns nothing, rotates `mask` for the byte after. */
 void ws_unmask(uint8_t *p, size_t n, uint8_t mask[4]);
 /* Whether a close code may stand in a frame from a client. */

@@ -1,6 +1,7 @@
 /* The small parts of core/base: buffers, UTF-8 and value rules, frames, mailboxes, the log. */
 #include "core/base/buf.h"
 #include "core/base/frame.h"
+#include "core/net/encoder.h"
 #include "core/base/log.h"
 #include "core/base/mailbox.h"
 #include "core/base/utf8.h"
@@ -102,15 +103,15 @@ static void frames_of_all_forms(void **state)
 {
     (void)state;
     struct frame *f = frame_new(102, 0, SLICE_LIT("{\"a\":1}"), 5);
-    struct wire *w = frame_wire(f, WIRE_TCP);
+    struct wire *w = frame_wire(f, WIRE_TCP, encoders_own[WIRE_TCP]);
     assert_int_equal(w->len, 15);
     assert_memory_equal(w->data, "\0\0\0\x0f\0\x66\0\0{\"a\":1}", 15);
-    assert_ptr_equal(frame_wire(f, WIRE_TCP), w);
+    assert_ptr_equal(frame_wire(f, WIRE_TCP, encoders_own[WIRE_TCP]), w);
     assert_int_equal(w->tag, 5);
-    w = frame_wire(f, WIRE_WS_BINARY);
+    w = frame_wire(f, WIRE_WS_BINARY, encoders_own[WIRE_WS_BINARY]);
     assert_int_equal(w->len, 2 + 4 + 7);
     assert_memory_equal(w->data, "\x82\x0b\0\x66\0\0{\"a\":1}", 13);
-    w = frame_wire(f, WIRE_WS_TEXT);
+    w = frame_wire(f, WIRE_WS_TEXT, encoders_own[WIRE_WS_TEXT]);
     assert_memory_equal(w->data, "\x81", 1);
     assert_int_equal(w->data[1], w->len - 2);
     assert_memory_equal(w->data + 2, "{\"action\":102,\"seq\":0,\"body\":{\"a\":1}}", w->len - 2);

@@ -340,37 +340,12 @@ static void notes(void **state)
     free(s);
 }
 
-static void wires(void **state)
-{
-    (void)state;
-    for (int form = 0; form < WIRE_FORMS; form++) {
-        for (size_t n = 2; n < 70000; n = n * 30 + 5) {
-            char *body = malloc(n);
-            memset(body, ' ', n);
-            body[0] = '{';
-            body[n - 1] = '}';
-            struct wire *w = wire_new((enum wire_form)form, 102, 65535, slice_of(body, n), WIRE_TAG_NONE);
-            uint16_t action = 0, seq = 0;
-            assert_non_null(w);
-            assert_true(trace_wire_names(w, (enum wire_form)form, &action, &seq));
-            assert_true(action == 102 && seq == 65535);
-            wire_unref(w);
-            free(body);
-        }
-    }
-    struct wire *ping = wire_raw(slice_of("\x89\x00", 2), WIRE_TAG_NONE);
-    uint16_t action, seq;
-    assert_false(trace_wire_names(ping, WIRE_WS_BINARY, &action, &seq));
-    assert_false(trace_wire_names(ping, WIRE_WS_TEXT, &action, &seq));
-    assert_false(trace_wire_names(ping, WIRE_TCP, &action, &seq));
-    wire_unref(ping);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table), cmocka_unit_test(distances), cmocka_unit_test(passwords), cmocka_unit_test(bans),
-        cmocka_unit_test(spans), cmocka_unit_test(networks),  cmocka_unit_test(rules),     cmocka_unit_test(handles),
-        cmocka_unit_test(notes), cmocka_unit_test(wires)};
+        cmocka_unit_test(table), cmocka_unit_test(distances), cmocka_unit_test(passwords),
+        cmocka_unit_test(bans),  cmocka_unit_test(spans),     cmocka_unit_test(networks),
+        cmocka_unit_test(rules), cmocka_unit_test(handles),   cmocka_unit_test(notes),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -741,7 +741,6 @@ static void claimed_output_is_bounded(void **state)
     int fds[N];
     uint32_t conns[N];
     char *zeros = calloc(1, BYTES);
-    struct wire *w = wire_message(false, slice_of(zeros, BYTES));
     serve(&k);
     net_configure(k.net, &(struct net_limits){.frame = 65536, .output_queue = 1000, .early_per_ip = FITS * BYTES});
     for (int j = 0; j < N; j++) {
@@ -749,7 +748,7 @@ static void claimed_output_is_bounded(void **state)
         fds[j] = ask(&k, "GET /echo HTTP/1.1\r\n" ASK "\r\n");
         kit_take(&k, fds[j], got, sizeof got);
         conns[j] = k.last;
-        (void)conn_send_claimed(k.net, k.last, w);
+        (void)conn_send_claimed(k.net, k.last, false, slice_of(zeros, BYTES));
         kit_turn(&k, 20);
     }
     assert_true(k.closing >= 1 && k.closing <= N - FITS);
@@ -767,7 +766,6 @@ static void claimed_output_is_bounded(void **state)
         close(fds[j]);
     KIT_UNTIL(&k, net_count(k.net) == 0);
     assert_int_equal(net_shared_claimed(k.shared), 0);
-    wire_unref(w);
     free(zeros);
     kit_stop(&k);
 }

@@ -1,6 +1,6 @@
-/* Another way for bytes to travel than the socket: a row of the tests' own, in memory. It gives and takes what it likes,
- * says EAGAIN at any time, and fails on demand. What the net does by it is right only if nothing touches the socket: the
- * socket's own bytes stay unread, and its other side hears nothing. */
+/* Another way for bytes to travel than the socket: a row of the tests' own, in memory. It gives and takes what it
+ * likes, says EAGAIN at any time, and fails on demand. What the net does by it is right only if nothing touches the
+ * socket: the socket's own bytes stay unread, and its other side hears nothing. */
 #include "core/net/stream.h"
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
@@ -110,8 +110,8 @@ static const struct stream stream_row = {.recv = row_recv,
                                          .close = row_close,
                                          .pending = row_pending};
 
-/* A client whose bytes travel by the row. Its socket is readable all the time by a byte that nobody takes, and writable.
- * Returns the other side of that. */
+/* A client whose bytes travel by the row. Its socket is readable all the time by a byte that nobody takes, and
+ * writable. Returns the other side of that. */
 static int start(struct kit *k, enum conn_transport transport, const struct net_limits *limits)
 {
     kit_start(k, transport, limits);

@@ -185,9 +185,9 @@ void login_complete(struct login *l)
     if (l->inbox) {
         buf_reset(&s->scratch);
         buf_printf(&s->scratch, "{\"inbox\":%u}", l->inbox);
-        struct wire *w = buf_ok(&s->scratch) ? wire_new(conn_at(s->net, l->conn)->form, PUSH_INBOX_WAITING, 0,
-                                                        buf_slice(&s->scratch), WIRE_TAG_NONE)
-                                             : NULL;
+        struct wire *w = buf_ok(&s->scratch)
+                             ? conn_wire(s->net, l->conn, PUSH_INBOX_WAITING, 0, buf_slice(&s->scratch), WIRE_TAG_NONE)
+                             : NULL;
         if (w) {
             conn_send(s->net, l->conn, w, CONN_MUST);
             wire_unref(w);

@@ -266,7 +266,7 @@ static void announce_run(void *owner, struct mail *m)
     if (a->frame) {
         i = net_next(s->net, a->at);
         for (unsigned n = 0; n < ANNOUNCE_STEP && i != CONN_NONE; n++) {
-            if ((conn_at(s->net, i)->flags & (CONN_F_READY | CONN_F_RAW)) == CONN_F_READY)
+            if (conn_at(s->net, i)->flags & CONN_F_READY)
                 (void)conn_send_frame(s->net, i, a->frame, CONN_MAY);
             i = net_next(s->net, i + 1);
         }

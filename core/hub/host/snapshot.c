@@ -11,7 +11,6 @@
 
 static void fill_conn(struct shard *s, uint32_t i, struct snapshot_conn *out, char ip[64])
 {
-    static const char *const forms[] = {[WIRE_TCP] = "tcp", [WIRE_WS_BINARY] = "binary", [WIRE_WS_TEXT] = "text"};
     const struct conn *k = conn_at(s->net, i);
     const struct session *x = k->session;
     conn_peer(s->net, i, ip, 64);
@@ -20,7 +19,7 @@ static void fill_conn(struct shard *s, uint32_t i, struct snapshot_conn *out, ch
                                   .generation = k->generation,
                                   .ip = ip,
                                   .transport = k->transport == CONN_WEBSOCKET ? "websocket" : "tcp",
-                                  .form = forms[k->form],
+                                  .form = conn_form(s->net, i),
                                   .device = x ? x->device : NULL,
                                   .queued = conn_queued(s->net, i),
                                   .silent = conn_silent(s->net, i),

@@ -103,7 +103,7 @@ void session_answer(struct shard *s, uint32_t conn, uint64_t order, uint32_t ord
 {
     struct conn *k = conn_at(s->net, conn);
     struct session *x = k->session;
-    struct wire *w = wire_new(k->form, action, seq, body, WIRE_TAG_NONE);
+    struct wire *w = conn_wire(s->net, conn, action, seq, body, WIRE_TAG_NONE);
     if (!w) {
         conn_close(s->net, conn, CLOSE_SLOW, "the server is out of memory", 1000);
         return;

@@ -222,8 +222,8 @@ void trace_message(struct shard *s, uint32_t conn, const struct net_message *m)
 void trace_wire(void *owner, uint32_t conn, const struct wire *w, int rc)
 {
     struct shard *s = owner;
-    struct trace_event e = {.what = TRACE_OUT, .size = w->len, .rc = rc};
-    if (trace_wire_names(w, (enum wire_form)conn_at(s->net, conn)->form, &e.action, &e.seq))
+    struct trace_event e = {.what = TRACE_OUT, .action = w->action, .seq = w->seq, .size = w->len, .rc = rc};
+    if (w->action != WIRE_NAMELESS)
         tell(s, conn, conn_user(s, conn), &e);
 }
 
@@ -231,43 +231,4 @@ void trace_close(struct shard *s, uint32_t conn)
 {
     struct trace_event e = {.what = TRACE_CLOSE};
     tell(s, conn, conn_user(s, conn), &e);
-}
-
-/* The number behind `"name":` in a text wire, which the hub itself has written. */
-static bool text_number(const char *p, const char *end, const char *name, uint16_t *out)
-{
-    const char *at = memmem(p, (size_t)(end - p), name, strlen(name));
-    unsigned v = 0;
-    if (!at)
-        return false;
-    for (at += strlen(name); at < end && *at >= '0' && *at <= '9'; at++)
-        v = v * 10 + (unsigned)(*at - '0');
-    *out = (uint16_t)v;
-    return true;
-}
-
-bool trace_wire_names(const struct wire *w, enum wire_form form, uint16_t *action, uint16_t *seq)
-{
-    const uint8_t *p = w->data;
-    if (form == WIRE_TCP) {
-        if (w->len < 8)
-            return false;
-        *action = load_be16(p + 4) & 0x7FFF;
-        *seq = load_be16(p + 6);
-        return true;
-    }
-    /* RFC 6455 section 5.2; the server masks nothing. */
-    if (w->len < 2 || (p[0] & 0x0F) == 0 || p[0] & 0x08)
-        return false;
-    size_t head = (p[1] & 0x7F) == 127 ? 10 : (p[1] & 0x7F) == 126 ? 4 : 2;
-    if (form == WIRE_WS_BINARY) {
-        if (w->len < head + 4 || p[0] & 0x40) /* compressed: unreadable here */
-            return false;
-        *action = load_be16(p + head);
-        *seq = load_be16(p + head + 2);
-        return true;
-    }
-    size_t look = w->len < head + 48 ? w->len : head + 48;
-    return text_number((const char *)p + head, (const char *)p + look, "\"action\":", action) &&
-           text_number((const char *)p + head, (const char *)p + look, "\"seq\":", seq);
 }

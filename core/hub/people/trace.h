@@ -56,7 +56,4 @@ void trace_wire(void *owner, uint32_t conn, const struct wire *w, int rc);
 void trace_close(struct shard *s, uint32_t conn);
 void traces_free(struct shard *s);
 
-/* What a wire of this form holds; false: no frame (HTTP, control frames). */
-bool trace_wire_names(const struct wire *w, enum wire_form form, uint16_t *action, uint16_t *seq);
-
 #endif

@@ -225,12 +225,7 @@ int upgrade_send(struct shard *s, uint32_t conn, uint32_t generation, bool text,
 {
     if (!find_raw(s, conn, generation))
         return ERR_CLOSED;
-    struct wire *w = wire_message(text, data);
-    if (!w)
-        return ERR_NOMEM;
-    int rc = conn_send_claimed(s->net, conn, w);
-    wire_unref(w);
-    return rc;
+    return conn_send_claimed(s->net, conn, text, data);
 }
 
 void upgrade_close(struct shard *s, uint32_t conn, uint32_t generation, uint16_t code, struct slice reason)
