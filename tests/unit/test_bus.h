@@ -1,7 +1,7 @@
 /*
- * A bus for tests: what storage/bus.h promises, without other nodes. It writes down each operation as a line of text, and
- * answers at once or late, with what the test says that other nodes know. The hub's orders arrive at nobody; the test is
- * the other node, and gives orders by test_bus_tell().
+ * A bus for tests: what storage/bus.h promises, without other nodes. It writes down each operation as a line of text,
+ * and answers at once or late, with what the test says that other nodes know. The hub's orders arrive at nobody; the
+ * test is the other node, and gives orders by test_bus_tell().
  *
  * Any thread may hand over; one thread, the test's, deals.
  */

@@ -1,5 +1,5 @@
-/* What the hub tells the bus, when, and for which answers it waits; what it does at the orders of other nodes; and that a
- * server which is alone does nothing of it. */
+/* What the hub tells the bus, when, and for which answers it waits; what it does at the orders of other nodes; and that
+ * a server which is alone does nothing of it. */
 #include "hub_kit.h"
 
 #include "core/hub/host/ban_change.h"
@@ -91,7 +91,7 @@ static void a_server_alone_tells_nobody(void **state)
     assert_int_equal(kit_bus.count, 0);
 }
 
-/* --- Publishing: who has members follows ---------------------------------------------------------------------------- */
+/* --- Publishing: who has members follows -------------------------------------------------------------------------- */
 
 /* The first member's answer waits until the channel is heard; the others find it so. */
 static void a_channel_is_followed_before_it_has_members(void **state)

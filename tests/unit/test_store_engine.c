@@ -1,5 +1,5 @@
-/* The doors of the store and of the bus and their lists of operations, over an engine and a bus that only take note; and
- * the gate of the hub's tests, which is an engine too. */
+/* The doors of the store and of the bus and their lists of operations, over an engine and a bus that only take note;
+ * and the gate of the hub's tests, which is an engine too. */
 #define UTIL_MAIN
 #include "test_store_util.h"
 
