@@ -111,7 +111,6 @@ void client_conn_close(struct client_conn *conn);
  * the connection ended is heard only when it was reset. */
 void client_conn_deafen(struct client_conn *conn);
 void *client_conn_user(const struct client_conn *conn);
-struct client *client_conn_client(const struct client_conn *conn);
 /* Requests without an answer so far. */
 uint32_t client_conn_pending(const struct client_conn *conn);
 

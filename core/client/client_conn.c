@@ -29,10 +29,6 @@ void *client_conn_user(const struct client_conn *conn)
 {
     return conn->user;
 }
-struct client *client_conn_client(const struct client_conn *conn)
-{
-    return conn->client;
-}
 uint32_t client_conn_pending(const struct client_conn *conn)
 {
     return conn->pending ? conn->pending->used : 0;

@@ -135,7 +135,7 @@ static int lua_incr(lua_State *L)
 /* A send has turned out to be a repeat. */
 static void give_back(struct shard *s, uint64_t what)
 {
-    struct script_env *env = s->slots[SLOT_SCRIPT];
+    struct script_env *env = s->scripts;
     if (env)
         refunds_give(env->refunds, s, what);
 }

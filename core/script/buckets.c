@@ -1,5 +1,7 @@
 #include "core/script/buckets.h"
 
+#include "core/base/tokens.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -28,8 +30,7 @@ void buckets_free(struct buckets *b)
 
 static float spent_now(const struct place *p, uint64_t now_ms)
 {
-    float refill = now_ms > p->at_ms ? (float)((double)(now_ms - p->at_ms) * (double)p->rate / 1000.0) : 0.0f;
-    return p->spent > refill ? p->spent - refill : 0.0f;
+    return tokens_spent(p->spent, now_ms > p->at_ms ? (double)(now_ms - p->at_ms) : 0, (double)p->rate);
 }
 
 static struct place *place_of(struct buckets *b, uint64_t name, uint64_t now_ms)
@@ -58,14 +59,12 @@ uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burs
     p->rate = (float)rate;
     p->spent = spent_now(p, now_ms);
     p->at_ms = now_ms;
-    if ((double)p->spent + n <= burst + 0.001) {
+    double wait = tokens_wait(p->spent, n, burst, rate);
+    if (wait == 0)
         p->spent += (float)n;
-        return 0;
-    }
-    double wait = ceil(((double)p->spent + n - burst) * 1000.0 / rate);
-    if (n > burst || !(wait < (double)UINT32_MAX))
+    else if (n > burst || !(wait < (double)UINT32_MAX))
         return UINT32_MAX;
-    return wait < 1 ? 1 : (uint32_t)wait;
+    return (uint32_t)wait;
 }
 
 void buckets_return(struct buckets *b, uint64_t taken, double n)

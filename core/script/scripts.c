@@ -187,7 +187,7 @@ static void on_each_shard(struct scripts *s, void (*fn)(struct shard *, void *),
 static void begin_on(struct shard *shard, void *ctx)
 {
     struct scripts *s = ctx;
-    shard->slots[SLOT_SCRIPT] = &s->envs[shard->index];
+    shard->scripts = &s->envs[shard->index];
     s->worlds[shard->index].world.content_max = shard->opt->content_max;
     for (uint32_t i = 0; s->before && i < s->before->count; i++)
         timers_drop(s->before->states[(size_t)shard->index * s->before->count + i]);
@@ -356,7 +356,7 @@ void scripts_free(struct scripts *s)
     if (!s)
         return;
     for (unsigned k = 0; s->hub && k < s->shard_count; k++)
-        hub_shard(s->hub, k)->slots[SLOT_SCRIPT] = NULL;
+        hub_shard(s->hub, k)->scripts = NULL;
     scripts_abandon(s);
     script_set_free(s->queued);
     script_set_free(s->before);

@@ -50,18 +50,6 @@ void bench_hist_record(struct bench_hist *h, uint64_t us)
     bench_hist_record_n(h, us, 1);
 }
 
-void bench_hist_merge(struct bench_hist *h, const struct bench_hist *from)
-{
-    if (from->count == 0)
-        return;
-    for (uint32_t i = 0; i < BENCH_HIST_BUCKETS; i++)
-        h->buckets[i] += from->buckets[i];
-    h->min = h->count == 0 || from->min < h->min ? from->min : h->min;
-    h->max = from->max > h->max ? from->max : h->max;
-    h->count += from->count;
-    h->sum += from->sum;
-}
-
 uint64_t bench_hist_percentile(const struct bench_hist *h, double percent)
 {
     uint64_t rank = (uint64_t)ceil((double)h->count * percent / 100.0);

@@ -26,8 +26,6 @@ void bench_hist_reset(struct bench_hist *h);
 void bench_hist_record(struct bench_hist *h, uint64_t us);
 /* `n` equal values. */
 void bench_hist_record_n(struct bench_hist *h, uint64_t us, uint64_t n);
-/* Adds what `from` has recorded. */
-void bench_hist_merge(struct bench_hist *h, const struct bench_hist *from);
 /* The value that `percent` (0 to 100) of the values do not exceed: the top of its bucket, never above max. 0 when
  * empty. */
 uint64_t bench_hist_percentile(const struct bench_hist *h, double percent);

@@ -16,7 +16,7 @@ struct entry {
 
 struct listing {
     struct local *store;
-    struct kept *kept; /* the reader's */
+    struct iter_cache *iters; /* the reader's */
     struct store_conversations *op;
     struct entry *entries; /* malloc'd */
     uint32_t n, cap;
@@ -164,7 +164,7 @@ static int listing_emit(struct listing *l, const struct entry *e)
     struct store_conversations *op = l->op;
     struct msgs m;
     uint64_t first = 0;
-    int r = msgs_open(&m, l->store, l->kept, entry_key(e), &e->head);
+    int r = msgs_open(&m, l->store, l->iters, entry_key(e), &e->head);
     struct store_conversation *c = &op->list[op->n];
     *c = (struct store_conversation){
         .conv = {(const char *)(uintptr_t)l->page.arena.n, e->n}, .seq = e->head.seq, .read = e->read, .last = -1};
@@ -220,7 +220,7 @@ enum store_status read_conversations(struct reader *by, struct store_op *op)
 {
     struct local *s = by->store;
     struct store_conversations *c = (struct store_conversations *)op;
-    struct listing l = {.store = s, .kept = &by->kept, .op = c};
+    struct listing l = {.store = s, .iters = &by->iters, .op = c};
     c->list = NULL;
     c->n = 0;
     c->next_cursor[0] = '\0';

@@ -10,18 +10,20 @@ uint64_t head_low(struct local *s, const struct head_record *h, unsigned t)
     return low > h->low[t] ? low : h->low[t];
 }
 
-int msgs_open(struct msgs *m, struct local *s, struct kept *kept, struct slice conv, const struct head_record *head)
+int msgs_open(struct msgs *m, struct local *s, struct iter_cache *iters, struct slice conv,
+              const struct head_record *head)
 {
     *m = (struct msgs){
-        .store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv, .owned = kept == NULL};
+        .store = s, .top = head->seq, .version = atomic_load(&s->live.version), .conv = conv, .owned = iters == NULL};
     m->now_ms = expiry_now(&s->expiry); /* after the version: see recent.h */
     unsigned used = 0;
-    if (kept)
-        kept_begin(kept, s->kv);
+    if (iters)
+        iter_cache_begin(iters, s->kv);
     for (unsigned t = 0; t < TIER_COUNT; t++) {
         m->low[t] = head_low(s, head, t);
         if ((head->tiers_used & 1u << t) && m->low[t] < m->top) {
-            m->it[t] = kept ? kept_iter(kept, s->kv, t) : kv_iter_new(s->kv, tier_family(t), SLICE_NONE, SLICE_NONE);
+            m->it[t] =
+                iters ? iter_cache_iter(iters, s->kv, t) : kv_iter_new(s->kv, tier_family(t), SLICE_NONE, SLICE_NONE);
             if (!m->it[t]) {
                 m->error = ERR_NOMEM;
                 return ERR_NOMEM;

@@ -35,9 +35,9 @@ struct msgs {
 
 /* What tier `t` hides of a conversation: seqs up to this. */
 uint64_t head_low(struct local *s, const struct head_record *h, unsigned t);
-/* head, conv and kept are borrowed for the walk's life; the walk is not positioned. kept: where the iterators come
+/* head, conv and iters are borrowed for the walk's life; the walk is not positioned. iters: where the iterators come
  * from, one walk at a time; NULL: new ones. ERR_NOMEM. msgs_close() in any case. */
-MUST_CHECK int msgs_open(struct msgs *m, struct local *s, struct kept *kept, struct slice conv,
+MUST_CHECK int msgs_open(struct msgs *m, struct local *s, struct iter_cache *iters, struct slice conv,
                          const struct head_record *head);
 void msgs_close(struct msgs *m);
 /* To the first visible message with seq >= from, going up; to the last with seq < below, going down. */

@@ -147,7 +147,7 @@ static int range_once(struct reader *by, struct store_range *r, bool anew, struc
     if (code <= 0 || head.seq == 0)
         return code < 0 ? code : 0;
     r->last = head.seq;
-    code = msgs_open(&m, s, &by->kept, r->conv, &head);
+    code = msgs_open(&m, s, &by->iters, r->conv, &head);
     if (!code)
         code = first_read(&m, &r->first);
     if (!code)
@@ -213,7 +213,7 @@ enum store_status read_conv_load(struct reader *by, struct store_op *op)
     c->first = 0;
     for (int i = 0; i < 2; i++)
         c->user_exists[i] = c->blocks[i] = false;
-    r = msgs_open(&m, s, &by->kept, c->conv, &head);
+    r = msgs_open(&m, s, &by->iters, c->conv, &head);
     if (!r)
         r = first_read(&m, &c->first);
     msgs_close(&m);

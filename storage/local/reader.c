@@ -61,7 +61,7 @@ static void reader_round(struct reader *r, struct op_list *work)
         op->status = read_table[op->kind](r, op);
         op_list_push(&answers, op);
     } while (clock_mono_us() < end_us && round_more(r, work));
-    kept_drop(&r->kept);
+    iter_cache_drop(&r->iters);
     pthread_rwlock_unlock(&s->swap);
     op_list_answer(&answers);
 }

@@ -6,7 +6,7 @@
 #define MAGPIE_STORAGE_READER_H
 
 #include "storage/engine.h"
-#include "storage/local/kept.h"
+#include "storage/local/iter_cache.h"
 #include "storage/local/op_list.h"
 
 #include <pthread.h>
@@ -23,7 +23,7 @@ struct reader {
     pthread_cond_t wake;
     struct op_list queue;
     bool closing;
-    struct kept kept; /* its thread's own; empty unless it holds local.swap */
+    struct iter_cache iters; /* its thread's own; empty unless it holds local.swap */
 };
 
 /* Hands an R operation over. Any thread. */

@@ -221,11 +221,6 @@ size_t flag_encode(char *out)
     return 2;
 }
 
-int flag_decode(struct slice v)
-{
-    return v.n == 2 && v.p[0] == RECORD_VERSION && v.p[1] == 0 ? 0 : ERR_INVALID;
-}
-
 /* --- Keys ------------------------------------------------------------------------------------------------ */
 
 static void key_add(struct key *k, struct slice s)

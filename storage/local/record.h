@@ -93,9 +93,7 @@ size_t mark_encode(char *out, uint64_t read);
 MUST_CHECK int mark_decode(struct slice value, uint64_t *read);
 size_t sub_encode(char *out, uint8_t push);
 MUST_CHECK int sub_decode(struct slice value, uint8_t *push);
-size_t flag_encode(char *out); /* a record that says "is there": 2 bytes */
-MUST_CHECK int flag_decode(struct slice value);
-
+size_t flag_encode(char *out);
 /* Keys. Each writes to a key buffer and returns the slice of it. */
 enum { KEY_MAX = 280 };
 struct key {

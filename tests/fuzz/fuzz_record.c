@@ -81,8 +81,6 @@ static void small(struct slice v, char *out, unsigned kind)
     } else if (kind == 3 && sub_decode(v, &push) == 0) {
         must(push < 4);
         same(v, out, sub_encode(out, push));
-    } else if (kind == 4 && flag_decode(v) == 0) {
-        same(v, out, flag_encode(out));
     }
 }
 

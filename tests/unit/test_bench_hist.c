@@ -92,36 +92,12 @@ static void the_largest_values_fit(void **state)
     free(h);
 }
 
-static void merging_adds(void **state)
-{
-    struct bench_hist *a = hist_new(), *b = hist_new(), *both = hist_new();
-
-    (void)state;
-    for (uint64_t v = 0; v < 10000; v++) {
-        bench_hist_record(v % 3 ? a : b, v * v);
-        bench_hist_record(both, v * v);
-    }
-    bench_hist_record_n(b, 7, 5);
-    bench_hist_record_n(both, 7, 5);
-    bench_hist_record_n(b, 9, 0);
-    bench_hist_merge(a, b);
-    assert_memory_equal(a, both, sizeof(*a));
-    bench_hist_reset(b);
-    bench_hist_merge(a, b);
-    assert_memory_equal(a, both, sizeof(*a));
-    bench_hist_merge(b, a);
-    assert_memory_equal(b, both, sizeof(*b));
-    free(a);
-    free(b);
-    free(both);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_one_is_zero),        cmocka_unit_test(every_value_is_kept),
         cmocka_unit_test(edges_of_buckets_do_not_mix), cmocka_unit_test(percentiles_are_ranks),
-        cmocka_unit_test(the_largest_values_fit),      cmocka_unit_test(merging_adds),
+        cmocka_unit_test(the_largest_values_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,22 +227,22 @@ static void kept_iters(void **state)
 {
     struct both *b = *state;
     for (int e = 0; e < 2; e++) {
-        struct kept k = {0};
+        struct iter_cache k = {0};
         put(b->kv[e], "b");
-        kept_begin(&k, b->kv[e]);
-        struct kv_iter *it = kept_iter(&k, b->kv[e], TIER_SMALL);
+        iter_cache_begin(&k, b->kv[e]);
+        struct kv_iter *it = iter_cache_iter(&k, b->kv[e], TIER_SMALL);
         kv_seek(it, S("a"));
         assert_true(kv_valid(it) && slice_eq(kv_key(it), S("b")));
-        kept_begin(&k, b->kv[e]);
-        assert_ptr_equal(kept_iter(&k, b->kv[e], TIER_SMALL), it); /* nothing was written */
+        iter_cache_begin(&k, b->kv[e]);
+        assert_ptr_equal(iter_cache_iter(&k, b->kv[e], TIER_SMALL), it); /* nothing was written */
         put(b->kv[e], "a");
-        kept_begin(&k, b->kv[e]);
-        it = kept_iter(&k, b->kv[e], TIER_SMALL);
+        iter_cache_begin(&k, b->kv[e]);
+        it = iter_cache_iter(&k, b->kv[e], TIER_SMALL);
         kv_seek(it, S("a"));
         assert_true(kv_valid(it) && slice_eq(kv_key(it), S("a")));
-        kv_seek(kept_iter(&k, b->kv[e], TIER_LARGE), S("a"));
-        assert_false(kv_valid(kept_iter(&k, b->kv[e], TIER_LARGE)));
-        kept_drop(&k);
+        kv_seek(iter_cache_iter(&k, b->kv[e], TIER_LARGE), S("a"));
+        assert_false(kv_valid(iter_cache_iter(&k, b->kv[e], TIER_LARGE)));
+        iter_cache_drop(&k);
         assert_null(k.it[TIER_SMALL]);
     }
 }

@@ -5,6 +5,8 @@
 #ifndef MAGPIE_HUB_BUCKET_H
 #define MAGPIE_HUB_BUCKET_H
 
+#include "core/base/tokens.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,15 +21,12 @@ static inline uint32_t bucket_take_of(struct bucket *b, uint32_t rate, uint32_t 
 {
     if (rate == 0)
         return 0;
-    float refill = (float)(uint32_t)(now_ms - b->at) * (float)rate / 1000.0f;
+    b->spent = tokens_spent(b->spent, (uint32_t)(now_ms - b->at), rate);
     b->at = now_ms;
-    b->spent = b->spent > refill ? b->spent - refill : 0;
-    if (b->spent + 1.0f <= (float)size + 0.001f) {
+    double wait = tokens_wait(b->spent, 1, size, rate);
+    if (wait == 0)
         b->spent += 1.0f;
-        return 0;
-    }
-    float wait = (b->spent + 1.0f - (float)size) * 1000.0f / (float)rate;
-    return wait < 1.0f ? 1 : (uint32_t)(wait + 0.999f);
+    return wait < UINT32_MAX ? (uint32_t)wait : UINT32_MAX;
 }
 /* The same of a bucket that holds a second's worth. */
 static inline uint32_t bucket_take(struct bucket *b, uint32_t rate, uint32_t now_ms)

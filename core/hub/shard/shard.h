@@ -42,9 +42,6 @@ struct tables;
 struct login;
 struct frame;
 
-/* Places for what a layer above keeps on each shard. */
-enum shard_slot { SLOT_SCRIPT, SLOT_PLUGIN, SLOT_CONSOLE, SLOTS };
-
 /* --- The shard ------------------------------------------------------------------------------------------------ */
 
 /* What rooms of the hub tell those above them: filled in by core/hub/parts.c, so that no include goes up. All on the
@@ -111,7 +108,7 @@ struct shard {
     struct why *why;                       /* of why.c; NULL: nothing yet; owned */
     struct traces *traces;                 /* of trace.c; NULL: none yet; owned */
     struct ban_table *bans;                /* of ban.c; NULL: none; owned */
-    void *slots[SLOTS];                    /* enum shard_slot: of layers above, who own them */
+    void *scripts;                         /* of core/script: what its scripts keep on this shard; its own */
     uint64_t now_ms;                       /* monotonic, of this loop iteration */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */

@@ -5,21 +5,21 @@
  * One that is kept is as good as a new one as long as nothing was written since it was made, which the database's own
  * number tells. It holds on to files and memtables, so it is dropped before the reader rests. One thread.
  */
-#ifndef MAGPIE_STORAGE_KEPT_H
-#define MAGPIE_STORAGE_KEPT_H
+#ifndef MAGPIE_STORAGE_ITER_CACHE_H
+#define MAGPIE_STORAGE_ITER_CACHE_H
 
 #include "storage/kv/kv.h"
 #include "storage/store.h"
 
-struct kept {
+struct iter_cache {
     struct kv_iter *it[TIER_COUNT]; /* over the whole family; NULL: not made */
     uint64_t version;               /* kv_version() before the first of them was made */
 };
 
 /* Drops what is not up to date. Before a walk asks for its first iterator, and after it knows the head. */
-void kept_begin(struct kept *k, struct kv *kv);
+void iter_cache_begin(struct iter_cache *k, struct kv *kv);
 /* The iterator of a tier, for this walk; not positioned. NULL: out of memory. */
-struct kv_iter *kept_iter(struct kept *k, struct kv *kv, unsigned tier);
-void kept_drop(struct kept *k);
+struct kv_iter *iter_cache_iter(struct iter_cache *k, struct kv *kv, unsigned tier);
+void iter_cache_drop(struct iter_cache *k);
 
 #endif
