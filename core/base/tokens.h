@@ -11,7 +11,7 @@ static inline float tokens_spent(float spent, double elapsed_ms, double rate)
     return spent > refill ? spent - refill : 0.0f;
 }
 
-/* Milliseconds until n tokens are there, in a bucket that holds `size`; 0: they are. Whole, and at least 1 otherwise. */
+/* Milliseconds until n tokens are there, in a bucket that holds `size`; 0: they are. Else whole, and 1 at least. */
 static inline double tokens_wait(float spent, double n, double size, double rate)
 {
     double lack = (double)spent + n - size;
