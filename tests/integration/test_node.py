@@ -32,6 +32,7 @@ class Node(Test):
         self.assertEqual(got["error"], "unknown_action")
         self.assertEqual(got["pong"], "are you there")
         self.assertEqual(got["forms"], [form])
+        self.assertEqual(got["last"], [31, True, 4001])
         self.assertEqual((got["closed"], got["loggedOut"]), (1000, 1000))
         return got
 

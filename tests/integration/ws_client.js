@@ -8,7 +8,9 @@ const [port, form, deflate] = [process.argv[2], process.argv[3], process.argv[4]
 
 class Client {
   constructor() {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/some/path`, { perMessageDeflate: deflate });
+    // What a site's cookies come to is no reason to refuse an upgrade.
+    const headers = { Cookie: "c".repeat(12000), Origin: `http://127.0.0.1:${port}` };
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}/some/path`, { perMessageDeflate: deflate, headers });
     this.seq = 0;
     this.waiting = new Map(); // seq: resolve
     this.pushes = [];
@@ -75,7 +77,16 @@ async function main() {
   const error = await bob.request(4242, {});
   const pong = new Promise((resolve) => bob.socket.on("pong", (data) => resolve(data.toString())));
   bob.socket.ping("are you there");
+  // Requests and the Close frame right behind them: the answers come first.
+  const cy = new Client();
+  await cy.open();
+  await cy.request(1, { name: "Cy" });
+  const last = [cy.request(3, { name: "tea" })];
+  for (let n = 0; n < 30; n++) last.push(cy.request(4, { channel: "tea", content: "last " + n }));
+  cy.socket.close(4001, "done");
+  const [lastAnswers, lastCode] = await Promise.all([Promise.all(last), cy.closed]);
   const result = {
+    last: [lastAnswers.length, lastAnswers.every((a) => !a.error || a.error.code === "rate_limited"), lastCode],
     seqs: answers.map((a) => a.seq),
     pushed: pushes.map((p) => [p.action, p.body.seq, p.body.content === content + (p.body.seq - 1),
         p.body.sender.id === me.id]),
