@@ -1,22 +1,22 @@
 /*
  * The store: conversations and their messages, inboxes, users, memberships, read marks.
  *
- * Asynchronous. A caller fills in an operation (a struct that begins with struct store_op), hands it over, and gets it
- * back through `done` on its own mailbox's thread, later and never inside the call. The caller owns the operation and
- * everything it points to, must keep both unchanged until `done`, and frees them there. Any thread may call.
+ * Asynchronous. A caller fills in an operation (a struct that begins with struct store_op) and hands it over. It gets
+ * it back through `done`, on its own mailbox's thread: later, and never inside the call. The caller owns the operation
+ * and everything it points to, must keep both unchanged until `done`, and frees them there. Any thread may call.
  *
- * Order: operations that change something (marked W) take effect, and are answered, in the order handed over where they
- * belong to one conversation or to one user (engine.h says which), whatever their durability. Others may overtake each
- * other: the embedded engine changes nothing out of order, but one on other machines would. Those that only read (R)
- * see every change whose `done` has been called; reads of the same conversation or user are answered in the order
- * handed over.
+ * Order: operations that change something (marked W) and belong to one conversation or to one user (engine.h says
+ * which) keep the order in which they were handed over. They take effect and are answered in it, whatever their
+ * durability. Others may overtake each other: the embedded engine changes nothing out of order, but one on other
+ * machines would. Those that only read (R) see every change whose `done` has been called; reads of the same
+ * conversation or user are answered in the order handed over.
  *
  * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id
  * (Snowflake) when they are written; ids ascend strictly in each conversation, and in the embedded engine over the
  * whole store.
  *
- * Expiry: everything stored remembers when it was born by the store's own guarded clock (not createdAt) and what is
- * past its time to live, or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
+ * Expiry: everything stored remembers when it was born, by the store's own guarded clock (not createdAt). What is past
+ * its time to live, or beyond its tier's `max` newest seqs, is never returned, whether or not it is still on disk.
  */
 #ifndef MAGPIE_STORAGE_STORE_H
 #define MAGPIE_STORAGE_STORE_H
@@ -48,7 +48,7 @@ enum store_status {
 enum store_tier { TIER_DM, TIER_SMALL, TIER_LARGE, TIER_COUNT };
 
 enum store_durability {
-    DURABILITY_SYNC,   /* on the platter before the answer (group commit) */
+    DURABILITY_SYNC,   /* synced before the answer (group commit): survives lost power */
     DURABILITY_COMMIT, /* in the write-ahead log before the answer: survives a killed process */
     DURABILITY_ASYNC   /* answered at once, written behind */
 };
@@ -71,9 +71,9 @@ struct store_options {
     bool keep_vacant;                            /* channels stay that have neither members nor messages; reloadable */
 };
 
-/* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err and a sentence for
- * people in `why` (a second server on the same directory, corruption with the file's name, no permission …). Corruption
- * is refused, never reset. */
+/* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err, and `why` gets a
+ * sentence for people: another server uses the directory, a file (named) is corrupt, no permission … Corruption is
+ * refused, never reset. */
 MUST_CHECK int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size);
 /* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after
  * it begins. */
@@ -138,8 +138,8 @@ struct store_page {
 void store_page_free(struct store_page *p);
 
 /* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the
- * conversation's head. In the same group as another append with the same (sender, conv, client_id), or within the dedup
- * window after it: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). */
+ * conversation's head. A second append with the same (sender, conv, client_id), in the same group or within the dedup
+ * window: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). */
 struct store_append {
     struct store_op op;
     struct slice conv;

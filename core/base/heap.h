@@ -14,17 +14,17 @@ enum { HEAP_MAPPED_BYTES = 128 * 1024 };
 void heap_setup(void);
 
 /* Remembers how large the process was, to know when giving memory back is worth the walk through what is free in the
- * heap: when many connections are gone; when the process has grown, because what the database's cache throws away
- * leaves holes that its next block does not fit; and some time after each of these, until that finds nothing, because
- * what was in use then may be free now, and nothing tells of it: the buffers of a compaction, for one. */
+ * heap: when many connections are gone, and when the process has grown. It grows because what the database's cache
+ * throws away leaves holes that its next block does not fit. Some time after each of these it is done again, until that
+ * finds nothing: what was in use then, such as the buffers of a compaction, may be free now without notice. */
 struct heap_watch {
     uint32_t peak;     /* most connections since the last time */
     uint32_t later;    /* calls until the next time without another reason; 0: none */
     uint64_t resident; /* least size of the process since, bytes; 0: not known yet */
     uint64_t size;     /* of the process before the last time, if that had no other reason; else 0 */
 };
-/* Every few seconds, any thread but a shard's (the walk takes its time), with the resident size of the process in
- * bytes: 1 when memory was given back, else 0. */
+/* To be called every few seconds, with the resident size of the process in bytes. Returns 1 when memory was given back,
+ * else 0. Any thread but a shard's, because the walk takes its time. */
 int heap_breathe(struct heap_watch *w, uint32_t connections, uint64_t resident);
 
 #endif

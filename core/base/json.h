@@ -2,9 +2,9 @@
  * Strict JSON (RFC 8259) over cJSON, which alone is too lenient: it takes trailing bytes and invalid UTF-8, cuts
  * strings at \u0000 and rounds integers above 2^53.
  *
- * json_parse() first checks the text exactly (grammar, UTF-8, escapes without lone surrogates or \u0000, depth <=
- * JSON_DEPTH, integers within ±(2^53 - 1), finite numbers, nothing after the value), then lets cJSON build the tree and
- * checks it for duplicate keys.
+ * json_parse() first checks the text exactly: grammar, UTF-8, escapes, depth (JSON_DEPTH), and that nothing comes after
+ * the value. Escapes make neither lone surrogates nor \u0000; numbers are finite, integers within ±(2^53 - 1). Then
+ * cJSON builds the tree, which is checked for duplicate keys.
  */
 #ifndef MAGPIE_BASE_JSON_H
 #define MAGPIE_BASE_JSON_H
@@ -33,7 +33,7 @@ struct json_verdict {
 };
 
 /* json_parse() for requests, which may be nested `depth` deep, 64 at most. A field that nobody knows may hold an
- * integer that a double cannot: json_get_int() takes it for none, and who takes all there is asks json_rounded(). */
+ * integer that a double cannot: json_get_int() takes it for none. To know of all members ask json_rounded(). */
 struct cJSON *json_parse_open(struct slice text, unsigned depth, struct json_verdict *v);
 /* Whether there is a number beyond ±(2^53 - 1) in the value. */
 bool json_rounded(const struct cJSON *value);
@@ -46,9 +46,9 @@ bool json_peek(struct slice text, const char *key, uint16_t *out);
 const char *json_check(struct slice text);
 
 /*
- * Reads without a tree: the sink is told of everything in the order of the text, for who builds values of another kind.
- * Each function returns NULL, or a static phrase that ends the reading; it may leave by longjmp, since nothing is
- * allocated here. Duplicate keys are the sink's to find.
+ * Reads without a tree: the sink is told of everything in the order of the text. For callers that build values of
+ * another kind. Each function returns NULL, or a static phrase that ends the reading; it may leave by longjmp, since
+ * nothing is allocated here. Duplicate keys are the sink's to find.
  *
  * json_read() returns NULL, or what is wrong; then the sink has been told of what stood before that.
  */

@@ -2,8 +2,8 @@
  * A hash table of 32-bit indexes: open addressing, 4 bytes a slot, no stored keys or hashes.
  *
  * What an index stands for is known to the owner alone, who gives two callbacks. The table is cut into segments by the
- * hash's top bits, and each segment grows and shrinks on its own, so that no insertion into a table of millions copies
- * more than a few thousand slots. Linear probing with backward-shift deletion (no tombstones). One thread.
+ * hash's top bits. Each segment grows and shrinks on its own, so that no insertion copies more than a few thousand
+ * slots, among millions. Linear probing with backward-shift deletion (no tombstones). One thread.
  */
 #ifndef MAGPIE_BASE_TABLE_H
 #define MAGPIE_BASE_TABLE_H

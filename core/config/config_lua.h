@@ -2,8 +2,8 @@
  * Running the config file: text in, a tree out.
  *
  * The chunk sees KiB, MiB, GiB, seconds, minutes, hours, days and env(name [, default]), and no library at all. Its
- * memory, instructions and the size of what it returns are bounded, so that a config file can be wrong but never hangs
- * or fills the machine.
+ * memory, its instructions and the size of what it returns are bounded. So a config file can be wrong, but it never
+ * hangs the server or fills the machine.
  */
 #ifndef MAGPIE_CONFIG_CONFIG_LUA_H
 #define MAGPIE_CONFIG_CONFIG_LUA_H

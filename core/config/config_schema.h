@@ -1,8 +1,8 @@
 /*
  * The schema of the config file, and what is asked of it by path.
  *
- * The type of an option decides how its value is checked, printed, compared and freed, and the C type of the member of
- * struct config that holds it (config_schema.c proves that at compile time).
+ * The type of an option decides how its value is checked, printed, compared and freed. It also decides the C type of
+ * the member of struct config that holds it; config_schema.c proves that at compile time.
  */
 #ifndef MAGPIE_CONFIG_CONFIG_SCHEMA_H
 #define MAGPIE_CONFIG_CONFIG_SCHEMA_H

@@ -11,7 +11,7 @@ struct console_peer *peer_new(struct console *c, int fd, bool spare, const char 
 void peer_close(struct console_peer *p);
 /* All places are taken: closes a silent connection, of those from where the most come. False: none may go. */
 bool peer_make_room(struct console *c);
-/* Once a second: closes who reads nothing, or does not `auth`. May free it. */
+/* Once a second: closes the connection when it reads nothing, or does not `auth`. May free it. */
 void peer_check(struct console_peer *p, uint64_t now_ms);
 /* The console's side of command_done(), command_fail(), command_more(). */
 void peer_end(struct command_call *c, const char *code, const char *message);

@@ -1,8 +1,8 @@
 /*
  * Asking shards: a walk over all of them in steps, its rows streamed to the console; and an errand to one.
  *
- * One step is under way at a time and the next one goes out when the reader has room, so that neither a million
- * connections nor a slow reader holds up a shard, and memory stays bounded.
+ * One step is under way at a time; the next one goes out when the reader has room. So neither a million connections nor
+ * a slow reader holds up a shard, and memory stays bounded.
  */
 #ifndef MAGPIE_CONSOLE_SURVEY_H
 #define MAGPIE_CONSOLE_SURVEY_H

@@ -30,7 +30,7 @@ struct breaker {
 enum breaker_says {
     BREAKER_ASK,
     BREAKER_LEFT_OUT, /* for all: as if it had failed */
-    BREAKER_REFUSE    /* this caller has cost too much: to let him pass would let him past the rule */
+    BREAKER_REFUSE    /* this caller has cost too much; to pass instead would be a way around the rule */
 };
 
 /* Of timers and others that nobody calls: every failure counts. */

@@ -28,8 +28,8 @@ struct event {
 
 /* Makes the metatable of events. Raises Lua errors. */
 void events_open(struct state *st, lua_State *L);
-/* Puts all fields into the table at this place, when it is the present event; needed by whoever may look at it
- * later. */
+/* Puts all fields into the table at this place, when it is the present event; for functions after which a script may
+ * look at it later. */
 void event_fill(struct state *st, lua_State *L, int index);
 void event_fill_present(struct state *st, lua_State *L);
 

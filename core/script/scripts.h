@@ -1,6 +1,6 @@
 /*
- * The Lua host: loads the scripts that the config names, one state for each script on each shard, and hangs their
- * hooks, actions and commands into the hub's tables. Main thread, but where a function says otherwise.
+ * The Lua host: loads the scripts that the config names, one state for each script on each shard. It registers their
+ * hooks, actions and commands in the hub's tables. Main thread, but where a function says otherwise.
  *
  * A change is all or nothing: scripts_prepare() builds new states beside the old ones, and everything that can fail
  * fails there; scripts_commit() brings them into force on each shard between two turns of its loop.

@@ -2,8 +2,8 @@
  * A script on one shard: a Lua state of its own, with a sandbox, a share of the shard's memory for scripts and a CPU
  * budget for every entry.
  *
- * Each script has its own state, so that no global, metatable or library table is shared, memory is counted exactly,
- * and one that fails harms nobody else. One thread at a time.
+ * Each script has its own state, so that no global, metatable or library table is shared. So memory is counted exactly,
+ * and a script that fails harms no other. One thread at a time.
  */
 #ifndef MAGPIE_SCRIPT_STATE_H
 #define MAGPIE_SCRIPT_STATE_H

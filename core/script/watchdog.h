@@ -1,10 +1,10 @@
 /*
  * The watchdog: a thread that stops scripts which run for too long.
  *
- * Wall clock is the suspicion: an entry into Lua that is still the same one after its budget is looked at. The CPU
- * clock of its thread is the conviction: a shard that only waits for a processor is not punished. The sentence is a
- * signal to that thread, whose handler arms a Lua hook that raises an error at the next instruction, and stays armed
- * until the entry is left: neither pcall nor a coroutine swallows it. C code that loops asks `watched.killed`.
+ * The wall clock only tells which entry into Lua to look at: one that is still the same after its budget. The CPU clock
+ * of its thread decides, so that a shard that only waits for a processor is not stopped. Then the thread gets a signal,
+ * whose handler arms a Lua hook that raises an error at the next instruction. The hook stays armed until the entry is
+ * left, so that neither pcall nor a coroutine swallows the error. C code that loops asks `watched.killed`.
  *
  * While nobody enters Lua the watchdog sleeps.
  */

@@ -5,8 +5,8 @@
 #include "core/server/server_private.h"
 
 /* --- signals.c --- */
-/* Before any thread: from now on signals wait, which threads inherit, so that they are the main thread's and none is
- * lost, or ends the process, while it starts. */
+/* Before any thread: from now on signals wait. Threads inherit that, so that signals are the main thread's, and none is
+ * lost or ends the process while it starts. */
 void signals_block(void);
 /* Puts the watchers of s->loop in place. */
 void signals_watch(struct server *s);

@@ -1,7 +1,7 @@
 /*
  * The expiry rule: one function that reads and compactions share, so that a row is gone for all at the same moment.
  *
- * Every row that can expire begins with a row header (row.h) that says when it was born by the store's guarded
+ * Every row that can expire begins with a row header (row.h). It says when the row was born by the store's guarded
  * clock, to which class of lifetimes it belongs, and its own time to live, if it has one. Any thread; all fields are
  * atomics, so that a reload takes effect at once.
  */

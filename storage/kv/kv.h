@@ -55,10 +55,10 @@ struct kv_ops {
     /* Looks n keys of one family up; `out` has n places. */
     void (*multi_get)(struct kv *kv, enum kv_family family, const struct slice *keys, size_t n, struct kv_found *out);
     void (*found_free)(struct kv_found *found);
-    /* Applies all changes at once, in order, into the log but not onto the platter. 0, ERR_NOMEM (surely nothing done)
-     * or ERR_IO. */
+    /* Applies all changes at once, in order, into the log, and does not sync it. 0, ERR_NOMEM (surely nothing done) or
+     * ERR_IO. */
     int (*write)(struct kv *kv, const struct kv_change *changes, size_t n);
-    /* Returns when everything written before the call is on the platter. 0 or ERR_IO. */
+    /* Returns when everything written before the call is synced. 0 or ERR_IO. */
     int (*sync)(struct kv *kv);
     /* Writes what is in memory into tables, so that the next open has nothing to replay. Best effort. */
     void (*flush)(struct kv *kv);

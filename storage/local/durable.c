@@ -51,7 +51,7 @@ struct shm_file {
     _Atomic uint64_t magic; /* 0 while the rest changes */
     uint64_t instance;
     _Atomic uint64_t given;  /* no answer has told of a group after this */
-    _Atomic uint64_t synced; /* on the platter */
+    _Atomic uint64_t synced; /* newest group that is known to be synced */
 };
 
 struct durable {
@@ -88,7 +88,7 @@ static void file_identity(int fd, uint64_t *inode, uint64_t *birth)
  * A sign of life that lies in the kernel's memory of an open file system and nowhere else: the hint how long what is
  * written to this inode will live. No file system stores it. So an inode that still has it has been in memory all the
  * time, its file system was not unmounted meanwhile, and the machine ran on: all that was written to files there can be
- * read, whether it has reached the platter or not.
+ * read, whether it was synced or not.
  */
 static bool sign_set(int fd, bool alive)
 {
@@ -216,7 +216,7 @@ static void shm_map(struct durable *d)
         d->shm_path[0] = '\0';
 }
 
-/* Brings a new directory's name onto the platter. 0 or ERR_IO. */
+/* Syncs a new directory's name. 0 or ERR_IO. */
 static int parent_sync(const char *path)
 {
     char parent[PATH_MAX];

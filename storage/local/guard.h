@@ -2,14 +2,14 @@
  * The store's clocks, which no jump of the wall clock moves. Any thread.
  *
  * The *guarded* clock is persisted time plus CLOCK_BOOTTIME; expiry and ids go by it. Over a restart the wall clock
- * says how long the store was closed, unless it disagrees with the persisted time by more than 30 days, back or ahead;
- * while running, only CLOCK_BOOTTIME counts and a wall clock that jumps by more than an hour is taken for an accident.
- * In both cases expiry pauses (expiry.now_ms stands still; the guarded clock itself runs on) until guard_accept(),
- * which sets it to the wall clock.
+ * says how long the store was closed. It is not believed when it differs from the persisted time by more than 30 days,
+ * back or ahead. While running, only CLOCK_BOOTTIME counts, and a wall clock that jumps by more than an hour is not
+ * believed. In both cases expiry pauses (expiry.now_ms stands still; the guarded clock itself runs on) until
+ * guard_accept(), which sets it to the wall clock.
  *
  * The *steady* clock is for stamps: of tokens, bans, mutes. It only ever runs, also where guard_accept() sets the
- * guarded one. How old a stamp is, guard_age() tells: when an operator has accepted that the wall clock is ahead, the
- * time between has passed for what was stamped before the pause, and not for what was stamped during it.
+ * guarded one. How old a stamp is, guard_age() tells. An operator may have accepted that the wall clock is ahead. Then
+ * the time between has passed for what was stamped before the pause, and not for what was stamped during it.
  *
  * Within one boot of the machine CLOCK_BOOTTIME goes on over restarts: then it tells how long the store was closed, for
  * the steady clock always, for the guarded one where the wall clock differs by two hours at most.

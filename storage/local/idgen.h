@@ -2,8 +2,8 @@
  * Message ids: Snowflakes of 41 bits of ms since 2020, 10 bits node, 12 bits counter, strictly ascending whatever the
  * clock does.
  *
- * One thread (the writer). The store keeps a limit on the platter that no id given out ever passes, and starts beyond
- * it after a restart, so that ids ascend over lost power too.
+ * One thread (the writer). No id passes a limit that the store has synced before. After a restart ids begin beyond that
+ * limit, so that they ascend over lost power too.
  */
 #ifndef MAGPIE_STORAGE_IDGEN_H
 #define MAGPIE_STORAGE_IDGEN_H

@@ -2,8 +2,8 @@
  * Iterators over the tiers' messages that a reader keeps from one page to the next: to make one costs as much as to
  * read some rows.
  *
- * One that is kept is as good as a new one as long as nothing was written since it was made, which the database's own
- * number tells. It holds on to files and memtables, so it is dropped before the reader rests. One thread.
+ * A kept iterator is as good as a new one while nothing was written since it was made. The database's own number tells
+ * that. It holds on to files and memtables, so it is dropped before the reader rests. One thread.
  */
 #ifndef MAGPIE_STORAGE_ITER_CACHE_H
 #define MAGPIE_STORAGE_ITER_CACHE_H

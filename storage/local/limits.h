@@ -1,9 +1,9 @@
 /*
  * Which times to live and counts were in force before those of now, and what they have hidden.
  *
- * What was past its time or beyond the count once never comes back, although its row may still be on the disk when an
- * option is raised. For times to live one number a class is enough: whatever was born before it has ended (expiry.h).
- * A count hides by a conversation's own numbers. So the counts before a raise are kept, each with the newest id of its
+ * What has once been past its time or beyond the count never comes back. Its row may still be on the disk when an
+ * option is raised. For times to live one number a class is enough: whatever was born before it has ended (expiry.h). A
+ * count hides by a conversation's own numbers. So the counts before a raise are kept, each with the newest id of its
  * time: a conversation without a newer message had that count.
  *
  * Persisted as one row of `meta`. Options change on any thread; the writer dates and writes the row.

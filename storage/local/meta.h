@@ -46,8 +46,8 @@ struct identity {
 
 /* 0 or an enum err. */
 MUST_CHECK int identity_read(struct kv *kv, struct identity *id);
-/* Puts onto the platter what a beginning run must have there, now by `guard`, and changes `id` alike. lost: numbering
- * goes on beyond what may have been given out. 0 or an enum err. */
+/* Writes and syncs what a beginning run must have, now by `guard`, and changes `id` alike. lost: numbering goes on
+ * beyond what may have been given out. 0 or an enum err. */
 MUST_CHECK int identity_begin(struct kv *kv, struct identity *id, struct guard *guard, bool lost,
                               struct limits *limits);
 

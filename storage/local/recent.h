@@ -3,8 +3,8 @@
  * one look into the database and not three.
  *
  * A head holds until the writer changes it: the writer says so once the change is written and before anybody hears of
- * it. A reader that was looking into the database meanwhile has a stale head in its hands and shows by its ticket that
- * it must not be kept.
+ * it. A reader that looked into the database meanwhile has read a stale head. Its ticket, from before the change, tells
+ * that this head must not be kept.
  *
  * The oldest visible message only ever moves forward: an answer stays right until that message ends, falls below its
  * tier's count, or options or the clock are changed by hand (live.version). Any thread; a fixed table, newest wins.

@@ -18,8 +18,8 @@ void syncer_stop(struct local *s);
 void syncer_give(struct local *s, uint64_t group, struct op_list *ops, bool soon);
 /* Writer's thread: waits until nobody waits for a sync any more. */
 void syncer_drain(struct local *s);
-/* Writer's thread: a write failed. No sync from now on (RocksDB's library is built with assertions, and one of them
- * ends the process when a log that could not be written is synced): who waits hears STORE_UNKNOWN. */
+/* Writer's thread: a write failed. Nothing is synced from now on, because an assertion in RocksDB would end the process
+ * when a log that could not be written is synced. Operations that wait are answered STORE_UNKNOWN. */
 void syncer_fail(struct local *s);
 /* Writer's thread, failing: what is dirty does not concern the syncer any more. */
 void syncer_forget(struct local *s);

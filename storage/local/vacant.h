@@ -2,15 +2,15 @@
  * Channels without members: when they go, and what is kept of those that are gone.
  *
  * A channel goes when it has neither members nor visible messages: with its last member, or when its last message has
- * ended. What it was takes no room then. Only its newest seq is kept with its name, if it ever had a message, because
- * it may be made again and no seq is given twice.
+ * ended. What it was takes no room then. If it ever had a message, its newest seq alone is kept, with its name. It may
+ * be made again, and no seq is given twice.
  *
  * Of channels whose messages are still there, rows of `meta` say when to look again: when the newest message ends, and
  * once a day, since options change. So nothing is searched for; the writer wakes for the first of these rows.
  *
  * NAMES_MAX names are kept. Then the one that went first is dropped, and its seq joins a table of floors by hash: a
- * channel of an unknown name begins above the floor of its places. So the memory is bounded, and the price is that a
- * name that was dropped, or in rare cases a new one, begins with a larger seq than 1.
+ * channel of an unknown name begins above the floor of its places. So the memory is bounded. In return, a name that was
+ * dropped begins with a larger seq than 1, and in rare cases a new one does.
  */
 #ifndef MAGPIE_STORAGE_VACANT_H
 #define MAGPIE_STORAGE_VACANT_H

@@ -1,4 +1,4 @@
-/* Work on the database as a whole: each on a thread of its own, so that nobody waits for it who did not ask. */
+/* Work on the database as a whole: each on a thread of its own, so that no other operation waits for it. */
 #ifndef MAGPIE_STORAGE_WORK_H
 #define MAGPIE_STORAGE_WORK_H
 

@@ -4,8 +4,7 @@
  *
  * It takes all queued operations at once and works them off in groups of at most WRITER_GROUP: reads what the group
  * needs with a few multi-gets, applies each operation to the group's batch in order, writes the batch, answers.
- * Operations that must be on the platter before their answer go on to the syncer, while the writer goes on with the
- * next group.
+ * Operations that must be synced before their answer go on to the syncer, while the writer goes on with the next group.
  */
 #ifndef MAGPIE_STORAGE_WRITER_H
 #define MAGPIE_STORAGE_WRITER_H
@@ -57,7 +56,7 @@ struct writer {
     uint64_t expiry_ms; /* expiry clock at the group's beginning */
     uint64_t id_limit;  /* ms since ID_EPOCH_MS that ids do not pass, as written by id_limit_group */
     uint64_t id_limit_group;
-    uint64_t id_limit_durable; /* the same, surely on the platter */
+    uint64_t id_limit_durable; /* the same, surely synced */
     uint64_t clock_ms;         /* guarded time as last persisted */
     uint64_t generation;       /* loss generation */
     uint32_t limits_version;   /* of store.limits, at the group's beginning */
@@ -106,7 +105,7 @@ void writer_put_u64(struct writer *w, struct slice meta_key, uint64_t v);
 struct writer_begin {
     uint64_t group;      /* last one written, and synced */
     uint64_t last_id_ms; /* ids go on after this */
-    uint64_t id_limit;   /* ms since ID_EPOCH_MS that ids may use, on the platter */
+    uint64_t id_limit;   /* ms since ID_EPOCH_MS that ids may use, synced */
     uint64_t generation; /* loss generation */
     uint64_t clock_ms;   /* guarded time as persisted */
 };

@@ -1,9 +1,8 @@
 /*
  * Requests: from a client's frame to its answer. Private to core/hub.
  *
- * A handler gets a `struct call` (call.h) and either answers at once, or makes a
- * `struct req` that goes to other shards and the store and comes home with the answer. A req is the first member of the
- * handler's own struct.
+ * A handler gets a `struct call` (call.h). It answers at once, or makes a `struct req` that goes to other shards and
+ * the store and comes home with the answer. A req is the first member of the handler's own struct.
  *
  * Order. Requests of one connection about one conversation take effect and are answered in the order sent:
  *  - requests of class CLASS_SEND may be under way together, likewise those of CLASS_READ; one of another class waits

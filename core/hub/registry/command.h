@@ -71,9 +71,9 @@ const char *command_nearest(const struct hub *hub, const struct slice *words, un
 void command_done(struct command_call *c);
 void command_fail(struct command_call *c, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /*
- * A long answer is an array (`rows` is set) that goes out in pieces. The console takes the elements that are in `out`
- * (none is fine too), and calls `resume` when the reader has room for more, or is gone (inside this call only when
- * `gone` was set before it). The end is command_done(), with the last elements in `out`; command_fail() after a piece
+ * A long answer is an array (`rows` is set) that goes out in pieces. The console takes the elements that are in `out`;
+ * none is fine too. It calls `resume` when the reader has room for more, or is gone. It does so inside this call only
+ * when `gone` was set before. The end is command_done(), with the last elements in `out`; command_fail() after a piece
  * breaks the connection off.
  */
 void command_more(struct command_call *c, void (*resume)(struct command_call *c));

@@ -2,9 +2,9 @@
  * The tables of actions, hooks, authentication providers and routes: immutable once in force, so that shards read them
  * without locks.
  *
- * A change is made on the main thread: tables_begin() copies the newest ones into a draft, registrations and
- * tables_remove() work on the draft, tables_commit() brings it into force on each shard between two iterations of its
- * loop. Before hub_start() that is at once.
+ * A change is made on the main thread: tables_begin() copies the newest ones into a draft. Registrations and
+ * tables_remove() work on the draft. tables_commit() brings it into force on each shard between two turns of its loop.
+ * Before hub_start() that is at once.
  */
 #ifndef MAGPIE_HUB_TABLES_H
 #define MAGPIE_HUB_TABLES_H

@@ -1,6 +1,6 @@
 /*
  * What the hub is told by the config. Immutable once handed over: a reload makes a new one (hub_reconfigure) and every
- * shard swaps its pointer between two loop iterations.
+ * shard swaps its pointer between two turns of its loop.
  */
 #ifndef MAGPIE_HUB_OPTIONS_H
 #define MAGPIE_HUB_OPTIONS_H

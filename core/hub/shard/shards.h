@@ -13,7 +13,7 @@ struct store;
 /* Where answers to the main thread are posted: a mailbox that it runs on its loop. Before hub_start(). */
 void hub_set_main(struct hub *hub, struct mailbox *main);
 struct mailbox *hub_main(const struct hub *hub);
-/* Runs fn on each shard's thread, between two of its loop's iterations, and when it has run on all, done (may be NULL)
+/* Runs fn on each shard's thread, between two turns of its loop. When it has run on all, done (may be NULL) is called
  * on the main thread. Before hub_start() and after hub_stop() all inside this call. ERR_NOMEM: nothing was run. */
 MUST_CHECK int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*done)(void *ctx), void *ctx);
 unsigned hub_shard_count(const struct hub *hub);

@@ -3,10 +3,10 @@
  *
  *     | time: 9 characters, sixteenths of a millisecond since 2020 | random: 7 characters |
  *
- * The time comes first so that users who come one after the other are neighbours in the database: a row that is put
- * beside the one before costs a tenth of one that is put anywhere, in memory and when files are merged. One shard gives
- * no time twice, and an id belongs to the shard that made it, so ids of one process differ whatever the random part is;
- * that part keeps several machines and clocks that step back apart, and strangers from guessing.
+ * The time comes first, so that new users are neighbours in the database. A row that is put beside the one before costs
+ * a tenth of one that is put anywhere, in memory and when files are merged. One shard gives no time twice, and an id
+ * belongs to the shard that made it. So ids of one process differ, whatever the random part is. The random part tells
+ * apart ids of several machines, and of a clock that was set back; and nobody can guess it.
  */
 #ifndef MAGPIE_HUB_USER_IDS_H
 #define MAGPIE_HUB_USER_IDS_H

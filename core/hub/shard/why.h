@@ -1,8 +1,8 @@
 /*
- * What happened to messages lately, for `why`: a ring of notes a shard, of fixed size, in memory alone. One note when a
- * message is stored, one for each publication, one when a shard has walked its members, one a private push and one an
- * acknowledgement; what was skipped for a slow receiver goes to a ring of its own, so that slow receivers do not push
- * all else out. A shard's own thread.
+ * What happened to messages lately, for `why`: a ring of notes a shard, of fixed size, in memory alone. There is a note
+ * when a message is stored, for each publication, when a shard has walked its members, for each private push and for
+ * each acknowledgement. What was skipped for a slow receiver goes to a ring of its own, so that slow receivers do not
+ * push all else out. A shard's own thread.
  */
 #ifndef MAGPIE_HUB_WHY_H
 #define MAGPIE_HUB_WHY_H
