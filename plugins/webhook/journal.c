@@ -438,8 +438,11 @@ struct journal *journal_open(const char *directory, uint64_t limit, char *why, s
         return NULL;
     }
     cursor_read(j);
-    if (j->at_segment == j->newest && j->at > j->end)
+    if (j->at_segment == j->newest && j->at > j->end) {
+        /* What comes stands there again: by the old cursor the next start would begin in the middle of it. */
         j->at = j->end;
+        (void)!cursor_write(j);
+    }
     measure(j);
     return j;
 }

@@ -251,6 +251,31 @@ static void nothing_but_damage(void **state)
     journal_close(j);
 }
 
+/* The last record, delivered already, is damaged: what takes its place is none that was delivered. */
+static void a_cursor_behind_a_cut_end(void **state)
+{
+    const struct place *p = *state;
+    char path[128];
+    struct journal *j = open_at(p, 0);
+    for (unsigned i = 1; i <= 3; i++)
+        put(j, i, 100);
+    assert_int_equal(take_all(j, 100000).last, 3);
+    segment_path(j, j->newest, path, sizeof path);
+    damage(path, j->end - 1, 1);
+    journal_close(j);
+    j = open_at(p, 0);
+    lost(j, 0, 1);
+    put(j, 4, 250); /* beyond where the cursor was */
+    put(j, 5, 100);
+    journal_close(j); /* nothing was delivered meanwhile */
+    j = open_at(p, 0);
+    struct seen s = take_all(j, 100000);
+    assert_int_equal(s.count, 2);
+    assert_int_equal(s.first, 4);
+    lost(j, 0, 0);
+    journal_close(j);
+}
+
 static void a_damaged_cursor_is_known(void **state)
 {
     const struct place *p = *state;
@@ -346,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_byte_costs_one_record, make_place, drop_place),
         cmocka_unit_test_setup_teardown(passes_over_what_is_damaged, make_place, drop_place),
         cmocka_unit_test_setup_teardown(nothing_but_damage, make_place, drop_place),
+        cmocka_unit_test_setup_teardown(a_cursor_behind_a_cut_end, make_place, drop_place),
         cmocka_unit_test_setup_teardown(a_damaged_cursor_is_known, make_place, drop_place),
         cmocka_unit_test_setup_teardown(large_records, make_place, drop_place),
         cmocka_unit_test_setup_teardown(throws_away_the_oldest, make_place, drop_place),
