@@ -1,13 +1,12 @@
 /* channel NAME …: what an operator does with one channel. */
+#include "core/base/utf8.h"
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
-
-#include "core/base/utf8.h"
-#include "core/hub/people/ban.h"
 #include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/snapshot.h"
+#include "core/hub/people/ban.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdlib.h>

@@ -1,8 +1,7 @@
 /* Commands about the console and the server as a whole. */
-#include "core/console/console_private.h"
-
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/console/console_private.h"
 #include "core/hub/host/host.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/figures.h"

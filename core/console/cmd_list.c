@@ -1,9 +1,8 @@
 /* list …: what there is, by the thousands. */
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
-
-#include "core/hub/registry/action.h"
 #include "core/hub/host/snapshot.h"
+#include "core/hub/registry/action.h"
 #include "core/hub/registry/tables.h"
 
 /* A number that a text would round. */

@@ -1,8 +1,7 @@
 /* Commands about messages: announce, send, history. */
+#include "core/base/utf8.h"
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
-
-#include "core/base/utf8.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_send.h"
 #include "core/hub/shard/options.h"

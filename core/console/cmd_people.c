@@ -1,11 +1,10 @@
 /* Commands about people: kicks, bans, mutes. */
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
-
-#include "core/hub/people/ban.h"
 #include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/snapshot.h"
+#include "core/hub/people/ban.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdio.h>

@@ -1,8 +1,7 @@
 /* show …: one thing, closely. */
+#include "core/base/utf8.h"
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
-
-#include "core/base/utf8.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/shard/metric.h"

@@ -1,6 +1,5 @@
 /* storage …: work on the database. */
 #include "core/console/console_private.h"
-
 #include "core/hub/hub.h"
 #include "core/hub/shard/shards.h"
 #include "storage/store.h"

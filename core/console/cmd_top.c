@@ -1,11 +1,12 @@
 /* top: rates of the last second, load of the shards, slow receivers, hottest channels. magpiectl's live view asks for
  * it once a second. */
-#include "core/console/console_private.h"
-#include "core/console/survey.h"
+#include "core/console/cmd_top.h"
 
 #include "core/base/clock.h"
-#include "core/hub/shard/figures.h"
+#include "core/console/console_private.h"
+#include "core/console/survey.h"
 #include "core/hub/host/snapshot.h"
+#include "core/hub/shard/figures.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shards.h"
 

@@ -1,12 +1,13 @@
 /* trace: a user's or a connection's frames, live on this console connection. */
-#include "core/console/console_private.h"
-#include "core/console/survey.h"
+#include "core/console/cmd_trace.h"
 
 #include "core/base/utf8.h"
-#include "core/hub/registry/action.h"
+#include "core/console/console_private.h"
+#include "core/console/survey.h"
 #include "core/hub/host/snapshot.h"
-#include "core/hub/registry/tables.h"
 #include "core/hub/people/trace.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdlib.h>

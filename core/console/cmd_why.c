@@ -1,9 +1,8 @@
 /* why USER MESSAGE-ID: what happened to one message for one receiver, from the shards' notes and what is there now. */
-#include "core/console/console_private.h"
-#include "core/console/survey.h"
-
 #include "core/base/clock.h"
 #include "core/base/utf8.h"
+#include "core/console/console_private.h"
+#include "core/console/survey.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/shard/why.h"

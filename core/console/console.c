@@ -1,8 +1,8 @@
-#include "core/console/console_private.h"
-
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/console/cmd_top.h"
 #include "core/console/console_peer.h"
+#include "core/console/console_private.h"
 #include "core/net/listener.h"
 
 #include <arpa/inet.h>
@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define COMMANDS_ROW(name) name##_register,
 
 /* --- Accepting ---------------------------------------------------------------------------------------------------- */
 
@@ -171,9 +173,7 @@ struct console *console_new(struct ev_loop *loop, struct hub *hub)
     ev_timer_init(&c->sweep, on_sweep, 1., 1.);
     c->retry.data = c->sweep.data = c;
     commands_set_sink(hub, &sink);
-    int (*const parts[])(struct console *) = {
-        cmd_general_register, cmd_list_register,    cmd_show_register,  cmd_people_register, cmd_channel_register,
-        cmd_message_register, cmd_storage_register, cmd_trace_register, cmd_why_register,    cmd_top_register};
+    static int (*const parts[])(struct console *) = {COMMANDS(COMMANDS_ROW)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (parts[i](c) != 0) {
             free(c);

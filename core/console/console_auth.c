@@ -1,8 +1,7 @@
 /* The console's password: compared in constant time, and five wrong ones a minute from one address. */
-#include "core/console/console_private.h"
-
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/console/console_private.h"
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/console/cmd_trace.h"
 #include "core/console/console_line.h"
 
 #include <errno.h>

@@ -5,9 +5,9 @@
 #include "core/base/buf.h"
 #include "core/console/console.h"
 #include "core/console/console_text.h"
+#include "core/hub/hub.h"
 #include "core/hub/registry/command.h"
 #include "core/hub/shard/figures.h"
-#include "core/hub/hub.h"
 #include "storage/store.h"
 
 #include <ev.h>
@@ -124,20 +124,20 @@ static inline struct console_peer *call_peer(struct command_call *c)
 /* console_auth.c: `auth` with this password, from this address. NULL: right; else the code of the error, with *text. */
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text);
 
-/* Commands, by file. 0 or ERR_*. */
-MUST_CHECK int cmd_general_register(struct console *c);
-MUST_CHECK int cmd_list_register(struct console *c);
-MUST_CHECK int cmd_show_register(struct console *c);
-MUST_CHECK int cmd_people_register(struct console *c);
-MUST_CHECK int cmd_channel_register(struct console *c);
-MUST_CHECK int cmd_message_register(struct console *c);
-MUST_CHECK int cmd_storage_register(struct console *c);
-MUST_CHECK int cmd_trace_register(struct console *c);
-MUST_CHECK int cmd_why_register(struct console *c);
-MUST_CHECK int cmd_top_register(struct console *c);
-/* cmd_trace.c: the connection goes, and what it asked for with it. */
-void trace_forget(struct console *c, const struct console_peer *p);
-/* cmd_top.c: once a second, for the rates. */
-void top_sample(struct console *c);
+/* The one list of the files with commands: each X(name) defines `int name_register(struct console *)`: 0, or
+ * an enum err. */
+#define COMMANDS(X)                                                                                                    \
+    X(cmd_general)                                                                                                     \
+    X(cmd_list)                                                                                                        \
+    X(cmd_show)                                                                                                        \
+    X(cmd_people)                                                                                                      \
+    X(cmd_channel)                                                                                                     \
+    X(cmd_message)                                                                                                     \
+    X(cmd_storage)                                                                                                     \
+    X(cmd_trace)                                                                                                       \
+    X(cmd_why)                                                                                                         \
+    X(cmd_top)
+#define COMMANDS_PROTOTYPE(name) MUST_CHECK int name##_register(struct console *c);
+COMMANDS(COMMANDS_PROTOTYPE)
 
 #endif

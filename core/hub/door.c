@@ -13,6 +13,7 @@
 #include "core/hub/registry/hook.h"
 #include "core/hub/registry/route.h"
 #include "core/hub/shard/shard.h"
+#include "core/net/send.h"
 
 static void on_opened(void *owner, uint32_t conn)
 {

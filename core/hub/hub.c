@@ -10,7 +10,9 @@
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/shard/token.h"
+#include "core/net/accept.h"
 #include "core/net/listener.h"
+#include "core/net/net.h"
 #include "core/net/net_shared.h"
 
 #include <stdlib.h>

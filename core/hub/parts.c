@@ -19,6 +19,7 @@
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/walk.h"
 #include "core/hub/turn.h"
+#include "core/net/net.h"
 #include "storage/bus.h"
 
 #include <stdlib.h>

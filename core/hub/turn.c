@@ -8,6 +8,7 @@
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/walk.h"
+#include "core/net/net.h"
 
 static const double tick_seconds = 0.25;
 

@@ -1,6 +1,9 @@
 /* Accepting, its limits, and what to do when descriptors run out. */
+#include "core/net/accept.h"
+
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/net/net.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 

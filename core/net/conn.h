@@ -159,27 +159,8 @@ struct net_limits {
         *origins; /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
 };
 
-/* loop, shared and limits' strings are borrowed and must outlive the net. NULL: out of memory or of descriptors. */
-struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits,
-                    const struct net_ops *ops, void *owner);
-/* Closes every connection without a word (`closed` is called), frees all. */
-void net_free(struct net *net);
-void net_configure(struct net *net, const struct net_limits *limits);
-/* Starts accepting on a listening socket (listener.h), which stays the caller's. */
-MUST_CHECK int net_listen(struct net *net, int fd, enum conn_transport transport);
-/* Stops accepting on all of them (drain). */
-void net_stop_listening(struct net *net);
-uint32_t net_count(const struct net *net);
 /* The first connection in use at or after `from`, CONN_NONE at the end: for walks in steps. */
 uint32_t net_next(const struct net *net, uint32_t from);
-/* Memory for connections, buffers and queues, bytes. */
-uint64_t net_memory(const struct net *net);
-/* Bytes read from and written to sockets since it was made. */
-void net_traffic(const struct net *net, uint64_t *in, uint64_t *out);
-/* Connections that wait for the next flush. */
-uint32_t net_unsent(const struct net *net);
-/* Writes out what is queued now, without waiting for the loop to go to sleep. */
-void net_flush(struct net *net);
 
 /* The connection; the index must be in use. */
 struct conn *conn_at(const struct net *net, uint32_t conn);
@@ -192,49 +173,10 @@ void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);
 void conn_set(struct net *net, uint32_t conn, unsigned flags);
 void conn_clear(struct net *net, uint32_t conn, unsigned flags);
 
-/* Lets a paused connection go on: kept input is parsed before the loop sleeps (never inside this call). Inside the
- * connection's own message callback it cancels the CONN_PAUSE that the callback returns. */
-void conn_resume(struct net *net, uint32_t conn);
-
 enum conn_class {
     CONN_MUST, /* responses, private messages: a full queue closes the connection (CLOSE_SLOW) */
     CONN_MAY   /* channel pushes: skipped while the queue is over its soft half, and its tag remembered for `drained` */
 };
-/* Queues a wire, which must be of the connection's form; takes its own reference. 0, also for one of no bytes;
- * ERR_AGAIN: skipped; ERR_CLOSED: closing; ERR_NOMEM: the connection is closing because of it (MUST) or the wire was
- * skipped (MAY). */
-int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class);
-/* The same on a claimed path, where nobody has logged in: what is not read is counted, and whoever there is no room for
- * is closed: ERR_CLOSED. */
-int conn_send_claimed(struct net *net, uint32_t conn, bool text, struct slice data);
-/* A wire in the connection's form, for what goes to it alone, with one reference. NULL: out of memory. */
-struct wire *conn_wire(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
-                       uint32_t tag);
-/* The name of the form. */
-const char *conn_form(const struct net *net, uint32_t conn);
-/* Another form of a protocol that the owner of a claimed path, or a gateway, speaks: a row behind those of this server
- * (encoder.h). Borrowed for the net's life, and on the same row in all nets that connections move between. ERR_EXISTS:
- * the row is taken; ERR_INVALID: there is no such row. */
-MUST_CHECK int net_set_encoder(struct net *net, uint8_t form, const struct encoder *e);
-/* From now on the connection is sent that form, whose encoder must be there. */
-void conn_set_form(struct net *net, uint32_t conn, uint8_t form);
-/* conn_send() of the frame in the connection's form. */
-int conn_send_frame(struct net *net, uint32_t conn, struct frame *f, enum conn_class class);
-/* Several wires that stand or fall together (a merged slice's back-to-back frames). As conn_send(). */
-int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uint32_t n, enum conn_class class);
-/* Writes a bundle to a connection that has nothing unsent, past its queue: for a fan-out that comes by each connection
- * only once, where waiting for the flush would gather nothing more. What the socket does not take is queued. Calls and
- * closes nobody. False: nothing was done, because the connection has something unsent, closes or is looked at, or the
- * bundle is large: conn_send_frame() is for them. */
-bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b);
-/* The connection, whose index must be in use, will be sent something soon. */
-void conn_prefetch(const struct net *net, uint32_t conn);
-/* Drops what is queued under the tag and not yet begun to be written, and the tag from what was skipped. */
-void conn_purge(struct net *net, uint32_t conn, uint32_t tag);
-/* Bytes queued. */
-uint32_t conn_queued(const struct net *net, uint32_t conn);
-/* Seconds since it was heard (before login: since it was opened). */
-uint32_t conn_silent(const struct net *net, uint32_t conn);
 
 /* Begins to close: `closing` is called (inside this call), 105 goes out for the first six reasons (message: NULL or
  * text for people; retry_after_ms 0: none), output drains for a few seconds at most, then the socket closes and
@@ -246,14 +188,6 @@ void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const 
  * `code`: as it was told. On another connection: no effect. */
 void conn_hang_up(struct net *net, uint32_t conn, uint16_t code);
 
-/* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to
- * no loopback address, or under a name that is known to be this server's (origin.h). */
-bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h);
-/* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and
- * connection are added. `no_body`: the answer to a HEAD. A connection that is gone, or has been answered, is passed
- * over. ERR_NOMEM: it is closed without a word. */
-int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
-                     struct slice body, bool no_body);
 /* Closes a claimed connection with a close code and a reason (cut to 123 bytes). */
 void conn_close_raw(struct net *net, uint32_t conn, uint16_t code, struct slice reason);
 

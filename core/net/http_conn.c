@@ -5,6 +5,8 @@
  * the owner's if it wants them. One request a connection: whoever waits for the next one would hold a descriptor, and
  * must be timed, for little.
  */
+#include "core/net/http_conn.h"
+
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"

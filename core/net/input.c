@@ -5,6 +5,8 @@
  * While a connection is being parsed its inbuf is off the connection (conn.in is NULL) and owned by parse(); net->cur
  * tells callbacks what they may need.
  */
+#include "core/net/input.h"
+
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"

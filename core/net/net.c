@@ -1,3 +1,5 @@
+#include "core/net/net.h"
+
 #include "core/base/clock.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"

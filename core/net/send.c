@@ -1,3 +1,5 @@
+#include "core/net/send.h"
+
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 

@@ -4,6 +4,7 @@
  */
 #include "core/base/buf.h"
 #include "core/net/net_private.h"
+#include "core/net/send.h"
 
 #include <stdio.h>
 

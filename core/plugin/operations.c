@@ -7,6 +7,7 @@
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_send.h"
+#include "core/net/send.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
 #include "core/plugin/text.h"

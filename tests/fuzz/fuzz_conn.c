@@ -7,6 +7,10 @@
 #include "core/net/http.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/http_conn.h"
+#include "core/net/input.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 #include <errno.h>
 #include <stdlib.h>

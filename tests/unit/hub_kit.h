@@ -26,6 +26,7 @@
 #include "core/hub/people/user.h"
 #include "tests/unit/gate_store.h"
 #include "tests/unit/test_bus.h"
+#include "core/net/accept.h"
 
 #include <errno.h>
 #include <netinet/in.h>

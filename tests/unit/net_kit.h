@@ -8,6 +8,8 @@
 #include "core/base/buf.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/accept.h"
+#include "core/net/net.h"
 
 #include <errno.h>
 #include <fcntl.h>

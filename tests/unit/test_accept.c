@@ -1,4 +1,6 @@
 #include "tests/unit/net_kit.h"
+#include "core/net/accept.h"
+#include "core/net/net.h"
 
 #include <netinet/tcp.h>
 #include <sys/epoll.h>

@@ -1,4 +1,6 @@
 #include "tests/unit/net_kit.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 static void one_frame_byte_by_byte(void **state)
 {

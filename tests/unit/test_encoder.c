@@ -1,6 +1,7 @@
 /* The forms that frames are said in, and forms of others: rows that a connection points to. */
 #include "core/net/encoder.h"
 #include "tests/unit/net_kit.h"
+#include "core/net/send.h"
 
 /* What each form makes of a frame. */
 static void forms(void **state)

@@ -2,6 +2,9 @@
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
 #include "core/hub/registry/route.h"
+#include "core/net/http_conn.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 #include <sys/epoll.h>
 

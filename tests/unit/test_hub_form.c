@@ -3,6 +3,7 @@
 #include "hub_kit.h"
 
 #include "core/hub/people/ban.h"
+#include "core/net/send.h"
 
 enum { FOREIGN = 4 }; /* the first row behind this server's own */
 

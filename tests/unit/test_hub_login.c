@@ -6,6 +6,7 @@
 #include "core/hub/host/host_member.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/token.h"
+#include "core/net/net.h"
 
 /* Wherever a client comes in, its connection ends up with its user's shard, with all that it had sent already. */
 static void the_connection_moves_to_its_user(void **state)

@@ -1,6 +1,7 @@
 /* Sessions: the order of answers, frames that are held back, how many requests are under way at once, and what is kept
  * when nothing is. */
 #include "hub_kit.h"
+#include "core/net/net.h"
 
 enum { INFLIGHT = 64 }; /* of req.c */
 

@@ -9,6 +9,7 @@
 #include "core/hub/host/host_send.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/figures.h"
+#include "core/net/net.h"
 
 static void threaded(struct kit *k, unsigned shards)
 {

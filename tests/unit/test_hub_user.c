@@ -2,6 +2,7 @@
 #include "hub_kit.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/people/user.h"
+#include "core/net/net.h"
 
 static uint32_t make(struct shard *s, const char *id)
 {

@@ -2,6 +2,7 @@
  * modes, users with several connections. */
 #include "walk_kit.h"
 #include "core/hub/people/user.h"
+#include "core/net/net.h"
 
 /* Members that have no connection, so that a walk is long: more than a turn visits. */
 enum { VISITS = 16384 };

@@ -1,4 +1,7 @@
 #include "tests/unit/net_kit.h"
+#include "core/net/input.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 #include <sys/epoll.h>
 

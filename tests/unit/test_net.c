@@ -1,6 +1,8 @@
 #include "tests/unit/net_kit.h"
 
 #include "core/base/clock.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 /* What is queued in a turn of the loop leaves in that turn, in one piece. */
 static void one_write_a_turn(void **state)

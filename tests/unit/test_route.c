@@ -2,6 +2,8 @@
 #include "tests/unit/net_kit.h"
 
 #include "core/net/http.h"
+#include "core/net/http_conn.h"
+#include "core/net/send.h"
 
 /* The owner serves /small (no body) and /take (POST, up to a million bytes), and claims /raw. */
 static struct {

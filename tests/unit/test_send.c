@@ -1,4 +1,6 @@
 #include "tests/unit/net_kit.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 static const struct net_limits small_queue = {
     .frame = 65536, .output_queue = 64 << 10, .login_timeout = 10, .idle_timeout = 300};

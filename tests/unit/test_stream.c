@@ -4,6 +4,9 @@
 #include "core/net/stream.h"
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
+#include "core/net/input.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 #include <sys/ioctl.h>
 #include <sys/uio.h>

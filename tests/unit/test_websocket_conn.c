@@ -1,5 +1,8 @@
 #include "tests/unit/net_kit.h"
 #include "tests/unit/ws_kit.h"
+#include "core/net/input.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 static const char request[] =
     "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

@@ -17,6 +17,8 @@
 #include "core/hub/shard/token.h"
 #include "core/hub/shard/user_ids.h"
 #include "core/hub/talk/interest.h"
+#include "core/net/input.h"
+#include "core/net/send.h"
 
 #include <stddef.h>
 #include <stdio.h>

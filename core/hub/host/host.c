@@ -13,6 +13,7 @@
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/order.h"
 #include "core/hub/talk/user_mail.h"
+#include "core/net/send.h"
 
 #include <stdio.h>
 #include <stdlib.h>

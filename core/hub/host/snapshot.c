@@ -5,6 +5,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/conv.h"
+#include "core/net/send.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -9,6 +9,7 @@
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/registry/tables.h"
+#include "core/net/input.h"
 
 #include <stdarg.h>
 #include <stdio.h>

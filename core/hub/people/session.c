@@ -1,6 +1,7 @@
 #include "core/hub/people/session.h"
 
 #include "core/base/frame.h"
+#include "core/net/send.h"
 
 #include <stdlib.h>
 

@@ -4,6 +4,7 @@
 #include "core/base/json.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/shard.h"
+#include "core/net/send.h"
 
 #include <stdlib.h>
 

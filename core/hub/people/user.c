@@ -1,6 +1,7 @@
 #include "core/hub/people/user.h"
 
 #include "core/hub/people/chan.h"
+#include "core/net/send.h"
 
 #include <stdlib.h>
 

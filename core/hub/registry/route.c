@@ -5,6 +5,8 @@
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
 #include "core/net/http.h"
+#include "core/net/http_conn.h"
+#include "core/net/send.h"
 
 /* --- The tables --------------------------------------------------------------------------------------------------- */
 

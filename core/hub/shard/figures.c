@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shard.h"
+#include "core/net/net.h"
 #include "core/net/net_shared.h"
 
 #include <stdio.h>

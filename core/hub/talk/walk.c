@@ -7,6 +7,8 @@
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/encode.h"
+#include "core/net/net.h"
+#include "core/net/send.h"
 
 #include <stdlib.h>
 
