@@ -3,9 +3,12 @@
 
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/net/accept_private.h"
+#include "core/net/conn_private.h"
 #include "core/net/net.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,8 +1,13 @@
 #include "core/base/buf.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
+#include "core/net/conn_private.h"
+#include "core/net/http_conn_private.h"
+#include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
+#include "core/net/send_private.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -10,10 +10,13 @@
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/net/conn_private.h"
 #include "core/net/handshake.h"
 #include "core/net/http.h"
+#include "core/net/http_conn_private.h"
 #include "core/net/net_private.h"
 #include "core/net/origin.h"
+#include "core/net/send_private.h"
 
 #include <netinet/in.h>
 #include <stdio.h>

@@ -10,9 +10,15 @@
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/net/conn_private.h"
+#include "core/net/http_conn_private.h"
+#include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
+#include "core/net/send_private.h"
 #include "core/net/tcp.h"
+#include "core/net/websocket_conn_private.h"
 
 #include <errno.h>
 #include <stdio.h>

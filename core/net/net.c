@@ -1,8 +1,13 @@
 #include "core/net/net.h"
 
 #include "core/base/clock.h"
+#include "core/net/accept_private.h"
+#include "core/net/conn_private.h"
+#include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
+#include "core/net/send_private.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>

@@ -142,31 +142,12 @@ struct net {
 #define IP_SLOT_NONE UINT32_MAX
 struct sockaddr;
 
-/* Counts a connection; false when `limit` (0: none) is reached. */
-bool shared_connection_add(struct net_shared *s, uint32_t limit);
-void shared_connection_remove(struct net_shared *s);
-/* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not
- * counted. */
-bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
-void shared_ip_remove(struct net_shared *s, uint32_t slot);
 /* Who holds memory without a login, each counted for itself, so that none refuses the others. */
 enum holder {
     HOLDER_EARLY,   /* connections that are to log in, and HTTP requests */
     HOLDER_CLAIMED, /* connections of claimed paths */
     HOLDERS
 };
-/* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds. False: that would be more than `total`
- * in all or `per_ip` of the address (0: no limit), and nothing changed. */
-bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,
-                     uint64_t per_ip);
-void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes);
-/* The account of an address: output of its connections whose socket is full, which has become so many bytes more or
- * less, and such connections. Returns how much one of them may hold: UINT32_MAX while all hold no more than `limit` (0:
- * none). */
-uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes, int blocked, uint64_t limit);
-/* Bytes in output queues, and connections whose socket is full. */
-void shared_queued_add(struct net_shared *s, int64_t bytes, int32_t blocked);
-uint32_t shared_blocked(const struct net_shared *s);
 
 /* --- net.c -------------------------------------------------------------------------------------------------------- */
 
@@ -186,15 +167,6 @@ static inline void work_add(struct net *net, struct work *w, uint32_t idx)
         net_wake(net);
 }
 
-/* --- accept.c ----------------------------------------------------------------------------------------------------- */
-
-void accept_ready(struct net *net, unsigned listening);
-/* Puts the listening sockets into the epoll set, or takes them out. */
-void accept_start(struct net *net);
-void accept_stop(struct net *net);
-/* Options of a listening socket, which accepted ones inherit. */
-void accept_options(const struct net *net, int fd);
-
 /* --- conn.c ------------------------------------------------------------------------------------------------------- */
 
 static inline struct conn *conn_ptr(const struct net *net, uint32_t idx)
@@ -206,37 +178,6 @@ static inline const struct stream *conn_stream(const struct net *net, const stru
 {
     return net->streams[c->stream];
 }
-/* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the
- * descriptor stays the caller's). */
-uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream);
-/* Tells the epoll set what the connection waits for now. */
-void conn_interest(struct net *net, uint32_t idx, struct conn *c);
-/* Where its address is counted, IP_SLOT_NONE when it has none; finds it out when that is not known yet. */
-uint32_t conn_ip_slot(struct net *net, struct conn *c);
-/* Sets its timeout anew. */
-void conn_arm(struct net *net, uint32_t idx, struct conn *c);
-uint64_t conn_due(void *net, uint32_t idx);
-/* Queues raw bytes or a frame, whatever the limits; without memory it does nothing. */
-void conn_push_raw(struct net *net, uint32_t idx, struct conn *c, struct slice bytes);
-void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t action, struct slice body);
-/* Tells the owner that a connection exists; the connection may be gone after it. */
-void conn_tell_opened(struct net *net, uint32_t idx, struct conn *c);
-/* conn_close() with the WebSocket close code (0: no close frame). */
-void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message,
-              uint32_t retry_after_ms);
-/* Framing is lost: an error frame, then conn_end(). `code`: "bad_request" or "too_large". */
-void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const char *code, const char *message);
-/* Closes an HTTP exchange after what is queued. */
-void conn_end_http(struct net *net, uint32_t idx, struct conn *c);
-/* The other side is gone: writes what it may still take, and finishes. Top level only. */
-void conn_lost(struct net *net, uint32_t idx);
-/* The other side has said its last, by a WebSocket Close with this code, or (eof, code 0) by closing its half. True:
- * the owner owes answers, and the connection waits for them. */
-bool conn_ended(struct net *net, uint32_t idx, struct conn *c, uint16_t code, bool eof);
-/* The end: `closing` if it is owed, `closed`, the slot is free. Top level only. */
-void conn_finish(struct net *net, uint32_t idx);
-/* A closing connection's output is out. May finish it. */
-void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c);
 
 /* --- send.c ------------------------------------------------------------------------------------------------------- */
 
@@ -247,36 +188,9 @@ static inline void conn_dirty(struct net *net, uint32_t idx, struct conn *c)
         work_add(net, &net->dirty, idx);
     }
 }
-/* Writes what is queued. Top level only: may call the owner and finish the connection. */
-void conn_flush(struct net *net, uint32_t idx, struct conn *c);
-/* Writes without calling anybody or closing anything. As outq_write(). */
-int conn_write(struct net *net, struct conn *c);
-/* Takes what it holds from the accounts of its user, and of its address when `all`. */
-void conn_uncharge(struct net *net, uint32_t idx, struct conn *c, bool all);
-/* Whether the caps that it shares with others leave room for output. */
-bool conn_may_queue(struct net *net, struct conn *c);
-/* While such a cap is reached, or nearly, closes those who have taken nothing for some time. Once a second; top level.
- * */
-void net_evict_idle(struct net *net);
-/* Throws away the output queue. */
-void conn_drop_output(struct net *net, uint32_t idx, struct conn *c);
 
 /* --- input.c ------------------------------------------------------------------------------------------------------ */
 
-/* The socket has something. Top level only. */
-void conn_readable(struct net *net, uint32_t idx, uint32_t events);
-/* A connection of the resume list goes on. Top level only. */
-void conn_go_on(struct net *net, uint32_t idx, struct conn *c);
-/* Puts it on the resume list when there is something to do. */
-void conn_schedule(struct net *net, uint32_t idx, struct conn *c);
-void conn_drop_input(struct net *net, struct conn *c);
-/* What it keeps of its input is no longer counted as memory before login. */
-void conn_release_early(struct net *net, struct conn *c);
-/* Counts n bytes that the connection is to hold without a login. False: there is no room for them. */
-MUST_CHECK bool conn_hold(struct net *net, struct conn *c, uint32_t n);
-void conn_let_go(struct net *net, const struct conn *c, uint32_t n);
-/* Hands a message to the owner. */
-void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct net_message *m);
 /* The largest message that it may send now, bytes. */
 static inline uint32_t conn_frame_limit(const struct net *net, const struct conn *c)
 {
@@ -288,12 +202,5 @@ static inline uint32_t conn_frame_limit(const struct net *net, const struct conn
         return KEEP_MAX_EARLY;
     return net->limits.frame;
 }
-
-/* --- websocket_conn.c, http_conn.c: a step of parsing; false: nothing more can be done with what is there --------- */
-
-bool websocket_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in);
-bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in);
-/* Answers with a status and closes after it. */
-void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status);
 
 #endif

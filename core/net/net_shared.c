@@ -2,6 +2,7 @@
 
 #include "core/base/hash.h"
 #include "core/net/net_private.h"
+#include "core/net/net_shared_private.h"
 
 #include <netinet/in.h>
 #include <pthread.h>

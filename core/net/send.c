@@ -1,7 +1,11 @@
 #include "core/net/send.h"
 
+#include "core/net/conn_private.h"
+#include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
+#include "core/net/send_private.h"
 
 #include <stdlib.h>
 

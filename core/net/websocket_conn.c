@@ -3,8 +3,11 @@
  * to.
  */
 #include "core/base/buf.h"
+#include "core/net/conn_private.h"
+#include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/send.h"
+#include "core/net/websocket_conn_private.h"
 
 #include <stdio.h>
 

@@ -11,6 +11,8 @@
 #include "core/net/input.h"
 #include "core/net/net.h"
 #include "core/net/send.h"
+#include "core/net/conn_private.h"
+#include "core/net/net_shared_private.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 #include "tests/unit/net_kit.h"
 #include "core/net/net.h"
 #include "core/net/send.h"
+#include "core/net/net_shared_private.h"
 
 static void one_frame_byte_by_byte(void **state)
 {

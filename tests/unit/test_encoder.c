@@ -2,6 +2,7 @@
 #include "core/net/encoder.h"
 #include "tests/unit/net_kit.h"
 #include "core/net/send.h"
+#include "core/net/net_shared_private.h"
 
 /* What each form makes of a frame. */
 static void forms(void **state)

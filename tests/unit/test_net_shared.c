@@ -1,5 +1,6 @@
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
+#include "core/net/net_shared_private.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,8 @@
 #include "tests/unit/net_kit.h"
 #include "core/net/net.h"
 #include "core/net/send.h"
+#include "core/net/conn_private.h"
+#include "core/net/net_shared_private.h"
 
 static const struct net_limits small_queue = {
     .frame = 65536, .output_queue = 64 << 10, .login_timeout = 10, .idle_timeout = 300};

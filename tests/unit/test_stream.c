@@ -7,6 +7,10 @@
 #include "core/net/input.h"
 #include "core/net/net.h"
 #include "core/net/send.h"
+#include "core/net/accept_private.h"
+#include "core/net/conn_private.h"
+#include "core/net/input_private.h"
+#include "core/net/net_shared_private.h"
 
 #include <sys/ioctl.h>
 #include <sys/uio.h>

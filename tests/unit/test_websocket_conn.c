@@ -3,6 +3,7 @@
 #include "core/net/input.h"
 #include "core/net/net.h"
 #include "core/net/send.h"
+#include "core/net/net_shared_private.h"
 
 static const char request[] =
     "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

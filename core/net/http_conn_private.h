@@ -1,0 +1,11 @@
+/* A connection until it is upgraded or answered. Private to core/net. */
+#ifndef MAGPIE_NET_HTTP_CONN_PRIVATE_H
+#define MAGPIE_NET_HTTP_CONN_PRIVATE_H
+
+#include "core/net/net_private.h"
+
+bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in);
+/* Answers with a status and closes after it. */
+void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status);
+
+#endif
