@@ -294,6 +294,7 @@ void state_free(struct state *st)
     }
     for (uint32_t i = 0; i < st->action_count; i++)
         breaker_fini(&st->actions[i].h.breaker);
+    breaker_fini(&st->once.breaker);
     for (uint32_t i = 0; i < st->command_count; i++) {
         free(st->commands[i].name);
         free(st->commands[i].help);

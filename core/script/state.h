@@ -149,6 +149,7 @@ struct state {
     uint32_t action_count;
     struct custom_command *commands; /* owned */
     uint32_t command_count;
+    struct handler once;  /* the breaker of timers that fire once; no function of its own */
     struct timer *timers; /* list; owned */
     uint32_t timer_count;
     uint64_t timer_last; /* id given last */

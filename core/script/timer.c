@@ -144,17 +144,20 @@ void timer_fire(struct timer *t)
 {
     struct state *st = t->st;
     uint64_t id = t->id;
-    if (handler_ask(st, &t->h, NULL) == BREAKER_ASK) {
+    /* Each call of magpie.after() makes a new timer, so those that fire once share one breaker. */
+    bool once = t->every_ms == 0;
+    struct handler *h = once ? &st->once : &t->h;
+    if (handler_ask(st, h, NULL) == BREAKER_ASK) {
         lua_settop(st->L, 0);
         lua_rawgeti(st->L, LUA_REGISTRYINDEX, t->h.fn);
         int rc = state_call(st, 0, 0, st->shard_set->budget_us, true);
         t = find(st, id); /* it may have cancelled itself */
-        if (t && rc == 0)
-            breaker_worked(&t->h.breaker);
-        else if (t)
-            handler_failed(st, &t->h, "timer", NULL);
+        if (rc == 0 && (t || once))
+            breaker_worked(once ? &st->once.breaker : &t->h.breaker);
+        else if (t || once)
+            handler_failed(st, once ? &st->once : &t->h, "timer", NULL);
     }
-    if (t && t->every_ms == 0)
+    if (t && once)
         drop(t);
 }
 

@@ -136,6 +136,9 @@ static int do_metric(struct world *world, const char *name, double n)
 
 /* --- Timers ------------------------------------------------------------------------------------------------------- */
 
+enum { TURN_US = 5000 };                /* a timer that took longer is the last one of its turn */
+static const double NEXT_TURN_S = 1e-3; /* after which the rest is due again */
+
 struct hub_timer {
     ev_timer ev;
     struct timer *timer;
@@ -143,8 +146,21 @@ struct hub_timer {
 
 static void on_timer(struct ev_loop *loop, ev_timer *ev, int events)
 {
-    (void)loop, (void)events;
-    timer_fire(((struct hub_timer *)ev)->timer); /* which may free it */
+    (void)events;
+    struct timer *t = ((struct hub_timer *)ev)->timer;
+    struct hub_world *w = hub_world(t->st->shard_set->env->world);
+    /* libev runs all that is due at once. When that takes too long the rest waits for the next turn, with the sockets
+     * in between. */
+    if (w->busy_turn == ev_iteration(loop)) {
+        ev_timer_stop(loop, ev);
+        ev_timer_set(ev, NEXT_TURN_S, ev->repeat);
+        ev_timer_start(loop, ev);
+        return;
+    }
+    uint64_t began_us = clock_mono_us();
+    timer_fire(t); /* which may free it */
+    if (clock_mono_us() - began_us > TURN_US)
+        w->busy_turn = ev_iteration(loop);
 }
 
 static int timer_begin(struct world *world, struct timer *t, double after_ms, double every_ms)

@@ -11,7 +11,8 @@ struct hub_world {
     struct world world;
     struct scripts *host;
     struct shard *shard;
-    uint32_t sends; /* operations under way */
+    uint32_t sends;     /* operations under way */
+    unsigned busy_turn; /* the loop's iteration in which a timer took long; 0: none yet */
 };
 
 void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *shard, uint32_t content_max);

@@ -387,6 +387,29 @@ magpie.action(200, function(e) if e.body.bad then error("did not expect that") e
         self.assertRegex(self.server.log(), r"script\.breaker .*caller=%s" % a.id)
 
 
+class CostlyTimers(Scripted):
+    """Timers that fire once and never come to an end: they are switched off together, and others get their turns."""
+
+    abstract = False
+    files = {"policy": """
+magpie.action(200, function()
+    for _ = 1, 50 do magpie.after(1, function() while true do end end) end
+    return {}
+end)
+"""}
+
+    def test_once(self):
+        a, b = self.users("Ada", "Bob")
+        a.request(200)
+        stopped = lambda: self.server.log().count("script.error script=policy in=timer")
+        self.eventually(lambda: stopped() > 0)
+        b.request(9)
+        self.assertLess(stopped(), 50, "the ping was answered before all timers had run")
+        self.server.wait_log("script.breaker script=policy in=timer")
+        self.assertLess(stopped(), 20)
+        b.request(9)
+
+
 class Reload(Scripted):
     abstract = False
     files = {"policy": 'local version = 1\nmagpie.action(200, function() return {version = version, calls = '
