@@ -171,6 +171,7 @@ class Starting(Plain):
                 self.assertIn(words, p.stderr)
 
     @unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
+    @unittest.skipIf(SANITIZED, "a sanitizer needs descriptors and stack of its own")
     def test_limits_that_are_just_enough(self):
         with Server(prefix=["prlimit", "--nofile=64:64", "--stack=131072:"]) as s:
             with Client(s) as c:

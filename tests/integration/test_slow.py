@@ -162,7 +162,7 @@ class Caps(Test):
         """What waits in the server ends up between these, once those that were closed are gone."""
         def mib():
             return self.figure("magpie_output_queued_bytes") / self.MIB
-        self.eventually(lambda: low < mib() < high, timeout=20, every=0.5)
+        self.eventually(lambda: low < mib() < high, timeout=20 * PATIENCE, every=0.5)
 
     def test_caps(self):
         a = self.user("Ada")
