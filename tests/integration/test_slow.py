@@ -172,14 +172,14 @@ class Caps(Test):
         before = self.figure("magpie_connections")
         self.hoard("127.0.0.2", 10, a.token)  # each alone would hold some 0.7 MiB
         self.eventually(lambda: self.figure("magpie_connections") > before + 2)
-        self.settles(1, 3)
+        self.settles(0.2, 3)
         self.hoard("127.0.0.3", 15)
-        self.settles(3.5, 7)
+        self.settles(1, 7)
         self.hoard("127.0.0.4", 15), self.hoard("127.0.0.5", 15)
-        self.settles(3, 9)
+        self.settles(1, 9)
         # Near the cap in all, whoever has taken nothing for ten seconds is closed.
         time.sleep(12)
-        self.settles(3, 7.01)
+        self.settles(1, 7.01)
         # Who reads notices nothing, wherever it comes from.
         for wire in ("tcp", "binary"):
             b = self.user("Bob", wire)
