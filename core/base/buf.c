@@ -57,12 +57,6 @@ void buf_u32(struct buf *b, uint32_t v)
     store_be32(t, v);
     buf_put(b, t, 4);
 }
-void buf_u64(struct buf *b, uint64_t v)
-{
-    char t[8];
-    store_be64(t, v);
-    buf_put(b, t, 8);
-}
 void buf_dec(struct buf *b, uint64_t v)
 {
     char t[20];

@@ -53,7 +53,6 @@ void buf_byte(struct buf *b, uint8_t c);
 /* Big-endian integers. */
 void buf_u16(struct buf *b, uint16_t v);
 void buf_u32(struct buf *b, uint32_t v);
-void buf_u64(struct buf *b, uint64_t v);
 /* Decimal digits of v, without padding. */
 void buf_dec(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -36,15 +36,30 @@ void wire_unref(struct wire *w)
         free(w);
 }
 
+/* With room for `own` bytes behind it. */
+static struct frame *frame_alloc(uint16_t action, uint16_t seq, struct slice body, uint32_t tag, size_t own)
+{
+    struct frame *f = body.n <= UINT32_MAX / 2 ? malloc(sizeof *f + own) : NULL;
+    if (f)
+        *f = (struct frame){
+            .refs = 1, .tag = tag, .action = action, .seq = seq, .body_len = (uint32_t)body.n, .body = body.p};
+    return f;
+}
+
 struct frame *frame_new(uint16_t action, uint16_t seq, struct slice body, uint32_t tag)
 {
-    struct frame *f = body.n <= UINT32_MAX / 2 ? malloc(sizeof *f + body.n) : NULL;
+    struct frame *f = frame_alloc(action, seq, body, tag, body.n);
     if (!f)
         return NULL;
-    *f = (struct frame){.refs = 1, .tag = tag, .action = action, .seq = seq, .body_len = (uint32_t)body.n};
     if (body.n)
-        memcpy(f->body, body.p, body.n);
+        memcpy(f->own, body.p, body.n);
+    f->body = f->own;
     return f;
+}
+
+struct frame *frame_borrow(uint16_t action, uint16_t seq, struct slice body, uint32_t tag)
+{
+    return frame_alloc(action, seq, body, tag, 0);
 }
 
 void frame_unref(struct frame *f)

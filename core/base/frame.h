@@ -60,11 +60,15 @@ struct frame {
     uint16_t seq;
     uint32_t body_len;             /* bytes in body */
     struct wire *wires[WIRE_ROWS]; /* by form; made on demand; each holds one reference */
-    char body[];                   /* UTF-8 JSON object; may be empty */
+    const char *body;              /* UTF-8 JSON object; may be empty; borrowed, or `own` */
+    char own[];
 };
 
 /* Copies the body. NULL: out of memory. One reference belongs to the caller. */
 struct frame *frame_new(uint16_t action, uint16_t seq, struct slice body, uint32_t tag);
+/* The same without a copy: the body must stay as it is for as long as somebody may ask for a further form. Wires have
+ * bytes of their own. */
+struct frame *frame_borrow(uint16_t action, uint16_t seq, struct slice body, uint32_t tag);
 void frame_unref(struct frame *f);
 /* The frame in a form, whose encoder is `e`; borrowed from the frame. NULL: out of memory. */
 struct wire *frame_wire(struct frame *f, unsigned form, const struct encoder *e);

@@ -118,23 +118,6 @@ bool table_remove(struct table *t, uint64_t hash, uint32_t index)
     return true;
 }
 
-uint32_t table_next(const struct table *t, uint64_t *cursor)
-{
-    /* Segment in the upper half, slot in the lower one. */
-    uint64_t segment = *cursor >> 32, slot = (uint32_t)*cursor;
-    for (; segment < (uint64_t)1 << t->segment_bits; segment++, slot = 0) {
-        const struct table_segment *g = &t->segments[segment];
-        for (; g->slots && slot <= g->mask; slot++) {
-            if (g->slots[slot] != TABLE_NONE) {
-                *cursor = segment << 32 | (slot + 1);
-                return g->slots[slot];
-            }
-        }
-    }
-    *cursor = segment << 32;
-    return TABLE_NONE;
-}
-
 uint64_t table_memory(const struct table *t)
 {
     uint64_t n = ((uint64_t)1 << t->segment_bits) * sizeof *t->segments;

@@ -36,9 +36,6 @@ uint32_t table_find(const struct table *t, uint64_t hash, const void *key);
 MUST_CHECK int table_add(struct table *t, uint64_t hash, uint32_t index);
 /* Removes this very index; false when it was not there. */
 bool table_remove(struct table *t, uint64_t hash, uint32_t index);
-/* Walks all items in no order: start with *cursor = 0; returns TABLE_NONE at the end. Adding or removing while walking
- * may skip or repeat items. */
-uint32_t table_next(const struct table *t, uint64_t *cursor);
 /* Bytes of memory held. */
 uint64_t table_memory(const struct table *t);
 

@@ -298,7 +298,7 @@ static void push_arrive(void *owner, struct mail *m)
     struct conn *k = s->net ? conn_find(s->net, q->conn, q->generation) : NULL;
     /* Before login no push may come; and what speaks another protocol has no words for one, or its own. */
     if (k && (k->flags & (CONN_F_READY | CONN_F_CLOSING)) == CONN_F_READY) {
-        struct frame *f = frame_new(q->action, 0, slice_of(q->body, q->n), WIRE_TAG_NONE);
+        struct frame *f = frame_borrow(q->action, 0, slice_of(q->body, q->n), WIRE_TAG_NONE);
         if (f) {
             (void)conn_send_frame(s->net, q->conn, f, CONN_MUST);
             frame_unref(f);

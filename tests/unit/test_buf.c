@@ -36,7 +36,9 @@ static void appends(void **state)
     is(&b, "");
     buf_u16(&b, 0x0102);
     buf_u32(&b, 0x03040506);
-    buf_u64(&b, 0x0708090a0b0c0d0eull);
+    char eight[8];
+    store_be64(eight, 0x0708090a0b0c0d0eull);
+    buf_put(&b, eight, sizeof eight);
     static const char bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
     assert_int_equal(b.n, sizeof bytes);
     assert_memory_equal(b.p, bytes, sizeof bytes);

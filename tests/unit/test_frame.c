@@ -46,6 +46,21 @@ static void a_frame_is_encoded_once_per_form(void **state)
     wire_unref(w);
 }
 
+/* A form that is asked for later is made from the owner's bytes; those that were made keep their own. */
+static void a_borrowed_body_is_not_copied(void **state)
+{
+    (void)state;
+    char body[] = "{\"a\":1}";
+    struct frame *f = frame_borrow(102, 0, slice_str(body), 7);
+    assert_ptr_equal(f->body, body);
+    struct wire *w = frame_wire(f, WIRE_TCP, encoders_own[WIRE_TCP]);
+    wire_ref(w);
+    frame_unref(f);
+    memset(body, 'x', sizeof body);
+    assert_memory_equal(w->data + 8, "{\"a\":1}", 7);
+    wire_unref(w);
+}
+
 /* Joined once per form, and what was joined outlives bundle and frames. */
 static void frames_in_a_bundle(void **state)
 {
@@ -109,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(raw_bytes),
         cmocka_unit_test(a_frame_is_encoded_once_per_form),
+        cmocka_unit_test(a_borrowed_body_is_not_copied),
         cmocka_unit_test(frames_in_a_bundle),
         cmocka_unit_test(a_bundle_is_full),
     };

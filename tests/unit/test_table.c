@@ -28,18 +28,12 @@ static bool matches(void *ctx, uint32_t index, const void *key)
 
 static void check_all(const struct table *t, const bool *in, uint32_t n)
 {
-    uint32_t count = 0, seen = 0;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < n; i++) {
         assert_int_equal(table_find(t, hash_of(NULL, i), &i), in[i] ? i : TABLE_NONE);
         count += in[i];
     }
     assert_int_equal(t->count, count);
-    uint64_t cursor = 0;
-    for (uint32_t i = table_next(t, &cursor); i != TABLE_NONE; i = table_next(t, &cursor)) {
-        assert_true(i < n && in[i]);
-        seen++;
-    }
-    assert_int_equal(seen, count);
 }
 
 static void run_model(unsigned bits, uint32_t n, unsigned rounds)

@@ -17,7 +17,9 @@ static inline void ws_put_wide(struct buf *b, unsigned first, struct slice paylo
         buf_u16(b, (uint16_t)payload.n);
     } else {
         buf_byte(b, 0x80 | 127);
-        buf_u64(b, payload.n);
+        char n[8];
+        store_be64(n, payload.n);
+        buf_put(b, n, sizeof n);
     }
     buf_put(b, mask, 4);
     for (size_t i = 0; i < payload.n; i++)

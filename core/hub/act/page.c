@@ -44,7 +44,7 @@ void push_others(struct req *r, uint16_t action, struct buf *body)
     struct shard *s = r->home;
     if (r->user == NONE || !buf_ok(body))
         return;
-    struct frame *f = frame_new(action, 0, buf_slice(body), WIRE_TAG_NONE);
+    struct frame *f = frame_borrow(action, 0, buf_slice(body), WIRE_TAG_NONE);
     if (!f)
         return;
     bool there = conn_find(s->net, r->conn, r->generation) != NULL;

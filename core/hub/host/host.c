@@ -262,7 +262,7 @@ static void announce_run(void *owner, struct mail *m)
     struct shard *s = owner;
     struct announcement *a = (struct announcement *)m;
     if (!a->frame)
-        a->frame = s->net ? frame_new(PUSH_ANNOUNCEMENT, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
+        a->frame = s->net ? frame_borrow(PUSH_ANNOUNCEMENT, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
     uint32_t i = NONE;
     if (a->frame) {
         i = net_next(s->net, a->at);

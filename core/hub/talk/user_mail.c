@@ -38,7 +38,7 @@ static void user_mail_arrive(void *owner, struct mail *m)
     if (user != NONE) {
         if (p->action == PUSH_USER_MESSAGE)
             s->events->message_arrived(s, user);
-        struct frame *f = frame_new(p->action, 0, body, WIRE_TAG_NONE);
+        struct frame *f = frame_borrow(p->action, 0, body, WIRE_TAG_NONE);
         if (f) {
             bool there = p->except != NONE && conn_find(s->net, p->except, p->generation);
             if (p->about)

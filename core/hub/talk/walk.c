@@ -118,7 +118,7 @@ static struct slice item_body(struct pub *p, uint32_t i)
 static struct frame *item_frame(struct pub *p, uint32_t i, uint32_t tag)
 {
     if (!p->items[i].frame)
-        p->items[i].frame = frame_new(p->action, 0, item_body(p, i), tag);
+        p->items[i].frame = frame_borrow(p->action, 0, item_body(p, i), tag);
     return p->items[i].frame;
 }
 
