@@ -70,7 +70,7 @@ extern "C" {
 #endif
 
 #define MP_ABI_MAJOR 1
-#define MP_ABI_MINOR 2
+#define MP_ABI_MINOR 3
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
 
@@ -192,6 +192,10 @@ enum mp_event_kind {
     MP_ON_DELIVERED,
     MP_ON_LOGGED_IN, /* conn, ip, websocket, user, user_name, device */
     MP_ON_CLOSE,     /* conn, user, user_name (empty before login), reason */
+    /* Since 1.3. user, user_name, channel | peer, content, id, seq, created_ms, members, receivers: a message was
+     * stored and pushed, and these receivers had no connection: the one of a private message, or members of a channel
+     * of the tier small with 500 members at most, never its sender. The verdict counts for nothing */
+    MP_ON_OFFLINE,
     MP_EVENTS
 };
 
@@ -219,6 +223,9 @@ struct mp_event {
     double rate;          /* conversation: messages a second, lately */
     enum mp_tier tier;
     uint64_t id, seq, created_ms; /* of the message; mp_id_text() */
+    /* since 1.3 */
+    const struct mp_str *receivers; /* offline: user ids, receiver_count */
+    uint32_t receiver_count;
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);

@@ -25,6 +25,7 @@ SAME(MP_ON_CONVERSATION, HOOK_CONVERSATION);
 SAME(MP_ON_DELIVERED, HOOK_DELIVERED);
 SAME(MP_ON_LOGGED_IN, HOOK_LOGGED_IN);
 SAME(MP_ON_CLOSE, HOOK_CLOSE);
+SAME(MP_ON_OFFLINE, HOOK_OFFLINE);
 SAME(MP_EVENTS, HOOK_EVENTS);
 SAME(MP_PASS, HOOK_PASS);
 SAME(MP_ACCEPT, HOOK_ACCEPT);
@@ -50,6 +51,9 @@ SAME(MP_PUSH_MERGED, MODE_MERGED);
 SAME(MP_PUSH_NONE, MODE_NONE);
 SAME(MP_NOW, AUTH_NOW);
 SAME(MP_LATER, AUTH_LATER);
+
+_Static_assert(sizeof(struct mp_str) == sizeof(struct slice) && offsetof(struct mp_str, n) == offsetof(struct slice, n),
+               "receivers are handed on as they are");
 
 /* What a plugin is given points to its first member. */
 struct event {
@@ -80,6 +84,8 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .id = h->id,
         .seq = h->seq,
         .created_ms = h->created_ms,
+        .receivers = (const struct mp_str *)(const void *)h->receivers,
+        .receiver_count = h->receiver_count,
     };
     bool has_conn =
         h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;

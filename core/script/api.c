@@ -41,7 +41,8 @@ static int reference(lua_State *L, int index)
 static bool open_by_default(enum hook_event event)
 {
     return event == HOOK_MESSAGE || event == HOOK_CONVERSATION || event == HOOK_DELIVERED ||
-           event == HOOK_UNSUBSCRIBE || event == HOOK_LOGGED_IN || event == HOOK_CLOSE || event == HOOK_CONNECT;
+           event == HOOK_UNSUBSCRIBE || event == HOOK_LOGGED_IN || event == HOOK_CLOSE || event == HOOK_CONNECT ||
+           event == HOOK_OFFLINE;
 }
 
 static int field_of_options(lua_State *L, const char *field)

@@ -34,6 +34,8 @@ static const char *const key_names[KEYS] = {
     [KEY_ACTION] = "action",
     [KEY_SYSTEM] = "system",
     [KEY_EVENT] = "event",
+    [KEY_RECEIVERS] = "receivers",
+    [KEY_MESSAGE] = "message",
 };
 
 /* Verdicts that a hook may return at once. */
@@ -56,6 +58,7 @@ static const uint32_t fields_of[HOOK_EVENTS] = {
                        F(MEMBERS) | F(SYSTEM),
     [HOOK_LOGGED_IN] = F(USER) | F(IP) | F(TRANSPORT) | F(DEVICE),
     [HOOK_CLOSE] = F(USER) | F(REASON),
+    [HOOK_OFFLINE] = F(USER) | F(CHANNEL) | F(PEER) | F(RECEIVERS) | F(MESSAGE) | F(MEMBERS) | F(SYSTEM),
 };
 static const uint32_t action_fields = F(USER) | F(BODY) | F(SEQ) | F(ACTION);
 
@@ -103,6 +106,35 @@ static void push_id(lua_State *L, uint64_t id)
     char text[24];
     snprintf(text, sizeof text, "%019llu", (unsigned long long)id);
     lua_pushstring(L, text);
+}
+
+/* The message, with the fields that pushes and history have. */
+static void push_message(lua_State *L, const struct hook_call *h)
+{
+    lua_createtable(L, 0, 6);
+    push_id(L, h->id);
+    lua_setfield(L, -2, "id");
+    lua_pushnumber(L, (double)h->seq);
+    lua_setfield(L, -2, "seq");
+    lua_pushnumber(L, (double)h->created_ms);
+    lua_setfield(L, -2, "createdAt");
+    lua_pushlstring(L, h->content.p ? h->content.p : "", h->content.n);
+    lua_setfield(L, -2, "content");
+    lua_createtable(L, 0, 2);
+    push_text(L, h->user);
+    lua_setfield(L, -2, "id");
+    push_text(L, h->user_name);
+    lua_setfield(L, -2, "name");
+    lua_setfield(L, -2, "sender");
+}
+
+static void push_receivers(lua_State *L, const struct hook_call *h)
+{
+    lua_createtable(L, (int)h->receiver_count, 0);
+    for (uint32_t i = 0; i < h->receiver_count; i++) {
+        lua_pushlstring(L, h->receivers[i].p, h->receivers[i].n);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
 }
 
 static void push_field(struct state *st, lua_State *L, const struct event *e, enum key key)
@@ -174,6 +206,12 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
         return;
     case KEY_REASON:
         lua_pushstring(L, h->message ? h->message : "");
+        return;
+    case KEY_RECEIVERS:
+        push_receivers(L, h);
+        return;
+    case KEY_MESSAGE:
+        push_message(L, h);
         return;
     case KEY_SYSTEM:
         lua_pushboolean(L, slice_eq(h->user, SLICE_LIT("system")));
@@ -289,7 +327,8 @@ static struct slice caller_of(const struct hook_call *h)
 /* What has happened cannot be refused any more. */
 static bool can_refuse(enum hook_event event)
 {
-    return event != HOOK_DELIVERED && event != HOOK_UNSUBSCRIBE && event != HOOK_LOGGED_IN && event != HOOK_CLOSE;
+    return event != HOOK_DELIVERED && event != HOOK_UNSUBSCRIBE && event != HOOK_LOGGED_IN && event != HOOK_CLOSE &&
+           event != HOOK_OFFLINE;
 }
 
 static enum hook_verdict refuse(struct hook_call *h)

@@ -108,6 +108,8 @@ enum key {
     KEY_ACTION,
     KEY_SYSTEM,
     KEY_EVENT,
+    KEY_RECEIVERS,
+    KEY_MESSAGE,
     KEYS
 };
 

@@ -40,9 +40,12 @@ enum hook_event {
     HOOK_LOGGED_IN, /* conn, ip, websocket, user, user_name, device: after the answer; the verdict counts for nothing */
     /* conn, user, user_name (empty before login), message (the reason's name); the verdict counts for nothing */
     HOOK_CLOSE,
+    /* user, user_name, channel | peer, content, id, seq, created_ms, members, receivers: those without a connection of
+     * a message that was stored and pushed (talk/offline.h). On the owner shard; the verdict counts for nothing */
+    HOOK_OFFLINE,
     HOOK_EVENTS
 };
-/* "connect" … "close". */
+/* "connect" … "offline". */
 const char *hook_event_name(enum hook_event event);
 
 enum hook_verdict { HOOK_PASS, HOOK_ACCEPT, HOOK_REJECT, HOOK_DROP };
@@ -64,7 +67,9 @@ struct hook_call {
     enum store_tier tier;  /* conversation */
     struct bucket *bucket; /* message: the user's (NULL when it has no connection); conversation: the conversation's */
     bool repeat_possible;  /* there is a clientId: a rejection is withdrawn when it turns out to be a repeat */
-    uint64_t id, seq, created_ms; /* delivered */
+    uint64_t id, seq, created_ms;  /* delivered */
+    const struct slice *receivers; /* offline: user ids, receiver_count */
+    uint32_t receiver_count;
     /* verdict */
     enum code code;          /* HOOK_REJECT */
     uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */

@@ -40,6 +40,7 @@ struct owner_name;
 struct metric_table;
 struct tables;
 struct login;
+struct search;
 struct frame;
 
 /* --- The shard ------------------------------------------------------------------------------------------------ */
@@ -111,6 +112,8 @@ struct shard {
     void *scripts;                         /* of core/script: what its scripts keep on this shard; its own */
     uint64_t now_ms;                       /* monotonic, of this loop iteration */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
+    struct search *searches;               /* of talk/offline.c: those that read members; list */
+    uint32_t missed;                       /* messages of its searches, those under way included */
     struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */

@@ -6,6 +6,7 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/encode.h"
+#include "core/hub/talk/offline.h"
 #include "core/hub/talk/publish.h"
 #include "core/hub/talk/user_mail.h"
 
@@ -118,6 +119,7 @@ static void send_stored(void *owner, struct store_op *op)
     bool channel = conv_is_channel(conv_slice(v)), over_limit = q->advice.over_limit;
     conv_take_advice(s, q->o.conv, &q->advice);
     struct delivered *news = delivered_note(s, q);
+    struct missed *missed = missed_note(s, q->o.conv, q->op.tier, &m);
     uint64_t seq = q->op.seq;
     uint32_t conv = q->o.conv;
     struct user_mail *to_receiver = NULL, *to_sender = NULL;
@@ -147,6 +149,7 @@ static void send_stored(void *owner, struct store_op *op)
         conv_publish(s, conv, seq, buf_slice(&body), over_limit);
     user_mail_post(s->hub, s, to_receiver);
     user_mail_post(s->hub, s, to_sender);
+    missed_ask(s, conv, missed);
     delivered_run(s, conv, news);
     v->pins--;
     buf_free(&body);

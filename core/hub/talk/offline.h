@@ -1,0 +1,21 @@
+/*
+ * Who missed a message: after it was stored and pushed, those of its receivers who have no connection are told to the
+ * hook "offline". Without such a hook nothing is done. On the owner shard of the conversation. Private to core/hub.
+ */
+#ifndef MAGPIE_HUB_OFFLINE_H
+#define MAGPIE_HUB_OFFLINE_H
+
+#include "core/hub/talk/conv.h"
+
+/* Channels with more members, and those of the tier "large", have no such event. */
+enum { OFFLINE_MEMBERS_MAX = 500 };
+
+struct missed;
+
+/* Keeps what the event will tell of a message, while its request is there. NULL: nobody wants to know, it has no such
+ * event, or there are too many under way. The slices of *m are borrowed. */
+struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier, const struct store_message *m);
+/* After the message was pushed: asks who is connected, and runs the hook later. Takes it; NULL is allowed. */
+void missed_ask(struct shard *s, uint32_t conv, struct missed *m);
+
+#endif

@@ -1,0 +1,194 @@
+/* The hook "offline": which receivers of which messages it is told, and that it costs nothing where nobody asks. */
+#include "hub_kit.h"
+
+#include "core/hub/host/host_send.h"
+#include "core/hub/talk/offline.h"
+
+static struct buf seen; /* a line a call */
+
+static enum hook_verdict note(struct hook_call *h, void *ctx)
+{
+    (void)ctx;
+    buf_printf(&seen, "%.*s>", (int)h->user.n, h->user.p);
+    buf_slice_put(&seen, h->channel.n ? h->channel : h->peer);
+    buf_printf(&seen, " %.*s seq=%u members=%u:", (int)h->content.n, h->content.p, (unsigned)h->seq, h->members);
+    assert_true(h->id > 0 && h->created_ms > 0 && h->user_name.n > 0);
+    for (uint32_t i = 0; i < h->receiver_count; i++)
+        buf_printf(&seen, " %.*s", (int)h->receivers[i].n, h->receivers[i].p);
+    buf_byte(&seen, '\n');
+    return HOOK_REJECT; /* counts for nothing */
+}
+
+static void told(const char *lines)
+{
+    buf_byte(&seen, 0);
+    assert_string_equal(seen.p, lines);
+    buf_reset(&seen);
+}
+
+static struct peer *leave(struct kit *k, struct peer *p)
+{
+    peer_close(p);
+    kit_settle(k);
+    return NULL;
+}
+
+static void private_receivers(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 3);
+    kit_hook(&k, HOOK_OFFLINE, 0, note, NULL);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 1), *c = peer_login(&k, "cat", 2);
+    works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"you are here\"}"));
+    works(peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"a note to myself\"}"));
+    kit_settle(&k);
+    told("");
+    b = leave(&k, b);
+    works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"gone?\"}"));
+    fails(peer_ask(a, 2, "{\"receiverId\":\"nobody\",\"content\":\"x\"}"), "not_found");
+    kit_settle(&k);
+    told("ann>bob gone? seq=2 members=0: bob\n");
+    /* A repeat is no second message. */
+    for (int i = 0; i < 2; i++)
+        works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"once\",\"clientId\":\"1\"}"));
+    struct host_send q = {.receiver = S("bob"), .content = S("news")};
+    assert_int_equal(KIT_HOST(&k, host_send, &q), CODE_OK);
+    kit_settle(&k);
+    told("ann>bob once seq=3 members=0: bob\nsystem>bob news seq=1 members=0: bob\n");
+    /* With one of two devices he is there. */
+    b = peer_login(&k, "bob", 0);
+    struct peer *b2 = peer_login(&k, "bob", 2);
+    leave(&k, b2);
+    works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"back\"}"));
+    kit_settle(&k);
+    told("");
+    peer_close(a);
+    peer_close(b);
+    peer_close(c);
+    kit_end(&k);
+}
+
+static void members_of_small_channels(void **state)
+{
+    static const char *const ids[] = {"ann", "bob", "cat", "dan", "eve"};
+    struct kit k;
+    struct peer *p[5];
+    (void)state;
+    kit_open(&k, 4);
+    k.opt.large_members = 5;
+    kit_start(&k);
+    kit_hook(&k, HOOK_OFFLINE, 0, note, NULL);
+    for (int i = 0; i < 5; i++) {
+        p[i] = peer_login(&k, ids[i], (unsigned)i % 4);
+        if (i < 4)
+            works(peer_ask(p[i], 3, "{\"name\":\"room\"}"));
+    }
+    works(peer_ask(p[0], 4, "{\"channel\":\"room\",\"content\":\"all\"}"));
+    kit_settle(&k);
+    told("");
+    p[1] = leave(&k, p[1]);
+    p[3] = leave(&k, p[3]);
+    works(peer_ask(p[0], 4, "{\"channel\":\"room\",\"content\":\"two\"}"));
+    kit_settle(&k);
+    told("ann>room two seq=2 members=4: bob dan\n");
+    /* Who sends without a connection is not told of its own message. */
+    struct host_send q = {.sender = S("bob"), .channel = S("room"), .content = S("by the API")};
+    assert_int_equal(KIT_HOST(&k, host_send, &q), CODE_OK);
+    kit_settle(&k);
+    told("bob>room by the API seq=3 members=4: dan\n");
+    /* Large channels have no such event. */
+    works(peer_ask(p[4], 3, "{\"name\":\"room\"}"));
+    works(peer_ask(p[4], 4, "{\"channel\":\"room\",\"content\":\"large\"}"));
+    kit_settle(&k);
+    told("");
+    for (int i = 0; i < 5; i++)
+        if (p[i])
+            peer_close(p[i]);
+    kit_end(&k);
+}
+
+/* Messages that come while the members are read share the answer, in their order; too many are left out. */
+static void searches_are_shared_and_bounded(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 2);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    leave(&k, b);
+    gate_hold(OP_MEMBERS);
+    works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"nobody asks\"}"));
+    kit_settle(&k);
+    assert_int_equal(gate_store_held(&kit_gate), 0); /* without a hook nothing is read */
+    kit_hook(&k, HOOK_OFFLINE, 0, note, NULL);
+    for (int i = 1; i <= 3; i++)
+        works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"%d\"}", i));
+    kit_settle(&k);
+    assert_int_equal(gate_store_held(&kit_gate), 1);
+    gate_next(STORE_OK);
+    kit_settle(&k);
+    told("ann>room 1 seq=2 members=2: bob\nann>room 2 seq=3 members=2: bob\nann>room 3 seq=4 members=2: bob\n");
+    /* What cannot be read is told to nobody. */
+    works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+    gate_next(STORE_RETRY);
+    kit_settle(&k);
+    told("");
+    for (int i = 0; i < 1010; i++)
+        works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+    gate_next(STORE_OK);
+    kit_settle(&k);
+    size_t lines = 0;
+    for (size_t i = 0; i < seen.n; i++)
+        lines += seen.p[i] == '\n';
+    assert_int_equal(lines, 1000);
+    buf_reset(&seen);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(kit_shard(&k, i)->missed, 0);
+        assert_null(kit_shard(&k, i)->searches);
+    }
+    gate_open(OP_MEMBERS);
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* Who is connected to another node is not offline. */
+static void other_nodes_are_asked(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_open(&k, 2);
+    k.clustered = true;
+    kit_start(&k);
+    kit_hook(&k, HOOK_OFFLINE, 0, note, NULL);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0), *c = peer_login(&k, "cat", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    works(peer_ask(c, 3, "{\"name\":\"room\"}"));
+    b = leave(&k, b);
+    c = leave(&k, c);
+    kit_bus.online = " bob ";
+    works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+    kit_settle(&k);
+    told("ann>room x seq=1 members=3: cat\n");
+    kit_bus.online = " bob  cat ";
+    works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+    kit_settle(&k);
+    told("");
+    peer_close(a);
+    kit_end(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(private_receivers),
+        cmocka_unit_test(members_of_small_channels),
+        cmocka_unit_test(searches_are_shared_and_bounded),
+        cmocka_unit_test(other_nodes_are_asked),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    buf_free(&seen);
+    return failed;
+}
