@@ -20,8 +20,8 @@
  *     fini(state)                       main thread, the last call but the drop of values in force
  * What init and shard_init post or give to workers begins when all of them have been right, and never if one fails;
  * operations (send, user …) return MP_EAGAIN there: post what is to do them. When init or a shard_init fails,
- * everything registered before is undone, shard_fini is called where shard_init had been right, and then fini (if init
- * had been right).
+ * everything registered before is undone. Then shard_fini is called where shard_init had been right, and fini if init
+ * had been.
  *
  * THREADS. The server has a main thread and a number of shards; each is an `mp_thread`. A callback runs on the thread
  * that it is given and must not block there: a shard serves thousands of connections. What blocks goes to `work`. Every

@@ -4,8 +4,7 @@
  *     channel:  'c' name
  *     pair:     'p' lower-id 0x00 higher-id        (bytewise; both the same when a user writes to itself)
  *
- * User ids and channel names hold no control characters, so that no key is a prefix of another one's key followed by
- * 0x00.
+ * User ids and channel names hold no control characters. So no key followed by 0x00 is how another one begins.
  */
 #ifndef MAGPIE_STORAGE_CONV_KEY_H
 #define MAGPIE_STORAGE_CONV_KEY_H

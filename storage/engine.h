@@ -17,8 +17,8 @@ struct bus;
  * over by store_name(). It belongs to what its slice `field` names: a conversation (CONV) or a user (USER), whose
  * queue, partition or reader it goes to. NONE: to neither (then `op`).
  *
- * From this list come enum store_op_kind, the doors, store_op_rows, the embedded engine's tables (apply_name() and
- * read_name() in storage/local), and the gate of the hub's tests.
+ * From this list come enum store_op_kind, the doors, store_op_rows and the gate of the hub's tests. So do the embedded
+ * engine's tables: apply_name() and read_name() in storage/local.
  */
 /* clang-format off */
 #define STORE_OPS(W, R)                                   \

@@ -5,10 +5,10 @@
  * it back through `done`, on its own mailbox's thread: later, and never inside the call. The caller owns the operation
  * and everything it points to, must keep both unchanged until `done`, and frees them there. Any thread may call.
  *
- * Order: operations that change something (marked W) and belong to one conversation or to one user (engine.h says
- * which) keep the order in which they were handed over. They take effect and are answered in it, whatever their
- * durability. Others may overtake each other: the embedded engine changes nothing out of order, but one on other
- * machines would. Those that only read (R) see every change whose `done` has been called; reads of the same
+ * Order is kept within one conversation, and within one user (engine.h says what belongs to which): operations that
+ * change something (marked W) keep the order in which they were handed over. They take effect and are answered in it,
+ * whatever their durability. Others may overtake each other: the embedded engine changes nothing out of order, but one
+ * on other machines would. Those that only read (R) see every change whose `done` has been called; reads of the same
  * conversation or user are answered in the order handed over.
  *
  * A conversation is named by its key (conv_key.h). Messages get the next seq of their conversation and an id

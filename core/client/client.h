@@ -1,9 +1,10 @@
 /*
  * The client side of the Magpie protocol, for one connection or for a hundred thousand on one libev loop.
  *
- * A `client` belongs to one loop and one thread and holds what its connections share: an epoll set under a single ev_io
- * (libev's own 64 bytes per descriptor are not spent), the read buffer, the list of connections with something to
- * write. A connection is a `client_conn`: 72 bytes when idle, over TCP or WebSocket (binary form, no compression).
+ * A `client` belongs to one loop and one thread. It holds what its connections share: the read buffer, the list of
+ * connections with something to write, and an epoll set. The set hangs on a single ev_io, which saves libev's 64 bytes
+ * per descriptor. A connection is a `client_conn`: 72 bytes when idle, over TCP or WebSocket (binary form, no
+ * compression).
  *
  * What requests queue is written once per loop iteration and connection. Bodies are handed out as raw JSON, borrowed
  * for the time of the callback; nothing is parsed that nobody asked for (client_fields.h reads single members quickly).

@@ -203,8 +203,8 @@ struct conn_record {
     struct outq *out;         /* unsent output; owned; NULL: none. Its wires must be referenced by nobody else */
 };
 /* Takes the connection out of this net (no callback is called) and fills in `r`. The connection must be paused, or this
- * is its message callback (then the rest of what has arrived goes along, and the message stays readable until the
- * callback returns). ERR_AGAIN: its output holds wires that others refer to; cannot happen before login. ERR_NOMEM: no
+ * is its message callback. Then the rest of what has arrived goes along, and the message stays readable until the
+ * callback returns. ERR_AGAIN: its output holds wires that others refer to; cannot happen before login. ERR_NOMEM: no
  * memory for the rest. ERR_CLOSED: it is closing. After an error nothing has changed. */
 MUST_CHECK int conn_detach(struct net *net, uint32_t conn, struct conn_record *r);
 /* Puts it into this net, paused, without `opened`; its index, or CONN_NONE (out of memory; the record is closed and

@@ -3,7 +3,7 @@
  * they travel; a connection holds the number of its row, and nothing else in core/net reads, writes or ends a client's
  * socket.
  *
- * A row knows a connection by its descriptor, so what it keeps for one it keeps by that number, from the first call to
+ * A row knows a connection by its descriptor. What it keeps for one it keeps by that number, from the first call to
  * close(). All on the thread that has the connection; a connection that moves takes its row along.
  */
 #ifndef MAGPIE_NET_STREAM_H

@@ -1,8 +1,8 @@
 /*
  * RFC 6455 framing, the server's side. Pure functions over bytes: nothing here knows of sockets.
  *
- * Payload is unmasked in place as it arrives and moved behind what the message has so far, so a message is always
- * contiguous and invalid UTF-8 is known at the first wrong byte. Only control frames and headers wait until they are
+ * Payload is unmasked in place as it arrives, and moved behind what the message has so far. So a message is always
+ * contiguous, and invalid UTF-8 is known at the first wrong byte. Only control frames and headers wait until they are
  * complete.
  */
 #ifndef MAGPIE_NET_WEBSOCKET_H

@@ -1,6 +1,6 @@
 /*
- * The globals of a script: hand-picked functions of the base library, table, string, math, bit and coroutine, and
- * nothing that reaches files, other states, bytecode, the collector or metatables of strings. Functions of C code that
+ * The globals of a script: hand-picked functions of the base library, table, string, math, bit and coroutine. Nothing
+ * there reaches files, other states, bytecode, the collector or metatables of strings. Functions of C code that
  * a script could keep busy for long are our own.
  */
 #ifndef MAGPIE_SCRIPT_SANDBOX_H

@@ -21,8 +21,8 @@
 #endif
 
 /* How often the watchdog looks at an entry that it has seen before, and how often otherwise; after how long without any
- * entry it sleeps; and when a signal is sent once more. An entry is seen at last after LOOK_RARELY_US, and convicted
- * LOOK_US after its budget and grace at last. */
+ * entry it sleeps; and when a signal is sent once more. An entry is seen at last after LOOK_RARELY_US, and found over
+ * its time LOOK_US after its budget and grace at last. */
 enum { LOOK_US = 10000, LOOK_RARELY_US = 25000, SLEEP_AFTER_US = 1000000, AGAIN_US = 20000 };
 
 /* Time that a thread is given beyond its budget: on a virtual machine the CPU clock of a thread runs on while the host
@@ -56,7 +56,7 @@ __attribute__((no_sanitize("thread"))) static void on_convicted(int sig, siginfo
         return;
     struct watched *w = info->si_value.sival_ptr;
     uint64_t entry = atomic_load_explicit(&w->entry, memory_order_relaxed);
-    if (!(entry & 1) || entry != atomic_load_explicit(&w->convicted, memory_order_relaxed))
+    if (!(entry & 1) || entry != atomic_load_explicit(&w->overrun, memory_order_relaxed))
         return;
     w->killed = 1;
     lua_sethook(w->lua, stop_lua, LUA_MASKCOUNT, 1);
@@ -116,7 +116,7 @@ static void sentence(struct watched *w, uint64_t entry, uint64_t now)
     info.si_pid = getpid();
     info.si_uid = getuid();
     info.si_value.sival_ptr = w;
-    atomic_store(&w->convicted, entry);
+    atomic_store(&w->overrun, entry);
     w->told_us = now;
     /* By its number, which is harmless when the thread has ended meanwhile. */
     syscall(SYS_rt_tgsigqueueinfo, getpid(), atomic_load(&w->tid), KILL_SIGNAL, &info);

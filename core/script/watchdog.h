@@ -29,7 +29,7 @@ struct watched {
     struct watchdog *dog;
     struct watched *next;
     _Atomic uint64_t entry;     /* odd while Lua runs; every entry and every leaving adds one */
-    _Atomic uint64_t convicted; /* the value of `entry` that has had its time */
+    _Atomic uint64_t overrun;   /* the value of `entry` that has had its time */
     _Atomic uint64_t budget_us; /* of the present entry */
     _Atomic int tid;            /* of the thread that entered last */
     _Atomic clockid_t clock;    /* its CPU clock */

@@ -1,6 +1,6 @@
 /*
  * Reads a JSON object (RFC 8259) strictly, and leaves numbers as they are written: an id of 64 bits must not be
- * rounded, and a token with a claim that nobody here asks for must not be refused for its size. Any thread.
+ * rounded. A token is not refused for the size of a claim that nobody here asks for. Any thread.
  */
 #ifndef MAGPIE_PLUGINS_AUTH_JWT_OBJECT_H
 #define MAGPIE_PLUGINS_AUTH_JWT_OBJECT_H

@@ -1,7 +1,8 @@
 /*
- * How the filter compares texts: not by their bytes but by what a reader sees. Upper and lower case are one (Unicode's
- * full case folding), compatible forms too (fullwidth letters, ligatures), and so are the two spellings of a letter
- * with a mark; what nobody sees is passed over. All of it follows Unicode's data as utf8proc has them, and no locale.
+ * How the filter compares texts: not by their bytes but by what a reader sees. Upper and lower case are one
+ * (Unicode's full case folding). So are compatible forms (fullwidth letters, ligatures), and the two spellings of a
+ * letter with a mark; what nobody sees is passed over. All of it follows Unicode's data as utf8proc has them, and no
+ * locale.
  */
 #ifndef MAGPIE_PLUGINS_FILTER_FOLD_H
 #define MAGPIE_PLUGINS_FILTER_FOLD_H

@@ -2,8 +2,8 @@
  * The expiry rule: one function that reads and compactions share, so that a row is gone for all at the same moment.
  *
  * Every row that can expire begins with a row header (row.h). It says when the row was born by the store's guarded
- * clock, to which class of lifetimes it belongs, and its own time to live, if it has one. Any thread; all fields are
- * atomics, so that a reload takes effect at once.
+ * clock, and to which class of lifetimes it belongs. A time to live of its own stands there too, if it has one. Any
+ * thread; all fields are atomics, so that a reload takes effect at once.
  */
 #ifndef MAGPIE_STORAGE_EXPIRY_H
 #define MAGPIE_STORAGE_EXPIRY_H

@@ -2,8 +2,8 @@
  * What lies beside the database: the lock on the directory, and the two marks that tell after a restart whether
  * anything was lost.
  *
- * DATA/mark           a small file: the database's instance, the size of its manifest, last group known to be synced
- *                       (a lower bound), or the last of all after a clean end. Its inode carries a sign of life
+ * DATA/mark           a small file: the database's instance, the size of its manifest, and the last group known to be
+ *                       synced (a lower bound); after a clean end, the last of all. Its inode carries a sign of life
  *                       that survives the process and not the machine, nor the mount: then nothing can be missing
  * /dev/shm/magpie-*   the last group written and the last one synced: survives the process, not the machine, nor those
  *                       who tidy up there

@@ -32,7 +32,7 @@ void head_put(struct writer *w, struct head *h)
     struct key k;
     head_touch(w, h);
     if (h->jump <= h->r.seq) /* else the jump is still to come, after a restart too */
-        h->r.generation = w->generation;
+        h->r.losses = w->losses;
     head_encode(batch_put(&w->batch, KV_CHANNEL, key_head(&k, h->node.key), head_size(&h->r)), &h->r);
 }
 
@@ -87,7 +87,7 @@ void head_load(struct writer *w, struct head *h, struct kv_found *f)
     }
     if (f->code == 1 && !h->bad) {
         h->reserved_durable = h->r.reserved; /* what is not synced yet has not left the cache */
-        if (h->r.generation != w->generation && h->r.reserved > h->r.seq)
+        if (h->r.losses != w->losses && h->r.reserved > h->r.seq)
             h->jump = h->r.reserved;
     }
     if (h->r.seq == 0)

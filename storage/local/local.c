@@ -270,7 +270,7 @@ static int local_begin(struct local *s, char *why, size_t why_size)
     r = writer_start(s, &(struct writer_begin){.group = id.group,
                                                .last_id_ms = id.last_id_ms,
                                                .id_limit = id.ids,
-                                               .generation = id.loss,
+                                               .losses = id.loss,
                                                .clock_ms = id.clock_ms});
     r = r ? r : readers_start(s);
     if (r)

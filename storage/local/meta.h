@@ -20,7 +20,7 @@ enum {
 #define META_VERSION  SLICE_LIT("version")  /* u64: format of the database */
 #define META_INSTANCE SLICE_LIT("instance") /* u64: drawn when it was made */
 #define META_GROUP    SLICE_LIT("group")    /* u64: last written group; u64: when the newest id was given out */
-#define META_LOSS     SLICE_LIT("loss")     /* u64: loss generation */
+#define META_LOSS     SLICE_LIT("loss")     /* u64: how often messages may have been lost */
 #define META_CLOCK    SLICE_LIT("clock")    /* guard_encode(): u64 guarded time, about now; and more */
 #define META_IDS      SLICE_LIT("ids")      /* u64: ms since ID_EPOCH_MS that no id given out passes */
 #define META_CHANNELS SLICE_LIT("channels") /* u64: channels that exist */

@@ -74,8 +74,7 @@ size_t head_encode(char *out, const struct head_record *h)
 {
     if (h->flags & HEAD_GONE)
         return gone_encode(out, h);
-    const uint64_t wide[8] = {h->seq,    h->last_id, h->reserved, h->low[0],
-                              h->low[1], h->low[2],  h->skip_at,  h->generation};
+    const uint64_t wide[8] = {h->seq, h->last_id, h->reserved, h->low[0], h->low[1], h->low[2], h->skip_at, h->losses};
     const uint32_t narrow[4] = {h->skip, h->max, h->members, h->flags};
     char *p = out;
     *p++ = RECORD_VERSION;
@@ -103,7 +102,7 @@ int head_decode(struct slice v, struct head_record *h)
     for (int i = 0; i < 3; i++)
         h->low[i] = load_be64(p + 24 + 8 * i);
     h->skip_at = load_be64(p + 48);
-    h->generation = load_be64(p + 56);
+    h->losses = load_be64(p + 56);
     p += 64;
     h->skip = load_be32(p);
     h->max = load_be32(p + 4);

@@ -36,19 +36,19 @@ struct message_record {
 
 /* A conversation's head: all that is kept of it besides its messages. */
 struct head_record {
-    uint64_t seq;        /* newest */
-    uint64_t last_id;    /* id of the newest message ever; 0: none */
-    uint64_t reserved;   /* seqs up to this may have been given out at a weak durability */
-    uint64_t low[3];     /* by tier: nothing at or below is visible any more */
-    uint64_t skip_at;    /* seq after the last jump; 0: none */
-    uint64_t generation; /* loss generation of the store when this was written */
-    uint64_t gone_ms;    /* HEAD_GONE: when the channel went, guarded clock */
-    uint32_t skip;       /* seqs that the last jump left out */
-    uint32_t max;        /* the conversation's own count; 0: its tiers' */
-    uint32_t members;    /* channel */
-    uint32_t flags;      /* HEAD_* */
-    uint8_t tier;        /* channel: enum store_tier, as last saved */
-    uint8_t tiers_used;  /* bit by tier: messages were ever stored there */
+    uint64_t seq;       /* newest */
+    uint64_t last_id;   /* id of the newest message ever; 0: none */
+    uint64_t reserved;  /* seqs up to this may have been given out at a weak durability */
+    uint64_t low[3];    /* by tier: nothing at or below is visible any more */
+    uint64_t skip_at;   /* seq after the last jump; 0: none */
+    uint64_t losses;    /* those of the store when this was written */
+    uint64_t gone_ms;   /* HEAD_GONE: when the channel went, guarded clock */
+    uint32_t skip;      /* seqs that the last jump left out */
+    uint32_t max;       /* the conversation's own count; 0: its tiers' */
+    uint32_t members;   /* channel */
+    uint32_t flags;     /* HEAD_* */
+    uint8_t tier;       /* channel: enum store_tier, as last saved */
+    uint8_t tiers_used; /* bit by tier: messages were ever stored there */
 };
 enum {
     HEAD_CHANNEL = 1, /* the channel was made */

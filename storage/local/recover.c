@@ -171,14 +171,14 @@ static int database_swap(struct local *s)
 static int writer_resume(struct writer *w)
 {
     struct local *s = w->store;
-    uint64_t generation, ids, last;
-    if (meta_get_u64(s->kv, META_LOSS, &generation) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
+    uint64_t losses, ids, last;
+    if (meta_get_u64(s->kv, META_LOSS, &losses) < 0 || meta_get_u64(s->kv, META_CHANNELS, &w->channels) < 0 ||
         meta_get_u64(s->kv, META_IDS, &ids) < 0 || meta_get_u64(s->kv, META_GROUP, &last) < 0)
         return ERR_IO;
     if (vacant_begin(w))
         return ERR_IO;
     /* Group numbers tell exactly whether something that was answered is missing: only then does numbering jump. */
-    w->generation = generation + (last < w->told);
+    w->losses = losses + (last < w->told);
     w->group = atomic_load(&s->written_group) + 1;
     w->now_ms = guard_now(&s->guard);
     ids = ids > w->ids.last_ms ? ids : w->ids.last_ms;
@@ -189,7 +189,7 @@ static int writer_resume(struct writer *w)
     char *group = batch_put(&w->batch, KV_META, META_GROUP, 16);
     store_be64(group, w->group);
     store_be64(group + 8, w->ids.last_ms);
-    writer_put_u64(w, META_LOSS, w->generation);
+    writer_put_u64(w, META_LOSS, w->losses);
     writer_put_u64(w, META_IDS, w->id_limit);
     writer_put_clock(w);
     int r = s->hooks.before_write ? s->hooks.before_write(s->hooks.ctx) : 0;
@@ -221,6 +221,6 @@ bool recover_try(struct writer *w)
     syncer_reset(s, w->group);
     atomic_fetch_add(&s->reopens, 1);
     atomic_store(&s->failing, false);
-    log_event(LOG_INFO, "storage.recovered", LOG_INT("group", w->group), LOG_INT("loss_generation", w->generation));
+    log_event(LOG_INFO, "storage.recovered", LOG_INT("group", w->group), LOG_INT("loss_generation", w->losses));
     return true;
 }

@@ -468,7 +468,7 @@ int writer_start(struct local *s, const struct writer_begin *begin)
     if (!w)
         return ERR_NOMEM;
     w->store = s;
-    w->generation = begin->generation;
+    w->losses = begin->losses;
     w->id_limit = w->id_limit_durable = begin->id_limit;
     w->clock_ms = begin->clock_ms;
     w->limits_written = atomic_load(&s->limits.version); /* with what the run began with */

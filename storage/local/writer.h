@@ -58,7 +58,7 @@ struct writer {
     uint64_t id_limit_group;
     uint64_t id_limit_durable; /* the same, surely synced */
     uint64_t clock_ms;         /* guarded time as last persisted */
-    uint64_t generation;       /* loss generation */
+    uint64_t losses;           /* how often messages may have been lost in this store (meta.h) */
     uint32_t limits_version;   /* of store.limits, at the group's beginning */
     uint32_t limits_written;   /* of store.limits, as on the disk; 0: none */
     uint64_t channels;         /* that exist, this group's included */
@@ -106,7 +106,7 @@ struct writer_begin {
     uint64_t group;      /* last one written, and synced */
     uint64_t last_id_ms; /* ids go on after this */
     uint64_t id_limit;   /* ms since ID_EPOCH_MS that ids may use, synced */
-    uint64_t generation; /* loss generation */
+    uint64_t losses;     /* how often messages may have been lost in this store (meta.h) */
     uint64_t clock_ms;   /* guarded time as persisted */
 };
 MUST_CHECK int writer_start(struct local *s, const struct writer_begin *begin);

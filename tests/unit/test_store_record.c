@@ -136,7 +136,7 @@ static void heads(void **state)
                             .reserved = 7,
                             .low = {1, 2, 3},
                             .skip_at = 4,
-                            .generation = 5,
+                            .losses = 5,
                             .skip = 6,
                             .max = 10,
                             .members = 11,
@@ -148,7 +148,7 @@ static void heads(void **state)
     assert_int_equal(head_encode(out, &h), HEAD_SIZE);
     assert_int_equal(head_decode(slice_of(out, HEAD_SIZE), &r), 0);
     assert_true(r.seq == 9 && r.last_id == 8 && r.reserved == 7 && r.low[0] == 1 && r.low[1] == 2 && r.low[2] == 3 &&
-                r.skip_at == 4 && r.generation == 5);
+                r.skip_at == 4 && r.losses == 5);
     assert_true(r.skip == 6 && r.max == 10 && r.members == 11 && r.flags == HEAD_CHANNEL && r.tier == 2 &&
                 r.tiers_used == 7);
     hostile(try_head, out, HEAD_SIZE, false, 0);

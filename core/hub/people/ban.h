@@ -1,6 +1,6 @@
 /*
- * Bans and mutes: who may not connect, log in, be in a channel, or speak. They are kept in the store, and every shard
- * has them all in a table of its own, so that a check is one look-up and costs nothing while there are none.
+ * Bans and mutes: who may not connect, log in, be in a channel, or speak. They are kept in the store.
+ * Every shard has them all in a table of its own: a check is one look-up, and costs nothing while there are none.
  *
  *     ban of a user       its epoch rises, its connections are closed, its logins are `forbidden`
  *     ban of an address   connections from there are closed; an address or a network ("192.0.2.0/24", "2001:db8::/32")

@@ -110,7 +110,7 @@ struct shard {
     struct traces *traces;                 /* of trace.c; NULL: none yet; owned */
     struct ban_table *bans;                /* of ban.c; NULL: none; owned */
     void *scripts;                         /* of core/script: what its scripts keep on this shard; its own */
-    uint64_t now_ms;                       /* monotonic, of this loop iteration */
+    uint64_t now_ms;                       /* monotonic, of this turn */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     struct search *searches;               /* of talk/offline.c: those that read members; list */
     uint32_t missed;                       /* messages of its searches, those under way included */
