@@ -43,6 +43,7 @@ enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 struct config {
     struct {
         struct config_strings tcp, websocket, tcps, wss, console; /* addresses that listener_check() accepts */
+        struct config_strings protocols;                          /* WebSocket subprotocols: tokens */
     } listen;
     struct {
         char *certificate, *key; /* both or neither */
@@ -76,10 +77,10 @@ struct config {
         double dedup_window, guest, recall;
     } limits;
     struct {
-        int create; /* enum channels_create */
+        int create, send; /* enum channels_create, enum channels_send */
     } channels;
     struct {
-        double login, idle, drain;
+        double login, ping, idle, drain;
     } timeouts;
     struct {
         uint64_t threshold;

@@ -3,6 +3,7 @@
 
 #include "core/config/config.h"
 #include "core/config/config_read.h"
+#include "core/net/http.h"
 #include "core/net/listener.h"
 
 #include <stdlib.h>
@@ -141,6 +142,36 @@ static void check_origins(struct config_reader *r)
     }
 }
 
+/* A probe that comes when the connection is closed already asks nobody. */
+static void check_timeouts(struct config_reader *r)
+{
+    struct config *c = r->c;
+    if (!c->timeouts.ping || !c->timeouts.idle || c->timeouts.ping < c->timeouts.idle)
+        return;
+    if (config_read_given(r, "timeouts.ping"))
+        config_error(r, "timeouts.ping",
+                     "must be less than timeouts.idle, or nobody is asked before being closed, but %g is not less than "
+                     "%g%s",
+                     c->timeouts.ping, c->timeouts.idle, config_read_given(r, "timeouts.idle") ? "" : " (the default)");
+    else
+        c->timeouts.ping = c->timeouts.idle / 2;
+}
+
+/* RFC 6455 section 4.1: a subprotocol's name is a token. */
+static void check_protocols(struct config_reader *r)
+{
+    const struct config_strings *list = &r->c->listen.protocols;
+    enum { PROTOCOL_MAX = 128 };
+    for (uint32_t i = 0; i < list->n; i++) {
+        size_t n = strlen(list->v[i]);
+        if (n == 0 || n > PROTOCOL_MAX || !http_is_token(slice_str(list->v[i])))
+            config_error(r, "listen.protocols",
+                         "expected the name of a subprotocol (\"chat.v1\": letters, digits and !#$%%&'*+-.^_`|~, %d at "
+                         "most), found \"%.60s\" as entry %u",
+                         (int)PROTOCOL_MAX, list->v[i], i + 1);
+    }
+}
+
 void config_check_relations(struct config_reader *r)
 {
     check_content(r);
@@ -148,4 +179,6 @@ void config_check_relations(struct config_reader *r)
     check_listen(r);
     check_auth(r);
     check_origins(r);
+    check_protocols(r);
+    check_timeouts(r);
 }

@@ -58,8 +58,10 @@ static struct net_limits net_limits_of(const struct config *c)
         .early_per_ip = c->limits.before_login_per_ip,
         .http = {.head = u32_of(c->limits.http_head), .fields = c->limits.http_fields},
         .login_timeout = s_of(c->timeouts.login),
+        .ping_timeout = s_of(c->timeouts.ping),
         .idle_timeout = s_of(c->timeouts.idle),
         .origins = (const char *const *)c->origins.v,
+        .protocols = (const char *const *)c->listen.protocols.v,
     };
 }
 
@@ -75,6 +77,7 @@ void config_hub_options(const struct config *c, const uint8_t *key, struct hub_o
         .guest_ms = ms_of(c->limits.guest),
         .recall_ms = ms_of(c->limits.recall),
         .create = (enum channels_create)c->channels.create,
+        .send = (enum channels_send)c->channels.send,
         .large_members = c->tiers.large.members,
         .slice_ms = (uint32_t)ceil(c->push.slice_ms),
         .slice_max = c->push.max,

@@ -16,6 +16,7 @@ static const char *const format_names[] = {[LOG_TEXT] = "text", [LOG_JSON] = "js
 static const char *const engine_names[] = {[ENGINE_ROCKSDB] = "rocksdb", [ENGINE_MEMORY] = "memory", NULL};
 static const char *const create_names[] = {
     [CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
+static const char *const send_names[] = {[SEND_MEMBERS] = "members", [SEND_ANY] = "any", NULL};
 static const char *const policy_names[] = {[RATE_DROP] = "drop", [RATE_COMPLETE] = "complete", NULL};
 static const char *const durability_names[] = {
     [DURABILITY_SYNC] = "sync", [DURABILITY_COMMIT] = "commit", [DURABILITY_ASYNC] = "async", NULL};
@@ -76,6 +77,8 @@ const struct config_option config_schema[] = {
               "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
               "The console of operators. Other addresses than loopback and Unix sockets need console.password."),
+    TEXTS(listen.protocols, "{}", 0,
+          "WebSocket subprotocols that are answered: of those that a client offers, the first that is listed here."),
 
     SECTION("tls", "Certificate and key for listen.tcps and listen.wss. Not in this version yet."),
     TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
@@ -152,10 +155,17 @@ const struct config_option config_schema[] = {
     SECTION("channels", "Channels."),
     ENUM(channels.create, create_names, "\"any\"", 0,
          "Who may make a channel by subscribing to it: any user, whom a script allows, or none."),
+    ENUM(channels.send, send_names, "\"members\"", 0,
+         "Who may send to a channel: its subscribers, or any user that is not banned from it. Reading needs a "
+         "subscription either way."),
 
     SECTION("timeouts", "Timeouts, in seconds. 0: none, where the range allows it."),
     SECONDS(timeouts.login, 0, EVER, "10", 0, "From connect to login."),
-    SECONDS(timeouts.idle, 0, EVER, "300", 0,
+    SECONDS(
+        timeouts.ping, 0, EVER, "45", 0,
+        "Silence after which a WebSocket is probed with PING: proxies cut what is silent for 50 to 60 seconds. Less "
+        "than timeouts.idle; when only that is given and is small, this follows it."),
+    SECONDS(timeouts.idle, 0, EVER, "120", 0,
             "Silence after which a connection is closed: WebSocket, and TCP once it has sent a ping."),
     SECONDS(timeouts.drain, 0, EVER, "30", 0,
             "How long SIGTERM lets clients and requests finish. 0: as long as it takes."),

@@ -152,6 +152,7 @@ int hub_start(struct hub *hub)
         }
     }
     hub->started = true;
+    atomic_store_explicit(&hub->state, HUB_SERVING, memory_order_relaxed);
     return 0;
 }
 
@@ -247,6 +248,7 @@ static void drain_run(void *owner, struct mail *m)
 
 void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx)
 {
+    atomic_store_explicit(&hub->state, HUB_DRAINING, memory_order_relaxed);
     hub->drain_done = done;
     hub->drain_ctx = ctx;
     for (unsigned i = 0; i < hub->shard_count; i++) {

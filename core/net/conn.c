@@ -161,7 +161,7 @@ void conn_clear(struct net *net, uint32_t conn, unsigned flags)
  * of `heard` had begun. */
 static uint32_t due_after(const struct net *net, const struct conn *c)
 {
-    uint32_t idle = net->limits.idle_timeout;
+    uint32_t idle = net->limits.idle_timeout, ping = net->limits.ping_timeout;
     if (c->flags & CONN_F_CLOSING)
         return c->state != CONN_ST_DRAIN ? LINGER_TICKS : c->inner & CONN_I_HTTP ? DRAIN_TICKS_HTTP : DRAIN_TICKS;
     if (c->state == CONN_ST_ASKED)
@@ -172,11 +172,9 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
         return LINGER_TICKS;
     if (!(c->flags & CONN_F_READY))
         return net->limits.login_timeout ? net->limits.login_timeout + 1 : 0;
-    if (!idle)
-        return 0;
-    if (c->transport == CONN_WEBSOCKET)
-        return c->flags & CONN_F_PROBED ? idle + 1 : (idle + 1) / 2;
-    return c->flags & CONN_F_PINGS ? idle + 1 : 0;
+    if (c->transport == CONN_WEBSOCKET && ping && !(c->flags & CONN_F_PROBED))
+        return idle && ping >= idle ? idle : ping + 1;
+    return idle && (c->transport == CONN_WEBSOCKET || c->flags & CONN_F_PINGS) ? idle + 1 : 0;
 }
 
 /* The tick of that. Counted from now: `heard` may lie before this net's first tick when the connection came from
@@ -196,6 +194,20 @@ void conn_arm(struct net *net, uint32_t idx, struct conn *c)
         wheel_cancel(&net->wheel, idx);
 }
 
+/* Asks a silent WebSocket whether it is there; returns when it is looked at again. Who is never closed for silence is
+ * asked again and again: a proxy between us would cut the connection. */
+static uint64_t probe(struct net *net, uint32_t idx, struct conn *c)
+{
+    if (net->limits.idle_timeout)
+        c->flags |= CONN_F_PROBED;
+    if (!(c->flags & CONN_F_WRITABLE)) {
+        uint8_t ping[127];
+        conn_push_raw(net, idx, c, slice_of(ping, ws_control_frame(ping, WS_PING, SLICE_NONE)));
+    }
+    return c->flags & CONN_F_PROBED ? due_tick(net, c, due_after(net, c))
+                                    : net->tick + (uint64_t)net->limits.ping_timeout + 1;
+}
+
 uint64_t conn_due(void *ctx, uint32_t idx)
 {
     struct net *net = ctx;
@@ -213,14 +225,9 @@ uint64_t conn_due(void *ctx, uint32_t idx)
         conn_hang_up(net, idx, WS_CODE_NONE);
         return 0;
     }
-    if (c->flags & CONN_F_READY && c->transport == CONN_WEBSOCKET && !(c->flags & CONN_F_PROBED)) {
-        c->flags |= CONN_F_PROBED;
-        if (!(c->flags & CONN_F_WRITABLE)) {
-            uint8_t ping[127];
-            conn_push_raw(net, idx, c, slice_of(ping, ws_control_frame(ping, WS_PING, SLICE_NONE)));
-        }
-        return due_tick(net, c, due_after(net, c));
-    }
+    if (c->flags & CONN_F_READY && c->transport == CONN_WEBSOCKET && net->limits.ping_timeout &&
+        !(c->flags & CONN_F_PROBED))
+        return probe(net, idx, c);
     conn_end(net, idx, CLOSE_IDLE, WS_CODE_POLICY, c->flags & CONN_F_READY ? NULL : "no login in time", 0);
     return 0;
 }

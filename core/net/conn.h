@@ -149,14 +149,15 @@ struct net_limits {
     uint32_t output_queue; /* bytes queued per connection: hard limit; soft is half */
     /* bytes queued in the process, 0: no limit: over it, skippable wires are skipped everywhere that has a queue */
     uint64_t output_total;
-    uint64_t output_per_ip;               /* the same of the connections from one address */
-    uint32_t connections;                 /* in the process, 0: no limit */
-    uint32_t connections_per_ip;          /* 0: no limit */
-    uint64_t early_total, early_per_ip;   /* bytes of unfinished messages and requests before login; 0: no limit */
-    uint32_t login_timeout, idle_timeout; /* seconds, 0: none */
-    struct http_limits http;              /* of requests' heads; 0: the usual ones */
-    const char *const
-        *origins; /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
+    uint64_t output_per_ip;             /* the same of the connections from one address */
+    uint32_t connections;               /* in the process, 0: no limit */
+    uint32_t connections_per_ip;        /* 0: no limit */
+    uint64_t early_total, early_per_ip; /* bytes of unfinished messages and requests before login; 0: no limit */
+    uint32_t login_timeout, ping_timeout, idle_timeout; /* seconds, 0: none */
+    struct http_limits http;                            /* of requests' heads; 0: the usual ones */
+    /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
+    const char *const *origins;
+    const char *const *protocols; /* WebSocket subprotocols; the same */
 };
 
 /* The first connection in use at or after `from`, CONN_NONE at the end: for walks in steps. */

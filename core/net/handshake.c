@@ -55,6 +55,27 @@ unsigned handshake_check(const struct http_head *h, const char **why)
     return 101;
 }
 
+static bool listed(struct slice s, const char *const *known)
+{
+    for (; *known; known++)
+        if (slice_eq(s, slice_str(*known)))
+            return true;
+    return false;
+}
+
+struct slice handshake_protocol(const struct http_head *h, const char *const *known)
+{
+    uint32_t at = 0;
+    if (!known || !*known)
+        return SLICE_NONE;
+    for (struct slice list = http_next(h, "sec-websocket-protocol", &at); list.p;
+         list = http_next(h, "sec-websocket-protocol", &at))
+        for (struct slice item; http_list_next(&list, &item);)
+            if (listed(item, known))
+                return item;
+    return SLICE_NONE;
+}
+
 /* --- The answer --------------------------------------------------------------------------------------------------- */
 
 bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT + 1])

@@ -39,6 +39,14 @@ static struct slice trim(struct slice s)
     return s;
 }
 
+bool http_is_token(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!is_token((unsigned char)s.p[i]))
+            return false;
+    return s.n > 0;
+}
+
 bool http_is(struct slice s, const char *text)
 {
     return s.n == strlen(text) && (s.n == 0 || strncasecmp(s.p, text, s.n) == 0);
@@ -66,19 +74,24 @@ struct slice http_get(const struct http_head *h, const char *name, unsigned *cou
     return first;
 }
 
+bool http_list_next(struct slice *list, struct slice *item)
+{
+    if (!list->p)
+        return false;
+    const char *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
+    size_t n = comma ? (size_t)(comma - list->p) : list->n;
+    *item = trim(slice_of(list->p, n));
+    *list = comma ? slice_of(comma + 1, list->n - n - 1) : SLICE_NONE;
+    return true;
+}
+
 bool http_has_token(const struct http_head *h, const char *name, const char *token)
 {
     uint32_t at = 0;
-    for (struct slice list = http_next(h, name, &at); list.p; list = http_next(h, name, &at)) {
-        const char *end = list.p + list.n;
-        for (const char *p = list.p; p < end;) {
-            const char *comma = memchr(p, ',', (size_t)(end - p));
-            const char *stop = comma ? comma : end;
-            if (http_is(trim(slice_of(p, (size_t)(stop - p))), token))
+    for (struct slice list = http_next(h, name, &at); list.p; list = http_next(h, name, &at))
+        for (struct slice item; http_list_next(&list, &item);)
+            if (http_is(item, token))
                 return true;
-            p = comma ? comma + 1 : end;
-        }
-    }
     return false;
 }
 

@@ -55,6 +55,8 @@ ssize_t http_parse(const uint8_t *p, size_t n, const struct http_limits *limits,
  * bytes. */
 bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_limits *limits);
 
+/* Whether it is a token (RFC 9110 section 5.6.2): what methods, field names and the like are made of. */
+bool http_is_token(struct slice s);
 /* ASCII text, its case aside. */
 bool http_is(struct slice s, const char *text);
 /* The value of the first field of that name at or behind *from, which moves behind it; p is NULL when there is none. */
@@ -63,6 +65,9 @@ struct slice http_next(const struct http_head *h, const char *name, uint32_t *fr
 struct slice http_get(const struct http_head *h, const char *name, unsigned *count);
 /* Whether the comma-separated list that all fields of that name make together holds the token. */
 bool http_has_token(const struct http_head *h, const char *name, const char *token);
+/* Takes the next element off a comma-separated list, without the spaces around it; it may be empty. False: the list is
+ * at its end (its p is NULL then). */
+bool http_list_next(struct slice *list, struct slice *item);
 /* Cuts "host:port" in two; the brackets of an IPv6 address stay. False: it is no such thing. */
 bool http_split_host(struct slice s, struct slice *host, struct slice *port);
 

@@ -110,7 +110,7 @@ static const char *page_refused(const struct net *net, const struct conn *c, con
 static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
 {
     const char *why = NULL;
-    char accept[HANDSHAKE_ACCEPT + 1], out[256];
+    char accept[HANDSHAKE_ACCEPT + 1], out[512];
     unsigned status = handshake_check(h, &why), count;
     if (status == 101 && (why = page_refused(net, c, h)) != NULL)
         status = 403;
@@ -122,10 +122,12 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         answer(net, idx, c, status, why, true);
         return;
     }
+    struct slice protocol = handshake_protocol(h, net->limits.protocols);
     int n = snprintf(out, sizeof out,
                      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
-                     "Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-                     accept);
+                     "Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%.*s%s\r\n",
+                     accept, protocol.n ? "Sec-WebSocket-Protocol: " : "", (int)protocol.n,
+                     protocol.n ? protocol.p : "", protocol.n ? "\r\n" : "");
     conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
     if (!c->out) { /* no memory for the answer: the other side would wait for ever */
         conn_end_http(net, idx, c);

@@ -105,7 +105,10 @@ static void test_default_options(void **state)
     assert_int_equal(hub.net.http.fields, 100);
     assert_int_equal(hub.net.connections, 1200000);
     assert_int_equal(hub.net.login_timeout, 10);
-    assert_int_equal(hub.net.idle_timeout, 300);
+    assert_int_equal(hub.net.ping_timeout, 45);
+    assert_int_equal(hub.net.idle_timeout, 120);
+    assert_null(hub.net.protocols[0]);
+    assert_int_equal(hub.send, SEND_MEMBERS);
     assert_int_equal(hub.secret[0], 7);
     assert_int_equal(hub.content_max, 16 << 10);
     assert_int_equal(hub.page_max, 256 << 10);
@@ -157,6 +160,10 @@ static const char *const good_files[] = {
     "} }",
     "return { origins = { 'https://chat.example.org', 'http://localhost:3000' } }",
     "return { storage = { engine = 'memory' }, timeouts = { login = 0, idle = 0 } }",
+    "return { timeouts = { idle = 30 } }", /* the default of ping follows */
+    "return { timeouts = { ping = 0 } }",
+    "return { timeouts = { ping = 45, idle = 0 } }",
+    "return { listen = { protocols = { 'chat.v1', 'x' } }, channels = { send = 'any' } }",
     "return { scripts = { load = {} }, rate = { user = 0, channel = 0, policy = 'complete' } }",
     "return { data = nil, log = { file = nil } }",
 };
@@ -197,6 +204,14 @@ static const struct {
     {"local t = {} for i = 1, 20 do t = { a = t, b = t } end return { plugins = { load = { x = t } } }", "f.lua: "},
     {"local t = {} for i = 1, 20000 do t[i] = 'x' end return { origins = t }", "more than"},
     {"return { data = env({}) }", "f.lua:1: "},
+    {"return { timeouts = { ping = 120 } }",
+     "timeouts.ping: must be less than timeouts.idle, or nobody is asked before "
+     "being closed, but 120 is not less than 120 (the default)"},
+    {"return { timeouts = { ping = 31, idle = 30 } }", "but 31 is not less than 30\n"},
+    {"return { listen = { protocols = { 'chat.v1', 'chat v2' } } }", "listen.protocols: expected the name of a "
+                                                                     "subprotocol"},
+    {"return { listen = { protocols = { '' } } }", "listen.protocols[1]: expected a text, found \"\""},
+    {"return { channels = { send = 'script' } }", "channels.send"},
     /* unknown keys, at any level */
     {"return { limits = { frme = 1 } }", "limits.frme: unknown key; did you mean limits.frame?"},
     {"return { limit = {} }", "limit: unknown key; did you mean limits?"},
@@ -379,6 +394,7 @@ static void test_values_are_taken(void **state)
     config_store_options(c, &store);
     assert_int_equal(hub.guest_ms, 5400000);
     assert_int_equal(hub.net.idle_timeout, 1);
+    assert_int_equal(hub.net.ping_timeout, 1);
     assert_int_equal(store.dedup_window_ms, 86523000);
     assert_int_equal(store.memory, 1 << 30);
     assert_true(cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(c->plugins.load, "web")));

@@ -407,17 +407,20 @@ static void a_flood_of_pings(void **state)
     kit_stop(&k);
 }
 
-/* PING at half of the timeout; any answer counts; silence ends it. */
+/* PING after ping_timeout; any answer counts; silence ends it. */
 static void probes(void **state)
 {
     (void)state;
     struct kit k;
-    struct net_limits limits = {.frame = 1000, .output_queue = 1 << 20, .login_timeout = 10, .idle_timeout = 10};
+    struct net_limits limits = {
+        .frame = 1000, .output_queue = 1 << 20, .login_timeout = 10, .ping_timeout = 4, .idle_timeout = 10};
     kit_start(&k, CONN_WEBSOCKET, &limits);
     int fd = client(&k, true);
     for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 5; i++) {
+            assert_false(conn_at(k.net, k.last)->flags & CONN_F_PROBED);
             net_tick(k.net);
+        }
         EXPECT(&k, fd, 0x89, "");
         put(fd, 0x8A, SLICE_NONE);
         KIT_UNTIL(&k, !(conn_at(k.net, k.last)->flags & CONN_F_PROBED));
@@ -435,6 +438,92 @@ static void probes(void **state)
     kit_stop(&k);
 }
 
+/* Without an idle timeout nobody is closed, and who is silent is asked again and again: for the proxies between. */
+static void probes_for_ever(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct net_limits limits = {.frame = 1000, .output_queue = 1 << 20, .login_timeout = 10, .ping_timeout = 4};
+    kit_start(&k, CONN_WEBSOCKET, &limits);
+    int fd = client(&k, true);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 5; i++)
+            net_tick(k.net);
+        EXPECT(&k, fd, 0x89, "");
+    }
+    assert_int_equal(k.closing, 0);
+    /* One that is heard is not asked before its time. */
+    net_tick(k.net);
+    net_tick(k.net);
+    put(fd, 0x8A, SLICE_NONE);
+    KIT_UNTIL(&k, conn_at(k.net, k.last)->heard == k.net->tick);
+    for (int i = 0; i < 4; i++)
+        net_tick(k.net);
+    put(fd, 0x89, SLICE_LIT("me"));
+    EXPECT(&k, fd, 0x8A, "me");
+    kit_turn(&k, 5);
+    for (int i = 0; i < 5; i++)
+        net_tick(k.net);
+    EXPECT(&k, fd, 0x89, "");
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Without probes silence ends it all the same. */
+static void no_probes(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct net_limits limits = {.frame = 1000, .output_queue = 1 << 20, .login_timeout = 10, .idle_timeout = 6};
+    kit_start(&k, CONN_WEBSOCKET, &limits);
+    int fd = client(&k, true);
+    for (int i = 0; i < 6; i++)
+        net_tick(k.net);
+    assert_int_equal(k.closing, 0);
+    net_tick(k.net);
+    assert_int_equal(k.closing_reason, CLOSE_IDLE);
+    EXPECT(&k, fd, 0x82, "\0\x69\0\0{\"reason\":\"idle\"}");
+    close(fd);
+    kit_stop(&k);
+}
+
+/* Only what the client has offered is answered, in the order of its wishes. */
+static void subprotocols(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"chat.v2", "chat.v1", NULL};
+    static const struct {
+        const char *offer, *answer;
+    } cases[] = {{"Sec-WebSocket-Protocol: chat.v1, chat.v2\r\n", "\r\nSec-WebSocket-Protocol: chat.v1\r\n\r\n"},
+                 {"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Protocol: , chat.v2\r\n",
+                  "\r\nSec-WebSocket-Protocol: chat.v2\r\n\r\n"},
+                 {"Sec-WebSocket-Protocol: mqtt, Chat.v2, chat\r\n", NULL},
+                 {"Sec-WebSocket-Protocol:\r\n", NULL},
+                 {"", NULL}};
+    struct kit k;
+    struct net_limits limits = {.frame = 1000, .output_queue = 1 << 20, .login_timeout = 10, .protocols = known};
+    kit_start(&k, CONN_WEBSOCKET, &limits);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512], got[512] = "";
+        int n = snprintf(text, sizeof text,
+                         "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                         cases[i].offer),
+            fd = kit_connect(&k);
+        kit_put(fd, text, (size_t)n);
+        KIT_UNTIL(&k, k.opened == i + 1);
+        kit_turn(&k, 5);
+        assert_true(recv(fd, got, sizeof got - 1, 0) > 0);
+        assert_memory_equal(got, "HTTP/1.1 101 ", 13);
+        if (cases[i].answer)
+            assert_non_null(strstr(got, cases[i].answer));
+        else
+            assert_null(strstr(got, "Protocol: "));
+        close(fd);
+    }
+    kit_stop(&k);
+}
+
 /* While its socket is full no PING can be sent; once it has taken what it owed, it gets one and the time to answer
  * it. */
 static void a_probe_that_could_not_be_sent(void **state)
@@ -442,7 +531,8 @@ static void a_probe_that_could_not_be_sent(void **state)
     (void)state;
     struct kit k;
     char *body = malloc(400001), out[256];
-    struct net_limits limits = {.frame = 1000, .output_queue = 64 << 20, .login_timeout = 10, .idle_timeout = 10};
+    struct net_limits limits = {
+        .frame = 1000, .output_queue = 64 << 20, .login_timeout = 10, .ping_timeout = 4, .idle_timeout = 10};
     memset(body, 'x', 400000);
     body[400000] = 0;
     kit_start(&k, CONN_WEBSOCKET, &limits);
@@ -539,6 +629,9 @@ int main(void)
         cmocka_unit_test(every_ping_of_a_few_is_answered),
         cmocka_unit_test(a_flood_of_pings),
         cmocka_unit_test(probes),
+        cmocka_unit_test(probes_for_ever),
+        cmocka_unit_test(no_probes),
+        cmocka_unit_test(subprotocols),
         cmocka_unit_test(a_probe_that_could_not_be_sent),
         cmocka_unit_test(moves_with_half_a_message),
     };

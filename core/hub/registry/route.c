@@ -2,6 +2,7 @@
 
 #include "core/base/frame.h"
 #include "core/base/log.h"
+#include "core/hub/registry/health.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
 #include "core/net/http.h"
@@ -9,6 +10,12 @@
 #include "core/net/send.h"
 
 /* --- The tables --------------------------------------------------------------------------------------------------- */
+
+/* The server's own, before all others. */
+static const struct route own[] = {
+    {.method = "GET", .path = "/health", .any_host = true, .handle = health_serve},
+    {.method = "GET", .path = "/ready", .any_host = true, .handle = ready_serve},
+};
 
 /* What may stand in a path as a browser sends it. */
 static bool path_good(const char *path, size_t max)
@@ -26,6 +33,9 @@ int route_register(struct hub *hub, const struct route *r)
     if (!t || !r->handle || !r->owner || r->body_max > ROUTE_BODY_MAX || !path_good(r->path, sizeof r->path) ||
         strnlen(r->method, sizeof r->method) == sizeof r->method)
         return ERR_INVALID;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (!r->prefix && strcmp(own[i].path, r->path) == 0)
+            return ERR_EXISTS;
     for (uint32_t i = 0; i < t->route_count; i++)
         if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 &&
             strcmp(t->routes[i].method, r->method) == 0)
@@ -73,6 +83,12 @@ static const struct route *find(const struct tables *t, const struct http_head *
 {
     const struct route *best = NULL;
     *path_known = false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (!path_matches(&own[i], h->path))
+            continue;
+        *path_known = true;
+        return method_matches(&own[i], h->method) ? &own[i] : NULL;
+    }
     for (uint32_t i = 0; i < t->route_count; i++) {
         const struct route *r = &t->routes[i];
         if (!path_matches(r, h->path))

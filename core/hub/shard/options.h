@@ -13,9 +13,11 @@
 
 enum rate_policy { RATE_DROP, RATE_COMPLETE };
 enum channels_create { CREATE_ANY, CREATE_SCRIPT, CREATE_NONE };
+enum channels_send { SEND_MEMBERS, SEND_ANY };
 
 struct hub_options {
-    /* limits.frame, output_queue, output_total, connections, connections_per_ip; timeouts.login, idle; origins */
+    /* limits.frame, output_queue, output_total, connections, connections_per_ip; timeouts.login, ping, idle; origins;
+     * listen.protocols */
     struct net_limits net;
     char auth_mode[32];               /* "open", "script", or a provider's name */
     uint8_t secret[32];               /* key of resume tokens */
@@ -27,6 +29,7 @@ struct hub_options {
     uint64_t guest_ms;                /* limits.guest; 0: guests are never forgotten */
     uint64_t recall_ms;               /* limits.recall; 0: no limit */
     enum channels_create create;      /* channels.create */
+    enum channels_send send;          /* channels.send */
     uint32_t large_members;           /* tiers.large.members */
     uint32_t slice_ms;                /* push.slice_ms */
     uint32_t slice_max;               /* push.max */

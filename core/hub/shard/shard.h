@@ -142,6 +142,9 @@ struct options_box {
     struct hub_options opt; /* its strings are owned by the box */
 };
 
+/* What /ready tells. */
+enum hub_state { HUB_STARTING, HUB_SERVING, HUB_DRAINING };
+
 struct hub {
     struct shard **shards;
     unsigned shard_count;
@@ -152,6 +155,7 @@ struct hub {
     bool committing;                /* not all shards have the newest tables yet */
     bool started;                   /* the shards' threads run */
     bool stopped;                   /* hub_stop() was called */
+    _Atomic unsigned state;         /* enum hub_state; the main thread writes it */
     struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics;   /* main thread; owned */
     struct command_table *commands; /* main thread; owned */

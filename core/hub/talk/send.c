@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/push.h"
+#include "core/hub/people/ban.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
@@ -171,14 +172,27 @@ static bool pair_admits(struct send *q, const struct conv *v)
     return true;
 }
 
-static bool channel_admits(struct send *q, const struct conv *v)
+static bool channel_admits(struct shard *s, struct send *q, const struct conv *v)
 {
     if (!v->exists) {
         req_fail(&q->o.r, CODE_NOT_FOUND, "channel: no such channel");
         return false;
     }
-    if (!q->member && !q->privileged) {
+    if (q->member || q->privileged)
+        return true;
+    if (s->opt->send != SEND_ANY) {
         req_fail(&q->o.r, CODE_FORBIDDEN, "channel: subscribe before you send");
+        return false;
+    }
+    /* A ban has ended memberships, and closing a channel has ended all: strangers are under the same rules. */
+    struct channel_rule rule;
+    struct slice name = conv_channel_name(conv_slice(v));
+    if (ban_member(s, q->op.sender, name)) {
+        req_fail(&q->o.r, CODE_FORBIDDEN, "you are banned from this channel");
+        return false;
+    }
+    if (channel_rule_find(s, name, &rule) && rule.closed) {
+        req_fail(&q->o.r, CODE_FORBIDDEN, "this channel is closed");
         return false;
     }
     return true;
@@ -192,7 +206,7 @@ static void send_ready(struct owned_req *o)
     struct conv *v = conv_at(s, o->conv);
     bool channel = conv_is_channel(conv_slice(v));
     bool limited = q->op.only_duplicate; /* with the rejection in r */
-    if (!(channel ? channel_admits(q, v) : pair_admits(q, v))) {
+    if (!(channel ? channel_admits(s, q, v) : pair_admits(q, v))) {
         /* A user that did not exist may exist by now: look again next time. */
         if (!channel && o->r.code == CODE_NOT_FOUND && v->pins == 1)
             v->state = CONV_NEW;
