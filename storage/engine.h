@@ -27,6 +27,8 @@ struct bus;
     W(USER_SAVE,     user_save,     USER, id)             \
     W(USER_FORGET,   user_forget,   USER, id)             \
     W(CHANNEL_SAVE,  channel_save,  CONV, conv)           \
+    W(CHANNEL_CLOSE, channel_close, CONV, conv)           \
+    W(CHANNEL_WIPE,  channel_wipe,  CONV, conv)           \
     W(MEMBER_PUT,    member_put,    CONV, conv)           \
     W(MEMBER_DEL,    member_del,    CONV, conv)           \
     W(MARK_READ,     mark_read,     CONV, conv)           \
@@ -41,7 +43,9 @@ struct bus;
     R(MEMBERS,       members,       CONV, conv)           \
     R(CONVERSATIONS, conversations, USER, user)           \
     R(NOTES,         notes,         NONE, op)             \
-    R(PAIRS,         pairs,         USER, user)
+    R(PAIRS,         pairs,         USER, user)           \
+    R(SCAN,          scan,          NONE, op)             \
+    R(SENT,          sent,          NONE, op)
 /* clang-format on */
 
 #define STORE_OP_KIND(NAME, ...) OP_##NAME,

@@ -40,9 +40,9 @@ enum store_status {
     STORE_UNKNOWN,  /* perhaps applied: with a clientId, a retry tells */
     STORE_FATAL,    /* a record that cannot be read (corruption), or out of memory */
     STORE_NOTFOUND, /* the thing named does not exist */
-    STORE_DENIED,   /* it exists, and the caller may not (recall: not the sender) */
-    STORE_LATE,     /* recall: the time for it has passed */
-    STORE_LIMIT     /* a limit given in the operation is reached */
+    STORE_DENIED, /* it exists, and the caller may not (recall: not the sender); or the user it is about was deleted */
+    STORE_LATE,   /* recall: the time for it has passed */
+    STORE_LIMIT   /* a limit given in the operation is reached */
 };
 
 enum store_tier { TIER_DM, TIER_SMALL, TIER_LARGE, TIER_COUNT };
@@ -139,7 +139,8 @@ void store_page_free(struct store_page *p);
 
 /* W: one message. A WriteBatch holds the message, its dedup record, the inbox entry, the sender's read mark and the
  * conversation's head. A second append with the same (sender, conv, client_id), in the same group or within the dedup
- * window: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). */
+ * window: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). STORE_DENIED:
+ * the sender or the receiver was deleted. */
 struct store_append {
     struct store_op op;
     struct slice conv;
@@ -157,7 +158,8 @@ struct store_append {
 };
 void store_append(struct store *s, struct store_append *a);
 
-/* R: a page of history, by the rules of protocol.md section 4 "history". */
+/* R: a page of history, by the rules of protocol.md section 4 "history". STORE_NOTFOUND: a channel that is being
+ * deleted; of one that never was the page is empty. */
 struct store_range {
     struct store_op op;
     struct slice conv;
@@ -216,6 +218,7 @@ struct store_subscription {
 struct store_user_load {
     struct store_op op;
     struct slice id;
+    bool going; /* one whose deletion is under way as well: its subscriptions alone */
     /* out; slices borrow from arena; free with store_user_load_free */
     struct store_user user;
     struct slice name;
@@ -227,21 +230,36 @@ struct store_user_load {
 void store_user_load(struct store *s, struct store_user_load *u);
 void store_user_load_free(struct store_user_load *u);
 
-/* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now. */
+/* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now.
+ * One that was deleted is made again with `create` alone (else STORE_NOTFOUND), under a higher epoch; STORE_RETRY: its
+ * deletion is still under way. */
 struct store_user_save {
     struct store_op op;
     struct slice id, name;
-    bool fresh; /* an id that was just thought of: the store need not look whether it has it */
-    struct store_user user;
+    bool fresh;             /* an id that was just thought of: the store need not look whether it has it */
+    bool create;            /* only where there is none; else STORE_DENIED */
+    struct store_user user; /* out, with create: the epoch that it has */
     uint64_t guest_ttl_ms;
 };
 void store_user_save(struct store *s, struct store_user_save *u);
 
+/* A deletion: first FORGET_BEGIN, then whoever deletes ends the memberships, then FORGET_END until there is no more. */
+enum store_forget_step { FORGET_BEGIN, FORGET_END };
+
 /* W (commit): forgets a user: its record, guest entry, inbox, read marks and whom it blocks. Subscriptions must have
- * been ended with store_member_del(). STORE_DENIED: a guest that has a private conversation by now. */
+ * been ended with store_member_del(). STORE_DENIED: a guest that has a private conversation by now.
+ *
+ * With `force` any user is deleted, in steps. FORGET_BEGIN takes the record, in one write with a mark that the deletion
+ * is under way (STORE_SCAN_GOING_USERS), and raises the epoch for good. From then on nothing is stored from it or for
+ * it. STORE_NOTFOUND: there is no such user, nor such a deletion. FORGET_END removes the rest, and the mark with the
+ * last of it. Messages that it has sent stay; pages show them without the sender's name. */
 struct store_user_forget {
     struct store_op op;
     struct slice id;
+    bool force;
+    enum store_forget_step step; /* with force */
+    bool recall; /* FORGET_BEGIN: its messages are to be recalled, which the mark remembers. In and out */
+    bool more;   /* out, FORGET_END: there is more to be removed */
 };
 void store_user_forget(struct store *s, struct store_user_forget *u);
 
@@ -281,8 +299,27 @@ struct store_channel_save {
 };
 void store_channel_save(struct store *s, struct store_channel_save *c);
 
+/* W (commit): begins to delete a channel. From then on it does not exist: history, members and appends find none; it
+ * cannot be made again (STORE_RETRY of store_member_put) before store_channel_wipe() has ended it. A mark says that
+ * this is under way (STORE_SCAN_GOING_CHANNELS). STORE_NOTFOUND: no such channel, nor such a deletion. */
+struct store_channel_close {
+    struct store_op op;
+    struct slice conv;
+    uint32_t members; /* out: still to be ended */
+};
+void store_channel_close(struct store *s, struct store_channel_close *c);
+
+/* W (commit): ends the deletion of a channel once it has no member: all its messages, its head and the mark go. Made
+ * again, it goes on with its seqs. STORE_DENIED: there are members. STORE_NOTFOUND: it is not being deleted. */
+struct store_channel_wipe {
+    struct store_op op;
+    struct slice conv;
+    uint32_t members; /* out */
+};
+void store_channel_wipe(struct store *s, struct store_channel_wipe *c);
+
 /* W (commit): makes a user a member of a channel, or changes its push mode. A new member has read up to the channel's
- * seq. */
+ * seq. STORE_DENIED: the user was deleted. */
 struct store_member_put {
     struct store_op op;
     struct slice conv, user;
@@ -319,6 +356,7 @@ struct store_person {
 struct store_members {
     struct store_op op;
     struct slice conv;
+    bool going;          /* of a channel that is being deleted as well */
     struct slice cursor; /* the last id of the page before; empty: from the start */
     uint32_t limit;
     /* out */
@@ -368,7 +406,8 @@ void store_conversations_free(struct store_conversations *c);
  * not the sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
 struct store_recall {
     struct store_op op;
-    struct slice conv, sender;
+    struct slice conv;
+    struct slice sender; /* empty: whoever sent it */
     uint64_t seq;
     uint64_t window_ms; /* 0: no limit */
     /* out */
@@ -438,5 +477,64 @@ struct store_pairs {
     bool known[128];
 };
 void store_pairs(struct store *s, struct store_pairs *p);
+
+/* --- All there is, page by page ---------------------------------------------------------------------------------- */
+
+enum store_scan_what {
+    STORE_SCAN_USERS,         /* by id, with their names */
+    STORE_SCAN_CHANNELS,      /* by name */
+    STORE_SCAN_GOING_USERS,   /* whose deletion is under way */
+    STORE_SCAN_GOING_CHANNELS /* likewise */
+};
+
+struct store_scanned {
+    struct slice id;      /* a user's id, a channel's name */
+    struct slice name;    /* users */
+    bool guest;           /* users */
+    bool recall;          /* STORE_SCAN_GOING_USERS: its messages are to be recalled */
+    enum store_tier tier; /* channels */
+    uint32_t members;     /* channels */
+    uint64_t seq;         /* channels: the newest; 0: none */
+};
+
+/* R: what is stored, in the bytewise order of ids. It looks at a bounded number of rows: a page may be short, or empty,
+ * and have more after it. */
+struct store_scan {
+    struct store_op op;
+    enum store_scan_what what;
+    struct slice prefix; /* ids that begin so; empty: all */
+    struct slice cursor; /* `next` of the page before; empty: from the start */
+    uint32_t limit;
+    /* out */
+    struct store_scanned *list; /* malloc'd, borrowing from arena; free both */
+    uint32_t n;
+    bool more;
+    uint8_t next_n;
+    char next[64]; /* next_n bytes: where the next page begins */
+    char *arena;
+};
+void store_scan(struct store *s, struct store_scan *q);
+
+enum { STORE_SENT_MAX = 64, STORE_SENT_CURSOR = 160 };
+
+/* R: messages of one sender, recalled ones excepted, wherever they are: a walk over all that is stored, a bounded
+ * number of rows at a time, in no order that means something. */
+struct store_sent {
+    struct store_op op;
+    struct slice sender;
+    uint64_t id_max; /* messages with a larger id are passed over */
+    /* in and out: where the walk stands. cursor_n 0, from the start */
+    uint8_t cursor_n;
+    char cursor[STORE_SENT_CURSOR];
+    /* out */
+    struct store_sent_one {
+        uint64_t seq;
+        uint8_t conv_n;
+        char conv[130]; /* the conversation's key */
+    } list[STORE_SENT_MAX];
+    uint32_t n;
+    bool more;
+};
+void store_sent(struct store *s, struct store_sent *q);
 
 #endif

@@ -1,6 +1,7 @@
 /* Appending messages: numbering, dedup, inbox entry, read marks, trimming. */
 #include "storage/local/append.h"
 
+#include "storage/local/deleted.h"
 #include "storage/local/head.h"
 #include "storage/local/inbox.h"
 #include "storage/local/msgs.h"
@@ -302,8 +303,12 @@ enum apply apply_append(struct writer *w, struct slot *slot)
         slot->durability = DURABILITY_COMMIT;
         return apply_end(slot, STORE_NOTFOUND);
     }
-    if (conv_is_channel(a->conv) && !(h->r.flags & HEAD_CHANNEL))
+    if (conv_is_channel(a->conv) && (h->r.flags & (HEAD_CHANNEL | HEAD_CLOSING)) != HEAD_CHANNEL)
         return apply_end(slot, STORE_NOTFOUND);
+    int gone = deleted_now(w, a->sender);
+    gone = gone ? gone : deleted_now(w, a->receiver);
+    if (gone)
+        return apply_end(slot, gone > 0 ? STORE_DENIED : status_of(gone));
     slot->durability = (uint8_t)atomic_load_explicit(&w->store->live.durability[a->tier], memory_order_relaxed);
     if (a->receiver.n) {
         int r = inbox_of(w, a->receiver, &box);

@@ -1,4 +1,5 @@
 /* A user's conversations by last activity. */
+#include "storage/local/deleted.h"
 #include "storage/local/page.h"
 #include "storage/local/range.h"
 
@@ -232,7 +233,7 @@ enum store_status read_conversations(struct reader *by, struct store_op *op)
         r = listing_fill(&l);
     }
     free(l.entries);
-    r = page_finish(&l.page, r, &c->page);
+    r = deleted_names(s, page_finish(&l.page, r, &c->page), &c->page);
     if (r) {
         free(c->list);
         c->list = NULL;

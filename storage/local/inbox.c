@@ -1,6 +1,8 @@
 /* Inboxes: references to messages by (user, id). Counting, acknowledging, peeking. */
 #include "storage/local/inbox.h"
 
+#include "storage/local/deleted.h"
+
 #include "storage/local/hint.h"
 #include "storage/local/msgs.h"
 #include "storage/local/page.h"
@@ -304,7 +306,7 @@ enum store_status read_inbox_peek(struct reader *by, struct store_op *op)
     kv_iter_free(it);
     free(p.refs);
     p.op->more = p.full;
-    r = page_finish(&p.page, r, &p.op->page);
+    r = deleted_names(s, page_finish(&p.page, r, &p.op->page), &p.op->page);
     if (p.stale.n)
         hint_inbox(s, user, p.stale.ids, p.stale.n);
     else

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "storage/local/deleted.h"
 #include "storage/local/durable.h"
 #include "storage/local/hint.h"
 #include "storage/local/local_private.h"
@@ -266,6 +267,10 @@ static int local_begin(struct local *s, char *why, size_t why_size)
     if (r) {
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));
         return r;
+    }
+    if (deleted_begin(s)) {
+        snprintf(why, why_size, "the database cannot be read: its deleted users");
+        return ERR_IO;
     }
     r = writer_start(s, &(struct writer_begin){.group = id.group,
                                                .last_id_ms = id.last_id_ms,

@@ -50,6 +50,8 @@ enum local_op_kind { LOCAL_OPS_FOLLOW = OP_KINDS - 1, LOCAL_OPS(LOCAL_OP_KIND) L
 /* Bits of store_op.note. */
 enum { NOTE_CHANGED = 1 }; /* the operation changed something: its fate is unknown when its write or sync fails */
 
+enum { DELETED_WORDS = 1 << 14 }; /* of 64 bits, in local.deleted */
+
 /* Reloadable options, read by any thread. */
 struct live_options {
     _Atomic uint32_t durability[TIER_COUNT];
@@ -93,6 +95,8 @@ struct local {
     _Atomic uint64_t appended, groups, syncs, duplicates, queue, errors, reopens;
     _Atomic uint64_t memory; /* as the database said last */
     _Atomic bool failing;
+    /* bits by hash of the users that may have a row of deleted.h; pages of it that are all 0 take no memory */
+    _Atomic uint64_t deleted[DELETED_WORDS];
 };
 
 /* local_open() with hooks; NULL: none. */

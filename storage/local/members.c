@@ -1,4 +1,5 @@
 /* Channels and their members. */
+#include "storage/local/deleted.h"
 #include "storage/local/head.h"
 #include "storage/local/range.h"
 
@@ -64,6 +65,11 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         return apply_end(slot, STORE_NOTFOUND);
     if (!exists && m->channels_max && w->channels >= m->channels_max)
         return apply_end(slot, STORE_LIMIT);
+    if (h->r.flags & HEAD_CLOSING)
+        return apply_end(slot, STORE_RETRY);
+    int gone = deleted_now(w, m->user);
+    if (gone)
+        return apply_end(slot, gone > 0 ? STORE_DENIED : status_of(gone));
     uint64_t seq;
     int member = member_get(w, m->user, m->conv, &push);
     int r = member < 0 ? member : exists ? head_first(w, h, &m->first) : vacant_floor(w, h, &seq);
@@ -111,7 +117,7 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
     m->members = h->r.members;
     if (!member)
         return apply_end(slot, STORE_OK);
-    bool last = h->r.members <= 1;
+    bool last = h->r.members <= 1 && !(h->r.flags & HEAD_CLOSING); /* a channel that is deleted goes by the wipe */
     int r = member < 0 ? member : last ? vacancy_judge(w, h, &v) : batch_reserve(&w->batch, 4, 3 * KEY_MAX + HEAD_ROOM);
     if (r)
         return r > 0 ? APPLY_CUT : apply_end(slot, status_of(r));
@@ -201,7 +207,8 @@ enum store_status read_members(struct reader *by, struct store_op *op)
     m->n = 0;
     m->more = false;
     int r = head_read(s, m->conv, &head);
-    if (r < 0 || !conv_is_channel(m->conv) || !(head.flags & HEAD_CHANNEL))
+    uint32_t kind = head.flags & (m->going ? HEAD_CHANNEL : HEAD_CHANNEL | HEAD_CLOSING);
+    if (r < 0 || !conv_is_channel(m->conv) || kind != HEAD_CHANNEL)
         return r < 0 ? status_of(r) : STORE_NOTFOUND;
     m->people = calloc(m->limit ? m->limit : 1, sizeof(*m->people));
     r = m->people ? members_collect(s, m, &arena) : ERR_NOMEM;

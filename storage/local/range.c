@@ -1,6 +1,7 @@
 /* Reading a conversation: history pages and heads. */
 #include "storage/local/range.h"
 
+#include "storage/local/deleted.h"
 #include "storage/local/hint.h"
 #include "storage/local/page.h"
 #include "storage/local/recent.h"
@@ -144,6 +145,8 @@ static int range_once(struct reader *by, struct store_range *r, bool anew, struc
     r->first = r->last = 0;
     r->more = false;
     int code = head_look(s, r->conv, anew, &head);
+    if (code > 0 && head.flags & HEAD_CLOSING)
+        return ERR_NOTFOUND;
     if (code <= 0 || head.seq == 0)
         return code < 0 ? code : 0;
     r->last = head.seq;
@@ -169,7 +172,7 @@ enum store_status read_range(struct reader *by, struct store_op *op)
         recent_changed(by->store->recent, r->conv);
         code = range_once(by, r, true, &page);
     }
-    return status_of(page_finish(&page, code, &r->page));
+    return status_of(deleted_names(by->store, page_finish(&page, code, &r->page), &r->page));
 }
 
 /* Looks four rows of the user family up: whether both users of a pair exist and whom they block. */
@@ -205,7 +208,7 @@ enum store_status read_conv_load(struct reader *by, struct store_op *op)
     if (r < 0)
         return status_of(r);
     bool channel = conv_is_channel(c->conv);
-    c->exists = channel ? head.flags & HEAD_CHANNEL : head.seq > 0;
+    c->exists = channel ? (head.flags & (HEAD_CHANNEL | HEAD_CLOSING)) == HEAD_CHANNEL : head.seq > 0;
     c->seq = head.seq;
     c->last_id = head.last_id;
     c->members = head.members;

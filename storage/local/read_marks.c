@@ -1,4 +1,5 @@
 /* How far a user has read a conversation. */
+#include "storage/local/deleted.h"
 #include "storage/local/head.h"
 #include "storage/local/msgs.h"
 
@@ -11,6 +12,9 @@ enum apply apply_mark_read(struct writer *w, struct slot *slot)
     m->moved = false;
     if (conv_is_channel(m->conv) ? !(h->r.flags & HEAD_CHANNEL) : h->r.seq == 0)
         return apply_end(slot, STORE_NOTFOUND);
+    int gone = deleted_now(w, m->user);
+    if (gone)
+        return apply_end(slot, gone > 0 ? STORE_NOTFOUND : status_of(gone));
     struct kv_found f = writer_get(w, KV_USER, key_mark(&k, m->user, m->conv));
     int r = f.code < 0 ? f.code : f.code == 1 ? mark_decode(f.value, &old) : 0;
     kv_found_free(w->store->kv, &f);

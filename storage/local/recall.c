@@ -37,7 +37,7 @@ enum apply apply_recall(struct writer *w, struct slot *slot)
     if (f.code < 1)
         return apply_end(slot, f.code ? status_of(f.code) : STORE_NOTFOUND);
     r->id = m.id;
-    if (!slice_eq(m.sender, r->sender)) {
+    if (r->sender.n && !slice_eq(m.sender, r->sender)) {
         status = STORE_DENIED;
     } else if (m.row.flags & ROW_RECALLED) {
         r->again = true;

@@ -110,8 +110,9 @@ int head_decode(struct slice v, struct head_record *h)
     h->flags = load_be32(p + 12);
     h->tier = (uint8_t)p[16];
     h->tiers_used = (uint8_t)p[17];
+    uint32_t kind = h->flags & ~(uint32_t)HEAD_WATCHED;
     bool sane = h->seq < UINT64_MAX / 4 && h->reserved < UINT64_MAX / 4 && h->tier < 3 && h->tiers_used < 8 &&
-                (h->flags & ~HEAD_WATCHED) <= HEAD_CHANNEL && h->flags != HEAD_WATCHED;
+                (kind <= HEAD_CHANNEL || kind == (HEAD_CHANNEL | HEAD_CLOSING)) && h->flags != HEAD_WATCHED;
     return sane ? 0 : ERR_INVALID;
 }
 
@@ -213,6 +214,23 @@ int sub_decode(struct slice v, uint8_t *push)
     return 0;
 }
 
+size_t deleted_encode(char *out, const struct deleted_record *d)
+{
+    out[0] = RECORD_VERSION;
+    out[1] = (char)d->flags;
+    store_be32(out + 2, d->epoch);
+    store_be64(out + 6, d->last_id);
+    return DELETED_SIZE;
+}
+
+int deleted_decode(struct slice v, struct deleted_record *d)
+{
+    if (v.n != DELETED_SIZE || v.p[0] != RECORD_VERSION || (uint8_t)v.p[1] > 7)
+        return ERR_INVALID;
+    *d = (struct deleted_record){.flags = (uint8_t)v.p[1], .epoch = load_be32(v.p + 2), .last_id = load_be64(v.p + 6)};
+    return 0;
+}
+
 size_t flag_encode(char *out)
 {
     out[0] = RECORD_VERSION;
@@ -288,6 +306,18 @@ struct slice key_member(struct key *k, struct slice channel, struct slice user)
 struct slice key_user(struct key *k, struct slice user)
 {
     return key_one(k, 'u', user);
+}
+struct slice key_deleted(struct key *k, struct slice user)
+{
+    return key_one(k, 'x', user);
+}
+struct slice key_going_user(struct key *k, struct slice user)
+{
+    return key_one(k, 'D', user);
+}
+struct slice key_going_channel(struct key *k, struct slice conv)
+{
+    return key_one(k, 'W', conv);
 }
 struct slice key_sub(struct key *k, struct slice user, struct slice conv)
 {

@@ -25,7 +25,8 @@ enum {
     DEDUP_SIZE = ROW_HEADER_SIZE + 24,
     USER_FIXED = 2 + 4 + 8,
     MARK_SIZE = 2 + 8,
-    SUB_SIZE = 3
+    SUB_SIZE = 3,
+    DELETED_SIZE = 2 + 4 + 8
 };
 
 struct message_record {
@@ -53,7 +54,8 @@ struct head_record {
 enum {
     HEAD_CHANNEL = 1, /* the channel was made */
     HEAD_WATCHED = 2, /* a row of `meta` says when to look whether anything is left of it (vacant.h) */
-    HEAD_GONE = 4     /* the channel went; its seq is all that is kept. Never with HEAD_CHANNEL */
+    HEAD_GONE = 4,    /* the channel went; its seq is all that is kept. Never with HEAD_CHANNEL */
+    HEAD_CLOSING = 8  /* the channel is being deleted: for all but that it is there no more. Only with HEAD_CHANNEL */
 };
 
 struct inbox_record {
@@ -65,6 +67,18 @@ struct inbox_record {
 struct dedup_record {
     struct row_header row;
     uint64_t seq, id, created_ms;
+};
+
+/* What is kept of a user that was deleted. */
+struct deleted_record {
+    uint32_t epoch;   /* of the next user of that id */
+    uint64_t last_id; /* the newest message id when the deletion began */
+    uint8_t flags;    /* DELETED_* */
+};
+enum {
+    DELETED_NOW = 1,   /* there is no such user now */
+    DELETED_GOING = 2, /* its deletion is under way */
+    DELETED_RECALL = 4 /* likewise, and its messages are to be recalled */
 };
 
 struct user_record {
@@ -93,6 +107,8 @@ size_t mark_encode(char *out, uint64_t read);
 MUST_CHECK int mark_decode(struct slice value, uint64_t *read);
 size_t sub_encode(char *out, uint8_t push);
 MUST_CHECK int sub_decode(struct slice value, uint8_t *push);
+size_t deleted_encode(char *out, const struct deleted_record *d);
+MUST_CHECK int deleted_decode(struct slice value, struct deleted_record *d);
 size_t flag_encode(char *out);
 /* Keys. Each writes to a key buffer and returns the slice of it. */
 enum { KEY_MAX = 280 };
@@ -108,8 +124,9 @@ static inline struct slice key_slice(const struct key *k)
 struct slice key_message(struct key *k, struct slice conv, uint64_t seq); /* dm, small, large: conv 0 seq */
 struct slice key_head(struct key *k, struct slice conv);                  /* channel: 'h' conv */
 struct slice key_member(struct key *k, struct slice channel,
-                        struct slice user);              /* channel: 'm' name 0 user; empty user: the first */
-struct slice key_user(struct key *k, struct slice user); /* user: 'u' id */
+                        struct slice user);                 /* channel: 'm' name 0 user; empty user: the first */
+struct slice key_user(struct key *k, struct slice user);    /* user: 'u' id */
+struct slice key_deleted(struct key *k, struct slice user); /* user: 'x' id */
 struct slice key_sub(struct key *k, struct slice user, struct slice conv);     /* user: 's' id 0 conv */
 struct slice key_mark(struct key *k, struct slice user, struct slice conv);    /* user: 'r' id 0 conv */
 struct slice key_block(struct key *k, struct slice user, struct slice target); /* user: 'b' id 0 target */
@@ -120,6 +137,8 @@ struct slice key_guest(struct key *k, uint64_t due_ms, struct slice user);  /* m
 struct slice key_vacant(struct key *k, uint64_t due_ms, struct slice conv); /* meta: 'e' due conv */
 struct slice key_gone(struct key *k, uint64_t gone_ms, struct slice conv);  /* meta: 'o' gone conv */
 struct slice key_floor(struct key *k, uint16_t place);                      /* meta: 'f' place */
+struct slice key_going_user(struct key *k, struct slice user);              /* meta: 'D' id */
+struct slice key_going_channel(struct key *k, struct slice conv);           /* meta: 'W' conv */
 /* The time and the name of a key_guest(), key_vacant() or key_gone(); false: it is none. */
 bool key_timed(struct slice key, uint64_t *ms, struct slice *name);
 /* The first key after all that begin with `prefix` (which is not all 0xff). */

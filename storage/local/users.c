@@ -1,4 +1,5 @@
 /* Users, guests and blocks. */
+#include "storage/local/deleted.h"
 #include "storage/local/hint.h"
 #include "storage/local/inbox.h"
 #include "storage/local/page.h"
@@ -6,7 +7,10 @@
 
 #include <stdlib.h>
 
-enum { FORGET_MAX = 100000 }; /* rows that one store_user_forget() removes at most; a guest has a handful */
+enum {
+    FORGET_MAX = 100000, /* rows that one store_user_forget() removes at most of a guest, which has a handful */
+    FORGET_STEP = 2000   /* … and of a user that is deleted: then it is asked again */
+};
 
 static bool user_id_sane(struct slice id)
 {
@@ -26,10 +30,28 @@ static int user_get(struct writer *w, struct slice id, struct user_record *u, st
     return pin->code;
 }
 
+/* A user is saved that there is not: was one of that id deleted? STORE_OK: no, or it may be made again; then its row
+ * (flags not 0) is to be put. */
+static enum store_status save_again(struct writer *w, struct store_user_save *u, struct deleted_record *d)
+{
+    int r = deleted_get(w, u->id, d);
+    if (r < 0)
+        return status_of(r);
+    if (!(d->flags & DELETED_NOW)) /* never; or it was made again and forgotten as a guest */
+        return STORE_OK;
+    if (!u->create)
+        return STORE_NOTFOUND; /* a change that was under way when it was deleted */
+    if (d->flags & DELETED_GOING)
+        return STORE_RETRY;
+    u->user.epoch = u->user.epoch > d->epoch ? u->user.epoch : d->epoch;
+    return STORE_OK;
+}
+
 enum apply apply_user_save(struct writer *w, struct slot *slot)
 {
     struct store_user_save *u = (struct store_user_save *)slot->op;
     struct user_record old = {0}, now;
+    struct deleted_record deleted = {0};
     struct kv_found pin;
     struct key k;
     if (!user_id_sane(u->id) || u->name.n > 255)
@@ -39,10 +61,19 @@ enum apply apply_user_save(struct writer *w, struct slot *slot)
         r = user_get(w, u->id, &old, &pin);
         kv_found_free(w->store->kv, &pin);
     }
+    if (r == 1 && u->create)
+        return apply_end(slot, STORE_DENIED);
+    enum store_status status = r == 0 && !u->fresh ? save_again(w, u, &deleted) : STORE_OK;
+    if (status != STORE_OK)
+        return apply_end(slot, status);
     bool had_due = r == 1 && old.guest;
     uint64_t old_due = old.due_ms;
-    if (r < 0 || batch_reserve(&w->batch, 3, 3 * KEY_MAX + USER_FIXED + u->name.n + 2))
+    if (r < 0 || batch_reserve(&w->batch, 4, 4 * KEY_MAX + USER_FIXED + u->name.n + 2 + DELETED_SIZE))
         return apply_end(slot, r < 0 ? status_of(r) : STORE_FATAL);
+    if (deleted.flags & DELETED_NOW) {
+        deleted.flags = 0;
+        deleted_put(w, u->id, &deleted);
+    }
     u->user.guest_due_ms = u->user.guest ? w->expiry_ms + u->guest_ttl_ms : 0;
     now = (struct user_record){
         .epoch = u->user.epoch, .guest = u->user.guest, .due_ms = u->user.guest_due_ms, .name = u->name};
@@ -82,6 +113,9 @@ enum apply apply_block(struct writer *w, struct slot *slot)
 {
     struct store_block *b = (struct store_block *)slot->op;
     struct key k;
+    int gone = deleted_now(w, b->user);
+    if (gone)
+        return apply_end(slot, gone > 0 ? STORE_NOTFOUND : status_of(gone));
     if (!user_id_sane(b->user) || !user_id_sane(b->target) || batch_reserve(&w->batch, 1, KEY_MAX + 2))
         return apply_end(slot, STORE_FATAL);
     struct slice key = key_block(&k, b->user, b->target);
@@ -108,14 +142,13 @@ static int has_pairs(struct local *s, struct slice id)
     return r;
 }
 
-/* Deletes all rows of a family in [from, to). */
-static int rows_delete(struct writer *w, enum kv_family family, struct slice from, struct slice to)
+/* Deletes rows of a family in [from, to): so many at most. */
+static int rows_delete(struct writer *w, enum kv_family family, struct slice from, struct slice to, uint32_t *left)
 {
     struct kv_iter *it = kv_iter_new(w->store->kv, family, from, to);
     int r = it ? 0 : ERR_NOMEM;
-    uint32_t n = 0;
     if (it) {
-        for (kv_seek(it, from); !r && kv_valid(it) && n++ < FORGET_MAX; kv_next(it)) {
+        for (kv_seek(it, from); !r && kv_valid(it) && *left; kv_next(it), --*left) {
             r = batch_reserve(&w->batch, 1, kv_key(it).n);
             if (!r)
                 batch_delete(&w->batch, family, kv_key(it));
@@ -126,14 +159,89 @@ static int rows_delete(struct writer *w, enum kv_family family, struct slice fro
     return r;
 }
 
+/* Deletes the rows that a user has beside its record: so many at most. */
+static int rows_of_user(struct writer *w, struct slice id, uint32_t *left)
+{
+    struct key from, to;
+    int r = rows_delete(w, KV_INBOX, key_inbox(&from, id, 0), key_inbox(&to, id, UINT64_MAX), left);
+    for (int i = 0; !r && i < 2; i++) {
+        struct slice prefix = i ? key_block(&from, id, SLICE_NONE) : key_mark(&from, id, SLICE_NONE);
+        r = rows_delete(w, KV_USER, prefix, key_after_prefix(&to, prefix), left);
+    }
+    return r;
+}
+
+/* The record goes, and two rows tell what is to be done. */
+static enum apply forget_begin(struct writer *w, struct slot *slot)
+{
+    struct store_user_forget *f = (struct store_user_forget *)slot->op;
+    struct deleted_record d;
+    struct user_record u = {0};
+    struct kv_found pin = {0};
+    struct key k;
+    int r = deleted_get(w, f->id, &d);
+    bool going = r == 1 && d.flags & DELETED_GOING;
+    if (r >= 0 && !going) {
+        r = user_get(w, f->id, &u, &pin);
+        kv_found_free(w->store->kv, &pin);
+        r = r == 0 ? ERR_NOTFOUND : r;
+    }
+    if (r < 0 || batch_reserve(&w->batch, 4, 4 * KEY_MAX + DELETED_SIZE + 2))
+        return apply_end(slot, r < 0 ? status_of(r) : STORE_FATAL);
+    if (going) {
+        f->recall = f->recall || d.flags & DELETED_RECALL;
+    } else {
+        d.epoch = (u.epoch > d.epoch ? u.epoch : d.epoch) + 1;
+        d.last_id = idgen_last(&w->ids);
+        batch_delete(&w->batch, KV_USER, key_user(&k, f->id));
+        if (u.guest)
+            batch_delete(&w->batch, KV_META, key_guest(&k, u.due_ms, f->id));
+        flag_encode(batch_put(&w->batch, KV_META, key_going_user(&k, f->id), 2));
+    }
+    d.flags = DELETED_NOW | DELETED_GOING | (f->recall ? DELETED_RECALL : 0);
+    deleted_put(w, f->id, &d);
+    return apply_changed(slot);
+}
+
+static enum apply forget_end(struct writer *w, struct slot *slot)
+{
+    struct store_user_forget *f = (struct store_user_forget *)slot->op;
+    struct deleted_record d;
+    struct key k;
+    uint32_t left = FORGET_STEP;
+    if (group_dirty(w))
+        return APPLY_CUT; /* its rows may be among what is pending */
+    f->more = false;
+    int r = deleted_get(w, f->id, &d);
+    if (r < 0 || !(d.flags & DELETED_GOING))
+        return apply_end(slot, r < 0 ? status_of(r) : STORE_OK);
+    r = rows_of_user(w, f->id, &left);
+    r = r ? r : batch_reserve(&w->batch, 2, 2 * KEY_MAX + DELETED_SIZE);
+    struct inbox *box = inboxes_find(&w->heads, f->id);
+    if (box) /* nobody will add to it before it is counted anew */
+        inboxes_remove(&w->heads, box);
+    f->more = left == 0;
+    if (!r && !f->more) {
+        d.flags = DELETED_NOW;
+        d.last_id = idgen_last(&w->ids);
+        deleted_put(w, f->id, &d);
+        batch_delete(&w->batch, KV_META, key_going_user(&k, f->id));
+    }
+    slot->op->note |= NOTE_CHANGED;
+    return apply_end(slot, status_of(r));
+}
+
 enum apply apply_user_forget(struct writer *w, struct slot *slot)
 {
     struct store_user_forget *f = (struct store_user_forget *)slot->op;
     struct user_record u;
     struct kv_found pin;
-    struct key from, to;
+    struct key from;
+    uint32_t left = FORGET_MAX;
     if (!user_id_sane(f->id))
         return apply_end(slot, STORE_FATAL);
+    if (f->force)
+        return f->step == FORGET_BEGIN ? forget_begin(w, slot) : forget_end(w, slot);
     if (group_dirty(w))
         return APPLY_CUT; /* its rows may be among what is pending */
     int r = user_get(w, f->id, &u, &pin);
@@ -155,11 +263,7 @@ enum apply apply_user_forget(struct writer *w, struct slot *slot)
         batch_delete(&w->batch, KV_USER, key_user(&from, f->id));
         if (guest)
             batch_delete(&w->batch, KV_META, key_guest(&from, due, f->id));
-        r = rows_delete(w, KV_INBOX, key_inbox(&from, f->id, 0), key_inbox(&to, f->id, UINT64_MAX));
-    }
-    for (int i = 0; !r && i < 2; i++) {
-        struct slice prefix = i ? key_block(&from, f->id, SLICE_NONE) : key_mark(&from, f->id, SLICE_NONE);
-        r = rows_delete(w, KV_USER, prefix, key_after_prefix(&to, prefix));
+        r = rows_of_user(w, f->id, &left);
     }
     if (box) { /* empty, which this group's operations cannot see in the database yet */
         box->count = 0;
@@ -248,7 +352,8 @@ enum store_status read_user_load(struct reader *by, struct store_op *op)
     if (!user_id_sane(u->id))
         return STORE_NOTFOUND;
     int r = load_record(s, u, &arena);
-    if (r == 1) {
+    bool going = r == 0 && u->going;
+    if (r == 1 || going) {
         r = load_subscriptions(s, u, &arena);
         r = r ? r : inbox_count(s, s->kv, u->id, &tally);
         r = r ? r : buf_ok(&arena) ? 1 : ERR_NOMEM;

@@ -119,7 +119,7 @@ static void drop_put(struct writer *w, const struct vacancy *v)
 
 /* --- Going -------------------------------------------------------------------------------------------------------- */
 
-/* Deletes the rows of all its messages, of which none is visible. It does no harm when the operation fails then. */
+/* Deletes the rows of all its messages, which nobody may see any more. Harmless when the operation fails then. */
 static int rows_delete(struct writer *w, const struct head *h)
 {
     int r = 0;
@@ -178,6 +178,14 @@ int vacancy_judge(struct writer *w, struct head *h, struct vacancy *v)
         r = rows_delete(w, h);
         r = r ? r : drop_find(w, v);
     }
+    return r ? r : batch_reserve(&w->batch, VACANCY_PUTS + CALLER_PUTS, (VACANCY_PUTS + CALLER_PUTS) * KEY_MAX);
+}
+
+int vacancy_wipe(struct writer *w, struct head *h, struct vacancy *v)
+{
+    *v = (struct vacancy){.goes = true};
+    int r = rows_delete(w, h);
+    r = r ? r : drop_find(w, v);
     return r ? r : batch_reserve(&w->batch, VACANCY_PUTS + CALLER_PUTS, (VACANCY_PUTS + CALLER_PUTS) * KEY_MAX);
 }
 
@@ -280,7 +288,7 @@ enum apply apply_vacant(struct writer *w, struct slot *slot)
     } else if (h->r.flags & HEAD_WATCHED) {
         return apply_end(slot, STORE_OK);
     }
-    bool vacant = h->r.flags & HEAD_CHANNEL && h->r.members == 0;
+    bool vacant = (h->r.flags & (HEAD_CHANNEL | HEAD_CLOSING)) == HEAD_CHANNEL && h->r.members == 0;
     int r = vacant ? vacancy_judge(w, h, &v) : batch_reserve(&w->batch, 2, HEAD_ROOM + KEY_MAX);
     if (r)
         return r > 0 ? APPLY_CUT : apply_end(slot, status_of(r));

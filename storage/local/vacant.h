@@ -52,6 +52,10 @@ MUST_CHECK int vacancy_judge(struct writer *w, struct head *h, struct vacancy *v
 /* Puts the head, whose member count is 0 by now, and the rest. Whether the channel is gone. */
 bool vacancy_settle(struct writer *w, struct head *h, const struct vacancy *v);
 
+/* The same for a channel that is being deleted: it goes with all its messages, whatever is visible. For
+ * vacancy_settle(); nothing may be pending in the group. */
+MUST_CHECK int vacancy_wipe(struct writer *w, struct head *h, struct vacancy *v);
+
 /* Where a channel that is made begins: the newest seq that its name may have had. 0 or an enum err. */
 MUST_CHECK int vacant_floor(struct writer *w, const struct head *h, uint64_t *seq);
 enum { REVIVE_PUTS = 2, REVIVE_ROOM = KEY_MAX + 64 }; /* what vacant_revive() needs of the batch */

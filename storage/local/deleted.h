@@ -1,0 +1,31 @@
+/*
+ * Users that were deleted: what is kept of each, so that an id that is made again is another user.
+ *
+ * A row of 14 bytes: the epoch that the next user of that id gets, whether there is one now, and the newest message id
+ * when the deletion began. Messages of that sender up to there are shown without a name. Few servers ever delete many,
+ * so a bit field tells nearly always that there is no such row, without asking the database.
+ */
+#ifndef MAGPIE_STORAGE_DELETED_H
+#define MAGPIE_STORAGE_DELETED_H
+
+#include "storage/local/record.h"
+
+struct local;
+struct writer;
+struct store_page;
+
+/* Reads what the bit field is made from, at a start. 0 or an enum err. */
+MUST_CHECK int deleted_begin(struct local *s);
+
+/* The writer's thread: the row as this group sees it; 1, 0 or an enum err. */
+MUST_CHECK int deleted_get(struct writer *w, struct slice user, struct deleted_record *d);
+/* The writer's thread: whether a user was deleted and not made again; 1, 0 or an enum err. */
+MUST_CHECK int deleted_now(struct writer *w, struct slice user);
+/* Puts the row: reserve 1 put, KEY_MAX + DELETED_SIZE bytes. */
+void deleted_put(struct writer *w, struct slice user, const struct deleted_record *d);
+
+/* A reader's thread: takes the names of deleted senders from a page that is done. On an error frees the page. Returns
+ * `code` when that is one, or 0 or an enum err. */
+MUST_CHECK int deleted_names(struct local *s, int code, struct store_page *page);
+
+#endif
