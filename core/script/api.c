@@ -7,6 +7,7 @@
 #include "core/script/state.h"
 #include "core/script/timer.h"
 #include "core/script/verdict.h"
+#include "core/script/words.h"
 #include "core/script/world.h"
 
 #include <cjson/cJSON.h>
@@ -59,11 +60,7 @@ static void check_options(lua_State *L)
     if (lua_isnoneornil(L, 3))
         return;
     state_check_options(L, 3, "on");
-    for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        if (strcmp(key, "priority") != 0 && strcmp(key, "channel") != 0 && strcmp(key, "fail") != 0)
-            luaL_error(L, "magpie.on: unknown option %s; known are priority, channel, fail", key);
-    }
+    words_check_keys(L, 3, "magpie.on: unknown option", "priority channel fail");
 }
 
 static void read_options(lua_State *L, struct handler *h)
@@ -95,6 +92,20 @@ static void read_options(lua_State *L, struct handler *h)
     lua_pop(L, 1);
 }
 
+static const char *event_at(const void *ctx, unsigned i)
+{
+    (void)ctx;
+    return hook_event_name((enum hook_event)i);
+}
+
+int event_unknown(lua_State *L, const char *where, const char *name)
+{
+    const char *near = words_nearest(name, event_at, NULL, HOOK_EVENTS);
+    if (near)
+        return luaL_error(L, "%sthere is no event \"%s\"; did you mean \"%s\"?", where, name, near);
+    return luaL_error(L, "%sthere is no event \"%s\"", where, name);
+}
+
 static int lua_on(lua_State *L)
 {
     struct state *st = state_of(L);
@@ -106,7 +117,7 @@ static int lua_on(lua_State *L)
         if (strcmp(hook_event_name((enum hook_event)i), name) == 0)
             event = i;
     if (event < 0)
-        return luaL_error(L, "magpie.on: there is no event \"%s\"", name);
+        return event_unknown(L, "magpie.on: ", name);
     if (st->handler_count == HANDLERS_MAX)
         return luaL_error(L, "magpie.on: a script has %d hooks at most", HANDLERS_MAX);
     struct handler *list = grow(st->handlers, &st->handler_count, sizeof *list);
@@ -252,6 +263,7 @@ static int lua_config(lua_State *L)
 {
     struct state *st = state_of(L);
     const char *path = luaL_optstring(L, 1, "");
+    st->asked_config = true;
     const cJSON *at = json_at(st->shard_set->config, path);
     if (!at || cJSON_IsNull(at))
         return 0;
@@ -284,6 +296,7 @@ void api_open(struct state *st, lua_State *L)
     timers_open(L);
     api_keep_open(L);
     api_send_open(L);
+    api_secret_open(L);
     json_lua_open(st, L);
     lua_setfield(L, -2, "json");
     api_text_open(L);

@@ -13,10 +13,13 @@ struct state;
 void api_open(struct state *st, struct lua_State *L);
 
 /* Functions into the table at the top. */
-void api_text_open(struct lua_State *L); /* magpie.text, a table of its own that is left at the top */
-void api_keep_open(struct lua_State *L); /* kv, shared, bucket */
-void api_send_open(struct lua_State *L); /* send_user, send_channel, announce, push, kick */
+void api_text_open(struct lua_State *L);   /* magpie.text, a table of its own that is left at the top */
+void api_keep_open(struct lua_State *L);   /* kv, shared, bucket */
+void api_send_open(struct lua_State *L);   /* send_user, send_channel, announce, push, kick */
+void api_secret_open(struct lua_State *L); /* hmac, random */
 
+/* Raises the error that there is no such event, and which one was meant. where: "magpie.on: ". */
+int event_unknown(struct lua_State *L, const char *where, const char *name);
 /* Whether it may be sent as a message. */
 bool content_good(const struct state *st, struct slice content);
 

@@ -183,6 +183,9 @@ static int load_script(struct scripts *s, struct script_set *g, const char *path
         } else if ((rc = state_load(st, file, buf_slice(&text))) != 0) {
             buf_printf(errors, "%s%s%s\n", strncmp(st->error, file, strlen(file)) == 0 ? "" : file,
                        strncmp(st->error, file, strlen(file)) == 0 ? "" : ": ", st->error);
+        } else if (k == 0 && state_is_idle(st)) {
+            buf_printf(errors, STATE_IDLE "\n", file);
+            rc = ERR_INVALID;
         } else if (!same_shape(g->states[i], st)) {
             buf_printf(errors, "%s: registers other hooks, actions or commands on one shard than on another\n", file);
             rc = ERR_INVALID;

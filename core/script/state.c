@@ -194,6 +194,12 @@ void state_check_options(lua_State *L, int index, const char *function)
     luaL_checktype(L, index, LUA_TTABLE);
     if (!lua_getmetatable(L, index))
         return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->user_meta);
+    if (lua_rawequal(L, -1, -2)) {
+        lua_pop(L, 2); /* e.user: magpie.accept(e.user) */
+        return;
+    }
+    lua_pop(L, 1);
     state_field(L, lua_gettop(L), "__index");
     if (!lua_isnil(L, -1))
         luaL_error(L, "magpie.%s: a table with a metatable that has __index is not taken; its fields must be its own",

@@ -107,7 +107,6 @@ enum key {
     KEY_BODY,
     KEY_ACTION,
     KEY_SYSTEM,
-    KEY_EVENT,
     KEY_RECEIVERS,
     KEY_MESSAGE,
     KEYS
@@ -131,6 +130,7 @@ struct state {
     const char *keys[KEYS]; /* addresses of interned strings */
     int keys_ref;           /* Lua reference: a list of those strings */
     int event_meta;         /* the metatable of events */
+    int user_meta;          /* the metatable of e.user */
     int event_slot;         /* the present event's table */
     int array_meta;         /* the metatable of JSON arrays */
     int runner, encoder,
@@ -155,6 +155,7 @@ struct state {
     struct timer *timers; /* list; owned */
     uint32_t timer_count;
     uint64_t timer_last; /* id given last */
+    bool asked_config;   /* it has called magpie.config() */
     float sends_spent;   /* token bucket of what it sends: a loop between scripts ends */
     uint64_t sends_at;
 
@@ -177,6 +178,15 @@ static inline struct state *state_of(lua_State *L)
 /* Compiles the text and runs it. Errors go to st->error ("scripts/x.lua:3: …"). ERR_INVALID. */
 MUST_CHECK int state_load(struct state *st, const char *file, struct slice text);
 MUST_CHECK int state_load_within(struct state *st, const char *file, struct slice text, uint64_t budget_us);
+
+/* Whether a script that was loaded has nothing that could ever run, although the config had no say in that: ratelimit
+ * without limits does nothing rightly. STATE_IDLE is the error for that, of its file. */
+static inline bool state_is_idle(const struct state *st)
+{
+    return !st->handler_count && !st->action_count && !st->command_count && !st->timer_count && !st->asked_config;
+}
+#define STATE_IDLE                                                                                                     \
+    "%s: registers nothing, so it would do nothing: no magpie.on(), action(), command(), every() or after()"
 
 /* Runs what is on the stack (function and arguments) within a budget. 0, or a negative code with the stack as before
  * the function and st->error set; counted either way. `always_timed`: measure the CPU time of this one. */

@@ -11,10 +11,12 @@
 #include "core/script/scripts.h"
 #include "core/script/state.h"
 #include "core/script/tester_lua.h"
+#include "core/script/tester_private.h"
 #include "core/script/timer.h"
 #include "core/script/values.h"
 #include "core/script/verdict.h"
 #include "core/script/watchdog.h"
+#include "core/script/words.h"
 #include "core/script/world_fake.h"
 
 #include <cjson/cJSON.h>
@@ -23,43 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUBJECTS_MAX = 100, TEXT_MAX = 1 << 20 };
-enum { SUBJECT_BUDGET_US = 200000, TEST_BUDGET_US = 30000000, MEMORY_MAX = 64 << 20 };
-
-/* A script under test, alone in a world of its own. */
-struct subject {
-    struct fake_world world;
-    struct script_env env;
-    struct shard_set shard_set;
-    struct script_stats stats;
-    struct state *st;
-    struct cJSON *config;
-};
-
-/* One test file. */
-struct tester {
-    const char *folder;
-    const struct cJSON *config; /* defaults */
-    struct watchdog *dog;
-    struct watched *outer, *inner; /* of the tests, of the scripts */
-    struct values *shared;
-    struct subject *subjects[SUBJECTS_MAX];
-    unsigned count;
-    FILE *out;
-    unsigned passed, failed;
-    const char *file; /* name of the test's file */
-};
-
-/* The tester of the running test: hangs in the test's own shard_set. */
-struct test_troupe {
-    struct shard_set shard_set; /* first */
-    struct tester *tester;
-};
-
-static struct tester *tester_of(lua_State *L)
-{
-    return ((struct test_troupe *)state_of(L)->shard_set)->tester;
-}
+enum { TEXT_MAX = 1 << 20 };
+enum { KEPT_BYTES = 16 << 20, SUBJECT_BUDGET_US = 200000, TEST_BUDGET_US = 30000000, MEMORY_MAX = 64 << 20 };
 
 static void subject_free(struct subject *x)
 {
@@ -67,6 +34,7 @@ static void subject_free(struct subject *x)
         return;
     state_free(x->st);
     values_free(x->env.kv);
+    values_free(x->env.shared);
     refunds_free(x->env.refunds);
     buckets_free(x->env.buckets);
     fake_world_fini(&x->world);
@@ -102,6 +70,34 @@ static bool lay(struct cJSON *root, const char *path, struct cJSON *value)
     return cJSON_AddItemToObject(root, word, value);
 }
 
+/* "a.b.c" of all values below the object, with blanks between. */
+static void list_paths(const struct cJSON *object, const char *before, struct buf *out)
+{
+    const struct cJSON *item;
+    char path[128];
+    cJSON_ArrayForEach(item, object)
+    {
+        snprintf(path, sizeof path, "%s%s%s", before, before[0] ? "." : "", item->string);
+        buf_printf(out, "%s%s", out->n ? " " : "", path);
+        if (cJSON_IsObject(item))
+            list_paths(item, path, out);
+    }
+}
+
+/* Raises an error where the config has no such option. Plugins have options of their own. */
+static void check_path(lua_State *L, const struct cJSON *defaults, const char *path)
+{
+    if (json_at(defaults, path) || strncmp(path, "plugins.load.", 13) == 0)
+        return;
+    struct buf *b = state_scratch(state_of(L));
+    list_paths(defaults, "", b);
+    buf_byte(b, 0);
+    const char *near = buf_ok(b) ? words_nearest_of(path, b->p) : NULL;
+    luaL_error(
+        L, near ? "test.load: the config has no option %s; did you mean %s?" : "test.load: the config has no option %s",
+        path, near);
+}
+
 /* The config of a subject: the defaults, and the table at `index` ({["rate.user"] = 2}) over them. */
 static void take_config(lua_State *L, struct subject *x, int index, const struct cJSON *defaults)
 {
@@ -115,12 +111,58 @@ static void take_config(lua_State *L, struct subject *x, int index, const struct
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "test.load: the config is a table like {[\"rate.user\"] = 2}");
+        check_path(L, defaults, lua_tostring(L, -2));
         json_lua_encode(st, L, lua_gettop(L));
         buf_byte(&st->scratch, 0);
         struct cJSON *value = buf_ok(&st->scratch) ? cJSON_Parse(st->scratch.p) : NULL;
         if (!value || !lay(x->config, lua_tostring(L, -2), value))
             luaL_error(L, "test.load: the config cannot be taken");
     }
+}
+
+/* Everything that a script keeps, but for its store, is new. */
+static bool subject_fresh(struct subject *x)
+{
+    values_free(x->env.kv);
+    values_free(x->env.shared);
+    refunds_free(x->env.refunds);
+    buckets_free(x->env.buckets);
+    x->env.kv = values_new(1, KEPT_BYTES);
+    x->env.shared = values_new(1, KEPT_BYTES);
+    x->env.buckets = buckets_new();
+    x->env.refunds = x->env.buckets ? refunds_new(x->env.buckets) : NULL;
+    return x->env.kv && x->env.shared && x->env.refunds;
+}
+
+/* Loads the script of x->name, anew if it is there; pushes true, or nil and its error. */
+static int subject_run(lua_State *L, struct tester *t, struct subject *x)
+{
+    char file[512];
+    struct buf text = BUF_INIT;
+    state_free(x->st);
+    x->shard_set = (struct shard_set){
+        .env = &x->env, .config = x->config, .budget_us = SUBJECT_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true};
+    x->st = state_new(&x->shard_set, x->name, &x->stats);
+    if (!x->st)
+        return luaL_error(L, "not enough memory");
+    snprintf(file, sizeof file, "%s/%s.lua", t->folder, x->name);
+    bool there = read_text(file, &text);
+    int rc = there ? state_load(x->st, file, buf_slice(&text)) : ERR_IO;
+    buf_free(&text);
+    if (rc != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, there ? x->st->error : "there is no such script");
+        return 2;
+    }
+    if (state_is_idle(x->st)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, STATE_IDLE, file);
+        return 2;
+    }
+    x->shard_set.loading = false;
+    timers_begin(x->st, true);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* load(name [, config]) → number of the subject, or nil and the script's error */
@@ -135,36 +177,29 @@ static int lua_load_subject(lua_State *L)
         return luaL_error(L, "not enough memory");
     t->subjects[t->count++] = x;
     fake_world_init(&x->world);
-    x->env = (struct script_env){.world = &x->world.world,
-                                 .watched = t->inner,
-                                 .kv = values_new(1, 16 << 20),
-                                 .shared = t->shared,
-                                 .buckets = buckets_new()};
-    x->env.refunds = x->env.buckets ? refunds_new(x->env.buckets) : NULL;
+    x->world.out = t->out;
+    x->env = (struct script_env){.world = &x->world.world, .watched = t->inner};
+    snprintf(x->name, sizeof x->name, "%s", name);
     take_config(L, x, 2, t->config);
-    x->shard_set = (struct shard_set){
-        .env = &x->env, .config = x->config, .budget_us = SUBJECT_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true};
-    x->st = x->env.kv && x->env.refunds ? state_new(&x->shard_set, name, &x->stats) : NULL;
-    if (!x->st)
+    if (!subject_fresh(x))
         return luaL_error(L, "not enough memory");
-    char file[512];
-    struct buf text = BUF_INIT;
-    snprintf(file, sizeof file, "%s/%s.lua", t->folder, name);
-    bool there = read_text(file, &text);
-    int rc = there ? state_load(x->st, file, buf_slice(&text)) : ERR_IO;
-    buf_free(&text);
-    if (rc != 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, there ? x->st->error : "there is no such script");
-        return 2;
-    }
-    x->shard_set.loading = false;
-    timers_begin(x->st, true);
-    lua_pushinteger(L, (int)t->count);
-    return 1;
+    unsigned number = t->count;
+    int n = subject_run(L, t, x);
+    if (n == 1)
+        lua_pushinteger(L, (int)number);
+    return n;
 }
 
-static struct subject *check_subject(lua_State *L)
+/* reload(subject), restart(subject): as when the server loads its scripts anew, or is itself started anew. */
+static int lua_again(lua_State *L)
+{
+    struct subject *x = check_subject(L);
+    if (lua_toboolean(L, lua_upvalueindex(1)) && !subject_fresh(x))
+        return luaL_error(L, "not enough memory");
+    return subject_run(L, tester_of(L), x);
+}
+
+struct subject *check_subject(lua_State *L)
 {
     struct tester *t = tester_of(L);
     double n = luaL_checknumber(L, 1);
@@ -172,203 +207,6 @@ static struct subject *check_subject(lua_State *L)
     struct subject *x = t->subjects[(unsigned)n - 1];
     luaL_argcheck(L, x->st && !x->shard_set.loading, 1, "a script that was loaded");
     return x;
-}
-
-/* --- Events from tables ------------------------------------------------------------------------------------------- */
-
-/* A text field of the table at 3; its value stays on the stack. */
-static struct slice text_field(lua_State *L, int table, const char *name)
-{
-    size_t n = 0;
-    luaL_checkstack(L, 2, "too many fields");
-    state_field(L, table, name);
-    const char *p = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
-    return slice_of(p, n);
-}
-
-static double number_field(lua_State *L, int table, const char *name)
-{
-    state_field(L, table, name);
-    double n = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return n >= 0 && n <= 9e15 ? n : 0;
-}
-
-/* user = "ada" or {id = "ada", name = "Ada"} */
-static void user_field(lua_State *L, int table, struct slice *id, struct slice *name)
-{
-    *id = text_field(L, table, "user");
-    *name = SLICE_NONE;
-    if (lua_istable(L, -1)) {
-        int user = lua_gettop(L);
-        *id = text_field(L, user, "id");
-        *name = text_field(L, user, "name");
-    }
-}
-
-static enum store_tier tier_field(lua_State *L, int table, bool channel)
-{
-    struct slice tier = text_field(L, table, "tier");
-    if (slice_eq(tier, SLICE_LIT("large")))
-        return TIER_LARGE;
-    return channel ? TIER_SMALL : TIER_DM;
-}
-
-static void take_fields(lua_State *L, int table, struct hook_call *h)
-{
-    user_field(L, table, &h->user, &h->user_name);
-    h->channel = text_field(L, table, "channel");
-    h->peer = text_field(L, table, "receiver");
-    if (!h->peer.n)
-        h->peer = text_field(L, table, "peer");
-    h->content = text_field(L, table, "content");
-    h->token = text_field(L, table, "token");
-    h->device = text_field(L, table, "device");
-    h->ip = text_field(L, table, "ip");
-    struct slice name = text_field(L, table, "name");
-    if (name.n)
-        h->user_name = name;
-    h->websocket = slice_eq(text_field(L, table, "transport"), SLICE_LIT("websocket"));
-    h->message = text_field(L, table, "reason").p;
-    state_field(L, table, "restored");
-    h->restored = lua_toboolean(L, -1);
-    state_field(L, table, "clientId");
-    h->repeat_possible = lua_toboolean(L, -1);
-    h->members = (uint32_t)number_field(L, table, "members");
-    h->rate = (float)number_field(L, table, "rate");
-    h->seq = (uint64_t)number_field(L, table, "seq");
-    h->created_ms = (uint64_t)number_field(L, table, "createdAt");
-    h->tier = tier_field(L, table, h->channel.n > 0);
-}
-
-static void put_text(lua_State *L, const char *field, struct slice s)
-{
-    lua_pushlstring(L, s.p ? s.p : "", s.n);
-    lua_setfield(L, -2, field);
-}
-
-static void put_number(lua_State *L, const char *field, double n)
-{
-    lua_pushnumber(L, n);
-    lua_setfield(L, -2, field);
-}
-
-static void put_advice(lua_State *L, const struct hook_advice *a)
-{
-    static const char *const modes[] = {[MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
-    if (a->has_push) {
-        lua_newtable(L);
-        if (!a->over_limit)
-            put_text(L, "mode", slice_str(modes[a->mode]));
-        put_number(L, "slice_ms", a->slice_ms);
-        put_number(L, "max", a->slice_max);
-        lua_setfield(L, -2, "push");
-    }
-    if (a->has_tier)
-        put_text(L, "tier", slice_str(a->tier == TIER_LARGE ? "large" : "small"));
-    if (a->has_keep) {
-        lua_newtable(L);
-        put_number(L, "ttl", (double)a->ttl_ms / 1000);
-        put_number(L, "max", a->keep_max);
-        lua_setfield(L, -2, "keep");
-    }
-}
-
-static void put_result(lua_State *L, const struct subject *x, const struct hook_call *h, enum hook_verdict v,
-                       bool failed)
-{
-    static const char *const names[] = {
-        [HOOK_PASS] = "pass", [HOOK_ACCEPT] = "accept", [HOOK_REJECT] = "reject", [HOOK_DROP] = "drop"};
-    lua_newtable(L);
-    put_text(L, "verdict", slice_str(names[v]));
-    if (v == HOOK_REJECT) {
-        put_text(L, "code", slice_str(code_name(h->code)));
-        put_text(L, "message", slice_str(h->message));
-        put_number(L, "retryAfter", h->retry_after_ms);
-    }
-    if (v == HOOK_ACCEPT && x->st->accepted_id_len) {
-        put_text(L, "id", slice_of(x->st->accepted_id, x->st->accepted_id_len));
-        put_text(L, "name", slice_of(x->st->accepted_name, x->st->accepted_name_len));
-    }
-    if (h->event == HOOK_MESSAGE)
-        put_text(L, "content", h->content);
-    if (failed)
-        put_text(L, "error", slice_str(x->st->error));
-    put_advice(L, &h->advice);
-}
-
-static int find_event(lua_State *L, const char *name)
-{
-    for (int i = 0; i < HOOK_EVENTS; i++)
-        if (strcmp(hook_event_name((enum hook_event)i), name) == 0)
-            return i;
-    return luaL_error(L, "there is no event \"%s\"", name);
-}
-
-/* fire(subject, event, fields): what the hooks say. By priority, the first verdict wins. */
-static int lua_fire(lua_State *L)
-{
-    struct subject *x = check_subject(L);
-    struct state *st = x->st;
-    struct hook_call h = {.event = (enum hook_event)find_event(L, luaL_checkstring(L, 2)), .conn = UINT32_MAX};
-    luaL_checktype(L, 3, LUA_TTABLE);
-    take_fields(L, 3, &h);
-    enum hook_verdict v = HOOK_PASS;
-    uint64_t errors = atomic_load(&x->stats.errors);
-    bool done[HANDLERS_MAX] = {false};
-    while (v == HOOK_PASS) {
-        struct handler *next = NULL;
-        for (uint32_t i = 0; i < st->handler_count; i++)
-            if (!done[i] && st->handlers[i].event == h.event && (!next || st->handlers[i].priority > next->priority))
-                next = &st->handlers[i];
-        if (!next)
-            break;
-        done[next - st->handlers] = true;
-        if (event_wanted(next, &h))
-            v = event_run(st, next, &h);
-    }
-    put_result(L, x, &h, v, atomic_load(&x->stats.errors) != errors);
-    return 1;
-}
-
-/* act(subject, number, {user =, body =, seq =}): {body =} or {error = {code, message, retryAfter}} */
-static int lua_act(lua_State *L)
-{
-    struct subject *x = check_subject(L);
-    struct state *outer = state_of(L);
-    double number = luaL_checknumber(L, 2);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    struct event e = {.action = (uint16_t)number, .seq = (uint16_t)number_field(L, 3, "seq")};
-    user_field(L, 3, &e.user, &e.user_name);
-    state_field(L, 3, "body");
-    if (lua_isnil(L, -1))
-        buf_lit(state_scratch(outer), "{}");
-    else
-        json_lua_encode(outer, L, lua_gettop(L));
-    buf_byte(&outer->scratch, 0);
-    struct custom_action *a = NULL;
-    for (uint32_t i = 0; i < x->st->action_count; i++)
-        if (x->st->actions[i].number == number)
-            a = &x->st->actions[i];
-    if (!a)
-        return luaL_error(L, "the script has no action %d", (int)number);
-    struct cJSON *body = buf_ok(&outer->scratch) ? cJSON_Parse(outer->scratch.p) : NULL;
-    struct action_answer out;
-    e.body = body;
-    event_run_action(x->st, a, &e, &out);
-    cJSON_Delete(body);
-    lua_newtable(L);
-    if (out.code != CODE_OK) {
-        lua_newtable(L);
-        put_text(L, "code", slice_str(code_name(out.code)));
-        put_text(L, "message", slice_str(out.message));
-        put_number(L, "retryAfter", out.retry_after_ms);
-        lua_setfield(L, -2, "error");
-        return 1;
-    }
-    /* As text; the module decodes it. */
-    put_text(L, "json", out.body);
-    return 1;
 }
 
 /* command(subject, name, words…): JSON, or nil and the error */
@@ -494,6 +332,11 @@ static int open_module(lua_State *L)
         return lua_error(L);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    for (int fresh = 0; fresh < 2; fresh++) {
+        lua_pushboolean(L, fresh);
+        lua_pushcclosure(L, lua_again, 1);
+        lua_setfield(L, -2, fresh ? "restart" : "reload");
+    }
     lua_call(L, 1, 1);
     lua_pushcclosure(L, lua_require, 2);
     lua_setfield(L, LUA_GLOBALSINDEX, "require");
@@ -504,7 +347,7 @@ static void run_file(struct tester *t, const char *name)
 {
     struct fake_world world;
     struct script_stats stats = {0};
-    struct script_env env = {.world = &world.world, .watched = t->outer, .shared = t->shared, .kv = t->shared};
+    struct script_env env = {.world = &world.world, .watched = t->outer, .shared = t->kept, .kv = t->kept};
     struct test_troupe shard_set = {.shard_set = {.env = &env,
                                                   .config = t->config,
                                                   .budget_us = TEST_BUDGET_US,
@@ -516,6 +359,7 @@ static void run_file(struct tester *t, const char *name)
     t->file = name;
     unsigned before = t->passed + t->failed;
     fake_world_init(&world);
+    world.out = t->out;
     snprintf(file, sizeof file, "%s/%s", t->folder, name);
     struct state *st = state_new(&shard_set.shard_set, "test", &stats);
     const char *why = NULL;
@@ -555,12 +399,12 @@ unsigned scripts_run_tests(const char *folder, const struct cJSON *config, FILE 
     t.outer = t.dog ? watchdog_watch(t.dog) : NULL;
     t.inner = t.dog ? watchdog_watch(t.dog) : NULL;
     for (int i = 0; i < n; i++) {
-        t.shared = values_new(1, 16 << 20);
-        if (t.outer && t.inner && t.shared)
+        t.kept = values_new(1, 16 << 20);
+        if (t.outer && t.inner && t.kept)
             run_file(&t, files[i]->d_name);
         else
             t.failed++;
-        values_free(t.shared);
+        values_free(t.kept);
         free(files[i]);
     }
     free(files);

@@ -1,6 +1,7 @@
 #include "core/script/timer.h"
 
 #include "core/script/event.h"
+#include "core/script/words.h"
 #include "core/script/world.h"
 
 #include <lauxlib.h>
@@ -78,9 +79,12 @@ static double check_ms(lua_State *L, double least)
 
 static bool each_shard_option(lua_State *L, const char *function)
 {
+    char what[40];
     if (lua_isnoneornil(L, 3))
         return false;
     state_check_options(L, 3, function);
+    snprintf(what, sizeof what, "magpie.%s: unknown option", function);
+    words_check_keys(L, 3, what, "each_shard");
     state_field(L, 3, "each_shard");
     bool yes = lua_toboolean(L, -1);
     lua_pop(L, 1);

@@ -2,6 +2,7 @@
 
 #include "core/base/utf8.h"
 #include "core/script/state.h"
+#include "core/script/words.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -34,6 +35,13 @@ static struct verdict *new_verdict(lua_State *L, enum verdict_kind kind)
     return v;
 }
 
+/* The codes that a script may give; not CODE_OK. */
+static const char *code_at(const void *ctx, unsigned i)
+{
+    (void)ctx;
+    return i == CODE_OK ? NULL : code_name((enum code)i);
+}
+
 static int lua_reject(lua_State *L)
 {
     const char *code = luaL_checkstring(L, 1), *message = luaL_optstring(L, 2, "");
@@ -42,8 +50,12 @@ static int lua_reject(lua_State *L)
     for (int c = CODE_BAD_REQUEST; c < CODE_COUNT; c++)
         if (strcmp(code_name((enum code)c), code) == 0)
             found = (enum code)c;
-    if (found == CODE_OK)
+    if (found == CODE_OK) {
+        const char *near = words_nearest(code, code_at, NULL, CODE_COUNT);
+        if (near)
+            return luaL_error(L, "magpie.reject: there is no error code \"%s\"; did you mean \"%s\"?", code, near);
         return luaL_error(L, "magpie.reject: there is no error code \"%s\"", code);
+    }
     if (!(ms >= 0 && ms <= UINT32_MAX))
         return luaL_error(L, "magpie.reject: the time to wait is a number of milliseconds");
     if (!utf8_valid(slice_str(message)))
@@ -87,6 +99,7 @@ static int lua_accept(lua_State *L)
         return 1;
     }
     state_check_options(L, 1, "accept");
+    words_check_keys(L, 1, "magpie.accept: unknown field", "id name");
     struct verdict *v = new_verdict(L, VERDICT_ACCEPT);
     v->accept.id_len = get_text(L, "id", value_user_id, v->accept.id);
     v->accept.name_len = get_text(L, "name", value_name, v->accept.name);
@@ -106,25 +119,11 @@ static uint32_t get_number(lua_State *L, const char *function, const char *field
     return (uint32_t)ceil(n);
 }
 
-/* A misspelt option would do nothing and nobody would see. */
-static void check_fields(lua_State *L, const char *function, const char *known)
-{
-    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        size_t n = strlen(key);
-        const char *at = strstr(known, key);
-        while (at && !((at == known || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')))
-            at = strstr(at + 1, key);
-        if (!at)
-            luaL_error(L, "magpie.%s: unknown field %s; known are %s", function, key, known);
-    }
-}
-
 int verdict_push(lua_State *L)
 {
     static const char *const modes[] = {[MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
     state_check_options(L, 1, "push");
-    check_fields(L, "push", "mode slice_ms max");
+    words_check_keys(L, 1, "magpie.push: unknown field", "mode slice_ms max");
     struct verdict *v = new_verdict(L, VERDICT_PUSH);
     v->advice.has_push = true;
     v->advice.slice_ms = get_number(L, "push", "slice_ms");
@@ -159,7 +158,7 @@ static int lua_tier(lua_State *L)
 static int lua_keep(lua_State *L)
 {
     state_check_options(L, 1, "keep");
-    check_fields(L, "keep", "ttl max");
+    words_check_keys(L, 1, "magpie.keep: unknown field", "ttl max");
     struct verdict *v = new_verdict(L, VERDICT_KEEP);
     v->advice.has_keep = true;
     state_field(L, 1, "ttl");

@@ -101,10 +101,20 @@ static int do_metric(struct world *w, const char *name, double n)
     return note(w, DEED_METRIC, slice_str(name), n, SLICE_NONE);
 }
 
+/* print() of the script or of its test. */
+static void show(FILE *out, const struct log_field *fields)
+{
+    for (; fields->type != LOG_F_END; fields++)
+        if (strcmp(fields->key, "text") == 0)
+            fprintf(out, "%.*s\n", (int)fields->str.n, fields->str.p ? fields->str.p : "");
+}
+
 /* "event key=value …", with the id of script.log left out. */
 static void do_log(struct world *w, enum log_level level, const char *id, const struct log_field *fields)
 {
     struct buf b = BUF_INIT;
+    if (fake(w)->out && strcmp(id, "script.print") == 0)
+        show(fake(w)->out, fields);
     for (; fields->type != LOG_F_END; fields++) {
         if (fields->type == LOG_F_INT)
             buf_printf(&b, "%s%s=%lld", b.n ? " " : "", fields->key, (long long)fields->num);

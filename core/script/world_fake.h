@@ -6,6 +6,8 @@
 #include "core/base/buf.h"
 #include "core/script/world.h"
 
+#include <stdio.h>
+
 struct fake_timer;
 
 enum deed_kind { DEED_SEND_USER, DEED_SEND_CHANNEL, DEED_PUSH, DEED_KICK, DEED_ANNOUNCE, DEED_METRIC, DEED_LOG };
@@ -21,6 +23,7 @@ struct deed {
 struct fake_world {
     struct world world;
     uint64_t now_ms, wall_ms;
+    FILE *out;                  /* where print() shows; NULL: nowhere; borrowed */
     struct fake_timer *timers;  /* owned */
     struct deed *first, **last; /* oldest first; owned */
 };

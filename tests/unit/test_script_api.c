@@ -335,7 +335,7 @@ static void test_fields(void **state)
              "local function ok(x) assert(x) end\n"
              "magpie.on('message', function(e) ok(e.user.id == 'ada' and e.user.name == 'Ada' and e.channel == 'tea' "
              "and e.receiver "
-             "== nil and e.content == 'hi' and e.size == 2 and e.members == nil) return magpie.drop() end, E)\n"
+             "== nil and e.content == 'hi' and e.size == 2) return magpie.drop() end, E)\n"
              "magpie.on('conversation', function(e) ok(e.user.id == 'bob' and e.members == 7 and e.rate == 2.5 and not "
              "e.system)\n"
              "  if e.channel then ok(e.channel == 'tea' and e.tier == 'large' and e.pair == nil) else ok(e.pair == "
@@ -391,6 +391,113 @@ static void test_fields(void **state)
     kit_fire(&k, &h);
     assert_null(strstr(k.st->error, "assertion"));
     assert_int_equal(k.stats.errors, errors + 2); /* a drop is no answer to these */
+}
+
+/* A hook's body that must fail with this error. */
+static void wrong(const char *event, const char *lua, const char *error)
+{
+    char text[500];
+    snprintf(text, sizeof text, HEAD "magpie.on('%s', function(e) %s end, {fail = 'open'})", event, lua);
+    kit_script(&k, text);
+    struct hook_call h = kit_message("hi");
+    for (int i = 0; i < HOOK_EVENTS; i++)
+        if (strcmp(hook_event_name((enum hook_event)i), event) == 0)
+            h.event = (enum hook_event)i;
+    h.members = 3;
+    uint64_t errors = k.stats.errors;
+    assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
+    if (k.stats.errors != errors + 1)
+        fail_msg("%s: %s: no error", event, lua);
+    if (!strstr(k.st->error, error))
+        fail_msg("%s: %s: expected %s, got %s", event, lua, error, k.st->error);
+}
+
+/* A slip of the pen is told, where it would do nothing. */
+static void test_slips(void **state)
+{
+    (void)state;
+    wrong("message", "return e.chanel", "the event \"message\" has no field chanel; did you mean e.channel?");
+    wrong("message", "return e.members",
+          "\"message\" has no field members; it has: user channel receiver content size");
+    wrong("close", "return e.channel", "\"close\" has no field channel; it has: user reason");
+    wrong("message", "return e.user.nmae", "e.user has no field nmae");
+    wrong("conversation", "e.content = 'x'", "nothing of this event can be set, e.content neither");
+    wrong("message", "e.contnet = 'x'", "only e.content can be set, not e.contnet");
+    wrong("message", "magpie.json.encode(e) return e.chanel", "no field chanel; did you mean e.channel?");
+    wrong("message", "return magpie.push{mode = 'all'}",
+          "returned push; it may return: nothing, magpie.reject(), magpie.accept(), magpie.drop()");
+    wrong("message", "return magpie.accept{id = 'x'}", "returned accept");
+    wrong("subscribe", "return magpie.drop()",
+          "returned drop; it may return: nothing, magpie.reject(), magpie.accept()");
+    wrong("delivered", "return magpie.reject('forbidden')", "returned reject; it may return: nothing");
+    wrong("close", "return magpie.accept()", "returned accept; it may return: nothing");
+    wrong("message", "return magpie.reject('forbiden')", "no error code \"forbiden\"; did you mean \"forbidden\"?");
+    wrong("message", "return magpie.accept{nmae = 'x'}", "unknown field nmae; did you mean name?");
+    assert_false(kit_load(&k, HEAD "magpie.on('mesage', print)"));
+    assert_non_null(strstr(k.st->error, "did you mean \"message\"?"));
+    assert_false(kit_load(&k, HEAD "magpie.on('message', print, {prioriy = 1})"));
+    assert_non_null(strstr(k.st->error, "unknown option prioriy; did you mean priority?"));
+    assert_false(kit_load(&k, HEAD "magpie.every(100, print, {each_shards = true})"));
+    assert_non_null(strstr(k.st->error, "did you mean each_shard?"));
+    /* What a timer sees of a former event is as strict, and what is absent is nil. */
+    kit_script(&k, HEAD "magpie.on('message', function(e)\n"
+                        "  magpie.after(1, function() assert(e.receiver == nil and e.channel == 'tea') e.x = 1 "
+                        "assert(e.x == 1) return e.chanel end)\n"
+                        "end)");
+    struct hook_call h = kit_message("hi");
+    kit_fire(&k, &h);
+    fake_world_advance(&k.world, 10);
+    assert_true(kit_logged(&k, "script.error", "has no field chanel"));
+}
+
+/* Vectors of RFC 4231 (test case 2) and RFC 2202. */
+static void test_secrets(void **state)
+{
+    (void)state;
+    kit_script(&k, HEAD
+               "magpie.on('message', print)\n"
+               "local function h(a) return magpie.hmac(a, 'Jefe', 'what do ya want for nothing?') end\n"
+               "assert(h'sha256' == '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')\n"
+               "assert(h'sha1' == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')\n"
+               "assert(h'sha512' == '164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554' ..\n"
+               "  '9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737')\n"
+               "assert(#h'sha384' == 96 and #magpie.hmac('sha256', '', '') == 64)\n"
+               "local a, b = magpie.random(16), magpie.random(16)\n"
+               "assert(#a == 32 and a ~= b and a:find('^[0-9a-f]+$') and #magpie.random(1024) == 2048)\n"
+               "local function fails(part, f, ...) local ok, why = pcall(f, ...) assert(not ok and why:find(part, 1, "
+               "true), why) end\n"
+               "fails('no algorithm \"sha265\"; did you mean \"sha256\"?', magpie.hmac, 'sha265', '', '')\n"
+               "fails('no algorithm \"md5\"; known are: sha256', magpie.hmac, 'md5', '', '')\n"
+               "fails('1 MiB', magpie.hmac, 'sha1', '', ('x'):rep(1048577))\n"
+               "fails('1024', magpie.random, 0) fails('1024', magpie.random, 1025) fails('1024', magpie.random, 1.5)\n"
+               "fails('1024', magpie.random, 0/0)");
+}
+
+static void test_offline(void **state)
+{
+    static const struct slice ids[] = {SLICE_LIT("bob"), SLICE_LIT("cat")};
+    (void)state;
+    kit_script(&k, HEAD "magpie.on('offline', function(e)\n"
+                        "  assert(#e.receivers == 2 and e.receivers[2] == 'cat' and e.user.id == 'ada')\n"
+                        "  local m = e.message\n"
+                        "  assert(m.id == '0000000000000000042' and m.seq == 3 and m.createdAt == 5)\n"
+                        "  assert(m.content == 'hi' and m.sender.id == 'ada' and m.sender.name == 'Ada')\n"
+                        "  assert(e.channel == 'tea' and e.peer == nil and e.members == 4 and not e.system)\n"
+                        "  magpie.announce('done')\n"
+                        "end)");
+    struct hook_call h = kit_message("hi");
+    h.event = HOOK_OFFLINE;
+    h.id = 42;
+    h.seq = 3;
+    h.created_ms = 5;
+    h.members = 4;
+    h.receivers = ids;
+    h.receiver_count = 2;
+    uint64_t errors = k.stats.errors;
+    kit_fire(&k, &h);
+    if (k.stats.errors != errors)
+        fail_msg("%s", k.st->error);
+    assert_true(k.world.first && k.world.first->kind == DEED_ANNOUNCE);
 }
 
 static void test_content(void **state)
@@ -670,6 +777,9 @@ int main(void)
         TEST(test_reject_text),
         TEST(test_advice),
         TEST(test_fields),
+        TEST(test_slips),
+        TEST(test_secrets),
+        TEST(test_offline),
         TEST(test_content),
         TEST(test_event_is_over),
         TEST(test_glob),

@@ -175,11 +175,15 @@ static void test_all_errors(void **state)
     (void)state;
     write_script("a", "x = = 1");
     write_script("b", "\nerror('from b')");
-    write_script("c", "");
+    write_script("c", COUNTING("c"));
+    write_script("d", "local x = 1");
     f.load[0] = "a";
     f.load[1] = "b";
     f.load[2] = "c";
+    f.load[3] = "d";
+    f.load[4] = NULL;
     assert_false(reload());
+    assert_true(told("/d.lua: registers nothing"));
     assert_true(told("/a.lua:1:"));
     assert_true(told("/b.lua:2: from b"));
     struct scripts_options o = options();
@@ -326,8 +330,8 @@ static void test_figures_have_names(void **state)
     (void)state;
     char name[64], figure[128];
     write_script("a-b", COUNTING("one"));
-    write_script("a_b", "");
-    write_script("A_B", "");
+    write_script("a_b", COUNTING("x"));
+    write_script("A_B", COUNTING("y"));
     f.load[0] = "a-b";
     static const char *const others[] = {"a_b", "A_B"};
     for (size_t i = 0; i < 2; i++) {
@@ -353,7 +357,7 @@ static void test_figures_have_names(void **state)
     /* The longest. */
     memset(name, 'x', sizeof name);
     name[63] = '\0';
-    write_script(name, "");
+    write_script(name, COUNTING("x"));
     f.load[0] = name;
     assert_true(reload());
     snprintf(figure, sizeof figure, "magpie_script_%s_cpu_seconds_total", name);
@@ -367,7 +371,7 @@ static void test_figures_leave_room(void **state)
     char name[8];
     for (int i = 0; i < 100; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        write_script(name, "");
+        write_script(name, COUNTING("s"));
         f.load[0] = name;
         assert_true(reload());
     }
