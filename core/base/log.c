@@ -5,6 +5,7 @@
 #include "core/base/hash.h"
 #include "core/base/log_line.h"
 #include "core/base/log_ring.h"
+#include "core/base/running.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -379,19 +381,44 @@ void log_flush(uint32_t ms)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+static const struct {
+    int number;
+    const char *name;
+} crash_signals[] = {
+    {SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"}, {SIGILL, "SIGILL"}, {SIGFPE, "SIGFPE"}, {SIGABRT, "SIGABRT"}};
 enum { CRASHES = sizeof crash_signals / sizeof crash_signals[0] };
 static struct sigaction before_crash[CRASHES]; /* what was set before log_start(); not changed afterwards */
 
-/* The last lines before a crash tell the most: the thread that crashed waits until the writer has written them. Then it
- * is as if we had not been here. */
+/* Straight to where lines go, as the writer may be the one that crashed: no lock may be asked for here. */
+static void write_crash(const char *signal_name)
+{
+    struct log_line line;
+    char thread[17] = "";
+    struct running r = running_now();
+    prctl(PR_GET_NAME, thread);
+    const struct log_field fields[] = {LOG_STR("signal", signal_name), LOG_STR("thread", thread),
+                                       r.kind ? LOG_STR(r.kind, r.name) : (struct log_field){.type = LOG_F_END},
+                                       r.doing ? LOG_STR("in", r.doing) : (struct log_field){.type = LOG_F_END},
+                                       {.type = LOG_F_END}};
+    log_line_format(&line, LOG_ERROR, "server.crash", fields, logger.format);
+    if (write(logger.fd, line.p, line.n) < 0)
+        (void)!write(STDERR_FILENO, line.p, line.n);
+}
+
+/* The last lines before a crash tell the most: the thread that crashed waits until the writer has written them, and
+ * adds its own. Then it is as if we had not been here. */
 static void on_crash(int sig, siginfo_t *info, void *context)
 {
     (void)context;
-    for (size_t i = 0; i < CRASHES; i++)
-        if (crash_signals[i] == sig)
-            sigaction(sig, &before_crash[i], NULL);
+    const char *name = "";
+    for (size_t i = 0; i < CRASHES; i++) {
+        if (crash_signals[i].number != sig)
+            continue;
+        sigaction(sig, &before_crash[i], NULL);
+        name = crash_signals[i].name;
+    }
     log_flush(CRASH_MS);
+    write_crash(name);
     if (info->si_code <= 0) /* sent by a process, abort() too; else the instruction is done again, and fails again */
         raise(sig);
 }
@@ -431,7 +458,7 @@ static int prepare_process(void)
     pthread_condattr_destroy(&attr);
     sigemptyset(&act.sa_mask);
     for (size_t i = 0; i < CRASHES; i++)
-        sigaction(crash_signals[i], &act, &before_crash[i]);
+        sigaction(crash_signals[i].number, &act, &before_crash[i]);
     logger.once = true;
     return 0;
 }

@@ -46,7 +46,8 @@ struct log_field {
 int log_open(const char *file, enum log_format format, enum log_level level);
 /* The same for a file that was moved away; format and level stay. */
 int log_reopen(const char *file);
-/* Starts the thread that writes, and sees to it that a crash of the process waits a moment for the lines before it.
+/* Starts the thread that writes, and sees to it that a crash of the process waits a moment for the lines before it, and
+ * leaves one more, server.crash, with the signal, the thread and whose code it was (running.h).
  * A child after fork() has no such thread and writes by itself. Once, on the main thread. ERR_NOMEM. */
 MUST_CHECK int log_start(void);
 /* Waits until all lines are written, at most half a second, and ends the thread. One that hangs in a write is left

@@ -2,9 +2,9 @@
 
 #include "core/base/clock.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+/* All by hand: a crash's line is made by a signal handler, where stdio and the time zone's lock may not be touched. */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -25,6 +25,18 @@ static void put(struct log_line *l, const char *p, size_t n)
 static void put_str(struct log_line *l, const char *s)
 {
     put(l, s, strlen(s));
+}
+
+/* A number in so many digits at least. */
+static void put_number(struct log_line *l, uint64_t n, unsigned digits)
+{
+    char text[20];
+    size_t at = sizeof text;
+    while (n || at > sizeof text - digits) {
+        text[--at] = (char)('0' + n % 10);
+        n /= 10;
+    }
+    put(l, text + at, sizeof text - at);
 }
 
 /* Length of the valid, printable UTF-8 character at p; 0 when it must be escaped. */
@@ -58,7 +70,11 @@ static void put_escaped(struct log_line *l, struct slice s)
         } else if (len) {
             put(l, s.p + i, len);
         } else {
-            put(l, text, (size_t)snprintf(text, sizeof text, "\\u%04x", *p));
+            static const char digits[] = "0123456789abcdef";
+            memcpy(text, "\\u00", 4);
+            text[4] = digits[*p >> 4];
+            text[5] = digits[*p & 15];
+            put(l, text, 6);
         }
         i += len ? len : 1;
     }
@@ -75,9 +91,9 @@ static bool plain(struct slice s)
 
 static void put_value(struct log_line *l, const struct log_field *f, enum log_format format)
 {
-    char text[24];
     if (f->type == LOG_F_INT) {
-        put(l, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)f->num));
+        put_str(l, f->num < 0 ? "-" : "");
+        put_number(l, f->num < 0 ? 0 - (uint64_t)f->num : (uint64_t)f->num, 1);
     } else if (format == LOG_TEXT && plain(f->str)) {
         put(l, f->str.p, f->str.n);
     } else {
@@ -87,16 +103,33 @@ static void put_value(struct log_line *l, const struct log_field *f, enum log_fo
     }
 }
 
+/* The date of a day since 1970, by the calendar of today counted from a March, so that leap days come last. */
+static void put_date(struct log_line *l, uint64_t day)
+{
+    day += 719468; /* since 0000-03-01 */
+    uint64_t era = day / 146097, of_era = day % 146097; /* 400 years each */
+    uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    put_number(l, era * 400 + year + (month >= 10), 4);
+    put_str(l, "-");
+    put_number(l, month < 10 ? month + 3 : month - 9, 2);
+    put_str(l, "-");
+    put_number(l, of_year - (153 * month + 2) / 5 + 1, 2);
+}
+
 static void put_time(struct log_line *l)
 {
-    char text[40];
-    uint64_t now = clock_wall_ms();
-    time_t second = (time_t)(now / 1000);
-    struct tm tm;
-    gmtime_r(&second, &tm);
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03uZ", (unsigned)(now % 1000));
-    put_str(l, text);
+    uint64_t now = clock_wall_ms(), second = now / 1000 % 86400;
+    put_date(l, now / 86400000);
+    put_str(l, "T");
+    put_number(l, second / 3600, 2);
+    put_str(l, ":");
+    put_number(l, second / 60 % 60, 2);
+    put_str(l, ":");
+    put_number(l, second % 60, 2);
+    put_str(l, ".");
+    put_number(l, now % 1000, 3);
+    put_str(l, "Z");
 }
 
 void log_line_format(struct log_line *l, enum log_level level, const char *id, const struct log_field *fields,

@@ -9,50 +9,16 @@
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/text.h"
 #include "core/plugin/threads.h"
+#include "core/plugin/ticket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- What waits --------------------------------------------------------------------------------------------------- */
-
-void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o))
-{
-    o->plugin = p;
-    o->abandon = abandon;
-    pthread_mutex_lock(&p->lock);
-    o->next = p->open;
-    o->at = &p->open;
-    if (o->next)
-        o->next->at = &o->next;
-    p->open = o;
-    pthread_mutex_unlock(&p->lock);
-}
-
-void open_remove(struct open *o)
-{
-    pthread_mutex_lock(&o->plugin->lock);
-    *o->at = o->next;
-    if (o->next)
-        o->next->at = o->at;
-    pthread_mutex_unlock(&o->plugin->lock);
-}
-
-/* Nothing of the plugin runs any more, so nobody else answers them. */
-void opens_abandon(struct mp_self *p)
-{
-    while (p->open)
-        p->open->abandon(p->open);
-}
-
 /* --- Actions ------------------------------------------------------------------------------------------------------ */
-
-struct mp_call {
-    struct open open; /* the rest is the hub's: later.h */
-};
 
 static void call_abandon(struct open *o)
 {
-    action_error((mp_call *)o, MP_CODE_UNAVAILABLE, "the plugin was unloaded", 0);
+    later_fail(o, CODE_UNAVAILABLE, "the plugin was unloaded", 0);
 }
 
 void action_run(struct call *c)
@@ -61,10 +27,14 @@ void action_run(struct call *c)
     struct mp_self *p = r->plugin;
     struct shard *s = c->shard;
     struct mp_thread *t = thread_of(p->plugins, s);
-    mp_call *call = later_begin(c, sizeof *call);
-    if (!call)
+    struct open *o = later_begin(c, sizeof *o); /* the rest is the hub's: later.h */
+    if (!o)
         return;
-    open_add(p, &call->open, call_abandon);
+    mp_call *call = open_begin(p, o, OPEN_ACTION, call_abandon);
+    if (!call) {
+        later_fail(o, CODE_INTERNAL, "out of memory", 0);
+        return;
+    }
     struct mp_request q = {.size = sizeof q,
                            .shard = t,
                            .conn = {s->index, c->conn, conn_at(s->net, c->conn)->generation},
@@ -81,24 +51,28 @@ void action_run(struct call *c)
 
 void action_answer(mp_call *call, struct mp_str body)
 {
-    open_remove(&call->open);
+    struct open *o = open_take(call, OPEN_ACTION);
+    if (!o)
+        return;
     if (body.n && !json_is_object(slice_in(body)))
-        later_fail(call, CODE_INTERNAL, "the plugin's answer is no JSON object", 0);
+        later_fail(o, CODE_INTERNAL, "the plugin's answer is no JSON object", 0);
     else
-        later_reply(call, slice_in(body));
+        later_reply(o, slice_in(body));
 }
 
 void action_error(mp_call *call, enum mp_code code, const char *message, uint32_t retry_after_ms)
 {
     bool good = code > MP_CODE_OK && code <= MP_CODE_INTERNAL;
     bool text = message && utf8_valid(slice_str(message));
-    open_remove(&call->open);
-    later_fail(call, good ? (enum code)code : CODE_INTERNAL, text ? message : "refused", retry_after_ms);
+    struct open *o = open_take(call, OPEN_ACTION);
+    if (!o)
+        return;
+    later_fail(o, good ? (enum code)code : CODE_INTERNAL, text ? message : "refused", retry_after_ms);
 }
 
 /* --- Commands ----------------------------------------------------------------------------------------------------- */
 
-struct mp_command_call {
+struct open_command {
     struct open open;
     struct command_call *call;
     struct mp_out out;
@@ -106,7 +80,9 @@ struct mp_command_call {
 
 static void command_abandon(struct open *o)
 {
-    command_failed((mp_command_call *)o, "unavailable", "the plugin was unloaded");
+    struct command_call *c = ((struct open_command *)o)->call;
+    free(o);
+    command_fail(c, "unavailable", "%s", "the plugin was unloaded");
 }
 
 void command_run(struct command_call *c, void *ctx)
@@ -119,14 +95,15 @@ void command_run(struct command_call *c, void *ctx)
         command_fail(c, "unavailable", "the plugin %s is %s", p->name, plugin_state_name(p));
         return;
     }
-    mp_command_call *call = calloc(1, sizeof *call);
+    struct open_command *o = calloc(1, sizeof *o);
+    mp_command_call *call = o ? open_begin(p, &o->open, OPEN_COMMAND, command_abandon) : NULL;
     if (!call) {
+        free(o);
         command_fail(c, "internal", "out of memory");
         return;
     }
-    call->call = c;
-    call->out.b = &c->out;
-    open_add(p, &call->open, command_abandon);
+    o->call = c;
+    o->out.b = &c->out;
     for (unsigned i = 0; i < c->argc; i++)
         argv[i] = str_out(c->argv[i]);
     struct visit v = visit_begin(t, p, "a command");
@@ -134,23 +111,31 @@ void command_run(struct command_call *c, void *ctx)
     visit_end(t, &v);
 }
 
+/* The call that ends; NULL: it has ended before. */
+static struct command_call *command_take(mp_command_call *call)
+{
+    struct open_command *o = (struct open_command *)open_take(call, OPEN_COMMAND);
+    struct command_call *c = o ? o->call : NULL;
+    free(o);
+    return c;
+}
+
 void command_ended(mp_command_call *call)
 {
-    struct command_call *c = call->call;
-    open_remove(&call->open);
-    free(call);
-    command_done(c);
+    struct command_call *c = command_take(call);
+    if (c)
+        command_done(c);
 }
 
 void command_failed(mp_command_call *call, const char *code, const char *message)
 {
-    struct command_call *c = call->call;
-    open_remove(&call->open);
-    free(call);
-    command_fail(c, code ? code : "internal", "%s", message ? message : "failed");
+    struct command_call *c = command_take(call);
+    if (c)
+        command_fail(c, code ? code : "internal", "%s", message ? message : "failed");
 }
 
 mp_out *command_text(mp_command_call *call)
 {
-    return &call->out;
+    struct open_command *o = (struct open_command *)open_peek(call, OPEN_COMMAND);
+    return o ? &o->out : NULL;
 }

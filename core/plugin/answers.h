@@ -4,9 +4,6 @@
 
 #include "core/plugin/plugin_private.h"
 
-void open_add(struct mp_self *p, struct open *o, void (*abandon)(struct open *o));
-void open_remove(struct open *o);
-void opens_abandon(struct mp_self *p);
 void action_run(struct call *c);
 void action_answer(mp_call *call, struct mp_str body);
 void action_error(mp_call *call, enum mp_code code, const char *message, uint32_t retry_after_ms);

@@ -7,17 +7,17 @@
 #include "core/net/http.h"
 #include "core/net/url.h"
 #include "core/net/websocket.h"
-#include "core/plugin/answers.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
 #include "core/plugin/threads.h"
+#include "core/plugin/ticket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
 
-struct mp_http {
+struct open_http {
     struct open open;
     struct mp_thread *thread;
     uint32_t conn, generation;
@@ -58,10 +58,10 @@ static struct slice bearer_of(const struct http_head *h)
     return v;
 }
 
-static mp_http *http_new(const struct route_call *q)
+static struct open_http *http_new(const struct route_call *q)
 {
     struct slice bytes = head_bytes(q->head);
-    mp_http *h = malloc(sizeof *h + bytes.n + q->body.n);
+    struct open_http *h = malloc(sizeof *h + bytes.n + q->body.n);
     if (!h)
         return NULL;
     memcpy(h->text, bytes.p, bytes.n);
@@ -94,12 +94,14 @@ static mp_http *http_new(const struct route_call *q)
     return h;
 }
 
+static void http_end(struct open_http *h, const struct mp_http_answer *given);
+
 static void http_abandon(struct open *o)
 {
-    http_done((mp_http *)o, &(struct mp_http_answer){.size = sizeof(struct mp_http_answer),
-                                                     .status = 503,
-                                                     .content_type = "text/plain; charset=utf-8",
-                                                     .body = mp_str("the plugin was unloaded\n")});
+    http_end((struct open_http *)o, &(struct mp_http_answer){.size = sizeof(struct mp_http_answer),
+                                                             .status = 503,
+                                                             .content_type = "text/plain; charset=utf-8",
+                                                             .body = mp_str("the plugin was unloaded\n")});
 }
 
 void http_run(const struct route_call *q, void *ctx)
@@ -107,24 +109,26 @@ void http_run(const struct route_call *q, void *ctx)
     struct reg *r = ctx;
     struct mp_self *p = r->plugin;
     struct mp_thread *t = thread_of(p->plugins, q->shard);
-    mp_http *h = http_new(q);
-    if (!h) {
+    struct open_http *h = http_new(q);
+    mp_http *http = h ? open_begin(p, &h->open, OPEN_HTTP, http_abandon) : NULL;
+    if (!http) {
+        free(h);
         route_answer(q->shard, q->conn, q->generation, 503, SLICE_NONE, SLICE_NONE, false);
         return;
     }
     h->thread = t;
-    open_add(p, &h->open, http_abandon);
     struct visit v = visit_begin(t, p, "a route");
-    r->route.handle(h, &h->q, t, r->route.ctx);
+    r->route.handle(http, &h->q, t, r->route.ctx);
     visit_end(t, &v);
 }
 
 /* --- Reading it --------------------------------------------------------------------------------------------------- */
 
-struct mp_str http_header_of(const mp_http *h, const char *name)
+struct mp_str http_header_of(const mp_http *http, const char *name)
 {
-    unsigned count;
-    struct slice v = http_get(&h->head, name, &count);
+    const struct open_http *h = (struct open_http *)open_peek(http, OPEN_HTTP);
+    unsigned count = 0;
+    struct slice v = h ? http_get(&h->head, name, &count) : SLICE_NONE;
     return count ? mp_str_of(v.p ? v.p : "", v.n) : mp_str(NULL);
 }
 
@@ -134,8 +138,11 @@ int http_decode(struct mp_str s, char *out, size_t size)
     return n < 0 ? plugin_error(n) : n;
 }
 
-int http_param_of(const mp_http *h, const char *name, char *out, size_t size)
+int http_param_of(const mp_http *http, const char *name, char *out, size_t size)
 {
+    const struct open_http *h = (struct open_http *)open_peek(http, OPEN_HTTP);
+    if (!h)
+        return MP_ENOTFOUND;
     int n = url_param(h->head.query, slice_str(name), out, size);
     return n < 0 ? plugin_error(n) : n;
 }
@@ -199,13 +206,12 @@ static bool put_fields(struct buf *out, const struct mp_http_answer *a)
     return true;
 }
 
-void http_done(mp_http *h, const struct mp_http_answer *given)
+static void http_end(struct open_http *h, const struct mp_http_answer *given)
 {
     struct mp_http_answer a;
     struct mp_self *p = h->open.plugin;
     bool good = STRUCT_IN(&a, given) && a.status >= 200 && a.status <= 599;
     struct answer *m = calloc(1, sizeof *m);
-    open_remove(&h->open);
     if (!m) { /* the net answers 504 in the end */
         free(h);
         return;
@@ -227,6 +233,13 @@ void http_done(mp_http *h, const struct mp_http_answer *given)
     struct mailbox *home = h->thread->mailbox;
     free(h);
     mailbox_post(home, &m->mail);
+}
+
+void http_done(mp_http *http, const struct mp_http_answer *given)
+{
+    struct open_http *h = (struct open_http *)open_take(http, OPEN_HTTP);
+    if (h)
+        http_end(h, given);
 }
 
 /* --- WebSockets of claimed paths ---------------------------------------------------------------------------------- */

@@ -20,7 +20,6 @@
 #include "core/hub/registry/route.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
-#include "core/plugin/answers.h"
 #include "core/plugin/current.h"
 #include "core/plugin/loader.h"
 #include "core/plugin/memory.h"
@@ -29,6 +28,7 @@
 #include "core/plugin/register.h"
 #include "core/plugin/reload.h"
 #include "core/plugin/threads.h"
+#include "core/plugin/ticket.h"
 #include "core/plugin/work.h"
 
 #include <cjson/cJSON.h>
@@ -107,7 +107,8 @@ static void shards_in(void *ctx)
         set_state(p, PLUGIN_REMOVE);
         step(p);
     } else if (rc != 0) {
-        snprintf(p->why, sizeof p->why, "shard_init() failed with %d; its lines in the log tell more", rc);
+        snprintf(p->why, sizeof p->why, "shard_init() failed with %d (%s); its lines in the log tell more", rc,
+                 plugin_error_text(rc));
         fail(p);
     } else {
         posts_release(p);
@@ -227,7 +228,7 @@ static void plugin_free(struct mp_self *p)
 static void shards_out(void *ctx)
 {
     struct mp_self *p = ctx;
-    char text[400];
+    char text[640];
     if (p->inited && p->desc->fini) {
         struct visit v = visit_begin(&p->plugins->threads[0], p, "fini()");
         p->desc->fini(p->data);
@@ -439,8 +440,11 @@ static int run_init(struct mp_self *p)
     visit_end(t, &v);
     p->may_register = false;
     p->inited = rc == 0;
-    if (rc != 0)
-        snprintf(p->why, sizeof p->why, "init() failed with %d; its lines in the log tell more", rc);
+    if (rc != 0 && p->refusal[0])
+        snprintf(p->why, sizeof p->why, "init() failed with %d: %s", rc, p->refusal);
+    else if (rc != 0)
+        snprintf(p->why, sizeof p->why, "init() failed with %d (%s); its lines in the log tell more", rc,
+                 plugin_error_text(rc));
     return rc;
 }
 
@@ -492,8 +496,7 @@ int plugin_load(struct plugins *ps, const char *name, const struct cJSON *json, 
         buf_printf(errors, "%s: %s\n", prefix, why);
     else
         p->options = options_read(p->desc, p->json, prefix, errors);
-    if (p->options && p->desc->check &&
-        p->desc->check(&plugin_api, NULL, p->options, check_why, sizeof check_why) != 0) {
+    if (p->options && plugin_check(p->desc, NULL, p->options, check_why, sizeof check_why) != 0) {
         buf_printf(errors, "%s: %s\n", prefix, check_why[0] ? check_why : "its options are refused");
         options_free(p->options);
         p->options = NULL;

@@ -12,6 +12,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/mailbox.h"
+#include "core/base/running.h"
 #include "core/hub/people/call.h"
 #include "core/hub/registry/auth.h"
 #include "core/hub/registry/command.h"
@@ -48,6 +49,7 @@ struct visit {
     struct mp_self *in;
     const char *doing;
     uint64_t since_ms;
+    struct running before; /* on this thread, for the line that a crash leaves */
 };
 
 /* --- Plugins ------------------------------------------------------------------------------------------------------ */
@@ -123,14 +125,18 @@ struct local {
     bool inited;       /* shard_init() was right */
 };
 
-/* A request that waits for the plugin's answer: first member but one of its struct. Linked under mp_self.lock. */
+enum open_kind { OPEN_ACTION, OPEN_COMMAND, OPEN_HTTP, OPEN_LOGIN, OPEN_HOOK };
+
+/* Something that waits for the plugin's answer: first member of its struct. Linked under mp_self.lock. */
 struct open {
     struct open *next, **at;
     struct mp_self *plugin;
-    void (*abandon)(struct open *o); /* answers it, because the plugin did not */
+    void *ticket;                    /* what the plugin has of it: ticket.h */
+    void (*abandon)(struct open *o); /* answers and frees it, because the plugin did not answer */
 };
 
 struct block; /* memory.c */
+struct place; /* ticket.c */
 
 struct mp_self {
     struct mp_self *next; /* in plugins.list */
@@ -156,7 +162,8 @@ struct mp_self {
     bool committed;                 /* the tables have its registrations */
     bool may_register;              /* init() runs */
     _Atomic int shard_error;        /* what a shard_init() returned */
-    char why[256];                  /* it failed because; empty: it did not */
+    char why[512];                  /* it failed because; empty: it did not */
+    char refusal[256];              /* what init() was refused last: which call, and why; empty: nothing */
     struct command_call *waiter;    /* `plugin load` or `unload` that waits for it */
     uint64_t changed_ms, loaded_ms,
         told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
@@ -199,6 +206,14 @@ struct plugins {
     unsigned workers, idle;
     bool ending; /* workers are to end */
     pthread_t threads_of_work[8];
+    /* ticket.c */
+    struct {
+        pthread_mutex_t lock;        /* of all here */
+        struct place *first, **last; /* free ones, longest first */
+        uint32_t free_count;
+        _Atomic unsigned chunk_count;
+        struct place *chunks[1024]; /* chunks below chunk_count stay as they are, and need no lock; owned */
+    } tickets;
 };
 
 extern const struct mp_api plugin_api; /* api.c */

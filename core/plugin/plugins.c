@@ -10,6 +10,7 @@
 #include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/reload.h"
+#include "core/plugin/ticket.h"
 #include "core/plugin/watch.h"
 #include "core/plugin/work.h"
 
@@ -36,9 +37,11 @@ struct plugins *plugins_new(const struct plugin_env *env)
     ps->last = &ps->first;
     pthread_mutex_init(&ps->lock, NULL);
     pthread_cond_init(&ps->wake, NULL);
+    tickets_init(ps);
     ev_timer_init(&ps->poll, on_poll, 0., 0.005);
     ps->poll.data = ps;
     if (!ps->threads || plugin_commands_register(ps) != 0) {
+        tickets_free(ps);
         free(ps->threads);
         free(ps);
         return NULL;
@@ -71,6 +74,7 @@ void plugins_free(struct plugins *ps)
     workers_end(ps);
     pthread_mutex_destroy(&ps->lock);
     pthread_cond_destroy(&ps->wake);
+    tickets_free(ps);
     setup_free(&ps->setup);
     setup_free(&ps->next);
     free(ps->threads);

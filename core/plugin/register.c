@@ -5,6 +5,7 @@
  */
 #include "core/plugin/register.h"
 
+#include "core/base/log.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/metric.h"
@@ -14,6 +15,7 @@
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/threads.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,6 +41,20 @@ int plugin_error(int rc)
     default:
         return MP_EINVALID;
     }
+}
+
+const char *plugin_error_text(int rc)
+{
+    static const char *const texts[] = {"MP_OK",
+                                        "MP_ENOMEM: no memory",
+                                        "MP_EINVALID: a wrong argument, or not here",
+                                        "MP_ENOTFOUND: no such thing",
+                                        "MP_EEXISTS: taken",
+                                        "MP_EFULL: a limit is reached",
+                                        "MP_EIO: the operating system refused",
+                                        "MP_EAGAIN: not now",
+                                        "MP_ECLOSED: closed"};
+    return rc <= 0 && rc > -(int)(sizeof texts / sizeof texts[0]) ? texts[-rc] : "a code of its own";
 }
 
 bool struct_in(void *out, size_t size, const void *given)
@@ -106,13 +122,88 @@ void regs_free(struct mp_self *p)
     }
 }
 
+/* --- Refusals ----------------------------------------------------------------------------------------------------- */
+
+/* What init() was refused, for the line that says why the plugin is not loaded. Returns rc. */
+static int refused(struct mp_self *p, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int refused(struct mp_self *p, int rc, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(p->refusal, sizeof p->refusal, fmt, args);
+    va_end(args);
+    return rc;
+}
+
+/* Whether init() runs and the struct has its size; else the call was refused. */
+static bool may_register(struct mp_self *p, const char *call, bool sized)
+{
+    if (!p->may_register) {
+        log_event(LOG_ERROR, "plugin.bug", LOG_STR("plugin", p->name), LOG_STR("about", "registered outside init()"),
+                  LOG_STR("call", call));
+        return false;
+    }
+    if (!sized)
+        refused(p, MP_EINVALID, "%s: its struct has no size", call);
+    return sized;
+}
+
+static bool same(const struct reg *a, const struct reg *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    switch (a->kind) {
+    case REG_ACTION:
+        return a->action.number == b->action.number;
+    case REG_ROUTE:
+    case REG_UPGRADE:
+        return a->prefix == b->prefix && strcmp(a->path, b->path) == 0 && strcmp(a->method, b->method) == 0;
+    case REG_METRIC:
+    case REG_COMMAND:
+        return strcmp(a->name, b->name) == 0;
+    default:
+        return a->kind == REG_AUTH;
+    }
+}
+
+/* Whether this plugin has it already. */
+static bool reg_there(const struct reg *r)
+{
+    for (const struct reg *o = r->plugin->regs; o; o = o->next)
+        if (same(o, r))
+            return true;
+    return false;
+}
+
+/* Refuses and frees a registration whose place is somebody else's, and says whose. */
+static int taken(struct reg *r, const char *call, const void *owner)
+{
+    struct mp_self *p = r->plugin;
+    const char *by = owner ? hub_owner_name(p->plugins->hub, owner) : NULL;
+    char name[80];
+    for (const struct mp_self *o = p->plugins->list; o && !by; o = o->next) {
+        const struct reg *other = o->regs;
+        while (other && !same(other, r))
+            other = other->next;
+        if (!other)
+            continue;
+        snprintf(name, sizeof name, "plugin %s", o->name);
+        by = o == p ? "this plugin itself" : name;
+    }
+    refused(p, MP_EEXISTS, "%s: taken by %s", call, by ? by : "the server");
+    reg_free(r);
+    return MP_EEXISTS;
+}
+
 /* --- Hooks, actions, authentication ------------------------------------------------------------------------------- */
 
 int reg_hook(mp_self *p, const struct mp_hook *given)
 {
     struct mp_hook h;
-    if (!p->may_register || !STRUCT_IN(&h, given) || (unsigned)h.event >= MP_EVENTS || !h.fn)
+    if (!may_register(p, "hook()", STRUCT_IN(&h, given)))
         return MP_EINVALID;
+    if ((unsigned)h.event >= MP_EVENTS || !h.fn)
+        return refused(p, MP_EINVALID, "hook(%d): %s", (int)h.event, h.fn ? "there is no such event" : "no function");
     struct reg *r = reg_new(p, REG_HOOK);
     if (!r)
         return MP_ENOMEM;
@@ -123,36 +214,40 @@ int reg_hook(mp_self *p, const struct mp_hook *given)
 int reg_action(mp_self *p, const struct mp_action *given)
 {
     struct mp_action a;
-    if (!p->may_register || !STRUCT_IN(&a, given) || a.number < 1000 || a.number > 1999 || !a.handle)
+    char call[32];
+    if (!may_register(p, "action()", STRUCT_IN(&a, given)))
         return MP_EINVALID;
-    for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_ACTION && o->action.number == a.number)
-            return MP_EEXISTS;
-    if (action_find(p->plugins->hub->tables, a.number))
-        return MP_EEXISTS;
+    snprintf(call, sizeof call, "action(%u)", a.number);
+    if (a.number < 1000 || a.number > 1999 || !a.handle)
+        return refused(p, MP_EINVALID, "%s: %s", call,
+                       a.handle ? "a plugin's actions are 1000 to 1999" : "no function");
     struct reg *r = reg_new(p, REG_ACTION);
     if (!r || !keep_text(&r->name, a.name ? a.name : p->name))
         return r ? reg_refuse(r, MP_ENOMEM) : MP_ENOMEM;
     r->action = a;
+    const struct action *there = action_find(p->plugins->hub->tables, a.number);
+    if (there || reg_there(r))
+        return taken(r, call, there ? there->owner : NULL);
     return reg_add(r);
 }
 
 int reg_auth(mp_self *p, mp_auth_fn ask, void *ctx)
 {
     const struct tables *t = p->plugins->hub->tables;
-    if (!p->may_register || !ask || !p->desc->auth_mode)
+    if (!may_register(p, "auth()", true))
         return MP_EINVALID;
-    for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_AUTH)
-            return MP_EEXISTS;
-    for (uint32_t i = 0; i < t->auth_count; i++)
-        if (strcmp(t->auth[i].name, p->desc->auth_mode) == 0)
-            return MP_EEXISTS;
+    if (!ask || !p->desc->auth_mode)
+        return refused(p, MP_EINVALID, "auth(): %s", ask ? "the description has no auth_mode" : "no function");
     struct reg *r = reg_new(p, REG_AUTH);
     if (!r)
         return MP_ENOMEM;
     r->ask = ask;
     r->ctx = ctx;
+    if (reg_there(r))
+        return taken(r, "auth()", NULL);
+    for (uint32_t i = 0; i < t->auth_count; i++)
+        if (strcmp(t->auth[i].name, p->desc->auth_mode) == 0)
+            return taken(r, "auth()", t->auth[i].owner);
     return reg_add(r);
 }
 
@@ -161,9 +256,13 @@ int reg_auth(mp_self *p, mp_auth_fn ask, void *ctx)
 int reg_command(mp_self *p, const struct mp_command *given)
 {
     struct mp_command c;
-    if (!p->may_register || !STRUCT_IN(&c, given) || !c.name || !c.help || !c.run || c.min > c.max ||
-        c.max > COMMAND_ARGS)
+    char call[96];
+    if (!may_register(p, "command()", STRUCT_IN(&c, given)))
         return MP_EINVALID;
+    snprintf(call, sizeof call, "command(\"%.64s\")", c.name ? c.name : "");
+    if (!c.name || !c.help || !c.run || c.min > c.max || c.max > COMMAND_ARGS)
+        return refused(p, MP_EINVALID, "%s: expected a name, a help, a function, and min <= max <= %d", call,
+                       COMMAND_ARGS);
     struct reg *r = reg_new(p, REG_COMMAND);
     if (!r || !keep_text(&r->name, c.name) || !keep_text(&r->args, c.args) || !keep_text(&r->help, c.help))
         return r ? reg_refuse(r, MP_ENOMEM) : MP_ENOMEM;
@@ -177,7 +276,13 @@ int reg_command(mp_self *p, const struct mp_command *given)
                                                                  .run = command_run,
                                                                  .ctx = r,
                                                                  .owner = p});
-    return rc == 0 ? reg_add(r) : reg_refuse(r, plugin_error(rc));
+    if (rc == 0)
+        return reg_add(r);
+    if (rc == ERR_EXISTS)
+        return taken(r, call, NULL);
+    if (rc == ERR_INVALID)
+        refused(p, MP_EINVALID, "%s: a name is one or two words of lower case letters", call);
+    return reg_refuse(r, plugin_error(rc));
 }
 
 /* The value of a counter or gauge that the plugin adds to: every thread's part. */
@@ -204,16 +309,18 @@ static double metric_read(struct hub *hub, void *ctx)
 int reg_metric(mp_self *p, const struct mp_metric *given)
 {
     struct mp_metric m;
-    if (!p->may_register || !STRUCT_IN(&m, given) || !m.name || !m.help || (unsigned)m.kind > MP_GAUGE ||
-        strlen(m.name) > 63)
+    char call[96];
+    if (!may_register(p, "metric()", STRUCT_IN(&m, given)))
         return MP_EINVALID;
-    for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_METRIC && strcmp(o->name, m.name) == 0)
-            return MP_EEXISTS;
+    snprintf(call, sizeof call, "metric(\"%.64s\")", m.name ? m.name : "");
+    if (!m.name || !m.help || (unsigned)m.kind > MP_GAUGE || strlen(m.name) > 63)
+        return refused(p, MP_EINVALID, "%s: expected a name of at most 63 bytes, a help, a counter or gauge", call);
     struct reg *r = reg_new(p, REG_METRIC);
     if (!r || !keep_text(&r->name, m.name))
         return r ? reg_refuse(r, MP_ENOMEM) : MP_ENOMEM;
     r->metric = m;
+    if (reg_there(r))
+        return taken(r, call, NULL);
     struct metric h = {.kind = m.kind == MP_COUNTER ? METRIC_COUNTER : METRIC_GAUGE,
                        .read = m.read ? metric_read : metric_sum,
                        .ctx = r,
@@ -221,8 +328,11 @@ int reg_metric(mp_self *p, const struct mp_metric *given)
     snprintf(h.name, sizeof h.name, "%s", m.name);
     snprintf(h.help, sizeof h.help, "%s", m.help);
     int rc = metric_register(p->plugins->hub, &h);
+    if (rc == ERR_EXISTS)
+        return taken(r, call, NULL);
     if (rc < 0)
-        return reg_refuse(r, plugin_error(rc));
+        return reg_refuse(r, refused(p, plugin_error(rc), "%s: %s", call,
+                                     rc == ERR_FULL ? "there are as many metrics as there may be" : err_str(rc)));
     r->metric_number = rc;
     reg_add(r);
     return rc;
@@ -294,24 +404,29 @@ int reg_route(mp_self *p, const struct mp_route *given)
 {
     const struct tables *t = p->plugins->hub->tables;
     struct mp_route m;
-    if (!p->may_register || !STRUCT_IN(&m, given) || !m.handle || m.body_max > ROUTE_BODY_MAX ||
-        (m.flags & ~(uint32_t)MP_ROUTE_F_ANY_HOST) || (m.method && strlen(m.method) > 15))
+    char call[160];
+    if (!may_register(p, "route()", STRUCT_IN(&m, given)))
         return MP_EINVALID;
+    snprintf(call, sizeof call, "route(\"%.128s\")", m.path ? m.path : "");
+    if (!m.handle || m.body_max > ROUTE_BODY_MAX || (m.flags & ~(uint32_t)MP_ROUTE_F_ANY_HOST) ||
+        (m.method && strlen(m.method) > 15))
+        return refused(p, MP_EINVALID, "%s: %s", call,
+                       !m.handle                       ? "no function"
+                       : m.body_max > ROUTE_BODY_MAX ? "its body_max is over 16 MiB"
+                                                       : "an unknown flag, or too long a method");
     struct reg *r = reg_new(p, REG_ROUTE);
     if (!r)
         return MP_ENOMEM;
     r->route = m;
     snprintf(r->method, sizeof r->method, "%s", m.method ? m.method : "");
     if (!keep_path(r, m.path, true))
-        return reg_refuse(r, MP_EINVALID);
-    for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_ROUTE && o->prefix == r->prefix && strcmp(o->path, r->path) == 0 &&
-            strcmp(o->method, r->method) == 0)
-            return reg_refuse(r, MP_EEXISTS);
+        return reg_refuse(r, refused(p, MP_EINVALID, "%s: expected a path of at most 127 bytes", call));
+    if (reg_there(r))
+        return taken(r, call, NULL);
     for (uint32_t i = 0; i < t->route_count; i++)
         if (t->routes[i].prefix == r->prefix && strcmp(t->routes[i].path, r->path) == 0 &&
             strcmp(t->routes[i].method, r->method) == 0)
-            return reg_refuse(r, MP_EEXISTS);
+            return taken(r, call, t->routes[i].owner);
     return reg_add(r);
 }
 
@@ -319,20 +434,24 @@ int reg_upgrade(mp_self *p, const struct mp_upgrade *given)
 {
     const struct tables *t = p->plugins->hub->tables;
     struct mp_upgrade u;
-    if (!p->may_register || !STRUCT_IN(&u, given) || !u.message || u.message_max == 0 || u.message_max > ROUTE_BODY_MAX)
+    char call[160];
+    if (!may_register(p, "upgrade()", STRUCT_IN(&u, given)))
         return MP_EINVALID;
+    snprintf(call, sizeof call, "upgrade(\"%.128s\")", u.path ? u.path : "");
+    if (!u.message || u.message_max == 0 || u.message_max > ROUTE_BODY_MAX)
+        return refused(p, MP_EINVALID, "%s: %s", call,
+                       u.message ? "expected a message_max of 1 byte to 16 MiB" : "no function");
     struct reg *r = reg_new(p, REG_UPGRADE);
     if (!r)
         return MP_ENOMEM;
     r->upgrade = u;
     if (!keep_path(r, u.path, false))
-        return reg_refuse(r, MP_EINVALID);
-    for (const struct reg *o = p->regs; o; o = o->next)
-        if (o->kind == REG_UPGRADE && strcmp(o->path, r->path) == 0)
-            return reg_refuse(r, MP_EEXISTS);
+        return reg_refuse(r, refused(p, MP_EINVALID, "%s: expected a path of at most 127 bytes, without a star", call));
+    if (reg_there(r))
+        return taken(r, call, NULL);
     for (uint32_t i = 0; i < t->upgrade_count; i++)
         if (strcmp(t->upgrades[i].path, r->path) == 0)
-            return reg_refuse(r, MP_EEXISTS);
+            return taken(r, call, t->upgrades[i].owner);
     return reg_add(r);
 }
 

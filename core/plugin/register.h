@@ -9,6 +9,8 @@ bool struct_in(void *out, size_t size, const void *given);
 #define STRUCT_IN(out, given) struct_in((out), sizeof *(out), (given))
 /* What an enum err is to a plugin: MP_E…. */
 int plugin_error(int rc);
+/* A few words for MP_E…. */
+const char *plugin_error_text(int rc);
 int reg_hook(mp_self *p, const struct mp_hook *h);
 int reg_action(mp_self *p, const struct mp_action *a);
 int reg_auth(mp_self *p, mp_auth_fn ask, void *ctx);

@@ -12,11 +12,21 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
+int plugin_check(const struct mp_plugin *d, void *state, const struct mp_options *o, char *why, size_t why_size)
+{
+    if (!d->check)
+        return 0;
+    struct running before = running_set((struct running){.kind = "plugin", .name = d->name, .doing = "check()"});
+    int rc = d->check(&plugin_api, state, o, why, why_size);
+    running_set(before);
+    return rc;
+}
+
 void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
                    struct buf *errors)
 {
     char why[2048] = "";
-    if (!d->check || d->check(&plugin_api, state, o, why, sizeof why) == 0)
+    if (plugin_check(d, state, o, why, sizeof why) == 0)
         return;
     if (!why[0])
         snprintf(why, sizeof why, "its options are refused");

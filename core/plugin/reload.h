@@ -4,6 +4,8 @@
 
 #include "core/plugin/plugin_private.h"
 
+/* Calls check(), if there is one: 0, or not and `why`. */
+int plugin_check(const struct mp_plugin *d, void *state, const struct mp_options *o, char *why, size_t why_size);
 /* Asks check() of a running or unloaded plugin; errors with `prefix` before each. */
 void options_check(const struct mp_plugin *d, void *state, const struct mp_options *o, const char *prefix,
                    struct buf *errors);

@@ -16,7 +16,8 @@ struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doi
 {
     struct visit before = {.in = atomic_load_explicit(&t->in, memory_order_relaxed),
                            .doing = atomic_load_explicit(&t->doing, memory_order_relaxed),
-                           .since_ms = atomic_load_explicit(&t->since_ms, memory_order_relaxed)};
+                           .since_ms = atomic_load_explicit(&t->since_ms, memory_order_relaxed),
+                           .before = running_set((struct running){.kind = "plugin", .name = p->name, .doing = doing})};
     atomic_store_explicit(&t->self, (uintptr_t)pthread_self(), memory_order_relaxed);
     atomic_store_explicit(&t->doing, doing, memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, clock_mono_ms(), memory_order_relaxed);
@@ -26,6 +27,7 @@ struct visit visit_begin(struct mp_thread *t, struct mp_self *p, const char *doi
 
 void visit_end(struct mp_thread *t, const struct visit *before)
 {
+    running_set(before->before);
     atomic_store_explicit(&t->in, before->in, memory_order_relaxed);
     atomic_store_explicit(&t->doing, before->doing, memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, before->since_ms, memory_order_release);

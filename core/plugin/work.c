@@ -71,7 +71,9 @@ static void *worker(void *arg)
             continue;
         }
         pthread_mutex_unlock(&ps->lock);
+        struct running before = running_set((struct running){"plugin", w->plugin->name, "work"});
         w->run(w->ctx);
+        running_set(before);
         pthread_mutex_lock(&ps->lock);
         w->plugin->working--;
         if (ps->first) /* one that was held back by its plugin's share may go now */

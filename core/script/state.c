@@ -1,6 +1,7 @@
 #include "core/script/state.h"
 
 #include "core/base/hash.h"
+#include "core/base/running.h"
 #include "core/script/api.h"
 #include "core/script/sandbox.h"
 #include "core/script/stack.h"
@@ -162,7 +163,9 @@ int state_call(struct state *st, int args, int results, uint64_t budget_us, bool
     struct meter_call measured = meter_begin(&st->meter, &w->meter, always_timed);
     env->inside = true;
     st->starved = false;
+    struct running before = running_set((struct running){.kind = "script", .name = st->name});
     int status = lua_pcall(L, args, results, 0);
+    running_set(before);
     bool killed = w->killed;
     watched_leave(w);
     env->inside = false;
