@@ -203,7 +203,8 @@ enum mp_verdict {
     MP_PASS,   /* no opinion: the next hook is asked */
     MP_ACCEPT, /* yes, and no further hook is asked */
     MP_REJECT, /* made by reject() */
-    MP_DROP    /* MP_ON_MESSAGE, MP_ON_CONVERSATION: answered as if it had been sent, and thrown away */
+    MP_DROP,   /* MP_ON_MESSAGE, MP_ON_CONVERSATION: answered as if it had been sent, and thrown away */
+    MP_WAIT    /* since 1.3: made by later() */
 };
 
 /* What a hook sees. Filled in by the server; fields that an event does not have are empty. */
@@ -226,9 +227,27 @@ struct mp_event {
     /* since 1.3 */
     const struct mp_str *receivers; /* offline: user ids, receiver_count */
     uint32_t receiver_count;
+    bool may_wait; /* later() can be called: a login, a subscription asked for anew, a message of a user */
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
+
+/* Names something that waits for its answer; may be copied to any thread. */
+struct mp_ticket {
+    uint32_t shard, conn, generation;
+};
+
+/* The verdict of a hook that answers later (since 1.3). */
+struct mp_hook_answer {
+    uint32_t size;
+    enum mp_verdict verdict; /* but MP_WAIT. MP_PASS: the hooks behind it are asked */
+    enum mp_code code;       /* of MP_REJECT */
+    uint32_t retry_after_ms; /* of MP_REJECT with MP_CODE_RATE_LIMITED */
+    struct mp_str message;   /* of MP_REJECT: for people, UTF-8, cut to 95 bytes; empty: none */
+    /* Of MP_PASS and MP_ON_MESSAGE: the message goes on with this content (UTF-8, 1 byte to limits.content; larger ones
+     * are rejected as `internal`). Empty: as it is */
+    struct mp_str content;
+};
 
 /* Advice of an MP_ON_CONVERSATION hook. Of each part the first hook that gives it counts. */
 struct mp_advice {
@@ -245,11 +264,6 @@ struct mp_advice {
 };
 
 /* --- Authentication ----------------------------------------------------------------------------------------------- */
-
-/* Names a login that waits for its answer; may be copied to any thread. */
-struct mp_ticket {
-    uint32_t shard, conn, generation;
-};
 
 struct mp_login {
     uint32_t size;
@@ -585,9 +599,11 @@ struct mp_api {
     /* MP_ON_CONVERSATION. */
     int (*advise)(struct mp_event *e, const struct mp_advice *a);
 
-    /* --- Answers: [any], exactly once for each. They free what they are given ------------------------------------- */
+    /* --- Answers: [any], exactly once for each. They free what they are given -------------------------------------
+     * A second answer is refused and logged (plugin.answered_twice); nothing else happens. */
 
-    /* Answers a login that waits. One that is gone is passed over. MP_ENOMEM: not answered, try again. */
+    /* Answers a login that waits. One that is gone is passed over. MP_ENOMEM: not answered, try again. MP_ENOTFOUND: it
+     * was answered before; that is logged. */
     int (*auth_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_auth_answer *answer);
     /* `body`: a JSON object; empty: {}. A body that is none is answered `internal`. */
     void (*answer)(mp_call *call, struct mp_str body);
@@ -744,6 +760,17 @@ struct mp_api {
     /* [any] Milliseconds since 1970, as wall_ms(), but for decisions: a wall clock that jumps by mistake does not move
      * it. For comparing with dates that other machines have written. */
     uint64_t (*date_ms)(mp_self *self);
+
+    /* --- Since 1.3 ------------------------------------------------------------------------------------------------ */
+
+    /* [call] Of a hook with e->may_wait: its verdict comes later, by hook_finish(). Returns MP_WAIT, which the hook
+     * must return, and fills in *ticket; or MP_PASS when that cannot be (e->may_wait is false, no memory). Meanwhile
+     * the connection's next requests wait; `e` is not valid any more. When the connection goes meanwhile, nothing of
+     * what was asked takes effect; the answer is owed all the same. */
+    enum mp_verdict (*later)(struct mp_event *e, struct mp_ticket *ticket);
+    /* [any] The verdict. MP_ENOMEM: not answered, try again. MP_EINVALID: not answered, `answer` is wrong.
+     * MP_ENOTFOUND: it was answered before; that is logged. */
+    int (*hook_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_hook_answer *answer);
 
     /* New functions go here. */
 };

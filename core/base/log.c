@@ -396,7 +396,8 @@ static void write_crash(const char *signal_name)
     char thread[17] = "";
     struct running r = running_now();
     prctl(PR_GET_NAME, thread);
-    const struct log_field fields[] = {LOG_STR("signal", signal_name), LOG_STR("thread", thread),
+    const struct log_field fields[] = {LOG_STR("signal", signal_name),
+                                       LOG_STR("thread", thread),
                                        r.kind ? LOG_STR(r.kind, r.name) : (struct log_field){.type = LOG_F_END},
                                        r.doing ? LOG_STR("in", r.doing) : (struct log_field){.type = LOG_F_END},
                                        {.type = LOG_F_END}};

@@ -106,7 +106,7 @@ static void put_value(struct log_line *l, const struct log_field *f, enum log_fo
 /* The date of a day since 1970, by the calendar of today counted from a March, so that leap days come last. */
 static void put_date(struct log_line *l, uint64_t day)
 {
-    day += 719468; /* since 0000-03-01 */
+    day += 719468;                                      /* since 0000-03-01 */
     uint64_t era = day / 146097, of_era = day % 146097; /* 400 years each */
     uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
     uint64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;

@@ -1,4 +1,5 @@
-/* One line of the log as text or JSON. Any thread, signal handlers too; private to core/base: others log through log.h. */
+/* One line of the log as text or JSON. Any thread, signal handlers too; private to core/base: others log through
+ * log.h. */
 #ifndef MAGPIE_BASE_LOG_LINE_H
 #define MAGPIE_BASE_LOG_LINE_H
 

@@ -10,7 +10,7 @@ enum { SIGNAL_STACK = 32768 }; /* what the handler needs, and the largest regist
 /* Read by a handler on the thread that writes it: the parts must be there in the order written. */
 static _Thread_local struct {
     struct running what;
-    bool has_stack; /* for signals */
+    bool has_stack;                        /* for signals */
     _Alignas(16) char stack[SIGNAL_STACK]; /* takes memory when it is used */
 } here;
 

@@ -173,4 +173,6 @@ const struct mp_api plugin_api = {
     .held_in_force = held_in_force,
     .held_release = held_release,
     .date_ms = plugin_date,
+    .later = verdict_later,
+    .hook_finish = verdict_finish,
 };

@@ -4,10 +4,11 @@
 #include "core/base/utf8.h"
 #include "core/hub/act/provider.h"
 #include "core/hub/registry/auth.h"
-#include "core/hub/registry/hook.h"
+#include "core/hub/registry/hook_wait.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
 #include "core/plugin/threads.h"
+#include "core/plugin/ticket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ SAME(MP_PASS, HOOK_PASS);
 SAME(MP_ACCEPT, HOOK_ACCEPT);
 SAME(MP_REJECT, HOOK_REJECT);
 SAME(MP_DROP, HOOK_DROP);
+SAME(MP_WAIT, HOOK_LATER);
 SAME(MP_CODE_OK, CODE_OK);
 SAME(MP_CODE_BAD_REQUEST, CODE_BAD_REQUEST);
 SAME(MP_CODE_UNKNOWN_ACTION, CODE_UNKNOWN_ACTION);
@@ -59,6 +61,8 @@ _Static_assert(sizeof(struct mp_str) == sizeof(struct slice) && offsetof(struct 
 struct event {
     struct mp_event e;
     struct hook_call *h;
+    struct mp_self *plugin;
+    void *ticket; /* of later(); NULL: not called */
 };
 
 static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_thread *t)
@@ -84,6 +88,7 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .id = h->id,
         .seq = h->seq,
         .created_ms = h->created_ms,
+        .may_wait = h->may_wait,
         .receivers = (const struct mp_str *)(const void *)h->receivers,
         .receiver_count = h->receiver_count,
     };
@@ -99,11 +104,13 @@ enum hook_verdict hook_run(struct hook_call *h, void *ctx)
 {
     const struct reg *r = ctx;
     struct mp_thread *t = thread_of(r->plugin->plugins, h->shard);
-    struct event f = {.h = h};
+    struct event f = {.h = h, .plugin = r->plugin};
     event_fill(&f.e, h, t);
     struct visit v = visit_begin(t, r->plugin, hook_event_name(h->event));
     enum mp_verdict verdict = r->hook.fn(&f.e, r->hook.ctx);
     visit_end(t, &v);
+    if (f.ticket) /* it is bound to answer */
+        return HOOK_LATER;
     return verdict == MP_ACCEPT || verdict == MP_DROP || verdict == MP_REJECT ? (enum hook_verdict)verdict : HOOK_PASS;
 }
 
@@ -115,6 +122,77 @@ enum mp_verdict verdict_reject(struct mp_event *e, enum mp_code code, const char
     h->retry_after_ms = retry_after_ms;
     h->message = hook_text(h->shard, slice_str(message && utf8_valid(slice_str(message)) ? message : "refused"));
     return MP_REJECT;
+}
+
+/* A hook that waits for the plugin's answer. */
+struct open_hook {
+    struct open open;
+    struct hook_wait *wait;
+};
+
+static void open_hook_abandon(struct open *o)
+{
+    struct hook_answer a = {.verdict = HOOK_REJECT, .code = CODE_UNAVAILABLE, .message = "the plugin was unloaded"};
+    hook_answer(((struct open_hook *)o)->wait, &a);
+    free(o);
+}
+
+enum mp_verdict verdict_later(struct mp_event *e, struct mp_ticket *ticket)
+{
+    struct event *f = (struct event *)e;
+    if (!f->h->may_wait || f->ticket || atomic_load(&f->plugin->closing))
+        return MP_PASS;
+    struct open_hook *o = calloc(1, sizeof *o);
+    if (!o)
+        return MP_PASS;
+    f->ticket = open_begin(f->plugin, &o->open, OPEN_HOOK, open_hook_abandon);
+    o->wait = f->ticket ? hook_later(f->h) : NULL;
+    if (!o->wait) {
+        if (f->ticket)
+            (void)!open_withdraw(f->ticket);
+        f->ticket = NULL;
+        free(o);
+        return MP_PASS;
+    }
+    *ticket = open_name(f->ticket);
+    return MP_WAIT;
+}
+
+/* A plugin's verdict in the hub's words; 0, MP_EINVALID or MP_ENOMEM. */
+static int hook_answer_in(struct hook_answer *out, const struct mp_hook_answer *a)
+{
+    struct slice message = utf8_valid(slice_in(a->message)) ? utf8_prefix(slice_in(a->message)) : SLICE_NONE;
+    bool bad_code = a->code <= MP_CODE_OK || a->code > MP_CODE_INTERNAL;
+    if ((unsigned)a->verdict > MP_DROP || !utf8_valid(slice_in(a->content)))
+        return MP_EINVALID;
+    *out = (struct hook_answer){.verdict = (enum hook_verdict)a->verdict,
+                                .code = bad_code ? CODE_INTERNAL : (enum code)a->code,
+                                .retry_after_ms = a->retry_after_ms};
+    snprintf(out->message, sizeof out->message, "%.*s", (int)message.n, message.p ? message.p : "");
+    out->message[utf8_prefix(slice_str(out->message)).n] = '\0';
+    if (a->content.n)
+        buf_put(&out->content, a->content.p, a->content.n);
+    if (buf_ok(&out->content))
+        return MP_OK;
+    buf_free(&out->content);
+    return MP_ENOMEM;
+}
+
+int verdict_finish(mp_self *p, struct mp_ticket ticket, const struct mp_hook_answer *given)
+{
+    struct mp_hook_answer a;
+    struct hook_answer answer;
+    int rc = STRUCT_IN(&a, given) ? hook_answer_in(&answer, &a) : MP_EINVALID;
+    if (rc != MP_OK)
+        return rc;
+    struct open_hook *o = (struct open_hook *)open_take_named(p, ticket, OPEN_HOOK);
+    if (!o) {
+        buf_free(&answer.content);
+        return MP_ENOTFOUND;
+    }
+    hook_answer(o->wait, &answer);
+    free(o);
+    return MP_OK;
 }
 
 int verdict_content(struct mp_event *e, struct mp_str content)
@@ -179,24 +257,79 @@ static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
     }
 }
 
+/* A login that waits for the plugin's answer. */
+struct open_login {
+    struct open open;
+    struct auth_mail *mail; /* the way home; owned */
+};
+
+static void login_answer(struct open_login *o, const struct mp_auth_answer *a)
+{
+    struct hub *hub = o->open.plugin->plugins->hub;
+    answer_in(&o->mail->answer, a);
+    (void)!auth_send(hub, o->mail);
+    free(o);
+}
+
+static void open_login_abandon(struct open *o)
+{
+    login_answer((struct open_login *)o, &(struct mp_auth_answer){.size = sizeof(struct mp_auth_answer),
+                                                                  .code = MP_CODE_UNAVAILABLE,
+                                                                  .message = "the plugin was unloaded"});
+}
+
+static struct open_login *open_login_new(const struct auth_call *a)
+{
+    struct open_login *o = calloc(1, sizeof *o);
+    struct auth_mail *m = o ? calloc(1, sizeof *m) : NULL;
+    if (!m) {
+        free(o);
+        return NULL;
+    }
+    m->ticket = a->ticket;
+    o->mail = m;
+    return o;
+}
+
+static void open_login_free(struct open_login *o)
+{
+    if (o)
+        free(o->mail);
+    free(o);
+}
+
 enum auth_when auth_run(struct auth_call *a, void *ctx)
 {
     const struct reg *r = ctx;
     struct mp_thread *t = thread_of(r->plugin->plugins, a->shard);
+    struct open_login *o = open_login_new(a);
+    void *ticket = o ? open_begin(r->plugin, &o->open, OPEN_LOGIN, open_login_abandon) : NULL;
+    struct mp_auth_answer answer = {.size = sizeof answer, .code = MP_CODE_UNAVAILABLE, .message = "out of memory"};
+    if (!ticket) {
+        open_login_free(o);
+        answer_in(&a->answer, &answer);
+        return AUTH_NOW;
+    }
     struct mp_login l = {.size = sizeof l,
                          .shard = t,
-                         .ticket = {a->ticket.shard, a->ticket.conn, a->ticket.generation},
+                         .ticket = open_name(ticket),
                          .name = str_out(a->name),
                          .token = str_out(a->token),
                          .device = str_out(a->device),
                          .ip = str_out(a->ip),
                          .websocket = a->websocket};
-    struct mp_auth_answer answer = {.size = sizeof answer};
+    answer = (struct mp_auth_answer){.size = sizeof answer};
     struct visit v = visit_begin(t, r->plugin, "authentication");
     enum mp_when when = r->ask(&l, &answer, r->ctx);
     visit_end(t, &v);
     if (when == MP_LATER)
         return AUTH_LATER;
+    o = (struct open_login *)open_withdraw(ticket);
+    if (!o) { /* it has answered by auth_finish() already: that counts */
+        open_log_twice(r->plugin, OPEN_LOGIN);
+        return AUTH_LATER;
+    }
+    open_login_free(o);
     answer_in(&a->answer, &answer);
     return AUTH_NOW;
 }
@@ -204,10 +337,11 @@ enum auth_when auth_run(struct auth_call *a, void *ctx)
 int auth_answered(mp_self *p, struct mp_ticket ticket, const struct mp_auth_answer *given)
 {
     struct mp_auth_answer a;
-    struct auth_answer out;
     if (!STRUCT_IN(&a, given))
         return MP_EINVALID;
-    answer_in(&out, &a);
-    return plugin_error(
-        auth_finish(p->plugins->hub, (struct auth_ticket){ticket.shard, ticket.conn, ticket.generation}, &out));
+    struct open_login *o = (struct open_login *)open_take_named(p, ticket, OPEN_LOGIN);
+    if (!o)
+        return MP_ENOTFOUND;
+    login_answer(o, &a);
+    return MP_OK;
 }

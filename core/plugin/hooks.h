@@ -4,6 +4,8 @@
 
 #include "core/plugin/plugin_private.h"
 
+enum mp_verdict verdict_later(struct mp_event *e, struct mp_ticket *ticket);
+int verdict_finish(mp_self *p, struct mp_ticket ticket, const struct mp_hook_answer *answer);
 int auth_answered(mp_self *p, struct mp_ticket ticket, const struct mp_auth_answer *answer);
 int verdict_content(struct mp_event *e, struct mp_str content);
 int verdict_advise(struct mp_event *e, const struct mp_advice *a);

@@ -203,7 +203,8 @@ int reg_hook(mp_self *p, const struct mp_hook *given)
     if (!may_register(p, "hook()", STRUCT_IN(&h, given)))
         return MP_EINVALID;
     if ((unsigned)h.event >= MP_EVENTS || !h.fn)
-        return refused(p, MP_EINVALID, "hook(%d): %s", (int)h.event, h.fn ? "there is no such event" : "no function");
+        return refused(p, MP_EINVALID, "hook(%d): %s", (int)h.event,
+                       (unsigned)h.event >= MP_EVENTS ? "there is no such event" : "no function");
     struct reg *r = reg_new(p, REG_HOOK);
     if (!r)
         return MP_ENOMEM;
@@ -411,9 +412,9 @@ int reg_route(mp_self *p, const struct mp_route *given)
     if (!m.handle || m.body_max > ROUTE_BODY_MAX || (m.flags & ~(uint32_t)MP_ROUTE_F_ANY_HOST) ||
         (m.method && strlen(m.method) > 15))
         return refused(p, MP_EINVALID, "%s: %s", call,
-                       !m.handle                       ? "no function"
+                       !m.handle                     ? "no function"
                        : m.body_max > ROUTE_BODY_MAX ? "its body_max is over 16 MiB"
-                                                       : "an unknown flag, or too long a method");
+                                                     : "an unknown flag, or too long a method");
     struct reg *r = reg_new(p, REG_ROUTE);
     if (!r)
         return MP_ENOMEM;

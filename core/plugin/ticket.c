@@ -20,9 +20,9 @@ _Static_assert(sizeof((struct plugins *)0)->tickets.chunks / sizeof(void *) * (u
  */
 struct place {
     _Alignas(TICKET_ALIGN) struct plugins *plugins;
-    struct place *next; /* in the list of free ones; under tickets.lock */
-    struct open *open;  /* what waits; valid while state says so */
-    uint32_t index;     /* of the place */
+    struct place *next;     /* in the list of free ones; under tickets.lock */
+    struct open *open;      /* what waits; valid while state says so */
+    uint32_t index;         /* of the place */
     _Atomic uint32_t state; /* turn << 1, and 1 while something waits */
     _Atomic int kind;       /* enum open_kind of the present or last turn */
     char plugin[65];        /* whose it is, or was */
@@ -155,6 +155,11 @@ void *open_begin(struct mp_self *p, struct open *o, enum open_kind kind, void (*
 static void log_twice(const char *plugin, enum open_kind kind)
 {
     log_event(LOG_ERROR, "plugin.answered_twice", LOG_STR("plugin", plugin), LOG_STR("what", kind_names[kind]));
+}
+
+void open_log_twice(const struct mp_self *p, enum open_kind kind)
+{
+    log_twice(p->name, kind);
 }
 
 struct open *open_take(const void *ticket, enum open_kind kind)

@@ -1,6 +1,6 @@
 /*
- * Tickets: what a plugin is given for something that waits for its answer. It looks like a pointer to the plugin (struct
- * mp_call and others, which nobody defines) or is a struct mp_ticket, and it stays good to ask about for ever: one that
+ * Tickets: what a plugin is given for something that waits for its answer. To the plugin it looks like a pointer
+ * (struct mp_call and others, which nobody defines) or is a struct mp_ticket. It may be asked about for ever: one that
  * was answered already is found to be so, whatever the memory has become. Private to core/plugin.
  */
 #ifndef MAGPIE_PLUGIN_TICKET_H
@@ -26,6 +26,8 @@ struct open *open_peek(const void *ticket, enum open_kind kind);
 struct mp_ticket open_name(const void *ticket);
 /* Takes back, without a word, what its opener answers itself; NULL: it was answered meanwhile. */
 struct open *open_withdraw(const void *ticket);
+/* Logs what open_take() does, for whoever finds out by open_withdraw(). */
+void open_log_twice(const struct mp_self *p, enum open_kind kind);
 /* Answers all that the plugin did not. Nothing of the plugin runs any more, so nobody else does. */
 void opens_abandon(struct mp_self *p);
 

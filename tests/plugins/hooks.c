@@ -52,9 +52,9 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
 
 static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
-    static const char *const names[MP_EVENTS] = {"connect",      "login",     "subscribe", "unsubscribe",
-                                                 "create",       "history",   "presence",  "message",
-                                                 "conversation", "delivered", "logged_in", "close"};
+    static const char *const names[MP_EVENTS] = {"connect",   "login",    "subscribe", "unsubscribe",  "create",
+                                                 "history",   "presence", "message",   "conversation", "delivered",
+                                                 "logged_in", "close",    "offline"};
     mp_out *o = hooks.mp->command_out(call);
     (void)argv, (void)argc, (void)ctx;
     for (int i = 0; i < MP_EVENTS; i++)

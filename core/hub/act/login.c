@@ -12,7 +12,7 @@
 #include "core/hub/people/session.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
-#include "core/hub/registry/hook.h"
+#include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
 #include "core/hub/shard/user_ids.h"
@@ -40,6 +40,8 @@ static void login_end(struct login *l)
     struct shard *s = l->shard;
     if (l->call)
         l->call->pause = false;
+    if (l->wait)
+        hook_wait_drop(l->wait);
     if (l->user != NONE) {
         struct login **at = &user_at(s, l->user)->waiting;
         while (*at && *at != l)

@@ -22,12 +22,14 @@ struct login {
     uint32_t conn, generation; /* handle there */
     uint32_t user;             /* pinned; NONE before it is found */
     struct call *call;         /* while the handler runs; NULL later */
+    struct hook_wait *wait;    /* of a hook that answers later; NULL: none */
     struct conn_record record; /* while it moves */
     uint32_t epoch;            /* of the token */
     uint32_t inbox;
     uint16_t action, seq;
     uint8_t id_len, name_len, device_len;
     char *token;    /* that a provider accepted: the client's, handed back; NULL: one of ours; owned */
+    bool asked;     /* a provider's answer is awaited */
     bool fresh;     /* a new user */
     bool provided;  /* by a provider: known or not, it is let in */
     bool merge;     /* accepts 104 */

@@ -53,7 +53,7 @@ static void login_identify(struct login *l, const struct auth_answer *a)
     }
 }
 
-void provider_ask(struct call *c, struct login *l, struct slice token)
+void provider_ask(struct login *l, struct slice token)
 {
     struct shard *s = l->shard;
     char ip[64];
@@ -65,25 +65,21 @@ void provider_ask(struct call *c, struct login *l, struct slice token)
                           .device = slice_of(l->device, l->device_len),
                           .ip = slice_str(ip),
                           .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
-    struct session *x = session_get(s, c->conn);
+    struct session *x = session_get(s, l->conn);
     l->token = strndup(token.n ? token.p : "", token.n);
     if (!x || !l->token) {
         login_refuse(l, CODE_INTERNAL, 0, "out of memory");
         return;
     }
     x->login = l;
+    l->asked = true;
     const struct auth_provider *p = provider_of(s);
     if (p->ask(&a, p->ctx) == AUTH_LATER)
         return;
     x->login = NULL;
+    l->asked = false;
     login_identify(l, &a.answer);
 }
-
-struct auth_mail {
-    struct mail mail;
-    struct auth_ticket ticket;
-    struct auth_answer answer;
-};
 
 static void auth_arrive(void *owner, struct mail *m)
 {
@@ -91,12 +87,24 @@ static void auth_arrive(void *owner, struct mail *m)
     struct auth_mail *a = (struct auth_mail *)m;
     const struct conn *k = s->net ? conn_find(s->net, a->ticket.conn, a->ticket.generation) : NULL;
     struct session *x = k ? k->session : NULL;
-    if (x && x->login) {
+    if (x && x->login && x->login->asked) {
         struct login *l = x->login;
         x->login = NULL;
+        l->asked = false;
         login_identify(l, &a->answer);
     }
     free(a);
+}
+
+int auth_send(struct hub *hub, struct auth_mail *a)
+{
+    if (a->ticket.shard >= hub->shard_count) {
+        free(a);
+        return ERR_INVALID;
+    }
+    a->mail.run = auth_arrive;
+    mailbox_post(&hub->shards[a->ticket.shard]->mailbox, &a->mail);
+    return 0;
 }
 
 int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_answer *answer)
@@ -104,7 +112,6 @@ int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_an
     struct auth_mail *a = ticket.shard < hub->shard_count ? malloc(sizeof *a) : NULL;
     if (!a)
         return ERR_NOMEM;
-    *a = (struct auth_mail){.mail.run = auth_arrive, .ticket = ticket, .answer = *answer};
-    mailbox_post(&hub->shards[ticket.shard]->mailbox, &a->mail);
-    return 0;
+    *a = (struct auth_mail){.ticket = ticket, .answer = *answer};
+    return auth_send(hub, a);
 }

@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/user.h"
+#include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/send.h"
@@ -77,6 +78,24 @@ static bool is_member(const struct store_user_load *l, struct slice channel)
     return false;
 }
 
+/* The hooks decide later; what is known of the sender is kept for then. */
+static void host_refresh(struct hook_call *h, void *ctx)
+{
+    const struct sender *f = ctx;
+    uint32_t user = user_find(h->shard, f->p->sender);
+    h->bucket = user != NONE ? &user_at(h->shard, user)->rate : NULL;
+}
+
+static void host_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
+{
+    struct sender *f = ctx;
+    struct shard *s = h->shard;
+    host_go(s, f->p, verdict, h, !f->p->channel.n || is_member(&f->load, f->p->channel));
+    s->reqs--;
+    store_user_load_free(&f->load);
+    free(f);
+}
+
 static void host_sender_known(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
@@ -88,15 +107,23 @@ static void host_sender_known(void *owner, struct store_op *op)
     } else {
         uint32_t user = user_find(s, p->sender);
         struct conv_key key = host_key(p);
+        static const struct hook_waiter waiter = {.refresh = host_refresh, .resume = host_resume};
         struct hook_call h = {.shard = s,
                               .conn = NONE,
+                              .may_wait = true,
                               .user = p->sender,
                               .user_name = f->load.name,
                               .content = p->content,
                               .bucket = user != NONE ? &user_at(s, user)->rate : NULL,
                               .repeat_possible = p->client_id.n > 0};
         send_hook_about(&h, &key);
-        host_go(s, p, hooks_run(HOOK_MESSAGE, &h), &h, !p->channel.n || is_member(&f->load, p->channel));
+        enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
+        if (verdict == HOOK_LATER) {
+            s->reqs++;
+            hook_wait_for(h.wait, &waiter, f);
+            return;
+        }
+        host_go(s, p, verdict, &h, !p->channel.n || is_member(&f->load, p->channel));
     }
     store_user_load_free(&f->load);
     free(f);

@@ -89,6 +89,46 @@ void req_fail_store(struct req *r, enum store_status status, const char *what)
     }
 }
 
+void req_wait(struct req *r)
+{
+    struct session *x = conn_at(r->home->net, r->conn)->session;
+    if (SURELY(x != NULL))
+        x->waiting = true;
+}
+
+void req_wait_over(const struct req *r)
+{
+    const struct conn *k = r->home->net ? conn_find(r->home->net, r->conn, r->generation) : NULL;
+    struct session *x = k ? k->session : NULL;
+    if (x)
+        x->waiting = false;
+}
+
+void *req_become(struct req *r, size_t size)
+{
+    struct req *other = calloc(1, size);
+    if (!other)
+        return NULL;
+    *other = *r;
+    memset(&other->mail, 0, sizeof other->mail);
+    other->finish = other->after = other->destroy = NULL;
+    if (r->destroy)
+        r->destroy(r);
+    free(r);
+    return other;
+}
+
+/* The frame that was held is looked at again. False: the connection is gone, or the frame has it wait again. */
+static bool held_dispatch(struct shard *s, uint32_t conn, uint32_t generation, struct session *x)
+{
+    struct held *h = x->held;
+    x->held = NULL;
+    struct net_message m = {.text = h->text, .action = h->action, .seq = h->seq, .body = slice_of(h->data, h->n)};
+    enum conn_verdict v = dispatch(s, conn, &m);
+    free(h);
+    return conn_find(s->net, conn, generation) && v != CONN_PAUSE;
+}
+
 /* What waits for the connection's requests to be answered goes on. */
 static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
 {
@@ -102,12 +142,7 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
         return;
     }
     if (x->inflight == 0 && x->held) {
-        struct held *h = x->held;
-        x->held = NULL;
-        struct net_message m = {.text = h->text, .action = h->action, .seq = h->seq, .body = slice_of(h->data, h->n)};
-        enum conn_verdict v = dispatch(s, conn, &m);
-        free(h);
-        if (!conn_find(s->net, conn, generation) || v == CONN_PAUSE)
+        if (!held_dispatch(s, conn, generation, x))
             return;
         x = conn_at(s->net, conn)->session;
     }
@@ -116,6 +151,19 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
         conn_resume(s->net, conn);
     }
     session_trim(s, conn);
+}
+
+void req_go_on(struct shard *s, uint32_t conn, uint32_t generation)
+{
+    const struct conn *k = s->net ? conn_find(s->net, conn, generation) : NULL;
+    struct session *x = k ? k->session : NULL;
+    if (!x)
+        return;
+    /* The held one may go along with it now, or waits for an answer as it would have without the hook. */
+    if (x->held && !held_dispatch(s, conn, generation, x))
+        return;
+    if (conn_at(s->net, conn)->session)
+        session_advance(s, conn, generation);
 }
 
 static void req_home(void *owner, struct mail *m)
@@ -291,7 +339,8 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
         /* A hook may close the very connection, and the user with it. */
         if (c.user != NONE)
             user_pin(s, c.user);
-        if (x && x->inflight && a->class != CLASS_NOW && (a->class != x->class || x->class == CLASS_ALONE))
+        if (x && x->inflight && a->class != CLASS_NOW &&
+            (a->class != x->class || x->class == CLASS_ALONE || x->waiting))
             v = hold(s, &c, m, x);
         else if (c.body || wrong)
             run_handler(&c, a, json.rounded, wrong);

@@ -39,6 +39,16 @@ void *req_begin(struct call *c, size_t size);
 void req_fail(struct req *r, enum code code, const char *message);
 /* The failure of a store operation. `what` is said for STORE_NOTFOUND. */
 void req_fail_store(struct req *r, enum store_status status, const char *what);
+/* A hook answers this request later: the connection's next frames wait. On home, right after
+ * req_begin(). */
+void req_wait(struct req *r);
+/* It has answered: they may follow, once the request is on its way or answered, … */
+void req_wait_over(const struct req *r);
+/* … and are looked at. The connection may be closed by it, or be gone already. */
+void req_go_on(struct shard *s, uint32_t conn, uint32_t generation);
+/* Another struct of `size` bytes takes the place of a request that is still at home; the old one is freed, with what it
+ * owns. NULL: out of memory, and r stays. */
+void *req_become(struct req *r, size_t size);
 /* Sends the request home with its answer, from whatever shard it is on; it is freed there. */
 void req_done(struct shard *here, struct req *r);
 

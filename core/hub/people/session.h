@@ -21,6 +21,7 @@ struct session {
     uint32_t ordinal;    /* of the next slot */
     uint32_t inflight;   /* requests under way */
     uint8_t class;       /* enum action_class of those */
+    bool waiting;        /* a hook answers later: what comes after waits, whatever its class */
     bool paused;         /* CONN_PAUSE was returned; resume when there is room */
     bool closing;        /* close (shutdown) as soon as nothing is under way */
     bool ended;          /* the other side has said its last: hang up as soon as nothing is under way */

@@ -1,5 +1,6 @@
 #include "core/hub/registry/hook.h"
 
+#include "core/hub/registry/hook_wait.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
 
@@ -35,12 +36,16 @@ int hook_register(struct hub *hub, const struct hook *hook)
     return 0;
 }
 
-enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h)
+static enum hook_verdict run_from(uint32_t first, struct hook_call *h)
 {
     const struct tables *t = h->shard->tables;
-    h->event = event;
-    for (uint32_t i = 0; i < t->hook_count[event]; i++) {
-        enum hook_verdict v = t->hooks[event][i].fn(h, t->hooks[event][i].ctx);
+    for (uint32_t i = first; i < t->hook_count[h->event]; i++) {
+        const struct hook *k = &t->hooks[h->event][i];
+        enum hook_verdict v = k->fn(h, k->ctx);
+        if (v == HOOK_LATER && !SURELY(h->wait != NULL))
+            continue;
+        if (v == HOOK_LATER)
+            hook_wait_place(h->wait, &(struct hook_place){k->priority, k->fn, k->ctx});
         if (v == HOOK_REJECT) {
             /* A refusal has a reason, whether or not the hook gave one. */
             h->code = h->code == CODE_OK ? CODE_FORBIDDEN : h->code;
@@ -50,6 +55,26 @@ enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h)
             return v;
     }
     return HOOK_PASS;
+}
+
+enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h)
+{
+    h->event = event;
+    return run_from(0, h);
+}
+
+enum hook_verdict hooks_run_behind(const struct hook_place *place, struct hook_call *h)
+{
+    const struct tables *t = h->shard->tables;
+    uint32_t n = t->hook_count[h->event], lower = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct hook *k = &t->hooks[h->event][i];
+        if (k->fn == place->fn && k->ctx == place->ctx && k->priority == place->priority)
+            return run_from(i + 1, h);
+        if (k->priority < place->priority && lower == n)
+            lower = i;
+    }
+    return run_from(lower, h);
 }
 
 bool hooks_any(const struct shard *s, enum hook_event event)

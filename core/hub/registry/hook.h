@@ -48,7 +48,15 @@ enum hook_event {
 /* "connect" … "offline". */
 const char *hook_event_name(enum hook_event event);
 
-enum hook_verdict { HOOK_PASS, HOOK_ACCEPT, HOOK_REJECT, HOOK_DROP };
+enum hook_verdict {
+    HOOK_PASS,
+    HOOK_ACCEPT,
+    HOOK_REJECT,
+    HOOK_DROP,
+    HOOK_LATER /* it has called hook_later(): hook_wait.h */
+};
+
+struct hook_wait;
 
 /* What a hook sees and may change. Fields that an event does not have are empty. All slices are borrowed for the
  * call. */
@@ -75,7 +83,9 @@ struct hook_call {
     uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */
     /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
     const char *message;
-    bool charged; /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
+    bool may_wait;          /* set by who runs the chain: HOOK_LATER is understood */
+    struct hook_wait *wait; /* of the hook that returned HOOK_LATER */
+    bool charged;           /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
     /* A hook that took a token elsewhere: called on this shard, when the send turns out to be a repeat, with
      * refund_what. NULL: nothing. */
     void (*refund)(struct shard *s, uint64_t refund_what);
@@ -107,8 +117,18 @@ struct hook {
 
 /* Into the draft. ERR_NOMEM. */
 MUST_CHECK int hook_register(struct hub *hub, const struct hook *hook);
-/* Runs the hooks of the shard's tables; the first verdict that is not HOOK_PASS wins. */
+/* Runs the hooks of the shard's tables; the first verdict that is not HOOK_PASS wins. HOOK_LATER only with may_wait;
+ * then see hook_wait.h. */
 enum hook_verdict hooks_run(enum hook_event event, struct hook_call *h);
+
+/* Where in a chain a hook stands; the tables may change while it waits. */
+struct hook_place {
+    int priority;
+    hook_fn fn;
+    void *ctx;
+};
+/* Runs the hooks behind that one; where it is no more, those of lower priority. */
+enum hook_verdict hooks_run_behind(const struct hook_place *place, struct hook_call *h);
 /* Whether there is any: what costs something to prepare can be left out. */
 bool hooks_any(const struct shard *s, enum hook_event event);
 

@@ -3,7 +3,7 @@
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/user.h"
-#include "core/hub/registry/hook.h"
+#include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
@@ -46,6 +46,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     struct owned_req *o = &q->o;
     if (op->status == STORE_NOTFOUND && !q->op.may_create) {
         /* The channel went meanwhile, with its last member or message: this request is the one that makes it. */
+        q->creating = false;
         conv_gone(s, o->conv);
         subscribe_ready(o);
         return;
@@ -94,14 +95,32 @@ static void subscribe_followed(struct shard *s, void *ctx, enum store_status sta
     owned_done(o);
 }
 
+/* A subscribe hook has answered later. What was looked at before it is looked at again: bans and the channel may have
+ * changed meanwhile. */
+static void subscribe_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
+{
+    struct owned_req *o = ctx;
+    struct subscribe *q = ctx;
+    if (verdict == HOOK_REJECT) {
+        req_fail(&o->r, h->code, h->message);
+        o->r.retry_after_ms = h->retry_after_ms;
+        owned_done(o);
+        return;
+    }
+    q->admitted = true;
+    subscribe_ready(o);
+}
+
 void subscribe_ready(struct owned_req *o)
 {
+    static const struct hook_waiter waiter = {.resume = subscribe_resume};
     struct subscribe *q = (struct subscribe *)o;
     struct shard *s = o->owner;
     if (follow_waits(s, o->conv, subscribe_followed, o))
         return;
     struct conv *v = conv_at(s, o->conv);
     struct hook_call h = {.shard = s,
+                          .may_wait = !q->past_hooks,
                           .user = slice_of(q->id, q->id_len),
                           .user_name = slice_of(q->name, q->name_len),
                           .channel = conv_channel_name(conv_slice(v)),
@@ -123,9 +142,19 @@ void subscribe_ready(struct owned_req *o)
         owned_done(o);
         return;
     }
-    enum hook_verdict verdict = v->exists ? HOOK_PASS : hooks_run(HOOK_CREATE, &h);
+    enum hook_verdict verdict = HOOK_PASS;
+    if (!v->exists && !q->creating) {
+        h.may_wait = false;
+        verdict = hooks_run(HOOK_CREATE, &h);
+        h.may_wait = !q->past_hooks;
+        q->creating = verdict != HOOK_REJECT;
+    }
     if (verdict != HOOK_REJECT && !q->admitted)
         verdict = hooks_run(HOOK_SUBSCRIBE, &h);
+    if (verdict == HOOK_LATER) {
+        hook_wait_for(h.wait, &waiter, o);
+        return;
+    }
     if (q->past_hooks && !v->exists && !q->may_create) {
         req_fail(&o->r, CODE_NOT_FOUND, "no such channel");
         owned_done(o);
