@@ -142,7 +142,7 @@ static void both_ways(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < SUITE_COUNT; i++) {
-        struct pair p = pair_of(suites[i]);
+        struct pair p = pair_of(suite_ids[i]);
         for (unsigned n = 0; n < 300; n++) { /* so that the sequence number has a second byte */
             pair_say(&p, "hello");
             pair_hear(&p, "hello yourself");
@@ -199,7 +199,7 @@ static void sealed_sizes(void **state)
     static const size_t sizes[] = {1, 15, 16, 17, 240, 4800, 16383, 16384, 16385, 50000};
     static const size_t rooms[] = {TLS_SEAL_MIN, 100, 4096, TLS_RECORD_MAX - 1, TLS_RECORD_MAX, TLS_SEAL_ROOM, 65536};
     for (unsigned suite = 0; suite < SUITE_COUNT; suite++) {
-        struct pair p = pair_of(suites[suite]);
+        struct pair p = pair_of(suite_ids[suite]);
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             for (size_t j = 0; j < sizeof rooms / sizeof *rooms; j++) {
                 uint8_t *bytes = some_bytes(sizes[i]);
@@ -272,12 +272,12 @@ static void any_cut(void **state)
 {
     (void)state;
     for (unsigned suite = 0; suite < SUITE_COUNT; suite++) {
-        struct pair made = pair_of(suites[suite]);
+        struct pair made = pair_of(suite_ids[suite]);
         uint8_t *plain = malloc(BUFFER);
         size_t plain_n = 0, n = make_stream(&made, made.buffer, plain, &plain_n);
         /* In two at each place (within the long records at some), in pieces of one size, all at once. */
         for (size_t cut = 0; cut < n; cut += cut < 1200 || cut > n - 50 ? 1 : 101) {
-            struct pair p = pair_of(suites[suite]);
+            struct pair p = pair_of(suite_ids[suite]);
             assert_int_equal(pair_feed(&p, made.buffer, cut), 0);
             assert_int_equal(pair_feed(&p, made.buffer + cut, n - cut), 0);
             assert_int_equal(p.plain_n, plain_n);
@@ -288,7 +288,7 @@ static void any_cut(void **state)
         }
         static const size_t pieces[] = {1, 2, 3, 5, 7, 1460, 4096, 16405, 16406, 16407};
         for (unsigned i = 0; i < sizeof pieces / sizeof *pieces; i++) {
-            struct pair p = pair_of(suites[suite]);
+            struct pair p = pair_of(suite_ids[suite]);
             for (size_t at = 0; at < n; at += pieces[i])
                 assert_int_equal(pair_feed(&p, made.buffer + at, n - at < pieces[i] ? n - at : pieces[i]), 0);
             assert_int_equal(p.plain_n, plain_n);
@@ -329,7 +329,7 @@ static void turned_bits(void **state)
     (void)state;
     for (unsigned suite = 0; suite < SUITE_COUNT; suite++)
         for (size_t bit = 0;; bit++) {
-            struct pair p = pair_of(suites[suite]);
+            struct pair p = pair_of(suite_ids[suite]);
             uint8_t record[100];
             pair_hear(&p, "first");
             size_t n = peer_seal(&p.out, PEER_DATA, "hello", 5, 2, record), plain = p.plain_n;
@@ -362,7 +362,7 @@ static void nothing_is_left_of_it(void **state)
 {
     (void)state;
     for (unsigned suite = 0; suite < SUITE_COUNT; suite++) {
-        struct pair p = pair_of(suites[suite]);
+        struct pair p = pair_of(suite_ids[suite]);
         struct tls_opened o;
         uint8_t record[200], zeros[100] = {0};
         memset(p.buffer, 'x', 100);
@@ -382,7 +382,7 @@ static void wrong_sequence(void **state)
     enum { TWICE, SWAPPED, LEFT_OUT, FROM_ZERO, OLD_KEY, NEW_KEY, MIRRORED, OTHER_SUITE, CASES };
     for (unsigned suite = 0; suite < SUITE_COUNT; suite++)
         for (unsigned i = 0; i < CASES; i++) {
-            struct pair p = pair_of(suites[suite]);
+            struct pair p = pair_of(suite_ids[suite]);
             struct peer_way other = p.out;
             uint8_t one[100], two[100];
             pair_hear(&p, "first");
@@ -406,7 +406,7 @@ static void wrong_sequence(void **state)
                 two_n = pair_seal(&p, "two", 3).n;
                 memcpy(two, p.buffer, two_n);
             } else if (i == OTHER_SUITE) {
-                other = peer_way(suites[(suite + 1) % SUITE_COUNT], some_secrets(0x1302).client);
+                other = peer_way(suite_ids[(suite + 1) % SUITE_COUNT], some_secrets(0x1302).client);
                 two_n = peer_seal(&other, PEER_DATA, "two", 3, 0, two);
             }
             if (i == MIRRORED)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static const unsigned suites[] = {0x1301, 0x1302, 0x1303};
+static const unsigned suite_ids[] = {0x1301, 0x1302, 0x1303};
 enum { SUITE_COUNT = 3, BUFFER = 1 << 18 };
 
 struct pair {

@@ -202,6 +202,8 @@ static bool expand(const struct tls_crypto *c, unsigned suite, const uint8_t *se
               size >= n;
     if (ok)
         memcpy(out, block, n);
+    else
+        ERR_clear_error(); /* or the handshakes of this thread find it; below, too */
     OPENSSL_cleanse(block, sizeof block);
     return ok;
 }
@@ -252,7 +254,6 @@ static struct tls_records *make(const struct tls_crypto *c, unsigned suite, cons
     memcpy(secret_of(r, READ), s->client, s->client_n);
     memcpy(secret_of(r, WRITE), s->server, s->server_n);
     if (!derive_keys(c, r, READ) || !derive_keys(c, r, WRITE)) {
-        ERR_clear_error();
         tls_records_free(r);
         return NULL;
     }
@@ -350,7 +351,7 @@ static bool unseal(const struct tls_crypto *c, struct tls_records *r, uint8_t *r
     if (ok)
         return true;
     OPENSSL_cleanse(p, n);
-    ERR_clear_error(); /* or the handshakes of this thread find it */
+    ERR_clear_error();
     return false;
 }
 
