@@ -20,7 +20,8 @@ enum { PEER_ALERT = 21, PEER_HANDSHAKE = 22, PEER_DATA = 23 };
 
 /* One direction. */
 struct peer_way {
-    const char *cipher, *md; /* OpenSSL's names */
+    const EVP_CIPHER *cipher;
+    const char *md; /* OpenSSL's name of the hash */
     size_t key_n, secret_n;
     uint8_t secret[48], key[32], iv[12];
     uint64_t seq;
@@ -34,7 +35,8 @@ static inline void peer_must(bool ok)
 
 static inline void peer_expand(const struct peer_way *w, const char *label, uint8_t *out, size_t n)
 {
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", NULL);
+    static EVP_KDF *kdf; /* fetched once, as that is most of the work */
+    kdf = kdf ? kdf : EVP_KDF_fetch(NULL, "TLS13-KDF", NULL);
     EVP_KDF_CTX *x = EVP_KDF_CTX_new(kdf);
     OSSL_PARAM p[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_MODE, (char *)(uintptr_t) "EXPAND_ONLY", 0),
                       OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)w->md, 0),
@@ -44,7 +46,6 @@ static inline void peer_expand(const struct peer_way *w, const char *label, uint
                       OSSL_PARAM_construct_end()};
     peer_must(x && EVP_KDF_derive(x, out, n, p) == 1);
     EVP_KDF_CTX_free(x);
-    EVP_KDF_free(kdf);
 }
 
 static inline void peer_set(struct peer_way *w, const uint8_t *secret)
@@ -65,12 +66,15 @@ static inline void peer_update(struct peer_way *w)
 /* suite: 0x1301 to 0x1303 */
 static inline struct peer_way peer_way(unsigned suite, const uint8_t *secret)
 {
-    struct peer_way w = {.cipher = suite == 0x1301   ? "AES-128-GCM"
-                                   : suite == 0x1302 ? "AES-256-GCM"
-                                                     : "ChaCha20-Poly1305",
+    static const char *const names[] = {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305"};
+    static EVP_CIPHER *ciphers[3];
+    unsigned i = suite - 0x1301;
+    ciphers[i] = ciphers[i] ? ciphers[i] : EVP_CIPHER_fetch(NULL, names[i], NULL);
+    struct peer_way w = {.cipher = ciphers[i],
                          .md = suite == 0x1302 ? "SHA384" : "SHA256",
                          .key_n = suite == 0x1301 ? 16 : 32,
                          .secret_n = suite == 0x1302 ? 48 : 32};
+    peer_must(w.cipher != NULL);
     peer_set(&w, secret);
     return w;
 }
@@ -88,17 +92,15 @@ static inline size_t peer_seal_inner(struct peer_way *w, const void *inner, size
 {
     uint8_t nonce[12];
     int got = 0;
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, w->cipher, NULL);
     EVP_CIPHER_CTX *x = EVP_CIPHER_CTX_new();
     peer_nonce(w, nonce);
     out[0] = PEER_DATA, out[1] = out[2] = 3, out[3] = (uint8_t)((n + 16) >> 8), out[4] = (uint8_t)(n + 16);
-    peer_must(x && EVP_EncryptInit_ex2(x, cipher, w->key, nonce, NULL) == 1);
+    peer_must(x && EVP_EncryptInit_ex2(x, w->cipher, w->key, nonce, NULL) == 1);
     peer_must(EVP_EncryptUpdate(x, NULL, &got, out, 5) == 1);
     peer_must(n == 0 || EVP_EncryptUpdate(x, out + 5, &got, inner, (int)n) == 1);
     peer_must(EVP_EncryptFinal_ex(x, out + 5 + n, &got) == 1);
     peer_must(EVP_CIPHER_CTX_ctrl(x, EVP_CTRL_AEAD_GET_TAG, 16, out + 5 + n) == 1);
     EVP_CIPHER_CTX_free(x);
-    EVP_CIPHER_free(cipher);
     return 5 + n + 16;
 }
 
@@ -134,16 +136,14 @@ static inline long peer_open(struct peer_way *w, uint8_t *record, size_t n, unsi
         return -1;
     *used = 5u + (size_t)(record[3] << 8 | record[4]);
     size_t inner = *used - 5 - 16;
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, w->cipher, NULL);
     EVP_CIPHER_CTX *x = EVP_CIPHER_CTX_new();
     peer_nonce(w, nonce);
-    peer_must(x && EVP_DecryptInit_ex2(x, cipher, w->key, nonce, NULL) == 1);
+    peer_must(x && EVP_DecryptInit_ex2(x, w->cipher, w->key, nonce, NULL) == 1);
     peer_must(EVP_DecryptUpdate(x, NULL, &got, record, 5) == 1);
     peer_must(EVP_DecryptUpdate(x, record + 5, &got, record + 5, (int)inner) == 1);
     peer_must(EVP_CIPHER_CTX_ctrl(x, EVP_CTRL_AEAD_SET_TAG, 16, record + 5 + inner) == 1);
     bool ok = EVP_DecryptFinal_ex(x, record + 5 + inner, &got) == 1;
     EVP_CIPHER_CTX_free(x);
-    EVP_CIPHER_free(cipher);
     while (inner && record[5 + inner - 1] == 0)
         inner--;
     if (!ok || !inner)
