@@ -102,6 +102,7 @@ struct config {
         struct config_strings load; /* names */
         double budget_ms;
         uint64_t memory;
+        uint64_t store;
     } scripts;
     struct {
         char *path;

@@ -215,6 +215,8 @@ const struct config_option config_schema[] = {
           "path has no file of their name."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
+    SIZE(scripts.store, MIB, 16 * GIB, "16*MiB", 0,
+         "What scripts may keep over restarts, all of them together. It is held in memory."),
 
     SECTION("plugins", "Extensions in C (docs/plugins.md). Options of each plugin are in its README."),
     TEXT(plugins.path, 1, "\"plugins\"", 0, "The directory of NAME.so."),

@@ -1,8 +1,9 @@
-/* magpie.kv, magpie.shared, magpie.bucket. */
+/* magpie.kv, magpie.shared, magpie.store, magpie.bucket. */
 #include "core/base/hash.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/api.h"
 #include "core/script/buckets.h"
+#include "core/script/script_store.h"
 #include "core/script/state.h"
 #include "core/script/values.h"
 #include "core/script/world.h"
@@ -11,11 +12,24 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* magpie.kv or magpie.shared, by the functions' upvalue. */
-static struct values *keep_of(lua_State *L)
+/* Which of them, the functions' upvalue. */
+enum keep { KEEP_KV, KEEP_SHARED, KEEP_STORE, KEEPS };
+static const char *const keep_names[KEEPS] = {"kv", "shared", "store"};
+
+static enum keep keep_at(lua_State *L)
+{
+    return (enum keep)lua_tointeger(L, lua_upvalueindex(1));
+}
+
+static struct values *values_at(lua_State *L)
 {
     const struct script_env *env = state_of(L)->shard_set->env;
-    return lua_toboolean(L, lua_upvalueindex(1)) ? env->shared : env->kv;
+    return keep_at(L) == KEEP_SHARED ? env->shared : env->kv;
+}
+
+static struct script_space *space_of(lua_State *L)
+{
+    return state_of(L)->space;
 }
 
 static uint64_t now(lua_State *L)
@@ -29,6 +43,7 @@ static struct slice check_key(lua_State *L)
     size_t n;
     const char *p = luaL_checklstring(L, 1, &n);
     luaL_argcheck(L, n <= VALUE_KEY_MAX, 1, "a key has 256 bytes at most");
+    luaL_argcheck(L, n <= STORE_KEY_MAX || keep_at(L) != KEEP_STORE, 1, "a key of magpie.store has 128 bytes at most");
     return slice_of(p, n);
 }
 
@@ -44,7 +59,8 @@ static int lua_get(lua_State *L)
 {
     struct script_value v;
     struct slice key = check_key(L);
-    int rc = values_get(keep_of(L), key, now(L), &v);
+    int rc =
+        keep_at(L) == KEEP_STORE ? script_space_get(space_of(L), key, &v) : values_get(values_at(L), key, now(L), &v);
     if (rc == ERR_NOMEM)
         return luaL_error(L, "not enough memory");
     if (rc != 0)
@@ -64,6 +80,12 @@ static int lua_get(lua_State *L)
     return 1;
 }
 
+/* Why it was not done: what else is returned. */
+static const char *why(int rc)
+{
+    return rc == ERR_FULL ? "full" : rc == ERR_AGAIN ? "busy" : err_str(rc);
+}
+
 static int result(lua_State *L, int rc)
 {
     if (rc == ERR_NOMEM)
@@ -71,13 +93,25 @@ static int result(lua_State *L, int rc)
     lua_pushboolean(L, rc == 0);
     if (rc == 0)
         return 1;
-    lua_pushstring(L, rc == ERR_FULL ? "full" : err_str(rc));
+    lua_pushstring(L, why(rc));
     return 2;
+}
+
+/* 1: it was there; 0; negative: it could not be done. */
+static int remove_key(lua_State *L, struct slice key)
+{
+    return keep_at(L) == KEEP_STORE ? script_space_del(space_of(L), key) : values_del(values_at(L), key, now(L));
 }
 
 static int lua_del(lua_State *L)
 {
-    lua_pushboolean(L, values_del(keep_of(L), check_key(L), now(L)));
+    int rc = remove_key(L, check_key(L));
+    if (rc < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, why(rc));
+        return 2;
+    }
+    lua_pushboolean(L, rc);
     return 1;
 }
 
@@ -86,12 +120,13 @@ static int lua_set(lua_State *L)
     struct script_value v = {.type = VALUE_NONE};
     struct slice key = check_key(L);
     uint64_t ttl = check_ttl(L, 3);
+    bool stored = keep_at(L) == KEEP_STORE;
+    int rc;
     size_t n;
     switch (lua_type(L, 2)) {
     case LUA_TNIL:
-        values_del(keep_of(L), key, now(L));
-        lua_pushboolean(L, 1);
-        return 1;
+        rc = remove_key(L, key);
+        return result(L, rc < 0 ? rc : 0);
     case LUA_TNUMBER:
         v.type = VALUE_NUMBER;
         v.number = lua_tonumber(L, 2);
@@ -105,23 +140,27 @@ static int lua_set(lua_State *L)
         v.text.p = lua_tolstring(L, 2, &n);
         v.text.n = n;
         luaL_argcheck(L, n <= VALUE_TEXT_MAX, 2, "a text has 1 MiB at most");
+        luaL_argcheck(L, n <= STORE_TEXT_MAX || !stored, 2, "a text in magpie.store has 4000 bytes at most");
         break;
     default:
         return luaL_argerror(L, 2, "a text, a number or a boolean; tables by way of magpie.json.encode()");
     }
-    return result(L, values_set(keep_of(L), key, &v, ttl, now(L)));
+    return result(L, stored ? script_space_set(space_of(L), key, &v, ttl)
+                            : values_set(values_at(L), key, &v, ttl, now(L)));
 }
 
 static int lua_incr(lua_State *L)
 {
     struct slice key = check_key(L);
     double n = luaL_optnumber(L, 2, 1), value = 0;
-    int rc = values_incr(keep_of(L), key, n, check_ttl(L, 3), now(L), &value);
+    uint64_t ttl = check_ttl(L, 3);
+    int rc = keep_at(L) == KEEP_STORE ? script_space_incr(space_of(L), key, n, ttl, &value)
+                                      : values_incr(values_at(L), key, n, ttl, now(L), &value);
     if (rc == ERR_INVALID)
         return luaL_error(L, "incr: what is kept there is no number");
-    if (rc == ERR_FULL) {
+    if (rc == ERR_FULL || rc == ERR_AGAIN) {
         lua_pushnil(L);
-        lua_pushliteral(L, "full");
+        lua_pushstring(L, why(rc));
         return 2;
     }
     if (rc != 0)
@@ -179,24 +218,24 @@ static int lua_bucket(lua_State *L)
     return 2;
 }
 
-static void open_one(lua_State *L, const char *name, bool shared)
+static void open_one(lua_State *L, enum keep keep)
 {
     static const luaL_Reg functions[] = {{"get", lua_get}, {"set", lua_set}, {"incr", lua_incr}, {"del", lua_del}};
     lua_newtable(L);
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        lua_pushboolean(L, shared);
+        lua_pushinteger(L, keep);
         lua_pushcclosure(L, functions[i].func, 1);
         lua_setfield(L, -2, functions[i].name);
     }
-    lua_setfield(L, -2, name);
+    lua_setfield(L, -2, keep_names[keep]);
 }
 
 void api_keep_open(lua_State *L)
 {
     struct state *st = state_of(L);
     st->bucket_salt = hash_bytes(slice_str(st->name)) << 1;
-    open_one(L, "kv", false);
-    open_one(L, "shared", true);
+    for (enum keep keep = 0; keep < KEEPS; keep++)
+        open_one(L, keep);
     lua_pushcfunction(L, lua_bucket);
     lua_setfield(L, -2, "bucket");
 }

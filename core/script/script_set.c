@@ -1,6 +1,7 @@
 #include "core/script/script_set.h"
 
 #include "core/base/log.h"
+#include "core/script/script_store.h"
 #include "core/script/scripts_private.h"
 #include "core/script/shipped.h"
 
@@ -179,6 +180,9 @@ static int load_script(struct scripts *s, struct script_set *g, const char *path
         g->states[(size_t)k * g->count + i] = st;
         if (!st) {
             buf_printf(errors, "%s: out of memory: does scripts.memory suffice?\n", file);
+            rc = ERR_NOMEM;
+        } else if (!(st->space = script_store_space(s->store, g->names[i]))) {
+            buf_printf(errors, "%s: out of memory\n", file);
             rc = ERR_NOMEM;
         } else if ((rc = state_load(st, file, buf_slice(&text))) != 0) {
             buf_printf(errors, "%s%s%s\n", strncmp(st->error, file, strlen(file)) == 0 ? "" : file,

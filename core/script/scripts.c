@@ -5,6 +5,7 @@
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
 #include "core/script/script_set.h"
+#include "core/script/script_store.h"
 #include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 #include "core/script/values.h"
@@ -102,6 +103,8 @@ static int prepare(struct scripts *s, const struct scripts_options *o, struct bu
 int scripts_prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors)
 {
     main_world_init(&s->main_world, o->content_max);
+    if (!s->now)
+        script_store_limit(s->store, o->store);
     int rc = prepare(s, o, errors);
     if (rc != 0)
         return rc;
@@ -297,6 +300,7 @@ int scripts_commit(struct scripts *s)
     if (rc == 0 && s->next_opt.path) {
         options_drop_copy(&s->opt);
         s->opt = s->next_opt;
+        script_store_limit(s->store, s->opt.store);
         s->next_opt = (struct scripts_options){.path = NULL};
     }
     options_drop_copy(&s->next_opt);
@@ -336,8 +340,9 @@ static struct scripts *new_host(struct hub *hub)
     pthread_mutex_init(&s->counter_lock, NULL);
     s->dog = watchdog_new();
     s->shared = values_new(SHARED_STRIPES, SHARED_BYTES);
+    s->store = script_store_new(hub);
     s->main_watched = s->dog ? watchdog_watch(s->dog) : NULL;
-    if (s->main_watched && s->shared && sites_new(s))
+    if (s->main_watched && s->shared && s->store && sites_new(s))
         return s;
     scripts_free(s);
     return NULL;
@@ -369,6 +374,7 @@ void scripts_free(struct scripts *s)
     for (uint32_t i = 0; i < s->record_count; i++)
         free(s->records[i].stats);
     values_free(s->shared);
+    script_store_free(s->store);
     watchdog_free(s->dog);
     options_drop_copy(&s->opt);
     pthread_mutex_destroy(&s->counter_lock);

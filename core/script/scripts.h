@@ -24,14 +24,16 @@ struct scripts_options {
     const char *const *load;    /* names, without .lua; NULL-terminated */
     double budget_ms;           /* CPU time of one call */
     uint64_t memory;            /* bytes, of the scripts of one shard */
+    uint64_t store;             /* bytes that magpie.store may hold */
     uint32_t content_max;       /* limits.content */
     bool login_needed;          /* auth.mode is "script": one must have a "login" hook */
     const struct cJSON *config; /* what magpie.config() reads: the whole config without secrets */
 };
 
-/* Nothing is loaded yet. The hub is borrowed. NULL: out of memory or threads. */
+/* Nothing is loaded yet but what magpie.store keeps. The hub is borrowed, with its main mailbox set. NULL: out of
+ * memory or threads, or the store cannot be read. */
 struct scripts *scripts_new(struct hub *hub);
-/* After hub_stop(). NULL is allowed. */
+/* After hub_stop(), and after the store has answered everything. NULL is allowed. */
 void scripts_free(struct scripts *s);
 
 /* Builds what scripts_commit() brings into force. On failure every error is appended to `errors`, one a line

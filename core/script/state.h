@@ -25,6 +25,7 @@ struct cJSON;
 struct event;
 struct values;
 struct refunds;
+struct script_space;
 struct timer;
 struct watched;
 struct world;
@@ -117,14 +118,15 @@ struct state {
     struct shard_set *shard_set;
     struct script_stats *stats;
     char name[SCRIPT_NAME_MAX];
-    lua_Alloc alloc;   /* LuaJIT's own … */
-    void *alloc_ctx;   /* … and its state */
-    int64_t memory;    /* bytes held */
-    bool frugal;       /* collects garbage sooner, for it is near its limit */
-    bool starved;      /* an allocation was refused since the entry */
-    bool tidying;      /* collects garbage after that: needs a little memory itself */
-    bool costly;       /* the last entry failed, and took its whole budget or all memory */
-    char *stack_floor; /* no C function is called below this address of the C stack; set by each entry */
+    struct script_space *space; /* magpie.store; borrowed */
+    lua_Alloc alloc;            /* LuaJIT's own … */
+    void *alloc_ctx;            /* … and its state */
+    int64_t memory;             /* bytes held */
+    bool frugal;                /* collects garbage sooner, for it is near its limit */
+    bool starved;               /* an allocation was refused since the entry */
+    bool tidying;               /* collects garbage after that: needs a little memory itself */
+    bool costly;                /* the last entry failed, and took its whole budget or all memory */
+    char *stack_floor;          /* no C function is called below this address of the C stack; set by each entry */
     struct meter meter;
 
     const char *keys[KEYS]; /* addresses of interned strings */

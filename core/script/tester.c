@@ -8,6 +8,7 @@
 #include "core/script/buckets.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
+#include "core/script/script_store.h"
 #include "core/script/scripts.h"
 #include "core/script/state.h"
 #include "core/script/tester_lua.h"
@@ -33,6 +34,7 @@ static void subject_free(struct subject *x)
     if (!x)
         return;
     state_free(x->st);
+    script_store_free(x->store);
     values_free(x->env.kv);
     values_free(x->env.shared);
     refunds_free(x->env.refunds);
@@ -143,7 +145,9 @@ static int subject_run(lua_State *L, struct tester *t, struct subject *x)
     x->shard_set = (struct shard_set){
         .env = &x->env, .config = x->config, .budget_us = SUBJECT_BUDGET_US, .memory_max = MEMORY_MAX, .loading = true};
     x->st = state_new(&x->shard_set, x->name, &x->stats);
-    if (!x->st)
+    if (x->st)
+        x->st->space = script_store_space(x->store, x->name);
+    if (!x->st || !x->st->space)
         return luaL_error(L, "not enough memory");
     snprintf(file, sizeof file, "%s/%s.lua", t->folder, x->name);
     bool there = read_text(file, &text);
@@ -181,8 +185,11 @@ static int lua_load_subject(lua_State *L)
     x->env = (struct script_env){.world = &x->world.world, .watched = t->inner};
     snprintf(x->name, sizeof x->name, "%s", name);
     take_config(L, x, 2, t->config);
-    if (!subject_fresh(x))
+    x->store = script_store_new(NULL);
+    if (!x->store || !subject_fresh(x))
         return luaL_error(L, "not enough memory");
+    script_store_clock(x->store, &x->world.wall_ms);
+    script_store_limit(x->store, KEPT_BYTES);
     unsigned number = t->count;
     int n = subject_run(L, t, x);
     if (n == 1)
@@ -363,7 +370,10 @@ static void run_file(struct tester *t, const char *name)
     snprintf(file, sizeof file, "%s/%s", t->folder, name);
     struct state *st = state_new(&shard_set.shard_set, "test", &stats);
     const char *why = NULL;
-    if (!st || lua_cpcall(st->L, open_module, NULL) != 0)
+    struct script_store *store = script_store_new(NULL);
+    if (st && store)
+        st->space = script_store_space(store, "test");
+    if (!st || !store || !st->space || lua_cpcall(st->L, open_module, NULL) != 0)
         why = "out of memory";
     else if (!read_text(file, &text))
         why = "cannot be read";
@@ -378,6 +388,7 @@ static void run_file(struct tester *t, const char *name)
     while (t->count > 0)
         subject_free(t->subjects[--t->count]);
     state_free(st);
+    script_store_free(store);
     fake_world_fini(&world);
     buf_free(&text);
 }

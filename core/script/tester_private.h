@@ -19,6 +19,7 @@ struct subject {
     struct shard_set shard_set;
     struct script_stats stats;
     struct state *st;
+    struct script_store *store;
     struct cJSON *config; /* owned */
     char name[SCRIPT_NAME_MAX];
 };

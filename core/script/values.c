@@ -28,8 +28,10 @@ struct stripe {
 };
 
 struct values {
-    uint64_t bytes_max;
-    _Atomic uint64_t bytes; /* of entries */
+    _Atomic uint64_t bytes_max;
+    _Atomic uint64_t bytes;   /* of entries */
+    values_change_fn changed; /* NULL: nobody listens */
+    void *ctx;                /* of changed */
     unsigned stripe_count;
     struct stripe stripes[];
 };
@@ -83,13 +85,31 @@ static void unlink_at(struct values *k, struct stripe *s, struct entry **at)
     free(e);
 }
 
+static bool tell(const struct values *k, struct slice key, const struct script_value *v, uint64_t until_ms)
+{
+    return !k->changed || k->changed(k->ctx, key, v, until_ms);
+}
+
+/* It is past its time, or to be removed. */
+static void expire(struct values *k, struct stripe *s, struct entry **at)
+{
+    (void)tell(k, slice_of((*at)->data, (*at)->key_len), NULL, 0);
+    unlink_at(k, s, at);
+}
+
+static struct script_value value_of(const struct entry *e)
+{
+    return (struct script_value){
+        .type = (enum value_type)e->type, .number = e->number, .text = slice_of(e->data + e->key_len, e->text_len)};
+}
+
 static void drop_expired(struct values *k, struct stripe *s, uint32_t buckets, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < buckets && i < s->bucket_count; i++) {
         struct entry **at = &s->buckets[s->cursor++ & (s->bucket_count - 1)];
         while (*at)
             if (expired(*at, now_ms))
-                unlink_at(k, s, at);
+                expire(k, s, at);
             else
                 at = &(*at)->next;
     }
@@ -105,7 +125,7 @@ static struct entry **find(struct values *k, struct stripe *s, uint64_t hash, st
             continue;
         if (!expired(*at, now_ms))
             return at;
-        unlink_at(k, s, at);
+        expire(k, s, at);
         return NULL;
     }
     return NULL;
@@ -154,7 +174,8 @@ static int put(struct values *k, struct stripe *s, uint64_t hash, struct slice k
             return ERR_FULL;
     }
     struct entry *e = malloc(sizeof *e + key.n + text);
-    if (!e || !grow(s)) {
+    uint64_t until_ms = ttl_ms ? now_ms + ttl_ms : 0;
+    if (!e || !grow(s) || !tell(k, key, v, until_ms)) {
         free(e);
         return ERR_NOMEM;
     }
@@ -162,7 +183,7 @@ static int put(struct values *k, struct stripe *s, uint64_t hash, struct slice k
     if ((old = find(k, s, hash, key, now_ms)) != NULL)
         unlink_at(k, s, old);
     *e = (struct entry){.hash = hash,
-                        .until_ms = ttl_ms ? now_ms + ttl_ms : 0,
+                        .until_ms = until_ms,
                         .number = v->number,
                         .key_len = (uint32_t)key.n,
                         .text_len = (uint32_t)text,
@@ -226,8 +247,11 @@ int values_incr(struct values *k, struct slice key, double n, uint64_t ttl_ms, u
     } else if ((*at)->type != VALUE_NUMBER) {
         rc = ERR_INVALID;
     } else {
-        (*at)->number += n;
-        *out = (*at)->number;
+        struct script_value sum = {.type = VALUE_NUMBER, .number = (*at)->number + n};
+        if (tell(k, key, &sum, (*at)->until_ms))
+            *out = (*at)->number = sum.number;
+        else
+            rc = ERR_NOMEM;
     }
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -239,7 +263,7 @@ bool values_del(struct values *k, struct slice key, uint64_t now_ms)
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
     if (at)
-        unlink_at(k, s, at);
+        expire(k, s, at);
     pthread_mutex_unlock(&s->lock);
     return at != NULL;
 }
@@ -247,4 +271,26 @@ bool values_del(struct values *k, struct slice key, uint64_t now_ms)
 uint64_t values_bytes(const struct values *k)
 {
     return atomic_load_explicit(&k->bytes, memory_order_relaxed);
+}
+
+void values_limit(struct values *k, uint64_t bytes_max)
+{
+    atomic_store_explicit(&k->bytes_max, bytes_max, memory_order_relaxed);
+}
+
+void values_watch(struct values *k, values_change_fn fn, void *ctx)
+{
+    k->changed = fn;
+    k->ctx = ctx;
+}
+
+bool values_tell(struct values *k, struct slice key, uint64_t now_ms)
+{
+    uint64_t hash;
+    struct stripe *s = lock_stripe(k, key, &hash);
+    struct entry **at = find(k, s, hash, key, now_ms);
+    struct script_value v = at ? value_of(*at) : (struct script_value){.type = VALUE_NONE};
+    bool told = tell(k, key, at ? &v : NULL, at ? (*at)->until_ms : 0);
+    pthread_mutex_unlock(&s->lock);
+    return told;
 }

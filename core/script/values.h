@@ -1,6 +1,8 @@
 /*
- * What scripts remember: magpie.kv (one a shard) and magpie.shared (one for all). Striped locks, a bound on the bytes,
- * a time to live for each value. Any thread. Outlives reloads, not the process.
+ * What scripts remember: magpie.kv (one a shard), magpie.shared (one for all), magpie.store (one a script, kept by
+ * script_store.h). Striped locks, a bound on the bytes, a time to live for each value. Any thread. Outlives reloads.
+ *
+ * now_ms: of one clock, whichever the caller chose for these values.
  */
 #ifndef MAGPIE_SCRIPT_VALUES_H
 #define MAGPIE_SCRIPT_VALUES_H
@@ -37,5 +39,16 @@ MUST_CHECK int values_incr(struct values *k, struct slice key, double n, uint64_
 /* Whether there was one. */
 bool values_del(struct values *k, struct slice key, uint64_t now_ms);
 uint64_t values_bytes(const struct values *k);
+/* Another bound; what is there stays. */
+void values_limit(struct values *k, uint64_t bytes_max);
+
+/* Hears of each change before it is made, values that expire included, with the lock of the key's stripe held: changes
+ * of a key are told in their order. v NULL: it goes. False: the change is not made (ERR_NOMEM); one that expires goes
+ * all the same. */
+typedef bool (*values_change_fn)(void *ctx, struct slice key, const struct script_value *v, uint64_t until_ms);
+/* Before anybody else uses it. */
+void values_watch(struct values *k, values_change_fn fn, void *ctx);
+/* Tells the present state of the key once more. */
+bool values_tell(struct values *k, struct slice key, uint64_t now_ms);
 
 #endif

@@ -62,6 +62,7 @@ struct scripts_options settings_scripts(const struct config *c, const struct cJS
                                     .load = (const char *const *)c->scripts.load.v,
                                     .budget_ms = c->scripts.budget_ms,
                                     .memory = c->scripts.memory,
+                                    .store = c->scripts.store,
                                     .content_max = (uint32_t)c->limits.content,
                                     .login_needed = strcmp(c->auth.mode, "script") == 0,
                                     .config = tree};

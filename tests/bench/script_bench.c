@@ -91,8 +91,13 @@ static void load(struct scripts *s, const char *const *names)
 {
     struct cJSON *config = cJSON_Parse(config_text);
     struct buf errors = BUF_INIT;
-    struct scripts_options o = {
-        .path = "scripts", .load = names, .budget_ms = 5, .memory = 24 << 20, .content_max = 16384, .config = config};
+    struct scripts_options o = {.store = 16 << 20,
+                                .path = "scripts",
+                                .load = names,
+                                .budget_ms = 5,
+                                .memory = 24 << 20,
+                                .content_max = 16384,
+                                .config = config};
     if (scripts_prepare(s, &o, &errors) != 0 || scripts_commit(s) != 0) {
         fprintf(stderr, "script_bench: %.*s", (int)errors.n, errors.p ? errors.p : "");
         exit(1);

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "core/script/buckets.h"
 #include "core/script/event.h"
+#include "core/script/script_store.h"
 #include "core/script/values.h"
 #include "core/script/state.h"
 #include "core/script/timer.h"
@@ -27,6 +28,7 @@ struct kit {
     struct fake_world world;
     struct script_env env;
     struct shard_set shard_set;
+    struct script_store *store;
     struct script_stats stats;
     struct state *st;
     enum hook_verdict verdict; /* of the last hook */
@@ -44,6 +46,9 @@ static inline void kit_begin(struct kit *k)
                                  .shared = values_new(8, 1 << 20),
                                  .buckets = buckets_new()};
     k->env.refunds = refunds_new(k->env.buckets);
+    k->store = script_store_new(NULL);
+    script_store_clock(k->store, &k->world.wall_ms);
+    script_store_limit(k->store, 1 << 20);
     k->shard_set = (struct shard_set){.env = &k->env, .budget_us = 20000, .memory_max = 8 << 20};
 }
 
@@ -54,6 +59,8 @@ static inline bool kit_load(struct kit *k, const char *text)
     k->shard_set.loading = true;
     k->st = state_new(&k->shard_set, "kit", &k->stats);
     assert_non_null(k->st);
+    k->st->space = script_store_space(k->store, "kit");
+    assert_non_null(k->st->space);
     int rc = state_load(k->st, "kit.lua", slice_str(text));
     k->shard_set.loading = false;
     if (rc == 0)
@@ -64,6 +71,7 @@ static inline bool kit_load(struct kit *k, const char *text)
 static inline void kit_end(struct kit *k)
 {
     state_free(k->st);
+    script_store_free(k->store);
     values_free(k->env.kv);
     values_free(k->env.shared);
     refunds_free(k->env.refunds);
