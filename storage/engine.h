@@ -33,6 +33,7 @@ struct bus;
     W(MEMBER_DEL,    member_del,    CONV, conv)           \
     W(MARK_READ,     mark_read,     CONV, conv)           \
     W(RECALL,        recall,        CONV, conv)           \
+    W(EDIT,          edit,          CONV, conv)           \
     W(BLOCK,         block,         USER, user)           \
     W(NOTE_PUT,      note_put,      NONE, op)             \
     R(RANGE,         range,         CONV, conv)           \

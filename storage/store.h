@@ -31,7 +31,7 @@
 
 struct store;
 
-enum { STORE_CURSOR_MAX = 300 }; /* bytes of a printable cursor */
+enum { STORE_CURSOR_MAX = 300, STORE_NAME_MAX = 255 }; /* bytes of a printable cursor; of a name */
 struct buf;
 
 enum store_status {
@@ -40,8 +40,9 @@ enum store_status {
     STORE_UNKNOWN,  /* perhaps applied: with a clientId, a retry tells */
     STORE_FATAL,    /* a record that cannot be read (corruption), or out of memory */
     STORE_NOTFOUND, /* the thing named does not exist */
-    STORE_DENIED, /* it exists, and the caller may not (recall: not the sender); or the user it is about was deleted */
-    STORE_LATE,   /* recall: the time for it has passed */
+    STORE_DENIED, /* it exists, and the caller may not (recall, edit: not the sender); or the user it is about was
+                   * deleted */
+    STORE_LATE,   /* recall, edit: the time for it has passed */
     STORE_LIMIT   /* a limit given in the operation is reached */
 };
 
@@ -124,6 +125,7 @@ void store_kick(struct store *s);
 
 struct store_message {
     uint64_t seq, id, created_ms;              /* created_ms: wall clock, since 1970 */
+    uint64_t edited_ms;                        /* when its content was changed last, wall clock; 0: never */
     bool recalled;                             /* then content is empty */
     struct slice conv;                         /* key; set in inbox pages, empty in ranges */
     struct slice sender, sender_name, content; /* raw UTF-8 */
@@ -402,8 +404,8 @@ struct store_conversations {
 void store_conversations(struct store *s, struct store_conversations *c);
 void store_conversations_free(struct store_conversations *c);
 
-/* W (commit): empties a message's content and marks it recalled. STORE_NOTFOUND: not there (any more); STORE_DENIED:
- * not the sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
+/* W (commit): empties a message's content and marks it recalled; that it was edited is forgotten. STORE_NOTFOUND: not
+ * there (any more); STORE_DENIED: not the sender's; STORE_LATE: older than window_ms. Recalling twice is STORE_OK. */
 struct store_recall {
     struct store_op op;
     struct slice conv;
@@ -415,6 +417,22 @@ struct store_recall {
     bool again; /* it was recalled already */
 };
 void store_recall(struct store *s, struct store_recall *r);
+
+/* W (as durable as the message's tier): gives a message another content; its seq, id, time of birth and time to live
+ * stay. Each edit of a message has a later edited_ms than the one before. STORE_NOTFOUND: not there (any more), or
+ * recalled; STORE_DENIED, STORE_LATE: as store_recall(). */
+struct store_edit {
+    struct store_op op;
+    struct slice conv, sender;
+    uint64_t seq;
+    uint64_t window_ms; /* 0: no limit */
+    struct slice content;
+    /* out */
+    uint64_t id, created_ms, edited_ms;
+    uint8_t name_len;
+    char name[STORE_NAME_MAX]; /* the sender's, as the message has it */
+};
+void store_edit(struct store *s, struct store_edit *e);
 
 /* W (commit): user blocks (or unblocks) target. */
 struct store_block {

@@ -20,6 +20,7 @@
 enum {
     ROW_VERSION = 1,
     ROW_RECALLED = 1, /* in flags: a message whose content was taken back */
+    ROW_EDITED = 2,   /* in flags: a message with another content than it was sent with */
     ROW_HEADER_SIZE = 15
 };
 #define ROW_MS_MAX ((UINT64_C(1) << 48) - 1) /* of births and lifetimes */
@@ -53,7 +54,7 @@ static inline char *row_encode(char *p, const struct row_header *h)
 static inline int row_decode(struct slice v, struct row_header *h)
 {
     uint8_t flags, cls;
-    if (v.n < ROW_HEADER_SIZE || v.p[0] != ROW_VERSION || ((flags = (uint8_t)v.p[1]) & ~ROW_RECALLED) ||
+    if (v.n < ROW_HEADER_SIZE || v.p[0] != ROW_VERSION || ((flags = (uint8_t)v.p[1]) & ~(ROW_RECALLED | ROW_EDITED)) ||
         (cls = (uint8_t)v.p[2]) == EXPIRY_NONE || cls >= EXPIRY_CLASSES)
         return ERR_INVALID;
     h->flags = flags;

@@ -44,6 +44,7 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
     out->seq = seq;
     out->id = m->id;
     out->created_ms = m->created_ms;
+    out->edited_ms = m->edited_ms;
     out->recalled = m->row.flags & ROW_RECALLED;
     out->conv = offset_slice(offset, conv.n);
     out->sender = offset_slice(offset += conv.n, sender);

@@ -10,7 +10,7 @@ static char *put_slice(char *p, struct slice s)
 
 size_t message_size(const struct message_record *m)
 {
-    return MESSAGE_FIXED + m->sender.n + m->sender_name.n + m->content.n;
+    return MESSAGE_FIXED + (m->row.flags & ROW_EDITED ? MESSAGE_EDITED : 0) + m->sender.n + m->sender_name.n + m->content.n;
 }
 
 size_t message_encode(char *out, const struct message_record *m)
@@ -20,7 +20,12 @@ size_t message_encode(char *out, const struct message_record *m)
     store_be64(p + 8, m->created_ms);
     p[16] = (char)m->sender.n;
     p[17] = (char)m->sender_name.n;
-    p = put_slice(put_slice(put_slice(p + 18, m->sender), m->sender_name), m->content);
+    p += 18;
+    if (m->row.flags & ROW_EDITED) {
+        store_be64(p, m->edited_ms);
+        p += MESSAGE_EDITED;
+    }
+    p = put_slice(put_slice(put_slice(p, m->sender), m->sender_name), m->content);
     return (size_t)(p - out);
 }
 
@@ -32,9 +37,17 @@ int message_decode(struct slice v, struct message_record *m)
     m->id = load_be64(p);
     m->created_ms = load_be64(p + 8);
     size_t sender = (uint8_t)p[16], name = (uint8_t)p[17], rest = v.n - MESSAGE_FIXED;
+    p += 18;
+    m->edited_ms = 0;
+    if (m->row.flags & ROW_EDITED) {
+        if (rest < MESSAGE_EDITED)
+            return ERR_INVALID;
+        m->edited_ms = load_be64(p);
+        p += MESSAGE_EDITED;
+        rest -= MESSAGE_EDITED;
+    }
     if (sender + name > rest || ((m->row.flags & ROW_RECALLED) && sender + name != rest))
         return ERR_INVALID;
-    p += 18;
     m->sender = slice_of(p, sender);
     m->sender_name = slice_of(p + sender, name);
     m->content = slice_of(p + sender + name, rest - sender - name);

@@ -19,6 +19,7 @@
 enum {
     RECORD_VERSION = 1,
     MESSAGE_FIXED = ROW_HEADER_SIZE + 8 + 8 + 2,
+    MESSAGE_EDITED = 8, /* more of one that was edited */
     HEAD_SIZE = 2 + 8 * 8 + 4 * 4 + 2,
     GONE_SIZE = 2 + 8 + 8,
     INBOX_FIXED = ROW_HEADER_SIZE + 8,
@@ -32,6 +33,7 @@ enum {
 struct message_record {
     struct row_header row;
     uint64_t id, created_ms; /* Snowflake; wall clock */
+    uint64_t edited_ms;      /* ROW_EDITED: wall clock; 0 otherwise */
     struct slice sender, sender_name, content;
 };
 

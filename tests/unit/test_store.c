@@ -462,6 +462,113 @@ static void recall(void **state)
     assert_int_equal(CALL(w, store_recall, &q), STORE_NOTFOUND);
 }
 
+static void edit_is(struct world *w, struct store_edit *e, enum store_status status)
+{
+    assert_int_equal(CALL(w, store_edit, e), status);
+}
+
+/* The only message of the page that is read now. */
+static void message_is(struct world *w, struct conv_key *c, uint64_t seq, const char *content, uint64_t edited_ms)
+{
+    struct store_range p = page_of(w, c, (int64_t)seq - 1, -1, 1);
+    assert_int_equal(p.page.n, 1);
+    assert_true(slice_eq(p.page.messages[0].content, slice_str(content)));
+    assert_true(slice_eq(p.page.messages[0].sender, S("ann")));
+    assert_int_equal(p.page.messages[0].edited_ms, edited_ms);
+    store_page_free(&p.page);
+}
+
+static void edit(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_made(w, "e");
+    say(w, &c, TIER_SMALL, "ann", "first");
+    say(w, &c, TIER_LARGE, "bob", "other");
+    message_is(w, &c, 1, "first", 0);
+    struct store_edit e = {
+        .conv = conv_key_slice(&c), .sender = S("bob"), .seq = 1, .window_ms = 1000, .content = S("better")};
+    edit_is(w, &e, STORE_DENIED);
+    e.sender = S("ann");
+    e.seq = 3;
+    edit_is(w, &e, STORE_NOTFOUND);
+    e.seq = 1;
+    world_pass(w, 1001);
+    edit_is(w, &e, STORE_LATE);
+    message_is(w, &c, 1, "first", 0);
+    e.window_ms = 0;
+    edit_is(w, &e, STORE_OK);
+    assert_true(e.id && e.created_ms && e.edited_ms >= e.created_ms && e.name_len);
+    message_is(w, &c, 1, "better", e.edited_ms);
+    /* Several within one millisecond, in one group: each is later than the one before, and the last one counts. */
+    struct store_edit more[3];
+    static const char *const texts[3] = {"a", "a longer one than any of those before", ""};
+    for (int i = 0; i < 3; i++) {
+        more[i] = e;
+        more[i].content = slice_str(texts[i]);
+        POST(w, store_edit, &more[i]);
+    }
+    util_wait(w, &more[2].op);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(more[i].op.status, STORE_OK);
+        assert_true(more[i].edited_ms > (i ? more[i - 1].edited_ms : e.edited_ms));
+    }
+    message_is(w, &c, 1, "", more[2].edited_ms);
+    /* A recall takes the edit with it, and nothing is edited after it, in the same group or later. */
+    struct store_recall r = {.conv = conv_key_slice(&c), .sender = S("ann"), .seq = 1};
+    more[0] = more[1] = e;
+    POST(w, store_edit, &more[0]);
+    POST(w, store_recall, &r);
+    POST(w, store_edit, &more[1]);
+    util_wait(w, &more[1].op);
+    assert_int_equal(more[0].op.status, STORE_OK);
+    assert_int_equal(r.op.status, STORE_OK);
+    assert_int_equal(more[1].op.status, STORE_NOTFOUND);
+    edit_is(w, &e, STORE_NOTFOUND);
+    message_is(w, &c, 1, "", 0);
+}
+
+/* An edited row is 8 bytes longer: with a content shorter by as much it has the size of the one in its group. */
+static void edit_same_size(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_made(w, "e");
+    struct store_append a = append_of(&c, TIER_SMALL, "ann", "0123456789abcdef");
+    struct store_edit e = {.conv = conv_key_slice(&c), .sender = S("ann"), .seq = 1, .content = S("01234567")};
+    POST(w, store_append, &a);
+    POST(w, store_edit, &e);
+    util_wait(w, &e.op);
+    assert_int_equal(e.op.status, STORE_OK);
+    message_is(w, &c, 1, "01234567", e.edited_ms);
+}
+
+/* The inbox and the list of conversations show what history does; what has ended is not there to be edited. */
+static void edit_elsewhere(void **state)
+{
+    struct world *w = *state;
+    struct conv_key c = util_pair("ann", "bob");
+    struct store_append a = append_of(&c, TIER_DM, "ann", "draft");
+    a.receiver = S("bob");
+    a.ttl_ms = 5000;
+    assert_int_equal(CALL(w, store_append, &a), STORE_OK);
+    struct store_edit e = {.conv = conv_key_slice(&c), .sender = S("ann"), .seq = 1, .content = S("final")};
+    edit_is(w, &e, STORE_OK);
+    assert_true(e.id == a.id && e.created_ms == a.created_ms);
+    struct store_inbox_peek p = {.user = S("bob"), .limit = 5};
+    assert_int_equal(CALL(w, store_inbox_peek, &p), STORE_OK);
+    assert_int_equal(p.page.n, 1);
+    assert_true(slice_eq(p.page.messages[0].content, S("final")) && p.page.messages[0].edited_ms == e.edited_ms);
+    store_page_free(&p.page);
+    struct store_conversations l = {.user = S("bob"), .limit = 5};
+    assert_int_equal(CALL(w, store_conversations, &l), STORE_OK);
+    assert_true(l.n == 1 && l.list[0].last == 0);
+    assert_true(slice_eq(l.page.messages[0].content, S("final")) && l.page.messages[0].edited_ms == e.edited_ms);
+    store_conversations_free(&l);
+    world_pass(w, 4000); /* its life is not longer by the edit */
+    edit_is(w, &e, STORE_OK);
+    world_pass(w, 1001);
+    edit_is(w, &e, STORE_NOTFOUND);
+}
+
 static void marks(void **state)
 {
     struct world *w = *state;
@@ -556,6 +663,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(repeats, setup, teardown),
         cmocka_unit_test_setup_teardown(repeats_in_flight, setup, teardown),
         cmocka_unit_test_setup_teardown(recall, setup, teardown),
+        cmocka_unit_test_setup_teardown(edit, setup, teardown),
+        cmocka_unit_test_setup_teardown(edit_same_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(edit_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(marks, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_requests, setup, teardown),
     };

@@ -14,6 +14,7 @@ struct known {
     uint64_t id;
     unsigned sender; /* index of names */
     bool recalled;
+    uint64_t edited; /* 0: never */
     bool gone; /* was past its time, or beyond the count, once */
     char text[24];
 };
@@ -137,7 +138,7 @@ static void step_page_of(struct course *t, struct conv *c)
         const struct known *m = &c->m[want[i]];
         const struct store_message *got = &r.page.messages[i];
         assert_int_equal(got->seq, want[i]);
-        assert_true(got->id == m->id && got->recalled == m->recalled);
+        assert_true(got->id == m->id && got->recalled == m->recalled && got->edited_ms == (m->recalled ? 0 : m->edited));
         assert_true(slice_eq(got->content, m->recalled ? SLICE_NONE : S(m->text)) &&
                     slice_eq(got->sender, S(names[m->sender])));
     }
@@ -235,6 +236,35 @@ static void step_recall(struct course *t)
     }
 }
 
+static void step_edit(struct course *t)
+{
+    struct conv *c = &t->c[rnd(t, CONVS)];
+    uint64_t seq = rnd(t, (uint32_t)c->seq + 3);
+    unsigned who = rnd(t, 3);
+    char text[24];
+    snprintf(text, sizeof text, "edited%.*s", (int)rnd(t, 16), "0123456789abcdef");
+    struct store_edit e = {.conv = conv_key_slice(&c->key),
+                           .sender = S(names[who]),
+                           .seq = seq,
+                           .window_ms = 3000,
+                           .content = slice_str(text)};
+    enum store_status status = CALL(&t->w, store_edit, &e);
+    struct known *m = &c->m[seq];
+    if (seq == 0 || seq > c->seq || !visible(c, seq)) {
+        assert_int_equal(status, STORE_NOTFOUND);
+    } else if (m->sender != who) {
+        assert_int_equal(status, STORE_DENIED);
+    } else if (m->recalled) {
+        assert_int_equal(status, STORE_NOTFOUND);
+    } else if (t->now - m->birth > 3000) {
+        assert_int_equal(status, STORE_LATE);
+    } else {
+        assert_true(status == STORE_OK && e.id == m->id && e.edited_ms > m->edited);
+        m->edited = e.edited_ms;
+        memcpy(m->text, text, sizeof text);
+    }
+}
+
 /* bob's entries whose messages are visible, in order. */
 static void step_inbox(struct course *t)
 {
@@ -311,6 +341,8 @@ static void run(void **state)
             step_read(t);
         } else if (what < 91) {
             step_recall(t);
+        } else if (what < 93) {
+            step_edit(t);
         } else if (what < 95) {
             step_inbox(t);
         } else if (what < 99 || strcmp(engine, "memory") == 0) {

@@ -101,6 +101,15 @@ static void messages(void **state)
                 slice_eq(r.content, m.content));
     hostile(try_message, out, n, true, MESSAGE_FIXED + m.sender.n + m.sender_name.n);
     hostile(try_row, out, n, true, ROW_HEADER_SIZE);
+    m.row.flags = ROW_EDITED;
+    m.edited_ms = 0x1234567890;
+    n = message_encode(out, &m);
+    assert_int_equal(n, message_size(&m));
+    assert_int_equal(message_decode(slice_of(out, n), &r), 0);
+    assert_true(r.row.flags == ROW_EDITED && r.edited_ms == m.edited_ms);
+    assert_true(slice_eq(r.sender, m.sender) && slice_eq(r.sender_name, m.sender_name) &&
+                slice_eq(r.content, m.content));
+    hostile(try_message, out, n, true, MESSAGE_FIXED + MESSAGE_EDITED + m.sender.n + m.sender_name.n);
     m.content = SLICE_NONE;
     m.row.flags = ROW_RECALLED;
     n = message_encode(out, &m);
@@ -108,7 +117,7 @@ static void messages(void **state)
     assert_int_equal(r.content.n, 0);
     out[n] = 'x'; /* a recalled message has no content */
     assert_int_equal(message_decode(slice_of(out, n + 1), &r), ERR_INVALID);
-    out[1] = 2; /* unknown flag */
+    out[1] = 4; /* unknown flag */
     assert_int_equal(message_decode(slice_of(out, n), &r), ERR_INVALID);
     /* Lengths at their limits: names of 255 bytes; times beyond 48 bits are kept at the most. */
     char big[255];
