@@ -196,6 +196,15 @@ enum mp_event_kind {
      * stored and pushed, and these receivers had no connection: the one of a private message, or members of a channel
      * of the tier small with 500 members at most, never its sender. The verdict counts for nothing */
     MP_ON_OFFLINE,
+    /* Since 1.3. user, user_name, channel | peer, seq, and of an edit content, which set_content() may replace: a
+     * sender asks to edit or to recall a message, on its shard. Reject and drop as for MP_ON_MESSAGE, which an edit has
+     * passed by then with `edit` true, as it passes MP_ON_CONVERSATION after it */
+    MP_ON_EDIT,
+    MP_ON_RECALL,
+    /* Since 1.3. The same with id, members, and of an edit edited_ms: it is stored, answered and pushed, on the shard
+     * that owns the conversation. The verdict counts for nothing */
+    MP_ON_EDITED,
+    MP_ON_RECALLED,
     MP_EVENTS
 };
 
@@ -228,6 +237,8 @@ struct mp_event {
     const struct mp_str *receivers; /* offline: user ids, receiver_count */
     uint32_t receiver_count;
     bool may_wait; /* later() can be called: a login, a subscription asked for anew, a message of a user */
+    bool edit;     /* message, conversation: another content for a message that was sent before */
+    uint64_t edited_ms;
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
@@ -507,6 +518,8 @@ struct mp_history {
     size_t n;
     uint64_t first, last; /* what is retained; both 0: nothing was ever sent */
     bool more;            /* in the direction asked */
+    /* since 1.3 */
+    const uint64_t *edited_ms; /* of each message: when its content was changed last; 0: never */
 };
 typedef void (*mp_history_fn)(mp_thread *here, const struct mp_history *h, void *ctx);
 

@@ -40,10 +40,10 @@ enum store_status {
     STORE_UNKNOWN,  /* perhaps applied: with a clientId, a retry tells */
     STORE_FATAL,    /* a record that cannot be read (corruption), or out of memory */
     STORE_NOTFOUND, /* the thing named does not exist */
-    STORE_DENIED, /* it exists, and the caller may not (recall, edit: not the sender); or the user it is about was
+    STORE_DENIED,   /* it exists, and the caller may not (recall, edit: not the sender); or the user it is about was
                    * deleted */
-    STORE_LATE,   /* recall, edit: the time for it has passed */
-    STORE_LIMIT   /* a limit given in the operation is reached */
+    STORE_LATE,     /* recall, edit: the time for it has passed */
+    STORE_LIMIT     /* a limit given in the operation is reached */
 };
 
 enum store_tier { TIER_DM, TIER_SMALL, TIER_LARGE, TIER_COUNT };

@@ -74,7 +74,7 @@ struct config {
         uint32_t http_fields;
         uint64_t before_login, before_login_per_ip;
         uint32_t inbox;
-        double dedup_window, guest, recall;
+        double dedup_window, guest, recall, edit;
     } limits;
     struct {
         int create, send; /* enum channels_create, enum channels_send */

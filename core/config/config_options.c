@@ -76,6 +76,7 @@ void config_hub_options(const struct config *c, const uint8_t *key, struct hub_o
         .channels_max = c->limits.channels,
         .guest_ms = ms_of(c->limits.guest),
         .recall_ms = ms_of(c->limits.recall),
+        .edit_ms = ms_of(c->limits.edit),
         .create = (enum channels_create)c->channels.create,
         .send = (enum channels_send)c->channels.send,
         .large_members = c->tiers.large.members,

@@ -151,6 +151,7 @@ const struct config_option config_schema[] = {
     SECONDS(limits.dedup_window, 0, EVER, "10*minutes", 0, "How long a clientId makes a repeated send harmless."),
     SECONDS(limits.guest, 0, EVER, "1*days", 0, "When a user who never came back is forgotten. 0: never."),
     SECONDS(limits.recall, 0, EVER, "2*minutes", 0, "How long a sender may recall a message. 0: for ever."),
+    SECONDS(limits.edit, 0, EVER, "1*days", 0, "How long a sender may edit a message. 0: for ever."),
 
     SECTION("channels", "Channels."),
     ENUM(channels.create, create_names, "\"any\"", 0,

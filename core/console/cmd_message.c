@@ -109,13 +109,14 @@ static void put_message(struct buf *b, const struct store_message *m)
     buf_json_string(b, m->sender);
     buf_lit(b, ",\"name\":");
     buf_json_string(b, m->sender_name);
+    if (m->edited_ms)
+        buf_printf(b, ",\"editedAt\":%llu", (unsigned long long)m->edited_ms);
     buf_lit(b, ",\"content\":");
     if (m->recalled)
-        buf_lit(b, "null}");
-    else {
+        buf_lit(b, "null");
+    else
         buf_json_string(b, m->content);
-        buf_byte(b, '}');
-    }
+    buf_byte(b, '}');
 }
 
 static void history_fail(struct history *h)

@@ -17,8 +17,9 @@
 
 static const char *action_name(struct hub *hub, uint16_t number)
 {
-    static const char *const pushes[] = {"user_message", "channel_message", "inbox_waiting",  "merged",  "closing",
-                                         "announcement", "behind",          "read_elsewhere", "recalled"};
+    static const char *const pushes[] = {"user_message", "channel_message", "inbox_waiting", "merged",
+                                         "closing",      "announcement",    "behind",        "read_elsewhere",
+                                         "recalled",     "edited",          "presence",      "membership"};
     if (number >= 101 && number < 101 + sizeof pushes / sizeof pushes[0])
         return pushes[number - 101];
     const struct action *a = action_find(hub->tables, number);

@@ -17,8 +17,8 @@ struct why_call {
     uint64_t id, user; /* asked for; hash of the user's id */
     unsigned shard;    /* the next one to ask */
     uint64_t since;    /* the youngest of the shards' oldest notes: what is older may be forgotten */
-    bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked;
-    struct why_note stored, published, walked, skipped, pushed, acked;
+    bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked, have_edited, have_recalled;
+    struct why_note stored, published, walked, skipped, pushed, acked, edited, recalled;
     struct snapshot_membership member;
     char channel[65];              /* its name, where it could be found; "" otherwise */
     uint32_t connections, waiting; /* of the user now; bytes that wait in their queues */
@@ -95,6 +95,14 @@ static void put_flag(struct buf *b, const char *key, int value)
     buf_printf(b, ",\"%s\":%s", key, value < 0 ? "null" : value ? "true" : "false");
 }
 
+static void put_when(struct buf *b, const char *key, bool have, const struct why_note *n)
+{
+    if (have)
+        buf_printf(b, ",\"%s\":%llu", key, (unsigned long long)n->at_ms);
+    else
+        buf_printf(b, ",\"%s\":null", key);
+}
+
 static void answer(struct why_call *w)
 {
     struct command_call *c = w->call;
@@ -113,6 +121,8 @@ static void answer(struct why_call *w)
                (unsigned long long)w->stored.seq, (unsigned long long)w->stored.at_ms, w->stored.a,
                tier_names[w->stored.tier],
                w->stored.bits & WHY_B_OVER_LIMIT ? "over the limit: pushed in slices" : "passed");
+    put_when(b, "edited", w->have_edited, &w->edited);
+    put_when(b, "recalled", w->have_recalled, &w->recalled);
     if (is_channel(w)) {
         buf_printf(b, ",\"push\":\"%s\",\"slice\":", push_names[mode_of(w)]);
         if (w->have_published)
@@ -240,6 +250,12 @@ static void stored_there(struct shard *s, struct command_call *c)
     w->since = since > w->since ? since : w->since;
     if (!w->have_stored)
         w->have_stored = why_find(s, &like, &w->stored);
+    like.kind = WHY_EDITED;
+    if (!w->have_edited)
+        w->have_edited = why_find(s, &like, &w->edited);
+    like.kind = WHY_RECALLED;
+    if (!w->have_recalled)
+        w->have_recalled = why_find(s, &like, &w->recalled);
     like.user = w->user;
     like.kind = WHY_PUSHED;
     if (!w->have_pushed)

@@ -27,6 +27,10 @@ SAME(MP_ON_DELIVERED, HOOK_DELIVERED);
 SAME(MP_ON_LOGGED_IN, HOOK_LOGGED_IN);
 SAME(MP_ON_CLOSE, HOOK_CLOSE);
 SAME(MP_ON_OFFLINE, HOOK_OFFLINE);
+SAME(MP_ON_EDIT, HOOK_EDIT);
+SAME(MP_ON_RECALL, HOOK_RECALL);
+SAME(MP_ON_EDITED, HOOK_EDITED);
+SAME(MP_ON_RECALLED, HOOK_RECALLED);
 SAME(MP_EVENTS, HOOK_EVENTS);
 SAME(MP_PASS, HOOK_PASS);
 SAME(MP_ACCEPT, HOOK_ACCEPT);
@@ -91,6 +95,8 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .may_wait = h->may_wait,
         .receivers = (const struct mp_str *)(const void *)h->receivers,
         .receiver_count = h->receiver_count,
+        .edit = h->edit,
+        .edited_ms = h->edited_ms,
     };
     bool has_conn =
         h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;
@@ -198,8 +204,8 @@ int verdict_finish(mp_self *p, struct mp_ticket ticket, const struct mp_hook_ans
 int verdict_content(struct mp_event *e, struct mp_str content)
 {
     struct hook_call *h = ((struct event *)e)->h;
-    if (e->kind != MP_ON_MESSAGE || content.n == 0 || content.n > h->shard->opt->content_max ||
-        !utf8_valid(slice_in(content)))
+    if ((e->kind != MP_ON_MESSAGE && e->kind != MP_ON_EDIT) || content.n == 0 ||
+        content.n > h->shard->opt->content_max || !utf8_valid(slice_in(content)))
         return MP_EINVALID;
     if (!hook_set_content(h, slice_in(content)))
         return MP_ENOMEM;

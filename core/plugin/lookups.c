@@ -80,8 +80,9 @@ static void range_done(void *owner, struct store_op *op)
                            .more = r->q.more};
     uint32_t n = op->status == STORE_OK ? r->q.page.n : 0;
     struct mp_message *list = n ? calloc(n, sizeof *list) : NULL;
+    uint64_t *edited = n ? calloc(n, sizeof *edited) : NULL;
     (void)owner;
-    for (uint32_t i = 0; list && i < n; i++) {
+    for (uint32_t i = 0; list && edited && i < n; i++) {
         const struct store_message *m = &r->q.page.messages[i];
         list[i] = (struct mp_message){.id = m->id,
                                       .seq = m->seq,
@@ -90,17 +91,20 @@ static void range_done(void *owner, struct store_op *op)
                                       .sender_name = str_out(m->sender_name),
                                       .content = str_out(m->content),
                                       .recalled = m->recalled};
+        edited[i] = m->edited_ms;
     }
-    if (n && !list) {
+    if (n && (!list || !edited)) {
         h.result.code = MP_CODE_INTERNAL;
         h.result.message = "out of memory";
         n = 0;
     }
     h.messages = list;
+    h.edited_ms = edited;
     h.n = n;
     if (r->done)
         range_tell(r, &h);
     free(list);
+    free(edited);
     store_page_free(&r->q.page);
     free(r);
     plugin_end(p, PENDING_OPERATIONS);

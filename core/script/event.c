@@ -96,6 +96,7 @@ static const uint32_t verdicts_of[HOOK_EVENTS] = {
     [HOOK_SUBSCRIBE] = ANSWERS,         [HOOK_CREATE] = ANSWERS,
     [HOOK_HISTORY] = ANSWERS,           [HOOK_PRESENCE] = ANSWERS,
     [HOOK_MESSAGE] = ANSWERS | V(DROP), [HOOK_CONVERSATION] = ANSWERS | V(DROP) | ADVICE,
+    [HOOK_EDIT] = ANSWERS | V(DROP),    [HOOK_RECALL] = ANSWERS | V(DROP),
 };
 
 /* What has happened cannot be refused any more. */

@@ -35,6 +35,8 @@ static const char *const key_names[KEYS] = {
     [KEY_SYSTEM] = "system",
     [KEY_RECEIVERS] = "receivers",
     [KEY_MESSAGE] = "message",
+    [KEY_EDIT] = "edit",
+    [KEY_EDITED] = "editedAt",
 };
 
 #define F(k) (1u << KEY_##k)
@@ -47,18 +49,23 @@ static const uint32_t fields_of[HOOK_EVENTS + 1] = {
     [HOOK_CREATE] = F(USER) | F(CHANNEL),
     [HOOK_HISTORY] = F(USER) | F(CHANNEL) | F(PEER),
     [HOOK_PRESENCE] = F(USER),
-    [HOOK_MESSAGE] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE),
+    [HOOK_MESSAGE] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(EDIT),
     [HOOK_CONVERSATION] =
-        F(USER) | F(CHANNEL) | F(PAIR) | F(CONTENT) | F(SIZE) | F(MEMBERS) | F(RATE) | F(TIER) | F(SYSTEM),
+        F(USER) | F(CHANNEL) | F(PAIR) | F(CONTENT) | F(SIZE) | F(MEMBERS) | F(RATE) | F(TIER) | F(SYSTEM) | F(EDIT),
     [HOOK_DELIVERED] = F(USER) | F(CHANNEL) | F(RECEIVER) | F(CONTENT) | F(SIZE) | F(ID) | F(SEQ) | F(CREATED) |
                        F(MEMBERS) | F(SYSTEM),
     [HOOK_LOGGED_IN] = F(USER) | F(IP) | F(TRANSPORT) | F(DEVICE),
     [HOOK_CLOSE] = F(USER) | F(REASON),
     [HOOK_OFFLINE] = F(USER) | F(CHANNEL) | F(PEER) | F(RECEIVERS) | F(MESSAGE) | F(MEMBERS) | F(SYSTEM),
+    [HOOK_EDIT] = F(USER) | F(CHANNEL) | F(PEER) | F(SEQ) | F(CONTENT) | F(SIZE),
+    [HOOK_RECALL] = F(USER) | F(CHANNEL) | F(PEER) | F(SEQ),
+    [HOOK_EDITED] =
+        F(USER) | F(CHANNEL) | F(PEER) | F(SEQ) | F(CONTENT) | F(SIZE) | F(ID) | F(MEMBERS) | F(EDITED) | F(SYSTEM),
+    [HOOK_RECALLED] = F(USER) | F(CHANNEL) | F(PEER) | F(SEQ) | F(ID) | F(MEMBERS) | F(SYSTEM),
     [FIELDS_OF_ACTION] = F(USER) | F(BODY) | F(SEQ) | F(ACTION),
 };
 /* Events whose content scripts may set. */
-enum { CONTENT_OPEN = 1u << HOOK_MESSAGE };
+enum { CONTENT_OPEN = 1u << HOOK_MESSAGE | 1u << HOOK_EDIT };
 
 /* --- Fields ------------------------------------------------------------------------------------------------------- */
 
@@ -222,6 +229,15 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
     case KEY_MESSAGE:
         push_message(L, h);
         return;
+    case KEY_EDIT:
+        if (h->edit)
+            lua_pushboolean(L, 1);
+        else
+            lua_pushnil(L);
+        return;
+    case KEY_EDITED:
+        lua_pushnumber(L, (double)h->edited_ms);
+        return;
     case KEY_SYSTEM:
         lua_pushboolean(L, slice_eq(h->user, SLICE_LIT("system")));
         return;
@@ -308,7 +324,7 @@ static int filled_index(lua_State *L)
     return key == KEYS || !event_has(which, key) ? no_such_field(L, which, lua_tostring(L, 2)) : 0;
 }
 
-/* __newindex: but for the content of a message, setting a field would change nothing. */
+/* __newindex: but for the content of a message or an edit, setting a field would change nothing. */
 static int event_newindex(lua_State *L)
 {
     struct state *st = state_of(L);

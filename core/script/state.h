@@ -110,6 +110,8 @@ enum key {
     KEY_SYSTEM,
     KEY_RECEIVERS,
     KEY_MESSAGE,
+    KEY_EDIT,
+    KEY_EDITED,
     KEYS
 };
 

@@ -167,6 +167,8 @@ static void take_fields(lua_State *L, int table, struct hook_call *h)
     h->message = text_field(L, table, "reason").p;
     h->restored = bool_field(L, table, "restored");
     h->repeat_possible = bool_field(L, table, "clientId");
+    h->edit = bool_field(L, table, "edit");
+    h->edited_ms = (uint64_t)number_field(L, table, "editedAt");
     h->members = (uint32_t)number_field(L, table, "members");
     h->rate = (float)number_field(L, table, "rate");
     h->tier = tier_field(L, table, h->channel.n > 0);
@@ -213,7 +215,7 @@ static void put_result(lua_State *L, const struct subject *x, const struct hook_
         put_text(L, "id", slice_of(x->st->accepted_id, x->st->accepted_id_len));
         put_text(L, "name", slice_of(x->st->accepted_name, x->st->accepted_name_len));
     }
-    if (h->event == HOOK_MESSAGE)
+    if (h->event == HOOK_MESSAGE || h->event == HOOK_EDIT)
         put_text(L, "content", h->content);
     if (failed)
         put_text(L, "error", slice_str(x->st->error));

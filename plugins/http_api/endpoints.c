@@ -15,7 +15,7 @@ static void put_key(struct call *c, const char *key, struct mp_str value)
     c->mp->out_json(c->out, value);
 }
 
-static void put_message(struct call *c, const struct mp_message *m, struct mp_str channel)
+static void put_message(struct call *c, const struct mp_message *m, uint64_t edited_ms, struct mp_str channel)
 {
     char id[20];
     c->mp->out_printf(c->out, "{\"id\":\"%s\",", mp_id_text(m->id, id));
@@ -26,6 +26,8 @@ static void put_message(struct call *c, const struct mp_message *m, struct mp_st
     put_key(c, "name", m->sender_name);
     c->mp->out_printf(c->out, "},\"createdAt\":%llu,\"seq\":%llu%s", (unsigned long long)m->created_ms,
                       (unsigned long long)m->seq, m->recalled ? ",\"recalled\":true" : "");
+    if (edited_ms)
+        c->mp->out_printf(c->out, ",\"editedAt\":%llu", (unsigned long long)edited_ms);
     if (channel.n) {
         c->mp->out_put(c->out, mp_str(","));
         put_key(c, "channel", channel);
@@ -81,7 +83,7 @@ static void put_page(struct call *c, const struct mp_history *h, struct mp_str c
     c->mp->out_put(c->out, mp_str("{\"messages\":["));
     for (size_t i = 0; i < h->n; i++) {
         c->mp->out_put(c->out, mp_str(i ? "," : ""));
-        put_message(c, &h->messages[i], channel);
+        put_message(c, &h->messages[i], h->edited_ms[i], channel);
     }
     c->mp->out_printf(c->out, "],\"first\":%llu,\"last\":%llu,\"more\":%s}", (unsigned long long)h->first,
                       (unsigned long long)h->last, h->more ? "true" : "false");

@@ -52,6 +52,8 @@ static void found_keep(struct found *f)
 /* Whether it may be changed now, and room for it. */
 static enum store_status change_begin(struct writer *w, struct slot *slot, const struct wish *c, struct found *f)
 {
+    if (slot->head->r.flags & HEAD_CLOSING)
+        return STORE_NOTFOUND;
     struct kv_found row = message_find(w, slot->head, c->seq, &f->m, &f->tier);
     if (row.code < 1)
         return row.code ? status_of(row.code) : STORE_NOTFOUND;
@@ -59,7 +61,7 @@ static enum store_status change_begin(struct writer *w, struct slot *slot, const
     found_keep(f);
     kv_found_free(w->store->kv, &row);
     size_t texts = f->m.sender.n + f->m.sender_name.n + c->content;
-    if (!slice_eq(f->m.sender, c->sender))
+    if (c->sender.n && !slice_eq(f->m.sender, c->sender))
         return STORE_DENIED;
     if (h->flags & ROW_RECALLED)
         return STORE_OK;

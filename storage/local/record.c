@@ -10,7 +10,8 @@ static char *put_slice(char *p, struct slice s)
 
 size_t message_size(const struct message_record *m)
 {
-    return MESSAGE_FIXED + (m->row.flags & ROW_EDITED ? MESSAGE_EDITED : 0) + m->sender.n + m->sender_name.n + m->content.n;
+    return MESSAGE_FIXED + (m->row.flags & ROW_EDITED ? MESSAGE_EDITED : 0) + m->sender.n + m->sender_name.n +
+           m->content.n;
 }
 
 size_t message_encode(char *out, const struct message_record *m)

@@ -45,6 +45,12 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
         return says(e->channel, "never") ? mp->reject(e, MP_CODE_FORBIDDEN, "never", 0) : MP_PASS;
     case MP_ON_HISTORY:
         return says(e->channel, "secret") ? mp->reject(e, MP_CODE_FORBIDDEN, "secret", 0) : MP_PASS;
+    case MP_ON_EDIT:
+        if (says(e->content, "improve"))
+            return mp->set_content(e, mp_str("improved")) == MP_OK ? MP_PASS : MP_DROP;
+        return says(e->content, "never edit") ? mp->reject(e, MP_CODE_FORBIDDEN, "never", 0) : MP_PASS;
+    case MP_ON_RECALL:
+        return says(e->channel, "kept") ? mp->reject(e, MP_CODE_FORBIDDEN, "kept", 0) : MP_PASS;
     default:
         return MP_PASS;
     }
@@ -54,7 +60,8 @@ static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc
 {
     static const char *const names[MP_EVENTS] = {"connect",   "login",    "subscribe", "unsubscribe",  "create",
                                                  "history",   "presence", "message",   "conversation", "delivered",
-                                                 "logged_in", "close",    "offline"};
+                                                 "logged_in", "close",    "offline",   "edit",         "recall",
+                                                 "edited",    "recalled"};
     mp_out *o = hooks.mp->command_out(call);
     (void)argv, (void)argc, (void)ctx;
     for (int i = 0; i < MP_EVENTS; i++)

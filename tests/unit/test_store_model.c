@@ -15,7 +15,7 @@ struct known {
     unsigned sender; /* index of names */
     bool recalled;
     uint64_t edited; /* 0: never */
-    bool gone; /* was past its time, or beyond the count, once */
+    bool gone;       /* was past its time, or beyond the count, once */
     char text[24];
 };
 
@@ -138,7 +138,8 @@ static void step_page_of(struct course *t, struct conv *c)
         const struct known *m = &c->m[want[i]];
         const struct store_message *got = &r.page.messages[i];
         assert_int_equal(got->seq, want[i]);
-        assert_true(got->id == m->id && got->recalled == m->recalled && got->edited_ms == (m->recalled ? 0 : m->edited));
+        assert_true(got->id == m->id && got->recalled == m->recalled &&
+                    got->edited_ms == (m->recalled ? 0 : m->edited));
         assert_true(slice_eq(got->content, m->recalled ? SLICE_NONE : S(m->text)) &&
                     slice_eq(got->sender, S(names[m->sender])));
     }

@@ -1,4 +1,4 @@
-/* Actions 5 query history, 10 list conversations, 11 mark read, 14 recall message. */
+/* Actions 5 query history, 10 list conversations, 11 mark read. */
 #include "core/base/push.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/page.h"
@@ -10,8 +10,6 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/encode.h"
-#include "core/hub/talk/publish.h"
-#include "core/hub/talk/user_mail.h"
 
 #include <stdlib.h>
 
@@ -204,110 +202,12 @@ static void handle_mark_read(struct call *c)
     store_mark_read(s->store, &q->op);
 }
 
-/* --- Recall --- */
-
-struct recall {
-    struct owned_req o;
-    struct store_recall op;
-    uint8_t id_len;
-    char id[64];
-};
-
-static void recall_body(struct buf *b, struct slice conv, struct slice self, const struct store_recall *op)
-{
-    buf_byte(b, '{');
-    encode_conversation(b, conv, self);
-    buf_printf(b, ",\"seq\":%llu,\"id\":", (unsigned long long)op->seq);
-    encode_id(b, op->id);
-    buf_byte(b, '}');
-}
-
-static void recall_push_pair(struct recall *q, struct slice conv, struct user_mail *out[2])
-{
-    /* Each of the two sees the other as the peer. */
-    struct slice peer = conv_pair_peer(conv, q->op.sender);
-    struct slice ids[2] = {q->op.sender, peer};
-    for (int i = 0; i < (slice_eq(peer, q->op.sender) ? 1 : 2); i++) {
-        struct buf b = BUF_INIT;
-        recall_body(&b, conv, ids[i], &q->op);
-        if (buf_ok(&b))
-            out[i] =
-                user_mail_new(ids[i], PUSH_RECALLED, buf_slice(&b), i == 0 ? q->o.r.conn : NONE, q->o.r.generation);
-        buf_free(&b);
-    }
-}
-
-static void recall_stored(void *owner, struct store_op *op)
-{
-    struct shard *s = owner;
-    struct recall *q = OP_END(owner, op, struct recall, op.op);
-    struct owned_req *o = &q->o;
-    if (op->status == STORE_DENIED)
-        req_fail(&o->r, CODE_FORBIDDEN, "only the sender may recall a message");
-    else if (op->status == STORE_LATE)
-        req_fail(&o->r, CODE_FORBIDDEN, "the time to recall this message has passed");
-    else if (op->status != STORE_OK)
-        req_fail_store(&o->r, op->status, "seq: there is no such message");
-    if (op->status != STORE_OK || q->op.again) {
-        owned_done(o);
-        return;
-    }
-    uint32_t conv = o->conv;
-    uint64_t seq = q->op.seq;
-    struct conv *v = conv_at(s, conv);
-    struct buf body = BUF_INIT;
-    struct user_mail *mails[2] = {NULL, NULL};
-    bool channel = conv_is_channel(conv_slice(v));
-    if (channel)
-        recall_body(&body, conv_slice(v), SLICE_NONE, &q->op);
-    else
-        recall_push_pair(q, conv_slice(v), mails);
-    v->pins++;
-    owned_done(o);
-    if (channel && buf_ok(&body))
-        conv_publish_recall(s, conv, seq, buf_slice(&body));
-    user_mail_post(s->hub, s, mails[0]);
-    user_mail_post(s->hub, s, mails[1]);
-    v->pins--;
-    buf_free(&body);
-}
-
-static void recall_ready(struct owned_req *o)
-{
-    struct recall *q = (struct recall *)o;
-    q->op.conv = conv_slice(conv_at(o->owner, o->conv));
-    q->op.sender = slice_of(q->id, q->id_len);
-    q->op.window_ms = o->owner->opt->recall_ms;
-    owned_op(o, &q->op.op, recall_stored);
-    store_recall(o->owner->store, &q->op);
-}
-
-static void handle_recall(struct call *c)
-{
-    struct conv_key key;
-    uint64_t seq = 0;
-    bool has;
-    if (!call_get_conversation(c, &key) || !call_get_int(c, "seq", 1, true, &has, &seq) || !may_read(c, &key))
-        return;
-    struct recall *q = req_begin(c, sizeof *q);
-    if (!q)
-        return;
-    struct slice id = call_user_id(c);
-    q->id_len = (uint8_t)id.n;
-    memcpy(q->id, id.p, id.n);
-    q->op.seq = seq;
-    q->o.key = key;
-    q->o.ready = recall_ready;
-    owned_post(c->shard, &q->o);
-}
-
 int act_history_register(struct hub *hub)
 {
     static const struct action actions[] = {
         {.number = 5, .name = "history", .class = CLASS_READ, .handle = handle_history},
         {.number = 10, .name = "conversations", .class = CLASS_READ, .handle = handle_conversations},
         {.number = 11, .name = "mark_read", .class = CLASS_ALONE, .handle = handle_mark_read},
-        {.number = 14, .name = "recall", .class = CLASS_ALONE, .handle = handle_recall},
     };
     return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
 }

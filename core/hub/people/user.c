@@ -1,5 +1,7 @@
 #include "core/hub/people/user.h"
 
+#include "core/base/frame.h"
+#include "core/base/push.h"
 #include "core/hub/people/chan.h"
 #include "core/net/send.h"
 
@@ -180,10 +182,11 @@ void user_remove_conn(struct shard *s, uint32_t conn)
 void user_push(struct shard *s, uint32_t user, struct frame *f, uint32_t except)
 {
     uint32_t next;
+    enum conn_class class = push_is_skippable(f->action) ? CONN_MAY : CONN_MUST;
     for (uint32_t i = user_at(s, user)->first_conn; i != NONE; i = next) {
         /* A full queue closes the connection, which takes it off the list. */
         next = conn_at(s->net, i)->user_next;
-        if (i != except && conn_send_frame(s->net, i, f, CONN_MUST) == 0)
+        if (i != except && conn_send_frame(s->net, i, f, class) == 0)
             atomic_fetch_add_explicit(&s->deliveries, 1, memory_order_relaxed);
     }
 }

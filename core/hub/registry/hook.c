@@ -11,7 +11,8 @@ static const char *const names[HOOK_EVENTS] = {
     [HOOK_UNSUBSCRIBE] = "unsubscribe", [HOOK_CREATE] = "create",       [HOOK_HISTORY] = "history",
     [HOOK_PRESENCE] = "presence",       [HOOK_MESSAGE] = "message",     [HOOK_CONVERSATION] = "conversation",
     [HOOK_DELIVERED] = "delivered",     [HOOK_LOGGED_IN] = "logged_in", [HOOK_CLOSE] = "close",
-    [HOOK_OFFLINE] = "offline",
+    [HOOK_OFFLINE] = "offline",         [HOOK_EDIT] = "edit",           [HOOK_RECALL] = "recall",
+    [HOOK_EDITED] = "edited",           [HOOK_RECALLED] = "recalled",
 };
 
 const char *hook_event_name(enum hook_event event)

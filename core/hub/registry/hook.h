@@ -43,9 +43,17 @@ enum hook_event {
     /* user, user_name, channel | peer, content, id, seq, created_ms, members, receivers: those without a connection of
      * a message that was stored and pushed (talk/offline.h). On the owner shard; the verdict counts for nothing */
     HOOK_OFFLINE,
+    /* user, user_name, channel | peer, seq, and of an edit content: before it is done, on the asker's shard; an edit
+     * has passed HOOK_MESSAGE by then. Reject and drop as there; an edit's content may be replaced */
+    HOOK_EDIT,
+    HOOK_RECALL,
+    /* The same with id, members, and of an edit edited_ms: it is stored, answered and published. On the owner shard;
+     * the verdict counts for nothing */
+    HOOK_EDITED,
+    HOOK_RECALLED,
     HOOK_EVENTS
 };
-/* "connect" … "offline". */
+/* "connect" … "recalled". */
 const char *hook_event_name(enum hook_event event);
 
 enum hook_verdict {
@@ -74,6 +82,8 @@ struct hook_call {
     float rate;            /* conversation: messages a second, lately */
     enum store_tier tier;  /* conversation */
     struct bucket *bucket; /* message: the user's (NULL when it has no connection); conversation: the conversation's */
+    bool edit;             /* message, conversation: not a new one, but another content for that of `seq` */
+    uint64_t edited_ms;    /* edited */
     bool repeat_possible;  /* there is a clientId: a rejection is withdrawn when it turns out to be a repeat */
     uint64_t id, seq, created_ms;  /* delivered */
     const struct slice *receivers; /* offline: user ids, receiver_count */

@@ -27,7 +27,7 @@ struct hub_options {
     uint32_t subscriptions_max;       /* limits.subscriptions, per user; 0: no limit */
     uint32_t channels_max;            /* limits.channels; 0: no limit */
     uint64_t guest_ms;                /* limits.guest; 0: guests are never forgotten */
-    uint64_t recall_ms;               /* limits.recall; 0: no limit */
+    uint64_t recall_ms, edit_ms;      /* limits.recall, limits.edit; 0: no limit */
     enum channels_create create;      /* channels.create */
     enum channels_send send;          /* channels.send */
     uint32_t large_members;           /* tiers.large.members */

@@ -26,7 +26,9 @@ enum why_kind {
     WHY_WALKED,  /* conv, seq..to, mask: every member of this shard with that mode was visited */
     WHY_SKIPPED, /* conv, seq..to, user: nothing of it was queued, because the receiver was slow */
     WHY_PUSHED,  /* id, user (receiver), a: connections, b: of them, refused. On the user's shard */
-    WHY_ACKED    /* id, user; bits WHY_B_UP_TO: all up to it. On the user's shard */
+    WHY_ACKED,   /* id, user; bits WHY_B_UP_TO: all up to it. On the user's shard */
+    WHY_EDITED,  /* id, seq, conv, user (who did it). On the owner shard */
+    WHY_RECALLED /* the same */
 };
 
 enum { WHY_B_CHANNEL = 1, WHY_B_OVER_LIMIT = 2, WHY_B_MERGED = 4, WHY_B_UP_TO = 8 };

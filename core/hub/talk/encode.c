@@ -34,10 +34,13 @@ void encode_message(struct buf *b, struct slice conv, const struct store_message
     }
     buf_lit(b, "\",\"seq\":");
     buf_dec(b, m->seq);
-    if (m->recalled)
-        buf_lit(b, ",\"recalled\":true}");
-    else
-        buf_byte(b, '}');
+    if (m->recalled) {
+        buf_lit(b, ",\"recalled\":true");
+    } else if (m->edited_ms) {
+        buf_lit(b, ",\"editedAt\":");
+        buf_dec(b, m->edited_ms);
+    }
+    buf_byte(b, '}');
 }
 
 void encode_sent(struct buf *b, uint64_t id, uint64_t seq, uint64_t created_ms)

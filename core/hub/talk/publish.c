@@ -215,6 +215,13 @@ static struct window *window_open(struct shard *s, uint32_t conv, bool merged, u
     return b;
 }
 
+/* A window goes as one frame, and what the server sends is cut at limits.page. */
+static void window_cut(const struct shard *s, struct window *b)
+{
+    while (b->count > 1 && s->opt->page_max && b->bytes + 256 > s->opt->page_max)
+        window_drop_oldest(b);
+}
+
 /* Adds to a window, opening it; without memory the message is left out, and the receivers see the jump. */
 static void window_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq, struct slice body)
 {
@@ -234,9 +241,7 @@ static void window_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq
         window_drop_oldest(b);
     b->items[(b->head + b->count++) % b->max] = (struct window_item){.seq = seq, .len = (uint32_t)body.n, .body = copy};
     b->bytes += body.n + 1;
-    /* A window goes as one frame, and what the server sends is cut at limits.page. */
-    while (b->count > 1 && s->opt->page_max && b->bytes + 256 > s->opt->page_max)
-        window_drop_oldest(b);
+    window_cut(s, b);
 }
 
 void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit)
@@ -279,16 +284,61 @@ static void window_take_out(struct window *b, uint64_t seq)
     }
 }
 
+/* To everybody but those of the modes in `spared`. */
+static void publish_change(struct shard *s, uint32_t conv, enum push_action action, uint64_t seq, struct slice body,
+                           uint8_t spared)
+{
+    struct window_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+    struct publication n = {
+        .from = seq,
+        .to = seq,
+        .count = 1,
+        .action = action,
+        .mask = (uint8_t)((1u << MODE_DEFAULT | 1u << MODE_ALL | 1u << MODE_MERGED) & ~(unsigned)spared)};
+    publish(s, conv, &n, only_item, &one);
+}
+
 void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body)
 {
     struct conv *v = conv_at(s, conv);
     window_take_out(v->merged, seq);
     window_take_out(v->plain, seq);
-    struct window_item one = {.seq = seq, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
-    struct publication n = {.from = seq,
-                            .to = seq,
-                            .count = 1,
-                            .action = PUSH_RECALLED,
-                            .mask = 1u << MODE_DEFAULT | 1u << MODE_ALL | 1u << MODE_MERGED};
-    publish(s, conv, &n, only_item, &one);
+    publish_change(s, conv, PUSH_RECALLED, seq, body, 0);
+}
+
+/* Puts the message in the place of the one that the window holds. False: its receivers have it already; else they have
+ * not heard of it, and the window, or history, brings them the new one. */
+static bool window_replace(const struct shard *s, struct window *b, uint64_t seq, struct slice message)
+{
+    if (!b || seq < b->from || seq > b->to)
+        return false;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct window_item *t = ring_item(b, i);
+        if (t->seq != seq)
+            continue;
+        char *copy = malloc(message.n);
+        if (!copy) {
+            window_take_out(b, seq);
+            break;
+        }
+        memcpy(copy, message.p, message.n);
+        free(t->body);
+        b->bytes += message.n - t->len;
+        t->body = copy;
+        t->len = (uint32_t)message.n;
+        window_cut(s, b);
+        break;
+    }
+    return true;
+}
+
+void conv_publish_edit(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, struct slice message)
+{
+    struct conv *v = conv_at(s, conv);
+    uint8_t spared = 0;
+    if (window_replace(s, v->merged, seq, message))
+        spared |= merged_mask(v);
+    if (window_replace(s, v->plain, seq, message))
+        spared |= plain_mask(v);
+    publish_change(s, conv, PUSH_EDITED, seq, body, spared);
 }

@@ -11,6 +11,9 @@
 void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit);
 /* Publishes a 109 (body) and takes the message out of windows under way. */
 void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct slice body);
+/* Publishes a 110 (body). Windows under way get the message (its 102) in the place of the old one, and their receivers
+ * no 110. */
+void conv_publish_edit(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, struct slice message);
 void window_free(struct shard *s, struct window *b);
 /* Publishes what the conversation's windows hold, now. */
 void windows_flush(struct shard *s, uint32_t conv);

@@ -156,46 +156,66 @@ static void send_stored(void *owner, struct store_op *op)
     buf_free(&body);
 }
 
-static bool pair_admits(struct send *q, const struct conv *v)
+static bool pair_admits(struct owned_req *o, const struct conv *v, struct slice sender, bool privileged,
+                        const char *unknown)
 {
     struct slice lo, hi;
     conv_pair_users(conv_slice(v), &lo, &hi);
-    bool sender_is_lo = slice_eq(lo, q->op.sender);
+    bool sender_is_lo = slice_eq(lo, sender);
     if (!v->user_exists[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
-        req_fail(&q->o.r, CODE_NOT_FOUND, "receiverId: no such user");
+        req_fail(&o->r, CODE_NOT_FOUND, unknown);
         return false;
     }
-    if (!q->privileged && v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
-        req_fail(&q->o.r, CODE_FORBIDDEN, "the receiver has blocked you");
+    if (!privileged && v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
+        req_fail(&o->r, CODE_FORBIDDEN, "the receiver has blocked you");
         return false;
     }
     return true;
 }
 
-static bool channel_admits(struct shard *s, struct send *q, const struct conv *v)
+static bool channel_admits(struct owned_req *o, const struct conv *v, struct slice sender, bool member)
 {
+    struct shard *s = o->owner;
     if (!v->exists) {
-        req_fail(&q->o.r, CODE_NOT_FOUND, "channel: no such channel");
+        req_fail(&o->r, CODE_NOT_FOUND, "channel: no such channel");
         return false;
     }
-    if (q->member || q->privileged)
+    if (member)
         return true;
     if (s->opt->send != SEND_ANY) {
-        req_fail(&q->o.r, CODE_FORBIDDEN, "channel: subscribe before you send");
+        req_fail(&o->r, CODE_FORBIDDEN, "channel: subscribe before you send");
         return false;
     }
     /* A ban has ended memberships, and closing a channel has ended all: strangers are under the same rules. */
     struct channel_rule rule;
     struct slice name = conv_channel_name(conv_slice(v));
-    if (ban_member(s, q->op.sender, name)) {
-        req_fail(&q->o.r, CODE_FORBIDDEN, "you are banned from this channel");
+    if (ban_member(s, sender, name)) {
+        req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
         return false;
     }
     if (channel_rule_find(s, name, &rule) && rule.closed) {
-        req_fail(&q->o.r, CODE_FORBIDDEN, "this channel is closed");
+        req_fail(&o->r, CODE_FORBIDDEN, "this channel is closed");
         return false;
     }
     return true;
+}
+
+static bool admits(struct owned_req *o, struct slice sender, bool member, bool privileged, const char *unknown)
+{
+    struct conv *v = conv_at(o->owner, o->conv);
+    bool channel = conv_is_channel(conv_slice(v));
+    if (channel ? channel_admits(o, v, sender, member || privileged) : pair_admits(o, v, sender, privileged, unknown))
+        return true;
+    /* A user that did not exist may exist by now: look again next time. */
+    if (!channel && o->r.code == CODE_NOT_FOUND && v->pins == 1)
+        v->state = CONV_NEW;
+    owned_done(o);
+    return false;
+}
+
+bool send_admitted(struct owned_req *o, struct slice sender, bool member, const char *unknown)
+{
+    return admits(o, sender, member, false, unknown);
 }
 
 /* On the owner: may it be sent, and how? */
@@ -206,13 +226,8 @@ static void send_ready(struct owned_req *o)
     struct conv *v = conv_at(s, o->conv);
     bool channel = conv_is_channel(conv_slice(v));
     bool limited = q->op.only_duplicate; /* with the rejection in r */
-    if (!(channel ? channel_admits(s, q, v) : pair_admits(q, v))) {
-        /* A user that did not exist may exist by now: look again next time. */
-        if (!channel && o->r.code == CODE_NOT_FOUND && v->pins == 1)
-            v->state = CONV_NEW;
-        owned_done(o);
+    if (!admits(o, q->op.sender, q->member, q->privileged, "receiverId: no such user"))
         return;
-    }
     if (!limited) {
         struct hook_call h = {.shard = s,
                               .conn = NONE,

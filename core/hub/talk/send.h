@@ -35,6 +35,9 @@ void send_fill(struct send *q, const struct conv_key *key, const struct hook_cal
 void send_refuse(struct send *q, const struct hook_call *h);
 /* Tells a hook which conversation it is about. h->user must be set. */
 void send_hook_about(struct hook_call *h, const struct conv_key *key);
+/* On the owner: whether the sender, who is subscribed or not, may say something here. False: it has been answered, with
+ * `unknown` where the other one of a pair does not exist. */
+bool send_admitted(struct owned_req *o, struct slice sender, bool member, const char *unknown);
 /* The answer for a message that a hook dropped: an id that nothing bears, and seq 0. */
 void send_encode_dropped(struct buf *b);
 

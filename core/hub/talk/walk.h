@@ -27,7 +27,7 @@ struct pub {
     uint32_t omitted;  /* of those, how many are left out */
     uint32_t count;    /* items */
     uint32_t start;    /* where the walk stood when it got on: it ends there */
-    uint16_t action;   /* of the frames: 102, 109 */
+    uint16_t action;   /* of the frames: 102, 109, 110 */
     uint8_t mask;      /* bits 1 << enum push_mode: who gets it */
     uint8_t name_len;
     bool merged;             /* goes as one 104 to those who accept it */

@@ -1,0 +1,93 @@
+/* Actions 14 recall message, 17 edit message. */
+#include "core/base/clock.h"
+#include "core/hub/act/acts.h"
+#include "core/hub/act/subscriber.h"
+#include "core/hub/people/field.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/action.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/talk/change.h"
+#include "core/hub/talk/send.h"
+
+static struct hook_call hook_of(struct call *c, const struct conv_key *key, uint64_t seq)
+{
+    struct hook_call h = {
+        .shard = c->shard, .conn = c->conn, .user = call_user_id(c), .user_name = call_user_name(c), .seq = seq};
+    send_hook_about(&h, key);
+    return h;
+}
+
+/* Nobody needs to subscribe to a private conversation. */
+static bool is_member(const struct call *c, const struct conv_key *key)
+{
+    struct slice k = conv_key_slice(key);
+    return !conv_is_channel(k) || call_subscribed(c, conv_channel_name(k));
+}
+
+static void change_begin(struct call *c, const struct conv_key *key, const struct hook_call *h, bool member)
+{
+    struct change *q = req_begin(c, change_size(h->user, h->user_name, h->content));
+    if (!q)
+        return;
+    q->member = member;
+    change_fill(q, key, h);
+    owned_post(c->shard, &q->o);
+}
+
+static void handle_recall(struct call *c)
+{
+    struct conv_key key;
+    uint64_t seq = 0;
+    bool has;
+    if (!call_get_conversation(c, &key) || !call_get_int(c, "seq", 1, true, &has, &seq))
+        return;
+    if (c->shard->opt->send != SEND_ANY && !is_member(c, &key)) { /* whoever may send there may take it back */
+        call_deny_stranger(c, &key);
+        return;
+    }
+    struct hook_call h = hook_of(c, &key, seq);
+    enum hook_verdict verdict = hooks_run(HOOK_RECALL, &h);
+    if (verdict == HOOK_DROP)
+        call_reply(c, SLICE_NONE);
+    else if (verdict == HOOK_REJECT)
+        call_reject(c, &h);
+    else
+        change_begin(c, &key, &h, true);
+}
+
+static void handle_edit(struct call *c)
+{
+    struct shard *s = c->shard;
+    struct conv_key key;
+    uint64_t seq = 0;
+    bool has;
+    struct slice content;
+    if (!call_get_conversation(c, &key) || !call_get_int(c, "seq", 1, true, &has, &seq) ||
+        !call_get_content(c, &content))
+        return;
+    struct hook_call h = hook_of(c, &key, seq);
+    h.content = content;
+    h.bucket = &user_at(s, c->user)->rate;
+    h.edit = true;
+    enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
+    if (verdict != HOOK_DROP && verdict != HOOK_REJECT)
+        verdict = hooks_run(HOOK_EDIT, &h);
+    if (verdict == HOOK_REJECT) {
+        call_reject(c, &h);
+    } else if (verdict == HOOK_DROP) {
+        buf_reset(&s->scratch);
+        change_encode_edited(&s->scratch, clock_wall_ms());
+        call_reply(c, buf_slice(&s->scratch));
+    } else {
+        change_begin(c, &key, &h, is_member(c, &key));
+    }
+}
+
+int act_change_register(struct hub *hub)
+{
+    static const struct action actions[] = {
+        {.number = 14, .name = "recall", .class = CLASS_ALONE, .handle = handle_recall},
+        {.number = 17, .name = "edit", .class = CLASS_ALONE, .handle = handle_edit},
+    };
+    return actions_register(hub, actions, sizeof actions / sizeof actions[0]);
+}
