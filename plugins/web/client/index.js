@@ -1,0 +1,3 @@
+export { Magpie } from "./magpie.js";
+export { Conversation } from "./conversation.js";
+export { MagpieError } from "./error.js";

@@ -1,0 +1,176 @@
+/** What the documents promise, against a server whose channels keep 20 messages: node client.mjs HOST:PORT. */
+import assert from "node:assert/strict";
+import { Magpie, MagpieError } from "../index.js";
+import { WebSocket } from "./websocket.mjs";
+
+const url = `ws://${process.argv[2]}/`;
+const made = [];
+
+async function user(name, options = {}) {
+  const chat = new Magpie(url, { name, WebSocket, minDelay: 20, maxDelay: 100, jitter: 5, ...options });
+  chat.heard = [];
+  for (const event of ["message", "gap", "omitted", "edit", "recall"])
+    chat.on(event, (what, c) => chat.heard.push([event, c.key, what.seq ?? `${what.from}..${what.to}`, what.content]));
+  made.push(chat);
+  await chat.connect();
+  return chat;
+}
+
+async function until(condition, what) {
+  for (const end = Date.now() + 20000; !condition(); ) {
+    assert.ok(Date.now() < end, `never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+let n = 0;
+const fresh = () => `client-${process.pid}-${++n}`;
+const refused = (promise, code) =>
+  assert.rejects(promise, (error) => error instanceof MagpieError && error.code === code);
+
+const tests = {
+  async "messages come in order, each once, over both forms"() {
+    const ann = await user("Ann"), bob = await user("Bob", { binary: true }), name = fresh();
+    await ann.channel(name).subscribe();
+    assert.equal((await bob.channel(name).subscribe({ push: "all" })).members, 2);
+    const sent = await Promise.all(["one", "two", "thrée"].map((text) => ann.channel(name).send(text)));
+    assert.deepEqual(sent.map((s) => s.seq), [1, 2, 3]);
+    const key = "#" + name;
+    await until(() => bob.heard.length === 3 && ann.heard.length === 3, "three messages");
+    for (const chat of [ann, bob])
+      assert.deepEqual(
+        chat.heard,
+        ["one", "two", "thrée"].map((text, i) => ["message", key, i + 1, text]),
+      );
+  },
+
+  async "private messages wait in the inbox until they were told"() {
+    const ann = await user("Ann"), bob = await user("Bob"), token = bob.token, id = bob.id;
+    bob.close();
+    await ann.user(id).send("are you there?");
+    await ann.user(id).send("well, later");
+    const again = await user(undefined, { token });
+    assert.equal(again.name, "Bob");
+    await until(() => again.heard.length === 2, "what waited");
+    assert.deepEqual(again.heard.map((h) => h[2]), [1, 2]);
+    await until(() => again.user(ann.id).last === 2, "both");
+    for (const end = Date.now() + 10000; (await again.call(7)).messages.length; ) assert.ok(Date.now() < end);
+    assert.equal(ann.heard.length, 2, "one's own are told too");
+  },
+
+  async "a page that comes back goes on where it was"() {
+    const ann = await user("Ann"), bob = await user("Bob"), name = fresh(), key = "#" + name;
+    await ann.channel(name).subscribe();
+    await bob.channel(name).subscribe();
+    await ann.channel(name).send("1");
+    await until(() => bob.heard.length === 1, "the first");
+    const positions = bob.positions(), token = bob.token;
+    assert.equal(positions[key], 1);
+    bob.close();
+    await ann.channel(name).send("2");
+    const again = await user(undefined, { token, positions });
+    await until(() => again.heard.length === 1, "the second");
+    assert.deepEqual(again.heard, [["message", key, 2, "2"]]);
+  },
+
+  async "what is gone for ever is a gap"() {
+    const ann = await user("Ann"), bob = await user("Bob"), name = fresh(), key = "#" + name;
+    await ann.channel(name).subscribe();
+    await bob.channel(name).subscribe();
+    const positions = bob.positions(), token = bob.token;
+    bob.close();
+    for (let i = 1; i <= 50; i++) await ann.channel(name).send(String(i));
+    const again = await user(undefined, { token, positions });
+    await until(() => again.channel(name).last === 50, "the newest");
+    assert.equal(again.heard[0][0], "gap");
+    assert.match(again.heard[0][2], /^1\.\.\d+$/);
+    const messages = again.heard.filter((h) => h[0] === "message");
+    assert.equal(messages.at(-1)[3], "50");
+    assert.equal(again.heard.length, messages.length + 1);
+    assert.equal(Number(again.heard[0][2].slice(3)) + messages.length, 50);
+    assert.ok(key);
+  },
+
+  async "of too many only the newest are fetched"() {
+    const ann = await user("Ann"), bob = await user("Bob", { catchUp: 3 }), name = fresh();
+    await ann.channel(name).subscribe();
+    await bob.channel(name).subscribe();
+    const positions = bob.positions(), token = bob.token;
+    bob.close();
+    for (let i = 1; i <= 10; i++) await ann.channel(name).send(String(i));
+    const again = await user(undefined, { token, positions, catchUp: 3 });
+    await until(() => again.channel(name).last === 10, "the newest");
+    assert.deepEqual(again.heard.map((h) => h[2]), ["1..7", 8, 9, 10]);
+    assert.deepEqual((await again.channel(name).range(2, 4)).map((m) => m.content), ["2", "3", "4"]);
+  },
+
+  async "errors say why, and nothing hangs"() {
+    const ann = await user("Ann"), name = fresh();
+    await refused(ann.channel(name).send("nobody is here"), "not_found");
+    await refused(ann.user("nobody").send("hello"), "not_found");
+    await refused(ann.call(777), "unknown_action");
+    await refused(ann.channel(" bad").subscribe(), "bad_request");
+    assert.throws(() => new Magpie(url, { WebSocket, nmae: "Ann" }), /no option "nmae"/);
+    const stranger = new Magpie(url, { token: "no token", WebSocket });
+    stranger.on("error", () => {});
+    await refused(stranger.connect(), "unauthorized");
+    assert.equal(stranger.state, "closed");
+    await refused(stranger.channel(name).send("x"), "closed");
+    const alone = new Magpie("ws://127.0.0.1:1/", { name: "Al", WebSocket, timeout: 200 });
+    alone.connect();
+    await refused(alone.call(9), "timeout");
+    const waiting = alone.channel(name).send("x");
+    assert.equal(alone.channel(name).waiting.length, 1);
+    alone.close();
+    await refused(waiting, "closed");
+    const stop = new AbortController();
+    stop.abort();
+    await refused(ann.channel(name).send("x", { signal: stop.signal }), "aborted");
+  },
+
+  async "the same clientId is stored once"() {
+    const ann = await user("Ann"), name = fresh();
+    await ann.channel(name).subscribe();
+    const send = () => ann.channel(name).send("x", { clientId: "c" });
+    const [a, b] = [await send(), await send()];
+    assert.deepEqual([a.id, a.seq], [b.id, b.seq]);
+  },
+
+  async "recalls, reads and members"() {
+    const ann = await user("Ann"), bob = await user("Bob"), name = fresh();
+    await ann.channel(name).subscribe();
+    await bob.channel(name).subscribe();
+    await ann.channel(name).send("oops");
+    await until(() => bob.heard.length === 1, "it");
+    await ann.channel(name).recall(1);
+    await until(() => bob.heard.length === 2, "the recall");
+    assert.deepEqual(bob.heard[1].slice(0, 3), ["recall", "#" + name, 1]);
+    const unread = new Promise((resolve) => bob.channel(name).once("unread", resolve));
+    bob.channel(name).read();
+    assert.equal(await unread, 0);
+    const { members } = await bob.channel(name).memberList();
+    assert.deepEqual(members.map((m) => m.name).sort(), ["Ann", "Bob"]);
+    assert.deepEqual(await bob.presence([ann.id]), [ann.id]);
+    assert.equal((await bob.conversations()).conversations[0].channel, name);
+  },
+
+  async "who is replaced does not fight"() {
+    const one = await user("Ann", { device: "phone" });
+    one.on("error", () => {});
+    const closed = new Promise((resolve) => one.once("closed", resolve));
+    await user(undefined, { token: one.token, device: "phone" });
+    assert.equal((await closed).code, "replaced");
+    assert.equal(one.state, "closed");
+  },
+};
+
+for (const [name, test] of Object.entries(tests)) {
+  try {
+    await test();
+  } catch (error) {
+    console.error(`${name}: ${error.stack}`);
+    process.exitCode = 1;
+  }
+}
+for (const chat of made) chat.close();
+if (!process.exitCode) console.log("all well");
