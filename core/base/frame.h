@@ -6,7 +6,7 @@
  * crosses shards is the body's bytes, in a mail). One thread each.
  *
  * A form is a row of a table of encoders, which whoever owns the connections keeps (core/net: TCP, WebSocket in binary
- * and in text; room for compressed ones, and for protocols of others). Frames know a form by its number alone.
+ * and in text, each of them compressed too; room for protocols of others). Frames know a form by its number alone.
  */
 #ifndef MAGPIE_BASE_FRAME_H
 #define MAGPIE_BASE_FRAME_H
@@ -19,7 +19,7 @@
 #define WIRE_TAG_NONE UINT32_MAX
 
 enum {
-    WIRE_ROWS = 8,              /* forms at most */
+    WIRE_ROWS = 12,             /* forms at most */
     WIRE_NAMELESS = UINT16_MAX, /* wire.action of what is no frame */
     BUNDLE_MAX = 32,            /* frames */
     BUNDLE_BYTES = 16384        /* bytes of their bodies, if they are more than one */
@@ -40,7 +40,7 @@ struct encoder {
     /* The wire of a frame, made with wire_make(): the same for every receiver, since all share it. NULL: out of memory.
      * `self` is this encoder; on any shard's thread. */
     struct wire *(*encode)(const struct encoder *self, uint16_t action, uint16_t seq, struct slice body, uint32_t tag);
-    void *ctx; /* its maker's: a compression level, a plugin */
+    void *ctx; /* its maker's: a deflater, a plugin */
 };
 
 /* A wire of the parts one after the other, with one reference. NULL: out of memory. */

@@ -60,6 +60,8 @@ static struct net_limits net_limits_of(const struct config *c)
         .login_timeout = s_of(c->timeouts.login),
         .ping_timeout = s_of(c->timeouts.ping),
         .idle_timeout = s_of(c->timeouts.idle),
+        .compress_threshold = u32_of(c->compression.threshold),
+        .compress_level = (int)c->compression.level,
         .origins = (const char *const *)c->origins.v,
         .protocols = (const char *const *)c->listen.protocols.v,
     };

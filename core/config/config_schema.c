@@ -171,9 +171,11 @@ const struct config_option config_schema[] = {
     SECONDS(timeouts.drain, 0, EVER, "30", 0,
             "How long SIGTERM lets clients and requests finish. 0: as long as it takes."),
 
-    SECTION("compression", "Compression of what the server sends. Not in this version yet."),
-    SIZE(compression.threshold, 0, GIB, "512", 0, "Smaller bodies go as they are."),
-    COUNT(compression.level, 1, 9, "6", 0, "zlib's level."),
+    SECTION("compression", "Compression: gzip on TCP, permessage-deflate on WebSocket."),
+    SIZE(compression.threshold, 0, GIB, "512", 0,
+         "Smaller bodies and messages go as they are. 0: all that becomes smaller is compressed."),
+    COUNT(compression.level, 0, 9, "6", 0,
+          "zlib's level; of more than 8 KiB 1. 0: nothing is compressed, and permessage-deflate not negotiated."),
 
     SECTION("tiers", "How long and how safely messages are kept."),
     SECTION("tiers.dm", "Private messages."),

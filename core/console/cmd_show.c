@@ -35,7 +35,8 @@ static void put_conn(void *ctx, const struct snapshot_conn *c)
     put_text(b, c->user);
     buf_lit(b, ",\"name\":");
     put_text(b, c->name);
-    buf_printf(b, ",\"ip\":\"%s\",\"transport\":\"%s\",\"form\":\"%s\",\"device\":", c->ip, c->transport, c->form);
+    buf_printf(b, ",\"ip\":\"%s\",\"transport\":\"%s\",\"form\":\"%s\",\"compression\":\"%s\",\"device\":", c->ip,
+               c->transport, c->form, c->compression);
     put_text(b, slice_str(c->device ? c->device : ""));
     buf_printf(b, ",\"silent\":%u,\"queued\":%u,\"skipping\":%s,\"requests\":%u,\"merge\":%s,\"closing\":%s}",
                c->silent, c->queued, c->slow ? "true" : "false", c->inflight, c->merge ? "true" : "false",

@@ -28,7 +28,7 @@ static const struct {
     [CLOSE_LOGOUT] = {"logout", WS_CODE_NORMAL},     [CLOSE_PEER] = {"peer", 0},
 };
 
-static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE | CONN_F_GZIP | CONN_F_TRACE;
+static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE | CONN_F_PACKED | CONN_F_TRACE;
 
 const char *close_reason_name(enum close_reason reason)
 {
@@ -137,7 +137,11 @@ void conn_set(struct net *net, uint32_t conn, unsigned flags)
 {
     struct conn *c = conn_ptr(net, conn);
     unsigned fresh = flags & owner_flags & ~c->flags;
+    if (c->transport == CONN_WEBSOCKET) /* which has agreed, or not, at the upgrade */
+        fresh &= ~(unsigned)CONN_F_PACKED;
     c->flags |= (uint16_t)fresh;
+    if (fresh & CONN_F_PACKED && c->form == WIRE_TCP)
+        c->form = WIRE_TCP_GZIP;
     if (fresh & CONN_F_READY) {
         c->heard = net->tick;
         conn_release_early(net, c);
@@ -149,7 +153,7 @@ void conn_set(struct net *net, uint32_t conn, unsigned flags)
 void conn_clear(struct net *net, uint32_t conn, unsigned flags)
 {
     struct conn *c = conn_ptr(net, conn);
-    unsigned gone = flags & owner_flags & c->flags;
+    unsigned gone = flags & owner_flags & ~(unsigned)CONN_F_PACKED & c->flags;
     c->flags &= (uint16_t)~gone;
     if (gone & (CONN_F_READY | CONN_F_PINGS) && !(c->flags & CONN_F_CLOSING))
         conn_arm(net, conn, c);

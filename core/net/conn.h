@@ -62,9 +62,13 @@ enum conn_flag {
     CONN_F_READY = 1 << 8,    /* logged in: the login timeout is over, idle rules apply */
     CONN_F_PINGS = 1 << 9,    /* has sent action 9: a TCP connection has an idle timeout from then on */
     CONN_F_MERGE = 1 << 10,   /* accepts 104 */
-    CONN_F_GZIP = 1 << 11,    /* accepts gzip */
-    CONN_F_TRACE = 1 << 13,   /* the owner's: it is told of every wire that goes to this connection, by `traced` */
-    CONN_F_RAW = 1 << 12 /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
+    /* what it sends and is sent may be compressed: by gzip (TCP, set by the owner), or permessage-deflate (WebSocket,
+     * set by net) */
+    CONN_F_PACKED = 1 << 11,
+    CONN_F_RAW =
+        1 << 12, /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
+    CONN_F_TRACE = 1 << 13, /* the owner's: it is told of every wire that goes to this connection, by `traced` */
+    CONN_F_NARROW = 1 << 14 /* net's: what is compressed for it is so for a small window */
 };
 
 /* 64 bytes; a million of them are the point. */
@@ -94,8 +98,10 @@ struct conn {
 _Static_assert(sizeof(struct conn) == 64, "a million connections pay for each byte");
 
 struct net_message {
-    bool text;       /* a WebSocket text message: body is the whole of it, action and seq are 0; valid UTF-8 */
-    uint16_t action; /* as received, bit 15 included */
+    bool text; /* a WebSocket text message: body is the whole of it, action and seq are 0; valid UTF-8 */
+    /* As received. Bit 15 is taken off when the body was gzip: it is still there where that was not agreed upon, or the
+     * body is no gzip. */
+    uint16_t action;
     uint16_t seq;
     struct slice body; /* borrowed until the callback returns */
 };
@@ -155,6 +161,8 @@ struct net_limits {
     uint64_t early_total, early_per_ip; /* bytes of unfinished messages and requests before login; 0: no limit */
     uint32_t login_timeout, ping_timeout, idle_timeout; /* seconds, 0: none */
     struct http_limits http;                            /* of requests' heads; 0: the usual ones */
+    uint32_t compress_threshold;                        /* bytes: smaller messages are sent as they are */
+    int compress_level; /* 1 to 9, zlib's; 0: nothing is compressed, and permessage-deflate not negotiated */
     /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
     const char *const *origins;
     const char *const *protocols; /* WebSocket subprotocols; the same */
@@ -170,7 +178,8 @@ struct conn *conn_find(const struct net *net, uint32_t conn, uint32_t generation
 /* Numeric address of the other side, "unix" for Unix sockets, "?" when it cannot be told any more. */
 void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);
 
-/* Sets or clears flags of the owner's group; CONN_F_READY and CONN_F_PINGS rearrange the timeout. */
+/* Sets or clears flags of the owner's group; CONN_F_READY and CONN_F_PINGS rearrange the timeout. CONN_F_PACKED is for
+ * TCP, stays, and changes the form. */
 void conn_set(struct net *net, uint32_t conn, unsigned flags);
 void conn_clear(struct net *net, uint32_t conn, unsigned flags);
 

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/net/conn_private.h"
+#include "core/net/extension.h"
 #include "core/net/handshake.h"
 #include "core/net/http.h"
 #include "core/net/http_conn_private.h"
@@ -107,13 +108,32 @@ static const char *page_refused(const struct net *net, const struct conn *c, con
     return "pages of this origin may not connect (the server's config: origins)";
 }
 
+static void push_switching(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const char *accept,
+                           const struct extension *e)
+{
+    char out[512 + EXTENSION_ANSWER_MAX], extensions[EXTENSION_ANSWER_MAX];
+    struct slice protocol = handshake_protocol(h, net->limits.protocols);
+    extension_answer(e, extensions);
+    int n = snprintf(out, sizeof out,
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                     "Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%.*s%s\r\n",
+                     accept, extensions, protocol.n ? "Sec-WebSocket-Protocol: " : "", (int)protocol.n,
+                     protocol.n ? protocol.p : "", protocol.n ? "\r\n" : "");
+    conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
+}
+
 static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
 {
     const char *why = NULL;
-    char accept[HANDSHAKE_ACCEPT + 1], out[512];
+    char accept[HANDSHAKE_ACCEPT + 1];
     unsigned status = handshake_check(h, &why), count;
+    struct extension e = {.deflate = false};
     if (status == 101 && (why = page_refused(net, c, h)) != NULL)
         status = 403;
+    if (status == 101 && extension_negotiate(h, &e) != 0) {
+        status = 400;
+        why = "Sec-WebSocket-Extensions is malformed";
+    }
     if (status == 101 && !handshake_accept(http_get(h, "sec-websocket-key", &count), accept)) {
         status = 503;
         why = "no key could be made";
@@ -122,19 +142,17 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         answer(net, idx, c, status, why, true);
         return;
     }
-    struct slice protocol = handshake_protocol(h, net->limits.protocols);
-    int n = snprintf(out, sizeof out,
-                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
-                     "Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%.*s%s\r\n",
-                     accept, protocol.n ? "Sec-WebSocket-Protocol: " : "", (int)protocol.n,
-                     protocol.n ? protocol.p : "", protocol.n ? "\r\n" : "");
-    conn_push_raw(net, idx, c, slice_of(out, (size_t)n));
+    e.deflate = e.deflate && net->limits.compress_level;
+    push_switching(net, idx, c, h, accept, &e);
     if (!c->out) { /* no memory for the answer: the other side would wait for ever */
         conn_end_http(net, idx, c);
         return;
     }
     c->state = CONN_ST_OPEN;
     c->http_need = CONN_NONE;
+    if (e.deflate)
+        c->flags |= (uint16_t)(CONN_F_PACKED | (extension_narrow(&e) ? CONN_F_NARROW : 0));
+    c->form = wire_form_ws(false, e.deflate, extension_narrow(&e));
     if (net->ops->claim && net->ops->claim(net->owner, idx, h->path)) {
         c->flags |= CONN_F_RAW;
         c->form = WIRE_SILENT;

@@ -133,6 +133,22 @@ void conn_deliver(struct net *net, uint32_t idx, struct conn *c, const struct ne
         c->flags |= CONN_F_PAUSED;
 }
 
+/* Inflates the body. One that is no gzip stays as it is, for the owner to refuse. False: the connection closes. */
+static bool gunzip(struct net *net, uint32_t idx, struct conn *c, struct net_message *m)
+{
+    char text[80];
+    int rc = inflate_gzip(&net->inflater, m->body, conn_frame_limit(net, c), &m->body);
+    if (rc == 0) {
+        m->action &= (uint16_t)~ACTION_GZIP;
+    } else if (rc == ERR_TOOLARGE) {
+        snprintf(text, sizeof text, "gzip: the body would have more than %u bytes", conn_frame_limit(net, c));
+        conn_protocol_error(net, idx, 0, "too_large", text);
+    } else if (rc == ERR_NOMEM) {
+        conn_end(net, idx, CLOSE_SLOW, 0, "the server is out of memory", 1000);
+    }
+    return rc == 0 || rc == ERR_INVALID;
+}
+
 static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in)
 {
     struct tcp_frame f;
@@ -153,6 +169,11 @@ static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_in
     net->cur.rest = in->p + in->pos;
     net->cur.rest_n = in->end - in->pos;
     struct net_message m = {.action = f.action, .seq = f.seq, .body = f.body};
+    if (f.action & ACTION_GZIP && c->flags & CONN_F_PACKED && !(c->flags & CONN_F_CLOSING) &&
+        !gunzip(net, idx, c, &m)) {
+        in->pos = in->end;
+        return false;
+    }
     conn_deliver(net, idx, c, &m);
     return true;
 }
@@ -328,7 +349,7 @@ static void end_of_input(struct net *net, uint32_t idx, struct conn *c, uint32_t
 /* Before login no more is taken in than one message at its largest. */
 static size_t early_room(const struct conn *c)
 {
-    size_t used = c->in ? c->in->end - c->in->start : 0, most = KEEP_MAX_EARLY + KEEP_SLACK;
+    size_t used = c->in ? c->in->end - c->in->start : 0, most = ws_packed_max(KEEP_MAX_EARLY) + KEEP_SLACK;
     size_t room = used < most ? most - used : 1;
     return room < READ_BYTES_EARLY ? room : READ_BYTES_EARLY;
 }

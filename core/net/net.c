@@ -200,6 +200,8 @@ void net_tick(struct net *net)
     net->tick++;
     net->overdue = wheel_run(&net->wheel, net->tick, DUE_BATCH);
     outq_trim(&net->outqs);
+    deflater_trim(&net->deflater);
+    inflater_trim(&net->inflater);
     net_evict_idle(net);
 }
 
@@ -243,10 +245,22 @@ static void watchers_start(struct net *net)
 static void take_limits(struct net *net, const struct net_limits *limits)
 {
     net->limits = *limits;
+    deflater_configure(&net->deflater, limits->compress_threshold, limits->compress_level);
     if (!net->limits.http.head)
         net->limits.http.head = HTTP_HEAD_USUAL;
     if (!net->limits.http.fields)
         net->limits.http.fields = HTTP_FIELDS_USUAL;
+}
+
+/* This server's own forms; the compressed ones with the net's deflater. */
+static void take_encoders(struct net *net)
+{
+    for (int i = 0; i < WIRE_FORMS; i++) {
+        net->own[i] = *encoders_own[i];
+        if (wire_form_plain((uint8_t)i) != i)
+            net->own[i].ctx = &net->deflater;
+        net->encoders[i] = &net->own[i];
+    }
 }
 
 struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struct net_limits *limits,
@@ -261,7 +275,7 @@ struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struc
     net->owner = owner;
     take_limits(net, limits);
     net->streams[STREAM_PLAIN] = &stream_plain;
-    memcpy(net->encoders, encoders_own, sizeof encoders_own);
+    take_encoders(net);
     net->cur.conn = CONN_NONE;
     net->fd_ceiling = -1;
     pool_init(&net->conns, sizeof(struct conn), CHUNK_CONNS);
@@ -297,6 +311,8 @@ void net_free(struct net *net)
     wheel_fini(&net->wheel);
     pool_fini(&net->conns);
     outq_pool_fini(&net->outqs);
+    deflater_free(&net->deflater);
+    inflater_free(&net->inflater);
     free(net->dirty.items);
     free(net->dirty_spare.items);
     free(net->resume.items);
@@ -325,9 +341,18 @@ void net_traffic(const struct net *net, uint64_t *in, uint64_t *out)
     *out = net->bytes_out;
 }
 
+void net_packing(const struct net *net, struct net_packing *out)
+{
+    *out = (struct net_packing){.deflate_in = net->deflater.before,
+                                .deflate_out = net->deflater.after,
+                                .inflate_in = net->inflater.before,
+                                .inflate_out = net->inflater.after};
+}
+
 uint64_t net_memory(const struct net *net)
 {
     uint64_t lists = (uint64_t)net->dirty.cap + net->dirty_spare.cap + net->resume.cap + net->resume_spare.cap;
     return sizeof *net + READ_BYTES + pool_memory(&net->conns) + net->inbuf_memory + net->outqs.memory +
-           lists * sizeof(uint32_t) + net->wheel.slot_count * sizeof(uint32_t);
+           deflater_memory(&net->deflater) + inflater_memory(&net->inflater) + lists * sizeof(uint32_t) +
+           net->wheel.slot_count * sizeof(uint32_t);
 }

@@ -15,6 +15,11 @@ uint32_t net_count(const struct net *net);
 uint64_t net_memory(const struct net *net);
 /* Bytes read from and written to sockets since it was made. */
 void net_traffic(const struct net *net, uint64_t *in, uint64_t *out);
+/* What was compressed and inflated since it was made, each message once, whoever was sent it. */
+struct net_packing {
+    uint64_t deflate_in, deflate_out, inflate_in, inflate_out; /* bytes */
+};
+void net_packing(const struct net *net, struct net_packing *out);
 /* Connections that wait for the next flush. */
 uint32_t net_unsent(const struct net *net);
 /* Writes out what is queued now, without waiting for the loop to go to sleep. */

@@ -10,8 +10,10 @@
 
 #include "core/base/pool.h"
 #include "core/net/conn.h"
+#include "core/net/deflate.h"
 #include "core/net/encoder.h"
 #include "core/net/inbuf.h"
+#include "core/net/inflate.h"
 #include "core/net/outq.h"
 #include "core/net/stream.h"
 
@@ -94,6 +96,9 @@ struct net {
     void *owner;               /* passed to ops */
     struct net_limits limits;
     const struct encoder *encoders[WIRE_ROWS]; /* forms, by conn.form; NULL: none */
+    struct encoder own[WIRE_FORMS];            /* the first of them, with this net's deflater */
+    struct deflater deflater;
+    struct inflater inflater;
     const struct stream *streams[STREAM_ROWS]; /* rows, by conn.stream; NULL: none */
 
     struct pool conns;

@@ -313,7 +313,9 @@ static int hold_queued(struct net *net, uint32_t conn, struct conn *c)
 
 int conn_send_claimed(struct net *net, uint32_t conn, bool text, struct slice data)
 {
-    struct wire *w = wire_message(text, data);
+    unsigned flags = conn_ptr(net, conn)->flags;
+    struct wire *w =
+        wire_message_packed(flags & CONN_F_PACKED ? &net->deflater : NULL, flags & CONN_F_NARROW, text, data);
     if (!w)
         return ERR_NOMEM;
     int rc = conn_send(net, conn, w, CONN_MUST);
@@ -436,6 +438,19 @@ struct wire *conn_wire(const struct net *net, uint32_t conn, uint16_t action, ui
 {
     const struct encoder *e = net->encoders[conn_ptr(net, conn)->form];
     return e->encode(e, action, seq, body, tag);
+}
+
+struct wire *conn_wire_plain(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
+                             uint32_t tag)
+{
+    const struct encoder *e = net->encoders[wire_form_plain(conn_ptr(net, conn)->form)];
+    return e->encode(e, action, seq, body, tag);
+}
+
+const char *conn_compression(const struct net *net, uint32_t conn)
+{
+    const struct conn *c = conn_ptr(net, conn);
+    return !(c->flags & CONN_F_PACKED) ? "none" : c->transport == CONN_WEBSOCKET ? "deflate" : "gzip";
 }
 
 const char *conn_form(const struct net *net, uint32_t conn)

@@ -14,8 +14,14 @@ int conn_send_claimed(struct net *net, uint32_t conn, bool text, struct slice da
 /* A wire in the connection's form, for what goes to it alone, with one reference. NULL: out of memory. */
 struct wire *conn_wire(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
                        uint32_t tag);
+/* The same, never compressed: for a body that holds a secret. What others have a hand in, a name for one, stands beside
+ * it, and the length of what is compressed together would tell how much is alike. */
+struct wire *conn_wire_plain(const struct net *net, uint32_t conn, uint16_t action, uint16_t seq, struct slice body,
+                             uint32_t tag);
 /* The name of the form. */
 const char *conn_form(const struct net *net, uint32_t conn);
+/* How what is sent may be compressed: "gzip", "deflate", or "none". */
+const char *conn_compression(const struct net *net, uint32_t conn);
 /* Another form of a protocol that the owner of a claimed path, or a gateway, speaks: a row behind those of this server
  * (encoder.h). Borrowed for the net's life, and on the same row in all nets that connections move between. ERR_EXISTS:
  * the row is taken; ERR_INVALID: there is no such row. */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { FIN = 0x80, RSV = 0x70, OPCODE = 0x0F, MASKED = 0x80, CONTROL = 0x08, CONTROL_MAX = 125 };
+enum { OPCODE = 0x0F, MASKED = 0x80, CONTROL = 0x08, CONTROL_MAX = 125 };
 
 /* A header as it came. */
 struct header {
@@ -53,7 +53,7 @@ bool ws_code_valid(uint16_t code)
 
 size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, size_t n)
 {
-    out[0] = (uint8_t)(FIN | opcode);
+    out[0] = (uint8_t)(WS_FIN | opcode);
     if (n <= CONTROL_MAX) {
         out[1] = (uint8_t)n;
         return 2;
@@ -71,7 +71,7 @@ size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, size_t n)
 size_t ws_control_frame(uint8_t out[127], enum ws_opcode opcode, struct slice payload)
 {
     size_t n = payload.n < CONTROL_MAX ? payload.n : CONTROL_MAX;
-    out[0] = (uint8_t)(FIN | opcode);
+    out[0] = (uint8_t)(WS_FIN | opcode);
     out[1] = (uint8_t)n;
     if (n)
         memcpy(out + 2, payload.p, n);
@@ -134,7 +134,7 @@ static size_t read_header(const struct ws_parser *ws, const uint8_t *p, size_t n
     size_t size = 2;
     if (n < 2)
         return 0;
-    *h = (struct header){.rsv = p[0] & RSV, .opcode = p[0] & OPCODE, .fin = p[0] & FIN, .length = p[1] & 0x7FU};
+    *h = (struct header){.rsv = p[0] & WS_RSV, .opcode = p[0] & OPCODE, .fin = p[0] & WS_FIN, .length = p[1] & 0x7FU};
     *why = flaw(ws, h, p[1] & MASKED, rsv_allowed);
     if (*why)
         return 0;
@@ -214,6 +214,8 @@ static struct ws_result finish(struct ws_parser *ws, struct ws_input *in)
 /* Takes the header of a data frame. NULL, or what is wrong with its size. */
 static const char *begin_frame(struct ws_parser *ws, const struct ws_input *in, const struct header *h, uint64_t limit)
 {
+    if ((h->opcode == WS_CONTINUATION ? ws->rsv : h->rsv) & WS_RSV1)
+        limit = ws_packed_max(limit);
     if (in->msg_n > limit || h->length > limit - in->msg_n)
         return "the message is too large";
     if (h->opcode != WS_CONTINUATION) {

@@ -16,6 +16,9 @@
 
 enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
+/* What a header's first byte has beside the opcode. */
+enum { WS_FIN = 0x80, WS_RSV = 0x70, WS_RSV1 = 0x40 /* permessage-deflate: the message is compressed */ };
+
 enum ws_code {
     WS_CODE_NORMAL = 1000,
     WS_CODE_GOING_AWAY = 1001,
@@ -33,7 +36,7 @@ struct ws_parser {
     uint8_t mask[4]; /* of the current frame, rotated to the next payload byte */
     uint32_t utf8;   /* utf8_check()'s state */
     uint8_t opcode;  /* of the message: WS_TEXT, WS_BINARY; 0: none is under way */
-    uint8_t rsv;     /* RSV bits of the message's first frame (0x40: RSV1, compressed) */
+    uint8_t rsv;     /* RSV bits of the message's first frame (WS_RSV1: compressed) */
     bool fin;        /* the current frame ends the message */
     bool in_frame;   /* the current frame's header is taken */
 };
@@ -61,8 +64,14 @@ struct ws_result {
     const char *why;     /* static */
 };
 
-/* Takes input until something is to be told. `limit`: bytes of a message, all fragments together. `rsv_allowed`: RSV
- * bits (0x40 …) that a negotiated extension gives a meaning to; compressed text is not checked for UTF-8 here. */
+/* What a compressed message of at most `limit` bytes may have: some bytes cannot be made fewer. */
+static inline uint64_t ws_packed_max(uint64_t limit)
+{
+    return limit + limit / 64 + 64;
+}
+/* Takes input until something is to be told. `limit`: bytes of a message, all fragments together; of a compressed one
+ * those that it came as may be ws_packed_max(limit). `rsv_allowed`: RSV bits (WS_RSV1 …) that a negotiated extension
+ * gives a meaning to; compressed text is not checked for UTF-8 here. */
 struct ws_result ws_parse(struct ws_parser *ws, struct ws_input *in, uint64_t limit, uint8_t rsv_allowed);
 
 /* The header of a whole message as the server sends it, of n bytes of payload: FIN and the opcode, no mask. Its size.

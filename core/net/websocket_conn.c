@@ -3,6 +3,7 @@
  * to.
  */
 #include "core/base/buf.h"
+#include "core/base/utf8.h"
 #include "core/net/conn_private.h"
 #include "core/net/input_private.h"
 #include "core/net/net_private.h"
@@ -52,10 +53,9 @@ static void closed(struct net *net, uint32_t idx, struct conn *c, uint16_t code)
     c->inner |= CONN_I_DEAF;
 }
 
+/* A message that is whole, and not compressed any more. */
 static void message(struct net *net, uint32_t idx, struct conn *c, const struct ws_result *r)
 {
-    if (c->flags & CONN_F_CLOSING)
-        return;
     struct net_message m = {.text = r->opcode == WS_TEXT, .body = r->data};
     if (c->flags & CONN_F_RAW) {
         conn_deliver(net, idx, c, &m);
@@ -68,7 +68,7 @@ static void message(struct net *net, uint32_t idx, struct conn *c, const struct 
     }
     if (!(c->flags & CONN_F_FORM)) {
         c->flags |= CONN_F_FORM;
-        c->form = m.text ? WIRE_WS_TEXT : WIRE_WS_BINARY;
+        c->form = wire_form_ws(m.text, c->flags & CONN_F_PACKED, c->flags & CONN_F_NARROW);
     }
     if (!m.text) {
         m.action = load_be16(r->data.p);
@@ -91,15 +91,38 @@ static void error(struct net *net, uint32_t idx, struct conn *c, const struct ws
     c->inner |= CONN_I_DEAF;
 }
 
+/* Puts what a message inflates to in its place. False: the connection closes. */
+static bool unpack(struct net *net, uint32_t idx, struct conn *c, struct ws_result *r)
+{
+    int rc = inflate_message(&net->inflater, r->data, conn_frame_limit(net, c), &r->data);
+    if (rc == 0 && (r->opcode != WS_TEXT || utf8_valid(r->data)))
+        return true;
+    if (rc == ERR_NOMEM) {
+        conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+        return false;
+    }
+    r->code = rc == ERR_TOOLARGE ? WS_CODE_TOO_LARGE : rc == 0 ? WS_CODE_TEXT : WS_CODE_PROTOCOL;
+    r->why = rc == 0 ? "the text is not UTF-8" : "the message cannot be inflated (permessage-deflate)";
+    error(net, idx, c, r);
+    return false;
+}
+
 bool websocket_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in)
 {
-    struct ws_result r = ws_parse(ws, in, conn_frame_limit(net, c), 0);
+    uint8_t rsv_allowed = c->flags & CONN_F_PACKED ? WS_RSV1 : 0;
+    struct ws_result r = ws_parse(ws, in, conn_frame_limit(net, c), rsv_allowed);
     net->cur.rest = in->p + in->pos;
     net->cur.rest_n = in->end - in->pos;
     switch (r.event) {
     case WS_EV_MORE:
         return false;
     case WS_EV_MESSAGE:
+        if (c->flags & CONN_F_CLOSING)
+            return true; /* only a Close is awaited */
+        if (r.rsv && !unpack(net, idx, c, &r)) {
+            in->pos = in->end;
+            return false;
+        }
         message(net, idx, c, &r);
         return true;
     case WS_EV_PING:

@@ -28,7 +28,7 @@ class Client:
 
     def __init__(self, server, wire="tcp", **options):
         self.server = server
-        port = server.tcp if wire == "tcp" else server.websocket
+        port = server.tcp if wire in ("tcp", "gzip") else server.websocket
         self.wire = WIRES[wire](port, **options)
         self.seq = 0
         self.kept = []  # frames received and not yet asked for: (action, seq, body)
@@ -168,7 +168,11 @@ class Client:
     def login(self, name=None, **body):
         if name is not None:
             body["name"] = name
+        if self.wire.form == "gzip":
+            body["accept"] = [*body.get("accept", ()), "gzip"]
         answer = self.request(LOGIN, **body)
+        if self.wire.form == "gzip":
+            self.wire.agreed = True
         self.id, self.name, self.token = answer["id"], answer["name"], answer["token"]
         self.server.secrets.add(self.token)
         return answer

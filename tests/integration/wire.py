@@ -1,5 +1,5 @@
 """The wire in Python's standard library: frames over TCP, and over WebSocket (RFC 6455) in binary and in text
-messages."""
+messages; each of them compressed too."""
 
 import base64
 import hashlib
@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import time
+import zlib
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 
@@ -102,8 +103,37 @@ class TcpWire:
         self.stream.close()
 
 
+class GzipWire(TcpWire):
+    """Bodies may be gzip, both ways, once the login has agreed upon it (`accept` has "gzip": Client.login does that)."""
+
+    form = "gzip"
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.agreed = False  # what is sent is compressed
+        self.packed = self.plain = 0  # bytes of bodies that came compressed, and of the others
+
+    def pack(self, action, seq, body):
+        if self.agreed:
+            return TcpWire.pack(action | 0x8000, seq, zlib.compress(body, 6, 31))
+        return TcpWire.pack(action, seq, body)
+
+    def receive(self, deadline):
+        action, seq, body = super().receive(deadline)
+        if not action & 0x8000:
+            self.plain += len(body)
+            return action, seq, body
+        assert self.agreed, "compressed before that was agreed upon"
+        self.packed += len(body)
+        unpacker = zlib.decompressobj(31)
+        plain = unpacker.decompress(body)
+        assert unpacker.eof and not unpacker.unused_data and len(plain) > len(body)
+        return action & 0x7FFF, seq, plain
+
+
 class WsWire:
     form = "binary"
+    reserved = 0  # bits of a frame's first byte that the server may set
 
     def __init__(self, port, host="127.0.0.1", path="/", headers=(), handshake=True, **options):
         self.stream = Stream((host, port), **options)
@@ -171,14 +201,17 @@ class WsWire:
         self.stream.fill(2, deadline)
         first, second = self.stream.buffer[:2]
         assert not second & 0x80, "a server's frame is masked"
-        assert not first & 0x70, "reserved bits"
+        assert not first & 0x70 & ~self.reserved, "reserved bits"
         n, at = second & 0x7F, 2
         if n >= 126:
             size = 2 if n == 126 else 8
             self.stream.fill(2 + size, deadline)
             n, at = int.from_bytes(self.stream.buffer[2:2 + size], "big"), 2 + size
         data = self.stream.take(at + n, deadline)
-        return first & 15, bool(first & 0x80), data[at:]
+        return first & 15, bool(first & 0x80), self.opened(first, data[at:])
+
+    def opened(self, first, payload):
+        return payload
 
     def receive_message(self, deadline):
         """(opcode, payload) of the next data message; control frames are dealt with."""
@@ -230,4 +263,57 @@ class WsTextWire(WsWire):
         return message["action"], message["seq"], json.dumps(message["body"]).encode()
 
 
-WIRES = {"tcp": TcpWire, "binary": WsWire, "text": WsTextWire}
+class Deflated:
+    """permessage-deflate (RFC 7692), for either form. What is sent is always compressed; `offer` are its parameters."""
+
+    reserved = 0x40
+
+    def __init__(self, port, offer="", headers=(), **options):
+        self.packed = self.plain = 0  # bytes of payloads that came compressed, and of the others
+        offered = "permessage-deflate" + offer
+        super().__init__(port, headers=(*headers, ("Sec-WebSocket-Extensions", offered)), **options)
+
+    def handshake(self, host, path="/", headers=()):
+        super().handshake(host, path, headers)
+        answer = [p.strip() for p in self.fields()["sec-websocket-extensions"].split(";")]
+        assert answer[:3] == ["permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"], answer
+        self.bits = int(answer[3].partition("=")[2]) if len(answer) > 3 else 15
+
+    @staticmethod
+    def squeeze(payload, level=6, bits=15, flush=zlib.Z_SYNC_FLUSH):
+        packer = zlib.compressobj(level, zlib.DEFLATED, -bits)
+        data = packer.compress(payload) + packer.flush(flush)
+        return data[:-4] if flush == zlib.Z_SYNC_FLUSH else data
+
+    def frame(self, opcode, payload, fin=True, **options):
+        """Whole messages are compressed; what is given bits of its own, or is a fragment, goes as it is."""
+        if opcode in (TEXT, BINARY) and fin and not options:
+            return WsWire.frame(opcode, self.squeeze(payload), reserved=4)
+        return WsWire.frame(opcode, payload, fin=fin, **options)
+
+    def opened(self, first, payload):
+        if not first & 0x40:
+            self.plain += len(payload)
+            return payload
+        assert first & 15 in (TEXT, BINARY) and first & 0x80, "RSV1 on what is no beginning of a message"
+        self.packed += len(payload)
+        unpacker, tail, plain = zlib.decompressobj(-self.bits), payload + b"\0\0\xff\xff", b""
+        while tail:  # in steps, so that the window matters
+            plain += unpacker.decompress(tail, 64)
+            tail = unpacker.unconsumed_tail
+        plain += unpacker.decompress(b"", 1 << 30)
+        assert not unpacker.eof, "a block that is marked as the last"
+        assert len(plain) > len(payload), "compressed, and no smaller"
+        return plain
+
+
+class DeflateWire(Deflated, WsWire):
+    pass
+
+
+class DeflateTextWire(Deflated, WsTextWire):
+    pass
+
+
+WIRES = {"tcp": TcpWire, "binary": WsWire, "text": WsTextWire, "gzip": GzipWire, "deflate": DeflateWire,
+         "deflate-text": DeflateTextWire}

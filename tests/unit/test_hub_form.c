@@ -3,9 +3,10 @@
 #include "hub_kit.h"
 
 #include "core/hub/people/ban.h"
+#include "core/net/encoder.h"
 #include "core/net/send.h"
 
-enum { FOREIGN = 4 }; /* the first row behind this server's own */
+enum { FOREIGN = WIRE_FORMS }; /* the first row behind this server's own */
 
 /* "PUSH 102 {…}" in lines, and nothing where there are no words: for answers, and for 103. */
 static struct wire *lines(const struct encoder *self, uint16_t action, uint16_t seq, struct slice body, uint32_t tag)

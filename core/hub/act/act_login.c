@@ -33,6 +33,8 @@ static bool get_accept(struct call *c, struct login *l)
                 rc = -1;
             else if (strcmp(item->valuestring, "merge") == 0)
                 l->merge = true;
+            else if (strcmp(item->valuestring, "gzip") == 0)
+                l->gzip = true;
         }
     }
     if (rc != 1)

@@ -184,7 +184,8 @@ void login_complete(struct login *l)
     conn_set(s->net, l->conn, CONN_F_READY | (l->merge ? CONN_F_MERGE : 0));
     if (s->traces)
         trace_login(s, l->conn, login_id(l));
-    session_answer(s, l->conn, 0, NONE, l->action, l->seq, buf_slice(&s->scratch));
+    session_answer_secret(s, l->conn, l->action, l->seq, buf_slice(&s->scratch));
+    conn_set(s->net, l->conn, l->gzip ? CONN_F_PACKED : 0);
     user_add_conn(s, l->user, l->conn);
     if (l->inbox) {
         buf_reset(&s->scratch);

@@ -33,6 +33,7 @@ struct login {
     bool fresh;     /* a new user */
     bool provided;  /* by a provider: known or not, it is let in */
     bool merge;     /* accepts 104 */
+    bool gzip;      /* accepts gzip (TCP) */
     bool busy;      /* a store operation is under way, or it is in shard.roaming */
     bool missed;    /* a private message came meanwhile: count the inbox again */
     bool stale;     /* a membership ended meanwhile: read them again */

@@ -21,6 +21,7 @@ static void fill_conn(struct shard *s, uint32_t i, struct snapshot_conn *out, ch
                                   .ip = ip,
                                   .transport = k->transport == CONN_WEBSOCKET ? "websocket" : "tcp",
                                   .form = conn_form(s->net, i),
+                                  .compression = conn_compression(s->net, i),
                                   .device = x ? x->device : NULL,
                                   .queued = conn_queued(s->net, i),
                                   .silent = conn_silent(s->net, i),

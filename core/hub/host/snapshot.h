@@ -19,6 +19,7 @@ struct snapshot_conn {
     uint32_t conn, generation;                  /* with the shard, a handle */
     struct slice user, name;                    /* empty before login */
     const char *ip, *transport, *form, *device; /* device NULL: none */
+    const char *compression;                    /* "gzip", "deflate" or "none" */
     uint32_t queued;                            /* bytes */
     uint32_t silent;                            /* seconds since it was heard */
     uint32_t inflight;                          /* requests under way */

@@ -303,8 +303,14 @@ static const struct action *admit(struct call *c)
         return NULL;
     }
     if (c->action & 0x8000) {
+        const struct conn *k = conn_at(c->shard->net, c->conn);
         c->action &= 0x7fff;
-        call_fail(c, CODE_BAD_REQUEST, "action: bit 15 (gzip) was not agreed upon at login");
+        if (k->transport == CONN_WEBSOCKET)
+            call_fail(c, CODE_BAD_REQUEST, "action: bit 15 (gzip) is for TCP, a WebSocket has permessage-deflate");
+        else if (!(k->flags & CONN_F_PACKED))
+            call_fail(c, CODE_BAD_REQUEST, "action: bit 15 (gzip) was not agreed upon at login");
+        else
+            call_fail(c, CODE_BAD_REQUEST, "body: bit 15 of action says gzip, and it is none");
         return NULL;
     }
     if (!a)

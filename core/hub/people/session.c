@@ -99,6 +99,22 @@ static void release(struct shard *s, uint32_t conn, struct session *x)
     x->slot_count = kept;
 }
 
+static void out_of_memory(struct shard *s, uint32_t conn)
+{
+    conn_close(s->net, conn, CLOSE_SLOW, "the server is out of memory", 1000);
+}
+
+void session_answer_secret(struct shard *s, uint32_t conn, uint16_t action, uint16_t seq, struct slice body)
+{
+    struct wire *w = conn_wire_plain(s->net, conn, action, seq, body, WIRE_TAG_NONE);
+    if (!w) {
+        out_of_memory(s, conn);
+        return;
+    }
+    conn_send(s->net, conn, w, CONN_MUST);
+    wire_unref(w);
+}
+
 void session_answer(struct shard *s, uint32_t conn, uint64_t order, uint32_t ordinal, uint16_t action, uint16_t seq,
                     struct slice body)
 {
@@ -106,7 +122,7 @@ void session_answer(struct shard *s, uint32_t conn, uint64_t order, uint32_t ord
     struct session *x = k->session;
     struct wire *w = conn_wire(s->net, conn, action, seq, body, WIRE_TAG_NONE);
     if (!w) {
-        conn_close(s->net, conn, CLOSE_SLOW, "the server is out of memory", 1000);
+        out_of_memory(s, conn);
         return;
     }
     if (ordinal == NONE && (!x || !awaited_before(x, order, x->slot_count))) {

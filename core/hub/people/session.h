@@ -40,5 +40,7 @@ bool session_expect(struct session *x, uint64_t order, uint32_t *ordinal);
  * NONE for an answer that had no place yet. order 0: not ordered. */
 void session_answer(struct shard *s, uint32_t conn, uint64_t order, uint32_t ordinal, uint16_t action, uint16_t seq,
                     struct slice body);
+/* Sends an answer that holds a secret: at once, and never compressed. */
+void session_answer_secret(struct shard *s, uint32_t conn, uint16_t action, uint16_t seq, struct slice body);
 
 #endif

@@ -31,6 +31,12 @@ void figures_tick(struct shard *s)
     net_traffic(s->net, &in, &out);
     atomic_store_explicit(&s->figures.bytes_in, in, memory_order_relaxed);
     atomic_store_explicit(&s->figures.bytes_out, out, memory_order_relaxed);
+    struct net_packing packing;
+    net_packing(s->net, &packing);
+    atomic_store_explicit(&s->figures.deflate_in, packing.deflate_in, memory_order_relaxed);
+    atomic_store_explicit(&s->figures.deflate_out, packing.deflate_out, memory_order_relaxed);
+    atomic_store_explicit(&s->figures.inflate_in, packing.inflate_in, memory_order_relaxed);
+    atomic_store_explicit(&s->figures.inflate_out, packing.inflate_out, memory_order_relaxed);
     atomic_store_explicit(&s->figures.cpu_us, clock_thread_cpu_us(), memory_order_relaxed);
 }
 
@@ -91,6 +97,10 @@ void figures_get(struct hub *hub, struct figures_sum *out, int take_max)
         struct figures *f = &hub->shards[i]->figures;
         out->bytes_in += get(&f->bytes_in);
         out->bytes_out += get(&f->bytes_out);
+        out->deflate_in += get(&f->deflate_in);
+        out->deflate_out += get(&f->deflate_out);
+        out->inflate_in += get(&f->inflate_in);
+        out->inflate_out += get(&f->inflate_out);
         out->opened += get(&f->opened);
         out->skipped += get(&f->skipped);
         out->append_us += get(&f->append_us);
@@ -210,6 +220,12 @@ static const struct built_in {
      FIGURE(skipped, 1)},
     {"magpie_received_bytes_total", "Bytes read from clients.", METRIC_COUNTER, FIGURE(bytes_in, 1)},
     {"magpie_sent_bytes_total", "Bytes written to clients.", METRIC_COUNTER, FIGURE(bytes_out, 1)},
+    {"magpie_deflate_in_bytes_total", "Bytes of messages that were compressed, each once for all its receivers.",
+     METRIC_COUNTER, FIGURE(deflate_in, 1)},
+    {"magpie_deflate_out_bytes_total", "The same once they were.", METRIC_COUNTER, FIGURE(deflate_out, 1)},
+    {"magpie_inflate_in_bytes_total", "Bytes of compressed messages from clients.", METRIC_COUNTER,
+     FIGURE(inflate_in, 1)},
+    {"magpie_inflate_out_bytes_total", "The same inflated.", METRIC_COUNTER, FIGURE(inflate_out, 1)},
     {"magpie_output_queued_bytes", "Bytes that wait for slow receivers.", METRIC_GAUGE, PROCESS(OUTPUT_QUEUED)},
     {"magpie_hub_memory_bytes", "Memory of connections, users, channels and queues.", METRIC_GAUGE, HUB(memory, U64)},
     {"magpie_shards_cpu_seconds_total", "CPU time of the shards' threads.", METRIC_COUNTER, FIGURE(cpu_us, 1e-6)},

@@ -21,9 +21,11 @@ enum {
 struct figures {
     _Atomic uint64_t cpu_us;              /* of the shard's thread */
     _Atomic uint64_t bytes_in, bytes_out; /* of clients' sockets */
-    _Atomic uint64_t opened;              /* connections */
-    _Atomic uint64_t skipped;             /* channel pushes left out for slow receivers */
-    _Atomic uint64_t append_us;           /* from asking the store to its answer, of timed appends together */
+    /* what was compressed and inflated (net.h) */
+    _Atomic uint64_t deflate_in, deflate_out, inflate_in, inflate_out;
+    _Atomic uint64_t opened;    /* connections */
+    _Atomic uint64_t skipped;   /* channel pushes left out for slow receivers */
+    _Atomic uint64_t append_us; /* from asking the store to its answer, of timed appends together */
     _Atomic uint64_t appends_timed;
     _Atomic uint32_t append_max_us;       /* longest since somebody took it */
     _Atomic uint64_t turn_us;             /* CPU time of timed turns of the loop together */
@@ -54,6 +56,7 @@ struct hub_stats {
 void hub_get_stats(struct hub *hub, struct hub_stats *out);
 
 struct figures_sum {
+    uint64_t deflate_in, deflate_out, inflate_in, inflate_out;
     uint64_t bytes_in, bytes_out, opened, skipped, append_us, appends_timed, cpu_us, turn_us, turns[TURN_BUCKETS];
     uint32_t append_max_us;
 };
