@@ -47,7 +47,8 @@ static bool conn_row(void *ctx, const struct snapshot_conn *c)
     if (!survey_row(v))
         return false;
     put_handle(&v->rows, c);
-    buf_printf(&v->rows, ",\"transport\":\"%s\",\"silent\":%u,\"queued\":%u}", c->transport, c->silent, c->queued);
+    buf_printf(&v->rows, ",\"transport\":\"%s\",\"compression\":\"%s\",\"silent\":%u,\"queued\":%u}", c->transport,
+               c->compression, c->silent, c->queued);
     return true;
 }
 

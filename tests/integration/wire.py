@@ -297,11 +297,11 @@ class Deflated:
             return payload
         assert first & 15 in (TEXT, BINARY) and first & 0x80, "RSV1 on what is no beginning of a message"
         self.packed += len(payload)
-        unpacker, tail, plain = zlib.decompressobj(-self.bits), payload + b"\0\0\xff\xff", b""
-        while tail:  # in steps, so that the window matters
-            plain += unpacker.decompress(tail, 64)
+        unpacker, tail, parts = zlib.decompressobj(-self.bits), payload + b"\0\0\xff\xff", []
+        while tail:  # a small window is gone through in small steps, so that it matters
+            parts.append(unpacker.decompress(tail, 64 if self.bits < 15 else 1 << 25))
             tail = unpacker.unconsumed_tail
-        plain += unpacker.decompress(b"", 1 << 30)
+        plain = b"".join(parts) + unpacker.decompress(b"")
         assert not unpacker.eof, "a block that is marked as the last"
         assert len(plain) > len(payload), "compressed, and no smaller"
         return plain
