@@ -188,6 +188,17 @@ static bool may_parse(const struct conn *c)
     return !(c->flags & (CONN_F_PAUSED | CONN_F_SOFT));
 }
 
+/* What could not be used, n bytes, where it was parsed. `in` points nowhere afterwards. */
+static struct inbuf *kept_in_place(struct inbuf *buf, const struct ws_input *in, size_t n)
+{
+    size_t start = in->msg_n ? in->msg : in->pos;
+    if (in->msg_n && n > in->msg_n)
+        memmove(in->p + in->msg + in->msg_n, in->p + in->pos, n - in->msg_n);
+    buf->start = (uint32_t)start;
+    buf->end = (uint32_t)(start + n);
+    return inbuf_shrink(buf);
+}
+
 /* Keeps what could not be used: in `buf`, where it was parsed, or in a new buffer of just that size. */
 static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *buf, const struct ws_parser *ws,
                  const struct ws_input *in)
@@ -195,6 +206,8 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     size_t rest = in->end - in->pos, n = in->msg_n + rest;
     uint32_t early = 0;
     bool needed = !(c->inner & CONN_I_DEAF) && (n || ws->in_frame || ws->opcode);
+    if (needed && buf) /* before it is counted: a large message may just have been taken out of it */
+        buf = kept_in_place(buf, in, n);
     if (needed && !claim_early(net, c, buf ? buf->cap : n, &early)) {
         refuse_early(net, idx, c);
         needed = false;
@@ -216,13 +229,6 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
         if (rest)
             memcpy(buf->data + in->msg_n, in->p + in->pos, rest);
         buf->end = (uint32_t)n;
-    } else {
-        size_t start = in->msg_n ? in->msg : in->pos;
-        if (in->msg_n && rest)
-            memmove(in->p + in->msg + in->msg_n, in->p + in->pos, rest);
-        buf->start = (uint32_t)start;
-        buf->end = (uint32_t)(start + n);
-        buf = inbuf_shrink(buf);
     }
     buf->msg_n = (uint32_t)in->msg_n;
     buf->early = early;

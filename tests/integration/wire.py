@@ -104,7 +104,7 @@ class TcpWire:
 
 
 class GzipWire(TcpWire):
-    """Bodies may be gzip, both ways, once the login has agreed upon it (`accept` has "gzip": Client.login does that)."""
+    """Bodies may be gzip, both ways, once the login has agreed upon it (Client.login lists it in `accept`)."""
 
     form = "gzip"
 

@@ -773,6 +773,56 @@ static void claimed_output_is_bounded(void **state)
     kit_stop(&k);
 }
 
+static enum conn_verdict echo_back(struct kit *k, uint32_t conn, const struct net_message *m)
+{
+    assert_int_equal(conn_send_claimed(k->net, conn, m->text, m->body), 0);
+    return CONN_CONTINUE;
+}
+
+/* The beginning of a frame behind a large message is counted as what it is, not as the buffer that the message was in:
+ * else whoever echoes large messages would be refused while the echo is on its way. */
+static void a_rest_behind_a_large_message(void **state)
+{
+    (void)state;
+    enum { BYTES = 190000, FEW = 4096 };
+    struct kit k;
+    int few = FEW;
+    char *zeros = calloc(1, BYTES);
+    struct buf b = BUF_INIT;
+    serve(&k);
+    k.on_message = echo_back;
+    net_configure(k.net, &(struct net_limits){.frame = 65536, .output_queue = 1000, .early_per_ip = 10});
+    char got[sizeof accepted - 1];
+    int fd = ask(&k, "GET /echo HTTP/1.1\r\n" ASK "\r\n");
+    kit_take(&k, fd, got, sizeof got);
+    assert_int_equal(setsockopt(conn_at(k.net, k.last)->fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &few, sizeof few), 0);
+    ws_put(&b, 0x82, slice_of(zeros, BYTES));
+    buf_put(&b, "\x82", 1);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    for (size_t at = 0; at < b.n; kit_turn(&k, 1)) {
+        ssize_t n = send(fd, b.p + at, b.n - at, MSG_NOSIGNAL);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    KIT_UNTIL(&k, k.count == 1);
+    kit_turn(&k, 50);
+    assert_int_equal(k.closing, 0);
+    assert_in_range(net_shared_claimed(k.shared), BYTES / 2, BYTES); /* the echo is not read yet */
+    assert_true(k.net->inbuf_memory < 4096);
+    for (size_t n = 0; n < BYTES + 10; kit_turn(&k, 1)) {
+        static char sink[65536];
+        ssize_t r = recv(fd, sink, sizeof sink, MSG_DONTWAIT);
+        n += r > 0 ? (size_t)r : 0;
+    }
+    assert_int_equal(k.closing, 0);
+    close(fd);
+    KIT_UNTIL(&k, net_count(k.net) == 0);
+    assert_int_equal(net_shared_claimed(k.shared), 0);
+    buf_free(&b);
+    free(zeros);
+    kit_stop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -795,6 +845,7 @@ int main(void)
         cmocka_unit_test(claimed),
         cmocka_unit_test(claimed_input_is_bounded),
         cmocka_unit_test(claimed_output_is_bounded),
+        cmocka_unit_test(a_rest_behind_a_large_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
