@@ -25,7 +25,7 @@ enum {
     STATE_ASKED = 1 << 5    /* a KeyUpdate was asked for, under its present key */
 };
 
-/* struct tls_records.owes. While an alert is owed nothing else is. */
+/* struct tls_records.owes. An alert goes before the others, which are then forgotten. */
 enum {
     OWES_UPDATE = 1 << 0,  /* KeyUpdate of ours */
     OWES_REQUEST = 1 << 1, /* which asks for one of the other side */
@@ -60,15 +60,12 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-/* The bytes of the hex digits at *p, which is moved behind them; 0 when they are none or more than `room` bytes. */
+/* The bytes of the hex digits at *p, which is moved behind them: `room` at most. */
 static size_t hex_read(const char **p, uint8_t *out, size_t room)
 {
     size_t n = 0;
-    for (; hex_digit((*p)[0]) >= 0 && hex_digit((*p)[1]) >= 0; *p += 2) {
-        if (n == room)
-            return 0;
+    for (; n < room && hex_digit((*p)[0]) >= 0 && hex_digit((*p)[1]) >= 0; *p += 2)
         out[n++] = (uint8_t)(hex_digit((*p)[0]) << 4 | hex_digit((*p)[1]));
-    }
     return n;
 }
 
@@ -546,7 +543,7 @@ int tls_records_seal(struct tls_crypto *c, struct tls_records *r, const struct i
     left -= from < left ? from : left;
     if (r->state & STATE_DONE)
         return ERR_CLOSED;
-    if (r->way[WRITE].seq >= TLS_UPDATE_AFTER && !(r->owes & OWES_ALERT)) /* 5.5 */
+    if (r->way[WRITE].seq >= TLS_UPDATE_AFTER) /* 5.5 */
         r->owes |= OWES_UPDATE;
     bool ok = seal_owed(c, r, out, s);
     if (ok && !(r->state & (STATE_FAILED | STATE_CLOSING)))

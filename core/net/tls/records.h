@@ -92,7 +92,9 @@ void tls_crypto_free(struct tls_crypto *c);
 
 /* From the end of the handshake on. suite: as SSL_CIPHER_get_protocol_id() has it, 0x1301 to 0x1303. sent: how many
  * records the server has sealed with its application secret, which are its NewSessionTickets. Wipes *s in any case.
- * NULL: out of memory, a suite that is not known here, or secrets that do not fit it; the SSL object is then kept. */
+ * NULL: out of memory, a suite that is not known here, or secrets that do not fit it; the SSL object is then kept.
+ * It must be kept as well for a client that takes no records of full size (RFC 6066, 4): where
+ * SSL_SESSION_get_max_fragment_length() is not 0. */
 struct tls_records *tls_records_new(struct tls_crypto *c, unsigned suite, struct tls_secrets *s, uint32_t sent);
 /* Wipes and frees it. NULL is let pass. */
 void tls_records_free(struct tls_records *r);
@@ -108,7 +110,8 @@ struct tls_opened {
 
 /*
  * Opens all whole records among the n bytes at p, where their plaintext then is, and answers what they ask for.
- * Plaintext may come together with an error: it was authentic, and stands before what is wrong.
+ * Plaintext may come together with an error: it was authentic, and stands before what is wrong. A buffer of
+ * TLS_RECORD_MAX bytes has room for any record, so that what is kept of one is always less.
  *
  * 0: goes on. What else there is stays so; a later call returns it again and takes nothing:
  * ERR_CLOSED: close_notify has come, a clean end. What follows it is passed over; sealing goes on.
