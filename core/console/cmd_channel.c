@@ -4,6 +4,7 @@
 #include "core/console/survey.h"
 #include "core/hub/host/ban_change.h"
 #include "core/hub/host/host.h"
+#include "core/hub/host/host_delete.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/people/ban.h"
@@ -387,6 +388,39 @@ static void run_ban(struct command_call *c)
     ban_change(c->hub, &b->op);
 }
 
+/* --- delete ------------------------------------------------------------------------------------------------------- */
+
+struct removal {
+    struct host_channel_delete op;
+    struct command_call *call;
+};
+
+static void removed(void *owner, struct host_op *op)
+{
+    struct removal *r = (struct removal *)op;
+    struct command_call *c = r->call;
+    (void)owner;
+    if (op->code == CODE_OK) {
+        buf_printf(&c->out, "{\"members\":%u}", r->op.members);
+        command_done(c);
+    } else {
+        command_fail(c, code_name(op->code), "%s", op->message);
+    }
+    free(r);
+}
+
+static void run_delete(struct command_call *c)
+{
+    struct removal *r = calloc(1, sizeof *r);
+    if (!r) {
+        out_of_memory(c);
+        return;
+    }
+    r->call = c;
+    r->op = (struct host_channel_delete){.channel = c->argv[0], .op = {.home = hub_main(c->hub), .done = removed}};
+    host_channel_delete(c->hub, &r->op);
+}
+
 /* --- The words ---------------------------------------------------------------------------------------------------- */
 
 static const struct verb {
@@ -394,9 +428,9 @@ static const struct verb {
     unsigned min, max; /* arguments, with the channel and the verb */
     void (*run)(struct command_call *c);
 } verbs[] = {
-    {"tier", 2, 3, run_rule},       {"push", 2, 3, run_rule},   {"limit", 2, 3, run_rule},
-    {"members", 2, 2, run_members}, {"kick", 3, 3, run_kick},   {"ban", 3, 4, run_ban},
-    {"unban", 3, 3, run_ban},       {"close", 2, 2, run_close}, {"open", 2, 2, run_close},
+    {"tier", 2, 3, run_rule},  {"push", 2, 3, run_rule},     {"limit", 2, 3, run_rule}, {"members", 2, 2, run_members},
+    {"kick", 3, 3, run_kick},  {"ban", 3, 4, run_ban},       {"unban", 3, 3, run_ban},  {"close", 2, 2, run_close},
+    {"open", 2, 2, run_close}, {"delete", 2, 2, run_delete},
 };
 
 static void run_channel(struct command_call *c, void *ctx)
@@ -422,11 +456,11 @@ int cmd_channel_register(struct console *c)
 {
     const struct command list[] = {
         {.name = "channel",
-         .args = "NAME members|tier [T]|push [P]|limit [N]|kick USER|ban USER [SECONDS]|unban USER|close|open",
+         .args = "NAME members|tier [T]|push [P]|limit [N]|kick USER|ban USER [SECONDS]|unban USER|close|open|delete",
          .help =
              "one channel: who is in it, its own tier (small, large, auto), push mode (all, merged, none, auto) and "
              "messages a second; take "
-             "somebody out, or all for good",
+             "somebody out, or all for good; delete: with its messages",
          .min = 2,
          .max = 4,
          .changes = true,

@@ -1,5 +1,6 @@
 /* list …: what there is, by the thousands. */
 #include "core/console/console_private.h"
+#include "core/console/cmd_stored.h"
 #include "core/console/survey.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/registry/action.h"
@@ -212,8 +213,32 @@ static void run_alias(struct command_call *c, void *ctx)
     command_done(c);
 }
 
-static uint32_t (*const visits[])(struct shard *, struct survey *) = {visit_conns, visit_users, visit_channels,
-                                                                      visit_slow};
+static bool wants_all(const struct command_call *c)
+{
+    return c->argc && slice_eq(c->argv[0], SLICE_LIT("all"));
+}
+
+static void run_users(struct command_call *c, void *ctx)
+{
+    static uint32_t (*const online)(struct shard *, struct survey *) = visit_users;
+    (void)ctx;
+    if (wants_all(c))
+        stored_list(c, STORE_SCAN_USERS);
+    else
+        run_visit(c, (void *)(uintptr_t)&online);
+}
+
+static void run_channels(struct command_call *c, void *ctx)
+{
+    static uint32_t (*const loaded)(struct shard *, struct survey *) = visit_channels;
+    (void)ctx;
+    if (wants_all(c))
+        stored_list(c, STORE_SCAN_CHANNELS);
+    else
+        run_visit(c, (void *)(uintptr_t)&loaded);
+}
+
+static uint32_t (*const visits[])(struct shard *, struct survey *) = {visit_conns, visit_slow};
 static const char *const alias_scripts[] = {"script", "list"}, *const alias_plugins[] = {"plugin", "list"};
 
 int cmd_list_register(struct console *c)
@@ -225,9 +250,18 @@ int cmd_list_register(struct console *c)
          FILTER,
          .help = "open connections; FILTER: a part of user, name or address",
          VISIT(0)},
-        {.name = "list users", FILTER, .help = "users who are online", VISIT(1)},
-        {.name = "list channels", FILTER, .help = "channels in memory: with members online, or lately used", VISIT(2)},
-        {.name = "list slow", FILTER, .help = "connections with output that waits for them", VISIT(3)},
+        {.name = "list users",
+         .args = "[all] [FILTER] [limit N]",
+         .max = 4,
+         .help = "users who are online; all: those in the store whose id begins with FILTER",
+         .run = run_users},
+        {.name = "list channels",
+         .args = "[all] [FILTER] [limit N]",
+         .max = 4,
+         .help = "channels in memory: with members online, or lately used; all: those in the store whose name begins "
+                 "with FILTER",
+         .run = run_channels},
+        {.name = "list slow", FILTER, .help = "connections with output that waits for them", VISIT(1)},
         {.name = "list hooks", FILTER, .help = "hooks in force, in the order in which they run", .run = run_hooks},
         {.name = "list actions", FILTER, .help = "actions that clients can ask for", .run = run_actions},
         {.name = "list scripts",

@@ -132,6 +132,7 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     X(cmd_show)                                                                                                        \
     X(cmd_people)                                                                                                      \
     X(cmd_channel)                                                                                                     \
+    X(cmd_account)                                                                                                     \
     X(cmd_message)                                                                                                     \
     X(cmd_storage)                                                                                                     \
     X(cmd_trace)                                                                                                       \

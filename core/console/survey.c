@@ -112,7 +112,12 @@ bool argument_number(struct slice text, uint64_t max, uint64_t *out)
 
 bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *limit)
 {
-    unsigned at = 0;
+    return survey_arguments_from(c, 0, filter, limit);
+}
+
+bool survey_arguments_from(struct command_call *c, unsigned first, struct slice *filter, uint64_t *limit)
+{
+    unsigned at = first;
     *filter = SLICE_NONE;
     *limit = UINT64_MAX;
     /* "limit" alone, or before a number at the end, is the word; else it is the filter. */

@@ -33,6 +33,8 @@ bool survey_row(struct survey *v);
 bool survey_wants(const struct survey *v, const struct slice *texts, unsigned n);
 /* [filter] [limit N] of a list command. False: the call has failed. */
 bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *limit);
+/* The same from argument `first` on. */
+bool survey_arguments_from(struct command_call *c, unsigned first, struct slice *filter, uint64_t *limit);
 
 /* Runs `there` on a shard, then `back` on the main thread, which ends the call. Both see c->state and c->out. ERR_NOMEM
  * ends the call too. */

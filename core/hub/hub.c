@@ -3,6 +3,7 @@
 #include "core/base/random.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/host/host_delete.h"
 #include "core/hub/host/ordered.h"
 #include "core/hub/parts.h"
 #include "core/hub/people/ban.h"
@@ -168,6 +169,10 @@ void hub_stop(struct hub *hub)
     for (unsigned i = 0; i < hub->shard_count; i++) {
         hub->shards[i]->draining = true;
         guests_drop(hub->shards[i]);
+        deletions_drop(hub->shards[i]);
+    }
+    hub_pump(hub);
+    for (unsigned i = 0; i < hub->shard_count; i++) {
         net_free(hub->shards[i]->net);
         hub->shards[i]->net = NULL;
     }

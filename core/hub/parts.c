@@ -5,6 +5,7 @@
 #include "core/hub/act/login.h"
 #include "core/hub/act/roam.h"
 #include "core/hub/door.h"
+#include "core/hub/host/host_delete.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
@@ -77,6 +78,7 @@ void shard_free(struct shard *s)
     if (s->net)
         net_free(s->net);
     pool_fini(&s->claims);
+    deletions_free(s);
     bans_free(s);
     traces_free(s);
     why_free(s);

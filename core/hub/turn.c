@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/random.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/host/host_delete.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/session.h"
 #include "core/hub/shard/shard.h"
@@ -96,6 +97,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     bans_tick(s);
     figures_tick(s);
     guests_owed_tick(s);
+    deletions_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)

@@ -244,6 +244,7 @@ static void login_saved(void *owner, struct store_op *op)
     }
     u->guest = l->fresh;
     if (first) {
+        u->epoch = l->op.save.user.epoch; /* one of that id may have been deleted before */
         user_ready(s, l->user);
         l->busy = true; /* start_waiting() is for the others */
         start_waiting(s, l->user);
@@ -259,6 +260,7 @@ static void login_save(struct login *l, bool guest)
     const struct user *u = user_at(s, l->user);
     l->op.save = (struct store_user_save){.id = login_id(l),
                                           .fresh = guest,
+                                          .create = !guest && u->state != USER_READY,
                                           .user = {.epoch = u->epoch, .guest = guest},
                                           .guest_ttl_ms = s->opt->guest_ms};
     if (!l->name_len) {
@@ -478,6 +480,12 @@ void login_retry(struct shard *s, uint32_t user)
     u->state = USER_LOADING;
     if (u->waiting)
         login_start(u->waiting);
+}
+
+void login_resume(struct shard *s, uint32_t user)
+{
+    user_ready(s, user);
+    start_waiting(s, user);
 }
 
 /* --- The move to the user's shard --------------------------------------------------------------------------------- */

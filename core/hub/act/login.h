@@ -75,6 +75,8 @@ void login_stale(struct shard *s, uint32_t user);
 /* A user was held back (USER_FORGETTING) and is so no more: its waiting logins ask the store again. The caller holds a
  * pin. */
 void login_retry(struct shard *s, uint32_t user);
+/* … and nothing about it has changed: its waiting logins go on. */
+void login_resume(struct shard *s, uint32_t user);
 /* Closes the user's connections (kicked), and those whose login as this user is under way. message: of push 105; may be
  * empty. Returns how many. */
 uint32_t login_kick(struct shard *s, uint32_t user, struct slice message);

@@ -24,7 +24,7 @@ struct host_op {
     struct mailbox *home;
     void (*done)(void *owner, struct host_op *op); /* on home's thread; owner is what home's mailbox_run() was given */
     enum code code;                                /* the result; CODE_OK, or with `message` for people */
-    uint32_t retry_after_ms;                       /* of CODE_RATE_LIMITED */
+    uint32_t retry_after_ms;                       /* of CODE_RATE_LIMITED, or of a mute; 0: not known */
     char message[96];
 };
 

@@ -49,6 +49,7 @@ static bool host_leave(struct shard *s, struct host_member *p)
     if (!q)
         return false;
     q->host = p;
+    q->going = p->going;
     q->id_len = (uint8_t)p->user.n;
     memcpy(q->id, p->user.p, p->user.n);
     q->o.ready = unsubscribe_ready;

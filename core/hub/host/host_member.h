@@ -9,6 +9,7 @@ struct host_member {
     struct host_op op;
     struct slice user, channel;
     bool leave;
+    bool going;    /* leaving: a channel that is being deleted, too */
     bool set_push; /* joining: the next counts */
     enum push_mode push;
     bool may_create; /* joining: make the channel when there is none */

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { BITS = 128, PRUNED = 64 /* entries looked at in a tick */ };
 
@@ -369,16 +370,41 @@ bool ban_ip(struct shard *s, const char *ip)
     return false;
 }
 
+/* How long a user stays muted there, ms; 0: it is not. */
+static uint64_t mute_left(struct shard *s, struct slice user, struct slice channel)
+{
+    const struct ban *all = check(s, MUTE_USER, user, SLICE_NONE),
+                     *here = channel.n ? check(s, MUTE_MEMBER, user, channel) : NULL;
+    uint64_t a = all ? span_left(s->store, &all->span) : 0, b = here ? span_left(s->store, &here->span) : 0;
+    return a > b ? a : b;
+}
+
+/* By the clock that people see, to the second. */
+static const char *muted_until(struct shard *s, uint64_t left_ms)
+{
+    char text[64] = "you are muted";
+    time_t at = (time_t)((clock_wall_ms() + left_ms + 999) / 1000);
+    struct tm tm;
+    if (gmtime_r(&at, &tm))
+        strftime(text, sizeof text, "you are muted until %Y-%m-%dT%H:%M:%SZ", &tm);
+    return hook_text(s, slice_str(text));
+}
+
 static enum hook_verdict keep_silent(struct hook_call *h, void *ctx)
 {
     (void)ctx;
     if (!h->shard->bans)
         return HOOK_PASS;
     bool banned = ban_user(h->shard, h->user, NULL);
-    if (!banned && !ban_muted(h->shard, h->user, h->channel))
+    uint64_t left = banned ? 0 : mute_left(h->shard, h->user, h->channel);
+    if (!banned && !left)
         return HOOK_PASS;
     h->code = CODE_FORBIDDEN;
     h->message = banned ? "you are banned" : "you are muted";
+    if (left && left != BAN_FOREVER) {
+        h->message = muted_until(h->shard, left);
+        h->retry_after_ms = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+    }
     return HOOK_REJECT;
 }
 

@@ -28,7 +28,7 @@ void code_encode(struct buf *b, enum code code, const char *message, uint32_t re
     buf_str(b, code_name(code));
     buf_lit(b, "\",\"message\":");
     buf_json_string(b, utf8_prefix(slice_str(message))); /* it may have been cut */
-    if (code == CODE_RATE_LIMITED) {
+    if (code == CODE_RATE_LIMITED || retry_after_ms) {
         buf_lit(b, ",\"retryAfter\":");
         buf_dec(b, retry_after_ms);
     }

@@ -25,7 +25,8 @@ enum code {
 
 /* "bad_request" …; static storage. */
 const char *code_name(enum code code);
-/* Writes the body of an error. `message` may have been cut inside a character; retry_after_ms: of CODE_RATE_LIMITED. */
+/* Writes the body of an error. `message` may have been cut inside a character; retry_after_ms: of
+ * CODE_RATE_LIMITED, and of others that end by themselves; 0: not told. */
 void code_encode(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms);
 /* What was written, or, where there was no memory for it, a body that says so. */
 struct slice code_slice(const struct buf *b);

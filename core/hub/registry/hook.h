@@ -90,7 +90,7 @@ struct hook_call {
     uint32_t receiver_count;
     /* verdict */
     enum code code;          /* HOOK_REJECT */
-    uint32_t retry_after_ms; /* of CODE_RATE_LIMITED */
+    uint32_t retry_after_ms; /* of CODE_RATE_LIMITED, or of a refusal that ends by itself; 0: not known */
     /* HOOK_REJECT: for people; must live until the next hook runs on this shard: static, or hook_text() */
     const char *message;
     bool may_wait;          /* set by who runs the chain: HOOK_LATER is understood */

@@ -31,6 +31,7 @@
 #define NONE UINT32_MAX /* no index */
 
 struct ban_table;
+struct deletion;
 struct bus;
 struct traces;
 struct why;
@@ -116,12 +117,14 @@ struct shard {
     uint32_t missed;                       /* messages of its searches, those under way included */
     struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
-    bool bunching;        /* in a turn, before its walks: the store is kicked once for all that is handed over now */
-    uint64_t reqs;        /* requests under way whose connection is here */
-    struct owed *owed;    /* of guest.c: users that came back while the store could not write; list */
-    uint64_t owed_at_ms;  /* when it is tried again, monotonic */
-    bool sweeping;        /* shard 0: a hunt for guests is under way */
-    uint64_t sweep_at_ms; /* shard 0: when the next one begins, monotonic */
+    bool bunching;       /* in a turn, before its walks: the store is kicked once for all that is handed over now */
+    uint64_t reqs;       /* requests under way whose connection is here */
+    struct owed *owed;   /* of guest.c: users that came back while the store could not write; list */
+    uint64_t owed_at_ms; /* when it is tried again, monotonic */
+    struct deletion *deletions; /* of host_delete.c: under way; list; owned */
+    bool deletions_found;       /* shard 0: those that the last run left have been asked for */
+    bool sweeping;              /* shard 0: a hunt for guests is under way */
+    uint64_t sweep_at_ms;       /* shard 0: when the next one begins, monotonic */
 
     ev_async wake;   /* mailbox */
     ev_check woke;   /* after the loop slept: the time */

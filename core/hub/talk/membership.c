@@ -217,7 +217,7 @@ void unsubscribe_ready(struct owned_req *o)
     struct unsubscribe *q = (struct unsubscribe *)o;
     struct shard *s = o->owner;
     struct conv *v = conv_at(s, o->conv);
-    if (!v->exists) {
+    if (!v->exists && !q->going) {
         req_fail(&o->r, CODE_NOT_FOUND, "name: no such channel");
         owned_done(o);
         return;

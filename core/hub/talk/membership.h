@@ -37,6 +37,7 @@ struct unsubscribe {
     struct owned_req o;
     struct store_member_del op;
     void *host;               /* the operation of host_member.c that it is for; NULL: a client's */
+    bool going;               /* leaves a channel that is being deleted, too */
     uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
     char id[64], name[64];
 };

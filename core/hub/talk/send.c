@@ -92,6 +92,14 @@ static void send_stored(void *owner, struct store_op *op)
         owned_done(&q->o);
         return;
     }
+    if (op->status == STORE_DENIED) {
+        struct conv *v = conv_at(s, q->o.conv);
+        if (v->pins == 1)
+            v->state = CONV_NEW; /* what was known of the two is no more so */
+        req_fail(r, CODE_NOT_FOUND, q->op.receiver.n ? "receiverId: no such user" : "the sender was deleted");
+        owned_done(&q->o);
+        return;
+    }
     if (op->status != STORE_OK) {
         if (op->status == STORE_NOTFOUND)
             conv_gone(s, q->o.conv);
