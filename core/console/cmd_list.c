@@ -225,7 +225,7 @@ static void run_users(struct command_call *c, void *ctx)
     if (wants_all(c))
         stored_list(c, STORE_SCAN_USERS);
     else
-        run_visit(c, (void *)(uintptr_t)&online);
+        run_survey(c, (void *)(uintptr_t)&online);
 }
 
 static void run_channels(struct command_call *c, void *ctx)
@@ -235,7 +235,7 @@ static void run_channels(struct command_call *c, void *ctx)
     if (wants_all(c))
         stored_list(c, STORE_SCAN_CHANNELS);
     else
-        run_visit(c, (void *)(uintptr_t)&loaded);
+        run_survey(c, (void *)(uintptr_t)&loaded);
 }
 
 static uint32_t (*const visits[])(struct shard *, struct survey *) = {visit_conns, visit_slow};

@@ -186,6 +186,7 @@ class Protocol(ConsoleTest):
         wanted = """help|version|auth|quit|status|top|list connections|list users|list channels|list plugins|list scripts|list hooks|list actions|list slow|
             show connection|show user|show channel|show config|show memory|show storage|show metrics|kick user|kick connection|ban user|ban ip|unban user|
             unban ip|mute user|unmute user|channel|announce|send user|send channel|history user|history channel|config check|config diff|config reload|
+            user add|user token|user delete|recall channel|recall user|
             storage flush|storage compact|storage checkpoint|storage clock|trace user|trace connection|why|log|set|drain|shutdown"""
         self.assertEqual({n.strip() for n in wanted.split("|")} - names, set())
         self.assertIn("show user ID", self.ask("help show"))

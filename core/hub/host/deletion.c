@@ -1,5 +1,6 @@
 #include "core/hub/host/deletion.h"
 
+#include "core/base/container.h"
 #include "core/base/log.h"
 #include "core/hub/host/deletion_steps.h"
 #include "core/hub/host/host_delete.h"

@@ -23,6 +23,7 @@ struct deletion {
     enum deletion_step step;
     bool channel;                  /* else a user */
     bool recall;                   /* user: messages too */
+    bool loaded;                   /* user: it was known, and nothing has happened yet */
     bool asleep;                   /* nothing is under way: until wake_ms */
     uint64_t wake_ms;              /* monotonic */
     uint32_t user;                 /* pinned while it is held back; NONE: not */

@@ -125,8 +125,8 @@ static void kicked_elsewhere(void *ctx, enum store_status status, uint32_t conne
 
 void deletion_kick(struct deletion *d)
 {
-    d->connections += login_kick(d->shard, d->user, SLICE_LIT(gone_text));
-    if (!order_kick(d->shard, deletion_id(d), SLICE_LIT(gone_text), kicked_elsewhere, d))
+    d->connections += login_kick(d->shard, d->user, slice_str(gone_text));
+    if (!order_kick(d->shard, deletion_id(d), slice_str(gone_text), kicked_elsewhere, d))
         deletion_next(d, STEP_LEAVE);
 }
 
