@@ -482,7 +482,7 @@ void login_retry(struct shard *s, uint32_t user)
         login_start(u->waiting);
 }
 
-void login_resume(struct shard *s, uint32_t user)
+void login_unhold(struct shard *s, uint32_t user)
 {
     user_ready(s, user);
     start_waiting(s, user);

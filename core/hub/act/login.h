@@ -76,7 +76,7 @@ void login_stale(struct shard *s, uint32_t user);
  * pin. */
 void login_retry(struct shard *s, uint32_t user);
 /* … and nothing about it has changed: its waiting logins go on. */
-void login_resume(struct shard *s, uint32_t user);
+void login_unhold(struct shard *s, uint32_t user);
 /* Closes the user's connections (kicked), and those whose login as this user is under way. message: of push 105; may be
  * empty. Returns how many. */
 uint32_t login_kick(struct shard *s, uint32_t user, struct slice message);

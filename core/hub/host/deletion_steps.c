@@ -60,7 +60,7 @@ void deletion_free_user(struct deletion *d)
         return;
     d->user = NONE;
     if (d->loaded) /* nothing has happened */
-        login_resume(d->shard, user);
+        login_unhold(d->shard, user);
     else
         login_retry(d->shard, user);
     user_unpin(d->shard, user);
