@@ -7,6 +7,7 @@
 #include "core/script/state.h"
 #include "core/script/timer.h"
 #include "core/script/verdict.h"
+#include "core/script/waiting.h"
 #include "core/script/words.h"
 #include "core/script/world.h"
 
@@ -298,6 +299,8 @@ void api_open(struct state *st, lua_State *L)
     api_keep_open(L);
     api_send_open(L);
     api_secret_open(L);
+    waiting_open(st, L);
+    api_read_open(L);
     json_lua_open(st, L);
     lua_setfield(L, -2, "json");
     api_text_open(L);

@@ -3,11 +3,13 @@
 #define MAGPIE_SCRIPT_API_H
 
 #include "core/base/slice.h"
+#include "storage/conv_key.h"
 
 #include <stdbool.h>
 
 struct lua_State;
 struct state;
+struct world;
 
 /* Makes the module and `require`. Raises Lua errors. */
 void api_open(struct state *st, struct lua_State *L);
@@ -17,9 +19,14 @@ void api_text_open(struct lua_State *L);   /* magpie.text, a table of its own th
 void api_keep_open(struct lua_State *L);   /* kv, shared, store, bucket */
 void api_send_open(struct lua_State *L);   /* send_user, send_channel, announce, push, kick */
 void api_secret_open(struct lua_State *L); /* hmac, random */
+void api_read_open(struct lua_State *L);   /* members, history */
 
 /* Raises the error that there is no such event, and which one was meant. where: "magpie.on: ". */
 int event_unknown(struct lua_State *L, const char *where, const char *name);
+/* For a function that does something: the world, or an error, while the script loads and beyond 1000 a second. */
+struct world *api_begin(struct lua_State *L, const char *function);
+/* "tea", or as e.pair two ids with a tab between. False: no conversation can be called so. */
+bool conversation_parse(struct slice text, struct conv_key *out);
 /* Whether it may be sent as a message. */
 bool content_good(const struct state *st, struct slice content);
 

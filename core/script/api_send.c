@@ -17,7 +17,7 @@ bool content_good(const struct state *st, struct slice content)
     return content.n >= 1 && content.n <= st->shard_set->env->world->content_max && utf8_valid(content);
 }
 
-static struct world *begin(lua_State *L, const char *function)
+struct world *api_begin(lua_State *L, const char *function)
 {
     struct state *st = state_of(L);
     struct world *w = st->shard_set->env->world;
@@ -61,21 +61,21 @@ static struct slice check_content(lua_State *L, int arg)
 static int lua_send_user(lua_State *L)
 {
     struct slice user = check_text(L, 1, value_user_id, "not a user's id"), content = check_content(L, 2);
-    struct world *w = begin(L, "send_user");
+    struct world *w = api_begin(L, "send_user");
     return end(L, "send_user", w->send(w, state_of(L), user, SLICE_NONE, content));
 }
 
 static int lua_send_channel(lua_State *L)
 {
     struct slice channel = check_text(L, 1, value_channel, "not a channel's name"), content = check_content(L, 2);
-    struct world *w = begin(L, "send_channel");
+    struct world *w = api_begin(L, "send_channel");
     return end(L, "send_channel", w->send(w, state_of(L), SLICE_NONE, channel, content));
 }
 
 static int lua_announce(lua_State *L)
 {
     struct slice content = check_content(L, 1);
-    struct world *w = begin(L, "announce");
+    struct world *w = api_begin(L, "announce");
     return end(L, "announce", w->announce(w, content));
 }
 
@@ -93,7 +93,7 @@ static int lua_push(lua_State *L)
     struct slice body = json_lua_encode(st, L, 3);
     luaL_argcheck(L, body.p[0] == '{', 3, "the body is an object");
     luaL_argcheck(L, body.n <= JSON_LUA_FRAME_MAX, 3, "the body has 256 KiB at most");
-    struct world *w = begin(L, "push");
+    struct world *w = api_begin(L, "push");
     return end(L, "push", w->push(w, user, (uint16_t)action, body));
 }
 
@@ -103,7 +103,7 @@ static int lua_kick(lua_State *L)
     if (!lua_isnoneornil(L, 2))
         reason = check_text(L, 2, utf8_valid, "the reason is UTF-8");
     luaL_argcheck(L, reason.n <= 256, 2, "the reason has 256 bytes at most");
-    struct world *w = begin(L, "kick");
+    struct world *w = api_begin(L, "kick");
     return end(L, "kick", w->kick(w, state_of(L), user, reason));
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
+#include "core/script/read_result.h"
 #include "core/script/state.h"
 #include "core/script/words.h"
 
@@ -117,18 +118,11 @@ static void push_pair(lua_State *L, const struct hook_call *h)
     lua_pushlstring(L, text, (size_t)n);
 }
 
-static void push_id(lua_State *L, uint64_t id)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%019llu", (unsigned long long)id);
-    lua_pushstring(L, text);
-}
-
 /* The message, with the fields that pushes and history have. */
 static void push_message(lua_State *L, const struct hook_call *h)
 {
     lua_createtable(L, 0, 6);
-    push_id(L, h->id);
+    read_push_id(L, h->id);
     lua_setfield(L, -2, "id");
     lua_pushnumber(L, (double)h->seq);
     lua_setfield(L, -2, "seq");
@@ -197,7 +191,7 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
         lua_remove(L, -2);
         return;
     case KEY_ID:
-        push_id(L, h->id);
+        read_push_id(L, h->id);
         return;
     case KEY_CREATED:
         lua_pushnumber(L, (double)h->created_ms);

@@ -9,6 +9,7 @@
 #include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 #include "core/script/values.h"
+#include "core/script/waiting.h"
 #include "core/script/watchdog.h"
 
 #include <cjson/cJSON.h>
@@ -192,8 +193,11 @@ static void begin_on(struct shard *shard, void *ctx)
     struct scripts *s = ctx;
     shard->scripts = &s->envs[shard->index];
     s->worlds[shard->index].world.content_max = shard->opt->content_max;
-    for (uint32_t i = 0; s->before && i < s->before->count; i++)
-        timers_drop(s->before->states[(size_t)shard->index * s->before->count + i]);
+    for (uint32_t i = 0; s->before && i < s->before->count; i++) {
+        struct state *old = s->before->states[(size_t)shard->index * s->before->count + i];
+        timers_drop(old);
+        waiting_drop_all(old);
+    }
     shard_set_on(s->now, shard);
     for (uint32_t i = 0; i < s->now->count; i++)
         timers_begin(s->now->states[(size_t)shard->index * s->now->count + i], shard->index == 0);

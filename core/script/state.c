@@ -6,6 +6,7 @@
 #include "core/script/sandbox.h"
 #include "core/script/stack.h"
 #include "core/script/timer.h"
+#include "core/script/waiting.h"
 #include "core/script/watchdog.h"
 #include "core/script/world.h"
 
@@ -294,6 +295,7 @@ void state_free(struct state *st)
     if (!st)
         return;
     timers_drop(st);
+    waiting_drop_all(st);
     lua_setallocf(st->L, st->alloc, st->alloc_ctx);
     lua_close(st->L);
     st->shard_set->memory -= (uint64_t)st->memory;
@@ -304,6 +306,7 @@ void state_free(struct state *st)
     for (uint32_t i = 0; i < st->action_count; i++)
         breaker_fini(&st->actions[i].h.breaker);
     breaker_fini(&st->once.breaker);
+    breaker_fini(&st->later.breaker);
     for (uint32_t i = 0; i < st->command_count; i++) {
         free(st->commands[i].name);
         free(st->commands[i].help);

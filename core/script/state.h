@@ -27,6 +27,7 @@ struct values;
 struct refunds;
 struct script_space;
 struct timer;
+struct waiting;
 struct watched;
 struct world;
 
@@ -137,8 +138,8 @@ struct state {
     int user_meta;          /* the metatable of e.user */
     int event_slot;         /* the present event's table */
     int array_meta;         /* the metatable of JSON arrays */
-    int runner, encoder,
-        command_runner;      /* C functions, made beforehand: outside of a protected call nothing may be allocated */
+    int runner, encoder, command_runner,
+        later_runner;        /* C functions, made beforehand: outside of a protected call nothing may be allocated */
     struct event *event;     /* under way; NULL: none */
     const void *event_table; /* its Lua table */
 
@@ -156,6 +157,9 @@ struct state {
     struct custom_command *commands; /* owned */
     uint32_t command_count;
     struct handler once;  /* the breaker of timers that fire once; no function of its own */
+    struct handler later; /* the breaker of functions that answers are given to (waiting.h); no function of its own */
+    struct waiting *waiting; /* list */
+    uint32_t waiting_count;
     struct timer *timers; /* list; owned */
     uint32_t timer_count;
     uint64_t timer_last; /* id given last */

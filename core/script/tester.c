@@ -277,7 +277,10 @@ static int lua_did(lua_State *L)
                                         [DEED_KICK] = "kick",
                                         [DEED_ANNOUNCE] = "announce",
                                         [DEED_METRIC] = "metric",
-                                        [DEED_LOG] = "log"};
+                                        [DEED_LOG] = "log",
+                                        [DEED_MEMBERS] = "members",
+                                        [DEED_HISTORY] = "history",
+                                        [DEED_FETCH] = "fetch"};
     struct subject *x = check_subject(L);
     lua_newtable(L);
     for (int i = 1; x->world.first; i++) {
@@ -291,6 +294,18 @@ static int lua_did(lua_State *L)
         fake_world_shift(&x->world);
     }
     return 1;
+}
+
+/* answer(subject, number of the call, JSON of the result or nil, error or nil) */
+static int lua_answer(lua_State *L)
+{
+    struct subject *x = check_subject(L);
+    double number = luaL_checknumber(L, 2);
+    size_t n = 0;
+    const char *json = luaL_optlstring(L, 3, "null", &n), *error = luaL_optstring(L, 4, NULL);
+    if (!fake_world_answer(&x->world, (unsigned)number, error, slice_of(json, n)))
+        return luaL_error(L, "answer: nobody waits for that; it is something that did() has told");
+    return 0;
 }
 
 /* report(name, error or nil) */
@@ -325,15 +340,11 @@ static int lua_require(lua_State *L)
 /* The module "test": C functions as the argument of the part that is written in Lua. */
 static int open_module(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"load", lua_load_subject},
-                                         {"fire", lua_fire},
-                                         {"act", lua_act},
-                                         {"command", lua_run_command},
-                                         {"advance", lua_advance},
-                                         {"set_time", lua_set_time},
-                                         {"did", lua_did},
-                                         {"report", lua_report},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"load", lua_load_subject}, {"fire", lua_fire},
+                                         {"act", lua_act},           {"command", lua_run_command},
+                                         {"advance", lua_advance},   {"set_time", lua_set_time},
+                                         {"did", lua_did},           {"answer", lua_answer},
+                                         {"report", lua_report},     {NULL, NULL}};
     lua_getfield(L, LUA_GLOBALSINDEX, "require");
     if (luaL_loadbufferx(L, tester_lua, strlen(tester_lua), "=test", "t") != 0)
         return lua_error(L);

@@ -7,12 +7,23 @@
 
 #include "core/base/log.h"
 #include "core/base/slice.h"
+#include "storage/conv_key.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
+struct fetch_request;
 struct state;
 struct timer;
+struct waiting;
+
+/* What magpie.history() asks for; `before` and `after` are seqs, not included. */
+struct history_query {
+    struct conv_key conv;
+    bool has_before, has_after;
+    uint64_t before, after;
+    uint32_t limit;
+};
 
 struct world {
     uint64_t (*mono_ms)(struct world *w);
@@ -27,6 +38,10 @@ struct world {
     /* The first time after `after_ms`, then every `every_ms` (0: once): timer_fire(). */
     int (*timer_start)(struct world *w, struct timer *t, double after_ms, double every_ms);
     void (*timer_stop)(struct world *w, struct timer *t);
+    /* With the answer later: waiting_answer(), never inside the call. On failure `q` is still the caller's. */
+    int (*members)(struct world *w, struct waiting *q, struct slice channel, struct slice cursor);
+    int (*history)(struct world *w, struct waiting *q, const struct history_query *h);
+    int (*fetch)(struct world *w, struct waiting *q, const struct fetch_request *r);
     uint32_t content_max; /* bytes of a message, limits.content */
 };
 

@@ -1,7 +1,9 @@
 #include "core/script/world_fake.h"
 
 #include "core/base/err.h"
+#include "core/script/json_decode.h"
 #include "core/script/timer.h"
+#include "core/script/waiting.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -109,6 +111,75 @@ static void show(FILE *out, const struct log_field *fields)
             fprintf(out, "%.*s\n", (int)fields->str.n, fields->str.p ? fields->str.p : "");
 }
 
+/* --- Calls that are answered later -------------------------------------------------------------------------------- */
+
+struct fake_wait {
+    struct fake_wait *next;
+    struct waiting *waiting;
+    unsigned number;
+};
+
+static int wait_for(struct world *world, struct waiting *q, enum deed_kind kind, struct slice target, struct slice text)
+{
+    struct fake_world *w = fake(world);
+    struct fake_wait *f = calloc(1, sizeof *f);
+    int rc = f ? note(world, kind, target, ++w->wait_last, text) : ERR_NOMEM;
+    if (rc != 0) {
+        free(f);
+        return rc;
+    }
+    *f = (struct fake_wait){.next = w->waits, .waiting = q, .number = w->wait_last};
+    w->waits = f;
+    return 0;
+}
+
+static int ask_members(struct world *w, struct waiting *q, struct slice channel, struct slice cursor)
+{
+    return wait_for(w, q, DEED_MEMBERS, channel, cursor);
+}
+
+static int ask_history(struct world *w, struct waiting *q, const struct history_query *h)
+{
+    char text[120] = "";
+    struct slice lo, hi, key = conv_key_slice(&h->conv), target = key;
+    char pair[CONV_KEY_MAX + 1];
+    if (conv_is_channel(key)) {
+        target = conv_channel_name(key);
+    } else {
+        conv_pair_users(key, &lo, &hi);
+        target = slice_of(pair, (size_t)snprintf(pair, sizeof pair, "%.*s\t%.*s", (int)lo.n, lo.p, (int)hi.n, hi.p));
+    }
+    snprintf(text, sizeof text, "limit=%u", h->limit);
+    if (h->has_before)
+        snprintf(text + strlen(text), sizeof text - strlen(text), " before=%llu", (unsigned long long)h->before);
+    if (h->has_after)
+        snprintf(text + strlen(text), sizeof text - strlen(text), " after=%llu", (unsigned long long)h->after);
+    return wait_for(w, q, DEED_HISTORY, target, slice_str(text));
+}
+
+static void push_json(struct state *st, lua_State *L, void *ctx)
+{
+    const struct slice *json = ctx;
+    (void)st;
+    lua_pushcfunction(L, json_lua_decode);
+    lua_pushlstring(L, json->p, json->n);
+    lua_call(L, 1, 1);
+}
+
+bool fake_world_answer(struct fake_world *w, unsigned number, const char *error, struct slice json)
+{
+    for (struct fake_wait **at = &w->waits; *at; at = &(*at)->next) {
+        struct fake_wait *f = *at;
+        if (f->number != number)
+            continue;
+        *at = f->next;
+        waiting_answer(f->waiting, error, push_json, &json);
+        free(f);
+        return true;
+    }
+    return false;
+}
+
 /* "event key=value …", with the id of script.log left out. */
 static void do_log(struct world *w, enum log_level level, const char *id, const struct log_field *fields)
 {
@@ -187,6 +258,8 @@ void fake_world_init(struct fake_world *w)
                                        .log = do_log,
                                        .timer_start = timer_begin,
                                        .timer_stop = timer_end,
+                                       .members = ask_members,
+                                       .history = ask_history,
                                        .content_max = 16384},
                              .now_ms = 1000000,
                              .wall_ms = 1767268800000}; /* 2026-01-01T12:00:00Z, a Thursday */
@@ -197,4 +270,10 @@ void fake_world_fini(struct fake_world *w)
 {
     while (w->first)
         fake_world_shift(w);
+    while (w->waits) {
+        struct fake_wait *f = w->waits;
+        w->waits = f->next;
+        free(f->waiting); /* its state is gone */
+        free(f);
+    }
 }

@@ -9,14 +9,26 @@
 #include <stdio.h>
 
 struct fake_timer;
+struct fake_wait;
 
-enum deed_kind { DEED_SEND_USER, DEED_SEND_CHANNEL, DEED_PUSH, DEED_KICK, DEED_ANNOUNCE, DEED_METRIC, DEED_LOG };
+enum deed_kind {
+    DEED_SEND_USER,
+    DEED_SEND_CHANNEL,
+    DEED_PUSH,
+    DEED_KICK,
+    DEED_ANNOUNCE,
+    DEED_METRIC,
+    DEED_LOG,
+    DEED_MEMBERS,
+    DEED_HISTORY,
+    DEED_FETCH
+};
 
 /* Something that a script did. */
 struct deed {
     struct deed *next;
     enum deed_kind kind;
-    double n;            /* action of a push, number of a metric, level of a log line */
+    double n;            /* action of a push, number of a metric, level of a log line, number of a call that waits */
     char *target, *text; /* NUL-terminated; owned */
 };
 
@@ -26,6 +38,8 @@ struct fake_world {
     FILE *out;                  /* where print() shows; NULL: nowhere; borrowed */
     struct fake_timer *timers;  /* owned */
     struct deed *first, **last; /* oldest first; owned */
+    struct fake_wait *waits;    /* calls that wait for fake_world_answer(); owned */
+    unsigned wait_last;         /* number given last */
 };
 
 void fake_world_init(struct fake_world *w);
@@ -33,6 +47,8 @@ void fake_world_init(struct fake_world *w);
 void fake_world_fini(struct fake_world *w);
 /* Moves the clocks and runs the timers that come due on the way, in their order. */
 void fake_world_advance(struct fake_world *w, uint64_t ms);
+/* Answers the call of that number: with an error, or with a result that is JSON. False: nobody waits for it. */
+bool fake_world_answer(struct fake_world *w, unsigned number, const char *error, struct slice json);
 /* Forgets the oldest deed. */
 void fake_world_shift(struct fake_world *w);
 

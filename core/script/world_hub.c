@@ -194,6 +194,8 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
                                       .log = write_log,
                                       .timer_start = timer_begin,
                                       .timer_stop = timer_end,
+                                      .members = hub_world_members,
+                                      .history = hub_world_history,
                                       .content_max = content_max},
                             .host = host,
                             .shard = shard};

@@ -19,4 +19,8 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
 /* The world of a script that loads on the main thread: it has clocks and a log, and nothing can be done in it. */
 void main_world_init(struct world *w, uint32_t content_max);
 
+/* --- world_hub_read.c --- */
+int hub_world_members(struct world *world, struct waiting *w, struct slice channel, struct slice cursor);
+int hub_world_history(struct world *world, struct waiting *w, const struct history_query *h);
+
 #endif
