@@ -44,6 +44,7 @@ struct config {
     struct {
         struct config_strings tcp, websocket, tcps, wss, console; /* addresses that listener_check() accepts */
         struct config_strings protocols;                          /* WebSocket subprotocols: tokens */
+        struct config_strings proxy; /* peers that speak for others: entries that proxies_add() accepts */
     } listen;
     struct {
         char *certificate, *key; /* both or neither */

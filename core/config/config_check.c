@@ -5,6 +5,7 @@
 #include "core/config/config_read.h"
 #include "core/net/http.h"
 #include "core/net/listener.h"
+#include "core/net/proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,18 @@ static void check_timeouts(struct config_reader *r)
         c->timeouts.ping = c->timeouts.idle / 2;
 }
 
+static void check_proxies(struct config_reader *r)
+{
+    const struct config_strings *list = &r->c->listen.proxy;
+    struct proxies known = {.count = 0};
+    for (uint32_t i = 0; i < list->n; i++)
+        if (!proxies_add(&known, list->v[i]))
+            config_error(r, "listen.proxy", "expected %s, found \"%.60s\" as entry %u",
+                         known.count == PROXIES_MAX ? "256 entries at most"
+                                                    : "an IP address, a network (\"10.0.0.0/8\") or \"unix:\"",
+                         list->v[i], i + 1);
+}
+
 /* RFC 6455 section 4.1: a subprotocol's name is a token. */
 static void check_protocols(struct config_reader *r)
 {
@@ -180,5 +193,6 @@ void config_check_relations(struct config_reader *r)
     check_auth(r);
     check_origins(r);
     check_protocols(r);
+    check_proxies(r);
     check_timeouts(r);
 }

@@ -64,6 +64,7 @@ static struct net_limits net_limits_of(const struct config *c)
         .compress_level = (int)c->compression.level,
         .origins = (const char *const *)c->origins.v,
         .protocols = (const char *const *)c->listen.protocols.v,
+        .proxies = (const char *const *)c->listen.proxy.v,
     };
 }
 

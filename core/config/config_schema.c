@@ -77,6 +77,11 @@ const struct config_option config_schema[] = {
               "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
               "The console of operators. Other addresses than loopback and Unix sockets need console.password."),
+    TEXTS(listen.proxy, "{}", 0,
+          "Peers that are believed when they say for whom they speak: addresses, networks (\"10.0.0.0/8\") and "
+          "\"unix:\". "
+          "By the PROXY protocol (1 and 2) on every port for clients, by Forwarded or X-Forwarded-For over HTTP. From "
+          "others the first is refused and the second ignored."),
     TEXTS(listen.protocols, "{}", 0,
           "WebSocket subprotocols that are answered: of those that a client offers, the first that is listed here."),
 
@@ -135,7 +140,8 @@ const struct config_option config_schema[] = {
          "than "
          "its share is closed."),
     SIZE(limits.output_per_ip, 0, 1024 * GIB, "memory/32", 0,
-         "The same for the connections from one IP address (a proxy's, where one stands in front)."),
+         "The same for the connections from one IP address (the client's, where listen.proxy lists the proxy in "
+         "front)."),
     SIZE(limits.output_per_user, 0, 128 * MIB, "8*MiB", 0, "The same for the connections of one user."),
     SIZE(limits.http_head, HTTP_HEAD_MIN, HTTP_HEAD_MAX, "16*KiB", 0,
          "The head of an HTTP request, that of a WebSocket upgrade too: its lines, cookies included."),
@@ -145,7 +151,8 @@ const struct config_option config_schema[] = {
          "more is refused (503). A connection may hold 64 KiB, or an HTTP request that a plugin takes. Those on "
          "WebSocket paths of plugins hold as much again, unread output included, and one message at least."),
     SIZE(limits.before_login_per_ip, 0, 1024 * GIB, "8*MiB", 0,
-         "The same for the connections from one IP address (a proxy's, where one stands in front)."),
+         "The same for the connections from one IP address (the client's, where listen.proxy lists the proxy in "
+         "front)."),
     COUNT(limits.inbox, 0, MANY, "10000", 0,
           "Messages that wait in one inbox; the oldest are dropped first, and history keeps them."),
     SECONDS(limits.dedup_window, 0, EVER, "10*minutes", 0, "How long a clientId makes a repeated send harmless."),

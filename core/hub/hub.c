@@ -19,24 +19,33 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* A copy that owns its strings: one allocation, the list of origins behind the options. */
+/* A copy that owns its strings: one allocation, the lists of texts behind the options. */
 static struct options_box *box_new(const struct hub_options *o)
 {
-    size_t n = 0, bytes = 0;
-    for (; o->net.origins && o->net.origins[n]; n++)
-        bytes += strlen(o->net.origins[n]) + 1;
-    struct options_box *box = calloc(1, sizeof *box + (n + 1) * sizeof(char *) + bytes);
+    const char *const *const lists[] = {o->net.origins, o->net.protocols, o->net.proxies};
+    enum { LISTS = sizeof lists / sizeof *lists };
+    size_t n[LISTS] = {0}, pointers = 0, bytes = 0;
+    for (size_t l = 0; l < LISTS; l++) {
+        for (; lists[l] && lists[l][n[l]]; n[l]++)
+            bytes += strlen(lists[l][n[l]]) + 1;
+        pointers += n[l] + 1;
+    }
+    struct options_box *box = calloc(1, sizeof *box + pointers * sizeof(char *) + bytes);
     if (!box)
         return NULL;
     box->refs = 1;
     box->opt = *o;
     const char **list = (const char **)(box + 1);
-    char *at = (char *)(list + n + 1);
-    for (size_t i = 0; i < n; i++) {
-        list[i] = strcpy(at, o->net.origins[i]);
-        at += strlen(at) + 1;
+    char *at = (char *)(list + pointers);
+    const char *const **const copies[LISTS] = {&box->opt.net.origins, &box->opt.net.protocols, &box->opt.net.proxies};
+    for (size_t l = 0; l < LISTS; l++) {
+        *copies[l] = list;
+        for (size_t i = 0; i < n[l]; i++) {
+            *list++ = strcpy(at, lists[l][i]);
+            at += strlen(at) + 1;
+        }
+        list++; /* NULL */
     }
-    box->opt.net.origins = list;
     return box;
 }
 

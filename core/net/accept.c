@@ -9,6 +9,7 @@
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 #include "core/net/net_shared_private.h"
+#include "core/net/proxy_conn_private.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -137,13 +138,16 @@ static void refuse(struct net *net, int fd, const struct listening *l)
 
 static void admit(struct net *net, int fd, const struct listening *l, const struct sockaddr *a)
 {
+    bool proxy = proxy_trusts(net, a);
     uint32_t slot = IP_SLOT_NONE;
     if (!shared_connection_add(net->shared, net->limits.connections)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections"));
         refuse(net, fd, l);
         return;
     }
-    if (net->limits.connections_per_ip && !shared_ip_add(net->shared, a, net->limits.connections_per_ip, &slot)) {
+    /* Whom a proxy speaks for is known later. */
+    if (!proxy && net->limits.connections_per_ip &&
+        !shared_ip_add(net->shared, a, net->limits.connections_per_ip, &slot)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections_per_ip"));
         shared_connection_remove(net->shared);
         refuse(net, fd, l);
@@ -158,6 +162,8 @@ static void admit(struct net *net, int fd, const struct listening *l, const stru
     }
     struct conn *c = conn_ptr(net, idx);
     c->ip_slot = slot;
+    if (proxy)
+        proxy_await(net, idx, c);
     conn_arm(net, idx, c);
     if (c->state == CONN_ST_OPEN)
         conn_tell_opened(net, idx, c);
@@ -168,7 +174,7 @@ void accept_ready(struct net *net, unsigned listening)
     for (int i = 0; i < ACCEPT_BATCH && net->accepting && listening < net->listening_count; i++) {
         struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
         socklen_t n = sizeof a;
-        bool name = net->limits.connections_per_ip != 0;
+        bool name = net->limits.connections_per_ip != 0 || net->proxies.count || net->proxies.unix_peers;
         int fd = accept4(net->listening[listening].fd, name ? (struct sockaddr *)&a : NULL, name ? &n : NULL,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {

@@ -7,9 +7,9 @@
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 #include "core/net/net_shared_private.h"
+#include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,39 +55,49 @@ uint32_t net_next(const struct net *net, uint32_t from)
 
 void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size)
 {
-    struct sockaddr_storage a;
+    const struct conn *c = conn_ptr(net, conn);
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
     socklen_t n = sizeof a;
-    char text[INET6_ADDRSTRLEN] = "?";
-    a.ss_family = AF_UNSPEC;
-    if (getpeername(conn_ptr(net, conn)->fd, (struct sockaddr *)&a, &n) == 0) {
-        if (a.ss_family == AF_UNIX) {
-            snprintf(text, sizeof text, "unix");
-        } else if (a.ss_family == AF_INET) {
-            inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&a)->sin_addr, text, sizeof text);
-        } else if (a.ss_family == AF_INET6) {
-            const struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&a)->sin6_addr;
-            if (IN6_IS_ADDR_V4MAPPED(v6))
-                inet_ntop(AF_INET, v6->s6_addr + 12, text, sizeof text);
-            else
-                inet_ntop(AF_INET6, v6, text, sizeof text);
-        }
-    }
-    snprintf(out, size, "%s", text);
+    struct address address;
+    if (shared_named(net->shared, c->ip_slot, &address, NULL))
+        address_print(&address, out, size);
+    else if (getpeername(c->fd, (struct sockaddr *)&a, &n) != 0)
+        snprintf(out, size, "?");
+    else if (address_of((const struct sockaddr *)&a, &address))
+        address_print(&address, out, size);
+    else
+        snprintf(out, size, a.ss_family == AF_UNIX ? "unix" : "?");
+}
+
+/* Whether a proxy that is believed may still say for whom it speaks. */
+static bool awaits_name(const struct net *net, const struct conn *c, const struct sockaddr *peer)
+{
+    return (c->state == CONN_ST_PROXY || (c->state == CONN_ST_HEAD && c->http_need == CONN_NONE)) &&
+           proxy_trusts(net, peer);
 }
 
 uint32_t conn_ip_slot(struct net *net, struct conn *c)
 {
     struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
+    const struct sockaddr *peer = (const struct sockaddr *)&a;
     socklen_t n = sizeof a;
-    if (c->ip_slot == IP_SLOT_NONE && getpeername(c->fd, (struct sockaddr *)&a, &n) == 0)
-        (void)shared_ip_add(net->shared, (const struct sockaddr *)&a, UINT32_MAX, &c->ip_slot);
+    if (c->ip_slot == IP_SLOT_NONE && getpeername(c->fd, (struct sockaddr *)&a, &n) == 0 && !awaits_name(net, c, peer))
+        (void)shared_ip_add(net->shared, peer, UINT32_MAX, &c->ip_slot);
     return c->ip_slot;
+}
+
+void conn_renamed(struct net *net, struct conn *c, uint32_t ip_slot)
+{
+    shared_ip_remove(net->shared, c->ip_slot);
+    c->ip_slot = ip_slot;
 }
 
 /* --- Birth and flags ---------------------------------------------------------------------------------------------- */
 
 static uint32_t wanted_events(const struct conn *c)
 {
+    if (c->state == CONN_ST_PROXY)
+        return (uint32_t)EPOLLIN | (uint32_t)EPOLLRDHUP | (uint32_t)EPOLLET;
     /* A muted one keeps edge-triggered HUP and ERR: reported once, and no spinning. */
     return (c->inner & CONN_I_MUTED ? (uint32_t)EPOLLET : (uint32_t)EPOLLIN) |
            (c->flags & CONN_F_WRITABLE ? (uint32_t)EPOLLOUT : 0U);
@@ -98,6 +108,12 @@ void conn_interest(struct net *net, uint32_t idx, struct conn *c)
     struct epoll_event e = {.events = wanted_events(c), .data.u64 = (uint64_t)c->generation << 32 | idx};
     int rc = epoll_ctl(net->epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
     (void)SURELY(rc == 0);
+}
+
+enum conn_state conn_first_state(const struct net *net, const struct conn *c)
+{
+    (void)net;
+    return c->transport == CONN_WEBSOCKET ? CONN_ST_HEAD : CONN_ST_OPEN;
 }
 
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream)
@@ -117,8 +133,8 @@ uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_
                        .ip_slot = IP_SLOT_NONE,
                        .transport = (uint8_t)transport,
                        .stream = stream,
-                       .state = transport == CONN_WEBSOCKET ? CONN_ST_HEAD : CONN_ST_OPEN,
                        .form = transport == CONN_WEBSOCKET ? WIRE_WS_BINARY : WIRE_TCP};
+    c->state = (uint8_t)conn_first_state(net, c);
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)c->generation << 32 | idx};
     if (epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, fd, &e) != 0) {
         pool_free(&net->conns, idx);
@@ -307,6 +323,14 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
     struct conn *c = conn_ptr(net, idx);
     if (c->flags & CONN_F_CLOSING)
         return;
+    if (c->state == CONN_ST_PROXY) { /* nothing may be said before the proxy has introduced its client */
+        c->flags |= CONN_F_CLOSING;
+        c->reason = CLOSE_PEER;
+        c->inner |= CONN_I_DEAF;
+        c->state = CONN_ST_DEAD;
+        conn_dirty(net, idx, c);
+        return;
+    }
     if (c->state == CONN_ST_HEAD || c->state == CONN_ST_ASKED) {
         http_refuse(net, idx, c, reason != CLOSE_IDLE ? 503 : c->state == CONN_ST_ASKED ? 504 : 408);
         return;

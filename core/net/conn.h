@@ -83,7 +83,7 @@ struct conn {
     };
     struct wheel_node timer; /* timeouts, in seconds of the net's tick */
     uint32_t heard;          /* tick at which it was last heard; until CONN_F_READY, when it was opened */
-    uint32_t ip_slot;        /* of net_shared's count per address; UINT32_MAX: not counted */
+    uint32_t ip_slot;        /* of net_shared's count per address, or of the one a proxy named; UINT32_MAX: neither */
     struct inbuf *in;        /* an unfinished message; NULL while idle; owned */
     struct outq *out;        /* unsent output; NULL while idle; owned */
     void *session;           /* the owner's; NULL at first */
@@ -166,6 +166,7 @@ struct net_limits {
     /* of pages that may connect (origin.h). NULL-terminated; borrowed until the next net_configure() */
     const char *const *origins;
     const char *const *protocols; /* WebSocket subprotocols; the same */
+    const char *const *proxies;   /* peers that say for whom they speak, as proxies_add() takes them; the same */
 };
 
 /* The first connection in use at or after `from`, CONN_NONE at the end: for walks in steps. */
@@ -175,7 +176,8 @@ uint32_t net_next(const struct net *net, uint32_t from);
 struct conn *conn_at(const struct net *net, uint32_t conn);
 /* The connection of a handle (index, generation), or NULL when it is gone. */
 struct conn *conn_find(const struct net *net, uint32_t conn, uint32_t generation);
-/* Numeric address of the other side, "unix" for Unix sockets, "?" when it cannot be told any more. */
+/* Numeric address of the other side: the one that a trusted proxy has named, or the peer's; "unix" for Unix sockets,
+ * "?" when it cannot be told any more. */
 void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);
 
 /* Sets or clears flags of the owner's group; CONN_F_READY and CONN_F_PINGS rearrange the timeout. CONN_F_PACKED is for

@@ -7,6 +7,11 @@
 /* A slot for the descriptor, in the epoll set, CONN_ST_HEAD or CONN_ST_OPEN by transport; CONN_NONE: out of memory (the
  * descriptor stays the caller's). */
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream);
+/* What it is in when nothing stands before the client's own bytes any more. */
+enum conn_state conn_first_state(const struct net *net, const struct conn *c);
+/* Its address is another from now on: counted there, by this slot, and no more where it was. What it holds may be
+ * counted by no address yet. */
+void conn_renamed(struct net *net, struct conn *c, uint32_t ip_slot);
 /* Tells the epoll set what the connection waits for now. */
 void conn_interest(struct net *net, uint32_t idx, struct conn *c);
 /* Where its address is counted, IP_SLOT_NONE when it has none; finds it out when that is not known yet. */

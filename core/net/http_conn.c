@@ -16,7 +16,10 @@
 #include "core/net/http.h"
 #include "core/net/http_conn_private.h"
 #include "core/net/net_private.h"
+#include "core/net/net_shared_private.h"
 #include "core/net/origin.h"
+#include "core/net/proxy.h"
+#include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
 
 #include <netinet/in.h>
@@ -49,6 +52,11 @@ static void answer(struct net *net, uint32_t idx, struct conn *c, unsigned statu
     answer_with(net, idx, c, status, fields, text, body);
 }
 
+void http_answer_text(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *text)
+{
+    answer(net, idx, c, status, text, true);
+}
+
 void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status)
 {
     answer(net, idx, c, status,
@@ -56,17 +64,6 @@ void http_refuse(struct net *net, uint32_t idx, struct conn *c, unsigned status)
            : status == 504 ? "no answer came in time"
                            : "no more connections are taken now",
            true);
-}
-
-/* Whether the address is a loopback one. */
-static bool is_loopback(const struct sockaddr_storage *a)
-{
-    if (a->ss_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24) == 127;
-    if (a->ss_family != AF_INET6)
-        return false;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
 /* The address that the connection came to; its family is AF_UNSPEC when that is not known. */
@@ -79,16 +76,31 @@ static struct sockaddr_storage came_to(const struct conn *c)
     return a;
 }
 
-static enum origin_way way_of(const struct conn *c)
+/* Whether a proxy that is believed has named another machine as the client: by a PROXY header or, `upgrade`, in the
+ * head of a request for a WebSocket. In other requests a page's script could write the same, but not in those. */
+static bool is_remote(const struct net *net, const struct conn *c, bool upgrade)
+{
+    struct address client;
+    bool by_header;
+    return shared_named(net->shared, c->ip_slot, &client, &by_header) && (by_header || upgrade) &&
+           !address_is_loopback(&client);
+}
+
+static enum origin_way way_of(const struct net *net, const struct conn *c, bool upgrade)
 {
     struct sockaddr_storage a = came_to(c);
-    return a.ss_family == AF_UNIX ? ORIGIN_UNIX : is_loopback(&a) ? ORIGIN_LOOPBACK : ORIGIN_NETWORK;
+    struct address to;
+    if (is_remote(net, c, upgrade))
+        return ORIGIN_NETWORK;
+    if (a.ss_family == AF_UNIX)
+        return ORIGIN_UNIX;
+    return address_of((const struct sockaddr *)&a, &to) && address_is_loopback(&to) ? ORIGIN_LOOPBACK : ORIGIN_NETWORK;
 }
 
 /* No browser reaches a Unix socket: who speaks there is a proxy, which answers for the name. */
 bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h)
 {
-    return way_of(conn_at(net, conn)) != ORIGIN_LOOPBACK || origin_knows_host(h->host, net->limits.origins);
+    return way_of(net, conn_at(net, conn), false) != ORIGIN_LOOPBACK || origin_knows_host(h->host, net->limits.origins);
 }
 
 /* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may
@@ -97,7 +109,7 @@ static const char *page_refused(const struct net *net, const struct conn *c, con
 {
     unsigned count;
     struct slice origin = http_get(h, "origin", &count);
-    enum origin_way way = way_of(c);
+    enum origin_way way = way_of(net, c, true);
     const char *const *list = net->limits.origins;
     if (count == 0 || origin_allowed(origin, h->host, list, way))
         return NULL;
@@ -293,7 +305,11 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         return false;
     if (n < 0) {
         in->pos = in->end;
-        answer(net, idx, c, h.status, h.why, true);
+        answer(net, idx, c, h.status, proxy_begins(p, there) ? proxy_stranger : h.why, true);
+        return false;
+    }
+    if (c->http_need == CONN_NONE && !proxy_http(net, idx, c, &h)) {
+        in->pos = in->end;
         return false;
     }
     if (!handshake_wanted(&h)) {

@@ -16,6 +16,8 @@
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 #include "core/net/net_shared_private.h"
+#include "core/net/proxy.h"
+#include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
 #include "core/net/tcp.h"
 #include "core/net/websocket_conn_private.h"
@@ -149,6 +151,19 @@ static bool gunzip(struct net *net, uint32_t idx, struct conn *c, struct net_mes
     return rc == 0 || rc == ERR_INVALID;
 }
 
+static void lost_framing(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in, int rc)
+{
+    char text[80];
+    if (proxy_begins(in->p + in->pos, in->end - in->pos))
+        snprintf(text, sizeof text, "%s", proxy_stranger);
+    else if (rc == ERR_TOOLARGE)
+        snprintf(text, sizeof text, "length: at most %u", conn_frame_limit(net, c));
+    else
+        snprintf(text, sizeof text, "length: at least 8, it counts itself");
+    in->pos = in->end;
+    conn_protocol_error(net, idx, 0, rc == ERR_TOOLARGE ? "too_large" : "bad_request", text);
+}
+
 static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in)
 {
     struct tcp_frame f;
@@ -156,13 +171,7 @@ static bool tcp_step(struct net *net, uint32_t idx, struct conn *c, struct ws_in
     if (n == 0)
         return false;
     if (n < 0) {
-        char text[80];
-        if (n == ERR_TOOLARGE)
-            snprintf(text, sizeof text, "length: at most %u", conn_frame_limit(net, c));
-        else
-            snprintf(text, sizeof text, "length: at least 8, it counts itself");
-        in->pos = in->end;
-        conn_protocol_error(net, idx, 0, n == ERR_TOOLARGE ? "too_large" : "bad_request", text);
+        lost_framing(net, idx, c, in, (int)n);
         return false;
     }
     in->pos += (size_t)n;
@@ -363,6 +372,10 @@ static size_t early_room(const struct conn *c)
 void conn_readable(struct net *net, uint32_t idx, uint32_t events)
 {
     struct conn *c = conn_ptr(net, idx);
+    if (__builtin_expect(c->state == CONN_ST_PROXY, 0)) {
+        proxy_readable(net, idx, events);
+        return;
+    }
     if (c->inner & CONN_I_DEAF) {
         discard(net, idx, c);
         return;

@@ -250,6 +250,10 @@ static void take_limits(struct net *net, const struct net_limits *limits)
         net->limits.http.head = HTTP_HEAD_USUAL;
     if (!net->limits.http.fields)
         net->limits.http.fields = HTTP_FIELDS_USUAL;
+    net->proxies.count = 0;
+    net->proxies.unix_peers = false;
+    for (const char *const *p = limits->proxies; p && *p; p++)
+        (void)SURELY(proxies_add(&net->proxies, *p)); /* the config has looked */
 }
 
 /* This server's own forms; the compressed ones with the net's deflater. */

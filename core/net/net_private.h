@@ -15,6 +15,7 @@
 #include "core/net/inbuf.h"
 #include "core/net/inflate.h"
 #include "core/net/outq.h"
+#include "core/net/proxy.h"
 #include "core/net/stream.h"
 
 #include <ev.h>
@@ -45,6 +46,7 @@ enum {
 
 /* conn.state */
 enum conn_state {
+    CONN_ST_PROXY, /* its peer speaks for others: a PROXY header is awaited; the owner does not know of it */
     CONN_ST_HEAD,  /* the HTTP request is awaited; the owner does not know of it */
     CONN_ST_ASKED, /* the owner has the HTTP request and will answer it */
     CONN_ST_OPEN,
@@ -95,6 +97,7 @@ struct net {
     const struct net_ops *ops; /* borrowed */
     void *owner;               /* passed to ops */
     struct net_limits limits;
+    struct proxies proxies;                    /* limits.proxies, ready for use */
     const struct encoder *encoders[WIRE_ROWS]; /* forms, by conn.form; NULL: none */
     struct encoder own[WIRE_FORMS];            /* the first of them, with this net's deflater */
     struct deflater deflater;

@@ -4,13 +4,13 @@
 #include "core/net/net_private.h"
 #include "core/net/net_shared_private.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IP_BYTES = 16, BUCKETS_MIN = 64 };
+enum { IP_BYTES = ADDRESS_BYTES, IP_V6 = 8, BUCKETS_MIN = 64 };
+#define SLOT_NAMED 0x80000000u /* bit of a slot that is one of `named` */
 
 /* An address with connections. */
 struct ip {
@@ -20,6 +20,13 @@ struct ip {
     uint64_t held[HOLDERS];    /* bytes that its connections hold without a login */
     uint64_t unsent;           /* bytes that those of them hold whose socket is full */
     uint32_t blocked;          /* those connections */
+};
+
+/* A connection that a proxy speaks for. */
+struct named {
+    struct address address; /* the one that the proxy has named */
+    uint32_t ip;            /* its account; of a free one: the next */
+    bool by_header;         /* by the PROXY protocol */
 };
 
 struct net_shared {
@@ -33,6 +40,9 @@ struct net_shared {
     uint32_t ip_free;                    /* first free slot */
     uint32_t *buckets;                   /* first slot of each; owned */
     uint32_t bucket_count;               /* a power of two, 0 at first */
+    struct named *named;                 /* owned */
+    uint32_t named_count, named_cap;     /* ever used, allocated */
+    uint32_t named_free;                 /* first free one; IP_SLOT_NONE: none */
 };
 
 struct net_shared *net_shared_new(void)
@@ -41,7 +51,7 @@ struct net_shared *net_shared_new(void)
     if (!s)
         return NULL;
     memset(s, 0, sizeof *s);
-    s->ip_free = IP_SLOT_NONE;
+    s->ip_free = s->named_free = IP_SLOT_NONE;
     pthread_mutex_init(&s->lock, NULL);
     return s;
 }
@@ -53,6 +63,7 @@ void net_shared_free(struct net_shared *s)
     pthread_mutex_destroy(&s->lock);
     free(s->ips);
     free(s->buckets);
+    free(s->named);
     free(s);
 }
 
@@ -97,21 +108,11 @@ void shared_connection_remove(struct net_shared *s)
 
 /* --- Addresses --------------------------------------------------------------------------------------------------- */
 
-static bool ip_key(const struct sockaddr *a, uint8_t key[IP_BYTES])
+/* A host has a /64 of IPv6 of its own as a rule: a cap by single addresses would be none. */
+static void ip_key(const struct address *a, uint8_t key[IP_BYTES])
 {
     memset(key, 0, IP_BYTES);
-    if (a->sa_family == AF_INET) {
-        key[10] = key[11] = 0xff;
-        memcpy(key + 12, &((const struct sockaddr_in *)(const void *)a)->sin_addr, 4);
-        return true;
-    }
-    if (a->sa_family == AF_INET6) {
-        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-        /* A host has a /64 of its own as a rule: a cap by single addresses would be none. */
-        memcpy(key, v6, IN6_IS_ADDR_V4MAPPED(v6) ? IP_BYTES : 8);
-        return true;
-    }
-    return false;
+    memcpy(key, a->b, address_is_v4(a) ? IP_BYTES : IP_V6);
 }
 
 static uint32_t *bucket_of(const struct net_shared *s, const uint8_t key[IP_BYTES])
@@ -169,27 +170,116 @@ static uint32_t ip_new(struct net_shared *s, const uint8_t key[IP_BYTES])
     return i;
 }
 
-bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot)
+/* Under the lock: the account of the address, with one more connection. ERR_FULL: it has `limit`; ERR_NOMEM. */
+static int ip_take(struct net_shared *s, const struct address *a, uint32_t limit, uint32_t *slot)
 {
     uint8_t key[IP_BYTES];
-    bool ok = true;
-    *slot = IP_SLOT_NONE;
-    if (!ip_key(a, key))
-        return true;
-    pthread_mutex_lock(&s->lock);
+    ip_key(a, key);
     uint32_t i = s->bucket_count ? *bucket_of(s, key) : IP_SLOT_NONE;
     while (i != IP_SLOT_NONE && memcmp(s->ips[i].address, key, IP_BYTES) != 0)
         i = s->ips[i].next;
     if (i == IP_SLOT_NONE) {
         *slot = ip_new(s, key);
-    } else if (s->ips[i].count >= limit) {
-        ok = false;
-    } else {
-        s->ips[i].count++;
-        *slot = i;
+        return *slot == IP_SLOT_NONE ? ERR_NOMEM : 0;
+    }
+    if (s->ips[i].count >= limit)
+        return ERR_FULL;
+    s->ips[i].count++;
+    *slot = i;
+    return 0;
+}
+
+static void ip_drop(struct net_shared *s, uint32_t slot)
+{
+    if (--s->ips[slot].count)
+        return;
+    uint32_t *at = bucket_of(s, s->ips[slot].address);
+    while (*at != slot)
+        at = &s->ips[*at].next;
+    *at = s->ips[slot].next;
+    s->ips[slot].next = s->ip_free;
+    s->ip_free = slot;
+    s->ip_live--;
+}
+
+bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot)
+{
+    struct address address;
+    *slot = IP_SLOT_NONE;
+    if (!address_of(a, &address))
+        return true;
+    pthread_mutex_lock(&s->lock);
+    int rc = ip_take(s, &address, limit, slot);
+    pthread_mutex_unlock(&s->lock);
+    return rc != ERR_FULL;
+}
+
+/* --- Named by proxies --------------------------------------------------------------------------------------------- */
+
+/* Under the lock. IP_SLOT_NONE: out of memory. */
+static uint32_t named_new(struct net_shared *s)
+{
+    uint32_t i = s->named_free;
+    if (i != IP_SLOT_NONE) {
+        s->named_free = s->named[i].ip;
+        return i;
+    }
+    if (s->named_count == s->named_cap) {
+        uint32_t cap = s->named_cap ? s->named_cap * 2 : BUCKETS_MIN;
+        struct named *p = realloc(s->named, cap * sizeof *p);
+        if (!p)
+            return IP_SLOT_NONE;
+        s->named = p;
+        s->named_cap = cap;
+    }
+    return s->named_count++;
+}
+
+static void named_drop(struct net_shared *s, uint32_t i)
+{
+    s->named[i].ip = s->named_free;
+    s->named_free = i;
+}
+
+int shared_named_add(struct net_shared *s, const struct address *a, bool by_header, uint32_t limit, uint32_t *slot)
+{
+    pthread_mutex_lock(&s->lock);
+    uint32_t i = named_new(s), ip = IP_SLOT_NONE;
+    int rc = i == IP_SLOT_NONE ? ERR_NOMEM : ip_take(s, a, limit, &ip);
+    if (rc == 0) {
+        s->named[i] = (struct named){.address = *a, .ip = ip, .by_header = by_header};
+        *slot = SLOT_NAMED | i;
+    } else if (i != IP_SLOT_NONE) {
+        named_drop(s, i);
     }
     pthread_mutex_unlock(&s->lock);
-    return ok;
+    return rc;
+}
+
+static bool is_named(uint32_t slot)
+{
+    return slot != IP_SLOT_NONE && slot & SLOT_NAMED;
+}
+
+bool shared_named(struct net_shared *s, uint32_t slot, struct address *out, bool *by_header)
+{
+    if (!is_named(slot))
+        return false;
+    pthread_mutex_lock(&s->lock);
+    const struct named *n = &s->named[slot & ~SLOT_NAMED];
+    *out = n->address;
+    if (by_header)
+        *by_header = n->by_header;
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+/* Under the lock: the account that a slot stands for; NULL: of none. */
+static struct ip *account(struct net_shared *s, uint32_t slot)
+{
+    if (slot == IP_SLOT_NONE)
+        return NULL;
+    return &s->ips[is_named(slot) ? s->named[slot & ~SLOT_NAMED].ip : slot];
 }
 
 void shared_ip_remove(struct net_shared *s, uint32_t slot)
@@ -197,15 +287,9 @@ void shared_ip_remove(struct net_shared *s, uint32_t slot)
     if (slot == IP_SLOT_NONE)
         return;
     pthread_mutex_lock(&s->lock);
-    if (--s->ips[slot].count == 0) {
-        uint32_t *at = bucket_of(s, s->ips[slot].address);
-        while (*at != slot)
-            at = &s->ips[*at].next;
-        *at = s->ips[slot].next;
-        s->ips[slot].next = s->ip_free;
-        s->ip_free = slot;
-        s->ip_live--;
-    }
+    ip_drop(s, (uint32_t)(account(s, slot) - s->ips));
+    if (is_named(slot))
+        named_drop(s, slot & ~SLOT_NAMED);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -215,12 +299,12 @@ bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint3
                      uint64_t per_ip)
 {
     pthread_mutex_lock(&s->lock);
-    uint64_t ip = slot == IP_SLOT_NONE ? 0 : s->ips[slot].held[who];
-    bool ok = !(total && s->held[who] + bytes > total) && !(slot != IP_SLOT_NONE && per_ip && ip + bytes > per_ip);
+    struct ip *ip = account(s, slot);
+    bool ok = !(total && s->held[who] + bytes > total) && !(ip && per_ip && ip->held[who] + bytes > per_ip);
     if (ok) {
         s->held[who] += bytes;
-        if (slot != IP_SLOT_NONE)
-            s->ips[slot].held[who] += bytes;
+        if (ip)
+            ip->held[who] += bytes;
     }
     pthread_mutex_unlock(&s->lock);
     return ok;
@@ -229,9 +313,10 @@ bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint3
 void shared_held_remove(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes)
 {
     pthread_mutex_lock(&s->lock);
+    struct ip *ip = account(s, slot);
     s->held[who] -= bytes;
-    if (slot != IP_SLOT_NONE)
-        s->ips[slot].held[who] -= bytes;
+    if (ip)
+        ip->held[who] -= bytes;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -261,7 +346,7 @@ uint32_t shared_unsent_change(struct net_shared *s, uint32_t slot, int64_t bytes
     if (slot == IP_SLOT_NONE)
         return UINT32_MAX;
     pthread_mutex_lock(&s->lock);
-    struct ip *ip = &s->ips[slot];
+    struct ip *ip = account(s, slot);
     ip->unsent += (uint64_t)bytes;
     ip->blocked += (uint32_t)blocked;
     if (limit && ip->unsent > limit)

@@ -10,7 +10,14 @@ void shared_connection_remove(struct net_shared *s);
 /* Counts an address (IPv6: its /64). False: `limit` is reached. *slot: to give back, IP_SLOT_NONE when it is not
  * counted. */
 bool shared_ip_add(struct net_shared *s, const struct sockaddr *a, uint32_t limit, uint32_t *slot);
+/* Either kind of slot. */
 void shared_ip_remove(struct net_shared *s, uint32_t slot);
+/* Counts the address that a proxy has named, by a PROXY header or in a request's head, and keeps it as it is: *slot
+ * stands for it wherever one of an address is asked for. ERR_FULL: `limit` is reached; ERR_NOMEM. */
+MUST_CHECK int shared_named_add(struct net_shared *s, const struct address *a, bool by_header, uint32_t limit,
+                                uint32_t *slot);
+/* What a slot of that kind says (by_header may be NULL); false: it is of the other. */
+bool shared_named(struct net_shared *s, uint32_t slot, struct address *out, bool *by_header);
 /* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds. False: that would be more than `total`
  * in all or `per_ip` of the address (0: no limit), and nothing changed. */
 bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,

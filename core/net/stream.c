@@ -1,8 +1,23 @@
 #include "core/net/stream.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+ssize_t stream_peek(int fd, void *p, size_t n)
+{
+    ssize_t got;
+    do {
+        got = recv(fd, p, n, MSG_PEEK);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+ssize_t stream_take(int fd, void *p, size_t n)
+{
+    return recv(fd, p, n, 0);
+}
 
 static ssize_t plain_recv(int fd, void *p, size_t n)
 {

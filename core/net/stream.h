@@ -38,6 +38,10 @@ enum {
     STREAM_ROWS = 4 /* room for rows in a net */
 };
 
+/* What stands in the socket before any row has it: as recv(2) with MSG_PEEK, and as recv(2) without. */
+ssize_t stream_peek(int fd, void *p, size_t n);
+ssize_t stream_take(int fd, void *p, size_t n);
+
 extern const struct stream stream_plain;
 
 #endif

@@ -30,17 +30,22 @@ class Timeout(AssertionError):
 
 
 class Stream:
-    """A socket with a buffer, read with deadlines."""
+    """A socket with a buffer, read with deadlines. `source`: the address that it comes from; `first`: what is sent
+    before all else."""
 
-    def __init__(self, address, receive_buffer=None):
+    def __init__(self, address, receive_buffer=None, source=None, first=b""):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(30)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if first:
+            self.socket.sendall(first)
         self.buffer = bytearray()
 
     def write(self, data):
