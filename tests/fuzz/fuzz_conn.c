@@ -49,7 +49,7 @@ static void say(struct world *w, uint32_t n, uint32_t tag, enum conn_class class
 {
     static const char body[4096];
     const struct conn *c = here(w);
-    struct wire *wire = c ? wire_new((enum wire_form)c->form, 102, 0, slice_of(body, n), tag) : NULL;
+    struct wire *wire = c ? conn_wire(w->nets[w->at], w->conn, 102, 0, slice_of(body, n), tag) : NULL;
     if (!wire)
         return;
     (void)conn_send(w->nets[w->at], w->conn, wire, class);
@@ -179,7 +179,9 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
         w->mood = n ? *p : 0;
         return n ? 1 : 0;
     case 9:
-        if (here(w) && op & 1)
+        if (here(w) && op & 8)
+            conn_set(net, w->conn, CONN_F_PACKED);
+        else if (here(w) && op & 1)
             conn_hang_up(net, w->conn, 1000);
         else if (here(w))
             conn_resume(net, w->conn);
@@ -276,6 +278,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .early_total = 1500,
                                              .login_timeout = 3,
                                              .idle_timeout = 4,
+                                             .compress_threshold = 16,
+                                             .compress_level = 1,
                                              .http = {.head = 1024, .fields = 16}};
     if (size < 2)
         return 0;

@@ -26,7 +26,7 @@ static void tell(struct story *s, const struct ws_result *r)
     uint64_t parts[] = {s->hash, r->event, r->opcode, r->rsv, r->code, r->data.n, hash_bytes(r->data)};
     s->hash = hash_bytes(slice_of(parts, sizeof parts));
     s->events++;
-    check(r->data.n <= LIMIT);
+    check(r->data.n <= (r->rsv ? ws_packed_max(LIMIT) : LIMIT));
     check((r->why != NULL) == (r->event == WS_EV_ERROR));
     check(r->event != WS_EV_CLOSE || r->code == WS_CODE_NONE || ws_code_valid(r->code));
 }
@@ -47,7 +47,7 @@ static struct story play(const uint8_t *data, size_t size, size_t piece, uint8_t
         struct ws_input in = {.p = bytes, .msg_n = msg_n, .pos = msg_n, .end = n + fresh};
         for (;;) {
             struct ws_result r = ws_parse(&ws, &in, LIMIT, rsv);
-            check(in.pos <= in.end && in.end == n + fresh && in.msg_n <= LIMIT &&
+            check(in.pos <= in.end && in.end == n + fresh && in.msg_n <= ws_packed_max(LIMIT) &&
                   (in.msg_n == 0 || in.msg + in.msg_n <= in.pos));
             if (r.event == WS_EV_MORE)
                 break;
