@@ -1,6 +1,7 @@
 /* What the connections of one loop share: see client.h. */
 #include "core/base/random.h"
 #include "core/client/client_conn.h"
+#include "core/client/client_gzip.h"
 #include "core/client/client_private.h"
 
 #include <arpa/inet.h>
@@ -107,6 +108,7 @@ void client_free(struct client *client)
     ev_prepare_stop(client->loop, &client->prepare);
     close(client->epoll_fd);
     buf_free(&client->body);
+    client_gzip_free(client);
     free(client->read_buf);
     free(client);
 }
@@ -114,6 +116,10 @@ void client_free(struct client *client)
 uint64_t client_read_us(const struct client *client)
 {
     return client->read_us;
+}
+void client_accept_gzip(struct client *client, bool accept)
+{
+    client->gzip = accept;
 }
 size_t client_count(const struct client *client)
 {

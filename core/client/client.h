@@ -3,8 +3,8 @@
  *
  * A `client` belongs to one loop and one thread. It holds what its connections share: the read buffer, the list of
  * connections with something to write, and an epoll set. The set hangs on a single ev_io, which saves libev's 64 bytes
- * per descriptor. A connection is a `client_conn`: 72 bytes when idle, over TCP or WebSocket (binary form, no
- * compression).
+ * per descriptor. A connection is a `client_conn`: 72 bytes when idle, over TCP (gzip, if it is asked for) or
+ * WebSocket (binary form, no compression).
  *
  * What requests queue is written once per loop iteration and connection. Bodies are handed out as raw JSON, borrowed
  * for the time of the callback; nothing is parsed that nobody asked for (client_fields.h reads single members quickly).
@@ -91,6 +91,9 @@ void client_free(struct client *client);
 void client_flush(struct client *client);
 /* CLOCK_MONOTONIC, µs, right after the newest read(2): the time of arrival of what a handler is just given. */
 uint64_t client_read_us(const struct client *client);
+/* Whether logins over TCP that are made from now on accept gzip. What comes compressed is inflated before it is handed
+ * out; what is sent stays as it is. At first: no. */
+void client_accept_gzip(struct client *client, bool accept);
 /* Connections that are open or being opened. */
 size_t client_count(const struct client *client);
 /* Answers that belonged to no request (they are dropped): 0 with a correct server. */

@@ -40,9 +40,13 @@ int client_login(struct client_conn *conn, struct slice name, struct slice token
     struct buf *body = client_body(conn->client);
     member_put(body, "name", name);
     member_put(body, "token", token);
-    if (accept_merge) {
+    bool gzip = conn->client->gzip && !conn->websocket;
+    if (accept_merge || gzip) {
         buf_byte(body, body->n ? ',' : '{');
-        buf_lit(body, "\"accept\":[\"merge\"]");
+        buf_lit(body, "\"accept\":[");
+        buf_str(body, accept_merge ? "\"merge\"" : "");
+        buf_str(body, accept_merge && gzip ? "," : "");
+        buf_str(body, gzip ? "\"gzip\"]" : "]");
     }
     return body_send(conn, CLIENT_LOGIN, body, answer, arg);
 }

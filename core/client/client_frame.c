@@ -3,6 +3,7 @@
 
 #include "core/client/client_conn.h"
 #include "core/client/client_fields.h"
+#include "core/client/client_gzip.h"
 #include "core/client/client_pending.h"
 #include "core/client/client_private.h"
 #include "core/client/client_ws.h"
@@ -14,7 +15,8 @@
 
 enum {
     TCP_HEADER = 8, /* bytes: length, action, seq */
-    WS_HEADER = 4   /* bytes: action, seq */
+    WS_HEADER = 4,  /* bytes: action, seq */
+    GZIP = 0x8000   /* bit of an action over TCP: the body is compressed */
 };
 
 /* Not for secrets: masks only need to differ so that no proxy can be made to see what a client sends as HTTP. */
@@ -96,6 +98,17 @@ static void conn_frame(struct client_conn *conn, uint16_t action, uint16_t seq, 
     }
 }
 
+/* A frame over TCP, whose body may be compressed. */
+static void tcp_frame(struct client_conn *conn, uint16_t action, uint16_t seq, struct slice body)
+{
+    int status = action & GZIP ? client_gunzip(conn->client, body, &body) : 0;
+
+    if (status < 0)
+        client_conn_fail(conn, status, status == ERR_INVALID ? "gzip that is none" : err_str(status));
+    else
+        conn_frame(conn, action & (uint16_t)~GZIP, seq, body);
+}
+
 /* Each feeder returns how many bytes it used up; the connection may be gone afterwards. *need is raised to the size of
  * a frame that has only begun. */
 static size_t tcp_feed(struct client_conn *conn, struct slice bytes, size_t *need)
@@ -116,7 +129,7 @@ static size_t tcp_feed(struct client_conn *conn, struct slice bytes, size_t *nee
             break;
         }
         at += length;
-        conn_frame(conn, load_be16(p + 4), load_be16(p + 6), slice_of(p + TCP_HEADER, length - TCP_HEADER));
+        tcp_frame(conn, load_be16(p + 4), load_be16(p + 6), slice_of(p + TCP_HEADER, length - TCP_HEADER));
     }
     return at;
 }

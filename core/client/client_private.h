@@ -8,6 +8,7 @@
 #include <ev.h>
 
 struct client_pending;
+struct z_stream_s;
 
 /* Bytes that wait on one connection; exists only while there are some. */
 struct client_chunk {
@@ -53,6 +54,9 @@ struct client {
     char *read_buf;            /* what every read goes to; owned */
     size_t read_cap;           /* its bytes */
     struct buf body;           /* where client_calls.c builds a request's body */
+    struct z_stream_s *gunzip; /* reads gzip; owned; NULL until the first one */
+    struct buf plain;          /* what it has read last */
+    bool gzip;                 /* logins over TCP accept it */
     uint64_t read_us;          /* CLOCK_MONOTONIC after the newest read */
     uint64_t mask_state;       /* of the generator of masks; never 0 */
     uint64_t strays;           /* answers without a request */

@@ -170,6 +170,8 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
         return status;
     bench->loop = ev_default_loop(EVFLAG_AUTO);
     bench->client = bench->loop ? client_new(bench->loop) : NULL;
+    if (bench->client)
+        client_accept_gzip(bench->client, bench->options->gzip);
     if (!bench->client) {
         fprintf(stderr, "magpie-bench: cannot start: %s\n", strerror(errno));
         return ERR_NOMEM;

@@ -186,6 +186,31 @@ def store(quick):
         yield Row("store." + f["name"], name, f["store"], f["unit"], f["raw"], bound, more)
 
 
+def compression(quick):
+    """tests/bench/deflate_bench.c; and fan-out to receivers that accept gzip, against the same to others in turns.
+    Messages of 128 bytes stay below the threshold, so that nothing is to be paid for them; those of 1,000 are
+    compressed, once for all."""
+    bounds = {("slice", "deflate"): 60, ("slice", "gzip"): 60, ("page", "deflate"): 60, ("page", "gzip"): 60}
+    names = {"deflate": "WebSocket", "narrow": "WebSocket, window 9", "gzip": "TCP"}
+    for f in program("deflate_bench"):
+        if f["item"] not in ("slice", "page"):
+            continue
+        about = "%s, %s" % (f["about"], names[f["form"]])
+        yield Row("compression.%s.%s" % (f["item"], f["form"]), about + ": bytes saved",
+                  100 * (1 - f["packed"] / f["plain"]), "%", None, bounds.get((f["item"], f["form"])), True)
+        yield Row("compression.%s.%s.us" % (f["item"], f["form"]), about + ": once for all", f["us"], "CPU µs")
+    rounds, seconds = (1, 1) if quick else (14, 0.5)
+    with Server(threads=0) as server:
+        for size, bound in ((128, 1.05), (1000, 1.1)):
+            figures = {"plain": [], "gzip": []}
+            for _ in range(rounds):
+                for way, out in figures.items():
+                    out.append(load(server, "channel", "-c", CROWDS[0][1], "-k", CROWDS[0][2], "-d", seconds,
+                                    "--warmup", 0.3, "-s", size, *(["--gzip"] if way == "gzip" else []))["server_cpu_s_per_million"])
+            yield Row("compression.fanout.%d" % size, "(a) 1000 receivers that accept gzip, %d bytes" % size,
+                      middle(figures["gzip"]), "CPU s/M", middle(figures["plain"]), bound)
+
+
 def script(quick):
     """tests/bench/script_bench.c: it prints for people."""
     path = os.path.join(TOOLS, "script_bench")

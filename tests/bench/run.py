@@ -38,6 +38,8 @@ PARTS = [
     ("silent", "receivers that do not read", endure.silent),
     ("reconnect", "memory, when many have come and gone", endure.reconnect),
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
+    ("compression", "what compressing saves and costs; and fan-out to who accepts it, against who does not",
+     parts.compression),
     ("script", "policies in Lua, against the same hooks in C", parts.script),
 ]
 MORE = [

@@ -4,7 +4,7 @@ from base import Test, smoke, variants
 from client import HISTORY, MEMBERS, SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE
 
 
-@variants(("tcp", 1), ("binary", 2), ("text", 4))
+@variants(("tcp", 1), ("binary", 2), ("text", 4), ("gzip", 2))
 class Channels(Test):
     @smoke
     def test_subscribe_send_push(self):

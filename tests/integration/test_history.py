@@ -6,7 +6,7 @@ from base import Test, smoke, variants
 from client import HISTORY
 
 
-@variants(("tcp", 2), ("text", 1))
+@variants(("tcp", 2), ("text", 1), ("deflate", 2))
 class History(Test):
     def page(self, client, name, **body):
         answer = client.history(name, **body)

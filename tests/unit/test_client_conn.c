@@ -24,6 +24,38 @@ static void a_request_is_answered(void **state)
     assert_int_equal(f->answers, 1);
 }
 
+/* gzip, when it is asked for: in the login, and read whatever its size; what is none ends the connection. */
+static void gzip_is_read(void **state)
+{
+    static const uint8_t gzip[] =
+        "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xab\x56\x4a\x54\xb2\x52\xca\x48\xcd\xc9\xc9\x57\xaa\x05\0"
+        "\x90\xfc\x22\x7b\x0d\0\0";
+    struct fixture *f = *state;
+    uint8_t frame[8 + sizeof gzip] = {0, 0, 0, sizeof frame, 0x80, CLIENT_PUSH_CHANNEL, 0, 0};
+    char bytes[64];
+
+    memcpy(frame + 8, gzip, sizeof gzip); /* with the 0 that ends the literal */
+    connect_tcp(f);
+    client_accept_gzip(f->client, true);
+    assert_int_equal(client_login(f->conn, SLICE_LIT("a"), SLICE_NONE, true, NULL, NULL), 0);
+    peer_read(f, bytes, 46);
+    assert_memory_equal(bytes + 8, "{\"name\":\"a\",\"accept\":[\"merge\",\"gzip\"]}", 38);
+    assert_int_equal(client_login(f->conn, SLICE_LIT("a"), SLICE_NONE, false, NULL, NULL), 0);
+    peer_read(f, bytes, 38);
+    assert_memory_equal(bytes + 8, "{\"name\":\"a\",\"accept\":[\"gzip\"]}", 30);
+    for (unsigned i = 0; i < 2; i++) {
+        peer_send(f, frame, sizeof frame);
+        until(f, &f->pushes, i + 1);
+        assert_int_equal(f->action, CLIENT_PUSH_CHANNEL);
+        assert_string_equal(f->body, "{\"a\":\"hello\"}");
+    }
+    frame[sizeof frame - 5] ^= 1;
+    peer_send(f, frame, sizeof frame);
+    until(f, &f->closed, 1);
+    assert_int_equal(f->code, ERR_INVALID);
+    assert_string_equal(f->why, "gzip that is none");
+}
+
 static void a_refusal_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -289,13 +321,21 @@ static void targets_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_request_is_answered),    TEST(a_refusal_is_told),
-        TEST(requests_leave_together),  TEST(frames_come_in_any_pieces),
-        TEST(large_frames_pass),        TEST(a_closed_connection_answers_all),
-        TEST(last_words_are_heard),     TEST(closing_is_quiet),
-        TEST(closing_inside_a_handler), TEST(bad_lengths_end_it),
-        TEST(nobody_listens),           TEST(sources_are_chosen),
-        TEST(targets_are_read),         TEST(a_deaf_connection_reads_nothing),
+        TEST(a_request_is_answered),
+        TEST(a_refusal_is_told),
+        TEST(requests_leave_together),
+        TEST(frames_come_in_any_pieces),
+        TEST(large_frames_pass),
+        TEST(a_closed_connection_answers_all),
+        TEST(last_words_are_heard),
+        TEST(closing_is_quiet),
+        TEST(closing_inside_a_handler),
+        TEST(bad_lengths_end_it),
+        TEST(nobody_listens),
+        TEST(sources_are_chosen),
+        TEST(targets_are_read),
+        TEST(a_deaf_connection_reads_nothing),
+        TEST(gzip_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
