@@ -25,6 +25,7 @@ import sys
 import time
 import urllib.parse
 import uuid
+import zlib
 
 LOGIN, SEND_USER, SUBSCRIBE, SEND_CHANNEL, HISTORY, INBOX, ACKNOWLEDGE, PING = 1, 2, 3, 4, 5, 7, 8, 9
 USER_MESSAGE, CHANNEL_MESSAGE, CLOSING, BEHIND = 101, 102, 105, 107
@@ -92,7 +93,10 @@ class Connection:
                 sys.exit("that is no server of Magpie")
             if len(self.data) < length:
                 break
-            yield action, seq, json.loads(self.take(length)[8:] or b"{}")
+            body = self.take(length)[8:]
+            if action & 0x8000:  # compressed, which the login has said we read
+                action, body = action & 0x7FFF, zlib.decompress(body, 31)
+            yield action, seq, json.loads(body or b"{}")
 
     def write_frame(self, action, seq, body):
         self.write(struct.pack(">IHH", 8 + len(body), action, seq) + body)
@@ -313,12 +317,13 @@ class Chat:
 
     def log_in(self):
         try:
-            return self.request(LOGIN, name=self.name, **({"token": self.token} if self.token else {}))
+            return self.request(LOGIN, name=self.name, accept=["gzip"],
+                                **({"token": self.token} if self.token else {}))
         except Refused as refused:
             if refused.code != "unauthorized" or not self.token or not self.kept:
                 raise
             say("the token is refused (%s); you are a new user" % plain(str(refused)))
-            return self.request(LOGIN, name=self.name)
+            return self.request(LOGIN, name=self.name, accept=["gzip"])
 
     def session(self):
         """One connection, until all is said."""

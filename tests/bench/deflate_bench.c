@@ -4,8 +4,8 @@
  *
  *     deflate_bench [--json] [--level N]
  *
- * The talk is made of proverbs, of which none comes twice in a slice or page: two languages in a slice, all of them in a
- * page. Who says them, when and with which ids is made up, always alike.
+ * The talk is made of proverbs, of which none comes twice in a slice or page: two languages in a slice, all in a page.
+ * Who says them, when and with which ids is made up, always alike.
  */
 #include "core/base/buf.h"
 #include "core/hub/talk/encode.h"

@@ -205,8 +205,9 @@ def compression(quick):
             figures = {"plain": [], "gzip": []}
             for _ in range(rounds):
                 for way, out in figures.items():
-                    out.append(load(server, "channel", "-c", CROWDS[0][1], "-k", CROWDS[0][2], "-d", seconds,
-                                    "--warmup", 0.3, "-s", size, *(["--gzip"] if way == "gzip" else []))["server_cpu_s_per_million"])
+                    run = load(server, "channel", "-c", CROWDS[0][1], "-k", CROWDS[0][2], "-d", seconds, "--warmup",
+                               0.3, "-s", size, *(["--gzip"] if way == "gzip" else []))
+                    out.append(run["server_cpu_s_per_million"])
             yield Row("compression.fanout.%d" % size, "(a) 1000 receivers that accept gzip, %d bytes" % size,
                       middle(figures["gzip"]), "CPU s/M", middle(figures["plain"]), bound)
 

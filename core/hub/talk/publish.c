@@ -293,7 +293,7 @@ static void publish_change(struct shard *s, uint32_t conv, enum push_action acti
         .from = seq,
         .to = seq,
         .count = 1,
-        .action = action,
+        .action = (uint16_t)action,
         .mask = (uint8_t)((1u << MODE_DEFAULT | 1u << MODE_ALL | 1u << MODE_MERGED) & ~(unsigned)spared)};
     publish(s, conv, &n, only_item, &one);
 }
