@@ -104,6 +104,7 @@ struct config {
         double budget_ms;
         uint64_t memory;
         uint64_t store;
+        struct config_strings fetch; /* beginnings of URLs */
     } scripts;
     struct {
         char *path;

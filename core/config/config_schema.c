@@ -225,6 +225,9 @@ const struct config_option config_schema[] = {
           "path has no file of their name."),
     MS(scripts.budget_ms, 0.01, 60000, "5", 0, "CPU time that one call of a script may take."),
     SIZE(scripts.memory, MIB, 16 * GIB, "24*MiB", 0, "Memory of the scripts of one shard."),
+    TEXTS(scripts.fetch, "{}", 0,
+          "Beginnings of the URLs that scripts may fetch, as \"https://api.example.com/v1/\". Loopback and private "
+          "addresses are reached only where they are listed as such: \"http://127.0.0.1:9000/\"."),
     SIZE(scripts.store, MIB, 16 * GIB, "16*MiB", 0,
          "What scripts may keep over restarts, all of them together. It is held in memory."),
 

@@ -301,6 +301,7 @@ void api_open(struct state *st, lua_State *L)
     api_secret_open(L);
     waiting_open(st, L);
     api_read_open(L);
+    api_fetch_open(L);
     json_lua_open(st, L);
     lua_setfield(L, -2, "json");
     api_text_open(L);

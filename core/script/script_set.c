@@ -1,6 +1,8 @@
 #include "core/script/script_set.h"
 
+#include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/script/api.h"
 #include "core/script/script_store.h"
 #include "core/script/scripts_private.h"
 #include "core/script/shipped.h"
@@ -232,6 +234,19 @@ static int check_login(const struct script_set *g, const struct scripts_options 
     return ERR_INVALID;
 }
 
+static int check_fetch(const struct scripts_options *o, struct buf *errors)
+{
+    const struct cJSON *list = json_at(o->config, "scripts.fetch"), *item;
+    size_t before = errors->n;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *wrong = cJSON_IsString(item) ? fetch_prefix_wrong(item->valuestring) : "it is no text";
+        if (wrong)
+            buf_printf(errors, "scripts.fetch: \"%s\": %s\n", cJSON_IsString(item) ? item->valuestring : "?", wrong);
+    }
+    return errors->n == before ? 0 : ERR_INVALID;
+}
+
 int script_set_build(struct scripts *s, const struct scripts_options *o, struct buf *errors, struct script_set **out)
 {
     struct script_set *g;
@@ -242,6 +257,8 @@ int script_set_build(struct scripts *s, const struct scripts_options *o, struct 
         int one = load_script(s, g, o->path, i, errors);
         rc = rc ? rc : one;
     }
+    int listed = check_fetch(o, errors);
+    rc = rc ? rc : listed;
     if (rc == 0)
         rc = check_actions(g, errors);
     if (rc == 0)

@@ -1,9 +1,11 @@
 #include "core/script/scripts.h"
 
+#include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
+#include "core/script/fetcher.h"
 #include "core/script/script_set.h"
 #include "core/script/script_store.h"
 #include "core/script/scripts_private.h"
@@ -82,6 +84,19 @@ static int draft(struct scripts *s, struct script_set *g, struct buf *errors)
     return rc;
 }
 
+/* The thread for magpie.fetch(), once a config lists something. */
+static int open_fetcher(struct scripts *s, const struct scripts_options *o, struct buf *errors)
+{
+    const struct cJSON *list = json_at(o->config, "scripts.fetch");
+    if (s->fetcher || !s->hub || !fetcher_built() || cJSON_GetArraySize(list) == 0)
+        return 0;
+    s->fetcher = fetcher_new();
+    if (s->fetcher)
+        return 0;
+    buf_str(errors, "scripts: the thread for magpie.fetch() cannot be started\n");
+    return ERR_NOMEM;
+}
+
 static int prepare(struct scripts *s, const struct scripts_options *o, struct buf *errors)
 {
     struct script_set *g;
@@ -106,7 +121,9 @@ int scripts_prepare(struct scripts *s, const struct scripts_options *o, struct b
     main_world_init(&s->main_world, o->content_max);
     if (!s->now)
         script_store_limit(s->store, o->store);
-    int rc = prepare(s, o, errors);
+    int rc = open_fetcher(s, o, errors);
+    if (rc == 0)
+        rc = prepare(s, o, errors);
     if (rc != 0)
         return rc;
     if (!options_copy(&s->next_opt, o)) {
@@ -360,10 +377,19 @@ struct scripts *scripts_new(struct hub *hub)
     return s;
 }
 
+void scripts_stop(struct scripts *s)
+{
+    if (!s)
+        return;
+    fetcher_free(s->fetcher);
+    s->fetcher = NULL;
+}
+
 void scripts_free(struct scripts *s)
 {
     if (!s)
         return;
+    scripts_stop(s);
     for (unsigned k = 0; s->hub && k < s->shard_count; k++)
         hub_shard(s->hub, k)->scripts = NULL;
     scripts_abandon(s);

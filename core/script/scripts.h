@@ -33,6 +33,8 @@ struct scripts_options {
 /* Nothing is loaded yet but what magpie.store keeps. The hub is borrowed, with its main mailbox set. NULL: out of
  * memory or threads, or the store cannot be read. */
 struct scripts *scripts_new(struct hub *hub);
+/* Ends what scripts wait for outside of the server. The shards still run. NULL is allowed. */
+void scripts_stop(struct scripts *s);
 /* After hub_stop(), and after the store has answered everything. NULL is allowed. */
 void scripts_free(struct scripts *s);
 

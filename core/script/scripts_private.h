@@ -61,6 +61,7 @@ struct scripts {
     struct hub_world *worlds;                      /* one a shard; owned */
     struct values *shared;                         /* owned */
     struct script_store *store;                    /* owned */
+    struct fetcher *fetcher;                       /* NULL: no config has listed anything yet; owned */
     struct script_record records[SCRIPTS_MAX * 4]; /* by first load */
     uint32_t record_count;
     struct script_set *now;    /* in force; owned */

@@ -1,6 +1,7 @@
 #include "core/script/world_fake.h"
 
 #include "core/base/err.h"
+#include "core/script/fetcher.h"
 #include "core/script/json_decode.h"
 #include "core/script/timer.h"
 #include "core/script/waiting.h"
@@ -157,6 +158,20 @@ static int ask_history(struct world *w, struct waiting *q, const struct history_
     return wait_for(w, q, DEED_HISTORY, target, slice_str(text));
 }
 
+/* text: "METHOD body". */
+static int ask_fetch(struct world *w, struct waiting *q, const struct fetch_request *r)
+{
+    char url[FETCH_URL_MAX + 64] = "";
+    struct buf text = BUF_INIT;
+    (void)!fetch_url_text(&r->url, url, sizeof url);
+    buf_slice_put(&text, r->method);
+    buf_byte(&text, ' ');
+    buf_slice_put(&text, r->body);
+    int rc = buf_ok(&text) ? wait_for(w, q, DEED_FETCH, slice_str(url), buf_slice(&text)) : ERR_NOMEM;
+    buf_free(&text);
+    return rc;
+}
+
 static void push_json(struct state *st, lua_State *L, void *ctx)
 {
     const struct slice *json = ctx;
@@ -260,6 +275,7 @@ void fake_world_init(struct fake_world *w)
                                        .timer_stop = timer_end,
                                        .members = ask_members,
                                        .history = ask_history,
+                                       .fetch = ask_fetch,
                                        .content_max = 16384},
                              .now_ms = 1000000,
                              .wall_ms = 1767268800000}; /* 2026-01-01T12:00:00Z, a Thursday */

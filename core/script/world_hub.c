@@ -196,6 +196,7 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
                                       .timer_stop = timer_end,
                                       .members = hub_world_members,
                                       .history = hub_world_history,
+                                      .fetch = hub_world_fetch,
                                       .content_max = content_max},
                             .host = host,
                             .shard = shard};

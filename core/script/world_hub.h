@@ -23,4 +23,7 @@ void main_world_init(struct world *w, uint32_t content_max);
 int hub_world_members(struct world *world, struct waiting *w, struct slice channel, struct slice cursor);
 int hub_world_history(struct world *world, struct waiting *w, const struct history_query *h);
 
+/* --- world_hub_fetch.c --- */
+int hub_world_fetch(struct world *world, struct waiting *w, const struct fetch_request *q);
+
 #endif

@@ -237,6 +237,7 @@ static void close_hub(struct server *s)
     if (!s->hub)
         return;
     close_plugins(s);
+    scripts_stop(s->scripts);
     console_stop(s->console);
     hub_stop(s->hub);
     while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console)) {
