@@ -176,8 +176,10 @@ struct mp_option {
 
 /* With the fields of struct mp_event that each has, beside `shard`. */
 enum mp_event_kind {
-    MP_ON_CONNECT,     /* conn, ip, websocket. Reject closes the connection */
-    MP_ON_LOGIN,       /* conn, ip, websocket, user_name, token, device, user (of a valid resume token) */
+    MP_ON_CONNECT, /* conn, ip, websocket. Reject closes the connection */
+    /* conn, ip, websocket, user_name, token, device, user (of a valid resume token, or whom the provider of auth.mode
+     * names, which is asked before), claims. Also when a login is renewed */
+    MP_ON_LOGIN,
     MP_ON_SUBSCRIBE,   /* user, channel, members, restored */
     MP_ON_UNSUBSCRIBE, /* user, channel, members; the verdict counts for nothing */
     MP_ON_CREATE,      /* user, channel: before a new channel is made. Accept beats channels.create of the config */
@@ -239,6 +241,10 @@ struct mp_event {
     bool may_wait; /* later() can be called: a login, a subscription asked for anew, a message of a user */
     bool edit;     /* message, conversation: another content for a message that was sent before */
     uint64_t edited_ms;
+    /* What the authentication provider vouches for beside `user`, on the connection that acts: a JSON object; empty:
+     * nothing. With login, subscribe, unsubscribe, create, history, presence, message, conversation, delivered,
+     * logged_in, close */
+    struct mp_str claims;
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
@@ -292,6 +298,15 @@ struct mp_auth_answer {
     char message[96];        /* of a refusal, for people; NUL-terminated */
     char id[65];             /* in: the user's id, NUL-terminated: 1-64 bytes of A-Z a-z 0-9 _ . : -, not "system" */
     char name[65];           /* in: the user's name, NUL-terminated; empty: the client's, or the one known, or the id */
+    /* since 1.3; milliseconds since 1970 */
+    /* in: when the token was made; 0: not known. One from before the user's tokens were revoked (`kick … revoke`, a
+     * ban, a logout) is `unauthorized` */
+    uint64_t issued_ms;
+    /* in: when the login ends: the connection is closed then ("kicked", "token expired"). 0: never. A login with an end
+     * can be renewed on its connection, by a token of the same user that lasts longer */
+    uint64_t expires_ms;
+    /* in: what else is vouched for, a JSON object, NUL-terminated, to be seen by hooks and scripts; empty: nothing */
+    char claims[4096];
 };
 
 enum mp_when {
@@ -311,7 +326,8 @@ struct mp_request {
     struct mp_conn conn;
     struct mp_str user, user_name; /* empty before login */
     uint16_t action;
-    const mp_json *body; /* an object */
+    const mp_json *body;  /* an object */
+    struct mp_str claims; /* since 1.3: of the connection, as in struct mp_event */
 };
 
 struct mp_action {

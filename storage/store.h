@@ -207,6 +207,7 @@ struct store_user {
     bool guest;            /* may be forgotten: see store_guests_due */
     uint64_t guest_due_ms; /* guest: when, by the store's clock (out) */
     bool guest_due;        /* guest: that time has come (out, of store_user_load) */
+    uint64_t revoked_ms;   /* by store_date_ms(): when the epoch was last raised; 0: never (out) */
 };
 
 enum push_mode { MODE_DEFAULT, MODE_ALL, MODE_MERGED, MODE_NONE }; /* a subscription's own push mode */

@@ -4,6 +4,7 @@
 #include "core/base/push.h"
 #include "core/base/random.h"
 #include "core/hub/act/login.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/req.h"
@@ -104,6 +105,7 @@ static void on_closing(void *owner, uint32_t conn, enum close_reason reason)
             user_pin(s, k->user);
             h.user = user_id(user_at(s, k->user));
             h.user_name = user_name(user_at(s, k->user));
+            h.claims = grant_claims(s, conn);
         }
         uint32_t user = k->user;
         hooks_run(HOOK_CLOSE, &h);
@@ -123,6 +125,7 @@ static void on_closed(void *owner, uint32_t conn, enum close_reason reason)
         login_abandon(x->login);
     session_free(x);
     conn_at(s->net, conn)->session = NULL;
+    grant_drop(s, conn);
 }
 
 /* Channel pushes were skipped and now there is room: tell the client where it stands, so that it pulls. */

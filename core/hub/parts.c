@@ -9,6 +9,7 @@
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/route.h"
@@ -77,6 +78,7 @@ void shard_free(struct shard *s)
         return;
     if (s->net)
         net_free(s->net);
+    grants_fini(s);
     pool_fini(&s->claims);
     deletions_free(s);
     bans_free(s);

@@ -5,6 +5,7 @@
 #include "core/hub/act/guest.h"
 #include "core/hub/host/host_delete.h"
 #include "core/hub/people/ban.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/conv.h"
@@ -95,6 +96,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     struct shard *s = w->data;
     convs_sweep(s);
     bans_tick(s);
+    grants_tick(s);
     figures_tick(s);
     guests_owed_tick(s);
     deletions_tick(s);

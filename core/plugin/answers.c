@@ -39,6 +39,7 @@ void action_run(struct call *c)
                            .shard = t,
                            .conn = {s->index, c->conn, conn_at(s->net, c->conn)->generation},
                            .action = c->action,
+                           .claims = str_out(call_claims(c)),
                            .body = (const mp_json *)(const void *)c->body};
     if (c->user != NONE) {
         q.user = str_out(call_user_id(c));

@@ -7,6 +7,7 @@
 #include "core/hub/registry/hook_wait.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
+#include "core/plugin/text.h"
 #include "core/plugin/threads.h"
 #include "core/plugin/ticket.h"
 
@@ -93,6 +94,7 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .seq = h->seq,
         .created_ms = h->created_ms,
         .may_wait = h->may_wait,
+        .claims = str_out(h->claims),
         .receivers = (const struct mp_str *)(const void *)h->receivers,
         .receiver_count = h->receiver_count,
         .edit = h->edit,
@@ -241,6 +243,20 @@ int verdict_advise(struct mp_event *e, const struct mp_advice *given)
 
 /* --- Authentication ----------------------------------------------------------------------------------------------- */
 
+/* What a plugin vouches for, which scripts read as JSON. */
+static void claims_in(struct auth_answer *out, const struct mp_auth_answer *a)
+{
+    struct slice claims = slice_of(a->claims, strnlen(a->claims, sizeof a->claims));
+    if (!claims.n)
+        return;
+    bool good = claims.n < sizeof a->claims && json_is_object(claims);
+    out->claims = good ? strndup(claims.p, claims.n) : NULL;
+    if (out->claims)
+        return;
+    out->code = CODE_INTERNAL;
+    snprintf(out->message, sizeof out->message, good ? "out of memory" : "the provider's claims are no JSON object");
+}
+
 /* A plugin's answer in the hub's words, which looks at its id and name. */
 static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
 {
@@ -255,6 +271,9 @@ static void answer_in(struct auth_answer *out, const struct mp_auth_answer *a)
         out->name_len = (uint8_t)name.n;
         memcpy(out->id, id.p, id.n < sizeof out->id ? id.n : sizeof out->id);
         memcpy(out->name, name.p, name.n < sizeof out->name ? name.n : sizeof out->name);
+        out->issued_ms = a->issued_ms;
+        out->expires_ms = a->expires_ms;
+        claims_in(out, a);
     } else {
         snprintf(out->message, sizeof out->message, "%.*s", (int)strnlen(a->message, sizeof a->message - 1),
                  a->message);

@@ -42,6 +42,8 @@ void policy_free(void *policy)
     free(p->audience);
     free(p->id_claim);
     free(p->name_claim);
+    for (unsigned i = 0; i < CLAIMS_MAX; i++)
+        free(p->claims[i]);
     free(p);
 }
 
@@ -99,7 +101,15 @@ struct policy *policy_new(const struct mp_api *mp, const mp_options *o, char *wh
     p->secret = copy_of(mp->option_text(o, "secret"), &ok);
     p->leeway = mp->option_number(o, "leeway");
     p->require_expiry = mp->option_bool(o, "require_expiry");
-    const char *file;
+    const char *file, *claim;
+    for (unsigned i = 0; (claim = mp->option_item(o, "claims", i)); i++) {
+        if (i == CLAIMS_MAX) {
+            snprintf(why, why_size, "claims: %d at most", CLAIMS_MAX);
+            policy_free(p);
+            return NULL;
+        }
+        p->claims[i] = copy_of(claim, &ok);
+    }
     for (unsigned i = 0; (file = mp->option_item(o, "key_files", i)); i++) {
         if (i == KEYS_MAX) {
             snprintf(why, why_size, "key_files: %d at most", KEYS_MAX);
@@ -127,5 +137,7 @@ struct policy *policy_again(const struct policy *before, char *why, size_t why_s
     p->require_expiry = before->require_expiry;
     for (unsigned i = 0; i < KEYS_MAX; i++)
         p->files[i] = copy_of(before->files[i], &ok);
+    for (unsigned i = 0; i < CLAIMS_MAX; i++)
+        p->claims[i] = copy_of(before->claims[i], &ok);
     return finish(p, ok, why, why_size);
 }

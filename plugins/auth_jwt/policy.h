@@ -7,6 +7,8 @@
 
 #include <sys/stat.h>
 
+enum { CLAIMS_MAX = 32 };
+
 /* When a key file was written last: one that is replaced is noticed. */
 struct stamp {
     struct timespec changed;
@@ -20,6 +22,7 @@ struct policy {
     char *id_claim, *name_claim; /* owned */
     double leeway;               /* seconds that clocks may differ */
     bool require_expiry;
+    char *claims[CLAIMS_MAX + 1];  /* names of those that are told to the server; NULL at the end; owned */
     char *secret;                  /* of the option; NULL: none; owned */
     char *files[KEYS_MAX];         /* of the option; NULL at the end; owned */
     struct stamp stamps[KEYS_MAX]; /* of the files, from before they were read */

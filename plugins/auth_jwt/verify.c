@@ -120,19 +120,37 @@ static int get_date(const struct object *o, const char *claim, double *out)
     return v.kind == VALUE_NUMBER && number_value(v, out) ? 1 : -1;
 }
 
+/* A date in milliseconds, which fits; 1 at least, as 0 means that there is none. */
+static uint64_t date_ms(double seconds)
+{
+    enum { FAR = 1 << 30 };
+    return seconds < 0.001 ? 1 : seconds > FAR * 100.0 ? (uint64_t)FAR * 100000 : (uint64_t)(seconds * 1000);
+}
+
+/* When the login ends, by the server's date: at exp, or for one that came within the leeway behind it, at that one's
+ * end. `clock` is the one by which the token is valid. */
+static uint64_t end_ms(const struct policy *p, double exp, double clock, struct verify_time now)
+{
+    double left = clock < exp ? exp - clock : exp + p->leeway - clock;
+    return date_ms(now.date + left);
+}
+
 static bool times_good(const struct policy *p, const struct object *o, struct verify_time now, struct mp_auth_answer *a)
 {
-    double exp = 0, nbf = 0;
-    int has_exp = get_date(o, "exp", &exp), has_nbf = get_date(o, "nbf", &nbf);
-    if (has_exp < 0 || has_nbf < 0)
-        return refuse(a, "exp and nbf must be numbers");
+    double exp = 0, nbf = 0, iat = 0;
+    int has_exp = get_date(o, "exp", &exp), has_nbf = get_date(o, "nbf", &nbf), has_iat = get_date(o, "iat", &iat);
+    if (has_exp < 0 || has_nbf < 0 || has_iat < 0)
+        return refuse(a, "exp, nbf and iat must be numbers");
     if (!has_exp && p->require_expiry)
         return refuse(a, "without exp");
     const double clocks[] = {now.date, now.wall};
     for (unsigned i = 0; i < 2; i++) {
         bool begun = !has_nbf || clocks[i] >= nbf - p->leeway, over = has_exp && clocks[i] >= exp + p->leeway;
-        if (begun && !over)
+        if (begun && !over) {
+            a->expires_ms = has_exp ? end_ms(p, exp, clocks[i], now) : 0;
+            a->issued_ms = has_iat ? date_ms(iat) : 0;
             return true;
+        }
         if (i == 1)
             return refuse(a, over ? "expired" : "not valid yet");
     }
@@ -209,6 +227,61 @@ static bool identify(const struct policy *p, const struct object *o, struct mp_a
     return true;
 }
 
+/* --- What others are told ----------------------------------------------------------------------------------------- */
+
+/* The text so far, and whether all of it found room. */
+struct text {
+    char *p;
+    size_t n, size;
+    bool full;
+};
+
+static void put(struct text *t, const char *p, size_t n)
+{
+    if (n >= t->size - t->n) {
+        t->full = true;
+        return;
+    }
+    memcpy(t->p + t->n, p, n);
+    t->n += n;
+    t->p[t->n] = '\0';
+}
+
+static void put_string(struct text *t, struct part s)
+{
+    char escape[8];
+    put(t, "\"", 1);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            put(t, s.p + i, 1);
+        else
+            put(t, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", c));
+    }
+    put(t, "\"", 1);
+}
+
+/* The claims of the option, as a JSON object. Before the audience is looked for, which undoes escapes. */
+static bool pass_on(const struct policy *p, const struct object *o, struct mp_auth_answer *a)
+{
+    struct text t = {.p = a->claims, .size = sizeof a->claims};
+    for (unsigned i = 0; p->claims[i]; i++) {
+        struct value v = object_get(o, p->claims[i]);
+        if (v.kind == VALUE_ABSENT)
+            continue;
+        put(&t, t.n ? "," : "{", 1);
+        put_string(&t, (struct part){p->claims[i], strlen(p->claims[i])});
+        put(&t, ":", 1);
+        if (v.kind == VALUE_TEXT)
+            put_string(&t, v.text);
+        else
+            put(&t, v.text.p, v.text.n);
+    }
+    if (t.n)
+        put(&t, "}", 1);
+    return !t.full || refuse(a, "the claims that the server is to know are longer than 4095 bytes");
+}
+
 static void claims_judge(const struct policy *p, struct object *o, struct part text, struct verify_time now,
                          struct mp_auth_answer *a)
 {
@@ -220,7 +293,7 @@ static void claims_judge(const struct policy *p, struct object *o, struct part t
         return;
     }
     struct value issuer = object_get(o, "iss");
-    if (!times_good(p, o, now, a))
+    if (!times_good(p, o, now, a) || !pass_on(p, o, a))
         return;
     if (p->issuer && (issuer.kind != VALUE_TEXT || !part_is(issuer.text, p->issuer)))
         refuse(a, "of another issuer");

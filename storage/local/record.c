@@ -171,28 +171,40 @@ int dedup_decode(struct slice v, struct dedup_record *r)
     return 0;
 }
 
+/* Bits of a user's second byte. USER_REVOKED: revoked_ms stands before the name. */
+enum { USER_GUEST = 1, USER_REVOKED = 2 };
+
 size_t user_size(const struct user_record *u)
 {
-    return USER_FIXED + u->name.n;
+    return USER_FIXED + (u->revoked_ms ? 8 : 0) + u->name.n;
 }
 
 size_t user_encode(char *out, const struct user_record *u)
 {
     out[0] = RECORD_VERSION;
-    out[1] = u->guest;
+    char *at = out + USER_FIXED;
+    out[1] = (char)((u->guest ? USER_GUEST : 0) | (u->revoked_ms ? USER_REVOKED : 0));
     store_be32(out + 2, u->epoch);
     store_be64(out + 6, u->due_ms);
-    return (size_t)(put_slice(out + USER_FIXED, u->name) - out);
+    if (u->revoked_ms) {
+        store_be64(at, u->revoked_ms);
+        at += 8;
+    }
+    return (size_t)(put_slice(at, u->name) - out);
 }
 
 int user_decode(struct slice v, struct user_record *u)
 {
-    if (v.n < USER_FIXED || v.p[0] != RECORD_VERSION || (uint8_t)v.p[1] > 1)
+    if (v.n < USER_FIXED || v.p[0] != RECORD_VERSION || v.p[1] & ~(USER_GUEST | USER_REVOKED))
+        return ERR_INVALID;
+    size_t fixed = USER_FIXED + (v.p[1] & USER_REVOKED ? 8 : 0);
+    if (v.n < fixed)
         return ERR_INVALID;
     *u = (struct user_record){.epoch = load_be32(v.p + 2),
-                              .guest = v.p[1] == 1,
+                              .guest = v.p[1] & USER_GUEST,
                               .due_ms = load_be64(v.p + 6),
-                              .name = slice_of(v.p + USER_FIXED, v.n - USER_FIXED)};
+                              .revoked_ms = fixed > USER_FIXED ? load_be64(v.p + USER_FIXED) : 0,
+                              .name = slice_of(v.p + fixed, v.n - fixed)};
     return 0;
 }
 

@@ -86,7 +86,8 @@ enum {
 struct user_record {
     uint32_t epoch;
     bool guest;
-    uint64_t due_ms; /* guest: by the guarded clock */
+    uint64_t due_ms;     /* guest: by the guarded clock */
+    uint64_t revoked_ms; /* date at which the epoch was raised last; 0: never */
     struct slice name;
 };
 

@@ -68,15 +68,19 @@ enum apply apply_user_save(struct writer *w, struct slot *slot)
         return apply_end(slot, status);
     bool had_due = r == 1 && old.guest;
     uint64_t old_due = old.due_ms;
-    if (r < 0 || batch_reserve(&w->batch, 4, 4 * KEY_MAX + USER_FIXED + u->name.n + 2 + DELETED_SIZE))
+    if (r < 0 || batch_reserve(&w->batch, 4, 4 * KEY_MAX + USER_FIXED + 8 + u->name.n + 2 + DELETED_SIZE))
         return apply_end(slot, r < 0 ? status_of(r) : STORE_FATAL);
     if (deleted.flags & DELETED_NOW) {
         deleted.flags = 0;
         deleted_put(w, u->id, &deleted);
     }
     u->user.guest_due_ms = u->user.guest ? w->expiry_ms + u->guest_ttl_ms : 0;
-    now = (struct user_record){
-        .epoch = u->user.epoch, .guest = u->user.guest, .due_ms = u->user.guest_due_ms, .name = u->name};
+    u->user.revoked_ms = r == 1 && u->user.epoch > old.epoch ? guard_date(&w->store->guard) : old.revoked_ms;
+    now = (struct user_record){.epoch = u->user.epoch,
+                               .guest = u->user.guest,
+                               .due_ms = u->user.guest_due_ms,
+                               .revoked_ms = u->user.revoked_ms,
+                               .name = u->name};
     if (had_due && !(now.guest && old_due == now.due_ms))
         batch_delete(&w->batch, KV_META, key_guest(&k, old_due, u->id));
     if (now.guest)
@@ -294,6 +298,7 @@ static int load_record(struct local *s, struct store_user_load *u, struct buf *a
     if (r == 1) {
         u->user = (struct store_user){.epoch = rec.epoch,
                                       .guest = rec.guest,
+                                      .revoked_ms = rec.revoked_ms,
                                       .guest_due_ms = rec.due_ms,
                                       .guest_due = rec.guest && rec.due_ms <= expiry_now(&s->expiry)};
         u->name.n = rec.name.n;

@@ -355,7 +355,9 @@ class Hooks(PluginTest):
     def test_every_event(self):
         a, b = self.users("Ada", "Bob")
         channel = self.channel(a, b)
-        a.say(channel, "hello")
+        seq = a.say(channel, "hello")["seq"]
+        a.request(17, channel=channel, seq=seq, content="hello again")
+        a.request(14, channel=channel, seq=seq)
         a.history(channel)
         a.request(12, ids=[b.id])
         b.close()

@@ -41,8 +41,7 @@ class Later(PluginTest):
         a, b = self.users("Ada", "Bob")
         before = self.console("hooks seen")["message"]
         a.tell(b, "later pass")
-        with self.assertRaises(Error):
-            a.tell(b, "later reject")
+        self.refused("rate_limited", a, 2, receiverId=b.id, content="later reject")
         self.assertEqual(self.console("hooks seen")["message"], before + 1)
 
     def test_order(self):

@@ -2,13 +2,20 @@
  * seen. */
 #include "plugins/magpie_plugin.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 static struct {
     mp_self *self;
     const struct mp_api *mp;
     _Atomic unsigned seen[MP_EVENTS];
-} hooks;
+    pthread_mutex_t lock;
+    char claims[MP_EVENTS][200]; /* of the last event of each kind; under lock */
+} hooks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const char *const names[MP_EVENTS] = {
+    "connect",   "login",     "subscribe", "unsubscribe", "create", "history", "presence", "message", "conversation",
+    "delivered", "logged_in", "close",     "offline",     "edit",   "recall",  "edited",   "recalled"};
 
 static bool says(struct mp_str s, const char *text)
 {
@@ -20,6 +27,9 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
     const struct mp_api *mp = hooks.mp;
     (void)ctx;
     atomic_fetch_add(&hooks.seen[e->kind], 1);
+    pthread_mutex_lock(&hooks.lock);
+    snprintf(hooks.claims[e->kind], sizeof hooks.claims[0], "%.*s", (int)e->claims.n, e->claims.p ? e->claims.p : "");
+    pthread_mutex_unlock(&hooks.lock);
     switch (e->kind) {
     case MP_ON_LOGIN:
         return says(e->user_name, "Mallory") ? mp->reject(e, MP_CODE_FORBIDDEN, "not Mallory", 0) : MP_PASS;
@@ -58,10 +68,6 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
 
 static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
 {
-    static const char *const names[MP_EVENTS] = {"connect",   "login",    "subscribe", "unsubscribe",  "create",
-                                                 "history",   "presence", "message",   "conversation", "delivered",
-                                                 "logged_in", "close",    "offline",   "edit",         "recall",
-                                                 "edited",    "recalled"};
     mp_out *o = hooks.mp->command_out(call);
     (void)argv, (void)argc, (void)ctx;
     for (int i = 0; i < MP_EVENTS; i++)
@@ -70,11 +76,28 @@ static void seen(mp_command_call *call, const struct mp_str *argv, unsigned argc
     hooks.mp->command_done(call);
 }
 
+static void claims(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
+{
+    mp_out *o = hooks.mp->command_out(call);
+    (void)argv, (void)argc, (void)ctx;
+    pthread_mutex_lock(&hooks.lock);
+    for (int i = 0; i < MP_EVENTS; i++) {
+        hooks.mp->out_printf(o, "%s\"%s\":", i ? "," : "{", names[i]);
+        hooks.mp->out_json(o, mp_str(hooks.claims[i]));
+    }
+    pthread_mutex_unlock(&hooks.lock);
+    hooks.mp->out_put(o, mp_str("}"));
+    hooks.mp->command_done(call);
+}
+
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
     struct mp_command c = {
         .size = sizeof c, .name = "hooks seen", .help = "how often each event was seen", .run = seen};
+    struct mp_command l = {
+        .size = sizeof l, .name = "hooks claims", .help = "the claims of the last event of each kind", .run = claims};
     int rc = mp->command(self, &c);
+    rc = rc == MP_OK ? mp->command(self, &l) : rc;
     (void)o, (void)state;
     hooks.self = self;
     hooks.mp = mp;

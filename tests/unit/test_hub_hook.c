@@ -156,7 +156,7 @@ static void each_event_may_refuse(void **state)
     struct peer *a = peer_open(&k, 0), *b = peer_login(&k, "bob", 0);
     works(peer_ask(a, 1, "{\"token\":\"ann\",\"name\":\"Ann\",\"device\":\"d\"}"));
     has(r[HOOK_LOGIN].seen,
-        "user= name=Ann channel= peer= content= token=ann device=d"); /* who it is, the provider says later */
+        "user=ann name=Ann channel= peer= content= token=ann device=d"); /* who it is, the provider has said */
     has(r[HOOK_LOGGED_IN].seen, "user=ann name=Ann channel= peer= content= token= device=d");
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}"));

@@ -227,7 +227,15 @@ static void others(void **state)
     assert_int_equal(n, user_size(&u));
     assert_int_equal(user_decode(slice_of(out, n), &u2), 0);
     assert_true(u2.epoch == 3 && u2.guest && u2.due_ms == 99 && slice_eq(u2.name, S("Ann")));
+    assert_true(u2.revoked_ms == 0);
     hostile(try_user, out, n, true, USER_FIXED);
+    u = (struct user_record){.epoch = 4, .revoked_ms = UINT64_MAX - 7, .name = S("Ann")};
+    n = user_encode(out, &u);
+    assert_int_equal(n, user_size(&u));
+    assert_int_equal(user_decode(slice_of(out, n), &u2), 0);
+    assert_true(u2.epoch == 4 && !u2.guest && u2.revoked_ms == UINT64_MAX - 7 && slice_eq(u2.name, S("Ann")));
+    hostile(try_user, out, n, true, USER_FIXED + 8);
+    assert_int_equal(try_user(slice_of(out, USER_FIXED + 7)), ERR_INVALID);
 
     uint64_t read;
     uint8_t push;

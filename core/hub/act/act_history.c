@@ -4,6 +4,7 @@
 #include "core/hub/act/page.h"
 #include "core/hub/act/subscriber.h"
 #include "core/hub/people/field.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
@@ -59,7 +60,8 @@ static void handle_history(struct call *c)
         !call_get_int(c, "before", 0, false, &has_before, &before) || !call_get_limit(c, &limit) || !may_read(c, &key))
         return;
     struct slice k = conv_key_slice(&key);
-    struct hook_call h = {.shard = s, .user = call_user_id(c), .user_name = call_user_name(c)};
+    struct hook_call h = {
+        .shard = s, .user = call_user_id(c), .user_name = call_user_name(c), .claims = grant_claims(s, c->conn)};
     if (conv_is_channel(k))
         h.channel = conv_channel_name(k);
     else

@@ -4,13 +4,14 @@
 #include "core/base/log.h"
 #include "core/base/utf8.h"
 #include "core/hub/act/acts.h"
+#include "core/hub/act/admit.h"
 #include "core/hub/act/login.h"
 #include "core/hub/act/provider.h"
 #include "core/hub/people/field.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
-#include "core/hub/registry/hook_wait.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
@@ -100,66 +101,24 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
 
-/* The hooks have let it in: on to who it is. */
-static void login_admitted(struct login *l, struct slice token)
+/* Whether a connection that has logged in may do so once more: to renew a login that a provider's answer ends. */
+static bool may_renew(const struct call *c)
 {
-    if (!l->provided)
-        login_go(l);
-    else if (provider_of(l->shard))
-        provider_ask(l, token);
-    else
-        login_refuse(l, CODE_UNAVAILABLE, 0, "nobody answers for auth.mode now");
+    return c->user == NONE || (!mode_open(c->shard) && grant_expires_ms(c->shard, c->conn));
 }
 
-static void login_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
+/* What is given beside the token is for the first login. */
+static void make_renewal(struct login *l)
 {
-    struct login *l = ctx;
-    struct session *x = conn_at(h->shard->net, l->conn)->session; /* there, or login_abandon() had ended the wait */
-    x->login = NULL;
-    l->wait = NULL;
-    if (verdict == HOOK_REJECT)
-        login_refuse(l, h->code, h->retry_after_ms, h->message);
-    else
-        login_admitted(l, h->token);
-}
-
-/* Whether the hooks let it in, or say so later. False: it was answered. */
-static bool hooks_let_in(struct call *c, struct login *l, struct slice token)
-{
-    static const struct hook_waiter waiter = {.resume = login_resume};
-    struct shard *s = c->shard;
-    char ip[64] = "";
-    if (!hooks_any(s, HOOK_LOGIN))
-        return true;
-    conn_peer(s->net, c->conn, ip, sizeof ip);
-    struct hook_call h = {.shard = s,
-                          .conn = c->conn,
-                          .may_wait = true,
-                          .user = login_id(l),
-                          .user_name = login_name(l),
-                          .token = token,
-                          .device = slice_of(l->device, l->device_len),
-                          .ip = slice_str(ip),
-                          .websocket = conn_at(s->net, c->conn)->transport == CONN_WEBSOCKET};
-    enum hook_verdict verdict = hooks_run(HOOK_LOGIN, &h);
-    struct session *x = verdict == HOOK_LATER ? session_get(s, c->conn) : NULL;
-    if (x) {
-        x->login = l;
-        l->wait = h.wait;
-        hook_wait_for(h.wait, &waiter, l);
-    } else if (verdict == HOOK_LATER) {
-        hook_wait_drop(h.wait);
-        call_fail(c, CODE_INTERNAL, "out of memory");
-    } else if (verdict == HOOK_REJECT) {
-        call_reject(c, &h);
-    }
-    return x || (verdict != HOOK_REJECT && verdict != HOOK_LATER);
+    l->renews = true;
+    l->merge = false;
+    l->name_len = l->device_len = 0;
 }
 
 static void handle_login(struct call *c)
 {
     struct shard *s = c->shard;
-    if (c->user != NONE) {
+    if (!may_renew(c)) {
         call_fail(c, CODE_FORBIDDEN, "this connection has logged in already");
         return;
     }
@@ -176,15 +135,19 @@ static void handle_login(struct call *c)
     l->user = NONE;
     l->action = c->action;
     l->seq = c->seq;
-    if (!get_login(c, l, &token) || !hooks_let_in(c, l, token)) {
+    if (!get_login(c, l, &token)) {
         free(l);
         return;
     }
+    if (c->user != NONE)
+        make_renewal(l);
     l->call = c;
     s->reqs++;
     c->pause = true;
-    if (!l->wait)
-        login_admitted(l, token);
+    if (l->provided)
+        provider_ask(l, token);
+    else
+        login_admit(l);
     /* Unless it has ended, or moved to another shard, it goes on later. */
     if (c->pause && conn_find(s->net, conn, generation))
         l->call = NULL;

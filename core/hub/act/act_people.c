@@ -5,6 +5,7 @@
 #include "core/hub/act/subscriber.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/field.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook.h"
@@ -264,7 +265,8 @@ static void handle_presence(struct call *c)
     const struct cJSON *list = NULL, *item;
     if (!get_ids(c, &list))
         return;
-    struct hook_call h = {.shard = s, .user = call_user_id(c), .user_name = call_user_name(c)};
+    struct hook_call h = {
+        .shard = s, .user = call_user_id(c), .user_name = call_user_name(c), .claims = grant_claims(s, c->conn)};
     if (hooks_run(HOOK_PRESENCE, &h) == HOOK_REJECT) {
         call_reject(c, &h);
         return;

@@ -4,6 +4,7 @@
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/field.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/hook_wait.h"
@@ -106,6 +107,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
                           .conn = c->conn,
                           .user = user_id(u),
                           .user_name = user_name(u),
+                          .claims = grant_claims(s, c->conn),
                           .content = content,
                           .bucket = &u->rate,
                           .may_wait = true,

@@ -8,6 +8,7 @@
 #include "core/hub/act/roam.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/req.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/trace.h"
@@ -54,6 +55,7 @@ static void login_end(struct login *l)
     }
     s->reqs--;
     free(l->token);
+    free(l->claims);
     free(l);
 }
 
@@ -135,6 +137,7 @@ static void login_tell(struct login *l)
                           .conn = l->conn,
                           .user = user_id(user_at(s, l->user)),
                           .user_name = user_name(user_at(s, l->user)),
+                          .claims = grant_claims(s, l->conn),
                           .device = slice_of(l->device, l->device_len),
                           .ip = slice_str(ip),
                           .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
@@ -153,6 +156,33 @@ static bool login_banned(struct login *l)
     return true;
 }
 
+/* What the provider vouches for is the connection's from now on. False: the login has been refused. */
+static bool login_grant(struct login *l)
+{
+    char *claims = l->claims;
+    l->claims = NULL;
+    if (grant_set(l->shard, l->conn, l->expires_ms, claims) == 0)
+        return true;
+    login_fail(l, CODE_INTERNAL, "out of memory");
+    return false;
+}
+
+/* The connection has been the user's all the time: it is answered, and that is all. */
+static void login_renewed(struct login *l)
+{
+    struct shard *s = l->shard;
+    buf_reset(&s->scratch);
+    encode_login(&s->scratch, s, user_at(s, l->user), l);
+    if (!buf_ok(&s->scratch)) {
+        login_fail(l, CODE_INTERNAL, "out of memory");
+        return;
+    }
+    session_answer(s, l->conn, 0, NONE, l->action, l->seq, buf_slice(&s->scratch));
+    session_trim(s, l->conn);
+    conn_resume(s->net, l->conn);
+    login_end(l);
+}
+
 void login_complete(struct login *l)
 {
     struct shard *s = l->shard;
@@ -161,8 +191,15 @@ void login_complete(struct login *l)
         login_end(l);
         return;
     }
-    if (login_banned(l) || roam_waits(l)) /* by now: the kick that goes with a ban has found no connection */
+    if (login_banned(l) ||
+        (!l->renews && roam_waits(l))) /* by now: the kick that goes with a ban has found no connection */
         return;
+    if (!login_grant(l))
+        return;
+    if (l->renews) {
+        login_renewed(l);
+        return;
+    }
     struct user *u = user_at(s, l->user);
     if (l->missed && !l->inbox)
         l->inbox = 1;
@@ -291,7 +328,7 @@ static void login_save_first(struct login *l)
 
 /* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
  * stays stored. */
-static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel)
+static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel, const char *claims)
 {
     if (!hooks_any(s, HOOK_SUBSCRIBE))
         return true;
@@ -299,12 +336,13 @@ static bool restore_admitted(struct shard *s, uint32_t user, struct slice channe
                           .conn = NONE,
                           .user = user_id(user_at(s, user)),
                           .user_name = user_name(user_at(s, user)),
+                          .claims = slice_str(claims),
                           .channel = channel,
                           .restored = true};
     return hooks_run(HOOK_SUBSCRIBE, &h) != HOOK_REJECT;
 }
 
-static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_load *r)
+static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_load *r, const char *claims)
 {
     struct user *u = user_at(s, user);
     if (user_set_name(s, user, r->name) != 0)
@@ -312,7 +350,7 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
     u->epoch = r->user.epoch;
     u->guest = r->user.guest;
     for (uint32_t i = 0; i < r->subscription_count; i++) {
-        if (!restore_admitted(s, user, r->subscriptions[i].channel))
+        if (!restore_admitted(s, user, r->subscriptions[i].channel, claims))
             continue;
         uint32_t chan = chan_get(s, r->subscriptions[i].channel);
         if (chan == NONE)
@@ -368,6 +406,7 @@ static void login_loaded(void *owner, struct store_op *op)
     enum store_status status = op->status;
     l->busy = false;
     l->inbox = l->op.load.inbox;
+    l->revoked_ms = status == STORE_OK ? l->op.load.user.revoked_ms : 0;
     if (user_at(s, user)->state == USER_LOADING && status == STORE_NOTFOUND && l->provided) {
         store_user_load_free(&l->op.load);
         login_save_first(l);
@@ -379,7 +418,7 @@ static void login_loaded(void *owner, struct store_op *op)
         return;
     }
     if (user_at(s, user)->state == USER_LOADING) {
-        bool taken = status == STORE_OK && take_loaded(s, user, &l->op.load);
+        bool taken = status == STORE_OK && take_loaded(s, user, &l->op.load, l->claims);
         store_user_load_free(&l->op.load);
         if (!taken) {
             bool unknown = status == STORE_NOTFOUND;
@@ -405,7 +444,8 @@ static void login_loaded(void *owner, struct store_op *op)
 static void login_check(struct login *l)
 {
     struct user *u = user_at(l->shard, l->user);
-    if (l->epoch != u->epoch && !l->provided)
+    bool old = l->provided ? l->issued_ms && l->issued_ms < l->revoked_ms : l->epoch != u->epoch;
+    if (old)
         login_fail(l, CODE_UNAUTHORIZED, revoked);
     else if (u->guest || (l->name_len && !slice_eq(login_name(l), user_name(u))))
         login_save(l, false);

@@ -24,6 +24,10 @@ struct login {
     struct call *call;         /* while the handler runs; NULL later */
     struct hook_wait *wait;    /* of a hook that answers later; NULL: none */
     struct conn_record record; /* while it moves */
+    uint64_t issued_ms;        /* of a provider's token, by its date; 0: not known */
+    uint64_t revoked_ms;       /* when the user's tokens were revoked last; 0: never */
+    uint64_t expires_ms;       /* when the login ends, by the store's date; 0: never */
+    char *claims;              /* that a provider gave; NULL: none; owned */
     uint32_t epoch;            /* of the token */
     uint32_t inbox;
     uint16_t action, seq;
@@ -32,6 +36,7 @@ struct login {
     bool asked;     /* a provider's answer is awaited */
     bool fresh;     /* a new user */
     bool provided;  /* by a provider: known or not, it is let in */
+    bool renews;    /* of a connection that has logged in: its end moves, and nothing else changes */
     bool merge;     /* accepts 104 */
     bool gzip;      /* accepts gzip (TCP) */
     bool busy;      /* a store operation is under way, or it is in shard.roaming */

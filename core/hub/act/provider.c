@@ -2,9 +2,12 @@
 
 #include "core/base/log.h"
 #include "core/base/utf8.h"
+#include "core/hub/act/admit.h"
 #include "core/hub/act/login.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/req.h"
 #include "core/hub/people/session.h"
+#include "core/hub/people/user.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
 
@@ -30,16 +33,35 @@ static const char *bad_answer(const struct auth_answer *a)
     return NULL;
 }
 
-/* Takes a provider's answer. */
+/* Why a connection's login cannot be renewed by this answer; NULL: it can. */
+static const char *bad_renewal(const struct login *l, const struct auth_answer *a)
+{
+    const struct shard *s = l->shard;
+    const struct conn *k = conn_at(s->net, l->conn);
+    uint64_t now = grant_expires_ms(s, l->conn);
+    if (k->user == NONE || !slice_eq(user_id(user_at(s, k->user)), slice_of(a->id, a->id_len)))
+        return "this connection has logged in already, as another user";
+    if (!now || (a->expires_ms && a->expires_ms <= now))
+        return "this connection has logged in already, and the token lasts no longer";
+    return NULL;
+}
+
+/* Takes a provider's answer, with its claims. */
 static void login_identify(struct login *l, const struct auth_answer *a)
 {
     struct slice name = slice_of(a->name, a->name_len);
+    const char *stays = l->renews && a->code == CODE_OK ? bad_renewal(l, a) : NULL;
+    l->issued_ms = a->issued_ms;
+    l->expires_ms = a->expires_ms;
+    l->claims = a->claims;
     const char *wrong = a->code == CODE_OK ? bad_answer(a) : NULL;
     if (a->code != CODE_OK) {
         login_refuse(l, a->code, a->retry_after_ms, a->message);
     } else if (wrong) {
         log_event(LOG_WARN, "auth.bad_answer", LOG_STR("mode", l->shard->opt->auth_mode), LOG_STR("error", wrong));
         login_refuse(l, CODE_INTERNAL, 0, wrong);
+    } else if (stays) {
+        login_refuse(l, CODE_FORBIDDEN, 0, stays);
     } else if (a->name_len && value_name_reserved(name)) {
         login_refuse(l, CODE_FORBIDDEN, 0, "the name that the provider gives is the server's own, or looks like it");
     } else {
@@ -49,7 +71,7 @@ static void login_identify(struct login *l, const struct auth_answer *a)
             l->name_len = a->name_len;
             memcpy(l->name, a->name, a->name_len);
         }
-        login_go(l);
+        login_admit(l);
     }
 }
 
@@ -92,6 +114,8 @@ static void auth_arrive(void *owner, struct mail *m)
         x->login = NULL;
         l->asked = false;
         login_identify(l, &a->answer);
+    } else {
+        free(a->answer.claims);
     }
     free(a);
 }
@@ -99,6 +123,7 @@ static void auth_arrive(void *owner, struct mail *m)
 int auth_send(struct hub *hub, struct auth_mail *a)
 {
     if (a->ticket.shard >= hub->shard_count) {
+        free(a->answer.claims);
         free(a);
         return ERR_INVALID;
     }

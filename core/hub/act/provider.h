@@ -11,7 +11,8 @@ struct login;
 const struct auth_provider *provider_of(const struct shard *s);
 /* Asks the provider about this login, which it answers now or later. The login may be gone when this returns. */
 void provider_ask(struct login *l, struct slice token);
-/* Any thread. Answers a login that waits; one that is gone is passed over. ERR_NOMEM: not answered. */
+/* Any thread. Answers a login that waits; one that is gone is passed over. Takes answer->claims. ERR_NOMEM: not
+ * answered, and the claims are not taken. */
 int auth_finish(struct hub *hub, struct auth_ticket ticket, const struct auth_answer *answer);
 
 /* The same in two steps, of which the second cannot fail. */

@@ -1,6 +1,7 @@
 #include "core/hub/people/call.h"
 
 #include "core/base/buf.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook.h"
@@ -55,4 +56,9 @@ struct slice call_user_id(const struct call *c)
 struct slice call_user_name(const struct call *c)
 {
     return user_name(user_at(c->shard, c->user));
+}
+
+struct slice call_claims(const struct call *c)
+{
+    return grant_claims(c->shard, c->conn);
 }

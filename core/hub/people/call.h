@@ -38,5 +38,7 @@ void call_reject(struct call *c, const struct hook_call *h);
 /* The caller's id; logged in only. Borrowed until the handler returns. */
 struct slice call_user_id(const struct call *c);
 struct slice call_user_name(const struct call *c);
+/* What the provider vouches for on the caller's connection: a JSON object; empty: nothing. */
+struct slice call_claims(const struct call *c);
 
 #endif

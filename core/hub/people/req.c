@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/base/utf8.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
@@ -44,8 +45,13 @@ void *req_begin(struct call *c, size_t size)
 {
     struct shard *s = c->shard;
     struct req *r = calloc(1, size);
-    struct session *x = r ? session_get(s, c->conn) : NULL;
+    struct slice claims = grant_claims(s, c->conn);
+    if (r && claims.n)
+        r->claims = strdup(claims.p);
+    struct session *x = r && (r->claims || !claims.n) ? session_get(s, c->conn) : NULL;
     if (!x || !session_expect(x, c->order, &r->ordinal)) {
+        if (r)
+            free(r->claims);
         free(r);
         call_fail(c, CODE_INTERNAL, "out of memory");
         return NULL;
@@ -196,6 +202,7 @@ static void req_home(void *owner, struct mail *m)
         r->destroy(r);
     buf_free(&error);
     buf_free(&r->body);
+    free(r->claims);
     free(r);
 }
 

@@ -29,6 +29,7 @@ struct req {
     uint32_t retry_after_ms;        /* of CODE_RATE_LIMITED */
     char message[96];               /* for people, of an error */
     struct buf body;                /* the answer; empty means {} */
+    char *claims;                   /* of the connection's login; NULL: none; owned */
     void (*finish)(struct req *r);  /* on home, before the answer goes out; may change it; NULL: nothing */
     void (*after)(struct req *r);   /* on home, after the answer has gone out; NULL: nothing */
     void (*destroy)(struct req *r); /* frees what the derived struct owns, not r itself; NULL: nothing */

@@ -28,6 +28,10 @@ struct auth_answer {
     uint8_t id_len;   /* in: 1-64, a valid user id other than "system" */
     uint8_t name_len; /* in: 0: the client's, or the one known, or the id */
     char id[64], name[64];
+    uint64_t issued_ms;  /* in: when the token was made, by its own date; 0: it does not say. Older than a revocation of
+                          * the user's tokens, it is `unauthorized` */
+    uint64_t expires_ms; /* in: when the login ends, since 1970; 0: never */
+    char *claims;        /* in: what else is vouched for, a JSON object, NUL-terminated; NULL: nothing; given away */
 };
 
 struct auth_call {

@@ -21,7 +21,8 @@ struct tables;
 /* With the fields of struct hook_call that each has, beside `shard`. */
 enum hook_event {
     HOOK_CONNECT, /* conn, ip, websocket. Reject closes the connection (kicked) */
-    /* conn, ip, websocket, user_name, token, device, user (of a valid resume token). Accept ends the chain */
+    /* conn, ip, websocket, user_name, token, device, claims, user (of a valid resume token, or whom the provider
+     * names). Accept ends the chain. After the provider of auth.mode has let it in; also when a login is renewed */
     HOOK_LOGIN,
     HOOK_SUBSCRIBE,   /* user, channel, members, restored. On the channel's owner shard; restored ones on the user's */
     HOOK_UNSUBSCRIBE, /* user, channel, members. On the channel's owner shard; the verdict counts for nothing */
@@ -76,6 +77,7 @@ struct hook_call {
     struct slice channel, peer;   /* about what */
     struct slice content;
     struct slice token, device, ip;
+    struct slice claims;   /* of `user`, by its connection's login: a JSON object; empty: none */
     bool websocket;        /* else TCP */
     bool restored;         /* subscribe: at login, not asked for anew */
     uint32_t members;      /* channel */

@@ -18,8 +18,8 @@ struct hook_wait {
 
 static struct slice *text_of(struct hook_call *h, unsigned i)
 {
-    struct slice *const all[] = {&h->user,    &h->user_name, &h->channel, &h->peer,
-                                 &h->content, &h->token,     &h->device,  &h->ip};
+    struct slice *const all[] = {&h->user,  &h->user_name, &h->channel, &h->peer,  &h->content,
+                                 &h->token, &h->device,    &h->ip,      &h->claims};
     return i < sizeof all / sizeof all[0] ? all[i] : NULL;
 }
 

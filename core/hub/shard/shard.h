@@ -95,6 +95,7 @@ struct shard {
     struct table sub_keys;   /* by (user, chan) */
     struct pool chans;       /* struct chan: channels with members on this shard */
     struct table chan_names; /* by name */
+    struct grants *grants;   /* what providers vouch for; NULL: nothing yet; owned */
     struct pool claims;      /* struct claim (route.c): connections of paths that layers above serve */
     struct pool convs;       /* struct conv: conversations this shard owns */
     struct table conv_keys;  /* by key */

@@ -123,6 +123,7 @@ void subscribe_ready(struct owned_req *o)
                           .may_wait = !q->past_hooks,
                           .user = slice_of(q->id, q->id_len),
                           .user_name = slice_of(q->name, q->name_len),
+                          .claims = slice_str(o->r.claims),
                           .channel = conv_channel_name(conv_slice(v)),
                           .members = v->members};
     if (ban_member(s, h.user, h.channel)) {
@@ -225,6 +226,7 @@ void unsubscribe_ready(struct owned_req *o)
     struct hook_call h = {.shard = s,
                           .user = slice_of(q->id, q->id_len),
                           .user_name = slice_of(q->name, q->name_len),
+                          .claims = slice_str(o->r.claims),
                           .channel = conv_channel_name(conv_slice(v)),
                           .members = v->members};
     hooks_run(HOOK_UNSUBSCRIBE, &h);

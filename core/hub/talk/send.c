@@ -44,12 +44,13 @@ void send_encode_dropped(struct buf *b)
 
 struct delivered {
     struct hook_call h;
-    char data[]; /* sender id, name, content */
+    char data[]; /* sender id, name, content, claims */
 };
 
 static struct delivered *delivered_note(struct shard *s, const struct send *q)
 {
-    size_t n = q->op.sender.n + q->op.sender_name.n + q->op.content.n;
+    struct slice claims = slice_str(q->o.r.claims);
+    size_t n = q->op.sender.n + q->op.sender_name.n + q->op.content.n + claims.n;
     struct delivered *d = hooks_any(s, HOOK_DELIVERED) ? malloc(sizeof *d + n) : NULL;
     if (!d)
         return NULL;
@@ -64,6 +65,10 @@ static struct delivered *delivered_note(struct shard *s, const struct send *q)
     at += q->op.sender_name.n;
     memcpy(at, q->op.content.p, q->op.content.n);
     d->h.content = slice_of(at, q->op.content.n);
+    at += q->op.content.n;
+    if (claims.n)
+        memcpy(at, claims.p, claims.n);
+    d->h.claims = slice_of(at, claims.n);
     return d;
 }
 
@@ -243,6 +248,7 @@ static void send_ready(struct owned_req *o)
                               .tier = v->tier,
                               .user = q->op.sender,
                               .user_name = q->op.sender_name,
+                              .claims = slice_str(o->r.claims),
                               .members = v->members,
                               .bucket = q->privileged ? NULL : &v->rate,
                               .channel = channel ? conv_channel_name(conv_slice(v)) : SLICE_NONE,
