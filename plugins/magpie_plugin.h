@@ -238,7 +238,7 @@ struct mp_event {
     /* since 1.3 */
     const struct mp_str *receivers; /* offline: user ids, receiver_count */
     uint32_t receiver_count;
-    bool may_wait; /* later() can be called: a login, a subscription asked for anew, a message of a user */
+    bool may_wait; /* later() can be called: a login, a subscription asked for anew, a message or edit of a user */
     bool edit;     /* message, conversation: another content for a message that was sent before */
     uint64_t edited_ms;
     /* What the authentication provider vouches for beside `user`, on the connection that acts: a JSON object; empty:

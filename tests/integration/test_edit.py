@@ -5,7 +5,7 @@ import time
 from base import Test, smoke, variants
 from client import (BLOCK, CONVERSATIONS, EDIT, EDITED, INBOX, RECALL, RECALLED, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
                     UNSUBSCRIBE)
-from plugin_base import Console
+from plugin_base import Console, PluginTest
 from server import Server
 from test_scripts import Scripted
 from test_slow import Reader
@@ -377,3 +377,44 @@ magpie.action(201, function(e) local s = said; said = {}
         a.tell(b, "p")
         a.request(EDIT, peerId=b.id, seq=1, content="q")
         self.assertIn("edit %s %s 1 q" % (a.id, b.id), a.request(201)["said"])
+
+
+class Plugins(PluginTest):
+    """Plugins hear of edits and recalls, may refuse them, and answer later."""
+
+    load = {"later": {}, "hooks": {}}
+    config = {"threads": 2, "rate": {"user": 0, "channel": 0}}
+
+    def test_hooks(self):
+        a, b = self.users("Ada", "Bob")
+        before = self.console("hooks seen")
+        a.tell(b, "x")
+        self.refused("forbidden", a, EDIT, peerId=b.id, seq=1, content="never edit")
+        a.request(EDIT, peerId=b.id, seq=1, content="improve")
+        self.assertEqual(b.push(EDITED)["content"], "improved")
+        self.refused("rate_limited", a, EDIT, peerId=b.id, seq=1, content="reject")
+        a.request(RECALL, peerId=b.id, seq=1)
+        a.subscribe("kept")
+        a.say("kept", "x")
+        self.refused("forbidden", a, RECALL, channel="kept", seq=1)
+        after = self.console("hooks seen")
+        self.assertEqual({k: after[k] - before[k] for k in ("edit", "edited", "recall", "recalled", "message")},
+                         {"edit": 2, "edited": 1, "recall": 2, "recalled": 1, "message": 5})
+
+    def test_later(self):
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "x")
+        b.push(101)
+        a.request(EDIT, peerId=b.id, seq=1, content="later pass")
+        self.assertEqual(b.push(EDITED)["content"], "later pass")
+        a.request(EDIT, peerId=b.id, seq=1, content="later replace")
+        self.assertEqual(b.push(EDITED)["content"], "replaced later")
+        a.request(EDIT, peerId=b.id, seq=1, content="later drop")
+        self.refused("rate_limited", a, EDIT, peerId=b.id, seq=1, content="later reject")
+        self.assertEqual(b.history(peer=a)["messages"][0]["content"], "replaced later")
+        # What comes behind it is done behind it.
+        first, second = a.send(EDIT, peerId=b.id, seq=1, content="later pass"), a.send(RECALL, peerId=b.id, seq=1)
+        self.assertIn("editedAt", a.answer(EDIT, first))
+        self.assertEqual(a.answer(RECALL, second), {})
+        self.assertEqual(b.push(EDITED)["content"], "later pass")
+        b.push(RECALLED)
