@@ -215,6 +215,7 @@ enum push_mode { MODE_DEFAULT, MODE_ALL, MODE_MERGED, MODE_NONE }; /* a subscrip
 struct store_subscription {
     struct slice channel;
     enum push_mode push;
+    bool events; /* wants to hear who joins and leaves */
 };
 
 /* R: a user with its subscriptions and the size of its inbox; STORE_NOTFOUND when there never was one. */
@@ -321,13 +322,15 @@ struct store_channel_wipe {
 };
 void store_channel_wipe(struct store *s, struct store_channel_wipe *c);
 
-/* W (commit): makes a user a member of a channel, or changes its push mode. A new member has read up to the channel's
- * seq. STORE_DENIED: the user was deleted. */
+/* W (commit): makes a user a member of a channel, or changes its subscription. A new member has read up to the
+ * channel's seq. STORE_DENIED: the user was deleted. */
 struct store_member_put {
     struct store_op op;
     struct slice conv, user;
     bool set_push; /* false: a member keeps its mode, a new one gets MODE_DEFAULT */
     enum push_mode push;
+    bool set_events;       /* false: a member keeps what it has, a new one gets false */
+    bool events;           /* in and out: wants to hear who joins and leaves; in force now */
     bool may_create;       /* make the channel when there is none; else STORE_NOTFOUND */
     uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit */
     /* out */

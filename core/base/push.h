@@ -20,6 +20,9 @@ enum push_action {
     PUSH_MEMBERSHIP = 112
 };
 
+/* What push 112 says of a membership. */
+enum member_change { MEMBER_LEFT, MEMBER_KICKED, MEMBER_BANNED, MEMBER_CLOSED, MEMBER_JOINED };
+
 /* What a slow receiver may miss for good: it is skipped while the output queue is over its soft half. (Messages of
  * channels are skipped too, and push 107 tells.) */
 static inline bool push_is_skippable(uint16_t action)

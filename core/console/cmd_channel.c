@@ -212,6 +212,7 @@ static void members_leave(struct members *m)
     m->leave = (struct host_member){.user = m->op.people[m->next++].id,
                                     .channel = m->call->argv[0],
                                     .leave = true,
+                                    .change = MEMBER_CLOSED,
                                     .op = {.home = hub_main(m->call->hub), .done = member_left}};
     host_member(m->call->hub, &m->leave);
 }
@@ -342,8 +343,11 @@ static void run_kick(struct command_call *c)
         return;
     }
     l->call = c;
-    l->op = (struct host_member){
-        .user = c->argv[2], .channel = c->argv[0], .leave = true, .op = {.home = hub_main(c->hub), .done = leave_done}};
+    l->op = (struct host_member){.user = c->argv[2],
+                                 .channel = c->argv[0],
+                                 .leave = true,
+                                 .change = MEMBER_KICKED,
+                                 .op = {.home = hub_main(c->hub), .done = leave_done}};
     host_member(c->hub, &l->op);
 }
 

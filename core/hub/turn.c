@@ -9,6 +9,7 @@
 #include "core/hub/people/session.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/conv.h"
+#include "core/hub/talk/member_news.h"
 #include "core/hub/talk/walk.h"
 #include "core/net/net.h"
 
@@ -100,6 +101,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     figures_tick(s);
     guests_owed_tick(s);
     deletions_tick(s);
+    member_news_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)

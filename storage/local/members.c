@@ -24,13 +24,13 @@ enum apply apply_channel_save(struct writer *w, struct slot *slot)
     return apply_changed(slot);
 }
 
-/* The user's membership as this group sees it: 1 with its push mode, 0, or an enum err. */
-static int member_get(struct writer *w, struct slice user, struct slice conv, uint8_t *push)
+/* The user's membership as this group sees it: 1 with its subscription, 0, or an enum err. */
+static int member_get(struct writer *w, struct slice user, struct slice conv, struct sub_record *sub)
 {
     struct key k;
     struct kv_found f = writer_get(w, KV_USER, key_sub(&k, user, conv));
     int r = f.code;
-    if (r == 1 && sub_decode(f.value, push)) {
+    if (r == 1 && sub_decode(f.value, sub)) {
         record_bad("subscription", key_slice(&k));
         r = ERR_INVALID;
     }
@@ -56,7 +56,7 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
     struct store_member_put *m = (struct store_member_put *)slot->op;
     struct head *h = slot->head;
     struct key k;
-    uint8_t push = MODE_DEFAULT;
+    struct sub_record sub = {.push = MODE_DEFAULT};
     m->created = m->existed = false;
     if (!member_sane(m->conv, m->user) || m->push > MODE_NONE)
         return apply_end(slot, STORE_FATAL);
@@ -71,7 +71,7 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
     if (gone)
         return apply_end(slot, gone > 0 ? STORE_DENIED : status_of(gone));
     uint64_t seq;
-    int member = member_get(w, m->user, m->conv, &push);
+    int member = member_get(w, m->user, m->conv, &sub);
     int r = member < 0 ? member : exists ? head_first(w, h, &m->first) : vacant_floor(w, h, &seq);
     r = r ? r
           : batch_reserve(&w->batch, 5 + REVIVE_PUTS,
@@ -80,22 +80,24 @@ enum apply apply_member_put(struct writer *w, struct slot *slot)
         return apply_end(slot, status_of(r));
     m->existed = member == 1;
     m->created = !exists;
-    uint8_t mode = m->set_push ? (uint8_t)m->push : push;
-    bool changes = !m->existed || mode != push;
+    const struct sub_record now = {.push = m->set_push ? (uint8_t)m->push : sub.push,
+                                   .events = m->set_events ? m->events : sub.events};
+    bool changes = !m->existed || now.push != sub.push || now.events != sub.events;
     if (!exists) {
         vacant_revive(w, h, seq);
         channel_create(w, h);
         m->first = h->r.seq ? h->r.seq + 1 : 0;
     }
     if (changes)
-        sub_encode(batch_put(&w->batch, KV_USER, key_sub(&k, m->user, m->conv), SUB_SIZE), mode);
+        sub_encode(batch_put(&w->batch, KV_USER, key_sub(&k, m->user, m->conv), SUB_SIZE), &now);
     if (!m->existed) {
         h->r.members++;
         flag_encode(batch_put(&w->batch, KV_CHANNEL, key_member(&k, conv_channel_name(m->conv), m->user), 2));
         mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, m->user, m->conv), MARK_SIZE), h->r.seq);
         head_put(w, h);
     }
-    m->mode = (enum push_mode)mode;
+    m->mode = (enum push_mode)now.push;
+    m->events = now.events;
     m->members = h->r.members;
     m->seq = h->r.seq;
     return changes ? apply_changed(slot) : apply_end(slot, STORE_OK);
@@ -107,13 +109,13 @@ enum apply apply_member_del(struct writer *w, struct slot *slot)
     struct head *h = slot->head;
     struct vacancy v;
     struct key k;
-    uint8_t push;
+    struct sub_record sub;
     m->existed = m->gone = false;
     if (!member_sane(m->conv, m->user))
         return apply_end(slot, STORE_FATAL);
     if (!(h->r.flags & HEAD_CHANNEL))
         return apply_end(slot, STORE_NOTFOUND);
-    int member = member_get(w, m->user, m->conv, &push);
+    int member = member_get(w, m->user, m->conv, &sub);
     m->members = h->r.members;
     if (!member)
         return apply_end(slot, STORE_OK);

@@ -224,19 +224,22 @@ int mark_decode(struct slice v, uint64_t *read)
     return 0;
 }
 
-size_t sub_encode(char *out, uint8_t push)
+/* Flags of a subscription's value. */
+enum { FORM_EVENTS = 1 };
+
+size_t sub_encode(char *out, const struct sub_record *r)
 {
     out[0] = RECORD_VERSION;
-    out[1] = 0;
-    out[2] = (char)push;
+    out[1] = r->events ? FORM_EVENTS : 0;
+    out[2] = (char)r->push;
     return SUB_SIZE;
 }
 
-int sub_decode(struct slice v, uint8_t *push)
+int sub_decode(struct slice v, struct sub_record *r)
 {
-    if (v.n != SUB_SIZE || v.p[0] != RECORD_VERSION || v.p[1] != 0 || (uint8_t)v.p[2] > 3)
+    if (v.n != SUB_SIZE || v.p[0] != RECORD_VERSION || v.p[1] & ~FORM_EVENTS || (uint8_t)v.p[2] > 3)
         return ERR_INVALID;
-    *push = (uint8_t)v.p[2];
+    *r = (struct sub_record){.push = (uint8_t)v.p[2], .events = v.p[1] & FORM_EVENTS};
     return 0;
 }
 

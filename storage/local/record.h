@@ -91,6 +91,11 @@ struct user_record {
     struct slice name;
 };
 
+struct sub_record {
+    uint8_t push; /* enum push_mode */
+    bool events;  /* wants to hear who joins and leaves */
+};
+
 /* Encoders write exactly the stated number of bytes to `out` (fixed part + slices) and return it. */
 size_t message_size(const struct message_record *m);
 size_t message_encode(char *out, const struct message_record *m);
@@ -108,8 +113,8 @@ size_t user_encode(char *out, const struct user_record *u);
 MUST_CHECK int user_decode(struct slice value, struct user_record *u);
 size_t mark_encode(char *out, uint64_t read);
 MUST_CHECK int mark_decode(struct slice value, uint64_t *read);
-size_t sub_encode(char *out, uint8_t push);
-MUST_CHECK int sub_decode(struct slice value, uint8_t *push);
+size_t sub_encode(char *out, const struct sub_record *r);
+MUST_CHECK int sub_decode(struct slice value, struct sub_record *r);
 size_t deleted_encode(char *out, const struct deleted_record *d);
 MUST_CHECK int deleted_decode(struct slice value, struct deleted_record *d);
 size_t flag_encode(char *out);

@@ -317,9 +317,9 @@ static int load_subscriptions(struct local *s, struct store_user_load *u, struct
     struct kv_iter *it = kv_iter_new(s->kv, KV_USER, prefix, key_after_prefix(&to, prefix));
     int r = it ? 0 : ERR_NOMEM;
     for (it ? kv_seek(it, prefix) : (void)0; !r && kv_valid(it); kv_next(it)) {
-        uint8_t push;
+        struct sub_record sub;
         struct slice conv = key_tail(kv_key(it));
-        if (sub_decode(kv_value(it), &push) || conv.n < 2) {
+        if (sub_decode(kv_value(it), &sub) || conv.n < 2) {
             record_bad("subscription", kv_key(it));
             r = ERR_INVALID;
             break;
@@ -334,8 +334,8 @@ static int load_subscriptions(struct local *s, struct store_user_load *u, struct
             u->subscriptions = grown;
         }
         struct slice name = conv_channel_name(conv);
-        u->subscriptions[u->subscription_count++] =
-            (struct store_subscription){.channel = slice_of(NULL, name.n), .push = (enum push_mode)push};
+        u->subscriptions[u->subscription_count++] = (struct store_subscription){
+            .channel = slice_of(NULL, name.n), .push = (enum push_mode)sub.push, .events = sub.events};
         buf_slice_put(arena, name);
     }
     r = r ? r : it ? kv_iter_error(it) : 0;

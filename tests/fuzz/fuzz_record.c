@@ -69,7 +69,7 @@ static void small(struct slice v, char *out, unsigned kind)
     struct dedup_record d;
     struct user_record u;
     uint64_t read;
-    uint8_t push;
+    struct sub_record sub;
     if (kind == 0 && dedup_decode(v, &d) == 0) {
         same(v, out, dedup_encode(out, &d));
     } else if (kind == 1 && user_decode(v, &u) == 0) {
@@ -78,9 +78,9 @@ static void small(struct slice v, char *out, unsigned kind)
         same(v, out, user_encode(out, &u));
     } else if (kind == 2 && mark_decode(v, &read) == 0) {
         same(v, out, mark_encode(out, read));
-    } else if (kind == 3 && sub_decode(v, &push) == 0) {
-        must(push < 4);
-        same(v, out, sub_encode(out, push));
+    } else if (kind == 3 && sub_decode(v, &sub) == 0) {
+        must(sub.push < 4);
+        same(v, out, sub_encode(out, &sub));
     }
 }
 

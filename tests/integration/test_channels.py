@@ -11,7 +11,8 @@ class Channels(Test):
         a, b = self.users("Ada", "Bob")
         name = self.channel()
         answer = a.subscribe(name)
-        self.assertEqual(answer, {"name": name, "seq": 0, "first": 0, "members": 1, "tier": "small", "push": "all"})
+        self.assertEqual(answer, {"name": name, "seq": 0, "first": 0, "members": 1, "tier": "small", "push": "all",
+                                  "events": False})
         sent = a.say(name, "hello")
         self.keys(sent, "id", "seq", "createdAt")
         self.assertEqual(sent["seq"], 1)
@@ -19,7 +20,8 @@ class Channels(Test):
                 "createdAt": sent["createdAt"], "channel": name, "seq": 1}
         self.assertEqual(a.push(102), want, "the sender's own connection too")
         self.assertEqual(b.subscribe(name),
-                         {"name": name, "seq": 1, "first": 1, "members": 2, "tier": "small", "push": "all"})
+                         {"name": name, "seq": 1, "first": 1, "members": 2, "tier": "small", "push": "all",
+                          "events": False})
         b.say(name, "hi")
         self.assertEqual([c.push(102)["seq"] for c in (a, b)], [2, 2])
         b.quiet()
@@ -31,6 +33,7 @@ class Channels(Test):
         a3 = self.again(a)
         self.assertEqual(a3.subscribe(name)["members"], 1, "members are users")
         a3.say(name, "x")
+        self.assertEqual(a2.push(112)["change"], "joined")
         for c in (a, a2, a3):
             self.assertEqual(c.push(102)["content"], "x")
             c.quiet()

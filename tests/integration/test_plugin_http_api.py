@@ -112,6 +112,8 @@ class HttpApi(Http):
         for i in range(3):
             self.api("POST", path + "/messages", {"content": "m%d" % i}, status=201)
         self.assertEqual([ada.push(102)["content"] for _ in range(3)], ["m0", "m1", "m2"])
+        for c in (ada, bob):
+            self.assertEqual(c.push(112)["change"], "joined")
         bob.quiet()
         page = self.api("GET", path + "/messages?limit=2")
         self.assertEqual([m["content"] for m in page["messages"]], ["m1", "m2"])
@@ -124,6 +126,7 @@ class HttpApi(Http):
         self.assertNotIn("cursor", more)
         self.assertEqual(self.api("DELETE", path + "/members/" + ada.id), {"members": 1, "existed": True})
         self.api("POST", path + "/messages", {"content": "after"}, status=201)
+        self.assertEqual(ada.push(112)["change"], "left")
         ada.quiet()
         self.refused("forbidden", ada, 4, channel=name, content="x")
 

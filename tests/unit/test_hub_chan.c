@@ -64,7 +64,7 @@ static void interest_during_a_subscription(void **state)
     uint32_t user = user_new(home, S("x0"));
     user_pin(home, user);
     user_ready(home, user);
-    assert_int_not_equal(sub_add(home, user, chan_find(home, S(room)), MODE_MERGED, 0, false), NONE);
+    assert_int_not_equal(sub_add(home, user, chan_find(home, S(room)), MODE_MERGED, false, 0, false), NONE);
     for (int i = 0; i < 3; i++)
         ev_run(owner->loop, EVRUN_NOWAIT);
     assert_int_equal(interest_of(&k, room, 0), 1 << MODE_NONE | 1 << MODE_ALL | 1 << MODE_MERGED);

@@ -237,6 +237,7 @@ static void membership_of_anybody(void **state)
     fails(peer_ask(b, 4, "{\"channel\":\"room\",\"content\":\"x\"}"), "forbidden");
     works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"3\"}"));
     kit_settle(&k);
+    has(peer_push(b, 112), "\"change\":\"left\",\"members\":1}");
     assert_int_equal(peer_left(b), 0);
     q = (struct host_member){.user = S(bob), .channel = S("room"), .leave = true};
     assert_int_equal(KIT_HOST(&k, host_member, &q), CODE_OK);

@@ -94,7 +94,7 @@ static void subscriptions(void **state)
         uint32_t sub = sub_find(s, users[u], chans[c]);
         assert_int_equal(sub != NONE, member[u][c]);
         if (sub == NONE) {
-            assert_int_not_equal(sub_add(s, users[u], chans[c], (enum push_mode)push, 0, false), NONE);
+            assert_int_not_equal(sub_add(s, users[u], chans[c], (enum push_mode)push, false, 0, false), NONE);
             count++;
         } else if (seed & 1) {
             sub_set_push(s, sub, (enum push_mode)push, 0);

@@ -17,7 +17,7 @@ static void add_absent(struct shard *s, uint32_t chan, uint32_t n, const char *s
         assert_int_not_equal(user, NONE);
         user_pin(s, user);
         user_ready(s, user);
-        assert_int_not_equal(sub_add(s, user, chan, MODE_ALL, 0, false), NONE);
+        assert_int_not_equal(sub_add(s, user, chan, MODE_ALL, false, 0, false), NONE);
     }
 }
 
@@ -90,8 +90,8 @@ static void leaving_and_joining_during_a_walk(void **state)
     works(peer_ask(leaver, 3, "{\"name\":\"early\"}"));
     add_absent(s, chan_get(s, S("room")), VISITS + 10, "x");
     uint32_t chan = chan_find(s, S("room"));
-    uint32_t gone = sub_add(s, kit_user(&k, "leaver"), chan, MODE_ALL, 0, false);
-    assert_int_not_equal(sub_add(s, kit_user(&k, "stayer"), chan, MODE_ALL, 0, false), NONE);
+    uint32_t gone = sub_add(s, kit_user(&k, "leaver"), chan, MODE_ALL, false, 0, false);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "stayer"), chan, MODE_ALL, false, 0, false), NONE);
     struct chan *ch = chan_at(s, chan);
     arrive(s, publication("room", 1, EVERY));
     assert_true(chans_walk(s));
@@ -100,7 +100,7 @@ static void leaving_and_joining_during_a_walk(void **state)
     user_unpin(s, user_find(s, S("x16390")));
     assert_int_equal(ch->tombstones, 3);
     assert_int_equal(ch->member_count, VISITS + 12);
-    assert_int_not_equal(sub_add(s, kit_user(&k, "joiner"), chan, MODE_ALL, 1, true), NONE);
+    assert_int_not_equal(sub_add(s, kit_user(&k, "joiner"), chan, MODE_ALL, false, 1, true), NONE);
     assert_int_equal(ch->member_count, VISITS + 13);
     while (chans_walk(s))
         ;
@@ -211,7 +211,7 @@ static void fresh_members_hear_from_their_place_on(void **state)
     struct shard *s = kit_shard(&k, 0);
     struct peer *a = peer_login(&k, "ann", 0);
     uint32_t chan = chan_get(s, S("room"));
-    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan, MODE_ALL, 5, true);
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan, MODE_ALL, false, 5, true);
     for (uint64_t seq = 4; seq <= 7; seq++)
         arrive(s, publication("room", seq, EVERY));
     kit_settle(&k);
@@ -248,7 +248,7 @@ static void omitted_counts_from_the_receivers_place_on(void **state)
         char id[16];
         snprintf(id, sizeof id, "user%d", i);
         p[i] = peer_login_merge(&k, id, 0);
-        assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, MODE_MERGED, joined[i].since, true), NONE);
+        assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, MODE_MERGED, false, joined[i].since, true), NONE);
     }
     struct pub *slice = publications("room", 6, 3, 1 << MODE_MERGED);
     slice->from = 1; /* of 1 to 8 the newest three are there */
@@ -274,7 +274,7 @@ static void modes_are_masks(void **state)
     kit_begin(&k, 1);
     struct shard *s = kit_shard(&k, 0);
     struct peer *a = peer_login(&k, "ann", 0);
-    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan_get(s, S("room")), MODE_ALL, 0, false);
+    uint32_t sub = sub_add(s, kit_user(&k, "ann"), chan_get(s, S("room")), MODE_ALL, false, 0, false);
     arrive(s, publication("room", 1, 1 << MODE_MERGED | 1 << MODE_DEFAULT));
     arrive(s, publication("room", 2, 1 << MODE_ALL));
     sub_set_push(s, sub, MODE_MERGED, 2);
@@ -316,7 +316,7 @@ static void kinds_of_members_in_one_walk(void **state)
             snprintf(id, sizeof id, "user%d%d", r, i);
             p[r][i] = i == 2 ? peer_login_merge(&k, id, 0) : peer_login(&k, id, 0);
             bool fresh = i == 4; /* those have heard the first two */
-            assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, push[i], 2, fresh), NONE);
+            assert_int_not_equal(sub_add(s, kit_user(&k, id), chan, push[i], false, 2, fresh), NONE);
         }
     }
     for (uint64_t first = 1; first <= 6; first += 5) { /* the second time nobody is fresh */

@@ -50,7 +50,7 @@ static int try_mark(struct slice v)
 }
 static int try_sub(struct slice v)
 {
-    uint8_t r;
+    struct sub_record r;
     return sub_decode(v, &r);
 }
 
@@ -238,17 +238,18 @@ static void others(void **state)
     assert_int_equal(try_user(slice_of(out, USER_FIXED + 7)), ERR_INVALID);
 
     uint64_t read;
-    uint8_t push;
+    struct sub_record sub;
     assert_int_equal(mark_encode(out, UINT64_MAX - 1), MARK_SIZE);
     assert_int_equal(mark_decode(slice_of(out, MARK_SIZE), &read), 0);
     assert_true(read == UINT64_MAX - 1);
     hostile(try_mark, out, MARK_SIZE, false, 0);
     for (uint8_t p = 0; p < 8; p++) {
-        assert_int_equal(sub_encode(out, p), SUB_SIZE);
-        assert_int_equal(sub_decode(slice_of(out, SUB_SIZE), &push), p < 4 ? 0 : ERR_INVALID);
-        assert_true(p >= 4 || push == p);
+        const struct sub_record r = {.push = (uint8_t)p, .events = p % 2};
+        assert_int_equal(sub_encode(out, &r), SUB_SIZE);
+        assert_int_equal(sub_decode(slice_of(out, SUB_SIZE), &sub), p < 4 ? 0 : ERR_INVALID);
+        assert_true(p >= 4 || (sub.push == p && sub.events == p % 2));
     }
-    sub_encode(out, 1);
+    sub_encode(out, &(struct sub_record){.push = 1});
     hostile(try_sub, out, SUB_SIZE, false, 0);
     assert_int_equal(flag_encode(out), 2);
 }

@@ -30,13 +30,22 @@ static bool get_push(struct call *c, bool *set, enum push_mode *push)
     return rc == 0;
 }
 
+static bool get_events(struct call *c, bool *set, bool *events)
+{
+    int rc = json_get_bool(c->body, "events", events);
+    *set = rc == 1;
+    if (rc < 0)
+        call_fail(c, CODE_BAD_REQUEST, "events: expected true or false");
+    return rc >= 0;
+}
+
 static void handle_subscribe(struct call *c)
 {
     struct shard *s = c->shard;
     struct slice name;
-    bool set_push;
+    bool set_push, set_events, events = false;
     enum push_mode push = MODE_DEFAULT;
-    if (!call_get_channel(c, "name", &name) || !get_push(c, &set_push, &push))
+    if (!call_get_channel(c, "name", &name) || !get_push(c, &set_push, &push) || !get_events(c, &set_events, &events))
         return;
     struct conv_key key = conv_key_channel(name);
     c->order = hash_bytes(conv_key_slice(&key));
@@ -72,6 +81,8 @@ static void handle_subscribe(struct call *c)
     memcpy(q->name, user_name(u).p, u->name_len);
     q->op.set_push = set_push;
     q->op.push = push;
+    q->op.set_events = set_events;
+    q->op.events = events;
     q->o.key = key;
     q->o.ready = subscribe_ready;
     q->o.r.finish = subscribe_finish;

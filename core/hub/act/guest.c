@@ -122,8 +122,8 @@ struct forget {
         struct store_user_load load;
         struct store_user_forget forget;
     } op;
-    uint8_t id_len;
-    char id[64];
+    uint8_t id_len, name_len;
+    char id[64], name[64];
 };
 
 struct leave {
@@ -173,7 +173,7 @@ static void leave_after(struct req *r)
 static void leave_stored(void *owner, struct store_op *op)
 {
     struct leave *q = OP_END(owner, op, struct leave, op.op);
-    membership_ended(q->o.owner, q->o.conv, &q->op);
+    membership_ended(q->o.owner, q->o.conv, &q->op, MEMBER_LEFT, slice_of(q->forget->name, q->forget->name_len));
     if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "");
     owned_done(&q->o);
@@ -212,6 +212,9 @@ static void forget_loaded(void *owner, struct store_op *op)
     struct store_user_load l = f->op.load;
     bool due = op->status == STORE_OK && l.user.guest_due;
     f->left = 1;
+    f->name_len = (uint8_t)(l.name.n < sizeof f->name ? l.name.n : sizeof f->name);
+    if (f->name_len)
+        memcpy(f->name, l.name.p, f->name_len);
     for (uint32_t i = 0; due && i < l.subscription_count; i++)
         leave_channel(f, l.subscriptions[i].channel);
     store_user_load_free(&l);

@@ -359,7 +359,7 @@ static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_
         uint32_t sub = sub_find(s, user, chan);
         if (sub == NONE) {
             interest_await(s, chan);
-            sub = sub_add(s, user, chan, r->subscriptions[i].push, 0, false);
+            sub = sub_add(s, user, chan, r->subscriptions[i].push, r->subscriptions[i].events, 0, false);
             if (sub == NONE)
                 chan_at(s, chan)->awaited = 0;
         }

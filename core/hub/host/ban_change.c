@@ -162,8 +162,11 @@ static void in_force(void *ctx)
                                         .op = {.home = c->hub->main, .done = kicked}};
         host_kick(c->hub, &c->op.kick);
     } else if (!q->lift && q->kind == BAN_MEMBER) {
-        c->op.member = (struct host_member){
-            .user = q->user, .channel = q->channel, .leave = true, .op = {.home = c->hub->main, .done = left}};
+        c->op.member = (struct host_member){.user = q->user,
+                                            .channel = q->channel,
+                                            .leave = true,
+                                            .change = MEMBER_BANNED,
+                                            .op = {.home = c->hub->main, .done = left}};
         host_member(c->hub, &c->op.member);
     } else if (!q->lift && q->kind == BAN_IP) {
         ip_close(c);

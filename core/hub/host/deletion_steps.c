@@ -235,6 +235,7 @@ static void leaves_begin(struct deletion *d, uint32_t n, struct slice (*name)(co
                                           .user = d->channel ? other : self,
                                           .channel = d->channel ? self : other,
                                           .leave = true,
+                                          .change = d->channel ? MEMBER_CLOSED : MEMBER_LEFT,
                                           .going = true};
         host_member(d->shard->hub, &list[i].op);
     }

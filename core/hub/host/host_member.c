@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/interest.h"
@@ -43,22 +44,31 @@ static void host_req(struct shard *s, struct owned_req *o, struct host_member *p
     s->reqs++;
 }
 
-static bool host_leave(struct shard *s, struct host_member *p)
+static void keep_name(uint8_t *len, char name[64], struct slice text)
+{
+    *len = (uint8_t)(text.n < 64 ? text.n : 64);
+    if (*len)
+        memcpy(name, text.p, *len);
+}
+
+static bool host_leave(struct shard *s, struct host_member *p, struct slice name)
 {
     struct unsubscribe *q = calloc(1, sizeof *q);
     if (!q)
         return false;
     q->host = p;
     q->going = p->going;
+    q->change = p->change;
     q->id_len = (uint8_t)p->user.n;
     memcpy(q->id, p->user.p, p->user.n);
+    keep_name(&q->name_len, q->name, name);
     q->o.ready = unsubscribe_ready;
     host_req(s, &q->o, p, unsubscribe_finish, host_left);
     owned_post(s, &q->o);
     return true;
 }
 
-static bool host_join(struct shard *s, struct host_member *p)
+static bool host_join(struct shard *s, struct host_member *p, struct slice name)
 {
     uint32_t chan = chan_get(s, p->channel);
     if (chan == NONE)
@@ -75,6 +85,7 @@ static bool host_join(struct shard *s, struct host_member *p)
     q->chan = chan;
     q->id_len = (uint8_t)p->user.n;
     memcpy(q->id, p->user.p, p->user.n);
+    keep_name(&q->name_len, q->name, name);
     q->op.set_push = p->set_push;
     q->op.push = p->push;
     q->o.ready = subscribe_ready;
@@ -83,27 +94,42 @@ static bool host_join(struct shard *s, struct host_member *p)
     return true;
 }
 
-/* Asking whether there is such a user. */
+/* Asking whether there is such a user, and what it is called. */
 struct joiner {
     struct store_user_load load;
     struct host_member *p;
 };
 
-static void host_joiner_known(void *owner, struct store_op *op)
+static void host_user_known(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct joiner *f = OP_END(owner, op, struct joiner, load.op);
     struct host_member *p = f->p;
     enum store_status status = op->status;
+    bool begun = false;
+    if (p->leave) /* whatever is known of the user, its membership can end */
+        begun = host_leave(s, p, status == STORE_OK ? f->load.name : SLICE_NONE);
+    else if (status == STORE_OK)
+        begun = host_join(s, p, f->load.name);
+    else
+        host_fail_store(&p->op, status, "no such user");
     store_user_load_free(&f->load);
     free(f);
-    if (status != STORE_OK)
-        host_fail_store(&p->op, status, "no such user");
-    else if (host_join(s, p))
+    if (begun)
         return;
-    else
+    if (p->op.code == CODE_OK)
         host_fail(&p->op, CODE_INTERNAL, "out of memory");
     host_end(&p->op);
+}
+
+/* Whether a membership is ended without asking for the user's name: it is known where the user is, and nobody asks for
+ * it where a channel is closed. A login under way must not hold this up, nor miss it. */
+static bool host_leave_now(struct shard *s, struct host_member *p)
+{
+    uint32_t user = user_find(s, p->user);
+    if (!p->leave || (user == NONE && p->change != MEMBER_CLOSED))
+        return false;
+    return host_leave(s, p, user != NONE ? user_name(user_at(s, user)) : SLICE_NONE);
 }
 
 static void host_member_run(void *owner, struct mail *m)
@@ -116,18 +142,18 @@ static void host_member_run(void *owner, struct mail *m)
         host_end(&p->op);
         return;
     }
-    struct joiner *f = p->leave ? NULL : calloc(1, sizeof *f);
-    if (f) {
-        f->p = p;
-        f->load = (struct store_user_load){.id = p->user};
-        op_begin(s, &f->load.op, host_joiner_known);
-        store_user_load(s->store, &f->load);
+    if (host_leave_now(s, p))
+        return;
+    struct joiner *f = calloc(1, sizeof *f);
+    if (!f) {
+        host_fail(&p->op, CODE_INTERNAL, "out of memory");
+        host_end(&p->op);
         return;
     }
-    if (p->leave && host_leave(s, p))
-        return;
-    host_fail(&p->op, CODE_INTERNAL, "out of memory");
-    host_end(&p->op);
+    f->p = p;
+    f->load = (struct store_user_load){.id = p->user};
+    op_begin(s, &f->load.op, host_user_known);
+    store_user_load(s->store, &f->load);
 }
 
 void host_member(struct hub *hub, struct host_member *p)

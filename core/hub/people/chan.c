@@ -90,16 +90,25 @@ int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_
         ch->members = p;
         ch->member_cap = cap;
     }
-    b->pos = ch->member_count & MEMBER_TOMBSTONE;
+    b->pos = ch->member_count & MEMBER_POS;
     ch->members[ch->member_count++] =
         (struct member){.conn = conn_word, .sub = sub & MEMBER_TOMBSTONE, .push = b->push};
     ch->by_push[b->push]++;
-    if (s->events->modes_changed(s, chan) || ch->posted & 1u << b->push)
+    ch->by_events += b->events;
+    unsigned wanted = 1u << b->push | (b->events ? INTEREST_EVENTS : 0);
+    if (s->events->modes_changed(s, chan) || (ch->posted & wanted) == wanted)
         return 0;
     /* A member that the owner does not know of would hear nothing. */
     ch->by_push[b->push]--;
+    ch->by_events -= b->events;
     ch->member_count--;
     return ERR_NOMEM;
+}
+
+void chan_count_events(struct shard *s, uint32_t chan, bool before, bool after)
+{
+    struct chan *ch = chan_at(s, chan);
+    ch->by_events += (uint32_t)after - (uint32_t)before;
 }
 
 void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after)
@@ -116,7 +125,7 @@ static void fill_hole(struct shard *s, struct chan *ch, uint32_t pos)
     if (pos != ch->member_count) {
         ch->members[pos] = last;
         if (last.sub != MEMBER_TOMBSTONE)
-            ((struct sub *)pool_at(&s->subs, last.sub))->pos = pos & MEMBER_TOMBSTONE;
+            ((struct sub *)pool_at(&s->subs, last.sub))->pos = pos & MEMBER_POS;
     }
 }
 

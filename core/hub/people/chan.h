@@ -12,6 +12,10 @@
 #define MEMBER_FRESH     (1u << 30) /* sub.since counts */
 #define MEMBER_CONN      (MEMBER_FRESH - 1)
 #define MEMBER_TOMBSTONE ((1u << 30) - 1)
+#define MEMBER_POS       ((1u << 29) - 1)
+
+/* In masks of push modes, beside their bits: members who want to hear who joins and leaves. */
+enum { INTEREST_EVENTS = 1 << 4 };
 
 struct member {
     uint32_t conn;     /* the user's first connection and flags; NONE: no connection now */
@@ -36,6 +40,7 @@ struct chan {
     uint32_t member_cap;
     uint32_t tombstones;
     uint32_t by_push[4]; /* members by mode */
+    uint32_t by_events;  /* members who want to hear who joins and leaves */
     uint32_t walk_pos;   /* the member that is next */
     uint32_t next_walk;  /* in one of the shard's lists of channels with something to deliver; NONE: last */
     uint32_t stamp;      /* equal to the shard's: in the set of channels that is looked at just now */
@@ -43,7 +48,7 @@ struct chan {
     /* not 0: what arrives is thrown away until the owner has noted the newest interest, by this receipt (interest.h) */
     uint32_t awaited;
     uint8_t name_len;
-    uint8_t posted; /* the mask that the owner knows */
+    uint8_t posted; /* the mask that the owner knows: 1 << enum push_mode, INTEREST_EVENTS */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
     bool in_walks;  /* in such a list */
 };
@@ -69,6 +74,8 @@ void chan_compact(struct shard *s, struct chan *ch);
 /* For user.c alone: member entries follow subscriptions. */
 MUST_CHECK int chan_add_member(struct shard *s, uint32_t chan, uint32_t sub, uint32_t conn_word);
 void chan_remove_member(struct shard *s, uint32_t chan, uint32_t pos);
+/* The owner is told by the caller. */
+void chan_count_events(struct shard *s, uint32_t chan, bool before, bool after);
 void chan_count_mode(struct shard *s, uint32_t chan, unsigned before, unsigned after);
 
 #endif

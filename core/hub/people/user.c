@@ -197,20 +197,28 @@ uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan)
     return table_find(&s->sub_keys, sub_hash(user, chan), key);
 }
 
-uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, uint64_t since, bool fresh)
+uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, bool events, uint64_t since,
+                 bool fresh)
 {
     struct user *u = user_at(s, user);
     uint32_t i = pool_alloc(&s->subs);
     if (i == POOL_NONE)
         return NONE;
     struct sub *b = pool_at(&s->subs, i);
-    *b = (struct sub){.chan = chan, .user = user, .next = u->first_sub, .push = push & 3, .since = (uint32_t)since};
+    *b = (struct sub){.chan = chan,
+                      .user = user,
+                      .next = u->first_sub,
+                      .events = events,
+                      .push = push & 3,
+                      .since = (uint32_t)since,
+                      .heard = s->member_changes};
     uint32_t word = conn_word(s, u);
     if (word != NONE && fresh)
         word |= MEMBER_FRESH;
     if (chan_add_member(s, chan, i, word) != 0)
         goto fail;
     if (table_add(&s->sub_keys, sub_hash(user, chan), i) != 0) {
+        chan_count_events(s, chan, events, false);
         chan_remove_member(s, chan, b->pos);
         goto fail;
     }
@@ -235,6 +243,17 @@ void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t s
         m->conn |= MEMBER_FRESH;
 }
 
+void sub_set_events(struct shard *s, uint32_t sub, bool events)
+{
+    struct sub *b = pool_at(&s->subs, sub);
+    if (b->events == events)
+        return;
+    b->events = events;
+    b->heard = s->member_changes;
+    chan_count_events(s, b->chan, !events, events);
+    s->events->modes_changed(s, b->chan);
+}
+
 void sub_remove(struct shard *s, uint32_t sub)
 {
     struct sub *b = pool_at(&s->subs, sub);
@@ -247,6 +266,7 @@ void sub_remove(struct shard *s, uint32_t sub)
         conn_purge(s->net, c, b->chan);
     table_remove(&s->sub_keys, sub_hash(b->user, b->chan), sub);
     uint32_t chan = b->chan, pos = b->pos;
+    chan_count_events(s, chan, b->events, false);
     pool_free(&s->subs, sub);
     u->sub_count--;
     chan_remove_member(s, chan, pos);

@@ -38,16 +38,18 @@ static inline struct slice user_name(const struct user *u)
 
 /* A loaded user's subscription. */
 struct sub {
-    uint32_t chan;     /* index of the channel on this shard */
-    uint32_t user;     /* index of the user */
-    uint32_t next;     /* next subscription of the user; NONE: last */
-    uint32_t pos : 30; /* place in the channel's member array */
-    uint32_t push : 2; /* enum push_mode */
+    uint32_t chan;       /* index of the channel on this shard */
+    uint32_t user;       /* index of the user */
+    uint32_t next;       /* next subscription of the user; NONE: last */
+    uint32_t pos : 29;   /* place in the channel's member array */
+    uint32_t events : 1; /* wants to hear who joins and leaves */
+    uint32_t push : 2;   /* enum push_mode */
     /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
      * set */
     uint32_t since;
+    uint32_t heard; /* events: shard.member_changes when it began to listen: those before are not for it */
 };
-_Static_assert(sizeof(struct sub) == 20, "one a subscription");
+_Static_assert(sizeof(struct sub) == 24, "one a subscription");
 
 static inline struct user *user_at(const struct shard *s, uint32_t user)
 {
@@ -82,8 +84,10 @@ void user_push(struct shard *s, uint32_t user, struct frame *f, uint32_t except)
 /* The user's subscription to a channel of this shard; NONE: none. */
 uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan);
 /* Adds one that is not there. since: see struct sub; fresh: whether it counts. NONE: out of memory. */
-uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, uint64_t since, bool fresh);
+uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode push, bool events, uint64_t since,
+                 bool fresh);
 void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t since);
+void sub_set_events(struct shard *s, uint32_t sub, bool events);
 /* Ends it, and takes what is queued of the channel from the user's connections. */
 void sub_remove(struct shard *s, uint32_t sub);
 

@@ -4,6 +4,7 @@
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/follow.h"
+#include "core/hub/talk/member_news.h"
 #include "core/hub/talk/publish.h"
 
 #include <math.h>
@@ -33,6 +34,7 @@ static void conv_drop(struct shard *s, uint32_t conv)
     struct conv *v = conv_at(s, conv);
     window_free(s, v->merged);
     window_free(s, v->plain);
+    member_news_free(s, v->news);
     free(v->interest);
     free(v->key);
 }
@@ -45,10 +47,11 @@ void convs_fini(struct shard *s)
     pool_fini(&s->convs);
 }
 
-static bool interested(const struct shard *s, const struct conv *v)
+bool conv_has(const struct shard *s, uint32_t conv, uint8_t mask)
 {
+    const struct conv *v = conv_at(s, conv);
     for (unsigned i = 0; v->interest && i < s->hub->shard_count; i++)
-        if (v->interest[i])
+        if (v->interest[i] & mask)
             return true;
     return false;
 }
@@ -61,15 +64,16 @@ static void conv_free(struct shard *s, uint32_t conv)
 }
 
 /* Whether nothing here refers to it. */
-static bool unused(const struct shard *s, const struct conv *v)
+static bool unused(const struct shard *s, uint32_t conv)
 {
-    return !v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && !interested(s, v);
+    const struct conv *v = conv_at(s, conv);
+    return !v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && !conv_has(s, conv, UINT8_MAX);
 }
 
 void conv_release(struct shard *s, uint32_t conv)
 {
     const struct conv *v = conv_at(s, conv);
-    if (!v->exists && !v->following && unused(s, v))
+    if (!v->exists && !v->following && unused(s, conv))
         conv_free(s, conv);
 }
 
@@ -83,7 +87,7 @@ void convs_sweep(struct shard *s)
             break;
         }
         const struct conv *v = conv_at(s, i);
-        if (v->used_ms + IDLE_MS < s->now_ms && unused(s, v) && follow_end(s, i))
+        if (v->used_ms + IDLE_MS < s->now_ms && unused(s, i) && follow_end(s, i))
             conv_free(s, i);
         i++;
     }

@@ -9,6 +9,7 @@
 
 #include "core/hub/people/req.h"
 
+struct member_news;
 struct window;
 struct owned_req;
 
@@ -18,8 +19,10 @@ struct conv {
     char *key;                 /* not NUL-terminated; owned */
     struct owned_req *waiting; /* requests that wait for the load, oldest first */
     struct owned_req **waiting_tail;
-    uint8_t *interest;     /* channel: per shard, bits 1 << enum push_mode of its members; NULL: none yet; owned */
-    struct window *merged; /* messages of the present window for push mode merged; NULL: none; owned */
+    /* channel: per shard, bits 1 << enum push_mode of its members, INTEREST_EVENTS; NULL: none yet; owned */
+    uint8_t *interest;
+    struct member_news *news; /* channel: whose joining and leaving was told lately; NULL: nobody's; owned */
+    struct window *merged;    /* messages of the present window for push mode merged; NULL: none; owned */
     /* … for everybody else, while the channel is over its limit (policy complete); NULL: none; owned */
     struct window *plain;
     uint64_t used_ms; /* monotonic, last use */
@@ -82,6 +85,8 @@ void owned_done(struct owned_req *q);
 /* Prepares a store operation that ends on the owner shard. */
 void owned_op(struct owned_req *q, struct store_op *op, void (*done)(void *owner, struct store_op *op));
 
+/* Whether any shard has members with one of these bits of interest. */
+bool conv_has(const struct shard *s, uint32_t conv, uint8_t mask);
 /* The channel is gone: nothing that was known of it counts for the next one of its name. */
 void conv_gone(struct shard *s, uint32_t conv);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */

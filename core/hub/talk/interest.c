@@ -107,6 +107,8 @@ bool interest_changed(struct shard *s, uint32_t chan)
     for (unsigned i = 0; i < 4; i++)
         if (ch->by_push[i])
             mask |= (uint8_t)(1u << i);
+    if (ch->by_events)
+        mask |= (uint8_t)INTEREST_EVENTS;
     if (mask == ch->posted)
         return true;
     if (!post(s, ch, mask))

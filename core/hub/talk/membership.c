@@ -7,6 +7,7 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
+#include "core/hub/talk/member_news.h"
 
 #include <stddef.h>
 
@@ -14,6 +15,12 @@ const char *const push_names[MODE_NONE + 1] = {
     [MODE_DEFAULT] = "", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 
 /* --- Subscribing -------------------------------------------------------------------------------------------------- */
+
+static void sub_set(struct shard *s, uint32_t sub, const struct subscribe *q)
+{
+    sub_set_push(s, sub, q->op.mode, q->op.seq);
+    sub_set_events(s, sub, q->op.events);
+}
 
 void subscribe_finish(struct req *r)
 {
@@ -32,9 +39,11 @@ void subscribe_finish(struct req *r)
             ch->last_seq = q->op.seq;
         ch->awaited = 0; /* this answer is as good as a receipt, and what follows it is for the new member */
         if (sub != NONE)
-            sub_set_push(s, sub, q->op.mode, q->op.seq);
-        else if (sub_add(s, user, q->chan, q->op.mode, q->op.seq, true) == NONE)
+            sub_set(s, sub, q);
+        else if (sub_add(s, user, q->chan, q->op.mode, q->op.events, q->op.seq, true) == NONE)
             req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
+        if (!q->op.existed)
+            member_news_own(s, user, chan_name(ch), MEMBER_JOINED, q->op.members, r);
     }
     interest_release(s, q->chan, q->noted);
 }
@@ -63,7 +72,9 @@ static void subscribe_stored(void *owner, struct store_op *op)
     conv_set_members(s, o->conv, q->op.members);
     if (q->op.created && s->bans) /* the rules of a name outlive its channel */
         conv_follow_rule(s, conv_channel_name(conv_slice(conv_at(s, o->conv))));
-    q->noted = (uint8_t)(1u << q->op.mode);
+    q->noted = (uint8_t)(1u << q->op.mode | (q->op.events ? INTEREST_EVENTS : 0));
+    if (!q->op.existed)
+        member_news_tell(s, o->conv, MEMBER_JOINED, q->op.user, slice_of(q->name, q->name_len));
     interest_add(s, o->conv, o->r.home->index, q->noted);
     const struct conv *v = conv_at(s, o->conv);
     struct buf *b = &o->r.body;
@@ -78,7 +89,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     buf_dec(b, q->op.members);
     buf_str(b, v->tier == TIER_LARGE ? ",\"tier\":\"large\",\"push\":\"" : ",\"tier\":\"small\",\"push\":\"");
     buf_str(b, push_names[push]);
-    buf_lit(b, "\"}");
+    buf_str(b, q->op.events ? "\",\"events\":true}" : "\",\"events\":false}");
     owned_done(o);
 }
 
@@ -189,25 +200,31 @@ void unsubscribe_finish(struct req *r)
     uint32_t chan = r->code == CODE_OK ? chan_find(r->home, conv_channel_name(conv_key_slice(&q->o.key))) : NONE;
     uint32_t user = r->user != NONE ? r->user : user_find(r->home, slice_of(q->id, q->id_len));
     uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
+    if (r->code == CODE_OK && user != NONE && q->op.existed)
+        member_news_own(r->home, user, conv_channel_name(conv_key_slice(&q->o.key)), q->change, q->op.members, r);
     if (sub != NONE)
         sub_remove(r->home, sub);
     else if (r->code == CODE_OK && user != NONE && user_at(r->home, user)->state != USER_READY)
         r->home->events->membership_ended(r->home, user);
 }
 
-void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op)
+void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op, enum member_change change,
+                      struct slice name)
 {
-    if (op->op.status == STORE_NOTFOUND || (op->op.status == STORE_OK && op->gone))
+    if (op->op.status == STORE_NOTFOUND || (op->op.status == STORE_OK && op->gone)) {
         conv_gone(s, conv);
-    else if (op->op.status == STORE_OK)
+    } else if (op->op.status == STORE_OK) {
         conv_set_members(s, conv, op->members);
+        if (op->existed)
+            member_news_tell(s, conv, change, op->user, name);
+    }
 }
 
 static void unsubscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct unsubscribe *q = OP_END(owner, op, struct unsubscribe, op.op);
-    membership_ended(s, q->o.conv, &q->op);
+    membership_ended(s, q->o.conv, &q->op, q->change, slice_of(q->name, q->name_len));
     if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "name: no such channel");
     owned_done(&q->o);

@@ -6,6 +6,7 @@
 #ifndef MAGPIE_HUB_MEMBERSHIP_H
 #define MAGPIE_HUB_MEMBERSHIP_H
 
+#include "core/base/push.h"
 #include "core/hub/talk/conv.h"
 
 /* Names of enum push_mode as clients write them; "" for MODE_DEFAULT. */
@@ -25,7 +26,7 @@ struct subscribe {
     uint32_t wait_ms; /* not 0: it has made so many channels that it may make one in so long again */
     /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     bool counted;
-    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    uint8_t id_len, name_len; /* of the user */
     char id[64], name[64];
 };
 /* req.finish of a struct subscribe. */
@@ -36,15 +37,18 @@ void subscribe_ready(struct owned_req *o);
 struct unsubscribe {
     struct owned_req o;
     struct store_member_del op;
-    void *host;               /* the operation of host_member.c that it is for; NULL: a client's */
-    bool going;               /* leaves a channel that is being deleted, too */
-    uint8_t id_len, name_len; /* of the user; no name where somebody else asks */
+    void *host;                /* the operation of host_member.c that it is for; NULL: a client's */
+    bool going;                /* leaves a channel that is being deleted, too */
+    enum member_change change; /* what is said of it */
+    uint8_t id_len, name_len;  /* of the user */
     char id[64], name[64];
 };
 /* req.finish of a struct unsubscribe. */
 void unsubscribe_finish(struct req *r);
-/* For whoever ends a membership: what the conversation's owner makes of the store's answer. */
-void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op);
+/* For whoever ends a membership: what the conversation's owner makes of the store's answer. `change` and the user's
+ * name are for those who want to hear of it. */
+void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op, enum member_change change,
+                      struct slice name);
 /* owned_req.ready of it. */
 void unsubscribe_ready(struct owned_req *o);
 

@@ -2,6 +2,7 @@
 
 #include "core/base/frame.h"
 #include "core/base/push.h"
+#include "core/hub/people/chan.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/walk.h"
 
@@ -61,14 +62,6 @@ struct publication {
     uint8_t mask;
     bool merged;
 };
-
-static bool anyone(const struct shard *s, const struct conv *v, uint8_t mask)
-{
-    for (unsigned i = 0; v->interest && i < s->hub->shard_count; i++)
-        if (v->interest[i] & mask)
-            return true;
-    return false;
-}
 
 /* item_at yields the i-th body. A shard that there is no memory for hears nothing; its members see the jump in seq. */
 static void publish(struct shard *s, uint32_t conv, const struct publication *n,
@@ -247,7 +240,7 @@ static void window_add(struct shard *s, uint32_t conv, bool merged, uint64_t seq
 void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, bool over_limit)
 {
     struct conv *v = conv_at(s, conv);
-    if (anyone(s, v, plain_mask(v))) {
+    if (conv_has(s, conv, plain_mask(v))) {
         /* Once a window is open everything goes through it: order first. */
         if (over_limit || v->plain) {
             window_add(s, conv, false, seq, body);
@@ -258,7 +251,7 @@ void conv_publish(struct shard *s, uint32_t conv, uint64_t seq, struct slice bod
             publish(s, conv, &n, only_item, &one);
         }
     }
-    if (anyone(s, v, merged_mask(v))) {
+    if (conv_has(s, conv, merged_mask(v))) {
         bool at_once = window_length(s, v) == 0;
         if (at_once)
             windows_flush(s, conv);
@@ -341,4 +334,12 @@ void conv_publish_edit(struct shard *s, uint32_t conv, uint64_t seq, struct slic
     if (window_replace(s, v->plain, seq, message))
         spared |= plain_mask(v);
     publish_change(s, conv, PUSH_EDITED, seq, body, spared);
+}
+
+void conv_publish_members(struct shard *s, uint32_t conv, uint64_t user, struct slice body)
+{
+    struct window_item one = {.seq = 0, .len = (uint32_t)body.n, .body = (char *)(uintptr_t)body.p};
+    struct publication n = {
+        .from = user, .to = user, .count = 1, .action = PUSH_MEMBERSHIP, .mask = (uint8_t)INTEREST_EVENTS};
+    publish(s, conv, &n, only_item, &one);
 }

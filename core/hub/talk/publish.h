@@ -14,6 +14,8 @@ void conv_publish_recall(struct shard *s, uint32_t conv, uint64_t seq, struct sl
 /* Publishes a 110 (body). Windows under way get the message (its 102) in the place of the old one, and their receivers
  * no 110. */
 void conv_publish_edit(struct shard *s, uint32_t conv, uint64_t seq, struct slice body, struct slice message);
+/* Publishes a 112 (body) about the user with this hash of its id, to all others who want to hear of it. */
+void conv_publish_members(struct shard *s, uint32_t conv, uint64_t user, struct slice body);
 void window_free(struct shard *s, struct window *b);
 /* Publishes what the conversation's windows hold, now. */
 void windows_flush(struct shard *s, uint32_t conv);

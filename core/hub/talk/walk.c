@@ -101,6 +101,8 @@ void pub_arrive(void *owner, struct mail *m)
         pub_free(p);
         return;
     }
+    if (p->action == PUSH_MEMBERSHIP)
+        p->to = ++s->member_changes;
     p->next = NULL;
     *ch->queue_tail = p;
     ch->queue_tail = &p->next;
@@ -230,6 +232,7 @@ struct joined {
         bool whole; /* merged publications go as one frame */
     } kinds[4];     /* by enum push_mode */
     bool merged;    /* merged publications are on board */
+    bool events;    /* 112s are, which are not for all of a push mode */
 };
 
 static void joined_clear(struct joined *j)
@@ -244,9 +247,11 @@ static void joined_clear(struct joined *j)
 static void joined_reset(struct joined *j, const struct chan *ch)
 {
     joined_clear(j);
-    j->merged = false;
-    for (const struct pub *p = ch->board; p; p = p->next)
+    j->merged = j->events = false;
+    for (const struct pub *p = ch->board; p; p = p->next) {
         j->merged |= p->merged;
+        j->events |= p->action == PUSH_MEMBERSHIP;
+    }
 }
 
 static void kind_make(struct shard *s, const struct chan *ch, struct kind *k, unsigned push, uint32_t tag)
@@ -270,7 +275,7 @@ static int deliver_joined(struct shard *s, const struct chan *ch, const struct m
 {
     uint32_t conn = m->conn & MEMBER_CONN;
     struct kind *k = &j->kinds[m->push];
-    if (m->conn & (MEMBER_MULTI | MEMBER_FRESH))
+    if (m->conn & (MEMBER_MULTI | MEMBER_FRESH) || j->events)
         return -1;
     bool whole = j->merged && conn_at(s->net, conn)->flags & CONN_F_MERGE;
     if (!k->made || k->whole != whole) {
@@ -278,6 +283,17 @@ static int deliver_joined(struct shard *s, const struct chan *ch, const struct m
         kind_make(s, ch, k, m->push, tag);
     }
     return k->fits && (k->bundle.n == 0 || conn_send_now(s->net, conn, &k->bundle)) ? (int)k->bundle.n : -1;
+}
+
+/* Whether a publication is for this member. A 112 is not for the user whom it is about, who hears it otherwise, and not
+ * for those who came after it. */
+static bool is_for(const struct shard *s, const struct member *m, const struct pub *p)
+{
+    if (p->action != PUSH_MEMBERSHIP)
+        return p->mask & 1u << m->push;
+    const struct sub *b = pool_at(&s->subs, m->sub);
+    return b->events && (int32_t)((uint32_t)p->to - b->heard) > 0 &&
+           hash_bytes(user_id(user_at(s, b->user))) != p->from;
 }
 
 /* All that is on board, to the member that the walk passes. Returns sends. */
@@ -289,7 +305,7 @@ static unsigned deliver_board(struct shard *s, const struct chan *ch, struct mem
         return (unsigned)joined;
     unsigned sent = 0;
     for (struct pub *p = ch->board; p && m->conn != NONE; p = p->next)
-        if (p->mask & 1u << m->push)
+        if (is_for(s, m, p))
             sent += deliver_member(s, m, p, tag);
     return sent;
 }

@@ -23,12 +23,12 @@ struct pub_item {
 struct pub {
     struct mail mail;
     struct pub *next;  /* in the channel's queue */
-    uint64_t from, to; /* seqs that it stands for */
+    uint64_t from, to; /* seqs that it stands for; of a 112 the user's hash, and its number here */
     uint32_t omitted;  /* of those, how many are left out */
     uint32_t count;    /* items */
     uint32_t start;    /* where the walk stood when it got on: it ends there */
-    uint16_t action;   /* of the frames: 102, 109, 110 */
-    uint8_t mask;      /* bits 1 << enum push_mode: who gets it */
+    uint16_t action;   /* of the frames: 102, 109, 110, 112 */
+    uint8_t mask;      /* bits 1 << enum push_mode: who gets it; or INTEREST_EVENTS */
     uint8_t name_len;
     bool merged;             /* goes as one 104 to those who accept it */
     struct frame *frame;     /* the 104; made when first needed; owned */
