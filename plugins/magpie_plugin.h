@@ -245,6 +245,7 @@ struct mp_event {
      * nothing. With login, subscribe, unsubscribe, create, history, presence, message, conversation, delivered,
      * logged_in, close */
     struct mp_str claims;
+    bool secure; /* the connection is by TLS */
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);
@@ -288,6 +289,8 @@ struct mp_login {
     struct mp_ticket ticket;
     struct mp_str name, token, device, ip; /* as the client gave them; empty: absent. Never log a token */
     bool websocket;
+    /* since 1.3 */
+    bool secure; /* the connection is by TLS */
 };
 
 struct mp_auth_answer {

@@ -24,7 +24,7 @@ static void free_member(struct config *c, const struct config_option *o)
         free(*(char **)member);
     } else if (o->type == OPT_PLUGINS) {
         cJSON_Delete(*(struct cJSON **)member);
-    } else if (o->type == OPT_ADDRESSES || o->type == OPT_TEXTS) {
+    } else if (o->type == OPT_ADDRESSES || o->type == OPT_TEXTS || o->type == OPT_FILES) {
         struct config_strings *list = member;
         for (uint32_t i = 0; i < list->n; i++)
             free(list->v[i]);
@@ -68,6 +68,7 @@ static bool same_member(const struct config *x, const struct config *y, const st
         return same_text(*(char *const *)a, *(char *const *)b);
     case OPT_ADDRESSES:
     case OPT_TEXTS:
+    case OPT_FILES:
         return same_list(a, b);
     case OPT_PLUGINS:
         return cJSON_Compare(*(struct cJSON *const *)a, *(struct cJSON *const *)b, true);

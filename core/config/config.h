@@ -32,6 +32,7 @@ struct config_tier {
     uint32_t members; /* large only: members from which a channel is large; 0: never */
 };
 
+enum config_records { RECORDS_OWN, RECORDS_OPENSSL };
 enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 
 /*
@@ -42,12 +43,15 @@ enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
  */
 struct config {
     struct {
-        struct config_strings tcp, websocket, tcps, wss, console; /* addresses that listener_check() accepts */
-        struct config_strings protocols;                          /* WebSocket subprotocols: tokens */
-        struct config_strings proxy; /* peers that speak for others: entries that proxies_add() accepts */
+        /* addresses that listener_check() accepts; "tls:" before one of the console's */
+        struct config_strings tcp, websocket, tcps, wss, console;
+        struct config_strings protocols; /* WebSocket subprotocols: tokens */
+        struct config_strings proxy;     /* peers that speak for others: entries that proxies_add() accepts */
     } listen;
     struct {
-        char *certificate, *key; /* both or neither */
+        struct config_strings certificate, key; /* files, as many of each */
+        char *client_ca;                        /* file; NULL: clients of the console need no certificate */
+        int records;                            /* enum config_records */
     } tls;
     uint32_t threads; /* 0: as many as the machine wants */
     uint32_t node;    /* 0-1023 */

@@ -71,6 +71,12 @@ static const char *listed_before(const struct config *c, size_t upto, const char
 static void check_address(struct config_reader *r, size_t i, const char *address)
 {
     const struct config *c = r->c;
+    bool over_tls = listener_is_tls(address);
+    if (over_tls && listens[i].clients)
+        config_error(r, listens[i].path, "%s: \"tls:\" is for consoles; clients have listen.tcps and listen.wss",
+                     address);
+    if (over_tls && !c->tls.certificate.n)
+        config_error(r, listens[i].path, "%s needs tls.certificate and tls.key", address);
     const char *other = any_port(address) ? NULL : listed_before(c, i, address);
     if (other)
         config_error(r, listens[i].path, "%s is the address of %s already", address, other);
@@ -81,8 +87,10 @@ static void check_address(struct config_reader *r, size_t i, const char *address
                      "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true "
                      "if that is meant",
                      address);
-    if (!listens[i].clients && !c->console.password)
-        config_error(r, listens[i].path, "%s can be reached by others: set console.password", address);
+    if (!listens[i].clients && !c->console.password && !(over_tls && c->tls.client_ca))
+        config_error(r, listens[i].path,
+                     "%s can be reached by others: set console.password, or listen on \"tls:\" with tls.client_ca",
+                     address);
 }
 
 /* The console's default address gives way: who puts a client port there need not know about it. */
@@ -100,7 +108,7 @@ static void check_listen(struct config_reader *r)
 {
     const struct config *c = r->c;
     settle_console(r);
-    bool tls = c->tls.certificate && c->tls.key;
+    bool tls = c->tls.certificate.n && c->tls.key.n;
     uint32_t clients = 0;
     for (size_t i = 0; i < LISTENS; i++) {
         const struct config_strings *list = addresses_of(c, i);
@@ -118,9 +126,11 @@ static void check_listen(struct config_reader *r)
 static void check_tls(struct config_reader *r)
 {
     const struct config *c = r->c;
-    if (!c->tls.certificate != !c->tls.key)
-        config_error(r, c->tls.key ? "tls.key" : "tls.certificate", "needs %s too",
-                     c->tls.key ? "tls.certificate" : "tls.key");
+    uint32_t certificates = c->tls.certificate.n, keys = c->tls.key.n;
+    if (!certificates != !keys)
+        config_error(r, keys ? "tls.key" : "tls.certificate", "needs %s too", keys ? "tls.certificate" : "tls.key");
+    else if (certificates != keys)
+        config_error(r, "tls.key", "expected a key for each of the %u certificates, found %u", certificates, keys);
 }
 
 /* The hub keeps the mode in a fixed field. */

@@ -66,7 +66,7 @@ static cJSON *parse_value(const struct config_option *o, struct slice text, stru
         free(copy);
         return value;
     }
-    if ((o->type == OPT_TEXTS || o->type == OPT_ADDRESSES) && text.n && text.p[0] != '{')
+    if ((o->type == OPT_TEXTS || o->type == OPT_ADDRESSES || o->type == OPT_FILES) && text.n && text.p[0] != '{')
         return parse_words(text);
     struct buf chunk = BUF_INIT;
     buf_lit(&chunk, "return { v = ");

@@ -117,7 +117,10 @@ static void read_list_item(struct config_reader *r, const struct config_option *
     if (!cJSON_IsString(item) || item->valuestring[0] == '\0') {
         struct buf found = BUF_INIT;
         schema_found(item, o->flags & OPT_F_SECRET, &found);
-        config_error(r, path, "expected %s, found %.*s", o->type == OPT_ADDRESSES ? "an address" : "a text",
+        config_error(r, path, "expected %s, found %.*s",
+                     o->type == OPT_ADDRESSES ? "an address"
+                     : o->type == OPT_FILES   ? "a file"
+                                              : "a text",
                      (int)found.n, found.p);
         buf_free(&found);
         return;
@@ -130,7 +133,7 @@ static void read_list_item(struct config_reader *r, const struct config_option *
         buf_free(&found);
         return;
     }
-    for (uint32_t i = 0; i < list->n; i++) {
+    for (uint32_t i = 0; i < list->n && o->type != OPT_FILES; i++) {
         if (strcmp(list->v[i], item->valuestring) == 0) {
             config_error(r, path, "stands in the list twice");
             return;
@@ -140,12 +143,12 @@ static void read_list_item(struct config_reader *r, const struct config_option *
     list->n += list->v[list->n] != NULL;
 }
 
-/* A list; for addresses also a single text. An empty table is an empty list, and so is `false` for addresses. */
+/* A list; for addresses and files also a single text. An empty table is an empty list, and so is `false` for these. */
 static void read_list(struct config_reader *r, const struct config_option *o, const struct cJSON *item)
 {
-    bool addresses = o->type == OPT_ADDRESSES;
-    bool single = addresses && cJSON_IsString(item);
-    bool empty = (cJSON_IsObject(item) && !item->child) || (addresses && cJSON_IsFalse(item));
+    bool lone = o->type == OPT_ADDRESSES || o->type == OPT_FILES;
+    bool single = lone && cJSON_IsString(item);
+    bool empty = (cJSON_IsObject(item) && !item->child) || (lone && cJSON_IsFalse(item));
     if (!single && !empty && !cJSON_IsArray(item)) {
         unexpected(r, o->path, o, item);
         return;
@@ -213,9 +216,9 @@ static void read_plugins(struct config_reader *r, const struct config_option *o,
 }
 
 static void (*const readers[])(struct config_reader *, const struct config_option *, const struct cJSON *) = {
-    [OPT_COUNT] = read_number, [OPT_SIZE] = read_number,     [OPT_SECONDS] = read_number, [OPT_MS] = read_number,
-    [OPT_BOOL] = read_bool,    [OPT_ENUM] = read_enum,       [OPT_TEXT] = read_text,      [OPT_ADDRESSES] = read_list,
-    [OPT_TEXTS] = read_list,   [OPT_PLUGINS] = read_plugins,
+    [OPT_COUNT] = read_number, [OPT_SIZE] = read_number, [OPT_SECONDS] = read_number,  [OPT_MS] = read_number,
+    [OPT_BOOL] = read_bool,    [OPT_ENUM] = read_enum,   [OPT_TEXT] = read_text,       [OPT_ADDRESSES] = read_list,
+    [OPT_TEXTS] = read_list,   [OPT_FILES] = read_list,  [OPT_PLUGINS] = read_plugins,
 };
 
 /* --- Tables ------------------------------------------------------------------------------------------------------- */

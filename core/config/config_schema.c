@@ -13,6 +13,7 @@
 static const char *const level_names[] = {
     [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL};
 static const char *const format_names[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json", NULL};
+static const char *const records_names[] = {[RECORDS_OWN] = "own", [RECORDS_OPENSSL] = "openssl", NULL};
 static const char *const engine_names[] = {[ENGINE_ROCKSDB] = "rocksdb", [ENGINE_MEMORY] = "memory", NULL};
 static const char *const create_names[] = {
     [CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
@@ -52,6 +53,8 @@ static const char *const durability_names[] = {
     OPTION(member, struct config_strings, .type = OPT_ADDRESSES, .fallback = dflt, .flags = f, .help = text)
 #define TEXTS(member, dflt, f, text)                                                                                   \
     OPTION(member, struct config_strings, .type = OPT_TEXTS, .fallback = dflt, .flags = f, .help = text)
+#define FILES(member, dflt, f, text)                                                                                   \
+    OPTION(member, struct config_strings, .type = OPT_FILES, .fallback = dflt, .flags = f, .help = text)
 #define PLUGINS(member, dflt, f, text)                                                                                 \
     OPTION(member, struct cJSON *, .type = OPT_PLUGINS, .fallback = dflt, .flags = f, .help = text)
 
@@ -71,12 +74,11 @@ const struct config_option config_schema[] = {
                       "or \"unix:PATH\"."),
     ADDRESSES(listen.tcp, "\"127.0.0.1:8081\"", RESTART, "The protocol over plain TCP."),
     ADDRESSES(listen.websocket, "\"127.0.0.1:8082\"", RESTART, "The protocol over WebSocket."),
-    ADDRESSES(listen.tcps, "{}", RESTART,
-              "The protocol over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
-    ADDRESSES(listen.wss, "{}", RESTART,
-              "WebSocket over TLS. Needs tls.certificate and tls.key. Not in this version yet."),
+    ADDRESSES(listen.tcps, "{}", RESTART, "The protocol over TLS. Needs tls.certificate and tls.key."),
+    ADDRESSES(listen.wss, "{}", RESTART, "WebSocket over TLS (wss://). Needs tls.certificate and tls.key."),
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
-              "The console of operators. Other addresses than loopback and Unix sockets need console.password."),
+              "The console of operators. Other addresses than loopback and Unix sockets need console.password, or "
+              "\"tls:IP:PORT\" with tls.client_ca."),
     TEXTS(listen.proxy, "{}", 0,
           "Peers that are believed when they say for whom they speak: addresses, networks (\"10.0.0.0/8\") and "
           "\"unix:\". "
@@ -85,9 +87,17 @@ const struct config_option config_schema[] = {
     TEXTS(listen.protocols, "{}", 0,
           "WebSocket subprotocols that are answered: of those that a client offers, the first that is listed here."),
 
-    SECTION("tls", "Certificate and key for listen.tcps and listen.wss. Not in this version yet."),
-    TEXT(tls.certificate, 1, "nil", RESTART | NIL, "File with the certificate and its chain (PEM)."),
-    TEXT(tls.key, 1, "nil", RESTART | NIL, "File with the private key (PEM)."),
+    SECTION("tls", "Certificates and keys of listen.tcps, listen.wss, and of consoles over TLS."),
+    FILES(tls.certificate, "{}", 0,
+          "File with the certificate and its chain (PEM), or a list of files: a client gets the one that is for the "
+          "name it asks for, else the first."),
+    FILES(tls.key, "{}", 0, "File with the private key (PEM), or a list of as many: one for each certificate."),
+    TEXT(tls.client_ca, 1, "nil", NIL,
+         "File with the authorities (PEM) one of which must have signed the certificate of whoever connects to a "
+         "console over TLS; nil: they need none."),
+    ENUM(tls.records, records_names, "\"own\"", 0,
+         "Who encrypts what is sent by TLS 1.3: Magpie itself, or OpenSSL, which needs 14 KB more for each "
+         "connection."),
 
     COUNT(threads, 0, 256, "0", RESTART,
           "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one "
@@ -284,6 +294,7 @@ struct schema_rule config_schema_rule(const struct config_option *option)
         [OPT_TEXT] = {SCHEMA_TEXT, NULL},
         [OPT_ADDRESSES] = {SCHEMA_OTHER, "an address or a list of addresses"},
         [OPT_TEXTS] = {SCHEMA_TEXTS, NULL},
+        [OPT_FILES] = {SCHEMA_OTHER, "a file or a list of files"},
         [OPT_PLUGINS] = {SCHEMA_OTHER, "a table of NAME = { options }"},
     };
     return (struct schema_rule){.type = types[option->type].type,

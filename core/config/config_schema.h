@@ -28,6 +28,7 @@ enum config_type {
     OPT_TEXT,      /* char *, owned */
     OPT_ADDRESSES, /* a listening address or a list of them: struct config_strings */
     OPT_TEXTS,     /* a list of texts: struct config_strings */
+    OPT_FILES,     /* a file or a list of them: struct config_strings */
     OPT_PLUGINS    /* name = options: struct cJSON * */
 };
 

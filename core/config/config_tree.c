@@ -32,6 +32,7 @@ struct cJSON *config_value_tree(const struct config *c, const struct config_opti
         return text ? cJSON_CreateString(text) : cJSON_CreateNull();
     case OPT_ADDRESSES:
     case OPT_TEXTS:
+    case OPT_FILES:
         return cJSON_CreateStringArray((const char *const *)list->v, (int)list->n);
     case OPT_PLUGINS:
         return cJSON_Duplicate(*(struct cJSON *const *)member, true);

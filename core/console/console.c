@@ -4,6 +4,7 @@
 #include "core/console/console_peer.h"
 #include "core/console/console_private.h"
 #include "core/net/listener.h"
+#include "core/net/tls/context.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -89,24 +90,25 @@ static void spares_free(struct console *c)
         close(c->blank);
 }
 
-static void refuse(int fd)
+static void refuse(int fd, bool tls)
 {
     static const char text[] = "ERR quota too many connections to the console\n.\n";
-    (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!tls)
+        (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
 }
 
-static void accept_one(struct console *c, int fd)
+static void accept_one(struct console *c, int fd, bool tls)
 {
     char ip[64], who[128];
     if (c->count >= CONSOLES_MAX && !peer_make_room(c)) {
-        refuse(fd);
+        refuse(fd, tls);
         return;
     }
     bool spare;
     name_peer(fd, ip, sizeof ip, who, sizeof who);
     fd = spare_use(c, fd, &spare);
-    struct console_peer *p = peer_new(c, fd, spare, ip, who);
+    struct console_peer *p = peer_new(c, fd, spare, tls, ip, who);
     if (!p) {
         console_close(c, fd, spare);
         return;
@@ -121,7 +123,7 @@ static void on_accept(struct ev_loop *loop, ev_io *w, int events)
     for (;;) {
         int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accept_one(c, fd);
+            accept_one(c, fd, c->accept_tls[w - c->accept]);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED)
@@ -190,11 +192,18 @@ int console_listen(struct console *c, const struct listener *l)
 {
     if (c->listener_count == LISTENERS_MAX || l->count == 0)
         return ERR_FULL;
+    c->accept_tls[c->listener_count] = l->tls;
     ev_io *io = &c->accept[c->listener_count++];
     ev_io_init(io, on_accept, l->fds[0], EV_READ);
     io->data = c;
     ev_io_start(c->loop, io);
     return 0;
+}
+
+void console_set_tls(struct console *c, struct tls_context *context)
+{
+    tls_context_unref(c->tls);
+    c->tls = context;
 }
 
 void console_set_state(struct console *c, const char *state)
@@ -228,5 +237,6 @@ void console_free(struct console *c)
     console_stop(c);
     ASSERT(c->calls == 0);
     spares_free(c);
+    tls_context_unref(c->tls);
     free(c);
 }

@@ -17,12 +17,16 @@ struct console;
 struct ev_loop;
 struct hub;
 struct listener;
+struct tls_context;
 
 /* Makes the console of a hub (which has its main mailbox) and registers its commands and metrics. Before hub_start().
  * Loop and hub are borrowed. NULL: out of memory. */
 struct console *console_new(struct ev_loop *loop, struct hub *hub);
 /* Serves a listener's first descriptor; the listener stays the caller's and must outlive the console. ERR_NOMEM. */
 MUST_CHECK int console_listen(struct console *c, const struct listener *l);
+/* What listeners of "tls:" addresses answer handshakes with; the reference is taken over. Before such a listener
+ * accepts, and at any time again. */
+void console_set_tls(struct console *c, struct tls_context *context);
 /* What `auth` asks for; NULL: nothing. Copied (as a hash). Those who are in stay in. */
 void console_set_password(struct console *c, const char *password);
 /* What `status` tells of the state: "serving", "draining". Static text. */

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/console/cmd_trace.h"
 #include "core/console/console_line.h"
+#include "core/net/tls/session.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -345,10 +346,45 @@ static bool take_line(struct console_peer *p)
     return true;
 }
 
+/* The handshake is over: whose certificate it was. */
+static void secured(struct console_peer *p)
+{
+    char name[64], safe[64];
+    size_t n = 0;
+    p->secured = true;
+    p->authed = !p->console->has_password;
+    tls_session_peer(p->tls, name, sizeof name);
+    for (const char *c = name; *c; c++)
+        safe[n++] = *c < ' ' || *c > '~' || *c == '"' ? '?' : *c;
+    safe[n] = '\0';
+    if (n) {
+        n = strlen(p->who);
+        snprintf(p->who + n, sizeof p->who - n, " (%s)", safe);
+    }
+    log_event(LOG_DEBUG, "console.secured", LOG_STR("who", p->who));
+}
+
+static ssize_t peer_recv(struct console_peer *p, char *to, size_t n)
+{
+    if (!p->tls)
+        return recv(p->fd, to, n, 0);
+    ssize_t got = tls_session_recv(p->tls, to, n);
+    if (!p->secured && tls_session_ready(p->tls))
+        secured(p);
+    if (got < 0 && errno == EPROTO)
+        log_event(LOG_WARN, "console.tls", LOG_STR("who", p->who), LOG_STR("because", tls_session_why(p->tls)));
+    return got;
+}
+
+static ssize_t peer_send(struct console_peer *p, const char *from, size_t n)
+{
+    return p->tls ? tls_session_send(p->tls, from, n) : send(p->fd, from, n, MSG_NOSIGNAL);
+}
+
 static void receive(struct console_peer *p)
 {
     char *to = buf_reserve(&p->in, 16384);
-    ssize_t n = to ? recv(p->fd, to, 16384, 0) : -1;
+    ssize_t n = to ? peer_recv(p, to, 16384) : -1;
     if (n > 0) {
         p->in.n += (size_t)n;
         p->moved_ms = clock_mono_ms();
@@ -366,7 +402,7 @@ static void flush(struct console_peer *p)
         return;
     }
     while (unsent(p)) {
-        ssize_t n = send(p->fd, p->out.p + p->out_at, unsent(p), MSG_NOSIGNAL);
+        ssize_t n = peer_send(p, p->out.p + p->out_at, unsent(p));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -417,7 +453,7 @@ static void put_events(struct console_peer *p)
 
 static void interest(struct console_peer *p)
 {
-    int events = unsent(p) ? EV_WRITE : 0;
+    int events = unsent(p) || (p->tls && tls_session_wants_room(p->tls)) ? EV_WRITE : 0;
     if (!p->eof && !p->ending && p->in.n <= LINE_MAX_BYTES)
         events |= EV_READ;
     if (events == (p->io.events & (EV_READ | EV_WRITE)) && ev_is_active(&p->io))
@@ -471,14 +507,18 @@ static void on_io(struct ev_loop *loop, ev_io *w, int events)
 {
     (void)loop;
     struct console_peer *p = w->data;
-    if (events & EV_READ)
+    if (events & EV_READ || (p->tls && !p->secured))
         receive(p);
     peer_turn(p);
 }
 
-struct console_peer *peer_new(struct console *c, int fd, bool spare, const char *ip, const char *who)
+struct console_peer *peer_new(struct console *c, int fd, bool spare, bool tls, const char *ip, const char *who)
 {
     struct console_peer *p = calloc(1, sizeof *p);
+    if (p && tls && (!c->tls || !(p->tls = tls_session_new(c->tls, fd)))) {
+        free(p);
+        return NULL;
+    }
     if (!p)
         return NULL;
     p->console = c;
@@ -486,7 +526,7 @@ struct console_peer *peer_new(struct console *c, int fd, bool spare, const char 
     p->spare = spare;
     p->number = ++c->numbers;
     p->moved_ms = p->opened_ms = clock_mono_ms();
-    p->authed = !c->has_password;
+    p->authed = !tls && !c->has_password;
     snprintf(p->ip, sizeof p->ip, "%s", ip);
     snprintf(p->who, sizeof p->who, "%s", who);
     p->next = c->first;
@@ -507,6 +547,7 @@ void peer_close(struct console_peer *p)
     *at = p->next;
     c->count--;
     ev_io_stop(c->loop, &p->io);
+    tls_session_free(p->tls);
     console_close(c, p->fd, p->spare);
     trace_forget(c, p);
     struct console_call *k = p->call;
@@ -527,7 +568,7 @@ void peer_close(struct console_peer *p)
  * the newcomer has not. */
 static bool may_yield(const struct console_peer *p, uint64_t now_ms)
 {
-    bool proven = p->authed && p->console->has_password;
+    bool proven = p->authed && (p->console->has_password || p->tls);
     return !p->call && !p->traces && (!proven || now_ms - p->moved_ms >= YIELD_SECONDS * 1000ULL);
 }
 

@@ -4,9 +4,9 @@
 
 #include "core/console/console_private.h"
 
-/* Takes the descriptor, which may be a spare of the console's. NULL: out of memory (the descriptor stays the
- * caller's). */
-struct console_peer *peer_new(struct console *c, int fd, bool spare, const char *ip, const char *who);
+/* Takes the descriptor, which may be a spare of the console's. tls: TLS is spoken on it. NULL: out of memory (the
+ * descriptor stays the caller's). */
+struct console_peer *peer_new(struct console *c, int fd, bool spare, bool tls, const char *ip, const char *who);
 /* Closes it at once; a call under way goes on without it. */
 void peer_close(struct console_peer *p);
 /* All places are taken: closes a silent connection, of those from where the most come. False: none may go. */

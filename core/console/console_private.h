@@ -13,6 +13,9 @@
 #include <ev.h>
 #include <stdint.h>
 
+struct tls_context;
+struct tls_session;
+
 enum {
     CONSOLES_MAX = 64, /* connections */
     LISTENERS_MAX = 16,
@@ -50,7 +53,9 @@ struct console {
     struct ev_loop *loop; /* borrowed */
     struct hub *hub;      /* borrowed */
     ev_io accept[LISTENERS_MAX];
+    bool accept_tls[LISTENERS_MAX]; /* that listener's connections speak TLS */
     unsigned listener_count;
+    struct tls_context *tls;    /* a reference; NULL: none */
     ev_timer retry;             /* accepts again after descriptors ran out */
     ev_timer sweep;             /* once a second: stuck and silent connections */
     int blank;                  /* a descriptor of nothing: what spares are copies of; -1: none */
@@ -88,7 +93,8 @@ struct console_peer {
     struct console_peer *next;
     struct console *console;
     int fd;
-    bool spare; /* fd is one of the console's spares: it goes back there */
+    struct tls_session *tls; /* owned; NULL: plain */
+    bool spare;              /* fd is one of the console's spares: it goes back there */
     ev_io io;
     struct buf in;  /* received, not yet taken */
     struct buf out; /* to be sent from out_at on */
@@ -101,6 +107,7 @@ struct console_peer {
     uint64_t number;           /* its own; names it to traces */
     bool traces, trace_json;   /* asked for traces; wants them as JSON */
     bool authed;               /* may give commands */
+    bool secured;              /* its handshake is over */
     bool greeted;              /* the first line has come */
     bool eof;                  /* nothing more comes */
     bool ending;               /* closes once the output is out */

@@ -38,7 +38,8 @@ static void on_opened(void *owner, uint32_t conn)
         struct hook_call h = {.shard = s,
                               .conn = conn,
                               .ip = slice_str(ip),
-                              .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET};
+                              .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET,
+                              .secure = conn_is_secure(conn_at(s->net, conn))};
         uint32_t generation = conn_at(s->net, conn)->generation;
         if (hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT)
             conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);

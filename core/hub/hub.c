@@ -91,10 +91,15 @@ fail:
     return NULL;
 }
 
-int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport)
+int hub_set_stream(struct hub *hub, unsigned shard, unsigned number, const struct stream *row)
+{
+    return net_set_stream(hub->shards[shard]->net, number, row);
+}
+
+int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport, unsigned stream)
 {
     for (unsigned i = 0; i < hub->shard_count && i < l->count; i++) {
-        int rc = net_listen(hub->shards[i]->net, l->fds[i], transport);
+        int rc = net_listen(hub->shards[i]->net, l->fds[i], transport, stream);
         if (rc != 0)
             return rc;
     }

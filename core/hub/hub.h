@@ -18,13 +18,17 @@ struct mailbox;
 struct shard;
 struct listener;
 struct store;
+struct stream;
 
 /* Makes `shards` shards (>= 1), not yet running. The store is borrowed and must outlive the hub; the options are
  * copied. NULL: out of memory or descriptors. */
 struct hub *hub_new(unsigned shards, struct store *store, const struct hub_options *options);
-/* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard). Before
- * hub_start(). */
-MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport);
+/* Gives a shard a way for bytes to travel (net_set_stream()). Every shard needs each, since connections move. Before
+ * hub_listen(). */
+MUST_CHECK int hub_set_stream(struct hub *hub, unsigned shard, unsigned number, const struct stream *row);
+/* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard), whose
+ * connections' bytes travel by that stream. Before hub_start(). */
+MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport, unsigned stream);
 /* Starts the shard threads. ERR_IO: a thread could not be made; those started are stopped again. */
 MUST_CHECK int hub_start(struct hub *hub);
 /* Takes new options (checked by the config before). ERR_NOMEM: the old ones stay. */

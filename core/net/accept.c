@@ -50,12 +50,14 @@ static int listening_add(struct net *net, unsigned i)
     return epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, net->listening[i].fd, &e) == 0 || errno == EEXIST ? 0 : ERR_IO;
 }
 
-int net_listen(struct net *net, int fd, enum conn_transport transport)
+int net_listen(struct net *net, int fd, enum conn_transport transport, unsigned stream)
 {
     if (net->listening_count == LISTEN_MAX)
         return ERR_FULL;
+    if (stream >= STREAM_ROWS || !net->streams[stream])
+        return ERR_INVALID;
     unsigned i = net->listening_count;
-    net->listening[i] = (struct listening){.fd = fd, .transport = (uint8_t)transport};
+    net->listening[i] = (struct listening){.fd = fd, .transport = (uint8_t)transport, .stream = (uint8_t)stream};
     accept_options(net, fd);
     if (listening_add(net, i) != 0)
         return ERR_IO;
@@ -122,7 +124,8 @@ static void refuse(struct net *net, int fd, const struct listening *l)
 {
     static const char busy[] =
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
-    if (l->transport == CONN_WEBSOCKET) {
+    const struct stream *stream = net->streams[l->stream];
+    if (l->transport == CONN_WEBSOCKET && !stream->hear) {
         uint32_t idx = net->waiting < WAITING_MAX ? conn_new(net, fd, CONN_WEBSOCKET, l->stream) : CONN_NONE;
         if (idx != CONN_NONE) {
             struct conn *c = conn_ptr(net, idx);
@@ -131,9 +134,9 @@ static void refuse(struct net *net, int fd, const struct listening *l)
             conn_arm(net, idx, c);
             return;
         }
-        (void)!net->streams[l->stream]->send(fd, busy, sizeof busy - 1);
+        (void)!stream->send(stream, fd, busy, sizeof busy - 1, NULL);
     }
-    net->streams[l->stream]->close(fd);
+    stream->close(stream, fd);
 }
 
 static void admit(struct net *net, int fd, const struct listening *l, const struct sockaddr *a)
@@ -157,7 +160,7 @@ static void admit(struct net *net, int fd, const struct listening *l, const stru
     if (idx == CONN_NONE) {
         shared_connection_remove(net->shared);
         shared_ip_remove(net->shared, slot);
-        net->streams[l->stream]->close(fd);
+        net->streams[l->stream]->close(net->streams[l->stream], fd);
         return;
     }
     struct conn *c = conn_ptr(net, idx);

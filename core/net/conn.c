@@ -1,4 +1,5 @@
 #include "core/base/buf.h"
+#include "core/base/log.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/net/conn_private.h"
@@ -9,6 +10,7 @@
 #include "core/net/net_shared_private.h"
 #include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
+#include "core/net/shake_private.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -33,6 +35,16 @@ static const unsigned owner_flags = CONN_F_READY | CONN_F_PINGS | CONN_F_MERGE |
 const char *close_reason_name(enum close_reason reason)
 {
     return (unsigned)reason < sizeof reasons / sizeof *reasons ? reasons[reason].name : "?";
+}
+
+bool conn_is_secure(const struct conn *c)
+{
+    return c->stream == STREAM_TLS || c->stream == STREAM_TLS_WEB;
+}
+
+const char *conn_transport_name(bool websocket, bool secure)
+{
+    return websocket ? secure ? "wss" : "websocket" : secure ? "tcps" : "tcp";
 }
 
 /* --- Finding ------------------------------------------------------------------------------------------------------ */
@@ -72,7 +84,8 @@ void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size)
 /* Whether a proxy that is believed may still say for whom it speaks. */
 static bool awaits_name(const struct net *net, const struct conn *c, const struct sockaddr *peer)
 {
-    return (c->state == CONN_ST_PROXY || (c->state == CONN_ST_HEAD && c->http_need == CONN_NONE)) &&
+    bool later = c->state == CONN_ST_SHAKE && c->transport == CONN_WEBSOCKET;
+    return (c->state == CONN_ST_PROXY || later || (c->state == CONN_ST_HEAD && c->http_need == CONN_NONE)) &&
            proxy_trusts(net, peer);
 }
 
@@ -88,6 +101,7 @@ uint32_t conn_ip_slot(struct net *net, struct conn *c)
 
 void conn_renamed(struct net *net, struct conn *c, uint32_t ip_slot)
 {
+    conn_release_held(net, c); /* which is on the account of the address before */
     shared_ip_remove(net->shared, c->ip_slot);
     c->ip_slot = ip_slot;
 }
@@ -112,8 +126,7 @@ void conn_interest(struct net *net, uint32_t idx, struct conn *c)
 
 enum conn_state conn_first_state(const struct net *net, const struct conn *c)
 {
-    (void)net;
-    return c->transport == CONN_WEBSOCKET ? CONN_ST_HEAD : CONN_ST_OPEN;
+    return conn_stream(net, c)->hear ? CONN_ST_SHAKE : c->transport == CONN_WEBSOCKET ? CONN_ST_HEAD : CONN_ST_OPEN;
 }
 
 uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_t stream)
@@ -161,6 +174,7 @@ void conn_set(struct net *net, uint32_t conn, unsigned flags)
     if (fresh & CONN_F_READY) {
         c->heard = net->tick;
         conn_release_early(net, c);
+        conn_release_held(net, c);
     }
     if (fresh & (CONN_F_READY | CONN_F_PINGS) && !(c->flags & CONN_F_CLOSING))
         conn_arm(net, conn, c);
@@ -184,6 +198,10 @@ static uint32_t due_after(const struct net *net, const struct conn *c)
     uint32_t idle = net->limits.idle_timeout, ping = net->limits.ping_timeout;
     if (c->flags & CONN_F_CLOSING)
         return c->state != CONN_ST_DRAIN ? LINGER_TICKS : c->inner & CONN_I_HTTP ? DRAIN_TICKS_HTTP : DRAIN_TICKS;
+    if (c->state == CONN_ST_SHAKE)
+        return (net->limits.login_timeout && net->limits.login_timeout < SHAKE_SECONDS ? net->limits.login_timeout
+                                                                                       : SHAKE_SECONDS) +
+               1;
     if (c->state == CONN_ST_ASKED)
         return ANSWER_TICKS;
     if (c->inner & CONN_I_ENDED)
@@ -317,6 +335,17 @@ static void tell_closing(struct net *net, uint32_t idx, struct conn *c)
     }
 }
 
+/* Ends without a word, in the next flush. */
+static void die(struct net *net, uint32_t idx, struct conn *c)
+{
+    shake_forget(net, idx, c);
+    c->flags = (uint16_t)((c->flags & ~(CONN_F_PAUSED | CONN_F_SOFT)) | CONN_F_CLOSING);
+    c->reason = CLOSE_PEER;
+    c->inner |= CONN_I_DEAF;
+    c->state = CONN_ST_DEAD;
+    conn_dirty(net, idx, c);
+}
+
 void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t ws_code, const char *message,
               uint32_t retry_after_ms)
 {
@@ -324,11 +353,13 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
     if (c->flags & CONN_F_CLOSING)
         return;
     if (c->state == CONN_ST_PROXY) { /* nothing may be said before the proxy has introduced its client */
-        c->flags |= CONN_F_CLOSING;
-        c->reason = CLOSE_PEER;
-        c->inner |= CONN_I_DEAF;
-        c->state = CONN_ST_DEAD;
-        conn_dirty(net, idx, c);
+        die(net, idx, c);
+        return;
+    }
+    if (c->state == CONN_ST_SHAKE) {
+        log_event(LOG_DEBUG, "tls.refused",
+                  LOG_STR("because", reason == CLOSE_IDLE ? "no handshake in time" : "closing"));
+        die(net, idx, c);
         return;
     }
     if (c->state == CONN_ST_HEAD || c->state == CONN_ST_ASKED) {
@@ -358,11 +389,7 @@ void conn_close(struct net *net, uint32_t conn, enum close_reason reason, const 
     if (c->flags & CONN_F_CLOSING)
         return;
     if (reason == CLOSE_PEER) {
-        c->flags = (uint16_t)((c->flags & ~(CONN_F_PAUSED | CONN_F_SOFT)) | CONN_F_CLOSING);
-        c->reason = CLOSE_PEER;
-        c->inner |= CONN_I_DEAF;
-        c->state = CONN_ST_DEAD;
-        conn_dirty(net, conn, c);
+        die(net, conn, c);
         tell_closing(net, conn, c);
         return;
     }
@@ -437,7 +464,12 @@ void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c)
         c->state = CONN_ST_AWAIT;
     } else {
         /* Closing now could reset the connection and take the last words away from the other side. */
-        if (c->inner & CONN_I_EOF || conn_stream(net, c)->shutdown(c->fd) != 0) {
+        if (c->inner & CONN_I_EOF) {
+            conn_say_end(net, c);
+            conn_finish(net, idx);
+            return;
+        }
+        if (conn_stream(net, c)->shutdown(conn_stream(net, c), c->fd) != 0) {
             conn_finish(net, idx);
             return;
         }
@@ -449,12 +481,21 @@ void conn_drained_closing(struct net *net, uint32_t idx, struct conn *c)
 
 /* --- The end ------------------------------------------------------------------------------------------------------ */
 
+void conn_say_end(struct net *net, const struct conn *c)
+{
+    const struct stream *stream = conn_stream(net, c);
+    if (stream->hear && c->state != CONN_ST_SHAKE)
+        (void)stream->shutdown(stream, c->fd);
+}
+
 void conn_lost(struct net *net, uint32_t idx)
 {
     struct conn *c = conn_ptr(net, idx);
     /* A peer that only half-closed may still read what was said before. */
     if (c->out)
         (void)!conn_write(net, c);
+    if (!c->out || !c->out->bytes)
+        conn_say_end(net, c);
     conn_finish(net, idx);
 }
 
@@ -494,7 +535,8 @@ void conn_finish(struct net *net, uint32_t idx)
     }
     conn_drop_output(net, idx, c);
     conn_drop_input(net, c);
-    conn_stream(net, c)->close(c->fd);
+    shake_forget(net, idx, c);
+    conn_stream(net, c)->close(conn_stream(net, c), c->fd);
     if (!(c->inner & CONN_I_REFUSED))
         shared_connection_remove(net->shared);
     shared_ip_remove(net->shared, c->ip_slot);
@@ -534,6 +576,7 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
         net->inbuf_memory -= c->in->cap;
         conn_release_early(net, c);
     }
+    conn_release_held(net, c);
     epoll_ctl(net->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     if (c->out) {
         net->queued -= c->out->bytes;
@@ -584,7 +627,7 @@ uint32_t conn_attach(struct net *net, const struct conn_record *r)
 void conn_record_discard(struct net_shared *shared, const struct conn_record *r)
 {
     struct outq_pool none = {.free = NULL};
-    r->row->close(r->fd);
+    r->row->close(r->row, r->fd);
     free(r->in);
     if (r->out) {
         none.memory = outq_memory(r->out);

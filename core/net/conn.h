@@ -176,6 +176,10 @@ uint32_t net_next(const struct net *net, uint32_t from);
 struct conn *conn_at(const struct net *net, uint32_t conn);
 /* The connection of a handle (index, generation), or NULL when it is gone. */
 struct conn *conn_find(const struct net *net, uint32_t conn, uint32_t generation);
+/* Whether its bytes travel by TLS. */
+bool conn_is_secure(const struct conn *c);
+/* "tcp", "websocket", "tcps", "wss". */
+const char *conn_transport_name(bool websocket, bool secure);
 /* Numeric address of the other side: the one that a trusted proxy has named, or the peer's; "unix" for Unix sockets,
  * "?" when it cannot be told any more. */
 void conn_peer(const struct net *net, uint32_t conn, char *out, size_t size);

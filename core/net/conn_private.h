@@ -33,6 +33,8 @@ void conn_lost(struct net *net, uint32_t idx);
 /* The other side has said its last, by a WebSocket Close with this code, or (eof, code 0) by closing its half. True:
  * the owner owes answers, and the connection waits for them. */
 bool conn_ended(struct net *net, uint32_t idx, struct conn *c, uint16_t code, bool eof);
+/* Tells the other side of our end where its stream has words for it, and the socket's own is not enough. */
+void conn_say_end(struct net *net, const struct conn *c);
 /* The end: `closing` if it is owed, `closed`, the slot is free. Top level only. */
 void conn_finish(struct net *net, uint32_t idx);
 /* A closing connection's output is out. May finish it. */

@@ -21,6 +21,7 @@
 #include "core/net/proxy.h"
 #include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
+#include "core/net/shake_private.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -166,6 +167,7 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         c->flags |= (uint16_t)(CONN_F_PACKED | (extension_narrow(&e) ? CONN_F_NARROW : 0));
     c->form = wire_form_ws(false, e.deflate, extension_narrow(&e));
     if (net->ops->claim && net->ops->claim(net->owner, idx, h->path)) {
+        conn_release_held(net, c);
         c->flags |= CONN_F_RAW;
         c->form = WIRE_SILENT;
         (void)conn_ip_slot(net, c);
@@ -206,7 +208,10 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
     else if (h->content_length || h->chunked)
         answer(net, idx, c, 413, "a request with a body is not taken here", !head);
     else
-        answer(net, idx, c, 426, "this is a chat server's WebSocket port: connect with ws://", !head);
+        answer(net, idx, c, 426,
+               conn_is_secure(c) ? "this is a chat server's WebSocket port: connect with wss://"
+                                 : "this is a chat server's WebSocket port: connect with ws://",
+               !head);
 }
 
 /* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and
@@ -305,7 +310,12 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         return false;
     if (n < 0) {
         in->pos = in->end;
-        answer(net, idx, c, h.status, proxy_begins(p, there) ? proxy_stranger : h.why, true);
+        answer(net, idx, c, h.status,
+               proxy_begins(p, there) ? proxy_stranger
+               : there > 1 && p[0] == 0x16 && p[1] == 0x03
+                   ? "this is TLS, and the port speaks none: use http:// or ws://"
+                   : h.why,
+               true);
         return false;
     }
     if (c->http_need == CONN_NONE && !proxy_http(net, idx, c, &h)) {

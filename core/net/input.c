@@ -19,6 +19,7 @@
 #include "core/net/proxy.h"
 #include "core/net/proxy_conn_private.h"
 #include "core/net/send_private.h"
+#include "core/net/shake_private.h"
 #include "core/net/tcp.h"
 #include "core/net/websocket_conn_private.h"
 
@@ -156,6 +157,8 @@ static void lost_framing(struct net *net, uint32_t idx, struct conn *c, struct w
     char text[80];
     if (proxy_begins(in->p + in->pos, in->end - in->pos))
         snprintf(text, sizeof text, "%s", proxy_stranger);
+    else if (in->p[in->pos] == 0x16 && in->p[in->pos + 1] == 0x03)
+        snprintf(text, sizeof text, "this is TLS, and the port speaks none");
     else if (rc == ERR_TOOLARGE)
         snprintf(text, sizeof text, "length: at most %u", conn_frame_limit(net, c));
     else
@@ -297,7 +300,7 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
         inbuf_compact(in);
     size_t tail = in->cap - in->end;
     struct iovec v[2] = {{in->data + in->end, tail < max ? tail : max}, {net->read, tail < max ? max - tail : 0}};
-    ssize_t n = conn_stream(net, c)->recvv(c->fd, v, 2);
+    ssize_t n = conn_stream(net, c)->recvv(conn_stream(net, c), c->fd, v, 2);
     if (n <= 0 || (size_t)n <= tail) {
         in->end += n > 0 ? (uint32_t)n : 0;
         return n;
@@ -321,7 +324,8 @@ static ssize_t read_behind(struct net *net, struct conn *c, size_t max)
 
 static void discard(struct net *net, uint32_t idx, struct conn *c)
 {
-    ssize_t n = c->inner & CONN_I_EOF ? -1 : conn_stream(net, c)->recv(c->fd, net->read, READ_BYTES);
+    ssize_t n =
+        c->inner & CONN_I_EOF ? -1 : conn_stream(net, c)->recv(conn_stream(net, c), c->fd, net->read, READ_BYTES);
     if (n == 0 && (c->inner & CONN_I_ENDED || (c->out && c->state == CONN_ST_DRAIN))) {
         /* It may have closed one half only, and read what is on its way: an HTTP client that has said all, for one. */
         c->inner |= CONN_I_EOF | CONN_I_MUTED;
@@ -353,6 +357,7 @@ static void end_of_input(struct net *net, uint32_t idx, struct conn *c, uint32_t
     if (conn_ended(net, idx, c, 0, true))
         return;
     if (!c->out || conn_write(net, c) != ERR_AGAIN) {
+        conn_say_end(net, c);
         conn_finish(net, idx);
         return;
     }
@@ -372,8 +377,11 @@ static size_t early_room(const struct conn *c)
 void conn_readable(struct net *net, uint32_t idx, uint32_t events)
 {
     struct conn *c = conn_ptr(net, idx);
-    if (__builtin_expect(c->state == CONN_ST_PROXY, 0)) {
-        proxy_readable(net, idx, events);
+    if (__builtin_expect(c->state <= CONN_ST_SHAKE, 0)) {
+        if (c->state == CONN_ST_PROXY)
+            proxy_readable(net, idx, events);
+        else
+            shake_readable(net, idx, c, events);
         return;
     }
     if (c->inner & CONN_I_DEAF) {
@@ -388,7 +396,8 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
         return;
     bool body = c->state == CONN_ST_HEAD && c->http_need != CONN_NONE;
     size_t max = c->flags & CONN_F_READY || body ? READ_BYTES : early_room(c);
-    ssize_t n = c->in ? read_behind(net, c, max) : conn_stream(net, c)->recv(c->fd, net->read, max);
+    ssize_t n =
+        c->in ? read_behind(net, c, max) : conn_stream(net, c)->recv(conn_stream(net, c), c->fd, net->read, max);
     if (n <= 0) {
         if (n == 0)
             end_of_input(net, idx, c, events);
@@ -408,7 +417,7 @@ void conn_readable(struct net *net, uint32_t idx, uint32_t events)
     parse(net, idx, c, take_input(net, c), (size_t)n);
     /* What the stream keeps makes no descriptor readable. */
     if (__builtin_expect(stream->pending != NULL, 0) && (c = conn_find(net, idx, generation)) != NULL &&
-        stream->pending(c->fd) > 0 && !(c->flags & CONN_F_RESUME)) {
+        stream->pending(stream, c->fd) > 0 && !(c->flags & CONN_F_RESUME)) {
         c->flags |= CONN_F_RESUME;
         work_add(net, &net->resume, idx);
     }
@@ -428,6 +437,6 @@ void conn_go_on(struct net *net, uint32_t idx, struct conn *c)
     }
     const struct stream *stream = c ? conn_stream(net, c) : &stream_plain;
     if (__builtin_expect(stream->pending != NULL, 0) && !(c->flags & CONN_F_RESUME) && !(c->inner & CONN_I_EOF) &&
-        (c->inner & CONN_I_DEAF || may_parse(c)) && stream->pending(c->fd) > 0)
+        (c->inner & CONN_I_DEAF || may_parse(c)) && stream->pending(stream, c->fd) > 0)
         conn_readable(net, idx, EPOLLIN);
 }

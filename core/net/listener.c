@@ -14,7 +14,7 @@
 /* Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn. */
 enum { BACKLOG = 65535 };
 
-static const char unix_prefix[] = "unix:";
+static const char unix_prefix[] = "unix:", tls_prefix[] = "tls:";
 
 /* An address, taken apart. */
 struct place {
@@ -80,9 +80,21 @@ static bool ip_parse(const char *host, uint16_t port, bool bracketed, struct pla
     return inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &p->a.v4.sin_addr) == 1;
 }
 
+bool listener_is_tls(const char *address)
+{
+    return strncmp(address, tls_prefix, sizeof tls_prefix - 1) == 0;
+}
+
 static bool place_parse(const char *address, struct place *p, char *why, size_t why_size)
 {
     memset(p, 0, sizeof *p);
+    if (listener_is_tls(address)) {
+        address += sizeof tls_prefix - 1;
+        if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0 || listener_is_tls(address)) {
+            snprintf(why, why_size, "behind \"tls:\" there is an IP address and a port");
+            return false;
+        }
+    }
     if (strncmp(address, unix_prefix, sizeof unix_prefix - 1) == 0)
         return unix_parse(address + sizeof unix_prefix - 1, p, why, why_size);
     char host[INET6_ADDRSTRLEN + 2];
@@ -251,6 +263,7 @@ int listener_open(struct listener *l, const char *address, unsigned shards, mode
     memset(l, 0, sizeof *l);
     if (!place_parse(address, &p, why, why_size))
         return ERR_IO;
+    l->tls = listener_is_tls(address);
     l->fds = calloc(shards, sizeof *l->fds);
     if (!l->fds) {
         snprintf(why, why_size, "%s: out of memory", address);

@@ -8,6 +8,7 @@
 #include "core/net/net_shared.h"
 #include "core/net/net_shared_private.h"
 #include "core/net/send_private.h"
+#include "core/net/shake_private.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -135,9 +136,10 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     net->called = false;
     if (net->overdue)
         net->overdue = wheel_run(&net->wheel, net->tick, DUE_BATCH);
+    shake_run(net);
     net_work(net);
     /* The owner was called: its own work may have been due before this ran. */
-    if (net->called || net->overdue || work_left(&net->resume) || work_left(&net->dirty))
+    if (net->called || net->overdue || shake_ready(net) || work_left(&net->resume) || work_left(&net->dirty))
         ev_idle_start(loop, &net->busy);
     else
         ev_idle_stop(loop, &net->busy);
@@ -202,6 +204,7 @@ void net_tick(struct net *net)
     outq_trim(&net->outqs);
     deflater_trim(&net->deflater);
     inflater_trim(&net->inflater);
+    shake_tick(net);
     net_evict_idle(net);
 }
 
@@ -317,12 +320,21 @@ void net_free(struct net *net)
     outq_pool_fini(&net->outqs);
     deflater_free(&net->deflater);
     inflater_free(&net->inflater);
+    shake_free(net);
     free(net->dirty.items);
     free(net->dirty_spare.items);
     free(net->resume.items);
     free(net->resume_spare.items);
     free(net->read);
     free(net);
+}
+
+int net_set_stream(struct net *net, unsigned number, const struct stream *row)
+{
+    if (number == STREAM_PLAIN || number >= STREAM_ROWS)
+        return ERR_INVALID;
+    net->streams[number] = row;
+    return 0;
 }
 
 void net_configure(struct net *net, const struct net_limits *limits)

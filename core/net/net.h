@@ -9,6 +9,9 @@ struct net *net_new(struct ev_loop *loop, struct net_shared *shared, const struc
                     const struct net_ops *ops, void *owner);
 /* Closes every connection without a word (`closed` is called), frees all. */
 void net_free(struct net *net);
+/* Makes a row of streams (stream.h) known, which is borrowed and outlives the net. Before it listens with it, and
+ * before connections of it are attached. ERR_INVALID: no such number is free for use. */
+MUST_CHECK int net_set_stream(struct net *net, unsigned number, const struct stream *row);
 void net_configure(struct net *net, const struct net_limits *limits);
 uint32_t net_count(const struct net *net);
 /* Memory for connections, buffers and queues, bytes. */

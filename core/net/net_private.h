@@ -34,6 +34,7 @@ enum {
     DUE_BATCH = 128,              /* connections whose time has come, in one turn */
     LISTEN_MAX = 64,              /* listening sockets of a net */
     WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
+    SHAKES_MAX = 256,             /* connections between the first and the last step of their agreement */
     WORK_ROUNDS = 4,              /* passes over the work lists before the loop polls again */
     DRAIN_TICKS = 5,              /* output of a closing connection drains so long */
     DRAIN_TICKS_HTTP = 60,        /* the same of an HTTP answer, whose reader may be slow without harm */
@@ -47,6 +48,7 @@ enum {
 /* conn.state */
 enum conn_state {
     CONN_ST_PROXY, /* its peer speaks for others: a PROXY header is awaited; the owner does not know of it */
+    CONN_ST_SHAKE, /* its stream must agree on something with the other side first; the owner does not know of it */
     CONN_ST_HEAD,  /* the HTTP request is awaited; the owner does not know of it */
     CONN_ST_ASKED, /* the owner has the HTTP request and will answer it */
     CONN_ST_OPEN,
@@ -79,6 +81,22 @@ struct listening {
     int fd;            /* borrowed */
     uint8_t transport; /* enum conn_transport */
     uint8_t stream;    /* row of its connections */
+};
+
+/* A connection whose next step is due, and one between its first and its last (shake.c). */
+struct shake {
+    uint32_t conn, generation;
+};
+struct shake_slot {
+    uint32_t conn;
+    uint32_t heard; /* tick of its last step */
+};
+struct shakes {
+    struct shake *queue;     /* a ring; owned */
+    uint32_t head, due, cap; /* of the ring: the first, how many there are, room (a power of two) */
+    uint32_t count;          /* slots in use */
+    bool stuck;              /* none of those who are due may begin now */
+    struct shake_slot slots[SHAKES_MAX];
 };
 
 /* The connection whose input is being parsed: what conn_detach() and conn_resume() must know inside a callback. */
@@ -122,6 +140,7 @@ struct net {
     struct work resume, resume_spare; /* to parse again */
     uint32_t evict_at;                /* where net_evict_idle() goes on */
     struct parsing cur;
+    struct shakes shakes;
     bool overdue;  /* there are more connections whose time has come */
     bool asleep;   /* ev_prepare has run and the loop is about to poll */
     bool flushing; /* net_flush() is running */

@@ -54,6 +54,9 @@ void outq_put(struct outq_pool *p, struct outq *q)
 {
     for (uint32_t i = 0; i < q->count; i++)
         wire_unref(*slot(q, i));
+    if (q->rest)
+        wire_unref(q->rest);
+    q->rest = NULL;
     if (q->ring != q->few || q->tags || p->free_count >= FREE_MAX) {
         p->memory -= outq_memory(q);
         if (q->ring != q->few)
@@ -211,7 +214,7 @@ bool outq_exclusive(const struct outq *q)
     for (uint32_t i = 0; i < q->count; i++)
         if ((*slot(q, i))->refs != 1)
             return false;
-    return true;
+    return !q->rest || q->rest->refs == 1;
 }
 
 /* --- Writing ------------------------------------------------------------------------------------------------------ */
@@ -230,6 +233,37 @@ void outq_advance(struct outq *q, size_t n)
         q->count--;
     }
     q->sent = (uint32_t)n;
+}
+
+void outq_keep_rest(struct outq *q, struct wire *rest)
+{
+    if (!SURELY(!q->rest)) {
+        q->bytes -= q->rest->len;
+        wire_unref(q->rest);
+    }
+    q->rest = rest;
+    q->bytes += rest->len;
+}
+
+/* What was sealed must leave as it is, before anything else. 0: it is out. */
+static int write_rest(struct outq *q, const struct stream *stream, int fd)
+{
+    struct wire *w = q->rest;
+    ssize_t n;
+    do
+        n = stream->resend(stream, fd, w->data, w->len);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
+    q->bytes -= (uint32_t)n;
+    w->len -= (uint32_t)n;
+    if (w->len) {
+        memmove(w->data, w->data + n, w->len);
+        return ERR_AGAIN;
+    }
+    q->rest = NULL;
+    wire_unref(w);
+    return 0;
 }
 
 void gather_clear(struct gather *g)
@@ -257,7 +291,7 @@ static void gather(struct gather *g, const struct outq *q)
     }
 }
 
-static ssize_t write_vector(const struct outq *q, const struct stream *stream, int fd)
+static ssize_t write_vector(const struct outq *q, const struct stream *stream, int fd, struct wire **rest)
 {
     struct iovec v[GATHER_WIRES];
     unsigned n = q->count < GATHER_WIRES ? q->count : GATHER_WIRES;
@@ -266,23 +300,29 @@ static ssize_t write_vector(const struct outq *q, const struct stream *stream, i
         uint32_t skip = i == 0 ? q->sent : 0;
         v[i] = (struct iovec){w->data + skip, w->len - skip};
     }
-    return stream->sendv(fd, v, (int)n);
+    return stream->sendv(stream, fd, v, (int)n, rest);
 }
 
 int outq_write(struct outq *q, struct gather *g, const struct stream *stream, int fd)
 {
+    if (q->rest) {
+        int rc = write_rest(q, stream, fd);
+        if (rc != 0)
+            return rc;
+    }
     while (q->count) {
         ssize_t n;
         size_t want = q->bytes;
+        struct wire *rest = NULL;
         if (q->count == 1) {
             struct wire *w = q->ring[q->head];
-            n = stream->send(fd, w->data + q->sent, w->len - q->sent);
+            n = stream->send(stream, fd, w->data + q->sent, w->len - q->sent, &rest);
         } else if (q->sent == 0 && q->count <= GATHER_WIRES && q->bytes <= GATHER_BYTES) {
             gather(g, q);
-            n = stream->send(fd, g->bytes, g->n);
+            n = stream->send(stream, fd, g->bytes, g->n, &rest);
         } else {
-            n = write_vector(q, stream, fd);
-            if (q->count > GATHER_WIRES)
+            n = write_vector(q, stream, fd, &rest);
+            if (q->count > GATHER_WIRES || stream->resend)
                 want = 0;
         }
         if (n < 0) {
@@ -291,8 +331,12 @@ int outq_write(struct outq *q, struct gather *g, const struct stream *stream, in
             return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
         }
         outq_advance(q, (size_t)n);
+        if (rest) {
+            outq_keep_rest(q, rest);
+            return ERR_AGAIN;
+        }
         /* A short write means a full socket; asking again would only be told so. */
-        if ((size_t)n < want)
+        if ((size_t)n < want && !stream->resend)
             return ERR_AGAIN;
     }
     return 0;

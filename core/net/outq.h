@@ -20,8 +20,9 @@ struct stream;
 struct outq {
     struct outq *next_free; /* on the freelist */
     struct wire **ring;     /* cap slots, each in use holds a reference; `few`, or malloc'd and owned */
+    struct wire *rest;      /* sealed bytes that go first, as they are (stream.h); a reference; NULL: none */
     uint32_t *tags;         /* tags of skipped wires, ascending, each once; malloc'd, owned; NULL: none */
-    uint32_t bytes;         /* left to write */
+    uint32_t bytes;         /* left to write, those of `rest` included */
     uint32_t sent;          /* bytes of the first wire that are written */
     uint32_t head;          /* slot of the first wire */
     uint32_t count;         /* wires */
@@ -35,7 +36,7 @@ struct outq {
     uint32_t held;          /* bytes that are counted as held without a login (net_shared.h) */
     struct wire *few[OUTQ_INLINE];
 };
-_Static_assert(sizeof(struct outq) == 120, "ten thousand receivers of one message need as many");
+_Static_assert(sizeof(struct outq) == 128, "ten thousand receivers of one message need as many");
 
 struct outq_pool {
     struct outq *free;   /* freelist */
@@ -95,8 +96,10 @@ bool outq_exclusive(const struct outq *q);
 /* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED:
  * it failed. */
 MUST_CHECK int outq_write(struct outq *q, struct gather *g, const struct stream *stream, int fd);
-/* The first n bytes of what is left have been written. */
+/* The first n bytes of the wires that are left have been written, or are in a rest. */
 void outq_advance(struct outq *q, size_t n);
+/* Takes over what is left of sealed bytes, which leave before anything else. There must be none yet. */
+void outq_keep_rest(struct outq *q, struct wire *rest);
 /* Drops the references of the gathering. */
 void gather_clear(struct gather *g);
 

@@ -122,8 +122,10 @@ int conn_write(struct net *net, struct conn *c)
 {
     uint32_t before = c->out->bytes;
     int rc = outq_write(c->out, &net->gather, conn_stream(net, c), c->fd);
-    net->queued -= before - c->out->bytes;
-    net->bytes_out += before - c->out->bytes;
+    /* Signed: what is sealed is a little more than what it was made of. */
+    int64_t written = (int64_t)before - c->out->bytes;
+    net->queued -= (uint64_t)written;
+    net->bytes_out += (uint64_t)written;
     let_go(net, c, c->out->bytes);
     return rc;
 }
@@ -390,16 +392,20 @@ bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
         return false;
     if (__builtin_expect(w->len == 0, 0))
         return true;
-    ssize_t sent = conn_stream(net, c)->send(c->fd, w->data, w->len);
+    const struct stream *stream = conn_stream(net, c);
+    struct wire *rest = NULL;
+    ssize_t sent = stream->send(stream, c->fd, w->data, w->len, &rest);
     if (sent > 0)
         net->bytes_out += (uint64_t)sent;
-    if (sent == (ssize_t)w->len)
+    if (sent == (ssize_t)w->len && !rest)
         return true;
     /* The rest waits for the flush, which also finds out whether the socket is full or has failed. */
     c->out = outq_get(&net->outqs);
     (void)SURELY(outq_push(&net->outqs, c->out, w) == 0);
     if (sent > 0)
         outq_advance(c->out, (size_t)sent);
+    if (rest)
+        outq_keep_rest(c->out, rest);
     queued(net, conn, c, c->out->bytes);
     return true;
 }

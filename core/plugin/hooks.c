@@ -86,6 +86,7 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .device = str_out(h->device),
         .ip = str_out(h->ip),
         .websocket = h->websocket,
+        .secure = h->secure,
         .restored = h->restored,
         .members = h->members,
         .rate = (double)h->rate,
@@ -342,7 +343,8 @@ enum auth_when auth_run(struct auth_call *a, void *ctx)
                          .token = str_out(a->token),
                          .device = str_out(a->device),
                          .ip = str_out(a->ip),
-                         .websocket = a->websocket};
+                         .websocket = a->websocket,
+                         .secure = a->secure};
     answer = (struct mp_auth_answer){.size = sizeof answer};
     struct visit v = visit_begin(t, r->plugin, "authentication");
     enum mp_when when = r->ask(&l, &answer, r->ctx);

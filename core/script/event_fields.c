@@ -1,5 +1,6 @@
 #include "core/script/event_fields.h"
 
+#include "core/net/conn.h"
 #include "core/script/event.h"
 #include "core/script/json_lua.h"
 #include "core/script/read_result.h"
@@ -203,7 +204,7 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
         push_text(L, h->ip);
         return;
     case KEY_TRANSPORT:
-        lua_pushstring(L, h->websocket ? "websocket" : "tcp");
+        lua_pushstring(L, conn_transport_name(h->websocket, h->secure));
         return;
     case KEY_TOKEN:
         push_text(L, h->token);

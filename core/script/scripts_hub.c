@@ -93,7 +93,8 @@ static enum auth_when ask(struct auth_call *a, void *ctx)
                               .token = a->token,
                               .device = a->device,
                               .ip = a->ip,
-                              .websocket = a->websocket};
+                              .websocket = a->websocket,
+                              .secure = a->secure};
         enum hook_verdict v = event_run(st, &st->handlers[r->item], &h);
         if (login_settled(a, st, &h, v))
             return AUTH_NOW;

@@ -163,7 +163,9 @@ static void take_fields(lua_State *L, int table, struct hook_call *h)
     struct slice name = text_field(L, table, "name");
     if (name.n)
         h->user_name = name;
-    h->websocket = slice_eq(text_field(L, table, "transport"), SLICE_LIT("websocket"));
+    struct slice transport = text_field(L, table, "transport");
+    h->secure = slice_eq(transport, SLICE_LIT("wss")) || slice_eq(transport, SLICE_LIT("tcps"));
+    h->websocket = slice_eq(transport, SLICE_LIT("websocket")) || slice_eq(transport, SLICE_LIT("wss"));
     h->message = text_field(L, table, "reason").p;
     h->restored = bool_field(L, table, "restored");
     h->repeat_possible = bool_field(L, table, "clientId");

@@ -18,6 +18,8 @@
 #include "core/script/scripts.h"
 #include "core/server/commands.h"
 #include "core/server/key_watch.h"
+#include "core/net/stream.h"
+#include "core/server/secure.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "storage/store.h"
@@ -48,7 +50,8 @@ static int check_machine(const struct server *s)
     };
     const struct config *c = s->config;
     char why[WHY_MAX];
-    uint32_t listeners = (c->listen.tcp.n + c->listen.websocket.n) * s->shards + c->listen.console.n;
+    uint32_t clients = c->listen.tcp.n + c->listen.websocket.n + c->listen.tcps.n + c->listen.wss.n;
+    uint32_t listeners = clients * s->shards + c->listen.console.n;
     struct machine_need need = {.descriptors = DESCRIPTORS + DESCRIPTORS_SHARD * s->shards + listeners,
                                 .threads = THREADS + s->shards,
                                 .memory = MEMORY + (uint64_t)c->storage.memory};
@@ -145,18 +148,37 @@ static int open_scripts(struct server *s)
     return rc;
 }
 
-static int listen_on(struct server *s, const struct config_strings *addresses, enum conn_transport transport)
+/* The listeners of clients. */
+static const struct {
+    const char *name; /* of the transport */
+    size_t offset;    /* of the addresses, a struct config_strings in the config */
+    enum conn_transport transport;
+    unsigned stream;
+} ports[] = {
+    {"tcp", offsetof(struct config, listen.tcp), CONN_TCP, STREAM_PLAIN},
+    {"websocket", offsetof(struct config, listen.websocket), CONN_WEBSOCKET, STREAM_PLAIN},
+    {"tcps", offsetof(struct config, listen.tcps), CONN_TCP, STREAM_TLS},
+    {"wss", offsetof(struct config, listen.wss), CONN_WEBSOCKET, STREAM_TLS_WEB},
+};
+enum { PORTS = sizeof ports / sizeof *ports };
+
+static const struct config_strings *addresses_of(const struct config *c, unsigned port)
 {
+    return (const struct config_strings *)(const void *)((const char *)c + ports[port].offset);
+}
+
+static int listen_on(struct server *s, unsigned port)
+{
+    const struct config_strings *addresses = addresses_of(s->config, port);
     for (uint32_t i = 0; i < addresses->n; i++) {
         char why[WHY_MAX] = "";
         struct listener *l = &s->listeners[s->listener_count];
         if (listener_open(l, addresses->v[i], s->shards, 0660, why, sizeof why) != 0)
             return server_fail(s, why);
         s->listener_count++;
-        if (hub_listen(s->hub, l, transport) != 0)
+        if (hub_listen(s->hub, l, ports[port].transport, ports[port].stream) != 0)
             return server_fail(s, "out of memory");
-        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name),
-                  LOG_STR("transport", transport == CONN_TCP ? "tcp" : "websocket"));
+        log_event(LOG_INFO, "listen.open", LOG_STR("address", l->name), LOG_STR("transport", ports[port].name));
     }
     return 0;
 }
@@ -167,16 +189,20 @@ static int open_hub(struct server *s)
     struct hub_options options;
     config_hub_options(c, s->key, &options);
     s->hub = hub_new(s->shards, s->store, &options);
-    s->listeners = calloc(c->listen.tcp.n + c->listen.websocket.n + c->listen.console.n + 1, sizeof *s->listeners);
+    uint32_t listeners = c->listen.console.n + 1;
+    for (unsigned i = 0; i < PORTS; i++)
+        listeners += addresses_of(c, i)->n;
+    s->listeners = calloc(listeners, sizeof *s->listeners);
     if (!s->hub || !s->listeners)
         return server_fail(s, "the shards cannot be made: out of memory or descriptors");
     hub_set_main(s->hub, &s->mail);
-    if (open_console(s) != 0 || open_plugins(s) != 0)
+    if (open_console(s) != 0 || secure_open(s) != 0 || open_plugins(s) != 0)
         return -1;
     if (open_scripts(s) != 0)
         return -1;
-    if (listen_on(s, &c->listen.tcp, CONN_TCP) != 0 || listen_on(s, &c->listen.websocket, CONN_WEBSOCKET) != 0)
-        return -1;
+    for (unsigned i = 0; i < PORTS; i++)
+        if (listen_on(s, i) != 0)
+            return -1;
     if (hub_start(s->hub) != 0)
         return server_fail(s, "the threads of the shards cannot be started");
     return 0;
@@ -185,10 +211,9 @@ static int open_hub(struct server *s)
 /* "127.0.0.1:8081 127.0.0.1:8082". */
 static void put_addresses(struct buf *out, const struct config *c)
 {
-    const struct config_strings *lists[] = {&c->listen.tcp, &c->listen.websocket};
-    for (unsigned i = 0; i < 2; i++)
-        for (uint32_t j = 0; j < lists[i]->n; j++)
-            buf_printf(out, "%s%s:%s", out->n ? " " : "", i ? "websocket" : "tcp", lists[i]->v[j]);
+    for (unsigned i = 0; i < PORTS; i++)
+        for (uint32_t j = 0; j < addresses_of(c, i)->n; j++)
+            buf_printf(out, "%s%s:%s", out->n ? " " : "", ports[i].name, addresses_of(c, i)->v[j]);
 }
 
 int parts_open(struct server *s)
@@ -258,6 +283,7 @@ static void close_hub(struct server *s)
 void parts_close(struct server *s)
 {
     close_hub(s);
+    secure_close(s);
     if (s->store)
         store_close(s->store);
     for (unsigned i = 0; i < s->listener_count; i++)

@@ -10,6 +10,7 @@
 #include "core/plugin/plugins.h"
 #include "core/script/scripts.h"
 #include "core/server/parts.h"
+#include "core/server/secure.h"
 #include "core/server/key_watch.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
@@ -31,6 +32,13 @@ static void log_lines(enum log_level level, const char *id, const char *key, con
     }
 }
 
+/* Nothing comes of what was prepared. */
+static void abandon(struct server *s)
+{
+    scripts_abandon(s->scripts);
+    secure_abandon(s);
+}
+
 /* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was
  * if it cannot be opened. */
 static int apply(struct server *s, struct config *fresh, struct buf *errors)
@@ -47,28 +55,33 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     /* Without a file, the key drawn at the start stays. */
     if (!fresh->auth.secret && !settings_secret_directory(s->boot) && !s->config->auth.secret)
         memcpy(key, s->key, sizeof key);
+    if (secure_prepare(s, fresh, errors) != 0)
+        return -1;
     int prepared = parts_prepare_scripts(s, fresh, errors);
-    if (prepared != 0)
+    if (prepared != 0) {
+        secure_abandon(s);
         return prepared == ERR_AGAIN ? ERR_AGAIN : -1;
+    }
     struct plugin_config plugins = settings_plugins(fresh, s->config_path);
     if (plugins_prepare(s->plugins, &plugins) != 0) {
-        scripts_abandon(s->scripts);
+        abandon(s);
         buf_str(errors, "out of memory\n");
         return -1;
     }
     if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
         buf_printf(errors, "log.file: %s cannot be opened for appending: %s\n", fresh->log.file, strerror(errno));
-        scripts_abandon(s->scripts);
+        abandon(s);
         return -1;
     }
     config_hub_options(fresh, key, &hub_options);
     if (hub_reconfigure(s->hub, &hub_options) != 0) {
-        scripts_abandon(s->scripts);
+        abandon(s);
         (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format,
                         (enum log_level)s->config->log.level);
         buf_str(errors, "out of memory\n");
         return -1;
     }
+    secure_commit(s);
     if (scripts_commit(s->scripts) != 0)
         log_event(LOG_ERROR, "script.reload_failed", LOG_STR("because", "out of memory"),
                   LOG_STR("kept", "the scripts before"));

@@ -21,6 +21,10 @@ struct listener;
 struct plugins;
 struct scripts;
 struct store;
+struct tls;
+struct tls_context;
+struct tls_rows;
+struct tls_tickets;
 
 enum {
     WHY_MAX = 512,     /* bytes of a sentence that tells what went wrong */
@@ -36,6 +40,15 @@ struct key_look {
     bool again;                         /* the key has changed meanwhile */
 };
 
+/* Of secure.c: TLS. All owned; NULL where no listener speaks it. */
+struct secure {
+    struct tls *tls;
+    struct tls_tickets *tickets;
+    struct tls_rows **rows;                    /* one a shard */
+    struct tls_context *fresh, *fresh_console; /* prepared, and neither in force nor abandoned */
+    ev_timer turner;                           /* of the tickets' keys */
+};
+
 struct server {
     const char *config_path; /* from the command line */
     struct config *config;   /* in force; owned */
@@ -44,6 +57,7 @@ struct server {
     unsigned shards;
     uint8_t key[SECRET_KEY_SIZE]; /* of resume tokens */
     struct key_look key_look;
+    struct secure secure;
     struct store *store;
     struct hub *hub;
     struct mailbox mail; /* answers to the main thread: hub_main() */

@@ -2,20 +2,10 @@
 
 #include "core/base/log.h"
 #include "core/config/config.h"
+#include "core/server/secure.h"
 
 #include <cjson/cJSON.h>
 #include <string.h>
-
-/* What the schema knows and this version does not have: errors. */
-static void check_build(const struct config *c, const char *name, struct buf *errors)
-{
-    if (c->tls.certificate || c->tls.key)
-        buf_printf(errors, "%s: tls: this version has no TLS yet; put a proxy that ends TLS in front\n", name);
-    if (c->listen.tcps.n)
-        buf_printf(errors, "%s: listen.tcps: this version has no TLS yet\n", name);
-    if (c->listen.wss.n)
-        buf_printf(errors, "%s: listen.wss: this version has no TLS yet\n", name);
-}
 
 struct plugin_config settings_plugins(const struct config *c, const char *path)
 {
@@ -39,7 +29,7 @@ struct config *settings_load(struct plugins *running, const char *path, struct b
     struct config *c = config_load(path, errors);
     if (!c)
         return NULL;
-    check_build(c, path, errors);
+    secure_check(c, path, errors);
     check_plugins(running, c, path, errors);
     if (errors->n == 0 && buf_ok(errors))
         return c;

@@ -17,16 +17,17 @@ def smoke(f):
 
 
 def variants(*combinations):
-    """Makes a class for each (wire, threads) of a class, in its module: the same tests over another transport and
-    number of shards."""
+    """Makes a class for each (wire, threads[, tls]) of a class, in its module: the same tests over another transport
+    and number of shards. A third one is how clients come by TLS: "own", "openssl" (the records of TLS 1.3), "1.2"."""
     import sys
 
     def make(cls):
         module = sys.modules[cls.__module__]
-        for wire, threads in combinations:
-            name = "%s_%s_%d" % (cls.__name__, wire, threads)
+        for wire, threads, *tls in combinations:
+            name = "_".join([cls.__name__, wire, str(threads)] + ["tls_" + t.replace(".", "") for t in tls])
             config = dict(cls.config, threads=threads)
-            made = type(name, (cls,), {"wire": wire, "config": config, "__module__": cls.__module__, "abstract": False})
+            made = type(name, (cls,), {"wire": wire, "config": config, "__module__": cls.__module__, "abstract": False,
+                                       "tls": tls[0] if tls else None})
             setattr(module, name, made)
         cls.abstract = True
         return cls
@@ -40,12 +41,13 @@ class Test(unittest.TestCase):
 
     config = {}
     wire = "tcp"
+    tls = None
     abstract = False
     maxDiff = 2000
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(cls.config)
+        cls.server = Server(cls.config, tls=cls.tls)
 
     @classmethod
     def tearDownClass(cls):

@@ -28,7 +28,12 @@ class Client:
 
     def __init__(self, server, wire="tcp", **options):
         self.server = server
-        port = server.tcp if wire in ("tcp", "gzip") else server.websocket
+        wire = server.over(wire)
+        if wire.startswith("tls-"):
+            port = server.tcps if wire in ("tls-tcp", "tls-gzip") else server.wss
+            options.setdefault("tls", server.tls_client())
+        else:
+            port = server.tcp if wire in ("tcp", "gzip") else server.websocket
         self.wire = WIRES[wire](port, **options)
         self.seq = 0
         self.kept = []  # frames received and not yet asked for: (action, seq, body)

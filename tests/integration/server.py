@@ -9,9 +9,13 @@ import subprocess
 import tempfile
 import time
 
+import certs
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
 SANITIZED = os.environ.get("MAGPIE_SANITIZED", "")
+# Clients come by TLS although the tests do not say so: "own" or "openssl" (records of TLS 1.3), "1.2".
+TLS = os.environ.get("MAGPIE_TLS", "")
 # Everything that waits for the server waits this much longer where it is slow.
 PATIENCE = {"": 1.0, "asan": 3.0, "tsan": 6.0}.get(SANITIZED, 4.0)
 
@@ -61,10 +65,11 @@ class Server:
 
         with Server({"limits": {"content": 100}}) as s: …
         s.tcp, s.websocket   ports
+        s.tcps, s.wss        those of TLS, where the config has a section `tls` or asks for it by tls="own" (or …)
         s.folder             where everything is; s.folder + "/data" is the data directory
     """
 
-    def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=()):
+    def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=(), tls=None):
         self.folder = tempfile.mkdtemp(prefix="magpie-test-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "magpie.lua")
@@ -74,7 +79,8 @@ class Server:
         self.secrets = set()  # must not be in the log
         self.config = dict(config or {})
         self.process = None
-        self.tcp = self.websocket = 0
+        self.tcp = self.websocket = self.tcps = self.wss = 0
+        self.tls = tls or TLS  # clients come by TLS: "own", "openssl" or "1.2"
         if start:
             try:
                 self.start()
@@ -95,7 +101,18 @@ class Server:
             "scripts": {"path": os.path.join(ROOT, "scripts")},
             "plugins": {"path": os.path.join(os.path.dirname(MAGPIED), "plugins")},
         }
+        if self.tls or "tls" in self.config:
+            base["tls"] = certs.settings(records="openssl" if self.tls == "openssl" else "own")
+            base["listen"].update(tcps="127.0.0.1:0", wss="127.0.0.1:0")
         return merged(base, self.config)
+
+    def over(self, wire):
+        """The wire that a client of this server comes by, which asked for this one."""
+        return "tls-" + wire if self.tls and not wire.startswith("tls-") else wire
+
+    def tls_client(self):
+        """The context of such a client."""
+        return certs.client("1.2" if self.tls == "1.2" else None)
 
     def write_config(self, settings=None):
         self.last_settings = settings or self.settings()
@@ -129,9 +146,11 @@ class Server:
                 raise AssertionError("magpied does not start:\n" + self.tail())
             time.sleep(0.02)
         ports = {}
-        for port, transport in re.findall(r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcp|websocket)", self.log()):
+        opened = r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcps?|websocket|wss)\b"
+        for port, transport in re.findall(opened, self.log()):
             ports.setdefault(transport, int(port))
         self.tcp, self.websocket = ports.get("tcp", 0), ports.get("websocket", 0)
+        self.tcps, self.wss = ports.get("tcps", 0), ports.get("wss", 0)
 
     def log(self):
         """What it has logged since its last start."""

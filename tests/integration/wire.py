@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -31,9 +32,9 @@ class Timeout(AssertionError):
 
 class Stream:
     """A socket with a buffer, read with deadlines. `source`: the address that it comes from; `first`: what is sent
-    before all else."""
+    before all else; `tls`: an SSL context, and the server is `localhost`."""
 
-    def __init__(self, address, receive_buffer=None, source=None, first=b""):
+    def __init__(self, address, receive_buffer=None, source=None, first=b"", tls=None, session=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
@@ -46,13 +47,18 @@ class Stream:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if first:
             self.socket.sendall(first)
+        if tls:
+            try:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="localhost", session=session)
+            except (ssl.SSLError, ConnectionError) as e:
+                raise Closed("no handshake: %s" % e) from None
         self.buffer = bytearray()
 
     def write(self, data):
         try:
             self.socket.settimeout(60)
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError) as e:
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as e:
             raise Closed(str(e)) from None
 
     def fill(self, n, deadline):
@@ -66,7 +72,7 @@ class Stream:
                 data = self.socket.recv(262144)
             except (TimeoutError, socket.timeout):
                 raise Timeout("nothing came in time") from None
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLError):
                 raise Closed("reset") from None
             if not data:
                 raise Closed("end of stream")
@@ -147,7 +153,7 @@ class WsWire:
         self.pings = 0
         self.pong = True  # answer PINGs
         if handshake:
-            self.handshake("%s:%d" % (host, port), path, headers)
+            self.handshake("%s:%d" % ("localhost" if options.get("tls") else host, port), path, headers)
 
     def handshake(self, host, path="/", headers=()):
         key = base64.b64encode(os.urandom(16)).decode()
@@ -322,3 +328,5 @@ class DeflateTextWire(Deflated, WsTextWire):
 
 WIRES = {"tcp": TcpWire, "binary": WsWire, "text": WsTextWire, "gzip": GzipWire, "deflate": DeflateWire,
          "deflate-text": DeflateTextWire}
+# "tls-": the same over TLS.
+WIRES.update({"tls-" + name: wire for name, wire in WIRES.items()})

@@ -27,6 +27,7 @@
 #include "tests/unit/gate_store.h"
 #include "tests/unit/test_bus.h"
 #include "core/net/accept.h"
+#include "core/net/stream.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -180,7 +181,8 @@ static inline void kit_start(struct kit *k)
     for (unsigned i = 0; i < k->shards; i++) {
         for (int t = 0; t < 2; t++) {
             k->listening[t][i] = kit_listen(&k->address[t][i]);
-            assert_int_equal(net_listen(kit_shard(k, i)->net, k->listening[t][i], t ? CONN_WEBSOCKET : CONN_TCP), 0);
+            assert_int_equal(
+                net_listen(kit_shard(k, i)->net, k->listening[t][i], t ? CONN_WEBSOCKET : CONN_TCP, STREAM_PLAIN), 0);
         }
     }
     if (k->threads)

@@ -123,7 +123,7 @@ static inline void kit_start(struct kit *k, enum conn_transport transport, const
     assert_int_equal(bind(k->listening, (struct sockaddr *)&k->address, n), 0);
     assert_int_equal(getsockname(k->listening, (struct sockaddr *)&k->address, &n), 0);
     assert_int_equal(listen(k->listening, 1024), 0);
-    assert_int_equal(net_listen(k->net, k->listening, transport), 0);
+    assert_int_equal(net_listen(k->net, k->listening, transport, STREAM_PLAIN), 0);
 }
 
 static inline void kit_stop(struct kit *k)

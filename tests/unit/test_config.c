@@ -59,7 +59,8 @@ static void test_default_values(void **state)
     assert_string_equal(c->listen.websocket.v[0], "127.0.0.1:8082");
     assert_string_equal(c->listen.console.v[0], "127.0.0.1:8083");
     assert_int_equal(c->listen.tcps.n + c->listen.wss.n, 0);
-    assert_null(c->tls.certificate);
+    assert_int_equal(c->tls.certificate.n + c->tls.key.n, 0);
+    assert_int_equal(c->tls.records, RECORDS_OWN);
     assert_int_equal(c->threads + c->node, 0);
     assert_string_equal(c->data, "data");
     assert_int_equal(c->storage.engine, ENGINE_ROCKSDB);
@@ -150,6 +151,9 @@ static const char *const good_files[] = {
     "return { listen = { tcp = 'unix:/tmp/m.sock' } }",
     "return { listen = { console = '0.0.0.0:9' }, console = { password = 'x' } }",
     "return { tls = { certificate = 'c', key = 'k' }, listen = { wss = '127.0.0.1:3' } }",
+    "return { tls = { certificate = { 'c', 'd' }, key = { 'k', 'k' }, records = 'openssl' },"
+    " listen = { tcps = '127.0.0.1:3', console = 'tls:127.0.0.1:4' } }",
+    "return { tls = { certificate = 'c', key = 'k', client_ca = 'a' }, listen = { console = 'tls:*:4' } }",
     "local n = 4 return { threads = n * 2 }",
     "return { threads = env('MAGPIE_TEST_UNSET', 3) }",
     "return { threads = env('MAGPIE_TEST_FOUR') + 0 }",
@@ -282,6 +286,19 @@ static const struct {
     {"return { listen = { wss = '127.0.0.1:1' } }", "listen.wss: needs tls.certificate and tls.key"},
     {"return { tls = { key = 'k' } }", "tls.key: needs tls.certificate too"},
     {"return { tls = { certificate = 'c' } }", "tls.certificate: needs tls.key too"},
+    {"return { tls = { certificate = { 'c', 'd' }, key = 'k' } }",
+     "tls.key: expected a key for each of the 2 certificates, found 1"},
+    {"return { tls = { certificate = 'c', key = 'k', records = 'mine' } }", "tls.records: "},
+    {"return { listen = { console = 'tls:127.0.0.1:5' } }",
+     "listen.console: tls:127.0.0.1:5 needs tls.certificate and tls.key"},
+    {"return { tls = { certificate = 'c', key = 'k' }, listen = { tcp = 'tls:127.0.0.1:5' } }",
+     "listen.tcp: tls:127.0.0.1:5: \"tls:\" is for consoles; clients have listen.tcps and listen.wss"},
+    {"return { tls = { certificate = 'c', key = 'k' }, listen = { console = 'tls:*:5' } }",
+     "listen.console: tls:*:5 can be reached by others: set console.password, or listen on \"tls:\" with "
+     "tls.client_ca"},
+    {"return { tls = { certificate = 'c', key = 'k' }, listen = { tcps = '*:5' } }", "listen.tcps: *:5 can be reached"},
+    {"return { tls = { certificate = 'c', key = 'k' }, listen = { console = 'tls:unix:x' } }",
+     "behind \"tls:\" there is an IP address and a port"},
     {"return { limits = { content = 64*KiB } }", "limits.content: must fit in limits.frame"},
     {"return { limits = { content = 4096, frame = 4096 } }", "limits.content: must fit in limits.frame"},
 };

@@ -40,7 +40,7 @@ static void values(void **state)
     expect(c, "origins", "https://a.b,https://c.d");
     expect(c, "auth.secret", NULL);
     expect(c, "console.password", NULL);
-    expect(c, "tls.key", NULL);
+    expect(c, "tls.client_ca", NULL);
     expect(c, "limits", NULL);
     expect(c, "limits.nothing", NULL);
     expect(c, "plugins.load", NULL);

@@ -83,7 +83,7 @@ static void refuses(void **state)
          "\r\n",
          "HTTP/1.1 426 ", "\r\nSec-WebSocket-Version: 13\r\n"},
         {"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", "HTTP/1.1 400 ", "Host"},
-        {"\x16\x03\x01\x02\x05\x01", "HTTP/1.1 400 ", "no HTTP request"},
+        {"\x16\x03\x01\x02\x05\x01", "HTTP/1.1 400 ", "this is TLS, and the port speaks none"},
         {"GET / HTTP/3.0\r\n", "HTTP/1.1 505 ", "HTTP/1.1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -263,13 +264,81 @@ static void receivers_share_a_gathering(void **state)
     bench_stop(&b);
 }
 
+/* A row that makes three bytes of each and sends no more than `most` of them at once. */
+static struct {
+    size_t most;
+    unsigned sealed; /* bytes that were taken */
+} seal;
+
+static ssize_t seal_resend(const struct stream *self, int fd, const void *p, size_t n)
+{
+    (void)self;
+    return send(fd, p, n < seal.most ? n : seal.most, MSG_NOSIGNAL);
+}
+
+static ssize_t seal_send(const struct stream *self, int fd, const void *p, size_t n, struct wire **rest)
+{
+    char out[3 * 10] = "";
+    n = n < 10 ? n : 10;
+    for (size_t i = 0; i < n; i++)
+        memset(out + 3 * i, ((const char *)p)[i], 3);
+    seal.sealed += (unsigned)n;
+    ssize_t m = seal_resend(self, fd, out, 3 * n);
+    if (m >= 0 && (size_t)m < 3 * n)
+        *rest = wire_raw(slice_of(out + m, 3 * n - (size_t)m), WIRE_TAG_NONE);
+    return (ssize_t)n;
+}
+
+static ssize_t seal_sendv(const struct stream *self, int fd, const struct iovec *v, int n, struct wire **rest)
+{
+    (void)n;
+    return seal_send(self, fd, v[0].iov_base, v[0].iov_len, rest);
+}
+
+static const struct stream seal_row = {.send = seal_send, .sendv = seal_sendv, .resend = seal_resend};
+
+/* What was sealed and did not leave goes first, as it is; and whatever is dropped meanwhile, it is not sealed again. */
+static void rests(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b);
+    push(&b, "ab", 1);
+    push(&b, "cdefghijklmn", 2);
+    seal.most = 4;
+    seal.sealed = 0;
+    assert_int_equal(outq_write(b.q, &b.gather, &seal_row, b.fds[0]), ERR_AGAIN);
+    assert_int_equal(seal.sealed, 10);
+    assert_int_equal(b.q->bytes, 4 + 26);
+    assert_true(outq_exclusive(b.q) == false || b.gather.count == 0);
+    gather_clear(&b.gather);
+    assert_true(outq_exclusive(b.q));
+    push(&b, "xy", 3);
+    outq_purge(b.q, 3);
+    outq_purge(b.q, 2); /* begun: it stays */
+    assert_int_equal(b.q->bytes, 4 + 26);
+    int rc, calls = 0;
+    while ((rc = outq_write(b.q, &b.gather, &seal_row, b.fds[0])) == ERR_AGAIN && ++calls < 50)
+        ;
+    assert_int_equal(rc, 0);
+    assert_int_equal(b.q->bytes, 0);
+    assert_int_equal(seal.sealed, 14);
+    expect(&b, "aaabbbcccdddeeefffggghhhiiijjjkkklllmmmnnn");
+    /* A queue of nothing but a rest is dropped and freed. */
+    push(&b, "ab", 1);
+    assert_int_equal(outq_write(b.q, &b.gather, &seal_row, b.fds[0]), ERR_AGAIN);
+    gather_clear(&b.gather);
+    outq_drop(b.q);
+    assert_int_equal(b.q->bytes, 2);
+    bench_stop(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order),        cmocka_unit_test(in_parts),
-        cmocka_unit_test(a_closed_socket), cmocka_unit_test(purging),
-        cmocka_unit_test(last_and_pop),    cmocka_unit_test(skipped_tags),
-        cmocka_unit_test(freelist),        cmocka_unit_test(receivers_share_a_gathering),
+        cmocka_unit_test(rests),           cmocka_unit_test(in_order), cmocka_unit_test(in_parts),
+        cmocka_unit_test(a_closed_socket), cmocka_unit_test(purging),  cmocka_unit_test(last_and_pop),
+        cmocka_unit_test(skipped_tags),    cmocka_unit_test(freelist), cmocka_unit_test(receivers_share_a_gathering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

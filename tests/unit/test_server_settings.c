@@ -57,12 +57,14 @@ static void test_refused(void **state)
         const char *told[3]; /* parts of the errors, each once; NULL: no more */
     } cases[] = {
         {"return {", {"<eof>"}},
-        {"return { tls = { certificate = 'a', key = 'b' } }", {": tls: this version has no TLS yet"}},
-        {"return { tls = { certificate = 'a', key = 'b' }, listen = { tcps = '127.0.0.1:1', wss = '127.0.0.1:2' } }",
-         {": tls: ", ": listen.tcps: ", ": listen.wss: "}},
+        {"return { tls = { certificate = 'no-such', key = 'b' } }",
+         {": tls.certificate: no-such: No such file or directory"}},
+        {"return { tls = { certificate = { 'no-such', 'nor-this' }, key = { 'b', 'b' } } }",
+         {": tls.certificate: no-such: No such", ": tls.certificate: nor-this: No such"}},
         {"return { auth = { mode = 'jwt' } }", {"auth.mode: no provider registered for auth.mode \"jwt\""}},
         {"return { plugins = { load = { no_such_plugin = {} } } }", {"no_such_plugin"}},
-        {"return { tls = { certificate = 'a', key = 'b' }, auth = { mode = 'jwt' } }", {": tls: ", "auth.mode: "}},
+        {"return { tls = { certificate = 'a', key = 'b' }, auth = { mode = 'jwt' } }",
+         {": tls.certificate: a: ", "auth.mode: "}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buf errors = BUF_INIT;

@@ -48,7 +48,8 @@ void login_admit(struct login *l)
                           .token = slice_str(l->token),
                           .device = slice_of(l->device, l->device_len),
                           .ip = slice_str(ip),
-                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
+                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET,
+                          .secure = conn_is_secure(conn_at(s->net, l->conn))};
     enum hook_verdict verdict = hooks_run(HOOK_LOGIN, &h);
     if (verdict == HOOK_LATER)
         admit_later(l, h.wait);

@@ -140,7 +140,8 @@ static void login_tell(struct login *l)
                           .claims = grant_claims(s, l->conn),
                           .device = slice_of(l->device, l->device_len),
                           .ip = slice_str(ip),
-                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
+                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET,
+                          .secure = conn_is_secure(conn_at(s->net, l->conn))};
     hooks_run(HOOK_LOGGED_IN, &h);
 }
 

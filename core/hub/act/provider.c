@@ -86,7 +86,8 @@ void provider_ask(struct login *l, struct slice token)
                           .token = token,
                           .device = slice_of(l->device, l->device_len),
                           .ip = slice_str(ip),
-                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET};
+                          .websocket = conn_at(s->net, l->conn)->transport == CONN_WEBSOCKET,
+                          .secure = conn_is_secure(conn_at(s->net, l->conn))};
     struct session *x = session_get(s, l->conn);
     l->token = strndup(token.n ? token.p : "", token.n);
     if (!x || !l->token) {

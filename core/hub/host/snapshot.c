@@ -19,7 +19,7 @@ static void fill_conn(struct shard *s, uint32_t i, struct snapshot_conn *out, ch
                                   .conn = i,
                                   .generation = k->generation,
                                   .ip = ip,
-                                  .transport = k->transport == CONN_WEBSOCKET ? "websocket" : "tcp",
+                                  .transport = conn_transport_name(k->transport == CONN_WEBSOCKET, conn_is_secure(k)),
                                   .form = conn_form(s->net, i),
                                   .compression = conn_compression(s->net, i),
                                   .device = x ? x->device : NULL,

@@ -38,8 +38,9 @@ struct auth_call {
     struct shard *shard;
     struct auth_ticket ticket;
     struct slice name, token, device, ip; /* as the client gave them; borrowed for the call; empty: absent */
-    bool websocket;
-    struct auth_answer answer; /* to be filled in by AUTH_NOW; all zero at first */
+    bool websocket;                       /* else TCP */
+    bool secure;                          /* by TLS */
+    struct auth_answer answer;            /* to be filled in by AUTH_NOW; all zero at first */
 };
 
 enum auth_when { AUTH_NOW, AUTH_LATER };

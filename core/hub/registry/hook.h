@@ -20,9 +20,10 @@ struct tables;
 
 /* With the fields of struct hook_call that each has, beside `shard`. */
 enum hook_event {
-    HOOK_CONNECT, /* conn, ip, websocket. Reject closes the connection (kicked) */
-    /* conn, ip, websocket, user_name, token, device, claims, user (of a valid resume token, or whom the provider
-     * names). Accept ends the chain. After the provider of auth.mode has let it in; also when a login is renewed */
+    HOOK_CONNECT, /* conn, ip, websocket, secure. Reject closes the connection (kicked) */
+    /* conn, ip, websocket, secure, user_name, token, device, claims, user (of a valid resume token, or whom the
+     * provider names). Accept ends the chain. After the provider of auth.mode has let it in; also when a login is
+     * renewed */
     HOOK_LOGIN,
     HOOK_SUBSCRIBE,   /* user, channel, members, restored. On the channel's owner shard; restored ones on the user's */
     HOOK_UNSUBSCRIBE, /* user, channel, members. On the channel's owner shard; the verdict counts for nothing */
@@ -38,7 +39,8 @@ enum hook_event {
     /* user, user_name, channel | peer, content, id, seq, created_ms. On the owner shard, after it was stored,
      * answered and published; the verdict counts for nothing */
     HOOK_DELIVERED,
-    HOOK_LOGGED_IN, /* conn, ip, websocket, user, user_name, device: after the answer; the verdict counts for nothing */
+    /* conn, ip, websocket, secure, user, user_name, device: after the answer; the verdict counts for nothing */
+    HOOK_LOGGED_IN,
     /* conn, user, user_name (empty before login), message (the reason's name); the verdict counts for nothing */
     HOOK_CLOSE,
     /* user, user_name, channel | peer, content, id, seq, created_ms, members, receivers: those without a connection of
@@ -79,6 +81,7 @@ struct hook_call {
     struct slice token, device, ip;
     struct slice claims;   /* of `user`, by its connection's login: a JSON object; empty: none */
     bool websocket;        /* else TCP */
+    bool secure;           /* by TLS */
     bool restored;         /* subscribe: at login, not asked for anew */
     uint32_t members;      /* channel */
     float rate;            /* conversation: messages a second, lately */
