@@ -157,7 +157,7 @@ static void check_origins(struct config_reader *r)
 static void check_timeouts(struct config_reader *r)
 {
     struct config *c = r->c;
-    if (!c->timeouts.ping || !c->timeouts.idle || c->timeouts.ping < c->timeouts.idle)
+    if (c->timeouts.ping <= 0 || c->timeouts.idle <= 0 || c->timeouts.ping < c->timeouts.idle)
         return;
     if (config_read_given(r, "timeouts.ping"))
         config_error(r, "timeouts.ping",

@@ -142,6 +142,7 @@ static bool gunzip(struct net *net, uint32_t idx, struct conn *c, struct net_mes
     char text[80];
     int rc = inflate_gzip(&net->inflater, m->body, conn_frame_limit(net, c), &m->body);
     if (rc == 0) {
+        net->cur.heavy = m->body.n >= HEAVY_BYTES;
         m->action &= (uint16_t)~ACTION_GZIP;
     } else if (rc == ERR_TOOLARGE) {
         snprintf(text, sizeof text, "gzip: the body would have more than %u bytes", conn_frame_limit(net, c));
@@ -249,8 +250,8 @@ static void keep(struct net *net, uint32_t idx, struct conn *c, struct inbuf *bu
     net->inbuf_memory += buf->cap;
 }
 
-/* Whether a connection has had its part of this turn: thousands of requests may have come in one packet. Looks at the
- * clock now and then. */
+/* Whether a connection has had its part of this turn: thousands of requests may have come in one packet, or few that
+ * were inflated to a thousand times what came. Looks at the clock now and then, and at 0 messages. */
 static bool turn_over(const struct net *net, uint32_t messages)
 {
     return messages % MESSAGES == 0 && clock_mono_us() >= net->turn_end_us;
@@ -276,7 +277,8 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
             more = tcp_step(net, idx, c, &in);
         else
             more = websocket_step(net, idx, c, &ws, &in);
-        over = turn_over(net, i);
+        over = turn_over(net, net->cur.heavy ? 0 : i);
+        net->cur.heavy = false;
     }
     bool gone = net->cur.gone;
     net->cur = (struct parsing){.conn = CONN_NONE};

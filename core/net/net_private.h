@@ -31,6 +31,7 @@ enum {
     TURN_US = 1000,               /* so long events are taken in one turn of the loop */
     TURN_DIRTY = 128,             /* and until so many connections are to be written to */
     MESSAGES = 32,                /* of one connection that are parsed between two looks at the clock */
+    HEAVY_BYTES = 4096,           /* an inflated message of so many is worth a look of its own */
     DUE_BATCH = 128,              /* connections whose time has come, in one turn */
     LISTEN_MAX = 64,              /* listening sockets of a net */
     WAITING_MAX = 256,            /* connections over a cap that still get a 503 */
@@ -104,6 +105,7 @@ struct parsing {
     uint32_t conn;       /* CONN_NONE: nobody */
     bool gone;           /* it was finished or detached meanwhile */
     size_t fresh;        /* bytes at the end of the input that came just now */
+    bool heavy;          /* the message was inflated to many bytes: the clock is to be looked at after it */
     bool resumed;        /* conn_resume() inside the callback: a pause that it asks for does not count */
     const uint8_t *rest; /* after the message that the callback got */
     size_t rest_n;

@@ -81,7 +81,7 @@ void proxy_await(struct net *net, uint32_t idx, struct conn *c)
 static void refuse(struct net *net, uint32_t idx, struct conn *c, int rc)
 {
     log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", rc == ERR_FULL ? "connections_per_ip" : "memory"));
-    c->state = conn_first_state(net, c);
+    c->state = (uint8_t)conn_first_state(net, c);
     if (c->state != CONN_ST_HEAD || net->waiting == WAITING_MAX) {
         conn_finish(net, idx);
         return;
@@ -104,7 +104,7 @@ static void go_on(struct net *net, uint32_t idx, struct conn *c, const struct pr
         refuse(net, idx, c, rc);
         return;
     }
-    c->state = conn_first_state(net, c);
+    c->state = (uint8_t)conn_first_state(net, c);
     conn_arm(net, idx, c);
     conn_interest(net, idx, c);
     if (c->state == CONN_ST_OPEN)

@@ -95,6 +95,7 @@ static void error(struct net *net, uint32_t idx, struct conn *c, const struct ws
 static bool unpack(struct net *net, uint32_t idx, struct conn *c, struct ws_result *r)
 {
     int rc = inflate_message(&net->inflater, r->data, conn_frame_limit(net, c), &r->data);
+    net->cur.heavy = r->data.n >= HEAVY_BYTES;
     if (rc == 0 && (r->opcode != WS_TEXT || utf8_valid(r->data)))
         return true;
     if (rc == ERR_NOMEM) {

@@ -373,6 +373,46 @@ static void bombs(void **state)
     kit_stop(&k);
 }
 
+static enum conn_verdict take_long(struct kit *k, uint32_t conn, const struct net_message *m)
+{
+    (void)k, (void)conn, (void)m;
+    usleep(TURN_US + 500);
+    return CONN_CONTINUE;
+}
+
+/* Messages that are few bytes as they come and many when they are inflated: a packet full of them does not keep the
+ * others waiting until all are dealt with. */
+static void many_that_are_large(void **state)
+{
+    enum { N = 30, A_TURN = 1 + WORK_ROUNDS };
+    char *zeros = calloc(1, 60000);
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        struct kit k;
+        struct buf b = BUF_INIT;
+        size_t n;
+        kit_start(&k, way ? CONN_TCP : CONN_WEBSOCKET, &limits);
+        int fd = way ? kit_client(&k) : client(&k, OFFER, AGREED, true);
+        conn_set(k.net, k.last, CONN_F_READY | CONN_F_PACKED);
+        char *p = deflated(zeros, 60000, way ? 15 + 16 : -15, &n);
+        for (int i = 0; i < N && way; i++)
+            kit_frame(&b, 0x8004, 1, slice_of(p, n));
+        for (int i = 0; i < N && !way; i++)
+            ws_put(&b, 0xC2, slice_of(p, n));
+        assert_true(b.n < READ_BYTES / 8);
+        k.on_message = take_long;
+        kit_put(fd, b.p, b.n);
+        KIT_UNTIL(&k, k.count > 0);
+        assert_in_range(k.count, 1, A_TURN);
+        KIT_UNTIL(&k, k.count == N);
+        free(p);
+        buf_free(&b);
+        close(fd);
+        kit_stop(&k);
+    }
+    free(zeros);
+}
+
 /* Bytes that cannot be made fewer are a little more when they are compressed all the same: a message of the limit's
  * size is taken in that way too, and one that is larger even so is not waited for. */
 static void incompressible(void **state)
@@ -660,10 +700,11 @@ int main(void)
 {
     fill();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways),      cmocka_unit_test(not_agreed),   cmocka_unit_test(errors),
-        cmocka_unit_test(fragments),      cmocka_unit_test(bombs),        cmocka_unit_test(incompressible),
-        cmocka_unit_test(gzip_both_ways), cmocka_unit_test(gzip_bombs),   cmocka_unit_test(once_for_all),
-        cmocka_unit_test(moved),          cmocka_unit_test(reconfigured), cmocka_unit_test(claimed_paths),
+        cmocka_unit_test(both_ways),      cmocka_unit_test(not_agreed),     cmocka_unit_test(errors),
+        cmocka_unit_test(fragments),      cmocka_unit_test(bombs),          cmocka_unit_test(many_that_are_large),
+        cmocka_unit_test(incompressible), cmocka_unit_test(gzip_both_ways), cmocka_unit_test(gzip_bombs),
+        cmocka_unit_test(once_for_all),   cmocka_unit_test(moved),          cmocka_unit_test(reconfigured),
+        cmocka_unit_test(claimed_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
