@@ -99,6 +99,17 @@ class End(JwtTest):
         c.request(1, token=hs(claims(sub="ada", exp=self.until(4))))
         self.assertEqual(c.closing(), {"reason": "kicked", "message": "token expired"})
 
+    def test_never_compressed(self):
+        """An answer that holds a token stays as it is, the renewal's too (threshold: 512)."""
+        for wire in ("gzip", "deflate", "deflate-text"):
+            c = self.enter("ada", wire, exp=self.until(30), role="r" * 600)
+            token = hs(claims(sub="ada", exp=self.until(60), role="r" * 600))
+            self.assertEqual(c.request(1, token=token)["token"], token)
+            self.assertEqual(c.wire.packed, 0)
+            c.tell("ada", "what is long is compressed " * 40)
+            c.history(peer="ada")
+            self.assertGreater(c.wire.packed, 0)
+
     def test_what_waits_behind_it(self):
         c = self.enter("ada", exp=self.until(30))
         first = c.send(1, token=hs(claims(sub="ada", exp=self.until(60))))

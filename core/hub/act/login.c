@@ -178,7 +178,7 @@ static void login_renewed(struct login *l)
         login_fail(l, CODE_INTERNAL, "out of memory");
         return;
     }
-    session_answer(s, l->conn, 0, NONE, l->action, l->seq, buf_slice(&s->scratch));
+    session_answer_secret(s, l->conn, l->action, l->seq, buf_slice(&s->scratch));
     session_trim(s, l->conn);
     conn_resume(s->net, l->conn);
     login_end(l);
