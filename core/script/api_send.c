@@ -79,13 +79,15 @@ static int lua_announce(lua_State *L)
     return end(L, "announce", w->announce(w, content));
 }
 
-/* push(user, action, body), or magpie.push{…}: a verdict. */
+/* push(user, action, body [, from]), or magpie.push{…}: a verdict. */
 static int lua_push(lua_State *L)
 {
     if (lua_istable(L, 1))
         return verdict_push(L);
     struct state *st = state_of(L);
-    struct slice user = check_text(L, 1, value_user_id, "not a user's id");
+    struct slice user = check_text(L, 1, value_user_id, "not a user's id"), from = SLICE_NONE;
+    if (!lua_isnoneornil(L, 4))
+        from = check_text(L, 4, value_user_id, "not a user's id");
     double action = luaL_checknumber(L, 2);
     luaL_argcheck(L, action >= 100 && action <= 32767 && action == (double)(int)action, 2,
                   "a push has an action from 100 on");
@@ -94,7 +96,7 @@ static int lua_push(lua_State *L)
     luaL_argcheck(L, body.p[0] == '{', 3, "the body is an object");
     luaL_argcheck(L, body.n <= JSON_LUA_FRAME_MAX, 3, "the body has 256 KiB at most");
     struct world *w = api_begin(L, "push");
-    return end(L, "push", w->push(w, user, (uint16_t)action, body));
+    return end(L, "push", w->push(w, user, (uint16_t)action, body, from));
 }
 
 static int lua_kick(lua_State *L)

@@ -43,7 +43,7 @@ static struct slice check_key(lua_State *L)
     size_t n;
     const char *p = luaL_checklstring(L, 1, &n);
     luaL_argcheck(L, n <= VALUE_KEY_MAX, 1, "a key has 256 bytes at most");
-    luaL_argcheck(L, n <= STORE_KEY_MAX || keep_at(L) != KEEP_STORE, 1, "a key of magpie.store has 128 bytes at most");
+    luaL_argcheck(L, n <= STORE_KEY_MAX || keep_at(L) != KEEP_STORE, 1, "a key of magpie.store has 134 bytes at most");
     return slice_of(p, n);
 }
 

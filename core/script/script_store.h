@@ -13,8 +13,8 @@
 struct hub;
 struct script_store;
 
-/* Bytes of a key and of a text: a note has 4096 for the value. */
-enum { STORE_KEY_MAX = 128, STORE_TEXT_MAX = 4000 };
+/* Bytes of a key, enough for a channel, a user and some letters, and of a text: a note has 200 and 4096. */
+enum { STORE_KEY_MAX = 134, STORE_TEXT_MAX = 4000 };
 
 /* Loads what the hub's store has; waits for it. hub NULL: nothing is there, and nothing is kept. NULL: out of memory,
  * or the store cannot be read. Main thread. */

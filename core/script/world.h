@@ -30,7 +30,8 @@ struct world {
     uint64_t (*wall_ms)(struct world *w);
     /* From the user `system`; user or channel is empty. Returns 0 or a negative enum err, as all below. */
     int (*send)(struct world *w, struct state *st, struct slice user, struct slice channel, struct slice content);
-    int (*push)(struct world *w, struct slice user, uint16_t action, struct slice body);
+    /* from: a user whom the receiver must not have blocked, or else nothing happens; empty: nobody in particular. */
+    int (*push)(struct world *w, struct slice user, uint16_t action, struct slice body, struct slice from);
     int (*kick)(struct world *w, struct state *st, struct slice user, struct slice reason);
     int (*announce)(struct world *w, struct slice text);
     int (*metric)(struct world *w, const char *name, double n);

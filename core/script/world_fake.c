@@ -83,8 +83,9 @@ static int do_send(struct world *w, struct state *st, struct slice user, struct 
     return user.n ? note(w, DEED_SEND_USER, user, 0, content) : note(w, DEED_SEND_CHANNEL, channel, 0, content);
 }
 
-static int do_push(struct world *w, struct slice user, uint16_t action, struct slice body)
+static int do_push(struct world *w, struct slice user, uint16_t action, struct slice body, struct slice from)
 {
+    (void)from;
     return note(w, DEED_PUSH, user, action, body);
 }
 

@@ -119,8 +119,10 @@ static int do_kick(struct world *world, struct state *st, struct slice user, str
 
 /* As from another thread: by mail, so that nothing happens inside the script's call (a connection may close, and its
  * hooks run). */
-static int do_push(struct world *world, struct slice user, uint16_t action, struct slice body)
+static int do_push(struct world *world, struct slice user, uint16_t action, struct slice body, struct slice from)
 {
+    if (from.n)
+        return hub_world_push_from(world, user, action, body, from);
     return host_push(hub_world(world)->shard->hub, NULL, user, action, body);
 }
 

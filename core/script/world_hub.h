@@ -20,6 +20,7 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
 void main_world_init(struct world *w, uint32_t content_max);
 
 /* --- world_hub_read.c --- */
+int hub_world_push_from(struct world *world, struct slice user, uint16_t action, struct slice body, struct slice from);
 int hub_world_members(struct world *world, struct waiting *w, struct slice channel, struct slice cursor);
 int hub_world_history(struct world *world, struct waiting *w, const struct history_query *h);
 

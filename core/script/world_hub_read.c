@@ -1,5 +1,6 @@
-/* The hub's world: members and history, read from the store for scripts. */
+/* The hub's world: members, history and blocks, read from the store for scripts. */
 #include "core/base/container.h"
+#include "core/hub/host/host.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/read_result.h"
 #include "core/script/waiting.h"
@@ -106,5 +107,49 @@ int hub_world_history(struct world *world, struct waiting *w, const struct histo
     r->u.range.limit = h->limit;
     r->u.range.page_bytes = READ_PAGE_BYTES;
     store_range(s->store, &r->u.range);
+    return 0;
+}
+
+/* --- A push from somebody who may be blocked ---------------------------------------------------------------------- */
+
+/* Asks the store about the pair first. Owns copies of its texts. */
+struct pushing {
+    struct store_conv_load load;
+    struct conv_key key;
+    struct slice user, body; /* in data */
+    uint16_t action;
+    char data[];
+};
+
+static void pair_known(void *owner, struct store_op *op)
+{
+    struct pushing *p = (struct pushing *)op;
+    struct shard *s = owner;
+    struct slice lo, hi;
+    s->ops--;
+    conv_pair_users(conv_key_slice(&p->key), &lo, &hi);
+    bool blocked = p->load.blocks[slice_eq(lo, p->user) ? 0 : 1] && !slice_eq(lo, hi);
+    if (op->status == STORE_OK && !blocked)
+        (void)!host_push(s->hub, NULL, p->user, p->action, p->body); /* without memory it is not pushed */
+    free(p);
+}
+
+int hub_world_push_from(struct world *world, struct slice user, uint16_t action, struct slice body, struct slice from)
+{
+    struct shard *s = ((struct hub_world *)world)->shard;
+    struct pushing *p = calloc(1, sizeof *p + user.n + body.n);
+    if (!p)
+        return ERR_NOMEM;
+    p->key = conv_key_pair(user, from);
+    memcpy(p->data, user.p, user.n);
+    p->user = slice_of(p->data, user.n);
+    memcpy(p->data + user.n, body.p, body.n);
+    p->body = slice_of(p->data + user.n, body.n);
+    p->action = action;
+    p->load.op.home = &s->mailbox;
+    p->load.op.done = pair_known;
+    p->load.conv = conv_key_slice(&p->key);
+    s->ops++;
+    store_conv_load(s->store, &p->load);
     return 0;
 }

@@ -1,5 +1,5 @@
 -- Read receipts, as action 201: {peerId, seq}: "I have read up to this message". The writer's connections get push 201:
--- {by, seq}; action 202: {peerId} asks how far the peer has read.
+-- {by, seq}, but from somebody they have blocked; action 202: {peerId} asks how far the peer has read.
 local magpie = require "magpie"
 
 local week = 7 * 86400
@@ -28,7 +28,7 @@ magpie.action(201, function(e)
     local key = "read:" .. e.user.id .. ":" .. peer
     if seq > (magpie.shared.get(key) or 0) then
         magpie.shared.set(key, seq, week)
-        magpie.push(peer, 201, {by = e.user.id, seq = seq})
+        magpie.push(peer, 201, {by = e.user.id, seq = seq}, e.user.id)
     end
     return {}
 end)

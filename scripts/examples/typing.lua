@@ -1,4 +1,5 @@
 -- "Ada is typing …", as action 200: {receiverId} tells the receiver's connections by push 200: {from = {id, name}}.
+-- Who has blocked Ada hears nothing of her.
 local magpie = require "magpie"
 
 -- What magpie.push() takes. For anything else it raises an error, and that would be the script's failure, not the
@@ -14,7 +15,7 @@ magpie.action(200, function(e)
     end
     -- Keys come fast; once in two seconds is enough.
     if magpie.bucket(e.user.id .. " " .. receiver, 0.5, 1) then
-        magpie.push(receiver, 200, {from = e.user})
+        magpie.push(receiver, 200, {from = e.user}, e.user.id)
     end
     return {}
 end)

@@ -1,8 +1,12 @@
-"""What scripts ask and hear later, in the real server: members and history; reloads meanwhile."""
+"""What scripts ask and hear later, in the real server: members and history, who missed a message; reloads
+meanwhile; and the examples that a unit test cannot show."""
 
-from base import smoke, variants
-from client import PING
+import os
+
+from base import Test, smoke, variants
+from client import BLOCK, PING
 from plugin_base import Console
+from server import ROOT
 from test_scripts import Scripted
 
 READING = """
@@ -13,7 +17,7 @@ magpie.action(202, function(e)
     local user, n = e.user.id, 0
     local function next(err, r)
         n = n + 1
-        if n == 50 then return magpie.push(user, 200, {n = n}) end
+        if n == 50 then return magpie.push(user, 201, {n = n}) end
         magpie.members(e.body.channel, next)
     end
     next()
@@ -74,7 +78,8 @@ class Reading(Scripted):
 
     def test_one_after_another(self):
         a = self.user()
-        self.assertEqual(self.ask(a, 202, channel=self.channel(a)), {"n": 50})
+        a.request(202, channel=self.channel(a))
+        self.assertEqual(a.push(201), {"n": 50})
 
     def test_reloads_meanwhile(self):
         a = self.user()
@@ -93,3 +98,78 @@ class Reading(Scripted):
         self.eventually(lambda: any("in=members" in line and "CPU budget" in line
                                     for line in self.server.log().split("\n")))
         a.request(PING)
+
+
+MISSED = """
+magpie.on("offline", function(e)
+    magpie.push(e.user.id, 200, {receivers = e.receivers, channel = e.channel, peer = e.peer, message = e.message})
+end)
+"""
+
+
+@variants(("tcp", 1), ("text", 3))
+class Missed(Scripted):
+    abstract = False
+    files = {"missed": MISSED}
+
+    @smoke
+    def test_who_missed_it(self):
+        a, b, c = self.users("Ada", "Bob", "Cat")
+        name = self.channel(a, b, c)
+        a.say(name, "all here")
+        a.tell(b, "here too")
+        b.close()
+        a.quiet(200)
+        self.eventually(lambda: not self.is_online(a, b))
+        sent = a.say(name, "hello?")
+        got = a.push(200)
+        self.assertEqual((got["receivers"], got["channel"]), ([b.id], name))
+        self.assertEqual(got["message"], {"id": sent["id"], "seq": sent["seq"], "createdAt": sent["createdAt"],
+                                          "content": "hello?", "sender": {"id": a.id, "name": "Ada"}})
+        a.tell(b, "psst")
+        got = a.push(200)
+        self.assertEqual((got["receivers"], got["peer"], got["message"]["content"]), ([b.id], b.id, "psst"))
+        self.assertNotIn("channel", got)
+        a.quiet(200)
+
+    def is_online(self, asker, user):
+        return user.id in asker.request(12, ids=[user.id])["online"]
+
+
+class Examples(Test):
+    abstract = False
+    config = {"scripts": {"path": os.path.join(ROOT, "scripts"),
+                          "load": ["examples/typing", "examples/read_receipts", "examples/invite_only"]}}
+
+    def test_typing_and_receipts_obey_blocks(self):
+        a, b = self.users("Ada", "Bob")
+        for action, body in ((200, {"receiverId": b.id}), (201, {"peerId": b.id, "seq": 1})):
+            a.request(action, **body)
+            b.push(action)
+        b.request(BLOCK, id=a.id, blocked=True)
+        c = self.user("Cat")
+        c.request(200, receiverId=b.id)
+        b.push(200)
+        a.request(200, receiverId=b.id)
+        a.request(201, peerId=b.id, seq=2)
+        b.quiet(200, 201)
+        b.request(200, receiverId=a.id)  # who blocks is heard
+        a.push(200)
+
+    def test_clubs_keep_their_owner(self):
+        a, b = self.users("Ada", "Bob")
+        a.subscribe("club/chess")
+        self.refused("forbidden", b, 3, name="club/chess")
+        self.refused("forbidden", b, 210, channel="club/chess", userId=b.id)
+        self.server.restart()
+        a, b = self.again(a), self.again(b)
+        self.refused("forbidden", b, 210, channel="club/chess", userId=b.id)
+        a.request(210, channel="club/chess", userId=b.id)
+        self.assertEqual(b.push(210)["channel"], "club/chess")
+        self.server.restart()
+        a, b = self.again(a), self.again(b)
+        b.subscribe("club/chess")
+        a.request(211, channel="club/chess", userId=b.id)
+        b.close()
+        b = self.again(b)
+        self.refused("forbidden", b, 4, channel="club/chess", content="let me in")

@@ -81,15 +81,15 @@ class Kept(Scripted):
 
     def test_bad_input_is_told(self):
         a = self.user()
-        for body, expected in (({"what": "set", "key": "k" * 129, "value": 1}, "128 bytes at most"),
-                               ({"what": "get", "key": "k" * 129}, "128 bytes at most"),
+        for body, expected in (({"what": "set", "key": "k" * 135, "value": 1}, "134 bytes at most"),
+                               ({"what": "get", "key": "k" * 135}, "134 bytes at most"),
                                ({"what": "set", "key": "k", "value": "x" * 4001}, "4000 bytes at most"),
                                ({"what": "set", "key": "k", "value": [1]}, "json.encode"),
                                ({"what": "set", "value": 1}, "string expected")):
             answer = a.request(211, **body)
             self.assertFalse(answer["ok"])
             self.assertIn(expected, answer["why"])
-        self.assertTrue(a.request(211, what="set", key="k" * 128, value="x" * 4000)["ok"])
+        self.assertTrue(a.request(211, what="set", key="k" * 134, value="x" * 4000)["ok"])
 
     def test_kill(self):
         """What is in memory is written behind in its order: what is there afterwards is a beginning of it all."""
