@@ -462,7 +462,7 @@ struct mp_upgrade {
 struct mp_result {
     uint32_t size;
     enum mp_code code;       /* MP_CODE_OK, or why not */
-    uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED */
+    uint32_t retry_after_ms; /* of MP_CODE_RATE_LIMITED, or of a mute that ends; 0: not known */
     const char *message;     /* for people; "" when it went well */
 };
 
@@ -560,6 +560,132 @@ struct mp_channel {
     enum mp_tier tier;
 };
 typedef void (*mp_channel_fn)(mp_thread *here, const struct mp_channel *c, void *ctx);
+
+/* Since 1.3: moderation and accounts. What an operator may do; no hook is asked but by an edit. */
+
+/* How an operation went that tells nothing else. */
+typedef void (*mp_done_fn)(mp_thread *here, const struct mp_result *r, void *ctx);
+
+/* A message to be recalled: whoever sent it, whenever. */
+struct mp_recall {
+    uint32_t size;
+    struct mp_str channel;  /* of a channel … */
+    struct mp_str users[2]; /* … or of a pair of users */
+    uint64_t seq;
+};
+
+/* A message to be edited, by every rule of the protocol, as if `sender` had asked. */
+struct mp_edit {
+    uint32_t size;
+    struct mp_str sender;
+    struct mp_str peer;    /* the other one of a pair … */
+    struct mp_str channel; /* … or a channel */
+    uint64_t seq;
+    struct mp_str content;
+};
+struct mp_edited {
+    struct mp_result result;
+    uint64_t edited_ms; /* 0: a hook dropped it */
+};
+typedef void (*mp_edited_fn)(mp_thread *here, const struct mp_edited *r, void *ctx);
+
+struct mp_token {
+    struct mp_result result; /* MP_CODE_FORBIDDEN: auth.mode is not "open" */
+    struct mp_str token;     /* a secret: never log it */
+};
+typedef void (*mp_token_fn)(mp_thread *here, const struct mp_token *t, void *ctx);
+
+struct mp_deleted {
+    struct mp_result result;
+    uint32_t connections; /* user: closed */
+    uint32_t memberships; /* ended */
+    uint64_t recalled;    /* user: messages */
+};
+typedef void (*mp_deleted_fn)(mp_thread *here, const struct mp_deleted *r, void *ctx);
+
+enum mp_ban_kind {
+    MP_BAN_USER,    /* user: logins are refused, tokens end */
+    MP_BAN_IP,      /* ip: "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" */
+    MP_BAN_MEMBER,  /* user, channel: the membership ends, subscribing is refused */
+    MP_MUTE_USER,   /* user: sends are refused everywhere */
+    MP_MUTE_MEMBER, /* user, channel: … in that channel */
+    MP_BAN_KINDS
+};
+/* A ban or mute that is made, replaced or lifted. */
+struct mp_ban {
+    uint32_t size;
+    enum mp_ban_kind kind;
+    struct mp_str user, channel, ip;
+    struct mp_str reason; /* for people, of MP_BAN_USER and MP_BAN_IP; 256 bytes at most */
+    uint64_t seconds;     /* 0: until it is lifted */
+    bool lift;            /* MP_CODE_NOT_FOUND: there was none */
+};
+struct mp_ban_result {
+    struct mp_result result;
+    uint32_t connections; /* MP_BAN_USER, MP_BAN_IP: closed */
+    bool ended;           /* MP_BAN_MEMBER: a membership was ended */
+};
+typedef void (*mp_ban_fn)(mp_thread *here, const struct mp_ban_result *r, void *ctx);
+
+struct mp_ban_entry {
+    enum mp_ban_kind kind;
+    struct mp_str user, channel, ip, reason;
+    uint64_t until_ms; /* since 1970; UINT64_MAX: until it is lifted */
+};
+struct mp_bans {
+    struct mp_result result;
+    const struct mp_ban_entry *bans; /* in no order that means something */
+    size_t n;
+    bool more; /* ask again with `next` as cursor */
+    uint32_t next;
+};
+typedef void (*mp_bans_fn)(mp_thread *here, const struct mp_bans *b, void *ctx);
+
+/* What an operator sets for one channel. */
+struct mp_rule {
+    uint32_t size;
+    struct mp_str channel;
+    bool set_tier, set_push, set_limit, set_closed; /* what of the following is to be set; none: it is read */
+    enum mp_tier tier;                              /* MP_TIER_DM: by the number of members */
+    enum mp_push push; /* of subscriptions without their own; MP_PUSH_DEFAULT: the tier's */
+    bool limited;      /* `limit` messages a second, 0 for none; else the config's */
+    uint32_t limit;
+    bool closed; /* nobody may subscribe; who is in it stays */
+};
+struct mp_rule_result {
+    struct mp_result result;
+    enum mp_tier tier; /* as it is now, all of it */
+    enum mp_push push;
+    bool limited;
+    uint32_t limit;
+    bool closed;
+};
+typedef void (*mp_rule_fn)(mp_thread *here, const struct mp_rule_result *r, void *ctx);
+
+/* All users, or all channels, that are stored; in the bytewise order of ids. */
+struct mp_scan {
+    uint32_t size;
+    bool channels;        /* else users */
+    struct mp_str prefix; /* ids that begin so; empty: all */
+    struct mp_str cursor; /* `next` of the page before; empty: from the start */
+    uint32_t limit;       /* 1-1000 */
+};
+struct mp_scanned_one {
+    struct mp_str id;   /* a user's id, a channel's name */
+    struct mp_str name; /* users */
+    bool guest;         /* users */
+    uint32_t members;   /* channels */
+    uint64_t last;      /* channels: the newest seq */
+    enum mp_tier tier;  /* channels */
+};
+struct mp_scanned {
+    struct mp_result result;
+    const struct mp_scanned_one *list;
+    size_t n; /* may be less than the limit, or 0, although there is more */
+    bool more;
+    struct mp_str next;
+};
+typedef void (*mp_scanned_fn)(mp_thread *here, const struct mp_scanned *r, void *ctx);
 
 typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
 enum { MP_READ = 1, MP_WRITE = 2 };
@@ -803,6 +929,27 @@ struct mp_api {
     /* [any] The verdict. MP_ENOMEM: not answered, try again. MP_EINVALID: not answered, `answer` is wrong.
      * MP_ENOTFOUND: it was answered before; that is logged. */
     int (*hook_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_hook_answer *answer);
+
+    /* [any] Recalls any message; MP_CODE_NOT_FOUND: there is none (any more). */
+    int (*recall)(mp_self *self, const struct mp_recall *r, mp_thread *home, mp_done_fn done, void *ctx);
+    int (*edit)(mp_self *self, const struct mp_edit *e, mp_thread *home, mp_edited_fn done, void *ctx);
+    /* [any] Makes a user before its first login; name empty: the id. MP_CODE_FORBIDDEN: there is one of that id. */
+    int (*user_add)(mp_self *self, struct mp_str id, struct mp_str name, mp_thread *home, mp_done_fn done, void *ctx);
+    /* [any] A token with which a client logs in as that user. */
+    int (*user_token)(mp_self *self, struct mp_str id, mp_thread *home, mp_token_fn done, void *ctx);
+    /* [any] Takes a user away for good. Its messages stay without its name, or are recalled. `done` comes when all is
+     * done; what is interrupted goes on after the next start. */
+    int (*user_delete)(mp_self *self, struct mp_str id, bool recall, mp_thread *home, mp_deleted_fn done, void *ctx);
+    /* [any] Takes a channel away with all that is in it. As user_delete(). */
+    int (*channel_delete)(mp_self *self, struct mp_str name, mp_thread *home, mp_deleted_fn done, void *ctx);
+    int (*ban)(mp_self *self, const struct mp_ban *b, mp_thread *home, mp_ban_fn done, void *ctx);
+    /* [any] Bans and mutes in force. cursor: 0, then `next` of the page before. limit: 1-1000. */
+    int (*bans)(mp_self *self, uint32_t cursor, uint32_t limit, mp_thread *home, mp_bans_fn done, void *ctx);
+    int (*rule)(mp_self *self, const struct mp_rule *r, mp_thread *home, mp_rule_fn done, void *ctx);
+    int (*scan)(mp_self *self, const struct mp_scan *q, mp_thread *home, mp_scanned_fn done, void *ctx);
+
+    /* [any] The name of the i-th member of an object; p is NULL at the end, or where it is no object. */
+    struct mp_str (*json_key)(const mp_json *object, unsigned i);
 
     /* New functions go here. */
 };

@@ -61,8 +61,8 @@ ROOMS = {
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
                          ["acts.h", "admit.h", "guest.h", "login.h", "roam.h"], checked=True),
     "core/hub/host": Room(LOW + HUB[:5],
-                          ["ban_change.h", "host.h", "host_account.h", "host_delete.h", "host_member.h",
-                           "host_recall.h", "host_send.h", "snapshot.h"],
+                          ["ban_change.h", "host.h", "host_account.h", "host_delete.h", "host_edit.h",
+                           "host_member.h", "host_recall.h", "host_rule.h", "host_send.h", "snapshot.h"],
                           ["host_op.h", "ordered.h"], checked=True),
     "core/hub": Room(LOW + HUB, ["hub.h"], checked=True),  # the roof: hub.c, door.c, turn.c, parts.c
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h", "tester.h"], checked=True),

@@ -7,6 +7,7 @@
 #include "core/plugin/http.h"
 #include "core/plugin/lookups.h"
 #include "core/plugin/memory.h"
+#include "core/plugin/moderation.h"
 #include "core/plugin/operations.h"
 #include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
@@ -175,4 +176,15 @@ const struct mp_api plugin_api = {
     .date_ms = plugin_date,
     .later = verdict_later,
     .hook_finish = verdict_finish,
+    .recall = plugin_recall,
+    .edit = plugin_edit,
+    .user_add = plugin_user_add,
+    .user_token = plugin_user_token,
+    .user_delete = plugin_user_delete,
+    .channel_delete = plugin_channel_delete,
+    .ban = plugin_ban,
+    .bans = plugin_bans,
+    .rule = plugin_rule,
+    .scan = plugin_scan,
+    .json_key = text_json_key,
 };

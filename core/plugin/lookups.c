@@ -245,6 +245,75 @@ int plugin_channel(mp_self *p, struct mp_str name, mp_thread *home, mp_channel_f
     return 0;
 }
 
+/* --- All there is ------------------------------------------------------------------------------------------------- */
+
+struct scanning {
+    struct store_scan q;
+    struct reader a;
+    mp_scanned_fn done;
+    char text[]; /* prefix, cursor */
+};
+
+static void scan_done(void *owner, struct store_op *op)
+{
+    struct scanning *c = (struct scanning *)op;
+    struct mp_self *p = c->a.plugin;
+    struct mp_scanned r = {.result = result_of(op, sizeof r, ""),
+                           .more = c->q.more,
+                           .next = mp_str_of(c->q.next, c->q.more ? c->q.next_n : 0)};
+    struct mp_scanned_one *list = c->q.n ? calloc(c->q.n, sizeof *list) : NULL;
+    (void)owner;
+    for (uint32_t i = 0; list && i < c->q.n; i++) {
+        const struct store_scanned *one = &c->q.list[i];
+        list[i] = (struct mp_scanned_one){.id = str_out(one->id),
+                                          .name = str_out(one->name),
+                                          .guest = one->guest,
+                                          .members = one->members,
+                                          .last = one->seq,
+                                          .tier = (enum mp_tier)one->tier};
+    }
+    if (c->q.n && !list) {
+        r.result.code = MP_CODE_INTERNAL;
+        r.result.message = "out of memory";
+    }
+    r.list = list;
+    r.n = list ? c->q.n : 0;
+    if (c->done) {
+        struct visit v = visit_begin(c->a.home, p, "a page of users or channels");
+        c->done(c->a.home, &r, c->a.ctx);
+        visit_end(c->a.home, &v);
+    }
+    free(list);
+    free(c->q.list);
+    free(c->q.arena);
+    free(c);
+    plugin_end(p, PENDING_OPERATIONS);
+}
+
+int plugin_scan(mp_self *p, const struct mp_scan *given, mp_thread *home, mp_scanned_fn done, void *ctx)
+{
+    struct mp_scan m;
+    int rc;
+    if (!STRUCT_IN(&m, given) || m.prefix.n > 64 || m.cursor.n > 64 || m.limit < 1 || m.limit > LIMIT_MAX)
+        return MP_EINVALID;
+    struct scanning *c = read_new(p, sizeof *c + m.prefix.n + m.cursor.n, &home, &rc);
+    if (!c)
+        return rc;
+    if (m.prefix.n)
+        memcpy(c->text, m.prefix.p, m.prefix.n);
+    if (m.cursor.n)
+        memcpy(c->text + m.prefix.n, m.cursor.p, m.cursor.n);
+    c->a = (struct reader){p, home, ctx};
+    c->done = done;
+    c->q = (struct store_scan){.op = {.home = home->mailbox, .done = scan_done},
+                               .what = m.channels ? STORE_SCAN_CHANNELS : STORE_SCAN_USERS,
+                               .prefix = slice_of(c->text, m.prefix.n),
+                               .cursor = slice_of(c->text + m.prefix.n, m.cursor.n),
+                               .limit = m.limit};
+    store_scan(hub_store(p->plugins->hub), &c->q);
+    return 0;
+}
+
 uint64_t plugin_date(mp_self *p)
 {
     return store_date_ms(hub_store(p->plugins->hub));

@@ -8,58 +8,13 @@
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_send.h"
 #include "core/net/send.h"
+#include "core/plugin/asker.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
 #include "core/plugin/text.h"
 #include "core/plugin/threads.h"
 
 #include <stdlib.h>
-
-/* Who waits for an operation, and where. */
-struct asker {
-    struct mp_self *plugin;
-    struct mp_thread *home;
-    void *ctx;
-};
-
-static struct mp_result result_of(const struct host_op *op, size_t size)
-{
-    return (struct mp_result){.size = (uint32_t)size,
-                              .code = (enum mp_code)op->code,
-                              .retry_after_ms = op->retry_after_ms,
-                              .message = op->code == CODE_OK ? "" : op->message};
-}
-
-/* The bytes of `s` behind *at, which moves on. */
-static struct slice copy_in(char **at, struct mp_str s)
-{
-    struct slice out = slice_of(*at, s.n);
-    if (s.n)
-        memcpy(*at, s.p, s.n);
-    *at += s.n;
-    return out;
-}
-
-/* Memory for an operation of `size` bytes and `extra` of texts; counted. */
-static void *op_new(mp_self *p, size_t size, size_t extra, int *rc)
-{
-    *rc = MP_EAGAIN;
-    if (!plugin_running(p))
-        return NULL;
-    void *q = calloc(1, size + extra);
-    *rc = q ? 0 : MP_ENOMEM;
-    if (q && !plugin_begin(p, PENDING_OPERATIONS)) {
-        free(q);
-        *rc = MP_ECLOSED;
-        return NULL;
-    }
-    return q;
-}
-
-static struct asker asker_of(mp_self *p, mp_thread *home, void *ctx)
-{
-    return (struct asker){p, home ? home : &p->plugins->threads[0], ctx};
-}
 
 /* --- Sending ------------------------------------------------------------------------------------------------------ */
 

@@ -74,6 +74,14 @@ int text_json_bool(const mp_json *object, const char *key, bool *out)
     return rc < 0 ? MP_EINVALID : rc;
 }
 
+struct mp_str text_json_key(const mp_json *object, unsigned i)
+{
+    const struct cJSON *v = cJSON_IsObject(tree(object)) ? tree(object)->child : NULL;
+    while (v && i-- > 0)
+        v = v->next;
+    return mp_str(v ? v->string : NULL);
+}
+
 bool text_json_string(const mp_json *v, struct mp_str *out)
 {
     bool is = cJSON_IsString(tree(v));

@@ -13,6 +13,7 @@ const mp_json *text_json_at(const mp_json *array, unsigned i);
 int text_json_text(const mp_json *object, const char *key, struct mp_str *out);
 int text_json_int(const mp_json *object, const char *key, int64_t *out);
 int text_json_bool(const mp_json *object, const char *key, bool *out);
+struct mp_str text_json_key(const mp_json *object, unsigned i);
 bool text_json_string(const mp_json *v, struct mp_str *out);
 mp_out *text_out_new(mp_self *p);
 void text_out_free(mp_out *o);

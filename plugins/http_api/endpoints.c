@@ -1,6 +1,7 @@
 /* What the API can do: one function an endpoint, and one for the end of its operation. openapi.json describes them
  * all. */
 #include "http_api.h"
+#include "moderation.h"
 
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@ static const char SYSTEM[] = "system";
 
 /* --- Writing answers ---------------------------------------------------------------------------------------------- */
 
-static void put_key(struct call *c, const char *key, struct mp_str value)
+void put_key(struct call *c, const char *key, struct mp_str value)
 {
     c->mp->out_printf(c->out, "\"%s\":", key);
     c->mp->out_json(c->out, value);
@@ -54,9 +55,22 @@ static void sent(mp_thread *here, const struct mp_sent *r, void *ctx)
 static void send_message(struct call *c, bool channel)
 {
     struct mp_send s = {.size = sizeof s};
+    static const char *const as[] = {"system", NULL};
+    bool system;
+    unsigned which;
     if (!body_text(c, "content", true, &s.content) || !body_text(c, "sender", false, &s.sender) ||
-        !body_text(c, "clientId", false, &s.client_id))
+        !body_choice(c, "as", as, &system, &which) || !body_text(c, "clientId", false, &s.client_id))
         return;
+    if (system == (s.sender.p != NULL)) { /* past all rules only where that is meant */
+        call_error(c, MP_CODE_BAD_REQUEST, 0,
+                   system ? "sender, as: expected one of them"
+                          : "sender: missing; a message from the server itself says \"as\":\"system\"");
+        return;
+    }
+    if (!system && !s.sender.n) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "sender: expected a user's id");
+        return;
+    }
     if (s.client_id.n > 64) {
         call_error(c, MP_CODE_BAD_REQUEST, 0, "clientId: expected 1 to 64 bytes");
         return;
@@ -249,16 +263,10 @@ static void members_known(mp_thread *here, const struct mp_members *m, void *ctx
 static void list_members(struct call *c)
 {
     char cursor[ARG_SIZE];
-    bool has;
-    uint64_t limit = 50;
-    if (!call_text(c, "cursor", cursor, sizeof cursor) || !call_number(c, "limit", 1000, &has, &limit))
-        return;
-    if (has && limit == 0) {
-        call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
-        return;
-    }
-    call_began(c, c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), (uint32_t)limit, c->shard,
-                                 members_known, c));
+    uint32_t limit;
+    if (call_text(c, "cursor", cursor, sizeof cursor) && page_limit(c, 1000, &limit))
+        call_began(c,
+                   c->mp->members(c->api->self, mp_str(c->args[0]), mp_str(cursor), limit, c->shard, members_known, c));
 }
 
 static void member_changed(mp_thread *here, const struct mp_member_result *r, void *ctx)
@@ -441,18 +449,47 @@ static void presence(struct call *c)
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
+#define SEND    "content sender as clientId"
+#define BAN     "reason seconds"
+#define PAGE    "prefix cursor limit"
+#define HISTORY "after before limit"
+
+/* Method, path, function, fields of the body, parameters of the query. */
 const struct endpoint endpoints[] = {
-    {"POST", "announcements", announce},
-    {"GET", "channels/{}", show_channel},
-    {"GET", "channels/{}/members", list_members},
-    {"PUT", "channels/{}/members/{}", join},
-    {"DELETE", "channels/{}/members/{}", leave},
-    {"GET", "channels/{}/messages", channel_history},
-    {"POST", "channels/{}/messages", send_channel},
-    {"GET", "presence", presence},
-    {"GET", "users/{}", show_user},
-    {"POST", "users/{}/kick", kick},
-    {"POST", "users/{}/messages", send_user},
-    {"GET", "users/{}/messages/{}", pair_history},
+    {"DELETE", "addresses/{}/ban", unban_ip, NULL, NULL},
+    {"PUT", "addresses/{}/ban", ban_ip, BAN, NULL},
+    {"POST", "announcements", announce, "content", NULL},
+    {"GET", "bans", list_bans, NULL, "cursor limit"},
+    {"GET", "channels", list_channels, NULL, PAGE},
+    {"DELETE", "channels/{}", delete_channel, NULL, NULL},
+    {"GET", "channels/{}", show_channel, NULL, NULL},
+    {"DELETE", "channels/{}/bans/{}", unban_member, NULL, NULL},
+    {"PUT", "channels/{}/bans/{}", ban_member, "seconds", NULL},
+    {"GET", "channels/{}/members", list_members, NULL, "cursor limit"},
+    {"DELETE", "channels/{}/members/{}", leave, NULL, NULL},
+    {"PUT", "channels/{}/members/{}", join, "push create", NULL},
+    {"GET", "channels/{}/messages", channel_history, NULL, HISTORY},
+    {"POST", "channels/{}/messages", send_channel, SEND, NULL},
+    {"DELETE", "channels/{}/messages/{}", recall_in_channel, NULL, NULL},
+    {"PATCH", "channels/{}/messages/{}", edit_in_channel, "sender content", NULL},
+    {"DELETE", "channels/{}/mutes/{}", unmute_member, NULL, NULL},
+    {"PUT", "channels/{}/mutes/{}", mute_member, "seconds", NULL},
+    {"GET", "channels/{}/rule", show_rule, NULL, NULL},
+    {"PATCH", "channels/{}/rule", change_rule, "tier push limit closed", NULL},
+    {"GET", "presence", presence, NULL, "ids"},
+    {"GET", "users", list_users, NULL, PAGE},
+    {"POST", "users", add_user, "id name", NULL},
+    {"DELETE", "users/{}", delete_user, NULL, "messages"},
+    {"GET", "users/{}", show_user, NULL, NULL},
+    {"DELETE", "users/{}/ban", unban_user, NULL, NULL},
+    {"PUT", "users/{}/ban", ban_user, BAN, NULL},
+    {"POST", "users/{}/kick", kick, "message revoke", NULL},
+    {"POST", "users/{}/messages", send_user, SEND, NULL},
+    {"GET", "users/{}/messages/{}", pair_history, NULL, HISTORY},
+    {"DELETE", "users/{}/messages/{}/{}", recall_in_pair, NULL, NULL},
+    {"PATCH", "users/{}/messages/{}/{}", edit_in_pair, "sender content", NULL},
+    {"DELETE", "users/{}/mute", unmute_user, NULL, NULL},
+    {"PUT", "users/{}/mute", mute_user, "seconds", NULL},
+    {"POST", "users/{}/token", make_token, NULL, NULL},
 };
 const unsigned endpoint_count = sizeof endpoints / sizeof endpoints[0];

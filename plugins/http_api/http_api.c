@@ -54,22 +54,34 @@ void call_answer(struct call *c, unsigned status)
     call_end(c, status, NULL, 0);
 }
 
+static void put_error(struct call *c, const char *code, uint32_t retry_after_ms, const char *message)
+{
+    if (!c->out)
+        return;
+    c->mp->out_reset(c->out);
+    c->mp->out_printf(c->out, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    c->mp->out_json(c->out, mp_str(message));
+    if (retry_after_ms)
+        c->mp->out_printf(c->out, ",\"retryAfter\":%u", retry_after_ms);
+    c->mp->out_put(c->out, mp_str("}}"));
+}
+
+void call_conflict(struct call *c, const char *message)
+{
+    c->mp->count(c->api->self, c->shard, c->api->errors, 1);
+    put_error(c, codes[MP_CODE_FORBIDDEN].name, 0, message);
+    call_end(c, 409, NULL, 0);
+}
+
 void call_error(struct call *c, enum mp_code code, uint32_t retry_after_ms, const char *message)
 {
     char seconds[16];
     struct mp_http_header header = {NULL, NULL};
     c->mp->count(c->api->self, c->shard, c->api->errors, 1);
-    if (c->out) {
-        c->mp->out_reset(c->out);
-        c->mp->out_printf(c->out, "{\"error\":{\"code\":\"%s\",\"message\":", codes[code].name);
-        c->mp->out_json(c->out, mp_str(message));
-        if (code == MP_CODE_RATE_LIMITED)
-            c->mp->out_printf(c->out, ",\"retryAfter\":%u", retry_after_ms);
-        c->mp->out_put(c->out, mp_str("}}"));
-    }
+    put_error(c, codes[code].name, retry_after_ms, message);
     if (code == MP_CODE_UNAUTHORIZED) {
         header = (struct mp_http_header){"WWW-Authenticate", "Bearer"};
-    } else if (code == MP_CODE_RATE_LIMITED) {
+    } else if (code == MP_CODE_RATE_LIMITED || retry_after_ms) {
         snprintf(seconds, sizeof seconds, "%u", retry_after_ms / 1000 + 1);
         header = (struct mp_http_header){"Retry-After", seconds};
     }
@@ -150,6 +162,149 @@ bool body_bool(struct call *c, const char *name, bool *out)
     return false;
 }
 
+bool body_number(struct call *c, const char *name, uint64_t max, bool *has, uint64_t *out)
+{
+    int64_t v = 0;
+    int rc = c->body ? c->mp->json_int(c->body, name, &v) : 0;
+    if (has)
+        *has = rc == 1;
+    if (rc == 1)
+        *out = (uint64_t)v;
+    if (rc == 0 || (rc == 1 && v >= 0 && (uint64_t)v <= max))
+        return true;
+    say(c, name, "expected a whole number that is not negative");
+    return false;
+}
+
+bool body_choice(struct call *c, const char *name, const char *const *choices, bool *has, unsigned *out)
+{
+    char text[120] = "expected";
+    struct mp_str word;
+    if (!body_text(c, name, false, &word))
+        return false;
+    *has = word.p != NULL;
+    if (!*has)
+        return true;
+    for (*out = 0; choices[*out]; ++*out)
+        if (mp_eq(word, mp_str(choices[*out])))
+            return true;
+    for (unsigned i = 0; choices[i]; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s \"%s\"", i ? "," : "", choices[i]);
+    say(c, name, text);
+    return false;
+}
+
+bool path_seq(struct call *c, unsigned arg, uint64_t *out)
+{
+    const char *p = c->args[arg];
+    size_t n = strlen(p);
+    if (n < 1 || n > 18 || strspn(p, "0123456789") != n || (*out = strtoull(p, NULL, 10)) == 0) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "path: expected a message's seq, 1 or more");
+        return false;
+    }
+    return true;
+}
+
+bool page_limit(struct call *c, uint32_t max, uint32_t *out)
+{
+    bool has;
+    uint64_t limit = 50;
+    if (!call_number(c, "limit", max, &has, &limit))
+        return false;
+    if (has && limit == 0) {
+        call_error(c, MP_CODE_BAD_REQUEST, 0, "limit: expected 1 or more");
+        return false;
+    }
+    *out = (uint32_t)limit;
+    return true;
+}
+
+/* --- Fields that nobody knows ------------------------------------------------------------------------------------- */
+
+enum { WORD_MAX = 32 };
+
+/* How many letters make one of the other. */
+static unsigned distance(struct mp_str a, struct mp_str b)
+{
+    unsigned row[WORD_MAX + 1];
+    for (unsigned j = 0; j <= b.n; j++)
+        row[j] = j;
+    for (size_t i = 0; i < a.n; i++) {
+        unsigned before = row[0];
+        row[0] = (unsigned)i + 1;
+        for (size_t j = 0; j < b.n; j++) {
+            unsigned change = before + (a.p[i] != b.p[j]), least = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
+            before = row[j + 1];
+            row[j + 1] = change < least ? change : least;
+        }
+    }
+    return row[b.n];
+}
+
+/* Whether `name` is one of the words; else *nearest is the one that was probably meant, empty: none. */
+static bool word_known(const char *words, struct mp_str name, struct mp_str *nearest)
+{
+    unsigned least = 3;
+    *nearest = mp_str("");
+    for (const char *at = words; at && *at;) {
+        struct mp_str word = mp_str_of(at, strcspn(at, " "));
+        if (mp_eq(word, name))
+            return true;
+        unsigned d = name.n && name.n <= WORD_MAX && word.n <= WORD_MAX ? distance(name, word) : 3;
+        if (d < least) {
+            least = d;
+            *nearest = word;
+        }
+        at += word.n + (at[word.n] == ' ');
+    }
+    return false;
+}
+
+/* Answers that `name` is unknown, of the body or the query. */
+static void refuse_word(struct call *c, const char *where, const char *words, struct mp_str name, struct mp_str nearest)
+{
+    char text[400];
+    int shown = name.n < 64 ? (int)name.n : 64;
+    while (shown > 0 && shown < (int)name.n && (name.p[shown] & 0xC0) == 0x80)
+        shown--;
+    int n = snprintf(text, sizeof text, "%.*s: unknown %s", shown, name.p, where);
+    if (nearest.n)
+        snprintf(text + n, sizeof text - (size_t)n, "; did you mean %.*s?", (int)nearest.n, nearest.p);
+    else if (words)
+        snprintf(text + n, sizeof text - (size_t)n, "; known are: %s", words);
+    else
+        snprintf(text + n, sizeof text - (size_t)n, "; there are none here");
+    call_error(c, MP_CODE_BAD_REQUEST, 0, text);
+}
+
+/* Whether the endpoint knows all that the request gives; else it has been answered. */
+static bool all_known(struct call *c, const struct endpoint *e)
+{
+    struct mp_str nearest, name;
+    for (unsigned i = 0; c->body && (name = c->mp->json_key(c->body, i)).p; i++) {
+        if (!word_known(e->fields, name, &nearest)) {
+            refuse_word(c, "field", e->fields, name, nearest);
+            return false;
+        }
+    }
+    for (struct mp_str rest = c->q->query; rest.n;) {
+        char text[ARG_SIZE];
+        const char *end = memchr(rest.p, '&', rest.n);
+        struct mp_str pair = mp_str_of(rest.p, end ? (size_t)(end - rest.p) : rest.n);
+        const char *equals = pair.n ? memchr(pair.p, '=', pair.n) : NULL;
+        name = mp_str_of(pair.p, equals ? (size_t)(equals - pair.p) : pair.n);
+        rest = end ? mp_str_of(end + 1, rest.n - pair.n - 1) : mp_str("");
+        if (!pair.n)
+            continue;
+        bool readable = c->mp->url_decode(name, text, sizeof text) >= 0;
+        if (readable && word_known(e->query, mp_str(text), &nearest))
+            continue;
+        refuse_word(c, "parameter", e->query, readable ? mp_str(text) : mp_str("?"), readable ? nearest : mp_str(""));
+        return false;
+    }
+    return true;
+}
+
 /* --- Who may ------------------------------------------------------------------------------------------------------ */
 
 static bool may(struct call *c)
@@ -214,7 +369,7 @@ static void find_endpoint(struct call *c)
         }
         if (bad)
             call_error(c, MP_CODE_BAD_REQUEST, 0, "path: expected ids and names in UTF-8, with %XX where it is needed");
-        else
+        else if (all_known(c, e))
             e->run(c);
         return;
     }

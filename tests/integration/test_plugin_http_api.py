@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.parse
 
@@ -70,12 +71,12 @@ class HttpApi(Http):
 
     def test_sends_to_a_user(self):
         ada = self.user("Ada")
-        r = self.api("POST", "users/%s/messages" % ada.id, {"content": "from the system"}, status=201)
+        r = self.api("POST", "users/%s/messages" % ada.id, {"content": "from the system", "as": "system"}, status=201)
         push = ada.push(101)
         self.assertEqual((push["id"], push["content"], push["sender"], push["seq"]),
                          (r["id"], "from the system", {"id": "system", "name": "system"}, r["seq"]))
         self.assertEqual(ada.request(7)["messages"][0]["id"], r["id"])
-        self.api_refused("not_found", 404, "POST", "users/nobody/messages", {"content": "x"})
+        self.api_refused("not_found", 404, "POST", "users/nobody/messages", {"content": "x", "as": "system"})
 
     def test_sends_as_a_user_by_its_rules(self):
         ada, bob = self.users("Ada", "Bob")
@@ -92,7 +93,7 @@ class HttpApi(Http):
 
     def test_is_idempotent(self):
         ada = self.user("Ada")
-        body = {"content": "once", "clientId": "k1"}
+        body = {"content": "once", "clientId": "k1", "as": "system"}
         first = self.api("POST", "users/%s/messages" % ada.id, body, status=201)
         again = self.api("POST", "users/%s/messages" % ada.id, body, status=200)
         self.assertEqual((again["id"], again["seq"], again["duplicate"]), (first["id"], first["seq"], True))
@@ -110,7 +111,7 @@ class HttpApi(Http):
         self.api("PUT", path + "/members/" + bob.id, {"push": "none"})
         self.assertEqual(self.api("GET", path), {"name": name, "members": 2, "first": 0, "last": 0, "tier": "small"})
         for i in range(3):
-            self.api("POST", path + "/messages", {"content": "m%d" % i}, status=201)
+            self.api("POST", path + "/messages", {"content": "m%d" % i, "as": "system"}, status=201)
         self.assertEqual([ada.push(102)["content"] for _ in range(3)], ["m0", "m1", "m2"])
         for c in (ada, bob):
             self.assertEqual(c.push(112)["change"], "joined")
@@ -125,7 +126,7 @@ class HttpApi(Http):
         self.assertEqual(sorted([members["members"][0]["id"], more["members"][0]["id"]]), sorted([ada.id, bob.id]))
         self.assertNotIn("cursor", more)
         self.assertEqual(self.api("DELETE", path + "/members/" + ada.id), {"members": 1, "existed": True})
-        self.api("POST", path + "/messages", {"content": "after"}, status=201)
+        self.api("POST", path + "/messages", {"content": "after", "as": "system"}, status=201)
         self.assertEqual(ada.push(112)["change"], "left")
         ada.quiet()
         self.refused("forbidden", ada, 4, channel=name, content="x")
@@ -167,7 +168,7 @@ class HttpApi(Http):
             (b"{", "body"), (b"[]", "body"), (b'{"content":1}', "content"), (b"{}", "content"),
             (b'{"content":"a","content":"b"}', "body"),
             (b'{"content":"\xff"}', "body"), (b'{"content":"x","sender":5}', "sender"),
-            (b'{"content":"x","clientId":"%s"}' % (b"y" * 65), "clientId"),
+            (b'{"content":"x","as":"system","clientId":"%s"}' % (b"y" * 65), "clientId"),
         ):
             self.assertIn(field, self.api_refused("bad_request", 400, "POST", path, body)["message"])
         self.api_refused("bad_request", 400, "GET", "channels/%FF")
@@ -177,19 +178,21 @@ class HttpApi(Http):
         self.api_refused("bad_request", 400, "GET", "presence?ids=")
         self.api_refused("not_found", 404, "GET", "nothing/here")
         self.api_refused("not_found", 404, "GET", "users/../users/" + ada.id)
-        status, headers, _ = self.http("DELETE", "/api/v1/users/" + ada.id)
-        self.assertEqual((status, headers["Allow"]), (405, "GET"))
+        for method, path, allow in (("POST", "users/" + ada.id, "DELETE, GET"), ("PATCH", "announcements", "POST"),
+                                    ("POST", "channels/x/members/y", "DELETE, PUT")):
+            status, headers, _ = self.http(method, "/api/v1/" + path)
+            self.assertEqual((status, headers["Allow"]), (405, allow))
         self.assertEqual(self.http("POST", "/api/v1/" + path, b"x" * 70000)[0], 413)
         ada.request(9)
 
     def test_what_is_not_there(self):
         """404 wherever a path names a user or a channel that there is not; 200 and nothing in it where there is one."""
         ada, bob = self.users("Ada", "Bob")
-        name, body = self.channel(ada), {"content": "x"}
+        name, body = self.channel(ada), {"content": "x", "as": "system"}
         for method, path, content in (("GET", "channels/none", None), ("GET", "channels/none/members", None),
                                       ("GET", "channels/none/messages", None),
                                       ("POST", "channels/none/messages", body),
-                                      ("POST", "channels/none/messages", dict(body, sender=ada.id)),
+                                      ("POST", "channels/none/messages", {"content": "x", "sender": ada.id}),
                                       ("PUT", "channels/none/members/" + ada.id, {}),
                                       ("PUT", "channels/none/members/nobody", {"create": True}),
                                       ("DELETE", "channels/none/members/" + ada.id, None),
@@ -197,13 +200,31 @@ class HttpApi(Http):
                                       ("DELETE", "channels/%s/members/nobody" % name, None),
                                       ("GET", "users/nobody", None), ("POST", "users/nobody/kick", None),
                                       ("POST", "users/nobody/messages", body),
-                                      ("POST", "users/nobody/messages", dict(body, sender=ada.id)),
-                                      ("POST", "users/%s/messages" % ada.id, dict(body, sender="nobody")),
+                                      ("POST", "users/nobody/messages", {"content": "x", "sender": ada.id}),
+                                      ("POST", "users/%s/messages" % ada.id, {"content": "x", "sender": "nobody"}),
                                       ("GET", "users/nobody/messages/" + ada.id, None),
                                       ("GET", "users/%s/messages/nobody" % ada.id, None),
                                       ("GET", "users/nobody/messages/nobody", None), ("GET", "users/system", None),
                                       ("GET", "users/system/messages/nobody", None),
                                       ("POST", "users/system/messages", body), ("GET", "channels/none/nothing", None),
+                                      ("DELETE", "users/nobody", None), ("DELETE", "channels/none", None),
+                                      ("DELETE", "channels/none/messages/1", None),
+                                      ("DELETE", "channels/%s/messages/1" % name, None),
+                                      ("DELETE", "users/nobody/messages/%s/1" % ada.id, None),
+                                      ("PATCH", "channels/none/messages/1", {"content": "x", "sender": ada.id}),
+                                      ("PATCH", "channels/%s/messages/1" % name, {"content": "x", "sender": ada.id}),
+                                      ("PATCH", "channels/%s/messages/1" % name, {"content": "x", "sender": "nobody"}),
+                                      ("PATCH", "users/%s/messages/nobody/1" % ada.id,
+                                       {"content": "x", "sender": ada.id}),
+                                      ("POST", "users/nobody/token", None), ("PUT", "users/nobody/ban", None),
+                                      ("DELETE", "users/%s/ban" % ada.id, None), ("PUT", "users/nobody/mute", None),
+                                      ("DELETE", "users/%s/mute" % ada.id, None),
+                                      ("PUT", "channels/none/bans/" + ada.id, None),
+                                      ("PUT", "channels/%s/bans/nobody" % name, None),
+                                      ("DELETE", "channels/none/bans/" + ada.id, None),
+                                      ("PUT", "channels/none/mutes/" + ada.id, None),
+                                      ("DELETE", "channels/none/mutes/" + ada.id, None),
+                                      ("DELETE", "addresses/192.0.2.7/ban", None), ("GET", "channels/none/rule", None),
                                       ("GET", "none", None)):
             with self.subTest(method + " " + path):
                 self.api_refused("not_found", 404, method, path, content)
@@ -230,11 +251,162 @@ class HttpApi(Http):
     def test_openapi_describes_what_is_there(self):
         paths = OPENAPI.document["paths"]
         with open(os.path.join(ROOT, "plugins", "http_api", "endpoints.c")) as f:
-            table = set(re.findall(r'\{"([A-Z]+)", "([^"]+)", \w+\}', f.read()))
+            rows = re.findall(r'\{"([A-Z]+)", "([^"]+)", \w+, (.+), (.+)\}', f.read())
+        table = {row[:2] for row in rows}
         told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path).lstrip("/")) for path, item in paths.items()
                 for method in item
-                if method in ("get", "put", "post", "delete")}
+                if method in ("get", "put", "post", "patch", "delete")}
         self.assertEqual(told, table)
+        self.assertGreater(len(table), 30)
+        operations = [o for item in paths.values() for m, o in item.items() if m != "parameters"]
+        ids = [o["operationId"] for o in operations]
+        self.assertEqual(len(ids), len(set(ids)))
+
+    def test_each_route_is_there_and_knows_what_is_described(self):
+        """With an unknown field, or parameter, each answers that it is unknown: so it is there, and names those that
+        the document has."""
+        for path, item in OPENAPI.document["paths"].items():
+            for method, operation in item.items():
+                if method == "parameters":
+                    continue
+                where = re.sub(r"\{\w+\}", "1", path).lstrip("/")
+                query = {OPENAPI.follow(p)["name"] for p in operation.get("parameters", [])}
+                fields = set()
+                if "requestBody" in operation:
+                    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                    fields = set(OPENAPI.follow(schema)["properties"])
+                with self.subTest(method + " " + path):
+                    for kind, known, ask in (("parameter", query, (where + "?zzzzzzzz=1", None)),
+                                             ("field", fields, (where, {"zzzzzzzz": 1}))):
+                        text = self.api_refused("bad_request", 400, method.upper(), *ask)["message"]
+                        self.assertTrue(text.startswith("zzzzzzzz: unknown " + kind), text)
+                        self.assertEqual(set(text.partition("known are: ")[2].split()), known, text)
+
+    def test_unknown_fields_are_refused(self):
+        ada, bob = self.users("Ada", "Bob")
+        path = "users/%s/messages" % bob.id
+        for body, text in (({"content": "x", "sendr": ada.id}, "sendr: unknown field; did you mean sender?"),
+                           ({"content": "x", "Sender": ada.id}, "Sender: unknown field; did you mean sender?"),
+                           ({"content": "x"}, 'sender: missing; a message from the server itself says "as":"system"'),
+                           ({"content": "x", "sender": ada.id, "as": "system"}, "sender, as: expected one of them"),
+                           ({"content": "x", "as": "ada"}, 'as: expected "system"'),
+                           ({"content": "x", "sender": ""}, "sender: expected a user's id"),
+                           ({"content": "x", "\u00fc" * 100: 1}, "\u00fc" * 32 + ": unknown field; known are: ")):
+            self.assertTrue(self.api_refused("bad_request", 400, "POST", path, body)["message"].startswith(text), text)
+        for path, text in (("users/x/messages/y?limt=3", "limt: unknown parameter; did you mean limit?"),
+                           ("channels/x/members?cursor=&%FF=1", "?: unknown parameter"),
+                           ("users/x?a", "a: unknown parameter; there are none here")):
+            self.assertTrue(self.api_refused("bad_request", 400, "GET", path)["message"].startswith(text), text)
+        bob.quiet(101)
+
+    def test_moderates(self):
+        ada, bob = self.users("Ada", "Bob")
+        name = self.channel(ada, bob)
+        path = "channels/" + name
+        ada.say(name, "rude")
+        private = ada.tell(bob.id, "rude")
+        self.assertEqual(self.api("PATCH", path + "/messages/1", {"sender": ada.id, "content": "polite"}).keys(),
+                         {"editedAt"})
+        self.assertEqual(bob.push(110)["content"], "polite")
+        self.api_refused("forbidden", 403, "PATCH", path + "/messages/1", {"sender": bob.id, "content": "x"})
+        self.api_refused("too_large", 413, "PATCH", path + "/messages/1", {"sender": ada.id, "content": "x" * 1001})
+        pair = "users/%s/messages/%s/1" % (bob.id, ada.id)
+        self.api_refused("bad_request", 400, "PATCH", pair, {"sender": "eve", "content": "x"})
+        self.api("PATCH", pair, {"sender": ada.id, "content": "polite too"})
+        self.assertEqual(bob.push(110)["content"], "polite too")
+        self.assertEqual(self.api("DELETE", path + "/messages/1"), {})
+        self.assertEqual(self.api("DELETE", pair), {})
+        self.assertEqual([p.get("channel", p.get("peerId")) for p in bob.pushes(109, 2)], [name, ada.id])
+        self.assertEqual(ada.history(peer=bob.id)["messages"][0]["id"], private["id"])
+        for seq in ("0", "x", "-1", "9" * 19):
+            self.api_refused("bad_request", 400, "DELETE", path + "/messages/" + seq)
+
+        self.assertEqual(self.api("PUT", path + "/mutes/" + ada.id, {"seconds": 60}),
+                         {"connections": 0, "member": False})
+        e = self.api_refused("forbidden", 403, "POST", path + "/messages", {"content": "x", "sender": ada.id})
+        self.assertTrue(e["message"].startswith("you are muted until 2"), e)
+        self.assertTrue(50000 < e["retryAfter"] <= 60000, e)
+        self.assertEqual(self.api("DELETE", path + "/mutes/" + ada.id), {})
+        self.api("PUT", "users/%s/mute" % ada.id, {})
+        self.api_refused("forbidden", 403, "POST", path + "/messages", {"content": "x", "sender": ada.id})
+        self.api("DELETE", "users/%s/mute" % ada.id)
+        self.assertEqual(self.api("PUT", path + "/bans/" + bob.id), {"connections": 0, "member": True})
+        self.refused("forbidden", bob, 3, name=name)
+        self.assertEqual(self.api("PUT", "users/%s/ban" % bob.id, {"reason": "rude", "seconds": 3600}),
+                         {"connections": 1, "member": False})
+        self.assertEqual(bob.push(105)["message"], "rude")
+        self.api("PUT", "addresses/%s/ban" % quote("192.0.2.0/24"))
+        self.api_refused("bad_request", 400, "PUT", "addresses/nonsense/ban")
+        bans, cursor = [], "0"
+        while cursor:
+            page = self.api("GET", "bans?limit=1&cursor=" + cursor)
+            bans += page["bans"]
+            cursor = page.get("cursor")
+        mine = {b["kind"]: b for b in bans if b.get("user", bob.id) == bob.id}
+        self.assertEqual(mine["ban member"], {"kind": "ban member", "user": bob.id, "channel": name})
+        self.assertEqual(mine["ban ip"], {"kind": "ban ip", "ip": "192.0.2.0/24"})
+        self.assertLess(abs(mine["ban user"].pop("until") / 1000 - time.time() - 3600), 60)
+        self.assertEqual(mine["ban user"], {"kind": "ban user", "user": bob.id, "reason": "rude"})
+        for lifted in ("users/%s/ban" % bob.id, path + "/bans/" + bob.id, "addresses/192.0.2.0%2F24/ban"):
+            self.assertEqual(self.api("DELETE", lifted), {})
+        self.assertNotIn(bob.id, [b.get("user") for b in self.api("GET", "bans?limit=1000")["bans"]])
+        for body in ({"seconds": -1}, {"seconds": 1.5}, {"seconds": "1"}, {"reason": "x" * 257}):
+            self.api_refused("bad_request", 400, "PUT", "users/%s/ban" % ada.id, body)
+
+    def test_rules(self):
+        ada = self.user("Ada")
+        name = self.channel(ada)
+        path = "channels/%s/rule" % name
+        nothing = {"tier": "auto", "push": "auto", "closed": False}
+        self.assertEqual(self.api("GET", path), nothing)
+        self.assertEqual(self.api("PATCH", path, {"tier": "large", "limit": 5}),
+                         {"tier": "large", "push": "auto", "closed": False, "limit": 5})
+        self.assertEqual(self.api("GET", "channels/" + name)["tier"], "large")
+        self.assertEqual(self.api("PATCH", path, {"push": "none", "closed": True, "limit": "auto"}),
+                         {"tier": "large", "push": "none", "closed": True})
+        bob = self.user("Bob")
+        self.refused("forbidden", bob, 3, name=name)
+        ada.say(name, "still in it")
+        self.assertEqual(self.api("GET", path), {"tier": "large", "push": "none", "closed": True})
+        self.assertEqual(self.api("PATCH", path, {"tier": "auto", "push": "auto", "closed": False}), nothing)
+        bob.subscribe(name)
+        for body in ({"tier": "dm"}, {"push": 1}, {"limit": "many"}, {"limit": -1}, {"closed": 1}):
+            self.api_refused("bad_request", 400, "PATCH", path, body)
+        self.api("PATCH", "channels/%s-2/rule" % name, {"closed": True})  # before there is such a channel
+        self.refused("forbidden", bob, 3, name=name + "-2")
+        self.assertTrue(self.api("GET", "channels/%s-2/rule" % name)["closed"])
+
+    def test_accounts(self):
+        bob = self.user("Bob")
+        self.assertEqual(self.api("POST", "users", {"id": "api.1", "name": "Anna"}, status=201),
+                         {"id": "api.1", "name": "Anna"})
+        self.assertEqual(self.api("POST", "users", {"id": "api.2"}, status=201), {"id": "api.2", "name": "api.2"})
+        self.api_refused("forbidden", 409, "POST", "users", {"id": "api.1", "name": "Anna"})
+        for body in ({}, {"id": "a b"}, {"id": "system"}, {"id": "x", "name": "System"}, {"id": "x" * 65}):
+            self.api_refused("bad_request", 400, "POST", "users", body)
+        name = self.channel(bob)
+        self.api("PUT", "channels/%s/members/api.1" % name)
+        bob.tell("api.1", "welcome")
+        token = self.api("POST", "users/api.1/token", status=201)["token"]
+        anna = self.connect()
+        self.assertEqual(anna.request(1, token=token)["inbox"], 1)
+        anna.say(name, "thanks")
+        page = self.api("GET", "users?prefix=api.&limit=1")
+        self.assertEqual(page, {"users": [{"id": "api.1", "name": "Anna", "guest": False}], "cursor": "api.1"})
+        page = self.api("GET", "users?prefix=api.&cursor=" + page["cursor"])
+        self.assertEqual(page, {"users": [{"id": "api.2", "name": "api.2", "guest": False}]})
+        self.assertEqual(self.api("GET", "channels?prefix=" + quote(name)),
+                         {"channels": [{"name": name, "members": 2, "last": 1, "tier": "small"}]})
+        self.api_refused("bad_request", 400, "DELETE", "users/api.1?messages=burn")
+        self.assertEqual(self.api("DELETE", "users/api.1?messages=recall"),
+                         {"connections": 1, "channels": 1, "recalled": 1})
+        self.assertEqual(anna.push(105)["message"], "this user was deleted")
+        self.assertTrue(bob.history(name)["messages"][0]["recalled"])
+        self.refused("not_found", bob, 2, receiverId="api.1", content="x")
+        self.assertEqual(self.api("DELETE", "channels/" + name), {"members": 1})
+        self.api_refused("not_found", 404, "GET", "channels/" + name)
+        self.assertEqual(self.api("GET", "channels?prefix=" + quote(name)), {"channels": []})
+        self.assertNotIn(token, self.server.whole_log())
 
 
 class EmptySecrets(Test):
@@ -297,8 +469,19 @@ def status_of(server, key):
         c.close()
 
 
+VALIDATORS = (["openapi-spec-validator", OPENAPI_FILE], ["swagger-cli", "validate", OPENAPI_FILE])
+
+
 class OpenApi(Http):
     """The document itself. Every answer in this file is compared with it besides."""
+
+    def test_validators_accept_it(self):
+        there = [v for v in VALIDATORS if shutil.which(v[0])]
+        if not there:
+            self.skipTest("neither openapi-spec-validator nor swagger-cli is here")
+        for command in there:
+            r = subprocess.run(command, capture_output=True, text=True, timeout=120 * PATIENCE)
+            self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
 
     config = {"plugins": {"load": {"http_api": {"keys": [KEY], "body": 2048}}}}
 

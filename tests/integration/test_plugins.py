@@ -562,6 +562,69 @@ class Threads(PluginTest):
             self.assertEqual(self.console("threads round"), {"threads": 4, "worked": True})
 
 
+class Moderation(PluginTest):
+    load = {"moderation": {}}
+
+    def test_messages(self):
+        a, b = self.users("Ada", "Bob")
+        name = self.channel(a, b)
+        a.say(name, "x")
+        a.tell(b.id, "x")
+        self.assertIs(self.console("mod edit %s %s 1" % (a.id, name)), True)
+        self.assertEqual(b.push(110)["content"], "edited")
+        self.assertIn("4 only the sender", self.console.refused("mod edit %s %s 1" % (b.id, name)))
+        self.assertIn("5 no such sender", self.console.refused("mod edit nobody %s 1" % name))
+        self.console("mod recall %s 1" % name)
+        self.console("mod recall2 %s %s 1" % (a.id, b.id))
+        self.assertEqual([p.get("channel") for p in b.pushes(109, 2)], [name, None])
+        self.assertIn("5 ", self.console.refused("mod recall %s 2" % name))
+        self.assertIn("1 ", self.console.refused("mod recall %s 0" % name))
+
+    def test_accounts(self):
+        b = self.user("Bob")
+        self.console("mod add plug.1 Anna")
+        self.assertIn("4 ", self.console.refused("mod add plug.1 Anna"))
+        self.assertIn("1 ", self.console.refused("mod add system X"))
+        c = self.connect()
+        c.request(1, token=self.console("mod token plug.1"))
+        name = self.channel(b, c)
+        c.say(name, "x")
+        self.assertEqual(self.console("mod delete plug.1 recall"), [1, 1, 1])
+        self.assertIn("5 ", self.console.refused("mod delete plug.1 keep"))
+        self.assertIn("5 ", self.console.refused("mod token plug.1"))
+        self.assertEqual(b.push(109)["channel"], name)
+        self.assertEqual(self.console("mod remove " + name), [0, 1, 0])
+        self.assertIn("5 ", self.console.refused("mod remove " + name))
+
+    def test_bans_and_rules(self):
+        a = self.user("Ada")
+        name = self.channel(a)
+        self.assertEqual(self.console("mod mute %s %s 60" % (a.id, name)), [0, 0])
+        self.assertIn("you are muted until", a.error(4, channel=name, content="x").message)
+        self.assertEqual([x for x in self.console("mod bans") if x["user"] == a.id],
+                         [{"kind": 4, "for_ever": False, "user": a.id}])
+        self.console("mod unmute %s %s" % (a.id, name))
+        self.assertIn("5 ", self.console.refused("mod unmute %s %s" % (a.id, name)))
+        self.assertEqual(self.console("mod close " + name), [0, 0, 1, 7, 1])
+        self.assertEqual(self.console("mod rule " + name), [0, 0, 1, 7, 1])
+        self.assertEqual(self.user("Bob").error(3, name=name).code, "forbidden")
+
+    def test_lists(self):
+        for i in range(3):
+            self.console("mod add scan.%d N" % i)
+        self.assertEqual(self.console('mod users scan. ""'), {"ids": ["scan.0", "scan.1"], "more": True,
+                                                              "next": "scan.1"})
+        self.assertEqual(self.console("mod users scan. scan.1"), {"ids": ["scan.2"], "more": False, "next": ""})
+        name = self.channel(self.user("Ada"))
+        self.assertEqual(self.console('mod channels %s ""' % name), {"ids": [name], "more": False, "next": ""})
+
+    def test_what_cannot_be(self):
+        for n in range(5):
+            self.assertIn("error -2", self.console.refused("mod wrong %d" % n))
+        self.assertEqual(self.console('mod keys "{\\"b\\":1,\\"a\\":null}"'), ["b", "a"])
+        self.assertEqual(self.console("mod keys [1]"), [])
+
+
 class Operations(PluginTest):
     load = {"operations": {}}
 
