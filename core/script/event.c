@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Verdicts that a hook may return at once. */
@@ -150,12 +151,14 @@ static bool take_verdict(struct state *st, struct hook_call *h, const struct ver
         return false;
     switch (v->kind) {
     case VERDICT_ACCEPT:
-        if (v->accept.id_len + v->accept.name_len && h->event != HOOK_LOGIN)
+        if ((v->accept.id_len || v->accept.name_len || v->accept.has_claims) && h->event != HOOK_LOGIN)
             return false;
         st->accepted_id_len = v->accept.id_len;
         st->accepted_name_len = v->accept.name_len;
         memcpy(st->accepted_id, v->accept.id, v->accept.id_len);
         memcpy(st->accepted_name, v->accept.name, v->accept.name_len);
+        if (v->accept.has_claims && !(st->accepted_claims = strdup(verdict_claims(v))))
+            return false;
         *out = HOOK_ACCEPT;
         return true;
     case VERDICT_DROP:
@@ -219,8 +222,10 @@ enum hook_verdict event_run(struct state *st, struct handler *handler, struct ho
     case BREAKER_REFUSE:
         return handler->open && !can_refuse(h->event) ? HOOK_PASS : refuse(h);
     }
-    struct event e = {.h = h, .user = h->user, .user_name = h->user_name};
+    struct event e = {.h = h, .user = h->user, .user_name = h->user_name, .claims = h->claims};
     st->accepted_id_len = st->accepted_name_len = 0;
+    free(st->accepted_claims);
+    st->accepted_claims = NULL;
     st->refund = 0;
     st->call = h;
     int rc = call(st, handler->fn, &e, false);

@@ -21,7 +21,7 @@ struct state;
 struct event {
     const struct hook_call *h; /* of a hook; NULL: an action */
     const struct cJSON *body;  /* of an action */
-    struct slice user, user_name;
+    struct slice user, user_name, claims;
     struct slice content; /* a message's, as it was before the script */
     uint16_t action, seq;
 };

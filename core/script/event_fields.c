@@ -2,6 +2,7 @@
 
 #include "core/net/conn.h"
 #include "core/script/event.h"
+#include "core/script/json_decode.h"
 #include "core/script/json_lua.h"
 #include "core/script/read_result.h"
 #include "core/script/state.h"
@@ -37,6 +38,7 @@ static const char *const key_names[KEYS] = {
     [KEY_SYSTEM] = "system",
     [KEY_RECEIVERS] = "receivers",
     [KEY_MESSAGE] = "message",
+    [KEY_CLAIMS] = "claims",
     [KEY_EDIT] = "edit",
     [KEY_EDITED] = "editedAt",
 };
@@ -45,7 +47,7 @@ static const char *const key_names[KEYS] = {
 /* Which fields each event has. */
 static const uint32_t fields_of[HOOK_EVENTS + 1] = {
     [HOOK_CONNECT] = F(IP) | F(TRANSPORT),
-    [HOOK_LOGIN] = F(NAME) | F(TOKEN) | F(DEVICE) | F(IP) | F(TRANSPORT) | F(USER),
+    [HOOK_LOGIN] = F(NAME) | F(TOKEN) | F(DEVICE) | F(IP) | F(TRANSPORT) | F(USER) | F(CLAIMS),
     [HOOK_SUBSCRIBE] = F(USER) | F(CHANNEL) | F(MEMBERS) | F(RESTORED),
     [HOOK_UNSUBSCRIBE] = F(USER) | F(CHANNEL) | F(MEMBERS),
     [HOOK_CREATE] = F(USER) | F(CHANNEL),
@@ -79,7 +81,22 @@ static void push_text(lua_State *L, struct slice s)
         lua_pushnil(L);
 }
 
-static void push_user(const struct state *st, lua_State *L, const struct event *e)
+/* What the provider vouches for beside id and name: a table, empty where there is nothing. It is a copy, and new fields
+ * cannot be set: who does that thinks that it changes something. */
+static void push_claims(const struct state *st, lua_State *L, struct slice claims)
+{
+    if (claims.n) {
+        lua_pushcfunction(L, json_lua_decode);
+        lua_pushlstring(L, claims.p, claims.n);
+        lua_call(L, 1, 1);
+    }
+    if (!claims.n || !lua_istable(L, -1))
+        lua_newtable(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, st->claims_meta);
+    lua_setmetatable(L, -2);
+}
+
+static void push_user(struct state *st, lua_State *L, const struct event *e)
 {
     if (!e->user.n) {
         lua_pushnil(L);
@@ -94,15 +111,48 @@ static void push_user(const struct state *st, lua_State *L, const struct event *
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->user_meta);
     lua_setmetatable(L, -2);
+    st->user_table = lua_topointer(L, -1);
 }
 
-/* __index of e.user: what it does not have. */
+/* Sets the claims of the table e.user at the top, if it is there and has none. */
+static void fill_user(struct state *st, lua_State *L)
+{
+    if (!lua_istable(L, -1) || lua_topointer(L, -1) != st->user_table)
+        return;
+    lua_pushliteral(L, "claims");
+    lua_rawget(L, -2);
+    bool there = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (there || !st->event->claims.n)
+        return;
+    lua_pushliteral(L, "claims");
+    push_claims(st, L, st->event->claims);
+    lua_rawset(L, -3);
+}
+
+/* __index of e.user: its claims, which are made when they are asked for, and what it does not have. */
 static int user_index(lua_State *L)
 {
+    struct state *st = state_of(L);
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "name";
+    if (strcmp(name, "claims") == 0) {
+        bool present = st->event && lua_topointer(L, 1) == st->user_table;
+        push_claims(st, L, present ? st->event->claims : SLICE_NONE);
+        if (present) {
+            lua_pushvalue(L, 2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, 1);
+        }
+        return 1;
+    }
     if (strcmp(name, "id") != 0 && strcmp(name, "name") != 0)
-        return luaL_error(L, "e.user has no field %s; it has: id name", name);
+        return luaL_error(L, "e.user has no field %s; it has: id name claims", name);
     return 0;
+}
+
+static int claims_newindex(lua_State *L)
+{
+    return luaL_error(L, "claims are what the authentication provider vouches for; nothing can be set there");
 }
 
 /* The two ids, lower first, with a tab between: no channel's name. */
@@ -217,6 +267,9 @@ static void push_field(struct state *st, lua_State *L, const struct event *e, en
         return;
     case KEY_REASON:
         lua_pushstring(L, h->message ? h->message : "");
+        return;
+    case KEY_CLAIMS:
+        push_claims(st, L, e->claims);
         return;
     case KEY_RECEIVERS:
         push_receivers(L, h);
@@ -364,12 +417,16 @@ void event_fill(struct state *st, lua_State *L, int index)
         lua_pushvalue(L, -1);
         lua_rawget(L, -3);
         bool there = !lua_isnil(L, -1);
+        if (there && key == KEY_USER)
+            fill_user(st, L);
         lua_pop(L, 1);
         if (there) {
             lua_pop(L, 1);
             continue;
         }
         push_field(st, L, st->event, key);
+        if (key == KEY_USER)
+            fill_user(st, L);
         lua_rawset(L, -3);
     }
     /* Nothing more is to come, also when the event is over. */
@@ -394,6 +451,7 @@ void event_push(struct state *st, lua_State *L)
 {
     lua_createtable(L, 0, 0);
     st->event_table = lua_topointer(L, -1);
+    st->user_table = NULL;
     lua_rawgeti(L, LUA_REGISTRYINDEX, st->event_meta);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -422,6 +480,12 @@ void event_fields_open(struct state *st, lua_State *L)
     lua_pushcfunction(L, user_index);
     make_meta(L, NULL);
     st->user_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, claims_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    st->claims_meta = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushboolean(L, 0);
     st->event_slot = luaL_ref(L, LUA_REGISTRYINDEX);
 }

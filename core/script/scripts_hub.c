@@ -53,7 +53,7 @@ static bool before(const struct script_set *g, const struct registration *a, con
 }
 
 /* One answer of the login hooks. Returns whether it settles the matter. */
-static bool login_settled(struct auth_call *a, const struct state *st, const struct hook_call *h, enum hook_verdict v)
+static bool login_settled(struct auth_call *a, struct state *st, const struct hook_call *h, enum hook_verdict v)
 {
     if (v == HOOK_REJECT) {
         a->answer.code = h->code;
@@ -75,6 +75,8 @@ static bool login_settled(struct auth_call *a, const struct state *st, const str
     a->answer.name_len = st->accepted_name_len;
     memcpy(a->answer.id, st->accepted_id, st->accepted_id_len);
     memcpy(a->answer.name, st->accepted_name, st->accepted_name_len);
+    a->answer.claims = st->accepted_claims; /* given away */
+    st->accepted_claims = NULL;
     return true;
 }
 
@@ -110,8 +112,12 @@ static void on_action(struct call *c)
 {
     struct state *st = state_on(c->action_ctx, c->shard);
     struct custom_action *a = &st->actions[((struct registration *)c->action_ctx)->item];
-    struct event e = {
-        .body = c->body, .user = call_user_id(c), .user_name = call_user_name(c), .action = c->action, .seq = c->seq};
+    struct event e = {.body = c->body,
+                      .user = call_user_id(c),
+                      .user_name = call_user_name(c),
+                      .claims = call_claims(c),
+                      .action = c->action,
+                      .seq = c->seq};
     struct action_answer out;
     event_run_action(st, a, &e, &out);
     if (out.code == CODE_OK)

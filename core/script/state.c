@@ -314,6 +314,7 @@ void state_free(struct state *st)
     free(st->handlers);
     free(st->actions);
     free(st->commands);
+    free(st->accepted_claims);
     buf_free(&st->scratch);
     free(st);
 }

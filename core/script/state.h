@@ -111,6 +111,7 @@ enum key {
     KEY_SYSTEM,
     KEY_RECEIVERS,
     KEY_MESSAGE,
+    KEY_CLAIMS,
     KEY_EDIT,
     KEY_EDITED,
     KEYS
@@ -136,19 +137,22 @@ struct state {
     int keys_ref;           /* Lua reference: a list of those strings */
     int event_meta;         /* the metatable of events */
     int user_meta;          /* the metatable of e.user */
+    int claims_meta;        /* … of claims */
     int event_slot;         /* the present event's table */
     int array_meta;         /* the metatable of JSON arrays */
     int runner, encoder, command_runner,
         later_runner;        /* C functions, made beforehand: outside of a protected call nothing may be allocated */
     struct event *event;     /* under way; NULL: none */
     const void *event_table; /* its Lua table */
+    const void *user_table;  /* e.user of it; NULL: not made yet */
 
     uint64_t bucket_salt;                       /* so that scripts have buckets of their own */
     uint64_t refund;                            /* record of the tokens taken in this event; 0: none yet */
     struct hook_call *call;                     /* the hook under way, when tokens may have to be given back */
     uint8_t accepted_id_len, accepted_name_len; /* of magpie.accept{} in the last event */
     char accepted_id[64], accepted_name[64];
-    char message[96]; /* of the last rejection */
+    char *accepted_claims; /* a JSON object; NULL: none; owned */
+    char message[96];      /* of the last rejection */
 
     struct handler *handlers; /* owned */
     uint32_t handler_count;

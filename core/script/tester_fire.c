@@ -44,23 +44,38 @@ static bool bool_field(lua_State *L, int table, const char *name)
     return yes;
 }
 
-/* {id = "ada", name = "Ada"} at the top of the stack. */
-static void user_table(lua_State *L, struct slice *id, struct slice *name)
+/* claims = {role = "staff"}: JSON, which a text on the stack keeps. */
+static struct slice claims_field(lua_State *L, int table)
+{
+    size_t n;
+    state_field(L, table, "claims");
+    if (lua_isnil(L, -1))
+        return SLICE_NONE;
+    luaL_checktype(L, -1, LUA_TTABLE);
+    struct slice json = json_lua_encode(state_of(L), L, lua_gettop(L));
+    lua_pushlstring(L, json.p, json.n);
+    const char *p = lua_tolstring(L, -1, &n);
+    return slice_of(p, n);
+}
+
+/* {id = "ada", name = "Ada", claims = {…}} at the top of the stack. */
+static void user_table(lua_State *L, struct slice *id, struct slice *name, struct slice *claims)
 {
     int user = lua_gettop(L);
-    words_check_keys(L, user, "user: unknown field", "id name");
+    words_check_keys(L, user, "user: unknown field", "id name claims");
     *id = text_field(L, user, "id");
     *name = text_field(L, user, "name");
+    *claims = claims_field(L, user);
 }
 
 /* user = "ada" or {id = "ada", name = "Ada"} */
-static void user_field(lua_State *L, int table, struct slice *id, struct slice *name)
+static void user_field(lua_State *L, int table, struct slice *id, struct slice *name, struct slice *claims)
 {
     luaL_checkstack(L, 8, "too many fields");
     state_field(L, table, "user");
-    *id = *name = SLICE_NONE;
+    *id = *name = *claims = SLICE_NONE;
     if (lua_istable(L, -1)) {
-        user_table(L, id, name);
+        user_table(L, id, name, claims);
     } else if (!lua_isnil(L, -1)) {
         lua_pop(L, 1);
         *id = text_field(L, table, "user");
@@ -145,14 +160,16 @@ static void take_missed(lua_State *L, int table, struct hook_call *h)
     take_message(L, message, h);
     state_field(L, message, "sender");
     if (lua_istable(L, -1))
-        user_table(L, &h->user, &h->user_name);
+        user_table(L, &h->user, &h->user_name, &h->claims);
 }
 
 static void take_fields(lua_State *L, int table, struct hook_call *h)
 {
     check_fields(L, table, h->event);
     luaL_checkstack(L, 64, "too many fields");
-    user_field(L, table, &h->user, &h->user_name);
+    user_field(L, table, &h->user, &h->user_name, &h->claims);
+    if (h->event == HOOK_LOGIN)
+        h->claims = claims_field(L, table);
     h->channel = text_field(L, table, "channel");
     h->peer = text_field(L, table, "receiver");
     if (!h->peer.n)
@@ -216,6 +233,8 @@ static void put_result(lua_State *L, const struct subject *x, const struct hook_
     if (v == HOOK_ACCEPT && x->st->accepted_id_len) {
         put_text(L, "id", slice_of(x->st->accepted_id, x->st->accepted_id_len));
         put_text(L, "name", slice_of(x->st->accepted_name, x->st->accepted_name_len));
+        if (x->st->accepted_claims)
+            put_text(L, "claims_json", slice_str(x->st->accepted_claims));
     }
     if (h->event == HOOK_MESSAGE || h->event == HOOK_EDIT)
         put_text(L, "content", h->content);
@@ -265,7 +284,7 @@ int lua_act(lua_State *L)
     luaL_checktype(L, 3, LUA_TTABLE);
     words_check_keys(L, 3, "act: unknown field", "user body seq");
     struct event e = {.action = (uint16_t)number, .seq = (uint16_t)number_field(L, 3, "seq")};
-    user_field(L, 3, &e.user, &e.user_name);
+    user_field(L, 3, &e.user, &e.user_name, &e.claims);
     state_field(L, 3, "body");
     if (lua_isnil(L, -1))
         buf_lit(state_scratch(outer), "{}");

@@ -1,6 +1,7 @@
 #include "core/script/verdict.h"
 
 #include "core/base/utf8.h"
+#include "core/script/json_lua.h"
 #include "core/script/state.h"
 #include "core/script/words.h"
 
@@ -9,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAGIC = 0x7e9d1c75 };
+enum { MAGIC = 0x7e9d1c75, CLAIMS_MAX = 4096 };
 
 const struct verdict *verdict_at(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(struct verdict))
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) < sizeof(struct verdict))
         return NULL;
     const struct verdict *v = lua_touserdata(L, index);
     return v->magic == MAGIC ? v : NULL;
@@ -26,13 +27,18 @@ const char *verdict_describe(lua_State *L, int index)
     return v ? names[v->kind] : luaL_typename(L, index);
 }
 
-static struct verdict *new_verdict(lua_State *L, enum verdict_kind kind)
+static struct verdict *new_verdict_with(lua_State *L, enum verdict_kind kind, size_t more)
 {
-    struct verdict *v = lua_newuserdata(L, sizeof *v);
+    struct verdict *v = lua_newuserdata(L, sizeof *v + more);
     memset(v, 0, sizeof *v);
     v->magic = MAGIC;
     v->kind = kind;
     return v;
+}
+
+static struct verdict *new_verdict(lua_State *L, enum verdict_kind kind)
+{
+    return new_verdict_with(L, kind, 0);
 }
 
 /* The codes that a script may give; not CODE_OK. */
@@ -92,6 +98,23 @@ static uint8_t get_text(lua_State *L, const char *field, bool (*good)(struct sli
     return (uint8_t)n;
 }
 
+/* The table `claims` of the table at 1, as JSON in the scratch buffer; empty: it has none. */
+static struct slice get_claims(lua_State *L)
+{
+    state_field(L, 1, "claims");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return SLICE_NONE;
+    }
+    struct slice claims = lua_istable(L, -1) ? json_lua_encode(state_of(L), L, lua_gettop(L)) : SLICE_NONE;
+    if (!claims.n || claims.p[0] != '{')
+        luaL_error(L, "magpie.accept: claims is a table with names, {role = \"staff\"}");
+    if (claims.n >= CLAIMS_MAX)
+        luaL_error(L, "magpie.accept: the claims have %d bytes of JSON at most", CLAIMS_MAX - 1);
+    lua_pop(L, 1);
+    return claims;
+}
+
 static int lua_accept(lua_State *L)
 {
     if (lua_isnoneornil(L, 1)) {
@@ -99,8 +122,13 @@ static int lua_accept(lua_State *L)
         return 1;
     }
     state_check_options(L, 1, "accept");
-    words_check_keys(L, 1, "magpie.accept: unknown field", "id name");
-    struct verdict *v = new_verdict(L, VERDICT_ACCEPT);
+    words_check_keys(L, 1, "magpie.accept: unknown field", "id name claims");
+    struct slice claims = get_claims(L);
+    struct verdict *v = new_verdict_with(L, VERDICT_ACCEPT, claims.n + 1);
+    v->accept.has_claims = claims.n > 0;
+    if (claims.n)
+        memcpy(v + 1, claims.p, claims.n);
+    ((char *)(v + 1))[claims.n] = '\0';
     v->accept.id_len = get_text(L, "id", value_user_id, v->accept.id);
     v->accept.name_len = get_text(L, "name", value_name, v->accept.name);
     if (slice_eq(slice_of(v->accept.id, v->accept.id_len), SLICE_LIT("system")))

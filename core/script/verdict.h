@@ -19,6 +19,7 @@ struct verdict {
     union {
         struct {
             uint8_t id_len, name_len; /* 0: absent */
+            bool has_claims;          /* verdict_claims() */
             char id[64], name[64];
         } accept;
         struct {
@@ -32,6 +33,11 @@ struct verdict {
 
 /* The verdict at this place of the stack; NULL: something else. */
 const struct verdict *verdict_at(lua_State *L, int index);
+/* The claims of an accept: a JSON object, NUL-terminated, which stands behind the struct. */
+static inline const char *verdict_claims(const struct verdict *v)
+{
+    return (const char *)(v + 1);
+}
 /* "a verdict", "a table": for errors. */
 const char *verdict_describe(lua_State *L, int index);
 /* reject, accept, drop, tier, keep into the table at the top. */

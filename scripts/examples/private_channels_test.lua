@@ -1,35 +1,30 @@
 local test = require "test"
 
 local function login(s, token)
-    return s:fire("login", {token = token, name = "Ada", ip = "127.0.0.1"})
+    local r = s:fire("login", {name = "N", token = token})
+    return r.verdict, r.claims
 end
 
-local function enter(s, user, channel, restored)
-    return s:fire("subscribe", {user = user, channel = channel, members = 3, restored = restored}).verdict
+local function enter(s, role, channel, restored)
+    return s:fire("subscribe", {user = {id = "ada", claims = {role = role}}, channel = channel, members = 3,
+                                restored = restored}).verdict
 end
 
-test.case("the claim decides", function()
+test.case("logs in with a good token, and a claim", function()
     local s = test.load("private_channels")
-    local r = login(s, "ada:staff:correct horse")
-    test.equal({r.verdict, r.id, r.name}, {"accept", "ada", "Ada"})
-    test.equal(login(s, "bob:guest:battery staple").verdict, "accept")
-    test.equal(enter(s, "ada", "staff/kitchen"), "pass")
-    test.equal(enter(s, "bob", "staff/kitchen"), "reject")
-    test.equal(enter(s, "bob", "lobby"), "pass")
-    test.equal(enter(s, "stranger", "staff/kitchen"), "reject")
-end)
-
-test.case("forged tokens are refused", function()
-    local s = test.load("private_channels")
-    for _, token in ipairs{"", "ada", "ada:staff:wrong", "ada:root:correct horse", "eve:staff:x"} do
-        test.equal(login(s, token).code, "unauthorized")
+    local verdict, claims = login(s, "ada:staff:correct horse")
+    test.equal({verdict, claims}, {"accept", {role = "staff"}})
+    for _, token in ipairs{"", "ada", "ada:staff:wrong", "ada:boss:correct horse", "eve:staff:correct horse"} do
+        test.equal(login(s, token), "reject", token)
     end
+    test.equal(s:fire("login", {name = "N"}).code, "unauthorized")
 end)
 
-test.case("who is staff no more is kept out at the next login", function()
+test.case("staff channels are for the staff", function()
     local s = test.load("private_channels")
-    login(s, "ada:staff:correct horse")
-    test.equal(enter(s, "ada", "staff/kitchen", true), "pass")
-    login(s, "ada:guest:correct horse")
-    test.equal(enter(s, "ada", "staff/kitchen", true), "reject")
+    test.equal(enter(s, "staff", "staff/plans"), "pass")
+    test.equal(enter(s, "guest", "staff/plans"), "reject")
+    test.equal(enter(s, "guest", "staff/plans", true), "reject")
+    test.equal(enter(s, "guest", "hall"), "pass")
+    test.equal(s:fire("subscribe", {user = "eve", channel = "staff/plans", members = 3}).verdict, "reject")
 end)

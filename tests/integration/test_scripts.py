@@ -563,3 +563,45 @@ class NotThere(Test):
         a.say(name, "hello")
         self.assertEqual(b.push(CHANNEL_MESSAGE)["content"], "hello")
         self.assertIn("script.shipped", self.server.log())
+
+
+CLAIMS = """
+magpie.on("login", function(e)
+    return magpie.accept{id = e.name:lower(), name = e.name, claims = e.name == "Mod" and {role = "mod", of = {"tea"}} or nil}
+end)
+local function role(e) return e.user.claims.role or "none" end
+magpie.action(200, function(e) return {role = role(e), of = e.user.claims.of} end)
+magpie.on("message", function(e) if e.content:find("^!") and role(e) ~= "mod" then return magpie.reject("forbidden", role(e)) end end)
+magpie.on("conversation", function(e) if e.content == "?" then return magpie.reject("forbidden", "conversation " .. role(e)) end end)
+magpie.on("subscribe", function(e) if e.channel == "mods" and role(e) ~= "mod" then return magpie.reject("forbidden", role(e)) end end)
+magpie.on("history", function(e) return magpie.reject("forbidden", "history " .. role(e)) end)
+magpie.on("delivered", function(e) if e.content == "tell" then magpie.push(e.user.id, 201, {role = role(e)}) end end)
+magpie.on("logged_in", function(e) magpie.push(e.user.id, 202, {role = role(e)}) end)
+"""
+
+
+@variants(("tcp", 2), ("text", 3))
+class Claims(Scripted):
+    abstract = False
+    files = {"claims": CLAIMS}
+    config = {"auth": {"mode": "script"}}
+
+    def test_wherever_there_is_a_user(self):
+        mod, user = self.users("Mod", "User", token="whatever it is")
+        for c, role in ((mod, "mod"), (user, "none")):
+            self.assertEqual(c.push(202), {"role": role})
+            self.assertEqual(c.request(200).get("role"), role)
+            name = self.channel(c)
+            c.say(name, "tell")
+            self.assertEqual(c.push(201), {"role": role})
+            self.assertEqual(self.refused("forbidden", c, SEND_CHANNEL, channel=name, content="?").message,
+                             "conversation " + role)
+            self.assertEqual(self.refused("forbidden", c, 5, channel=name).message, "history " + role)
+        self.assertEqual(mod.request(200)["of"], ["tea"])
+        mod.say(self.channel(mod), "!order")
+        self.refused("forbidden", user, SEND_CHANNEL, channel=self.channel(user), content="!order")
+        mod.subscribe("mods")
+        self.refused("forbidden", user, SUBSCRIBE, name="mods")
+        self.server.restart()  # restored at login, by the claims of that login
+        again = self.user("Mod", token="whatever it is")
+        again.say("mods", "still here")

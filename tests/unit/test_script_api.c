@@ -473,6 +473,51 @@ static void test_secrets(void **state)
                "fails('1024', magpie.random, 0/0)");
 }
 
+static void test_claims(void **state)
+{
+    (void)state;
+    kit_script(&k,
+               HEAD "magpie.on('message', function(e)\n"
+                    "  local c = e.user.claims\n"
+                    "  if e.content == 'none' then assert(next(c) == nil and c.role == nil) return end\n"
+                    "  assert(c.role == 'mod' and c.groups[2] == 'b' and e.user.claims == c)\n"
+                    "  assert(not pcall(function() c.x = 1 end))\n"
+                    "  assert(getmetatable(c) == false)\n"
+                    "  magpie.after(1, function() assert(e.user.claims.role == 'mod') magpie.announce('later') end)\n"
+                    "end, {fail = 'closed'})\n"
+                    "magpie.on('login', function(e)\n"
+                    "  if e.claims.role ~= 'mod' then return magpie.reject('forbidden') end\n"
+                    "  return magpie.accept{id = 'ada', claims = {role = 'x'}}\n"
+                    "end)\n"
+                    "magpie.action(200, function(e) return {role = e.user.claims.role} end)\n");
+    struct hook_call h = kit_message("none");
+    assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
+    h = kit_message("hi");
+    h.claims = SLICE_LIT("{\"role\":\"mod\",\"groups\":[\"a\",\"b\"]}");
+    if (kit_fire(&k, &h) != HOOK_PASS)
+        fail_msg("%s", k.st->error);
+    fake_world_advance(&k.world, 10);
+    assert_true(k.world.first && k.world.first->kind == DEED_ANNOUNCE);
+    h.event = HOOK_LOGIN;
+    assert_int_equal(kit_fire(&k, &h), HOOK_ACCEPT);
+    assert_string_equal(k.st->accepted_claims, "{\"role\":\"x\"}");
+    h.claims = SLICE_NONE;
+    assert_int_equal(kit_fire(&k, &h), HOOK_REJECT);
+    assert_null(k.st->accepted_claims);
+    struct action_answer out;
+    event_run_action(k.st, &k.st->actions[0],
+                     &(struct event){.user = SLICE_LIT("ada"), .claims = SLICE_LIT("{\"role\":\"mod\"}")}, &out);
+    assert_true(slice_eq(out.body, SLICE_LIT("{\"role\":\"mod\"}")));
+    static const char *const bad[] = {"magpie.accept{id = 'a', claims = {1, 2}}", "magpie.accept{id = 'a', claims = 3}",
+                                      "magpie.accept{id = 'a', claims = {x = ('x'):rep(5000)}}",
+                                      "magpie.accept{id = 'a', claims = {x = print}}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[200];
+        snprintf(text, sizeof text, HEAD "%s", bad[i]);
+        assert_false(kit_load(&k, text));
+    }
+}
+
 static void test_offline(void **state)
 {
     static const struct slice ids[] = {SLICE_LIT("bob"), SLICE_LIT("cat")};
@@ -780,6 +825,7 @@ int main(void)
         TEST(test_slips),
         TEST(test_secrets),
         TEST(test_offline),
+        TEST(test_claims),
         TEST(test_content),
         TEST(test_event_is_over),
         TEST(test_glob),
