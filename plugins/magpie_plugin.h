@@ -929,6 +929,8 @@ struct mp_api {
     /* [any] The verdict. MP_ENOMEM: not answered, try again. MP_EINVALID: not answered, `answer` is wrong.
      * MP_ENOTFOUND: it was answered before; that is logged. */
     int (*hook_finish)(mp_self *self, struct mp_ticket ticket, const struct mp_hook_answer *answer);
+    /* [any] A JSON value as text, without blanks. */
+    void (*json_put)(mp_out *o, const mp_json *v);
 
     /* [any] Recalls any message; MP_CODE_NOT_FOUND: there is none (any more). */
     int (*recall)(mp_self *self, const struct mp_recall *r, mp_thread *home, mp_done_fn done, void *ctx);

@@ -187,4 +187,5 @@ const struct mp_api plugin_api = {
     .rule = plugin_rule,
     .scan = plugin_scan,
     .json_key = text_json_key,
+    .json_put = text_json_put,
 };

@@ -143,6 +143,16 @@ void text_out_json(mp_out *o, struct mp_str s)
         buf_json_string(o->b, slice_in(s));
 }
 
+void text_json_put(mp_out *o, const mp_json *v)
+{
+    char *text = o && v ? cJSON_PrintUnformatted(tree(v)) : NULL;
+    if (text)
+        buf_str(o->b, text);
+    else if (o)
+        o->b->oom = true;
+    cJSON_free(text);
+}
+
 void text_out_reset(mp_out *o)
 {
     if (o)

@@ -19,6 +19,7 @@ mp_out *text_out_new(mp_self *p);
 void text_out_free(mp_out *o);
 void text_out_put(mp_out *o, struct mp_str s);
 void text_out_printf(mp_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void text_json_put(mp_out *o, const mp_json *v);
 void text_out_json(mp_out *o, struct mp_str s);
 void text_out_reset(mp_out *o);
 struct mp_str text_out_str(const mp_out *o);

@@ -1,10 +1,10 @@
 #include "sender.h"
 
 #include "journal.h"
+#include "plugins/common/http_out.h"
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -196,34 +196,15 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
            (answer->status && answer->s->mp->mono_ms() - answer->head > ANSWER_MAX_MS);
 }
 
-static void sign(char *out, size_t size, const char *secret, struct mp_str body)
-{
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned mac_n = 0;
-    char stamp[32];
-    long long now = (long long)time(NULL);
-    int n = snprintf(stamp, sizeof stamp, "%lld.", now);
-    char *text = malloc((size_t)n + body.n);
-    if (text) {
-        memcpy(text, stamp, (size_t)n);
-        memcpy(text + n, body.p, body.n);
-        HMAC(EVP_sha256(), secret, (int)strlen(secret), (unsigned char *)text, (size_t)n + body.n, mac, &mac_n);
-        free(text);
-    }
-    int at = snprintf(out, size, "Magpie-Signature: t=%lld,v1=", now);
-    for (unsigned i = 0; i < mac_n && (size_t)at + 2 < size; i++)
-        at += snprintf(out + at, size - (size_t)at, "%02x", mac[i]);
-}
-
 static struct curl_slist *make_headers(const struct sender *s, const struct settings *o, struct mp_str body)
 {
-    char signature[160], attempt[40];
+    char signature[SIGNATURE_SIZE], attempt[40];
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     snprintf(attempt, sizeof attempt, "Magpie-Attempt: %u", s->attempt + 1);
     headers = curl_slist_append(headers, attempt);
     headers = curl_slist_append(headers, "Expect:");
     if (o->secret) {
-        sign(signature, sizeof signature, o->secret, body);
+        signature_put(signature, o->secret, body);
         headers = curl_slist_append(headers, signature);
     }
     return headers;

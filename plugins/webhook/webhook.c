@@ -1,5 +1,6 @@
 /* webhook: tells a URL of logins, messages and channel events. This file: the plugin, its options, and from a hook to
  * an event; sender.c delivers. */
+#include "plugins/common/http_out.h"
 #include "sender.h"
 
 #include <curl/curl.h>
@@ -181,18 +182,6 @@ static struct settings *settings_new(const struct mp_api *mp, const mp_options *
     return NULL;
 }
 
-static bool url_good(const char *url)
-{
-    CURLU *u = curl_url();
-    char *scheme = NULL;
-    bool good = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-                curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-                (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
-    curl_free(scheme);
-    curl_url_cleanup(u);
-    return good;
-}
-
 static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
 {
     const char *secret = mp->option_text(o, "secret");
@@ -201,7 +190,7 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
         snprintf(why, why_size, "url: expected http://… or https://…");
         return MP_EINVALID;
     }
-    if (secret && strlen(secret) < 16) {
+    if (secret && strlen(secret) < SECRET_MIN) {
         snprintf(why, why_size, "secret: expected 16 bytes or more");
         return MP_EINVALID;
     }

@@ -1,20 +1,22 @@
 /* Actions 14 recall message, 17 edit message. */
 #include "core/base/clock.h"
 #include "core/hub/act/acts.h"
+#include "core/hub/act/pending.h"
 #include "core/hub/act/subscriber.h"
-#include "core/hub/people/ban.h"
-#include "core/hub/people/chan.h"
 #include "core/hub/people/field.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
-#include "core/hub/registry/hook_wait.h"
 #include "core/hub/talk/change.h"
 #include "core/hub/talk/send.h"
 
 static struct hook_call hook_of(struct call *c, const struct conv_key *key, uint64_t seq)
 {
-    struct hook_call h = {
-        .shard = c->shard, .conn = c->conn, .user = call_user_id(c), .user_name = call_user_name(c), .seq = seq};
+    struct hook_call h = {.shard = c->shard,
+                          .conn = c->conn,
+                          .user = call_user_id(c),
+                          .user_name = call_user_name(c),
+                          .claims = call_claims(c),
+                          .seq = seq};
     send_hook_about(&h, key);
     return h;
 }
@@ -35,8 +37,6 @@ static void change_begin(struct call *c, const struct conv_key *key, const struc
     change_fill(q, key, h);
     owned_post(c->shard, &q->o);
 }
-
-/* --- Recall ------------------------------------------------------------------------------------------------------- */
 
 static void handle_recall(struct call *c)
 {
@@ -59,35 +59,17 @@ static void handle_recall(struct call *c)
         change_begin(c, &key, &h, true);
 }
 
-/* --- Edit --------------------------------------------------------------------------------------------------------- */
+/* --- Edits, and hooks that answer later --------------------------------------------------------------------------- */
 
-/* An edit whose message hooks have not all decided yet. The client's next frames wait behind it. */
-struct pending {
-    struct req r;
-    struct conv_key key;
-};
-
-static void pending_refresh(struct hook_call *h, void *ctx)
-{
-    const struct pending *w = ctx;
-    h->bucket = &user_at(h->shard, w->r.user)->rate;
-}
-
-static void pending_fail(struct shard *s, struct pending *w, enum code code, const char *message)
-{
-    req_fail(&w->r, code, message);
-    req_done(s, &w->r);
-}
-
-/* The hooks let it through: it becomes an edit as any other, by what its user may now. */
-static void pending_edit(struct shard *s, struct pending *w, const struct hook_call *h)
+/* The message hooks let it through: it becomes a change as any other, by what its user may now. */
+static void edit_go_on(struct shard *s, struct pending *w, const struct hook_call *h)
 {
     struct conv_key key = w->key;
-    uint32_t chan = h->channel.n ? chan_find(s, h->channel) : NONE;
-    bool member = !h->channel.n || (chan != NONE && sub_find(s, w->r.user, chan) != NONE);
+    bool member = pending_member(w, s);
     struct change *q = req_become(&w->r, change_size(h->user, h->user_name, h->content));
     if (!q) {
-        pending_fail(s, w, CODE_INTERNAL, "out of memory");
+        req_fail(&w->r, CODE_INTERNAL, "out of memory");
+        req_done(s, &w->r);
         return;
     }
     q->member = member;
@@ -95,49 +77,28 @@ static void pending_edit(struct shard *s, struct pending *w, const struct hook_c
     owned_post(s, &q->o);
 }
 
-static void pending_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
+static void edit_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
 {
     struct pending *w = ctx;
     struct shard *s = h->shard;
     uint32_t conn = w->r.conn, generation = w->r.generation;
-    req_wait_over(&w->r);
-    const struct conn *k = conn_find(s->net, conn, generation);
-    bool there = k && !(k->flags & CONN_F_CLOSING);
-    if (there && verdict != HOOK_REJECT && verdict != HOOK_DROP) {
-        h->may_wait = false;
+    h->may_wait = false;
+    if (pending_here(w, s) && verdict != HOOK_DROP && verdict != HOOK_REJECT)
         verdict = hooks_run(HOOK_EDIT, h);
-    }
-    if (!there) {
-        pending_fail(s, w, CODE_UNAVAILABLE, "the connection has gone");
-    } else if (verdict == HOOK_REJECT) {
-        w->r.retry_after_ms = h->retry_after_ms;
-        pending_fail(s, w, h->code, h->message);
+    if (pending_refused(w, h, verdict)) {
+        ;
     } else if (verdict == HOOK_DROP) {
         change_encode_edited(&w->r.body, clock_wall_ms());
         req_done(s, &w->r);
-    } else if (ban_muted(s, h->user, h->channel)) {
-        pending_fail(s, w, CODE_FORBIDDEN, "you are muted");
     } else {
-        pending_edit(s, w, h);
+        edit_go_on(s, w, h);
     }
     req_go_on(s, conn, generation);
 }
 
-static void pending_begin(struct call *c, const struct conv_key *key, struct hook_wait *wait)
-{
-    static const struct hook_waiter waiter = {.refresh = pending_refresh, .resume = pending_resume};
-    struct pending *w = req_begin(c, sizeof *w);
-    if (!w) {
-        hook_wait_drop(wait);
-        return;
-    }
-    w->key = *key;
-    req_wait(&w->r);
-    hook_wait_for(wait, &waiter, w);
-}
-
 static void handle_edit(struct call *c)
 {
+    static const struct hook_waiter waiter = {.refresh = pending_refresh, .resume = edit_resume};
     struct shard *s = c->shard;
     struct conv_key key;
     uint64_t seq = 0;
@@ -152,7 +113,7 @@ static void handle_edit(struct call *c)
     h.edit = h.may_wait = true;
     enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
     if (verdict == HOOK_LATER) {
-        pending_begin(c, &key, h.wait);
+        pending_begin(c, &key, h.wait, &waiter, SLICE_NONE, seq);
         return;
     }
     h.may_wait = false;

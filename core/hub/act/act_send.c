@@ -1,43 +1,24 @@
 /* Actions 2 send to user, 4 send to channel. */
 #include "core/hub/act/acts.h"
+#include "core/hub/act/pending.h"
 #include "core/hub/act/subscriber.h"
-#include "core/hub/people/ban.h"
-#include "core/hub/people/chan.h"
 #include "core/hub/people/field.h"
 #include "core/hub/people/grant.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/action.h"
-#include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/send.h"
 
 /* --- Hooks that answer later -------------------------------------------------------------------------------------- */
 
-/* A message whose hooks have not all decided yet. The client's next frames wait behind it. */
-struct pending {
-    struct req r;
-    struct conv_key key;
-    uint8_t client_id_len;
-    char client_id[64];
-};
-
-static void pending_refresh(struct hook_call *h, void *ctx)
-{
-    const struct pending *w = ctx;
-    h->bucket = &user_at(h->shard, w->r.user)->rate;
-}
-
 /* The hooks let it through: it becomes a send as any other, by what its user may now. */
-static void pending_send(struct shard *s, struct pending *w, const struct hook_call *h, bool limited)
+static void send_go_on(struct shard *s, struct pending *w, const struct hook_call *h, bool limited)
 {
-    struct slice key = conv_key_slice(&w->key), client_id = slice_of(w->client_id, w->client_id_len);
-    struct slice channel = conv_is_channel(key) ? conv_channel_name(key) : SLICE_NONE;
-    uint32_t chan = channel.n ? chan_find(s, channel) : NONE;
-    bool member = !channel.n || (chan != NONE && sub_find(s, w->r.user, chan) != NONE);
-    struct conv_key conv = w->key;
+    struct conv_key key = w->key;
+    bool member = pending_member(w, s);
     char id[sizeof w->client_id];
-    memcpy(id, client_id.p, client_id.n);
-    client_id.p = id;
+    struct slice client_id = slice_of(id, w->client_id_len);
+    memcpy(id, w->client_id, w->client_id_len);
     struct send *q = req_become(&w->r, send_size(h->user, h->user_name, client_id, h->content));
     if (!q) {
         req_fail(&w->r, CODE_INTERNAL, "out of memory");
@@ -45,54 +26,26 @@ static void pending_send(struct shard *s, struct pending *w, const struct hook_c
         return;
     }
     q->member = member;
-    send_fill(q, &conv, h, client_id);
+    send_fill(q, &key, h, client_id);
     if (limited)
         send_refuse(q, h);
     owned_post(s, &q->o);
 }
 
-static void pending_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
+static void send_resume(struct hook_call *h, enum hook_verdict verdict, void *ctx)
 {
     struct pending *w = ctx;
     struct shard *s = h->shard;
     uint32_t conn = w->r.conn, generation = w->r.generation;
-    bool limited = verdict == HOOK_REJECT && h->code == CODE_RATE_LIMITED && w->client_id_len;
-    req_wait_over(&w->r);
-    const struct conn *k = conn_find(s->net, conn, generation);
-    if (!k || k->flags & CONN_F_CLOSING) {
-        /* Kicked, banned, or simply gone: nobody was told that it was sent, so it was not. */
-        req_fail(&w->r, CODE_UNAVAILABLE, "the connection has gone");
-        req_done(s, &w->r);
-    } else if (verdict == HOOK_REJECT && !limited) {
-        req_fail(&w->r, h->code, h->message);
-        w->r.retry_after_ms = h->retry_after_ms;
-        req_done(s, &w->r);
-    } else if (verdict != HOOK_DROP && ban_muted(s, h->user, h->channel)) {
-        req_fail(&w->r, CODE_FORBIDDEN, "you are muted");
-        req_done(s, &w->r);
+    if (pending_refused(w, h, verdict)) {
+        ;
     } else if (verdict == HOOK_DROP) {
         send_encode_dropped(&w->r.body);
         req_done(s, &w->r);
     } else {
-        pending_send(s, w, h, limited);
+        send_go_on(s, w, h, verdict == HOOK_REJECT);
     }
     req_go_on(s, conn, generation);
-}
-
-static void pending_begin(struct call *c, const struct conv_key *key, struct hook_wait *wait, struct slice client_id)
-{
-    static const struct hook_waiter waiter = {.refresh = pending_refresh, .resume = pending_resume};
-    struct pending *w = req_begin(c, sizeof *w);
-    if (!w) {
-        hook_wait_drop(wait);
-        return;
-    }
-    w->key = *key;
-    w->client_id_len = (uint8_t)client_id.n;
-    if (client_id.n)
-        memcpy(w->client_id, client_id.p, client_id.n);
-    req_wait(&w->r);
-    hook_wait_for(wait, &waiter, w);
 }
 
 /* --- The request -------------------------------------------------------------------------------------------------- */
@@ -101,6 +54,7 @@ static void pending_begin(struct call *c, const struct conv_key *key, struct hoo
 static void send_begin(struct call *c, const struct conv_key *key, bool member, struct slice content,
                        struct slice client_id)
 {
+    static const struct hook_waiter waiter = {.refresh = pending_refresh, .resume = send_resume};
     struct shard *s = c->shard;
     struct user *u = user_at(s, c->user);
     struct hook_call h = {.shard = s,
@@ -115,7 +69,7 @@ static void send_begin(struct call *c, const struct conv_key *key, bool member, 
     send_hook_about(&h, key);
     enum hook_verdict verdict = hooks_run(HOOK_MESSAGE, &h);
     if (verdict == HOOK_LATER) {
-        pending_begin(c, key, h.wait, client_id);
+        pending_begin(c, key, h.wait, &waiter, client_id, 0);
         return;
     }
     if (verdict == HOOK_DROP) {
