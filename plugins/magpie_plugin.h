@@ -403,13 +403,18 @@ struct mp_http_request {
      * name was made to point here: answer 403, unless it shows a credential. Only a route with MP_ROUTE_F_ANY_HOST gets
      * such requests. */
     bool foreign;
+    /* Since 1.3. It comes from this machine and, as far as anything in it tells, no proxy has handed it on. */
+    bool local;
+    bool metrics; /* since 1.3: it came to an address of listen.metrics */
 };
 
 /* Flags of a route. */
 enum {
     /* It asks for a credential, or looks at `foreign`: it also gets what the server would otherwise refuse by the Host
      * field (docs/plugins.md). */
-    MP_ROUTE_F_ANY_HOST = 1
+    MP_ROUTE_F_ANY_HOST = 1,
+    /* Since 1.3. It is served on the addresses of listen.metrics where the config names some, and then nowhere else. */
+    MP_ROUTE_F_METRICS = 2
 };
 
 struct mp_route {

@@ -44,7 +44,7 @@ enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 struct config {
     struct {
         /* addresses that listener_check() accepts; "tls:" before one of the console's */
-        struct config_strings tcp, websocket, tcps, wss, console;
+        struct config_strings tcp, websocket, tcps, wss, metrics, console;
         struct config_strings protocols; /* WebSocket subprotocols: tokens */
         struct config_strings proxy;     /* peers that speak for others: entries that proxies_add() accepts */
     } listen;

@@ -42,7 +42,8 @@ static const struct {
     {"listen.websocket", offsetof(struct config, listen.websocket), true, false},
     {"listen.tcps", offsetof(struct config, listen.tcps), true, true},
     {"listen.wss", offsetof(struct config, listen.wss), true, true},
-    {"listen.console", offsetof(struct config, listen.console), false, false},
+    {"listen.metrics", offsetof(struct config, listen.metrics), false, false},
+    {"listen.console", offsetof(struct config, listen.console), false, false}, /* the last one: settle_console() */
 };
 #define LISTENS (sizeof listens / sizeof listens[0])
 
@@ -72,7 +73,7 @@ static void check_address(struct config_reader *r, size_t i, const char *address
 {
     const struct config *c = r->c;
     bool over_tls = listener_is_tls(address);
-    if (over_tls && listens[i].clients)
+    if (over_tls && i != LISTENS - 1)
         config_error(r, listens[i].path, "%s: \"tls:\" is for consoles; clients have listen.tcps and listen.wss",
                      address);
     if (over_tls && !c->tls.certificate.n)
@@ -87,7 +88,7 @@ static void check_address(struct config_reader *r, size_t i, const char *address
                      "%s can be reached by others, and auth.mode \"open\" lets anybody in; set auth.allow_open = true "
                      "if that is meant",
                      address);
-    if (!listens[i].clients && !c->console.password && !(over_tls && c->tls.client_ca))
+    if (i == LISTENS - 1 && !c->console.password && !(over_tls && c->tls.client_ca))
         config_error(r, listens[i].path,
                      "%s can be reached by others: set console.password, or listen on \"tls:\" with tls.client_ca",
                      address);

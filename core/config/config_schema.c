@@ -79,6 +79,10 @@ const struct config_option config_schema[] = {
     ADDRESSES(listen.console, "\"127.0.0.1:8083\"", RESTART,
               "The console of operators. Other addresses than loopback and Unix sockets need console.password, or "
               "\"tls:IP:PORT\" with tls.client_ca."),
+    ADDRESSES(
+        listen.metrics, "{}", RESTART,
+        "Where the plugin metrics answers, and nothing else but /health and /ready (\"127.0.0.1:9464\"). None: on "
+        "the WebSocket port, for those who show its bearer, or who ask from this machine and not through a proxy."),
     TEXTS(listen.proxy, "{}", 0,
           "Peers that are believed when they say for whom they speak: addresses, networks (\"10.0.0.0/8\") and "
           "\"unix:\". "

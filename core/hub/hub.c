@@ -98,6 +98,7 @@ int hub_set_stream(struct hub *hub, unsigned shard, unsigned number, const struc
 
 int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport, unsigned stream)
 {
+    hub->metrics_apart |= transport == CONN_METRICS;
     for (unsigned i = 0; i < hub->shard_count && i < l->count; i++) {
         int rc = net_listen(hub->shards[i]->net, l->fds[i], transport, stream);
         if (rc != 0)

@@ -57,7 +57,11 @@ int net_listen(struct net *net, int fd, enum conn_transport transport, unsigned 
     if (stream >= STREAM_ROWS || !net->streams[stream])
         return ERR_INVALID;
     unsigned i = net->listening_count;
-    net->listening[i] = (struct listening){.fd = fd, .transport = (uint8_t)transport, .stream = (uint8_t)stream};
+    net->listening[i] =
+        (struct listening){.fd = fd,
+                           .transport = (uint8_t)(transport == CONN_METRICS ? CONN_WEBSOCKET : transport),
+                           .stream = (uint8_t)stream,
+                           .metrics = transport == CONN_METRICS};
     accept_options(net, fd);
     if (listening_add(net, i) != 0)
         return ERR_IO;
@@ -142,14 +146,16 @@ static void refuse(struct net *net, int fd, const struct listening *l)
 static void admit(struct net *net, int fd, const struct listening *l, const struct sockaddr *a)
 {
     bool proxy = proxy_trusts(net, a);
+    /* Who watches over the server must get in when it is full. */
+    uint32_t most = l->metrics ? 0 : net->limits.connections;
     uint32_t slot = IP_SLOT_NONE;
-    if (!shared_connection_add(net->shared, net->limits.connections)) {
+    if (!shared_connection_add(net->shared, most)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections"));
         refuse(net, fd, l);
         return;
     }
     /* Whom a proxy speaks for is known later. */
-    if (!proxy && net->limits.connections_per_ip &&
+    if (!proxy && !l->metrics && net->limits.connections_per_ip &&
         !shared_ip_add(net->shared, a, net->limits.connections_per_ip, &slot)) {
         log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections_per_ip"));
         shared_connection_remove(net->shared);
@@ -165,6 +171,8 @@ static void admit(struct net *net, int fd, const struct listening *l, const stru
     }
     struct conn *c = conn_ptr(net, idx);
     c->ip_slot = slot;
+    if (l->metrics)
+        c->flags |= CONN_F_METRICS;
     if (proxy)
         proxy_await(net, idx, c);
     conn_arm(net, idx, c);

@@ -33,7 +33,11 @@ struct inbuf;
 
 struct conn;
 
-enum conn_transport { CONN_TCP, CONN_WEBSOCKET };
+enum conn_transport {
+    CONN_TCP,
+    CONN_WEBSOCKET,
+    CONN_METRICS /* of a listener only: HTTP for those who watch over the server, and no caps (CONN_F_METRICS) */
+};
 
 /* Why a connection ends. The first ones are told to the client by push 105 and a WebSocket close code. */
 enum close_reason {
@@ -67,8 +71,10 @@ enum conn_flag {
     CONN_F_PACKED = 1 << 11,
     CONN_F_RAW =
         1 << 12, /* net's: a WebSocket on a path that the owner claimed; it speaks another protocol than ours */
-    CONN_F_TRACE = 1 << 13, /* the owner's: it is told of every wire that goes to this connection, by `traced` */
-    CONN_F_NARROW = 1 << 14 /* net's: what is compressed for it is so for a small window */
+    CONN_F_TRACE = 1 << 13,  /* the owner's: it is told of every wire that goes to this connection, by `traced` */
+    CONN_F_NARROW = 1 << 14, /* net's: what is compressed for it is so for a small window */
+    CONN_F_METRICS =
+        1 << 15 /* net's: came to a CONN_METRICS listener; its transport is CONN_WEBSOCKET, but it stays HTTP */
 };
 
 /* 64 bytes; a million of them are the point. */
@@ -140,7 +146,7 @@ struct net_ops {
     uint32_t (*claim_limit)(void *owner, const struct conn *c);
     /* A request that asks for no upgrade has come: the most bytes its body may have; or the status that it is refused
      * with, negative; -426: nobody serves this. */
-    int32_t (*http_wanted)(void *owner, const struct http_head *h);
+    int32_t (*http_wanted)(void *owner, uint32_t conn, const struct http_head *h);
     /* The whole of such a request. It is answered with conn_http_answer(), now or later; a connection that never was
      * `opened` is not told of as closed. */
     void (*http)(void *owner, uint32_t conn, const struct http_head *h, struct slice body);

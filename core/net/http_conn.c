@@ -104,6 +104,18 @@ bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h)
     return way_of(net, conn_at(net, conn), false) != ORIGIN_LOOPBACK || origin_knows_host(h->host, net->limits.origins);
 }
 
+/* What a proxy that is not listed, and adds nothing to the head, hands on cannot be told from a request of its own: but
+ * for the name, since it must be reached by another one than this machine has. */
+bool conn_is_local(struct net *net, uint32_t conn, const struct http_head *h)
+{
+    const struct conn *c = conn_at(net, conn);
+    struct address a;
+    if (shared_named(net->shared, c->ip_slot, &a, NULL) || !conn_peer_address(c, &a))
+        return false;
+    return address_is_loopback(&a) && !proxies_have(&net->proxies, &a) && !proxy_in_head(h) &&
+           origin_knows_host(h->host, NULL);
+}
+
 /* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may
  * not. */
 static const char *page_refused(const struct net *net, const struct conn *c, const struct http_head *h)
@@ -186,7 +198,7 @@ static void refuse_method(struct net *net, uint32_t idx, struct conn *c, const s
     const char *comma = "";
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         other.method = slice_str(methods[i]);
-        if (net->ops->http_wanted(net->owner, &other) >= 0) {
+        if (net->ops->http_wanted(net->owner, idx, &other) >= 0) {
             n += (size_t)snprintf(fields + n, sizeof fields - n, "%s%s", comma, methods[i]);
             comma = ", ";
         }
@@ -219,7 +231,7 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
 static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p,
                   size_t head_n, size_t n)
 {
-    int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, h) : -426;
+    int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, idx, h) : -426;
     if (most < 0) {
         refuse_plain(net, idx, c, h, (unsigned)-most);
         return true;
@@ -322,7 +334,7 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         in->pos = in->end;
         return false;
     }
-    if (!handshake_wanted(&h)) {
+    if (c->flags & CONN_F_METRICS || !handshake_wanted(&h)) {
         if (!plain(net, idx, c, &h, p, (size_t)n, there))
             return false;
         in->pos = in->end; /* one request a connection: what follows it is not read */

@@ -7,6 +7,8 @@
 /* Whether an HTTP request may be answered without credentials, as far as the name goes under which it asked: it came to
  * no loopback address, or under a name that is known to be this server's (origin.h). */
 bool conn_knows_host(struct net *net, uint32_t conn, const struct http_head *h);
+/* Whether it comes from this machine (a loopback address) and, as far as anything tells, no proxy has handed it on. */
+bool conn_is_local(struct net *net, uint32_t conn, const struct http_head *h);
 /* Answers an HTTP request and closes after it. `fields`: whole header lines, CRLF at the end of each; length, date and
  * connection are added. `no_body`: the answer to a HEAD. A connection that is gone, or has been answered, is passed
  * over. ERR_NOMEM: it is closed without a word. */

@@ -82,6 +82,7 @@ struct listening {
     int fd;            /* borrowed */
     uint8_t transport; /* enum conn_transport */
     uint8_t stream;    /* row of its connections */
+    bool metrics;      /* CONN_METRICS was asked for */
 };
 
 /* A connection whose next step is due, and one between its first and its last (shake.c). */

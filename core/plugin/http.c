@@ -90,6 +90,8 @@ static struct open_http *http_new(const struct route_call *q)
         .body = mp_str_of(h->text + bytes.n, q->body.n),
         .ip = mp_str(h->ip),
         .foreign = q->foreign,
+        .local = q->local,
+        .metrics = q->metrics,
     };
     return h;
 }

@@ -409,7 +409,7 @@ int reg_route(mp_self *p, const struct mp_route *given)
     if (!may_register(p, "route()", STRUCT_IN(&m, given)))
         return MP_EINVALID;
     snprintf(call, sizeof call, "route(\"%.128s\")", m.path ? m.path : "");
-    if (!m.handle || m.body_max > ROUTE_BODY_MAX || (m.flags & ~(uint32_t)MP_ROUTE_F_ANY_HOST) ||
+    if (!m.handle || m.body_max > ROUTE_BODY_MAX || (m.flags & ~(uint32_t)(MP_ROUTE_F_ANY_HOST | MP_ROUTE_F_METRICS)) ||
         (m.method && strlen(m.method) > 15))
         return refused(p, MP_EINVALID, "%s: %s", call,
                        !m.handle                     ? "no function"
@@ -462,6 +462,7 @@ static int commit_route(struct hub *hub, struct reg *r)
 {
     struct route route = {.prefix = r->prefix,
                           .any_host = r->route.flags & MP_ROUTE_F_ANY_HOST,
+                          .metrics = r->route.flags & MP_ROUTE_F_METRICS,
                           .body_max = r->route.body_max,
                           .handle = http_run,
                           .ctx = r,

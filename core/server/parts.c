@@ -50,7 +50,8 @@ static int check_machine(const struct server *s)
     };
     const struct config *c = s->config;
     char why[WHY_MAX];
-    uint32_t clients = c->listen.tcp.n + c->listen.websocket.n + c->listen.tcps.n + c->listen.wss.n;
+    uint32_t clients =
+        c->listen.tcp.n + c->listen.websocket.n + c->listen.tcps.n + c->listen.wss.n + c->listen.metrics.n;
     uint32_t listeners = clients * s->shards + c->listen.console.n;
     struct machine_need need = {.descriptors = DESCRIPTORS + DESCRIPTORS_SHARD * s->shards + listeners,
                                 .threads = THREADS + s->shards,
@@ -159,6 +160,7 @@ static const struct {
     {"websocket", offsetof(struct config, listen.websocket), CONN_WEBSOCKET, STREAM_PLAIN},
     {"tcps", offsetof(struct config, listen.tcps), CONN_TCP, STREAM_TLS},
     {"wss", offsetof(struct config, listen.wss), CONN_WEBSOCKET, STREAM_TLS_WEB},
+    {"metrics", offsetof(struct config, listen.metrics), CONN_METRICS, STREAM_PLAIN},
 };
 enum { PORTS = sizeof ports / sizeof *ports };
 

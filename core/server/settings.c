@@ -39,6 +39,10 @@ struct config *settings_load(struct plugins *running, const char *path, struct b
 
 void settings_log_doubts(const struct config *c)
 {
+    if (c->listen.metrics.n && !cJSON_GetObjectItemCaseSensitive(c->plugins.load, "metrics"))
+        log_event(LOG_WARN, "config.doubt",
+                  LOG_STR("about", "listen.metrics has an address, but plugins.load has no metrics: nothing answers "
+                                   "there but /health and /ready"));
     if (c->limits.output_queue < c->limits.page)
         log_event(
             LOG_WARN, "config.doubt",

@@ -123,10 +123,15 @@ static void on_scrape(mp_http *http, const struct mp_http_request *q, mp_thread 
     const char *bearer = m->mp->current_get(m->bearer, shard);
     if (*bearer && !mp_same_secret(mp_str(bearer), q->bearer))
         answer_error(m->mp, http, 401, "The metrics need a bearer token.\n");
-    else if (!*bearer && q->foreign)
+    else if (!*bearer && q->metrics && q->foreign)
         answer_error(m->mp, http, 403,
                      "Without a bearer token: ask by IP address or localhost, or name this host's origin in the "
                      "server's config (origins).\n");
+    else if (!*bearer && !q->metrics && !q->local)
+        answer_error(
+            m->mp, http, 403,
+            "Without a bearer token the metrics are for this machine alone, by IP address or localhost, and not "
+            "through a proxy: give the plugin a bearer, or the metrics an address (listen.metrics).\n");
     else
         begin_scrape(m, http);
 }
@@ -138,11 +143,12 @@ static const struct mp_option options[] = {
      .max = 200,
      .flags = MP_OPT_F_RESTART,
      .fallback = "/metrics",
-     .help = "Path of the WebSocket port where the figures are read."},
+     .help = "Path where the figures are read, on listen.metrics or else on the WebSocket port."},
     {.name = "bearer",
      .type = MP_OPT_TEXT,
      .flags = MP_OPT_F_SECRET,
-     .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody who reaches the port may read."},
+     .help = "What a scraper must send as \"Authorization: Bearer …\"; absent: anybody on listen.metrics may read, and "
+             "elsewhere who asks from this machine and not through a proxy."},
 };
 
 static void bearer_free(void *value)
@@ -202,7 +208,8 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
         .path = mp->option_text(o, "path"),
         .handle = on_scrape,
         .ctx = m,
-        .flags = MP_ROUTE_F_ANY_HOST}; /* on_scrape() looks: a reload may change whether a token is asked for */
+        .flags = MP_ROUTE_F_ANY_HOST |
+                 MP_ROUTE_F_METRICS}; /* on_scrape() looks: a reload may change whether a token is asked for */
     if (rc == MP_OK) {
         mp->current_commit(m->bearer);
         rc = mp->route(self, &route);

@@ -239,9 +239,9 @@ static uint32_t on_claim_limit(void *owner, const struct conn *c)
     return 4000;
 }
 
-static int32_t on_http_wanted(void *owner, const struct http_head *h)
+static int32_t on_http_wanted(void *owner, uint32_t conn, const struct http_head *h)
 {
-    (void)owner;
+    (void)owner, (void)conn;
     return h->path.n > 1 && h->path.p[1] == 'p' ? h->method.n == 4 ? 500 : -405 : -426;
 }
 

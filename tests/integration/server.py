@@ -79,7 +79,7 @@ class Server:
         self.secrets = set()  # must not be in the log
         self.config = dict(config or {})
         self.process = None
-        self.tcp = self.websocket = self.tcps = self.wss = 0
+        self.tcp = self.websocket = self.tcps = self.wss = self.metrics = 0
         self.tls = tls or TLS  # clients come by TLS: "own", "openssl" or "1.2"
         if start:
             try:
@@ -146,11 +146,12 @@ class Server:
                 raise AssertionError("magpied does not start:\n" + self.tail())
             time.sleep(0.02)
         ports = {}
-        opened = r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcps?|websocket|wss)\b"
+        opened = r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcps?|websocket|wss|metrics)\b"
         for port, transport in re.findall(opened, self.log()):
             ports.setdefault(transport, int(port))
         self.tcp, self.websocket = ports.get("tcp", 0), ports.get("websocket", 0)
         self.tcps, self.wss = ports.get("tcps", 0), ports.get("wss", 0)
+        self.metrics = ports.get("metrics", 0)
 
     def log(self):
         """What it has logged since its last start."""

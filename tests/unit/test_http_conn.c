@@ -368,9 +368,9 @@ static struct {
     size_t body_n;
 } asked;
 
-static int32_t serves(void *owner, const struct http_head *h)
+static int32_t serves(void *owner, uint32_t conn, const struct http_head *h)
 {
-    (void)owner;
+    (void)owner, (void)conn;
     if (!slice_eq(h->path, SLICE_LIT("/api")))
         return slice_eq(h->path, SLICE_LIT("/none")) ? -404 : -426;
     return http_is(h->method, "GET") || http_is(h->method, "HEAD") ? 0 : http_is(h->method, "POST") ? 50000 : -405;

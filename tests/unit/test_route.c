@@ -15,9 +15,9 @@ static struct {
     bool later; /* answered by the test */
 } seen;
 
-static int32_t wanted(void *owner, const struct http_head *h)
+static int32_t wanted(void *owner, uint32_t conn, const struct http_head *h)
 {
-    (void)owner;
+    (void)owner, (void)conn;
     bool post = slice_eq(h->method, SLICE_LIT("POST"));
     if (slice_eq(h->path, SLICE_LIT("/take")))
         return post ? 1000000 : -405;

@@ -13,8 +13,8 @@
 
 /* The server's own, before all others. */
 static const struct route own[] = {
-    {.method = "GET", .path = "/health", .any_host = true, .handle = health_serve},
-    {.method = "GET", .path = "/ready", .any_host = true, .handle = ready_serve},
+    {.method = "GET", .path = "/health", .metrics = true, .any_host = true, .handle = health_serve},
+    {.method = "GET", .path = "/ready", .metrics = true, .any_host = true, .handle = ready_serve},
 };
 
 /* What may stand in a path as a browser sends it. */
@@ -79,8 +79,16 @@ static bool better(const struct route *a, const struct route *b)
     return !b || (a->prefix != b->prefix ? !a->prefix : strlen(a->path) > strlen(b->path));
 }
 
-static const struct route *find(const struct tables *t, const struct http_head *h, bool *path_known)
+/* Whether a route is served where the connection came in. */
+static bool is_served(const struct shard *s, const struct route *r, uint32_t conn)
 {
+    bool metrics = conn_at(s->net, conn)->flags & CONN_F_METRICS;
+    return metrics ? r->metrics : !(r->metrics && s->hub->metrics_apart);
+}
+
+static const struct route *find(const struct shard *s, uint32_t conn, const struct http_head *h, bool *path_known)
+{
+    const struct tables *t = s->tables;
     const struct route *best = NULL;
     *path_known = false;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
@@ -91,7 +99,7 @@ static const struct route *find(const struct tables *t, const struct http_head *
     }
     for (uint32_t i = 0; i < t->route_count; i++) {
         const struct route *r = &t->routes[i];
-        if (!path_matches(r, h->path))
+        if (!path_matches(r, h->path) || !is_served(s, r, conn))
             continue;
         *path_known = true;
         if (method_matches(r, h->method) && better(r, best))
@@ -102,14 +110,14 @@ static const struct route *find(const struct tables *t, const struct http_head *
 
 /* --- Requests ----------------------------------------------------------------------------------------------------- */
 
-int32_t routes_wanted(void *owner, const struct http_head *h)
+int32_t routes_wanted(void *owner, uint32_t conn, const struct http_head *h)
 {
     const struct shard *s = owner;
     bool known;
-    const struct route *r = find(s->tables, h, &known);
+    const struct route *r = find(s, conn, h, &known);
     if (r)
         return (int32_t)r->body_max;
-    return known ? -405 : -426;
+    return known ? -405 : conn_at(s->net, conn)->flags & CONN_F_METRICS ? -404 : -426;
 }
 
 /* A page's script may ask here as if it were at home, and read the answer, when the page's name has come to mean this
@@ -131,7 +139,7 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
     bool known;
     uint32_t generation = conn_at(s->net, conn)->generation;
     /* Looked for anew: while the body came, the table may have been changed. */
-    const struct route *r = find(s->tables, h, &known);
+    const struct route *r = find(s, conn, h, &known);
     if (!r || body.n > r->body_max) {
         route_answer(s, conn, generation, r ? 413 : 404, SLICE_NONE, SLICE_NONE, false);
         return;
@@ -141,8 +149,14 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
         refuse_host(s, conn, generation, h);
         return;
     }
-    struct route_call q = {
-        .shard = s, .conn = conn, .generation = generation, .head = h, .body = body, .foreign = foreign};
+    struct route_call q = {.shard = s,
+                           .conn = conn,
+                           .generation = generation,
+                           .head = h,
+                           .body = body,
+                           .foreign = foreign,
+                           .local = conn_is_local(s->net, conn, h),
+                           .metrics = conn_at(s->net, conn)->flags & CONN_F_METRICS};
     if (r->prefix)
         q.rest = slice_of(h->path.p + strlen(r->path), h->path.n - strlen(r->path));
     r->handle(&q, r->ctx);

@@ -32,12 +32,15 @@ struct route_call {
     struct slice rest;            /* of a route with a star: what the star stands for */
     struct slice body;
     bool foreign; /* under a name that may be a web page's; only with any_host */
+    bool local;   /* from this machine, and no proxy speaks, as far as anything tells (conn_is_local) */
+    bool metrics; /* it came by listen.metrics */
 };
 
 struct route {
     char method[ROUTE_METHOD_MAX]; /* "GET" (HEAD comes too); empty: all */
     char path[ROUTE_PATH_MAX];     /* "/metrics"; of a prefix: without the star */
     bool prefix;                   /* all paths that begin so; the longest match is taken, an exact one before all */
+    bool metrics;                  /* served on listen.metrics where that is set, and then nowhere else */
     bool any_host;                 /* it asks for credentials: gets requests under any name (conn_knows_host) */
     uint32_t body_max;             /* bytes */
     /* Must be answered with route_answer(), now or later; after a minute the net answers 504 by itself. */
@@ -72,7 +75,7 @@ void upgrade_close(struct shard *s, uint32_t conn, uint32_t generation, uint16_t
 void upgrades_close(struct shard *s, const void *owner);
 
 /* --- For shard.c: what the net asks. --- */
-int32_t routes_wanted(void *owner, const struct http_head *h);
+int32_t routes_wanted(void *owner, uint32_t conn, const struct http_head *h);
 void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct slice body);
 bool upgrades_claim(void *owner, uint32_t conn, struct slice path);
 uint32_t upgrades_limit(void *owner, const struct conn *c);

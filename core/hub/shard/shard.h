@@ -162,6 +162,7 @@ struct hub {
     bool committing;                /* not all shards have the newest tables yet */
     bool started;                   /* the shards' threads run */
     bool stopped;                   /* hub_stop() was called */
+    bool metrics_apart;             /* there is a listener for metrics alone; set before hub_start() */
     _Atomic unsigned state;         /* enum hub_state; the main thread writes it */
     struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics;   /* main thread; owned */
