@@ -6,6 +6,8 @@ return {
         tcp = "127.0.0.1:8081",
         websocket = "127.0.0.1:8082",
         console = "127.0.0.1:8083", -- for operators
+        -- proxy = { "127.0.0.1" }, -- proxies that say who their clients are: docs/operations.md, Behind a proxy
+        -- metrics = "127.0.0.1:9464", -- where Prometheus reads, and nobody else
     },
 
     -- The database and the key of resume tokens.

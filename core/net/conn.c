@@ -242,8 +242,9 @@ static uint64_t probe(struct net *net, uint32_t idx, struct conn *c)
         uint8_t ping[127];
         conn_push_raw(net, idx, c, slice_of(ping, ws_control_frame(ping, WS_PING, SLICE_NONE)));
     }
-    return c->flags & CONN_F_PROBED ? due_tick(net, c, due_after(net, c))
-                                    : net->tick + (uint64_t)net->limits.ping_timeout + 1;
+    /* Whoever answers is to be asked again in time, and nothing but this looks. */
+    uint64_t next = net->tick + (uint64_t)net->limits.ping_timeout + 1, end = due_tick(net, c, due_after(net, c));
+    return c->flags & CONN_F_PROBED && end < next ? end : next;
 }
 
 uint64_t conn_due(void *ctx, uint32_t idx)

@@ -282,6 +282,16 @@ static struct ip *account(struct net_shared *s, uint32_t slot)
     return &s->ips[is_named(slot) ? s->named[slot & ~SLOT_NAMED].ip : slot];
 }
 
+bool shared_same_ip(struct net_shared *s, uint32_t a, uint32_t b)
+{
+    if (a == IP_SLOT_NONE || b == IP_SLOT_NONE || a == b)
+        return a == b && a != IP_SLOT_NONE;
+    pthread_mutex_lock(&s->lock);
+    bool same = account(s, a) == account(s, b);
+    pthread_mutex_unlock(&s->lock);
+    return same;
+}
+
 void shared_ip_remove(struct net_shared *s, uint32_t slot)
 {
     if (slot == IP_SLOT_NONE)

@@ -18,6 +18,8 @@ MUST_CHECK int shared_named_add(struct net_shared *s, const struct address *a, b
                                 uint32_t *slot);
 /* What a slot of that kind says (by_header may be NULL); false: it is of the other. */
 bool shared_named(struct net_shared *s, uint32_t slot, struct address *out, bool *by_header);
+/* Whether two slots (neither may be IP_SLOT_NONE for a yes) stand for one address, or one /64. */
+bool shared_same_ip(struct net_shared *s, uint32_t a, uint32_t b);
 /* Counts bytes that a connection of the address (IP_SLOT_NONE: not known) holds. False: that would be more than `total`
  * in all or `per_ip` of the address (0: no limit), and nothing changed. */
 bool shared_held_add(struct net_shared *s, enum holder who, uint32_t slot, uint32_t bytes, uint64_t total,

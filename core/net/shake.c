@@ -10,6 +10,7 @@
 #include "core/base/log.h"
 #include "core/net/conn_private.h"
 #include "core/net/input_private.h"
+#include "core/net/net_shared_private.h"
 #include "core/net/shake_private.h"
 
 #include <stdlib.h>
@@ -126,7 +127,7 @@ static bool evict(struct net *net, uint32_t ip_slot)
     for (uint32_t i = 0; i < s->count; i++) {
         const struct conn *c = conn_ptr(net, s->slots[i].conn);
         uint32_t waited = net->tick - s->slots[i].heard;
-        if (!(c->http_need & DUE) && waited >= age && (ip_slot == IP_SLOT_NONE || c->ip_slot == ip_slot)) {
+        if (!(c->http_need & DUE) && waited >= age && (ip_slot == IP_SLOT_NONE || shared_same_ip(net->shared, c->ip_slot, ip_slot))) {
             oldest = s->slots[i].conn;
             age = waited + 1;
         }

@@ -421,6 +421,7 @@ static void probes(void **state)
             assert_false(conn_at(k.net, k.last)->flags & CONN_F_PROBED);
             net_tick(k.net);
         }
+        assert_true(conn_at(k.net, k.last)->flags & CONN_F_PROBED); /* now, and not when it would be closed */
         EXPECT(&k, fd, 0x89, "");
         put(fd, 0x8A, SLICE_NONE);
         KIT_UNTIL(&k, !(conn_at(k.net, k.last)->flags & CONN_F_PROBED));
