@@ -127,7 +127,8 @@ static bool evict(struct net *net, uint32_t ip_slot)
     for (uint32_t i = 0; i < s->count; i++) {
         const struct conn *c = conn_ptr(net, s->slots[i].conn);
         uint32_t waited = net->tick - s->slots[i].heard;
-        if (!(c->http_need & DUE) && waited >= age && (ip_slot == IP_SLOT_NONE || shared_same_ip(net->shared, c->ip_slot, ip_slot))) {
+        if (!(c->http_need & DUE) && waited >= age &&
+            (ip_slot == IP_SLOT_NONE || shared_same_ip(net->shared, c->ip_slot, ip_slot))) {
             oldest = s->slots[i].conn;
             age = waited + 1;
         }

@@ -27,11 +27,13 @@ class OpenChannels(ConsoleTest):
         a, eve = self.users("Ada", "Eve")
         name = self.channel(a)
         eve.say(name, "x")
-        for action, body in ((HISTORY, {"channel": name}), (MEMBERS, {"name": name}),
-                             (RECALL, {"channel": name, "seq": 1})):
+        for action, body in ((HISTORY, {"channel": name}), (MEMBERS, {"name": name})):
             self.refused("forbidden", eve, action, **body)
         self.assertEqual(a.request(MEMBERS, name=name)["members"][0]["name"], "Ada")
         self.assertEqual(len(a.request(MEMBERS, name=name)["members"]), 1, "sending makes nobody a member")
+        a.say(name, "y")
+        self.refused("forbidden", eve, RECALL, channel=name, seq=2)
+        self.assertEqual(eve.request(RECALL, channel=name, seq=1), {}, "what one may send one may take back")
 
     def test_after_leaving(self):
         a, b = self.users("Ada", "Bob")

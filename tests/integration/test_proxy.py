@@ -319,6 +319,51 @@ class UnixPeers(ProxyTest):
             self.eventually(lambda: not self.json("list connections"))
 
 
+class Tls(ProxyTest):
+    """The header comes before the ClientHello, and nothing of that is read with it."""
+
+    abstract = False
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(dict(TRUSTED, limits={"connections_per_ip": 3}), tls="own")
+
+    def test_before_the_handshake(self):
+        for wire in ("tls-tcp", "tls-binary"):
+            for first, address in ((v1("192.0.2.1"), "192.0.2.1"), (v2("2001:db8::2", tlvs=b"\1\0\2h2"), "2001:db8::2"),
+                                   (b"PROXY UNKNOWN\r\n", "127.0.0.1"), (v2("192.0.2.5", 0x20), "127.0.0.1"),
+                                   (b"", "127.0.0.1")):
+                c = self.behind(first, wire)
+                self.assertEqual(self.address(c), address, (wire, first))
+                self.assertIn("time", c.request(9))
+                c.close()
+                self.eventually(lambda: not self.json("list connections"))
+
+    def test_heads(self):
+        for n in range(5):
+            c = self.behind(wire="tls-binary", headers=(("X-Forwarded-For", "192.0.2.%d" % n),))
+            self.assertEqual(self.address(c), "192.0.2.%d" % n)
+        c = self.behind(v1("192.0.2.50"), "tls-binary", headers=(("X-Forwarded-For", "192.0.2.51"),))
+        self.assertEqual(self.address(c), "192.0.2.50")
+
+    def test_caps(self):
+        held = [self.behind(v1("192.0.2.9"), "tls-tcp") for _ in range(3)]
+        for c in held:
+            c.login("Ada")
+        with self.assertRaises((Closed, NotUpgraded, AssertionError)):
+            self.behind(v2("192.0.2.9"), "tls-tcp").login("Bob")
+        self.assertEqual(self.address(self.behind(v1("192.0.2.8"), "tls-tcp")), "192.0.2.8")
+
+    def test_strangers_and_nonsense(self):
+        for first in (v1("192.0.2.1"), v2("192.0.2.1")):
+            with self.assertRaises((Closed, AssertionError, OSError)):
+                self.behind(first, "tls-tcp", source=STRANGER).login("Eve")
+        for first in (b"PROXY nonsense\r\n", v1("192.0.2.1") * 2, v2("192.0.2.1", 0x77)):
+            with self.assertRaises((Closed, AssertionError, OSError)):
+                self.behind(first, "tls-tcp").login("Eve")
+        self.assertEqual(self.address(self.behind(v1("192.0.2.1"), "tls-tcp")), "192.0.2.1")
+
+
 class Half(ProxyTest):
     """Half a header is waited for as long as for a login, and costs nothing."""
 
