@@ -298,6 +298,7 @@ void api_open(struct state *st, lua_State *L)
     timers_open(L);
     api_keep_open(L);
     api_send_open(L);
+    api_order_open(L);
     api_secret_open(L);
     waiting_open(st, L);
     api_read_open(L);

@@ -18,6 +18,7 @@ void api_open(struct state *st, struct lua_State *L);
 void api_text_open(struct lua_State *L);   /* magpie.text, a table of its own that is left at the top */
 void api_keep_open(struct lua_State *L);   /* kv, shared, store, bucket */
 void api_send_open(struct lua_State *L);   /* send_user, send_channel, announce, push, kick */
+void api_order_open(struct lua_State *L);  /* join, leave, mute … user_token */
 void api_secret_open(struct lua_State *L); /* hmac, random */
 void api_read_open(struct lua_State *L);   /* members, history */
 void api_fetch_open(struct lua_State *L);  /* fetch */

@@ -280,13 +280,14 @@ static int lua_did(lua_State *L)
                                         [DEED_LOG] = "log",
                                         [DEED_MEMBERS] = "members",
                                         [DEED_HISTORY] = "history",
-                                        [DEED_FETCH] = "fetch"};
+                                        [DEED_FETCH] = "fetch",
+                                        [DEED_TOKEN] = "user_token"};
     struct subject *x = check_subject(L);
     lua_newtable(L);
     for (int i = 1; x->world.first; i++) {
         const struct deed *d = x->world.first;
         lua_newtable(L);
-        put_text(L, "what", slice_str(names[d->kind]));
+        put_text(L, "what", slice_str(d->kind < DEED_ORDER ? names[d->kind] : order_names[d->kind - DEED_ORDER]));
         put_text(L, "target", slice_str(d->target));
         put_text(L, "text", slice_str(d->text));
         put_number(L, "n", d->n);

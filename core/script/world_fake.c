@@ -41,7 +41,7 @@ static char *copy(struct slice s)
     return p;
 }
 
-static int note(struct world *world, enum deed_kind kind, struct slice target, double n, struct slice text)
+static int note(struct world *world, unsigned kind, struct slice target, double n, struct slice text)
 {
     struct fake_world *w = fake(world);
     struct deed *d = calloc(1, sizeof *d);
@@ -103,6 +103,30 @@ static int do_announce(struct world *w, struct slice text)
 static int do_metric(struct world *w, const char *name, double n)
 {
     return note(w, DEED_METRIC, slice_str(name), n, SLICE_NONE);
+}
+
+/* target: the user, or else the channel or conversation; text: the channel of a user, a name, what is said of it. */
+static int do_order(struct world *w, struct state *st, const struct script_order *o)
+{
+    static const char *const changes[] = {"left", "kicked", "banned", "closed"};
+    char conv[CONV_KEY_MAX + 1], text[160];
+    struct slice target = o->user.n ? o->user : o->channel, key = conv_key_slice(&o->conv);
+    (void)st;
+    if (o->kind == ORDER_RECALL && conv_is_channel(key)) {
+        target = conv_channel_name(key);
+    } else if (o->kind == ORDER_RECALL) {
+        struct slice lo, hi;
+        conv_pair_users(key, &lo, &hi);
+        target = slice_of(conv, (size_t)snprintf(conv, sizeof conv, "%.*s\t%.*s", (int)lo.n, lo.p, (int)hi.n, hi.p));
+    }
+    struct slice about = o->kind == ORDER_USER_ADD ? o->name : o->user.n ? o->channel : SLICE_NONE;
+    snprintf(text, sizeof text, "%.*s%s%s", (int)about.n, about.n ? about.p : "",
+             o->kind == ORDER_LEAVE && o->change ? " " : "",
+             o->kind == ORDER_LEAVE && o->change ? changes[o->change]
+             : o->recall                         ? "recall"
+                                                 : "");
+    return note(w, DEED_ORDER + o->kind, target, (double)(o->kind == ORDER_RECALL ? o->seq : o->seconds),
+                slice_str(text));
 }
 
 /* print() of the script or of its test. */
@@ -171,6 +195,11 @@ static int ask_fetch(struct world *w, struct waiting *q, const struct fetch_requ
     int rc = buf_ok(&text) ? wait_for(w, q, DEED_FETCH, slice_str(url), buf_slice(&text)) : ERR_NOMEM;
     buf_free(&text);
     return rc;
+}
+
+static int ask_token(struct world *w, struct waiting *q, struct slice user)
+{
+    return wait_for(w, q, DEED_TOKEN, user, SLICE_NONE);
 }
 
 static void push_json(struct state *st, lua_State *L, void *ctx)
@@ -277,6 +306,8 @@ void fake_world_init(struct fake_world *w)
                                        .members = ask_members,
                                        .history = ask_history,
                                        .fetch = ask_fetch,
+                                       .order = do_order,
+                                       .user_token = ask_token,
                                        .content_max = 16384},
                              .now_ms = 1000000,
                              .wall_ms = 1767268800000}; /* 2026-01-01T12:00:00Z, a Thursday */

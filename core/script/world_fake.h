@@ -21,13 +21,15 @@ enum deed_kind {
     DEED_LOG,
     DEED_MEMBERS,
     DEED_HISTORY,
-    DEED_FETCH
+    DEED_FETCH,
+    DEED_TOKEN,
+    DEED_ORDER /* and enum order_kind */
 };
 
 /* Something that a script did. */
 struct deed {
     struct deed *next;
-    enum deed_kind kind;
+    unsigned kind;       /* enum deed_kind */
     double n;            /* action of a push, number of a metric, level of a log line, number of a call that waits */
     char *target, *text; /* NUL-terminated; owned */
 };

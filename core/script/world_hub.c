@@ -10,10 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sends and kicks of one shard's scripts that may be under way; beyond that the store is behind, and they are
- * refused. */
-enum { SENDS_MAX = 10000 };
-
 static struct hub_world *hub_world(struct world *w)
 {
     return (struct hub_world *)w;
@@ -192,6 +188,8 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
                                       .push = do_push,
                                       .kick = do_kick,
                                       .announce = do_announce,
+                                      .order = hub_world_order,
+                                      .user_token = hub_world_token,
                                       .metric = do_metric,
                                       .log = write_log,
                                       .timer_start = timer_begin,

@@ -9,6 +9,7 @@ from base import Test, numbers
 from client import USER_MESSAGE
 from server import PATIENCE, Server
 from test_console import Console, ConsoleTest
+from test_scripts import Scripted
 
 HISTORY, CONVERSATIONS, INBOX, RECALLED = 5, 10, 7, 109
 
@@ -178,6 +179,65 @@ class Accounts(ConsoleTest):
         self.ask("mute user %s" % ada.id)
         e = self.refused(ada, "forbidden", 4, channel=room, content="x")
         self.assertEqual((e.message, e.retry_after), ("you are muted", None))
+
+
+MODERATOR = """
+magpie.action(300, function(e)
+    local b = e.body
+    local ok, why = pcall(magpie[b.what], b.a, b.b, b.c)
+    if not ok then return magpie.reject("bad_request", why) end
+end)
+magpie.action(301, function(e)
+    magpie.user_token(e.body.id, function(err, token) magpie.push(e.user.id, 400, {err = err, token = token}) end)
+end)
+"""
+
+
+class ByScript(Scripted):
+    files = {"moderator": MODERATOR}
+
+    def order(self, client, what, *given):
+        client.request(300, what=what, **dict(zip("abc", given)))
+
+    def test_what_an_operator_may_do(self):
+        ada, bob = self.users("Ada", "Bob")
+        room = Accounts.name("by-script")
+        self.order(ada, "join", bob.id, room)
+        self.assertEqual(bob.push(112)["change"], "joined")
+        bob.say(room, "rude")
+        self.order(ada, "recall", room, 1)
+        self.assertEqual(bob.push(RECALLED)["seq"], 1)
+        private = bob.tell(ada.id, "rude")
+        self.order(ada, "recall", "%s\t%s" % (ada.id, bob.id), 1)
+        self.assertEqual(bob.push(RECALLED)["id"], private["id"])
+        self.order(ada, "mute", bob.id, room, 600)
+        self.eventually(lambda: "muted until" in str(bob.ask(4, channel=room, content="x")))
+        self.order(ada, "unmute", bob.id, room)
+        self.eventually(lambda: "error" not in bob.ask(4, channel=room, content="x"))
+        self.order(ada, "leave", bob.id, room, "kicked")
+        self.assertEqual(bob.push(112)["change"], "kicked")
+        self.order(ada, "ban", bob.id, room)
+        self.eventually(lambda: "banned" in str(bob.ask(3, name=room)))
+        self.order(ada, "unban", bob.id, room)
+        self.eventually(lambda: "error" not in bob.ask(3, name=room))
+        self.order(ada, "channel_delete", room)
+        self.assertEqual(bob.push(112)["change"], "closed")
+        self.assertIn("server's own", ada.error(300, what="user_add", a="system").message)
+
+    def test_accounts(self):
+        ada = self.user("Ada")
+        self.order(ada, "user_add", "made.1", "Maid")
+        self.eventually(lambda: "error" not in ada.ask(2, receiverId="made.1", content="x"))
+        ada.request(301, id="made.1")
+        maid = self.connect()
+        self.assertEqual(maid.request(1, token=ada.push(400)["token"])["name"], "Maid")
+        ada.request(301, id="nobody")
+        self.assertEqual(ada.push(400), {"err": "not_found"})
+        self.order(ada, "user_delete", "made.1", "recall")
+        self.assertEqual(maid.closing()["reason"], "kicked")
+        self.order(ada, "user_add", ada.id)  # there is one: the log tells
+        self.eventually(lambda: "script.refused" in self.server.whole_log())
+        self.assertIn("order=user_add", self.server.whole_log())
 
 
 class Killed(Test):

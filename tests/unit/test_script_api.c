@@ -619,6 +619,8 @@ static void test_registration_errors(void **state)
                                         "magpie.send_user('ada', 'x')",
                                         "magpie.announce('x')",
                                         "magpie.kick('ada')",
+                                        "magpie.join('ada', 'tea')",
+                                        "magpie.user_token('ada', function() end)",
                                         "magpie.every(1, function() end)",
                                         "magpie.after(-1, function() end)",
                                         "magpie.after(0/0, function() end)",
@@ -649,7 +651,7 @@ static void test_registration_errors(void **state)
            "pcall(magpie.command, 'x', 'y', function() end))");
 }
 
-static const struct deed *deed(enum deed_kind kind)
+static const struct deed *deed(unsigned kind)
 {
     const struct deed *d = k.world.first;
     while (d && d->kind != kind)
@@ -686,6 +688,44 @@ static void test_doing(void **state)
     assert_true(kit_logged(&k, "script.print", "a 1 nil"));
     /* A loop of scripts that answer each other is held back. */
     inside("local n = 0 while pcall(magpie.send_user, 'bob', 'x') do n = n + 1 end assert(n <= 1000 and n > 900, n)");
+}
+
+/* What an operator may do. */
+static void test_orders(void **state)
+{
+    (void)state;
+    inside("assert(magpie.join('bob', 'tea') and magpie.leave('eve', 'tea', 'kicked') and magpie.mute('bob', nil, 1.5) "
+           "and magpie.unmute('bob', 'tea') and magpie.ban('eve', 'tea', 60) and magpie.unban('eve'))\n"
+           "assert(magpie.recall('tea', 7) and magpie.user_add('zed', 'Zed') and magpie.user_delete('zed', 'recall') "
+           "and magpie.channel_delete('tea'))\n"
+           "magpie.user_token('bob', function(err, token) magpie.log('info', 'told', {n = token}) end)");
+    static const char *const wrong[] = {"magpie.join('a b', 'x')",        "magpie.join('a')",
+                                        "magpie.leave('a', 'x', 'gone')", "magpie.mute('a', nil, -1)",
+                                        "magpie.mute('a', nil, 1e10)",    "magpie.ban('a', ' x')",
+                                        "magpie.recall('x', 0)",          "magpie.recall('x', 1.5)",
+                                        "magpie.recall('a b\\tc', 1)",    "magpie.user_add('system')",
+                                        "magpie.user_add('a', '\\1')",    "magpie.user_delete('a', 'burn')",
+                                        "magpie.channel_delete('')",      "magpie.user_token('a')"};
+    assert_string_equal(deed(DEED_ORDER + ORDER_JOIN)->target, "bob");
+    assert_string_equal(deed(DEED_ORDER + ORDER_JOIN)->text, "tea");
+    assert_string_equal(deed(DEED_ORDER + ORDER_LEAVE)->text, "tea kicked");
+    assert_int_equal(deed(DEED_ORDER + ORDER_MUTE)->n, 2); /* never shorter than asked for */
+    assert_string_equal(deed(DEED_ORDER + ORDER_MUTE)->text, "");
+    assert_string_equal(deed(DEED_ORDER + ORDER_UNMUTE)->text, "tea");
+    assert_int_equal(deed(DEED_ORDER + ORDER_BAN)->n, 60);
+    assert_string_equal(deed(DEED_ORDER + ORDER_UNBAN)->target, "eve");
+    assert_string_equal(deed(DEED_ORDER + ORDER_RECALL)->target, "tea");
+    assert_int_equal(deed(DEED_ORDER + ORDER_RECALL)->n, 7);
+    assert_string_equal(deed(DEED_ORDER + ORDER_USER_ADD)->text, "Zed");
+    assert_string_equal(deed(DEED_ORDER + ORDER_USER_DELETE)->text, "recall");
+    assert_string_equal(deed(DEED_ORDER + ORDER_CHANNEL_DELETE)->target, "tea");
+    assert_true(fake_world_answer(&k.world, (unsigned)deed(DEED_TOKEN)->n, NULL, slice_str("\"secret\"")));
+    assert_true(kit_logged(&k, "script.log", "n=secret"));
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "assert(not pcall(function() %s end))", wrong[i]);
+        inside(text);
+    }
 }
 
 static void test_timers(void **state)
@@ -831,6 +871,7 @@ int main(void)
         TEST(test_glob),
         TEST(test_registration_errors),
         TEST(test_doing),
+        TEST(test_orders),
         TEST(test_timers),
         TEST(test_actions),
         TEST(test_config),
