@@ -7,7 +7,7 @@ import tempfile
 import time
 
 from base import Test, smoke, variants
-from client import (ANNOUNCEMENT, CHANNEL_MESSAGE, LOGIN, MERGED, PRESENCE, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
+from client import (ANNOUNCEMENT, CHANNEL_MESSAGE, EDIT, LOGIN, MERGED, PRESENCE, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
                     USER_MESSAGE)
 from plugin_base import Console
 
@@ -576,6 +576,9 @@ magpie.on("conversation", function(e) if e.content == "?" then return magpie.rej
 magpie.on("subscribe", function(e) if e.channel == "mods" and role(e) ~= "mod" then return magpie.reject("forbidden", role(e)) end end)
 magpie.on("history", function(e) return magpie.reject("forbidden", "history " .. role(e)) end)
 magpie.on("delivered", function(e) if e.content == "tell" then magpie.push(e.user.id, 201, {role = role(e)}) end end)
+magpie.on("offline", function(e) magpie.push(e.user.id, 203, {role = role(e)}) end)
+magpie.on("edited", function(e) magpie.push(e.user.id, 204, {role = role(e)}) end)
+magpie.on("edit", function(e) if e.content == "?" then return magpie.reject("forbidden", "edit " .. role(e)) end end)
 magpie.on("logged_in", function(e) magpie.push(e.user.id, 202, {role = role(e)}) end)
 """
 
@@ -588,6 +591,10 @@ class Claims(Scripted):
 
     def test_wherever_there_is_a_user(self):
         mod, user = self.users("Mod", "User", token="whatever it is")
+        gone = self.user("Gone", token="whatever it is")
+        self.channel(mod, gone)
+        gone.close()
+        self.eventually(lambda: not mod.request(PRESENCE, ids=[gone.id])["online"])
         for c, role in ((mod, "mod"), (user, "none")):
             self.assertEqual(c.push(202), {"role": role})
             self.assertEqual(c.request(200).get("role"), role)
@@ -597,6 +604,12 @@ class Claims(Scripted):
             self.assertEqual(self.refused("forbidden", c, SEND_CHANNEL, channel=name, content="?").message,
                              "conversation " + role)
             self.assertEqual(self.refused("forbidden", c, 5, channel=name).message, "history " + role)
+            self.assertEqual(self.refused("forbidden", c, EDIT, channel=name, seq=1, content="?").message,
+                             "edit " + role)
+            c.request(EDIT, channel=name, seq=1, content="edited")
+            self.assertEqual(c.push(204), {"role": role})
+            c.tell(gone, "anybody there?")
+            self.assertEqual(c.push(203), {"role": role})
         self.assertEqual(mod.request(200)["of"], ["tea"])
         mod.say(self.channel(mod), "!order")
         self.refused("forbidden", user, SEND_CHANNEL, channel=self.channel(user), content="!order")

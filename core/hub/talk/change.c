@@ -87,14 +87,15 @@ static struct slice message_body(struct buf *b, struct slice conv, const struct 
 struct told {
     struct hook_call h;
     struct conv_key key;
-    char data[]; /* user, user_name, content */
+    char data[]; /* user, user_name, content, claims */
 };
 
 static struct told *told_note(struct shard *s, const struct change *q)
 {
     if (!hooks_any(s, q->edit ? HOOK_EDITED : HOOK_RECALLED))
         return NULL;
-    struct told *t = malloc(sizeof *t + q->user.n + q->user_name.n + q->content.n);
+    struct slice claims = slice_str(q->o.r.claims);
+    struct told *t = malloc(sizeof *t + q->user.n + q->user_name.n + q->content.n + claims.n);
     if (!t)
         return NULL;
     char *at = t->data;
@@ -104,6 +105,7 @@ static struct told *told_note(struct shard *s, const struct change *q)
                               .user = put(&at, q->user),
                               .user_name = put(&at, q->user_name),
                               .content = put(&at, q->content),
+                              .claims = put(&at, claims),
                               .members = conv_at(s, q->o.conv)->members,
                               .id = id_of(q),
                               .seq = q->seq,
@@ -225,6 +227,7 @@ static bool edit_passes(struct change *q, struct conv *v)
                           .tier = v->tier,
                           .user = q->user,
                           .user_name = q->user_name,
+                          .claims = slice_str(o->r.claims),
                           .members = v->members,
                           .bucket = &v->rate,
                           .content = q->content,

@@ -14,7 +14,7 @@ enum { PENDING_MAX = 1000 };
 struct missed {
     struct missed *next; /* of the same search */
     uint64_t id, seq, created_ms;
-    struct slice sender, sender_name, content; /* in `data` */
+    struct slice sender, sender_name, content, claims; /* in `data` */
     char data[];
 };
 
@@ -51,6 +51,7 @@ static void tell(const struct search *q, const struct missed *m, struct slice *r
                           .conn = NONE,
                           .user = m->sender,
                           .user_name = m->sender_name,
+                          .claims = m->claims,
                           .channel = channel ? conv_channel_name(key) : SLICE_NONE,
                           .peer = channel ? SLICE_NONE : conv_pair_peer(key, m->sender),
                           .content = m->content,
@@ -216,13 +217,14 @@ static bool has_event(const struct conv *v, enum store_tier tier)
     return !slice_eq(lo, hi);
 }
 
-struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier, const struct store_message *m)
+struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier, const struct store_message *m,
+                           struct slice claims)
 {
     if (!hooks_any(s, HOOK_OFFLINE) || !has_event(conv_at(s, conv), tier))
         return NULL;
     struct missed *k = NULL;
     if (s->missed < PENDING_MAX)
-        k = malloc(sizeof *k + m->sender.n + m->sender_name.n + m->content.n);
+        k = malloc(sizeof *k + m->sender.n + m->sender_name.n + m->content.n + claims.n);
     if (!k) {
         log_event(LOG_WARN, "offline.left_out", LOG_INT("shard", s->index), LOG_INT("pending", s->missed));
         return NULL;
@@ -232,6 +234,7 @@ struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier,
     k->sender = put(&at, m->sender);
     k->sender_name = put(&at, m->sender_name);
     k->content = put(&at, m->content);
+    k->claims = put(&at, claims);
     s->missed++;
     return k;
 }

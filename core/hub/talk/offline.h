@@ -13,8 +13,9 @@ enum { OFFLINE_MEMBERS_MAX = 500 };
 struct missed;
 
 /* Keeps what the event will tell of a message, while its request is there. NULL: nobody wants to know, it has no such
- * event, or there are too many under way. The slices of *m are borrowed. */
-struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier, const struct store_message *m);
+ * event, or there are too many under way. The slices of *m are borrowed. claims: of the sender. */
+struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier, const struct store_message *m,
+                           struct slice claims);
 /* After the message was pushed: asks who is connected, and runs the hook later. Takes it; NULL is allowed. */
 void missed_ask(struct shard *s, uint32_t conv, struct missed *m);
 

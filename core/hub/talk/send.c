@@ -133,7 +133,7 @@ static void send_stored(void *owner, struct store_op *op)
     bool channel = conv_is_channel(conv_slice(v)), over_limit = q->advice.over_limit;
     conv_take_advice(s, q->o.conv, &q->advice);
     struct delivered *news = delivered_note(s, q);
-    struct missed *missed = missed_note(s, q->o.conv, q->op.tier, &m);
+    struct missed *missed = missed_note(s, q->o.conv, q->op.tier, &m, slice_str(q->o.r.claims));
     uint64_t seq = q->op.seq;
     uint32_t conv = q->o.conv;
     struct user_mail *to_receiver = NULL, *to_sender = NULL;
