@@ -84,7 +84,7 @@ class Requests(Test):
     @smoke
     def test_unknown_actions(self):
         c = self.user()
-        for action in (0, 17, 99, 100, 101, 109, 199, 200, 999, 1000, 1999, 2000, 32767):
+        for action in (0, 19, 99, 100, 101, 109, 199, 200, 999, 1000, 1999, 2000, 32767):
             self.refused("unknown_action", c, action)
 
     def test_bit_15_without_gzip(self):
