@@ -489,12 +489,13 @@ struct store_work {
 };
 void store_work(struct store *s, struct store_work *w);
 
-/* R: with which of `ids` the user has a private conversation. */
+/* R: with which of `ids` the user has a private conversation, or with `channels` a channel in common. */
 struct store_pairs {
     struct store_op op;
     struct slice user;
     const struct slice *ids;
     uint32_t n; /* 128 at most */
+    bool channels;
     /* out */
     bool known[128];
 };

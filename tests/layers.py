@@ -54,7 +54,7 @@ ROOMS = {
                                "tables.h"],
                          [], checked=True),
     "core/hub/people": Room(LOW + HUB[:2], ["ban.h", "call.h", "later.h", "trace.h"],
-                         ["chan.h", "field.h", "grant.h", "req.h", "session.h", "user.h"], checked=True),
+                         ["chan.h", "field.h", "grant.h", "req.h", "session.h", "user.h", "watch.h"], checked=True),
     "core/hub/talk": Room(LOW + HUB[:3], [],
                          ["change.h", "conv.h", "encode.h", "follow.h", "interest.h", "member_news.h",
                           "membership.h", "order.h", "publish.h", "send.h", "user_mail.h", "walk.h"], checked=True),

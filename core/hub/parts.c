@@ -12,6 +12,7 @@
 #include "core/hub/people/grant.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
+#include "core/hub/people/watch.h"
 #include "core/hub/registry/route.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shard.h"
@@ -88,6 +89,7 @@ void shard_free(struct shard *s)
     chans_fini(s);
     convs_fini(s);
     users_fini(s);
+    watches_free(s);
     if (s->loop)
         ev_loop_destroy(s->loop);
     mailbox_fini(&s->mailbox);

@@ -7,6 +7,7 @@
 #include "core/hub/people/ban.h"
 #include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
+#include "core/hub/people/watch.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/member_news.h"
@@ -85,7 +86,8 @@ static void on_turn(struct ev_loop *loop, ev_prepare *w, int events)
     store_kick(s->store); /* before the walks, which take longer than the rest */
     if (s->drain_at)
         drain_step(s);
-    if (chans_walk(s) || s->drain_at)
+    bool left = s->watches && watch_step(s);
+    if (chans_walk(s) || left || s->drain_at)
         ev_idle_start(loop, &s->busy);
     else
         ev_idle_stop(loop, &s->busy);
@@ -102,6 +104,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     guests_owed_tick(s);
     deletions_tick(s);
     member_news_tick(s);
+    watch_tick(s);
     if (s->index == 0)
         guests_tick(s);
     if (s->draining)

@@ -425,28 +425,3 @@ enum store_status read_guests_due(struct reader *by, struct store_op *op)
         g->ids[i].p = arena.p + at;
     return STORE_OK;
 }
-
-enum store_status read_pairs(struct reader *by, struct store_op *op)
-{
-    struct local *s = by->store;
-    struct store_pairs *p = (struct store_pairs *)op;
-    struct slice names[128];
-    struct key keys[128];
-    struct kv_found found[128];
-    int r = 0;
-    uint32_t n = p->n < 128 ? p->n : 128;
-    memset(p->known, 0, sizeof(p->known));
-    for (uint32_t i = 0; i < n; i++) {
-        if (!user_id_sane(p->user) || !user_id_sane(p->ids[i]))
-            return STORE_FATAL;
-        struct conv_key conv = conv_key_pair(p->user, p->ids[i]);
-        names[i] = key_mark(&keys[i], p->user, conv_key_slice(&conv));
-    }
-    kv_multi_get(s->kv, KV_USER, names, n, found);
-    for (uint32_t i = 0; i < n; i++) {
-        r = found[i].code < 0 ? found[i].code : r;
-        p->known[i] = found[i].code == 1;
-        kv_found_free(s->kv, &found[i]);
-    }
-    return status_of(r);
-}

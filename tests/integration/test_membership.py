@@ -1,9 +1,7 @@
 """Push 112 and `events` of action 3: who hears that somebody joins or leaves, and how often."""
 
-import time
-
 from base import Test, smoke, variants
-from client import LOGIN, MEMBERSHIP, SUBSCRIBE, UNSUBSCRIBE
+from client import MEMBERSHIP, SUBSCRIBE, UNSUBSCRIBE
 from plugin_base import Console
 from server import PATIENCE, Server
 from wire import Timeout

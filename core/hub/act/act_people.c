@@ -224,30 +224,6 @@ static void presence_gathered(struct gather *g)
     store_pairs(s->store, &q->op);
 }
 
-static bool get_ids(struct call *c, const struct cJSON **list)
-{
-    const struct cJSON *item;
-    int rc = json_get_array(c->body, "ids", list);
-    if (rc == 0) {
-        call_fail(c, CODE_BAD_REQUEST, "ids: missing");
-        return false;
-    }
-    if (rc == 1) {
-        cJSON_ArrayForEach(item, *list)
-        {
-            if (!cJSON_IsString(item) || !value_user_id(slice_str(item->valuestring)))
-                rc = -1;
-        }
-    }
-    if (rc < 0)
-        call_fail(c, CODE_BAD_REQUEST, "ids: expected a list of user ids");
-    else if (cJSON_GetArraySize(*list) > PRESENCE_MAX)
-        call_fail(c, CODE_BAD_REQUEST, "ids: %d at most", PRESENCE_MAX);
-    else
-        return true;
-    return false;
-}
-
 static void note_channels(struct shard *s, const struct user *u, struct buf *b)
 {
     for (uint32_t i = u->first_sub; i != NONE;) {
@@ -263,7 +239,7 @@ static void handle_presence(struct call *c)
 {
     struct shard *s = c->shard;
     const struct cJSON *list = NULL, *item;
-    if (!get_ids(c, &list))
+    if (!call_get_user_ids(c, "ids", PRESENCE_MAX, &list))
         return;
     struct hook_call h = {
         .shard = s, .user = call_user_id(c), .user_name = call_user_name(c), .claims = grant_claims(s, c->conn)};

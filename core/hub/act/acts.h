@@ -8,7 +8,8 @@ struct hub;
 
 /* Each X(name) is a file that defines `int name_register(struct hub *)`: 0, or an enum err. */
 #define ACTS(X)                                                                                                        \
-    X(act_login) X(act_send) X(act_change) X(act_channel) X(act_history) X(act_inbox) X(act_people) X(policy)
+    X(act_login)                                                                                                       \
+    X(act_send) X(act_change) X(act_channel) X(act_history) X(act_inbox) X(act_people) X(act_watch) X(policy)
 #define ACT_PROTOTYPE(name) MUST_CHECK int name##_register(struct hub *hub);
 ACTS(ACT_PROTOTYPE)
 

@@ -4,6 +4,8 @@
 #include "core/base/json.h"
 #include "core/base/utf8.h"
 
+#include <cjson/cJSON.h>
+
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200, TEXT_MAX = 64 };
 
 /* 1: there; 0: absent; -1: answered. */
@@ -41,6 +43,30 @@ bool call_get_user_id(struct call *c, const char *field, struct slice *out)
     if (value_user_id(*out))
         return true;
     call_fail(c, CODE_BAD_REQUEST, "%s: expected a user id, 1 to 64 of A-Z a-z 0-9 _ . : -", field);
+    return false;
+}
+
+bool call_get_user_ids(struct call *c, const char *field, int max, const struct cJSON **out)
+{
+    const struct cJSON *item;
+    int rc = json_get_array(c->body, field, out);
+    if (rc == 0) {
+        call_fail(c, CODE_BAD_REQUEST, "%s: missing", field);
+        return false;
+    }
+    if (rc == 1) {
+        cJSON_ArrayForEach(item, *out)
+        {
+            if (!cJSON_IsString(item) || !value_user_id(slice_str(item->valuestring)))
+                rc = -1;
+        }
+    }
+    if (rc < 0)
+        call_fail(c, CODE_BAD_REQUEST, "%s: expected a list of user ids", field);
+    else if (cJSON_GetArraySize(*out) > max)
+        call_fail(c, CODE_BAD_REQUEST, "%s: %d at most", field, max);
+    else
+        return true;
     return false;
 }
 

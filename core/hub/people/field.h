@@ -6,6 +6,8 @@
 
 bool call_get_channel(struct call *c, const char *field, struct slice *out);
 bool call_get_user_id(struct call *c, const char *field, struct slice *out);
+/* A list of `max` user ids at most, which may be empty; borrowed from the body. */
+bool call_get_user_ids(struct call *c, const char *field, int max, const struct cJSON **out);
 /* Optional text of 1-64 bytes; out->n == 0 when absent. */
 bool call_get_text(struct call *c, const char *field, struct slice *out);
 bool call_get_content(struct call *c, struct slice *out);

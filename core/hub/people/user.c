@@ -3,6 +3,7 @@
 #include "core/base/frame.h"
 #include "core/base/push.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/watch.h"
 #include "core/net/send.h"
 
 #include <stdlib.h>
@@ -155,10 +156,13 @@ void user_add_conn(struct shard *s, uint32_t user, uint32_t conn)
 {
     struct user *u = user_at(s, user);
     struct conn *k = conn_at(s->net, conn);
+    bool came = u->first_conn == NONE;
     k->user = user;
     k->user_next = u->first_conn;
     u->first_conn = conn;
     refresh_members(s, u);
+    if (came && s->watches)
+        watch_changed(s, user_id(u), true);
 }
 
 void user_remove_conn(struct shard *s, uint32_t conn)
@@ -174,6 +178,11 @@ void user_remove_conn(struct shard *s, uint32_t conn)
     *at = k->user_next;
     k->user = k->user_next = NONE;
     refresh_members(s, u);
+    if (s->watches) {
+        watch_ended(s, conn);
+        if (u->first_conn == NONE)
+            watch_changed(s, user_id(u), false);
+    }
     if (u->first_conn == NONE && u->state == USER_READY)
         s->events->user_left(s, user);
     user_free_if_idle(s, user);

@@ -41,6 +41,7 @@ struct owner_name;
 struct metric_table;
 struct tables;
 struct login;
+struct watches;
 struct member_news;
 struct search;
 struct frame;
@@ -109,6 +110,7 @@ struct shard {
     uint32_t receipts;                     /* the last one that a chan.deaf was given */
     uint32_t member_changes;               /* pushes 112 that have arrived from owners of channels */
     struct member_news *member_news;       /* of talk/member_news.c: channels that tell of members; list */
+    struct watches *watches;               /* of people/watch.c; NULL: nobody watches; owned */
     struct buf scratch;                    /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
     struct why *why;                       /* of why.c; NULL: nothing yet; owned */
