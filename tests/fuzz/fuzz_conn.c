@@ -13,6 +13,7 @@
 #include "core/net/send.h"
 #include "core/net/conn_private.h"
 #include "core/net/net_shared_private.h"
+#include "core/net/proxy_conn_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -272,6 +273,7 @@ static const struct net_ops ops = {.opened = on_opened,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const char *const proxies[] = {"unix:", NULL}; /* the client is one of them */
     static const struct net_limits limits = {.frame = 2048,
                                              .output_queue = 65536,
                                              .output_total = 50000,
@@ -280,7 +282,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .idle_timeout = 4,
                                              .compress_threshold = 16,
                                              .compress_level = 1,
-                                             .http = {.head = 1024, .fields = 16}};
+                                             .http = {.head = 1024, .fields = 16},
+                                             .proxies = proxies};
     if (size < 2)
         return 0;
     (void)!log_open(NULL, LOG_TEXT, LOG_ERROR);
@@ -295,7 +298,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(shared_connection_add(w.shared, 0));
     uint32_t idx = conn_new(w.nets[0], fds[0], transport, STREAM_PLAIN);
     conn_arm(w.nets[0], idx, conn_ptr(w.nets[0], idx));
-    if (transport == CONN_TCP)
+    if (data[0] & 4)
+        proxy_await(w.nets[0], idx, conn_ptr(w.nets[0], idx));
+    else if (transport == CONN_TCP)
         conn_tell_opened(w.nets[0], idx, conn_ptr(w.nets[0], idx));
     for (size_t at = 1; at < size; ev_run(w.loop, EVRUN_NOWAIT)) {
         uint8_t op = data[at++];

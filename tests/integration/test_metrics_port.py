@@ -1,10 +1,11 @@
 """Who may read the metrics: listen.metrics, this machine, and who shows the bearer; not the world through a proxy."""
 
 import os
+import socket
 import time
 
 from base import Test, smoke
-from server import PATIENCE, Server
+from server import PATIENCE, Server, free_port
 from test_health import get
 from test_proxy import v1, v2
 from wire import Closed, Stream
@@ -70,6 +71,21 @@ class Closing(MetricsTest):
         for first in (v1("192.0.2.1"), v2("192.0.2.1"), v1("127.0.0.1"), v2("127.0.0.1"), v2("1.1.1.1", 0x20)):
             self.assertEqual(self.ask(source="127.0.0.3", first=first), 403, first)
 
+    def test_from_elsewhere(self):
+        """Of this machine's own addresses, when it has one that is not loopback."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            try:
+                s.connect(("192.0.2.1", 9))  # sends nothing
+            except OSError:
+                self.skipTest("no address but loopback")
+            address = s.getsockname()[0]
+        port = free_port()
+        with Server(dict(self.config, listen={"websocket": "0.0.0.0:%d" % port}, auth={"allow_open": True})):
+            s = Stream((address, port), first=b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.addCleanup(s.close)
+            s.fill(12, time.monotonic() + 20)
+            self.assertEqual(bytes(s.buffer[:12]), b"HTTP/1.1 403")
+
     def test_other_paths_are_as_they_were(self):
         self.assertEqual(get(self.server.websocket, "/ready", headers={"Host": "chat.example.org"})[0], 200)
 
@@ -116,6 +132,11 @@ class PortOfTheirOwn(MetricsTest):
         self.assertEqual(get(port, "/metrics", "POST")[0], 405)
         self.assertEqual(self.ask(port=port, host="evil.example"), 403, "a name that was made to point here")
         self.assertEqual(self.ask("X-Forwarded-For: 192.0.2.1", version="1.0", port=port), 200)
+
+    def test_origins_make_names_known(self):
+        with Server(dict(self.config, origins=["https://chat.example.org"])) as s:
+            for host, wanted in (("chat.example.org", 200), ("chat.example.org:9464", 200), ("evil.example", 403)):
+                self.assertEqual(self.ask(port=s.metrics, host=host), wanted, host)
 
     def test_no_chat_there(self):
         self.assertEqual(self.raw("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
