@@ -345,6 +345,16 @@ class Hooks(PluginTest):
         a.say(channel, "large")
         self.assertEqual(a.subscribe(channel)["tier"], "large")
 
+    def test_who_missed_a_message(self):
+        a, b, c = self.users("Ada", "Bob", "Cat")
+        channel = self.channel(a, b, c)
+        b.close()
+        self.eventually(lambda: not a.request(12, ids=[b.id])["online"])
+        a.say(channel, "hello?")
+        self.eventually(lambda: self.console("hooks missed") == "%s %s hello?: %s" % (a.id, channel, b.id))
+        a.tell(b, "psst")
+        self.eventually(lambda: self.console("hooks missed") == "%s %s psst: %s" % (a.id, b.id, b.id))
+
     def test_login_create_history(self):
         self.refused("forbidden", self.connect(), 1, name="Mallory")
         a = self.user("Ada")

@@ -11,6 +11,7 @@ static struct {
     _Atomic unsigned seen[MP_EVENTS];
     pthread_mutex_t lock;
     char claims[MP_EVENTS][200]; /* of the last event of each kind; under lock */
+    char missed[400];            /* the last offline event: sender, conversation, receivers; under lock */
 } hooks = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const names[MP_EVENTS] = {
@@ -22,6 +23,17 @@ static bool says(struct mp_str s, const char *text)
     return mp_eq(s, mp_str(text));
 }
 
+/* Under lock. */
+static void note_missed(const struct mp_event *e)
+{
+    struct mp_str of = e->channel.n ? e->channel : e->peer;
+    int n = snprintf(hooks.missed, sizeof hooks.missed, "%.*s %.*s %.*s:", (int)e->user.n, e->user.p, (int)of.n, of.p,
+                     (int)e->content.n, e->content.p);
+    for (uint32_t i = 0; i < e->receiver_count && n > 0 && (size_t)n < sizeof hooks.missed; i++)
+        n += snprintf(hooks.missed + n, sizeof hooks.missed - (size_t)n, " %.*s", (int)e->receivers[i].n,
+                      e->receivers[i].p);
+}
+
 static enum mp_verdict on_event(struct mp_event *e, void *ctx)
 {
     const struct mp_api *mp = hooks.mp;
@@ -29,6 +41,8 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
     atomic_fetch_add(&hooks.seen[e->kind], 1);
     pthread_mutex_lock(&hooks.lock);
     snprintf(hooks.claims[e->kind], sizeof hooks.claims[0], "%.*s", (int)e->claims.n, e->claims.p ? e->claims.p : "");
+    if (e->kind == MP_ON_OFFLINE)
+        note_missed(e);
     pthread_mutex_unlock(&hooks.lock);
     switch (e->kind) {
     case MP_ON_LOGIN:
@@ -90,6 +104,15 @@ static void claims(mp_command_call *call, const struct mp_str *argv, unsigned ar
     hooks.mp->command_done(call);
 }
 
+static void missed(mp_command_call *call, const struct mp_str *argv, unsigned argc, void *ctx)
+{
+    (void)argv, (void)argc, (void)ctx;
+    pthread_mutex_lock(&hooks.lock);
+    hooks.mp->out_json(hooks.mp->command_out(call), mp_str(hooks.missed));
+    pthread_mutex_unlock(&hooks.lock);
+    hooks.mp->command_done(call);
+}
+
 static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, void **state)
 {
     struct mp_command c = {
@@ -97,7 +120,9 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     struct mp_command l = {
         .size = sizeof l, .name = "hooks claims", .help = "the claims of the last event of each kind", .run = claims};
     int rc = mp->command(self, &c);
+    struct mp_command m = {.size = sizeof m, .name = "hooks missed", .help = "the last offline event", .run = missed};
     rc = rc == MP_OK ? mp->command(self, &l) : rc;
+    rc = rc == MP_OK ? mp->command(self, &m) : rc;
     (void)o, (void)state;
     hooks.self = self;
     hooks.mp = mp;
