@@ -68,7 +68,7 @@ struct fetcher {
     struct fetch *fresh, **fresh_tail;
     unsigned count; /* under way */
     size_t bytes;   /* of their requests */
-    bool ending;
+    bool ending;    /* set by the main thread alone */
     /* the thread's */
     struct fetch *queue, **queue_tail; /* that wait for a place among the running ones */
     struct fetch *running;             /* list */
@@ -359,7 +359,7 @@ int fetcher_start(struct fetcher *f, struct fetch *x)
     }
     pthread_mutex_unlock(&f->lock);
     if (rc == 0)
-        curl_multi_wakeup(f->multi);
+        curl_multi_wakeup(f->multi); /* which lives until fetcher_free() */
     return rc;
 }
 
@@ -386,15 +386,22 @@ struct fetcher *fetcher_new(void)
     return NULL;
 }
 
-void fetcher_free(struct fetcher *f)
+void fetcher_stop(struct fetcher *f)
 {
-    if (!f)
+    if (!f || f->ending)
         return;
     pthread_mutex_lock(&f->lock);
     f->ending = true;
     pthread_mutex_unlock(&f->lock);
     curl_multi_wakeup(f->multi);
     pthread_join(f->thread, NULL);
+}
+
+void fetcher_free(struct fetcher *f)
+{
+    if (!f)
+        return;
+    fetcher_stop(f);
     curl_multi_cleanup(f->multi);
     pthread_mutex_destroy(&f->lock);
     free(f);
@@ -410,6 +417,11 @@ bool fetcher_built(void)
 struct fetcher *fetcher_new(void)
 {
     return NULL;
+}
+
+void fetcher_stop(struct fetcher *f)
+{
+    (void)f;
 }
 
 void fetcher_free(struct fetcher *f)

@@ -62,7 +62,10 @@ struct fetch {
 bool fetcher_built(void);
 /* NULL: no memory or no thread, or there is no libcurl. Main thread. */
 struct fetcher *fetcher_new(void);
-/* Ends what is under way: it is posted home with an error before this returns. NULL is allowed. Main thread. */
+/* Ends what is under way: it is posted home with an error before this returns. Nothing new is taken from then on. NULL
+ * is allowed. Main thread. */
+void fetcher_stop(struct fetcher *f);
+/* Stops it, if that is not done yet, when nobody can call it any more. NULL is allowed. Main thread. */
 void fetcher_free(struct fetcher *f);
 
 /* Copies the request. NULL: out of memory. */

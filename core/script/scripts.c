@@ -379,17 +379,15 @@ struct scripts *scripts_new(struct hub *hub)
 
 void scripts_stop(struct scripts *s)
 {
-    if (!s)
-        return;
-    fetcher_free(s->fetcher);
-    s->fetcher = NULL;
+    if (s)
+        fetcher_stop(s->fetcher);
 }
 
 void scripts_free(struct scripts *s)
 {
     if (!s)
         return;
-    scripts_stop(s);
+    fetcher_free(s->fetcher);
     for (unsigned k = 0; s->hub && k < s->shard_count; k++)
         hub_shard(s->hub, k)->scripts = NULL;
     scripts_abandon(s);

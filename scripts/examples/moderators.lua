@@ -1,6 +1,6 @@
 -- Moderators by a claim of their token: {"role": "moderator"}, or {"moderates": ["tea", "news"]} for some channels
--- alone (auth_jwt: claims = { "role", "moderates" }). They take messages back (action 220: {channel, seq}), and mute for
--- a while (action 221: {channel, userId, minutes}; 0 minutes ends it). Each act is in the log, with who did it.
+-- alone (auth_jwt: claims = { "role", "moderates" }). They take messages back (action 220: {channel, seq}), and mute
+-- for a while (action 221: {channel, userId, minutes}; 0 minutes ends it). Each act is in the log, with who did it.
 local magpie = require "magpie"
 
 local function moderates(user, channel)
