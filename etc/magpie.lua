@@ -22,7 +22,10 @@ return {
     scripts = { path = "scripts", load = { "ratelimit", "merge_push", "tiered_expiry" } },
     plugins = {
         path = "build/plugins",
-        load = { metrics = {} }, -- figures for Prometheus, for this machine: http://127.0.0.1:8082/metrics
+        load = {
+            web = {}, -- the chat page: http://127.0.0.1:8082/
+            metrics = {}, -- figures for Prometheus, for this machine: http://127.0.0.1:8082/metrics
+        },
     },
 
     -- How long messages are kept; ttl 0: for ever.

@@ -85,6 +85,12 @@ export class Conversation extends Emitter {
     return this.#chat.call(HISTORY, body);
   }
 
+  /** Where nothing was told yet, telling begins behind `seq`: what is up to it is known from elsewhere. */
+  begin(seq) {
+    this.last ??= seq;
+    this.#drain();
+  }
+
   edit(seq, content) {
     return this.#chat.call(EDIT, { ...this.#where, seq, content });
   }

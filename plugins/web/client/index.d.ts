@@ -193,7 +193,10 @@ export class Magpie extends Emitter<MagpieEvents> {
   readonly token: string | null;
   /** Bytes of a frame and of a content at most, and seconds of silence (0: none) after which the server closes. */
   readonly limits: { frame: number; content: number; idle: number } | null;
-  /** Resolves at the first login. Rejects when the server refuses the user; anything else is tried again. */
+  /**
+   * Resolves at the first login. Rejects when the server refuses the user; anything else is tried again. While the next
+   * attempt is waited for, a call makes that at once.
+   */
   connect(): Promise<this>;
   /** Ends it for good. Sends that are not answered are rejected with "closed". */
   close(): void;
@@ -256,6 +259,11 @@ export class Conversation extends Emitter<ConversationEvents> {
   history(options?: { before?: number; after?: number; limit?: number }): Promise<Page>;
   /** The retained messages from..to: for what "omitted" or "gap" named. */
   range(from: number, to: number): Promise<Message[]>;
+  /**
+   * Where nothing was told yet, telling begins behind `seq`: what is up to it is known from history() or
+   * conversations(). Without it telling begins with the first message that comes.
+   */
+  begin(seq: number): void;
   edit(seq: number, content: string): Promise<{ editedAt: number }>;
   recall(seq: number): Promise<void>;
   /** Marks messages up to `seq` (default: `last`) as read. Many calls become one request. */

@@ -61,7 +61,10 @@ export class Magpie extends Emitter {
 
   // --- The connection ----------------------------------------------------------------------------------------------
 
-  /** Resolves at the first login. It rejects when the server refuses the user; anything else is tried again. */
+  /**
+   * Resolves at the first login. It rejects when the server refuses the user; anything else is tried again. While the
+   * next attempt is waited for, a call makes that at once.
+   */
   connect() {
     if (this.state === "closed") return Promise.reject(new MagpieError("closed", "the client is closed"));
     if (!this.#connecting) {
@@ -71,6 +74,7 @@ export class Magpie extends Emitter {
       globalThis.addEventListener?.("online", this.#online);
       this.#open();
     }
+    this.#hurry();
     return this.#connecting.promise;
   }
 
