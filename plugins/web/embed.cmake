@@ -4,7 +4,8 @@
 # Paths are those under the plugin's own: the page's files lie at its top, the client's in client/.
 cmake_minimum_required(VERSION 3.20)
 file(MAKE_DIRECTORY ${MADE}/gzip)
-file(GLOB page RELATIVE ${FOLDER}/page ${FOLDER}/page/*)
+file(GLOB page RELATIVE ${FOLDER}/page ${FOLDER}/page/*.html ${FOLDER}/page/*.css ${FOLDER}/page/*.js
+     ${FOLDER}/page/*.svg ${FOLDER}/page/*.webmanifest)
 file(GLOB client RELATIVE ${FOLDER} ${FOLDER}/client/*.js)
 
 set(bytes "")

@@ -18,7 +18,8 @@ TYPES = {".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8",
 
 def files():
     """path → bytes of all that is to be served."""
-    found = {"/" + name: os.path.join(PAGE, name) for name in os.listdir(PAGE)}
+    found = {"/" + name: os.path.join(PAGE, name) for name in os.listdir(PAGE)
+             if not name.endswith(".md")}
     found.update({"/client/" + name: os.path.join(CLIENT, name) for name in os.listdir(CLIENT) if name.endswith(".js")})
     out = {}
     for path, name in found.items():
@@ -115,7 +116,8 @@ class Web(PluginTest):
 
     def test_nothing_else(self):
         for path in ("/nothing", "/client", "/client/", "/client/index.d.ts", "/client/package.json", "/app.js/",
-                     "//app.js", "/../web.c", "/%2e%2e/web.c", "/client/../app.js", "/./app.js", "/app%2ejs",
+                     "//app.js", "/../web.c", "/%2e%2e/web.c", "/client/../app.js", "/README.md", "/sw.js.gz",
+                     "/./app.js", "/app%2ejs",
                      "/client%2findex.js", "/..%2f..%2fetc%2fpasswd", "/APP.JS", "/app.js%00", "/page/app.js"):
             with self.subTest(path):
                 self.assertEqual(self.raw(path)[:12], b"HTTP/1.1 404")
