@@ -93,11 +93,17 @@ struct shake_slot {
     uint32_t conn;
     uint32_t heard; /* tick of its last step */
 };
+struct shake_ring {
+    struct shake *items; /* owned */
+    uint32_t head;       /* of the first */
+    uint32_t n;          /* how many there are */
+    uint32_t cap;        /* room, a power of two */
+};
 struct shakes {
-    struct shake *queue;     /* a ring; owned */
-    uint32_t head, due, cap; /* of the ring: the first, how many there are, room (a power of two) */
-    uint32_t count;          /* slots in use */
-    bool stuck;              /* none of those who are due may begin now */
+    struct shake_ring due;    /* whose step can be taken */
+    struct shake_ring parked; /* who could not begin, for there was no room; the newest last */
+    uint32_t count;           /* slots in use */
+    bool stuck;               /* there is no room for any of the parked now */
     struct shake_slot slots[SHAKES_MAX];
 };
 

@@ -2,9 +2,9 @@
  * A connection whose two sides must agree on something before bytes travel: TLS.
  *
  * A step of that takes half a millisecond and some 50 KiB. So steps wait their turn in a queue, of which each turn of
- * the loop takes a few; and so many connections at most are between their first step and their last. Where more want to
- * begin, the one that has waited longest for its other side gives way, if that is more than a second: an honest one
- * answers within a round trip.
+ * the loop takes a few; and so many connections at most are between their first step and their last, by number and by
+ * what they hold. Where more want to begin, the one that has waited longest for its other side gives way, if that is
+ * more than a second: an honest one answers within a round trip. Who finds no room is parked until there is some.
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -22,10 +22,10 @@ enum { DUE = 1 << 0, BEGUN = 1 << 1 };
 enum {
     STEPS = 4,             /* in one turn of the loop */
     TURN_STEP_US = 1000,   /* and no further one after so long */
-    TRIES = 64,            /* of those that are due, in one turn */
+    TRIES = 16,            /* of those that found no room, in one turn */
     STEP_BYTES = 56 << 10, /* that OpenSSL takes for one in between: 45 to 73 KB were measured */
     PATIENCE_TICKS = 2,    /* who has kept us waiting for so long gives way */
-    QUEUE_MIN = 64
+    RING_MIN = 64
 };
 
 /* --- Memory ------------------------------------------------------------------------------------------------------- */
@@ -57,51 +57,45 @@ void conn_release_held(struct net *net, struct conn *c)
     *counted = 0;
 }
 
-/* --- The queue ---------------------------------------------------------------------------------------------------- */
+/* --- The rings ---------------------------------------------------------------------------------------------------- */
 
-static bool queue_grow(struct shakes *s)
+static bool ring_grow(struct shake_ring *r)
 {
-    uint32_t cap = s->cap ? s->cap * 2 : QUEUE_MIN;
+    uint32_t cap = r->cap ? r->cap * 2 : RING_MIN;
     struct shake *p = malloc(cap * sizeof *p);
     if (!p)
         return false;
-    for (uint32_t i = 0; i < s->due; i++)
-        p[i] = s->queue[(s->head + i) & (s->cap - 1)];
-    free(s->queue);
-    s->queue = p;
-    s->cap = cap;
-    s->head = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        p[i] = r->items[(r->head + i) & (r->cap - 1)];
+    free(r->items);
+    *r = (struct shake_ring){.items = p, .n = r->n, .cap = cap};
     return true;
 }
 
-static bool queue_push(struct net *net, uint32_t idx, struct conn *c)
+static bool ring_push(struct shake_ring *r, uint32_t idx, struct conn *c, bool first)
 {
-    struct shakes *s = &net->shakes;
-    if (s->due == s->cap && !queue_grow(s))
+    if (r->n == r->cap && !ring_grow(r))
         return false;
-    s->due++;
-    uint32_t at = s->head + s->due - 1;
-    if (c->http_need & BEGUN) { /* it holds what others wait for */
-        s->head = (s->head - 1) & (s->cap - 1);
-        at = s->head;
-    }
-    s->queue[at & (s->cap - 1)] = (struct shake){.conn = idx, .generation = c->generation};
+    uint32_t at = r->head + r->n++;
+    if (first)
+        at = r->head = (r->head - 1) & (r->cap - 1);
+    r->items[at & (r->cap - 1)] = (struct shake){.conn = idx, .generation = c->generation};
     c->http_need |= DUE;
     return true;
 }
 
-/* The next one, or NULL: it has gone meanwhile. */
-static struct conn *queue_pop(struct net *net, uint32_t *idx)
+/* The first or the last one; NULL: it has gone meanwhile. */
+static struct conn *ring_pop(struct net *net, struct shake_ring *r, bool first, uint32_t *idx)
 {
-    struct shakes *s = &net->shakes;
-    struct shake e = s->queue[s->head];
-    s->head = (s->head + 1) & (s->cap - 1);
-    s->due--;
+    struct shake e = r->items[(first ? r->head : r->head + r->n - 1) & (r->cap - 1)];
+    r->head = first ? (r->head + 1) & (r->cap - 1) : r->head;
+    r->n--;
     *idx = e.conn;
     struct conn *c = conn_find(net, e.conn, e.generation);
-    if (c && c->state == CONN_ST_SHAKE)
-        c->http_need &= ~(uint32_t)DUE;
-    return c && c->state == CONN_ST_SHAKE ? c : NULL;
+    if (!c || c->state != CONN_ST_SHAKE)
+        return NULL;
+    c->http_need &= ~(uint32_t)DUE;
+    return c;
 }
 
 /* --- Those in between --------------------------------------------------------------------------------------------- */
@@ -212,29 +206,44 @@ static void step(struct net *net, uint32_t idx, struct conn *c)
 
 bool shake_ready(const struct net *net)
 {
-    return net->shakes.due && !net->shakes.stuck;
+    return net->shakes.due.n || (net->shakes.parked.n && !net->shakes.stuck);
+}
+
+/* Of those who found no room, the newest first: the oldest will have given up first. */
+static void run_parked(struct net *net, uint32_t most, uint64_t end)
+{
+    struct shakes *s = &net->shakes;
+    uint32_t idx, steps = 0, tries = s->parked.n < TRIES ? s->parked.n : TRIES;
+    for (; tries && steps < most && clock_mono_us() < end; tries--) {
+        struct conn *c = ring_pop(net, &s->parked, false, &idx);
+        if (c && begin(net, idx, c)) {
+            steps++;
+            step(net, idx, c);
+        } else if (c && !ring_push(&s->parked, idx, c, true)) {
+            conn_finish(net, idx);
+        }
+    }
+    s->stuck = steps == 0 && tries == 0;
 }
 
 void shake_run(struct net *net)
 {
     struct shakes *s = &net->shakes;
-    uint64_t end = s->due ? clock_mono_us() + TURN_STEP_US : 0;
-    uint32_t idx, steps = 0, waiting = 0, most = s->due < TRIES ? s->due : TRIES;
-    for (uint32_t i = 0; i < most && steps < STEPS && shake_ready(net) && (steps == 0 || clock_mono_us() < end); i++) {
-        struct conn *c = queue_pop(net, &idx);
-        if (!c)
-            continue;
-        if (c->http_need & BEGUN || begin(net, idx, c)) {
+    if (!shake_ready(net))
+        return;
+    uint64_t end = clock_mono_us() + TURN_STEP_US;
+    uint32_t idx, steps = 0;
+    while (s->due.n && steps < STEPS && clock_mono_us() < end) {
+        struct conn *c = ring_pop(net, &s->due, true, &idx);
+        if (c && (c->http_need & BEGUN || begin(net, idx, c))) {
             steps++;
             step(net, idx, c);
-        } else if (queue_push(net, idx, c)) {
-            waiting++;
-        } else {
+        } else if (c && !ring_push(&s->parked, idx, c, false)) {
             conn_finish(net, idx);
         }
     }
-    /* Nobody could begin: until a second has passed, or one is done, or another has come, nobody can. */
-    s->stuck = s->stuck || (waiting && steps == 0);
+    if (steps < STEPS && s->parked.n && !s->stuck)
+        run_parked(net, STEPS - steps, end);
 }
 
 void shake_tick(struct net *net)
@@ -259,8 +268,8 @@ void shake_readable(struct net *net, uint32_t idx, struct conn *c, uint32_t even
         return;
     }
     int rc = stream->hear(stream, c->fd);
-    if (rc == 0 && queue_push(net, idx, c)) {
-        net->shakes.stuck = false;
+    /* Who has begun holds what others wait for. */
+    if (rc == 0 && ring_push(&net->shakes.due, idx, c, c->http_need & BEGUN)) {
         if (net->asleep)
             net_wake(net);
     } else if (rc != ERR_AGAIN || !conn_count_held(net, c)) {
@@ -277,5 +286,6 @@ void shake_forget(struct net *net, uint32_t idx, struct conn *c)
 
 void shake_free(struct net *net)
 {
-    free(net->shakes.queue);
+    free(net->shakes.due.items);
+    free(net->shakes.parked.items);
 }

@@ -5,6 +5,7 @@
 #include "core/config/config.h"
 #include "core/console/console.h"
 #include "core/hub/hub.h"
+#include "core/hub/shard/metric.h"
 #include "core/net/listener.h"
 #include "core/net/stream.h"
 #include "core/net/tls/context.h"
@@ -88,6 +89,61 @@ static bool is_wanted(const struct config *c)
     return console || c->listen.tcps.n || c->listen.wss.n;
 }
 
+/* --- Figures ------------------------------------------------------------------------------------------------------ */
+
+static double read_full(struct hub *hub, void *ctx)
+{
+    struct tls_figures f;
+    (void)hub;
+    tls_figures(ctx, &f);
+    return (double)f.full;
+}
+
+static double read_resumed(struct hub *hub, void *ctx)
+{
+    struct tls_figures f;
+    (void)hub;
+    tls_figures(ctx, &f);
+    return (double)f.resumed;
+}
+
+static double read_failed(struct hub *hub, void *ctx)
+{
+    struct tls_figures f;
+    (void)hub;
+    tls_figures(ctx, &f);
+    return (double)f.failed;
+}
+
+static double read_days(struct hub *hub, void *ctx)
+{
+    (void)hub;
+    struct tls_context *c = tls_context_of(ctx);
+    double days = tls_context_days(c);
+    tls_context_unref(c);
+    return days;
+}
+
+static int register_figures(struct server *s)
+{
+    const struct metric metrics[] = {
+        {"magpie_tls_handshakes_full_total", "TLS handshakes that began a session", METRIC_COUNTER, .read = read_full},
+        {"magpie_tls_handshakes_resumed_total", "TLS handshakes that resumed a session by its ticket", METRIC_COUNTER,
+         .read = read_resumed},
+        {"magpie_tls_handshakes_failed_total", "TLS handshakes that came to nothing", METRIC_COUNTER,
+         .read = read_failed},
+        {"magpie_tls_certificate_days", "Days until the first certificate expires; negative: it has", METRIC_GAUGE,
+         .read = read_days}};
+    for (unsigned i = 0; i < sizeof metrics / sizeof *metrics; i++) {
+        struct metric m = metrics[i];
+        m.ctx = s->secure.tls;
+        int rc = metric_register(s->hub, &m);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int give_streams(struct server *s)
 {
     s->secure.rows = calloc(s->shards, sizeof *s->secure.rows);
@@ -116,6 +172,7 @@ int secure_open(struct server *s)
         tls_context_ref(s->secure.fresh);
         s->secure.tls = tls_new(s->secure.fresh);
         rc = s->secure.tls ? give_streams(s) : ERR_NOMEM;
+        rc = rc == 0 ? register_figures(s) : rc;
     }
     if (rc != 0) {
         while (errors.n && errors.p[errors.n - 1] == '\n')

@@ -8,12 +8,17 @@
 #include <stdbool.h>
 
 struct cJSON;
+struct ssl_st;
 
 struct ctl {
-    const char *address;               /* HOST:PORT or unix:PATH */
+    const char *address;               /* HOST:PORT, tls:HOST:PORT or unix:PATH */
+    const char *authority;             /* file of those whom a server's certificate is taken from; NULL: the system's */
+    const char *certificate, *key;     /* files of our own; NULL: none */
     const char *password;              /* for `auth`; NULL: none given */
     bool json;                         /* -f json */
     int fd;                            /* -1: not connected */
+    struct ssl_st *ssl;                /* OpenSSL's; owned; NULL: plain */
+    bool refused;                      /* TLS failed, and `why` says how */
     struct buf in;                     /* received, not yet taken */
     size_t in_at;                      /* bytes of it that are taken */
     char why[256];                     /* what went wrong, for people */

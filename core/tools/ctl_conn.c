@@ -2,6 +2,7 @@
 #include "core/tools/ctl_conn.h"
 
 #include "core/tools/ctl.h"
+#include "core/tools/ctl_tls.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -22,6 +23,8 @@ static int fail(struct ctl *c, const char *what)
 static int lost(struct ctl *c, ssize_t bytes)
 {
     bool closed = bytes == 0 || errno == EPIPE || errno == ECONNRESET;
+    if (!closed && c->refused) /* why is known */
+        return -1;
     return fail(c, closed ? "the server closed the connection" : strerror(errno));
 }
 
@@ -35,16 +38,22 @@ static int connect_unix(struct ctl *c, const char *path)
     return c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 ? 0 : fail(c, strerror(errno));
 }
 
-/* HOST:PORT, [IPv6]:PORT. */
-static int connect_inet(struct ctl *c)
+static const char tls_prefix[] = "tls:";
+
+static bool is_tls(const struct ctl *c)
 {
-    char host[256];
-    const char *colon = strrchr(c->address, ':');
-    size_t n = colon ? (size_t)(colon - c->address) : 0;
-    if (n == 0 || n >= sizeof host)
-        return fail(c, "expected HOST:PORT or unix:PATH");
-    bool bracketed = c->address[0] == '[' && c->address[n - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(bracketed ? n - 2 : n), c->address + bracketed);
+    return strncmp(c->address, tls_prefix, sizeof tls_prefix - 1) == 0;
+}
+
+/* HOST:PORT, [IPv6]:PORT; the host is told as well. */
+static int connect_inet(struct ctl *c, char host[256])
+{
+    const char *address = c->address + (is_tls(c) ? sizeof tls_prefix - 1 : 0), *colon = strrchr(address, ':');
+    size_t n = colon ? (size_t)(colon - address) : 0;
+    if (n == 0 || n >= 256)
+        return fail(c, "expected HOST:PORT, tls:HOST:PORT or unix:PATH");
+    bool bracketed = address[0] == '[' && address[n - 1] == ']';
+    snprintf(host, 256, "%.*s", (int)(bracketed ? n - 2 : n), address + bracketed);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
     int rc = getaddrinfo(host, colon + 1, &hints, &list);
     if (rc != 0)
@@ -100,8 +109,11 @@ void ctl_join(struct buf *out, int argc, char **argv)
 
 int ctl_connect(struct ctl *c)
 {
+    char host[256];
     c->fd = -1;
-    int rc = strncmp(c->address, "unix:", 5) == 0 ? connect_unix(c, c->address + 5) : connect_inet(c);
+    int rc = strncmp(c->address, "unix:", 5) == 0 ? connect_unix(c, c->address + 5) : connect_inet(c, host);
+    if (rc == 0 && is_tls(c))
+        rc = ctl_tls_connect(c, host);
     if (rc != 0 || !c->password)
         return rc;
     struct buf line = BUF_INIT;
@@ -120,8 +132,14 @@ int ctl_connect(struct ctl *c)
     return rc;
 }
 
+ssize_t ctl_recv(struct ctl *c, void *p, size_t n)
+{
+    return c->ssl ? ctl_tls_recv(c, p, n) : recv(c->fd, p, n, 0);
+}
+
 void ctl_close(struct ctl *c)
 {
+    ctl_tls_close(c);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -132,7 +150,7 @@ void ctl_close(struct ctl *c)
 static int send_all(struct ctl *c, const char *p, size_t n)
 {
     while (n) {
-        ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL);
+        ssize_t sent = c->ssl ? ctl_tls_send(c, p, n) : send(c->fd, p, n, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0)
@@ -165,7 +183,7 @@ static bool take_line(struct ctl *c, struct slice *out)
             fail(c, "out of memory");
             return false;
         }
-        ssize_t n = recv(c->fd, to, 65536, 0);
+        ssize_t n = ctl_recv(c, to, 65536);
         if (n < 0 && errno == EINTR && !(c->stop && *c->stop))
             continue;
         if (n <= 0) {

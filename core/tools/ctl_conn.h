@@ -7,6 +7,8 @@
 /* Connects, and gives the password where there is one. 0, or -1 with ctl->why. */
 int ctl_connect(struct ctl *c);
 void ctl_close(struct ctl *c);
+/* As recv(2) on the connection, blocking. */
+ssize_t ctl_recv(struct ctl *c, void *p, size_t n);
 /* Sends a line and takes its reply. line: gets each body line as it comes (without a copy in the reply); NULL: the body
  * is collected. 0, or -1 with ctl->why: the connection is lost. */
 int ctl_ask(struct ctl *c, const char *command, struct ctl_reply *r, void (*line)(void *ctx, struct slice text),

@@ -16,9 +16,14 @@ enum { CTL_LINE_MAX = 64 << 10 }; /* what the console takes */
 static const char usage[] =
     "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
     "\n"
-    "  -s ADDRESS   HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or 127.0.0.1:8083)\n"
+    "  -s ADDRESS   HOST:PORT, tls:HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or "
+    "127.0.0.1:8083)\n"
     "  -f FORMAT    text (default) or json\n"
     "  -w           with trace ... on: show the frames until interrupted (what a terminal gets anyway)\n"
+    "  --cacert FILE, --cert FILE, --key FILE\n"
+    "               with tls:... the authorities that the server's certificate must come from (default: the "
+    "system's),\n"
+    "               and our own certificate and its key, where the console wants one (PEM)\n"
     "  --version, --help\n"
     "\n"
     "Without a command: a prompt with history and completion, or the lines of standard input.\n"
@@ -73,7 +78,9 @@ static int one_shot(struct ctl *c, int argc, char **argv, bool follow)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+        {"cacert", required_argument, NULL, 'A'}, {"cert", required_argument, NULL, 'C'},
+        {"key", required_argument, NULL, 'K'},    {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     const char *address = getenv("MAGPIE_CONSOLE");
     struct ctl c = {
         .address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
@@ -95,12 +102,23 @@ int main(int argc, char **argv)
         case 'w':
             follow = true;
             break;
+        case 'A':
+            c.authority = optarg;
+            break;
+        case 'C':
+            c.certificate = optarg;
+            break;
+        case 'K':
+            c.key = optarg;
+            break;
         case 'V':
             return printf("magpiectl %s\n", MAGPIE_VERSION) < 0;
         case 'h':
             return fputs(usage, stdout) < 0;
         case ':':
-            return wrong_usage(letter, " needs a value");
+            return wrong_usage(optopt > ' ' && optopt != 'A' && optopt != 'C' && optopt != 'K' ? letter
+                                                                                               : argv[optind - 1],
+                               " needs a value");
         default:
             return wrong_usage("unknown option ", optopt ? letter : argv[optind - 1]);
         }

@@ -99,7 +99,7 @@ static void follow_until_key(struct ctl *c)
     char bytes[16384];
     printf("(Enter ends it)\n");
     while (poll(wait, 2, -1) >= 0 && !wait[1].revents) {
-        ssize_t n = wait[0].revents ? read(c->fd, bytes, sizeof bytes) : 0;
+        ssize_t n = wait[0].revents ? ctl_recv(c, bytes, sizeof bytes) : 0;
         if (n <= 0)
             return;
         fwrite(bytes, 1, (size_t)n, stdout);

@@ -4,7 +4,8 @@ from base import Test, smoke, variants
 from client import HISTORY, MEMBERS, SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE
 
 
-@variants(("tcp", 1), ("binary", 2), ("text", 4), ("gzip", 2))
+@variants(("tcp", 1), ("binary", 2), ("text", 4), ("gzip", 2), ("tcp", 2, "own"),
+          ("text", 2, "openssl"), ("gzip", 2, "1.2"))
 class Channels(Test):
     @smoke
     def test_subscribe_send_push(self):

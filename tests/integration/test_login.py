@@ -8,7 +8,7 @@ from client import LOGIN, LOGOUT, PING, SEND_USER, SUBSCRIBE
 from wire import Closed
 
 
-@variants(("tcp", 1), ("binary", 2), ("text", 4))
+@variants(("tcp", 1), ("binary", 2), ("text", 4), ("binary", 2, "own"), ("tcp", 2, "1.2"))
 class Login(Test):
     config = {"limits": {"frame": 32768, "content": 5000}, "timeouts": {"idle": 123}}
 

@@ -11,7 +11,7 @@ def burst(client, name, n, first=0):
     return [client.answer(SEND_CHANNEL, seq) for seq in seqs]
 
 
-@variants(("tcp", 1), ("binary", 2), ("text", 4), ("deflate-text", 2))
+@variants(("tcp", 1), ("binary", 2), ("text", 4), ("deflate-text", 2), ("tcp", 2, "own"))
 class Merged(Test):
     config = {"push": {"slice_ms": 400, "max": 5}}
 

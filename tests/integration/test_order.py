@@ -11,7 +11,7 @@ from client import HISTORY, LOGIN, PING, READ, SEND_CHANNEL, SEND_USER, SUBSCRIB
 from wire import CLOSE, Closed
 
 
-@variants(("tcp", 1), ("binary", 2), ("tcp", 4))
+@variants(("tcp", 1), ("binary", 2), ("tcp", 4), ("tcp", 4, "own"))
 class Order(Test):
     @smoke
     def test_requests_about_one_conversation_are_answered_in_order(self):
@@ -95,7 +95,7 @@ class Order(Test):
                                  ["%s %d" % (v.name, n) for n in range(50)])
 
 
-@variants(("tcp", 1), ("tcp", 2), ("text", 4))
+@variants(("tcp", 1), ("tcp", 2), ("text", 4), ("binary", 4, "openssl"))
 class Repeats(Test):
     @smoke
     def test_a_repeat_gets_the_first_answer(self):

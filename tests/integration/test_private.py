@@ -4,7 +4,7 @@ from base import Test, smoke, variants
 from client import ACK, HISTORY, INBOX, LOGIN, SEND_USER
 
 
-@variants(("tcp", 1), ("binary", 2), ("text", 4))
+@variants(("tcp", 1), ("binary", 2), ("text", 4), ("binary", 2, "own"), ("tcp", 2, "1.2"))
 class Private(Test):
     @smoke
     def test_send_and_push(self):

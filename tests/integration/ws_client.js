@@ -1,16 +1,17 @@
-// A client over npm's ws, for test_node.py:  node ws_client.js PORT binary|text DEFLATE
+// A client over npm's ws, for test_node.py:  node ws_client.js PORT binary|text DEFLATE [wss]
 // Goes through a conversation and prints what it saw as one JSON document.
 "use strict";
 
 const WebSocket = require("ws");
 
 const [port, form, deflate] = [process.argv[2], process.argv[3], process.argv[4] === "deflate"];
+const [scheme, host] = process.argv[5] === "wss" ? ["wss", "localhost"] : ["ws", "127.0.0.1"];
 
 class Client {
   constructor() {
     // What a site's cookies come to is no reason to refuse an upgrade.
-    const headers = { Cookie: "c".repeat(12000), Origin: `http://127.0.0.1:${port}` };
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/some/path`, { perMessageDeflate: deflate, headers });
+    const headers = { Cookie: "c".repeat(12000), Origin: `${scheme === "wss" ? "https" : "http"}://${host}:${port}` };
+    this.socket = new WebSocket(`${scheme}://${host}:${port}/some/path`, { perMessageDeflate: deflate, headers });
     this.seq = 0;
     this.waiting = new Map(); // seq: resolve
     this.pushes = [];

@@ -245,21 +245,24 @@ static void the_slow_give_way(void **state)
         kit_put(fds[i], "a", 1);
     }
     KIT_UNTIL(&k, row.begun == 10 && k.net->shakes.stuck);
-    assert_int_equal(k.net->shakes.due, 20);
+    assert_int_equal(k.net->shakes.parked.n, 20);
     int honest = kit_connect(&k);
     kit_put(honest, "a", 1);
     kit_turn(&k, 50);
     assert_int_equal(row.begun, 10); /* an address has its share */
     assert_int_equal(net_count(k.net), 31);
-    for (int second = 0; second < 8 && row.begun < 31; second++) {
+    net_tick(k.net);
+    net_tick(k.net);
+    kit_turn(&k, 60);
+    kit_put(honest, "b", 1); /* the newest was the first to find room */
+    KIT_UNTIL(&k, k.opened == 1);
+    for (int second = 0; second < 6; second++) {
         net_tick(k.net);
         kit_turn(&k, 60);
         assert_true(k.net->shakes.count <= 10);
         assert_true(net_shared_early(k.shared) <= limits.early_per_ip);
     }
-    assert_int_equal(row.begun, 31);
-    kit_put(honest, "b", 1);
-    KIT_UNTIL(&k, k.opened == 1);
+    assert_true(row.begun > 25);
     for (int i = 0; i < 30; i++)
         close(fds[i]);
     close(honest);

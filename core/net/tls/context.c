@@ -191,6 +191,17 @@ void tls_context_log(const struct tls_context *c)
     }
 }
 
+int32_t tls_context_days(const struct tls_context *c)
+{
+    int32_t least = INT32_MAX;
+    for (unsigned i = 0; i < c->count; i++) {
+        bool early;
+        int32_t days = certificate_days(c->ctx[i], &early);
+        least = days < least ? days : least;
+    }
+    return least;
+}
+
 SSL *tls_context_ssl(struct tls_context *c, struct tls_told *told)
 {
     SSL *ssl = SSL_new(c->ctx[0]);

@@ -30,6 +30,9 @@ void tls_context_unref(struct tls_context *c);
 /* Writes into the log what its certificates are, and warns of those that are not valid, or not for long. */
 void tls_context_log(const struct tls_context *c);
 
+/* Days until the first of them is valid no more, negative when that is past. */
+int32_t tls_context_days(const struct tls_context *c);
+
 /* --- For handshakes ----------------------------------------------------------------------------------------------- */
 
 /* What a handshake on a context tells by way of SSL_set_app_data(), which must be one of these or NULL. */

@@ -121,6 +121,14 @@ static bool begin(struct tls_rows *rows, struct tls_state *s, bool web)
     return true;
 }
 
+static size_t whole_records(const uint8_t *p, size_t n)
+{
+    size_t at = 0;
+    for (size_t size; (size = hello_record(p + at, n - at)) != 0;)
+        at += size;
+    return at;
+}
+
 /* Records in the last flight: the session tickets, if any were sent. */
 static uint32_t count_records(const uint8_t *p, size_t n)
 {
@@ -174,7 +182,9 @@ int tls_step(struct tls_rows *rows, int fd, bool web)
     struct tls_state *s = tls_table_get(tls_states(rows->tls), fd);
     if (!s || !s->hold || (s->phase == TLS_HELLO && !begin(rows, s, web)))
         return ERR_CLOSED;
-    rows->io = (struct tls_io){.in = s->hold->data, .in_n = s->hold->n, .out = rows->out, .out_room = sizeof rows->out};
+    /* Whole records only: of half of one OpenSSL would keep what it has read, and we not know where the next begins. */
+    size_t whole = whole_records(s->hold->data, s->hold->n);
+    rows->io = (struct tls_io){.in = s->hold->data, .in_n = whole, .out = rows->out, .out_room = sizeof rows->out};
     SSL *ssl = s->shaking->ssl;
     ERR_clear_error();
     int rc = SSL_do_handshake(ssl), error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl, rc);
@@ -185,7 +195,7 @@ int tls_step(struct tls_rows *rows, int fd, bool web)
         refused(rows, "the other side does not read");
         return ERR_CLOSED;
     }
-    if (tls_hold_set(s, NULL, 0, rows->io.in, rows->io.in_n) != 0)
+    if (tls_hold_set(s, NULL, 0, rows->io.in, s->hold->n - whole + rows->io.in_n) != 0)
         return ERR_CLOSED;
     return rc == 1 ? finish(rows, s) : ERR_AGAIN;
 }
