@@ -139,12 +139,17 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
     return buf_ok(&x->body) ? size * n : 0;
 }
 
+/* Whether nobody waits for it any more. */
+static bool dropped(const struct fetch *x)
+{
+    return atomic_load_explicit(&x->waiting->dropped, memory_order_relaxed);
+}
+
 /* Not 0: ends it. */
 static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    struct fetch *x = ctx;
     (void)a, (void)b, (void)c, (void)d;
-    return x->waiting && atomic_load_explicit(&x->waiting->dropped, memory_order_relaxed);
+    return dropped(ctx);
 }
 
 /* --- One request -------------------------------------------------------------------------------------------------- */
@@ -260,7 +265,10 @@ static void start_queued(struct fetcher *f)
         if (!f->queue)
             f->queue_tail = &f->queue;
         uint64_t now = clock_mono_ms();
-        if (now >= x->deadline_ms) {
+        if (dropped(x)) {
+            take_result(x, CURLE_ABORTED_BY_CALLBACK);
+            finish(f, x);
+        } else if (now >= x->deadline_ms) {
             take_result(x, CURLE_OPERATION_TIMEDOUT);
             finish(f, x);
         } else if (!prepare(x, x->deadline_ms - now) || curl_multi_add_handle(f->multi, x->curl) != CURLM_OK) {
