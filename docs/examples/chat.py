@@ -3,8 +3,9 @@
 
     chat.py NAME [--channel lobby] [--server HOST | HOST:PORT | ws://HOST:PORT/ | wss://HOST/]
 
-A line you type goes to the channel, "@ID text" to one user, whose id stands beside each message; /quit leaves. The
-token that the server gives is kept in ~/.magpie-chat, so that the same name is the same user the next time.
+A line you type goes to the channel, "@ID text" to one user, whose id stands beside each message; "/edit text" gives
+your last message another text, /quit leaves. The token that the server gives is kept in ~/.magpie-chat, so that the
+same name is the same user the next time.
 
 What a client does beside sending: it connects again when the connection is lost (Chat.run), sends again with the same
 clientId what was not answered (Chat.send_next), and fetches what a jump in the seqs shows to be missing
@@ -28,7 +29,9 @@ import uuid
 import zlib
 
 LOGIN, SEND_USER, SUBSCRIBE, SEND_CHANNEL, HISTORY, INBOX, ACKNOWLEDGE, PING = 1, 2, 3, 4, 5, 7, 8, 9
-USER_MESSAGE, CHANNEL_MESSAGE, CLOSING, BEHIND = 101, 102, 105, 107
+EDIT, WATCH = 17, 18
+USER_MESSAGE, CHANNEL_MESSAGE, CLOSING, ANNOUNCEMENT, BEHIND = 101, 102, 105, 106, 107
+RECALLED, EDITED, PRESENCE, MEMBERSHIP = 109, 110, 111, 112
 STDIN = 0
 SILENT = 20  # seconds after which the server is asked whether it is there, and after which an answer is missed
 
@@ -185,6 +188,7 @@ def say(text):
 def show(message):
     where = "#" + message["channel"] if "channel" in message else "private"
     content = "(recalled)" if message.get("recalled") else message["content"]
+    content += " (edited)" if "editedAt" in message else ""
     say("[%s] %s (%s): %s" % (plain(where), plain(message["sender"]["name"]), message["sender"]["id"], plain(content)))
 
 
@@ -200,6 +204,7 @@ class Chat:
         self.typed, self.ended = b"", sys.stdin is None  # what is no whole line yet; nothing more is typed
         self.lines = collections.deque()  # (action, body) not answered yet; the first one may be under way
         self.under_way, self.not_before = None, 0  # its seq; when it may be sent
+        self.id, self.watched, self.last = None, set(), None  # users of the connection; where and what I sent last
 
     # Requests and pushes
 
@@ -242,6 +247,15 @@ class Chat:
                 self.behind = True  # this one comes with what is missing before it
         elif action == USER_MESSAGE:
             self.show_private([body])
+        elif action in (EDITED, RECALLED):
+            self.show_change(body)
+        elif action == PRESENCE:
+            say("%s is %s" % (body["id"], "online" if body["online"] else "offline"))
+        elif action == MEMBERSHIP and body["channel"] == self.channel:
+            who = "you are" if body["id"] == self.id else "%s (%s)" % (plain(body["name"]), body["id"])
+            say("%s: %s, %d here" % (who, body["change"], body["members"]))
+        elif action == ANNOUNCEMENT:
+            say("announcement: " + plain(body["content"]))
         elif action == CLOSING:
             self.not_before = time.monotonic() + body.get("retryAfter", 0) / 1000
             if body["reason"] in ("kicked", "replaced"):
@@ -263,12 +277,28 @@ class Chat:
                     self.seen = message["seq"]
         self.seen = max(self.seen, page["last"])  # which may have expired
 
+    def show_change(self, body):
+        """A message that was edited or recalled. What was not shown yet comes from the history as it is by then."""
+        if body.get("channel") == self.channel and (self.seen is None or body["seq"] > self.seen):
+            return
+        where = "#" + body["channel"] if "channel" in body else "private, with " + body["peerId"]
+        what = "edited: " + plain(body["content"]) if "content" in body else "one was recalled"
+        say("[%s] %s" % (plain(where), what))
+
+    def watch(self, user):
+        """From now on push 111 tells when that user comes and goes."""
+        if user not in self.watched:
+            self.watched.add(user)
+            self.connection.send(WATCH, ids=[user], watch=True)
+
     def show_private(self, messages):
         """What is acknowledged leaves the inbox. What was shown, and the acknowledgement lost, comes again."""
         for message in messages:
             if message["id"] not in self.private:
                 show(message)
                 self.private.append(message["id"])
+            if message["sender"]["id"] not in (self.id, "system"):
+                self.watch(message["sender"]["id"])
         self.connection.send(ACKNOWLEDGE, ids=[message["id"] for message in messages])
 
     # Lines: one after the other, each until it is answered
@@ -284,6 +314,12 @@ class Chat:
                 self.ended = True
             elif line.startswith("@") and blank:
                 self.lines.append((SEND_USER, {"receiverId": receiver, "content": text, "clientId": number}))
+            elif line.startswith("/edit ") and self.last is None and not self.lines:
+                say("there is nothing of yours to edit")
+            elif line.startswith("/edit ") and line[6:]:
+                self.lines.append((EDIT, {"content": line[6:]}))  # of what, is known when its turn comes
+            elif line.startswith("/"):
+                say("there is no command %s; there are /edit TEXT and /quit" % plain(line.split()[0]))
             elif line:
                 self.lines.append((SEND_CHANNEL, {"channel": self.channel, "content": line, "clientId": number}))
         self.ended = self.ended or not data
@@ -292,6 +328,8 @@ class Chat:
         """The clientId makes it safe to send again what may have arrived: it is stored once."""
         if self.lines and not self.under_way and time.monotonic() >= self.not_before:
             action, body = self.lines[0]
+            if action == EDIT:
+                body = {**(self.last or {}), **body}
             if len(json.dumps(body, ensure_ascii=False).encode()) + 8 > self.limits["frame"]:
                 say("that line is too long")  # a frame over the limit would cost the connection
                 self.lines.popleft()
@@ -306,7 +344,12 @@ class Chat:
             return
         if refused:
             say(plain(str(refused)))
-        self.lines.popleft()
+        action, body = self.lines.popleft()
+        if not refused and action == SEND_CHANNEL:
+            self.last = {"channel": body["channel"], "seq": answer["seq"]}
+        elif not refused and action == SEND_USER:
+            self.last = {"peerId": body["receiverId"], "seq": answer["seq"]}
+            self.watch(body["receiverId"])
 
     # Connections
 
@@ -328,11 +371,12 @@ class Chat:
     def session(self):
         """One connection, until all is said."""
         me = self.log_in()
-        self.token, self.kept, self.limits = me["token"], False, me["limits"]
+        self.token, self.kept, self.limits, self.id = me["token"], False, me["limits"], me["id"]
+        self.watched = set()  # it was the old connection that watched
         keep_token(self.file, self.token)
-        self.request(SUBSCRIBE, name=self.channel)
+        self.request(SUBSCRIBE, name=self.channel, events=True)
         if self.seen is None:
-            say("you are %s, in #%s; a line you type goes there, @ID text to one user, /quit leaves"
+            say("you are %s, in #%s; a line you type goes there, @ID text to one user, /edit mends it, /quit leaves"
                 % (me["id"], plain(self.channel)))
             page = self.request(HISTORY, channel=self.channel, limit=10)
             for message in page["messages"]:

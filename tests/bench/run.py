@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import endure  # noqa: E402
 import growth  # noqa: E402
 import parts  # noqa: E402
+import storms  # noqa: E402
 from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
 
 SCENARIOS = ("connect", "channel", "dm", "history")
@@ -40,6 +41,7 @@ PARTS = [
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
     ("compression", "what compressing saves and costs; and fan-out to who accepts it, against who does not",
      parts.compression),
+    ("storms", "how many pushes come of many who join, or go and come back", storms.storms),
     ("script", "policies in Lua, against the same hooks in C", parts.script),
 ]
 MORE = [

@@ -359,6 +359,38 @@ class Chat(Test):
         self.assertEqual(t.ended()[0], 1)
         self.assertRegex(t.shown, "(?m)^the server closes: kicked$")
 
+    def test_what_else_is_pushed(self):
+        """Edits, recalls, who comes and goes, announcements; and a command that does not exist goes nowhere."""
+        ada = self.talker("ada")
+        ada.id()
+        bob = self.talker("bob")
+        ada.wait("bob (%s): joined, 2 here" % bob.id())
+        ada.type("/edit nothing yet")
+        ada.wait("there is nothing of yours to edit")
+        ada.type("teh")
+        bob.wait("ada (%s): teh" % ada.id())
+        ada.type("/edit the")
+        bob.wait("[#lobby] edited: the")
+        ada.type("/qiut now")
+        ada.wait("there is no command /qiut")
+        bob.type("@%s psst" % ada.id())
+        ada.wait("[private] bob (%s): psst" % bob.id())
+        bob.type("/edit pssst")
+        ada.wait("[private, with %s] edited: pssst" % bob.id())
+        console = Console(self.server)
+        console.ask("announce tea is ready")
+        for t in (ada, bob):
+            t.wait("announcement: tea is ready")
+        console.ask("channel lobby kick %s" % bob.id())
+        bob.wait("you are: kicked, 1 here")
+        ada.wait("bob (%s): kicked, 1 here" % bob.id())
+        console.close()
+        self.assertEqual(bob.end("/quit")[0], 0)
+        ada.wait("%s is offline" % bob.id())
+        self.assertEqual(self.contents("lobby"), ["the"])
+        late = self.talker("late")
+        late.wait("ada (%s): the (edited)" % ada.id())
+
     def test_nothing_acts_on_the_terminal(self):
         t = self.talker("ada")
         t.id()

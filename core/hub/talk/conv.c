@@ -67,7 +67,7 @@ static void conv_free(struct shard *s, uint32_t conv)
 static bool unused(const struct shard *s, uint32_t conv)
 {
     const struct conv *v = conv_at(s, conv);
-    return !v->pins && !v->merged && !v->plain && v->state != CONV_LOADING && !conv_has(s, conv, UINT8_MAX);
+    return !v->pins && !v->merged && !v->plain && !v->news && v->state != CONV_LOADING && !conv_has(s, conv, UINT8_MAX);
 }
 
 void conv_release(struct shard *s, uint32_t conv)

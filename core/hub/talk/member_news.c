@@ -21,7 +21,7 @@ struct teller {
 /* Of one channel with somebody who listens, while something was told lately. */
 struct member_news {
     struct member_news *next; /* in shard.member_news */
-    uint32_t conv;            /* pinned */
+    uint32_t conv;            /* which stays as long as this does */
     struct bucket bucket;     /* of changes that are told */
     uint32_t n, cap;
     struct teller *list; /* owned; so short that it is searched: the bucket bounds it */
@@ -93,7 +93,6 @@ static struct member_news *news_get(struct shard *s, uint32_t conv)
     v->news->bucket.at = (uint32_t)s->now_ms;
     v->news->next = s->member_news;
     s->member_news = v->news;
-    v->pins++;
     return v->news;
 }
 
@@ -197,7 +196,6 @@ void member_news_tick(struct shard *s)
         uint32_t conv = n->conv;
         *at = n->next;
         conv_at(s, conv)->news = NULL;
-        conv_at(s, conv)->pins--;
         news_free(n);
         conv_release(s, conv);
     }
