@@ -207,6 +207,12 @@ enum mp_event_kind {
      * that owns the conversation. The verdict counts for nothing */
     MP_ON_EDITED,
     MP_ON_RECALLED,
+    /* Since 1.3. user, user_name, channel, members, reason: a membership has begun ("joined") or ended ("left",
+     * "kicked", "banned", "closed"), on the shard that owns the channel. The verdict counts for nothing */
+    MP_ON_MEMBER,
+    /* Since 1.3. user, user_name (empty where it is gone), reason: a user was "made", "renamed" or "deleted", on its
+     * shard. The verdict counts for nothing */
+    MP_ON_USER,
     MP_EVENTS
 };
 
@@ -228,11 +234,12 @@ struct mp_event {
     struct mp_str channel, peer;   /* about what: a channel, or the other user of a private conversation */
     struct mp_str content;
     struct mp_str token, device, ip; /* never log a token */
-    struct mp_str reason; /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer" */
-    bool websocket;       /* else TCP */
-    bool restored;        /* subscribe: at login, not asked for anew */
-    uint32_t members;     /* of the channel */
-    double rate;          /* conversation: messages a second, lately */
+    /* close: "kicked", "shutdown", "slow", "idle", "replaced", "protocol", "logout", "peer"; member, user: see there */
+    struct mp_str reason;
+    bool websocket;   /* else TCP */
+    bool restored;    /* subscribe: at login, not asked for anew */
+    uint32_t members; /* of the channel */
+    double rate;      /* conversation: messages a second, lately */
     enum mp_tier tier;
     uint64_t id, seq, created_ms; /* of the message; mp_id_text() */
     /* since 1.3 */
@@ -245,7 +252,8 @@ struct mp_event {
      * nothing. With login, subscribe, unsubscribe, create, history, presence, message, conversation, delivered,
      * logged_in, close */
     struct mp_str claims;
-    bool secure; /* the connection is by TLS */
+    struct mp_str pair[2]; /* recalled, where `user` is empty (an operator, the API): both users of the conversation */
+    bool secure;           /* the connection is by TLS */
 };
 
 typedef enum mp_verdict (*mp_hook_fn)(struct mp_event *e, void *ctx);

@@ -32,6 +32,8 @@ SAME(MP_ON_EDIT, HOOK_EDIT);
 SAME(MP_ON_RECALL, HOOK_RECALL);
 SAME(MP_ON_EDITED, HOOK_EDITED);
 SAME(MP_ON_RECALLED, HOOK_RECALLED);
+SAME(MP_ON_MEMBER, HOOK_MEMBER);
+SAME(MP_ON_USER, HOOK_USER);
 SAME(MP_EVENTS, HOOK_EVENTS);
 SAME(MP_PASS, HOOK_PASS);
 SAME(MP_ACCEPT, HOOK_ACCEPT);
@@ -96,6 +98,7 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         .created_ms = h->created_ms,
         .may_wait = h->may_wait,
         .claims = str_out(h->claims),
+        .pair = {str_out(h->pair[0]), str_out(h->pair[1])},
         .receivers = (const struct mp_str *)(const void *)h->receivers,
         .receiver_count = h->receiver_count,
         .edit = h->edit,
@@ -105,7 +108,7 @@ static void event_fill(struct mp_event *e, const struct hook_call *h, struct mp_
         h->event == HOOK_CONNECT || h->event == HOOK_LOGIN || h->event == HOOK_LOGGED_IN || h->event == HOOK_CLOSE;
     if (has_conn && h->conn != NONE)
         e->conn = (struct mp_conn){(uint32_t)t->index, h->conn, conn_at(h->shard->net, h->conn)->generation};
-    if (h->event == HOOK_CLOSE)
+    if (h->event == HOOK_CLOSE || h->event == HOOK_MEMBER || h->event == HOOK_USER)
         e->reason = mp_str(h->message);
 }
 

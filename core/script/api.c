@@ -45,7 +45,7 @@ static bool open_by_default(enum hook_event event)
     return event == HOOK_MESSAGE || event == HOOK_CONVERSATION || event == HOOK_DELIVERED ||
            event == HOOK_UNSUBSCRIBE || event == HOOK_LOGGED_IN || event == HOOK_CLOSE || event == HOOK_CONNECT ||
            event == HOOK_OFFLINE || event == HOOK_EDIT || event == HOOK_RECALL || event == HOOK_EDITED ||
-           event == HOOK_RECALLED;
+           event == HOOK_RECALLED || event == HOOK_MEMBER || event == HOOK_USER;
 }
 
 static int field_of_options(lua_State *L, const char *field)

@@ -66,6 +66,8 @@ static const uint32_t fields_of[HOOK_EVENTS + 1] = {
     [HOOK_EDITED] =
         F(USER) | F(CHANNEL) | F(PEER) | F(SEQ) | F(CONTENT) | F(SIZE) | F(ID) | F(MEMBERS) | F(EDITED) | F(SYSTEM),
     [HOOK_RECALLED] = F(USER) | F(CHANNEL) | F(PEER) | F(SEQ) | F(ID) | F(MEMBERS) | F(SYSTEM),
+    [HOOK_MEMBER] = F(USER) | F(CHANNEL) | F(MEMBERS) | F(REASON),
+    [HOOK_USER] = F(USER) | F(REASON),
     [FIELDS_OF_ACTION] = F(USER) | F(BODY) | F(SEQ) | F(ACTION),
 };
 /* Events whose content scripts may set. */

@@ -6,8 +6,21 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 
-enum kind { KIND_LOGIN, KIND_LOGOUT, KIND_MESSAGE, KIND_CHANNEL, KINDS };
-static const char *const kind_names[KINDS] = {"login", "logout", "message", "channel"};
+enum kind {
+    KIND_LOGIN,
+    KIND_LOGOUT,
+    KIND_MESSAGE,
+    KIND_CHANNEL,
+    KIND_OFFLINE,
+    KIND_EDIT,
+    KIND_RECALL,
+    KIND_MEMBER,
+    KIND_USER,
+    KINDS
+};
+/* As the option `events` has them. */
+static const char *const kind_names[KINDS + 1] = {"login", "logout", "message", "channel", "offline",
+                                                  "edit",  "recall", "member",  "user",    NULL};
 
 struct webhook {
     mp_self *self;
@@ -25,10 +38,7 @@ static const struct mp_option options[] = {
      .type = MP_OPT_TEXT,
      .flags = MP_OPT_F_SECRET,
      .help = "Key of the signature, 16 bytes or more; absent: events are not signed."},
-    {.name = "events",
-     .type = MP_OPT_TEXTS,
-     .choices = (const char *const[]){"login", "logout", "message", "channel", NULL},
-     .help = "Which are told; absent: all."},
+    {.name = "events", .type = MP_OPT_TEXTS, .choices = kind_names, .help = "Which are told; absent: all."},
     {.name = "content", .type = MP_OPT_BOOL, .fallback = "true", .help = "Messages with their text."},
     {.name = "backlog",
      .type = MP_OPT_SIZE,
@@ -70,11 +80,24 @@ static void put_user(const struct mp_api *mp, mp_out *o, const struct mp_event *
 static void put_message(struct webhook *w, mp_out *o, const struct mp_event *e, bool content)
 {
     char id[20];
-    w->mp->out_printf(o, ",\"message\":{\"id\":\"%s\",\"seq\":%llu,\"createdAt\":%llu", mp_id_text(e->id, id),
-                      (unsigned long long)e->seq, (unsigned long long)e->created_ms);
-    if (content)
+    w->mp->out_printf(o, ",\"message\":{\"id\":\"%s\",\"seq\":%llu", mp_id_text(e->id, id), (unsigned long long)e->seq);
+    if (e->created_ms)
+        w->mp->out_printf(o, ",\"createdAt\":%llu", (unsigned long long)e->created_ms);
+    if (e->edited_ms)
+        w->mp->out_printf(o, ",\"editedAt\":%llu", (unsigned long long)e->edited_ms);
+    if (content && e->kind != MP_ON_RECALLED)
         put(w->mp, o, "content", e->content);
     w->mp->out_put(o, mp_str("}"));
+}
+
+static void put_receivers(const struct mp_api *mp, mp_out *o, const struct mp_event *e)
+{
+    mp->out_put(o, mp_str(",\"offline\":["));
+    for (uint32_t i = 0; i < e->receiver_count; i++) {
+        mp->out_put(o, mp_str(i ? "," : ""));
+        mp->out_json(o, e->receivers[i]);
+    }
+    mp->out_put(o, mp_str("]"));
 }
 
 static void tell(struct webhook *w, enum kind kind, const char *type, const struct mp_event *e)
@@ -93,18 +116,37 @@ static void tell(struct webhook *w, enum kind kind, const char *type, const stru
         put_user(mp, o, e);
     if (e->channel.n)
         put(mp, o, "channel", e->channel);
-    if (e->peer.n)
+    if (e->pair[0].n) {
+        mp->out_put(o, mp_str(",\"pair\":["));
+        mp->out_json(o, e->pair[0]);
+        mp->out_put(o, mp_str(","));
+        mp->out_json(o, e->pair[1]);
+        mp->out_put(o, mp_str("]"));
+    } else if (e->peer.n) {
         put(mp, o, "peer", e->peer);
+    }
     if (e->device.n)
         put(mp, o, "device", e->device);
     if (e->ip.n)
         put(mp, o, "ip", e->ip);
-    if (e->reason.n)
+    if (e->kind == MP_ON_CLOSE && e->reason.n)
         put(mp, o, "reason", e->reason);
-    if (e->kind == MP_ON_DELIVERED)
+    if (e->kind == MP_ON_MEMBER)
+        mp->out_printf(o, ",\"members\":%u", e->members);
+    if (e->seq)
         put_message(w, o, e, settings->content);
+    if (e->kind == MP_ON_OFFLINE)
+        put_receivers(mp, o, e);
     (void)sender_put(w->sender, mp->out_str(o));
     mp->out_free(o);
+}
+
+/* "member.joined": the event, and how. */
+static void tell_how(struct webhook *w, enum kind kind, const char *what, const struct mp_event *e)
+{
+    char type[40];
+    snprintf(type, sizeof type, "%s.%.*s", what, (int)e->reason.n, e->reason.p);
+    tell(w, kind, type, e);
 }
 
 static enum mp_verdict on_event(struct mp_event *e, void *ctx)
@@ -130,6 +172,21 @@ static enum mp_verdict on_event(struct mp_event *e, void *ctx)
         break;
     case MP_ON_UNSUBSCRIBE:
         tell(w, KIND_CHANNEL, "channel.unsubscribe", e);
+        break;
+    case MP_ON_OFFLINE:
+        tell(w, KIND_OFFLINE, "message.offline", e);
+        break;
+    case MP_ON_EDITED:
+        tell(w, KIND_EDIT, "message.edit", e);
+        break;
+    case MP_ON_RECALLED:
+        tell(w, KIND_RECALL, "message.recall", e);
+        break;
+    case MP_ON_MEMBER:
+        tell_how(w, KIND_MEMBER, "member", e);
+        break;
+    case MP_ON_USER:
+        tell_how(w, KIND_USER, "user", e);
         break;
     default:
         break;
@@ -254,8 +311,9 @@ READER(backlog)
 
 static int register_all(struct webhook *w)
 {
-    static const enum mp_event_kind events[] = {MP_ON_LOGGED_IN, MP_ON_CLOSE,     MP_ON_DELIVERED,
-                                                MP_ON_CREATE,    MP_ON_SUBSCRIBE, MP_ON_UNSUBSCRIBE};
+    static const enum mp_event_kind events[] = {MP_ON_LOGGED_IN, MP_ON_CLOSE,       MP_ON_DELIVERED, MP_ON_CREATE,
+                                                MP_ON_SUBSCRIBE, MP_ON_UNSUBSCRIBE, MP_ON_OFFLINE,   MP_ON_EDITED,
+                                                MP_ON_RECALLED,  MP_ON_MEMBER,      MP_ON_USER};
     const struct mp_metric metrics[] = {
         {sizeof metrics[0], "magpie_webhook_events_total", "Events to be told.", MP_COUNTER, read_accepted, w},
         {sizeof metrics[0], "magpie_webhook_delivered_total", "Events that the receiver took.", MP_COUNTER,
@@ -345,8 +403,8 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
 MP_PLUGIN = {MP_PLUGIN_HEAD,
              MP_OPTIONS(options),
              .name = "webhook",
-             .version = "1.0",
-             .summary = "Tells a URL of logins, messages and channel events",
+             .version = "1.1",
+             .summary = "Tells a URL of logins, messages, members and users",
              .check = check,
              .init = init,
              .apply = apply,

@@ -125,12 +125,12 @@ class Webhook(Test):
         ada.request(2, receiverId=ada.id, content="note")
         ada.close()
         mine = lambda: [e for e in self.receiver.of() if e.get("user", {}).get("id") == ada.id]
-        self.eventually(lambda: any(e["type"] == "logout" for e in mine()) and len(mine()) >= 7)
+        self.eventually(lambda: any(e["type"] == "logout" for e in mine()) and len(mine()) >= 10)
         by = {}
         for e in mine():
             by.setdefault(e["type"], []).append(e)
         self.assertEqual(sorted(by), ["channel.create", "channel.subscribe", "channel.unsubscribe", "login", "logout",
-                                      "message"])
+                                      "member.joined", "member.left", "message", "user.made"])
         self.assertEqual((by["login"][0]["user"], by["login"][0]["device"], by["login"][0]["ip"]),
                          ({"id": ada.id, "name": "Ada"}, "phone", "127.0.0.1"))
         self.assertEqual(by["channel.subscribe"][0]["channel"], name)
@@ -141,6 +141,67 @@ class Webhook(Test):
         self.assertEqual(by["logout"][0]["reason"], "peer")
         ids = [e["id"] for e in self.receiver.of()]
         self.assertEqual(len(ids), len(set(ids)))
+
+    def test_messages_that_change(self):
+        ada, bob = self.users("Ada", "Bob")
+        name = self.channel(ada, bob)
+        bob.close()
+        self.eventually(lambda: not self.console("show user " + bob.id)["connections"])
+        seq = ada.say(name, "one")["seq"]
+        note = ada.tell(bob, "note")["seq"]
+        edited = ada.request(17, channel=name, seq=seq, content="two")["editedAt"]
+        ada.request(14, channel=name, seq=seq)
+        self.console('recall user %s %s %d' % (ada.id, bob.id, note))
+        found = lambda kind: [e for e in self.receiver.of(kind) if e.get("channel") == name or ada.id in (
+            e.get("user", {}).get("id"), *e.get("pair", []))]
+        wait = lambda kind, n: self.eventually(lambda: found(kind) if len(found(kind)) >= n else [])
+        said, private = sorted(wait("message.offline", 2), key=lambda e: "peer" in e)
+        self.assertEqual((said["channel"], said["message"]["content"], said["offline"]), (name, "one", [bob.id]))
+        self.assertEqual((private["peer"], private["message"]["content"], private["offline"]),
+                         (bob.id, "note", [bob.id]))
+        self.assertIn("createdAt", private["message"])
+        change = wait("message.edit", 1)[0]
+        self.assertEqual((change["channel"], change["message"]),
+                         (name, {"id": said["message"]["id"], "seq": seq, "editedAt": edited, "content": "two"}))
+        self.assertEqual(change["user"], {"id": ada.id, "name": "Ada"})
+        mine, theirs = sorted(wait("message.recall", 2), key=lambda e: "pair" in e)
+        self.assertEqual((mine["channel"], mine["message"]), (name, {"id": said["message"]["id"], "seq": seq}))
+        self.assertEqual(theirs["message"], {"id": private["message"]["id"], "seq": note})
+        self.assertEqual((theirs["pair"], "user" in theirs), (sorted([ada.id, bob.id]), False))
+
+    def test_members_and_users(self):
+        ada, bob, cid = self.users("Ada", "Bob", "Cid")
+        name = self.channel(ada, bob, cid)
+        bob.request(6, name=name)
+        bob.request(6, name=name)  # in which it is no more
+        self.console('channel "%s" kick %s' % (name, cid.id))
+        cid.subscribe(name)
+        cid.subscribe(name)
+        self.console('channel "%s" ban %s' % (name, cid.id))
+        self.again(ada, name="Ada the second")
+        self.console("user add made-by-hand Hand")
+        self.console("user delete made-by-hand messages keep")
+        self.console('channel "%s" delete' % name)
+        kinds = lambda who, kind: [e["type"] for e in self.about(who, kind)]
+        self.eventually(lambda: kinds(ada.id, "member") == ["member.joined", "member.closed"])
+        self.assertEqual(kinds(bob.id, "member"), ["member.joined", "member.left"])
+        self.assertEqual(kinds(cid.id, "member"), ["member.joined", "member.kicked", "member.joined", "member.banned"])
+        self.assertEqual([(e["channel"], e["members"]) for e in self.about(cid.id, "member")],
+                         [(name, 3), (name, 1), (name, 2), (name, 1)])
+        self.assertEqual(self.about(cid.id, "member")[1]["user"], {"id": cid.id, "name": "Cid"})
+        self.eventually(lambda: kinds("made-by-hand", "user") == ["user.made", "user.deleted"])
+        self.eventually(lambda: kinds(ada.id, "user") == ["user.made", "user.renamed"])
+        self.assertEqual(self.about(ada.id, "user")[1]["user"], {"id": ada.id, "name": "Ada the second"})
+
+    def about(self, who, kind):
+        return [e for e in self.receiver.of() if e.get("user", {}).get("id") == who and e["type"].startswith(kind)]
+
+    def console(self, line):
+        c = Console(self.server)
+        try:
+            return c(line)
+        finally:
+            c.close()
 
     def test_signature(self):
         self.user("Eve")

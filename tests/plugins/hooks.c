@@ -14,9 +14,10 @@ static struct {
     char missed[400];            /* the last offline event: sender, conversation, receivers; under lock */
 } hooks = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static const char *const names[MP_EVENTS] = {
-    "connect",   "login",     "subscribe", "unsubscribe", "create", "history", "presence", "message", "conversation",
-    "delivered", "logged_in", "close",     "offline",     "edit",   "recall",  "edited",   "recalled"};
+static const char *const names[MP_EVENTS] = {"connect",   "login",    "subscribe", "unsubscribe",  "create",
+                                             "history",   "presence", "message",   "conversation", "delivered",
+                                             "logged_in", "close",    "offline",   "edit",         "recall",
+                                             "edited",    "recalled", "member",    "user"};
 
 static bool says(struct mp_str s, const char *text)
 {

@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/user.h"
+#include "core/hub/people/user_news.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/membership.h"
 
@@ -143,8 +144,11 @@ static void forget_end(struct forget *f)
 static void forgotten(void *owner, struct store_op *op)
 {
     struct forget *f = OP_END(owner, op, struct forget, op.forget.op);
-    if (op->status == STORE_OK)
-        log_event(LOG_DEBUG, "guest.forgotten", LOG_SLICE("user", slice_of(f->id, f->id_len)));
+    struct slice id = slice_of(f->id, f->id_len);
+    if (op->status == STORE_OK) {
+        log_event(LOG_DEBUG, "guest.forgotten", LOG_SLICE("user", id));
+        user_news_tell(f->shard, USER_DELETED, id, slice_of(f->name, f->name_len));
+    }
     forget_end(f);
 }
 

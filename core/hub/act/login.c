@@ -13,6 +13,7 @@
 #include "core/hub/people/session.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
+#include "core/hub/people/user_news.h"
 #include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/token.h"
@@ -271,6 +272,7 @@ static void login_saved(void *owner, struct store_op *op)
         login_counted(l);
         return;
     }
+    bool renamed = !first && l->name_len && !slice_eq(login_name(l), user_name(u));
     if (!stored || (l->name_len && user_set_name(s, l->user, login_name(l)) != 0)) {
         enum code code = stored ? CODE_INTERNAL : CODE_UNAVAILABLE;
         const char *message = stored ? "out of memory" : "the store cannot write now";
@@ -288,6 +290,8 @@ static void login_saved(void *owner, struct store_op *op)
         start_waiting(s, l->user);
         l->busy = false;
     }
+    if (first || renamed)
+        user_news_tell(s, first ? USER_MADE : USER_RENAMED, login_id(l), login_name(l));
     login_counted(l);
 }
 

@@ -6,6 +6,7 @@
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_recall.h"
 #include "core/hub/people/user.h"
+#include "core/hub/people/user_news.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/order.h"
@@ -421,6 +422,7 @@ static void user_ended(void *owner, struct store_op *op)
     } else {
         log_event(LOG_INFO, "user.deleted", LOG_SLICE("user", deletion_id(d)), LOG_INT("channels", d->members),
                   LOG_INT("recalled", d->messages));
+        user_news_tell(d->shard, USER_DELETED, deletion_id(d), SLICE_NONE);
         deletion_end(d, CODE_OK, "");
     }
 }

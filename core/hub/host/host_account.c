@@ -3,6 +3,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/user.h"
+#include "core/hub/people/user_news.h"
 #include "core/hub/shard/op.h"
 
 /* --- A user is made ----------------------------------------------------------------------------------------------- */
@@ -14,6 +15,8 @@ static void added(void *owner, struct store_op *op)
         host_fail(&q->op, CODE_FORBIDDEN, "there is a user of that id already");
     else if (op->status != STORE_OK)
         host_fail_store(&q->op, op->status, "no such user");
+    else
+        user_news_tell(owner, USER_MADE, q->save.id, q->save.name);
     host_end(&q->op);
 }
 

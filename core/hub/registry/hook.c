@@ -7,12 +7,25 @@
 #include <stdlib.h>
 
 static const char *const names[HOOK_EVENTS] = {
-    [HOOK_CONNECT] = "connect",         [HOOK_LOGIN] = "login",         [HOOK_SUBSCRIBE] = "subscribe",
-    [HOOK_UNSUBSCRIBE] = "unsubscribe", [HOOK_CREATE] = "create",       [HOOK_HISTORY] = "history",
-    [HOOK_PRESENCE] = "presence",       [HOOK_MESSAGE] = "message",     [HOOK_CONVERSATION] = "conversation",
-    [HOOK_DELIVERED] = "delivered",     [HOOK_LOGGED_IN] = "logged_in", [HOOK_CLOSE] = "close",
-    [HOOK_OFFLINE] = "offline",         [HOOK_EDIT] = "edit",           [HOOK_RECALL] = "recall",
-    [HOOK_EDITED] = "edited",           [HOOK_RECALLED] = "recalled",
+    [HOOK_CONNECT] = "connect",
+    [HOOK_LOGIN] = "login",
+    [HOOK_SUBSCRIBE] = "subscribe",
+    [HOOK_UNSUBSCRIBE] = "unsubscribe",
+    [HOOK_CREATE] = "create",
+    [HOOK_HISTORY] = "history",
+    [HOOK_PRESENCE] = "presence",
+    [HOOK_MESSAGE] = "message",
+    [HOOK_CONVERSATION] = "conversation",
+    [HOOK_DELIVERED] = "delivered",
+    [HOOK_LOGGED_IN] = "logged_in",
+    [HOOK_CLOSE] = "close",
+    [HOOK_OFFLINE] = "offline",
+    [HOOK_EDIT] = "edit",
+    [HOOK_RECALL] = "recall",
+    [HOOK_EDITED] = "edited",
+    [HOOK_RECALLED] = "recalled",
+    [HOOK_MEMBER] = "member",
+    [HOOK_USER] = "user",
 };
 
 const char *hook_event_name(enum hook_event event)

@@ -54,6 +54,12 @@ enum hook_event {
      * the verdict counts for nothing */
     HOOK_EDITED,
     HOOK_RECALLED,
+    /* user, user_name, channel, members, message (how: "joined", "left", "kicked", "banned", "closed"): a membership
+     * has begun or ended. On the channel's owner shard; the verdict counts for nothing */
+    HOOK_MEMBER,
+    /* user, user_name, message (what: "made", "renamed", "deleted"). On the user's shard, when it is stored; the
+     * verdict counts for nothing */
+    HOOK_USER,
     HOOK_EVENTS
 };
 /* "connect" … "recalled". */
@@ -91,6 +97,7 @@ struct hook_call {
     uint64_t edited_ms;    /* edited */
     bool repeat_possible;  /* there is a clientId: a rejection is withdrawn when it turns out to be a repeat */
     uint64_t id, seq, created_ms;  /* delivered */
+    struct slice pair[2];          /* recalled by the server itself, in a private conversation: both users' ids */
     const struct slice *receivers; /* offline: user ids, receiver_count */
     uint32_t receiver_count;
     /* verdict */

@@ -112,6 +112,8 @@ static struct told *told_note(struct shard *s, const struct change *q)
                               .edit = q->edit,
                               .edited_ms = q->edit ? q->op.edit.edited_ms : 0};
     send_hook_about(&t->h, &t->key);
+    if (!q->user.n && !t->h.channel.n)
+        conv_pair_users(conv_key_slice(&t->key), &t->h.pair[0], &t->h.pair[1]);
     return t;
 }
 

@@ -29,14 +29,19 @@ struct member_news {
 
 /* --- What is said ------------------------------------------------------------------------------------------------- */
 
-static void encode_change(struct buf *b, struct slice channel, struct slice id, struct slice name,
-                          enum member_change change, uint32_t members)
+const char *member_change_name(enum member_change change)
 {
     static const char *const names[] = {[MEMBER_LEFT] = "left",
                                         [MEMBER_KICKED] = "kicked",
                                         [MEMBER_BANNED] = "banned",
                                         [MEMBER_CLOSED] = "closed",
                                         [MEMBER_JOINED] = "joined"};
+    return names[change];
+}
+
+static void encode_change(struct buf *b, struct slice channel, struct slice id, struct slice name,
+                          enum member_change change, uint32_t members)
+{
     buf_lit(b, "{\"channel\":");
     buf_json_string(b, channel);
     buf_lit(b, ",\"id\":");
@@ -44,7 +49,7 @@ static void encode_change(struct buf *b, struct slice channel, struct slice id, 
     buf_lit(b, ",\"name\":");
     buf_json_string(b, name.n ? name : id); /* one whose login is under way */
     buf_lit(b, ",\"change\":\"");
-    buf_str(b, names[change]);
+    buf_str(b, member_change_name(change));
     buf_lit(b, "\",\"members\":");
     buf_dec(b, members);
     buf_byte(b, '}');

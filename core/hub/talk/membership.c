@@ -14,6 +14,22 @@
 const char *const push_names[MODE_NONE + 1] = {
     [MODE_DEFAULT] = "", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
 
+/* For whoever wants to know who is in which channel. `members` are those there are now. */
+static void tell_hooks(struct shard *s, uint32_t conv, enum member_change change, struct slice id, struct slice name,
+                       uint32_t members)
+{
+    if (!hooks_any(s, HOOK_MEMBER))
+        return;
+    struct hook_call h = {.shard = s,
+                          .conn = NONE,
+                          .user = id,
+                          .user_name = name,
+                          .channel = conv_channel_name(conv_slice(conv_at(s, conv))),
+                          .members = members,
+                          .message = member_change_name(change)};
+    hooks_run(HOOK_MEMBER, &h);
+}
+
 /* --- Subscribing -------------------------------------------------------------------------------------------------- */
 
 static void sub_set(struct shard *s, uint32_t sub, const struct subscribe *q)
@@ -75,6 +91,8 @@ static void subscribe_stored(void *owner, struct store_op *op)
     q->noted = (uint8_t)(1u << q->op.mode | (q->op.events ? INTEREST_EVENTS : 0));
     if (!q->op.existed)
         member_news_tell(s, o->conv, MEMBER_JOINED, q->op.user, slice_of(q->name, q->name_len));
+    if (!q->op.existed)
+        tell_hooks(s, o->conv, MEMBER_JOINED, q->op.user, slice_of(q->name, q->name_len), q->op.members);
     interest_add(s, o->conv, o->r.home->index, q->noted);
     const struct conv *v = conv_at(s, o->conv);
     struct buf *b = &o->r.body;
@@ -211,6 +229,8 @@ void unsubscribe_finish(struct req *r)
 void membership_ended(struct shard *s, uint32_t conv, const struct store_member_del *op, enum member_change change,
                       struct slice name)
 {
+    if (op->op.status == STORE_OK && op->existed)
+        tell_hooks(s, conv, change, op->user, name, op->members);
     if (op->op.status == STORE_NOTFOUND || (op->op.status == STORE_OK && op->gone)) {
         conv_gone(s, conv);
     } else if (op->op.status == STORE_OK) {
