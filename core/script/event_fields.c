@@ -116,20 +116,42 @@ static void push_user(struct state *st, lua_State *L, const struct event *e)
     st->user_table = lua_topointer(L, -1);
 }
 
-/* Sets the claims of the table e.user at the top, if it is there and has none. */
-static void fill_user(struct state *st, lua_State *L)
+/* Pushes the claims of the table e.user at `index`; nil where they were not made yet. They are kept beside it, not in
+ * it: a script that sends e.user to somebody does not mean them. */
+static void get_claims(const struct state *st, lua_State *L, int index)
 {
-    if (!lua_istable(L, -1) || lua_topointer(L, -1) != st->user_table)
-        return;
-    lua_pushliteral(L, "claims");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, st->claims_of);
+    lua_pushvalue(L, index);
     lua_rawget(L, -2);
-    bool there = !lua_isnil(L, -1);
-    lua_pop(L, 1);
-    if (there || !st->event->claims.n)
-        return;
-    lua_pushliteral(L, "claims");
+    lua_remove(L, -2);
+}
+
+/* Makes them for the present event's e.user at `index`, and pushes them. */
+static void make_claims(const struct state *st, lua_State *L, int index)
+{
     push_claims(st, L, st->event->claims);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, st->claims_of);
+    lua_pushvalue(L, index);
+    lua_pushvalue(L, -3);
     lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+static bool present_user(const struct state *st, lua_State *L, int index)
+{
+    return st->event && st->user_table && lua_topointer(L, index) == st->user_table;
+}
+
+/* The value at the top is e.user, which may be looked at when the event is over: with its claims. */
+static void fill_user(const struct state *st, lua_State *L)
+{
+    int user = lua_gettop(L);
+    if (!lua_istable(L, user) || !present_user(st, L, user))
+        return;
+    get_claims(st, L, user);
+    if (lua_isnil(L, -1))
+        make_claims(st, L, user);
+    lua_settop(L, user);
 }
 
 /* __index of e.user: its claims, which are made when they are asked for, and what it does not have. */
@@ -138,13 +160,12 @@ static int user_index(lua_State *L)
     struct state *st = state_of(L);
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "name";
     if (strcmp(name, "claims") == 0) {
-        bool present = st->event && lua_topointer(L, 1) == st->user_table;
-        push_claims(st, L, present ? st->event->claims : SLICE_NONE);
-        if (present) {
-            lua_pushvalue(L, 2);
-            lua_pushvalue(L, -2);
-            lua_rawset(L, 1);
-        }
+        get_claims(st, L, 1);
+        if (!lua_isnil(L, -1))
+            return 1;
+        if (!present_user(st, L, 1))
+            return luaL_error(L, "the event is over: keep e.user.claims in a local while it runs");
+        make_claims(st, L, 1);
         return 1;
     }
     if (strcmp(name, "id") != 0 && strcmp(name, "name") != 0)
@@ -488,6 +509,12 @@ void event_fields_open(struct state *st, lua_State *L)
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     st->claims_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k"); /* an entry goes with its e.user */
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    st->claims_of = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushboolean(L, 0);
     st->event_slot = luaL_ref(L, LUA_REGISTRYINDEX);
 }

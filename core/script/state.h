@@ -138,6 +138,7 @@ struct state {
     int event_meta;         /* the metatable of events */
     int user_meta;          /* the metatable of e.user */
     int claims_meta;        /* … of claims */
+    int claims_of;          /* a table: e.user → its claims */
     int event_slot;         /* the present event's table */
     int array_meta;         /* the metatable of JSON arrays */
     int runner, encoder, command_runner,

@@ -483,13 +483,22 @@ static void test_claims(void **state)
                     "  assert(c.role == 'mod' and c.groups[2] == 'b' and e.user.claims == c)\n"
                     "  assert(not pcall(function() c.x = 1 end))\n"
                     "  assert(getmetatable(c) == false)\n"
+                    "  local text = magpie.json.encode({from = e.user})\n"
+                    "  assert(text == '{\"from\":{\"id\":\"ada\",\"name\":\"Ada\"}}' or text == "
+                    "'{\"from\":{\"name\":\"Ada\",\"id\":\"ada\"}}', text)\n"
+                    "  assert(not magpie.json.encode(e):find('mod'))\n"
                     "  magpie.after(1, function() assert(e.user.claims.role == 'mod') magpie.announce('later') end)\n"
                     "end, {fail = 'closed'})\n"
                     "magpie.on('login', function(e)\n"
                     "  if e.claims.role ~= 'mod' then return magpie.reject('forbidden') end\n"
                     "  return magpie.accept{id = 'ada', claims = {role = 'x'}}\n"
                     "end)\n"
-                    "magpie.action(200, function(e) return {role = e.user.claims.role} end)\n");
+                    "magpie.action(200, function(e) return {role = e.user.claims.role} end)\n"
+                    "local other\n"
+                    "magpie.on('close', function(e)\n"
+                    "  if other then return other.claims.role end\n"
+                    "  other = e.user\n"
+                    "end)\n");
     struct hook_call h = kit_message("none");
     assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
     h = kit_message("hi");
@@ -508,6 +517,11 @@ static void test_claims(void **state)
     event_run_action(k.st, &k.st->actions[0],
                      &(struct event){.user = SLICE_LIT("ada"), .claims = SLICE_LIT("{\"role\":\"mod\"}")}, &out);
     assert_true(slice_eq(out.body, SLICE_LIT("{\"role\":\"mod\"}")));
+    /* Claims that nobody has asked for in time are not taken for none. */
+    h = (struct hook_call){.event = HOOK_CLOSE, .user = SLICE_LIT("ada"), .message = "idle"};
+    kit_fire(&k, &h);
+    kit_fire(&k, &h);
+    assert_non_null(strstr(k.st->error, "the event is over: keep e.user.claims"));
     static const char *const bad[] = {"magpie.accept{id = 'a', claims = {1, 2}}", "magpie.accept{id = 'a', claims = 3}",
                                       "magpie.accept{id = 'a', claims = {x = ('x'):rep(5000)}}",
                                       "magpie.accept{id = 'a', claims = {x = print}}"};
