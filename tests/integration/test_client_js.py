@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import unittest
@@ -14,6 +15,7 @@ from server import PATIENCE, ROOT
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT = os.path.join(ROOT, "plugins", "web", "client")
 WS = os.path.join(HERE, "node_modules", "ws", "wrapper.mjs")
+TSC = os.path.join(HERE, "node_modules", "typescript", "bin", "tsc")
 CUTS = 200 if os.environ.get("MAGPIE_SANITIZED") else 1000
 
 
@@ -60,6 +62,18 @@ class ClientJsPackage(unittest.TestCase):
     def test_the_reference_is_that_of_the_types(self):
         r = node("api.mjs", "--check")
         self.assertEqual(r.returncode, 0, r.stderr)
+
+    @unittest.skipUnless(shutil.which("node") and os.path.exists(TSC), "npm's typescript is not installed")
+    def test_the_types_by_their_compiler(self):
+        r = node(TSC, "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext",
+                 "--moduleResolution", "nodenext", os.path.join("test", "types.ts"), timeout=120)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+
+    @unittest.skipUnless(shutil.which("node"), "there is no node here")
+    def test_what_is_typed_is_exported(self):
+        typed = set(re.findall(r"^export class (\w+)", pathlib.Path(CLIENT, "index.d.ts").read_text(), re.M))
+        r = node("-e", "import('./index.js').then((m) => console.log(Object.keys(m).join(' ')))")
+        self.assertEqual(set(r.stdout.split()), typed, r.stderr)
 
     def test_it_is_small(self):
         """Meant: under 12 KiB for who fetches the modules, gzipped each."""

@@ -69,6 +69,7 @@ export interface Membership {
 
 /** Why a request failed. */
 export class MagpieError extends Error {
+  constructor(code: string, message?: string, retryAfter?: number);
   /**
    * The server's: bad_request, unknown_action, unauthorized, forbidden, not_found, too_large, quota, rate_limited,
    * unavailable, internal. The client's: disconnected, timeout, closed, aborted; kicked and replaced end it for good.

@@ -46,7 +46,8 @@ $("#sign-in").addEventListener("submit", (event) => {
   begin(options);
 });
 
-function begin(options) {
+/** `known`: the user was here before; then the page opens at once, connected or not. */
+function begin(options, known = false) {
   const chat = client(options);
   const form = $("#sign-in");
   const button = $("[type=submit]", form);
@@ -63,23 +64,20 @@ function begin(options) {
     button.disabled = false;
     setText($("span", button), "Sign in");
   };
-  if (options.token) {
-    // Known already: the page opens at once, connected or not.
+  const open = () => {
     run(chat);
     chat.on("closed", (error) => over(error));
-  }
+  };
+  if (known) open();
   chat.connect().then(
     () => {
       done();
       form.elements.token.value = "";
-      if (!options.token) {
-        run(chat);
-        chat.on("closed", (error) => over(error));
-      }
+      if (!known) open();
     },
     (error) => {
       done();
-      if (options.token) return; // over() says it
+      if (known) return; // over() says it
       $(".error", form).textContent = refusal(error);
       if (error.code === "unauthorized") $("details", form).open = true;
     },
@@ -148,7 +146,6 @@ class Page {
       older: () => model.older(this.#room).catch(() => {}),
       seen: () => this.#see(),
       focus: () => this.#composer.focus(),
-      say,
     });
     this.#composer = new Composer(model, $("#composer"), {
       send: (text) => {
@@ -162,10 +159,10 @@ class Page {
       leave: (room) => this.#leave(room),
       talk: (id) => this.#go("@" + id),
       close: () => this.#toggleDetails(false),
-      say,
     });
     new ConnectionBar(chat);
     this.#listen();
+    this.#me(keep.get("name", ""));
     this.#buttons();
     this.#route();
     if (chat.state === "connected") this.#connected();
@@ -222,9 +219,13 @@ class Page {
     });
   }
 
+  #me(name) {
+    setText($("#me bdi"), name);
+    $("#me .picture").replaceChildren(avatar(this.#chat.id ?? "", name));
+  }
+
   #connected() {
-    setText($("#me bdi"), this.#chat.name);
-    $("#me .picture").replaceChildren(avatar(this.#chat.id, this.#chat.name));
+    this.#me(this.#chat.name);
     if (this.#room && !this.#room.loaded) this.#load(this.#room);
   }
 
@@ -271,6 +272,7 @@ class Page {
   }
 
   async #load(room) {
+    if (!this.#model.ready) return; // #route() comes again
     try {
       room.failed = null;
       if (room.kind === "channel" && room.joined && !room.conversation.events)
@@ -318,6 +320,7 @@ class Page {
     document.body.classList.toggle("in-room", Boolean(room));
     document.body.classList.toggle("empty", this.#model.ready && !this.#model.rooms.size);
     $("#nothing").hidden = Boolean(room) || !this.#model.ready;
+    $("#later").hidden = Boolean(room) || this.#model.ready;
     $("#room").hidden = !room;
     if (!room) return;
     setText($("#title bdi"), this.#name(room));
@@ -413,7 +416,7 @@ class Page {
 // --- The beginning ---------------------------------------------------------------------------------------------------
 
 const token = keep.get("token");
-if (token) begin({ token, ...(keep.get("rename") && { name: keep.get("rename") }) });
+if (token) begin({ token, ...(keep.get("rename") && { name: keep.get("rename") }) }, true);
 else signIn();
 
 if ("serviceWorker" in navigator && window.isSecureContext) {

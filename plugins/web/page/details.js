@@ -1,8 +1,9 @@
 /** The pane beside a conversation: who is in a channel, how it pushes, leaving it; who a user is. */
 import { avatar, h, icon } from "./dom.js";
+import * as keep from "./keep.js";
+import { copy, say } from "./notices.js";
 import { address } from "./sidebar.js";
 import { because, count } from "./text.js";
-import * as keep from "./keep.js";
 
 const MODES = [
   ["all", "Every message", "Each at once"],
@@ -19,7 +20,7 @@ export class Details {
   #actions;
   #timer = null;
 
-  /** actions: leave(room), talk(id), say(text), close(). */
+  /** actions: leave(room), talk(id), close(). */
   constructor(model, chat, pane, actions) {
     this.#model = model;
     this.#chat = chat;
@@ -62,18 +63,11 @@ export class Details {
       try {
         await action(button);
       } catch (error) {
-        this.#actions.say(because(error));
+        say(because(error));
       }
       button.disabled = false;
     });
     return button;
-  }
-
-  #copy(text, said) {
-    return navigator.clipboard.writeText(text).then(
-      () => this.#actions.say(said),
-      () => this.#actions.say("This browser does not let pages copy."),
-    );
   }
 
   // --- A channel -----------------------------------------------------------------------------------------------------
@@ -93,7 +87,7 @@ export class Details {
       h("h3", { text: "Members" }),
       h("ul", { class: "members", "aria-label": "Members" }),
       h("div", { class: "under" }),
-      this.#button("Copy a link to the channel", () => this.#copy(link, "The link was copied.")),
+      this.#button("Copy a link to the channel", () => copy(link, "The link was copied.")),
       this.#button("Leave the channel", () => this.#actions.leave(room), "danger"),
     ];
   }
@@ -102,7 +96,7 @@ export class Details {
     try {
       await this.#model.join(room.name, { push });
     } catch (error) {
-      this.#actions.say(because(error));
+      say(because(error));
       if (this.#room === room) this.show(room);
     }
   }
@@ -148,7 +142,7 @@ export class Details {
     const parts = [
       h("div", { class: "portrait" }, picture, h("bdi", { text: name })),
       h("p", { class: "hint id" }, "Id: ", h("code", { text: id })),
-      this.#button("Copy the id", () => this.#copy(id, "The id was copied.")),
+      this.#button("Copy the id", () => copy(id, "The id was copied.")),
     ];
     if (id === this.#model.me) return parts;
     const blocked = keep.get("blocked", {})[id] === true;
@@ -158,7 +152,7 @@ export class Details {
         if (blocked) delete all[id];
         else all[id] = true;
       });
-      this.#actions.say(blocked ? `${name} may write to you again.` : `${name} cannot write to you any more.`);
+      say(blocked ? `${name} may write to you again.` : `${name} cannot write to you any more.`);
       if (this.#room === room) this.show(room);
     };
     return [...parts, this.#button(blocked ? "Let them write again" : "Block", toggle, blocked ? "" : "danger")];

@@ -1,7 +1,7 @@
 /** Dialogs: join a channel, write to somebody, settings, and a question before what cannot be undone. */
 import { $, avatar, h } from "./dom.js";
 import * as keep from "./keep.js";
-import { notifying, say } from "./notices.js";
+import { copy, notifying, say } from "./notices.js";
 import { because } from "./text.js";
 
 /** Opens a dialog, its fields empty; it closes by Escape, by its buttons, and by a click beside it. */
@@ -121,13 +121,9 @@ export function prepareSettings(chat, actions) {
     const text = name.value.trim();
     if (text && text !== chat.name) actions.rename(text);
   });
-  const copy = (text, said) => () =>
-    navigator.clipboard.writeText(text()).then(
-      () => say(said),
-      () => say("This browser does not let pages copy."),
-    );
-  $("#copy-id").addEventListener("click", copy(() => chat.id, "Your id was copied."));
-  $("#copy-token").addEventListener("click", copy(() => chat.token, "Your token was copied. Keep it like a password."));
+  $("#copy-id").addEventListener("click", () => copy(chat.id, "Your id was copied."));
+  const warned = "Your token was copied. Keep it like a password.";
+  $("#copy-token").addEventListener("click", () => copy(chat.token, warned));
   $("#sign-out").addEventListener("click", async () => {
     dialog.close();
     const words =

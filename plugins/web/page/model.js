@@ -2,7 +2,7 @@
  * All that the page knows of the user's conversations, kept up by the client. Views are told of changes by "change",
  * once for all that came since the last one.
  */
-import { Emitter } from "./client/emitter.js";
+import { Emitter } from "./client/index.js";
 import * as keep from "./keep.js";
 import { Room } from "./room.js";
 
@@ -10,6 +10,7 @@ const PAGE = 60; // messages of a page of history
 const RESEND = 480000; // ms: for so long a repeated clientId is surely known to the server
 const NAMED = 20; // of the conversations that are listed first, the peers' names are looked for
 const WATCHED = 500; // users
+const KEPT = 50; // conversations that the browser remembers
 
 export class Model extends Emitter {
   rooms = new Map(); // key → Room
@@ -25,6 +26,8 @@ export class Model extends Emitter {
     super();
     this.#chat = chat;
     for (const [id, name] of Object.entries(keep.get("names", {}))) this.names.set(id, name);
+    // What was there the last time, until the server says what there is.
+    for (const { key, at } of keep.get("rooms", [])) this.find(key, { at, joined: true, guessed: true });
     if (chat.state === "connected") this.#list();
     chat.on("connected", () => this.#list());
     chat.on("disconnected", () => this.#touchAll());
@@ -116,16 +119,23 @@ export class Model extends Emitter {
     return room;
   }
 
-  /** The room of a key, "#channel" or "@user"; made where there is none. */
-  find(key) {
+  /** The room of a key, "#channel" or "@user"; made where there is none, with these fields. */
+  find(key, fields = {}) {
     const made = !this.rooms.has(key);
     const room = this.room(key[0] === "#" ? this.#chat.channel(key.slice(1)) : this.#chat.user(key.slice(1)));
-    if (made && room.kind === "channel") room.joined = room.conversation.subscribed;
+    if (made) Object.assign(room, { joined: room.kind === "user" || room.conversation.subscribed }, fields);
     return room;
+  }
+
+  /** Which conversations there are, for the next time: no more than their names. */
+  #keepRooms() {
+    const newest = [...this.rooms.values()].filter((r) => r.joined && r.seq).sort((a, b) => b.at - a.at);
+    keep.set("rooms", newest.slice(0, KEPT).map(({ key, at }) => ({ key, at })));
   }
 
   drop(room) {
     this.rooms.delete(room.key);
+    if (this.ready) this.#keepRooms();
     room.clear();
     this.touch(room);
   }
@@ -143,8 +153,12 @@ export class Model extends Emitter {
     } catch {
       return; // the next login asks again
     }
-    for (const room of this.rooms.values())
-      if (room.kind === "channel" && !listed.has(room.key)) room.joined = room.conversation.subscribed;
+    for (const room of [...this.rooms.values()]) {
+      if (listed.has(room.key)) continue;
+      if (room.kind === "channel") room.joined = room.conversation.subscribed;
+      if (room.guessed && room !== this.open && !room.pending.length) this.drop(room);
+    }
+    this.#keepRooms();
     const first = !this.ready;
     this.ready = true;
     this.#touchAll();
@@ -160,6 +174,7 @@ export class Model extends Emitter {
     const room = this.room(channel !== undefined ? this.#chat.channel(channel) : this.#chat.user(peerId));
     room.conversation.begin(seq);
     room.joined = true;
+    room.guessed = false;
     room.conversation.subscribed = channel !== undefined;
     room.seq = Math.max(room.seq, seq);
     room.readTo = Math.max(room.readTo, read);
@@ -251,6 +266,7 @@ export class Model extends Emitter {
     room.first = Math.max(room.first, answer.first);
     room.at ||= Date.now();
     room.joined = true;
+    this.#keepRooms();
     this.count(room, answer.members);
     return room;
   }

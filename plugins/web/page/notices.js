@@ -7,9 +7,25 @@ import { count, time } from "./text.js";
 export function say(text) {
   const box = $("#toasts");
   const toast = h("p", { class: "toast", text });
+  // Shown anew, so that they lie above a dialog that has been opened meanwhile.
+  if (box.matches(":popover-open")) box.hidePopover();
+  box.showPopover();
   box.append(toast);
   while (box.children.length > 3) box.firstChild.remove();
-  setTimeout(() => toast.remove(), 3000 + text.length * 60);
+  setTimeout(() => {
+    toast.remove();
+    if (!box.children.length && box.matches(":popover-open")) box.hidePopover();
+  }, 3000 + text.length * 60);
+}
+
+/** Puts a text where it can be pasted from. Pages that came by http from another machine may not. */
+export async function copy(text, said) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(said);
+  } catch {
+    say("This browser does not let the page copy.");
+  }
 }
 
 /** An announcement stays until it is put away. */
@@ -29,24 +45,31 @@ export function announce({ content, createdAt }) {
   while (all.children.length > 3) all.firstChild.remove();
 }
 
+const QUICK = 1200; // ms
+
 /** The bar that says that there is no connection, and when the next attempt comes. */
 export class ConnectionBar {
   #bar = $("#connection");
   #until = 0;
   #timer = null;
+  #late = null;
 
   constructor(chat) {
     $("button", this.#bar).addEventListener("click", () => chat.connect().catch(() => {}));
     chat.on("state", (state) => {
       clearInterval(this.#timer);
-      // A connection that is quickly made again need not be spoken of.
-      if (state === "connected" || state === "closed") this.#bar.hidden = true;
-      else if (state === "connecting" && !this.#bar.hidden) this.#show("Connecting …", false);
+      if (state === "connected" || state === "closed") {
+        clearTimeout(this.#late);
+        this.#late = null;
+        this.#bar.hidden = true;
+      } else if (state === "connecting" && !this.#bar.hidden) this.#show("Connecting …", false);
     });
     chat.on("disconnected", ({ delay }) => {
       this.#until = Date.now() + delay;
-      this.#tick();
-      this.#timer = setInterval(() => this.#tick(), 1000);
+      this.#timer = setInterval(() => this.#bar.hidden || this.#tick(), 1000);
+      if (!this.#bar.hidden) return this.#tick();
+      // A connection that is quickly made again is not worth a word.
+      this.#late ??= setTimeout(() => this.#tick(), QUICK);
     });
   }
 

@@ -32,6 +32,7 @@ export class Room {
   unreadFrom = 0; // where the line "New" stands; 0: nowhere
   mentioned = false; // among what is unread
   joined = true;
+  guessed = false; // it was there the last time; the server has not said so yet
   members = 0; // of a channel; 0: not known
   online = null; // of a user: null as long as it is not known
 

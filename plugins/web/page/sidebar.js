@@ -105,7 +105,7 @@ export class Sidebar {
     const waiting = room.pending.findLast((p) => !p.shown || p.state === "failed");
     if (waiting) return `${waiting.state === "failed" ? "Not sent" : "Sending"}: ${waiting.content}`;
     if (!room.joined) return "You are not in it";
-    if (!room.last) return room.kind === "channel" ? "No messages yet" : "";
+    if (!room.last) return room.kind === "channel" && !room.guessed ? "No messages yet" : "";
     const { sender, content, recalled } = room.last;
     const text = recalled ? "recalled a message" : content.slice(0, 200);
     if (sender.id === this.#model.me) return `You: ${text}`;

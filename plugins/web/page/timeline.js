@@ -3,6 +3,7 @@
  * one reads the newest, what leaves it at the top makes place for what comes.
  */
 import { avatar, h, icon, setChildren } from "./dom.js";
+import { copy } from "./notices.js";
 import { because, count, day, dayOf, fullTime, nodes, people, time } from "./text.js";
 
 const FIRST = 80; // rows that a conversation opens with
@@ -27,7 +28,7 @@ export class Timeline {
 
   /**
    * log: the scrolling element. actions: edit, recall, retry, discard and fill, each with an item; older(), seen(),
-   * focus(), say(text).
+   * focus().
    */
   constructor(model, log, jump, actions) {
     this.#model = model;
@@ -227,7 +228,7 @@ export class Timeline {
   }
 
   #make(shown, item, look) {
-    const row = h("article", { class: "row", tabindex: "-1" });
+    const row = h("article", { class: shown.kind === "message" ? "row" : "row quiet", tabindex: "-1" });
     const at = timeOf(shown);
     if (look.newDay) row.append(h("div", { class: "day" }, h("span", { text: day(at) })));
     if (look.isNew) row.append(h("div", { class: "new" }, h("span", { text: "New" })));
@@ -296,19 +297,10 @@ export class Timeline {
     return h(
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Message" },
-      button("copy", "Copy the text", () => this.#copy(item())),
+      button("copy", "Copy the text", () => copy(item().content, "Copied.")),
       button("edit", "Edit", () => this.#actions.edit(item())),
       button("recall", "Recall", () => this.#actions.recall(item())),
     );
-  }
-
-  async #copy(item) {
-    try {
-      await navigator.clipboard.writeText(item.content);
-      this.#actions.say("Copied.");
-    } catch {
-      this.#actions.say("This browser does not let pages copy.");
-    }
   }
 
   #showTools(row) {

@@ -125,6 +125,75 @@ export default {
     await until(async () => (await row(ann, channel).count()) === 0, "it is gone from the list");
   },
 
+  async "presence, joins and leaves, and being taken out"() {
+    const channel = fresh();
+    const ann = await member("Ann", channel);
+    const bob = await bot("Bob", channel);
+    const cat = await bot("Cat", channel);
+    await ann.page.locator("#log .notice", { hasText: "Bob and Cat joined" }).waitFor();
+    same(await ann.page.locator("#subtitle").textContent(), "3 members", "members");
+    await cat.channel(channel).unsubscribe();
+    await ann.page.locator("#log .notice", { hasText: "Cat left" }).waitFor();
+    await bob.user(await idOf(ann)).send("hello");
+    await row(ann, "Bob").locator(".dot").waitFor();
+    await row(ann, "Bob").click();
+    await ann.page.locator("#subtitle", { hasText: "online" }).waitFor();
+    bob.close();
+    await ann.page.locator("#subtitle", { hasText: "offline" }).waitFor();
+    await row(ann, "Bob").locator(".dot").waitFor({ state: "hidden" });
+    await row(ann, channel).click();
+    await order(`channel ${channel} kick ${await idOf(ann)}`);
+    await ann.page.locator("#log .notice", { hasText: "You were removed" }).waitFor();
+    await shoot(ann, "removed");
+    same(await ann.page.locator("#composer").isVisible(), false, "that one can write");
+    await ann.page.locator("#join-this").getByRole("button", { name: "Join" }).click();
+    await ann.page.locator("#composer textarea").waitFor();
+  },
+
+  async "the same user on another device"() {
+    const [one, two] = [fresh(), fresh()];
+    const ann = await member("Ann", one);
+    const token = await ann.page.evaluate(() => JSON.parse(localStorage.getItem("magpie:/:token")));
+    const also = await bot(undefined, two, { token });
+    await row(ann, two).waitFor();
+    const bob = await bot("Bob", one);
+    await join(ann, fresh());
+    await bob.channel(one).send("read me");
+    await row(ann, one).locator(".badge").waitFor();
+    also.channel(one).read(1);
+    await row(ann, one).locator(".badge").waitFor({ state: "hidden" });
+    await also.channel(two).unsubscribe();
+    await until(async () => (await row(ann, two).count()) === 0, "it is gone from the list");
+    // Signing in there, by the token.
+    const there = await person();
+    await there.page.getByText("I have a token").click();
+    await there.page.getByRole("textbox", { name: "Token" }).fill(token);
+    await there.page.getByRole("button", { name: "Sign in" }).click();
+    await row(there, one).waitFor();
+    same(await there.page.locator("#me bdi").textContent(), "Ann", "who one is there");
+    const nobody = await person();
+    await nobody.page.getByText("I have a token").click();
+    await nobody.page.getByRole("textbox", { name: "Token" }).fill("not a token");
+    await nobody.page.keyboard.press("Enter");
+    await nobody.page.locator("#sign-in .error", { hasText: "token" }).waitFor();
+  },
+
+  async "a new name, and signing out"() {
+    const channel = fresh();
+    const ann = await member("Ann", channel);
+    await ann.page.getByRole("button", { name: /Settings/ }).click();
+    await ann.page.getByRole("textbox", { name: "Name" }).fill("Anna");
+    await ann.page.getByRole("button", { name: "Done" }).click();
+    await until(async () => (await ann.page.locator("#me bdi").textContent()) === "Anna", "the new name");
+    const bob = await bot("Bob", channel);
+    same((await bob.channel(channel).memberList()).members.some((m) => m.name === "Anna"), true, "others know it");
+    await ann.page.getByRole("button", { name: /Settings/ }).click();
+    await ann.page.getByRole("button", { name: "Sign out" }).click();
+    await ann.page.locator("#ask").getByRole("button", { name: "Sign out" }).click();
+    await ann.page.locator("#door").waitFor();
+    same(await ann.page.evaluate(() => Object.keys(localStorage)), [], "what is kept");
+  },
+
   async "a channel's link; drafts; a reload"() {
     const channel = fresh();
     const bob = await bot("Bob", channel);
@@ -158,7 +227,7 @@ export default {
 
   async "notifications and the title's count while nobody looks"() {
     const channel = fresh();
-    const ann = await member("Ann", channel);
+    const ann = await member("Ann", channel, { permissions: ["clipboard-read", "clipboard-write"] });
     const bob = await bot("Bob", channel);
     await ann.page.evaluate(() => {
       window.told = [];
@@ -173,8 +242,13 @@ export default {
     });
     await ann.page.getByRole("button", { name: /Settings/ }).click();
     await ann.page.getByRole("checkbox", { name: /Notify me/ }).check();
-    await shoot(ann, "settings");
     await axe(ann, "settings");
+    await ann.page.getByRole("button", { name: "Copy my id" }).click();
+    await ann.page.locator(".toast", { hasText: "id was copied" }).waitFor();
+    same(await ann.page.evaluate(() => navigator.clipboard.readText()), await idOf(ann), "what was copied");
+    await ann.page.getByRole("button", { name: /Settings/ }).click();
+    await ann.page.getByRole("button", { name: "Copy my token" }).click();
+    await shoot(ann, "settings");
     await ann.page.keyboard.press("Escape");
     await ann.page.evaluate(() => Object.defineProperty(document, "hidden", { get: () => true }));
     await bob.channel(channel).send("to nobody");

@@ -47,7 +47,8 @@ export default {
 
   async "the shell opens without a server"() {
     const line = await cable();
-    const ann = await member("Ann", fresh(), { cable: line });
+    const ann = await member("Ann", fresh("news"), { cable: line });
+    await say(ann, "hello");
     await ann.page.evaluate(() => navigator.serviceWorker.ready);
     // Once more, so that the worker has the page in hand.
     await ann.page.reload();
@@ -56,6 +57,8 @@ export default {
     await ann.page.reload();
     await ann.page.locator("#connection").waitFor();
     await ann.page.locator("#filter").waitFor();
+    await ann.page.locator("#rooms .name", { hasText: "news" }).waitFor();
+    same(await ann.page.locator("#me bdi").textContent(), "Ann", "who one is");
     await shoot(ann, "shell-offline");
     line.mend();
     await ann.page.locator("#composer textarea").waitFor();

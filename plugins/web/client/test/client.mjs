@@ -154,6 +154,78 @@ const tests = {
     assert.equal((await bob.conversations()).conversations[0].channel, name);
   },
 
+  async "telling begins where begin() says, over a lost connection too"() {
+    const ann = await user("Ann"), name = fresh(), sockets = [];
+    const { token } = await user("Bob").then(async (bob) => {
+      await bob.channel(name).subscribe();
+      bob.close();
+      return bob;
+    });
+    await ann.channel(name).subscribe();
+    await ann.channel(name).send("1");
+    const Kept = class extends WebSocket {
+      constructor(...options) {
+        super(...options);
+        sockets.push(this);
+      }
+    };
+    const bob = await user(undefined, { token, WebSocket: Kept });
+    const [{ seq }] = (await bob.conversations()).conversations;
+    bob.channel(name).begin(seq);
+    bob.channel(name).begin(0); // where something is known already, it changes nothing
+    const lost = new Promise((resolve) => bob.once("disconnected", resolve));
+    sockets.at(-1).close();
+    await lost;
+    for (const text of ["2", "3"]) await ann.channel(name).send(text);
+    await until(() => bob.heard.length === 2, "what was missed");
+    assert.deepEqual(bob.heard.map((h) => h[3]), ["2", "3"]);
+  },
+
+  async "connect() does not wait for the next attempt"() {
+    const sockets = [];
+    const Kept = class extends WebSocket {
+      constructor(...options) {
+        super(...options);
+        sockets.push(this);
+      }
+    };
+    const ann = await user("Ann", { WebSocket: Kept, minDelay: 600000, maxDelay: 600000 });
+    sockets[0].close();
+    await until(() => ann.state === "waiting", "the loss");
+    await ann.connect();
+    await until(() => ann.state === "connected", "the next connection");
+    assert.equal(sockets.length, 2);
+  },
+
+  async "presence is watched, joins and leaves are told"() {
+    const ann = await user("Ann"), bob = await user("Bob"), name = fresh(), told = [];
+    assert.equal((await ann.channel(name).subscribe({ events: true })).events, true);
+    ann.on("membership", ({ id, change, members }, c) => told.push([c.key, id, change, members]));
+    await bob.channel(name).subscribe();
+    await until(() => told.length === 1, "the join");
+    assert.deepEqual(told[0], ["#" + name, bob.id, "joined", 2]);
+    assert.equal(ann.channel(name).members, 2);
+    assert.deepEqual(await ann.watch([bob.id, "nobody"]), [bob.id]);
+    const gone = new Promise((resolve) => ann.once("presence", resolve));
+    await bob.channel(name).unsubscribe();
+    await until(() => told.length === 2, "the leave");
+    assert.equal(told[1][2], "left");
+    bob.close();
+    assert.deepEqual(await gone, { id: bob.id, online: false });
+  },
+
+  async "edits are told and kept"() {
+    const ann = await user("Ann"), bob = await user("Bob"), name = fresh();
+    await ann.channel(name).subscribe();
+    await bob.channel(name).subscribe();
+    await ann.channel(name).send("tpyo");
+    await until(() => bob.heard.length === 1, "it");
+    const { editedAt } = await ann.channel(name).edit(1, "typo");
+    await until(() => bob.heard.length === 2, "the edit");
+    assert.deepEqual(bob.heard[1], ["edit", "#" + name, 1, "typo"]);
+    assert.equal((await bob.channel(name).history()).messages[0].editedAt, editedAt);
+  },
+
   async "who is replaced does not fight"() {
     const one = await user("Ann", { device: "phone" });
     one.on("error", () => {});
