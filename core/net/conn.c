@@ -363,6 +363,10 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
         die(net, idx, c);
         return;
     }
+    if (c->state == CONN_ST_HEAD && c->inner & CONN_I_HTTP && !c->in) {
+        conn_end_http(net, idx, c); /* it was answered, and asks nothing any more */
+        return;
+    }
     if (c->state == CONN_ST_HEAD || c->state == CONN_ST_ASKED) {
         http_refuse(net, idx, c, reason != CLOSE_IDLE ? 503 : c->state == CONN_ST_ASKED ? 504 : 408);
         return;

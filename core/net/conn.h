@@ -84,7 +84,8 @@ struct conn {
     uint32_t user;       /* the owner's; CONN_NONE at first */
     union {
         uint32_t user_next; /* the owner's, once it was `opened`; CONN_NONE at first */
-        /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before */
+        /* CONN_ST_HEAD: bytes of the request, head and body, once its head is known; CONN_NONE before. Of a chunked
+         * body: how many may be kept. CONN_ST_ASKED: 0, when another request may follow */
         uint32_t http_need;
     };
     struct wheel_node timer; /* timeouts, in seconds of the net's tick */

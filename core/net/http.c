@@ -213,6 +213,10 @@ static ssize_t check_fields(struct http_head *h, struct slice authority)
         return refuse(h, 400, "the target and the Host field name different hosts");
     h->host = host;
     h->chunked = encodings > 0;
+    if (encodings && h->minor == 0)
+        return refuse(h, 400, "HTTP/1.0 knows no Transfer-Encoding");
+    if (encodings && (encodings > 1 || !http_is(http_get(h, "transfer-encoding", &encodings), "chunked")))
+        return refuse(h, 501, "the one Transfer-Encoding that is taken is chunked");
     if (lengths > 1 || (lengths && encodings))
         return refuse(h, 400, "the body's length is given twice");
     if (lengths && (length.n < 1 || length.n > 15))
@@ -297,6 +301,67 @@ bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_li
             return true;
     /* Behind a CR must come an LF, and a line's first byte may tell that it is none. */
     return p[n - fresh - 1] == '\r' || p[n - fresh - 1] == '\n';
+}
+
+/* --- Chunks ------------------------------------------------------------------------------------------------------- */
+
+/* "1a" or "1a;name=value". False: it is no size. */
+static bool chunk_size(const uint8_t *p, size_t n, uint64_t *size)
+{
+    size_t digits = 0;
+    *size = 0;
+    for (; digits < n && is_hex((char)p[digits]); digits++) {
+        if (digits == 8)
+            return false;
+        unsigned c = p[digits];
+        *size = *size * 16 + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    }
+    return digits > 0 && (digits == n || p[digits] == ';');
+}
+
+/* The data of a chunk, and the line's end behind it. */
+static enum http_chunked chunk_data(struct http_chunks *k, uint8_t *p, size_t *to, size_t *pos, size_t end)
+{
+    size_t n = end - *pos;
+    n = n < k->left ? n : (size_t)k->left;
+    memmove(p + *to, p + *pos, n);
+    *to += n;
+    *pos += n;
+    k->left -= n;
+    if (k->left || *pos == end)
+        return HTTP_CHUNKED_MORE;
+    if (p[*pos] != '\r' || (end - *pos > 1 && p[*pos + 1] != '\n'))
+        return HTTP_CHUNKED_BAD;
+    if (end - *pos == 1)
+        return HTTP_CHUNKED_MORE;
+    *pos += 2;
+    k->in_data = false;
+    return HTTP_CHUNKED_DONE;
+}
+
+enum http_chunked http_chunks_take(struct http_chunks *k, uint8_t *p, size_t *to, size_t *pos, size_t end, size_t most)
+{
+    for (;;) {
+        struct slice line;
+        size_t from = *pos;
+        enum http_chunked r = k->in_data ? chunk_data(k, p, to, pos, end) : HTTP_CHUNKED_DONE;
+        if (r != HTTP_CHUNKED_DONE)
+            return r;
+        from = *pos;
+        int more = next_line(p, end, pos, &line);
+        if (more < 0 || (more > 0 ? line.n : end - from) > HTTP_CHUNK_LINE_MAX)
+            return HTTP_CHUNKED_BAD;
+        if (more == 0)
+            return HTTP_CHUNKED_MORE;
+        if (k->last) /* what stands here else would be trailers */
+            return line.n ? HTTP_CHUNKED_BAD : HTTP_CHUNKED_DONE;
+        if (!chunk_size((const uint8_t *)line.p, line.n, &k->left))
+            return HTTP_CHUNKED_BAD;
+        if (k->left > most - *to)
+            return HTTP_CHUNKED_LARGE;
+        k->last = k->left == 0;
+        k->in_data = !k->last;
+    }
 }
 
 const char *http_phrase(unsigned status)

@@ -39,11 +39,11 @@ struct http_head {
     struct slice query;      /* behind the "?" */
     struct slice host;       /* of the Host field, port and all; empty only in HTTP/1.0 */
     uint8_t minor;           /* 1 of HTTP/1.1 */
-    bool chunked;            /* a Transfer-Encoding is given */
+    bool chunked;            /* the body comes in chunks; its length is not known */
     uint64_t content_length; /* 0: absent or 0 */
     uint32_t field_count;    /* in fields */
     struct http_field fields[HTTP_FIELDS_MAX];
-    unsigned status; /* of a head that is refused: 400, 431, 505 */
+    unsigned status; /* of a head that is refused: 400, 431, 501, 505 */
     const char *why; /* the same for people; static */
 };
 
@@ -54,6 +54,20 @@ ssize_t http_parse(const uint8_t *p, size_t n, const struct http_limits *limits,
  * not where they only make a line longer. A head that comes byte by byte would else be read as many times as it has
  * bytes. */
 bool http_changed(const uint8_t *p, size_t n, size_t fresh, const struct http_limits *limits);
+
+/* Where the reader of a chunked body (RFC 9112 section 7.1) stands. All 0 at first. */
+struct http_chunks {
+    uint64_t left; /* bytes of the chunk under way that have not come */
+    bool in_data;  /* of a chunk, or of the line's end behind it; else a line with a size is awaited */
+    bool last;     /* the chunk of size 0 has come: the empty line behind it is awaited */
+};
+
+enum http_chunked { HTTP_CHUNKED_MORE, HTTP_CHUNKED_DONE, HTTP_CHUNKED_BAD, HTTP_CHUNKED_LARGE };
+enum { HTTP_CHUNK_LINE_MAX = 256 }; /* bytes of a size and the extensions behind it, which are passed over */
+
+/* Takes what is whole of p[*pos, end), and moves the data of chunks to p + *to, not beyond p + most. *to <= *pos; both
+ * move on. Strictly: sizes of 8 digits at most, lines end with CRLF, no trailers. */
+enum http_chunked http_chunks_take(struct http_chunks *k, uint8_t *p, size_t *to, size_t *pos, size_t end, size_t most);
 
 /* Whether it is a token (RFC 9110 section 5.6.2): what methods, field names and the like are made of. */
 bool http_is_token(struct slice s);

@@ -15,6 +15,7 @@
 #include "core/net/handshake.h"
 #include "core/net/http.h"
 #include "core/net/http_conn_private.h"
+#include "core/net/input.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared_private.h"
 #include "core/net/origin.h"
@@ -174,6 +175,7 @@ static void upgrade(struct net *net, uint32_t idx, struct conn *c, const struct 
         return;
     }
     c->state = CONN_ST_OPEN;
+    c->inner &= (uint8_t)~CONN_I_HTTP;
     c->http_need = CONN_NONE;
     if (e.deflate)
         c->flags |= (uint16_t)(CONN_F_PACKED | (extension_narrow(&e) ? CONN_F_NARROW : 0));
@@ -226,36 +228,99 @@ static void refuse_plain(struct net *net, uint32_t idx, struct conn *c, const st
                !head);
 }
 
-/* A request that asks for no upgrade: its head is `head_n` bytes of the `n` at p. False: its body is awaited, and
- * nothing was taken. */
-static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, const uint8_t *p,
-                  size_t head_n, size_t n)
+/* --- A request that asks for no upgrade --------------------------------------------------------------------------- */
+
+/* Whether another request may follow on the connection. Not where a proxy names the client in each request's head: the
+ * next one may be somebody else's. */
+static bool goes_on(const struct net *net, const struct conn *c, const struct http_head *h)
 {
-    int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, idx, h) : -426;
-    if (most < 0) {
-        refuse_plain(net, idx, c, h, (unsigned)-most);
-        return true;
-    }
-    if (h->chunked || h->content_length > (uint32_t)most) {
-        answer(net, idx, c, h->chunked ? 411 : 413,
-               h->chunked ? "send the body with a Content-Length" : "the body is too large", true);
-        return true;
-    }
-    size_t need = head_n + (size_t)h->content_length;
-    if (n < need) {
-        unsigned count;
-        if (c->http_need == CONN_NONE && http_is(http_get(h, "expect", &count), "100-continue"))
-            conn_push_raw(net, idx, c, SLICE_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
-        c->http_need = (uint32_t)need;
-        return false;
-    }
+    struct address client;
+    bool by_header;
+    return h->minor > 0 && !http_has_token(h, "connection", "close") &&
+           !(shared_named(net->shared, c->ip_slot, &client, &by_header) && !by_header);
+}
+
+/* It is whole: hands it to the owner. Nothing is parsed before it is answered. */
+static void serve(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, struct slice body,
+                  struct ws_input *in)
+{
     c->state = CONN_ST_ASKED;
     c->inner |= CONN_I_HTTP;
     c->flags |= CONN_F_PAUSED;
-    c->http_need = CONN_NONE;
+    c->http_need = goes_on(net, c, h) ? 0 : CONN_NONE;
     c->heard = net->tick;
+    if (c->http_need == CONN_NONE)
+        in->pos = in->end; /* what follows it is not read */
     conn_arm(net, idx, c);
-    net->ops->http(net->owner, idx, h, slice_of(p + head_n, (size_t)h->content_length));
+    net->ops->http(net->owner, idx, h, body);
+}
+
+/* Reads on in a chunked body. The head and what has come of the body stand together at in->msg. */
+static bool chunks(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in)
+{
+    struct http_chunks k = {.left = ws->left, .in_data = ws->in_frame, .last = ws->fin};
+    struct http_head h;
+    size_t to = in->msg + in->msg_n, most = in->msg + c->http_need - READ_BYTES;
+    enum http_chunked r = http_chunks_take(&k, in->p, &to, &in->pos, in->end, most);
+    in->msg_n = to - in->msg;
+    *ws = (struct ws_parser){.left = k.left, .in_frame = k.in_data, .fin = k.last};
+    if (r == HTTP_CHUNKED_MORE)
+        return false;
+    const uint8_t *p = in->p + in->msg;
+    size_t n = in->msg_n;
+    *ws = (struct ws_parser){.left = 0};
+    in->msg_n = 0;
+    ssize_t head_n = r == HTTP_CHUNKED_DONE ? http_parse(p, n, &net->limits.http, &h) : 0;
+    if (head_n > 0) {
+        serve(net, idx, c, &h, slice_of(p + head_n, n - (size_t)head_n), in);
+        return true;
+    }
+    in->pos = in->end;
+    answer(net, idx, c, r == HTTP_CHUNKED_LARGE ? 413 : 400,
+           r == HTTP_CHUNKED_LARGE ? "the body is too large" : "the body's chunks are malformed", true);
+    return false;
+}
+
+static void say_continue(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h)
+{
+    unsigned count;
+    if (http_is(http_get(h, "expect", &count), "100-continue"))
+        conn_push_raw(net, idx, c, SLICE_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+/* Its head is `head_n` bytes at in->pos. False: its body is awaited. */
+static bool plain(struct net *net, uint32_t idx, struct conn *c, const struct http_head *h, size_t head_n,
+                  struct ws_parser *ws, struct ws_input *in)
+{
+    int32_t most = net->ops->http_wanted ? net->ops->http_wanted(net->owner, idx, h) : -426;
+    if (most < 0 || h->content_length > (uint32_t)most) {
+        in->pos = in->end;
+        if (most < 0)
+            refuse_plain(net, idx, c, h, (unsigned)-most);
+        else
+            answer(net, idx, c, 413, "the body is too large", true);
+        return true;
+    }
+    if (h->chunked) {
+        in->msg = in->pos;
+        in->msg_n = head_n;
+        in->pos += head_n;
+        *ws = (struct ws_parser){.left = 0};
+        if (in->pos == in->end)
+            say_continue(net, idx, c, h);
+        c->http_need = (uint32_t)(head_n + (uint32_t)most + READ_BYTES);
+        return chunks(net, idx, c, ws, in);
+    }
+    size_t need = head_n + (size_t)h->content_length;
+    if (in->end - in->pos < need) {
+        if (c->http_need == CONN_NONE)
+            say_continue(net, idx, c, h);
+        c->http_need = (uint32_t)need;
+        return false;
+    }
+    const uint8_t *body = in->p + in->pos + head_n;
+    in->pos += need;
+    serve(net, idx, c, h, slice_of(body, (size_t)h->content_length), in);
     return true;
 }
 
@@ -281,31 +346,55 @@ static void cut_unread(struct net *net, uint32_t idx, struct conn *c)
     conn_dirty(net, idx, c);
 }
 
+/* Whether the connection ends with this answer: whoever is refused altogether need not be kept. */
+static bool ends_with(const struct conn *c, unsigned status)
+{
+    return c->http_need == CONN_NONE || status == 400 || status == 401 || status == 413 || status >= 500;
+}
+
+/* It is answered: the next request may come. While the answer waits for its reader nothing is read. */
+static void await_next(struct net *net, uint32_t idx, struct conn *c)
+{
+    c->state = CONN_ST_HEAD;
+    c->http_need = CONN_NONE;
+    c->heard = net->tick;
+    if (c->out && conn_write(net, c) == ERR_AGAIN)
+        c->flags |= CONN_F_SOFT;
+    conn_arm(net, idx, c);
+    conn_dirty(net, idx, c);
+    conn_resume(net, idx);
+}
+
 int conn_http_answer(struct net *net, uint32_t conn, uint32_t generation, unsigned status, struct slice fields,
                      struct slice body, bool no_body)
 {
     struct conn *c = conn_find(net, conn, generation);
     if (!c || c->state != CONN_ST_ASKED || c->flags & CONN_F_CLOSING)
         return ERR_CLOSED;
+    bool ends = ends_with(c, status);
     struct buf b = BUF_INIT;
     buf_printf(&b, "HTTP/1.1 %u %s\r\n", status, http_phrase(status));
     put_date(&b);
     buf_slice_put(&b, fields);
     if (status != 204 && status != 304)
         buf_printf(&b, "Content-Length: %zu\r\n", body.n);
-    buf_lit(&b, "Connection: close\r\n\r\n");
+    buf_str(&b, ends ? "Connection: close\r\n\r\n" : "\r\n");
     if (!no_body && status != 204 && status != 304)
         buf_slice_put(&b, body);
     if (buf_ok(&b))
         conn_push_raw(net, conn, c, buf_slice(&b));
     int rc = buf_ok(&b) && c->out ? 0 : ERR_NOMEM;
     buf_free(&b);
-    conn_end_http(net, conn, c);
-    cut_unread(net, conn, c);
+    if (ends || rc != 0 || !conn_may_queue(net, c)) {
+        conn_end_http(net, conn, c);
+        cut_unread(net, conn, c);
+    } else {
+        await_next(net, conn, c);
+    }
     return rc;
 }
 
-bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in)
+bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in)
 {
     struct http_head h;
     if (c->inner & CONN_I_REFUSED) {
@@ -313,6 +402,8 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         http_refuse(net, idx, c, 503);
         return false;
     }
+    if (in->msg_n)
+        return chunks(net, idx, c, ws, in);
     const uint8_t *p = in->p + in->pos;
     size_t there = in->end - in->pos;
     if (c->http_need != CONN_NONE ? there < c->http_need : !http_changed(p, there, net->cur.fresh, &net->limits.http))
@@ -334,12 +425,8 @@ bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *i
         in->pos = in->end;
         return false;
     }
-    if (c->flags & CONN_F_METRICS || !handshake_wanted(&h)) {
-        if (!plain(net, idx, c, &h, p, (size_t)n, there))
-            return false;
-        in->pos = in->end; /* one request a connection: what follows it is not read */
-        return true;
-    }
+    if (c->flags & CONN_F_METRICS || !handshake_wanted(&h))
+        return plain(net, idx, c, &h, (size_t)n, ws, in);
     in->pos += (size_t)n;
     net->cur.rest = in->p + in->pos;
     net->cur.rest_n = in->end - in->pos;

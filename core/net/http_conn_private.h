@@ -4,7 +4,8 @@
 
 #include "core/net/net_private.h"
 
-bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_input *in);
+/* Takes a request. Of a chunked body what has come is kept as a message's is: in->msg, and in `ws` where it stands. */
+bool http_step(struct net *net, uint32_t idx, struct conn *c, struct ws_parser *ws, struct ws_input *in);
 /* Answers with a status and a line of text and closes after it. */
 void http_answer_text(struct net *net, uint32_t idx, struct conn *c, unsigned status, const char *text);
 /* Answers with a status and closes after it. */

@@ -272,7 +272,7 @@ static void parse(struct net *net, uint32_t idx, struct conn *c, struct inbuf *b
     bool more = true, over = false;
     for (uint32_t i = 1; more && !over && !net->cur.gone && may_parse(c); i++) {
         if (c->state == CONN_ST_HEAD)
-            more = http_step(net, idx, c, &in);
+            more = http_step(net, idx, c, &ws, &in);
         else if (c->transport == CONN_TCP)
             more = tcp_step(net, idx, c, &in);
         else

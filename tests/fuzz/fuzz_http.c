@@ -1,7 +1,8 @@
 /*
- * http_parse() and the handshake: what is returned lies within the head and holds no line end; a part of a good head is
- * incomplete, never wrong; what is refused stays refused with more behind it; and who may be upgraded has a key that is
- * answered. And origin.c: a list of origins allows those that are in it, and makes names known.
+ * http_parse(), http_chunks_take() and the handshake: what is returned lies within the head and holds no line end; a
+ * part of a good head is incomplete, never wrong; what is refused stays refused with more behind it; and who may be
+ * upgraded has a key that is answered. And origin.c: a list of origins allows those that are in it, and makes names
+ * known.
  */
 #include "core/base/err.h"
 #include "core/net/handshake.h"
@@ -71,8 +72,29 @@ static void shake(const struct http_head *h)
         check(handshake_accept(http_get(h, "sec-websocket-key", &count), accept) && strlen(accept) == HANDSHAKE_ACCEPT);
 }
 
+/* A chunked body: what comes of it does not depend on where it is cut, and what was taken stays within bounds. */
+static void chunks(const uint8_t *data, size_t size)
+{
+    uint8_t *whole = malloc(size + 1), *cut = malloc(size + 1);
+    size_t to[2] = {0, 0}, pos[2] = {0, 0}, most = size / 2, at = size ? data[size - 1] % size : 0;
+    struct http_chunks k[2] = {{.left = 0}, {.left = 0}};
+    memcpy(whole, data, size);
+    memcpy(cut, data, size);
+    enum http_chunked r = http_chunks_take(&k[0], whole, &to[0], &pos[0], size, most),
+                      first = http_chunks_take(&k[1], cut, &to[1], &pos[1], at, most);
+    check(to[0] <= pos[0] && pos[0] <= size && to[0] <= most);
+    if (first == HTTP_CHUNKED_MORE)
+        first = http_chunks_take(&k[1], cut, &to[1], &pos[1], size, most);
+    check(r == first);
+    if (r == HTTP_CHUNKED_MORE || r == HTTP_CHUNKED_DONE)
+        check(to[0] == to[1] && pos[0] == pos[1] && memcmp(whole, cut, to[0]) == 0);
+    free(whole);
+    free(cut);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    chunks(data, size);
     struct http_head h, part;
     ssize_t n = http_parse(data, size, &limits, &h);
     check(n <= (ssize_t)size && (n >= 0 || n == ERR_INVALID));

@@ -299,6 +299,47 @@ class HttpApi(Http):
             self.assertTrue(self.api_refused("bad_request", 400, "GET", path)["message"].startswith(text), text)
         bob.quiet(101)
 
+    def test_one_connection_for_many_requests(self):
+        """Kept alive, and with bodies of a length that is not known beforehand."""
+        ada = self.user("Ada")
+        c = http.client.HTTPConnection("127.0.0.1", self.server.websocket, timeout=30 * PATIENCE)
+        c.connect()
+        kept = c.sock
+        h = {"Authorization": "Bearer " + KEY}
+        for i in range(50):
+            body = json.dumps({"content": "m%d" % i, "as": "system"}).encode()
+            pieces = [body[:7], body[7:9], body[9:]]
+            c.request("POST", "/api/v1/users/%s/messages" % ada.id, iter(pieces) if i % 2 else body, h,
+                      encode_chunked=i % 2)
+            r = c.getresponse()
+            self.assertEqual((r.status, json.loads(r.read())["seq"]), (201, i + 1))
+            c.request("GET", "/api/v1/users/nobody", headers=h)  # what is not there costs no connection either
+            r = c.getresponse()
+            r.read()
+            self.assertEqual(r.status, 404)
+            self.assertIs(c.sock, kept)
+        self.assertEqual([p["content"] for p in ada.pushes(101, 50)], ["m%d" % i for i in range(50)])
+        c.request("GET", "/api/v1/users/nobody", headers={"Authorization": "Bearer no"})
+        r = c.getresponse()
+        self.assertEqual((r.status, r.headers["Connection"]), (401, "close"))
+        c.close()
+
+    def test_requests_in_one_packet(self):
+        """Answered in their order, whatever each costs; the body of one is never taken for the next."""
+        ada = self.user("Ada")
+        head = "Host: x\r\nAuthorization: Bearer %s\r\n" % KEY
+        smuggled = '{"content":"GET /api/v1/bans HTTP/1.1","as":"system"}'
+        text = "".join("POST /api/v1/users/%s/messages HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n"
+                       "%x\r\n%s\r\n0\r\n\r\nGET /api/v1/users/%s HTTP/1.1\r\n%s\r\n"
+                       % (ada.id, head, len(smuggled), smuggled, ada.id, head) for _ in range(20))
+        text += "GET /api/v1/presence?ids=%s HTTP/1.1\r\n%sConnection: close\r\n\r\n" % (ada.id, head)
+        with socket.create_connection(("127.0.0.1", self.server.websocket), 30 * PATIENCE) as s:
+            s.sendall(text.encode())
+            answers = s.makefile("rb").read().split(b"HTTP/1.1 ")[1:]
+        self.assertEqual([a[:3] for a in answers], [b"201", b"200"] * 20 + [b"200"])
+        self.assertIn(b'"online":["%s"]' % ada.id.encode(), answers[-1])
+        self.assertEqual(len(ada.pushes(101, 20)), 20)
+
     def test_moderates(self):
         ada, bob = self.users("Ada", "Bob")
         name = self.channel(ada, bob)
