@@ -32,6 +32,7 @@ def part(name):
 @unittest.skipUnless(shutil.which("node"), "there is no node here")
 @unittest.skipUnless(MODULES, "npm's playwright-core and axe-core are not installed: ./dev test does that")
 @unittest.skipUnless(CHROMIUM, "there is no Chromium here (Debian's package chromium)")
+@unittest.skipIf(SANITIZED, "it is the page that is tested here, not the server")
 class WebBrowser(Test):
     @classmethod
     def setUpClass(cls):

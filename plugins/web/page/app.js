@@ -54,8 +54,8 @@ function begin(options, known = false) {
   button.disabled = true;
   setText($("span", button), "Signing in …");
   const late = setTimeout(() => ($(".error", form).textContent = "The server does not answer; trying on …"), 4000);
-  chat.on("token", (token) => keep.set("token", token));
   chat.on("connected", () => {
+    keep.set("token", chat.token); // the server's newest, or the one that was given where it makes none
     keep.set("name", chat.name);
     keep.set("rename", null);
   });

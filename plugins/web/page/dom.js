@@ -43,15 +43,13 @@ export function setAttribute(element, name, value) {
 
 /** Makes the children of an element these, in this order; those that are there already stay where they are. */
 export function setChildren(parent, wanted) {
+  // What goes, goes first: otherwise all that is behind it would be moved, and laid out anew.
+  const stays = new Set(wanted);
+  for (const node of [...parent.childNodes]) if (!stays.has(node)) node.remove();
   let at = parent.firstChild;
   for (const node of wanted) {
     if (node === at) at = at.nextSibling;
     else parent.insertBefore(node, at);
-  }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
   }
 }
 

@@ -233,7 +233,7 @@ export class Model extends Emitter {
   async #fetch(room, bounds) {
     const page = await room.conversation.history({ ...bounds, limit: PAGE });
     if (bounds.before === undefined) room.conversation.begin(page.last);
-    this.#learnAll(room, page.messages);
+    this.#learnAll(room, page.messages, bounds.before !== undefined);
     room.addPage(page.messages);
     room.first = Math.max(room.first, page.first);
     room.seq = Math.max(room.seq, page.last);
@@ -241,14 +241,16 @@ export class Model extends Emitter {
     return page;
   }
 
-  #learnAll(room, messages) {
-    for (const { sender } of messages) this.learn(sender.id, sender.name, room.kind === "user");
+  /** `old`: there are newer messages, and in them perhaps newer names. */
+  #learnAll(room, messages, old) {
+    for (const { sender } of messages)
+      if (!old || !this.names.has(sender.id)) this.learn(sender.id, sender.name, room.kind === "user");
   }
 
   /** Fetches the newest of what a marker stands for. */
   async fill(room, marker) {
     const page = await room.conversation.history({ after: marker.from - 1, before: marker.to + 1, limit: 200 });
-    this.#learnAll(room, page.messages);
+    this.#learnAll(room, page.messages, true);
     const full = page.messages.length === 200;
     room.shrink(marker, full ? page.messages[0].seq : marker.from);
     for (const m of page.messages) room.add(m);
