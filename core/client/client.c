@@ -3,6 +3,7 @@
 #include "core/client/client_conn.h"
 #include "core/client/client_gzip.h"
 #include "core/client/client_private.h"
+#include "core/client/client_tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -109,6 +110,7 @@ void client_free(struct client *client)
     close(client->epoll_fd);
     buf_free(&client->body);
     client_gzip_free(client);
+    client_tls_free(client);
     free(client->read_buf);
     free(client);
 }

@@ -70,6 +70,8 @@ struct client_target {
     uint32_t source;                 /* IPv4 address to connect from, network order; 0: the kernel's choice */
     int receive_buffer;              /* SO_RCVBUF, bytes; 0: the kernel's choice */
     enum client_transport transport;
+    bool tls;         /* by TLS: client_secure() comes first */
+    char name[112];   /* that the server's certificate must be for; "": any */
     char host[112];   /* value of the Host header (WebSocket) */
     const char *path; /* WebSocket request path; borrowed; "/" after client_target_set() */
 };
@@ -102,6 +104,9 @@ uint64_t client_read_us(const struct client *client);
 /* Whether logins over TCP that are made from now on accept gzip. What comes compressed is inflated before it is handed
  * out; what is sent stays as it is. At first: no. */
 void client_accept_gzip(struct client *client, bool accept);
+/* Makes connections by TLS possible. authority: PEM file of those whom a server's certificate is taken from; NULL: it
+ * is not looked at. old: by TLS 1.2. The process must ignore SIGPIPE. ERR_INVALID: *why is a phrase, static. */
+MUST_CHECK int client_secure(struct client *client, const char *authority, bool old, const char **why);
 /* Connections that are open or being opened. */
 size_t client_count(const struct client *client);
 /* Answers that belonged to no request (they are dropped): 0 with a correct server. */

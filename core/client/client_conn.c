@@ -5,6 +5,7 @@
 #include "core/client/client_frame.h"
 #include "core/client/client_pending.h"
 #include "core/client/client_private.h"
+#include "core/client/client_tls.h"
 #include "core/client/client_ws.h"
 
 #include <errno.h>
@@ -51,6 +52,7 @@ static void conn_end(struct client_conn *conn)
 
     conn_fragment_free(conn);
     conn->state = CLIENT_GONE;
+    client_tls_end(conn);
     close(conn->fd);
     conn->fd = -1;
     free(conn->in);
@@ -110,9 +112,9 @@ void client_conn_write(struct client_conn *conn)
 {
     struct client_chunk *out = conn->out;
 
-    if (!out || conn->state == CLIENT_CONNECTING)
+    if (!out || conn->state <= CLIENT_SHAKING)
         return;
-    ssize_t n = send(conn->fd, out->data + out->at, out->n - out->at, MSG_NOSIGNAL);
+    ssize_t n = client_tls_send(conn, out->data + out->at, out->n - out->at);
     bool lost = n < 0 && (errno == EPIPE || errno == ECONNRESET);
     if (n < 0 && !lost && errno != EAGAIN && errno != EINTR) {
         client_conn_fail(conn, ERR_IO, strerror(errno));
@@ -125,7 +127,9 @@ void client_conn_write(struct client_conn *conn)
         conn->out = NULL;
         return;
     }
-    /* The rest goes when the socket has room: that is an edge. */
+    /* The rest goes when the socket has room: that is an edge, but where TLS has taken a record of it only. */
+    if (n > 0 && conn->tls)
+        client_list(conn->client, conn);
     if (out->at > out->n / 2) {
         memmove(out->data, out->data + out->at, out->n - out->at);
         out->n -= out->at;
@@ -164,7 +168,7 @@ static bool conn_read_once(struct client_conn *conn)
     size_t kept = conn->in ? conn->in->n : 0;
     size_t room = client->read_cap - kept;
     size_t need = 0;
-    ssize_t n = recv(conn->fd, client->read_buf + kept, room, 0);
+    ssize_t n = client_tls_recv(conn, client->read_buf + kept, room);
 
     if (n <= 0) {
         if (n == 0)
@@ -184,7 +188,8 @@ static bool conn_read_once(struct client_conn *conn)
     if (conn->state != CLIENT_GONE && used < bytes.n &&
         rest_keep(conn, slice_of(bytes.p + used, bytes.n - used), need) < 0)
         client_conn_fail(conn, ERR_NOMEM, err_str(ERR_NOMEM));
-    return (size_t)n == room && !conn->deaf;
+    /* Of TLS there may be more, of which no edge will tell. */
+    return ((size_t)n == room || conn->tls) && !conn->deaf;
 }
 
 /*
@@ -285,7 +290,8 @@ struct client_conn *client_conn_open(struct client *client, const struct client_
     client->count++;
     if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0)
         goto fail;
-    if (target->transport == CLIENT_WEBSOCKET && upgrade_start(conn, target) < 0) {
+    if ((target->tls && client_tls_start(conn, target->name) < 0) ||
+        (target->transport == CLIENT_WEBSOCKET && upgrade_start(conn, target) < 0)) {
         errno = ENOMEM;
         goto fail;
     }
@@ -296,6 +302,29 @@ fail:;
     conn_end(conn); /* frees it later: it may be listed */
     errno = error;
     return NULL;
+}
+
+/* Connected, and by TLS as well where that is wanted. */
+static void conn_ready(struct client_conn *conn)
+{
+    if (conn->websocket) {
+        conn->state = CLIENT_UPGRADING;
+        client_list(conn->client, conn); /* the upgrade's request waits to be written */
+        return;
+    }
+    conn->state = CLIENT_OPEN;
+    if (conn->handlers->open)
+        conn->handlers->open(conn, conn->user);
+}
+
+static void conn_shake(struct client_conn *conn)
+{
+    const char *why = "";
+    int rc = client_tls_shake(conn, &why);
+    if (rc == 0)
+        conn_ready(conn);
+    else if (rc != ERR_AGAIN)
+        client_conn_fail(conn, ERR_IO, why);
 }
 
 static void conn_connected(struct client_conn *conn)
@@ -309,14 +338,10 @@ static void conn_connected(struct client_conn *conn)
         client_conn_fail(conn, ERR_IO, strerror(error));
         return;
     }
-    if (conn->websocket) {
-        conn->state = CLIENT_UPGRADING;
-        client_list(conn->client, conn); /* the upgrade's request waits to be written */
-        return;
-    }
-    conn->state = CLIENT_OPEN;
-    if (conn->handlers->open)
-        conn->handlers->open(conn, conn->user);
+    if (conn->tls)
+        conn->state = CLIENT_SHAKING;
+    else
+        conn_ready(conn);
 }
 
 void client_conn_event(struct client_conn *conn, uint32_t events)
@@ -325,9 +350,11 @@ void client_conn_event(struct client_conn *conn, uint32_t events)
 
     if (conn->state == CLIENT_CONNECTING)
         conn_connected(conn);
-    else if (conn->state != CLIENT_GONE && (events & EPOLLOUT))
+    else if (conn->state > CLIENT_SHAKING && conn->state != CLIENT_GONE && (events & EPOLLOUT))
         client_conn_write(conn);
-    if (conn->state == CLIENT_GONE)
+    if (conn->state == CLIENT_SHAKING)
+        conn_shake(conn);
+    if (conn->state == CLIENT_GONE || conn->state == CLIENT_SHAKING)
         return;
     if (conn->deaf) {
         if (events & (EPOLLHUP | EPOLLERR))

@@ -6,6 +6,7 @@
 #include "core/client/client_gzip.h"
 #include "core/client/client_pending.h"
 #include "core/client/client_private.h"
+#include "core/client/client_tls.h"
 #include "core/client/client_ws.h"
 
 #include <stdio.h>
@@ -185,7 +186,7 @@ static void ws_closed(struct client_conn *conn, struct slice payload)
 
     client_ws_mask(echo + header, payload.p, n, mask, 0);
     if (!conn->out)
-        (void)!send(conn->fd, echo, header + n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)!client_tls_send(conn, echo, header + n);
     snprintf(why, sizeof(why), "closed by the server with %u%s%.*s", n ? load_be16(payload.p) : 1005,
              payload.n > 2 ? ": " : "", (int)(payload.n - n), payload.p + n);
     for (char *p = why; *p; p++)

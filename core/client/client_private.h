@@ -8,6 +8,8 @@
 #include <ev.h>
 
 struct client_pending;
+struct ssl_ctx_st;
+struct ssl_st;
 struct z_stream_s;
 
 /* Bytes that wait on one connection; exists only while there are some. */
@@ -20,6 +22,7 @@ struct client_chunk {
 
 enum client_state {
     CLIENT_CONNECTING, /* connect(2) is under way */
+    CLIENT_SHAKING,    /* the TLS handshake is under way */
     CLIENT_UPGRADING,  /* the WebSocket handshake is under way */
     CLIENT_OPEN,       /* frames flow */
     CLIENT_GONE        /* no descriptor any more; freed when the list of connections to write is next walked */
@@ -37,6 +40,7 @@ struct client_conn {
         char *accept;         /* upgrading: the Sec-WebSocket-Accept to come; owned */
         struct buf *fragment; /* open: the start of a fragmented message; owned; NULL when none */
     } ws;                     /* WebSocket only, else NULL */
+    struct ssl_st *tls;       /* OpenSSL's, owned; NULL: plain */
     int fd;                   /* socket; -1 when gone */
     uint16_t last_seq;        /* of the newest request */
     uint8_t state;            /* enum client_state */
@@ -44,7 +48,7 @@ struct client_conn {
     bool listed : 1;          /* is in the client's list */
     bool deaf : 1;            /* is not read from any more */
 };
-_Static_assert(sizeof(struct client_conn) <= 72, "idle connections are to stay small");
+_Static_assert(sizeof(struct client_conn) <= 80, "idle connections are to stay small");
 
 struct client {
     struct ev_loop *loop;      /* borrowed */
@@ -54,6 +58,7 @@ struct client {
     char *read_buf;            /* what every read goes to; owned */
     size_t read_cap;           /* its bytes */
     struct buf body;           /* where client_calls.c builds a request's body */
+    struct ssl_ctx_st *tls;    /* OpenSSL's, for connections to targets of TLS; owned; NULL: none */
     struct z_stream_s *gunzip; /* reads gzip; owned; NULL until the first one */
     struct buf plain;          /* what it has read last */
     bool gzip;                 /* logins over TCP accept it */

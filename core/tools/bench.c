@@ -165,6 +165,7 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
         return status;
     }
     bench->target.path = options->path;
+    bench->target.tls = options->tls || options->tls12;
     status = sources_choose(bench);
     if (status < 0)
         return status;
@@ -175,6 +176,10 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
     if (!bench->client) {
         fprintf(stderr, "magpie-bench: cannot start: %s\n", strerror(errno));
         return ERR_NOMEM;
+    }
+    if (bench->target.tls && client_secure(bench->client, NULL, options->tls12, &why) != 0) {
+        fprintf(stderr, "magpie-bench: --tls: %s\n", why);
+        return ERR_INVALID;
     }
     server_find(bench);
     ev_signal_init(&bench->sigint, on_signal, SIGINT);
@@ -255,11 +260,19 @@ void bench_report_start(struct bench *bench)
     struct bench_report *r = &bench->report;
     char text[BENCH_REPORT_TEXT];
 
-    snprintf(text, sizeof(text), "%s over %s to %s", bench->scenario->name,
-             bench->options->websocket ? "WebSocket" : "TCP", bench->options->address);
+    snprintf(text, sizeof(text), "%s over %s%s to %s", bench->scenario->name,
+             bench->options->websocket ? "WebSocket" : "TCP",
+             bench->options->tls12 ? " and TLS 1.2"
+             : bench->options->tls ? " and TLS"
+                                   : "",
+             bench->options->address);
     bench_report_text(r, "title", "scenario", text);
     bench_report_text(r, "scenario", NULL, bench->scenario->name);
-    bench_report_text(r, "transport", NULL, bench->options->websocket ? "websocket" : "tcp");
+    bool tls = bench->options->tls || bench->options->tls12;
+    bench_report_text(r, "transport", NULL,
+                      bench->options->websocket ? tls ? "wss" : "websocket"
+                      : tls                     ? "tcps"
+                                                : "tcp");
     bench_report_text(r, "address", NULL, bench->options->address);
     bench_report_number(r, "version", NULL, 1, 0, ""); /* of these figures' names and meanings */
 }

@@ -28,6 +28,8 @@ static const struct option_row rows[] = {
     {'a', OPTION_TEXT, BENCH_ALL, "address", "HOST:PORT", FIELD(address), 0, 0,
      "the server, or unix:PATH (default 127.0.0.1:8081, with -w 127.0.0.1:8082)"},
     {'w', OPTION_FLAG, BENCH_ALL, "websocket", NULL, FIELD(websocket), 0, 0, "WebSocket instead of TCP"},
+    {'t', OPTION_FLAG, BENCH_ALL, "tls", NULL, FIELD(tls), 0, 0, "by TLS (the certificate is not looked at)"},
+    {0, OPTION_FLAG, BENCH_ALL, "tls12", NULL, FIELD(tls12), 0, 0, "by TLS 1.2"},
     {0, OPTION_FLAG, BENCH_ALL, "gzip", NULL, FIELD(gzip), 0, 0, "accept gzip (TCP)"},
     {0, OPTION_TEXT, BENCH_ALL, "path", "PATH", FIELD(path), 0, 0, "WebSocket path (default /)"},
     {'c', OPTION_INT, BENCH_ALL, "connections", "N", FIELD(connections), 1, 2e6, "see the scenario"},

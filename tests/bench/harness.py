@@ -57,13 +57,15 @@ class Process:
     name = "process"
 
     def __init__(self):
-        self.process, self.tcp, self.websocket = None, 0, 0
+        self.process, self.tcp, self.websocket, self.tcps, self.wss = None, 0, 0, 0, 0
 
     @property
     def pid(self):
         return self.process.pid
 
-    def port(self, websocket):
+    def port(self, websocket, tls=None):
+        if tls:
+            return self.wss if websocket else self.tcps
         return self.websocket if websocket else self.tcp
 
     def cpu(self):
@@ -101,9 +103,20 @@ class Bare(Process):
         self.tcp, self.websocket = int(line[0]), int(line[1])
 
 
+def certificate(folder):
+    """A certificate for a day (ECDSA P-256), as the config names it."""
+    cert, key = os.path.join(folder, "bench.pem"), os.path.join(folder, "bench.key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=localhost", "-days", "1", "-keyout", key, "-out", cert],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.chmod(key, 0o600)
+    return {"certificate": cert, "key": key}
+
+
 class Server(Process):
     """magpied with a config and a data folder of its own, the shipped policies and metrics on, rate limits off, every
-    channel small; `config` replaces options. threads=0 is the server's own choice."""
+    channel small; `config` replaces options (`tls={}`: with a certificate, and ports of TLS). threads=0 is the server's
+    own choice."""
 
     def __init__(self, threads=1, data=None, wrap=(), **config):
         super().__init__()
@@ -121,14 +134,18 @@ class Server(Process):
             self.options["plugins"] = {"path": plugins, "load": {"metrics": {}}}
         self.options["scripts"] = {"path": os.path.join(ROOT, "scripts")}
         self.options.update(config)
+        if "tls" in self.options:
+            self.options["tls"] = dict(certificate(self.folder), **self.options["tls"])
         self.start(wrap)
 
     def start(self, wrap=()):
         for _ in range(5):
-            self.tcp, self.websocket = free_port(), free_port()
+            self.tcp, self.websocket, self.tcps, self.wss = (free_port() for _ in range(4))
             path = os.path.join(self.folder, "bench.lua")
             listen = {"tcp": "127.0.0.1:%d" % self.tcp, "websocket": "127.0.0.1:%d" % self.websocket,
                       "console": "unix:" + self.socket}
+            if "tls" in self.options:
+                listen.update(tcps="127.0.0.1:%d" % self.tcps, wss="127.0.0.1:%d" % self.wss)
             with open(path, "w") as f:
                 f.write("return " + lua(dict(self.options, listen=listen)) + "\n")
             begin = time.monotonic()
@@ -197,11 +214,15 @@ class Server(Process):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def load(server, scenario, *options, websocket=False, pid=None):
+def way(server, websocket=False, tls=None):
+    """magpie-bench's options for a transport. tls: "1.3", "1.2", or None."""
+    return (["-a", "127.0.0.1:%d" % server.port(websocket, tls)] + (["-w"] if websocket else []) +
+            ({"1.3": ["--tls"], "1.2": ["--tls12"]}[tls] if tls else []))
+
+
+def load(server, scenario, *options, websocket=False, tls=None, pid=None):
     """Runs magpie-bench; its figures."""
-    command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "--json", "-q", "--pid", str(pid or server.pid)]
-    if websocket:
-        command.append("-w")
+    command = [BENCH] + way(server, websocket, tls) + ["--json", "-q", "--pid", str(pid or server.pid)]
     run = subprocess.run(command + [scenario] + [str(o) for o in options], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
     try:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional
 
-from harness import BENCH, BUILD, TOOLS, Bare, Failed, Server, load
+from harness import BENCH, BUILD, TOOLS, Bare, Failed, Server, load, way
 
 
 @dataclass
@@ -119,30 +119,53 @@ def wait_connections(server, n, run=None):
         time.sleep(0.2)
 
 
-def idle(quick):
+def idle_bytes(n, websocket=False, tls=None, settle=3):
     """Bytes of the process, without the database's, for a logged-in, once-subscribed, idle connection at two shards."""
-    n = 2000 if quick else 10000
+    with Server(threads=2, **({"tls": {}} if tls else {})) as server:
+        load(server, "connect", "-c", 200, "-d", 0.3, websocket=websocket, tls=tls)  # what is needed once
+        wait_connections(server, 0)
+        time.sleep(6)
+        before = server.own_memory()
+        command = [BENCH] + way(server, websocket, tls) + ["-q", "--json", "--pid", str(server.pid)]
+        with subprocess.Popen(command + ["connect", "-c", str(n), "-d", "60"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as run:
+            try:
+                wait_connections(server, n + 1, run)
+                time.sleep(settle)
+                return (server.own_memory() - before) / n
+            finally:
+                run.terminate()
+                run.wait()
+
+
+def idle(quick):
+    """What an idle connection holds, by transport."""
     for websocket in (False, True):
-        with Server(threads=2) as server:
-            load(server, "connect", "-c", 200, "-d", 0.3, websocket=websocket)  # what is needed once
-            wait_connections(server, 0)
-            time.sleep(6)
-            before = server.own_memory()
-            command = [BENCH, "-a", "127.0.0.1:%d" % server.port(websocket), "-q", "--json", "--pid",
-                       str(server.pid)] + (["-w"] if websocket else [])
-            with subprocess.Popen(command + ["connect", "-c", str(n), "-d", "60"], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, text=True) as run:
-                try:
-                    wait_connections(server, n + 1, run)
-                    time.sleep(3)
-                    after = server.own_memory()
-                finally:
-                    run.terminate()
-                    run.wait()
-            transport = "WebSocket" if websocket else "TCP"
-            yield Row("idle.%s" % transport.lower(), "memory of an idle connection, %s" % transport,
-                      (after - before) / n, "bytes", None,
-                      340 if websocket else 300)
+        transport = "WebSocket" if websocket else "TCP"
+        yield Row("idle.%s" % transport.lower(), "memory of an idle connection, %s" % transport,
+                  idle_bytes(2000 if quick else 10000, websocket), "bytes", None, 340 if websocket else 300)
+
+
+def tls(quick):
+    """What TLS adds: memory, processor time of deliveries, and of connections with their handshake."""
+    for version, bound in (("1.3", 450), ("1.2", 14 << 10)):
+        yield Row("tls.idle.%s" % version, "memory of an idle connection, TLS %s" % version,
+                  idle_bytes(2000 if quick else 10000, tls=version, settle=12), "bytes", None, bound)
+    with Server(threads=1, tls={}) as server:
+        for name, crowd, under_way in CROWDS[:1] if quick else CROWDS:
+            options = ("-c", crowd, "-k", under_way, "-d", 1 if quick else 3)
+            costs = {None: [], "1.3": [], "1.2": []}
+            for _ in range(1 if quick else 4):
+                for version, out in costs.items():
+                    out.append(load(server, "channel", *options, tls=version)["server_cpu_s_per_million"])
+            for version in ("1.3", "1.2"):
+                yield Row("tls.fanout.%s.%s" % (name, version),
+                          "fan-out to %d over TLS %s, against plain TCP" % (crowd, version), middle(costs[version]),
+                          "CPU s/M", middle(costs[None]), 1.2 if version == "1.3" else None)
+        for version in ("1.3", "1.2"):
+            figures = load(server, "connect", "-c", 500 if quick else 4000, "-d", 0.2, tls=version)
+            yield Row("tls.connect.%s" % version, "handshake, login, subscribe, TLS %s" % version,
+                      figures["server_cpu_us_per_connection"], "CPU µs")
 
 
 def connect(quick):

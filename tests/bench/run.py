@@ -39,6 +39,7 @@ PARTS = [
     ("silent", "receivers that do not read", endure.silent),
     ("reconnect", "memory, when many have come and gone", endure.reconnect),
     ("store", "the store, against RocksDB alone and the bare disk, in the same run", parts.store),
+    ("tls", "TLS: what it holds, and costs beside plain TCP in the same run", parts.tls),
     ("compression", "what compressing saves and costs; and fan-out to who accepts it, against who does not",
      parts.compression),
     ("storms", "how many pushes come of many who join, or go and come back", storms.storms),

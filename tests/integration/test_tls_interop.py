@@ -14,6 +14,7 @@ from test_tls import CTL, TlsTest
 from wire import TcpWire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+BENCH = os.path.join(os.path.dirname(CTL), "magpie-bench")
 
 
 def needs(program):
@@ -68,6 +69,17 @@ class Interop(TlsTest):
                                   "wss", environment={"NODE_EXTRA_CA_CERTS": certs.authority()[0]})
                 self.assertEqual(status, 0, out)
                 self.assertEqual(json.loads(out)["forms"], [form])
+
+    def test_our_own_clients(self):
+        """The C library's, by the load generator: every message to everybody, once and in order."""
+        for version in ("-t", "--tls12"):
+            for port, more in ((self.server.tcps, ()), (self.server.wss, ("-w",))):
+                status, out = run(BENCH, "channel", "-a", "127.0.0.1:%d" % port, version, *more, "-c", "40", "-k", "2",
+                                  "-n", "50", "--warmup", "0", "--size", "3000", "-q", "--json")
+                self.assertEqual(status, 0, out)
+                figures = json.loads(out)
+                self.assertEqual((figures["deliveries"], figures["missing"], figures["duplicates"]), (2000, 0, 0))
+                self.assertEqual(figures["transport"], "wss" if more else "tcps")
 
     @needs("nmap")
     def test_grade(self):

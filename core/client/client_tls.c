@@ -1,0 +1,100 @@
+#include "core/client/client_tls.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int client_secure(struct client *client, const char *authority, bool old, const char **why)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    bool ok = ctx && SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+              (!old || SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) == 1);
+    if (ok && authority) {
+        ok = SSL_CTX_load_verify_file(ctx, authority) == 1;
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    }
+    if (!ok) {
+        *why = "the authorities cannot be read";
+        ERR_clear_error();
+        SSL_CTX_free(ctx);
+        return ERR_INVALID;
+    }
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    client_tls_free(client);
+    client->tls = ctx;
+    return 0;
+}
+
+void client_tls_free(struct client *client)
+{
+    SSL_CTX_free(client->tls);
+    client->tls = NULL;
+}
+
+int client_tls_start(struct client_conn *conn, const char *host)
+{
+    conn->tls = SSL_new(conn->client->tls);
+    bool named = conn->tls &&
+                 (!*host || (SSL_set_tlsext_host_name(conn->tls, host) == 1 && SSL_set1_host(conn->tls, host) == 1));
+    if (!named || SSL_set_fd(conn->tls, conn->fd) != 1)
+        return ERR_NOMEM;
+    SSL_set_connect_state(conn->tls);
+    return 0;
+}
+
+int client_tls_shake(struct client_conn *conn, const char **why)
+{
+    ERR_clear_error();
+    int rc = SSL_do_handshake(conn->tls), error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(conn->tls, rc);
+    if (rc == 1)
+        return 0;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return ERR_AGAIN;
+    const char *text = ERR_reason_error_string(ERR_peek_error());
+    *why = text ? text : "the server went away in the handshake";
+    return ERR_IO;
+}
+
+/* What a call of OpenSSL gave, as recv(2) and send(2) would say it. */
+static ssize_t result(struct client_conn *conn, int rc)
+{
+    int error = rc > 0 ? SSL_ERROR_NONE : SSL_get_error(conn->tls, rc);
+    if (rc > 0)
+        return rc;
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return 0;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        errno = EAGAIN;
+    else if (error != SSL_ERROR_SYSCALL || !errno)
+        errno = ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? ECONNRESET : EPROTO;
+    return -1;
+}
+
+ssize_t client_tls_recv(struct client_conn *conn, void *p, size_t n)
+{
+    if (!conn->tls)
+        return recv(conn->fd, p, n, 0);
+    ERR_clear_error();
+    errno = 0;
+    return result(conn, SSL_read(conn->tls, p, n < INT_MAX ? (int)n : INT_MAX));
+}
+
+ssize_t client_tls_send(struct client_conn *conn, const void *p, size_t n)
+{
+    if (!conn->tls)
+        return send(conn->fd, p, n, MSG_NOSIGNAL);
+    ERR_clear_error();
+    errno = 0;
+    return result(conn, SSL_write(conn->tls, p, n < INT_MAX ? (int)n : INT_MAX));
+}
+
+void client_tls_end(struct client_conn *conn)
+{
+    SSL_free(conn->tls);
+    conn->tls = NULL;
+}
