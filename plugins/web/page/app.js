@@ -343,6 +343,8 @@ class Page {
   #heard(room, message) {
     if (message.sender.id === this.#model.me) return;
     const away = document.hidden || !document.hasFocus();
+    // The line "New" stands where one looked away.
+    if (room === this.#room && away && room.readTo >= room.unreadFrom) room.unreadFrom = message.seq;
     if (room === this.#room && !away) this.#reader.message(message.sender.name, message.content);
     const meant = room.kind === "user" || this.#model.mentions(message);
     if (!away || !meant || !notifying.on || Date.now() - message.createdAt > 60000) return;

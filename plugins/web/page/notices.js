@@ -11,6 +11,7 @@ export function say(text) {
   if (box.matches(":popover-open")) box.hidePopover();
   box.showPopover();
   box.append(toast);
+  $("#spoken").replaceChildren(h("p", { text }));
   while (box.children.length > 3) box.firstChild.remove();
   setTimeout(() => {
     toast.remove();

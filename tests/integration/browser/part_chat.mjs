@@ -255,6 +255,8 @@ export default {
     await bob.channel(channel).send("but @ann, look");
     await bob.user(await idOf(ann)).send("and in private");
     await until(async () => /^\(3\)/.test(await ann.page.title()), "three unread in the title");
+    const where = ann.page.locator("#log .row", { has: ann.page.locator(".new") }).locator(".text");
+    same(await where.textContent(), "to nobody", "where one looked away");
     const told = await ann.page.evaluate(() => window.told.map(([, body]) => body));
     same(told, ["but @ann, look", "and in private"], "what was notified of");
   },
