@@ -36,9 +36,23 @@ static int wrong_usage(const char *why, const char *what)
     return 2;
 }
 
+/* Whether the line gives a password: everybody on the machine sees it in the list of processes. */
+static bool line_tells_password(const char *line)
+{
+    static const char word[] = "auth", json[] = "json";
+    line += strspn(line, " \t");
+    if (strncmp(line, json, sizeof json - 1) == 0 && strchr(" \t", line[sizeof json - 1]))
+        line += sizeof json - 1 + strspn(line + sizeof json - 1, " \t");
+    line += *line == '"'; /* a word may be quoted */
+    return strncmp(line, word, sizeof word - 1) == 0 && strchr(" \t\"", line[sizeof word - 1]);
+}
+
 /* What is wrong with a line for the console; NULL: nothing. */
 static const char *line_bad(const char *line)
 {
+    if (line_tells_password(line))
+        return "a password is not given on the command line, where others can read it: it is taken from "
+               "$MAGPIE_PASSWORD, or from standard input";
     if (line[strspn(line, " \t")] == '\0')
         return "the command is empty";
     if (strpbrk(line, "\r\n"))
