@@ -35,8 +35,8 @@ static void answer_with(struct net *net, uint32_t idx, struct conn *c, unsigned 
 {
     char out[640];
     int n = snprintf(out, sizeof out,
-                     "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
-                     "Connection: %s\r\n%s\r\n%s%s",
+                     "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+                     "Content-Length: %zu\r\nConnection: %s\r\n%s\r\n%s%s",
                      status, http_phrase(status), strlen(text) + 1, status == 426 ? "close, Upgrade" : "close", fields,
                      body ? text : "", body ? "\n" : "");
     if (SURELY(n > 0 && (size_t)n < sizeof out))

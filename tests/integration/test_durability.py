@@ -14,7 +14,7 @@ import time
 
 from base import Test
 from client import CONVERSATIONS, HISTORY, INBOX, READ, SEND_CHANNEL, SEND_USER, Client, Error
-from server import MAGPIED, PATIENCE, Server
+from server import PATIENCE, Server
 from wire import Closed
 
 KILLS = int(os.environ.get("MAGPIE_KILLS", "20"))
@@ -562,99 +562,3 @@ class Broken(Test):
         self.assertEqual(again["seq"], len(before) + 1, "no gap: nothing was lost")
         messages = b.history(peer=a, limit=200)["messages"]
         self.assertEqual([m["id"] for m in messages], [m["id"] for m in before + [again]])
-
-
-class Damage(Stops):
-    """Damaged files are refused with a reason, and nothing is reset; with the right file back, all is there."""
-
-    abstract = False
-
-    def refuses(self, s):
-        """It does not start, and says why in one line. Returns the line."""
-        process = subprocess.run([MAGPIED, "-c", s.config_path], stdin=subprocess.DEVNULL, capture_output=True,
-                                 text=True, cwd=s.folder, timeout=60 * PATIENCE)
-        self.assertEqual(process.returncode, 1, process.stderr[-2000:])
-        self.assertTrue(process.stderr.strip(), "silent")
-        return process.stderr
-
-    def one(self, folder, pattern):
-        found = sorted(glob.glob(os.path.join(folder, "data/db", pattern)), key=os.path.getsize)
-        self.assertTrue(found, pattern)
-        return found[-1]
-
-    def check(self, pattern, harm, clean):
-        with Server() as s:
-            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
-            room = self.channel(a, b)
-            sent = [a.tell(b, "dm %d" % n)["id"] for n in range(50)]
-            for n in range(50):
-                a.say(room, "message %d" % n)
-            time.sleep(1.5)  # all is synced
-            if clean:
-                self.stop(s)
-            else:
-                s.kill()
-            name = self.one(s.folder, pattern)
-            with open(name, "rb") as f:
-                good = f.read()
-            harm(name, good)
-            for _ in range(2):  # a second attempt finds nothing repaired
-                why = self.refuses(s)
-            self.assertIn("data", why)
-            with open(name, "wb") as f:
-                f.write(good)
-            s.start()
-            b2 = self.again(b, server=s)
-            self.assertEqual([m["id"] for m in b2.history(peer=a)["messages"]], sent)
-            self.assertEqual(b2.history(room)["last"], 50)
-
-    @staticmethod
-    def cut(name, good):
-        with open(name, "wb") as f:
-            f.write(good[:len(good) // 2])
-
-    @staticmethod
-    def flip(name, good):
-        at = len(good) // 2
-        with open(name, "wb") as f:
-            f.write(good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:])
-
-    @staticmethod
-    def remove(name, good):
-        os.unlink(name)
-
-    def test_manifest(self):
-        self.check("MANIFEST-*", self.cut, True)
-        self.check("MANIFEST-*", self.flip, True)
-
-    def test_current(self):
-        self.check("CURRENT", self.remove, True)
-
-    def test_table(self):
-        self.check("*.sst", self.cut, True)
-        self.check("*.sst", self.remove, True)
-
-    def test_log(self):
-        self.check("*.log", self.cut, False)
-        self.check("*.log", self.flip, False)
-        self.check("*.log", self.remove, False)
-
-
-class Alone(Test):
-    def test_two_servers_on_one_directory(self):
-        a, b = self.users("Ada", "Bob")
-        a.tell(b, "one")
-        other = Server(start=False)
-        try:
-            settings = other.settings()
-            settings["data"] = os.path.join(self.server.folder, "data")
-            other.write_config(settings)
-            process = subprocess.run([MAGPIED, "-c", other.config_path], stdin=subprocess.DEVNULL, capture_output=True,
-                                     text=True, cwd=other.folder, timeout=60 * PATIENCE)
-            self.assertEqual(process.returncode, 1)
-            self.assertIn("in use by another", process.stderr)
-            self.assertIn(settings["data"], process.stderr)
-        finally:
-            other.discard()
-        self.assertEqual(a.tell(b, "two")["seq"], 2, "the first goes on")
-        self.assertEqual(len(b.history(peer=a)["messages"]), 2)

@@ -8,8 +8,9 @@
 static void answer(const struct route_call *q, unsigned status, const char *text)
 {
     route_answer(q->shard, q->conn, q->generation, status,
-                 SLICE_LIT("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"), slice_str(text),
-                 slice_eq(q->head->method, SLICE_LIT("HEAD")));
+                 SLICE_LIT("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+                           "Cache-Control: no-store\r\n"),
+                 slice_str(text), slice_eq(q->head->method, SLICE_LIT("HEAD")));
 }
 
 void health_serve(const struct route_call *q, void *ctx)

@@ -38,7 +38,7 @@ void tls_shaking_free(struct tls_shaking *s)
 /* --- The first bytes ---------------------------------------------------------------------------------------------- */
 
 static const char http_answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                                  "Content-Length: 44\r\nConnection: close\r\n\r\n"
+                                  "X-Content-Type-Options: nosniff\r\nContent-Length: 44\r\nConnection: close\r\n\r\n"
                                   "this port speaks TLS: use https:// or wss://";
 /* A fatal alert in the clear, as TLS begins: unexpected_message. */
 static const uint8_t alert[] = {21, 3, 1, 0, 2, 2, 10};
