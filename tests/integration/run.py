@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
-CLASS_SECONDS = 240  # after which a class is given up
+CLASS_SECONDS = int(os.environ.get("MAGPIE_CLASS_SECONDS", "240"))  # after which a class is given up
 WORKERS = int(os.environ.get("MAGPIE_TEST_WORKERS", "4"))  # more than processors: tests wait much
 
 

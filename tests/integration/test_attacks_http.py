@@ -1,5 +1,5 @@
-"""Attacks on what is served over HTTP: the REST API, the page, the metrics. A page of another site that asks, paths that
-mean another one, and whatever else could bring somebody in without a key."""
+"""Attacks on what is served over HTTP: the REST API, the page, the metrics. A page of another site that asks, paths
+that mean another one, and whatever else could bring somebody in without a key."""
 
 import json
 import re
@@ -71,7 +71,8 @@ class Paths(Http):
         for path in ("/api/v1/users/ada", "//api/v1/users/ada", "/API/V1/users/ada", "/api/v1//users/ada",
                      "/api/v1/users/ada/", "/api/v1/users/ada?key=" + KEY, "/api/v1/users/ada;key=" + KEY,
                      "/api/v1/users/ada#", "/api/v1/%75sers/ada", "/api%2fv1%2fusers%2fada", "/api/v1/openapi.json",
-                     "http://localhost/api/v1/users/ada", "http://localhost/health/../api/v1/users/ada", "*", "localhost:80",
+                     "http://localhost/api/v1/users/ada", "http://localhost/health/../api/v1/users/ada", "*",
+                     "localhost:80",
                      "/metrics", "/metrics/", "//metrics", "/metrics?bearer=" + BEARER, "/%6detrics", "/METRICS",
                      "/metrics/../metrics", "/metrics%00", "/metrics;x"):
             status, _, text = self.ask("GET " + path)
@@ -176,7 +177,8 @@ class Bodies(Http):
 
     abstract = False
 
-    BAD = (b"", b"{", b"[]", b"null", b'"x"', b'{"content":"x"}x', b'{"content":"x"}{}', b'{"content":"x","content":"y"}',
+    BAD = (b"", b"{", b"[]", b"null", b'"x"', b'{"content":"x"}x', b'{"content":"x"}{}',
+           b'{"content":"x","content":"y"}',
            b'{"content":"\xff"}', b'{"content":"a\\u0000b"}', b'{"content":"\\ud800"}', b"{'content':'x'}",
            b'{"content":"x",}', b'{"content":' + b"[" * 60000, b'{"content":' + b'{"a":' * 40 + b"1" + b"}" * 41,
            b'{"content":7}', b'{"content":["x"]}', b'\xef\xbb\xbf{"content":"x"}', b'{"Content":"x"}',
@@ -186,7 +188,7 @@ class Bodies(Http):
         a = self.user("Ada")
         for body in self.BAD:
             with self.subTest(body=body[:40]):
-                status, headers, text = self.ask("POST /api/v1/announcements", "Authorization: Bearer " + KEY, body=body)
+                status, _, text = self.ask("POST /api/v1/announcements", "Authorization: Bearer " + KEY, body=body)
                 self.assertIn(status, (400, 413))
                 self.assertEqual(json.loads(text)["error"]["code"], "bad_request" if status == 400 else "too_large")
         a.quiet(ANNOUNCEMENT)
@@ -198,7 +200,7 @@ class Bodies(Http):
                       ("Content-Length: -1",), ("Content-Length: 0x10",), ("Content-Length: 99999999999999999999",),
                       ("Content-Length: 5", "Transfer-Encoding: chunked"), ("Transfer-Encoding: chunked",),
                       ("Transfer-Encoding: x",), ("Transfer-Encoding : chunked",), ("Content-Length: 4294967301",)):
-            head = ["POST /api/v1/announcements HTTP/1.1", "Host: localhost", "Authorization: Bearer " + KEY] + list(lines)
+            head = ["POST /api/v1/announcements HTTP/1.1", "Host: localhost", "Authorization: Bearer " + KEY, *lines]
             with socket.create_connection(("127.0.0.1", self.server.websocket), 20 * PATIENCE) as s:
                 s.sendall("\r\n".join(head).encode() + b"\r\n\r\n0\r\n\r\n" + smuggled)
                 answer, end = b"", time.monotonic() + 20 * PATIENCE

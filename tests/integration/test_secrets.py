@@ -37,8 +37,8 @@ def source(*path):
 def options():
     """{name: whether it is declared a secret} of every option of the core and of shipped plugins."""
     found = {}
-    for name, rest in re.findall(r"^    [A-Z]+\(([\w.]+),((?:[^\n]|\n        )*)", source("core/config/config_schema.c"),
-                                 re.M):
+    for name, rest in re.findall(r"^    [A-Z]+\(([\w.]+),((?:[^\n]|\n        )*)",
+                                 source("core/config/config_schema.c"), re.M):
         found[name] = bool(re.search(r"\bSECRET\b", rest))
     for plugin in sorted(os.listdir(os.path.join(ROOT, "plugins"))):
         path = os.path.join("plugins", plugin, plugin + ".c")
@@ -118,7 +118,8 @@ class Planted(Test):
         c, said = Console(s), []
         for line in ("auth typed-wrong-password", 'auth "%s"' % PLANTED["console.password"][1], "show config",
                      "config diff", "show config auth", "show config auth.secret", "show config console",
-                     "show config console.password", "show config plugins", "show config plugins.load", "show config tls",
+                     "show config console.password", "show config plugins", "show config plugins.load",
+                     "show config tls",
                      "set auth.secret typed-by-set-0123456789", "set console.password typed-by-set",
                      "set plugins.load typed-by-set", "typed-command x", "plugin load typed-plugin",
                      "plugin list", "plugin info webhook", "plugin info http_api", "plugin info ask",
@@ -148,7 +149,8 @@ class Planted(Test):
         said.append(json.dumps(self.connect("text", s).ask(LOGIN, token=wrong)))
         self.connect("tls-tcp", s).request(PING)
         a.request(2, receiverId="ada", content="x")
-        for path, key in (("/api/v1/users/ada", PLANTED["http_api.keys"][1]), ("/metrics", PLANTED["metrics.bearer"][1])):
+        for path, name in (("/api/v1/users/ada", "http_api.keys"), ("/metrics", "metrics.bearer")):
+            key = PLANTED[name][1]
             self.assertEqual(self.http(s, "GET", path, key)[0], 200)
             for method in ("GET", "POST", "OPTIONS"):
                 for bad in ("planted-wrong-key-0123456789", None):
@@ -201,7 +203,7 @@ class Planted(Test):
                     time.sleep(0.5)  # webhook and ask fail meanwhile
                     self.assertEqual(s.stop(), 0)
                     self.clean(s.whole_log(), "the log")
-                    for typed in ("typed-wrong-password", "typed-by-set"):  # to the one who typed it, and to nobody else
+                    for typed in ("typed-wrong-password", "typed-by-set"):  # told to nobody but who typed it
                         self.assertNotIn(typed, s.whole_log())
                     self.files(s)
                 finally:
