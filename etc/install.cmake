@@ -13,21 +13,82 @@ install(FILES plugins/magpie_plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 foreach(name ${plugin_names})
   install(TARGETS plugin_${name} LIBRARY DESTINATION ${magpie_plugin_dir})
 endforeach()
-file(GLOB scripts CONFIGURE_DEPENDS scripts/*.lua)
-install(FILES ${scripts} DESTINATION ${magpie_script_dir})
-foreach(section 1 5 8)
-  file(GLOB pages CONFIGURE_DEPENDS docs/man/*.${section})
-  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
-endforeach()
-file(GLOB documents CONFIGURE_DEPENDS docs/*.md)
-install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
-install(DIRECTORY docs/examples DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
-install(FILES etc/sysctl.d/magpie.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples RENAME sysctl.conf)
-install(FILES etc/limits.d/magpie.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples RENAME limits.conf)
 
-# The prefix may be given at install time (--prefix), so these two are made then. A config that is there is somebody's:
-# it stays, and the new one is put beside it.
+# Documents, and what they lead to. Each file here has a place of its own below the prefix, and the links of documents
+# are written anew for those places when Magpie is built (documents.cmake). A link to what is not installed, a source
+# file say, becomes its text.
+set(magpie_documents "") # of each: its path in the sources, a bar, its path when installed
+set(magpie_pages "")     # those among them that are written anew
+# magpie_document(FOLDER FILE...): files of the sources (relative paths) go to that folder.
+function(magpie_document folder)
+  set(documents ${magpie_documents})
+  set(pages ${magpie_pages})
+  foreach(file ${ARGN})
+    get_filename_component(name ${file} NAME)
+    list(APPEND documents "${file}|${folder}/${name}")
+    if(name MATCHES "\\.md$")
+      list(APPEND pages ${file})
+      install(FILES ${CMAKE_BINARY_DIR}/documents/${file} DESTINATION ${folder})
+    else()
+      install(FILES ${file} DESTINATION ${folder})
+    endif()
+  endforeach()
+  set(magpie_documents ${documents} PARENT_SCOPE)
+  set(magpie_pages ${pages} PARENT_SCOPE)
+endfunction()
+# magpie_documents_of(FOLDER PATTERN...): the same of all files that fit.
+macro(magpie_documents_of folder)
+  file(GLOB found RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${ARGN})
+  magpie_document(${folder} ${found})
+endmacro()
+
+magpie_document(${CMAKE_INSTALL_DOCDIR} README.md CHANGELOG.md LICENSE)
+magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/docs docs/*.md docs/*.png)
+magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/docs/examples docs/examples/*)
+magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/etc etc/*.md etc/magpie.lua etc/magpied.service)
+magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/etc/sysctl.d etc/sysctl.d/*)
+magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/etc/limits.d etc/limits.d/*)
+magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins plugins/README.md)
+file(GLOB folders RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS plugins/*/README.md)
+foreach(file ${folders})
+  get_filename_component(folder ${file} DIRECTORY)
+  magpie_document(${CMAKE_INSTALL_DOCDIR}/${folder} ${file})
+endforeach()
+magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/echo plugins/echo/echo.c) # an example of a plugin
+magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/http_api plugins/http_api/openapi.json)
+magpie_documents_of(${magpie_script_dir} scripts/*.lua scripts/*.md)
+magpie_documents_of(${magpie_script_dir}/examples scripts/examples/*)
+list(APPEND magpie_documents "scripts/examples|${magpie_script_dir}/examples")
+set(client plugins/web/client) # the npm package, without what it is made and tested with
+magpie_documents_of(${CMAKE_INSTALL_DATADIR}/magpie/client ${client}/*.js ${client}/*.ts ${client}/*.md
+  ${client}/package.json)
+magpie_documents_of(${CMAKE_INSTALL_DATADIR}/magpie/client/examples ${client}/examples/*)
+
+# Absolute, so that one of them may be where another is not.
+set(places "")
+foreach(document ${magpie_documents})
+  string(REGEX MATCH "^[^|]*" source "${document}")
+  string(REGEX REPLACE "^[^|]*\\|" "" place "${document}")
+  get_filename_component(place "${place}" ABSOLUTE BASE_DIR "${CMAKE_INSTALL_PREFIX}")
+  string(APPEND places "${source}|${place}\n")
+endforeach()
+file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/documents/places.txt CONTENT "${places}")
+set(made "")
+foreach(page ${magpie_pages})
+  list(APPEND made ${CMAKE_BINARY_DIR}/documents/${page})
+  set_property(SOURCE ${CMAKE_BINARY_DIR}/documents/${page} PROPERTY GENERATED TRUE)
+endforeach()
+add_custom_command(
+  OUTPUT ${made}
+  COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DMADE=${CMAKE_BINARY_DIR}/documents
+    -P ${CMAKE_SOURCE_DIR}/etc/documents.cmake
+  DEPENDS ${magpie_pages} ${CMAKE_BINARY_DIR}/documents/places.txt ${CMAKE_SOURCE_DIR}/etc/documents.cmake
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  COMMENT "Writing the links of the documents")
+add_custom_target(documents ALL DEPENDS ${made})
+
+# The prefix may be given at install time (--prefix), so what names paths is made then: config, unit, man pages. A
+# config that is there is somebody's: it stays, and the new one is put beside it.
 install(CODE "
   set(bin \"${CMAKE_INSTALL_BINDIR}\")
   set(libdir \"${CMAKE_INSTALL_LIBDIR}\")
@@ -35,14 +96,17 @@ install(CODE "
   set(script_dir \"${magpie_script_dir}\")
   set(config_dir \"${magpie_config_dir}\")
   set(doc_dir \"${CMAKE_INSTALL_DOCDIR}\")
+  set(man_dir \"${CMAKE_INSTALL_MANDIR}\")
   set(source \"${CMAKE_SOURCE_DIR}\")
+  set(plugins \"${plugin_names}\")
+  set(console \"${MAGPIE_CONSOLE_SOCKET}\")
 ")
 install(CODE [[
   get_filename_component(prefix "${CMAKE_INSTALL_PREFIX}" ABSOLUTE)
   if(prefix STREQUAL "/usr" AND NOT IS_ABSOLUTE "${config_dir}")
     set(config_dir "/${config_dir}") # the one prefix whose configuration is not below it
   endif()
-  foreach(dir bin plugin_dir script_dir config_dir doc_dir)
+  foreach(dir bin plugin_dir script_dir config_dir doc_dir man_dir)
     if(NOT IS_ABSOLUTE "${${dir}}")
       set(${dir} "${prefix}/${${dir}}")
     endif()
@@ -53,8 +117,13 @@ install(CODE [[
   string(REPLACE "\"build/plugins\"" "\"${plugin_dir}\"" text "${text}")
   string(REPLACE "\"scripts\"" "\"${script_dir}\"" text "${text}")
   if(prefix MATCHES "^/(usr|opt)") # a service of the system: its unit makes /run/magpie
-    string(REPLACE "\"127.0.0.1:8083\"" "\"unix:/run/magpie/console\"" text "${text}")
+    string(REPLACE "\"127.0.0.1:8083\"" "\"unix:${console}\"" text "${text}")
   endif()
+  foreach(name web metrics) # which it loads
+    if(NOT ";${plugins};" MATCHES ";${name};")
+      string(REGEX REPLACE "\n +${name} = {}[^\n]*" "" text "${text}")
+    endif()
+  endforeach()
   set(config "${root}${config_dir}/magpie.lua")
   if(EXISTS "${config}")
     set(config "${config}.new")
@@ -73,4 +142,18 @@ install(CODE [[
   set(unit "${root}${prefix}/lib/systemd/system/magpied.service")
   message(STATUS "Installing: ${unit}")
   file(WRITE "${unit}" "${text}")
+
+  file(GLOB pages "${source}/docs/man/*.[158]")
+  foreach(page ${pages})
+    get_filename_component(name "${page}" NAME)
+    string(REGEX REPLACE "^.*\\." "" section "${name}")
+    file(READ "${page}" text)
+    string(REPLACE "/usr/lib/magpie/plugins" "${plugin_dir}" text "${text}")
+    string(REPLACE "/usr/share/magpie/scripts" "${script_dir}" text "${text}")
+    string(REPLACE "/usr/share/doc/magpie" "${doc_dir}" text "${text}")
+    string(REPLACE "/etc/magpie" "${config_dir}" text "${text}")
+    string(REPLACE "/run/magpie/console" "${console}" text "${text}")
+    message(STATUS "Installing: ${root}${man_dir}/man${section}/${name}")
+    file(WRITE "${root}${man_dir}/man${section}/${name}" "${text}")
+  endforeach()
 ]])

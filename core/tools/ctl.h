@@ -11,7 +11,9 @@ struct cJSON;
 struct ssl_st;
 
 struct ctl {
-    const char *address;               /* HOST:PORT, tls:HOST:PORT or unix:PATH */
+    const char *address;               /* HOST:PORT, tls:HOST:PORT or unix:PATH; of `usual`, the last that was tried */
+    const char *const *usual;          /* addresses to try in turn, up to a NULL; NULL: only `address` */
+    int error;                         /* errno of the last connect(); 0: it failed before, or did not */
     const char *authority;             /* file of those whom a server's certificate is taken from; NULL: the system's */
     const char *certificate, *key;     /* files of our own; NULL: none */
     const char *password;              /* for `auth`; NULL: none given */
@@ -21,7 +23,7 @@ struct ctl {
     bool refused;                      /* TLS failed, and `why` says how */
     struct buf in;                     /* received, not yet taken */
     size_t in_at;                      /* bytes of it that are taken */
-    char why[256];                     /* what went wrong, for people */
+    char why[512];                     /* what went wrong, for people */
     const volatile sig_atomic_t *stop; /* set by a signal's handler, which ends waiting for the server; NULL: none */
 };
 

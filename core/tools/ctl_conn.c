@@ -35,7 +35,10 @@ static int connect_unix(struct ctl *c, const char *path)
         return fail(c, "the path is too long");
     strcpy(a.sun_path, path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 ? 0 : fail(c, strerror(errno));
+    if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0)
+        return 0;
+    c->error = errno;
+    return fail(c, strerror(c->error));
 }
 
 static const char tls_prefix[] = "tls:";
@@ -68,9 +71,9 @@ static int connect_inet(struct ctl *c, char host[256])
             errno = e;
         }
     }
-    int e = errno;
+    c->error = errno;
     freeaddrinfo(list);
-    return c->fd >= 0 ? 0 : fail(c, strerror(e));
+    return c->fd >= 0 ? 0 : fail(c, strerror(c->error));
 }
 
 static void put_quoted(struct buf *out, const char *word)
@@ -107,13 +110,44 @@ void ctl_join(struct buf *out, int argc, char **argv)
     buf_byte(out, '\0');
 }
 
-int ctl_connect(struct ctl *c)
+/* To c->address. 0, or -1 with c->why and c->error. */
+static int reach(struct ctl *c)
 {
     char host[256];
     c->fd = -1;
+    c->error = 0;
     int rc = strncmp(c->address, "unix:", 5) == 0 ? connect_unix(c, c->address + 5) : connect_inet(c, host);
-    if (rc == 0 && is_tls(c))
-        rc = ctl_tls_connect(c, host);
+    return rc == 0 && is_tls(c) ? ctl_tls_connect(c, host) : rc;
+}
+
+/* To the first of the usual addresses where a console listens. One that is there and turns us away ends the search: it
+ * is the one that was meant, and the next address could be anybody's. */
+static int reach_usual(struct ctl *c)
+{
+    struct buf tried = BUF_INIT;
+    int rc = -1;
+    for (const char *const *address = c->usual; *address; address++) {
+        c->address = *address;
+        rc = reach(c);
+        if (rc == 0 || (c->error != ENOENT && c->error != ENOTDIR && c->error != ECONNREFUSED))
+            break;
+        buf_printf(&tried, "%s%s (%s)", tried.n ? " nor at " : "no console at ", c->address, strerror(c->error));
+        ctl_close(c);
+        if (!address[1])
+            snprintf(c->why, sizeof c->why, "%.*s; does magpied run? -s or $MAGPIE_CONSOLE names another address",
+                     (int)tried.n, tried.p ? tried.p : "");
+    }
+    if (rc != 0 && c->error == EACCES)
+        snprintf(c->why, sizeof c->why,
+                 "%s: permission denied; its owner may, and root: sudo magpiectl, or sudo -u magpie magpiectl",
+                 c->address);
+    buf_free(&tried);
+    return rc;
+}
+
+int ctl_connect(struct ctl *c)
+{
+    int rc = c->usual ? reach_usual(c) : reach(c);
     if (rc != 0 || !c->password)
         return rc;
     struct buf line = BUF_INIT;

@@ -4,7 +4,8 @@
 
 #include "core/tools/ctl.h"
 
-/* Connects, and gives the password where there is one. 0, or -1 with ctl->why. */
+/* Connects to `address`, or to the first of `usual` where anything listens, and gives the password where there is one.
+ * 0, or -1 with ctl->why. */
 int ctl_connect(struct ctl *c);
 void ctl_close(struct ctl *c);
 /* As recv(2) on the connection, blocking. */

@@ -16,8 +16,8 @@ enum { CTL_LINE_MAX = 64 << 10 }; /* what the console takes */
 static const char usage[] =
     "usage: magpiectl [-s ADDRESS] [-f text|json] [-w] [COMMAND ...]\n"
     "\n"
-    "  -s ADDRESS   HOST:PORT, tls:HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, or "
-    "127.0.0.1:8083)\n"
+    "  -s ADDRESS   HOST:PORT, tls:HOST:PORT or unix:PATH of the console (default: $MAGPIE_CONSOLE, else\n"
+    "               unix:" MAGPIE_CONSOLE_SOCKET " of an installed service, else 127.0.0.1:8083)\n"
     "  -f FORMAT    text (default) or json\n"
     "  -w           with trace ... on: show the frames until interrupted (what a terminal gets anyway)\n"
     "  --cacert FILE, --cert FILE, --key FILE\n"
@@ -95,9 +95,10 @@ int main(int argc, char **argv)
         {"cacert", required_argument, NULL, 'A'}, {"cert", required_argument, NULL, 'C'},
         {"key", required_argument, NULL, 'K'},    {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    /* The socket first: only the service's own user could make it, while anybody may listen on that port. */
+    static const char *const usual[] = {"unix:" MAGPIE_CONSOLE_SOCKET, "127.0.0.1:8083", NULL};
     const char *address = getenv("MAGPIE_CONSOLE");
-    struct ctl c = {
-        .address = address && *address ? address : "127.0.0.1:8083", .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
+    struct ctl c = {.address = address && *address ? address : NULL, .password = getenv("MAGPIE_PASSWORD"), .fd = -1};
     bool follow = false;
     opterr = 0;
     if (stdio_fds_open() != 0) /* or the answers would go to the console, as commands */
@@ -137,6 +138,7 @@ int main(int argc, char **argv)
             return wrong_usage("unknown option ", optopt ? letter : argv[optind - 1]);
         }
     }
+    c.usual = c.address ? NULL : usual;
     if (ctl_connect(&c) != 0) {
         fprintf(stderr, "magpiectl: %s\n", c.why);
         ctl_close(&c);

@@ -10,6 +10,11 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void joined(const char *expected, int argc, char **argv)
@@ -125,9 +130,63 @@ static void bad_addresses(void **state)
     }
 }
 
+/* A listening socket of that address ("unix:PATH"). */
+static int listener(const char *address)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", address + strlen("unix:"));
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    return fd;
+}
+
+/* Where no address is given: the service's socket before the port, what is told when neither is there, and no second
+ * address for whom the first turns away. */
+static void usual_addresses(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/magpie-ctl-XXXXXX", one[64], two[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(one, sizeof one, "unix:%s/one", folder);
+    snprintf(two, sizeof two, "unix:%s/two", folder);
+    const char *const usual[] = {one, two, NULL};
+    struct ctl c = {.usual = usual};
+    assert_int_equal(ctl_connect(&c), -1);
+    assert_true(strstr(c.why, one) && strstr(c.why, two) && strstr(c.why, "MAGPIE_CONSOLE"));
+    int second = listener(two);
+    assert_int_equal(ctl_connect(&c), 0);
+    assert_string_equal(c.address, two);
+    ctl_close(&c);
+    int first = listener(one);
+    assert_int_equal(ctl_connect(&c), 0);
+    assert_string_equal(c.address, one);
+    ctl_close(&c);
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(chmod(one + strlen("unix:"), 0), 0);
+    assert_int_equal(chmod(two + strlen("unix:"), 0666), 0);
+    if (geteuid() == 0) /* whom no mode keeps out */
+        assert_int_equal(seteuid(65534), 0);
+    assert_int_equal(ctl_connect(&c), -1);
+    assert_true(strstr(c.why, one) && strstr(c.why, "permission denied") && !strstr(c.why, two));
+    ctl_close(&c);
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+    close(first); /* left over by a server that died */
+    assert_int_equal(chmod(one + strlen("unix:"), 0600), 0);
+    assert_int_equal(ctl_connect(&c), 0);
+    assert_string_equal(c.address, two);
+    ctl_close(&c);
+    close(second);
+    unlink(one + strlen("unix:"));
+    unlink(two + strlen("unix:"));
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(completion), cmocka_unit_test(top),
-                                       cmocka_unit_test(bad_addresses)};
+                                       cmocka_unit_test(bad_addresses), cmocka_unit_test(usual_addresses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
