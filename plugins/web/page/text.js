@@ -19,6 +19,7 @@ function link(text) {
   try {
     const url = new URL(text);
     if (url.protocol !== "http:" && url.protocol !== "https:") return text;
+    if (url.username || url.password) return text; // https://example.org@elsewhere.net/ looks like what it is not
     // What is shown is where it leads: a name of other letters is shown as the browser resolves it.
     const props = { href: url.href, target: "_blank", rel: "noopener noreferrer nofollow ugc" };
     return h("a", { ...props, text, title: url.host });

@@ -21,6 +21,7 @@ export class Timeline {
   #to = 0;
   #rows = new Map(); // item → {row, signature}
   #follow = true;
+  #pinned = 0; // px: where the end was when it was last gone to
   #day = 0; // of the row above the one that is made
   #tools;
   #jump;
@@ -118,6 +119,11 @@ export class Timeline {
     const { base, end } = this.#room;
     const followed = this.#follow;
     this.#follow = below < BOTTOM && this.#to === end;
+    // Only people scroll up. What grew by itself, as text does whose font comes late, is followed.
+    if (followed && !this.#follow && scrollTop >= this.#pinned - 1) {
+      this.#follow = true;
+      return this.#pin();
+    }
     if (scrollTop < NEAR && this.#from > base) {
       this.#from = Math.max(base, this.#from - STEP);
       if (!this.#follow) this.#to = Math.min(this.#to, this.#from + MOST);
@@ -142,6 +148,7 @@ export class Timeline {
 
   #pin() {
     this.#log.scrollTop = this.#log.scrollHeight;
+    this.#pinned = this.#log.scrollTop;
   }
 
   #forget(wanted) {

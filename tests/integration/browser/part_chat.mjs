@@ -13,7 +13,7 @@ export default {
     await say(ann, "Good morning!");
     await sees(bob, "Good morning!");
     await ann.page.locator("#log .state.check").waitFor();
-    await say(bob, "Look: https://example.org/a_(b). Or javascript:alert(1)");
+    await say(bob, "Look: https://example.org/a_(b). Or javascript:alert(1), https://bank.example@evil.example/");
     await sees(ann, "Look");
     const links = ann.page.locator("#log .text a");
     same(await links.count(), 1, "links");

@@ -106,6 +106,21 @@ export default {
     await ann.page.locator("#jump").click();
     await until(async () => (await shown(ann)).at(-1) === "more", "the newest");
     await until(() => ann.page.locator("#jump").isHidden(), "nothing is new");
+    // What grows by itself does not count as scrolling up.
+    await ann.page.evaluate(() => {
+      const log = document.querySelector("#log");
+      log.lastElementChild.style.minHeight = "400px";
+      log.dispatchEvent(new Event("scroll"));
+    });
+    await bob.call(4, { channel, content: "the end" });
+    await until(async () => (await shown(ann)).at(-1) === "the end", "the last one");
+    await until(
+      () => ann.page.evaluate(() => {
+        const log = document.querySelector("#log");
+        return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+      }),
+      "the end is in sight",
+    );
   },
 };
 
