@@ -100,11 +100,8 @@ static struct wire *join(struct bundle *b, unsigned form, const struct encoder *
     }
     struct wire *all = wire_alloc(n, b->frames[0]->action, b->frames[0]->seq, b->frames[0]->tag);
     uint8_t *at = all ? all->data : NULL;
-    for (uint32_t i = 0; all && i < b->n; i++) {
-        const struct wire *w = b->frames[i]->wires[form];
-        memcpy(at, w->data, w->len);
-        at += w->len;
-    }
+    for (uint32_t i = 0; all && i < b->n; i++)
+        at = wire_copy(at, b->frames[i]->wires[form]);
     return all;
 }
 

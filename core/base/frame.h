@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define WIRE_TAG_NONE UINT32_MAX
 
@@ -52,6 +53,12 @@ static inline void wire_ref(struct wire *w)
     w->refs++;
 }
 void wire_unref(struct wire *w);
+/* Copies a wire's bytes to `at`; returns where the next one goes. */
+static inline uint8_t *wire_copy(uint8_t *at, const struct wire *w)
+{
+    memcpy(at, w->data, w->len);
+    return at + w->len;
+}
 
 struct frame {
     uint32_t refs; /* owners on this shard */

@@ -284,8 +284,7 @@ static void gather(struct gather *g, const struct outq *q)
     gather_clear(g);
     for (uint32_t i = 0; i < q->count; i++) {
         struct wire *w = *slot(q, i);
-        memcpy(g->bytes + g->n, w->data, w->len);
-        g->n += w->len;
+        g->n = (uint32_t)(wire_copy(g->bytes + g->n, w) - g->bytes);
         g->wires[g->count++] = w;
         wire_ref(w);
     }

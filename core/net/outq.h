@@ -45,7 +45,8 @@ struct outq_pool {
     uint64_t memory;     /* bytes of all queues, those on the freelist included */
 };
 
-/* The bytes of the last gathering: receivers of the same messages share one copy. One a net. */
+/* The bytes of the last gathering: receivers of the same messages share one copy. One a net. (A bundle, frame.h, is the
+ * same for a walk, which knows its frames before it knows the form; a queue holds wires of any frames.) */
 struct gather {
     /* what `bytes` holds, in order; each a reference, so that no address can come back as another wire */
     struct wire *wires[GATHER_WIRES];

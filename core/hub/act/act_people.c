@@ -16,87 +16,87 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-enum { PRESENCE_MAX = 100, GATHER_MAX = 200 };
+enum { PRESENCE_MAX = 100, SURVEY_MAX = 200 };
 
 /* --- Asking all shards who is online ------------------------------------------------------------------------------ */
 
 /* Lives on home until every shard has answered. Shards read the ids and names and write the flags of their own users:
  * no two touch the same byte, and the mailboxes order it. */
-struct gather {
+struct survey {
     struct req r;
-    void (*gathered)(struct gather *g); /* on home, once all have answered */
-    uint32_t left;                      /* answers awaited, and one for the asker */
-    uint32_t n;                         /* ids */
-    struct slice ids[GATHER_MAX];       /* borrowed from what the derived struct owns */
-    bool online[GATHER_MAX];
-    bool shared[GATHER_MAX]; /* is in one of the channels */
+    void (*known)(struct survey *v); /* on home, once all have answered */
+    uint32_t left;                   /* answers awaited, and one for the asker */
+    uint32_t n;                      /* ids */
+    struct slice ids[SURVEY_MAX];    /* borrowed from what the derived struct owns */
+    bool online[SURVEY_MAX];
+    bool shared[SURVEY_MAX]; /* is in one of the channels */
     struct buf channels;     /* names, each after a byte with its length; empty: not asked for */
 };
 
 struct ask {
     struct mail mail;
-    struct gather *g;
+    struct survey *v;
 };
 
 /* The same asked of other nodes, about those who are not online here. */
 struct ask_far {
     struct bus_presence op;
-    struct gather *g;
+    struct survey *v;
     uint32_t n;
-    struct slice ids[GATHER_MAX];
-    uint32_t at[GATHER_MAX]; /* where each stands in g */
-    bool online[GATHER_MAX], shared[GATHER_MAX];
+    struct slice ids[SURVEY_MAX];
+    uint32_t at[SURVEY_MAX]; /* where each stands in v */
+    bool online[SURVEY_MAX], shared[SURVEY_MAX];
 };
 
 static void far_back(void *owner, struct store_op *op)
 {
     struct ask_far *f = OP_END(owner, op, struct ask_far, op.op);
-    struct gather *g = f->g;
+    struct survey *v = f->v;
     for (uint32_t i = 0; op->status == STORE_OK && i < f->n; i++) {
-        g->online[f->at[i]] = f->online[i];
-        g->shared[f->at[i]] = f->shared[i];
+        v->online[f->at[i]] = f->online[i];
+        v->shared[f->at[i]] = f->shared[i];
     }
     free(f);
-    g->gathered(g);
+    v->known(v);
 }
 
 /* False: all are online here, or without memory they count as offline. */
-static bool ask_far(struct gather *g)
+static bool ask_far(struct survey *v)
 {
-    struct shard *s = g->r.home;
+    struct shard *s = v->r.home;
     struct ask_far *f = calloc(1, sizeof *f);
-    for (uint32_t i = 0; f && i < g->n; i++) {
-        if (g->online[i])
+    for (uint32_t i = 0; f && i < v->n; i++) {
+        if (v->online[i])
             continue;
-        f->ids[f->n] = g->ids[i];
+        f->ids[f->n] = v->ids[i];
         f->at[f->n++] = i;
     }
     if (!f || !f->n) {
         free(f);
         return false;
     }
-    f->g = g;
+    f->v = v;
     f->op = (struct bus_presence){
-        .ids = f->ids, .n = f->n, .channels = buf_slice(&g->channels), .online = f->online, .shared = f->shared};
+        .ids = f->ids, .n = f->n, .channels = buf_slice(&v->channels), .online = f->online, .shared = f->shared};
     op_begin(s, &f->op.op, far_back);
     bus_presence(s->bus, &f->op);
     return true;
 }
 
-static void gather_step(struct gather *g)
+static void survey_step(struct survey *v)
 {
-    if (--g->left)
+    if (--v->left)
         return;
-    if (!g->r.home->bus || !ask_far(g))
-        g->gathered(g);
+    if (!v->r.home->bus || !ask_far(v))
+        v->known(v);
 }
 
 static void ask_back(void *owner, struct mail *m)
 {
     (void)owner;
-    struct gather *g = ((struct ask *)m)->g;
+    struct survey *v = ((struct ask *)m)->v;
     free(m);
-    gather_step(g);
+    survey_step(v);
 }
 
 /* Puts the asker's channels that this shard has members of into the present set. */
@@ -126,45 +126,45 @@ static bool in_stamped(const struct shard *s, const struct user *u)
 static void ask_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
-    struct gather *g = ((struct ask *)m)->g;
-    stamp_channels(s, &g->channels);
-    for (uint32_t i = 0; i < g->n; i++) {
-        if (shard_of(s->hub, g->ids[i]) != s)
+    struct survey *v = ((struct ask *)m)->v;
+    stamp_channels(s, &v->channels);
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (shard_of(s->hub, v->ids[i]) != s)
             continue;
-        uint32_t user = user_find(s, g->ids[i]);
+        uint32_t user = user_find(s, v->ids[i]);
         if (user == NONE || user_at(s, user)->first_conn == NONE)
             continue;
-        g->online[i] = true;
-        g->shared[i] = g->channels.n && in_stamped(s, user_at(s, user));
+        v->online[i] = true;
+        v->shared[i] = v->channels.n && in_stamped(s, user_at(s, user));
     }
     m->run = ask_back;
-    shard_post(s, g->r.home, m);
+    shard_post(s, v->r.home, m);
 }
 
-static void gather_start(struct gather *g, void (*gathered)(struct gather *g))
+static void survey_start(struct survey *v, void (*known)(struct survey *v))
 {
-    struct shard *s = g->r.home;
-    g->gathered = gathered;
-    g->left = 1;
+    struct shard *s = v->r.home;
+    v->known = known;
+    v->left = 1;
     for (unsigned k = 0; k < s->hub->shard_count; k++) {
         bool any = false;
-        for (uint32_t i = 0; i < g->n && !any; i++)
-            any = shard_of(s->hub, g->ids[i]) == s->hub->shards[k];
+        for (uint32_t i = 0; i < v->n && !any; i++)
+            any = shard_of(s->hub, v->ids[i]) == s->hub->shards[k];
         struct ask *a = any ? calloc(1, sizeof *a) : NULL;
         if (!a)
             continue; /* without memory they count as offline */
-        a->g = g;
+        a->v = v;
         a->mail.run = ask_arrive;
-        g->left++;
+        v->left++;
         shard_post(s, s->hub->shards[k], &a->mail);
     }
-    gather_step(g);
+    survey_step(v);
 }
 
 /* --- Presence --- */
 
 struct presence {
-    struct gather g;
+    struct survey survey;
     struct store_pairs op;
     struct slice unsure[PRESENCE_MAX]; /* online, but in no channel of the asker's */
     uint32_t unsure_at[PRESENCE_MAX];
@@ -175,44 +175,44 @@ struct presence {
 
 static void presence_destroy(struct req *r)
 {
-    buf_free(&((struct presence *)r)->g.channels);
+    buf_free(&((struct presence *)r)->survey.channels);
 }
 
 static void presence_answer(struct presence *q)
 {
-    struct buf *b = &q->g.r.body;
+    struct buf *b = &q->survey.r.body;
     bool first = true;
     buf_lit(b, "{\"online\":[");
-    for (uint32_t i = 0; i < q->g.n; i++) {
-        if (!q->g.online[i] || !q->g.shared[i])
+    for (uint32_t i = 0; i < q->survey.n; i++) {
+        if (!q->survey.online[i] || !q->survey.shared[i])
             continue;
         buf_str(b, first ? "" : ",");
-        buf_json_string(b, q->g.ids[i]);
+        buf_json_string(b, q->survey.ids[i]);
         first = false;
     }
     buf_lit(b, "]}");
-    req_done(q->g.r.home, &q->g.r);
+    req_done(q->survey.r.home, &q->survey.r);
 }
 
 static void presence_paired(void *owner, struct store_op *op)
 {
     struct presence *q = OP_END(owner, op, struct presence, op.op);
     for (uint32_t i = 0; op->status == STORE_OK && i < q->op.n; i++)
-        q->g.shared[q->unsure_at[i]] = q->op.known[i];
+        q->survey.shared[q->unsure_at[i]] = q->op.known[i];
     presence_answer(q);
 }
 
-static void presence_gathered(struct gather *g)
+static void presence_known(struct survey *v)
 {
-    struct presence *q = (struct presence *)g;
-    struct shard *s = g->r.home;
+    struct presence *q = (struct presence *)v;
+    struct shard *s = v->r.home;
     uint32_t n = 0;
-    for (uint32_t i = 0; i < g->n; i++) {
-        if (slice_eq(g->ids[i], slice_of(q->self, q->self_len)))
-            g->shared[i] = true;
-        if (!g->online[i] || g->shared[i])
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (slice_eq(v->ids[i], slice_of(q->self, q->self_len)))
+            v->shared[i] = true;
+        if (!v->online[i] || v->shared[i])
             continue;
-        q->unsure[n] = g->ids[i];
+        q->unsure[n] = v->ids[i];
         q->unsure_at[n++] = i;
     }
     if (n == 0) {
@@ -258,20 +258,20 @@ static void handle_presence(struct call *c)
     {
         size_t n = strlen(item->valuestring);
         memcpy(at, item->valuestring, n);
-        q->g.ids[q->g.n++] = slice_of(at, n);
+        q->survey.ids[q->survey.n++] = slice_of(at, n);
         at += n;
     }
-    q->g.r.destroy = presence_destroy;
-    note_channels(s, u, &q->g.channels);
-    if (!buf_ok(&q->g.channels))
-        buf_free(&q->g.channels); /* then only pairs are known */
-    gather_start(&q->g, presence_gathered);
+    q->survey.r.destroy = presence_destroy;
+    note_channels(s, u, &q->survey.channels);
+    if (!buf_ok(&q->survey.channels))
+        buf_free(&q->survey.channels); /* then only pairs are known */
+    survey_start(&q->survey, presence_known);
 }
 
 /* --- Members --- */
 
 struct members {
-    struct gather g;
+    struct survey survey;
     struct store_members op;
     struct conv_key key;
     char cursor[64];
@@ -284,25 +284,25 @@ static void members_destroy(struct req *r)
     free(q->op.arena);
 }
 
-static void members_gathered(struct gather *g)
+static void members_known(struct survey *v)
 {
-    struct members *q = (struct members *)g;
-    struct buf *b = &g->r.body;
+    struct members *q = (struct members *)v;
+    struct buf *b = &v->r.body;
     buf_lit(b, "{\"members\":[");
-    for (uint32_t i = 0; i < g->n; i++) {
+    for (uint32_t i = 0; i < v->n; i++) {
         buf_str(b, i ? ",{\"id\":" : "{\"id\":");
         buf_json_string(b, q->op.people[i].id);
         buf_lit(b, ",\"name\":");
         buf_json_string(b, q->op.people[i].name);
-        buf_str(b, g->online[i] ? ",\"online\":true}" : ",\"online\":false}");
+        buf_str(b, v->online[i] ? ",\"online\":true}" : ",\"online\":false}");
     }
     buf_byte(b, ']');
-    if (q->op.more && g->n) {
+    if (q->op.more && v->n) {
         buf_lit(b, ",\"cursor\":");
-        buf_json_string(b, q->op.people[g->n - 1].id);
+        buf_json_string(b, q->op.people[v->n - 1].id);
     }
     buf_byte(b, '}');
-    req_done(g->r.home, &g->r);
+    req_done(v->r.home, &v->r);
 }
 
 static void members_read(void *owner, struct store_op *op)
@@ -310,14 +310,14 @@ static void members_read(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct members *q = OP_END(owner, op, struct members, op.op);
     if (op->status != STORE_OK) {
-        req_fail_store(&q->g.r, op->status, "name: no such channel");
-        req_done(s, &q->g.r);
+        req_fail_store(&q->survey.r, op->status, "name: no such channel");
+        req_done(s, &q->survey.r);
         return;
     }
-    q->g.n = q->op.n < GATHER_MAX ? q->op.n : GATHER_MAX;
-    for (uint32_t i = 0; i < q->g.n; i++)
-        q->g.ids[i] = q->op.people[i].id;
-    gather_start(&q->g, members_gathered);
+    q->survey.n = q->op.n < SURVEY_MAX ? q->op.n : SURVEY_MAX;
+    for (uint32_t i = 0; i < q->survey.n; i++)
+        q->survey.ids[i] = q->op.people[i].id;
+    survey_start(&q->survey, members_known);
 }
 
 static void handle_members(struct call *c)
@@ -343,7 +343,7 @@ static void handle_members(struct call *c)
     q->key = key;
     if (cursor.n)
         memcpy(q->cursor, cursor.p, cursor.n);
-    q->g.r.destroy = members_destroy;
+    q->survey.r.destroy = members_destroy;
     q->op = (struct store_members){
         .conv = conv_key_slice(&q->key), .cursor = slice_of(q->cursor, cursor.n), .limit = limit};
     op_begin(s, &q->op.op, members_read);
