@@ -147,15 +147,25 @@ static void somebody_comes_as_the_last_one_leaves(void **state)
     kit_end(&k);
 }
 
-/* A channel in which something was said goes by itself, and the hub still believes in it. */
-static void let_go(struct kit *k, struct peer *p, const char *room)
+static void said_and_left(struct kit *k, struct peer *p, const char *room)
 {
-    struct conv_key key = conv_key_channel(S(room));
     works(peer_ask(p, 3, "{\"name\":\"%s\"}", room));
     works(peer_ask(p, 4, "{\"channel\":\"%s\",\"content\":\"x\"}", room));
     works(peer_ask(p, 6, "{\"name\":\"%s\"}", room));
     KIT_UNTIL(k, !stored(k, room).exists);
-    assert_true(kit_conv(k, key) && kit_conv(k, key)->exists);
+}
+
+/* A channel in which something was said goes by itself, and the hub still believes in it. Where the machine is slower
+ * than the message is short-lived, leaving tells the hub: then once more. Returns how often it was made. */
+static unsigned let_go(struct kit *k, struct peer *p, const char *room)
+{
+    struct conv_key key = conv_key_channel(S(room));
+    unsigned n = 0;
+    do {
+        said_and_left(k, p, room);
+        assert_in_range(++n, 1, 1000);
+    } while (!kit_conv(k, key) || !kit_conv(k, key)->exists);
+    return n;
 }
 
 /* The store lets a channel go when its last message ends; the hub finds out with whatever comes first. */
@@ -171,11 +181,14 @@ static void it_goes_behind_the_hub(void **state)
     const char *room = kit_channel(&k, "room", 1), *ann = kit_id(&k, "ann", 0);
     struct conv_key key = conv_key_channel(S(room));
     struct peer *a = peer_login(&k, ann, 0);
-    let_go(&k, a, room);
-    has(peer_ask(a, 3, "{\"name\":\"%s\"}", room), "\"seq\":1,\"first\":2,\"members\":1");
-    has(peer_ask(a, 5, "{\"channel\":\"%s\"}", room), "{\"messages\":[],\"first\":2,\"last\":1,");
-    assert_int_equal(seen.created, 2);
-    assert_int_equal(seen.subscribed, 2);
+    unsigned n = let_go(&k, a, room);
+    char again[64], page[64];
+    snprintf(again, sizeof again, "\"seq\":%u,\"first\":%u,\"members\":1", n, n + 1);
+    has(peer_ask(a, 3, "{\"name\":\"%s\"}", room), again);
+    snprintf(page, sizeof page, "{\"messages\":[],\"first\":%u,\"last\":%u,", n + 1, n);
+    has(peer_ask(a, 5, "{\"channel\":\"%s\"}", room), page);
+    assert_int_equal(seen.created, n + 1);
+    assert_int_equal(seen.subscribed, n + 1);
     let_go(&k, a, room);
     assert_int_equal(say(&k, room), CODE_NOT_FOUND);
     assert_null(kit_conv(&k, key));
