@@ -392,6 +392,9 @@ struct mp_metric_value {
     /* ascending, and cumulative; the one without a bound, which holds all, is left out */
     const struct mp_metric_bucket *buckets;
     uint32_t bucket_count;
+    /* Since 1.3: as they stand between the braces ("script=\"ratelimit\""); empty: none. A metric with labels is told
+     * once for each value, one after the other. */
+    const char *labels;
 };
 
 /* --- HTTP and WebSocket paths ------------------------------------------------------------------------------------- */

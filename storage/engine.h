@@ -87,6 +87,7 @@ struct store_engine {
     uint64_t (*age)(struct store *s, uint64_t stamp_ms); /* store_age_ms() */
     uint64_t (*date)(struct store *s);                   /* store_date_ms() */
     void (*stats)(struct store *s, struct store_stats *out);
+    void (*disk)(struct store *s, struct store_disk *out); /* NULL: none of this machine's */
     /* Takes work on the whole, and hands it back as `post` does. An engine that has nothing to flush, compact or copy
      * answers STORE_RETRY and `why`. */
     void (*work)(struct store *s, struct store_work *w);

@@ -70,6 +70,13 @@ void store_get_stats(struct store *s, struct store_stats *out)
     s->engine->stats(s, out);
 }
 
+void store_get_disk(struct store *s, struct store_disk *out)
+{
+    *out = (struct store_disk){.count = 0};
+    if (s->engine->disk)
+        s->engine->disk(s, out);
+}
+
 void store_kick(struct store *s)
 {
     s->engine->kick(s);

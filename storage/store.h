@@ -22,6 +22,7 @@
 #define MAGPIE_STORAGE_STORE_H
 
 #include "core/base/err.h"
+#include "core/base/latency.h"
 #include "core/base/mailbox.h"
 #include "core/base/slice.h"
 
@@ -99,12 +100,28 @@ struct store_stats {
     uint64_t appended, groups, syncs, duplicates; /* since start */
     uint64_t queue;                               /* operations waiting for the writer now */
     uint64_t errors, reopens;                     /* failed groups; recoveries from a failed disk */
-    uint64_t memory;   /* bytes of memtables, block cache, table readers (RocksDB's own account) */
-    bool failing;      /* writes are refused now */
-    bool clock_paused; /* expiry stands still until store_clock_accept() */
+    uint64_t memory;         /* bytes of memtables, block cache, table readers (RocksDB's own account) */
+    struct latency_sum sync; /* how long the disk took to be made sure of */
+    bool failing;            /* writes are refused now */
+    bool clock_paused;       /* expiry stands still until store_clock_accept() */
 };
 /* Never waits for the disk. Any thread. */
 void store_get_stats(struct store *s, struct store_stats *out);
+
+enum { STORE_FAMILIES = 16 /* at most */ };
+
+/* What is on the disk. */
+struct store_disk {
+    struct {
+        const char *name; /* of the column family; static */
+        uint64_t bytes;   /* of its tables; what is only in the log is not in them */
+    } families[STORE_FAMILIES];
+    unsigned count;
+    uint64_t size,
+        free; /* bytes of the file system, and those of them that the server may still use; 0: there is none */
+};
+/* Asks the operating system, but waits for no reads or writes. Any thread. */
+void store_get_disk(struct store *s, struct store_disk *out);
 
 /* --- Operations ---------------------------------------------------------------------------------------------- */
 

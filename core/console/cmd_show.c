@@ -4,6 +4,7 @@
 #include "core/console/survey.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/shard/figures.h"
+#include "core/hub/shard/process.h"
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/shards.h"
 
@@ -265,7 +266,7 @@ static void run_memory(struct command_call *c, void *ctx)
     struct mallinfo2 heap = mallinfo2();
     buf_printf(&c->out,
                "{\"rss\":%llu,\"storage\":%llu,\"hub\":%llu,\"heap\":{\"used\":%llu,\"free\":%llu,\"mapped\":%llu}",
-               (unsigned long long)figures_resident(), (unsigned long long)s.memory, (unsigned long long)h.memory,
+               (unsigned long long)process_resident(), (unsigned long long)s.memory, (unsigned long long)h.memory,
                (unsigned long long)heap.uordblks, (unsigned long long)heap.fordblks, (unsigned long long)heap.hblkhd);
     buf_printf(&c->out, ",\"connections\":%u,\"users\":%u,\"channels\":%u}", h.connections, h.users, h.channels);
     command_done(c);
@@ -296,13 +297,16 @@ static void put_buckets(struct buf *b, const struct metric_histogram *h)
     buf_byte(b, ']');
 }
 
-static void metric_row(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+static void metric_row(void *ctx, const struct metric *m, const char *labels, double value,
+                       const struct metric_histogram *h)
 {
     static const char *const kinds[] = {
         [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
     struct buf *b = ctx;
     buf_str(b, b->n ? ",{\"name\":" : "{\"name\":");
     buf_json_string(b, slice_str(m->name));
+    buf_lit(b, ",\"labels\":");
+    buf_json_string(b, slice_str(labels));
     buf_printf(b, ",\"value\":%.15g,\"kind\":\"%s\",\"help\":", value, kinds[m->kind]);
     buf_json_string(b, slice_str(m->help));
     if (h)

@@ -8,6 +8,7 @@
 #include "core/hub/host/snapshot.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/shard/metric.h"
+#include "core/hub/shard/process.h"
 #include "core/hub/shard/shards.h"
 
 #include <stdlib.h>
@@ -92,7 +93,7 @@ static void put_shards(struct buf *b, const struct console *c)
 static void put_storage(struct buf *b, const struct console *c)
 {
     const struct store_stats *s = &c->samples[1].store;
-    double timed = RATE(figures.appends_timed), us = RATE(figures.append_us);
+    double timed = RATE(figures.append.count), us = RATE(figures.append.us);
     buf_printf(b,
                ",\"storage\":{\"state\":\"%s\",\"queue\":%llu,\"appends\":%.0f,\"groups\":%.0f,\"syncs\":%.0f,"
                "\"latency_us\":%."
@@ -102,14 +103,24 @@ static void put_storage(struct buf *b, const struct console *c)
 }
 
 /* What scripts cost: their own metrics say. */
-static void script_metric(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+struct script_figures {
+    struct buf *out;
+    const struct metric *open; /* whose object is being written; NULL: none yet */
+};
+
+/* {"magpie_script_calls_total":{"ratelimit":5, …}, …}: the values of one metric come one after the other. */
+static void script_metric(void *ctx, const struct metric *m, const char *labels, double value,
+                          const struct metric_histogram *h)
 {
+    static const char prefix[] = "magpie_script_", label[] = "script=";
+    struct script_figures *f = ctx;
     (void)h;
-    struct buf *b = ctx;
-    static const char prefix[] = "magpie_script";
-    if (strncmp(m->name, prefix, sizeof prefix - 1) != 0)
+    if (strncmp(m->name, prefix, sizeof prefix - 1) != 0 || strncmp(labels, label, sizeof label - 1) != 0)
         return;
-    buf_printf(b, "%s\"%s\":%.15g", b->p[b->n - 1] == '{' ? "" : ",", m->name, value);
+    if (m != f->open)
+        buf_printf(f->out, "%s\"%s\":{", f->open ? "}," : "", m->name);
+    buf_printf(f->out, "%s%s:%.15g", m != f->open ? "" : ",", labels + sizeof label - 1, value);
+    f->open = m;
 }
 
 static void put_lists(struct buf *b, const struct top *t)
@@ -136,14 +147,15 @@ static void answer(struct top *t, struct console *c)
     buf_printf(b, "{\"uptime\":%llu,\"state\":\"%s\",\"connections\":%u,\"users\":%u,\"channels\":%u",
                (unsigned long long)((clock_mono_ms() - c->began_ms) / 1000), c->state, now->hub.connections,
                now->hub.users, now->hub.channels);
-    buf_printf(b, ",\"memory\":{\"rss\":%llu,\"storage\":%llu}", (unsigned long long)figures_resident(),
+    buf_printf(b, ",\"memory\":{\"rss\":%llu,\"storage\":%llu}", (unsigned long long)process_resident(),
                (unsigned long long)now->store.memory);
     put_rates(b, c);
     put_shards(b, c);
     put_storage(b, c);
     buf_lit(b, ",\"scripts\":{");
-    metrics_each(c->hub, script_metric, b);
-    buf_byte(b, '}');
+    struct script_figures scripts = {.out = b};
+    metrics_each(c->hub, script_metric, &scripts);
+    buf_str(b, scripts.open ? "}}" : "}");
     put_lists(b, t);
     buf_byte(b, '}');
     struct command_call *call = t->call;

@@ -82,7 +82,7 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     for (unsigned i = 0; i < shards; i++)
         if (!(hub->shards[i] = shard_new(hub, i)))
             goto fail;
-    if (figures_register(hub) != 0)
+    if (figures_register(hub) != 0 || codes_register(hub) != 0)
         goto fail;
     ordered_begin(hub);
     return hub;

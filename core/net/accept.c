@@ -5,6 +5,7 @@
 #include "core/base/random.h"
 #include "core/net/accept_private.h"
 #include "core/net/conn_private.h"
+#include "core/net/counts_private.h"
 #include "core/net/net.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
@@ -150,20 +151,21 @@ static void admit(struct net *net, int fd, const struct listening *l, const stru
     uint32_t most = l->metrics ? 0 : net->limits.connections;
     uint32_t slot = IP_SLOT_NONE;
     if (!shared_connection_add(net->shared, most)) {
-        log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections"));
+        count_refused(net, LIMIT_CONNECTIONS);
         refuse(net, fd, l);
         return;
     }
     /* Whom a proxy speaks for is known later. */
     if (!proxy && !l->metrics && net->limits.connections_per_ip &&
         !shared_ip_add(net->shared, a, net->limits.connections_per_ip, &slot)) {
-        log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "connections_per_ip"));
+        count_refused(net, LIMIT_PER_IP);
         shared_connection_remove(net->shared);
         refuse(net, fd, l);
         return;
     }
     uint32_t idx = conn_new(net, fd, (enum conn_transport)l->transport, l->stream);
     if (idx == CONN_NONE) {
+        count_refused(net, LIMIT_MEMORY);
         shared_connection_remove(net->shared);
         shared_ip_remove(net->shared, slot);
         net->streams[l->stream]->close(net->streams[l->stream], fd);
@@ -196,6 +198,7 @@ void accept_ready(struct net *net, unsigned listening)
             return;
         }
         if (fd >= fd_ceiling(net)) {
+            count_refused(net, LIMIT_DESCRIPTORS);
             close(fd);
             rest(net, EMFILE);
             return;

@@ -3,6 +3,7 @@
 #include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/net/conn_private.h"
+#include "core/net/counts_private.h"
 #include "core/net/http_conn_private.h"
 #include "core/net/input_private.h"
 #include "core/net/net_private.h"
@@ -15,6 +16,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -321,6 +323,7 @@ static void begin_drain(struct net *net, uint32_t idx, struct conn *c)
 
 void conn_end_http(struct net *net, uint32_t idx, struct conn *c)
 {
+    count_unopened(net, c);
     c->flags |= CONN_F_CLOSING;
     c->reason = CLOSE_PEER;
     c->inner |= CONN_I_DEAF;
@@ -331,6 +334,7 @@ static void tell_closing(struct net *net, uint32_t idx, struct conn *c)
 {
     if (c->inner & CONN_I_OPENED && !(c->inner & CONN_I_CLOSING)) {
         c->inner |= CONN_I_CLOSING;
+        count_closed(net, c);
         conn_uncharge(net, idx, c, false);
         net->ops->closing(net->owner, idx, (enum close_reason)c->reason);
     }
@@ -339,6 +343,7 @@ static void tell_closing(struct net *net, uint32_t idx, struct conn *c)
 /* Ends without a word, in the next flush. */
 static void die(struct net *net, uint32_t idx, struct conn *c)
 {
+    count_unopened(net, c);
     shake_forget(net, idx, c);
     c->flags = (uint16_t)((c->flags & ~(CONN_F_PAUSED | CONN_F_SOFT)) | CONN_F_CLOSING);
     c->reason = CLOSE_PEER;
@@ -445,6 +450,7 @@ void conn_protocol_error(struct net *net, uint32_t idx, uint16_t ws_code, const 
         conn_dirty(net, idx, c);
         return;
     }
+    *(strcmp(code, "too_large") == 0 ? &net->counts.oversized : &net->counts.unframed) += 1;
     struct buf b = BUF_INIT;
     buf_printf(&b, "{\"error\":{\"code\":\"%s\",\"message\":", code);
     buf_json_string(&b, slice_str(message));
@@ -520,6 +526,7 @@ void conn_finish(struct net *net, uint32_t idx)
     struct conn *c = conn_ptr(net, idx);
     uint32_t generation = c->generation;
     if (!(c->flags & CONN_F_CLOSING)) {
+        count_unopened(net, c);
         c->flags |= CONN_F_CLOSING;
         c->reason = CLOSE_PEER;
     }

@@ -11,6 +11,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/net/conn_private.h"
+#include "core/net/counts_private.h"
 #include "core/net/http_conn_private.h"
 #include "core/net/input_private.h"
 #include "core/net/net_private.h"
@@ -101,7 +102,7 @@ static bool claim_early(struct net *net, struct conn *c, size_t n, uint32_t *ear
 /* There is no room for what has come of a message or request. */
 static void refuse_early(struct net *net, uint32_t idx, struct conn *c)
 {
-    log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", "before_login"));
+    count_refused(net, LIMIT_BEFORE_LOGIN);
     if (c->state == CONN_ST_HEAD)
         http_refuse(net, idx, c, 503);
     else

@@ -10,6 +10,7 @@
 
 #include "core/base/pool.h"
 #include "core/net/conn.h"
+#include "core/net/counts.h"
 #include "core/net/deflate.h"
 #include "core/net/encoder.h"
 #include "core/net/inbuf.h"
@@ -144,6 +145,7 @@ struct net {
     uint32_t blocked_published;   /* what of that is in shared's sum */
     uint64_t inbuf_memory;        /* bytes */
     uint64_t bytes_in, bytes_out; /* read and written since it was made */
+    struct net_counts counts;
     struct outq_pool outqs;
     struct work dirty, dirty_spare;   /* to flush; the spare swaps with it */
     struct work resume, resume_spare; /* to parse again */

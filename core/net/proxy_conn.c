@@ -10,6 +10,7 @@
 
 #include "core/base/log.h"
 #include "core/net/conn_private.h"
+#include "core/net/counts_private.h"
 #include "core/net/http_conn_private.h"
 #include "core/net/net_shared_private.h"
 
@@ -80,12 +81,12 @@ void proxy_await(struct net *net, uint32_t idx, struct conn *c)
 /* The one that it speaks for has too many connections. Where HTTP is plain it is told so when it has asked. */
 static void refuse(struct net *net, uint32_t idx, struct conn *c, int rc)
 {
-    log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", rc == ERR_FULL ? "connections_per_ip" : "memory"));
-    c->state = (uint8_t)conn_first_state(net, c);
-    if (c->state != CONN_ST_HEAD || net->waiting == WAITING_MAX) {
+    count_refused(net, rc == ERR_FULL ? LIMIT_PER_IP : LIMIT_MEMORY);
+    if (conn_first_state(net, c) != CONN_ST_HEAD || net->waiting == WAITING_MAX) {
         conn_finish(net, idx);
         return;
     }
+    c->state = CONN_ST_HEAD;
     shared_connection_remove(net->shared);
     c->inner |= CONN_I_REFUSED;
     net->waiting++;
@@ -157,7 +158,7 @@ bool proxy_http(struct net *net, uint32_t idx, struct conn *c, const struct http
     rc = rename_to(net, c, rc ? &client : NULL, false);
     if (rc == 0)
         return true;
-    log_event(LOG_DEBUG, "conn.refused", LOG_STR("limit", rc == ERR_FULL ? "connections_per_ip" : "memory"));
+    count_refused(net, rc == ERR_FULL ? LIMIT_PER_IP : LIMIT_MEMORY);
     http_refuse(net, idx, c, 503);
     return false;
 }

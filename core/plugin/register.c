@@ -364,13 +364,14 @@ struct metric_walk {
     void *ctx;
 };
 
-static void metric_tell(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+static void metric_show(void *ctx, const struct metric *m, const char *labels, double value,
+                        const struct metric_histogram *h)
 {
     static const enum mp_metric_kind kinds[] = {
         [METRIC_COUNTER] = MP_COUNTER, [METRIC_GAUGE] = MP_GAUGE, [METRIC_HISTOGRAM] = MP_HISTOGRAM};
     const struct metric_walk *w = ctx;
     struct mp_metric_value v = {
-        .size = sizeof v, .name = m->name, .help = m->help, .kind = kinds[m->kind], .value = value};
+        .size = sizeof v, .name = m->name, .help = m->help, .kind = kinds[m->kind], .value = value, .labels = labels};
     struct mp_metric_bucket buckets[METRIC_BUCKETS];
     for (unsigned i = 0; h && i < h->buckets; i++)
         buckets[i] = (struct mp_metric_bucket){h->bounds[i], h->at_most[i]};
@@ -384,7 +385,7 @@ static void metric_tell(void *ctx, const struct metric *m, double value, const s
 
 void metric_each(mp_self *p, void (*fn)(void *ctx, const struct mp_metric_value *m), void *ctx)
 {
-    metrics_each(p->plugins->hub, metric_tell, &(struct metric_walk){fn, ctx});
+    metrics_each(p->plugins->hub, metric_show, &(struct metric_walk){fn, ctx});
 }
 
 /* --- Routes and paths --------------------------------------------------------------------------------------------- */

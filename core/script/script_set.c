@@ -40,20 +40,6 @@ static bool name_good(const char *name)
            !strstr(name, "//");
 }
 
-/* Figures are known by names of fewer characters: two scripts' would be one. */
-static void check_pair(const char *a, const char *b, struct buf *errors)
-{
-    char folded_a[SCRIPT_NAME_MAX], folded_b[SCRIPT_NAME_MAX];
-    scripts_fold_name(a, folded_a);
-    scripts_fold_name(b, folded_b);
-    if (strcmp(a, b) == 0)
-        buf_printf(errors, "scripts.load: %s is named twice\n", b);
-    else if (strcmp(folded_a, folded_b) == 0)
-        buf_printf(errors,
-                   "scripts.load: %s and %s: both have their figures as magpie_script_%s_…; one needs another name\n",
-                   a, b, folded_a);
-}
-
 /* The names to load, those that are disabled aside. */
 static int take_names(struct scripts *s, struct script_set *g, const struct scripts_options *o, struct buf *errors)
 {
@@ -75,7 +61,8 @@ static int take_names(struct scripts *s, struct script_set *g, const struct scri
         buf_printf(errors, "scripts.load: too many scripts; %d at most\n", SCRIPTS_MAX);
     for (uint32_t i = 0; i < g->count; i++)
         for (uint32_t j = 0; j < i; j++)
-            check_pair(g->names[j], g->names[i], errors);
+            if (strcmp(g->names[j], g->names[i]) == 0)
+                buf_printf(errors, "scripts.load: %s is named twice\n", g->names[i]);
     return errors->n == before ? 0 : ERR_INVALID;
 }
 

@@ -11,8 +11,7 @@
 #include <pthread.h>
 
 enum { SCRIPTS_MAX = 32, SHARED_STRIPES = 64, KV_STRIPES = 4, COUNTERS_MAX = 200 };
-/* Figures of scripts in the table of metrics: so that they and the counters leave room for plugins. */
-enum { FIGURES_MAX = 200 };
+enum { SCRIPT_FIGURES = 5 /* that each script has */ };
 enum { KV_BYTES = 16 << 20, SHARED_BYTES = 64 << 20 };
 
 /* A hook, an action or a command of a set of scripts, as the hub's tables know it. */
@@ -51,6 +50,12 @@ struct counter {
     _Atomic double value;
 };
 
+/* One of the figures that each script has. */
+struct figure_of {
+    struct scripts *host;
+    unsigned figure; /* enum figure of scripts_stats.c */
+};
+
 struct scripts {
     struct hub *hub;      /* NULL: a dry run */
     struct watchdog *dog; /* owned */
@@ -64,9 +69,10 @@ struct scripts {
     struct fetcher *fetcher;                       /* NULL: no config has listed anything yet; owned */
     struct script_record records[SCRIPTS_MAX * 4]; /* by first load */
     uint32_t record_count;
-    struct script_set *now;    /* in force; owned */
-    struct script_set *next;   /* prepared; owned */
-    struct script_set *before; /* just replaced, until no shard uses it; owned */
+    struct figure_of figures[SCRIPT_FIGURES]; /* of the metrics that tell them */
+    struct script_set *now;                   /* in force; owned */
+    struct script_set *next;                  /* prepared; owned */
+    struct script_set *before;                /* just replaced, until no shard uses it; owned */
     struct script_set *queued; /* committed while the hub's tables were changing: its turn comes after that; owned */
     bool committing;           /* `now` is not in force on every shard yet */
     bool waiting;              /* for a change of the tables by somebody else to end */
@@ -100,8 +106,6 @@ void scripts_tell(struct scripts *s, struct script_set *g);
 struct shard_set *shard_set_on(struct script_set *g, struct shard *s);
 
 /* --- scripts_stats.c --- */
-/* The name as it stands in names of metrics: "a-b/C" is "a_b_c". */
-void scripts_fold_name(const char *name, char out[SCRIPT_NAME_MAX]);
 void scripts_register_metrics(struct scripts *s);
 /* Any thread. */
 int scripts_count(struct scripts *s, const char *name, double n);

@@ -4,13 +4,13 @@
 #include "core/script/scripts_private.h"
 #include "core/script/timer.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- Of each script ----------------------------------------------------------------------------------------------- */
 
 enum figure { CALLS, ERRORS, KILLS, CPU, MEMORY };
+_Static_assert((int)MEMORY + 1 == (int)SCRIPT_FIGURES, "each has its metric");
 
 static double sum(const struct script_record *r, unsigned shards, enum figure f)
 {
@@ -64,53 +64,29 @@ void scripts_each(struct scripts *s, void (*fn)(void *ctx, const struct script_i
     }
 }
 
-static double read_figure(const struct hub *hub, void *ctx, enum figure f)
-{
-    return sum(ctx, hub_shard_count(hub), f);
-}
-static double read_calls(struct hub *hub, void *ctx)
-{
-    return read_figure(hub, ctx, CALLS);
-}
-static double read_errors(struct hub *hub, void *ctx)
-{
-    return read_figure(hub, ctx, ERRORS);
-}
-static double read_kills(struct hub *hub, void *ctx)
-{
-    return read_figure(hub, ctx, KILLS);
-}
-static double read_cpu(struct hub *hub, void *ctx)
-{
-    return read_figure(hub, ctx, CPU) / 1e9;
-}
-static double read_memory(struct hub *hub, void *ctx)
-{
-    return read_figure(hub, ctx, MEMORY);
-}
-
+/* What a metric of scripts is made of: struct scripts has one of each. */
 static const struct {
     const char *name, *help;
     enum metric_kind kind;
-    double (*read)(struct hub *hub, void *ctx);
-} figures[] = {
-    {"calls_total", "Times that the server has called the script", METRIC_COUNTER, read_calls},
-    {"errors_total", "Calls that failed", METRIC_COUNTER, read_errors},
-    {"kills_total", "Calls that were stopped for going over the CPU budget", METRIC_COUNTER, read_kills},
-    {"cpu_seconds_total", "CPU time of the script", METRIC_COUNTER, read_cpu},
-    {"memory_bytes", "Memory of the script on all shards", METRIC_GAUGE, read_memory},
+    double unit; /* what one of the figure is in the metric's unit */
+} figures[SCRIPT_FIGURES] = {
+    [CALLS] = {"magpie_script_calls_total", "Times that the server has called the script.", METRIC_COUNTER, 1},
+    [ERRORS] = {"magpie_script_errors_total", "Calls that failed.", METRIC_COUNTER, 1},
+    [KILLS] = {"magpie_script_kills_total", "Calls that were stopped for going over the CPU budget.", METRIC_COUNTER,
+               1},
+    [CPU] = {"magpie_script_cpu_seconds_total", "CPU time of the script.", METRIC_COUNTER, 1e-9},
+    [MEMORY] = {"magpie_script_memory_bytes", "Memory of the script on all shards.", METRIC_GAUGE, 1},
 };
-enum { FIGURES = sizeof figures / sizeof figures[0] };
 
-/* "magpie_script_", the longest name, the longest figure. */
-_Static_assert(METRIC_NAME >= 14 + SCRIPT_NAME_MAX + 18, "no script's figures are left out for its name");
-
-void scripts_fold_name(const char *name, char out[SCRIPT_NAME_MAX])
+static void tell_figure(struct hub *hub, void *ctx, const struct metric_told *told)
 {
-    size_t i = 0;
-    for (; name[i]; i++)
-        out[i] = name[i] == '-' || name[i] == '/' ? '_' : (char)tolower((unsigned char)name[i]);
-    out[i] = '\0';
+    const struct figure_of *of = ctx;
+    (void)hub;
+    for (uint32_t i = 0; i < of->host->record_count; i++) {
+        const struct script_record *r = &of->host->records[i];
+        metric_tell(told, "script", r->name,
+                    sum(r, of->host->shard_count, (enum figure)of->figure) * figures[of->figure].unit);
+    }
 }
 
 static void tell_refused(const char *name, int rc)
@@ -119,34 +95,24 @@ static void tell_refused(const char *name, int rc)
               LOG_STR("error", rc == ERR_EXISTS ? "the server has one of this name" : err_str(rc)));
 }
 
-static void register_figures(struct scripts *s, struct script_record *r)
+static void register_figures(struct scripts *s)
 {
-    char name[SCRIPT_NAME_MAX];
-    scripts_fold_name(r->name, name);
-    for (size_t k = 0; k < FIGURES; k++) {
-        struct metric m = {.kind = figures[k].kind, .read = figures[k].read, .ctx = r, .owner = s->records};
+    for (unsigned k = 0; k < SCRIPT_FIGURES; k++) {
+        s->figures[k] = (struct figure_of){.host = s, .figure = k};
+        struct metric m = {.kind = figures[k].kind, .each = tell_figure, .ctx = &s->figures[k], .owner = s->records};
         snprintf(m.help, sizeof m.help, "%s", figures[k].help);
-        snprintf(m.name, sizeof m.name, "magpie_script_%s_%s", name, figures[k].name);
+        snprintf(m.name, sizeof m.name, "%s", figures[k].name);
         int rc = metric_register(s->hub, &m);
-        if (rc < 0 && r->loaded)
+        if (rc < 0)
             tell_refused(m.name, rc);
     }
 }
 
 static void register_counter(struct scripts *s, struct counter *c);
 
-/* Loaded scripts first, since an unloaded one's name may be a loaded one's by now; of the others as many as there is
- * room for. */
 void scripts_register_metrics(struct scripts *s)
 {
-    uint32_t count = 0;
-    metrics_remove(s->hub, s->records);
-    for (int loaded = 1; loaded >= 0; loaded--)
-        for (uint32_t i = 0; i < s->record_count && count + FIGURES <= FIGURES_MAX; i++)
-            if (s->records[i].loaded == (bool)loaded) {
-                register_figures(s, &s->records[i]);
-                count += FIGURES;
-            }
+    register_figures(s);
     /* Those that gave way to a plugin's, in case that is gone. */
     pthread_mutex_lock(&s->counter_lock);
     uint32_t counters = s->counter_count;

@@ -7,6 +7,7 @@
 #include "core/config/machine.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/figures.h"
+#include "core/hub/shard/process.h"
 #include "core/server/drain.h"
 #include "core/server/parts.h"
 #include "core/server/server_private.h"
@@ -59,7 +60,7 @@ static void on_breath(struct ev_loop *loop, ev_timer *w, int events)
     struct hub_stats stats;
     (void)loop, (void)events;
     hub_get_stats(s->hub, &stats);
-    (void)heap_breathe(&s->heap, stats.connections, figures_resident());
+    (void)heap_breathe(&s->heap, stats.connections, process_resident());
 }
 
 static void watch(struct server *s)

@@ -110,27 +110,20 @@ static void draw_shards(struct screen *s, const struct cJSON *now)
 /* CPU of the scripts since the picture before; counters come as they are. */
 static void draw_scripts(struct screen *s, const struct cJSON *now, const struct cJSON *before)
 {
-    static const char end[] = "_cpu_seconds_total", begin[] = "magpie_script_";
-    const struct cJSON *m;
+    static const char cpu[] = "magpie_script_cpu_seconds_total", calls[] = "magpie_script_calls_total";
+    const struct cJSON *scripts = cJSON_GetObjectItemCaseSensitive(now, "scripts"), *m;
+    const struct cJSON *was = before ? cJSON_GetObjectItemCaseSensitive(before, "scripts") : scripts;
     char a[16];
     bool head = false;
-    cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(now, "scripts"))
+    cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(scripts, cpu))
     {
-        size_t n = strlen(m->string), e = sizeof end - 1, b = sizeof begin - 1;
-        if (n <= e + b || strcmp(m->string + n - e, end) != 0)
-            continue;
-        char name[80], calls[128];
-        snprintf(name, sizeof name, "%.*s", (int)(n - e - b), m->string + b);
-        snprintf(calls, sizeof calls, "%s%s_calls_total", begin, name);
-        double was = before ? number(before, "scripts", m->string) : m->valuedouble;
-        double calls_was = before ? number(before, "scripts", calls) : number(now, "scripts", calls);
         if (!head) {
             line(s, "%s", "");
             line(s, "%-20s %10s %10s", "script", "CPU ms/s", "calls/s");
             head = true;
         }
-        line(s, "%-20s %10.2f %10s", name, (m->valuedouble - was) * 1000,
-             shortly(number(now, "scripts", calls) - calls_was, a));
+        line(s, "%-20s %10.2f %10s", m->string, (m->valuedouble - number(was, cpu, m->string)) * 1000,
+             shortly(number(scripts, calls, m->string) - number(was, calls, m->string), a));
     }
 }
 

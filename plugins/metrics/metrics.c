@@ -15,7 +15,8 @@ struct metrics {
 struct scrape {
     struct metrics *m;
     mp_http *http;
-    mp_out *out; /* owned */
+    mp_out *out;        /* owned */
+    const char *family; /* name of the metric whose values are being written; NULL: none yet */
 };
 
 /* HELP texts escape the backslash and the line feed. */
@@ -42,9 +43,11 @@ static void put_value(const struct mp_api *mp, mp_out *o, double v)
         mp->out_printf(o, "%.17g", v);
 }
 
-static void put_sample(const struct mp_api *mp, mp_out *o, const char *name, const char *suffix, double v)
+/* `labels` as they stand between the braces; empty: none. */
+static void put_sample(const struct mp_api *mp, mp_out *o, const char *name, const char *suffix, const char *labels,
+                       double v)
 {
-    mp->out_printf(o, "%s%s ", name, suffix);
+    mp->out_printf(o, *labels ? "%s%s{%s} " : "%s%s%s ", name, suffix, labels);
     put_value(mp, o, v);
     mp->out_put(o, mp_str("\n"));
 }
@@ -54,9 +57,9 @@ static void put_histogram(const struct mp_api *mp, mp_out *o, const struct mp_me
     for (uint32_t i = 0; i < v->bucket_count; i++)
         mp->out_printf(o, "%s_bucket{le=\"%g\"} %llu\n", v->name, v->buckets[i].le,
                        (unsigned long long)v->buckets[i].count);
-    put_sample(mp, o, v->name, "_bucket{le=\"+Inf\"}", v->value);
-    put_sample(mp, o, v->name, "_sum", v->sum);
-    put_sample(mp, o, v->name, "_count", v->value);
+    put_sample(mp, o, v->name, "_bucket", "le=\"+Inf\"", v->value);
+    put_sample(mp, o, v->name, "_sum", "", v->sum);
+    put_sample(mp, o, v->name, "_count", "", v->value);
 }
 
 static void put_metric(void *ctx, const struct mp_metric_value *v)
@@ -66,13 +69,16 @@ static void put_metric(void *ctx, const struct mp_metric_value *v)
     const struct mp_api *mp = s->m->mp;
     if ((unsigned)v->kind > MP_HISTOGRAM)
         return; /* of a newer server */
-    mp->out_printf(s->out, "# HELP %s ", v->name);
-    put_help(mp, s->out, v->help);
-    mp->out_printf(s->out, "\n# TYPE %s %s\n", v->name, kinds[v->kind]);
+    if (!s->family || strcmp(s->family, v->name) != 0) {
+        mp->out_printf(s->out, "# HELP %s ", v->name);
+        put_help(mp, s->out, v->help);
+        mp->out_printf(s->out, "\n# TYPE %s %s\n", v->name, kinds[v->kind]);
+        s->family = v->name;
+    }
     if (v->kind == MP_HISTOGRAM)
         put_histogram(mp, s->out, v);
     else
-        put_sample(mp, s->out, v->name, "", v->value);
+        put_sample(mp, s->out, v->name, "", v->labels, v->value);
 }
 
 static void answer_error(const struct mp_api *mp, mp_http *http, unsigned status, const char *text)

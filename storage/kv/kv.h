@@ -48,6 +48,11 @@ struct kv_usage {
     uint64_t memory; /* bytes of memtables, caches and table readers */
 };
 
+/* What the families' tables take on the disk, bytes. */
+struct kv_disk {
+    uint64_t bytes[KV_FAMILIES];
+};
+
 /* What a database can do: every function takes the instance first. */
 struct kv_ops {
     const char *name;
@@ -70,6 +75,7 @@ struct kv_ops {
      * `why` gets a sentence. */
     int (*checkpoint)(struct kv *kv, const char *path, char *why, size_t why_size);
     void (*usage)(struct kv *kv, struct kv_usage *out);
+    void (*disk)(struct kv *kv, struct kv_disk *out); /* NULL: nothing is on a disk */
     /* A thread that will use databases of this kind much says so once. May be NULL. */
     void (*thread)(void);
     /* Another number whenever something was written that an iterator made before does not see. NULL: they see all that

@@ -179,6 +179,14 @@ static void rocks_usage(struct kv *kv, struct kv_usage *out)
     out->memory = total;
 }
 
+static void rocks_disk(struct kv *kv, struct kv_disk *out)
+{
+    struct kv_rocks *k = (struct kv_rocks *)kv;
+    for (int f = 0; f < KV_FAMILIES; f++)
+        if (rocksdb_property_int_cf(k->db, k->handles[f], "rocksdb.total-sst-files-size", &out->bytes[f]) != 0)
+            out->bytes[f] = 0;
+}
+
 /* No counters of RocksDB's own per call: nobody looks at them. */
 static void rocks_thread(void)
 {
@@ -311,6 +319,7 @@ static const struct kv_ops rocks_ops = {
     .interrupt = rocks_interrupt,
     .checkpoint = rocks_checkpoint,
     .usage = rocks_usage,
+    .disk = rocks_disk,
     .thread = rocks_thread,
     .version = rocks_version,
     .iter = rocks_iter_new,

@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 /* --- Shared small things -------------------------------------------------------------------------------------- */
 
@@ -109,7 +110,30 @@ static void local_stats(struct store *base, struct store_stats *out)
                                 .memory = atomic_load(&s->memory),
                                 .failing = atomic_load(&s->failing),
                                 .clock_paused = guard_paused(&s->guard)};
+    latency_read(&s->sync_latency, &out->sync);
 }
+
+static void local_disk(struct store *base, struct store_disk *out)
+{
+    struct local *s = local_of(base);
+    struct kv_disk disk = {0};
+    struct statvfs fs;
+    if (pthread_rwlock_tryrdlock(&s->swap) != 0)
+        return;
+    bool any = s->kv->ops->disk != NULL;
+    if (any)
+        s->kv->ops->disk(s->kv, &disk);
+    if (any && statvfs(durable_db_path(s->durable), &fs) == 0) {
+        out->size = (uint64_t)fs.f_blocks * fs.f_frsize;
+        out->free = (uint64_t)fs.f_bavail * fs.f_frsize;
+    }
+    pthread_rwlock_unlock(&s->swap);
+    for (out->count = 0; any && out->count < KV_FAMILIES; out->count++) {
+        out->families[out->count].name = kv_family_name((enum kv_family)out->count);
+        out->families[out->count].bytes = disk.bytes[out->count];
+    }
+}
+_Static_assert((int)KV_FAMILIES <= (int)STORE_FAMILIES, "they fit");
 
 static void local_work(struct store *base, struct store_work *w)
 {
@@ -162,6 +186,7 @@ static const struct store_engine local_engine = {
     .age = local_age,
     .date = local_date,
     .stats = local_stats,
+    .disk = local_disk,
     .work = local_work,
     .close = local_close,
 };

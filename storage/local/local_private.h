@@ -93,6 +93,7 @@ struct local {
 
     /* Counters of store_get_stats. */
     _Atomic uint64_t appended, groups, syncs, duplicates, queue, errors, reopens;
+    struct latency sync_latency;
     _Atomic uint64_t memory; /* as the database said last */
     _Atomic bool failing;
     /* bits by hash of the users that may have a row of deleted.h; pages of it that are all 0 take no memory */

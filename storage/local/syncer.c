@@ -51,9 +51,11 @@ static int syncer_sync(struct syncer *y, uint64_t target)
     struct local *s = y->store;
     int r = s->hooks.before_sync ? s->hooks.before_sync(s->hooks.ctx) : 0;
     if (!r) {
+        uint64_t began = clock_mono_us();
         pthread_rwlock_rdlock(&s->swap);
         r = s->kv->ops->sync(s->kv);
         pthread_rwlock_unlock(&s->swap);
+        latency_add(&s->sync_latency, clock_mono_us() - began);
     }
     if (!r) {
         atomic_fetch_add_explicit(&s->syncs, 1, memory_order_relaxed);

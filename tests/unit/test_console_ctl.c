@@ -80,15 +80,15 @@ static void completion(void **state)
 static void top(void **state)
 {
     (void)state;
-    cJSON *before =
-        cJSON_Parse("{\"scripts\":{\"magpie_script_r_cpu_seconds_total\":1.0,\"magpie_script_r_calls_total\":5}}");
-    cJSON *now =
-        cJSON_Parse("{\"uptime\":90061,\"state\":\"serving\",\"connections\":7,\"rates\":{\"messages\":1234567},"
-                    "\"shards\":[{\"shard\":0,\"load\":51.5}],"
-                    "\"storage\":{\"state\":\"good\",\"latency_us\":1500},\"hottest\":[{\"channel\":\"te\xc3\xa9\","
-                    "\"rate\":4.5,\"members\":3}],"
-                    "\"scripts\":{\"magpie_script_r_cpu_seconds_total\":1.25,\"magpie_script_r_calls_total\":25},"
-                    "\"slow\":[{\"connection\":\"0.1.2\",\"user\":\"ada\",\"queued\":2048,\"skipping\":true}]}");
+    cJSON *before = cJSON_Parse(
+        "{\"scripts\":{\"magpie_script_cpu_seconds_total\":{\"r\":1.0},\"magpie_script_calls_total\":{\"r\":5}}}");
+    cJSON *now = cJSON_Parse(
+        "{\"uptime\":90061,\"state\":\"serving\",\"connections\":7,\"rates\":{\"messages\":1234567},"
+        "\"shards\":[{\"shard\":0,\"load\":51.5}],"
+        "\"storage\":{\"state\":\"good\",\"latency_us\":1500},\"hottest\":[{\"channel\":\"te\xc3\xa9\","
+        "\"rate\":4.5,\"members\":3}],"
+        "\"scripts\":{\"magpie_script_cpu_seconds_total\":{\"r\":1.25},\"magpie_script_calls_total\":{\"r\":25}},"
+        "\"slow\":[{\"connection\":\"0.1.2\",\"user\":\"ada\",\"queued\":2048,\"skipping\":true}]}");
     struct buf b = BUF_INIT;
     ctl_top_draw(&b, now, before, 0, 0);
     buf_byte(&b, '\0');

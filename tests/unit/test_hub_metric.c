@@ -1,6 +1,7 @@
 /* Metrics: registration, ownership, sums over shards. */
 #include "hub_kit.h"
 
+#include "core/hub/registry/code.h"
 #include "core/hub/shard/metric.h"
 
 static struct metric named(const char *name, const void *owner)
@@ -13,14 +14,17 @@ static struct metric named(const char *name, const void *owner)
 struct seen {
     const char *name;
     double value;
-    unsigned count, all;
+    unsigned count, all; /* values of that name; metrics */
+    const struct metric *last;
 };
 
-static void look(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+static void look(void *ctx, const struct metric *m, const char *labels, double value, const struct metric_histogram *h)
 {
+    (void)labels;
     struct seen *s = ctx;
     assert_int_equal(h != NULL, m->kind == METRIC_HISTOGRAM);
-    s->all++;
+    s->all += m != s->last; /* values of one come one after the other */
+    s->last = m;
     if (strcmp(m->name, s->name) == 0) {
         s->value = value;
         s->count++;
@@ -123,8 +127,10 @@ static void shards_are_summed(void **state)
 }
 
 /* The histogram of turns, as it is told. */
-static void keep_turns(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+static void keep_turns(void *ctx, const struct metric *m, const char *labels, double value,
+                       const struct metric_histogram *h)
 {
+    (void)labels;
     if (strcmp(m->name, "magpie_turn_cpu_seconds") == 0) {
         assert_non_null(h);
         assert_true(value == (double)h->count);
@@ -171,6 +177,83 @@ static void turns_are_timed(void **state)
     kit_end(&k);
 }
 
+static void two_scripts(struct hub *hub, void *ctx, const struct metric_told *told)
+{
+    (void)hub, (void)ctx;
+    metric_tell(told, "script", "plain", 1);
+    metric_tell(told, "script", "a \"b\"\\\nc", 2);
+}
+
+static void one_long(struct hub *hub, void *ctx, const struct metric_told *told)
+{
+    (void)hub;
+    metric_tell(told, "x", ctx, 0);
+}
+
+static void keep_labels(void *ctx, const struct metric *m, const char *labels, double value,
+                        const struct metric_histogram *h)
+{
+    char *text = ctx;
+    if (strcmp(m->name, "test_labels_total") != 0)
+        return;
+    assert_null(h);
+    sprintf(text + strlen(text), "{%s}=%g;", labels, value);
+}
+
+static void labels_are_written(void **state)
+{
+    struct kit k;
+    int me;
+    char text[256] = "", long_name[2 * METRIC_LABELS];
+    (void)state;
+    kit_begin(&k, 1);
+    struct metric m = named("test_labels_total", &me);
+    m.each = two_scripts;
+    assert_true(metric_register(k.hub, &m) >= 0);
+    metrics_each(k.hub, keep_labels, text);
+    assert_string_equal(text, "{script=\"plain\"}=1;{script=\"a \\\"b\\\"\\\\\\nc\"}=2;");
+    memset(long_name, '"', sizeof long_name);
+    long_name[sizeof long_name - 1] = '\0';
+    m.each = one_long;
+    m.ctx = long_name;
+    char cut[2 * METRIC_LABELS] = "";
+    metrics_remove(k.hub, &me);
+    assert_true(metric_register(k.hub, &m) >= 0);
+    metrics_each(k.hub, keep_labels, cut);
+    assert_true(strlen(cut) < METRIC_LABELS + 8 && strstr(cut, "\\\"\"}=0;")); /* cut behind a whole character */
+    kit_end(&k);
+}
+
+/* Each code has its counter, and framing that was lost is counted with them. */
+static double code_value;
+static const char *code_wanted;
+static void keep_code(void *ctx, const struct metric *m, const char *labels, double value,
+                      const struct metric_histogram *h)
+{
+    (void)ctx, (void)h;
+    if (strcmp(m->name, "magpie_refusals_total") == 0 && strcmp(labels, code_wanted) == 0)
+        code_value = value;
+}
+
+static void codes_are_counted(void **state)
+{
+    struct kit k;
+    char label[64];
+    (void)state;
+    kit_begin(&k, 2);
+    for (unsigned i = CODE_OK + 1; i < CODE_COUNT; i++) {
+        for (unsigned n = 0; n < i; n++)
+            code_count(kit_shard(&k, n % 2), (enum code)i);
+        snprintf(label, sizeof label, "code=\"%s\"", code_name((enum code)i));
+        code_wanted = label;
+        code_value = -1;
+        metrics_each(k.hub, keep_code, NULL);
+        assert_true(code_value == i);
+    }
+    code_count(kit_shard(&k, 0), CODE_COUNT); /* no such code */
+    kit_end(&k);
+}
+
 static void there_is_an_end(void **state)
 {
     struct kit k;
@@ -179,15 +262,20 @@ static void there_is_an_end(void **state)
     (void)state;
     kit_begin(&k, 1);
     unsigned before = value_of(&k, "").all;
-    for (unsigned i = before; i < METRICS; i++) {
-        snprintf(name, sizeof name, "m%u", i);
+    unsigned added = 0;
+    for (;; added++) {
+        snprintf(name, sizeof name, "m%u", added);
         struct metric m = named(name, &me);
         slot = metric_register(k.hub, &m);
-        assert_true(slot >= 0 && slot < METRICS);
+        if (slot < 0)
+            break;
+        assert_true(slot < METRICS);
     }
+    assert_int_equal(slot, ERR_FULL);
+    assert_in_range(before + added, METRICS - 8, METRICS); /* some may have no values, and are not told */
     struct metric m = named("one_too_many", &me);
     assert_int_equal(metric_register(k.hub, &m), ERR_FULL);
-    assert_int_equal(value_of(&k, name).all, METRICS);
+    assert_int_equal(value_of(&k, "m0").all, before + added);
     metrics_remove(k.hub, &me);
     assert_int_equal(value_of(&k, "").all, before);
     assert_true(metric_register(k.hub, &m) >= 0);
@@ -197,8 +285,9 @@ static void there_is_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_checked), cmocka_unit_test(scripts_give_way), cmocka_unit_test(shards_are_summed),
-        cmocka_unit_test(turns_are_timed),   cmocka_unit_test(there_is_an_end),
+        cmocka_unit_test(names_are_checked), cmocka_unit_test(scripts_give_way),   cmocka_unit_test(shards_are_summed),
+        cmocka_unit_test(turns_are_timed),   cmocka_unit_test(labels_are_written), cmocka_unit_test(codes_are_counted),
+        cmocka_unit_test(there_is_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,9 +45,9 @@ static int no_config(void *ctx, const char *path, struct buf *out)
     return 0;
 }
 
-static void count(void *ctx, const struct metric *m, double value, const struct metric_histogram *h)
+static void count(void *ctx, const struct metric *m, const char *labels, double value, const struct metric_histogram *h)
 {
-    (void)m, (void)value, (void)h;
+    (void)m, (void)labels, (void)value, (void)h;
     ++*(unsigned *)ctx;
 }
 

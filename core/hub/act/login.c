@@ -221,6 +221,7 @@ void login_complete(struct login *l)
         encode_login(&s->scratch, s, u, l);
     }
     conn_set(s->net, l->conn, CONN_F_READY | (l->merge ? CONN_F_MERGE : 0));
+    figure_add(&s->figures.logins, 1);
     if (s->traces)
         trace_login(s, l->conn, login_id(l));
     session_answer_secret(s, l->conn, l->action, l->seq, buf_slice(&s->scratch));

@@ -183,8 +183,10 @@ static void req_home(void *owner, struct mail *m)
     if (r->code == CODE_OK && !buf_ok(&r->body))
         req_fail(r, CODE_INTERNAL, "out of memory");
     if (k && k->session) {
-        if (r->code != CODE_OK)
+        if (r->code != CODE_OK) {
             code_encode(&error, r->code, r->message, r->retry_after_ms);
+            code_count(s, r->code);
+        }
         struct slice body = r->code != CODE_OK ? code_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");
         session_answer(s, r->conn, r->order, r->ordinal, r->action, r->seq, body);
     }

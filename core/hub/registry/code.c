@@ -2,6 +2,9 @@
 
 #include "core/base/buf.h"
 #include "core/base/utf8.h"
+#include "core/hub/shard/figures.h"
+#include "core/hub/shard/metric.h"
+#include "core/hub/shard/shard.h"
 
 static const char *const names[CODE_COUNT] = {
     [CODE_OK] = "ok",
@@ -38,4 +41,53 @@ void code_encode(struct buf *b, enum code code, const char *message, uint32_t re
 struct slice code_slice(const struct buf *b)
 {
     return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");
+}
+
+/* --- Counted ------------------------------------------------------------------------------------------------------ */
+
+_Static_assert((int)CODE_COUNT <= (int)CODES_MAX, "each has its counter");
+
+void code_count(struct shard *s, enum code code)
+{
+    if ((unsigned)code < CODE_COUNT)
+        figure_add(&s->figures.refusals[code], 1);
+}
+
+static void refusals(struct hub *hub, void *ctx, const struct metric_told *told)
+{
+    struct figures_sum sum;
+    (void)ctx;
+    figures_get(hub, &sum, 0);
+    /* Where framing is lost the net answers by itself. */
+    sum.refusals[CODE_BAD_REQUEST] += sum.net.unframed;
+    sum.refusals[CODE_TOO_LARGE] += sum.net.oversized;
+    for (unsigned i = CODE_OK + 1; i < CODE_COUNT; i++)
+        metric_tell(told, "code", code_name((enum code)i), (double)sum.refusals[i]);
+}
+
+static void rate_limited(struct hub *hub, void *ctx, const struct metric_told *told)
+{
+    struct figures_sum sum;
+    (void)ctx;
+    figures_get(hub, &sum, 0);
+    metric_tell(told, "effect", "refused", (double)sum.refusals[CODE_RATE_LIMITED]);
+    metric_tell(told, "effect", "sliced", (double)sum.sliced);
+}
+
+int codes_register(struct hub *hub)
+{
+    static const struct metric list[] = {
+        {.name = "magpie_refusals_total",
+         .help = "Errors that clients were answered with, by their code.",
+         .kind = METRIC_COUNTER,
+         .each = refusals},
+        {.name = "magpie_rate_limited_total",
+         .help = "What rate limits have done: requests refused, channel messages stored and sent by slices.",
+         .kind = METRIC_COUNTER,
+         .each = rate_limited},
+    };
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < sizeof list / sizeof list[0]; i++)
+        rc = metric_register(hub, &list[i]);
+    return rc < 0 ? rc : 0;
 }

@@ -2,11 +2,14 @@
 #ifndef MAGPIE_HUB_CODE_H
 #define MAGPIE_HUB_CODE_H
 
+#include "core/base/err.h"
 #include "core/base/slice.h"
 
 #include <stdint.h>
 
 struct buf;
+struct hub;
+struct shard;
 
 enum code {
     CODE_OK,
@@ -28,6 +31,10 @@ const char *code_name(enum code code);
 /* Writes the body of an error. `message` may have been cut inside a character; retry_after_ms: of
  * CODE_RATE_LIMITED, and of others that end by themselves; 0: not told. */
 void code_encode(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms);
+/* A client is answered with this error. Each way of doing so says it; on the shard's thread. */
+void code_count(struct shard *s, enum code code);
+/* Registers the metrics of what was counted. Before hub_start(). */
+MUST_CHECK int codes_register(struct hub *hub);
 /* What was written, or, where there was no memory for it, a body that says so. */
 struct slice code_slice(const struct buf *b);
 

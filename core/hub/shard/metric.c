@@ -3,6 +3,7 @@
 #include "core/base/log.h"
 #include "core/hub/shard/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,21 +64,45 @@ void metric_add(struct shard *s, int metric, int64_t n)
         atomic_fetch_add_explicit(&s->metrics[metric], n, memory_order_relaxed);
 }
 
+/* Whom metric_tell() tells, and of which metric. */
+struct metric_told {
+    metric_fn fn;
+    void *ctx;
+    const struct metric *metric;
+};
+
+void metric_tell(const struct metric_told *told, const char *label, const char *text, double value)
+{
+    char labels[METRIC_LABELS];
+    size_t n = (size_t)snprintf(labels, sizeof labels, "%s=\"", label);
+    for (; *text && n < sizeof labels - 4; text++) {
+        if (*text == '"' || *text == '\\' || *text == '\n')
+            labels[n++] = '\\';
+        labels[n++] = *text == '\n' ? 'n' : *text;
+    }
+    snprintf(labels + n, sizeof labels - n, "\"");
+    told->fn(told->ctx, told->metric, labels, value, NULL);
+}
+
 void metrics_each(struct hub *hub, metric_fn fn, void *ctx)
 {
     for (unsigned i = 0; hub->metrics && i < hub->metrics->count; i++) {
         const struct metric *m = &hub->metrics->list[i];
         if (!m->name[0])
             continue;
+        if (m->each) {
+            m->each(hub, m->ctx, &(struct metric_told){fn, ctx, m});
+            continue;
+        }
         if (m->kind == METRIC_HISTOGRAM) {
             struct metric_histogram h = {.count = 0};
             m->histogram(hub, m->ctx, &h);
-            fn(ctx, m, (double)h.count, &h);
+            fn(ctx, m, "", (double)h.count, &h);
             continue;
         }
         int64_t sum = 0;
         for (unsigned k = 0; !m->read && k < hub->shard_count; k++)
             sum += atomic_load_explicit(&hub->shards[k]->metrics[i], memory_order_relaxed);
-        fn(ctx, m, m->read ? m->read(hub, m->ctx) : (double)sum, NULL);
+        fn(ctx, m, "", m->read ? m->read(hub, m->ctx) : (double)sum, NULL);
     }
 }

@@ -13,7 +13,12 @@
 struct hub;
 struct shard;
 
-enum { METRICS = 512, METRIC_NAME = 100 /* bytes of a name, with its NUL */, METRIC_BUCKETS = 16 };
+enum {
+    METRICS = 512,
+    METRIC_NAME = 100,   /* bytes of a name, with its NUL */
+    METRIC_LABELS = 400, /* the same of the labels of a value */
+    METRIC_BUCKETS = 16
+};
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* What a histogram has seen. */
@@ -25,6 +30,9 @@ struct metric_histogram {
     double sum;                       /* of all values */
 };
 
+struct metric;
+struct metric_told;
+
 struct metric {
     char name[METRIC_NAME]; /* "magpie_messages_total"; [a-z0-9_] */
     char help[128];
@@ -32,6 +40,8 @@ struct metric {
     double (*read)(struct hub *hub, void *ctx); /* main thread; NULL: the sum of the shards' slots */
     void (*histogram)(struct hub *hub, void *ctx,
                       struct metric_histogram *out); /* main thread; of METRIC_HISTOGRAM alone */
+    /* main thread; NULL but for a metric with labels: calls metric_tell() for each of its values */
+    void (*each)(struct hub *hub, void *ctx, const struct metric_told *told);
     void *ctx;
     const void *owner; /* who registered it; NULL: built in */
     bool yields;       /* gives way to another owner's of the same name: what a script counts stops no plugin */
@@ -43,10 +53,14 @@ MUST_CHECK int metric_register(struct hub *hub, const struct metric *m);
 void metrics_remove(struct hub *hub, const void *owner);
 /* The shard's own thread. */
 void metric_add(struct shard *s, int metric, int64_t n);
-/* Is told of one metric. A histogram's value is how many values it has seen, and `h` the rest; of others `h` is
- * NULL. */
-typedef void (*metric_fn)(void *ctx, const struct metric *m, double value, const struct metric_histogram *h);
+/* Is told of one value of a metric, with its labels as Prometheus writes them between braces (`script="ratelimit"`);
+ * empty: it has none. Values of one metric come one after the other. A histogram's value is how many values it has
+ * seen, and `h` the rest; of others `h` is NULL. */
+typedef void (*metric_fn)(void *ctx, const struct metric *m, const char *labels, double value,
+                          const struct metric_histogram *h);
 /* Main thread: calls `fn` for each with its value. */
 void metrics_each(struct hub *hub, metric_fn fn, void *ctx);
+/* Inside of metric.each: the value of the metric where this label has this text. */
+void metric_tell(const struct metric_told *told, const char *label, const char *text, double value);
 
 #endif

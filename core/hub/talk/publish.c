@@ -82,6 +82,7 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
                                        .bits = n->merged ? WHY_B_MERGED : 0});
     for (uint32_t i = 0; i < n->count; i++)
         size += item_at(ctx, i)->len;
+    uint64_t began = figures_delivery_begin(s);
     for (unsigned k = 0; v->interest && k < s->hub->shard_count; k++) {
         if (!(v->interest[k] & n->mask))
             continue;
@@ -93,6 +94,7 @@ static void publish(struct shard *s, uint32_t conv, const struct publication *n,
                           .to = n->to,
                           .omitted = n->omitted,
                           .count = n->count,
+                          .began_us = began,
                           .action = n->action,
                           .mask = n->mask,
                           .merged = n->merged,

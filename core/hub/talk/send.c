@@ -159,6 +159,8 @@ static void send_stored(void *owner, struct store_op *op)
     /* The answer goes first, and the request with it; then the pushes. */
     v->pins++;
     owned_done(&q->o);
+    if (channel && over_limit)
+        figure_add(&s->figures.sliced, 1);
     if (channel && buf_ok(&body))
         conv_publish(s, conv, seq, buf_slice(&body), over_limit);
     user_mail_post(s->hub, s, to_receiver);

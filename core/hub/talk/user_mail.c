@@ -11,7 +11,8 @@
 struct user_mail {
     struct mail mail;
     uint32_t except, generation;
-    uint64_t about; /* id of the message that it brings; 0: none */
+    uint64_t about;    /* id of the message that it brings; 0: none */
+    uint64_t began_us; /* when its delivery began, monotonic; 0: not timed */
     uint16_t action;
     uint8_t id_len;
     bool everywhere; /* on other nodes too */
@@ -44,6 +45,7 @@ static void user_mail_arrive(void *owner, struct mail *m)
             if (p->about)
                 why_pushed(s, user, p, there);
             user_push(s, user, f, there ? p->except : NONE);
+            figures_delivery_end(s, p->began_us);
             frame_unref(f);
         }
     }
@@ -81,6 +83,8 @@ void user_mail_everywhere(struct user_mail *p)
 
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)
 {
+    if (p && from)
+        p->began_us = figures_delivery_begin(from);
     if (p)
         shard_post(from, shard_of(hub, slice_of(p->data, p->id_len)), &p->mail);
 }

@@ -345,6 +345,7 @@ static bool step(struct shard *s, struct chan *ch)
         struct pub *p = ch->board;
         ch->board = p->next;
         off = true;
+        figures_delivery_end(s, p->began_us);
         if (p->action == PUSH_CHANNEL_MESSAGE)
             why_note(s, &(struct why_note){.kind = WHY_WALKED,
                                            .conv = why_channel(chan_name(ch)),

@@ -26,6 +26,7 @@ struct pub {
     uint64_t from, to; /* seqs that it stands for; of a 112 the user's hash, and its number here */
     uint32_t omitted;  /* of those, how many are left out */
     uint32_t count;    /* items */
+    uint64_t began_us; /* when its delivery began, monotonic; 0: not timed */
     uint32_t start;    /* where the walk stood when it got on: it ends there */
     uint16_t action;   /* of the frames: 102, 109, 110, 112 */
     uint8_t mask;      /* bits 1 << enum push_mode: who gets it; or INTEREST_EVENTS */
