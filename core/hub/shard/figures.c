@@ -47,8 +47,8 @@ void figures_tick(struct shard *s)
         atomic_store_explicit(&s->figures.net[i], counts.words[i], memory_order_relaxed);
 }
 
-/* What arrives waits for two turns at most, the one under way and its own: so the bounds that matter are about 5 ms, and
- * the longer ones tell how bad it is. */
+/* What arrives waits for two turns at most, the one under way and its own: so the bounds that matter are about 5 ms,
+ * and the longer ones tell how bad it is. */
 const double figures_turn_bounds[TURN_BUCKETS - 1] = {.001, .002, .003, .005, .007, .01, .015, .02,
                                                       .03,  .05,  .07,  .1,   .2,   .5,  1.};
 
