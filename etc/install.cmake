@@ -4,7 +4,7 @@ set(magpie_plugin_dir ${CMAKE_INSTALL_LIBDIR}/magpie/plugins)
 set(magpie_script_dir ${CMAKE_INSTALL_DATADIR}/magpie/scripts)
 set(magpie_config_dir ${CMAKE_INSTALL_SYSCONFDIR}/magpie)
 
-foreach(program magpied magpiectl magpie-bench)
+foreach(program magpied magpiectl magpie-bench magpie-chat)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()

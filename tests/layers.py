@@ -74,7 +74,7 @@ ROOMS = {
     "core/config": Room(["core/base", "core/net", "storage", "core/hub"],
                         ["config.h", "config_commands.h", "config_options.h", "config_value.h", "machine.h",
                          "secret.h"], checked=True),
-    "core/client": Room(["core/base"], ["client.h", "client_fields.h"], checked=True),
+    "core/client": Room(["core/base"], ["client.h", "client_fields.h", "magpie_client.h"], checked=True),
     "core/tools": Room(["core/base", "core/client"], [], checked=True),
     "core/server": Room(["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console",
                          "core/config"],
