@@ -1,5 +1,6 @@
 #include "core/client/client_tls.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
@@ -13,7 +14,7 @@ int client_secure(struct client *client, const char *authority, bool old, const 
     bool ok = ctx && SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
               (!old || SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) == 1);
     if (ok && authority) {
-        ok = SSL_CTX_load_verify_file(ctx, authority) == 1;
+        ok = *authority ? SSL_CTX_load_verify_file(ctx, authority) == 1 : SSL_CTX_set_default_verify_paths(ctx) == 1;
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     }
     if (!ok) {
@@ -36,11 +37,20 @@ void client_tls_free(struct client *client)
     client->tls = NULL;
 }
 
+/* Whom the server's certificate must be for: a name, which is told to the server, or an address. */
+static bool host_expect(SSL *ssl, const char *host)
+{
+    unsigned char bytes[16];
+
+    if (inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
+}
+
 int client_tls_start(struct client_conn *conn, const char *host)
 {
     conn->tls = SSL_new(conn->client->tls);
-    bool named = conn->tls &&
-                 (!*host || (SSL_set_tlsext_host_name(conn->tls, host) == 1 && SSL_set1_host(conn->tls, host) == 1));
+    bool named = conn->tls && (!*host || host_expect(conn->tls, host));
     if (!named || SSL_set_fd(conn->tls, conn->fd) != 1)
         return ERR_NOMEM;
     SSL_set_connect_state(conn->tls);
@@ -55,7 +65,9 @@ int client_tls_shake(struct client_conn *conn, const char **why)
         return 0;
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return ERR_AGAIN;
-    const char *text = ERR_reason_error_string(ERR_peek_error());
+    long verdict = SSL_get_verify_result(conn->tls);
+    bool refused = verdict != X509_V_OK && ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    const char *text = refused ? X509_verify_cert_error_string(verdict) : ERR_reason_error_string(ERR_peek_error());
     *why = text ? text : "the server went away in the handshake";
     return ERR_IO;
 }

@@ -17,6 +17,7 @@ struct magpie_client {
     struct ev_loop *loop;      /* runs `inner`; owned */
     struct client *inner;      /* owned */
     struct magpie_conn *conns; /* those that are not gone */
+    bool secure;               /* there are authorities for TLS */
 };
 
 struct magpie_conn {
@@ -95,6 +96,13 @@ int magpie_client_run(struct magpie_client *client, int timeout_ms)
     return 0;
 }
 
+int magpie_client_secure(struct magpie_client *client, const char *authority, const char **why)
+{
+    int rc = client_secure(client->inner, authority ? authority : "", false, why);
+    client->secure = client->secure || rc == 0;
+    return rc;
+}
+
 /* --- Connections -------------------------------------------------------------------------------------------------- */
 
 static void conn_free(struct magpie_conn *conn)
@@ -161,18 +169,18 @@ static void on_close(struct client_conn *inner, void *user, int code, const char
 
 static const struct client_handlers inner_handlers = {on_open, on_push, on_close};
 
-/* Takes "ws://HOST[:PORT][/PATH]" apart: the address into `rest`, of the size of the target's host. */
+/* Takes the "HOST[:PORT][/PATH]" of a WebSocket apart: the address into `rest`, of the size of the target's host. */
 static int url_split(struct magpie_conn *conn, const char *url, char *rest, size_t cap, const char **why)
 {
     size_t n = strcspn(url, "/?#");
     bool port = n && memchr(url, ':', n) && url[n - 1] != ']';
 
-    if (n == 0 || n + 4 > cap) {
-        *why = n ? "the host's name is too long" : "expected ws://HOST:PORT/";
+    if (n == 0 || n + sizeof ":443" > cap) {
+        *why = n ? "the host's name is too long" : "expected ws://HOST:PORT/ or wss://HOST/";
         return ERR_INVALID;
     }
     memcpy(rest, url, n);
-    memcpy(rest + n, port ? "" : ":80", port ? 1 : 4);
+    strcpy(rest + n, port ? "" : conn->target.tls ? ":443" : ":80");
     conn->path = strdup(url[n] == '/' ? url + n : "/");
     if (!conn->path) {
         *why = err_str(ERR_NOMEM);
@@ -216,24 +224,29 @@ static int conn_resolve(struct magpie_conn *conn, const char *address, const cha
 
     if (strncmp(address, "unix:", 5) == 0)
         return client_target_set(target, CLIENT_TCP, address, why);
-    if (strncmp(address, "wss://", 6) == 0 || strncmp(address, "tcps://", 7) == 0) {
-        *why = "TLS is not in this library; connect by ws:// or HOST:PORT, or through a TLS proxy";
+    size_t n = scheme ? (size_t)(scheme - address) : 0;
+    bool wss = n == 3 && memcmp(address, "wss", 3) == 0;
+    target->tls = wss || (n == 4 && memcmp(address, "tcps", 4) == 0);
+    target->transport = wss || (n == 2 && memcmp(address, "ws", 2) == 0) ? CLIENT_WEBSOCKET : CLIENT_TCP;
+    if (n && target->transport == CLIENT_TCP && !target->tls && !(n == 3 && memcmp(address, "tcp", 3) == 0)) {
+        *why = "expected ws://, wss://, tcp:// or tcps://";
         return ERR_INVALID;
     }
-    target->transport = strncmp(address, "ws://", 5) == 0 ? CLIENT_WEBSOCKET : CLIENT_TCP;
+    address += scheme ? n + 3 : 0;
     if (target->transport == CLIENT_WEBSOCKET) {
-        if (url_split(conn, address + 5, rest, sizeof rest, why) < 0)
+        if (url_split(conn, address, rest, sizeof rest, why) < 0)
             return ERR_INVALID;
         address = rest;
-    } else if (scheme && strncmp(address, "tcp://", 6) == 0) {
-        address += 6;
     }
     if (strlen(address) >= sizeof target->host || host_port(address, host, &port) < 0) {
-        *why = "expected HOST:PORT, [IPv6]:PORT, unix:PATH or ws://HOST:PORT/";
+        *why = "expected HOST:PORT, [IPv6]:PORT, unix:PATH, ws://HOST:PORT/, wss://HOST/ or tcps://HOST:PORT";
         return ERR_INVALID;
     }
     target->path = conn->path ? conn->path : "/";
     memcpy(target->host, address, strlen(address) + 1);
+    memcpy(target->name, host, strlen(host) + 1);
+    if (target->tls && !conn->client->secure && magpie_client_secure(conn->client, NULL, why) < 0)
+        return ERR_INVALID;
     int status = getaddrinfo(host, port, &hints, &conn->addresses);
     if (status != 0)
         *why = status == EAI_SYSTEM ? strerror(errno) : gai_strerror(status);

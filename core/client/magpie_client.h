@@ -14,7 +14,7 @@
  * A program with a loop of its own watches magpie_client_fd() for reading instead, and calls magpie_client_run(client, 0)
  * when it is readable and after it has made requests.
  *
- * Not in it: TLS, connecting again, timeouts (use magpie_conn_close()). magpie-chat shows how the first two are done.
+ * Not in it: connecting again, and timeouts (for which there is magpie_conn_close()); magpie-chat shows how to do both.
  *
  * Strings are UTF-8 and end with a NUL. Functions that fail return a negative enum magpie_error. Callbacks may call
  * everything here except magpie_client_run() and magpie_client_free().
@@ -116,8 +116,12 @@ int magpie_client_fd(const struct magpie_client *client);
  * came or a signal arrived; MAGPIE_ERR_IO. */
 int magpie_client_run(struct magpie_client *client, int timeout_ms);
 
-/* Starts to connect to "HOST:PORT", "[IPv6]:PORT", "unix:PATH", or "ws://HOST[:PORT][/PATH]"; each address of the host
- * is tried in turn. No handler is called before this returns. `handlers` is borrowed for the connection's life. NULL:
+/* Whose word on a server's certificate counts from now on: a PEM file of authorities; NULL: the system's, as without
+ * this call. MAGPIE_ERR_INVALID: *why is a phrase (static). With TLS the program must ignore SIGPIPE. */
+int magpie_client_secure(struct magpie_client *client, const char *authority, const char **why);
+
+/* Starts to connect to "HOST:PORT", "[IPv6]:PORT", "unix:PATH", "ws://HOST[:PORT][/PATH]", or by TLS to
+ * "tcps://HOST:PORT" and "wss://HOST[:PORT][/PATH]"; each address of the host is tried in turn. No handler is called before this returns. `handlers` is borrowed for the connection's life. NULL:
  * *why is a phrase that says why (static). */
 struct magpie_conn *magpie_connect(struct magpie_client *client, const char *address,
                                    const struct magpie_handlers *handlers, void *user, const char **why);

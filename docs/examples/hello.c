@@ -8,6 +8,7 @@
  */
 #include <magpie_client.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: hello ADDRESS CHANNEL TEXT\n");
         return 2;
     }
+    signal(SIGPIPE, SIG_IGN); /* which TLS may raise */
     struct hello h = {argv[2], argv[3], 0};
     const char *why = "out of memory";
     struct magpie_client *client = magpie_client_new();

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
+import certs
 from base import Test
 from server import MAGPIED, PATIENCE, ROOT
 
@@ -27,6 +28,8 @@ def run(*command, **options):
 @unittest.skipUnless(shutil.which("pkg-config") and shutil.which("cc"), "no compiler or no pkg-config")
 class ClientLibrary(Test):
     """libmagpie-client as it is installed."""
+
+    config = {"tls": {}}
 
     @classmethod
     def setUpClass(cls):
@@ -59,21 +62,23 @@ class ClientLibrary(Test):
         run("cc", "-std=c11", *WARNINGS, "-o", out, source, *self.flags("--cflags"), *libraries)
         return out
 
-    def talk(self, program):
+    def talk(self, address, program=None, environment=None):
+        """hello.c hears, and is heard."""
         a = self.user("Ada")
-        a.subscribe("talk")
-        p = subprocess.Popen([program, "localhost:%d" % self.server.tcp, "talk", "sch\u00f6n"], stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, text=True, env=self.environment)
+        channel = self.channel(a)
+        p = subprocess.Popen([program or self.build(), address, channel, "sch\u00f6n"], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, env=environment or self.environment)
         try:
             self.assertEqual(a.push(102)["content"], "sch\u00f6n")
-            seq = a.say("talk", "\u65e5\u672c \"quoted\"\n")["seq"]
-            a.request(17, channel="talk", seq=seq, content="mended")
-            self.user("Grace").subscribe("talk")
-            a.say("talk", "bye")
+            seq = a.say(channel, "\u65e5\u672c \"quoted\"\n")["seq"]
+            a.request(17, channel=channel, seq=seq, content="mended")
+            self.user("Grace").subscribe(channel)
+            a.say(channel, "bye")
             out = p.communicate(timeout=60 * PATIENCE)[0]
         finally:
             p.kill()
             p.wait()
+            p.stdout.close()
         self.assertEqual(p.returncode, 0, out)
         for part in ("it is message ", "Ada: \u65e5\u672c \"quoted\"\n", "is now: mended\n", "Grace has joined\n",
                      "Ada: bye\n"):
@@ -82,17 +87,17 @@ class ClientLibrary(Test):
     def test_a_program_with_the_shared_library(self):
         program = self.build()
         self.assertIn("libmagpie-client.so.1", run("readelf", "-d", program))
-        self.talk(program)
+        self.talk("localhost:%d" % self.server.tcp, program)
 
     def test_a_program_with_the_static_library(self):
         program = self.build(static=True)
         self.assertNotIn("libmagpie-client", run("readelf", "-d", program))
-        self.talk(program)
+        self.talk("localhost:%d" % self.server.tcp, program)
 
     def test_errors_are_sentences(self):
         program = self.build()
         for address, text in (("localhost:1", "Connection refused"), ("nonsense", "expected HOST:PORT"),
-                              ("wss://localhost/", "TLS"), ("ws://localhost:%d/" % self.server.tcp, "hello: "),
+                              ("gopher://localhost/", "expected ws://"), ("ws://localhost:%d/" % self.server.tcp, "hello: "),
                               ("no.such.host.invalid:1", "hello: "), ("ws://h/ a", "path"),
                               ("unix:/nonexistent", "No such file")):
             with self.subTest(address):
@@ -102,13 +107,27 @@ class ClientLibrary(Test):
                 self.assertIn(text, r.stderr)
 
     def test_websockets(self):
-        a = self.user("Ada")
-        a.subscribe("web")
-        with subprocess.Popen([self.build(), "ws://localhost:%d/chat?x=1" % self.server.ws, "web", "hi"],
-                              stdout=subprocess.PIPE, text=True, env=self.environment) as p:
-            self.assertEqual(a.push(102)["content"], "hi")
-            a.say("web", "bye")
-            self.assertIn("Ada: bye\n", p.communicate(timeout=60 * PATIENCE)[0])
+        self.talk("ws://localhost:%d/chat?x=1" % self.server.websocket)
+
+    def test_tls(self):
+        """Whom the certificate is for, and who signed it, is looked at."""
+        for address in ("tcps://localhost:%d" % self.server.tcps, "wss://127.0.0.1:%d/" % self.server.wss):
+            self.talk(address, environment=dict(self.environment, SSL_CERT_FILE=certs.authority()[0]))
+        for address, ca, text in (("tcps://localhost:%d" % self.server.tcps, "stranger", "certificate"),
+                                  ("tcps://127.1:%d" % self.server.tcps, "ca", "mismatch"),
+                                  ("tcps://localhost:%d" % self.server.tcp, "ca", "hello: ")):
+            with self.subTest(address):
+                r = subprocess.run([self.build(), address, "safe", "x"], capture_output=True, text=True,
+                                   timeout=60 * PATIENCE,
+                                   env=dict(self.environment, SSL_CERT_FILE=certs.authority(ca)[0]))
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(text, r.stderr)
+
+    def declared(self):
+        """The header's functions."""
+        with open(HEADER, encoding="utf-8") as f:
+            text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+        return set(re.findall(r"\b(magpie_\w+)\(", text)) - {"magpie_answer_fn"}
 
     def names(self, *command):
         """Those that a library gives to programs."""
@@ -116,9 +135,7 @@ class ClientLibrary(Test):
                 if len(line.split()) >= 3 and line.split()[-2] in "TDBRVW"}
 
     def test_only_the_headers_names_are_given(self):
-        with open(HEADER, encoding="utf-8") as f:
-            text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
-        declared = set(re.findall(r"\b(magpie_\w+)\(", text))
+        declared = self.declared()
         self.assertIn("magpie_edit", declared)
         for command in (("-D", "--defined-only", os.path.join(self.lib, "libmagpie-client.so")),
                         ("-g", "--defined-only", os.path.join(self.lib, "libmagpie-client.a"))):
@@ -133,8 +150,6 @@ class ClientLibrary(Test):
                     "/dev/null")
 
     def test_the_page_of_the_manual_names_all_functions(self):
-        with open(HEADER, encoding="utf-8") as f:
-            declared = set(re.findall(r"\b(magpie_\w+)\(", re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)))
         with open(os.path.join(ROOT, "docs", "man", "libmagpie-client.3"), encoding="utf-8") as f:
             page = f.read().replace("\\-", "-")
-        self.assertEqual([name for name in sorted(declared) if name not in page], [])
+        self.assertEqual([name for name in sorted(self.declared()) if name not in page], [])
