@@ -143,7 +143,7 @@ install(CODE [[
   message(STATUS "Installing: ${unit}")
   file(WRITE "${unit}" "${text}")
 
-  file(GLOB pages "${source}/docs/man/*.[158]")
+  file(GLOB pages "${source}/docs/man/*.[1358]")
   foreach(page ${pages})
     get_filename_component(name "${page}" NAME)
     string(REGEX REPLACE "^.*\\." "" section "${name}")

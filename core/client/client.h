@@ -104,8 +104,9 @@ uint64_t client_read_us(const struct client *client);
 /* Whether logins over TCP that are made from now on accept gzip. What comes compressed is inflated before it is handed
  * out; what is sent stays as it is. At first: no. */
 void client_accept_gzip(struct client *client, bool accept);
-/* Makes connections by TLS possible. authority: PEM file of those whom a server's certificate is taken from; "":
- * the system's; NULL: it is not looked at. old: by TLS 1.2. The process must ignore SIGPIPE. ERR_INVALID: *why is a phrase, static. */
+/* Makes connections by TLS possible. authority: PEM file of those whose word on a server's certificate counts; "": the
+ * system's; NULL: it is not looked at. old: by TLS 1.2. The process must ignore SIGPIPE. ERR_INVALID: *why is a phrase,
+ * static. */
 MUST_CHECK int client_secure(struct client *client, const char *authority, bool old, const char **why);
 /* Connections that are open or being opened. */
 size_t client_count(const struct client *client);

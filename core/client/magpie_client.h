@@ -1,9 +1,9 @@
 /*
  * The Magpie protocol for C programs: libmagpie-client.
  *
- * A `struct magpie_client` holds connections of one thread; a `struct magpie_conn` is one of them, over TCP or WebSocket.
- * Requests are queued and answered by callbacks; pushes come by a handler. Nothing blocks but magpie_connect(), which
- * resolves the host's name, and magpie_client_run(), for as long as it is told to.
+ * A `struct magpie_client` holds connections of one thread; a `struct magpie_conn` is one of them, over TCP or
+ * WebSocket. Requests are queued and answered by callbacks; pushes come by a handler. Nothing blocks but
+ * magpie_connect(), which resolves the host's name, and magpie_client_run(), for as long as it is told to.
  *
  *     struct magpie_client *client = magpie_client_new();
  *     struct magpie_conn *conn = magpie_connect(client, "localhost:8081", &handlers, NULL, &why);
@@ -11,8 +11,8 @@
  *         magpie_client_run(client, -1);
  *     magpie_client_free(client);
  *
- * A program with a loop of its own watches magpie_client_fd() for reading instead, and calls magpie_client_run(client, 0)
- * when it is readable and after it has made requests.
+ * A program with a loop of its own watches magpie_client_fd() for reading instead, and calls magpie_client_run(client,
+ * 0) when it is readable and after it has made requests.
  *
  * Not in it: connecting again, and timeouts (for which there is magpie_conn_close()); magpie-chat shows how to do both.
  *
@@ -121,8 +121,9 @@ int magpie_client_run(struct magpie_client *client, int timeout_ms);
 int magpie_client_secure(struct magpie_client *client, const char *authority, const char **why);
 
 /* Starts to connect to "HOST:PORT", "[IPv6]:PORT", "unix:PATH", "ws://HOST[:PORT][/PATH]", or by TLS to
- * "tcps://HOST:PORT" and "wss://HOST[:PORT][/PATH]"; each address of the host is tried in turn. No handler is called before this returns. `handlers` is borrowed for the connection's life. NULL:
- * *why is a phrase that says why (static). */
+ * "tcps://HOST:PORT" and "wss://HOST[:PORT][/PATH]"; each address of the host is tried in turn.
+ * No handler is called before this returns. `handlers` is borrowed for the connection's life. NULL: *why is a phrase
+ * that says why (static). */
 struct magpie_conn *magpie_connect(struct magpie_client *client, const char *address,
                                    const struct magpie_handlers *handlers, void *user, const char **why);
 /* Closes at once, without what is still unwritten. Unanswered requests are answered with MAGPIE_ERR_CLOSED. `conn` must

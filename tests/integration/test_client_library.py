@@ -97,7 +97,8 @@ class ClientLibrary(Test):
     def test_errors_are_sentences(self):
         program = self.build()
         for address, text in (("localhost:1", "Connection refused"), ("nonsense", "expected HOST:PORT"),
-                              ("gopher://localhost/", "expected ws://"), ("ws://localhost:%d/" % self.server.tcp, "hello: "),
+                              ("gopher://localhost/", "expected ws://"),
+                              ("ws://localhost:%d/" % self.server.tcp, "hello: "),
                               ("no.such.host.invalid:1", "hello: "), ("ws://h/ a", "path"),
                               ("unix:/nonexistent", "No such file")):
             with self.subTest(address):
