@@ -8,6 +8,9 @@
 /* What is put for @TITLE@ in the files that are made at init. */
 #define TITLE_MARK "@TITLE@"
 
+/* Headers of an answer: those of every one, and how many there may be. */
+enum { HEADERS_ALWAYS = 8, HEADERS = HEADERS_ALWAYS + 3 };
+
 /* One path's answers. */
 struct served {
     const char *path, *type;
@@ -130,7 +133,7 @@ static void not_found(const struct web *w, mp_http *http)
 static void serve(const struct web *w, mp_http *http, const struct served *f)
 {
     /* no-cache: a browser asks each time whether it has the newest, so that a page never runs with another's modules */
-    struct mp_http_header headers[] = {
+    struct mp_http_header headers[HEADERS] = {
         {"ETag", f->plain_etag},
         {"Cache-Control", "no-cache"},
         {"Vary", "Accept-Encoding"},
@@ -141,27 +144,32 @@ static void serve(const struct web *w, mp_http *http, const struct served *f)
         {"X-Frame-Options", "DENY"},
         {"Referrer-Policy", "no-referrer"},
         {"Cross-Origin-Opener-Policy", "same-origin"},
-        {"Cross-Origin-Resource-Policy", "same-origin"},
         {"Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"},
-        {"Content-Encoding", "gzip"}, /* the last one: left out where it does not hold */
     };
+    size_t n = HEADERS_ALWAYS;
     struct mp_http_answer a = {.size = sizeof a,
                                .status = 200,
                                .content_type = f->type,
                                .headers = headers,
-                               .header_count = sizeof headers / sizeof *headers - 1,
                                .body = mp_str_of(f->plain.p, f->plain.n)};
-    if (f->gzip.n && accept_gzip(w->mp->http_header(http, "Accept-Encoding"))) {
-        headers[0].value = f->gzip_etag;
-        a.header_count++;
-        a.body = mp_str_of(f->gzip.p, f->gzip.n);
+    if (strncmp(f->path, "client/", 7) == 0) { /* pages of others may load it; who may connect, `origins` says */
+        headers[n++] = (struct mp_http_header){"Cross-Origin-Resource-Policy", "cross-origin"};
+        headers[n++] = (struct mp_http_header){"Access-Control-Allow-Origin", "*"};
+    } else {
+        headers[n++] = (struct mp_http_header){"Cross-Origin-Resource-Policy", "same-origin"};
     }
+    bool gzip = f->gzip.n && accept_gzip(w->mp->http_header(http, "Accept-Encoding"));
+    if (gzip)
+        headers[0].value = f->gzip_etag;
     if (etag_listed(w->mp->http_header(http, "If-None-Match"), headers[0].value)) {
         a.status = 304;
         a.content_type = NULL;
-        a.header_count = sizeof headers / sizeof *headers - 1;
         a.body = mp_str_of(NULL, 0);
+    } else if (gzip) {
+        headers[n++] = (struct mp_http_header){"Content-Encoding", "gzip"};
+        a.body = mp_str_of(f->gzip.p, f->gzip.n);
     }
+    a.header_count = n;
     w->mp->http_answer(http, &a);
 }
 

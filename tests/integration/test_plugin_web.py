@@ -109,6 +109,13 @@ class Web(PluginTest):
             self.assertEqual(headers["referrer-policy"], "no-referrer")
             self.assertEqual(headers["x-frame-options"], "DENY")
 
+    def test_the_client_is_for_pages_of_others_too(self):
+        for path in files():
+            _, headers, _ = self.http("GET", path, headers={"Origin": "https://shop.example"})
+            client = path.startswith("/client/")
+            self.assertEqual(headers.get("access-control-allow-origin"), "*" if client else None, path)
+            self.assertEqual(headers["cross-origin-resource-policy"], "cross-origin" if client else "same-origin", path)
+
     def test_the_page_has_no_inline_script_or_style(self):
         text = self.http("GET", "/")[2].decode()
         self.assertEqual(re.findall(r"<script(?! type=\"module\" src=)", text), [])

@@ -68,6 +68,7 @@ class WebBrowser(Test):
     test_gap = part("a gap is repaired")
     test_refused = part("a refused message says why, and is tried again with the same clientId")
     test_slices = part("what a slice leaves out is fetched on demand")
+    test_ten_lines = part("ten lines in a page of somebody else's")
     test_tabs = part("two tabs of one user")
     test_picture = part("the picture of the README")
     test_phone = part("on a phone")

@@ -1,5 +1,9 @@
 /** Connections that break: nothing is lost, nothing is doubled, and people see how it stands. */
-import { assert, bot, cable, fresh, member, same, say, sees, shoot, shown, until, watch } from "./kit.mjs";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import {
+  assert, bot, cable, fresh, member, person, same, say, sees, setting, shoot, shown, until, watch,
+} from "./kit.mjs";
 
 export default {
   async "offline and back: nothing lost, nothing doubled, in order"() {
@@ -154,6 +158,23 @@ export default {
     }
     await until(async () => (await shown(ann)).length === 120, "all");
     same(await shown(ann), Array.from({ length: 120 }, (_, i) => `m${i + 1}`), "what is shown");
+  },
+
+  async "ten lines in a page of somebody else's"() {
+    const readme = readFileSync(new URL("../../../plugins/web/client/README.md", import.meta.url), "utf8");
+    const server = `127.0.0.1:${setting.port}`;
+    const lines = /```html\n(.*?)```/s.exec(readme)[1].replace('"/client', `"http://${server}/client`);
+    const elsewhere = createServer((_, answer) => {
+      answer.setHeader("Content-Type", "text/html; charset=utf-8");
+      answer.end(lines.replace("localhost:8082", server).replace("console.log(", "document.body.append("));
+    });
+    await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
+    const { context } = await person();
+    const page = await context.newPage();
+    watch(page);
+    await page.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
+    await page.getByText("AnnHello!").waitFor();
+    elsewhere.close();
   },
 
   async "two tabs of one user"() {
