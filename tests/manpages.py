@@ -1,8 +1,10 @@
 """The man pages, for docs.py: their examples are run (what stands between .nf and .fi: a config in section 5, else
-commands), and what they say of options, environment, scenarios and sections is what the programs say."""
+commands), and what they say of options, environment, scenarios and sections is what the programs say. Each program has
+a page, pages refer to pages that are there, and groff has nothing to complain of."""
 
 import os
 import re
+import shutil
 import subprocess
 
 MAN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "man")
@@ -45,9 +47,9 @@ def heads(text, section):
     return re.findall(r"^\.TP\n(.*)$", m[1], re.M) if m else []
 
 
-def run(command, **more):
+def run(command, stdin="", **more):
     try:
-        r = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, **more)
+        r = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, input=stdin, **more)
     except subprocess.TimeoutExpired:
         return None, "took more than %d s" % TIMEOUT
     return r.returncode, r.stdout + r.stderr
@@ -71,7 +73,9 @@ def check_example(name, section, body, programs, server, folder):
 
 def check_program(name, text, help_text):
     """(ok, complaint) of a page about a program."""
-    said, known = set(OPTION.findall(plain(text))), set(OPTION.findall(help_text))
+    # An example may call other programs; whether it is right, its run tells.
+    own = re.sub(r"^\.nf\n.*?^\.fi$", "", text, flags=re.S | re.M)
+    said, known = set(OPTION.findall(plain(own))), set(OPTION.findall(help_text))
     yield not said - known, "%s --help does not have %s" % (name, ", ".join(sorted(said - known)))
     if name == "magpie-bench":  # which leaves its options to --help
         scenarios = set(re.findall(r"^  ([a-z]+)  ", help_text, re.M))
@@ -92,10 +96,30 @@ def check_config(text, defaults):
     yield told == known, "sections of the config: missing %s, unknown %s" % (sorted(known - told), sorted(told - known))
 
 
+def check_page(name, section, text, known):
+    """(ok, complaint) of a page as a page. known: "NAME(SECTION)" of all of ours."""
+    head = re.search(r"^\.TH (\S+) (\d)", text, re.M)
+    yield (bool(head) and plain(head[1]).lower() == name and head[2] == section,
+           ".TH does not say %s %s" % (name.upper(), section))
+    yield plain(text.split(".SH NAME\n", 1)[-1]).startswith(name + " - "), "NAME does not begin with %s" % name
+    referred = {plain(n) + "(%s)" % s for n, s in re.findall(r"^\.BR (\S+) \((\d)\)", text, re.M)}
+    yield not referred - known, "it refers to %s, which is not ours" % ", ".join(sorted(referred - known))
+    if shutil.which("groff"):
+        status, output = run(["groff", "-man", "-Tutf8", "-Kutf8", "-ww", "-z"], stdin=text)
+        yield status == 0 and not output, "groff complains:\n" + output
+
+
 def check(programs, server, folder):
     """(ok, where, complaint) of everything. programs: the folder of the built ones; server: docs.py's."""
+    known = {"%s(%s)" % (name, section) for name, section, _ in pages()}
+    for program in sorted(os.listdir(programs)):
+        path = os.path.join(programs, program)
+        if program.startswith("magpie") and os.path.isfile(path) and os.access(path, os.X_OK):
+            yield {program + "(1)", program + "(8)"} & known, "docs/man", "%s has no page" % program
     for name, section, text in pages():
         where = "docs/man/%s.%s" % (name, section)
+        for ok, complaint in check_page(name, section, text, known):
+            yield ok, where, complaint
         for line, body in examples(text):
             ok, output = check_example(name, section, body, programs, server, folder)
             yield ok, "%s:%d" % (where, line), "this example fails:\n" + output

@@ -2,7 +2,7 @@
  * echo: a WebSocket path that sends every message back as it came. For conformance suites, and the plugin to read
  * first: one option, one claimed path, one counter.
  */
-#include "plugins/magpie_plugin.h"
+#include "magpie_plugin.h" /* alone, as in a plugin outside these sources */
 
 #include <stdlib.h>
 

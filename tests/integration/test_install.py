@@ -152,6 +152,50 @@ class Installed(unittest.TestCase):
                 self.assertIn("unix:/run/magpie/console (No such file or directory)", r.stderr)
                 self.assertIn("$MAGPIE_CONSOLE", r.stderr)
 
+    def test_plugins_are_compiled(self):
+        """Away from the sources: by the installed script, and by pkg-config."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        echo = os.path.join(self.prefix, "share/doc/magpie/plugins/echo/echo.c")
+        r = run(self.program("magpie-plugin"), echo, "-Werror", cwd=folder)
+        self.assertEqual((r.returncode, r.stdout + r.stderr), (0, ""))
+        self.assert_loads(folder, "echo")
+        if not shutil.which("pkg-config"):
+            return
+        environment = dict(os.environ, PKG_CONFIG_PATH=os.path.join(self.prefix, "lib/pkgconfig"))
+        r = run("sh", "-ec", """
+            mkdir other
+            eval cc -shared -fPIC $(pkg-config --cflags magpie-plugin) -o other/echo.so '"$0"'
+            pkg-config --atleast-version=1.3 magpie-plugin
+            pkg-config --variable=plugindir magpie-plugin""", echo, cwd=folder, env=environment)
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        self.assertTrue(os.path.exists(os.path.join(r.stdout.strip(), "web.so")), r.stdout)
+        self.assert_loads(os.path.join(folder, "other"), "echo")
+
+    def assert_loads(self, folder, name):
+        with open(os.path.join(folder, "magpie.lua"), "w", encoding="utf-8") as f:
+            f.write('return { scripts = { load = {} }, plugins = { path = ".", load = { %s = {} } } }' % name)
+        r = run(self.program("magpied"), "-t", "-c", "magpie.lua", cwd=folder)
+        self.assertEqual((r.returncode, r.stdout + r.stderr), (0, "magpie.lua: good\n"))
+
+    def test_plugins_that_cannot_be_compiled(self):
+        folder = tempfile.mkdtemp(dir=self.folder)
+        for name, text in (("none.c", "int x;"), ("undefined.c", "#include <magpie_plugin.h>\nint there_is_no(void);\n"
+                                                  "static int init(mp_self *s, const struct mp_api *m, const "
+                                                  "mp_options *o, void **t)\n{ return there_is_no(); }\n"
+                                                  'MP_PLUGIN = {MP_PLUGIN_HEAD, .name = "undefined", .init = init};')):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                f.write(text)
+        for status, about, arguments in ((1, "there is no file x.c", ["x.c"]), (2, "no source", []),
+                                         (2, "no source", ["-O3"]), (2, "-o needs a value", ["-o"]),
+                                         (2, "-o comes first", ["none.c", "-o", "x.so"]),
+                                         (2, "expected a file NAME.so", ["-o", "x", "none.c"]),
+                                         (2, "letters, digits", ["-o", "a b.so", "none.c"]),
+                                         (1, "magpie_plugin", ["none.c"]), (1, "there_is_no", ["undefined.c"])):
+            r = run(self.program("magpie-plugin"), *arguments, cwd=folder)
+            self.assertEqual(r.returncode, status, (arguments, r.stderr))
+            self.assertIn(about, r.stderr)
+        self.assertEqual(glob.glob(os.path.join(folder, "*.so")), [])
+
     def test_it_runs(self):
         """On ports of its own, but with everything else as it was installed."""
         folder = tempfile.mkdtemp(dir=self.folder)
