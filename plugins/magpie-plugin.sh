@@ -44,10 +44,11 @@ case ${1:-} in
     out=${1#-o}
     shift
     ;;
-*) out= ;;
+*) out="" ;;
 esac
 
-first= cxx=
+first=""
+cxx=""
 for word in "$@"; do
     case $word in
     -o | -o?*) wrong "-o comes first" ;;
