@@ -49,7 +49,7 @@ macro(magpie_documents_of folder)
   magpie_document(${folder} ${found})
 endmacro()
 
-magpie_document(${CMAKE_INSTALL_DOCDIR} README.md CHANGELOG.md LICENSE)
+magpie_document(${CMAKE_INSTALL_DOCDIR} README.md CHANGELOG.md SECURITY.md LICENSE)
 magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/docs docs/*.md docs/*.png)
 magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/docs/examples docs/examples/*)
 magpie_documents_of(${CMAKE_INSTALL_DOCDIR}/etc etc/*.md etc/magpie.lua etc/magpied.service)

@@ -12,7 +12,8 @@ language.
 
 Examples talk to the default addresses; they get a server of their own, on other ports, and those are put in their place
 (so is build/magpied, by $MAGPIED, and build/magpiectl beside it). Also checked: links between documents lead somewhere,
-and the man pages (manpages.py). Last line: "N passed, N failed".
+the man pages (manpages.py), and that the tests which docs/security.md names are there (promises.py). Last line: "N
+passed, N failed".
 """
 
 import os
@@ -27,6 +28,7 @@ import tempfile
 import time
 
 import manpages
+import promises
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
@@ -78,7 +80,8 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7
 """,
 }
 # Variables that they read with env().
-VARIABLES = {"MAGPIE_API_KEY": "0123456789abcdef", "MAGPIE_WEBHOOK_SECRET": "0123456789abcdef"}
+VARIABLES = {"MAGPIE_API_KEY": "0123456789abcdef", "MAGPIE_CONSOLE_PASSWORD": "0123456789abcdef",
+             "MAGPIE_WEBHOOK_SECRET": "0123456789abcdef"}
 
 
 def free_port():
@@ -230,6 +233,8 @@ def main():
             check_links(tally, path, text)
             check_examples(tally, server, path, text, folder)
         for ok, where, what in manpages.check(os.path.dirname(MAGPIED), server, folder):
+            tally.count(ok, where, what)
+        for ok, where, what in promises.everything():
             tally.count(ok, where, what)
     finally:
         server.stop()

@@ -27,7 +27,7 @@ def variants(*combinations):
             name = "_".join([cls.__name__, wire, str(threads)] + ["tls_" + t.replace(".", "") for t in tls])
             config = dict(cls.config, threads=threads)
             made = type(name, (cls,), {"wire": wire, "config": config, "__module__": cls.__module__, "abstract": False,
-                                       "tls": tls[0] if tls else None})
+                                       "tls": tls[0] if tls else None, "family": cls.__name__})
             setattr(module, name, made)
         cls.abstract = True
         return cls

@@ -41,8 +41,10 @@ def chosen(patterns, file, name, cls):
         return tests
     out = []
     for test in tests:
-        full = "%s.%s.%s" % (file, name, test)
-        if any(getattr(getattr(cls, test), "smoke", False) if p == "smoke" else p in full for p in patterns):
+        # Variants of a class are found by its name as well.
+        full = ["%s.%s.%s" % (file, n, test) for n in (name, getattr(cls, "family", name))]
+        if any(getattr(getattr(cls, test), "smoke", False) if p == "smoke" else any(p in f for f in full)
+               for p in patterns):
             out.append(test)
     return out
 

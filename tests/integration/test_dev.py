@@ -11,7 +11,7 @@ import unittest
 from server import MAGPIED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run", "test", "build", "bench", "million", "fuzz", "asan", "tsan", "format", "lint", "help")
+VERBS = ("run", "test", "build", "bench", "million", "fuzz", "soak", "asan", "tsan", "format", "lint", "help")
 
 
 class Dev(unittest.TestCase):
@@ -19,6 +19,7 @@ class Dev(unittest.TestCase):
         self.folder = os.path.join(tempfile.mkdtemp(prefix="magpie-dev-"), "it's a folder")
         os.makedirs(os.path.join(self.folder, "tests"))
         shutil.copy(os.path.join(ROOT, "dev"), self.folder)
+        shutil.copy(os.path.join(ROOT, "tests", "soak.py"), os.path.join(self.folder, "tests"))
         shutil.copytree(os.path.join(ROOT, "tests", "bench"), os.path.join(self.folder, "tests", "bench"),
                         ignore=shutil.ignore_patterns("__pycache__"))
 
