@@ -81,6 +81,27 @@ static void a_user_goes_with_all_it_has(void **state)
     kit_end(&k);
 }
 
+/* What a pair's owner shard remembers of the deleted one goes too: who blocked whom, and that there was such a user. */
+static void its_blocks_are_forgotten(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 3);
+    const char *ann = kit_id(&k, "ann", 1), *bob = kit_id(&k, "bob", 2);
+    struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, bob, 0);
+    works(peer_ask(a, 2, "{\"receiverId\":\"%s\",\"content\":\"private\"}", bob));
+    works(peer_ask(a, 15, "{\"id\":\"%s\",\"blocked\":true}", bob));
+    fails(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"x\"}", ann), "forbidden");
+    assert_int_equal(user_delete(&k, ann, false).op.code, CODE_OK);
+    fails(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"x\"}", ann), "not_found");
+    struct peer *again = peer_login(&k, ann, 0);
+    works(peer_ask(b, 2, "{\"receiverId\":\"%s\",\"content\":\"hello again\"}", ann));
+    peer_close(a);
+    peer_close(again);
+    peer_close(b);
+    kit_end(&k);
+}
+
 static void its_messages_are_recalled(void **state)
 {
     struct kit k;
@@ -437,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_user_goes_with_all_it_has),
+        cmocka_unit_test(its_blocks_are_forgotten),
         cmocka_unit_test(its_messages_are_recalled),
         cmocka_unit_test(it_does_not_begin),
         cmocka_unit_test(in_the_middle),

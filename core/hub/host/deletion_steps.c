@@ -94,6 +94,7 @@ static void user_begun(void *owner, struct store_op *op)
 {
     struct deletion *d = OP_END(owner, op, struct deletion, op.forget.op);
     if (op->status == STORE_OK) {
+        atomic_fetch_add_explicit(&d->shard->hub->users_gone, 1, memory_order_relaxed);
         d->recall = d->op.forget.recall;
         d->loaded = false;
         deletion_next(d, STEP_KICK);
@@ -420,6 +421,7 @@ static void user_ended(void *owner, struct store_op *op)
     } else if (d->op.forget.more) {
         deletion_next(d, d->step);
     } else {
+        atomic_fetch_add_explicit(&d->shard->hub->users_gone, 1, memory_order_relaxed);
         log_event(LOG_INFO, "user.deleted", LOG_SLICE("user", deletion_id(d)), LOG_INT("channels", d->members),
                   LOG_INT("recalled", d->messages));
         user_news_tell(d->shard, USER_DELETED, deletion_id(d), SLICE_NONE);

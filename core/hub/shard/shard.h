@@ -173,7 +173,8 @@ struct hub {
     void *trace_ctx;                                            /* of trace_sink */
     struct owner_name *owners;                                  /* main thread; list; owned */
     struct options_box *box;                                    /* newest options; main thread */
-    _Atomic unsigned drained;                                   /* shards that are done draining */
+    _Atomic uint32_t users_gone; /* deletions of users, begun and ended: what is known of pairs may be wrong then */
+    _Atomic unsigned drained;    /* shards that are done draining */
     void (*drain_done)(void *ctx);
     void *drain_ctx;
 };

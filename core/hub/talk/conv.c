@@ -178,6 +178,7 @@ static bool load(struct shard *s, uint32_t conv)
     if (!l)
         return false;
     v->state = CONV_LOADING;
+    v->users_gone = atomic_load_explicit(&s->hub->users_gone, memory_order_relaxed);
     v->pins++;
     l->shard = s;
     l->conv = conv;
@@ -185,6 +186,13 @@ static bool load(struct shard *s, uint32_t conv)
     op_begin(s, &l->op.op, loaded);
     store_conv_load(s->store, &l->op);
     return true;
+}
+
+/* Whether what is known of a pair may be older than a deletion of one of the two: that they exist, and block. */
+static bool outdated(const struct shard *s, const struct conv *v)
+{
+    return v->users_gone != atomic_load_explicit(&s->hub->users_gone, memory_order_relaxed) &&
+           !conv_is_channel(conv_slice(v));
 }
 
 static void owned_arrive(void *owner, struct mail *m)
@@ -201,6 +209,8 @@ static void owned_arrive(void *owner, struct mail *m)
     v->used_ms = s->now_ms;
     v->pins++;
     q->conv = i;
+    if (v->state == CONV_READY && v->pins == 1 && outdated(s, v))
+        v->state = CONV_NEW;
     if (v->state == CONV_READY) {
         q->ready(q);
         return;

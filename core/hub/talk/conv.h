@@ -45,6 +45,7 @@ struct conv {
     bool followed;       /* channel: the bus has said that it does */
     bool user_exists[2]; /* pair: lower, higher id */
     bool blocks[2];      /* pair: lower blocks higher, higher blocks lower */
+    uint32_t users_gone; /* pair: hub->users_gone when it was loaded; another one now: it is loaded again */
 };
 
 /* A request on its way to, or at, the owner of a conversation. First member of the handler's own struct. */
