@@ -12,6 +12,7 @@
 #include "core/net/input_private.h"
 #include "core/net/net_shared_private.h"
 #include "core/net/shake_private.h"
+#include "core/net/stream.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -112,8 +113,15 @@ static void slot_leave(struct net *net, uint32_t idx)
     }
 }
 
+/* Whether its answer has come, and it is we who have not read it yet: on a busy machine that may take a second. */
+static bool answered(const struct conn *c)
+{
+    uint8_t byte;
+    return stream_peek(c->fd, &byte, 1) > 0;
+}
+
 /* Ends the one that has kept us waiting longest, of that address (IP_SLOT_NONE: of any). False: nobody has for long
- * enough. Whose step is due waits for us. */
+ * enough. Whose step is due, or whose answer is unread, waits for us. */
 static bool evict(struct net *net, uint32_t ip_slot)
 {
     const struct shakes *s = &net->shakes;
@@ -122,7 +130,7 @@ static bool evict(struct net *net, uint32_t ip_slot)
         const struct conn *c = conn_ptr(net, s->slots[i].conn);
         uint32_t waited = net->tick - s->slots[i].heard;
         if (!(c->http_need & DUE) && waited >= age &&
-            (ip_slot == IP_SLOT_NONE || shared_same_ip(net->shared, c->ip_slot, ip_slot))) {
+            (ip_slot == IP_SLOT_NONE || shared_same_ip(net->shared, c->ip_slot, ip_slot)) && !answered(c)) {
             oldest = s->slots[i].conn;
             age = waited + 1;
         }

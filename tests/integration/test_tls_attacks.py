@@ -102,6 +102,16 @@ class Attacks(TlsTest):
         """The server still serves."""
         self.assertIn("time", self.ask(self.secure()))
 
+    def comes_in(self, tries=10):
+        """A new client is served beside slow ones. It gives way to others as they do when it takes a second to answer, as
+        it may on a busy machine, and then tries again."""
+        for _ in range(tries - 1):
+            try:
+                return self.fine()
+            except Closed:
+                pass
+        return self.fine()
+
     def cpu(self):
         """Seconds of the processor that the server has taken."""
         with open("/proc/%d/stat" % self.server.process.pid) as f:
@@ -250,11 +260,16 @@ class Attacks(TlsTest):
                 slow.append(s)
             for _ in range(5):
                 friend.request(9)
-                self.fine()
+                self.comes_in()
             if not SANITIZED:  # which keeps what was freed
                 self.assertLess(self.memory() - memory, 64 << 20)
-            early = self.eventually(lambda: "no handshake in time" in self.server.log(), timeout=30)
-            self.assertTrue(early)
+            for s in slow:  # of all of them there is an end
+                s.settimeout(30 * PATIENCE)
+                try:
+                    while s.recv(65536):
+                        pass
+                except ConnectionError:
+                    pass
             friend.request(9)
         finally:
             for s in slow:

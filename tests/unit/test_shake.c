@@ -270,6 +270,35 @@ static void the_slow_give_way(void **state)
     assert_int_equal(k.opened, 1);
 }
 
+/* Nobody gives way whose answer has come and is only not read yet. */
+static void who_has_answered_stays(void **state)
+{
+    (void)state;
+    const struct net_limits limits = {.frame = 65536,
+                                      .output_queue = 1 << 20,
+                                      .login_timeout = 10,
+                                      .early_total = 64 << 20,
+                                      .early_per_ip = 10 * (56 << 10)};
+    struct kit k;
+    int fds[11];
+    start(&k, CONN_TCP, &limits);
+    for (int i = 0; i < 11; i++) {
+        fds[i] = kit_connect(&k);
+        kit_put(fds[i], "a", 1);
+        KIT_UNTIL(&k, i < 10 ? row.begun == (unsigned)i + 1 : k.net->shakes.parked.n == 1);
+    }
+    for (int i = 0; i < 10; i++)
+        kit_put(fds[i], "b", 1);
+    net_tick(k.net);
+    net_tick(k.net);
+    KIT_UNTIL(&k, row.agreed == 10 && row.begun == 11);
+    kit_put(fds[10], "b", 1);
+    KIT_UNTIL(&k, k.opened == 11);
+    for (int i = 0; i < 11; i++)
+        close(fds[i]);
+    kit_stop(&k);
+}
+
 /* Over a cap nobody speaks TLS to be told so. */
 static void refused(void **state)
 {
@@ -290,13 +319,9 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one),
-        cmocka_unit_test(failures),
-        cmocka_unit_test(in_time),
-        cmocka_unit_test(few_a_turn),
-        cmocka_unit_test(the_slow_give_way),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(round_the_ring),
+        cmocka_unit_test(one),        cmocka_unit_test(failures),          cmocka_unit_test(in_time),
+        cmocka_unit_test(few_a_turn), cmocka_unit_test(the_slow_give_way), cmocka_unit_test(who_has_answered_stays),
+        cmocka_unit_test(refused),    cmocka_unit_test(round_the_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

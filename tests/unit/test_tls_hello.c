@@ -59,6 +59,9 @@ static void others(void **state)
         {"GET / HTTP/1.1\r\n", 16, HELLO_HTTP},
         {"POST /", 6, HELLO_HTTP},
         {"OPTIONS *", 9, HELLO_HTTP},
+        {"OPTI", 4, HELLO_MORE},
+        {"OPTI\1", 5, HELLO_OTHER}, /* as when it comes in one piece */
+        {"CONNECTS", 8, HELLO_OTHER},
         {"GO", 2, HELLO_OTHER},
         {"\0\0\0\x10\0\1\0\1", 8, HELLO_OTHER},            /* a frame in the clear */
         {"\x80\x2e\1\3\1", 5, HELLO_OTHER},                /* SSL 2 */

@@ -15,17 +15,18 @@ size_t hello_record(const uint8_t *p, size_t n)
     return size <= n ? size : 0;
 }
 
-/* Whether it begins as the request line of HTTP does: GET, HEAD, POST, PUT, OPTIONS, CONNECT … */
-static bool is_http(const uint8_t *p, size_t n)
+/* Whether it begins as the request line of HTTP does: GET, HEAD, POST, PUT, OPTIONS, CONNECT … A part of a method is
+ * none yet, so that the same bytes get the same answer in whatever pieces they come. */
+static enum hello look_for_http(const uint8_t *p, size_t n)
 {
     static const char *const methods[] = {"GET ",     "HEAD ",    "POST ",   "PUT ",
                                           "OPTIONS ", "CONNECT ", "DELETE ", "PATCH "};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         size_t m = strlen(methods[i]);
         if (memcmp(p, methods[i], n < m ? n : m) == 0)
-            return true;
+            return n < m ? HELLO_MORE : HELLO_HTTP;
     }
-    return false;
+    return HELLO_OTHER;
 }
 
 enum hello hello_look(const uint8_t *p, size_t n)
@@ -35,7 +36,7 @@ enum hello hello_look(const uint8_t *p, size_t n)
     if (n == 0)
         return HELLO_MORE;
     if (p[0] != HANDSHAKE)
-        return is_http(p, n) ? n < MESSAGE_HEADER ? HELLO_MORE : HELLO_HTTP : HELLO_OTHER;
+        return look_for_http(p, n);
     for (unsigned pieces = 0; at < n; pieces++) {
         size_t there = n - at, size;
         if (pieces == PIECES_MAX)
