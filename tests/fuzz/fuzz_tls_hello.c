@@ -1,7 +1,8 @@
 /*
- * What is held of a connection by TLS before and between its records: core/net/tls/hello.c and the bytes of state.c. The
- * input comes in pieces, as from a socket, into a block of exactly its size. The first verdict but HELLO_MORE stays,
- * is what a walk byte by byte finds, and comes before HELLO_MAX bytes; what is held is what came, decrypted or not.
+ * What TLS holds of a connection before its records and between them: core/net/tls/hello.c and the bytes of state.c.
+ * The input comes in pieces, as from a socket, into a block of exactly its size. The first verdict but HELLO_MORE
+ * stays, is what a walk byte by byte finds, and comes before HELLO_MAX bytes; what is held is what came, decrypted or
+ * not.
  *
  * Input: a byte for the size of the pieces, then what the client sends.
  */

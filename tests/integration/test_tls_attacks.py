@@ -103,8 +103,8 @@ class Attacks(TlsTest):
         self.assertIn("time", self.ask(self.secure()))
 
     def comes_in(self, tries=10):
-        """A new client is served beside slow ones. It gives way to others as they do when it takes a second to answer, as
-        it may on a busy machine, and then tries again."""
+        """A new client is served beside slow ones. It gives way to others as they do when it takes a second to answer,
+        as it may on a busy machine, and then tries again."""
         for _ in range(tries - 1):
             try:
                 return self.fine()
