@@ -81,7 +81,7 @@ class Documents(unittest.TestCase):
                             "        ('python', 'test', \"import subprocess; subprocess.check_call(['./build/magpied', "
                             "'--version'])\"),\n"
                             "        ('lua', 'config', '{ plugins = { load = { filter = { file = \"words.txt\" } } } "
-                            "}'), ('lua', 'script', 'local magpie = require \"magpie\"')):\n"
+                            "}'), ('lua', 'script', 'require(\"magpie\").on(\"connect\", print)')):\n"
                             "    print(*docs.run(s, language, kind, text, s.folder))\n" % folder)
                     r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
                                        stdin=subprocess.DEVNULL,
