@@ -115,25 +115,44 @@ static void run_version(struct command_call *c, void *ctx)
 
 /* --- The server --------------------------------------------------------------------------------------------------- */
 
+/* Bytes of the file system that the data is on, and of the tables. */
+static void put_disk(struct buf *b, struct store *store)
+{
+    struct store_disk disk;
+    uint64_t tables = 0;
+    store_get_disk(store, &disk);
+    for (unsigned i = 0; i < disk.count; i++)
+        tables += disk.families[i].bytes;
+    if (disk.size)
+        buf_printf(b, ",\"disk\":{\"size\":%llu,\"free\":%llu,\"used\":%llu}", (unsigned long long)disk.size,
+                   (unsigned long long)disk.free, (unsigned long long)tables);
+}
+
 static void run_status(struct command_call *c, void *ctx)
 {
     struct console *console = ctx;
     struct hub_stats h;
     struct store_stats s;
     struct log_stats log;
+    uint64_t up_ms = clock_mono_ms() - console->began_ms;
     hub_get_stats(c->hub, &h);
     store_get_stats(hub_store(c->hub), &s);
-    buf_printf(&c->out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"uptime\":%llu,\"shards\":%u", MAGPIE_VERSION,
-               (int)getpid(), console->state, (unsigned long long)((clock_mono_ms() - console->began_ms) / 1000),
-               hub_shard_count(c->hub));
+    buf_printf(&c->out,
+               "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"startedAt\":%llu,\"uptime\":%llu,\"shards\":%u",
+               MAGPIE_VERSION, (int)getpid(), console->state, (unsigned long long)(clock_wall_ms() - up_ms),
+               (unsigned long long)(up_ms / 1000), hub_shard_count(c->hub));
     buf_printf(
         &c->out,
         ",\"connections\":%u,\"users\":%u,\"channels\":%u,\"requests\":%llu,\"messages\":%llu,\"deliveries\":%llu",
         h.connections, h.users, h.channels, (unsigned long long)h.requests, (unsigned long long)h.messages,
         (unsigned long long)h.deliveries);
     log_get_stats(&log);
-    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\",\"log_lost\":%llu}", s.failing ? "failing" : "good",
+    buf_printf(&c->out, ",\"storage\":\"%s\",\"clock\":\"%s\",\"log_lost\":%llu", s.failing ? "failing" : "good",
                s.clock_paused ? "paused" : "good", (unsigned long long)log.lost);
+    if (console->place)
+        buf_str(&c->out, console->place);
+    put_disk(&c->out, hub_store(c->hub));
+    buf_byte(&c->out, '}');
     command_done(c);
 }
 

@@ -144,11 +144,12 @@ struct short_list {
     uint64_t left;
 };
 
-static bool list_row(struct short_list *l, const char *name, const char *owner)
+/* `script`: NULL, or whose it is. */
+static bool list_row(struct short_list *l, const char *name, const char *owner, const char *script)
 {
     struct survey v = {.filter = l->filter};
-    const struct slice texts[] = {slice_str(name), slice_str(owner)};
-    if (l->left == 0 || !survey_wants(&v, texts, 2))
+    const struct slice texts[] = {slice_str(name), slice_str(owner), slice_str(script)};
+    if (l->left == 0 || !survey_wants(&v, texts, script ? 3 : 2))
         return false;
     l->left--;
     if (l->c->out.n)
@@ -167,10 +168,15 @@ static void run_hooks(struct command_call *c, void *ctx)
     for (unsigned e = 0; e < HOOK_EVENTS; e++)
         for (uint32_t i = 0; i < t->hook_count[e]; i++) {
             const struct hook *h = &t->hooks[e][i];
-            if (list_row(&l, hook_event_name((enum hook_event)e), owner_of(c, h->owner))) {
+            if (list_row(&l, hook_event_name((enum hook_event)e), owner_of(c, h->owner), h->script)) {
                 buf_printf(&c->out, "{\"event\":\"%s\",\"priority\":%d,\"owner\":", hook_event_name((enum hook_event)e),
                            h->priority);
                 buf_json_string(&c->out, slice_str(owner_of(c, h->owner)));
+                buf_lit(&c->out, ",\"script\":");
+                if (h->script)
+                    buf_json_string(&c->out, slice_str(h->script));
+                else
+                    buf_lit(&c->out, "null");
                 buf_byte(&c->out, '}');
             }
         }
@@ -186,7 +192,7 @@ static void run_actions(struct command_call *c, void *ctx)
     c->rows = true;
     for (unsigned i = 0; i < ACTIONS; i++) {
         const struct action *a = &c->hub->tables->actions[i];
-        if (!a->handle || !list_row(&l, a->name, owner_of(c, a->owner)))
+        if (!a->handle || !list_row(&l, a->name, owner_of(c, a->owner), NULL))
             continue;
         buf_printf(&c->out, "{\"action\":%u,\"name\":", i);
         buf_json_string(&c->out, slice_str(a->name));

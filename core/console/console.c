@@ -211,6 +211,29 @@ void console_set_state(struct console *c, const char *state)
     c->state = state;
 }
 
+int console_set_place(struct console *c, const struct console_place *place)
+{
+    struct buf b = BUF_INIT;
+    buf_lit(&b, ",\"config\":");
+    buf_json_string(&b, slice_str(place->config));
+    buf_lit(&b, ",\"data\":");
+    buf_json_string(&b, slice_str(place->data));
+    buf_lit(&b, ",\"listen\":[");
+    for (const char *const *l = place->listeners; *l; l++) {
+        buf_str(&b, l == place->listeners ? "" : ",");
+        buf_json_string(&b, slice_str(*l));
+    }
+    buf_byte(&b, ']');
+    buf_byte(&b, '\0');
+    char *text = buf_ok(&b) ? strdup(b.p) : NULL;
+    buf_free(&b);
+    if (!text)
+        return ERR_NOMEM;
+    free(c->place);
+    c->place = text;
+    return 0;
+}
+
 void console_stop(struct console *c)
 {
     if (!c || c->stopping)
@@ -238,5 +261,6 @@ void console_free(struct console *c)
     ASSERT(c->calls == 0);
     spares_free(c);
     tls_context_unref(c->tls);
+    free(c->place);
     free(c);
 }

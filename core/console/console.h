@@ -31,6 +31,12 @@ void console_set_tls(struct console *c, struct tls_context *context);
 void console_set_password(struct console *c, const char *password);
 /* What `status` tells of the state: "serving", "draining". Static text. */
 void console_set_state(struct console *c, const char *state);
+/* What `status` tells of where things are; copied. `listeners`: each is transport:address ("tcp:127.0.0.1:8081"). */
+struct console_place {
+    const char *config, *data;
+    const char *const *listeners; /* NULL-terminated */
+};
+MUST_CHECK int console_set_place(struct console *c, const struct console_place *place);
 /* Ends all connections; calls that are under way end by themselves when what they wait for arrives. Before
  * hub_stop(). */
 void console_stop(struct console *c);

@@ -69,6 +69,7 @@ struct console {
     uint8_t password[32]; /* SHA-256 */
     struct guesser guessers[GUESSERS];
     const char *state;            /* for `status` */
+    char *place;                  /* members of `status`, JSON; owned; NULL: not told yet */
     uint64_t began_ms;            /* monotonic: the server's start */
     struct top_sample samples[2]; /* a second ago, and now */
     bool stopping;

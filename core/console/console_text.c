@@ -4,6 +4,7 @@
 #include "core/base/utf8.h"
 
 #include <stdio.h>
+#include <time.h>
 
 /* --- Characters --------------------------------------------------------------------------------------------------- */
 
@@ -262,6 +263,45 @@ static void put_scalar(struct buf *out, struct slice v, bool word)
     buf_free(&text);
 }
 
+static bool ends_with(struct slice text, struct slice end)
+{
+    return text.n >= end.n && memcmp(text.p + text.n - end.n, end.p, end.n) == 0;
+}
+
+/* Whether a value is a moment, in milliseconds since 1970: its key says so, and it is one of these times. */
+static bool is_date(struct slice key, struct slice v, uint64_t *ms)
+{
+    if (!ends_with(key, SLICE_LIT("At")) && !ends_with(key, SLICE_LIT("Until")) && !slice_eq(key, SLICE_LIT("until")))
+        return false;
+    *ms = 0;
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] < '0' || v.p[i] > '9')
+            return false;
+        *ms = *ms * 10 + (uint64_t)(v.p[i] - '0');
+    }
+    return v.n >= 12 && v.n <= 14;
+}
+
+/* "2026-11-25T15:47:34Z", as in the log but for the milliseconds. */
+static void put_date(struct buf *out, uint64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm t;
+    if (gmtime_r(&seconds, &t))
+        buf_printf(out, "%d-%02d-%02dT%02d:%02d:%02dZ", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
+                   t.tm_sec);
+}
+
+/* The value of a key; dates for people. */
+static void put_value(struct buf *out, struct slice key, struct slice v, bool word)
+{
+    uint64_t ms;
+    if (is_date(key, v, &ms))
+        put_date(out, ms);
+    else
+        put_scalar(out, v, word);
+}
+
 /* An array of scalars in one line. */
 static bool put_inline(struct buf *out, struct slice v)
 {
@@ -314,7 +354,7 @@ static void put_members(struct buf *out, struct slice object, unsigned indent)
             put_rows(out, into(value), &table, indent + 1);
         } else {
             buf_byte(out, ' ');
-            put_scalar(out, value, false);
+            put_value(out, key, value, false);
             buf_byte(out, '\n');
         }
     }
@@ -349,14 +389,14 @@ static void put_compact(struct buf *out, struct slice v)
     buf_free(&b);
 }
 
-static void put_cell(struct buf *out, struct slice v)
+static void put_cell(struct buf *out, struct slice key, struct slice v)
 {
     if (v.n == 0)
         buf_byte(out, '-');
     else if (v.p[0] == '{' || (v.p[0] == '[' && !put_inline(out, v)))
         put_compact(out, v);
     else if (v.p[0] != '[')
-        put_scalar(out, v, true);
+        put_value(out, key, v, true);
 }
 
 static struct slice member_of(struct slice object, const char *key)
@@ -392,7 +432,7 @@ static void measure(struct console_table *t, struct walk w)
         while (row.p[0] == '{' && take_member(&m, &key, &value)) {
             unsigned c = column_of(t, key);
             buf_reset(&cell);
-            put_cell(&cell, value);
+            put_cell(&cell, key, value);
             unsigned width = width_of(buf_slice(&cell));
             if (c < CONSOLE_COLUMNS && width > t->widths[c])
                 t->widths[c] = width;
@@ -413,7 +453,7 @@ static void put_row(struct buf *out, struct slice row, const struct console_tabl
     struct buf cell = BUF_INIT;
     for (unsigned i = 0; i < t->count; i++) {
         buf_reset(&cell);
-        put_cell(&cell, member_of(row, t->keys[i]));
+        put_cell(&cell, slice_str(t->keys[i]), member_of(row, t->keys[i]));
         put_padded(out, buf_slice(&cell), t->widths[i], i + 1 == t->count);
     }
     out->oom = out->oom || cell.oom;
@@ -441,7 +481,7 @@ static void put_rows(struct buf *out, struct walk w, struct console_table *table
         if (e.p[0] == '{')
             put_row(out, e, table);
         else if (is_container(e))
-            put_cell(out, e);
+            put_cell(out, SLICE_NONE, e);
         else
             put_scalar(out, e, false);
         buf_byte(out, '\n');

@@ -1,6 +1,7 @@
 /*
  * Answers as text for people, made from their JSON: strings as lines, objects as "key: value" lines, arrays of objects
- * as tables.
+ * as tables. Moments are dates in text, for people: numbers whose key is `until`, or ends with `At` or `Until`, and
+ * which are milliseconds since 1970 of this age. JSON keeps the numbers.
  *
  * What users named themselves cannot act on a terminal or begin a line of its own: control characters (C0, DEL, C1),
  * line and paragraph separators and the marks that reorder text are written as escapes, in text and in JSON.

@@ -173,7 +173,8 @@ static int register_hooks(struct scripts *s, struct script_set *g)
                                                   .priority = h->priority,
                                                   .fn = h->event == HOOK_LOGIN ? on_login : on_hook,
                                                   .ctx = r,
-                                                  .owner = s});
+                                                  .owner = s,
+                                                  .script = g->names[r->script]});
     }
     if (rc == 0 && login)
         rc = auth_register(s->hub, &(struct auth_provider){.name = "script", .ask = ask, .ctx = g, .owner = s});

@@ -185,6 +185,38 @@ static int listen_on(struct server *s, unsigned port)
     return 0;
 }
 
+static const char *transport_of(const struct server *s, unsigned listener)
+{
+    uint32_t end = s->config->listen.console.n;
+    if (listener < end)
+        return "console";
+    for (unsigned i = 0; i < PORTS; i++)
+        if (listener < (end += addresses_of(s->config, i)->n))
+            return ports[i].name;
+    return "?";
+}
+
+/* Tells the console's `status` where things are. */
+static int tell_place(struct server *s)
+{
+    struct buf texts = BUF_INIT;
+    const char **listeners = calloc(s->listener_count + 1, sizeof *listeners);
+    char *config = realpath(s->config_path, NULL), *data = realpath(s->config->data, NULL);
+    for (unsigned i = 0; i < s->listener_count; i++)
+        buf_printf(&texts, "%s:%s%c", transport_of(s, i), s->listeners[i].name, '\0');
+    const char *at = texts.p;
+    for (unsigned i = 0; listeners && buf_ok(&texts) && i < s->listener_count; i++, at += strlen(at) + 1)
+        listeners[i] = at;
+    struct console_place place = {
+        .config = config ? config : s->config_path, .data = data ? data : s->config->data, .listeners = listeners};
+    int rc = listeners && buf_ok(&texts) ? console_set_place(s->console, &place) : ERR_NOMEM;
+    free(config);
+    free(data);
+    free(listeners);
+    buf_free(&texts);
+    return rc == 0 ? 0 : server_fail(s, "out of memory");
+}
+
 static int open_hub(struct server *s)
 {
     const struct config *c = s->config;
@@ -205,6 +237,8 @@ static int open_hub(struct server *s)
     for (unsigned i = 0; i < PORTS; i++)
         if (listen_on(s, i) != 0)
             return -1;
+    if (tell_place(s) != 0)
+        return -1;
     if (hub_start(s->hub) != 0)
         return server_fail(s, "the threads of the shards cannot be started");
     return 0;

@@ -223,6 +223,10 @@ class Protocol(ConsoleTest):
         hooks = self.json("list hooks")
         self.assertIn("conversation", [r["event"] for r in hooks])
         self.assertEqual({r["owner"] for r in hooks} - {"magpied", "scripts"}, set())
+        # Whose a hook is: each script's by its name, and it can be looked for.
+        self.assertEqual({r["script"] for r in hooks if r["owner"] == "magpied"}, {None})
+        self.assertEqual({r["script"] for r in hooks if r["owner"] == "scripts"}, {"merge_push", "tiered_expiry"})
+        self.assertEqual({r["script"] for r in self.json("list hooks tiered_exp")}, {"tiered_expiry"})
         self.json("list plugins"), self.json("list scripts")
         self.denied("bad_request", "list users x limit y")
         self.denied("bad_request", "list users x limit 0")
@@ -271,9 +275,35 @@ class Protocol(ConsoleTest):
         self.assertGreater({m["name"]: m["value"] for m in self.json("show metrics")}["magpie_requests_total"], before)
         status = self.json("status")
         self.assertEqual((status["state"], status["shards"]), ("serving", 2))
+        self.assertEqual(status["config"], os.path.realpath(self.server.config_path))
+        self.assertEqual(status["data"], os.path.realpath(os.path.join(self.server.folder, "data")))
+        self.assertEqual({"tcp:127.0.0.1:%d" % self.server.tcp, "websocket:127.0.0.1:%d" % self.server.websocket,
+                          "console:unix:console.sock"} - set(status["listen"]), set())
+        fs = os.statvfs(status["data"])
+        self.assertEqual(status["disk"]["size"], fs.f_blocks * fs.f_frsize)
+        self.assertTrue(0 < status["disk"]["free"] < status["disk"]["size"])
         self.keys(self.json("top"), "uptime", "state", "connections", "users", "channels", "memory", "rates", "shards",
                   "storage", "scripts",
                   "slow_receivers", "slow", "hottest")
+        self.assertAlmostEqual(status["startedAt"] / 1000 + status["uptime"], time.time(), delta=5)
+
+    def test_dates(self):
+        """People are told dates; programs the milliseconds."""
+        a = self.user("Ada")
+        self.ask("ban user %s 1000" % a.id)
+        until = [b["until"] for b in self.json("list bans") if b["user"] == a.id][0]
+        date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until // 1000))
+        text = self.ask("list bans")
+        self.assertIn(date, text)
+        self.assertNotIn(str(until), text)
+        self.ask("unban user " + a.id)
+        b = self.user("Bob")
+        name = self.channel(b)
+        created = b.say(name, "hello")["createdAt"]
+        text = self.ask("history channel " + name)
+        self.assertIn(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created // 1000)), text)
+        self.assertEqual(self.json("history channel " + name)[0]["createdAt"], created)
+        self.assertRegex(self.ask("status"), r"startedAt: 2\d\d\d-\d\d-\d\dT")
 
     def test_hottest(self):
         a = self.user("Ada")

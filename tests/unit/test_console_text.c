@@ -116,10 +116,25 @@ static void no_json(void **state)
     buf_free(&out);
 }
 
+static void dates(void **state)
+{
+    (void)state;
+    value("{\"createdAt\":1796036262810,\"until\":1796038154715,\"mutedUntil\":1796038154715}",
+          "createdAt: 2026-11-30T10:57:42Z\nuntil: 2026-11-30T11:29:14Z\nmutedUntil: 2026-11-30T11:29:14Z\n");
+    value("[{\"until\":1796038154715,\"id\":1796038154715},{\"until\":null,\"id\":2}]",
+          "until                 id\n2026-11-30T11:29:14Z  1796038154715\n-                     2\n");
+    /* No moments of this age, and what is no moment. */
+    value("{\"until\":0,\"At\":17,\"sentAt\":\"x\",\"until_ms\":1796038154715,\"meat\":1796038154715}",
+          "until: 0\nAt: 17\nsentAt: x\nuntil_ms: 1796038154715\nmeat: 1796038154715\n");
+    value("{\"until\":-1796038154715,\"openedAt\":179603815471500}",
+          "until: -1796038154715\nopenedAt: 179603815471500\n");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(values),          cmocka_unit_test(tables),
-                                       cmocka_unit_test(pieces),          cmocka_unit_test(nothing_acts),
-                                       cmocka_unit_test(json_stays_json), cmocka_unit_test(no_json)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values),       cmocka_unit_test(tables),          cmocka_unit_test(pieces),
+        cmocka_unit_test(nothing_acts), cmocka_unit_test(json_stays_json), cmocka_unit_test(no_json),
+        cmocka_unit_test(dates)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,7 +134,8 @@ struct hook {
     int priority; /* higher runs first; equal ones in the order of registration */
     hook_fn fn;
     void *ctx;
-    const void *owner; /* who registered it, for tables_remove(); NULL: built in */
+    const void *owner;  /* who registered it, for tables_remove(); NULL: built in */
+    const char *script; /* whose it is, for people; must live as long as it is registered; NULL: no script's */
 };
 
 /* Into the draft. ERR_NOMEM. */
