@@ -65,11 +65,11 @@ static int lua_env(lua_State *L)
 
 static const struct {
     const char *name;
-    double value; /* 0: the machine's memory */
+    double value; /* 0: asked of the machine */
 } constants[] = {
     {"KiB", 1024},   {"MiB", 1024 * 1024}, {"GiB", 1024.0 * 1024 * 1024},
     {"seconds", 1},  {"minutes", 60},      {"hours", 3600},
-    {"days", 86400}, {"memory", 0},
+    {"days", 86400}, {"memory", 0},        {"descriptors", 0},
 };
 
 /* A name that is not there: most often a text without its quotes, which plain Lua would take for nil. The name itself
@@ -90,7 +90,7 @@ static int lua_unknown(lua_State *L)
     if (spelling_distance(name, constants[best].name) <= spelling_limit(name))
         return luaL_error(L, "unknown name %s; did you mean %s?", name, constants[best].name);
     return luaL_error(L, "unknown name: a text stands in quotes; known are KiB, MiB, GiB, seconds, minutes, hours, "
-                         "days, memory and env");
+                         "days, memory, descriptors and env");
 }
 
 /* The environment of the chunk at the top of the stack. */
@@ -98,7 +98,8 @@ static void set_environment(lua_State *L)
 {
     lua_newtable(L);
     for (unsigned i = 0; i < sizeof constants / sizeof constants[0]; i++) {
-        lua_pushnumber(L, constants[i].value > 0 ? constants[i].value : (double)machine_memory());
+        double asked = strcmp(constants[i].name, "memory") == 0 ? (double)machine_memory() : machine_connections();
+        lua_pushnumber(L, constants[i].value > 0 ? constants[i].value : asked);
         lua_setfield(L, -2, constants[i].name);
     }
     lua_pushcfunction(L, lua_env);

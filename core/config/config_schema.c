@@ -134,7 +134,8 @@ const struct config_option config_schema[] = {
     BOOL(auth.allow_open, "false", 0, "Allow mode \"open\" on an address that others than this machine can reach."),
 
     SECTION("limits", "Limits. 0: no limit, where the range allows it."),
-    COUNT(limits.connections, 0, MANY, "1200000", 0, "Connections in all."),
+    COUNT(limits.connections, 0, MANY, "descriptors", 0,
+          "Connections in all. descriptors: as many as the machine has descriptors for, 1200000 at most."),
     COUNT(limits.connections_per_ip, 0, MANY, "0", 0, "Connections from one IP address."),
     SIZE(limits.frame, 256, GIB, "64*KiB", 0, "A frame or WebSocket message from a client."),
     SIZE(limits.content, 1, GIB, "16*KiB", 0,

@@ -1,5 +1,6 @@
 #include "core/config/machine.h"
 
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { RESERVED = 1024 }; /* descriptors for the database, listeners, loops and logs */
@@ -99,6 +101,32 @@ uint64_t machine_memory(void)
     uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : (uint64_t)UNKNOWN_MIB << 20;
     uint64_t limit = groups_limit(), mib = (limit < all ? limit : all) >> 20;
     return (mib < LEAST_MIB ? LEAST_MIB : mib) << 20;
+}
+
+/* Whether this process may raise hard limits. */
+static bool may_raise(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {{.effective = 0}};
+    return syscall(SYS_capget, &head, caps) == 0 && caps[0].effective & CAP_TO_MASK(CAP_SYS_RESOURCE);
+}
+
+uint32_t machine_connections(void)
+{
+    enum { MOST = 1200000, RESERVE_MIN = 4, RESERVE_MAX = 640 };
+    struct rlimit have;
+    if (getrlimit(RLIMIT_NOFILE, &have) != 0)
+        return MOST;
+    unsigned long long limit = have.rlim_max, nr_open = read_number("/proc/sys/fs/nr_open"),
+                       file_max = read_number("/proc/sys/fs/file-max");
+    if (nr_open && may_raise())
+        limit = nr_open > limit ? nr_open : limit;
+    if (file_max && file_max < limit)
+        limit = file_max;
+    unsigned long long reserve = limit / 16;
+    reserve = reserve > RESERVE_MAX ? RESERVE_MAX : reserve < RESERVE_MIN ? RESERVE_MIN : reserve;
+    limit = limit > reserve ? limit - reserve : 1;
+    return limit > MOST ? MOST : (uint32_t)limit;
 }
 
 static void explain(const struct rlimit *have, unsigned long long need, char *why, size_t why_size)

@@ -19,6 +19,10 @@ uint64_t machine_memory(void);
  * one sends in the same system calls in twice as many (docs/performance.md). */
 unsigned machine_shards(unsigned processors);
 
+/* Connections for which there can be descriptors: what the limit may be raised to, less what accepting leaves to others
+ * (accept.c); 1,200,000 at most, for which other limits of a machine are as near. */
+uint32_t machine_connections(void);
+
 /*
  * Raises the limit of descriptors as far as `connections` (0: as far as it goes) need it. Returns how many connections
  * fit below it; when that is less than asked, `why` names the limit in the way and how to raise it, else it is empty.

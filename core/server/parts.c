@@ -34,7 +34,8 @@ void parts_raise_limits(const struct config *c)
 {
     char why[WHY_MAX];
     uint32_t room = machine_raise_descriptors(c->limits.connections, why, sizeof why);
-    if (why[0])
+    /* What was not set by hand is what the machine has. */
+    if (why[0] && c->limits.connections > machine_connections())
         log_event(LOG_WARN, "limit.descriptors", LOG_INT("limits_connections", c->limits.connections),
                   LOG_INT("room_for", room), LOG_STR("because", why));
 }

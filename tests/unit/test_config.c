@@ -71,7 +71,7 @@ static void test_default_values(void **state)
     assert_string_equal(c->auth.mode, "open");
     assert_null(c->auth.secret);
     assert_false(c->auth.allow_open);
-    assert_int_equal(c->limits.connections, 1200000);
+    assert_int_equal(c->limits.connections, machine_connections());
     assert_int_equal(c->limits.connections_per_ip, 0);
     assert_int_equal(c->limits.inbox, 10000);
     assert_string_equal(c->scripts.path, "scripts");
@@ -104,7 +104,7 @@ static void test_default_options(void **state)
     assert_int_equal(hub.net.early_per_ip, 8 << 20);
     assert_int_equal(hub.net.http.head, 16 << 10);
     assert_int_equal(hub.net.http.fields, 100);
-    assert_int_equal(hub.net.connections, 1200000);
+    assert_int_equal(hub.net.connections, machine_connections());
     assert_int_equal(hub.net.login_timeout, 10);
     assert_int_equal(hub.net.ping_timeout, 45);
     assert_int_equal(hub.net.idle_timeout, 120);

@@ -41,6 +41,30 @@ static void test_memory(void **state)
     assert_int_equal(mine % (1 << 20), 0);
 }
 
+/* The default of limits.connections: never more than there are descriptors, and most of those. */
+static void test_connections(void **state)
+{
+    static const rlim_t limits[] = {64, 1024, 20000};
+    (void)state;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct rlimit r;
+            bool good = getrlimit(RLIMIT_NOFILE, &r) == 0;
+            r.rlim_max = r.rlim_max < limits[i] ? r.rlim_max : limits[i];
+            r.rlim_cur = r.rlim_max;
+            good = good && setrlimit(RLIMIT_NOFILE, &r) == 0;
+            uint32_t n = machine_connections();
+            /* Who may raise the hard limit has more. */
+            bool raised = n >= r.rlim_max && setrlimit(RLIMIT_NOFILE, &(struct rlimit){n, n}) == 0;
+            _exit(good && n <= 1200000 && n >= r.rlim_max * 9 / 10 && (n < r.rlim_max || raised) ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}
+
 static void test_descriptors(void **state)
 {
     (void)state;
@@ -164,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_processors_follow_the_affinity),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_connections),
         cmocka_unit_test(what_is_missing_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
