@@ -63,6 +63,8 @@ foreach(file ${folders})
 endforeach()
 magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/echo plugins/echo/echo.c) # an example of a plugin
 magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/http_api plugins/http_api/openapi.json)
+magpie_document(${CMAKE_INSTALL_DATADIR}/magpie/grafana etc/grafana/magpie.json)
+magpie_document(${CMAKE_INSTALL_DATADIR}/magpie/prometheus etc/prometheus/alerts.yml)
 magpie_documents_of(${magpie_script_dir} scripts/*.lua scripts/*.md)
 magpie_documents_of(${magpie_script_dir}/examples scripts/examples/*)
 list(APPEND magpie_documents "scripts/examples|${magpie_script_dir}/examples")
@@ -93,6 +95,14 @@ add_custom_command(
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
   COMMENT "Writing the links of the documents")
 add_custom_target(documents ALL DEPENDS ${made})
+
+# For the system around it. systemd and shells look for these below /usr and /usr/local.
+install(FILES etc/sysusers.d/magpie.conf DESTINATION lib/sysusers.d)
+foreach(program magpiectl magpied)
+  install(FILES etc/bash-completion/magpie DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+          RENAME ${program})
+endforeach()
+install(FILES etc/zsh/_magpie DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 
 # The prefix may be given at install time (--prefix), so what names paths is made then: config, unit, man pages. A
 # config that is there is somebody's: it stays, and the new one is put beside it.
@@ -153,6 +163,14 @@ install(CODE [[
   set(unit "${root}${prefix}/lib/systemd/system/magpied.service")
   message(STATUS "Installing: ${unit}")
   file(WRITE "${unit}" "${text}")
+
+  file(READ "${source}/etc/tmpfiles.d/magpie.conf" text)
+  string(REPLACE "/etc/magpie" "${config_dir}" text "${text}")
+  message(STATUS "Installing: ${root}${prefix}/lib/tmpfiles.d/magpie.conf")
+  file(WRITE "${root}${prefix}/lib/tmpfiles.d/magpie.conf" "${text}")
+  get_filename_component(around "${config_dir}" DIRECTORY)
+  message(STATUS "Installing: ${root}${around}/logrotate.d/magpie")
+  file(COPY "${source}/etc/logrotate.d/magpie" DESTINATION "${root}${around}/logrotate.d")
 
   file(GLOB pages "${source}/docs/man/*.[1358]")
   foreach(page ${pages})
