@@ -48,7 +48,11 @@ class Channels(Test):
         b2 = self.connect()
         b2.login(token=b.token)
         a.say(name, "and back")
-        self.assertEqual(b2.push(102)["content"], "and back")
+        # A push that was on its way to the shard when b came there may still reach it, in its order.
+        contents = [b2.push(102)["content"]]
+        if contents == ["while b is away"]:
+            contents = [b2.push(102)["content"]]
+        self.assertEqual(contents, ["and back"])
         self.assertEqual([m["content"] for m in b2.history(name, after=0)["messages"]], ["while b is away", "and back"])
         self.assertEqual(a.subscribe(name)["members"], 2)
 
