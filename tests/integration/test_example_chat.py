@@ -361,16 +361,17 @@ class Chat(Test):
 
     def test_what_else_is_pushed(self):
         """Edits, recalls, who comes and goes, announcements; and a command that does not exist goes nowhere."""
-        ada = self.talker("ada")
+        room = ("--channel", "pushed")  # where nobody of the other tests has been
+        ada = self.talker("ada", *room)
         ada.id()
-        bob = self.talker("bob")
+        bob = self.talker("bob", *room)
         ada.wait("bob (%s): joined, 2 here" % bob.id())
         ada.type("/edit nothing yet")
         ada.wait("there is nothing of yours to edit")
         ada.type("teh")
         bob.wait("ada (%s): teh" % ada.id())
         ada.type("/edit the")
-        bob.wait("[#lobby] edited: the")
+        bob.wait("[#pushed] edited: the")
         ada.type("/qiut now")
         ada.wait("there is no command /qiut")
         bob.type("@%s psst" % ada.id())
@@ -381,14 +382,14 @@ class Chat(Test):
         console.ask("announce tea is ready")
         for t in (ada, bob):
             t.wait("announcement: tea is ready")
-        console.ask("channel lobby kick %s" % bob.id())
+        console.ask("channel pushed kick %s" % bob.id())
         bob.wait("you are: kicked, 1 here")
         ada.wait("bob (%s): kicked, 1 here" % bob.id())
         console.close()
         self.assertEqual(bob.end("/quit")[0], 0)
         ada.wait("%s is offline" % bob.id())
-        self.assertEqual(self.contents("lobby"), ["the"])
-        late = self.talker("late")
+        self.assertEqual(self.contents("pushed"), ["the"])
+        late = self.talker("late", *room)
         late.wait("ada (%s): the (edited)" % ada.id())
 
     def test_nothing_acts_on_the_terminal(self):
