@@ -64,6 +64,7 @@ struct config {
     struct {
         int level, format; /* enum log_level, enum log_format */
         char *file;        /* NULL: standard error */
+        char *security;    /* file of the security log; NULL: none */
     } log;
     struct {
         char *mode;

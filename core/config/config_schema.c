@@ -122,6 +122,8 @@ const struct config_option config_schema[] = {
     ENUM(log.level, level_names, "\"info\"", 0, "The least important level that is written."),
     ENUM(log.format, format_names, "\"text\"", 0, "For people or for machines."),
     TEXT(log.file, 1, "nil", NIL, "File to append to; nil: standard error. SIGHUP opens it anew, for rotation."),
+    TEXT(log.security, 1, "nil", NIL,
+         "File of the security log, to append to: logins, refusals, bans, with addresses. nil: none."),
 
     SECTION("auth", "Who may log in."),
     TEXT(auth.mode, 1, "\"open\"", 0,

@@ -1,6 +1,7 @@
 /* The console's password: compared in constant time, and five wrong ones a minute from one address. */
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/log_security.h"
 #include "core/console/console_private.h"
 
 #include <arpa/inet.h>
@@ -58,6 +59,7 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     if (g->wrong >= GUESSES) {
         *text = "too many wrong passwords; wait a minute";
         log_event(LOG_WARN, "console.auth_limited", LOG_STR("ip", ip));
+        security_event("console.refused", LOG_STR("ip", ip), LOG_STR("because", *text));
         return "rate_limited";
     }
     /* Hashes are compared, so that the time tells nothing of the password or of its length. */
@@ -66,10 +68,12 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     OPENSSL_cleanse(given, sizeof given);
     if (right) {
         g->wrong = 0;
+        security_event("console.accepted", LOG_STR("ip", ip));
         return NULL;
     }
     g->wrong++;
     *text = "wrong password";
     log_event(LOG_WARN, "console.auth_failed", LOG_STR("ip", ip), LOG_INT("wrong", g->wrong));
+    security_event("console.refused", LOG_STR("ip", ip), LOG_STR("because", *text));
     return "unauthorized";
 }

@@ -1,6 +1,7 @@
 #include "core/hub/door.h"
 
 #include "core/base/frame.h"
+#include "core/base/log_security.h"
 #include "core/base/push.h"
 #include "core/base/random.h"
 #include "core/hub/act/login.h"
@@ -24,6 +25,7 @@ static void on_opened(void *owner, uint32_t conn)
         char ip[64];
         conn_peer(s->net, conn, ip, sizeof ip);
         if (ban_ip(s, ip)) {
+            security_event("connection.refused", LOG_STR("ip", ip), LOG_STR("because", "this address is banned"));
             conn_close(s->net, conn, CLOSE_KICKED, "this address is banned", 0);
             return;
         }
@@ -41,7 +43,10 @@ static void on_opened(void *owner, uint32_t conn)
                               .websocket = conn_at(s->net, conn)->transport == CONN_WEBSOCKET,
                               .secure = conn_is_secure(conn_at(s->net, conn))};
         uint32_t generation = conn_at(s->net, conn)->generation;
-        if (hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT)
+        bool refused = hooks_run(HOOK_CONNECT, &h) == HOOK_REJECT;
+        if (refused)
+            security_event("connection.refused", LOG_STR("ip", ip), LOG_STR("because", h.message));
+        if (refused)
             conn_close(s->net, conn, CLOSE_KICKED, h.message, 0);
         if (!conn_find(s->net, conn, generation))
             return;

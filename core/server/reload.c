@@ -1,6 +1,7 @@
 #include "core/server/reload.h"
 
 #include "core/base/log.h"
+#include "core/base/log_security.h"
 #include "core/config/config.h"
 #include "core/config/config_options.h"
 #include "core/config/secret.h"
@@ -39,6 +40,28 @@ static void abandon(struct server *s)
     secure_abandon(s);
 }
 
+static void logs_back(const struct config *c)
+{
+    (void)!log_open(c->log.file, (enum log_format)c->log.format, (enum log_level)c->log.level);
+    (void)!security_open(c->log.security, (enum log_format)c->log.format);
+}
+
+/* Both logs, or none: after an error they are as `now` says. */
+static int open_logs(const struct config *fresh, const struct config *now, struct buf *errors)
+{
+    if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
+        buf_printf(errors, "log.file: %s cannot be opened for appending: %s\n", fresh->log.file, strerror(errno));
+        return -1;
+    }
+    if (security_open(fresh->log.security, (enum log_format)fresh->log.format) != 0) {
+        buf_printf(errors, "log.security: %s cannot be opened for appending: %s\n", fresh->log.security,
+                   strerror(errno));
+        logs_back(now);
+        return -1;
+    }
+    return 0;
+}
+
 /* Everything that can fail comes before anything that is seen from outside, but for the log, which stays where it was
  * if it cannot be opened. */
 static int apply(struct server *s, struct config *fresh, struct buf *errors)
@@ -68,16 +91,14 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
         buf_str(errors, "out of memory\n");
         return -1;
     }
-    if (log_open(fresh->log.file, (enum log_format)fresh->log.format, (enum log_level)fresh->log.level) != 0) {
-        buf_printf(errors, "log.file: %s cannot be opened for appending: %s\n", fresh->log.file, strerror(errno));
+    if (open_logs(fresh, s->config, errors) != 0) {
         abandon(s);
         return -1;
     }
     config_hub_options(fresh, key, &hub_options);
     if (hub_reconfigure(s->hub, &hub_options) != 0) {
         abandon(s);
-        (void)!log_open(s->config->log.file, (enum log_format)s->config->log.format,
-                        (enum log_level)s->config->log.level);
+        logs_back(s->config);
         buf_str(errors, "out of memory\n");
         return -1;
     }
@@ -117,10 +138,12 @@ int reload_adopt(void *ctx, struct config *fresh, struct buf *errors)
 }
 
 /* Whatever else failed: a moved log file is what rotation waits for. */
-static void reopen_log(const char *file)
+static void reopen_logs(const struct config *c)
 {
-    if (log_reopen(file) != 0)
-        log_event(LOG_ERROR, "log.reopen_failed", LOG_STR("file", file), LOG_STR("error", strerror(errno)));
+    if (log_reopen(c->log.file) != 0)
+        log_event(LOG_ERROR, "log.reopen_failed", LOG_STR("file", c->log.file), LOG_STR("error", strerror(errno)));
+    if (security_open(c->log.security, (enum log_format)c->log.format) != 0)
+        log_event(LOG_ERROR, "log.reopen_failed", LOG_STR("file", c->log.security), LOG_STR("error", strerror(errno)));
 }
 
 void reload_file(struct server *s)
@@ -128,7 +151,7 @@ void reload_file(struct server *s)
     struct buf errors = BUF_INIT;
     struct config *fresh = settings_load(s->plugins, s->config_path, &errors);
     if (!fresh || reload_adopt(s, fresh, &errors) != 0) {
-        reopen_log(s->config->log.file); /* first, so that the errors are in the file that is looked at */
+        reopen_logs(s->config); /* first, so that the errors are in the file that is looked at */
         log_lines(LOG_ERROR, "config.error", "error", &errors);
         log_event(LOG_ERROR, "config.reload_failed", LOG_STR("kept", "the config before"));
         config_free(fresh);

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/log_security.h"
 #include "core/base/notify.h"
 #include "core/config/config.h"
 #include "core/config/machine.h"
@@ -111,10 +112,17 @@ static int begin_log(const struct config *c)
         tell("magpied: ", slice_str(why), "\n");
         return -1;
     }
-    if (log_start() == 0)
-        return 0;
-    tell("magpied: ", SLICE_LIT("the log's thread cannot be started"), "\n");
-    return -1;
+    if (log_start() != 0) {
+        tell("magpied: ", SLICE_LIT("the log's thread cannot be started"), "\n");
+        return -1;
+    }
+    if (security_open(c->log.security, (enum log_format)c->log.format) != 0) {
+        snprintf(why, sizeof why, "log.security: %s cannot be opened for appending: %s", c->log.security,
+                 strerror(errno));
+        tell("magpied: ", slice_str(why), "\n");
+        return -1;
+    }
+    return 0;
 }
 
 int server_run(const char *config_path)
@@ -138,6 +146,7 @@ int server_run(const char *config_path)
     parts_close(&s);
     if (rc == 0)
         log_event(LOG_INFO, "server.stop", LOG_INT("drained_ms", clock_mono_ms() - began));
+    security_close();
     log_stop();
     return rc == 0 ? 0 : 1;
 }

@@ -219,7 +219,15 @@ class Events(unittest.TestCase):
         return found
 
     def test_all_are_in_the_table(self):
-        table = read("docs", "operations.md").split("| event | level |")[1].split("\n\n")[0]
+        text = read("docs", "operations.md")
+        table = text.split("| event | level |")[1].split("\n\n")[0]
+        security = set(re.findall(r"`([a-z]+\.[a-z]+)`(?=[^|]*\|)", text.split("| event | |")[1].split("\n\n")[0]))
+        security -= {"console.command"}
+        written = {m[1] for p in ("core", "storage") for folder, _, files in os.walk(os.path.join(ROOT, p))
+                   for f in files if f.endswith(".c")
+                   for m in re.finditer(r'(?:security_event|login_note)\([^;]*?"([a-z]+\.[a-z]+)"',
+                                        read(os.path.join(folder, f)))}
+        self.assertEqual(security, written | {"ban.lifted", "ban.made"})
         rows = re.findall(r"^\| `([a-z0-9_]+\.[a-z0-9_]+)` \| ([a-z, ]+) \| (.+) \|$", table, re.M)
         self.assertEqual(len(rows), table.count("\n") - 1, "every row is read")
         names = [name for name, _, _ in rows]

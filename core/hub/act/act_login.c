@@ -17,6 +17,7 @@
 #include "core/hub/shard/token.h"
 
 #include <cjson/cJSON.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,34 +49,49 @@ static bool mode_open(const struct shard *s)
     return strcmp(s->opt->auth_mode, "open") == 0;
 }
 
+/* The request is refused before anybody was asked. */
+__attribute__((format(printf, 4, 5))) static void refuse(struct call *c, const struct login *l, enum code code,
+                                                         const char *fmt, ...)
+{
+    char text[160];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    login_note(l, "login.refused", code_name(code), text);
+    call_fail(c, code, "%s", text);
+}
+
 /* What is given, checked as far as it can be here. */
 static bool get_login(struct call *c, struct login *l, struct slice *token_out)
 {
     struct slice name = SLICE_NONE, device, token = SLICE_NONE, id;
     int has_name = json_get_string(c->body, "name", &name);
     if (has_name < 0 || (has_name && !value_name(name))) {
-        call_fail(c, CODE_BAD_REQUEST, "name: expected 1 to 64 bytes of text without control characters");
+        refuse(c, l, CODE_BAD_REQUEST, "name: expected 1 to 64 bytes of text without control characters");
         return false;
     }
     if (has_name && value_name_reserved(name)) {
-        call_fail(c, CODE_BAD_REQUEST, "name: \"%.*s\" is the server's own name, or looks like it; choose another",
-                  (int)name.n, name.p);
+        refuse(c, l, CODE_BAD_REQUEST, "name: \"%.*s\" is the server's own name, or looks like it; choose another",
+               (int)name.n, name.p);
         return false;
     }
     int has_token = json_get_string(c->body, "token", &token);
     if (has_token < 0) {
-        call_fail(c, CODE_BAD_REQUEST, "token: expected a string");
+        refuse(c, l, CODE_BAD_REQUEST, "token: expected a string");
         return false;
     }
-    if (!call_get_text(c, "device", &device) || !get_accept(c, l))
+    if (!call_get_text(c, "device", &device) || !get_accept(c, l)) {
+        login_note(l, "login.refused", code_name(CODE_BAD_REQUEST), "device, accept: malformed");
         return false;
+    }
     bool open = mode_open(c->shard);
     if (open && !has_token && !has_name) {
-        call_fail(c, CODE_BAD_REQUEST, "name: missing (a new user needs one)");
+        refuse(c, l, CODE_BAD_REQUEST, "name: missing (a new user needs one)");
         return false;
     }
     if (!open && !provider_of(c->shard)) {
-        call_fail(c, CODE_UNAVAILABLE, "nobody answers for auth.mode \"%s\" now", c->shard->opt->auth_mode);
+        refuse(c, l, CODE_UNAVAILABLE, "nobody answers for auth.mode \"%s\" now", c->shard->opt->auth_mode);
         return false;
     }
     *token_out = token;
@@ -83,7 +99,7 @@ static bool get_login(struct call *c, struct login *l, struct slice *token_out)
         uint64_t issued;
         if (token_check(token, &c->shard->token_key, l->id, &id, &l->epoch, &issued) != 0 || !value_user_id(id) ||
             store_age_ms(c->shard->store, issued) > TOKEN_LIFETIME_MS) {
-            call_fail(c, CODE_UNAUTHORIZED, "token: unknown or expired");
+            refuse(c, l, CODE_UNAUTHORIZED, "token: unknown or expired");
             return false;
         }
         l->id_len = (uint8_t)id.n;
@@ -118,11 +134,12 @@ static void make_renewal(struct login *l)
 static void handle_login(struct call *c)
 {
     struct shard *s = c->shard;
+    uint32_t conn = c->conn, generation = conn_at(s->net, conn)->generation;
     if (!may_renew(c)) {
-        call_fail(c, CODE_FORBIDDEN, "this connection has logged in already");
+        refuse(c, &(struct login){.shard = s, .conn = conn, .generation = generation}, CODE_FORBIDDEN,
+               "this connection has logged in already");
         return;
     }
-    uint32_t conn = c->conn, generation = conn_at(s->net, conn)->generation;
     struct login *l = calloc(1, sizeof *l);
     struct slice token = SLICE_NONE;
     if (!l) {

@@ -1,5 +1,6 @@
 #include "core/hub/act/login.h"
 
+#include "core/base/log_security.h"
 #include "core/base/clock.h"
 #include "core/base/frame.h"
 #include "core/base/push.h"
@@ -66,9 +67,23 @@ void login_abandon(struct login *l)
     login_end(l);
 }
 
+void login_note(const struct login *l, const char *event, const char *code, const char *message)
+{
+    const struct shard *s = l->shard;
+    char ip[64];
+    if (!security_enabled() || !conn_find(s->net, l->conn, l->generation))
+        return;
+    conn_peer(s->net, l->conn, ip, sizeof ip);
+    const struct conn *k = conn_at(s->net, l->conn);
+    security_event(event, LOG_STR("ip", ip), LOG_SLICE("user", login_id(l)), LOG_SLICE("name", login_name(l)),
+                   LOG_STR("transport", conn_transport_name(k->transport == CONN_WEBSOCKET, conn_is_secure(k))),
+                   LOG_STR("code", code), LOG_STR("because", message));
+}
+
 void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message)
 {
     struct shard *s = l->shard;
+    login_note(l, "login.refused", code_name(code), message);
     if (conn_find(s->net, l->conn, l->generation)) {
         struct call c = {.shard = s, .conn = l->conn, .user = NONE, .action = l->action, .seq = l->seq};
         if (code == CODE_RATE_LIMITED)
@@ -173,6 +188,7 @@ static bool login_grant(struct login *l)
 static void login_renewed(struct login *l)
 {
     struct shard *s = l->shard;
+    login_note(l, "login.renewed", "ok", "");
     buf_reset(&s->scratch);
     encode_login(&s->scratch, s, user_at(s, l->user), l);
     if (!buf_ok(&s->scratch)) {
@@ -222,6 +238,7 @@ void login_complete(struct login *l)
     }
     conn_set(s->net, l->conn, CONN_F_READY | (l->merge ? CONN_F_MERGE : 0));
     figure_add(&s->figures.logins, 1);
+    login_note(l, "login.accepted", "ok", l->fresh ? "a new user" : "");
     if (s->traces)
         trace_login(s, l->conn, login_id(l));
     session_answer_secret(s, l->conn, l->action, l->seq, buf_slice(&s->scratch));

@@ -68,6 +68,8 @@ static inline struct slice login_name(const struct login *l)
  * when this returns. */
 void login_go(struct login *l);
 /* Answers with an error and frees it. retry_after_ms: of CODE_RATE_LIMITED. */
+/* A line of the security log: who it is, as far as that is known, and from where. */
+void login_note(const struct login *l, const char *event, const char *code, const char *message);
 void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message);
 /* All that it needs is known: answers and frees it, or has it wait until others know of it (roam.h). */
 void login_complete(struct login *l);

@@ -8,6 +8,7 @@
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "core/base/log_security.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_op.h"
@@ -43,9 +44,19 @@ struct change {
     } op;
 };
 
+/* A line of the security log. Rules of channels are no matter of it. */
+static void tell_security(const struct ban_change *q)
+{
+    if (q->op.code == CODE_OK && q->kind != CHANNEL_RULE)
+        security_event(q->lift ? "ban.lifted" : "ban.made", LOG_STR("kind", ban_kind_name(q->kind)),
+                       LOG_SLICE("user", q->user), LOG_SLICE("channel", q->channel), LOG_SLICE("ip", q->ip),
+                       LOG_INT("seconds", q->seconds), LOG_SLICE("because", q->reason));
+}
+
 static void change_end(struct change *c)
 {
     struct ban_change *q = c->q;
+    tell_security(q);
     if (c->missing && q->op.code == CODE_OK)
         host_fail(&q->op, CODE_UNAVAILABLE, "it is in force here, and not yet on every node: repeat it");
     free(c);
