@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 
-MAN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "man")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAN = os.path.join(ROOT, "docs", "man")
+LIBRARIES = {"libmagpie-client": "core/client/magpie_client.h"}
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*(?![\w-])")
 TIMEOUT = 60
 
@@ -96,6 +98,17 @@ def check_config(text, defaults):
     yield told == known, "sections of the config: missing %s, unknown %s" % (sorted(known - told), sorted(told - known))
 
 
+def check_library(name, text):
+    """(ok, complaint) of the page about a C library, against its header."""
+    header = os.path.join(ROOT, LIBRARIES[name])
+    with open(header, encoding="utf-8") as f:
+        known = set(re.findall(r"^(?!typedef|static)[a-z][^;(]*?\b(magpie_\w+)\(", f.read(), re.M))
+    told = set(re.findall(r"\b(magpie_\w+)\b(?=\(|[ \"]*\(\))", plain(text)))
+    yield bool(known), "no functions are found in %s" % LIBRARIES[name]
+    yield not told - known, "%s does not have %s" % (LIBRARIES[name], ", ".join(sorted(told - known)))
+    yield not known - told, "the page does not have %s" % ", ".join(sorted(known - told))
+
+
 def check_page(name, section, text, known):
     """(ok, complaint) of a page as a page. known: "NAME(SECTION)" of all of ours."""
     head = re.search(r"^\.TH (\S+) (\d)", text, re.M)
@@ -120,11 +133,13 @@ def check(programs, server, folder):
         where = "docs/man/%s.%s" % (name, section)
         for ok, complaint in check_page(name, section, text, known):
             yield ok, where, complaint
-        for line, body in examples(text):
+        for line, body in examples(text) if section != "3" else ():  # those are C: test_client_library.py's
             ok, output = check_example(name, section, body, programs, server, folder)
             yield ok, "%s:%d" % (where, line), "this example fails:\n" + output
         if section == "5":
             results = check_config(text, run([os.path.join(programs, "magpied"), "--defaults"])[1])
+        elif section == "3":
+            results = check_library(name, text)
         else:
             results = check_program(name, text, run([os.path.join(programs, name), "--help"])[1])
         for ok, complaint in results:

@@ -11,7 +11,8 @@ import unittest
 from server import MAGPIED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run", "test", "build", "bench", "million", "fuzz", "soak", "asan", "tsan", "format", "lint", "help")
+VERBS = ("run", "test", "build", "bench", "million", "fuzz", "soak", "asan", "tsan", "format", "lint", "package",
+         "help")
 
 
 class Dev(unittest.TestCase):
@@ -53,6 +54,7 @@ class Dev(unittest.TestCase):
                                  (("test", "--hlep"), "what is --hlep?"), (("asan", "-x"), "what is -x?"),
                                  (("tsan", "-x"), "what is -x?"),
                                  (("run", "x"), "takes no arguments"), (("format", "x"), "what is x?"),
+                                 (("package", "x"), "takes no arguments"),
                                  (("lint", "x.c"), "there is no file x.c"), (("lint", "x"), "x is no .c file"),
                                  (("fuzz", "x"), "how many seconds")):
             with self.subTest(arguments):
