@@ -1,8 +1,9 @@
-"""debian/: what it says fits what cmake --install brings. With MAGPIE_PACKAGE=1 the packages are built, unpacked and
-run from there, which takes minutes and wants debhelper."""
+"""What packagers set, and debian/: what it says fits what cmake --install brings. With MAGPIE_PACKAGE=1 the packages
+are built, unpacked and run from there, which takes minutes and wants debhelper."""
 
 import fnmatch
 import glob
+import json
 import os
 import re
 import shutil
@@ -122,6 +123,66 @@ class Lists(unittest.TestCase):
         """Whether a pattern names the file or a folder above it; * takes no slash."""
         parts, wanted = path.split("/"), pattern.split("/")
         return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+
+
+@unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"), "no cmake, or no ninja")
+@unittest.skipIf(SANITIZED, "what is configured is the same")
+class Options(unittest.TestCase):
+    """What packagers set: configured only, and a little of it built."""
+
+    def configure(self, *arguments, ok=True):
+        folder = tempfile.mkdtemp(prefix="magpie-options-")
+        self.addCleanup(shutil.rmtree, folder)
+        environment = {k: v for k, v in os.environ.items() if k not in ("CFLAGS", "LDFLAGS")}
+        r = run("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *arguments, env=environment)
+        self.assertEqual(r.returncode == 0, ok, r.stdout + r.stderr)
+        return folder if ok else " ".join((r.stdout + r.stderr).split())  # CMake breaks lines
+
+    def commands(self, folder):
+        """{source, below the top: how it is compiled}"""
+        with open(os.path.join(folder, "compile_commands.json"), encoding="utf-8") as f:
+            return {os.path.relpath(c["file"], ROOT): c["command"] for c in json.load(f)}
+
+    def plugins(self, commands):
+        return {p.split("/")[1] for p in commands if p.startswith("plugins/")} - {"common"}
+
+    def test_without(self):
+        """Tests, libcurl: neither is asked for. pkg-config is told that they are not there."""
+        wrapper = tempfile.mkdtemp(prefix="magpie-options-")
+        self.addCleanup(shutil.rmtree, wrapper)
+        program = os.path.join(wrapper, "pkg-config")
+        with open(program, "w", encoding="utf-8") as f:
+            f.write('#!/bin/sh\ncase " $* " in *cmocka* | *libcurl* | *libjwt*) exit 1 ;; esac\nexec "%s" "$@"\n' %
+                    shutil.which("pkg-config"))
+        os.chmod(program, 0o755)
+        known = "-DPKG_CONFIG_EXECUTABLE=" + program
+        self.assertIn("cmocka", self.configure(known, ok=False))
+        self.assertIn("libcurl", self.configure(known, "-DMAGPIE_TESTS=OFF", ok=False))
+        commands = self.commands(self.configure(known, "-DMAGPIE_TESTS=OFF", "-DMAGPIE_CURL=OFF"))
+        self.assertFalse([c for c in commands if c.startswith("tests/")])
+        self.assertNotIn("MAGPIE_HAVE_CURL", commands["core/script/fetcher.c"])
+        self.assertEqual(self.plugins(commands) & {"ask", "webhook", "auth_jwt", "web"}, {"auth_jwt", "web"})
+        self.assertFalse([c for c in commands.values() if "-Werror " in c])
+
+    def test_plugins(self):
+        off = "-DMAGPIE_TESTS=OFF"
+        for value, plugins in (("web,metrics", {"web", "metrics"}), ("echo", {"echo"}), ("none", set())):
+            folder = self.configure(off, "-DMAGPIE_PLUGINS=" + value)
+            self.assertEqual(self.plugins(self.commands(folder)), plugins)
+        self.assertIn("there is no plugin metric;", self.configure(off, "-DMAGPIE_PLUGINS=metric", ok=False))
+        self.assertIn("ask needs libcurl", self.configure(off, "-DMAGPIE_PLUGINS=ask", "-DMAGPIE_CURL=OFF", ok=False))
+
+    def test_flags_from_outside(self):
+        """They hold, and do not meet ours in a warning."""
+        for flags, build_type, fortified in (("-O2 -D_FORTIFY_SOURCE=3", "None", ["3"]), ("-O0 -g", "None", []),
+                                             ("", "Release", ["2"]), ("-O0", "Debug", []),
+                                             ("-O2 -Wp,-D_FORTIFY_SOURCE=2", "None", ["2"])):
+            folder = self.configure("-DMAGPIE_TESTS=OFF", "-DMAGPIE_WERROR=ON", "-DCMAKE_C_FLAGS=" + flags,
+                                    "-DCMAKE_BUILD_TYPE=" + build_type)
+            command = self.commands(folder)["core/base/buf.c"]
+            self.assertEqual(re.findall(r"-D_FORTIFY_SOURCE=(\d)", command), fortified, command)
+            r = run("cmake", "--build", folder, "--target", "plugin_echo", "magpie_base")
+            self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
 
 
 @unittest.skipUnless(os.environ.get("MAGPIE_PACKAGE") and shutil.which("dh"),
