@@ -20,7 +20,7 @@ class Http(Test):
 
     def ask(self, request, *lines, body=b"", host="localhost"):
         """(status, {header: value}, body): the request line's first two words as they are."""
-        head = [request + " HTTP/1.1", "Host: " + host] + list(lines)
+        head = [request + " HTTP/1.1", "Host: " + host, "Connection: close", *lines]
         if body:
             head.append("Content-Length: %d" % len(body))
         with socket.create_connection(("127.0.0.1", self.server.websocket), 20 * PATIENCE) as s:
