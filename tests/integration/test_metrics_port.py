@@ -37,7 +37,8 @@ class MetricsTest(Test):
         return status
 
     def ask(self, *fields, version="1.1", host="127.0.0.1", **more):
-        lines = ["GET /metrics HTTP/" + version] + (["Host: " + host] if host else []) + list(fields)
+        lines = ["GET /metrics HTTP/" + version] + (["Host: " + host] if host else []) + \
+            ["Connection: close", *fields]
         return self.raw("\r\n".join(lines) + "\r\n\r\n", **more)
 
 
@@ -81,7 +82,7 @@ class Closing(MetricsTest):
             address = s.getsockname()[0]
         port = free_port()
         with Server(dict(self.config, listen={"websocket": "0.0.0.0:%d" % port}, auth={"allow_open": True})):
-            s = Stream((address, port), first=b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            s = Stream((address, port), first=b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             self.addCleanup(s.close)
             s.fill(12, time.monotonic() + 20)
             self.assertEqual(bytes(s.buffer[:12]), b"HTTP/1.1 403")
@@ -110,7 +111,8 @@ class OverUnixSockets(MetricsTest):
     config = config(websocket=["127.0.0.1:0", "unix:ws.sock"])
 
     def test_who_speaks_there_is_a_proxy(self):
-        s = Stream(os.path.join(self.server.folder, "ws.sock"), first=b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        s = Stream(os.path.join(self.server.folder, "ws.sock"),
+                   first=b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         self.addCleanup(s.close)
         s.fill(12, time.monotonic() + 20)
         self.assertEqual(bytes(s.buffer[:12]), b"HTTP/1.1 403")

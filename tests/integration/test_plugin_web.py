@@ -131,7 +131,7 @@ class Web(PluginTest):
 
     def raw(self, path):
         with socket.create_connection(("127.0.0.1", self.server.websocket), 20 * PATIENCE) as s:
-            s.sendall(("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path).encode())
+            s.sendall(("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path).encode())
             return s.makefile("rb").read()
 
     def test_other_methods(self):
