@@ -415,6 +415,14 @@ void conn_prefetch(const struct net *net, uint32_t conn)
     __builtin_prefetch(conn_ptr(net, conn));
 }
 
+void conn_prefetch_stream(const struct net *net, uint32_t conn)
+{
+    const struct conn *c = conn_ptr(net, conn);
+    const struct stream *stream = conn_stream(net, c);
+    if (stream->prefetch)
+        stream->prefetch(stream, c->fd);
+}
+
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag)
 {
     struct conn *c = conn_ptr(net, conn);

@@ -39,6 +39,8 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
 bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b);
 /* The connection, whose index must be in use, will be sent something soon. */
 void conn_prefetch(const struct net *net, uint32_t conn);
+/* The same of what its stream will want, once the connection itself is there. */
+void conn_prefetch_stream(const struct net *net, uint32_t conn);
 /* Drops what is queued under the tag and not yet begun to be written, and the tag from what was skipped. */
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag);
 /* Bytes queued. */

@@ -32,6 +32,8 @@ struct stream {
     /* Sends bytes of such a rest as they are: as send(2). NULL: there never is one, and less than all means that the
      * socket is full; else only a rest does. */
     ssize_t (*resend)(const struct stream *self, int fd, const void *p, size_t n);
+    /* A send() is near: what it will want comes into the cache. NULL: nothing. */
+    void (*prefetch)(const struct stream *self, int fd);
     /* Ends our half. 0, or -1: it cannot be said any more. */
     int (*shutdown)(const struct stream *self, int fd);
     /* Frees what the row keeps, and closes the descriptor. */

@@ -310,12 +310,22 @@ static unsigned deliver_board(struct shard *s, const struct chan *ch, struct mem
     return sent;
 }
 
-/* While the kernel sends to one, the next one's connection comes into the cache. */
+/* The connection of the member that comes `steps` later; NONE: there is none, or nobody online. */
+static uint32_t later(const struct chan *ch, uint32_t steps)
+{
+    uint32_t conn = ch->walk_pos + steps < ch->member_count ? ch->members[ch->walk_pos + steps].conn : NONE;
+    return conn == NONE ? NONE : conn & MEMBER_CONN;
+}
+
+/* While the kernel sends to one, the connection of the one after the next comes into the cache; and of the next, whose
+ * connection has come, what its stream wants. */
 static void fetch_next(const struct shard *s, const struct chan *ch)
 {
-    uint32_t next = ch->walk_pos + 1 < ch->member_count ? ch->members[ch->walk_pos + 1].conn : NONE;
+    uint32_t after = later(ch, 2), next = later(ch, 1);
+    if (after != NONE)
+        conn_prefetch(s->net, after);
     if (next != NONE)
-        conn_prefetch(s->net, next & MEMBER_CONN);
+        conn_prefetch_stream(s->net, next);
 }
 
 /* --- The walk ---------------------------------------------------------------------------------------------------- */

@@ -140,27 +140,31 @@ static uint32_t count_records(const uint8_t *p, size_t n)
 
 /* Both sides agree. What is kept from now on is our own record layer's state, or the SSL object on a BIO of the
  * thread. */
-static int finish(struct tls_rows *rows, struct tls_state *s)
+static int finish(struct tls_rows *rows, struct tls_state *s, int fd)
 {
     struct tls_shaking *k = s->shaking;
     SSL *ssl = k->ssl;
-    bool modern = SSL_version(ssl) == TLS1_3_VERSION;
-    struct tls_records *records = NULL;
+    bool modern = SSL_version(ssl) == TLS1_3_VERSION, own = false;
     tls_count(rows->tls, SSL_session_reused(ssl) ? TLS_COUNT_RESUMED : TLS_COUNT_FULL);
     tls_count(rows->tls, modern ? TLS_COUNT_13 : TLS_COUNT_12);
-    if (modern && k->told.line && !SSL_has_pending(ssl))
-        records = tls_records_new(rows->crypto, SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)), &k->secrets,
-                                  count_records(rows->out, rows->io.out_n));
-    if (!records) {
+    if (modern && k->told.line && !SSL_has_pending(ssl)) {
+        unsigned suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
+        size_t room = tls_records_room(suite);
+        struct tls_state *wide = room ? tls_table_widen(tls_states(rows->tls), fd, room) : NULL;
+        s = wide ? wide : s;
+        own = wide && tls_records_begin(rows->crypto, suite, &k->secrets, count_records(rows->out, rows->io.out_n),
+                                        (struct tls_records *)(void *)(wide + 1));
+    }
+    if (!own) {
         SSL_set_app_data(ssl, NULL);
         BIO_up_ref(rows->bio);
         SSL_set_bio(ssl, rows->bio, rows->bio);
         k->ssl = NULL;
     }
     tls_shaking_free(k);
-    if (records) {
+    if (own) {
         s->phase = TLS_OWN;
-        s->records = records;
+        s->records = (struct tls_records *)(void *)(s + 1);
     } else {
         s->phase = TLS_KEPT;
         s->ssl = ssl;
@@ -197,5 +201,5 @@ int tls_step(struct tls_rows *rows, int fd, bool web)
     }
     if (tls_hold_set(s, NULL, 0, rows->io.in, s->hold->n - whole + rows->io.in_n) != 0)
         return ERR_CLOSED;
-    return rc == 1 ? finish(rows, s) : ERR_AGAIN;
+    return rc == 1 ? finish(rows, s, fd) : ERR_AGAIN;
 }

@@ -235,34 +235,57 @@ static void next_nonce(struct tls_way *w, uint8_t nonce[NONCE_SIZE])
 
 /* --- A connection ------------------------------------------------------------------------------------------------- */
 
-static struct tls_records *make(const struct tls_crypto *c, unsigned suite, const struct tls_secrets *s, uint32_t sent)
+static unsigned index_of(unsigned suite)
 {
     unsigned i = 0;
     while (i < SUITES && suites[i].id != suite)
         i++;
+    return i;
+}
+
+size_t tls_records_room(unsigned suite)
+{
+    unsigned i = index_of(suite);
+    return i < SUITES ? sizeof(struct tls_records) + 2 * way_size(&suites[i]) : 0;
+}
+
+static bool begin(const struct tls_crypto *c, unsigned suite, const struct tls_secrets *s, uint32_t sent,
+                  struct tls_records *r)
+{
+    unsigned i = index_of(suite);
     if (i == SUITES || !c->open[i] || !c->seal[i] || !c->hmac[i])
-        return NULL;
+        return false;
     if (s->client_n != suites[i].secret_n || s->server_n != suites[i].secret_n)
-        return NULL;
-    struct tls_records *r = calloc(1, sizeof *r + 2 * way_size(&suites[i]));
-    if (!r)
-        return NULL;
+        return false;
+    memset(r, 0, tls_records_room(suite));
     r->suite = (uint8_t)i;
     memcpy(secret_of(r, READ), s->client, s->client_n);
     memcpy(secret_of(r, WRITE), s->server, s->server_n);
     if (!derive_keys(c, r, READ) || !derive_keys(c, r, WRITE)) {
-        tls_records_free(r);
-        return NULL;
+        tls_records_wipe(r);
+        return false;
     }
     r->way[WRITE].seq = sent;
-    return r;
+    return true;
+}
+
+bool tls_records_begin(struct tls_crypto *c, unsigned suite, struct tls_secrets *s, uint32_t sent,
+                       struct tls_records *r)
+{
+    bool ok = begin(c, suite, s, sent, r);
+    tls_secrets_wipe(s);
+    return ok;
 }
 
 struct tls_records *tls_records_new(struct tls_crypto *c, unsigned suite, struct tls_secrets *s, uint32_t sent)
 {
-    struct tls_records *r = make(c, suite, s, sent);
+    size_t room = tls_records_room(suite);
+    struct tls_records *r = room ? malloc(room) : NULL;
+    if (r && tls_records_begin(c, suite, s, sent, r))
+        return r;
     tls_secrets_wipe(s);
-    return r;
+    free(r);
+    return NULL;
 }
 
 size_t tls_records_size(const struct tls_records *r)
@@ -270,10 +293,15 @@ size_t tls_records_size(const struct tls_records *r)
     return sizeof *r + 2 * way_size(suite_of(r));
 }
 
+void tls_records_wipe(struct tls_records *r)
+{
+    OPENSSL_cleanse(r, tls_records_size(r));
+}
+
 void tls_records_free(struct tls_records *r)
 {
     if (r)
-        OPENSSL_cleanse(r, tls_records_size(r));
+        tls_records_wipe(r);
     free(r);
 }
 
@@ -465,6 +493,8 @@ static size_t seal_record(const struct tls_crypto *c, struct tls_records *r, uin
     uint8_t nonce[NONCE_SIZE], *p = out + TLS_RECORD_HEADER;
     size_t length = n + 1 + TLS_RECORD_TAG;
     int got = 0;
+    OSSL_PARAM tag[] = {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, p + n + 1, TLS_RECORD_TAG),
+                        OSSL_PARAM_construct_end()};
     const uint8_t header[TLS_RECORD_HEADER] = {CONTENT_DATA, 3, 3, (uint8_t)(length >> 8), (uint8_t)length};
     memcpy(out, header, sizeof header);
     p[n] = type;
@@ -472,7 +502,7 @@ static size_t seal_record(const struct tls_crypto *c, struct tls_records *r, uin
     bool ok = EVP_EncryptInit_ex(x, NULL, NULL, key_of(r, WRITE), nonce) == 1 &&
               EVP_EncryptUpdate(x, NULL, &got, out, TLS_RECORD_HEADER) == 1 &&
               EVP_EncryptUpdate(x, p, &got, p, (int)n + 1) == 1 && EVP_EncryptFinal_ex(x, p + n + 1, &got) == 1 &&
-              EVP_CIPHER_CTX_ctrl(x, EVP_CTRL_AEAD_GET_TAG, TLS_RECORD_TAG, p + n + 1) == 1;
+              EVP_CIPHER_CTX_get_params(x, tag) == 1; /* as EVP_CTRL_AEAD_GET_TAG, without the way to it */
     return ok ? TLS_RECORD_HEADER + length : 0;
 }
 

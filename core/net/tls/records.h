@@ -98,6 +98,12 @@ void tls_crypto_free(struct tls_crypto *c);
 struct tls_records *tls_records_new(struct tls_crypto *c, unsigned suite, struct tls_secrets *s, uint32_t sent);
 /* Wipes and frees it. NULL is let pass. */
 void tls_records_free(struct tls_records *r);
+/* The same in memory of the caller's, tls_records_room() bytes of it (0: the suite is not known), so that what else it
+ * keeps for the connection stands beside it. False: see NULL above. The caller wipes it before it frees it. */
+size_t tls_records_room(unsigned suite);
+MUST_CHECK bool tls_records_begin(struct tls_crypto *c, unsigned suite, struct tls_secrets *s, uint32_t sent,
+                                  struct tls_records *r);
+void tls_records_wipe(struct tls_records *r);
 /* The bytes that it has, for figures. */
 size_t tls_records_size(const struct tls_records *r);
 

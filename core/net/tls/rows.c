@@ -321,6 +321,11 @@ static ssize_t tls_resend(const struct stream *self, int fd, const void *p, size
     return m;
 }
 
+static void tls_prefetch(const struct stream *self, int fd)
+{
+    tls_table_prefetch(tls_states(rows_of(self)->tls), fd);
+}
+
 /* --- Ends --------------------------------------------------------------------------------------------------------- */
 
 static int tls_shutdown(const struct stream *self, int fd)
@@ -369,6 +374,7 @@ static const struct stream tls_stream = {.recv = tls_recv,
                                          .send = tls_send,
                                          .sendv = tls_sendv,
                                          .resend = tls_resend,
+                                         .prefetch = tls_prefetch,
                                          .shutdown = tls_shutdown,
                                          .close = tls_close,
                                          .pending = tls_pending,

@@ -57,6 +57,24 @@ struct tls_state *tls_table_add(struct tls_table *t, int fd)
     return chunk[(unsigned)fd % CHUNK] = calloc(1, sizeof(struct tls_state));
 }
 
+struct tls_state *tls_table_widen(struct tls_table *t, int fd, size_t room)
+{
+    struct tls_state *s = tls_table_get(t, fd);
+    struct tls_state *wide = s ? realloc(s, sizeof *s + room) : NULL;
+    if (!wide)
+        return NULL;
+    memset(wide + 1, 0, room);
+    return t->chunks[(unsigned)fd / CHUNK][(unsigned)fd % CHUNK] = wide;
+}
+
+void tls_table_prefetch(const struct tls_table *t, int fd)
+{
+    enum { LINE = 64 /* of the cache, bytes; the state and the records have 160 at most with AES-128 */ };
+    const struct tls_state *s = (unsigned)fd / CHUNK < CHUNKS ? tls_table_get(t, fd) : NULL;
+    for (size_t i = 0; s && i < 3; i++)
+        __builtin_prefetch((const uint8_t *)s + i * LINE);
+}
+
 void tls_table_remove(struct tls_table *t, int fd)
 {
     struct tls_state *s = tls_table_get(t, fd);
@@ -65,7 +83,7 @@ void tls_table_remove(struct tls_table *t, int fd)
     t->chunks[(unsigned)fd / CHUNK][(unsigned)fd % CHUNK] = NULL;
     tls_hold_drop(s);
     if (s->phase == TLS_OWN)
-        tls_records_free(s->records);
+        tls_records_wipe(s->records);
     else if (s->phase == TLS_KEPT)
         SSL_free(s->ssl);
     else

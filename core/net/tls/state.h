@@ -43,7 +43,7 @@ struct tls_state {
     struct tls_hold *hold; /* owned; NULL: none */
     union {
         struct tls_shaking *shaking; /* owned */
-        struct tls_records *records; /* owned */
+        struct tls_records *records; /* behind this struct, in the same block */
         SSL *ssl;                    /* owned */
     };
 };
@@ -59,6 +59,11 @@ void tls_table_free(struct tls_table *t);
 struct tls_state *tls_table_get(const struct tls_table *t, int fd);
 /* A new one, TLS_HELLO and all else 0; NULL: out of memory. There must be none. */
 struct tls_state *tls_table_add(struct tls_table *t, int fd);
+/* Makes room for `room` bytes of records behind the state of a descriptor, so that a send finds both side by side. The
+ * state may stand elsewhere then. NULL: there is none, or out of memory, and nothing changed. */
+struct tls_state *tls_table_widen(struct tls_table *t, int fd, size_t room);
+/* What a send will want of a descriptor's state comes into the cache. Any descriptor will do. */
+void tls_table_prefetch(const struct tls_table *t, int fd);
 /* Wipes and frees it with all that it owns. No effect when there is none. */
 void tls_table_remove(struct tls_table *t, int fd);
 
