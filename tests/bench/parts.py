@@ -166,6 +166,12 @@ def tls(quick):
             figures = load(server, "connect", "-c", 500 if quick else 4000, "-d", 0.2, tls=version)
             yield Row("tls.connect.%s" % version, "handshake, login, subscribe, TLS %s" % version,
                       figures["server_cpu_us_per_connection"], "CPU µs")
+        files = server.options["tls"]
+        for f in program("handshake_bench", str(server.tcps), str(server.pid), files["certificate"], files["key"],
+                         *(("50", "1") if quick else ("400", "5"))):
+            yield Row("tls.handshakes.%s.%s" % (f["what"], f["version"]),
+                      "handshakes, %s, TLS %s" % (f["what"], f["version"]), 1e6 / f["us"], "per CPU s",
+                      1e6 / f["bare_us"], 0.7, True)
 
 
 def connect(quick):

@@ -135,6 +135,20 @@ class Tls(TlsTest):
                 self.assertIn("New, TLS", out)
                 self.assertIn('{"time":', out)
 
+    def test_a_ticket_after_each(self):
+        """Who takes a ticket of TLS 1.3 only once, as browsers do, has another for the next time."""
+        context, session, seen = certs.client("1.3"), None, set()
+        for again in (False, True, True, True):
+            s = context.wrap_socket(socket.create_connection(("127.0.0.1", self.server.tcps), 30 * PATIENCE),
+                                    server_hostname="localhost", session=session)
+            s.sendall(TcpWire.pack(9, 1, b"{}"))
+            self.assertIn(b'{"time":', s.recv(4096))
+            self.assertEqual(s.session_reused, again)
+            session = s.session
+            self.assertNotIn(session.id, seen)  # which is made of the ticket
+            seen.add(session.id)
+            s.close()
+
     def test_no_early_data(self):
         saved, early = certs.path("early"), certs.path("early-data")
         self.s_client("-tls1_3", "-sess_out", saved, data=TcpWire.pack(9, 1, b"{}"))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 import certs
@@ -14,6 +15,7 @@ from test_tls import CTL, TlsTest
 from wire import TcpWire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+CHROMIUM = os.environ.get("MAGPIE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 BENCH = os.path.join(os.path.dirname(CTL), "magpie-bench")
 
 
@@ -29,7 +31,7 @@ def run(*command, data=b"", environment=None):
 
 class Interop(TlsTest):
     config = {"tls": {}, "compression": {"threshold": 100}, "listen": {"console": "unix:console"},
-              "plugins": {"path": SHIPPED_PLUGINS, "load": {"metrics": {}}}}
+              "plugins": {"path": SHIPPED_PLUGINS, "load": {"metrics": {}, "web": {}}}}
 
     @needs("gnutls-cli")
     def test_gnutls(self):
@@ -59,6 +61,17 @@ class Interop(TlsTest):
             self.assertIn("HTTP/1.1 200", out)
             self.assertRegex(out, r"\nmagpie_tls_handshakes_full_total [1-9]")
             self.assertRegex(out, r"\nmagpie_tls_certificate_days (29|30)\b")
+
+    @unittest.skipUnless(CHROMIUM, "there is no Chromium here (Debian's package chromium)")
+    def test_chromium(self):
+        for version in ("tls1.2", "tls1.3"):
+            with tempfile.TemporaryDirectory(prefix="magpie-chromium-") as folder:
+                status, out = run(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu",
+                                  "--ignore-certificate-errors", "--ssl-version-max=" + version,
+                                  "--ssl-version-min=" + version,
+                                  "--user-data-dir=" + folder, "--dump-dom", "https://localhost:%d/" % self.server.wss)
+            self.assertEqual(status, 0, out)
+            self.assertIn("<title>Magpie</title>", out)
 
     @unittest.skipUnless(shutil.which("node") and os.path.isdir(os.path.join(HERE, "node_modules", "ws")),
                          "there is no node here, or no npm's ws")

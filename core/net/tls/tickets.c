@@ -289,7 +289,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
         memcpy(name, k.name, NAME);
     ok = (!enc || RAND_bytes(iv, EVP_CIPHER_iv_length(EVP_aes_256_cbc())) == 1) && arm(&k, iv, cipher, mac, enc);
     explicit_bzero(&k, sizeof k);
-    return !ok ? -1 : old ? 2 : 1;
+    /* A client may show a ticket of TLS 1.3 only once (RFC 8446, C.4), and browsers do: so it gets another. */
+    return !ok ? -1 : old || (!enc && SSL_version(ssl) == TLS1_3_VERSION) ? 2 : 1;
 }
 
 int tls_tickets_use(struct tls_tickets *t, SSL_CTX *ctx)
