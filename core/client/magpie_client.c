@@ -80,6 +80,11 @@ int magpie_client_fd(const struct magpie_client *client)
     return client->inner->epoll_fd;
 }
 
+void magpie_client_flush(struct magpie_client *client)
+{
+    client_flush(client->inner);
+}
+
 int magpie_client_run(struct magpie_client *client, int timeout_ms)
 {
     struct pollfd wait = {.fd = client->inner->epoll_fd, .events = POLLIN};

@@ -112,6 +112,8 @@ void magpie_client_free(struct magpie_client *client);
 size_t magpie_client_count(const struct magpie_client *client);
 /* A descriptor that is readable when magpie_client_run() has something to do. The client's: do not read or close it. */
 int magpie_client_fd(const struct magpie_client *client);
+/* Sends what was queued; otherwise that is done by the next magpie_client_run(). Not from inside a callback. */
+void magpie_client_flush(struct magpie_client *client);
 /* Sends what was queued, waits up to `timeout_ms` (-1: for ever) and calls handlers for what came. 0 also when nothing
  * came or a signal arrived; MAGPIE_ERR_IO. */
 int magpie_client_run(struct magpie_client *client, int timeout_ms);
