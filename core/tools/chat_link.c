@@ -222,7 +222,7 @@ static void on_open(struct magpie_conn *conn, void *user)
     }
 }
 
-/* --- Staying connected ---------------------------------------------------------------------------------------------- */
+/* --- Staying connected ----------------------------------------------------------------------------------------- */
 
 static void closing(struct chat *c, const struct magpie_push *p)
 {
