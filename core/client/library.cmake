@@ -14,12 +14,18 @@ set_target_properties(magpie_client_shared PROPERTIES OUTPUT_NAME magpie-client 
   SOVERSION ${magpie_client_soversion} LINK_DEPENDS ${CMAKE_SOURCE_DIR}/core/client/library.map
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 
-# The static one is a single object, of which all hidden names are made local.
+# The static one is a single object, of which all hidden names are made local. Under -flto it is made machine code
+# first: what is to be compiled later would bring the hidden names along, and fit this compiler alone.
+set(client_machine_code "")
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  set(client_machine_code -flinker-output=nolto-rel)
+endif()
 set(client_object ${CMAKE_BINARY_DIR}/lib/magpie-client.o)
 set(client_archive ${CMAKE_BINARY_DIR}/lib/libmagpie-client.a)
 add_custom_command(OUTPUT ${client_archive}
   COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/lib
-  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${client_object} -Wl,--whole-archive $<TARGET_FILE:magpie_client>
+  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib ${client_machine_code} -o ${client_object}
+          -Wl,--whole-archive $<TARGET_FILE:magpie_client>
           -Wl,--no-whole-archive $<TARGET_FILE:magpie_base>
   COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${client_object}
   COMMAND ${CMAKE_COMMAND} -E rm -f ${client_archive}

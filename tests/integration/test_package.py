@@ -184,6 +184,19 @@ class Options(unittest.TestCase):
             r = run("cmake", "--build", folder, "--target", "plugin_echo", "magpie_base")
             self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
 
+    @unittest.skipUnless(shutil.which("nm") and shutil.which("objdump"), "there are no binutils here")
+    def test_optimized_as_a_whole(self):
+        """The static library of clients is machine code all the same, and shows nothing but its own functions."""
+        folder = self.configure("-DMAGPIE_TESTS=OFF", "-DMAGPIE_WERROR=ON", "-DCMAKE_C_FLAGS=-O1 -flto",
+                                "-DCMAKE_BUILD_TYPE=None")
+        r = run("cmake", "--build", folder, "--target", "magpie_client_static", "plugin_echo", timeout=300 * PATIENCE)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        library = os.path.join(folder, "lib", "libmagpie-client.a")
+        shown = re.findall(r" [TDBR] (\w+)", run("nm", library).stdout)
+        self.assertGreater(len(shown), 20)
+        self.assertEqual([name for name in shown if not name.startswith("magpie_")], [])
+        self.assertNotIn(".gnu.lto", run("objdump", "-h", library).stdout)
+
 
 @unittest.skipUnless(os.environ.get("MAGPIE_PACKAGE") and shutil.which("dh"),
                      "builds packages only when MAGPIE_PACKAGE is set and debhelper is there")
