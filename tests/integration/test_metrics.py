@@ -20,7 +20,16 @@ class Counted(Test):
 
     def setUp(self):
         super().setUp()
-        self.eventually(lambda: self.settled(0))  # the clients of the test before have gone
+        self.eventually(lambda: self.settled(0))  # the clients of the test before have gone …
+        self.eventually(self.still)  # … and all that they were is told
+
+    def still(self):
+        """No shard has told of an end since two ticks: those that were never opened are in no sum."""
+        names = ("magpie_connections_lost_total", "magpie_connections_refused_total", "magpie_closes_total")
+        before = self.figures()
+        time.sleep(0.6)
+        now = self.figures()
+        return all(self.total(before, n) == self.total(now, n) for n in names)
 
     def settled(self, clients):
         """Every connection that was opened is there, or has been counted as closed; the scrape's own is neither."""
