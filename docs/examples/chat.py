@@ -101,6 +101,10 @@ class Connection:
                 action, body = action & 0x7FFF, zlib.decompress(body, 31)
             yield action, seq, json.loads(body or b"{}")
 
+    def close(self):
+        """An open socket that is only forgotten may swallow the Ctrl-C that comes at that moment."""
+        self.socket.close()
+
     def write_frame(self, action, seq, body):
         self.write(struct.pack(">IHH", 8 + len(body), action, seq) + body)
 
@@ -412,6 +416,7 @@ class Chat:
                 if not self.limits:  # it was never there
                     sys.exit("no chat at %s: %s" % (self.url.geturl(), lost))
                 if self.connection:
+                    self.connection.close()
                     say("disconnected: %s" % lost)
                     pause = 1
             self.connection = None
