@@ -417,6 +417,8 @@ struct mp_http_request {
     /* Since 1.3. It comes from this machine and, as far as anything in it tells, no proxy has handed it on. */
     bool local;
     bool metrics; /* since 1.3: it came to an address of listen.metrics */
+    /* Since 1.3. The client spoke TLS: with the server, or with a trusted proxy (listen.proxy) that says so. */
+    bool secure;
 };
 
 /* Flags of a route. */
@@ -703,6 +705,15 @@ struct mp_scanned {
 };
 typedef void (*mp_scanned_fn)(mp_thread *here, const struct mp_scanned *r, void *ctx);
 
+/* Since 1.3. How a line of the console went. */
+struct mp_console_result {
+    uint32_t size;
+    const char *code;    /* NULL: it was done. Else as the console tells it: "not_found", "bad_request" … */
+    const char *message; /* of an error, for people; else "" */
+    struct mp_str json; /* one JSON value: what `json LINE` answers at the console; of an error its details, or empty */
+};
+typedef void (*mp_console_fn)(mp_thread *here, const struct mp_console_result *r, void *ctx);
+
 typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
 enum { MP_READ = 1, MP_WRITE = 2 };
 typedef void (*mp_io_fn)(mp_thread *here, int fd, unsigned events, void *ctx);
@@ -968,6 +979,20 @@ struct mp_api {
 
     /* [any] The name of the i-th member of an object; p is NULL at the end, or where it is no object. */
     struct mp_str (*json_key)(const mp_json *object, unsigned i);
+
+    /* [main] Runs a line as an operator's at the console, with everything that a console may do: a plugin that takes
+     * lines from people must know who they are (console_login()) and should let through only what they need. `who` is
+     * them for the log, behind the plugin's name, where orders that change something are told (console.command). The answer is JSON, of 8 MiB at
+     * most (else too_large); commands about a connection to the console (auth, quit, trace) are refused. `done` is
+     * called on the main thread. MP_EINVALID: a text is missing, or not UTF-8; MP_ECLOSED: the server stops. */
+    int (*console_run)(mp_self *self, struct mp_str line, struct mp_str who, mp_console_fn done, void *ctx);
+    /* [main] Whether it is the console's password, asked by somebody at this address (an IP, or "unix"): MP_CODE_OK;
+     * MP_CODE_UNAUTHORIZED; MP_CODE_RATE_LIMITED after five wrong ones within a minute from there, those given at the
+     * console included; MP_CODE_FORBIDDEN: none is set. Failures are logged as the console's. */
+    enum mp_code (*console_login)(mp_self *self, struct mp_str address, struct mp_str password);
+    /* [main] A number that is another one whenever the password has changed; 0: none is set. Whoever logged in under
+     * another number should log in again. */
+    uint64_t (*console_password)(mp_self *self);
 
     /* New functions go here. */
 };

@@ -4,6 +4,7 @@
 #include "core/base/err.h"
 #include "core/base/hash.h"
 #include "core/base/log_line.h"
+#include "core/base/log_recent.h"
 #include "core/base/log_ring.h"
 #include "core/base/running.h"
 
@@ -62,6 +63,7 @@ static struct {
         char id[ID_BYTES];   /* of the event; "": the slot is free */
     } rate[IDS];
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = LOG_INFO, .fd = STDERR_FILENO, .next = NO_DESTINATION};
+static struct log_recent recent; /* under the logger's lock; apart for the same reason as `waiting` */
 static struct log_ring
     waiting; /* the logger's lines that wait for the writer; apart, so that the program's file has no room for it */
 
@@ -87,6 +89,13 @@ void log_get_stats(struct log_stats *out)
 {
     out->lost = atomic_load_explicit(&logger.lost_total, memory_order_relaxed);
     out->suppressed = atomic_load_explicit(&logger.suppressed_total, memory_order_relaxed);
+}
+
+void log_tail(unsigned lines, struct buf *out)
+{
+    pthread_mutex_lock(&logger.lock);
+    log_recent_get(&recent, lines, out);
+    pthread_mutex_unlock(&logger.lock);
 }
 
 /* --- Where lines go ----------------------------------------------------------------------------------------------- */
@@ -186,6 +195,7 @@ static void put_event(enum log_level level, const char *id, const struct log_fie
     if (!can_put())
         return;
     log_line_format(&line, level, id, fields, logger.format);
+    log_recent_put(&recent, &line);
     put_line(&line);
 }
 

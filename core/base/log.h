@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
 
@@ -62,6 +64,9 @@ struct log_stats {
 };
 
 void log_get_stats(struct log_stats *out);
+/* Appends the newest lines, some 200 of which are kept in memory: oldest first, as they were written, each with its line
+ * feed. Lines that were lost or suppressed are not among them. */
+void log_tail(unsigned lines, struct buf *out);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *id, const struct log_field *fields);

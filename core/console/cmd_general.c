@@ -2,6 +2,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/console/console_private.h"
+#include "core/console/survey.h"
 #include "core/hub/host/host.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/figures.h"
@@ -9,6 +10,8 @@
 #include "storage/store.h"
 
 #include <unistd.h>
+
+enum { LOG_TAIL = 50 }; /* lines, where no number is given */
 
 /* --- help --------------------------------------------------------------------------------------------------------- */
 
@@ -168,6 +171,32 @@ static void run_log(struct command_call *c, void *ctx)
     command_done(c);
 }
 
+/* Each line as an element: what is in them is for people, as text or JSON, however the log is written. */
+static void run_log_tail(struct command_call *c, void *ctx)
+{
+    (void)ctx;
+    uint64_t n = LOG_TAIL;
+    if (c->argc && (!argument_number(c->argv[0], UINT16_MAX, &n) || n == 0)) {
+        command_fail(c, "bad_request", "usage: %s %s", c->command.name, c->command.args);
+        return;
+    }
+    struct buf lines = BUF_INIT;
+    log_tail((unsigned)n, &lines);
+    if (!c->json) {
+        buf_json_string(&c->out, buf_slice(&lines));
+    } else {
+        c->rows = true;
+        for (const char *at = lines.p, *end; at && (end = memchr(at, '\n', lines.n - (size_t)(at - lines.p)));
+             at = end + 1) {
+            buf_str(&c->out, c->out.n ? "," : "");
+            buf_json_string(&c->out, slice_of(at, (size_t)(end - at)));
+        }
+    }
+    c->out.oom = c->out.oom || lines.oom;
+    buf_free(&lines);
+    command_done(c);
+}
+
 int cmd_general_register(struct console *c)
 {
     const struct command list[] = {
@@ -179,8 +208,9 @@ int cmd_general_register(struct console *c)
          .min = 1,
          .max = 1,
          .run = run_auth,
-         .ctx = c},
-        {.name = "quit", .args = "", .help = "close this connection", .run = run_quit},
+         .ctx = c,
+         .peer = true},
+        {.name = "quit", .args = "", .help = "close this connection", .run = run_quit, .peer = true},
         {.name = "status", .args = "", .help = "the server at a glance", .run = run_status, .ctx = c},
         {.name = "log",
          .args = "debug|info|warn|error",
@@ -190,6 +220,11 @@ int cmd_general_register(struct console *c)
          .changes = true,
          .shown = 1,
          .run = run_log},
+        {.name = "log tail",
+         .args = "[N]",
+         .help = "the newest lines of the log (50); some 200 are kept",
+         .max = 1,
+         .run = run_log_tail},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -23,7 +23,7 @@ static void put_text(struct buf *b, struct slice s)
         buf_lit(b, "null");
 }
 
-static bool conn_wanted(const struct survey *v, const struct snapshot_conn *c)
+static bool conn_wanted(struct survey *v, const struct snapshot_conn *c)
 {
     const struct slice texts[] = {c->user, c->name, slice_str(c->ip)};
     return survey_wants(v, texts, 3);
@@ -124,10 +124,9 @@ static uint32_t visit_channels(struct shard *s, struct survey *v)
 /* ctx: the visit. */
 static void run_survey(struct command_call *c, void *ctx)
 {
-    struct slice filter;
-    uint64_t limit;
-    if (survey_arguments(c, &filter, &limit))
-        survey_start(c, *(uint32_t(**)(struct shard *, struct survey *))ctx, filter, limit);
+    struct survey_page page;
+    if (survey_arguments(c, 0, &page))
+        survey_start(c, *(uint32_t(**)(struct shard *, struct survey *))ctx, &page);
 }
 
 /* --- What is registered: the main thread's own tables ------------------------------------------------------------- */
@@ -140,18 +139,27 @@ static const char *owner_of(const struct command_call *c, const void *owner)
 /* Rows made at once, of which a filter and a limit are let through. */
 struct short_list {
     struct command_call *c;
-    struct slice filter;
-    uint64_t left;
+    struct survey v; /* of which only filter, skip and left are used */
 };
+
+/* False: the call has failed. */
+static bool short_list_begin(struct short_list *l, struct command_call *c)
+{
+    struct survey_page page;
+    if (!survey_arguments(c, 0, &page))
+        return false;
+    *l = (struct short_list){.c = c, .v = {.filter = page.filter, .skip = page.skip, .left = page.limit}};
+    c->rows = true;
+    return true;
+}
 
 /* `script`: NULL, or whose it is. */
 static bool list_row(struct short_list *l, const char *name, const char *owner, const char *script)
 {
-    struct survey v = {.filter = l->filter};
     const struct slice texts[] = {slice_str(name), slice_str(owner), slice_str(script)};
-    if (l->left == 0 || !survey_wants(&v, texts, script ? 3 : 2))
+    if (l->v.left == 0 || !survey_wants(&l->v, texts, script ? 3 : 2))
         return false;
-    l->left--;
+    l->v.left--;
     if (l->c->out.n)
         buf_byte(&l->c->out, ',');
     return true;
@@ -160,11 +168,10 @@ static bool list_row(struct short_list *l, const char *name, const char *owner, 
 static void run_hooks(struct command_call *c, void *ctx)
 {
     (void)ctx;
-    struct short_list l = {.c = c};
-    if (!survey_arguments(c, &l.filter, &l.left))
-        return;
+    struct short_list l;
     const struct tables *t = c->hub->tables;
-    c->rows = true;
+    if (!short_list_begin(&l, c))
+        return;
     for (unsigned e = 0; e < HOOK_EVENTS; e++)
         for (uint32_t i = 0; i < t->hook_count[e]; i++) {
             const struct hook *h = &t->hooks[e][i];
@@ -186,10 +193,9 @@ static void run_hooks(struct command_call *c, void *ctx)
 static void run_actions(struct command_call *c, void *ctx)
 {
     (void)ctx;
-    struct short_list l = {.c = c};
-    if (!survey_arguments(c, &l.filter, &l.left))
+    struct short_list l;
+    if (!short_list_begin(&l, c))
         return;
-    c->rows = true;
     for (unsigned i = 0; i < ACTIONS; i++) {
         const struct action *a = &c->hub->tables->actions[i];
         if (!a->handle || !list_row(&l, a->name, owner_of(c, a->owner), NULL))
@@ -249,7 +255,7 @@ static const char *const alias_scripts[] = {"script", "list"}, *const alias_plug
 
 int cmd_list_register(struct console *c)
 {
-#define FILTER   .args = "[FILTER] [limit N]", .max = 3
+#define FILTER   .args = "[FILTER] [limit N] [skip N]", .max = 5
 #define VISIT(i) .run = run_survey, .ctx = (void *)(uintptr_t)&visits[i]
     const struct command list[] = {
         {.name = "list connections",
@@ -257,13 +263,13 @@ int cmd_list_register(struct console *c)
          .help = "open connections; FILTER: a part of user, name or address",
          VISIT(0)},
         {.name = "list users",
-         .args = "[all] [FILTER] [limit N]",
-         .max = 4,
+         .args = "[all] [FILTER] [limit N] [skip N]",
+         .max = 6,
          .help = "users who are online; all: those in the store whose id begins with FILTER",
          .run = run_users},
         {.name = "list channels",
-         .args = "[all] [FILTER] [limit N]",
-         .max = 4,
+         .args = "[all] [FILTER] [limit N] [skip N]",
+         .max = 6,
          .help = "channels in memory: with members online, or lately used; all: those in the store whose name begins "
                  "with FILTER",
          .run = run_channels},

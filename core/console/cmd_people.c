@@ -244,11 +244,10 @@ static uint32_t visit_bans(struct shard *s, struct survey *v)
 
 static void run_list_bans(struct command_call *c, void *ctx)
 {
-    struct slice filter;
-    uint64_t limit;
+    struct survey_page page;
     (void)ctx;
-    if (survey_arguments(c, &filter, &limit))
-        survey_start(c, visit_bans, filter, limit);
+    if (survey_arguments(c, 0, &page))
+        survey_start(c, visit_bans, &page);
 }
 
 static const enum ban_kind kind_user = BAN_USER, kind_ip = BAN_IP;
@@ -323,9 +322,9 @@ int cmd_people_register(struct console *c)
          CHANGES(2),
          .run = run_unmute},
         {.name = "list bans",
-         .args = "[FILTER] [limit N]",
+         .args = "[FILTER] [limit N] [skip N]",
          .help = "bans and mutes in force",
-         .max = 3,
+         .max = 5,
          .run = run_list_bans},
     };
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);

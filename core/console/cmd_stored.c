@@ -11,13 +11,14 @@ enum { PAGE = 500 };
 struct stored {
     struct store_scan op;
     struct command_call *call;
-    uint64_t left; /* rows still wanted */
+    uint64_t skip; /* rows still to be passed over */
+    uint64_t left; /* rows still wanted, those to be passed over not counted */
     char cursor[64];
 };
 
 static void stored_ask(struct stored *t)
 {
-    t->op.limit = t->left < PAGE ? (uint32_t)t->left : PAGE;
+    t->op.limit = t->skip == 0 && t->left < PAGE ? (uint32_t)t->left : PAGE;
     store_scan(hub_store(t->call->hub), &t->op);
 }
 
@@ -51,12 +52,16 @@ static void stored_read(void *owner, struct store_op *op)
     struct stored *t = (struct stored *)op;
     struct command_call *c = t->call;
     (void)owner;
-    for (uint32_t i = 0; op->status == STORE_OK && i < t->op.n; i++) {
+    for (uint32_t i = 0; op->status == STORE_OK && i < t->op.n && t->left; i++) {
+        if (t->skip) {
+            t->skip--;
+            continue;
+        }
+        t->left--;
         if (c->out.n)
             buf_byte(&c->out, ',');
         put_row(&c->out, t->op.what, &t->op.list[i]);
     }
-    t->left -= t->op.n;
     free(t->op.list);
     free(t->op.arena);
     memcpy(t->cursor, t->op.next, t->op.next_n);
@@ -74,11 +79,10 @@ static void stored_read(void *owner, struct store_op *op)
 
 void stored_list(struct command_call *c, enum store_scan_what what)
 {
-    struct slice prefix;
-    uint64_t limit;
-    if (!survey_arguments_from(c, 1, &prefix, &limit))
+    struct survey_page page;
+    if (!survey_arguments(c, 1, &page))
         return;
-    if (prefix.n > 64) {
+    if (page.filter.n > 64) {
         command_fail(c, "bad_request", "expected the first 64 bytes at most");
         return;
     }
@@ -87,9 +91,11 @@ void stored_list(struct command_call *c, enum store_scan_what what)
         command_fail(c, "internal", "out of memory");
         return;
     }
-    *t = (struct stored){.op = {.op = {.home = hub_main(c->hub), .done = stored_read}, .what = what, .prefix = prefix},
-                         .call = c,
-                         .left = limit};
+    *t = (struct stored){
+        .op = {.op = {.home = hub_main(c->hub), .done = stored_read}, .what = what, .prefix = page.filter},
+        .call = c,
+        .skip = page.skip,
+        .left = page.limit};
     c->state = t;
     c->rows = true;
     stored_ask(t);

@@ -185,7 +185,8 @@ int cmd_trace_register(struct console *c)
          .changes = true,
          .shown = 2,
          .run = run_trace,
-         .ctx = (void *)(uintptr_t)user},
+         .ctx = (void *)(uintptr_t)user,
+         .peer = true},
         {.name = "trace connection",
          .args = "CONNECTION on|off",
          .help = "show one connection's frames here",
@@ -193,7 +194,8 @@ int cmd_trace_register(struct console *c)
          .max = 2,
          .changes = true,
          .shown = 2,
-         .run = run_trace},
+         .run = run_trace,
+         .peer = true},
     };
     trace_set_sink(c->hub, on_event, c);
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);

@@ -1,6 +1,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/console/cmd_top.h"
+#include "core/console/console_order.h"
 #include "core/console/console_peer.h"
 #include "core/console/console_private.h"
 #include "core/net/listener.h"
@@ -160,7 +161,21 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
-static const struct command_sink sink = {.end = peer_end, .more = peer_more};
+static void call_ended(struct command_call *c, const char *code, const char *message)
+{
+    if (((struct console_call *)c)->order)
+        order_end(c, code, message);
+    else
+        peer_end(c, code, message);
+}
+
+static void call_goes_on(struct command_call *c, void (*resume)(struct command_call *c))
+{
+    if (((struct console_call *)c)->order)
+        order_more(c, resume);
+    else
+        peer_more(c, resume);
+}
 
 struct console *console_new(struct ev_loop *loop, struct hub *hub)
 {
@@ -174,7 +189,12 @@ struct console *console_new(struct ev_loop *loop, struct hub *hub)
     ev_init(&c->retry, on_retry);
     ev_timer_init(&c->sweep, on_sweep, 1., 1.);
     c->retry.data = c->sweep.data = c;
-    commands_set_sink(hub, &sink);
+    commands_set_sink(hub, &(struct command_sink){.ctx = c,
+                                                  .end = call_ended,
+                                                  .more = call_goes_on,
+                                                  .order = order_begin,
+                                                  .password = auth_password,
+                                                  .password_number = auth_password_number});
     static int (*const parts[])(struct console *) = {COMMANDS(COMMANDS_ROW)};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (parts[i](c) != 0) {
@@ -246,6 +266,7 @@ void console_stop(struct console *c)
     ev_timer_stop(c->loop, &c->sweep);
     while (c->first)
         peer_close(c->first);
+    orders_stop(c);
 }
 
 bool console_busy(const struct console *c)

@@ -13,9 +13,14 @@ enum { MINUTE_MS = 60000 };
 
 void console_set_password(struct console *c, const char *password)
 {
+    uint8_t hash[sizeof c->password] = {0};
+    bool had = c->has_password;
     c->has_password = password != NULL;
     if (password)
-        SHA256((const unsigned char *)password, strlen(password), c->password);
+        SHA256((const unsigned char *)password, strlen(password), hash);
+    if (had != c->has_password || CRYPTO_memcmp(hash, c->password, sizeof hash) != 0)
+        c->password_changes++;
+    memcpy(c->password, hash, sizeof hash);
 }
 
 /* What an address is counted as: a host has a /64 of its own as a rule, so IPv6 ones share. */
@@ -76,4 +81,22 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     log_event(LOG_WARN, "console.auth_failed", LOG_STR("ip", ip), LOG_INT("wrong", g->wrong));
     security_event("console.refused", LOG_STR("ip", ip), LOG_STR("because", *text));
     return "unauthorized";
+}
+
+enum password_answer auth_password(void *ctx, const char *ip, struct slice password)
+{
+    struct console *c = ctx;
+    const char *text, *code;
+    if (!c->has_password)
+        return PASSWORD_NONE;
+    code = auth_try(c, ip, password, &text);
+    if (!code)
+        return PASSWORD_RIGHT;
+    return strcmp(code, "rate_limited") == 0 ? PASSWORD_LIMITED : PASSWORD_WRONG;
+}
+
+uint64_t auth_password_number(const void *ctx)
+{
+    const struct console *c = ctx;
+    return c->has_password ? c->password_changes : 0;
 }

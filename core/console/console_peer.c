@@ -4,6 +4,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/console/cmd_trace.h"
+#include "core/console/console_call.h"
 #include "core/console/console_line.h"
 #include "core/net/tls/session.h"
 
@@ -126,17 +127,6 @@ static void put_pieces_end(struct console_call *k, struct buf *out)
 
 /* --- Calls -------------------------------------------------------------------------------------------------------- */
 
-static void call_free(struct console_call *k)
-{
-    k->console->calls--;
-    buf_free(&k->c.out);
-    if (k->text)
-        explicit_bzero(k->text, strlen(k->text)); /* it may have been a password */
-    free(k->text);
-    free(k->joined);
-    free(k);
-}
-
 void peer_end(struct command_call *c, const char *code, const char *message)
 {
     struct console_call *k = (struct console_call *)c;
@@ -192,108 +182,20 @@ void peer_more(struct command_call *c, void (*resume)(struct command_call *c))
     peer_turn(p);
 }
 
-static void log_command(const struct console_call *k)
-{
-    struct buf shown = BUF_INIT;
-    for (unsigned i = 0; i < k->c.argc && i < k->c.command.shown; i++) {
-        buf_str(&shown, i ? " " : "");
-        buf_slice_put(&shown, k->c.argv[i]);
-    }
-    const struct log_field fields[] = {LOG_STR("who", k->who),
-                                       LOG_STR("command", k->c.command.name),
-                                       LOG_SLICE("on", buf_slice(&shown)),
-                                       {.type = LOG_F_END}};
-    if (log_enabled(LOG_INFO))
-        log_write_all(LOG_INFO, "console.command", fields);
-    buf_free(&shown);
-}
-
-/* The arguments of the call. False: their number is wrong. */
-static bool take_arguments(struct console_call *k, const struct slice *words, unsigned n)
-{
-    const struct command *d = &k->c.command;
-    if (n < d->min || (n > d->max && !d->text))
-        return false;
-    k->c.argc = n < d->max ? n : d->max;
-    for (unsigned i = 0; i < k->c.argc; i++)
-        k->c.argv[i] = words[i];
-    if (n <= d->max || d->max == 0)
-        return n <= d->max;
-    size_t size = 0, at = 0;
-    for (unsigned i = d->max - 1; i < n; i++)
-        size += words[i].n + 1;
-    k->joined = malloc(size);
-    if (!k->joined)
-        return false;
-    for (unsigned i = d->max - 1; i < n; i++) {
-        if (at)
-            k->joined[at++] = ' ';
-        if (words[i].n)
-            memcpy(k->joined + at, words[i].p, words[i].n);
-        at += words[i].n;
-    }
-    k->c.argv[d->max - 1] = slice_of(k->joined, at);
-    return true;
-}
-
-static void unknown_command(struct console_peer *p, const struct console_line *line)
-{
-    char text[256];
-    const char *near = command_nearest(p->console->hub, line->words, line->count);
-    int n = (int)(line->words[0].n < 64 ? line->words[0].n : 64);
-    if (near)
-        snprintf(text, sizeof text, "unknown command %.*s; did you mean %s?", n, line->words[0].p, near);
-    else
-        snprintf(text, sizeof text, "unknown command %.*s; help lists all", n, line->words[0].p);
-    put_error(&p->out, "bad_request", text, line->json);
-}
-
-static bool before_auth(const struct command *d)
-{
-    return strcmp(d->name, "auth") == 0 || strcmp(d->name, "quit") == 0;
-}
-
 /* Makes a call of a line's words and runs it. Takes `text`, which the words point into. */
 static void run_line(struct console_peer *p, char *text, const struct console_line *line)
 {
-    struct console *console = p->console;
-    unsigned used;
-    const struct command *d = command_find(console->hub, line->words, line->count, &used);
-    struct console_call *k = NULL;
-    if (!p->authed && !(d && before_auth(d))) {
-        put_error(&p->out, "unauthorized", "give the password first: auth PASSWORD", line->json);
-    } else if (!d) {
-        unknown_command(p, line);
-    } else if (!(k = calloc(1, sizeof *k))) {
-        put_error(&p->out, "internal", "out of memory", line->json);
-    } else {
-        k->c.hub = console->hub;
-        k->c.command = *d;
-        k->c.who = k->who;
-        k->c.console = p;
-        k->console = console;
-        k->from = p;
-        k->c.json = line->json;
-        snprintf(k->who, sizeof k->who, "%s", p->who);
-        if (!take_arguments(k, line->words + used, line->count - used)) {
-            char usage[256];
-            snprintf(usage, sizeof usage, "usage: %s%s%s", d->name, *d->args ? " " : "", d->args);
-            put_error(&p->out, "bad_request", usage, line->json);
-            free(k->joined);
-            free(k);
-            k = NULL;
-        }
-    }
+    struct call_error e;
+    struct console_call *k = call_new(p->console, text, line, p->who, p->authed, true, &e);
     if (!k) {
-        free(text);
+        put_error(&p->out, e.code, e.text, line->json);
         return;
     }
-    k->text = text;
-    console->calls++;
+    k->c.console = p;
+    k->c.json = line->json;
+    k->from = p;
     p->call = k;
-    if (k->c.command.changes)
-        log_command(k);
-    k->c.command.run(&k->c, k->c.command.ctx);
+    call_run(k);
 }
 
 /* --- Lines -------------------------------------------------------------------------------------------------------- */

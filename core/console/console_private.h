@@ -13,6 +13,7 @@
 #include <ev.h>
 #include <stdint.h>
 
+struct order;
 struct tls_context;
 struct tls_session;
 
@@ -66,7 +67,9 @@ struct console {
     uint64_t numbers;           /* of the newest */
     unsigned calls;             /* lines being served, those of closed connections included */
     bool has_password;
-    uint8_t password[32]; /* SHA-256 */
+    uint8_t password[32];      /* SHA-256 */
+    uint64_t password_changes; /* how often it has become another one */
+    struct order *orders;      /* under way; list */
     struct guesser guessers[GUESSERS];
     const char *state;            /* for `status` */
     char *place;                  /* members of `status`, JSON; owned; NULL: not told yet */
@@ -79,7 +82,8 @@ struct console {
 struct console_call {
     struct command_call c; /* first: they are one */
     struct console *console;
-    struct console_peer *from;              /* NULL: gone */
+    struct console_peer *from;              /* NULL: gone, or an order's */
+    struct order *order;                    /* NULL: a line of a connection */
     void (*resume)(struct command_call *c); /* wanted as soon as there is room */
     char *text;                             /* the line; the arguments point into it; owned */
     char *joined;                           /* the last argument of a command with `text`; owned; NULL: none */
@@ -131,6 +135,9 @@ static inline struct console_peer *call_peer(struct command_call *c)
 
 /* console_auth.c: `auth` with this password, from this address. NULL: right; else the code of the error, with *text. */
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text);
+/* The same for those who have no connection to the console; ctx: the console. */
+enum password_answer auth_password(void *ctx, const char *ip, struct slice password);
+uint64_t auth_password_number(const void *ctx);
 
 /* The one list of the files with commands: each X(name) defines `int name_register(struct console *)`: 0, or
  * an enum err. */

@@ -60,8 +60,8 @@ static void survey_send(struct survey *v)
     mailbox_post(&v->call->hub->shards[v->shard]->mailbox, &v->mail);
 }
 
-void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v), struct slice filter,
-                  uint64_t limit)
+void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v),
+                  const struct survey_page *page)
 {
     struct survey *v = calloc(1, sizeof *v);
     if (!v) {
@@ -70,8 +70,9 @@ void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, str
     }
     v->call = c;
     v->visit = visit;
-    v->filter = filter;
-    v->left = limit;
+    v->filter = page->filter;
+    v->skip = page->skip;
+    v->left = page->limit;
     c->state = v;
     c->rows = true;
     survey_send(v);
@@ -88,13 +89,23 @@ bool survey_row(struct survey *v)
     return true;
 }
 
-bool survey_wants(const struct survey *v, const struct slice *texts, unsigned n)
+static bool holds(struct slice filter, const struct slice *texts, unsigned n)
 {
-    if (v->filter.n == 0)
+    if (filter.n == 0)
         return true;
     for (unsigned i = 0; i < n; i++)
-        if (texts[i].n >= v->filter.n && memmem(texts[i].p, texts[i].n, v->filter.p, v->filter.n))
+        if (texts[i].n >= filter.n && memmem(texts[i].p, texts[i].n, filter.p, filter.n))
             return true;
+    return false;
+}
+
+bool survey_wants(struct survey *v, const struct slice *texts, unsigned n)
+{
+    if (!holds(v->filter, texts, n))
+        return false;
+    if (v->skip == 0)
+        return true;
+    v->skip--;
     return false;
 }
 
@@ -110,23 +121,31 @@ bool argument_number(struct slice text, uint64_t max, uint64_t *out)
     return text.n > 0 && n <= max;
 }
 
-bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *limit)
+/* "limit N" or "skip N" at the end of the arguments, which get shorter by it. */
+static bool take_option(struct command_call *c, unsigned first, unsigned *end, struct survey_page *page)
 {
-    return survey_arguments_from(c, 0, filter, limit);
+    if (*end < first + 2)
+        return false;
+    struct slice word = c->argv[*end - 2];
+    bool limit = slice_eq(word, SLICE_LIT("limit"));
+    uint64_t *to = limit ? &page->limit : &page->skip;
+    if ((!limit && !slice_eq(word, SLICE_LIT("skip"))) || !argument_number(c->argv[*end - 1], UINT32_MAX, to) ||
+        (limit && *to == 0))
+        return false;
+    *end -= 2;
+    return true;
 }
 
-bool survey_arguments_from(struct command_call *c, unsigned first, struct slice *filter, uint64_t *limit)
+bool survey_arguments(struct command_call *c, unsigned first, struct survey_page *page)
 {
-    unsigned at = first;
-    *filter = SLICE_NONE;
-    *limit = UINT64_MAX;
-    /* "limit" alone, or before a number at the end, is the word; else it is the filter. */
-    if (c->argc > at && !(slice_eq(c->argv[at], SLICE_LIT("limit")) && c->argc - at == 2))
-        *filter = c->argv[at++];
-    if (c->argc == at)
-        return true;
-    if (c->argc - at == 2 && slice_eq(c->argv[at], SLICE_LIT("limit")) &&
-        argument_number(c->argv[at + 1], UINT32_MAX, limit) && *limit)
+    unsigned end = c->argc;
+    *page = (struct survey_page){.filter = SLICE_NONE, .limit = UINT64_MAX};
+    /* Such a word alone, or before a number at the end, is the option; else it is the filter. */
+    if (take_option(c, first, &end, page))
+        take_option(c, first, &end, page);
+    if (end > first)
+        page->filter = c->argv[first];
+    if (end <= first + 1)
         return true;
     command_fail(c, "bad_request", "usage: %s %s", c->command.name, c->command.args);
     return false;

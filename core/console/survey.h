@@ -11,6 +11,13 @@
 #include "core/hub/registry/command.h"
 #include "core/hub/shard/shard.h"
 
+/* Which rows of a list are wanted. */
+struct survey_page {
+    struct slice filter; /* rows must hold it; empty: all. Borrowed from the call */
+    uint64_t skip;       /* so many of them are passed over first */
+    uint64_t limit;      /* so many are told at most */
+};
+
 struct survey {
     struct mail mail;
     struct command_call *call;
@@ -20,21 +27,21 @@ struct survey {
     unsigned shard; /* where it is */
     uint32_t at;
     struct slice filter; /* rows must hold it; empty: all. Borrowed from the call */
+    uint64_t skip;       /* rows still to be passed over */
     uint64_t left;       /* rows still wanted */
     struct buf rows;     /* elements; owned */
 };
 
 /* Walks all shards; ends the call. */
-void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v), struct slice filter,
-                  uint64_t limit);
+void survey_start(struct command_call *c, uint32_t (*visit)(struct shard *s, struct survey *v),
+                  const struct survey_page *page);
 /* Begins a row; false: no more are wanted now. The caller adds a whole object. */
 bool survey_row(struct survey *v);
-/* Whether one of the texts holds the filter. */
-bool survey_wants(const struct survey *v, const struct slice *texts, unsigned n);
-/* [filter] [limit N] of a list command. False: the call has failed. */
-bool survey_arguments(struct command_call *c, struct slice *filter, uint64_t *limit);
-/* The same from argument `first` on. */
-bool survey_arguments_from(struct command_call *c, unsigned first, struct slice *filter, uint64_t *limit);
+/* Whether one of the texts holds the filter, and the row is not one of those to be passed over. Asked once for each
+ * row, but for the one at which survey_row() has stopped. */
+bool survey_wants(struct survey *v, const struct slice *texts, unsigned n);
+/* [filter] [limit N] [skip N] of a list command, from argument `first` on. False: the call has failed. */
+bool survey_arguments(struct command_call *c, unsigned first, struct survey_page *page);
 
 /* Runs `there` on a shard, then `back` on the main thread, which ends the call. Both see c->state and c->out. ERR_NOMEM
  * ends the call too. */

@@ -117,6 +117,44 @@ bool conn_is_local(struct net *net, uint32_t conn, const struct http_head *h)
            origin_knows_host(h->host, NULL);
 }
 
+/* Whether the last element of the list in Forwarded has proto=https: what the nearest proxy says. */
+static bool forwarded_tls(const struct http_head *h)
+{
+    unsigned count;
+    struct slice list = http_get(h, "forwarded", &count), item, last = SLICE_NONE;
+    static const char proto[] = "proto=";
+    while (count == 1 && http_list_next(&list, &item))
+        last = item;
+    while (last.n) {
+        const char *end = memchr(last.p, ';', last.n);
+        struct slice pair = slice_of(last.p, end ? (size_t)(end - last.p) : last.n);
+        last = end ? slice_of(end + 1, last.n - pair.n - 1) : SLICE_NONE;
+        while (pair.n && *pair.p == ' ')
+            pair = slice_of(pair.p + 1, pair.n - 1);
+        if (pair.n > sizeof proto - 1 && strncasecmp(pair.p, proto, sizeof proto - 1) == 0) {
+            pair = slice_of(pair.p + sizeof proto - 1, pair.n - sizeof proto + 1);
+            return http_is(pair, "https") || http_is(pair, "\"https\"");
+        }
+    }
+    return false;
+}
+
+/* A proxy that has named its client by a PROXY header hands the head on as it came: nothing in it is the proxy's. */
+bool conn_by_tls(struct net *net, uint32_t conn, const struct http_head *h)
+{
+    const struct conn *c = conn_at(net, conn);
+    struct address a;
+    unsigned count;
+    bool by_header = false;
+    if (conn_is_secure(c))
+        return true;
+    if ((shared_named(net->shared, c->ip_slot, &a, &by_header) && by_header) ||
+        !(conn_peer_address(c, &a) ? proxies_have(&net->proxies, &a) : net->proxies.unix_peers))
+        return false;
+    struct slice proto = http_get(h, "x-forwarded-proto", &count);
+    return (count == 1 && http_is(proto, "https")) || forwarded_tls(h);
+}
+
 /* A page in a browser says where it is from; whoever says nothing is no browser. NULL: it may connect; else why it may
  * not. */
 static const char *page_refused(const struct net *net, const struct conn *c, const struct http_head *h)

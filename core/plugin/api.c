@@ -10,6 +10,7 @@
 #include "core/plugin/moderation.h"
 #include "core/plugin/operations.h"
 #include "core/plugin/options.h"
+#include "core/plugin/orders.h"
 #include "core/plugin/plugin_private.h"
 #include "core/plugin/register.h"
 #include "core/plugin/text.h"
@@ -188,4 +189,7 @@ const struct mp_api plugin_api = {
     .scan = plugin_scan,
     .json_key = text_json_key,
     .json_put = text_json_put,
+    .console_run = order_run,
+    .console_login = order_login,
+    .console_password = order_password,
 };

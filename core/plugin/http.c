@@ -92,6 +92,7 @@ static struct open_http *http_new(const struct route_call *q)
         .foreign = q->foreign,
         .local = q->local,
         .metrics = q->metrics,
+        .secure = q->secure,
     };
     return h;
 }

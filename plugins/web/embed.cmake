@@ -1,11 +1,13 @@
 # Makes MADE/files.c of the files of FOLDER that browsers are given: their bytes and, where that is smaller, the same
 # gzipped. The assembler includes them, so that no tool is needed beside the compiler.
 #
-# Paths are those under the plugin's own: the page's files lie at its top, the client's in client/.
+# Paths are those under the plugin's own: the page's files lie at its top, the client's in client/, the dashboard's in
+# admin/.
 cmake_minimum_required(VERSION 3.20)
 file(MAKE_DIRECTORY ${MADE}/gzip)
 file(GLOB page RELATIVE ${FOLDER}/page ${FOLDER}/page/*.html ${FOLDER}/page/*.css ${FOLDER}/page/*.js
      ${FOLDER}/page/*.svg ${FOLDER}/page/*.webmanifest)
+file(GLOB admin RELATIVE ${FOLDER} ${FOLDER}/admin/*.html ${FOLDER}/admin/*.css ${FOLDER}/admin/*.js)
 file(GLOB client RELATIVE ${FOLDER} ${FOLDER}/client/*.js)
 
 set(bytes "")
@@ -46,7 +48,7 @@ endfunction()
 foreach(file ${page})
   add(${file} ${FOLDER}/page/${file})
 endforeach()
-foreach(file ${client})
+foreach(file ${client} ${admin})
   add(${file} ${FOLDER}/${file})
 endforeach()
 

@@ -1,6 +1,9 @@
-/* web: the chat page and the JavaScript client, on the WebSocket port. What there is to serve is a fixed table, so that
+/* web: the chat page, the JavaScript client and the dashboard, on the WebSocket port. What there is to serve is a fixed table, so that
  * no path leads to anything else. */
+#include "plugins/web/web.h"
+
 #include "plugins/web/accept.h"
+#include "plugins/web/admin.h"
 #include "plugins/web/files.h"
 
 #include <stdlib.h>
@@ -9,21 +12,9 @@
 #define TITLE_MARK "@TITLE@"
 
 /* Headers of an answer: those of every one, and how many there may be. */
-enum { HEADERS_ALWAYS = 8, HEADERS = HEADERS_ALWAYS + 3 };
-
-/* One path's answers. */
-struct served {
-    const char *path, *type;
-    struct web_bytes plain, gzip;
-    const char *plain_etag, *gzip_etag;
-    char *made;         /* owned: `plain`, where the title was put into it; NULL: the embedded bytes */
-    char made_etag[24]; /* plain_etag of such a file */
-};
-
-struct web {
-    mp_self *self;
-    const struct mp_api *mp;
-    struct served *files; /* owned; web_file_count */
+enum {
+    HEADERS_ALWAYS = 8,
+    HEADERS = HEADERS_ALWAYS + 3
 };
 
 /* --- What kind of file -------------------------------------------------------------------------------------------- */
@@ -130,7 +121,15 @@ static void not_found(const struct web *w, mp_http *http)
     w->mp->http_answer(http, &a);
 }
 
-static void serve(const struct web *w, mp_http *http, const struct served *f)
+const struct served *web_find(const struct web *w, struct mp_str path)
+{
+    for (unsigned i = 0; i < web_file_count; i++)
+        if (mp_eq(path, mp_str(w->files[i].path)))
+            return &w->files[i];
+    return NULL;
+}
+
+void web_serve(const struct web *w, mp_http *http, const struct served *f)
 {
     /* no-cache: a browser asks each time whether it has the newest, so that a page never runs with another's modules */
     struct mp_http_header headers[HEADERS] = {
@@ -176,18 +175,16 @@ static void serve(const struct web *w, mp_http *http, const struct served *f)
 static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
 {
     const struct web *w = ctx;
-    struct mp_str path = q->rest.n ? q->rest : mp_str("index.html");
+    const struct served *f = web_find(w, q->rest.n ? q->rest : mp_str("index.html"));
     (void)shard;
-    for (unsigned i = 0; i < web_file_count; i++)
-        if (mp_eq(path, mp_str(w->files[i].path))) {
-            serve(w, http, &w->files[i]);
-            return;
-        }
-    not_found(w, http);
+    if (f && strncmp(f->path, ADMIN_FOLDER, sizeof ADMIN_FOLDER - 1) != 0)
+        web_serve(w, http, f);
+    else
+        not_found(w, http);
 }
 
 /* "/chat" of a page at "/chat/": its files are named relative to it, so the slash matters. */
-static void on_slash(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
+void web_to_slash(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
 {
     const struct web *w = ctx;
     char to[128];
@@ -215,6 +212,18 @@ static const struct mp_option options[] = {
      .flags = MP_OPT_F_RESTART,
      .fallback = "Magpie",
      .help = "What the page calls the service."},
+    {.name = "admin",
+     .type = MP_OPT_BOOL,
+     .flags = MP_OPT_F_RESTART,
+     .fallback = "true",
+     .help = "Whether there is a dashboard at /admin, for those who know console.password."},
+    {.name = "admin_idle",
+     .type = MP_OPT_SECONDS,
+     .min = 1,
+     .max = 86400,
+     .flags = MP_OPT_F_RESTART,
+     .fallback = "1800",
+     .help = "Nobody looks at the dashboard for so long: it asks for the password again."},
 };
 
 static int check(const struct mp_api *mp, void *state, const mp_options *o, char *why, size_t why_size)
@@ -222,6 +231,10 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
     const char *path = mp->option_text(o, "path");
     size_t n = strlen(path);
     (void)state;
+    if (strcmp(path, "/admin/") == 0 && mp->option_bool(o, "admin")) {
+        snprintf(why, why_size, "path: the dashboard is at \"/admin/\"; another path, or admin = false");
+        return MP_EINVALID;
+    }
     if (path[0] == '/' && path[n - 1] == '/' && !strpbrk(path, "*?#%\\\"<> \r\n") && !strstr(path, "//"))
         return MP_OK;
     snprintf(why, why_size, "path: expected \"/\", or \"/something/\" with a slash at both ends");
@@ -231,6 +244,7 @@ static int check(const struct mp_api *mp, void *state, const mp_options *o, char
 static void fini(void *state)
 {
     struct web *w = state;
+    admin_free(w->admin);
     for (unsigned i = 0; w->files && i < web_file_count; i++)
         free(w->files[i].made);
     free(w->files);
@@ -269,7 +283,7 @@ static int register_routes(struct web *w, const char *path)
     if (rc != MP_OK || n == 1)
         return rc;
     snprintf(text, sizeof text, "%.*s", (int)(n - 1), path);
-    route.handle = on_slash;
+    route.handle = web_to_slash;
     return w->mp->route(w->self, &route);
 }
 
@@ -283,6 +297,8 @@ static int init(mp_self *self, const struct mp_api *mp, const mp_options *o, voi
     int rc = fill(w, mp->option_text(o, "title"));
     if (rc == MP_OK)
         rc = register_routes(w, mp->option_text(o, "path"));
+    if (rc == MP_OK && mp->option_bool(o, "admin"))
+        rc = admin_open(w, mp->option_number(o, "admin_idle"));
     if (rc != MP_OK) {
         fini(w);
         return rc;
@@ -295,7 +311,7 @@ MP_PLUGIN = {MP_PLUGIN_HEAD,
              MP_OPTIONS(options),
              .name = "web",
              .version = "1.0",
-             .summary = "The chat page and the JavaScript client",
+             .summary = "The chat page, the JavaScript client, and the dashboard",
              .check = check,
              .init = init,
              .fini = fini};

@@ -14,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SUITE = os.path.join(HERE, "browser", "suite.mjs")
 CHROMIUM = os.environ.get("MAGPIE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 MODULES = all(os.path.isdir(os.path.join(HERE, "node_modules", name)) for name in ("playwright-core", "axe-core", "ws"))
+PASSWORD = "corvus-7781"
 SHOTS = os.path.join(ROOT, "build", "screenshots")
 
 
@@ -38,11 +39,12 @@ class WebBrowser(Test):
     def setUpClass(cls):
         cls.server = Server({
             "listen": {"console": "127.0.0.1:0"},
+            "console": {"password": PASSWORD},
             "plugins": {"load": {"web": {}}},
             "tiers": {"small": {"max": 20000}},
         })
         console = int(cls.server.log().split("transport=console")[0].rsplit("127.0.0.1:", 1)[1].split()[0])
-        setting = {"port": cls.server.websocket, "console": console, "chromium": CHROMIUM, "shots": SHOTS,
+        setting = {"port": cls.server.websocket, "console": console, "password": PASSWORD, "chromium": CHROMIUM, "shots": SHOTS,
                    "patience": PATIENCE}
         run = subprocess.run(["nice", "node", SUITE, json.dumps(setting)], capture_output=True, text=True,
                              timeout=200 * PATIENCE)
@@ -76,6 +78,13 @@ class WebBrowser(Test):
     test_light = part("in the light, by axe")
     test_keyboard = part("with the keyboard alone")
     test_many = part("10,000 messages, and a hundred a second")
+    test_admin_door = part("the dashboard: the door")
+    test_admin_overview = part("the dashboard: charts that go on")
+    test_admin_user = part("the dashboard: a user is found and kicked")
+    test_admin_channel = part("the dashboard: a channel, its members and messages")
+    test_admin_tools = part("the dashboard: lists, why, scripts, the log")
+    test_admin_text = part("the dashboard: names stay text")
+    test_admin_phone = part("the dashboard: on a phone, in the dark, with the keyboard")
     test_history = part("history comes as one scrolls up, and what one reads stays where it is")
 
     def test_every_part_is_a_test(self):

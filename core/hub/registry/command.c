@@ -171,7 +171,7 @@ void commands_set_sink(struct hub *hub, const struct command_sink *sink)
 {
     struct command_table *t = table_of(hub);
     if (t)
-        t->sink = *sink;
+        t->sink = sink ? *sink : (struct command_sink){.ctx = NULL};
 }
 
 void command_done(struct command_call *c)
@@ -192,4 +192,24 @@ void command_fail(struct command_call *c, const char *code, const char *fmt, ...
 void command_more(struct command_call *c, void (*resume)(struct command_call *c))
 {
     c->hub->commands->sink.more(c, resume);
+}
+
+/* --- Orders and the password -------------------------------------------------------------------------------------- */
+
+int command_order(struct hub *hub, const struct command_order *o)
+{
+    const struct command_table *t = hub->commands;
+    return t && t->sink.order ? t->sink.order(t->sink.ctx, o) : ERR_CLOSED;
+}
+
+enum password_answer command_password(struct hub *hub, const char *ip, struct slice password)
+{
+    const struct command_table *t = hub->commands;
+    return t && t->sink.password ? t->sink.password(t->sink.ctx, ip, password) : PASSWORD_NONE;
+}
+
+uint64_t command_password_number(const struct hub *hub)
+{
+    const struct command_table *t = hub->commands;
+    return t && t->sink.password_number ? t->sink.password_number(t->sink.ctx) : 0;
 }

@@ -30,6 +30,7 @@ struct command {
     const void *owner; /* who registered it; NULL: built in */
     unsigned shown;    /* so many of its arguments may be logged: never secrets, never content */
     bool text;         /* the last argument takes all words that are left, joined by spaces */
+    bool peer;         /* it is about the connection to the console that gave it: orders cannot give it */
 };
 
 /* One line being served. Lives until command_done() or command_fail(), one of which must come. */
@@ -78,11 +79,45 @@ void command_fail(struct command_call *c, const char *code, const char *fmt, ...
  */
 void command_more(struct command_call *c, void (*resume)(struct command_call *c));
 
-/* How the console takes answers. Set once by it; until then nobody can make calls. */
+/*
+ * Orders: lines that do not come by a connection to the console, but from a plugin that has its own way to operators.
+ * They are run, checked and logged as those of the console, and are always answered as JSON.
+ */
+enum { ORDER_ANSWER_MAX = 8 << 20 }; /* bytes of an answer; a longer one fails with too_large */
+
+struct command_order {
+    const char *who;   /* for logs; copied */
+    struct slice line; /* without the prefix `json`; copied */
+    /* Exactly once for each order that was begun, later, on the main thread, never inside command_order(). code NULL:
+     * done, and `json` is one value; else `message` says why not, and `json` may have details. All are borrowed. */
+    void (*done)(void *ctx, const char *code, const char *message, struct slice json);
+    void *ctx;
+};
+/* ERR_NOMEM; ERR_CLOSED: the console is at its end, or there is none. Then `done` is never called. */
+MUST_CHECK int command_order(struct hub *hub, const struct command_order *o);
+
+/* What somebody who gives the console's password is told. */
+enum password_answer {
+    PASSWORD_RIGHT,
+    PASSWORD_WRONG,
+    PASSWORD_LIMITED, /* too many wrong ones from this address within a minute; it was not looked at */
+    PASSWORD_NONE     /* none is set */
+};
+/* Counted and logged as the console's `auth`. ip: an address as text. */
+enum password_answer command_password(struct hub *hub, const char *ip, struct slice password);
+/* Which password is in force: another number whenever it has changed; 0: none is set. */
+uint64_t command_password_number(const struct hub *hub);
+
+/* What the console does for those who make calls and answer them. Set once by it; until then nobody can make calls. */
 struct command_sink {
+    void *ctx;                                                                  /* of the last three */
     void (*end)(struct command_call *c, const char *code, const char *message); /* code NULL: done */
     void (*more)(struct command_call *c, void (*resume)(struct command_call *c));
+    int (*order)(void *ctx, const struct command_order *o);
+    enum password_answer (*password)(void *ctx, const char *ip, struct slice password);
+    uint64_t (*password_number)(const void *ctx);
 };
+/* sink NULL: there is no console any more. */
 void commands_set_sink(struct hub *hub, const struct command_sink *sink);
 
 void commands_free(struct hub *hub);

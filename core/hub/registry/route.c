@@ -156,7 +156,8 @@ void routes_serve(void *owner, uint32_t conn, const struct http_head *h, struct 
                            .body = body,
                            .foreign = foreign,
                            .local = conn_is_local(s->net, conn, h),
-                           .metrics = conn_at(s->net, conn)->flags & CONN_F_METRICS};
+                           .metrics = conn_at(s->net, conn)->flags & CONN_F_METRICS,
+                           .secure = conn_by_tls(s->net, conn, h)};
     if (r->prefix)
         q.rest = slice_of(h->path.p + strlen(r->path), h->path.n - strlen(r->path));
     r->handle(&q, r->ctx);

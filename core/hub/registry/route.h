@@ -34,6 +34,7 @@ struct route_call {
     bool foreign; /* under a name that may be a web page's; only with any_host */
     bool local;   /* from this machine, and no proxy speaks, as far as anything tells (conn_is_local) */
     bool metrics; /* it came by listen.metrics */
+    bool secure;  /* the client spoke TLS, with us or with a trusted proxy (conn_by_tls) */
 };
 
 struct route {

@@ -9,7 +9,7 @@ const { chromium } = require("playwright-core");
 const { WebSocket } = require("ws");
 export const axeSource = require("axe-core").source;
 
-export const setting = JSON.parse(process.argv[2]); // {port, console, chromium, shots, patience}
+export const setting = JSON.parse(process.argv[2]); // {port, console, password, chromium, shots, patience}
 export const PATIENCE = 10000 * setting.patience;
 mkdirSync(setting.shots, { recursive: true });
 
@@ -176,15 +176,17 @@ export async function cable() {
 /** A command at the server's console. */
 export function order(command) {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(setting.console, "127.0.0.1", () => socket.write(`${command}\n`));
+    const lines = `auth ${setting.password}\n${command}\n`;
+    const socket = net.connect(setting.console, "127.0.0.1", () => socket.write(lines));
     let text = "";
     socket.setEncoding("utf8").on("error", reject);
     socket.on("data", (data) => {
       text += data;
-      if (!/^\.$/m.test(text)) return;
+      const replies = text.split(/^\.\n/m);
+      if (replies.length < 3) return;
       socket.destroy();
-      if (text.startsWith("OK")) resolve(text);
-      else reject(new Error(`${command}: ${text}`));
+      if (replies[1].startsWith("OK")) resolve(replies[1]);
+      else reject(new Error(`${command}: ${replies[1]}`));
     });
   });
 }

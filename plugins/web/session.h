@@ -1,0 +1,44 @@
+/*
+ * Who has given the password: sessions, in memory alone, and what a browser shows for one. Main thread.
+ *
+ * A session is named by a cookie, which no script can read, and guarded by a token, which only the page's own scripts
+ * can know: an order needs both, so that no other site's page can give one.
+ */
+#ifndef MAGPIE_PLUGIN_WEB_SESSION_H
+#define MAGPIE_PLUGIN_WEB_SESSION_H
+
+#include "plugins/magpie_plugin.h"
+
+#define SESSION_COOKIE "magpie-admin"
+
+enum {
+    SESSIONS = 32,       /* a new one takes the place of the one that was silent for longest */
+    SESSION_SECRET = 65, /* 32 random bytes in hex, and NUL */
+    SESSION_HOURS = 12   /* that one lasts at most, however busy */
+};
+
+struct session {
+    char name[SESSION_SECRET];  /* of the cookie; empty: the place is free */
+    char token[SESSION_SECRET]; /* of the page's scripts */
+    uint64_t began_ms, used_ms; /* monotonic */
+    uint64_t password;          /* console_password() when it began: another one ends it */
+    unsigned number;            /* for the log */
+};
+
+struct sessions {
+    struct session list[SESSIONS];
+    uint64_t idle_ms; /* unused for so long, a session ends */
+    unsigned numbers; /* given so far */
+};
+
+/* A new one; NULL: the system has no randomness. */
+struct session *session_new(struct sessions *s, uint64_t password, uint64_t now_ms);
+/* The one that a request's Cookie field names (p may be NULL), marked as used; NULL: none, or its time is over. */
+struct session *session_find(struct sessions *s, struct mp_str cookies, uint64_t password, uint64_t now_ms);
+void session_end(struct session *one);
+/* Whether the page that sends a request is one of this server's. Each text is a field's value, with p NULL where it is
+ * absent: Sec-Fetch-Site, which browsers add for good connections, else Origin, which names the request's host then. No
+ * browser leaves out both from a POST. */
+bool session_same_site(struct mp_str fetch_site, struct mp_str origin, struct mp_str host);
+
+#endif
