@@ -64,8 +64,8 @@ struct log_stats {
 };
 
 void log_get_stats(struct log_stats *out);
-/* Appends the newest lines, some 200 of which are kept in memory: oldest first, as they were written, each with its line
- * feed. Lines that were lost or suppressed are not among them. */
+/* Appends the newest lines, some 200 of which are kept in memory: oldest first, as they were written, each with its
+ * line feed. Lines that were lost or suppressed are not among them. */
 void log_tail(unsigned lines, struct buf *out);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);

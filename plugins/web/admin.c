@@ -26,8 +26,8 @@ struct ask {
 /* Files of the chat page that the dashboard uses as they are. */
 static const char *const shared_files[] = {"style.css", "dom.js", "icon.svg"};
 
-/* What may be ordered from here: looking, and what an operator does to users, channels and messages. What makes secrets,
- * writes files, changes the config or ends the server is for the console. */
+/* What may be ordered from here: looking, and what an operator does to users, channels and messages. What makes
+ * secrets, writes files, changes the config or ends the server is for the console. */
 static const char *const allowed[] = {
     "announce",        "ban ip",
     "ban user",        "channel",

@@ -1,5 +1,5 @@
-/* web: the chat page, the JavaScript client and the dashboard, on the WebSocket port. What there is to serve is a fixed table, so that
- * no path leads to anything else. */
+/* web: the chat page, the JavaScript client and the dashboard, on the WebSocket port. What there is to serve is a fixed
+ * table, so that no path leads to anything else. */
 #include "plugins/web/web.h"
 
 #include "plugins/web/accept.h"
@@ -12,10 +12,7 @@
 #define TITLE_MARK "@TITLE@"
 
 /* Headers of an answer: those of every one, and how many there may be. */
-enum {
-    HEADERS_ALWAYS = 8,
-    HEADERS = HEADERS_ALWAYS + 3
-};
+enum { HEADERS_ALWAYS = 8, HEADERS = HEADERS_ALWAYS + 3 };
 
 /* --- What kind of file -------------------------------------------------------------------------------------------- */
 

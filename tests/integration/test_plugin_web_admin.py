@@ -229,7 +229,8 @@ class Dashboard(Admin):
             self.assertEqual(page(len(whole), 5), [])
         hooks = self.console("list hooks skip 1")
         self.assertEqual(hooks, self.console("list hooks")[1:])
-        for bad in ("list users x limit 0", "list users x y", "list users x skip z y", "list users a limit 1 limit 2 b"):
+        for bad in ("list users x limit 0", "list users x y", "list users x skip z y",
+                    "list users a limit 1 limit 2 b"):
             self.assertIn("usage", self.console.refused(bad))
 
 

@@ -44,8 +44,8 @@ class WebBrowser(Test):
             "tiers": {"small": {"max": 20000}},
         })
         console = int(cls.server.log().split("transport=console")[0].rsplit("127.0.0.1:", 1)[1].split()[0])
-        setting = {"port": cls.server.websocket, "console": console, "password": PASSWORD, "chromium": CHROMIUM, "shots": SHOTS,
-                   "patience": PATIENCE}
+        setting = {"port": cls.server.websocket, "console": console, "password": PASSWORD, "chromium": CHROMIUM,
+                   "shots": SHOTS, "patience": PATIENCE}
         run = subprocess.run(["nice", "node", SUITE, json.dumps(setting)], capture_output=True, text=True,
                              timeout=200 * PATIENCE)
         cls.said = run.stderr[-3000:]

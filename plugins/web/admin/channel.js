@@ -9,7 +9,11 @@ const PAGE = 50;
 
 /** A rule that can be chosen. */
 function choice(name, label, options, value, then) {
-  const select = h("select", { name }, ...options.map((o) => h("option", { value: o, text: o, selected: o === value })));
+  const select = h(
+    "select",
+    { name },
+    ...options.map((o) => h("option", { value: o, text: o, selected: o === value })),
+  );
   select.addEventListener("change", () => then(select.value));
   return h("label", {}, label, select);
 }
@@ -18,7 +22,12 @@ function choice(name, label, options, value, then) {
 function members(name, list, then) {
   const place = h("div");
   let from = 0;
-  const field = h("input", { type: "search", placeholder: "A part of an id or name", "aria-label": "Find a member", autocomplete: "off" });
+  const field = h("input", {
+    type: "search",
+    placeholder: "A part of an id or name",
+    "aria-label": "Find a member",
+    autocomplete: "off",
+  });
   const columns = [
     { key: "user", label: "User", show: (v) => link("user", v) },
     { key: "name", label: "Name" },
@@ -30,15 +39,17 @@ function members(name, list, then) {
           "span",
           { class: "pair" },
           button("Put out", () => order(() => run("channel", name, "kick", row.user), then)),
-          button("Ban…", async () =>
-            (await ask({
-              title: "Ban from this channel?",
-              text: "The membership ends, and subscribing is refused.",
-              fields: [SECONDS],
-              yes: "Ban",
-              danger: true,
-              act: ({ seconds }) => run("channel", name, "ban", row.user, ...(seconds ? [seconds] : [])),
-            })) && then(),
+          button(
+            "Ban…",
+            async () =>
+              (await ask({
+                title: "Ban from this channel?",
+                text: "The membership ends, and subscribing is refused.",
+                fields: [SECONDS],
+                yes: "Ban",
+                danger: true,
+                act: ({ seconds }) => run("channel", name, "ban", row.user, ...(seconds ? [seconds] : [])),
+              })) && then(),
           ),
         ),
     },
@@ -63,7 +74,13 @@ function members(name, list, then) {
     draw();
   });
   draw();
-  return h("section", { class: "card flush" }, h("h2", { text: `Members: ${number(list.length)}` }), list.length > 10 && h("div", { class: "find inside" }, field), place);
+  return h(
+    "section",
+    { class: "card flush" },
+    h("h2", { text: `Members: ${number(list.length)}` }),
+    list.length > 10 && h("div", { class: "find inside" }, field),
+    place,
+  );
 }
 
 export function channelPage(name, go) {
@@ -72,8 +89,18 @@ export function channelPage(name, go) {
     const [c, rule] = await Promise.all([run("show", "channel", name), run("channel", name, "tier")]);
     const list = await run("channel", name, "members").catch((e) => e);
     const set = (what) => (value) => order(() => run("channel", name, what, value), again);
-    const limit = h("input", { class: "narrow", name: "limit", value: rule.limit, "aria-label": "Messages a second: a number, or auto" });
-    const limits = h("form", { class: "limit" }, h("label", {}, "Messages a second", limit), h("button", { type: "submit", class: "secondary", text: "Set" }));
+    const limit = h("input", {
+      class: "narrow",
+      name: "limit",
+      value: rule.limit,
+      "aria-label": "Messages a second: a number, or auto",
+    });
+    const limits = h(
+      "form",
+      { class: "limit" },
+      h("label", {}, "Messages a second", limit),
+      h("button", { type: "submit", class: "secondary", text: "Set" }),
+    );
     limits.addEventListener("submit", (event) => {
       event.preventDefault();
       set("limit")(limit.value.trim() || "auto");
@@ -92,14 +119,28 @@ export function channelPage(name, go) {
         "section",
         { class: "card rules" },
         h("h2", { text: "Its own rules" }),
-        h("div", { class: "tools-row" }, choice("tier", "Tier", ["auto", "small", "large"], rule.tier, set("tier")), choice("push", "Push", ["auto", "all", "merged", "none"], rule.push, set("push")), limits),
+        h(
+          "div",
+          { class: "tools-row" },
+          choice("tier", "Tier", ["auto", "small", "large"], rule.tier, set("tier")),
+          choice("push", "Push", ["auto", "all", "merged", "none"], rule.push, set("push")),
+          limits,
+        ),
         h(
           "div",
           { class: "tools-row" },
           rule.closed
             ? button("Open again", () => order(() => run("channel", name, "open"), again))
-            : button("Close…", async () =>
-                (await ask({ title: "Close this channel?", text: "All memberships end, and new ones are refused. The history stays.", yes: "Close", danger: true, act: () => run("channel", name, "close") })) && again(),
+            : button(
+                "Close…",
+                async () =>
+                  (await ask({
+                    title: "Close this channel?",
+                    text: "All memberships end, and new ones are refused. The history stays.",
+                    yes: "Close",
+                    danger: true,
+                    act: () => run("channel", name, "close"),
+                  })) && again(),
               ),
           button(
             "Delete…",

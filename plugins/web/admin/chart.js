@@ -39,7 +39,12 @@ export class Chart {
     this.#format = format;
     this.#most = most;
     this.#base = base;
-    this.#svg = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "plot" });
+    this.#svg = s("svg", {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      class: "plot",
+    });
     this.#svg.append(
       s("path", { class: "grid", d: `M0 ${HEIGHT / 2}H${WIDTH}M0 .5H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }),
       (this.#area = s("path", { class: "area" })),

@@ -17,7 +17,12 @@ export const SECONDS = {
   min: 0,
   placeholder: "until it is lifted",
 };
-export const REASON = { name: "reason", label: "Reason", maxlength: 200, placeholder: "told to the user; may be left out" };
+export const REASON = {
+  name: "reason",
+  label: "Reason",
+  maxlength: 200,
+  placeholder: "told to the user; may be left out",
+};
 
 export const kickConnection = (id) =>
   ask({
@@ -33,7 +38,11 @@ export const banIp = (ip = "") =>
   ask({
     title: "Ban an address",
     text: "Its connections are closed, and new ones refused.",
-    fields: [{ name: "ip", label: "Address or network", value: ip, required: true, placeholder: "192.0.2.0/24" }, SECONDS, REASON],
+    fields: [
+      { name: "ip", label: "Address or network", value: ip, required: true, placeholder: "192.0.2.0/24" },
+      SECONDS,
+      REASON,
+    ],
     yes: "Ban",
     danger: true,
     act: ({ ip: whom, seconds, reason }) => run("ban", "ip", whom, seconds || 0, ...(reason ? [reason] : [])),
@@ -58,7 +67,11 @@ export const LISTS = {
       { key: "transport", label: "By" },
       { key: "silent", label: "Silent, s", number: true },
       { key: "queued", label: "Waiting", number: true, show: size },
-      { key: "", label: "", show: (_, row) => button("Close…", async () => (await kickConnection(row.connection)) && again()) },
+      {
+        key: "",
+        label: "",
+        show: (_, row) => button("Close…", async () => (await kickConnection(row.connection)) && again()),
+      },
     ],
   },
   users: {
@@ -149,11 +162,20 @@ export function listing(kind, query, go) {
   };
 
   const load = async () => {
-    let rows = await run("list", kind, ...(list.local ? [] : [...(all ? ["all"] : []), ...(words ? [words] : []), "limit", PAGE + 1, "skip", from]));
-    if (list.local) rows = rows.filter((row) => JSON.stringify(row).toLowerCase().includes(words.toLowerCase())).slice(from, from + PAGE + 1);
+    let rows = await run(
+      "list",
+      kind,
+      ...(list.local ? [] : [...(all ? ["all"] : []), ...(words ? [words] : []), "limit", PAGE + 1, "skip", from]),
+    );
+    if (list.local)
+      rows = rows
+        .filter((row) => JSON.stringify(row).toLowerCase().includes(words.toLowerCase()))
+        .slice(from, from + PAGE + 1);
     const more = rows.length > PAGE;
     rows = rows.slice(0, PAGE);
-    place.replaceChildren(table(list.title, list.columns(load, all), rows, words ? "Nothing is found." : "There is none."));
+    place.replaceChildren(
+      table(list.title, list.columns(load, all), rows, words ? "Nothing is found." : "There is none."),
+    );
     const before = button("Previous", () => to({ from: Math.max(0, from - PAGE) }));
     const after = button("Next", () => to({ from: from + PAGE }));
     before.disabled = from === 0;
@@ -162,27 +184,66 @@ export function listing(kind, query, go) {
     pages.hidden = from === 0 && !more;
   };
 
-  const field = h("input", { type: "search", name: "q", value: words, placeholder: (all ? list.all : list.search) ?? "Find", "aria-label": `Find in: ${list.title}`, autocomplete: "off", spellcheck: "false" });
-  const search = h("form", { role: "search", class: "find" }, field, h("button", { type: "submit", class: "secondary", text: "Find" }));
+  const field = h("input", {
+    type: "search",
+    name: "q",
+    value: words,
+    placeholder: (all ? list.all : list.search) ?? "Find",
+    "aria-label": `Find in: ${list.title}`,
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  const search = h(
+    "form",
+    { role: "search", class: "find" },
+    field,
+    h("button", { type: "submit", class: "secondary", text: "Find" }),
+  );
   search.addEventListener("submit", (event) => {
     event.preventDefault();
     to({ q: field.value.trim(), from: 0 });
   });
-  const which = list.all && h(
+  const which =
+    list.all &&
+    h(
+      "div",
+      { class: "switch", role: "group", "aria-label": "Which ones" },
+      ...[
+        ["", kind === "users" ? "Online" : "In memory"],
+        ["1", "All that are stored"],
+      ].map(([value, text]) =>
+        h("button", {
+          type: "button",
+          class: "secondary",
+          "aria-pressed": String(Boolean(value) === Boolean(all)),
+          text,
+          on: { click: () => to({ all: value, from: 0, q: "" }) },
+        }),
+      ),
+    );
+  const open =
+    (kind === "users" || kind === "channels") &&
+    button(kind === "users" ? "Open by id…" : "Open by name…", () => {
+      const what = kind === "users" ? "user" : "channel";
+      ask({
+        title: `Open a ${what}`,
+        fields: [{ name: "id", label: what === "user" ? "Id" : "Name", required: true, maxlength: 64 }],
+        yes: "Open",
+        act: async ({ id }) => {
+          await run("show", what, id);
+          go(`${what}/${encodeURIComponent(id)}`);
+          return null;
+        },
+      });
+    });
+  const tools = h(
     "div",
-    { class: "switch", role: "group", "aria-label": "Which ones" },
-    ...[["", kind === "users" ? "Online" : "In memory"], ["1", "All that are stored"]].map(([value, text]) =>
-      h("button", { type: "button", class: "secondary", "aria-pressed": String(Boolean(value) === Boolean(all)), text, on: { click: () => to({ all: value, from: 0, q: "" }) } }),
-    ),
+    { class: "tools-row" },
+    search,
+    which,
+    open,
+    ...(list.tools?.(load) ?? []),
+    button("Refresh", () => load()),
   );
-  const open = (kind === "users" || kind === "channels") && button(kind === "users" ? "Open by id…" : "Open by name…", () => {
-    const what = kind === "users" ? "user" : "channel";
-    ask({ title: `Open a ${what}`, fields: [{ name: "id", label: what === "user" ? "Id" : "Name", required: true, maxlength: 64 }], yes: "Open", act: async ({ id }) => {
-      await run("show", what, id);
-      go(`${what}/${encodeURIComponent(id)}`);
-      return null;
-    } });
-  });
-  const tools = h("div", { class: "tools-row" }, search, which, open, ...(list.tools?.(load) ?? []), button("Refresh", () => load()));
   return { nodes: page(list.title, tools, place, pages), tick: load };
 }

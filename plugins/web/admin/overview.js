@@ -14,10 +14,14 @@ const charts = {
   requests: new Chart("Requests", (n) => `${number(n)}/s`),
   out: new Chart("Sent", (n) => `${bytes(n)}/s`, { most: 1024, base: 1024 }),
   load: new Chart("Busiest shard", (n) => `${number(n)} %`, { most: 100 }),
-  latency: new Chart("Storage latency", (us) => (us < 1000 ? `${number(us)} µs` : `${number(us / 1000)} ms`), { most: 1000 }),
+  latency: new Chart("Storage latency", (us) => (us < 1000 ? `${number(us)} µs` : `${number(us / 1000)} ms`), {
+    most: 1000,
+  }),
   memory: new Chart("Memory", bytes, { most: 1 << 20, base: 1024 }),
 };
-const state = h("p", { class: "health", role: "status" });
+const state = h("span", { role: "status" });
+const uptime = h("span");
+const health = h("p", { class: "health" }, state, uptime);
 const lists = h("div", { class: "columns" });
 
 function block(title, ...children) {
@@ -36,9 +40,13 @@ function draw(top) {
   charts.latency.add([top.storage.latency_us], `${number(top.storage.appends)} appends/s`);
   charts.memory.add([top.memory.rss, top.memory.storage], `${bytes(top.memory.storage)} storage`);
   const good = top.state === "serving" && top.storage.state === "good";
-  state.classList.toggle("bad", !good);
-  setText(state, `${top.state}, storage ${top.storage.state}, up ${duration(top.uptime)}`);
-  const scripts = Object.entries(top.scripts).map(([name, value]) => ({ name: name.replace(/^magpie_script_?/u, "").replaceAll("_", " "), value }));
+  health.classList.toggle("bad", !good);
+  setText(state, `${top.state}, storage ${top.storage.state},`);
+  setText(uptime, `up ${duration(top.uptime)}`);
+  const scripts = Object.entries(top.scripts).map(([name, value]) => ({
+    name: name.replace(/^magpie_script_?/u, "").replaceAll("_", " "),
+    value,
+  }));
   const columns = {
     hottest: [
       { key: "channel", label: "Channel", show: (v) => link("channel", v) },
@@ -63,7 +71,10 @@ function draw(top) {
   };
   setChildren(lists, [
     block("Hottest channels", table("Hottest channels", columns.hottest, top.hottest, "No channel has messages now.")),
-    block(`Slow receivers${top.slow_receivers ? `: ${number(top.slow_receivers)}` : ""}`, table("Slow receivers", columns.slow, top.slow, "Everybody keeps up.")),
+    block(
+      `Slow receivers${top.slow_receivers ? `: ${number(top.slow_receivers)}` : ""}`,
+      table("Slow receivers", columns.slow, top.slow, "Everybody keeps up."),
+    ),
     block("Shards", table("Shards", columns.shards, top.shards)),
     ...(scripts.length ? [block("What scripts cost", table("What scripts cost", columns.scripts, scripts))] : []),
   ]);
@@ -72,5 +83,5 @@ function draw(top) {
 /** A page: {nodes, each, tick}: `tick` is called at once and then each so many ms, while the page can be seen. */
 export function overview() {
   const cards = h("div", { class: "cards" }, ...Object.values(charts).map((c) => c.element));
-  return { nodes: page("Overview", state, cards, lists), each: EACH, tick: async () => draw(await run("top")) };
+  return { nodes: page("Overview", health, cards, lists), each: EACH, tick: async () => draw(await run("top")) };
 }

@@ -35,21 +35,29 @@ export function when(ms) {
   return h("time", { datetime: new Date(ms).toISOString(), text: new Date(ms).toLocaleString() });
 }
 
-export const link = (kind, id, text = id) => h("a", { href: `#/${kind}/${encodeURIComponent(id)}` }, h("bdi", { text }));
+export const link = (kind, id, text = id) =>
+  h("a", { href: `#/${kind}/${encodeURIComponent(id)}` }, h("bdi", { text }));
 
 /** A value for people: nothing, yes or no, a number, a text. */
 export function shown(value) {
   if (value === null || value === undefined || value === "") return h("span", { class: "none", text: "–" });
   if (value === true || value === false) return value ? "yes" : "no";
   if (typeof value === "number") return plain.format(value);
-  if (typeof value === "object") return h("code", { text: JSON.stringify(value) });
+  if (typeof value === "object")
+    return h("bdi", {
+      text: Object.entries(value)
+        .map(([k, v]) => `${k} ${v}`)
+        .join(", "),
+    });
   return h("bdi", { text: String(value) });
 }
 
 /** Rows as a table. columns: {key, label, show(value, row), number}. name: what it is a table of. */
 export function table(name, columns, rows, empty = "There is nothing.") {
   if (!rows.length) return h("p", { class: "hint empty", text: empty });
-  const head = columns.map((c) => h("th", { scope: "col", class: c.number && "number" }, c.label || h("span", { class: "spoken", text: "Orders" })));
+  const head = columns.map((c) =>
+    h("th", { scope: "col", class: c.number && "number" }, c.label || h("span", { class: "spoken", text: "Orders" })),
+  );
   const line = (row) =>
     h("tr", {}, ...columns.map((c) => h("td", { class: c.number && "number" }, (c.show ?? shown)(row[c.key], row))));
   return h(
@@ -61,7 +69,9 @@ export function table(name, columns, rows, empty = "There is nothing.") {
 
 /** Names and values, side by side. */
 export function facts(list) {
-  const items = list.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", {}, value instanceof Node ? value : shown(value))));
+  const items = list.map(([name, value]) =>
+    h("div", {}, h("dt", { text: name }), h("dd", {}, value instanceof Node ? value : shown(value))),
+  );
   return h("dl", { class: "facts" }, ...items);
 }
 
@@ -77,10 +87,13 @@ export function say(text) {
   box.showPopover();
   box.append(toast);
   while (box.children.length > 3) box.firstChild.remove();
-  setTimeout(() => {
-    toast.remove();
-    if (!box.children.length && box.matches(":popover-open")) box.hidePopover();
-  }, 4000 + text.length * 60);
+  setTimeout(
+    () => {
+      toast.remove();
+      if (!box.children.length && box.matches(":popover-open")) box.hidePopover();
+    },
+    4000 + text.length * 60,
+  );
 }
 
 /** What an order answered, in a few words. */
@@ -118,7 +131,12 @@ export function ask({ title, text, fields = [], yes, danger = false, act }) {
     text && h("p", { class: "hint", text }),
     ...fields.map(input),
     error,
-    h("p", { class: "buttons" }, button("Cancel", () => dialog.close()), submit),
+    h(
+      "p",
+      { class: "buttons" },
+      button("Cancel", () => dialog.close()),
+      submit,
+    ),
   );
   const dialog = h("dialog", { "aria-labelledby": id }, form);
   let done = false;

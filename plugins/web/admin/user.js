@@ -11,7 +11,17 @@ function kick(id) {
   return ask({
     title: "Kick this user?",
     text: "All connections are closed. The client may come back, unless its tokens end too.",
-    fields: [REASON, { name: "revoke", label: "Tokens", options: [["", "stay as they are"], ["revoke", "end: it must sign in anew"]] }],
+    fields: [
+      REASON,
+      {
+        name: "revoke",
+        label: "Tokens",
+        options: [
+          ["", "stay as they are"],
+          ["revoke", "end: it must sign in anew"],
+        ],
+      },
+    ],
     yes: "Kick",
     danger: true,
     act: ({ reason, revoke }) => run("kick", "user", id, ...optional(revoke), ...optional(reason)),
@@ -44,7 +54,14 @@ function remove(id) {
     title: "Delete this user for good?",
     text: "Connections, tokens and memberships end. This cannot be undone.",
     fields: [
-      { name: "messages", label: "Its messages", options: [["keep", "stay, without its name"], ["recall", "are recalled"]] },
+      {
+        name: "messages",
+        label: "Its messages",
+        options: [
+          ["keep", "stay, without its name"],
+          ["recall", "are recalled"],
+        ],
+      },
       { name: "again", label: "The id once more, to be sure", required: true },
     ],
     yes: "Delete",
@@ -140,7 +157,15 @@ export function userPage(id, go) {
         : []),
     );
   };
-  const other = h("input", { name: "other", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false", "aria-label": "Private messages with (id)", placeholder: "The other user's id" });
+  const other = h("input", {
+    name: "other",
+    required: true,
+    maxlength: 64,
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-label": "Private messages with (id)",
+    placeholder: "The other user's id",
+  });
   const form = h("form", { class: "find" }, other, h("button", { type: "submit", class: "secondary", text: "Show" }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -156,8 +181,15 @@ export function connectionPage(id, go) {
     const c = await run("show", "connection", id);
     const { user, ...rest } = c;
     place.replaceChildren(
-      facts([["User", user ? link("user", user) : null], ...Object.entries(rest).map(([k, v]) => [k[0].toUpperCase() + k.slice(1), v])]),
-      h("div", { class: "tools-row" }, button("Close…", async () => (await kickConnection(id)) && go("list/connections"))),
+      facts([
+        ["User", user ? link("user", user) : null],
+        ...Object.entries(rest).map(([k, v]) => [k[0].toUpperCase() + k.slice(1), v]),
+      ]),
+      h(
+        "div",
+        { class: "tools-row" },
+        button("Close…", async () => (await kickConnection(id)) && go("list/connections")),
+      ),
     );
   };
   return { nodes: page(`Connection ${id}`, place), tick: again };

@@ -45,7 +45,10 @@ async function charts() {
   const card = who.page.locator(".chart", { has: who.page.getByRole("heading", { name: "Messages" }) });
   await until(async () => {
     for (let i = 0; i < 5; i++) await talker.channel(room).send("tick");
-    return (await card.locator("strong").textContent()) !== "0/s" && (await card.locator(".curve").getAttribute("d")).split("L").length > 3;
+    return (
+      (await card.locator("strong").textContent()) !== "0/s" &&
+      (await card.locator(".curve").getAttribute("d")).split("L").length > 3
+    );
   }, "a chart with points");
   await who.page.getByRole("link", { name: room }).waitFor();
   await axe(who, "the overview");
@@ -74,7 +77,10 @@ async function user() {
   await toast(who, "connections 1");
   await victim.page.getByText("enough for today").first().waitFor();
   const log = await order("log tail 50");
-  assert(/console\.command .*who="web 127\.0\.0\.1 session \d+" command="kick user"/u.test(log), `the log tells of it: ${log}`);
+  assert(
+    /console\.command .*who="web 127\.0\.0\.1 session \d+" command="kick user"/u.test(log),
+    `the log tells of it: ${log}`,
+  );
   // Mute, and lift it.
   await who.page.getByRole("button", { name: "Mute…" }).click();
   await who.page.getByRole("button", { name: "Mute", exact: true }).click();
@@ -164,7 +170,12 @@ async function text() {
 }
 
 async function phone() {
-  const who = await operator("", { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, colorScheme: "dark" });
+  const who = await operator("", {
+    viewport: { width: 390, height: 780 },
+    hasTouch: true,
+    isMobile: true,
+    colorScheme: "dark",
+  });
   await until(async () => (await who.page.locator(".chart .curve").count()) > 5, "charts");
   const wide = () => who.page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   assert(!(await wide()), "the overview is wider than the phone");
