@@ -982,9 +982,9 @@ struct mp_api {
 
     /* [main] Runs a line as an operator's at the console, who may do everything: a plugin that takes lines from people
      * must know who they are (console_login()), and let through only what they need. `who` names them in the log,
-     * behind the plugin's name, where orders that change something are told (console.command). The answer is JSON, of
-     * 8 MiB at most (else too_large). Commands about a connection to the console (auth, quit, trace) are refused. `done` is
-     * called on the main thread. MP_EINVALID: a text is missing, or not UTF-8; MP_ECLOSED: the server stops. */
+     * behind the plugin's name, where orders that change something are told (console.command). The answer is JSON, of 8
+     * MiB at most (else too_large). Commands about a connection to the console (auth, quit, trace) are refused. `done`
+     * is called on the main thread. MP_EINVALID: a text is missing, or not UTF-8; MP_ECLOSED: the server stops. */
     int (*console_run)(mp_self *self, struct mp_str line, struct mp_str who, mp_console_fn done, void *ctx);
     /* [main] Whether it is the console's password, asked by somebody at this address (an IP, or "unix"): MP_CODE_OK;
      * MP_CODE_UNAUTHORIZED; MP_CODE_RATE_LIMITED after five wrong ones within a minute from there, those given at the
