@@ -171,7 +171,7 @@ def tls(quick):
                          *(("50", "1") if quick else ("400", "5"))):
             yield Row("tls.handshakes.%s.%s" % (f["what"], f["version"]),
                       "handshakes, %s, TLS %s" % (f["what"], f["version"]), 1e6 / f["us"], "per CPU s",
-                      1e6 / f["bare_us"], 0.7, True)
+                      1e6 / f["bare_us"], 0.65, True)
 
 
 def connect(quick):

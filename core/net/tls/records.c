@@ -52,20 +52,15 @@ struct tls_crypto {
 
 /* --- Traffic secrets ---------------------------------------------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* The bytes of the hex digits at *p, which is moved behind them: `room` at most. */
 static size_t hex_read(const char **p, uint8_t *out, size_t room)
 {
     size_t n = 0;
-    for (; n < room && hex_digit((*p)[0]) >= 0 && hex_digit((*p)[1]) >= 0; *p += 2)
-        out[n++] = (uint8_t)(hex_digit((*p)[0]) << 4 | hex_digit((*p)[1]));
+    for (int high, low; n < room; *p += 2) {
+        if ((high = OPENSSL_hexchar2int((uint8_t)(*p)[0])) < 0 || (low = OPENSSL_hexchar2int((uint8_t)(*p)[1])) < 0)
+            break;
+        out[n++] = (uint8_t)(high << 4 | low);
+    }
     return n;
 }
 
@@ -253,9 +248,8 @@ static bool begin(const struct tls_crypto *c, unsigned suite, const struct tls_s
                   struct tls_records *r)
 {
     unsigned i = index_of(suite);
-    if (i == SUITES || !c->open[i] || !c->seal[i] || !c->hmac[i])
-        return false;
-    if (s->client_n != suites[i].secret_n || s->server_n != suites[i].secret_n)
+    if (i == SUITES || !c->open[i] || !c->seal[i] || !c->hmac[i] || s->client_n != suites[i].secret_n ||
+        s->server_n != suites[i].secret_n)
         return false;
     memset(r, 0, tls_records_room(suite));
     r->suite = (uint8_t)i;

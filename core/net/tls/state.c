@@ -13,8 +13,11 @@ enum {
     HOLD_MIN = 512 /* bytes: a usual ClientHello */
 };
 
+/* A descriptor that one thread closes may be another's at once: only the kernel orders that, so the slot is atomic. */
+typedef _Atomic(struct tls_state *) slot;
+
 struct tls_table {
-    _Atomic(struct tls_state **) chunks[CHUNKS]; /* made on demand, by any thread; owned */
+    _Atomic(slot *) chunks[CHUNKS]; /* made on demand, by any thread; owned */
 };
 
 struct tls_table *tls_table_new(void)
@@ -31,14 +34,22 @@ void tls_table_free(struct tls_table *t)
 
 struct tls_state *tls_table_get(const struct tls_table *t, int fd)
 {
-    struct tls_state **chunk = atomic_load_explicit(&t->chunks[(unsigned)fd / CHUNK], memory_order_acquire);
-    return chunk ? chunk[(unsigned)fd % CHUNK] : NULL;
+    slot *chunk = atomic_load_explicit(&t->chunks[(unsigned)fd / CHUNK], memory_order_acquire);
+    return chunk ? atomic_load_explicit(&chunk[(unsigned)fd % CHUNK], memory_order_acquire) : NULL;
+}
+
+/* Replaces the state of a descriptor, whose chunk is there. */
+static struct tls_state *put(struct tls_table *t, int fd, struct tls_state *s)
+{
+    slot *chunk = atomic_load_explicit(&t->chunks[(unsigned)fd / CHUNK], memory_order_acquire);
+    atomic_store_explicit(&chunk[(unsigned)fd % CHUNK], s, memory_order_release);
+    return s;
 }
 
 /* The chunk of a descriptor; another thread may make it at the same time. */
-static struct tls_state **chunk_of(struct tls_table *t, unsigned i)
+static slot *chunk_of(struct tls_table *t, unsigned i)
 {
-    struct tls_state **chunk = atomic_load_explicit(&t->chunks[i], memory_order_acquire), **fresh;
+    slot *chunk = atomic_load_explicit(&t->chunks[i], memory_order_acquire), *fresh;
     if (chunk)
         return chunk;
     fresh = calloc(CHUNK, sizeof *fresh);
@@ -51,10 +62,9 @@ static struct tls_state **chunk_of(struct tls_table *t, unsigned i)
 struct tls_state *tls_table_add(struct tls_table *t, int fd)
 {
     unsigned i = (unsigned)fd / CHUNK;
-    struct tls_state **chunk = i < CHUNKS ? chunk_of(t, i) : NULL;
-    if (!chunk || !SURELY(!chunk[(unsigned)fd % CHUNK]))
+    if (i >= CHUNKS || !chunk_of(t, i) || !SURELY(!tls_table_get(t, fd)))
         return NULL;
-    return chunk[(unsigned)fd % CHUNK] = calloc(1, sizeof(struct tls_state));
+    return put(t, fd, calloc(1, sizeof(struct tls_state)));
 }
 
 struct tls_state *tls_table_widen(struct tls_table *t, int fd, size_t room)
@@ -64,7 +74,7 @@ struct tls_state *tls_table_widen(struct tls_table *t, int fd, size_t room)
     if (!wide)
         return NULL;
     memset(wide + 1, 0, room);
-    return t->chunks[(unsigned)fd / CHUNK][(unsigned)fd % CHUNK] = wide;
+    return put(t, fd, wide);
 }
 
 void tls_table_prefetch(const struct tls_table *t, int fd)
@@ -80,7 +90,7 @@ void tls_table_remove(struct tls_table *t, int fd)
     struct tls_state *s = tls_table_get(t, fd);
     if (!s)
         return;
-    t->chunks[(unsigned)fd / CHUNK][(unsigned)fd % CHUNK] = NULL;
+    put(t, fd, NULL);
     tls_hold_drop(s);
     if (s->phase == TLS_OWN)
         tls_records_wipe(s->records);
