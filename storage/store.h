@@ -182,6 +182,7 @@ void store_append(struct store *s, struct store_append *a);
 struct store_range {
     struct store_op op;
     struct slice conv;
+    struct slice reader; /* a pair's user, who reads nothing of whoever had that id before; empty: all is read */
     bool has_after, has_before;
     uint64_t after, before; /* exclusive seqs */
     uint32_t limit;         /* >= 1 */

@@ -62,6 +62,15 @@ static enum apply append_repeat(struct writer *w, struct slot *slot, const struc
     return apply_end(slot, STORE_OK);
 }
 
+/* What was sent by somebody who had this id before is no repeat. Answers where that cannot be told. */
+static bool append_is_own(struct writer *w, struct slot *slot, uint64_t id)
+{
+    int former = deleted_before(w, ((struct store_append *)slot->op)->sender, id);
+    if (former < 0)
+        slot->dup_bad = former;
+    return former == 0;
+}
+
 /* Whether it is a repeat, and then its answer. */
 static bool append_known(struct writer *w, struct slot *slot)
 {
@@ -71,16 +80,17 @@ static bool append_known(struct writer *w, struct slot *slot)
     struct dedup_record first;
     slot->durability = (uint8_t)atomic_load_explicit(&w->store->live.durability[a->tier], memory_order_relaxed);
     if (batch_get(&w->batch, KV_DEDUP, key_dedup(&k, a->sender, a->conv, a->client_id), &value) == 1 &&
-        dedup_decode(value, &first) == 0) {
+        dedup_decode(value, &first) == 0 && append_is_own(w, slot, first.id)) {
         append_repeat(w, slot, &first);
         slot->op->note |= NOTE_CHANGED; /* its fate is that of the first, in the same group */
         return true;
     }
+    bool known = slot->dup_found && append_is_own(w, slot, slot->dup.id);
     if (slot->dup_bad) {
         apply_end(slot, status_of(slot->dup_bad));
         return true;
     }
-    if (slot->dup_found) {
+    if (known) {
         slot->durability =
             DURABILITY_COMMIT; /* written long ago; what is not synced yet holds it back through its conversation */
         append_repeat(w, slot, &slot->dup);

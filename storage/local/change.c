@@ -1,4 +1,5 @@
 /* Changes of single messages: recalled, edited. */
+#include "storage/local/deleted.h"
 #include "storage/local/head.h"
 #include "storage/local/msgs.h"
 
@@ -63,6 +64,9 @@ static enum store_status change_begin(struct writer *w, struct slot *slot, const
     size_t texts = f->m.sender.n + f->m.sender_name.n + c->content;
     if (c->sender.n && !slice_eq(f->m.sender, c->sender))
         return STORE_DENIED;
+    int former = deleted_before(w, c->sender, f->m.id);
+    if (former)
+        return former > 0 ? STORE_DENIED : status_of(former);
     if (h->flags & ROW_RECALLED)
         return STORE_OK;
     if (c->window_ms && w->now_ms > h->birth_ms && w->now_ms - h->birth_ms > c->window_ms)

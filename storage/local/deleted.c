@@ -61,6 +61,13 @@ int deleted_now(struct writer *w, struct slice user)
     return r == 1 ? (d.flags & DELETED_NOW) != 0 : r;
 }
 
+int deleted_before(struct writer *w, struct slice user, uint64_t id)
+{
+    struct deleted_record d;
+    int r = deleted_get(w, user, &d);
+    return r == 1 ? id <= d.last_id : r;
+}
+
 void deleted_put(struct writer *w, struct slice user, const struct deleted_record *d)
 {
     struct key k;
@@ -68,13 +75,15 @@ void deleted_put(struct writer *w, struct slice user, const struct deleted_recor
     deleted_encode(batch_put(&w->batch, KV_USER, key_deleted(&k, user), DELETED_SIZE), d);
 }
 
-/* Up to which message id a sender's name is no longer shown; 0: all are shown. */
-static int names_until(struct local *s, struct slice sender, uint64_t *until)
+int deleted_until(struct local *s, struct slice user, uint64_t *until)
 {
     struct key k;
     struct deleted_record d;
-    struct kv_found f = kv_get(s->kv, KV_USER, key_deleted(&k, sender));
-    int r = take(s, &f, sender, &d);
+    *until = 0;
+    if (!user.n || user.n > 64 || !bit_get(s, user))
+        return 0;
+    struct kv_found f = kv_get(s->kv, KV_USER, key_deleted(&k, user));
+    int r = take(s, &f, user, &d);
     *until = r == 1 ? d.last_id : 0;
     return r < 0 ? r : 0;
 }
@@ -85,10 +94,8 @@ int deleted_names(struct local *s, int code, struct store_page *page)
     uint64_t until = 0;
     for (uint32_t i = 0; !code && i < page->n; i++) {
         struct store_message *m = &page->messages[i];
-        if (!m->sender.n || m->sender.n > 64 || !bit_get(s, m->sender))
-            continue;
         if (!slice_eq(last, m->sender))
-            code = names_until(s, m->sender, &until);
+            code = deleted_until(s, m->sender, &until);
         last = m->sender;
         if (!code && m->id <= until)
             m->sender_name = SLICE_NONE;

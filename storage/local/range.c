@@ -56,6 +56,24 @@ int first_read(struct msgs *m, uint64_t *first)
     return m->error;
 }
 
+/* What a pair's user may read begins with this id's own time: `first` rises to the first message after `until`. Ids
+ * ascend with seqs, so it is searched for in steps that halve. */
+static int first_own(struct msgs *m, uint64_t until, uint64_t *first)
+{
+    uint64_t low = *first, high = m->top + 1;
+    while (low < high && !m->error) {
+        uint64_t middle = low + (high - low) / 2;
+        msgs_up(m, middle);
+        if (!m->valid || m->row->id > until)
+            high = middle;
+        else
+            low = m->seq + 1;
+    }
+    msgs_up(m, low);
+    *first = m->valid ? m->seq : m->top + 1;
+    return m->error;
+}
+
 /* Adds the row that the walk stands on. False: the page is full. */
 static bool range_add(struct store_range *r, struct msgs *m, struct page_builder *page)
 {
@@ -106,13 +124,13 @@ static int range_collect(struct store_range *r, struct msgs *m, struct page_buil
     if (up) {
         if (r->after == UINT64_MAX)
             return 0;
-        msgs_up(m, r->after + 1);
+        msgs_up(m, r->after >= r->first ? r->after + 1 : r->first);
     } else if (range_collect_up(r, m, page, below)) {
         return m->error;
     } else {
         msgs_down(m, below);
     }
-    for (; m->valid && (up || !r->has_after || m->seq > r->after); msgs_step(m)) {
+    for (; m->valid && m->seq >= r->first && (up || !r->has_after || m->seq > r->after); msgs_step(m)) {
         if (!range_add(r, m, page)) {
             r->more = true;
             break;
@@ -144,7 +162,10 @@ static int range_once(struct reader *by, struct store_range *r, bool anew, struc
     struct msgs m;
     r->first = r->last = 0;
     r->more = false;
-    int code = head_look(s, r->conv, anew, &head);
+    uint64_t until = 0;
+    int code = deleted_until(s, r->reader, &until);
+    if (!code)
+        code = head_look(s, r->conv, anew, &head);
     if (code > 0 && head.flags & HEAD_CLOSING)
         return ERR_NOTFOUND;
     if (code <= 0 || head.seq == 0)
@@ -153,6 +174,8 @@ static int range_once(struct reader *by, struct store_range *r, bool anew, struc
     code = msgs_open(&m, s, &by->iters, r->conv, &head);
     if (!code)
         code = first_read(&m, &r->first);
+    if (!code && until && r->first)
+        code = first_own(&m, until, &r->first);
     if (!code)
         code = range_collect(r, &m, page);
     msgs_close(&m);

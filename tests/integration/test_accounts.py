@@ -11,7 +11,7 @@ from server import PATIENCE, Server
 from test_console import Console, ConsoleTest
 from test_scripts import Scripted
 
-HISTORY, CONVERSATIONS, INBOX, RECALLED = 5, 10, 7, 109
+HISTORY, CONVERSATIONS, INBOX, RECALLED, RECALL, EDIT = 5, 10, 7, 109, 14, 17
 
 
 class Accounts(ConsoleTest):
@@ -100,6 +100,75 @@ class Accounts(ConsoleTest):
         bob.tell(ada.id, "hello")
         self.assertEqual(again.push(USER_MESSAGE)["content"], "hello")
         self.assertEqual(bob.history(room)["messages"][0]["sender"], deleted)
+
+    def another(self, old):
+        """Who has the id of a deleted user now."""
+        self.ask("user delete %s" % old.id)
+        self.ask("user add %s Another" % old.id)
+        new = self.connect()
+        new.login(token=self.json("user token %s" % old.id)["token"])
+        return new
+
+    def test_whoever_has_the_id_next_changes_nothing_of_the_former(self):
+        ada, bob = self.users("Ada", "Bob")
+        room = self.name("room")
+        for c in (ada, bob):
+            c.subscribe(room)
+        ada.say(room, "hers")
+        ada.tell(bob.id, "hers")
+        new = self.another(ada)
+        new.subscribe(room)
+        for where in ({"channel": room}, {"peerId": bob.id}):
+            self.refused(new, "forbidden", EDIT, seq=1, content="forged", **where)
+            self.refused(new, "forbidden", RECALL, seq=1, **where)
+        new.say(room, "mine")
+        new.tell(bob.id, "mine")
+        for where in ({"channel": room}, {"peerId": bob.id}):
+            new.request(EDIT, seq=2, content="mine, too", **where)
+            new.request(RECALL, seq=2, **where)
+        for messages in (bob.history(room)["messages"], bob.history(peer=ada.id)["messages"]):
+            self.assertEqual([m["content"] for m in messages], ["hers", ""])
+
+    def test_what_the_former_sent_is_no_repeat(self):
+        ada, bob = self.users("Ada", "Bob")
+        room = self.name("room")
+        for c in (ada, bob):
+            c.subscribe(room)
+        ada.say(room, "hers", clientId="1")
+        ada.tell(bob.id, "hers", clientId="1")
+        new = self.another(ada)
+        new.subscribe(room)
+        for _ in range(2):  # the second one is a repeat
+            self.assertEqual(new.say(room, "mine", clientId="1")["seq"], 2)
+            self.assertEqual(new.tell(bob.id, "mine", clientId="1")["seq"], 2)
+        for messages in (bob.history(room)["messages"], bob.history(peer=ada.id)["messages"]):
+            self.assertEqual([m["content"] for m in messages], ["hers", "mine"])
+
+    def test_the_former_ones_letters_are_not_read(self):
+        ada, bob = self.users("Ada", "Bob")
+        for i in range(5):
+            ada.tell(bob.id, "to Bob %d" % i)
+            bob.tell(ada.id, "to Ada %d" % i)
+        new = self.another(ada)
+        nothing = {"messages": [], "first": 11, "last": 10, "more": False}
+        for bounds in ({}, {"after": 2}, {"before": 8}, {"after": 2, "before": 8}, {"before": 100, "limit": 3}):
+            self.assertEqual(new.history(peer=bob.id, **bounds), nothing)
+        for i in range(5):
+            new.tell(bob.id, "new %d" % i)
+
+        def page(**bounds):
+            got = new.history(peer=bob.id, **bounds)
+            self.assertEqual((got["first"], got["last"]), (11, 15))
+            return [m["seq"] for m in got["messages"]], got["more"]
+
+        self.assertEqual(page(), ([11, 12, 13, 14, 15], False))
+        self.assertEqual(page(limit=2), ([14, 15], True))
+        self.assertEqual(page(after=3, limit=2), ([11, 12], True))
+        self.assertEqual(page(before=13), ([11, 12], False))
+        self.assertEqual(page(before=13, limit=1), ([12], True))
+        self.assertEqual(page(after=3, before=13), ([11, 12], False))
+        self.assertEqual(page(before=11), ([], False))
+        self.assertEqual(len(bob.history(peer=ada.id)["messages"]), 15)
 
     def test_and_its_messages_with_it(self):
         ada, bob = self.users("Ada", "Bob")

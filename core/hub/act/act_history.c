@@ -81,6 +81,8 @@ static void handle_history(struct call *c)
                                  .before = before,
                                  .limit = limit,
                                  .page_bytes = s->opt->page_max};
+    if (!conv_is_channel(k)) /* the caller's id, of which the key has a copy that stays */
+        q->op.reader = conv_pair_peer(q->op.conv, h.peer);
     op_begin(s, &q->op.op, history_read);
     store_range(s->store, &q->op);
 }
