@@ -281,17 +281,35 @@ static int append_room(struct writer *w, const struct head *h, const struct stor
                              HEAD_SIZE + 2 * MARK_SIZE + (11 + CONV_KEY_MAX) * 6 + (12 + n) * KEY_MAX);
 }
 
-/* The sender has read it; and a pair's first message makes the conversation the peer's too. */
-static void append_put_marks(struct writer *w, const struct store_append *a, bool first_ever)
+/* Whether the message makes the conversation the peer's, too: a pair's first one does, and the first one to somebody
+ * who has the id of a deleted user, with whom its pairs went. 1, 0 or an enum err. */
+static int append_meets(struct writer *w, const struct store_append *a, const struct head *h)
+{
+    struct key k;
+    struct deleted_record d;
+    if (conv_is_channel(a->conv))
+        return 0;
+    struct slice peer = conv_pair_peer(a->conv, a->sender);
+    if (slice_eq(peer, a->sender) || h->r.seq == 0)
+        return !slice_eq(peer, a->sender);
+    int r = deleted_get(w, peer, &d);
+    if (r < 1)
+        return r;
+    struct kv_found mark = writer_get(w, KV_USER, key_mark(&k, peer, a->conv));
+    r = mark.code < 0 ? mark.code : !mark.code;
+    kv_found_free(w->store->kv, &mark);
+    return r;
+}
+
+/* The sender has read it. `meets`: the peer has the conversation from now on, and none of what was before. */
+static void append_put_marks(struct writer *w, const struct store_append *a, bool meets)
 {
     struct key k;
     if (!a->stranger)
         mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, a->sender, a->conv), MARK_SIZE), a->seq);
-    if (first_ever && !conv_is_channel(a->conv)) {
-        struct slice peer = conv_pair_peer(a->conv, a->sender);
-        if (!slice_eq(peer, a->sender))
-            mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, peer, a->conv), MARK_SIZE), 0);
-    }
+    if (meets)
+        mark_encode(batch_put(&w->batch, KV_USER, key_mark(&k, conv_pair_peer(a->conv, a->sender), a->conv), MARK_SIZE),
+                    a->seq - 1);
 }
 
 enum apply apply_append(struct writer *w, struct slot *slot)
@@ -328,17 +346,19 @@ enum apply apply_append(struct writer *w, struct slot *slot)
         if (drop_n < 0)
             return drop_n == -1 ? APPLY_CUT : apply_end(slot, status_of(drop_n + 1));
     }
+    int meets = append_meets(w, a, h);
+    if (meets < 0)
+        return apply_end(slot, status_of(meets));
     cover_look(w, h, a->max, &cover);
     if (append_room(w, h, a, &cover, (size_t)drop_n))
         return apply_end(slot, STORE_FATAL);
 
-    bool first_ever = h->r.seq == 0;
     append_number(w, slot, &m);
     message_encode(batch_put(&w->batch, tier_family(a->tier), key_message(&k, a->conv, a->seq), message_size(&m)), &m);
     append_trim(w, h, &cover);
     append_reserve(w, slot);
     head_put(w, h);
-    append_put_marks(w, a, first_ever);
+    append_put_marks(w, a, meets);
     if (a->client_id.n) {
         struct dedup_record d = {.row = {.cls = EXPIRY_DEDUP, .birth_ms = w->now_ms},
                                  .seq = a->seq,

@@ -170,6 +170,18 @@ class Accounts(ConsoleTest):
         self.assertEqual(page(before=11), ([], False))
         self.assertEqual(len(bob.history(peer=ada.id)["messages"]), 15)
 
+    def test_who_is_written_to_has_the_conversation(self):
+        ada, bob = self.users("Ada", "Bob")
+        ada.tell(bob.id, "hers")
+        bob.tell(ada.id, "to her")
+        new = self.another(ada)
+        for n in (1, 2):
+            bob.tell(new.id, "new %d" % n)
+            got = new.request(CONVERSATIONS)["conversations"]
+            self.assertEqual([(c["peerId"], c["seq"], c["unread"], c["last"]["content"]) for c in got],
+                             [(bob.id, 2 + n, n, "new %d" % n)])
+        self.assertEqual(new.request(12, ids=[bob.id])["online"], [bob.id])
+
     def test_and_its_messages_with_it(self):
         ada, bob = self.users("Ada", "Bob")
         room, left = self.name("room"), self.name("left")
