@@ -43,9 +43,14 @@ function draw(top) {
   health.classList.toggle("bad", !good);
   setText(state, `${top.state}, storage ${top.storage.state},`);
   setText(uptime, `up ${duration(top.uptime)}`);
-  const scripts = Object.entries(top.scripts).map(([name, value]) => ({
-    name: name.replace(/^magpie_script_?/u, "").replaceAll("_", " "),
-    value,
+  // Each figure has a value a script; a metric that a script made itself has one alone, and is no cost.
+  const cost = (figure, script) => top.scripts[`magpie_script_${figure}`]?.[script] ?? 0;
+  const scripts = Object.keys(top.scripts.magpie_script_calls_total ?? {}).map((script) => ({
+    script,
+    calls: cost("calls_total", script),
+    cpu: cost("cpu_seconds_total", script) * 1000,
+    memory: cost("memory_bytes", script),
+    errors: cost("errors_total", script),
   }));
   const columns = {
     hottest: [
@@ -65,8 +70,11 @@ function draw(top) {
       { key: "channels", label: "Channels", number: true },
     ],
     scripts: [
-      { key: "name", label: "Figure" },
-      { key: "value", label: "Value", number: true },
+      { key: "script", label: "Script" },
+      { key: "calls", label: "Calls", number: true, show: number },
+      { key: "cpu", label: "CPU, ms", number: true, show: number },
+      { key: "memory", label: "Memory", number: true, show: bytes },
+      { key: "errors", label: "Errors", number: true, show: number },
     ],
   };
   setChildren(lists, [
