@@ -54,6 +54,29 @@ static void nothing_is_left(void **state)
     kit_end(&k);
 }
 
+/* Who begins to watch and is answered hears of a change that comes in the same turn of the loop. */
+static void a_change_in_the_turn_of_the_answer(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_begin(&k, 1);
+    const char *ann = kit_id(&k, "ann", 0), *bob = kit_id(&k, "bob", 0);
+    struct peer *a = peer_login(&k, ann, 0), *b = peer_login(&k, bob, 0);
+    struct shard *s = kit_shard(&k, 0);
+    uint32_t conn = kit_conn(&k, ann);
+    assert_int_equal(watch_add(s, conn, S(bob)), 0);
+    assert_true(watch_answer(s, conn, S(bob)));
+    watch_changed(s, S(bob), false);
+    while (watch_step(s))
+        ;
+    kit_settle(&k);
+    has(peer_push(a, 111), "\"online\":false");
+    peer_close(b);
+    peer_close(a);
+    kit_settle(&k);
+    kit_end(&k);
+}
+
 /* A change that comes too soon is told when it is due, and one that is taken back is not told. */
 static void held_back(void **state)
 {
@@ -128,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(a_change_in_the_turn_of_the_answer),
         cmocka_unit_test(held_back),
         cmocka_unit_test(in_steps),
     };

@@ -463,7 +463,9 @@ static void state_arrive(void *owner, struct mail *m)
     struct target *t = i != TABLE_NONE ? pool_at(&w->targets, i) : NULL;
     if (t && t->online != p->on) {
         t->online = p->on;
-        if (t->listed)
+        if (t->telling && !t->sent)
+            t->cursor = t->first; /* who began to watch in this round hears of it too */
+        else if (t->listed)
             ; /* it is looked at again */
         else if (is_quiet(s, t))
             tell_begin(w, i);
