@@ -47,8 +47,8 @@ ROOMS = {
     "storage/kv": Room(["core/base"], [], ["expiry.h", "kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
-    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "options.h", "process.h", "shard.h", "shards.h",
-                                "why.h"],
+    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",
+                                "shards.h", "why.h"],
                          ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
     "core/hub/registry": Room(LOW + HUB[:1],
                               ["action.h", "auth.h", "code.h", "command.h", "hook.h", "hook_wait.h", "route.h",

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/container.h"
 #include "core/base/log.h"
+#include "core/hub/shard/notes_load.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/state.h"
 #include "storage/store.h"
@@ -18,8 +19,7 @@ enum {
     PENDING_MAX = 10000, /* changes on their way to the disk */
     NOTE_FORMAT = 1,
     NOTE_HEAD = 10, /* format, type, when it ends (0: never; ms by the store's time) */
-    STRIPES = 16,
-    PAGE = 1000
+    STRIPES = 16
 };
 static const uint64_t NO_LIMIT = UINT64_MAX / 2; /* room for sums */
 static const double AGAIN_S = 1;                 /* after which what the disk refused is written again */
@@ -290,48 +290,11 @@ int script_space_del(struct script_space *p, struct slice key)
 
 /* --- From the store ----------------------------------------------------------------------------------------------- */
 
-struct load {
-    struct store_notes op;
-    struct mailbox home;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool woken, done;
-};
-
-static void load_wake(void *ctx)
-{
-    struct load *l = ctx;
-    pthread_mutex_lock(&l->lock);
-    l->woken = true;
-    pthread_cond_signal(&l->cond);
-    pthread_mutex_unlock(&l->lock);
-}
-
-static void load_done(void *owner, struct store_op *op)
-{
-    (void)op;
-    ((struct load *)owner)->done = true;
-}
-
-/* A page of notes, waited for. */
-static void load_page(struct hub *hub, struct load *l)
-{
-    l->done = false;
-    store_notes(hub->store, &l->op);
-    while (!l->done) {
-        pthread_mutex_lock(&l->lock);
-        while (!l->woken)
-            pthread_cond_wait(&l->cond, &l->lock);
-        l->woken = false;
-        pthread_mutex_unlock(&l->lock);
-        mailbox_run(&l->home, l);
-    }
-}
-
 /* What cannot be read is of a later version, and stays where it is; what is past its time goes, once somebody listens
  * to the values. */
-static int load_note(struct script_store *s, const struct store_note *note)
+static int load_note(void *ctx, const struct store_note *note)
 {
+    struct script_store *s = ctx;
     char name[SCRIPT_NAME_MAX];
     struct slice key;
     struct script_value v;
@@ -348,34 +311,6 @@ static int load_note(struct script_store *s, const struct store_note *note)
     return rc;
 }
 
-static int load_all(struct script_store *s)
-{
-    struct load l = {.woken = false};
-    char cursor[200];
-    int rc = 0;
-    pthread_mutex_init(&l.lock, NULL);
-    pthread_cond_init(&l.cond, NULL);
-    mailbox_init(&l.home, load_wake, &l);
-    l.op = (struct store_notes){.prefix = SLICE_LIT("s/"), .limit = PAGE, .op = {.home = &l.home, .done = load_done}};
-    do {
-        load_page(s->hub, &l);
-        rc = l.op.op.status == STORE_OK ? 0 : ERR_IO;
-        for (uint32_t i = 0; rc == 0 && i < l.op.n; i++)
-            rc = load_note(s, &l.op.notes[i]);
-        if (l.op.n) {
-            struct slice last = l.op.notes[l.op.n - 1].key;
-            memcpy(cursor, last.p, last.n);
-            l.op.cursor = slice_of(cursor, last.n);
-        }
-        free(l.op.notes);
-        free(l.op.arena);
-    } while (rc == 0 && l.op.more);
-    mailbox_fini(&l.home);
-    pthread_cond_destroy(&l.cond);
-    pthread_mutex_destroy(&l.lock);
-    return rc;
-}
-
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
 struct script_store *script_store_new(struct hub *hub)
@@ -387,7 +322,7 @@ struct script_store *script_store_new(struct hub *hub)
     s->failed_tail = &s->failed;
     pthread_mutex_init(&s->failed_lock, NULL);
     atomic_store(&s->limit, NO_LIMIT);
-    if (hub && load_all(s) != 0) {
+    if (hub && notes_load(hub->store, SLICE_LIT("s/"), load_note, s) != 0) {
         script_store_free(s);
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/registry/hook.h"
 #include "core/hub/shard/bucket.h"
+#include "core/hub/shard/notes_load.h"
 #include "core/hub/shard/shard.h"
 
 #include <arpa/inet.h>
@@ -506,44 +507,6 @@ uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, con
 
 /* --- From the store, before anything runs ------------------------------------------------------------------------- */
 
-struct load {
-    struct store_notes op;
-    struct mailbox home;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool woken, done;
-};
-
-static void load_wake(void *ctx)
-{
-    struct load *l = ctx;
-    pthread_mutex_lock(&l->lock);
-    l->woken = true;
-    pthread_cond_signal(&l->cond);
-    pthread_mutex_unlock(&l->lock);
-}
-
-static void load_done(void *owner, struct store_op *op)
-{
-    (void)op;
-    ((struct load *)owner)->done = true;
-}
-
-/* A page of notes, waited for. */
-static void load_page(struct hub *hub, struct load *l)
-{
-    l->done = false;
-    store_notes(hub->store, &l->op);
-    while (!l->done) {
-        pthread_mutex_lock(&l->lock);
-        while (!l->woken)
-            pthread_cond_wait(&l->cond, &l->lock);
-        l->woken = false;
-        pthread_mutex_unlock(&l->lock);
-        mailbox_run(&l->home, l);
-    }
-}
-
 static void forgotten(void *owner, struct store_op *op)
 {
     (void)owner;
@@ -562,8 +525,9 @@ static void forget(struct hub *hub, struct slice key)
     store_note_put(hub->store, p);
 }
 
-static int load_note(struct hub *hub, const struct store_note *note)
+static int load_note(void *ctx, const struct store_note *note)
 {
+    struct hub *hub = ctx;
     struct slice key = slice_of(note->key.p + 4, note->key.n - 4);
     struct ban_key k;
     bool existed;
@@ -589,29 +553,5 @@ static int load_note(struct hub *hub, const struct store_note *note)
 
 int bans_load(struct hub *hub)
 {
-    enum { PAGE = 1000 };
-    struct load l = {.woken = false};
-    char cursor[200];
-    int rc = 0;
-    pthread_mutex_init(&l.lock, NULL);
-    pthread_cond_init(&l.cond, NULL);
-    mailbox_init(&l.home, load_wake, &l);
-    l.op = (struct store_notes){.prefix = SLICE_LIT("ban:"), .limit = PAGE, .op = {.home = &l.home, .done = load_done}};
-    do {
-        load_page(hub, &l);
-        rc = l.op.op.status == STORE_OK ? 0 : ERR_IO;
-        for (uint32_t i = 0; rc == 0 && i < l.op.n; i++)
-            rc = load_note(hub, &l.op.notes[i]);
-        if (l.op.n) {
-            struct slice last = l.op.notes[l.op.n - 1].key;
-            memcpy(cursor, last.p, last.n);
-            l.op.cursor = slice_of(cursor, last.n);
-        }
-        free(l.op.notes);
-        free(l.op.arena);
-    } while (rc == 0 && l.op.more);
-    mailbox_fini(&l.home);
-    pthread_cond_destroy(&l.cond);
-    pthread_mutex_destroy(&l.lock);
-    return rc;
+    return notes_load(hub->store, SLICE_LIT("ban:"), load_note, hub);
 }
