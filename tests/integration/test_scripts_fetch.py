@@ -30,6 +30,7 @@ magpie.action(203, function(e) return {version = version} end)
 
 
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a hundred connect at once; what does not fit waits for a repeated SYN, for seconds
     daemon_threads = True
 
     def handle_error(self, *_):

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -271,6 +272,26 @@ static inline bool gate_store_deal(struct gate_store *g, uint64_t *seed)
     *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407); /* Knuth's, of MMIX */
     gate_store_next(g, may[(*seed >> 33) % n], STORE_OK);
     return true;
+}
+
+/* Opens all gates for good and lets pass what is held. The answers of late ones come by here as well: it waits for
+ * those that the store behind still has. */
+static inline void gate_store_open(struct gate_store *g)
+{
+    uint32_t held, late;
+    gate_store_set(g, GATE_OPEN, STORE_OK);
+    do {
+        pthread_mutex_lock(&g->lock);
+        held = g->held;
+        late = g->late_n;
+        pthread_mutex_unlock(&g->lock);
+        if (held) {
+            gate_store_next(g, 0, STORE_OK);
+        } else if (late) {
+            store_kick(g->behind); /* lazy ones that passed in no turn */
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        }
+    } while (held || late);
 }
 
 #endif

@@ -197,9 +197,7 @@ static inline void kit_begin(struct kit *k, unsigned shards)
 
 static inline void kit_end(struct kit *k)
 {
-    gate_store_set(&kit_gate, GATE_OPEN, STORE_OK);
-    while (gate_store_held(&kit_gate))
-        gate_next(STORE_OK);
+    gate_store_open(&kit_gate);
     kit_bus.status = STORE_OK;
     test_bus_open(&kit_bus);
     hub_stop(k->hub);
