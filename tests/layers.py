@@ -42,9 +42,9 @@ ROOMS = {
     "core/net": Room(["core/base"],
                      ["accept.h", "address.h", "conn.h", "counts.h", "http.h", "http_conn.h", "input.h", "listener.h",
                       "net.h", "net_shared.h", "proxy.h", "send.h", "stream.h", "url.h", "websocket.h"], checked=True),
-    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h"], ["engine.h", "bus_engine.h"], checked=True,
-                    only={"bus.h": ["core/hub"]}),
-    "storage/kv": Room(["core/base"], [], ["expiry.h", "kv.h", "row.h"], checked=True),
+    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h"], ["engine.h", "bus_engine.h", "expiry.h"],
+                    checked=True, only={"bus.h": ["core/hub"]}),
+    "storage/kv": Room(["core/base", "storage/expiry.h"], [], ["kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",

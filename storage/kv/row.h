@@ -12,7 +12,7 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/base/slice.h"
-#include "storage/kv/expiry.h"
+#include "storage/expiry.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -19,7 +19,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/slice.h"
-#include "storage/kv/expiry.h"
+#include "storage/expiry.h"
 
 #include <pthread.h>
 #include <stdbool.h>

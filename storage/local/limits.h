@@ -13,7 +13,7 @@
 
 #include "core/base/err.h"
 #include "core/base/slice.h"
-#include "storage/kv/expiry.h"
+#include "storage/expiry.h"
 #include "storage/store.h"
 
 #include <pthread.h>

@@ -9,7 +9,7 @@
 #define MAGPIE_STORAGE_LOCAL_PRIVATE_H
 
 #include "storage/engine.h"
-#include "storage/kv/expiry.h"
+#include "storage/expiry.h"
 #include "storage/kv/kv.h"
 #include "storage/local/guard.h"
 #include "storage/local/limits.h"

@@ -1,9 +1,10 @@
 /*
- * The expiry rule: one function that reads and compactions share, so that a row is gone for all at the same moment.
+ * The expiry rule: one function for all engines, for reads and for whatever removes rows, so that a row is gone for all
+ * at the same moment.
  *
- * Every row that can expire begins with a row header (row.h). It says when the row was born by the store's guarded
- * clock, and to which class of lifetimes it belongs. A time to live of its own stands there too, if it has one. Any
- * thread; all fields are atomics, so that a reload takes effect at once.
+ * Every row that can expire says when it was born, by the store's guarded clock (a cluster's: by its time), and to
+ * which class of lifetimes it belongs. A time to live of its own stands there too, if it has one. Any thread; all
+ * fields are atomics, so that a reload takes effect at once.
  */
 #ifndef MAGPIE_STORAGE_EXPIRY_H
 #define MAGPIE_STORAGE_EXPIRY_H
