@@ -65,6 +65,7 @@ magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/echo plugins/echo/echo.c) # an e
 magpie_document(${CMAKE_INSTALL_DOCDIR}/plugins/http_api plugins/http_api/openapi.json)
 magpie_document(${CMAKE_INSTALL_DATADIR}/magpie/grafana etc/grafana/magpie.json)
 magpie_document(${CMAKE_INSTALL_DATADIR}/magpie/prometheus etc/prometheus/alerts.yml)
+magpie_document(${CMAKE_INSTALL_DATADIR}/magpie etc/redis-cluster.conf)
 magpie_documents_of(${magpie_script_dir} scripts/*.lua scripts/*.md)
 magpie_documents_of(${magpie_script_dir}/examples scripts/examples/*)
 list(APPEND magpie_documents "scripts/examples|${magpie_script_dir}/examples")

@@ -1,0 +1,271 @@
+"""A Redis Cluster of one's own on loopback: three masters with two replicas each, on three "machines" (addresses)."""
+
+import os
+
+from process import Process, can_bind, eventually, folder, free_ports, remove
+from resp import Redis, RedisError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CONFIG = os.path.join(ROOT, "etc", "redis-cluster.conf")
+SLOTS = 16384
+BUS = 16  # the cluster bus's port is that much above the port
+
+
+class Node:
+    """One Redis of the cluster."""
+
+    def __init__(self, cluster, number, host, port):
+        self.cluster, self.number, self.host, self.port = cluster, number, host, port
+        self.folder = os.path.join(cluster.folder, str(port))
+        os.mkdir(self.folder)
+        self.connection = Redis(host, port, cluster.password)
+        self.process = Process(["redis-server", os.path.join(self.folder, "redis.conf")],
+                               os.path.join(self.folder, "log"), cwd=self.folder)
+        self.id = None  # the node's id in the cluster
+
+    @property
+    def address(self):
+        return "%s:%d" % (self.host, self.port)
+
+    def call(self, *args):
+        return self.connection.call(*args)
+
+    def config(self, name, value=None):
+        """Reads a setting as text, or sets it."""
+        if value is None:
+            return self.call("CONFIG", "GET", name)[1].decode()
+        return self.call("CONFIG", "SET", name, value)
+
+    def info(self, section="all"):
+        """INFO as {name: value}."""
+        lines = self.call("INFO", section).decode().split("\r\n")
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def start(self):
+        """Starts it (again, with what is on its disk); returns when it answers."""
+        self.process.start()
+        eventually(self.answers, "redis-server on " + self.address)
+
+    def answers(self):
+        if not self.process.running():
+            raise AssertionError("redis-server on %s ended:\n%s" % (self.address, self.process.log()[-2000:]))
+        try:
+            return self.call("PING") == b"PONG"
+        except RedisError as e:
+            return not str(e).startswith("LOADING")
+
+    def replicate(self, master):
+        """Follows it; False: this node has not heard of it yet."""
+        try:
+            return self.call("CLUSTER", "REPLICATE", master) == b"OK"
+        except RedisError as e:
+            if "Unknown node" not in str(e):
+                raise
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.connection.close()
+
+    def stop(self):
+        """It hangs (SIGSTOP) until cont()."""
+        self.process.stop()
+
+    def cont(self):
+        self.process.cont()
+
+    def view(self):
+        """The cluster as this node sees it: [{id, address, flags, master, link, slots}]."""
+        out = []
+        for line in self.call("CLUSTER", "NODES").decode().splitlines():
+            id_, address, flags, master, _, _, _, link, *slots = line.split()
+            out.append({"id": id_, "address": address.split("@")[0], "flags": flags.split(","), "link": link,
+                        "master": None if master == "-" else master,
+                        "slots": sum(span(s) for s in slots if not s.startswith("["))})
+        return out
+
+    def __repr__(self):
+        return "<redis %s>" % self.address
+
+
+def span(slots):
+    """How many slots "0-5460" or "77" is."""
+    first, _, last = slots.partition("-")
+    return int(last or first) - int(first) + 1
+
+
+class RedisCluster:
+    """Starts and ends it:
+
+        with RedisCluster() as redis:
+            redis.addresses                  "127.0.0.1:25000,127.0.0.2:25001,…", as MAGPIE_TEST_REDIS has them
+            master = redis.master_of(0)      that of slot 0
+            master.kill()                    kill -9; stop() and cont(): it hangs
+            redis.replicas_of(master)
+            redis.healthy()                  waits until every master has its replicas in step again
+            redis.failover(replica)          CLUSTER FAILOVER
+            redis.move_slot(slot, node)      with all its keys
+            master.config("maxmemory", "1mb")
+
+    port_base: the first of 48 ports; 0: any that are free. hosts: addresses that the members are spread over, so that
+    no two copies of a master have the same. settings: {name: value} of redis.conf laid over etc/redis-cluster.conf.
+    """
+
+    def __init__(self, port_base=0, masters=3, replicas=2, hosts=3, settings=None, password=None, start=True):
+        self.folder = folder("magpie-redis-")
+        self.masters_count, self.replicas_count, self.password = masters, replicas, password
+        self.settings = dict({"maxmemory": "2gb"}, **(settings or {}))
+        count = masters * (1 + replicas)
+        base = port_base or free_ports(BUS + count)
+        self.nodes = []
+        for i in range(count):
+            # The first are the masters; the j-th replica of a master stands j machines further.
+            host = "127.0.0.%d" % (1 + (i % masters + i // masters) % hosts)
+            self.nodes.append(Node(self, i, host, base + i))
+        if start:
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def addresses(self):
+        return ",".join(n.address for n in self.nodes)
+
+    def write_config(self, node):
+        lines = ['include "%s"' % CONFIG, "port %d" % node.port, "cluster-port %d" % (node.port + BUS),
+                 "bind %s" % node.host, "cluster-announce-ip %s" % node.host, 'dir "%s"' % node.folder,
+                 "daemonize no", "io-threads 1", "loglevel notice", "protected-mode no"]
+        if self.password:
+            lines += ["requirepass %s" % self.password, "masterauth %s" % self.password]
+        lines += ["%s %s" % (k, v) for k, v in self.settings.items()]
+        with open(os.path.join(node.folder, "redis.conf"), "w") as f:
+            f.write("\n".join(lines) + "\n")
+
+    def start(self):
+        for n in self.nodes:
+            if not (can_bind(n.host, n.port) and can_bind(n.host, n.port + BUS)):
+                raise OSError("port %d or %d is in use" % (n.port, n.port + BUS))
+            self.write_config(n)
+            n.process.start()
+        for n in self.nodes:
+            eventually(n.answers, "redis-server on " + n.address)
+            n.id = n.call("CLUSTER", "MYID").decode()
+        self.join()
+        self.healthy()
+
+    def join(self):
+        """Makes a cluster of them: slots, acquaintance of each with each (gossip alone is slow), then the replicas."""
+        masters = self.nodes[:self.masters_count]
+        for i, m in enumerate(masters):
+            first, end = (SLOTS * j // len(masters) for j in (i, i + 1))
+            m.call("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+        for i, n in enumerate(self.nodes):
+            n.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+        for i, n in enumerate(self.nodes):
+            for other in self.nodes[i + 1:]:
+                n.call("CLUSTER", "MEET", other.host, other.port, other.port + BUS)
+        for n in self.nodes[self.masters_count:]:
+            master = masters[n.number % len(masters)]
+            eventually(lambda: n.replicate(master.id), "%s follows %s" % (n.address, master.address))
+
+    def healthy(self, timeout=60):
+        """Waits until all that run agree: every slot served, every master with all its replicas in step."""
+        eventually(self.is_healthy, "a healthy Redis Cluster", timeout, 0.05)
+
+    def is_healthy(self):
+        for n in self.running():
+            if b"cluster_state:ok" not in n.call("CLUSTER", "INFO"):
+                return False
+            view = n.view()
+            serving = [v for v in view if "master" in v["flags"] and v["slots"] and "fail" not in v["flags"]]
+            if (len([v for v in view if "slave" in v["flags"]]) < len(self.nodes) - self.masters_count
+                    or sum(v["slots"] for v in serving) != SLOTS or len(serving) != self.masters_count):
+                return False
+            role = n.call("ROLE")
+            if role[0] == b"slave" and role[3] != b"connected":
+                return False
+            if role[0] == b"master" and len(role[2]) < self.replicas_count:
+                return False
+        return True
+
+    def running(self):
+        return [n for n in self.nodes if n.process.running()]
+
+    def view(self):
+        """As the first one sees it that answers."""
+        for n in self.running():
+            try:
+                return n.view()
+            except OSError:
+                continue
+        raise OSError("no Redis answers")
+
+    def by_id(self, id_):
+        return next(n for n in self.nodes if n.id == id_)
+
+    def masters(self):
+        """Those with slots, as the cluster sees it now."""
+        return [self.by_id(v["id"]) for v in self.view()
+                if "master" in v["flags"] and v["slots"] and "fail" not in v["flags"]]
+
+    def replicas_of(self, master):
+        return [self.by_id(v["id"]) for v in self.view() if v["master"] == master.id and "fail" not in v["flags"]]
+
+    def master_of(self, slot):
+        """The node that serves a slot now."""
+        for first, last, master, *_ in self.running()[0].call("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return self.by_id(master[2].decode())
+        raise LookupError("nobody serves slot %d" % slot)
+
+    def failover(self, replica, how=None):
+        """Makes a replica the master (how: FORCE, TAKEOVER); returns when all see it."""
+        replica.call("CLUSTER", "FAILOVER", *([how] if how else []))
+        eventually(lambda: replica.call("ROLE")[0] == b"master" and replica in self.masters() and self.is_healthy(),
+                   "a failover to " + replica.address, 60)
+
+    def move_slot(self, slot, to, between=None):
+        """Moves a slot with its keys to another master. between: called when half of it is there (TRYAGAIN, ASK)."""
+        source = self.master_of(slot)
+        to.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
+        half = source.call("CLUSTER", "COUNTKEYSINSLOT", slot) // 2
+        auth = ["AUTH", self.password] if self.password else []
+        while True:
+            keys = source.call("CLUSTER", "GETKEYSINSLOT", slot, 1)
+            if between and source.call("CLUSTER", "COUNTKEYSINSLOT", slot) <= half:
+                between()
+                between = None
+                keys = source.call("CLUSTER", "GETKEYSINSLOT", slot, 1)
+            if not keys:
+                break
+            source.call("MIGRATE", to.host, to.port, "", 0, 5000, *auth, "KEYS", *keys)
+        for n in [to, source] + [m for m in self.masters() if m not in (to, source)]:
+            n.call("CLUSTER", "SETSLOT", slot, "NODE", to.id)
+
+    def delete(self, prefix):
+        """Removes every key that begins with it; what a test with a prefix of its own leaves behind."""
+        for m in self.masters():
+            cursor = b"0"
+            while True:
+                cursor, keys = m.call("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000)
+                for key in keys:
+                    m.call("UNLINK", key)
+                if cursor == b"0":
+                    break
+
+    def close(self):
+        for n in self.nodes:
+            n.kill()
+        remove(self.folder)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind and hasattr(value, "add_note"):
+            value.add_note("\n".join("%r: %s" % (n, n.process.log()[-600:]) for n in self.nodes))
+        self.close()
+

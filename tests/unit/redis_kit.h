@@ -1,0 +1,52 @@
+/*
+ * A Redis Cluster for tests: one that runs already, named by MAGPIE_TEST_REDIS=HOST:PORT,…
+ * (`python3 tests/cluster/start.py redis -- COMMAND` starts one for a command). All tests share it, each with a prefix
+ * of its own.
+ */
+#ifndef MAGPIE_TEST_REDIS_KIT_H
+#define MAGPIE_TEST_REDIS_KIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { REDIS_KIT_PREFIX = 16 + 1 }; /* the longest cluster.prefix, and its end */
+
+/* The members' addresses, "HOST:PORT,…"; NULL: there is no cluster, which it says once. */
+static inline const char *redis_kit_addresses(void)
+{
+    static int said;
+    const char *addresses = getenv("MAGPIE_TEST_REDIS");
+    if (addresses && *addresses)
+        return addresses;
+    if (!said++)
+        print_message(
+            "MAGPIE_TEST_REDIS names no Redis Cluster: its tests are skipped; tests/cluster/start.py starts one\n");
+    return NULL;
+}
+
+/* The same in a test, which is skipped where there is none. */
+static inline const char *redis_kit_need(void)
+{
+    const char *addresses = redis_kit_addresses();
+    if (!addresses)
+        skip();
+    return addresses;
+}
+
+/* A prefix that no other test has, of this run or another. */
+static inline void redis_kit_prefix(char out[REDIS_KIT_PREFIX])
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        abort();
+    snprintf(out, REDIS_KIT_PREFIX, "t%014llx:", (unsigned long long)(random >> 8));
+}
+
+#endif
