@@ -62,6 +62,19 @@ struct config {
         double sync_every;
     } storage;
     struct {
+        struct config_strings redis; /* "HOST:PORT"; empty: the server stands alone, on `storage` */
+        char *username, *password;   /* NULL: none */
+        char *prefix;                /* of all keys there */
+        uint32_t copies;             /* processes that must have a change before its answer */
+        double patience, isolated;   /* seconds */
+        bool balance;
+        struct {
+            char *url; /* NULL: there is no archive */
+            uint32_t hot;
+            double hot_age, cache; /* seconds */
+        } archive;
+    } cluster;
+    struct {
         int level, format; /* enum log_level, enum log_format */
         char *file;        /* NULL: standard error */
         char *security;    /* file of the security log; NULL: none */

@@ -196,6 +196,47 @@ static void check_protocols(struct config_reader *r)
     }
 }
 
+/* "HOST:PORT" or "[IPv6]:PORT". */
+static bool is_host_port(const char *s)
+{
+    const char *colon = strrchr(s, ':');
+    if (!colon || colon == s)
+        return false;
+    size_t host = (size_t)(colon - s), digits = strspn(colon + 1, "0123456789");
+    bool bracketed = s[0] == '[' && s[host - 1] == ']' && host > 2;
+    if (digits == 0 || digits > 5 || colon[1 + digits] || strpbrk(s, " \t/@,\"'"))
+        return false;
+    if (!bracketed && (s[0] == '[' || memchr(s, ':', host)))
+        return false;
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    return port > 0 && port <= 65535;
+}
+
+static void check_cluster(struct config_reader *r)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-";
+    enum { PREFIX_MAX = 16 };
+    const struct config *c = r->c;
+    for (uint32_t i = 0; i < c->cluster.redis.n; i++)
+        if (!is_host_port(c->cluster.redis.v[i]))
+            config_error(r, "cluster.redis", "expected \"HOST:PORT\" or \"[IPv6]:PORT\", found \"%.60s\" as entry %u",
+                         c->cluster.redis.v[i], i + 1);
+    size_t n = strlen(c->cluster.prefix);
+    if (n > PREFIX_MAX || strspn(c->cluster.prefix, letters) != n)
+        config_error(r, "cluster.prefix", "expected 1 to %d of letters, digits and _ . : - , found \"%.60s\"",
+                     (int)PREFIX_MAX, c->cluster.prefix);
+    if (c->cluster.username && !c->cluster.password)
+        config_error(r, "cluster.username", "needs cluster.password");
+    const char *url = c->cluster.archive.url;
+    if (url && strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
+        config_error(r, "cluster.archive.url", "expected \"postgresql://USER:PASSWORD@HOST/DATABASE\"");
+    /* Who writes these means a cluster; without it, everything would quietly be kept on this machine alone. */
+    static const char *const clustered[] = {"cluster.username", "cluster.password", "cluster.archive.url"};
+    for (size_t i = 0; i < sizeof clustered / sizeof *clustered; i++)
+        if (!c->cluster.redis.n && config_read_given(r, clustered[i]))
+            config_error(r, clustered[i], "needs cluster.redis: without it this server stands alone");
+}
+
 void config_check_relations(struct config_reader *r)
 {
     check_content(r);
@@ -206,4 +247,5 @@ void config_check_relations(struct config_reader *r)
     check_protocols(r);
     check_proxies(r);
     check_timeouts(r);
+    check_cluster(r);
 }

@@ -28,10 +28,17 @@ static struct store_tier_options tier_of(const struct config_tier *t)
         .ttl_ms = ms_of(t->ttl), .max = t->max, .durability = (enum store_durability)t->durability};
 }
 
+const char *config_engine_name(const struct config *c)
+{
+    if (c->cluster.redis.n)
+        return "redis";
+    return c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb";
+}
+
 void config_store_options(const struct config *c, struct store_options *out)
 {
     *out = (struct store_options){
-        .engine = c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb",
+        .engine = config_engine_name(c),
         .path = c->data,
         .node = (uint16_t)c->node,
         .memory = c->storage.memory,

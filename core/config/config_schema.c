@@ -107,16 +107,48 @@ const struct config_option config_schema[] = {
           "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one "
           "at least."),
     COUNT(node, 0, 1023, "0", RESTART,
-          "Number of this server, part of each message id. Different on each machine that shares clients."),
-    TEXT(data, 1, "\"data\"", RESTART,
-         "Directory of the database and of the key of resume tokens. Relative to the working directory."),
+          "Number of this server, part of each message id. Different on each machine that shares clients. In a cluster "
+          "0 is "
+          "any free number, and only people see it."),
+    TEXT(
+        data, 1, "\"data\"", RESTART,
+        "Directory of the database and of the key of resume tokens; in a cluster, of what plugins keep alone. Relative "
+        "to the working directory."),
 
-    SECTION("storage", "The database."),
+    SECTION("storage", "The database in the data directory. Not used in a cluster."),
     ENUM(storage.engine, engine_names, "\"rocksdb\"", RESTART, "\"memory\" keeps nothing over a restart: for tests."),
     SIZE(storage.memory, MIB, 1024 * GIB, "128*MiB", RESTART, "Write buffers, caches and indexes together."),
     SECONDS(
         storage.sync_every, 0.01, 86400, "1", RESTART,
         "How often what is not synced yet is synced: the window that a power loss can take from tiers below \"sync\"."),
+
+    SECTION("cluster", "Several servers as one, over a Redis Cluster."),
+    TEXTS(cluster.redis, "{}", RESTART,
+          "Some members of the Redis Cluster: { \"10.0.0.1:6379\", \"10.0.0.2:6379\" }; the others are found by these. "
+          "Not empty: this server is a node of a cluster, all that users have is kept in Redis, and storage is not "
+          "used."),
+    TEXT(cluster.username, 1, "nil", RESTART | NIL, "The user of Redis's ACL; nil: its default user."),
+    TEXT(cluster.password, 1, "nil", RESTART | NIL | SECRET, "What Redis asks for; nil: nothing."),
+    TEXT(cluster.prefix, 1, "\"m\"", RESTART,
+         "What all keys begin with, 1 to 16 of letters, digits and _ . : - : those of one cluster of Magpie."),
+    COUNT(cluster.copies, 1, 16, "2", 0,
+          "Processes of Redis that must have a change before it is answered, the master included. 1: the master's word "
+          "alone, so that its death may lose what was answered."),
+    SECONDS(cluster.patience, 1, 600, "8", 0,
+            "How long what cannot be done in Redis is tried again before the client is told `unavailable`."),
+    SECONDS(cluster.isolated, 5, 86400, "15", 0,
+            "How long most masters may be out of reach before this server sends its clients to others. /ready says so "
+            "when it is any of them."),
+    BOOL(cluster.balance, "true", 0,
+         "Move masters apart, by failovers without loss, when most of them have gathered on one machine."),
+    SECTION("cluster.archive", "Where private messages are kept for long: PostgreSQL."),
+    TEXT(cluster.archive.url, 1, "nil", RESTART | NIL | SECRET,
+         "\"postgresql://USER:PASSWORD@HOST,HOST2/DATABASE\"; nil: private messages stay in Redis alone."),
+    COUNT(cluster.archive.hot, 1, MANY, "200", RESTART,
+          "The newest messages of a private conversation that stay in Redis."),
+    SECONDS(cluster.archive.hot_age, 0, EVER, "30*days", RESTART, "And all that are younger than this."),
+    SECONDS(cluster.archive.cache, 0, EVER, "10*minutes", RESTART,
+            "How long older ones stay in Redis once somebody has read them. 0: they are not put there."),
 
     SECTION("log", "The log: one line an event, with a stable id and key=value pairs."),
     ENUM(log.level, level_names, "\"info\"", 0, "The least important level that is written."),
@@ -131,8 +163,7 @@ const struct config_option config_schema[] = {
          "provider that a plugin registers (\"jwt\" of the plugin auth_jwt)."),
     TEXT(auth.secret, 16, "nil", NIL | SECRET,
          "The key of resume tokens, 16 bytes at least; changing it ends all sessions. nil: made once and kept in the "
-         "file "
-         "`secret` in the data directory, mode 0600."),
+         "file `secret` in the data directory, mode 0600; in a cluster, in Redis. Given, it is the same on all nodes."),
     BOOL(auth.allow_open, "false", 0, "Allow mode \"open\" on an address that others than this machine can reach."),
 
     SECTION("limits", "Limits. 0: no limit, where the range allows it."),

@@ -56,7 +56,7 @@ static int check_machine(const struct server *s)
     uint32_t listeners = clients * s->shards + c->listen.console.n;
     struct machine_need need = {.descriptors = DESCRIPTORS + DESCRIPTORS_SHARD * s->shards + listeners,
                                 .threads = THREADS + s->shards,
-                                .memory = MEMORY + (uint64_t)c->storage.memory};
+                                .memory = MEMORY + (c->cluster.redis.n ? 0 : c->storage.memory)};
     return machine_check(&need, why, sizeof why) == 0 ? 0 : server_fail(s, why);
 }
 
@@ -262,7 +262,7 @@ int parts_open(struct server *s)
     s->shards = c->threads ? c->threads : machine_shards(machine_processors());
     log_event(LOG_INFO, "server.start", LOG_STR("version", MAGPIE_VERSION), LOG_INT("pid", getpid()),
               LOG_SLICE("listen", buf_slice(&addresses)), LOG_INT("shards", s->shards), LOG_INT("node", c->node),
-              LOG_STR("engine", c->storage.engine == ENGINE_MEMORY ? "memory" : "rocksdb"), LOG_STR("data", c->data));
+              LOG_STR("engine", config_engine_name(c)), LOG_STR("data", c->data));
     buf_free(&addresses);
     settings_log_doubts(c);
     parts_raise_limits(c);

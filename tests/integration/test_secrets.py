@@ -25,6 +25,8 @@ BENCH = os.path.join(os.path.dirname(MAGPIED), "magpie-bench")
 PLANTED = {name: ("MAGPIE_T%d" % i, "planted-%s-0123456789abcdef" % name.replace(".", "-").replace("_", "-"))
            for i, name in enumerate(("auth.secret", "console.password", "http_api.keys", "metrics.bearer",
                                      "webhook.secret", "ask.secret", "auth_jwt.secret"))}
+# Secrets of a node of a cluster: tests/cluster/test_start.py plants them, beside a Redis.
+CLUSTERED = {"cluster.password", "cluster.archive.url"}
 # What looks like a secret by its name, and is none.
 HARMLESS = {"tls.key": "a file's name", "auth_jwt.key_files": "names of files"}
 
@@ -56,7 +58,8 @@ class Declared(unittest.TestCase):
     """The tests below know every secret that there is, and whatever looks like one is declared."""
 
     def test_all_are_planted(self):
-        self.assertEqual({name for name, secret in options().items() if secret}, set(PLANTED))
+        self.assertEqual({name for name, secret in options().items() if secret},
+                         set(PLANTED) | CLUSTERED)
 
     def test_what_looks_like_one_is_one(self):
         found = options()

@@ -170,6 +170,10 @@ static const char *const good_files[] = {
     "return { listen = { protocols = { 'chat.v1', 'x' } }, channels = { send = 'any' } }",
     "return { scripts = { load = {} }, rate = { user = 0, channel = 0, policy = 'complete' } }",
     "return { data = nil, log = { file = nil } }",
+    "return { cluster = { redis = {} } }",
+    "return { cluster = { redis = { '10.0.0.1:6379', 'redis-2.example:7000', '[fd00::1]:1' }, username = 'm', "
+    "password = '" PLANTED "', prefix = 'A-z_0.9:', copies = 3, patience = 1, isolated = 5, balance = false, "
+    "archive = { url = 'postgresql://m:" PLANTED "@db1,db2/chat', hot = 1, hot_age = 0, cache = 0 } } }",
 };
 
 static void test_good_files(void **state)
@@ -268,6 +272,31 @@ static const struct {
     {"return { origins = 'https://x' }", "origins: expected a list of texts"},
     {"return { origins = { 'chat.example.org' } }", "origins: expected"},
     {"return { origins = { 'https://chat.example.org/' } }", "origins: expected"},
+    /* the cluster */
+    {"return { cluster = { redis = '10.0.0.1:6379' } }", "cluster.redis: expected a list of texts"},
+    {"return { cluster = { redis = { '10.0.0.1' } } }", "cluster.redis: expected \"HOST:PORT\""},
+    {"return { cluster = { redis = { 'h:1', 'h:0' } } }", "found \"h:0\" as entry 2"},
+    {"return { cluster = { redis = { 'h:65536' } } }", "found \"h:65536\" as entry 1"},
+    {"return { cluster = { redis = { ':7000' } } }", "cluster.redis: expected"},
+    {"return { cluster = { redis = { 'fd00::1:7000' } } }", "cluster.redis: expected"},
+    {"return { cluster = { redis = { '[]:7000' } } }", "cluster.redis: expected"},
+    {"return { cluster = { redis = { 'redis://h:7000' } } }", "cluster.redis: expected"},
+    {"return { cluster = { redis = { 'h:7000 ' } } }", "cluster.redis: expected"},
+    {"return { cluster = { redis = { 'h:1', 'h:1' } } }", "cluster.redis[2]: stands in the list twice"},
+    {"return { cluster = { redis = { 'h:1' }, username = 'm' } }", "cluster.username: needs cluster.password"},
+    {"return { cluster = { redis = { 'h:1' }, prefix = '' } }", "cluster.prefix: expected"},
+    {"return { cluster = { redis = { 'h:1' }, prefix = 'a{b}' } }", "cluster.prefix: expected 1 to 16 of letters"},
+    {"return { cluster = { redis = { 'h:1' }, prefix = 'abcdefghijklmnopq' } }", "cluster.prefix: expected 1 to 16"},
+    {"return { cluster = { redis = { 'h:1' }, copies = 0 } }", "cluster.copies: expected"},
+    {"return { cluster = { redis = { 'h:1' }, patience = 0 } }", "cluster.patience: expected"},
+    {"return { cluster = { redis = { 'h:1' }, isolated = 1 } }", "cluster.isolated: expected"},
+    {"return { cluster = { redis = { 'h:1' }, archive = { url = 'db1/chat' } } }",
+     "cluster.archive.url: expected \"postgresql://"},
+    {"return { cluster = { redis = { 'h:1' }, archive = { hot = 0 } } }", "cluster.archive.hot: expected"},
+    {"return { cluster = { redis = { 'h:1' }, archive = { uri = 'x' } } }",
+     "cluster.archive.uri: unknown key; did you mean cluster.archive.url?"},
+    {"return { cluster = { archive = { url = 'postgresql://db' } } }", "cluster.archive.url: needs cluster.redis"},
+    {"return { cluster = { password = '" PLANTED "' } }", "cluster.password: needs cluster.redis"},
     /* addresses */
     {"return { listen = { tcp = 8081 } }", "listen.tcp: expected an address or a list of addresses, found 8081"},
     {"return { listen = { tcp = 'nonsense' } }", "listen.tcp: expected \"IP:PORT\""},
@@ -430,6 +459,15 @@ static void test_needs_restart(void **state)
     assert_int_equal(config_needs_restart(a, b, &paths), 3);
     buf_byte(&paths, '\0');
     assert_string_equal(paths.p, "listen.tcp\nthreads\ndata\n");
+    config_free(a);
+    config_free(b);
+    paths.n = 0;
+    a = good("return { cluster = { redis = { 'h:1' } } }");
+    b = good("return { cluster = { redis = { 'h:1' }, copies = 1, patience = 20, isolated = 60, balance = false } }");
+    assert_int_equal(config_needs_restart(a, b, &paths), 0); /* these help through a bad day */
+    config_free(b);
+    b = good("return { cluster = { redis = { 'h:2' }, prefix = 'n', archive = { url = 'postgres://h', hot = 9 } } }");
+    assert_int_equal(config_needs_restart(a, b, &paths), 4);
     config_free(a);
     config_free(b);
     buf_free(&paths);
