@@ -139,6 +139,24 @@ int layout_sub(struct slice v, struct layout_sub *s)
     return 0;
 }
 
+int layout_half(struct slice field, struct slice v, struct layout_half *h)
+{
+    const char *zero = field.n ? memchr(field.p, '\0', field.n) : NULL;
+    if (!zero || v.n != LAYOUT_HALF || (uint8_t)v.p[12] > 1)
+        return ERR_INVALID;
+    size_t n = (size_t)(zero - field.p);
+    *h = (struct layout_half){.birth_ms = layout_u48(v.p),
+                              .version = layout_u48(v.p + 6),
+                              .put = v.p[12] != 0,
+                              .push = (uint8_t)v.p[13],
+                              .events = (uint8_t)v.p[14],
+                              .set = (uint8_t)v.p[15],
+                              .seq = layout_u48(v.p + 16),
+                              .conv = slice_of(field.p, n),
+                              .user = slice_of(zero + 1, field.n - n - 1)};
+    return h->conv.n && h->user.n ? 0 : ERR_INVALID;
+}
+
 int layout_gone(struct slice v, struct layout_gone *g)
 {
     *g = (struct layout_gone){0};

@@ -121,9 +121,10 @@ MUST_CHECK int layout_peer_read(struct slice v, uint64_t *read);
  * A subscription, field K (with its 'c') of u{t}:U: 1 u8, push u8, events u8, read u48, version u48. After leaving,
  * for an hour: 0 u8, time u48, version u48. The version is that of the membership (layout_head.version).
  *
- * The other fields of u{t}:U: n name, e epoch, g guest due, f being forgotten, x (below), i arrivals so far,
- * s changes of sessions, v version; and 'b' with PEER → 1: whom the user blocks, or once did, so that it can be
- * forgotten (what is in force stands in the pair's head).
+ * The other fields of u{t}:U: n name, e epoch, t when it was last raised (if it was), g guest due (of a guest),
+ * f being deleted (1; 2: and its messages recalled), x (below), i arrivals so far, s changes of sessions, v version;
+ * and 'b' with PEER → 1: whom the user blocks, or once did, so that it can be forgotten (what is in force stands in the
+ * pair's head).
  */
 enum { LAYOUT_SUB = 15, LAYOUT_LEFT = 13 };
 struct layout_sub {
@@ -135,6 +136,23 @@ struct layout_sub {
     uint64_t version;
 };
 MUST_CHECK int layout_sub(struct slice v, struct layout_sub *s);
+
+/*
+ * The intent of a join or a leave, in o{t}: field 'j' K 0 USER → birth u48, version u48, put u8, push u8, events u8,
+ * set u8, seq u48. What `sub_put` (put 1) or `sub_del` at the user is to be called with, until it is known to be done.
+ */
+enum { LAYOUT_HALF = 22 };
+struct layout_half {
+    uint64_t birth_ms;
+    uint64_t version; /* of the membership */
+    bool put;         /* it joined, or its subscription changes; false: it left */
+    uint8_t push, events;
+    uint8_t set;  /* 1: push is to be set, 2: events, 3: both */
+    uint64_t seq; /* the channel's newest then, up to which a new member has read */
+    struct slice conv, user;
+};
+/* The field without its 'j', and what stands there. */
+MUST_CHECK int layout_half(struct slice field, struct slice v, struct layout_half *h);
 
 /*
  * A user that was deleted, field `x` of u{t}:U: until u64, now u8. Messages with an id up to `until` are of who had the
