@@ -5,7 +5,7 @@ import time
 import unittest
 
 from client import Client, Error  # noqa: F401  (for the tests)
-from server import PATIENCE, Server
+from server import CLUSTER, PATIENCE, Server
 
 numbers = itertools.count(1)
 
@@ -14,6 +14,12 @@ def smoke(f):
     """Marks a test of the quick selection (`run.py smoke`)."""
     f.smoke = True
     return f
+
+
+def embedded(why):
+    """Marks a test, or a class, that is about the embedded engine alone, or about no engine, and says why: it is left
+    out where servers are nodes of a cluster (./dev test --cluster)."""
+    return unittest.skipIf(CLUSTER, why)
 
 
 def variants(*combinations):

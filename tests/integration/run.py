@@ -15,7 +15,9 @@ import traceback
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+# Where the tests are: those of tests/cluster have their own folder, and use what stands here.
+TESTS = os.path.abspath(os.environ.get("MAGPIE_TEST_FOLDER") or HERE)
+sys.path[:0] = [TESTS, HERE]
 sys.dont_write_bytecode = True
 
 CLASS_SECONDS = int(os.environ.get("MAGPIE_CLASS_SECONDS", "240"))  # after which a class is given up
@@ -24,7 +26,7 @@ WORKERS = int(os.environ.get("MAGPIE_TEST_WORKERS", "4"))  # more than processor
 
 def classes():
     """(file, class name, class) of every class that is to be run."""
-    for name in sorted(os.listdir(HERE)):
+    for name in sorted(os.listdir(TESTS)):
         if not (name.startswith("test_") and name.endswith(".py")):
             continue
         module = importlib.import_module(name[:-3])
@@ -83,7 +85,7 @@ class Result(unittest.TestResult):
         print("FAILED %s" % self.label(test))
         # Only our own lines of the way there.
         for frame in traceback.extract_tb(error[2]):
-            if frame.filename.startswith(HERE) and os.path.basename(frame.filename) != "run.py":
+            if frame.filename.startswith((HERE, TESTS)) and os.path.basename(frame.filename) != "run.py":
                 print("  %s:%d: %s" % (os.path.basename(frame.filename), frame.lineno, frame.line))
         print("".join(traceback.format_exception_only(error[0], error[1])).rstrip())
         server = getattr(test, "server", None)

@@ -2,10 +2,12 @@
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -16,6 +18,9 @@ MAGPIED = os.environ.get("MAGPIED", os.path.join(ROOT, "build", "magpied"))
 SANITIZED = os.environ.get("MAGPIE_SANITIZED", "")
 # Clients come by TLS although the tests do not say so: "own" or "openssl" (records of TLS 1.3), "1.2".
 TLS = os.environ.get("MAGPIE_TLS", "")
+# Servers are nodes of a cluster on these members of a Redis Cluster ("HOST:PORT,…"), each with a prefix of its own.
+CLUSTER = os.environ.get("MAGPIE_TEST_CLUSTER", "")
+sys.path.append(os.path.join(ROOT, "tests", "cluster"))
 # Everything that waits for the server waits this much longer where it is slow.
 PATIENCE = {"": 1.0, "asan": 3.0, "tsan": 6.0}.get(SANITIZED, 4.0)
 
@@ -67,9 +72,11 @@ class Server:
         s.tcp, s.websocket   ports
         s.tcps, s.wss        those of TLS, where the config has a section `tls` or asks for it by tls="own" (or …)
         s.folder             where everything is; s.folder + "/data" is the data directory
+        s.redis, s.keys      the members of its Redis Cluster, or empty; what its keys there begin with
     """
 
-    def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=(), tls=None):
+    def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=(), tls=None, redis=None,
+                 keys=None):
         self.folder = tempfile.mkdtemp(prefix="magpie-test-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "magpie.lua")
@@ -80,6 +87,8 @@ class Server:
         self.config = dict(config or {})
         self.process = None
         self.tcp = self.websocket = self.tcps = self.wss = self.metrics = 0
+        self.redis = CLUSTER if redis is None else redis
+        self.keys = keys or "t%s:" % secrets.token_hex(6)
         self.tls = tls or TLS  # clients come by TLS: "own", "openssl" or "1.2"
         if start:
             try:
@@ -101,6 +110,8 @@ class Server:
             "scripts": {"path": os.path.join(ROOT, "scripts")},
             "plugins": {"path": os.path.join(os.path.dirname(MAGPIED), "plugins")},
         }
+        if self.redis:
+            base["cluster"] = {"redis": self.redis.split(","), "prefix": self.keys}
         if self.tls or "tls" in self.config:
             base["tls"] = certs.settings(records="openssl" if self.tls == "openssl" else "own")
             base["listen"].update(tcps="127.0.0.1:0", wss="127.0.0.1:0")
@@ -240,6 +251,9 @@ class Server:
             self.process.wait()
         if not os.environ.get("MAGPIE_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+            if self.redis and self.redis == CLUSTER:  # which others go on to use
+                from redis_cluster import forget
+                forget(self.redis, self.keys)
 
     def __enter__(self):
         return self

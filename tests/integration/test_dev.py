@@ -51,7 +51,9 @@ class Dev(unittest.TestCase):
     def test_wrong_words(self):
         for arguments, about in ((("tset",), "unknown verb tset"), (("help", "tset"), "unknown verb tset"),
                                  (("--hlep",), "unknown verb --hlep"),
-                                 (("test", "--hlep"), "what is --hlep?"), (("asan", "-x"), "what is -x?"),
+                                 (("test", "--hlep"), "what is --hlep?"),
+                                 (("test", "x", "--cluster"), "what is --cluster?"),
+                                 (("asan", "--cluster"), "what is --cluster?"), (("asan", "-x"), "what is -x?"),
                                  (("tsan", "-x"), "what is -x?"),
                                  (("run", "x"), "takes no arguments"), (("format", "x"), "what is x?"),
                                  (("package", "x"), "takes no arguments"),
