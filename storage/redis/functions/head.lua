@@ -55,9 +55,11 @@ local function head_unpack(v)
   h.kind, h.flags, h.tier, h.used, h.seq, h.low, h.last, h.max, h.edits = struct.unpack('>BBBBI6I6c8I4I4', v)
   if h.kind == 1 then
     h.members, h.version = struct.unpack('>I4I6', v, 33)
+    h.archived = 0
     h.floors = string.sub(v, 43)
   elseif h.kind == 2 then
     h.archived, h.first, h.k_low, h.k_high = struct.unpack('>I6I6I6I6', v, 33)
+    h.members, h.version = 0, 0
     h.floors = string.sub(v, 57)
   else
     error('a head of an unknown kind')
@@ -132,4 +134,21 @@ end
 -- Whether the field `x` of a user says that there is no such user now.
 local function is_gone(x)
   return x and string.byte(x, 9) == 1 or false
+end
+
+-- Entries of an inbox that have not ended: all but those in front that have, which others take away.
+local function inbox_count(order, entries, rule)
+  local n, at, step = redis.call('ZCARD', order), 0, 0
+  while at < n do
+    local ids = redis.call('ZRANGE', order, at, at + step)
+    local found = redis.call('HMGET', entries, unpack(ids))
+    for i = 1, #ids do
+      local birth, ttl = rule.now, 0
+      if found[i] then birth, ttl = struct.unpack('>I6I6', found[i], 7) end
+      if is_alive(rule, 0, birth, ttl) then return n - at end
+      at = at + 1
+    end
+    step = 63
+  end
+  return 0
 end
