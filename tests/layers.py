@@ -42,8 +42,11 @@ ROOMS = {
     "core/net": Room(["core/base"],
                      ["accept.h", "address.h", "conn.h", "counts.h", "http.h", "http_conn.h", "input.h", "listener.h",
                       "net.h", "net_shared.h", "proxy.h", "send.h", "stream.h", "url.h", "websocket.h"], checked=True),
-    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h"], ["engine.h", "bus_engine.h", "expiry.h"],
-                    checked=True, only={"bus.h": ["core/hub"]}),
+    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h"],
+                    ["archive.h", "engine.h", "bus_engine.h", "expiry.h"], checked=True,
+                    only={"bus.h": ["core/hub"]}),
+    "storage/archive": Room(["core/base", "storage"], [], ["pg.h"], checked=True),
+    "storage/archive.c": Room(["core/base", "storage", "storage/archive"]),  # which opens the one that a URL names
     "storage/kv": Room(["core/base", "storage/expiry.h"], [], ["kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
@@ -85,6 +88,7 @@ ROOMS = {
 # Libraries that only some rooms know: system headers by prefix → who may include them.
 LIBRARIES = {
     "rocksdb/": ["storage/kv"],
+    "libpq": ["storage/archive"],
     "lua": ["core/script", "core/config"],
     "lauxlib": ["core/script", "core/config"],
     "lj_": [],
@@ -210,7 +214,7 @@ def check_name(header):
 
 def pkg_config_flags():
     flags = []
-    for package in ("luajit", "libcjson", "libcrypto"):
+    for package in ("luajit", "libcjson", "libcrypto", "libpq"):
         r = subprocess.run(["pkg-config", "--cflags", package], capture_output=True, text=True)
         flags += r.stdout.split()
     return flags

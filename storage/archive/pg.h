@@ -1,0 +1,11 @@
+/* The archive over PostgreSQL: which connection takes which request, and the counts. */
+#ifndef MAGPIE_STORAGE_ARCHIVE_PG_H
+#define MAGPIE_STORAGE_ARCHIVE_PG_H
+
+#include "storage/archive.h"
+
+/* archive_open() for URLs of PostgreSQL. */
+MUST_CHECK int archive_pg_open(struct archive **out, struct ev_loop *loop, const struct archive_options *options,
+                               char *why, size_t why_size);
+
+#endif
