@@ -4,6 +4,7 @@
 
 #include "storage/engine.h"
 #include "storage/local/local.h"
+#include "storage/redis/redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ const struct store_op_row store_op_rows[OP_KINDS] = {STORE_OPS(ROW_W, ROW_R)};
 static const struct {
     const char *name;
     int (*open)(struct store **out, const struct store_options *options, char *why, size_t why_size);
-} engines[] = {{"rocksdb", local_open}, {"memory", local_open}};
+} engines[] = {{"rocksdb", local_open}, {"memory", local_open}, {"redis", redis_open}};
 
 int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {

@@ -61,8 +61,26 @@ struct store_tier_options {
     enum store_durability durability;
 };
 
+/* Where the processes of a Redis cluster are, and what is asked of it: for the engine "redis". */
+struct store_cluster_options {
+    const char *const *addresses; /* "HOST:PORT" of some members; borrowed for the call, as all strings here */
+    uint32_t address_count;
+    const char *username, *password; /* NULL: none is asked for */
+    const char *prefix;              /* that all keys begin with: 1-16 of A-Z a-z 0-9 _ . : -; NULL: "m" */
+    uint32_t copies;      /* processes that must have a change before its answer, the master included; reloadable */
+    uint32_t patience_ms; /* how long an operation is tried; reloadable */
+    uint32_t isolated_ms; /* how long without the cluster until clients are sent away; reloadable */
+    bool balance;         /* masters are moved apart; reloadable */
+    struct {
+        const char *url;     /* of the database that keeps private messages for good; NULL: none */
+        uint32_t hot;        /* messages of a private conversation that stay in Redis at least */
+        uint64_t hot_age_ms; /* and all that are younger than that */
+        uint64_t cache_ms;   /* how long what was read back stays in Redis */
+    } archive;
+};
+
 struct store_options {
-    const char *engine;     /* "rocksdb" or "memory" */
+    const char *engine;     /* "rocksdb", "memory" or "redis" */
     const char *path;       /* rocksdb: data directory, made when absent, with parents; borrowed for the call */
     uint16_t node;          /* 0-1023, part of each id */
     uint64_t memory;        /* bytes for memtables, caches and indexes together */
@@ -71,6 +89,7 @@ struct store_options {
     uint64_t dedup_window_ms;                    /* reloadable */
     uint32_t inbox_max;                          /* entries per inbox, 0: no limit; reloadable */
     bool keep_vacant;                            /* channels stay that have neither members nor messages; reloadable */
+    struct store_cluster_options cluster;
 };
 
 /* Opens (and on first use makes) the store and starts its threads. On failure returns an enum err, and `why` gets a

@@ -49,7 +49,8 @@ ROOMS = {
     "storage/archive.c": Room(["core/base", "storage", "storage/archive"]),  # which opens the one that a URL names
     "storage/kv": Room(["core/base", "storage/expiry.h"], [], ["kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
-    "storage/store.c": Room(["core/base", "storage", "storage/local"]),  # which opens the engine that was asked for
+    "storage/redis": Room(["core/base", "storage"], [], ["redis.h"], checked=True),
+    "storage/store.c": Room(["core/base", "storage", "storage/local", "storage/redis"]),  # opens the engine asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",
                                 "shards.h", "why.h"],
                          ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
@@ -89,6 +90,7 @@ ROOMS = {
 LIBRARIES = {
     "rocksdb/": ["storage/kv"],
     "libpq": ["storage/archive"],
+    "hiredis/": ["storage/redis"],
     "lua": ["core/script", "core/config"],
     "lauxlib": ["core/script", "core/config"],
     "lj_": [],
@@ -277,7 +279,9 @@ def self_test():
              ("storage/kv/kv.c", '"', "storage/local/local.h"),
              ("storage/local/local.c", '"', "storage/kv/kv_rocksdb_options.h"),
              ("storage/store.c", '"', "storage/kv/kv.h"),
-             ("storage/store.c", '"', "storage/local/writer.h"), ("storage/engine.h", '"', "storage/local/local.h"),
+             ("storage/store.c", '"', "storage/local/writer.h"),
+             ("storage/store.c", '"', "storage/redis/call.h"), ("storage/redis/redis.c", '"', "storage/local/local.h"),
+             ("storage/local/local.c", "<", "hiredis/read.h"), ("storage/engine.h", '"', "storage/local/local.h"),
              ("core/server/parts.c", '"', "storage/local/local.h"), ("core/hub/hub.c", '"', "storage/engine.h"),
              ("core/server/parts.c", '"', "storage/bus.h"), ("core/console/console.c", '"', "storage/bus.h"),
              ("core/script/api.c", '"', "storage/bus.h"), ("core/plugin/host.c", '"', "storage/bus.h"),

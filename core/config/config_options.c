@@ -49,6 +49,19 @@ void config_store_options(const struct config *c, struct store_options *out)
         .dedup_window_ms = ms_of(c->limits.dedup_window),
         .inbox_max = c->limits.inbox,
         .keep_vacant = c->channels.create == (int)CREATE_NONE, /* nobody could bring them back */
+        .cluster = {.addresses = (const char *const *)c->cluster.redis.v,
+                    .address_count = c->cluster.redis.n,
+                    .username = c->cluster.username,
+                    .password = c->cluster.password,
+                    .prefix = c->cluster.prefix,
+                    .copies = c->cluster.copies,
+                    .patience_ms = u32_of(ms_of(c->cluster.patience)),
+                    .isolated_ms = u32_of(ms_of(c->cluster.isolated)),
+                    .balance = c->cluster.balance,
+                    .archive = {.url = c->cluster.archive.url,
+                                .hot = c->cluster.archive.hot,
+                                .hot_age_ms = ms_of(c->cluster.archive.hot_age),
+                                .cache_ms = ms_of(c->cluster.archive.cache)}},
     };
 }
 

@@ -1,0 +1,206 @@
+#include "storage/redis/io.h"
+
+#include "core/base/clock.h"
+#include "core/base/container.h"
+#include "storage/redis/redis_private.h"
+#include "storage/redis/sweep.h"
+#include "storage/redis/task.h"
+
+/* --- Turns of the loop ----------------------------------------------------------------------------------------------- */
+
+static bool something_waits(const struct redis *r)
+{
+    if (r->slots.doubt || !r->slots.viewed_at || r->slots.nobody.bytes)
+        return true;
+    for (const struct master *m = r->slots.masters; m; m = m->next)
+        if (m->bytes || m->lost || m->short_since || m->lanes[LANE_WRITE].group.phase ||
+            m->lanes[LANE_READ].group.phase)
+            return true;
+    return false;
+}
+
+/* The tick comes often while something is under way, and else seldom: who is idle costs nothing. */
+static void tick_set(struct redis *r, uint32_t ms)
+{
+    if (r->tick_ms == ms)
+        return;
+    r->tick_ms = ms;
+    r->tick.repeat = ms / 1000.0;
+    ev_timer_again(r->loop, &r->tick);
+}
+
+static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
+{
+    struct redis *r = CONTAINER_OF(w, struct redis, turn_begin);
+    (void)loop, (void)events;
+    r->turn_ms = clock_boot_ms();
+}
+
+/* Nothing was sent during the turn: what it has made goes out now, with one call a link. */
+static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
+{
+    struct redis *r = CONTAINER_OF(w, struct redis, turn_end);
+    (void)events;
+    queue_turn(r);
+    tick_set(r, something_waits(r) ? TICK_BUSY : TICK_IDLE);
+    if (r->ending && !atomic_load(&r->stats.queue))
+        ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct redis *r = CONTAINER_OF(w, struct redis, tick);
+    uint64_t bytes = r->slots.nobody.bytes;
+    uint32_t masters = 0, lost = 0, few = 0;
+    (void)loop, (void)events;
+    slots_tick(r);
+    queue_tick(r);
+    for (struct master *m = r->slots.masters; m; m = m->next) {
+        bytes += m->bytes;
+        masters += m->parts != 0;
+        lost += m->parts && m->lost;
+        few += m->parts && m->short_since;
+    }
+    atomic_store(&r->stats.bytes, bytes);
+    atomic_store(&r->stats.masters, masters);
+    atomic_store(&r->stats.masters_lost, lost);
+    atomic_store(&r->stats.masters_short, few);
+}
+
+/* --- What others hand over ------------------------------------------------------------------------------------------- */
+
+/* Takes the reloadable options into force. */
+static void options_take(struct redis *r, const struct store_options *asked)
+{
+    struct store_options *o = &r->options;
+    memcpy(o->tiers, asked->tiers, sizeof o->tiers);
+    o->dedup_window_ms = asked->dedup_window_ms;
+    o->inbox_max = asked->inbox_max;
+    o->keep_vacant = asked->keep_vacant;
+    o->cluster.copies = asked->cluster.copies;
+    o->cluster.patience_ms = asked->cluster.patience_ms;
+    o->cluster.isolated_ms = asked->cluster.isolated_ms;
+    o->cluster.balance = asked->cluster.balance;
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *w, int events)
+{
+    struct redis *r = CONTAINER_OF(w, struct redis, wake);
+    (void)loop, (void)events;
+    pthread_mutex_lock(&r->lock);
+    struct mail *m = r->first;
+    r->first = NULL;
+    r->last = &r->first;
+    r->woken = false;
+    r->ending = r->closing;
+    if (r->changed)
+        options_take(r, &r->asked);
+    r->changed = false;
+    pthread_mutex_unlock(&r->lock);
+    while (m) {
+        struct mail *next = m->next;
+        m->next = NULL;
+        task_begin(r, (struct store_op *)m); /* its first member */
+        m = next;
+    }
+}
+
+void redis_io_post(struct redis *r, struct store_op *op)
+{
+    bool wake;
+    op->mail.next = NULL;
+    atomic_fetch_add_explicit(&r->stats.queue, 1, memory_order_relaxed);
+    pthread_mutex_lock(&r->lock);
+    *r->last = &op->mail;
+    r->last = &op->mail.next;
+    wake = !op->lazy && !r->woken;
+    r->woken |= wake;
+    pthread_mutex_unlock(&r->lock);
+    if (wake)
+        ev_async_send(r->loop, &r->wake);
+}
+
+void redis_io_kick(struct redis *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool wake = r->first && !r->woken;
+    r->woken |= wake;
+    pthread_mutex_unlock(&r->lock);
+    if (wake)
+        ev_async_send(r->loop, &r->wake);
+}
+
+void redis_io_wake(struct redis *r)
+{
+    ev_async_send(r->loop, &r->wake);
+}
+
+void redis_io_answer(struct redis *r, struct store_op *op, int status)
+{
+    op->status = (enum store_status)status;
+    if (status == STORE_UNKNOWN)
+        atomic_fetch_add_explicit(&r->stats.unknown, 1, memory_order_relaxed);
+    store_answer(op);
+    atomic_fetch_sub_explicit(&r->stats.queue, 1, memory_order_relaxed);
+}
+
+/* --- Beginning and end ------------------------------------------------------------------------------------------------ */
+
+static void *run(void *arg)
+{
+    struct redis *r = arg;
+    pthread_setname_np(pthread_self(), "redis");
+    r->turn_ms = clock_boot_ms();
+    sweep_start(r);
+    slots_tick(r);
+    ev_run(r->loop, 0);
+    sweep_stop(r);
+    queue_stop(r);
+    return NULL;
+}
+
+int redis_io_init(struct redis *r)
+{
+    r->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);
+    if (!r->loop)
+        return ERR_NOMEM;
+    pthread_mutex_init(&r->lock, NULL);
+    r->last = &r->first;
+    r->turn_ms = clock_boot_ms();
+    ev_async_init(&r->wake, on_wake);
+    ev_async_start(r->loop, &r->wake);
+    ev_prepare_init(&r->turn_end, on_turn_end);
+    ev_prepare_start(r->loop, &r->turn_end);
+    ev_check_init(&r->turn_begin, on_turn_begin);
+    ev_set_priority(&r->turn_begin, EV_MAXPRI);
+    ev_check_start(r->loop, &r->turn_begin);
+    ev_init(&r->tick, on_tick);
+    tick_set(r, TICK_BUSY);
+    return 0;
+}
+
+void redis_io_fini(struct redis *r)
+{
+    if (!r->loop)
+        return;
+    ev_loop_destroy(r->loop);
+    pthread_mutex_destroy(&r->lock);
+}
+
+int redis_io_start(struct redis *r)
+{
+    r->started = pthread_create(&r->thread, NULL, run, r) == 0;
+    return r->started ? 0 : ERR_NOMEM;
+}
+
+void redis_io_stop(struct redis *r)
+{
+    if (!r->started)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->closing = true;
+    pthread_mutex_unlock(&r->lock);
+    redis_io_wake(r);
+    pthread_join(r->thread, NULL);
+    r->started = false;
+}

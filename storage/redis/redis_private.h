@@ -1,0 +1,110 @@
+/*
+ * The inside of the Redis engine: what its files share. Nobody else includes this, but its tests.
+ *
+ * Threads: any thread hands over; one, the engine's, does everything else (io.c). README.md tells the whole story.
+ */
+#ifndef MAGPIE_STORAGE_REDIS_PRIVATE_H
+#define MAGPIE_STORAGE_REDIS_PRIVATE_H
+
+#include "storage/engine.h"
+#include "storage/redis/call.h"
+#include "storage/redis/library.h"
+#include "storage/redis/link.h"
+#include "storage/redis/partition.h"
+#include "storage/redis/queue.h"
+#include "storage/redis/slots.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    SPARE_BODIES = 1024, /* memory of so many calls is kept */
+    SPARE_SIZE = 4096,   /* but not of larger ones */
+    TICK_BUSY = 20,      /* ms between two looks while something is under way */
+    TICK_IDLE = 200
+};
+
+/* What tests may put in place of the world. */
+struct redis_hooks {
+    uint64_t (*wall_ms)(void *ctx); /* NULL: the system's */
+    uint64_t (*boot_ms)(void *ctx);
+    void *ctx;
+};
+
+/* What a link says to a process of the cluster. Owned; NULL: nothing. */
+struct redis_login {
+    char *username, *password;
+};
+
+/* Counters of the metrics. Any thread reads. */
+struct redis_stats {
+    _Atomic uint64_t appended, duplicates; /* of store_get_stats() */
+    _Atomic uint64_t groups;               /* that ended well */
+    _Atomic uint64_t repeats;              /* that went back as a whole: what became of them was not known */
+    _Atomic uint64_t unknown;              /* operations answered STORE_UNKNOWN */
+    _Atomic uint64_t queue;                /* operations under way */
+    _Atomic uint64_t bytes;                /* of calls that wait */
+    _Atomic uint32_t masters;              /* known */
+    _Atomic uint32_t masters_lost;         /* of them out of reach */
+    _Atomic uint32_t masters_short;        /* of them short of copies */
+};
+
+struct tasks; /* task.c's: the operations under way */
+struct sweeper;
+struct cluster_time;
+
+struct redis {
+    struct store base; /* first: what the doors know of it */
+
+    /* Engine's thread alone. */
+    struct store_options options; /* in force; its strings and lists belong to the engine */
+    struct ev_loop *loop;
+    uint64_t turn_ms; /* CLOCK_BOOTTIME when this turn of the loop began: for patience, silence, timers */
+    struct partition_tags tags;
+    struct library library;
+    struct redis_login login;
+    struct part parts[PARTITIONS];
+    struct slots slots;
+    struct queue failed;             /* calls to be answered at the turn's end */
+    uint64_t expired_at;             /* when old calls were looked for last */
+    struct buf spare[SPARE_BODIES];  /* memory for bodies of calls */
+    uint32_t spare_count;
+    bool stopped;                    /* nothing is sent any more */
+    struct ev_async wake;
+    struct ev_prepare turn_end;
+    struct ev_check turn_begin;
+    struct ev_timer tick;
+    uint32_t tick_ms;                /* how often it comes now */
+    char input[LINK_READ_SIZE];      /* where links read into */
+    struct tasks *tasks;             /* task.c */
+    struct sweeper *sweeper;         /* sweep.c */
+    struct cluster_time *time;       /* time.c */
+
+    struct redis_hooks hooks;
+    pthread_t thread;
+    bool started; /* the thread runs */
+
+    /* What other threads hand over. */
+    pthread_mutex_t lock;
+    struct mail *first, **last;      /* under lock: operations in the order handed over */
+    bool woken;                      /* under lock: the thread has been told of them */
+    bool closing;                    /* under lock; the thread's own copy is `ending` */
+    bool changed;                    /* under lock: `asked` is to be taken into force */
+    struct store_options asked;      /* under lock: only what is reloadable */
+    bool ending;                     /* it ends once all operations are answered */
+
+    struct redis_stats stats;
+    struct latency group_latency;    /* from sending a group to the WAIT that answers it */
+};
+
+/* redis_open() with hooks; NULL: none. */
+MUST_CHECK int redis_open_hooked(struct store **out, const struct store_options *options,
+                                 const struct redis_hooks *hooks, char *why, size_t why_size);
+
+static inline struct redis *redis_of(struct store *s)
+{
+    return (struct redis *)s; /* its first member */
+}
+
+#endif
