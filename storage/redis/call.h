@@ -47,7 +47,7 @@ struct call {
     uint64_t end;      /* where its bytes end in what its link sends */
     uint64_t since;    /* when it was handed over, by redis.turn_ms; the caller may set that of its operation, which is
                         * when patience begins. 0: call_post() sets it */
-    struct buf body;   /* keys and arguments in RESP. The transport has it after call_post(), and gives it back itself */
+    struct buf body; /* keys and arguments in RESP. The transport has it after call_post(), and gives it back itself */
     const struct reply *reply; /* CALL_REPLIED */
     /* STORE_OK: *reply, borrowed until it returns. STORE_RETRY, STORE_UNKNOWN, STORE_FATAL: reply is NULL. The call is
      * the caller's again, who frees it here. May post other calls, and this one anew after call_begin(). */

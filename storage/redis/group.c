@@ -65,7 +65,7 @@ static void wait_first(struct redis *r, struct lane *lane, bool calls)
     link_sent(&lane->link, 1);
 }
 
-/* --- Sending ------------------------------------------------------------------------------------------------------- */
+/* --- Sending ------------------------------------------------------------------------------------------------------ */
 
 static void load_send(struct lane *lane)
 {
@@ -94,12 +94,11 @@ static void call_send(struct redis *r, struct lane *lane, struct call *c)
 static bool may_send(struct redis *r, uint16_t part, enum lane_kind kind, bool relaxed)
 {
     struct call *c;
-    while ((c = r->parts[part].queue[kind].first)) {
+    while ((c = r->parts[part].queue[kind].first))
         if (r->turn_ms > c->since + r->options.cluster.patience_ms)
             queue_fail(r, queue_pull(r, part, kind), queue_verdict(c));
         else
             return c->relaxed || !relaxed;
-    }
     return false;
 }
 
@@ -152,7 +151,7 @@ void group_run(struct redis *r, struct lane *lane)
     link_flush(&lane->link);
 }
 
-/* --- Replies of calls ----------------------------------------------------------------------------------------------- */
+/* --- Replies of calls --------------------------------------------------------------------------------------------- */
 
 /* What the errors of Redis say: see the table in README.md. */
 static const struct {
@@ -161,12 +160,12 @@ static const struct {
     bool moved;   /* the topology is not what we think */
     bool library; /* the function is not there */
 } errors[] = {
-    {"MOVED ", CALL_REFUSED, true, false},        {"ASK ", CALL_REFUSED, true, false},
-    {"TRYAGAIN ", CALL_REFUSED, true, false},     {"CLUSTERDOWN ", CALL_REFUSED, true, false},
-    {"LOADING ", CALL_REFUSED, true, false},      {"READONLY ", CALL_REFUSED, true, false},
-    {"MASTERDOWN ", CALL_REFUSED, true, false},   {"BUSY ", CALL_REFUSED, false, false},
-    {"NOAUTH ", CALL_REFUSED, true, false},       {"ERR Function not found", CALL_REFUSED, false, true},
-    {"NOREPLICAS ", CALL_DENIED, false, false},   {"OOM ", CALL_DENIED, false, false},
+    {"MOVED ", CALL_REFUSED, true, false},      {"ASK ", CALL_REFUSED, true, false},
+    {"TRYAGAIN ", CALL_REFUSED, true, false},   {"CLUSTERDOWN ", CALL_REFUSED, true, false},
+    {"LOADING ", CALL_REFUSED, true, false},    {"READONLY ", CALL_REFUSED, true, false},
+    {"MASTERDOWN ", CALL_REFUSED, true, false}, {"BUSY ", CALL_REFUSED, false, false},
+    {"NOAUTH ", CALL_REFUSED, true, false},     {"ERR Function not found", CALL_REFUSED, false, true},
+    {"NOREPLICAS ", CALL_DENIED, false, false}, {"OOM ", CALL_DENIED, false, false},
     {"MISCONF ", CALL_DENIED, false, false},
 };
 
@@ -224,7 +223,7 @@ static void call_reply(struct redis *r, struct lane *lane, const struct reply *r
     }
 }
 
-/* --- The end of a group ---------------------------------------------------------------------------------------------- */
+/* --- The end of a group ------------------------------------------------------------------------------------------- */
 
 /* Sorts a call that was not done: into *back, to be sent again, or into what is answered. */
 static void sort_undone(struct redis *r, struct call *c, struct queue *back, bool unknown)
@@ -272,12 +271,11 @@ static void group_done(struct redis *r, struct lane *lane)
     group_clear(r, lane, &replied, &sent);
     queue_init(&back);
     queue_init(&done);
-    while ((c = queue_take(&replied))) {
+    while ((c = queue_take(&replied)))
         if (c->state == CALL_REPLIED)
             queue_put(&done, c);
         else
             sort_undone(r, c, &back, false);
-    }
     queue_return(r, &back, lane->kind, QUEUE_HOLD);
     while ((c = queue_take(&done)))
         call_end(r, c, STORE_OK);
@@ -339,7 +337,7 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
     }
 }
 
-/* --- What the link tells ---------------------------------------------------------------------------------------------- */
+/* --- What the link tells ------------------------------------------------------------------------------------------ */
 
 static void load_reply(struct lane *lane, const struct reply *reply)
 {

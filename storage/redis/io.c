@@ -6,7 +6,7 @@
 #include "storage/redis/sweep.h"
 #include "storage/redis/task.h"
 
-/* --- Turns of the loop ----------------------------------------------------------------------------------------------- */
+/* --- Turns of the loop -------------------------------------------------------------------------------------------- */
 
 static bool something_waits(const struct redis *r)
 {
@@ -67,7 +67,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     atomic_store(&r->stats.masters_short, few);
 }
 
-/* --- What others hand over ------------------------------------------------------------------------------------------- */
+/* --- What others hand over ---------------------------------------------------------------------------------------- */
 
 /* Takes the reloadable options into force. */
 static void options_take(struct redis *r, const struct store_options *asked)
@@ -144,7 +144,7 @@ void redis_io_answer(struct redis *r, struct store_op *op, int status)
     atomic_fetch_sub_explicit(&r->stats.queue, 1, memory_order_relaxed);
 }
 
-/* --- Beginning and end ------------------------------------------------------------------------------------------------ */
+/* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
 static void *run(void *arg)
 {

@@ -5,7 +5,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/slots.h"
 
-/* --- Answering ----------------------------------------------------------------------------------------------------- */
+/* --- Answering ---------------------------------------------------------------------------------------------------- */
 
 void queue_fail(struct redis *r, struct call *c, enum store_status status)
 {
@@ -26,7 +26,7 @@ static void answer_failed(struct redis *r)
         call_end(r, c, (enum store_status)c->verdict);
 }
 
-/* --- Lists of partitions -------------------------------------------------------------------------------------------- */
+/* --- Lists of partitions ------------------------------------------------------------------------------------------ */
 
 void queue_list(struct redis *r, uint16_t part, enum lane_kind kind)
 {
@@ -73,7 +73,7 @@ uint16_t queue_next_part(struct redis *r, struct lane *lane, unsigned *looked)
     return QUEUE_NONE;
 }
 
-/* --- Calls in and out ------------------------------------------------------------------------------------------------ */
+/* --- Calls in and out --------------------------------------------------------------------------------------------- */
 
 struct call *queue_pull(struct redis *r, uint16_t part, enum lane_kind kind)
 {
@@ -159,7 +159,7 @@ void queue_assign(struct redis *r, uint16_t part, struct master *m)
     queue_list(r, part, LANE_READ);
 }
 
-/* --- Now and then ---------------------------------------------------------------------------------------------------- */
+/* --- Now and then ------------------------------------------------------------------------------------------------- */
 
 /* Answers what waited for too long, and changes that their master may not have because it is short of copies. */
 static void expire(struct redis *r, uint16_t part, enum lane_kind kind)
@@ -230,7 +230,7 @@ void queue_turn(struct redis *r)
     }
 }
 
-/* --- Beginning and end ------------------------------------------------------------------------------------------------ */
+/* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
 void queue_start(struct redis *r, struct master *nobody)
 {

@@ -95,20 +95,20 @@ struct lane {
 
 /* A process that had partitions in the last view of the cluster. */
 struct master {
-    struct master *next;   /* of slots.masters */
-    char id[41];           /* of the cluster's; NUL-terminated; empty: nobody */
+    struct master *next; /* of slots.masters */
+    char id[41];         /* of the cluster's; NUL-terminated; empty: nobody */
     char host[LINK_HOST_MAX];
     uint16_t port;
-    uint16_t parts;        /* it has so many; 0: it goes once its groups have ended */
-    uint16_t replicas;     /* that follow it, and are not known to have failed */
-    bool seen;             /* while a view is read: it is in it */
-    bool library;          /* a function was not found: the library is loaded with the next group of changes */
-    bool lost;             /* it was logged that it cannot be reached */
-    uint64_t ready_at;     /* when a lane was ready last; 0: never */
-    uint64_t few_until;    /* copies were fewer than all: until then not all are asked for */
-    uint64_t short_since;  /* it has had too few copies since; 0: it has enough */
-    uint64_t short_seen;   /* when that was seen last */
-    uint64_t bytes;        /* of calls that wait for it */
+    uint16_t parts;       /* it has so many; 0: it goes once its groups have ended */
+    uint16_t replicas;    /* that follow it, and are not known to have failed */
+    bool seen;            /* while a view is read: it is in it */
+    bool library;         /* a function was not found: the library is loaded with the next group of changes */
+    bool lost;            /* it was logged that it cannot be reached */
+    uint64_t ready_at;    /* when a lane was ready last; 0: never */
+    uint64_t few_until;   /* copies were fewer than all: until then not all are asked for */
+    uint64_t short_since; /* it has had too few copies since; 0: it has enough */
+    uint64_t short_seen;  /* when that was seen last */
+    uint64_t bytes;       /* of calls that wait for it */
     struct lane lanes[LANES];
 };
 

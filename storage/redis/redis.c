@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- What the engine does ---------------------------------------------------------------------------------------- */
+/* --- What the engine does ----------------------------------------------------------------------------------------- */
 
 static void redis_post(struct store *base, struct store_op *op)
 {
@@ -111,7 +111,7 @@ static const struct store_engine redis_engine = {
     .close = redis_close,
 };
 
-/* --- Opening ---------------------------------------------------------------------------------------------------- */
+/* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 /* Looks a name up; waits for that, as a start may. Returns how many of `max` addresses there are. */
 static uint32_t look_up(const char *text, struct address *out, uint32_t max)

@@ -66,20 +66,20 @@ struct redis {
     struct redis_login login;
     struct part parts[PARTITIONS];
     struct slots slots;
-    struct queue failed;             /* calls to be answered at the turn's end */
-    uint64_t expired_at;             /* when old calls were looked for last */
-    struct buf spare[SPARE_BODIES];  /* memory for bodies of calls */
+    struct queue failed;            /* calls to be answered at the turn's end */
+    uint64_t expired_at;            /* when old calls were looked for last */
+    struct buf spare[SPARE_BODIES]; /* memory for bodies of calls */
     uint32_t spare_count;
-    bool stopped;                    /* nothing is sent any more */
+    bool stopped; /* nothing is sent any more */
     struct ev_async wake;
     struct ev_prepare turn_end;
     struct ev_check turn_begin;
     struct ev_timer tick;
-    uint32_t tick_ms;                /* how often it comes now */
-    char input[LINK_READ_SIZE];      /* where links read into */
-    struct tasks *tasks;             /* task.c */
-    struct sweeper *sweeper;         /* sweep.c */
-    struct cluster_time *time;       /* time.c */
+    uint32_t tick_ms;           /* how often it comes now */
+    char input[LINK_READ_SIZE]; /* where links read into */
+    struct tasks *tasks;        /* task.c */
+    struct sweeper *sweeper;    /* sweep.c */
+    struct cluster_time *time;  /* time.c */
 
     struct redis_hooks hooks;
     pthread_t thread;
@@ -87,15 +87,15 @@ struct redis {
 
     /* What other threads hand over. */
     pthread_mutex_t lock;
-    struct mail *first, **last;      /* under lock: operations in the order handed over */
-    bool woken;                      /* under lock: the thread has been told of them */
-    bool closing;                    /* under lock; the thread's own copy is `ending` */
-    bool changed;                    /* under lock: `asked` is to be taken into force */
-    struct store_options asked;      /* under lock: only what is reloadable */
-    bool ending;                     /* it ends once all operations are answered */
+    struct mail *first, **last; /* under lock: operations in the order handed over */
+    bool woken;                 /* under lock: the thread has been told of them */
+    bool closing;               /* under lock; the thread's own copy is `ending` */
+    bool changed;               /* under lock: `asked` is to be taken into force */
+    struct store_options asked; /* under lock: only what is reloadable */
+    bool ending;                /* it ends once all operations are answered */
 
     struct redis_stats stats;
-    struct latency group_latency;    /* from sending a group to the WAIT that answers it */
+    struct latency group_latency; /* from sending a group to the WAIT that answers it */
 };
 
 /* redis_open() with hooks; NULL: none. */

@@ -3,7 +3,7 @@
 #include <hiredis/read.h>
 #include <stdlib.h>
 
-/* --- Memory of replies ------------------------------------------------------------------------------------------- */
+/* --- Memory of replies -------------------------------------------------------------------------------------------- */
 
 enum { CHUNK_SIZE = 32768 };
 
@@ -48,11 +48,10 @@ void resp_forget(struct resp *in)
 static struct reply *reply_new(const redisReadTask *task, enum reply_type type)
 {
     struct reply *r;
-    if (task->parent) {
+    if (task->parent)
         r = &((struct reply *)task->parent->obj)->list[task->idx];
-    } else if (!(r = resp_make(task->privdata, sizeof *r))) {
+    else if (!(r = resp_make(task->privdata, sizeof *r)))
         return NULL;
-    }
     *r = (struct reply){.type = type};
     return r;
 }
@@ -141,7 +140,7 @@ int resp_next(struct resp *in, const struct reply **out)
     return reply != NULL;
 }
 
-/* --- Commands ------------------------------------------------------------------------------------------------------ */
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 
 /* A line of a letter and a number. */
 static void put_length(struct buf *b, char letter, uint64_t n)

@@ -24,7 +24,7 @@ struct reply {
     struct reply *list; /* LIST: n of them; borrowed from the reader */
 };
 
-/* --- The reader -------------------------------------------------------------------------------------------------- */
+/* --- The reader --------------------------------------------------------------------------------------------------- */
 
 enum {
     RESP_MAX = 64 << 20,     /* bytes of one reply; more is taken for garbage */
@@ -51,7 +51,7 @@ MUST_CHECK int resp_next(struct resp *in, const struct reply **out);
 /* Gives back the memory of all replies that were returned. Not while one is half read, but between two. */
 void resp_forget(struct resp *in);
 
-/* --- Commands ---------------------------------------------------------------------------------------------------- */
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 
 /* Appends a bulk string: one argument of a command. */
 void resp_put(struct buf *b, struct slice s);
@@ -64,7 +64,7 @@ void resp_open(struct buf *b, unsigned n);
 /* Appends the beginning of an argument of n bytes: they follow, and a CR LF. */
 void resp_bulk(struct buf *b, size_t n);
 
-/* --- Packed replies ---------------------------------------------------------------------------------------------- */
+/* --- Packed replies ----------------------------------------------------------------------------------------------- */
 
 /* Reads a packed string from its beginning. What is not there reads as 0, and from then on `bad` says so: whoever reads
  * looks at reply_ok() once, at the end. */

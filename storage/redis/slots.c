@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-/* --- Words of the text ------------------------------------------------------------------------------------------------ */
+/* --- Words of the text -------------------------------------------------------------------------------------------- */
 
 /* Takes what stands before the next `end`, or all. */
 static struct slice word_take(struct slice *s, char end)
@@ -56,7 +56,7 @@ static bool has_word(struct slice list, const char *word)
     return false;
 }
 
-/* --- Masters ----------------------------------------------------------------------------------------------------------- */
+/* --- Masters ------------------------------------------------------------------------------------------------------ */
 
 static void master_init(struct redis *r, struct master *m)
 {
@@ -124,7 +124,7 @@ static void masters_sweep(struct redis *r)
     }
 }
 
-/* --- A view -------------------------------------------------------------------------------------------------------------- */
+/* --- A view ------------------------------------------------------------------------------------------------------- */
 
 /* A line of CLUSTER NODES. */
 struct member {
@@ -164,7 +164,8 @@ static void claim(struct redis *r, struct master *m, const struct member *member
             continue; /* "[5461->-…": a slot that is about to move */
         if (number_of(range, &to))
             to = from;
-        for (uint64_t part = (from + SLOTS_EACH - 1) / SLOTS_EACH; part * SLOTS_EACH <= to && part < PARTITIONS; part++) {
+        for (uint64_t part = (from + SLOTS_EACH - 1) / SLOTS_EACH; part * SLOTS_EACH <= to && part < PARTITIONS;
+             part++) {
             struct part *p = &r->parts[part];
             bool old = member->epoch < p->epoch && r->turn_ms < p->master->ready_at + SLOTS_OLD_CLAIM;
             if (p->master != m && old)
@@ -216,7 +217,7 @@ void slots_view(struct redis *r, struct slice text, const struct address *from)
     masters_sweep(r);
 }
 
-/* --- The scout ------------------------------------------------------------------------------------------------------------ */
+/* --- The scout ---------------------------------------------------------------------------------------------------- */
 
 /* Whom to ask next. */
 static struct address next_address(struct slots *s)
@@ -305,7 +306,7 @@ void slots_doubt(struct redis *r, struct slice error)
         scout_ask(r);
 }
 
-/* --- Beginning and end --------------------------------------------------------------------------------------------------- */
+/* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
 void slots_start(struct redis *r, struct address *seeds, uint32_t count)
 {

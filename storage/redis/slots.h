@@ -28,15 +28,15 @@ struct slots {
     struct address *seeds;  /* of the config; owned */
     struct address *known;  /* members of the last view; owned */
     uint32_t seed_count, known_count;
-    uint32_t next;          /* which of seeds and known is asked next */
-    struct address hint;    /* asked before those; port 0: none */
+    uint32_t next;       /* which of seeds and known is asked next */
+    struct address hint; /* asked before those; port 0: none */
     struct link scout;
-    bool asking;            /* a view is on its way */
-    bool doubt;             /* something did not fit since the last view was asked for */
-    bool changed;           /* the view that is read has moved something */
-    bool lonely;            /* it was logged that no member answers */
-    uint64_t asked_at;      /* when the last view was asked for, by redis.turn_ms */
-    uint64_t viewed_at;     /* when the last view came; 0: none yet */
+    bool asking;        /* a view is on its way */
+    bool doubt;         /* something did not fit since the last view was asked for */
+    bool changed;       /* the view that is read has moved something */
+    bool lonely;        /* it was logged that no member answers */
+    uint64_t asked_at;  /* when the last view was asked for, by redis.turn_ms */
+    uint64_t viewed_at; /* when the last view came; 0: none yet */
 };
 
 /* seeds: taken over, to be freed by slots_stop(). */
