@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* Made of functions/ when Magpie is built: what stands in functions/library.cmake. */
-extern const char library_code[];
+extern const unsigned char library_code[];
 extern const size_t library_code_size;
 extern const char library_hash[];
 

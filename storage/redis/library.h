@@ -1,8 +1,8 @@
 /*
  * The functions that run inside Redis: functions/NAME.lua, put together and embedded when Magpie is built.
  *
- * The library is called magpie_H and its functions mH_name, where H are 6 hexadecimal digits of the SHA-256 of its text.
- * So two builds never share a name, and may run side by side. A master that lacks the library is given it.
+ * The library is called magpie_H and its functions mH_name, where H are 6 hexadecimal digits of the SHA-256 of its
+ * text. So two builds never share a name, and may run side by side. A master that lacks the library is given it.
  */
 #ifndef MAGPIE_STORAGE_REDIS_LIBRARY_H
 #define MAGPIE_STORAGE_REDIS_LIBRARY_H

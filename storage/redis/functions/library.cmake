@@ -16,10 +16,10 @@ file(WRITE ${CMAKE_BINARY_DIR}/generated/magpie.lua "${text}") # to be read by p
 file(READ ${CMAKE_BINARY_DIR}/generated/magpie.lua text HEX)
 string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," text "${text}")
 file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/redis_library.c CONTENT "#include <stddef.h>
-extern const char library_code[];
+extern const unsigned char library_code[];
 extern const size_t library_code_size;
 extern const char library_hash[];
-const char library_code[] = {${text}0};
+const unsigned char library_code[] = {${text}0};
 const size_t library_code_size = sizeof library_code - 1;
 const char library_hash[] = \"${hash}\";
 ")
