@@ -62,7 +62,7 @@ static void wait_first(struct redis *r, struct lane *lane, bool calls)
         wait_send(r, lane, need, 1); /* it is answered, whatever is said */
     else
         wait_send(r, lane, r->turn_ms < m->few_until ? need : all, GROUP_WAIT_ALL);
-    link_sent(&lane->link, 1);
+    redis_link_sent(&lane->link, 1);
 }
 
 /* --- Sending ------------------------------------------------------------------------------------------------------ */
@@ -73,7 +73,7 @@ static void load_send(struct lane *lane)
     resp_command(&lane->link.out, load, 3);
     lane->group.loading = true;
     lane->group.before++;
-    link_sent(&lane->link, 1);
+    redis_link_sent(&lane->link, 1);
 }
 
 static void call_send(struct redis *r, struct lane *lane, struct call *c)
@@ -83,11 +83,11 @@ static void call_send(struct redis *r, struct lane *lane, struct call *c)
     call_write(r, c, &l->out);
     c->state = CALL_WAITS;
     c->passed = false;
-    c->end = link_end_of_output(l);
+    c->end = redis_link_end_of_output(l);
     if (c->since < l->oldest)
         l->oldest = c->since;
     queue_put(&lane->group.sent, c);
-    link_sent(l, 1);
+    redis_link_sent(l, 1);
 }
 
 /* Whether the partition's next call may be sent now, and has not waited for too long; those are answered. */
@@ -143,12 +143,12 @@ void group_run(struct redis *r, struct lane *lane)
     if (!n && !g->before) { /* WAIT goes by the last command of its connection */
         resp_command(&lane->link.out, (struct slice[]){SLICE_LIT("TIME")}, 1);
         g->before++;
-        link_sent(&lane->link, 1);
+        redis_link_sent(&lane->link, 1);
     }
     wait_first(r, lane, n > 0);
     g->phase = GROUP_CALLS;
     g->begun = clock_mono_us();
-    link_flush(&lane->link);
+    redis_link_flush(&lane->link);
 }
 
 /* --- Replies of calls --------------------------------------------------------------------------------------------- */
@@ -279,7 +279,7 @@ static void group_done(struct redis *r, struct lane *lane)
     queue_return(r, &back, lane->kind, QUEUE_HOLD);
     while ((c = queue_take(&done)))
         call_end(r, c, STORE_OK);
-    link_forget(&lane->link);
+    redis_link_forget(&lane->link);
 }
 
 /* What became of it is not known: it goes back as a whole. */
@@ -288,14 +288,14 @@ static void group_unknown(struct redis *r, struct lane *lane)
     struct queue replied, sent, back;
     struct call *c;
     for (c = lane->group.sent.first; c; c = c->next)
-        if (link_gone(&lane->link, c->end))
+        if (redis_link_gone(&lane->link, c->end))
             mark_passed(&lane->group, c);
     group_clear(r, lane, &replied, &sent);
     queue_init(&back);
     while ((c = queue_take(&replied)))
         sort_undone(r, c, &back, c->state == CALL_REPLIED);
     while ((c = queue_take(&sent)))
-        sort_undone(r, c, &back, link_gone(&lane->link, c->end));
+        sort_undone(r, c, &back, redis_link_gone(&lane->link, c->end));
     atomic_fetch_add(&r->stats.repeats, back.first != NULL);
     queue_return(r, &back, lane->kind, 0);
 }
@@ -309,7 +309,7 @@ static void group_short(struct redis *r, struct lane *lane)
         return;
     }
     group_unknown(r, lane);
-    link_forget(&lane->link);
+    redis_link_forget(&lane->link);
 }
 
 static void wait_reply(struct redis *r, struct lane *lane, const struct reply *reply)
@@ -319,7 +319,7 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
     if (reply->type != REPLY_NUMBER) { /* it is no master any more */
         slots_doubt(r, reply->text);
         group_unknown(r, lane);
-        link_end(&lane->link, "it does not wait for copies");
+        redis_link_end(&lane->link, "it does not wait for copies");
         return;
     }
     if (reply->number < (int64_t)g->asked && g->asked > g->need)
@@ -330,8 +330,8 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
     } else if (g->phase == GROUP_CALLS && g->replied.first && group_short_ms(r, m) < SHORT_REFUSE) {
         g->phase = GROUP_WAIT_AGAIN;
         wait_send(r, lane, g->need, GROUP_WAIT_FEW);
-        link_sent(&lane->link, 1);
-        link_flush(&lane->link);
+        redis_link_sent(&lane->link, 1);
+        redis_link_flush(&lane->link);
     } else {
         group_short(r, lane);
     }

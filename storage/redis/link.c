@@ -16,7 +16,7 @@
 static void on_readable(struct ev_loop *loop, ev_io *w, int events);
 static void on_writable(struct ev_loop *loop, ev_io *w, int events);
 
-void link_init(struct link *l, struct redis *r, const struct link_events *events)
+void redis_link_init(struct link *l, struct redis *r, const struct link_events *events)
 {
     *l = (struct link){.r = r, .events = events, .fd = -1, .oldest = UINT64_MAX};
     ev_init(&l->readable, on_readable);
@@ -24,7 +24,7 @@ void link_init(struct link *l, struct redis *r, const struct link_events *events
 }
 
 /* With SO_LINGER 0 a close resets: what was given up must not be delivered and done later. */
-static void link_close(struct link *l)
+static void redis_link_close(struct link *l)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     if (l->fd < 0)
@@ -36,20 +36,20 @@ static void link_close(struct link *l)
     l->fd = -1;
 }
 
-void link_fini(struct link *l)
+void redis_link_fini(struct link *l)
 {
-    link_close(l);
+    redis_link_close(l);
     l->state = LINK_DOWN;
     resp_fini(&l->in);
     buf_free(&l->out);
 }
 
-void link_end(struct link *l, const char *why)
+void redis_link_end(struct link *l, const char *why)
 {
     if (l->state == LINK_DOWN)
         return;
     log_event(LOG_DEBUG, "cluster.link_ended", LOG_STR("host", l->host), LOG_INT("port", l->port), LOG_STR("why", why));
-    link_close(l);
+    redis_link_close(l);
     l->state = LINK_DOWN;
     l->events->lost(l);
     resp_fini(&l->in);
@@ -93,10 +93,10 @@ static void link_greet(struct link *l)
     }
     resp_command(&l->out, (struct slice[]){SLICE_LIT("TIME")}, 1);
     l->own++;
-    link_flush(l);
+    redis_link_flush(l);
 }
 
-void link_open(struct link *l, const char *host, uint16_t port)
+void redis_link_open(struct link *l, const char *host, uint16_t port)
 {
     struct sockaddr_storage address;
     socklen_t size = address_of(host, port, &address);
@@ -124,34 +124,34 @@ void link_open(struct link *l, const char *host, uint16_t port)
     if (connect(l->fd, (struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS)
         ev_io_start(l->r->loop, &l->writable);
     else
-        link_end(l, "refused");
+        redis_link_end(l, "refused");
 }
 
 /* --- Sending --- */
 
-void link_sent(struct link *l, uint32_t replies)
+void redis_link_sent(struct link *l, uint32_t replies)
 {
     if (!l->awaited)
         l->asked = l->r->turn_ms;
     l->awaited += replies;
 }
 
-void link_flush(struct link *l)
+void redis_link_flush(struct link *l)
 {
     if (l->state < LINK_GREETING || l->out_sent == l->out.n)
         return;
     if (l->out.oom) {
-        link_end(l, "out of memory");
+        redis_link_end(l, "out of memory");
         return;
     }
     /* The loop may have stood still since the calls were put here: nothing that old is sent. */
     if (l->oldest != UINT64_MAX && clock_boot_ms() > l->oldest + l->r->options.cluster.patience_ms) {
-        link_end(l, "its calls are too old");
+        redis_link_end(l, "its calls are too old");
         return;
     }
     ssize_t n = send(l->fd, l->out.p + l->out_sent, l->out.n - l->out_sent, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        link_end(l, "cannot be written to");
+        redis_link_end(l, "cannot be written to");
         return;
     }
     l->out_sent += n > 0 ? (size_t)n : 0;
@@ -172,12 +172,12 @@ static void on_writable(struct ev_loop *loop, ev_io *w, int events)
     socklen_t size = sizeof error;
     (void)events;
     if (l->state != LINK_CONNECTING) {
-        link_flush(l);
+        redis_link_flush(l);
         return;
     }
     getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
-        link_end(l, "refused");
+        redis_link_end(l, "refused");
         return;
     }
     ev_io_stop(loop, w);
@@ -194,7 +194,7 @@ static void own_reply(struct link *l, const struct reply *reply)
     if (reply->type == REPLY_ERROR) {
         log_event(LOG_WARN, "cluster.refused", LOG_STR("host", l->host), LOG_INT("port", l->port),
                   LOG_SLICE("error", reply->text));
-        link_end(l, "it refuses us");
+        redis_link_end(l, "it refuses us");
     } else if (l->state == LINK_GREETING && !l->own) {
         l->state = LINK_READY;
         l->events->ready(l);
@@ -208,7 +208,7 @@ static void link_replies(struct link *l)
     while (l->state != LINK_DOWN) {
         int r = resp_next(&l->in, &reply);
         if (r < 0)
-            link_end(l, "what it says is not Redis's protocol");
+            redis_link_end(l, "what it says is not Redis's protocol");
         if (r <= 0)
             return;
         if (l->own) {
@@ -218,7 +218,7 @@ static void link_replies(struct link *l)
             l->asked = l->r->turn_ms;
             l->events->reply(l, reply);
         } else {
-            link_end(l, "it says what nobody asked for");
+            redis_link_end(l, "it says what nobody asked for");
         }
     }
 }
@@ -231,22 +231,22 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int events)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        link_end(l, n ? strerror(errno) : "closed by the other side");
+        redis_link_end(l, n ? strerror(errno) : "closed by the other side");
         return;
     }
     uint64_t since = l->asked > l->heard ? l->asked : l->heard;
     if (l->r->turn_ms > since + LINK_SILENCE && l->own + l->awaited) {
-        link_end(l, "its reply is too late");
+        redis_link_end(l, "its reply is too late");
         return;
     }
     l->heard = l->r->turn_ms;
     if (resp_feed(&l->in, l->r->input, (size_t)n))
-        link_end(l, "its reply is too large");
+        redis_link_end(l, "its reply is too large");
     else
         link_replies(l);
 }
 
-void link_forget(struct link *l)
+void redis_link_forget(struct link *l)
 {
     if (l->state != LINK_DOWN)
         resp_forget(&l->in);
@@ -254,19 +254,19 @@ void link_forget(struct link *l)
 
 /* --- Silence --- */
 
-void link_tick(struct link *l)
+void redis_link_tick(struct link *l)
 {
     uint64_t now = l->r->turn_ms;
     uint64_t since = l->asked > l->heard && l->own + l->awaited ? l->asked : l->heard;
     if (l->state == LINK_DOWN)
         return;
     if (now > since + LINK_SILENCE) {
-        link_end(l, "silent");
+        redis_link_end(l, "silent");
     } else if (l->state == LINK_READY && !l->own && !l->awaited && now >= l->heard + LINK_PING) {
         resp_command(&l->out, (struct slice[]){SLICE_LIT("TIME")}, 1);
         l->own = 1;
-        link_flush(l);
+        redis_link_flush(l);
     } else {
-        link_flush(l);
+        redis_link_flush(l);
     }
 }

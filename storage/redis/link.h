@@ -32,9 +32,9 @@ struct link;
 /* What its owner is told; the link is a member of the owner's struct. */
 struct link_events {
     void (*ready)(struct link *l);
-    /* A reply to what the owner has sent, in order. It lives until link_forget(). */
+    /* A reply to what the owner has sent, in order. It lives until redis_link_forget(). */
     void (*reply)(struct link *l, const struct reply *reply);
-    void (*lost)(struct link *l); /* it is down now; called by link_end() too */
+    void (*lost)(struct link *l); /* it is down now; called by redis_link_end() too */
 };
 
 struct link {
@@ -58,31 +58,31 @@ struct link {
 };
 
 /* events: static. Allocates nothing. */
-void link_init(struct link *l, struct redis *r, const struct link_events *events);
+void redis_link_init(struct link *l, struct redis *r, const struct link_events *events);
 /* Ends it without telling its owner, and frees what it has. */
-void link_fini(struct link *l);
+void redis_link_fini(struct link *l);
 /* Begins to connect; the link is down. Not sooner than LINK_AGAIN after the last attempt: then nothing happens. host:
  * a numeric address. */
-void link_open(struct link *l, const char *host, uint16_t port);
+void redis_link_open(struct link *l, const char *host, uint16_t port);
 /* Ends it at once: the kernel forgets what it has not delivered. Tells the owner, unless it was down. why: for the log;
  * static. */
-void link_end(struct link *l, const char *why);
+void redis_link_end(struct link *l, const char *why);
 /* After appending to l->out: that many replies are awaited for it. */
-void link_sent(struct link *l, uint32_t replies);
+void redis_link_sent(struct link *l, uint32_t replies);
 /* Turn's end: sends what is in the output. */
-void link_flush(struct link *l);
+void redis_link_flush(struct link *l);
 /* Several times a second: looks for silence, asks an idle link TIME. */
-void link_tick(struct link *l);
+void redis_link_tick(struct link *l);
 /* Frees the replies that were handed over. */
-void link_forget(struct link *l);
+void redis_link_forget(struct link *l);
 
 /* Whether those bytes of this connection, counted from its beginning, are with the kernel. */
-static inline bool link_gone(const struct link *l, uint64_t end)
+static inline bool redis_link_gone(const struct link *l, uint64_t end)
 {
     return l->sent + l->out_sent >= end;
 }
 /* Where the output ends now, counted likewise. */
-static inline uint64_t link_end_of_output(const struct link *l)
+static inline uint64_t redis_link_end_of_output(const struct link *l)
 {
     return l->sent + l->out.n;
 }

@@ -187,9 +187,9 @@ static void tick_lane(struct redis *r, struct lane *lane)
 {
     struct master *m = lane->master;
     if (lane->link.state != LINK_DOWN)
-        link_tick(&lane->link);
+        redis_link_tick(&lane->link);
     else if (m->parts)
-        link_open(&lane->link, m->host, m->port);
+        redis_link_open(&lane->link, m->host, m->port);
     if (lane->link.state == LINK_READY)
         m->ready_at = r->turn_ms;
 }
@@ -249,7 +249,7 @@ void queue_stop(struct redis *r)
     r->stopped = true;
     for (struct master *m = r->slots.masters; m; m = m->next)
         for (int kind = 0; kind < LANES; kind++)
-            link_end(&m->lanes[kind].link, "the engine ends");
+            redis_link_end(&m->lanes[kind].link, "the engine ends");
     for (int i = 0; i < PARTITIONS; i++)
         for (int kind = 0; kind < LANES; kind++)
             while ((c = queue_take(&r->parts[i].queue[kind])))

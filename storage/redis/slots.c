@@ -64,7 +64,7 @@ static void master_init(struct redis *r, struct master *m)
     m->ready_at = r->turn_ms;
     for (int kind = 0; kind < LANES; kind++) {
         struct lane *lane = &m->lanes[kind];
-        link_init(&lane->link, r, &group_link_events);
+        redis_link_init(&lane->link, r, &group_link_events);
         lane->master = m;
         lane->kind = (uint8_t)kind;
         lane->first = lane->last = QUEUE_NONE;
@@ -75,8 +75,8 @@ static void master_init(struct redis *r, struct master *m)
 
 static void master_free(struct master *m)
 {
-    link_fini(&m->lanes[LANE_WRITE].link);
-    link_fini(&m->lanes[LANE_READ].link);
+    redis_link_fini(&m->lanes[LANE_WRITE].link);
+    redis_link_fini(&m->lanes[LANE_READ].link);
     free(m);
 }
 
@@ -105,8 +105,8 @@ static struct master *master_get(struct redis *r, struct slice id, const struct 
     }
     memcpy(m->host, a->host, sizeof m->host);
     m->port = a->port;
-    link_end(&m->lanes[LANE_WRITE].link, "it has another address");
-    link_end(&m->lanes[LANE_READ].link, "it has another address");
+    redis_link_end(&m->lanes[LANE_WRITE].link, "it has another address");
+    redis_link_end(&m->lanes[LANE_READ].link, "it has another address");
     return m;
 }
 
@@ -236,8 +236,8 @@ static void scout_ask(struct redis *r)
 {
     struct slots *s = &r->slots;
     resp_command(&s->scout.out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("NODES")}, 2);
-    link_sent(&s->scout, 1);
-    link_flush(&s->scout);
+    redis_link_sent(&s->scout, 1);
+    redis_link_flush(&s->scout);
     s->asking = true;
     s->doubt = false;
     s->asked_at = r->turn_ms;
@@ -256,16 +256,16 @@ static void scout_reply(struct link *l, const struct reply *reply)
     if (reply->type != REPLY_STRING) {
         log_event(LOG_WARN, "cluster.no_view", LOG_STR("host", l->host), LOG_INT("port", l->port),
                   LOG_SLICE("error", reply->text));
-        link_end(l, "it does not tell the cluster's members");
+        redis_link_end(l, "it does not tell the cluster's members");
         return;
     }
     slots_view(l->r, reply->text, &from); /* meanwhile nothing may be asked, which could end the link */
-    link_forget(l);
+    redis_link_forget(l);
     s->asking = false;
     s->viewed_at = l->r->turn_ms;
     s->lonely = false;
     if (s->doubt && !s->changed) /* this one may be behind: another is asked next time */
-        link_end(l, "it has told nothing new");
+        redis_link_end(l, "it has told nothing new");
 }
 
 static void scout_lost(struct link *l)
@@ -283,10 +283,10 @@ void slots_tick(struct redis *r)
         if (r->turn_ms >= s->scout.opened + LINK_AGAIN || s->hint.port) {
             struct address a = next_address(s);
             s->scout.opened = 0;
-            link_open(&s->scout, a.host, a.port);
+            redis_link_open(&s->scout, a.host, a.port);
         }
     } else {
-        link_tick(&s->scout);
+        redis_link_tick(&s->scout);
     }
     if (s->scout.state == LINK_READY && !s->asking && (since >= SLOTS_VIEW || (s->doubt && since >= SLOTS_DOUBT)))
         scout_ask(r);
@@ -314,7 +314,7 @@ void slots_start(struct redis *r, struct address *seeds, uint32_t count)
     *s = (struct slots){.seeds = seeds, .seed_count = count};
     master_init(r, &s->nobody);
     queue_start(r, &s->nobody);
-    link_init(&s->scout, r, &scout_events);
+    redis_link_init(&s->scout, r, &scout_events);
 }
 
 void slots_stop(struct redis *r)
@@ -324,9 +324,9 @@ void slots_stop(struct redis *r)
         next = m->next;
         master_free(m);
     }
-    link_fini(&s->nobody.lanes[LANE_WRITE].link);
-    link_fini(&s->nobody.lanes[LANE_READ].link);
-    link_fini(&s->scout);
+    redis_link_fini(&s->nobody.lanes[LANE_WRITE].link);
+    redis_link_fini(&s->nobody.lanes[LANE_READ].link);
+    redis_link_fini(&s->scout);
     free(s->seeds);
     free(s->known);
 }
