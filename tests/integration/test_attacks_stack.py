@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from base import Test
+from base import Test, embedded
 from client import PING, SEND_CHANNEL
 from plugin_base import Console
 from server import MAGPIED, PATIENCE, SANITIZED
@@ -147,6 +147,7 @@ class Stack(Test):
         self.eventually(lambda: a.request(300) == {"generation": 1})
 
 
+@embedded("runs no server")
 class TopOfTheFile(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="magpie-stack-")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unittest
 
+from base import embedded
 from server import MAGPIED, ROOT
 
 ROWS = {
@@ -15,6 +16,7 @@ ROWS = {
 }
 
 
+@embedded("its parts have servers of their own")
 class Bench(unittest.TestCase):
     def test_parts_in_quick_form(self):
         command = [sys.executable, os.path.join(ROOT, "tests", "bench", "run.py"), "--quick", "--json"] + list(ROWS)

@@ -5,12 +5,13 @@ import os
 import subprocess
 import time
 
-from base import Test
+from base import Test, embedded
 from client import HISTORY, LOGIN
 from server import MAGPIED, PATIENCE, Server
 from test_durability import Stops, whole_history
 
 
+@embedded("RocksDB's files")
 class Damage(Stops):
     """Damaged files are refused with a reason, and nothing is reset; with the right file back, all is there."""
 
@@ -141,6 +142,7 @@ class Damage(Stops):
         self.check(False, ("*.log", self.cut), ("*.log", self.flip), ("*.log", self.remove))
 
 
+@embedded("the lock of RocksDB's directory")
 class Alone(Test):
     def test_two_servers_on_one_directory(self):
         a, b = self.users("Ada", "Bob")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import unittest
 
+from base import embedded
 from server import MAGPIED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -15,6 +16,7 @@ VERBS = ("run", "test", "build", "bench", "million", "fuzz", "soak", "asan", "ts
          "help")
 
 
+@embedded("runs no server")
 class Dev(unittest.TestCase):
     def setUp(self):
         self.folder = os.path.join(tempfile.mkdtemp(prefix="magpie-dev-"), "it's a folder")
@@ -65,6 +67,7 @@ class Dev(unittest.TestCase):
                 self.assertIn(about, r.stderr)
 
 
+@embedded("runs no server")
 class Documents(unittest.TestCase):
     """tests/docs.py puts the built programs into examples, wherever they lie."""
 

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from base import Test
+from base import Test, embedded
 from client import CONVERSATIONS, HISTORY, INBOX, READ, SEND_CHANNEL, SEND_USER, Client, Error
 from server import PATIENCE, Server
 from wire import Closed
@@ -217,6 +217,7 @@ def shared_memory(server):
     return found
 
 
+@embedded("the embedded engine's memory of what it has told")
 class SharedMemory(Test):
     """It may be tidied away, and it may be full: neither makes numbers jump, nor ends the server."""
 
@@ -262,6 +263,7 @@ class SharedMemory(Test):
             self.assertEqual(s.stop(), 0)
 
 
+@embedded("the disk under RocksDB")
 class Full(Test):
     """A disk that takes nothing more. The limit on file sizes stands in for it: the writes of the running server fail,
     and no privileges are needed."""
@@ -367,6 +369,7 @@ class Full(Test):
             self.assertEqual([m["id"] for m in b2.history(peer=a)["messages"]], [sent["id"]])
 
 
+@embedded("the disk under RocksDB")
 class SmallDisk(Test):
     """A real one, where a mount is allowed."""
 
@@ -417,6 +420,7 @@ class SmallDisk(Test):
             shutil.rmtree(folder.folder, ignore_errors=True)
 
 
+@embedded("the disk under RocksDB")
 class PowerLoss(Test):
     """The power goes: a file system of its own is shut down under load without writing anything more, and mounted
     again."""
@@ -526,6 +530,7 @@ class PowerLoss(Test):
         return missing
 
 
+@embedded("the disk under RocksDB")
 class Broken(Test):
     """A disk whose fsync fails once, by strace."""
 

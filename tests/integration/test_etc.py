@@ -11,7 +11,7 @@ import unittest
 import urllib.request
 
 import scrape
-from base import Test
+from base import Test, embedded
 from plugin_base import Console
 from server import MAGPIED, PATIENCE, ROOT, Server
 
@@ -144,6 +144,7 @@ class Completion(Test):
         self.assertEqual((r.returncode, r.stderr), (0, ""))
 
 
+@embedded("runs no server")
 class Machine(unittest.TestCase):
     def test_reload_checks_first(self):
         """systemd runs the lines one after the other and stops at the first that fails."""
@@ -195,6 +196,7 @@ class Machine(unittest.TestCase):
                     self.assertTrue(700 < number < 800 or number > 100000, number)  # or it may raise the limit
 
 
+@embedded("runs no server")
 class Events(unittest.TestCase):
     CALL = re.compile(r"\b(log_event|log_write|log_write_all|log_lines|log_line_format|put_event|told|log)\s*\("
                       r'((?:[^"();]|\([^()]*\))*)"([a-z0-9_]+\.[a-z0-9_]+)"')

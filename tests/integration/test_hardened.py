@@ -9,7 +9,7 @@ import struct
 import subprocess
 import unittest
 
-from base import Test
+from base import Test, embedded
 from client import PING
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED, Server
 
@@ -32,6 +32,7 @@ def plugins():
             if os.path.isdir(os.path.join(ROOT, "plugins", os.path.basename(p)[:-3]))]
 
 
+@embedded("runs no server")
 @unittest.skipUnless(shutil.which("readelf") and shutil.which("nm"), "there are no binutils here")
 class Binaries(unittest.TestCase):
     def setUp(self):

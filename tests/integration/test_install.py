@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
+from base import embedded
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED
 
 BUILT = os.path.dirname(MAGPIED)
@@ -29,6 +30,7 @@ def install(prefix, destination=None):
         raise AssertionError(r.stdout + r.stderr)
 
 
+@embedded("the engine is not what is installed")
 @unittest.skipUnless(shutil.which("cmake") and os.path.exists(os.path.join(BUILT, "cmake_install.cmake")),
                      "$MAGPIED is in no folder that CMake built")
 @unittest.skipIf(SANITIZED, "what is installed is the same")

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
+from base import embedded
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED
 
 BUILT = os.path.dirname(MAGPIED)
@@ -48,6 +49,7 @@ def names(field):
             and not d.strip().startswith("${")}
 
 
+@embedded("runs no server")
 class Control(unittest.TestCase):
     def setUp(self):
         self.source, *self.binary = paragraphs(text(DEBIAN, "control"))
@@ -91,6 +93,7 @@ class Control(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stderr)
 
 
+@embedded("runs no server")
 @unittest.skipUnless(shutil.which("cmake") and os.path.exists(os.path.join(BUILT, "cmake_install.cmake")),
                      "$MAGPIED is in no folder that CMake built")
 @unittest.skipIf(SANITIZED, "what is installed is the same")
@@ -125,6 +128,7 @@ class Lists(unittest.TestCase):
         return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
+@embedded("runs no server")
 @unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"), "no cmake, or no ninja")
 @unittest.skipIf(SANITIZED, "what is configured is the same")
 class Options(unittest.TestCase):
@@ -198,6 +202,7 @@ class Options(unittest.TestCase):
         self.assertNotIn(".gnu.lto", run("objdump", "-h", library).stdout)
 
 
+@embedded("the engine is not what is installed")
 @unittest.skipUnless(os.environ.get("MAGPIE_PACKAGE") and shutil.which("dh"),
                      "builds packages only when MAGPIE_PACKAGE is set and debhelper is there")
 class Built(unittest.TestCase):

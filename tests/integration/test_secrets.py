@@ -10,7 +10,7 @@ import time
 import unittest
 
 import certs
-from base import Test
+from base import Test, embedded
 from client import LOGIN, PING
 from plugin_base import check
 from server import MAGPIED, PATIENCE, ROOT, Raw, Server
@@ -54,6 +54,7 @@ def options():
     return found
 
 
+@embedded("runs no server")
 class Declared(unittest.TestCase):
     """The tests below know every secret that there is, and whatever looks like one is declared."""
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unittest
 
+from base import embedded
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED
 
 
@@ -14,6 +15,7 @@ def soak(*arguments, timeout=200):
                           env=dict(os.environ, MAGPIED=MAGPIED))
 
 
+@embedded("its parts have servers of their own")
 class Soak(unittest.TestCase):
     @unittest.skipIf(SANITIZED, "the programs that it runs are measured and scanned as they are")
     def test_parts_in_quick_form(self):
