@@ -210,7 +210,7 @@ class Repeats(Test):
 def shared_memory(server):
     """The server's files in /dev/shm."""
     data, found = os.path.realpath(os.path.join(server.folder, "data")).encode(), []
-    for name in glob.glob("/dev/shm/magpie-*"):
+    for name in filter(os.path.isfile, glob.glob("/dev/shm/magpie-*")):
         with open(name, "rb") as f:
             if data in f.read():
                 found.append(name)
