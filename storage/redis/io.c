@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/task.h"
@@ -43,7 +44,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
     (void)events;
     queue_turn(r);
     tick_set(r, something_waits(r) ? TICK_BUSY : TICK_IDLE);
-    if (r->ending && !atomic_load(&r->stats.queue))
+    if (r->ending && !atomic_load(&r->stats.queue) && node_left(r))
         ev_break(loop, EVBREAK_ALL);
 }
 
@@ -93,10 +94,13 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int events)
     r->last = &r->first;
     r->woken = false;
     r->ending = r->closing;
-    if (r->changed)
+    bool changed = r->changed;
+    if (changed)
         options_take(r, &r->asked);
     r->changed = false;
     pthread_mutex_unlock(&r->lock);
+    if (changed)
+        node_configure(r);
     while (m) {
         struct mail *next = m->next;
         m->next = NULL;
@@ -151,6 +155,7 @@ static void *run(void *arg)
     struct redis *r = arg;
     pthread_setname_np(pthread_self(), "redis");
     r->turn_ms = clock_boot_ms();
+    node_start(r);
     sweep_start(r);
     slots_tick(r);
     ev_run(r->loop, 0);

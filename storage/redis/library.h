@@ -48,6 +48,7 @@
     X(SHARES,      shares,      true)   \
     X(SENT_IN,     sent_in,     true)   \
     X(SWEEP,       sweep,       true)   \
+    X(WINDOWS,     windows,     false)  \
     X(BEAT,        beat,        false)  \
     X(BURY,        bury,        false)  \
     X(NOTE,        note,        false)  \

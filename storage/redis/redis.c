@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "storage/redis/io.h"
+#include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
@@ -35,7 +36,7 @@ static void redis_configure(struct store *base, const struct store_options *o)
 
 static void redis_clock_accept(struct store *base)
 {
-    time_accept(redis_of(base));
+    node_accept(redis_of(base));
 }
 
 static uint64_t redis_time(struct store *base)
@@ -80,6 +81,7 @@ static void redis_free(struct redis *r)
 {
     slots_stop(r);
     tasks_fini(r);
+    node_fini(r);
     time_fini(r);
     redis_io_fini(r);
     while (r->spare_count)
@@ -188,6 +190,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : options_copy(r, options);
     e = e ? e : tasks_init(r);
     e = e ? e : time_init(r);
+    e = e ? e : node_init(r);
     snprintf(why, why_size, "out of memory");
     if (!e && !seeds) {
         snprintf(why, why_size, "cluster.redis: none of its names is known");
@@ -212,6 +215,8 @@ int redis_open_hooked(struct store **out, const struct store_options *options, c
     int e = redis_make(r, options, why, why_size);
     if (!e && (e = redis_io_start(r)))
         snprintf(why, why_size, "cannot start the storage thread");
+    if (!e && (e = node_wait(r, why, why_size)))
+        redis_io_stop(r);
     if (e) {
         redis_free(r);
         return e;

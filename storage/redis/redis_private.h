@@ -53,6 +53,7 @@ struct redis_stats {
 struct tasks; /* task.c's: the operations under way */
 struct sweeper;
 struct cluster_time;
+struct node_self;
 
 struct redis {
     struct store base; /* first: what the doors know of it */
@@ -80,6 +81,7 @@ struct redis {
     struct tasks *tasks;        /* task.c */
     struct sweeper *sweeper;    /* sweep.c */
     struct cluster_time *time;  /* time.c */
+    struct node_self *node;     /* node.c */
 
     struct redis_hooks hooks;
     pthread_t thread;

@@ -7,5 +7,7 @@ struct redis;
 void sweep_start(struct redis *r);
 /* Nothing may be posted any more. */
 void sweep_stop(struct redis *r);
+/* The nodes' table is another: who sweeps which partition. */
+void sweep_nodes(struct redis *r);
 
 #endif

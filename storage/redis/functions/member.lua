@@ -94,6 +94,7 @@ register('leave', {'allow-oom'}, function(keys, args)
       channels = tonumber(redis.call('HGET', keys[6], 'n'))
     else
       redis.call('HSET', m, 'h', head_pack(h))
+      if h.members == 0 then redis.call('ZADD', keys[4], 'LT', now, key) end -- the sweep looks at it
     end
   else -- a repeat may have to do the second half of the first one
     local intent = redis.call('HGET', keys[3], field)
