@@ -171,13 +171,13 @@ static int listing_emit(struct listing *l, const struct entry *e)
         .conv = {(const char *)(uintptr_t)l->page.arena.n, e->n}, .seq = e->head.seq, .read = e->read, .last = -1};
     if (!r) {
         msgs_down(&m, UINT64_MAX);
-        if (m.valid && op->n && page_is_full(&l->page, m.row, op->page_bytes)) {
+        if (m.valid && op->n && page_is_full(&l->page, m.row->content.n, op->page_bytes)) {
             r = 1;
         } else {
             buf_put(&l->page.arena, e->key, e->n);
             if (m.valid) {
                 c->last = (int32_t)l->page.n;
-                r = page_add(&l->page, SLICE_NONE, m.seq, m.row);
+                r = page_add_row(&l->page, SLICE_NONE, m.seq, m.row);
             }
             r = r ? r : m.error ? m.error : first_read(&m, &first);
         }

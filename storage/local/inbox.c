@@ -271,10 +271,10 @@ static int refs_resolve(struct peek *p, int n)
             } else if (m.id != ref->id || row_expired(&m.row, &p->store->expiry, expiry_now(&p->store->expiry)) ||
                        ref->seq <= head_low(p->store, &h, ref->tier)) {
                 (void)ids_push(&p->stale, ref->id);
-            } else if (p->page.n >= p->op->limit || page_is_full(&p->page, &m, p->op->page_bytes)) {
+            } else if (p->page.n >= p->op->limit || page_is_full(&p->page, m.content.n, p->op->page_bytes)) {
                 p->full = true;
             } else {
-                r = page_add(&p->page, slice_of(ref->message.p, ref->conv_n), ref->seq, &m);
+                r = page_add_row(&p->page, slice_of(ref->message.p, ref->conv_n), ref->seq, &m);
             }
         }
         kv_found_free(kv, &message[i]);

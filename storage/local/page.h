@@ -1,37 +1,23 @@
-/* Builds a struct store_page: messages whose bytes lie in one arena. */
-#ifndef MAGPIE_STORAGE_PAGE_H
-#define MAGPIE_STORAGE_PAGE_H
+/* Pages of stored rows: see storage/page.h. */
+#ifndef MAGPIE_STORAGE_LOCAL_PAGE_H
+#define MAGPIE_STORAGE_LOCAL_PAGE_H
 
-#include "core/base/buf.h"
 #include "storage/local/record.h"
-#include "storage/store.h"
+#include "storage/page.h"
 
-struct page_builder {
-    struct store_message *messages; /* malloc'd; their slices hold offsets into the arena until page_finish() */
-    uint32_t n, cap;
-    struct buf arena;
-    uint64_t content; /* bytes of contents */
-};
-
-/* Whether adding `m` would make the contents larger than `bytes` (0: no bound; the first one always fits). */
-static inline bool page_is_full(const struct page_builder *b, const struct message_record *m, uint32_t bytes)
+/* page_add() of a row, which is as message_decode() made it. ERR_NOMEM. */
+MUST_CHECK static inline int page_add_row(struct page_builder *b, struct slice conv, uint64_t seq,
+                                          const struct message_record *m)
 {
-    return bytes && b->n && b->content + m->content.n > bytes;
+    return page_add(b, &(struct store_message){.conv = conv,
+                                               .seq = seq,
+                                               .id = m->id,
+                                               .created_ms = m->created_ms,
+                                               .edited_ms = m->edited_ms,
+                                               .recalled = m->row.flags & ROW_RECALLED,
+                                               .sender = m->sender,
+                                               .sender_name = m->sender_name,
+                                               .content = m->content});
 }
-/* Makes room for about n messages of about `bytes` each at once; best effort. */
-void page_expect(struct page_builder *b, uint32_t n, size_t bytes);
-/* Appends a copy. `m` is as message_decode() made it: its texts lie one behind the other. ERR_NOMEM. */
-MUST_CHECK int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m);
-/* Empties it and keeps its memory. */
-static inline void page_reset(struct page_builder *b)
-{
-    b->n = 0;
-    b->content = 0;
-    buf_reset(&b->arena);
-}
-/* Turns the order of the messages around. */
-void page_reverse(struct page_builder *b);
-/* Moves the page out, or, when code is an error, frees it and empties `out`; returns the code, or ERR_NOMEM. */
-MUST_CHECK int page_finish(struct page_builder *b, int code, struct store_page *out);
 
 #endif

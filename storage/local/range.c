@@ -77,11 +77,11 @@ static int first_own(struct msgs *m, uint64_t until, uint64_t *first)
 /* Adds the row that the walk stands on. False: the page is full. */
 static bool range_add(struct store_range *r, struct msgs *m, struct page_builder *page)
 {
-    if (page->n == r->limit || page_is_full(page, m->row, r->page_bytes))
+    if (page->n == r->limit || page_is_full(page, m->row->content.n, r->page_bytes))
         return false;
     if (!page->n)
         page_expect(page, r->limit, m->row->sender.n + m->row->sender_name.n + m->row->content.n + 16);
-    if (page_add(page, SLICE_NONE, m->seq, m->row)) {
+    if (page_add_row(page, SLICE_NONE, m->seq, m->row)) {
         m->error = ERR_NOMEM;
         return false;
     }

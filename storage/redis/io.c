@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/gone.h"
 #include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
@@ -44,7 +45,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
     (void)events;
     queue_turn(r);
     tick_set(r, something_waits(r) ? TICK_BUSY : TICK_IDLE);
-    if (r->ending && !atomic_load(&r->stats.queue) && node_left(r))
+    if (r->ending && !atomic_load(&r->stats.queue) && tasks_rest(r) && node_left(r))
         ev_break(loop, EVBREAK_ALL);
 }
 
@@ -158,6 +159,7 @@ static void *run(void *arg)
     node_start(r);
     sweep_start(r);
     slots_tick(r);
+    gone_start(r);
     ev_run(r->loop, 0);
     sweep_stop(r);
     queue_stop(r);

@@ -1,6 +1,8 @@
 /* What is kept in Redis, byte by byte: see layout.h. */
 #include "storage/redis/layout.h"
 
+#include "storage/conv_key.h"
+
 #include <openssl/sha.h>
 
 int layout_head(struct slice v, struct layout_head *h)
@@ -102,15 +104,20 @@ void layout_digest(char out[LAYOUT_DIGEST], struct slice sender, struct slice co
 
 int layout_intent(struct slice v, struct layout_intent *i)
 {
-    if (v.n < 19 || v.n < 19u + (uint8_t)v.p[18])
+    struct slice lo, hi;
+    if (v.n < 28 || v.p[25] != 'p')
         return ERR_INVALID;
-    size_t n = (uint8_t)v.p[18];
+    struct slice conv = slice_of(v.p + 25, v.n - 25);
+    conv_pair_users(conv, &lo, &hi);
+    bool high = v.p[24] != 0;
     *i = (struct layout_intent){.birth_ms = layout_u48(v.p),
                                 .seq = layout_u48(v.p + 6),
                                 .k = layout_u48(v.p + 12),
-                                .receiver = slice_of(v.p + 19, n),
-                                .conv = slice_of(v.p + 19 + n, v.n - 19 - n)};
-    return 0;
+                                .ttl_ms = layout_u48(v.p + 18),
+                                .sender = high ? hi : lo,
+                                .receiver = high ? lo : hi,
+                                .conv = conv};
+    return lo.n && hi.n ? 0 : ERR_INVALID;
 }
 
 int layout_peer_read(struct slice v, uint64_t *read)

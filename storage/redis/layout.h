@@ -100,12 +100,12 @@ enum { LAYOUT_DIGEST = 16, LAYOUT_DEDUP = 20 };
 void layout_digest(char out[LAYOUT_DIGEST], struct slice sender, struct slice conv, struct slice client_id);
 
 /*
- * An intent, in o{t}: field 'p' and the message's id u64 → birth u48, seq u48, k u48, n u8, receiver, K. k 0: there is
- * no receiver, and only the sender's side is to be done.
+ * An intent, in o{t}: field 'p' and the message's id u64 → birth u48, seq u48, k u48, ttl u48, high u8, K. high 1: the
+ * sender is the pair's higher id. k 0: it goes to nobody's inbox, and only the sender's side is to be done.
  */
 struct layout_intent {
-    uint64_t birth_ms, seq, k;
-    struct slice receiver, conv;
+    uint64_t birth_ms, seq, k, ttl_ms;
+    struct slice sender, receiver, conv; /* receiver: also with k 0 */
 };
 MUST_CHECK int layout_intent(struct slice v, struct layout_intent *i);
 

@@ -13,13 +13,15 @@
 #include <stdint.h>
 
 /* The functions: X(NAME, name, reads). reads: it changes nothing (it has the flag no-writes), goes by FCALL_RO and over
- * the read link. */
+ * the read link. `look` changes nothing either, but goes with the changes: it sees those that were posted before it. */
 /* clang-format off */
 #define FUNCTIONS(X)                    \
     X(APPEND,      append,      false)  \
     X(SETTLE,      settle,      false)  \
     X(HEAD,        head,        true)   \
+    X(LOOK,        look,        false)  \
     X(RANGE,       range,       true)   \
+    X(ROWS,        rows,        true)   \
     X(JOIN,        join,        false)  \
     X(LEAVE,       leave,       false)  \
     X(MEMBERS,     members,     true)   \
@@ -44,6 +46,10 @@
     X(SUB_PUT,     sub_put,     false)  \
     X(SUB_DEL,     sub_del,     false)  \
     X(MARK,        mark,        false)  \
+    X(THERE,       there,       true)   \
+    X(BLOCKS,      blocks,      false)  \
+    X(GONE_PUT,    gone_put,    false)  \
+    X(GONE_LIST,   gone_list,   true)   \
     X(CONVS,       convs,       true)   \
     X(SHARES,      shares,      true)   \
     X(SENT_IN,     sent_in,     true)   \

@@ -2,9 +2,13 @@
 #include "storage/redis/redis.h"
 
 #include "core/base/log.h"
+#include "storage/redis/gone.h"
 #include "storage/redis/io.h"
+#include "storage/redis/known.h"
+#include "storage/redis/marks.h"
 #include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/settle.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
 
@@ -82,6 +86,10 @@ static void redis_free(struct redis *r)
     slots_stop(r);
     tasks_fini(r);
     node_fini(r);
+    marks_fini(r);
+    settle_fini(r);
+    gone_fini(r);
+    free(r->known);
     time_fini(r);
     redis_io_fini(r);
     while (r->spare_count)
@@ -189,6 +197,10 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     slots_start(r, seeds, count);
     e = e ? e : options_copy(r, options);
     e = e ? e : tasks_init(r);
+    e = e ? e : known_init(&r->known);
+    e = e ? e : gone_init(r);
+    e = e ? e : settle_init(r);
+    e = e ? e : marks_init(r);
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
     snprintf(why, why_size, "out of memory");

@@ -51,6 +51,10 @@ struct redis_stats {
 };
 
 struct tasks; /* task.c's: the operations under way */
+struct known;
+struct gone;
+struct settles;
+struct marks;
 struct sweeper;
 struct cluster_time;
 struct node_self;
@@ -78,7 +82,13 @@ struct redis {
     struct ev_timer tick;
     uint32_t tick_ms;           /* how often it comes now */
     char input[LINK_READ_SIZE]; /* where links read into */
+    uint32_t background;        /* calls that no operation waits for, but the engine's end does */
+    bool resting;               /* what was to be done at the end has been begun */
     struct tasks *tasks;        /* task.c */
+    struct known *known;        /* known.c */
+    struct gone *gone;          /* gone.c */
+    struct settles *settles;    /* settle.c */
+    struct marks *marks;        /* marks.c */
     struct sweeper *sweeper;    /* sweep.c */
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */

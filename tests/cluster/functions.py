@@ -10,7 +10,7 @@ from resp import Redis, RedisError
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "storage", "redis", "functions")
 NOW = 1700000000000
 YEAR_2020 = 1577836800000
-ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT = 1, 2, 4, 8, 16, 32, 64
+ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT, INBOX = 1, 2, 4, 8, 16, 32, 64, 128
 
 
 def u48(v):
@@ -124,13 +124,14 @@ def append(redis, conv, sender, digest=b"", receiver="", now=NOW, bits=0, tier=N
            border=0, due=0, content="text", part=7, name="Name"):
     if conv[:1] == b"p":
         bits |= FROM_HIGH if conv.split(b"\0")[1] == sender.encode() else 0
+    bits |= INBOX if receiver else 0
     tier = (0 if conv[:1] == b"p" else 1) if tier is None else tier
     packed = (u48(now) + struct.pack(">HBB", part, bits, tier) + u48(ttl) + struct.pack(">III", *maxes) + u48(least) +
-              struct.pack(">Q", border)[1:] + u48(due))
+              struct.pack(">Q", border)[1:] + u48(due) + u48(now - 610000))
     keys = [key("m", conv), key("M", conv), key("o"), key("g"), key("e"), key("A")]
     if digest:
         keys += [key("d", str(b)) for b in windows(now)]
-    return Numbers(redis.call("append", keys, packed, digest, texts(sender, name, content), receiver, conv))
+    return Numbers(redis.call("append", keys, packed, digest, texts(sender, name, content), conv))
 
 
 def make(redis, conv, members=0, tier=1, flags=1):

@@ -119,6 +119,7 @@ class Functions(unittest.TestCase):
         a = append(r, ROOM, "ann", digest=b"e" * 16, now=border)
         self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 600000).code, "D")
         self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 605000).id, a.id)
+        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 610001).code, "N")
 
     def test_private(self):
         r = self.r
@@ -130,8 +131,9 @@ class Functions(unittest.TestCase):
         h = head(r, ANN_BOB)
         self.assertEqual((h.kind, h.k_low, h.k_high, h.used), (2, 2, 1, 1))
         intent = r.redis.call("HGET", key("o"), b"p" + c.raw_id)
-        birth, seq, k, n, rest = take("6 6 6 1", intent)
-        self.assertEqual((birth, seq, k, rest[:n], rest[n:]), (NOW, 3, 2, b"bob", ANN_BOB))
+        self.assertEqual(take("6 6 6 6 1", intent), [NOW, 3, 2, 0, 0, ANN_BOB])
+        self.assertEqual(take("6 6 6 6 1", r.redis.call("HGET", key("o"), b"p" + b.raw_id)),
+                         [NOW, 2, 1, 0, 1, ANN_BOB])
         d = send("ann", "bob", b"1" * 16)
         self.assertEqual((d.code, d.pending, d.k, d.seq), ("D", 1, 2, 3))
         self.assertEqual(r.call("settle", [key("o")], b"p" + c.raw_id, b"", b"p" + b.raw_id, b""), b"N\0\0\0\2")

@@ -1,11 +1,11 @@
 -- append: a message gets its numbers and is kept.
 --
 -- keys: m M o g e A, and d of each window that a repeat may stand in, that of now first
--- args: 1 what is below, packed; 2 digest, empty: not to be known again; 3 texts; 4 receiver, empty: no inbox; 5 K
+-- args: 1 what is below, packed; 2 digest, empty: not to be known again; 3 texts; 4 K
 -- reply: N|D id u64, seq u48, created u48, k u48, members u32, tier u8, version u48, pending u8; F B X; G: it is the
 -- first message of a pair, whose users are to be looked at first (paired)
 
-local ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT = 1, 2, 4, 8, 16, 32, 64
+local ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT, INBOX = 1, 2, 4, 8, 16, 32, 64, 128
 
 -- A repeat: `first` is what stands in its window. pending: the second halves may not be done yet.
 local function append_again(first, o, pair)
@@ -56,17 +56,20 @@ local function append_trim(m, h, maxes, archived)
 end
 
 -- now u48, part u16, bits u8, tier u8, ttl u48 (its own), max u32 by tier, least u48, border u56 (the place of the last
--- message of those who had the users' ids before), due u48 (when it ends; 0: never)
+-- message of those who had the users' ids before), due u48 (when to look whether it has ended; 0: never), window u48
+-- (repeats were sent since then)
 local function append(keys, args)
   local call, pack = redis.call, struct.pack
-  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due =
-    struct.unpack('>I6I2BBI6I4I4I4I6I7I6', args[1])
-  local m, o, digest, key = keys[1], keys[3], args[2], args[5]
+  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due, window =
+    struct.unpack('>I6I2BBI6I4I4I4I6I7I6I6', args[1])
+  local m, o, digest, key = keys[1], keys[3], args[2], args[4]
   local pair = string.byte(key) == 112 -- 'p'
   if digest ~= '' then
     for i = 7, #keys do
       local first = call('HGET', keys[i], digest)
-      if first and place_of(first) > border then return append_again(first, o, pair) end
+      if first and place_of(first) > border and struct.unpack('>I6', first, 15) >= window then
+        return append_again(first, o, pair)
+      end
     end
   end
   if has(bits, ONLY_REPEAT) then return 'X' end
@@ -93,11 +96,11 @@ local function append(keys, args)
   head_advance(h, seq, id, tier, has(bits, OWN_COUNT), maxes)
   append_trim(m, h, maxes, has(bits, ARCHIVED) and pair)
   if pair then
-    if args[4] ~= '' then
+    if has(bits, INBOX) then
       k = (from_high and h.k_high or h.k_low) + 1
       if from_high then h.k_high = k else h.k_low = k end
     end
-    call('HSET', o, 'p' .. id, pack('>I6I6I6B', now, seq, k, #args[4]) .. args[4] .. key)
+    call('HSET', o, 'p' .. id, pack('>I6I6I6I6B', now, seq, k, ttl, from_high and 1 or 0) .. key)
     if has(bits, ARCHIVED) and not waits then call('ZADD', keys[6], now, key) end
   end
   if due > 0 and (empty or ttl > 0) then call('ZADD', keys[5], 'LT', due, key) end

@@ -1,5 +1,5 @@
 /* Pages of messages: see page.h. */
-#include "storage/local/page.h"
+#include "storage/page.h"
 
 #include <stdlib.h>
 
@@ -21,7 +21,7 @@ void page_expect(struct page_builder *b, uint32_t n, size_t bytes)
     }
 }
 
-int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const struct message_record *m)
+int page_add(struct page_builder *b, const struct store_message *m)
 {
     if (b->n == b->cap) {
         uint32_t cap = b->cap ? b->cap * 2 : 32;
@@ -31,23 +31,19 @@ int page_add(struct page_builder *b, struct slice conv, uint64_t seq, const stru
         b->messages = messages;
         b->cap = cap;
     }
-    size_t sender = m->sender.n, name = m->sender_name.n, texts = sender + name + m->content.n, size = conv.n + texts;
-    if (b->arena.cap - b->arena.n < size && !buf_reserve(&b->arena, size))
+    size_t conv = m->conv.n, sender = m->sender.n, name = m->sender_name.n, texts = sender + name + m->content.n;
+    if (b->arena.cap - b->arena.n < conv + texts && !buf_reserve(&b->arena, conv + texts))
         return ERR_NOMEM;
     uintptr_t offset = b->arena.n; /* what the slices hold for now */
-    b->arena.n += size;
-    if (conv.n)
-        memcpy(b->arena.p + offset, conv.p, conv.n);
+    b->arena.n += conv + texts;
+    if (conv)
+        memcpy(b->arena.p + offset, m->conv.p, conv);
     if (texts)
-        memcpy(b->arena.p + offset + conv.n, m->sender.p, texts);
+        memcpy(b->arena.p + offset + conv, m->sender.p, texts);
     struct store_message *out = &b->messages[b->n++];
-    out->seq = seq;
-    out->id = m->id;
-    out->created_ms = m->created_ms;
-    out->edited_ms = m->edited_ms;
-    out->recalled = m->row.flags & ROW_RECALLED;
-    out->conv = offset_slice(offset, conv.n);
-    out->sender = offset_slice(offset += conv.n, sender);
+    *out = *m;
+    out->conv = offset_slice(offset, conv);
+    out->sender = offset_slice(offset += conv, sender);
     out->sender_name = offset_slice(offset += sender, name);
     out->content = offset_slice(offset + name, m->content.n);
     b->content += m->content.n;

@@ -1,0 +1,27 @@
+/*
+ * The second halves of a private message: into the receiver's inbox, and read by its sender. Both are on other
+ * partitions than the message. An intent stands at it until both are done, and whoever finds it may do them again.
+ * Engine's thread.
+ */
+#ifndef MAGPIE_STORAGE_REDIS_HALVES_H
+#define MAGPIE_STORAGE_REDIS_HALVES_H
+
+#include "storage/redis/call.h"
+#include "storage/redis/layout.h"
+
+struct halves {
+    /* Both are done and the intent is about to be settled (STORE_OK), or it is left to the sweep. */
+    void (*done)(struct redis *r, struct halves *h, enum store_status status);
+    void *ctx;
+    /* halves.c's */
+    struct call put, sent;
+    uint64_t id;
+    uint16_t part;
+    uint8_t left; /* calls under way */
+    enum store_status status;
+};
+
+/* Does what the intent of message `id` says. What it points to is not needed afterwards. done is called later. */
+void halves_run(struct redis *r, struct halves *h, uint64_t id, const struct layout_intent *intent);
+
+#endif

@@ -1,0 +1,217 @@
+/* Reading a conversation: see history.h. */
+#include "storage/redis/history.h"
+
+#include "core/base/log.h"
+#include "storage/redis/known.h"
+#include "storage/redis/redis_private.h"
+#include "storage/redis/task.h"
+
+enum {
+    ROWS_MAX = 256,  /* asked for by one call */
+    PROBES = 64,     /* rows looked at by one call in search of the first visible one */
+    PROBES_OWN = 255 /* … for who has an id that was another's, and may have to pass over many */
+};
+#define SEQ_MAX ((UINT64_C(1) << 48) - 1)
+
+static void history_ask(struct redis *r, struct history *h);
+
+static void history_end(struct redis *r, struct history *h, enum store_status status)
+{
+    if (status == STORE_OK && h->head.kind)
+        known_put(r->known, h->conv, h->head.seq, h->until ? 0 : h->first);
+    if (status == STORE_OK && !h->up && h->limit) {
+        page_reverse(&h->page);
+        if (!h->has_after && h->page.n) /* in offsets still, but seqs are what they are */
+            h->more = h->more || h->page.messages[0].seq > h->first;
+    }
+    h->done(r, h, status);
+}
+
+static struct store_message message_of(uint64_t seq, const struct layout_record *m)
+{
+    return (struct store_message){.seq = seq,
+                                  .id = m->id,
+                                  .created_ms = m->created_ms,
+                                  .edited_ms = m->edited_ms,
+                                  .recalled = m->recalled,
+                                  .sender = m->sender,
+                                  .sender_name = m->sender_name,
+                                  .content = m->content};
+}
+
+/* Takes one row. An enum err. */
+static int row_take(struct history *h, uint64_t seq, struct slice v)
+{
+    struct layout_record m;
+    int e = layout_record(v, &m);
+    if (e || h->filled)
+        return e;
+    if (!h->up && m.id <= h->until) {
+        h->filled = true; /* all below are of before, too */
+        return 0;
+    }
+    if (m.id <= h->until || !rule_shows(&h->rule, &h->head, seq, &m))
+        return 0;
+    if (h->page.n == h->limit || page_is_full(&h->page, m.content.n, h->page_bytes)) {
+        h->more = h->filled = true;
+        return 0;
+    }
+    if (!h->page.n)
+        page_expect(&h->page, h->limit, m.sender.n + m.sender_name.n + m.content.n + 16);
+    struct store_message out = message_of(seq, &m);
+    e = page_add(&h->page, &out);
+    if (!h->up && h->page.n == h->limit && !h->has_after)
+        h->filled = true; /* whether there is more, `first` tells */
+    return e;
+}
+
+/* Below which nothing is visible, in whatever tier. */
+static uint64_t history_base(const struct history *h)
+{
+    uint64_t base = UINT64_MAX;
+    for (unsigned t = 0; t < TIER_COUNT; t++) {
+        uint64_t low = h->head.used & 1u << t ? rule_low(&h->rule, &h->head, t) : UINT64_MAX;
+        base = low < base ? low : base;
+    }
+    return base == UINT64_MAX ? h->head.low : base;
+}
+
+/* Takes the rows that were asked for: none of them means that there are no more. */
+static int rows_take(struct history *h, const struct reply *rows, uint32_t n)
+{
+    int e = 0;
+    for (uint32_t i = 0; !e && i < n && !h->filled; i++) {
+        uint64_t seq = h->next;
+        h->next += h->up ? 1 : UINT64_MAX;
+        if (rows[i].type == REPLY_STRING)
+            e = row_take(h, seq, rows[i].text);
+        else if (rows[i].type != REPLY_NIL)
+            e = ERR_INVALID;
+    }
+    if (!n || (h->up ? h->next > h->head.seq : h->next < h->bound || h->next <= history_base(h)))
+        h->filled = true;
+    return e;
+}
+
+/* Looks for the first visible row among the beginnings of n rows from `probe` on. */
+static int probes_take(struct history *h, const struct reply *metas, uint32_t n)
+{
+    struct layout_record m;
+    for (uint32_t i = 0; i < n && !h->found; i++, h->probe++) {
+        if (metas[i].type == REPLY_NIL)
+            continue;
+        if (metas[i].type != REPLY_STRING || layout_meta(metas[i].text, &m))
+            return ERR_INVALID;
+        if (m.id > h->until && rule_shows(&h->rule, &h->head, h->probe, &m)) {
+            h->found = true;
+            h->first = h->probe;
+            return 0;
+        }
+    }
+    if (!h->found && h->probe > h->head.seq) {
+        h->found = true;
+        h->first = h->head.seq ? h->head.seq + 1 : 0;
+    }
+    return 0;
+}
+
+/* What a reply begins with. The head of the first one stands for all. */
+static int head_take(struct redis *r, struct history *h, struct reply_in *in, uint64_t *start, uint64_t *probe,
+                     uint8_t *probes)
+{
+    struct layout_head head;
+    bool known = reply_u8(in) == 'N';
+    *start = reply_u48(in);
+    *probe = reply_u48(in);
+    *probes = reply_u8(in);
+    if (!known || !reply_ok(in) || layout_head(reply_rest(in), &head))
+        return ERR_INVALID;
+    if (h->told) {
+        h->head.low = head.low; /* rows may have gone meanwhile */
+        return 0;
+    }
+    h->told = true;
+    h->head = head;
+    rule_get(r, &h->rule);
+    return 0;
+}
+
+static void history_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct history *h = c->ctx;
+    uint64_t start = 0, probe = 0;
+    uint8_t probes = 0;
+    if (status != STORE_OK) {
+        history_end(r, h, status);
+        return;
+    }
+    struct reply_in in = reply->type == REPLY_LIST && reply->n ? reply_in(reply->list) : (struct reply_in){.bad = true};
+    int e = head_take(r, h, &in, &start, &probe, &probes);
+    if (!e && probes > reply->n - 1)
+        e = ERR_INVALID;
+    if (!e && h->head.kind == 0) {
+        history_end(r, h, STORE_OK);
+        return;
+    }
+    if (!e && !h->found) {
+        h->probe = probe;
+        e = probes_take(h, reply->list + 1, probes);
+    }
+    if (!e && !h->filled) {
+        h->next = start;
+        e = rows_take(h, reply->list + 1 + probes, reply->n - 1 - probes);
+    }
+    if (e) {
+        if (e != ERR_NOMEM)
+            log_event(LOG_ERROR, "store.bad_record", LOG_STR("kind", "message"), LOG_SLICE("key", h->conv));
+        history_end(r, h, e == ERR_NOMEM ? STORE_RETRY : STORE_FATAL);
+    } else if (h->filled && h->found) {
+        history_end(r, h, STORE_OK);
+    } else {
+        history_ask(r, h);
+    }
+}
+
+/* One call for what is still wanted. */
+static void history_ask(struct redis *r, struct history *h)
+{
+    char args[6 + 6 + 1 + 2 + 6 + 1 + 12];
+    uint32_t left = h->limit - h->page.n + (h->up || h->has_after ? 1 : 0);
+    uint32_t rows = h->filled ? 0 : left < ROWS_MAX ? left : ROWS_MAX;
+    if (h->told && rows && rows < PROBES)
+        rows = PROBES; /* the first call has met rows that have ended */
+    uint8_t probes = h->found ? 0 : !h->told ? 1 : h->until ? PROBES_OWN : PROBES;
+    uint64_t from = h->up ? h->next : h->bound, to = h->up ? h->bound : h->next;
+    layout_put48(args, from);
+    layout_put48(args + 6, to == SEQ_MAX ? 0 : to);
+    args[12] = h->up;
+    store_be16(args + 13, (uint16_t)rows);
+    layout_put48(args + 15, h->probe);
+    args[21] = (char)probes;
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        store_be32(args + 22 + 4 * t, r->options.tiers[t].max);
+    call_begin(r, &h->call, h->ordered ? FN_LOOK : h->limit ? FN_RANGE : FN_HEAD, partition_of(h->conv));
+    call_key(r, &h->call, 'm', h->conv);
+    call_arg(&h->call, slice_of(args, sizeof args));
+    h->call.about = task_about(h->conv);
+    h->call.done = history_replied;
+    h->call.ctx = h;
+    call_post(r, &h->call);
+}
+
+void history_read(struct redis *r, struct history *h)
+{
+    h->head = (struct layout_head){0};
+    h->first = 0;
+    h->more = h->found = h->told = false;
+    h->page = (struct page_builder){0};
+    h->up = h->has_after && !h->has_before;
+    h->probe = h->until ? 0 : known_get(r->known, h->conv).first;
+    uint64_t above = !h->has_after ? 1 : h->after < SEQ_MAX ? h->after + 1 : SEQ_MAX;
+    uint64_t below = h->has_before ? h->before - 1 : SEQ_MAX;
+    below = below < SEQ_MAX ? below : SEQ_MAX;
+    h->next = h->up ? above : below;
+    h->bound = h->up ? SEQ_MAX : above;
+    h->filled = !h->limit || (h->has_before && h->before <= above);
+    history_ask(r, h);
+}
