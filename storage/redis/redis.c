@@ -2,11 +2,13 @@
 #include "storage/redis/redis.h"
 
 #include "core/base/log.h"
+#include "storage/redis/channels.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/io.h"
 #include "storage/redis/known.h"
 #include "storage/redis/marks.h"
 #include "storage/redis/node.h"
+#include "storage/redis/notes.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
@@ -87,6 +89,8 @@ static void redis_free(struct redis *r)
     tasks_fini(r);
     node_fini(r);
     marks_fini(r);
+    channels_fini(r);
+    notes_fini(r);
     settle_fini(r);
     gone_fini(r);
     free(r->known);
@@ -201,6 +205,8 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : gone_init(r);
     e = e ? e : settle_init(r);
     e = e ? e : marks_init(r);
+    e = e ? e : channels_init(r);
+    e = e ? e : notes_init(r);
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
     snprintf(why, why_size, "out of memory");

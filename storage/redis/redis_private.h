@@ -55,6 +55,8 @@ struct known;
 struct gone;
 struct settles;
 struct marks;
+struct channels;
+struct notes;
 struct sweeper;
 struct cluster_time;
 struct node_self;
@@ -89,6 +91,9 @@ struct redis {
     struct gone *gone;          /* gone.c */
     struct settles *settles;    /* settle.c */
     struct marks *marks;        /* marks.c */
+    struct channels *channels;  /* channels.c */
+    struct notes *notes;        /* notes.c */
+    uint32_t saves;             /* users saved: op_user.c */
     struct sweeper *sweeper;    /* sweep.c */
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */

@@ -27,7 +27,7 @@ static int teardown(void **state)
 /* A restart, where the database outlives one. */
 static void again(struct world *w)
 {
-    if (strcmp(engine, "rocksdb") == 0)
+    if (strcmp(engine, "memory") != 0)
         world_restart(w);
 }
 
@@ -364,9 +364,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sent_everywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_page_by_page, setup, teardown),
     };
-    engine = "memory";
-    int failed = cmocka_run_group_tests_name("delete, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("delete, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("delete", tests, engine, failed);
     return failed;
 }

@@ -90,6 +90,11 @@ static void work_on_all_of_it(void **state)
     char copy[160];
     put(w, "kept", "value");
     struct store_work flush = {.kind = STORE_FLUSH}, compact = {.kind = STORE_COMPACT};
+    if (util_is_redis(w)) { /* nothing of this machine's */
+        assert_int_equal(CALL(w, store_work, &flush), STORE_RETRY);
+        assert_true(flush.why[0] != '\0');
+        return;
+    }
     assert_int_equal(CALL(w, store_work, &flush), STORE_OK);
     assert_int_equal(CALL(w, store_work, &compact), STORE_OK);
     snprintf(copy, sizeof copy, "/tmp/magpie-copy-%d", (int)getpid());
@@ -119,9 +124,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_notes_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(work_on_all_of_it, setup, teardown),
     };
-    engine = "memory";
-    int failed = cmocka_run_group_tests_name("notes, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("notes, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("notes", tests, engine, failed);
     return failed;
 }

@@ -607,9 +607,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(members_in_flight, setup, teardown),
         cmocka_unit_test_setup_teardown(conversations, setup, teardown),
     };
-    engine = "memory";
-    int failed = cmocka_run_group_tests_name("people, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("people, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("people", tests, engine, failed);
     return failed;
 }

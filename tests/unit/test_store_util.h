@@ -17,6 +17,8 @@
 #include "storage/conv_key.h"
 #include "storage/local/local_private.h"
 #include "storage/local/meta.h"
+#include "storage/redis/redis_private.h"
+#include "tests/unit/redis_kit.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -35,6 +37,10 @@ struct world {
     struct store *s;
     struct store_options o;
     struct local_hooks hooks;
+    struct redis_hooks redis_hooks;
+    char prefix[REDIS_KIT_PREFIX]; /* engine "redis": of its keys */
+    char members[512];             /* … addresses, NUL-terminated each */
+    const char *addresses[16];     /* … in members */
     struct mailbox mb;
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -137,6 +143,29 @@ static inline void util_options(struct world *w, const char *engine)
                                   .inbox_max = 100};
 }
 
+/* Whether the store under test is one in Redis, where the test's clocks count too, but no file. */
+static inline bool util_is_redis(const struct world *w)
+{
+    return strcmp(w->o.engine, "redis") == 0;
+}
+
+/* Names the test's Redis Cluster, and a prefix that is as good as an empty database. */
+static inline void util_options_redis(struct world *w)
+{
+    const char *given = redis_kit_addresses();
+    assert_non_null(given);
+    snprintf(w->members, sizeof w->members, "%s", given);
+    for (char *at = strtok(w->members, ","); at && w->o.cluster.address_count < 16; at = strtok(NULL, ","))
+        w->addresses[w->o.cluster.address_count++] = at;
+    redis_kit_prefix(w->prefix);
+    w->redis_hooks = (struct redis_hooks){.wall_ms = util_wall, .boot_ms = util_boot, .ctx = w};
+    w->o.cluster.addresses = w->addresses;
+    w->o.cluster.prefix = w->prefix;
+    w->o.cluster.copies = 2;
+    w->o.cluster.patience_ms = 8000;
+    w->o.cluster.isolated_ms = 15000;
+}
+
 /* A world with an empty directory; no store yet. */
 static inline void world_init(struct world *w, const char *engine)
 {
@@ -156,9 +185,13 @@ static inline void world_init(struct world *w, const char *engine)
                                     .before_reopen = util_before_reopen,
                                     .ctx = w};
     util_options(w, engine);
+    if (util_is_redis(w))
+        util_options_redis(w);
 }
 static inline int world_try(struct world *w)
 {
+    if (util_is_redis(w))
+        return redis_open_hooked(&w->s, &w->o, &w->redis_hooks, w->why, sizeof(w->why));
     return local_open_hooked(&w->s, &w->o, &w->hooks, w->why, sizeof(w->why));
 }
 static inline void world_open(struct world *w)
@@ -238,10 +271,17 @@ static inline struct store_append append_of(const struct conv_key *conv, enum st
     return (struct store_append){
         .conv = conv_key_slice(conv), .tier = tier, .sender = S(sender), .sender_name = S("Name"), .content = S(text)};
 }
+/* Ids ascend in each conversation. Over the whole store they do in the embedded engine, and else with the time. */
+static inline void util_later(struct world *w)
+{
+    if (util_is_redis(w))
+        world_pass(w, 1);
+}
 /* Appends and checks; returns the seq. */
 static inline uint64_t say(struct world *w, const struct conv_key *conv, enum store_tier tier, const char *sender,
                            const char *text)
 {
+    util_later(w);
     struct store_append a = append_of(conv, tier, sender, text);
     assert_int_equal(CALL(w, store_append, &a), STORE_OK);
     return a.seq;
@@ -251,6 +291,7 @@ static inline struct store_append dm(struct world *w, const char *from, const ch
                                      const char *client)
 {
     static struct conv_key k; /* outlives the call */
+    util_later(w);
     k = util_pair(from, to);
     struct store_append a = append_of(&k, TIER_DM, from, text);
     a.receiver = S(to);
@@ -437,5 +478,18 @@ static inline void util_wait_gone(struct world *w, const struct conv_key *c)
     assert_false(util_exists(w, c));
     util_look(w);
 }
+
+/* Runs a suite against each kind of store: `engine` is told which. That in Redis where there is one for tests. */
+#define UTIL_RUN(name, tests, engine, failed)                                                                          \
+    do {                                                                                                               \
+        static const char *const kinds_[] = {"memory", "rocksdb", "redis"};                                            \
+        for (unsigned k_ = 0; k_ < 3; k_++) {                                                                          \
+            (engine) = kinds_[k_];                                                                                     \
+            if (k_ < 2 || redis_kit_addresses()) {                                                                     \
+                print_message("%s, %s\n", (name), (engine));                                                           \
+                (failed) += cmocka_run_group_tests_name((name), (tests), NULL, NULL);                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+    } while (0)
 
 #endif

@@ -131,6 +131,11 @@ local function left_pack(now, version)
   return struct.pack('>BI6I6', 0, now, version)
 end
 
+-- A user's changes that a node's copy shows are counted. One that has no name has no copy.
+local function user_changed(u)
+  return redis.call('HINCRBY', u, 'v', 1)
+end
+
 -- Whether the field `x` of a user says that there is no such user now.
 local function is_gone(x)
   return x and string.byte(x, 9) == 1 or false

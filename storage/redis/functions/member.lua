@@ -166,18 +166,21 @@ end
 
 -- keys: u; args: K, push, events, set, seq, version, strict (1: the user must be there).
 -- N, or D: a newer one stands; then member u8, push u8, events u8, changed u8, version of the user u48. X: the user is
--- gone. A new member has read up to seq. What is not set stays.
+-- gone. A new member has read up to seq. What is not set stays. set 4: it was a member before; nothing but what is
+-- missing is written.
 register('sub_put', {'allow-oom'}, function(keys, args)
   local u, field, set, version = keys[1], args[1], tonumber(args[4]), tonumber(args[6])
   local v, name, going, x = unpack(redis.call('HMGET', u, field, 'n', 'f', 'x'))
   if going or is_gone(x) or (args[7] == '1' and not name) then return 'X' end
   local member, stands, push, events, read = sub_look(v)
   if stands > version then return 'D' .. struct.pack('>BBBBI6', member and 1 or 0, push, events, 0, 0) end
+  if member and set == 4 then return 'N' .. struct.pack('>BBBBI6', 1, push, events, 0, 0) end
   if not member then read = tonumber(args[5]) end
-  local new_push = set % 2 == 1 and tonumber(args[2]) or push
-  local new_events = set >= 2 and tonumber(args[3]) or events
+  local new_push = has(set, 1) and tonumber(args[2]) or push
+  local new_events = has(set, 2) and tonumber(args[3]) or events
   local changed, count = not member or new_push ~= push or new_events ~= events, 0
-  if changed or set > 0 then redis.call('HSET', u, field, sub_pack(new_push, new_events, read, version)) end
+  -- Even if nothing changes: what is late of before is older than this.
+  if changed or version > stands then redis.call('HSET', u, field, sub_pack(new_push, new_events, read, version)) end
   if changed and name then count = user_changed(u) end
   return 'N' .. struct.pack('>BBBBI6', 1, new_push, new_events, changed and 1 or 0, count)
 end)

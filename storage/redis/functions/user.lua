@@ -25,11 +25,6 @@ local function gone_pack(x, now)
   return id_end((before > now and before or now) + GONE_AHEAD_MS) .. '\1'
 end
 
--- Changes that a node's copy shows are counted. A user that has no name has no copy.
-local function user_changed(u)
-  return redis.call('HINCRBY', u, 'v', 1)
-end
-
 -- --- Saving ---
 
 -- keys: u G p; args: now, date, create (1: only where there is none), name, epoch, guest's time to live ('': no guest),
@@ -44,7 +39,7 @@ local function user_save(keys, args)
   if name and create and v ~= version then return 'D' end -- the same version: it is a repeat
   if going then return create and 'W' or 'X' end
   if not name and is_gone(x) and not create then return 'X' end
-  local repeated = name and v == version
+  local repeated = create and name and v == version
   old = tonumber(old or 0)
   if old > epoch then epoch = old end
   revoked = tonumber(revoked or 0)
@@ -76,7 +71,7 @@ register('user_set', {'allow-oom'}, user_save)
 
 -- --- Loading ---
 
--- keys: u i; args: where to go on: 0, or what the page before said.
+-- keys: u i I; args: where to go on: 0, or what the page before said; rule.
 -- N: it is there; W: its deletion is under way; X: there is none; and then where to go on u48 (0: that was all),
 -- epoch u32, due u48, revoked u48, version u48, arrivals u48, inbox u32, until u48, n u8, name, and for each field of a
 -- channel n u8, K, n u8, what stands there. A page may have what another had.
@@ -94,8 +89,8 @@ register('user_get', {'no-writes'}, function(keys, args)
   end
   out[1] = (name and 'N' or going and 'W' or 'X') ..
     pack('>I6I4I6I6I6I6I4I6B', tonumber(page[1]), tonumber(epoch or 0), tonumber(due or 0), tonumber(revoked or 0),
-         tonumber(v or 0), tonumber(arrivals or 0), redis.call('ZCARD', keys[2]), gone_until(x), #(name or '')) ..
-    (name or '')
+         tonumber(v or 0), tonumber(arrivals or 0), inbox_count(keys[2], keys[3], rule_unpack(args[2])),
+         gone_until(x), #(name or '')) .. (name or '')
   return table.concat(out)
 end)
 

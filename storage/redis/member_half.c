@@ -1,0 +1,134 @@
+/* Second halves of joins and leaves: see member_half.h. */
+#include "storage/redis/member_half.h"
+
+#include "storage/conv_key.h"
+#include "storage/redis/channels.h"
+#include "storage/redis/redis_private.h"
+#include "storage/redis/rule.h"
+#include "storage/redis/settle.h"
+#include "storage/redis/task.h"
+#include "storage/redis/time.h"
+
+enum { SET_NOTHING = 4 /* it was a member before: only what is missing is written */ };
+
+/* --- Leaving ----------------------------------------------------------------------------------------------------- */
+
+void member_leave(struct redis *r, struct call *c, struct slice conv, struct slice user)
+{
+    char rule[LAYOUT_RULE];
+    call_begin(r, c, FN_LEAVE, partition_of(conv));
+    call_key(r, c, 'm', conv);
+    call_key(r, c, 'M', conv);
+    call_key(r, c, 'o', SLICE_NONE);
+    call_key(r, c, 'e', SLICE_NONE);
+    call_key(r, c, 'A', SLICE_NONE);
+    call_key(r, c, 'c', SLICE_NONE);
+    call_arg(c, conv);
+    call_arg_u64(c, time_now(r));
+    call_arg(c, user);
+    /* While the clock is in doubt nothing goes, since nobody knows what has ended. */
+    call_arg_u64(c, r->options.keep_vacant || time_paused(r));
+    rule_now(r, rule);
+    call_arg(c, slice_of(rule, sizeof rule));
+    c->about = task_about(conv);
+}
+
+enum store_status member_left_read(struct redis *r, const struct call *c, const struct reply *reply,
+                                   struct member_left *out)
+{
+    struct reply_in in = reply_in(reply);
+    enum store_status status = task_status(reply_u8(&in));
+    *out = (struct member_left){.gone = false};
+    if (status != STORE_OK)
+        return status;
+    out->existed = reply_u8(&in);
+    out->gone = reply_u8(&in);
+    out->members = reply_u32(&in);
+    (void)reply_u8(&in); /* tier */
+    out->version = reply_u48(&in);
+    uint32_t channels = reply_u32(&in);
+    if (!reply_ok(&in))
+        return STORE_FATAL;
+    if (out->gone)
+        channels_counted(r, c->part, channels);
+    return STORE_OK;
+}
+
+/* --- The half ---------------------------------------------------------------------------------------------------- */
+
+/* The intent of this version is known to be done. */
+static void intent_settle(struct redis *r, const struct member_half *h, uint64_t version)
+{
+    char field[1 + CONV_KEY_MAX + 1 + 64];
+    size_t n = 0;
+    field[n++] = 'j';
+    memcpy(field + n, h->what.conv.p, h->what.conv.n);
+    n += h->what.conv.n;
+    field[n++] = '\0';
+    memcpy(field + n, h->what.user.p, h->what.user.n);
+    settle_later(r, partition_of(h->what.conv), slice_of(field, n + h->what.user.n), version);
+}
+
+/* The user is gone, and with it the membership. Nothing stands at the user, so that this intent is done, too. */
+static void taken_back(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct member_half *h = c->ctx;
+    struct member_left left = {.version = 0};
+    status = status == STORE_OK ? member_left_read(r, c, reply, &left) : status;
+    status = status == STORE_NOTFOUND ? STORE_OK : status;
+    if (status == STORE_OK)
+        intent_settle(r, h, left.version ? left.version : h->what.version);
+    h->gone = true;
+    h->done(r, h, status);
+}
+
+static void half_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct member_half *h = c->ctx;
+    if (status == STORE_OK) {
+        struct reply_in in = reply_in(reply);
+        status = task_status(reply_u8(&in));
+        if (status == STORE_NOTFOUND && h->what.put) {
+            member_leave(r, c, h->what.conv, h->what.user);
+            c->done = taken_back;
+            c->ctx = h;
+            call_post(r, c);
+            return;
+        }
+        (void)reply_u8(&in); /* put: whether it is a member; it may have left again by now */
+        uint8_t push = h->what.put ? reply_u8(&in) : 0;
+        h->events = h->what.put && reply_u8(&in);
+        h->push = (enum push_mode)push;
+        if (!reply_ok(&in) || push > MODE_NONE)
+            status = STORE_FATAL;
+    }
+    if (status == STORE_OK && h->intent)
+        intent_settle(r, h, h->what.version);
+    h->done(r, h, status);
+}
+
+void member_half_run(struct redis *r, struct member_half *h)
+{
+    const struct layout_half *what = &h->what;
+    struct call *c = &h->call;
+    h->gone = h->events = false;
+    h->push = MODE_DEFAULT;
+    call_begin(r, c, what->put ? FN_SUB_PUT : FN_SUB_DEL, partition_of_user(what->user));
+    call_key(r, c, 'u', what->user);
+    call_arg(c, what->conv);
+    if (what->put) {
+        call_arg_u64(c, what->push);
+        call_arg_u64(c, what->events);
+        call_arg_u64(c, h->intent ? what->set : SET_NOTHING);
+        call_arg_u64(c, what->seq);
+        call_arg_u64(c, what->version);
+        call_arg_u64(c, h->late);
+    } else {
+        call_arg_u64(c, time_now(r));
+        call_arg_u64(c, what->version);
+    }
+    c->about = task_about(what->user);
+    c->done = half_replied;
+    c->ctx = h;
+    call_post(r, c);
+}
