@@ -6,6 +6,7 @@
 #include "core/config/config.h"
 #include "core/script/scripts.h"
 #include "core/script/tester.h"
+#include "core/server/moving.h"
 #include "core/server/server.h"
 #include "core/server/settings.h"
 
@@ -51,12 +52,15 @@ static int print_defaults(void)
     return ok ? 0 : 1;
 }
 
-static const char usage[] = "usage: magpied -c FILE       run in the foreground\n"
-                            "       magpied -t -c FILE    check the config and the scripts, print every error\n"
-                            "       magpied --defaults    print the default config with comments\n"
-                            "       magpied --run-script-tests DIR    run the *_test.lua of a folder\n"
-                            "       magpied --version\n"
-                            "       magpied --help\n";
+static const char usage[] =
+    "usage: magpied -c FILE       run in the foreground\n"
+    "       magpied -t -c FILE    check the config and the scripts, print every error\n"
+    "       magpied --export FILE -c CONFIG    all that a stopped server or a cluster holds\n"
+    "       magpied --import FILE -c CONFIG    … into a server or a cluster that holds nothing\n"
+    "       magpied --defaults    print the default config with comments\n"
+    "       magpied --run-script-tests DIR    run the *_test.lua of a folder\n"
+    "       magpied --version\n"
+    "       magpied --help\n";
 
 static int wrong_usage(const char *what, const char *which)
 {
@@ -68,10 +72,12 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"defaults", no_argument, NULL, 'D'},
                                             {"run-script-tests", required_argument, NULL, 'S'},
+                                            {"export", required_argument, NULL, 'E'},
+                                            {"import", required_argument, NULL, 'I'},
                                             {"version", no_argument, NULL, 'V'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *config_path = NULL;
+    const char *config_path = NULL, *export = NULL, *import = NULL;
     bool test = false;
     opterr = 0;
     if (stdio_fds_open() != 0)
@@ -92,19 +98,29 @@ int main(int argc, char **argv)
             return print_defaults();
         case 'S':
             return run_script_tests(optarg);
+        case 'E':
+            export = optarg;
+            break;
+        case 'I':
+            import = optarg;
+            break;
         case 'V':
             return printf("magpied %s\n", MAGPIE_VERSION) < 0;
         case 'h':
             return fputs(usage, stdout) < 0;
         case ':':
-            return wrong_usage(given, strcmp(given, "-c") == 0 ? " needs a file" : " needs a folder");
+            return wrong_usage(given, optopt == 'S' ? " needs a folder" : " needs a file");
         default:
             return wrong_usage("unknown option ", given);
         }
     }
     if (optind < argc)
         return wrong_usage("unexpected argument ", argv[optind]);
+    if (test + !!export + !!import > 1)
+        return wrong_usage("-t, --export and --import exclude each other", "");
     if (!config_path)
         return wrong_usage("no config: -c FILE is missing", "");
+    if (export || import)
+        return export ? moving_export(config_path, export) : moving_import(config_path, import);
     return test ? check(config_path) : server_run(config_path);
 }

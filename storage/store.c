@@ -3,6 +3,8 @@
 #include "storage/store.h"
 
 #include "storage/engine.h"
+#include "storage/local/export.h"
+#include "storage/local/import.h"
 #include "storage/local/local.h"
 #include "storage/redis/redis.h"
 
@@ -21,19 +23,46 @@ const struct store_op_row store_op_rows[OP_KINDS] = {STORE_OPS(ROW_W, ROW_R)};
 /* --- Opening --- */
 
 /* Engines by the name that storage.engine gives them. */
-static const struct {
+static const struct engine_row {
     const char *name;
     int (*open)(struct store **out, const struct store_options *options, char *why, size_t why_size);
-} engines[] = {{"rocksdb", local_open}, {"memory", local_open}, {"redis", redis_open}};
+    int (*export)(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size);
+    int (*import)(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
+} engines[] = {{"rocksdb", local_open, local_export, local_import},
+               {"memory", local_open, local_export, local_import},
+               {"redis", redis_open, NULL, NULL}};
+
+/* NULL: there is none of that name. */
+static const struct engine_row *engine_find(const char *name, char *why, size_t why_size)
+{
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
+        if (strcmp(engines[i].name, name) == 0)
+            return &engines[i];
+    snprintf(why, why_size, "there is no storage engine \"%s\"", name);
+    return NULL;
+}
 
 int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {
+    const struct engine_row *e = engine_find(options->engine, why, why_size);
     *out = NULL;
-    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
-        if (strcmp(engines[i].name, options->engine) == 0)
-            return engines[i].open(out, options, why, why_size);
-    snprintf(why, why_size, "there is no storage engine \"%s\"", options->engine);
-    return ERR_INVALID;
+    return e ? e->open(out, options, why, why_size) : ERR_INVALID;
+}
+
+int store_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size)
+{
+    const struct engine_row *e = engine_find(options->engine, why, why_size);
+    if (e && !e->export)
+        snprintf(why, why_size, "what a cluster holds cannot be exported");
+    return e && e->export ? e->export(options, out, why, why_size) : ERR_INVALID;
+}
+
+int store_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size)
+{
+    const struct engine_row *e = engine_find(options->engine, why, why_size);
+    if (e && !e->import)
+        snprintf(why, why_size, "nothing can be imported into a cluster");
+    return e && e->import ? e->import(options, in, why, why_size) : ERR_INVALID;
 }
 
 void store_close(struct store *s)

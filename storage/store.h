@@ -99,6 +99,13 @@ MUST_CHECK int store_open(struct store **out, const struct store_options *option
 /* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after
  * it begins. */
 void store_close(struct store *s);
+/* All that a store of these options holds, into an export (dump.h), or an export into a store that holds nothing yet.
+ * No server may run on an embedded one; of a running cluster, what is sent meanwhile may be missing. The caller begins
+ * and ends the writer, or the reader. An enum err; `why` gets a sentence. */
+struct dump_writer;
+struct dump_reader;
+MUST_CHECK int store_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size);
+MUST_CHECK int store_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
 /* Changes the reloadable options. Any thread. */
 void store_configure(struct store *s, const struct store_options *options);
 /* Takes the present wall clock as right after a jump that paused expiry. Any thread. */

@@ -42,13 +42,14 @@ ROOMS = {
     "core/net": Room(["core/base"],
                      ["accept.h", "address.h", "conn.h", "counts.h", "http.h", "http_conn.h", "input.h", "listener.h",
                       "net.h", "net_shared.h", "proxy.h", "send.h", "stream.h", "url.h", "websocket.h"], checked=True),
-    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h"],
-                    ["archive.h", "engine.h", "bus_engine.h", "expiry.h", "page.h"], checked=True,
-                    only={"bus.h": ["core/hub"]}),
+    "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h", "dump.h"],
+                    ["archive.h", "engine.h", "bus_engine.h", "expiry.h", "page.h", "dump.h"], checked=True,
+                    only={"bus.h": ["core/hub"], "dump.h": ["core/server"]}),
     "storage/archive": Room(["core/base", "storage"], [], ["pg.h"], checked=True),
     "storage/archive.c": Room(["core/base", "storage", "storage/archive"]),  # which opens the one that a URL names
     "storage/kv": Room(["core/base", "storage/expiry.h"], [], ["kv.h", "row.h"], checked=True),
-    "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["local.h"], checked=True),
+    "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["export.h", "import.h", "local.h"],
+                          checked=True),
     "storage/redis": Room(["core/base", "storage"], [], ["redis.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local", "storage/redis"]),  # opens the engine asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",
@@ -82,7 +83,7 @@ ROOMS = {
     "core/tools": Room(["core/base", "core/client"], [], checked=True),
     "core/server": Room(["core/base", "core/net", "storage", "core/hub", "core/script", "core/plugin", "core/console",
                          "core/config"],
-                        ["server.h", "settings.h"], checked=True),
+                        ["moving.h", "server.h", "settings.h"], checked=True),
     "core/main.c": Room(["core/base", "core/config", "core/script", "core/server"]),
 }
 
@@ -283,6 +284,7 @@ def self_test():
              ("storage/store.c", '"', "storage/redis/call.h"), ("storage/redis/redis.c", '"', "storage/local/local.h"),
              ("storage/local/local.c", "<", "hiredis/read.h"), ("storage/engine.h", '"', "storage/local/local.h"),
              ("core/server/parts.c", '"', "storage/local/local.h"), ("core/hub/hub.c", '"', "storage/engine.h"),
+             ("core/hub/hub.c", '"', "storage/dump.h"),
              ("core/server/parts.c", '"', "storage/bus.h"), ("core/console/console.c", '"', "storage/bus.h"),
              ("core/script/api.c", '"', "storage/bus.h"), ("core/plugin/host.c", '"', "storage/bus.h"),
              ("core/hub/talk/follow.c", '"', "storage/bus_engine.h"), ("storage/kv/kv.c", '"', "storage/bus.h"),

@@ -353,8 +353,11 @@ void durable_close(struct durable *d)
 {
     if (!d)
         return;
-    if (d->shm)
+    if (d->shm) {
+        if (!atomic_load(&d->shm->magic)) /* nobody has begun here: it holds nothing */
+            unlink(d->shm_path);
         munmap(d->shm, sizeof(*d->shm));
+    }
     if (d->mark_fd >= 0)
         close(d->mark_fd);
     if (d->lock_fd >= 0)

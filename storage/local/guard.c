@@ -227,24 +227,43 @@ bool guard_paused(struct guard *g)
     return paused;
 }
 
-size_t guard_encode(struct guard *g, char out[GUARD_SIZE])
+void guard_read(struct guard *g, struct guard_state *out)
 {
     pthread_mutex_lock(&g->lock);
     uint64_t now = look(g);
-    memset(out, 0, GUARD_SIZE);
-    store_be64(out + AT_GUARDED, now);
-    store_be64(out + AT_STEADY, now + g->steady_by_ms);
-    store_be64(out + AT_BOOT, g->last_boot_ms);
-    store_be64(out + AT_PAUSED_FROM, g->paused_from_ms);
-    memcpy(out + AT_BOOT_ID, g->boot_id, sizeof g->boot_id);
-    out[AT_FLAGS] = g->paused;
-    out[AT_FLAGS + 1] = g->unsure;
-    out[AT_FLAGS + 2] = (char)g->move_count;
-    for (uint32_t i = 0; i < g->move_count; i++) {
-        store_be64(out + AT_MOVES + i * 16, g->moves[i].from_ms);
-        store_be64(out + AT_MOVES + i * 16 + 8, g->moves[i].by_ms);
-    }
-    size_t n = AT_MOVES + g->move_count * 16u;
+    *out = (struct guard_state){.guarded_ms = now,
+                                .steady_ms = now + g->steady_by_ms,
+                                .boot_ms = g->last_boot_ms,
+                                .paused_from_ms = g->paused_from_ms,
+                                .paused = g->paused,
+                                .unsure = g->unsure,
+                                .move_count = g->move_count};
+    memcpy(out->boot_id, g->boot_id, sizeof out->boot_id);
+    memcpy(out->moves, g->moves, sizeof out->moves);
     pthread_mutex_unlock(&g->lock);
-    return n;
+}
+
+size_t guard_state_encode(const struct guard_state *s, char out[GUARD_SIZE])
+{
+    memset(out, 0, GUARD_SIZE);
+    store_be64(out + AT_GUARDED, s->guarded_ms);
+    store_be64(out + AT_STEADY, s->steady_ms);
+    store_be64(out + AT_BOOT, s->boot_ms);
+    store_be64(out + AT_PAUSED_FROM, s->paused_from_ms);
+    memcpy(out + AT_BOOT_ID, s->boot_id, sizeof s->boot_id);
+    out[AT_FLAGS] = s->paused;
+    out[AT_FLAGS + 1] = s->unsure;
+    out[AT_FLAGS + 2] = (char)s->move_count;
+    for (uint32_t i = 0; i < s->move_count; i++) {
+        store_be64(out + AT_MOVES + i * 16, s->moves[i].from_ms);
+        store_be64(out + AT_MOVES + i * 16 + 8, s->moves[i].by_ms);
+    }
+    return AT_MOVES + s->move_count * 16u;
+}
+
+size_t guard_encode(struct guard *g, char out[GUARD_SIZE])
+{
+    struct guard_state s;
+    guard_read(g, &s);
+    return guard_state_encode(&s, out);
 }

@@ -47,6 +47,17 @@ struct guard_move {
     uint64_t from_ms, by_ms;
 };
 
+/* What a clock needs to go on from. */
+struct guard_state {
+    uint64_t guarded_ms, steady_ms;
+    uint64_t boot_ms;                    /* CLOCK_BOOTTIME at that moment, of the boot that boot_id says */
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* all zero: not known */
+    uint64_t paused_from_ms;
+    bool paused, unsure; /* as in struct guard */
+    struct guard_move moves[GUARD_MOVES];
+    uint32_t move_count;
+};
+
 struct guard {
     struct guard_source source;
     uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* all zero: not known */
@@ -82,6 +93,10 @@ uint64_t guard_wall(const struct guard *g);
  * paused. */
 bool guard_accept(struct guard *g);
 bool guard_paused(struct guard *g);
+/* Where it stands now. */
+void guard_read(struct guard *g, struct guard_state *out);
+/* The record of such a state, for guard_init(). Returns how many bytes. */
+size_t guard_state_encode(const struct guard_state *s, char out[GUARD_SIZE]);
 /* What a start needs to go on from now; its first 8 bytes are the guarded time. Returns how many bytes. */
 size_t guard_encode(struct guard *g, char out[GUARD_SIZE]);
 

@@ -13,9 +13,14 @@
 #include "storage/local/work.h"
 #include "storage/local/writer.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 /* --- Shared small things -------------------------------------------------------------------------------------- */
 
@@ -256,38 +261,53 @@ static int limits_read(struct local *s, uint64_t then_ms)
     return r;
 }
 
-static int local_begin(struct local *s, char *why, size_t why_size)
+/* Reads what the database says of itself, judges whether anything is missing, and sets the clocks on from there. */
+static int local_read(struct local *s, struct identity *id, bool *lost, char *why, size_t why_size)
 {
-    struct identity id;
     char damage[512] = "";
-    int r = identity_read(s->kv, &id);
-    if (r || (id.version && id.version != STORE_FORMAT)) {
-        if (r) {
-            snprintf(why, why_size, "the database cannot be read");
-        } else {
-            snprintf(why, why_size, "the database has format %llu; this server knows %d",
-                     (unsigned long long)id.version, STORE_FORMAT);
-        }
-        return r ? r : ERR_INVALID;
+    int r = identity_read(s->kv, id);
+    if (r) {
+        snprintf(why, why_size, "the database cannot be read");
+        return r;
+    }
+    if (id->version == META_FILLING) {
+        snprintf(why, why_size, "an import into this directory was cut short: import again");
+        return ERR_INVALID;
+    }
+    if (id->version && id->version != STORE_FORMAT) {
+        snprintf(why, why_size, "the database has format %llu; this server knows %d", (unsigned long long)id->version,
+                 STORE_FORMAT);
+        return ERR_INVALID;
     }
     enum durable_verdict verdict =
-        id.instance ? durable_judge(s->durable, id.instance, id.group, damage, sizeof(damage)) : DURABLE_WHOLE;
-    if (!id.instance && s->durable && durable_used(s->durable) && id.group)
+        id->instance ? durable_judge(s->durable, id->instance, id->group, damage, sizeof(damage)) : DURABLE_WHOLE;
+    if (!id->instance && s->durable && durable_used(s->durable) && id->group)
         verdict = DURABLE_LOST;
     if (verdict == DURABLE_REFUSED) {
         snprintf(why, why_size, "%s", damage);
         return ERR_INVALID;
     }
-    if (verdict == DURABLE_LOST) {
-        log_event(LOG_WARN, "storage.loss_assumed", LOG_INT("group", id.group),
+    *lost = verdict == DURABLE_LOST;
+    if (*lost) {
+        log_event(LOG_WARN, "storage.loss_assumed", LOG_INT("group", id->group),
                   LOG_STR("effect", "what was not synced may be missing; message numbers jump"));
     }
-    if (limits_read(s, id.clock_ms)) {
+    if (limits_read(s, id->clock_ms)) {
         snprintf(why, why_size, "the database cannot be read: its limits");
         return ERR_INVALID;
     }
-    guard_init(&s->guard, &s->hooks.clock, &s->expiry, slice_of(id.clock, id.clock_size));
-    r = identity_begin(s->kv, &id, &s->guard, verdict == DURABLE_LOST, &s->limits);
+    guard_init(&s->guard, &s->hooks.clock, &s->expiry, slice_of(id->clock, id->clock_size));
+    return 0;
+}
+
+static int local_begin(struct local *s, char *why, size_t why_size)
+{
+    struct identity id;
+    bool lost;
+    int r = local_read(s, &id, &lost, why, why_size);
+    if (r)
+        return r;
+    r = identity_begin(s->kv, &id, &s->guard, lost, &s->limits);
     r = r ? r : durable_begin(s->durable, id.instance, id.group);
     if (r) {
         snprintf(why, why_size, "the database cannot be written: %s", err_str(r));
@@ -308,15 +328,12 @@ static int local_begin(struct local *s, char *why, size_t why_size)
     return r;
 }
 
-int local_open_hooked(struct store **out, const struct store_options *options, const struct local_hooks *hooks,
-                      char *why, size_t why_size)
+/* An engine with its options in force, and neither a database nor threads. NULL: out of memory. */
+static struct local *local_new(const struct store_options *options, const struct local_hooks *hooks)
 {
     struct local *s = calloc(1, sizeof(*s));
-    *out = NULL;
-    if (!s) {
-        snprintf(why, why_size, "out of memory");
-        return ERR_NOMEM;
-    }
+    if (!s)
+        return NULL;
     s->base.engine = &local_engine;
     s->hooks = hooks ? *hooks : (struct local_hooks){0};
     s->node = options->node;
@@ -334,8 +351,24 @@ int local_open_hooked(struct store **out, const struct store_options *options, c
     limits_init(&s->limits, &s->expiry, options);
     atomic_store(&s->live.version, 1);
     s->recent = recent_new();
-    snprintf(why, why_size, "out of memory");
-    int r = s->recent ? database_open(s, options, why, why_size) : ERR_NOMEM;
+    if (!s->recent) {
+        local_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+int local_open_hooked(struct store **out, const struct store_options *options, const struct local_hooks *hooks,
+                      char *why, size_t why_size)
+{
+    struct local *s = local_new(options, hooks);
+    *out = NULL;
+    if (!s) {
+        snprintf(why, why_size, "out of memory");
+        return ERR_NOMEM;
+    }
+    int r = database_open(s, options, why, why_size);
+    r = r || !s->hooks.fill ? r : s->hooks.fill(s->hooks.ctx, s, why, why_size);
     r = r ? r : local_begin(s, why, why_size);
     if (r) {
         readers_stop(s);
@@ -349,6 +382,133 @@ int local_open_hooked(struct store **out, const struct store_options *options, c
     }
     *out = &s->base;
     return 0;
+}
+
+/* --- Opening without serving -------------------------------------------------------------------------------------- */
+
+/* The database in a directory, for reading alone. */
+static int still_open(struct local *s, const char *path, char *why, size_t why_size)
+{
+    struct kv_rocksdb_options look = s->reopen;
+    struct stat st;
+    char current[PATH_MAX];
+    look.read_only = true;
+    snprintf(current, sizeof current, "%s/db/CURRENT", path);
+    if (stat(current, &st) != 0) {
+        snprintf(why, why_size, "there is no database in the data directory %s: %s", path, strerror(errno));
+        return errno == ENOENT || errno == ENOTDIR ? ERR_NOTFOUND : ERR_IO;
+    }
+    int r = durable_open(&s->durable, path, why, why_size);
+    if (r)
+        return r;
+    s->reopen.path = look.path = durable_db_path(s->durable);
+    if (durable_begun(s->durable))
+        r = database_look(s, &look.tolerate_torn_log, why, why_size);
+    return r ? r : kv_rocksdb_open(&s->kv, &look, why, why_size);
+}
+
+int local_open_still(struct local **out, struct identity *id, bool *lost, const struct store_options *options,
+                     const struct local_hooks *hooks, char *why, size_t why_size)
+{
+    struct local *s = local_new(options, hooks);
+    *out = NULL;
+    if (!s) {
+        snprintf(why, why_size, "out of memory");
+        return ERR_NOMEM;
+    }
+    s->reopen = (struct kv_rocksdb_options){.memory = options->memory, .expiry = &s->expiry};
+    int r = still_open(s, options->path, why, why_size);
+    r = r ? r : local_read(s, id, lost, why, why_size);
+    if (r)
+        local_free(s);
+    else
+        *out = s;
+    return r;
+}
+
+/* Whether the database is what an import left that was cut short. */
+static bool empty_half(struct local *s)
+{
+    struct kv_rocksdb_options look = s->reopen;
+    char why[512];
+    uint64_t version = 0;
+    look.read_only = look.tolerate_torn_log = true;
+    if (durable_begun(s->durable) || kv_rocksdb_open(&s->kv, &look, why, sizeof why))
+        return false;
+    int r = meta_get_u64(s->kv, META_VERSION, &version);
+    kv_close(s->kv);
+    s->kv = NULL;
+    return r == 1 && version == META_FILLING;
+}
+
+/* Removes the files of a database. */
+static void empty_clear(const char *path)
+{
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
+int local_open_empty(struct local **out, const struct store_options *options, const struct local_hooks *hooks,
+                     char *why, size_t why_size)
+{
+    struct local *s = local_new(options, hooks);
+    *out = NULL;
+    if (!s) {
+        snprintf(why, why_size, "out of memory");
+        return ERR_NOMEM;
+    }
+    int r = durable_open(&s->durable, options->path, why, why_size);
+    if (r) {
+        local_free(s);
+        return r;
+    }
+    s->reopen = (struct kv_rocksdb_options){.path = durable_db_path(s->durable),
+                                            .memory = options->memory,
+                                            .expiry = &s->expiry,
+                                            .create = true,
+                                            .complete = true};
+    if (durable_used(s->durable) && !empty_half(s)) {
+        snprintf(why, why_size, "the data directory %s has a database already: an import needs one without",
+                 options->path);
+        r = ERR_EXISTS;
+    } else {
+        empty_clear(s->reopen.path);
+        r = kv_rocksdb_open(&s->kv, &s->reopen, why, why_size);
+    }
+    if (r)
+        local_free(s);
+    else
+        *out = s;
+    return r;
+}
+
+int local_close_filled(struct local *s, uint64_t instance, uint64_t group)
+{
+    int r = s->kv->ops->sync(s->kv);
+    r = r ? r : durable_begin(s->durable, instance, group);
+    if (!r) {
+        s->kv->ops->flush(s->kv);
+        durable_end(s->durable, group);
+    }
+    local_free(s);
+    return r;
+}
+
+void local_close_still(struct local *s)
+{
+    local_free(s);
+}
+
+void local_close_cleared(struct local *s)
+{
+    kv_close(s->kv);
+    s->kv = NULL;
+    empty_clear(s->reopen.path);
+    local_free(s);
 }
 
 int local_open(struct store **out, const struct store_options *options, char *why, size_t why_size)

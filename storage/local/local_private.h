@@ -19,6 +19,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct identity;
+struct local;
 struct recent;
 struct writer;
 struct syncer;
@@ -30,7 +32,9 @@ struct local_hooks {
     int (*before_write)(void *ctx);  /* writer: not 0 fails the group's write with that error */
     int (*before_sync)(void *ctx);   /* syncer: likewise */
     int (*before_reopen)(void *ctx); /* writer: not 0 fails the recovery */
-    uint32_t names_max;              /* names kept of channels that are gone; 0: as many as vacant.h says */
+    /* before the engine begins: fills the database that is open by then, or fails; NULL: nothing to be done */
+    int (*fill)(void *ctx, struct local *s, char *why, size_t why_size);
+    uint32_t names_max; /* names kept of channels that are gone; 0: as many as vacant.h says */
     void *ctx;
 };
 
@@ -103,6 +107,24 @@ struct local {
 /* local_open() with hooks; NULL: none. */
 MUST_CHECK int local_open_hooked(struct store **out, const struct store_options *options,
                                  const struct local_hooks *hooks, char *why, size_t why_size);
+
+/* Opens a database on a disk without serving from it, and without changing it: its clocks run, its options are in
+ * force, and there are no threads. `id` gets what it says of itself; lost: what was not synced may be missing.
+ * ERR_NOTFOUND: there is none. Else as local_open(). End it with local_close_still(). */
+MUST_CHECK int local_open_still(struct local **out, struct identity *id, bool *lost,
+                                const struct store_options *options, const struct local_hooks *hooks, char *why,
+                                size_t why_size);
+void local_close_still(struct local *s);
+
+/* Opens an empty database in a directory that has none (or what an import left that was cut short), without threads and
+ * clocks. ERR_EXISTS: there is one. Else as local_open(). */
+MUST_CHECK int local_open_empty(struct local **out, const struct store_options *options,
+                                const struct local_hooks *hooks, char *why, size_t why_size);
+/* Ends it well: all is synced, and the directory is one that a server may start from. The database says the two numbers
+ * of itself. ERR_IO: it is closed all the same. */
+MUST_CHECK int local_close_filled(struct local *s, uint64_t instance, uint64_t group);
+/* Ends it without having filled it: the database's files go. */
+void local_close_cleared(struct local *s);
 
 static inline struct local *local_of(struct store *s)
 {

@@ -17,6 +17,8 @@ enum {
     ID_AHEAD_MS = 10000 /* how far the persisted limit of ids lies ahead */
 };
 
+#define META_FILLING UINT64_MAX /* in META_VERSION's place: an import is under way, or was cut short */
+
 #define META_VERSION  SLICE_LIT("version")  /* u64: format of the database */
 #define META_INSTANCE SLICE_LIT("instance") /* u64: drawn when it was made */
 #define META_GROUP    SLICE_LIT("group")    /* u64: last written group; u64: when the newest id was given out */
