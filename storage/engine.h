@@ -72,8 +72,8 @@ static inline struct slice store_op_key(const struct store_op *op)
 }
 
 /*
- * An engine. Any thread calls any of these but `close`, and none may wait for a disk or another machine. All but post
- * and work may be called at any time; `close` comes once, after everything else.
+ * An engine. Any thread calls any of these but `close`, and none but `agree` may wait for a disk or another machine.
+ * All but post and work may be called at any time; `close` comes once, after everything else.
  */
 struct store_engine {
     /* Takes an operation, whose `kind` says what it is. It sets `status`, the results, and hands it back by
@@ -91,6 +91,9 @@ struct store_engine {
     /* Takes work on the whole, and hands it back as `post` does. An engine that has nothing to flush, compact or copy
      * answers STORE_RETRY and `why`. */
     void (*work)(struct store *s, struct store_work *w);
+    /* store_agree(), which may wait for other machines; NULL: the data is this server's alone. */
+    int (*agree)(struct store *s, const char *name, struct slice proposal, bool replace, struct buf *out, char *why,
+                 size_t why_size);
     /* Answers what is under way, then frees the store. */
     void (*close)(struct store *s);
 };

@@ -75,6 +75,15 @@ void store_configure(struct store *s, const struct store_options *options)
     s->engine->configure(s, options);
 }
 
+int store_agree(struct store *s, const char *name, struct slice proposal, bool replace, struct buf *out, char *why,
+                size_t why_size)
+{
+    if (s->engine->agree)
+        return s->engine->agree(s, name, proposal, replace, out, why, why_size);
+    snprintf(why, why_size, "nothing is agreed on by one server");
+    return ERR_INVALID;
+}
+
 void store_clock_accept(struct store *s)
 {
     s->engine->clock_accept(s);

@@ -106,6 +106,11 @@ struct dump_writer;
 struct dump_reader;
 MUST_CHECK int store_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size);
 MUST_CHECK int store_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
+/* What all servers of a cluster agree on, by a name: `out` gets the value that stands, which is the proposal where
+ * there was none, or where `replace` says so. An empty proposal only asks. Waits for Redis, `cluster.patience` at most.
+ * ERR_INVALID: this store is one server's alone, and nothing is kept. */
+MUST_CHECK int store_agree(struct store *s, const char *name, struct slice proposal, bool replace, struct buf *out,
+                           char *why, size_t why_size);
 /* Changes the reloadable options. Any thread. */
 void store_configure(struct store *s, const struct store_options *options);
 /* Takes the present wall clock as right after a jump that paused expiry. Any thread. */

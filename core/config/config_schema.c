@@ -122,7 +122,7 @@ const struct config_option config_schema[] = {
         storage.sync_every, 0.01, 86400, "1", RESTART,
         "How often what is not synced yet is synced: the window that a power loss can take from tiers below \"sync\"."),
 
-    SECTION("cluster", "Several servers as one, over a Redis Cluster."),
+    SECTION("cluster", "A node on a Redis Cluster, which keeps all that users have (docs/cluster.md)."),
     TEXTS(cluster.redis, "{}", RESTART,
           "Some members of the Redis Cluster: { \"10.0.0.1:6379\", \"10.0.0.2:6379\" }; the others are found by these. "
           "Not empty: this server is a node of a cluster, all that users have is kept in Redis, and storage is not "

@@ -14,7 +14,7 @@
 enum {
     TEXT_MIN = 16,   /* bytes, as for auth.secret in the schema */
     TEXT_MAX = 4096, /* bytes of the file */
-    FRESH_BYTES = 32 /* of randomness in a file that we make; twice as many hexadecimal digits */
+    FRESH_BYTES = 32 /* of randomness in a text that we make; twice as many hexadecimal digits */
 };
 
 static const char key_label[] = "magpie resume token", digest_label[] = "magpie resume token key";
@@ -47,19 +47,27 @@ static int sync_directory(const char *directory)
     return rc;
 }
 
-/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if
- * one came to be meanwhile. */
-static int make_file(const char *directory, const char *path)
+void secret_make(char text[SECRET_TEXT_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t random[FRESH_BYTES];
-    char text[2 * FRESH_BYTES + 1], fresh[PATH_MAX + 16];
     random_bytes(random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++) {
         text[2 * i] = digits[random[i] >> 4];
         text[2 * i + 1] = digits[random[i] & 15];
     }
-    text[2 * FRESH_BYTES] = '\n';
+    text[2 * FRESH_BYTES] = '\0';
+    explicit_bzero(random, sizeof random);
+}
+_Static_assert(SECRET_TEXT_SIZE == 2 * FRESH_BYTES + 1, "its digits and a NUL");
+
+/* Writes a whole fresh file beside `path` and links it there, so that nobody ever sees half of it. It is no error if
+ * one came to be meanwhile. */
+static int make_file(const char *directory, const char *path)
+{
+    char text[SECRET_TEXT_SIZE], fresh[PATH_MAX + 16];
+    secret_make(text);
+    text[SECRET_TEXT_SIZE - 1] = '\n';
     snprintf(fresh, sizeof fresh, "%s.%ld", path, (long)getpid());
     unlink(fresh);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -73,7 +81,6 @@ static int make_file(const char *directory, const char *path)
     unlink(fresh);
     errno = saved;
     explicit_bzero(text, sizeof text);
-    explicit_bzero(random, sizeof random);
     return rc ? rc : sync_directory(directory);
 }
 

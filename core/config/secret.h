@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SECRET_KEY_SIZE = 32, SECRET_DIGEST_SIZE = 32 };
+enum { SECRET_KEY_SIZE = 32, SECRET_DIGEST_SIZE = 32, SECRET_TEXT_SIZE = 65 };
+
+/* A text for a new key: random, hexadecimal digits and a NUL. */
+void secret_make(char text[SECRET_TEXT_SIZE]);
 
 /*
  * Derives the key from `text` (auth.secret), or where that is NULL from the text in DIRECTORY/secret. That file is made

@@ -5,6 +5,7 @@
 #include "core/base/log.h"
 #include "core/config/config.h"
 #include "core/server/server_private.h"
+#include "core/server/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ void key_watch(struct server *s)
 {
     struct key_look *w = &s->key_look;
     /* In other modes nobody holds our tokens; without a directory a key lasts as long as its users. */
-    if (strcmp(s->config->auth.mode, "open") != 0 || s->boot->storage.engine == ENGINE_MEMORY || !s->store)
+    if (strcmp(s->config->auth.mode, "open") != 0 || !settings_secret_directory(s->boot) || !s->store)
         return;
     w->again = w->busy;
     if (w->busy || secret_digest(s->key, w->digest) != 0)

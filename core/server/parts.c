@@ -8,7 +8,6 @@
 #include "core/config/config_options.h"
 #include "core/config/config_value.h"
 #include "core/config/machine.h"
-#include "core/config/secret.h"
 #include "core/console/console.h"
 #include "core/hub/hub.h"
 #include "core/hub/shard/options.h"
@@ -22,6 +21,7 @@
 #include "core/server/secure.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
+#include "core/server/token_key.h"
 #include "storage/store.h"
 
 #include <cjson/cJSON.h>
@@ -71,7 +71,7 @@ static int open_store(struct server *s)
         s->store = NULL;
         return server_fail(s, why);
     }
-    if (secret_load(s->config->auth.secret, settings_secret_directory(s->config), s->key, why, sizeof why) != 0)
+    if (token_key_load(s, s->config, s->key, why, sizeof why) != 0)
         return server_fail(s, why);
     return 0;
 }

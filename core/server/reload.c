@@ -15,6 +15,7 @@
 #include "core/server/key_watch.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
+#include "core/server/token_key.h"
 #include "storage/store.h"
 
 #include <errno.h>
@@ -70,14 +71,10 @@ static int apply(struct server *s, struct config *fresh, struct buf *errors)
     char why[WHY_MAX] = "";
     struct hub_options hub_options;
     struct store_options store_options;
-    /* The directory is that of the start: a changed `data` waits for a restart. */
-    if (secret_load(fresh->auth.secret, settings_secret_directory(s->boot), key, why, sizeof why) != 0) {
+    if (token_key_load(s, fresh, key, why, sizeof why) != 0) {
         buf_printf(errors, "%s\n", why);
         return -1;
     }
-    /* Without a file, the key drawn at the start stays. */
-    if (!fresh->auth.secret && !settings_secret_directory(s->boot) && !s->config->auth.secret)
-        memcpy(key, s->key, sizeof key);
     if (secure_prepare(s, fresh, errors) != 0)
         return -1;
     int prepared = parts_prepare_scripts(s, fresh, errors);

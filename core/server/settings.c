@@ -73,5 +73,5 @@ bool settings_check_scripts(const struct config *c, struct buf *errors)
 
 const char *settings_secret_directory(const struct config *c)
 {
-    return c->storage.engine == ENGINE_MEMORY ? NULL : c->data;
+    return c->storage.engine == ENGINE_MEMORY && !c->cluster.redis.n ? NULL : c->data;
 }

@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "storage/directory.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -216,70 +216,6 @@ static void shm_map(struct durable *d)
         d->shm_path[0] = '\0';
 }
 
-/* Syncs a new directory's name. 0 or ERR_IO. */
-static int parent_sync(const char *path)
-{
-    char parent[PATH_MAX];
-    snprintf(parent, sizeof(parent), "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash)
-        slash[slash == parent] = '\0';
-    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_IO;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
-/* Makes a directory and its parents. */
-static int make_path(const char *path)
-{
-    char p[PATH_MAX];
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof(p)) {
-        errno = ENAMETOOLONG;
-        return ERR_IO;
-    }
-    memcpy(p, path, n + 1);
-    for (size_t i = 1; i <= n; i++) {
-        if (p[i] == '/' || p[i] == '\0') {
-            char was = p[i];
-            p[i] = '\0';
-            if (mkdir(p, 0700) == 0 ? parent_sync(p) : errno != EEXIST)
-                return ERR_IO;
-            p[i] = was;
-        }
-    }
-    struct stat st;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
-        errno = ENOTDIR;
-        return ERR_IO;
-    }
-    return 0;
-}
-
-/* Who may write to the data directory may put a database and a key of their own there. Everybody: refused. The group:
- * it may be meant, as with volumes of containers, so it is told. What others may read there is closed below. */
-static int directory_check(const char *path, char *why, size_t why_size)
-{
-    struct stat st;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode))
-        return 0; /* it is made, or refused, elsewhere */
-    if (st.st_mode & S_IWOTH) {
-        snprintf(
-            why, why_size,
-            "the data directory %s has mode %04o, so that everybody may replace what is in it; make it 0700, or name "
-            "a directory inside of it, which is made with mode 0700",
-            path, st.st_mode & 07777);
-        return ERR_AUTH;
-    }
-    if (st.st_mode & S_IWGRP)
-        log_event(LOG_WARN, "storage.open_directory", LOG_STR("directory", path), LOG_INT("group", st.st_gid),
-                  LOG_STR("effect",
-                          "this group may replace what is in it; mode 0750 lets it read alone, 0700 not even that"));
-    return 0;
-}
-
 /* The database's own directory is made with mode 0700. Copied without its modes, it may have become everybody's; the
  * group may be allowed to read it, for backups. */
 static void database_shut(const struct durable *d)
@@ -295,22 +231,6 @@ static void database_shut(const struct durable *d)
     }
     if (fd >= 0)
         close(fd);
-}
-
-static int lock_take(struct durable *d, char *why, size_t why_size)
-{
-    char name[PATH_MAX];
-    snprintf(name, sizeof(name), "%s/lock", d->path);
-    d->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (d->lock_fd < 0) {
-        snprintf(why, why_size, "cannot open %s: %s", name, strerror(errno));
-        return ERR_IO;
-    }
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB)) {
-        snprintf(why, why_size, "the data directory %s is in use by another server", d->path);
-        return errno == EWOULDBLOCK ? ERR_EXISTS : ERR_IO;
-    }
-    return 0;
 }
 
 int durable_open(struct durable **out, const char *path, char *why, size_t why_size)
@@ -330,12 +250,12 @@ int durable_open(struct durable **out, const char *path, char *why, size_t why_s
     r = directory_check(path, why, why_size);
     if (r)
         goto fail;
-    r = make_path(d->db);
+    r = directory_make(d->db);
     if (r) {
         snprintf(why, why_size, "cannot make the data directory %s: %s", path, strerror(errno));
         goto fail;
     }
-    r = lock_take(d, why, why_size);
+    r = directory_lock(path, &d->lock_fd, why, why_size);
     if (r)
         goto fail;
     database_shut(d);

@@ -4,6 +4,9 @@
 #include "core/base/log.h"
 #include "storage/redis/channels.h"
 #include "storage/redis/gone.h"
+#include "storage/directory.h"
+#include "storage/redis/check.h"
+#include "storage/redis/constant.h"
 #include "storage/redis/io.h"
 #include "storage/redis/known.h"
 #include "storage/redis/marks.h"
@@ -14,9 +17,11 @@
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* --- What the engine does ----------------------------------------------------------------------------------------- */
 
@@ -102,6 +107,8 @@ static void redis_free(struct redis *r)
     free((char *)r->options.cluster.archive.url);
     free(r->login.username);
     free(r->login.password);
+    if (r->lock_fd >= 0)
+        close(r->lock_fd);
     free(r);
 }
 
@@ -110,6 +117,12 @@ static void redis_close(struct store *base)
     struct redis *r = redis_of(base);
     redis_io_stop(r);
     redis_free(r);
+}
+
+static int redis_agree(struct store *base, const char *name, struct slice proposal, bool replace, struct buf *out,
+                       char *why, size_t why_size)
+{
+    return constant_agree(redis_of(base), name, proposal, replace, out, why, why_size);
 }
 
 static const struct store_engine redis_engine = {
@@ -122,6 +135,7 @@ static const struct store_engine redis_engine = {
     .date = redis_date,
     .stats = redis_stats,
     .work = redis_work,
+    .agree = redis_agree,
     .close = redis_close,
 };
 
@@ -192,6 +206,15 @@ static int options_copy(struct redis *r, const struct store_options *o)
     return r->options.cluster.prefix && !missing ? 0 : ERR_NOMEM;
 }
 
+/* The data directory, which has what plugins keep. path: NULL for none. */
+static int data_take(struct redis *r, const char *path, char *why, size_t why_size)
+{
+    int e = path ? directory_check(path, why, why_size) : 0;
+    if (path && !e && (e = directory_make(path)))
+        snprintf(why, why_size, "cannot make the data directory %s: %s", path, strerror(errno));
+    return path && !e ? directory_lock(path, &r->lock_fd, why, why_size) : e;
+}
+
 /* Everything but the thread. On failure r is still to be freed, or is freed where slots are not there yet. */
 static int redis_make(struct redis *r, const struct store_options *options, char *why, size_t why_size)
 {
@@ -200,6 +223,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     struct address *seeds = seeds_of(&options->cluster, &count);
     slots_start(r, seeds, count);
     e = e ? e : options_copy(r, options);
+    r->asked = r->options;
     e = e ? e : tasks_init(r);
     e = e ? e : known_init(&r->known);
     e = e ? e : gone_init(r);
@@ -227,10 +251,18 @@ int redis_open_hooked(struct store **out, const struct store_options *options, c
         return ERR_NOMEM;
     }
     r->base.engine = &redis_engine;
+    r->lock_fd = -1;
     r->hooks = hooks ? *hooks : (struct redis_hooks){0};
     partition_tags_make(&r->tags);
     library_init(&r->library);
-    int e = redis_make(r, options, why, why_size);
+    int e = data_take(r, options->path, why, why_size);
+    if (e) {
+        if (r->lock_fd >= 0)
+            close(r->lock_fd);
+        free(r);
+        return e;
+    }
+    e = redis_make(r, options, why, why_size);
     if (!e && (e = redis_io_start(r)))
         snprintf(why, why_size, "cannot start the storage thread");
     if (!e && (e = node_wait(r, why, why_size)))
@@ -245,5 +277,9 @@ int redis_open_hooked(struct store **out, const struct store_options *options, c
 
 int redis_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {
+    *out = NULL;
+    int e = check_cluster(&options->cluster, why, why_size);
+    if (e)
+        return e;
     return redis_open_hooked(out, options, NULL, why, why_size);
 }

@@ -98,6 +98,7 @@ struct redis {
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */
 
+    int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;
     pthread_t thread;
     bool started; /* the thread runs */

@@ -214,6 +214,11 @@ class Events(unittest.TestCase):
                     text = read(path)
                     for m in self.CALL.finditer(text):
                         found.setdefault(m[3], path)
+                    for m in re.finditer(r'log_event\([^;"]*\? "([a-z0-9_.]+)"\s*: "([a-z0-9_.]+)"', text):
+                        found.setdefault(m[1], path)
+                        found.setdefault(m[2], path)
+                    for m in re.finditer(r'\.event = "([a-z0-9_]+\.[a-z0-9_]+)"', text):  # of a table
+                        found.setdefault(m[1], path)
                     if top == "plugins":
                         for m in self.PLUGINS.finditer(text):
                             for event in re.findall(r'"([a-z_]+)"', m[1]):

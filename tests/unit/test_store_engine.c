@@ -57,6 +57,14 @@ static void paper_work(struct store *s, struct store_work *w)
     p->op = &w->op;
     p->works++;
 }
+static int paper_agree(struct store *s, const char *name, struct slice proposal, bool replace, struct buf *out,
+                       char *why, size_t why_size)
+{
+    (void)s;
+    snprintf(why, why_size, "asked");
+    buf_printf(out, "%s %.*s %d", name, (int)proposal.n, proposal.p, replace);
+    return ERR_AGAIN;
+}
 static void paper_close(struct store *s)
 {
     ((struct paper *)s)->closes++;
@@ -156,6 +164,17 @@ static void others(void **state)
     assert_ptr_equal(p.op, &w.op);
     assert_string_equal(w.why, "");
     back(&p, &mb, STORE_RETRY);
+    struct buf agreed = BUF_INIT;
+    char why[64];
+    struct store_engine shared = paper_engine;
+    assert_int_equal(store_agree(&p.base, "name", S("value"), true, &agreed, why, sizeof why), ERR_INVALID);
+    assert_int_equal(agreed.n, 0); /* the data is one server's alone */
+    shared.agree = paper_agree;
+    p.base.engine = &shared;
+    assert_int_equal(store_agree(&p.base, "name", S("value"), true, &agreed, why, sizeof why), ERR_AGAIN);
+    assert_true(slice_eq(buf_slice(&agreed), S("name value 1")));
+    assert_string_equal(why, "asked");
+    buf_free(&agreed);
     store_close(&p.base);
     assert_int_equal(stats.appended, 1);
     unsigned calls[] = {p.posts, p.kicks, p.configures, p.accepts, p.stats, p.works, p.closes};
