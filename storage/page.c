@@ -64,13 +64,19 @@ static inline void slice_settle(const char *arena, struct slice *s)
     s->p = s->n ? arena + (uintptr_t)s->p : NULL;
 }
 
+void page_drop(struct page_builder *b)
+{
+    free(b->messages);
+    buf_free(&b->arena);
+    *b = (struct page_builder){0};
+}
+
 int page_finish(struct page_builder *b, int code, struct store_page *out)
 {
     code = code ? code : buf_ok(&b->arena) ? 0 : ERR_NOMEM;
     *out = (struct store_page){0};
     if (code) {
-        free(b->messages);
-        buf_free(&b->arena);
+        page_drop(b);
         return code;
     }
     for (struct store_message *m = b->messages, *end = m + b->n; m < end; m++) {

@@ -31,6 +31,8 @@ static inline void page_reset(struct page_builder *b)
 }
 /* Turns the order of the messages around. */
 void page_reverse(struct page_builder *b);
+/* Frees what has been built. */
+void page_drop(struct page_builder *b);
 /* Moves the page out, or, when code is an error, frees it and empties `out`; returns the code, or ERR_NOMEM. */
 MUST_CHECK int page_finish(struct page_builder *b, int code, struct store_page *out);
 

@@ -136,10 +136,10 @@ bool gone_read(const struct reply *reply, struct gone_user *out)
     struct reply_in in = reply_in(reply);
     uint8_t code = reply_u8(&in);
     out->gone = code == 'X';
-    out->exists = reply_u8(&in) & 1 && !out->gone;
+    out->exists = reply_u8(&in) & 1;
     uint64_t until = reply_u48(&in);
     out->until = until ? layout_id_end(until) : 0;
-    return reply_ok(&in) && (code == 'N' || code == 'X');
+    return out->gone || (code == 'N' && reply_ok(&in));
 }
 
 /* --- Names ------------------------------------------------------------------------------------------------------- */

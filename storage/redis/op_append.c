@@ -1,7 +1,274 @@
+/* Appending messages: the call, and a private message's second halves. */
+#include "storage/conv_key.h"
+#include "storage/redis/gone.h"
+#include "storage/redis/halves.h"
+#include "storage/redis/known.h"
+#include "storage/redis/layout.h"
+#include "storage/redis/marks.h"
 #include "storage/redis/op.h"
+#include "storage/redis/redis_private.h"
+#include "storage/redis/rule.h"
 #include "storage/redis/task.h"
+#include "storage/redis/time.h"
+#include "storage/redis/windows.h"
+
+enum {
+    ID_FIELD = 64,  /* bytes of a user id or a client id at most */
+    ARGS_SIZE = 53, /* what append is given, packed */
+    /* Its bits, as functions/append.lua names them. MEMBERS_ONLY and UNBLOCKED are for hubs that do not check. */
+    ONLY_REPEAT = 1,
+    ARCHIVED = 2,
+    FROM_HIGH = 16,
+    PAIRED = 32,
+    OWN_COUNT = 64,
+    INBOX = 128
+};
+#define CONTENT_MAX (UINT64_C(64) << 20)
+
+struct appending {
+    struct call call, peer; /* the message; the second one of two that ask at once */
+    struct halves halves;
+    uint64_t border; /* place of the last message of who had the sender's or the receiver's id before; 0: nobody */
+    uint64_t since;  /* when patience began */
+    uint8_t asks;    /* answers about users that have not come */
+    bool paired;     /* the users of a pair have been looked at */
+    bool gone;       /* one of them was deleted */
+    enum store_status status; /* of what was asked */
+};
+
+static bool append_sane(const struct store_append *a)
+{
+    return a->sender.n >= 1 && a->sender.n <= ID_FIELD && a->sender_name.n <= STORE_NAME_MAX &&
+           a->client_id.n <= ID_FIELD && a->receiver.n <= ID_FIELD && a->conv.n >= 2 && a->conv.n <= CONV_KEY_MAX &&
+           a->tier < TIER_COUNT && a->content.n <= CONTENT_MAX;
+}
+
+/* An id's place: its milliseconds and counter, without the partition. */
+static uint64_t place_of(uint64_t id)
+{
+    return id >> 22 << 12 | (id & 4095);
+}
+
+static uint8_t append_bits(struct redis *r, const struct store_append *a, const struct appending *w)
+{
+    struct slice lo, hi;
+    uint8_t bits = a->only_duplicate ? ONLY_REPEAT : 0;
+    bits |= a->max ? OWN_COUNT : 0;
+    if (conv_is_channel(a->conv))
+        return bits;
+    conv_pair_users(a->conv, &lo, &hi);
+    bits |= r->options.cluster.archive.url ? ARCHIVED : 0;
+    bits |= slice_eq(a->sender, lo) ? 0 : FROM_HIGH;
+    return bits | (w->paired ? PAIRED : 0) | (a->receiver.n ? INBOX : 0);
+}
+
+static void append_args(struct redis *r, const struct store_append *a, const struct appending *w, uint64_t now,
+                        unsigned part, char out[ARGS_SIZE])
+{
+    struct layout_rule rule;
+    uint64_t window = r->options.dedup_window_ms;
+    rule_get(r, &rule);
+    layout_put48(out, now);
+    store_be16(out + 6, (uint16_t)part);
+    out[8] = (char)append_bits(r, a, w);
+    out[9] = (char)a->tier;
+    layout_put48(out + 10, a->ttl_ms);
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        store_be32(out + 16 + 4 * t, a->max ? a->max : rule.max[t]);
+    layout_put48(out + 28, known_get(r->known, a->conv).seq);
+    out[34] = (char)(w->border >> 48);
+    layout_put48(out + 35, w->border & ((UINT64_C(1) << 48) - 1));
+    layout_put48(out + 41, rule_due(&rule, a->tier, a->ttl_ms));
+    layout_put48(out + 47, now > window + WINDOW_SLACK ? now - window - WINDOW_SLACK : 0);
+}
+
+static void append_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply);
+
+static void append_post(struct redis *r, struct task *t)
+{
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = t->own;
+    unsigned part = partition_of(a->conv);
+    uint64_t now = time_now(r);
+    char args[ARGS_SIZE], digest[LAYOUT_DIGEST];
+    call_begin(r, &w->call, FN_APPEND, part);
+    for (const char *kind = "mM"; *kind; kind++)
+        call_key(r, &w->call, *kind, a->conv);
+    for (const char *kind = "ogeA"; *kind; kind++)
+        call_key(r, &w->call, *kind, SLICE_NONE);
+    if (a->client_id.n) {
+        windows_keys(r, &w->call, now);
+        layout_digest(digest, a->sender, a->conv, a->client_id);
+    }
+    append_args(r, a, w, now, part, args);
+    call_arg(&w->call, slice_of(args, sizeof args));
+    call_arg(&w->call, a->client_id.n ? slice_of(digest, sizeof digest) : SLICE_NONE);
+    call_arg_open(&w->call, 2 + a->sender.n + a->sender_name.n + a->content.n);
+    layout_texts_put(&w->call.body, a->sender, a->sender_name, a->content);
+    call_arg_close(&w->call);
+    call_arg(&w->call, a->conv);
+    w->call.once = !a->client_id.n;
+    w->call.relaxed = r->options.tiers[a->tier].durability == DURABILITY_ASYNC;
+    w->call.about = task_about(a->conv);
+    w->call.since = w->since;
+    w->call.done = append_replied;
+    w->call.ctx = t;
+    call_post(r, &w->call);
+    w->since = w->call.since;
+}
+
+/* --- Asking about the users first -------------------------------------------------------------------------------- */
+
+/* All answers about users are there. */
+static void users_known(struct redis *r, struct task *t)
+{
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = t->own;
+    if (w->status != STORE_OK)
+        task_end(r, t, w->status);
+    else if (w->gone)
+        task_end(r, t, a->only_duplicate ? STORE_NOTFOUND : STORE_DENIED);
+    else
+        append_post(r, t);
+}
+
+static void user_known(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct task *t = c->ctx;
+    struct appending *w = t->own;
+    struct gone_user user;
+    if (status == STORE_OK && !gone_read(reply, &user))
+        status = STORE_FATAL;
+    if (status != STORE_OK) {
+        w->status = status;
+    } else {
+        w->gone |= user.gone;
+        w->border = user.until && place_of(user.until) > w->border ? place_of(user.until) : w->border;
+    }
+    if (--w->asks == 0)
+        users_known(r, t);
+}
+
+/* The sender or the receiver may have an id that was another's: what stands of them? */
+static void users_ask(struct redis *r, struct task *t)
+{
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = t->own;
+    w->asks = a->receiver.n && !slice_eq(a->sender, a->receiver) ? 2 : 1;
+    if (w->asks == 2)
+        gone_ask(r, &w->peer, a->receiver, user_known, t);
+    gone_ask(r, &w->call, a->sender, user_known, t);
+}
+
+static void user_paired(struct redis *r, struct task *t, struct call *c, struct slice user)
+{
+    call_begin(r, c, FN_PAIRED, partition_of_user(user));
+    call_key(r, c, 'u', user);
+    call_key(r, c, 'G', SLICE_NONE);
+    c->about = task_about(user);
+    c->done = user_known; /* it replies as `there` does */
+    c->ctx = t;
+    call_post(r, c);
+}
+
+/* It is a pair's first message: from now on neither is a guest who may be forgotten. */
+static void users_pair(struct redis *r, struct task *t)
+{
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = t->own;
+    struct slice peer = conv_pair_peer(a->conv, a->sender);
+    w->paired = true;
+    w->asks = slice_eq(peer, a->sender) ? 1 : 2;
+    if (w->asks == 2)
+        user_paired(r, t, &w->peer, peer);
+    user_paired(r, t, &w->call, a->sender);
+}
+
+/* --- Its answer -------------------------------------------------------------------------------------------------- */
+
+static void halves_done(struct redis *r, struct halves *h, enum store_status status)
+{
+    /* The message is stored, whatever became of the rest. */
+    task_end(r, h->ctx, status == STORE_RETRY ? STORE_UNKNOWN : status);
+}
+
+/* Reads the numbers. Whether the second halves are to be done: then *intent says how. False also for what is no
+ * reply. */
+static bool append_take(struct store_append *a, struct reply_in *in, struct layout_intent *intent)
+{
+    a->id = reply_u64(in);
+    a->seq = reply_u48(in);
+    a->created_ms = reply_u48(in);
+    uint64_t k = reply_u48(in);
+    reply_u32(in); /* members, tier, version: for news */
+    reply_u8(in);
+    reply_u48(in);
+    bool pending = reply_u8(in) == 1;
+    *intent =
+        (struct layout_intent){.birth_ms = a->created_ms,
+                               .seq = a->seq,
+                               .k = k,
+                               .ttl_ms = a->ttl_ms,
+                               .sender = a->sender,
+                               .receiver = conv_is_channel(a->conv) ? SLICE_NONE : conv_pair_peer(a->conv, a->sender),
+                               .conv = a->conv};
+    return pending && reply_ok(in);
+}
+
+static void append_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct task *t = c->ctx;
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = t->own;
+    struct layout_intent intent;
+    if (status != STORE_OK) {
+        task_end(r, t, status);
+        return;
+    }
+    struct reply_in in = reply_in(reply);
+    uint8_t code = reply_u8(&in);
+    if (code == 'G' && !w->paired) {
+        users_pair(r, t);
+        return;
+    }
+    if (code != 'N' && code != 'D') {
+        task_end(r, t, code == 'G' ? STORE_FATAL : task_status(code));
+        return;
+    }
+    bool pending = append_take(a, &in, &intent);
+    if (!reply_ok(&in)) {
+        task_end(r, t, STORE_FATAL);
+        return;
+    }
+    a->duplicate = code == 'D';
+    atomic_fetch_add_explicit(a->duplicate ? &r->stats.duplicates : &r->stats.appended, 1, memory_order_relaxed);
+    known_put(r->known, a->conv, a->seq, 0);
+    if (pending) {
+        w->halves.done = halves_done;
+        w->halves.ctx = t;
+        task_go(r, t);
+        halves_run(r, &w->halves, a->id, &intent);
+        return;
+    }
+    if (conv_is_channel(a->conv) && !a->stranger && !a->duplicate)
+        marks_note(r, a->sender, a->conv, a->seq);
+    task_end(r, t, STORE_OK);
+}
 
 void begin_append(struct redis *r, struct task *t)
 {
-    task_end(r, t, STORE_RETRY);
+    struct store_append *a = (struct store_append *)t->op;
+    struct appending *w = append_sane(a) ? task_own(t, sizeof *w) : NULL;
+    if (!w) {
+        task_end(r, t, append_sane(a) ? STORE_RETRY : STORE_FATAL);
+        return;
+    }
+    if (gone_maybe(r, a->sender) || (a->receiver.n && gone_maybe(r, a->receiver))) {
+        task_hold(t);
+        users_ask(r, t);
+        return;
+    }
+    if (!conv_is_channel(a->conv) && !known_get(r->known, a->conv).seq)
+        task_hold(t); /* the first message may have to ask, and those behind it may not overtake it */
+    append_post(r, t);
 }

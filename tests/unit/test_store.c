@@ -1,5 +1,5 @@
-/* The store: messages. One suite, run against both engines: numbering, pages, expiry, counts, tiers, repeats, recall,
- * read marks. */
+/* The store: messages. One suite, run against each kind of store: numbering, pages, expiry, counts, tiers, repeats,
+ * recall, read marks. */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
@@ -30,9 +30,9 @@ static void numbers(void **state)
     assert_int_equal(CALL(w, store_append, &y), STORE_OK);
     assert_int_equal(x.seq, 1);
     assert_int_equal(y.seq, 1);
-    assert_true(y.id > x.id);
+    assert_true(util_is_redis(w) || y.id > x.id);
     assert_int_equal(x.created_ms, T0);
-    assert_int_equal((x.id >> 12) & 1023, 5);
+    assert_int_equal((x.id >> 12) & 1023, util_is_redis(w) ? partition_of(conv_key_slice(&a)) : 5);
     assert_int_equal(x.id >> 22, T0 - UINT64_C(1577836800000));
     assert_int_equal(say(w, &a, TIER_SMALL, "ann", "three"), 2);
     struct store_range r = page_of(w, &a, -1, -1, 10);
@@ -52,7 +52,7 @@ static void many_at_once(void **state)
     enum { N = 1000 };
     static struct store_append ops[N];
     struct conv_key c[3] = {util_made(w, "x"), util_made(w, "y"), util_pair("ann", "bob")};
-    uint64_t next[3] = {0}, last_id = 0;
+    uint64_t next[3] = {0}, last_id[3] = {0};
     for (int i = 0; i < N; i++) {
         ops[i] = append_of(&c[i % 3], i % 3 == 2 ? TIER_DM : TIER_SMALL, "ann", "text");
         POST(w, store_append, &ops[i]);
@@ -61,8 +61,9 @@ static void many_at_once(void **state)
         util_wait(w, &ops[i].op);
         assert_int_equal(ops[i].op.status, STORE_OK);
         assert_int_equal(ops[i].seq, ++next[i % 3]);
-        assert_true(ops[i].id > last_id);
-        last_id = ops[i].id;
+        unsigned which = util_is_redis(w) ? i % 3 : 0; /* there ids ascend in each conversation alone */
+        assert_true(ops[i].id > last_id[which]);
+        last_id[which] = ops[i].id;
     }
     PAGE(w, &c[0], -1, 4, 10, "1 2 3", 1, 334, false);
 }
@@ -140,7 +141,8 @@ static void ages(void **state)
     own.ttl_ms = 1000;
     assert_int_equal(CALL(w, store_append, &own), STORE_OK);
     world_pass(w, 999);
-    say(w, &c, TIER_SMALL, "ann", "new");
+    struct store_append new = append_of(&c, TIER_SMALL, "ann", "new");
+    assert_int_equal(CALL(w, store_append, &new), STORE_OK);
     PAGE(w, &c, -1, -1, 9, "1 2 3", 1, 3, false);
     world_pass(w, 1);
     PAGE(w, &c, -1, -1, 9, "1 3", 1, 3, false);
@@ -388,7 +390,7 @@ static void repeats(void **state)
     struct store_append real = repeat_of(&c, "ann", "id2"); /* the refused one left no trace */
     assert_int_equal(CALL(w, store_append, &real), STORE_OK);
     assert_false(real.duplicate);
-    world_pass(w, 600000); /* the window is over */
+    world_pass(w, util_is_redis(w) ? 610001 : 600000); /* the window is over, whatever another node's clock says */
     b = repeat_of(&c, "ann", "id1");
     assert_int_equal(CALL(w, store_append, &b), STORE_OK);
     assert_false(b.duplicate);
@@ -669,9 +671,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(marks, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_requests, setup, teardown),
     };
-    engine = "memory";
-    int failed = cmocka_run_group_tests_name("messages, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("messages, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("messages", tests, engine, failed);
     return failed;
 }

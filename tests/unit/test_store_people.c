@@ -55,7 +55,7 @@ static void inbox(void **state)
     assert_int_equal(some.removed, 2);
     assert_int_equal(some.remaining, 3);
     INBOX(w, "bob", 0, 10, "a b d", false);
-    struct store_inbox_ack a = ack(w, "bob", id[1] + 1);
+    struct store_inbox_ack a = ack(w, "bob", id[1] + !util_is_redis(w)); /* there an id has a place if it is there */
     assert_int_equal(a.removed, 2);
     assert_int_equal(a.remaining, 1);
     a = ack(w, "bob", UINT64_MAX);
@@ -153,6 +153,8 @@ static void inbox_in_flight(void **state)
         ops[i] = append_of(&k, TIER_DM, "ann", "x");
         ops[i].receiver = S("bob");
         POST(w, store_append, &ops[i]);
+        if (util_is_redis(w)) /* what is another one's is not kept in order there */
+            util_wait(w, &ops[i].op);
         acks[i] = (struct store_inbox_ack){.user = S("bob"), .up_to = UINT64_MAX};
         POST(w, store_inbox_ack, &acks[i]);
     }
@@ -196,6 +198,8 @@ static void removed_in_flight(void **state)
     struct store_append next = many[0];
     POST(w, store_inbox_ack, &all); /* by a range delete */
     POST(w, store_inbox_ack, &one); /* is among them */
+    if (util_is_redis(w))
+        util_wait(w, &one.op);
     POST(w, store_append, &next);
     util_wait(w, &next.op);
     assert_int_equal(all.removed, 500);

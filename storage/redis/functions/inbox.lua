@@ -96,15 +96,19 @@ local function sent(keys, args)
 end
 
 -- keys: i I
--- args: 1 place u48: entries behind it (0: from the oldest), limit u16; 2 id: entries behind that one instead, and if
---       it is not there, those with a larger id; empty: by place
+-- args: 1 place u48: entries behind it (0: from the oldest), limit u16; 2 id: behind that one, too, and if it is not
+--       there, those with a larger id; empty: whatever id
 -- reply: N, more u8, place u48 of the last one looked at · place u48, id, entry of each
 local function inbox_peek(keys, args)
   local after, limit = struct.unpack('>I6I2', args[1])
   local larger
   if args[2] ~= '' then
-    after = redis.call('ZSCORE', keys[1], args[2])
-    if not after then after, larger = 0, place_of(args[2]) end
+    local place = redis.call('ZSCORE', keys[1], args[2])
+    if not place then
+      larger = place_of(args[2])
+    elseif tonumber(place) > after then
+      after = place
+    end
   end
   local found = redis.call('ZRANGEBYSCORE', keys[1], '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit + 1)
   local more, ids = #found > 2 * limit, {}
