@@ -119,6 +119,8 @@ struct parsing {
     size_t rest_n;
 };
 
+struct batch;
+
 struct net {
     struct ev_loop *loop;      /* borrowed */
     struct net_shared *shared; /* borrowed */
@@ -172,7 +174,8 @@ struct net {
     int fd_ceiling;     /* descriptors from this number on are left to others */
 
     struct gather gather;
-    uint8_t *read; /* READ_BYTES; owned */
+    struct batch *batch; /* sends that leave together; owned; NULL: each leaves by itself */
+    uint8_t *read;       /* READ_BYTES; owned */
 };
 
 /* --- net_shared.c ------------------------------------------------------------------------------------------------- */

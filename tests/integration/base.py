@@ -48,12 +48,13 @@ class Test(unittest.TestCase):
     config = {}
     wire = "tcp"
     tls = None
+    io_uring = None
     abstract = False
     maxDiff = 2000
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(cls.config, tls=cls.tls)
+        cls.server = Server(cls.config, tls=cls.tls, io_uring=cls.io_uring)
 
     @classmethod
     def tearDownClass(cls):
