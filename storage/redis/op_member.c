@@ -89,6 +89,7 @@ static void put_done(struct redis *r, struct member_half *h, enum store_status s
     struct store_member_put *m = (struct store_member_put *)t->op;
     m->mode = h->push;
     m->events = h->events;
+    m->created = m->created && !h->gone;
     put_end(r, t, status == STORE_OK && h->gone ? STORE_DENIED : status);
 }
 

@@ -1,5 +1,5 @@
 /* Users: saving, loading, guests, forgetting. */
-#include "core/base/hash.h"
+#include "core/base/random.h"
 #include "storage/conv_key.h"
 #include "storage/redis/fan.h"
 #include "storage/redis/gone.h"
@@ -19,6 +19,8 @@ enum {
     FORGET_STEP = 2000,    /* … and so many one FORGET_END: then it is asked again */
     GUESTS_PAGE = 256      /* guests that a partition is asked for at most */
 };
+
+#define YEAR_2020_MS UINT64_C(1577836800000)
 
 static bool user_id_sane(struct slice id)
 {
@@ -45,6 +47,16 @@ static void saved(struct redis *r, struct call *c, enum store_status status, con
     task_end(r, t, status);
 }
 
+/* Where the version of a user that is made begins: above that of one who had its id before, and another one for each
+ * call, by which a repeated one knows its own work. 48 bits until 2089. */
+static uint64_t version_new(struct redis *r, uint64_t now)
+{
+    if (!r->saves)
+        r->saves = 1 + random_below(1u << 13);
+    uint64_t since = now > YEAR_2020_MS ? (now - YEAR_2020_MS) / 64 : 0;
+    return (since << 13 | (r->saves++ & ((1u << 13) - 1))) & ((UINT64_C(1) << 48) - 1);
+}
+
 void begin_user_save(struct redis *r, struct task *t)
 {
     struct store_user_save *u = (struct store_user_save *)t->op;
@@ -67,7 +79,7 @@ void begin_user_save(struct redis *r, struct task *t)
         call_arg_u64(c, u->guest_ttl_ms);
     else
         call_arg(c, SLICE_NONE);
-    call_arg_u64(c, now * 64 + (r->saves++ & 63)); /* 48 bits until 2109 */
+    call_arg_u64(c, version_new(r, now));
     c->about = task_about(u->id);
     c->done = saved;
     c->ctx = t;
