@@ -126,7 +126,7 @@ static void user_looked(struct redis *r, struct fan *f, uint32_t i, const struct
     }
     struct found *one = &s->found[i];
     one->there = reply->list[0].type == REPLY_STRING && reply->list[2].type != REPLY_STRING;
-    one->guest = reply->list[1].type == REPLY_STRING;
+    one->guest = reply->list[1].type == REPLY_STRING && !slice_eq(reply->list[1].text, SLICE_LIT("0"));
     if (one->there) {
         one->name = (struct slice){(const char *)(uintptr_t)s->names.n, reply->list[0].text.n};
         buf_slice_put(&s->names, reply->list[0].text);

@@ -150,19 +150,21 @@ static void load_end(struct redis *r, struct task *t, enum store_status status)
     task_end(r, t, STORE_OK);
 }
 
-/* A user left this channel long ago: that need not be known any more. */
-static void load_tidy(struct redis *r, struct store_user_load *u, struct loading *l, struct slice conv, uint64_t before)
+/* What need not be known of a user any more is taken away: a channel that it left long ago; or none (SLICE_NONE), and
+ * that it was a guest. */
+static void load_tidy(struct redis *r, struct store_user_load *u, struct loading *l, struct slice conv)
 {
+    uint64_t now = time_now(r);
     if (!l->tidy) {
         l->tidy = malloc(sizeof *l->tidy);
         if (!l->tidy)
             return;
         call_begin(r, l->tidy, FN_USER_TIDY, partition_of_user(u->id));
         call_key(r, l->tidy, 'u', u->id);
-        call_arg_u64(l->tidy, before);
+        call_arg_u64(l->tidy, now > LEFT_MS ? now - LEFT_MS : 0);
         l->tidy->done = tidied;
     }
-    if (l->tidy_n++ < TIDY_MAX)
+    if (conv.n && l->tidy_n++ < TIDY_MAX)
         call_arg(l->tidy, conv);
 }
 
@@ -174,9 +176,8 @@ static enum store_status load_field(struct redis *r, struct store_user_load *u, 
     if (conv.n < 2 || layout_sub(value, &sub) || (sub.member && sub.push > MODE_NONE))
         return STORE_FATAL;
     if (!sub.member) {
-        uint64_t now = time_now(r);
-        if (now > LEFT_MS && sub.left_ms < now - LEFT_MS)
-            load_tidy(r, u, l, conv, now - LEFT_MS);
+        if (time_now(r) > sub.left_ms + LEFT_MS)
+            load_tidy(r, u, l, conv);
         return STORE_OK;
     }
     if (u->subscription_count == l->cap) {
@@ -216,6 +217,8 @@ static void loaded(struct redis *r, struct call *c, enum store_status status, co
                                       .guest_due_ms = in.due_ms,
                                       .guest_due = in.due_ms && in.due_ms <= time_now(r)};
         u->inbox = in.inbox;
+        if (in.was_guest)
+            load_tidy(r, u, l, SLICE_NONE);
         u->name.n = in.name.n;
         buf_slice_put(&l->arena, in.name);
     }

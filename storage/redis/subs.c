@@ -23,6 +23,7 @@ enum store_status user_reply_read(const struct reply *reply, struct user_reply *
 {
     struct reply_in in = reply_in(reply);
     u->code = reply_u8(&in);
+    u->was_guest = reply_u8(&in);
     u->next = reply_u48(&in);
     u->epoch = reply_u32(&in);
     u->due_ms = reply_u48(&in);

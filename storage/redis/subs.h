@@ -7,8 +7,9 @@
 
 /* What `user_get` replies. */
 struct user_reply {
-    uint8_t code;  /* N: it is there; W: its deletion is under way; X: there is none */
-    uint64_t next; /* where the next page begins; 0: this was the last one */
+    uint8_t code;   /* N: it is there; W: its deletion is under way; X: there is none */
+    bool was_guest; /* until its first private conversation, and nobody has loaded it since */
+    uint64_t next;  /* where the next page begins; 0: this was the last one */
     uint32_t epoch;
     uint64_t due_ms; /* of a guest; 0: it is none */
     uint64_t revoked_ms, version, arrivals;

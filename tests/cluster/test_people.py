@@ -54,13 +54,13 @@ class People(unittest.TestCase):
         at, channels, out = 0, {}, None
         while True:
             reply = self.r.call("user_get", user_keys("uiI", user), at, rule(now))
-            at, epoch, due, revoked, version, arrivals, inbox, until, n, rest = take("6 4 6 6 6 6 4 6 1", reply[1:])
+            was, at, epoch, due, revoked, version, arrivals, inbox, until, n, rest = take("1 6 4 6 6 6 6 4 6 1", reply[1:])
             name, rest = rest[:n], rest[n:]
             while rest:
                 k, rest = rest[1:1 + rest[0]], rest[1 + rest[0]:]
                 channels[k], rest = rest[1:1 + rest[0]], rest[1 + rest[0]:]
             out = {"code": reply[:1].decode(), "epoch": epoch, "due": due, "revoked": revoked, "version": version,
-                   "arrivals": arrivals, "inbox": inbox, "until": until, "name": name.decode(), "channels": channels}
+                   "was_guest": was, "arrivals": arrivals, "inbox": inbox, "until": until, "name": name.decode(), "channels": channels}
             if not at:
                 return out
 
@@ -188,13 +188,18 @@ class People(unittest.TestCase):
         self.save("g", ttl=1000)
         first, second = self.twice(lambda: self.r.call("paired", [key("u", "g"), key("G")]))
         self.assertEqual((first, second), (b"N\1" + u48(0),) * 2)
+        # Who was about to forget it does not know that yet, and learns it by loading.
+        self.assertEqual(self.twice(lambda: self.forget("g", "guest", NOW + 2000)), (b"P", b"P"))
+        self.assertEqual(self.load("g")["was_guest"], 1)
+        self.assertEqual(self.r.call("user_tidy", user_keys("u", "g"), 0), b"N\0\0\0\1")
+        self.assertEqual(self.load("g")["was_guest"], 0)
         self.assertEqual((self.guests(), self.load("g")["due"]), ({}, 0))
         self.r.call("sent", user_keys("upr", "g"), 1, struct.pack(">Q", 1 << 22), "ann")
         self.assertEqual(self.save("g", ttl=1000)["due"], 0)  # nor does it become one again
         # One that was marked before the conversation began loses the mark when it would be forgotten.
         self.save("h", ttl=1000)
         self.r.call("sent", user_keys("upr", "h"), 1, struct.pack(">Q", 1 << 22), "ann")
-        self.assertEqual(self.forget("h", "guest", NOW + 2000), b"P")
+        self.assertEqual(self.twice(lambda: self.forget("h", "guest", NOW + 2000)), (b"P", b"P"))
         self.assertEqual((self.guests(), self.load("h")["due"]), ({}, 0))
 
     # --- deletion ---

@@ -53,28 +53,43 @@ static enum store_status load(struct world *w, const char *id, bool going, uint3
     return status;
 }
 
+static int word_cmp(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 /* What a scan finds, as text. */
 static void scan(struct world *w, enum store_scan_what what, const char *prefix, uint32_t limit, const char *expected)
 {
     struct store_scan q = {.what = what, .prefix = S(prefix), .limit = limit};
     struct buf found = BUF_INIT;
-    char cursor[64];
+    char cursor[64], *words[64];
+    unsigned n = 0;
     do {
         assert_int_equal(CALL(w, store_scan, &q), STORE_OK);
         assert_true(q.n <= limit);
         for (uint32_t i = 0; i < q.n; i++) {
-            buf_slice_put(&found, q.list[i].id);
+            struct buf word = BUF_INIT;
+            buf_slice_put(&word, q.list[i].id);
             if (q.list[i].name.n)
-                buf_printf(&found, "=%.*s", (int)q.list[i].name.n, q.list[i].name.p);
+                buf_printf(&word, "=%.*s", (int)q.list[i].name.n, q.list[i].name.p);
             if (q.what == STORE_SCAN_CHANNELS)
-                buf_printf(&found, ":%u:%u", q.list[i].members, (unsigned)q.list[i].seq);
-            buf_str(&found, q.list[i].recall ? "! " : " ");
+                buf_printf(&word, ":%u:%u", q.list[i].members, (unsigned)q.list[i].seq);
+            buf_put(&word, q.list[i].recall ? "! " : " ", q.list[i].recall ? 3 : 2); /* its NUL, too */
+            assert_true(n < 64);
+            words[n++] = word.p;
         }
         memcpy(cursor, q.next, q.next_n);
         q.cursor = slice_of(cursor, q.next_n);
         free(q.list);
         free(q.arena);
     } while (q.more);
+    if (util_is_redis(w)) /* in no order */
+        qsort(words, n, sizeof *words, word_cmp);
+    for (unsigned i = 0; i < n; i++) {
+        buf_str(&found, words[i]);
+        free(words[i]);
+    }
     buf_byte(&found, '\0');
     assert_string_equal(found.p, expected);
     buf_free(&found);

@@ -72,8 +72,8 @@ register('user_set', {'allow-oom'}, user_save)
 -- --- Loading ---
 
 -- keys: u i I; args: where to go on: 0, or what the page before said; rule.
--- N: it is there; W: its deletion is under way; X: there is none; and then where to go on u48 (0: that was all),
--- epoch u32, due u48, revoked u48, version u48, arrivals u48, inbox u32, until u48, n u8, name, and for each field of a
+-- N: it is there; W: its deletion is under way; X: there is none; and then was a guest u8 (`paired`), where to go on
+-- u48 (0: that was all), epoch u32, due u48, revoked u48, version u48, arrivals u48, inbox u32, until u48, n u8, name, and for each field of a
 -- channel n u8, K, n u8, what stands there. A page may have what another had.
 register('user_get', {'no-writes'}, function(keys, args)
   local pack = struct.pack
@@ -88,33 +88,35 @@ register('user_get', {'no-writes'}, function(keys, args)
     end
   end
   out[1] = (name and 'N' or going and 'W' or 'X') ..
-    pack('>I6I4I6I6I6I6I4I6B', tonumber(page[1]), tonumber(epoch or 0), tonumber(due or 0), tonumber(revoked or 0),
+    pack('>BI6I4I6I6I6I6I4I6B', due == '0' and 1 or 0, tonumber(page[1]), tonumber(epoch or 0), tonumber(due or 0), tonumber(revoked or 0),
          tonumber(v or 0), tonumber(arrivals or 0), inbox_count(keys[2], keys[3], rule_unpack(args[2])),
          gone_until(x), #(name or '')) .. (name or '')
   return table.concat(out)
 end)
 
--- keys: u; args: now, before (when), channels. Forgets with which version a user left channels long ago.
--- N how many.
+-- keys: u; args: before (when), channels. Forgets with which version a user left channels long ago, and that it was a
+-- guest. N how many.
 register('user_tidy', {'allow-oom'}, function(keys, args)
   local before, old = tonumber(args[1]), {}
   for i = 2, #args do
     local v = redis.call('HGET', keys[1], args[i])
     if v and string.byte(v) == 0 and struct.unpack('>I6', v, 2) < before then old[#old + 1] = args[i] end
   end
+  if redis.call('HGET', keys[1], 'g') == '0' then old[#old + 1] = 'g' end
   if #old > 0 then redis.call('HDEL', keys[1], unpack(old)) end
   return 'N' .. struct.pack('>I4', #old)
 end)
 
 -- --- Guests ---
 
--- Who has a private conversation is no guest any more. keys: u G.
+-- Who has a private conversation is no guest any more. `g` is 0 then, until it is loaded or saved: who was about to
+-- forget the guest does not know yet. keys: u G.
 -- N there u8, until u48: messages get ids of a later time; X: it was deleted.
 register('paired', {'allow-oom'}, function(keys, args)
   local name, due, going, x = unpack(redis.call('HMGET', keys[1], 'n', 'g', 'f', 'x'))
   if going or is_gone(x) then return 'X' end
-  if due then
-    redis.call('HDEL', keys[1], 'g')
+  if due and due ~= '0' then
+    redis.call('HSET', keys[1], 'g', 0)
     user_changed(keys[1])
     redis.call('ZREM', keys[2], string.match(keys[1], '}:(.*)$'))
   end
@@ -161,12 +163,12 @@ local function forget_guest(keys, now, living)
   local name, due, going, x = unpack(redis.call('HMGET', u, 'n', 'g', 'f', 'x'))
   if going or not name then return 'N' end
   local paired = redis.call('EXISTS', keys[2]) == 1
-  if due and paired then
-    redis.call('HDEL', u, 'g')
+  if due and due ~= '0' and paired then
+    redis.call('HSET', u, 'g', 0)
     redis.call('ZREM', keys[8], user)
     user_changed(u)
   end
-  if due and (paired or tonumber(due) > now) or has_sessions(keys[6], living) then return 'P' end
+  if due and (paired or due == '0' or tonumber(due) > now) or has_sessions(keys[6], living) then return 'P' end
   local blocks = blocks_left(u)
   if blocks then return 'B' .. blocks end
   redis.call('ZREM', keys[8], user)
