@@ -54,13 +54,15 @@ class People(unittest.TestCase):
         at, channels, out = 0, {}, None
         while True:
             reply = self.r.call("user_get", user_keys("uiI", user), at, rule(now))
-            was, at, epoch, due, revoked, version, arrivals, inbox, until, n, rest = take("1 6 4 6 6 6 6 4 6 1", reply[1:])
+            (was, at, epoch, due, revoked, version, arrivals, inbox, until, n,
+             rest) = take("1 6 4 6 6 6 6 4 6 1", reply[1:])
             name, rest = rest[:n], rest[n:]
             while rest:
                 k, rest = rest[1:1 + rest[0]], rest[1 + rest[0]:]
                 channels[k], rest = rest[1:1 + rest[0]], rest[1 + rest[0]:]
             out = {"code": reply[:1].decode(), "epoch": epoch, "due": due, "revoked": revoked, "version": version,
-                   "was_guest": was, "arrivals": arrivals, "inbox": inbox, "until": until, "name": name.decode(), "channels": channels}
+                   "was_guest": was, "arrivals": arrivals, "inbox": inbox, "until": until, "name": name.decode(),
+                   "channels": channels}
             if not at:
                 return out
 

@@ -306,8 +306,8 @@ static void lists_are_whole(void **state)
         sprintf(ids[i], i % 3 ? "u%d" : "a*[%d]?\\", i);
         channels[i] = util_channel(ids[i]);
         users[i] = (struct store_user_save){.id = S(ids[i]), .name = S(ids[i]), .fresh = true};
-        puts[i] = (struct store_member_put){
-            .conv = conv_key_slice(&channels[i]), .user = S(ids[i]), .may_create = true};
+        puts[i] =
+            (struct store_member_put){.conv = conv_key_slice(&channels[i]), .user = S(ids[i]), .may_create = true};
         POST(&p->a, store_user_save, &users[i]);
         POST(&p->a, store_member_put, &puts[i]);
     }
@@ -320,9 +320,8 @@ static void lists_are_whole(void **state)
     static const char *const prefixes[] = {"", "a*[", "u1", "b"};
     for (unsigned k = 0; k < 4 * 4 * 2; k++) {
         struct slice prefix = S(prefixes[k / 8]);
-        struct store_scan q = {.what = k % 2 ? STORE_SCAN_USERS : STORE_SCAN_CHANNELS,
-                               .prefix = prefix,
-                               .limit = limits[k / 2 % 4]};
+        struct store_scan q = {
+            .what = k % 2 ? STORE_SCAN_USERS : STORE_SCAN_CHANNELS, .prefix = prefix, .limit = limits[k / 2 % 4]};
         unsigned seen[N] = {0}, pages = 0;
         char cursor[64];
         do {
@@ -369,8 +368,7 @@ static void many_channels_of_one_user(void **state)
         char name[8];
         sprintf(name, "c%04d", i);
         channels[i] = util_channel(name);
-        puts[i] =
-            (struct store_member_put){.conv = conv_key_slice(&channels[i]), .user = S("ann"), .may_create = true};
+        puts[i] = (struct store_member_put){.conv = conv_key_slice(&channels[i]), .user = S("ann"), .may_create = true};
         POST(&p->a, store_member_put, &puts[i]);
     }
     for (int i = 0; i < N; i++)

@@ -73,8 +73,8 @@ register('user_set', {'allow-oom'}, user_save)
 
 -- keys: u i I; args: where to go on: 0, or what the page before said; rule.
 -- N: it is there; W: its deletion is under way; X: there is none; and then was a guest u8 (`paired`), where to go on
--- u48 (0: that was all), epoch u32, due u48, revoked u48, version u48, arrivals u48, inbox u32, until u48, n u8, name, and for each field of a
--- channel n u8, K, n u8, what stands there. A page may have what another had.
+-- u48 (0: that was all), epoch u32, due u48, revoked u48, version u48, arrivals u48, inbox u32, until u48, n u8, name,
+-- and for each field of a channel n u8, K, n u8, what stands there. A page may have what another had.
 register('user_get', {'no-writes'}, function(keys, args)
   local pack = struct.pack
   local name, epoch, due, going, x, revoked, v, arrivals =
@@ -88,9 +88,9 @@ register('user_get', {'no-writes'}, function(keys, args)
     end
   end
   out[1] = (name and 'N' or going and 'W' or 'X') ..
-    pack('>BI6I4I6I6I6I6I4I6B', due == '0' and 1 or 0, tonumber(page[1]), tonumber(epoch or 0), tonumber(due or 0), tonumber(revoked or 0),
-         tonumber(v or 0), tonumber(arrivals or 0), inbox_count(keys[2], keys[3], rule_unpack(args[2])),
-         gone_until(x), #(name or '')) .. (name or '')
+    pack('>BI6I4I6I6I6I6I4I6B', due == '0' and 1 or 0, tonumber(page[1]), tonumber(epoch or 0), tonumber(due or 0),
+         tonumber(revoked or 0), tonumber(v or 0), tonumber(arrivals or 0),
+         inbox_count(keys[2], keys[3], rule_unpack(args[2])), gone_until(x), #(name or '')) .. (name or '')
   return table.concat(out)
 end)
 
