@@ -8,6 +8,11 @@
 #include "storage/redis/sweep.h"
 #include "storage/redis/task.h"
 
+uint64_t redis_io_clock(const struct redis *r)
+{
+    return r->hooks.turn_ms ? r->hooks.turn_ms(r->hooks.ctx) : clock_boot_ms();
+}
+
 /* --- Turns of the loop -------------------------------------------------------------------------------------------- */
 
 static bool something_waits(const struct redis *r)
@@ -35,7 +40,7 @@ static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)
 {
     struct redis *r = CONTAINER_OF(w, struct redis, turn_begin);
     (void)loop, (void)events;
-    r->turn_ms = clock_boot_ms();
+    r->turn_ms = redis_io_clock(r);
 }
 
 /* Nothing was sent during the turn: what it has made goes out now, with one call a link. */
@@ -49,12 +54,10 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
         ev_break(loop, EVBREAK_ALL);
 }
 
-static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
+void redis_io_tick(struct redis *r)
 {
-    struct redis *r = CONTAINER_OF(w, struct redis, tick);
     uint64_t bytes = r->slots.nobody.bytes;
     uint32_t masters = 0, lost = 0, few = 0;
-    (void)loop, (void)events;
     slots_tick(r);
     queue_tick(r);
     for (struct master *m = r->slots.masters; m; m = m->next) {
@@ -67,6 +70,12 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     atomic_store(&r->stats.masters, masters);
     atomic_store(&r->stats.masters_lost, lost);
     atomic_store(&r->stats.masters_short, few);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
+{
+    (void)loop, (void)events;
+    redis_io_tick(CONTAINER_OF(w, struct redis, tick));
 }
 
 /* --- What others hand over ---------------------------------------------------------------------------------------- */
@@ -155,7 +164,7 @@ static void *run(void *arg)
 {
     struct redis *r = arg;
     pthread_setname_np(pthread_self(), "redis");
-    r->turn_ms = clock_boot_ms();
+    r->turn_ms = redis_io_clock(r);
     node_start(r);
     sweep_start(r);
     slots_tick(r);
@@ -173,7 +182,7 @@ int redis_io_init(struct redis *r)
         return ERR_NOMEM;
     pthread_mutex_init(&r->lock, NULL);
     r->last = &r->first;
-    r->turn_ms = clock_boot_ms();
+    r->turn_ms = redis_io_clock(r);
     ev_async_init(&r->wake, on_wake);
     ev_async_start(r->loop, &r->wake);
     ev_prepare_init(&r->turn_end, on_turn_end);

@@ -4,6 +4,8 @@
 
 #include "core/base/err.h"
 
+#include <stdint.h>
+
 struct redis;
 struct store_op;
 
@@ -19,6 +21,10 @@ void redis_io_kick(struct redis *r);
 void redis_io_wake(struct redis *r);
 /* Waits until all that was handed over is answered, and the thread has ended. */
 void redis_io_stop(struct redis *r);
+/* CLOCK_BOOTTIME, ms, or the test's. */
+uint64_t redis_io_clock(const struct redis *r);
+/* Engine's thread: what is done now and then. */
+void redis_io_tick(struct redis *r);
 /* Engine's thread: hands an operation back. */
 void redis_io_answer(struct redis *r, struct store_op *op, int status);
 

@@ -1,8 +1,8 @@
 #include "storage/redis/link.h"
 
-#include "core/base/clock.h"
 #include "core/base/container.h"
 #include "core/base/log.h"
+#include "storage/redis/io.h"
 #include "storage/redis/redis_private.h"
 
 #include <arpa/inet.h>
@@ -145,7 +145,7 @@ void redis_link_flush(struct link *l)
         return;
     }
     /* The loop may have stood still since the calls were put here: nothing that old is sent. */
-    if (l->oldest != UINT64_MAX && clock_boot_ms() > l->oldest + l->r->options.cluster.patience_ms) {
+    if (l->oldest != UINT64_MAX && redis_io_clock(l->r) > l->oldest + l->r->options.cluster.patience_ms) {
         redis_link_end(l, "its calls are too old");
         return;
     }

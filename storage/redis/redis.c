@@ -88,7 +88,7 @@ static void redis_work(struct store *base, struct store_work *w)
     store_answer(&w->op);
 }
 
-static void redis_free(struct redis *r)
+void redis_free(struct redis *r)
 {
     slots_stop(r);
     tasks_fini(r);
@@ -241,8 +241,8 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     return e;
 }
 
-int redis_open_hooked(struct store **out, const struct store_options *options, const struct redis_hooks *hooks,
-                      char *why, size_t why_size)
+int redis_new(struct redis **out, const struct store_options *options, const struct redis_hooks *hooks, char *why,
+              size_t why_size)
 {
     struct redis *r = calloc(1, sizeof *r);
     *out = NULL;
@@ -263,7 +263,22 @@ int redis_open_hooked(struct store **out, const struct store_options *options, c
         return e;
     }
     e = redis_make(r, options, why, why_size);
-    if (!e && (e = redis_io_start(r)))
+    if (e)
+        redis_free(r);
+    else
+        *out = r;
+    return e;
+}
+
+int redis_open_hooked(struct store **out, const struct store_options *options, const struct redis_hooks *hooks,
+                      char *why, size_t why_size)
+{
+    struct redis *r;
+    int e = redis_new(&r, options, hooks, why, why_size);
+    *out = NULL;
+    if (e)
+        return e;
+    if ((e = redis_io_start(r)))
         snprintf(why, why_size, "cannot start the storage thread");
     if (!e && (e = node_wait(r, why, why_size)))
         redis_io_stop(r);

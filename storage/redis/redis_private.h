@@ -27,8 +27,9 @@ enum {
 
 /* What tests may put in place of the world. */
 struct redis_hooks {
-    uint64_t (*wall_ms)(void *ctx); /* NULL: the system's */
+    uint64_t (*wall_ms)(void *ctx); /* NULL, here and below: the system's */
     uint64_t (*boot_ms)(void *ctx);
+    uint64_t (*turn_ms)(void *ctx); /* what patience and silence go by */
     void *ctx;
 };
 
@@ -119,6 +120,11 @@ struct redis {
 /* redis_open() with hooks; NULL: none. */
 MUST_CHECK int redis_open_hooked(struct store **out, const struct store_options *options,
                                  const struct redis_hooks *hooks, char *why, size_t why_size);
+
+/* Everything of it but the thread: for those who run the loop themselves, after which comes redis_free(). */
+MUST_CHECK int redis_new(struct redis **out, const struct store_options *options, const struct redis_hooks *hooks,
+                         char *why, size_t why_size);
+void redis_free(struct redis *r);
 
 static inline struct redis *redis_of(struct store *s)
 {
