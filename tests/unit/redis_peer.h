@@ -101,7 +101,7 @@ static inline bool peer_say(struct peer_conn *c)
     while (c->out.n) {
         size_t n = p->piece && p->piece < c->out.n ? p->piece : c->out.n;
         if (p->cut_out && c->greeted && c->gave + n > p->cut_out)
-            n = p->cut_out - c->gave;
+            n = c->gave < p->cut_out ? p->cut_out - c->gave : 0;
         if (n && send(c->fd, c->out.p, n, MSG_NOSIGNAL) != (ssize_t)n) {
             peer_hang_up(c);
             return false;
@@ -180,7 +180,7 @@ static inline void peer_readable(struct ev_loop *loop, ev_io *w, int events)
         return;
     }
     if (c->greeted && p->cut_in && c->got + (size_t)n > p->cut_in)
-        n = (ssize_t)(p->cut_in - c->got);
+        n = c->got < p->cut_in ? (ssize_t)(p->cut_in - c->got) : 0;
     c->got += c->greeted ? (size_t)n : 0;
     assert_int_equal(resp_feed(&c->in, input, (size_t)n), 0);
     while (resp_next(&c->in, &command) == 1) {
