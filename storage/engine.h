@@ -11,6 +11,7 @@
 #include "storage/store.h"
 
 struct bus;
+struct cluster_figures;
 
 /*
  * The operations. W rows change something, R rows read. A row X(NAME, name, WHOSE, field) is struct store_name, handed
@@ -94,6 +95,8 @@ struct store_engine {
     /* store_agree(), which may wait for other machines; NULL: the data is this server's alone. */
     int (*agree)(struct store *s, const char *name, struct slice proposal, bool replace, struct buf *out, char *why,
                  size_t why_size);
+    void (*cluster)(struct store *s,
+                    struct cluster_figures *out); /* of cluster.h; NULL: the data is this server's alone */
     /* Answers what is under way, then frees the store. */
     void (*close)(struct store *s);
 };

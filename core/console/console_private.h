@@ -150,6 +150,7 @@ uint64_t auth_password_number(const void *ctx);
     X(cmd_account)                                                                                                     \
     X(cmd_message)                                                                                                     \
     X(cmd_storage)                                                                                                     \
+    X(cmd_cluster)                                                                                                     \
     X(cmd_trace)                                                                                                       \
     X(cmd_why)                                                                                                         \
     X(cmd_top)

@@ -147,7 +147,7 @@ void group_run(struct redis *r, struct lane *lane)
     }
     wait_first(r, lane, n > 0);
     g->phase = GROUP_CALLS;
-    g->begun = clock_mono_us();
+    g->begun = g->ran = clock_mono_us();
     redis_link_flush(&lane->link);
 }
 
@@ -267,7 +267,9 @@ static void group_done(struct redis *r, struct lane *lane)
 {
     struct queue replied, sent, back, done;
     struct call *c;
-    latency_add(&r->group_latency, clock_mono_us() - lane->group.begun);
+    uint64_t now = clock_mono_us();
+    latency_add(&r->group_latency, now - lane->group.begun);
+    latency_add(&r->wait_latency, now - lane->group.ran);
     group_clear(r, lane, &replied, &sent);
     queue_init(&back);
     queue_init(&done);
@@ -359,6 +361,8 @@ static void lane_reply(struct link *l, const struct reply *reply)
         g->loading = false;
     } else if (g->sent.first) {
         call_reply(r, lane, reply);
+        if (!g->sent.first)
+            g->ran = clock_mono_us();
     } else {
         wait_reply(r, lane, reply);
     }

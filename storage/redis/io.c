@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/report.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
@@ -60,6 +61,7 @@ void redis_io_tick(struct redis *r)
     uint32_t masters = 0, lost = 0, few = 0;
     slots_tick(r);
     queue_tick(r);
+    report_tick(r);
     for (struct master *m = r->slots.masters; m; m = m->next) {
         bytes += m->bytes;
         masters += m->parts != 0;

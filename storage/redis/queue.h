@@ -80,6 +80,7 @@ struct group {
     uint32_t need;        /* copies that answer it */
     uint32_t asked;       /* copies that the WAIT under way asks for */
     uint64_t begun;       /* when it was sent, µs */
+    uint64_t ran;         /* when the last of its calls was replied to, µs */
     uint8_t phase;        /* enum group_phase */
     bool loading;         /* the first reply is that of FUNCTION LOAD */
 };

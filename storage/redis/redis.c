@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "storage/redis/channels.h"
+#include "storage/redis/report.h"
 #include "storage/redis/gone.h"
 #include "storage/directory.h"
 #include "storage/redis/check.h"
@@ -74,7 +75,7 @@ static void redis_stats(struct store *base, struct store_stats *out)
                                 .queue = atomic_load(&r->stats.queue),
                                 .errors = atomic_load(&r->stats.repeats),
                                 .memory = atomic_load(&r->stats.bytes),
-                                .failing = atomic_load(&r->stats.masters_lost) != 0,
+                                .failing = report_isolated(r),
                                 .clock_paused = time_paused(r)};
     latency_read(&r->group_latency, &out->sync);
 }
@@ -93,6 +94,7 @@ void redis_free(struct redis *r)
     slots_stop(r);
     tasks_fini(r);
     node_fini(r);
+    report_fini(r);
     marks_fini(r);
     channels_fini(r);
     notes_fini(r);
@@ -125,6 +127,11 @@ static int redis_agree(struct store *base, const char *name, struct slice propos
     return constant_agree(redis_of(base), name, proposal, replace, out, why, why_size);
 }
 
+static void redis_cluster(struct store *base, struct cluster_figures *out)
+{
+    report_read(redis_of(base), out);
+}
+
 static const struct store_engine redis_engine = {
     .post = redis_post,
     .kick = redis_kick,
@@ -136,6 +143,7 @@ static const struct store_engine redis_engine = {
     .stats = redis_stats,
     .work = redis_work,
     .agree = redis_agree,
+    .cluster = redis_cluster,
     .close = redis_close,
 };
 
@@ -233,6 +241,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : notes_init(r);
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
+    e = e ? e : report_init(r);
     snprintf(why, why_size, "out of memory");
     if (!e && !seeds) {
         snprintf(why, why_size, "cluster.redis: none of its names is known");

@@ -61,6 +61,7 @@ struct notes;
 struct sweeper;
 struct cluster_time;
 struct node_self;
+struct report;
 
 struct redis {
     struct store base; /* first: what the doors know of it */
@@ -98,6 +99,7 @@ struct redis {
     struct sweeper *sweeper;    /* sweep.c */
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */
+    struct report *report;      /* report.c */
 
     int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;
@@ -115,6 +117,7 @@ struct redis {
 
     struct redis_stats stats;
     struct latency group_latency; /* from sending a group to the WAIT that answers it */
+    struct latency wait_latency;  /* of that: from the last reply of its calls */
 };
 
 /* redis_open() with hooks; NULL: none. */

@@ -80,5 +80,7 @@ struct figures_sum {
 void figures_get(struct hub *hub, struct figures_sum *out, int take_max);
 /* Registers the built-in metrics. Before hub_start(). */
 MUST_CHECK int figures_register(struct hub *hub);
+/* The same of the cluster, where the store stands on one. */
+MUST_CHECK int figures_cluster_register(struct hub *hub);
 
 #endif

@@ -341,5 +341,5 @@ int figures_register(struct hub *hub)
     }
     for (size_t i = 0; rc >= 0 && i < sizeof others / sizeof others[0]; i++)
         rc = metric_register(hub, &others[i]);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : figures_cluster_register(hub);
 }

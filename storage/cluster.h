@@ -1,0 +1,60 @@
+/*
+ * The cluster that a store stands on, as this node knows it: for metrics, the console and /ready. A store of one server
+ * alone has none.
+ */
+#ifndef MAGPIE_STORAGE_CLUSTER_H
+#define MAGPIE_STORAGE_CLUSTER_H
+
+#include "core/base/latency.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+enum {
+    CLUSTER_MASTERS = 64, /* that are told one by one */
+    CLUSTER_NODES = 64,
+    CLUSTER_NAME = 64 /* bytes of an address or a host's name, with its NUL */
+};
+
+enum cluster_node_state { CLUSTER_NODE_JOINING, CLUSTER_NODE_UP, CLUSTER_NODE_DRAINING };
+
+struct cluster_figures {
+    uint64_t asked_ms; /* how long ago the masters told of themselves; they are asked every 2 s */
+    uint32_t copies;   /* processes that must have a change before its answer */
+    uint32_t missing;  /* replicas that masters lack for that */
+    uint32_t unserved; /* partitions of 1024 that no master has */
+    uint32_t swept;    /* partitions of 1024 that this node sweeps */
+    uint64_t lag;      /* bytes that the replica furthest behind has still to get */
+    uint64_t away_ms;  /* how long a master has been out of reach, or partitions without one: the longest; 0: none is */
+    bool isolated;     /* that is longer than cluster.isolated */
+    uint64_t repeats;  /* groups of calls that were sent once more, for what became of them was not known */
+    uint64_t unknown;  /* operations that may have been done, and could not be answered */
+    struct latency_sum group, wait; /* how long groups took, and of that, to have their copies */
+    unsigned master_count, node_count;
+    struct cluster_master {
+        char address[CLUSTER_NAME];
+        uint32_t partitions;         /* of 1024 */
+        uint32_t replicas, in_step;  /* that follow it; that are connected and take what it sends */
+        bool reachable;              /* from here */
+        bool few_copies;             /* it has too few to acknowledge anything */
+        uint64_t lag;                /* bytes */
+        uint64_t memory, memory_max; /* bytes; 0: not known, or no limit */
+        uint64_t waiting;            /* bytes of calls that wait for it here */
+    } masters[CLUSTER_MASTERS];
+    struct cluster_node {
+        uint16_t number;
+        uint64_t incarnation;
+        enum cluster_node_state state;
+        bool self;
+        char host[CLUSTER_NAME];
+    } nodes[CLUSTER_NODES];
+};
+
+/* False: the store is one server's alone, and *out is not set. Never waits. Any thread. */
+bool store_get_cluster(struct store *s, struct cluster_figures *out);
+/* Whether it would be true. */
+bool store_is_shared(const struct store *s);
+
+#endif
