@@ -142,7 +142,7 @@ bool gone_read(const struct reply *reply, struct gone_user *out)
     return out->gone || (code == 'N' && reply_ok(&in));
 }
 
-/* --- Names ------------------------------------------------------------------------------------------------------- */
+/* --- Names -------------------------------------------------------------------------------------------------------- */
 
 static void names_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {

@@ -11,7 +11,7 @@
 
 enum { SET_NOTHING = 4 /* it was a member before: only what is missing is written */ };
 
-/* --- Leaving ----------------------------------------------------------------------------------------------------- */
+/* --- Leaving ------------------------------------------------------------------------------------------------------ */
 
 void member_leave(struct redis *r, struct call *c, struct slice conv, struct slice user)
 {
@@ -54,7 +54,7 @@ enum store_status member_left_read(struct redis *r, const struct call *c, const 
     return STORE_OK;
 }
 
-/* --- The half ---------------------------------------------------------------------------------------------------- */
+/* --- The half ----------------------------------------------------------------------------------------------------- */
 
 /* The intent of this version is known to be done. */
 static void intent_settle(struct redis *r, const struct member_half *h, uint64_t version)

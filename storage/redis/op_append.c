@@ -117,7 +117,7 @@ static void append_post(struct redis *r, struct task *t)
     w->since = w->call.since;
 }
 
-/* --- Asking about the users first -------------------------------------------------------------------------------- */
+/* --- Asking about the users first --------------------------------------------------------------------------------- */
 
 /* All answers about users are there. */
 static void users_known(struct redis *r, struct task *t)
@@ -184,7 +184,7 @@ static void users_pair(struct redis *r, struct task *t)
     user_paired(r, t, &w->call, a->sender);
 }
 
-/* --- Its answer -------------------------------------------------------------------------------------------------- */
+/* --- Its answer --------------------------------------------------------------------------------------------------- */
 
 static void halves_done(struct redis *r, struct halves *h, enum store_status status)
 {

@@ -6,7 +6,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
 
-/* --- Loading ----------------------------------------------------------------------------------------------------- */
+/* --- Loading ------------------------------------------------------------------------------------------------------ */
 
 struct loading {
     struct history history;
@@ -74,7 +74,7 @@ void begin_conv_load(struct redis *r, struct task *t)
     }
 }
 
-/* --- A channel's tier -------------------------------------------------------------------------------------------- */
+/* --- A channel's tier --------------------------------------------------------------------------------------------- */
 
 static void done_simply(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
@@ -102,7 +102,7 @@ void begin_channel_save(struct redis *r, struct task *t)
     call_post(r, c);
 }
 
-/* --- Blocks ------------------------------------------------------------------------------------------------------ */
+/* --- Blocks ------------------------------------------------------------------------------------------------------- */
 
 /*
  * What is in force stands in the pair's head, where messages are checked. The user's own record lists whom it blocks,

@@ -315,7 +315,7 @@ void begin_inbox_peek(struct redis *r, struct task *t)
         task_end(r, t, w ? STORE_FATAL : STORE_RETRY);
 }
 
-/* --- Acknowledging ----------------------------------------------------------------------------------------------- */
+/* --- Acknowledging ------------------------------------------------------------------------------------------------ */
 
 struct acking {
     struct call call;

@@ -29,7 +29,7 @@ struct membership {
     uint8_t under_way;        /* the user's half, the look */
 };
 
-/* --- Leaving ----------------------------------------------------------------------------------------------------- */
+/* --- Leaving ------------------------------------------------------------------------------------------------------ */
 
 static void del_done(struct redis *r, struct member_half *h, enum store_status status)
 {
@@ -71,7 +71,7 @@ void begin_member_del(struct redis *r, struct task *t)
     call_post(r, &w->call);
 }
 
-/* --- Joining ----------------------------------------------------------------------------------------------------- */
+/* --- Joining ------------------------------------------------------------------------------------------------------ */
 
 /* One of two that run side by side has ended. */
 static void put_end(struct redis *r, struct task *t, enum store_status status)
@@ -208,7 +208,7 @@ void begin_member_put(struct redis *r, struct task *t)
         join_begin(r, t);
 }
 
-/* --- Who is a member --------------------------------------------------------------------------------------------- */
+/* --- Who is a member ---------------------------------------------------------------------------------------------- */
 
 /* A page that is being collected. */
 struct listing {

@@ -15,7 +15,7 @@ static void notes_key(struct redis *r, struct call *c)
     call_key(r, c, 'V', SLICE_NONE);
 }
 
-/* --- Keeping ----------------------------------------------------------------------------------------------------- */
+/* --- Keeping ------------------------------------------------------------------------------------------------------ */
 
 static void note_kept(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
@@ -59,7 +59,7 @@ void begin_note_put(struct redis *r, struct task *t)
     call_post(r, c);
 }
 
-/* --- Reading ----------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 struct asking {
     struct call call;

@@ -38,7 +38,7 @@ struct scanning {
     char prefix[1 + 64];
 };
 
-/* --- The page ---------------------------------------------------------------------------------------------------- */
+/* --- The page ----------------------------------------------------------------------------------------------------- */
 
 static void scan_end(struct redis *r, struct task *t, enum store_status status)
 {
@@ -80,7 +80,7 @@ static void page_put(struct store_scan *q, struct scanning *s, const struct foun
     buf_slice_put(&s->arena, name);
 }
 
-/* --- Users and channels ------------------------------------------------------------------------------------------ */
+/* --- Users and channels ------------------------------------------------------------------------------------------- */
 
 /* A cursor is text, since people may carry it: a walk's place in hexadecimal digits. */
 static void cursor_put(struct store_scan *q, const struct walk_place *place)
@@ -239,7 +239,7 @@ static void scan_found(struct redis *r, struct walk *w, enum store_status status
     fan_post(r, &s->fan);
 }
 
-/* --- Deletions under way ----------------------------------------------------------------------------------------- */
+/* --- Deletions under way ------------------------------------------------------------------------------------------ */
 
 static void going_each(struct redis *r, struct fan *f, uint32_t i, const struct reply *reply)
 {
@@ -357,7 +357,7 @@ static void going_ask(struct redis *r, struct task *t)
     fan_post(r, &s->fan);
 }
 
-/* --- Beginning --------------------------------------------------------------------------------------------------- */
+/* --- Beginning ---------------------------------------------------------------------------------------------------- */
 
 void begin_scan(struct redis *r, struct task *t)
 {

@@ -37,7 +37,7 @@ enum store_status user_reply_read(const struct reply *reply, struct user_reply *
     return reply_ok(&in) && (u->code == 'N' || u->code == 'W' || u->code == 'X') ? STORE_OK : STORE_FATAL;
 }
 
-/* --- Channels ---------------------------------------------------------------------------------------------------- */
+/* --- Channels ----------------------------------------------------------------------------------------------------- */
 
 static enum store_status subs_add(struct subs *s, struct slice conv, struct slice value)
 {

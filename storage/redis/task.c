@@ -69,7 +69,7 @@ void tasks_fini(struct redis *r)
     r->tasks = NULL;
 }
 
-/* --- Lines ------------------------------------------------------------------------------------------------------- */
+/* --- Lines -------------------------------------------------------------------------------------------------------- */
 
 /* Twice as many chains. Without memory they get longer. */
 static void lines_grow(struct tasks *ts)
@@ -122,7 +122,7 @@ static void line_free(struct tasks *ts, struct task_line *line)
     free(line);
 }
 
-/* --- Tasks ------------------------------------------------------------------------------------------------------- */
+/* --- Tasks -------------------------------------------------------------------------------------------------------- */
 
 static struct task *task_new(struct tasks *ts)
 {

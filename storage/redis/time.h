@@ -36,7 +36,7 @@ uint64_t time_age(struct redis *r, uint64_t stamp_ms);
 uint64_t time_date(struct redis *r);
 bool time_paused(struct redis *r);
 
-/* --- Engine's thread --------------------------------------------------------------------------------------------- */
+/* --- Engine's thread ---------------------------------------------------------------------------------------------- */
 
 /* The rule's clock and times to live, as they are now. */
 const struct expiry *time_expiry(struct redis *r);

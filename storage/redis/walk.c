@@ -32,7 +32,7 @@ uint32_t walk_hash(struct slice s)
     return h ? h : 1;
 }
 
-/* --- The masters ------------------------------------------------------------------------------------------------- */
+/* --- The masters -------------------------------------------------------------------------------------------------- */
 
 struct seat {
     const char *id; /* the master's; borrowed */
@@ -57,7 +57,7 @@ static unsigned seats_of(const struct redis *r, struct seat seats[MASTERS_MAX], 
     return n;
 }
 
-/* --- Keys -------------------------------------------------------------------------------------------------------- */
+/* --- Keys --------------------------------------------------------------------------------------------------------- */
 
 static void pattern_put(struct buf *b, struct slice s)
 {
@@ -104,7 +104,7 @@ static void keys_skip(struct walk *w)
     w->place.skip = 0;
 }
 
-/* --- Steps ------------------------------------------------------------------------------------------------------- */
+/* --- Steps -------------------------------------------------------------------------------------------------------- */
 
 static void scanned(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {

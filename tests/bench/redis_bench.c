@@ -1,0 +1,478 @@
+/*
+ * The Redis engine against a bare client that pipelines the same function calls, on the same cluster, in turns.
+ *
+ *     redis_bench [--seconds N] [--rounds N] [--json] HOST:PORT,…
+ *
+ *   append   channel messages with a clientId, some thousand under way: through the engine, and by a client that does
+ *            nothing but send groups of ready-made commands with their WAIT and count the replies
+ *   alone    one message at a time: the engine's answer against the bare round trip with WAIT
+ *
+ * For each the throughput, and the processor time that a message took in the engine's thread. A cluster that may be
+ * written to: keys get a prefix that no other run has.
+ */
+#include "core/base/clock.h"
+#include "core/base/log.h"
+
+#include "storage/redis/time.h"
+
+static uint64_t bench_now(const void *r)
+{
+    (void)r;
+    return clock_wall_ms();
+}
+#define time_now(r) bench_now(r) /* the bare client's commands are made by an engine that has no clock */
+#include "storage/redis/op_append.c"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CONTENT = 200,
+    CHANNELS = 300,
+    WIDTH = 3072,     /* messages under way */
+    READY = 60000,    /* commands made beforehand, a round */
+    BARE_GROUP = 512, /* as the engine's */
+    ALONE = 300,      /* messages one at a time, a round */
+    MASTERS = 16
+};
+
+/* A channel message under way, or the next one. */
+struct message {
+    struct store_append op;
+    struct bench *bench;
+    char client[24];
+};
+
+/* One master of the bare client. */
+struct bare {
+    int fd;
+    uint16_t port;
+    char host[LINK_HOST_MAX];
+    struct resp in;
+    struct buf *commands; /* made beforehand; owned */
+    uint32_t n, next;     /* of commands; which is sent next */
+    uint32_t awaited;     /* replies, with the WAIT's */
+};
+
+struct bench {
+    double seconds;
+    unsigned rounds;
+    bool json;
+    const char *addresses[64];
+    unsigned address_n;
+    struct store_options options;
+    struct store *store;
+    struct redis *maker; /* an engine without a thread, which makes commands */
+    struct mailbox mb;
+    sem_t wake;
+    uint64_t done, bad, counter;
+    bool stop;      /* no new messages */
+    unsigned under; /* under way */
+    struct conv_key conv[CHANNELS];
+    char text[CONTENT];
+    struct bare bare[MASTERS];
+    unsigned bare_n;
+    struct message *messages; /* WIDTH of them; owned */
+};
+
+struct figures {
+    double rate, cpu_us; /* a second; a message, in the one thread */
+    double p50_us;
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "redis_bench: %s\n", what);
+    exit(1);
+}
+
+static double now_s(void)
+{
+    return (double)clock_mono_us() / 1e6;
+}
+
+static double cpu_of(pthread_t thread)
+{
+    clockid_t id;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &id) || clock_gettime(id, &t))
+        die("no processor clock");
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, unsigned n)
+{
+    qsort(v, n, sizeof *v, by_size);
+    return v[n / 2];
+}
+
+/* --- Through the engine ------------------------------------------------------------------------------------------ */
+
+static void on_wake(void *ctx)
+{
+    sem_post(&((struct bench *)ctx)->wake);
+}
+
+static void next_message(struct bench *b, struct message *m);
+
+static void message_done(void *owner, struct store_op *op)
+{
+    struct message *m = (struct message *)op;
+    struct bench *b = owner;
+    b->done++;
+    b->bad += op->status != STORE_OK;
+    b->under--;
+    if (!b->stop)
+        next_message(b, m);
+}
+
+static void next_message(struct bench *b, struct message *m)
+{
+    uint64_t n = b->counter++;
+    const struct conv_key *k = &b->conv[n * 7919 % CHANNELS];
+    snprintf(m->client, sizeof m->client, "c%llu", (unsigned long long)n);
+    m->bench = b;
+    m->op = (struct store_append){.op = {.home = &b->mb, .done = message_done, .lazy = true},
+                                  .conv = conv_key_slice(k),
+                                  .tier = TIER_SMALL,
+                                  .sender = SLICE_LIT("maker"),
+                                  .sender_name = SLICE_LIT("The Maker"),
+                                  .content = slice_of(b->text, CONTENT),
+                                  .client_id = slice_str(m->client)};
+    b->under++;
+    store_append(b->store, &m->op);
+}
+
+static void pump(struct bench *b)
+{
+    sem_wait(&b->wake);
+    mailbox_run(&b->mb, b);
+    store_kick(b->store);
+}
+
+static struct figures engine_append(struct bench *b)
+{
+    struct redis *r = redis_of(b->store);
+    struct figures f = {0};
+    b->done = b->bad = 0;
+    b->stop = false;
+    double begun = now_s(), cpu = cpu_of(r->thread);
+    for (unsigned i = 0; i < WIDTH; i++)
+        next_message(b, &b->messages[i]);
+    store_kick(b->store);
+    while (now_s() < begun + b->seconds)
+        pump(b);
+    double took = now_s() - begun;
+    f.rate = (double)b->done / took;
+    f.cpu_us = (cpu_of(r->thread) - cpu) * 1e6 / (double)b->done;
+    b->stop = true;
+    while (b->under)
+        pump(b);
+    if (b->bad)
+        die("the engine failed messages");
+    return f;
+}
+
+static double engine_alone(struct bench *b)
+{
+    double took[ALONE];
+    b->stop = true;
+    for (unsigned i = 0; i < ALONE; i++) {
+        double begun = now_s();
+        next_message(b, &b->messages[0]);
+        store_kick(b->store);
+        while (b->under)
+            pump(b);
+        took[i] = (now_s() - begun) * 1e6;
+    }
+    return median(took, ALONE);
+}
+
+/* --- The bare client --------------------------------------------------------------------------------------------- */
+
+/* The command of the next message: made by the engine's own code, taken out of its queue. */
+static void make_command(struct bench *b, struct buf *out, unsigned *part)
+{
+    struct redis *r = b->maker;
+    struct message m = {.bench = b};
+    struct appending w = {0};
+    struct task t = {.op = &m.op.op, .own = &w};
+    struct store *store = b->store;
+    uint64_t n = b->counter++;
+    const struct conv_key *k = &b->conv[n * 7919 % CHANNELS];
+    (void)store;
+    snprintf(m.client, sizeof m.client, "b%llu", (unsigned long long)n);
+    m.op.conv = conv_key_slice(k);
+    m.op.tier = TIER_SMALL;
+    m.op.sender = SLICE_LIT("maker");
+    m.op.sender_name = SLICE_LIT("The Maker");
+    m.op.content = slice_of(b->text, CONTENT);
+    m.op.client_id = slice_str(m.client);
+    append_post(r, &t);
+    struct call *c = queue_pull(r, w.call.part, LANE_WRITE);
+    *part = c->part;
+    call_write(r, c, out);
+    call_drop(r, c);
+}
+
+static void bare_connect(struct bare *m)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(m->port)};
+    int one = 1;
+    m->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (inet_pton(AF_INET, m->host, &a.sin_addr) != 1 || connect(m->fd, (struct sockaddr *)&a, sizeof a))
+        die("the bare client cannot connect");
+    setsockopt(m->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
+    if (resp_init(&m->in))
+        die("out of memory");
+}
+
+/* Which master each partition has: as the engine knows it by now. */
+static struct bare *bare_of(struct bench *b, unsigned part)
+{
+    const struct master *m = redis_of(b->store)->parts[part].master; /* which stands still by now */
+    for (unsigned i = 0; i < b->bare_n; i++)
+        if (b->bare[i].port == m->port && strcmp(b->bare[i].host, m->host) == 0)
+            return &b->bare[i];
+    if (b->bare_n == MASTERS)
+        die("too many masters");
+    struct bare *n = &b->bare[b->bare_n++];
+    *n = (struct bare){.port = m->port};
+    memcpy(n->host, m->host, sizeof n->host);
+    n->commands = calloc(READY, sizeof *n->commands);
+    bare_connect(n);
+    return n;
+}
+
+static void bare_prepare(struct bench *b, unsigned count)
+{
+    for (unsigned i = 0; i < b->bare_n; i++) {
+        for (unsigned j = 0; j < b->bare[i].n; j++)
+            buf_free(&b->bare[i].commands[j]);
+        b->bare[i].n = b->bare[i].next = 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct buf command = BUF_INIT;
+        unsigned part;
+        make_command(b, &command, &part);
+        struct bare *m = bare_of(b, part);
+        m->commands[m->n++] = command;
+    }
+}
+
+static void bare_send(struct bare *m, unsigned most, unsigned copies)
+{
+    struct buf out = BUF_INIT;
+    unsigned n = 0;
+    for (; n < most && m->next < m->n; n++, m->next++)
+        buf_slice_put(&out, buf_slice(&m->commands[m->next]));
+    buf_printf(&out, "*3\r\n$4\r\nWAIT\r\n$1\r\n%u\r\n$2\r\n50\r\n", copies);
+    for (size_t sent = 0; sent < out.n;) {
+        ssize_t k = send(m->fd, out.p + sent, out.n - sent, MSG_NOSIGNAL);
+        if (k < 0)
+            die("the bare client cannot send");
+        sent += (size_t)k;
+    }
+    m->awaited = n + 1;
+    buf_free(&out);
+}
+
+/* Takes what has come; returns how many messages were done. */
+static unsigned bare_receive(struct bare *m)
+{
+    static char input[1 << 16];
+    const struct reply *r;
+    unsigned n = 0;
+    ssize_t k = recv(m->fd, input, sizeof input, 0);
+    if (k <= 0 || resp_feed(&m->in, input, (size_t)k))
+        die("the bare client was cut off");
+    while (resp_next(&m->in, &r) == 1) {
+        m->awaited--;
+        if (r->type == REPLY_ERROR || (r->type == REPLY_STRING && *r->text.p != 'N'))
+            die("the bare client's message was refused");
+        n += r->type == REPLY_STRING;
+        resp_forget(&m->in);
+    }
+    return n;
+}
+
+static struct figures bare_append(struct bench *b)
+{
+    struct pollfd fds[MASTERS];
+    struct figures f = {0};
+    uint64_t done = 0;
+    bare_prepare(b, READY);
+    double begun = now_s(), cpu = cpu_of(pthread_self());
+    for (unsigned i = 0; i < b->bare_n; i++)
+        bare_send(&b->bare[i], BARE_GROUP, 2);
+    bool more = true;
+    while (more) {
+        unsigned n = 0;
+        more = false;
+        for (unsigned i = 0; i < b->bare_n; i++)
+            if (b->bare[i].awaited)
+                fds[n++] = (struct pollfd){.fd = b->bare[i].fd, .events = POLLIN};
+        poll(fds, n, 1000);
+        for (unsigned i = 0; i < b->bare_n; i++) {
+            struct bare *m = &b->bare[i];
+            for (unsigned j = 0; j < n; j++)
+                if (fds[j].fd == m->fd && fds[j].revents)
+                    done += bare_receive(m);
+            if (!m->awaited && m->next < m->n && now_s() < begun + b->seconds)
+                bare_send(m, BARE_GROUP, 2);
+            more |= m->awaited != 0;
+        }
+    }
+    double took = now_s() - begun;
+    f.rate = (double)done / took;
+    f.cpu_us = (cpu_of(pthread_self()) - cpu) * 1e6 / (double)done;
+    return f;
+}
+
+static double bare_alone(struct bench *b)
+{
+    double took[ALONE];
+    unsigned n = 0;
+    bare_prepare(b, ALONE * 2);
+    for (unsigned i = 0; i < ALONE; i++) {
+        struct bare *m = &b->bare[i % b->bare_n];
+        if (m->next == m->n)
+            continue;
+        double begun = now_s();
+        bare_send(m, 1, 2);
+        while (m->awaited)
+            bare_receive(m);
+        took[n++] = (now_s() - begun) * 1e6;
+    }
+    return median(took, n);
+}
+
+/* --- Everything -------------------------------------------------------------------------------------------------- */
+
+static void joined(void *owner, struct store_op *op)
+{
+    struct bench *b = owner;
+    b->bad += op->status != STORE_OK;
+    b->done++;
+}
+
+static void make_channels(struct bench *b)
+{
+    struct store_member_put *puts = calloc(CHANNELS, sizeof *puts);
+    struct store_user_save user = {
+        .op = {.home = &b->mb, .done = joined}, .id = SLICE_LIT("maker"), .name = SLICE_LIT("The Maker")};
+    b->done = b->bad = 0;
+    store_user_save(b->store, &user);
+    while (b->done < 1)
+        pump(b);
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "bench-%u", i);
+        b->conv[i] = conv_key_channel(slice_str(name));
+        puts[i] = (struct store_member_put){.op = {.home = &b->mb, .done = joined},
+                                            .conv = conv_key_slice(&b->conv[i]),
+                                            .user = SLICE_LIT("maker"),
+                                            .may_create = true};
+        store_member_put(b->store, &puts[i]);
+    }
+    while (b->done < 1 + CHANNELS)
+        pump(b);
+    if (b->bad)
+        die("the channels could not be made");
+    free(puts);
+}
+
+static void bench_open(struct bench *b, char prefix[17])
+{
+    char why[512] = "";
+    snprintf(prefix, 17, "b%llx:", (unsigned long long)(clock_wall_us() & 0xffffffffffff));
+    b->options = (struct store_options){.engine = "redis",
+                                        .tiers = {[TIER_SMALL] = {0, 10000, DURABILITY_COMMIT}},
+                                        .dedup_window_ms = 600000,
+                                        .cluster = {.addresses = b->addresses,
+                                                    .address_count = b->address_n,
+                                                    .prefix = prefix,
+                                                    .copies = 2,
+                                                    .patience_ms = 8000,
+                                                    .isolated_ms = 15000}};
+    memset(b->text, 'x', CONTENT);
+    sem_init(&b->wake, 0, 0);
+    mailbox_init(&b->mb, on_wake, b);
+    b->messages = calloc(WIDTH, sizeof *b->messages);
+    if (store_open(&b->store, &b->options, why, sizeof why) ||
+        redis_new(&b->maker, &b->options, NULL, why, sizeof why)) {
+        fprintf(stderr, "redis_bench: %s\n", why);
+        exit(1);
+    }
+}
+
+static void print(const struct bench *b, const char *name, const char *unit, double ours, double bare)
+{
+    if (b->json)
+        printf("{\"name\":\"%s\",\"unit\":\"%s\",\"engine\":%.2f,\"bare\":%.2f}\n", name, unit, ours, bare);
+    else
+        printf("%-28s %12.2f %s, bare %12.2f, ratio %.2f\n", name, ours, unit, bare, ours / bare);
+}
+
+static void run(struct bench *b)
+{
+    double rate[2][32], cpu[2][32], alone[2][32];
+    for (unsigned i = 0; i < b->rounds; i++) {
+        struct figures e = engine_append(b), f = bare_append(b);
+        rate[0][i] = e.rate;
+        cpu[0][i] = e.cpu_us;
+        rate[1][i] = f.rate;
+        cpu[1][i] = f.cpu_us;
+        alone[0][i] = engine_alone(b);
+        alone[1][i] = bare_alone(b);
+    }
+    unsigned n = b->rounds;
+    print(b, "appends", "/s", median(rate[0], n), median(rate[1], n));
+    print(b, "engine thread", "us/message", median(cpu[0], n), median(cpu[1], n));
+    print(b, "one alone, p50", "us", median(alone[0], n), median(alone[1], n));
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b = {.seconds = 1, .rounds = 5};
+    char prefix[17];
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
+            b.seconds = atof(argv[++i]);
+        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
+            b.rounds = (unsigned)atoi(argv[++i]);
+        else if (strcmp(argv[i], "--json") == 0)
+            b.json = true;
+        else
+            for (char *a = strtok(argv[i], ","); a && b.address_n < 64; a = strtok(NULL, ","))
+                b.addresses[b.address_n++] = a;
+    }
+    const char *env = getenv("MAGPIE_TEST_REDIS");
+    if (!b.address_n && env)
+        for (char *a = strtok(strdup(env), ","); a && b.address_n < 64; a = strtok(NULL, ","))
+            b.addresses[b.address_n++] = a;
+    if (!b.address_n || b.rounds < 1 || b.rounds > 32 || b.seconds <= 0)
+        die("usage: redis_bench [--seconds N] [--rounds 1-32] [--json] HOST:PORT,…");
+    log_open(NULL, LOG_TEXT, LOG_WARN);
+    hash_init();
+    bench_open(&b, prefix);
+    make_channels(&b);
+    run(&b);
+    store_close(b.store);
+    redis_free(b.maker);
+    return 0;
+}
