@@ -6,6 +6,8 @@
 #include "storage/local/export.h"
 #include "storage/local/import.h"
 #include "storage/local/local.h"
+#include "storage/redis/export.h"
+#include "storage/redis/import.h"
 #include "storage/redis/redis.h"
 
 #include <stdio.h>
@@ -30,7 +32,7 @@ static const struct engine_row {
     int (*import)(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
 } engines[] = {{"rocksdb", local_open, local_export, local_import},
                {"memory", local_open, local_export, local_import},
-               {"redis", redis_open, NULL, NULL}};
+               {"redis", redis_open, redis_export, redis_import}};
 
 /* NULL: there is none of that name. */
 static const struct engine_row *engine_find(const char *name, char *why, size_t why_size)
@@ -52,17 +54,13 @@ int store_open(struct store **out, const struct store_options *options, char *wh
 int store_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size)
 {
     const struct engine_row *e = engine_find(options->engine, why, why_size);
-    if (e && !e->export)
-        snprintf(why, why_size, "what a cluster holds cannot be exported");
-    return e && e->export ? e->export(options, out, why, why_size) : ERR_INVALID;
+    return e ? e->export(options, out, why, why_size) : ERR_INVALID;
 }
 
 int store_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size)
 {
     const struct engine_row *e = engine_find(options->engine, why, why_size);
-    if (e && !e->import)
-        snprintf(why, why_size, "nothing can be imported into a cluster");
-    return e && e->import ? e->import(options, in, why, why_size) : ERR_INVALID;
+    return e ? e->import(options, in, why, why_size) : ERR_INVALID;
 }
 
 void store_close(struct store *s)

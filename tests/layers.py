@@ -51,7 +51,7 @@ ROOMS = {
     "storage/kv": Room(["core/base", "storage/expiry.h"], [], ["kv.h", "row.h"], checked=True),
     "storage/local": Room(["core/base", "storage", "storage/kv"], [], ["export.h", "import.h", "local.h"],
                           checked=True),
-    "storage/redis": Room(["core/base", "storage"], [], ["redis.h"], checked=True),
+    "storage/redis": Room(["core/base", "storage"], [], ["export.h", "import.h", "redis.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local", "storage/redis"]),  # opens the engine asked for
     "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",
                                 "shards.h", "why.h"],

@@ -103,6 +103,13 @@ static void tell_secret(const struct config *c)
     char path[4096];
     if (c->auth.secret || !directory)
         return;
+    if (c->cluster.redis.n) {
+        fputs(
+            "magpied: set auth.secret to the text of the old server's file `secret` before the first node starts; else "
+            "every token is refused\n",
+            stderr);
+        return;
+    }
     snprintf(path, sizeof path, "%s/secret", directory);
     if (access(path, F_OK) != 0)
         fprintf(stderr,

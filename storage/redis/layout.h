@@ -191,6 +191,14 @@ struct layout_rule {
 };
 void layout_rule_put(char out[LAYOUT_RULE], const struct layout_rule *rule);
 
+/* The same, written: for imports; else functions do it. They append to `b`. */
+void layout_head_put(struct buf *b, const struct layout_head *h);
+void layout_record_put(struct buf *b, const struct layout_record *m);
+void layout_dedup_put(struct buf *b, uint64_t id, uint64_t seq, uint64_t created_ms);
+void layout_sub_put(struct buf *b, const struct layout_sub *s); /* of a member */
+void layout_gone_put(struct buf *b, const struct layout_gone *g);
+void layout_entry_put(struct buf *b, const struct layout_entry *e);
+
 /* u48; ms and seqs never need more. */
 static inline uint64_t layout_u48(const char *p)
 {

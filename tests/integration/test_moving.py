@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import export_file
-from base import Test
+from base import Test, embedded
 from client import CONVERSATIONS
 from server import MAGPIED, PATIENCE, Server
 from test_console import UNIX, Console
@@ -19,6 +19,7 @@ def run(server, *arguments, config=True, **more):
     return p.returncode, p.stderr.decode()
 
 
+@embedded("data directories; tests/cluster/test_moving.py is about clusters")
 class Moving(Test):
     abstract = False
 
