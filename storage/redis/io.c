@@ -168,7 +168,6 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), "redis");
     r->turn_ms = redis_io_clock(r);
     node_start(r);
-    sweep_start(r);
     slots_tick(r);
     gone_start(r);
     ev_run(r->loop, 0);

@@ -48,6 +48,12 @@ struct node_self {
     bool accepting;    /* the masters are being asked for an operator */
     bool joined;       /* whoever waits has been told so */
     uint64_t leave_ms; /* boot time when it began to leave; 0: it has not */
+    /* Whose clock ours is to be set by, when it was first seen. */
+    struct {
+        uint64_t inc;
+        uint64_t begin_ms; /* its time when our boot clock was 0, modulo 2^64 */
+        uint32_t moves;    /* of its beat, at that time */
+    } trust;
     /* Who has the number that we want. */
     struct {
         uint64_t inc, beat, since_ms;
@@ -178,6 +184,7 @@ static void bury(struct redis *r, uint64_t inc, uint64_t beat)
         call_arg(&s->burying, SLICE_NONE);
     else
         call_arg_u64(&s->burying, beat);
+    call_arg_u64(&s->burying, beat == UINT64_MAX && s->joined ? time_now(r) : 0);
     s->burying.done = buried;
     call_post(r, &s->burying);
 }
@@ -354,6 +361,24 @@ static void first(struct redis *r, const int64_t *by_ms)
     run(r, told);
 }
 
+/*
+ * Whether another's clock is to be trusted. What it tells, it measured with the beat before its last one; a master's
+ * clock that was set since then would be taken for the others'. Two beats later that shows: both looks must agree.
+ */
+static bool clock_sure(struct node_self *s, const struct node *n, uint64_t now_ms)
+{
+    uint64_t begin = now_ms - cluster_clock_boot(&s->r->time->clock);
+    bool same = s->trust.inc == n->inc && begin - s->trust.begin_ms + MEASURE_MS <= UINT64_C(2) * MEASURE_MS;
+    if (same && n->moves >= s->trust.moves + 2)
+        return true;
+    if (!same) {
+        s->trust.inc = n->inc;
+        s->trust.moves = n->moves;
+        s->trust.begin_ms = begin;
+    }
+    return false;
+}
+
 static void join(struct redis *r)
 {
     struct node_self *s = r->node;
@@ -371,6 +396,8 @@ static void join(struct redis *r)
     if (took > MEASURE_MS && s->beat % 16)
         return; /* a better look comes */
     uint64_t now = time_of(s, clock), own = time_now(r);
+    if (!clock_sure(s, clock, now))
+        return;
     bool near = s->again && now < own + FAR_MS && own < now + FAR_MS;
     cluster_clock_record_set(&r->time->clock, &s->nodes.record, near ? 0 : now);
     run(r, s->nodes.told_ms);

@@ -91,7 +91,7 @@ static void look(struct nodes *ns, const struct node *now, uint64_t boot_ms)
         *n = *now;
         n->looked_ms = boot_ms;
     } else if (n->beat != now->beat) {
-        n->moved = true;
+        n->moves++;
         n->same = 0;
         n->looked_ms = boot_ms;
     } else if (boot_ms - n->looked_ms >= NODES_LOOK_MS && n->inc != ns->inc) {
@@ -209,7 +209,7 @@ const struct node *nodes_clock(const struct nodes *ns, enum nodes_clock which)
     const struct node *leader = nodes_leader(ns);
     for (unsigned i = 0; i < ns->n; i++) {
         const struct node *n = &ns->list[i];
-        bool meant = which == CLOCK_LEADER ? n == leader : which == CLOCK_FRESH ? n->moved : true;
+        bool meant = which == CLOCK_LEADER ? n == leader : which == CLOCK_FRESH ? n->moves > 0 : true;
         if (meant && n->inc != ns->inc && n->about.state != NODE_JOINING && n->about.era == ns->record.era &&
             memcmp(n->about.master, ns->master, NODES_MASTER) == 0)
             return n;

@@ -58,7 +58,7 @@ struct node {
     struct node_about about;
     /* Ours. */
     uint8_t same;       /* looks that found the same beat */
-    bool moved;         /* its beat has moved since we saw it first */
+    uint32_t moves;     /* how often its beat has moved since we saw it first */
     uint64_t looked_ms; /* boot time of the last look that counted */
     bool seen;          /* in the newest reply */
 };

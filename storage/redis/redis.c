@@ -14,6 +14,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/notes.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/sweep.h"
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
@@ -93,6 +94,7 @@ void redis_free(struct redis *r)
 {
     slots_stop(r);
     tasks_fini(r);
+    sweep_fini(r);
     node_fini(r);
     report_fini(r);
     marks_fini(r);
@@ -242,6 +244,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
     e = e ? e : report_init(r);
+    e = e ? e : sweep_init(r);
     snprintf(why, why_size, "out of memory");
     if (!e && !seeds) {
         snprintf(why, why_size, "cluster.redis: none of its names is known");

@@ -31,6 +31,7 @@ struct redis_hooks {
     uint64_t (*boot_ms)(void *ctx);
     uint64_t (*turn_ms)(void *ctx); /* what patience and silence go by */
     void *ctx;
+    bool sweep_all; /* it sweeps all partitions, other nodes or not */
 };
 
 /* What a link says to a process of the cluster. Owned; NULL: nothing. */

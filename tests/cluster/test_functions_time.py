@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
 from functions import Alone, key, rule, texts, u48  # noqa: E402
-from process import eventually  # noqa: E402
+from process import eventually, free_ports  # noqa: E402
 from resp import RedisError  # noqa: E402
 
 NOW, DAY = 1800000000000, 86400000
@@ -64,7 +64,7 @@ def row(birth, tier=1, ttl=0):
 class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.r = Alone(cluster_enabled="yes")  # which knows which of its processes it is
+        cls.r = Alone(cluster_enabled="yes", cluster_port=free_ports(1))  # which knows which of its processes it is
         cls.r.redis.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         eventually(lambda: b"cluster_state:ok" in cls.r.redis.call("CLUSTER", "INFO"), "it serves all slots")
 
@@ -94,8 +94,8 @@ class TestBeat(Case):
         self.assertEqual(p.left(), 0)
         return code, out
 
-    def bury(self, inc, beat=""):
-        return self.r.call("bury", [key("N")], inc, beat)
+    def bury(self, inc, beat="", clock=0):
+        return self.r.call("bury", [key("N")], inc, beat, clock)
 
     def test_taking(self):
         code, a = self.beat(0, b"token..a")
@@ -141,6 +141,9 @@ class TestBeat(Case):
         self.assertEqual(self.bury(1, 3), b"N")
         self.assertEqual(self.beat(1, b"token..a", beat=4), (b"P", None))
         self.assertEqual(self.bury(99, 1), b"N")
+        self.beat(0, b"token..b", clock=NOW)
+        self.assertEqual(self.bury(2, clock=NOW + 5), b"N")  # itself
+        self.assertEqual(self.redis.call("HGET", key("N"), "clock"), b"%d" % (NOW + 5))
 
     def test_no_number_is_free(self):
         N = key("N")
@@ -164,7 +167,7 @@ class TestSweep(Case):
         return [key(k, conv) if k in "mM" else key(k) for k in kinds]
 
     def sweep(self, cursor="0", old=NOW, now=NOW, archive=NOW, limit=256):
-        p = Packed(self.r.call("sweep", self.keys("oeAGc"), cursor, old, now, archive, limit))
+        p = Packed(self.r.call("sweep", self.keys("oeAGcg"), cursor, old, now, archive, limit))
         self.assertEqual(p.bytes(1), b"N")
         out = {"channels": p.number(4), "window": p.number(6), "cursor": p.text(1).decode(),
                "intents": {p.text(2): p.text(2) for _ in range(p.number(2))}}
@@ -192,8 +195,12 @@ class TestSweep(Case):
 
     def test_an_empty_partition(self):
         out = self.sweep()
-        self.assertEqual((out["channels"], out["window"], out["cursor"]), (0, 0, "0"))
+        self.assertEqual((out["channels"], out["window"], out["cursor"]), (0, 1, "0"))
         self.assertFalse(out["intents"] or out["due"] or out["archive"] or out["guests"])
+        self.redis.call("SET", key("g"), 4096)  # there was a message
+        self.assertEqual(self.sweep()["window"], 0)
+        self.redis.call("HSET", key("c"), "w", 77, "n", 2)
+        self.assertEqual((self.sweep()["window"], self.sweep()["channels"]), (77, 2))
 
     def test_what_is_due(self):
         self.redis.call("HSET", key("c"), "n", 3, "w", 2900000)
@@ -319,7 +326,7 @@ class TestSweep(Case):
 
     def test_looking_changes_nothing(self):
         ro = lambda name, *a: self.redis.call("FCALL_RO", "mtest00_" + name, *a)  # noqa: E731
-        self.assertEqual(ro("sweep", 5, *self.keys("oeAGc"), "0", NOW, NOW, NOW, 256)[:1], b"N")
+        self.assertEqual(ro("sweep", 6, *self.keys("oeAGcg"), "0", NOW, NOW, NOW, 256)[:1], b"N")
         with self.assertRaises(RedisError):
             ro("trim", 5, *self.keys("mMeAc"), "cx", rule(NOW), 0)
 

@@ -67,13 +67,17 @@ local function beat(keys, args)
   return nodes_pack(inc, number, rows, clock, record)
 end
 
--- keys: N; inc, beat (empty: whichever). N: that incarnation is over for good; P: it has beaten since.
+-- keys: N; inc, beat (empty: whichever, for a node itself), its clock then (else 0).
+-- N: that incarnation is over for good; P: it has beaten since.
 local function bury(keys, args)
   local field = 'i' .. args[1]
   local v = redis.call('HGET', keys[1], field)
   if not v then return 'N' end
   if args[2] ~= '' and select(2, struct.unpack('>I2I6', v)) ~= tonumber(args[2]) then return 'P' end
   redis.call('HDEL', keys[1], field)
+  if tonumber(args[3]) > tonumber(redis.call('HGET', keys[1], 'clock') or 0) then
+    redis.call('HSET', keys[1], 'clock', args[3])
+  end
   return 'N'
 end
 
