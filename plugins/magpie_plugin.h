@@ -680,7 +680,8 @@ struct mp_rule_result {
 };
 typedef void (*mp_rule_fn)(mp_thread *here, const struct mp_rule_result *r, void *ctx);
 
-/* All users, or all channels, that are stored; in the bytewise order of ids. */
+/* All users, or all channels, that are stored; in the bytewise order of ids. In a cluster they are in no order, and one
+ * may come twice. */
 struct mp_scan {
     uint32_t size;
     bool channels;        /* else users */

@@ -283,7 +283,8 @@ struct store_user_load {
 void store_user_load(struct store *s, struct store_user_load *u);
 void store_user_load_free(struct store_user_load *u);
 
-/* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now.
+/* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now. In
+ * a cluster, where another server may have raised it, an epoch never gets smaller: user.epoch is the one in force.
  * One that was deleted is made again with `create` alone (else STORE_NOTFOUND), under a higher epoch; STORE_RETRY: its
  * deletion is still under way. */
 struct store_user_save {
@@ -381,7 +382,8 @@ struct store_member_put {
     bool set_events;       /* false: a member keeps what it has, a new one gets false */
     bool events;           /* in and out: wants to hear who joins and leaves; in force now */
     bool may_create;       /* make the channel when there is none; else STORE_NOTFOUND */
-    uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit */
+    uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit. What other servers of a cluster
+                            * have made counts some seconds later */
     /* out */
     bool created, existed; /* the channel was made; the user was a member already */
     enum push_mode mode;   /* in force now */
@@ -570,7 +572,9 @@ struct store_scanned {
 };
 
 /* R: what is stored, in the bytewise order of ids. It looks at a bounded number of rows: a page may be short, or empty,
- * and have more after it. */
+ * and have more after it. An engine on other machines has users and channels in no order; whatever is there from the
+ * first page to the last is found, and perhaps twice. Its cursors are printable text. STORE_NOTFOUND: the cursor is
+ * none of this engine's. */
 struct store_scan {
     struct store_op op;
     enum store_scan_what what;

@@ -115,8 +115,8 @@ static void keys_found(struct redis *r, struct walk *w, enum store_status status
 {
     struct sending *s = ((struct task *)w->ctx)->own;
     uint32_t n = 0;
-    for (uint32_t i = 0; i < w->n; i++)
-        if (w->keys[i].n <= CONV_KEY_MAX)
+    for (uint32_t i = 0; i < w->n; i++) /* channels and pairs: what else there is is the servers' own */
+        if (w->keys[i].n >= 2 && w->keys[i].n <= CONV_KEY_MAX && (w->keys[i].p[0] == 'c' || w->keys[i].p[0] == 'p'))
             w->keys[n++] = w->keys[i];
     w->n = n;
     s->at = 0;

@@ -192,6 +192,65 @@ static void user_comes_again(void **state)
     senders(w, &pair, "ann= ann=Name ");
 }
 
+/* Whom a user blocked, the next one of its id does not. */
+static void blocks_end_with_the_user(void **state)
+{
+    struct world *w = *state;
+    static const char *const targets[] = {"bob", "aaa", "nobody"};
+    for (int i = 0; i < 3; i++) {
+        struct store_block b = {.user = S("ann"), .target = S(targets[i]), .blocked = true};
+        assert_int_equal(CALL(w, store_block, &b), STORE_OK);
+    }
+    struct store_block back = {.user = S("bob"), .target = S("ann"), .blocked = true};
+    assert_int_equal(CALL(w, store_block, &back), STORE_OK);
+    assert_int_equal(forget(w, "ann", FORGET_BEGIN, false).op.status, STORE_OK);
+    assert_int_equal(forget(w, "ann", FORGET_END, false).op.status, STORE_OK);
+    struct store_user_save new = {.id = S("ann"), .name = S("Second"), .create = true};
+    assert_int_equal(CALL(w, store_user_save, &new), STORE_OK);
+    for (int i = 0; i < 3; i++) {
+        struct conv_key pair = util_pair("ann", targets[i]);
+        struct store_conv_load l = {.conv = conv_key_slice(&pair)};
+        assert_int_equal(CALL(w, store_conv_load, &l), STORE_OK);
+        bool lower = strcmp("ann", targets[i]) < 0;
+        assert_false(l.blocks[lower ? 0 : 1]);
+        assert_int_equal(l.blocks[lower ? 1 : 0], i == 0);
+    }
+}
+
+/* Who has an id that was another's has the pairs from its first message on, and none of before; nor in its lists. */
+static void the_next_user_begins_anew(void **state)
+{
+    struct world *w = *state;
+    struct conv_key pair = util_pair("ann", "bob");
+    for (int i = 0; i < 3; i++)
+        dm(w, "bob", "ann", "before", NULL);
+    assert_int_equal(forget(w, "ann", FORGET_BEGIN, false).op.status, STORE_OK);
+    assert_int_equal(forget(w, "ann", FORGET_END, false).op.status, STORE_OK);
+    again(w);
+    struct store_user_save new = {.id = S("ann"), .name = S("Second"), .create = true};
+    assert_int_equal(CALL(w, store_user_save, &new), STORE_OK);
+    struct store_conversations c = {.user = S("ann"), .limit = 10};
+    assert_int_equal(CALL(w, store_conversations, &c), STORE_OK);
+    assert_int_equal(c.n, 0);
+    store_conversations_free(&c);
+    assert_int_equal(inbox_size_of(w, "ann"), 0);
+    struct slice id = S("bob");
+    struct store_pairs known = {.user = S("ann"), .ids = &id, .n = 1};
+    assert_int_equal(CALL(w, store_pairs, &known), STORE_OK);
+    assert_false(known.known[0]);
+    dm(w, "bob", "ann", "after", NULL);
+    INBOX(w, "ann", 0, 10, "after", false);
+    assert_int_equal(CALL(w, store_conversations, &c), STORE_OK);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.list[0].unread, 1);
+    store_conversations_free(&c);
+    struct store_range r = {.conv = conv_key_slice(&pair), .reader = S("ann"), .limit = 10};
+    assert_int_equal(CALL(w, store_range, &r), STORE_OK);
+    assert_int_equal(r.page.n, 1);
+    assert_int_equal(r.first, 4);
+    store_page_free(&r.page);
+}
+
 static void many_rows_go_in_steps(void **state)
 {
     struct world *w = *state;
@@ -372,6 +431,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(user_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(user_comes_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(blocks_end_with_the_user, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_next_user_begins_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(many_rows_go_in_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(channel_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(wipe_in_flight, setup, teardown),
