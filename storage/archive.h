@@ -61,9 +61,9 @@ struct archive_req {
     uint64_t since_ms;                                /* the archive's: when it was handed over */
 };
 
-/* Keeps rows; one that is there already is replaced only where the new one's rev is larger. ARCHIVE_OK: all are kept.
- * ARCHIVE_REFUSED: all but those that are marked. ARCHIVE_AWAY: perhaps some. No two rows of a request name the same
- * message. */
+/* Keeps rows. One that is there already is replaced only where the new one's id, or with the same id its rev, is
+ * larger. ARCHIVE_OK: all are kept. ARCHIVE_REFUSED: all but those that are marked. ARCHIVE_AWAY: perhaps some. No two
+ * rows of a request name the same message. */
 struct archive_put {
     struct archive_req req;
     struct archive_row *rows; /* any order; only `refused` is written */
@@ -90,7 +90,7 @@ void archive_range(struct archive *a, struct archive_range *r);
 struct archive_change {
     struct archive_req req;
     struct slice conv;
-    uint64_t seq;
+    uint64_t seq, id;
     uint32_t rev; /* that the row was read with */
     uint64_t edited_ms;
     bool recalled;
@@ -109,10 +109,15 @@ struct archive_drop {
 };
 void archive_drop(struct archive *a, struct archive_drop *d);
 
-/* The oldest row of a conversation. */
+/* The oldest row of a conversation, from a seq on, that has not ended: one that has time to live of its own left, or
+ * has none and was born when its tier's still lasts. */
 struct archive_oldest {
     struct archive_req req;
     struct slice conv;
+    uint64_t from;       /* seq */
+    uint64_t above_id;   /* rows with an id up to this are passed over; 0: none */
+    uint64_t now_ms;     /* 0: all rows count */
+    uint64_t born_ms[3]; /* by tier: rows that were born before have ended */
     /* out; seq 0: there is none */
     uint64_t seq, birth_ms, ttl_ms;
     uint8_t tier;

@@ -11,8 +11,9 @@
 
 enum { TIMEOUT_MS = 10000, RECONNECT_MS = 5000, PARTITIONS = 16 };
 
-/* Rows are written and dropped over one connection and read and changed over another: no reader waits for a batch. */
-enum { LINK_WRITE, LINK_READ, LINKS };
+/* Batches, changes and reads have a connection each: no change waits for a batch, and no reader for a row that somebody
+ * else has locked. */
+enum { LINK_WRITE, LINK_CHANGE, LINK_READ, LINKS };
 
 struct pg {
     struct archive base; /* the first member */
@@ -28,8 +29,10 @@ static struct pg *pg_of(struct archive *a)
 
 static void pg_post(struct archive *a, struct archive_req *req)
 {
-    bool bulk = req->kind == ARCHIVE_PUT || req->kind == ARCHIVE_DROP;
-    link_post(&pg_of(a)->links[bulk ? LINK_WRITE : LINK_READ], req);
+    static const uint8_t links[ARCHIVE_KINDS] = {[ARCHIVE_RANGE] = LINK_READ,
+                                                 [ARCHIVE_OLDEST] = LINK_READ,
+                                                 [ARCHIVE_CHANGE] = LINK_CHANGE}; /* the others: LINK_WRITE */
+    link_post(&pg_of(a)->links[links[req->kind]], req);
 }
 
 static void pg_stats(struct archive *a, struct archive_stats *out)

@@ -39,7 +39,9 @@ static const char put_sql[] =
     " select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) order by 1, 2" /* two never deadlock */
     " on conflict (conv, seq) do update set id = excluded.id, created = excluded.created, birth = excluded.birth,"
     " ttl = excluded.ttl, flags = excluded.flags, rev = excluded.rev, edited = excluded.edited,"
-    " sender = excluded.sender, name = excluded.name, content = excluded.content where message.rev < excluded.rev";
+    " sender = excluded.sender, name = excluded.name, content = excluded.content"
+    /* Another id: Redis has lost messages, and numbers were given again; those of now have larger ids. */
+    " where (message.id, message.rev) < (excluded.id, excluded.rev)";
 
 #define RANGE_SQL                                                                                                      \
     "select seq, id, created, birth, ttl, flags, rev, edited, sender, name, content from message"                      \
@@ -47,10 +49,13 @@ static const char put_sql[] =
 static const char oldest_sql[] = RANGE_SQL "limit $4";
 static const char newest_sql[] = RANGE_SQL "desc limit $4";
 static const char change_sql[] = "update message set content = $4, edited = $5, flags = (flags & ~1) | $6,"
-                                 " rev = rev + 1 where conv = $1 and seq = $2 and rev = $3";
+                                 " rev = rev + 1 where conv = $1 and seq = $2 and rev = $3 and id = $7";
 static const char drop_sql[] = "delete from message where conv = $1 and seq = any(array("
                                "select seq from message where conv = $1 and seq < $2 order by seq limit $3))";
-static const char first_sql[] = "select seq, birth, ttl, flags from message where conv = $1 order by seq limit 1";
+static const char first_sql[] =
+    "select seq, birth, ttl, flags from message where conv = $1 and seq >= $2 and id > $3 and ($4 = 0 or case"
+    " when ttl > 0 then birth + ttl > $4 else birth >= case flags >> 1 & 3 when 0 then $5 when 1 then $6 else $7 end"
+    " end) order by seq limit 1";
 
 static int64_t clip(uint64_t v)
 {
@@ -186,10 +191,10 @@ int sql_send_put(PGconn *conn, const struct archive_put *p, uint32_t from, uint3
 /* Parameters of the small statements. */
 struct params {
     int n;
-    Oid types[6];
-    const char *values[6];
-    int lengths[6];
-    uint8_t numbers[6][8];
+    Oid types[7];
+    const char *values[7];
+    int lengths[7];
+    uint8_t numbers[7][8];
 };
 
 static void param_number(struct params *p, Oid type, uint64_t v)
@@ -225,6 +230,7 @@ static const char *change_params(struct params *p, const struct archive_change *
     param_bytes(p, c->content);
     param_number(p, T_INT8, c->edited_ms);
     param_number(p, T_INT2, c->recalled ? FLAG_RECALLED : 0);
+    param_number(p, T_INT8, c->id);
     return change_sql;
 }
 
@@ -236,10 +242,21 @@ static const char *drop_params(struct params *p, const struct archive_drop *d)
     return drop_sql;
 }
 
+static const char *oldest_params(struct params *p, const struct archive_oldest *o)
+{
+    param_bytes(p, o->conv);
+    param_number(p, T_INT8, o->from);
+    param_number(p, T_INT8, o->above_id);
+    param_number(p, T_INT8, o->now_ms);
+    for (unsigned t = 0; t < 3; t++)
+        param_number(p, T_INT8, o->born_ms[t]);
+    return first_sql;
+}
+
 int sql_send(PGconn *conn, const struct archive_req *req)
 {
     struct params p = {0};
-    const char *sql = first_sql;
+    const char *sql = NULL;
     if (req->kind == ARCHIVE_RANGE)
         sql = range_params(&p, (const struct archive_range *)req);
     else if (req->kind == ARCHIVE_CHANGE)
@@ -247,7 +264,7 @@ int sql_send(PGconn *conn, const struct archive_req *req)
     else if (req->kind == ARCHIVE_DROP)
         sql = drop_params(&p, (const struct archive_drop *)req);
     else
-        param_bytes(&p, ((const struct archive_oldest *)req)->conv);
+        sql = oldest_params(&p, (const struct archive_oldest *)req);
     return PQsendQueryParams(conn, sql, p.n, p.types, p.values, p.lengths, binary, 1) ? 0 : ERR_IO;
 }
 

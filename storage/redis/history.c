@@ -6,6 +6,8 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
 
+#include <string.h>
+
 enum {
     ROWS_MAX = 256,  /* asked for by one call */
     PROBES = 64,     /* rows looked at by one call in search of the first visible one */
@@ -14,6 +16,7 @@ enum {
 #define SEQ_MAX ((UINT64_C(1) << 48) - 1)
 
 static void history_ask(struct redis *r, struct history *h);
+static void history_go(struct redis *r, struct history *h);
 
 static void history_end(struct redis *r, struct history *h, enum store_status status)
 {
@@ -115,6 +118,22 @@ static int probes_take(struct history *h, const struct reply *metas, uint32_t n)
     return 0;
 }
 
+/* Where the archive's rows end, and what counts as gone. */
+static void lows_take(struct redis *r, struct history *h, const struct layout_head *head)
+{
+    h->cold = cold_covers(r, head);
+    h->hot = head->low;
+    h->head.low = h->cold ? head->first - 1 : head->low;
+    h->head.edits = head->edits;
+    h->head.archived = head->archived;
+}
+
+/* Whether the row with which the page goes on is in the archive. */
+static bool history_is_cold(const struct history *h)
+{
+    return h->cold && !h->filled && h->next <= h->hot && (h->up || h->next > history_base(h));
+}
+
 /* What a reply begins with. The head of the first one stands for all. */
 static int head_take(struct redis *r, struct history *h, struct reply_in *in, uint64_t *start, uint64_t *probe,
                      uint8_t *probes)
@@ -126,14 +145,118 @@ static int head_take(struct redis *r, struct history *h, struct reply_in *in, ui
     *probes = reply_u8(in);
     if (!known || !reply_ok(in) || layout_head(reply_rest(in), &head))
         return ERR_INVALID;
-    if (h->told) {
-        h->head.low = head.low; /* rows may have gone meanwhile */
-        return 0;
+    bool first = !h->told;
+    if (first) {
+        h->head = head;
+        rule_get(r, &h->rule);
     }
     h->told = true;
-    h->head = head;
-    rule_get(r, &h->rule);
+    lows_take(r, h, &head); /* rows may have gone meanwhile */
+    if (!first || !h->cold)
+        return 0;
+    if (!h->up && h->next > h->head.seq)
+        h->next = h->head.seq;
+    if (!h->until) { /* what has ended is dropped from the archive within seconds: its first row is the first */
+        h->found = true;
+        h->first = history_base(h) + 1;
+    }
     return 0;
+}
+
+/* --- The archive's rows --- */
+
+static int cold_row_take(struct cold_read *c, uint64_t seq, struct slice record)
+{
+    struct history *h = c->ctx;
+    h->next = h->up ? seq + 1 : seq - 1;
+    int e = row_take(h, seq, record);
+    return e ? e : !h->filled;
+}
+
+static void cold_rows_read(struct redis *r, struct cold_read *c, enum store_status status)
+{
+    struct history *h = c->ctx;
+    if (status != STORE_OK) {
+        history_end(r, h, status);
+        return;
+    }
+    if (h->up)
+        h->next = c->to + 1;
+    else
+        h->filled = true;
+    history_go(r, h);
+}
+
+static void cold_rows_ask(struct redis *r, struct history *h)
+{
+    uint64_t base = history_base(h);
+    if (h->up && h->next <= base)
+        h->next = base + 1;
+    uint64_t from = h->up ? h->next : h->bound > base ? h->bound : base + 1;
+    uint64_t to = !h->up ? h->next : h->hot;
+    if (from > to) { /* nothing of it shows */
+        h->next = h->up ? h->hot + 1 : h->next;
+        h->filled = h->filled || !h->up;
+        history_go(r, h);
+        return;
+    }
+    h->read = (struct cold_read){.conv = h->conv,
+                                 .edits = h->head.edits,
+                                 .archived = h->head.archived,
+                                 .from = from,
+                                 .to = to,
+                                 .up = h->up,
+                                 .want = h->limit - h->page.n,
+                                 .row = cold_row_take,
+                                 .done = cold_rows_read,
+                                 .ctx = h};
+    cold_read(r, &h->read);
+}
+
+static void oldest_known(void *ctx, struct archive_req *req)
+{
+    struct history *h = ctx;
+    struct redis *r = h->read.r;
+    if (req->status != ARCHIVE_OK) {
+        history_end(r, h, req->status == ARCHIVE_AWAY ? STORE_RETRY : STORE_FATAL);
+        return;
+    }
+    if (h->oldest.seq && h->oldest.seq <= h->hot)
+        h->first = h->oldest.seq;
+    history_go(r, h);
+}
+
+/* For who has an id that was another's: the archive's first row that this one may see. */
+static bool oldest_ask(struct redis *r, struct history *h)
+{
+    bool all = h->first <= h->hot + 1 || h->first > h->head.seq; /* Redis has none that it may not see */
+    if (!h->cold || h->asked || !h->until || !all || r->cold->stopping)
+        return false;
+    h->asked = true;
+    h->read.r = r;
+    h->oldest = (struct archive_oldest){
+        .req = {.done = oldest_known, .ctx = h, .patience_ms = cold_patience(r)},
+        .conv = h->conv,
+        .from = history_base(h) + 1,
+        .above_id = h->until,
+        .now_ms = h->rule.now_ms,
+    };
+    memcpy(h->oldest.born_ms, h->rule.born, sizeof h->oldest.born_ms);
+    archive_oldest(r->cold->archive, &h->oldest);
+    return true;
+}
+
+/* Asks for what is wanted still, or ends. */
+static void history_go(struct redis *r, struct history *h)
+{
+    if (h->found && oldest_ask(r, h))
+        return;
+    if (h->filled && h->found)
+        history_end(r, h, STORE_OK);
+    else if (history_is_cold(h))
+        cold_rows_ask(r, h);
+    else
+        history_ask(r, h);
 }
 
 static void history_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -157,7 +280,7 @@ static void history_replied(struct redis *r, struct call *c, enum store_status s
         h->probe = probe;
         e = probes_take(h, reply->list + 1, probes);
     }
-    if (!e && !h->filled) {
+    if (!e && !h->filled && !history_is_cold(h)) {
         h->next = start;
         e = rows_take(h, reply->list + 1 + probes, reply->n - 1 - probes);
     }
@@ -165,10 +288,8 @@ static void history_replied(struct redis *r, struct call *c, enum store_status s
         if (e != ERR_NOMEM)
             log_event(LOG_ERROR, "store.bad_record", LOG_STR("kind", "message"), LOG_SLICE("key", h->conv));
         history_end(r, h, e == ERR_NOMEM ? STORE_RETRY : STORE_FATAL);
-    } else if (h->filled && h->found) {
-        history_end(r, h, STORE_OK);
     } else {
-        history_ask(r, h);
+        history_go(r, h);
     }
 }
 
@@ -203,7 +324,7 @@ void history_read(struct redis *r, struct history *h)
 {
     h->head = (struct layout_head){0};
     h->first = 0;
-    h->more = h->found = h->told = false;
+    h->more = h->found = h->told = h->cold = h->asked = false;
     h->page = (struct page_builder){0};
     h->up = h->has_after && !h->has_before;
     h->probe = h->until ? 0 : known_get(r->known, h->conv).first;

@@ -10,6 +10,7 @@
 
 #include "storage/page.h"
 #include "storage/redis/call.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/rule.h"
 
@@ -25,7 +26,8 @@ struct history {
     void (*done)(struct redis *r, struct history *h, enum store_status status);
     void *ctx; /* the caller's */
     /* out, with STORE_OK */
-    struct layout_head head;  /* kind 0: there is no such conversation, or nothing was ever said */
+    /* kind 0: there is no such conversation, or nothing was ever said. low: what the archive has counts as there. */
+    struct layout_head head;
     struct layout_rule rule;  /* by which it was judged */
     uint64_t first;           /* as in store_range */
     bool more;                /* likewise */
@@ -35,7 +37,12 @@ struct history {
     uint64_t next;                /* the row with which the page goes on */
     uint64_t probe;               /* the row with which the search for `first` goes on */
     uint64_t bound;               /* downward: the lowest row that is wanted */
+    uint64_t hot;                 /* with `cold`: rows up to this one are in the archive */
     bool up, filled, found, told; /* direction; no more rows are wanted; `first` is known; the head is */
+    bool cold;                    /* rows of it that show have left Redis */
+    bool asked;                   /* … and the archive was asked for the first of them */
+    struct cold_read read;
+    struct archive_oldest oldest;
 };
 
 /* Begins. done is called once, later. Everything but what is in is overwritten. */

@@ -5,6 +5,7 @@
 #include "storage/redis/report.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/node.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/task.h"
@@ -172,6 +173,7 @@ static void *run(void *arg)
     gone_start(r);
     ev_run(r->loop, 0);
     sweep_stop(r);
+    cold_stop(r);
     queue_stop(r);
     return NULL;
 }

@@ -55,6 +55,11 @@
     X(SENT_IN,     sent_in,     true)   \
     X(SWEEP,       sweep,       true)   \
     X(WINDOWS,     windows,     false)  \
+    X(WAITING,     waiting,     true)   \
+    X(ARCHIVED,    archived,    false)  \
+    X(KEPT,        kept,        true)   \
+    X(KEEP,        keep,        false)  \
+    X(TOUCHED,     touched,     false)  \
     X(BEAT,        beat,        false)  \
     X(BURY,        bury,        false)  \
     X(NOTE,        note,        false)  \

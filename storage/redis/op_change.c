@@ -1,5 +1,6 @@
 /* Messages that are recalled or edited. */
 #include "storage/conv_key.h"
+#include "storage/redis/cold_change.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/op.h"
@@ -18,17 +19,17 @@ struct wish {
 struct changing {
     struct call call;
     struct wish wish;
+    uint64_t until; /* of gone_user */
+    uint64_t now_ms;
+    struct cold_change cold;
 };
 
-static void change_take(struct task *t, uint8_t code, struct reply_in *in)
+static void change_told(struct task *t, bool again, uint64_t id, uint64_t created, uint64_t edited, struct slice name)
 {
-    uint64_t id = reply_u64(in), created = reply_u48(in), edited = reply_u48(in);
-    reply_u16(in);
-    struct slice name = reply_rest(in);
     if (t->op->kind == OP_RECALL) {
         struct store_recall *q = (struct store_recall *)t->op;
         q->id = id;
-        q->again = code == 'D';
+        q->again = again;
         return;
     }
     struct store_edit *e = (struct store_edit *)t->op;
@@ -39,6 +40,37 @@ static void change_take(struct task *t, uint8_t code, struct reply_in *in)
     memcpy(e->name, name.p ? name.p : "", e->name_len);
 }
 
+static void change_take(struct task *t, uint8_t code, struct reply_in *in)
+{
+    uint64_t id = reply_u64(in), created = reply_u48(in), edited = reply_u48(in);
+    reply_u16(in);
+    change_told(t, code == 'D', id, created, edited, reply_rest(in));
+}
+
+/* It was in the archive alone. */
+static void cold_changed(struct redis *r, struct cold_change *c, enum store_status status)
+{
+    if (status == STORE_OK)
+        change_told(c->ctx, c->again, c->id, c->created_ms, c->edited_ms, slice_of(c->name, c->name_len));
+    task_end(r, c->ctx, status);
+}
+
+static void change_cold(struct redis *r, struct task *t)
+{
+    struct changing *w = t->own;
+    w->cold = (struct cold_change){.conv = w->wish.conv,
+                                   .sender = w->wish.sender,
+                                   .content = w->wish.content,
+                                   .seq = w->wish.seq,
+                                   .window_ms = w->wish.window_ms,
+                                   .until = w->until,
+                                   .now_ms = w->now_ms,
+                                   .edit = w->wish.edit,
+                                   .done = cold_changed,
+                                   .ctx = t};
+    cold_change(r, &w->cold);
+}
+
 static void change_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
     struct task *t = c->ctx;
@@ -46,6 +78,10 @@ static void change_replied(struct redis *r, struct call *c, enum store_status st
         struct reply_in in = reply_in(reply);
         uint8_t code = reply_u8(&in);
         status = task_status(code);
+        if (code == 'X' && reply_u8(&in) == 1 && r->cold && !conv_is_channel(((struct changing *)t->own)->wish.conv)) {
+            change_cold(r, t);
+            return;
+        }
         if (status == STORE_OK)
             change_take(t, code, &in);
         if (!reply_ok(&in))
@@ -60,7 +96,9 @@ static void change_post(struct redis *r, struct task *t, uint64_t until)
     const struct wish *wish = &w->wish;
     uint64_t border = until >> 22 << 12 | (until & 4095); /* its place */
     char args[26 + LAYOUT_RULE];
-    layout_put48(args, time_now(r));
+    w->until = until;
+    w->now_ms = time_now(r);
+    layout_put48(args, w->now_ms);
     layout_put48(args + 6, wish->seq);
     layout_put48(args + 12, wish->window_ms);
     args[18] = wish->edit;

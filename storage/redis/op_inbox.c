@@ -1,6 +1,7 @@
 /* Inboxes: pages of what waits, with messages of many conversations; acknowledgements. */
 #include "storage/conv_key.h"
 #include "storage/page.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/op.h"
@@ -18,6 +19,7 @@ struct entry {
     uint64_t id, seq;
     size_t row, row_n; /* its message in `rows`; row_n 0: it is not there, or not visible any more */
     bool asked;        /* it is among a fetch's */
+    bool cold;         /* its message has left Redis */
 };
 
 struct peeking;
@@ -26,6 +28,9 @@ struct peeking;
 struct fetch {
     struct call call;
     struct task *task;
+    struct layout_head head; /* with `cold`: low is what counts as gone */
+    bool cold;               /* messages of it have left Redis */
+    struct cold_read read;
     uint8_t n, at;          /* entries; those that have been answered */
     uint8_t entries[CHUNK]; /* which of the chunk's */
 };
@@ -151,8 +156,15 @@ static void chunk_end(struct redis *r, struct task *t)
 
 static void fetch_post(struct redis *r, struct fetch *f);
 
+static void entry_keep(struct peeking *w, struct entry *e, struct slice row)
+{
+    e->row = w->rows.n;
+    e->row_n = row.n;
+    buf_slice_put(&w->rows, row);
+}
+
 /* Takes the rows that came, and keeps those that are visible. An enum err. */
-static int fetch_take(struct peeking *w, struct fetch *f, const struct reply *reply)
+static int fetch_take(struct redis *r, struct peeking *w, struct fetch *f, const struct reply *reply)
 {
     struct layout_head head;
     struct layout_record m;
@@ -162,17 +174,91 @@ static int fetch_take(struct peeking *w, struct fetch *f, const struct reply *re
     for (uint32_t i = 1; i < reply->n && f->at < f->n; i++, f->at++) {
         struct entry *e = &w->entries[f->entries[f->at]];
         struct slice row = reply->list[i].text;
-        if (reply->list[i].type == REPLY_NIL)
+        if (reply->list[i].type == REPLY_NIL) {
+            e->cold = cold_covers(r, &head) && e->seq <= head.low && e->seq >= head.first;
+            f->cold = f->cold || e->cold;
+            f->head = head;
+            f->head.low = head.first - 1;
             continue;
+        }
         if (reply->list[i].type != REPLY_STRING || layout_record(row, &m))
             return ERR_INVALID;
-        if (m.id != e->id || !rule_shows(&w->rule, &head, e->seq, &m))
-            continue;
-        e->row = w->rows.n;
-        e->row_n = row.n;
-        buf_slice_put(&w->rows, row);
+        if (m.id == e->id && rule_shows(&w->rule, &head, e->seq, &m))
+            entry_keep(w, e, row);
     }
     return buf_ok(&w->rows) ? 0 : ERR_NOMEM;
+}
+
+static void fetch_end(struct redis *r, struct fetch *f, enum store_status status)
+{
+    struct peeking *w = f->task->own;
+    if (status != STORE_OK)
+        w->status = status;
+    if (--w->left == 0)
+        chunk_end(r, f->task);
+}
+
+/* --- Messages that have left Redis --- */
+
+static void cold_next(struct redis *r, struct fetch *f);
+
+static int cold_take(struct cold_read *c, uint64_t seq, struct slice row)
+{
+    struct fetch *f = c->ctx;
+    struct peeking *w = f->task->own;
+    struct layout_record m;
+    int code = layout_record(row, &m);
+    for (unsigned i = 0; !code && i < f->n; i++) {
+        struct entry *e = &w->entries[f->entries[i]];
+        if (e->cold && e->seq == seq && m.id == e->id && rule_shows(&w->rule, &f->head, seq, &m))
+            entry_keep(w, e, row);
+    }
+    return code ? code : buf_ok(&w->rows) ? 1 : ERR_NOMEM;
+}
+
+static void cold_taken(struct redis *r, struct cold_read *c, enum store_status status)
+{
+    struct fetch *f = c->ctx;
+    struct peeking *w = f->task->own;
+    if (status != STORE_OK) {
+        fetch_end(r, f, status);
+        return;
+    }
+    for (unsigned i = 0; i < f->n; i++) {
+        struct entry *e = &w->entries[f->entries[i]];
+        if (e->seq >= c->from && e->seq <= c->to)
+            e->cold = false;
+    }
+    cold_next(r, f);
+}
+
+/* Reads those of the first block in which there are any. */
+static void cold_next(struct redis *r, struct fetch *f)
+{
+    struct peeking *w = f->task->own;
+    uint64_t from = 0, to = 0;
+    for (unsigned i = 0; i < f->n; i++) {
+        const struct entry *e = &w->entries[f->entries[i]];
+        if (!e->cold || (from && (e->seq - 1) / COLD_BLOCK != (from - 1) / COLD_BLOCK))
+            continue;
+        from = !from || e->seq < from ? e->seq : from;
+        to = e->seq > to ? e->seq : to;
+    }
+    if (!from) {
+        fetch_end(r, f, STORE_OK);
+        return;
+    }
+    f->read = (struct cold_read){.conv = conv_key_slice(&w->entries[f->entries[0]].conv),
+                                 .edits = f->head.edits,
+                                 .archived = f->head.archived,
+                                 .from = from,
+                                 .to = to,
+                                 .up = true,
+                                 .want = 1,
+                                 .row = cold_take,
+                                 .done = cold_taken,
+                                 .ctx = f};
+    cold_read(r, &f->read);
 }
 
 static void fetched(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -181,17 +267,17 @@ static void fetched(struct redis *r, struct call *c, enum store_status status, c
     struct task *t = f->task;
     struct peeking *w = t->own;
     if (status == STORE_OK) {
-        int e = fetch_take(w, f, reply);
+        int e = fetch_take(r, w, f, reply);
         status = e == 0 ? STORE_OK : e == ERR_NOMEM ? STORE_RETRY : STORE_FATAL;
     }
     if (status == STORE_OK && f->at < f->n) {
         fetch_post(r, f); /* its reply would have grown too large */
         return;
     }
-    if (status != STORE_OK)
-        w->status = status;
-    if (--w->left == 0)
-        chunk_end(r, t);
+    if (status == STORE_OK && f->cold)
+        cold_next(r, f);
+    else
+        fetch_end(r, f, status);
 }
 
 static void fetch_post(struct redis *r, struct fetch *f)

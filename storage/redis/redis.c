@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "storage/redis/channels.h"
 #include "storage/redis/report.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/gone.h"
 #include "storage/directory.h"
 #include "storage/redis/check.h"
@@ -93,6 +94,7 @@ static void redis_work(struct store *base, struct store_work *w)
 void redis_free(struct redis *r)
 {
     slots_stop(r);
+    cold_fini(r);
     tasks_fini(r);
     sweep_fini(r);
     node_fini(r);
@@ -250,7 +252,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
         snprintf(why, why_size, "cluster.redis: none of its names is known");
         e = ERR_IO;
     }
-    return e;
+    return e ? e : cold_open(r, why, why_size);
 }
 
 int redis_new(struct redis **out, const struct store_options *options, const struct redis_hooks *hooks, char *why,

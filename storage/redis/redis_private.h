@@ -60,6 +60,7 @@ struct marks;
 struct channels;
 struct notes;
 struct sweeper;
+struct cold;
 struct cluster_time;
 struct node_self;
 struct report;
@@ -98,6 +99,7 @@ struct redis {
     struct notes *notes;        /* notes.c */
     uint32_t saves;             /* users saved: op_user.c */
     struct sweeper *sweeper;    /* sweep.c */
+    struct cold *cold;          /* cold.c; NULL: there is no archive */
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */
     struct report *report;      /* report.c */

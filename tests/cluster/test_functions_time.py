@@ -293,24 +293,21 @@ class TestSweep(Case):
         self.assertEqual((self.rows(), self.look()), ([1, 2], 0))
 
     def test_archived_rows_leave(self):
-        self.redis.call("ZADD", key("A"), NOW, "pab")
-        self.put(head_pair(10, edits=4), {i: row(NOW + i, tier=0) for i in range(1, 11)}, "pab")
+        self.put(head_pair(10, archived=4, first=1), {i: row(NOW + i, tier=0) for i in range(1, 11)}, "pab")
         # The newest three stay, and those born since NOW + 6.
-        trim = lambda archived, edits, warm=6: self.trim(  # noqa: E731
-            NOW + 1000, conv="pab", archive=(archived, 1, edits, 3, NOW + warm))
-        self.assertEqual(trim(5, 3), (b"D",))  # changed since it was read
-        self.assertEqual(self.rows("pab"), list(range(1, 11)))
-        self.assertEqual(trim(4, 4), (b"N", 4, 10, 0, 0))
-        self.assertEqual(self.redis.call("ZSCORE", key("A"), "pab"), b"%d" % (NOW + 5))
-        self.assertEqual(trim(10, 4), (b"N", 5, 10, 0, 0))
+        trim = lambda warm=6: self.trim(NOW + 1000, conv="pab", archive=(3, NOW + warm))  # noqa: E731
+        self.assertEqual(trim(), (b"N", 4, 10, 0, 0))  # those above are not in the archive
+        self.redis.call("HSET", key("m", "pab"), "h", head_pair(10, low=4, archived=10, first=1))
+        self.assertEqual(trim(), (b"N", 5, 10, 0, 0))
         self.assertEqual((self.rows("pab"), self.look("pab")), ([6, 7, 8, 9, 10], NOW + 1001))
-        self.assertIsNone(self.redis.call("ZSCORE", key("A"), "pab"))
-        self.assertEqual(trim(2, 4, 100), (b"N", 7, 10, 0, 0))  # late, and archived before
-        self.assertEqual(self.redis.call("HGET", key("m", "pab"), "h"), head_pair(10, low=7, archived=10, first=1,
-                                                                                      edits=4))
+        self.assertEqual(trim(100), (b"N", 7, 10, 0, 0))
+        self.assertEqual(self.redis.call("HGET", key("m", "pab"), "h"), head_pair(10, low=7, archived=10, first=1))
         # Without a word of the archive nothing leaves but by its time.
         self.assertEqual(self.trim(NOW + 1000, conv="pab"), (b"N", 7, 10, 0, 0))
         self.assertEqual(self.trim(NOW + 1000, (NOW + 9, 0, 0), conv="pab"), (b"N", 8, 10, 0, 0))
+        # With no row left it is looked at still: rows end in the archive too.
+        self.assertEqual(self.trim(NOW + 1000, (NOW + 99, 0, 0), conv="pab"), (b"N", 10, 10, 0, 0))
+        self.assertEqual(self.look("pab"), NOW + 1000 + DAY)
 
     def test_windows(self):
         c = key("c")

@@ -1,6 +1,7 @@
 /*
  * Helpers of the archive's tests: a loop that the test turns, an archive on a schema of its own in a real PostgreSQL,
- * and a proxy before it that cuts, or falls silent. Included by test_archive*.c alone.
+ * and a proxy before it that cuts, or falls silent. Included by test_archive.c and
+ * test_store_archive.c.
  *
  * MAGPIE_TEST_POSTGRES names the PostgreSQL, as a superuser; without it the tests skip.
  */

@@ -79,6 +79,57 @@ static void only_a_larger_rev_replaces(void **state)
     }
 }
 
+/* Numbers that were given twice, since Redis lost messages: those of the message that is there now. */
+static void a_larger_id_replaces(void **state)
+{
+    struct kit *k = *state;
+    if (!k)
+        skip();
+    kit_open(k);
+    struct archive_row lost = kit_row("p", 7, 9, "lost"), now = kit_row("p", 7, 0, "now");
+    now.id = lost.id + 1;
+    assert_int_equal(kit_put(k, &lost, 1), ARCHIVE_OK);
+    assert_int_equal(kit_put(k, &now, 1), ARCHIVE_OK);
+    assert_int_equal(kit_put(k, &lost, 1), ARCHIVE_OK);
+    struct kit_page *page = kit_range(k, "p", 7, 7, 1, true);
+    assert_true(page->n == 1 && page->rows[0].rev == 0 && slice_eq(page->rows[0].content, SLICE_LIT("now")));
+    kit_page_free(page);
+}
+
+/* Which row is the first that has not ended, by its own time to live or its tier's. */
+static void the_oldest_that_has_not_ended(void **state)
+{
+    struct kit *k = *state;
+    if (!k)
+        skip();
+    kit_open(k);
+    struct archive_row rows[4]; /* born at 3001 … 3004 */
+    for (unsigned i = 0; i < 4; i++)
+        rows[i] = kit_row("p", i + 1, 0, "x");
+    rows[1].ttl_ms = 1000; /* until 4002 */
+    rows[2].tier = 1;
+    assert_int_equal(kit_put(k, rows, 4), ARCHIVE_OK);
+    static const struct {
+        uint64_t from, above, now, dm, small, seq;
+    } cases[] = {
+        {0, 0, 0, 0, 0, 1},          {2, 0, 0, 0, 0, 2},    {0, 1002, 0, 0, 0, 3},       {0, 0, 4001, 0, 0, 1},
+        {0, 0, 4001, 3002, 0, 2},    {2, 0, 4002, 0, 0, 3}, {0, 0, 4002, 3002, 3004, 4}, {0, 0, 4002, 3004, 3004, 4},
+        {0, 0, 4002, 3005, 3003, 3}, {5, 0, 0, 0, 0, 0},    {0, 0, 4002, 3005, 3005, 0},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct archive_oldest o = {.req = KIT_REQ(k),
+                                   .conv = SLICE_LIT("p"),
+                                   .from = cases[i].from,
+                                   .above_id = cases[i].above,
+                                   .now_ms = cases[i].now,
+                                   .born_ms = {cases[i].dm, cases[i].small, 0}};
+        archive_oldest(k->a, &o);
+        assert_int_equal(kit_wait(k, &o.req), ARCHIVE_OK);
+        if (o.seq != cases[i].seq)
+            fail_msg("case %u: %u", i, (unsigned)o.seq);
+    }
+}
+
 static void ranges_go_both_ways(void **state)
 {
     struct kit *k = *state;
@@ -122,6 +173,7 @@ static enum archive_status change(struct kit *k, uint64_t seq, uint32_t rev, boo
     struct archive_change c = {.req = KIT_REQ(k),
                                .conv = SLICE_LIT("p"),
                                .seq = seq,
+                               .id = 1000 + seq,
                                .rev = rev,
                                .recalled = recalled,
                                .edited_ms = recalled ? 0 : 99,
@@ -648,7 +700,8 @@ static void cut_at(struct kit *k, int direction, int64_t bytes, unsigned number)
     k->proxy.direction = direction;
     k->proxy.cut_in = bytes;
     struct archive_put p = {.req = KIT_REQ(k), .rows = &row, .n = 1};
-    struct archive_change c = {.req = KIT_REQ(k), .conv = slice_str(conv), .seq = 2, .content = SLICE_LIT("changed")};
+    struct archive_change c = {
+        .req = KIT_REQ(k), .conv = slice_str(conv), .seq = 2, .id = 1002, .content = SLICE_LIT("changed")};
     archive_put(k->a, &p);
     archive_change(k->a, &c);
     struct kit_page *page = kit_range(k, conv, 1, 10, 10, false);
@@ -738,6 +791,8 @@ int main(void)
         cmocka_unit_test(a_port_that_says_nothing),
         WITH(rows_come_back_as_they_were),
         WITH(only_a_larger_rev_replaces),
+        WITH(a_larger_id_replaces),
+        WITH(the_oldest_that_has_not_ended),
         WITH(ranges_go_both_ways),
         WITH(a_change_is_for_one_revision),
         WITH(drop_takes_the_oldest),

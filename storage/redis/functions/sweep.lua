@@ -73,22 +73,15 @@ local function trim_find(m, h, rule, cold, warm)
   return low, gone, look
 end
 
--- Notes by A when the oldest row is to be archived that is not yet.
-local function archive_later(m, A, key, h)
-  local v = redis.call('HGET', m, string.format('%d', math.max(h.archived, h.low) + 1))
-  if v then redis.call('ZADD', A, (struct.unpack('>I6', v, 18)), key) else redis.call('ZREM', A, key) end
-end
-
--- keys: m M e A c; conversation, rule, keep_vacant 0|1, then all or none of: archived, first, edits; hot, warm.
--- archived: the archive has the rows up to there, as they were at `edits`. hot, warm: the newest `hot` rows stay, and
--- those born since `warm`; others go once they are in the archive.
+-- keys: m M e A c; conversation, rule, keep_vacant 0|1, then none or both of: hot, warm.
+-- hot, warm: the newest `hot` rows stay, and those born since `warm`; others go once they are in the archive.
 -- Removes rows from `low` upward that are past their time, beyond the count, or in the archive alone from now on: 64 at
 -- most. A channel without rows and members goes then. Notes when to look again.
 -- N low u48, seq u48, again u8 (there may be more to do now), gone u8 (the channel is no more), channels u32;
--- X: there is no such conversation; D: rows were changed after `edits`; W: it is being wiped.
+-- X: there is no such conversation; W: it is being wiped.
 local function trim(keys, args)
   local call, m, e, A, key = redis.call, keys[1], keys[3], keys[4], args[1]
-  local h, rule, archived, hot = head_get(m), rule_unpack(args[2]), tonumber(args[4] or ''), tonumber(args[7] or '')
+  local h, rule, hot = head_get(m), rule_unpack(args[2]), tonumber(args[4] or '')
   if not h then
     call('ZREM', e, key)
     call('ZREM', A, key)
@@ -96,21 +89,21 @@ local function trim(keys, args)
   end
   if has(h.flags, WIPING) then return 'W' end
   local before = head_pack(h)
-  if archived then
-    if tonumber(args[6]) ~= h.edits then return 'D' end
-    if archived > h.archived then h.archived = archived end
-    h.first = tonumber(args[5])
-    archive_later(m, A, key, h)
-  end
   local cold = hot and math.min(h.archived, h.seq - hot) or 0
-  local low, gone, look = trim_find(m, h, rule, cold, tonumber(args[8] or '0'))
+  local low, gone, look = trim_find(m, h, rule, cold, tonumber(args[5] or '0'))
   local vacant = low == h.seq and h.kind == 1 and has(h.flags, MADE) and h.members == 0
   if vacant and args[3] ~= '1' then
     channel_go(m, keys[2], e, A, keys[5], h, key)
     return 'N' .. struct.pack('>I6I6BBI4', low, h.seq, 0, 1, tonumber(call('HGET', keys[5], 'n')))
   end
   local again = low < h.seq and not look
-  if vacant then look = rule.now + DAY elseif again then look = rule.now end
+  if vacant then
+    look = rule.now + DAY
+  elseif again then
+    look = rule.now
+  elseif not look and h.kind == 2 and h.first > 0 and h.first <= low then
+    look = rule.now + DAY -- rows end in the archive too
+  end
   h.low = low
   local after = head_pack(h)
   if after ~= before then call('HSET', m, 'h', after) end
