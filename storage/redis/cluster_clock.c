@@ -18,7 +18,8 @@ static uint64_t system_boot(void *ctx)
 /* --- The record --------------------------------------------------------------------------------------------------- */
 
 /* Its format u8 · version u32 · flags u8 · era u32 · n u8 · expiry, from, steady by, sure by, date by, u64 each; for
- * each class ttl u64, ended u64; n times from u64, by u64. */
+ * each class ttl u64, ended u64; for each tier max u32, CLOCK_COUNTS times until u64, max u32; n times from u64, by
+ * u64. */
 size_t clock_record_encode(const struct clock_record *r, char out[CLOCK_RECORD_SIZE])
 {
     const uint64_t fixed[] = {r->expiry_ms, r->from_ms, (uint64_t)r->steady_by_ms, (uint64_t)r->sure_by_ms,
@@ -35,6 +36,13 @@ size_t clock_record_encode(const struct clock_record *r, char out[CLOCK_RECORD_S
     for (unsigned c = 0; c < EXPIRY_CLASSES - 1; c++, p += 16) {
         store_be64(p, r->limits[c].ttl_ms);
         store_be64(p + 8, r->limits[c].ended_ms);
+    }
+    for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++, p += CLOCK_COUNT_SIZE) {
+        store_be32(p, r->counts[t].max);
+        for (unsigned i = 0; i < CLOCK_COUNTS; i++) {
+            store_be64(p + 4 + 12 * i, r->counts[t].past[i].until);
+            store_be32(p + 12 + 12 * i, r->counts[t].past[i].max);
+        }
     }
     for (unsigned i = 0; i < r->move_count; i++, p += 16) {
         store_be64(p, r->moves[i].from_ms);
@@ -67,6 +75,11 @@ int clock_record_decode(struct slice v, struct clock_record *r)
         r->limits[c].ttl_ms = load_be64(p);
         r->limits[c].ended_ms = load_be64(p + 8);
     }
+    for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++, p += CLOCK_COUNT_SIZE) {
+        r->counts[t].max = load_be32(p);
+        for (unsigned i = 0; i < CLOCK_COUNTS; i++)
+            r->counts[t].past[i] = (struct clock_count){load_be64(p + 4 + 12 * i), load_be32(p + 12 + 12 * i)};
+    }
     for (unsigned i = 0; i < r->move_count; i++, p += 16)
         r->moves[i] = (struct clock_move){.from_ms = load_be64(p), .by_ms = load_be64(p + 8)};
     return 0;
@@ -85,8 +98,57 @@ bool clock_record_limit(struct clock_record *r, const uint64_t ttl_ms[EXPIRY_CLA
     return changed;
 }
 
+/* Of two counts the one that keeps less; 0 keeps all. */
+static bool keeps_less(uint32_t a, uint32_t b)
+{
+    return a && (!b || a < b);
+}
+
+/* A count is in force, and so those of before that do not keep less are needless. */
+static void count_set(struct clock_record *r, unsigned t, uint32_t max)
+{
+    struct clock_count *past = r->counts[t].past;
+    unsigned n = 0;
+    r->counts[t].max = max;
+    for (unsigned i = 0; i < CLOCK_COUNTS; i++)
+        if (keeps_less(past[i].max, n ? past[n - 1].max : max))
+            past[n++] = past[i];
+    while (n < CLOCK_COUNTS)
+        past[n++] = (struct clock_count){.max = 0};
+}
+
+bool clock_record_count(struct clock_record *r, const uint32_t max[EXPIRY_CLASSES - 2], uint64_t until, bool *raised)
+{
+    bool changed = false;
+    *raised = false;
+    for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++) {
+        struct clock_count *past = r->counts[t].past, was = {until, r->counts[t].max};
+        if (keeps_less(was.max, max[t])) {
+            memmove(past + 1, past, (CLOCK_COUNTS - 1) * sizeof *past); /* the oldest is forgotten */
+            past[0] = was;
+            *raised = true;
+        }
+        changed = changed || max[t] != was.max;
+        count_set(r, t, max[t]);
+    }
+    return changed;
+}
+
+/* What either remembers of a tier, the newest first. */
+static void counts_join(struct clock_record *theirs, const struct clock_record *mine, unsigned t)
+{
+    const struct clock_count *a = theirs->counts[t].past, *b = mine->counts[t].past;
+    struct clock_count all[CLOCK_COUNTS];
+    for (unsigned i = 0, j = 0, k = 0; k < CLOCK_COUNTS; k++)
+        all[k] = j < CLOCK_COUNTS && (i == CLOCK_COUNTS || b[j].until >= a[i].until) ? b[j++] : a[i++];
+    memcpy(theirs->counts[t].past, all, sizeof all);
+    count_set(theirs, t, mine->counts[t].max);
+}
+
 void clock_record_join(struct clock_record *theirs, const struct clock_record *mine)
 {
+    for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++)
+        counts_join(theirs, mine, t);
     for (unsigned c = 0; c < EXPIRY_CLASSES - 1; c++) {
         theirs->limits[c].ttl_ms = mine->limits[c].ttl_ms;
         if (mine->limits[c].ended_ms > theirs->limits[c].ended_ms)

@@ -32,7 +32,9 @@ enum {
     CLOCK_FOLLOW_NODE = 10, /* ms in each second by which a node follows the leader */
     CLOCK_FOLLOW_LEAD = 1,  /* … the leader the masters */
     CLOCK_MOVES = 16,       /* accepted moves ahead that are remembered */
-    CLOCK_RECORD_FIXED = 51 + (EXPIRY_CLASSES - 1) * 16,
+    CLOCK_COUNTS = 3, /* raises of a count that are remembered for each tier; a lower count makes those needless */
+    CLOCK_COUNT_SIZE = 4 + CLOCK_COUNTS * 12,
+    CLOCK_RECORD_FIXED = 51 + (EXPIRY_CLASSES - 1) * 16 + (EXPIRY_CLASSES - 2) * CLOCK_COUNT_SIZE,
     CLOCK_RECORD_SIZE = CLOCK_RECORD_FIXED + CLOCK_MOVES * 16 /* bytes at most */
 };
 
@@ -63,6 +65,15 @@ struct clock_record {
     struct {
         uint64_t ttl_ms, ended_ms;
     } limits[EXPIRY_CLASSES - 1];
+    /* By tier: the count that was in force last, and smaller ones of before, the newest first. One hides what it hid of
+     * conversations whose newest message has a place (layout.h) up to `until`. max 0: none. */
+    struct {
+        uint32_t max;
+        struct clock_count {
+            uint64_t until;
+            uint32_t max;
+        } past[CLOCK_COUNTS];
+    } counts[EXPIRY_CLASSES - 2];
 };
 
 /* Bytes of the record; its version stands in bytes 1 to 4. Returns its size. */
@@ -72,6 +83,9 @@ MUST_CHECK int clock_record_decode(struct slice v, struct clock_record *r);
 /* Puts times to live in force, by class - 1, at a time of the expiry clock. What has ended by those before stays ended.
  * Whether the record has changed; its version is the caller's. */
 bool clock_record_limit(struct clock_record *r, const uint64_t ttl_ms[EXPIRY_CLASSES - 1], uint64_t now_ms);
+/* Puts counts in force, by tier (0: all is kept). Those that they raise go on hiding what has a place up to `until`.
+ * Whether the record has changed; *raised: also whether one was raised. */
+bool clock_record_count(struct clock_record *r, const uint32_t max[EXPIRY_CLASSES - 2], uint64_t until, bool *raised);
 /* Another node has written the record meanwhile: puts the times to live of `mine` into it, and nothing comes back that
  * either has seen ended. */
 void clock_record_join(struct clock_record *theirs, const struct clock_record *mine);

@@ -187,6 +187,20 @@ int layout_entry(struct slice v, struct layout_entry *e)
     return 0;
 }
 
+bool layout_past_put(char out[LAYOUT_PAST], const struct layout_rule *rule)
+{
+    bool any = false;
+    for (unsigned i = 0; i < TIER_COUNT * LAYOUT_COUNTS; i++, out += 11) {
+        uint64_t until = rule->past[i / LAYOUT_COUNTS][i % LAYOUT_COUNTS].until;
+        uint32_t max = rule->past[i / LAYOUT_COUNTS][i % LAYOUT_COUNTS].max;
+        out[0] = (char)(until >> 48);
+        layout_put48(out + 1, until & ((UINT64_C(1) << 48) - 1));
+        store_be32(out + 7, max);
+        any = any || max;
+    }
+    return any;
+}
+
 void layout_rule_put(char out[LAYOUT_RULE], const struct layout_rule *rule)
 {
     layout_put48(out, rule->now_ms);
@@ -194,4 +208,5 @@ void layout_rule_put(char out[LAYOUT_RULE], const struct layout_rule *rule)
         layout_put48(out + 6 + 6 * t, rule->born[t]);
         store_be32(out + 24 + 4 * t, rule->max[t]);
     }
+    (void)layout_past_put(out + 36, rule);
 }

@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LAYOUT_FORMAT = 1 }; /* of all of it together: C{z}.format */
+enum { LAYOUT_FORMAT = 1 };                      /* of all of it together: C{z}.format */
+#define LAYOUT_YEAR_2020 UINT64_C(1577836800000) /* ms since 1970, from which ids count */
 
 /*
  * A conversation's head, field `h` of m{t}:K:
@@ -167,7 +168,14 @@ MUST_CHECK int layout_gone(struct slice v, struct layout_gone *g);
 /* The largest id of this millisecond, in whatever partition: what `until` is made of. */
 static inline uint64_t layout_id_end(uint64_t ms)
 {
-    return (ms - UINT64_C(1577836800000)) << 22 | ((UINT64_C(1) << 22) - 1);
+    return (ms - LAYOUT_YEAR_2020) << 22 | ((UINT64_C(1) << 22) - 1);
+}
+
+/* An id's place: its milliseconds since 2020 * 4096 + its counter, without the partition. What one server stores has
+ * ascending places, whatever the conversation. */
+static inline uint64_t layout_place(uint64_t id)
+{
+    return id >> 22 << 12 | (id & 4095);
 }
 
 /* An inbox entry, field ID (u64) of I{t}:U: seq u48, birth u48, ttl u48, peer. Its place: the score of ID in i{t}:U. */
@@ -181,14 +189,26 @@ MUST_CHECK int layout_entry(struct slice v, struct layout_entry *e);
 
 /*
  * What is past its time or beyond the count, as functions are told: now u48, for each tier born u48 (rows without a
- * time to live of their own are visible when born then or later), for each tier max u32 (0: all).
+ * time to live of their own are visible when born then or later), for each tier max u32 (0: all). Then, for each tier,
+ * three counts of before: until u56, max u32 (0: there is none). They hide what they hid of conversations whose newest
+ * message has a place up to `until`.
  */
-enum { LAYOUT_RULE = 6 + 3 * 6 + 3 * 4 };
+enum {
+    LAYOUT_COUNTS = 3,
+    LAYOUT_PAST = TIER_COUNT * LAYOUT_COUNTS * 11,
+    LAYOUT_RULE = 6 + 3 * 6 + 3 * 4 + LAYOUT_PAST
+};
 struct layout_rule {
     uint64_t now_ms;           /* the expiry clock */
     uint64_t born[TIER_COUNT]; /* by tier */
     uint32_t max[TIER_COUNT];  /* by tier: the count in force */
+    struct {
+        uint64_t until;
+        uint32_t max;
+    } past[TIER_COUNT][LAYOUT_COUNTS]; /* by tier: those of before */
 };
+/* The counts of before alone. Whether there are any. */
+bool layout_past_put(char out[LAYOUT_PAST], const struct layout_rule *rule);
 void layout_rule_put(char out[LAYOUT_RULE], const struct layout_rule *rule);
 
 /* The same, written: for imports; else functions do it. They append to `b`. */

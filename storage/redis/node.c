@@ -47,6 +47,7 @@ struct node_self {
     bool far;          /* the masters' clocks are more than an hour off, which was logged */
     bool accepting;    /* the masters are being asked for an operator */
     bool joined;       /* whoever waits has been told so */
+    uint64_t write_ms; /* boot time when it began to write its record, before it leaves; 0: it has not */
     uint64_t leave_ms; /* boot time when it began to leave; 0: it has not */
     /* Whose clock ours is to be set by, when it was first seen. */
     struct {
@@ -67,6 +68,7 @@ struct node_self {
 };
 
 static void turn(struct redis *r);
+static void beat(struct redis *r);
 
 /* --- Starting and ending ------------------------------------------------------------------------------------------ */
 
@@ -208,7 +210,14 @@ bool node_left(struct redis *r)
     struct node_self *s = r->node;
     uint64_t now = r->turn_ms;
     if (s->phase == PHASE_LEFT && !s->leave_ms)
-        return true; /* it never joined */
+        return true;                           /* it never joined */
+    if (s->phase == PHASE_RUN && s->changed) { /* what the options have ended is not forgotten by a start right after */
+        s->write_ms = s->write_ms ? s->write_ms : now ? now : 1;
+        if (now - s->write_ms <= LEAVE_MS) {
+            beat(r);
+            return false;
+        }
+    }
     if (!s->leave_ms) {
         s->leave_ms = now ? now : 1;
         s->phase = PHASE_LEFT;
@@ -314,8 +323,10 @@ void node_configure(struct redis *r)
     if (r->node->phase != PHASE_RUN)
         return; /* it is done when it joins */
     (void)time_now(r);
-    if (time_limit(r, expiry_now(&r->time->expiry)))
+    if (time_limit(r, expiry_now(&r->time->expiry))) {
         r->node->changed = true;
+        turn(r);
+    }
 }
 
 /* --- Joining ------------------------------------------------------------------------------------------------------ */

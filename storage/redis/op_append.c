@@ -13,8 +13,9 @@
 #include "storage/redis/windows.h"
 
 enum {
-    ID_FIELD = 64,  /* bytes of a user id or a client id at most */
-    ARGS_SIZE = 53, /* what append is given, packed */
+    ID_FIELD = 64,                        /* bytes of a user id or a client id at most */
+    ARGS_FIXED = 60,                      /* what append is given, packed */
+    ARGS_SIZE = ARGS_FIXED + LAYOUT_PAST, /* … with counts of before */
     /* Its bits, as functions/append.lua names them. MEMBERS_ONLY and UNBLOCKED are for hubs that do not check. */
     ONLY_REPEAT = 1,
     ARCHIVED = 2,
@@ -43,12 +44,6 @@ static bool append_sane(const struct store_append *a)
            a->tier < TIER_COUNT && a->content.n <= CONTENT_MAX;
 }
 
-/* An id's place: its milliseconds and counter, without the partition. */
-static uint64_t place_of(uint64_t id)
-{
-    return id >> 22 << 12 | (id & 4095);
-}
-
 static uint8_t append_bits(struct redis *r, const struct store_append *a, const struct appending *w)
 {
     struct slice lo, hi;
@@ -62,8 +57,23 @@ static uint8_t append_bits(struct redis *r, const struct store_append *a, const 
     return bits | (w->paired ? PAIRED : 0) | (a->receiver.n ? INBOX : 0);
 }
 
-static void append_args(struct redis *r, const struct store_append *a, const struct appending *w, uint64_t now,
-                        unsigned part, char out[ARGS_SIZE])
+static void put_place(char out[7], uint64_t place)
+{
+    out[0] = (char)(place >> 48);
+    layout_put48(out + 1, place & ((UINT64_C(1) << 48) - 1));
+}
+
+/* The smallest place that the message may get: above all that were given to this engine's messages before. */
+static uint64_t place_next(struct redis *r, uint64_t now)
+{
+    uint64_t from = (now - LAYOUT_YEAR_2020) << 12;
+    r->last_place = from > r->last_place ? from : r->last_place + 1;
+    return r->last_place;
+}
+
+/* Returns their size. */
+static size_t append_args(struct redis *r, const struct store_append *a, const struct appending *w, uint64_t now,
+                          unsigned part, char out[ARGS_SIZE])
 {
     struct layout_rule rule;
     uint64_t window = r->options.dedup_window_ms;
@@ -76,10 +86,11 @@ static void append_args(struct redis *r, const struct store_append *a, const str
     for (unsigned t = 0; t < TIER_COUNT; t++)
         store_be32(out + 16 + 4 * t, a->max ? a->max : rule.max[t]);
     layout_put48(out + 28, known_get(r->known, a->conv).seq);
-    out[34] = (char)(w->border >> 48);
-    layout_put48(out + 35, w->border & ((UINT64_C(1) << 48) - 1));
+    put_place(out + 34, w->border);
     layout_put48(out + 41, rule_due(&rule, a->tier, a->ttl_ms));
-    layout_put48(out + 47, now > window + WINDOW_SLACK ? now - window - WINDOW_SLACK : 0);
+    layout_put48(out + 47, now > window ? now - window + 1 : 0);
+    put_place(out + 53, place_next(r, now));
+    return layout_past_put(out + ARGS_FIXED, &rule) ? ARGS_SIZE : ARGS_FIXED;
 }
 
 static void append_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply);
@@ -100,8 +111,7 @@ static void append_post(struct redis *r, struct task *t)
         windows_keys(r, &w->call, now);
         layout_digest(digest, a->sender, a->conv, a->client_id);
     }
-    append_args(r, a, w, now, part, args);
-    call_arg(&w->call, slice_of(args, sizeof args));
+    call_arg(&w->call, slice_of(args, append_args(r, a, w, now, part, args)));
     call_arg(&w->call, a->client_id.n ? slice_of(digest, sizeof digest) : SLICE_NONE);
     call_arg_open(&w->call, 2 + a->sender.n + a->sender_name.n + a->content.n);
     layout_texts_put(&w->call.body, a->sender, a->sender_name, a->content);
@@ -143,7 +153,8 @@ static void user_known(struct redis *r, struct call *c, enum store_status status
         w->status = status;
     } else {
         w->gone |= user.gone;
-        w->border = user.until && place_of(user.until) > w->border ? place_of(user.until) : w->border;
+        uint64_t place = user.until ? layout_place(user.until) : 0;
+        w->border = place > w->border ? place : w->border;
     }
     if (--w->asks == 0)
         users_known(r, t);
@@ -243,6 +254,8 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
     a->duplicate = code == 'D';
     atomic_fetch_add_explicit(a->duplicate ? &r->stats.duplicates : &r->stats.appended, 1, memory_order_relaxed);
     known_put(r->known, a->conv, a->seq, 0);
+    if (!a->duplicate && layout_place(a->id) > r->last_place)
+        r->last_place = layout_place(a->id);
     if (pending) {
         w->halves.done = halves_done;
         w->halves.ctx = t;

@@ -94,7 +94,7 @@ static void change_post(struct redis *r, struct task *t, uint64_t until)
 {
     struct changing *w = t->own;
     const struct wish *wish = &w->wish;
-    uint64_t border = until >> 22 << 12 | (until & 4095); /* its place */
+    uint64_t border = layout_place(until);
     char args[26 + LAYOUT_RULE];
     w->until = until;
     w->now_ms = time_now(r);

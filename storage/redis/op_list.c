@@ -50,8 +50,9 @@ static struct slice entry_key(const struct entry *e)
 static int entry_cmp(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;
-    if (x->last_id != y->last_id)
-        return x->last_id > y->last_id ? -1 : 1;
+    uint64_t x_place = layout_place(x->last_id), y_place = layout_place(y->last_id);
+    if (x_place != y_place)
+        return x_place > y_place ? -1 : 1;
     return slice_cmp(entry_key(x), entry_key(y));
 }
 
@@ -68,12 +69,6 @@ static bool entry_add(struct listing *l, struct slice key, uint64_t read)
     l->entries[l->n] = (struct entry){.read = read, .n = (uint8_t)key.n};
     memcpy(l->entries[l->n++].key, key.p, key.n);
     return true;
-}
-
-/* An id without its partition: what the activity of a pair is counted in (functions/head.lua). */
-static uint64_t place_of(uint64_t id)
-{
-    return id >> 22 << 12 | (id & 4095);
 }
 
 /* A cursor: hex of the last entry's last id and key. */
@@ -340,7 +335,7 @@ static void list_ask(struct redis *r, struct task *t)
     call_key(r, &l->pairs, 'p', c->user);
     call_key(r, &l->pairs, 'r', c->user);
     if (l->after.n)
-        call_arg_u64(&l->pairs, place_of(l->after.last_id));
+        call_arg_u64(&l->pairs, layout_place(l->after.last_id));
     else
         call_arg(&l->pairs, SLICE_LIT("+inf"));
     call_arg_u64(&l->pairs, (uint64_t)c->limit + TIES);

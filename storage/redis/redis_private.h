@@ -88,6 +88,7 @@ struct redis {
     struct ev_timer tick;
     uint32_t tick_ms;           /* how often it comes now */
     char input[LINK_READ_SIZE]; /* where links read into */
+    uint64_t last_place;        /* the largest of this engine's messages (layout_place) */
     uint32_t background;        /* calls that no operation waits for, but the engine's end does */
     bool resting;               /* what was to be done at the end has been begun */
     struct tasks *tasks;        /* task.c */

@@ -16,6 +16,11 @@ void rule_get(struct redis *r, struct layout_rule *out)
         out->born[t] = ttl && now >= ttl ? now - ttl + 1 : 0;
         out->born[t] = ended > out->born[t] ? ended : out->born[t];
         out->max[t] = r->options.tiers[t].max;
+        for (unsigned i = 0; i < LAYOUT_COUNTS; i++) {
+            const struct clock_count *past = &r->time->clock.record.counts[t].past[i]; /* this thread alone writes it */
+            out->past[t][i].until = past->until;
+            out->past[t][i].max = past->max;
+        }
     }
 }
 
@@ -31,11 +36,24 @@ bool rule_alive(const struct layout_rule *rule, unsigned tier, uint64_t birth_ms
     return ttl_ms ? rule->now_ms < birth_ms + ttl_ms : birth_ms >= rule->born[tier];
 }
 
+/* The count by which a tier's messages are hidden: the one in force, or a smaller one of before, if nothing was said
+ * since. */
+static uint32_t count_of(const struct layout_rule *rule, const struct layout_head *h, unsigned tier)
+{
+    uint32_t max = rule->max[tier];
+    for (unsigned i = 0; i < LAYOUT_COUNTS; i++) {
+        uint32_t past = rule->past[tier][i].max;
+        if (past && layout_place(h->last_id) <= rule->past[tier][i].until && (!max || past < max))
+            max = past;
+    }
+    return max;
+}
+
 /* head_low() of functions/head.lua is the same. */
 uint64_t rule_low(const struct layout_rule *rule, const struct layout_head *h, unsigned tier)
 {
     uint64_t low = h->low > h->floors[tier] ? h->low : h->floors[tier];
-    uint32_t max = rule->max[tier];
+    uint32_t max = count_of(rule, h, tier);
     bool newest = (h->flags / LAYOUT_TIER & 3) == tier;
     if (h->flags & LAYOUT_OWN || (h->max && newest && (!max || h->max < max)))
         max = h->max;

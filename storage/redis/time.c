@@ -2,6 +2,7 @@
 #include "storage/redis/time.h"
 
 #include "core/base/log.h"
+#include "storage/redis/layout.h"
 #include "storage/redis/redis_private.h"
 
 #include <stdlib.h>
@@ -67,7 +68,16 @@ bool time_limit(struct redis *r, uint64_t since_ms)
     for (unsigned c = 1; c < EXPIRY_CLASSES; c++)
         ttl_ms[c - 1] = c == EXPIRY_DEDUP ? r->options.dedup_window_ms : r->options.tiers[c - 1].ttl_ms;
     struct clock_record record = cluster_clock_record_get(&r->time->clock);
+    uint64_t now_end = layout_place(layout_id_end(time_now(r)));
+    uint64_t until = now_end > r->last_place ? now_end : r->last_place;
+    uint32_t max[TIER_COUNT];
+    bool raised;
+    for (unsigned t = 0; t < TIER_COUNT; t++)
+        max[t] = r->options.tiers[t].max;
     bool changed = clock_record_limit(&record, ttl_ms, since_ms);
+    changed |= clock_record_count(&record, max, until, &raised);
+    if (raised)
+        r->last_place = until; /* what is stored from now on is not of the time before */
     if (changed)
         cluster_clock_record_set(&r->time->clock, &record, 0); /* what has ended, before what is longer now */
     for (unsigned c = 1; c < EXPIRY_CLASSES; c++)

@@ -1,7 +1,8 @@
 /*
  * The windows of ten minutes in which it stands who has sent what under which clientId. A repeat is looked for in all
  * that touch the time since `limits.dedup_window`, and ten seconds more on both sides. So far may two servers' clocks
- * be apart, and clients come to another server with their repeats. Engine's thread.
+ * be apart, and clients come to another server with their repeats. How old a repeat may be, its record's time tells.
+ * Engine's thread.
  */
 #ifndef MAGPIE_STORAGE_REDIS_WINDOWS_H
 #define MAGPIE_STORAGE_REDIS_WINDOWS_H

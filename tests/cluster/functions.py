@@ -103,6 +103,12 @@ def windows(now, window=600000):
     return [first] + [b for b in all_of if b != first]
 
 
+def past(*entries):
+    """Counts of before, for small: (place, count)."""
+    out = b"".join(struct.pack(">Q", place)[1:] + struct.pack(">I", count) for place, count in entries)
+    return bytes(33) + out.ljust(33, b"\0") + bytes(33)
+
+
 class Numbers:
     """What `append` says."""
 
@@ -121,13 +127,14 @@ class Numbers:
 
 
 def append(redis, conv, sender, digest=b"", receiver="", now=NOW, bits=0, tier=None, ttl=0, maxes=(0, 0, 0), least=0,
-           border=0, due=0, content="text", part=7, name="Name"):
+           border=0, due=0, place=0, before=b"", content="text", part=7, name="Name"):
     if conv[:1] == b"p":
         bits |= FROM_HIGH if conv.split(b"\0")[1] == sender.encode() else 0
     bits |= INBOX if receiver else 0
     tier = (0 if conv[:1] == b"p" else 1) if tier is None else tier
     packed = (u48(now) + struct.pack(">HBB", part, bits, tier) + u48(ttl) + struct.pack(">III", *maxes) + u48(least) +
-              struct.pack(">Q", border)[1:] + u48(due) + u48(now - 610000))
+              struct.pack(">Q", border)[1:] + u48(due) + u48(now - 599999) +
+              struct.pack(">Q", place or (now - YEAR_2020) * 4096)[1:] + before)
     keys = [key("m", conv), key("M", conv), key("o"), key("g"), key("e"), key("A")]
     if digest:
         keys += [key("d", str(b)) for b in windows(now)]

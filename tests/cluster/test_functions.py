@@ -68,6 +68,13 @@ class Functions(unittest.TestCase):
             seen.add(a.id)
         self.assertEqual(len(seen), 9000)
 
+    def test_ids_are_not_below_the_place_asked_for(self):
+        r = self.r
+        make(r, ROOM)
+        place = (NOW - YEAR_2020) * 4096 + 5
+        self.assertEqual([append(r, ROOM, "ann", place=p).id & 4095 for p in (place, place, place + 3, place - 5)],
+                         [5, 6, 8, 9])
+
     def test_refusals_write_nothing(self):
         r = self.r
         self.assertEqual(append(r, ROOM, "ann").code, "X")
@@ -115,11 +122,10 @@ class Functions(unittest.TestCase):
             digest = b"%016d" % i
             a, b = append(r, ROOM, "ann", digest=digest, now=one), append(r, ROOM, "ann", digest=digest, now=other)
             self.assertEqual((a.code, b.code, b.id, b.seq), ("N", "D", a.id, a.seq))
-        # As old as the window by one clock, and 5 s older by the other.
-        a = append(r, ROOM, "ann", digest=b"e" * 16, now=border)
-        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 600000).code, "D")
-        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 605000).id, a.id)
-        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 610001).code, "N")
+        # Nearly as old as the window, in the one before; and as old.
+        a = append(r, ROOM, "ann", digest=b"e" * 16, now=border - 1)
+        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 599998).id, a.id)
+        self.assertEqual(append(r, ROOM, "ann", digest=b"e" * 16, now=border + 599999).code, "N")
 
     def test_private(self):
         r = self.r
@@ -202,6 +208,25 @@ class Functions(unittest.TestCase):
         append(r, ROOM, "ann", maxes=(0, 0, 0))
         self.assertEqual(head(r, ROOM).floors, [0, 10, 0])
         self.assertEqual(visible((0, 0, 0)), 11)
+
+    def test_counts_of_before(self):
+        """A count was lowered and raised again, and nothing was said meanwhile: it hides what it hid."""
+        r = self.r
+        make(r, ROOM)
+        for i in range(10):
+            last = append(r, ROOM, "ann", maxes=(0, 100, 0))
+        place = (last.id >> 22) * 4096 + last.id % 4096
+        for until, count, hidden in ((place, 4, 6), (place + 9, 5, 5), (place - 1, 4, 0), (place, 200, 0)):
+            rules = rule(maxes=(0, 100, 0)) + past((until, count))
+            self.assertEqual([change(r, ROOM, s, edit=False, rules=rules)[0] == "X" for s in range(1, 11)],
+                             [s <= hidden for s in range(1, 11)])
+        before = past((place, 7), (place - 1, 3))
+        a = append(r, ROOM, "ann", maxes=(0, 100, 0), before=before)
+        self.assertEqual(head(r, ROOM).floors, [0, 3, 0])
+        append(r, ROOM, "ann", maxes=(0, 100, 0), before=before)
+        self.assertEqual(head(r, ROOM).floors, [0, 3, 0])
+        append(r, ROOM, "ann", maxes=(0, 100, 0), before=past((a.id, 1)))
+        self.assertEqual(head(r, ROOM).floors, [0, 11, 0])
 
     def test_counts_of_two_tiers(self):
         r = self.r
@@ -406,6 +431,9 @@ class Functions(unittest.TestCase):
         ack(r, "bob", ids=[ids[41]])
         self.assertEqual(inbox(r, "bob", behind=struct.pack(">Q", ids[41]))[0],
                          [i for i in ids if i > ids[41]])  # not there: by comparison
+        # The partition stands above the counter: the id before one is in the place of another.
+        self.assertEqual(inbox(r, "bob", behind=struct.pack(">Q", ids[99] - 1))[0],
+                         [i for i in ids if i >= ids[99] and i != ids[41]])
         self.assertEqual(ack(r, "bob", up_to=ids[41]), (0, 99, 1))
         self.assertEqual(ack(r, "bob", ids=[ids[0], ids[0], 12345, ids[5]]), (2, 97, 1))
         self.assertEqual(ack(r, "bob", up_to=ids[80]), (78, 19, 2))

@@ -252,6 +252,27 @@ static void limits(void **state)
     clock_record_join(&other, &r);
     assert_int_equal(other.limits[1].ended_ms, T0 + 1);
     assert_int_equal(other.limits[1].ttl_ms, DAY);
+    /* Counts. */
+    bool raised;
+    const uint32_t some[3] = {0, 10, 5}, fewer[3] = {0, 4, 5}, more[3] = {7, 6, 0}, many[3] = {7, 0, 3};
+    struct clock_record n = {0};
+    assert_true(clock_record_count(&n, some, 100, &raised) && !raised);
+    assert_false(clock_record_count(&n, some, 150, &raised) || raised);
+    assert_true(clock_record_count(&n, fewer, 200, &raised) && !raised);
+    struct clock_record n2 = n;
+    assert_true(clock_record_count(&n, more, 300, &raised) && raised);
+    assert_true(n.counts[1].past[0].until == 300 && n.counts[1].past[0].max == 4 && !n.counts[1].past[1].max);
+    assert_true(n.counts[2].past[0].until == 300 && n.counts[2].past[0].max == 5 && !n.counts[0].past[0].max);
+    assert_true(clock_record_count(&n, many, 400, &raised) && raised);
+    assert_true(n.counts[1].past[0].until == 400 && n.counts[1].past[0].max == 6 && n.counts[1].past[1].max == 4);
+    assert_int_equal(n.counts[2].past[0].max, 0); /* 5 keeps more than 3 does */
+    assert_true(clock_record_count(&n2, many, 350, &raised));
+    clock_record_join(&n2, &n);
+    assert_true(n2.counts[1].past[0].max == 6 && n2.counts[1].past[1].until == 350 && n2.counts[1].past[1].max == 4 &&
+                n2.counts[1].max == 0);
+    char counted[CLOCK_RECORD_SIZE];
+    assert_int_equal(clock_record_decode(slice_of(counted, clock_record_encode(&n, counted)), &n2), 0);
+    assert_memory_equal(n.counts, n2.counts, sizeof n.counts);
     /* It is in force where the record is. */
     struct one o;
     one_start(&o);

@@ -15,13 +15,13 @@ local function append_again(first, o, pair)
 end
 
 -- Seqs that a count hid by `was` and would not hide by the head as it is now stay hidden.
-local function floors_keep(h, was, maxes)
+local function floors_keep(h, was, maxes, past)
   local floors, any = {}, false
   for t = 0, 2 do
     floors[t] = has(h.flags, FLOORS) and struct.unpack('>I6', h.floors, t * 6 + 1) or 0
     if has(h.used, 2 ^ t) then
-      local low = head_low(was, t, maxes[t])
-      if low > head_low(h, t, maxes[t]) then floors[t] = low end
+      local low = head_low(was, t, maxes[t], past)
+      if low > head_low(h, t, maxes[t], '') then floors[t] = low end
     end
     any = any or floors[t] > h.low
   end
@@ -30,13 +30,15 @@ local function floors_keep(h, was, maxes)
 end
 
 -- Puts the newest message into the head: its seq, id, tier and the count by which it came.
-local function head_advance(h, seq, id, tier, own, maxes)
-  local was = {flags = h.flags, max = h.max, seq = h.seq, low = h.low, floors = h.floors}
+local function head_advance(h, seq, id, tier, own, maxes, past)
+  local was = {flags = h.flags, max = h.max, seq = h.seq, low = h.low, last = h.last, floors = h.floors}
   local max, hid = maxes[tier], h.max > 0
   h.seq, h.last, h.max = seq, id, max
   h.used = with(h.used, 2 ^ tier)
   h.flags = h.flags % 16 + TIER * tier + (own and OWN or 0) + (has(was.flags, FLOORS) and FLOORS or 0)
-  if hid and (h.flags ~= was.flags or max == 0 or max > was.max) then floors_keep(h, was, maxes) end
+  if past ~= '' or hid and (h.flags ~= was.flags or max == 0 or max > was.max) then
+    floors_keep(h, was, maxes, past)
+  end
 end
 
 -- Rows that no count keeps go, 64 at a time.
@@ -57,11 +59,13 @@ end
 
 -- now u48, part u16, bits u8, tier u8, ttl u48 (its own), max u32 by tier, least u48, border u56 (the place of the last
 -- message of those who had the users' ids before), due u48 (when to look whether it has ended; 0: never), window u48
--- (repeats were sent since then)
+-- (repeats were sent since then), place u56 (the id's is not below this one); then the
+-- counts of before, as in a rule, or nothing
 local function append(keys, args)
   local call, pack = redis.call, struct.pack
-  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due, window =
-    struct.unpack('>I6I2BBI6I4I4I4I6I7I6I6', args[1])
+  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due, window, from, at =
+    struct.unpack('>I6I2BBI6I4I4I4I6I7I6I6I7', args[1])
+  local past = string.sub(args[1], at)
   local m, o, digest, key = keys[1], keys[3], args[2], args[4]
   local pair = string.byte(key) == 112 -- 'p'
   if digest ~= '' then
@@ -86,14 +90,14 @@ local function append(keys, args)
   end
   local empty, waits, k = h.seq == h.low, h.archived < h.seq, 0
   local seq = (h.seq > least and h.seq or least) + 1
-  local place, from = call('INCR', keys[4]), (now - YEAR_2020) * 4096
+  local place = call('INCR', keys[4])
   if border >= from then from = border + 1 end
   if place < from then
     place = from
     call('SET', keys[4], place)
   end
   local id, maxes = id_of(place, part), {[0] = max0, [1] = max1, [2] = max2}
-  head_advance(h, seq, id, tier, has(bits, OWN_COUNT), maxes)
+  head_advance(h, seq, id, tier, has(bits, OWN_COUNT), maxes, past)
   append_trim(m, h, maxes, has(bits, ARCHIVED) and pair)
   if pair then
     if has(bits, INBOX) then

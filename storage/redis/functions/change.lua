@@ -14,7 +14,7 @@ local function change(keys, args)
   local version, flags, tier, id, created, birth, ttl, rev, edited, n_sender, n_name =
     struct.unpack('>BBBc8I6I6I6I2I6BB', row)
   if version ~= 1 then error('a record of an unknown version') end
-  if seq <= head_low(h, tier, rule.max[tier]) or not is_alive(rule, tier, birth, ttl) then return 'X\0' end
+  if seq <= head_low(h, tier, rule.max[tier], rule.past) or not is_alive(rule, tier, birth, ttl) then return 'X\0' end
   if sender ~= '' and (sender ~= string.sub(row, 40, 39 + n_sender) or place_of(id) <= border) then return 'P' end
   local name = string.sub(row, 40 + n_sender, 39 + n_sender + n_name)
   local function reply(code)

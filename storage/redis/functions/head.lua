@@ -86,10 +86,23 @@ local function channel_get(m)
   if h and h.flags % 4 == MADE then return h end
 end
 
+-- The count by which a tier's messages are hidden: the one in force, or a smaller one of before, if nothing was said
+-- since. past: as a rule has them.
+local function count_of(h, tier, max, past)
+  local place = place_of(h.last)
+  for i = 0, 2 do
+    local till, count = struct.unpack('>I7I4', past, tier * 33 + i * 11 + 1)
+    if count > 0 and place <= till and (max == 0 or count < max) then max = count end
+  end
+  return max
+end
+
 -- Below which seq nothing of a tier is visible, as far as the head tells: what has left Redis, what a count hid for
--- good, and what is beyond the count. max: the one in force.
-local function head_low(h, tier, max)
+-- good, and what is beyond the count. max: the one in force; past: those of before, empty if there
+-- are none.
+local function head_low(h, tier, max, past)
   local low = h.low
+  if past ~= '' then max = count_of(h, tier, max, past) end
   if has(h.flags, FLOORS) then
     local floor = struct.unpack('>I6', h.floors, tier * 6 + 1)
     if floor > low then low = floor end
@@ -106,7 +119,8 @@ end
 -- The rule of layout.h: now, born by tier, max by tier.
 local function rule_unpack(v)
   local now, b0, b1, b2, m0, m1, m2 = struct.unpack('>I6I6I6I6I4I4I4', v)
-  return {now = now, born = {[0] = b0, [1] = b1, [2] = b2}, max = {[0] = m0, [1] = m1, [2] = m2}}
+  return {now = now, born = {[0] = b0, [1] = b1, [2] = b2}, max = {[0] = m0, [1] = m1, [2] = m2},
+          past = string.find(v, '[^%z]', 37) and string.sub(v, 37) or ''}
 end
 
 -- Whether a row of the tier has not ended. ttl: its own, 0 if it has none.

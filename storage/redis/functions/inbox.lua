@@ -1,5 +1,11 @@
 -- The user's half of private messages: what enters the inbox, what was sent; peeks, acknowledgements. And read marks.
 
+local function is_larger(id, than)
+  local hi, lo = struct.unpack('>I4I4', id)
+  local than_hi, than_lo = struct.unpack('>I4I4', than)
+  return hi > than_hi or hi == than_hi and lo > than_lo
+end
+
 local EARLY_MAX = 1024 -- k that came before the one below them; beyond, the gap is passed
 
 -- What stands of a peer: read, put, newest id, early.
@@ -105,7 +111,7 @@ local function inbox_peek(keys, args)
   if args[2] ~= '' then
     local place = redis.call('ZSCORE', keys[1], args[2])
     if not place then
-      larger = place_of(args[2])
+      larger = args[2]
     elseif tonumber(place) > after then
       after = place
     end
@@ -119,7 +125,7 @@ local function inbox_peek(keys, args)
   if #ids == 0 then return list end
   local entries = redis.call('HMGET', keys[2], unpack(ids))
   for i = 1, #ids do
-    if entries[i] and (not larger or place_of(ids[i]) > larger) then
+    if entries[i] and (not larger or is_larger(ids[i], larger)) then
       list[#list + 1] = struct.pack('>I6', tonumber(found[2 * i])) .. ids[i] .. entries[i]
     end
   end

@@ -31,7 +31,7 @@ register('sent_in', {'no-writes'}, function(keys, args)
   if not h then return 'N' .. struct.pack('>I6I4', 0, 0) end
   if from <= h.low then from = h.low + 1 end
   local out, looked, after = {}, 0, 40 + #sender
-  local top_hi, top_lo = struct.unpack('>I4I4', args[5])
+  local top = place_of(args[5])
   while from <= h.seq and looked < look and #out < want do
     local seqs = {}
     for seq = from, math.min(h.seq, from + 31) do seqs[#seqs + 1] = seq end
@@ -40,8 +40,7 @@ register('sent_in', {'no-writes'}, function(keys, args)
       from, looked = seqs[i] + 1, looked + 1
       if row and string.byte(row, 38) == #sender and string.sub(row, 40, after - 1) == sender and
          string.byte(row, 2) % 2 == 0 then
-        local hi, lo = struct.unpack('>I4I4', row, 4)
-        if hi < top_hi or (hi == top_hi and lo <= top_lo) then out[#out + 1] = struct.pack('>I6', seqs[i]) end
+        if place_of(string.sub(row, 4, 11)) <= top then out[#out + 1] = struct.pack('>I6', seqs[i]) end
       end
     end
   end

@@ -17,14 +17,15 @@ end
 local function channel_is_empty(m, h, rule)
   local low, seqs = h.seq, {}
   for tier = 0, 2 do
-    if has(h.used, 2 ^ tier) then low = math.min(low, head_low(h, tier, rule.max[tier])) end
+    if has(h.used, 2 ^ tier) then low = math.min(low, head_low(h, tier, rule.max[tier], rule.past)) end
   end
   for seq = h.seq, math.max(low, h.seq - LOOK_ROWS) + 1, -1 do seqs[#seqs + 1] = seq end
   if #seqs == 0 then return true end
   for i, row in ipairs(redis.call('HMGET', m, unpack(seqs))) do
     if row then
       local tier, birth, ttl = string.byte(row, 3), struct.unpack('>I6I6', row, 18)
-      if seqs[i] > head_low(h, tier, rule.max[tier]) and is_alive(rule, tier, birth, ttl) then return false end
+      local hidden = head_low(h, tier, rule.max[tier], rule.past)
+      if seqs[i] > hidden and is_alive(rule, tier, birth, ttl) then return false end
     end
   end
   return low >= h.seq - LOOK_ROWS

@@ -7,7 +7,7 @@ local function base_of(h, max0, max1, max2)
   local maxes, low = {[0] = max0, [1] = max1, [2] = max2}, nil
   for t = 0, 2 do
     if has(h.used, 2 ^ t) then
-      local l = head_low(h, t, maxes[t])
+      local l = head_low(h, t, maxes[t], '')
       if not low or l < low then low = l end
     end
   end

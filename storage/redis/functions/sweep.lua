@@ -53,7 +53,7 @@ end
 -- stay when they are alive, those below when they are as young as `warm`.
 local function trim_find(m, h, rule, cold, warm)
   local low, gone, look, lows = h.low, {}, nil, {}
-  for tier = 0, 2 do lows[tier] = head_low(h, tier, rule.max[tier]) end
+  for tier = 0, 2 do lows[tier] = head_low(h, tier, rule.max[tier], rule.past) end
   while low < h.seq and low - h.low < TRIM_ROWS and not look do
     local seq = string.format('%d', low + 1)
     local v = redis.call('HGET', m, seq)

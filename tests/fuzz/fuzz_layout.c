@@ -1,0 +1,84 @@
+/*
+ * The decoders of what stands in Redis: never a byte read outside; slices lie inside the value; what they take keeps
+ * its promises. The first byte picks the decoder.
+ */
+#include "storage/redis/layout.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void inside(struct slice part, struct slice whole)
+{
+    must(part.n == 0 || (part.p >= whole.p && part.p + part.n <= whole.p + whole.n));
+}
+
+static void record(struct slice v)
+{
+    struct layout_record m, meta;
+    if (layout_record(v, &m) == 0) {
+        inside(m.sender, v);
+        inside(m.sender_name, v);
+        inside(m.content, v);
+        must(m.tier < TIER_COUNT);
+        must(m.sender.p + m.sender.n == m.sender_name.p && m.sender_name.p + m.sender_name.n == m.content.p);
+        must(m.content.p + m.content.n == v.p + v.n);
+        must(layout_meta(v, &meta) == 0 && meta.id == m.id && meta.birth_ms == m.birth_ms && meta.ttl_ms == m.ttl_ms);
+    }
+}
+
+static void head(struct slice v)
+{
+    struct layout_head h;
+    if (layout_head(v, &h) == 0)
+        must((v.n == 0 && h.kind == 0) ||
+             ((h.kind == LAYOUT_CHANNEL || h.kind == LAYOUT_PAIR) && h.tier < TIER_COUNT && h.low <= h.seq));
+}
+
+static void others(struct slice v)
+{
+    struct layout_intent i;
+    struct layout_entry e;
+    struct layout_sub s;
+    struct layout_gone g;
+    uint64_t read;
+    if (layout_intent(v, &i) == 0) {
+        inside(i.conv, v);
+        inside(i.sender, i.conv);
+        inside(i.receiver, i.conv);
+        must(i.sender.n && i.receiver.n);
+    }
+    if (layout_entry(v, &e) == 0)
+        inside(e.peer, v);
+    if (layout_sub(v, &s) == 0)
+        must(v.n == LAYOUT_SUB || v.n == LAYOUT_LEFT);
+    if (layout_gone(v, &g) == 0)
+        must(v.n == 0 || v.n == LAYOUT_GONE);
+    if (layout_peer_read(v, &read) == 0)
+        must(v.n >= LAYOUT_PEER_READ);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    char *copy = malloc(size); /* to the byte, for sanitizers */
+    if (!copy)
+        return 0;
+    memcpy(copy, data + 1, size - 1);
+    struct slice v = slice_of(copy, size - 1);
+    if (data[0] == 'm')
+        record(v);
+    else if (data[0] == 'h')
+        head(v);
+    else
+        others(v);
+    free(copy);
+    return 0;
+}
