@@ -20,21 +20,26 @@ struct exporter {
 
 /* --- Walking ------------------------------------------------------------------------------------------------------ */
 
-/* One row: puts its records, if it has any. 0 or an enum err. */
-typedef int row_fn(struct exporter *e, struct slice key, struct slice value);
+/* Where rows of a kind are, and what puts the records of one of them: 0 or an enum err. */
+struct walk {
+    enum kv_family family;
+    const char *prefix, *what; /* keys; for the log */
+    int (*put)(struct exporter *e, struct slice key, struct slice value);
+};
 
-/* Calls fn for all rows of a family whose keys begin so. */
-static int walk(struct exporter *e, enum kv_family family, struct slice prefix, const char *what, row_fn *fn)
+/* Puts all rows of a kind. */
+static int walk(struct exporter *e, const struct walk *w)
 {
+    struct slice prefix = slice_str(w->prefix);
     struct key to;
     struct slice end = prefix.n ? key_after_prefix(&to, prefix) : SLICE_NONE;
-    struct kv_iter *it = kv_iter_new(e->s->kv, family, prefix, end);
+    struct kv_iter *it = kv_iter_new(e->s->kv, w->family, prefix, end);
     int r = it ? 0 : ERR_NOMEM;
     for (it ? kv_seek(it, prefix) : (void)0; !r && kv_valid(it); kv_next(it)) {
         struct slice key = kv_key(it);
-        r = fn(e, key, kv_value(it));
+        r = w->put(e, key, kv_value(it));
         if (r == ERR_INVALID)
-            record_bad(what, key);
+            record_bad(w->what, key);
     }
     r = r ? r : it ? kv_iter_error(it) : 0;
     kv_iter_free(it);
@@ -295,19 +300,16 @@ static int put_floor(struct exporter *e, struct slice key, struct slice value)
 int export_all(struct local *s, const struct identity *id, bool lost, struct dump_writer *out)
 {
     struct exporter e = {.s = s, .out = out, .id = id, .losses = id->loss + lost};
-    static const struct {
-        enum kv_family family;
-        const char *prefix, *what; /* keys; for the log */
-        row_fn *put;
-    } walks[] = {{KV_USER, "u", "user", put_user},    {KV_USER, "x", "deleted user", put_deleted},
-                 {KV_CHANNEL, "h", "head", put_conv}, {KV_USER, "b", "block", put_block},
-                 {KV_INBOX, "", "inbox", put_inbox},  {KV_DEDUP, "", "dedup", put_dedup},
-                 {KV_META, "n", "note", put_note},    {KV_META, "f", "floor", put_floor}};
+    static const struct walk walks[] = {
+        {KV_USER, "u", "user", put_user},    {KV_USER, "x", "deleted user", put_deleted},
+        {KV_CHANNEL, "h", "head", put_conv}, {KV_USER, "b", "block", put_block},
+        {KV_INBOX, "", "inbox", put_inbox},  {KV_DEDUP, "", "dedup", put_dedup},
+        {KV_META, "n", "note", put_note},    {KV_META, "f", "floor", put_floor}};
     (void)guard_now(&s->guard);
     e.now_ms = expiry_now(&s->expiry);
     int r = put_store(&e);
     for (size_t i = 0; !r && i < sizeof walks / sizeof *walks; i++)
-        r = walk(&e, walks[i].family, slice_str(walks[i].prefix), walks[i].what, walks[i].put);
+        r = walk(&e, &walks[i]);
     r = r ? r : walk_belongings(&e);
     iter_cache_drop(&e.iters);
     return r;

@@ -116,6 +116,9 @@ static int format_check(struct exporter *e, char *why, size_t why_size)
     } else if (!still_next(&a.left, &value) || !value.p) {
         snprintf(why, why_size, "there is nothing under the prefix %s of the cluster", e->s->prefix);
         r = ERR_NOTFOUND;
+    } else if (slice_eq(value, SLICE_LIT("import"))) { /* import.c */
+        snprintf(why, why_size, "an import under the prefix %s is under way, or was cut short", e->s->prefix);
+        r = ERR_INVALID;
     } else if (!slice_eq(value, slice_str(known))) {
         snprintf(why, why_size, "the data under the prefix %s has format %.*s; this server knows %s", e->s->prefix,
                  (int)(value.n < 20 ? value.n : 20), value.p, known);
@@ -208,46 +211,6 @@ static int halves_do(struct exporter *e)
 }
 
 /* --- Users -------------------------------------------------------------------------------------------------------- */
-
-enum { USERS = 32 /* asked together */ };
-
-/* What is asked of a user. */
-struct person {
-    struct slice id;
-    struct still_ask user, peers, marks, order, entries;
-};
-
-static void person_ask(struct exporter *e, struct person *p)
-{
-    const struct {
-        struct still_ask *ask;
-        const char *command;
-        char kind;
-        bool range;
-    } all[] = {{&p->user, "HGETALL", 'u', false},
-               {&p->peers, "ZRANGE", 'p', true},
-               {&p->marks, "HGETALL", 'r', false},
-               {&p->order, "ZRANGE", 'i', true},
-               {&p->entries, "HGETALL", 'I', false}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        still_begin(e->s, all[i].ask, all[i].command, partition_of_user(p->id), false);
-        call_key(e->s->r, &all[i].ask->call, all[i].kind, p->id);
-        if (all[i].range) {
-            call_arg(&all[i].ask->call, SLICE_LIT("0"));
-            call_arg(&all[i].ask->call, SLICE_LIT("-1"));
-        }
-        still_post(e->s, all[i].ask);
-    }
-}
-
-static void person_free(struct person *p)
-{
-    still_free(&p->user);
-    still_free(&p->peers);
-    still_free(&p->marks);
-    still_free(&p->order);
-    still_free(&p->entries);
-}
 
 /* Strings by their names, as a hash of Redis had them: sorted, so that they are found, and told in one order. */
 struct pairs {
@@ -394,39 +357,75 @@ static int put_inbox(struct exporter *e, struct slice id, struct slice order, co
     return r;
 }
 
-static int put_person(struct exporter *e, struct person *p)
+/* The user's own record, and its channels. */
+static int put_account(struct exporter *e, struct slice id, struct slice order, const struct pairs *u)
 {
-    struct pairs user = {0}, marks = {0}, entries = {0};
-    int r = pairs_read(&user, p->user.left);
-    r = r ? r : pairs_read(&marks, p->marks.left);
-    r = r ? r : pairs_read(&entries, p->entries.left);
-    r = r ? r : put_user(e, p->id, &user);
-    r = r ? r : put_members(e, p->id, &user);
-    r = r ? r : put_pairs(e, p->id, p->peers.left, &marks);
-    r = r ? r : put_inbox(e, p->id, p->order.left, &entries);
-    free(user.list);
-    free(marks.list);
-    free(entries.list);
+    (void)order;
+    int r = put_user(e, id, u);
+    return r ? r : put_members(e, id, u);
+}
+
+/* What is asked of each key of a kind: a sorted set, and a hash beside it. */
+struct look {
+    struct exporter *e;
+    char order, hash; /* kinds of keys; order 0: there is none */
+    int (*put)(struct exporter *e, struct slice id, struct slice order, const struct pairs *hash);
+};
+
+enum { LOOKS = 64 /* asked together */ };
+
+static void look_ask(const struct look *l, struct still_ask *order, struct still_ask *hash, const struct still_key *key)
+{
+    struct still *s = l->e->s;
+    *order = (struct still_ask){.out = BUF_INIT};
+    if (l->order) {
+        still_begin(s, order, "ZRANGE", key->part, false);
+        call_key(s->r, &order->call, l->order, key->rest);
+        call_arg(&order->call, SLICE_LIT("0"));
+        call_arg(&order->call, SLICE_LIT("-1"));
+        still_post(s, order);
+    }
+    still_begin(s, hash, "HGETALL", key->part, false);
+    call_key(s->r, &hash->call, l->hash, key->rest);
+    still_post(s, hash);
+}
+
+static int look_put(const struct look *l, struct slice id, struct still_ask *order, struct still_ask *hash)
+{
+    struct pairs pairs;
+    int r = pairs_read(&pairs, hash->left);
+    r = r ? r : l->put(l->e, id, order->left, &pairs);
+    free(pairs.list);
     return r;
 }
 
-static int put_people(void *ctx, const struct still_key *keys, uint32_t n)
+static int look_page(void *ctx, const struct still_key *keys, uint32_t n)
 {
-    struct exporter *e = ctx;
-    struct person people[USERS];
+    const struct look *l = ctx;
+    struct still_ask orders[LOOKS], hashes[LOOKS];
     int r = 0;
-    for (uint32_t at = 0; !r && at < n; at += USERS) {
-        uint32_t some = n - at < USERS ? n - at : USERS;
+    for (uint32_t at = 0; !r && at < n; at += LOOKS) {
+        uint32_t some = n - at < LOOKS ? n - at : LOOKS;
+        for (uint32_t i = 0; i < some; i++)
+            look_ask(l, &orders[i], &hashes[i], &keys[at + i]);
+        r = still_wait(l->e->s);
         for (uint32_t i = 0; i < some; i++) {
-            people[i].id = keys[at + i].rest;
-            person_ask(e, &people[i]);
-        }
-        r = still_wait(e->s);
-        for (uint32_t i = 0; i < some; i++) {
-            r = r ? r : put_person(e, &people[i]);
-            person_free(&people[i]);
+            r = r ? r : look_put(l, keys[at + i].rest, &orders[i], &hashes[i]);
+            still_free(&orders[i]);
+            still_free(&hashes[i]);
         }
     }
+    return r;
+}
+
+/* Accounts, private conversations, inboxes: each by its own keys, since `system` has conversations and no account. */
+static int put_people(struct exporter *e)
+{
+    struct look looks[] = {{e, 0, 'u', put_account}, {e, 'p', 'r', put_pairs}, {e, 'i', 'I', put_inbox}};
+    int r = 0;
+    for (size_t i = 0; !r && i < sizeof looks / sizeof *looks; i++)
+        r = still_scan(e->s, looks[i].order ? looks[i].order : looks[i].hash,
+                       &(struct still_pages){look_page, &looks[i]});
     return r;
 }
 
@@ -480,6 +479,31 @@ static int put_notes(struct exporter *e)
     return r;
 }
 
+static void tell(const struct exporter *e, int r, char *why, size_t why_size)
+{
+    if (e->s->status != STORE_OK)
+        still_tell(e->s, why, why_size);
+    else if (r == ERR_INVALID)
+        snprintf(why, why_size, "the data under the prefix %s is damaged: it has something that cannot be read",
+                 e->s->prefix);
+    else if (r == ERR_AGAIN)
+        snprintf(why, why_size, "cluster.archive.url: the archive does not answer");
+    else
+        snprintf(why, why_size, "what is under the prefix %s cannot be exported: %s", e->s->prefix, err_str(r));
+}
+
+/* All records. What names a conversation comes after it, and what a user has after the second halves. */
+static int put_all(struct exporter *e)
+{
+    int r = put_store(e);
+    rule_get(e->s->r, &e->rule);
+    r = r ? r : still_scan(e->s, 'm', &(struct still_pages){export_convs, e});
+    r = r ? r : halves_do(e);
+    r = r ? r : put_people(e);
+    r = r ? r : still_scan(e->s, 'd', &(struct still_pages){put_digests, e});
+    return r ? r : put_notes(e);
+}
+
 int redis_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size)
 {
     struct still s;
@@ -488,24 +512,10 @@ int redis_export(const struct store_options *options, struct dump_writer *out, c
     if (r)
         return r;
     r = format_check(&e, why, why_size);
-    if (!r) {
-        r = put_store(&e);
-        rule_get(s.r, &e.rule);
-        r = r ? r : export_open_archive(&e, why, why_size);
-        r = r ? r : still_scan(&s, 'm', export_convs, &e);
-        r = r ? r : halves_do(&e);
-        r = r ? r : still_scan(&s, 'u', put_people, &e);
-        r = r ? r : still_scan(&s, 'd', put_digests, &e);
-        r = r ? r : put_notes(&e);
-        if (r && s.status != STORE_OK)
-            still_tell(&s, why, why_size);
-        else if (r == ERR_INVALID)
-            snprintf(why, why_size, "the data under the prefix %s is damaged: it has something that cannot be read",
-                     s.prefix);
-        else if (r == ERR_NOMEM)
-            snprintf(why, why_size, "out of memory");
-        export_close_archive(&e);
-    }
+    r = r ? r : export_open_archive(&e, why, why_size);
+    if (!r && (r = put_all(&e)))
+        tell(&e, r, why, why_size);
+    export_close_archive(&e);
     still_close(&s);
     return r;
 }

@@ -235,7 +235,7 @@ static int clear(struct importer *im)
 {
     im->s->status = STORE_OK;
     im->bytes = 0;
-    int r = still_scan(im->s, 0, unlink_all, im);
+    int r = still_scan(im->s, 0, &(struct still_pages){unlink_all, im});
     r = r ? r : still_wait(im->s);
     struct call *c = r ? NULL : still_change(im->s, "UNLINK", 0);
     if (!c)
@@ -257,7 +257,7 @@ static int begin(struct importer *im, char *why, size_t why_size)
     int r = still_wait(im->s);
     bool half = !r && still_next(&a.left, &value) && slice_eq(value, FILLING);
     still_free(&a);
-    r = r ? r : half ? clear(im) : still_scan(im->s, 0, found_one, im);
+    r = r ? r : half ? clear(im) : still_scan(im->s, 0, &(struct still_pages){found_one, im});
     if (r == 1) {
         snprintf(why, why_size,
                  "there is something under the prefix %s of the cluster: an import needs one that has "

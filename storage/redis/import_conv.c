@@ -207,6 +207,6 @@ static int channels_count(void *ctx, const struct still_key *keys, uint32_t n)
 
 int import_channels(struct importer *im)
 {
-    int r = still_scan(im->s, 'M', channels_count, im);
+    int r = still_scan(im->s, 'M', &(struct still_pages){channels_count, im});
     return r ? r : still_wait(im->s);
 }

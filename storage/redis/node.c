@@ -560,6 +560,10 @@ static void format_known(struct redis *r, struct node_once *o, enum store_status
     if (status != STORE_OK)
         return; /* once more */
     snprintf(why, sizeof why, "%d", LAYOUT_FORMAT);
+    if (slice_eq(value, SLICE_LIT("import"))) { /* import.c */
+        refuse(r, ERR_INVALID, "an import under cluster.prefix is under way, or was cut short: import again");
+        return;
+    }
     if (!slice_eq(value, slice_str(why))) {
         snprintf(why, sizeof why, "the data has format %.*s; this server knows %d", (int)(value.n < 20 ? value.n : 20),
                  value.p, LAYOUT_FORMAT);

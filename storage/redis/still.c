@@ -258,7 +258,8 @@ static bool key_read(const struct still *s, struct slice text, char kind, struct
 }
 
 /* One page of one master. *cursor goes on; "0": that was all. */
-static int scan_page(struct still *s, int part, char kind, struct seen *seen, char cursor[24], still_fn *fn, void *ctx)
+static int scan_page(struct still *s, int part, char kind, struct seen *seen, char cursor[24],
+                     const struct still_pages *to)
 {
     struct still_ask a;
     struct still_key *keys = NULL;
@@ -293,20 +294,20 @@ static int scan_page(struct still *s, int part, char kind, struct seen *seen, ch
             keys[n++] = key;
         r = new < 0 ? new : 0;
     }
-    r = r || !n ? r : fn(ctx, keys, n);
+    r = r || !n ? r : to->page(to->ctx, keys, n);
     free(keys);
     still_free(&a);
     return r;
 }
 
-int still_scan(struct still *s, char kind, still_fn *fn, void *ctx)
+int still_scan(struct still *s, char kind, const struct still_pages *to)
 {
     struct seen seen = {0};
     int r = 0, part;
     for (unsigned m = 0; !r && (part = slots_part(s->r, m)) >= 0; m++) {
         char cursor[24] = "0";
         do
-            r = scan_page(s, part, kind, &seen, cursor, fn, ctx);
+            r = scan_page(s, part, kind, &seen, cursor, to);
         while (!r && strcmp(cursor, "0") != 0);
     }
     free(seen.marks);

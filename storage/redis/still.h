@@ -64,9 +64,12 @@ struct still_key {
     bool has_rest;
     struct slice rest; /* borrowed until the function returns */
 };
-/* Calls fn with all keys of that kind, a page at a time; each key once. kind 0: of all kinds, and `rest` is the whole
- * key. What fn returns other than 0 ends it. 0, that, or an enum err. */
-typedef int still_fn(void *ctx, const struct still_key *keys, uint32_t n);
-MUST_CHECK int still_scan(struct still *s, char kind, still_fn *fn, void *ctx);
+/* What is done with the keys that are found, a page at a time; each key once. */
+struct still_pages {
+    int (*page)(void *ctx, const struct still_key *keys, uint32_t n); /* other than 0: that ends it */
+    void *ctx;
+};
+/* All keys of a kind. kind 0: of all kinds, and `rest` is the whole key. 0, what page() returned, or an enum err. */
+MUST_CHECK int still_scan(struct still *s, char kind, const struct still_pages *to);
 
 #endif

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 
 import export_file
 from base import Test
@@ -81,6 +82,44 @@ class Moving(Test):
         new.start()
         self.assertEqual(self.seen(*(self.again(c, server=new) for c in (ada, bob))), before)
         new.close()
+
+    def test_while_it_runs(self):
+        """Exports of a cluster that is at work: each is whole, and what it has of a conversation has no gap."""
+        node = self.node().start()
+        ada, bob = (self.user(n, server=node) for n in ("Ada", "Bob"))
+        for c in (ada, bob):
+            c.subscribe("room")
+        path, stop, sent = node.folder + "/export", threading.Event(), []
+
+        def talk():
+            while not stop.is_set():
+                sent.append(ada.say("room", "message %d" % len(sent))["seq"])
+                ada.tell(bob.id, "private %d" % len(sent))
+                if len(sent) % 10 == 0:
+                    bob.subscribe("another %d" % len(sent))
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        try:
+            for i in range(5):
+                begun = len(sent)
+                status, said = run(node, "--export", path)
+                self.assertEqual(status, 0, said)
+                records = export_file.records(path)
+                for conv in {r[1] for r in records if r[0] == "message"}:
+                    seqs = [r[2] for r in records if r[0] == "message" and r[1] == conv]
+                    self.assertEqual(seqs, list(range(1, len(seqs) + 1)))
+                    self.assertGreaterEqual(len(seqs), begun if conv == b"croom" else begun - 1)
+                new = self.alone()
+                status, said = run(new, "--import", path)
+                self.assertEqual(status, 0, said)
+        finally:
+            stop.set()
+            talker.join()
+        self.assertGreater(len(sent), 10)
+        new.start()
+        new.close()
+        node.close()
 
     def test_refusals(self):
         node = self.node()

@@ -249,6 +249,9 @@ class Server:
                 detail = self.whole_log()[at:at + 6000] if at >= 0 else self.tail()
                 raise AssertionError("magpied: exit status %d; %s\n%s" %
                                      (status, "; ".join(found) or "nothing in the log", detail))
+            if os.environ.get("MAGPIE_ROUND_TRIP") and status == 0 and not self.redis:
+                import round_trip
+                round_trip.check(MAGPIED, self)
         finally:
             self.discard()
 

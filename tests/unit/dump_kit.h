@@ -1,6 +1,7 @@
 /*
  * Helpers of the tests of exports: a store that has something of everything, all that a store tells, and the way out of
- * one store and into another. Included by test_store_dump*.c alone, which define UTIL_MAIN.
+ * one store and into another. Included by test_store_dump*.c and test_archive_export.c
+ * alone, which define UTIL_MAIN.
  */
 #ifndef MAGPIE_TEST_DUMP_KIT_H
 #define MAGPIE_TEST_DUMP_KIT_H
@@ -11,6 +12,7 @@
 #include "storage/dump.h"
 #include "storage/local/export.h"
 #include "storage/local/import.h"
+#include "storage/redis/still.h"
 
 static char file[2][160]; /* exports */
 static char why[DUMP_WHY_MAX];
@@ -171,12 +173,13 @@ static inline void tell_notes(struct world *w, struct buf *out, const char *pref
 }
 
 /* Everything that can be asked of the store. The caller frees. */
-static char *tell_store(struct world *w)
+static inline char *tell_store(struct world *w)
 {
     struct buf out = BUF_INIT;
     for (int what = STORE_SCAN_USERS; what <= STORE_SCAN_GOING_CHANNELS; what++)
         tell_all(w, &out, (enum store_scan_what)what);
     tell_user(w, &out, S("fallen")); /* whom no list has */
+    tell_user(w, &out, S("system"));
     tell_channel(w, &out, S("went"));
     tell_notes(w, &out, "ban:");
     tell_notes(w, &out, "s/");
@@ -235,6 +238,7 @@ static inline void fill_pairs(struct world *w)
     assert_int_equal(dm(w, "cat", "ann", "four", "c4").op.status, STORE_OK);
     assert_int_equal(dm(w, "ann", "ann", "to myself", "").op.status, STORE_OK);
     assert_int_equal(dm(w, "again", "ann", "of before", "").op.status, STORE_OK);
+    assert_int_equal(dm(w, "system", "ann", "of one who has no account", "").op.status, STORE_OK);
     struct store_inbox_ack ack = {.user = S("ann"), .ids = &second, .id_count = 1};
     assert_int_equal(CALL(w, store_inbox_ack, &ack), STORE_OK);
     struct conv_key k = util_pair("ann", "bob");
@@ -457,6 +461,95 @@ static inline int import_of(struct world *w, const char *path)
     r = store_import(&w->o, in, why, sizeof why);
     dump_reader_free(in);
     return r;
+}
+
+/* --- Clusters ----------------------------------------------------------------------------------------------------- */
+
+/* A record with what it belongs to, so that it says the same wherever it stands. */
+struct line {
+    struct buf bytes;
+};
+
+static inline int line_cmp(const void *a, const void *b)
+{
+    return slice_cmp(buf_slice(&((const struct line *)a)->bytes), buf_slice(&((const struct line *)b)->bytes));
+}
+
+/* What both engines keep of a record; false: of this kind nothing. */
+static inline bool line_of(const struct dump_record *r, struct slice conv, struct buf *out)
+{
+    struct dump_record same = *r;
+    if (r->kind == DUMP_DEDUP || r->kind == DUMP_DIGEST || r->kind == DUMP_FLOOR)
+        return false;
+    if (r->kind == DUMP_STORE)
+        same.store.last_id = 0; /* a cluster counts in places */
+    if (r->kind == DUMP_CONV)
+        same.conv.gone_ms = 0; /* which it does not keep */
+    if (r->kind == DUMP_DELETED && !r->deleted.flags)
+        same.deleted.epoch = 0; /* the user that is there has the larger one */
+    if (r->kind == DUMP_MESSAGE)
+        buf_slice_put(out, conv);
+    assert_int_equal(dump_encode(out, &same), 0);
+    return true;
+}
+
+static inline struct line *lines_of(const char *path, size_t *n)
+{
+    struct dump_reader *in;
+    struct dump_record r;
+    struct line *list = NULL;
+    struct buf conv = BUF_INIT;
+    int code;
+    *n = 0;
+    assert_int_equal(dump_open(&in, path, why, sizeof why), 0);
+    while ((code = dump_next(in, &r)) == 1) {
+        struct buf line = BUF_INIT;
+        if (r.kind == DUMP_CONV) {
+            buf_reset(&conv);
+            buf_slice_put(&conv, r.conv.key);
+        }
+        if (line_of(&r, buf_slice(&conv), &line)) {
+            list = realloc(list, (*n + 1) * sizeof *list);
+            list[(*n)++].bytes = line;
+        }
+    }
+    assert_int_equal(code, 0);
+    dump_reader_free(in);
+    buf_free(&conv);
+    qsort(list, *n, sizeof *list, line_cmp);
+    return list;
+}
+
+static inline void same_records(const char *a, const char *b)
+{
+    size_t n, m;
+    struct line *x = lines_of(a, &n), *y = lines_of(b, &m);
+    for (size_t i = 0; i < n && i < m; i++)
+        if (!slice_eq(buf_slice(&x[i].bytes), buf_slice(&y[i].bytes)))
+            fail_msg("record %zu of %zu, %zu: kinds %d, %d", i, n, m, x[i].bytes.p[0], y[i].bytes.p[0]);
+    assert_int_equal(n, m);
+    for (size_t i = 0; i < n; i++) {
+        buf_free(&x[i].bytes);
+        buf_free(&y[i].bytes);
+    }
+    free(x);
+    free(y);
+}
+
+/* Sets a field of a hash under the world's prefix. */
+static inline void cluster_set(struct world *w, unsigned part, char kind, struct slice rest, struct slice field,
+                               struct slice value)
+{
+    struct still s;
+    assert_int_equal(still_open(&s, &w->o, why, sizeof why), 0);
+    struct call *c = still_change(&s, value.p ? "HSET" : "HDEL", part);
+    call_key(s.r, c, kind, rest);
+    call_arg(c, field);
+    if (value.p)
+        call_arg(c, value);
+    still_send(&s, c);
+    assert_int_equal(still_wait(&s), 0);
+    still_close(&s);
 }
 
 #endif
