@@ -514,6 +514,7 @@ void conn_lost(struct net *net, uint32_t idx)
 
 static void leave(struct net *net, uint32_t idx, struct conn *c)
 {
+    (void)SURELY(!c->batched);
     wheel_cancel(&net->wheel, idx);
     net->blocked -= c->flags & CONN_F_WRITABLE ? 1 : 0;
     if (net->cur.conn == idx)
