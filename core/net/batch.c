@@ -11,7 +11,12 @@
 
 enum {
     USUAL_NS = 7000, /* what a send takes until that is known */
-    STEADY = 8       /* of so many parts of what is known, one is new */
+    STEADY = 8,      /* of so many parts of what is known, one is new */
+    /* Others have the processor so much of the time, percent, and the machine is crowded; and so little, and it is no
+     * more. */
+    CROWDED = 25,
+    CALM = 10,
+    PERCENT = 100 /* parts of one, in struct batch */
 };
 
 struct batch *batch_new(void)
@@ -60,15 +65,18 @@ bool batch_add(struct net *net, uint32_t idx, struct conn *c, struct wire *wire,
     return true;
 }
 
-/* A batch of n sends has taken so long. A turn of the loop is as long as the next one may take; it is not made much
- * shorter by a time that others have had the processor. */
-static void learn(struct batch *b, uint64_t us, uint32_t n)
+void batch_learn(struct batch *b, uint64_t took_us, uint64_t worked_us, uint32_t n)
 {
-    uint64_t ns = us * 1000 / n, most = 2 * (uint64_t)b->send_ns;
-    ns = ns < most ? ns : most;
-    b->send_ns = (uint32_t)((b->send_ns * (uint64_t)(STEADY - 1) + ns) / STEADY) + 1;
+    uint32_t ns = (uint32_t)(worked_us * 1000 / n);
+    b->send_ns = (b->send_ns * (STEADY - 1) + ns) / STEADY + 1;
     uint32_t fits = TURN_US * 1000 / b->send_ns;
     b->most = fits < BATCH_LEAST ? BATCH_LEAST : fits > RING_MAX ? RING_MAX : fits;
+    uint32_t lost = took_us > worked_us ? (uint32_t)(100 * (took_us - worked_us) / took_us) : 0;
+    b->lost = (b->lost * (STEADY - 1) + lost * PERCENT) / STEADY;
+    if (b->lost >= CROWDED * PERCENT)
+        b->crowded = true;
+    else if (b->lost < CALM * PERCENT)
+        b->crowded = false;
 }
 
 /* What has become of one of them. */
@@ -93,13 +101,17 @@ static void settle(struct net *net, uint32_t i)
 
 static void leave(struct batch *b)
 {
-    uint64_t began = clock_mono_us();
-    if (b->n <= b->few)
+    b->left = b->n;
+    if (b->n <= b->few) {
+        ring_send_each(b->sends, b->n);
+        return;
+    }
+    uint64_t began = clock_mono_us(), worked = clock_thread_cpu_us();
+    if (b->crowded)
         ring_send_each(b->sends, b->n);
     else
         ring_send(b->ring, b->sends, b->n);
-    learn(b, clock_mono_us() - began, b->n);
-    b->left = b->n;
+    batch_learn(b, clock_mono_us() - began, clock_thread_cpu_us() - worked, b->n);
 }
 
 void batch_leave(struct net *net)

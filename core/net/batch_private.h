@@ -32,8 +32,12 @@ struct batch {
     uint32_t at;       /* how many of those were looked at */
     uint32_t few;      /* as BATCH_FEW; a test's may be 0 */
     uint32_t most;     /* sends that take as long as a turn may */
-    uint32_t send_ns;  /* what a send took lately */
-    uint32_t used;     /* of `bytes` */
+    uint32_t send_ns;  /* what a send took lately, processor time */
+    uint32_t lost;     /* of the time that batches took lately, what others had; hundredths of a percent */
+    /* Others want the processor, too. Then many sends by one call are no gain: the kernel leaves what it does between
+     * two calls, the receivers' part, to a thread that waits for its turn like others. */
+    bool crowded;
+    uint32_t used; /* of `bytes` */
     struct ring_send sends[RING_MAX];
     struct batch_member members[RING_MAX];
     uint8_t bytes[BATCH_BYTES]; /* what is made for it; pages that are not needed are never touched */
@@ -62,6 +66,9 @@ static inline uint32_t batch_us(const struct batch *b)
 {
     return (uint32_t)((uint64_t)b->n * b->send_ns / 1000);
 }
+/* A batch of n sends has taken so long, and of that so much processor time; others had the rest. The next one may take
+ * as long as a turn of the loop. */
+void batch_learn(struct batch *b, uint64_t took_us, uint64_t worked_us, uint32_t n);
 /* NULL: out of memory. */
 struct batch *batch_new(void);
 /* NULL is let pass. */
