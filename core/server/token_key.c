@@ -1,13 +1,20 @@
 #include "core/server/token_key.h"
 
 #include "core/base/buf.h"
+#include "core/base/clock.h"
 #include "core/config/config.h"
 #include "core/config/secret.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
+#include "storage/cluster.h"
 #include "storage/store.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { OTHERS_MS = 12000, LOOK_MS = 200 };
 
 /* In Redis: the text that was drawn when no node had one in its config, and the digest of the key in force. */
 static const char drawn[] = "secret", digest_name[] = "key";
@@ -31,8 +38,24 @@ static void put_hex(const uint8_t *bytes, size_t n, char *out)
     }
 }
 
+/* Whether other nodes are there. One that was killed is still listed for some seconds: a start waits for that. */
+static bool others_live(struct store *store, bool starts)
+{
+    struct cluster_figures *c = malloc(sizeof *c);
+    uint64_t until = clock_mono_ms() + (starts ? OTHERS_MS : 0);
+    bool alone = false, told = false;
+    do {
+        if (told)
+            nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+        told = c && store_get_cluster(store, c);
+        alone = told && c->node_count == 1;
+    } while (told && !alone && clock_mono_ms() < until);
+    free(c);
+    return !alone;
+}
+
 /* Whether this is the key of the other nodes. Where there are none, it is from now on: key_watch.c tells of that. */
-static int agree_on(struct store *store, const uint8_t *key, char *why, size_t why_size)
+static int agree_on(struct store *store, const uint8_t *key, bool starts, char *why, size_t why_size)
 {
     uint8_t digest[SECRET_DIGEST_SIZE];
     char hex[2 * SECRET_DIGEST_SIZE];
@@ -41,8 +64,13 @@ static int agree_on(struct store *store, const uint8_t *key, char *why, size_t w
     put_hex(digest, sizeof digest, hex);
     if (rc == 0)
         rc = store_agree(store, digest_name, slice_of(hex, sizeof hex), false, &stands, why, why_size);
-    if (rc == 0 && !slice_eq(buf_slice(&stands), slice_of(hex, sizeof hex)))
+    bool other = rc == 0 && !slice_eq(buf_slice(&stands), slice_of(hex, sizeof hex));
+    if (other && others_live(store, starts)) {
+        snprintf(why, why_size, "auth.secret: another key of tokens is in use there: it is the same on all nodes");
+        rc = ERR_AUTH;
+    } else if (other) {
         rc = store_agree(store, digest_name, slice_of(hex, sizeof hex), true, &stands, why, why_size);
+    }
     buf_free(&stands);
     return rc;
 }
@@ -56,7 +84,7 @@ static int cluster_key(struct server *s, const struct config *c, uint8_t *key, c
     if (text.p)
         explicit_bzero(text.p, text.n);
     buf_free(&text);
-    return rc ? rc : agree_on(s->store, key, why, why_size);
+    return rc ? rc : agree_on(s->store, key, c == s->config, why, why_size);
 }
 
 int token_key_load(struct server *s, const struct config *c, uint8_t *key, char *why, size_t why_size)

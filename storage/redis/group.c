@@ -19,21 +19,23 @@ uint64_t group_short_ms(const struct redis *r, const struct master *m)
 
 static void copies_enough(struct redis *r, struct master *m)
 {
-    if (m->short_since && r->turn_ms - m->short_since >= SHORT_REFUSE)
+    if (m->short_told)
         log_event(LOG_INFO, "cluster.copies_back", LOG_STR("host", m->host), LOG_INT("port", m->port),
                   LOG_INT("after_ms", r->turn_ms - m->short_since));
     m->short_since = 0;
+    m->short_told = false;
 }
 
 static void copies_short(struct redis *r, struct master *m)
 {
-    bool before = group_short_ms(r, m) >= SHORT_REFUSE;
     if (!m->short_since || r->turn_ms > m->short_seen + SHORT_GAP)
         m->short_since = r->turn_ms;
     m->short_seen = r->turn_ms;
-    if (!before && group_short_ms(r, m) >= SHORT_REFUSE)
-        log_event(LOG_WARN, "cluster.short_of_copies", LOG_STR("host", m->host), LOG_INT("port", m->port),
-                  LOG_STR("effect", "its changes are refused until they have copies"));
+    if (m->short_told || group_short_ms(r, m) < SHORT_REFUSE)
+        return;
+    m->short_told = true;
+    log_event(LOG_WARN, "cluster.short_of_copies", LOG_STR("host", m->host), LOG_INT("port", m->port),
+              LOG_STR("effect", "its changes are refused until they have copies"));
 }
 
 /* Asks how many copies have all that this link has seen done. */

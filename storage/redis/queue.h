@@ -105,6 +105,7 @@ struct master {
     bool seen;            /* while a view is read: it is in it */
     bool library;         /* a function was not found: the library is loaded with the next group of changes */
     bool lost;            /* it was logged that it cannot be reached */
+    bool short_told;      /* it was logged that it has too few copies */
     uint64_t ready_at;    /* when a lane was ready last; 0: never */
     uint64_t few_until;   /* copies were fewer than all: until then not all are asked for */
     uint64_t short_since; /* it has had too few copies since; 0: it has enough */

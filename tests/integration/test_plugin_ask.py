@@ -384,9 +384,9 @@ class Provider(AskTest):
                 return {"allow": q["user"].get("claims") == {"role": "mod", "n": [1, "x"]} or q["content"] == "free"}
             if q.get("token") == "nobody":
                 return {"allow": True}
-            if q.get("token") in ("ada", "end"):
+            if q.get("token") in ("ada", "soon.over"):
                 return {"allow": True, "id": q["token"], "name": "Ada", "claims": {"role": "mod", "n": [1, "x"]},
-                        "expiresAt": int((time.time() + (2 if q["token"] == "end" else 60)) * 1000)}
+                        "expiresAt": int((time.time() + (2 if q["token"] == "soon.over" else 60)) * 1000)}
             if q.get("token") == "bob":
                 return {"allow": True, "id": "bob", "cache": 60}
             return {"allow": False, "code": "unauthorized", "message": "no such token"}
@@ -407,7 +407,7 @@ class Provider(AskTest):
         self.assertEqual(self.refused("unauthorized", self.connect(), 1, token="x").message, "no such token")
         self.assertIn("without an id", self.refused("internal", self.connect(), 1, token="nobody").message)
         c = self.connect()
-        c.login(token="end")
+        c.login(token="soon.over")
         self.assertEqual(c.closing()["message"], "token expired")
         self.backend.answer = lambda q: {"allow": True, "id": "system"}
         self.refused("internal", self.connect(), 1, token="y")

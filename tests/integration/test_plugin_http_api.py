@@ -16,7 +16,7 @@ import scrape
 from base import Test
 from openapi import Description
 from plugin_base import Console, check
-from server import PATIENCE, ROOT, Raw, Server, free_port, merged
+from server import CLUSTER, PATIENCE, ROOT, Raw, Server, free_port, merged
 
 KEY = "0123456789abcdef-api"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -433,10 +433,14 @@ class HttpApi(Http):
         anna = self.connect()
         self.assertEqual(anna.request(1, token=token)["inbox"], 1)
         anna.say(name, "thanks")
-        page = self.api("GET", "users?prefix=api.&limit=1")
-        self.assertEqual(page, {"users": [{"id": "api.1", "name": "Anna", "guest": False}], "cursor": "api.1"})
-        page = self.api("GET", "users?prefix=api.&cursor=" + page["cursor"])
-        self.assertEqual(page, {"users": [{"id": "api.2", "name": "api.2", "guest": False}]})
+        first = self.api("GET", "users?prefix=api.&limit=1")
+        second = self.api("GET", "users?prefix=api.&cursor=" + first["cursor"])
+        self.assertEqual((len(first["users"]), "cursor" in second), (1, False))
+        listed = first["users"] + second["users"]
+        if CLUSTER:  # whose lists have no order
+            listed.sort(key=lambda u: u["id"])
+        self.assertEqual(listed, [{"id": "api.1", "name": "Anna", "guest": False},
+                                  {"id": "api.2", "name": "api.2", "guest": False}])
         self.assertEqual(self.api("GET", "channels?prefix=" + quote(name)),
                          {"channels": [{"name": name, "members": 2, "last": 1, "tier": "small"}]})
         self.api_refused("bad_request", 400, "DELETE", "users/api.1?messages=burn")

@@ -8,7 +8,7 @@ import unittest
 
 from base import smoke
 from plugin_base import ABI, MAJOR, MINOR, TEST_PLUGINS, Console, PluginTest, check
-from server import PATIENCE, Server
+from server import CLUSTER, PATIENCE, Server
 from wire import TEXT, Closed, WsWire
 
 WRONG = {
@@ -622,9 +622,12 @@ class Moderation(PluginTest):
     def test_lists(self):
         for i in range(3):
             self.console("mod add scan.%d N" % i)
-        self.assertEqual(self.console('mod users scan. ""'), {"ids": ["scan.0", "scan.1"], "more": True,
-                                                              "next": "scan.1"})
-        self.assertEqual(self.console("mod users scan. scan.1"), {"ids": ["scan.2"], "more": False, "next": ""})
+        first = self.console('mod users scan. ""')
+        self.assertEqual((len(first["ids"]), first["more"]), (2, True))
+        second = self.console("mod users scan. " + first["next"])
+        self.assertEqual((len(second["ids"]), second["more"], second["next"]), (1, False, ""))
+        ids = first["ids"] + second["ids"]
+        self.assertEqual(sorted(ids) if CLUSTER else ids, ["scan.0", "scan.1", "scan.2"])  # Redis keeps no order
         name = self.channel(self.user("Ada"))
         self.assertEqual(self.console('mod channels %s ""' % name), {"ids": [name], "more": False, "next": ""})
 

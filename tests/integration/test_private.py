@@ -1,6 +1,6 @@
 """Private messages and the inbox: actions 2, 7, 8; pushes 101, 103, 108."""
 
-from base import Test, smoke, variants
+from base import Test, embedded, smoke, variants
 from client import ACK, HISTORY, INBOX, LOGIN, SEND_USER
 
 
@@ -165,6 +165,7 @@ class Private(Test):
         self.refused("bad_request", c, HISTORY, peerId=a.id, channel=b.id)
 
 
+@embedded("in a cluster these bits are the partition's")
 class Node(Test):
     config = {"node": 777}
 

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from base import Test, smoke
+from base import Test, embedded, smoke
 from client import CLOSING, PING, SEND_CHANNEL, Client
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED, Server
 from wire import Closed
@@ -211,6 +211,7 @@ class Starting(Plain):
         self.assertEqual(status, 1)
         self.assertIn(self.folder + "/file", out + err)
 
+    @embedded("a cluster's key is in Redis: tests/cluster/test_key.py")
     def test_another_secret_is_told(self):
         """Lost, replaced, or set in the config: every token is void then, and the log says so, once; put back, all is
         well."""
@@ -258,6 +259,7 @@ class Starting(Plain):
         with open(path, "w") as f:
             f.write(text)
 
+    @embedded("a cluster's key is in Redis: tests/cluster/test_key.py")
     def test_the_secret(self):
         with Server() as s:
             path = s.folder + "/data/secret"

@@ -3,7 +3,7 @@
 import os
 import time
 
-from base import Test, smoke, variants
+from base import Test, embedded, smoke, variants
 from client import HISTORY, MEMBERS, SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE
 from plugin_base import Console
 
@@ -205,6 +205,7 @@ class Making(Test):
             answer = a.ask(SUBSCRIBE, name="later")
 
 
+@embedded("tables on the disk")
 class Churn(Test):
     config = {"listen": {"console": "127.0.0.1:0"}}
 

@@ -40,9 +40,9 @@ static const struct cluster_metric {
      FIGURE(unserved, U32, 1)},
     {"magpie_cluster_partitions_swept", "Partitions of 1024 that this node sweeps.", METRIC_GAUGE,
      FIGURE(swept, U32, 1)},
-    {"magpie_cluster_repeats", "Groups of calls sent once more, for what became of them was not known.", METRIC_COUNTER,
-     FIGURE(repeats, U64, 1)},
-    {"magpie_cluster_unknown", "Operations that may have been done, and could not be answered.", METRIC_COUNTER,
+    {"magpie_cluster_repeats_total", "Groups of calls sent once more, for what became of them was not known.",
+     METRIC_COUNTER, FIGURE(repeats, U64, 1)},
+    {"magpie_cluster_unknown_total", "Operations that may have been done, and could not be answered.", METRIC_COUNTER,
      FIGURE(unknown, U64, 1)},
 #undef FIGURE
 };
