@@ -136,7 +136,8 @@ static int open_scripts(struct server *s)
     struct buf errors = BUF_INIT;
     s->scripts = scripts_new(s->hub);
     if (!s->scripts || scripts_commands(s->scripts) != 0)
-        return server_fail(s, "the scripts' host cannot be made: out of memory or threads");
+        return server_fail(
+            s, "the scripts' host cannot be made: out of memory or threads, or what they keep cannot be read");
     int rc = parts_prepare_scripts(s, s->config, &errors);
     if (rc == 0)
         rc = scripts_commit(s->scripts);
