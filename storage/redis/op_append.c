@@ -14,14 +14,13 @@
 
 enum {
     ID_FIELD = 64,                        /* bytes of a user id or a client id at most */
-    ARGS_FIXED = 60,                      /* what append is given, packed */
+    ARGS_FIXED = 64,                      /* what append is given, packed */
     ARGS_SIZE = ARGS_FIXED + LAYOUT_PAST, /* … with counts of before */
     /* Its bits, as functions/append.lua names them. MEMBERS_ONLY and UNBLOCKED are for hubs that do not check. */
     ONLY_REPEAT = 1,
     ARCHIVED = 2,
     FROM_HIGH = 16,
     PAIRED = 32,
-    OWN_COUNT = 64,
     INBOX = 128
 };
 #define CONTENT_MAX (UINT64_C(64) << 20)
@@ -48,7 +47,6 @@ static uint8_t append_bits(struct redis *r, const struct store_append *a, const 
 {
     struct slice lo, hi;
     uint8_t bits = a->only_duplicate ? ONLY_REPEAT : 0;
-    bits |= a->max ? OWN_COUNT : 0;
     if (conv_is_channel(a->conv))
         return bits;
     conv_pair_users(a->conv, &lo, &hi);
@@ -84,12 +82,13 @@ static size_t append_args(struct redis *r, const struct store_append *a, const s
     out[9] = (char)a->tier;
     layout_put48(out + 10, a->ttl_ms);
     for (unsigned t = 0; t < TIER_COUNT; t++)
-        store_be32(out + 16 + 4 * t, a->max ? a->max : rule.max[t]);
+        store_be32(out + 16 + 4 * t, rule.max[t]);
     layout_put48(out + 28, known_get(r->known, a->conv).seq);
     put_place(out + 34, w->border);
     layout_put48(out + 41, rule_due(&rule, a->tier, a->ttl_ms));
     layout_put48(out + 47, now > window ? now - window + 1 : 0);
     put_place(out + 53, place_next(r, now));
+    store_be32(out + 60, a->max);
     return layout_past_put(out + ARGS_FIXED, &rule) ? ARGS_SIZE : ARGS_FIXED;
 }
 

@@ -10,7 +10,7 @@ from resp import Redis, RedisError
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "storage", "redis", "functions")
 NOW = 1700000000000
 YEAR_2020 = 1577836800000
-ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT, INBOX = 1, 2, 4, 8, 16, 32, 64, 128
+ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, INBOX = 1, 2, 4, 8, 16, 32, 128
 
 
 def u48(v):
@@ -127,14 +127,14 @@ class Numbers:
 
 
 def append(redis, conv, sender, digest=b"", receiver="", now=NOW, bits=0, tier=None, ttl=0, maxes=(0, 0, 0), least=0,
-           border=0, due=0, place=0, before=b"", content="text", part=7, name="Name"):
+           border=0, due=0, place=0, own=0, before=b"", content="text", part=7, name="Name"):
     if conv[:1] == b"p":
         bits |= FROM_HIGH if conv.split(b"\0")[1] == sender.encode() else 0
     bits |= INBOX if receiver else 0
     tier = (0 if conv[:1] == b"p" else 1) if tier is None else tier
     packed = (u48(now) + struct.pack(">HBB", part, bits, tier) + u48(ttl) + struct.pack(">III", *maxes) + u48(least) +
               struct.pack(">Q", border)[1:] + u48(due) + u48(now - 599999) +
-              struct.pack(">Q", place or (now - YEAR_2020) * 4096)[1:] + before)
+              struct.pack(">Q", place or (now - YEAR_2020) * 4096)[1:] + struct.pack(">I", own) + before)
     keys = [key("m", conv), key("M", conv), key("o"), key("g"), key("e"), key("A")]
     if digest:
         keys += [key("d", str(b)) for b in windows(now)]

@@ -203,7 +203,7 @@ class Functions(unittest.TestCase):
         append(r, ROOM, "ann", maxes=(0, 0, 0))
         self.assertEqual(head(r, ROOM).floors, [0, 6, 0])
         self.assertEqual(visible((0, 0, 0)), 7)
-        append(r, ROOM, "ann", maxes=(2, 2, 2), bits=OWN_COUNT)
+        append(r, ROOM, "ann", own=2)
         self.assertEqual(visible((0, 0, 0)), 11)
         append(r, ROOM, "ann", maxes=(0, 0, 0))
         self.assertEqual(head(r, ROOM).floors, [0, 10, 0])
@@ -239,6 +239,17 @@ class Functions(unittest.TestCase):
         append(r, ROOM, "ann", tier=2, maxes=(0, 6, 100))  # large's count is raised, 2 was beyond it
         self.assertEqual(head(r, ROOM).floors, None)  # it is seen to by what newer rows leave
         append(r, ROOM, "ann", tier=2, maxes=(0, 6, 100))
+
+    def test_an_own_count_brings_nothing_back_that_a_tier_hid(self):
+        r = self.r
+        make(r, ROOM)
+        maxes = (0, 9, 3)
+        for i in range(1, 9):
+            append(r, ROOM, "ann", tier=2 if i == 2 else 1, maxes=maxes)  # 2 is beyond the count of its tier
+        append(r, ROOM, "ann", maxes=maxes, own=20)
+        self.assertEqual(head(r, ROOM).floors, [0, 0, 5])
+        append(r, ROOM, "ann", maxes=maxes)
+        self.assertEqual(head(r, ROOM).floors, [0, 0, 5])
 
     def test_due(self):
         r = self.r

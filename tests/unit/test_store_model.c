@@ -1,6 +1,6 @@
 /*
  * The store against a model: random sends, pages, marks, recalls, acknowledgements, passing time and restarts, and a
- * plain array that says what must come of each. Both engines; the same course each time.
+ * plain array that says what must come of each. All kinds of store; the same course each time.
  */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
@@ -297,9 +297,13 @@ static void step_limits(struct course *t)
 {
     static const uint32_t dm[] = {400, 200, 0, 1000}, small[] = {300, 80, 0, 150}, large[] = {50, 120, 20, 0};
     static const uint64_t small_ms[] = {60000, 20000, 0}, large_ms[] = {20000, 5000, 60000};
-    bool closed = strcmp(engine, "rocksdb") == 0 && rnd(t, 2);
-    if (closed)
+    bool closed = strcmp(engine, "memory") != 0 && rnd(t, 2);
+    if (closed) {
         world_close(&t->w);
+        world_pass(&t->w, 10); /* no server is back within the millisecond: ids tell before from after */
+        t->now += 10;
+        settle(t);
+    }
     t->w.o.tiers[TIER_DM].max = dm[rnd(t, 4)];
     t->w.o.tiers[TIER_SMALL].max = small[rnd(t, 4)];
     t->w.o.tiers[TIER_LARGE].max = large[rnd(t, 4)];
@@ -367,9 +371,7 @@ static void run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(run)};
-    engine = "memory";
-    int failed = cmocka_run_group_tests_name("model, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("model, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("model", tests, engine, failed);
     return failed;
 }

@@ -5,7 +5,7 @@
 -- reply: N|D id u64, seq u48, created u48, k u48, members u32, tier u8, version u48, pending u8; F B X; G: it is the
 -- first message of a pair, whose users are to be looked at first (paired)
 
-local ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, OWN_COUNT, INBOX = 1, 2, 4, 8, 16, 32, 64, 128
+local ONLY_REPEAT, ARCHIVED, MEMBERS_ONLY, UNBLOCKED, FROM_HIGH, PAIRED, INBOX = 1, 2, 4, 8, 16, 32, 128
 
 -- A repeat: `first` is what stands in its window. pending: the second halves may not be done yet.
 local function append_again(first, o, pair)
@@ -29,14 +29,15 @@ local function floors_keep(h, was, maxes, past)
   h.floors = any and struct.pack('>I6I6I6', floors[0], floors[1], floors[2]) or ''
 end
 
--- Puts the newest message into the head: its seq, id, tier and the count by which it came.
+-- Puts the newest message into the head: its seq, id, tier and the count by which it came. own: the conversation's own
+-- count, in place of all its tiers'; 0: it has none.
 local function head_advance(h, seq, id, tier, own, maxes, past)
   local was = {flags = h.flags, max = h.max, seq = h.seq, low = h.low, last = h.last, floors = h.floors}
-  local max, hid = maxes[tier], h.max > 0
+  local max, hid = own > 0 and own or maxes[tier], h.max > 0
   h.seq, h.last, h.max = seq, id, max
   h.used = with(h.used, 2 ^ tier)
-  h.flags = h.flags % 16 + TIER * tier + (own and OWN or 0) + (has(was.flags, FLOORS) and FLOORS or 0)
-  if past ~= '' or hid and (h.flags ~= was.flags or max == 0 or max > was.max) then
+  h.flags = h.flags % 16 + TIER * tier + (own > 0 and OWN or 0) + (has(was.flags, FLOORS) and FLOORS or 0)
+  if past ~= '' or h.flags ~= was.flags or (hid and max == 0) or max > was.max then
     floors_keep(h, was, maxes, past)
   end
 end
@@ -59,12 +60,12 @@ end
 
 -- now u48, part u16, bits u8, tier u8, ttl u48 (its own), max u32 by tier, least u48, border u56 (the place of the last
 -- message of those who had the users' ids before), due u48 (when to look whether it has ended; 0: never), window u48
--- (repeats were sent since then), place u56 (the id's is not below this one); then the
--- counts of before, as in a rule, or nothing
+-- (repeats were sent since then), place u56 (the id's is not below this one), own u32 (a count of its own; 0: none);
+-- then the counts of before, as in a rule, or nothing
 local function append(keys, args)
   local call, pack = redis.call, struct.pack
-  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due, window, from, at =
-    struct.unpack('>I6I2BBI6I4I4I4I6I7I6I6I7', args[1])
+  local now, part, bits, tier, ttl, max0, max1, max2, least, border, due, window, from, own, at =
+    struct.unpack('>I6I2BBI6I4I4I4I6I7I6I6I7I4', args[1])
   local past = string.sub(args[1], at)
   local m, o, digest, key = keys[1], keys[3], args[2], args[4]
   local pair = string.byte(key) == 112 -- 'p'
@@ -97,8 +98,8 @@ local function append(keys, args)
     call('SET', keys[4], place)
   end
   local id, maxes = id_of(place, part), {[0] = max0, [1] = max1, [2] = max2}
-  head_advance(h, seq, id, tier, has(bits, OWN_COUNT), maxes, past)
-  append_trim(m, h, maxes, has(bits, ARCHIVED) and pair)
+  head_advance(h, seq, id, tier, own, maxes, past)
+  append_trim(m, h, own > 0 and {[0] = own, [1] = own, [2] = own} or maxes, has(bits, ARCHIVED) and pair)
   if pair then
     if has(bits, INBOX) then
       k = (from_high and h.k_high or h.k_low) + 1
