@@ -6,10 +6,10 @@
 #include "storage/conv_key.h"
 #include "storage/redis/channels.h"
 #include "storage/redis/halves.h"
+#include "storage/redis/member_half.h"
 #include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
-#include "storage/redis/settle.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
 #include "storage/redis/windows.h"
@@ -62,10 +62,10 @@ struct job {
     struct turn *turn;
     struct call call;     /* but for private messages */
     struct halves halves; /* a private message's */
-    uint64_t version;     /* of a membership */
-    uint16_t tries;       /* calls of `trim` */
-    uint16_t n;           /* bytes of key */
-    char key[224];        /* a conversation's key; or an intent's field */
+    struct member_half member;
+    uint16_t tries; /* calls of `trim` */
+    uint16_t n;     /* bytes of key */
+    char key[224];  /* a conversation's key; or an intent's field */
 };
 
 static void look(struct redis *r, struct turn *t);
@@ -137,96 +137,23 @@ static void message_again(struct redis *r, struct turn *t, struct slice field, s
 
 /* --- Intents: memberships ----------------------------------------------------------------------------------------- */
 
-static void half_settle(struct redis *r, struct job *j)
+static void membership_done(struct redis *r, struct member_half *h, enum store_status status)
 {
-    settle_later(r, j->turn->part, job_key(j), j->version);
-    job_end(r, j);
-}
-
-/* The user was deleted: it is no member. */
-static void left(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
-{
-    struct job *j = CONTAINER_OF(c, struct job, call);
-    if (status != STORE_OK) {
-        job_end(r, j);
-        return;
-    }
-    struct reply_in in = reply_in(reply);
-    if (reply_u8(&in) == 'N') { /* which has left an intent of its own: nothing stands at the user */
-        (void)reply_u8(&in);
-        bool gone = reply_u8(&in);
-        (void)reply_u32(&in);
-        (void)reply_u8(&in);
-        uint64_t version = reply_u48(&in);
-        uint32_t channels = reply_u32(&in);
-        if (reply_ok(&in) && gone)
-            channels_counted(r, c->part, channels);
-        if (reply_ok(&in) && version)
-            j->version = version;
-    }
-    half_settle(r, j);
-}
-
-static void half_done(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
-{
-    struct job *j = CONTAINER_OF(c, struct job, call);
-    struct reply_in in = status == STORE_OK ? reply_in(reply) : (struct reply_in){.bad = true};
-    uint8_t code = reply_u8(&in);
-    struct slice key = job_key(j), conv, user;
-    char rule[LAYOUT_RULE];
-    if (code != 'X' || c->fn != FN_SUB_PUT || r->sweeper->stopped) {
-        if (code == 'N' || code == 'D' || code == 'X')
-            half_settle(r, j);
-        else
-            job_end(r, j);
-        return;
-    }
-    const char *end = memchr(key.p, '\0', key.n);
-    conv = slice_of(key.p + 1, (size_t)(end - key.p) - 1);
-    user = slice_of(end + 1, (size_t)(key.p + key.n - end) - 1);
-    call_begin(r, c, FN_LEAVE, j->turn->part);
-    call_key(r, c, 'm', conv);
-    call_key(r, c, 'M', conv);
-    for (const char *kind = "oeAc"; *kind; kind++)
-        call_key(r, c, *kind, SLICE_NONE);
-    call_arg(c, conv);
-    call_arg_u64(c, time_now(r));
-    call_arg(c, user);
-    call_arg_u64(c, r->options.keep_vacant || time_paused(r));
-    rule_now(r, rule);
-    call_arg(c, slice_of(rule, sizeof rule));
-    c->about = task_about(conv);
-    c->done = left;
-    call_post(r, c);
+    (void)status; /* what was not done, the next turn finds */
+    job_end(r, CONTAINER_OF(h, struct job, member));
 }
 
 static void membership_again(struct redis *r, struct turn *t, struct slice field, struct slice value)
 {
-    struct layout_half half;
-    struct job *j = NULL;
-    if (layout_half(slice_of(field.p + 1, field.n - 1), value, &half) == 0)
-        j = job_new(r, t, field);
+    struct job *j = job_new(r, t, field);
     if (!j)
         return;
-    j->version = half.version;
-    struct call *c = &j->call;
-    call_begin(r, c, half.put ? FN_SUB_PUT : FN_SUB_DEL, partition_of_user(half.user));
-    call_key(r, c, 'u', half.user);
-    call_arg(c, half.conv);
-    if (half.put) {
-        call_arg_u64(c, half.push);
-        call_arg_u64(c, half.events);
-        call_arg_u64(c, half.set);
-        call_arg_u64(c, half.seq);
-    } else {
-        call_arg_u64(c, time_now(r));
-    }
-    call_arg_u64(c, half.version);
-    if (half.put)
-        call_arg_u64(c, 0);
-    c->about = task_about(half.user);
-    c->done = half_done;
-    call_post(r, c);
+    j->member = (struct member_half){.intent = true, .late = true, .done = membership_done};
+    struct slice key = job_key(j); /* which the half borrows from */
+    if (layout_half(slice_of(key.p + 1, key.n - 1), value, &j->member.what))
+        job_end(r, j);
+    else
+        member_half_run(r, &j->member);
 }
 
 /* --- Conversations ------------------------------------------------------------------------------------------------ */
