@@ -158,6 +158,8 @@ void redis_link_flush(struct link *l)
     if (l->out_sent == l->out.n) {
         l->sent += l->out_sent;
         l->out_sent = 0;
+        if (l->out.cap > RESP_KEEP)
+            buf_free(&l->out);
         buf_reset(&l->out);
         ev_io_stop(l->r->loop, &l->writable);
     } else {

@@ -202,7 +202,7 @@ static void tick_master(struct redis *r, struct master *m)
         m->lost = true;
         log_event(LOG_WARN, "cluster.master_lost", LOG_STR("host", m->host), LOG_INT("port", m->port));
     }
-    if (m->parts && m->lost)
+    if (m->parts && m->lost && r->turn_ms >= r->slots.asked_at + LINK_AGAIN)
         slots_doubt(r, SLICE_NONE);
 }
 

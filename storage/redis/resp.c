@@ -108,7 +108,7 @@ int resp_init(struct resp *in)
     if (!in->reader)
         return ERR_NOMEM;
     in->reader->privdata = in;
-    in->reader->maxbuf = 0; /* it keeps its buffer */
+    in->reader->maxbuf = RESP_KEEP;
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct reply {
 enum {
     RESP_MAX = 64 << 20,     /* bytes of one reply; more is taken for garbage */
     RESP_LIST_MAX = 1 << 20, /* elements of one list; likewise */
+    RESP_KEEP = 1 << 20,     /* bytes of an empty buffer that are not given back */
     RESP_DEPTH = 7           /* lists in lists, which hiredis refuses beyond */
 };
 

@@ -187,17 +187,16 @@ static void member_remember(struct redis *r, const struct member *member)
     s->known[s->known_count++] = member->address;
 }
 
-void slots_view(struct redis *r, struct slice text, const struct address *from)
+/* Gives out the partitions as the text has it; returns the newest claim in it. */
+static uint64_t claims_read(struct redis *r, struct slice text, const struct address *from)
 {
     struct member member;
-    struct slice rest = text;
-    r->slots.changed = false;
+    uint64_t newest = 0;
     r->slots.known_count = 0;
-    for (struct master *m = r->slots.masters; m; m = m->next)
-        m->replicas = 0;
-    while (rest.n) {
-        if (member_read(word_take(&rest, '\n'), from, &member))
+    while (text.n) {
+        if (member_read(word_take(&text, '\n'), from, &member))
             continue;
+        newest = member.epoch > newest ? member.epoch : newest;
         if (!has_word(member.flags, "fail"))
             member_remember(r, &member);
         struct master *m = NULL;
@@ -206,14 +205,31 @@ void slots_view(struct redis *r, struct slice text, const struct address *from)
         if (m)
             claim(r, m, &member);
     }
-    rest = text;
-    while (rest.n) {
-        if (member_read(word_take(&rest, '\n'), from, &member) || has_word(member.flags, "fail"))
+    return newest;
+}
+
+static void replicas_count(struct redis *r, struct slice text, const struct address *from)
+{
+    struct member member;
+    for (struct master *m = r->slots.masters; m; m = m->next)
+        m->replicas = 0;
+    while (text.n) {
+        if (member_read(word_take(&text, '\n'), from, &member) || has_word(member.flags, "fail"))
             continue;
         struct master *m = has_word(member.flags, "slave") ? master_find(r, member.leader) : NULL;
         if (m)
             m->replicas++;
     }
+}
+
+void slots_view(struct redis *r, struct slice text, const struct address *from)
+{
+    uint64_t known = 0;
+    r->slots.changed = false;
+    for (int i = 0; i < PARTITIONS; i++)
+        known = r->parts[i].epoch > known ? r->parts[i].epoch : known;
+    if (claims_read(r, text, from) >= known) /* who is behind does not know who follows a new master */
+        replicas_count(r, text, from);
     masters_sweep(r);
 }
 
@@ -239,6 +255,7 @@ static void scout_ask(struct redis *r)
     redis_link_sent(&s->scout, 1);
     redis_link_flush(&s->scout);
     s->asking = true;
+    s->doubted = s->doubt;
     s->doubt = false;
     s->asked_at = r->turn_ms;
 }
@@ -264,7 +281,7 @@ static void scout_reply(struct link *l, const struct reply *reply)
     s->asking = false;
     s->viewed_at = l->r->turn_ms;
     s->lonely = false;
-    if (s->doubt && !s->changed) /* this one may be behind: another is asked next time */
+    if (s->doubted && !s->changed) /* this one may be behind: another is asked next time */
         redis_link_end(l, "it has told nothing new");
 }
 

@@ -33,6 +33,7 @@ struct slots {
     struct link scout;
     bool asking;        /* a view is on its way */
     bool doubt;         /* something did not fit since the last view was asked for */
+    bool doubted;       /* … before it was */
     bool changed;       /* the view that is read has moved something */
     bool lonely;        /* it was logged that no member answers */
     uint64_t asked_at;  /* when the last view was asked for, by redis.turn_ms */

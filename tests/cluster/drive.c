@@ -1,7 +1,7 @@
 /*
  * Writes and reads through the Redis engine while somebody breaks the cluster, and says whether what it was told held.
  *
- *     drive PREFIX HOST:PORT,…
+ *     drive PREFIX HOST:PORT,… [COPIES]
  *
  * Some writers, each with one message under way, repeat what is not known to be stored, under the same clientId.
  * Readers look at the newest page of each channel all the time. A line "stored N" goes out whenever N has grown, some
@@ -312,8 +312,8 @@ int main(int argc, char **argv)
     const char *addresses[64];
     unsigned n = 0;
     char why[512] = "";
-    if (argc != 3)
-        wrong("usage: drive PREFIX HOST:PORT,…");
+    if (argc < 3 || argc > 4)
+        wrong("usage: drive PREFIX HOST:PORT,… [COPIES]");
     for (char *a = strtok(argv[2], ","); a && n < 64; a = strtok(NULL, ","))
         addresses[n++] = a;
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_WARN);
@@ -326,7 +326,7 @@ int main(int argc, char **argv)
                               .cluster = {.addresses = addresses,
                                           .address_count = n,
                                           .prefix = argv[1],
-                                          .copies = 2,
+                                          .copies = argc > 3 ? (uint32_t)atoi(argv[3]) : 2,
                                           .patience_ms = 8000,
                                           .isolated_ms = 15000}};
     if (store_open(&d.store, &o, why, sizeof why))

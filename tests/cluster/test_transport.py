@@ -29,11 +29,11 @@ PATIENCE = 90
 class Drive:
     """The program, whose lines are read as they come."""
 
-    def __init__(self, redis):
+    def __init__(self, redis, copies=2):
         prefix = "t%08x:" % random.getrandbits(32)
         self.stored, self.last = 0, ""
         self.grown = threading.Condition()
-        self.process = subprocess.Popen([DRIVE, prefix, redis.addresses], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([DRIVE, prefix, redis.addresses, str(copies)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -86,7 +86,10 @@ class Transport(unittest.TestCase):
 
     def setUp(self):
         self.redis.healthy()
-        self.drive = Drive(self.redis)
+        self.begin(2)
+
+    def begin(self, copies):
+        self.drive = Drive(self.redis, copies)
         self.addCleanup(self.drive.kill)
         self.drive.more()
 
@@ -112,6 +115,41 @@ class Transport(unittest.TestCase):
         self.redis.healthy()
         self.drive.more()
         self.drive.end()
+
+    def lose(self):
+        """A master takes changes that no replica gets, dies, and a replica takes over."""
+        master = self.redis.master_of(0)
+        replicas = self.redis.replicas_of(master)
+        least = master.config("min-replicas-to-write")
+        master.config("min-replicas-to-write", 0)
+        for r in replicas:
+            r.stop()
+        master.call("CLIENT", "KILL", "TYPE", "replica")
+        time.sleep(1)
+        master.kill()
+        for r in replicas:
+            r.cont()
+        eventually(lambda: self.redis.master_of(0) is not master, "an election", PATIENCE)
+        self.drive.more(500)
+        master.start()
+        master.config("min-replicas-to-write", least)
+        self.redis.healthy()
+
+    def test_what_no_copy_has_is_not_acknowledged(self):
+        self.lose()
+        self.drive.end()
+
+    def test_the_judge_finds_what_is_lost(self):
+        self.drive.end()
+        self.begin(1)  # the master's word alone
+        with self.assertRaisesRegex(AssertionError, "wrong: "):
+            self.lose()
+            self.drive.end()
+        for n in self.redis.nodes:  # what was left undone
+            n.cont()
+            if not n.process.running():
+                n.start()
+            n.config("min-replicas-to-write", 1)
 
     def test_replica_killed(self):
         replica = self.redis.replicas_of(self.redis.master_of(0))[0]

@@ -366,6 +366,7 @@ static void an_old_claim_is_not_believed(void **state)
         memcpy(w->peers[i].nodes, old, sizeof old);
     world_pass(w, 11000);
     assert_int_equal(w->r->parts[0].master->port, w->peers[1].port);
+    assert_int_equal(w->r->parts[0].master->replicas, 2); /* nor does it know who follows the new one */
     try_post(w, &t, "a", FN_APPEND, 5);
     SOON(w, t.status >= 0);
     assert_string_equal(w->peers[1].done, "a ");
