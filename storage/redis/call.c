@@ -90,7 +90,7 @@ void call_raw(struct redis *r, struct call *c, unsigned part, bool writes, const
 void call_post(struct redis *r, struct call *c)
 {
     if (!c->since)
-        c->since = r->turn_ms;
+        c->since = r->since ? r->since : r->turn_ms;
     queue_post(r, c);
 }
 

@@ -45,8 +45,8 @@ struct call {
     uint32_t about;    /* the caller's: hash of the conversation or user; 0: nothing. A call that was not run while a
                         * later one about the same was, is not sent again */
     uint64_t end;      /* where its bytes end in what its link sends */
-    uint64_t since;    /* when it was handed over, by redis.turn_ms; the caller may set that of its operation, which is
-                        * when patience begins. 0: call_post() sets it */
+    uint64_t since;  /* when it was handed over, by redis.turn_ms, which is when patience begins; the caller may set it.
+                        * 0: call_post() sets it, to that of the operation that is being begun, or else to now */
     struct buf body; /* keys and arguments in RESP. The transport has it after call_post(), and gives it back itself */
     const struct reply *reply; /* CALL_REPLIED */
     /* STORE_OK: *reply, borrowed until it returns. STORE_RETRY, STORE_UNKNOWN, STORE_FATAL: reply is NULL. The call is

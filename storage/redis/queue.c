@@ -97,7 +97,8 @@ void queue_post(struct redis *r, struct call *c)
     bool refuse = kind == LANE_WRITE && !c->relaxed && group_short_ms(r, p->master) >= SHORT_REFUSE;
     if (!buf_ok(&c->body)) {
         queue_fail(r, c, STORE_FATAL);
-    } else if (r->stopped || refuse || p->master->bytes + c->body.n > QUEUE_MAX) {
+    } else if (r->stopped || refuse || r->turn_ms > c->since + r->options.cluster.patience_ms ||
+               p->master->bytes + c->body.n > QUEUE_MAX) {
         queue_fail(r, c, STORE_RETRY);
     } else {
         queue_put(&p->queue[kind], c);

@@ -72,6 +72,7 @@ struct redis {
     struct store_options options; /* in force; its strings and lists belong to the engine */
     struct ev_loop *loop;
     uint64_t turn_ms; /* CLOCK_BOOTTIME when this turn of the loop began: for patience, silence, timers */
+    uint64_t since;   /* when the operation that is being begun was handed over, likewise; 0: none is */
     struct partition_tags tags;
     struct library library;
     struct redis_login login;

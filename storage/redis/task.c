@@ -170,6 +170,15 @@ static void (*const begin[OP_KINDS])(struct redis *r, struct task *t) = {
 #undef TASK_BEGIN
 };
 
+/* Begins it. What it posts now is as old as it is: one that others held for long is not tried for as long again. */
+static void task_run(struct redis *r, struct task *t)
+{
+    uint64_t outer = r->since;
+    r->since = t->since;
+    begin[t->op->kind](r, t);
+    r->since = outer;
+}
+
 static void task_answer(struct redis *r, struct task *t)
 {
     struct store_op *op = t->op;
@@ -199,7 +208,7 @@ static void line_go_on(struct redis *r, struct task_line *line)
         struct task *t = line->waiting;
         line->waiting = t->next;
         t->state = TASK_RUNS;
-        begin[t->op->kind](r, t);
+        task_run(r, t);
     }
     line->walking = false;
     queue_answer(r, &line->changes);
@@ -229,6 +238,7 @@ void task_begin(struct redis *r, struct store_op *op)
         return;
     }
     t->op = op;
+    t->since = r->turn_ms;
     t->line = line;
     if (line && row->writes) {
         queue_push(&line->changes, t);
@@ -239,7 +249,7 @@ void task_begin(struct redis *r, struct store_op *op)
     if (line)
         queue_push(&line->reads, t);
     t->state = TASK_RUNS;
-    begin[op->kind](r, t);
+    task_run(r, t);
 }
 
 void task_end(struct redis *r, struct task *t, enum store_status status)

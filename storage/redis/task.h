@@ -28,6 +28,7 @@ struct task {
     struct task_line *line; /* NULL: it belongs to nobody; task.c's */
     struct store_op *op;    /* the operation, the caller's until it is answered */
     void *own;              /* what the operation keeps: task_own(); freed with the task */
+    uint64_t since;         /* when it was handed over, by redis.turn_ms: its calls' patience counts from there */
     uint32_t own_size;      /* bytes at `own` */
     uint8_t state;          /* task.c's */
 };
