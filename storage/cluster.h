@@ -31,6 +31,12 @@ struct cluster_figures {
     bool isolated;     /* that is longer than cluster.isolated */
     uint64_t repeats;  /* groups of calls that were sent once more, for what became of them was not known */
     uint64_t unknown;  /* operations that may have been done, and could not be answered */
+    struct cluster_archive {
+        bool used, connected;   /* there is one; it answers */
+        uint64_t behind_ms;     /* how long the oldest message that this node has to write there has waited */
+        uint64_t written, read; /* rows since the start */
+        char why[256];          /* what keeps it from answering, or makes requests fail; empty: nothing */
+    } archive;
     struct latency_sum group, wait; /* how long groups took, and of that, to have their copies */
     unsigned master_count, node_count;
     struct cluster_master {

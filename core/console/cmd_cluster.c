@@ -40,6 +40,17 @@ static void put_masters(struct buf *b, const struct cluster_figures *c)
     buf_byte(b, ']');
 }
 
+static void put_archive(struct buf *b, const struct cluster_archive *a)
+{
+    if (!a->used)
+        return;
+    buf_printf(
+        b, ",\"archive\":{\"connected\":%s,\"behind\":%.3f,\"written\":%llu,\"read\":%llu,\"why\":", yes(a->connected),
+        (double)a->behind_ms / 1000, (unsigned long long)a->written, (unsigned long long)a->read);
+    buf_json_string(b, slice_str(a->why));
+    buf_byte(b, '}');
+}
+
 static void run_status(struct command_call *call, void *ctx)
 {
     (void)ctx;
@@ -64,6 +75,7 @@ static void run_status(struct command_call *call, void *ctx)
                (unsigned long long)c->repeats, (unsigned long long)c->unknown);
     put_nodes(&call->out, c);
     put_masters(&call->out, c);
+    put_archive(&call->out, &c->archive);
     buf_byte(&call->out, '}');
     free(c);
     command_done(call);

@@ -6,7 +6,7 @@
 #include "storage/redis/cold_block.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
-#include "storage/redis/task.h"
+#include "storage/redis/sweep.h"
 #include "storage/redis/time.h"
 
 #include <stdlib.h>
@@ -120,17 +120,7 @@ static void trim(struct job *j, bool leave)
         behind_end(j);
         return;
     }
-    char rule[LAYOUT_RULE];
-    rule_now(r, rule);
-    call_begin(r, &j->call, FN_TRIM, j->part);
-    call_key(r, &j->call, 'm', conv);
-    call_key(r, &j->call, 'M', conv);
-    for (const char *kind = "eAc"; *kind; kind++)
-        call_key(r, &j->call, *kind, SLICE_NONE);
-    call_arg(&j->call, conv);
-    call_arg(&j->call, slice_of(rule, sizeof rule));
-    call_arg_u64(&j->call, 1);
-    j->call.about = task_about(conv);
+    sweep_trim(r, &j->call, conv);
     if (leave) {
         call_arg_u64(&j->call, r->options.cluster.archive.hot);
         call_arg_u64(&j->call, j->warm_ms);

@@ -1,6 +1,7 @@
 #include "storage/redis/cold.h"
 
 #include "core/base/clock.h"
+#include "storage/cluster.h"
 #include "storage/conv_key.h"
 #include "storage/redis/behind.h"
 #include "storage/redis/cold_block.h"
@@ -62,6 +63,20 @@ void cold_fini(struct redis *r)
 bool cold_covers(const struct redis *r, const struct layout_head *h)
 {
     return r->cold && h->kind == LAYOUT_PAIR && h->first && h->first <= h->low;
+}
+
+void cold_tell(struct redis *r, struct cluster_archive *out)
+{
+    struct archive_stats st;
+    *out = (struct cluster_archive){.used = r->cold && !r->cold->stopping};
+    if (!out->used)
+        return;
+    archive_get_stats(r->cold->archive, &st);
+    out->connected = st.connected;
+    out->behind_ms = behind_ms(r);
+    out->written = st.put;
+    out->read = st.read;
+    memcpy(out->why, st.why, sizeof out->why);
 }
 
 uint32_t cold_patience(struct redis *r)

@@ -13,6 +13,7 @@
 #include "storage/redis/layout.h"
 
 struct behind;
+struct cluster_archive;
 struct cold_change;
 
 struct cold {
@@ -30,6 +31,8 @@ void cold_fini(struct redis *r);
 
 /* Whether the archive has rows of it that are no longer in Redis. */
 bool cold_covers(const struct redis *r, const struct layout_head *h);
+/* What is told of it. */
+void cold_tell(struct redis *r, struct cluster_archive *out);
 /* How long a request that somebody waits for may wait for the database, ms. */
 uint32_t cold_patience(struct redis *r);
 

@@ -3,6 +3,7 @@
 #include "core/base/container.h"
 #include "core/base/log.h"
 #include "storage/redis/node.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/redis_private.h"
 
 #include <stdio.h>
@@ -216,6 +217,7 @@ static void tell(struct redis *r)
         out->away_ms = r->turn_ms - f->unserved_since;
     out->isolated = out->away_ms >= r->options.cluster.isolated_ms;
     tell_nodes(r, out);
+    cold_tell(r, &out->archive);
     pthread_mutex_lock(&f->lock);
     f->now = *out;
     pthread_mutex_unlock(&f->lock);

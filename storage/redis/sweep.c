@@ -5,6 +5,8 @@
 #include "core/base/log.h"
 #include "storage/conv_key.h"
 #include "storage/redis/channels.h"
+#include "storage/redis/behind.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/halves.h"
 #include "storage/redis/member_half.h"
 #include "storage/redis/node.h"
@@ -292,10 +294,30 @@ static void looked_due(struct redis *r, struct turn *t, struct reply_in *in)
     for (unsigned i = 0; i < n && reply_ok(in); i++) {
         (void)reply_u48(in); /* when */
         struct slice conv = reply_slice8(in);
-        struct job *j = reply_ok(in) ? job_new(r, t, conv) : NULL;
+        bool archived = r->cold && !conv_is_channel(conv);
+        struct job *j = reply_ok(in) && !archived ? job_new(r, t, conv) : NULL;
         if (j)
             trim(r, j);
+        else if (reply_ok(in) && archived)
+            behind_due(r, t->part, conv);
     }
+}
+
+/* Pairs with rows that the archive lacks, the longest waiting first. */
+static void looked_archive(struct redis *r, struct turn *t, struct reply_in *in)
+{
+    unsigned n = reply_u16(in);
+    uint64_t oldest = 0;
+    for (unsigned i = 0; i < n && reply_ok(in); i++) {
+        uint64_t birth = reply_u48(in);
+        struct slice conv = reply_slice8(in);
+        if (!reply_ok(in))
+            break;
+        oldest = i ? oldest : birth;
+        behind_found(r, t->part, conv);
+    }
+    if (t->first && reply_ok(in))
+        behind_swept(r, t->part, oldest);
 }
 
 static void looked(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -313,6 +335,7 @@ static void looked(struct redis *r, struct call *c, enum store_status status, co
             p->old = 0;
         looked_intents(r, t, &in);
         looked_due(r, t, &in);
+        looked_archive(r, t, &in);
         if (t->first && reply_ok(&in))
             windows_unlink(r, t, window);
     } else {
@@ -336,7 +359,7 @@ static void look(struct redis *r, struct turn *t)
     call_arg_u64(c, p->cursor);
     call_arg_u64(c, now > OLD_MS ? now - OLD_MS : 0);
     call_arg_u64(c, due);
-    call_arg_u64(c, 0); /* births of what is to be archived */
+    call_arg_u64(c, r->cold && t->first ? now - BEHIND_AFTER_MS : 0);
     call_arg_u64(c, PAGE);
     c->done = looked;
     call_post(r, c);
@@ -384,8 +407,11 @@ void sweep_nodes(struct redis *r)
     if (hash == s->nodes)
         return;
     s->nodes = hash;
-    for (uint16_t part = 0; part < PARTITIONS; part++)
+    for (uint16_t part = 0; part < PARTITIONS; part++) {
         s->parts[part].mine = r->hooks.sweep_all || nodes_sweeps(ns, part);
+        if (!s->parts[part].mine)
+            behind_swept(r, part, 0);
+    }
     if (!ev_is_active(&s->timer)) {
         ev_timer_again(r->loop, &s->timer);
         node_ready(r);

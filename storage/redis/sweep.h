@@ -24,7 +24,7 @@ void sweep_stop(struct redis *r);
 /* The nodes' table came with a beat: this node sweeps what is its share. */
 void sweep_nodes(struct redis *r);
 
-/* Begins a call of `trim` of a conversation: its keys and the arguments that all have. The archive's follow. */
+/* Begins a call of `trim` of a conversation: its keys and the arguments that all have. `hot` and `warm` may follow. */
 void sweep_trim(struct redis *r, struct call *c, struct slice conv);
 
 /* Counters of the metrics. Any thread. */

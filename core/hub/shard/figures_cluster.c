@@ -44,6 +44,14 @@ static const struct cluster_metric {
      METRIC_COUNTER, FIGURE(repeats, U64, 1)},
     {"magpie_cluster_unknown_total", "Operations that may have been done, and could not be answered.", METRIC_COUNTER,
      FIGURE(unknown, U64, 1)},
+    {"magpie_cluster_archive_connected", "1 when PostgreSQL answers; 0: it does not, or there is none.", METRIC_GAUGE,
+     FIGURE(archive.connected, FLAG, 1)},
+    {"magpie_cluster_archive_behind_seconds", "How long the oldest message has waited to be written to PostgreSQL.",
+     METRIC_GAUGE, FIGURE(archive.behind_ms, U64, 1e-3)},
+    {"magpie_cluster_archive_written", "Messages written to PostgreSQL, changed ones again.", METRIC_COUNTER,
+     FIGURE(archive.written, U64, 1)},
+    {"magpie_cluster_archive_read", "Messages read back from PostgreSQL.", METRIC_COUNTER,
+     FIGURE(archive.read, U64, 1)},
 #undef FIGURE
 };
 
