@@ -107,13 +107,13 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int events)
     r->last = &r->first;
     r->woken = false;
     r->ending = r->closing;
-    bool changed = r->changed;
-    if (changed)
+    if (r->changed) {
         options_take(r, &r->asked);
-    r->changed = false;
-    pthread_mutex_unlock(&r->lock);
-    if (changed)
         node_configure(r);
+        r->changed = false;
+        pthread_cond_broadcast(&r->taken);
+    }
+    pthread_mutex_unlock(&r->lock);
     while (m) {
         struct mail *next = m->next;
         m->next = NULL;
@@ -184,6 +184,7 @@ int redis_io_init(struct redis *r)
     if (!r->loop)
         return ERR_NOMEM;
     pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->taken, NULL);
     r->last = &r->first;
     r->turn_ms = redis_io_clock(r);
     ev_async_init(&r->wake, on_wake);
@@ -204,6 +205,7 @@ void redis_io_fini(struct redis *r)
         return;
     ev_loop_destroy(r->loop);
     pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->taken);
 }
 
 int redis_io_start(struct redis *r)

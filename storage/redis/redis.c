@@ -44,8 +44,11 @@ static void redis_configure(struct store *base, const struct store_options *o)
     pthread_mutex_lock(&r->lock);
     r->asked = *o;
     r->changed = true;
-    pthread_mutex_unlock(&r->lock);
     redis_io_wake(r);
+    /* What they end, they end now: for the engine's turn, which waits for nothing, one may wait. */
+    while (r->changed)
+        pthread_cond_wait(&r->taken, &r->lock);
+    pthread_mutex_unlock(&r->lock);
 }
 
 static void redis_clock_accept(struct store *base)

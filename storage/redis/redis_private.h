@@ -117,6 +117,7 @@ struct redis {
     bool woken;                 /* under lock: the thread has been told of them */
     bool closing;               /* under lock; the thread's own copy is `ending` */
     bool changed;               /* under lock: `asked` is to be taken into force */
+    pthread_cond_t taken;       /* it was */
     struct store_options asked; /* under lock: only what is reloadable */
     bool ending;                /* it ends once all operations are answered */
 

@@ -1,6 +1,6 @@
 /*
  * What a count or a time to live has hidden once never comes back: whatever the next message says, whatever is
- * reloaded, over restarts, for pages, `first`, unread and conversations alike. Both databases.
+ * reloaded, over restarts, for pages, `first`, unread and conversations alike. All kinds of stores.
  */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
@@ -24,7 +24,7 @@ static int teardown(void **state)
 
 static bool persistent(void)
 {
-    return strcmp(engine, "rocksdb") == 0;
+    return strcmp(engine, "memory") != 0;
 }
 
 /* Appends n messages that bring a count of their own. */
@@ -37,6 +37,7 @@ static void say_n(struct world *w, const struct conv_key *c, enum store_tier tie
     }
 }
 
+/* Rows that an embedded store holds. */
 static unsigned rows(struct world *w, enum kv_family family)
 {
     unsigned n = 0;
@@ -111,11 +112,13 @@ static void in_turns(void **state)
     for (int i = 0; i < 500; i++)
         util_wait(w, &ops[i].op);
     agree(w, &c, "bob", 495, 500); /* 499 left five, and one came */
-    assert_in_range(rows(w, KV_SMALL) + rows(w, KV_LARGE), 6, 6);
+    if (!util_is_redis(w))
+        assert_in_range(rows(w, KV_SMALL) + rows(w, KV_LARGE), 6, 6);
     for (int i = 0; i < 50; i++)
         say_n(w, &c, TIER_SMALL, 1, i % 2 ? 5 : 0);
     agree(w, &c, "bob", 546, 550);
-    assert_in_range(rows(w, KV_SMALL) + rows(w, KV_LARGE), 5, 10);
+    if (!util_is_redis(w))
+        assert_in_range(rows(w, KV_SMALL) + rows(w, KV_LARGE), 5, 10);
 }
 
 /* What is asked in the same group knows what its appends have hidden, before they are written. */
@@ -140,7 +143,9 @@ static void in_the_same_group(void **state)
     for (uint64_t i = 0; i < 20; i++) {
         util_wait(w, &puts[i].op);
         assert_int_equal(puts[i].seq, i + 1);
-        assert_int_equal(puts[i].first, i < 10 ? i + 1 : i == 10 ? 10 : i == 11 ? 10 : i - 1);
+        uint64_t first = i < 10 ? i + 1 : i == 10 ? 10 : i == 11 ? 10 : i - 1;
+        /* In Redis it is found a moment later, when more may be hidden. */
+        assert_in_range(puts[i].first, first, util_is_redis(w) ? 18 : first);
     }
     agree(w, &c, "u0", 18, 20);
 }
@@ -411,9 +416,6 @@ int main(void)
     };
     const struct CMUnitTest alone[] = {cmocka_unit_test(row)};
     int failed = cmocka_run_group_tests_name("the row", alone, NULL, NULL);
-    engine = "memory";
-    failed += cmocka_run_group_tests_name("limits, memory", tests, NULL, NULL);
-    engine = "rocksdb";
-    failed += cmocka_run_group_tests_name("limits, rocksdb", tests, NULL, NULL);
+    UTIL_RUN("limits", tests, engine, failed);
     return failed;
 }

@@ -1,6 +1,6 @@
 /*
  * Channels without members: they go when nothing is left of them, their names are remembered for as long as there is
- * room, and no seq is given twice. Both databases.
+ * room, and no seq is given twice. All kinds of stores; what is kept of names is the embedded one's affair.
  */
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
@@ -25,7 +25,21 @@ static int teardown(void **state)
 
 static bool persistent(void)
 {
-    return strcmp(database, "rocksdb") == 0;
+    return strcmp(database, "memory") != 0;
+}
+
+/* How many rows an embedded store has that begin so. */
+static void rows_are(struct world *w, unsigned n, enum kv_family family, struct slice prefix)
+{
+    if (!util_is_redis(w))
+        assert_int_equal(util_rows(w, family, prefix), n);
+}
+
+/* For what embedded stores alone have. */
+static void embedded_only(struct world *w)
+{
+    if (util_is_redis(w))
+        skip();
 }
 
 /* --- Going -------------------------------------------------------------------------------------------------------- */
@@ -49,16 +63,22 @@ static void nothing_was_said(void **state)
         struct store_member_del d = util_leave(w, &c, i % 3 ? "ann" : "bob");
         assert_true(d.op.status == STORE_OK && d.gone && d.members == 0);
         assert_false(util_exists(w, &c));
-        assert_int_equal(util_leave(w, &c, "bob").op.status, STORE_NOTFOUND);
+        struct store_member_del again = util_leave(w, &c, "bob");
+        assert_false(again.existed);
+        /* In Redis it may be a repeat, whose first half only is known to be done. */
+        assert_true(again.op.status == STORE_NOTFOUND || (util_is_redis(w) && again.op.status == STORE_OK));
         m.may_create = false;
         assert_int_equal(CALL(w, store_member_put, &m), STORE_NOTFOUND);
         if (persistent() && i % 400 == 0)
             world_restart(w);
     }
-    assert_int_equal(util_rows(w, KV_CHANNEL, S("h")) + util_rows(w, KV_CHANNEL, S("m")),
-                     0); /* nothing is kept of them */
-    assert_int_equal(util_rows(w, KV_USER, S("s")) + util_rows(w, KV_USER, S("r")), 0);
-    assert_int_equal(util_rows(w, KV_META, S("e")) + util_rows(w, KV_META, S("o")) + util_rows(w, KV_META, S("f")), 0);
+    rows_are(w, 0, KV_CHANNEL, S("h")); /* nothing is kept of them */
+    rows_are(w, 0, KV_CHANNEL, S("m"));
+    rows_are(w, 0, KV_USER, S("s"));
+    rows_are(w, 0, KV_USER, S("r"));
+    rows_are(w, 0, KV_META, S("e"));
+    rows_are(w, 0, KV_META, S("o"));
+    rows_are(w, 0, KV_META, S("f"));
     util_sound(w);
 }
 
@@ -89,17 +109,17 @@ static void what_was_said_ends(void **state)
         world_pass(w, 8999);
         util_look(w);
         assert_true(util_exists(w, &c));
-        assert_int_equal(util_rows(w, KV_SMALL, S("c")), 3);
+        rows_are(w, 3, KV_SMALL, S("c"));
         world_pass(w, 1);
         util_wait_gone(w, &c);
-        assert_int_equal(util_rows(w, KV_SMALL, S("c")), 0); /* the rows went with it */
+        rows_are(w, 0, KV_SMALL, S("c")); /* the rows went with it */
         struct store_conv_load l = util_load_of(w, &c);
         assert_true(l.seq == seq + 3 && l.first == l.seq + 1 && l.members == 0);
         PAGE(w, &c, -1, -1, 9, "", seq + 4, seq + 3, false);
         if (persistent())
             world_restart(w);
         util_sound(w);
-        assert_int_equal(util_rows(w, KV_META, S("o")), 1);
+        rows_are(w, 1, KV_META, S("o"));
     }
     struct store_append a = append_of(&c, TIER_SMALL, "ann", "x"); /* nobody says anything in what is not there */
     assert_int_equal(CALL(w, store_append, &a), STORE_NOTFOUND);
@@ -117,8 +137,11 @@ static void with_the_last_member(void **state)
     world_pass(w, 7 * DAY);
     util_look(w);
     assert_true(util_exists(w, &c));
-    assert_true(util_leave(w, &c, "ann").gone);
-    assert_int_equal(util_rows(w, KV_SMALL, S("c")) + util_rows(w, KV_LARGE, S("c")), 0);
+    /* In Redis that can be told once the sweep has taken most of so many rows. */
+    assert_true(util_leave(w, &c, "ann").gone || util_is_redis(w));
+    util_wait_gone(w, &c);
+    rows_are(w, 0, KV_SMALL, S("c"));
+    rows_are(w, 0, KV_LARGE, S("c"));
     util_sound(w);
     w->o.tiers[TIER_SMALL].ttl_ms = w->o.tiers[TIER_LARGE].ttl_ms = 0; /* nor does a longer life bring it back */
     store_configure(w->s, &w->o);
@@ -169,7 +192,7 @@ static void said_by_a_stranger(void **state)
     world_pass(w, 4000);
     util_wait_gone(w, &c);
     util_sound(w);
-    assert_int_equal(util_rows(w, KV_USER, S("r")), 0); /* nor is a mark left */
+    rows_are(w, 0, KV_USER, S("r")); /* nor is a mark left */
 }
 
 /* What lasts for ever today may not tomorrow: it is looked at once a day. */
@@ -233,6 +256,7 @@ static void paused(void **state)
 static void disk_fails(void **state)
 {
     struct world *w = *state;
+    embedded_only(w);
     struct store_stats stats;
     char name[20];
     for (int i = 0; i < 40; i++) {
@@ -343,6 +367,7 @@ static uint64_t lived(struct world *w, const char *name, int n)
 static void names_are_few(void **state)
 {
     struct world *w = *state;
+    embedded_only(w);
     world_close(w);
     w->hooks.names_max = 4;
     world_open(w);
@@ -399,6 +424,7 @@ static void names_are_few(void **state)
 static void older_database(void **state)
 {
     struct world *w = *state;
+    embedded_only(w);
     enum { N = 700 };
     char name[20], value[HEAD_SIZE], one[8];
     struct key key;
@@ -463,9 +489,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_few, setup, teardown),
         cmocka_unit_test_setup_teardown(older_database, setup, teardown),
     };
-    database = "memory";
-    int failed = cmocka_run_group_tests_name("vacant, memory", tests, NULL, NULL);
-    database = "rocksdb";
-    failed += cmocka_run_group_tests_name("vacant, rocksdb", tests, NULL, NULL);
+    int failed = 0;
+    UTIL_RUN("vacant", tests, database, failed);
     return failed;
 }
