@@ -9,19 +9,25 @@
 #include <string.h>
 
 enum {
-    ROWS_MAX = 256,  /* asked for by one call */
-    PROBES = 64,     /* rows looked at by one call in search of the first visible one */
-    PROBES_OWN = 255 /* … for who has an id that was another's, and may have to pass over many */
+    ROWS_MAX = 256,   /* asked for by one call */
+    PROBES = 64,      /* rows looked at by one call in search of the first visible one */
+    PROBES_OWN = 255, /* … for who has an id that was another's, and may have to pass over many */
+    PLAIN_MAX = 64,   /* rows asked for without a function */
+    PLAIN_AHEAD = 4   /* … of them above the newest that is known: others may just have been stored */
 };
 #define SEQ_MAX ((UINT64_C(1) << 48) - 1)
 
 static void history_ask(struct redis *r, struct history *h);
+static void history_function(struct redis *r, struct history *h);
 static void history_go(struct redis *r, struct history *h);
+static uint64_t history_base(const struct history *h);
 
 static void history_end(struct redis *r, struct history *h, enum store_status status)
 {
-    if (status == STORE_OK && h->head.kind)
+    if (status == STORE_OK && h->head.kind) {
         known_put(r->known, h->conv, h->head.seq, h->until ? 0 : h->first);
+        known_moving(r->known, h->conv, h->cold || history_base(h) > h->head.low);
+    }
     if (status == STORE_OK && !h->up && h->limit) {
         page_reverse(&h->page);
         if (!h->has_after && h->page.n) /* in offsets still, but seqs are what they are */
@@ -163,6 +169,36 @@ static int head_take(struct redis *r, struct history *h, struct reply_in *in, ui
     return 0;
 }
 
+/* What came without the function. 1: it must be asked after all; or an enum err. */
+static int plain_take(struct redis *r, struct history *h, const struct reply *first, uint64_t *start, uint64_t *probe,
+                      uint8_t *probes)
+{
+    struct layout_head head = {.kind = 0};
+    if (first->type != REPLY_NIL && (first->type != REPLY_STRING || layout_head(first->text, &head)))
+        return ERR_INVALID;
+    bool newer = !h->up && h->next > h->start && head.seq > h->start; /* than what was asked for */
+    if (!head.kind || newer || (h->up && h->start <= head.low) || cold_covers(r, &head))
+        return 1;
+    h->told = true;
+    h->head = head;
+    rule_get(r, &h->rule);
+    *start = h->start;
+    *probe = h->probe;
+    *probes = 1;
+    return 0;
+}
+
+/* The head, where rows begin and where the search for `first` stands. As plain_take(). */
+static int reply_take(struct redis *r, struct history *h, const struct reply *reply, uint64_t *start, uint64_t *probe,
+                      uint8_t *probes)
+{
+    if (reply->type != REPLY_LIST || !reply->n)
+        return ERR_INVALID;
+    struct reply_in in = reply_in(reply->list);
+    int e = h->plain ? plain_take(r, h, reply->list, start, probe, probes) : head_take(r, h, &in, start, probe, probes);
+    return !e && *probes > reply->n - 1 ? ERR_INVALID : e;
+}
+
 /* --- The archive's rows --- */
 
 static int cold_row_take(struct cold_read *c, uint64_t seq, struct slice record)
@@ -268,10 +304,11 @@ static void history_replied(struct redis *r, struct call *c, enum store_status s
         history_end(r, h, status);
         return;
     }
-    struct reply_in in = reply->type == REPLY_LIST && reply->n ? reply_in(reply->list) : (struct reply_in){.bad = true};
-    int e = head_take(r, h, &in, &start, &probe, &probes);
-    if (!e && probes > reply->n - 1)
-        e = ERR_INVALID;
+    int e = reply_take(r, h, reply, &start, &probe, &probes);
+    if (e > 0) {
+        history_function(r, h);
+        return;
+    }
     if (!e && h->head.kind == 0) {
         history_end(r, h, STORE_OK);
         return;
@@ -293,8 +330,53 @@ static void history_replied(struct redis *r, struct call *c, enum store_status s
     }
 }
 
+/* Begins a call for head and rows without the function, if it is known well enough where those are. */
+static bool history_plain(struct redis *r, struct history *h)
+{
+    struct known known = known_get(r->known, h->conv);
+    uint64_t want = h->limit + (h->up || h->has_after ? 1 : 0), newest = known.seq + PLAIN_AHEAD, n = 0;
+    if (h->ordered || h->told || h->until || h->filled || want > PLAIN_MAX || !known.seq || !known.first ||
+        known.moving)
+        return false;
+    uint64_t lowest = h->up || h->bound < known.first ? known.first : h->bound;
+    if (h->up) {
+        h->start = h->next > lowest ? h->next : lowest;
+        n = newest >= h->start ? newest - h->start + 1 : 0;
+    } else {
+        h->start = h->next < newest ? h->next : newest;
+        n = h->start >= lowest ? h->start - lowest + 1 : 0;
+        want += h->start == newest ? PLAIN_AHEAD : 0;
+    }
+    if (!n)
+        return false;
+    call_raw(r, &h->call, partition_of(h->conv), false, &SLICE_LIT("HMGET"), 1);
+    call_key(r, &h->call, 'm', h->conv);
+    call_arg(&h->call, SLICE_LIT("h"));
+    call_arg_u64(&h->call, h->probe);
+    for (uint64_t i = 0; i < n && i < want; i++)
+        call_arg_u64(&h->call, h->up ? h->start + i : h->start - i);
+    return true;
+}
+
+static void history_post(struct redis *r, struct history *h)
+{
+    h->call.about = task_about(h->conv);
+    h->call.done = history_replied;
+    h->call.ctx = h;
+    call_post(r, &h->call);
+}
+
 /* One call for what is still wanted. */
 static void history_ask(struct redis *r, struct history *h)
+{
+    h->plain = history_plain(r, h);
+    if (h->plain)
+        history_post(r, h);
+    else
+        history_function(r, h);
+}
+
+static void history_function(struct redis *r, struct history *h)
 {
     char args[6 + 6 + 1 + 2 + 6 + 1 + 12];
     uint32_t left = h->limit - h->page.n + (h->up || h->has_after ? 1 : 0);
@@ -314,10 +396,8 @@ static void history_ask(struct redis *r, struct history *h)
     call_begin(r, &h->call, h->ordered ? FN_LOOK : h->limit ? FN_RANGE : FN_HEAD, partition_of(h->conv));
     call_key(r, &h->call, 'm', h->conv);
     call_arg(&h->call, slice_of(args, sizeof args));
-    h->call.about = task_about(h->conv);
-    h->call.done = history_replied;
-    h->call.ctx = h;
-    call_post(r, &h->call);
+    h->plain = false;
+    history_post(r, h);
 }
 
 void history_read(struct redis *r, struct history *h)

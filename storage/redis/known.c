@@ -18,6 +18,14 @@ struct known known_get(const struct known *table, struct slice conv)
     return k->hash == hash ? *k : (struct known){0};
 }
 
+void known_moving(struct known *table, struct slice conv, bool moving)
+{
+    uint64_t hash = hash_bytes(conv);
+    struct known *k = &table[hash % KNOWN_MAX];
+    if (k->hash == hash)
+        k->moving = moving;
+}
+
 void known_put(struct known *table, struct slice conv, uint64_t seq, uint64_t first)
 {
     uint64_t hash = hash_bytes(conv);

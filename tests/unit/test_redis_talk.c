@@ -286,6 +286,48 @@ static void pages_over_gaps(void **state)
     PAGE(w, &c, -1, INT64_MAX, 2, "999 1000", 1, N, true);
 }
 
+/* What another server has stored since is seen, however little or much it is, and what has gone since is not. */
+static void pages_of_another_server(void **state)
+{
+    struct world *w = need(state);
+    struct world *other = calloc(1, sizeof *other);
+    struct conv_key c = util_made(w, "o");
+    world_init(other, "redis");
+    memcpy(other->prefix, w->prefix, sizeof w->prefix);
+    other->o.node = 6;
+    world_open(other);
+    say(w, &c, TIER_SMALL, "ann", "x");
+    PAGE(w, &c, -1, -1, 3, "1", 1, 1, false);
+    uint64_t last = 1;
+    static const unsigned more[] = {1, 2, 4, 5, 1, 30, 70};
+    for (unsigned i = 0; i < sizeof more / sizeof *more; i++) {
+        for (unsigned n = 0; n < more[i]; n++)
+            last = say(other, &c, TIER_SMALL, "bob", "x");
+        struct store_range r = page_of(w, &c, -1, -1, 3);
+        assert_true(r.last == last && r.first == 1 && r.page.n == (last < 3 ? last : 3) && r.more == (last > 3));
+        assert_int_equal(r.page.messages[r.page.n - 1].seq, last);
+        store_page_free(&r.page);
+        r = page_of(w, &c, (int64_t)last - 1, -1, 3);
+        assert_true(r.page.n == 1 && r.page.messages[0].seq == last && !r.more);
+        store_page_free(&r.page);
+        r = page_of(other, &c, 0, -1, 2);
+        assert_true(r.page.n == 2 && r.page.messages[1].seq == 2 && r.more == (last > 2));
+        store_page_free(&r.page);
+    }
+    struct store_append a = append_of(&c, TIER_SMALL, "bob", "x");
+    a.max = 5; /* the other one hides all but five */
+    assert_int_equal(CALL(other, store_append, &a), STORE_OK);
+    PAGE(w, &c, 0, -1, 3, "111 112 113", 111, 115, true);
+    PAGE(w, &c, -1, -1, 9, "111 112 113 114 115", 111, 115, false);
+    a = append_of(&c, TIER_SMALL, "bob", "x");
+    a.max = 5;
+    assert_int_equal(CALL(other, store_append, &a), STORE_OK);
+    PAGE(w, &c, -1, -1, 9, "112 113 114 115 116", 112, 116, false);
+    PAGE(w, &c, 113, 116, 9, "114 115", 112, 116, false);
+    world_fini(other);
+    free(other);
+}
+
 /* --- Marks ------------------------------------------------------------------------------------------------------- */
 
 static void unread_is(struct world *w, const char *user, uint64_t read, uint64_t unread)
@@ -363,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(first_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_of_many_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_over_gaps, setup, teardown),
+        cmocka_unit_test_setup_teardown(pages_of_another_server, setup, teardown),
         cmocka_unit_test_setup_teardown(marks_of_senders, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_rows, setup, teardown),
     };
