@@ -109,8 +109,8 @@ static void leave(struct batch *b)
     uint64_t began = clock_mono_us(), worked = clock_thread_cpu_us();
     if (b->crowded)
         ring_send_each(b->sends, b->n);
-    else
-        ring_send(b->ring, b->sends, b->n);
+    else if (ring_send(b->ring, b->sends, b->n))
+        b->together += b->n;
     batch_learn(b, clock_mono_us() - began, clock_thread_cpu_us() - worked, b->n);
 }
 

@@ -37,7 +37,8 @@ struct batch {
     /* Others want the processor, too. Then many sends by one call are no gain: the kernel leaves what it does between
      * two calls, the receivers' part, to a thread that waits for its turn like others. */
     bool crowded;
-    uint32_t used; /* of `bytes` */
+    uint64_t together; /* sends that have left with others, since it was made */
+    uint32_t used;     /* of `bytes` */
     struct ring_send sends[RING_MAX];
     struct batch_member members[RING_MAX];
     uint8_t bytes[BATCH_BYTES]; /* what is made for it; pages that are not needed are never touched */

@@ -384,6 +384,11 @@ void net_traffic(const struct net *net, uint64_t *in, uint64_t *out)
     *out = net->bytes_out;
 }
 
+uint64_t net_together(const struct net *net)
+{
+    return net->batch ? net->batch->together : 0;
+}
+
 void net_packing(const struct net *net, struct net_packing *out)
 {
     *out = (struct net_packing){.deflate_in = net->deflater.before,

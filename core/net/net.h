@@ -26,6 +26,8 @@ struct net_packing {
     uint64_t deflate_in, deflate_out, inflate_in, inflate_out; /* bytes */
 };
 void net_packing(const struct net *net, struct net_packing *out);
+/* Sends that have left by one system call with others, since it was made. */
+uint64_t net_together(const struct net *net);
 /* Connections that wait for the next flush. */
 uint32_t net_unsent(const struct net *net);
 /* Writes out what is queued now, without waiting for the loop to go to sleep. */

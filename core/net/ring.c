@@ -45,11 +45,6 @@ void ring_free(struct ring *r)
     free(r);
 }
 
-bool ring_works(const struct ring *r)
-{
-    return !r->failed;
-}
-
 static void give_up(struct ring *r, int error)
 {
     r->failed = true;
@@ -106,7 +101,7 @@ static void prepare(struct ring *r, struct ring_send *sends, unsigned n)
     }
 }
 
-void ring_send(struct ring *r, struct ring_send *sends, unsigned n)
+bool ring_send(struct ring *r, struct ring_send *sends, unsigned n)
 {
     if (!r->failed && !r->begun) {
         int error = begin(r);
@@ -115,7 +110,7 @@ void ring_send(struct ring *r, struct ring_send *sends, unsigned n)
     }
     if (r->failed) {
         ring_send_each(sends, n);
-        return;
+        return false;
     }
     prepare(r, sends, n);
     unsigned done = submit(r, n);
@@ -125,6 +120,7 @@ void ring_send(struct ring *r, struct ring_send *sends, unsigned n)
         give_up(r, error);
         ring_send_each(sends + done, n - done);
     }
+    return !r->failed;
 }
 
 static int refused(int error, char *why, size_t size)

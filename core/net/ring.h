@@ -31,12 +31,10 @@ struct ring *ring_new(void);
 /* NULL is let pass. Any thread. */
 void ring_free(struct ring *r);
 /* Does all of them in order, RING_MAX at most, and fills in `sent`. One that fails does not keep others from being
- * done. Whatever happens to the ring: when it fails they leave by send(2), now and from then on. */
-void ring_send(struct ring *r, struct ring_send *sends, unsigned n);
+ * done. Whatever happens to the ring: when it fails they leave by send(2), now and from then on. Whether it works. */
+bool ring_send(struct ring *r, struct ring_send *sends, unsigned n);
 /* The same, by a send(2) for each. */
 void ring_send_each(struct ring_send *sends, unsigned n);
-/* Whether it still works; false: all leave by send(2). */
-bool ring_works(const struct ring *r);
 /* Tries it out with a socket of its own. 0, or ERR_IO with why not, for people. */
 MUST_CHECK int ring_probe(char *why, size_t size);
 

@@ -14,6 +14,9 @@ from plugin_base import Console, check
 from server import IO_URING, REFUSE, Server
 
 
+CONSOLE = {"listen": {"console": "127.0.0.1:0"}}
+
+
 def said(server):
     """What the log has said of it."""
     return re.findall(r"net\.io_uring .*", server.log())
@@ -30,32 +33,42 @@ class Option(Test):
         pass
 
     def works(self, server):
+        """Returns how many sends have left with others."""
         users = [self.user("U%d" % n, server=server) for n in range(30)]
         name = self.channel(*users)
-        users[0].say(name, "hello")
+        users[0].say(name, "x" * 3000)
         for u in users:
-            self.assertEqual(u.push(102)["content"], "hello")
+            self.assertEqual(u.push(102)["content"], "x" * 3000)
+        console = Console(server)
+
+        def figures():
+            return {m["name"]: m["value"] for m in console("show metrics") if "value" in m}
+
+        # Both are told at the same tick, the bytes first.
+        got = self.eventually(lambda: figures() if figures()["magpie_sent_bytes_total"] > 30 * 3000 else None)
+        return got["magpie_sends_together_total"]
 
     def test_auto(self):
         """Either it is used, or why not is told."""
-        with Server() as s:
+        with Server(CONSOLE) as s:
             self.assertRegex("".join(said(s)), r"^net\.io_uring used=(yes$|no because=\S)")
-            self.works(s)
+            used = "used=yes" in said(s)[0]
+            self.assertEqual(self.works(s) > 0, used)
             self.assertEqual(len(said(s)), 1)
 
     def test_off(self):
-        with Server({"io_uring": "off"}) as s:
-            self.works(s)
+        with Server(dict(CONSOLE, io_uring="off")) as s:
+            self.assertEqual(self.works(s), 0)
             self.assertEqual(said(s), [])
 
     def test_refused(self):
         """The server says why, and works."""
         for error, words in (("EPERM", "filter of system calls"), ("ENOSYS", "kernel has none"),
                              ("EINVAL", r"Linux 6\.1"), ("ENOMEM", "locked memory")):
-            with Server(prefix=REFUSE + [error]) as s:
+            with Server(CONSOLE, prefix=REFUSE + [error]) as s:
                 self.assertEqual(len(said(s)), 1)
                 self.assertRegex(said(s)[0], "used=no because=.*" + words)
-                self.works(s)
+                self.assertEqual(self.works(s), 0)
                 self.assertEqual(len(said(s)), 1)
 
     def test_other_values(self):
