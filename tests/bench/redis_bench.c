@@ -5,7 +5,9 @@
  *
  *   append   channel messages with a clientId, some thousand under way: through the engine, and by a client that does
  *            nothing but send groups of ready-made commands with their WAIT and count the replies
+ *   private  the same of private messages, which are four calls in three partitions; no bare client
  *   alone    one message at a time: the engine's answer against the bare round trip with WAIT
+ *   page     50 messages of a channel, one page at a time, against HMGET of the same rows and WAIT
  *
  * For each the throughput, and the processor time that a message took in the engine's thread. A cluster that may be
  * written to: keys get a prefix that no other run has.
@@ -37,10 +39,13 @@ static uint64_t bench_now(const void *r)
 enum {
     CONTENT = 200,
     CHANNELS = 300,
+    USERS = 100,
     WIDTH = 3072,     /* messages under way */
     READY = 60000,    /* commands made beforehand, a round */
     BARE_GROUP = 512, /* as the engine's */
     ALONE = 300,      /* messages one at a time, a round */
+    PAGE = 50,
+    ROUNDS = 32, /* at most */
     MASTERS = 16
 };
 
@@ -76,7 +81,9 @@ struct bench {
     uint64_t done, bad, counter;
     bool stop;      /* no new messages */
     unsigned under; /* under way */
-    struct conv_key conv[CHANNELS];
+    bool private;   /* messages are private ones */
+    struct conv_key conv[CHANNELS], pair[CHANNELS];
+    char user[USERS][8];
     char text[CONTENT];
     struct bare bare[MASTERS];
     unsigned bare_n;
@@ -144,6 +151,7 @@ static void next_message(struct bench *b, struct message *m)
 {
     uint64_t n = b->counter++;
     const struct conv_key *k = &b->conv[n * 7919 % CHANNELS];
+    unsigned from = (unsigned)(n * 7919 % CHANNELS) % USERS, to = (unsigned)(n * 7919 % CHANNELS) / USERS;
     snprintf(m->client, sizeof m->client, "c%llu", (unsigned long long)n);
     m->bench = b;
     m->op = (struct store_append){.op = {.home = &b->mb, .done = message_done, .lazy = true},
@@ -153,6 +161,12 @@ static void next_message(struct bench *b, struct message *m)
                                   .sender_name = SLICE_LIT("The Maker"),
                                   .content = slice_of(b->text, CONTENT),
                                   .client_id = slice_str(m->client)};
+    if (b->private) { /* pair i is of user i % USERS and one of the first three */
+        m->op.conv = conv_key_slice(&b->pair[n * 7919 % CHANNELS]);
+        m->op.tier = TIER_DM;
+        m->op.sender = slice_str(b->user[from]);
+        m->op.receiver = slice_str(b->user[to]);
+    }
     b->under++;
     store_append(b->store, &m->op);
 }
@@ -361,6 +375,73 @@ static double bare_alone(struct bench *b)
     return median(took, n);
 }
 
+static void page_done(void *owner, struct store_op *op)
+{
+    struct bench *b = owner;
+    b->bad += op->status != STORE_OK || ((struct store_range *)op)->page.n != PAGE;
+    b->under--;
+}
+
+static double engine_page(struct bench *b)
+{
+    double took[ALONE];
+    b->bad = 0;
+    for (unsigned i = 0; i < ALONE; i++) {
+        struct store_range r = {
+            .op = {.home = &b->mb, .done = page_done}, .conv = conv_key_slice(&b->conv[i % CHANNELS]), .limit = PAGE};
+        double begun = now_s();
+        b->under = 1;
+        store_range(b->store, &r);
+        while (b->under)
+            pump(b);
+        took[i] = (now_s() - begun) * 1e6;
+        store_page_free(&r.page);
+    }
+    if (b->bad)
+        die("the engine's pages are not whole");
+    return median(took, ALONE);
+}
+
+/* The rows 1-50 of a channel, as Redis's own command gives them. */
+static void bare_page_command(struct bench *b, const struct conv_key *k, struct buf *out)
+{
+    struct buf key = BUF_INIT;
+    unsigned part = partition_of(conv_key_slice(k));
+    buf_str(&key, b->options.cluster.prefix);
+    buf_lit(&key, "m{");
+    buf_slice_put(&key, partition_tag(&b->maker->tags, (uint16_t)part));
+    buf_lit(&key, "}:");
+    buf_slice_put(&key, conv_key_slice(k));
+    resp_open(out, 2 + PAGE + 1);
+    resp_put(out, SLICE_LIT("HMGET"));
+    resp_put(out, buf_slice(&key));
+    resp_put(out, SLICE_LIT("h"));
+    for (unsigned i = 1; i <= PAGE; i++)
+        resp_put_u64(out, i);
+    buf_free(&key);
+}
+
+static double bare_page(struct bench *b)
+{
+    double took[ALONE];
+    for (unsigned i = 0; i < ALONE; i++) {
+        const struct conv_key *k = &b->conv[i % CHANNELS];
+        struct bare *m = bare_of(b, partition_of(conv_key_slice(k)));
+        struct buf command = BUF_INIT;
+        bare_page_command(b, k, &command);
+        m->n = 1;
+        m->next = 0;
+        buf_free(&m->commands[0]);
+        m->commands[0] = command;
+        double begun = now_s();
+        bare_send(m, 1, 2);
+        while (m->awaited)
+            bare_receive(m);
+        took[i] = (now_s() - begun) * 1e6;
+    }
+    return median(took, ALONE);
+}
+
 /* --- Everything -------------------------------------------------------------------------------------------------- */
 
 static void joined(void *owner, struct store_op *op)
@@ -370,26 +451,39 @@ static void joined(void *owner, struct store_op *op)
     b->done++;
 }
 
+static void make_users(struct bench *b)
+{
+    struct store_user_save saves[USERS + 1];
+    b->done = b->bad = 0;
+    for (unsigned i = 0; i <= USERS; i++) {
+        if (i < USERS)
+            snprintf(b->user[i], sizeof b->user[i], "u%u", i);
+        struct slice id = i < USERS ? slice_str(b->user[i]) : SLICE_LIT("maker");
+        saves[i] = (struct store_user_save){.op = {.home = &b->mb, .done = joined}, .id = id, .name = id};
+        store_user_save(b->store, &saves[i]);
+    }
+    while (b->done <= USERS)
+        pump(b);
+    if (b->bad)
+        die("the users could not be made");
+}
+
 static void make_channels(struct bench *b)
 {
     struct store_member_put *puts = calloc(CHANNELS, sizeof *puts);
-    struct store_user_save user = {
-        .op = {.home = &b->mb, .done = joined}, .id = SLICE_LIT("maker"), .name = SLICE_LIT("The Maker")};
     b->done = b->bad = 0;
-    store_user_save(b->store, &user);
-    while (b->done < 1)
-        pump(b);
     for (unsigned i = 0; i < CHANNELS; i++) {
         char name[32];
         snprintf(name, sizeof name, "bench-%u", i);
         b->conv[i] = conv_key_channel(slice_str(name));
+        b->pair[i] = conv_key_pair(slice_str(b->user[i % USERS]), slice_str(b->user[i / USERS]));
         puts[i] = (struct store_member_put){.op = {.home = &b->mb, .done = joined},
                                             .conv = conv_key_slice(&b->conv[i]),
                                             .user = SLICE_LIT("maker"),
                                             .may_create = true};
         store_member_put(b->store, &puts[i]);
     }
-    while (b->done < 1 + CHANNELS)
+    while (b->done < CHANNELS)
         pump(b);
     if (b->bad)
         die("the channels could not be made");
@@ -424,26 +518,41 @@ static void print(const struct bench *b, const char *name, const char *unit, dou
 {
     if (b->json)
         printf("{\"name\":\"%s\",\"unit\":\"%s\",\"engine\":%.2f,\"bare\":%.2f}\n", name, unit, ours, bare);
-    else
+    else if (bare > 0)
         printf("%-28s %12.2f %s, bare %12.2f, ratio %.2f\n", name, ours, unit, bare, ours / bare);
+    else
+        printf("%-28s %12.2f %s\n", name, ours, unit);
 }
 
+enum { RATE, CPU, PRIVATE_RATE, PRIVATE_CPU, ONE, ONE_PAGE, FIGURES };
+static const struct {
+    const char *name, *unit;
+} figure_names[FIGURES] = {{"appends", "/s"},          {"engine thread", "us/message"},
+                           {"private messages", "/s"}, {"engine thread, private", "us/message"},
+                           {"one alone, p50", "us"},   {"a page of 50 alone, p50", "us"}};
+
+/* What there is no bare client for stays 0. */
 static void run(struct bench *b)
 {
-    double rate[2][32], cpu[2][32], alone[2][32];
+    static double v[2][FIGURES][ROUNDS];
     for (unsigned i = 0; i < b->rounds; i++) {
+        b->private = false;
         struct figures e = engine_append(b), f = bare_append(b);
-        rate[0][i] = e.rate;
-        cpu[0][i] = e.cpu_us;
-        rate[1][i] = f.rate;
-        cpu[1][i] = f.cpu_us;
-        alone[0][i] = engine_alone(b);
-        alone[1][i] = bare_alone(b);
+        v[0][RATE][i] = e.rate;
+        v[0][CPU][i] = e.cpu_us;
+        v[1][RATE][i] = f.rate;
+        v[1][CPU][i] = f.cpu_us;
+        v[0][ONE][i] = engine_alone(b);
+        v[1][ONE][i] = bare_alone(b);
+        v[0][ONE_PAGE][i] = engine_page(b);
+        v[1][ONE_PAGE][i] = bare_page(b);
+        b->private = true;
+        e = engine_append(b);
+        v[0][PRIVATE_RATE][i] = e.rate;
+        v[0][PRIVATE_CPU][i] = e.cpu_us;
     }
-    unsigned n = b->rounds;
-    print(b, "appends", "/s", median(rate[0], n), median(rate[1], n));
-    print(b, "engine thread", "us/message", median(cpu[0], n), median(cpu[1], n));
-    print(b, "one alone, p50", "us", median(alone[0], n), median(alone[1], n));
+    for (unsigned f = 0; f < FIGURES; f++)
+        print(b, figure_names[f].name, figure_names[f].unit, median(v[0][f], b->rounds), median(v[1][f], b->rounds));
 }
 
 int main(int argc, char **argv)
@@ -465,11 +574,12 @@ int main(int argc, char **argv)
     if (!b.address_n && env)
         for (char *a = strtok(strdup(env), ","); a && b.address_n < 64; a = strtok(NULL, ","))
             b.addresses[b.address_n++] = a;
-    if (!b.address_n || b.rounds < 1 || b.rounds > 32 || b.seconds <= 0)
+    if (!b.address_n || b.rounds < 1 || b.rounds > ROUNDS || b.seconds <= 0)
         die("usage: redis_bench [--seconds N] [--rounds 1-32] [--json] HOST:PORT,…");
     log_open(NULL, LOG_TEXT, LOG_WARN);
     hash_init();
     bench_open(&b, prefix);
+    make_users(&b);
     make_channels(&b);
     run(&b);
     store_close(b.store);
