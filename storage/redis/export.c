@@ -89,8 +89,9 @@ static int put_store(struct exporter *e)
         store_be64(moves + 16 * i + 8, c.moves[i].by_ms);
     }
     e->clock_ms = told;
+    /* In doubt, what is told is where expiry stands: else the next start would take the masters' time for right. */
     struct dump_record rec = {.kind = DUMP_STORE,
-                              .store = {.clock_ms = told,
+                              .store = {.clock_ms = c.paused ? c.expiry_ms : told,
                                         .steady_ms = told + (uint64_t)c.steady_by_ms,
                                         .paused_from_ms = c.paused ? c.from_ms : 0,
                                         .last_id = id,

@@ -412,6 +412,20 @@ static void strange_files_do_no_harm(void **state)
     world_fini(&b);
 }
 
+static void clocks_go_along(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, "rocksdb");
+    files_init(&w);
+    clock_file();
+    if (import_of(&w, file[0]))
+        fail_msg("%s", why);
+    clock_check(&w);
+    files_fini();
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_killed_import_is_no_database),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(strange_files_do_no_harm),
+        cmocka_unit_test(clocks_go_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,6 +205,21 @@ static void halves_are_done_first(void **state)
     world_fini(&w);
 }
 
+static void clocks_go_along(void **state)
+{
+    (void)state;
+    struct world w;
+    (void)redis_kit_need();
+    world_init(&w, "redis");
+    files_init(&w);
+    clock_file();
+    if (import_of(&w, file[0]))
+        fail_msg("%s", why);
+    clock_check(&w);
+    files_fini();
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +227,7 @@ int main(void)
         cmocka_unit_test(a_node_goes_on),
         cmocka_unit_test(a_cluster_is_filled_wholly_or_not),
         cmocka_unit_test(halves_are_done_first),
+        cmocka_unit_test(clocks_go_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
