@@ -83,6 +83,7 @@ static void redis_stats(struct store *base, struct store_stats *out)
                                 .failing = report_isolated(r),
                                 .clock_paused = time_paused(r)};
     latency_read(&r->group_latency, &out->sync);
+    out->syncs = out->sync.count;
 }
 
 /* Nothing of this machine is to be flushed, compacted or copied. */

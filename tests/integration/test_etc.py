@@ -82,6 +82,7 @@ class Figures(Test):
             r = subprocess.run([tool, "check", "metrics"], input=answer.read(), capture_output=True, timeout=60)
         self.assertEqual((r.returncode, r.stderr), (0, b""))
 
+    @embedded("the dashboard has the disk of RocksDB")
     def test_dashboard(self):
         board, families = json.loads(read("etc", "grafana", "magpie.json")), self.scraped()
         panels = board["panels"]

@@ -8,7 +8,7 @@ import urllib.request
 
 import certs
 import scrape
-from base import Test, smoke, variants
+from base import Test, embedded, smoke, variants
 from client import LOGOUT, SEND_CHANNEL, SEND_USER
 from plugin_base import Console
 from server import MAGPIED, ROOT
@@ -241,6 +241,7 @@ class OfLimits(Counted):
         self.rises(before, {'magpie_rate_limited_total{effect="refused"}': 0,
                             'magpie_rate_limited_total{effect="sliced"}': 2})
 
+    @embedded("RocksDB's column families")
     def test_disk(self):
         families = self.families()["magpie_store_disk_bytes"][1]
         names = ("meta", "dm", "small", "large", "inbox", "user", "channel", "dedup")
