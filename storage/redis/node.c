@@ -1,6 +1,7 @@
 /* This node among the others: see node.h. */
 #include "storage/redis/node.h"
 
+#include "core/base/clock.h"
 #include "core/base/container.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
@@ -61,7 +62,6 @@ struct node_self {
     } other;
     /* For node_wait(). */
     pthread_mutex_t lock;
-    pthread_cond_t cond;
     bool done;     /* under lock */
     int code;      /* under lock: 0 or an enum err */
     char why[256]; /* under lock */
@@ -79,7 +79,6 @@ static void tell(struct node_self *s, int code, const char *why)
         s->done = true;
         s->code = code;
         snprintf(s->why, sizeof s->why, "%s", why);
-        pthread_cond_broadcast(&s->cond);
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -87,12 +86,13 @@ static void tell(struct node_self *s, int code, const char *why)
 int node_wait(struct redis *r, char *why, size_t why_size)
 {
     struct node_self *s = r->node;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += WAIT_S;
+    uint64_t until = clock_mono_ms() + WAIT_S * 1000;
     pthread_mutex_lock(&s->lock);
-    while (!s->done && pthread_cond_timedwait(&s->cond, &s->lock, &until) == 0)
-        ;
+    while (!s->done && clock_mono_ms() < until) { /* once in the life of a server, and no clock is moved by it */
+        pthread_mutex_unlock(&s->lock);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pthread_mutex_lock(&s->lock);
+    }
     int code = s->done ? s->code : ERR_IO;
     snprintf(why, why_size, "%s", s->done ? s->why : "cluster.redis: the table of nodes cannot be written");
     pthread_mutex_unlock(&s->lock);
@@ -124,7 +124,6 @@ static void on_accept(struct ev_loop *loop, ev_async *w, int events);
 
 int node_init(struct redis *r)
 {
-    pthread_condattr_t monotonic;
     struct node_self *s = calloc(1, sizeof *s);
     if (!s)
         return ERR_NOMEM;
@@ -135,10 +134,6 @@ int node_init(struct redis *r)
     if (gethostname(s->about.host, sizeof s->about.host - 1) == 0)
         s->about.host_n = (uint8_t)strlen(s->about.host);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     ev_init(&s->timer, on_timer);
     ev_async_init(&s->accept, on_accept);
     ev_async_start(r->loop, &s->accept);
@@ -152,7 +147,6 @@ void node_fini(struct redis *r)
         return;
     nodes_fini(&s->nodes);
     pthread_mutex_destroy(&s->lock);
-    pthread_cond_destroy(&s->cond);
     free(s);
     r->node = NULL;
 }

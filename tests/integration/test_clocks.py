@@ -10,7 +10,7 @@ import struct
 import time
 import unittest
 
-from base import Test
+from base import Test, embedded
 from client import CLOSING, INBOX, LOGIN, PING, SEND_CHANNEL, SUBSCRIBE, Error
 from server import PATIENCE, SANITIZED, Server
 from test_console import Console
@@ -84,6 +84,7 @@ class Clocked(Test):
 class Messages(Clocked):
     abstract = False
 
+    @embedded("a cluster goes by the clocks of the Redis masters: a node's moves nothing there")
     def test_jumps_while_running(self):
         """Nothing expires, nobody is thrown out, ids ascend."""
         with self.server_with_clock() as s:
@@ -104,6 +105,7 @@ class Messages(Clocked):
             self.assertEqual(len(b.request(INBOX)["messages"]), len(sent))
             s.wait_log("storage.clock_jump")
 
+    @embedded("a cluster goes by the clocks of the Redis masters: a node's moves nothing there")
     def test_jumps_over_restarts(self):
         with self.server_with_clock(tiers={"small": {"ttl": 100 * DAY}, "dm": {"ttl": 100 * DAY}}) as s:
             a, b = self.user("Ada", server=s), self.user("Bob", server=s)
@@ -229,6 +231,7 @@ class People(Clocked):
                         tokens.append(c.token)
                     self.refused("forbidden", self.connect(server=s), LOGIN, token=b.token)
 
+    @embedded("a cluster goes by the clocks of the Redis masters: a node's moves nothing there")
     def test_what_an_operator_accepts_has_passed(self):
         """A month and more that was missing: what was there before is so much older, and what was made meanwhile is
         not."""
