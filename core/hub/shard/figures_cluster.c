@@ -48,9 +48,9 @@ static const struct cluster_metric {
      FIGURE(archive.connected, FLAG, 1)},
     {"magpie_cluster_archive_behind_seconds", "How long the oldest message has waited to be written to PostgreSQL.",
      METRIC_GAUGE, FIGURE(archive.behind_ms, U64, 1e-3)},
-    {"magpie_cluster_archive_written", "Messages written to PostgreSQL, changed ones again.", METRIC_COUNTER,
+    {"magpie_cluster_archive_written_total", "Messages written to PostgreSQL, changed ones again.", METRIC_COUNTER,
      FIGURE(archive.written, U64, 1)},
-    {"magpie_cluster_archive_read", "Messages read back from PostgreSQL.", METRIC_COUNTER,
+    {"magpie_cluster_archive_read_total", "Messages read back from PostgreSQL.", METRIC_COUNTER,
      FIGURE(archive.read, U64, 1)},
 #undef FIGURE
 };
