@@ -225,7 +225,8 @@ struct store_range {
 };
 void store_range(struct store *s, struct store_range *r);
 
-/* R: the oldest entries of an inbox, in the order of storing. */
+/* R: the oldest entries of an inbox, in the order of storing; in a cluster, in the order of arrival. There `after` has
+ * the place of its entry, and where that is gone, entries with a larger id come. */
 struct store_inbox_peek {
     struct store_op op;
     struct slice user;
@@ -238,7 +239,8 @@ struct store_inbox_peek {
 };
 void store_inbox_peek(struct store *s, struct store_inbox_peek *p);
 
-/* W (commit): removes inbox entries. Unknown ids are no error. */
+/* W (commit): removes inbox entries. Unknown ids are no error. In a cluster `up_to` goes by the place of its entry, and
+ * removes nothing if that is not there; UINT64_MAX is all. Repeats after a lost answer may count less as removed. */
 struct store_inbox_ack {
     struct store_op op;
     struct slice user;
@@ -425,7 +427,7 @@ struct store_members {
 void store_members(struct store *s, struct store_members *m);
 
 /* W (commit): moves a read mark forward, to the conversation's newest seq at most. STORE_NOTFOUND: no such
- * conversation. */
+ * conversation. In a cluster only members have marks in a channel. */
 struct store_mark_read {
     struct store_op op;
     struct slice conv, user;

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from base import Test, embedded, smoke, variants
+from base import Test, smoke, variants
 from client import HISTORY, LOGIN, PING, READ, SEND_CHANNEL, SEND_USER, SUBSCRIBE, UNSUBSCRIBE, Client
 from wire import CLOSE, Closed
 
@@ -155,7 +155,6 @@ class Repeats(Test):
         self.assertEqual([a.say(name, "x", clientId="1"), a.tell(b, "x", clientId="1")], want)
 
 
-@embedded("a cluster remembers for longer: in windows of ten minutes")
 class RepeatWindow(Test):
     config = {"limits": {"dedup_window": 2}}
 
