@@ -1,5 +1,6 @@
 /* The messages of one sender, wherever they are: a walk over all conversations. */
 #include "storage/conv_key.h"
+#include "storage/redis/cold.h"
 #include "storage/redis/fan.h"
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
@@ -10,6 +11,7 @@ enum {
     SENT_ROWS = 4096,                /* rows that one page looks at, or a little more */
     SENT_EACH = 512,                 /* … in one conversation, a call */
     SENT_KEYS = 32,                  /* conversations that are looked at at once */
+    SENT_COLD = 256,                 /* rows of the archive at once */
     SENT_SCAN = 256,                 /* keys that one step of the walk looks at */
     SENT_CURSOR = WALK_PLACE + 4 + 6 /* the walk's place, hash of a conversation, a seq in it */
 };
@@ -24,6 +26,7 @@ struct heard {
 };
 
 struct sending {
+    struct redis *r;
     struct walk walk;
     struct fan fan;
     uint64_t from;   /* the first seq to be looked at in the next conversation; 0: all */
@@ -31,6 +34,11 @@ struct sending {
     uint32_t at;     /* the next of walk.keys */
     uint32_t looked; /* rows */
     struct heard heard[SENT_KEYS];
+    /* What has left Redis of a private conversation of the sender is looked at before the rest of it. */
+    bool warm; /* that is done with the next conversation */
+    uint64_t low;
+    struct call call;
+    struct archive_range range;
 };
 
 static void sent_end(struct redis *r, struct task *t, enum store_status status)
@@ -76,6 +84,24 @@ static void sent_each(struct redis *r, struct fan *f, uint32_t i, const struct r
         fan_fail(f, STORE_FATAL);
 }
 
+/* Puts one into the page. False: it is full, and ends before this one. */
+static bool sent_put(struct redis *r, struct task *t, uint64_t seq)
+{
+    struct store_sent *q = (struct store_sent *)t->op;
+    struct sending *s = t->own;
+    struct slice key = s->walk.keys[s->at];
+    if (q->n == STORE_SENT_MAX) {
+        s->from = seq;
+        sent_stop(r, t);
+        return false;
+    }
+    struct store_sent_one *one = &q->list[q->n++];
+    one->seq = seq;
+    one->conv_n = (uint8_t)key.n;
+    memcpy(one->conv, key.p, key.n);
+    return true;
+}
+
 /* Takes what the conversations have replied, one after the other, as long as there is room. */
 static void sent_heard(struct redis *r, struct fan *f)
 {
@@ -88,27 +114,112 @@ static void sent_heard(struct redis *r, struct fan *f)
     }
     for (uint32_t i = 0; i < f->n; i++) {
         const struct heard *h = &s->heard[i];
-        struct slice key = s->walk.keys[s->at];
-        for (uint32_t k = 0; k < h->n; k++) {
-            if (q->n == STORE_SENT_MAX) {
-                s->from = h->seqs[k];
-                sent_stop(r, t);
+        for (uint32_t k = 0; k < h->n; k++)
+            if (!sent_put(r, t, h->seqs[k]))
                 return;
-            }
-            struct store_sent_one *one = &q->list[q->n++];
-            one->seq = h->seqs[k];
-            one->conv_n = (uint8_t)key.n;
-            memcpy(one->conv, key.p, key.n);
-        }
         s->from = h->next;
         if (s->from) /* a long one: what was heard of those behind it is heard again */
             break;
         s->at++;
+        s->warm = false;
     }
     if (q->n == STORE_SENT_MAX || s->looked >= SENT_ROWS)
         sent_stop(r, t);
     else
         sent_ask(r, t);
+}
+
+/* --- What has left Redis --- */
+
+static void cold_ask(struct redis *r, struct task *t);
+
+/* Whether messages of that sender may have left Redis. */
+static bool may_be_cold(const struct redis *r, struct slice key, struct slice sender)
+{
+    struct slice lo, hi;
+    if (!r->cold || key.n < 2 || key.p[0] != 'p')
+        return false;
+    conv_pair_users(key, &lo, &hi);
+    return slice_eq(lo, sender) || slice_eq(hi, sender);
+}
+
+static void cold_rows(void *ctx, struct archive_req *req)
+{
+    struct task *t = ctx;
+    struct store_sent *q = (struct store_sent *)t->op;
+    struct sending *s = t->own;
+    struct redis *r = s->r;
+    if (req->status != ARCHIVE_OK) {
+        sent_end(r, t, req->status == ARCHIVE_REFUSED ? STORE_FATAL : STORE_RETRY);
+        return;
+    }
+    for (uint32_t i = 0; i < s->range.n; i++) {
+        const struct archive_row *row = &s->range.rows[i];
+        if (!row->recalled && row->id <= q->id_max && slice_eq(row->sender, q->sender) && !sent_put(r, t, row->seq))
+            return;
+    }
+    s->looked += s->range.n;
+    s->from = s->range.n == SENT_COLD ? s->range.rows[s->range.n - 1].seq + 1 : s->low + 1;
+    if (s->from > s->low) {
+        s->warm = true;
+        sent_ask(r, t);
+    } else if (s->looked >= SENT_ROWS) {
+        sent_stop(r, t);
+    } else {
+        cold_ask(r, t);
+    }
+}
+
+static void cold_ask(struct redis *r, struct task *t)
+{
+    struct sending *s = t->own;
+    if (r->cold->stopping) {
+        sent_end(r, t, STORE_RETRY);
+        return;
+    }
+    s->r = r;
+    s->range = (struct archive_range){
+        .req = {.done = cold_rows, .ctx = t, .patience_ms = cold_patience(r)},
+        .conv = s->walk.keys[s->at],
+        .from = s->from,
+        .to = s->low,
+        .limit = SENT_COLD,
+    };
+    archive_range(r->cold->archive, &s->range);
+}
+
+static void head_read(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct task *t = c->ctx;
+    struct sending *s = t->own;
+    struct layout_head head;
+    struct reply_in in = status == STORE_OK && reply->type == REPLY_LIST && reply->n ? reply_in(reply->list)
+                                                                                     : (struct reply_in){.bad = true};
+    bool right = reply_u8(&in) == 'N' && reply_ok(&in) && layout_head(reply_rest(&in), &head) == 0;
+    if (!right) {
+        sent_end(r, t, status == STORE_OK ? STORE_FATAL : status);
+        return;
+    }
+    if (cold_covers(r, &head) && s->from <= head.low) {
+        s->low = head.low;
+        s->from = s->from < head.first ? head.first : s->from;
+        cold_ask(r, t);
+    } else {
+        s->warm = true;
+        sent_ask(r, t);
+    }
+}
+
+static void head_ask(struct redis *r, struct task *t)
+{
+    struct sending *s = t->own;
+    struct slice key = s->walk.keys[s->at];
+    call_begin(r, &s->call, FN_ROWS, partition_of(key));
+    call_key(r, &s->call, 'm', key);
+    call_arg(&s->call, SLICE_NONE);
+    s->call.done = head_read;
+    s->call.ctx = t;
+    call_post(r, &s->call);
 }
 
 static void keys_found(struct redis *r, struct walk *w, enum store_status status)
@@ -120,6 +231,7 @@ static void keys_found(struct redis *r, struct walk *w, enum store_status status
             w->keys[n++] = w->keys[i];
     w->n = n;
     s->at = 0;
+    s->warm = false;
     if (!n || walk_hash(w->keys[0]) != s->in)
         s->from = 0;
     if (status == STORE_OK)
@@ -145,7 +257,14 @@ static void sent_ask(struct redis *r, struct task *t)
             walk_ask(r, w, SENT_SCAN);
         return;
     }
+    if (!s->warm && may_be_cold(r, w->keys[s->at], q->sender)) {
+        head_ask(r, t);
+        return;
+    }
     n = s->from ? 1 : rest < SENT_KEYS ? rest : SENT_KEYS;
+    for (uint32_t i = 1; i < n; i++)
+        if (may_be_cold(r, w->keys[s->at + i], q->sender))
+            n = i;
     if (fan_begin(&s->fan, t, n)) {
         sent_end(r, t, STORE_RETRY);
         return;

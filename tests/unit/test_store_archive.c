@@ -245,6 +245,32 @@ static void inboxes_of_any_age(void **state)
     store_page_free(&p.page);
 }
 
+/* All that one has sent, for who deletes it: the archive is walked too, page by page. */
+static void sent_at_any_age(void **state)
+{
+    struct both *b = need(state);
+    struct conv_key c = cool(b, 200);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(dm(&b->w, "bob", "ann", "not hers", NULL).op.status, STORE_OK);
+        assert_int_equal(dm(&b->w, "bob", "cid", "nor this", NULL).op.status, STORE_OK);
+    }
+    assert_int_equal(recall(b, &c, 9, "ann", NULL), STORE_OK);
+    struct store_sent q = {.sender = S("ann"), .id_max = UINT64_MAX};
+    unsigned found[201] = {0}, pages = 0, n = 0;
+    do {
+        assert_int_equal(CALL(&b->w, store_sent, &q), STORE_OK);
+        for (uint32_t i = 0; i < q.n; i++) {
+            assert_true(slice_eq(slice_of(q.list[i].conv, q.list[i].conv_n), conv_key_slice(&c)));
+            assert_true(q.list[i].seq >= 1 && q.list[i].seq <= 200);
+            found[q.list[i].seq]++;
+            n++;
+        }
+    } while (q.more && ++pages < 2000);
+    assert_int_equal(n, 199);
+    for (unsigned i = 1; i <= 200; i++)
+        assert_int_equal(found[i], i != 9);
+}
+
 /* --- Changes ------------------------------------------------------------------------------------------------------ */
 
 static void changes_of_any_age(void **state)
@@ -454,6 +480,57 @@ static void a_slow_sweepers_late_put(void **state)
     assert_string_equal(text_of(b, &c, 7), "7");
 }
 
+/* Two nodes that sweep everything, both, while messages are sent, edited and recalled and leave Redis: after each
+ * change it is what is read, and in the end all is as it was said last. */
+static void two_sweepers_and_many_changes(void **state)
+{
+    struct both *b = need(state);
+    struct world *w = &b->w;
+    struct conv_key c = util_pair("ann", "bob");
+    enum { STEPS = 250 };
+    char model[STEPS + 1][32];
+    struct store *second;
+    unsigned said = 0, seed = (unsigned)getpid();
+    wait_for_tables(b);
+    world_close(w);
+    w->redis_hooks.sweep_all = true;
+    w->o.cluster.archive.hot_age_ms = 1000;
+    world_open(w);
+    w->o.node++;
+    w->o.path = NULL; /* that is the first one's */
+    if (redis_open_hooked(&second, &w->o, &w->redis_hooks, w->why, sizeof w->why))
+        fail_msg("%s", w->why);
+    for (unsigned step = 0; step < STEPS; step++) {
+        world_pass(w, 30);
+        if (step == STEPS / 2) /* now nearly all of them are in the archive alone, and changed there */
+            EVENTUALLY(b, 200, in_redis(b, &c) == HOT);
+        if (said < 20 || rand_r(&seed) % 3 == 0) {
+            snprintf(model[said + 1], sizeof model[0], "%u", said + 1);
+            talk(b, said + 1, said + 1);
+            said++;
+            continue;
+        }
+        unsigned seq = 1 + (unsigned)rand_r(&seed) % said;
+        bool gone = strcmp(model[seq], "(recalled)") == 0;
+        if (rand_r(&seed) % 4 == 0) {
+            assert_int_equal(recall(b, &c, seq, "ann", NULL), STORE_OK);
+            snprintf(model[seq], sizeof model[0], "(recalled)");
+        } else {
+            char text[32];
+            snprintf(text, sizeof text, "%u at %u", seq, step);
+            assert_int_equal(edit(b, &c, seq, "ann", text), gone ? STORE_NOTFOUND : STORE_OK);
+            if (!gone)
+                memcpy(model[seq], text, sizeof text);
+        }
+        assert_string_equal(text_of(b, &c, seq), model[seq]);
+        usleep(10000);
+    }
+    EVENTUALLY(b, 200, in_redis(b, &c) == HOT);
+    for (unsigned seq = 1; seq <= said; seq++)
+        assert_string_equal(text_of(b, &c, seq), model[seq]);
+    store_close(second);
+}
+
 /* --- A database that is away, or refuses, or has forgotten -------------------------------------------------------- */
 
 static void go_away(struct both *b, bool away)
@@ -616,6 +693,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         WITH_BOTH(of_any_age),
         WITH_BOTH(inboxes_of_any_age),
+        WITH_BOTH(sent_at_any_age),
         WITH_BOTH(changes_of_any_age),
         WITH_BOTH(no_kept_block_outlives_a_change),
         WITH_BOTH(recalled_between_read_and_put),
@@ -625,6 +703,7 @@ int main(int argc, char **argv)
         WITH_BOTH(read_while_it_is_changed),
         WITH_BOTH(a_change_that_comes_late),
         WITH_BOTH(a_slow_sweepers_late_put),
+        WITH_BOTH(two_sweepers_and_many_changes),
         WITH_BOTH(away_and_back),
         WITH_BOTH(connections_that_end),
         WITH_BOTH(a_refused_row),
