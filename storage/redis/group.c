@@ -39,7 +39,7 @@ static void copies_short(struct redis *r, struct master *m)
 }
 
 /* Asks how many copies have all that this link has seen done. */
-static void wait_send(struct redis *r, struct lane *lane, uint32_t copies, uint32_t ms)
+static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
 {
     struct buf *out = &lane->link.out;
     resp_open(out, 3);
@@ -47,7 +47,6 @@ static void wait_send(struct redis *r, struct lane *lane, uint32_t copies, uint3
     resp_put_u64(out, copies);
     resp_put_u64(out, ms);
     lane->group.asked = copies;
-    (void)r;
 }
 
 /* The WAIT behind a group. */
@@ -59,11 +58,11 @@ static void wait_first(struct redis *r, struct lane *lane, bool calls)
     uint64_t shortage = group_short_ms(r, m);
     lane->group.need = need;
     if (!calls)
-        wait_send(r, lane, need, GROUP_WAIT_PROBE);
+        wait_send(lane, need, GROUP_WAIT_PROBE);
     else if (lane->kind == LANE_READ && shortage >= SHORT_READ)
-        wait_send(r, lane, need, 1); /* it is answered, whatever is said */
+        wait_send(lane, need, 1); /* it is answered, whatever is said */
     else
-        wait_send(r, lane, r->turn_ms < m->few_until ? need : all, GROUP_WAIT_ALL);
+        wait_send(lane, r->turn_ms < m->few_until ? need : all, GROUP_WAIT_ALL);
     redis_link_sent(&lane->link, 1);
 }
 
@@ -270,8 +269,11 @@ static void group_done(struct redis *r, struct lane *lane)
     struct queue replied, sent, back, done;
     struct call *c;
     uint64_t now = clock_mono_us();
-    latency_add(&r->group_latency, now - lane->group.begun);
-    latency_add(&r->wait_latency, now - lane->group.ran);
+    if (lane->group.replied.first) { /* and not a look for copies alone */
+        latency_add(&r->group_latency, now - lane->group.begun);
+        latency_add(&r->wait_latency, now - lane->group.ran);
+        atomic_fetch_add_explicit(&r->stats.groups, 1, memory_order_relaxed);
+    }
     group_clear(r, lane, &replied, &sent);
     queue_init(&back);
     queue_init(&done);
@@ -333,7 +335,7 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
         group_done(r, lane);
     } else if (g->phase == GROUP_CALLS && g->replied.first && group_short_ms(r, m) < SHORT_REFUSE) {
         g->phase = GROUP_WAIT_AGAIN;
-        wait_send(r, lane, g->need, GROUP_WAIT_FEW);
+        wait_send(lane, g->need, GROUP_WAIT_FEW);
         redis_link_sent(&lane->link, 1);
         redis_link_flush(&lane->link);
     } else {

@@ -50,7 +50,7 @@ struct channel {
 struct writer {
     struct store_append op;
     struct channel *channel;
-    char name[24], content[24];
+    char name[12], content[24];
     unsigned number;      /* of the message under way */
     bool under;           /* it is under way */
     bool again;           /* it must be written again: what became of it is not known */

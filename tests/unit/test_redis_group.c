@@ -18,6 +18,8 @@ static void calls_are_answered_in_order(void **state)
     assert_string_equal(w->peers[0].done, "a c b d "); /* one partition after the other */
     assert_string_equal(w->peers[0].commands, "WAIT 2 50;");
     assert_string_equal(w->order, "a c b d ");
+    assert_int_equal(atomic_load(&w->r->stats.groups), 1);
+    assert_int_equal(atomic_load(&w->r->stats.repeats), 0);
 }
 
 static void a_command_is_what_redis_expects(void **state)
@@ -374,6 +376,8 @@ static void changes_without_copies_are_unknown(void **state)
     once.call.once = true;
     call_post(w->r, &once.call);
     SOON(w, once.status >= 0);
+    assert_true(atomic_load(&w->r->stats.repeats) > 0);
+    assert_int_equal(atomic_load(&w->r->stats.groups), 0);
     assert_int_equal(once.status, STORE_UNKNOWN); /* at once: it must not run twice */
     assert_int_equal(t.status, -1);
     world_pass(w, 1100);
