@@ -15,7 +15,8 @@ enum {
     /* Others have the processor so much of the time, percent, and the machine is crowded; and so little, and it is no
      * more. */
     CROWDED = 25,
-    CALM = 10,
+    CALM = 18,
+    PATIENT = 32, /* as STEADY, of that: one batch in which others had it for long is no reason */
     PERCENT = 100 /* parts of one, in struct batch */
 };
 
@@ -72,7 +73,7 @@ void batch_learn(struct batch *b, uint64_t took_us, uint64_t worked_us, uint32_t
     uint32_t fits = TURN_US * 1000 / b->send_ns;
     b->most = fits < BATCH_LEAST ? BATCH_LEAST : fits > RING_MAX ? RING_MAX : fits;
     uint32_t lost = took_us > worked_us ? (uint32_t)(100 * (took_us - worked_us) / took_us) : 0;
-    b->lost = (b->lost * (STEADY - 1) + lost * PERCENT) / STEADY;
+    b->lost = (b->lost * (PATIENT - 1) + lost * PERCENT) / PATIENT;
     if (b->lost >= CROWDED * PERCENT)
         b->crowded = true;
     else if (b->lost < CALM * PERCENT)

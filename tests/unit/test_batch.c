@@ -184,9 +184,10 @@ static void crowded_machines(void **state)
     gather_crowd(&c, SOME);
     struct batch *b = c.k.net->batch;
     b->lost = 0;
-    batch_learn(b, 1000000, 500, 100);
+    for (int i = 0; i < 3; i++)
+        batch_learn(b, 1000000, 500, 100);
     assert_false(b->crowded);
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 40; i++)
         batch_learn(b, 1000, 500, 100);
     assert_true(b->crowded);
     b->lost = 100 * 100; /* whatever this machine does, it stays so for one */
@@ -196,11 +197,11 @@ static void crowded_machines(void **state)
     assert_true(b->crowded);
     for (unsigned i = 0; i < SOME; i++)
         expect(&c, i, 102);
-    for (int i = 0; i < 10; i++)
-        batch_learn(b, 1000, 850, 100);
+    for (int i = 0; i < 200; i++)
+        batch_learn(b, 1000, 790, 100);
     assert_true(b->crowded); /* not yet */
-    for (int i = 0; i < 20; i++)
-        batch_learn(b, 1000, 950, 100);
+    for (int i = 0; i < 40; i++)
+        batch_learn(b, 1000, 850, 100);
     assert_false(b->crowded);
     disperse(&c, SOME);
 }
