@@ -487,8 +487,10 @@ static void tell(const struct exporter *e, int r, char *why, size_t why_size)
     else if (r == ERR_INVALID)
         snprintf(why, why_size, "the data under the prefix %s is damaged: it has something that cannot be read",
                  e->s->prefix);
-    else if (r == ERR_AGAIN)
+    else if (r == ERR_CLOSED)
         snprintf(why, why_size, "cluster.archive.url: the archive does not answer");
+    else if (r == ERR_AGAIN)
+        snprintf(why, why_size, "the cluster's masters change again and again: try it when all of them are well");
     else
         snprintf(why, why_size, "what is under the prefix %s cannot be exported: %s", e->s->prefix, err_str(r));
 }

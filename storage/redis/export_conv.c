@@ -148,7 +148,7 @@ static void page_done(void *ctx, struct archive_req *req)
 {
     struct page *p = ctx;
     p->done = true;
-    p->code = req->status == ARCHIVE_OK ? 0 : ERR_AGAIN;
+    p->code = req->status == ARCHIVE_OK ? 0 : ERR_CLOSED;
     for (uint32_t i = 0; !p->code && i < p->range.n; i++)
         p->code = put_archived(p->c, &p->range.rows[i]);
     if (p->range.n && !p->code)

@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIND_MS = 10000, PAGE = 512 /* keys of one SCAN, about */ };
+enum {
+    FIND_MS = 10000,
+    PAGE = 512, /* keys of one SCAN, about */
+    ROUNDS = 20 /* looks at all masters, where these change again and again */
+};
 
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
@@ -300,16 +304,38 @@ static int scan_page(struct still *s, int part, char kind, struct seen *seen, ch
     return r;
 }
 
+/* Changes when a partition gets another master, or a master is connected anew, which may have been restarted. */
+static uint64_t masters_sign(const struct still *s)
+{
+    uint64_t sign = 0;
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        const struct master *m = s->r->parts[p].master;
+        char bytes[16 + sizeof m->id];
+        store_be64(bytes, sign);
+        store_be64(bytes + 8, m->ready_at);
+        memcpy(bytes + 16, m->id, sizeof m->id);
+        sign = hash_stable(slice_of(bytes, sizeof bytes));
+    }
+    return sign;
+}
+
 int still_scan(struct still *s, char kind, const struct still_pages *to)
 {
     struct seen seen = {0};
-    int r = 0, part;
-    for (unsigned m = 0; !r && (part = slots_part(s->r, m)) >= 0; m++) {
-        char cursor[24] = "0";
-        do
-            r = scan_page(s, part, kind, &seen, cursor, to);
-        while (!r && strcmp(cursor, "0") != 0);
-    }
+    uint64_t sign;
+    int r = 0, part, rounds = ROUNDS;
+    /* A cursor means something in one process alone: where a master was replaced, all are asked once more. */
+    do {
+        sign = masters_sign(s);
+        for (unsigned m = 0; !r && (part = slots_part(s->r, m)) >= 0; m++) {
+            char cursor[24] = "0";
+            do
+                r = scan_page(s, part, kind, &seen, cursor, to);
+            while (!r && strcmp(cursor, "0") != 0);
+        }
+        if (!r && sign != masters_sign(s) && !--rounds)
+            r = ERR_AGAIN;
+    } while (!r && sign != masters_sign(s));
     free(seen.marks);
     return r;
 }

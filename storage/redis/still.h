@@ -69,7 +69,8 @@ struct still_pages {
     int (*page)(void *ctx, const struct still_key *keys, uint32_t n); /* other than 0: that ends it */
     void *ctx;
 };
-/* All keys of a kind. kind 0: of all kinds, and `rest` is the whole key. 0, what page() returned, or an enum err. */
+/* All keys of a kind, whatever master they are on meanwhile. kind 0: of all kinds, and `rest` is the whole key. 0; what
+ * page() returned; ERR_AGAIN: masters change again and again; or another enum err. */
 MUST_CHECK int still_scan(struct still *s, char kind, const struct still_pages *to);
 
 #endif

@@ -121,6 +121,25 @@ class Moving(Test):
         new.close()
         node.close()
 
+    def test_masters_change(self):
+        """All keys are found, though a cursor of one process means nothing to the next."""
+        node = self.node().start()
+        ada = self.user("Ada", server=node)
+        for i in range(950):
+            ada.subscribe("channel %d" % i)
+        node.stop()
+        path = node.folder + "/export"
+        for slot in (0, 6000, 16000):
+            master = self.redis.master_of(slot)
+            with subprocess.Popen([MAGPIED, "--export", path, "-c", node.config_path], stderr=subprocess.PIPE,
+                                  cwd=node.folder, text=True) as p:
+                self.redis.failover(self.redis.replicas_of(master)[0])
+                said = p.stderr.read()
+            self.assertEqual(p.returncode, 0, said)
+            records = export_file.records(path)
+            self.assertEqual(len([r for r in records if r[0] == "conv"]), 950)
+            self.assertEqual(len([r for r in records if r[0] == "member"]), 950)
+
     def test_refusals(self):
         node = self.node()
         path = os.path.join(node.folder, "export")

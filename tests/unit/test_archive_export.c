@@ -93,7 +93,7 @@ static void what_the_archive_has_is_in_it(void **state)
         fail_msg("%s", why);
     same_records(file[0], file[1]);
     one.o.cluster.archive.url = "postgresql://127.0.0.1:1/away"; /* half of it would be no export */
-    assert_int_equal(export_to(&one, file[1]), ERR_AGAIN);
+    assert_int_equal(export_to(&one, file[1]), ERR_CLOSED);
     assert_string_equal(why, "cluster.archive.url: the archive does not answer");
     one.o.cluster.archive.url = "nonsense://";
     assert_int_equal(export_to(&one, file[1]), ERR_INVALID);
