@@ -11,9 +11,8 @@ SLOTS = 16384
 BUS = 16  # the cluster bus's port is that much above the port
 
 
-def forget(addresses, prefix):
-    """Removes every key that begins with the prefix: what a test with one of its own leaves behind. Whoever does not
-    answer is passed over."""
+def everywhere(addresses, prefix):
+    """(connection, key) of every key that begins with the prefix. Whoever does not answer is passed over."""
     for address in addresses.split(","):
         host, _, port = address.rpartition(":")
         c = Redis(host, int(port))
@@ -24,15 +23,19 @@ def forget(addresses, prefix):
             while True:
                 cursor, keys = c.call("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000)
                 for key in keys:
-                    c.send("UNLINK", key)
-                for key in keys:
-                    c.reply()
+                    yield c, key
                 if cursor == b"0":
                     break
         except (OSError, RedisError):
             pass
         finally:
             c.close()
+
+
+def forget(addresses, prefix):
+    """Removes those keys: what a test with a prefix of its own leaves behind."""
+    for c, key in everywhere(addresses, prefix):
+        c.call("UNLINK", key)
 
 
 class Node:
