@@ -123,10 +123,11 @@ bool clock_record_count(struct clock_record *r, const uint32_t max[EXPIRY_CLASSE
     *raised = false;
     for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++) {
         struct clock_count *past = r->counts[t].past, was = {until, r->counts[t].max};
-        if (keeps_less(was.max, max[t])) {
+        bool said = past[0].until != until || keeps_less(was.max, past[0].max); /* something may have been, under it */
+        *raised |= keeps_less(was.max, max[t]);
+        if (keeps_less(was.max, max[t]) && said) {
             memmove(past + 1, past, (CLOCK_COUNTS - 1) * sizeof *past); /* the oldest is forgotten */
             past[0] = was;
-            *raised = true;
         }
         changed = changed || max[t] != was.max;
         count_set(r, t, max[t]);

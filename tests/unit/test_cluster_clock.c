@@ -270,6 +270,11 @@ static void limits(void **state)
     clock_record_join(&n2, &n);
     assert_true(n2.counts[1].past[0].max == 6 && n2.counts[1].past[1].until == 350 && n2.counts[1].past[1].max == 4 &&
                 n2.counts[1].max == 0);
+    struct clock_record step = {0}; /* many raises in one moment, under which nothing was said: the first one hides */
+    for (uint32_t i = 3; i < 50; i++)
+        (void)clock_record_count(&step, (const uint32_t[3]){0, i, 0}, 500, &raised);
+    assert_true(raised && step.counts[1].past[0].max == 3 && step.counts[1].past[0].until == 500);
+    assert_true(!step.counts[1].past[1].max && step.counts[1].max == 49);
     char counted[CLOCK_RECORD_SIZE];
     assert_int_equal(clock_record_decode(slice_of(counted, clock_record_encode(&n, counted)), &n2), 0);
     assert_memory_equal(n.counts, n2.counts, sizeof n.counts);

@@ -31,6 +31,7 @@ static bool persistent(void)
 static void say_n(struct world *w, const struct conv_key *c, enum store_tier tier, int n, uint32_t max)
 {
     for (int i = 0; i < n; i++) {
+        util_later(w);
         struct store_append a = append_of(c, tier, "ann", "x");
         a.max = max;
         assert_int_equal(CALL(w, store_append, &a), STORE_OK);
@@ -276,6 +277,7 @@ struct gazer {
     struct world w; /* its mailbox alone, and the other one's store */
     struct conv_key conv;
     _Atomic bool stop;
+    bool apart; /* page and `first` are found one after the other, while the count changes: in Redis */
     char why[120];
 };
 static void gazer_done(void *owner, struct store_op *op)
@@ -297,7 +299,7 @@ static void *gazer_main(void *arg)
         util_wait(&g->w, &r.op);
         if (r.op.status != STORE_OK || r.first < first)
             complaint = "first went back";
-        else if (r.last && (r.page.n != 1 || r.page.messages[0].seq != r.first))
+        else if (!g->apart && r.last && (r.page.n != 1 || r.page.messages[0].seq != r.first))
             snprintf(g->why, sizeof g->why, "first %llu, last %llu, a page of %u from %llu",
                      (unsigned long long)r.first, (unsigned long long)r.last, r.page.n,
                      r.page.n ? (unsigned long long)r.page.messages[0].seq : 0ULL);
@@ -319,6 +321,7 @@ static void under_readers(void **state)
     join(w, &g.conv, "bob");
     atomic_store(&g.stop, false);
     g.why[0] = '\0';
+    g.apart = util_is_redis(w);
     g.w.s = w->s;
     g.w.woken = false;
     pthread_mutex_init(&g.w.lock, NULL);
