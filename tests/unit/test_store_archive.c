@@ -162,6 +162,13 @@ static const char *text_of(struct both *b, const struct conv_key *c, uint64_t se
     return text;
 }
 
+static uint64_t first_of(struct both *b, const struct conv_key *c)
+{
+    struct store_range q = page_of(&b->w, c, -1, -1, 1);
+    store_page_free(&q.page);
+    return q.first;
+}
+
 static enum store_status edit(struct both *b, const struct conv_key *c, uint64_t seq, const char *who, const char *text)
 {
     struct store_edit e = {.conv = conv_key_slice(c), .sender = S(who), .seq = seq, .content = S(text)};
@@ -633,7 +640,7 @@ static void by_count(void **state)
     struct conv_key c = cool(b, 100);
     b->w.o.tiers[TIER_DM].max = 30;
     store_configure(b->w.s, &b->w.o);
-    EVENTUALLY(b, 0, page_of(&b->w, &c, -1, -1, 1).first == 71);
+    EVENTUALLY(b, 0, first_of(b, &c) == 71);
     PAGE(&b->w, &c, 0, -1, 3, "71 72 73", 71, 100, true);
     PAGE(&b->w, &c, -1, 72, 3, "71", 71, 100, false);
     assert_int_equal(recall(b, &c, 70, "ann", NULL), STORE_NOTFOUND);
@@ -653,13 +660,13 @@ static void by_time(void **state)
     EVENTUALLY(b, 200, in_archive(b) == 60);
     PAGE(&b->w, &c, 0, -1, 3, "1 2 3", 1, 60, true);
     world_pass(&b->w, 5 * DAY);
-    PAGE(&b->w, &c, 49, -1, 3, "51 52 53", page_of(&b->w, &c, -1, -1, 1).first, 60, true);
+    PAGE(&b->w, &c, 49, -1, 3, "51 52 53", first_of(b, &c), 60, true);
     EVENTUALLY(b, 1000, in_archive(b) == 10);
-    EVENTUALLY(b, 200, page_of(&b->w, &c, -1, -1, 1).first == 51);
+    EVENTUALLY(b, 200, first_of(b, &c) == 51);
     PAGE(&b->w, &c, 0, -1, 3, "51 52 53", 51, 60, true);
     world_pass(&b->w, 6 * DAY);
     EVENTUALLY(b, 1000, in_archive(b) == 0);
-    EVENTUALLY(b, 200, page_of(&b->w, &c, -1, -1, 1).first == 61);
+    EVENTUALLY(b, 200, first_of(b, &c) == 61);
     talk(b, 61, 61);
     PAGE(&b->w, &c, -1, -1, 3, "61", 61, 61, false);
 }
@@ -680,9 +687,9 @@ static void a_time_to_live_of_their_own(void **state)
     EVENTUALLY(b, 200, in_redis(b, &c) == HOT);
     PAGE(&b->w, &c, 0, -1, 5, "1 2 3 4 5", 1, 20, true);
     world_pass(&b->w, 2 * DAY);
-    PAGE(&b->w, &c, 0, -1, 5, "2 4 6 8 10", page_of(&b->w, &c, -1, -1, 1).first, 20, true);
-    PAGE(&b->w, &c, -1, 9, 3, "4 6 8", page_of(&b->w, &c, -1, -1, 1).first, 20, true);
-    EVENTUALLY(b, 1000, page_of(&b->w, &c, -1, -1, 1).first == 2);
+    PAGE(&b->w, &c, 0, -1, 5, "2 4 6 8 10", first_of(b, &c), 20, true);
+    PAGE(&b->w, &c, -1, 9, 3, "4 6 8", first_of(b, &c), 20, true);
+    EVENTUALLY(b, 1000, first_of(b, &c) == 2);
 }
 
 #define WITH_BOTH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
