@@ -145,7 +145,7 @@ static void limits(void **state)
                HEAD "magpie.on('message', function(e)\n"
                     "  magpie.members('tea', function(err)\n"
                     "    if err == 'loop' then while true do pcall(function() while true do end end) end end\n"
-                    "    if err == 'hoard' then local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end end\n"
+                    "    if err == 'hoard' then local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end end\n"
                     "    if err == 'error' then error('oh no') end\n"
                     "    magpie.announce('done')\n"
                     "  end)\n"
