@@ -28,11 +28,12 @@ enum {
 struct appending {
     struct call call, peer; /* the message; the second one of two that ask at once */
     struct halves halves;
-    uint64_t border; /* place of the last message of who had the sender's or the receiver's id before; 0: nobody */
-    uint64_t since;  /* when patience began */
-    uint8_t asks;    /* answers about users that have not come */
-    bool paired;     /* the users of a pair have been looked at */
-    bool gone;       /* one of them was deleted */
+    uint64_t border;     /* place of the last message of who had the sender's or the receiver's id before; 0: nobody */
+    uint64_t since;      /* when patience began */
+    uint64_t now, place; /* what its call said: createdAt, and the smallest place of its id */
+    uint8_t asks;        /* answers about users that have not come */
+    bool paired;         /* the users of a pair have been looked at */
+    bool gone;           /* one of them was deleted */
     enum store_status status; /* of what was asked */
 };
 
@@ -70,7 +71,7 @@ static uint64_t place_next(struct redis *r, uint64_t now)
 }
 
 /* Returns their size. */
-static size_t append_args(struct redis *r, const struct store_append *a, const struct appending *w, uint64_t now,
+static size_t append_args(struct redis *r, const struct store_append *a, struct appending *w, uint64_t now,
                           unsigned part, char out[ARGS_SIZE])
 {
     struct layout_rule rule;
@@ -87,7 +88,9 @@ static size_t append_args(struct redis *r, const struct store_append *a, const s
     put_place(out + 34, w->border);
     layout_put48(out + 41, rule_due(&rule, a->tier, a->ttl_ms));
     layout_put48(out + 47, now > window ? now - window + 1 : 0);
-    put_place(out + 53, place_next(r, now));
+    w->now = now;
+    w->place = place_next(r, now);
+    put_place(out + 53, w->place);
     store_be32(out + 60, a->max);
     return layout_past_put(out + ARGS_FIXED, &rule) ? ARGS_SIZE : ARGS_FIXED;
 }
@@ -225,6 +228,12 @@ static bool append_take(struct store_append *a, struct reply_in *in, struct layo
     return pending && reply_ok(in);
 }
 
+/* Whether a repeat is of nobody's message but this call's own, whose first reply was lost: nobody was told of it. */
+static bool append_own(const struct call *c, const struct store_append *a, const struct appending *w)
+{
+    return c->tried && a->created_ms == w->now && layout_place(a->id) >= w->place;
+}
+
 static void append_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
     struct task *t = c->ctx;
@@ -250,7 +259,7 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
         task_end(r, t, STORE_FATAL);
         return;
     }
-    a->duplicate = code == 'D';
+    a->duplicate = code == 'D' && !append_own(c, a, w);
     atomic_fetch_add_explicit(a->duplicate ? &r->stats.duplicates : &r->stats.appended, 1, memory_order_relaxed);
     known_put(r->known, a->conv, a->seq, 0);
     if (!a->duplicate && layout_place(a->id) > r->last_place)

@@ -40,11 +40,12 @@ static void change_told(struct task *t, bool again, uint64_t id, uint64_t create
     memcpy(e->name, name.p ? name.p : "", e->name_len);
 }
 
-static void change_take(struct task *t, uint8_t code, struct reply_in *in)
+/* again: somebody had done it before, and told. */
+static void change_take(struct task *t, bool again, struct reply_in *in)
 {
     uint64_t id = reply_u64(in), created = reply_u48(in), edited = reply_u48(in);
     reply_u16(in);
-    change_told(t, code == 'D', id, created, edited, reply_rest(in));
+    change_told(t, again, id, created, edited, reply_rest(in));
 }
 
 /* It was in the archive alone. */
@@ -83,7 +84,7 @@ static void change_replied(struct redis *r, struct call *c, enum store_status st
             return;
         }
         if (status == STORE_OK)
-            change_take(t, code, &in);
+            change_take(t, code == 'D' && !c->tried, &in); /* tried: its own first reply may have been lost */
         if (!reply_ok(&in))
             status = STORE_FATAL;
     }

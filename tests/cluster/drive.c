@@ -54,6 +54,7 @@ struct writer {
     unsigned number;      /* of the message under way */
     bool under;           /* it is under way */
     bool again;           /* it must be written again: what became of it is not known */
+    bool unknown;         /* it may have been stored by a write before: then it is a repeat */
     uint64_t last, since; /* seq of the one before; when this one was written first */
 };
 
@@ -104,6 +105,7 @@ static void written(void *owner, struct store_op *op)
     if (op->status == STORE_RETRY || op->status == STORE_UNKNOWN) {
         d->retries += op->status == STORE_RETRY;
         d->unknown += op->status == STORE_UNKNOWN;
+        w->unknown |= op->status == STORE_UNKNOWN;
         return;
     }
     if (op->status != STORE_OK)
@@ -111,6 +113,8 @@ static void written(void *owner, struct store_op *op)
     uint64_t took = clock_mono_ms() - w->since;
     d->slowest_ms = took > d->slowest_ms ? took : d->slowest_ms;
     d->repeats += w->op.duplicate;
+    if (w->op.duplicate && !w->unknown) /* nobody would be told of it */
+        wrong("%s is called a repeat, and was written once", w->content);
     d->stored++;
     told(w->channel, w->op.seq, w->op.id, slice_str(w->content));
     if (w->op.seq <= w->last)
@@ -124,6 +128,7 @@ static void write_next(struct drive *d, struct writer *w)
     if (w->under || (d->ending && !w->again))
         return;
     if (!w->again) {
+        w->unknown = false;
         w->since = clock_mono_ms();
         snprintf(w->content, sizeof w->content, "%s.%u", w->name, w->number++);
     }

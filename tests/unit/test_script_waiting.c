@@ -141,15 +141,15 @@ static void bounded(void **state)
 static void limits(void **state)
 {
     (void)state;
-    kit_script(&k,
-               HEAD "magpie.on('message', function(e)\n"
-                    "  magpie.members('tea', function(err)\n"
-                    "    if err == 'loop' then while true do pcall(function() while true do end end) end end\n"
-                    "    if err == 'hoard' then local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end end\n"
-                    "    if err == 'error' then error('oh no') end\n"
-                    "    magpie.announce('done')\n"
-                    "  end)\n"
-                    "end)");
+    kit_script(&k, HEAD
+               "magpie.on('message', function(e)\n"
+               "  magpie.members('tea', function(err)\n"
+               "    if err == 'loop' then while true do pcall(function() while true do end end) end end\n"
+               "    if err == 'hoard' then local t = {} while true do t[#t + 1] = ('x'):rep(100000) .. #t end end\n"
+               "    if err == 'error' then error('oh no') end\n"
+               "    magpie.announce('done')\n"
+               "  end)\n"
+               "end)");
     static const char *const costs[] = {"loop", "hoard"};
     for (size_t i = 0; i < 2; i++) {
         say("ada", "x");
