@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 enum {
-    LOOK_MAX = 4096,  /* keys that one page looks at */
+    LOOK_MAX = 65536, /* keys that one page looks at */
+    SIZE_MIN = 5,     /* … 2^5 at once, and more for large pages and where little is found */
+    SIZE_PAGE = 9,
     LIMIT_MAX = 1000, /* … and has */
     GOING_MAX = 1000, /* deletions under way in one partition that are seen at once */
     CURSOR_N = 1 + 2 * WALK_PLACE
@@ -151,14 +153,6 @@ static void channel_looked(struct redis *r, struct fan *f, uint32_t i, const str
     }
 }
 
-static void scan_ask(struct redis *r, struct task *t)
-{
-    struct store_scan *q = (struct store_scan *)t->op;
-    struct scanning *s = t->own;
-    uint32_t room = q->limit - q->n;
-    walk_ask(r, &s->walk, room < 16 ? 32 : room < 256 ? 2 * room : 512);
-}
-
 /* What is known of all that the walk has found. */
 static void scan_looked(struct redis *r, struct fan *f)
 {
@@ -182,9 +176,11 @@ static void scan_looked(struct redis *r, struct fan *f)
         walk_stop_behind(w, w->keys[i - 1]);
         q->more = true;
     } else {
+        if (!w->n && w->place.size < WALK_SIZE_MAX)
+            w->place.size++;
         q->more = walk_on(w);
         if (q->more && q->n < q->limit && w->looked < LOOK_MAX) {
-            scan_ask(r, t);
+            walk_ask(r, w);
             return;
         }
     }
@@ -397,5 +393,11 @@ void begin_scan(struct redis *r, struct task *t)
                             .prefix = slice_of(s->prefix, n + q->prefix.n),
                             .done = scan_found,
                             .ctx = t};
-    scan_ask(r, t);
+    if (!q->cursor.n) {
+        uint8_t size = SIZE_MIN;
+        while (size < SIZE_PAGE && 1u << size < 2 * q->limit)
+            size++;
+        s->walk.place.size = size;
+    }
+    walk_ask(r, &s->walk);
 }

@@ -12,7 +12,7 @@ enum {
     SENT_EACH = 512,                 /* … in one conversation, a call */
     SENT_KEYS = 32,                  /* conversations that are looked at at once */
     SENT_COLD = 256,                 /* rows of the archive at once */
-    SENT_SCAN = 256,                 /* keys that one step of the walk looks at */
+    SENT_SIZE = 8,                   /* 2^8 keys are what one step of the walk looks at */
     SENT_CURSOR = WALK_PLACE + 4 + 6 /* the walk's place, hash of a conversation, a seq in it */
 };
 
@@ -254,7 +254,7 @@ static void sent_ask(struct redis *r, struct task *t)
         if (!q->more || w->looked >= SENT_ROWS)
             sent_end(r, t, STORE_OK);
         else
-            walk_ask(r, w, SENT_SCAN);
+            walk_ask(r, w);
         return;
     }
     if (!s->warm && may_be_cold(r, w->keys[s->at], q->sender)) {
@@ -300,11 +300,11 @@ void begin_sent(struct redis *r, struct task *t)
         task_end(r, t, STORE_RETRY);
         return;
     }
-    s->walk = (struct walk){.kind = 'm', .done = keys_found, .ctx = t};
+    s->walk = (struct walk){.kind = 'm', .place = {.size = SENT_SIZE}, .done = keys_found, .ctx = t};
     if (q->cursor_n) {
         walk_place_get(q->cursor, &s->walk.place);
         s->in = load_be32(q->cursor + WALK_PLACE);
         s->from = (uint64_t)load_be16(q->cursor + WALK_PLACE + 4) << 32 | load_be32(q->cursor + WALK_PLACE + 6);
     }
-    walk_ask(r, &s->walk, SENT_SCAN);
+    walk_ask(r, &s->walk);
 }

@@ -16,6 +16,7 @@ void walk_place_put(char out[WALK_PLACE], const struct walk_place *p)
     store_be16(out + 6, (uint16_t)(p->at >> 32));
     store_be32(out + 8, (uint32_t)p->at);
     store_be32(out + 12, p->skip);
+    out[16] = (char)p->size;
 }
 
 void walk_place_get(const char in[WALK_PLACE], struct walk_place *p)
@@ -23,7 +24,8 @@ void walk_place_get(const char in[WALK_PLACE], struct walk_place *p)
     *p = (struct walk_place){.masters = load_be32(in),
                              .master = load_be16(in + 4),
                              .at = (uint64_t)load_be16(in + 6) << 32 | load_be32(in + 8),
-                             .skip = load_be32(in + 12)};
+                             .skip = load_be32(in + 12),
+                             .size = (uint8_t)in[16] < WALK_SIZE_MAX ? (uint8_t)in[16] : WALK_SIZE_MAX};
 }
 
 uint32_t walk_hash(struct slice s)
@@ -127,14 +129,14 @@ static void scanned(struct redis *r, struct call *c, enum store_status status, c
     w->done(r, w, status);
 }
 
-void walk_ask(struct redis *r, struct walk *w, uint32_t count)
+void walk_ask(struct redis *r, struct walk *w)
 {
     static const struct slice scan[] = {SLICE_LIT("SCAN")};
     struct seat seats[MASTERS_MAX];
     uint32_t hash;
     unsigned n = seats_of(r, seats, &hash);
     if (w->place.masters != hash)
-        w->place = (struct walk_place){.masters = hash};
+        w->place = (struct walk_place){.masters = hash, .size = w->place.size};
     w->n = 0;
     buf_reset(&w->arena);
     unsigned at = w->place.master < n ? w->place.master : 0;
@@ -151,8 +153,8 @@ void walk_ask(struct redis *r, struct walk *w, uint32_t count)
     w->call.body.oom |= pattern.oom;
     buf_free(&pattern);
     call_arg(&w->call, SLICE_LIT("COUNT"));
-    call_arg_u64(&w->call, count);
-    w->looked += count;
+    call_arg_u64(&w->call, 1u << w->place.size);
+    w->looked += 1u << w->place.size;
     w->last = w->place.master + 1u >= n;
     w->call.done = scanned;
     w->call.ctx = w;

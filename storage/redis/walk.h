@@ -10,13 +10,17 @@
 #include "core/base/buf.h"
 #include "storage/redis/call.h"
 
-enum { WALK_PLACE = 16 };
+enum {
+    WALK_PLACE = 17,
+    WALK_SIZE_MAX = 11 /* of walk_place.size */
+};
 
 /* Where a walk stands. All 0: at its beginning. */
 struct walk_place {
     uint32_t masters; /* hash of who they are */
     uint16_t master;  /* the how many-th */
     uint64_t at;      /* cursor of SCAN, of which a table with 2^48 entries knows no larger one */
+    uint8_t size;     /* so many keys are looked at, about, at once: 2^size */
     uint32_t skip;    /* of the keys found there, those up to one with this hash were looked at; 0: none was */
 };
 
@@ -37,9 +41,9 @@ struct walk {
     void *ctx;                                                               /* the caller's */
 };
 
-/* Looks for the next keys, about `count` of all that there are. */
-void walk_ask(struct redis *r, struct walk *w, uint32_t count);
-/* All that was found has been looked at. Whether there may be more. */
+/* Looks for the next keys, among 2^place.size of all that there are. */
+void walk_ask(struct redis *r, struct walk *w);
+/* All that was found has been looked at. Whether there may be more. The caller may change place.size then. */
 bool walk_on(struct walk *w);
 /* What was found has been looked at up to this key. */
 void walk_stop_behind(struct walk *w, struct slice key);

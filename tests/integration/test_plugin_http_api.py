@@ -433,10 +433,13 @@ class HttpApi(Http):
         anna = self.connect()
         self.assertEqual(anna.request(1, token=token)["inbox"], 1)
         anna.say(name, "thanks")
-        first = self.api("GET", "users?prefix=api.&limit=1")
-        second = self.api("GET", "users?prefix=api.&cursor=" + first["cursor"])
-        self.assertEqual((len(first["users"]), "cursor" in second), (1, False))
-        listed = first["users"] + second["users"]
+        page = self.api("GET", "users?prefix=api.&limit=1")
+        self.assertTrue(len(page["users"]) <= 1 if CLUSTER else len(page["users"]) == 1)
+        listed, pages = page["users"], 1
+        while "cursor" in page:
+            page = self.api("GET", "users?prefix=api.&cursor=" + quote(page["cursor"]))
+            listed, pages = listed + page["users"], pages + 1
+        self.assertTrue(pages >= 2 if CLUSTER else pages == 2)  # a page may be short, or empty, where others' keys are
         if CLUSTER:  # whose lists have no order
             listed.sort(key=lambda u: u["id"])
         self.assertEqual(listed, [{"id": "api.1", "name": "Anna", "guest": False},

@@ -348,8 +348,8 @@ static void lists_are_whole(void **state)
         for (int i = 0; i < N; i++)
             assert_int_equal(seen[i], strncmp(ids[i], prefix.p, prefix.n) == 0);
     }
-    static const char *const bad[] = {"nonsense", "~", "~0123456789abcdef0123456789abcdefg", "u1",
-                                      "~0123456789abcdef0123456789abcdeg"};
+    static const char *const bad[] = {"nonsense", "~", "~0123456789abcdef0123456789abcdef0g", "u1",
+                                      "~0123456789abcdef0123456789abcdef"};
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct store_scan q = {.what = STORE_SCAN_USERS, .cursor = S(bad[i]), .limit = 5};
         assert_int_equal(CALL(&p->b, store_scan, &q), STORE_NOTFOUND);
