@@ -1,6 +1,7 @@
 """A Redis Cluster of one's own on loopback: three masters with two replicas each, on three "machines" (addresses)."""
 
 import os
+import time
 
 from process import Process, can_bind, eventually, folder, free_ports, remove
 from resp import Redis, RedisError
@@ -203,7 +204,12 @@ class RedisCluster:
 
     def is_healthy(self):
         for n in self.running():
-            if b"cluster_state:ok" not in n.call("CLUSTER", "INFO"):
+            try:
+                if b"cluster_state:ok" not in n.call("CLUSTER", "INFO"):
+                    return False
+            except RedisError as e:  # a replica may load anew, when it copies its master
+                if not str(e).startswith("LOADING"):
+                    raise
                 return False
             view = n.view()
             serving = [v for v in view if "master" in v["flags"] and v["slots"] and "fail" not in v["flags"]]
@@ -249,9 +255,18 @@ class RedisCluster:
 
     def failover(self, replica, how=None):
         """Makes a replica the master (how: FORCE, TAKEOVER); returns when all see it."""
-        replica.call("CLUSTER", "FAILOVER", *([how] if how else []))
-        eventually(lambda: replica.call("ROLE")[0] == b"master" and replica in self.masters() and self.is_healthy(),
-                   "a failover to " + replica.address, 60)
+        asked = None
+
+        def moved():
+            nonlocal asked
+            if replica.call("ROLE")[0] != b"master":
+                if not asked or time.monotonic() > asked + 6:  # Redis gives one up after 5 s, and tells nobody
+                    asked = time.monotonic()
+                    replica.call("CLUSTER", "FAILOVER", *([how] if how else []))
+                return False
+            return replica in self.masters() and self.is_healthy()
+
+        eventually(moved, "a failover to " + replica.address, 60)
 
     def move_slot(self, slot, to, between=None):
         """Moves a slot with its keys to another master. between: called when half of it is there (TRYAGAIN, ASK)."""
