@@ -685,7 +685,10 @@ static void somebody_drops_the_tables(void **state)
     assert_int_equal(kit_put(k, &row, 1), ARCHIVE_OK);
     kit_sql(k, "drop table message, magpie_archive");
     assert_int_equal(kit_put(k, &row, 1), ARCHIVE_AWAY);
-    assert_int_equal(kit_put(k, &row, 1), ARCHIVE_OK); /* made anew: what Redis still has comes back by itself */
+    enum archive_status status = ARCHIVE_AWAY;
+    for (unsigned i = 0; i < 20 && status == ARCHIVE_AWAY; i++) /* on a busy machine it may be away for longer */
+        status = kit_put(k, &row, 1);
+    assert_int_equal(status, ARCHIVE_OK); /* made anew: what Redis still has comes back by itself */
 }
 
 /* A connection that is cut at each of many bytes, in both directions, while a put, a change and a range are under way:
