@@ -20,6 +20,7 @@ class Archive(Test):
         cls.redis = RedisCluster()
         cls.pg = Postgres()
         cls.server = Server(cls.settings(cls.pg.url), redis=cls.redis.addresses)
+        cls.server.wait_log("archive.connected", 60)  # its tables are there
 
     @classmethod
     def settings(cls, url):
