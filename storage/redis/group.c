@@ -5,6 +5,8 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/slots.h"
 
+#include <stdio.h>
+
 static struct lane *lane_of(struct link *l)
 {
     return (struct lane *)l; /* its first member */
@@ -176,6 +178,12 @@ static bool begins(struct slice s, const char *with)
     return s.n >= n && memcmp(s.p, with, n) == 0;
 }
 
+static void refusal_note(struct redis *r, struct slice error)
+{
+    snprintf(r->refusal, sizeof r->refusal, "%.*s", (int)(error.n < sizeof r->refusal ? error.n : sizeof r->refusal),
+             error.p);
+}
+
 static enum call_state error_of(struct redis *r, struct lane *lane, const struct call *c, struct slice error)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
@@ -187,8 +195,9 @@ static enum call_state error_of(struct redis *r, struct lane *lane, const struct
             slots_doubt(r, error);
         return errors[i].state;
     }
-    struct slice head = c->fn < FN_COUNT ? library_head(&r->library, c->fn) : SLICE_LIT("command");
-    log_event(LOG_ERROR, "cluster.function_error", LOG_SLICE("call", head), LOG_SLICE("error", error),
+    struct slice name = c->fn < FN_COUNT ? library_name(&r->library, c->fn) : SLICE_LIT("command");
+    refusal_note(r, error);
+    log_event(LOG_ERROR, "cluster.function_error", LOG_SLICE("call", name), LOG_SLICE("error", error),
               LOG_STR("host", lane->master->host), LOG_INT("port", lane->master->port));
     return CALL_BROKEN;
 }
@@ -345,12 +354,14 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
 
 /* --- What the link tells ------------------------------------------------------------------------------------------ */
 
-static void load_reply(struct lane *lane, const struct reply *reply)
+static void load_reply(struct redis *r, struct lane *lane, const struct reply *reply)
 {
     lane->master->library = false; /* a call that does not find it asks again */
-    if (reply->type == REPLY_ERROR && !begins(reply->text, "ERR Library 'magpie_")) /* … already exists */
-        log_event(LOG_WARN, "cluster.library_refused", LOG_SLICE("error", reply->text),
-                  LOG_STR("host", lane->master->host), LOG_INT("port", lane->master->port));
+    if (reply->type != REPLY_ERROR || begins(reply->text, "ERR Library 'magpie_")) /* … already exists */
+        return;
+    refusal_note(r, reply->text);
+    log_event(LOG_WARN, "cluster.library_refused", LOG_SLICE("error", reply->text), LOG_STR("host", lane->master->host),
+              LOG_INT("port", lane->master->port));
 }
 
 static void lane_reply(struct link *l, const struct reply *reply)
@@ -361,7 +372,7 @@ static void lane_reply(struct link *l, const struct reply *reply)
     if (g->before) {
         g->before--;
         if (g->loading)
-            load_reply(lane, reply);
+            load_reply(r, lane, reply);
         g->loading = false;
     } else if (g->sent.first) {
         call_reply(r, lane, reply);

@@ -30,6 +30,15 @@ void library_init(struct library *l)
     }
 }
 
+struct slice library_name(const struct library *l, enum fn fn)
+{
+    struct slice head = library_head(l, fn);
+    const char *name = head.p + head.n - 2; /* the line behind the last length */
+    while (name[-1] != '\n')
+        name--;
+    return slice_of(name, (size_t)(head.p + head.n - 2 - name));
+}
+
 struct slice library_text(void)
 {
     return slice_of(library_code, library_code_size);

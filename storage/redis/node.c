@@ -5,11 +5,13 @@
 #include "core/base/container.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "storage/redis/group.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/time.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -69,6 +71,7 @@ struct node_self {
 
 static void turn(struct redis *r);
 static void beat(struct redis *r);
+static bool hopeless(struct redis *r, enum store_status status);
 
 /* --- Starting and ending ------------------------------------------------------------------------------------------ */
 
@@ -83,20 +86,49 @@ static void tell(struct node_self *s, int code, const char *why)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Whether a signal waits that ends the process: the start has blocked them, until somebody deals with them. */
+static bool is_to_end(void)
+{
+    sigset_t pending;
+    sigemptyset(&pending);
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) || sigismember(&pending, SIGQUIT));
+}
+
 int node_wait(struct redis *r, char *why, size_t why_size)
 {
     struct node_self *s = r->node;
     uint64_t until = clock_mono_ms() + WAIT_S * 1000;
+    bool ended = false;
     pthread_mutex_lock(&s->lock);
-    while (!s->done && clock_mono_ms() < until) { /* once in the life of a server, and no clock is moved by it */
+    while (!s->done && clock_mono_ms() < until &&
+           !(ended = is_to_end())) { /* once in the life of a server, and no clock is moved by it */
         pthread_mutex_unlock(&s->lock);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         pthread_mutex_lock(&s->lock);
     }
     int code = s->done ? s->code : ERR_IO;
-    snprintf(why, why_size, "%s", s->done ? s->why : "cluster.redis: the table of nodes cannot be written");
+    snprintf(why, why_size, "%s%s", !s->done && ended ? "told to end while it waited: " : "",
+             s->why[0] || s->done ? s->why : "cluster.redis: the table of nodes cannot be written");
     pthread_mutex_unlock(&s->lock);
     return code;
+}
+
+/* It has not joined yet: what is said if its start has waited for too long. */
+static void hint(struct redis *r)
+{
+    struct node_self *s = r->node;
+    const struct master *m = r->parts[0].master;
+    pthread_mutex_lock(&s->lock);
+    if (!s->done && group_short_ms(r, m))
+        snprintf(s->why, sizeof s->why,
+                 "cluster.redis: the table of nodes cannot be written: what %s:%u has is in fewer processes than "
+                 "cluster.copies (%u) says",
+                 m->host, m->port, r->options.cluster.copies);
+    else if (!s->done)
+        snprintf(s->why, sizeof s->why, "cluster.redis: the table of nodes cannot be written%s%s",
+                 r->refusal[0] ? ": " : "", r->refusal);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* It cannot join. */
@@ -110,8 +142,11 @@ static void refuse(struct redis *r, int code, const char *why)
 
 static void on_timer(struct ev_loop *loop, ev_timer *w, int events)
 {
+    struct node_self *s = CONTAINER_OF(w, struct node_self, timer);
     (void)loop, (void)events;
-    turn(CONTAINER_OF(w, struct node_self, timer)->r);
+    if (!s->joined)
+        hint(s->r);
+    turn(s->r);
 }
 
 static void again_in(struct node_self *s, uint32_t ms)
@@ -504,6 +539,8 @@ static void beat_done(struct redis *r, struct call *c, enum store_status status,
     if (status == STORE_OK) {
         struct reply_in in = reply_in(reply);
         beaten(r, &in, reply);
+    } else if (hopeless(r, status)) {
+        return;
     } else if (status == STORE_FATAL) {
         log_event(LOG_ERROR, "cluster.unreadable", LOG_STR("what", "the table of nodes"));
     }
@@ -551,8 +588,10 @@ static void format_known(struct redis *r, struct node_once *o, enum store_status
     if (s->phase != PHASE_FORMAT)
         return;
     s->phase = PHASE_NONE;
-    if (status != STORE_OK)
+    if (status != STORE_OK) {
+        (void)hopeless(r, status);
         return; /* once more */
+    }
     snprintf(why, sizeof why, "%d", LAYOUT_FORMAT);
     if (slice_eq(value, SLICE_LIT("import"))) { /* import.c */
         refuse(r, ERR_INVALID, "an import under cluster.prefix is under way, or was cut short: import again");
@@ -588,6 +627,19 @@ void node_start(struct redis *r)
 {
     again_in(r->node, JOIN_MS);
     turn(r);
+}
+
+/* What a call came to without which it cannot join. Whether it never will: it is refused then. */
+static bool hopeless(struct redis *r, enum store_status status)
+{
+    struct node_self *s = r->node;
+    char why[256];
+    if (s->joined || status != STORE_FATAL)
+        return false;
+    snprintf(why, sizeof why, "cluster.redis: Redis refuses what a node needs under cluster.prefix (\"%s\"): %s",
+             r->options.cluster.prefix, r->refusal);
+    refuse(r, ERR_INVALID, why);
+    return true;
 }
 
 void node_ready(struct redis *r)

@@ -10,6 +10,7 @@
 #include "storage/redis/rule.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
+#include "storage/redis/untold.h"
 #include "storage/redis/windows.h"
 
 enum {
@@ -199,10 +200,33 @@ static void users_pair(struct redis *r, struct task *t)
 
 /* --- Its answer --------------------------------------------------------------------------------------------------- */
 
+/* The send fails, and yet the message is stored, or may be: others are told when it is repeated. */
+static void note_untold(struct redis *r, const struct store_append *a, uint64_t created_ms, uint64_t place)
+{
+    char digest[LAYOUT_DIGEST];
+    if (!a->client_id.n)
+        return;
+    layout_digest(digest, a->sender, a->conv, a->client_id);
+    untold_note(r->untold, digest, created_ms, place);
+}
+
+/* Whether a repeat is of such a message, and those behind it in its conversation were not told of: pushes ascend. */
+static bool was_untold(struct redis *r, const struct store_append *a)
+{
+    char digest[LAYOUT_DIGEST];
+    layout_digest(digest, a->sender, a->conv, a->client_id);
+    return untold_take(r->untold, digest, a->created_ms, layout_place(a->id)) &&
+           known_get(r->known, a->conv).seq <= a->seq;
+}
+
 static void halves_done(struct redis *r, struct halves *h, enum store_status status)
 {
+    struct task *t = h->ctx;
+    struct store_append *a = (struct store_append *)t->op;
+    if (status != STORE_OK && !a->duplicate)
+        note_untold(r, a, a->created_ms, layout_place(a->id));
     /* The message is stored, whatever became of the rest. */
-    task_end(r, h->ctx, status == STORE_RETRY ? STORE_UNKNOWN : status);
+    task_end(r, t, status == STORE_RETRY ? STORE_UNKNOWN : status);
 }
 
 /* Reads the numbers. Whether the second halves are to be done: then *intent says how. False also for what is no
@@ -241,6 +265,8 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
     struct appending *w = t->own;
     struct layout_intent intent;
     if (status != STORE_OK) {
+        if (status == STORE_UNKNOWN)
+            note_untold(r, a, w->now, w->place);
         task_end(r, t, status);
         return;
     }
@@ -259,7 +285,7 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
         task_end(r, t, STORE_FATAL);
         return;
     }
-    a->duplicate = code == 'D' && !append_own(c, a, w);
+    a->duplicate = code == 'D' && !append_own(c, a, w) && !was_untold(r, a);
     atomic_fetch_add_explicit(a->duplicate ? &r->stats.duplicates : &r->stats.appended, 1, memory_order_relaxed);
     known_put(r->known, a->conv, a->seq, 0);
     if (!a->duplicate && layout_place(a->id) > r->last_place)

@@ -19,6 +19,7 @@
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
+#include "storage/redis/untold.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -109,6 +110,7 @@ void redis_free(struct redis *r)
     settle_fini(r);
     gone_fini(r);
     free(r->known);
+    free(r->untold);
     time_fini(r);
     redis_io_fini(r);
     while (r->spare_count)
@@ -242,6 +244,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     r->asked = r->options;
     e = e ? e : tasks_init(r);
     e = e ? e : known_init(&r->known);
+    e = e ? e : untold_init(&r->untold);
     e = e ? e : gone_init(r);
     e = e ? e : settle_init(r);
     e = e ? e : marks_init(r);

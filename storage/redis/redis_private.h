@@ -54,6 +54,7 @@ struct redis_stats {
 
 struct tasks; /* task.c's: the operations under way */
 struct known;
+struct untold;
 struct gone;
 struct settles;
 struct marks;
@@ -82,7 +83,8 @@ struct redis {
     uint64_t expired_at;            /* when old calls were looked for last */
     struct buf spare[SPARE_BODIES]; /* memory for bodies of calls */
     uint32_t spare_count;
-    bool stopped; /* nothing is sent any more */
+    bool stopped;      /* nothing is sent any more */
+    char refusal[160]; /* what Redis said of the last call, or library, that it will not have; "": of none yet */
     struct ev_async wake;
     struct ev_prepare turn_end;
     struct ev_check turn_begin;
@@ -94,6 +96,7 @@ struct redis {
     bool resting;               /* what was to be done at the end has been begun */
     struct tasks *tasks;        /* task.c */
     struct known *known;        /* known.c */
+    struct untold *untold;      /* untold.c */
     struct gone *gone;          /* gone.c */
     struct settles *settles;    /* settle.c */
     struct marks *marks;        /* marks.c */

@@ -4,7 +4,7 @@ in as many processes as `cluster.copies` says."""
 import time
 
 from base import Test
-from client import HISTORY, INBOX, SEND_CHANNEL, SEND_USER
+from client import CHANNEL_MESSAGE, HISTORY, INBOX, SEND_CHANNEL, SEND_USER, USER_MESSAGE
 from load import Load
 from redis_cluster import RedisCluster
 from server import Server
@@ -14,6 +14,7 @@ CONFIG = {"log": {"level": "info"}, "limits": {"inbox": 0}, "tiers": {"small": {
 
 class Day(Test):
     abstract = True
+    settings = CONFIG
 
     @classmethod
     def setUpClass(cls):
@@ -26,7 +27,7 @@ class Day(Test):
     def setUp(self):
         super().setUp()
         self.redis.healthy()
-        self.server = Server(CONFIG, redis=self.redis.addresses)
+        self.server = Server(self.settings, redis=self.redis.addresses)
         self.addCleanup(self.server.close)
 
     def under_load(self, f, more=20):
@@ -109,6 +110,68 @@ class Copies(Day):
             master.process.running() or master.start()
             load.stop()
         load.check()
+
+
+class Repeats(Day):
+    """What was stored while its send was answered `unavailable`: its sender's repeat lets others know of it."""
+
+    settings = dict(CONFIG, cluster={"patience": 2})
+
+    def without_copies(self, f):
+        replicas = [r for m in self.redis.masters() for r in self.redis.replicas_of(m)]
+        for r in replicas:
+            r.stop()
+        try:
+            f()
+        finally:
+            for r in replicas:
+                r.cont()
+        self.redis.healthy()
+
+    def sent(self, client, action, **body):
+        """The answer, once it is none of an error: the node may take a moment to see that copies are back."""
+        def once():
+            answer = client.ask(action, **body)
+            return None if "error" in answer else answer
+        return self.eventually(once, 30)
+
+    def test_members_hear_of_it(self):
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        a.say(room, "before")
+        self.assertEqual(b.push(CHANNEL_MESSAGE)["seq"], 1)
+        self.without_copies(lambda: self.refused("unavailable", a, SEND_CHANNEL, channel=room, content="x",
+                                                 clientId="repeated"))
+        b.quiet(CHANNEL_MESSAGE)
+        sent = self.sent(a, SEND_CHANNEL, channel=room, content="x", clientId="repeated")
+        push = b.push(CHANNEL_MESSAGE)
+        self.assertEqual((push["seq"], push["id"], push["content"]), (sent["seq"], sent["id"], "x"))
+        self.assertEqual(a.say(room, "x", clientId="repeated")["id"], sent["id"])
+        b.quiet(CHANNEL_MESSAGE)
+
+    def test_not_after_what_came_later(self):
+        """Pushes ascend: the gap says that something is missing."""
+        a, b = self.users("Ada", "Bob")
+        room = self.channel(a, b)
+        self.without_copies(lambda: self.refused("unavailable", a, SEND_CHANNEL, channel=room, content="x",
+                                                 clientId="repeated"))
+        later = self.sent(b, SEND_CHANNEL, channel=room, content="later", clientId="later")
+        self.assertEqual(later["seq"], 2)
+        self.assertEqual(b.push(CHANNEL_MESSAGE)["seq"], 2)
+        self.assertEqual(a.say(room, "x", clientId="repeated")["seq"], 1)
+        b.quiet(CHANNEL_MESSAGE)
+
+    def test_a_receiver_hears_of_it(self):
+        a, b = self.users("Ada", "Bob")
+        a.tell(b, "before")
+        self.assertEqual(b.push(USER_MESSAGE)["seq"], 1)
+        self.without_copies(lambda: self.refused("unavailable", a, SEND_USER, receiverId=b.id, content="x",
+                                                 clientId="repeated"))
+        sent = self.sent(a, SEND_USER, receiverId=b.id, content="x", clientId="repeated")
+        self.assertEqual(b.push(USER_MESSAGE)["id"], sent["id"])
+        a.tell(b, "x", clientId="repeated")
+        b.quiet(USER_MESSAGE)
+        self.assertEqual([m["content"] for m in b.request(INBOX)["messages"]], ["before", "x"])
 
 
 class Full(Day):

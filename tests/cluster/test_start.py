@@ -4,6 +4,7 @@ start, or a warning."""
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from base import Test
@@ -177,6 +178,27 @@ class Wrong(Start):
         self.assertIn("the data has format 2; this server knows 1",
                       self.sentence(self.redis.addresses, {"prefix": s.keys}))
 
+    def test_something_else_under_the_prefix(self):
+        for kind in "CN":
+            s = Server(start=False, redis=self.redis.addresses)
+            s.discard()
+            self.redis.master_of(0).call("SET", "%s%s{%s}" % (s.keys, kind, ZERO), "a text")
+            said = self.sentence(self.redis.addresses, {"prefix": s.keys})
+            self.assertIn('Redis refuses what a node needs under cluster.prefix ("%s"): WRONGTYPE' % s.keys, said)
+
+    def test_more_copies_than_there_are(self):
+        """It waits, for copies may come; and ends when it is told to."""
+        s = Server({"cluster": {"copies": 4}, "log": {"level": "info"}}, start=False, redis=self.redis.addresses)
+        self.addCleanup(s.discard)
+        s.write_config()
+        s.launch(wait=False)
+        self.eventually(lambda: s.log().count("cluster.short_of_copies") == 3, 20)
+        time.sleep(1)  # what stands before its sentence is written by then
+        s.process.terminate()
+        self.assertEqual(s.process.wait(20 * PATIENCE), 1)
+        self.assertIn("told to end while it waited: cluster.redis: the table of nodes cannot be written: what %s has is"
+                      " in fewer processes than cluster.copies (4) says" % self.redis.master_of(0).address, s.log())
+
     def test_no_password_is_wanted(self):
         self.assertIn("cluster.password: Redis on %s refuses it" % self.redis.nodes[0].address,
                       self.sentence(self.redis.addresses, {"password": "sesame"}))
@@ -234,6 +256,15 @@ class Password(Start):
             a.tell(b, "hello")
             self.assertEqual(b.push(101)["content"], "hello")
             self.assertNotIn("planted", s.whole_log())
+
+    def test_of_an_acl_for_other_keys(self):
+        for n in self.redis.nodes:
+            n.call("ACL", "SETUSER", "other", "on", ">planted-for-magpie", "~other*", "&*", "+@all")
+            n.call("ACL", "SETUSER", "mute", "on", ">planted-for-magpie", "~*", "&*", "+@all", "-function", "-fcall")
+        for name in ("other", "mute"):
+            said = self.sentence(self.redis.addresses, {"username": name, "password": "planted-for-magpie"})
+            self.assertIn("Redis refuses what a node needs under cluster.prefix (", said)
+            self.assertIn("): NOPERM ", said)
 
     def test_config_is_not_allowed(self):
         found = self.warned(self.redis.addresses, {"username": "shy", "password": "planted-for-magpie"})
