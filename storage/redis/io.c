@@ -28,14 +28,16 @@ static bool something_waits(const struct redis *r)
     return false;
 }
 
-/* The tick comes often while something is under way, and else seldom: who is idle costs nothing. */
+/* The tick comes often while something is under way, and else seldom: who is idle costs nothing. One that is due soon
+ * comes soon: what begins and ends all the time must not put it off for ever. */
 static void tick_set(struct redis *r, uint32_t ms)
 {
     if (r->tick_ms == ms)
         return;
     r->tick_ms = ms;
     r->tick.repeat = ms / 1000.0;
-    ev_timer_again(r->loop, &r->tick);
+    if (!ev_is_active(&r->tick) || ev_timer_remaining(r->loop, &r->tick) > r->tick.repeat)
+        ev_timer_again(r->loop, &r->tick);
 }
 
 static void on_turn_begin(struct ev_loop *loop, ev_check *w, int events)

@@ -114,7 +114,7 @@ class Archive(Test):
                 self.assertEqual(self.code(b, a), "unavailable")
                 self.eventually(lambda: len(told) > n + 20, 20)  # messages flow
                 self.eventually(lambda: not self.archive()["connected"], 20)
-                self.assertNotEqual(self.archive()["why"], "")
+                self.eventually(lambda: self.archive()["why"], 10)
                 self.pg.start()
                 self.eventually(lambda: self.archive()["connected"], 20)
         finally:
@@ -126,6 +126,14 @@ class Archive(Test):
         self.eventually(lambda: self.hot(self.pair(a, b)) == HOT, 60)
         self.assertEqual(self.all_texts(b, a), expected)
         self.assertEqual(self.archive()["why"], "")
+
+    def test_an_idle_node_tells_of_it(self):
+        for _ in range(2):
+            self.pg.kill()
+            self.eventually(lambda: not self.archive()["connected"], 10)
+            self.eventually(lambda: self.archive()["why"], 10)
+            self.pg.start()
+            self.eventually(lambda: self.archive()["connected"], 20)
 
     def test_hangs(self):
         a, b = self.user("Ann"), self.user("Bob")
