@@ -142,10 +142,9 @@ const struct config_option config_schema[] = {
     SECONDS(cluster.patience, 1, 600, "8", 0,
             "How long what cannot be done in Redis is tried again before the client is told `unavailable`."),
     SECONDS(cluster.isolated, 5, 86400, "15", 0,
-            "How long most masters may be out of reach before this server sends its clients to others. /ready says so "
-            "when it is any of them."),
+            "How long a Redis master may be out of reach before /ready says so (503)."),
     BOOL(cluster.balance, "true", 0,
-         "Move masters apart, by failovers without loss, when most of them have gathered on one machine."),
+         "Not used yet: masters that have gathered on one machine are moved apart by hand (docs/cluster.md)."),
     SECTION("cluster.archive", "Where private messages are kept for long: PostgreSQL."),
     TEXT(cluster.archive.url, 1, "nil", RESTART | NIL | SECRET,
          "\"postgresql://USER:PASSWORD@HOST,HOST2/DATABASE\"; nil: private messages stay in Redis alone."),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`./dev bench`: everything that is claimed about speed and size, in one table.
 
-    run.py                                  every part but `reconnects`, which takes minutes
+    run.py                                  every part but `reconnects` and `cluster`, which take minutes
     run.py fanout idle ...                  some parts
     run.py --json                           the figures as one JSON object, to keep
     run.py --against OLD.json               the same table, and how it compares with what was kept
@@ -20,6 +20,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cluster  # noqa: E402
 import endure  # noqa: E402
 import growth  # noqa: E402
 import parts  # noqa: E402
@@ -48,6 +49,7 @@ PARTS = [
 ]
 MORE = [
     ("reconnects", "memory, when a million have come and gone", endure.reconnect_million),
+    ("cluster", "a node on a Redis Cluster, against a bare client of it in the same run", cluster.cluster),
 ]
 
 

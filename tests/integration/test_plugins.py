@@ -619,17 +619,26 @@ class Moderation(PluginTest):
         self.assertEqual(self.console("mod rule " + name), [0, 0, 1, 7, 1])
         self.assertEqual(self.user("Bob").error(3, name=name).code, "forbidden")
 
+    def pages(self, what):
+        page = self.console('mod %s ""' % what)
+        found = [page["ids"]]
+        while page["more"]:
+            page = self.console("mod %s %s" % (what, page["next"]))
+            found.append(page["ids"])
+        self.assertEqual(page["next"], "")
+        return found
+
     def test_lists(self):
         for i in range(3):
             self.console("mod add scan.%d N" % i)
-        first = self.console('mod users scan. ""')
-        self.assertEqual((len(first["ids"]), first["more"]), (2, True))
-        second = self.console("mod users scan. " + first["next"])
-        self.assertEqual((len(second["ids"]), second["more"], second["next"]), (1, False, ""))
-        ids = first["ids"] + second["ids"]
-        self.assertEqual(sorted(ids) if CLUSTER else ids, ["scan.0", "scan.1", "scan.2"])  # Redis keeps no order
+        pages = self.pages("users scan.")
+        if CLUSTER:  # whose lists have no order, and pages with nothing on them
+            self.assertEqual(sorted(sum(pages, [])), ["scan.0", "scan.1", "scan.2"])
+            self.assertLessEqual(max(map(len, pages)), 2)
+        else:
+            self.assertEqual(pages, [["scan.0", "scan.1"], ["scan.2"]])
         name = self.channel(self.user("Ada"))
-        self.assertEqual(self.console('mod channels %s ""' % name), {"ids": [name], "more": False, "next": ""})
+        self.assertEqual(sum(self.pages("channels " + name), []), [name])
 
     def test_what_cannot_be(self):
         for n in range(5):
