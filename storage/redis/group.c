@@ -184,6 +184,16 @@ static void refusal_note(struct redis *r, struct slice error)
              error.p);
 }
 
+/* Full, without replicas, a disk that fails: Redis says which. Once a minute, for each send may be refused. */
+static void denied_tell(struct redis *r, struct master *m, struct slice error)
+{
+    if (m->denied_told && r->turn_ms < m->denied_told + DENIED_AGAIN)
+        return;
+    m->denied_told = r->turn_ms;
+    log_event(LOG_WARN, "cluster.denied", LOG_STR("host", m->host), LOG_INT("port", m->port),
+              LOG_SLICE("error", error));
+}
+
 static enum call_state error_of(struct redis *r, struct lane *lane, const struct call *c, struct slice error)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
@@ -193,6 +203,8 @@ static enum call_state error_of(struct redis *r, struct lane *lane, const struct
             lane->master->library = true;
         if (errors[i].moved)
             slots_doubt(r, error);
+        if (errors[i].state == CALL_DENIED)
+            denied_tell(r, lane->master, error);
         return errors[i].state;
     }
     struct slice name = c->fn < FN_COUNT ? library_name(&r->library, c->fn) : SLICE_LIT("command");

@@ -22,6 +22,7 @@ enum {
     BEAT_MS = 1000,   /* between two beats */
     OTHER_MS = 7000,  /* a number's owner whose beat stands still for that long is dead */
     MEASURE_MS = 250, /* a reply that took longer says nothing exact of the other's clock */
+    OTHER_MOVES = 3,  /* of another node's beat under our eyes: it lives, and is not about to end */
     LEAVE_MS = 1000,  /* a node that ends waits for so long to be out of the table */
     WAIT_S = 60,      /* a start waits for so long */
     FAR_MS = 1000     /* a node that takes another incarnation sets its clock when it is so far off */
@@ -44,6 +45,7 @@ struct node_self {
     uint32_t sent_version; /* of the record in it; 0: none */
     struct call burying;   /* while `buries` */
     struct node_once format;
+    uint64_t other_told; /* incarnation of the newest of the others that was warned of */
     bool beating, buries;
     bool changed;      /* our record is to be written */
     bool again;        /* it has had an incarnation before */
@@ -490,6 +492,23 @@ static void take_again(struct redis *r)
     again_in(s, JOIN_MS);
 }
 
+/* Two that serve clients at once: nodes do not hear of each other's messages. One that was killed elsewhere stays in the
+ * table for a while, but its beat stands still. */
+static void warn_of_others(struct node_self *s)
+{
+    for (unsigned i = 0; i < s->nodes.n; i++) {
+        const struct node *n = &s->nodes.list[i];
+        if (n->inc <= s->other_told || n->inc == s->nodes.inc || n->about.state != NODE_UP || n->moves < OTHER_MOVES)
+            continue;
+        s->other_told = n->inc;
+        log_event(LOG_WARN, "cluster.not_alone", LOG_INT("node", n->number),
+                  LOG_SLICE("host", slice_of(n->about.host, n->about.host_n)),
+                  LOG_STR("effect",
+                          "clients of one node are not told of what is sent on the other: end one of them, or "
+                          "give it another cluster.prefix"));
+    }
+}
+
 static void beaten(struct redis *r, struct reply_in *in, const struct reply *reply)
 {
     struct node_self *s = r->node;
@@ -503,6 +522,8 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
     int e = nodes_read(&s->nodes, reply, cluster_clock_boot(&r->time->clock));
     if (e) {
         log_event(LOG_ERROR, "cluster.unreadable", LOG_STR("what", "the table of nodes"), LOG_INT("code", e));
+        if (!s->joined && e == ERR_INVALID)
+            refuse(r, e, "cluster.redis: the table of nodes under cluster.prefix cannot be read");
         return;
     }
     s->nodes.time_ms = time_told(r, s->nodes.time_ms);
@@ -528,6 +549,7 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
         log_event(LOG_INFO, s->again ? "cluster.rejoined" : "cluster.joined", LOG_INT("node", s->nodes.number),
                   LOG_INT("incarnation", s->nodes.inc), LOG_INT("nodes", s->nodes.n));
     }
+    warn_of_others(s);
     sweep_nodes(r);
 }
 

@@ -20,6 +20,7 @@ enum {
     QUEUE_HOLD = 50,         /* ms until what was refused is sent again */
     QUEUE_EXPIRE = 200,      /* ms between two looks for what has waited for too long */
     QUEUE_NONE = UINT16_MAX, /* no partition */
+    DENIED_AGAIN = 60000,    /* ms between two lines about a master that refuses changes */
     SHORT_REFUSE = 1000,     /* ms short of copies, after which changes are refused */
     SHORT_READ = 4000,       /* ms short of copies, after which reads are answered without them */
     SHORT_PROBE = 200,       /* ms between two looks whether copies are back */
@@ -105,6 +106,7 @@ struct master {
     bool seen;            /* while a view is read: it is in it */
     bool library;         /* a function was not found: the library is loaded with the next group of changes */
     bool lost;            /* it was logged that it cannot be reached */
+    uint64_t denied_told; /* when it was logged last that it refuses changes, by redis.turn_ms; 0: never */
     bool short_told;      /* it was logged that it has too few copies */
     uint64_t ready_at;    /* when a lane was ready last; 0: never */
     uint64_t few_until;   /* copies were fewer than all: until then not all are asked for */

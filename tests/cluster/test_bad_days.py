@@ -194,6 +194,9 @@ class Full(Day):
         finally:
             for m, was in before:
                 m.config("maxmemory", was)
+        denied = [line for line in self.server.log().splitlines() if " warn cluster.denied " in line]
+        self.assertEqual(len(denied), len({line.split(" port=")[1].split()[0] for line in denied}), "each once")
+        self.assertTrue(denied and all('error="OOM ' in line for line in denied), denied)
         self.assertEqual(a.tell(b, "x", clientId="full")["seq"], 6)
         self.assertEqual(a.say(room, "x", clientId="full")["seq"], 2)
         self.assertEqual(len(b.request(INBOX)["messages"]), 5)
