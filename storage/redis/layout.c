@@ -1,6 +1,7 @@
 /* What is kept in Redis, byte by byte: see layout.h. */
 #include "storage/redis/layout.h"
 
+#include "core/base/utf8.h"
 #include "storage/conv_key.h"
 
 #include <openssl/sha.h>
@@ -59,6 +60,12 @@ int layout_meta(struct slice v, struct layout_record *m)
 
 _Static_assert(LAYOUT_META == 29 + 2, "rev is behind it");
 
+/* Whoever else writes to Redis or to the archive may have put there what is no text. Clients are sent nothing else. */
+static struct slice text_of(struct slice s)
+{
+    return utf8_valid(s) ? s : utf8_prefix(s);
+}
+
 int layout_record(struct slice v, struct layout_record *m)
 {
     const char *p = v.p;
@@ -71,9 +78,10 @@ int layout_record(struct slice v, struct layout_record *m)
     m->rev = load_be16(p + 29);
     m->edited_ms = layout_u48(p + 31);
     p += LAYOUT_RECORD_FIXED;
-    m->sender = slice_of(p, sender);
-    m->sender_name = slice_of(p + sender, name);
-    m->content = slice_of(p + sender + name, v.n - LAYOUT_RECORD_FIXED - sender - name);
+    size_t content = v.n - LAYOUT_RECORD_FIXED - sender - name;
+    m->sender = text_of(slice_of(p, sender));
+    m->sender_name = text_of(slice_of(p + sender, m->sender.n == sender ? name : 0));
+    m->content = text_of(slice_of(p + sender + name, m->sender.n + m->sender_name.n == sender + name ? content : 0));
     return 0;
 }
 

@@ -86,7 +86,7 @@ struct layout_record {
     uint64_t birth_ms;   /* cluster time: what expiry goes by */
     uint64_t ttl_ms;     /* its own; 0: the tier's */
     uint64_t edited_ms;  /* 0: never */
-    /* They lie one behind the other. */
+    /* They lie one behind the other, up to the first byte that is no UTF-8. */
     struct slice sender, sender_name, content;
 };
 MUST_CHECK int layout_record(struct slice v, struct layout_record *m);

@@ -76,6 +76,18 @@ class Archive(Test):
                 return out
             before = {"before": page["messages"][0]["seq"]}
 
+    def test_what_is_no_text(self):
+        """Somebody has written to the table: clients are sent what is one, and no torn frame."""
+        a, b = self.user("Ann"), self.user("Bob")
+        self.cold(a, b, 12)
+        where = " where conv = '\\x%s' and seq = " % self.pair(a, b).hex()
+        self.pg.query("update message set content = '\\x6f6bff00'" + where + "2")
+        self.pg.query("update message set name = '\\xc3'" + where + "3")
+        messages = b.history(peer=a, after=0, limit=4)["messages"]
+        self.assertEqual([m["content"] for m in messages], ["m1", "ok", "", "m4"])
+        self.assertEqual([m["sender"]["name"] for m in messages], ["Ann", "Ann", "", "Ann"])
+        self.assertEqual([m["content"] for m in b.request(INBOX, limit=4)["messages"]], ["m1", "ok", "", "m4"])
+
     def test_of_any_age(self):
         a, b = self.user("Ann"), self.user("Bob")
         self.cold(a, b, 150)

@@ -110,6 +110,16 @@ static void records(void **state)
         assert_int_equal(layout_record(all(&bad), &m), ERR_INVALID);
         assert_int_equal(layout_meta(all(&bad), &m), ERR_INVALID);
     }
+    struct value torn = v;
+    torn.p[v.n - 4] = (char)0xFF; /* con?ent */
+    assert_int_equal(layout_record(all(&torn), &m), 0);
+    assert_true(slice_eq(m.sender_name, SLICE_LIT("Anna")) && slice_eq(m.content, SLICE_LIT("con")));
+    torn.p[v.n - 8] = (char)0xC3; /* Ann?con?ent */
+    assert_int_equal(layout_record(all(&torn), &m), 0);
+    assert_true(slice_eq(m.sender, SLICE_LIT("ann")) && slice_eq(m.sender_name, SLICE_LIT("Ann")) && !m.content.n);
+    torn.p[v.n - 14] = (char)0x80; /* ?nnAnn?con?ent */
+    assert_int_equal(layout_record(all(&torn), &m), 0);
+    assert_true(!m.sender.n && !m.sender_name.n && !m.content.n);
     struct buf texts = BUF_INIT;
     layout_texts_put(&texts, SLICE_LIT("ann"), SLICE_NONE, SLICE_LIT("hi"));
     assert_true(slice_eq(buf_slice(&texts), slice_of("\3\0annhi", 7)));
