@@ -171,5 +171,7 @@ class Examples(Test):
         b.subscribe("club/chess")
         a.request(211, channel="club/chess", userId=b.id)
         b.close()
+        # While one connection of it is there, another one's login restores nothing.
+        self.eventually(lambda: a.request(12, ids=[b.id])["online"] == [])
         b = self.again(b)
         self.refused("forbidden", b, 4, channel="club/chess", content="let me in")
