@@ -172,7 +172,11 @@ class Server:
         self.metrics = ports.get("metrics", 0)
 
     def log(self):
-        """What it has logged since its last start."""
+        """What it has logged since its last start. A server writes its log behind: what it writes now is waited for."""
+        size, looks = -1, 0
+        while size != os.path.getsize(self.log_path) and looks < 10:
+            size, looks = os.path.getsize(self.log_path), looks + 1
+            time.sleep(0.01)
         with open(self.log_path, errors="replace") as f:
             f.seek(self.log_start)
             return f.read()

@@ -174,7 +174,7 @@ class Slow(PluginTest):
         self.console("plugin load wrong_slow")
         self.console("slow work 13000")
         self.assertIn("it waits for 1 works", self.console.refused("plugin unload wrong_slow"))
-        self.assertIn("plugin.stuck plugin=wrong_slow", self.server.log())
+        self.server.wait_log("plugin.stuck plugin=wrong_slow")
         self.assertEqual(self.console("plugin info wrong_slow")["state"], "being unloaded")
         self.assertIn("being unloaded", self.console.refused("plugin load wrong_slow"))
         self.eventually(lambda: not [p for p in self.console("plugin list") if p["name"] == "wrong_slow"
