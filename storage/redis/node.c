@@ -492,8 +492,8 @@ static void take_again(struct redis *r)
     again_in(s, JOIN_MS);
 }
 
-/* Two that serve clients at once: nodes do not hear of each other's messages. One that was killed elsewhere stays in the
- * table for a while, but its beat stands still. */
+/* Two that serve clients at once: nodes do not hear of each other's messages. One that was killed elsewhere stays in
+ * the table for a while, but its beat stands still. */
 static void warn_of_others(struct node_self *s)
 {
     for (unsigned i = 0; i < s->nodes.n; i++) {
