@@ -14,8 +14,11 @@
     X(UNFOLLOW,    unfollow)     \
     X(SESSION_PUT, session_put)  \
     X(SESSION_DEL, session_del)  \
+    X(LOOK,        look)         \
     X(PRESENCE,    presence)     \
+    X(WATCH,       watch)        \
     X(ORDER,       order)        \
+    X(CALL,        call)         \
     X(NOTE,        note)
 /* clang-format on */
 
@@ -30,6 +33,12 @@ struct bus_ops {
     void (*post)(struct bus *b, struct store_op *op);
     void (*listen)(struct bus *b, const struct bus_ears *ears); /* bus_listen() */
     void (*receipt)(struct bus *b, struct bus_order *o);        /* bus_receipt() */
+    void (*answer)(struct bus *b, struct bus_called *c, struct slice body);
+    void (*applied)(struct bus *b, struct bus_noted *n);
+    unsigned (*nodes)(struct bus *b, struct bus_node *out, unsigned n);
+    bool (*leads)(struct bus *b);
+    unsigned (*part_conv)(struct slice conv);
+    unsigned (*part_user)(struct slice user);
 };
 
 /* What the doors know of a bus: the engine's own struct begins with this. */

@@ -191,6 +191,13 @@ void store_page_free(struct store_page *p);
  * conversation's head. A second append with the same (sender, conv, client_id), in the same group or within the dedup
  * window: `duplicate`, and the first one's numbers. STORE_NOTFOUND: there is no such channel (any more). STORE_DENIED:
  * the sender or the receiver was deleted. */
+enum store_check {
+    CHECK_NONE,
+    CHECK_MEMBER, /* the sender is a member of the channel */
+    CHECK_BLOCK   /* the receiver has not blocked the sender */
+};
+enum { STORE_ADVICE_MAX = 255 };
+
 struct store_append {
     struct store_op op;
     struct slice conv;
@@ -202,9 +209,15 @@ struct store_append {
     struct slice receiver;  /* whose inbox gets a reference; empty for channels */
     bool only_duplicate;    /* do not store: STORE_OK with `duplicate`, or STORE_NOTFOUND */
     bool stranger;          /* the sender is no member of the channel: it gets no read mark, which would outlive it */
+    /* For a cluster, where another server may have changed what the caller knows. The embedded engine looks at none. */
+    enum store_check check; /* looked at once more with the write: STORE_DENIED, and `refused` */
+    struct slice advice;    /* at most STORE_ADVICE_MAX bytes that travel with the news of it (bus.h) */
     /* out */
     uint64_t seq, id, created_ms;
     bool duplicate;
+    enum store_check refused; /* why STORE_DENIED; CHECK_NONE: a user was deleted */
+    uint64_t arrival;         /* its place among all that ever came into the receiver's inbox; 0: not known */
+    uint32_t members;         /* of a channel; 0: not known */
 };
 void store_append(struct store *s, struct store_append *a);
 
@@ -280,6 +293,8 @@ struct store_user_load {
     struct store_subscription *subscriptions;
     uint32_t subscription_count;
     uint32_t inbox;
+    uint64_t version;  /* in a cluster: how often what a server copies of it has changed */
+    uint64_t arrivals; /* likewise: how many messages ever came into its inbox */
     char *arena;
 };
 void store_user_load(struct store *s, struct store_user_load *u);
@@ -341,6 +356,7 @@ struct store_conv_load {
     uint64_t first;       /* as in store_range */
     uint64_t last_id;     /* id of the newest message ever, 0: none */
     uint32_t members;     /* channel */
+    uint64_t version;     /* channel, in a cluster: of its members */
     enum store_tier tier; /* channel: as last saved */
     bool user_exists[2];  /* pair: lower, higher id */
     bool blocks[2];       /* pair: lower blocks higher; higher blocks lower */
@@ -384,6 +400,8 @@ struct store_member_put {
     bool set_events;       /* false: a member keeps what it has, a new one gets false */
     bool events;           /* in and out: wants to hear who joins and leaves; in force now */
     bool may_create;       /* make the channel when there is none; else STORE_NOTFOUND */
+    struct slice name;     /* of the user, for those who are told; may be empty */
+    uint8_t change;        /* likewise, and the caller's to know: what has happened */
     uint32_t channels_max; /* STORE_LIMIT when making one would exceed it; 0: no limit. What other servers of a cluster
                             * have made counts some seconds later */
     /* out */
@@ -391,6 +409,7 @@ struct store_member_put {
     enum push_mode mode;   /* in force now */
     uint32_t members;
     uint64_t seq, first; /* as in store_range */
+    uint64_t version;    /* in a cluster: of the channel's members, after it */
 };
 void store_member_put(struct store *s, struct store_member_put *m);
 
@@ -400,10 +419,13 @@ void store_member_put(struct store *s, struct store_member_put *m);
 struct store_member_del {
     struct store_op op;
     struct slice conv, user;
+    struct slice name; /* as in store_member_put */
+    uint8_t change;
     /* out */
     bool existed;
     bool gone; /* the channel went with it */
     uint32_t members;
+    uint64_t version; /* in a cluster: of the channel's members, after it */
 };
 void store_member_del(struct store *s, struct store_member_del *m);
 

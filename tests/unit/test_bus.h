@@ -54,7 +54,8 @@ static inline bool test_bus_lists(const char *list, struct slice id)
 
 static inline void test_bus_describe(char *out, const struct store_op *op)
 {
-    static const char *const orders[] = {[ORDER_PUSH] = "push", [ORDER_KICK] = "kick", [ORDER_REPLACE] = "replace"};
+    static const char *const orders[] = {
+        [ORDER_PUSH] = "push", [ORDER_KICK] = "kick", [ORDER_REPLACE] = "replace", [ORDER_REMOVE] = "remove"};
     const struct bus_session_put *p = (const void *)op;
     const struct bus_session_del *d = (const void *)op;
     const struct bus_presence *q = (const void *)op;
@@ -89,6 +90,15 @@ static inline void test_bus_describe(char *out, const struct store_op *op)
                      o->conn.shard, o->conn.conn, o->conn.generation);
         else
             snprintf(out + at, (size_t)(TEST_BUS_LINE - at), " %u %.*s", o->action, (int)o->body.n, o->body.p);
+        break;
+    case BUS_LOOK:
+    case BUS_WATCH: /* which begin alike */
+        snprintf(out, TEST_BUS_LINE, "%s %.*s%s", op->kind == BUS_LOOK ? "look" : "watch",
+                 (int)((const struct bus_watch *)op)->user.n, ((const struct bus_watch *)op)->user.p,
+                 op->kind == BUS_WATCH && !((const struct bus_watch *)op)->on ? " off" : "");
+        break;
+    case BUS_CALL:
+        snprintf(out, TEST_BUS_LINE, "call %u", ((const struct bus_call *)op)->what);
         break;
     case BUS_NOTE:
         snprintf(out, TEST_BUS_LINE, "note %s %.*s", n->remove ? "remove" : "put", (int)n->note.key.n, n->note.key.p);

@@ -1,6 +1,7 @@
 #include "core/hub/host/ordered.h"
 
 #include "core/hub/act/login.h"
+#include "core/hub/people/chan.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/user_mail.h"
@@ -18,6 +19,17 @@ static uint32_t replace(struct shard *s, const struct bus_order *o)
     return 1;
 }
 
+/* What is queued of the channel goes with the membership; logins under way read theirs again. */
+static void remove_member(struct shard *s, uint32_t user, struct slice channel)
+{
+    uint32_t chan = chan_find(s, channel);
+    uint32_t sub = chan != NONE && user != NONE ? sub_find(s, user, chan) : NONE;
+    if (sub != NONE)
+        sub_remove(s, sub);
+    else if (user != NONE && user_at(s, user)->state != USER_READY)
+        login_stale(s, user);
+}
+
 /* On the user's shard, where its connections are. */
 static void carry_out(void *owner, struct mail *m)
 {
@@ -33,6 +45,9 @@ static void carry_out(void *owner, struct mail *m)
         break;
     case ORDER_REPLACE:
         o->connections = replace(s, o);
+        break;
+    case ORDER_REMOVE:
+        remove_member(s, user, o->body);
         break;
     }
     bus_receipt(s->bus, o);
