@@ -10,9 +10,6 @@ return {
         -- metrics = "127.0.0.1:9464", -- where Prometheus reads, and nobody else
     },
 
-    -- Messages to many clients leave by one system call where the kernel lets them; "off": never. docs/tuning.md
-    -- io_uring = "auto",
-
     -- The database and the key of resume tokens.
     data = "data",
 

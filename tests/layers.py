@@ -41,8 +41,7 @@ ROOMS = {
                          ["records.h"], checked=True),
     "core/net": Room(["core/base"],
                      ["accept.h", "address.h", "conn.h", "counts.h", "http.h", "http_conn.h", "input.h", "listener.h",
-                      "net.h", "net_shared.h", "proxy.h", "ring.h", "send.h", "stream.h", "url.h", "websocket.h"],
-                     checked=True),
+                      "net.h", "net_shared.h", "proxy.h", "send.h", "stream.h", "url.h", "websocket.h"], checked=True),
     "storage": Room(["core/base"], ["store.h", "conv_key.h", "bus.h", "cluster.h", "dump.h"],
                     ["archive.h", "engine.h", "bus_engine.h", "directory.h", "dump.h", "expiry.h", "page.h"],
                     checked=True, only={"bus.h": ["core/hub"], "dump.h": ["core/server"]}),
@@ -93,7 +92,6 @@ LIBRARIES = {
     "rocksdb/": ["storage/kv"],
     "libpq": ["storage/archive"],
     "hiredis/": ["storage/redis"],
-    "liburing": ["core/net"],
     "lua": ["core/script", "core/config"],
     "lauxlib": ["core/script", "core/config"],
     "lj_": [],
@@ -250,9 +248,8 @@ def folders():
                 yield path
 
 
-# Calls that move a connection's bytes, or end it: they stand in core/net/stream.c alone, and below it in ring.c, so
-# that another way for bytes to travel is another row there. A listening socket, an epoll set and a descriptor without a
-# connection are none.
+# Calls that move a connection's bytes, or end it: they stand in core/net/stream.c alone, so that another way for bytes
+# to travel is another row there. A listening socket, an epoll set and a descriptor without a connection are none.
 SOCKET = re.compile(r"(?<![\w.>])(recv|recvfrom|recvmsg|read|readv|send|sendto|sendmsg|write|writev|sendfile|shutdown)"
                     r"\s*\(|(?<![\w.>])close\(\s*\w+->fd\s*\)")
 
@@ -265,7 +262,7 @@ def socket_calls(text):
 
 
 def check_streams(path):
-    if os.path.dirname(path) != "core/net" or path in ("core/net/stream.c", "core/net/ring.c"):
+    if os.path.dirname(path) != "core/net" or path == "core/net/stream.c":
         return []
     with open(os.path.join(ROOT, path), encoding="utf-8") as f:
         return [f"{path}:{line}: {call}() of a connection belongs to core/net/stream.c"

@@ -92,8 +92,8 @@ def check_program(name, text, help_text):
 
 def check_config(text, defaults):
     """(ok, complaint) of the page about the config."""
-    known = set(re.findall(r"^    ([a-z_]+) =", defaults, re.M))
-    told = {word for head in heads(text, "SECTIONS") for word in re.findall(r"[a-z_]+", plain(head + "\n"))}
+    known = set(re.findall(r"^    ([a-z]+) =", defaults, re.M))
+    told = {word for head in heads(text, "SECTIONS") for word in re.findall(r"[a-z]+", plain(head + "\n"))}
     told -= {"and"}
     yield told == known, "sections of the config: missing %s, unknown %s" % (sorted(known - told), sorted(told - known))
 

@@ -139,8 +139,6 @@ PARTS = [
          (BENCH + ["--json", "reconnects"], {}), (BENCH + ["--json", "--quick", "reconnect"], {}), bench_counts),
     Part("tls", "the whole suite with every client by TLS: our records, OpenSSL's, 1.2", 45,
          [suite(MAGPIE_TLS=way) for way in ("own", "openssl", "1.2")], suite("smoke", MAGPIE_TLS="own")),
-    Part("io_uring", "the whole suite with a system call for each send: by the option, and as the kernel refuses", 30,
-         [suite(MAGPIE_IO_URING=way) for way in ("off", "refused")], suite("smoke", MAGPIE_IO_URING="refused")),
     Part("asan", "unit tests and suite with AddressSanitizer and UBSan", 90, (DEV + ["asan"], {})),
     Part("tsan", "unit tests and suite with ThreadSanitizer", 120, (DEV + ["tsan"], {})),
     Part("fuzz", "every fuzz target, for the rest of the time", 30, (DEV + ["fuzz"], {})),

@@ -32,7 +32,6 @@ struct config_tier {
     uint32_t members; /* large only: members from which a channel is large; 0: never */
 };
 
-enum config_io_uring { IO_URING_OFF, IO_URING_AUTO };
 enum config_records { RECORDS_OWN, RECORDS_OPENSSL };
 enum config_engine { ENGINE_ROCKSDB, ENGINE_MEMORY };
 
@@ -55,7 +54,6 @@ struct config {
         int records;                            /* enum config_records */
     } tls;
     uint32_t threads; /* 0: as many as the machine wants */
-    int io_uring;     /* enum config_io_uring */
     uint32_t node;    /* 0-1023 */
     char *data;       /* directory */
     struct {

@@ -14,7 +14,6 @@ static const char *const level_names[] = {
     [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", NULL};
 static const char *const format_names[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json", NULL};
 static const char *const records_names[] = {[RECORDS_OWN] = "own", [RECORDS_OPENSSL] = "openssl", NULL};
-static const char *const io_uring_names[] = {[IO_URING_OFF] = "off", [IO_URING_AUTO] = "auto", NULL};
 static const char *const engine_names[] = {[ENGINE_ROCKSDB] = "rocksdb", [ENGINE_MEMORY] = "memory", NULL};
 static const char *const create_names[] = {
     [CREATE_ANY] = "any", [CREATE_SCRIPT] = "script", [CREATE_NONE] = "none", NULL};
@@ -107,10 +106,6 @@ const struct config_option config_schema[] = {
     COUNT(threads, 0, 256, "0", RESTART,
           "Shards: threads that serve connections. 0: one less than the processors that the process may use, and one "
           "at least."),
-    ENUM(
-        io_uring, io_uring_names, "\"auto\"", RESTART,
-        "Whether messages to many clients leave by one system call for many sends. \"auto\": where the kernel lets it, "
-        "which the log tells at start; \"off\": one call each."),
     COUNT(node, 0, 1023, "0", RESTART,
           "Number of this server, part of each message id. Different on each machine that shares clients. In a cluster "
           "0 is "

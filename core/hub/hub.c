@@ -96,14 +96,6 @@ int hub_set_stream(struct hub *hub, unsigned shard, unsigned number, const struc
     return net_set_stream(hub->shards[shard]->net, number, row);
 }
 
-int hub_set_rings(struct hub *hub)
-{
-    int rc = 0;
-    for (unsigned i = 0; i < hub->shard_count && rc == 0; i++)
-        rc = net_set_ring(hub->shards[i]->net);
-    return rc;
-}
-
 int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport, unsigned stream)
 {
     hub->metrics_apart |= transport == CONN_METRICS;

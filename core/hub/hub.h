@@ -26,8 +26,6 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
 /* Gives a shard a way for bytes to travel (net_set_stream()). Every shard needs each, since connections move. Before
  * hub_listen(). */
 MUST_CHECK int hub_set_stream(struct hub *hub, unsigned shard, unsigned number, const struct stream *row);
-/* Lets the sends of each shard leave together (net_set_ring()). ERR_NOMEM. Before hub_start(). */
-MUST_CHECK int hub_set_rings(struct hub *hub);
 /* Lets every shard accept on this listener (which has one descriptor per shard, or one for the first shard), whose
  * connections' bytes travel by that stream. Before hub_start(). */
 MUST_CHECK int hub_listen(struct hub *hub, const struct listener *l, enum conn_transport transport, unsigned stream);

@@ -2,7 +2,6 @@
 #include "core/base/log.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
-#include "core/net/batch_private.h"
 #include "core/net/conn_private.h"
 #include "core/net/counts_private.h"
 #include "core/net/http_conn_private.h"
@@ -148,7 +147,7 @@ uint32_t conn_new(struct net *net, int fd, enum conn_transport transport, uint8_
                        .heard = net->tick,
                        .ip_slot = IP_SLOT_NONE,
                        .transport = (uint8_t)transport,
-                       .stream = stream & 0xFU,
+                       .stream = stream,
                        .form = transport == CONN_WEBSOCKET ? WIRE_WS_BINARY : WIRE_TCP};
     c->state = (uint8_t)conn_first_state(net, c);
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)c->generation << 32 | idx};
@@ -357,7 +356,6 @@ void conn_end(struct net *net, uint32_t idx, enum close_reason reason, uint16_t 
               uint32_t retry_after_ms)
 {
     struct conn *c = conn_ptr(net, idx);
-    batch_settle(net, c);
     if (c->flags & CONN_F_CLOSING)
         return;
     if (c->state == CONN_ST_PROXY) { /* nothing may be said before the proxy has introduced its client */
@@ -514,7 +512,6 @@ void conn_lost(struct net *net, uint32_t idx)
 
 static void leave(struct net *net, uint32_t idx, struct conn *c)
 {
-    (void)SURELY(!c->batched);
     wheel_cancel(&net->wheel, idx);
     net->blocked -= c->flags & CONN_F_WRITABLE ? 1 : 0;
     if (net->cur.conn == idx)
@@ -528,7 +525,6 @@ void conn_finish(struct net *net, uint32_t idx)
 {
     struct conn *c = conn_ptr(net, idx);
     uint32_t generation = c->generation;
-    batch_settle(net, c);
     if (!(c->flags & CONN_F_CLOSING)) {
         count_unopened(net, c);
         c->flags |= CONN_F_CLOSING;
@@ -579,7 +575,6 @@ int conn_detach(struct net *net, uint32_t conn, struct conn_record *r)
 {
     struct conn *c = conn_ptr(net, conn);
     bool parsing = net->cur.conn == conn && !net->cur.gone;
-    batch_settle(net, c);
     if (c->flags & CONN_F_CLOSING)
         return ERR_CLOSED;
     gather_clear(&net->gather);

@@ -100,8 +100,7 @@ struct conn {
     uint8_t form;            /* of what is sent: a row of the net's encoders (encoder.h) */
     uint8_t inner;           /* net's own flags */
     uint8_t reason;          /* enum close_reason, once CONN_F_CLOSING is set */
-    uint8_t stream : 4;      /* net's: the row by which its bytes travel (stream.h) */
-    uint8_t batched : 1;     /* net's: the batch that has not left holds bytes of it (batch_private.h) */
+    uint8_t stream;          /* net's: the row by which its bytes travel (stream.h) */
 };
 _Static_assert(sizeof(struct conn) == 64, "a million connections pay for each byte");
 

@@ -2,9 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/net/accept_private.h"
-#include "core/net/batch_private.h"
 #include "core/net/conn_private.h"
-#include "core/net/flush_private.h"
 #include "core/net/input_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
@@ -113,27 +111,11 @@ void net_flush(struct net *net)
     if (net->flushing)
         return;
     net->flushing = true;
-    batch_leave(net);
-    for (int i = 0; i < WORK_ROUNDS && work_left(&net->dirty); i++) {
+    for (int i = 0; i < WORK_ROUNDS && work_left(&net->dirty); i++)
         work_run(net, &net->dirty, &net->dirty_spare, CONN_F_DIRTY);
-        batch_leave(net);
-    }
     gather_clear(&net->gather);
     publish_queued(net);
     net->flushing = false;
-}
-
-uint32_t net_fan_out(struct net *net)
-{
-    if (net->batch)
-        return batch_us(net->batch);
-    net_flush(net);
-    return 0;
-}
-
-void net_fan_out_end(struct net *net)
-{
-    batch_leave(net);
 }
 
 void net_work(struct net *net)
@@ -339,7 +321,6 @@ void net_free(struct net *net)
     deflater_free(&net->deflater);
     inflater_free(&net->inflater);
     shake_free(net);
-    batch_free(net->batch);
     free(net->dirty.items);
     free(net->dirty_spare.items);
     free(net->resume.items);
@@ -354,14 +335,6 @@ int net_set_stream(struct net *net, unsigned number, const struct stream *row)
         return ERR_INVALID;
     net->streams[number] = row;
     return 0;
-}
-
-int net_set_ring(struct net *net)
-{
-    if (net->batch)
-        return ERR_EXISTS;
-    net->batch = batch_new();
-    return net->batch ? 0 : ERR_NOMEM;
 }
 
 void net_configure(struct net *net, const struct net_limits *limits)
@@ -384,11 +357,6 @@ void net_traffic(const struct net *net, uint64_t *in, uint64_t *out)
     *out = net->bytes_out;
 }
 
-uint64_t net_together(const struct net *net)
-{
-    return net->batch ? net->batch->together : 0;
-}
-
 void net_packing(const struct net *net, struct net_packing *out)
 {
     *out = (struct net_packing){.deflate_in = net->deflater.before,
@@ -401,6 +369,6 @@ uint64_t net_memory(const struct net *net)
 {
     uint64_t lists = (uint64_t)net->dirty.cap + net->dirty_spare.cap + net->resume.cap + net->resume_spare.cap;
     return sizeof *net + READ_BYTES + pool_memory(&net->conns) + net->inbuf_memory + net->outqs.memory +
-           (net->batch ? sizeof *net->batch : 0) + deflater_memory(&net->deflater) + inflater_memory(&net->inflater) +
-           lists * sizeof(uint32_t) + net->wheel.slot_count * sizeof(uint32_t);
+           deflater_memory(&net->deflater) + inflater_memory(&net->inflater) + lists * sizeof(uint32_t) +
+           net->wheel.slot_count * sizeof(uint32_t);
 }

@@ -12,9 +12,6 @@ void net_free(struct net *net);
 /* Makes a row of streams (stream.h) known, which is borrowed and outlives the net. Before it listens with it, and
  * before connections of it are attached. ERR_INVALID: no such number is free for use. */
 MUST_CHECK int net_set_stream(struct net *net, unsigned number, const struct stream *row);
-/* From now on sends leave together where they can, by io_uring (ring.h), on the thread that sends first. ERR_NOMEM,
- * ERR_EXISTS: nothing has changed. */
-MUST_CHECK int net_set_ring(struct net *net);
 void net_configure(struct net *net, const struct net_limits *limits);
 uint32_t net_count(const struct net *net);
 /* Memory for connections, buffers and queues, bytes. */
@@ -26,17 +23,9 @@ struct net_packing {
     uint64_t deflate_in, deflate_out, inflate_in, inflate_out; /* bytes */
 };
 void net_packing(const struct net *net, struct net_packing *out);
-/* Sends that have left by one system call with others, since it was made. */
-uint64_t net_together(const struct net *net);
 /* Connections that wait for the next flush. */
 uint32_t net_unsent(const struct net *net);
 /* Writes out what is queued now, without waiting for the loop to go to sleep. */
 void net_flush(struct net *net);
-/* For a fan-out by conn_send_now(), after each handful: writes what is queued, as net_flush(). Where sends leave
- * together it does nothing: they leave when they take as long as a turn may, and at the end. Returns the microseconds
- * that those which have not left will take, for who ends a turn by time. */
-uint32_t net_fan_out(struct net *net);
-/* The end of the fan-out, before anything is received. */
-void net_fan_out_end(struct net *net);
 
 #endif

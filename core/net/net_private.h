@@ -119,8 +119,6 @@ struct parsing {
     size_t rest_n;
 };
 
-struct batch;
-
 struct net {
     struct ev_loop *loop;      /* borrowed */
     struct net_shared *shared; /* borrowed */
@@ -174,8 +172,7 @@ struct net {
     int fd_ceiling;     /* descriptors from this number on are left to others */
 
     struct gather gather;
-    struct batch *batch; /* sends that leave together; owned; NULL: each leaves by itself */
-    uint8_t *read;       /* READ_BYTES; owned */
+    uint8_t *read; /* READ_BYTES; owned */
 };
 
 /* --- net_shared.c ------------------------------------------------------------------------------------------------- */

@@ -245,22 +245,6 @@ void outq_keep_rest(struct outq *q, struct wire *rest)
     q->bytes += rest->len;
 }
 
-/* What follows from the error of a send. */
-static int send_failed(int error)
-{
-    return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
-}
-
-int outq_wrote(struct outq *q, ssize_t n, int error, struct wire *rest)
-{
-    if (n < 0)
-        return send_failed(error);
-    outq_advance(q, (size_t)n);
-    if (rest)
-        outq_keep_rest(q, rest);
-    return q->count || q->rest ? ERR_AGAIN : 0;
-}
-
 /* What was sealed must leave as it is, before anything else. 0: it is out. */
 static int write_rest(struct outq *q, const struct stream *stream, int fd)
 {
@@ -270,7 +254,7 @@ static int write_rest(struct outq *q, const struct stream *stream, int fd)
         n = stream->resend(stream, fd, w->data, w->len);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return send_failed(errno);
+        return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
     q->bytes -= (uint32_t)n;
     w->len -= (uint32_t)n;
     if (w->len) {
@@ -306,24 +290,6 @@ static void gather(struct gather *g, const struct outq *q)
     }
 }
 
-bool outq_piece(const struct outq *q, struct gather *g, const uint8_t **p, size_t *n)
-{
-    if (q->rest || !q->count)
-        return false;
-    if (q->count == 1) {
-        struct wire *w = q->ring[q->head];
-        *p = w->data + q->sent;
-        *n = w->len - q->sent;
-        return true;
-    }
-    if (q->sent || q->count > GATHER_WIRES || q->bytes > GATHER_BYTES)
-        return false;
-    gather(g, q);
-    *p = g->bytes;
-    *n = g->n;
-    return true;
-}
-
 static ssize_t write_vector(const struct outq *q, const struct stream *stream, int fd, struct wire **rest)
 {
     struct iovec v[GATHER_WIRES];
@@ -347,10 +313,12 @@ int outq_write(struct outq *q, struct gather *g, const struct stream *stream, in
         ssize_t n;
         size_t want = q->bytes;
         struct wire *rest = NULL;
-        const uint8_t *p;
-        size_t piece;
-        if (outq_piece(q, g, &p, &piece)) {
-            n = stream->send(stream, fd, p, piece, &rest);
+        if (q->count == 1) {
+            struct wire *w = q->ring[q->head];
+            n = stream->send(stream, fd, w->data + q->sent, w->len - q->sent, &rest);
+        } else if (q->sent == 0 && q->count <= GATHER_WIRES && q->bytes <= GATHER_BYTES) {
+            gather(g, q);
+            n = stream->send(stream, fd, g->bytes, g->n, &rest);
         } else {
             n = write_vector(q, stream, fd, &rest);
             if (q->count > GATHER_WIRES || stream->resend)
@@ -359,7 +327,7 @@ int outq_write(struct outq *q, struct gather *g, const struct stream *stream, in
         if (n < 0) {
             if (errno == EINTR)
                 continue;
-            return send_failed(errno);
+            return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? ERR_AGAIN : ERR_CLOSED;
         }
         outq_advance(q, (size_t)n);
         if (rest) {

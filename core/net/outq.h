@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 enum { OUTQ_INLINE = 8, GATHER_WIRES = 64, GATHER_BYTES = 16384 };
 
@@ -98,11 +97,6 @@ bool outq_exclusive(const struct outq *q);
 /* Writes what the socket takes, in as few calls as can be. 0: all written; ERR_AGAIN: the socket is full; ERR_CLOSED:
  * it failed. */
 MUST_CHECK int outq_write(struct outq *q, struct gather *g, const struct stream *stream, int fd);
-/* What the next send of a write would be given, where that is all there is and in one piece; borrowed from the queue,
- * or from the gathering until the next one. False: it is neither. */
-bool outq_piece(const struct outq *q, struct gather *g, const uint8_t **p, size_t *n);
-/* That piece was sent by somebody else, as a stream's send() returned it (errno, if it failed). As outq_write(). */
-MUST_CHECK int outq_wrote(struct outq *q, ssize_t n, int error, struct wire *rest);
 /* The first n bytes of the wires that are left have been written, or are in a rest. */
 void outq_advance(struct outq *q, size_t n);
 /* Takes over what is left of sealed bytes, which leave before anything else. There must be none yet. */

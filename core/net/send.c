@@ -1,6 +1,5 @@
 #include "core/net/send.h"
 
-#include "core/net/batch_private.h"
 #include "core/net/conn_private.h"
 #include "core/net/input_private.h"
 #include "core/net/net_private.h"
@@ -25,7 +24,7 @@ static inline uint32_t soft_limit(const struct net *net, const struct conn *c)
 enum { HOLD_FREE = KEEP_MAX_EARLY };
 
 /* What is unsent has become less. */
-static void let_go(struct net *net, const struct conn *c, uint32_t left)
+static void let_go(struct net *net, struct conn *c, uint32_t left)
 {
     struct outq *q = c->out;
     uint32_t held = left > HOLD_FREE ? left : 0;
@@ -68,7 +67,8 @@ static uint32_t share_of(struct net *net, uint32_t idx, struct conn *c)
     return c->out->over ? charge(net, idx, c, c->out->charged, c->out->with_user) : UINT32_MAX;
 }
 
-void conn_charge(struct net *net, uint32_t idx, struct conn *c)
+/* After its queue has changed. */
+static void update_charge(struct net *net, uint32_t idx, struct conn *c)
 {
     uint32_t pages = c->flags & CONN_F_WRITABLE ? c->out->bytes / PAGE : 0;
     bool with_user = c->user != CONN_NONE && (c->flags & (CONN_F_READY | CONN_F_CLOSING | CONN_F_RAW)) == CONN_F_READY;
@@ -118,20 +118,15 @@ void conn_drop_output(struct net *net, uint32_t idx, struct conn *c)
     }
 }
 
-void conn_written(struct net *net, const struct conn *c, uint32_t before)
+int conn_write(struct net *net, struct conn *c)
 {
+    uint32_t before = c->out->bytes;
+    int rc = outq_write(c->out, &net->gather, conn_stream(net, c), c->fd);
     /* Signed: what is sealed is a little more than what it was made of. */
     int64_t written = (int64_t)before - c->out->bytes;
     net->queued -= (uint64_t)written;
     net->bytes_out += (uint64_t)written;
     let_go(net, c, c->out->bytes);
-}
-
-int conn_write(struct net *net, struct conn *c)
-{
-    uint32_t before = c->out->bytes;
-    int rc = outq_write(c->out, &net->gather, conn_stream(net, c), c->fd);
-    conn_written(net, c, before);
     return rc;
 }
 
@@ -164,7 +159,7 @@ static bool over_share(struct net *net, uint32_t idx, struct conn *c, uint32_t n
 {
     if (!(c->flags & CONN_F_WRITABLE))
         return false;
-    conn_charge(net, idx, c);
+    update_charge(net, idx, c);
     uint32_t share = share_of(net, idx, c);
     return share != UINT32_MAX && (class == CONN_MAY || (uint64_t)c->out->bytes + n > share);
 }
@@ -204,8 +199,9 @@ static struct outq *queue(struct net *net, uint32_t idx, struct conn *c, enum co
     return c->out;
 }
 
-/* Large answers: what comes from now on is looked at before it is queued. */
-bool conn_holds_too_much(struct net *net, uint32_t idx, struct conn *c)
+/* Whether a connection whose socket has just become full has more to send than the caps that it shares with others
+ * leave it: large answers, for what comes from now on is looked at before it is queued. */
+static bool holds_too_much(struct net *net, uint32_t idx, struct conn *c)
 {
     uint64_t total = net->limits.output_total;
     if (c->flags & CONN_F_CLOSING)
@@ -259,7 +255,7 @@ static void queued(struct net *net, uint32_t idx, struct conn *c, uint32_t n)
 {
     net->queued += n;
     if (c->flags & CONN_F_WRITABLE)
-        conn_charge(net, idx, c);
+        update_charge(net, idx, c);
     else if (!(c->flags & CONN_F_DIRTY))
         conn_dirty(net, idx, c);
     /* Not read from while so much is unsent: a turn's worth is no reason, an unwilling socket is. */
@@ -282,7 +278,6 @@ static int traced(struct net *net, uint32_t conn, const struct wire *w, int rc)
 int conn_send(struct net *net, uint32_t conn, struct wire *w, enum conn_class class)
 {
     struct conn *c = conn_ptr(net, conn);
-    batch_settle(net, c);
     if (__builtin_expect(c->flags & CONN_F_CLOSING, 0))
         return ERR_CLOSED;
     if (__builtin_expect(w->len == 0, 0))
@@ -351,7 +346,6 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
 {
     struct conn *c = conn_ptr(net, conn);
     uint32_t bytes = 0, pushed = 0;
-    batch_settle(net, c);
     if (c->flags & CONN_F_CLOSING)
         return ERR_CLOSED;
     for (uint32_t i = 0; i < n; i++) {
@@ -385,33 +379,10 @@ int conn_send_frames(struct net *net, uint32_t conn, struct frame *const *f, uin
     return 0;
 }
 
-void conn_sent(struct net *net, uint32_t conn, struct conn *c, struct wire *w, ssize_t sent, struct wire *rest)
-{
-    if (sent > 0)
-        net->bytes_out += (uint64_t)sent;
-    if (__builtin_expect(sent == (ssize_t)w->len && !rest, 1))
-        return;
-    /* The rest waits for the flush, which also finds out whether the socket is full or has failed. */
-    c->out = outq_get(&net->outqs);
-    if (!c->out) { /* of a batch there may be many */
-        if (rest)
-            wire_unref(rest);
-        conn_close(net, conn, CLOSE_PEER, NULL, 0);
-        return;
-    }
-    (void)SURELY(outq_push(&net->outqs, c->out, w) == 0);
-    if (sent > 0)
-        outq_advance(c->out, (size_t)sent);
-    if (rest)
-        outq_keep_rest(c->out, rest);
-    queued(net, conn, c, c->out->bytes);
-}
-
 bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
 {
     enum { NOT_NOW = CONN_F_DIRTY | CONN_F_SOFT | CONN_F_WRITABLE | CONN_F_CLOSING | CONN_F_TRACE };
     struct conn *c = conn_ptr(net, conn);
-    batch_settle(net, c);
     if (c->out || c->flags & NOT_NOW || outq_ready(&net->outqs) != 0)
         return false;
     struct wire *w = b->joined[c->form];
@@ -421,12 +392,21 @@ bool conn_send_now(struct net *net, uint32_t conn, struct bundle *b)
         return false;
     if (__builtin_expect(w->len == 0, 0))
         return true;
-    if (batch_takes(net, c, w->len) && batch_add(net, conn, c, w, w->data, w->len, false))
-        return true;
     const struct stream *stream = conn_stream(net, c);
     struct wire *rest = NULL;
     ssize_t sent = stream->send(stream, c->fd, w->data, w->len, &rest);
-    conn_sent(net, conn, c, w, sent, rest);
+    if (sent > 0)
+        net->bytes_out += (uint64_t)sent;
+    if (sent == (ssize_t)w->len && !rest)
+        return true;
+    /* The rest waits for the flush, which also finds out whether the socket is full or has failed. */
+    c->out = outq_get(&net->outqs);
+    (void)SURELY(outq_push(&net->outqs, c->out, w) == 0);
+    if (sent > 0)
+        outq_advance(c->out, (size_t)sent);
+    if (rest)
+        outq_keep_rest(c->out, rest);
+    queued(net, conn, c, c->out->bytes);
     return true;
 }
 
@@ -446,7 +426,6 @@ void conn_prefetch_stream(const struct net *net, uint32_t conn)
 void conn_purge(struct net *net, uint32_t conn, uint32_t tag)
 {
     struct conn *c = conn_ptr(net, conn);
-    batch_settle(net, c);
     if (c->out) {
         net->queued -= c->out->bytes;
         outq_purge(c->out, tag);
@@ -535,4 +514,82 @@ void conn_push_raw(struct net *net, uint32_t idx, struct conn *c, struct slice b
 void conn_push_frame(struct net *net, uint32_t idx, struct conn *c, uint16_t action, struct slice body)
 {
     push(net, idx, c, conn_wire(net, idx, action, 0, body, WIRE_TAG_NONE));
+}
+
+/* --- Flushing ---------------------------------------------------------------------------------------------------- */
+
+/* The queue is empty. Gives it back, and tells the owner what was skipped. */
+static void emptied(struct net *net, uint32_t idx, struct conn *c)
+{
+    struct outq *q = c->out;
+    c->out = NULL;
+    if (c->flags & CONN_F_SOFT) {
+        c->flags &= (uint16_t)~CONN_F_SOFT;
+        conn_schedule(net, idx, c);
+    }
+    if (q->tag_count && !(c->flags & CONN_F_CLOSING)) {
+        net->called = true;
+        net->ops->drained(net->owner, idx, q->tags, q->tag_count);
+    }
+    outq_put(&net->outqs, q);
+}
+
+/* Waits for EPOLLOUT, or no longer. */
+static void set_blocked(struct net *net, uint32_t idx, struct conn *c, bool blocked)
+{
+    c->flags ^= CONN_F_WRITABLE;
+    net->blocked += blocked ? 1U : -1U;
+    update_charge(net, idx, c);
+    conn_interest(net, idx, c);
+}
+
+/* An unwilling socket has taken something: the other side reads, if slowly, and while over its soft half it cannot be
+ * heard otherwise. A probe that found the socket full was never sent, so it counts no more. */
+static void progressed(const struct net *net, struct conn *c)
+{
+    if (c->flags & CONN_F_READY && !(c->flags & CONN_F_CLOSING) && !(c->inner & CONN_I_ENDED)) {
+        c->heard = net->tick;
+        c->flags &= (uint16_t)~CONN_F_PROBED;
+    }
+}
+
+void conn_flush(struct net *net, uint32_t idx, struct conn *c)
+{
+    uint32_t generation = c->generation;
+    if (c->state == CONN_ST_DEAD) {
+        conn_finish(net, idx);
+        return;
+    }
+    if (c->out) {
+        uint32_t before = c->out->bytes;
+        if (c->out->lost && !(c->flags & CONN_F_CLOSING)) {
+            conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, "the server is out of memory", 1000);
+            return; /* it is on the list again */
+        }
+        int rc = conn_write(net, c);
+        if (rc == ERR_CLOSED) {
+            conn_finish(net, idx);
+            return;
+        }
+        if (c->flags & CONN_F_WRITABLE && c->out->bytes != before) {
+            progressed(net, c);
+            update_charge(net, idx, c);
+        }
+        if (rc == ERR_AGAIN) {
+            if (!(c->flags & CONN_F_WRITABLE)) {
+                set_blocked(net, idx, c, true);
+                if (holds_too_much(net, idx, c))
+                    conn_end(net, idx, CLOSE_SLOW, WS_CODE_POLICY, NULL, 0);
+            }
+            return;
+        }
+        if (c->flags & CONN_F_WRITABLE)
+            set_blocked(net, idx, c, false);
+        emptied(net, idx, c);
+        c = conn_find(net, idx, generation);
+        if (!c || c->out)
+            return;
+    }
+    if (c->flags & CONN_F_CLOSING)
+        conn_drained_closing(net, idx, c);
 }

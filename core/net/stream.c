@@ -44,24 +44,6 @@ static ssize_t plain_sendv(const struct stream *self, int fd, const struct iovec
     return sendmsg(fd, &m, MSG_NOSIGNAL);
 }
 
-static bool plain_offer(const struct stream *self, int fd, const void *p, size_t n, uint8_t *room,
-                        struct stream_offer *o)
-{
-    (void)self, (void)fd, (void)room;
-    *o = (struct stream_offer){p, n, n};
-    return true;
-}
-
-static ssize_t plain_offered(const struct stream *self, int fd, const struct stream_offer *o, ssize_t sent,
-                             struct wire **rest)
-{
-    (void)self, (void)fd, (void)o, (void)rest;
-    if (sent >= 0)
-        return sent;
-    errno = (int)-sent;
-    return -1;
-}
-
 static int plain_shutdown(const struct stream *self, int fd)
 {
     (void)self;
@@ -78,7 +60,5 @@ const struct stream stream_plain = {.recv = plain_recv,
                                     .recvv = plain_recvv,
                                     .send = plain_send,
                                     .sendv = plain_sendv,
-                                    .offer = plain_offer,
-                                    .offered = plain_offered,
                                     .shutdown = plain_shutdown,
                                     .close = plain_close};

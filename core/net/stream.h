@@ -18,18 +18,6 @@
 struct iovec;
 struct wire;
 
-/* Bytes that are to leave, made of the first `taken` of those that were to be sent. */
-struct stream_offer {
-    const void *p;
-    size_t n;
-    size_t taken;
-};
-
-enum {
-    STREAM_OFFER_MAX = 16384,                   /* bytes that an offer is made of, at most */
-    STREAM_OFFER_ROOM = STREAM_OFFER_MAX + 1024 /* which it may become */
-};
-
 struct stream {
     /* As recv(2) and readv(2) of a non-blocking socket: bytes; 0: the other side says no more; -1 with errno, EAGAIN
      * when there is nothing now. Called once for each readiness of the descriptor. */
@@ -44,14 +32,6 @@ struct stream {
     /* Sends bytes of such a rest as they are: as send(2). NULL: there never is one, and less than all means that the
      * socket is full; else only a rest does. */
     ssize_t (*resend)(const struct stream *self, int fd, const void *p, size_t n);
-    /* send() in two halves, for sends that leave together (batch.c). The first makes of n bytes, STREAM_OFFER_MAX at
-     * most, what is to leave: in *o, which is p itself or stands in `room` (STREAM_OFFER_ROOM bytes). False: not this
-     * way now; nothing has happened. The second is told what has become of it (`sent` as of send(2), or a negative
-     * errno), and returns as send(). Between the two no other function is called for that descriptor but prefetch().
-     * NULL, both: each send leaves by itself. */
-    bool (*offer)(const struct stream *self, int fd, const void *p, size_t n, uint8_t *room, struct stream_offer *o);
-    ssize_t (*offered)(const struct stream *self, int fd, const struct stream_offer *o, ssize_t sent,
-                       struct wire **rest);
     /* A send() is near: what it will want comes into the cache. NULL: nothing. */
     void (*prefetch)(const struct stream *self, int fd);
     /* Ends our half. 0, or -1: it cannot be said any more. */

@@ -17,7 +17,6 @@
 #include "core/script/scripts.h"
 #include "core/server/commands.h"
 #include "core/server/key_watch.h"
-#include "core/net/ring.h"
 #include "core/net/stream.h"
 #include "core/server/secure.h"
 #include "core/server/server_private.h"
@@ -46,7 +45,7 @@ static int check_machine(const struct server *s)
 {
     enum {
         DESCRIPTORS = 40 + 10, /* with the console's reserve of 16; and some for the database to work with */
-        DESCRIPTORS_SHARD = 4,
+        DESCRIPTORS_SHARD = 3,
         THREADS = 16,      /* the store's, the database's, the watchdog, plugins' */
         MEMORY = 256 << 20 /* bytes beside the store's: heaps of the threads, code, scripts */
     };
@@ -220,20 +219,6 @@ static int tell_place(struct server *s)
     return rc == 0 ? 0 : server_fail(s, "out of memory");
 }
 
-/* Sends leave together where the kernel lets them. What it says is told, for nobody sees it otherwise. */
-static int open_rings(const struct server *s)
-{
-    char why[WHY_MAX] = "";
-    if (s->config->io_uring == IO_URING_OFF)
-        return 0;
-    if (ring_probe(why, sizeof why) != 0) {
-        log_event(LOG_INFO, "net.io_uring", LOG_STR("used", "no"), LOG_STR("because", why));
-        return 0;
-    }
-    log_event(LOG_INFO, "net.io_uring", LOG_STR("used", "yes"));
-    return hub_set_rings(s->hub) == 0 ? 0 : server_fail(s, "out of memory");
-}
-
 static int open_hub(struct server *s)
 {
     const struct config *c = s->config;
@@ -247,7 +232,7 @@ static int open_hub(struct server *s)
     if (!s->hub || !s->listeners)
         return server_fail(s, "the shards cannot be made: out of memory or descriptors");
     hub_set_main(s->hub, &s->mail);
-    if (open_rings(s) != 0 || open_console(s) != 0 || secure_open(s) != 0 || open_plugins(s) != 0)
+    if (open_console(s) != 0 || secure_open(s) != 0 || open_plugins(s) != 0)
         return -1;
     if (open_scripts(s) != 0)
         return -1;

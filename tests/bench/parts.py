@@ -1,6 +1,5 @@
 """The parts of `./dev bench`: each measures something and yields rows (see Row)."""
 
-import glob
 import json
 import os
 import re
@@ -76,45 +75,6 @@ def fanout(quick):
                     yield Row("fanout.%s.%s" % (name, transport.lower()),
                               "(%s) %d receivers, %s, push all" % (name, receivers, transport), cost,
                               "CPU s/M", bare_cost, 1.1)
-
-
-def softirqs():
-    """Processor seconds of the kernel's threads that do for all what was interrupted too often."""
-    total = 0
-    for stat in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            with open(stat) as f:
-                name, rest = f.read().rsplit(")", 1)
-        except OSError:
-            continue
-        if "(ksoftirqd" in name:
-            total += sum(int(n) for n in rest.split()[11:13])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
-def together(quick):
-    """Fan-out by one system call for many sends, against one for each, in turns: as above, and at a rate at which no
-    two messages share a send. Some of the receivers' side of TCP may move from the server's time to ksoftirqd's, which
-    also works for others: so there is a row with its time as well, about which nothing is claimed."""
-    with Server(threads=0, io_uring="off") as off, Server(threads=0, log={"level": "info"}) as auto:
-        with open(auto.log) as f:
-            if "net.io_uring used=yes" not in f.read():
-                raise Failed("the kernel lets nobody use io_uring here")
-        for name, receivers, pace, rounds, seconds, bound in (
-                ("a", 1000, ("-k", 4), 12, 0.5, 1.0), ("b", 10000, ("-k", 2), 4, 1.5, 0.85),
-                ("slow", 1000, ("-k", 64, "--rate", 20), 6, 1.5, 0.9)):
-            costs, all_costs = {off: [], auto: []}, {off: [], auto: []}
-            for i in range(1 if quick else rounds):
-                for server in (off, auto) if i % 2 else (auto, off):
-                    before = softirqs()
-                    f = load(server, "channel", "-c", receivers, *pace, "-d", 1 if quick else seconds, "--warmup", 0.3)
-                    costs[server].append(f["server_cpu_s_per_million"])
-                    all_costs[server].append(costs[server][-1] + 1e6 * (softirqs() - before) / f["deliveries"])
-            about = "%d receivers, 20/s" % receivers if name == "slow" else "(%s) %d receivers" % (name, receivers)
-            yield Row("together.%s" % name, about + ", sends together, not each", middle(costs[auto]), "CPU s/M",
-                      middle(costs[off]), bound)
-            yield Row("together.%s.all" % name, "  the same with ksoftirqd", middle(all_costs[auto]), "CPU s/M",
-                      middle(all_costs[off]))
 
 
 def merged_row(crowd, websocket, slice_ms, flat_out, rounds, seconds):

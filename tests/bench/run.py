@@ -32,7 +32,6 @@ SCENARIOS = ("connect", "channel", "dm", "history")
 # when they are named.
 PARTS = [
     ("fanout", "fan-out, against a bare loop that gathers, with as many threads", parts.fanout),
-    ("together", "fan-out by one system call for many sends, against one for each", parts.together),
     ("merged", "fan-out in slices, against a bare loop that sends 16 messages at once", parts.merged),
     ("idle", "memory of the process, without the database's", parts.idle),
     ("connect", "connections, against a bare loop's accept and answers", parts.connect),

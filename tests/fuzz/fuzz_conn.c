@@ -4,7 +4,6 @@
  * in any account.
  */
 #include "core/base/log.h"
-#include "core/net/batch_private.h"
 #include "core/net/http.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
@@ -56,25 +55,6 @@ static void say(struct world *w, uint32_t n, uint32_t tag, enum conn_class class
         return;
     (void)conn_send(w->nets[w->at], w->conn, wire, class);
     wire_unref(wire);
-}
-
-/* Past the queue, and before that has left whatever else. */
-static void fan_out(struct world *w, unsigned how)
-{
-    static const char body[4096];
-    struct net *net = w->nets[w->at];
-    struct bundle b = {.n = 0};
-    struct frame *f = frame_new(102, 0, slice_of(body, how & 1 ? 4000 : 20), 7);
-    check(f && bundle_add(&b, f));
-    if (here(w))
-        (void)conn_send_now(net, w->conn, &b);
-    frame_unref(f);
-    bundle_clear(&b);
-    if (how & 2)
-        say(w, 100, 7, CONN_MAY);
-    if (how & 4 && here(w))
-        conn_close(net, w->conn, CLOSE_KICKED, NULL, 0);
-    net_fan_out_end(net);
 }
 
 static void move(struct world *w)
@@ -216,10 +196,6 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
             conn_close(net, w->conn, reasons[(op & 15) % 5], NULL, 5);
         return 0;
     case 12:
-        if (op & 8) {
-            fan_out(w, op);
-            return 0;
-        }
         net_tick(w->nets[0]);
         net_tick(w->nets[1]);
         return 0;
@@ -246,7 +222,7 @@ static size_t step(struct world *w, int fd, uint8_t op, const uint8_t *p, size_t
 static void answer(struct world *w)
 {
     if (w->asked)
-        (void)conn_http_answer(w->nets[w->at], w->asked_conn, w->asked, 200, SLICE_LIT("A: b\r\n"), SLICE_LIT("body"),
+        (void)conn_http_answer(w->nets[0], w->asked_conn, w->asked, 200, SLICE_LIT("A: b\r\n"), SLICE_LIT("body"),
                                w->mood & 1);
     w->asked = 0;
 }
@@ -278,7 +254,7 @@ static void on_http(void *owner, uint32_t conn, const struct http_head *h, struc
     for (size_t i = 0; i < body.n; i++)
         sum = (char)(sum + body.p[i]);
     w->asked_conn = conn;
-    w->asked = conn_at(w->nets[w->at], conn)->generation;
+    w->asked = conn_at(w->nets[0], conn)->generation;
     if (w->mood & 2)
         answer(w);
 }
@@ -317,21 +293,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     for (int i = 0; i < 2; i++)
         check((w.nets[i] = net_new(w.loop, w.shared, &limits, &ops, &w)) != NULL);
-    if (data[0] & 8) { /* sends leave together in one of them, without the kernel's help: that is for others to test */
-        check(net_set_ring(w.nets[1]) == 0);
-        w.nets[1]->batch->few = RING_MAX;
-    }
-    w.at = data[0] & 8 ? 1 : 0;
     enum conn_transport transport = data[0] & 1 ? CONN_WEBSOCKET : CONN_TCP;
     w.mood = data[0];
     check(shared_connection_add(w.shared, 0));
-    struct net *first = w.nets[w.at];
-    uint32_t idx = conn_new(first, fds[0], transport, STREAM_PLAIN);
-    conn_arm(first, idx, conn_ptr(first, idx));
+    uint32_t idx = conn_new(w.nets[0], fds[0], transport, STREAM_PLAIN);
+    conn_arm(w.nets[0], idx, conn_ptr(w.nets[0], idx));
     if (data[0] & 4)
-        proxy_await(first, idx, conn_ptr(first, idx));
+        proxy_await(w.nets[0], idx, conn_ptr(w.nets[0], idx));
     else if (transport == CONN_TCP)
-        conn_tell_opened(first, idx, conn_ptr(first, idx));
+        conn_tell_opened(w.nets[0], idx, conn_ptr(w.nets[0], idx));
     for (size_t at = 1; at < size; ev_run(w.loop, EVRUN_NOWAIT)) {
         uint8_t op = data[at++];
         at += step(&w, fds[1], op, data + at, size - at);

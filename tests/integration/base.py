@@ -48,13 +48,12 @@ class Test(unittest.TestCase):
     config = {}
     wire = "tcp"
     tls = None
-    io_uring = None
     abstract = False
     maxDiff = 2000
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(cls.config, tls=cls.tls, io_uring=cls.io_uring)
+        cls.server = Server(cls.config, tls=cls.tls)
 
     @classmethod
     def tearDownClass(cls):

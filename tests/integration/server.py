@@ -21,9 +21,6 @@ TLS = os.environ.get("MAGPIE_TLS", "")
 # Servers are nodes of a cluster on these members of a Redis Cluster ("HOST:PORT,…"), each with a prefix of its own.
 CLUSTER = os.environ.get("MAGPIE_TEST_CLUSTER", "")
 sys.path.append(os.path.join(ROOT, "tests", "cluster"))
-# Whether sends leave together although the tests do not say: "off", or "refused" by the kernel (refuse.py).
-IO_URING = os.environ.get("MAGPIE_IO_URING", "")
-REFUSE = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "refuse.py")]
 # Everything that waits for the server waits this much longer where it is slow.
 PATIENCE = {"": 1.0, "asan": 3.0, "tsan": 6.0}.get(SANITIZED, 4.0)
 
@@ -79,14 +76,12 @@ class Server:
     """
 
     def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=(), tls=None, redis=None,
-                 keys=None, io_uring=None):
+                 keys=None):
         self.folder = tempfile.mkdtemp(prefix="magpie-test-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "magpie.lua")
         self.environment = dict(environment or {})
-        self.io_uring = io_uring or IO_URING
-        # a command that runs the command
-        self.prefix = list(prefix or []) + (REFUSE + ["EPERM"] if self.io_uring == "refused" else [])
+        self.prefix = list(prefix or [])  # a command that runs the command
         self.arguments = list(arguments)
         self.secrets = set()  # must not be in the log
         self.config = dict(config or {})
@@ -120,8 +115,6 @@ class Server:
         if self.tls or "tls" in self.config:
             base["tls"] = certs.settings(records="openssl" if self.tls == "openssl" else "own")
             base["listen"].update(tcps="127.0.0.1:0", wss="127.0.0.1:0")
-        if self.io_uring == "off":
-            base["io_uring"] = "off"
         return merged(base, self.config)
 
     def over(self, wire):

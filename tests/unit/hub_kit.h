@@ -27,7 +27,6 @@
 #include "tests/unit/gate_store.h"
 #include "tests/unit/test_bus.h"
 #include "core/net/accept.h"
-#include "core/net/batch_private.h"
 #include "core/net/stream.h"
 
 #include <errno.h>
@@ -174,11 +173,6 @@ static inline void kit_start(struct kit *k)
     mailbox_init(&k->main, NULL, NULL);
     k->hub = hub_new(k->shards, k->store, &k->opt);
     assert_non_null(k->hub);
-    if (getenv("MAGPIE_TEST_IO_URING")) { /* sends leave together, also those that are alone */
-        assert_int_equal(hub_set_rings(k->hub), 0);
-        for (unsigned i = 0; i < k->shards; i++)
-            kit_shard(k, i)->net->batch->few = 0;
-    }
     hub_set_main(k->hub, &k->main);
     assert_int_equal(tables_begin(k->hub), 0);
     assert_int_equal(

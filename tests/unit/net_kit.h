@@ -6,12 +6,10 @@
 #define MAGPIE_TESTS_NET_KIT_H
 
 #include "core/base/buf.h"
-#include "core/net/batch_private.h"
 #include "core/net/net_private.h"
 #include "core/net/net_shared.h"
 #include "core/net/accept.h"
 #include "core/net/net.h"
-#include "core/net/send.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,15 +105,6 @@ static inline void kit_drained(void *owner, uint32_t conn, const uint32_t *tags,
 static const struct net_ops kit_ops = {
     .opened = kit_opened, .message = kit_message, .closed = kit_closed, .closing = kit_closing, .drained = kit_drained};
 
-/* With MAGPIE_TEST_IO_URING sends leave together, also those that are alone. */
-static inline void kit_ring(struct net *net)
-{
-    if (!getenv("MAGPIE_TEST_IO_URING"))
-        return;
-    assert_int_equal(net_set_ring(net), 0);
-    net->batch->few = 0;
-}
-
 static inline void kit_start(struct kit *k, enum conn_transport transport, const struct net_limits *limits)
 {
     static const struct net_limits usual = {
@@ -128,7 +117,6 @@ static inline void kit_start(struct kit *k, enum conn_transport transport, const
     assert_non_null(k->shared);
     k->net = net_new(k->loop, k->shared, &k->limits, &kit_ops, k);
     assert_non_null(k->net);
-    kit_ring(k->net);
     k->listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     k->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof k->address;
@@ -147,14 +135,6 @@ static inline void kit_stop(struct kit *k)
     net_shared_free(k->shared);
     close(k->listening);
     ev_loop_destroy(k->loop);
-}
-
-/* conn_send_now() to nobody else. */
-static inline bool kit_send_now(struct kit *k, uint32_t conn, struct bundle *b)
-{
-    bool goes = conn_send_now(k->net, conn, b);
-    net_fan_out_end(k->net);
-    return goes;
 }
 
 /* Turns of the loop that do not sleep. */

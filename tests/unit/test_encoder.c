@@ -129,11 +129,11 @@ static void a_row_of_ones_own(void **state)
     KIT_UNTIL(&k, conn_at(k.net, conns[0])->out == NULL);
     struct bundle b = {.n = 0};
     assert_true(bundle_add(&b, f[1]));
-    assert_true(kit_send_now(&k, conns[1], &b));
+    assert_true(conn_send_now(k.net, conns[1], &b));
     assert_true(bundle_add(&b, f[2]));
     bundle_clear(&b);
     assert_true(bundle_add(&b, f[1]) && bundle_add(&b, f[2]));
-    assert_true(kit_send_now(&k, conns[1], &b));
+    assert_true(conn_send_now(k.net, conns[1], &b));
     kit_take(&k, fds[1], got, 12);
     assert_memory_equal(got, "PUSH 102 {}\n", 12);
     bundle_clear(&b);

@@ -571,7 +571,7 @@ static void once_for_all(void **state)
     for (int i = 0; i < KINDS; i++) {
         for (int j = 0; j < EACH; j++) {
             if (j & 1)
-                assert_true(kit_send_now(&k, conns[i][j], &b));
+                assert_true(conn_send_now(k.net, conns[i][j], &b));
             else
                 assert_int_equal(conn_send_frames(k.net, conns[i][j], b.frames, 2, CONN_MAY), 0);
             assert_int_equal(k.net->deflater.before, made[i]);

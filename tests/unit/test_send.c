@@ -552,7 +552,7 @@ static void at_once(void **state)
     }
     uint64_t in, before, after;
     net_traffic(k.net, &in, &before);
-    assert_true(kit_send_now(&k, k.last, &b));
+    assert_true(conn_send_now(k.net, k.last, &b));
     assert_int_equal(recv(fd, got, sizeof got, MSG_WAITALL), sizeof got);
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(load_be32((uint8_t *)got + 100 * i + 8), i);
@@ -560,22 +560,22 @@ static void at_once(void **state)
     assert_int_equal(after - before, sizeof got);
     assert_null(conn_at(k.net, k.last)->out);
     conn_set(k.net, k.last, CONN_F_TRACE);
-    assert_false(kit_send_now(&k, k.last, &b));
+    assert_false(conn_send_now(k.net, k.last, &b));
     conn_clear(k.net, k.last, CONN_F_TRACE);
     assert_int_equal(say(&k, 100, WIRE_TAG_NONE, CONN_MUST), 0);
-    assert_false(kit_send_now(&k, k.last, &b));
+    assert_false(conn_send_now(k.net, k.last, &b));
     kit_turn(&k, 1);
     assert_int_equal(recv(fd, got, 100, MSG_WAITALL), 100);
-    assert_true(kit_send_now(&k, k.last, &b));
+    assert_true(conn_send_now(k.net, k.last, &b));
     assert_int_equal(recv(fd, got, sizeof got, MSG_WAITALL), sizeof got);
     struct bundle large = {.n = 0};
     struct frame *f = numbered(0, small_queue.output_queue / 2 + 1);
     assert_true(bundle_add(&large, f));
     frame_unref(f);
-    assert_false(kit_send_now(&k, k.last, &large));
+    assert_false(conn_send_now(k.net, k.last, &large));
     bundle_clear(&large);
     conn_close(k.net, k.last, CLOSE_KICKED, NULL, 0);
-    assert_false(kit_send_now(&k, k.last, &b));
+    assert_false(conn_send_now(k.net, k.last, &b));
     bundle_clear(&b);
     close(fd);
     KIT_UNTIL(&k, k.closed == 1);
@@ -597,7 +597,7 @@ static void the_rest_later(void **state)
             assert_true(bundle_add(&b, f));
             frame_unref(f);
         }
-        goes = kit_send_now(&k, k.last, &b);
+        goes = conn_send_now(k.net, k.last, &b);
         assert_true(sent < 100000);
         bundle_clear(&b);
     }
@@ -633,7 +633,7 @@ static void nobody_there(void **state)
     struct frame *f = numbered(0, 100);
     assert_true(bundle_add(&b, f));
     frame_unref(f);
-    assert_true(kit_send_now(&k, k.last, &b));
+    assert_true(conn_send_now(k.net, k.last, &b));
     assert_int_equal(k.closing, 0);
     bundle_clear(&b);
     kit_turn(&k, 1);

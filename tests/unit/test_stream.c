@@ -210,7 +210,7 @@ static void frames_over_tcp(void **state)
         struct bundle b = {.n = 0};
         assert_true(bundle_add(&b, f));
         KIT_UNTIL(&k, conn_at(k.net, k.last)->out == NULL);
-        assert_true(kit_send_now(&k, k.last, &b));
+        assert_true(conn_send_now(k.net, k.last, &b));
         bundle_clear(&b);
         frame_unref(f);
         KIT_UNTIL(&k, row.out.n == 8 + sizeof body);

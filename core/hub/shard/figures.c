@@ -34,7 +34,6 @@ void figures_tick(struct shard *s)
     net_traffic(s->net, &in, &out);
     atomic_store_explicit(&s->figures.bytes_in, in, memory_order_relaxed);
     atomic_store_explicit(&s->figures.bytes_out, out, memory_order_relaxed);
-    atomic_store_explicit(&s->figures.together, net_together(s->net), memory_order_relaxed);
     struct net_packing packing;
     net_packing(s->net, &packing);
     atomic_store_explicit(&s->figures.deflate_in, packing.deflate_in, memory_order_relaxed);
@@ -116,7 +115,6 @@ void figures_get(struct hub *hub, struct figures_sum *out, int take_max)
         struct figures *f = &hub->shards[i]->figures;
         out->bytes_in += get(&f->bytes_in);
         out->bytes_out += get(&f->bytes_out);
-        out->together += get(&f->together);
         out->deflate_in += get(&f->deflate_in);
         out->deflate_out += get(&f->deflate_out);
         out->inflate_in += get(&f->inflate_in);

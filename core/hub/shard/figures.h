@@ -27,7 +27,6 @@ extern const double figures_turn_bounds[TURN_BUCKETS - 1];
 struct figures {
     _Atomic uint64_t cpu_us;              /* of the shard's thread */
     _Atomic uint64_t bytes_in, bytes_out; /* of clients' sockets */
-    _Atomic uint64_t together;            /* sends that left with others */
     /* what was compressed and inflated (net.h) */
     _Atomic uint64_t deflate_in, deflate_out, inflate_in, inflate_out;
     _Atomic uint64_t opened;        /* connections */
@@ -71,7 +70,7 @@ void hub_get_stats(struct hub *hub, struct hub_stats *out);
 
 struct figures_sum {
     uint64_t deflate_in, deflate_out, inflate_in, inflate_out;
-    uint64_t bytes_in, bytes_out, together, opened, skipped, sliced, logins, cpu_us, turn_us, turns[TURN_BUCKETS];
+    uint64_t bytes_in, bytes_out, opened, skipped, sliced, logins, cpu_us, turn_us, turns[TURN_BUCKETS];
     struct latency_sum append, delivery;
     uint64_t refusals[CODES_MAX];
     struct net_counts net;

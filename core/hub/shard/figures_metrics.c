@@ -134,8 +134,6 @@ static const struct built_in {
      FIGURE(skipped, 1)},
     {"magpie_received_bytes_total", "Bytes read from clients.", METRIC_COUNTER, FIGURE(bytes_in, 1)},
     {"magpie_sent_bytes_total", "Bytes written to clients.", METRIC_COUNTER, FIGURE(bytes_out, 1)},
-    {"magpie_sends_together_total", "Sends to clients that left by one system call with others.", METRIC_COUNTER,
-     FIGURE(together, 1)},
     {"magpie_deflate_in_bytes_total", "Bytes of messages that were compressed, each once for all its receivers.",
      METRIC_COUNTER, FIGURE(deflate_in, 1)},
     {"magpie_deflate_out_bytes_total", "The same once they were.", METRIC_COUNTER, FIGURE(deflate_out, 1)},

@@ -382,8 +382,8 @@ static void spend(struct shard *s, struct budget *left)
     left->sends--;
     if (++left->sent % FLUSH_SENDS)
         return;
-    uint32_t waits = net_fan_out(s->net);
-    if (clock_mono_us() + waits >= left->end_us || (left->sent >= MAIL_SENDS && ev_async_pending(&s->wake)))
+    net_flush(s->net);
+    if (clock_mono_us() >= left->end_us || (left->sent >= MAIL_SENDS && ev_async_pending(&s->wake)))
         left->sends = 0;
 }
 
@@ -456,6 +456,5 @@ bool chans_walk(struct shard *s)
         left.end_us = now + TURN_US;
         walk_list(s, &s->walks, last, first, &left);
     }
-    net_fan_out_end(s->net);
     return s->begun.first != NONE || s->walks.first != NONE;
 }

@@ -267,9 +267,10 @@ static size_t tls_pending(const struct stream *self, int fd)
 
 /* --- Sending ------------------------------------------------------------------------------------------------------ */
 
-/* Of n sealed bytes send(2) has taken m, or said errno; what the socket does not take is *rest. */
-static bool sent_sealed(struct tls_state *s, const uint8_t *p, size_t n, ssize_t m, struct wire **rest)
+/* Sends what was sealed; what the socket does not take is *rest. */
+static bool send_sealed(struct tls_state *s, int fd, const uint8_t *p, size_t n, struct wire **rest)
 {
+    ssize_t m = send(fd, p, n, MSG_NOSIGNAL);
     if (m < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
         return false;
     m = m < 0 ? 0 : m;
@@ -297,7 +298,7 @@ static ssize_t tls_sendv(const struct stream *self, int fd, const struct iovec *
         else if (s->phase == TLS_KEPT)
             rc = kept_seal(rows, s, v, count, &out);
     }
-    if (rc != 0 || !sent_sealed(s, rows->out, out.n, send(fd, rows->out, out.n, MSG_NOSIGNAL), rest)) {
+    if (rc != 0 || !send_sealed(s, fd, rows->out, out.n, rest)) {
         if (s)
             s->failed = true;
         return -1;
@@ -309,38 +310,6 @@ static ssize_t tls_send(const struct stream *self, int fd, const void *p, size_t
 {
     const struct iovec v = {(void *)(uintptr_t)p, n};
     return tls_sendv(self, fd, &v, 1, rest);
-}
-
-/* Our own records only: a connection that has its SSL object makes several, in a buffer that all share. */
-static bool tls_offer(const struct stream *self, int fd, const void *p, size_t n, uint8_t *room, struct stream_offer *o)
-{
-    _Static_assert((int)STREAM_OFFER_ROOM >= (int)TLS_SEAL_ROOM && (int)STREAM_OFFER_MAX <= (int)TLS_PLAIN_MAX,
-                   "one record takes all");
-    const struct tls_rows *rows = rows_of(self);
-    struct tls_state *s = state_of(rows, fd);
-    const struct iovec v = {(void *)(uintptr_t)p, n};
-    struct tls_sealed out;
-    if (!s || s->failed || s->blocked || s->phase != TLS_OWN)
-        return false;
-    if (tls_records_seal(rows->crypto, s->records, &v, 1, 0, room, TLS_SEAL_ROOM, &out) != 0) {
-        s->failed = true; /* which send() will say */
-        return false;
-    }
-    *o = (struct stream_offer){room, out.n, out.taken};
-    return true;
-}
-
-static ssize_t tls_offered(const struct stream *self, int fd, const struct stream_offer *o, ssize_t sent,
-                           struct wire **rest)
-{
-    struct tls_state *s = state_of(rows_of(self), fd);
-    if (sent < 0)
-        errno = (int)-sent;
-    if (s && sent_sealed(s, o->p, o->n, sent, rest))
-        return (ssize_t)o->taken;
-    if (s)
-        s->failed = true;
-    return -1;
 }
 
 static ssize_t tls_resend(const struct stream *self, int fd, const void *p, size_t n)
@@ -404,8 +373,6 @@ static const struct stream tls_stream = {.recv = tls_recv,
                                          .recvv = tls_recvv,
                                          .send = tls_send,
                                          .sendv = tls_sendv,
-                                         .offer = tls_offer,
-                                         .offered = tls_offered,
                                          .resend = tls_resend,
                                          .prefetch = tls_prefetch,
                                          .shutdown = tls_shutdown,
