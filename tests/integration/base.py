@@ -22,6 +22,17 @@ def embedded(why):
     return unittest.skipIf(CLUSTER, why)
 
 
+def one_process(why):
+    """Marks a test, or a class, that is about what one process has or does, and says why: of several nodes
+    (MAGPIE_TEST_NODES) its clients all use the first, and there is no other where the class says so."""
+
+    def mark(what):
+        what.one_process = why
+        return what
+
+    return mark
+
+
 def variants(*combinations):
     """Makes a class for each (wire, threads[, tls]) of a class, in its module: the same tests over another transport
     and number of shards. A third one is how clients come by TLS: "own", "openssl" (the records of TLS 1.3), "1.2"."""
@@ -49,6 +60,7 @@ class Test(unittest.TestCase):
     wire = "tcp"
     tls = None
     abstract = False
+    one_process = None
     maxDiff = 2000
 
     @classmethod
@@ -58,6 +70,14 @@ class Test(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.close()
+
+    def run(self, result=None):
+        before = Server.spread
+        Server.spread = before and not getattr(getattr(self, self._testMethodName), "one_process", None)
+        try:
+            return super().run(result)
+        finally:
+            Server.spread = before
 
     def setUp(self):
         self.clients = []

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the integration tests: run.py [PATTERN…]. A pattern is a part of FILE.CLASS.TEST; `smoke` is the quick
-selection.
+"""Runs the integration tests: run.py [--nodes N] [PATTERN…]. A pattern is a part of FILE.CLASS.TEST; `smoke` is the
+quick selection. --nodes: each server is so many nodes of a cluster, and each connection goes to the next one; they
+stand on the Redis Cluster of MAGPIE_TEST_CLUSTER, or on one that is started for them.
 
 Classes run side by side, in processes of their own: each has a server of its own. The last line is "N passed, N
 failed[, N skipped]".
@@ -110,6 +111,9 @@ class Result(unittest.TestResult):
 def run_class(file, name, tests):
     cls = getattr(importlib.import_module(file), name)
     result = Result("%s.%s" % (file, name))
+    if getattr(cls, "one_process", None):
+        import server
+        server.Server.spread = False
     unittest.TestSuite(cls(test) for test in tests).run(result)
     print("= %d %d %d" % (result.passed, result.bad, result.left_out))
     return 0
@@ -164,10 +168,25 @@ class Job:
         return 0, len(self.tests), 0
 
 
+def nodes(arguments):
+    """Takes --nodes N from in front of the arguments."""
+    if arguments[:1] != ["--nodes"]:
+        return arguments
+    if not (arguments[1:] and arguments[1].isdecimal() and int(arguments[1])):
+        sys.exit("run.py: --nodes: how many?")
+    os.environ["MAGPIE_TEST_NODES"] = arguments[1]
+    if not os.environ.get("MAGPIE_TEST_CLUSTER"):
+        if not os.environ.get("MAGPIE_TEST_REDIS"):
+            start = os.path.join(HERE, "..", "cluster", "start.py")
+            os.execv(sys.executable, [sys.executable, start, "redis", "--", sys.executable] + sys.argv)
+        os.environ["MAGPIE_TEST_CLUSTER"] = os.environ["MAGPIE_TEST_REDIS"]
+    return arguments[2:]
+
+
 def main():
     if sys.argv[1:2] == ["--class"]:
         return run_class(sys.argv[2], sys.argv[3], sys.argv[4:])
-    patterns = sys.argv[1:]
+    patterns = nodes(sys.argv[1:])
     jobs = []
     for file, name, cls in classes():
         tests = chosen(patterns, file, name, cls)

@@ -20,6 +20,8 @@ SANITIZED = os.environ.get("MAGPIE_SANITIZED", "")
 TLS = os.environ.get("MAGPIE_TLS", "")
 # Servers are nodes of a cluster on these members of a Redis Cluster ("HOST:PORT,…"), each with a prefix of its own.
 CLUSTER = os.environ.get("MAGPIE_TEST_CLUSTER", "")
+# And so many nodes each, of which every new connection gets the next.
+NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 1)
 sys.path.append(os.path.join(ROOT, "tests", "cluster"))
 # Everything that waits for the server waits this much longer where it is slow.
 PATIENCE = {"": 1.0, "asan": 3.0, "tsan": 6.0}.get(SANITIZED, 4.0)
@@ -58,25 +60,46 @@ def merged(base, over):
     return out
 
 
+def moved(value, source, to):
+    """A part of a config with that folder in place of the other."""
+    if isinstance(value, dict):
+        return {k: moved(v, source, to) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [moved(v, source, to) for v in value]
+    return type(value)(value.replace(source, to)) if isinstance(value, str) else value
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
+def port(transport):
+    """The port of a server for this transport: of several nodes, each time that of the next one."""
+    return property(lambda self: self.turn().ports.get(transport, 0),
+                    lambda self, value: self.ports.update({transport: value}))
+
+
 class Server:
     """magpied with a config of its own. `config` is laid over defaults that suit tests: any free ports, two shards, no
-    rate limits, a log at level debug.
+    rate limits, a log at level debug. On a Redis Cluster of several nodes (`nodes`; MAGPIE_TEST_NODES) it is all of
+    them: what is done to it is done to each, its log is theirs one behind the other, and each port is that of the next
+    node; `process`, `folder` and the console are of the first.
 
         with Server({"limits": {"content": 100}}) as s: …
         s.tcp, s.websocket   ports
         s.tcps, s.wss        those of TLS, where the config has a section `tls` or asks for it by tls="own" (or …)
         s.folder             where everything is; s.folder + "/data" is the data directory
         s.redis, s.keys      the members of its Redis Cluster, or empty; what its keys there begin with
+        s.nodes              each alone, a Server too; of one process: itself
     """
 
+    spread = True  # False: connections all go to the first node
+    tcp, websocket, tcps, wss = port("tcp"), port("websocket"), port("tcps"), port("wss")
+
     def __init__(self, config=None, start=True, environment=None, prefix=None, arguments=(), tls=None, redis=None,
-                 keys=None):
+                 keys=None, nodes=None):
         self.folder = tempfile.mkdtemp(prefix="magpie-test-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "magpie.lua")
@@ -86,16 +109,30 @@ class Server:
         self.secrets = set()  # must not be in the log
         self.config = dict(config or {})
         self.process = None
-        self.tcp = self.websocket = self.tcps = self.wss = self.metrics = 0
+        self.ports, self.metrics, self.turns = {}, 0, 0
         self.redis = CLUSTER if redis is None else redis
         self.keys = keys or "t%s:" % secrets.token_hex(6)
         self.tls = tls or TLS  # clients come by TLS: "own", "openssl" or "1.2"
+        if nodes is None:
+            nodes = NODES if self.spread and self.redis and self.redis == CLUSTER else 1
+        self.others = [Server(start=False, redis=self.redis, keys=self.keys, nodes=1) for _ in range(nodes - 1)]
         if start:
             try:
                 self.start()
             except BaseException:
                 self.discard()
                 raise
+
+    @property
+    def nodes(self):
+        return [self] + self.others
+
+    def turn(self):
+        """The node whose turn it is to get a connection."""
+        if not (self.others and self.spread):
+            return self
+        self.turns += 1
+        return self.nodes[self.turns % len(self.nodes)]
 
     def settings(self):
         """The whole config."""
@@ -129,6 +166,9 @@ class Server:
         self.last_settings = settings or self.settings()
         with open(self.config_path, "w") as f:
             f.write("return %s\n" % lua(self.last_settings))
+        for n in self.others:
+            n.write_config({key: moved(value, self.folder, n.folder) if key in ("listen", "data", "log") else value
+                            for key, value in self.last_settings.items()})
 
     def rewrite(self, over):
         """Changes the config file, the ports staying: for a reload."""
@@ -143,29 +183,39 @@ class Server:
 
     def launch(self, wait=True):
         """Starts with the config file as it is."""
+        for n in self.nodes:
+            n.environment, n.prefix, n.arguments = self.environment, self.prefix, self.arguments
+            n.run()
+        if wait:
+            for n in self.nodes:
+                n.await_ports()
+
+    def run(self):
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [MAGPIED, "-c", self.config_path] + self.arguments,
                                             stderr=log, stdout=log,
                                             stdin=subprocess.DEVNULL, cwd=self.folder,
                                             env=dict(os.environ, **self.environment))
-        if not wait:
-            return
+
+    def await_ports(self):
         end = time.monotonic() + 30 * PATIENCE
-        while "server.ready" not in self.log():
+        while "server.ready" not in self.own_log():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise AssertionError("magpied does not start:\n" + self.tail())
             time.sleep(0.02)
-        ports = {}
+        self.ports = {}
         opened = r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcps?|websocket|wss|metrics)\b"
-        for port, transport in re.findall(opened, self.log()):
-            ports.setdefault(transport, int(port))
-        self.tcp, self.websocket = ports.get("tcp", 0), ports.get("websocket", 0)
-        self.tcps, self.wss = ports.get("tcps", 0), ports.get("wss", 0)
-        self.metrics = ports.get("metrics", 0)
+        for number, transport in re.findall(opened, self.own_log()):
+            self.ports.setdefault(transport, int(number))
+        self.metrics = self.ports.get("metrics", 0)
 
     def log(self):
-        """What it has logged since its last start. A server writes its log behind: what it writes now is waited for."""
+        """What it has logged since its last start."""
+        return "".join(n.own_log() for n in self.nodes)
+
+    def own_log(self):
+        """Of this process. A server writes its log behind: what it writes now is waited for."""
         size, looks = -1, 0
         while size != os.path.getsize(self.log_path) and looks < 10:
             size, looks = os.path.getsize(self.log_path), looks + 1
@@ -175,14 +225,22 @@ class Server:
             return f.read()
 
     def whole_log(self):
-        with open(self.log_path, errors="replace") as f:
-            return f.read()
+        out = []
+        for n in self.nodes:
+            with open(n.log_path, errors="replace") as f:
+                out.append(f.read())
+        return "".join(out)
 
     def tail(self, lines=40):
-        try:
-            return "\n".join(self.whole_log().split("\n")[-lines:])
-        except OSError:
-            return "(no log)"
+        ends = []
+        for i, n in enumerate(self.nodes):
+            try:
+                with open(n.log_path, errors="replace") as f:
+                    end = "\n".join(f.read().split("\n")[-lines:])
+            except OSError:
+                end = "(no log)"
+            ends.append("(node %d)\n%s" % (i + 1, end) if self.others else end)
+        return "\n".join(ends)
 
     def wait_log(self, text, timeout=10):
         end = time.monotonic() + timeout * PATIENCE
@@ -192,33 +250,39 @@ class Server:
             time.sleep(0.02)
 
     def signal(self, number):
-        self.process.send_signal(number)
+        for n in self.nodes:
+            n.process.send_signal(number)
 
     def reload(self):
-        before = self.log().count("config.reload")
+        before = [n.own_log().count("config.reload") for n in self.nodes]
         self.signal(signal.SIGHUP)
         end = time.monotonic() + 10 * PATIENCE
-        while self.log().count("config.reload") == before:
-            if time.monotonic() > end:
-                raise AssertionError("no reload:\n" + self.tail())
-            time.sleep(0.02)
+        for n, count in zip(self.nodes, before):
+            while n.own_log().count("config.reload") == count:
+                if time.monotonic() > end:
+                    raise AssertionError("no reload:\n" + n.tail())
+                time.sleep(0.02)
 
     def kill(self):
         """kill -9."""
-        self.process.kill()
-        self.process.wait()
+        for n in self.nodes:
+            n.process.kill()
+        for n in self.nodes:
+            n.process.wait()
 
     def stop(self, timeout=40):
-        """SIGTERM; returns the exit status."""
-        if self.process.poll() is None:
-            self.signal(signal.SIGTERM)
+        """SIGTERM; returns the exit status, which of several is the first that is not 0."""
+        running = [n for n in self.nodes if n.process.poll() is None]
+        for n in running:
+            n.process.terminate()
+        for n in running:
             try:
-                self.process.wait(timeout * PATIENCE)
+                n.process.wait(timeout * PATIENCE)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                raise AssertionError("SIGTERM does not stop it:\n" + self.tail())
-        return self.process.returncode
+                n.process.kill()
+                n.process.wait()
+                raise AssertionError("SIGTERM does not stop it:\n" + n.tail())
+        return next((n.process.returncode for n in self.nodes if n.process.returncode), 0)
 
     def restart(self):
         status = self.stop()
@@ -238,7 +302,7 @@ class Server:
         try:
             if self.process is None:
                 return
-            killed = self.process.poll() is not None and self.process.returncode < 0
+            killed = any(n.process and n.process.poll() is not None and n.process.returncode < 0 for n in self.nodes)
             status = self.stop()
             found = self.complaints()
             if found or (status != 0 and not killed):
@@ -253,11 +317,13 @@ class Server:
             self.discard()
 
     def discard(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        for n in self.nodes:
+            if n.process and n.process.poll() is None:
+                n.process.kill()
+                n.process.wait()
         if not os.environ.get("MAGPIE_KEEP"):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            for n in self.nodes:
+                shutil.rmtree(n.folder, ignore_errors=True)
             if self.redis and self.redis == CLUSTER:  # which others go on to use
                 from redis_cluster import forget
                 forget(self.redis, self.keys)
