@@ -192,6 +192,22 @@ def user_keys(kinds, user):
     return [key(k, user) for k in kinds]
 
 
+def sessions(redis, user, *incarnations):
+    """The user is connected to these nodes, to each with a device."""
+    for inc in incarnations:
+        redis.redis.call("HSET", key("S", user), inc, 1, "dphone%d" % inc, "%d.1.2.3" % inc)
+
+
+def told(reply, fmt):
+    """The numbers of a reply, and the nodes behind them."""
+    assert reply[:1] in b"ND", reply
+    *numbers, rest = take(fmt, reply[1:])
+    n, rest = take("2", rest)
+    *nodes, rest = take(" ".join("6" * n), rest)
+    assert rest == b"", rest
+    return numbers, sorted(nodes)
+
+
 def inbox_put(redis, user, peer, message_id, seq, k, birth=NOW, ttl=0, maximum=0):
     packed = u48(seq) + u48(k) + u48(birth) + u48(ttl) + struct.pack(">I", maximum)
     reply = redis.call("inbox_put", user_keys("uiIpr", user), packed, struct.pack(">Q", message_id), peer)

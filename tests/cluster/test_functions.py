@@ -373,8 +373,9 @@ class Functions(unittest.TestCase):
         r.call("block", [key("m", b"pa\0b")], b"\0\0", b"pa\0b")
         self.assertIsNone(head(r, b"pa\0b"))
         self.assertEqual(r.call("tier", [key("m", ROOM)], 2), b"X")
-        make(r, ROOM)
-        self.same_after(lambda: r.call("tier", [key("m", ROOM)], 2))
+        make(r, ROOM, members=5)
+        first, second = self.same_after(lambda: r.call("tier", [key("m", ROOM)], 2))
+        self.assertEqual((first, second), (b"N" + struct.pack(">I", 5) + u48(1),) * 2)  # a change of the channel, once
         self.assertEqual(head(r, ROOM).tier, 2)
 
     # --- inboxes ---
@@ -516,6 +517,8 @@ class Functions(unittest.TestCase):
                          struct.pack(">BBB", 1, 2, 1) + u48(4) + u48(77))
         r.redis.call("HSET", key("u", "bob"), "croom", b"\0" + u48(NOW) + u48(78))
         self.assertEqual(mark(9, "croom"), (0, 0))  # it has left
+        sessions(r, "bob", 3, 900)
+        self.assertEqual(told(r.call("mark", user_keys("urS", "bob"), 11, "", "ann"), "6 1"), ([11, 1], [3, 900]))
 
     def test_sent(self):
         r = self.r
@@ -523,6 +526,9 @@ class Functions(unittest.TestCase):
             return r.call("sent", user_keys("upr", "ann"), seq, struct.pack(">Q", mid), "bob")
         inbox_put(r, "ann", "bob", 3 << 22, 1, 1)
         self.same_after(lambda: sent(7, 9 << 22))
+        sessions(r, "ann", 3)
+        self.assertEqual(told(r.call("sent", user_keys("uprS", "ann"), 7, struct.pack(">Q", 9 << 22), "bob"), "")[1],
+                         [3])
         self.assertEqual(sent(5, 8 << 22), b"N")
         self.assertEqual(r.redis.call("ZSCORE", key("p", "ann"), "bob"), b"%d" % (9 * 4096))
         self.assertEqual(r.redis.call("HGET", key("r", "ann"), "bob"), u48(7) + u48(1) + struct.pack(">Q", 3 << 22))
@@ -561,7 +567,7 @@ class Full(unittest.TestCase):
         self.assertEqual(ack(r, "bob", up_to=p.id), (1, 0, 1))
         self.assertEqual(r.call("settle", [key("o")], b"p" + p.raw_id, b""), b"N\0\0\0\1")
         self.assertEqual(r.call("mark", user_keys("ur", "bob"), 1, "", "ann")[:1], b"N")
-        self.assertEqual(r.call("tier", [key("m", ROOM)], 2), b"N")
+        self.assertEqual(r.call("tier", [key("m", ROOM)], 2)[:1], b"N")
         self.assertEqual(r.call("there", user_keys("u", "bob"))[:1], b"N")
         self.assertEqual(len(r.call("rows", [key("m", ROOM)], u48(2))), 2)
         self.assertEqual(r.call("gone_put", [key("D")], "bob"), b"N")

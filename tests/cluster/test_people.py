@@ -212,8 +212,11 @@ class People(unittest.TestCase):
         self.sub_put("ann", 5, conv=b"cleft")
         self.sub_del("ann", 6, conv=b"cleft")
         inbox_put(self.r, "ann", "bob", 1 << 22, 1, 1)
-        for step, want in (("keep", (b"N\0", b"N\0")), ("recall", (b"N\1", b"N\1")), ("keep", (b"N\1", b"N\1"))):
-            self.assertEqual(self.twice(lambda: self.forget("ann", step)), want)
+        sessions(self.r, "ann", 3)
+        version = self.load("ann")["version"] + 1
+        for step, recalls in (("keep", 0), ("recall", 1), ("keep", 1)):
+            for reply in self.twice(lambda: self.forget("ann", step)):
+                self.assertEqual(told(reply, "1 4 6"), ([recalls, 5, version], [3]))
         self.assertEqual(self.guests(), {b"ann": b"0"})
         user = self.load("ann")
         self.assertEqual((user["code"], user["epoch"], set(user["channels"])), ("W", 5, {ROOM, b"cleft"}))
@@ -333,6 +336,29 @@ class People(unittest.TestCase):
         self.assertEqual(self.sub_put("ann", 9, seq=30), ("N", 1, 0, 0, 1))
         self.assertEqual(self.sub("ann"), (0, 0, 30, 9))
 
+    def test_nodes_that_are_told(self):
+        r = self.r
+        version = self.save("ann")["version"]
+        put = lambda *args: told(r.call("sub_put", user_keys("uS", "ann"), ROOM, *args), "1 1 1 1 6")
+        self.assertEqual(put(2, 1, PUSH, 9, 5, 0), ([1, 2, 0, 1, version + 1], []))
+        sessions(r, "ann", 7, 12)
+        # Whoever repeats it because no reply came learns of the version all the same, and whom to tell.
+        self.assertEqual(put(2, 1, PUSH, 9, 5, 0), ([1, 2, 0, 0, version + 1], [7, 12]))
+        self.assertEqual(put(0, 0, PUSH, 9, 4, 0), ([1, 2, 0, 0, version + 1], [7, 12]))  # D
+        self.assertEqual(put(0, 0, 4, 9, 9, 0), ([1, 2, 0, 0, version + 1], [7, 12]))  # a look
+        delete = lambda v: told(r.call("sub_del", user_keys("uS", "ann"), ROOM, NOW, v), "1 6")
+        self.assertEqual([delete(4), delete(8), delete(8)], [([0, version + 1], [7, 12]), ([1, version + 2], [7, 12]),
+                                                             ([0, version + 2], [7, 12])])
+        save = lambda: told(r.call("user_set", user_keys("u", "ann") + [key("G"), key("p", "ann"), key("S", "ann")],
+                                   NOW, NOW, 0, "Ann", 3, "", 1), "4 6 6 6 1")
+        self.assertEqual([save(), save()], [([3, 0, NOW, version + 3, 0], [7, 12]),
+                                            ([3, 0, NOW, version + 4, 0], [7, 12])])
+        inbox = lambda: told(r.call("inbox_put", user_keys("uiIprS", "ann"), u48(3) + u48(1) + u48(NOW) + u48(0) +
+                                    bytes(4), struct.pack(">Q", 1 << 22), "bob"), "6 6")
+        self.assertEqual([inbox(), inbox()], [([1, 1], [7, 12])] * 2)
+        acked = lambda: told(r.call("inbox_ack", user_keys("iIS", "ann"), rule(), b"\xff" * 8, b""), "1 4 4")
+        self.assertEqual([acked(), acked(), inbox()], [([0, 1, 0], [7, 12]), ([0, 0, 0], [7, 12]), ([0, 1], [7, 12])])
+
     def test_who_is_forgotten_stays_so(self):
         self.assertEqual(self.sub_put("ann", 5, strict=1), "X")
         self.assertEqual(self.sub_del("ann", 6), ("N", 0))
@@ -422,7 +448,7 @@ class People(unittest.TestCase):
         for u in ("ann", "bob"):
             self.assertEqual(self.leave(u)["gone"], 0)
         first, second = self.twice(lambda: self.wiping("wipe"))
-        self.assertEqual((first, second), (b"N" + bytes(4), b"X"))
+        self.assertEqual((first, second), (b"N" + bytes(4) + u48(4), b"X"))
         self.assertEqual(self.r.redis.call("HKEYS", key("m", ROOM)), [b"h"])
         self.assertEqual(self.r.redis.call("EXISTS", key("e"), key("M", ROOM)), 0)
         self.assertEqual(self.close(), b"X")
@@ -497,7 +523,7 @@ class People(unittest.TestCase):
         self.assertEqual(self.sub_del("ann", version + 1)[0], "N")
         self.assertEqual(r.call("paired", [key("u", "bob"), key("G")])[:1], b"N")
         self.assertEqual(self.forget("g", "guest", NOW + 2000), b"N")
-        self.assertEqual(self.forget("bob", "recall"), b"N\1")
+        self.assertEqual(self.forget("bob", "recall")[:2], b"N\1")
         self.assertEqual(self.forget("bob", "end"), b"N")
         self.assertEqual(r.call("user_tidy", user_keys("u", "ann"), NOW, ROOM)[:1], b"N")
         self.assertEqual(r.call("unblocked", user_keys("u", "ann"), "bob")[:1], b"N")

@@ -171,3 +171,23 @@ local function inbox_count(order, entries, rule)
   end
   return 0
 end
+
+-- --- Sessions ---
+
+-- S of a user: a field for each node that the user is connected to, its incarnation; and `d`DEVICE for devices
+-- (session.lua). As replies have the nodes: n u16, and inc u48 of each. Some may have died: who reads it looks.
+local function sessions_pack(S)
+  local out, n = {}, 0
+  for _, field in ipairs(redis.call('HKEYS', S)) do
+    if string.byte(field) ~= 100 then -- 'd'
+      n = n + 1
+      out[n] = struct.pack('>I6', tonumber(field))
+    end
+  end
+  return struct.pack('>I2', n) .. table.concat(out)
+end
+
+-- The same behind a reply, if its caller wants to tell those nodes and has named the key. S: nil, if not.
+local function with_sessions(reply, S)
+  return S and reply .. sessions_pack(S) or reply
+end

@@ -55,9 +55,9 @@ end
 
 -- A message's second half at its receiver: in the inbox once, ever, whoever repeats it.
 --
--- keys: u i I p r
+-- keys: u i I p r, and S for sessions
 -- args: 1 packed: seq u48, k u48, birth u48, ttl u48, max u32; 2 id; 3 peer
--- reply: N|D place u48 (0: it is there no more), arrivals u48; X: the user was deleted
+-- reply: N|D place u48 (0: it is there no more), arrivals u48, sessions; X: the user was deleted
 local function inbox_put(keys, args)
   local call, pack = redis.call, struct.pack
   local seq, k, birth, ttl, max = struct.unpack('>I6I6I6I6I4', args[1])
@@ -67,10 +67,10 @@ local function inbox_put(keys, args)
   local later = place_of(id) > place_of(newest)
   if k <= put then
     -- Above the newest one all the same: a double fault took the pair back.
-    if not later then return 'D' .. pack('>I6I6', call('ZSCORE', order, id) or 0, n or 0) end
+    if not later then return with_sessions('D' .. pack('>I6I6', call('ZSCORE', order, id) or 0, n or 0), keys[6]) end
   else
     local to, rest = early_add(put, early, k)
-    if not to then return 'D' .. pack('>I6I6', call('ZSCORE', order, id) or 0, n or 0) end
+    if not to then return with_sessions('D' .. pack('>I6I6', call('ZSCORE', order, id) or 0, n or 0), keys[6]) end
     put, early = to, rest
   end
   if later then newest = id end
@@ -85,10 +85,11 @@ local function inbox_put(keys, args)
   -- Who has the id of a deleted user has the pair from now on, and none of what was before.
   if call('ZADD', keys[4], 'GT', place_of(id), peer) == 1 and x and seq > read then read = seq - 1 end
   call('HSET', keys[5], peer, pack('>I6I6c8', read, put, newest) .. early)
-  return 'N' .. pack('>I6I6', n, n)
+  return with_sessions('N' .. pack('>I6I6', n, n), keys[6])
 end
 
--- A message's second half at its sender, who has read it. keys: u p r; args: 1 seq; 2 id; 3 peer. reply: N; X
+-- A message's second half at its sender, who has read it. keys: u p r, and S for sessions; args: 1 seq; 2 id; 3 peer.
+-- reply: N sessions; X
 local function sent(keys, args)
   local seq, peer = tonumber(args[1]), args[3]
   local x, going = unpack(redis.call('HMGET', keys[1], 'x', 'f'))
@@ -98,7 +99,7 @@ local function sent(keys, args)
   if not v or struct.unpack('>I6', v) < seq then
     redis.call('HSET', keys[3], peer, struct.pack('>I6', seq) .. (v and string.sub(v, 7) or ''))
   end
-  return 'N'
+  return with_sessions('N', keys[4])
 end
 
 -- keys: i I
@@ -132,9 +133,9 @@ local function inbox_peek(keys, args)
   return list
 end
 
--- keys: i I
+-- keys: i I, and S for sessions
 -- args: 1 rule; 2 id: that one and all that came before it (one larger than all: all); empty: 3 ids, 64 at most
--- reply: N more u8 (there are others up to it: again), removed u32, remaining u32
+-- reply: N more u8 (there are others up to it: again), removed u32, remaining u32, sessions
 local function inbox_ack(keys, args)
   local rule, ids, more = rule_unpack(args[1]), {}, 0
   if args[2] == '\255\255\255\255\255\255\255\255' then
@@ -161,7 +162,7 @@ local function inbox_ack(keys, args)
     end
     if redis.call('ZREM', keys[1], unpack(ids)) > 0 then redis.call('HDEL', keys[2], unpack(ids)) end
   end
-  return 'N' .. struct.pack('>BI4I4', more, removed, inbox_count(keys[1], keys[2], rule))
+  return with_sessions('N' .. struct.pack('>BI4I4', more, removed, inbox_count(keys[1], keys[2], rule)), keys[3])
 end
 
 -- --- Users and marks ---
@@ -176,8 +177,8 @@ local function there(keys, args)
   return ((going or is_gone(x)) and 'X' or 'N') .. struct.pack('>BI6', (name and 1 or 0) + (guest and 2 or 0), till)
 end
 
--- A read mark. keys: u r; args: 1 seq; 2 K, of a channel; 3 peer, of a pair
--- reply: N read u48, moved u8; X: the user was deleted
+-- A read mark. keys: u r, and S for sessions; args: 1 seq; 2 K, of a channel; 3 peer, of a pair
+-- reply: N read u48, moved u8, sessions; X: the user was deleted
 local function mark(keys, args)
   local seq, key = tonumber(args[1]), args[2]
   local x, going, sub = unpack(redis.call('HMGET', keys[1], 'x', 'f', key ~= '' and key or 'x'))
@@ -201,7 +202,7 @@ local function mark(keys, args)
       redis.call('HSET', keys[2], args[3], struct.pack('>I6', read) .. (v and string.sub(v, 7) or ''))
     end
   end
-  return 'N' .. struct.pack('>I6B', read, moved)
+  return with_sessions('N' .. struct.pack('>I6B', read, moved), keys[3])
 end
 
 -- Whom a user blocks, so that it can be forgotten. keys: u; args: 1 peer; 2 blocked (1 or 0). reply: N; X

@@ -146,13 +146,14 @@ register('close', {'allow-oom'}, function(keys, args)
   return 'N' .. struct.pack('>I4I6', h.members, h.version)
 end)
 
--- keys: m M e A c; args: K. N channels u32; P members u32: they are to be put out first; X: it is not being deleted.
+-- keys: m M e A c; args: K. N channels u32, version u48; P members u32: they are to be put out first; X: it is not
+-- being deleted.
 register('wipe', {'allow-oom'}, function(keys, args)
   local h = head_get(keys[1])
   if not h or not has(h.flags, WIPING) then return 'X' end
   if h.members > 0 then return 'P' .. struct.pack('>I4', h.members) end
   channel_go(keys[1], keys[2], keys[3], keys[4], keys[5], h, args[1])
-  return 'N' .. struct.pack('>I4', tonumber(redis.call('HGET', keys[5], 'n')))
+  return 'N' .. struct.pack('>I4I6', tonumber(redis.call('HGET', keys[5], 'n')), h.version)
 end)
 
 -- --- The user's half ---
@@ -165,37 +166,41 @@ local function sub_look(v)
   return false, events, 0, 0, 0 -- it has left
 end
 
--- keys: u; args: K, push, events, set, seq, version, strict (1: the user must be there).
--- N, or D: a newer one stands; then member u8, push u8, events u8, changed u8, version of the user u48. X: the user is
--- gone. A new member has read up to seq. What is not set stays. set 4: it was a member before; nothing but what is
--- missing is written.
+-- keys: u, and S for sessions; args: K, push, events, set, seq, version, strict (1: the user must be there).
+-- N, or D: a newer one stands; then member u8, push u8, events u8, changed u8, version of the user u48, sessions. X: the
+-- user is gone. A new member has read up to seq. What is not set stays. set 4: it was a member before; nothing but what
+-- is missing is written.
 register('sub_put', {'allow-oom'}, function(keys, args)
   local u, field, set, version = keys[1], args[1], tonumber(args[4]), tonumber(args[6])
-  local v, name, going, x = unpack(redis.call('HMGET', u, field, 'n', 'f', 'x'))
+  local v, name, going, x, count = unpack(redis.call('HMGET', u, field, 'n', 'f', 'x', 'v'))
   if going or is_gone(x) or (args[7] == '1' and not name) then return 'X' end
+  count = tonumber(count or 0)
   local member, stands, push, events, read = sub_look(v)
-  if stands > version then return 'D' .. struct.pack('>BBBBI6', member and 1 or 0, push, events, 0, 0) end
-  if member and set == 4 then return 'N' .. struct.pack('>BBBBI6', 1, push, events, 0, 0) end
+  if stands > version or (member and set == 4) then
+    local code = stands > version and 'D' or 'N'
+    return with_sessions(code .. struct.pack('>BBBBI6', member and 1 or 0, push, events, 0, count), keys[2])
+  end
   if not member then read = tonumber(args[5]) end
   local new_push = has(set, 1) and tonumber(args[2]) or push
   local new_events = has(set, 2) and tonumber(args[3]) or events
-  local changed, count = not member or new_push ~= push or new_events ~= events, 0
+  local changed = not member or new_push ~= push or new_events ~= events
   -- Even if nothing changes: what is late of before is older than this.
   if changed or version > stands then redis.call('HSET', u, field, sub_pack(new_push, new_events, read, version)) end
   if changed and name then count = user_changed(u) end
-  return 'N' .. struct.pack('>BBBBI6', 1, new_push, new_events, changed and 1 or 0, count)
+  return with_sessions('N' .. struct.pack('>BBBBI6', 1, new_push, new_events, changed and 1 or 0, count), keys[2])
 end)
 
--- keys: u; args: K, now, version. N changed u8, version of the user u48; D: a newer one stands.
+-- keys: u, and S for sessions; args: K, now, version. N changed u8, version of the user u48, sessions; D: a newer one
+-- stands.
 register('sub_del', {'allow-oom'}, function(keys, args)
   local u, field, version = keys[1], args[1], tonumber(args[3])
-  local v, name = unpack(redis.call('HMGET', u, field, 'n'))
+  local v, name, count = unpack(redis.call('HMGET', u, field, 'n', 'v'))
   local member, stands = sub_look(v)
-  if stands > version then return 'D' .. struct.pack('>BI6', 0, 0) end
-  local count = 0
+  count = tonumber(count or 0)
+  if stands > version then return with_sessions('D' .. struct.pack('>BI6', 0, count), keys[2]) end
   if v or redis.call('EXISTS', u) == 1 then -- a user that was forgotten stays so
     redis.call('HSET', u, field, left_pack(tonumber(args[2]), version))
     if member and name then count = user_changed(u) end
   end
-  return 'N' .. struct.pack('>BI6', member and 1 or 0, count)
+  return with_sessions('N' .. struct.pack('>BI6', member and 1 or 0, count), keys[2])
 end)

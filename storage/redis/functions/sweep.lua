@@ -77,7 +77,8 @@ end
 -- hot, warm: the newest `hot` rows stay, and those born since `warm`; others go once they are in the archive.
 -- Removes rows from `low` upward that are past their time, beyond the count, or in the archive alone from now on: 64 at
 -- most. A channel without rows and members goes then. Notes when to look again.
--- N low u48, seq u48, again u8 (there may be more to do now), gone u8 (the channel is no more), channels u32;
+-- N low u48, seq u48, again u8 (there may be more to do now), gone u8 (the channel is no more), channels u32, version
+-- u48 (of its members' changes);
 -- X: there is no such conversation; W: it is being wiped.
 local function trim(keys, args)
   local call, m, e, A, key = redis.call, keys[1], keys[3], keys[4], args[1]
@@ -94,7 +95,7 @@ local function trim(keys, args)
   local vacant = low == h.seq and h.kind == 1 and has(h.flags, MADE) and h.members == 0
   if vacant and args[3] ~= '1' then
     channel_go(m, keys[2], e, A, keys[5], h, key)
-    return 'N' .. struct.pack('>I6I6BBI4', low, h.seq, 0, 1, tonumber(call('HGET', keys[5], 'n')))
+    return 'N' .. struct.pack('>I6I6BBI4I6', low, h.seq, 0, 1, tonumber(call('HGET', keys[5], 'n')), h.version)
   end
   local again = low < h.seq and not look
   if vacant then
@@ -110,7 +111,7 @@ local function trim(keys, args)
   if #gone > 0 then call('HDEL', m, unpack(gone)) end
   if low == h.seq then call('ZREM', A, key) end
   if look then call('ZADD', e, look, key) else call('ZREM', e, key) end
-  return 'N' .. struct.pack('>I6I6BBI4', low, h.seq, again and 1 or 0, 0, 0)
+  return 'N' .. struct.pack('>I6I6BBI4I6', low, h.seq, again and 1 or 0, 0, 0, h.version)
 end
 
 -- keys: c, dedup windows from the oldest on (64 at most); the window that is the oldest then. N.

@@ -27,9 +27,9 @@ end
 
 -- --- Saving ---
 
--- keys: u G p; args: now, date, create (1: only where there is none), name, epoch, guest's time to live ('': no guest),
+-- keys: u G p, and S for sessions; args: now, date, create (1: only where there is none), name, epoch, guest's time to live ('': no guest),
 -- a number that no other call has.
--- N epoch u32, due u48, revoked u48, version u48, made u8; D: it is there; X: it was deleted; W: its deletion is under
+-- N epoch u32, due u48, revoked u48, version u48, made u8, sessions; D: it is there; X: it was deleted; W: its deletion is under
 -- way. An epoch never gets smaller. Who has private conversations is no guest.
 local function user_save(keys, args)
   local u, guests = keys[1], keys[2]
@@ -62,7 +62,8 @@ local function user_save(keys, args)
     redis.call('ZREM', guests, user)
   end
   redis.call('HSET', u, unpack(fields))
-  return 'N' .. struct.pack('>I4I6I6I6B', epoch, due_now, revoked, tonumber(version), (not name or repeated) and 1 or 0)
+  local made = (not name or repeated) and 1 or 0
+  return with_sessions('N' .. struct.pack('>I4I6I6I6B', epoch, due_now, revoked, tonumber(version), made), keys[4])
 end
 
 -- The one for who may not be there yet, the other for a change, which goes on when Redis is full.
@@ -184,16 +185,18 @@ end
 
 local function forget_begin(keys, now, recall)
   local u = keys[1]
-  local name, epoch, going, x = unpack(redis.call('HMGET', u, 'n', 'e', 'f', 'x'))
+  local name, epoch, going, x, version = unpack(redis.call('HMGET', u, 'n', 'e', 'f', 'x', 'v'))
   if going then
     if recall and going == '1' then redis.call('HSET', u, 'f', 2) end
-    return 'N' .. struct.pack('>B', (recall or going == '2') and 1 or 0)
+    local recalls = (recall or going == '2') and 1 or 0
+    return with_sessions('N' .. struct.pack('>BI4I6', recalls, tonumber(epoch), tonumber(version or 0)), keys[6])
   end
   if not name then return 'X' end
-  redis.call('HSET', u, 'f', recall and 2 or 1, 'e', tonumber(epoch or 0) + 1, 'x', gone_pack(x, now))
+  epoch = tonumber(epoch or 0) + 1
+  redis.call('HSET', u, 'f', recall and 2 or 1, 'e', epoch, 'x', gone_pack(x, now))
   redis.call('HDEL', u, 'n', 'g', 't')
   redis.call('ZADD', keys[8], 0, string.match(u, '}:(.*)$'))
-  return 'N' .. struct.pack('>B', recall and 1 or 0)
+  return with_sessions('N' .. struct.pack('>BI4I6', recall and 1 or 0, epoch, user_changed(u)), keys[6])
 end
 
 local function forget_end(keys, now)
@@ -210,7 +213,7 @@ local function forget_end(keys, now)
 end
 
 -- keys: u p r i I S W G; args: step (guest, keep, recall: begin; end), now, incarnations that live.
--- N, and for keep and recall: recall u8, what it is; X: there is no such user; P: it has private conversations, a
+-- N, and for keep and recall: recall u8, what it is, epoch u32, version u48, sessions; X: there is no such user; P: it has private conversations, a
 -- session, or time left; B and peers, n u8 and id: their blocks are to be lifted first (`block`, `unblocked`).
 register('forget', {'allow-oom'}, function(keys, args)
   local step, now = args[1], tonumber(args[2])
