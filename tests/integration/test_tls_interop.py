@@ -52,6 +52,17 @@ class Interop(TlsTest):
             p.stdout.close()
             self.assertEqual(p.wait(20 * PATIENCE), 0, priority)
 
+    @needs("go")
+    def test_go(self):
+        with tempfile.TemporaryDirectory(prefix="magpie-go-") as folder:
+            client = os.path.join(folder, "tls_client")
+            status, out = run("go", "build", "-o", client, os.path.join(HERE, "tls_client.go"),
+                              environment={"GOCACHE": folder, "GOFLAGS": "", "GO111MODULE": "off"})
+            self.assertEqual(status, 0, out)
+            for version in ("1.2", "1.3"):
+                status, out = run(client, "localhost:%d" % self.server.tcps, certs.authority()[0], version)
+                self.assertEqual((status, out), (0, "1200 frames, 3 resumed\n"), version)
+
     @needs("curl")
     def test_curl(self):
         for version in ("--tls-max 1.2", "--tlsv1.3"):
