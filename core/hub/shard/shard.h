@@ -61,6 +61,9 @@ struct shard_events {
     void (*message_arrived)(struct shard *s, uint32_t user);
     /* A membership of a user has ended whose login is under way. */
     void (*membership_ended)(struct shard *s, uint32_t user);
+    /* With a bus: so many messages have come into the user's inbox, and this one is being pushed. False: it has been
+     * pushed before, and is not again. NULL: nobody counts. */
+    bool (*arrived)(struct shard *s, uint32_t user, uint64_t arrival);
     /* With a bus: the owner of a channel has noted members of this shard. */
     void (*members_noted)(struct shard *s);
 };

@@ -12,6 +12,7 @@ struct user_mail {
     struct mail mail;
     uint32_t except, generation;
     uint64_t about;    /* id of the message that it brings; 0: none */
+    uint64_t arrival;  /* with a bus: its place among all that ever came into the receiver's inbox; 0: not known */
     uint64_t began_us; /* when its delivery began, monotonic; 0: not timed */
     uint16_t action;
     uint8_t id_len;
@@ -28,6 +29,13 @@ static void why_pushed(struct shard *s, uint32_t user, const struct user_mail *p
     why_note(s, &n);
 }
 
+/* Whether it has something for the user's connections. One that has heard of this arrival hears of it once. */
+static bool is_due(struct shard *s, uint32_t user, const struct user_mail *p)
+{
+    bool fresh = !p->arrival || !s->events->arrived || s->events->arrived(s, user, p->arrival);
+    return fresh && p->body_len;
+}
+
 static void user_mail_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
@@ -36,7 +44,7 @@ static void user_mail_arrive(void *owner, struct mail *m)
     uint32_t user = user_find(s, id);
     if (p->everywhere)
         order_push(s, id, p->action, body);
-    if (user != NONE) {
+    if (user != NONE && is_due(s, user, p)) {
         if (p->action == PUSH_USER_MESSAGE)
             s->events->message_arrived(s, user);
         struct frame *f = frame_borrow(p->action, 0, body, WIRE_TAG_NONE);
@@ -65,7 +73,8 @@ struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice b
                             .id_len = (uint8_t)id.n,
                             .body_len = (uint32_t)body.n};
     memcpy(p->data, id.p, id.n);
-    memcpy(p->data + id.n, body.p, body.n);
+    if (body.n)
+        memcpy(p->data + id.n, body.p, body.n);
     return p;
 }
 
@@ -73,6 +82,12 @@ void user_mail_about(struct user_mail *p, uint64_t id)
 {
     if (p)
         p->about = id;
+}
+
+void user_mail_arrival(struct user_mail *p, uint64_t arrival)
+{
+    if (p)
+        p->arrival = arrival;
 }
 
 void user_mail_everywhere(struct user_mail *p)

@@ -11,6 +11,9 @@ struct user_mail *user_mail_new(struct slice id, uint16_t action, struct slice b
                                 uint32_t generation);
 /* Remembers for `why` which message it brings; NULL is allowed. */
 void user_mail_about(struct user_mail *p, uint64_t id);
+/* It brings a private message to its receiver, as the n-th that ever came into its inbox; 0: not known. With an empty
+ * body it only says that the n-th has been pushed. NULL is allowed. */
+void user_mail_arrival(struct user_mail *p, uint64_t arrival);
 /* It goes to the user's connections on other nodes too, for the store tells nobody of it; NULL is allowed. */
 void user_mail_everywhere(struct user_mail *p);
 /* Takes it; NULL is allowed. `from`: as for shard_post(). */
