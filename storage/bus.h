@@ -266,7 +266,15 @@ struct bus_note {
     struct store_note note;
     bool remove;
     bool passing; /* nothing is kept: it is told to each node that lives, and that is all */
-    bool add;     /* the value is a decimal number, added to the one that stands */
+    /* The value is "UNTIL n NUMBER", decimal: NUMBER is added to that of the note that stands, whose UNTIL stays, too.
+     * Without such a note, or with one that has ended (its UNTIL is no 0, and past, ms of cluster time), it is set. One
+     * that begins with another UNTIL and blank, and is no number, stays as it is. */
+    bool add;
+    /* It is answered once it is kept, and waits for no node. */
+    bool behind;
+    /* Not 0: of this change among all that this process makes. Handed over again, after STORE_UNKNOWN, it is done
+     * once. */
+    uint64_t number;
     /* out */
     uint32_t missing; /* nodes that have not said that they have it */
 };
@@ -274,10 +282,11 @@ void bus_note(struct bus *b, struct bus_note *n);
 
 /* A change of a note, as the log of all nodes has it. */
 struct bus_noted {
-    struct mail mail; /* the hub's; first */
-    uint64_t seq;     /* its place in the log */
-    uint64_t origin;  /* incarnation of the node that made it */
-    struct store_note note;
+    struct mail mail;       /* the hub's; first */
+    uint64_t seq;           /* its place in the log */
+    uint64_t origin;        /* incarnation of the node that made it */
+    uint64_t number;        /* bus_note.number, where this process made it; else 0 */
+    struct store_note note; /* as it is now: with `add`, the sum */
     bool remove, passing, add;
     bool all; /* instead: more was missed than can be told one by one: all notes are to be read anew; `note` is empty */
     char data[];

@@ -52,8 +52,8 @@ ROOMS = {
                           checked=True),
     "storage/redis": Room(["core/base", "storage"], [], ["export.h", "import.h", "redis.h"], checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local", "storage/redis"]),  # opens the engine asked for
-    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "notes_load.h", "options.h", "process.h", "shard.h",
-                                "shards.h", "why.h"],
+    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "nodes.h", "note_ears.h", "notes_load.h", "options.h",
+                                "process.h", "shard.h", "shards.h", "why.h"],
                          ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
     "core/hub/registry": Room(LOW + HUB[:1],
                               ["action.h", "auth.h", "code.h", "command.h", "hook.h", "hook_wait.h", "route.h",

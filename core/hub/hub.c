@@ -61,6 +61,7 @@ static void hub_destroy(struct hub *hub)
     hub_owners_free(hub);
     net_shared_free(hub->shared);
     options_drop(hub->box);
+    pthread_mutex_destroy(&hub->note_ears.lock);
     free(hub);
 }
 
@@ -69,6 +70,7 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     struct hub *hub = calloc(1, sizeof *hub);
     if (!hub)
         return NULL;
+    pthread_mutex_init(&hub->note_ears.lock, NULL);
     hub->shard_count = shards;
     hub->store = store;
     hub->box = box_new(options);

@@ -22,7 +22,13 @@
 
 #include <cmocka.h>
 
-enum { TEST_BUS_HELD = 64, TEST_BUS_LINES = 256, TEST_BUS_LINE = 200 };
+enum { TEST_BUS_HELD = 64, TEST_BUS_LINES = 256, TEST_BUS_LINE = 200, TEST_BUS_NODES = 4, TEST_BUS_SELF = 100 };
+
+/* Another node. It is number 2 and on, and its incarnation 100 more than that; this node is number 1. */
+struct test_bus_node {
+    const char *answer; /* to every question, `answer_n` bytes; NULL: it does not answer */
+    size_t answer_n;
+};
 
 struct test_bus {
     struct bus base;
@@ -43,6 +49,14 @@ struct test_bus {
     const char *shared;         /* likewise of those who are in one of the asker's channels */
     uint32_t connections;       /* that each order closes */
     uint32_t missing;           /* nodes that do not apply notes */
+    struct test_bus_node nodes[TEST_BUS_NODES];
+    uint32_t node_count;
+    bool follows; /* another node leads */
+    /* Answers a question in their place, into `out` of BUS_CALL_MAX bytes; returns how many, 0: it does not answer. */
+    size_t (*reply)(struct test_bus *t, unsigned node, const struct bus_call *c, char *out);
+    uint32_t answered; /* questions of the test, by this node: with what */
+    char answer[1024];
+    uint32_t applied; /* notes that the test told */
 };
 
 static inline bool test_bus_lists(const char *list, struct slice id)
@@ -98,13 +112,49 @@ static inline void test_bus_describe(char *out, const struct store_op *op)
                  op->kind == BUS_WATCH && !((const struct bus_watch *)op)->on ? " off" : "");
         break;
     case BUS_CALL:
-        snprintf(out, TEST_BUS_LINE, "call %u", ((const struct bus_call *)op)->what);
+        snprintf(out, TEST_BUS_LINE, "call %u %llu %.*s", ((const struct bus_call *)op)->what,
+                 (unsigned long long)((const struct bus_call *)op)->node,
+                 (int)strnlen(((const struct bus_call *)op)->body.p, ((const struct bus_call *)op)->body.n),
+                 ((const struct bus_call *)op)->body.p);
         break;
     case BUS_NOTE:
-        snprintf(out, TEST_BUS_LINE, "note %s %.*s", n->remove ? "remove" : "put", (int)n->note.key.n, n->note.key.p);
+        snprintf(out, TEST_BUS_LINE, "note %s %.*s",
+                 n->remove ? "remove"
+                 : n->add  ? "add"
+                           : "put",
+                 (int)n->note.key.n, n->note.key.p);
         break;
     case BUS_OP_KINDS:
         abort();
+    }
+}
+
+/* What the nodes asked say, in one allocation behind the answers. */
+static inline void test_bus_call(struct test_bus *t, struct bus_call *c)
+{
+    char *told[TEST_BUS_NODES];
+    size_t sizes[TEST_BUS_NODES], all = 0;
+    for (uint32_t i = 0; i < t->node_count; i++) {
+        told[i] = malloc(BUS_CALL_MAX);
+        assert_non_null(told[i]);
+        sizes[i] = t->reply ? t->reply(t, i, c, told[i]) : t->nodes[i].answer ? t->nodes[i].answer_n : 0;
+        if (!t->reply && sizes[i])
+            memcpy(told[i], t->nodes[i].answer, sizes[i]);
+        all += sizes[i];
+    }
+    c->answers = malloc(TEST_BUS_NODES * sizeof *c->answers + all);
+    assert_non_null(c->answers);
+    char *at = (char *)(c->answers + TEST_BUS_NODES);
+    c->n = 0;
+    for (uint32_t i = 0; i < t->node_count; i++) {
+        uint64_t node = TEST_BUS_SELF + 2 + i;
+        if (c->node == 0 || c->node == node) {
+            memcpy(at, told[i], sizes[i]);
+            c->answers[c->n++] =
+                (struct bus_answer){node, (uint16_t)(2 + i), sizes[i] ? STORE_OK : STORE_RETRY, slice_of(at, sizes[i])};
+            at += sizes[i];
+        }
+        free(told[i]);
     }
 }
 
@@ -126,6 +176,8 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
         ((struct bus_order *)op)->connections = t->connections;
     } else if (op->kind == BUS_NOTE) {
         ((struct bus_note *)op)->missing = t->missing;
+    } else if (op->kind == BUS_CALL && status == STORE_OK) {
+        test_bus_call(t, (struct bus_call *)op);
     }
     op->status = status;
     store_answer(op);
@@ -164,9 +216,52 @@ static inline void test_bus_receipt(struct bus *b, struct bus_order *o)
     pthread_mutex_unlock(&t->lock);
 }
 
+static inline unsigned test_bus_nodes(struct bus *b, struct bus_node *out, unsigned n)
+{
+    const struct test_bus *t = (const struct test_bus *)b;
+    for (unsigned i = 0; i <= t->node_count && i < n; i++) {
+        out[i] = (struct bus_node){.node = TEST_BUS_SELF + 1 + i,
+                                   .number = (uint16_t)(1 + i),
+                                   .self = i == 0,
+                                   .leader = t->follows == (i == 1)};
+        snprintf(out[i].host, sizeof out[i].host, "host%u", 1 + i);
+    }
+    return 1 + t->node_count;
+}
+
+static inline bool test_bus_leads(struct bus *b)
+{
+    return !((const struct test_bus *)b)->follows;
+}
+
+static inline void test_bus_answered(struct bus *b, struct bus_called *c, struct slice body)
+{
+    struct test_bus *t = (struct test_bus *)b;
+    pthread_mutex_lock(&t->lock);
+    snprintf(t->answer, sizeof t->answer, "%.*s", (int)body.n, body.n ? body.p : "");
+    t->answered++;
+    pthread_mutex_unlock(&t->lock);
+    free(c);
+}
+
+static inline void test_bus_applied(struct bus *b, struct bus_noted *n)
+{
+    struct test_bus *t = (struct test_bus *)b;
+    pthread_mutex_lock(&t->lock);
+    t->applied++;
+    pthread_mutex_unlock(&t->lock);
+    free(n);
+}
+
 static inline void test_bus_init(struct test_bus *t)
 {
-    static const struct bus_ops ops = {.post = test_bus_post, .listen = test_bus_listen, .receipt = test_bus_receipt};
+    static const struct bus_ops ops = {.post = test_bus_post,
+                                       .listen = test_bus_listen,
+                                       .receipt = test_bus_receipt,
+                                       .answer = test_bus_answered,
+                                       .applied = test_bus_applied,
+                                       .nodes = test_bus_nodes,
+                                       .leads = test_bus_leads};
     memset(t, 0, sizeof *t);
     t->base.ops = &ops;
     pthread_mutex_init(&t->lock, NULL);
@@ -225,6 +320,34 @@ static inline void test_bus_tell(struct test_bus *t, struct bus_order *o)
 {
     assert_true(t->listening);
     t->ears.ordered(t->ears.ctx, o);
+}
+
+/* Node number 2 asks. */
+static inline void test_bus_ask(struct test_bus *t, enum bus_call_what what, struct slice body)
+{
+    struct bus_called *c = calloc(1, sizeof *c + body.n);
+    assert_non_null(c);
+    assert_true(t->listening);
+    memcpy(c->data, body.p, body.n);
+    c->node = TEST_BUS_SELF + 2;
+    c->what = (uint16_t)what;
+    c->body = slice_of(c->data, body.n);
+    t->ears.called(t->ears.ctx, c);
+}
+
+/* A note has changed: as *n says, which is copied with its texts. */
+static inline void test_bus_note(struct test_bus *t, const struct bus_noted *n)
+{
+    struct bus_noted *c = malloc(sizeof *c + n->note.key.n + n->note.value.n);
+    assert_non_null(c);
+    assert_true(t->listening);
+    *c = *n;
+    if (n->note.key.n)
+        memcpy(c->data, n->note.key.p, n->note.key.n);
+    if (n->note.value.n)
+        memcpy(c->data + n->note.key.n, n->note.value.p, n->note.value.n);
+    c->note = (struct store_note){slice_of(c->data, n->note.key.n), slice_of(c->data + n->note.key.n, n->note.value.n)};
+    t->ears.noted(t->ears.ctx, c);
 }
 
 static inline void test_bus_fini(struct test_bus *t)

@@ -65,7 +65,8 @@ void ordered_begin(struct hub *hub)
 {
     struct bus *bus = store_bus(hub->store);
     if (bus)
-        bus_listen(bus, &(struct bus_ears){.ctx = hub, .ordered = ordered});
+        bus_listen(bus,
+                   &(struct bus_ears){.ctx = hub, .ordered = ordered, .called = nodes_called, .noted = notes_noted});
 }
 
 void ordered_end(struct hub *hub)

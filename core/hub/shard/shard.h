@@ -17,6 +17,8 @@
 #include "core/hub/shard/bucket.h"
 #include "core/hub/shard/figures.h"
 #include "core/hub/shard/metric.h"
+#include "core/hub/shard/nodes.h"
+#include "core/hub/shard/note_ears.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/shard/token.h"
@@ -33,6 +35,7 @@
 struct ban_table;
 struct deletion;
 struct bus;
+struct bus_noted;
 struct traces;
 struct why;
 struct trace_event;
@@ -154,6 +157,23 @@ struct options_box {
     struct hub_options opt; /* its strings are owned by the box */
 };
 
+/* Of nodes.h: who answers a subject; main thread. */
+struct node_answerer {
+    void (*asked)(void *ctx, struct node_question *q); /* NULL: nobody */
+    void *ctx;
+};
+
+/* Of note_ears.h. One change is under way at a time. */
+enum { NOTE_EARS = 8 };
+struct note_ears {
+    pthread_mutex_t lock; /* of the list */
+    struct note_ear list[NOTE_EARS];
+    unsigned count;
+    unsigned at;             /* the next one to hear of `now` */
+    struct note_change now;  /* under way */
+    struct bus_noted *noted; /* the bus's own of it; NULL: none is */
+};
+
 /* What /ready tells. */
 enum hub_state { HUB_STARTING, HUB_SERVING, HUB_DRAINING };
 
@@ -172,6 +192,9 @@ struct hub {
     struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics;   /* main thread; owned */
     struct command_table *commands; /* main thread; owned */
+    struct node_answerer answerers[NODE_SUBJECTS];
+    _Atomic(struct mailbox *) answers_at; /* main, once somebody answers; NULL before */
+    struct note_ears note_ears;
     void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
     void *trace_ctx;                                            /* of trace_sink */
     struct owner_name *owners;                                  /* main thread; list; owned */
