@@ -60,6 +60,11 @@
     X(KEPT,        kept,        true)   \
     X(KEEP,        keep,        false)  \
     X(TOUCHED,     touched,     false)  \
+    X(SESSION_PUT, session_put, false)  \
+    X(SESSION_DEL, session_del, false)  \
+    X(PRESENCE,    presence,    true)   \
+    X(WATCH,       watch,       false)  \
+    X(USER_LOOK,   user_look,   true)   \
     X(BEAT,        beat,        false)  \
     X(BURY,        bury,        false)  \
     X(NOTE,        note,        false)  \

@@ -83,6 +83,11 @@ const struct node *nodes_find(const struct nodes *ns, uint64_t inc)
     return find(ns, inc);
 }
 
+bool nodes_may_live(const struct nodes *ns, uint64_t inc)
+{
+    return inc > ns->newest || find(ns, inc);
+}
+
 static void look(struct nodes *ns, const struct node *now, uint64_t boot_ms)
 {
     struct node *n = find(ns, now->inc);
@@ -164,6 +169,7 @@ int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
     for (unsigned i = 0; i < count; i++) {
         node_read(&in, &n);
         look(ns, &n, boot_ms);
+        ns->newest = n.inc > ns->newest ? n.inc : ns->newest;
     }
     unsigned left = 0;
     for (unsigned i = 0; i < ns->n; i++)

@@ -67,6 +67,7 @@ struct nodes {
     struct node *list; /* by incarnation; owned */
     unsigned n, room;
     uint64_t inc;              /* our own; 0: none */
+    uint64_t newest;           /* the largest incarnation that was ever in it; 0: none */
     uint16_t number;           /* our own */
     uint64_t time_ms;          /* of the newest reply: that master's clock */
     char master[NODES_MASTER]; /* which master that is */
@@ -80,6 +81,9 @@ void nodes_fini(struct nodes *ns);
 MUST_CHECK int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms);
 /* NULL: not there. */
 const struct node *nodes_find(const struct nodes *ns, uint64_t inc);
+/* Whether an incarnation may live: it is in the table, or newer than all that ever were, and so not known yet. One that
+ * may not has been buried, for good. */
+bool nodes_may_live(const struct nodes *ns, uint64_t inc);
 /* The lowest incarnation that is up; NULL: none. Each sees it for itself, and two for a moment do no harm. */
 const struct node *nodes_leader(const struct nodes *ns);
 /* Whether our node sweeps a partition: of the nodes that are up, the one with the highest hash does. */

@@ -6,6 +6,7 @@
 #include "storage/redis/layout.h"
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/sessions.h"
 #include "storage/redis/subs.h"
 #include "storage/redis/task.h"
 #include "storage/redis/time.h"
@@ -489,6 +490,7 @@ static void forget_ask(struct redis *r, struct task *t)
                 : f->recall             ? SLICE_LIT("recall")
                                         : SLICE_LIT("keep"));
     call_arg_u64(c, time_now(r));
+    sessions_arg_living(r, c);
     c->about = task_about(f->id);
     c->done = forgotten;
     c->ctx = t;

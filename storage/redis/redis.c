@@ -15,6 +15,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/notes.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/sessions.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
@@ -109,6 +110,7 @@ void redis_free(struct redis *r)
     notes_fini(r);
     settle_fini(r);
     gone_fini(r);
+    sessions_fini(r);
     free(r->known);
     free(r->untold);
     time_fini(r);
@@ -246,6 +248,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : known_init(&r->known);
     e = e ? e : untold_init(&r->untold);
     e = e ? e : gone_init(r);
+    e = e ? e : sessions_init(r);
     e = e ? e : settle_init(r);
     e = e ? e : marks_init(r);
     e = e ? e : channels_init(r);

@@ -56,6 +56,7 @@ struct tasks; /* task.c's: the operations under way */
 struct known;
 struct untold;
 struct gone;
+struct ghosts;
 struct settles;
 struct marks;
 struct channels;
@@ -98,6 +99,7 @@ struct redis {
     struct known *known;        /* known.c */
     struct untold *untold;      /* untold.c */
     struct gone *gone;          /* gone.c */
+    struct ghosts *ghosts;      /* sessions.c */
     struct settles *settles;    /* settle.c */
     struct marks *marks;        /* marks.c */
     struct channels *channels;  /* channels.c */

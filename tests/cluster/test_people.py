@@ -66,8 +66,9 @@ class People(unittest.TestCase):
             if not at:
                 return out
 
-    def forget(self, user, step, now=NOW, living=()):
-        return self.r.call("forget", user_keys("upriISW", user) + [key("G")], step, now, *living)
+    def forget(self, user, step, now=NOW, living=(), newest=0):
+        return self.r.call("forget", user_keys("upriISW", user) + [key("G")], step, now, newest,
+                           b"".join(map(u48, living)))
 
     def join(self, user, conv=ROOM, set=0, push=0, events=0, create=1, now=NOW):
         keys = [key("m", conv), key("M", conv), key("o"), key("c")]
@@ -182,8 +183,9 @@ class People(unittest.TestCase):
         self.assertEqual((self.guests(), self.load("g")["due"]), ({}, 0))
         self.save("g", ttl=1000)
         self.r.redis.call("HSET", key("S", "g"), "31", "1")
-        self.assertEqual(self.forget("g", "guest", NOW + 1000, [b"30", b"31"]), b"P")
-        self.assertEqual(self.twice(lambda: self.forget("g", "guest", NOW + 1000, [b"30"])), (b"N", b"N"))
+        self.assertEqual(self.forget("g", "guest", NOW + 1000, living=[30, 31], newest=31), b"P")
+        gone = self.twice(lambda: self.forget("g", "guest", NOW + 1000, living=[30], newest=31))
+        self.assertEqual(gone, (b"N", b"N"))
         self.assertEqual(self.r.state(), {})
 
     def test_who_has_a_private_conversation_is_no_guest(self):

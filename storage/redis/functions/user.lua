@@ -151,15 +151,17 @@ local function user_clear(u)
   for i = 1, #gone, 1000 do redis.call('HDEL', u, unpack(gone, i, math.min(i + 999, #gone))) end
 end
 
-local function has_sessions(s, living)
-  for i = 1, #living do
-    if redis.call('HEXISTS', s, living[i]) == 1 then return true end
+-- Whether the user is connected to a node. living, newest: as may_live() has them.
+local function has_sessions(S, living, newest)
+  for _, field in ipairs(redis.call('HKEYS', S)) do
+    local inc = tonumber(field)
+    if inc and may_live(inc, living, newest) then return true end
   end
   return false
 end
 
 -- A guest whose time has come, or whoever else is to be forgotten without a trace.
-local function forget_guest(keys, now, living)
+local function forget_guest(keys, now, living, newest)
   local u, user = keys[1], string.match(keys[1], '}:(.*)$')
   local name, due, going, x = unpack(redis.call('HMGET', u, 'n', 'g', 'f', 'x'))
   if going or not name then return 'N' end
@@ -169,7 +171,7 @@ local function forget_guest(keys, now, living)
     redis.call('ZREM', keys[8], user)
     user_changed(u)
   end
-  if due and (paired or due == '0' or tonumber(due) > now) or has_sessions(keys[6], living) then return 'P' end
+  if due and (paired or due == '0' or tonumber(due) > now) or has_sessions(keys[6], living, newest) then return 'P' end
   local blocks = blocks_left(u)
   if blocks then return 'B' .. blocks end
   redis.call('ZREM', keys[8], user)
@@ -212,12 +214,14 @@ local function forget_end(keys, now)
   return 'N'
 end
 
--- keys: u p r i I S W G; args: step (guest, keep, recall: begin; end), now, incarnations that live.
--- N, and for keep and recall: recall u8, what it is, epoch u32, version u48, sessions; X: there is no such user; P: it has private conversations, a
--- session, or time left; B and peers, n u8 and id: their blocks are to be lifted first (`block`, `unblocked`).
+-- keys: u p r i I S W G; args: step (guest, keep, recall: begin; end), now; guest: the newest incarnation that the
+-- caller knows, those that live (u48 each).
+-- N, and for keep and recall: recall u8, what it is, epoch u32, version u48, sessions; X: there is no such user; P: it
+-- has private conversations, a session, or time left; B and peers, n u8 and id: their blocks are to be lifted first
+-- (`block`, `unblocked`).
 register('forget', {'allow-oom'}, function(keys, args)
   local step, now = args[1], tonumber(args[2])
-  if step == 'guest' then return forget_guest(keys, now, {unpack(args, 3)}) end
+  if step == 'guest' then return forget_guest(keys, now, args[4] or '', tonumber(args[3] or 0)) end
   if step == 'end' then return forget_end(keys, now) end
   return forget_begin(keys, now, step == 'recall')
 end)
