@@ -107,7 +107,8 @@ struct bus_watch {
     bool on;
     /* out, with `on` */
     bool online;      /* it is connected to another node now */
-    uint64_t changes; /* how often that has changed, of that node's and all others' doing: NEWS_PRESENCE tells it */
+    uint64_t changes; /* number of the newest change of the nodes that it is connected to, this one among them; it
+                       * ascends, and NEWS_PRESENCE has it too: of two the one with the larger is true */
 };
 void bus_watch(struct bus *b, struct bus_watch *w);
 
@@ -127,7 +128,8 @@ enum bus_news_kind {
     NEWS_USER,     /* user, version, name, epoch; gone: it was deleted */
     NEWS_READ,     /* user, conv, seq: its read mark has moved */
     NEWS_INBOX,    /* user, count: so many entries are left after an acknowledgement */
-    NEWS_PRESENCE, /* user, version (bus_watch.changes), online: whether it is connected to that node, or any */
+    NEWS_PRESENCE, /* user, version and online: as bus_watch.changes and .online: it is connected to another node than
+                       this one, whichever */
     NEWS_KINDS
 };
 

@@ -61,7 +61,7 @@ static const struct field news_fields[NEWS_KINDS][FIELDS_MAX] = {
     [NEWS_USER] = {N(user, USER), N(version, U48), N(name, NAME), N(epoch, U32), N(gone, BOOL)},
     [NEWS_READ] = {N(user, USER), N(conv, CONV), N(seq, U48)},
     [NEWS_INBOX] = {N(user, USER), N(count, U32)},
-    [NEWS_PRESENCE] = {N(user, USER), N(version, U48), N(online, BOOL)},
+    [NEWS_PRESENCE] = {N(user, USER), N(version, U48), N(online, BOOL), N(advice, BYTES)},
 };
 
 static const struct field more_fields[NEWS_MORE_KINDS - NEWS_ORDER][FIELDS_MAX] = {

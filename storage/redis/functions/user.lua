@@ -27,10 +27,10 @@ end
 
 -- --- Saving ---
 
--- keys: u G p, and S for sessions; args: now, date, create (1: only where there is none), name, epoch, guest's time to live ('': no guest),
--- a number that no other call has.
--- N epoch u32, due u48, revoked u48, version u48, made u8, sessions; D: it is there; X: it was deleted; W: its deletion is under
--- way. An epoch never gets smaller. Who has private conversations is no guest.
+-- keys: u G p, and S for sessions; args: now, date, create (1: only where there is none), name, epoch, guest's time to
+-- live ('': no guest), a number that no other call has.
+-- N epoch u32, due u48, revoked u48, version u48, made u8, sessions; D: it is there; X: it was deleted; W: its deletion
+-- is under way. An epoch never gets smaller. Who has private conversations is no guest.
 local function user_save(keys, args)
   local u, guests = keys[1], keys[2]
   local now, create, epoch, ttl, version = tonumber(args[1]), args[3] == '1', tonumber(args[5]), args[6], args[7]
