@@ -50,6 +50,11 @@ bool bus_leads(struct bus *b)
     return b->ops->leads(b);
 }
 
+void bus_drain(struct bus *b)
+{
+    b->ops->drain(b);
+}
+
 unsigned bus_part_conv(struct bus *b, struct slice conv)
 {
     return b->ops->part_conv(conv);

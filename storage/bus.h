@@ -226,6 +226,9 @@ unsigned bus_nodes(struct bus *b, struct bus_node *out, unsigned n);
 /* Whether this node does now what one of all does. Two may for a moment. Any thread. */
 bool bus_leads(struct bus *b);
 
+/* This node takes no clients any more and sends away those that it has: the others see it as draining. Main thread. */
+void bus_drain(struct bus *b);
+
 enum bus_event {
     BUS_NODE_DEAD, /* `node` lives no more: its connections count for nothing */
     BUS_BURIED,    /* this node was taken for dead: nothing more is read from clients until BUS_BACK */

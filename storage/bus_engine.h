@@ -37,6 +37,7 @@ struct bus_ops {
     void (*applied)(struct bus *b, struct bus_noted *n);
     unsigned (*nodes)(struct bus *b, struct bus_node *out, unsigned n);
     bool (*leads)(struct bus *b);
+    void (*drain)(struct bus *b);
     unsigned (*part_conv)(struct slice conv);
     unsigned (*part_user)(struct slice user);
 };

@@ -2,6 +2,8 @@
 
 #include "storage/engine.h"
 
+#include <stdio.h>
+
 bool store_is_shared(const struct store *s)
 {
     return s->engine->cluster != NULL;
@@ -13,4 +15,18 @@ bool store_get_cluster(struct store *s, struct cluster_figures *out)
         return false;
     s->engine->cluster(s, out);
     return true;
+}
+
+void store_cluster_work(struct store *s, struct cluster_work *w)
+{
+    w->op.mail = (struct mail){.run = store_op_run};
+    w->moved = 0;
+    w->why[0] = '\0';
+    if (s->engine->cluster_work) {
+        s->engine->cluster_work(s, w);
+        return;
+    }
+    snprintf(w->why, sizeof w->why, "this server stands alone: its config has no cluster.redis");
+    w->op.status = STORE_RETRY;
+    store_answer(&w->op);
 }

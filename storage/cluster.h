@@ -6,11 +6,10 @@
 #define MAGPIE_STORAGE_CLUSTER_H
 
 #include "core/base/latency.h"
+#include "storage/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct store;
 
 enum {
     CLUSTER_MASTERS = 64, /* that are told one by one */
@@ -62,5 +61,21 @@ struct cluster_figures {
 bool store_get_cluster(struct store *s, struct cluster_figures *out);
 /* Whether it would be true. */
 bool store_is_shared(const struct store *s);
+
+/* What an operator wants done to the cluster. */
+enum cluster_work_kind {
+    CLUSTER_BALANCE, /* moves Redis masters apart, until as few as can be are on one machine */
+    CLUSTER_BURY     /* the node `number` is dead: its sessions count for nothing from now on */
+};
+struct cluster_work {
+    struct store_op op; /* STORE_NOTFOUND: there is no such node; STORE_DENIED: the node is this one; STORE_RETRY */
+    enum cluster_work_kind kind;
+    uint16_t number;
+    /* out */
+    uint32_t moved; /* masters that were moved */
+    char why[256];  /* not STORE_OK: a sentence */
+};
+/* As any operation of store.h; may take a minute. */
+void store_cluster_work(struct store *s, struct cluster_work *w);
 
 #endif

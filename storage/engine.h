@@ -12,6 +12,7 @@
 
 struct bus;
 struct cluster_figures;
+struct cluster_work;
 
 /*
  * The operations. W rows change something, R rows read. A row X(NAME, name, WHOSE, field) is struct store_name, handed
@@ -97,6 +98,8 @@ struct store_engine {
                  size_t why_size);
     void (*cluster)(struct store *s,
                     struct cluster_figures *out); /* of cluster.h; NULL: the data is this server's alone */
+    /* Takes what an operator wants (cluster.h), and hands it back as `post` does; NULL: likewise. */
+    void (*cluster_work)(struct store *s, struct cluster_work *w);
     /* Answers what is under way, then frees the store. */
     void (*close)(struct store *s);
 };
