@@ -66,7 +66,7 @@ ROOMS = {
                          ["change.h", "conv.h", "encode.h", "follow.h", "interest.h", "member_news.h",
                           "membership.h", "order.h", "publish.h", "send.h", "user_mail.h", "walk.h"], checked=True),
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
-                         ["acts.h", "admit.h", "guest.h", "login.h", "pending.h", "roam.h"], checked=True),
+                         ["acts.h", "admit.h", "guest.h", "heard.h", "login.h", "pending.h", "roam.h"], checked=True),
     "core/hub/host": Room(LOW + HUB[:5],
                           ["ban_change.h", "host.h", "host_account.h", "host_delete.h", "host_edit.h",
                            "host_member.h", "host_recall.h", "host_rule.h", "host_send.h", "snapshot.h"],

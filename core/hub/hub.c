@@ -3,8 +3,8 @@
 #include "core/base/random.h"
 #include "core/hub/act/acts.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/ears.h"
 #include "core/hub/host/host_delete.h"
-#include "core/hub/host/ordered.h"
 #include "core/hub/parts.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/registry/command.h"
@@ -86,7 +86,7 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
             goto fail;
     if (figures_register(hub) != 0 || codes_register(hub) != 0)
         goto fail;
-    ordered_begin(hub);
+    ears_begin(hub);
     return hub;
 fail:
     hub_destroy(hub);
@@ -180,7 +180,7 @@ void hub_stop(struct hub *hub)
         return;
     hub->stopped = true;
     hub->started = false;
-    ordered_end(hub);
+    ears_end(hub);
     join_all(hub);
     hub_pump(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {

@@ -53,25 +53,10 @@ static void carry_out(void *owner, struct mail *m)
     bus_receipt(s->bus, o);
 }
 
-static void ordered(void *ctx, struct bus_order *o)
+void ordered_arrive(void *ctx, struct bus_order *o)
 {
     struct hub *hub = ctx;
     o->connections = 0;
     o->op.mail.run = carry_out;
     mailbox_post(&shard_of(hub, o->user)->mailbox, &o->op.mail);
-}
-
-void ordered_begin(struct hub *hub)
-{
-    struct bus *bus = store_bus(hub->store);
-    if (bus)
-        bus_listen(bus,
-                   &(struct bus_ears){.ctx = hub, .ordered = ordered, .called = nodes_called, .noted = notes_noted});
-}
-
-void ordered_end(struct hub *hub)
-{
-    struct bus *bus = store_bus(hub->store);
-    if (bus)
-        bus_listen(bus, NULL);
 }

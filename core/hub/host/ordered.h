@@ -2,10 +2,9 @@
 #ifndef MAGPIE_HUB_ORDERED_H
 #define MAGPIE_HUB_ORDERED_H
 
-struct hub;
+struct bus_order;
 
-/* Listens to them from now on, and no more. Main thread. */
-void ordered_begin(struct hub *hub);
-void ordered_end(struct hub *hub);
+/* As bus_ears.ordered, with the hub. Any thread. */
+void ordered_arrive(void *hub, struct bus_order *o);
 
 #endif

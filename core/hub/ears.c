@@ -1,0 +1,52 @@
+#include "core/hub/ears.h"
+
+#include "core/hub/act/heard.h"
+#include "core/hub/host/ordered.h"
+#include "core/hub/shard/nodes.h"
+#include "core/hub/shard/note_ears.h"
+#include "core/hub/shard/shard.h"
+#include "storage/bus.h"
+
+#include <stdlib.h>
+
+/* --- News --------------------------------------------------------------------------------------------------------- */
+
+/* On the owner shard of the conversation. */
+static void conv_news(void *owner, struct mail *m)
+{
+    (void)owner;
+    free(m); /* the mail comes first in it */
+}
+
+static void user_news(void *owner, struct mail *m)
+{
+    user_heard(owner, (struct bus_news *)m);
+}
+
+/* On the bus's thread. Mails of one poster arrive in order, so news of one conversation, or user, do. */
+static void heard(void *ctx, struct bus_news *n)
+{
+    struct hub *hub = ctx;
+    bool of_user = n->kind >= NEWS_MEMBER;
+    n->mail.run = of_user ? user_news : conv_news;
+    mailbox_post(&shard_of(hub, of_user ? n->user : n->conv)->mailbox, &n->mail);
+}
+
+/* --- All of it ---------------------------------------------------------------------------------------------------- */
+
+void ears_begin(struct hub *hub)
+{
+    struct bus *bus = store_bus(hub->store);
+    if (bus)
+        bus_listen(
+            bus,
+            &(struct bus_ears){
+                .ctx = hub, .heard = heard, .ordered = ordered_arrive, .called = nodes_called, .noted = notes_noted});
+}
+
+void ears_end(struct hub *hub)
+{
+    struct bus *bus = store_bus(hub->store);
+    if (bus)
+        bus_listen(bus, NULL);
+}
