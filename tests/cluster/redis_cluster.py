@@ -45,7 +45,7 @@ class Node:
     def __init__(self, cluster, number, host, port):
         self.cluster, self.number, self.host, self.port = cluster, number, host, port
         self.folder = os.path.join(cluster.folder, str(port))
-        os.mkdir(self.folder)
+        os.makedirs(self.folder, exist_ok=cluster.kept)
         self.connection = Redis(host, port, cluster.password)
         self.process = Process(["redis-server", os.path.join(self.folder, "redis.conf")],
                                os.path.join(self.folder, "log"), cwd=self.folder)
@@ -137,10 +137,13 @@ class RedisCluster:
 
     port_base: the first of 48 ports; 0: any that are free. hosts: addresses that the members are spread over, so that
     no two copies of a master have the same. settings: {name: value} of redis.conf laid over etc/redis-cluster.conf.
+    keep: a folder that stays: the next one with the same ports goes on with what is there.
     """
 
-    def __init__(self, port_base=0, masters=3, replicas=2, hosts=3, settings=None, password=None, start=True):
-        self.folder = folder("magpie-redis-")
+    def __init__(self, port_base=0, masters=3, replicas=2, hosts=3, settings=None, password=None, start=True,
+                 keep=None):
+        self.kept = bool(keep)
+        self.folder = keep or folder("magpie-redis-")
         self.masters_count, self.replicas_count, self.password = masters, replicas, password
         self.settings = dict({"maxmemory": "2gb"}, **(settings or {}))
         count = masters * (1 + replicas)
@@ -178,10 +181,15 @@ class RedisCluster:
             self.write_config(n)
             n.process.start()
         for n in self.nodes:
-            eventually(n.answers, "redis-server on " + n.address)
+            eventually(n.answers, "redis-server on " + n.address, 60)
             n.id = n.call("CLUSTER", "MYID").decode()
-        self.join()
+        joined = os.path.join(self.folder, "joined")
+        if not (self.kept and os.path.exists(joined)):
+            self.join()
         self.healthy()
+        if self.kept:
+            with open(joined, "w"):
+                pass
 
     def join(self):
         """Makes a cluster of them: slots, acquaintance of each with each (gossip alone is slow), then the replicas."""
@@ -290,7 +298,8 @@ class RedisCluster:
     def close(self):
         for n in self.nodes:
             n.kill()
-        remove(self.folder)
+        if not self.kept:
+            remove(self.folder)
 
     def __enter__(self):
         return self

@@ -57,7 +57,9 @@ class Dev(unittest.TestCase):
                                  (("test", "x", "--cluster"), "what is --cluster?"),
                                  (("asan", "--cluster"), "what is --cluster?"), (("asan", "-x"), "what is -x?"),
                                  (("tsan", "-x"), "what is -x?"),
-                                 (("run", "x"), "takes no arguments"), (("format", "x"), "what is x?"),
+                                 (("run", "x"), "takes no arguments"), (("run", "--cluster", "x"), "how many nodes"),
+                                 (("run", "--cluster", "0"), "how many nodes"),
+                                 (("run", "--cluster", "2", "3"), "how many nodes"), (("format", "x"), "what is x?"),
                                  (("package", "x"), "takes no arguments"),
                                  (("lint", "x.c"), "there is no file x.c"), (("lint", "x"), "x is no .c file"),
                                  (("fuzz", "x"), "how many seconds")):
