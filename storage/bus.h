@@ -124,7 +124,8 @@ enum bus_news_kind {
     NEWS_EDITED,   /* the same; time (editedAt), content, sender, name, created */
     NEWS_CHANNEL,  /* conv, members, tier, version (of its members' changes); sender, name, change: who joined or
                        * left, empty: nobody did; gone: it is no more, or is being deleted */
-    NEWS_MEMBER,   /* user, version (the user's), conv, push, events, seq, members, change: its membership */
+    NEWS_MEMBER,   /* user, version (the user's), conv, push, events, seq, members, change: its membership; gone: it is
+                    * no member any more */
     NEWS_USER,     /* user, version, name, epoch; gone: it was deleted */
     NEWS_READ,     /* user, conv, seq: its read mark has moved */
     NEWS_INBOX,    /* user, count: so many entries are left after an acknowledgement */

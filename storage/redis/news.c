@@ -57,7 +57,7 @@ static const struct field news_fields[NEWS_KINDS][FIELDS_MAX] = {
     [NEWS_CHANNEL] = {N(conv, CONV), N(members, U32), N(tier, TIER), N(version, U48), N(gone, BOOL), N(change, U8),
                       N(sender, USER_IF), N(name, NAME)},
     [NEWS_MEMBER] = {N(user, USER), N(version, U48), N(conv, CONV), N(push, PUSH), N(events, BOOL), N(seq, U48),
-                     N(members, U32), N(change, U8)},
+                     N(members, U32), N(gone, BOOL), N(change, U8)},
     [NEWS_USER] = {N(user, USER), N(version, U48), N(name, NAME), N(epoch, U32), N(gone, BOOL)},
     [NEWS_READ] = {N(user, USER), N(conv, CONV), N(seq, U48)},
     [NEWS_INBOX] = {N(user, USER), N(count, U32)},

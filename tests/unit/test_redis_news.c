@@ -141,7 +141,7 @@ static void people(void **state)
     n.user = SLICE_LIT("bob");
     news_put(&b, &n);
     struct bus_news *copy = read_one(&b);
-    SAME(version), SAME(push), SAME(events), SAME(seq), SAME(members), SAME(change);
+    SAME(version), SAME(push), SAME(events), SAME(seq), SAME(members), SAME(gone), SAME(change);
     TEXT(conv), TEXT(user);
     free(copy);
     buf_reset(&b);
