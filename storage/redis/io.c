@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/bus_private.h"
 #include "storage/redis/report.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/node.h"
@@ -19,7 +20,7 @@ uint64_t redis_io_clock(const struct redis *r)
 
 static bool something_waits(const struct redis *r)
 {
-    if (r->slots.doubt || !r->slots.viewed_at || r->slots.nobody.bytes)
+    if (r->slots.doubt || !r->slots.viewed_at || r->slots.nobody.bytes || redis_bus_busy(r))
         return true;
     for (const struct master *m = r->slots.masters; m; m = m->next)
         if (m->bytes || m->lost || m->short_since || m->lanes[LANE_WRITE].group.phase ||
@@ -53,6 +54,8 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
     struct redis *r = CONTAINER_OF(w, struct redis, turn_end);
     (void)events;
     queue_turn(r);
+    if (r->ending)
+        redis_bus_rest(r);
     tick_set(r, something_waits(r) ? TICK_BUSY : TICK_IDLE);
     if (r->ending && !atomic_load(&r->stats.queue) && tasks_rest(r) && node_left(r))
         ev_break(loop, EVBREAK_ALL);
@@ -64,6 +67,7 @@ void redis_io_tick(struct redis *r)
     uint32_t masters = 0, lost = 0, few = 0;
     slots_tick(r);
     queue_tick(r);
+    redis_bus_tick(r);
     report_tick(r);
     for (struct master *m = r->slots.masters; m; m = m->next) {
         bytes += m->bytes;
@@ -99,14 +103,26 @@ static void options_take(struct redis *r, const struct store_options *asked)
     o->cluster.balance = asked->cluster.balance;
 }
 
+static void run_all(struct redis *r, struct mail *m)
+{
+    while (m) {
+        struct mail *next = m->next;
+        m->next = NULL;
+        m->run(r, m);
+        m = next;
+    }
+}
+
 static void on_wake(struct ev_loop *loop, ev_async *w, int events)
 {
     struct redis *r = CONTAINER_OF(w, struct redis, wake);
     (void)loop, (void)events;
     pthread_mutex_lock(&r->lock);
-    struct mail *m = r->first;
+    struct mail *m = r->first, *run = r->run;
     r->first = NULL;
     r->last = &r->first;
+    r->run = NULL;
+    r->run_last = &r->run;
     r->woken = false;
     r->ending = r->closing;
     if (r->changed) {
@@ -116,6 +132,7 @@ static void on_wake(struct ev_loop *loop, ev_async *w, int events)
         pthread_cond_broadcast(&r->taken);
     }
     pthread_mutex_unlock(&r->lock);
+    run_all(r, run);
     while (m) {
         struct mail *next = m->next;
         m->next = NULL;
@@ -147,6 +164,26 @@ void redis_io_kick(struct redis *r)
     pthread_mutex_unlock(&r->lock);
     if (wake)
         ev_async_send(r->loop, &r->wake);
+}
+
+void redis_io_run(struct redis *r, struct mail *m)
+{
+    m->next = NULL;
+    pthread_mutex_lock(&r->lock);
+    *r->run_last = m;
+    r->run_last = &m->next;
+    bool wake = !r->woken;
+    r->woken = true;
+    pthread_mutex_unlock(&r->lock);
+    if (wake)
+        ev_async_send(r->loop, &r->wake);
+}
+
+void redis_io_run_rest(struct redis *r)
+{
+    struct mail *m = r->run;
+    r->run = NULL;
+    run_all(r, m);
 }
 
 void redis_io_wake(struct redis *r)
@@ -188,6 +225,7 @@ int redis_io_init(struct redis *r)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->taken, NULL);
     r->last = &r->first;
+    r->run_last = &r->run;
     r->turn_ms = redis_io_clock(r);
     ev_async_init(&r->wake, on_wake);
     ev_async_start(r->loop, &r->wake);

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+struct mail;
 struct redis;
 struct store_op;
 
@@ -17,6 +18,10 @@ MUST_CHECK int redis_io_start(struct redis *r);
 /* Any thread: hands an operation over. One that is lazy wakes nobody: redis_io_kick() does. */
 void redis_io_post(struct redis *r, struct store_op *op);
 void redis_io_kick(struct redis *r);
+/* Any thread: has m->run(r, m) called on the engine's thread, in the order handed over, and always. */
+void redis_io_run(struct redis *r, struct mail *m);
+/* The thread has ended: calls what was not called yet. */
+void redis_io_run_rest(struct redis *r);
 /* Any thread: options have changed, or the engine is to end. */
 void redis_io_wake(struct redis *r);
 /* Waits until all that was handed over is answered, and the thread has ended. */

@@ -215,6 +215,8 @@ static void link_replies(struct link *l)
             return;
         if (l->own) {
             own_reply(l, reply);
+        } else if (l->pushes) {
+            l->events->reply(l, reply);
         } else if (l->awaited) {
             l->awaited--;
             l->asked = l->r->turn_ms;
@@ -262,9 +264,9 @@ void redis_link_tick(struct link *l)
     uint64_t since = l->asked > l->heard && l->own + l->awaited ? l->asked : l->heard;
     if (l->state == LINK_DOWN)
         return;
-    if (now > since + LINK_SILENCE) {
+    if (now > since + (l->silence && l->state == LINK_READY ? l->silence : LINK_SILENCE)) {
         redis_link_end(l, "silent");
-    } else if (l->state == LINK_READY && !l->own && !l->awaited && now >= l->heard + LINK_PING) {
+    } else if (l->state == LINK_READY && !l->pushes && !l->own && !l->awaited && now >= l->heard + LINK_PING) {
         resp_command(&l->out, (struct slice[]){SLICE_LIT("TIME")}, 1);
         l->own = 1;
         redis_link_flush(l);

@@ -42,18 +42,21 @@ struct link {
     const struct link_events *events;
     struct ev_io readable, writable;
     struct resp in;
-    struct buf out;           /* to be sent */
-    size_t out_sent;          /* how much of it the kernel has */
-    uint64_t sent;            /* bytes of earlier outputs of this connection */
-    uint64_t heard;           /* when bytes came last, by redis.turn_ms */
-    uint64_t asked;           /* when the oldest that is awaited was sent; likewise */
-    uint64_t opened;          /* when the last attempt to connect began; 0: never */
-    uint64_t oldest;          /* `since` of the oldest call that is being sent; UINT64_MAX: none */
-    uint32_t awaited;         /* replies to come that are the owner's */
-    uint32_t own;             /* replies to come before them that are the link's: greeting, TIME */
-    int fd;                   /* -1: none */
-    uint16_t port;            /* of the last attempt */
-    uint8_t state;            /* enum link_state */
+    struct buf out;   /* to be sent */
+    size_t out_sent;  /* how much of it the kernel has */
+    uint64_t sent;    /* bytes of earlier outputs of this connection */
+    uint64_t heard;   /* when bytes came last, by redis.turn_ms */
+    uint64_t asked;   /* when the oldest that is awaited was sent; likewise */
+    uint64_t opened;  /* when the last attempt to connect began; 0: never */
+    uint64_t oldest;  /* `since` of the oldest call that is being sent; UINT64_MAX: none */
+    uint32_t awaited; /* replies to come that are the owner's */
+    uint32_t own;     /* replies to come before them that are the link's: greeting, TIME */
+    int fd;           /* -1: none */
+    uint16_t port;    /* of the last attempt */
+    uint8_t state;    /* enum link_state */
+    uint32_t silence; /* ms without a word until it is ended, once it is ready; 0: LINK_SILENCE */
+    bool pushes; /* the owner's: once it is ready all that is said is the owner's, whether or not it was asked for, and
+                  * the owner asks for signs of life */
     char host[LINK_HOST_MAX]; /* likewise; numeric */
 };
 

@@ -1,6 +1,7 @@
 #include "storage/redis/queue.h"
 
 #include "core/base/log.h"
+#include "storage/redis/ear.h"
 #include "storage/redis/group.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/slots.h"
@@ -158,6 +159,7 @@ void queue_assign(struct redis *r, uint16_t part, struct master *m)
     p->master = m;
     queue_list(r, part, LANE_WRITE);
     queue_list(r, part, LANE_READ);
+    ears_moved(r, part);
 }
 
 /* --- Now and then ------------------------------------------------------------------------------------------------- */

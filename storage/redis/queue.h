@@ -56,6 +56,7 @@ static inline void queue_put_front(struct queue *q, struct call *c)
     q->first = c;
 }
 
+struct ear;
 struct master;
 
 struct part {
@@ -113,6 +114,7 @@ struct master {
     uint64_t short_since; /* it has had too few copies since; 0: it has enough */
     uint64_t short_seen;  /* when that was seen last */
     uint64_t bytes;       /* of calls that wait for it */
+    struct ear *ear;      /* ear.c's; NULL: none yet */
     struct lane lanes[LANES];
 };
 

@@ -2,6 +2,7 @@
 #include "storage/redis/redis.h"
 
 #include "core/base/log.h"
+#include "storage/redis/bus_private.h"
 #include "storage/redis/channels.h"
 #include "storage/redis/report.h"
 #include "storage/redis/cold.h"
@@ -99,7 +100,9 @@ static void redis_work(struct store *base, struct store_work *w)
 
 void redis_free(struct redis *r)
 {
+    redis_io_run_rest(r);
     slots_stop(r);
+    redis_bus_fini(r);
     cold_fini(r);
     tasks_fini(r);
     sweep_fini(r);
@@ -257,6 +260,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : node_init(r);
     e = e ? e : report_init(r);
     e = e ? e : sweep_init(r);
+    e = e ? e : redis_bus_init(r);
     snprintf(why, why_size, "out of memory");
     if (!e && !seeds) {
         snprintf(why, why_size, "cluster.redis: none of its names is known");

@@ -32,6 +32,7 @@ struct redis_hooks {
     uint64_t (*turn_ms)(void *ctx); /* what patience and silence go by */
     void *ctx;
     bool sweep_all; /* it sweeps all partitions, other nodes or not */
+    bool bus;       /* it has one, even if parts of that are not there yet */
 };
 
 /* What a link says to a process of the cluster. Owned; NULL: nothing. */
@@ -46,6 +47,8 @@ struct redis_stats {
     _Atomic uint64_t repeats;              /* that went back as a whole: what became of them was not known */
     _Atomic uint64_t unknown;              /* operations answered STORE_UNKNOWN */
     _Atomic uint64_t queue;                /* operations under way */
+    _Atomic uint64_t news_in;              /* of other nodes */
+    _Atomic uint64_t ear_resets;           /* how often news may have been missed, by partition */
     _Atomic uint64_t bytes;                /* of calls that wait */
     _Atomic uint32_t masters;              /* known */
     _Atomic uint32_t masters_lost;         /* of them out of reach */
@@ -66,6 +69,7 @@ struct cold;
 struct cluster_time;
 struct node_self;
 struct report;
+struct redis_bus;
 
 struct redis {
     struct store base; /* first: what the doors know of it */
@@ -110,6 +114,7 @@ struct redis {
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */
     struct report *report;      /* report.c */
+    struct redis_bus *bus;      /* bus.c; NULL: other nodes are told nothing */
 
     int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;
@@ -118,13 +123,14 @@ struct redis {
 
     /* What other threads hand over. */
     pthread_mutex_t lock;
-    struct mail *first, **last; /* under lock: operations in the order handed over */
-    bool woken;                 /* under lock: the thread has been told of them */
-    bool closing;               /* under lock; the thread's own copy is `ending` */
-    bool changed;               /* under lock: `asked` is to be taken into force */
-    pthread_cond_t taken;       /* it was */
-    struct store_options asked; /* under lock: only what is reloadable */
-    bool ending;                /* it ends once all operations are answered */
+    struct mail *first, **last;   /* under lock: operations in the order handed over */
+    struct mail *run, **run_last; /* under lock: what is to be run, likewise */
+    bool woken;                   /* under lock: the thread has been told of them */
+    bool closing;                 /* under lock; the thread's own copy is `ending` */
+    bool changed;                 /* under lock: `asked` is to be taken into force */
+    pthread_cond_t taken;         /* it was */
+    struct store_options asked;   /* under lock: only what is reloadable */
+    bool ending;                  /* it ends once all operations are answered */
 
     struct redis_stats stats;
     struct latency group_latency; /* from sending a group to the WAIT that answers it */

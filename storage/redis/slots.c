@@ -2,6 +2,7 @@
 
 #include "core/base/container.h"
 #include "core/base/log.h"
+#include "storage/redis/ear.h"
 #include "storage/redis/group.h"
 #include "storage/redis/redis_private.h"
 
@@ -77,6 +78,7 @@ static void master_free(struct master *m)
 {
     redis_link_fini(&m->lanes[LANE_WRITE].link);
     redis_link_fini(&m->lanes[LANE_READ].link);
+    ears_master_gone(m);
     free(m);
 }
 
@@ -107,6 +109,7 @@ static struct master *master_get(struct redis *r, struct slice id, const struct 
     m->port = a->port;
     redis_link_end(&m->lanes[LANE_WRITE].link, "it has another address");
     redis_link_end(&m->lanes[LANE_READ].link, "it has another address");
+    ears_master_gone(m);
     return m;
 }
 

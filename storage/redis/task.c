@@ -1,6 +1,7 @@
 /* Operations under way: see task.h. */
 #include "storage/redis/task.h"
 
+#include "storage/redis/bus_private.h"
 #include "storage/redis/io.h"
 #include "storage/redis/marks.h"
 #include "storage/redis/op.h"
@@ -175,7 +176,10 @@ static void task_run(struct redis *r, struct task *t)
 {
     uint64_t outer = r->since;
     r->since = t->since;
-    begin[t->op->kind](r, t);
+    if (redis_bus_is_op(t->op))
+        redis_bus_begin(r, t);
+    else
+        begin[t->op->kind](r, t);
     r->since = outer;
 }
 
@@ -223,10 +227,15 @@ static void queue_push(struct task_queue *q, struct task *t)
     q->last = &t->next;
 }
 
+static const struct store_op_row *row_of(const struct store_op *op)
+{
+    return redis_bus_is_op(op) ? &redis_bus_rows[redis_bus_kind(op)] : &store_op_rows[op->kind];
+}
+
 void task_begin(struct redis *r, struct store_op *op)
 {
-    const struct store_op_row *row = &store_op_rows[op->kind];
-    struct slice key = store_op_key(op);
+    const struct store_op_row *row = row_of(op);
+    struct slice key = row->whose == WHOSE_NONE ? SLICE_NONE : *(const struct slice *)((const char *)op + row->key);
     struct task *t = task_new(r->tasks);
     struct task_line *line = NULL;
     if (t && row->whose != WHOSE_NONE && key.n <= KEY_LONGEST)

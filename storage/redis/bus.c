@@ -1,0 +1,277 @@
+/* The bus of a Redis engine: its doors, and who is told what. See bus_private.h. */
+#include "storage/redis/bus_private.h"
+
+#include "core/base/log.h"
+#include "storage/redis/ear.h"
+#include "storage/redis/follow.h"
+#include "storage/redis/io.h"
+#include "storage/redis/node.h"
+#include "storage/redis/patrol.h"
+#include "storage/redis/task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { REFUSED_AGAIN = 60000 }; /* ms between two lines about news that cannot be read */
+
+_Static_assert(OP_KINDS + BUS_OP_KINDS <= UINT8_MAX, "store_op.kind has room for both");
+
+/* --- Operations --------------------------------------------------------------------------------------------------- */
+
+/* clang-format off */
+#define ROW(NAME, op_name, w, of, field)                                                                               \
+    [BUS_##NAME] = {.name = #op_name, .writes = w, .whose = of, .key = offsetof(struct bus_##op_name, field)}
+const struct store_op_row redis_bus_rows[BUS_OP_KINDS] = {
+    ROW(FOLLOW,      follow,      true,  (enum store_whose)WHOSE_FOLLOWED,  conv),
+    ROW(UNFOLLOW,    unfollow,    true,  (enum store_whose)WHOSE_FOLLOWED,  conv),
+    ROW(SESSION_PUT, session_put, true,  (enum store_whose)WHOSE_CONNECTED, user),
+    ROW(SESSION_DEL, session_del, true,  (enum store_whose)WHOSE_CONNECTED, user),
+    ROW(LOOK,        look,        false, (enum store_whose)WHOSE_CONNECTED, user),
+    ROW(PRESENCE,    presence,    false, WHOSE_NONE, op),
+    ROW(WATCH,       watch,       true,  (enum store_whose)WHOSE_CONNECTED, user),
+    ROW(ORDER,       order,       true,  WHOSE_NONE, op),
+    ROW(CALL,        call,        false, WHOSE_NONE, op),
+    ROW(NOTE,        note,        true,  WHOSE_NONE, op),
+};
+/* clang-format on */
+
+static void (*const begin[BUS_OP_KINDS])(struct redis *r, struct task *t) = {
+    [BUS_FOLLOW] = begin_bus_follow,
+    [BUS_UNFOLLOW] = begin_bus_unfollow,
+};
+
+void redis_bus_begin(struct redis *r, struct task *t)
+{
+    enum bus_op_kind kind = redis_bus_kind(t->op);
+    if (begin[kind])
+        begin[kind](r, t);
+    else
+        task_end(r, t, STORE_RETRY);
+}
+
+static void redis_bus_post(struct bus *b, struct store_op *op)
+{
+    op->kind = (uint8_t)(op->kind + OP_KINDS);
+    redis_io_post(redis_of_bus(b), op);
+}
+
+/* --- Who is told -------------------------------------------------------------------------------------------------- */
+
+static void redis_bus_listen(struct bus *base, const struct bus_ears *ears)
+{
+    struct redis_bus *b = (struct redis_bus *)base;
+    pthread_mutex_lock(&b->lock);
+    b->listening = ears != NULL;
+    b->heard = ears ? *ears : (struct bus_ears){0};
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Calls what somebody listens with; `told` says whether anybody does. */
+#define TELL(r, told, call)                                                                                            \
+    do {                                                                                                               \
+        struct redis_bus *b = (r)->bus;                                                                                \
+        pthread_mutex_lock(&b->lock);                                                                                  \
+        (told) = b->listening;                                                                                         \
+        if (told)                                                                                                      \
+            b->heard.call;                                                                                             \
+        pthread_mutex_unlock(&b->lock);                                                                                \
+    } while (0)
+
+void redis_bus_heard(struct redis *r, struct bus_news *n)
+{
+    bool told;
+    TELL(r, told, heard(b->heard.ctx, n));
+    if (!told)
+        free(n);
+}
+
+void redis_bus_reset(struct redis *r, const uint8_t parts[BUS_PARTS])
+{
+    bool told;
+    TELL(r, told, reset(b->heard.ctx, parts));
+    (void)told;
+}
+
+void redis_bus_event(struct redis *r, enum bus_event what, uint64_t node)
+{
+    bool told;
+    TELL(r, told, event(b->heard.ctx, what, node));
+    (void)told;
+}
+
+bool redis_bus_ordered(struct redis *r, struct bus_order *o)
+{
+    bool told;
+    TELL(r, told, ordered(b->heard.ctx, o));
+    return told;
+}
+
+bool redis_bus_called(struct redis *r, struct bus_called *c)
+{
+    bool told;
+    TELL(r, told, called(b->heard.ctx, c));
+    return told;
+}
+
+bool redis_bus_noted(struct redis *r, struct bus_noted *n)
+{
+    bool told;
+    TELL(r, told, noted(b->heard.ctx, n));
+    return told;
+}
+
+/* --- What has come ------------------------------------------------------------------------------------------------ */
+
+/* Who takes what no hub hears; it may look at it until it returns. */
+static void (*const more[NEWS_MORE_KINDS - NEWS_ORDER])(struct redis *r, const struct news_more *m) = {0};
+
+static void refused(struct redis *r, const struct news_in *in)
+{
+    if (r->bus->refused_told_ms && r->turn_ms < r->bus->refused_told_ms + REFUSED_AGAIN)
+        return;
+    r->bus->refused_told_ms = r->turn_ms;
+    log_event(LOG_WARN, "cluster.news_refused", LOG_INT("kind", in ? in->kind : 0),
+              LOG_INT("origin", in ? in->origin : 0));
+}
+
+static void more_message(struct redis *r, const struct news_in *in)
+{
+    struct news_more m;
+    if (news_more_read(in, &m))
+        refused(r, in);
+    else if (more[m.kind - NEWS_ORDER])
+        more[m.kind - NEWS_ORDER](r, &m);
+}
+
+void redis_bus_message(struct redis *r, struct slice message)
+{
+    struct news_in in;
+    struct bus_news *n;
+    int got;
+    while ((got = news_next(&message, &in)) > 0) {
+        if (in.origin == redis_bus_inc(r))
+            continue;
+        atomic_fetch_add_explicit(&r->stats.news_in, 1, memory_order_relaxed);
+        if (in.kind >= NEWS_ORDER)
+            more_message(r, &in);
+        else if (news_read(&in, &n) == 0)
+            redis_bus_heard(r, n);
+        else
+            refused(r, &in);
+    }
+    if (got < 0)
+        refused(r, NULL);
+}
+
+uint64_t redis_bus_inc(const struct redis *r)
+{
+    return node_others(r)->inc;
+}
+
+/* --- Names of channels -------------------------------------------------------------------------------------------- */
+
+static struct slice name(const struct redis *r, char out[BUS_CHANNEL_MAX], char kind, unsigned part, struct slice rest)
+{
+    struct slice tag = partition_tag(&r->tags, (uint16_t)part);
+    int n = snprintf(out, BUS_CHANNEL_MAX, "%s%c{%.*s}:", r->options.cluster.prefix, kind, (int)tag.n, tag.p);
+    memcpy(out + n, rest.p, rest.n); /* 16 + 11 + 130 at most */
+    return slice_of(out, (size_t)n + rest.n);
+}
+
+struct slice redis_bus_to_node(const struct redis *r, char out[BUS_CHANNEL_MAX], unsigned part, uint64_t inc)
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)inc);
+    return name(r, out, 'n', part, slice_of(digits, (size_t)n));
+}
+
+struct slice redis_bus_to_followers(const struct redis *r, char out[BUS_CHANNEL_MAX], struct slice conv)
+{
+    return name(r, out, 'b', partition_of(conv), conv);
+}
+
+struct slice redis_bus_to_all(const struct redis *r, char out[BUS_CHANNEL_MAX])
+{
+    return name(r, out, 'b', 0, redis_bus_log());
+}
+
+static unsigned part_conv(struct slice conv)
+{
+    return partition_of(conv);
+}
+
+static unsigned part_user(struct slice user)
+{
+    return partition_of_user(user);
+}
+
+/* --- Beginning and end -------------------------------------------------------------------------------------------- */
+
+static const struct bus_ops ops = {
+    .post = redis_bus_post,
+    .listen = redis_bus_listen,
+    .part_conv = part_conv,
+    .part_user = part_user,
+};
+
+/* Whether each part of the bus is there. Until all are, a store has one in tests alone. */
+static bool whole(void)
+{
+    for (int i = 0; i < BUS_OP_KINDS; i++)
+        if (!begin[i])
+            return false;
+    for (int i = 0; i < NEWS_MORE_KINDS - NEWS_ORDER; i++)
+        if (!more[i])
+            return false;
+    return ops.receipt && ops.answer && ops.applied && ops.nodes && ops.leads && ops.drain;
+}
+
+int redis_bus_init(struct redis *r)
+{
+    if (!r->hooks.bus && !whole())
+        return 0;
+    struct redis_bus *b = calloc(1, sizeof *b);
+    if (!b)
+        return ERR_NOMEM;
+    b->base.ops = &ops;
+    b->r = r;
+    pthread_mutex_init(&b->lock, NULL);
+    r->bus = b;
+    r->base.bus = &b->base;
+    int e = ears_init(r);
+    e = e ? e : follows_init(r);
+    return e ? e : patrol_init(r);
+}
+
+void redis_bus_fini(struct redis *r)
+{
+    if (!r->bus)
+        return;
+    patrol_fini(r);
+    follows_fini(r);
+    ears_fini(r);
+    pthread_mutex_destroy(&r->bus->lock);
+    free(r->bus);
+    r->bus = NULL;
+    r->base.bus = NULL;
+}
+
+void redis_bus_tick(struct redis *r)
+{
+    if (!r->bus)
+        return;
+    ears_tick(r);
+    follows_tick(r);
+    patrol_tick(r);
+}
+
+bool redis_bus_busy(const struct redis *r)
+{
+    return r->bus && ears_busy(r);
+}
+
+void redis_bus_rest(struct redis *r)
+{
+    if (r->bus)
+        follows_rest(r);
+}
