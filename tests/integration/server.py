@@ -95,6 +95,7 @@ class Server:
         s.nodes              each alone, a Server too; of one process: itself
     """
 
+    binary = MAGPIED
     spread = True  # False: connections all go to the first node
     tcp, websocket, tcps, wss = port("tcp"), port("websocket"), port("tcps"), port("wss")
 
@@ -193,7 +194,7 @@ class Server:
     def run(self):
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.prefix + [MAGPIED, "-c", self.config_path] + self.arguments,
+            self.process = subprocess.Popen(self.prefix + [self.binary, "-c", self.config_path] + self.arguments,
                                             stderr=log, stdout=log,
                                             stdin=subprocess.DEVNULL, cwd=self.folder,
                                             env=dict(os.environ, **self.environment))

@@ -1,0 +1,147 @@
+"""The checker complains where something is wrong: whatever the server promises is left out in turn, and found missing;
+and with the same schedule it finds nothing where nothing was left out."""
+
+import os
+import time
+
+from server import MAGPIED
+from test_faults import CONFIG, SOME, Faults
+from checker import Checker
+
+FAULTY = os.path.join(os.path.dirname(MAGPIED), "tests", "magpied_faulty")
+
+
+class Guilty(Faults):
+    """`broken`: (what stands in the functions inside Redis, what stands there instead)."""
+
+    abstract = True
+    broken = ()
+    how = {}  # the checker's options
+
+    def setUp(self):
+        super().setUp()
+        self.checker = Checker(self, self.nodes, **self.how)
+        for master in self.redis.masters():
+            self.load(master)
+
+    def load(self, master):
+        """Has Redis the functions as `broken` says; the nodes call them by the same names."""
+        library = master.call("FUNCTION", "LIST", "LIBRARYNAME", "magpie_*", "WITHCODE")
+        self.assertEqual(len(library), 1)
+        code = library[0][library[0].index(b"library_code") + 1].decode()
+        for old, new in self.broken:
+            self.assertEqual(code.count(old), 1, old)
+            code = code.replace(old, new)
+        master.call("FUNCTION", "LOAD", "REPLACE", code)
+
+    def run_with(self, *faults):
+        self.checker.start()
+        try:
+            self.checker.wait(SOME)
+            for fault in faults:
+                fault()
+                self.checker.wait(SOME)
+        except BaseException:
+            self.checker.stop()
+            raise
+        self.redis.healthy()
+        self.checker.finish()
+
+    def guilty(self, *words):
+        """The checker complains, of this."""
+        with self.assertRaises(AssertionError) as found:
+            self.checker.check()
+        for w in words:
+            self.assertIn(w, str(found.exception))
+
+    def taken_back(self, seconds=2):
+        """A master goes on for a while without replicas, dies for good, and they go on without it."""
+        # A replica that has copied its master has nothing on its disk until that is written anew.
+        self.eventually(lambda: not any(int(n.info("persistence")["aof_rewrite_" + state]) for n in self.redis.nodes
+                                        for state in ("in_progress", "scheduled")), 30)
+        master = self.redis.master_of(0)
+        replicas = self.redis.replicas_of(master)
+        master.config("min-replicas-to-write", "0")
+        for n in replicas:
+            n.kill()
+        time.sleep(seconds)
+        master.kill()
+        for n in replicas:
+            n.start()
+        self.eventually(lambda: self.taken_over(replicas[-1]), 30)
+        master.start()
+        self.redis.healthy()
+
+    def taken_over(self, replica):
+        if replica.call("ROLE")[0] != b"master":
+            replica.call("CLUSTER", "FAILOVER", "TAKEOVER")
+            return False
+        return replica in self.redis.masters()
+
+
+class Nothing(Guilty):
+    """Nothing is left out: the schedules of the others, and no complaint."""
+
+    def test_a_master_is_taken_back(self):
+        self.run_with(self.taken_back)
+        self.checker.check()
+
+
+class WithoutWait(Guilty):
+    settings = dict(CONFIG, cluster={"copies": 1})
+
+    def test_acknowledged_messages_are_lost(self):
+        self.run_with(self.taken_back)
+        self.guilty("was acknowledged as")
+
+
+class HalvesAreCut(Guilty):
+    """Nodes die while messages are stored and not yet in inboxes: one master hangs."""
+
+    how = {"people": 10, "private": 0.9, "pause": 0.02}
+
+    def cut(self):
+        for _ in range(2):
+            for master in self.redis.masters():
+                master.stop()
+                try:
+                    time.sleep(0.7)
+                    for n in self.nodes:
+                        n.kill()
+                finally:
+                    master.cont()
+                for n in self.nodes:
+                    n.start()
+                self.checker.wait(10)
+
+    def test_with_intents(self):
+        self.run_with(self.cut)
+        self.checker.check()
+
+
+class WithoutIntents(HalvesAreCut):
+    broken = (("call('HSET', o, 'p' .. id", "local _ = (function() end)('HSET', o, 'p' .. id"),)
+    test_with_intents = None
+
+    def test_some_never_reach_the_inbox(self):
+        self.run_with(self.cut)
+        self.guilty("never was in its inbox")
+
+
+class HalvesAreRepeated(Guilty):
+    """No intent is ever settled: sweeps repeat the second halves for ever."""
+
+    broken = (("redis.call('HDEL', keys[1], unpack(gone))", "0"),)
+
+    def test_put_keeps_them_out(self):
+        self.run_with(lambda: time.sleep(8))
+        self.checker.check()
+
+
+class PutIsIgnored(HalvesAreRepeated):
+    broken = HalvesAreRepeated.broken + (("if k <= put then", "if k <= put and false then"),)
+    test_put_keeps_them_out = None
+
+    def test_they_come_into_the_inbox_again(self):
+        self.run_with(lambda: time.sleep(8))
+        self.guilty("is in the inbox again")
