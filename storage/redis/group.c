@@ -160,16 +160,17 @@ void group_run(struct redis *r, struct lane *lane)
 static const struct {
     const char *begins;
     enum call_state state;
-    bool moved;   /* the topology is not what we think */
-    bool library; /* the function is not there */
+    bool moved;     /* the topology is not what we think */
+    bool library;   /* the function is not there */
+    bool no_copies; /* too few replicas are there */
 } errors[] = {
-    {"MOVED ", CALL_REFUSED, true, false},      {"ASK ", CALL_REFUSED, true, false},
-    {"TRYAGAIN ", CALL_REFUSED, true, false},   {"CLUSTERDOWN ", CALL_REFUSED, true, false},
-    {"LOADING ", CALL_REFUSED, true, false},    {"READONLY ", CALL_REFUSED, true, false},
-    {"MASTERDOWN ", CALL_REFUSED, true, false}, {"BUSY ", CALL_REFUSED, false, false},
-    {"NOAUTH ", CALL_REFUSED, true, false},     {"ERR Function not found", CALL_REFUSED, false, true},
-    {"NOREPLICAS ", CALL_DENIED, false, false}, {"OOM ", CALL_DENIED, false, false},
-    {"MISCONF ", CALL_DENIED, false, false},
+    {"MOVED ", CALL_REFUSED, true, false, false},      {"ASK ", CALL_REFUSED, true, false, false},
+    {"TRYAGAIN ", CALL_REFUSED, true, false, false},   {"CLUSTERDOWN ", CALL_REFUSED, true, false, false},
+    {"LOADING ", CALL_REFUSED, true, false, false},    {"READONLY ", CALL_REFUSED, true, false, false},
+    {"MASTERDOWN ", CALL_REFUSED, true, false, false}, {"BUSY ", CALL_REFUSED, false, false, false},
+    {"NOAUTH ", CALL_REFUSED, true, false, false},     {"ERR Function not found", CALL_REFUSED, false, true, false},
+    {"NOREPLICAS ", CALL_DENIED, false, false, true},  {"OOM ", CALL_DENIED, false, false, false},
+    {"MISCONF ", CALL_DENIED, false, false, false},
 };
 
 static bool begins(struct slice s, const char *with)
@@ -203,6 +204,8 @@ static enum call_state error_of(struct redis *r, struct lane *lane, const struct
             lane->master->library = true;
         if (errors[i].moved)
             slots_doubt(r, error);
+        if (r->patient && errors[i].no_copies)
+            return CALL_REFUSED;
         if (errors[i].state == CALL_DENIED)
             denied_tell(r, lane->master, error);
         return errors[i].state;

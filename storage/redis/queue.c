@@ -91,11 +91,17 @@ static void count_in(struct part *p, const struct call *c, enum lane_kind kind)
     p->master->bytes += c->body.n;
 }
 
+/* Whether changes of a master are refused at once: it has been short of copies for too long. */
+static bool refuses(const struct redis *r, const struct master *m)
+{
+    return !r->patient && group_short_ms(r, m) >= SHORT_REFUSE;
+}
+
 void queue_post(struct redis *r, struct call *c)
 {
     enum lane_kind kind = queue_kind(c);
     struct part *p = &r->parts[c->part];
-    bool refuse = kind == LANE_WRITE && !c->relaxed && group_short_ms(r, p->master) >= SHORT_REFUSE;
+    bool refuse = kind == LANE_WRITE && !c->relaxed && refuses(r, p->master);
     if (!buf_ok(&c->body)) {
         queue_fail(r, c, STORE_FATAL);
     } else if (r->stopped || refuse || r->turn_ms > c->since + r->options.cluster.patience_ms ||
@@ -170,7 +176,7 @@ static void expire(struct redis *r, uint16_t part, enum lane_kind kind)
     struct part *p = &r->parts[part];
     struct queue all = p->queue[kind];
     struct call *c;
-    bool refuse = kind == LANE_WRITE && group_short_ms(r, p->master) >= SHORT_REFUSE;
+    bool refuse = kind == LANE_WRITE && refuses(r, p->master);
     if (!all.first)
         return;
     queue_init(&p->queue[kind]);

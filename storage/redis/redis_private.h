@@ -115,6 +115,7 @@ struct redis {
     struct node_self *node;     /* node.c */
     struct report *report;      /* report.c */
     struct redis_bus *bus;      /* bus.c; NULL: other nodes are told nothing */
+    bool patient;               /* no client waits: what a master refuses for want of copies is sent again, too */
 
     int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;
