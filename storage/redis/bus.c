@@ -8,6 +8,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/patrol.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,6 +239,7 @@ int redis_bus_init(struct redis *r)
     pthread_mutex_init(&b->lock, NULL);
     r->bus = b;
     r->base.bus = &b->base;
+    tell_start(r);
     int e = ears_init(r);
     e = e ? e : follows_init(r);
     return e ? e : patrol_init(r);

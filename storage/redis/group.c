@@ -160,17 +160,16 @@ void group_run(struct redis *r, struct lane *lane)
 static const struct {
     const char *begins;
     enum call_state state;
-    bool moved;     /* the topology is not what we think */
-    bool library;   /* the function is not there */
-    bool no_copies; /* too few replicas are there */
+    bool moved;   /* the topology is not what we think */
+    bool library; /* the function is not there */
 } errors[] = {
-    {"MOVED ", CALL_REFUSED, true, false, false},      {"ASK ", CALL_REFUSED, true, false, false},
-    {"TRYAGAIN ", CALL_REFUSED, true, false, false},   {"CLUSTERDOWN ", CALL_REFUSED, true, false, false},
-    {"LOADING ", CALL_REFUSED, true, false, false},    {"READONLY ", CALL_REFUSED, true, false, false},
-    {"MASTERDOWN ", CALL_REFUSED, true, false, false}, {"BUSY ", CALL_REFUSED, false, false, false},
-    {"NOAUTH ", CALL_REFUSED, true, false, false},     {"ERR Function not found", CALL_REFUSED, false, true, false},
-    {"NOREPLICAS ", CALL_DENIED, false, false, true},  {"OOM ", CALL_DENIED, false, false, false},
-    {"MISCONF ", CALL_DENIED, false, false, false},
+    {"MOVED ", CALL_REFUSED, true, false},      {"ASK ", CALL_REFUSED, true, false},
+    {"TRYAGAIN ", CALL_REFUSED, true, false},   {"CLUSTERDOWN ", CALL_REFUSED, true, false},
+    {"LOADING ", CALL_REFUSED, true, false},    {"READONLY ", CALL_REFUSED, true, false},
+    {"MASTERDOWN ", CALL_REFUSED, true, false}, {"BUSY ", CALL_REFUSED, false, false},
+    {"NOAUTH ", CALL_REFUSED, true, false},     {"ERR Function not found", CALL_REFUSED, false, true},
+    {"NOREPLICAS ", CALL_DENIED, false, false}, {"OOM ", CALL_DENIED, false, false},
+    {"MISCONF ", CALL_DENIED, false, false},
 };
 
 static bool begins(struct slice s, const char *with)
@@ -195,7 +194,7 @@ static void denied_tell(struct redis *r, struct master *m, struct slice error)
               LOG_SLICE("error", error));
 }
 
-static enum call_state error_of(struct redis *r, struct lane *lane, const struct call *c, struct slice error)
+enum call_state group_error(struct redis *r, struct lane *lane, const struct call *c, struct slice error)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         if (!begins(error, errors[i].begins))
@@ -204,11 +203,13 @@ static enum call_state error_of(struct redis *r, struct lane *lane, const struct
             lane->master->library = true;
         if (errors[i].moved)
             slots_doubt(r, error);
-        if (r->patient && errors[i].no_copies)
-            return CALL_REFUSED;
         if (errors[i].state == CALL_DENIED)
             denied_tell(r, lane->master, error);
         return errors[i].state;
+    }
+    if (lane->kind == LANE_NEWS) {
+        denied_tell(r, lane->master, error);
+        return CALL_BROKEN;
     }
     struct slice name = c->fn < FN_COUNT ? library_name(&r->library, c->fn) : SLICE_LIT("command");
     refusal_note(r, error);
@@ -232,7 +233,7 @@ static void call_reply(struct redis *r, struct lane *lane, const struct reply *r
     struct group *g = &lane->group;
     struct call *c = queue_take(&g->sent);
     if (reply->type == REPLY_ERROR) {
-        c->state = (uint8_t)error_of(r, lane, c, reply->text);
+        c->state = (uint8_t)group_error(r, lane, c, reply->text);
         g->refused += c->state == CALL_REFUSED;
         queue_put(&g->replied, c);
         return;
@@ -398,7 +399,7 @@ static void lane_reply(struct link *l, const struct reply *reply)
     }
 }
 
-static void lane_ready(struct link *l)
+void group_ready(struct link *l)
 {
     struct master *m = lane_of(l)->master;
     if (m->lost)
@@ -416,4 +417,4 @@ static void lane_lost(struct link *l)
     slots_doubt(l->r, SLICE_NONE);
 }
 
-const struct link_events group_link_events = {lane_ready, lane_reply, lane_lost};
+const struct link_events group_link_events = {group_ready, lane_reply, lane_lost};

@@ -25,6 +25,10 @@ extern const struct link_events group_link_events; /* of every lane's link */
 
 /* Sends the next group, if the link is free and there is something to send. */
 void group_run(struct redis *r, struct lane *lane);
+/* What an error of Redis says of a call, by the table in README.md; what it says of the cluster is noted, or told. */
+enum call_state group_error(struct redis *r, struct lane *lane, const struct call *c, struct slice error);
+/* A lane's link is ready: its master is not lost. */
+void group_ready(struct link *l);
 /* How long a master has been short of copies, ms, by what was seen lately; 0: it has enough, or nobody knows. */
 uint64_t group_short_ms(const struct redis *r, const struct master *m);
 

@@ -24,7 +24,7 @@ static bool something_waits(const struct redis *r)
         return true;
     for (const struct master *m = r->slots.masters; m; m = m->next)
         if (m->bytes || m->lost || m->short_since || m->lanes[LANE_WRITE].group.phase ||
-            m->lanes[LANE_READ].group.phase)
+            m->lanes[LANE_READ].group.phase || m->lanes[LANE_NEWS].group.sent.first)
             return true;
     return false;
 }

@@ -75,7 +75,8 @@
 enum fn {
     FUNCTIONS(FUNCTION_ENUM) FN_COUNT,
     FN_RAW_READ = FN_COUNT, /* no function, but a command of Redis (call_raw) */
-    FN_RAW_WRITE
+    FN_RAW_WRITE,
+    FN_NEWS /* likewise: SPUBLISH (publish.h) */
 };
 #undef FUNCTION_ENUM
 

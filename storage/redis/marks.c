@@ -42,12 +42,14 @@ struct marking {
     struct marker *marker;
 };
 
-void marks_call(struct redis *r, struct call *c, struct slice user, struct slice conv, uint64_t seq)
+void marks_call(struct redis *r, struct call *c, struct slice user, struct slice conv, uint64_t seq, bool tell)
 {
     bool channel = conv_is_channel(conv);
     call_begin(r, c, FN_MARK, partition_of_user(user));
     call_key(r, c, 'u', user);
     call_key(r, c, 'r', user);
+    if (tell)
+        call_key(r, c, 'S', user);
     call_arg_u64(c, seq);
     call_arg(c, channel ? conv : SLICE_NONE);
     call_arg(c, channel ? SLICE_NONE : conv_pair_peer(conv, user));
@@ -108,7 +110,7 @@ static void marker_send(struct redis *r, struct marker *m)
         struct marking *g = malloc(sizeof *g);
         m->noted = mark->next;
         if (g) {
-            marks_call(r, &g->call, slice_of(m->user, m->n), slice_of(mark->conv, mark->n), mark->seq);
+            marks_call(r, &g->call, slice_of(m->user, m->n), slice_of(mark->conv, mark->n), mark->seq, false);
             g->call.relaxed = true;
             g->call.done = on_marked;
             g->marker = m;

@@ -32,8 +32,9 @@ bool marks_send(struct redis *r, struct slice user, struct marks_wait *w);
 /* Sends all. */
 void marks_flush(struct redis *r);
 
-/* Begins a call of `mark`: its keys and arguments, but for done and ctx. conv: a channel's key, or a pair's. */
+/* Begins a call of `mark`: its keys and arguments, but for done and ctx. conv: a channel's key, or a pair's. tell: its
+ * reply ends with the user's nodes. */
 struct call;
-void marks_call(struct redis *r, struct call *c, struct slice user, struct slice conv, uint64_t seq);
+void marks_call(struct redis *r, struct call *c, struct slice user, struct slice conv, uint64_t seq, bool tell);
 
 #endif

@@ -7,6 +7,7 @@
 #include "storage/redis/rule.h"
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 
 enum { SET_NOTHING = 4 /* it was a member before: only what is missing is written */ };
@@ -44,7 +45,7 @@ enum store_status member_left_read(struct redis *r, const struct call *c, const 
     out->existed = reply_u8(&in);
     out->gone = reply_u8(&in);
     out->members = reply_u32(&in);
-    (void)reply_u8(&in); /* tier */
+    out->tier = reply_u8(&in);
     out->version = reply_u48(&in);
     uint32_t channels = reply_u32(&in);
     if (!reply_ok(&in))
@@ -52,6 +53,23 @@ enum store_status member_left_read(struct redis *r, const struct call *c, const 
     if (out->gone)
         channels_counted(r, c->part, channels);
     return STORE_OK;
+}
+
+void member_tell(struct redis *r, struct task *t, struct slice conv, const struct member_left *now, struct slice who,
+                 struct slice name, uint8_t change)
+{
+    struct bus_news n = {.kind = NEWS_CHANNEL,
+                         .conv = conv,
+                         .members = now->members,
+                         .tier = now->tier,
+                         .version = now->version,
+                         .gone = now->gone};
+    if (now->tier == TIER_SMALL && who.n) { /* of a large channel nobody is told who came */
+        n.sender = who;
+        n.name = name;
+        n.change = change;
+    }
+    tell_channel(r, t, &n);
 }
 
 /* --- The half ----------------------------------------------------------------------------------------------------- */
@@ -75,11 +93,32 @@ static void taken_back(struct redis *r, struct call *c, enum store_status status
     struct member_half *h = c->ctx;
     struct member_left left = {.version = 0};
     status = status == STORE_OK ? member_left_read(r, c, reply, &left) : status;
+    if (status == STORE_OK && (left.existed || c->tried))
+        member_tell(r, h->task, h->what.conv, &left, SLICE_NONE, SLICE_NONE, 0);
     status = status == STORE_NOTFOUND ? STORE_OK : status;
     if (status == STORE_OK)
         intent_settle(r, h, left.version ? left.version : h->what.version);
     h->gone = true;
     h->done(r, h, status);
+}
+
+/* The user's other nodes have another copy of it. Its version: which is also told where the half may have been done
+ * before, without anybody having been told. */
+static void half_tell(struct redis *r, const struct member_half *h, bool changed, struct reply_in *in)
+{
+    uint64_t version = reply_u48(in);
+    struct bus_news n = {.kind = NEWS_MEMBER,
+                         .user = h->what.user,
+                         .conv = h->what.conv,
+                         .version = version,
+                         .push = (uint8_t)h->push,
+                         .events = h->events,
+                         .seq = h->what.seq,
+                         .members = h->members,
+                         .gone = !h->what.put,
+                         .change = h->change};
+    if (reply_ok(in) && (changed || h->call.tried))
+        tell_sessions(r, h->task, &n, in);
 }
 
 static void half_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -95,12 +134,18 @@ static void half_replied(struct redis *r, struct call *c, enum store_status stat
             call_post(r, c);
             return;
         }
-        (void)reply_u8(&in); /* put: whether it is a member; it may have left again by now */
-        uint8_t push = h->what.put ? reply_u8(&in) : 0;
-        h->events = h->what.put && reply_u8(&in);
-        h->push = (enum push_mode)push;
+        uint8_t push = 0;
+        if (h->what.put) {
+            (void)reply_u8(&in); /* whether it is a member; it may have left again by now */
+            push = reply_u8(&in);
+            h->events = reply_u8(&in);
+            h->push = (enum push_mode)push;
+        }
+        bool changed = reply_u8(&in);
         if (!reply_ok(&in) || push > MODE_NONE)
             status = STORE_FATAL;
+        else
+            half_tell(r, h, changed, &in);
     }
     if (status == STORE_OK && h->intent)
         intent_settle(r, h, h->what.version);
@@ -115,6 +160,8 @@ void member_half_run(struct redis *r, struct member_half *h)
     h->push = MODE_DEFAULT;
     call_begin(r, c, what->put ? FN_SUB_PUT : FN_SUB_DEL, partition_of_user(what->user));
     call_key(r, c, 'u', what->user);
+    if (tell_is_wanted(r))
+        call_key(r, c, 'S', what->user);
     call_arg(c, what->conv);
     if (what->put) {
         call_arg_u64(c, what->push);

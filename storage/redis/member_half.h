@@ -9,11 +9,16 @@
 #include "storage/redis/call.h"
 #include "storage/redis/layout.h"
 
+struct task;
+
 struct member_half {
     /* in */
     struct layout_half what; /* conv and user are borrowed until done */
     bool intent;             /* one stands for it, which is settled in the end */
     bool late;               /* found by the sweep: the user must be there still */
+    struct task *task;       /* whose answer waits for what the user's other nodes are told; or NULL */
+    uint32_t members;        /* for them: the channel's; 0: not known */
+    uint8_t change;          /* likewise: store_member_put.change */
     void (*done)(struct redis *r, struct member_half *h, enum store_status status);
     void *ctx; /* the caller's */
     /* out, with STORE_OK */
@@ -29,11 +34,16 @@ void member_half_run(struct redis *r, struct member_half *h);
 /* What `leave` replies. */
 struct member_left {
     bool existed, gone; /* it was a member; the channel went with it */
+    uint8_t tier;
     uint32_t members;
     uint64_t version; /* of the membership that ended: the second half is to be done; 0: there is none */
 };
 /* Begins a call of `leave`. */
 void member_leave(struct redis *r, struct call *c, struct slice conv, struct slice user);
+/* Tells the channel's other nodes that it has other members now. who: who joined or left, by its name; empty: nobody
+ * did. */
+void member_tell(struct redis *r, struct task *t, struct slice conv, const struct member_left *now, struct slice who,
+                 struct slice name, uint8_t change);
 MUST_CHECK enum store_status member_left_read(struct redis *r, const struct call *c, const struct reply *reply,
                                               struct member_left *out);
 

@@ -9,6 +9,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 #include "storage/redis/untold.h"
 #include "storage/redis/windows.h"
@@ -17,9 +18,11 @@ enum {
     ID_FIELD = 64,                        /* bytes of a user id or a client id at most */
     ARGS_FIXED = 64,                      /* what append is given, packed */
     ARGS_SIZE = ARGS_FIXED + LAYOUT_PAST, /* … with counts of before */
-    /* Its bits, as functions/append.lua names them. MEMBERS_ONLY and UNBLOCKED are for hubs that do not check. */
+    /* Its bits, as functions/append.lua names them. */
     ONLY_REPEAT = 1,
     ARCHIVED = 2,
+    MEMBERS_ONLY = 4,
+    UNBLOCKED = 8,
     FROM_HIGH = 16,
     PAIRED = 32,
     INBOX = 128
@@ -42,7 +45,7 @@ static bool append_sane(const struct store_append *a)
 {
     return a->sender.n >= 1 && a->sender.n <= ID_FIELD && a->sender_name.n <= STORE_NAME_MAX &&
            a->client_id.n <= ID_FIELD && a->receiver.n <= ID_FIELD && a->conv.n >= 2 && a->conv.n <= CONV_KEY_MAX &&
-           a->tier < TIER_COUNT && a->content.n <= CONTENT_MAX;
+           a->tier < TIER_COUNT && a->content.n <= CONTENT_MAX && a->advice.n <= STORE_ADVICE_MAX;
 }
 
 static uint8_t append_bits(struct redis *r, const struct store_append *a, const struct appending *w)
@@ -50,8 +53,9 @@ static uint8_t append_bits(struct redis *r, const struct store_append *a, const 
     struct slice lo, hi;
     uint8_t bits = a->only_duplicate ? ONLY_REPEAT : 0;
     if (conv_is_channel(a->conv))
-        return bits;
+        return bits | (a->check == CHECK_MEMBER ? MEMBERS_ONLY : 0);
     conv_pair_users(a->conv, &lo, &hi);
+    bits |= a->check == CHECK_BLOCK ? UNBLOCKED : 0;
     bits |= r->options.cluster.archive.url ? ARCHIVED : 0;
     bits |= slice_eq(a->sender, lo) ? 0 : FROM_HIGH;
     return bits | (w->paired ? PAIRED : 0) | (a->receiver.n ? INBOX : 0);
@@ -225,21 +229,22 @@ static void halves_done(struct redis *r, struct halves *h, enum store_status sta
     struct store_append *a = (struct store_append *)t->op;
     if (status != STORE_OK && !a->duplicate)
         note_untold(r, a, a->created_ms, layout_place(a->id));
+    a->arrival = h->arrival;
     /* The message is stored, whatever became of the rest. */
     task_end(r, t, status == STORE_RETRY ? STORE_UNKNOWN : status);
 }
 
-/* Reads the numbers. Whether the second halves are to be done: then *intent says how. False also for what is no
- * reply. */
-static bool append_take(struct store_append *a, struct reply_in *in, struct layout_intent *intent)
+/* Reads the numbers, and the channel's tier. Whether the second halves are to be done: then *intent says how. False
+ * also for what is no reply. */
+static bool append_take(struct store_append *a, struct reply_in *in, uint8_t *tier, struct layout_intent *intent)
 {
     a->id = reply_u64(in);
     a->seq = reply_u48(in);
     a->created_ms = reply_u48(in);
     uint64_t k = reply_u48(in);
-    reply_u32(in); /* members, tier, version: for news */
-    reply_u8(in);
-    reply_u48(in);
+    a->members = reply_u32(in);
+    *tier = reply_u8(in);
+    reply_u48(in); /* version */
     bool pending = reply_u8(in) == 1;
     *intent =
         (struct layout_intent){.birth_ms = a->created_ms,
@@ -256,6 +261,26 @@ static bool append_take(struct store_append *a, struct reply_in *in, struct layo
 static bool append_own(const struct call *c, const struct store_append *a, const struct appending *w)
 {
     return c->tried && a->created_ms == w->now && layout_place(a->id) >= w->place;
+}
+
+/* A channel's other nodes are told. fresh: what is stored is what the operation has; else it is of a repeat, which may
+ * have said something else. */
+static void append_tell(struct redis *r, struct task *t, bool fresh, uint8_t tier)
+{
+    const struct store_append *a = (struct store_append *)t->op;
+    struct bus_news n = {.kind = NEWS_NUDGE, .conv = a->conv, .seq = a->seq};
+    if (fresh) {
+        n.kind = NEWS_MESSAGE;
+        n.id = a->id;
+        n.time = a->created_ms;
+        n.members = a->members;
+        n.tier = tier;
+        n.sender = a->sender;
+        n.name = a->sender_name;
+        n.content = a->content;
+        n.advice = a->advice;
+    }
+    tell_channel(r, t, &n);
 }
 
 static void append_replied(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -277,20 +302,25 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
         return;
     }
     if (code != 'N' && code != 'D') {
+        a->refused = code == 'F' ? CHECK_MEMBER : code == 'B' ? CHECK_BLOCK : CHECK_NONE;
         task_end(r, t, code == 'G' ? STORE_FATAL : task_status(code));
         return;
     }
-    bool pending = append_take(a, &in, &intent);
+    uint8_t tier;
+    bool pending = append_take(a, &in, &tier, &intent);
     if (!reply_ok(&in)) {
         task_end(r, t, STORE_FATAL);
         return;
     }
-    a->duplicate = code == 'D' && !append_own(c, a, w) && !was_untold(r, a);
+    bool fresh = code == 'N' || append_own(c, a, w);
+    a->duplicate = !fresh && !was_untold(r, a);
     atomic_fetch_add_explicit(a->duplicate ? &r->stats.duplicates : &r->stats.appended, 1, memory_order_relaxed);
     known_put(r->known, a->conv, a->seq, 0);
     if (!a->duplicate && layout_place(a->id) > r->last_place)
         r->last_place = layout_place(a->id);
     if (pending) {
+        w->halves.task = t;
+        w->halves.message = fresh ? a : NULL;
         w->halves.done = halves_done;
         w->halves.ctx = t;
         task_go(r, t);
@@ -299,6 +329,8 @@ static void append_replied(struct redis *r, struct call *c, enum store_status st
     }
     if (conv_is_channel(a->conv) && !a->stranger && !a->duplicate)
         marks_note(r, a->sender, a->conv, a->seq);
+    if (conv_is_channel(a->conv))
+        append_tell(r, t, fresh, tier);
     task_end(r, t, STORE_OK);
 }
 
@@ -306,6 +338,9 @@ void begin_append(struct redis *r, struct task *t)
 {
     struct store_append *a = (struct store_append *)t->op;
     struct appending *w = append_sane(a) ? task_own(t, sizeof *w) : NULL;
+    a->refused = CHECK_NONE;
+    a->arrival = 0;
+    a->members = 0;
     if (!w) {
         task_end(r, t, append_sane(a) ? STORE_RETRY : STORE_FATAL);
         return;

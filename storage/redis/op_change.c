@@ -7,6 +7,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 
 /* What both operations ask for. */
@@ -24,8 +25,39 @@ struct changing {
     struct cold_change cold;
 };
 
-static void change_told(struct task *t, bool again, uint64_t id, uint64_t created, uint64_t edited, struct slice name)
+/* Those who follow the channel, or the nodes of both users. */
+static void change_tell(struct redis *r, struct task *t, uint64_t id, uint64_t created, uint64_t edited,
+                        struct slice name)
 {
+    const struct wish *wish = &((struct changing *)t->own)->wish;
+    struct bus_news n = {.kind = wish->edit ? NEWS_EDITED : NEWS_RECALLED,
+                         .conv = wish->conv,
+                         .seq = wish->seq,
+                         .id = id,
+                         .time = edited,
+                         .created = created,
+                         .sender = wish->sender,
+                         .name = name,
+                         .content = wish->content};
+    if (conv_is_channel(wish->conv)) {
+        tell_channel(r, t, &n);
+        return;
+    }
+    struct slice lo, hi;
+    conv_pair_users(wish->conv, &lo, &hi);
+    n.user = lo;
+    tell_user(r, t, &n);
+    n.user = hi;
+    if (!slice_eq(lo, hi))
+        tell_user(r, t, &n);
+}
+
+/* again: it was done before, by whoever told of it. */
+static void change_done(struct redis *r, struct task *t, bool again, uint64_t id, uint64_t created, uint64_t edited,
+                        struct slice name)
+{
+    if (!again)
+        change_tell(r, t, id, created, edited, name);
     if (t->op->kind == OP_RECALL) {
         struct store_recall *q = (struct store_recall *)t->op;
         q->id = id;
@@ -40,19 +72,20 @@ static void change_told(struct task *t, bool again, uint64_t id, uint64_t create
     memcpy(e->name, name.p ? name.p : "", e->name_len);
 }
 
-/* again: somebody had done it before, and told. */
-static void change_take(struct task *t, bool again, struct reply_in *in)
+static void change_take(struct redis *r, struct task *t, bool again, struct reply_in *in)
 {
     uint64_t id = reply_u64(in), created = reply_u48(in), edited = reply_u48(in);
     reply_u16(in);
-    change_told(t, again, id, created, edited, reply_rest(in));
+    struct slice name = reply_rest(in);
+    if (reply_ok(in))
+        change_done(r, t, again, id, created, edited, name);
 }
 
 /* It was in the archive alone. */
 static void cold_changed(struct redis *r, struct cold_change *c, enum store_status status)
 {
     if (status == STORE_OK)
-        change_told(c->ctx, c->again, c->id, c->created_ms, c->edited_ms, slice_of(c->name, c->name_len));
+        change_done(r, c->ctx, c->again, c->id, c->created_ms, c->edited_ms, slice_of(c->name, c->name_len));
     task_end(r, c->ctx, status);
 }
 
@@ -84,7 +117,7 @@ static void change_replied(struct redis *r, struct call *c, enum store_status st
             return;
         }
         if (status == STORE_OK)
-            change_take(t, code == 'D' && !c->tried, &in); /* tried: its own first reply may have been lost */
+            change_take(r, t, code == 'D' && !c->tried, &in); /* tried: its own first reply may have been lost */
         if (!reply_ok(&in))
             status = STORE_FATAL;
     }

@@ -4,6 +4,7 @@
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 
 static bool channel_key_sane(struct slice conv)
 {
@@ -19,7 +20,12 @@ static void closed(struct redis *r, struct call *c, enum store_status status, co
         status = task_status(reply_u8(&in));
         if (status == STORE_OK) {
             op->members = reply_u32(&in);
+            uint64_t version = reply_u48(&in);
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
+            struct bus_news n = {
+                .kind = NEWS_CHANNEL, .conv = op->conv, .members = op->members, .version = version, .gone = true};
+            if (status == STORE_OK)
+                tell_channel(r, t, &n);
         }
     }
     task_end(r, t, status);
@@ -51,11 +57,15 @@ static void wiped(struct redis *r, struct call *c, enum store_status status, con
         struct reply_in in = reply_in(reply);
         status = task_status(reply_u8(&in));
         uint32_t n = status == STORE_OK || status == STORE_DENIED ? reply_u32(&in) : 0;
+        uint64_t version = status == STORE_OK ? reply_u48(&in) : 0;
         op->members = status == STORE_DENIED ? n : 0;
-        if (!reply_ok(&in))
+        if (!reply_ok(&in)) {
             status = STORE_FATAL;
-        else if (status == STORE_OK)
+        } else if (status == STORE_OK) {
+            struct bus_news gone = {.kind = NEWS_CHANNEL, .conv = op->conv, .version = version, .gone = true};
             channels_counted(r, c->part, n);
+            tell_channel(r, t, &gone);
+        }
     }
     task_end(r, t, status);
 }

@@ -5,6 +5,7 @@
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 
 /* --- Loading ------------------------------------------------------------------------------------------------------ */
 
@@ -35,6 +36,7 @@ static void head_read(struct redis *r, struct history *h, enum store_status stat
     c->first = h->first;
     c->last_id = head->last_id;
     c->members = head->members;
+    c->version = head->version;
     c->tier = !channel ? TIER_DM : made ? (enum store_tier)head->tier : TIER_SMALL;
     c->blocks[0] = !channel && head->flags & LAYOUT_LOW_BLOCKS;
     c->blocks[1] = !channel && head->flags & LAYOUT_HIGH_BLOCKS;
@@ -76,13 +78,22 @@ void begin_conv_load(struct redis *r, struct task *t)
 
 /* --- A channel's tier --------------------------------------------------------------------------------------------- */
 
-static void done_simply(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+static void tier_saved(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
+    struct task *t = c->ctx;
+    const struct store_channel_save *s = (struct store_channel_save *)t->op;
     if (status == STORE_OK) {
         struct reply_in in = reply_in(reply);
         status = task_status(reply_u8(&in));
+        struct bus_news n = {.kind = NEWS_CHANNEL, .conv = s->conv, .tier = (uint8_t)s->tier};
+        n.members = status == STORE_OK ? reply_u32(&in) : 0;
+        n.version = status == STORE_OK ? reply_u48(&in) : 0;
+        if (!reply_ok(&in))
+            status = STORE_FATAL;
+        if (status == STORE_OK)
+            tell_channel(r, t, &n);
     }
-    task_end(r, c->ctx, status);
+    task_end(r, t, status);
 }
 
 void begin_channel_save(struct redis *r, struct task *t)
@@ -97,7 +108,7 @@ void begin_channel_save(struct redis *r, struct task *t)
     call_key(r, c, 'm', s->conv);
     call_arg_u64(c, s->tier);
     c->about = task_about(s->conv);
-    c->done = done_simply;
+    c->done = tier_saved;
     c->ctx = t;
     call_post(r, c);
 }

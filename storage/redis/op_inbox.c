@@ -8,6 +8,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 
 #include <stdlib.h>
 
@@ -59,13 +60,16 @@ static void cleaned(struct redis *r, struct call *c, enum store_status status, c
     free(c);
 }
 
-static void ack_begin(struct redis *r, struct call *c, struct slice user, struct slice up_to, struct slice ids)
+static void ack_begin(struct redis *r, struct call *c, struct slice user, struct slice up_to, struct slice ids,
+                      bool tell)
 {
     char rule[LAYOUT_RULE];
     rule_now(r, rule);
     call_begin(r, c, FN_INBOX_ACK, partition_of_user(user));
     call_key(r, c, 'i', user);
     call_key(r, c, 'I', user);
+    if (tell)
+        call_key(r, c, 'S', user);
     call_arg(c, slice_of(rule, sizeof rule));
     call_arg(c, up_to);
     call_arg(c, ids);
@@ -80,7 +84,7 @@ static void stale_remove(struct redis *r, struct slice user, const struct buf *i
         if (!c)
             return;
         size_t n = ids->n - at < CHUNK * 8 ? ids->n - at : CHUNK * 8;
-        ack_begin(r, c, user, SLICE_NONE, slice_of(ids->p + at, n));
+        ack_begin(r, c, user, SLICE_NONE, slice_of(ids->p + at, n), false);
         c->done = cleaned;
         r->background++;
         call_post(r, c);
@@ -406,6 +410,7 @@ void begin_inbox_peek(struct redis *r, struct task *t)
 struct acking {
     struct call call;
     uint32_t at; /* ids that have been removed */
+    bool tried;  /* a first reply may have been lost, with what it said was removed */
 };
 
 static void ack_post(struct redis *r, struct task *t);
@@ -416,8 +421,10 @@ static void acked(struct redis *r, struct call *c, enum store_status status, con
     struct acking *w = t->own;
     struct store_inbox_ack *a = (struct store_inbox_ack *)t->op;
     bool more = false;
+    struct reply_in in = {.bad = true};
+    w->tried = w->tried || c->tried;
     if (status == STORE_OK) {
-        struct reply_in in = reply_in(reply);
+        in = reply_in(reply);
         status = task_status(reply_u8(&in));
         more = reply_u8(&in) == 1;
         a->removed += reply_u32(&in);
@@ -426,10 +433,14 @@ static void acked(struct redis *r, struct call *c, enum store_status status, con
     } else if (w->at > CHUNK || a->removed) {
         status = STORE_UNKNOWN; /* some are removed */
     }
-    if (status == STORE_OK && (a->up_to ? more : w->at < a->id_count))
+    if (status == STORE_OK && (a->up_to ? more : w->at < a->id_count)) {
         ack_post(r, t);
-    else
-        task_end(r, t, status);
+        return;
+    }
+    struct bus_news n = {.kind = NEWS_INBOX, .user = a->user, .count = a->remaining};
+    if (status == STORE_OK && (a->removed || w->tried))
+        tell_sessions(r, t, &n, &in);
+    task_end(r, t, status);
 }
 
 static void ack_post(struct redis *r, struct task *t)
@@ -441,7 +452,8 @@ static void ack_post(struct redis *r, struct task *t)
     store_be64(up_to, a->up_to);
     for (; !a->up_to && n < CHUNK && w->at < a->id_count; n++, w->at++)
         store_be64(ids + 8 * n, a->ids[w->at]);
-    ack_begin(r, &w->call, a->user, a->up_to ? slice_of(up_to, sizeof up_to) : SLICE_NONE, slice_of(ids, 8 * n));
+    ack_begin(r, &w->call, a->user, a->up_to ? slice_of(up_to, sizeof up_to) : SLICE_NONE, slice_of(ids, 8 * n),
+              tell_is_wanted(r));
     w->call.done = acked;
     w->call.ctx = t;
     call_post(r, &w->call);

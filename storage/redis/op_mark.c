@@ -5,6 +5,7 @@
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 
 struct marking {
     struct history history;
@@ -23,6 +24,9 @@ static void marked(struct redis *r, struct call *c, enum store_status status, co
             m->read = reply_u48(&in);
             m->moved = reply_u8(&in) == 1;
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
+            struct bus_news n = {.kind = NEWS_READ, .user = m->user, .conv = m->conv, .seq = m->read};
+            if (m->moved || c->tried) /* tried: its own first reply may have been lost */
+                tell_sessions(r, t, &n, &in);
         }
     }
     if (status == STORE_OK) {
@@ -45,7 +49,7 @@ static void mark_head(struct redis *r, struct history *h, enum store_status stat
         return;
     }
     marks_send(r, m->user, NULL); /* what it has sent comes first */
-    marks_call(r, &w->call, m->user, m->conv, m->seq < h->head.seq ? m->seq : h->head.seq);
+    marks_call(r, &w->call, m->user, m->conv, m->seq < h->head.seq ? m->seq : h->head.seq, tell_is_wanted(r));
     w->call.done = marked;
     w->call.ctx = t;
     call_post(r, &w->call);

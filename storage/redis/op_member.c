@@ -46,12 +46,22 @@ static void left(struct redis *r, struct call *c, enum store_status status, cons
     m->existed = l.existed;
     m->gone = l.gone;
     m->members = l.members;
+    m->version = l.version;
+    if (status == STORE_OK && (l.existed || (c->tried && l.version)))
+        member_tell(r, t, m->conv, &l, m->user, m->name, m->change);
     if (status != STORE_OK || !l.version) {
         task_end(r, t, status);
         return;
     }
     *h = (struct member_half){
-        .what = {.version = l.version, .conv = m->conv, .user = m->user}, .intent = true, .done = del_done, .ctx = t};
+        .what = {.version = l.version, .conv = m->conv, .user = m->user},
+        .intent = true,
+        .task = t,
+        .members = l.members,
+        .change = m->change,
+        .done = del_done,
+        .ctx = t,
+    };
     member_half_run(r, h);
 }
 
@@ -60,6 +70,7 @@ void begin_member_del(struct redis *r, struct task *t)
     struct store_member_del *m = (struct store_member_del *)t->op;
     m->existed = m->gone = false;
     m->members = 0;
+    m->version = 0;
     struct membership *w = member_sane(m->conv, m->user) ? task_own(t, sizeof *w) : NULL;
     if (!w) {
         task_end(r, t, member_sane(m->conv, m->user) ? STORE_RETRY : STORE_FATAL);
@@ -119,8 +130,8 @@ static void joined(struct redis *r, struct call *c, enum store_status status, co
     m->members = reply_u32(&in);
     m->seq = reply_u48(&in);
     uint64_t low = reply_u48(&in);
-    (void)reply_u8(&in); /* tier */
-    uint64_t version = reply_u48(&in);
+    uint8_t tier = reply_u8(&in);
+    m->version = reply_u48(&in);
     uint32_t channels = reply_u32(&in);
     if (!reply_ok(&in)) {
         task_end(r, t, STORE_FATAL);
@@ -128,9 +139,13 @@ static void joined(struct redis *r, struct call *c, enum store_status status, co
     }
     if (m->created)
         channels_counted(r, c->part, channels);
+    if (!m->existed || set || c->tried) {
+        struct member_left now = {.members = m->members, .tier = tier, .version = m->version};
+        member_tell(r, t, m->conv, &now, m->existed ? SLICE_NONE : m->user, m->name, m->change);
+    }
     m->first = m->seq ? m->seq + 1 : 0;
     w->under_way = 1;
-    w->half = (struct member_half){.what = {.version = version,
+    w->half = (struct member_half){.what = {.version = m->version,
                                             .put = true,
                                             .push = (uint8_t)m->push,
                                             .events = m->events,
@@ -139,6 +154,9 @@ static void joined(struct redis *r, struct call *c, enum store_status status, co
                                             .conv = m->conv,
                                             .user = m->user},
                                    .intent = !m->existed || set,
+                                   .task = t,
+                                   .members = m->members,
+                                   .change = m->existed ? 0 : m->change,
                                    .done = put_done,
                                    .ctx = t};
     member_half_run(r, &w->half);
@@ -190,6 +208,7 @@ void begin_member_put(struct redis *r, struct task *t)
 {
     struct store_member_put *m = (struct store_member_put *)t->op;
     m->created = m->existed = false;
+    m->version = 0;
     if (!member_sane(m->conv, m->user) || m->push > MODE_NONE) {
         task_end(r, t, STORE_FATAL);
         return;

@@ -9,6 +9,7 @@
 #include "storage/redis/sessions.h"
 #include "storage/redis/subs.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 
 #include <stdlib.h>
@@ -30,6 +31,16 @@ static bool user_id_sane(struct slice id)
 
 /* --- Saving ------------------------------------------------------------------------------------------------------- */
 
+/* The user's other nodes have another copy of it. in: the nodes, as a reply ends. */
+static void user_tell(struct redis *r, struct task *t, struct slice user, const struct store_user_save *now,
+                      uint32_t epoch, uint64_t version, struct reply_in *in)
+{
+    struct bus_news n = {.kind = NEWS_USER, .user = user, .version = version, .epoch = epoch, .gone = !now};
+    if (now)
+        n.name = now->name;
+    tell_sessions(r, t, &n, in);
+}
+
 static void saved(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
     struct task *t = c->ctx;
@@ -42,7 +53,10 @@ static void saved(struct redis *r, struct call *c, enum store_status status, con
             u->user.epoch = reply_u32(&in);
             u->user.guest_due_ms = reply_u48(&in);
             u->user.revoked_ms = reply_u48(&in);
+            uint64_t version = reply_u48(&in);
+            (void)reply_u8(&in); /* whether it was made */
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
+            user_tell(r, t, u->id, u, u->user.epoch, version, &in);
         }
     }
     task_end(r, t, status);
@@ -71,6 +85,8 @@ void begin_user_save(struct redis *r, struct task *t)
     call_key(r, c, 'u', u->id);
     call_key(r, c, 'G', SLICE_NONE);
     call_key(r, c, 'p', u->id);
+    if (tell_is_wanted(r))
+        call_key(r, c, 'S', u->id);
     call_arg_u64(c, now);
     call_arg_u64(c, time_date(r));
     call_arg_u64(c, u->create);
@@ -218,6 +234,8 @@ static void loaded(struct redis *r, struct call *c, enum store_status status, co
                                       .guest_due_ms = in.due_ms,
                                       .guest_due = in.due_ms && in.due_ms <= time_now(r)};
         u->inbox = in.inbox;
+        u->version = in.version;
+        u->arrivals = in.arrivals;
         if (in.was_guest)
             load_tidy(r, u, l, SLICE_NONE);
         u->name.n = in.name.n;
@@ -244,6 +262,7 @@ void begin_user_load(struct redis *r, struct task *t)
     u->subscriptions = NULL;
     u->subscription_count = 0;
     u->inbox = 0;
+    u->version = u->arrivals = 0;
     u->arena = NULL;
     u->name = SLICE_NONE;
     struct loading *l = user_id_sane(u->id) ? task_own(t, sizeof *l) : NULL;
@@ -469,8 +488,11 @@ static void forgotten(struct redis *r, struct call *c, enum store_status status,
         status = task_status(code);
         if (status == STORE_OK && f->force && f->step == FORGET_BEGIN) {
             f->recall = reply_u8(&in);
+            uint32_t epoch = reply_u32(&in);
+            uint64_t version = reply_u48(&in);
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
             gone_add(r, f->id);
+            user_tell(r, t, f->id, NULL, epoch, version, &in);
         }
     }
     task_end(r, t, status);

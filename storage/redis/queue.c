@@ -3,8 +3,10 @@
 #include "core/base/log.h"
 #include "storage/redis/ear.h"
 #include "storage/redis/group.h"
+#include "storage/redis/publish.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/slots.h"
+#include "storage/redis/tell.h"
 
 /* --- Answering ---------------------------------------------------------------------------------------------------- */
 
@@ -91,27 +93,25 @@ static void count_in(struct part *p, const struct call *c, enum lane_kind kind)
     p->master->bytes += c->body.n;
 }
 
-/* Whether changes of a master are refused at once: it has been short of copies for too long. */
-static bool refuses(const struct redis *r, const struct master *m)
-{
-    return !r->patient && group_short_ms(r, m) >= SHORT_REFUSE;
-}
-
 void queue_post(struct redis *r, struct call *c)
 {
     enum lane_kind kind = queue_kind(c);
     struct part *p = &r->parts[c->part];
-    bool refuse = kind == LANE_WRITE && !c->relaxed && refuses(r, p->master);
+    bool refuse = kind == LANE_WRITE && !c->relaxed && group_short_ms(r, p->master) >= SHORT_REFUSE;
     if (!buf_ok(&c->body)) {
         queue_fail(r, c, STORE_FATAL);
-    } else if (r->stopped || refuse || r->turn_ms > c->since + r->options.cluster.patience_ms ||
-               p->master->bytes + c->body.n > QUEUE_MAX) {
+    } else if (r->stopped || refuse || r->turn_ms > queue_until(r, c) || p->master->bytes + c->body.n > QUEUE_MAX) {
         queue_fail(r, c, STORE_RETRY);
     } else {
         queue_put(&p->queue[kind], c);
         count_in(p, c, kind);
         queue_list(r, c->part, kind);
     }
+}
+
+uint64_t queue_until(const struct redis *r, const struct call *c)
+{
+    return c->since + (queue_kind(c) == LANE_NEWS ? NEWS_KEEP : r->options.cluster.patience_ms);
 }
 
 void queue_left(struct redis *r, const struct call *c, enum lane_kind kind)
@@ -163,8 +163,8 @@ void queue_assign(struct redis *r, uint16_t part, struct master *m)
     old->parts--;
     m->parts++;
     p->master = m;
-    queue_list(r, part, LANE_WRITE);
-    queue_list(r, part, LANE_READ);
+    for (int kind = 0; kind < LANES; kind++)
+        queue_list(r, part, (enum lane_kind)kind);
     ears_moved(r, part);
 }
 
@@ -176,12 +176,12 @@ static void expire(struct redis *r, uint16_t part, enum lane_kind kind)
     struct part *p = &r->parts[part];
     struct queue all = p->queue[kind];
     struct call *c;
-    bool refuse = kind == LANE_WRITE && refuses(r, p->master);
+    bool refuse = kind == LANE_WRITE && group_short_ms(r, p->master) >= SHORT_REFUSE;
     if (!all.first)
         return;
     queue_init(&p->queue[kind]);
     while ((c = queue_take(&all))) {
-        bool old = r->turn_ms > c->since + r->options.cluster.patience_ms;
+        bool old = r->turn_ms > queue_until(r, c);
         if (!old && !(refuse && !c->tried && !c->relaxed)) {
             queue_put(&p->queue[kind], c);
             continue;
@@ -197,7 +197,7 @@ static void tick_lane(struct redis *r, struct lane *lane)
     struct master *m = lane->master;
     if (lane->link.state != LINK_DOWN)
         redis_link_tick(&lane->link);
-    else if (m->parts)
+    else if (m->parts && (lane->kind != LANE_NEWS || tell_is_on(r)))
         redis_link_open(&lane->link, m->host, m->port);
     if (lane->link.state == LINK_READY)
         m->ready_at = r->turn_ms;
@@ -205,8 +205,8 @@ static void tick_lane(struct redis *r, struct lane *lane)
 
 static void tick_master(struct redis *r, struct master *m)
 {
-    tick_lane(r, &m->lanes[LANE_WRITE]);
-    tick_lane(r, &m->lanes[LANE_READ]);
+    for (int kind = 0; kind < LANES; kind++)
+        tick_lane(r, &m->lanes[kind]);
     if (m->parts && !m->lost && m->ready_at + LINK_SILENCE < r->turn_ms) {
         m->lost = true;
         log_event(LOG_WARN, "cluster.master_lost", LOG_STR("host", m->host), LOG_INT("port", m->port));
@@ -224,15 +224,18 @@ void queue_tick(struct redis *r)
     if (r->turn_ms < r->expired_at + QUEUE_EXPIRE)
         return;
     r->expired_at = r->turn_ms;
-    for (uint16_t i = 0; i < PARTITIONS; i++) {
-        expire(r, i, LANE_WRITE);
-        expire(r, i, LANE_READ);
-    }
+    for (uint16_t i = 0; i < PARTITIONS; i++)
+        for (int kind = 0; kind < LANES; kind++)
+            expire(r, i, (enum lane_kind)kind);
+    tell_tick(r);
 }
 
 void queue_turn(struct redis *r)
 {
     answer_failed(r);
+    tell_turn(r);
+    for (struct master *m = r->slots.masters; m; m = m->next)
+        publish_run(r, &m->lanes[LANE_NEWS]); /* first: what it lets begin goes with the groups */
     for (struct master *m = r->slots.masters; m; m = m->next) {
         group_run(r, &m->lanes[LANE_WRITE]);
         group_run(r, &m->lanes[LANE_READ]);
@@ -246,8 +249,8 @@ void queue_start(struct redis *r, struct master *nobody)
     queue_init(&r->failed);
     for (int i = 0; i < PARTITIONS; i++) {
         r->parts[i] = (struct part){.master = nobody};
-        queue_init(&r->parts[i].queue[LANE_WRITE]);
-        queue_init(&r->parts[i].queue[LANE_READ]);
+        for (int kind = 0; kind < LANES; kind++)
+            queue_init(&r->parts[i].queue[kind]);
     }
     nobody->parts = PARTITIONS;
 }
@@ -256,6 +259,7 @@ void queue_stop(struct redis *r)
 {
     struct call *c;
     r->stopped = true;
+    tell_turn(r);
     for (struct master *m = r->slots.masters; m; m = m->next)
         for (int kind = 0; kind < LANES; kind++)
             redis_link_end(&m->lanes[kind].link, "the engine ends");

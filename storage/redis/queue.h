@@ -1,10 +1,11 @@
 /*
  * The queues of the partitions, and the lanes that empty them. Engine's thread.
  *
- * A partition has two queues: of calls that change something, whose order is kept, and of calls that only read. Each
- * master has two lanes, one a kind, with a link each. A lane takes from the queues of its master's partitions, in
- * order, what makes one group (group.h), and takes the next when that group has ended. So all changes of a partition
- * are made in the order handed over. What was refused, or is not known to have been done, goes back to the front.
+ * A partition has three queues: of calls that change something, whose order is kept, of calls that only read, and of
+ * news for other nodes. Each master has three lanes, one a kind, with a link each. A lane takes from the queues of its
+ * master's partitions, in order, what makes one group (group.h), and takes the next when that group has ended. So all
+ * changes of a partition are made in the order handed over. What was refused, or is not known to have been done, goes
+ * back to the front. News wait for nothing (publish.h), so that nothing holds them up, and they hold up nothing.
  */
 #ifndef MAGPIE_STORAGE_REDIS_QUEUE_H
 #define MAGPIE_STORAGE_REDIS_QUEUE_H
@@ -13,7 +14,7 @@
 #include "storage/redis/link.h"
 #include "storage/redis/partition.h"
 
-enum lane_kind { LANE_WRITE, LANE_READ, LANES };
+enum lane_kind { LANE_WRITE, LANE_READ, LANE_NEWS, LANES };
 
 enum {
     QUEUE_MAX = 64 << 20,    /* bytes waiting for one master: more is refused */
@@ -21,6 +22,7 @@ enum {
     QUEUE_EXPIRE = 200,      /* ms between two looks for what has waited for too long */
     QUEUE_NONE = UINT16_MAX, /* no partition */
     DENIED_AGAIN = 60000,    /* ms between two lines about a master that refuses changes */
+    NEWS_KEEP = 60000,       /* ms that news are tried */
     SHORT_REFUSE = 1000,     /* ms short of copies, after which changes are refused */
     SHORT_READ = 4000,       /* ms short of copies, after which reads are answered without them */
     SHORT_PROBE = 200,       /* ms between two looks whether copies are back */
@@ -91,6 +93,7 @@ struct lane {
     struct link link; /* first */
     struct master *master;
     struct group group;
+    struct call *fresh;   /* of LANE_NEWS: the first of group.sent that is not known to be with the kernel; or NULL */
     uint16_t first, last; /* list of partitions with something waiting; QUEUE_NONE: none */
     uint16_t count;       /* its length */
     uint8_t kind;         /* enum lane_kind */
@@ -146,8 +149,10 @@ void queue_stop(struct redis *r);
 
 static inline enum lane_kind queue_kind(const struct call *c)
 {
-    return library_reads(c->fn) ? LANE_READ : LANE_WRITE;
+    return c->fn == FN_NEWS ? LANE_NEWS : library_reads(c->fn) ? LANE_READ : LANE_WRITE;
 }
+/* Until when it is tried, by redis.turn_ms. */
+uint64_t queue_until(const struct redis *r, const struct call *c);
 /* What a call is answered that will not be sent any more. */
 static inline enum store_status queue_verdict(const struct call *c)
 {

@@ -20,6 +20,7 @@
 #include "storage/redis/sweep.h"
 #include "storage/redis/settle.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 #include "storage/redis/untold.h"
 
@@ -105,6 +106,7 @@ void redis_free(struct redis *r)
     redis_bus_fini(r);
     cold_fini(r);
     tasks_fini(r);
+    tell_fini(r);
     sweep_fini(r);
     node_fini(r);
     report_fini(r);
@@ -248,6 +250,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : options_copy(r, options);
     r->asked = r->options;
     e = e ? e : tasks_init(r);
+    e = e ? e : tell_init(r);
     e = e ? e : known_init(&r->known);
     e = e ? e : untold_init(&r->untold);
     e = e ? e : gone_init(r);

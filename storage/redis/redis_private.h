@@ -70,6 +70,7 @@ struct cluster_time;
 struct node_self;
 struct report;
 struct redis_bus;
+struct telling;
 
 struct redis {
     struct store base; /* first: what the doors know of it */
@@ -115,7 +116,7 @@ struct redis {
     struct node_self *node;     /* node.c */
     struct report *report;      /* report.c */
     struct redis_bus *bus;      /* bus.c; NULL: other nodes are told nothing */
-    bool patient;               /* no client waits: what a master refuses for want of copies is sent again, too */
+    struct telling *telling;    /* tell.c */
 
     int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;

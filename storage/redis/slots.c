@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "storage/redis/ear.h"
 #include "storage/redis/group.h"
+#include "storage/redis/publish.h"
 #include "storage/redis/redis_private.h"
 
 #include <stdlib.h>
@@ -65,7 +66,7 @@ static void master_init(struct redis *r, struct master *m)
     m->ready_at = r->turn_ms;
     for (int kind = 0; kind < LANES; kind++) {
         struct lane *lane = &m->lanes[kind];
-        redis_link_init(&lane->link, r, &group_link_events);
+        redis_link_init(&lane->link, r, kind == LANE_NEWS ? &publish_link_events : &group_link_events);
         lane->master = m;
         lane->kind = (uint8_t)kind;
         lane->first = lane->last = QUEUE_NONE;
@@ -76,8 +77,8 @@ static void master_init(struct redis *r, struct master *m)
 
 static void master_free(struct master *m)
 {
-    redis_link_fini(&m->lanes[LANE_WRITE].link);
-    redis_link_fini(&m->lanes[LANE_READ].link);
+    for (int kind = 0; kind < LANES; kind++)
+        redis_link_fini(&m->lanes[kind].link);
     ears_master_gone(m);
     free(m);
 }
@@ -107,8 +108,8 @@ static struct master *master_get(struct redis *r, struct slice id, const struct 
     }
     memcpy(m->host, a->host, sizeof m->host);
     m->port = a->port;
-    redis_link_end(&m->lanes[LANE_WRITE].link, "it has another address");
-    redis_link_end(&m->lanes[LANE_READ].link, "it has another address");
+    for (int kind = 0; kind < LANES; kind++)
+        redis_link_end(&m->lanes[kind].link, "it has another address");
     ears_master_gone(m);
     return m;
 }
@@ -118,7 +119,8 @@ static void masters_sweep(struct redis *r)
 {
     for (struct master **at = &r->slots.masters; *at;) {
         struct master *m = *at;
-        if (m->parts || m->lanes[LANE_WRITE].group.phase || m->lanes[LANE_READ].group.phase) {
+        if (m->parts || m->lanes[LANE_WRITE].group.phase || m->lanes[LANE_READ].group.phase ||
+            m->lanes[LANE_NEWS].group.sent.first || m->lanes[LANE_NEWS].group.replied.first) {
             at = &m->next;
             continue;
         }
@@ -344,8 +346,8 @@ void slots_stop(struct redis *r)
         next = m->next;
         master_free(m);
     }
-    redis_link_fini(&s->nobody.lanes[LANE_WRITE].link);
-    redis_link_fini(&s->nobody.lanes[LANE_READ].link);
+    for (int kind = 0; kind < LANES; kind++)
+        redis_link_fini(&s->nobody.lanes[kind].link);
     redis_link_fini(&s->scout);
     free(s->seeds);
     free(s->known);

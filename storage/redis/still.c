@@ -11,9 +11,8 @@
 
 enum {
     FIND_MS = 10000,
-    PATIENCE_MS = 30000, /* for an election, or copies that are away; a client would not wait for so long */
-    PAGE = 512,          /* keys of one SCAN, about */
-    ROUNDS = 20          /* looks at all masters, where these change again and again */
+    PAGE = 512, /* keys of one SCAN, about */
+    ROUNDS = 20 /* looks at all masters, where these change again and again */
 };
 
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
@@ -23,13 +22,10 @@ int still_open(struct still *s, const struct store_options *options, char *why, 
     struct store_options o = *options;
     *s = (struct still){.r = NULL};
     o.path = NULL; /* no data directory is needed */
-    if (o.cluster.patience_ms < PATIENCE_MS)
-        o.cluster.patience_ms = PATIENCE_MS;
     int e = check_cluster(&o.cluster, why, why_size);
     e = e ? e : redis_new(&s->r, &o, NULL, why, why_size);
     if (!e) {
         snprintf(s->prefix, sizeof s->prefix, "%s", s->r->options.cluster.prefix);
-        s->r->patient = true;
         uint64_t began = s->r->turn_ms;
         slots_tick(s->r);
         while (!slots_whole(s->r) && s->r->turn_ms - began < FIND_MS)

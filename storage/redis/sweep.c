@@ -13,6 +13,7 @@
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
 #include "storage/redis/task.h"
+#include "storage/redis/tell.h"
 #include "storage/redis/time.h"
 #include "storage/redis/windows.h"
 
@@ -133,6 +134,8 @@ static void message_again(struct redis *r, struct turn *t, struct slice field, s
     struct job *j = field.n == 9 && layout_intent(value, &intent) == 0 ? job_new(r, t, field) : NULL;
     if (!j)
         return;
+    j->halves.task = NULL;
+    j->halves.message = NULL;
     j->halves.done = halves_done;
     halves_run(r, &j->halves, load_be64(field.p + 1), &intent);
 }
@@ -180,13 +183,23 @@ void sweep_trim(struct redis *r, struct call *c, struct slice conv)
     call_arg_u64(c, r->options.keep_vacant || time_paused(r));
 }
 
+/* A channel is no more, as a version of its members' changes: nodes may know it still. */
+static void gone_tell(struct redis *r, struct slice conv, uint64_t version)
+{
+    struct bus_news n = {.kind = NEWS_CHANNEL, .conv = conv, .version = version, .gone = true};
+    tell_channel(r, NULL, &n);
+}
+
 static void wiped(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
     struct reply_in in = status == STORE_OK ? reply_in(reply) : (struct reply_in){.bad = true};
     if (reply_u8(&in) == 'N') {
         uint32_t channels = reply_u32(&in);
-        if (reply_ok(&in))
+        uint64_t version = reply_u48(&in);
+        if (reply_ok(&in)) {
             channels_counted(r, c->part, channels);
+            gone_tell(r, job_key(CONTAINER_OF(c, struct job, call)), version);
+        }
     } /* else there are members: whoever deletes it puts them out */
     job_end(r, CONTAINER_OF(c, struct job, call));
 }
@@ -216,8 +229,11 @@ static void trimmed(struct redis *r, struct call *c, enum store_status status, c
     (void)reply_u48(&in); /* seq */
     bool again = reply_u8(&in), gone = reply_u8(&in);
     uint32_t channels = reply_u32(&in);
-    if (code == 'N' && reply_ok(&in) && gone)
+    uint64_t version = reply_u48(&in);
+    if (code == 'N' && reply_ok(&in) && gone) {
         channels_counted(r, c->part, channels);
+        gone_tell(r, job_key(j), version);
+    }
     again = again && code == 'N' && reply_ok(&in) && !r->sweeper->stopped;
     if (again && ++j->tries < TRIMS) {
         trim(r, j);

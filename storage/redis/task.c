@@ -17,7 +17,7 @@ enum {
     KEY_LONGEST = 255 /* bytes of a key; valid ones have 130 at most */
 };
 
-enum state { TASK_WAITS, TASK_RUNS, TASK_ENDED };
+enum state { TASK_WAITS, TASK_RUNS, TASK_TELLS, TASK_ENDED };
 
 /* A list of tasks in the order handed over. */
 struct task_queue {
@@ -265,14 +265,24 @@ void task_end(struct redis *r, struct task *t, enum store_status status)
 {
     struct task_line *line = t->line;
     t->op->status = status;
-    t->state = TASK_ENDED;
-    if (!line) {
+    t->state = t->telling ? TASK_TELLS : TASK_ENDED;
+    if (line && line->holder == t)
+        line->holder = NULL; /* what is stored is stored, whoever knows */
+    if (line)
+        line_go_on(r, line);
+    else if (t->state == TASK_ENDED)
         task_answer(r, t);
+}
+
+void task_told(struct redis *r, struct task *t)
+{
+    if (--t->telling || t->state != TASK_TELLS)
         return;
-    }
-    if (line->holder == t)
-        line->holder = NULL;
-    line_go_on(r, line);
+    t->state = TASK_ENDED;
+    if (t->line)
+        line_go_on(r, t->line);
+    else
+        task_answer(r, t);
 }
 
 void task_hold(struct task *t)

@@ -30,6 +30,7 @@ struct task {
     void *own;              /* what the operation keeps: task_own(); freed with the task */
     uint64_t since;         /* when it was handed over, by redis.turn_ms: its calls' patience counts from there */
     uint32_t own_size;      /* bytes at `own` */
+    uint32_t telling;       /* task.c's: what it still waits for of that which it told */
     uint8_t state;          /* task.c's */
 };
 
@@ -40,9 +41,15 @@ void tasks_fini(struct redis *r);
 
 /* Takes an operation: it is begun now, or once nothing before it holds it. Out of memory: answered STORE_RETRY. */
 void task_begin(struct redis *r, struct store_op *op);
-/* The operation is done, with this status and its results. It is answered now, or once those before it are. The task
- * and `own` are gone, or are about to: whoever calls looks at neither again. */
+/* The operation is done, with this status and its results. It is answered now, or once what it told is told and those
+ * before it are answered. The task and `own` are gone, or are about to: whoever calls looks at neither again. */
 void task_end(struct redis *r, struct task *t, enum store_status status);
+/* For tell.c: it waits for one thing more; for one thing less. */
+static inline void task_tells(struct task *t)
+{
+    t->telling++;
+}
+void task_told(struct redis *r, struct task *t);
 /* Changes that were handed over later for the same conversation or user are not begun before task_go() or task_end().
  * From begin_NAME() of a change alone. */
 void task_hold(struct task *t);

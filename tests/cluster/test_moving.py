@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 
 import export_file
 from base import Test
@@ -140,36 +139,6 @@ class Moving(Test):
             records = export_file.records(path)
             self.assertEqual(len([r for r in records if r[0] == "conv"]), 950)
             self.assertEqual(len([r for r in records if r[0] == "member"]), 950)
-
-    def test_copies_are_away(self):
-        """An import, for which nobody waits, waits for them, whether they are gone or hang."""
-        old = self.alone().start()
-        ada = self.user("Ada", server=old)
-        for i in range(30):
-            ada.subscribe("room %d" % i)
-        old.stop()
-        path = old.folder + "/export"
-        self.assertEqual(run(old, "--export", path)[0], 0)
-        replicas = self.redis.replicas_of(self.redis.master_of(0))
-        for away, back in (("kill", "start"), ("stop", "cont")):
-            for r in replicas:
-                getattr(r, away)()
-            try:
-                node = self.node()
-                with subprocess.Popen([MAGPIED, "--import", path, "-c", node.config_path], stderr=subprocess.PIPE,
-                                      cwd=node.folder, text=True) as p:
-                    time.sleep(3)
-                    self.assertIsNone(p.poll(), "it is done, without copies")
-                    for r in replicas:
-                        getattr(r, back)()
-                    said = p.stderr.read()
-                self.assertEqual(p.returncode, 0, said)
-            finally:
-                for r in replicas:
-                    if not r.process.running():
-                        r.start()
-                    r.cont()
-            self.redis.healthy()
 
     def test_refusals(self):
         node = self.node()

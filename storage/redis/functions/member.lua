@@ -167,9 +167,9 @@ local function sub_look(v)
 end
 
 -- keys: u, and S for sessions; args: K, push, events, set, seq, version, strict (1: the user must be there).
--- N, or D: a newer one stands; then member u8, push u8, events u8, changed u8, version of the user u48, sessions. X: the
--- user is gone. A new member has read up to seq. What is not set stays. set 4: it was a member before; nothing but what
--- is missing is written.
+-- N, or D: a newer one stands; then member u8, push u8, events u8, changed u8, version of the user u48, sessions. X:
+-- the user is gone. A new member has read up to seq. What is not set stays. set 4: it was a member before; nothing but
+-- what is missing is written.
 register('sub_put', {'allow-oom'}, function(keys, args)
   local u, field, set, version = keys[1], args[1], tonumber(args[4]), tonumber(args[6])
   local v, name, going, x, count = unpack(redis.call('HMGET', u, field, 'n', 'f', 'x', 'v'))
