@@ -20,6 +20,7 @@
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/interest.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/walk.h"
 #include "core/hub/turn.h"
 #include "core/net/net.h"
@@ -31,6 +32,7 @@ static void user_left(struct shard *s, uint32_t user)
 {
     if (user_at(s, user)->guest)
         guest_left(s, user);
+    news_left(s, user_id(user_at(s, user)));
     roam_left(s, user);
 }
 
@@ -61,7 +63,8 @@ struct shard *shard_new(struct hub *hub, unsigned index)
     mailbox_init(&s->mailbox, turn_wake, s);
     s->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOSIGMASK);
     claims_init(s);
-    if (users_init(s) || chans_init(s) || convs_init(s) || token_key_set(&s->token_key, s->opt->secret) || !s->loop)
+    if (users_init(s) || chans_init(s) || convs_init(s) || token_key_set(&s->token_key, s->opt->secret) || !s->loop ||
+        news_init(s))
         goto fail;
     s->net = net_new(s->loop, hub->shared, &s->opt->net, &hub_door, s);
     if (!s->net)
@@ -88,6 +91,7 @@ void shard_free(struct shard *s)
     walks_fini(s);
     chans_fini(s);
     convs_fini(s);
+    news_fini(s);
     users_fini(s);
     watches_free(s);
     if (s->loop)

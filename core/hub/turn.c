@@ -11,6 +11,7 @@
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/member_news.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/walk.h"
 #include "core/net/net.h"
 
@@ -104,6 +105,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     guests_owed_tick(s);
     deletions_tick(s);
     member_news_tick(s);
+    news_tick(s);
     watch_tick(s);
     if (s->index == 0)
         guests_tick(s);

@@ -5,6 +5,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/people/user_news.h"
 #include "core/hub/shard/op.h"
+#include "core/hub/talk/channel_news.h"
 #include "core/hub/talk/membership.h"
 
 #include <stdlib.h>
@@ -188,6 +189,8 @@ static void leave_ready(struct owned_req *o)
     struct leave *q = (struct leave *)o;
     q->op.conv = conv_slice(conv_at(o->owner, o->conv));
     q->op.user = slice_of(q->forget->id, q->forget->id_len);
+    q->op.name = slice_of(q->forget->name, q->forget->name_len);
+    q->op.change = channel_news_code(MEMBER_LEFT);
     owned_op(o, &q->op.op, leave_stored);
     store_member_del(o->owner->store, &q->op);
 }

@@ -34,6 +34,17 @@ static inline uint32_t bucket_take(struct bucket *b, uint32_t rate, uint32_t now
     return bucket_take_of(b, rate, rate, now_ms);
 }
 
+/* What another server of a cluster has taken, although less may have been there: a second's worth is owed at most. */
+static inline void bucket_charge(struct bucket *b, uint32_t rate, uint32_t now_ms)
+{
+    if (rate == 0)
+        return;
+    b->spent = tokens_spent(b->spent, (uint32_t)(now_ms - b->at), rate) + 1.0f;
+    if (b->spent > 2.0f * (float)rate)
+        b->spent = 2.0f * (float)rate;
+    b->at = now_ms;
+}
+
 /* Gives one back: what it was taken for did not count after all. */
 static inline void bucket_return(struct bucket *b)
 {

@@ -35,6 +35,7 @@ struct figures {
     struct latency delivery;        /* from the store's answer, or a slice's end, to the last receiver on a shard */
     _Atomic uint32_t append_max_us; /* longest since somebody took it */
     _Atomic uint64_t sliced;        /* channel messages over the limit that were stored, and go by slices */
+    _Atomic uint64_t gaps_filled;   /* with a bus: messages that were read, because news of them did not come */
     _Atomic uint64_t logins;
     _Atomic uint64_t refusals[CODES_MAX]; /* errors that clients were answered with, by enum code */
     _Atomic uint64_t net[sizeof(struct net_counts) / sizeof(uint64_t)]; /* struct net_counts */

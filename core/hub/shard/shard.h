@@ -46,6 +46,8 @@ struct tables;
 struct login;
 struct watches;
 struct member_news;
+struct comparing;
+struct charges;
 struct search;
 struct frame;
 
@@ -116,6 +118,8 @@ struct shard {
     uint32_t receipts;                     /* the last one that a chan.deaf was given */
     uint32_t member_changes;               /* pushes 112 that have arrived from owners of channels */
     struct member_news *member_news;       /* of talk/member_news.c: channels that tell of members; list */
+    struct comparing *comparing;           /* of talk/news_reset.c; NULL: the server is alone; owned */
+    struct charges *charges;               /* of talk/charges.c; NULL: the server is alone; owned */
     struct watches *watches;               /* of people/watch.c; NULL: nobody watches; owned */
     struct buf scratch;                    /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
@@ -174,6 +178,8 @@ struct note_ears {
     struct bus_noted *noted; /* the bus's own of it; NULL: none is */
 };
 
+enum { HUB_LEFT = 64 };
+
 /* What /ready tells. */
 enum hub_state { HUB_STARTING, HUB_SERVING, HUB_DRAINING };
 
@@ -200,7 +206,9 @@ struct hub {
     struct owner_name *owners;                                  /* main thread; list; owned */
     struct options_box *box;                                    /* newest options; main thread */
     _Atomic uint32_t users_gone; /* deletions of users, begun and ended: what is known of pairs may be wrong then */
-    _Atomic unsigned drained;    /* shards that are done draining */
+    /* With a bus: last connections of users that have closed here, by the hash of the user; see talk/news.h */
+    _Atomic uint32_t left[HUB_LEFT];
+    _Atomic unsigned drained; /* shards that are done draining */
     void (*drain_done)(void *ctx);
     void *drain_ctx;
 };

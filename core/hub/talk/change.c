@@ -1,14 +1,11 @@
 #include "core/hub/talk/change.h"
 
 #include "core/base/clock.h"
-#include "core/base/push.h"
-#include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
-#include "core/hub/talk/encode.h"
-#include "core/hub/talk/publish.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/send.h"
-#include "core/hub/talk/user_mail.h"
+#include "core/hub/talk/tell.h"
 
 #include <stdlib.h>
 
@@ -35,52 +32,23 @@ static uint64_t id_of(const struct change *q)
     return q->edit ? q->op.edit.id : q->op.recall.id;
 }
 
-/* Body of 109 or 110, as `self` sees the conversation. */
-static void push_body(struct buf *b, struct slice conv, struct slice self, const struct change *q)
-{
-    buf_byte(b, '{');
-    encode_conversation(b, conv, self);
-    buf_lit(b, ",\"seq\":");
-    buf_dec(b, q->seq);
-    buf_lit(b, ",\"id\":");
-    encode_id(b, id_of(q));
-    if (q->edit) {
-        buf_lit(b, ",\"content\":\"");
-        buf_json_escape(b, q->content);
-        buf_lit(b, "\",\"editedAt\":");
-        buf_dec(b, q->op.edit.edited_ms);
-    }
-    buf_byte(b, '}');
-}
-
-/* Each of the two sees the other as the peer; the connection that asked has its answer. */
-static void push_pair(const struct change *q, struct slice conv, struct user_mail *out[2])
-{
-    struct slice ids[2];
-    conv_pair_users(conv, &ids[0], &ids[1]);
-    for (int i = 0; i < (slice_eq(ids[0], ids[1]) ? 1 : 2); i++) {
-        struct buf b = BUF_INIT;
-        push_body(&b, conv, ids[i], q);
-        if (buf_ok(&b))
-            out[i] = user_mail_new(ids[i], q->edit ? PUSH_EDITED : PUSH_RECALLED, buf_slice(&b),
-                                   slice_eq(ids[i], q->user) ? q->o.r.conn : NONE, q->o.r.generation);
-        buf_free(&b);
-    }
-}
-
-/* The message as it is now, for windows that hold the old one. */
-static struct slice message_body(struct buf *b, struct slice conv, const struct change *q)
+/* As other servers are told of it. */
+static struct bus_news news_of(const struct change *q, struct slice conv)
 {
     const struct store_edit *e = &q->op.edit;
-    const struct store_message m = {.seq = q->seq,
-                                    .id = e->id,
-                                    .created_ms = e->created_ms,
-                                    .edited_ms = e->edited_ms,
-                                    .sender = q->user,
-                                    .sender_name = slice_of(e->name, e->name_len),
-                                    .content = q->content};
-    encode_message(b, conv, &m);
-    return buf_slice(b);
+    struct bus_news n = {.kind = q->edit ? NEWS_EDITED : NEWS_RECALLED,
+                         .seq = q->seq,
+                         .id = id_of(q),
+                         .conv = conv,
+                         .user = q->user,
+                         .sender = q->user};
+    if (q->edit) {
+        n.time = e->edited_ms;
+        n.created = e->created_ms;
+        n.name = slice_of(e->name, e->name_len);
+        n.content = q->content;
+    }
+    return n;
 }
 
 /* What the hooks are told: the request is gone by then, so its texts are copied. */
@@ -131,38 +99,29 @@ static void change_tell(struct shard *s, struct change *q)
     uint32_t conv = q->o.conv;
     struct conv *v = conv_at(s, conv);
     struct slice key = conv_slice(v);
-    bool channel = conv_is_channel(key), edit = q->edit;
-    uint64_t seq = q->seq;
-    struct buf body = BUF_INIT, message = BUF_INIT;
-    struct user_mail *mails[2] = {NULL, NULL};
-    why_note(s, &(struct why_note){.kind = edit ? WHY_EDITED : WHY_RECALLED,
+    const struct bus_news n = news_of(q, key);
+    struct tell_except except = {.user = q->user, .conn = q->o.r.conn, .generation = q->o.r.generation};
+    enum news_turn turn = s->bus ? news_turn_change(s, conv, q->seq, q->edit ? n.time : UINT64_MAX) : NEWS_NOW;
+    struct bus_news *held = turn == NEWS_WAITS ? news_copy(&n) : NULL;
+    struct tell t;
+    why_note(s, &(struct why_note){.kind = q->edit ? WHY_EDITED : WHY_RECALLED,
                                    .id = id_of(q),
-                                   .seq = seq,
+                                   .seq = q->seq,
                                    .conv = hash_bytes(key),
                                    .user = hash_bytes(q->user)});
-    if (channel) {
-        push_body(&body, key, SLICE_NONE, q);
-        if (edit)
-            message_body(&message, key, q);
-    } else {
-        push_pair(q, key, mails);
-    }
+    tell_change(&t, key, &n, &except);
     struct told *told = told_note(s, q);
     /* The answer goes first, and the request with it; then the pushes. */
     v->pins++;
     owned_done(&q->o);
-    if (channel && buf_ok(&body) && buf_ok(&message)) {
-        if (edit)
-            conv_publish_edit(s, conv, seq, buf_slice(&body), buf_slice(&message));
-        else
-            conv_publish_recall(s, conv, seq, buf_slice(&body));
-    }
-    user_mail_post(s->hub, s, mails[0]);
-    user_mail_post(s->hub, s, mails[1]);
+    if (turn == NEWS_NOW)
+        tell_go(s, conv, &t, false);
+    else
+        tell_drop(&t);
+    if (held)
+        news_hold(s, conv, held, &except);
     told_run(told);
     v->pins--;
-    buf_free(&body);
-    buf_free(&message);
 }
 
 /* --- What the store says ------------------------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/member_news.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/publish.h"
 
 #include <math.h>
@@ -35,6 +36,7 @@ static void conv_drop(struct shard *s, uint32_t conv)
     window_free(s, v->merged);
     window_free(s, v->plain);
     member_news_free(s, v->news);
+    news_drop(s, v);
     free(v->interest);
     free(v->key);
 }
@@ -67,13 +69,14 @@ static void conv_free(struct shard *s, uint32_t conv)
 static bool unused(const struct shard *s, uint32_t conv)
 {
     const struct conv *v = conv_at(s, conv);
-    return !v->pins && !v->merged && !v->plain && !v->news && v->state != CONV_LOADING && !conv_has(s, conv, UINT8_MAX);
+    return !v->pins && !v->merged && !v->plain && !v->news && news_idle(v) && v->state != CONV_LOADING &&
+           !conv_has(s, conv, UINT8_MAX);
 }
 
 void conv_release(struct shard *s, uint32_t conv)
 {
     const struct conv *v = conv_at(s, conv);
-    if (!v->exists && !v->following && unused(s, conv))
+    if (!v->exists && !v->heard && unused(s, conv))
         conv_free(s, conv);
 }
 
@@ -109,7 +112,6 @@ uint32_t conv_get(struct shard *s, struct slice key)
         goto fail;
     memcpy(v->key, key.p, key.n);
     v->key_len = (uint8_t)key.n;
-    v->waiting_tail = &v->waiting;
     v->tier = conv_is_channel(key) ? TIER_SMALL : TIER_DM;
     v->rate.at = (uint32_t)s->now_ms;
     v->used_ms = s->now_ms;
@@ -132,29 +134,47 @@ struct loading {
 
 static void take_rule(struct shard *s, uint32_t conv);
 
+/* What the store has of it. */
+static void know(struct shard *s, uint32_t conv, bool exists, uint32_t members, enum store_tier tier)
+{
+    struct conv *v = conv_at(s, conv);
+    v->state = CONV_READY;
+    v->exists = exists;
+    v->members = members;
+    if (!conv_is_channel(conv_slice(v)))
+        return;
+    v->tier = (uint8_t)(tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL);
+    if (!v->exists)
+        return;
+    conv_set_members(s, conv, v->members);
+    if (s->bans)
+        take_rule(s, conv);
+}
+
+void conv_followed(struct shard *s, uint32_t conv, const struct bus_follow *head)
+{
+    if (conv_at(s, conv)->state != CONV_LOADING)
+        know(s, conv, head->exists, head->members, head->tier);
+}
+
 static void loaded(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct loading *l = OP_END(owner, op, struct loading, op.op);
     struct conv *v = conv_at(s, l->conv);
     v->pins--; /* the requests that wait have theirs */
-    struct owned_req *q = v->waiting;
+    struct owned_req *q = v->waiting ? v->waiting->next : NULL;
+    if (q)
+        v->waiting->next = NULL;
     v->waiting = NULL;
-    v->waiting_tail = &v->waiting;
     enum store_status status = op->status;
     if (status == STORE_OK) {
-        v->state = CONV_READY;
-        v->exists = l->op.exists;
-        v->members = l->op.members;
-        if (conv_is_channel(conv_slice(v)))
-            v->tier = (uint8_t)(l->op.tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL);
         memcpy(v->user_exists, l->op.user_exists, sizeof v->user_exists);
         memcpy(v->blocks, l->op.blocks, sizeof v->blocks);
-        if (v->exists && conv_is_channel(conv_slice(v))) {
-            conv_set_members(s, l->conv, v->members);
-            if (s->bans)
-                take_rule(s, l->conv);
-        }
+        if (news_is_past(v, l->op.version)) /* a newer state has been heard meanwhile */
+            v->state = CONV_READY;
+        else
+            know(s, l->conv, l->op.exists, l->op.members, l->op.tier);
     } else {
         v->state = CONV_NEW;
     }
@@ -188,11 +208,15 @@ static bool load(struct shard *s, uint32_t conv)
     return true;
 }
 
-/* Whether what is known of a pair may be older than a deletion of one of the two: that they exist, and block. */
+/* Whether what is known may be so no more. Of a pair: older than a deletion of one of the two, that they exist, and
+ * block. Another server may have made a channel or a user, or have ended a block: what is forbidden by that is looked up
+ * each time, and what is allowed is looked at again by store_append(). */
 static bool outdated(const struct shard *s, const struct conv *v)
 {
-    return v->users_gone != atomic_load_explicit(&s->hub->users_gone, memory_order_relaxed) &&
-           !conv_is_channel(conv_slice(v));
+    if (conv_is_channel(conv_slice(v)))
+        return s->bus && !v->exists;
+    return v->users_gone != atomic_load_explicit(&s->hub->users_gone, memory_order_relaxed) ||
+           (s->bus && (!v->user_exists[0] || !v->user_exists[1] || v->blocks[0] || v->blocks[1]));
 }
 
 static void owned_arrive(void *owner, struct mail *m)
@@ -220,9 +244,10 @@ static void owned_arrive(void *owner, struct mail *m)
         owned_done(q);
         return;
     }
-    q->next = NULL;
-    *v->waiting_tail = q;
-    v->waiting_tail = &q->next;
+    q->next = v->waiting ? v->waiting->next : q;
+    if (v->waiting)
+        v->waiting->next = q;
+    v->waiting = q;
 }
 
 void owned_post(struct shard *home, struct owned_req *q)
@@ -267,7 +292,7 @@ static enum store_tier tier_of_members(const struct shard *s, const struct conv 
     return v->members >= large ? TIER_LARGE : v->tier;
 }
 
-static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
+static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier, bool save)
 {
     struct conv *v = conv_at(s, conv);
     if (tier == (enum store_tier)v->tier)
@@ -276,7 +301,7 @@ static void set_tier(struct shard *s, uint32_t conv, enum store_tier tier)
      * one. */
     windows_flush(s, conv);
     v->tier = (uint8_t)tier;
-    struct saving *p = calloc(1, sizeof *p);
+    struct saving *p = save ? calloc(1, sizeof *p) : NULL;
     if (!p)
         return;
     memcpy(p->key.p, v->key, v->key_len);
@@ -292,7 +317,16 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
     struct conv *v = conv_at(s, conv);
     v->members = members;
     if (!v->tier_by_policy)
-        set_tier(s, conv, tier_of_members(s, v));
+        set_tier(s, conv, tier_of_members(s, v), true);
+}
+
+void conv_hear(struct shard *s, uint32_t conv, uint32_t members, enum store_tier tier)
+{
+    struct conv *v = conv_at(s, conv);
+    v->exists = true;
+    v->members = members;
+    if (!v->tier_by_policy)
+        set_tier(s, conv, tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL, false);
 }
 
 void conv_gone(struct shard *s, uint32_t conv)
@@ -329,7 +363,7 @@ static void take_rule(struct shard *s, uint32_t conv)
                                   .tier = (enum store_tier)r.tier,
                                   .has_push = r.push != 0,
                                   .mode = (enum push_mode)r.push};
-    conv_take_advice(s, conv, &a);
+    conv_take_advice(s, conv, &a, true);
 }
 
 void conv_follow_rule(struct shard *s, struct slice channel)
@@ -351,7 +385,7 @@ static enum push_mode push_of_tier(const struct conv *v)
     return v->tier == TIER_LARGE ? MODE_MERGED : MODE_ALL;
 }
 
-void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a)
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a, bool own)
 {
     struct conv *v = conv_at(s, conv);
     if (!conv_is_channel(conv_slice(v)))
@@ -359,7 +393,7 @@ void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *
     if (a->has_tier || v->tier_by_policy) {
         enum store_tier natural = tier_of_members(s, v), tier = a->has_tier ? a->tier : natural;
         v->tier_by_policy = tier != natural;
-        set_tier(s, conv, tier);
+        set_tier(s, conv, tier, own);
     }
     if (!a->has_push || !a->over_limit) {
         uint8_t mode = (uint8_t)(a->has_push ? a->mode : MODE_DEFAULT);

@@ -9,6 +9,7 @@
 
 #include "core/hub/people/req.h"
 
+struct heard;
 struct member_news;
 struct window;
 struct owned_req;
@@ -17,8 +18,8 @@ enum conv_state { CONV_NEW, CONV_LOADING, CONV_READY };
 
 struct conv {
     char *key;                 /* not NUL-terminated; owned */
-    struct owned_req *waiting; /* requests that wait for the load, oldest first */
-    struct owned_req **waiting_tail;
+    struct owned_req *waiting; /* the newest request that waits for the load; its `next` is the oldest, in a ring */
+    struct heard *heard;       /* of news.c; NULL: nothing is heard of it, or the server is alone; owned */
     /* channel: per shard, bits 1 << enum push_mode of its members, INTEREST_EVENTS; NULL: none yet; owned */
     uint8_t *interest;
     struct member_news *news; /* channel: whose joining and leaving was told lately; NULL: nobody's; owned */
@@ -92,13 +93,18 @@ bool conv_has(const struct shard *s, uint32_t conv, uint8_t mask);
 void conv_gone(struct shard *s, uint32_t conv);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
+/* Another server says so; and which tier the channel has: whoever passed a threshold has saved it. */
+void conv_hear(struct shard *s, uint32_t conv, uint32_t members, enum store_tier tier);
+/* The channel is followed, and this is what the store had of it then. */
+struct bus_follow;
+void conv_followed(struct shard *s, uint32_t conv, const struct bus_follow *head);
 /* A message comes: counts it, and returns messages a second, lately. */
 float conv_rate(struct shard *s, struct conv *v);
 /* The same without a message. */
 float conv_rate_now(const struct shard *s, const struct conv *v);
 struct hook_advice;
-/* What a policy said of a message that is about to be published. */
-void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a);
+/* What a policy said of a message that is about to be published. `own`: on this server, which saves a new tier. */
+void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a, bool own);
 /* The rule that an operator has set for a channel has changed. On its owner. */
 void conv_follow_rule(struct shard *s, struct slice channel);
 /* The push mode a subscription without one of its own has now. */

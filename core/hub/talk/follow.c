@@ -1,6 +1,7 @@
 #include "core/hub/talk/follow.h"
 
 #include "core/hub/shard/op.h"
+#include "core/hub/talk/news.h"
 #include "storage/bus.h"
 
 #include <stdlib.h>
@@ -17,8 +18,11 @@ static void followed(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct follow *f = OP_END(owner, op, struct follow, op.op);
     struct conv *v = conv_at(s, f->conv);
-    if (op->status == STORE_OK)
+    if (op->status == STORE_OK) {
         v->followed = true;
+        conv_followed(s, f->conv, &f->op);
+    }
+    news_followed(s, f->conv, op->status == STORE_OK ? &f->op : NULL);
     f->then(s, f->ctx, op->status);
     conv_at(s, f->conv)->pins--;
     free(f);
@@ -28,7 +32,8 @@ void follow_begin(struct shard *s, uint32_t conv, void (*then)(struct shard *s, 
                   void *ctx)
 {
     struct follow *f = malloc(sizeof *f);
-    if (!f) {
+    if (!f || !news_follow(s, conv)) {
+        free(f);
         then(s, ctx, STORE_FATAL);
         return;
     }

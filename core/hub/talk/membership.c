@@ -5,6 +5,7 @@
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
+#include "core/hub/talk/channel_news.h"
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/member_news.h"
@@ -85,12 +86,16 @@ static void subscribe_stored(void *owner, struct store_op *op)
         return;
     }
     conv_at(s, o->conv)->exists = true;
-    conv_set_members(s, o->conv, q->op.members);
+    const struct channel_change change = {.version = q->op.version,
+                                          .members = q->op.members,
+                                          .changed = !q->op.existed,
+                                          .change = MEMBER_JOINED,
+                                          .id = q->op.user,
+                                          .name = slice_of(q->name, q->name_len)};
+    channel_news_own(s, o->conv, &change);
     if (q->op.created && s->bans) /* the rules of a name outlive its channel */
         conv_follow_rule(s, conv_channel_name(conv_slice(conv_at(s, o->conv))));
     q->noted = (uint8_t)(1u << q->op.mode | (q->op.events ? INTEREST_EVENTS : 0));
-    if (!q->op.existed)
-        member_news_tell(s, o->conv, MEMBER_JOINED, q->op.user, slice_of(q->name, q->name_len));
     if (!q->op.existed)
         tell_hooks(s, o->conv, MEMBER_JOINED, q->op.user, slice_of(q->name, q->name_len), q->op.members);
     interest_add(s, o->conv, o->r.home->index, q->noted);
@@ -205,6 +210,8 @@ void subscribe_ready(struct owned_req *o)
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
     q->op.may_create = !v->exists;
+    q->op.name = h.user_name;
+    q->op.change = channel_news_code(MEMBER_JOINED);
     q->op.channels_max = s->opt->channels_max;
     owned_op(o, &q->op.op, subscribe_stored);
     store_member_put(s->store, &q->op);
@@ -234,9 +241,13 @@ void membership_ended(struct shard *s, uint32_t conv, const struct store_member_
     if (op->op.status == STORE_NOTFOUND || (op->op.status == STORE_OK && op->gone)) {
         conv_gone(s, conv);
     } else if (op->op.status == STORE_OK) {
-        conv_set_members(s, conv, op->members);
-        if (op->existed)
-            member_news_tell(s, conv, change, op->user, name);
+        const struct channel_change c = {.version = op->version,
+                                         .members = op->members,
+                                         .changed = op->existed,
+                                         .change = change,
+                                         .id = op->user,
+                                         .name = name};
+        channel_news_own(s, conv, &c);
     }
 }
 
@@ -269,6 +280,8 @@ void unsubscribe_ready(struct owned_req *o)
     hooks_run(HOOK_UNSUBSCRIBE, &h);
     q->op.conv = conv_slice(v);
     q->op.user = slice_of(q->id, q->id_len);
+    q->op.name = h.user_name;
+    q->op.change = channel_news_code(q->change);
     owned_op(o, &q->op.op, unsubscribe_stored);
     store_member_del(s->store, &q->op);
 }

@@ -7,11 +7,14 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/encode.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/offline.h"
-#include "core/hub/talk/publish.h"
-#include "core/hub/talk/user_mail.h"
+#include "core/hub/talk/tell.h"
 
 #include <stdlib.h>
+
+static const char blocked_text[] = "the receiver has blocked you";
+static const char member_text[] = "channel: subscribe before you send";
 
 static struct charge charge_of(const struct hook_call *h)
 {
@@ -86,30 +89,65 @@ static void delivered_run(struct shard *s, uint32_t conv, struct delivered *d)
     free(d);
 }
 
+/* The store refuses it, or cannot tell. */
+static void send_refused(struct shard *s, struct send *q)
+{
+    struct req *r = &q->o.r;
+    enum store_status status = q->op.op.status;
+    if (status == STORE_NOTFOUND && q->op.only_duplicate) {
+        /* It is no repeat, so the rejection stands: r->code and the rest were set when it was made. */
+    } else if (status == STORE_DENIED) {
+        struct conv *v = conv_at(s, q->o.conv);
+        if (v->pins == 1)
+            v->state = CONV_NEW; /* what was known of the two is no more so */
+        if (q->op.refused == CHECK_NONE)
+            req_fail(r, CODE_NOT_FOUND, q->op.receiver.n ? "receiverId: no such user" : "the sender was deleted");
+        else
+            req_fail(r, CODE_FORBIDDEN, q->op.refused == CHECK_BLOCK ? blocked_text : member_text);
+    } else {
+        if (status == STORE_NOTFOUND)
+            conv_gone(s, q->o.conv);
+        req_fail_store(r, status, "channel: no such channel");
+    }
+    owned_done(&q->o);
+}
+
+/* A copy for later, where messages of other servers come before this one. */
+static struct bus_news *later(const struct conv *v, const struct send *q, const struct store_message *m)
+{
+    const struct bus_news n = {.kind = NEWS_MESSAGE,
+                               .tier = (uint8_t)q->op.tier,
+                               .seq = m->seq,
+                               .id = m->id,
+                               .time = m->created_ms,
+                               .arrival = q->op.arrival,
+                               .conv = conv_slice(v),
+                               .user = q->op.receiver,
+                               .sender = m->sender,
+                               .name = m->sender_name,
+                               .content = m->content,
+                               .advice = q->op.advice};
+    return news_copy(&n);
+}
+
+/* What the turn of a message leaves to be done. */
+static void turn_over(struct shard *s, uint32_t conv, uint64_t seq, enum news_turn turn, struct bus_news *held,
+                      struct tell_except *except)
+{
+    if (turn == NEWS_NOW)
+        news_given(s, conv, seq);
+    else if (turn == NEWS_WAITS)
+        news_hold(s, conv, held, except);
+}
+
 static void send_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct send *q = OP_END(owner, op, struct send, op.op);
     struct req *r = &q->o.r;
     figures_append_end(s, q->began_us);
-    if (op->status == STORE_NOTFOUND && q->op.only_duplicate) {
-        /* It is no repeat, so the rejection stands: r->code and the rest were set when it was made. */
-        owned_done(&q->o);
-        return;
-    }
-    if (op->status == STORE_DENIED) {
-        struct conv *v = conv_at(s, q->o.conv);
-        if (v->pins == 1)
-            v->state = CONV_NEW; /* what was known of the two is no more so */
-        req_fail(r, CODE_NOT_FOUND, q->op.receiver.n ? "receiverId: no such user" : "the sender was deleted");
-        owned_done(&q->o);
-        return;
-    }
     if (op->status != STORE_OK) {
-        if (op->status == STORE_NOTFOUND)
-            conv_gone(s, q->o.conv);
-        req_fail_store(r, op->status, "channel: no such channel");
-        owned_done(&q->o);
+        send_refused(s, q);
         return;
     }
     r->code = CODE_OK;
@@ -128,22 +166,17 @@ static void send_stored(void *owner, struct store_op *op)
                               .sender = q->op.sender,
                               .sender_name = q->op.sender_name,
                               .content = q->op.content};
-    struct buf body = BUF_INIT;
-    encode_message(&body, conv_slice(v), &m);
     bool channel = conv_is_channel(conv_slice(v)), over_limit = q->advice.over_limit;
-    conv_take_advice(s, q->o.conv, &q->advice);
+    struct tell_except except = {.user = q->op.sender, .conn = r->conn, .generation = r->generation};
+    struct tell t;
+    tell_message(&t, conv_slice(v), &m, q->op.arrival, &except);
+    conv_take_advice(s, q->o.conv, &q->advice, true);
     struct delivered *news = delivered_note(s, q);
     struct missed *missed = missed_note(s, q->o.conv, q->op.tier, &m, slice_str(q->o.r.claims));
     uint64_t seq = q->op.seq;
     uint32_t conv = q->o.conv;
-    struct user_mail *to_receiver = NULL, *to_sender = NULL;
-    if (!channel && buf_ok(&body)) {
-        if (!slice_eq(q->op.receiver, q->op.sender))
-            to_receiver = user_mail_new(q->op.receiver, PUSH_USER_MESSAGE, buf_slice(&body), NONE, 0);
-        to_sender = user_mail_new(q->op.sender, PUSH_USER_MESSAGE, buf_slice(&body), r->conn, r->generation);
-    }
-    user_mail_about(to_receiver, q->op.id);
-    user_mail_about(to_sender, q->op.id);
+    enum news_turn turn = s->bus ? news_turn_message(s, conv, seq) : NEWS_NOW;
+    struct bus_news *held = turn == NEWS_WAITS ? later(v, q, &m) : NULL;
     why_note(
         s, &(struct why_note){.kind = WHY_STORED,
                               .id = q->op.id,
@@ -151,7 +184,7 @@ static void send_stored(void *owner, struct store_op *op)
                               .conv = hash_bytes(conv_slice(v)),
                               .user = hash_bytes(q->op.sender),
                               .first = channel ? 0 : hash_bytes(q->op.receiver),
-                              .a = (uint32_t)body.n,
+                              .a = (uint32_t)t.body.n,
                               .b = v->members,
                               .tier = (uint8_t)q->op.tier,
                               .push = (uint8_t)conv_default_push(v),
@@ -161,14 +194,15 @@ static void send_stored(void *owner, struct store_op *op)
     owned_done(&q->o);
     if (channel && over_limit)
         figure_add(&s->figures.sliced, 1);
-    if (channel && buf_ok(&body))
-        conv_publish(s, conv, seq, buf_slice(&body), over_limit);
-    user_mail_post(s->hub, s, to_receiver);
-    user_mail_post(s->hub, s, to_sender);
+    if (turn == NEWS_NOW)
+        tell_go(s, conv, &t, over_limit);
+    else
+        tell_drop(&t);
+    if (s->bus)
+        turn_over(s, conv, seq, turn, held, &except);
     missed_ask(s, conv, missed);
     delivered_run(s, conv, news);
     v->pins--;
-    buf_free(&body);
 }
 
 static bool pair_admits(struct owned_req *o, const struct conv *v, struct slice sender, bool privileged,
@@ -182,7 +216,7 @@ static bool pair_admits(struct owned_req *o, const struct conv *v, struct slice 
         return false;
     }
     if (!privileged && v->blocks[sender_is_lo ? 1 : 0] && !slice_eq(lo, hi)) {
-        req_fail(&o->r, CODE_FORBIDDEN, "the receiver has blocked you");
+        req_fail(&o->r, CODE_FORBIDDEN, blocked_text);
         return false;
     }
     return true;
@@ -198,7 +232,7 @@ static bool channel_admits(struct owned_req *o, const struct conv *v, struct sli
     if (member)
         return true;
     if (s->opt->send != SEND_ANY) {
-        req_fail(&o->r, CODE_FORBIDDEN, "channel: subscribe before you send");
+        req_fail(&o->r, CODE_FORBIDDEN, member_text);
         return false;
     }
     /* A ban has ended memberships, and closing a channel has ended all: strangers are under the same rules. */
@@ -231,6 +265,18 @@ static bool admits(struct owned_req *o, struct slice sender, bool member, bool p
 bool send_admitted(struct owned_req *o, struct slice sender, bool member, const char *unknown)
 {
     return admits(o, sender, member, false, unknown);
+}
+
+/* What other servers are to know of it, and what they may have changed. */
+static void send_with_bus(struct send *q, bool channel)
+{
+    const struct advice a = {
+        .said = q->advice, .charged_conv = q->conv_charge.bucket, .charged_user = q->user_charge.bucket};
+    q->op.advice = slice_of(q->told, advice_encode(q->told, &a));
+    if (!channel)
+        q->op.check = q->privileged ? CHECK_NONE : CHECK_BLOCK;
+    else
+        q->op.check = q->member && !q->privileged && !q->op.stranger ? CHECK_MEMBER : CHECK_NONE;
 }
 
 /* On the owner: may it be sent, and how? */
@@ -285,6 +331,8 @@ static void send_ready(struct owned_req *o)
     q->op.stranger = channel && (!q->member || slice_eq(q->op.sender, SLICE_LIT("system")));
     if (!channel)
         q->op.receiver = conv_pair_peer(conv_slice(v), q->op.sender);
+    if (s->bus)
+        send_with_bus(q, channel);
     owned_op(o, &q->op.op, send_stored);
     q->began_us = figures_append_begin(s);
     store_append(s->store, &q->op);

@@ -6,6 +6,7 @@
 #define MAGPIE_HUB_SEND_H
 
 #include "core/hub/registry/hook.h"
+#include "core/hub/talk/advice.h"
 #include "core/hub/talk/conv.h"
 
 /* What a policy took for a message. */
@@ -23,6 +24,7 @@ struct send {
     bool privileged;                        /* from the server itself: past memberships, blocks and limits */
     struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
     struct hook_advice advice;              /* of the conversation hooks */
+    char told[ADVICE_MAX];                  /* with a bus: op.advice */
     void *host;                             /* the operation of host_send.c that it is for; NULL: a client's */
     char data[];                            /* sender id, name, clientId, content */
 };

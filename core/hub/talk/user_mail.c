@@ -96,6 +96,11 @@ void user_mail_everywhere(struct user_mail *p)
         p->everywhere = true;
 }
 
+void user_mail_free(struct user_mail *p)
+{
+    free(p);
+}
+
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p)
 {
     if (p && from)

@@ -16,6 +16,8 @@ void user_mail_about(struct user_mail *p, uint64_t id);
 void user_mail_arrival(struct user_mail *p, uint64_t arrival);
 /* It goes to the user's connections on other nodes too, for the store tells nobody of it; NULL is allowed. */
 void user_mail_everywhere(struct user_mail *p);
+/* It is not sent after all; NULL is allowed. */
+void user_mail_free(struct user_mail *p);
 /* Takes it; NULL is allowed. `from`: as for shard_post(). */
 void user_mail_post(struct hub *hub, struct shard *from, struct user_mail *p);
 

@@ -1,0 +1,94 @@
+#include "core/hub/talk/charges.h"
+
+#include "core/hub/people/ban.h"
+#include "core/hub/people/user.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+enum { BATCH = 4096 /* bytes of ids, a length before each */ };
+
+struct batch {
+    struct mail mail;
+    uint32_t n; /* bytes of ids */
+    char ids[BATCH];
+};
+
+struct charges {
+    unsigned shards;
+    struct batch *batches[]; /* by the shard of the users; NULL: none; owned */
+};
+
+int charges_init(struct shard *s)
+{
+    s->charges = calloc(1, offsetof(struct charges, batches) + s->hub->shard_count * sizeof(struct batch *));
+    if (!s->charges)
+        return ERR_NOMEM;
+    s->charges->shards = s->hub->shard_count;
+    return 0;
+}
+
+void charges_free(struct shard *s)
+{
+    for (unsigned i = 0; s->charges && i < s->charges->shards; i++)
+        free(s->charges->batches[i]);
+    free(s->charges);
+    s->charges = NULL;
+}
+
+void conv_charge(struct shard *s, struct conv *v)
+{
+    struct channel_rule r;
+    uint32_t rate = s->opt->rate_channel;
+    struct slice key = conv_slice(v);
+    if (s->bans && conv_is_channel(key) && channel_rule_find(s, conv_channel_name(key), &r) && r.limited)
+        rate = r.limit;
+    bucket_charge(&v->rate, rate, (uint32_t)s->now_ms);
+}
+
+static void batch_arrive(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct batch *b = (struct batch *)m;
+    for (uint32_t at = 0; at < b->n;) {
+        uint8_t n = (uint8_t)b->ids[at];
+        uint32_t user = user_find(s, slice_of(b->ids + at + 1, n));
+        if (user != NONE)
+            bucket_charge(&user_at(s, user)->rate, s->opt->rate_user, (uint32_t)s->now_ms);
+        at += 1u + n;
+    }
+    free(b);
+}
+
+static void batch_post(struct shard *s, unsigned to)
+{
+    struct batch *b = s->charges->batches[to];
+    s->charges->batches[to] = NULL;
+    if (b)
+        shard_post(s, s->hub->shards[to], &b->mail);
+}
+
+void charge_sender(struct shard *s, struct slice sender)
+{
+    if (!s->opt->rate_user || sender.n > UINT8_MAX)
+        return;
+    struct batch **at = &s->charges->batches[shard_of(s->hub, sender)->index];
+    if (*at && (*at)->n + 1 + sender.n > BATCH)
+        batch_post(s, shard_of(s->hub, sender)->index);
+    if (!*at) {
+        if (!(*at = malloc(sizeof **at)))
+            return; /* it goes uncounted */
+        (*at)->mail.run = batch_arrive;
+        (*at)->n = 0;
+    }
+    struct batch *b = *at;
+    b->ids[b->n] = (char)sender.n;
+    memcpy(b->ids + b->n + 1, sender.p, sender.n);
+    b->n += 1 + (uint32_t)sender.n;
+}
+
+void charges_flush(struct shard *s)
+{
+    for (unsigned i = 0; i < s->charges->shards; i++)
+        batch_post(s, i);
+}

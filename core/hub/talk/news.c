@@ -1,0 +1,488 @@
+#include "core/hub/talk/news.h"
+
+#include "core/base/container.h"
+#include "core/hub/shard/why.h"
+#include "core/hub/talk/advice.h"
+#include "core/hub/talk/charges.h"
+#include "core/hub/talk/news_lane.h"
+#include "core/hub/talk/user_mail.h"
+
+#include <stdlib.h>
+
+/* --- What is held ------------------------------------------------------------------------------------------------- */
+
+/* A message comes before what is said about it. */
+static unsigned rank(const struct bus_news *n)
+{
+    return n->kind == NEWS_MESSAGE ? 0 : n->kind == NEWS_NUDGE ? 1 : 2;
+}
+
+static uint64_t number_of(const struct bus_news *n)
+{
+    return n->kind == NEWS_CHANNEL ? n->version : n->seq;
+}
+
+bool held_put(struct lane *l, uint64_t number, struct held h)
+{
+    struct held *x = malloc(sizeof *x);
+    if (!x) {
+        free(h.news);
+        return false;
+    }
+    struct held **at = &l->first;
+    while (*at &&
+           (number_of((*at)->news) < number || (number_of((*at)->news) == number && rank((*at)->news) <= rank(h.news))))
+        at = &(*at)->next;
+    *x = h;
+    x->next = *at;
+    *at = x;
+    l->count++;
+    return true;
+}
+
+struct held held_take(struct lane *l)
+{
+    struct held *x = l->first, out = *x;
+    l->first = x->next;
+    l->count--;
+    free(x);
+    return out;
+}
+
+void held_free(struct lane *l)
+{
+    while (l->first)
+        free(held_take(l).news);
+}
+
+static struct held *held_message(const struct lane *l, uint64_t seq)
+{
+    for (struct held *x = l->first; x && x->news->seq <= seq; x = x->next)
+        if (x->news->seq == seq && x->news->kind == NEWS_MESSAGE)
+            return x;
+    return NULL;
+}
+
+static struct held *held_nudge(const struct lane *l, uint64_t seq)
+{
+    for (struct held *x = l->first; x && x->news->seq <= seq; x = x->next)
+        if (x->news->seq == seq && x->news->kind == NEWS_NUDGE)
+            return x;
+    return NULL;
+}
+
+struct bus_news *news_copy(const struct bus_news *n)
+{
+    struct bus_news *out =
+        malloc(sizeof *out + n->conv.n + n->user.n + n->sender.n + n->name.n + n->content.n + n->advice.n);
+    if (!out)
+        return NULL;
+    *out = *n;
+    struct slice *texts[] = {&out->conv, &out->user, &out->sender, &out->name, &out->content, &out->advice};
+    char *at = out->data;
+    for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i]->n)
+            memcpy(at, texts[i]->p, texts[i]->n);
+        texts[i]->p = at;
+        at += texts[i]->n;
+    }
+    return out;
+}
+
+/* --- The life of it ----------------------------------------------------------------------------------------------- */
+
+static struct heard *heard_get(struct shard *s, uint32_t conv)
+{
+    struct conv *v = conv_at(s, conv);
+    if (v->heard || !(v->heard = calloc(1, sizeof *v->heard)))
+        return v->heard;
+    v->heard->shard = s;
+    v->heard->conv = conv;
+    ev_timer_init(&v->heard->messages.patience, gap_due, 0., 0.);
+    ev_timer_init(&v->heard->changes.patience, changes_due, 0., 0.);
+    v->heard->messages.patience.data = v->heard->changes.patience.data = v->heard;
+    return v->heard;
+}
+
+bool news_follow(struct shard *s, uint32_t conv)
+{
+    struct heard *h = heard_get(s, conv);
+    if (h)
+        h->asking++;
+    return h != NULL;
+}
+
+void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    h->asking--;
+    if (!h->begun && head) {
+        h->messages.number = head->seq;
+        h->changes.number = head->member_version;
+        h->begun = true;
+    } else if (head && head->seq > h->target) {
+        h->target = head->seq;
+    }
+    news_go_on(s, conv);
+    changes_go_on(s, conv);
+}
+
+bool news_is_past(const struct conv *v, uint64_t version)
+{
+    return v->heard && v->heard->begun && version < v->heard->changes.number;
+}
+
+bool news_idle(const struct conv *v)
+{
+    return !v->heard || (!v->heard->messages.first && !v->heard->changes.first && !v->heard->reading);
+}
+
+void news_drop(struct shard *s, struct conv *v)
+{
+    struct heard *h = v->heard;
+    if (!h)
+        return;
+    ev_timer_stop(s->loop, &h->messages.patience);
+    ev_timer_stop(s->loop, &h->changes.patience);
+    held_free(&h->messages);
+    held_free(&h->changes);
+    free(h->edits);
+    free(h);
+    v->heard = NULL;
+}
+
+/* --- Pairs: whether they have been told of ------------------------------------------------------------------------ */
+
+static _Atomic uint32_t *left_of(struct hub *hub, struct slice user)
+{
+    return &hub->left[hash_bytes(user) % HUB_LEFT];
+}
+
+void news_left(struct shard *s, struct slice user)
+{
+    if (s->bus)
+        atomic_fetch_add_explicit(left_of(s->hub, user), 1, memory_order_relaxed);
+}
+
+static uint32_t left_now(const struct shard *s, struct slice conv)
+{
+    struct slice lo, hi;
+    conv_pair_users(conv, &lo, &hi);
+    return atomic_load_explicit(left_of(s->hub, lo), memory_order_relaxed) +
+           atomic_load_explicit(left_of(s->hub, hi), memory_order_relaxed);
+}
+
+/* A message of a pair comes. What was stored while nobody of the two was here has been told elsewhere, and waits in an
+ * inbox; it is no gap. True: the pair begins with this message. */
+static bool pair_begins(struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
+{
+    uint32_t left = left_now(s, conv);
+    bool anew = !h->begun || (left != h->left && !h->messages.first && seq > h->messages.number + 1);
+    h->left = left;
+    if (!anew)
+        return false;
+    h->begun = true;
+    h->messages.number = h->target = seq - 1;
+    return true;
+}
+
+/* --- Giving to members -------------------------------------------------------------------------------------------- */
+
+/* Notes the change. False: a later one of that message was told already, or this one. */
+static bool remember(struct heard *h, uint64_t seq, uint64_t at)
+{
+    if (!h->edits && !(h->edits = calloc(NEWS_EDITS, sizeof *h->edits)))
+        return true;
+    for (unsigned i = 0; i < NEWS_EDITS; i++) {
+        if (h->edits[i].seq != seq)
+            continue;
+        if (h->edits[i].at >= at)
+            return false;
+        h->edits[i].at = at;
+        return true;
+    }
+    h->edits[h->edit_next] = (struct edit){.seq = seq, .at = at};
+    h->edit_next = (uint8_t)((h->edit_next + 1) % NEWS_EDITS);
+    return true;
+}
+
+static void why_given(struct shard *s, uint32_t conv, enum why_kind kind, uint64_t id, uint64_t seq,
+                      struct slice sender, bool over_limit)
+{
+    const struct conv *v = conv_at(s, conv);
+    bool channel = conv_is_channel(conv_slice(v));
+    why_note(
+        s, &(struct why_note){.kind = (uint8_t)kind,
+                              .id = id,
+                              .seq = seq,
+                              .conv = hash_bytes(conv_slice(v)),
+                              .user = hash_bytes(sender),
+                              .first = channel ? 0 : hash_bytes(conv_pair_peer(conv_slice(v), sender)),
+                              .b = v->members,
+                              .tier = v->tier,
+                              .push = (uint8_t)conv_default_push(v),
+                              .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
+}
+
+/* The arrival was heard of after the message itself. */
+static void give_arrival(struct shard *s, const struct bus_news *n)
+{
+    if (!n->arrival || !n->user.n)
+        return;
+    struct user_mail *m = user_mail_new(n->user, PUSH_USER_MESSAGE, SLICE_NONE, NONE, 0);
+    user_mail_arrival(m, n->arrival);
+    user_mail_post(s->hub, s, m);
+}
+
+static void give_message(struct shard *s, uint32_t conv, const struct held *x)
+{
+    const struct bus_news *n = x->news;
+    struct conv *v = conv_at(s, conv);
+    struct slice key = conv_slice(v);
+    bool channel = conv_is_channel(key);
+    struct advice a = advice_decode(n->advice);
+    v->exists = true;
+    if (channel && n->origin && n->members && v->heard->changed_ms + 1000 < s->now_ms)
+        v->members = n->members;
+    if (channel && n->advice.n)
+        conv_take_advice(s, conv, &a.said, false);
+    const struct store_message m = {.seq = n->seq,
+                                    .id = n->id,
+                                    .created_ms = n->time,
+                                    .sender = n->sender,
+                                    .sender_name = n->name,
+                                    .content = n->content};
+    const struct tell_except except = {.user = n->sender, .conn = x->except, .generation = x->generation};
+    struct tell t;
+    /* The copy for the sender's nodes may be the first to come; then the arrival follows with the receiver's. */
+    bool receivers = n->arrival && slice_eq(n->user, channel ? SLICE_NONE : conv_pair_peer(key, n->sender));
+    tell_message(&t, key, &m, receivers ? n->arrival : 0, &except);
+    if (n->origin)
+        why_given(s, conv, WHY_STORED, n->id, n->seq, n->sender, a.said.over_limit);
+    tell_go(s, conv, &t, a.said.over_limit);
+}
+
+static void give_change(struct shard *s, uint32_t conv, const struct held *x)
+{
+    const struct bus_news *n = x->news;
+    struct conv *v = conv_at(s, conv);
+    struct tell t;
+    if (!remember(v->heard, n->seq, n->kind == NEWS_EDITED ? n->time : UINT64_MAX))
+        return;
+    const struct tell_except except = {.user = n->user, .conn = x->except, .generation = x->generation};
+    tell_change(&t, conv_slice(v), n, &except);
+    why_given(s, conv, n->kind == NEWS_EDITED ? WHY_EDITED : WHY_RECALLED, n->id, n->seq, n->sender, false);
+    tell_go(s, conv, &t, false);
+}
+
+/* What is not above the last seq given. */
+static void give_past(struct shard *s, uint32_t conv, const struct held *x)
+{
+    if (rank(x->news) == 2)
+        give_change(s, conv, x);
+    else
+        give_arrival(s, x->news);
+}
+
+void news_give_read(struct shard *s, uint32_t conv, const struct store_message *m)
+{
+    struct conv *v = conv_at(s, conv);
+    struct heard *h = v->heard;
+    struct slice key = conv_slice(v);
+    const struct held *x = held_message(&h->messages, m->seq), *nudge = held_nudge(&h->messages, m->seq);
+    if (x) { /* it has come meanwhile, and knows more */
+        h->messages.number = m->seq - 1;
+        news_give(s, conv);
+        return;
+    }
+    h->messages.number = m->seq;
+    if (m->recalled)
+        return;
+    struct tell t;
+    tell_message(&t, key, m, nudge ? nudge->news->arrival : 0, NULL);
+    if (nudge)
+        nudge->news->arrival = 0;
+    if (nudge && nudge->alone && t.mails[0]) {
+        user_mail_free(t.mails[1]);
+        t.mails[1] = NULL;
+    }
+    why_given(s, conv, WHY_STORED, m->id, m->seq, m->sender, false);
+    tell_go(s, conv, &t, false);
+    figure_add(&s->figures.gaps_filled, 1);
+}
+
+void news_give(struct shard *s, uint32_t conv)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    struct lane *l = &h->messages;
+    while (h->begun && l->first) {
+        const struct bus_news *n = l->first->news;
+        bool next = n->kind == NEWS_MESSAGE && n->seq == l->number + 1;
+        if (n->seq > l->number && !next)
+            break;
+        struct held x = held_take(l);
+        if (next) {
+            l->number++;
+            give_message(s, conv, &x);
+        } else {
+            give_past(s, conv, &x);
+        }
+        free(x.news);
+    }
+}
+
+void news_go_on(struct shard *s, uint32_t conv)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    news_give(s, conv);
+    if (h->begun && (h->messages.first || h->target > h->messages.number))
+        gap_wait(s, conv);
+    else
+        gap_over(s, h);
+}
+
+/* --- Heard -------------------------------------------------------------------------------------------------------- */
+
+/* Keeps it until its turn. More than may wait is read when the gap is filled. */
+static void keep(struct shard *s, uint32_t conv, struct held x)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    uint64_t seq = x.news->seq;
+    struct held *twin = x.news->kind == NEWS_MESSAGE ? held_message(&h->messages, seq) : NULL;
+    if (seq > h->target)
+        h->target = seq;
+    if (twin && x.news->arrival && !twin->news->arrival && slice_eq(twin->news->sender, x.news->sender)) {
+        /* The receiver's copy takes the place of the sender's. */
+        x.except = twin->except;
+        x.generation = twin->generation;
+        free(twin->news);
+        x.next = twin->next;
+        *twin = x;
+    } else if (twin || h->messages.count >= NEWS_HELD) {
+        free(x.news);
+    } else {
+        (void)held_put(&h->messages, seq, x);
+    }
+}
+
+/* Another server's message counts as one's own would. */
+static void count(struct shard *s, uint32_t conv, const struct bus_news *n)
+{
+    struct conv *v = conv_at(s, conv);
+    struct advice a = advice_decode(n->advice);
+    (void)conv_rate(s, v);
+    if (a.charged_conv)
+        conv_charge(s, v);
+    if (a.charged_user)
+        charge_sender(s, n->sender);
+}
+
+/* Takes it. */
+static void hear(struct shard *s, uint32_t conv, struct bus_news *n)
+{
+    struct conv *v = conv_at(s, conv);
+    struct heard *h = v->heard;
+    struct held x = {.news = n, .except = NONE};
+    if (!conv_is_channel(conv_slice(v))) {
+        v->used_ms = s->now_ms;
+        if (rank(n) < 2)
+            x.alone = pair_begins(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
+        if (x.alone && !n->arrival) /* whether its sender's connections have heard it nobody knows */
+            h->messages.number = n->seq;
+        if (!h->begun) { /* a change of a message that was told before, or never here */
+            give_past(s, conv, &x);
+            free(n);
+            return;
+        }
+    } else if (!h->begun && !h->asking) {
+        h->begun = true;
+        h->messages.number = rank(n) < 2 ? n->seq - 1 : n->seq;
+    }
+    if (n->kind == NEWS_MESSAGE && !(h->begun && n->seq <= h->messages.number) && !held_message(&h->messages, n->seq))
+        count(s, conv, n);
+    if (h->begun && n->seq <= h->messages.number) {
+        give_past(s, conv, &x);
+        free(n);
+    } else if (h->begun && n->kind == NEWS_MESSAGE && n->seq == h->messages.number + 1) {
+        h->messages.number++;
+        give_message(s, conv, &x);
+        free(n);
+    } else {
+        keep(s, conv, x);
+    }
+    news_go_on(s, conv);
+}
+
+void news_heard(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct bus_news *n = CONTAINER_OF(m, struct bus_news, mail);
+    bool channel = conv_is_channel(n->conv);
+    /* A channel that nobody here is in was followed a moment ago. */
+    uint32_t conv = channel ? table_find(&s->conv_keys, hash_bytes(n->conv), &n->conv) : conv_get(s, n->conv);
+    if (conv == NONE || !(channel ? conv_at(s, conv)->heard : heard_get(s, conv))) {
+        free(n);
+        return;
+    }
+    conv_at(s, conv)->pins++;
+    if (n->kind == NEWS_CHANNEL)
+        changes_heard(s, conv, n);
+    else
+        hear(s, conv, n);
+    conv_at(s, conv)->pins--;
+}
+
+/* --- This server's own -------------------------------------------------------------------------------------------- */
+
+enum news_turn news_turn_message(struct shard *s, uint32_t conv, uint64_t seq)
+{
+    const struct conv *v = conv_at(s, conv);
+    struct heard *h = v->heard;
+    if (!conv_is_channel(conv_slice(v))) {
+        h = heard_get(s, conv);
+        if (h)
+            (void)pair_begins(s, h, conv_slice(v), seq);
+    }
+    if (!h)
+        return NEWS_NOW; /* nobody here hears it */
+    if (!h->begun && h->asking)
+        return NEWS_WAITS;
+    if (!h->begun) {
+        h->begun = true;
+        h->messages.number = seq - 1;
+    }
+    return seq <= h->messages.number ? NEWS_PAST : seq == h->messages.number + 1 ? NEWS_NOW : NEWS_WAITS;
+}
+
+enum news_turn news_turn_change(struct shard *s, uint32_t conv, uint64_t seq, uint64_t edited_ms)
+{
+    const struct conv *v = conv_at(s, conv);
+    struct heard *h = conv_is_channel(conv_slice(v)) ? v->heard : heard_get(s, conv);
+    if (!h)
+        return NEWS_NOW;
+    if (h->begun ? seq > h->messages.number : h->asking)
+        return NEWS_WAITS;
+    return remember(h, seq, edited_ms) ? NEWS_NOW : NEWS_PAST;
+}
+
+void news_hold(struct shard *s, uint32_t conv, struct bus_news *n, const struct tell_except *except)
+{
+    if (!n)
+        return;
+    conv_at(s, conv)->pins++;
+    keep(s, conv, (struct held){.news = n, .except = except->conn, .generation = except->generation});
+    news_go_on(s, conv);
+    conv_at(s, conv)->pins--;
+}
+
+void news_given(struct shard *s, uint32_t conv, uint64_t seq)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    if (!h)
+        return;
+    if (h->begun && seq == h->messages.number + 1)
+        h->messages.number = seq;
+    conv_at(s, conv)->pins++;
+    news_go_on(s, conv);
+    conv_at(s, conv)->pins--;
+}
