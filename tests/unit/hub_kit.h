@@ -168,6 +168,7 @@ static inline void kit_start(struct kit *k)
     gate_store_init(&kit_gate, behind);
     k->store = &kit_gate.base;
     test_bus_init(&kit_bus);
+    kit_bus.store = behind;
     if (k->clustered)
         kit_gate.base.bus = &kit_bus.base;
     mailbox_init(&k->main, NULL, NULL);

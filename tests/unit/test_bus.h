@@ -11,8 +11,10 @@
 #include "storage/bus_engine.h"
 #include "storage/conv_key.h"
 #include "storage/engine.h"
+#include "core/base/hash.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -42,7 +44,9 @@ struct test_bus {
     uint32_t taken, count;                /* lines that test_bus_line() has returned; that there are */
     char lines[TEST_BUS_LINES][TEST_BUS_LINE];
     uint32_t receipts, closed; /* of the orders that the test gave; connections closed by them */
+    struct store *store;       /* that the nodes share: heads of followed channels are read from it */
     /* What other nodes know. */
+    uint64_t member_version;    /* of each channel that is followed */
     uint32_t epoch;             /* of every user */
     struct bus_handle replaces; /* of the next session_put */
     const char *online;         /* ids of users who are connected elsewhere, a blank before and after each */
@@ -158,12 +162,42 @@ static inline void test_bus_call(struct test_bus *t, struct bus_call *c)
     }
 }
 
+static inline void test_bus_head_read(void *owner, struct store_op *op)
+{
+    (void)owner;
+    op->home = NULL;
+}
+
+/* The channel as it is in the store. Whoever holds follows back has it read when they are answered. */
+static inline void test_bus_head(struct test_bus *t, struct bus_follow *f)
+{
+    struct mailbox home;
+    struct store_conv_load load = {.op = {.home = &home, .done = test_bus_head_read, .status = STORE_LIMIT},
+                                   .conv = f->conv};
+    if (!t->store)
+        return;
+    mailbox_init(&home, NULL, NULL);
+    store_conv_load(t->store, &load);
+    while (load.op.home) {
+        mailbox_run(&home, &home);
+        sched_yield();
+    }
+    mailbox_fini(&home);
+    f->seq = load.seq;
+    f->members = load.members;
+    f->tier = load.tier;
+    f->exists = load.exists;
+    f->member_version = t->member_version;
+}
+
 /* Sets what it returns, and hands it back. */
 static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum store_status status)
 {
     struct bus_session_put *p = (void *)op;
     struct bus_presence *q = (void *)op;
-    if (op->kind == BUS_SESSION_PUT) {
+    if (op->kind == BUS_FOLLOW && status == STORE_OK) {
+        test_bus_head(t, (struct bus_follow *)op);
+    } else if (op->kind == BUS_SESSION_PUT) {
         p->epoch = t->epoch;
         p->replaces = t->replaces;
         t->replaces = (struct bus_handle){.node = 0};
@@ -253,6 +287,11 @@ static inline void test_bus_applied(struct bus *b, struct bus_noted *n)
     free(n);
 }
 
+static inline unsigned test_bus_part(struct slice id)
+{
+    return (unsigned)(hash_bytes(id) % 1024);
+}
+
 static inline void test_bus_init(struct test_bus *t)
 {
     static const struct bus_ops ops = {.post = test_bus_post,
@@ -261,7 +300,9 @@ static inline void test_bus_init(struct test_bus *t)
                                        .answer = test_bus_answered,
                                        .applied = test_bus_applied,
                                        .nodes = test_bus_nodes,
-                                       .leads = test_bus_leads};
+                                       .leads = test_bus_leads,
+                                       .part_conv = test_bus_part,
+                                       .part_user = test_bus_part};
     memset(t, 0, sizeof *t);
     t->base.ops = &ops;
     pthread_mutex_init(&t->lock, NULL);
@@ -320,6 +361,38 @@ static inline void test_bus_tell(struct test_bus *t, struct bus_order *o)
 {
     assert_true(t->listening);
     t->ears.ordered(t->ears.ctx, o);
+}
+
+/* News from another node. *n and its texts are copied. */
+static inline void test_bus_hear(struct test_bus *t, const struct bus_news *n)
+{
+    struct bus_news *out =
+        malloc(sizeof *out + n->conv.n + n->user.n + n->sender.n + n->name.n + n->content.n + n->advice.n);
+    assert_non_null(out);
+    *out = *n;
+    if (!out->origin)
+        out->origin = TEST_BUS_SELF + 2;
+    struct slice *texts[] = {&out->conv, &out->user, &out->sender, &out->name, &out->content, &out->advice};
+    char *at = out->data;
+    for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i]->n)
+            memcpy(at, texts[i]->p, texts[i]->n);
+        texts[i]->p = at;
+        at += texts[i]->n;
+    }
+    assert_true(t->listening);
+    t->ears.heard(t->ears.ctx, out);
+}
+
+/* News of the partition of this conversation, or of all (empty), may have been missed. */
+static inline void test_bus_reset(struct test_bus *t, struct slice conv)
+{
+    uint8_t parts[BUS_PARTS];
+    memset(parts, conv.n ? 0 : 0xff, sizeof parts);
+    if (conv.n)
+        parts[test_bus_part(conv) / 8] |= (uint8_t)(1u << test_bus_part(conv) % 8);
+    assert_true(t->listening);
+    t->ears.reset(t->ears.ctx, parts);
 }
 
 /* Node number 2 asks. */

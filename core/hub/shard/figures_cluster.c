@@ -97,6 +97,15 @@ static void waits(struct hub *hub, void *ctx, struct metric_histogram *out)
     free(c);
 }
 
+static double gaps_filled(struct hub *hub, void *ctx)
+{
+    uint64_t sum = 0;
+    (void)ctx;
+    for (unsigned i = 0; i < hub->shard_count; i++)
+        sum += atomic_load_explicit(&hub->shards[i]->figures.gaps_filled, memory_order_relaxed);
+    return (double)sum;
+}
+
 static void memory(struct hub *hub, void *ctx, const struct metric_told *tell)
 {
     struct cluster_figures *c = told(hub);
@@ -118,6 +127,10 @@ static void memory_max(struct hub *hub, void *ctx, const struct metric_told *tel
 int figures_cluster_register(struct hub *hub)
 {
     static const struct metric others[] = {
+        {.name = "magpie_cluster_gaps_filled_total",
+         .help = "Messages of other nodes that were read from the store, because news of them did not come.",
+         .kind = METRIC_COUNTER,
+         .read = gaps_filled},
         {.name = "magpie_cluster_group_ms",
          .help = "How long groups of calls took, from sending to their copies; milliseconds.",
          .kind = METRIC_HISTOGRAM,

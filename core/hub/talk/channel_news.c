@@ -78,7 +78,7 @@ static void apply(struct shard *s, uint32_t conv, const struct bus_news *n)
         member_news_tell(s, conv, (enum member_change)(n->change - 1), n->sender, n->name);
 }
 
-void changes_go_on(struct shard *s, uint32_t conv)
+void channel_news_go_on(struct shard *s, uint32_t conv)
 {
     struct heard *h = conv_at(s, conv)->heard;
     struct lane *l = &h->changes;
@@ -104,18 +104,18 @@ static void pass(struct shard *s, struct heard *h)
     if (h->begun && h->changes.first && h->changes.first->news->version > h->changes.number)
         h->changes.number = h->changes.first->news->version - 1;
     conv_at(s, conv)->pins++;
-    changes_go_on(s, conv);
+    channel_news_go_on(s, conv);
     conv_at(s, conv)->pins--;
 }
 
-void changes_due(struct ev_loop *loop, ev_timer *w, int events)
+void channel_news_due(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct heard *h = w->data;
     (void)loop, (void)events;
     pass(h->shard, h);
 }
 
-void changes_heard(struct shard *s, uint32_t conv, struct bus_news *n)
+void channel_news_heard(struct shard *s, uint32_t conv, struct bus_news *n)
 {
     struct heard *h = conv_at(s, conv)->heard;
     if (!h->begun && !h->asking && h->changes.number < n->version)
@@ -125,9 +125,9 @@ void changes_heard(struct shard *s, uint32_t conv, struct bus_news *n)
         free(n);
         return;
     }
-    if (held_put(&h->changes, n->version, (struct held){.news = n, .except = NONE}) && h->changes.count > NEWS_HELD)
+    if (held_put(&h->changes, (struct held){.news = n, .except = NONE}) && h->changes.count > NEWS_HELD)
         pass(s, h);
-    changes_go_on(s, conv);
+    channel_news_go_on(s, conv);
 }
 
 /* --- This server's own -------------------------------------------------------------------------------------------- */
@@ -143,7 +143,7 @@ void channel_news_own(struct shard *s, uint32_t conv, const struct channel_chang
         if (h && h->begun && c->version > h->changes.number) {
             h->changes.number = c->version;
             h->changed_ms = s->now_ms;
-            changes_go_on(s, conv);
+            channel_news_go_on(s, conv);
         }
         return;
     }
@@ -164,7 +164,7 @@ void channel_news_own(struct shard *s, uint32_t conv, const struct channel_chang
                                  .name = c->name};
     struct bus_news *n = news_copy(&own);
     if (n)
-        changes_heard(s, conv, n);
+        channel_news_heard(s, conv, n);
 }
 
 void channel_news_head(struct shard *s, uint32_t conv, const struct store_conv_load *head)
@@ -178,5 +178,5 @@ void channel_news_head(struct shard *s, uint32_t conv, const struct store_conv_l
         conv_hear(s, conv, head->members, head->tier);
     else if (conv_at(s, conv)->exists)
         conv_gone(s, conv);
-    changes_go_on(s, conv);
+    channel_news_go_on(s, conv);
 }

@@ -8,6 +8,8 @@
 #include "core/base/push.h"
 #include "core/hub/talk/conv.h"
 
+struct bus_news;
+
 /* Somebody whom this server has made a member, or taken out. As the store has it: `members`, and the version with it.
  */
 struct channel_change {
@@ -25,6 +27,12 @@ static inline uint8_t channel_news_code(enum member_change change)
 {
     return (uint8_t)(change + 1);
 }
+
+/* For news.c: news of another server, which it takes; what has its turn; the timer of what is missing. The conversation
+ * is pinned. */
+void channel_news_heard(struct shard *s, uint32_t conv, struct bus_news *n);
+void channel_news_go_on(struct shard *s, uint32_t conv);
+void channel_news_due(struct ev_loop *loop, ev_timer *w, int events);
 
 /* The channel as the store has it now. */
 void channel_news_head(struct shard *s, uint32_t conv, const struct store_conv_load *head);

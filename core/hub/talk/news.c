@@ -3,73 +3,14 @@
 #include "core/base/container.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/advice.h"
+#include "core/hub/talk/channel_news.h"
 #include "core/hub/talk/charges.h"
-#include "core/hub/talk/news_lane.h"
+#include "core/hub/talk/news_gap.h"
 #include "core/hub/talk/user_mail.h"
 
 #include <stdlib.h>
 
 /* --- What is held ------------------------------------------------------------------------------------------------- */
-
-/* A message comes before what is said about it. */
-static unsigned rank(const struct bus_news *n)
-{
-    return n->kind == NEWS_MESSAGE ? 0 : n->kind == NEWS_NUDGE ? 1 : 2;
-}
-
-static uint64_t number_of(const struct bus_news *n)
-{
-    return n->kind == NEWS_CHANNEL ? n->version : n->seq;
-}
-
-bool held_put(struct lane *l, uint64_t number, struct held h)
-{
-    struct held *x = malloc(sizeof *x);
-    if (!x) {
-        free(h.news);
-        return false;
-    }
-    struct held **at = &l->first;
-    while (*at &&
-           (number_of((*at)->news) < number || (number_of((*at)->news) == number && rank((*at)->news) <= rank(h.news))))
-        at = &(*at)->next;
-    *x = h;
-    x->next = *at;
-    *at = x;
-    l->count++;
-    return true;
-}
-
-struct held held_take(struct lane *l)
-{
-    struct held *x = l->first, out = *x;
-    l->first = x->next;
-    l->count--;
-    free(x);
-    return out;
-}
-
-void held_free(struct lane *l)
-{
-    while (l->first)
-        free(held_take(l).news);
-}
-
-static struct held *held_message(const struct lane *l, uint64_t seq)
-{
-    for (struct held *x = l->first; x && x->news->seq <= seq; x = x->next)
-        if (x->news->seq == seq && x->news->kind == NEWS_MESSAGE)
-            return x;
-    return NULL;
-}
-
-static struct held *held_nudge(const struct lane *l, uint64_t seq)
-{
-    for (struct held *x = l->first; x && x->news->seq <= seq; x = x->next)
-        if (x->news->seq == seq && x->news->kind == NEWS_NUDGE)
-            return x;
-    return NULL;
-}
 
 struct bus_news *news_copy(const struct bus_news *n)
 {
@@ -99,7 +40,7 @@ static struct heard *heard_get(struct shard *s, uint32_t conv)
     v->heard->shard = s;
     v->heard->conv = conv;
     ev_timer_init(&v->heard->messages.patience, gap_due, 0., 0.);
-    ev_timer_init(&v->heard->changes.patience, changes_due, 0., 0.);
+    ev_timer_init(&v->heard->changes.patience, channel_news_due, 0., 0.);
     v->heard->messages.patience.data = v->heard->changes.patience.data = v->heard;
     return v->heard;
 }
@@ -124,7 +65,7 @@ void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head
         h->target = head->seq;
     }
     news_go_on(s, conv);
-    changes_go_on(s, conv);
+    channel_news_go_on(s, conv);
 }
 
 bool news_is_past(const struct conv *v, uint64_t version)
@@ -278,7 +219,7 @@ static void give_change(struct shard *s, uint32_t conv, const struct held *x)
 /* What is not above the last seq given. */
 static void give_past(struct shard *s, uint32_t conv, const struct held *x)
 {
-    if (rank(x->news) == 2)
+    if (held_rank(x->news) == 2)
         give_change(s, conv, x);
     else
         give_arrival(s, x->news);
@@ -289,7 +230,8 @@ void news_give_read(struct shard *s, uint32_t conv, const struct store_message *
     struct conv *v = conv_at(s, conv);
     struct heard *h = v->heard;
     struct slice key = conv_slice(v);
-    const struct held *x = held_message(&h->messages, m->seq), *nudge = held_nudge(&h->messages, m->seq);
+    const struct held *x = held_find(&h->messages, m->seq, NEWS_MESSAGE),
+                      *nudge = held_find(&h->messages, m->seq, NEWS_NUDGE);
     if (x) { /* it has come meanwhile, and knows more */
         h->messages.number = m->seq - 1;
         news_give(s, conv);
@@ -348,7 +290,7 @@ static void keep(struct shard *s, uint32_t conv, struct held x)
 {
     struct heard *h = conv_at(s, conv)->heard;
     uint64_t seq = x.news->seq;
-    struct held *twin = x.news->kind == NEWS_MESSAGE ? held_message(&h->messages, seq) : NULL;
+    struct held *twin = x.news->kind == NEWS_MESSAGE ? held_find(&h->messages, seq, NEWS_MESSAGE) : NULL;
     if (seq > h->target)
         h->target = seq;
     if (twin && x.news->arrival && !twin->news->arrival && slice_eq(twin->news->sender, x.news->sender)) {
@@ -361,7 +303,7 @@ static void keep(struct shard *s, uint32_t conv, struct held x)
     } else if (twin || h->messages.count >= NEWS_HELD) {
         free(x.news);
     } else {
-        (void)held_put(&h->messages, seq, x);
+        (void)held_put(&h->messages, x);
     }
 }
 
@@ -385,7 +327,7 @@ static void hear(struct shard *s, uint32_t conv, struct bus_news *n)
     struct held x = {.news = n, .except = NONE};
     if (!conv_is_channel(conv_slice(v))) {
         v->used_ms = s->now_ms;
-        if (rank(n) < 2)
+        if (held_rank(n) < 2)
             x.alone = pair_begins(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
         if (x.alone && !n->arrival) /* whether its sender's connections have heard it nobody knows */
             h->messages.number = n->seq;
@@ -396,9 +338,10 @@ static void hear(struct shard *s, uint32_t conv, struct bus_news *n)
         }
     } else if (!h->begun && !h->asking) {
         h->begun = true;
-        h->messages.number = rank(n) < 2 ? n->seq - 1 : n->seq;
+        h->messages.number = held_rank(n) < 2 ? n->seq - 1 : n->seq;
     }
-    if (n->kind == NEWS_MESSAGE && !(h->begun && n->seq <= h->messages.number) && !held_message(&h->messages, n->seq))
+    if (n->kind == NEWS_MESSAGE && !(h->begun && n->seq <= h->messages.number) &&
+        !held_find(&h->messages, n->seq, NEWS_MESSAGE))
         count(s, conv, n);
     if (h->begun && n->seq <= h->messages.number) {
         give_past(s, conv, &x);
@@ -426,7 +369,7 @@ void news_heard(void *owner, struct mail *m)
     }
     conv_at(s, conv)->pins++;
     if (n->kind == NEWS_CHANNEL)
-        changes_heard(s, conv, n);
+        channel_news_heard(s, conv, n);
     else
         hear(s, conv, n);
     conv_at(s, conv)->pins--;

@@ -22,7 +22,7 @@ enum {
     NEWS_WAIT_MS = 30
 };
 
-/* --- Heard --------------------------------------------------------------------------------------------------------- */
+/* --- Heard -------------------------------------------------------------------------------------------------------- */
 
 /* Mail: news of a conversation, at its owner. Frees it. */
 void news_heard(void *owner, struct mail *m);
@@ -47,7 +47,16 @@ void news_hold(struct shard *s, uint32_t conv, struct bus_news *n, const struct 
 /* The message whose turn it was was given. */
 void news_given(struct shard *s, uint32_t conv, uint64_t seq);
 
-/* --- The life of it ------------------------------------------------------------------------------------------------ */
+/* --- For news_gap.c and news_reset.c ------------------------------------------------------------------------------ */
+
+/* Gives what has its turn, and waits for what is missing. The conversation is pinned. */
+void news_go_on(struct shard *s, uint32_t conv);
+/* Only the first half of that. */
+void news_give(struct shard *s, uint32_t conv);
+/* A message that was read. */
+void news_give_read(struct shard *s, uint32_t conv, const struct store_message *m);
+
+/* --- The life of it ----------------------------------------------------------------------------------------------- */
 
 /* The channel is about to be followed. False: out of memory. */
 MUST_CHECK bool news_follow(struct shard *s, uint32_t conv);

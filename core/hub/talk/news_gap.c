@@ -1,6 +1,6 @@
-/* What is missing between news: a moment's patience, then the store is asked. */
+#include "core/hub/talk/news_gap.h"
+
 #include "core/hub/shard/op.h"
-#include "core/hub/talk/news_lane.h"
 
 #include <stdlib.h>
 

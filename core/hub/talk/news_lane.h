@@ -1,4 +1,4 @@
-/* What is known of the news of one conversation: for news.c, news_gap.c and channel_news.c alone. */
+/* What is known of the news of one conversation: for news.c, news_gap.c, news_reset.c and channel_news.c alone. */
 #ifndef MAGPIE_HUB_NEWS_LANE_H
 #define MAGPIE_HUB_NEWS_LANE_H
 
@@ -42,32 +42,14 @@ struct heard {
     struct edit *edits;   /* NEWS_EDITS; NULL: none yet; owned */
 };
 
-/* Puts it in its place in the lane: messages before what is said about them. False: out of memory; takes it anyway. */
-bool held_put(struct lane *l, uint64_t number, struct held h);
+/* Puts it in its place. False: out of memory, and its news are gone. */
+bool held_put(struct lane *l, struct held h);
 /* Takes out the first. Its news are the caller's. */
 struct held held_take(struct lane *l);
 void held_free(struct lane *l);
-
-/* --- Giving, in news.c --------------------------------------------------------------------------------------------- */
-
-/* Gives what has its turn, and waits for what is missing. The conversation is pinned. */
-void news_go_on(struct shard *s, uint32_t conv);
-/* Only the first half of that. */
-void news_give(struct shard *s, uint32_t conv);
-/* A message that was read. */
-void news_give_read(struct shard *s, uint32_t conv, const struct store_message *m);
-
-/* --- The gap, in news_gap.c ---------------------------------------------------------------------------------------- */
-
-void gap_wait(struct shard *s, uint32_t conv);
-void gap_over(struct shard *s, struct heard *h);
-void gap_due(struct ev_loop *loop, ev_timer *w, int events);
-
-/* --- Members, in channel_news.c ------------------------------------------------------------------------------------ */
-
-/* Takes it. */
-void changes_heard(struct shard *s, uint32_t conv, struct bus_news *n);
-void changes_go_on(struct shard *s, uint32_t conv);
-void changes_due(struct ev_loop *loop, ev_timer *w, int events);
+/* The one of that kind and seq; NULL: none. */
+struct held *held_find(const struct lane *l, uint64_t seq, enum bus_news_kind kind);
+/* A message comes before what is said about it: 0 a message, 1 a nudge, 2 a change. */
+unsigned held_rank(const struct bus_news *n);
 
 #endif
