@@ -3,12 +3,17 @@
 
 #include "core/base/log.h"
 #include "storage/redis/ear.h"
+#include "storage/redis/errand.h"
+#include "storage/redis/errand_in.h"
 #include "storage/redis/follow.h"
 #include "storage/redis/io.h"
 #include "storage/redis/node.h"
+#include "storage/redis/order.h"
 #include "storage/redis/patrol.h"
+#include "storage/redis/session.h"
 #include "storage/redis/task.h"
 #include "storage/redis/tell.h"
+#include "storage/redis/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +44,13 @@ const struct store_op_row redis_bus_rows[BUS_OP_KINDS] = {
 static void (*const begin[BUS_OP_KINDS])(struct redis *r, struct task *t) = {
     [BUS_FOLLOW] = begin_bus_follow,
     [BUS_UNFOLLOW] = begin_bus_unfollow,
+    [BUS_SESSION_PUT] = begin_bus_session_put,
+    [BUS_SESSION_DEL] = begin_bus_session_del,
+    [BUS_LOOK] = begin_bus_look,
+    [BUS_PRESENCE] = begin_bus_presence,
+    [BUS_WATCH] = begin_bus_watch,
+    [BUS_ORDER] = begin_bus_order,
+    [BUS_CALL] = begin_bus_call,
 };
 
 void redis_bus_begin(struct redis *r, struct task *t)
@@ -124,7 +136,12 @@ bool redis_bus_noted(struct redis *r, struct bus_noted *n)
 /* --- What has come ------------------------------------------------------------------------------------------------ */
 
 /* Who takes what no hub hears; it may look at it until it returns. */
-static void (*const more[NEWS_MORE_KINDS - NEWS_ORDER])(struct redis *r, const struct news_more *m) = {0};
+static void (*const more[NEWS_MORE_KINDS - NEWS_ORDER])(struct redis *r, const struct news_more *m) = {
+    [NEWS_ORDER - NEWS_ORDER] = errand_heard,
+    [NEWS_RECEIPT - NEWS_ORDER] = errand_heard,
+    [NEWS_CALL - NEWS_ORDER] = errand_heard,
+    [NEWS_ANSWER - NEWS_ORDER] = errand_heard,
+};
 
 static void refused(struct redis *r, const struct news_in *in)
 {
@@ -155,10 +172,12 @@ void redis_bus_message(struct redis *r, struct slice message)
         atomic_fetch_add_explicit(&r->stats.news_in, 1, memory_order_relaxed);
         if (in.kind >= NEWS_ORDER)
             more_message(r, &in);
-        else if (news_read(&in, &n) == 0)
-            redis_bus_heard(r, n);
-        else
+        else if (news_read(&in, &n) != 0)
             refused(r, &in);
+        else if (n->kind == NEWS_PRESENCE)
+            watch_heard(r, n);
+        else
+            redis_bus_heard(r, n);
     }
     if (got < 0)
         refused(r, NULL);
@@ -211,6 +230,8 @@ static unsigned part_user(struct slice user)
 static const struct bus_ops ops = {
     .post = redis_bus_post,
     .listen = redis_bus_listen,
+    .receipt = errand_receipt,
+    .answer = errand_answer,
     .part_conv = part_conv,
     .part_user = part_user,
 };
@@ -242,13 +263,19 @@ int redis_bus_init(struct redis *r)
     tell_start(r);
     int e = ears_init(r);
     e = e ? e : follows_init(r);
-    return e ? e : patrol_init(r);
+    e = e ? e : patrol_init(r);
+    e = e ? e : session_init(r);
+    e = e ? e : errands_init(r);
+    return e ? e : errands_in_init(r);
 }
 
 void redis_bus_fini(struct redis *r)
 {
     if (!r->bus)
         return;
+    errands_in_fini(r);
+    errands_fini(r);
+    session_fini(r);
     patrol_fini(r);
     follows_fini(r);
     ears_fini(r);
@@ -265,15 +292,20 @@ void redis_bus_tick(struct redis *r)
     ears_tick(r);
     follows_tick(r);
     patrol_tick(r);
+    session_tick(r);
+    errands_tick(r);
+    errands_in_tick(r);
 }
 
 bool redis_bus_busy(const struct redis *r)
 {
-    return r->bus && ears_busy(r);
+    return r->bus && (ears_busy(r) || errands_busy(r));
 }
 
 void redis_bus_rest(struct redis *r)
 {
-    if (r->bus)
-        follows_rest(r);
+    if (!r->bus)
+        return;
+    follows_rest(r);
+    errands_rest(r);
 }

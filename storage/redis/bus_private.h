@@ -5,6 +5,8 @@
  *     ear.c     subscriptions: what other nodes publish
  *     follow.c  bus_follow(), bus_unfollow()
  *     patrol.c  looks at partitions of which news may have been missed
+ *     session.c, watch.c    who is connected where, and who watches it
+ *     order.c, errand.c     orders and questions to other nodes; errand_in.c: those of others
  *     bus.c     the doors, who is told what, and the three tables by which all else is found:
  *                   begin[]  an operation of BUS_OPS → begin_bus_NAME(r, task), as of op.h; it ends in task_end()
  *                   more[]   a kind of news that no hub hears → who takes it
@@ -84,17 +86,23 @@ static inline struct slice redis_bus_log(void)
 
 /* --- The bus ------------------------------------------------------------------------------------------------------ */
 
+struct drops;
 struct ears;
+struct errands;
+struct errands_in;
 struct follows;
 struct patrol;
 
 struct redis_bus {
     struct bus base; /* first: what the doors know of it */
     struct redis *r;
-    struct ears *ears;        /* ear.c */
-    struct follows *follows;  /* follow.c */
-    struct patrol *patrol;    /* patrol.c */
-    uint64_t refused_told_ms; /* when it was logged last that news cannot be read, by redis.turn_ms; 0: never */
+    struct ears *ears;             /* ear.c */
+    struct follows *follows;       /* follow.c */
+    struct patrol *patrol;         /* patrol.c */
+    struct drops *drops;           /* session.c */
+    struct errands *errands;       /* errand.c */
+    struct errands_in *errands_in; /* errand_in.c */
+    uint64_t refused_told_ms;      /* when it was logged last that news cannot be read, by redis.turn_ms; 0: never */
 
     pthread_mutex_t lock;  /* of what follows; held while somebody is told, so that bus_listen(NULL) waits for it */
     struct bus_ears heard; /* who is told */

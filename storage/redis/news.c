@@ -65,10 +65,11 @@ static const struct field news_fields[NEWS_KINDS][FIELDS_MAX] = {
 };
 
 static const struct field more_fields[NEWS_MORE_KINDS - NEWS_ORDER][FIELDS_MAX] = {
-    [NEWS_ORDER - NEWS_ORDER] = {M(number, U64), M(order, ORDER), M(user, USER), M(body, BYTES), M(conn.node, U64),
-                                 M(conn.shard, U32), M(conn.conn, U32), M(conn.generation, U32), M(action, U16)},
+    [NEWS_ORDER - NEWS_ORDER] = {M(number, U64), M(time_ms, U48), M(order, ORDER), M(user, USER), M(body, BYTES),
+                                 M(conn.node, U64), M(conn.shard, U32), M(conn.conn, U32), M(conn.generation, U32),
+                                 M(action, U16)},
     [NEWS_RECEIPT - NEWS_ORDER] = {M(number, U64), M(connections, U32)},
-    [NEWS_CALL - NEWS_ORDER] = {M(number, U64), M(what, U16), M(body, BYTES)},
+    [NEWS_CALL - NEWS_ORDER] = {M(number, U64), M(time_ms, U48), M(what, U16), M(body, BYTES)},
     [NEWS_ANSWER - NEWS_ORDER] = {M(number, U64), M(body, BYTES)},
     [NEWS_LOG - NEWS_ORDER] = {M(number, U64), M(body, BYTES)},
 };

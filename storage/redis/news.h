@@ -22,9 +22,9 @@ enum {
 
 /* Kinds above enum bus_news_kind: what passes between the engines of two nodes, and no hub hears. */
 enum news_more_kind {
-    NEWS_ORDER = 64, /* number, order, user, body, conn, action */
+    NEWS_ORDER = 64, /* number, time_ms, order, user, body, conn, action */
     NEWS_RECEIPT,    /* number: of the order that was carried out; connections */
-    NEWS_CALL,       /* number: the ticket, for the answer; what, body */
+    NEWS_CALL,       /* number: the ticket, for the answer; time_ms, what, body */
     NEWS_ANSWER,     /* number: the ticket; body */
     NEWS_LOG,        /* number: place of a note's change in the log of all nodes; body: as it stands there */
     NEWS_MORE_KINDS
@@ -36,7 +36,8 @@ struct news_more {
     uint16_t action, what;
     uint32_t connections;
     uint64_t origin;
-    uint64_t number; /* the sender's to give, but that of NEWS_LOG */
+    uint64_t number;  /* the sender's to give, but that of NEWS_LOG */
+    uint64_t time_ms; /* cluster time when it was told: one that comes much later is not done any more */
     struct bus_handle conn;
     struct slice user, body; /* as read: borrowed from the message */
 };

@@ -4,6 +4,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/time.h"
+#include "storage/redis/watch.h"
 
 #include <stdlib.h>
 
@@ -40,10 +41,15 @@ static void ghost_gone(struct redis *r, struct call *c, enum store_status status
 {
     struct ghosts *gs = r->ghosts;
     struct ghost *g = c->ctx;
-    (void)status, (void)reply; /* where it stands still, it is met again */
     for (unsigned i = 0; i < gs->n; i++)
         if (gs->list[i] == g)
             gs->list[i--] = gs->list[--gs->n];
+    if (status == STORE_OK) { /* else it is met again */
+        struct reply_in in = reply_in(reply);
+        (void)reply_u8(&in);
+        uint64_t s = reply_u48(&in);
+        (void)!watch_tell(r, NULL, slice_of(g->user, g->n), s, &in);
+    }
     free(g);
     r->background--;
 }
