@@ -4,12 +4,15 @@
 #include "core/base/utf8.h"
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
+#include "core/console/trace_nodes.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/people/trace.h"
+#include "core/hub/shard/nodes.h"
 #include "core/hub/registry/action.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -67,22 +70,34 @@ static void put_line(struct buf *b, struct hub *hub, const struct trace_event *e
         buf_printf(b, " %s waiting=%u", fate(e), e->queued);
 }
 
+void trace_put(struct buf *b, struct hub *hub, const struct trace_event *e, bool json)
+{
+    char handle[48];
+    struct hub_node nodes[HUB_NODES];
+    unsigned n = hub_nodes(hub, nodes), at = 0;
+    for (unsigned i = 0; n > 1 && i < n; i++)
+        if (nodes[i].self)
+            at = (unsigned)snprintf(handle, 8, "%u/", nodes[i].number);
+    snapshot_handle(handle + at, e->shard, e->conn, e->generation);
+    if (json)
+        put_json(b, hub, e, handle);
+    else
+        put_line(b, hub, e, handle);
+}
+
 static void on_event(void *ctx, const struct trace_event *e)
 {
     struct console *c = ctx;
+    if (trace_nodes_event(c, e))
+        return;
     struct console_peer *p = c->first;
     while (p && p->number != e->asked_by)
         p = p->next;
     if (!p)
         return;
-    char handle[40];
     struct buf b = BUF_INIT;
-    snapshot_handle(handle, e->shard, e->conn, e->generation);
     p->lost_events += e->lost;
-    if (p->trace_json)
-        put_json(&b, c->hub, e, handle);
-    else
-        put_line(&b, c->hub, e, handle);
+    trace_put(&b, c->hub, e, p->trace_json);
     if (buf_ok(&b))
         peer_event(p, buf_slice(&b));
     buf_free(&b);
@@ -114,7 +129,9 @@ static void back(struct command_call *c)
 {
     struct order o = *(struct order *)c->state;
     free(c->state);
-    if (o.done)
+    if (o.done && o.user)
+        trace_nodes_user(c, o.on);
+    else if (o.done)
         command_done(c);
     else if (o.user)
         command_fail(c, "quota", "as much is traced already as can be");
@@ -125,6 +142,8 @@ static void back(struct command_call *c)
 /* ctx: not NULL for a user. */
 static void run_trace(struct command_call *c, void *ctx)
 {
+    if (!ctx && trace_nodes_conn(c))
+        return;
     struct order o = {.on = slice_eq(c->argv[1], SLICE_LIT("on")), .user = ctx != NULL};
     if (!o.on && !slice_eq(c->argv[1], SLICE_LIT("off"))) {
         command_fail(c, "bad_request", "usage: %s %s", c->command.name, c->command.args);
@@ -166,6 +185,7 @@ static void stopped(void *ctx)
 void trace_forget(struct console *c, const struct console_peer *p)
 {
     uint64_t *number = p->traces ? malloc(sizeof *number) : NULL;
+    trace_nodes_forget(c, p);
     if (!number)
         return;
     *number = p->number;

@@ -3,27 +3,13 @@
 #include "core/base/utf8.h"
 #include "core/console/console_private.h"
 #include "core/console/survey.h"
+#include "core/console/why_call.h"
 #include "core/hub/host/snapshot.h"
 #include "core/hub/shard/shards.h"
-#include "core/hub/shard/why.h"
 
 #include <stdlib.h>
 
 #define ID_EPOCH_MS UINT64_C(1577836800000) /* 2020-01-01: protocol.md section 3 */
-
-struct why_call {
-    struct store_inbox_peek inbox; /* first */
-    struct command_call *call;
-    uint64_t id, user; /* asked for; hash of the user's id */
-    unsigned shard;    /* the next one to ask */
-    uint64_t since;    /* the youngest of the shards' oldest notes: what is older may be forgotten */
-    bool have_stored, have_published, have_walked, have_skipped, have_pushed, have_acked, have_edited, have_recalled;
-    struct why_note stored, published, walked, skipped, pushed, acked, edited, recalled;
-    struct snapshot_membership member;
-    char channel[65];              /* its name, where it could be found; "" otherwise */
-    uint32_t connections, waiting; /* of the user now; bytes that wait in their queues */
-    bool in_inbox, inbox_read;
-};
 
 static const char *const push_names[] = {
     [MODE_DEFAULT] = "default", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
@@ -38,14 +24,9 @@ static unsigned mode_of(const struct why_call *w)
     return own == MODE_DEFAULT ? w->stored.push : own;
 }
 
-static bool is_channel(const struct why_call *w)
-{
-    return w->stored.bits & WHY_B_CHANNEL;
-}
-
 static bool queued(const struct why_call *w)
 {
-    if (!is_channel(w))
+    if (!why_is_channel(w))
         return w->have_pushed && w->pushed.a > 0;
     return w->have_walked && !w->have_skipped && w->member.found && w->connections > 0 && mode_of(w) != MODE_NONE &&
            w->stored.seq > w->member.since && w->have_published && w->stored.seq >= w->published.first;
@@ -111,8 +92,8 @@ static void answer(struct why_call *w)
     buf_printf(b, "{\"message\":\"%019llu\",\"user\":", (unsigned long long)w->id);
     buf_json_string(b, c->argv[0]);
     buf_lit(b, ",\"verdict\":");
-    buf_json_string(b, slice_str(is_channel(w) ? channel_verdict(w) : private_verdict(w)));
-    buf_printf(b, ",\"conversation\":\"%s\",\"channel\":", is_channel(w) ? "channel" : "private");
+    buf_json_string(b, slice_str(why_is_channel(w) ? channel_verdict(w) : private_verdict(w)));
+    buf_printf(b, ",\"conversation\":\"%s\",\"channel\":", why_is_channel(w) ? "channel" : "private");
     if (w->channel[0])
         buf_json_string(b, slice_str(w->channel));
     else
@@ -123,7 +104,7 @@ static void answer(struct why_call *w)
                w->stored.bits & WHY_B_OVER_LIMIT ? "over the limit: pushed in slices" : "passed");
     put_when(b, "edited", w->have_edited, &w->edited);
     put_when(b, "recalled", w->have_recalled, &w->recalled);
-    if (is_channel(w)) {
+    if (why_is_channel(w)) {
         buf_printf(b, ",\"push\":\"%s\",\"slice\":", push_names[mode_of(w)]);
         if (w->have_published)
             buf_printf(b, "{\"from\":%llu,\"to\":%llu,\"messages\":%u,\"omitted\":%u,\"merged\":%s}",
@@ -135,11 +116,13 @@ static void answer(struct why_call *w)
     }
     put_flag(b, "queued", q);
     put_flag(b, "written", !q ? 0 : !w->connections ? -1 : w->waiting ? -1 : 1);
-    if (!is_channel(w)) {
+    if (!why_is_channel(w)) {
         buf_printf(b, ",\"inbox\":\"%s\"", w->in_inbox ? "waiting" : !w->inbox_read ? "unknown" : "not there");
         put_flag(b, "acknowledged", w->have_acked ? 1 : w->in_inbox ? 0 : -1);
     }
-    buf_printf(b, ",\"connections\":%u,\"waiting\":%u}", w->connections, w->waiting);
+    buf_printf(b, ",\"connections\":%u,\"waiting\":%u", w->connections, w->waiting);
+    why_put_unanswered(b, w);
+    buf_byte(b, '}');
     free(w);
     command_done(c);
 }
@@ -178,13 +161,13 @@ static void notes_there(struct shard *s, struct command_call *c)
     struct why_call *w = c->state;
     struct why_note like = {.kind = WHY_PUBLISHED, .conv = w->stored.conv, .seq = w->stored.seq};
     bool home = shard_of(s->hub, c->argv[0]) == s;
-    if (home && is_channel(w)) {
+    if (home && why_is_channel(w)) {
         snapshot_membership(s, c->argv[0], w->stored.conv, &w->member);
         memcpy(w->channel, w->member.channel, sizeof w->channel);
     }
     if (home)
         snapshot_user_conns(s, c->argv[0], put_conn, w);
-    if (!is_channel(w))
+    if (!why_is_channel(w))
         return;
     /* Subscriptions without a mode of their own have a bit of their own. */
     uint8_t mask = (uint8_t)(1u << (w->member.found ? w->member.push : MODE_DEFAULT));
@@ -205,12 +188,11 @@ static void notes_next(struct command_call *c)
 {
     struct why_call *w = c->state;
     if (w->shard == c->hub->shard_count)
-        answer(w);
+        w->then(w);
     else
         errand_start(c, c->hub->shards[w->shard++], notes_there, notes_next);
 }
 
-/* The user's shard first: it knows the subscription's mode, by which the others are asked. */
 static void notes_start(struct command_call *c)
 {
     struct why_call *w = c->state;
@@ -222,21 +204,32 @@ static void notes_start(struct command_call *c)
 static void member_there(struct shard *s, struct command_call *c)
 {
     struct why_call *w = c->state;
-    if (is_channel(w))
+    if (why_is_channel(w))
         snapshot_membership(s, c->argv[0], w->stored.conv, &w->member);
+}
+
+/* The user's shard first: it knows the subscription's mode, by which the others are asked. */
+void why_find_notes(struct why_call *w, void (*then)(struct why_call *w))
+{
+    w->then = then;
+    errand_start(w->call, shard_of(w->call->hub, w->call->argv[0]), member_there, notes_start);
+}
+
+static void answer_over_nodes(struct why_call *w)
+{
+    why_ask_nodes(w, WHY_ASK_NOTES, answer);
 }
 
 /* Second: does it wait in the inbox? */
 static void inbox_peeked(void *owner, struct store_op *op)
 {
     struct why_call *w = (struct why_call *)op;
-    struct command_call *c = w->call;
     (void)owner;
     w->inbox_read = op->status == STORE_OK;
     w->in_inbox = w->inbox_read && w->inbox.page.n && w->inbox.page.messages[0].id == w->id;
     store_page_free(&w->inbox.page);
     if (w->have_stored)
-        errand_start(c, shard_of(c->hub, c->argv[0]), member_there, notes_start);
+        why_find_notes(w, answer_over_nodes);
     else
         forgotten(w);
 }
@@ -272,9 +265,27 @@ static void stored_next(struct command_call *c)
         errand_start(c, c->hub->shards[w->shard++], stored_there, stored_next);
         return;
     }
+    w->then(w);
+}
+
+void why_find_stored(struct why_call *w, void (*then)(struct why_call *w))
+{
+    w->then = then;
+    w->shard = 0;
+    stored_next(w->call);
+}
+
+static void peek_inbox(struct why_call *w)
+{
+    struct command_call *c = w->call;
     w->inbox = (struct store_inbox_peek){
         .user = c->argv[0], .after = w->id - 1, .limit = 1, .op = {.home = hub_main(c->hub), .done = inbox_peeked}};
     store_inbox_peek(hub_store(c->hub), &w->inbox);
+}
+
+static void stored_over_nodes(struct why_call *w)
+{
+    why_ask_nodes(w, WHY_ASK_STORED, peek_inbox);
 }
 
 static void run_why(struct command_call *c, void *ctx)
@@ -294,7 +305,7 @@ static void run_why(struct command_call *c, void *ctx)
     w->id = id;
     w->user = hash_bytes(c->argv[0]);
     c->state = w;
-    stored_next(c);
+    why_find_stored(w, stored_over_nodes);
 }
 
 int cmd_why_register(struct console *c)

@@ -4,6 +4,7 @@
 #include "core/console/console_order.h"
 #include "core/console/console_peer.h"
 #include "core/console/console_private.h"
+#include "core/console/remote.h"
 #include "core/net/listener.h"
 #include "core/net/tls/context.h"
 
@@ -153,6 +154,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
     (void)loop, (void)events;
     struct console_peer *next;
     top_sample(c);
+    remote_check(c);
     for (struct console_peer *p = c->first; p; p = next) {
         next = p->next;
         peer_check(p, clock_mono_ms());
@@ -163,7 +165,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int events)
 
 static void call_ended(struct command_call *c, const char *code, const char *message)
 {
-    if (((struct console_call *)c)->order)
+    struct console_call *k = (struct console_call *)c;
+    if (k->sink)
+        k->sink->end(k, code, message);
+    else if (k->order)
         order_end(c, code, message);
     else
         peer_end(c, code, message);
@@ -171,7 +176,10 @@ static void call_ended(struct command_call *c, const char *code, const char *mes
 
 static void call_goes_on(struct command_call *c, void (*resume)(struct command_call *c))
 {
-    if (((struct console_call *)c)->order)
+    struct console_call *k = (struct console_call *)c;
+    if (k->sink)
+        k->sink->more(k, resume);
+    else if (k->order)
         order_more(c, resume);
     else
         peer_more(c, resume);
@@ -202,6 +210,7 @@ struct console *console_new(struct ev_loop *loop, struct hub *hub)
             return NULL;
         }
     }
+    remote_begin(c);
     spares_take(c);
     ev_timer_start(loop, &c->sweep);
     ev_unref(loop); /* it is no reason to stay */
@@ -267,11 +276,12 @@ void console_stop(struct console *c)
     while (c->first)
         peer_close(c->first);
     orders_stop(c);
+    remote_stop(c);
 }
 
 bool console_busy(const struct console *c)
 {
-    return c && c->calls > 0;
+    return c && (c->calls > 0 || c->far);
 }
 
 void console_free(struct console *c)

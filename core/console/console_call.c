@@ -1,6 +1,7 @@
 #include "core/console/console_call.h"
 
 #include "core/base/log.h"
+#include "core/console/remote.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,12 @@ struct console_call *call_new(struct console *c, char *text, const struct consol
     k->console = c;
     k->text = text;
     snprintf(k->who, sizeof k->who, "%s", who);
-    if (take_arguments(k, line->words + used, line->count - used))
+    unsigned n = line->count - used;
+    if (n && spread_of(d->name) && slice_eq(line->words[line->count - 1], SLICE_LIT("--here"))) {
+        k->here = true;
+        n--;
+    }
+    if (take_arguments(k, line->words + used, n))
         return k;
     snprintf(e->text, sizeof e->text, "usage: %s%s%s", d->name, *d->args ? " " : "", d->args);
     call_free(k);
@@ -128,7 +134,8 @@ struct console_call *call_new(struct console *c, char *text, const struct consol
 
 void call_run(struct console_call *k)
 {
-    if (k->c.command.changes)
+    if (k->c.command.changes && !k->logged)
         log_command(k);
-    k->c.command.run(&k->c, k->c.command.ctx);
+    if (!remote_take(k))
+        k->c.command.run(&k->c, k->c.command.ctx);
 }

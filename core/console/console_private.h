@@ -13,7 +13,11 @@
 #include <ev.h>
 #include <stdint.h>
 
+struct console_call;
+struct far_trace;
 struct order;
+struct remote_wait;
+struct shown_trace;
 struct tls_context;
 struct tls_session;
 
@@ -70,6 +74,11 @@ struct console {
     uint8_t password[32];      /* SHA-256 */
     uint64_t password_changes; /* how often it has become another one */
     struct order *orders;      /* under way; list */
+    struct remote_wait *waits; /* lines of other nodes, under way; list */
+    unsigned wait_count;       /* of them */
+    uint64_t tickets;          /* of the newest; those of traces, too */
+    struct far_trace *far;     /* what is traced on other nodes; list */
+    struct shown_trace *shown; /* what is traced here for others; list */
     struct guesser guessers[GUESSERS];
     const char *state;            /* for `status` */
     char *place;                  /* members of `status`, JSON; owned; NULL: not told yet */
@@ -78,12 +87,22 @@ struct console {
     bool stopping;
 };
 
+/* Who gets what a call answers, where that is neither a connection nor an order: as struct command_sink. */
+struct call_sink {
+    void (*end)(struct console_call *k, const char *code, const char *message); /* which frees the call */
+    void (*more)(struct console_call *k, void (*resume)(struct command_call *c));
+};
+
 /* A line being served: what the command gets, and what the console adds. */
 struct console_call {
     struct command_call c; /* first: they are one */
     struct console *console;
     struct console_peer *from;              /* NULL: gone, or an order's */
     struct order *order;                    /* NULL: a line of a connection */
+    const struct call_sink *sink;           /* NULL: neither of both */
+    void *sink_ctx;                         /* the sink's */
+    bool here;                              /* it is not for other nodes: they have it, or gave it */
+    bool logged;                            /* it has been, as the call that it is a part of */
     void (*resume)(struct command_call *c); /* wanted as soon as there is room */
     char *text;                             /* the line; the arguments point into it; owned */
     char *joined;                           /* the last argument of a command with `text`; owned; NULL: none */

@@ -72,7 +72,7 @@ class Node:
     def serves(self):
         if self.popen.poll() is not None:
             raise SystemExit("node %d did not start; see above" % self.number)
-        with urllib.request.urlopen("http://127.0.0.1:%d/ready" % self.websocket, timeout=5) as r:  # an OSError: not yet
+        with urllib.request.urlopen("http://127.0.0.1:%d/ready" % self.websocket, timeout=5) as r:
             return r.status == 200
 
 

@@ -59,7 +59,8 @@ struct test_bus {
     /* Answers a question in their place, into `out` of BUS_CALL_MAX bytes; returns how many, 0: it does not answer. */
     size_t (*reply)(struct test_bus *t, unsigned node, const struct bus_call *c, char *out);
     uint32_t answered; /* questions of the test, by this node: with what */
-    char answer[1024];
+    char answer[4096]; /* NUL-terminated; answer_n bytes of it */
+    size_t answer_n;
     uint32_t applied; /* notes that the test told */
 };
 
@@ -272,7 +273,9 @@ static inline void test_bus_answered(struct bus *b, struct bus_called *c, struct
 {
     struct test_bus *t = (struct test_bus *)b;
     pthread_mutex_lock(&t->lock);
-    snprintf(t->answer, sizeof t->answer, "%.*s", (int)body.n, body.n ? body.p : "");
+    t->answer_n = body.n < sizeof t->answer ? body.n : sizeof t->answer - 1;
+    memcpy(t->answer, body.n ? body.p : "", t->answer_n);
+    t->answer[t->answer_n] = '\0';
     t->answered++;
     pthread_mutex_unlock(&t->lock);
     free(c);
