@@ -47,7 +47,7 @@ class Node:
         self.folder = os.path.join(cluster.folder, str(port))
         os.makedirs(self.folder, exist_ok=cluster.kept)
         self.connection = Redis(host, port, cluster.password)
-        self.process = Process(["redis-server", os.path.join(self.folder, "redis.conf")],
+        self.process = Process(cluster.inside(host) + ["redis-server", os.path.join(self.folder, "redis.conf")],
                                os.path.join(self.folder, "log"), cwd=self.folder)
         self.id = None  # the node's id in the cluster
 
@@ -136,22 +136,26 @@ class RedisCluster:
             master.config("maxmemory", "1mb")
 
     port_base: the first of 48 ports; 0: any that are free. hosts: addresses that the members are spread over, so that
-    no two copies of a master have the same. settings: {name: value} of redis.conf laid over etc/redis-cluster.conf.
+    no two copies of a master have the same, or how many of loopback. inside: of such an address the command by which
+    commands are run there (machines.py). settings: {name: value} of redis.conf laid over etc/redis-cluster.conf.
     keep: a folder that stays: the next one with the same ports goes on with what is there.
     """
 
     def __init__(self, port_base=0, masters=3, replicas=2, hosts=3, settings=None, password=None, start=True,
-                 keep=None):
+                 keep=None, inside=lambda host: []):
         self.kept = bool(keep)
         self.folder = keep or folder("magpie-redis-")
         self.masters_count, self.replicas_count, self.password = masters, replicas, password
         self.settings = dict({"maxmemory": "2gb"}, **(settings or {}))
+        self.inside = inside
+        if isinstance(hosts, int):
+            hosts = ["127.0.0.%d" % (1 + i) for i in range(hosts)]
         count = masters * (1 + replicas)
         base = port_base or free_ports(BUS + count)
         self.nodes = []
         for i in range(count):
             # The first are the masters; the j-th replica of a master stands j machines further.
-            host = "127.0.0.%d" % (1 + (i % masters + i // masters) % hosts)
+            host = hosts[(i % masters + i // masters) % len(hosts)]
             self.nodes.append(Node(self, i, host, base + i))
         if start:
             try:
@@ -176,7 +180,7 @@ class RedisCluster:
 
     def start(self):
         for n in self.nodes:
-            if not (can_bind(n.host, n.port) and can_bind(n.host, n.port + BUS)):
+            if not self.inside(n.host) and not (can_bind(n.host, n.port) and can_bind(n.host, n.port + BUS)):
                 raise OSError("port %d or %d is in use" % (n.port, n.port + BUS))
             self.write_config(n)
             n.process.start()

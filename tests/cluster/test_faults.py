@@ -50,9 +50,13 @@ class Faults(Test):
             nodes.append(Server(self.settings, redis=self.redis.addresses, nodes=1, environment=self.environment,
                                 keys=nodes[0].keys if nodes else None, start=False))
             nodes[-1].binary = self.binary or MAGPIED
+            self.place(nodes[-1], len(nodes) - 1)
             nodes[-1].start()
             self.addCleanup(nodes[-1].close)
         return nodes
+
+    def place(self, node, n):
+        """Where the n-th one runs: here."""
 
     def under_load(self, *faults, **options):
         """Each of them while people chat, who go on afterwards; then everything is looked at."""

@@ -34,6 +34,8 @@ class Client:
             options.setdefault("tls", server.tls_client())
         else:
             port = server.tcp if wire in ("tcp", "gzip") else server.websocket
+        if server.host != "127.0.0.1":
+            options.setdefault("host", server.host)
         self.wire = WIRES[wire](port, **options)
         self.seq = 0
         self.kept = []  # frames received and not yet asked for: (action, seq, body)

@@ -96,6 +96,7 @@ class Server:
     """
 
     binary = MAGPIED
+    host = "127.0.0.1"  # that it listens on
     spread = True  # False: connections all go to the first node
     tcp, websocket, tcps, wss = port("tcp"), port("websocket"), port("tcps"), port("wss")
 
@@ -138,7 +139,7 @@ class Server:
     def settings(self):
         """The whole config."""
         base = {
-            "listen": {"tcp": "127.0.0.1:0", "websocket": "127.0.0.1:0", "console": []},
+            "listen": {"tcp": self.host + ":0", "websocket": self.host + ":0", "console": []},
             "threads": 2,
             "data": os.path.join(self.folder, "data"),
             "storage": {"memory": 16 << 20},
@@ -206,7 +207,7 @@ class Server:
                 raise AssertionError("magpied does not start:\n" + self.tail())
             time.sleep(0.02)
         self.ports = {}
-        opened = r"listen\.open\W.*?127\.0\.0\.1:(\d+)\W.*?(tcps?|websocket|wss|metrics)\b"
+        opened = r"listen\.open\W.*?%s:(\d+)\W.*?(tcps?|websocket|wss|metrics)\b" % re.escape(self.host)
         for number, transport in re.findall(opened, self.own_log()):
             self.ports.setdefault(transport, int(number))
         self.metrics = self.ports.get("metrics", 0)
