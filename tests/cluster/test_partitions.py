@@ -1,5 +1,5 @@
-"""Three machines, of which some do not hear others for a while: each has a master, two replicas and a node; people reach
-all nodes all the time. MAGPIE_CUTS: how often (2; `./dev soak` takes 20)."""
+"""Three machines, of which some do not hear others for a while: each has a master, two replicas and a node; people
+reach all nodes all the time. MAGPIE_CUTS: how often (2; `./dev soak` takes 20)."""
 
 import os
 import random
