@@ -23,8 +23,7 @@ struct ear {
     uint32_t ping_number; /* how many were sent before the PING under way */
     uint64_t refused_at;  /* when it was logged last that it refuses, by redis.turn_ms; 0: never */
     bool pinged;          /* a PING is under way */
-    bool failed;          /* an error has come, and no PONG since that was asked for after it */
-    bool fence;           /* … the PING under way was asked for after it */
+    bool failed;          /* an error has come since the last PONG */
 };
 
 struct ear_part {
@@ -171,7 +170,6 @@ static void ping(struct ear *e)
     resp_command(&e->link.out, (struct slice[]){SLICE_LIT("PING")}, 1);
     e->pinged = true;
     e->ping_number = e->number++;
-    e->fence = e->failed;
 }
 
 /* It is wanted no more: nothing refers to it. */
@@ -247,7 +245,7 @@ void ears_want(struct redis *r, struct ear_sub *s, bool wanted)
 
 /* --- What a master says ------------------------------------------------------------------------------------------- */
 
-/* A command was refused: which one, is known once a PING that was asked for after it is answered. */
+/* A command was refused: which one, is known once a PING behind it is answered. */
 static void ear_error(struct redis *r, struct ear *e, struct slice error)
 {
     static const char *const passing[] = {"MOVED ", "CLUSTERDOWN ", "LOADING ", "MASTERDOWN ", "TRYAGAIN "};
@@ -265,10 +263,12 @@ static void ear_error(struct redis *r, struct ear *e, struct slice error)
 }
 
 /* All commands before the PING are answered: those that still wait were refused. */
-static void ear_fence(struct redis *r, struct ear *e)
+static void ear_pong(struct redis *r, struct ear *e)
 {
     struct ears *es = r->bus->ears;
-    for (uint16_t part = 0; part < PARTITIONS; part++) {
+    bool all = !e->failed && !es->missing;
+    e->pinged = e->failed = false;
+    for (uint16_t part = 0; !all && part < PARTITIONS; part++) {
         if (r->parts[part].master != e->master)
             continue;
         for (struct ear_sub *s = es->parts[part].subs; s; s = s->next) {
@@ -279,16 +279,6 @@ static void ear_fence(struct redis *r, struct ear *e)
             es->parts[part].again_at = r->turn_ms + EAR_AGAIN;
         }
     }
-    e->failed = false;
-}
-
-static void ear_pong(struct redis *r, struct ear *e)
-{
-    e->pinged = false;
-    if (e->fence)
-        ear_fence(r, e);
-    if (e->failed)
-        ping(e);
 }
 
 static void sub_is_on(struct redis *r, struct ear_sub *s)
@@ -361,7 +351,7 @@ static void ear_ready(struct link *l)
     struct redis *r = l->r;
     struct ear *e = ear_of(l);
     e->number = 0;
-    e->pinged = e->failed = e->fence = false;
+    e->pinged = e->failed = false;
     for (uint16_t part = 0; part < PARTITIONS; part++)
         if (r->parts[part].master == e->master)
             part_go_on(r, part);

@@ -33,6 +33,7 @@ struct peer_conn {
     struct peer *peer;
     int fd; /* -1: free */
     bool greeted;
+    bool ear; /* it has subscribed to something */
     struct ev_io readable;
     struct resp in;
     size_t got, gave; /* bytes since the greeting */
@@ -134,6 +135,15 @@ static inline void peer_call(struct peer *p, const struct reply *command, struct
     buf_printf(out, "$%zu\r\nN%.*s\r\n", arg.n + 1, (int)arg.n, arg.p);
 }
 
+/* What is said of a subscription. */
+static inline void peer_event(struct buf *out, const char *what, struct slice channel)
+{
+    resp_open(out, 3);
+    resp_put(out, slice_str(what));
+    resp_put(out, channel);
+    buf_lit(out, ":1\r\n");
+}
+
 static inline void peer_obey(struct peer_conn *c, const struct reply *command)
 {
     struct peer *p = c->peer;
@@ -160,8 +170,25 @@ static inline void peer_obey(struct peer_conn *c, const struct reply *command)
     } else if (peer_is(name, "FUNCTION")) {
         p->library = true;
         buf_lit(&c->out, "$7\r\nmagpie_\r\n");
+    } else if (peer_is(name, "SSUBSCRIBE") || peer_is(name, "SUNSUBSCRIBE")) {
+        c->ear = true;
+        peer_event(&c->out, peer_is(name, "SSUBSCRIBE") ? "ssubscribe" : "sunsubscribe", command->list[1].text);
+    } else if (peer_is(name, "PING")) {
+        buf_str(&c->out, c->ear ? "*2\r\n$4\r\npong\r\n$0\r\n\r\n" : "+PONG\r\n");
     } else {
         buf_lit(&c->out, "+OK\r\n");
+    }
+}
+
+/* Says something that nobody asked for to whoever has subscribed to anything. */
+static inline void peer_push(struct peer *p, const struct buf *what)
+{
+    for (unsigned i = 0; i < PEER_CONNS; i++) {
+        struct peer_conn *c = &p->conns[i];
+        if (c->fd < 0 || !c->ear)
+            continue;
+        buf_slice_put(&c->out, buf_slice(what));
+        (void)peer_say(c);
     }
 }
 
@@ -345,6 +372,8 @@ static inline void world_tell(struct world *w)
     }
 }
 
+static bool world_bus; /* engines have a bus */
+
 static inline void world_open(struct world *w, const char *user, const char *password)
 {
     char address[32], why[256] = "";
@@ -357,7 +386,7 @@ static inline void world_open(struct world *w, const char *user, const char *pas
                                           .prefix = "m",
                                           .copies = 2,
                                           .patience_ms = 8000}};
-    struct redis_hooks hooks = {.turn_ms = world_clock, .ctx = w};
+    struct redis_hooks hooks = {.turn_ms = world_clock, .ctx = w, .bus = world_bus};
     memset(w, 0, sizeof *w);
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR + 1);
     w->now = 1000000;
