@@ -123,9 +123,9 @@ MUST_CHECK int layout_peer_read(struct slice v, uint64_t *read);
  * for an hour: 0 u8, time u48, version u48. The version is that of the membership (layout_head.version).
  *
  * The other fields of u{t}:U: n name, e epoch, t when it was last raised (if it was), g guest due (of a guest; 0: it
- * was one), f being deleted (1; 2: and its messages recalled), x (below), i arrivals so far, s changes of sessions,
- * v version; and 'b' with PEER → 1: whom the user blocks, or once did, so that it can be forgotten (what is in force
- * stands in the pair's head).
+ * was one), f being deleted (1; 2: and its messages recalled), x (below), i arrivals so far, s the number of the newest
+ * change of sessions, v version; and 'b' with PEER → 1: whom the user blocks, or once did, so that it can be forgotten
+ * (what is in force stands in the pair's head).
  */
 enum { LAYOUT_SUB = 15, LAYOUT_LEFT = 13 };
 struct layout_sub {
