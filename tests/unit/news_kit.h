@@ -24,19 +24,27 @@ static inline void other_done(void *owner, struct store_op *op)
     op->home = NULL;
 }
 
-/* Hands an operation to the store, past the hub and its gate, and waits for it. */
+/* Where their answers come; the store's threads may look at it after they have posted. */
+static inline struct mailbox *other_home(void)
+{
+    static struct mailbox home;
+    static bool made;
+    if (!made)
+        mailbox_init(&home, NULL, NULL);
+    made = true;
+    return &home;
+}
+
+/* Hands an operation to the store, past the hub and its gate, and waits for it. One thread at a time. */
 #define OTHER(fn, q)                                                                                                   \
     do {                                                                                                               \
-        struct mailbox other_home;                                                                                     \
-        mailbox_init(&other_home, NULL, NULL);                                                                         \
-        (q)->op.home = &other_home;                                                                                    \
+        (q)->op.home = other_home();                                                                                   \
         (q)->op.done = other_done;                                                                                     \
         fn(kit_gate.behind, (q));                                                                                      \
         while ((q)->op.home) {                                                                                         \
-            mailbox_run(&other_home, NULL);                                                                            \
+            mailbox_run(other_home(), NULL);                                                                           \
             sched_yield();                                                                                             \
         }                                                                                                              \
-        mailbox_fini(&other_home);                                                                                     \
     } while (0)
 
 /* A message that another node has stored, and the news of it. */

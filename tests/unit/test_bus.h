@@ -45,6 +45,7 @@ struct test_bus {
     char lines[TEST_BUS_LINES][TEST_BUS_LINE];
     uint32_t receipts, closed; /* of the orders that the test gave; connections closed by them */
     struct store *store;       /* that the nodes share: heads of followed channels are read from it */
+    struct mailbox heads;      /* where they come */
     /* What other nodes know. */
     uint64_t member_version;    /* of each channel that is followed */
     uint32_t epoch;             /* of every user */
@@ -172,18 +173,14 @@ static inline void test_bus_head_read(void *owner, struct store_op *op)
 /* The channel as it is in the store. Whoever holds follows back has it read when they are answered. */
 static inline void test_bus_head(struct test_bus *t, struct bus_follow *f)
 {
-    struct mailbox home;
-    struct store_conv_load load = {.op = {.home = &home, .done = test_bus_head_read, .status = STORE_LIMIT},
-                                   .conv = f->conv};
+    struct store_conv_load load = {.op = {.home = &t->heads, .done = test_bus_head_read}, .conv = f->conv};
     if (!t->store)
         return;
-    mailbox_init(&home, NULL, NULL);
     store_conv_load(t->store, &load);
     while (load.op.home) {
-        mailbox_run(&home, &home);
+        mailbox_run(&t->heads, NULL);
         sched_yield();
     }
-    mailbox_fini(&home);
     f->seq = load.seq;
     f->members = load.members;
     f->tier = load.tier;
@@ -309,6 +306,7 @@ static inline void test_bus_init(struct test_bus *t)
     memset(t, 0, sizeof *t);
     t->base.ops = &ops;
     pthread_mutex_init(&t->lock, NULL);
+    mailbox_init(&t->heads, NULL, NULL);
 }
 
 /* What is held. */
@@ -430,6 +428,7 @@ static inline void test_bus_fini(struct test_bus *t)
 {
     assert_false(t->listening);
     assert_int_equal(t->held, 0);
+    mailbox_fini(&t->heads);
     pthread_mutex_destroy(&t->lock);
 }
 

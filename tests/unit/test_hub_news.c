@@ -481,6 +481,54 @@ static void anything_at_random(void **state)
     }
 }
 
+/* --- With threads ------------------------------------------------------------------------------------------------- */
+
+enum { TOLD = 400 };
+
+/* The bus's own: news as they come, some lost or doubled, and resets. */
+static void *tell_all(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < TOLD; i++) {
+        struct said *x = say("room", "far", "m");
+        if (i % 7)
+            hear(x);
+        if (i % 5 == 0)
+            hear(x);
+        if (i % 50 == 0)
+            test_bus_reset(&kit_bus, SLICE_NONE);
+    }
+    return NULL;
+}
+
+static void while_shards_run(void **state)
+{
+    enum { OWN = 100, MEMBERS = 4 };
+    struct kit k;
+    pthread_t bus;
+    (void)state;
+    kit_open(&k, 2);
+    k.clustered = k.threads = true;
+    kit_start(&k);
+    struct peer *p[MEMBERS];
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        p[i] = peer_login(&k, kit_id(&k, "m", i % 2), i % 2);
+        works(peer_ask(p[i], 3, "{\"name\":\"room\",\"push\":\"all\"}"));
+    }
+    assert_int_equal(pthread_create(&bus, NULL, tell_all, NULL), 0);
+    for (unsigned i = 0; i < OWN; i++)
+        works(peer_ask(p[i % MEMBERS], 4, "{\"channel\":\"room\",\"content\":\"own\"}"));
+    assert_int_equal(pthread_join(bus, NULL), 0);
+    test_bus_reset(&kit_bus, SLICE_NONE);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        for (uint64_t seq = 1; seq <= TOLD + OWN; seq++)
+            assert_int_equal(number(peer_push(p[i], 102), "seq"), seq);
+        assert_null(peer_look(p[i], 102, 0));
+        peer_close(p[i]);
+    }
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +547,7 @@ int main(void)
         cmocka_unit_test(own_edits_and_others),
         cmocka_unit_test(edits_of_what_a_window_holds),
         cmocka_unit_test(anything_at_random),
+        cmocka_unit_test(while_shards_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
