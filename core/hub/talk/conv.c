@@ -209,8 +209,8 @@ static bool load(struct shard *s, uint32_t conv)
 }
 
 /* Whether what is known may be so no more. Of a pair: older than a deletion of one of the two, that they exist, and
- * block. Another server may have made a channel or a user, or have ended a block: what is forbidden by that is looked up
- * each time, and what is allowed is looked at again by store_append(). */
+ * block. Another server may have made a channel or a user, or have ended a block: what is forbidden by that is looked
+ * up each time, and what is allowed is looked at again by store_append(). */
 static bool outdated(const struct shard *s, const struct conv *v)
 {
     if (conv_is_channel(conv_slice(v)))
