@@ -9,16 +9,24 @@
 
 #include <stdlib.h>
 
+static void announced(struct command_call *c, int rc)
+{
+    if (rc == 0)
+        command_done(c);
+    else if (rc == ERR_TOOLARGE)
+        command_fail(c, "too_large", "several nodes can be told some 4000 bytes at once");
+    else
+        command_fail(c, "internal", "out of memory");
+}
+
 static void run_announce(struct command_call *c, void *ctx)
 {
     (void)ctx;
     uint32_t max = c->hub->box->opt.content_max;
     if (c->argv[0].n == 0 || (max && c->argv[0].n > max))
         command_fail(c, c->argv[0].n ? "too_large" : "bad_request", "expected 1 to %u bytes", max);
-    else if (host_announce(c->hub, NULL, c->argv[0]) != 0)
-        command_fail(c, "internal", "out of memory");
     else
-        command_done(c);
+        announced(c, host_announce(c->hub, NULL, c->argv[0]));
 }
 
 /* --- Sending, as `system` ----------------------------------------------------------------------------------------- */

@@ -51,7 +51,7 @@ static void on_opened(void *owner, uint32_t conn)
         if (!conn_find(s->net, conn, generation))
             return;
     }
-    if (s->draining)
+    if (s->draining || s->halted & HALT_ISOLATED)
         conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
 }
 
@@ -60,6 +60,12 @@ static enum conn_verdict on_message(void *owner, uint32_t conn, const struct net
     struct shard *s = owner;
     if (__builtin_expect(conn_at(s->net, conn)->flags & CONN_F_RAW, 0)) {
         upgrades_message(s, conn, m->text, m->body);
+        return CONN_CONTINUE;
+    }
+    if (__builtin_expect(s->halted, 0)) {
+        if (!(s->halted & HALT_ISOLATED))
+            return req_keep(s, conn, m);
+        conn_close(s->net, conn, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
         return CONN_CONTINUE;
     }
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);

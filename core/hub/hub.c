@@ -4,6 +4,8 @@
 #include "core/hub/act/acts.h"
 #include "core/hub/act/guest.h"
 #include "core/hub/ears.h"
+#include "core/hub/host/ban_ear.h"
+#include "core/hub/host/host_announce.h"
 #include "core/hub/host/host_delete.h"
 #include "core/hub/parts.h"
 #include "core/hub/people/ban.h"
@@ -85,6 +87,8 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
         if (!(hub->shards[i] = shard_new(hub, i)))
             goto fail;
     if (figures_register(hub) != 0 || codes_register(hub) != 0)
+        goto fail;
+    if (ban_ear_begin(hub) != 0 || host_announce_begin(hub) != 0)
         goto fail;
     ears_begin(hub);
     return hub;

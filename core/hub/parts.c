@@ -3,12 +3,14 @@
 #include "core/base/clock.h"
 #include "core/hub/act/guest.h"
 #include "core/hub/act/login.h"
+#include "core/hub/act/recover.h"
 #include "core/hub/act/roam.h"
 #include "core/hub/door.h"
 #include "core/hub/host/host_delete.h"
 #include "core/hub/host/host_op.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/grant.h"
 #include "core/hub/people/trace.h"
 #include "core/hub/people/user.h"
@@ -41,6 +43,7 @@ static const struct shard_events events = {.modes_changed = interest_changed,
                                            .user_settled = host_unpark,
                                            .user_left = user_left,
                                            .message_arrived = login_missed,
+                                           .arrived = arrival_heard,
                                            .membership_ended = login_stale,
                                            .members_noted = roam_noted};
 
@@ -94,6 +97,8 @@ void shard_free(struct shard *s)
     news_fini(s);
     users_fini(s);
     watches_free(s);
+    copies_free(s);
+    recover_free(s);
     if (s->loop)
         ev_loop_destroy(s->loop);
     mailbox_fini(&s->mailbox);

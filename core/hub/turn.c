@@ -3,6 +3,8 @@
 #include "core/base/clock.h"
 #include "core/base/random.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/act/recover.h"
+#include "core/hub/act/resync.h"
 #include "core/hub/host/host_delete.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/grant.h"
@@ -55,7 +57,8 @@ static void on_busy(struct ev_loop *loop, ev_idle *w, int events)
 }
 
 /* Says goodbye to whoever has nothing under way; those who have, when they are answered. Some of them each turn, since
- * those answers must get out meanwhile. */
+ * those answers must get out meanwhile. A node that is cut off goes on to listen: who has not logged in is told so at
+ * the first frame, and who asks by HTTP is answered. */
 static void drain_step(struct shard *s)
 {
     enum { VISITS = 4096 };
@@ -64,7 +67,7 @@ static void drain_step(struct shard *s)
          n++, i = net_next(s->net, i + 1)) {
         struct conn *k = conn_at(s->net, i);
         struct session *x = k->session;
-        if (k->flags & CONN_F_CLOSING)
+        if (k->flags & CONN_F_CLOSING || !(s->draining || k->flags & CONN_F_READY))
             continue;
         if (x && x->inflight)
             x->closing = true;
@@ -72,7 +75,7 @@ static void drain_step(struct shard *s)
             conn_close(s->net, i, CLOSE_SHUTDOWN, NULL, 1 + random_below(s->drain_spread_ms + 1));
     }
     s->drain_at = i == CONN_NONE ? 0 : i;
-    if (!s->drained && net_count(s->net) == 0 && s->reqs == 0 && s->ops == 0) {
+    if (s->draining && !s->drained && net_count(s->net) == 0 && s->reqs == 0 && s->ops == 0) {
         s->drained = true;
         if (atomic_fetch_add(&s->hub->drained, 1) + 1 == s->hub->shard_count)
             s->hub->drain_done(s->hub->drain_ctx);
@@ -107,9 +110,11 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     member_news_tick(s);
     news_tick(s);
     watch_tick(s);
+    resync_tick(s);
+    recover_tick(s);
     if (s->index == 0)
         guests_tick(s);
-    if (s->draining)
+    if (s->draining || s->halted & HALT_ISOLATED)
         drain_step(s);
     uint64_t memory = net_memory(s->net) + pool_memory(&s->users) + pool_memory(&s->subs) + pool_memory(&s->chans) +
                       pool_memory(&s->convs) + table_memory(&s->user_ids) + table_memory(&s->sub_keys) +

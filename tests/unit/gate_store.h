@@ -48,11 +48,12 @@ struct gate_late {
 };
 
 struct gate_store {
-    struct store base;                /* what the hub is given */
-    struct store *behind;             /* the store that does the work; owned */
-    _Atomic int gate[OP_KINDS];       /* enum gate */
-    _Atomic int status[OP_KINDS];     /* enum store_status of GATE_FAIL */
-    _Atomic uint32_t calls[OP_KINDS]; /* since gate_store_init() */
+    struct store base;                  /* what the hub is given */
+    struct store *behind;               /* the store that does the work; owned */
+    _Atomic int gate[OP_KINDS];         /* enum gate */
+    _Atomic int status[OP_KINDS];       /* enum store_status of GATE_FAIL */
+    _Atomic uint32_t calls[OP_KINDS];   /* since gate_store_init() */
+    _Atomic uint64_t version, arrivals; /* of each user that is loaded */
     struct mailbox answers; /* where the store behind posts what is late; run by its own threads, under lock */
     pthread_mutex_t lock;   /* of what follows */
     uint32_t held;
@@ -118,6 +119,10 @@ static inline void gate_post(struct store *s, struct store_op *op)
     struct gate_store *g = gate_store_of(s);
     int gate = atomic_load(&g->gate[op->kind]);
     atomic_fetch_add(&g->calls[op->kind], 1);
+    if (op->kind == OP_USER_LOAD) { /* which an engine of one server alone does not set */
+        ((struct store_user_load *)op)->version = atomic_load(&g->version);
+        ((struct store_user_load *)op)->arrivals = atomic_load(&g->arrivals);
+    }
     if (gate & GATE_FAIL) {
         op->status = (enum store_status)atomic_load(&g->status[op->kind]);
         store_answer(op);

@@ -49,6 +49,10 @@ struct test_bus {
     /* What other nodes know. */
     uint64_t member_version;    /* of each channel that is followed */
     uint32_t epoch;             /* of every user */
+    uint64_t version, arrivals; /* likewise */
+    bool watched_online;        /* what a watch is told … */
+    uint64_t changes;           /* … with this number */
+    bool echo;                  /* a note that is put is told to the hub before it is answered */
     struct bus_handle replaces; /* of the next session_put */
     const char *online;         /* ids of users who are connected elsewhere, a blank before and after each */
     const char *shared;         /* likewise of those who are in one of the asker's channels */
@@ -91,8 +95,8 @@ static inline void test_bus_describe(char *out, const struct store_op *op)
         break;
     case BUS_SESSION_PUT:
         assert_int_equal(p->conn.node, 0);
-        snprintf(out, TEST_BUS_LINE, "session_put %.*s device=%.*s", (int)p->user.n, p->user.p, (int)p->device.n,
-                 p->device.p);
+        snprintf(out, TEST_BUS_LINE, "session_put %.*s device=%.*s%s", (int)p->user.n, p->user.p, (int)p->device.n,
+                 p->device.p, p->restore ? " again" : "");
         break;
     case BUS_SESSION_DEL:
         snprintf(out, TEST_BUS_LINE, "session_del %.*s", (int)d->user.n, d->user.p);
@@ -134,6 +138,8 @@ static inline void test_bus_describe(char *out, const struct store_op *op)
         abort();
     }
 }
+
+static inline void test_bus_note(struct test_bus *t, const struct bus_noted *n);
 
 /* What the nodes asked say, in one allocation behind the answers. */
 static inline void test_bus_call(struct test_bus *t, struct bus_call *c)
@@ -197,8 +203,19 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
         test_bus_head(t, (struct bus_follow *)op);
     } else if (op->kind == BUS_SESSION_PUT) {
         p->epoch = t->epoch;
+        p->version = t->version;
+        p->arrivals = t->arrivals;
         p->replaces = t->replaces;
         t->replaces = (struct bus_handle){.node = 0};
+    } else if (op->kind == BUS_LOOK) {
+        struct bus_look *l = (void *)op;
+        l->epoch = t->epoch;
+        l->version = t->version;
+        l->arrivals = t->arrivals;
+    } else if (op->kind == BUS_WATCH) {
+        struct bus_watch *w = (void *)op;
+        w->online = w->on && t->watched_online;
+        w->changes = t->changes;
     } else if (op->kind == BUS_PRESENCE) {
         for (uint32_t i = 0; i < q->n; i++) {
             q->online[i] = test_bus_lists(t->online, q->ids[i]);
@@ -210,6 +227,10 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
         ((struct bus_note *)op)->missing = t->missing;
     } else if (op->kind == BUS_CALL && status == STORE_OK) {
         test_bus_call(t, (struct bus_call *)op);
+    }
+    if (op->kind == BUS_NOTE && status == STORE_OK && t->echo) {
+        const struct bus_note *n = (const void *)op;
+        test_bus_note(t, &(struct bus_noted){.note = n->note, .remove = n->remove, .passing = n->passing});
     }
     op->status = status;
     store_answer(op);
@@ -305,7 +326,11 @@ static inline void test_bus_init(struct test_bus *t)
                                        .part_user = test_bus_part};
     memset(t, 0, sizeof *t);
     t->base.ops = &ops;
-    pthread_mutex_init(&t->lock, NULL);
+    pthread_mutexattr_t again; /* what is put in force inside of a call */
+    pthread_mutexattr_init(&again);
+    pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&t->lock, &again);
+    pthread_mutexattr_destroy(&again);
     mailbox_init(&t->heads, NULL, NULL);
 }
 
@@ -362,6 +387,12 @@ static inline void test_bus_tell(struct test_bus *t, struct bus_order *o)
 {
     assert_true(t->listening);
     t->ears.ordered(t->ears.ctx, o);
+}
+
+static inline void test_bus_event(struct test_bus *t, enum bus_event what, uint64_t node)
+{
+    assert_true(t->listening);
+    t->ears.event(t->ears.ctx, what, node);
 }
 
 /* News from another node. *n and its texts are copied. */

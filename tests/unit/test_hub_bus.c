@@ -171,6 +171,7 @@ static void a_channel_without_members_is_followed_no_more(void **state)
     assert_non_null(room(&k, "room"));
     works(peer_ask(a, 6, "{\"name\":\"room\"}"));
     kit_settle(&k);
+    told("order remove ann 0 room");
     told_nothing();
     bus_hold(BUS_UNFOLLOW);
     sweep_idle(&k);
@@ -183,6 +184,7 @@ static void a_channel_without_members_is_followed_no_more(void **state)
     kit_settle(&k);
     /* A conversation of two is no channel. */
     works(peer_ask(a, 6, "{\"name\":\"room\"}"));
+    told("order remove ann 0 room");
     works(peer_ask(a, 2, "{\"receiverId\":\"ann\",\"content\":\"me\"}"));
     sweep_idle(&k);
     told("unfollow room");

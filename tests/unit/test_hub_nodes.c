@@ -159,9 +159,9 @@ static void a_note_is_heard_by_its_prefix(void **state)
     (void)state;
     begin(&k);
     struct hears bans = {.hub = k.hub}, scripts = {.hub = k.hub};
-    tell("ban:u:x", "1"); /* nobody hears it: it is in force at once */
+    tell("x:u:x", "1"); /* nobody hears it: it is in force at once */
     assert_int_equal(kit_bus.applied, 1);
-    assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"ban:", hear, &bans}), 0);
+    assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"x:", hear, &bans}), 0);
     assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"s/", hear, &scripts}), 0);
     tell("s/a/b", "2");
     tell("other", "3");
@@ -185,10 +185,10 @@ static void all_hear_when_too_much_was_missed(void **state)
     (void)state;
     begin(&k);
     struct hears bans = {.hub = k.hub, .late = true}, scripts = {.hub = k.hub, .late = true};
-    assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"ban:", hear, &bans}), 0);
+    assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"x:", hear, &bans}), 0);
     assert_int_equal(note_ear_add(k.hub, &(struct note_ear){"s/", hear, &scripts}), 0);
     test_bus_note(&kit_bus, &(struct bus_noted){.all = true});
-    assert_int_equal(bans.all, 1);
+    KIT_UNTIL(&k, bans.all == 1); /* the hub's own come first */
     assert_int_equal(scripts.all, 0);
     note_applied(k.hub);
     assert_int_equal(scripts.all, 1);

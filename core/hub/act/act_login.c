@@ -7,6 +7,7 @@
 #include "core/hub/act/admit.h"
 #include "core/hub/act/login.h"
 #include "core/hub/act/provider.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/field.h"
 #include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
@@ -196,6 +197,7 @@ static void logout_saved(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct logout *q = OP_END(owner, op, struct logout, op.op);
+    copy_changed(s, q->r.user);
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(s, q->r.user);

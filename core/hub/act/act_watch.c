@@ -22,9 +22,10 @@ struct ids {
 struct watching {
     struct req r;
     struct store_pairs op;
-    struct ids ids;  /* in `texts` */
-    struct ids seen; /* those that may be watched */
-    uint32_t left;   /* shards that have not answered, and one for the starter */
+    struct ids ids;         /* in `texts` */
+    struct ids seen;        /* those that may be watched */
+    uint32_t left;          /* shards that have not answered, and one for the starter */
+    struct watch_wait wait; /* until the users' shards have said whether they are online */
     uint8_t self_len;
     char self[64];
     char texts[IDS_MAX * 64];
@@ -58,14 +59,11 @@ static struct conn *watching_conn(const struct watching *q)
     return k && !(k->flags & CONN_F_CLOSING) ? k : NULL;
 }
 
-/* All shards have told what they knew when it began. */
-static void watching_step(struct watching *q)
+static void watching_answer(struct watching *q)
 {
     struct shard *s = q->r.home;
     struct buf *b = &q->r.body;
     bool first = true, there = watching_conn(q) != NULL;
-    if (--q->left)
-        return;
     buf_lit(b, "{\"online\":[");
     for (uint32_t i = 0; there && i < q->seen.n; i++) {
         if (!watch_answer(s, q->r.conn, q->seen.at[i]))
@@ -76,6 +74,24 @@ static void watching_step(struct watching *q)
     }
     buf_lit(b, "]}");
     req_done(s, &q->r);
+}
+
+static void watching_look(struct shard *s, struct watch_wait *w)
+{
+    struct watching *q = CONTAINER_OF(w, struct watching, wait);
+    for (uint32_t i = 0; watching_conn(q) && i < q->seen.n; i++)
+        if (!watch_known(s, q->r.conn, q->seen.at[i])) {
+            watch_wait(s, w);
+            return;
+        }
+    watching_answer(q);
+}
+
+/* All shards have told what they knew when it began. Of users whom nobody here had watched they may have to ask. */
+static void watching_step(struct watching *q)
+{
+    if (--q->left == 0)
+        watching_look(q->r.home, &q->wait);
 }
 
 struct probe {
@@ -136,6 +152,7 @@ static void watching_known(void *owner, struct store_op *op)
         req_done(s, &q->r);
         return;
     }
+    q->wait.look = watching_look;
     for (uint32_t i = 0; i < q->seen.n; i++) {
         if (watch_add(s, q->r.conn, q->seen.at[i]) == 0)
             continue;

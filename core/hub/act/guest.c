@@ -2,6 +2,7 @@
 
 #include "core/base/log.h"
 #include "core/hub/act/login.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/people/user_news.h"
 #include "core/hub/shard/op.h"
@@ -37,6 +38,7 @@ void guest_left(struct shard *s, uint32_t user)
                                      .name = slice_of(g->strings + u->id_len, u->name_len),
                                      .user = {.epoch = u->epoch, .guest = true},
                                      .guest_ttl_ms = s->opt->guest_ms};
+    copy_changed(s, user);
     op_begin(s, &g->op.op, guest_saved);
     store_user_save(s->store, &g->op);
 }
@@ -66,6 +68,7 @@ static void owed_saved(void *owner, struct store_op *op)
     struct owed *o = OP_END(owner, op, struct owed, op.op);
     struct shard *s = owner;
     o->busy = false;
+    copy_changed(s, o->user);
     if (op->status == STORE_RETRY || op->status == STORE_UNKNOWN) {
         s->owed_at_ms = s->now_ms + OWED_MS;
     } else {

@@ -1,12 +1,122 @@
 #include "core/hub/act/heard.h"
 
-#include "core/hub/shard/shard.h"
+#include "core/base/frame.h"
+#include "core/base/push.h"
+#include "core/hub/act/login.h"
+#include "core/hub/act/resync.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
+#include "core/hub/people/user.h"
+#include "core/hub/people/watch.h"
+#include "core/hub/talk/channel_news.h"
+#include "core/hub/talk/encode.h"
+#include "core/hub/talk/member_news.h"
 #include "storage/bus.h"
 
 #include <stdlib.h>
 
+/* --- What the copy follows ---------------------------------------------------------------------------------------- */
+
+/* Whether the change is the next one, to be made here. What is older was made; where one is missing, or the user was
+ * changed on this node too, all is read anew instead. */
+static bool is_next(struct shard *s, uint32_t user, const struct bus_news *n)
+{
+    if (user_at(s, user)->state != USER_READY) {
+        login_stale(s, user);
+        return false;
+    }
+    enum copy_order order = copy_follow(s, user, n->version);
+    if (order == COPY_GAP)
+        resync(s, user, false);
+    return order == COPY_NEXT;
+}
+
+/* Without memory. */
+static void read_later(struct shard *s, uint32_t user)
+{
+    copy_changed(s, user);
+    copy_retry(s, user);
+}
+
+static enum member_change change_heard(const struct bus_news *n)
+{
+    return n->change && n->change <= channel_news_code(MEMBER_JOINED) ? (enum member_change)(n->change - 1)
+                                                                      : MEMBER_LEFT;
+}
+
+static void member_heard(struct shard *s, uint32_t user, const struct bus_news *n)
+{
+    if (!conv_is_channel(n->conv) || !is_next(s, user, n))
+        return;
+    struct slice channel = conv_channel_name(n->conv);
+    uint32_t chan = chan_find(s, channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
+    enum push_mode push = (enum push_mode)(n->push & 3);
+    if (n->gone) {
+        /* Members of a channel that is closed may have heard of that from the channel. */
+        bool left = resync_leave(s, user, channel);
+        if (left || change_heard(n) != MEMBER_CLOSED)
+            member_news_own(s, user, channel, change_heard(n), n->members, NULL);
+    } else if (sub != NONE) {
+        sub_set_push(s, sub, push, chan_at(s, chan)->last_seq);
+        sub_set_events(s, sub, n->events);
+    } else if (resync_join(s, user, channel, push, n->events, n->seq, true)) {
+        member_news_own(s, user, channel, MEMBER_JOINED, n->members, NULL);
+    } else {
+        read_later(s, user);
+    }
+}
+
+/* Tokens of an older epoch are refused from now on; connections stay until an order closes them. */
+static void user_changed(struct shard *s, uint32_t user, const struct bus_news *n)
+{
+    struct user *u = user_at(s, user);
+    if (u->state == USER_READY && n->epoch > u->epoch)
+        u->epoch = n->epoch;
+    if (n->gone || !is_next(s, user, n) || slice_eq(n->name, user_name(u)))
+        return;
+    if (n->name.n == 0 || n->name.n > 64 || user_set_name(s, user, n->name) != 0)
+        read_later(s, user);
+}
+
+/* --- What connections are told ------------------------------------------------------------------------------------ */
+
+static void push(struct shard *s, uint32_t user, uint16_t action, const struct buf *b)
+{
+    struct frame *f = buf_ok(b) ? frame_new(action, 0, buf_slice(b), WIRE_TAG_NONE) : NULL;
+    if (!f)
+        return;
+    user_push(s, user, f, NONE);
+    frame_unref(f);
+}
+
+static void read_heard(struct shard *s, uint32_t user, const struct bus_news *n)
+{
+    struct buf *b = &s->scratch;
+    buf_reset(b);
+    if (n->kind == NEWS_INBOX) {
+        buf_printf(b, "{\"inbox\":%u}", n->count);
+    } else {
+        buf_byte(b, '{');
+        encode_conversation(b, n->conv, user_id(user_at(s, user)));
+        buf_printf(b, ",\"seq\":%llu}", (unsigned long long)n->seq);
+    }
+    push(s, user, PUSH_READ_ELSEWHERE, b);
+}
+
 void user_heard(struct shard *s, struct bus_news *n)
 {
-    (void)s;
+    uint32_t user = user_find(s, n->user);
+    if (user != NONE)
+        user_pin(s, user); /* a push may close its last connection */
+    if (n->kind == NEWS_PRESENCE)
+        watch_far(s, n->user, n->version, n->online);
+    else if (user != NONE && n->kind == NEWS_MEMBER)
+        member_heard(s, user, n);
+    else if (user != NONE && n->kind == NEWS_USER)
+        user_changed(s, user, n);
+    else if (user != NONE && (n->kind == NEWS_READ || n->kind == NEWS_INBOX))
+        read_heard(s, user, n);
+    if (user != NONE)
+        user_unpin(s, user);
     free(n);
 }

@@ -6,9 +6,11 @@
 #include "core/base/push.h"
 #include "core/base/utf8.h"
 #include "core/hub/act/guest.h"
+#include "core/hub/act/resync.h"
 #include "core/hub/act/roam.h"
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/grant.h"
 #include "core/hub/people/req.h"
 #include "core/hub/people/session.h"
@@ -27,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void login_start(struct login *l);
 static void fail_waiting(struct shard *s, uint32_t user, enum code code, const char *message);
 static void start_waiting(struct shard *s, uint32_t user);
 static void login_check(struct login *l);
@@ -35,7 +36,7 @@ static void login_check(struct login *l);
 /* Messages may come faster than the inbox can be counted; then the newest count does. */
 enum { COUNTS_MAX = 4 };
 
-static const char revoked[] = "token: no longer valid";
+static const char revoked[] = "token: no longer valid", unknown[] = "token: of a user that is no more";
 
 /* Takes the login off its user and frees it. */
 static void login_end(struct login *l)
@@ -278,6 +279,7 @@ static void login_saved(void *owner, struct store_op *op)
     struct shard *s = owner;
     l->busy = false;
     struct user *u = user_at(s, l->user);
+    copy_changed(s, l->user);
     bool stored = op->status == STORE_OK, first = u->state != USER_READY;
     if (!first && !l->fresh && l->epoch != u->epoch && !l->provided) {
         login_fail(l, CODE_UNAUTHORIZED, revoked); /* while it was saved */
@@ -349,51 +351,6 @@ static void login_save_first(struct login *l)
 
 /* --- Known users -------------------------------------------------------------------------------------------------- */
 
-/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
- * stays stored. */
-static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel, const char *claims)
-{
-    if (!hooks_any(s, HOOK_SUBSCRIBE))
-        return true;
-    struct hook_call h = {.shard = s,
-                          .conn = NONE,
-                          .user = user_id(user_at(s, user)),
-                          .user_name = user_name(user_at(s, user)),
-                          .claims = slice_str(claims),
-                          .channel = channel,
-                          .restored = true};
-    return hooks_run(HOOK_SUBSCRIBE, &h) != HOOK_REJECT;
-}
-
-static bool take_loaded(struct shard *s, uint32_t user, const struct store_user_load *r, const char *claims)
-{
-    struct user *u = user_at(s, user);
-    if (user_set_name(s, user, r->name) != 0)
-        return false;
-    u->epoch = r->user.epoch;
-    u->guest = r->user.guest;
-    for (uint32_t i = 0; i < r->subscription_count; i++) {
-        if (!restore_admitted(s, user, r->subscriptions[i].channel, claims))
-            continue;
-        uint32_t chan = chan_get(s, r->subscriptions[i].channel);
-        if (chan == NONE)
-            return false;
-        interest_hold(s, chan);
-        uint32_t sub = sub_find(s, user, chan);
-        if (sub == NONE) {
-            interest_await(s, chan);
-            sub = sub_add(s, user, chan, r->subscriptions[i].push, r->subscriptions[i].events, 0, false);
-            if (sub == NONE)
-                chan_at(s, chan)->awaited = 0;
-        }
-        interest_release(s, chan, 0);
-        if (sub == NONE)
-            return false;
-    }
-    user_ready(s, user);
-    return true;
-}
-
 /* Fails every login that waits for the user. The user is freed with the last of them. */
 static void fail_waiting(struct shard *s, uint32_t user, enum code code, const char *message)
 {
@@ -429,6 +386,8 @@ static void login_loaded(void *owner, struct store_op *op)
     enum store_status status = op->status;
     l->busy = false;
     l->inbox = l->op.load.inbox;
+    l->version = l->op.load.version;
+    l->arrivals = l->op.load.arrivals;
     l->revoked_ms = status == STORE_OK ? l->op.load.user.revoked_ms : 0;
     if (user_at(s, user)->state == USER_LOADING && status == STORE_NOTFOUND && l->provided) {
         store_user_load_free(&l->op.load);
@@ -441,21 +400,25 @@ static void login_loaded(void *owner, struct store_op *op)
         return;
     }
     if (user_at(s, user)->state == USER_LOADING) {
-        bool taken = status == STORE_OK && take_loaded(s, user, &l->op.load, l->claims);
+        bool taken = status == STORE_OK && resync_first(s, user, &l->op.load, l->claims);
         store_user_load_free(&l->op.load);
         if (!taken) {
-            bool unknown = status == STORE_NOTFOUND;
-            fail_waiting(s, user, unknown ? CODE_UNAUTHORIZED : CODE_UNAVAILABLE,
-                         unknown ? "token: of a user that is no more" : "the store cannot read now");
+            bool gone = status == STORE_NOTFOUND;
+            fail_waiting(s, user, gone ? CODE_UNAUTHORIZED : CODE_UNAVAILABLE,
+                         gone ? unknown : "the store cannot read now");
             return;
         }
         l->busy = true; /* start_waiting() is for the others */
         start_waiting(s, user);
         l->busy = false;
     } else {
+        if (s->bus && status == STORE_OK && user_at(s, user)->state == USER_READY)
+            roam_loaded(l);
         store_user_load_free(&l->op.load);
     }
-    if (status != STORE_OK)
+    if (status == STORE_NOTFOUND && l->placed) /* deleted on another node meanwhile */
+        login_fail(l, CODE_UNAUTHORIZED, unknown);
+    else if (status != STORE_OK)
         login_fail(l, CODE_UNAVAILABLE, "the store cannot read now");
     else if (l->missed && l->counts < COUNTS_MAX)
         login_start(l);
@@ -476,8 +439,7 @@ static void login_check(struct login *l)
         login_complete(l);
 }
 
-/* Asks the store for the user (and the size of its inbox), or waits for the one who does. */
-static void login_start(struct login *l)
+void login_start(struct login *l)
 {
     struct shard *s = l->shard;
     if (l->user == NONE) {
@@ -496,6 +458,8 @@ static void login_start(struct login *l)
     }
     l->missed = l->stale = false;
     l->counts++;
+    if (s->bus)
+        roam_load(l);
     l->op.load = (struct store_user_load){.id = login_id(l)};
     l->busy = true;
     op_begin(s, &l->op.load.op, login_loaded);

@@ -28,6 +28,10 @@ struct login {
     uint64_t revoked_ms;       /* when the user's tokens were revoked last; 0: never */
     uint64_t expires_ms;       /* when the login ends, by the store's date; 0: never */
     char *claims;              /* that a provider gave; NULL: none; owned */
+    uint64_t version;          /* with a bus: of the user, as it was loaded for this login */
+    uint64_t arrivals;         /* likewise, in its inbox */
+    uint32_t changes;          /* with a bus: user_copy.changes, before it was loaded */
+    uint32_t restores;         /* with a bus: shard.restores, when the bus was told of it */
     uint32_t epoch;            /* of the token */
     uint32_t inbox;
     uint16_t action, seq;
@@ -44,6 +48,7 @@ struct login {
     bool stale;     /* a membership ended meanwhile: read them again */
     bool told;      /* the bus has been told of it: see roam.h */
     bool placed;    /* … and has said that others know */
+    bool older;     /* … and that what was loaded is not the newest */
     uint8_t counts; /* of the inbox, so far */
     union {
         struct store_user_load load;
@@ -71,6 +76,8 @@ void login_go(struct login *l);
 /* A line of the security log: who it is, as far as that is known, and from where. */
 void login_note(const struct login *l, const char *event, const char *code, const char *message);
 void login_refuse(struct login *l, enum code code, uint32_t retry_after_ms, const char *message);
+/* Asks the store for the user (and the size of its inbox), or waits for the one who does. */
+void login_start(struct login *l);
 /* All that it needs is known: answers and frees it, or has it wait until others know of it (roam.h). */
 void login_complete(struct login *l);
 /* The connection of a login that waits for a provider is gone. */

@@ -1,6 +1,8 @@
 #include "core/hub/act/roam.h"
 
+#include "core/hub/act/resync.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "storage/bus.h"
@@ -21,6 +23,19 @@ static bool all_noted(const struct shard *s, const struct user *u)
     return true;
 }
 
+void roam_load(struct login *l)
+{
+    const struct user_copy *c = user_copy(l->shard, l->user);
+    l->changes = c ? c->changes : 0;
+}
+
+void roam_loaded(struct login *l)
+{
+    if (!resync_take(l->shard, l->user, &l->op.load, l->changes))
+        resync(l->shard, l->user, false);
+}
+
+/* The bus has been told, and the device's other connection has gone. */
 static void roam_done(struct login *l)
 {
     l->busy = false;
@@ -41,19 +56,36 @@ static void replace(struct login *l, const struct bus_handle *conn)
     bus_order(l->shard->bus, &l->op.order);
 }
 
+static void session_put(struct login *l);
+
+/* What the bus said of the user is compared with what was loaded. */
+static bool is_older(const struct login *l, const struct bus_session_put *p)
+{
+    const struct user_copy *c = user_copy(l->shard, l->user);
+    return !c || c->changed || p->version != c->version || p->arrivals != l->arrivals;
+}
+
 static void session_is_put(void *owner, struct store_op *op)
 {
     struct login *l = OP_END(owner, op, struct login, op.put.op);
+    struct shard *s = owner;
     const struct bus_session_put *p = &l->op.put;
-    struct user *u = user_at(l->shard, l->user);
+    struct user *u = user_at(s, l->user);
+    if (op->status == STORE_OK && l->restores != s->restores) {
+        session_put(l); /* of an incarnation that is dead by now */
+        return;
+    }
     if (op->status == STORE_OK && p->epoch > u->epoch)
         u->epoch = p->epoch; /* raised on another node, which has told us, or will */
     bool revoked = op->status == STORE_OK && l->epoch != u->epoch && !l->provided;
-    if (op->status == STORE_OK && !revoked && p->replaces.node) {
+    if (op->status == STORE_OK && !revoked) {
         struct bus_handle before = p->replaces;
-        replace(l, &before);
-    } else if (op->status == STORE_OK && !revoked) {
-        roam_done(l);
+        l->older = is_older(l, p);
+        arrivals_begin(s, l->user, p->arrivals);
+        if (before.node)
+            replace(l, &before);
+        else
+            roam_done(l);
     } else if (revoked || op->status == STORE_NOTFOUND) {
         login_refuse(l, CODE_UNAUTHORIZED, 0, revoked ? "token: no longer valid" : "token: of a user that is no more");
     } else {
@@ -68,6 +100,7 @@ static void session_put(struct login *l)
                                          .device = slice_of(l->device, l->device_len),
                                          .conn = {.shard = s->index, .conn = l->conn, .generation = l->generation}};
     l->told = true;
+    l->restores = s->restores;
     op_begin(s, &l->op.put.op, session_is_put);
     bus_session_put(s->bus, &l->op.put);
 }
@@ -75,13 +108,21 @@ static void session_put(struct login *l)
 bool roam_begin(struct login *l)
 {
     struct shard *s = l->shard;
-    l->busy = true;
-    if (all_noted(s, user_at(s, l->user))) {
-        session_put(l);
-    } else {
+    if (l->older) { /* from now on this node hears of each change: those before it are found so */
+        l->older = false;
+        login_start(l);
+        return true;
+    }
+    if (!all_noted(s, user_at(s, l->user))) {
+        l->busy = true;
         l->next_roaming = s->roaming;
         s->roaming = l;
+        return true;
     }
+    if (l->placed && l->restores == s->restores)
+        return false;
+    l->busy = true;
+    session_put(l);
     return true;
 }
 
@@ -117,6 +158,9 @@ void roam_left(struct shard *s, uint32_t user)
     for (const struct login *l = u->waiting; l; l = l->next)
         if (l->told)
             return; /* it has put the session again, or is about to have it */
+    struct user_copy *c = user_copy(s, user);
+    if (c)
+        c->placed = false;
     struct session_del *d = malloc(sizeof *d + u->id_len);
     if (!d)
         return; /* others take it for present until it comes and goes again */

@@ -15,9 +15,12 @@ bool roam_begin(struct login *l);
  * its device was has closed that connection. True: not yet; login_complete() or login_refuse() is called in time. */
 static inline bool roam_waits(struct login *l)
 {
-    return __builtin_expect(l->shard->bus != NULL, 0) && !l->placed && roam_begin(l);
+    return __builtin_expect(l->shard->bus != NULL, 0) && roam_begin(l);
 }
 
+/* With a bus: the user is about to be loaded for this login; and was, although it is here already. */
+void roam_load(struct login *l);
+void roam_loaded(struct login *l);
 /* The owner of a channel has noted members of this shard: logins that wait for that may go on. */
 void roam_noted(struct shard *s);
 /* The user's last connection has closed, or a login has ended: tells the bus when nothing of it is here any more. */

@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/container.h"
 #include "core/base/log_security.h"
+#include "core/hub/host/ban_ip.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_op.h"
@@ -20,9 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLOSE_STEP = 1024 }; /* connections looked at in one turn of a shard's loop */
-
 struct change {
+    struct change *next; /* in hub.ban_changes, while the bus has it */
+    bool heard;          /* this node has been told of the note, and has it in force */
     struct ban_change *q;
     struct hub *hub;
     struct ban_key key;
@@ -31,10 +32,6 @@ struct change {
     uint32_t missing; /* other nodes that have not said that they have it */
     char note[4 + BAN_KEY_MAX];
     char value[BAN_NOTE_MAX];
-    struct {
-        _Atomic unsigned left; /* shards that still look for connections */
-        _Atomic uint32_t closed;
-    } ip;
     union {
         struct host_user user;
         struct store_note_put put;
@@ -94,66 +91,11 @@ static void left(void *owner, struct host_op *op)
         change_end(c);
 }
 
-struct ip_walk {
-    struct mail mail;
-    struct change *c;
-    uint32_t at; /* next connection */
-};
-
-static void ip_done(void *owner, struct mail *m)
+static void ip_closed(void *ctx, uint32_t closed)
 {
-    struct change *c = ((struct ip_walk *)m)->c;
-    (void)owner;
-    free(m);
-    c->q->connections = atomic_load(&c->ip.closed);
+    struct change *c = ctx;
+    c->q->connections = closed;
     change_end(c);
-}
-
-static void ip_walk(void *owner, struct mail *m)
-{
-    struct shard *s = owner;
-    struct ip_walk *w = (struct ip_walk *)m;
-    struct slice reason = w->c->q->reason;
-    char text[BAN_REASON_MAX + 1], ip[64];
-    snprintf(text, sizeof text, "%.*s", (int)reason.n, reason.p ? reason.p : "");
-    uint32_t i = s->net ? net_next(s->net, w->at) : CONN_NONE;
-    for (unsigned n = 0; n < CLOSE_STEP && i != CONN_NONE; n++) {
-        conn_peer(s->net, i, ip, sizeof ip);
-        if (!(conn_at(s->net, i)->flags & CONN_F_CLOSING) && ban_ip(s, ip)) {
-            conn_close(s->net, i, CLOSE_KICKED, text[0] ? text : "this address is banned", 0);
-            atomic_fetch_add(&w->c->ip.closed, 1);
-        }
-        i = net_next(s->net, i + 1);
-    }
-    w->at = i;
-    if (i != CONN_NONE) {
-        mailbox_post(&s->mailbox, m);
-    } else if (atomic_fetch_sub(&w->c->ip.left, 1) == 1) {
-        m->run = ip_done;
-        mailbox_post(s->hub->main, m);
-    } else {
-        free(m);
-    }
-}
-
-static void ip_close(struct change *c)
-{
-    struct ip_walk **walks = calloc(c->hub->shard_count, sizeof *walks);
-    bool ok = walks != NULL;
-    for (unsigned i = 0; ok && i < c->hub->shard_count; i++)
-        ok = (walks[i] = calloc(1, sizeof **walks)) != NULL;
-    atomic_store(&c->ip.left, c->hub->shard_count);
-    for (unsigned i = 0; walks && i < c->hub->shard_count; i++) {
-        if (!ok) {
-            free(walks[i]);
-            continue;
-        }
-        *walks[i] = (struct ip_walk){.mail.run = ip_walk, .c = c};
-        mailbox_post(&c->hub->shards[i]->mailbox, &walks[i]->mail);
-    }
-    free(walks);
-    if (!ok)
-        change_fail(c, CODE_INTERNAL, "out of memory: the ban is in force, connections are still open");
 }
 
 /* --- 3. Every shard has it ---------------------------------------------------------------------------------------- */
@@ -180,7 +122,8 @@ static void in_force(void *ctx)
                                             .op = {.home = c->hub->main, .done = left}};
         host_member(c->hub, &c->op.member);
     } else if (!q->lift && q->kind == BAN_IP) {
-        ip_close(c);
+        if (ban_ip_close(c->hub, q->reason, ip_closed, c) != 0)
+            change_fail(c, CODE_INTERNAL, "out of memory: the ban is in force, connections are still open");
     } else {
         change_end(c);
     }
@@ -214,13 +157,34 @@ static void kept(void *owner, struct store_op *op)
     change_kept(CONTAINER_OF(op, struct change, op.put.op), op->status);
 }
 
-/* … and every other node has it in force. */
+/* … and every other node has it in force. This one has, when it has been told so in the order of all changes, which is
+ * as good; else it does not wait for that. */
 static void noted(void *owner, struct store_op *op)
 {
     struct change *c = CONTAINER_OF(op, struct change, op.note.op);
+    struct change **at = &c->hub->ban_changes;
     (void)owner;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
     c->missing = c->op.note.missing;
-    change_kept(c, op->status);
+    if (op->status == STORE_OK && c->heard)
+        in_force(c);
+    else
+        change_kept(c, op->status);
+}
+
+bool ban_change_heard(struct hub *hub, const struct ban_key *k, bool existed)
+{
+    struct change *c = hub->ban_changes;
+    while (c && !slice_eq(slice_of(c->key.p, c->key.n), slice_of(k->p, k->n)))
+        c = c->next;
+    if (!c)
+        return false;
+    c->heard = true;
+    if (existed)
+        atomic_store(&c->existed, true);
+    return true;
 }
 
 static void keep(struct change *c)
@@ -235,6 +199,8 @@ static void keep(struct change *c)
     struct store_note note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, value)};
     if (bus) {
         c->op.note = (struct bus_note){.note = note, .remove = q->lift, .op = {.home = c->hub->main, .done = noted}};
+        c->next = c->hub->ban_changes;
+        c->hub->ban_changes = c;
         bus_note(bus, &c->op.note);
         return;
     }

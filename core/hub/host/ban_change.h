@@ -25,4 +25,8 @@ struct ban_change {
 };
 void ban_change(struct hub *hub, struct ban_change *q);
 
+/* Every shard has the change of this ban that all nodes hear of (ban_ear.c); existed: there was one before. Whether it
+ * is one of this node's own, under way. Main thread. Private to core/hub. */
+bool ban_change_heard(struct hub *hub, const struct ban_key *k, bool existed);
+
 #endif

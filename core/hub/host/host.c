@@ -1,5 +1,5 @@
-/* Operations for the layers above: users, kicks, pushes, announcements. Sending is in host_send.c, membership in
- * host_member.c. */
+/* Operations for the layers above: users, kicks, pushes. Announcements are in host_announce.c, sending is in
+ * host_send.c, membership in host_member.c. */
 #include "core/hub/host/host.h"
 
 #include "core/base/clock.h"
@@ -8,6 +8,7 @@
 #include "core/base/utf8.h"
 #include "core/hub/act/login.h"
 #include "core/hub/host/host_op.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/conv.h"
@@ -17,9 +18,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* Connections that an announcement reaches in one turn of the loop. */
-enum { ANNOUNCE_STEP = 2048 };
 
 /* --- A user ------------------------------------------------------------------------------------------------------- */
 
@@ -112,6 +110,7 @@ static void revoke_end(struct revoke *v)
 static void revoked(void *owner, struct store_op *op)
 {
     struct revoke *v = OP_END(owner, op, struct revoke, op.save.op);
+    copy_changed(v->shard, v->user);
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(v->shard, v->user);
@@ -247,67 +246,6 @@ int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t a
     user_mail_everywhere(p);
     user_mail_post(hub, from, p);
     return 0;
-}
-
-struct announcement {
-    struct mail mail;
-    struct frame *frame; /* made by the shard */
-    uint32_t at;         /* next connection */
-    size_t n;
-    char body[];
-};
-
-static void announce_run(void *owner, struct mail *m)
-{
-    struct shard *s = owner;
-    struct announcement *a = (struct announcement *)m;
-    if (!a->frame)
-        a->frame = s->net ? frame_borrow(PUSH_ANNOUNCEMENT, 0, slice_of(a->body, a->n), WIRE_TAG_NONE) : NULL;
-    uint32_t i = NONE;
-    if (a->frame) {
-        i = net_next(s->net, a->at);
-        for (unsigned n = 0; n < ANNOUNCE_STEP && i != CONN_NONE; n++) {
-            if (conn_at(s->net, i)->flags & CONN_F_READY)
-                (void)conn_send_frame(s->net, i, a->frame, CONN_MAY);
-            i = net_next(s->net, i + 1);
-        }
-    }
-    if (i != NONE) {
-        a->at = i;
-        mailbox_post(&s->mailbox, m);
-        return;
-    }
-    if (a->frame)
-        frame_unref(a->frame);
-    free(a);
-}
-
-int host_announce(struct hub *hub, struct shard *from, struct slice content)
-{
-    struct buf b = BUF_INIT;
-    struct announcement **list = calloc(hub->shard_count, sizeof *list);
-    bool ok = list != NULL;
-    buf_lit(&b, "{\"content\":");
-    buf_json_string(&b, content);
-    buf_lit(&b, ",\"createdAt\":");
-    buf_dec(&b, clock_wall_ms());
-    buf_lit(&b, "}");
-    ok = ok && buf_ok(&b);
-    for (unsigned i = 0; ok && i < hub->shard_count; i++)
-        ok = (list[i] = calloc(1, sizeof **list + b.n)) != NULL;
-    for (unsigned i = 0; list && i < hub->shard_count; i++) {
-        if (!ok) {
-            free(list[i]);
-            continue;
-        }
-        list[i]->mail.run = announce_run;
-        list[i]->n = b.n;
-        memcpy(list[i]->body, b.p, b.n);
-        shard_post(from, hub->shards[i], &list[i]->mail);
-    }
-    free(list);
-    buf_free(&b);
-    return ok ? 0 : ERR_NOMEM;
 }
 
 struct closing {

@@ -54,7 +54,8 @@ void host_user(struct hub *hub, struct host_user *q);
 
 /* A push (action >= 100) to every connection of a user. */
 int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t action, struct slice body);
-/* Push 106 to every connection of this server, in steps. */
+/* Push 106 to every connection, in steps; on all nodes, where the server is one of several. ERR_TOOLARGE: it is above
+ * what nodes tell each other so, some 4000 bytes. */
 int host_announce(struct hub *hub, struct shard *from, struct slice content);
 /* Closes one connection (kicked), by handle. */
 int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,

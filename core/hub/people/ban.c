@@ -7,6 +7,7 @@
 #include "core/hub/shard/bucket.h"
 #include "core/hub/shard/notes_load.h"
 #include "core/hub/shard/shard.h"
+#include "storage/bus.h"
 
 #include <arpa/inet.h>
 #include <limits.h>
@@ -20,6 +21,7 @@ struct ban {
     struct ban_span span;
     char *text; /* key, then reason; owned */
     uint8_t key_len;
+    uint8_t round; /* ban_table.round, when it was put in */
     uint16_t reason_len;
 };
 
@@ -29,6 +31,7 @@ struct ban_table {
     uint32_t kinds[BAN_KINDS];  /* how many of each */
     uint32_t lengths[BITS + 1]; /* how many networks have so many bits */
     uint32_t sweep;             /* where the pruning goes on */
+    uint8_t round;              /* moves on when all are read anew */
 };
 
 static const char *const kind_names[BAN_KINDS] = {
@@ -286,8 +289,8 @@ int ban_apply(struct shard *s, const struct ban_key *k, const struct ban_span *s
     memcpy(text, key.p, key.n);
     if (reason.n)
         memcpy(text + key.n, reason.p, reason.n);
-    *ban_at(t, i) =
-        (struct ban){.span = *span, .text = text, .key_len = (uint8_t)key.n, .reason_len = (uint16_t)reason.n};
+    *ban_at(t, i) = (struct ban){
+        .span = *span, .text = text, .key_len = (uint8_t)key.n, .round = t->round, .reason_len = (uint16_t)reason.n};
     if (old != TABLE_NONE)
         drop(t, old);
     if (table_add(&t->keys, hash, i) != 0) {
@@ -297,6 +300,20 @@ int ban_apply(struct shard *s, const struct ban_key *k, const struct ban_span *s
     }
     count(t, ban_at(t, i), true);
     return 0;
+}
+
+void bans_renew_begin(struct shard *s)
+{
+    if (s->bans)
+        s->bans->round++;
+}
+
+void bans_renew_end(struct shard *s)
+{
+    struct ban_table *t = s->bans;
+    for (uint32_t i = t ? pool_next(&t->pool, 0) : POOL_NONE; i != POOL_NONE; i = pool_next(&t->pool, i + 1))
+        if (ban_at(t, i)->round != t->round)
+            drop(t, i);
 }
 
 void bans_tick(struct shard *s)
@@ -513,10 +530,10 @@ static void forgotten(void *owner, struct store_op *op)
     free(op);
 }
 
-/* What is over by now goes, before anybody could renew it. */
+/* What is over by now goes, before anybody could renew it. Other nodes could, so there it stays. */
 static void forget(struct hub *hub, struct slice key)
 {
-    struct store_note_put *p = calloc(1, sizeof *p + key.n);
+    struct store_note_put *p = store_bus(hub->store) ? NULL : calloc(1, sizeof *p + key.n);
     if (!p || !hub->main)
         return free(p);
     memcpy(p + 1, key.p, key.n);
@@ -525,26 +542,34 @@ static void forget(struct hub *hub, struct slice key)
     store_note_put(hub->store, p);
 }
 
+bool ban_note_read(struct slice key, struct slice value, struct ban_key *k, struct ban_span *span, struct slice *reason)
+{
+    if (key.n < 4 || !key_good(slice_of(key.p + 4, key.n - 4)) || (value.n && value.n < 8))
+        return false;
+    k->n = (uint8_t)(key.n - 4);
+    memcpy(k->p, key.p + 4, k->n);
+    *span = (struct ban_span){.until_ms = value.n ? load_be64(value.p) : 0};
+    *reason = value.n ? slice_of(value.p + 8, value.n - 8) : SLICE_NONE;
+    if (span->until_ms != BAN_FOREVER && reason->n >= 9 && reason->p[reason->n - 9] == '\0') {
+        reason->n -= 9;
+        span->since_ms = load_be64(reason->p + reason->n + 1);
+    }
+    return true;
+}
+
 static int load_note(void *ctx, const struct store_note *note)
 {
     struct hub *hub = ctx;
-    struct slice key = slice_of(note->key.p + 4, note->key.n - 4);
     struct ban_key k;
+    struct ban_span span;
+    struct slice reason;
     bool existed;
-    if (note->value.n < 8 || !key_good(key))
+    if (!note->value.n || !ban_note_read(note->key, note->value, &k, &span, &reason))
         return 0; /* of a later version */
-    struct ban_span span = {.until_ms = load_be64(note->value.p)};
-    struct slice reason = slice_of(note->value.p + 8, note->value.n - 8);
-    if (span.until_ms != BAN_FOREVER && reason.n >= 9 && reason.p[reason.n - 9] == '\0') {
-        reason.n -= 9;
-        span.since_ms = load_be64(reason.p + reason.n + 1);
-    }
     if (span_left(hub->store, &span) == 0) {
         forget(hub, note->key);
         return 0;
     }
-    k.n = (uint8_t)key.n;
-    memcpy(k.p, key.p, key.n);
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < hub->shard_count; i++)
         rc = ban_apply(hub->shards[i], &k, &span, reason, false, &existed);

@@ -89,6 +89,10 @@ struct ban_span ban_span_of(struct store *store, uint64_t seconds);
 #define BAN_NOTE_MAX (8 + BAN_REASON_MAX + 1 + 8)
 size_t ban_note(const struct ban_span *span, struct slice reason, char out[BAN_NOTE_MAX]);
 
+/* A note of the store: which ban, and, with a value, from when to when and why. False: of a later version. *reason
+ * borrows. */
+bool ban_note_read(struct slice key, struct slice value, struct ban_key *k, struct ban_span *span,
+                   struct slice *reason);
 /* False: not an address, or a value that cannot be one. */
 bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, struct slice channel, struct slice ip);
 /* Puts it into the shard's table, or takes it out; *existed: there was one. ERR_NOMEM. On its own thread, or before
@@ -96,6 +100,9 @@ bool ban_key_make(struct ban_key *k, enum ban_kind kind, struct slice user, stru
 MUST_CHECK int ban_apply(struct shard *s, const struct ban_key *k, const struct ban_span *span, struct slice reason,
                          bool lift, bool *existed);
 
+/* All that are in force, read anew: bans_renew_end() takes out what was not put in since bans_renew_begin(). */
+void bans_renew_begin(struct shard *s);
+void bans_renew_end(struct shard *s);
 /* Reads them from the store into all shards. Before hub_start(). ERR_IO, ERR_NOMEM. */
 MUST_CHECK int bans_load(struct hub *hub);
 void bans_free(struct shard *s);

@@ -147,6 +147,8 @@ static void session_advance(struct shard *s, uint32_t conn, uint32_t generation)
         conn_hang_up(s->net, conn, x->end_code);
         return;
     }
+    if (s->halted & HALT_BURIED)
+        return; /* req_go_on_all() comes */
     if (x->inflight == 0 && x->held) {
         if (!held_dispatch(s, conn, generation, x))
             return;
@@ -164,6 +166,8 @@ void req_go_on(struct shard *s, uint32_t conn, uint32_t generation)
     const struct conn *k = s->net ? conn_find(s->net, conn, generation) : NULL;
     struct session *x = k ? k->session : NULL;
     if (!x)
+        return;
+    if (s->halted & HALT_BURIED)
         return;
     /* The held one may go along with it now, or waits for an answer as it would have without the hook. */
     if (x->held && !held_dispatch(s, conn, generation, x))
@@ -325,6 +329,26 @@ static const struct action *admit(struct call *c)
     if (!a)
         call_fail(c, CODE_UNKNOWN_ACTION, "there is no action %u", c->action);
     return a;
+}
+
+enum conn_verdict req_keep(struct shard *s, uint32_t conn, const struct net_message *m)
+{
+    struct session *x = session_get(s, conn);
+    struct call c = {.shard = s, .conn = conn, .user = conn_at(s->net, conn)->user, .action = m->action, .seq = m->seq};
+    if (x)
+        return hold(s, &c, m, x);
+    call_fail(&c, CODE_INTERNAL, "out of memory");
+    return CONN_CONTINUE;
+}
+
+void req_go_on_all(struct shard *s)
+{
+    for (uint32_t i = s->net ? net_next(s->net, 0) : CONN_NONE; i != CONN_NONE; i = net_next(s->net, i + 1)) {
+        const struct conn *k = conn_at(s->net, i);
+        const struct session *x = k->session;
+        if (x && x->paused && !(k->flags & (CONN_F_CLOSING | CONN_F_RAW)))
+            session_advance(s, i, k->generation);
+    }
 }
 
 enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_message *m)

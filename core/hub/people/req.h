@@ -47,6 +47,10 @@ void req_wait(struct req *r);
 void req_wait_over(const struct req *r);
 /* … and are looked at. The connection may be closed by it, or be gone already. */
 void req_go_on(struct shard *s, uint32_t conn, uint32_t generation);
+/* On a node that is not read from (HALT_BURIED): keeps a frame, and no further one comes. */
+enum conn_verdict req_keep(struct shard *s, uint32_t conn, const struct net_message *m);
+/* It is read from again: all connections go on. */
+void req_go_on_all(struct shard *s);
 /* Another struct of `size` bytes takes the place of a request that is still at home; the old one is freed, with what it
  * owns. NULL: out of memory, and r stays. */
 void *req_become(struct req *r, size_t size);

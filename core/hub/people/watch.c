@@ -1,8 +1,9 @@
 #include "core/hub/people/watch.h"
 
+#include "core/base/container.h"
 #include "core/base/frame.h"
 #include "core/base/push.h"
-#include "core/hub/people/user.h"
+#include "core/hub/people/watch_private.h"
 #include "core/net/send.h"
 
 #include <stdlib.h>
@@ -12,13 +13,6 @@ enum { STEP_VISITS = 8192, STEP_SENDS = 128 };
 
 /* What a connection was told of a user. */
 enum told { TOLD_NOTHING, TOLD_OFFLINE, TOLD_ONLINE };
-
-/* A user of this shard whom others watch. */
-struct watched {
-    uint64_t shards[WATCH_SHARDS / 64]; /* a bit each */
-    uint8_t id_len;
-    char id[64];
-};
 
 /* A user, of whatever shard, whom connections of this shard watch. */
 struct target {
@@ -31,6 +25,7 @@ struct target {
     bool listed;      /* in one of the lists, and not freed before it is out of it */
     bool telling;     /* in that of `telling` */
     bool online;
+    bool known; /* its shard has said so */
     uint8_t id_len;
     char id[64];
 };
@@ -50,37 +45,11 @@ struct watch {
     uint8_t told; /* enum told */
 };
 
-struct list {
-    uint32_t first, last; /* targets; NONE, both: empty */
-};
-
-struct watches {
-    struct pool watched, targets, watchers, links;
-    struct table watched_ids, target_ids, conns;
-    struct list due;     /* changed too soon after they were told of */
-    struct list telling; /* being told of */
-};
-
 /* --- Tables ------------------------------------------------------------------------------------------------------- */
-
-static struct slice watched_id(const struct watched *w)
-{
-    return slice_of(w->id, w->id_len);
-}
 
 static struct slice target_id(const struct target *t)
 {
     return slice_of(t->id, t->id_len);
-}
-
-static uint64_t watched_hash(void *ctx, uint32_t i)
-{
-    return hash_bytes(watched_id(pool_at(&((struct watches *)ctx)->watched, i)));
-}
-
-static bool watched_matches(void *ctx, uint32_t i, const void *key)
-{
-    return slice_eq(watched_id(pool_at(&((struct watches *)ctx)->watched, i)), *(const struct slice *)key);
 }
 
 static uint64_t target_hash(void *ctx, uint32_t i)
@@ -108,26 +77,19 @@ static bool watcher_matches(void *ctx, uint32_t i, const void *key)
     return ((struct watcher *)pool_at(&((struct watches *)ctx)->watchers, i))->conn == *(const uint32_t *)key;
 }
 
-static uint32_t rounded(size_t n)
-{
-    return (uint32_t)((n + 7) & ~(size_t)7);
-}
-
-static struct watches *watches_get(struct shard *s)
+struct watches *watches_get(struct shard *s)
 {
     struct watches *w = s->watches;
     if (w)
         return w;
     if (!(w = calloc(1, sizeof *w)))
         return NULL;
-    pool_init(&w->watched, rounded(sizeof(struct watched)), 64);
-    pool_init(&w->targets, rounded(sizeof(struct target)), 64);
-    pool_init(&w->watchers, rounded(sizeof(struct watcher)), 64);
-    pool_init(&w->links, rounded(sizeof(struct watch)), 256);
+    pool_init(&w->targets, watch_rounded(sizeof(struct target)), 64);
+    pool_init(&w->watchers, watch_rounded(sizeof(struct watcher)), 64);
+    pool_init(&w->links, watch_rounded(sizeof(struct watch)), 256);
     w->due = w->telling = (struct list){NONE, NONE};
     s->watches = w;
-    if (table_init(&w->watched_ids, 0, watched_hash, watched_matches, w) ||
-        table_init(&w->target_ids, 0, target_hash, target_matches, w) ||
+    if (watch_init_users(w) || table_init(&w->target_ids, 0, target_hash, target_matches, w) ||
         table_init(&w->conns, 0, watcher_hash, watcher_matches, w)) {
         watches_free(s);
         return NULL;
@@ -140,10 +102,9 @@ void watches_free(struct shard *s)
     struct watches *w = s->watches;
     if (!w)
         return;
-    table_fini(&w->watched_ids);
+    watch_fini_users(w);
     table_fini(&w->target_ids);
     table_fini(&w->conns);
-    pool_fini(&w->watched);
     pool_fini(&w->targets);
     pool_fini(&w->watchers);
     pool_fini(&w->links);
@@ -174,105 +135,6 @@ static uint32_t list_pop(struct watches *w, struct list *l)
     return target;
 }
 
-/* --- Between the shards ------------------------------------------------------------------------------------------- */
-
-/* From a watching shard: begins or ends. From the user's: its state. */
-struct presence_mail {
-    struct mail mail;
-    struct shard *from;
-    bool on; /* watches; is online */
-    uint8_t id_len;
-    char id[64];
-};
-
-static void state_arrive(void *owner, struct mail *m);
-
-/* Without memory it is not told. */
-static void mail_post(struct shard *from, struct shard *to, void (*run)(void *, struct mail *), struct slice id,
-                      bool on)
-{
-    struct presence_mail *p = malloc(sizeof *p);
-    if (!p)
-        return;
-    p->mail.run = run;
-    p->from = from;
-    p->on = on;
-    p->id_len = (uint8_t)id.n;
-    memcpy(p->id, id.p, id.n);
-    shard_post(from, to, &p->mail);
-}
-
-static bool online_here(const struct shard *s, struct slice id)
-{
-    uint32_t user = user_find(s, id);
-    return user != NONE && user_at(s, user)->first_conn != NONE;
-}
-
-/* On the user's shard: another one begins to watch it. */
-static void watched_begin(struct shard *s, struct slice id, unsigned shard)
-{
-    struct watches *w = watches_get(s);
-    uint32_t i = w ? table_find(&w->watched_ids, hash_bytes(id), &id) : NONE;
-    if (w && i == TABLE_NONE) {
-        i = pool_alloc(&w->watched);
-        if (i == POOL_NONE)
-            return;
-        struct watched *x = pool_at(&w->watched, i);
-        x->id_len = (uint8_t)id.n;
-        memcpy(x->id, id.p, id.n);
-        if (table_add(&w->watched_ids, hash_bytes(id), i) != 0) {
-            pool_free(&w->watched, i);
-            return;
-        }
-    }
-    if (w)
-        ((struct watched *)pool_at(&w->watched, i))->shards[shard / 64] |= UINT64_C(1) << shard % 64;
-}
-
-static void watched_end(struct shard *s, struct slice id, unsigned shard)
-{
-    struct watches *w = s->watches;
-    uint32_t i = w ? table_find(&w->watched_ids, hash_bytes(id), &id) : TABLE_NONE;
-    if (i == TABLE_NONE)
-        return;
-    struct watched *x = pool_at(&w->watched, i);
-    uint64_t left = 0;
-    x->shards[shard / 64] &= ~(UINT64_C(1) << shard % 64);
-    for (unsigned k = 0; k < WATCH_SHARDS / 64; k++)
-        left |= x->shards[k];
-    if (left)
-        return;
-    table_remove(&w->watched_ids, hash_bytes(id), i);
-    pool_free(&w->watched, i);
-}
-
-static void watching_arrive(void *owner, struct mail *m)
-{
-    struct shard *s = owner;
-    struct presence_mail *p = (struct presence_mail *)m;
-    struct slice id = slice_of(p->id, p->id_len);
-    if (p->on) {
-        watched_begin(s, id, p->from->index);
-        mail_post(s, p->from, state_arrive, id, online_here(s, id));
-    } else {
-        watched_end(s, id, p->from->index);
-    }
-    free(p);
-}
-
-void watch_changed(struct shard *s, struct slice id, bool online)
-{
-    struct watches *w = s->watches;
-    uint32_t i = w ? table_find(&w->watched_ids, hash_bytes(id), &id) : TABLE_NONE;
-    if (i == TABLE_NONE)
-        return;
-    /* What is told at once, on this very shard, may end the watch. */
-    struct watched x = *(struct watched *)pool_at(&w->watched, i);
-    for (unsigned k = 0; k < s->hub->shard_count; k++)
-        if (x.shards[k / 64] & UINT64_C(1) << k % 64)
-            mail_post(s, s->hub->shards[k], state_arrive, watched_id(&x), online);
-}
-
 /* --- On the watching shard ---------------------------------------------------------------------------------------- */
 
 static void target_free(struct shard *s, uint32_t target)
@@ -282,7 +144,7 @@ static void target_free(struct shard *s, uint32_t target)
     if (t->first != NONE || t->listed)
         return;
     table_remove(&w->target_ids, hash_bytes(target_id(t)), target);
-    mail_post(s, shard_of(s->hub, target_id(t)), watching_arrive, target_id(t), false);
+    (void)watch_post(s, shard_of(s->hub, target_id(t)), watch_users_arrive, target_id(t), false);
     pool_free(&w->targets, target);
 }
 
@@ -302,8 +164,11 @@ static uint32_t target_get(struct shard *s, struct slice id)
         pool_free(&w->targets, i);
         return NONE;
     }
-    mail_post(s, shard_of(s->hub, id), watching_arrive, id, true);
-    return i;
+    if (watch_post(s, shard_of(s->hub, id), watch_users_arrive, id, true))
+        return i;
+    table_remove(&w->target_ids, hash_bytes(id), i);
+    pool_free(&w->targets, i);
+    return NONE;
 }
 
 static uint32_t watcher_find(const struct shard *s, uint32_t conn)
@@ -331,6 +196,39 @@ static void watcher_free(struct watches *w, uint32_t watcher)
         return;
     table_remove(&w->conns, conn_hash(x->conn), watcher);
     pool_free(&w->watchers, watcher);
+}
+
+/* --- Those who wait until it is known ----------------------------------------------------------------------------- */
+
+static void waiting_look(void *owner, struct mail *m)
+{
+    struct shard *s = owner;
+    struct watches *w = CONTAINER_OF(m, struct watches, wake);
+    struct watch_wait *x = w->waiting;
+    w->waiting = NULL;
+    w->waking = false;
+    while (x) {
+        struct watch_wait *next = x->next;
+        x->look(s, x);
+        x = next;
+    }
+}
+
+/* Later, since whoever calls is in the middle of something. */
+static void waiting_wake(struct shard *s)
+{
+    struct watches *w = s->watches;
+    if (w->waking)
+        return;
+    w->waking = true;
+    w->wake.run = waiting_look;
+    mailbox_post(&s->mailbox, &w->wake);
+}
+
+void watch_wait(struct shard *s, struct watch_wait *x)
+{
+    x->next = s->watches->waiting;
+    s->watches->waiting = x;
 }
 
 /* Where the connection's watch of this user stands in its list; NULL: there is none. */
@@ -384,6 +282,15 @@ int watch_add(struct shard *s, uint32_t conn, struct slice id)
     return 0;
 }
 
+bool watch_known(const struct shard *s, uint32_t conn, struct slice id)
+{
+    const uint32_t *at = watch_at(s, conn, id);
+    if (!at)
+        return true;
+    const struct watch *l = pool_at(&s->watches->links, *at);
+    return ((struct target *)pool_at(&s->watches->targets, l->target))->known;
+}
+
 bool watch_answer(struct shard *s, uint32_t conn, struct slice id)
 {
     uint32_t *at = watch_at(s, conn, id);
@@ -415,6 +322,8 @@ static void watch_end(struct shard *s, uint32_t *at)
         ((struct watch *)pool_at(&w->links, l->next))->prev = l->prev;
     pool_free(&w->links, link);
     target_free(s, target);
+    if (w->waiting)
+        waiting_wake(s);
 }
 
 void watch_remove(struct shard *s, uint32_t conn, struct slice id)
@@ -453,7 +362,7 @@ static void tell_begin(struct watches *w, uint32_t target)
     list_push(w, &w->telling, target);
 }
 
-static void state_arrive(void *owner, struct mail *m)
+void watch_arrive(void *owner, struct mail *m)
 {
     struct shard *s = owner;
     struct presence_mail *p = (struct presence_mail *)m;
@@ -461,6 +370,11 @@ static void state_arrive(void *owner, struct mail *m)
     struct slice id = slice_of(p->id, p->id_len);
     uint32_t i = w ? table_find(&w->target_ids, hash_bytes(id), &id) : TABLE_NONE;
     struct target *t = i != TABLE_NONE ? pool_at(&w->targets, i) : NULL;
+    if (t && !t->known) {
+        t->known = true;
+        if (w->waiting)
+            waiting_wake(s);
+    }
     if (t && t->online != p->on) {
         t->online = p->on;
         if (t->telling && !t->sent)
@@ -558,4 +472,6 @@ void watch_tick(struct shard *s)
         else
             list_push(w, &w->due, target);
     }
+    if (w)
+        watch_tick_users(s);
 }

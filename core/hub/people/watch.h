@@ -23,14 +23,27 @@ bool watch_has(const struct shard *s, uint32_t conn, struct slice id);
 /* The connection watches the user from now on: it is pushed nothing before watch_answer(). Again: no effect.
  * ERR_NOMEM. */
 MUST_CHECK int watch_add(struct shard *s, uint32_t conn, struct slice id);
+/* Whether it is known if the user is online; true where the connection does not watch it (any more). */
+bool watch_known(const struct shard *s, uint32_t conn, struct slice id);
+/* Who waits until something of that is known: `look` is called once then, and may wait again. There must have been a
+ * watch_add() on this shard. Borrowed until then. */
+struct watch_wait {
+    struct watch_wait *next;
+    void (*look)(struct shard *s, struct watch_wait *w);
+};
+void watch_wait(struct shard *s, struct watch_wait *w);
 /* Whether the user is online, as the connection is told by an answer now; pushes follow when that changes. False too
- * where it does not watch it (any more). Known for sure once mails that were posted to the user's shard after
- * watch_add() have come back. */
+ * where it does not watch it (any more), or nothing is known. */
 bool watch_answer(struct shard *s, uint32_t conn, struct slice id);
 void watch_remove(struct shard *s, uint32_t conn, struct slice id);
 
-/* A user of this shard has come, or gone. */
+/* A user of this shard has come to this node, or gone from it. */
 void watch_changed(struct shard *s, struct slice id, bool online);
+/* News of a user of this shard: as bus_watch.changes and .online. */
+void watch_far(struct shard *s, struct slice id, uint64_t changes, bool online);
+/* With a bus: news of these may have been missed. Of each user of this shard that is watched: `far`, as far as is known
+ * it is connected to another node. */
+void watch_doubt(struct shard *s, bool (*which)(const void *ctx, struct slice id, bool far), const void *ctx);
 /* A connection ends. */
 void watch_ended(struct shard *s, uint32_t conn);
 

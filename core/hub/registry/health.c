@@ -28,6 +28,8 @@ void ready_serve(const struct route_call *q, void *ctx)
     store_get_stats(hub->store, &store);
     if (state != HUB_SERVING)
         answer(q, 503, state == HUB_STARTING ? "starting\n" : "draining\n");
+    else if (atomic_load_explicit(&hub->isolated, memory_order_relaxed))
+        answer(q, 503, "isolated\n");
     else if (store.failing)
         answer(q, 503, "the store refuses writes\n");
     else

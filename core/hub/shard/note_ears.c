@@ -108,6 +108,7 @@ int note_order(struct hub *hub, const struct note_order *q)
                               .note = {slice_of(o->data, q->key.n), slice_of(o->data + q->key.n, q->value.n)},
                               .remove = q->remove,
                               .add = q->add,
+                              .passing = q->passing,
                               .behind = true,
                               .number = q->number};
     bus_note(bus, &o->op);

@@ -45,6 +45,7 @@ void notes_noted(void *hub, struct bus_noted *n);
 struct note_order {
     struct slice key, value; /* copied */
     bool remove, add;
+    bool passing; /* as in struct note_change */
     uint64_t number;
     struct mailbox *home;
     void (*done)(void *ctx, enum store_status status); /* on home's thread */

@@ -45,6 +45,9 @@ struct metric_table;
 struct tables;
 struct login;
 struct watches;
+struct copies;
+struct recovery;
+struct change;
 struct member_news;
 struct comparing;
 struct charges;
@@ -78,6 +81,12 @@ struct walks {
     uint32_t first, last; /* NONE, both: empty */
 };
 
+/* Bits of shard.halted. */
+enum halt {
+    HALT_BURIED = 1 << 0,  /* other nodes take this one for dead: what clients send waits */
+    HALT_ISOLATED = 1 << 1 /* it cannot serve: clients are sent away */
+};
+
 struct shard {
     struct hub *hub;
     const struct shard_events *events; /* what rooms tell those above them */
@@ -92,9 +101,10 @@ struct shard {
     struct ev_loop *loop;              /* owned */
     struct mailbox mailbox;
     pthread_t thread;
-    bool running;  /* thread was started */
-    bool draining; /* no new logins; connections close as they become idle */
-    bool drained;  /* was counted in hub.drained */
+    bool running;   /* thread was started */
+    bool draining;  /* no new logins; connections close as they become idle */
+    bool drained;   /* was counted in hub.drained */
+    uint8_t halted; /* enum halt, of a node of a cluster: why nothing is read from clients; 0: it is */
     /* the connection at which saying goodbye goes on in the next turn; 0: at the next tick, with the first */
     uint32_t drain_at;
     uint32_t drain_spread_ms; /* clients are told to come back within that time */
@@ -120,6 +130,8 @@ struct shard {
     struct member_news *member_news;       /* of talk/member_news.c: channels that tell of members; list */
     struct comparing *comparing;           /* of talk/news_reset.c; NULL: the server is alone; owned */
     struct charges *charges;               /* of talk/charges.c; NULL: the server is alone; owned */
+    struct copies *copies;                 /* of people/copy.c; NULL: the server is alone; owned */
+    struct recovery *recovery;             /* of act/recover.c; NULL: there was nothing to recover; owned */
     struct watches *watches;               /* of people/watch.c; NULL: nobody watches; owned */
     struct buf scratch;                    /* for encoding; emptied by each user */
     struct buf hook_content, hook_message; /* of hook_set_content(), hook_text() */
@@ -132,6 +144,7 @@ struct shard {
     struct search *searches;               /* of talk/offline.c: those that read members; list */
     uint32_t missed;                       /* messages of its searches, those under way included */
     struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */
+    uint32_t restores;                     /* with a bus: how often it has put all sessions again (act/restore.h) */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;       /* in a turn, before its walks: the store is kicked once for all that is handed over now */
     uint64_t reqs;       /* requests under way whose connection is here */
@@ -195,6 +208,9 @@ struct hub {
     bool stopped;                   /* hub_stop() was called */
     bool metrics_apart;             /* there is a listener for metrics alone; set before hub_start() */
     _Atomic unsigned state;         /* enum hub_state; the main thread writes it */
+    uint64_t process;               /* tells this one from other nodes' in what is announced: random */
+    struct change *ban_changes;     /* of ban_change.c: under way on the bus; main thread; list */
+    _Atomic bool isolated;          /* a node that cannot serve; the bus's thread writes it */
     struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
     struct metric_table *metrics;   /* main thread; owned */
     struct command_table *commands; /* main thread; owned */

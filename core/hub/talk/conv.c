@@ -375,6 +375,13 @@ void conv_follow_rule(struct shard *s, struct slice channel)
         take_rule(s, conv);
 }
 
+void convs_follow_rules(struct shard *s)
+{
+    for (uint32_t i = pool_next(&s->convs, 0); i != POOL_NONE; i = pool_next(&s->convs, i + 1))
+        if (conv_at(s, i)->state == CONV_READY && conv_is_channel(conv_slice(conv_at(s, i))))
+            take_rule(s, i);
+}
+
 float conv_rate_now(const struct shard *s, const struct conv *v)
 {
     return v->meter * expf(-(float)((uint32_t)s->now_ms - v->meter_at) / (1000.0f * fading)) / fading;

@@ -107,6 +107,8 @@ struct hook_advice;
 void conv_take_advice(struct shard *s, uint32_t conv, const struct hook_advice *a, bool own);
 /* The rule that an operator has set for a channel has changed. On its owner. */
 void conv_follow_rule(struct shard *s, struct slice channel);
+/* All of them may have. */
+void convs_follow_rules(struct shard *s);
 /* The push mode a subscription without one of its own has now. */
 enum push_mode conv_default_push(const struct conv *v);
 #endif

@@ -59,7 +59,7 @@ void member_news_own(struct shard *s, uint32_t user, struct slice channel, enum 
                      const struct req *r)
 {
     const struct user *u = user_at(s, user);
-    bool there = r->conn != NONE && conn_find(s->net, r->conn, r->generation);
+    bool there = r && r->conn != NONE && conn_find(s->net, r->conn, r->generation);
     if (u->first_conn == NONE || (there && u->first_conn == r->conn && conn_at(s->net, r->conn)->user_next == NONE))
         return;
     struct buf b = BUF_INIT;

@@ -18,7 +18,7 @@ enum { MEMBER_NEWS_BURST = 500, MEMBER_NEWS_RATE = 100, MEMBER_NEWS_QUIET_MS = 2
 const char *member_change_name(enum member_change change);
 /* On the channel's owner, with its members and tier as they are now: tells those who want to hear of others. */
 void member_news_tell(struct shard *s, uint32_t conv, enum member_change change, struct slice id, struct slice name);
-/* On the user's shard: tells its connections but the one that asked (r). */
+/* On the user's shard: tells its connections but the one that asked (r; NULL: nobody here has). */
 void member_news_own(struct shard *s, uint32_t user, struct slice channel, enum member_change change, uint32_t members,
                      const struct req *r);
 /* Four times a second: what was held back, and is due. */

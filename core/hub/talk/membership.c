@@ -2,6 +2,7 @@
 
 #include "core/hub/people/ban.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/registry/hook_wait.h"
 #include "core/hub/shard/op.h"
@@ -9,8 +10,10 @@
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/member_news.h"
+#include "core/hub/talk/order.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 const char *const push_names[MODE_NONE + 1] = {
     [MODE_DEFAULT] = "", [MODE_ALL] = "all", [MODE_MERGED] = "merged", [MODE_NONE] = "none"};
@@ -49,6 +52,8 @@ void subscribe_finish(struct req *r)
         bucket_return(&user_at(s, r->user)->making);
     /* Somebody else may subscribe a user that has no connection now: then its next login finds the membership. */
     uint32_t user = r->user != NONE ? r->user : user_find(s, slice_of(q->id, q->id_len));
+    if (user != NONE)
+        copy_changed(s, user);
     if (r->code == CODE_OK && user != NONE) {
         uint32_t sub = sub_find(s, user, q->chan);
         struct chan *ch = chan_at(s, q->chan);
@@ -65,11 +70,53 @@ void subscribe_finish(struct req *r)
     interest_release(s, q->chan, q->noted);
 }
 
+/* A ban that another node has made meanwhile, and whose end of the membership may have come before this one: the
+ * membership ends here. */
+struct undoing {
+    struct store_member_del op;
+    struct subscribe *q;
+};
+
+static void subscribe_undone(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct undoing *x = OP_END(owner, op, struct undoing, op.op);
+    struct owned_req *o = &x->q->o;
+    membership_ended(s, o->conv, &x->op, MEMBER_BANNED, slice_of(x->q->name, x->q->name_len));
+    if (op->status == STORE_OK || op->status == STORE_NOTFOUND)
+        req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
+    else
+        req_fail_store(&o->r, op->status, "");
+    free(x);
+    owned_done(o);
+}
+
+/* False: there is none, or it cannot be undone. */
+static bool subscribe_banned(struct shard *s, struct subscribe *q)
+{
+    struct slice channel = conv_channel_name(conv_slice(conv_at(s, q->o.conv)));
+    if (!s->bus || !ban_member(s, q->op.user, channel))
+        return false;
+    struct undoing *x = calloc(1, sizeof *x);
+    if (!x)
+        return false;
+    x->q = q;
+    x->op = (struct store_member_del){.conv = q->op.conv,
+                                      .user = q->op.user,
+                                      .name = slice_of(q->name, q->name_len),
+                                      .change = channel_news_code(MEMBER_BANNED)};
+    op_begin(s, &x->op.op, subscribe_undone);
+    store_member_del(s->store, &x->op);
+    return true;
+}
+
 static void subscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct subscribe *q = OP_END(owner, op, struct subscribe, op.op);
     struct owned_req *o = &q->o;
+    if (op->status == STORE_OK && subscribe_banned(s, q))
+        return;
     if (op->status == STORE_NOTFOUND && !q->op.may_create) {
         /* The channel went meanwhile, with its last member or message: this request is the one that makes it. */
         q->creating = false;
@@ -225,6 +272,8 @@ void unsubscribe_finish(struct req *r)
     uint32_t chan = r->code == CODE_OK ? chan_find(r->home, conv_channel_name(conv_key_slice(&q->o.key))) : NONE;
     uint32_t user = r->user != NONE ? r->user : user_find(r->home, slice_of(q->id, q->id_len));
     uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
+    if (user != NONE)
+        copy_changed(r->home, user);
     if (r->code == CODE_OK && user != NONE && q->op.existed)
         member_news_own(r->home, user, conv_channel_name(conv_key_slice(&q->o.key)), q->change, q->op.members, r);
     if (sub != NONE)
@@ -251,14 +300,24 @@ void membership_ended(struct shard *s, uint32_t conv, const struct store_member_
     }
 }
 
+static void removed_elsewhere(void *ctx, enum store_status status, uint32_t connections)
+{
+    (void)status, (void)connections; /* a node that does not say so in time is told by number */
+    owned_done(ctx);
+}
+
+/* Nothing that is queued for the user goes out after the answer, wherever its connections are. Of a channel that is
+ * closed nothing more is queued. */
 static void unsubscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct unsubscribe *q = OP_END(owner, op, struct unsubscribe, op.op);
+    bool ended = op->status == STORE_OK && q->op.existed && q->change != MEMBER_CLOSED;
     membership_ended(s, q->o.conv, &q->op, q->change, slice_of(q->name, q->name_len));
     if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "name: no such channel");
-    owned_done(&q->o);
+    if (!ended || !order_remove(s, q->op.user, conv_channel_name(conv_key_slice(&q->o.key)), removed_elsewhere, &q->o))
+        owned_done(&q->o);
 }
 
 void unsubscribe_ready(struct owned_req *o)

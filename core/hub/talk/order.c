@@ -49,12 +49,9 @@ void order_push_begin(struct shard *s, struct slice user, uint16_t action, struc
     order_go(s, o);
 }
 
-bool order_kick(struct shard *s, struct slice user, struct slice message,
-                void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+static bool order_wait(struct shard *s, struct order *o,
+                       void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
 {
-    if (!s->bus)
-        return false;
-    struct order *o = order_new(ORDER_KICK, user, message);
     if (!o) {
         then(ctx, STORE_FATAL, 0);
         return true;
@@ -63,4 +60,16 @@ bool order_kick(struct shard *s, struct slice user, struct slice message,
     o->ctx = ctx;
     order_go(s, o);
     return true;
+}
+
+bool order_kick(struct shard *s, struct slice user, struct slice message,
+                void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+{
+    return s->bus && order_wait(s, order_new(ORDER_KICK, user, message), then, ctx);
+}
+
+bool order_remove(struct shard *s, struct slice user, struct slice channel,
+                  void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+{
+    return s->bus && order_wait(s, order_new(ORDER_REMOVE, user, channel), then, ctx);
 }

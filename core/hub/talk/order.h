@@ -24,4 +24,9 @@ static inline void order_push(struct shard *s, struct slice user, uint16_t actio
 MUST_CHECK bool order_kick(struct shard *s, struct slice user, struct slice message,
                            void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx);
 
+/* Takes what is queued of the channel from the user's connections elsewhere: its membership has ended. As order_kick().
+ * From the channel's owner shard. */
+MUST_CHECK bool order_remove(struct shard *s, struct slice user, struct slice channel,
+                             void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx);
+
 #endif

@@ -1,0 +1,279 @@
+#include "core/hub/act/resync.h"
+
+#include "core/base/frame.h"
+#include "core/base/push.h"
+#include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
+#include "core/hub/people/grant.h"
+#include "core/hub/people/user.h"
+#include "core/hub/registry/hook.h"
+#include "core/hub/shard/op.h"
+#include "core/hub/talk/interest.h"
+#include "core/hub/talk/member_news.h"
+
+#include <stdlib.h>
+
+/* --- One membership ----------------------------------------------------------------------------------------------- */
+
+/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
+ * stays stored. */
+static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel, const char *claims)
+{
+    if (!hooks_any(s, HOOK_SUBSCRIBE))
+        return true;
+    struct hook_call h = {.shard = s,
+                          .conn = NONE,
+                          .user = user_id(user_at(s, user)),
+                          .user_name = user_name(user_at(s, user)),
+                          .claims = slice_str(claims),
+                          .channel = channel,
+                          .restored = true};
+    return hooks_run(HOOK_SUBSCRIBE, &h) != HOOK_REJECT;
+}
+
+bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push_mode push, bool events, uint64_t since,
+                 bool fresh)
+{
+    uint32_t chan = chan_get(s, channel);
+    if (chan == NONE)
+        return false;
+    interest_hold(s, chan);
+    uint32_t sub = sub_find(s, user, chan);
+    if (sub == NONE) {
+        interest_await(s, chan);
+        sub = sub_add(s, user, chan, push, events, since, fresh);
+        if (sub == NONE)
+            chan_at(s, chan)->awaited = 0;
+    }
+    interest_release(s, chan, 0);
+    return sub != NONE;
+}
+
+bool resync_leave(struct shard *s, uint32_t user, struct slice channel)
+{
+    uint32_t chan = chan_find(s, channel);
+    uint32_t sub = chan != NONE ? sub_find(s, user, chan) : NONE;
+    if (sub != NONE)
+        sub_remove(s, sub);
+    return sub != NONE;
+}
+
+/* --- The first time ----------------------------------------------------------------------------------------------- */
+
+static void take_version(struct shard *s, uint32_t user, const struct store_user_load *r)
+{
+    struct user_copy *c = user_copy(s, user);
+    if (!c)
+        return;
+    c->version = r->version;
+    c->changed = false;
+}
+
+bool resync_first(struct shard *s, uint32_t user, const struct store_user_load *r, const char *claims)
+{
+    struct user *u = user_at(s, user);
+    if (user_set_name(s, user, r->name) != 0)
+        return false;
+    u->epoch = r->user.epoch;
+    u->guest = r->user.guest;
+    for (uint32_t i = 0; i < r->subscription_count; i++) {
+        const struct store_subscription *b = &r->subscriptions[i];
+        if (restore_admitted(s, user, b->channel, claims) &&
+            !resync_join(s, user, b->channel, b->push, b->events, 0, false))
+            return false;
+    }
+    take_version(s, user, r);
+    user_ready(s, user);
+    return true;
+}
+
+/* --- Push 112 of one's own, with the number of members ------------------------------------------------------------ */
+
+struct told {
+    struct store_conv_load op;
+    struct conv_key key;
+    uint32_t user; /* pinned */
+    enum member_change change;
+};
+
+static void members_known(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct told *t = OP_END(owner, op, struct told, op.op);
+    member_news_own(s, t->user, conv_channel_name(conv_key_slice(&t->key)), t->change,
+                    op->status == STORE_OK ? t->op.members : 0, NULL);
+    user_unpin(s, t->user);
+    free(t);
+}
+
+static void tell_own(struct shard *s, uint32_t user, struct slice channel, enum member_change change)
+{
+    struct told *t = user_at(s, user)->first_conn != NONE ? calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return;
+    t->key = conv_key_channel(channel);
+    t->user = user;
+    t->change = change;
+    t->op.conv = conv_key_slice(&t->key);
+    user_pin(s, user);
+    op_begin(s, &t->op.op, members_known);
+    store_conv_load(s->store, &t->op);
+}
+
+/* --- Once more ---------------------------------------------------------------------------------------------------- */
+
+static bool take_joined(struct shard *s, uint32_t user, const struct store_subscription *b)
+{
+    uint32_t chan = chan_find(s, b->channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
+    if (sub != NONE) {
+        sub_set_push(s, sub, b->push, chan_at(s, chan)->last_seq);
+        sub_set_events(s, sub, b->events);
+        return true;
+    }
+    if (chan != NONE && chan_at(s, chan)->pending)
+        return true; /* a subscription is under way, which says what it comes to */
+    if (!restore_admitted(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
+        return true;
+    if (!resync_join(s, user, b->channel, b->push, b->events, 0, false))
+        return false;
+    tell_own(s, user, b->channel, MEMBER_JOINED);
+    return true;
+}
+
+/* Ends the subscriptions to channels that are not marked with the shard's stamp. */
+static void drop_left(struct shard *s, uint32_t user)
+{
+    uint32_t next;
+    for (uint32_t i = user_at(s, user)->first_sub; i != NONE; i = next) {
+        const struct sub *b = pool_at(&s->subs, i);
+        struct chan *ch = chan_at(s, b->chan);
+        next = b->next;
+        if (ch->stamp == s->stamp || ch->pending)
+            continue;
+        tell_own(s, user, chan_name(ch), MEMBER_LEFT);
+        sub_remove(s, i);
+    }
+}
+
+bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r, uint32_t changes)
+{
+    struct user_copy *c = user_copy(s, user);
+    struct user *u = user_at(s, user);
+    if (!c || c->changes != changes || r->version < c->version)
+        return false;
+    arrivals_expect(s, user, r->arrivals);
+    if (r->version == c->version && !c->changed)
+        return true;
+    if (r->user.epoch > u->epoch)
+        u->epoch = r->user.epoch;
+    u->guest = r->user.guest;
+    if (!slice_eq(r->name, user_name(u)) && user_set_name(s, user, r->name) != 0)
+        return false;
+    for (uint32_t i = 0; i < r->subscription_count; i++)
+        if (!take_joined(s, user, &r->subscriptions[i]))
+            return false;
+    s->stamp++;
+    for (uint32_t i = 0; i < r->subscription_count; i++) {
+        uint32_t chan = chan_find(s, r->subscriptions[i].channel);
+        if (chan != NONE)
+            chan_at(s, chan)->stamp = s->stamp;
+    }
+    drop_left(s, user);
+    take_version(s, user, r);
+    return true;
+}
+
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
+
+struct reading {
+    struct store_user_load op;
+    uint32_t user; /* pinned */
+    uint32_t changes;
+    uint8_t id_len;
+    char id[64];
+};
+
+static void push_inbox(struct shard *s, uint32_t user, uint32_t inbox)
+{
+    struct buf *b = &s->scratch;
+    buf_reset(b);
+    buf_printf(b, "{\"inbox\":%u}", inbox);
+    struct frame *f = buf_ok(b) ? frame_new(PUSH_INBOX_WAITING, 0, buf_slice(b), WIRE_TAG_NONE) : NULL;
+    if (!f)
+        return;
+    user_push(s, user, f, NONE);
+    frame_unref(f);
+}
+
+static void read_again(struct shard *s, struct reading *q);
+
+static void was_read(void *owner, struct store_op *op)
+{
+    struct shard *s = owner;
+    struct reading *q = OP_END(owner, op, struct reading, op.op);
+    struct user_copy *c = user_copy(s, q->user);
+    bool known = user_at(s, q->user)->state == USER_READY && c;
+    bool took = known && op->status == STORE_OK && resync_take(s, q->user, &q->op, q->changes);
+    if (took && c->inbox) {
+        c->inbox = false;
+        arrivals_settle(s, q->user);
+        if (q->op.inbox)
+            push_inbox(s, q->user, q->op.inbox);
+    }
+    store_user_load_free(&q->op);
+    if (known && op->status == STORE_OK && (!took || c->again)) {
+        read_again(s, q);
+        return;
+    }
+    if (c)
+        c->reading = false;
+    if (known && op->status != STORE_OK && op->status != STORE_NOTFOUND)
+        copy_retry(s, q->user);
+    user_unpin(s, q->user);
+    free(q);
+}
+
+static void read_again(struct shard *s, struct reading *q)
+{
+    struct user_copy *c = user_copy(s, q->user);
+    c->again = false;
+    q->changes = c->changes;
+    q->op = (struct store_user_load){.id = slice_of(q->id, q->id_len)};
+    op_begin(s, &q->op.op, was_read);
+    store_user_load(s->store, &q->op);
+}
+
+void resync(struct shard *s, uint32_t user, bool inbox)
+{
+    struct user_copy *c = user_copy(s, user);
+    if (!c || user_at(s, user)->state != USER_READY)
+        return; /* a login is about to read it */
+    c->inbox |= inbox;
+    if (c->reading) {
+        c->again = true;
+        return;
+    }
+    struct reading *q = calloc(1, sizeof *q);
+    if (!q) {
+        copy_retry(s, user);
+        return;
+    }
+    struct slice id = user_id(user_at(s, user));
+    q->user = user;
+    q->id_len = (uint8_t)id.n;
+    memcpy(q->id, id.p, id.n);
+    user_pin(s, user);
+    c->reading = true;
+    read_again(s, q);
+}
+
+static void read_due(struct shard *s, uint32_t user)
+{
+    resync(s, user, true);
+}
+
+void resync_tick(struct shard *s)
+{
+    if (s->copies)
+        copies_due(s, read_due);
+}
