@@ -240,7 +240,7 @@ enum bus_event {
 
 enum { BUS_PARTS = 1024 / 8 }; /* bytes of a set of partitions */
 
-/* What the hub hears, on the bus's thread, which may not wait. */
+/* What the hub hears, on the bus's thread, which may not wait. NULL: it does not want to hear of that. */
 struct bus_ears {
     void *ctx;
     /* The hub's, which frees it. */

@@ -79,58 +79,47 @@ static void redis_bus_listen(struct bus *base, const struct bus_ears *ears)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Calls what somebody listens with; `told` says whether anybody does. */
-#define TELL(r, told, call)                                                                                            \
-    do {                                                                                                               \
+/* Calls what somebody listens with; whether anybody does, and with that. */
+#define TELL(r, ear, ...)                                                                                              \
+    ({                                                                                                                 \
         struct redis_bus *b = (r)->bus;                                                                                \
         pthread_mutex_lock(&b->lock);                                                                                  \
-        (told) = b->listening;                                                                                         \
+        bool told = b->listening && b->heard.ear;                                                                      \
         if (told)                                                                                                      \
-            b->heard.call;                                                                                             \
+            b->heard.ear(b->heard.ctx, __VA_ARGS__);                                                                   \
         pthread_mutex_unlock(&b->lock);                                                                                \
-    } while (0)
+        told;                                                                                                          \
+    })
 
 void redis_bus_heard(struct redis *r, struct bus_news *n)
 {
-    bool told;
-    TELL(r, told, heard(b->heard.ctx, n));
-    if (!told)
+    if (!TELL(r, heard, n))
         free(n);
 }
 
 void redis_bus_reset(struct redis *r, const uint8_t parts[BUS_PARTS])
 {
-    bool told;
-    TELL(r, told, reset(b->heard.ctx, parts));
-    (void)told;
+    (void)TELL(r, reset, parts);
 }
 
 void redis_bus_event(struct redis *r, enum bus_event what, uint64_t node)
 {
-    bool told;
-    TELL(r, told, event(b->heard.ctx, what, node));
-    (void)told;
+    (void)TELL(r, event, what, node);
 }
 
 bool redis_bus_ordered(struct redis *r, struct bus_order *o)
 {
-    bool told;
-    TELL(r, told, ordered(b->heard.ctx, o));
-    return told;
+    return TELL(r, ordered, o);
 }
 
 bool redis_bus_called(struct redis *r, struct bus_called *c)
 {
-    bool told;
-    TELL(r, told, called(b->heard.ctx, c));
-    return told;
+    return TELL(r, called, c);
 }
 
 bool redis_bus_noted(struct redis *r, struct bus_noted *n)
 {
-    bool told;
-    TELL(r, told, noted(b->heard.ctx, n));
-    return told;
+    return TELL(r, noted, n);
 }
 
 /* --- What has come ------------------------------------------------------------------------------------------------ */

@@ -98,6 +98,13 @@ static inline void noted(void *ctx, struct bus_noted *n)
     bus_applied(store_bus(((struct hub *)ctx)->w.s), n);
 }
 
+static inline void hub_listen(struct hub *h)
+{
+    const struct bus_ears ears = {
+        .ctx = h, .heard = heard, .reset = reset, .event = event, .ordered = ordered, .called = called, .noted = noted};
+    bus_listen(store_bus(h->w.s), &ears);
+}
+
 static inline void hub_open(struct hub *h, struct hub *first, uint16_t node)
 {
     memset(h, 0, sizeof *h);
@@ -109,9 +116,7 @@ static inline void hub_open(struct hub *h, struct hub *first, uint16_t node)
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->some, NULL);
     world_open(&h->w);
-    const struct bus_ears ears = {
-        .ctx = h, .heard = heard, .reset = reset, .event = event, .ordered = ordered, .called = called, .noted = noted};
-    bus_listen(store_bus(h->w.s), &ears);
+    hub_listen(h);
 }
 
 static inline void hub_close(struct hub *h)

@@ -133,6 +133,29 @@ static void who_does_not_answer_is_named(void **state)
     assert_true(answers(&p->a, &p->b));
 }
 
+/* A hub need not hear of all there is. */
+static void who_does_not_want_to_hear_is_not_told(void **state)
+{
+    struct pair *p = *state;
+    redis_kit_need();
+    assert_int_equal(user_make(&p->a.w, "hugo", "Hugo"), STORE_OK);
+    (void)put(&p->b, "hugo", "", 1);
+    struct bus_watch w = {.user = S("hugo"), .on = true};
+    assert_int_equal(BUS(&p->b, bus_watch, &w), STORE_OK);
+    const struct bus_ears nothing = {.ctx = &p->b};
+    bus_listen(store_bus(p->b.w.s), &nothing);
+    unsigned n = now(&p->b, &p->b.order_n);
+    struct bus_order o = order_of(ORDER_KICK, "hugo", "");
+    assert_int_equal(BUS(&p->a, bus_order, &o), STORE_OK); /* there is nothing to close */
+    (void)put(&p->a, "hugo", "", 1);
+    assert_false(answers(&p->a, &p->b));
+    assert_int_equal(now(&p->b, &p->b.order_n), n);
+    hub_listen(&p->b);
+    assert_true(answers(&p->a, &p->b));
+    del(&p->a, "hugo");
+    del(&p->b, "hugo");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +163,7 @@ int main(void)
         cmocka_unit_test(an_order_is_carried_out_once),
         cmocka_unit_test(questions_are_answered),
         cmocka_unit_test(who_does_not_answer_is_named),
+        cmocka_unit_test(who_does_not_want_to_hear_is_not_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
