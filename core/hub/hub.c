@@ -17,6 +17,7 @@
 #include "core/net/listener.h"
 #include "core/net/net.h"
 #include "core/net/net_shared.h"
+#include "storage/bus.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -275,6 +276,8 @@ static void drain_run(void *owner, struct mail *m)
 void hub_drain(struct hub *hub, uint32_t spread_ms, void (*done)(void *ctx), void *ctx)
 {
     atomic_store_explicit(&hub->state, HUB_DRAINING, memory_order_relaxed);
+    if (store_bus(hub->store))
+        bus_drain(store_bus(hub->store));
     hub->drain_done = done;
     hub->drain_ctx = ctx;
     for (unsigned i = 0; i < hub->shard_count; i++) {

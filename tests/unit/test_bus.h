@@ -66,6 +66,7 @@ struct test_bus {
     uint32_t answered; /* questions of the test, by this node: with what */
     char answer[4096]; /* NUL-terminated; answer_n bytes of it */
     size_t answer_n;
+    bool draining;    /* the hub has said so */
     uint32_t applied; /* notes that the test told */
 };
 
@@ -308,6 +309,11 @@ static inline void test_bus_applied(struct bus *b, struct bus_noted *n)
     free(n);
 }
 
+static inline void test_bus_drain(struct bus *b)
+{
+    ((struct test_bus *)b)->draining = true;
+}
+
 static inline unsigned test_bus_part(struct slice id)
 {
     return (unsigned)(hash_bytes(id) % 1024);
@@ -322,6 +328,7 @@ static inline void test_bus_init(struct test_bus *t)
                                        .applied = test_bus_applied,
                                        .nodes = test_bus_nodes,
                                        .leads = test_bus_leads,
+                                       .drain = test_bus_drain,
                                        .part_conv = test_bus_part,
                                        .part_user = test_bus_part};
     memset(t, 0, sizeof *t);

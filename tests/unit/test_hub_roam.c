@@ -271,6 +271,57 @@ static void a_login_of_who_is_deleted_meanwhile(void **state)
     kit_end(&k);
 }
 
+/* Two nodes make the same user at once: the one that is late finds it made. */
+static void a_user_that_another_node_has_made(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 1);
+    struct peer *a = peer_open(&k, 0);
+    gate_hold(OP_USER_SAVE);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\"}");
+    kit_settle(&k);
+    struct store_user_save q = {.id = S("ann"), .name = S("Ann of the other"), .create = true};
+    OTHER(store_user_save, &q);
+    assert_int_equal(q.op.status, STORE_OK);
+    gate_open(OP_USER_SAVE);
+    has(peer_answer(a, 1, seq), "Ann of the other");
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* A guest whose time has come, and who is connected to another node, stays. */
+static void guests_elsewhere_stay(void **state)
+{
+    struct kit k;
+    char id[64];
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    strcpy(k.opt.auth_mode, "open");
+    k.opt.guest_ms = 1000;
+    kit_start(&k);
+    struct peer *a = peer_open(&k, 0);
+    assert_int_equal(sscanf(peer_ask(a, 1, "{\"name\":\"Ann\"}"), "{\"id\":\"%63[^\"]\"", id), 1);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    peer_close(a);
+    kit_settle(&k);
+    char online[70], line[80];
+    snprintf(online, sizeof online, " %s ", id);
+    snprintf(line, sizeof line, "presence %s", id);
+    kit_bus.online = online;
+    told("");
+    unsigned asked = 0;
+    KIT_UNTIL(&k, (asked += told(line)) >= 2);
+    assert_true(is_member(id, "room"));
+    assert_int_equal(kit_gate.calls[OP_USER_FORGET], 0);
+    kit_bus.online = NULL;
+    KIT_UNTIL(&k, kit_gate.calls[OP_USER_FORGET] == 1);
+    kit_settle(&k);
+    assert_false(is_member(id, "room"));
+    kit_end(&k);
+}
+
 /* --- Arrivals ----------------------------------------------------------------------------------------------------- */
 
 static void hear_private(struct said *x, uint64_t arrival)
@@ -885,6 +936,8 @@ int main(void)
         cmocka_unit_test(names_and_tokens_are_followed),
         cmocka_unit_test(a_login_knows_what_came_meanwhile),
         cmocka_unit_test(a_login_of_who_is_deleted_meanwhile),
+        cmocka_unit_test(a_user_that_another_node_has_made),
+        cmocka_unit_test(guests_elsewhere_stay),
         cmocka_unit_test(no_arrival_is_pushed_twice),
         cmocka_unit_test(a_missing_arrival_is_told_of),
         cmocka_unit_test(arrivals_at_random),

@@ -8,6 +8,7 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/channel_news.h"
 #include "core/hub/talk/membership.h"
+#include "storage/bus.h"
 
 #include <stdlib.h>
 
@@ -120,12 +121,17 @@ void guests_drop(struct shard *s)
 struct forget {
     struct mail mail; /* from shard 0 */
     struct shard *shard;
-    uint32_t user; /* pinned */
-    uint32_t left; /* memberships to end, and one for the starter */
-    bool failed;   /* try again at the next hunt */
+    uint32_t user;       /* pinned */
+    uint32_t left;       /* memberships to end, and one for the starter */
+    bool failed;         /* try again at the next hunt */
+    bool online, shared; /* with a bus: it is connected to another node */
+    struct slice self;   /* id, for the bus */
+    struct store_user_load loaded;
     union {
         struct store_user_load load;
+        struct store_user_save save;
         struct store_user_forget forget;
+        struct bus_presence far;
     } op;
     uint8_t id_len, name_len;
     char id[64], name[64];
@@ -216,22 +222,66 @@ static void leave_channel(struct forget *f, struct slice channel)
     owned_post(f->shard, &q->o);
 }
 
+/* Its time has come: it leaves its channels, and goes. */
+static void forget_go(struct forget *f)
+{
+    f->left = 1;
+    for (uint32_t i = 0; i < f->loaded.subscription_count; i++)
+        leave_channel(f, f->loaded.subscriptions[i].channel);
+    store_user_load_free(&f->loaded);
+    forget_step(f);
+}
+
+static void forget_postponed(void *owner, struct store_op *op)
+{
+    forget_end(OP_END(owner, op, struct forget, op.save.op));
+}
+
+/* It is connected to another node: an open connection counts from its end, as here. */
+static void forget_postpone(struct forget *f)
+{
+    struct shard *s = f->shard;
+    f->op.save = (struct store_user_save){.id = slice_of(f->id, f->id_len),
+                                          .name = slice_of(f->name, f->name_len),
+                                          .user = {.epoch = f->loaded.user.epoch, .guest = true},
+                                          .guest_ttl_ms = s->opt->guest_ms};
+    store_user_load_free(&f->loaded);
+    op_begin(s, &f->op.save.op, forget_postponed);
+    store_user_save(s->store, &f->op.save);
+}
+
+static void forget_looked(void *owner, struct store_op *op)
+{
+    struct forget *f = OP_END(owner, op, struct forget, op.far.op);
+    if (op->status == STORE_OK && !f->online) {
+        forget_go(f);
+    } else if (op->status == STORE_OK) {
+        forget_postpone(f);
+    } else { /* at the next hunt */
+        store_user_load_free(&f->loaded);
+        forget_end(f);
+    }
+}
+
 static void forget_loaded(void *owner, struct store_op *op)
 {
     struct forget *f = OP_END(owner, op, struct forget, op.load.op);
-    struct store_user_load l = f->op.load;
-    bool due = op->status == STORE_OK && l.user.guest_due;
-    f->left = 1;
-    f->name_len = (uint8_t)(l.name.n < sizeof f->name ? l.name.n : sizeof f->name);
+    struct shard *s = owner;
+    f->loaded = f->op.load;
+    f->name_len = (uint8_t)(f->loaded.name.n < sizeof f->name ? f->loaded.name.n : sizeof f->name);
     if (f->name_len)
-        memcpy(f->name, l.name.p, f->name_len);
-    for (uint32_t i = 0; due && i < l.subscription_count; i++)
-        leave_channel(f, l.subscriptions[i].channel);
-    store_user_load_free(&l);
-    if (due)
-        forget_step(f);
-    else
+        memcpy(f->name, f->loaded.name.p, f->name_len);
+    if (op->status != STORE_OK || !f->loaded.user.guest_due) {
+        store_user_load_free(&f->loaded);
         forget_end(f);
+    } else if (s->bus) {
+        f->self = slice_of(f->id, f->id_len);
+        f->op.far = (struct bus_presence){.ids = &f->self, .n = 1, .online = &f->online, .shared = &f->shared};
+        op_begin(s, &f->op.far.op, forget_looked);
+        bus_presence(s->bus, &f->op.far);
+    } else {
+        forget_go(f);
+    }
 }
 
 static void forget_arrive(void *owner, struct mail *m)

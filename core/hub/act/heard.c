@@ -72,6 +72,8 @@ static void user_changed(struct shard *s, uint32_t user, const struct bus_news *
     struct user *u = user_at(s, user);
     if (u->state == USER_READY && n->epoch > u->epoch)
         u->epoch = n->epoch;
+    if (n->gone) /* what is known of its conversations may be wrong */
+        atomic_fetch_add_explicit(&s->hub->users_gone, 1, memory_order_relaxed);
     if (n->gone || !is_next(s, user, n) || slice_eq(n->name, user_name(u)))
         return;
     if (n->name.n == 0 || n->name.n > 64 || user_set_name(s, user, n->name) != 0)

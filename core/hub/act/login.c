@@ -292,6 +292,12 @@ static void login_saved(void *owner, struct store_op *op)
         login_counted(l);
         return;
     }
+    if (first && op->status == STORE_DENIED) { /* another node has made it meanwhile, and named it */
+        if (slice_eq(login_name(l), login_id(l)))
+            l->name_len = 0;
+        login_start(l);
+        return;
+    }
     bool renamed = !first && l->name_len && !slice_eq(login_name(l), user_name(u));
     if (!stored || (l->name_len && user_set_name(s, l->user, login_name(l)) != 0)) {
         enum code code = stored ? CODE_INTERNAL : CODE_UNAVAILABLE;
