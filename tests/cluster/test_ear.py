@@ -24,7 +24,7 @@ LISTEN = os.path.join(os.path.dirname(os.environ.get("MAGPIED") or os.path.join(
                       "listen")
 PATIENCE = 60
 PARTS, SLOTS, EACH = 1024, 16384, 16
-NUDGE = 2
+MESSAGE, NUDGE = 1, 2
 STRANGER = 1 << 40  # an incarnation that no node has
 OK = 0
 
@@ -67,7 +67,8 @@ class Listen:
         self.redis, self.prefix = redis, "t%08x:" % random.getrandbits(32)
         self.changed = threading.Condition()
         self.heard, self.resets, self.answers = set(), [], []
-        self.incs = self.slow = None
+        self.incs = self.slow = self.repair = None
+        self.known = {}  # channel → the newest seq that it was told of, by news or by a head
         self.process = subprocess.Popen([LISTEN, self.prefix, redis.addresses], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -82,13 +83,22 @@ class Listen:
                     self.incs = [int(i) for i in rest]
                 elif what == "heard":
                     self.heard.add(int(rest[2]))
+                    if int(rest[0]) == MESSAGE:
+                        self.know(rest[1], int(rest[2]))
                 elif what == "reset":
                     self.resets.append({int(p) for p in rest[0].split(",")})
+                    if self.repair:
+                        self.repair(self.resets[-1])
                 elif what in ("followed", "unfollowed", "said"):
+                    if what == "followed" and int(rest[1]) == OK:
+                        self.know(rest[0], int(rest[2]))
                     self.answers.append((what, rest[0], int(rest[1]), int(rest[2]), int(rest[3])))
                 elif what == "slow":
                     self.slow = int(rest[0])
                 self.changed.notify_all()
+
+    def know(self, name, seq):
+        self.known[name] = max(seq, self.known.get(name, 0))
 
     def until(self, f, what, timeout=PATIENCE):
         with self.changed:
@@ -270,6 +280,59 @@ class Ear(unittest.TestCase):
         self.assertTrue(self.publish(self.masters(master), "room1", part))
         self.listen.until(lambda: self.seq in self.listen.heard, "what was published is heard")
         master.cont()
+
+    def say(self, names):
+        """Stores a message in each; returns {name: seq}."""
+        said = {}
+        text = "%08x" % random.getrandbits(32)
+        for name in names:
+            self.listen.order("say", name, text)
+        yield
+        for name in names:
+            status, seq, _ = self.listen.answer("said", name)
+            while status != OK:  # with the same clientId
+                self.listen.order("say", name, text)
+                status, seq, _ = self.listen.answer("said", name)
+            said[name] = seq
+        yield said
+
+    def test_nothing_stored_is_missed(self):
+        """Whoever reads the heads of what is reset knows of all that is stored, whenever the links break."""
+        def repair(parts):
+            for name, part in self.channels.items():
+                if part in parts:
+                    self.listen.order("follow", name)
+
+        masters = self.redis.masters()
+
+        def cut():
+            for _ in range(2):  # the second time they are made again somewhat later
+                for master in masters:
+                    master.call("CLIENT", "KILL", "TYPE", "pubsub")
+                time.sleep(random.random() * 0.05)
+
+        def move():
+            master = self.redis.master_of(0)
+            self.redis.failover(self.redis.replicas_of(master)[0])
+
+        def kill():
+            master = self.redis.master_of(SLOTS - EACH)
+            master.kill()
+            eventually(lambda: self.redis.master_of(SLOTS - EACH) is not master, "an election", PATIENCE)
+            master.start()
+
+        self.listen.repair = repair
+        for fault in [cut] * 20 + [move, kill]:
+            saying = self.say(list(self.channels))
+            if fault is not cut:
+                next(saying)
+                time.sleep(random.random() * 0.01)
+            fault()
+            if fault is cut:
+                next(saying)
+            said = next(saying)
+            self.listen.until(lambda: all(self.listen.known.get(n, 0) >= seq for n, seq in said.items()),
+                              "it knows of all that was stored", 30)
 
     def test_receiver_too_slow(self):
         master = self.redis.masters()[1]
