@@ -119,7 +119,7 @@ static struct bus_news nudge(struct conv_key *k, uint64_t origin, uint64_t seq)
     return (struct bus_news){.kind = NEWS_NUDGE, .origin = origin, .conv = conv_key_slice(k), .seq = seq};
 }
 
-/* Publishes; returns how many have it. */
+/* Publishes; returns how many have it: two, where a link that was lost is not missed yet. */
 static long long publish(struct pair *p, struct slice channel, struct slice message)
 {
     return RAW_NUMBER(&p->raw, SLICE_LIT("SPUBLISH"), channel, message);
@@ -153,13 +153,14 @@ static void a_followed_channel_is_heard(void **state)
     struct slice channel = redis_bus_to_followers(redis_of(p->a.s), name, conv_key_slice(&k));
     struct bus_news n = nudge(&k, inc_of(&p->b), 7);
     unsigned heard = 0;
-    assert_int_equal(tell(p, channel, &n), 1);
+    (void)hub_expect(&p->hub, 1, &heard); /* the other engine has told of what it stored */
+    assert_true(tell(p, channel, &n) > 0);
     assert_int_equal(hub_expect(&p->hub, 7, &heard), 1);
     n = nudge(&k, inc_of(&p->a), 8); /* its own */
-    assert_int_equal(tell(p, channel, &n), 1);
-    assert_int_equal(publish(p, channel, SLICE_LIT("garbage")), 1);
+    assert_true(tell(p, channel, &n) > 0);
+    assert_true(publish(p, channel, SLICE_LIT("garbage")) > 0);
     n = nudge(&k, inc_of(&p->b) + 1000, 9); /* of a node that nobody knows yet */
-    assert_int_equal(tell(p, channel, &n), 1);
+    assert_true(tell(p, channel, &n) > 0);
     assert_int_equal(hub_expect(&p->hub, 9, &heard), 1);
     struct bus_unfollow u = {.conv = conv_key_slice(&k)};
     assert_int_equal(BUS(&p->a, bus_unfollow, &u), STORE_OK);
@@ -183,7 +184,7 @@ static void a_followed_channel_is_heard(void **state)
         util_wait(&p->a, &u.op);
         assert_int_equal(again.op.status, STORE_OK);
         n.seq++;
-        assert_int_equal(tell(p, channel, &n), 1);
+        assert_true(tell(p, channel, &n) > 0);
         assert_int_equal(hub_expect(&p->hub, n.seq, &heard), 1);
     }
     f = (struct bus_follow){.conv = SLICE_LIT("pann")};
@@ -226,11 +227,11 @@ static void nobody_listens(void **state)
         struct bus_news n = nudge(&k, inc_of(&p->b), seq);
         news_put(&b, &n);
     }
-    assert_int_equal(publish(p, channel, buf_slice(&b)), 1);
+    assert_true(publish(p, channel, buf_slice(&b)) > 0);
     assert_int_equal(hub_expect(&p->hub, 2000003, &heard), 3);
     bus_listen(store_bus(p->a.s), NULL);
     uint64_t in = atomic_load(&redis_of(p->a.s)->stats.news_in);
-    assert_int_equal(publish(p, channel, buf_slice(&b)), 1);
+    assert_true(publish(p, channel, buf_slice(&b)) > 0);
     for (int i = 0; i < 20000 && atomic_load(&redis_of(p->a.s)->stats.news_in) < in + 3; i++)
         usleep(1000);
     const struct bus_ears ears = {.ctx = &p->hub, .heard = hub_heard, .reset = hub_reset};
@@ -238,7 +239,7 @@ static void nobody_listens(void **state)
     assert_int_equal(p->hub.n, heard);
     bus_listen(store_bus(p->a.s), &ears);
     struct bus_news n = nudge(&k, inc_of(&p->b), 2000099);
-    assert_int_equal(tell(p, channel, &n), 1);
+    assert_true(tell(p, channel, &n) > 0);
     (void)hub_expect(&p->hub, 2000099, &heard);
     buf_free(&b);
 }
