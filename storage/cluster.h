@@ -30,6 +30,8 @@ struct cluster_figures {
     bool isolated;     /* that is longer than cluster.isolated */
     uint64_t repeats;  /* groups of calls that were sent once more, for what became of them was not known */
     uint64_t unknown;  /* operations that may have been done, and could not be answered */
+    uint64_t news_in, news_out; /* of other nodes; told to them, each to so many receivers as it was published to */
+    uint64_t ear_resets;        /* how often news of a partition may have been missed */
     struct cluster_archive {
         bool used, connected;   /* there is one; it answers */
         uint64_t behind_ms;     /* how long the oldest message that this node has to write there has waited */

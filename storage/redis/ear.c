@@ -31,6 +31,7 @@ struct ear_part {
     uint32_t missing;  /* of them are wanted, and not on */
     uint64_t again_at; /* what is off is asked for then, by redis.turn_ms; 0: nothing is */
     bool broken;       /* what was on has been off: the hub is told once nothing is missing */
+    bool once;         /* nothing was missing, at some time */
 };
 
 struct ears {
@@ -450,18 +451,20 @@ static void whole_tell(struct redis *r)
 {
     struct ears *es = r->bus->ears;
     uint8_t parts[BUS_PARTS] = {0};
-    unsigned n = 0;
+    unsigned n = 0, lost = 0;
     for (uint16_t part = 0; es->broken && part < PARTITIONS; part++) {
         if (!es->parts[part].broken || es->parts[part].missing)
             continue;
+        lost += es->parts[part].once;
         es->parts[part].broken = false;
+        es->parts[part].once = true;
         es->broken--;
         redis_bus_part_add(parts, part);
         n++;
     }
     if (!n)
         return;
-    atomic_fetch_add_explicit(&r->stats.ear_resets, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->stats.ear_resets, lost, memory_order_relaxed);
     redis_bus_reset(r, parts);
 }
 

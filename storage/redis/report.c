@@ -5,6 +5,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/cold.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/tell.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,6 +246,11 @@ void report_read(struct redis *r, struct cluster_figures *out)
     pthread_mutex_unlock(&f->lock);
     out->repeats = atomic_load(&r->stats.repeats);
     out->unknown = atomic_load(&r->stats.unknown);
+    out->news_in = atomic_load(&r->stats.news_in);
+    out->ear_resets = atomic_load(&r->stats.ear_resets);
+    struct tell_stats told;
+    tell_get_stats(r, &told);
+    out->news_out = told.out;
     latency_read(&r->group_latency, &out->group);
     latency_read(&r->wait_latency, &out->wait);
 }

@@ -255,6 +255,7 @@ static void a_lost_link_is_made_again(void **state)
     UNTIL(w, all_whole(w));
     assert_int_equal(resets(), PARTITIONS);
     assert_int_equal(hub.calls, 1);
+    assert_int_equal(atomic_load(&w->r->stats.ear_resets), PARTITIONS); /* and not those of the beginning */
     buf_free(&b);
 }
 
