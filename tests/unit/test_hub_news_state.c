@@ -177,7 +177,18 @@ static void members_by_version(void **state)
         .kind = NEWS_CHANNEL, .tier = TIER_LARGE, .members = 2, .version = 15, .conv = conv_key_slice(&key)};
     test_bus_hear(&kit_bus, &n);
     KIT_UNTIL(&k, v->tier == TIER_LARGE);
-    assert_int_equal(kit_gate.calls[OP_CHANNEL_SAVE], 0); /* whoever has passed the threshold has saved it */
+    assert_true(v->tier_by_policy);
+    n.tier = TIER_SMALL;
+    test_bus_hear(&kit_bus, &n);
+    KIT_UNTIL(&k, v->tier == TIER_SMALL);
+    assert_false(v->tier_by_policy);
+    /* Whoever passes a threshold saves the tier; nobody is told who came into what is large now. */
+    hear_member("room", 16, 500, MEMBER_JOINED, "u6");
+    KIT_UNTIL(&k, v->tier == TIER_LARGE);
+    gets_nothing(&k, a);
+    hear_member("room", 17, 399, MEMBER_LEFT, "u6");
+    KIT_UNTIL(&k, v->tier == TIER_SMALL);
+    assert_int_equal(kit_gate.calls[OP_CHANNEL_SAVE], 0);
     peer_close(a);
     kit_end(&k);
 }
@@ -227,6 +238,11 @@ static void a_channel_is_closed_elsewhere(void **state)
     kit_settle(&k);
     struct conv_key key = conv_key_channel(S("room"));
     struct bus_news n = {.kind = NEWS_CHANNEL, .version = 20, .gone = true, .conv = conv_key_slice(&key)};
+    /* The last one has left, who hears of that as a user. */
+    test_bus_hear(&kit_bus, &n);
+    gets_nothing(&k, a);
+    n.members = 2;
+    n.version = 21;
     test_bus_hear(&kit_bus, &n);
     struct peer *all[] = {a, b, c};
     for (int i = 0; i < 3; i++)
@@ -473,6 +489,12 @@ static void the_store_checks(void **state)
     struct store_block unblock = {.user = S("bob"), .target = S("ann")};
     OTHER(store_block, &unblock);
     works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}"));
+    /* Of an edit too, at which no append looks once more. */
+    struct store_block block = {.user = S("bob"), .target = S("ann"), .blocked = true};
+    OTHER(store_block, &block);
+    fails(peer_ask(a, 17, "{\"peerId\":\"bob\",\"seq\":1,\"content\":\"y\"}"), "forbidden");
+    OTHER(store_block, &unblock);
+    works(peer_ask(a, 17, "{\"peerId\":\"bob\",\"seq\":1,\"content\":\"y\"}"));
     /* So is a user or a channel that is not there. */
     fails(peer_ask(a, 2, "{\"receiverId\":\"new\",\"content\":\"x\"}"), "not_found");
     struct store_user_save save = {.id = S("new"), .name = S("New")};

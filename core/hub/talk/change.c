@@ -242,4 +242,6 @@ void change_fill(struct change *q, const struct conv_key *key, const struct hook
     q->seq = h->seq;
     q->o.key = *key;
     q->o.ready = h->edit ? edit_ready : recall_ready;
+    q->o.fresh =
+        h->edit && !conv_is_channel(conv_key_slice(key)); /* whether it is blocked, for no append looks at that again */
 }

@@ -67,12 +67,15 @@ static void apply(struct shard *s, uint32_t conv, const struct bus_news *n)
         h->changes.number = n->version;
     if (n->gone) {
         conv_gone(s, conv);
-        close_here(s, conv);
+        if (n->members) /* else its last member has left, who hears of that otherwise */
+            close_here(s, conv);
         return;
     }
     if (n->origin) {
         h->changed_ms = s->now_ms;
-        conv_hear(s, conv, n->members, (enum store_tier)n->tier);
+        conv_hear_members(s, conv, n->members);
+        if (!newer)
+            conv_hear_tier(s, conv, (enum store_tier)n->tier);
     }
     if (newer && n->change && n->change <= channel_news_code(MEMBER_JOINED))
         member_news_tell(s, conv, (enum member_change)(n->change - 1), n->sender, n->name);
@@ -174,9 +177,11 @@ void channel_news_head(struct shard *s, uint32_t conv, const struct store_conv_l
         return;
     h->changes.number = head->version;
     h->changed_ms = s->now_ms;
-    if (head->exists)
-        conv_hear(s, conv, head->members, head->tier);
-    else if (conv_at(s, conv)->exists)
+    if (head->exists) {
+        conv_hear_members(s, conv, head->members);
+        conv_hear_tier(s, conv, head->tier);
+    } else if (conv_at(s, conv)->exists) {
         conv_gone(s, conv);
+    }
     channel_news_go_on(s, conv);
 }

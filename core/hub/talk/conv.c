@@ -233,7 +233,7 @@ static void owned_arrive(void *owner, struct mail *m)
     v->used_ms = s->now_ms;
     v->pins++;
     q->conv = i;
-    if (v->state == CONV_READY && v->pins == 1 && outdated(s, v))
+    if (v->state == CONV_READY && v->pins == 1 && (outdated(s, v) || (q->fresh && s->bus)))
         v->state = CONV_NEW;
     if (v->state == CONV_READY) {
         q->ready(q);
@@ -320,13 +320,26 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members)
         set_tier(s, conv, tier_of_members(s, v), true);
 }
 
-void conv_hear(struct shard *s, uint32_t conv, uint32_t members, enum store_tier tier)
+void conv_hear_members(struct shard *s, uint32_t conv, uint32_t members)
 {
     struct conv *v = conv_at(s, conv);
-    v->exists = true;
     v->members = members;
     if (!v->tier_by_policy)
-        set_tier(s, conv, tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL, false);
+        set_tier(s, conv, tier_of_members(s, v), false);
+}
+
+void conv_hear_tier(struct shard *s, uint32_t conv, enum store_tier tier)
+{
+    struct conv *v = conv_at(s, conv);
+    tier = tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL;
+    /* Between the thresholds either may be right. Elsewhere a policy has said so, which is this server's too. */
+    bool between = s->opt->large_members && v->members < s->opt->large_members &&
+                   (uint64_t)v->members * 5 >= (uint64_t)s->opt->large_members * 4;
+    if (!v->tier_by_policy)
+        v->tier_by_policy = !between && tier != tier_of_members(s, v);
+    else if (between || tier == tier_of_members(s, v))
+        v->tier_by_policy = false;
+    set_tier(s, conv, tier, false);
 }
 
 void conv_gone(struct shard *s, uint32_t conv)

@@ -55,6 +55,7 @@ struct owned_req {
     struct owned_req *next; /* while it waits for the load */
     uint32_t conv;          /* on the owner, pinned; NONE before */
     struct shard *owner;
+    bool fresh; /* where another server may have changed what is known of the conversation, it is looked up */
     struct conv_key key;
     /* On the owner, with the conversation loaded and pinned. Ends with owned_done() or starts a store operation that
      * does. */
@@ -93,8 +94,10 @@ bool conv_has(const struct shard *s, uint32_t conv, uint8_t mask);
 void conv_gone(struct shard *s, uint32_t conv);
 /* The number of members changed: keeps it, and switches the tier where the thresholds say so. */
 void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
-/* Another server says so; and which tier the channel has: whoever passed a threshold has saved it. */
-void conv_hear(struct shard *s, uint32_t conv, uint32_t members, enum store_tier tier);
+/* Another server says so. Whoever passed a threshold saves the tier. */
+void conv_hear_members(struct shard *s, uint32_t conv, uint32_t members);
+/* Another server has saved that tier. */
+void conv_hear_tier(struct shard *s, uint32_t conv, enum store_tier tier);
 /* The channel is followed, and this is what the store had of it then. */
 struct bus_follow;
 void conv_followed(struct shard *s, uint32_t conv, const struct bus_follow *head);
