@@ -1,5 +1,5 @@
 """Everything breaks while people on all nodes chat: the checker finds nothing. MAGPIE_KILLS: how many of each kind (2;
-`./dev soak` takes 20); MAGPIE_TEST_NODES: how many nodes (1)."""
+`./dev soak` takes 20); MAGPIE_TEST_NODES: how many nodes (3)."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from redis_cluster import RedisCluster
 from server import MAGPIED, Server
 
 KILLS = int(os.environ.get("MAGPIE_KILLS", "2"))
-NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 1)
+NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 3)
 
 CONFIG = {"log": {"level": "info"}, "limits": {"inbox": 0, "dedup_window": 3600},
           "tiers": {"small": {"max": 0}, "dm": {"max": 0}}}

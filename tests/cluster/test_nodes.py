@@ -277,7 +277,7 @@ class People(Nodes):
 
     def test_kicks(self):
         a, b, _ = self.three()
-        self.console(2).ask("kick %s" % a.id)
+        self.console(2).ask("kick user %s" % a.id)
         self.assertEqual(a.closing()["reason"], "kicked")
         self.also(1, a)
 

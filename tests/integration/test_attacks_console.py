@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from base import Test
+from base import Test, one_process
 from client import PING
 from server import CLUSTER, MAGPIED, PATIENCE, Server, free_port
 from wire import Closed, Refused, Stream, WsWire
@@ -64,6 +64,7 @@ class Console:
         self.stream.close()
 
 
+@one_process("what one console takes")
 class WithConsole(Test):
     abstract = True
     password = None
@@ -612,6 +613,7 @@ class SmallDescriptors(WithConsole):
         crowd[0].ask(9)
 
 
+@one_process("what one console takes")
 class ClosedDescriptors(Test):
     """Started with standard output and error closed: the log goes nowhere, and not into the file or socket that would
     get their numbers."""
@@ -649,6 +651,7 @@ class ClosedDescriptors(Test):
             s.discard()
 
 
+@one_process("what one console takes")
 class Public(Test):
     """No console for everybody without a password."""
 

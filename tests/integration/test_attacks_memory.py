@@ -7,7 +7,7 @@ import struct
 import time
 import unittest
 
-from base import Test
+from base import Test, one_process
 from client import Client
 from server import MAGPIED, SANITIZED, Server
 from test_attacks_console import Console
@@ -47,6 +47,7 @@ class Control:
 
 
 @unittest.skipIf(SANITIZED, "sanitizers have an allocator of their own")
+@one_process("one process has no memory")
 class Memory(Test):
     weight = 50
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from base import Test, embedded
+from base import Test, embedded, one_process
 from client import PING, SEND_CHANNEL
 from plugin_base import Console
 from server import MAGPIED, PATIENCE, SANITIZED
@@ -78,6 +78,7 @@ magpie.command("attack", "one of them", function(words) attacks[tonumber(words[1
 
 @unittest.skipIf(SANITIZED == "tsan", "it takes C functions that an error leaves for ones that still run, and has room "
                                       "for 65536 a thread")
+@one_process("one interpreter's stack")
 class Stack(Test):
     @classmethod
     def setUpClass(cls):

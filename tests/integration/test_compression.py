@@ -7,7 +7,7 @@ import struct
 import time
 import zlib
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import CHANNEL_MESSAGE, CLOSING, HISTORY, INBOX, LOGIN, MERGED, PING, SEND_CHANNEL, USER_MESSAGE
 from plugin_base import SHIPPED_PLUGINS, Console, PluginTest
 from server import PATIENCE, Server
@@ -455,6 +455,7 @@ class Deflate(Test):
         self.assertLess(resident() - before, 40 << 20)
         self.alive(self.open())
 
+    @one_process("counts of one process")
     def test_unfinished_ones_are_counted(self):
         """What waits for its last fragment before login is what came, not what it would be; and it is bounded."""
         with Server({"limits": {"before_login_per_ip": 200000}}) as s:

@@ -6,7 +6,7 @@ import socket
 import stat
 import time
 
-from base import Test, embedded, smoke
+from base import Test, embedded, one_process, smoke
 from client import ANNOUNCEMENT, CHANNEL_MESSAGE, CLOSING, USER_MESSAGE, Client, Error
 from server import CLUSTER, PATIENCE, Server
 
@@ -208,6 +208,7 @@ class Protocol(ConsoleTest):
         self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f-\x9f]")
         self.assertEqual(self.json("history channel %s" % c)[0]["content"], "x\n.\nOK\n\x1b[2J.\u009b31m")
 
+    @one_process("each node lists what it has")
     def test_lists(self):
         a, b = self.users("Ada", "Lovelace Bob")
         name = self.channel(a, b)
@@ -251,6 +252,7 @@ class Protocol(ConsoleTest):
             self.assertEqual(status, "OK")
             self.assertGreaterEqual(len(body), 61)
 
+    @one_process("one node's")
     def test_figures(self):
         a = self.user("Ada")
         memory = self.json("show memory")
@@ -678,6 +680,7 @@ class Settings(ConsoleTest):
         self.ask("log debug")
         self.denied("bad_request", "log loud")
 
+    @one_process("one node's")
     def test_drain_and_shutdown(self):
         for order, within in (("drain", 15), ("drain 3", 15), ("shutdown", 10)):
             with Server(UNIX) as s:

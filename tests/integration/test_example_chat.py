@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from base import Test, smoke
+from base import Test, one_process, smoke
 from client import Client
 from server import PATIENCE, ROOT, Server, free_port
 from test_console import UNIX, Console
@@ -125,6 +125,7 @@ class Proxy:
         self.listener.close()
 
 
+@one_process("a user's token is kept by address")
 class Chat(Test):
     config = UNIX
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from base import Test, smoke
+from base import Test, one_process, smoke
 from client import LOGIN, SEND_CHANNEL, SEND_USER, Client
 from server import CLUSTER, MAGPIED, PATIENCE, Server, free_port
 from test_console import Console
@@ -116,6 +116,7 @@ class Lines(OwnServers):
             self.assertEqual(s.whole_log(), "")
 
 
+@one_process("one process's log")
 class File(OwnServers):
     """log.file and its rotation: move the file away, then SIGHUP."""
 

@@ -17,7 +17,7 @@ import time
 import unittest
 
 import certs
-from base import Test, smoke
+from base import Test, one_process, smoke
 from server import MAGPIED, PATIENCE, Server, free_port
 from test_console import UNIX, Console
 from test_example_chat import Proxy
@@ -131,6 +131,7 @@ class Terminal(Program):
         os.close(self.slave)
 
 
+@one_process("a user's token is kept by address")
 class ChatTest(Test):
     abstract = True
     config = UNIX
@@ -160,6 +161,7 @@ class ChatTest(Test):
         return a
 
 
+@one_process("a user's token is kept by address")
 class ChatLines(ChatTest):
     """magpie-chat in scripts."""
 
@@ -393,6 +395,7 @@ class ChatLines(ChatTest):
             self.assertEqual(p.ended(), status)
 
 
+@one_process("a user's token is kept by address")
 class ChatTerminal(ChatTest):
     """magpie-chat at a terminal."""
 
@@ -484,6 +487,7 @@ class ChatTerminal(ChatTest):
 
 
 @unittest.skipUnless(shutil.which("tmux"), "no tmux")
+@one_process("a user's token is kept by address")
 class ChatTmux(ChatTest):
     """magpie-chat in tmux: what really stands on the screen."""
 

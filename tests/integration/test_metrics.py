@@ -8,12 +8,13 @@ import urllib.request
 
 import certs
 import scrape
-from base import Test, embedded, smoke, variants
+from base import Test, embedded, one_process, smoke, variants
 from client import LOGOUT, SEND_CHANNEL, SEND_USER
 from plugin_base import Console
 from server import MAGPIED, ROOT
 
 
+@one_process("figures of one process")
 class Counted(Test):
     abstract = True
     config = {"plugins": {"load": {"metrics": {}}}, "listen": {"metrics": "127.0.0.1:0"}}

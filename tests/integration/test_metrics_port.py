@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from base import Test, smoke
+from base import Test, one_process, smoke
 from server import PATIENCE, Server, free_port
 from test_health import get
 from test_proxy import v1, v2
@@ -18,6 +18,7 @@ def config(bearer=None, origins=(), **listen):
             "origins": list(origins), "listen": listen}
 
 
+@one_process("one process's port")
 class MetricsTest(Test):
     abstract = True
 
@@ -42,6 +43,7 @@ class MetricsTest(Test):
         return self.raw("\r\n".join(lines) + "\r\n\r\n", **more)
 
 
+@one_process("one process's port")
 class Closing(MetricsTest):
     """Without listen.metrics, and with `origins`, by which a proxy used to publish them."""
 
@@ -91,6 +93,7 @@ class Closing(MetricsTest):
         self.assertEqual(get(self.server.websocket, "/ready", headers={"Host": "chat.example.org"})[0], 200)
 
 
+@one_process("one process's port")
 class WithBearer(MetricsTest):
     abstract = False
     config = config(BEARER, proxy=["127.0.0.3"])
@@ -106,6 +109,7 @@ class WithBearer(MetricsTest):
             self.assertEqual(self.ask(**more), 401, more)
 
 
+@one_process("one process's port")
 class OverUnixSockets(MetricsTest):
     abstract = False
     config = config(websocket=["127.0.0.1:0", "unix:ws.sock"])
@@ -118,6 +122,7 @@ class OverUnixSockets(MetricsTest):
         self.assertEqual(bytes(s.buffer[:12]), b"HTTP/1.1 403")
 
 
+@one_process("one process's port")
 class PortOfTheirOwn(MetricsTest):
     abstract = False
     config = dict(config(metrics="127.0.0.1:0"), limits={"connections": 2, "connections_per_ip": 2})
@@ -154,6 +159,7 @@ class PortOfTheirOwn(MetricsTest):
         self.assertIn("time", b.request(9))
 
 
+@one_process("one process's port")
 class PortAndBearer(MetricsTest):
     abstract = False
     config = config(BEARER, metrics="127.0.0.1:0")
@@ -163,6 +169,7 @@ class PortAndBearer(MetricsTest):
         self.assertEqual(self.ask("Authorization: Bearer " + BEARER, port=self.server.metrics), 200)
 
 
+@one_process("one process's port")
 class Config(Test):
     def test_doubt(self):
         with Server({"listen": {"metrics": "127.0.0.1:0"}}) as s:

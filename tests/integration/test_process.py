@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from base import Test, embedded, smoke
+from base import Test, embedded, one_process, smoke
 from client import CLOSING, PING, SEND_CHANNEL, Client
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED, Server
 from wire import Closed
@@ -24,6 +24,7 @@ def run(*arguments, timeout=60, **options):
     return r.returncode, r.stdout, r.stderr
 
 
+@one_process("one process")
 class Plain(Test):
     """Tests that make their own servers, or none."""
 

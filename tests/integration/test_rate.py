@@ -2,7 +2,7 @@
 
 import time
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import SEND_CHANNEL, SEND_USER
 
 
@@ -35,6 +35,7 @@ class Rated(Test):
 
 
 @variants(("tcp", 1), ("binary", 2))
+@one_process("each node has a burst of its own")
 class PerUser(Rated):
     abstract = False
     config = {"rate": {"user": 5, "channel": 0}}

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import (ANNOUNCEMENT, CHANNEL_MESSAGE, EDIT, LOGIN, MERGED, PRESENCE, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
                     USER_MESSAGE)
 from plugin_base import Console
@@ -211,6 +211,7 @@ class Events(Scripted):
             a.say(name, "still here")
             self.assertEqual(b.push(CHANNEL_MESSAGE)["content"], "still here")
 
+    @one_process("magpie.shared is of one node")
     def test_shared_is_one_for_all_shards(self):
         users = [self.user("U%d" % i) for i in range(8)]
         before = users[0].request(202)["n"]
@@ -234,6 +235,7 @@ class Events(Scripted):
         self.assertEqual((m["content"], m["sender"]["id"], m["seq"]), ("from the server", "system", 1))
 
 
+@one_process("scripts of one process")
 class Commands(Scripted):
     abstract = False
     files = {"one": 'magpie.action(200, function() magpie.metric("cups_total", 3) return {n = 1} end)\n'

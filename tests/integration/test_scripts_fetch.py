@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from base import smoke, variants
+from base import one_process, smoke, variants
 from client import PING
 from plugin_base import Console
 from test_scripts import Scripted
@@ -246,6 +246,7 @@ class Fetching(Fetched):
         self.eventually(lambda: a.request(201, url=self.there + "/api/x")["ok"])
         self.eventually(lambda: len([x for x in self.backend.seen if x[1] == "/api/slow"]) == 100)
 
+    @one_process("one process reloads")
     def test_reload_meanwhile(self):
         a = self.user()
         a.request(200, url=self.there + "/api/slow", timeout_ms=20000)

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import certs
-from base import Test
+from base import Test, one_process
 from server import PATIENCE, SANITIZED, Server
 from test_tls import TlsTest
 from wire import Closed, TcpWire
@@ -295,6 +295,7 @@ class Attacks(TlsTest):
                     h.over = True
                     h.socket.sendall(h.outgoing.read() + h.seal(PING))
 
+    @one_process("each node has a cap of its own")
     def test_over_a_cap(self):
         with Server({"tls": {}, "limits": {"connections": 1}}) as server:
             first = self.secure(server=server)
