@@ -100,6 +100,30 @@ static void between_the_follow_and_its_head(void **state)
     kit_end(&k);
 }
 
+/* Whoever joins is told after which message it is told of all: what this node has not heard yet comes. */
+static void joins_before_a_message_is_heard(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    hear(say("room", "far", "one"));
+    gets(a, 1, "one");
+    struct said *two = say("room", "far", "two");
+    has(peer_ask(b, 3, "{\"name\":\"room\"}"), "\"seq\":1,");
+    hear(two);
+    hear(say("room", "far", "three"));
+    for (int i = 0; i < 2; i++) {
+        gets(i ? a : b, 2, "two");
+        gets(i ? a : b, 3, "three");
+        gets_nothing(&k, i ? a : b);
+    }
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
 /* --- Gaps --------------------------------------------------------------------------------------------------------- */
 
 static void what_is_missing_is_read(void **state)
@@ -533,6 +557,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_order),
+        cmocka_unit_test(joins_before_a_message_is_heard),
         cmocka_unit_test(swapped_and_doubled),
         cmocka_unit_test(between_the_follow_and_its_head),
         cmocka_unit_test(what_is_missing_is_read),

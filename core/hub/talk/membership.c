@@ -10,6 +10,7 @@
 #include "core/hub/talk/follow.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/member_news.h"
+#include "core/hub/talk/news.h"
 #include "core/hub/talk/order.h"
 
 #include <stddef.h>
@@ -133,6 +134,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
         return;
     }
     conv_at(s, o->conv)->exists = true;
+    q->op.seq = news_told(conv_at(s, o->conv), q->op.seq);
     const struct channel_change change = {.version = q->op.version,
                                           .members = q->op.members,
                                           .changed = !q->op.existed,

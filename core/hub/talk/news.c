@@ -73,6 +73,11 @@ bool news_is_past(const struct conv *v, uint64_t version)
     return v->heard && v->heard->begun && version < v->heard->changes.number;
 }
 
+uint64_t news_told(const struct conv *v, uint64_t joined)
+{
+    return v->heard && v->heard->begun ? v->heard->messages.number : joined;
+}
+
 bool news_idle(const struct conv *v)
 {
     return !v->heard || (!v->heard->messages.first && !v->heard->changes.first && !v->heard->reading);

@@ -64,6 +64,9 @@ MUST_CHECK bool news_follow(struct shard *s, uint32_t conv);
 void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head);
 /* Its members have changed since that version. */
 bool news_is_past(const struct conv *v, uint64_t version);
+/* The seq after which a new member of a channel is told of its messages. joined: the channel's when it joined, of which
+ * this node may have heard less by now, or more. */
+uint64_t news_told(const struct conv *v, uint64_t joined);
 /* Nothing waits, so that the conversation may be forgotten. */
 bool news_idle(const struct conv *v);
 /* With the conversation. */
