@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-from base import smoke
+from base import one_process, smoke
 from plugin_base import Console, PluginTest, SHIPPED_PLUGINS, check
 from server import PATIENCE, Server
 
@@ -76,6 +76,7 @@ class Admin(PluginTest):
         return answer["answer"]
 
 
+@one_process("a session is of the node that began it")
 class Dashboard(Admin):
     load = {"web": {"title": "Bird <b>"}}
 

@@ -5,7 +5,7 @@ import random
 import re
 import time
 
-from base import smoke
+from base import one_process, smoke
 from plugin_base import SHIPPED_PLUGINS, PluginTest, check
 from server import PATIENCE, SANITIZED, Server
 from wire import BINARY, CONTINUATION, TEXT, Closed, WsWire
@@ -128,6 +128,7 @@ class Echo(PluginTest):
         w.send(9, 7, b"")
         self.assertEqual(w.receive(time.monotonic() + 20 * PATIENCE)[:2], (9, 7))
 
+    @one_process("one process counts and drains")
     def test_counted(self):
         w = self.open()
         w.send_frame(TEXT, b"12345")
@@ -136,6 +137,7 @@ class Echo(PluginTest):
         self.assertRegex(figures, r"\nmagpie_echo_messages_total [1-9]")
         self.assertRegex(figures, r"# TYPE magpie_echo_bytes_total counter\nmagpie_echo_bytes_total [1-9]")
 
+    @one_process("one process counts and drains")
     def test_drain(self):
         with Server({"plugins": {"path": SHIPPED_PLUGINS, "load": {"echo": {}}}}) as s:
             w = WsWire(s.websocket, path="/echo")

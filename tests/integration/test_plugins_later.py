@@ -6,7 +6,7 @@ import struct
 import time
 import unittest
 
-from base import smoke
+from base import one_process, smoke
 from plugin_base import TEST_PLUGINS, Console, PluginTest
 from server import PATIENCE, Server
 
@@ -14,6 +14,7 @@ from server import PATIENCE, Server
 ALONE = {"listen": {"console": "127.0.0.1:0"}, "plugins": {"path": TEST_PLUGINS, "load": {"later": {}}}}
 
 
+@one_process("what waits is counted by each node")
 class Later(PluginTest):
     """tests/plugins/later.c answers from a worker; hooks.c stands behind it in the chain."""
 

@@ -40,7 +40,7 @@ class ProxyTest(ConsoleTest):
     def address(self, client):
         """What the server takes its address to be."""
         client.login("Ada") if client.id is None else None
-        found = [c for c in self.json("list connections") if c["user"] == client.id]
+        found = [c for c in self.json("list connections") if c.get("user") == client.id]
         self.assertEqual(len(found), 1, found)
         return found[0]["ip"]
 

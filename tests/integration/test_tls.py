@@ -13,7 +13,7 @@ import time
 import unittest
 
 import certs
-from base import Test, smoke
+from base import Test, one_process, smoke
 from server import PATIENCE, ROOT, Server
 from wire import Closed, Stream, TcpWire, WsWire
 
@@ -111,6 +111,7 @@ class Tls(TlsTest):
         self.assertEqual(out.count("KEYUPDATE"), 3)
         self.assertIn('{"time":', out)
 
+    @one_process("each node takes its own tickets")
     def test_resumed_over_a_restart(self):
         with Server({"tls": {}}) as server:
             for version in ("-tls1_2", "-tls1_3"):
@@ -135,6 +136,7 @@ class Tls(TlsTest):
                 self.assertIn("New, TLS", out)
                 self.assertIn('{"time":', out)
 
+    @one_process("each node takes its own tickets")
     def test_a_ticket_after_each(self):
         """Who takes a ticket of TLS 1.3 only once, as browsers do, has another for the next time."""
         context, session, seen = certs.client("1.3"), None, set()
