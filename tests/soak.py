@@ -139,7 +139,7 @@ PARTS = [
          (BENCH + ["--json", "reconnects"], {}), (BENCH + ["--json", "--quick", "reconnect"], {}), bench_counts),
     Part("tls", "the whole suite with every client by TLS: our records, OpenSSL's, 1.2", 45,
          [suite(MAGPIE_TLS=way) for way in ("own", "openssl", "1.2")], suite("smoke", MAGPIE_TLS="own")),
-    Part("nodes", "three nodes: 20 kills of each, of Redis and PostgreSQL too, hangs, 20 partitions of three machines", 60,
+    Part("nodes", "three nodes: 20 kills of each, of Redis and PostgreSQL too, hangs; 20 partitions of machines", 60,
          suite("test_faults", "test_partitions", MAGPIE_TEST_FOLDER=os.path.join(ROOT, "tests", "cluster"),
                MAGPIE_TEST_WORKERS="1", MAGPIE_KILLS="20", MAGPIE_CUTS="20")),
     Part("asan", "unit tests and suite with AddressSanitizer and UBSan", 90, (DEV + ["asan"], {})),

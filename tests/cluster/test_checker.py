@@ -145,3 +145,49 @@ class PutIsIgnored(HalvesAreRepeated):
     def test_they_come_into_the_inbox_again(self):
         self.run_with(lambda: time.sleep(8))
         self.guilty("is in the inbox again")
+
+
+class ReadsDoNotWait(Guilty):
+    """What a master alone has is shown by reads; then the master is gone."""
+
+    settings = dict(CONFIG, cluster={"patience": 2})
+    binary = FAULTY
+    environment = {"MAGPIE_FAULT": "reads"}
+    how = {"people": 12, "pause": 0.02, "shares": {"send": 30, "read_somewhere": 50}}
+
+    def test_what_was_shown_is_taken_back(self):
+        self.run_with(lambda: self.taken_back(1.5), lambda: self.taken_back(1.5))
+        self.guilty("showed")
+
+
+class ReadsWait(ReadsDoNotWait):
+    binary = MAGPIED
+    test_what_was_shown_is_taken_back = None
+
+    def test_nothing_is_taken_back(self):
+        self.run_with(lambda: self.taken_back(1.5), lambda: self.taken_back(1.5))
+        self.checker.check()
+
+
+class NewsAreLost(Guilty):
+    """Redis ends the links over which nodes hear of each other, again and again, and what is said then is not heard."""
+
+    def lose(self):
+        for _ in range(20):
+            for master in self.redis.masters():
+                master.call("CLIENT", "KILL", "TYPE", "pubsub")
+            time.sleep(0.1)
+
+    def test_what_was_missed_is_read(self):
+        self.run_with(self.lose)
+        self.checker.check()
+
+
+class WithoutRepair(NewsAreLost):
+    binary = FAULTY
+    environment = {"MAGPIE_FAULT": "repair"}
+    test_what_was_missed_is_read = None
+
+    def test_pushes_have_gaps(self):
+        self.run_with(self.lose)
+        self.guilty("is pushed next after")

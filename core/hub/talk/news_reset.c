@@ -1,4 +1,5 @@
 /* News may have been missed: the heads of followed channels are compared with what was heard. */
+#include "core/base/fault.h"
 #include "core/base/log.h"
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/channel_news.h"
@@ -144,7 +145,7 @@ static void posted(void *owner, struct mail *m)
 
 void news_reset(struct hub *hub, const uint8_t parts[BUS_PARTS])
 {
-    for (unsigned i = 0; i < hub->shard_count; i++) {
+    for (unsigned i = 0; i < hub->shard_count && !fault("repair"); i++) {
         struct shard *s = hub->shards[i];
         struct comparing *c = s->comparing;
         for (unsigned p = 0; p < BUS_PARTS; p++)
