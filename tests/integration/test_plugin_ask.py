@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from base import smoke
+from base import one_process, smoke
 from client import Client
 from plugin_base import SHIPPED_PLUGINS, Console, PluginTest, check
 from server import PATIENCE, Server, merged
@@ -117,6 +117,7 @@ class AskTest(PluginTest):
             return [q for q in self.backend.questions if q["event"] == event]
 
 
+@one_process("each node asks, and keeps answers")
 class Answers(AskTest):
     config = {"threads": 2, "rate": {"user": 0, "channel": 0}}
 

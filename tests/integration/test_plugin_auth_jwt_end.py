@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 
-from base import Test
+from base import Test, one_process
 from plugin_base import SHIPPED_PLUGINS, TEST_PLUGINS, Console, PluginTest
 from server import Server
 from test_plugin_auth_jwt import SECRET, claims, hs
@@ -82,6 +82,7 @@ class End(JwtTest):
             self.assertGreater(time.monotonic() - began, 0.5)
             lasting.tell("ada", "still here")
 
+    @one_process("hooks of one node are looked at")
     def test_it_renews(self):
         c = self.enter("eve", exp=self.until(2), role="old")
         self.refused("forbidden", c, 1, token=hs(claims(sub="bob")))

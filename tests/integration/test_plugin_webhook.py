@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from base import Test
+from base import Test, one_process
 from plugin_base import Console
 from server import MAGPIED, Server, merged
 
@@ -215,6 +215,7 @@ class Webhook(Test):
         self.assertNotIn(SECRET, self.server.whole_log())
 
 
+@one_process("each node has a journal of its own")
 class Trouble(Test):
     """Each test has its own server and receiver."""
 
