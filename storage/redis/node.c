@@ -88,7 +88,7 @@ void node_again_in(struct node_self *s, uint32_t ms)
     ev_timer_again(s->r->loop, &s->timer);
 }
 
-static void on_accept(struct ev_loop *loop, ev_async *w, int events);
+static void on_wanted(struct ev_loop *loop, ev_async *w, int events);
 
 int node_init(struct redis *r)
 {
@@ -103,8 +103,8 @@ int node_init(struct redis *r)
         s->about.host_n = (uint8_t)strlen(s->about.host);
     pthread_mutex_init(&s->lock, NULL);
     ev_init(&s->timer, on_timer);
-    ev_async_init(&s->accept, on_accept);
-    ev_async_start(r->loop, &s->accept);
+    ev_async_init(&s->wanted, on_wanted);
+    ev_async_start(r->loop, &s->wanted);
     return 0;
 }
 
@@ -114,14 +114,10 @@ void node_fini(struct redis *r)
     if (!s)
         return;
     nodes_fini(&s->nodes);
+    free(s->told);
     pthread_mutex_destroy(&s->lock);
     free(s);
     r->node = NULL;
-}
-
-const struct nodes *node_others(const struct redis *r)
-{
-    return &r->node->nodes;
 }
 
 /* --- Turns -------------------------------------------------------------------------------------------------------- */
@@ -157,17 +153,35 @@ void node_configure(struct redis *r)
     }
 }
 
-void node_accept(struct redis *r)
+void node_heard(struct redis *r)
 {
-    ev_async_send(r->loop, &r->node->accept);
+    r->node->heard = true;
+    node_beat_now(r);
 }
 
-static void on_accept(struct ev_loop *loop, ev_async *w, int events)
+/* --- What other threads want -------------------------------------------------------------------------------------- */
+
+void node_accept(struct redis *r)
 {
-    struct node_self *s = CONTAINER_OF(w, struct node_self, accept);
+    atomic_store(&r->node->accept_wanted, true);
+    ev_async_send(r->loop, &r->node->wanted);
+}
+
+void node_drain(struct redis *r)
+{
+    atomic_store(&r->node->draining, true);
+    ev_async_send(r->loop, &r->node->wanted);
+}
+
+static void on_wanted(struct ev_loop *loop, ev_async *w, int events)
+{
+    struct node_self *s = CONTAINER_OF(w, struct node_self, wanted);
     (void)loop, (void)events;
-    s->accepting = s->phase == PHASE_RUN;
-    node_turn(s->r);
+    if (atomic_exchange(&s->accept_wanted, false))
+        s->accepting = s->phase == PHASE_RUN;
+    if (atomic_load(&s->draining) && s->about.state == NODE_UP)
+        s->about.state = NODE_DRAINING;
+    node_beat_now(s->r);
 }
 
 /* --- Constants ---------------------------------------------------------------------------------------------------- */

@@ -3,13 +3,17 @@
 
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "storage/redis/notes_log.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/time.h"
 
 #include <string.h>
 
-enum { OTHER_MOVES = 3 /* of another node's beat under our eyes: it lives, and is not about to end */ };
+enum {
+    OTHER_MOVES = 3,    /* of another node's beat under our eyes: it lives, and is not about to end */
+    CLOCK_LOOK_MS = 900 /* between two looks at another's clock by which ours goes */
+};
 
 /* Cluster time by another node's clock, now. */
 uint64_t node_time_of(const struct node_self *s, const struct node *n)
@@ -95,21 +99,56 @@ static void take_again(struct redis *r)
     struct node_self *s = r->node;
     log_event(LOG_WARN, "cluster.isolated", LOG_INT("node", s->nodes.number), LOG_INT("incarnation", s->nodes.inc),
               LOG_STR("reason", "the others have taken this node for dead; it joins them again"));
+    if (s->whole)
+        node_event(r, BUS_BURIED, s->nodes.inc);
+    s->buried_told |= s->whole;
     s->again = true;
+    s->whole = false;
     s->want = s->nodes.number;
-    s->nodes.inc = 0;
-    s->nodes.n = 0;
+    s->was_inc = s->nodes.inc;
+    nodes_again(&s->nodes);
     s->about.state = NODE_JOINING;
     s->phase = PHASE_TAKE;
+    notes_log_anew(r);
     random_bytes(s->token, sizeof s->token);
     node_again_in(s, NODE_JOIN_MS);
 }
 
-/* Two that serve clients at once: nodes do not hear of each other's messages. One that was killed elsewhere stays in
- * the table for a while, but its beat stands still. */
+/* It has an incarnation: what is told to that one is to be heard. */
+static void taken(struct redis *r)
+{
+    struct node_self *s = r->node;
+    s->phase = PHASE_JOIN;
+    s->heard = r->node_ears == NULL;
+    if (r->node_ears)
+        r->node_ears->anew(r);
+}
+
+/* It serves with this incarnation from now on. Whether it does: it listens, and has read the notes. */
+static bool is_whole(struct redis *r)
+{
+    struct node_self *s = r->node;
+    if (s->whole)
+        return true;
+    if (!s->heard || !notes_log_known(r)) {
+        if (!node_hopeless(r, notes_log_status(r)))
+            notes_log_load(r);
+        return false;
+    }
+    log_event(LOG_INFO, s->again ? "cluster.rejoined" : "cluster.joined", LOG_INT("node", s->nodes.number),
+              LOG_INT("incarnation", s->nodes.inc), LOG_INT("nodes", s->nodes.n));
+    s->joined = s->whole = true;
+    if (s->buried_told)
+        node_event(r, BUS_BACK, s->nodes.inc);
+    s->buried_told = false;
+    return true;
+}
+
+/* Two that serve clients at once without a bus: they do not hear of each other's messages. One that was killed
+ * elsewhere stays in the table for a while, but its beat stands still. */
 static void warn_of_others(struct node_self *s)
 {
-    for (unsigned i = 0; i < s->nodes.n; i++) {
+    for (unsigned i = 0; i < s->nodes.n && !s->r->node_ears; i++) {
         const struct node *n = &s->nodes.list[i];
         if (n->inc <= s->other_told || n->inc == s->nodes.inc || n->about.state != NODE_UP || n->moves < OTHER_MOVES)
             continue;
@@ -120,6 +159,24 @@ static void warn_of_others(struct node_self *s)
                           "clients of one node are not told of what is sent on the other: end one of them, or "
                           "give it another cluster.prefix"));
     }
+}
+
+/* Once a second, however often it beats. */
+static void clock_look(struct redis *r)
+{
+    struct node_self *s = r->node;
+    const struct node *leader = nodes_leader(&s->nodes), *clock = nodes_clock(&s->nodes, CLOCK_LEADER);
+    if (s->accepting) {
+        (void)time_ask(r, node_accepted);
+        return;
+    }
+    if (s->clock_ms && r->turn_ms - s->clock_ms < CLOCK_LOOK_MS)
+        return;
+    s->clock_ms = r->turn_ms;
+    if (leader && leader->inc == s->nodes.inc)
+        (void)time_ask(r, lead);
+    else if (clock)
+        cluster_clock_follow(&r->time->clock, (int64_t)(node_time_of(s, clock) - time_now(r)), CLOCK_FOLLOW_NODE);
 }
 
 static void beaten(struct redis *r, struct reply_in *in, const struct reply *reply)
@@ -140,30 +197,23 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
         return;
     }
     s->nodes.time_ms = time_told(r, s->nodes.time_ms);
+    node_come_and_gone(r);
+    node_tell_table(r);
     if (s->phase == PHASE_TAKE)
-        s->phase = PHASE_JOIN;
+        taken(r);
     if (s->phase == PHASE_JOIN)
         node_join(r);
-    if (s->phase != PHASE_RUN || !nodes_find(&s->nodes, s->nodes.inc) ||
-        nodes_find(&s->nodes, s->nodes.inc)->about.state == NODE_JOINING)
+    const struct node *self = nodes_find(&s->nodes, s->nodes.inc);
+    if (s->phase != PHASE_RUN || !self || self->about.state == NODE_JOINING)
         return;
     record_take(s);
     measure(s);
     node_bury_dead(r);
-    const struct node *leader = nodes_leader(&s->nodes), *clock = nodes_clock(&s->nodes, CLOCK_LEADER);
-    if (s->accepting)
-        (void)time_ask(r, node_accepted);
-    else if (leader && leader->inc == s->nodes.inc)
-        (void)time_ask(r, lead);
-    else if (clock)
-        cluster_clock_follow(&r->time->clock, (int64_t)(node_time_of(s, clock) - time_now(r)), CLOCK_FOLLOW_NODE);
-    if (!s->joined) {
-        s->joined = true;
-        log_event(LOG_INFO, s->again ? "cluster.rejoined" : "cluster.joined", LOG_INT("node", s->nodes.number),
-                  LOG_INT("incarnation", s->nodes.inc), LOG_INT("nodes", s->nodes.n));
-    }
+    clock_look(r);
     warn_of_others(s);
-    sweep_nodes(r);
+    notes_log_beaten(r, s->nodes.log, s->sent_log);
+    if (is_whole(r))
+        sweep_nodes(r);
 }
 
 static void beat_done(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -171,6 +221,8 @@ static void beat_done(struct redis *r, struct call *c, enum store_status status,
     struct node_self *s = r->node;
     (void)c;
     s->beating = false;
+    bool again = s->again_soon;
+    s->again_soon = false;
     if (status == STORE_OK) {
         struct reply_in in = reply_in(reply);
         beaten(r, &in, reply);
@@ -179,6 +231,17 @@ static void beat_done(struct redis *r, struct call *c, enum store_status status,
     } else if (status == STORE_FATAL) {
         log_event(LOG_ERROR, "cluster.unreadable", LOG_STR("what", "the table of nodes"));
     }
+    if (again)
+        node_beat_now(r);
+}
+
+void node_beat_now(struct redis *r)
+{
+    struct node_self *s = r->node;
+    if (s->beating)
+        s->again_soon = true;
+    else if (s->phase != PHASE_LEFT)
+        node_turn(r);
 }
 
 void node_beat(struct redis *r)
@@ -194,6 +257,8 @@ void node_beat(struct redis *r)
     s->beating = true;
     s->sent_ms = cluster_clock_boot(clock);
     s->sent_version = 0;
+    s->sent_log = notes_log_told(r);
+    s->about.log = notes_log_place(r);
     if (s->changed && s->phase == PHASE_RUN) {
         struct clock_record mine = cluster_clock_record_get(clock);
         s->sent_version = mine.version = s->nodes.record.version + 1;
@@ -202,6 +267,7 @@ void node_beat(struct redis *r)
     node_about_put(&about, &s->about);
     call_begin(r, c, FN_BEAT, 0);
     call_key(r, c, 'N', SLICE_NONE);
+    call_key(r, c, 'V', SLICE_NONE);
     call_arg_u64(c, s->nodes.inc);
     call_arg_u64(c, s->nodes.inc ? s->nodes.number : s->want);
     call_arg(c, slice_of(s->token, sizeof s->token));
@@ -209,6 +275,7 @@ void node_beat(struct redis *r)
     call_arg_u64(c, s->phase == PHASE_RUN ? time_now(r) : 0);
     call_arg(c, slice_of(record, record_n));
     call_arg(c, buf_slice(&about));
+    call_arg_u64(c, s->nodes.newest);
     buf_free(&about);
     c->relaxed = s->nodes.inc != 0 && s->joined; /* taking waits for copies */
     c->done = beat_done;

@@ -84,7 +84,7 @@ static void run(struct redis *r, uint64_t told_ms)
     struct node_self *s = r->node;
     struct clock_record record = cluster_clock_record_get(&r->time->clock);
     s->phase = PHASE_RUN;
-    s->about.state = NODE_UP;
+    s->about.state = atomic_load(&s->draining) ? NODE_DRAINING : NODE_UP;
     s->about.era = record.era;
     uint64_t since = record.paused ? record.expiry_ms : told_ms ? told_ms : time_now(r);
     if (time_limit(r, since))

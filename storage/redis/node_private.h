@@ -13,6 +13,7 @@ enum {
     NODE_JOIN_MS = 250,    /* between two looks while it joins */
     NODE_BEAT_MS = 1000,   /* between two beats */
     NODE_MEASURE_MS = 250, /* a reply that took longer says nothing exact of the other's clock */
+    NODE_DEAD = 8          /* so many that died are remembered, for when they come back */
 };
 
 enum node_phase {
@@ -28,7 +29,7 @@ enum node_phase {
 struct node_self {
     struct redis *r;
     struct ev_timer timer;
-    struct ev_async accept;
+    struct ev_async wanted; /* what other threads want: `accept_wanted`, `draining` */
     enum node_phase phase;
     struct nodes nodes;
     struct node_about about;
@@ -38,16 +39,35 @@ struct node_self {
     struct call call;      /* the beat, while `beating` */
     uint64_t sent_ms;      /* boot time when it was posted */
     uint32_t sent_version; /* of the record in it; 0: none */
+    uint64_t sent_log;     /* the newest place of the notes' log that was known when it was posted */
+    uint64_t clock_ms;     /* when another's clock was looked at last, by redis.turn_ms; 0: never */
     struct call burying;   /* while `buries` */
+    uint64_t was_inc;      /* the incarnation before ours; 0: none */
+    uint64_t buried_inc;   /* who is being buried, and what is said of it then */
+    struct {
+        void (*done)(struct redis *r, void *ctx, enum store_status status); /* NULL: nobody waits */
+        void *ctx;
+    } bury;
     struct node_once format;
     uint64_t other_told; /* incarnation of the newest of the others that was warned of */
     bool beating, buries;
-    bool changed;      /* our record is to be written */
-    bool again;        /* it has had an incarnation before */
-    bool far;          /* the masters' clocks are more than an hour off, which was logged */
-    bool accepting;    /* the masters are being asked for an operator */
-    bool joined;       /* whoever waits has been told so */
+    bool changed;     /* our record is to be written */
+    bool again;       /* it has had an incarnation before */
+    bool far;         /* the masters' clocks are more than an hour off, which was logged */
+    bool accepting;   /* the masters are being asked for an operator */
+    bool joined;      /* whoever waits has been told so */
+    bool whole;       /* with this incarnation it serves: it has a clock, listens, and has read the notes */
+    bool buried_told; /* the bus heard that it was taken for dead, and not yet that it is back */
+    bool heard;       /* it listens under this incarnation */
+    bool again_soon;  /* another beat is due when the one under way is answered */
+    _Atomic bool accept_wanted, draining, leads;
+    _Atomic uint64_t dead_count;
+    struct {
+        struct node_process process;
+    } dead[NODE_DEAD]; /* that died last */
+    uint32_t dead_next;
     uint64_t write_ms; /* boot time when it began to write its record, before it leaves; 0: it has not */
+    bool retired;      /* it has asked to be taken out of the table */
     uint64_t leave_ms; /* boot time when it began to leave; 0: it has not */
     /* Whose clock ours is to be set by, when it was first seen. */
     struct {
@@ -61,9 +81,11 @@ struct node_self {
     } other;
     /* For node_wait(). */
     pthread_mutex_t lock;
-    bool done;     /* under lock */
-    int code;      /* under lock: 0 or an enum err */
-    char why[256]; /* under lock */
+    bool done;             /* under lock */
+    int code;              /* under lock: 0 or an enum err */
+    char why[256];         /* under lock */
+    struct bus_node *told; /* under lock: the table for other threads; owned */
+    unsigned told_n;       /* under lock */
 };
 
 /* --- node.c */
@@ -98,5 +120,11 @@ void node_accepted(struct redis *r, const int64_t *by_ms);
 void node_bury(struct redis *r, uint64_t inc, uint64_t beat);
 /* Those that are dead, as the newest beat showed them. */
 void node_bury_dead(struct redis *r);
+/* What the newest beat showed of who has come and gone. */
+void node_come_and_gone(struct redis *r);
+/* The table for other threads. */
+void node_tell_table(struct redis *r);
+/* For the bus, if there is one. */
+void node_event(struct redis *r, enum bus_event what, uint64_t node);
 
 #endif

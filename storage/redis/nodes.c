@@ -88,6 +88,15 @@ bool nodes_may_live(const struct nodes *ns, uint64_t inc)
     return inc > ns->newest || find(ns, inc);
 }
 
+void nodes_again(struct nodes *ns)
+{
+    ns->inc = 0;
+    for (unsigned i = 0; i < ns->n; i++) {
+        ns->list[i].same = 0;
+        ns->list[i].moves = 0;
+    }
+}
+
 static void look(struct nodes *ns, const struct node *now, uint64_t boot_ms)
 {
     struct node *n = find(ns, now->inc);
@@ -109,10 +118,13 @@ static void look(struct nodes *ns, const struct node *now, uint64_t boot_ms)
     n->seen = true;
 }
 
+/* By incarnation; behind all others those that are not in the table any more. */
 static int by_inc(const void *a, const void *b)
 {
-    uint64_t x = ((const struct node *)a)->inc, y = ((const struct node *)b)->inc;
-    return x < y ? -1 : x > y;
+    const struct node *x = a, *y = b;
+    if (x->seen != y->seen)
+        return x->seen ? -1 : 1;
+    return x->inc < y->inc ? -1 : x->inc > y->inc;
 }
 
 static int room_make(struct nodes *ns, unsigned more)
@@ -147,7 +159,7 @@ int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
     uint16_t number = reply_u16(&in);
     uint64_t time_ms = reply_u48(&in);
     struct slice master = reply_slice(&in, NODES_MASTER);
-    uint64_t told_ms = reply_u48(&in);
+    uint64_t told_ms = reply_u48(&in), log = reply_u48(&in);
     int r = clock_record_decode(reply_slice16(&in), &record);
     unsigned count = reply_u16(&in);
     struct reply_in again = in;
@@ -163,6 +175,7 @@ int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
     ns->time_ms = time_ms;
     memcpy(ns->master, master.p, NODES_MASTER);
     ns->told_ms = told_ms;
+    ns->log = log;
     ns->record = record;
     for (unsigned i = 0; i < ns->n; i++)
         ns->list[i].seen = false;
@@ -171,13 +184,13 @@ int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
         look(ns, &n, boot_ms);
         ns->newest = n.inc > ns->newest ? n.inc : ns->newest;
     }
-    unsigned left = 0;
-    for (unsigned i = 0; i < ns->n; i++)
-        if (ns->list[i].seen)
-            ns->list[left++] = ns->list[i];
+    if (ns->n)
+        qsort(ns->list, ns->n, sizeof *ns->list, by_inc);
+    unsigned left = ns->n;
+    while (left && !ns->list[left - 1].seen)
+        left--;
+    ns->gone = ns->n - left;
     ns->n = left;
-    if (left)
-        qsort(ns->list, left, sizeof *ns->list, by_inc);
     return 0;
 }
 

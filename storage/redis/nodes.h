@@ -47,7 +47,7 @@ struct node_about {
     uint32_t era;              /* of its clock: clock_record.era */
     int64_t behind_ms;         /* a master's clock less its cluster time, as it measured it last */
     char master[NODES_MASTER]; /* which master; all zero: it has not measured */
-    uint64_t log;              /* the newest entry of the notes' log that it has applied */
+    uint64_t log;              /* the newest place of the notes' log that it has applied, + 1; 0: none of it yet */
     struct node_process process;
 };
 
@@ -64,14 +64,16 @@ struct node {
 };
 
 struct nodes {
-    struct node *list; /* by incarnation; owned */
+    struct node *list; /* by incarnation; owned. Behind the first `n`: those that live no more */
     unsigned n, room;
+    unsigned gone;             /* that were in the table before the newest reply, and are not any more */
     uint64_t inc;              /* our own; 0: none */
     uint64_t newest;           /* the largest incarnation that was ever in it; 0: none */
     uint16_t number;           /* our own */
     uint64_t time_ms;          /* of the newest reply: that master's clock */
     char master[NODES_MASTER]; /* which master that is */
     uint64_t told_ms;          /* the largest cluster time ever told */
+    uint64_t log;              /* the newest place of the notes' log, then */
     struct clock_record record;
 };
 
@@ -84,6 +86,8 @@ const struct node *nodes_find(const struct nodes *ns, uint64_t inc);
 /* Whether an incarnation may live: it is in the table, or newer than all that ever were, and so not known yet. One that
  * may not has been buried, for good. */
 bool nodes_may_live(const struct nodes *ns, uint64_t inc);
+/* Ours is gone, and all is looked at anew. */
+void nodes_again(struct nodes *ns);
 /* The lowest incarnation that is up; NULL: none. Each sees it for itself, and two for a moment do no harm. */
 const struct node *nodes_leader(const struct nodes *ns);
 /* Whether our node sweeps a partition: of the nodes that are up, the one with the highest hash does. */

@@ -1,8 +1,8 @@
 /*
  * The notes, of which a node keeps a copy: they are few, and asked for by prefix, which Redis has no order for.
  *
- * Redis counts the changes (functions/note.lua). Whoever reads asks for that count first: a copy of another one is
- * loaded anew. Engine's thread.
+ * notes_log.h keeps the copy up with Redis. Whoever reads asks first for the place of the newest change, and waits until
+ * the copy has it. Engine's thread.
  */
 #ifndef MAGPIE_STORAGE_REDIS_NOTES_H
 #define MAGPIE_STORAGE_REDIS_NOTES_H
@@ -24,8 +24,7 @@ struct note {
 struct notes {
     struct note **list; /* owned, as each is; ascending by key */
     uint32_t n, cap;
-    bool known;       /* it is all that there was at `version` */
-    uint64_t version; /* changes that it has */
+    bool known; /* it is all that there was at notes_log_told() */
 };
 
 /* The engine's copy. ERR_NOMEM. */

@@ -5,6 +5,7 @@
 #ifndef MAGPIE_STORAGE_REDIS_OP_H
 #define MAGPIE_STORAGE_REDIS_OP_H
 
+#include "storage/bus_engine.h"
 #include "storage/engine.h"
 
 struct redis;
@@ -13,5 +14,10 @@ struct task;
 #define DECLARE_BEGIN(NAME, name, ...) void begin_##name(struct redis *r, struct task *t);
 STORE_OPS(DECLARE_BEGIN, DECLARE_BEGIN)
 #undef DECLARE_BEGIN
+
+/* The same of the bus's (bus.h): begin_bus_NAME(). */
+#define DECLARE_BUS_BEGIN(NAME, name) void begin_bus_##name(struct redis *r, struct task *t);
+BUS_OPS(DECLARE_BUS_BEGIN)
+#undef DECLARE_BUS_BEGIN
 
 #endif

@@ -1,13 +1,16 @@
 /* Notes: small things that layers above keep, by key. */
+#include "core/base/container.h"
+#include "storage/bus.h"
 #include "storage/redis/fan.h"
+#include "storage/redis/node.h"
 #include "storage/redis/notes.h"
+#include "storage/redis/notes_log.h"
 #include "storage/redis/op.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
+#include "storage/redis/time.h"
 
 #include <stdlib.h>
-
-enum { NOTE_KEY_MAX = 200, NOTE_VALUE_MAX = 4096, LOAD_STEP = 64, LOAD_TRIES = 5 };
 
 /* All notes are in partition 0, in one key. */
 static void notes_key(struct redis *r, struct call *c)
@@ -15,59 +18,121 @@ static void notes_key(struct redis *r, struct call *c)
     call_key(r, c, 'V', SLICE_NONE);
 }
 
-/* --- Keeping ------------------------------------------------------------------------------------------------------ */
+/* --- Changing ----------------------------------------------------------------------------------------------------- */
+
+/* A change under way, of either door. */
+struct changing {
+    struct call call;
+    struct note_change change; /* as it will stand in the log; its key and value are the operation's */
+    struct bus_note *bus;      /* NULL: store_note_put() */
+    struct task *task;
+    struct notes_writer writer;
+};
+
+static void note_spread(struct redis *r, struct notes_writer *n, uint32_t missing)
+{
+    struct changing *g = CONTAINER_OF(n, struct changing, writer);
+    g->bus->missing = missing;
+    task_end(r, g->task, STORE_OK);
+}
+
+/* It stands at that place: this node takes it, and tells the others. value: what it has come to. */
+static void note_stands(struct redis *r, const struct changing *g, uint64_t place, struct slice value)
+{
+    struct note_change change = g->change;
+    struct buf body = BUF_INIT;
+    change.value = value;
+    note_change_put(&body, &change);
+    if (buf_ok(&body)) {
+        if (r->node_ears)
+            r->node_ears->tell_log(r, place, buf_slice(&body));
+        notes_log_heard(r, place, buf_slice(&body));
+    } else {
+        notes_log_seen(r, place);
+    }
+    buf_free(&body);
+}
 
 static void note_kept(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
-    struct task *t = c->ctx;
-    struct store_note_put *op = (struct store_note_put *)t->op;
-    struct notes *ns = r->notes;
+    struct changing *g = c->ctx;
     if (status == STORE_OK) {
         struct reply_in in = reply_in(reply);
-        status = task_status(reply_u8(&in));
-        uint64_t version = reply_u48(&in);
-        if (!reply_ok(&in))
-            status = STORE_FATAL;
-        /* The next change of the copy, if nobody else has made one in between. Else the next reader loads it anew. */
-        if (status == STORE_OK && ns->known && version == ns->version + 1) {
-            if (op->remove)
-                notes_remove(ns, op->note.key);
-            else
-                ns->known = notes_set(ns, op->note.key, op->note.value);
-            ns->version = version;
-        }
+        char code = (char)reply_u8(&in);
+        g->writer.place = reply_u48(&in);
+        status = reply_ok(&in) ? task_status((uint8_t)code) : STORE_FATAL;
+        if (status == STORE_OK && code == 'N')
+            note_stands(r, g, g->writer.place, reply_rest(&in));
+        else if (status == STORE_OK)
+            notes_log_seen(r, g->writer.place);
     }
-    task_end(r, t, status);
+    if (status == STORE_OK && g->bus && !g->bus->behind) {
+        g->writer.done = note_spread;
+        notes_log_spread(r, &g->writer);
+    } else {
+        task_end(r, g->task, status);
+    }
+}
+
+/* bus: NULL: of store_note_put(). */
+static void note_change(struct redis *r, struct task *t, const struct store_note *note, struct bus_note *bus,
+                        bool remove)
+{
+    uint32_t most = bus && bus->passing ? NOTE_PASSING_MAX : NOTE_VALUE_MAX;
+    bool sane = note->key.n >= 1 && note->key.n <= NOTE_KEY_MAX && note->value.n <= most;
+    struct changing *g = sane ? task_own(t, sizeof *g) : NULL;
+    if (!g) {
+        task_end(r, t, sane ? STORE_RETRY : STORE_FATAL);
+        return;
+    }
+    bool add = bus && bus->add, passing = bus && bus->passing;
+    g->task = t;
+    g->bus = bus;
+    g->change = (struct note_change){.flags = (uint8_t)(remove    ? NOTE_CHANGE_REMOVE
+                                                        : passing ? NOTE_CHANGE_PASSING
+                                                        : add     ? NOTE_CHANGE_ADD
+                                                                  : 0),
+                                     .inc = notes_log_born(r),
+                                     .number = bus && bus->number ? bus->number : notes_log_number(r),
+                                     .key = note->key,
+                                     .value = remove ? SLICE_LIT("") : note->value};
+    call_begin(r, &g->call, FN_NOTE, 0);
+    notes_key(r, &g->call);
+    call_key(r, &g->call, 'L', SLICE_NONE);
+    call_arg(&g->call, remove    ? SLICE_LIT("remove")
+                       : passing ? SLICE_LIT("pass")
+                       : add     ? SLICE_LIT("add")
+                                 : SLICE_LIT("set"));
+    call_arg(&g->call, note->key);
+    call_arg(&g->call, g->change.value);
+    call_arg_u64(&g->call, g->change.inc);
+    call_arg_u64(&g->call, g->change.number);
+    call_arg_u64(&g->call, notes_log_least(r));
+    call_arg_u64(&g->call, time_now(r));
+    g->call.done = note_kept;
+    g->call.ctx = g;
+    call_post(r, &g->call);
 }
 
 void begin_note_put(struct redis *r, struct task *t)
 {
     struct store_note_put *op = (struct store_note_put *)t->op;
-    bool sane = op->note.key.n >= 1 && op->note.key.n <= NOTE_KEY_MAX && op->note.value.n <= NOTE_VALUE_MAX;
-    struct call *c = sane ? task_own(t, sizeof *c) : NULL;
-    if (!c) {
-        task_end(r, t, sane ? STORE_RETRY : STORE_FATAL);
-        return;
-    }
-    call_begin(r, c, FN_NOTE, 0);
-    notes_key(r, c);
-    call_arg(c, op->remove ? SLICE_LIT("remove") : SLICE_LIT("set"));
-    call_arg(c, op->note.key);
-    call_arg(c, op->remove ? SLICE_NONE : op->note.value);
-    c->done = note_kept;
-    c->ctx = t;
-    call_post(r, c);
+    note_change(r, t, &op->note, NULL, op->remove);
+}
+
+void begin_bus_note(struct redis *r, struct task *t)
+{
+    struct bus_note *op = (struct bus_note *)t->op;
+    op->missing = 0;
+    note_change(r, t, &op->note, op, op->remove);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 struct asking {
     struct call call;
-    struct notes own; /* what is being loaded; owned */
-    uint32_t tries;   /* loadings so far */
-    bool loaded;      /* `own` is whole, if nothing has changed since */
-    struct slice at;  /* where HSCAN goes on; in at_text */
-    char at_text[24];
+    struct task *task;
+    struct notes_reader reader;
 };
 
 /* Takes a page out of a copy. */
@@ -106,116 +171,45 @@ static enum store_status notes_page(const struct notes *ns, struct store_notes *
     return STORE_OK;
 }
 
-static void asking_end(struct redis *r, struct task *t, enum store_status status)
+/* The copy has all that stood there when it was asked for. */
+static void copy_ready(struct redis *r, struct notes_reader *n, enum store_status status)
 {
-    notes_free(&((struct asking *)t->own)->own);
-    task_end(r, t, status);
+    struct task *t = CONTAINER_OF(n, struct asking, reader)->task;
+    task_end(r, t, status == STORE_OK ? notes_page(r->notes, (struct store_notes *)t->op) : status);
 }
 
-static void version_ask(struct redis *r, struct task *t);
-
-/* Asks for the next notes of all. */
-static void load_ask(struct redis *r, struct task *t);
-
-static void load_read(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+static void place_read(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
 {
-    struct task *t = c->ctx;
-    struct asking *a = t->own;
-    const struct reply *list = status == STORE_OK && reply->type == REPLY_LIST && reply->n == 2 ? reply->list : NULL;
-    if (!list || list[1].type != REPLY_LIST || list[0].text.n < 1 || list[0].text.n > sizeof a->at_text) {
-        asking_end(r, t, status == STORE_OK ? STORE_FATAL : status);
+    struct asking *a = c->ctx;
+    uint64_t place;
+    if (status != STORE_OK || !reply_decimal(reply, &place)) {
+        task_end(r, a->task, status == STORE_OK ? STORE_FATAL : status);
         return;
     }
-    for (uint32_t i = 0; i + 1 < list[1].n; i += 2) {
-        struct slice key = list[1].list[i].text, value = list[1].list[i + 1].text;
-        if (key.n && !(key.n <= NOTE_KEY_MAX && notes_set(&a->own, key, value))) { /* the empty one is the version */
-            asking_end(r, t, key.n <= NOTE_KEY_MAX ? STORE_RETRY : STORE_FATAL);
-            return;
-        }
-    }
-    memcpy(a->at_text, list[0].text.p, list[0].text.n);
-    a->at = slice_of(a->at_text, list[0].text.n);
-    if (slice_eq(a->at, SLICE_LIT("0"))) {
-        a->loaded = true;
-        version_ask(r, t);
-    } else {
-        load_ask(r, t);
-    }
-}
-
-static void load_ask(struct redis *r, struct task *t)
-{
-    static const struct slice hscan[] = {SLICE_LIT("HSCAN")};
-    struct asking *a = t->own;
-    call_raw(r, &a->call, 0, false, hscan, 1);
-    notes_key(r, &a->call);
-    call_arg(&a->call, a->at);
-    call_arg(&a->call, SLICE_LIT("COUNT"));
-    call_arg_u64(&a->call, LOAD_STEP);
-    a->call.done = load_read;
-    a->call.ctx = t;
-    call_post(r, &a->call);
-}
-
-/* What was loaded becomes the copy. */
-static void copy_take(struct redis *r, struct asking *a, uint64_t version)
-{
-    struct notes old = *r->notes;
-    *r->notes = a->own;
-    r->notes->known = true;
-    r->notes->version = version;
-    a->own = old; /* which goes with the task */
-}
-
-static void version_read(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
-{
-    struct task *t = c->ctx;
-    struct asking *a = t->own;
-    struct store_notes *op = (struct store_notes *)t->op;
-    uint64_t version;
-    if (status != STORE_OK || !reply_decimal(reply, &version)) {
-        asking_end(r, t, status == STORE_OK ? STORE_FATAL : status);
-        return;
-    }
-    if (a->loaded && version == a->own.version)
-        copy_take(r, a, version);
-    if (r->notes->known && version == r->notes->version) {
-        asking_end(r, t, notes_page(r->notes, op));
-    } else if (a->loaded && a->tries == LOAD_TRIES) { /* they change all the time: each is as it was a moment ago */
-        asking_end(r, t, notes_page(&a->own, op));
-    } else {
-        notes_free(&a->own);
-        a->own.version = version;
-        a->loaded = false;
-        a->tries++;
-        a->at = SLICE_LIT("0");
-        load_ask(r, t);
-    }
-}
-
-static void version_ask(struct redis *r, struct task *t)
-{
-    static const struct slice hget[] = {SLICE_LIT("HGET")};
-    struct asking *a = t->own;
-    call_raw(r, &a->call, 0, false, hget, 1);
-    notes_key(r, &a->call);
-    call_arg(&a->call, SLICE_LIT(""));
-    a->call.done = version_read;
-    a->call.ctx = t;
-    call_post(r, &a->call);
+    a->reader.place = place;
+    a->reader.done = copy_ready;
+    notes_log_await(r, &a->reader);
 }
 
 void begin_notes(struct redis *r, struct task *t)
 {
+    static const struct slice hget[] = {SLICE_LIT("HGET")};
     struct store_notes *op = (struct store_notes *)t->op;
     op->notes = NULL;
     op->arena = NULL;
     op->n = 0;
     op->more = false;
-    if (op->prefix.n == 0 || op->prefix.n > NOTE_KEY_MAX || op->cursor.n > NOTE_KEY_MAX)
-        task_end(r, t, STORE_FATAL);
-    else if (!task_own(t, sizeof(struct asking)))
-        task_end(r, t, STORE_RETRY);
-    else
-        version_ask(r, t);
+    bool sane = op->prefix.n > 0 && op->prefix.n <= NOTE_KEY_MAX && op->cursor.n <= NOTE_KEY_MAX;
+    struct asking *a = sane ? task_own(t, sizeof *a) : NULL;
+    if (!a) {
+        task_end(r, t, sane ? STORE_RETRY : STORE_FATAL);
+        return;
+    }
+    a->task = t;
+    call_raw(r, &a->call, 0, false, hget, 1);
+    notes_key(r, &a->call);
+    call_arg(&a->call, SLICE_LIT(""));
+    a->call.done = place_read;
+    a->call.ctx = a;
+    call_post(r, &a->call);
 }

@@ -15,6 +15,7 @@
 #include "storage/redis/marks.h"
 #include "storage/redis/node.h"
 #include "storage/redis/notes.h"
+#include "storage/redis/notes_log.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sessions.h"
 #include "storage/redis/sweep.h"
@@ -112,6 +113,7 @@ void redis_free(struct redis *r)
     report_fini(r);
     marks_fini(r);
     channels_fini(r);
+    notes_log_fini(r);
     notes_fini(r);
     settle_fini(r);
     gone_fini(r);
@@ -259,6 +261,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : marks_init(r);
     e = e ? e : channels_init(r);
     e = e ? e : notes_init(r);
+    e = e ? e : notes_log_init(r);
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
     e = e ? e : report_init(r);
@@ -284,6 +287,7 @@ int redis_new(struct redis **out, const struct store_options *options, const str
     r->base.engine = &redis_engine;
     r->lock_fd = -1;
     r->hooks = hooks ? *hooks : (struct redis_hooks){0};
+    r->node_ears = r->hooks.node_ears;
     partition_tags_make(&r->tags);
     library_init(&r->library);
     int e = data_take(r, options->path, why, why_size);

@@ -31,8 +31,9 @@ struct redis_hooks {
     uint64_t (*boot_ms)(void *ctx);
     uint64_t (*turn_ms)(void *ctx); /* what patience and silence go by */
     void *ctx;
-    bool sweep_all; /* it sweeps all partitions, other nodes or not */
-    bool bus;       /* it has one, even if parts of that are not there yet */
+    const struct node_ears *node_ears; /* instead of the bus's; NULL: none */
+    bool sweep_all;                    /* it sweeps all partitions, other nodes or not */
+    bool bus;                          /* it has one, even if parts of that are not there yet */
 };
 
 /* What a link says to a process of the cluster. Owned; NULL: nothing. */
@@ -46,6 +47,7 @@ struct redis_stats {
     _Atomic uint64_t groups;               /* that ended well */
     _Atomic uint64_t repeats;              /* that went back as a whole: what became of them was not known */
     _Atomic uint64_t unknown;              /* operations answered STORE_UNKNOWN */
+    _Atomic uint64_t lost;                 /* losses that were told of: lost.h */
     _Atomic uint64_t queue;                /* operations under way */
     _Atomic uint64_t news_in;              /* of other nodes */
     _Atomic uint64_t ear_resets;           /* how often news may have been missed, by partition */
@@ -68,6 +70,8 @@ struct sweeper;
 struct cold;
 struct cluster_time;
 struct node_self;
+struct node_ears;
+struct notes_log;
 struct report;
 struct redis_bus;
 struct telling;
@@ -114,9 +118,11 @@ struct redis {
     struct cold *cold;          /* cold.c; NULL: there is no archive */
     struct cluster_time *time;  /* time.c */
     struct node_self *node;     /* node.c */
-    struct report *report;      /* report.c */
-    struct redis_bus *bus;      /* bus.c; NULL: other nodes are told nothing */
-    struct telling *telling;    /* tell.c */
+    const struct node_ears *node_ears;
+    struct notes_log *notes_log; /* notes_log.c */
+    struct report *report;       /* report.c */
+    struct redis_bus *bus;       /* bus.c; NULL: other nodes are told nothing */
+    struct telling *telling;     /* tell.c */
 
     int lock_fd; /* of the data directory; -1: none */
     struct redis_hooks hooks;

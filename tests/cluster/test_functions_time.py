@@ -77,9 +77,74 @@ class Case(unittest.TestCase):
         self.redis.call("FLUSHALL")
 
 
+class TestNotes(Case):
+    def note(self, op, k, value=b"", inc=1, number=None, least=0, now=NOW):
+        self.last = self.last + 1 if number is None else number
+        reply = self.r.call("note", [key("V"), key("L")], op, k, value, inc, self.last, least, now)
+        return reply[:1], int.from_bytes(reply[1:7], "big"), reply[7:]
+
+    def setUp(self):
+        super().setUp()
+        self.last = 0
+
+    def value(self, k):
+        return self.redis.call("HGET", key("V"), k)
+
+    def row(self, place):
+        """flags, incarnation, number, key, value"""
+        p = Packed(self.redis.call("HGET", key("L"), place))
+        self.assertEqual(p.number(1), 1)
+        return p.number(1), p.number(6), p.number(6), p.text(2), p.bytes(p.left())
+
+    def test_changes_have_places(self):
+        self.assertEqual(self.note("set", "a", b"1"), (b"N", 1, b"1"))
+        self.assertEqual(self.note("set", "b", b"2"), (b"N", 2, b"2"))
+        self.assertEqual(self.note("remove", "a"), (b"N", 3, b""))
+        self.assertEqual(self.note("pass", "hello", b"all"), (b"N", 4, b"all"))
+        self.assertEqual((self.value("a"), self.value("b"), self.value("hello"), self.value("")),
+                         (None, b"2", None, b"4"))
+        self.assertEqual([self.row(i) for i in range(1, 5)],
+                         [(0, 1, 1, b"a", b"1"), (0, 1, 2, b"b", b"2"), (1, 1, 3, b"a", b""),
+                          (2, 1, 4, b"hello", b"all")])
+
+    def test_a_repeat_changes_nothing(self):
+        for op, value in ("set", b"1"), ("add", b"0 n 5"), ("remove", b""), ("pass", b"x"):
+            code, place, _ = self.note(op, "k", value)
+            self.note("set", "k", b"0 n 100", inc=2)  # somebody else's, in between
+            before = self.r.state()
+            self.assertEqual(self.note(op, "k", value, number=self.last - 1)[:2], (b"D", place))
+            self.assertEqual(self.r.state(), before)
+            self.last += 10
+
+    def test_sums(self):
+        self.assertEqual(self.note("add", "n", b"0 n 2"), (b"N", 1, b"0 n 2"))
+        self.assertEqual(self.note("add", "n", b"0 n 0.5"), (b"N", 2, b"0 n 2.5"))
+        self.assertEqual(self.row(2)[3:], (b"n", b"0 n 2.5"))
+        self.assertEqual(self.value("n"), b"0 n 2.5")
+        self.note("set", "n", b"%d n 7" % (NOW + 5))
+        self.assertEqual(self.note("add", "n", b"0 n 1")[2], b"%d n 8" % (NOW + 5))  # its end stays
+        self.assertEqual(self.note("add", "n", b"0 n 1", now=NOW + 5)[2], b"0 n 1")  # it has ended
+        self.note("set", "n", b"0 s text")
+        self.assertEqual(self.note("add", "n", b"0 n 1")[2], b"0 s text")  # no number: it stays
+
+    def test_numbering_goes_on_above_what_was_told(self):
+        self.note("set", "a", b"1")
+        self.redis.call("FLUSHALL")
+        self.assertEqual(self.note("set", "a", b"2", least=7)[1], 8)
+        self.assertEqual(self.note("set", "a", b"2", least=3)[1], 9)
+
+    def test_the_log_is_cut(self):
+        self.note("set", "a", b"1")
+        self.note("set", "b", b"1", least=9999)
+        self.assertIsNotNone(self.redis.call("HGET", key("L"), 1))
+        self.note("set", "c", b"1", least=10000)  # 10,000 above the first
+        self.assertEqual(self.redis.call("HLEN", key("L")), 4)
+        self.assertEqual(self.value(""), b"10001")
+
+
 class TestBeat(Case):
-    def beat(self, inc, token, number=0, beat=1, clock=NOW, record=b"", about=b"about"):
-        reply = self.r.call("beat", [key("N")], inc, number, token, beat, clock, record, about)
+    def beat(self, inc, token, number=0, beat=1, clock=NOW, record=b"", about=b"about", highest=0):
+        reply = self.r.call("beat", [key("N"), key("V")], inc, number, token, beat, clock, record, about, highest)
         p, code = Packed(reply), reply[:1]
         p.bytes(1)
         if code == b"D":
@@ -87,7 +152,7 @@ class TestBeat(Case):
         if code != b"N":
             return code, None
         out = {"inc": p.number(6), "number": p.number(2), "time": p.number(6), "master": p.bytes(16),
-               "clock": p.number(6), "record": p.text(2), "nodes": {}}
+               "clock": p.number(6), "log": p.number(6), "record": p.text(2), "nodes": {}}
         for _ in range(p.number(2)):
             inc = p.number(6)
             out["nodes"][inc] = (p.number(2), p.number(6), p.text(2))
@@ -113,6 +178,11 @@ class TestBeat(Case):
         self.assertEqual(set(self.beat(1, b"token..a")[1]["nodes"]), {1, 2, 3})
         self.assertEqual(self.bury(2), b"N")
         self.assertEqual(self.beat(0, b"token..d", number=7)[1]["inc"], 4)  # never one twice
+        # Not even when the table was lost: whoever takes one says which was the highest that it has seen.
+        self.redis.call("DEL", key("N"))
+        self.assertEqual(self.beat(4, b"token..d")[0], b"P")
+        self.assertEqual(self.beat(0, b"token..e", highest=4)[1]["inc"], 5)
+        self.assertEqual(self.beat(0, b"token..f", highest=2)[1]["inc"], 6)
 
     def test_clock_is_the_largest_told(self):
         self.beat(0, b"token..a", clock=NOW)

@@ -358,6 +358,7 @@ static struct buf world_reply(const struct world *w, const struct world_node *n)
     put_u48(&b, world_time(w, w->at));
     buf_put(&b, master, sizeof master);
     put_u48(&b, w->told);
+    put_u48(&b, 0); /* of the notes' log */
     size_t size = w->record.version ? clock_record_encode(&w->record, record) : 0;
     buf_u16(&b, (uint16_t)size);
     buf_put(&b, record, size);

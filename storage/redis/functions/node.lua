@@ -3,7 +3,7 @@
 -- `i`INC → number u16, beat u48, token (8 bytes), and what it says of itself, which nodes alone read (nodes.h).
 
 -- The table as nodes read it. Nodes are in no order.
-local function nodes_pack(inc, number, rows, clock, record)
+local function nodes_pack(inc, number, rows, clock, log, record)
   local pack, t = struct.pack, redis.call('TIME')
   local out, n = {}, 0
   for field, v in pairs(rows) do
@@ -11,8 +11,8 @@ local function nodes_pack(inc, number, rows, clock, record)
     n = n + 1
     out[n] = pack('>I6', tonumber(string.sub(field, 2))) .. string.sub(v, 1, 8) .. pack('>I2', #about) .. about
   end
-  return 'N' .. pack('>I6I2I6c16I6I2', inc, number, tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000),
-    string.sub(redis.call('CLUSTER', 'MYID'), 1, 16), clock, #record) .. record .. pack('>I2', n) .. table.concat(out)
+  return 'N' .. pack('>I6I2I6c16I6I6I2', inc, number, tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000),
+    string.sub(redis.call('CLUSTER', 'MYID'), 1, 16), clock, log, #record) .. record .. pack('>I2', n) .. table.concat(out)
 end
 
 -- A free number: the one that is wanted, or the smallest. nil, and who has it: it is taken.
@@ -28,9 +28,10 @@ local function number_find(rows, want)
   return nil, ''
 end
 
--- keys: N; inc (0: takes an incarnation), number, token, beat, clock, record (empty, or one that follows the version
--- that stands), about. N inc number TIME master clock record nodes; P: this incarnation was buried; D: the number is
--- taken, with inc, number, beat, token and about of who has it, or with nothing: no number is free.
+-- keys: N V; inc (0: takes an incarnation), number, token, beat, clock, record (empty, or one that follows the version
+-- that stands), about, and the highest incarnation that the caller has seen: should N be lost, none is given twice.
+-- N inc number TIME master clock log record nodes (log: the place of the newest note); P: this incarnation was buried;
+-- D: the number is taken, with inc, number, beat, token and about of who has it, or with nothing: no number is free.
 -- A repeat of taking is known by its token.
 local function beat(keys, args)
   local pack, unpack, key = struct.pack, struct.unpack, keys[1]
@@ -52,6 +53,10 @@ local function beat(keys, args)
     local free, who = number_find(rows, number)
     if not free then return 'D' .. who end
     inc, number = redis.call('HINCRBY', key, '#', 1), free
+    if inc <= tonumber(args[8]) then
+      inc = tonumber(args[8]) + 1
+      redis.call('HSET', key, '#', inc)
+    end
   elseif not rows['i' .. inc] then
     return 'P'
   end
@@ -64,7 +69,7 @@ local function beat(keys, args)
   if told > clock then clock = told end
   rows['i' .. inc] = pack('>I2I6c8', number, tonumber(args[4]), token) .. args[7]
   redis.call('HSET', key, 'i' .. inc, rows['i' .. inc], 'clock', clock)
-  return nodes_pack(inc, number, rows, clock, record)
+  return nodes_pack(inc, number, rows, clock, tonumber(redis.call('HGET', keys[2], '') or 0), record)
 end
 
 -- keys: N; inc, beat (empty: whichever, for a node itself), its clock then (else 0).
