@@ -8,6 +8,8 @@
 #include "storage/redis/follow.h"
 #include "storage/redis/io.h"
 #include "storage/redis/node.h"
+#include "storage/redis/notes_log.h"
+#include "storage/redis/op.h"
 #include "storage/redis/order.h"
 #include "storage/redis/patrol.h"
 #include "storage/redis/session.h"
@@ -51,6 +53,7 @@ static void (*const begin[BUS_OP_KINDS])(struct redis *r, struct task *t) = {
     [BUS_WATCH] = begin_bus_watch,
     [BUS_ORDER] = begin_bus_order,
     [BUS_CALL] = begin_bus_call,
+    [BUS_NOTE] = begin_bus_note,
 };
 
 void redis_bus_begin(struct redis *r, struct task *t)
@@ -77,6 +80,7 @@ static void redis_bus_listen(struct bus *base, const struct bus_ears *ears)
     b->listening = ears != NULL;
     b->heard = ears ? *ears : (struct bus_ears){0};
     pthread_mutex_unlock(&b->lock);
+    notes_log_listen(b->r, ears != NULL);
 }
 
 /* Calls what somebody listens with; whether anybody does, and with that. */
@@ -124,12 +128,19 @@ bool redis_bus_noted(struct redis *r, struct bus_noted *n)
 
 /* --- What has come ------------------------------------------------------------------------------------------------ */
 
+/* A change of a note. */
+static void log_message(struct redis *r, const struct news_more *m)
+{
+    notes_log_heard(r, m->number, m->body);
+}
+
 /* Who takes what no hub hears; it may look at it until it returns. */
 static void (*const more[NEWS_MORE_KINDS - NEWS_ORDER])(struct redis *r, const struct news_more *m) = {
     [NEWS_ORDER - NEWS_ORDER] = errand_heard,
     [NEWS_RECEIPT - NEWS_ORDER] = errand_heard,
     [NEWS_CALL - NEWS_ORDER] = errand_heard,
     [NEWS_ANSWER - NEWS_ORDER] = errand_heard,
+    [NEWS_LOG - NEWS_ORDER] = log_message,
 };
 
 static void refused(struct redis *r, const struct news_in *in)
@@ -216,11 +227,52 @@ static unsigned part_user(struct slice user)
 
 /* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
+static void redis_bus_applied(struct bus *b, struct bus_noted *n)
+{
+    notes_log_applied(redis_of_bus(b), n);
+}
+
+static unsigned redis_bus_nodes(struct bus *b, struct bus_node *out, unsigned n)
+{
+    return node_list(redis_of_bus(b), out, n);
+}
+
+static bool redis_bus_leads(struct bus *b)
+{
+    return node_leads(redis_of_bus(b));
+}
+
+static void redis_bus_drain(struct bus *b)
+{
+    node_drain(redis_of_bus(b));
+}
+
+/* A change of a note, to all nodes. */
+static void log_tell(struct redis *r, uint64_t place, struct slice body)
+{
+    struct news_more m = {.kind = NEWS_LOG, .origin = redis_bus_inc(r), .number = place, .body = body};
+    struct buf *b = tell_open(r, NULL, 'b', 0, redis_bus_log());
+    if (b)
+        news_more_put(b, &m);
+}
+
+static const struct node_ears node_ears = {
+    .listens = ears_listen,
+    .event = redis_bus_event,
+    .noted = redis_bus_noted,
+    .tell_log = log_tell,
+    .patrol = patrol_all,
+};
+
 static const struct bus_ops ops = {
     .post = redis_bus_post,
     .listen = redis_bus_listen,
     .receipt = errand_receipt,
     .answer = errand_answer,
+    .applied = redis_bus_applied,
+    .nodes = redis_bus_nodes,
+    .leads = redis_bus_leads,
+    .drain = redis_bus_drain,
     .part_conv = part_conv,
     .part_user = part_user,
 };
@@ -250,6 +302,7 @@ int redis_bus_init(struct redis *r)
     r->bus = b;
     r->base.bus = &b->base;
     tell_start(r);
+    r->node_ears = &node_ears;
     int e = ears_init(r);
     e = e ? e : follows_init(r);
     e = e ? e : patrol_init(r);

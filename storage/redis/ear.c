@@ -149,6 +149,12 @@ bool ears_busy(const struct redis *r)
     return es->inc && (es->missing || es->broken);
 }
 
+bool ears_listen(const struct redis *r)
+{
+    const struct ears *es = r->bus->ears;
+    return es->inc && es->inc == redis_bus_inc(r) && !es->missing;
+}
+
 void ears_owe(struct redis *r, uint16_t part)
 {
     part_break(r->bus->ears, part);

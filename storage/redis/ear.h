@@ -56,6 +56,8 @@ void ears_fini(struct redis *r);
 void ears_tick(struct redis *r);
 /* Whether something is not subscribed to yet that should be. */
 bool ears_busy(const struct redis *r);
+/* Whether everything is subscribed to, for this node's incarnation as it is now. */
+bool ears_listen(const struct redis *r);
 /* For slots.c and queue.c, with or without a bus: a partition has another master; a master is about to be freed, or has
  * another address. */
 void ears_moved(struct redis *r, uint16_t part);

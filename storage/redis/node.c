@@ -153,12 +153,6 @@ void node_configure(struct redis *r)
     }
 }
 
-void node_heard(struct redis *r)
-{
-    r->node->heard = true;
-    node_beat_now(r);
-}
-
 /* --- What other threads want -------------------------------------------------------------------------------------- */
 
 void node_accept(struct redis *r)

@@ -17,8 +17,7 @@ struct node_self;
 
 /* What the bus does for the node: redis.node_ears, set before the thread runs; NULL: there is none. Engine's thread. */
 struct node_ears {
-    /* There is a new incarnation: it listens for what is told to that one, and calls node_heard() once it does. */
-    void (*anew)(struct redis *r);
+    bool (*listens)(const struct redis *r); /* it hears all that is told to our incarnation */
     void (*event)(struct redis *r, enum bus_event what, uint64_t node); /* for bus_ears.event */
     bool (*noted)(struct redis *r, struct bus_noted *n); /* for bus_ears.noted, which frees it; false: nobody hears */
     /* To the other nodes: a note's change is at that place of the log, as it stands there. */
@@ -44,8 +43,6 @@ const struct nodes *node_others(const struct redis *r);
 uint64_t node_inc(const struct redis *r);
 /* Whether an incarnation lives, as far as this node can tell. */
 bool node_lives(const struct redis *r, uint64_t inc);
-/* Of node_ears.anew: it listens. */
-void node_heard(struct redis *r);
 /* A beat is due now: what it says has changed, or what it shows is waited for. */
 void node_beat_now(struct redis *r);
 /* As bus_nodes(), bus_leads(), bus_drain(). Any thread. */

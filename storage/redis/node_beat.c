@@ -12,6 +12,7 @@
 
 enum {
     OTHER_MOVES = 3,    /* of another node's beat under our eyes: it lives, and is not about to end */
+    LISTEN_MS = 5000,   /* a node serves after so long, even if it does not hear everything yet */
     CLOCK_LOOK_MS = 900 /* between two looks at another's clock by which ours goes */
 };
 
@@ -114,23 +115,15 @@ static void take_again(struct redis *r)
     node_again_in(s, NODE_JOIN_MS);
 }
 
-/* It has an incarnation: what is told to that one is to be heard. */
-static void taken(struct redis *r)
-{
-    struct node_self *s = r->node;
-    s->phase = PHASE_JOIN;
-    s->heard = r->node_ears == NULL;
-    if (r->node_ears)
-        r->node_ears->anew(r);
-}
-
 /* It serves with this incarnation from now on. Whether it does: it listens, and has read the notes. */
 static bool is_whole(struct redis *r)
 {
     struct node_self *s = r->node;
     if (s->whole)
         return true;
-    if (!s->heard || !notes_log_known(r)) {
+    /* Where a master is away, news of its partitions are found when it is back. */
+    bool listens = !r->node_ears || r->node_ears->listens(r) || r->turn_ms - s->taken_ms >= LISTEN_MS;
+    if (!listens || !notes_log_known(r)) {
         if (!node_hopeless(r, notes_log_status(r)))
             notes_log_load(r);
         return false;
@@ -138,6 +131,7 @@ static bool is_whole(struct redis *r)
     log_event(LOG_INFO, s->again ? "cluster.rejoined" : "cluster.joined", LOG_INT("node", s->nodes.number),
               LOG_INT("incarnation", s->nodes.inc), LOG_INT("nodes", s->nodes.n));
     s->joined = s->whole = true;
+    node_again_in(s, NODE_BEAT_MS);
     if (s->buried_told)
         node_event(r, BUS_BACK, s->nodes.inc);
     s->buried_told = false;
@@ -199,8 +193,10 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
     s->nodes.time_ms = time_told(r, s->nodes.time_ms);
     node_come_and_gone(r);
     node_tell_table(r);
-    if (s->phase == PHASE_TAKE)
-        taken(r);
+    if (s->phase == PHASE_TAKE) {
+        s->phase = PHASE_JOIN;
+        s->taken_ms = r->turn_ms;
+    }
     if (s->phase == PHASE_JOIN)
         node_join(r);
     const struct node *self = nodes_find(&s->nodes, s->nodes.inc);

@@ -89,7 +89,6 @@ static void run(struct redis *r, uint64_t told_ms)
     uint64_t since = record.paused ? record.expiry_ms : told_ms ? told_ms : time_now(r);
     if (time_limit(r, since))
         s->changed = true;
-    node_again_in(s, NODE_BEAT_MS);
     node_turn(r);
 }
 

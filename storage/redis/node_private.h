@@ -42,6 +42,7 @@ struct node_self {
     uint64_t sent_log;     /* the newest place of the notes' log that was known when it was posted */
     uint64_t clock_ms;     /* when another's clock was looked at last, by redis.turn_ms; 0: never */
     struct call burying;   /* while `buries` */
+    uint64_t taken_ms;     /* when our incarnation was taken, by redis.turn_ms */
     uint64_t was_inc;      /* the incarnation before ours; 0: none */
     uint64_t buried_inc;   /* who is being buried, and what is said of it then */
     struct {
@@ -58,7 +59,6 @@ struct node_self {
     bool joined;      /* whoever waits has been told so */
     bool whole;       /* with this incarnation it serves: it has a clock, listens, and has read the notes */
     bool buried_told; /* the bus heard that it was taken for dead, and not yet that it is back */
-    bool heard;       /* it listens under this incarnation */
     bool again_soon;  /* another beat is due when the one under way is answered */
     _Atomic bool accept_wanted, draining, leads;
     _Atomic uint64_t dead_count;
