@@ -1,8 +1,8 @@
 /*
  * The notes, of which a node keeps a copy: they are few, and asked for by prefix, which Redis has no order for.
  *
- * notes_log.h keeps the copy up with Redis. Whoever reads asks first for the place of the newest change, and waits until
- * the copy has it. Engine's thread.
+ * notes_log.h keeps the copy up with Redis. Whoever reads asks first for the place of the newest change, and waits
+ * until the copy has it. Engine's thread.
  */
 #ifndef MAGPIE_STORAGE_REDIS_NOTES_H
 #define MAGPIE_STORAGE_REDIS_NOTES_H

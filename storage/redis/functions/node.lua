@@ -12,7 +12,8 @@ local function nodes_pack(inc, number, rows, clock, log, record)
     out[n] = pack('>I6', tonumber(string.sub(field, 2))) .. string.sub(v, 1, 8) .. pack('>I2', #about) .. about
   end
   return 'N' .. pack('>I6I2I6c16I6I6I2', inc, number, tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000),
-    string.sub(redis.call('CLUSTER', 'MYID'), 1, 16), clock, log, #record) .. record .. pack('>I2', n) .. table.concat(out)
+    string.sub(redis.call('CLUSTER', 'MYID'), 1, 16), clock, log, #record) .. record .. pack('>I2', n) ..
+    table.concat(out)
 end
 
 -- A free number: the one that is wanted, or the smallest. nil, and who has it: it is taken.
