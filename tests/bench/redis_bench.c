@@ -1,13 +1,15 @@
 /*
  * The Redis engine against a bare client that pipelines the same function calls, on the same cluster, in turns.
  *
- *     redis_bench [--seconds N] [--rounds N] [--json] HOST:PORT,…
+ *     redis_bench [--seconds N] [--rounds N] [--told] [--json] HOST:PORT,…
  *
  *   append   channel messages with a clientId, some thousand under way: through the engine, and by a client that does
  *            nothing but send groups of ready-made commands with their WAIT and count the replies
  *   private  the same of private messages, which are four calls in three partitions; no bare client
  *   alone    one message at a time: the engine's answer against the bare round trip with WAIT
  *   page     50 messages of a channel, one page at a time, against HMGET of the same rows and WAIT
+ *
+ * --told: there is a second node, which follows all channels, and so is told of each message in one.
  *
  * For each the throughput, and the processor time that a message took in the engine's thread. A cluster that may be
  * written to: keys get a prefix that no other run has.
@@ -24,6 +26,8 @@ static uint64_t bench_now(const void *r)
 }
 #define time_now(r) bench_now(r) /* the bare client's commands are made by an engine that has no clock */
 #include "storage/redis/op_append.c"
+
+#include "storage/bus.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -75,6 +79,8 @@ struct bench {
     unsigned address_n;
     struct store_options options;
     struct store *store;
+    struct store *other; /* the second node; NULL: there is none */
+    bool told;
     struct redis *maker; /* an engine without a thread, which makes commands */
     struct mailbox mb;
     sem_t wake;
@@ -507,11 +513,36 @@ static void bench_open(struct bench *b, char prefix[17])
     sem_init(&b->wake, 0, 0);
     mailbox_init(&b->mb, on_wake, b);
     b->messages = calloc(WIDTH, sizeof *b->messages);
-    if (store_open(&b->store, &b->options, why, sizeof why) ||
+    const struct redis_hooks hooks = {.bus = b->told};
+    if (redis_open_hooked(&b->store, &b->options, &hooks, why, sizeof why) ||
+        (b->told && redis_open_hooked(&b->other, &b->options, &hooks, why, sizeof why)) ||
         redis_new(&b->maker, &b->options, NULL, why, sizeof why)) {
         fprintf(stderr, "redis_bench: %s\n", why);
         exit(1);
     }
+}
+
+static void followed(void *owner, struct store_op *op)
+{
+    struct bench *b = owner;
+    b->done++;
+    b->bad += op->status != STORE_OK;
+}
+
+/* The second node follows all channels. */
+static void follow_channels(struct bench *b)
+{
+    struct bus_follow *all = calloc(CHANNELS, sizeof *all);
+    b->done = b->bad = 0;
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        all[i] = (struct bus_follow){.op = {.home = &b->mb, .done = followed}, .conv = conv_key_slice(&b->conv[i])};
+        bus_follow(store_bus(b->other), &all[i]);
+    }
+    while (b->done < CHANNELS)
+        pump(b);
+    if (b->bad)
+        die("the channels could not be followed");
+    free(all);
 }
 
 static void print(const struct bench *b, const char *name, const char *unit, double ours, double bare)
@@ -566,6 +597,8 @@ int main(int argc, char **argv)
             b.rounds = (unsigned)atoi(argv[++i]);
         else if (strcmp(argv[i], "--json") == 0)
             b.json = true;
+        else if (strcmp(argv[i], "--told") == 0)
+            b.told = true;
         else
             for (char *a = strtok(argv[i], ","); a && b.address_n < 64; a = strtok(NULL, ","))
                 b.addresses[b.address_n++] = a;
@@ -575,14 +608,18 @@ int main(int argc, char **argv)
         for (char *a = strtok(strdup(env), ","); a && b.address_n < 64; a = strtok(NULL, ","))
             b.addresses[b.address_n++] = a;
     if (!b.address_n || b.rounds < 1 || b.rounds > ROUNDS || b.seconds <= 0)
-        die("usage: redis_bench [--seconds N] [--rounds 1-32] [--json] HOST:PORT,…");
+        die("usage: redis_bench [--seconds N] [--rounds 1-32] [--told] [--json] HOST:PORT,…");
     log_open(NULL, LOG_TEXT, LOG_WARN);
     hash_init();
     bench_open(&b, prefix);
     make_users(&b);
     make_channels(&b);
+    if (b.told)
+        follow_channels(&b);
     run(&b);
     store_close(b.store);
+    if (b.told)
+        store_close(b.other);
     redis_free(b.maker);
     return 0;
 }
