@@ -18,9 +18,20 @@ static void because(struct ask *a, const char *why)
 
 struct redisReply *ask(struct ask *a, unsigned argc, const char *const *argv)
 {
+    void *reply = NULL;
+    int sent = 0;
     /* hiredis takes the words as `const char **`, and changes none. */
-    struct redisReply *reply = redisCommandArgv(a->c, (int)argc, (const char **)(uintptr_t)argv, NULL);
-    if (!reply)
+    int rc = redisAppendCommandArgv(a->c, (int)argc, (const char **)(uintptr_t)argv, NULL);
+    while (rc == REDIS_OK && !sent)
+        rc = redisBufferWrite(a->c, &sent);
+    while (rc == REDIS_OK && !reply && a->c->reader->len <= ASK_MAX) {
+        rc = redisGetReplyFromReader(a->c, &reply);
+        if (rc == REDIS_OK && !reply)
+            rc = redisBufferRead(a->c);
+    }
+    if (rc == REDIS_OK && !reply)
+        because(a, "its reply is too large");
+    else if (!reply)
         because(a,
                 a->c->err == REDIS_ERR_IO && strstr(a->c->errstr, "temporarily") ? "no reply in time" : a->c->errstr);
     return reply;

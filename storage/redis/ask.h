@@ -16,7 +16,8 @@ enum {
     ASK_CONNECT_MS = 1000, /* for a connection */
     ASK_REPLY_MS = 3000,   /* for a reply */
     ASK_ADDRESS_MAX = 280, /* "HOST:PORT" and its NUL */
-    ASK_WHY_MAX = 160
+    ASK_WHY_MAX = 160,
+    ASK_MAX = 16 << 20 /* bytes of a reply */
 };
 
 struct ask {

@@ -1,7 +1,7 @@
 /* Reading a conversation: see history.h. */
 #include "storage/redis/history.h"
 
-#include "core/base/log.h"
+#include "storage/redis/broken.h"
 #include "storage/redis/known.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
@@ -48,13 +48,17 @@ static struct store_message message_of(uint64_t seq, const struct layout_record 
                                   .content = m->content};
 }
 
-/* Takes one row. An enum err. */
-static int row_take(struct history *h, uint64_t seq, struct slice v)
+/* Takes one row; what cannot be read leaves a gap. An enum err. */
+static int row_take(struct redis *r, struct history *h, uint64_t seq, struct slice v)
 {
     struct layout_record m;
+    if (h->filled)
+        return 0;
     int e = layout_record(v, &m);
-    if (e || h->filled)
-        return e;
+    if (e) {
+        broken_record(r, "message", h->conv, seq);
+        return 0;
+    }
     if (!h->up && m.id <= h->until) {
         h->filled = true; /* all below are of before, too */
         return 0;
@@ -86,14 +90,14 @@ static uint64_t history_base(const struct history *h)
 }
 
 /* Takes the rows that were asked for: none of them means that there are no more. */
-static int rows_take(struct history *h, const struct reply *rows, uint32_t n)
+static int rows_take(struct redis *r, struct history *h, const struct reply *rows, uint32_t n)
 {
     int e = 0;
     for (uint32_t i = 0; !e && i < n && !h->filled; i++) {
         uint64_t seq = h->next;
         h->next += h->up ? 1 : UINT64_MAX;
         if (rows[i].type == REPLY_STRING)
-            e = row_take(h, seq, rows[i].text);
+            e = row_take(r, h, seq, rows[i].text);
         else if (rows[i].type != REPLY_NIL)
             e = ERR_INVALID;
     }
@@ -109,8 +113,10 @@ static int probes_take(struct history *h, const struct reply *metas, uint32_t n)
     for (uint32_t i = 0; i < n && !h->found; i++, h->probe++) {
         if (metas[i].type == REPLY_NIL)
             continue;
-        if (metas[i].type != REPLY_STRING || layout_meta(metas[i].text, &m))
+        if (metas[i].type != REPLY_STRING)
             return ERR_INVALID;
+        if (layout_meta(metas[i].text, &m))
+            continue; /* it is not shown, either */
         if (m.id > h->until && rule_shows(&h->rule, &h->head, h->probe, &m)) {
             h->found = true;
             h->first = h->probe;
@@ -205,7 +211,7 @@ static int cold_row_take(struct cold_read *c, uint64_t seq, struct slice record)
 {
     struct history *h = c->ctx;
     h->next = h->up ? seq + 1 : seq - 1;
-    int e = row_take(h, seq, record);
+    int e = row_take(h->read.r, h, seq, record);
     return e ? e : !h->filled;
 }
 
@@ -319,11 +325,11 @@ static void history_replied(struct redis *r, struct call *c, enum store_status s
     }
     if (!e && !h->filled && !history_is_cold(h)) {
         h->next = start;
-        e = rows_take(h, reply->list + 1 + probes, reply->n - 1 - probes);
+        e = rows_take(r, h, reply->list + 1 + probes, reply->n - 1 - probes);
     }
     if (e) {
         if (e != ERR_NOMEM)
-            log_event(LOG_ERROR, "store.bad_record", LOG_STR("kind", "message"), LOG_SLICE("key", h->conv));
+            broken_record(r, "head", h->conv, 0);
         history_end(r, h, e == ERR_NOMEM ? STORE_RETRY : STORE_FATAL);
     } else {
         history_go(r, h);

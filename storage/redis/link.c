@@ -2,6 +2,7 @@
 
 #include "core/base/container.h"
 #include "core/base/log.h"
+#include "storage/redis/broken.h"
 #include "storage/redis/io.h"
 #include "storage/redis/redis_private.h"
 
@@ -203,14 +204,23 @@ static void own_reply(struct link *l, const struct reply *reply)
     }
 }
 
+/* What it says is no reply of Redis, or endless. */
+static void link_garbled(struct link *l, const char *why)
+{
+    broken_reply(l->r, l, why);
+    redis_link_end(l, why);
+}
+
 /* Hands over what has come. */
 static void link_replies(struct link *l)
 {
     const struct reply *reply;
     while (l->state != LINK_DOWN) {
         int r = resp_next(&l->in, &reply);
-        if (r < 0)
-            redis_link_end(l, "what it says is not Redis's protocol");
+        if (r == ERR_NOMEM)
+            link_garbled(l, "its replies are too large");
+        else if (r < 0)
+            link_garbled(l, "what it says is not Redis's protocol");
         if (r <= 0)
             return;
         if (l->own) {
@@ -245,7 +255,7 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int events)
     }
     l->heard = l->r->turn_ms;
     if (resp_feed(&l->in, l->r->input, (size_t)n))
-        redis_link_end(l, "its reply is too large");
+        link_garbled(l, "its reply is too large");
     else
         link_replies(l);
 }

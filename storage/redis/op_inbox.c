@@ -1,6 +1,7 @@
 /* Inboxes: pages of what waits, with messages of many conversations; acknowledgements. */
 #include "storage/conv_key.h"
 #include "storage/page.h"
+#include "storage/redis/broken.h"
 #include "storage/redis/cold.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/layout.h"
@@ -20,6 +21,7 @@ struct entry {
     uint64_t id, seq;
     size_t row, row_n; /* its message in `rows`; row_n 0: it is not there, or not visible any more */
     bool asked;        /* it is among a fetch's */
+    bool bad;          /* its message cannot be read: it is left out, and stays */
     bool cold;         /* its message has left Redis */
 };
 
@@ -133,6 +135,8 @@ static void chunk_end(struct redis *r, struct task *t)
     for (uint32_t i = 0; i < w->n && w->status == STORE_OK; i++) {
         struct entry *e = &w->entries[i];
         struct layout_record m;
+        if (e->bad)
+            continue;
         if (!e->row_n || layout_record(slice_of(w->rows.p + e->row, e->row_n), &m)) {
             stale_note(w, e->id);
             continue;
@@ -185,9 +189,12 @@ static int fetch_take(struct redis *r, struct peeking *w, struct fetch *f, const
             f->head.low = head.first - 1;
             continue;
         }
-        if (reply->list[i].type != REPLY_STRING || layout_record(row, &m))
+        if (reply->list[i].type != REPLY_STRING)
             return ERR_INVALID;
-        if (m.id == e->id && rule_shows(&w->rule, &head, e->seq, &m))
+        e->bad = layout_record(row, &m) != 0;
+        if (e->bad)
+            broken_record(r, "message", conv_key_slice(&e->conv), e->seq);
+        else if (m.id == e->id && rule_shows(&w->rule, &head, e->seq, &m))
             entry_keep(w, e, row);
     }
     return buf_ok(&w->rows) ? 0 : ERR_NOMEM;
@@ -334,7 +341,7 @@ static void chunk_fetch(struct redis *r, struct task *t)
 }
 
 /* Takes a list of entries, but for those that have ended. An enum err. */
-static int entries_take(struct peeking *w, struct slice user, const struct reply *reply)
+static int entries_take(struct redis *r, struct peeking *w, struct slice user, const struct reply *reply)
 {
     struct reply_in in = reply->type == REPLY_LIST && reply->n ? reply_in(reply->list) : (struct reply_in){.bad = true};
     bool known = reply_u8(&in) == 'N';
@@ -348,8 +355,10 @@ static int entries_take(struct peeking *w, struct slice user, const struct reply
         in = reply_in(&reply->list[i]);
         reply_u48(&in); /* its place */
         uint64_t id = reply_u64(&in);
-        if (!reply_ok(&in) || layout_entry(reply_rest(&in), &entry) || !entry.peer.n || entry.peer.n > 64)
-            return ERR_INVALID;
+        if (!reply_ok(&in) || layout_entry(reply_rest(&in), &entry) || !entry.peer.n || entry.peer.n > 64) {
+            broken_record(r, "inbox", user, 0);
+            continue;
+        }
         if (!rule_alive(&w->rule, TIER_DM, entry.birth_ms, entry.ttl_ms)) {
             stale_note(w, id);
             continue;
@@ -363,7 +372,7 @@ static void peeked(struct redis *r, struct call *c, enum store_status status, co
 {
     struct task *t = c->ctx;
     struct peeking *w = t->own;
-    if (status == STORE_OK && entries_take(w, ((struct store_inbox_peek *)t->op)->user, reply))
+    if (status == STORE_OK && entries_take(r, w, ((struct store_inbox_peek *)t->op)->user, reply))
         status = STORE_FATAL;
     if (status != STORE_OK)
         peek_end(r, t, status, false);

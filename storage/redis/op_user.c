@@ -1,6 +1,7 @@
 /* Users: saving, loading, guests, forgetting. */
 #include "core/base/random.h"
 #include "storage/conv_key.h"
+#include "storage/redis/broken.h"
 #include "storage/redis/fan.h"
 #include "storage/redis/gone.h"
 #include "storage/redis/layout.h"
@@ -190,8 +191,10 @@ static enum store_status load_field(struct redis *r, struct store_user_load *u, 
                                     struct slice value)
 {
     struct layout_sub sub;
-    if (conv.n < 2 || layout_sub(value, &sub) || (sub.member && sub.push > MODE_NONE))
-        return STORE_FATAL;
+    if (conv.n < 2 || layout_sub(value, &sub) || (sub.member && sub.push > MODE_NONE)) {
+        broken_record(r, "subscription", u->id, 0);
+        return STORE_OK;
+    }
     if (!sub.member) {
         if (time_now(r) > sub.left_ms + LEFT_MS)
             load_tidy(r, u, l, conv);

@@ -93,8 +93,10 @@ struct redis {
     uint64_t expired_at;            /* when old calls were looked for last */
     struct buf spare[SPARE_BODIES]; /* memory for bodies of calls */
     uint32_t spare_count;
-    bool stopped;      /* nothing is sent any more */
-    char refusal[160]; /* what Redis said of the last call, or library, that it will not have; "": of none yet */
+    bool stopped; /* nothing is sent any more */
+    uint64_t broken_record_ms,
+        broken_reply_ms; /* when the log was told of such last (broken.h), by turn_ms; 0: never */
+    char refusal[160];   /* what Redis said of the last call, or library, that it will not have; "": of none yet */
     struct ev_async wake;
     struct ev_prepare turn_end;
     struct ev_check turn_begin;

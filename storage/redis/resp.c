@@ -18,6 +18,9 @@ static void *resp_make(struct resp *in, size_t n)
 {
     struct resp_chunk *c = in->chunks;
     n = (n + 15) & ~(size_t)15;
+    if (n > in->most - in->made)
+        return NULL;
+    in->made += n;
     if (!c || c->size - c->used < n) {
         size_t size = n > CHUNK_SIZE ? n : CHUNK_SIZE;
         c = malloc(sizeof *c + size);
@@ -104,7 +107,7 @@ static redisReplyObjectFunctions makers = {make_string, make_list, make_number, 
 
 int resp_init(struct resp *in)
 {
-    *in = (struct resp){.reader = redisReaderCreateWithFunctions(&makers)};
+    *in = (struct resp){.reader = redisReaderCreateWithFunctions(&makers), .most = RESP_REPLY};
     if (!in->reader)
         return ERR_NOMEM;
     in->reader->privdata = in;
@@ -137,6 +140,8 @@ int resp_next(struct resp *in, const struct reply **out)
     if (redisReaderGetReply(in->reader, &reply) != REDIS_OK)
         return in->reader->err == REDIS_ERR_OOM ? ERR_NOMEM : ERR_INVALID;
     *out = reply;
+    if (reply)
+        in->made = 0;
     return reply != NULL;
 }
 

@@ -27,7 +27,8 @@ struct reply {
 /* --- The reader --------------------------------------------------------------------------------------------------- */
 
 enum {
-    RESP_MAX = 64 << 20,     /* bytes of one reply; more is taken for garbage */
+    RESP_MAX = 64 << 20,     /* bytes of one string of a reply; more is taken for garbage */
+    RESP_REPLY = 512 << 20,  /* bytes of one reply with all that is in it; likewise */
     RESP_LIST_MAX = 1 << 20, /* elements of one list; likewise */
     RESP_KEEP = 1 << 20,     /* bytes of an empty buffer that are not given back */
     RESP_DEPTH = 7           /* lists in lists, which hiredis refuses beyond */
@@ -39,6 +40,8 @@ struct resp_chunk;
 struct resp {
     struct redisReader *reader; /* owned */
     struct resp_chunk *chunks;  /* what replies are made in: the newest first; owned */
+    size_t made;                /* bytes of the reply that is being made, … */
+    size_t most;                /* … and how many it may have: RESP_REPLY */
 };
 
 /* ERR_NOMEM. */
@@ -47,7 +50,8 @@ void resp_fini(struct resp *in);
 /* Adds bytes that have come. ERR_NOMEM; ERR_TOOLARGE: a reply is larger than RESP_MAX. */
 MUST_CHECK int resp_feed(struct resp *in, const char *p, size_t n);
 /* The next whole reply: 1, and *out, which lives until resp_forget(). 0: more bytes are needed. ERR_INVALID: this is
- * not the protocol, or it is past a limit above; ERR_NOMEM. After an error the reader is of no use any more. */
+ * not the protocol, or it is past a limit above; ERR_NOMEM: out of memory, or RESP_REPLY. After an error the reader is
+ * of no use any more. */
 MUST_CHECK int resp_next(struct resp *in, const struct reply **out);
 /* Gives back the memory of all replies that were returned. Not while one is half read, but between two. */
 void resp_forget(struct resp *in);

@@ -1,6 +1,7 @@
 /* A user's channels: see subs.h. */
 #include "storage/redis/subs.h"
 
+#include "storage/redis/broken.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/rule.h"
@@ -39,11 +40,13 @@ enum store_status user_reply_read(const struct reply *reply, struct user_reply *
 
 /* --- Channels ----------------------------------------------------------------------------------------------------- */
 
-static enum store_status subs_add(struct subs *s, struct slice conv, struct slice value)
+static enum store_status subs_add(struct redis *r, struct subs *s, struct slice conv, struct slice value)
 {
     struct layout_sub sub;
-    if (conv.n < 2 || layout_sub(value, &sub))
-        return STORE_FATAL;
+    if (conv.n < 2 || layout_sub(value, &sub)) {
+        broken_record(r, "subscription", s->user, 0);
+        return STORE_OK;
+    }
     if (!sub.member)
         return STORE_OK;
     if (s->n == s->cap) {
@@ -86,7 +89,7 @@ static void subs_read(struct redis *r, struct call *c, enum store_status status,
         status = user_reply_read(reply, &u);
     while (status == STORE_OK && reply_left(&u.fields)) {
         struct slice conv = reply_slice8(&u.fields), value = reply_slice8(&u.fields);
-        status = reply_ok(&u.fields) ? subs_add(s, conv, value) : STORE_FATAL;
+        status = reply_ok(&u.fields) ? subs_add(r, s, conv, value) : STORE_FATAL;
     }
     if (status == STORE_OK && !buf_ok(&s->arena))
         status = STORE_RETRY;

@@ -655,6 +655,39 @@ static void orders_are_carried_out(void **state)
 }
 
 /* Whatever waits for the bus when the server stops is answered, and the rest of the users is told gone. */
+/* Whoever is refused because the store is away is told whether it would have read or written, and when to try again. */
+static void a_store_that_is_away(void **state)
+{
+    struct kit k;
+    (void)state;
+    for (int clustered = 0; clustered < 2; clustered++) {
+        kit_open(&k, 1);
+        k.clustered = clustered;
+        kit_start(&k);
+        struct peer *a = peer_login(&k, "ann", 0);
+        works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+        static const struct {
+            enum store_op_kind kind;
+            uint16_t action;
+            const char *body, *says;
+        } cases[] = {{OP_RANGE, 5, "{\"channel\":\"room\"}", "the store cannot be read now"},
+                     {OP_INBOX_PEEK, 7, "{}", "the store cannot be read now"},
+                     {OP_CONVERSATIONS, 10, "{}", "the store cannot be read now"},
+                     {OP_MEMBERS, 13, "{\"name\":\"room\"}", "the store cannot be read now"},
+                     {OP_APPEND, 4, "{\"channel\":\"room\",\"content\":\"x\"}", "the store cannot write now"},
+                     {OP_INBOX_ACK, 8, "{\"upTo\":\"4194304000000000000\"}", "the store cannot write now"}};
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            gate_fail(cases[i].kind, STORE_RETRY);
+            const char *body = peer_ask(a, cases[i].action, "%s", cases[i].body);
+            fails(body, "unavailable");
+            assert_non_null(strstr(body, cases[i].says));
+            assert_int_equal(strstr(body, "\"retryAfter\":1000") != NULL, clustered);
+            gate_open(cases[i].kind);
+        }
+        kit_end(&k);
+    }
+}
+
 static void the_hub_stops_while_the_bus_is_late(void **state)
 {
     struct kit k;
@@ -731,6 +764,7 @@ int main(void)
         cmocka_unit_test(bans_that_not_all_nodes_have),
         cmocka_unit_test(kicks_wait_for_other_nodes),
         cmocka_unit_test(orders_are_carried_out),
+        cmocka_unit_test(a_store_that_is_away),
         cmocka_unit_test(the_hub_stops_while_the_bus_is_late),
         cmocka_unit_test(with_threads),
     };

@@ -141,6 +141,35 @@ static void a_huge_reply_is_refused(void **state)
     free(bytes);
 }
 
+/* No string of it is large, but all together are. */
+static void a_huge_list_is_refused(void **state)
+{
+    struct resp in;
+    const struct reply *r;
+    int e = 0;
+    (void)state;
+    for (size_t most = 10000; most <= 100000; most *= 10) {
+        assert_int_equal(resp_init(&in), 0);
+        assert_int_equal(in.most, RESP_REPLY);
+        in.most = most;
+        for (int small = 0; small < 100; small++) { /* many that are small enough are none of its business */
+            assert_int_equal(resp_feed(&in, "*2\r\n$2\r\nab\r\n$3\r\nabc\r\n", 21), 0);
+            assert_int_equal(resp_next(&in, &r), 1);
+        }
+        assert_int_equal(resp_feed(&in, "*1000\r\n", 7), 0);
+        e = resp_next(&in, &r);
+        for (int i = 0; !e && i < 1000; i++) {
+            char text[120] = "$110\r\n";
+            memset(text + 6, 'x', 110);
+            memcpy(text + 116, "\r\n", 2);
+            assert_int_equal(resp_feed(&in, text, 118), 0);
+            e = resp_next(&in, &r);
+        }
+        assert_int_equal(e, ERR_NOMEM);
+        resp_fini(&in);
+    }
+}
+
 static void a_large_reply_is_taken(void **state)
 {
     struct resp in;
@@ -272,17 +301,12 @@ static void the_library_has_a_name_of_its_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(replies_of_each_kind),
-        cmocka_unit_test(replies_in_two_pieces),
-        cmocka_unit_test(garbage_is_refused),
-        cmocka_unit_test(a_huge_reply_is_refused),
-        cmocka_unit_test(a_large_reply_is_taken),
-        cmocka_unit_test(commands_are_formatted),
-        cmocka_unit_test(packed_replies_are_read),
-        cmocka_unit_test(packed_replies_may_be_cut),
-        cmocka_unit_test(tags_have_their_slots),
-        cmocka_unit_test(partitions_stay),
-        cmocka_unit_test(the_library_has_a_name_of_its_own),
+        cmocka_unit_test(replies_of_each_kind),      cmocka_unit_test(replies_in_two_pieces),
+        cmocka_unit_test(garbage_is_refused),        cmocka_unit_test(a_huge_reply_is_refused),
+        cmocka_unit_test(a_huge_list_is_refused),    cmocka_unit_test(a_large_reply_is_taken),
+        cmocka_unit_test(commands_are_formatted),    cmocka_unit_test(packed_replies_are_read),
+        cmocka_unit_test(packed_replies_may_be_cut), cmocka_unit_test(tags_have_their_slots),
+        cmocka_unit_test(partitions_stay),           cmocka_unit_test(the_library_has_a_name_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ static void history_read(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct history *q = OP_END(owner, op, struct history, op.op);
     if (op->status != STORE_OK) {
-        req_fail_store(&q->r, op->status, "");
+        req_fail_read(&q->r, op->status, "");
     } else {
         struct buf *b = &q->r.body;
         bool oldest_first = q->op.has_after && !q->op.has_before;
@@ -116,7 +116,7 @@ static void conversations_read(void *owner, struct store_op *op)
     if (op->status == STORE_NOTFOUND) {
         req_fail(&q->r, CODE_BAD_REQUEST, "cursor: not one of this server's");
     } else if (op->status != STORE_OK) {
-        req_fail_store(&q->r, op->status, "");
+        req_fail_read(&q->r, op->status, "");
     } else {
         buf_lit(&q->r.body, "{\"conversations\":[");
         for (uint32_t i = 0; i < q->op.n; i++)

@@ -22,7 +22,7 @@ static void fetched(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct fetch *q = OP_END(owner, op, struct fetch, op.op);
     if (op->status != STORE_OK) {
-        req_fail_store(&q->r, op->status, "");
+        req_fail_read(&q->r, op->status, "");
     } else {
         bool cut = page_encode(&q->r.body, &q->op.page, SLICE_NONE, true, s->opt->page_max);
         buf_str(&q->r.body, q->op.more || cut ? ",\"more\":true}" : ",\"more\":false}");

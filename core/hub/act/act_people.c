@@ -310,7 +310,7 @@ static void members_read(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct members *q = OP_END(owner, op, struct members, op.op);
     if (op->status != STORE_OK) {
-        req_fail_store(&q->survey.r, op->status, "name: no such channel");
+        req_fail_read(&q->survey.r, op->status, "name: no such channel");
         req_done(s, &q->survey.r);
         return;
     }

@@ -136,7 +136,7 @@ static void watching_known(void *owner, struct store_op *op)
     struct watching *q = OP_END(owner, op, struct watching, op.op);
     uint32_t more = 0;
     if (op->status != STORE_OK) {
-        req_fail_store(&q->r, op->status, "");
+        req_fail_read(&q->r, op->status, "");
         req_done(s, &q->r);
         return;
     }

@@ -24,7 +24,7 @@ static void call_error(struct call *c, enum code code, uint32_t retry_after_ms, 
 {
     struct buf *b = &c->shard->scratch;
     buf_reset(b);
-    code_encode(b, code, message, retry_after_ms);
+    code_encode(b, code, message, code_wait(c->shard, code, retry_after_ms));
     code_count(c->shard, code);
     answer_now(c, code_slice(b));
 }

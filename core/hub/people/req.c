@@ -77,6 +77,14 @@ void req_fail(struct req *r, enum code code, const char *message)
     snprintf(r->message, sizeof r->message, "%s", message);
 }
 
+void req_fail_read(struct req *r, enum store_status status, const char *what)
+{
+    if (status == STORE_RETRY || status == STORE_UNKNOWN)
+        req_fail(r, CODE_UNAVAILABLE, "the store cannot be read now");
+    else
+        req_fail_store(r, status, what);
+}
+
 void req_fail_store(struct req *r, enum store_status status, const char *what)
 {
     switch (status) {
@@ -188,7 +196,7 @@ static void req_home(void *owner, struct mail *m)
         req_fail(r, CODE_INTERNAL, "out of memory");
     if (k && k->session) {
         if (r->code != CODE_OK) {
-            code_encode(&error, r->code, r->message, r->retry_after_ms);
+            code_encode(&error, r->code, r->message, code_wait(s, r->code, r->retry_after_ms));
             code_count(s, r->code);
         }
         struct slice body = r->code != CODE_OK ? code_slice(&error) : r->body.n ? buf_slice(&r->body) : SLICE_LIT("{}");

@@ -26,7 +26,7 @@ struct req {
     uint64_t order;            /* as in struct call */
     uint16_t action, seq;
     enum code code;                 /* CODE_OK: body is the answer */
-    uint32_t retry_after_ms;        /* of CODE_RATE_LIMITED */
+    uint32_t retry_after_ms;        /* of CODE_RATE_LIMITED; of others 0, or as code_wait() says */
     char message[96];               /* for people, of an error */
     struct buf body;                /* the answer; empty means {} */
     char *claims;                   /* of the connection's login; NULL: none; owned */
@@ -38,8 +38,9 @@ struct req {
 /* A zeroed req of `size` bytes for this call, pinned to its user; on failure answers `internal` and returns NULL. */
 void *req_begin(struct call *c, size_t size);
 void req_fail(struct req *r, enum code code, const char *message);
-/* The failure of a store operation. `what` is said for STORE_NOTFOUND. */
+/* The failure of a store operation that changes something; of one that reads. `what` is said for STORE_NOTFOUND. */
 void req_fail_store(struct req *r, enum store_status status, const char *what);
+void req_fail_read(struct req *r, enum store_status status, const char *what);
 /* A hook answers this request later: the connection's next frames wait. On home, right after
  * req_begin(). */
 void req_wait(struct req *r);

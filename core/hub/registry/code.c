@@ -38,6 +38,13 @@ void code_encode(struct buf *b, enum code code, const char *message, uint32_t re
     buf_lit(b, "}}");
 }
 
+enum { STORE_AWAY_MS = 1000 };
+
+uint32_t code_wait(const struct shard *s, enum code code, uint32_t retry_after_ms)
+{
+    return code == CODE_UNAVAILABLE && !retry_after_ms && s->bus ? STORE_AWAY_MS : retry_after_ms;
+}
+
 struct slice code_slice(const struct buf *b)
 {
     return buf_ok(b) ? buf_slice(b) : SLICE_LIT("{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}");

@@ -183,7 +183,7 @@ static void loaded(void *owner, struct store_op *op)
         if (status == STORE_OK) {
             q->ready(q);
         } else {
-            req_fail_store(&q->r, status == STORE_NOTFOUND ? STORE_FATAL : status, "");
+            req_fail_read(&q->r, status == STORE_NOTFOUND ? STORE_FATAL : status, "");
             owned_done(q);
         }
         q = next;

@@ -155,6 +155,11 @@ local function is_gone(x)
   return x and string.byte(x, 9) == 1 or false
 end
 
+-- Whether an inbox entry has not ended. One that is missing, or cannot be read, has not: whoever looks at it sees.
+local function entry_alive(rule, entry)
+  return not entry or #entry < 18 or is_alive(rule, 0, struct.unpack('>I6I6', entry, 7))
+end
+
 -- Entries of an inbox that have not ended: all but those in front that have, which others take away.
 local function inbox_count(order, entries, rule)
   local n, at, step = redis.call('ZCARD', order), 0, 0
@@ -162,9 +167,7 @@ local function inbox_count(order, entries, rule)
     local ids = redis.call('ZRANGE', order, at, at + step)
     local found = redis.call('HMGET', entries, unpack(ids))
     for i = 1, #ids do
-      local birth, ttl = rule.now, 0
-      if found[i] then birth, ttl = struct.unpack('>I6I6', found[i], 7) end
-      if is_alive(rule, 0, birth, ttl) then return n - at end
+      if entry_alive(rule, found[i]) then return n - at end
       at = at + 1
     end
     step = 63

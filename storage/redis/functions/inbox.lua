@@ -155,7 +155,7 @@ local function inbox_ack(keys, args)
     local entries = redis.call('HMGET', keys[2], unpack(ids))
     local seen = {}
     for i = 1, #ids do
-      if entries[i] and not seen[ids[i]] and is_alive(rule, 0, struct.unpack('>I6I6', entries[i], 7)) then
+      if entries[i] and not seen[ids[i]] and entry_alive(rule, entries[i]) then
         removed = removed + 1
         seen[ids[i]] = true
       end
