@@ -270,7 +270,7 @@ unsigned bus_part_user(struct bus *b, struct slice user);
 struct bus_note {
     struct store_op op;
     struct store_note note;
-    bool remove;
+    bool remove;  /* with a value: only where the note's begins with it */
     bool passing; /* nothing is kept: it is told to each node that lives, and that is all */
     /* The value is "UNTIL n NUMBER", decimal: NUMBER is added to that of the note that stands, whose UNTIL stays, too.
      * Without such a note, or with one that has ended (its UNTIL is no 0, and past, ms of cluster time), it is set. One

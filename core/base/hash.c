@@ -20,3 +20,7 @@ uint64_t hash_stable(struct slice s)
 {
     return XXH3_64bits_withSeed(s.p, s.n, 0);
 }
+uint64_t hash_seeded(struct slice s, uint64_t own_seed)
+{
+    return XXH3_64bits_withSeed(s.p, s.n, own_seed);
+}

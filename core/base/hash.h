@@ -15,5 +15,7 @@
 void hash_init(void);
 uint64_t hash_bytes(struct slice s);
 uint64_t hash_stable(struct slice s);
+/* With a seed of the caller's: secret, and the same for all who are to get the same. */
+uint64_t hash_seeded(struct slice s, uint64_t own_seed);
 
 #endif

@@ -195,6 +195,12 @@ static void note(struct state *st, uint64_t taken, double n)
 }
 
 /* bucket(key, rate, burst [, n]) */
+/* Scripts have buckets of their own. */
+static uint64_t bucket_salt(const struct state *st)
+{
+    return hash_seeded(slice_str(st->name), st->shard_set->env->bucket_seed) << 1;
+}
+
 static int lua_bucket(lua_State *L)
 {
     struct state *st = state_of(L);
@@ -208,8 +214,9 @@ static int lua_bucket(lua_State *L)
     uint32_t wait = 0;
     if (rate > 0) {
         uint64_t taken;
-        wait = buckets_take(st->shard_set->env->buckets, hash_bytes(slice_of(key, len)) ^ st->bucket_salt, rate, burst,
-                            n, now(L), &taken);
+        wait = buckets_take(st->shard_set->env->buckets,
+                            hash_seeded(slice_of(key, len), st->shard_set->env->bucket_seed) ^ bucket_salt(st), rate,
+                            burst, n, now(L), &taken);
         if (!wait)
             note(st, taken, n);
     }
@@ -232,8 +239,6 @@ static void open_one(lua_State *L, enum keep keep)
 
 void api_keep_open(lua_State *L)
 {
-    struct state *st = state_of(L);
-    st->bucket_salt = hash_bytes(slice_str(st->name)) << 1;
     for (enum keep keep = 0; keep < KEEPS; keep++)
         open_one(L, keep);
     lua_pushcfunction(L, lua_bucket);

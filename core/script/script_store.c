@@ -1,35 +1,24 @@
-#include "core/script/script_store.h"
+#include "core/script/script_store_private.h"
 
 #include "core/base/buf.h"
 #include "core/base/clock.h"
 #include "core/base/container.h"
 #include "core/base/log.h"
+#include "core/hub/shard/nodes.h"
 #include "core/hub/shard/notes_load.h"
 #include "core/hub/shard/shard.h"
-#include "core/script/state.h"
-#include "storage/store.h"
 
-#include <ev.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    PENDING_MAX = 10000, /* changes on their way to the disk */
     NOTE_FORMAT = 1,
     NOTE_HEAD = 10, /* format, type, when it ends (0: never; ms by the store's time) */
     STRIPES = 16
 };
 static const uint64_t NO_LIMIT = UINT64_MAX / 2; /* room for sums */
 static const double AGAIN_S = 1;                 /* after which what the disk refused is written again */
-
-struct script_space {
-    struct script_space *next;
-    struct script_store *store;
-    struct values *values; /* owned */
-    char name[SCRIPT_NAME_MAX];
-};
 
 /* A change on its way; owns its texts. */
 struct change {
@@ -40,21 +29,7 @@ struct change {
     char data[];
 };
 
-struct script_store {
-    struct hub *hub;                       /* NULL: nothing is kept */
-    _Atomic(struct script_space *) spaces; /* list, grown by the main thread alone; owned */
-    const uint64_t *clock;                 /* of a test; NULL: the store's */
-    _Atomic uint64_t limit;                /* bytes of all */
-    _Atomic uint32_t pending;              /* changes under way, those that failed included */
-    struct mail arm;                       /* to shard 0: starts the timer */
-    ev_timer again;                        /* on shard 0 */
-    bool armed;                            /* `arm` or `again` is under way; main thread, or shard 0 in between */
-    pthread_mutex_t failed_lock;           /* of the next two */
-    struct change *failed;                 /* oldest first; owned */
-    struct change **failed_tail;
-};
-
-static uint64_t now_of(const struct script_store *s)
+uint64_t script_store_now(const struct script_store *s)
 {
     if (s->clock)
         return *s->clock;
@@ -63,8 +38,7 @@ static uint64_t now_of(const struct script_store *s)
 
 /* --- Names of notes ----------------------------------------------------------------------------------------------- */
 
-/* "s/SCRIPT/KEY": a script's name may have slashes, which become colons there. */
-static size_t note_key(const struct script_space *p, struct slice key, char *out)
+size_t script_note_key(const struct script_space *p, struct slice key, char *out)
 {
     size_t n = strlen(p->name);
     out[0] = 's';
@@ -76,7 +50,7 @@ static size_t note_key(const struct script_space *p, struct slice key, char *out
     return n + 3 + key.n;
 }
 
-static bool split_key(struct slice note, char name[SCRIPT_NAME_MAX], struct slice *key)
+bool script_note_split(struct slice note, char name[SCRIPT_NAME_MAX], struct slice *key)
 {
     const char *slash = note.n > 2 ? memchr(note.p + 2, '/', note.n - 2) : NULL;
     size_t n = slash ? (size_t)(slash - note.p) - 2 : 0;
@@ -112,10 +86,40 @@ static void encode(char *out, const struct script_value *v, uint64_t until_ms)
         out[0] = v->number != 0;
 }
 
-static bool decode(struct slice note, struct script_value *v, uint64_t *until_ms)
+/* Decimal digits and a blank, which go. */
+static bool take_time(struct slice *rest, uint64_t *out)
+{
+    size_t n = 0;
+    for (*out = 0; n < rest->n && n < 19 && rest->p[n] >= '0' && rest->p[n] <= '9'; n++)
+        *out = *out * 10 + (uint64_t)(rest->p[n] - '0');
+    if (n == 0 || n >= rest->n || rest->p[n] != ' ')
+        return false;
+    *rest = slice_of(rest->p + n + 1, rest->n - n - 1);
+    return true;
+}
+
+/* As nodes write it, see script_store_nodes.c. */
+static bool decode_text(struct slice note, struct script_value *v, uint64_t *until_ms)
+{
+    char number[64], *end;
+    if (!take_time(&note, until_ms) || note.n < 2 || note.p[1] != ' ')
+        return false;
+    struct slice rest = slice_of(note.p + 2, note.n - 2);
+    v->text = rest;
+    v->type = note.p[0] == 's' ? VALUE_TEXT : note.p[0] == 'b' ? VALUE_BOOL : VALUE_NUMBER;
+    if (v->type == VALUE_TEXT)
+        return true;
+    snprintf(number, sizeof number, "%.*s", (int)(rest.n < 63 ? rest.n : 63), rest.p);
+    v->number = strtod(number, &end);
+    return rest.n > 0 && *end == '\0' && (note.p[0] == 'n' || note.p[0] == 'b');
+}
+
+bool script_note_read(struct slice note, struct script_value *v, uint64_t *until_ms)
 {
     *v = (struct script_value){.type = VALUE_NONE};
-    if (note.n < NOTE_HEAD || note.p[0] != NOTE_FORMAT)
+    if (note.n && note.p[0] != NOTE_FORMAT)
+        return decode_text(note, v, until_ms);
+    if (note.n < NOTE_HEAD)
         return false;
     *until_ms = load_be64(note.p + 2);
     struct slice rest = slice_of(note.p + NOTE_HEAD, note.n - NOTE_HEAD);
@@ -138,21 +142,25 @@ static bool decode(struct slice note, struct script_value *v, uint64_t *until_ms
 static void written(void *owner, struct store_op *op);
 
 /* With the lock of the key's stripe held, so that the changes of a key are handed over in their order. */
-static bool changed(void *ctx, struct slice key, const struct script_value *v, uint64_t until_ms)
+static bool changed(void *ctx, const struct values_change *what)
 {
     struct script_space *p = ctx;
     struct script_store *s = p->store;
+    const struct script_value *v = what->v;
+    struct slice key = what->key;
     if (!s->hub)
         return true;
+    if (s->flights)
+        return flights_change(p, what);
     size_t name = strlen(p->name) + 3 + key.n, value = v ? encoded_size(v) : 0;
     struct change *c = malloc(sizeof *c + name + value);
     if (!c)
         return false;
     *c = (struct change){.space = p};
-    note_key(p, key, c->data);
+    script_note_key(p, key, c->data);
     c->key = slice_of(c->data + name - key.n, key.n);
     if (v)
-        encode(c->data + name, v, until_ms);
+        encode(c->data + name, v, what->until_ms);
     c->op = (struct store_note_put){.op = {.home = hub_main(s->hub), .done = written},
                                     .note = {slice_of(c->data, name), slice_of(c->data + name, value)},
                                     .remove = v == NULL};
@@ -186,9 +194,11 @@ static void on_again(struct ev_loop *loop, ev_timer *t, int events)
     pthread_mutex_lock(&s->failed_lock);
     s->armed = false;
     pthread_mutex_unlock(&s->failed_lock);
+    if (s->flights)
+        flights_again(s);
     for (struct change *next, *c = take_failed(s); c; c = next) {
         next = c->next;
-        if (values_tell(c->space->values, c->key, now_of(s))) {
+        if (values_tell(c->space->values, c->key, script_store_now(s))) {
             change_free(c);
             continue;
         }
@@ -206,6 +216,18 @@ static void on_arm(void *owner, struct mail *m)
     ev_timer_init(&s->again, on_again, AGAIN_S, 0.);
     s->again.data = s;
     ev_timer_start(((struct shard *)owner)->loop, &s->again);
+}
+
+void script_store_arm(struct script_store *s)
+{
+    pthread_mutex_lock(&s->failed_lock);
+    bool arm = !s->armed && !s->hub->stopped;
+    s->armed |= arm;
+    pthread_mutex_unlock(&s->failed_lock);
+    if (arm) {
+        s->arm.run = on_arm;
+        mailbox_post(&s->hub->shards[0]->mailbox, &s->arm);
+    }
 }
 
 /* On the main thread. */
@@ -229,13 +251,8 @@ static void written(void *owner, struct store_op *op)
     c->next = NULL;
     *s->failed_tail = c;
     s->failed_tail = &c->next;
-    bool arm = !s->armed && !s->hub->stopped;
-    s->armed |= arm;
     pthread_mutex_unlock(&s->failed_lock);
-    if (arm) {
-        s->arm.run = on_arm;
-        mailbox_post(&s->hub->shards[0]->mailbox, &s->arm);
-    }
+    script_store_arm(s);
 }
 
 /* --- From scripts ------------------------------------------------------------------------------------------------- */
@@ -261,7 +278,7 @@ static bool is_full(const struct script_store *s, size_t more)
 
 int script_space_get(struct script_space *p, struct slice key, struct script_value *out)
 {
-    return values_get(p->values, key, now_of(p->store), out);
+    return values_get(p->values, key, script_store_now(p->store), out);
 }
 
 int script_space_set(struct script_space *p, struct slice key, const struct script_value *v, uint64_t ttl_ms)
@@ -270,7 +287,7 @@ int script_space_set(struct script_space *p, struct slice key, const struct scri
         return ERR_AGAIN;
     if (is_full(p->store, key.n + (v->type == VALUE_TEXT ? v->text.n : 0)))
         return ERR_FULL;
-    return values_set(p->values, key, v, ttl_ms, now_of(p->store));
+    return values_set(p->values, key, v, ttl_ms, script_store_now(p->store));
 }
 
 int script_space_incr(struct script_space *p, struct slice key, double n, uint64_t ttl_ms, double *out)
@@ -280,12 +297,12 @@ int script_space_incr(struct script_space *p, struct slice key, double n, uint64
         return ERR_AGAIN;
     if (is_full(p->store, key.n) && script_space_get(p, key, &v) != 0)
         return ERR_FULL;
-    return values_incr(p->values, key, n, ttl_ms, now_of(p->store), out);
+    return values_incr(p->values, key, n, ttl_ms, script_store_now(p->store), out);
 }
 
 int script_space_del(struct script_space *p, struct slice key)
 {
-    return may_change(p->store) != 0 ? ERR_AGAIN : values_del(p->values, key, now_of(p->store));
+    return may_change(p->store) != 0 ? ERR_AGAIN : values_del(p->values, key, script_store_now(p->store));
 }
 
 /* --- From the store ----------------------------------------------------------------------------------------------- */
@@ -298,8 +315,8 @@ static int load_note(void *ctx, const struct store_note *note)
     char name[SCRIPT_NAME_MAX];
     struct slice key;
     struct script_value v;
-    uint64_t until_ms, now = now_of(s);
-    if (!split_key(note->key, name, &key) || !decode(note->value, &v, &until_ms))
+    uint64_t until_ms, now = script_store_now(s);
+    if (!script_note_split(note->key, name, &key) || !script_note_read(note->value, &v, &until_ms))
         return 0;
     struct script_space *p = script_store_space(s, name);
     if (!p)
@@ -321,11 +338,15 @@ struct script_store *script_store_new(struct hub *hub)
     s->hub = hub;
     s->failed_tail = &s->failed;
     pthread_mutex_init(&s->failed_lock, NULL);
+    pthread_mutex_init(&s->grow_lock, NULL);
     atomic_store(&s->limit, NO_LIMIT);
-    if (hub && notes_load(hub->store, SLICE_LIT("s/"), load_note, s) != 0) {
+    int rc = hub && hub_is_node(hub) ? flights_open(s) : 0;
+    if (rc != 0 || (hub && notes_load(hub->store, SLICE_LIT("s/"), load_note, s) != 0)) {
         script_store_free(s);
         return NULL;
     }
+    if (s->flights)
+        flights_loaded(s);
     return s;
 }
 
@@ -338,12 +359,14 @@ void script_store_free(struct script_store *s)
         log_event(LOG_ERROR, "script.store_lost", LOG_STR("script", c->space->name));
         change_free(c);
     }
+    flights_free(s);
     for (struct script_space *next, *p = atomic_load(&s->spaces); p; p = next) {
         next = p->next;
         values_free(p->values);
         free(p);
     }
     pthread_mutex_destroy(&s->failed_lock);
+    pthread_mutex_destroy(&s->grow_lock);
     free(s);
 }
 
@@ -354,11 +377,8 @@ void script_store_limit(struct script_store *s, uint64_t bytes)
         values_limit(p->values, bytes / 4 * 3);
 }
 
-struct script_space *script_store_space(struct script_store *s, const char *script)
+static struct script_space *space_new(struct script_store *s, const char *script)
 {
-    for (struct script_space *p = atomic_load(&s->spaces); p; p = p->next)
-        if (strcmp(p->name, script) == 0)
-            return p;
     struct script_space *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
@@ -373,6 +393,18 @@ struct script_space *script_store_space(struct script_store *s, const char *scri
     snprintf(p->name, sizeof p->name, "%s", script);
     p->next = atomic_load(&s->spaces);
     atomic_store_explicit(&s->spaces, p, memory_order_release);
+    return p;
+}
+
+struct script_space *script_store_space(struct script_store *s, const char *script)
+{
+    pthread_mutex_lock(&s->grow_lock);
+    struct script_space *p = atomic_load(&s->spaces);
+    while (p && strcmp(p->name, script) != 0)
+        p = p->next;
+    if (!p)
+        p = space_new(s, script);
+    pthread_mutex_unlock(&s->grow_lock);
     return p;
 }
 

@@ -2,7 +2,8 @@
  * magpie.store: what scripts keep over restarts. All of it is in memory; each change is written behind as a note of
  * the store (key "s/SCRIPT/KEY", durability `commit`), in the order in which the changes were made.
  *
- * A disk that refuses loses nothing: what could not be written is written again every second, as it is by then.
+ * A disk that refuses loses nothing: what could not be written is written again every second, as it is by then. Where
+ * the server is a node of a cluster, what other nodes change comes here too: script_store_nodes.c.
  */
 #ifndef MAGPIE_SCRIPT_SCRIPT_STORE_H
 #define MAGPIE_SCRIPT_SCRIPT_STORE_H
@@ -23,7 +24,7 @@ struct script_store *script_store_new(struct hub *hub);
 void script_store_free(struct script_store *s);
 /* Bytes that all scripts may have together; one of them three quarters. What is there stays. Main thread. */
 void script_store_limit(struct script_store *s, uint64_t bytes);
-/* The values of one script, made when there are none yet; they live as long as the store. NULL: out of memory. Main
+/* The values of one script, made when there are none yet; they live as long as the store. NULL: out of memory. Any
  * thread. */
 struct script_space;
 struct script_space *script_store_space(struct script_store *s, const char *script);

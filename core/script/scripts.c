@@ -2,6 +2,7 @@
 
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/base/random.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
@@ -13,8 +14,11 @@
 #include "core/script/values.h"
 #include "core/script/waiting.h"
 #include "core/script/watchdog.h"
+#include "storage/cluster.h"
+#include "storage/store.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -330,8 +334,29 @@ int scripts_commit(struct scripts *s)
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
+/* Names of buckets are hashed with a secret, which is the same on all nodes of a cluster. */
+static uint64_t bucket_seed(struct hub *hub)
+{
+    char fresh[17], why[256] = "";
+    uint64_t seed;
+    struct buf out = BUF_INIT;
+    random_bytes(&seed, sizeof seed);
+    if (!hub || !store_is_shared(hub_store(hub)))
+        return seed;
+    snprintf(fresh, sizeof fresh, "%016llx", (unsigned long long)seed);
+    int rc = store_agree(hub_store(hub), "buckets", slice_str(fresh), false, &out, why, sizeof why);
+    buf_byte(&out, '\0');
+    if (rc == 0 && buf_ok(&out))
+        seed = strtoull(out.p, NULL, 16);
+    else
+        log_event(LOG_WARN, "script.bucket_seed", LOG_STR("because", why[0] ? why : "out of memory"));
+    buf_free(&out);
+    return seed;
+}
+
 static bool sites_new(struct scripts *s)
 {
+    uint64_t seed = bucket_seed(s->hub);
     s->envs = calloc(s->shard_count, sizeof *s->envs);
     s->worlds = calloc(s->shard_count, sizeof *s->worlds);
     for (unsigned k = 0; s->envs && s->worlds && k < s->shard_count; k++) {
@@ -343,6 +368,7 @@ static bool sites_new(struct scripts *s)
         x->kv = values_new(KV_STRIPES, KV_BYTES);
         x->shared = s->shared;
         x->buckets = buckets_new();
+        x->bucket_seed = seed;
         x->refunds = x->buckets ? refunds_new(x->buckets) : NULL;
         if (!x->watched || !x->kv || !x->refunds)
             return false;

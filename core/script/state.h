@@ -50,6 +50,7 @@ struct script_env {
     struct values *kv;       /* magpie.kv */
     struct values *shared;   /* magpie.shared */
     struct buckets *buckets;
+    uint64_t bucket_seed; /* of their names; the same on all nodes */
     struct refunds *refunds;
     bool inside; /* Lua runs */
 };
@@ -147,7 +148,6 @@ struct state {
     const void *event_table; /* its Lua table */
     const void *user_table;  /* e.user of it; NULL: not made yet */
 
-    uint64_t bucket_salt;                       /* so that scripts have buckets of their own */
     uint64_t refund;                            /* record of the tokens taken in this event; 0: none yet */
     struct hook_call *call;                     /* the hook under way, when tokens may have to be given back */
     uint8_t accepted_id_len, accepted_name_len; /* of magpie.accept{} in the last event */

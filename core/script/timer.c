@@ -128,6 +128,7 @@ void timers_begin(struct state *st, bool first_shard)
     struct timer *next;
     for (struct timer *t = st->timers; t; t = next) {
         next = t->next;
+        t->of_one = !t->started && !t->each_shard;
         if (!t->started && (first_shard || t->each_shard) &&
             world_of(st)->timer_start(world_of(st), t, t->after_ms, t->every_ms) == 0)
             t->started = true;
@@ -151,7 +152,8 @@ void timer_fire(struct timer *t)
     /* Each call of magpie.after() makes a new timer, so those that fire once share one breaker. */
     bool once = t->every_ms == 0;
     struct handler *h = once ? &st->once : &t->h;
-    if (handler_ask(st, h, NULL) == BREAKER_ASK) {
+    bool others = t->of_one && !world_of(st)->leads(world_of(st));
+    if (!others && handler_ask(st, h, NULL) == BREAKER_ASK) {
         lua_settop(st->L, 0);
         lua_rawgeti(st->L, LUA_REGISTRYINDEX, t->h.fn);
         int rc = state_call(st, 0, 0, st->shard_set->budget_us, true);

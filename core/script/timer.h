@@ -15,6 +15,7 @@ struct timer {
     double after_ms, every_ms; /* every_ms 0: once */
     struct handler h;          /* fn, breaker */
     bool each_shard;
+    bool of_one;  /* of several nodes one runs it: the one that leads when it is due */
     bool started; /* the world knows it */
     void *world;  /* the world's own; it frees it in timer_stop() */
 };

@@ -85,15 +85,16 @@ static void unlink_at(struct values *k, struct stripe *s, struct entry **at)
     free(e);
 }
 
-static bool tell(const struct values *k, struct slice key, const struct script_value *v, uint64_t until_ms)
+static bool tell(const struct values *k, const struct values_change *c)
 {
-    return !k->changed || k->changed(k->ctx, key, v, until_ms);
+    return !k->changed || k->changed(k->ctx, c);
 }
 
-/* It is past its time, or to be removed. */
+/* It is past its time. */
 static void expire(struct values *k, struct stripe *s, struct entry **at)
 {
-    (void)tell(k, slice_of((*at)->data, (*at)->key_len), NULL, 0);
+    (void)tell(k, &(struct values_change){
+                      .key = slice_of((*at)->data, (*at)->key_len), .until_ms = (*at)->until_ms, .expired = true});
     unlink_at(k, s, at);
 }
 
@@ -161,27 +162,16 @@ static struct stripe *lock_stripe(struct values *k, struct slice key, uint64_t *
     return s;
 }
 
-static int put(struct values *k, struct stripe *s, uint64_t hash, struct slice key, const struct script_value *v,
-               uint64_t ttl_ms, uint64_t now_ms)
+/* The entry of a key, in place of the one that is there. NULL: out of memory. */
+static struct entry *entry_new(struct stripe *s, uint64_t hash, struct slice key, const struct script_value *v,
+                               uint64_t until_ms)
 {
-    drop_expired(k, s, LOOK, now_ms);
-    struct entry **old = find(k, s, hash, key, now_ms);
     size_t text = v->type == VALUE_TEXT ? v->text.n : 0;
-    uint64_t size = sizeof(struct entry) + key.n + text + 16, freed = old ? size_of(*old) : 0;
-    if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed) {
-        drop_expired(k, s, s->bucket_count, now_ms);
-        if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed)
-            return ERR_FULL;
-    }
     struct entry *e = malloc(sizeof *e + key.n + text);
-    uint64_t until_ms = ttl_ms ? now_ms + ttl_ms : 0;
-    if (!e || !grow(s) || !tell(k, key, v, until_ms)) {
+    if (!e || !grow(s)) {
         free(e);
-        return ERR_NOMEM;
+        return NULL;
     }
-    /* Growing has moved the lists. */
-    if ((old = find(k, s, hash, key, now_ms)) != NULL)
-        unlink_at(k, s, old);
     *e = (struct entry){.hash = hash,
                         .until_ms = until_ms,
                         .number = v->number,
@@ -191,11 +181,39 @@ static int put(struct values *k, struct stripe *s, uint64_t hash, struct slice k
     memcpy(e->data, key.p, key.n);
     if (text)
         memcpy(e->data + key.n, v->text.p, text);
-    struct entry **bucket = &s->buckets[hash & (s->bucket_count - 1)];
+    return e;
+}
+
+static void entry_link(struct values *k, struct stripe *s, struct entry *e)
+{
+    struct entry **bucket = &s->buckets[e->hash & (s->bucket_count - 1)];
     e->next = *bucket;
     *bucket = e;
     s->count++;
     atomic_fetch_add_explicit(&k->bytes, size_of(e), memory_order_relaxed);
+}
+
+/* c->v is the value. */
+static int put(struct values *k, struct stripe *s, uint64_t hash, const struct values_change *c, uint64_t now_ms)
+{
+    drop_expired(k, s, LOOK, now_ms);
+    struct entry **old = find(k, s, hash, c->key, now_ms);
+    size_t text = c->v->type == VALUE_TEXT ? c->v->text.n : 0;
+    uint64_t size = sizeof(struct entry) + c->key.n + text + 16, freed = old ? size_of(*old) : 0;
+    if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed) {
+        drop_expired(k, s, s->bucket_count, now_ms);
+        if (atomic_load_explicit(&k->bytes, memory_order_relaxed) + size > k->bytes_max + freed)
+            return ERR_FULL;
+    }
+    struct entry *e = entry_new(s, hash, c->key, c->v, c->until_ms);
+    if (!e || !tell(k, c)) {
+        free(e);
+        return ERR_NOMEM;
+    }
+    /* Growing has moved the lists. */
+    if ((old = find(k, s, hash, c->key, now_ms)) != NULL)
+        unlink_at(k, s, old);
+    entry_link(k, s, e);
     return 0;
 }
 
@@ -230,7 +248,8 @@ int values_set(struct values *k, struct slice key, const struct script_value *v,
 {
     uint64_t hash;
     struct stripe *s = lock_stripe(k, key, &hash);
-    int rc = put(k, s, hash, key, v, ttl_ms, now_ms);
+    struct values_change c = {.key = key, .v = v, .until_ms = ttl_ms ? now_ms + ttl_ms : 0};
+    int rc = put(k, s, hash, &c, now_ms);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
@@ -241,14 +260,17 @@ int values_incr(struct values *k, struct slice key, double n, uint64_t ttl_ms, u
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
     int rc = 0;
+    struct script_value sum = {.type = VALUE_NUMBER, .number = n};
+    struct values_change c = {.key = key, .v = &sum, .until_ms = ttl_ms ? now_ms + ttl_ms : 0, .added = true, .by = n};
     if (!at) {
-        rc = put(k, s, hash, key, &(struct script_value){.type = VALUE_NUMBER, .number = n}, ttl_ms, now_ms);
+        rc = put(k, s, hash, &c, now_ms);
         *out = n;
     } else if ((*at)->type != VALUE_NUMBER) {
         rc = ERR_INVALID;
     } else {
-        struct script_value sum = {.type = VALUE_NUMBER, .number = (*at)->number + n};
-        if (tell(k, key, &sum, (*at)->until_ms))
+        sum.number += (*at)->number;
+        c.until_ms = (*at)->until_ms;
+        if (tell(k, &c))
             *out = (*at)->number = sum.number;
         else
             rc = ERR_NOMEM;
@@ -262,8 +284,10 @@ bool values_del(struct values *k, struct slice key, uint64_t now_ms)
     uint64_t hash;
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
-    if (at)
-        expire(k, s, at);
+    if (at) {
+        (void)tell(k, &(struct values_change){.key = key});
+        unlink_at(k, s, at);
+    }
     pthread_mutex_unlock(&s->lock);
     return at != NULL;
 }
@@ -290,7 +314,45 @@ bool values_tell(struct values *k, struct slice key, uint64_t now_ms)
     struct stripe *s = lock_stripe(k, key, &hash);
     struct entry **at = find(k, s, hash, key, now_ms);
     struct script_value v = at ? value_of(*at) : (struct script_value){.type = VALUE_NONE};
-    bool told = tell(k, key, at ? &v : NULL, at ? (*at)->until_ms : 0);
+    bool told = tell(k, &(struct values_change){.key = key, .v = at ? &v : NULL, .until_ms = at ? (*at)->until_ms : 0});
     pthread_mutex_unlock(&s->lock);
     return told;
+}
+
+int values_rewrite(struct values *k, struct slice key, values_rewrite_fn fn, void *ctx)
+{
+    uint64_t hash, until_ms = 0;
+    struct script_value v = {.type = VALUE_NONE};
+    struct entry *e = NULL;
+    struct stripe *s = lock_stripe(k, key, &hash);
+    fn(ctx, &v, &until_ms);
+    if (v.type != VALUE_NONE)
+        e = entry_new(s, hash, key, &v, until_ms);
+    bool good = e || v.type == VALUE_NONE;
+    struct entry **old = good ? find(k, s, hash, key, 0) : NULL; /* at time 0 nothing has expired */
+    if (old)
+        unlink_at(k, s, old);
+    if (e)
+        entry_link(k, s, e);
+    pthread_mutex_unlock(&s->lock);
+    if (v.type == VALUE_TEXT)
+        free((void *)(uintptr_t)v.text.p);
+    return good ? 0 : ERR_NOMEM;
+}
+
+void values_keep(struct values *k, bool (*keep)(void *ctx, struct slice key), void *ctx)
+{
+    for (unsigned i = 0; i < k->stripe_count; i++) {
+        struct stripe *s = &k->stripes[i];
+        pthread_mutex_lock(&s->lock);
+        for (uint32_t b = 0; b < s->bucket_count; b++) {
+            struct entry **at = &s->buckets[b];
+            while (*at)
+                if (keep(ctx, slice_of((*at)->data, (*at)->key_len)))
+                    at = &(*at)->next;
+                else
+                    unlink_at(k, s, at);
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
 }

@@ -42,12 +42,25 @@ uint64_t values_bytes(const struct values *k);
 /* Another bound; what is there stays. */
 void values_limit(struct values *k, uint64_t bytes_max);
 
+struct values_change {
+    struct slice key;
+    const struct script_value *v; /* as it will be; NULL: it goes */
+    uint64_t until_ms;            /* when it ends, 0: never; of one that has expired: when it did */
+    bool expired;                 /* it goes because its time is over */
+    bool added;                   /* `by` was added to the number */
+    double by;
+};
 /* Hears of each change before it is made, values that expire included, with the lock of the key's stripe held: changes
- * of a key are told in their order. v NULL: it goes. False: the change is not made (ERR_NOMEM); one that expires goes
- * all the same. */
-typedef bool (*values_change_fn)(void *ctx, struct slice key, const struct script_value *v, uint64_t until_ms);
+ * of a key are told in their order. False: the change is not made (ERR_NOMEM); one that expires goes all the same. */
+typedef bool (*values_change_fn)(void *ctx, const struct values_change *c);
 /* Before anybody else uses it. */
 void values_watch(struct values *k, values_change_fn fn, void *ctx);
+/* Replaces what stands, whatever it is and however much there is, and tells nobody. `fn` says by what, with the lock of
+ * the key's stripe held: VALUE_NONE, nothing; its text is malloc'd, and taken. ERR_NOMEM: what was there is there. */
+typedef void (*values_rewrite_fn)(void *ctx, struct script_value *v, uint64_t *until_ms);
+MUST_CHECK int values_rewrite(struct values *k, struct slice key, values_rewrite_fn fn, void *ctx);
+/* Takes away, and tells nobody, what `keep` returns false for, with the lock of the key's stripe held. */
+void values_keep(struct values *k, bool (*keep)(void *ctx, struct slice key), void *ctx);
 /* Tells the present state of the key once more. */
 bool values_tell(struct values *k, struct slice key, uint64_t now_ms);
 

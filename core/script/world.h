@@ -62,6 +62,8 @@ struct world {
     int (*kick)(struct world *w, struct state *st, struct slice user, struct slice reason);
     int (*announce)(struct world *w, struct slice text);
     int (*order)(struct world *w, struct state *st, const struct script_order *o);
+    /* Whether this server does what one of several does. */
+    bool (*leads)(struct world *w);
     int (*metric)(struct world *w, const char *name, double n);
     void (*log)(struct world *w, enum log_level level, const char *id, const struct log_field *fields);
     /* The first time after `after_ms`, then every `every_ms` (0: once): timer_fire(). */

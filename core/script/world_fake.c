@@ -291,6 +291,11 @@ void fake_world_advance(struct fake_world *w, uint64_t ms)
     }
 }
 
+static bool do_lead(struct world *w)
+{
+    return !((struct fake_world *)w)->follows;
+}
+
 void fake_world_init(struct fake_world *w)
 {
     *w = (struct fake_world){.world = {.mono_ms = mono_ms,
@@ -299,6 +304,7 @@ void fake_world_init(struct fake_world *w)
                                        .push = do_push,
                                        .kick = do_kick,
                                        .announce = do_announce,
+                                       .leads = do_lead,
                                        .metric = do_metric,
                                        .log = do_log,
                                        .timer_start = timer_begin,

@@ -42,6 +42,7 @@ struct fake_world {
     struct deed *first, **last; /* oldest first; owned */
     struct fake_wait *waits;    /* calls that wait for fake_world_answer(); owned */
     unsigned wait_last;         /* number given last */
+    bool follows;               /* another server of several does what one of all does */
 };
 
 void fake_world_init(struct fake_world *w);

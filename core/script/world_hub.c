@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_send.h"
+#include "core/hub/shard/nodes.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/scripts_private.h"
 #include "core/script/timer.h"
@@ -180,6 +181,11 @@ static void timer_end(struct world *world, struct timer *t)
     free(h);
 }
 
+static bool do_lead(struct world *w)
+{
+    return hub_leads(hub_world(w)->shard->hub);
+}
+
 void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *shard, uint32_t content_max)
 {
     *w = (struct hub_world){.world = {.mono_ms = shard_mono_ms,
@@ -190,6 +196,7 @@ void hub_world_init(struct hub_world *w, struct scripts *host, struct shard *sha
                                       .announce = do_announce,
                                       .order = hub_world_order,
                                       .user_token = hub_world_token,
+                                      .leads = do_lead,
                                       .metric = do_metric,
                                       .log = write_log,
                                       .timer_start = timer_begin,

@@ -742,6 +742,29 @@ static void test_orders(void **state)
     }
 }
 
+/* Set while the script loads, they are for one of all nodes; later, or with each_shard, for the node that sets them. */
+static void test_timers_over_nodes(void **state)
+{
+    (void)state;
+    kit_script(&k, HEAD "magpie.every(100, function() magpie.log('info', 'ofone') end)\n"
+                        "magpie.after(150, function() magpie.log('info', 'oneonce') end)\n"
+                        "magpie.every(100, function() magpie.log('info', 'ofall') end, {each_shard = true})\n"
+                        "magpie.on('message', function(e) magpie.after(50, function() magpie.log('info', 'later') end) "
+                        "end)");
+    k.world.follows = true;
+    struct hook_call h = kit_message("x");
+    assert_int_equal(kit_fire(&k, &h), HOOK_PASS);
+    fake_world_advance(&k.world, 300);
+    assert_false(kit_logged(&k, "script.log", "event=ofone"));
+    assert_false(kit_logged(&k, "script.log", "event=oneonce"));
+    assert_true(kit_logged(&k, "script.log", "event=ofall"));
+    assert_true(kit_logged(&k, "script.log", "event=later"));
+    k.world.follows = false; /* the other one has gone: this one goes on */
+    fake_world_advance(&k.world, 300);
+    assert_true(kit_logged(&k, "script.log", "event=ofone"));
+    assert_false(kit_logged(&k, "script.log", "event=oneonce"));
+}
+
 static void test_timers(void **state)
 {
     (void)state;
@@ -887,6 +910,7 @@ int main(void)
         TEST(test_doing),
         TEST(test_orders),
         TEST(test_timers),
+        TEST(test_timers_over_nodes),
         TEST(test_actions),
         TEST(test_config),
         TEST(test_lua),

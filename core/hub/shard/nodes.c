@@ -30,6 +30,11 @@ unsigned hub_nodes(const struct hub *hub, struct hub_node out[HUB_NODES])
     return n;
 }
 
+bool hub_is_node(const struct hub *hub)
+{
+    return store_bus(hub->store) != NULL;
+}
+
 bool hub_leads(const struct hub *hub)
 {
     struct bus *bus = store_bus(hub->store);

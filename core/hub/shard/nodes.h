@@ -27,6 +27,8 @@ struct hub_node {
 };
 /* Those that live, this one included; returns how many were written. 0: the server is alone. Any thread. */
 unsigned hub_nodes(const struct hub *hub, struct hub_node out[HUB_NODES]);
+/* Whether the server is a node, be it the only one. Any thread. */
+bool hub_is_node(const struct hub *hub);
 /* Whether this server does what one of all does; true for a server alone. Two may for a moment. Any thread. */
 bool hub_leads(const struct hub *hub);
 
