@@ -136,10 +136,8 @@ static void log_message(struct redis *r, const struct news_more *m)
 
 /* Who takes what no hub hears; it may look at it until it returns. */
 static void (*const more[NEWS_MORE_KINDS - NEWS_ORDER])(struct redis *r, const struct news_more *m) = {
-    [NEWS_ORDER - NEWS_ORDER] = errand_heard,
-    [NEWS_RECEIPT - NEWS_ORDER] = errand_heard,
-    [NEWS_CALL - NEWS_ORDER] = errand_heard,
-    [NEWS_ANSWER - NEWS_ORDER] = errand_heard,
+    [NEWS_ORDER - NEWS_ORDER] = errand_heard, [NEWS_RECEIPT - NEWS_ORDER] = errand_heard,
+    [NEWS_CALL - NEWS_ORDER] = errand_heard,  [NEWS_ANSWER - NEWS_ORDER] = errand_heard,
     [NEWS_LOG - NEWS_ORDER] = log_message,
 };
 
