@@ -55,6 +55,11 @@ MUST_CHECK int node_bury_number(struct redis *r, uint16_t number,
                                 void (*done)(struct redis *r, void *ctx, enum store_status status), void *ctx);
 /* Of the nodes that have ended so far, those that were dead, as this node saw it. Any thread. */
 uint64_t node_count_dead(const struct redis *r);
+/* Whether there is no other node that serves. One that comes serves only once we know of it, or have been buried; and
+ * nobody buries us within NODE_ALONE_MS of a beat that worked. So what is stored while this is true is read by whoever
+ * comes, and need not be told. */
+enum { NODE_ALONE_MS = 4000 };
+bool node_is_alone(const struct redis *r);
 /* The options that are in force have changed. */
 void node_configure(struct redis *r);
 /* An operator says that the masters' clocks are right. Any thread. */

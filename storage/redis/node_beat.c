@@ -123,6 +123,8 @@ static bool is_whole(struct redis *r)
         return true;
     /* Where a master is away, news of its partitions are found when it is back. */
     bool listens = !r->node_ears || r->node_ears->listens(r) || r->turn_ms - s->taken_ms >= LISTEN_MS;
+    if (r->node_ears && !nodes_know(&s->nodes))
+        return false; /* one that takes itself for the only node tells nobody */
     if (!listens || !notes_log_known(r)) {
         if (!node_hopeless(r, notes_log_status(r)))
             notes_log_load(r);
@@ -134,6 +136,8 @@ static bool is_whole(struct redis *r)
     node_again_in(s, NODE_BEAT_MS);
     if (s->buried_told)
         node_event(r, BUS_BACK, s->nodes.inc);
+    if (s->again && r->node_ears)
+        r->node_ears->patrol(r); /* until now it may not have been told */
     s->buried_told = false;
     return true;
 }
@@ -191,6 +195,9 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
         return;
     }
     s->nodes.time_ms = time_told(r, s->nodes.time_ms);
+    s->beaten = s->sent_turn;
+    if (s->about.known < s->nodes.newest)
+        node_beat_now(r); /* who has come waits for that */
     node_come_and_gone(r);
     node_tell_table(r);
     if (s->phase == PHASE_TAKE) {
@@ -231,6 +238,13 @@ static void beat_done(struct redis *r, struct call *c, enum store_status status,
         node_beat_now(r);
 }
 
+bool node_is_alone(const struct redis *r)
+{
+    const struct node_self *s = r->node;
+    const struct nodes *ns = &s->nodes;
+    return s->whole && ns->n == 1 && ns->list[0].inc == ns->inc && r->turn_ms - s->beaten <= NODE_ALONE_MS;
+}
+
 void node_beat_now(struct redis *r)
 {
     struct node_self *s = r->node;
@@ -252,7 +266,9 @@ void node_beat(struct redis *r)
         return;
     s->beating = true;
     s->sent_ms = cluster_clock_boot(clock);
+    s->sent_turn = r->turn_ms;
     s->sent_version = 0;
+    s->about.known = s->nodes.newest;
     s->sent_log = notes_log_told(r);
     s->about.log = notes_log_place(r);
     if (s->changed && s->phase == PHASE_RUN) {

@@ -38,6 +38,8 @@ struct node_self {
     uint64_t beat;         /* of the newest beat */
     struct call call;      /* the beat, while `beating` */
     uint64_t sent_ms;      /* boot time when it was posted */
+    uint64_t sent_turn;    /* the same by redis.turn_ms */
+    uint64_t beaten;       /* sent_turn of the newest beat that worked; 0: none has */
     uint32_t sent_version; /* of the record in it; 0: none */
     uint64_t sent_log;     /* the newest place of the notes' log that was known when it was posted */
     uint64_t clock_ms;     /* when another's clock was looked at last, by redis.turn_ms; 0: never */

@@ -19,7 +19,7 @@
 enum { ABOUT_FORMAT = 1, ABOUT_FIXED = 2 + 4 + 8 + NODES_MASTER + 8 + 8 + 8 + 4 + 1 };
 
 /* Its format u8, state u8, era u32, behind i64, master, log u64, machine u64, started u64, pid u32, n u8,
- * host. What a later version adds comes behind that. */
+ * host, known u64. What a later version adds comes behind that. */
 void node_about_put(struct buf *b, const struct node_about *a)
 {
     char *p = buf_reserve(b, ABOUT_FIXED);
@@ -38,6 +38,10 @@ void node_about_put(struct buf *b, const struct node_about *a)
     p[28] = (char)a->host_n;
     b->n += ABOUT_FIXED;
     buf_put(b, a->host, a->host_n);
+    if ((p = buf_reserve(b, 8))) {
+        store_be64(p, a->known);
+        b->n += 8;
+    }
 }
 
 int node_about_read(struct slice v, struct node_about *a)
@@ -59,6 +63,7 @@ int node_about_read(struct slice v, struct node_about *a)
         return ERR_INVALID;
     a->host_n = (uint8_t)n;
     memcpy(a->host, p + 29, n);
+    a->known = v.n - ABOUT_FIXED - n < 8 ? UINT64_MAX : load_be64(p + 29 + n);
     return 0;
 }
 
@@ -146,7 +151,7 @@ static void node_read(struct reply_in *in, struct node *n)
     n->number = reply_u16(in);
     n->beat = reply_u48(in);
     if (node_about_read(reply_slice16(in), &n->about))
-        n->about = (struct node_about){.state = NODE_UP, .era = UINT32_MAX};
+        n->about = (struct node_about){.state = NODE_UP, .era = UINT32_MAX, .known = UINT64_MAX};
 }
 
 int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
@@ -197,6 +202,16 @@ int nodes_read(struct nodes *ns, const struct reply *reply, uint64_t boot_ms)
 bool node_is_dead(const struct node *n)
 {
     return n->same >= NODES_SAME;
+}
+
+bool nodes_know(const struct nodes *ns)
+{
+    for (unsigned i = 0; i < ns->n; i++) {
+        const struct node *n = &ns->list[i];
+        if (n->inc != ns->inc && n->about.known < ns->inc && !node_is_dead(n))
+            return false;
+    }
+    return true;
 }
 
 const struct node *nodes_leader(const struct nodes *ns)

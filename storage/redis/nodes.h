@@ -49,6 +49,8 @@ struct node_about {
     char master[NODES_MASTER]; /* which master; all zero: it has not measured */
     uint64_t log;              /* the newest place of the notes' log that it has applied, + 1; 0: none of it yet */
     struct node_process process;
+    uint64_t known; /* the newest incarnation of a table that it has read: it tells that one what it changes from then
+                     * on. UINT64_MAX: it does not say, and tells all */
 };
 
 struct node {
@@ -88,6 +90,8 @@ const struct node *nodes_find(const struct nodes *ns, uint64_t inc);
 bool nodes_may_live(const struct nodes *ns, uint64_t inc);
 /* Ours is gone, and all is looked at anew. */
 void nodes_again(struct nodes *ns);
+/* Whether each other node that lives knows of ours, and so tells it what it changes. */
+bool nodes_know(const struct nodes *ns);
 /* The lowest incarnation that is up; NULL: none. Each sees it for itself, and two for a moment do no harm. */
 const struct node *nodes_leader(const struct nodes *ns);
 /* Whether our node sweeps a partition: of the nodes that are up, the one with the highest hash does. */

@@ -81,7 +81,7 @@ bool tell_is_on(const struct redis *r)
 
 bool tell_is_wanted(const struct redis *r)
 {
-    return r->telling->on;
+    return r->telling->on && !node_is_alone(r);
 }
 
 void tell_get_stats(struct redis *r, struct tell_stats *out)
@@ -284,8 +284,12 @@ void tell_channel(struct redis *r, struct task *t, struct bus_news *n)
 
 void tell_sessions(struct redis *r, struct task *t, struct bus_news *n, struct reply_in *in)
 {
-    if (!reply_ok(in) || !reply_left(in) || !tell_is_wanted(r))
+    if (!reply_ok(in) || !tell_is_wanted(r))
         return;
+    if (!reply_left(in)) { /* it was not asked for them: this node was the only one then */
+        tell_user(r, t, n);
+        return;
+    }
     struct sessions list = sessions_read(in);
     n->origin = node_others(r)->inc;
     for (uint16_t i = 0; i < list.n; i++) {

@@ -618,6 +618,24 @@ static void sweeps(void **state)
     }
 }
 
+/* A node serves once all that live know of it. */
+static void known_to_all(void **state)
+{
+    struct node list[3] = {{.inc = 4, .about = {.known = 8}}, {.inc = 6, .about = {.known = 9}}, {.inc = 7}};
+    struct nodes ns = {.list = list, .n = 3, .inc = 7};
+    (void)state;
+    assert_true(nodes_know(&ns));
+    list[1].about.known = 6; /* the table that it has read was of before */
+    assert_false(nodes_know(&ns));
+    list[1].same = NODES_SAME; /* it lives no more */
+    assert_true(nodes_know(&ns));
+    list[1].same = 0;
+    list[1].about.known = UINT64_MAX;
+    assert_true(nodes_know(&ns));
+    ns.n = 0;
+    assert_true(nodes_know(&ns));
+}
+
 static void abouts(void **state)
 {
     (void)state;
@@ -627,15 +645,18 @@ static void abouts(void **state)
                            .era = 7,
                            .behind_ms = -5,
                            .log = 99,
-                           .process = {UINT64_MAX, 5, 6}},
+                           .process = {UINT64_MAX, 5, 6},
+                           .known = 77},
                       b;
     struct buf out = BUF_INIT;
     memcpy(a.master, "0123456789abcdef", NODES_MASTER);
     node_about_put(&out, &a);
     assert_int_equal(node_about_read(buf_slice(&out), &b), 0);
     assert_memory_equal(&a, &b, sizeof a);
-    for (size_t cut = 0; cut < out.n; cut++)
+    for (size_t cut = 0; cut < out.n - 8; cut++)
         assert_int_equal(node_about_read(slice_of(out.p, cut), &b), ERR_INVALID);
+    assert_int_equal(node_about_read(slice_of(out.p, out.n - 8), &b), 0); /* of an earlier version */
+    assert_true(b.known == UINT64_MAX);
     buf_lit(&out, "of a later version");
     assert_int_equal(node_about_read(buf_slice(&out), &b), 0);
     buf_free(&out);
@@ -666,6 +687,7 @@ int main(void)
         cmocka_unit_test(comes_nearer),
         cmocka_unit_test(dead),
         cmocka_unit_test(sweeps),
+        cmocka_unit_test(known_to_all),
         cmocka_unit_test(abouts),
     };
     return cmocka_run_group_tests_name("cluster_clock", tests, NULL, NULL);

@@ -253,24 +253,6 @@ static void a_channel_message_is_told_then_answered(void **state)
     TEXT(n->advice, "advice");
 }
 
-static void nothing_is_told_before_there_is_a_bus(void **state)
-{
-    struct world *w = *state;
-    struct store_append a = to_room();
-    append_replies('N', 5, false);
-    world_setup(state); /* another one, without tell_start() */
-    struct world *alone = *state;
-    for (int i = 0; i < PEERS; i++)
-        alone->peers[i].answer = answer;
-    run(alone, &a, OP_APPEND);
-    SOON(alone, answers() == 1);
-    world_pass(alone, 400);
-    assert_int_equal(heard_n, 0);
-    assert_int_equal(alone->r->parts[0].master->lanes[LANE_NEWS].link.state, LINK_DOWN);
-    world_teardown(state);
-    *state = w;
-}
-
 static void patience_ends_the_wait_and_not_the_news(void **state)
 {
     struct world *w = *state;
@@ -817,7 +799,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_channel_message_is_told_then_answered),
-        T(nothing_is_told_before_there_is_a_bus),
+
         T(patience_ends_the_wait_and_not_the_news),
         T(news_are_forgotten_after_a_minute),
         T(what_is_not_answered_is_told_again),
