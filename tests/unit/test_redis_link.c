@@ -83,7 +83,7 @@ static void an_idle_link_is_asked_for_the_time(void **state)
     world_pass(w, 900);
     assert_string_equal(w->peers[0].commands, "");
     world_pass(w, 200);
-    assert_string_equal(w->peers[0].commands, "TIME;TIME;TIME;"); /* write, read, scout */
+    assert_string_equal(w->peers[0].commands, "TIME;TIME;TIME;TIME;"); /* write, read, news, scout */
     w->peers[0].frozen = true;
     world_pass(w, 1400);
     assert_int_equal(write_link(w)->state, LINK_READY);
