@@ -31,8 +31,8 @@ const char *code_name(enum code code);
 /* Writes the body of an error. `message` may have been cut inside a character; retry_after_ms: of
  * CODE_RATE_LIMITED, and of others that end by themselves; 0: not told. */
 void code_encode(struct buf *b, enum code code, const char *message, uint32_t retry_after_ms);
-/* The retry_after_ms of an error: as given; or, where it is 0, of a store on other machines that is away: when it may be
- * back. 0: none is told. */
+/* The retry_after_ms of an error: as given; or, where it is 0, of a store on other machines that is away: when that may
+ * be back. 0: none is told. */
 uint32_t code_wait(const struct shard *s, enum code code, uint32_t retry_after_ms);
 /* A client is answered with this error. Each way of doing so says it; on the shard's thread. */
 void code_count(struct shard *s, enum code code);
