@@ -66,11 +66,11 @@ static bool is_well(const struct master *m)
 
 unsigned errand_part(const struct redis *r, unsigned part, uint32_t tries)
 {
-    if (!tries && is_well(r->parts[part].master))
-        return part;
-    for (unsigned k = 1; k < PARTITIONS; k++) {
-        unsigned other = (part + k + tries * 377) % PARTITIONS; /* far from those of earlier tries */
-        if (r->parts[other].master != r->parts[part].master && is_well(r->parts[other].master))
+    const struct master *first = r->parts[part].master;
+    for (unsigned k = 0; k < PARTITIONS; k++) {
+        unsigned other = (part + k + tries * 377) % PARTITIONS; /* far from those of other tries */
+        const struct master *m = r->parts[other].master;
+        if (is_well(m) && (m != first || tries % 2 == 0))
             return other;
     }
     return part;

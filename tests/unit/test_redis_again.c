@@ -1,4 +1,4 @@
-/* Sessions that cannot be taken away are tried again until they are, but never after the user has come back. */
+/* What nodes try again: sessions that cannot be taken away, but never after the user has come back; and orders. */
 #include "tests/unit/redis_peer.h"
 
 #include "storage/redis/bus_private.h"
@@ -15,6 +15,15 @@ static bool ends(struct slice s, const char *with)
     return s.n >= n && memcmp(s.p + s.n - n, with, n) == 0;
 }
 
+static unsigned published; /* news for the other node, over whichever master */
+
+static void count(struct slice message)
+{
+    struct news_in in;
+    while (news_next(&message, &in) == 1)
+        published++;
+}
+
 /* What functions of session.lua say of a user without watchers. */
 static bool answer(struct peer *p, const struct reply *command, struct buf *out)
 {
@@ -23,6 +32,8 @@ static bool answer(struct peer *p, const struct reply *command, struct buf *out)
     struct slice name = command->n > 1 ? command->list[1].text : SLICE_NONE;
     bool dels = ends(name, "_session_del"), puts = ends(name, "_session_put");
     (void)p;
+    if (peer_is(command->list[0].text, "SPUBLISH") && ends(command->list[1].text, "}:8"))
+        count(command->list[2].text);
     if (!dels && !puts)
         return false;
     strcat(ran, dels ? "del " : "put ");
@@ -44,6 +55,7 @@ static int setup(void **state)
     UNTIL(w, nobody->parts == 0 && w->r->slots.masters->lanes[LANE_WRITE].link.state == LINK_READY);
     w->r->node->nodes.inc = w->r->node->nodes.newest = OUR_INC; /* as if it had joined */
     ran[0] = '\0';
+    published = 0;
     *state = w;
     return 0;
 }
@@ -54,6 +66,7 @@ struct deed {
         struct store_op op;
         struct bus_session_del del;
         struct bus_session_put put;
+        struct bus_order order;
     };
     struct mailbox mb;
     int status; /* -1: not answered */
@@ -177,6 +190,82 @@ static void it_ends_with_the_engine(void **state)
     world_pass(w, 1500);
 }
 
+/* --- Orders ------------------------------------------------------------------------------------------------------- */
+
+enum { OTHER_INC = OUR_INC + 1 };
+
+/* Two masters, of which each has half. */
+static int setup_two(void **state)
+{
+    (void)setup(state);
+    struct world *w = *state;
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *p = &w->peers[i];
+        p->nodes[0] = '\0';
+        peer_tell(p, &w->peers[0], i ? "master" : "myself,master", NULL, 2, "0-8191");
+        peer_tell(p, &w->peers[1], i == 1 ? "myself,master" : "master", NULL, 3, "8192-16383");
+        peer_tell(p, &w->peers[2], "slave", &w->peers[0], 2, "");
+    }
+    slots_doubt(w->r, SLICE_NONE);
+    UNTIL(w, w->r->parts[0].master != w->r->parts[PARTITIONS - 1].master &&
+                 w->r->parts[0].master->lanes[LANE_NEWS].link.state == LINK_READY &&
+                 w->r->parts[PARTITIONS - 1].master->lanes[LANE_NEWS].link.state == LINK_READY);
+    return 0;
+}
+
+static void order(struct world *w, struct deed *d)
+{
+    mailbox_init(&d->mb, nobody_sleeps, NULL);
+    d->status = -1;
+    d->order = (struct bus_order){.op = {.home = &d->mb, .done = done},
+                                  .kind = ORDER_REPLACE,
+                                  .user = SLICE_LIT("ann"),
+                                  .conn = {.node = OTHER_INC}};
+    bus_order(&w->r->bus->base, &d->order);
+}
+
+/* How often the other node was told over that master. */
+static unsigned told(struct world *w, unsigned peer)
+{
+    unsigned n = 0;
+    for (const char *p = w->peers[peer].commands; (p = strstr(p, "SPUBLISH mn{")); p++)
+        n += strstr(p, "}:8 ") == strchr(p, ':') - 1;
+    return n;
+}
+
+/* Nobody says that it was done: the master may have lost it, and the next one is tried, until the node is dead. */
+static void an_order_goes_over_each_master(void **state)
+{
+    struct world *w = *state;
+    struct deed d;
+    order(w, &d);
+    UNTIL(w, told(w, 0) + told(w, 1) >= 1);
+    assert_false(answered(&d));
+    UNTIL(w, told(w, 0) >= 2 && told(w, 1) >= 2);
+    assert_false(answered(&d));
+    w->r->node->nodes.newest = OTHER_INC; /* it is known, and not in the table: it is dead */
+    UNTIL(w, answered(&d));
+    assert_int_equal(d.status, STORE_OK);
+    unsigned n = told(w, 0) + told(w, 1);
+    world_pass(w, 3000);
+    assert_int_equal(told(w, 0) + told(w, 1), n);
+}
+
+/* One that is gone is not asked while another one is well. */
+static void an_order_goes_over_a_master_that_is_well(void **state)
+{
+    struct world *w = *state;
+    struct deed d[8];
+    peer_close(&w->peers[0]);
+    UNTIL(w, w->r->parts[0].master->lanes[LANE_NEWS].link.state != LINK_READY);
+    for (unsigned i = 0; i < 8; i++)
+        order(w, &d[i]);
+    SOON(w, published == 8); /* without a second try */
+    w->r->node->nodes.newest = OTHER_INC;
+    for (unsigned i = 0; i < 8; i++)
+        UNTIL(w, answered(&d[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +274,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nor_by_a_try_that_is_under_way, setup, world_teardown),
         cmocka_unit_test_setup_teardown(nor_for_an_incarnation_that_has_ended, setup, world_teardown),
         cmocka_unit_test_setup_teardown(it_ends_with_the_engine, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(an_order_goes_over_each_master, setup_two, world_teardown),
+        cmocka_unit_test_setup_teardown(an_order_goes_over_a_master_that_is_well, setup_two, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
