@@ -8,6 +8,7 @@ from base import Test
 from client import EDIT, MEMBERSHIP, RECALL, UNSUBSCRIBE
 from plugin_base import Console
 from redis_cluster import RedisCluster
+from resp import Redis, RedisError
 from server import Server
 
 CHANNEL_MESSAGE, MERGED, RECALLED, EDITED, PRIVATE = 102, 104, 109, 110, 101
@@ -161,6 +162,49 @@ class News(Nodes):
             self.assertEqual(c.push(MEMBERSHIP)["change"], "closed")
             c.quiet(MEMBERSHIP)
             self.refused("not_found", c, 4, channel=name, content="x")
+
+
+class Deaf(Nodes):
+    """News are lost, for the connections by which nodes hear them are cut."""
+
+    def cut(self):
+        for address in self.server.redis.split(","):
+            host, _, port = address.rpartition(":")
+            r = Redis(host, int(port))
+            try:
+                r.call("CLIENT", "KILL", "TYPE", "pubsub")
+            except RedisError:  # there is none
+                pass
+            finally:
+                r.close()
+
+    def test_each_seq_all_the_same(self):
+        a, b = self.pair()
+        reader, other = self.user("R", server=self.there), self.user("S", server=self.here)
+        name = self.channel(a, b, reader, other, push="all")
+        done = threading.Event()
+
+        def write(w):
+            for batch in range(40):
+                for seq in w.send_all([(4, {"channel": name, "content": "m"})] * 5):
+                    self.assertNotIn("error", w.answer(4, seq))
+
+        def cuts():
+            while not done.wait(0.3):
+                self.cut()
+
+        cutter = threading.Thread(target=cuts)
+        cutter.start()
+        try:
+            self.at_once(lambda: write(a), lambda: write(b))
+            self.cut()
+        finally:
+            done.set()
+            cutter.join()
+        self.assertIn("cluster.ear_lost", self.here.log() + self.there.log())
+        for c in (a, b, reader, other):
+            self.assertEqual(self.heard(c, CHANNEL_MESSAGE, 400), list(range(1, 401)))
+            c.quiet(CHANNEL_MESSAGE)
 
 
 class Slices(Nodes):
