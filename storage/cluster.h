@@ -32,6 +32,7 @@ struct cluster_figures {
     uint64_t unknown;  /* operations that may have been done, and could not be answered */
     uint64_t news_in, news_out; /* of other nodes; told to them, each to so many receivers as it was published to */
     uint64_t ear_resets;        /* how often news of a partition may have been missed */
+    uint64_t intents; /* halves that were missing for more than 3 s, at the last look, of the partitions it sweeps */
     struct cluster_archive {
         bool used, connected;   /* there is one; it answers */
         uint64_t behind_ms;     /* how long the oldest message that this node has to write there has waited */

@@ -33,6 +33,7 @@ static const struct spread_row table[] = {
     {.command = "show memory", .how = SPREAD_SUM},
     {.command = "show storage", .how = SPREAD_SUM},
     {.command = "show metrics", .how = SPREAD_SERIES},
+    {.command = "cluster status", .how = SPREAD_VIEWS},
     {.command = "show user", .how = SPREAD_JOIN},
     {.command = "show channel", .how = SPREAD_JOIN},
     {.command = "why", .how = SPREAD_HERE}, /* which asks by itself, as the next one does */
@@ -421,6 +422,8 @@ static void finish(struct over *o)
         merge_sum(&c->out, o->parts, o->count, o->row->added);
     else if (o->row->how == SPREAD_SERIES)
         merge_series(&c->out, o->parts, o->count);
+    else if (o->row->how == SPREAD_VIEWS)
+        merge_views(&c->out, o->parts, o->count);
     else if (o->row->how == SPREAD_JOIN)
         merge_join(&c->out, o->parts, o->count);
     else

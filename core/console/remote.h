@@ -17,6 +17,7 @@ enum spread {
     SPREAD_SUM,    /* an object: numbers are added up; `nodes` has each one's */
     SPREAD_SERIES, /* metrics: added up by name and labels */
     SPREAD_JOIN,   /* an object about one thing: what others have of it is put in */
+    SPREAD_VIEWS,  /* `cluster status`: this node's view, and in its `nodes` what each of them says of itself */
     SPREAD_ALL,    /* a change: done here, and where that works everywhere; the answer is this node's */
     SPREAD_CONN    /* about one connection, NODE/HANDLE: done where it is */
 };
@@ -59,6 +60,7 @@ void remote_stop(struct console *c);
 /* remote_merge.c: several answers become one, in *out. `parts[0]` is this node's, and has worked. */
 void merge_sum(struct buf *out, const struct part *parts, unsigned n, const char *const *added);
 void merge_series(struct buf *out, const struct part *parts, unsigned n);
+void merge_views(struct buf *out, const struct part *parts, unsigned n);
 void merge_join(struct buf *out, const struct part *parts, unsigned n);
 /* Elements of a list, each an object, with the node in front: `skip` of them are left out first, and `left` are
  * written at most; both are counted down. */

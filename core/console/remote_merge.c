@@ -222,6 +222,54 @@ void merge_join(struct buf *out, const struct part *parts, unsigned n)
     json_free(all);
 }
 
+/* --- The cluster -------------------------------------------------------------------------------------------------- */
+
+/* What a node says of itself beside what is in the table that all have. */
+static void put_view(struct cJSON *row, const struct part *p, const struct cJSON *view)
+{
+    static const char *const own[] = {"swept", "away", "repeats", "unknown"};
+    const struct cJSON *state = cJSON_GetObjectItemCaseSensitive(view, "state");
+    cJSON_AddItemToObject(row, "leader", cJSON_CreateBool(p->node.leader));
+    cJSON_AddItemToObject(
+        row, "sees", cJSON_IsString(state) ? cJSON_CreateString(state->valuestring) : cJSON_CreateString("no answer"));
+    for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++) {
+        const struct cJSON *v = cJSON_GetObjectItemCaseSensitive(view, own[i]);
+        cJSON_AddItemToObject(row, own[i], cJSON_IsNumber(v) ? cJSON_CreateNumber(v->valuedouble) : cJSON_CreateNull());
+    }
+}
+
+static const struct part *part_numbered(const struct part *parts, unsigned n, const struct cJSON *row)
+{
+    const struct cJSON *number = cJSON_GetObjectItemCaseSensitive(row, "node");
+    for (unsigned i = 0; i < n && cJSON_IsNumber(number); i++)
+        if (parts[i].node.number == number->valueint)
+            return &parts[i];
+    return NULL;
+}
+
+void merge_views(struct buf *out, const struct part *parts, unsigned n)
+{
+    struct cJSON *all = parse(&parts[0]), *row;
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(all, "nodes"))
+    {
+        const struct part *p = part_numbered(parts, n, row);
+        struct cJSON *view = p ? parse(p) : NULL;
+        if (p)
+            put_view(row, p, view);
+        json_free(view);
+    }
+    if (!all) {
+        buf_slice_put(out, buf_slice(&parts[0].out));
+        return;
+    }
+    print(out, all);
+    if (out->n)
+        out->n--;
+    merge_unanswered(out, parts, n);
+    buf_byte(out, '}');
+    json_free(all);
+}
+
 /* --- Metrics ------------------------------------------------------------------------------------------------------ */
 
 /* Gauges that each node tells of the whole cluster: the greatest stands. What is its own is added up. */

@@ -104,7 +104,7 @@ static void note_change(struct redis *r, struct task *t, const struct store_note
                        : add     ? SLICE_LIT("add")
                                  : SLICE_LIT("set"));
     call_arg(&g->call, note->key);
-    call_arg(&g->call, g->change.value);
+    call_arg(&g->call, bus ? note->value : g->change.value);
     call_arg_u64(&g->call, g->change.inc);
     call_arg_u64(&g->call, g->change.number);
     call_arg_u64(&g->call, notes_log_least(r));

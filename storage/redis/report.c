@@ -5,6 +5,7 @@
 #include "storage/redis/node.h"
 #include "storage/redis/cold.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/sweep.h"
 #include "storage/redis/tell.h"
 
 #include <stdio.h>
@@ -251,6 +252,9 @@ void report_read(struct redis *r, struct cluster_figures *out)
     struct tell_stats told;
     tell_get_stats(r, &told);
     out->news_out = told.out;
+    struct sweep_stats swept;
+    sweep_get_stats(r, &swept);
+    out->intents = swept.behind;
     latency_read(&r->group_latency, &out->group);
     latency_read(&r->wait_latency, &out->wait);
 }

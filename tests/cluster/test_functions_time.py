@@ -127,6 +127,17 @@ class TestNotes(Case):
         self.note("set", "n", b"0 s text")
         self.assertEqual(self.note("add", "n", b"0 n 1")[2], b"0 s text")  # no number: it stays
 
+    def test_what_has_ended_is_removed_as_it_was(self):
+        self.note("set", "a", b"77 s x")
+        self.note("set", "b", b"1")
+        before = self.r.state()
+        self.assertEqual(self.note("remove", "a", b"78 ")[:2], (b"D", 2))  # it was set anew meanwhile
+        self.assertEqual(self.note("remove", "none", b"78 ")[:2], (b"D", 2))
+        self.assertEqual(self.r.state(), before)
+        self.assertEqual(self.note("remove", "a", b"77 "), (b"N", 3, b""))
+        self.assertIsNone(self.value("a"))
+        self.assertEqual(self.row(3)[3:], (b"a", b""))
+
     def test_numbering_goes_on_above_what_was_told(self):
         self.note("set", "a", b"1")
         self.redis.call("FLUSHALL")

@@ -232,6 +232,31 @@ static void figures_are_added_up(void **state)
     end(&k);
 }
 
+/* Without Redis there is no such command's answer: two of them, merged. */
+static void views_of_the_cluster(void **state)
+{
+    static const char here[] = "{\"state\":\"good\",\"swept\":500,\"away\":0,\"nodes\":[{\"node\":1},{\"node\":2},"
+                               "{\"node\":3},{\"node\":9}]}";
+    static const char there[] = "{\"state\":\"isolated\",\"swept\":524,\"away\":20.5,\"repeats\":1,\"unknown\":2}";
+    struct part parts[3] = {{.node = {.number = 1, .self = true}, .came = true},
+                            {.node = {.number = 2, .leader = true}, .came = true},
+                            {.node = {.number = 3}}};
+    struct buf out = BUF_INIT;
+    (void)state;
+    buf_str(&parts[0].out, here);
+    buf_str(&parts[1].out, there);
+    merge_views(&out, parts, 3);
+    buf_byte(&out, '\0');
+    has_text(out.p, "{\"node\":1,\"leader\":false,\"sees\":\"good\",\"swept\":500,\"away\":0,");
+    has_text(out.p, "{\"node\":2,\"leader\":true,\"sees\":\"isolated\",\"swept\":524,\"away\":20.5,\"repeats\":1,"
+                    "\"unknown\":2}");
+    has_text(out.p, "{\"node\":3,\"leader\":false,\"sees\":\"no answer\",\"swept\":null,");
+    has_text(out.p, "{\"node\":9}],\"unanswered\":[3]}");
+    for (unsigned i = 0; i < 3; i++)
+        buf_free(&parts[i].out);
+    buf_free(&out);
+}
+
 /* --- One thing ---------------------------------------------------------------------------------------------------- */
 
 static void a_user_has_connections_everywhere(void **state)
@@ -470,6 +495,7 @@ int main(void)
         cmocka_unit_test(long_lists_go_on),
         cmocka_unit_test(who_does_not_answer_comes_first),
         cmocka_unit_test(figures_are_added_up),
+        cmocka_unit_test(views_of_the_cluster),
         cmocka_unit_test(a_user_has_connections_everywhere),
         cmocka_unit_test(a_connection_is_looked_at_where_it_is),
         cmocka_unit_test(a_change_is_made_everywhere),

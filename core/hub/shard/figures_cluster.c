@@ -49,6 +49,8 @@ static const struct cluster_metric {
      METRIC_COUNTER, FIGURE(news_out, U64, 1)},
     {"magpie_cluster_ear_resets_total", "How often news of a partition of 1024 may have been missed.", METRIC_COUNTER,
      FIGURE(ear_resets, U64, 1)},
+    {"magpie_cluster_intents", "Second halves that had been missing for more than 3 s at the last look.", METRIC_GAUGE,
+     FIGURE(intents, U64, 1)},
     {"magpie_cluster_archive_connected", "1 when PostgreSQL answers; 0: it does not, or there is none.", METRIC_GAUGE,
      FIGURE(archive.connected, FLAG, 1)},
     {"magpie_cluster_archive_behind_seconds", "How long the oldest message has waited to be written to PostgreSQL.",

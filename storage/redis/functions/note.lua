@@ -12,13 +12,21 @@ end
 
 -- keys: V L; args: op (set, remove, add, pass), key, value, incarnation and number (together they name the change), the
 -- newest place that the caller knows of, now.
--- N place u48, value; D: it is a repeat, and stands at that place u48
+-- `remove` with a value: only a note that begins with it; else nothing changes, and the newest place is answered.
+-- N place u48, value; D: nothing has changed, it is a repeat; it stands at that place u48
 register('note', {'allow-oom'}, function(keys, args)
   local call, notes, log, op, key, value = redis.call, keys[1], keys[2], args[1], args[2], args[3]
   local inc, number = tonumber(args[4]), tonumber(args[5])
   local digest = 'd' .. struct.pack('>I6I6', inc, number)
   local before = call('HGET', log, digest)
   if before then return 'D' .. struct.pack('>I6', tonumber(before)) end
+  if op == 'remove' and value ~= '' then
+    local now = call('HGET', notes, key)
+    if not now or string.sub(now, 1, #value) ~= value then
+      return 'D' .. struct.pack('>I6', tonumber(call('HGET', notes, '') or 0))
+    end
+    value = ''
+  end
   local flags = op == 'remove' and REMOVE or op == 'pass' and PASSING or 0
   if op == 'add' then
     flags = ADD
