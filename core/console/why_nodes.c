@@ -1,8 +1,10 @@
 /*
  * `why` of other nodes: which of them stored a message, and which pushed it, only they know. Both ways the same record
- * travels: what is known so far.
+ * travels: what is known so far. Notes name conversations and users by hashes of which each process has its own, so the
+ * node that is asked begins with the message's id and the user's alone.
  */
 #include "core/base/container.h"
+#include "core/base/hash.h"
 #include "core/console/remote.h"
 #include "core/console/why_call.h"
 
@@ -254,6 +256,12 @@ static void reply(struct why_call *w)
     asked_free(a);
 }
 
+/* Without the message nothing here is about it, but for the user's connections. */
+static void find_notes(struct why_call *w)
+{
+    why_find_notes(w, reply);
+}
+
 /* Out of memory, the only end that an errand comes to by itself. */
 static void ended(struct console_call *k, const char *code, const char *message)
 {
@@ -283,11 +291,7 @@ void why_asked(struct console *c, struct node_question *q)
     a->k.c.argv[0] = user;
     a->k.c.argc = 1;
     a->k.c.state = &a->w;
-    a->w.call = &a->k.c;
-    a->w.connections = a->w.waiting = 0;
+    a->w = (struct why_call){.call = &a->k.c, .id = a->w.id, .user = hash_bytes(user)};
     c->calls++;
-    if (a->what == WHY_ASK_STORED)
-        why_find_stored(&a->w, reply);
-    else
-        why_find_notes(&a->w, reply);
+    why_find_stored(&a->w, a->what == WHY_ASK_STORED ? reply : find_notes);
 }

@@ -1,9 +1,15 @@
 """What a node tells of its cluster: cluster status, metrics, /ready, and the log, when masters and replicas go."""
 
 import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
 import urllib.request
 
 import scrape
+import test_etc
 from base import Test
 from redis_cluster import RedisCluster
 from server import Server
@@ -68,6 +74,35 @@ class Figures(Test):
         self.assertGreaterEqual(f["magpie_cluster_group_ms_count"], f["magpie_cluster_wait_ms_count"] > 0)
         self.assertGreaterEqual(f["magpie_cluster_group_ms_sum"], f["magpie_cluster_wait_ms_sum"])
         self.assertEqual(self.ready(), 200)
+
+    def exists(self, expression, where):
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.server.metrics, timeout=30) as answer:
+            return test_etc.Figures.exists(self, expression, scrape.families(answer.read().decode()), where)
+
+    def test_alarms(self):
+        text = test_etc.read("etc", "prometheus", "cluster.yml")
+        rules = dict(re.findall(r"- alert: (\w+)\n +expr: (.+)\n", text))
+        self.assertEqual(text.count("- alert:"), len(rules))
+        for name, expression in rules.items():
+            self.exists(expression, name)
+        part = test_etc.read("docs", "cluster.md").split("## Alarms")[1].split("\n## ")[0]
+        self.assertEqual(set(re.findall(r"`(Magpie\w+)`", part)), set(rules))
+        self.assertFalse(set(rules) & set(test_etc.alerts()), "names that those of any server have")
+        tool = shutil.which("promtool")
+        if tool:
+            r = subprocess.run([tool, "check", "rules", os.path.join(test_etc.ETC, "prometheus", "cluster.yml")],
+                               capture_output=True, text=True, timeout=60)
+            self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+
+    def test_dashboard(self):
+        panels = json.loads(test_etc.read("etc", "grafana", "magpie-cluster.json"))["panels"]
+        self.assertEqual(len({p["title"] for p in panels}), len(panels))
+        self.assertEqual(len({(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels}), len(panels))
+        for p in panels:
+            for t in p["targets"]:
+                labels = self.exists(t["expr"], p["title"])
+                self.assertEqual(set(re.findall(r"\{\{(\w+)\}\}", t["legendFormat"])) - labels - {"instance"}, set(),
+                                 p["title"])
 
     def test_groups_are_counted(self):
         before = self.figures()["magpie_cluster_group_ms_count"]

@@ -101,6 +101,40 @@ class Figures(Test):
             self.assertEqual(p["datasource"]["uid"], "${datasource}")
 
 
+@embedded("runs no server")
+class Units(unittest.TestCase):
+    def directives(self, *path):
+        return [line for line in read("etc", *path).splitlines() if line and not line.startswith("#")]
+
+    def test_several_nodes(self):
+        """magpied@.service is magpied.service, each instance with places of its own."""
+        one = [line.replace("/etc/magpie/magpie.lua", "/etc/magpie/%i.lua")
+               for line in self.directives("magpied.service")]
+        for name in ("StateDirectory=magpie", "WorkingDirectory=/var/lib/magpie", "RuntimeDirectory=magpie",
+                     "Description=Magpie instant-messaging server"):
+            at = one.index(name)
+            one[at] += ", node %i" if name.startswith("Description") else "/%i"
+        self.assertEqual(self.directives("systemd", "magpied@.service"), one)
+
+    def test_redis_waits(self):
+        lines = self.directives("systemd", "redis-magpie@.service")
+        for line in ("ExecStartPre=/bin/sleep 15", "RestartSec=15", "Restart=always"):
+            self.assertIn(line, lines)
+
+    def test_systemd_reads_them(self):
+        tool = shutil.which("systemd-analyze")
+        if not tool:
+            self.skipTest("there is no systemd-analyze")
+        folder = tempfile.mkdtemp(prefix="magpie-units-")
+        self.addCleanup(shutil.rmtree, folder)
+        for name in ("magpied@.service", "redis-magpie@.service"):
+            text = re.sub(r"^(Exec\w+=)\S+", r"\1/bin/true", read("etc", "systemd", name), flags=re.M)
+            with open(os.path.join(folder, name), "w") as f:
+                f.write(re.sub(r"^(User|Group)=.*", r"\1=nobody", text, flags=re.M))
+            r = run(tool, "verify", os.path.join(folder, name.replace("@", "@1")))
+            self.assertNotRegex(r.stderr, r"Unknown|Failed to parse|Invalid", name)
+
+
 class Completion(Test):
     config = {"listen": {"console": "127.0.0.1:0"}}
 

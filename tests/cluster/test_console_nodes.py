@@ -1,0 +1,175 @@
+"""One console for three nodes, and scripts on all of them: lists, sums, users, connections, why, trace, changes."""
+
+import os
+import shutil
+import signal
+import tempfile
+
+from base import Test
+from client import CHANNEL_MESSAGE, CLOSING, USER_MESSAGE
+from redis_cluster import RedisCluster
+from server import Server
+from test_console import Console, Refused
+
+SCRIPT = """
+local magpie = require "magpie"
+magpie.command("count", "adds one", function() return magpie.store.incr("n") end)
+magpie.command("put", "keeps a text for 2 s", function(words) return magpie.store.set("x", words[1], 2) end)
+magpie.command("look", "what is kept", function() return {n = magpie.store.get("n"), x = magpie.store.get("x")} end)
+magpie.every(100, function() magpie.log("info", "beat", {}) end)
+magpie.every(100, function() magpie.log("info", "each", {}) end, {each_shard = true})
+"""
+CONFIG = {"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}, "threads": 2}
+
+
+class Nodes(Test):
+    one_process = "its nodes are its own"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="magpie-scripts-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        with open(os.path.join(cls.folder, "kept.lua"), "w") as f:
+            f.write(SCRIPT)
+        cls.redis = RedisCluster()
+        cls.addClassCleanup(cls.redis.close)
+        cls.nodes = []
+        for n in range(3):
+            cls.nodes.append(Server(dict(CONFIG, node=n + 1, scripts={"path": cls.folder, "load": ["kept"]}),
+                                    redis=cls.redis.addresses, nodes=1, keys=cls.nodes[0].keys if n else None))
+        cls.server = cls.nodes[0]
+
+    @classmethod
+    def tearDownClass(cls):
+        for n in cls.nodes:
+            n.close()
+
+    def setUp(self):
+        super().setUp()
+        self.consoles = [Console(n) for n in self.nodes]
+        for c in self.consoles:
+            self.addCleanup(c.close)
+        self.eventually(lambda: len(self.json(0, "status")["nodes"]) == 3, 30)
+
+    def json(self, node, command):
+        return self.consoles[node].json(command)
+
+    def rate(self, node):
+        return self.json(node, "show config rate.user")["rate.user"]
+
+    def refused(self, node, command):
+        try:
+            self.json(node, command)
+        except Refused as r:
+            return r
+        return None
+
+    def on(self, node, name, **login):
+        return self.user(name, server=self.nodes[node], **login)
+
+    def test_lists_and_sums(self):
+        people = [self.on(n, name) for n, name in enumerate(("Ada", "Bob", "Cid"))]
+        ids = [p.id for p in people]
+        for n in range(3):
+            rows = self.json(n, "list users")
+            self.assertEqual([r for r in rows if "error" in r], [])
+            rows = [r for r in rows if r["user"] in ids]
+            self.assertEqual({r["user"]: r["node"] for r in rows}, dict(zip(ids, (1, 2, 3))))
+            rows = [r for r in self.json(n, "list connections") if r["user"] in ids]
+            self.assertEqual([r["connection"].split("/")[0] for r in rows], [str(r["node"]) for r in rows])
+            self.assertEqual(len(rows), 3)
+            self.assertEqual(len([r for r in self.json(n, "list users --here") if r["user"] in ids]), 1)
+            s = self.json(n, "status")
+            self.assertEqual(s["connections"], sum(row["connections"] for row in s["nodes"]))
+            self.assertNotIn("unanswered", s)
+        self.assertEqual(len(self.json(1, "list users limit 2")), 2)
+        self.assertEqual(len(self.json(1, "list users limit 1 skip 2")), 1)
+        nodes = self.json(2, "cluster status")["nodes"]
+        self.assertEqual(sum(n["swept"] for n in nodes), 1024)
+        self.assertEqual([n["leader"] for n in nodes].count(True), 1)
+        self.assertEqual({n["sees"] for n in nodes}, {"good"})
+        figures = {(m["name"], m["labels"]): m["value"] for m in self.json(0, "show metrics")}
+        self.assertEqual(figures["magpie_cluster_nodes", ""], 3)
+        self.assertEqual(figures["magpie_cluster_partitions_swept", ""], 1024)
+        self.assertGreaterEqual(figures["magpie_connections", ""], 3)
+
+    def test_a_user_on_two_nodes(self):
+        a = self.on(0, "Ada")
+        other = self.again(a, server=self.nodes[1])
+        shown = self.json(2, "show user " + a.id)
+        self.assertTrue(shown["online"])
+        handles = sorted(c["connection"] for c in shown["connections"])
+        self.assertEqual([h.split("/")[0] for h in handles], ["1", "2"])
+        self.assertEqual(self.json(2, "show connection " + handles[1])["user"], a.id)
+        self.assertEqual(self.json(2, "kick connection %s go" % handles[1])["connections"], 1)
+        self.assertEqual(other.push(CLOSING)["message"], "go")
+        self.eventually(lambda: len(self.json(2, "show user " + a.id)["connections"]) == 1)
+        self.eventually(lambda: self.refused(2, "show connection " + handles[1]))
+        self.assertEqual(self.json(2, "kick user " + a.id)["connections"], 1)
+
+    def test_why(self):
+        a, b = self.on(0, "Ada"), self.on(1, "Bob")
+        room = self.channel(a, b)
+        said = a.say(room, "hello")
+        b.push(CHANNEL_MESSAGE)
+        told = a.tell(b, "private")
+        b.push(USER_MESSAGE)
+        for n in range(3):
+            seen = self.json(n, "why %s %s" % (b.id, said["id"]))
+            self.assertEqual((seen["channel"], seen["seq"], seen["queued"]), (room, said["seq"], True), seen)
+            seen = self.json(n, "why %s %s" % (b.id, told["id"]))
+            self.assertEqual((seen["conversation"], seen["queued"], seen["inbox"]), ("private", True, "waiting"), seen)
+
+    def test_trace(self):
+        a = self.on(1, "Ada")
+        self.assertIsNone(self.json(0, "trace user %s on" % a.id))
+        self.channel(a)
+        self.eventually(lambda: self.json(0, "version") and self.consoles[0].events)
+        self.eventually(lambda: self.json(0, "version") and any('"in"' in e for e in self.consoles[0].events))
+        handle = [r["connection"] for r in self.json(0, "list connections") if r["user"] == a.id][0]
+        self.assertIn(handle, self.consoles[0].events[0])
+        self.json(0, "trace user %s off" % a.id)
+        self.assertIsNone(self.json(2, "trace connection %s on" % handle))
+        self.channel(a)
+        self.eventually(lambda: self.json(2, "version") and any('"in"' in e for e in self.consoles[2].events))
+
+    def test_changes(self):
+        self.json(0, "set rate.user 77")
+        for n in range(3):
+            self.assertEqual(self.rate(n), 77)
+        self.json(1, "set rate.user 78 --here")
+        self.assertEqual([self.rate(n) for n in range(3)], [77, 78, 77])
+        with self.assertRaises(Refused):
+            self.json(0, "set rate.user many")
+        self.json(2, "config reload")
+        self.assertEqual(len({self.rate(n) for n in range(3)}), 1)
+
+    def test_scripts(self):
+        before = self.json(0, "look").get("n", 0) if self.json(0, "look") else 0
+        for i in range(30):
+            self.json(i % 3, "count")
+        for n in range(3):
+            self.eventually(lambda: self.json(n, "look")["n"] == before + 30)
+        self.json(1, "put hello")
+        for n in range(3):
+            self.eventually(lambda: self.json(n, "look").get("x") == "hello")
+        for n in range(3):
+            self.eventually(lambda: "x" not in self.json(n, "look"))
+        self.eventually(lambda: all("event=each" in n.log() for n in self.nodes))
+        leader = [n["node"] for n in self.json(0, "cluster status")["nodes"] if n["leader"]][0]
+        self.eventually(lambda: "event=beat" in self.nodes[leader - 1].log())
+        self.assertEqual(["event=beat" in n.log() for n in self.nodes].count(True), 1)
+
+    def test_z_a_node_that_hangs_is_named(self):
+        """The last one: that node is taken for dead."""
+        os.kill(self.nodes[2].process.pid, signal.SIGSTOP)
+        try:
+            s = self.json(0, "status")
+            self.assertEqual(s["unanswered"], [3])
+            rows = self.json(1, "list users")
+            self.assertEqual(rows[0], {"node": 3, "error": "it did not answer in time"})
+            with self.assertRaises(Refused) as refused:
+                self.json(0, "log info")
+            self.assertIn("node 3", str(refused.exception))
+        finally:
+            os.kill(self.nodes[2].process.pid, signal.SIGCONT)
