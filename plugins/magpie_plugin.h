@@ -527,7 +527,7 @@ typedef void (*mp_kick_fn)(mp_thread *here, const struct mp_kick_result *r, void
 struct mp_user {
     struct mp_result result; /* MP_CODE_NOT_FOUND: there never was one */
     struct mp_str id, name;
-    uint32_t connections;          /* open now, on this server: 0 is offline */
+    uint32_t connections;          /* open now: 0 is offline; none on this node but some on others: 1 */
     uint32_t inbox;                /* messages that wait */
     const struct mp_str *channels; /* subscriptions */
     size_t channel_count;

@@ -12,6 +12,7 @@ struct place {
     uint64_t at_ms; /* when `spent` was true */
     float spent;    /* tokens taken and not yet refilled */
     float rate;     /* a second, at the last take: to tell how full it is */
+    float burst;    /* at the last take */
 };
 
 struct buckets {
@@ -57,6 +58,7 @@ uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burs
     struct place *p = place_of(b, name, now_ms);
     *taken = name;
     p->rate = (float)rate;
+    p->burst = (float)burst;
     p->spent = spent_now(p, now_ms);
     p->at_ms = now_ms;
     double wait = tokens_wait(p->spent, n, burst, rate);
@@ -65,6 +67,20 @@ uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burs
     else if (n > burst || !(wait < (double)UINT32_MAX))
         return UINT32_MAX;
     return (uint32_t)wait;
+}
+
+void buckets_charge(struct buckets *b, uint64_t name, double n, uint64_t now_ms)
+{
+    name |= 1;
+    struct place *set = &b->places[(name >> 8 & (PLACES / WAYS - 1)) * WAYS];
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct place *p = &set[i];
+        if (p->name != name)
+            continue;
+        float spent = spent_now(p, now_ms) + (float)n, most = 2 * p->burst;
+        p->spent = spent < most ? spent : most;
+        p->at_ms = now_ms;
+    }
 }
 
 void buckets_return(struct buckets *b, uint64_t taken, double n)

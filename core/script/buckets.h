@@ -22,6 +22,9 @@ void buckets_free(struct buckets *b);
 uint32_t buckets_take(struct buckets *b, uint64_t name, double rate, double burst, double n, uint64_t now_ms,
                       uint64_t *taken);
 void buckets_return(struct buckets *b, uint64_t taken, double n);
+/* Another node has taken them: they are taken here too, below zero if need be, by one burst at most. Of a bucket that
+ * nobody has used here: nothing, for it is full. */
+void buckets_charge(struct buckets *b, uint64_t taken, double n, uint64_t now_ms);
 
 /* The last so many sends that took tokens here. */
 struct refunds *refunds_new(struct buckets *b);

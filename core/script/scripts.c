@@ -3,6 +3,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/hub/registry/hook.h"
 #include "core/hub/registry/tables.h"
 #include "core/hub/shard/shards.h"
 #include "core/script/buckets.h"
@@ -395,9 +396,19 @@ static struct scripts *new_host(struct hub *hub)
     return NULL;
 }
 
+/* What scripts of another node took for a message. */
+static void charge(struct shard *shard, uint64_t bucket, double n)
+{
+    struct script_env *env = shard->scripts;
+    if (env)
+        buckets_charge(env->buckets, bucket, n, shard->now_ms);
+}
+
 struct scripts *scripts_new(struct hub *hub)
 {
     struct scripts *s = new_host(hub);
+    if (s && hub)
+        hook_set_charge(hub, charge);
     if (s && hub)
         (void)!hub_owner_set(hub, s, "scripts"); /* without memory it has no name */
     return s;

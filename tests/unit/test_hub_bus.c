@@ -137,6 +137,38 @@ static void a_channel_that_cannot_be_followed(void **state)
     kit_end(&k);
 }
 
+/* Who looks a user up hears whether it is connected anywhere. */
+static void a_user_who_is_elsewhere_is_online(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    struct peer *a = newcomer(&k, "ann"), *b = newcomer(&k, "bob");
+    peer_close(b);
+    kit_settle(&k);
+    told("session_del bob");
+    struct host_user ann = {.user = S("ann")}, bob = {.user = S("bob")}, nobody = {.user = S("nobody")};
+    assert_int_equal(KIT_HOST(&k, host_user, &ann), CODE_OK);
+    assert_int_equal(ann.connections, 1);
+    told_nothing(); /* it is here: nobody is asked */
+    assert_int_equal(KIT_HOST(&k, host_user, &bob), CODE_OK);
+    assert_int_equal(bob.connections, 0);
+    told("presence bob channels=0");
+    store_user_load_free(&bob.load);
+    kit_bus.online = " bob ";
+    bob = (struct host_user){.user = S("bob")};
+    assert_int_equal(KIT_HOST(&k, host_user, &bob), CODE_OK);
+    assert_int_equal(bob.connections, 1);
+    told("presence bob channels=0");
+    assert_int_equal(KIT_HOST(&k, host_user, &nobody), CODE_NOT_FOUND);
+    told_nothing();
+    store_user_load_free(&ann.load);
+    store_user_load_free(&bob.load);
+    store_user_load_free(&nobody.load);
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A ban that comes while the channel is not followed yet is in force. */
 static void a_ban_while_a_channel_is_about_to_be_followed(void **state)
 {
@@ -749,6 +781,7 @@ int main(void)
         cmocka_unit_test(a_server_alone_tells_nobody),
         cmocka_unit_test(a_channel_is_followed_before_it_has_members),
         cmocka_unit_test(a_channel_that_cannot_be_followed),
+        cmocka_unit_test(a_user_who_is_elsewhere_is_online),
         cmocka_unit_test(a_ban_while_a_channel_is_about_to_be_followed),
         cmocka_unit_test(a_channel_without_members_is_followed_no_more),
         cmocka_unit_test(a_login_is_told_before_it_is_answered),

@@ -102,13 +102,99 @@ static void same_advice(const struct advice *a, const struct advice *b)
     assert_int_equal(a->said.tier, b->said.tier);
     assert_int_equal(a->charged_conv, b->charged_conv);
     assert_int_equal(a->charged_user, b->charged_user);
+    assert_int_equal(a->conv_takes, b->conv_takes);
+    assert_int_equal(a->user_takes, b->user_takes);
+    for (unsigned i = 0; i < a->conv_takes + a->user_takes; i++) {
+        assert_int_equal(a->takes[i].bucket, b->takes[i].bucket);
+        assert_true(a->takes[i].n == b->takes[i].n);
+    }
+}
+
+/* What hooks took on other nodes is taken where they would have run here. */
+static struct {
+    unsigned shards[KIT_SHARDS]; /* calls on each */
+    double conv, user;
+} taken_here;
+
+static void take_here(struct shard *s, uint64_t bucket, double n)
+{
+    taken_here.shards[s->index]++;
+    *(bucket == 77 ? &taken_here.conv : &taken_here.user) += n;
+}
+
+static void takes_of_others(void **state)
+{
+    struct kit k;
+    char bytes[ADVICE_MAX];
+    (void)state;
+    memset(&taken_here, 0, sizeof taken_here);
+    kit_open(&k, 2);
+    k.clustered = true;
+    kit_start(&k);
+    hook_set_charge(k.hub, take_here);
+    const char *ann = kit_id(&k, "ann", 0), *cid = kit_id(&k, "cid", 1), *room = kit_channel(&k, "room", 0);
+    struct peer *a = peer_login(&k, ann, 0);
+    char body[100];
+    snprintf(body, sizeof body, "{\"name\":\"%s\"}", room);
+    works(peer_ask(a, 3, body));
+    struct advice charged = {.charged_user = false};
+    advice_put_takes(&charged, &(struct hook_take){77, 1.5f}, 1, false);
+    advice_put_takes(&charged, &(struct hook_take){88, 2}, 1, true);
+    for (unsigned i = 1; i <= 300; i++) { /* more than one batch of them */
+        struct said *x = say(room, cid, "m%u", i);
+        x->n.advice = slice_of(bytes, advice_encode(bytes, &charged));
+        hear(x);
+    }
+    KIT_UNTIL(&k, taken_here.user >= 600);
+    assert_true(taken_here.conv == 450 && taken_here.user == 600);
+    assert_int_equal(taken_here.shards[0], 300); /* the channel's owner; its sender's is the other one */
+    assert_int_equal(taken_here.shards[1], 300);
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* What hooks take of a message here goes to the others with it, and what cannot be told is left out. */
+static enum hook_verdict takes(struct hook_call *h, void *ctx)
+{
+    (void)ctx;
+    h->takes[h->take_count++] = (struct hook_take){h->event == HOOK_MESSAGE ? 88 : 77, 1};
+    if (h->event == HOOK_MESSAGE)
+        h->takes[h->take_count++] = (struct hook_take){99, 1e9f};
+    return HOOK_PASS;
+}
+
+static void takes_are_told(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    kit_start(&k);
+    assert_int_equal(tables_begin(k.hub), 0);
+    assert_int_equal(hook_register(k.hub, &(struct hook){.event = HOOK_MESSAGE, .fn = takes, .owner = &k}), 0);
+    assert_int_equal(hook_register(k.hub, &(struct hook){.event = HOOK_CONVERSATION, .fn = takes, .owner = &k}), 0);
+    assert_int_equal(tables_commit(k.hub, NULL, NULL), 0);
+    struct peer *a = peer_login(&k, "ann", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    gate_hold(OP_APPEND);
+    uint16_t seq = peer_put(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}");
+    KIT_UNTIL(&k, gate_store_held(&kit_gate) == 1);
+    struct advice b = advice_decode(((const struct store_append *)kit_gate.list[0].op)->advice);
+    assert_int_equal(b.conv_takes, 1);
+    assert_int_equal(b.user_takes, 1);
+    assert_int_equal(b.takes[0].bucket, 77);
+    assert_int_equal(b.takes[1].bucket, 88);
+    gate_open(OP_APPEND);
+    works(peer_answer(a, 4, seq));
+    peer_close(a);
+    kit_end(&k);
 }
 
 static void advice_in_bytes(void **state)
 {
     char bytes[ADVICE_MAX];
     (void)state;
-    for (unsigned i = 0; i < 32; i++) {
+    for (unsigned i = 0; i < 64; i++) {
         struct advice a = {.said = {.has_push = i & 1, .over_limit = i & 2, .has_tier = i & 4},
                            .charged_conv = i & 8,
                            .charged_user = i & 16};
@@ -119,6 +205,8 @@ static void advice_in_bytes(void **state)
         }
         if (a.said.has_tier)
             a.said.tier = TIER_LARGE;
+        for (unsigned t = 0; i & 32 && t < 9; t++) /* one does not fit */
+            advice_put_takes(&a, &(struct hook_take){UINT64_MAX - t, 0.5f}, 1, t > 2);
         unsigned n = advice_encode(bytes, &a);
         assert_true(n <= ADVICE_MAX);
         struct advice b = advice_decode(slice_of(bytes, n));
@@ -608,6 +696,8 @@ int main(void)
         cmocka_unit_test(tiers_by_others_advice),
         cmocka_unit_test(charges_of_others),
         cmocka_unit_test(advice_in_bytes),
+        cmocka_unit_test(takes_of_others),
+        cmocka_unit_test(takes_are_told),
         cmocka_unit_test(members_by_version),
         cmocka_unit_test(own_members_between_others),
         cmocka_unit_test(a_channel_is_closed_elsewhere),

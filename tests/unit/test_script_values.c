@@ -113,6 +113,23 @@ static void test_buckets(void **state)
     buckets_free(b);
 }
 
+/* Another node has taken some: below zero, by one burst at most; of a bucket that is not used here nothing. */
+static void test_buckets_of_others(void **state)
+{
+    (void)state;
+    struct buckets *b = buckets_new();
+    uint64_t taken, none, now = 1000;
+    assert_int_equal(buckets_take(b, 12345, 1, 5, 1, now, &taken), 0);
+    buckets_charge(b, taken, 4, now);
+    assert_int_equal(buckets_take(b, 12345, 1, 5, 1, now, &taken), 1000);
+    buckets_charge(b, taken, 100, now);
+    assert_int_equal(buckets_take(b, 12345, 1, 5, 1, now, &taken), 6000);
+    assert_int_equal(buckets_take(b, 12345, 1, 5, 1, now + 6000, &taken), 0);
+    buckets_charge(b, 999, 100, now);
+    assert_int_equal(buckets_take(b, 999, 1, 5, 5, now, &none), 0);
+    buckets_free(b);
+}
+
 static void before(struct shard *s, uint64_t what)
 {
     (void)s;
@@ -146,8 +163,12 @@ static void test_refunds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_room),    cmocka_unit_test(test_many),
-        cmocka_unit_test(test_buckets), cmocka_unit_test(test_refunds),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_buckets_of_others),
+        cmocka_unit_test(test_refunds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

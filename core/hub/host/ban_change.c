@@ -239,7 +239,7 @@ static void begin(void *owner, struct mail *m)
     } else if (q->lift || q->kind == BAN_IP || q->kind == CHANNEL_RULE) {
         keep(c);
     } else {
-        c->op.user = (struct host_user){.user = q->user, .op = {.home = c->hub->main, .done = looked_up}};
+        c->op.user = (struct host_user){.user = q->user, .here = true, .op = {.home = c->hub->main, .done = looked_up}};
         host_user(c->hub, &c->op.user);
     }
 }

@@ -15,6 +15,7 @@
 #include "core/hub/talk/order.h"
 #include "core/hub/talk/user_mail.h"
 #include "core/net/send.h"
+#include "storage/bus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,34 @@ static uint32_t count_connections(const struct shard *s, uint32_t user)
     return n;
 }
 
+/* Whether a user who is not connected here is to another node. */
+struct elsewhere {
+    struct bus_presence op;
+    struct host_user *q;
+    bool online, shared;
+};
+
+static void elsewhere_told(void *owner, struct store_op *op)
+{
+    struct elsewhere *e = OP_END(owner, op, struct elsewhere, op.op);
+    struct host_user *q = e->q;
+    q->connections += e->online;
+    free(e);
+    host_end(&q->op);
+}
+
+static bool ask_elsewhere(struct shard *s, struct host_user *q)
+{
+    struct elsewhere *e = calloc(1, sizeof *e);
+    if (!e)
+        return false;
+    e->q = q;
+    e->op = (struct bus_presence){.ids = &q->user, .n = 1, .online = &e->online, .shared = &e->shared};
+    op_begin(s, &e->op.op, elsewhere_told);
+    bus_presence(s->bus, &e->op);
+    return true;
+}
+
 static void user_loaded(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
@@ -38,7 +67,8 @@ static void user_loaded(void *owner, struct store_op *op)
     uint32_t user = user_find(s, q->user);
     if (user != NONE)
         q->connections = count_connections(s, user);
-    host_end(&q->op);
+    if (!s->bus || q->here || q->connections || op->status != STORE_OK || !ask_elsewhere(s, q))
+        host_end(&q->op);
 }
 
 static void user_run(void *owner, struct mail *m)
@@ -224,6 +254,7 @@ static void kick_run(void *owner, struct mail *m)
     }
     k->kick = q;
     k->user.user = q->user;
+    k->user.here = true;
     k->user.op.home = &s->mailbox;
     k->user.op.done = kick_looked_up;
     host_user(s->hub, &k->user);

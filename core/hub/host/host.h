@@ -43,9 +43,10 @@ void host_kick(struct hub *hub, struct host_kick *q);
 struct host_user {
     struct host_op op;
     struct slice user;
+    bool here; /* other nodes do not matter */
     /* out; free with store_user_load_free(&load) */
     struct store_user_load load; /* the stored part */
-    uint32_t connections;        /* open now */
+    uint32_t connections;        /* open now, on this server; none here but some on other nodes: 1 */
 };
 void host_user(struct hub *hub, struct host_user *q);
 

@@ -112,6 +112,11 @@ bool hook_set_content(struct hook_call *h, struct slice content)
     return true;
 }
 
+void hook_set_charge(struct hub *hub, void (*charge)(struct shard *s, uint64_t bucket, double n))
+{
+    hub->charge = charge;
+}
+
 const char *hook_text(struct shard *s, struct slice text)
 {
     struct buf *b = &s->hook_message;

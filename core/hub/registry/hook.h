@@ -107,7 +107,14 @@ struct hook_call {
     const char *message;
     bool may_wait;          /* set by who runs the chain: HOOK_LATER is understood */
     struct hook_wait *wait; /* of the hook that returned HOOK_LATER */
-    bool charged;           /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
+    /* Tokens that hooks took from buckets of their own, on the sender's or the conversation's shard: other nodes are
+     * told, and take the same. More than that is not told. */
+    struct hook_take {
+        uint64_t bucket; /* its name, the same on all nodes */
+        float n;
+    } takes[4];
+    unsigned take_count;
+    bool charged; /* a token of `bucket` was taken: it is given back when the send turns out to be a repeat */
     /* A hook that took a token elsewhere: called on this shard, when the send turns out to be a repeat, with
      * refund_what. NULL: nothing. */
     void (*refund)(struct shard *s, uint64_t refund_what);
@@ -159,5 +166,8 @@ bool hooks_any(const struct shard *s, enum hook_event event);
  * static text (hook_text). */
 bool hook_set_content(struct hook_call *h, struct slice content);
 const char *hook_text(struct shard *s, struct slice text);
+/* Who takes tokens that a hook took on another node: `charge` is called on the shard where that hook would have run.
+ * Before hub_start(). */
+void hook_set_charge(struct hub *hub, void (*charge)(struct shard *s, uint64_t bucket, double n));
 
 #endif

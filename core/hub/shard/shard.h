@@ -217,6 +217,7 @@ struct hub {
     struct node_answerer answerers[NODE_SUBJECTS];
     _Atomic(struct mailbox *) answers_at; /* main, once somebody answers; NULL before */
     struct note_ears note_ears;
+    void (*charge)(struct shard *s, uint64_t bucket, double n); /* of hook.h; NULL: nobody takes any */
     void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
     void *trace_ctx;                                            /* of trace_sink */
     struct owner_name *owners;                                  /* main thread; list; owned */

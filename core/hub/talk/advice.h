@@ -7,14 +7,20 @@
 
 #include "core/hub/registry/hook.h"
 
-enum { ADVICE_MAX = 12 }; /* bytes */
+enum { ADVICE_TAKES = 8, ADVICE_MAX = 13 + 12 * ADVICE_TAKES /* bytes */ };
 
 /* What came along with a message from elsewhere. */
 struct advice {
     struct hook_advice said; /* but for `keep`, which was the store's */
     bool charged_conv;       /* a token was taken from the conversation's bucket */
     bool charged_user;       /* likewise from the sender's */
+    /* tokens taken from buckets of hooks: of the conversation's first, then of the sender's */
+    struct hook_take takes[ADVICE_TAKES];
+    unsigned conv_takes, user_takes;
 };
+
+/* Adds some; of the conversation before those of the sender. */
+void advice_put_takes(struct advice *a, const struct hook_take *takes, unsigned n, bool user);
 
 /* Returns the bytes written. */
 unsigned advice_encode(char out[ADVICE_MAX], const struct advice *a);

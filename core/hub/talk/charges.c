@@ -2,16 +2,18 @@
 
 #include "core/hub/people/ban.h"
 #include "core/hub/people/user.h"
+#include "core/hub/registry/hook.h"
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BATCH = 4096 /* bytes of ids, a length before each */ };
 
 struct batch {
     struct mail mail;
-    uint32_t n; /* bytes of ids */
-    char ids[BATCH];
+    uint32_t n;      /* bytes of ids */
+    char ids[BATCH]; /* of each: its length, how many takes and whether its bucket, the id, the takes */
 };
 
 struct charges {
@@ -51,11 +53,17 @@ static void batch_arrive(void *owner, struct mail *m)
     struct shard *s = owner;
     struct batch *b = (struct batch *)m;
     for (uint32_t at = 0; at < b->n;) {
-        uint8_t n = (uint8_t)b->ids[at];
-        uint32_t user = user_find(s, slice_of(b->ids + at + 1, n));
+        uint8_t n = (uint8_t)b->ids[at], takes = (uint8_t)b->ids[at + 1] & 127;
+        bool bucket = (uint8_t)b->ids[at + 1] & 128;
+        uint32_t user = bucket ? user_find(s, slice_of(b->ids + at + 2, n)) : NONE;
         if (user != NONE)
             bucket_charge(&user_at(s, user)->rate, s->opt->rate_user, (uint32_t)s->now_ms);
-        at += 1u + n;
+        at += 2u + n;
+        for (uint8_t i = 0; i < takes; i++, at += (uint32_t)sizeof(struct hook_take)) {
+            struct hook_take t;
+            memcpy(&t, b->ids + at, sizeof t);
+            charge_takes(s, &t, 1);
+        }
     }
     free(b);
 }
@@ -68,12 +76,19 @@ static void batch_post(struct shard *s, unsigned to)
         shard_post(s, s->hub->shards[to], &b->mail);
 }
 
-void charge_sender(struct shard *s, struct slice sender)
+void charge_takes(struct shard *s, const struct hook_take *takes, unsigned n)
 {
-    if (!s->opt->rate_user || sender.n > UINT8_MAX)
+    for (unsigned i = 0; s->hub->charge && i < n; i++)
+        s->hub->charge(s, takes[i].bucket, (double)takes[i].n);
+}
+
+void charge_sender(struct shard *s, struct slice sender, bool bucket, const struct hook_take *takes, unsigned n)
+{
+    bucket = bucket && s->opt->rate_user;
+    if ((!bucket && !n) || sender.n > UINT8_MAX)
         return;
     struct batch **at = &s->charges->batches[shard_of(s->hub, sender)->index];
-    if (*at && (*at)->n + 1 + sender.n > BATCH)
+    if (*at && (*at)->n + 2 + sender.n + n * sizeof *takes > BATCH)
         batch_post(s, shard_of(s->hub, sender)->index);
     if (!*at) {
         if (!(*at = malloc(sizeof **at)))
@@ -83,8 +98,12 @@ void charge_sender(struct shard *s, struct slice sender)
     }
     struct batch *b = *at;
     b->ids[b->n] = (char)sender.n;
-    memcpy(b->ids + b->n + 1, sender.p, sender.n);
-    b->n += 1 + (uint32_t)sender.n;
+    b->ids[b->n + 1] = (char)(n | (bucket ? 128 : 0));
+    memcpy(b->ids + b->n + 2, sender.p, sender.n);
+    b->n += 2 + (uint32_t)sender.n;
+    if (n)
+        memcpy(b->ids + b->n, takes, n * sizeof *takes);
+    b->n += (uint32_t)(n * sizeof *takes);
 }
 
 void charges_flush(struct shard *s)

@@ -9,8 +9,12 @@
 
 /* One message, from the bucket that the conversation's limit goes by. */
 void conv_charge(struct shard *s, struct conv *v);
-/* One message, from the bucket of its sender, if that has connections here: told to its shard within a tick. */
-void charge_sender(struct shard *s, struct slice sender);
+/* One message, of its sender: told to its shard within a tick. From its bucket, if it has connections here and `bucket`
+ * says so; and what hooks took. */
+struct hook_take;
+void charge_sender(struct shard *s, struct slice sender, bool bucket, const struct hook_take *takes, unsigned n);
+/* What hooks took of the conversation. */
+void charge_takes(struct shard *s, const struct hook_take *takes, unsigned n);
 /* Sends what was gathered. */
 void charges_flush(struct shard *s);
 /* Of one shard of a server that is not alone. ERR_NOMEM. */

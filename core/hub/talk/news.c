@@ -320,8 +320,8 @@ static void count(struct shard *s, uint32_t conv, const struct bus_news *n)
     (void)conv_rate(s, v);
     if (a.charged_conv)
         conv_charge(s, v);
-    if (a.charged_user)
-        charge_sender(s, n->sender);
+    charge_takes(s, a.takes, a.conv_takes);
+    charge_sender(s, n->sender, a.charged_user, a.takes + a.conv_takes, a.user_takes);
 }
 
 /* Takes it. */

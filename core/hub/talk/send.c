@@ -18,7 +18,9 @@ static const char member_text[] = "channel: subscribe before you send";
 
 static struct charge charge_of(const struct hook_call *h)
 {
-    return (struct charge){.bucket = h->charged, .refund = h->refund, .what = h->refund_what};
+    struct charge c = {.bucket = h->charged, .refund = h->refund, .what = h->refund_what, .take_count = h->take_count};
+    memcpy(c.takes, h->takes, h->take_count * sizeof h->takes[0]);
+    return c;
 }
 
 /* A repeat costs nothing. */
@@ -270,8 +272,9 @@ bool send_admitted(struct owned_req *o, struct slice sender, bool member, const 
 /* What other servers are to know of it, and what they may have changed. */
 static void send_with_bus(struct send *q, bool channel)
 {
-    const struct advice a = {
-        .said = q->advice, .charged_conv = q->conv_charge.bucket, .charged_user = q->user_charge.bucket};
+    struct advice a = {.said = q->advice, .charged_conv = q->conv_charge.bucket, .charged_user = q->user_charge.bucket};
+    advice_put_takes(&a, q->conv_charge.takes, q->conv_charge.take_count, false);
+    advice_put_takes(&a, q->user_charge.takes, q->user_charge.take_count, true);
     q->op.advice = slice_of(q->told, advice_encode(q->told, &a));
     if (!channel)
         q->op.check = q->privileged ? CHECK_NONE : CHECK_BLOCK;

@@ -14,6 +14,8 @@ struct charge {
     bool bucket;                                    /* a token of the bucket that the hook was given */
     void (*refund)(struct shard *s, uint64_t what); /* for one taken elsewhere */
     uint64_t what;
+    struct hook_take takes[sizeof((struct hook_call *)0)->takes / sizeof(struct hook_take)]; /* that others take, too */
+    unsigned take_count;
 };
 
 struct send {
