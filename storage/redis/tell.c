@@ -208,7 +208,6 @@ static void message_post(struct redis *r, struct message *m)
     c->since = r->turn_ms;
     c->done = published;
     buf_reset(&m->news);
-    atomic_fetch_add_explicit(&r->telling->out, 1, memory_order_relaxed);
     call_post(r, c);
 }
 
@@ -256,6 +255,7 @@ struct buf *tell_open(struct redis *r, struct task *t, char kind, unsigned part,
         return NULL;
     if (t)
         message_wait(m, t);
+    atomic_fetch_add_explicit(&r->telling->out, 1, memory_order_relaxed);
     return &m->news;
 }
 

@@ -9,7 +9,7 @@
  *   alone    one message at a time: the engine's answer against the bare round trip with WAIT
  *   page     50 messages of a channel, one page at a time, against HMGET of the same rows and WAIT
  *
- * --told: there is a second node, which follows all channels, and so is told of each message in one.
+ * --told: there is a second node, which follows all channels and has all users, and so is told of each message.
  *
  * For each the throughput, and the processor time that a message took in the engine's thread. A cluster that may be
  * written to: keys get a prefix that no other run has.
@@ -529,20 +529,26 @@ static void followed(void *owner, struct store_op *op)
     b->bad += op->status != STORE_OK;
 }
 
-/* The second node follows all channels. */
-static void follow_channels(struct bench *b)
+/* The second node follows all channels, and all users are connected to it. */
+static void follow_all(struct bench *b)
 {
     struct bus_follow *all = calloc(CHANNELS, sizeof *all);
+    struct bus_session_put *users = calloc(USERS, sizeof *users);
     b->done = b->bad = 0;
     for (unsigned i = 0; i < CHANNELS; i++) {
         all[i] = (struct bus_follow){.op = {.home = &b->mb, .done = followed}, .conv = conv_key_slice(&b->conv[i])};
         bus_follow(store_bus(b->other), &all[i]);
     }
-    while (b->done < CHANNELS)
+    for (unsigned i = 0; i < USERS; i++) {
+        users[i] = (struct bus_session_put){.op = {.home = &b->mb, .done = followed}, .user = slice_str(b->user[i])};
+        bus_session_put(store_bus(b->other), &users[i]);
+    }
+    while (b->done < CHANNELS + USERS)
         pump(b);
     if (b->bad)
-        die("the channels could not be followed");
+        die("the second node does not hear");
     free(all);
+    free(users);
 }
 
 static void print(const struct bench *b, const char *name, const char *unit, double ours, double bare)
@@ -615,7 +621,7 @@ int main(int argc, char **argv)
     make_users(&b);
     make_channels(&b);
     if (b.told)
-        follow_channels(&b);
+        follow_all(&b);
     run(&b);
     store_close(b.store);
     if (b.told)

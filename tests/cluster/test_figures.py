@@ -105,11 +105,13 @@ class Figures(Test):
                                  p["title"])
 
     def test_groups_are_counted(self):
+        told = self.figures()["magpie_cluster_news_out_total"]
         before = self.figures()["magpie_cluster_group_ms_count"]
         a = self.user("Ada")
         for n in range(20):
             a.tell(a, "m")
         self.assertGreaterEqual(self.figures()["magpie_cluster_group_ms_count"], before + 20)
+        self.assertEqual(self.figures()["magpie_cluster_news_out_total"], told)  # the only node has nobody to tell
 
     def test_replicas_are_lost(self):
         master = self.redis.master_of(0)
