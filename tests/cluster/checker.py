@@ -149,13 +149,15 @@ class Checker:
         """Has it connected to that node."""
         if person.client and person.node is node:
             return person
-        for _ in range(100):
+        why, end = None, time.monotonic() + STUCK
+        while time.monotonic() < end:
             try:
                 person.connect(node)
                 return person
-            except LOST:
+            except LOST as e:
+                why = e
                 time.sleep(0.1)
-        raise Stuck("%s cannot log in on node %s" % (person.id, node.label))
+        raise Stuck("%s cannot log in on node %s: %s" % (person.id, node.label, why))
 
     def histories(self, node):
         """{conversation: [(seq, id, sender, content)]} as that node shows them."""

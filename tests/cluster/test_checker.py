@@ -110,8 +110,7 @@ class HalvesAreCut(Guilty):
                         n.kill()
                 finally:
                     master.cont()
-                for n in self.nodes:
-                    n.start()
+                self.start(self.nodes)
                 self.checker.wait(10)
 
     def test_with_intents(self):

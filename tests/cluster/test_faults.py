@@ -51,9 +51,18 @@ class Faults(Test):
                                 keys=nodes[0].keys if nodes else None, start=False))
             nodes[-1].binary = self.binary or MAGPIED
             self.place(nodes[-1], len(nodes) - 1)
-            nodes[-1].start()
             self.addCleanup(nodes[-1].close)
+        self.start(nodes)
         return nodes
+
+    @staticmethod
+    def start(nodes):
+        """At once, for each waits until the others have heard of it."""
+        for n in nodes:
+            n.write_config()
+            n.launch(wait=False)
+        for n in nodes:
+            n.await_ports()
 
     def place(self, node, n):
         """Where the n-th one runs: here."""
