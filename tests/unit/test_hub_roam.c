@@ -388,6 +388,26 @@ static void a_missing_arrival_is_told_of(void **state)
     kit_end(&k);
 }
 
+/* Nothing is asked for of who has gone meanwhile. */
+static void who_has_gone_waits_for_nothing(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 2);
+    const char *ann = kit_id(&k, "ann", 1);
+    struct peer *a = newcomer(&k, ann);
+    say_to(ann, "far", "lost");
+    of_version(5, 2);
+    hear_private(say_to(ann, "other", "two"), 2);
+    has(peer_push(a, 101), "two");
+    uint32_t loads = kit_gate.calls[OP_USER_LOAD];
+    peer_close(a);
+    KIT_UNTIL(&k, kit_user(&k, ann) == NONE);
+    pass(&k, 2 * COPY_LATE_MS);
+    assert_int_equal(kit_gate.calls[OP_USER_LOAD], loads);
+    kit_end(&k);
+}
+
 /* The window by itself, against a plain list. */
 static void arrivals_at_random(void **state)
 {
@@ -940,6 +960,7 @@ int main(void)
         cmocka_unit_test(guests_elsewhere_stay),
         cmocka_unit_test(no_arrival_is_pushed_twice),
         cmocka_unit_test(a_missing_arrival_is_told_of),
+        cmocka_unit_test(who_has_gone_waits_for_nothing),
         cmocka_unit_test(arrivals_at_random),
         cmocka_unit_test(marks_and_acknowledgements_are_told),
         cmocka_unit_test(watched_users_are_elsewhere_too),

@@ -111,6 +111,8 @@ static void user_free_if_idle(struct shard *s, uint32_t user)
         sub_remove(s, u->first_sub);
     table_remove(&s->user_ids, hash_bytes(user_id(u)), user);
     free(u->strings);
+    if (s->copies)
+        copy_clear(s, user); /* nothing is due of it any more */
     pool_free(&s->users, user);
     atomic_store_explicit(&s->user_count, s->user_ids.count, memory_order_relaxed);
 }
