@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`./dev bench`: everything that is claimed about speed and size, in one table.
 
-    run.py                                  every part but `reconnects` and `cluster`, which take minutes
+    run.py                                  every part but `reconnects`, `cluster` and `nodes`, which take minutes
     run.py fanout idle ...                  some parts
     run.py --json                           the figures as one JSON object, to keep
     run.py --against OLD.json               the same table, and how it compares with what was kept
@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cluster  # noqa: E402
 import endure  # noqa: E402
 import growth  # noqa: E402
+import nodes  # noqa: E402
 import parts  # noqa: E402
 import storms  # noqa: E402
 from harness import BENCH, BUILD, Failed, Server, raise_descriptors, say  # noqa: E402
@@ -49,6 +50,7 @@ PARTS = [
 MORE = [
     ("reconnects", "memory, when a million have come and gone", endure.reconnect_million),
     ("cluster", "a node on a Redis Cluster, against a bare client of it in the same run", cluster.cluster),
+    ("nodes", "one chat on one, two and three nodes of a cluster", nodes.nodes),
 ]
 
 
