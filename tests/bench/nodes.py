@@ -1,4 +1,4 @@
-"""`./dev bench nodes`: one chat on one, two and three nodes. What a message of a channel that has members on all of them
+"""`./dev bench nodes`: one chat on one, two and three nodes. What a message of a channel with members on all of them
 costs the nodes and the masters, a channel of 18,000, and the return of those whose node has died. All on this machine,
 so it is the processor time of a message that tells, and not how many there are a second."""
 
