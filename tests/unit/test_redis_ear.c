@@ -60,6 +60,14 @@ static unsigned hub_expect(struct hub *h, uint64_t seq, unsigned *n)
     return more;
 }
 
+static unsigned hub_count(struct hub *h)
+{
+    pthread_mutex_lock(&h->lock);
+    unsigned n = h->n;
+    pthread_mutex_unlock(&h->lock);
+    return n;
+}
+
 static int setup(void **state)
 {
     struct pair *p = calloc(1, sizeof *p);
@@ -201,7 +209,7 @@ static void a_node_is_told(void **state)
     struct bus_news n = nudge(&k, inc_of(&p->b), 0);
     n.user = SLICE_LIT("ann");
     n.seq = 1000000;
-    unsigned heard = p->hub.n;
+    unsigned heard = hub_count(&p->hub);
     for (unsigned part = 0; part < PARTITIONS; part += 31, n.seq++) {
         struct slice channel = redis_bus_to_node(redis_of(p->a.s), name, part, inc_of(&p->a));
         for (int i = 0; i < 20000 && !tell(p, channel, &n); i++)
@@ -222,7 +230,7 @@ static void nobody_listens(void **state)
     struct slice channel = redis_bus_to_followers(redis_of(p->a.s), name, conv_key_slice(&k));
     struct buf b = BUF_INIT;
     (void)follow(&p->a, &k);
-    unsigned heard = p->hub.n;
+    unsigned heard = hub_count(&p->hub);
     for (uint64_t seq = 2000001; seq <= 2000003; seq++) {
         struct bus_news n = nudge(&k, inc_of(&p->b), seq);
         news_put(&b, &n);
@@ -236,7 +244,7 @@ static void nobody_listens(void **state)
         usleep(1000);
     const struct bus_ears ears = {.ctx = &p->hub, .heard = hub_heard, .reset = hub_reset};
     usleep(1000); /* it was counted just before somebody would have been told */
-    assert_int_equal(p->hub.n, heard);
+    assert_int_equal(hub_count(&p->hub), heard);
     bus_listen(store_bus(p->a.s), &ears);
     struct bus_news n = nudge(&k, inc_of(&p->b), 2000099);
     assert_true(tell(p, channel, &n) > 0);
