@@ -3,8 +3,9 @@
 quick selection. --nodes: each server is so many nodes of a cluster, and each connection goes to the next one; they
 stand on the Redis Cluster of MAGPIE_TEST_CLUSTER, or on one that is started for them.
 
-Classes run side by side, in processes of their own: each has a server of its own. The last line is "N passed, N
-failed[, N skipped]".
+Classes run side by side, in processes of their own: each has a server of its own. With MAGPIE_TEST_AGAIN=N, and no more
+than N classes that failed, those are run once more at the end, one at a time; "flaky" says which of them passed then.
+The last line is "N passed, N failed[, N skipped]".
 """
 
 import importlib
@@ -168,6 +169,20 @@ class Job:
         return 0, len(self.tests), 0
 
 
+def again(failed, totals):
+    """Runs the classes that failed once more, one at a time; the new totals. A class counts as it ends now."""
+    for job, before in failed:
+        print("again: %s.%s" % (job.file, job.name), flush=True)
+        job.start()
+        while not job.over():
+            time.sleep(0.05)
+        counts = job.counts()
+        totals = [t - b + c for t, b, c in zip(totals, before, counts)]
+        if not counts[1]:
+            print("flaky: %s.%s passed now" % (job.file, job.name), flush=True)
+    return totals
+
+
 def nodes(arguments):
     """Takes --nodes N from in front of the arguments."""
     if arguments[:1] != ["--nodes"]:
@@ -196,7 +211,7 @@ def main():
         print("no test's name has %s in it" % " or ".join(patterns))
     # The long ones first, so that nothing long is left at the end.
     jobs.sort(key=lambda j: -getattr(getattr(sys.modules[j.file], j.name), "weight", len(j.tests)))
-    running, totals, all_of_them, told = [], [0, 0, 0], len(jobs), time.monotonic()
+    running, totals, all_of_them, told, failed = [], [0, 0, 0], len(jobs), time.monotonic(), []
     try:
         while jobs or running:
             if time.monotonic() - told > 30:
@@ -208,7 +223,12 @@ def main():
             time.sleep(0.02)
             for job in [j for j in running if j.over()]:
                 running.remove(job)
-                totals = [a + b for a, b in zip(totals, job.counts())]
+                counts = job.counts()
+                totals = [a + b for a, b in zip(totals, counts)]
+                if counts[1]:
+                    failed.append((job, counts))
+        if failed and len(failed) <= int(os.environ.get("MAGPIE_TEST_AGAIN", "0")):
+            totals = again(failed, totals)
     finally:
         for job in running:
             job.stop()
