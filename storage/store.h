@@ -300,6 +300,9 @@ struct store_user_load {
 void store_user_load(struct store *s, struct store_user_load *u);
 void store_user_load_free(struct store_user_load *u);
 
+/* A user was perhaps changed before, by the same operation's first attempt. */
+#define STORE_VERSION_UNKNOWN UINT64_MAX
+
 /* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now. In
  * a cluster, where another server may have raised it, an epoch never gets smaller: user.epoch is the one in force.
  * One that was deleted is made again with `create` alone (else STORE_NOTFOUND), under a higher epoch; STORE_RETRY: its
@@ -311,6 +314,7 @@ struct store_user_save {
     bool create;            /* only where there is none; else STORE_DENIED */
     struct store_user user; /* out, with create: the epoch that it has */
     uint64_t guest_ttl_ms;
+    uint64_t version; /* out, in a cluster: of the user, after it */
 };
 void store_user_save(struct store *s, struct store_user_save *u);
 
@@ -408,8 +412,9 @@ struct store_member_put {
     bool created, existed; /* the channel was made; the user was a member already */
     enum push_mode mode;   /* in force now */
     uint32_t members;
-    uint64_t seq, first; /* as in store_range */
-    uint64_t version;    /* in a cluster: of the channel's members, after it */
+    uint64_t seq, first;   /* as in store_range */
+    uint64_t version;      /* in a cluster: of the channel's members, after it */
+    uint64_t user_version; /* likewise, of the user, where this has changed it; else 0. STORE_VERSION_UNKNOWN */
 };
 void store_member_put(struct store *s, struct store_member_put *m);
 
@@ -425,7 +430,8 @@ struct store_member_del {
     bool existed;
     bool gone; /* the channel went with it */
     uint32_t members;
-    uint64_t version; /* in a cluster: of the channel's members, after it */
+    uint64_t version;      /* in a cluster: of the channel's members, after it */
+    uint64_t user_version; /* as in store_member_put */
 };
 void store_member_del(struct store *s, struct store_member_del *m);
 

@@ -104,9 +104,10 @@ static void taken_back(struct redis *r, struct call *c, enum store_status status
 
 /* The user's other nodes have another copy of it. Its version: which is also told where the half may have been done
  * before, without anybody having been told. */
-static void half_tell(struct redis *r, const struct member_half *h, bool changed, struct reply_in *in)
+static void half_tell(struct redis *r, struct member_half *h, bool changed, struct reply_in *in)
 {
     uint64_t version = reply_u48(in);
+    h->version = changed ? version : h->call.tried ? STORE_VERSION_UNKNOWN : 0;
     struct bus_news n = {.kind = NEWS_MEMBER,
                          .user = h->what.user,
                          .conv = h->what.conv,
@@ -157,6 +158,7 @@ void member_half_run(struct redis *r, struct member_half *h)
     const struct layout_half *what = &h->what;
     struct call *c = &h->call;
     h->gone = h->events = false;
+    h->version = 0;
     h->push = MODE_DEFAULT;
     call_begin(r, c, what->put ? FN_SUB_PUT : FN_SUB_DEL, partition_of_user(what->user));
     call_key(r, c, 'u', what->user);

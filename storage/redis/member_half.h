@@ -22,6 +22,7 @@ struct member_half {
     void (*done)(struct redis *r, struct member_half *h, enum store_status status);
     void *ctx; /* the caller's */
     /* out, with STORE_OK */
+    uint64_t version;    /* of the user, where it was changed; else 0, or STORE_VERSION_UNKNOWN */
     bool gone;           /* put: the user was deleted; the membership was taken back */
     bool events;         /* put: in force now */
     enum push_mode push; /* likewise */

@@ -33,6 +33,7 @@ struct membership {
 
 static void del_done(struct redis *r, struct member_half *h, enum store_status status)
 {
+    ((struct store_member_del *)((struct task *)h->ctx)->op)->user_version = h->version;
     task_end(r, h->ctx, status);
 }
 
@@ -70,7 +71,7 @@ void begin_member_del(struct redis *r, struct task *t)
     struct store_member_del *m = (struct store_member_del *)t->op;
     m->existed = m->gone = false;
     m->members = 0;
-    m->version = 0;
+    m->version = m->user_version = 0;
     struct membership *w = member_sane(m->conv, m->user) ? task_own(t, sizeof *w) : NULL;
     if (!w) {
         task_end(r, t, member_sane(m->conv, m->user) ? STORE_RETRY : STORE_FATAL);
@@ -99,6 +100,7 @@ static void put_done(struct redis *r, struct member_half *h, enum store_status s
     struct task *t = h->ctx;
     struct store_member_put *m = (struct store_member_put *)t->op;
     m->mode = h->push;
+    m->user_version = h->version;
     m->events = h->events;
     m->created = m->created && !h->gone;
     put_end(r, t, status == STORE_OK && h->gone ? STORE_DENIED : status);

@@ -54,7 +54,7 @@ static void saved(struct redis *r, struct call *c, enum store_status status, con
             u->user.epoch = reply_u32(&in);
             u->user.guest_due_ms = reply_u48(&in);
             u->user.revoked_ms = reply_u48(&in);
-            uint64_t version = reply_u48(&in);
+            uint64_t version = u->version = reply_u48(&in);
             (void)reply_u8(&in); /* whether it was made */
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
             user_tell(r, t, u->id, u, u->user.epoch, version, &in);

@@ -54,6 +54,7 @@ struct gate_store {
     _Atomic int status[OP_KINDS];       /* enum store_status of GATE_FAIL */
     _Atomic uint32_t calls[OP_KINDS];   /* since gate_store_init() */
     _Atomic uint64_t version, arrivals; /* of each user that is loaded */
+    _Atomic uint64_t changed;           /* … and after each change that it is made; 0: it is as it was */
     struct mailbox answers; /* where the store behind posts what is late; run by its own threads, under lock */
     pthread_mutex_t lock;   /* of what follows */
     uint32_t held;
@@ -123,6 +124,13 @@ static inline void gate_post(struct store *s, struct store_op *op)
         ((struct store_user_load *)op)->version = atomic_load(&g->version);
         ((struct store_user_load *)op)->arrivals = atomic_load(&g->arrivals);
     }
+    uint64_t changed = atomic_load(&g->changed);
+    if (op->kind == OP_MEMBER_PUT)
+        ((struct store_member_put *)op)->user_version = changed;
+    if (op->kind == OP_MEMBER_DEL)
+        ((struct store_member_del *)op)->user_version = changed;
+    if (op->kind == OP_USER_SAVE)
+        ((struct store_user_save *)op)->version = changed;
     if (gate & GATE_FAIL) {
         op->status = (enum store_status)atomic_load(&g->status[op->kind]);
         store_answer(op);

@@ -197,7 +197,7 @@ static void logout_saved(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct logout *q = OP_END(owner, op, struct logout, op.op);
-    copy_changed(s, q->r.user);
+    copy_changed(s, q->r.user, copy_version(op->status, q->op.version));
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(s, q->r.user);

@@ -39,7 +39,7 @@ void guest_left(struct shard *s, uint32_t user)
                                      .name = slice_of(g->strings + u->id_len, u->name_len),
                                      .user = {.epoch = u->epoch, .guest = true},
                                      .guest_ttl_ms = s->opt->guest_ms};
-    copy_changed(s, user);
+    copy_changed(s, user, STORE_VERSION_UNKNOWN);
     op_begin(s, &g->op.op, guest_saved);
     store_user_save(s->store, &g->op);
 }
@@ -69,7 +69,7 @@ static void owed_saved(void *owner, struct store_op *op)
     struct owed *o = OP_END(owner, op, struct owed, op.op);
     struct shard *s = owner;
     o->busy = false;
-    copy_changed(s, o->user);
+    copy_changed(s, o->user, copy_version(op->status, o->op.version));
     if (op->status == STORE_RETRY || op->status == STORE_UNKNOWN) {
         s->owed_at_ms = s->now_ms + OWED_MS;
     } else {

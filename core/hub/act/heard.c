@@ -17,24 +17,23 @@
 
 /* --- What the copy follows ---------------------------------------------------------------------------------------- */
 
-/* Whether the change is the next one, to be made here. What is older was made; where one is missing, or the user was
- * changed on this node too, all is read anew instead. */
-static bool is_next(struct shard *s, uint32_t user, const struct bus_news *n)
+/* How the change stands to the copy; COPY_OLD: there is nothing to be done. Where one is missing all is read anew. */
+static enum copy_order order_of(struct shard *s, uint32_t user, const struct bus_news *n)
 {
     if (user_at(s, user)->state != USER_READY) {
         login_stale(s, user);
-        return false;
+        return COPY_OLD;
     }
     enum copy_order order = copy_follow(s, user, n->version);
     if (order == COPY_GAP)
         resync(s, user, false);
-    return order == COPY_NEXT;
+    return order;
 }
 
 /* Without memory. */
 static void read_later(struct shard *s, uint32_t user)
 {
-    copy_changed(s, user);
+    copy_changed(s, user, STORE_VERSION_UNKNOWN);
     copy_retry(s, user);
 }
 
@@ -44,12 +43,16 @@ static enum member_change change_heard(const struct bus_news *n)
                                                                       : MEMBER_LEFT;
 }
 
-static void member_heard(struct shard *s, uint32_t user, const struct bus_news *n)
+static uint32_t sub_of(const struct shard *s, uint32_t user, struct slice channel)
 {
-    if (!conv_is_channel(n->conv) || !is_next(s, user, n))
-        return;
+    uint32_t chan = chan_find(s, channel);
+    return chan != NONE ? sub_find(s, user, chan) : NONE;
+}
+
+static void member_apply(struct shard *s, uint32_t user, const struct bus_news *n)
+{
     struct slice channel = conv_channel_name(n->conv);
-    uint32_t chan = chan_find(s, channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
+    uint32_t sub = sub_of(s, user, channel);
     enum push_mode push = (enum push_mode)(n->push & 3);
     if (n->gone) {
         /* Members of a channel that is closed may have heard of that from the channel. */
@@ -57,13 +60,40 @@ static void member_heard(struct shard *s, uint32_t user, const struct bus_news *
         if (left || change_heard(n) != MEMBER_CLOSED)
             member_news_own(s, user, channel, change_heard(n), n->members, NULL);
     } else if (sub != NONE) {
-        sub_set_push(s, sub, push, chan_at(s, chan)->last_seq);
+        sub_set_push(s, sub, push, chan_at(s, chan_find(s, channel))->last_seq);
         sub_set_events(s, sub, n->events);
     } else if (resync_join(s, user, channel, push, n->events, n->seq, true)) {
         member_news_own(s, user, channel, MEMBER_JOINED, n->members, NULL);
     } else {
         read_later(s, user);
     }
+}
+
+/* False: it is kept until the user has been read. */
+static bool member_heard(struct shard *s, uint32_t user, struct bus_news *n)
+{
+    enum copy_order order = conv_is_channel(n->conv) ? order_of(s, user, n) : COPY_OLD;
+    if (order == COPY_NEXT)
+        member_apply(s, user, n);
+    if (order == COPY_GAP)
+        copy_keep(s, user, n);
+    return order != COPY_GAP;
+}
+
+/* What was read has it already, or more; it is said, unless it is so no more. */
+void member_heard_late(struct shard *s, uint32_t user, struct bus_news *n)
+{
+    const struct user_copy *c = user_copy(s, user);
+    struct slice channel = conv_channel_name(n->conv);
+    if (c && n->version > c->version) {
+        if (member_heard(s, user, n))
+            free(n);
+        return;
+    }
+    bool member = sub_of(s, user, channel) != NONE, joined = change_heard(n) == MEMBER_JOINED;
+    if (n->change && member == joined && member == !n->gone)
+        member_news_own(s, user, channel, change_heard(n), n->members, NULL);
+    free(n);
 }
 
 /* Tokens of an older epoch are refused from now on; connections stay until an order closes them. */
@@ -74,7 +104,7 @@ static void user_changed(struct shard *s, uint32_t user, const struct bus_news *
         u->epoch = n->epoch;
     if (n->gone) /* what is known of its conversations may be wrong */
         atomic_fetch_add_explicit(&s->hub->users_gone, 1, memory_order_relaxed);
-    if (n->gone || !is_next(s, user, n) || slice_eq(n->name, user_name(u)))
+    if (n->gone || order_of(s, user, n) != COPY_NEXT || slice_eq(n->name, user_name(u)))
         return;
     if (n->name.n == 0 || n->name.n > 64 || user_set_name(s, user, n->name) != 0)
         read_later(s, user);
@@ -108,17 +138,19 @@ static void read_heard(struct shard *s, uint32_t user, const struct bus_news *n)
 void user_heard(struct shard *s, struct bus_news *n)
 {
     uint32_t user = user_find(s, n->user);
+    bool done = true;
     if (user != NONE)
         user_pin(s, user); /* a push may close its last connection */
     if (n->kind == NEWS_PRESENCE)
         watch_far(s, n->user, n->version, n->online);
     else if (user != NONE && n->kind == NEWS_MEMBER)
-        member_heard(s, user, n);
+        done = member_heard(s, user, n);
     else if (user != NONE && n->kind == NEWS_USER)
         user_changed(s, user, n);
     else if (user != NONE && (n->kind == NEWS_READ || n->kind == NEWS_INBOX))
         read_heard(s, user, n);
     if (user != NONE)
         user_unpin(s, user);
-    free(n);
+    if (done)
+        free(n);
 }

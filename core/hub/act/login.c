@@ -279,7 +279,7 @@ static void login_saved(void *owner, struct store_op *op)
     struct shard *s = owner;
     l->busy = false;
     struct user *u = user_at(s, l->user);
-    copy_changed(s, l->user);
+    copy_changed(s, l->user, copy_version(op->status, l->op.save.version));
     bool stored = op->status == STORE_OK, first = u->state != USER_READY;
     if (!first && !l->fresh && l->epoch != u->epoch && !l->provided) {
         login_fail(l, CODE_UNAUTHORIZED, revoked); /* while it was saved */
@@ -311,6 +311,7 @@ static void login_saved(void *owner, struct store_op *op)
     u->guest = l->fresh;
     if (first) {
         u->epoch = l->op.save.user.epoch; /* one of that id may have been deleted before */
+        copy_begin(s, l->user, l->op.save.version);
         user_ready(s, l->user);
         l->busy = true; /* start_waiting() is for the others */
         start_waiting(s, l->user);

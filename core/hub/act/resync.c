@@ -2,6 +2,7 @@
 
 #include "core/base/frame.h"
 #include "core/base/push.h"
+#include "core/hub/act/heard.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/copy.h"
 #include "core/hub/people/grant.h"
@@ -10,6 +11,7 @@
 #include "core/hub/shard/op.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/member_news.h"
+#include "storage/bus.h"
 
 #include <stdlib.h>
 
@@ -60,15 +62,6 @@ bool resync_leave(struct shard *s, uint32_t user, struct slice channel)
 
 /* --- The first time ----------------------------------------------------------------------------------------------- */
 
-static void take_version(struct shard *s, uint32_t user, const struct store_user_load *r)
-{
-    struct user_copy *c = user_copy(s, user);
-    if (!c)
-        return;
-    c->version = r->version;
-    c->changed = false;
-}
-
 bool resync_first(struct shard *s, uint32_t user, const struct store_user_load *r, const char *claims)
 {
     struct user *u = user_at(s, user);
@@ -82,7 +75,7 @@ bool resync_first(struct shard *s, uint32_t user, const struct store_user_load *
             !resync_join(s, user, b->channel, b->push, b->events, 0, false))
             return false;
     }
-    take_version(s, user, r);
+    copy_begin(s, user, r->version);
     user_ready(s, user);
     return true;
 }
@@ -122,6 +115,13 @@ static void tell_own(struct shard *s, uint32_t user, struct slice channel, enum 
 
 /* --- Once more ---------------------------------------------------------------------------------------------------- */
 
+/* Whether there are news that say what has become of the membership. */
+static bool keeps(const struct shard *s, uint32_t user, struct slice channel)
+{
+    struct conv_key key = conv_key_channel(channel);
+    return copy_keeps(s, user, conv_key_slice(&key));
+}
+
 static bool take_joined(struct shard *s, uint32_t user, const struct store_subscription *b)
 {
     uint32_t chan = chan_find(s, b->channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
@@ -136,7 +136,8 @@ static bool take_joined(struct shard *s, uint32_t user, const struct store_subsc
         return true;
     if (!resync_join(s, user, b->channel, b->push, b->events, 0, false))
         return false;
-    tell_own(s, user, b->channel, MEMBER_JOINED);
+    if (!keeps(s, user, b->channel))
+        tell_own(s, user, b->channel, MEMBER_JOINED);
     return true;
 }
 
@@ -150,19 +151,29 @@ static void drop_left(struct shard *s, uint32_t user)
         next = b->next;
         if (ch->stamp == s->stamp || ch->pending)
             continue;
-        tell_own(s, user, chan_name(ch), MEMBER_LEFT);
+        if (!keeps(s, user, chan_name(ch)))
+            tell_own(s, user, chan_name(ch), MEMBER_LEFT);
         sub_remove(s, i);
     }
+}
+
+/* Whether what was read is older than what this node has heard of. */
+static bool is_older(const struct user_copy *c, uint64_t version)
+{
+    bool older = version < c->version;
+    for (const struct bus_news *n = c->news; n && !older; n = (const struct bus_news *)n->mail.next)
+        older = version < n->version;
+    return older;
 }
 
 bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r, uint32_t changes)
 {
     struct user_copy *c = user_copy(s, user);
     struct user *u = user_at(s, user);
-    if (!c || c->changes != changes || r->version < c->version)
+    if (!c || c->changes != changes || is_older(c, r->version))
         return false;
     arrivals_expect(s, user, r->arrivals);
-    if (r->version == c->version && !c->changed)
+    if (r->version == c->version && !c->changed && !c->news)
         return true;
     if (r->user.epoch > u->epoch)
         u->epoch = r->user.epoch;
@@ -179,16 +190,24 @@ bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r
             chan_at(s, chan)->stamp = s->stamp;
     }
     drop_left(s, user);
-    take_version(s, user, r);
+    copy_begin(s, user, r->version);
+    for (struct bus_news *n = copy_take_news(s, user), *next; n; n = next) {
+        next = (struct bus_news *)n->mail.next; /* the mail comes first */
+        member_heard_late(s, user, n);
+    }
     return true;
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
+/* What was heard of is read at the latest by the second reading, which begins after that. */
+enum { OLDER_MAX = 2 };
+
 struct reading {
     struct store_user_load op;
     uint32_t user; /* pinned */
     uint32_t changes;
+    uint8_t older; /* times that an older version was read than this node has heard of */
     uint8_t id_len;
     char id[64];
 };
@@ -213,6 +232,12 @@ static void was_read(void *owner, struct store_op *op)
     struct reading *q = OP_END(owner, op, struct reading, op.op);
     struct user_copy *c = user_copy(s, q->user);
     bool known = user_at(s, q->user)->state == USER_READY && c;
+    if (known && op->status == STORE_OK && is_older(c, q->op.version) && q->older++ == OLDER_MAX) {
+        /* The store has lost changes. What it has is what there is. */
+        copy_forget(s, q->user);
+        c->version = q->op.version;
+        c->changed = true;
+    }
     bool took = known && op->status == STORE_OK && resync_take(s, q->user, &q->op, q->changes);
     if (took && c->inbox) {
         c->inbox = false;

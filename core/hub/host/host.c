@@ -140,7 +140,7 @@ static void revoke_end(struct revoke *v)
 static void revoked(void *owner, struct store_op *op)
 {
     struct revoke *v = OP_END(owner, op, struct revoke, op.save.op);
-    copy_changed(v->shard, v->user);
+    copy_changed(v->shard, v->user, copy_version(op->status, v->op.save.version));
     if (op->status != STORE_OK) {
         /* Unless it may have been stored, or another one has raised it further. */
         struct user *u = user_at(v->shard, v->user);

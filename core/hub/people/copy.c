@@ -1,6 +1,7 @@
 #include "core/hub/people/copy.h"
 
 #include "core/hub/people/user.h"
+#include "storage/bus.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,15 @@ static struct user_copy *copy_find(const struct shard *s, uint32_t user)
     const struct copies *x = s->copies;
     struct user_copy *chunk = x && user / CHUNK < x->chunk_count ? x->chunks[user / CHUNK] : NULL;
     return chunk ? &chunk[user % CHUNK] : NULL;
+}
+
+static void news_free(struct bus_news *n)
+{
+    while (n) {
+        struct bus_news *next = (struct bus_news *)n->mail.next;
+        free(n);
+        n = next;
+    }
 }
 
 struct user_copy *user_copy(struct shard *s, uint32_t user)
@@ -46,8 +56,10 @@ struct user_copy *user_copy(struct shard *s, uint32_t user)
 void copy_clear(struct shard *s, uint32_t user)
 {
     struct user_copy *c = copy_find(s, user);
-    if (c)
-        *c = (struct user_copy){.version = 0};
+    if (!c)
+        return;
+    news_free(c->news);
+    *c = (struct user_copy){.version = 0};
 }
 
 void copies_free(struct shard *s)
@@ -55,8 +67,11 @@ void copies_free(struct shard *s)
     struct copies *x = s->copies;
     if (!x)
         return;
-    for (uint32_t i = 0; i < x->chunk_count; i++)
+    for (uint32_t i = 0; i < x->chunk_count; i++) {
+        for (uint32_t k = 0; x->chunks[i] && k < CHUNK; k++)
+            news_free(x->chunks[i][k].news);
         free(x->chunks[i]);
+    }
     free(x->chunks);
     free(x->due);
     free(x);
@@ -65,13 +80,62 @@ void copies_free(struct shard *s)
 
 /* --- Versions ----------------------------------------------------------------------------------------------------- */
 
-void copy_change(struct shard *s, uint32_t user)
+void copy_change(struct shard *s, uint32_t user, uint64_t version)
+{
+    struct user_copy *c = version ? user_copy(s, user) : NULL;
+    if (!c)
+        return;
+    c->changes++;
+    if (version == c->version + 1 && c->version)
+        c->version = version;
+    else if (version > c->version) /* there is one between, of which this node has not heard yet */
+        c->changed = true;
+}
+
+void copy_begin(struct shard *s, uint32_t user, uint64_t version)
 {
     struct user_copy *c = user_copy(s, user);
     if (!c)
         return;
-    c->changes++;
-    c->changed = true;
+    c->version = version;
+    c->changed = false;
+}
+
+void copy_keep(struct shard *s, uint32_t user, struct bus_news *n)
+{
+    struct user_copy *c = user_copy(s, user);
+    if (!c) {
+        free(n);
+        return;
+    }
+    struct bus_news **at = &c->news;
+    while (*at)
+        at = (struct bus_news **)&(*at)->mail.next; /* the mail comes first */
+    n->mail.next = NULL;
+    *at = n;
+}
+
+bool copy_keeps(const struct shard *s, uint32_t user, struct slice conv)
+{
+    const struct user_copy *c = copy_find(s, user);
+    for (const struct bus_news *n = c ? c->news : NULL; n; n = (const struct bus_news *)n->mail.next)
+        if (slice_eq(n->conv, conv))
+            return true;
+    return false;
+}
+
+void copy_forget(struct shard *s, uint32_t user)
+{
+    news_free(copy_take_news(s, user));
+}
+
+struct bus_news *copy_take_news(struct shard *s, uint32_t user)
+{
+    struct user_copy *c = copy_find(s, user);
+    struct bus_news *n = c ? c->news : NULL;
+    if (c)
+        c->news = NULL;
+    return n;
 }
 
 enum copy_order copy_follow(struct shard *s, uint32_t user, uint64_t version)

@@ -8,40 +8,61 @@
 
 #include "core/hub/shard/shard.h"
 
+struct bus_news;
+
 enum { COPY_LATE_MS = 1000 /* so long a missing arrival may be on its way */ };
 
 struct user_copy {
-    uint64_t version;  /* of the user that was read, or told of, last; 0: none yet */
-    uint64_t arrivals; /* the newest arrival that is known of; 0: none */
-    uint64_t heard;    /* bit i: of arrival `arrivals` - i */
-    uint64_t late;     /* arrivals up to here are late, when … */
-    uint32_t late_ms;  /* … it is that time (low half of the monotonic clock) */
-    uint32_t changes;  /* of the user, made on this node: what was being read meanwhile is older */
-    bool changed;      /* on this node since it was read, so that its version is another one */
-    bool placed;       /* the bus has said from which arrival on this node is told */
-    bool lost;         /* an arrival is so far behind that it is not waited for; or the user could not be read */
-    bool due;          /* in the list of copies_due() */
-    bool reading;      /* it is being read anew (act/resync.h) … */
-    bool again;        /* … and once more after that, … */
-    bool inbox;        /* … and its connections are told how many messages wait */
+    struct bus_news *news; /* see copy_keep(); list, oldest first; owned */
+    uint64_t version;      /* of the user that was read, or told of, last; 0: none yet */
+    uint64_t arrivals;     /* the newest arrival that is known of; 0: none */
+    uint64_t heard;        /* bit i: of arrival `arrivals` - i */
+    uint64_t late;         /* arrivals up to here are late, when … */
+    uint32_t late_ms;      /* … it is that time (low half of the monotonic clock) */
+    uint32_t changes;      /* of the user, made on this node: what was being read meanwhile is older */
+    bool changed;          /* by somebody since it was read, so that its version is another one */
+    bool placed;           /* the bus has said from which arrival on this node is told */
+    bool lost;             /* an arrival is so far behind that it is not waited for; or the user could not be read */
+    bool due;              /* in the list of copies_due() */
+    bool reading;          /* it is being read anew (act/resync.h) … */
+    bool again;            /* … and once more after that, … */
+    bool inbox;            /* … and its connections are told how many messages wait */
 };
+
+/* The user was read, or made, with that version. */
+void copy_begin(struct shard *s, uint32_t user, uint64_t version);
 
 enum copy_order { COPY_OLD, COPY_NEXT, COPY_GAP };
 
 /* NULL: the server is alone, or without memory. Valid as long as the user is. */
 struct user_copy *user_copy(struct shard *s, uint32_t user);
-/* A user begins, of whom nothing is known. */
+/* A user has gone: nothing is known of the next one. */
 void copy_clear(struct shard *s, uint32_t user);
 void copies_free(struct shard *s);
 /* For copy_changed() alone. */
-void copy_change(struct shard *s, uint32_t user);
+void copy_change(struct shard *s, uint32_t user, uint64_t version);
 
-/* This node has changed the user, or may have: told by whoever is answered so. */
-static inline void copy_changed(struct shard *s, uint32_t user)
+/* This node has changed the user: told by whoever is answered so. version: of the user after it; 0: nothing was
+ * changed; STORE_VERSION_UNKNOWN: something may have been. */
+static inline void copy_changed(struct shard *s, uint32_t user, uint64_t version)
 {
     if (__builtin_expect(s->bus != NULL, 0))
-        copy_change(s, user);
+        copy_change(s, user, version);
 }
+/* The version of a change whose operation has ended so. */
+static inline uint64_t copy_version(enum store_status status, uint64_t version)
+{
+    return status == STORE_OK ? version : status == STORE_RETRY ? 0 : STORE_VERSION_UNKNOWN;
+}
+
+/* News that were heard of a user who is to be read anew: what they say is told once it has been. Takes n. */
+void copy_keep(struct shard *s, uint32_t user, struct bus_news *n);
+/* Whether there are such news of this channel. */
+bool copy_keeps(const struct shard *s, uint32_t user, struct slice conv);
+/* Drops them. */
+void copy_forget(struct shard *s, uint32_t user);
+/* Those that there are, as a list by mail.next; the caller's from now on. */
+struct bus_news *copy_take_news(struct shard *s, uint32_t user);
 
 /* How a change of this version that another node tells of stands to the copy. COPY_NEXT: it is to be made, and the copy
  * has that version then; COPY_GAP: the user is to be read anew. */

@@ -76,8 +76,6 @@ uint32_t user_new(struct shard *s, struct slice id)
     if (table_add(&s->user_ids, hash_bytes(id), i) != 0)
         goto fail;
     atomic_store_explicit(&s->user_count, s->user_ids.count, memory_order_relaxed);
-    if (s->copies)
-        copy_clear(s, i);
     return i;
 fail:
     free(strings);

@@ -54,7 +54,7 @@ void subscribe_finish(struct req *r)
     /* Somebody else may subscribe a user that has no connection now: then its next login finds the membership. */
     uint32_t user = r->user != NONE ? r->user : user_find(s, slice_of(q->id, q->id_len));
     if (user != NONE)
-        copy_changed(s, user);
+        copy_changed(s, user, q->version);
     if (r->code == CODE_OK && user != NONE) {
         uint32_t sub = sub_find(s, user, q->chan);
         struct chan *ch = chan_at(s, q->chan);
@@ -83,6 +83,7 @@ static void subscribe_undone(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct undoing *x = OP_END(owner, op, struct undoing, op.op);
     struct owned_req *o = &x->q->o;
+    x->q->version = STORE_VERSION_UNKNOWN; /* of two changes */
     membership_ended(s, o->conv, &x->op, MEMBER_BANNED, slice_of(x->q->name, x->q->name_len));
     if (op->status == STORE_OK || op->status == STORE_NOTFOUND)
         req_fail(&o->r, CODE_FORBIDDEN, "you are banned from this channel");
@@ -116,6 +117,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
     struct shard *s = owner;
     struct subscribe *q = OP_END(owner, op, struct subscribe, op.op);
     struct owned_req *o = &q->o;
+    q->version = copy_version(op->status, q->op.user_version);
     if (op->status == STORE_OK && subscribe_banned(s, q))
         return;
     if (op->status == STORE_NOTFOUND && !q->op.may_create) {
@@ -275,7 +277,7 @@ void unsubscribe_finish(struct req *r)
     uint32_t user = r->user != NONE ? r->user : user_find(r->home, slice_of(q->id, q->id_len));
     uint32_t sub = chan != NONE && user != NONE ? sub_find(r->home, user, chan) : NONE;
     if (user != NONE)
-        copy_changed(r->home, user);
+        copy_changed(r->home, user, q->version);
     if (r->code == CODE_OK && user != NONE && q->op.existed)
         member_news_own(r->home, user, conv_channel_name(conv_key_slice(&q->o.key)), q->change, q->op.members, r);
     if (sub != NONE)
@@ -314,6 +316,7 @@ static void unsubscribe_stored(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct unsubscribe *q = OP_END(owner, op, struct unsubscribe, op.op);
+    q->version = copy_version(op->status, q->op.user_version);
     bool ended = op->status == STORE_OK && q->op.existed && q->change != MEMBER_CLOSED;
     membership_ended(s, q->o.conv, &q->op, q->change, slice_of(q->name, q->name_len));
     if (op->status != STORE_OK)

@@ -15,6 +15,7 @@ extern const char *const push_names[MODE_NONE + 1];
 struct subscribe {
     struct owned_req o;
     struct store_member_put op;
+    uint64_t version; /* of the user, after it: see copy_changed() */
     uint32_t chan;    /* on home, pending */
     bool past_hooks;  /* from the layers above: hooks may watch, not refuse */
     bool may_create;  /* with past_hooks: makes the channel when there is none */
@@ -37,6 +38,7 @@ void subscribe_ready(struct owned_req *o);
 struct unsubscribe {
     struct owned_req o;
     struct store_member_del op;
+    uint64_t version;          /* of the user, after it: see copy_changed() */
     void *host;                /* the operation of host_member.c that it is for; NULL: a client's */
     bool going;                /* leaves a channel that is being deleted, too */
     enum member_change change; /* what is said of it */
