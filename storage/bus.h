@@ -220,6 +220,7 @@ struct bus_node {
     uint64_t node;   /* its incarnation */
     uint16_t number; /* for people */
     bool self, leader, draining;
+    bool joining;  /* it does not serve yet, or only since its newest beat */
     char host[64]; /* NUL-terminated */
 };
 /* Those that live, as the newest beat showed them; returns how many there are. Any thread. */

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PATIENCE_MS = 2000, PATIENCE_CHANGE_MS = 15000 };
+enum { PATIENCE_MS = 2000, PATIENCE_CHANGE_MS = 15000, PATIENCE_JOINING_MS = 500 };
 
 /* --- The table ---------------------------------------------------------------------------------------------------- */
 
@@ -223,6 +223,11 @@ static void others_came(void *ctx, const struct node_answer *answers, unsigned n
     part_came(o);
 }
 
+static uint32_t patience_of(const struct over *o)
+{
+    return o->row->patience_ms ? o->row->patience_ms : PATIENCE_MS;
+}
+
 static void others_none(void *owner, struct mail *m)
 {
     struct over *o = CONTAINER_OF(m, struct over, none);
@@ -241,9 +246,8 @@ static void others_fail(struct over *o)
         mailbox_post(hub_main(o->outer->c.hub), &o->none);
 }
 
-static void others_ask(struct over *o, uint64_t node, struct slice body)
+static void others_ask(struct over *o, uint64_t node, struct slice body, uint32_t patience)
 {
-    uint32_t patience = o->row->patience_ms ? o->row->patience_ms : PATIENCE_MS;
     if (nodes_ask(o->outer->c.hub, &(struct node_ask){.node = node,
                                                       .subject = NODE_CONSOLE,
                                                       .timeout_ms = patience,
@@ -253,14 +257,41 @@ static void others_ask(struct over *o, uint64_t node, struct slice body)
         others_fail(o);
 }
 
+/* Nodes that begin to serve are asked one by one, and not waited for as long. */
+static void joining_ask(struct over *o, struct slice body)
+{
+    for (unsigned i = 0; i < o->count; i++) {
+        if (!o->parts[i].node.joining || o->parts[i].node.self)
+            continue;
+        o->waiting++;
+        others_ask(o, o->parts[i].node.node, body, PATIENCE_JOINING_MS);
+    }
+}
+
+/* Those that did not answer do not serve yet: nothing is missing without them. */
+static void joining_drop(struct over *o)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < o->count; i++) {
+        struct part *p = &o->parts[i];
+        if (p->node.joining && !p->node.self && !p->came)
+            buf_free(&p->out);
+        else
+            o->parts[kept++] = *p;
+    }
+    o->count = kept;
+}
+
 /* The line, with who gives it in front. */
 static void others_begin(struct over *o, uint64_t node)
 {
     struct buf b = BUF_INIT;
     buf_printf(&b, "%c%s\n", REMOTE_LINE, o->outer->who);
     buf_slice_put(&b, buf_slice(&o->line));
+    if (buf_ok(&b) && !node)
+        joining_ask(o, buf_slice(&b));
     if (buf_ok(&b))
-        others_ask(o, node, buf_slice(&b));
+        others_ask(o, node, buf_slice(&b), patience_of(o));
     else
         others_fail(o);
     buf_free(&b);
@@ -292,7 +323,7 @@ static void part_drop(struct over *o, struct part *p)
     char body[20];
     snprintf(body, sizeof body, "%c%016llx", REMOTE_END, (unsigned long long)p->ticket);
     o->waiting++;
-    others_ask(o, p->node.node, slice_str(body));
+    others_ask(o, p->node.node, slice_str(body), patience_of(o));
 }
 
 static void rows_drop(struct over *o)
@@ -317,7 +348,7 @@ static void part_next(struct over *o, struct part *p)
     char body[20];
     snprintf(body, sizeof body, "%c%016llx", REMOTE_NEXT, (unsigned long long)p->ticket);
     p->came = false;
-    others_ask(o, p->node.node, slice_str(body));
+    others_ask(o, p->node.node, slice_str(body), patience_of(o));
 }
 
 static void put_failure(struct over *o, const struct part *p)
@@ -397,6 +428,8 @@ static void finish_all(struct over *o)
 static void finish(struct over *o)
 {
     struct command_call *c = &o->outer->c;
+    if (c->state != o && !(o->row->how == SPREAD_ALL && o->at == 0))
+        joining_drop(o);
     const struct part *own = &o->parts[0];
     if (o->row->how == SPREAD_ROWS) {
         if (c->state == o) {

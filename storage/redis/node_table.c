@@ -97,7 +97,8 @@ void node_tell_table(struct redis *r)
                                     .number = n->number,
                                     .self = n->inc == ns->inc,
                                     .leader = n == leader,
-                                    .draining = n->about.state == NODE_DRAINING};
+                                    .draining = n->about.state == NODE_DRAINING,
+                                    .joining = n->about.state == NODE_JOINING};
         size_t size = n->about.host_n < sizeof list[i].host ? n->about.host_n : sizeof list[i].host - 1;
         memcpy(list[i].host, n->about.host, size);
     }

@@ -60,7 +60,8 @@ struct test_bus {
     uint32_t missing;           /* nodes that do not apply notes */
     struct test_bus_node nodes[TEST_BUS_NODES];
     uint32_t node_count;
-    bool follows; /* another node leads */
+    uint32_t joining; /* bits of nodes, of the first one bit 0: they are asked by name alone */
+    bool follows;     /* another node leads */
     /* Answers a question in their place, into `out` of BUS_CALL_MAX bytes; returns how many, 0: it does not answer. */
     size_t (*reply)(struct test_bus *t, unsigned node, const struct bus_call *c, char *out);
     uint32_t answered; /* questions of the test, by this node: with what */
@@ -145,9 +146,11 @@ static inline void test_bus_note(struct test_bus *t, const struct bus_noted *n);
 /* What the nodes asked say, in one allocation behind the answers. */
 static inline void test_bus_call(struct test_bus *t, struct bus_call *c)
 {
-    char *told[TEST_BUS_NODES];
+    char *told[TEST_BUS_NODES] = {NULL};
     size_t sizes[TEST_BUS_NODES], all = 0;
     for (uint32_t i = 0; i < t->node_count; i++) {
+        if (c->node != TEST_BUS_SELF + 2 + i && (c->node || t->joining >> i & 1))
+            continue;
         told[i] = malloc(BUS_CALL_MAX);
         assert_non_null(told[i]);
         sizes[i] = t->reply ? t->reply(t, i, c, told[i]) : t->nodes[i].answer ? t->nodes[i].answer_n : 0;
@@ -160,13 +163,12 @@ static inline void test_bus_call(struct test_bus *t, struct bus_call *c)
     char *at = (char *)(c->answers + TEST_BUS_NODES);
     c->n = 0;
     for (uint32_t i = 0; i < t->node_count; i++) {
-        uint64_t node = TEST_BUS_SELF + 2 + i;
-        if (c->node == 0 || c->node == node) {
-            memcpy(at, told[i], sizes[i]);
-            c->answers[c->n++] =
-                (struct bus_answer){node, (uint16_t)(2 + i), sizes[i] ? STORE_OK : STORE_RETRY, slice_of(at, sizes[i])};
-            at += sizes[i];
-        }
+        if (!told[i])
+            continue;
+        memcpy(at, told[i], sizes[i]);
+        c->answers[c->n++] = (struct bus_answer){TEST_BUS_SELF + 2 + i, (uint16_t)(2 + i),
+                                                 sizes[i] ? STORE_OK : STORE_RETRY, slice_of(at, sizes[i])};
+        at += sizes[i];
         free(told[i]);
     }
 }
@@ -277,7 +279,8 @@ static inline unsigned test_bus_nodes(struct bus *b, struct bus_node *out, unsig
         out[i] = (struct bus_node){.node = TEST_BUS_SELF + 1 + i,
                                    .number = (uint16_t)(1 + i),
                                    .self = i == 0,
-                                   .leader = t->follows == (i == 1)};
+                                   .leader = t->follows == (i == 1),
+                                   .joining = i && t->joining >> (i - 1) & 1};
         snprintf(out[i].host, sizeof out[i].host, "host%u", 1 + i);
     }
     return 1 + t->node_count;

@@ -198,6 +198,27 @@ static void who_does_not_answer_comes_first(void **state)
     end(&k);
 }
 
+/* One that begins to serve is asked too; what does not serve yet is missed by nobody. */
+static void who_joins_is_not_waited_for(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 2);
+    kit_bus.joining = 3; /* node 3 never answers */
+    says[0].line = "list slow";
+    says[0].answer = "R{\"user\":\"u1\"}";
+    assert_string_equal(give(&k, "list slow"), "[{\"node\":2,\"user\":\"u1\"}]");
+    assert_null(strstr(give(&k, "status"), "unanswered"));
+    says[1].line = "log \"error\"";
+    says[1].answer = "V";
+    give(&k, "log error");
+    assert_string_equal(got.code, "");
+    assert_string_equal(asked, "log \"error\";");
+    give(&k, "show connection 3/0.0.1");
+    assert_string_equal(got.code, "unavailable");
+    end(&k);
+}
+
 /* --- Sums --------------------------------------------------------------------------------------------------------- */
 
 static void figures_are_added_up(void **state)
@@ -494,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_list_is_that_of_each_node),
         cmocka_unit_test(long_lists_go_on),
         cmocka_unit_test(who_does_not_answer_comes_first),
+        cmocka_unit_test(who_joins_is_not_waited_for),
         cmocka_unit_test(figures_are_added_up),
         cmocka_unit_test(views_of_the_cluster),
         cmocka_unit_test(a_user_has_connections_everywhere),

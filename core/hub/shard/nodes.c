@@ -24,7 +24,8 @@ unsigned hub_nodes(const struct hub *hub, struct hub_node out[HUB_NODES])
                                    .number = list[i].number,
                                    .self = list[i].self,
                                    .leader = list[i].leader,
-                                   .draining = list[i].draining};
+                                   .draining = list[i].draining,
+                                   .joining = list[i].joining};
         snprintf(out[i].host, sizeof out[i].host, "%s", list[i].host);
     }
     return n;

@@ -23,6 +23,7 @@ struct hub_node {
     uint64_t node;   /* its incarnation: never twice */
     uint16_t number; /* for people */
     bool self, leader, draining;
+    bool joining; /* it does not serve yet, or only since its newest beat: a question to all does not go there */
     char host[64];
 };
 /* Those that live, this one included; returns how many were written. 0: the server is alone. Any thread. */
