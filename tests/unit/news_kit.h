@@ -167,6 +167,12 @@ static inline void gets(struct peer *p, uint64_t seq, const char *content)
     has(body, part);
 }
 
+/* What is missing comes by news alone: however slow this machine is, none of it is read. Until gate_open(OP_RANGE). */
+static inline void no_reading(void)
+{
+    gate_hold(OP_RANGE);
+}
+
 static inline void gets_nothing(struct kit *k, struct peer *p)
 {
     kit_settle(k);
