@@ -68,7 +68,7 @@ ROOMS = {
                           "member_news.h", "membership.h", "news.h", "order.h", "publish.h", "send.h",
                           "user_mail.h", "walk.h"], checked=True),
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
-                         ["acts.h", "admit.h", "guest.h", "heard.h", "login.h", "pending.h",
+                         ["acts.h", "admit.h", "device.h", "guest.h", "heard.h", "login.h", "pending.h",
                           "recover.h", "resync.h", "roam.h"], checked=True),
     "core/hub/host": Room(LOW + HUB[:5],
                           ["ban_change.h", "host.h", "host_account.h", "host_delete.h", "host_edit.h",

@@ -327,6 +327,62 @@ static void a_device_that_was_elsewhere(void **state)
     kit_end(&k);
 }
 
+/* Where the n-th connection of the first shard is, from 0. */
+static struct bus_handle handle_of(struct kit *k, uint32_t n)
+{
+    const struct shard *s = kit_shard(k, 0);
+    uint32_t conn = 0;
+    while (conn_at(s->net, conn)->fd < 0 || n--)
+        conn++;
+    return (struct bus_handle){.shard = 0, .conn = conn, .generation = conn_at(s->net, conn)->generation};
+}
+
+/* Logins of one device at once, on several nodes: one remains, whichever is answered first. */
+static void a_device_that_is_taken_before_its_login_is_answered(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    bus_hold(BUS_ORDER);
+    kit_bus.replaces = (struct bus_handle){.node = 7, .conn = 2, .generation = 3};
+    struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 0), *other = peer_open(&k, 0);
+    peer_put(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+    kit_settle(&k);
+    struct bus_handle at = handle_of(&k, 0);
+    /* Another node has taken it: that login is not to be answered any more. */
+    struct bus_order o = {.kind = ORDER_REPLACE, .user = S("ann"), .conn = at};
+    o.conn.generation++;
+    test_bus_tell(&kit_bus, &o);
+    kit_settle(&k);
+    assert_int_equal(kit_bus.closed, 0);
+    o = (struct bus_order){.kind = ORDER_REPLACE, .user = S("ann"), .conn = at};
+    test_bus_tell(&kit_bus, &o);
+    kit_settle(&k);
+    assert_int_equal(kit_bus.closed, 1);
+    has(peer_push(a, 105), "replaced");
+    test_bus_next(&kit_bus, STORE_OK);
+    /* Two here: the later session has it, even if it waits for longer than the earlier one. */
+    kit_bus.replaces = (struct bus_handle){.node = 7, .conn = 2, .generation = 4};
+    peer_put(b, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+    kit_settle(&k);
+    kit_bus.replaces = (struct bus_handle){.node = 8, .conn = 2, .generation = 4};
+    struct peer *c = peer_open(&k, 0);
+    uint16_t mine = peer_put(other, 1, "{\"token\":\"ann\",\"device\":\"tablet\"}");
+    kit_settle(&k);
+    uint16_t seq = peer_put(c, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+    has(peer_push(b, 105), "replaced");
+    for (int i = 0; i < 2; i++)
+        test_bus_next(&kit_bus, STORE_OK);
+    works(peer_answer(c, 1, seq));
+    works(peer_answer(other, 1, mine));
+    works(peer_ask(c, 9, "{}"));
+    peer_close(a);
+    peer_close(b);
+    peer_close(c);
+    peer_close(other);
+    kit_end(&k);
+}
+
 /* A ban, or the end of the connection, while the bus is being told. */
 static void what_happens_to_a_login_meanwhile(void **state)
 {
@@ -788,6 +844,7 @@ int main(void)
         cmocka_unit_test(a_login_that_the_bus_refuses),
         cmocka_unit_test(a_login_whose_token_was_ended_elsewhere),
         cmocka_unit_test(a_device_that_was_elsewhere),
+        cmocka_unit_test(a_device_that_is_taken_before_its_login_is_answered),
         cmocka_unit_test(what_happens_to_a_login_meanwhile),
         cmocka_unit_test(one_connection_goes_and_another_comes),
         cmocka_unit_test(a_login_waits_for_its_channels),

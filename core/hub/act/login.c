@@ -5,6 +5,7 @@
 #include "core/base/frame.h"
 #include "core/base/push.h"
 #include "core/base/utf8.h"
+#include "core/hub/act/device.h"
 #include "core/hub/act/guest.h"
 #include "core/hub/act/resync.h"
 #include "core/hub/act/roam.h"
@@ -131,18 +132,6 @@ void login_replace(struct shard *s, uint32_t conn)
     conn_close(s->net, conn, CLOSE_REPLACED, "a newer connection of this device took over", 0);
 }
 
-static void replace_device(struct shard *s, const struct user *u, const struct login *l)
-{
-    uint32_t next;
-    for (uint32_t i = u->first_conn; i != NONE; i = next) {
-        struct conn *k = conn_at(s->net, i);
-        const struct session *x = k->session;
-        next = k->user_next;
-        if (x && x->device && strcmp(x->device, l->device) == 0)
-            login_replace(s, i);
-    }
-}
-
 static void login_tell(struct login *l)
 {
     struct shard *s = l->shard;
@@ -233,7 +222,7 @@ void login_complete(struct login *l)
     }
     if (device) {
         x->device = device;
-        replace_device(s, u, l);
+        device_take(l);
         buf_reset(&s->scratch);
         encode_login(&s->scratch, s, u, l);
     }

@@ -47,7 +47,8 @@ struct login {
     bool missed;    /* a private message came meanwhile: count the inbox again */
     bool stale;     /* a membership ended meanwhile: read them again */
     bool told;      /* the bus has been told of it: see roam.h */
-    bool placed;    /* … and has said that others know */
+    bool known;     /* … and it has its device, if it names one */
+    bool placed;    /* … and others know */
     bool older;     /* … and that what was loaded is not the newest */
     uint8_t counts; /* of the inbox, so far */
     union {

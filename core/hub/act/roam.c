@@ -1,5 +1,6 @@
 #include "core/hub/act/roam.h"
 
+#include "core/hub/act/device.h"
 #include "core/hub/act/resync.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/copy.h"
@@ -82,6 +83,9 @@ static void session_is_put(void *owner, struct store_op *op)
         struct bus_handle before = p->replaces;
         l->older = is_older(l, p);
         arrivals_begin(s, l->user, p->arrivals);
+        l->known = true;
+        if (l->device_len) /* at once: before this login is answered, its device may be taken by yet another one */
+            device_take(l);
         if (before.node)
             replace(l, &before);
         else

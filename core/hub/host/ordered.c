@@ -1,5 +1,6 @@
 #include "core/hub/host/ordered.h"
 
+#include "core/hub/act/device.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/user.h"
@@ -12,11 +13,7 @@ static uint32_t replace(struct shard *s, const struct bus_order *o)
 {
     const struct bus_handle *h = &o->conn;
     uint32_t user = user_find(s, o->user);
-    const struct conn *k = s->index == h->shard && user != NONE ? conn_find(s->net, h->conn, h->generation) : NULL;
-    if (!k || k->user != user)
-        return 0;
-    login_replace(s, h->conn);
-    return 1;
+    return s->index == h->shard && user != NONE ? device_replace(s, user, h->conn, h->generation) : 0;
 }
 
 /* What is queued of the channel goes with the membership; logins under way read theirs again. */
