@@ -63,12 +63,11 @@ void member_tell(struct redis *r, struct task *t, struct slice conv, const struc
                          .members = now->members,
                          .tier = now->tier,
                          .version = now->version,
-                         .gone = now->gone};
-    if (now->tier == TIER_SMALL && who.n) { /* of a large channel nobody is told who came */
-        n.sender = who;
-        n.name = name;
-        n.change = change;
-    }
+                         .gone = now->gone,
+                         /* Each node sees for itself whether the channel is small enough to tell who came. */
+                         .sender = who,
+                         .name = who.n ? name : SLICE_NONE,
+                         .change = who.n ? change : 0};
     tell_channel(r, t, &n);
 }
 

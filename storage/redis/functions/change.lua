@@ -54,15 +54,12 @@ local function block(keys, args)
   return 'N'
 end
 
--- Another tier counts as a change of the channel, by which nodes tell which of two news of it is the newer one.
--- keys: m; args: 1 tier. reply: N members u32, version u48; X: there is no such channel
+-- keys: m; args: 1 tier. reply: N members u32, version u48 (of its members' changes); X: there is no such channel
 local function tier(keys, args)
-  local h, to = head_get(keys[1]), tonumber(args[1])
+  local h = head_get(keys[1])
   if not h or not has(h.flags, MADE) then return 'X' end
-  if h.tier ~= to then
-    h.tier, h.version = to, h.version + 1
-    redis.call('HSET', keys[1], 'h', head_pack(h))
-  end
+  h.tier = tonumber(args[1])
+  redis.call('HSET', keys[1], 'h', head_pack(h))
   return 'N' .. struct.pack('>I4I6', h.members, h.version)
 end
 
