@@ -6,6 +6,7 @@
 #include "storage/redis/errand.h"
 #include "storage/redis/errand_in.h"
 #include "storage/redis/follow.h"
+#include "storage/redis/gone.h"
 #include "storage/redis/io.h"
 #include "storage/redis/node.h"
 #include "storage/redis/notes_log.h"
@@ -159,6 +160,17 @@ static void more_message(struct redis *r, const struct news_in *in)
         more[m.kind - NEWS_ORDER](r, &m);
 }
 
+/* News for the hub; of some the engine takes note itself. */
+static void news_heard(struct redis *r, struct bus_news *n)
+{
+    if (n->kind == NEWS_USER && n->gone)
+        gone_heard(r, n->user);
+    if (n->kind == NEWS_PRESENCE)
+        watch_heard(r, n);
+    else
+        redis_bus_heard(r, n);
+}
+
 void redis_bus_message(struct redis *r, struct slice message)
 {
     struct news_in in;
@@ -172,10 +184,8 @@ void redis_bus_message(struct redis *r, struct slice message)
             more_message(r, &in);
         else if (news_read(&in, &n) != 0)
             refused(r, &in);
-        else if (n->kind == NEWS_PRESENCE)
-            watch_heard(r, n);
         else
-            redis_bus_heard(r, n);
+            news_heard(r, n);
     }
     if (got < 0)
         refused(r, NULL);

@@ -91,6 +91,11 @@ void gone_start(struct redis *r)
     gone_read_more(r, r->gone);
 }
 
+void gone_heard(struct redis *r, struct slice user)
+{
+    bit_set(r->gone, user);
+}
+
 bool gone_maybe(const struct redis *r, struct slice user)
 {
     uint64_t h = hash_bytes(user) % GONE_BITS;

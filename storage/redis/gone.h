@@ -17,6 +17,8 @@ void gone_start(struct redis *r);
 
 /* A user's deletion has begun: notes it, here and in D{z}. Again does no harm. */
 void gone_add(struct redis *r, struct slice user);
+/* Another node tells that the user's deletion has begun. */
+void gone_heard(struct redis *r, struct slice user);
 /* Whether a user of that id may ever have been deleted; true also until that is known. */
 bool gone_maybe(const struct redis *r, struct slice user);
 

@@ -33,12 +33,10 @@ static bool user_id_sane(struct slice id)
 /* --- Saving ------------------------------------------------------------------------------------------------------- */
 
 /* The user's other nodes have another copy of it. in: the nodes, as a reply ends. */
-static void user_tell(struct redis *r, struct task *t, struct slice user, const struct store_user_save *now,
-                      uint32_t epoch, uint64_t version, struct reply_in *in)
+static void saved_tell(struct redis *r, struct task *t, uint64_t version, struct reply_in *in)
 {
-    struct bus_news n = {.kind = NEWS_USER, .user = user, .version = version, .epoch = epoch, .gone = !now};
-    if (now)
-        n.name = now->name;
+    const struct store_user_save *u = (struct store_user_save *)t->op;
+    struct bus_news n = {.kind = NEWS_USER, .user = u->id, .name = u->name, .version = version, .epoch = u->user.epoch};
     tell_sessions(r, t, &n, in);
 }
 
@@ -57,7 +55,7 @@ static void saved(struct redis *r, struct call *c, enum store_status status, con
             uint64_t version = u->version = reply_u48(&in);
             (void)reply_u8(&in); /* whether it was made */
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
-            user_tell(r, t, u->id, u, u->user.epoch, version, &in);
+            saved_tell(r, t, version, &in);
         }
     }
     task_end(r, t, status);
@@ -491,11 +489,13 @@ static void forgotten(struct redis *r, struct call *c, enum store_status status,
         status = task_status(code);
         if (status == STORE_OK && f->force && f->step == FORGET_BEGIN) {
             f->recall = reply_u8(&in);
-            uint32_t epoch = reply_u32(&in);
-            uint64_t version = reply_u48(&in);
+            struct bus_news n = {.kind = NEWS_USER, .user = f->id, .gone = true};
+            n.epoch = reply_u32(&in);
+            n.version = reply_u48(&in);
             status = reply_ok(&in) ? STORE_OK : STORE_FATAL;
             gone_add(r, f->id);
-            user_tell(r, t, f->id, NULL, epoch, version, &in);
+            if (status == STORE_OK)
+                tell_all(r, t, &n); /* whoever knows the user takes nothing more for it */
         }
     }
     task_end(r, t, status);

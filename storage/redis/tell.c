@@ -299,6 +299,17 @@ void tell_sessions(struct redis *r, struct task *t, struct bus_news *n, struct r
     }
 }
 
+void tell_all(struct redis *r, struct task *t, struct bus_news *n)
+{
+    const struct nodes *ns = node_others(r);
+    if (!tell_is_wanted(r))
+        return;
+    n->origin = ns->inc;
+    for (unsigned i = 0; i < ns->n; i++)
+        if (ns->list[i].inc != ns->inc)
+            news_add(tell_node(r, t, partition_of_user(n->user), ns->list[i].inc), n);
+}
+
 /* --- Where a user is, asked for ----------------------------------------------------------------------------------- */
 
 /* News that wait for the answer. */

@@ -37,7 +37,9 @@ void tell_channel(struct redis *r, struct task *t, struct bus_news *n);
 /* To the nodes that a function named as the user's (sessions_pack() in functions/head.lua), which are taken from *in:
  * not to this one, nor to those that live no more. `n->user` says whose they are. */
 void tell_sessions(struct redis *r, struct task *t, struct bus_news *n, struct reply_in *in);
-/* Likewise, where no function has named them: they are asked for. */
+/* To all other nodes. `n->user` says over which master. */
+void tell_all(struct redis *r, struct task *t, struct bus_news *n);
+/* As tell_sessions(), where no function has named the nodes: they are asked for. */
 void tell_user(struct redis *r, struct task *t, struct bus_news *n);
 
 /* What is to be told to whoever listens to PREFIX kind {tag of part} : to, to be appended with news_put() or

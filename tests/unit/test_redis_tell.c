@@ -5,6 +5,7 @@
 #include "storage/conv_key.h"
 #include "storage/redis/layout.h"
 #include "storage/redis/news.h"
+#include "storage/redis/node.h"
 #include "storage/redis/publish.h"
 #include "storage/redis/task.h"
 #include "storage/redis/tell.h"
@@ -720,6 +721,11 @@ static void people(void **state)
     assert_non_null(heard_by("900", "bob"));
     assert_false(only()->gone);
     forget_heard();
+    struct nodes *ns = (struct nodes *)(uintptr_t)node_others(w->r);
+    ns->list = calloc(2, sizeof *ns->list); /* the node's own, which frees it */
+    ns->n = ns->room = 2;
+    ns->list[0].inc = ns->inc;
+    ns->list[1].inc = 900;
     struct store_user_forget f = {.id = SLICE_LIT("bob"), .force = true, .step = FORGET_BEGIN};
     b = reply_of("forget");
     buf_lit(b, "N\0");

@@ -352,6 +352,13 @@ static void what_concerns_a_user(void **state)
     n = next(p, NEWS_USER);
     assert_true(n->gone && n->epoch >= 1);
     nothing_more(p);
+    /* All nodes are told, and take nothing for it from then on. */
+    assert_int_equal(user_make(&p->b, "gil", "Gil"), STORE_OK);
+    assert_int_equal(dm(&p->a, "eve", "gil", "{}", "").op.status, STORE_OK);
+    struct store_user_forget gil = {.id = S("gil"), .force = true, .step = FORGET_BEGIN};
+    assert_int_equal(CALL(&p->b, store_user_forget, &gil), STORE_OK);
+    assert_true(next(p, NEWS_USER)->gone);
+    assert_int_equal(dm(&p->a, "eve", "gil", "{}", "").op.status, STORE_DENIED);
 }
 
 /* A user with whom fay has a pair that b sweeps, and not a. */
