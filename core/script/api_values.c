@@ -184,7 +184,7 @@ static void note(struct state *st, uint64_t taken, double n)
 {
     struct refunds *r = st->shard_set->env->refunds;
     struct hook_call *h = st->call;
-    if (h && h->shard->bus && h->take_count < sizeof h->takes / sizeof h->takes[0])
+    if (h && h->shard && h->shard->bus && h->take_count < sizeof h->takes / sizeof h->takes[0])
         h->takes[h->take_count++] = (struct hook_take){taken, (float)n};
     if (!h || !h->repeat_possible)
         return;
