@@ -27,7 +27,9 @@ struct cluster_figures {
     uint32_t swept;    /* partitions of 1024 that this node sweeps */
     uint64_t lag;      /* bytes that the replica furthest behind has still to get */
     uint64_t away_ms;  /* how long a master has been out of reach, or partitions without one: the longest; 0: none is */
-    bool isolated;     /* that is longer than cluster.isolated */
+    bool isolated;     /* that is longer than cluster.isolated, or this node is cut off, or was taken for dead */
+    uint64_t buried;   /* nodes that died, as this one saw it */
+    uint64_t lost;     /* conversations of which something acknowledged was lost, as often as it was seen */
     uint64_t repeats;  /* groups of calls that were sent once more, for what became of them was not known */
     uint64_t unknown;  /* operations that may have been done, and could not be answered */
     uint64_t news_in, news_out; /* of other nodes; told to them, each to so many receivers as it was published to */

@@ -1,8 +1,10 @@
 /* cluster …: what this node knows of the cluster that its store stands on. */
 #include "core/console/console_private.h"
+#include "core/hub/hub.h"
 #include "core/hub/shard/shards.h"
 #include "storage/cluster.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *yes(bool v)
@@ -81,11 +83,85 @@ static void run_status(struct command_call *call, void *ctx)
     command_done(call);
 }
 
+/* --- Work ---------------------------------------------------------------------------------------------------------- */
+
+struct work {
+    struct cluster_work op;
+    struct command_call *call;
+};
+
+static void worked(void *owner, struct store_op *op)
+{
+    struct work *w = (struct work *)op; /* its first member */
+    struct command_call *call = w->call;
+    (void)owner;
+    if (op->status == STORE_OK && w->op.kind == CLUSTER_BALANCE)
+        buf_printf(&call->out, "{\"moved\":%u}", w->op.moved);
+    if (op->status == STORE_OK)
+        command_done(call);
+    else
+        command_fail(call,
+                     op->status == STORE_NOTFOUND ? "not_found"
+                     : op->status == STORE_DENIED ? "bad_request"
+                                                  : "unavailable",
+                     "%s", w->op.why[0] ? w->op.why : "Redis does not answer now");
+    free(w);
+}
+
+static void begin(struct command_call *call, enum cluster_work_kind kind, uint16_t number)
+{
+    struct work *w = calloc(1, sizeof *w);
+    if (!w) {
+        command_fail(call, "internal", "out of memory");
+        return;
+    }
+    w->call = call;
+    w->op.kind = kind;
+    w->op.number = number;
+    w->op.op.home = hub_main(call->hub);
+    w->op.op.done = worked;
+    store_cluster_work(hub_store(call->hub), &w->op);
+}
+
+static void run_balance(struct command_call *call, void *ctx)
+{
+    (void)ctx;
+    begin(call, CLUSTER_BALANCE, 0);
+}
+
+static void run_bury(struct command_call *call, void *ctx)
+{
+    char text[8], *end;
+    struct slice arg = call->argv[0];
+    (void)ctx;
+    snprintf(text, sizeof text, "%.*s", (int)(arg.n < sizeof text ? arg.n : sizeof text - 1), arg.p);
+    unsigned long number = text[0] >= '0' && text[0] <= '9' && arg.n < 5 ? strtoul(text, &end, 10) : 0;
+    if (!number || *end || number > 1023)
+        command_fail(call, "bad_request", "expected a node's number, from 1 to 1023, as cluster status has them");
+    else
+        begin(call, CLUSTER_BURY, (uint16_t)number);
+}
+
 int cmd_cluster_register(struct console *c)
 {
     const struct command list[] = {{.name = "cluster status",
                                     .args = "",
                                     .help = "the cluster as this node knows it: nodes, Redis masters, copies",
-                                    .run = run_status}};
+                                    .run = run_status},
+                                   {.name = "cluster balance",
+                                    .args = "",
+                                    .help = "moves Redis masters apart, so that few are on one machine; says how many. "
+                                            "May take a minute",
+                                    .changes = true,
+                                    .run = run_balance},
+                                   {.name = "cluster bury",
+                                    .args = "NODE",
+                                    .help = "a node is dead, whatever it seems: its sessions count for nothing. One "
+                                            "that lives comes back as a new one",
+                                    .min = 1,
+                                    .max = 1,
+                                    .changes = true,
+                                    .shown = 1,
+                                    .run = run_bury}};
     return commands_register(c->hub, list, sizeof list / sizeof list[0]);
 }

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/balance.h"
 #include "storage/redis/bus_private.h"
 #include "storage/redis/report.h"
 #include "storage/redis/gone.h"
@@ -54,8 +55,10 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *w, int events)
     struct redis *r = CONTAINER_OF(w, struct redis, turn_end);
     (void)events;
     queue_turn(r);
-    if (r->ending)
+    if (r->ending) {
         redis_bus_rest(r);
+        balance_rest(r);
+    }
     tick_set(r, something_waits(r) ? TICK_BUSY : TICK_IDLE);
     if (r->ending && !atomic_load(&r->stats.queue) && tasks_rest(r) && node_left(r))
         ev_break(loop, EVBREAK_ALL);
@@ -69,6 +72,7 @@ void redis_io_tick(struct redis *r)
     queue_tick(r);
     redis_bus_tick(r);
     report_tick(r);
+    balance_tick(r);
     for (struct master *m = r->slots.masters; m; m = m->next) {
         bytes += m->bytes;
         masters += m->parts != 0;

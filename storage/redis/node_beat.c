@@ -224,6 +224,7 @@ static void beat_done(struct redis *r, struct call *c, enum store_status status,
     struct node_self *s = r->node;
     (void)c;
     s->beating = false;
+    s->answered |= status == STORE_OK || status == STORE_FATAL;
     bool again = s->again_soon;
     s->again_soon = false;
     if (status == STORE_OK) {

@@ -59,6 +59,8 @@ struct node_self {
     bool far;         /* the masters' clocks are more than an hour off, which was logged */
     bool accepting;   /* the masters are being asked for an operator */
     bool joined;      /* whoever waits has been told so */
+    bool cut;         /* it is cut off from Redis, and its clients were sent away */
+    bool answered;    /* a beat was answered since it was cut off last */
     bool whole;       /* with this incarnation it serves: it has a clock, listens, and has read the notes */
     bool buried_told; /* the bus heard that it was taken for dead, and not yet that it is back */
     bool again_soon;  /* another beat is due when the one under way is answered */

@@ -107,6 +107,7 @@ struct master {
     uint16_t port;
     uint16_t parts;       /* it has so many; 0: it goes once its groups have ended */
     uint16_t replicas;    /* that follow it, and are not known to have failed */
+    bool well;            /* the member that was asked last calls it so */
     bool seen;            /* while a view is read: it is in it */
     bool library;         /* a function was not found: the library is loaded with the next group of changes */
     bool lost;            /* it was logged that it cannot be reached */

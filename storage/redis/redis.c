@@ -3,6 +3,7 @@
 
 #include "core/base/log.h"
 #include "storage/redis/bus_private.h"
+#include "storage/redis/balance.h"
 #include "storage/redis/channels.h"
 #include "storage/redis/report.h"
 #include "storage/redis/cold.h"
@@ -110,6 +111,7 @@ void redis_free(struct redis *r)
     tell_fini(r);
     sweep_fini(r);
     node_fini(r);
+    balance_fini(r);
     report_fini(r);
     marks_fini(r);
     channels_fini(r);
@@ -151,6 +153,11 @@ static void redis_cluster(struct store *base, struct cluster_figures *out)
     report_read(redis_of(base), out);
 }
 
+static void redis_cluster_work(struct store *base, struct cluster_work *w)
+{
+    balance_work(redis_of(base), w);
+}
+
 static const struct store_engine redis_engine = {
     .post = redis_post,
     .kick = redis_kick,
@@ -163,6 +170,7 @@ static const struct store_engine redis_engine = {
     .work = redis_work,
     .agree = redis_agree,
     .cluster = redis_cluster,
+    .cluster_work = redis_cluster_work,
     .close = redis_close,
 };
 
@@ -265,6 +273,7 @@ static int redis_make(struct redis *r, const struct store_options *options, char
     e = e ? e : time_init(r);
     e = e ? e : node_init(r);
     e = e ? e : report_init(r);
+    e = e ? e : balance_init(r);
     e = e ? e : sweep_init(r);
     e = e ? e : redis_bus_init(r);
     snprintf(why, why_size, "out of memory");

@@ -73,6 +73,7 @@ struct node_self;
 struct node_ears;
 struct notes_log;
 struct report;
+struct balance;
 struct redis_bus;
 struct telling;
 
@@ -123,6 +124,7 @@ struct redis {
     const struct node_ears *node_ears;
     struct notes_log *notes_log; /* notes_log.c */
     struct report *report;       /* report.c */
+    struct balance *balance;     /* balance.c */
     struct redis_bus *bus;       /* bus.c; NULL: other nodes are told nothing */
     struct telling *telling;     /* tell.c */
 

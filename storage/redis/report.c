@@ -3,6 +3,7 @@
 #include "core/base/container.h"
 #include "core/base/log.h"
 #include "storage/redis/node.h"
+#include "storage/redis/node_cut.h"
 #include "storage/redis/cold.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
@@ -217,7 +218,9 @@ static void tell(struct redis *r)
         f->unserved_since = r->turn_ms;
     if (f->unserved_since && r->turn_ms - f->unserved_since > out->away_ms)
         out->away_ms = r->turn_ms - f->unserved_since;
-    out->isolated = out->away_ms >= r->options.cluster.isolated_ms;
+    out->isolated = out->away_ms >= r->options.cluster.isolated_ms || node_is_cut(r);
+    out->buried = node_count_dead(r);
+    out->lost = atomic_load(&r->stats.lost);
     tell_nodes(r, out);
     cold_tell(r, &out->archive);
     pthread_mutex_lock(&f->lock);
@@ -236,6 +239,7 @@ void report_tick(struct redis *r)
     if (r->turn_ms - f->told_at < TOLD_MS)
         return;
     f->told_at = r->turn_ms;
+    node_cut_tick(r);
     tell(r);
 }
 

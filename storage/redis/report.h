@@ -17,7 +17,8 @@ void report_fini(struct redis *r);
 void report_tick(struct redis *r);
 /* Any thread. */
 void report_read(struct redis *r, struct cluster_figures *out);
-/* Any thread: whether some master has been out of reach for cluster.isolated. */
+/* Any thread: whether some master has been out of reach for cluster.isolated, or this node is cut off, or was taken for
+ * dead and is not back yet. */
 bool report_isolated(struct redis *r);
 
 #endif

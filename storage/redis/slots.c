@@ -207,8 +207,10 @@ static uint64_t claims_read(struct redis *r, struct slice text, const struct add
         struct master *m = NULL;
         if (has_word(member.flags, "master") && member.slots.n)
             m = master_get(r, member.id, &member.address);
-        if (m)
-            claim(r, m, &member);
+        if (!m)
+            continue;
+        m->well = !has_word(member.flags, "fail") && !has_word(member.flags, "fail?");
+        claim(r, m, &member);
     }
     return newest;
 }
