@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-    OTHER_MOVES = 3,    /* of another node's beat under our eyes: it lives, and is not about to end */
     LISTEN_MS = 5000,   /* a node serves after so long, even if it does not hear everything yet */
     CLOCK_LOOK_MS = 900 /* between two looks at another's clock by which ours goes */
 };
@@ -142,23 +141,6 @@ static bool is_whole(struct redis *r)
     return true;
 }
 
-/* Two that serve clients at once without a bus: they do not hear of each other's messages. One that was killed
- * elsewhere stays in the table for a while, but its beat stands still. */
-static void warn_of_others(struct node_self *s)
-{
-    for (unsigned i = 0; i < s->nodes.n && !s->r->node_ears; i++) {
-        const struct node *n = &s->nodes.list[i];
-        if (n->inc <= s->other_told || n->inc == s->nodes.inc || n->about.state != NODE_UP || n->moves < OTHER_MOVES)
-            continue;
-        s->other_told = n->inc;
-        log_event(LOG_WARN, "cluster.not_alone", LOG_INT("node", n->number),
-                  LOG_SLICE("host", slice_of(n->about.host, n->about.host_n)),
-                  LOG_STR("effect",
-                          "clients of one node are not told of what is sent on the other: end one of them, or "
-                          "give it another cluster.prefix"));
-    }
-}
-
 /* Once a second, however often it beats. */
 static void clock_look(struct redis *r)
 {
@@ -213,7 +195,6 @@ static void beaten(struct redis *r, struct reply_in *in, const struct reply *rep
     measure(s);
     node_bury_dead(r);
     clock_look(r);
-    warn_of_others(s);
     notes_log_beaten(r, s->nodes.log, s->sent_log);
     if (is_whole(r))
         sweep_nodes(r);

@@ -34,9 +34,8 @@ static const char *why_now(const struct redis *r)
         if (!m->parts)
             continue;
         bool reached = m->lanes[LANE_WRITE].link.state == LINK_READY || m->lanes[LANE_READ].link.state == LINK_READY;
-        masters[n++] = (struct cut_master){.away_ms = reached ? 0 : r->turn_ms - m->ready_at,
-                                           .well = m->well,
-                                           .zero = m == r->parts[0].master};
+        masters[n++] = (struct cut_master){
+            .away_ms = reached ? 0 : r->turn_ms - m->ready_at, .well = m->well, .zero = m == r->parts[0].master};
     }
     return node_cut_why(masters, n, r->options.cluster.isolated_ms);
 }

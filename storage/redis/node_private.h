@@ -52,7 +52,6 @@ struct node_self {
         void *ctx;
     } bury;
     struct node_once format;
-    uint64_t other_told; /* incarnation of the newest of the others that was warned of */
     bool beating, buries;
     bool changed;     /* our record is to be written */
     bool again;       /* it has had an incarnation before */

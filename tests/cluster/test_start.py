@@ -193,20 +193,6 @@ class Wrong(Start):
         self.assertIn("the table of nodes under cluster.prefix cannot be read",
                       self.sentence(self.redis.addresses, {"prefix": s.keys}))
 
-    def test_two_on_one_prefix(self):
-        """Each is warned of the other, once; and nobody of one that was killed and came back."""
-        with Server({"log": {"level": "info"}}, redis=self.redis.addresses) as first:
-            first.kill()
-            first.start()
-            time.sleep(4)  # some beats
-            self.assertNotIn("cluster.not_alone", first.whole_log())
-            with Server({"log": {"level": "info"}}, redis=self.redis.addresses, keys=first.keys) as second:
-                for s in (first, second):
-                    self.eventually(lambda: "cluster.not_alone" in s.log(), 20)
-                time.sleep(2)
-                for s in (first, second):
-                    self.assertEqual(s.log().count("cluster.not_alone"), 1)
-
     def test_more_copies_than_there_are(self):
         """It waits, for copies may come; and ends when it is told to."""
         s = Server({"cluster": {"copies": 4}, "log": {"level": "info"}}, start=False, redis=self.redis.addresses)
