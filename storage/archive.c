@@ -71,3 +71,8 @@ void archive_get_stats(struct archive *a, struct archive_stats *out)
     *out = (struct archive_stats){0};
     a->engine->stats(a, out);
 }
+
+void archive_place(const char *url, struct buf *out)
+{
+    archive_pg_place(url, out);
+}

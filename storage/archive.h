@@ -14,6 +14,7 @@
 #ifndef MAGPIE_STORAGE_ARCHIVE_H
 #define MAGPIE_STORAGE_ARCHIVE_H
 
+#include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/base/latency.h"
 #include "core/base/slice.h"
@@ -135,6 +136,8 @@ struct archive_options {
  * ERR_INVALID, with a sentence for people: the URL is none. Whether the database answers is seen later. */
 MUST_CHECK int archive_open(struct archive **out, struct ev_loop *loop, const struct archive_options *options,
                             char *why, size_t why_size);
+/* Which database a URL names, as text: hosts, ports, its name. Nothing of who connects, nor of passwords. */
+void archive_place(const char *url, struct buf *out);
 /* Calls `done` of all that wait, with ARCHIVE_AWAY, and frees the archive. */
 void archive_close(struct archive *a);
 

@@ -80,6 +80,17 @@ static int check_url(const char *url, char *why, size_t why_size)
     return ERR_INVALID;
 }
 
+void archive_pg_place(const char *url, struct buf *out)
+{
+    static const char *const names[] = {"host", "hostaddr", "port", "dbname"};
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    for (size_t i = 0; options && i < sizeof names / sizeof *names; i++)
+        for (const PQconninfoOption *o = options; o->keyword; o++)
+            if (strcmp(o->keyword, names[i]) == 0 && o->val)
+                buf_printf(out, "%s=%s ", o->keyword, o->val);
+    PQconninfoFree(options);
+}
+
 int archive_pg_open(struct archive **out, struct ev_loop *loop, const struct archive_options *options, char *why,
                     size_t why_size)
 {

@@ -7,5 +7,7 @@
 /* archive_open() for URLs of PostgreSQL. */
 MUST_CHECK int archive_pg_open(struct archive **out, struct ev_loop *loop, const struct archive_options *options,
                                char *why, size_t why_size);
+/* archive_place() for them. */
+void archive_pg_place(const char *url, struct buf *out);
 
 #endif

@@ -1,10 +1,18 @@
 #include "storage/redis/ask.h"
 
+#include "core/base/clock.h"
+
+#include <errno.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+
+enum { LOOK_MS = 100 /* between two looks whether the process is to end */ };
 
 static struct timeval after(unsigned ms)
 {
@@ -14,6 +22,34 @@ static struct timeval after(unsigned ms)
 static void because(struct ask *a, const char *why)
 {
     snprintf(a->why, sizeof a->why, "%s", why);
+}
+
+bool ask_is_to_end(void)
+{
+    sigset_t pending;
+    sigemptyset(&pending);
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) || sigismember(&pending, SIGQUIT));
+}
+
+/* Waits for bytes. False: they do not come, or the process is to end. */
+static bool readable(struct ask *a)
+{
+    uint64_t until = clock_mono_ms() + ASK_REPLY_MS, now;
+    while ((now = clock_mono_ms()) < until) {
+        struct pollfd fd = {.fd = a->c->fd, .events = POLLIN};
+        if (ask_is_to_end()) {
+            because(a, "told to end while it waited");
+            return false;
+        }
+        int n = poll(&fd, 1, until - now < LOOK_MS ? (int)(until - now) : LOOK_MS);
+        if (n > 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            break;
+    }
+    because(a, "no reply in time");
+    return false;
 }
 
 struct redisReply *ask(struct ask *a, unsigned argc, const char *const *argv)
@@ -26,14 +62,15 @@ struct redisReply *ask(struct ask *a, unsigned argc, const char *const *argv)
         rc = redisBufferWrite(a->c, &sent);
     while (rc == REDIS_OK && !reply && a->c->reader->len <= ASK_MAX) {
         rc = redisGetReplyFromReader(a->c, &reply);
+        if (rc == REDIS_OK && !reply && !readable(a))
+            return NULL;
         if (rc == REDIS_OK && !reply)
             rc = redisBufferRead(a->c);
     }
     if (rc == REDIS_OK && !reply)
         because(a, "its reply is too large");
     else if (!reply)
-        because(a,
-                a->c->err == REDIS_ERR_IO && strstr(a->c->errstr, "temporarily") ? "no reply in time" : a->c->errstr);
+        because(a, a->c->errstr);
     return reply;
 }
 
@@ -65,6 +102,10 @@ int ask_open(struct ask *a, const char *address, const char *username, const cha
     bool bracketed = n > 2 && host[0] == '[' && host[n - 1] == ']';
     if (bracketed)
         host[n - 1] = '\0';
+    if (ask_is_to_end()) {
+        because(a, "told to end while it waited");
+        return ERR_IO;
+    }
     a->c = redisConnectWithTimeout(host + bracketed, atoi(colon + 1), after(ASK_CONNECT_MS));
     if (!a->c || a->c->err) {
         because(a, a->c ? a->c->errstr : "out of memory");

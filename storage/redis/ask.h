@@ -7,6 +7,7 @@
 
 #include "core/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct redisContext;
@@ -30,6 +31,10 @@ struct ask {
  * wrong, missing, or not wanted; `why` has Redis's words. Afterwards ask_close() in any case. */
 MUST_CHECK int ask_open(struct ask *a, const char *address, const char *username, const char *password);
 void ask_close(struct ask *a);
+
+/* Whether a signal waits that ends the process: the start has blocked them, until somebody deals with them. Nothing is
+ * waited for then. */
+bool ask_is_to_end(void);
 
 /* A command's reply, which may be an error of Redis; the caller frees it with freeReplyObject(). NULL: the connection
  * is lost, see `why`. */

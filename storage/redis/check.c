@@ -183,6 +183,8 @@ static int find_door(const struct check *k, struct ask *door)
     }
     if (rc == ERR_AUTH)
         rc = refuse_password(k, door);
+    else if (rc && ask_is_to_end())
+        rc = refuse(k, rc, "told to end while it waited: cluster.redis: %s", first);
     else if (rc)
         rc = refuse(k, rc, "cluster.redis: none of %.*s answers (%s)", (int)named.n, named.p ? named.p : "", first);
     buf_free(&named);

@@ -120,7 +120,7 @@ int constant_agree(struct redis *r, const char *name, struct slice proposal, boo
     snprintf(k.key, sizeof k.key, "%sC{%.*s}", r->options.cluster.prefix, (int)tag.n, tag.p);
     uint64_t until = clock_mono_ms() + r->options.cluster.patience_ms;
     int rc;
-    while ((rc = constant_try(&k)) == ERR_AGAIN && clock_mono_ms() < until)
+    while ((rc = constant_try(&k)) == ERR_AGAIN && clock_mono_ms() < until && !ask_is_to_end())
         nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
     if (rc)
         snprintf(why, why_size, "cluster.redis: %s", rc == ERR_AGAIN ? k.why : err_str(rc));

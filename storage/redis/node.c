@@ -3,11 +3,11 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/redis/ask.h"
 #include "storage/redis/group.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/time.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -28,15 +28,6 @@ void node_tell(struct node_self *s, int code, const char *why)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Whether a signal waits that ends the process: the start has blocked them, until somebody deals with them. */
-static bool is_to_end(void)
-{
-    sigset_t pending;
-    sigemptyset(&pending);
-    return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT) || sigismember(&pending, SIGQUIT));
-}
-
 int node_wait(struct redis *r, char *why, size_t why_size)
 {
     struct node_self *s = r->node;
@@ -44,7 +35,7 @@ int node_wait(struct redis *r, char *why, size_t why_size)
     bool ended = false;
     pthread_mutex_lock(&s->lock);
     while (!s->done && clock_mono_ms() < until &&
-           !(ended = is_to_end())) { /* once in the life of a server, and no clock is moved by it */
+           !(ended = ask_is_to_end())) { /* once in the life of a server, and no clock is moved by it */
         pthread_mutex_unlock(&s->lock);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         pthread_mutex_lock(&s->lock);

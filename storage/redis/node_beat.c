@@ -5,6 +5,7 @@
 #include "core/base/random.h"
 #include "storage/redis/notes_log.h"
 #include "storage/redis/redis_private.h"
+#include "storage/redis/same_archive.h"
 #include "storage/redis/sweep.h"
 #include "storage/redis/time.h"
 
@@ -131,6 +132,8 @@ static bool is_whole(struct redis *r)
     }
     log_event(LOG_INFO, s->again ? "cluster.rejoined" : "cluster.joined", LOG_INT("node", s->nodes.number),
               LOG_INT("incarnation", s->nodes.inc), LOG_INT("nodes", s->nodes.n));
+    if (!s->joined)
+        same_archive_look(r);
     s->joined = s->whole = true;
     node_again_in(s, NODE_BEAT_MS);
     if (s->buried_told)

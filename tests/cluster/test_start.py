@@ -84,6 +84,21 @@ class Away(Start):
         with socket.create_server(("127.0.0.1", 0)) as s:
             self.assertIn("answers (", self.sentence("127.0.0.1:%d" % s.getsockname()[1]))
 
+    def test_told_to_end_while_all_hang(self):
+        """Each of ten is waited for; but not once there is a signal."""
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(10)]
+        for s in sockets:
+            self.addCleanup(s.close)
+        s = Server({"log": {"level": "info"}}, start=False,
+                   redis=",".join("127.0.0.1:%d" % x.getsockname()[1] for x in sockets))
+        self.addCleanup(s.discard)
+        s.write_config()
+        s.launch(wait=False)
+        sockets[1].accept()  # the first has been waited for
+        s.process.terminate()
+        self.assertEqual(s.process.wait(10 * PATIENCE), 1)
+        self.assertIn("told to end while it waited", s.whole_log())
+
     def test_too_old(self):
         fake = Fake("redis_version:6.2.14\r\ncluster_enabled:1\r\n")
         self.assertIn("%s is Redis 6.2.14; 7.0 is needed" % fake.address, self.sentence(fake.address))
@@ -192,6 +207,28 @@ class Wrong(Start):
         self.redis.master_of(0).call("HSET", "%sN{%s}" % (s.keys, ZERO), "time", "rubbish")
         self.assertIn("the table of nodes under cluster.prefix cannot be read",
                       self.sentence(self.redis.addresses, {"prefix": s.keys}))
+
+    def test_another_archive(self):
+        """A warning: the same database may have several names."""
+        def config(name):
+            return {"log": {"level": "info"},
+                    "cluster": {"archive": {"url": "postgresql://ann:sesame@127.0.0.1:1/%s" % name}}}
+        event = "cluster.other_archive"
+        with Server(config("one"), redis=self.redis.addresses) as first:
+            with Server(config("one"), redis=self.redis.addresses, keys=first.keys) as same:
+                with Server(config("two"), redis=self.redis.addresses, keys=first.keys) as other:
+                    other.wait_log(event, 20)
+                self.assertNotIn(event, same.log())
+            with Server(redis=self.redis.addresses, keys=first.keys) as none:
+                none.wait_log(event, 20)
+            self.assertNotIn(event, first.log())
+            keys, before = first.keys, self.archive_of(first.keys)
+        with Server(config("two"), redis=self.redis.addresses, keys=keys) as moved:  # it is alone, and says which it is
+            self.eventually(lambda: self.archive_of(keys) != before, 20)
+            self.assertNotIn(event, moved.log())
+
+    def archive_of(self, keys):
+        return self.redis.master_of(0).call("HGET", "%sC{%s}" % (keys, ZERO), "archive")
 
     def test_more_copies_than_there_are(self):
         """It waits, for copies may come; and ends when it is told to."""
