@@ -196,7 +196,7 @@ static void keep(struct change *c)
     memcpy(c->note, "ban:", 4);
     memcpy(c->note + 4, c->key.p, c->key.n);
     size_t value = ban_note(&c->span, q->reason, c->value);
-    struct store_note note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, value)};
+    struct store_note note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, q->lift ? 0 : value)};
     if (bus) {
         c->op.note = (struct bus_note){.note = note, .remove = q->lift, .op = {.home = c->hub->main, .done = noted}};
         c->next = c->hub->ban_changes;
