@@ -4,6 +4,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/mailbox.h"
+#include "storage/bus.h"
 #include "storage/redis/node.h"
 #include "storage/redis/notes_log.h"
 #include "storage/redis/redis_private.h"
@@ -129,6 +130,13 @@ static struct ears *node(struct world *w, unsigned i)
     if (redis_open_hooked(&e->s, &w->o, &hooks, w->why, sizeof w->why))
         fail_msg("open: %s", w->why);
     return e;
+}
+
+static void hold(struct ears *e)
+{
+    pthread_mutex_lock(&lock);
+    e->hold = true;
+    pthread_mutex_unlock(&lock);
 }
 
 static void listen_to(struct ears *e)
@@ -297,7 +305,7 @@ static void they_are_told_later(void **state)
     struct ears *a = node(w, 0), *b;
     put(a, "before", "x");
     b = node(w, 1);
-    b->hold = true;
+    hold(b);
     put(a, "k1", "1");
     put(a, "k2", "2");
     expect(b, "k", "k1=1 k2=2 "); /* the copy has them */
@@ -328,7 +336,7 @@ static void too_many_are_read_anew(void **state)
         put(a, key, "v");
     }
     put(a, "z", "last");
-    EVENTUALLY(notes_log_told(redis_of(b->s)) == NOTES_LOG_GAP + 2);
+    expect(b, "z", "z=last ");
     listen_to(b);
     EVENTUALLY(b->place == NOTES_LOG_GAP + 2);
     assert_int_equal(strncmp(b->notes, "all ", 4), 0);
@@ -370,6 +378,97 @@ static void a_loss_is_told(void **state)
     assert_int_equal(RAW_NUMBER(&w->raw, S("HGET"), notes, S("")), 6);
     expect(a, "n", "new=n ");
     assert_int_equal(atomic_load(&redis_of(a->s)->stats.lost), 1);
+}
+
+/* --- Notes that must be in force everywhere ----------------------------------------------------------------------- */
+
+static uint32_t note(struct ears *e, struct bus_note n)
+{
+    assert_int_equal(CALL(store_bus(e->s), bus_note, &n), STORE_OK);
+    return n.missing;
+}
+
+static void release(struct ears *e)
+{
+    pthread_mutex_lock(&lock);
+    struct bus_noted *n = e->note;
+    e->note = NULL;
+    e->hold = false;
+    pthread_mutex_unlock(&lock);
+    notes_log_applied(redis_of(e->s), n);
+}
+
+/* It is answered once all have put it in force, and says on how many it is not. */
+static void a_note_is_in_force_on_all(void **state)
+{
+    struct world *w = need(state);
+    struct ears *a = node(w, 0), *b = node(w, 1);
+    listen_to(a);
+    listen_to(b);
+    EVENTUALLY(node_list(redis_of(a->s), NULL, 0) == 2);
+    for (uint64_t place = 1; place <= 5; place++) {
+        assert_int_equal(note(place % 2 ? a : b, (struct bus_note){.note = {S("k"), S("v")}}), 0);
+        pthread_mutex_lock(&lock);
+        assert_true(a->place == place && b->place == place);
+        pthread_mutex_unlock(&lock);
+    }
+    hold(b);
+    assert_int_equal(note(a, (struct bus_note){.note = {S("k"), S("w")}}), 1);
+    assert_int_equal(note(b, (struct bus_note){.note = {S("k"), S("x")}}), 1); /* on itself */
+    release(b);
+    EVENTUALLY(b->place == 7);
+    assert_int_equal(note(a, (struct bus_note){.note = {S("k"), S("y")}}), 0);
+    struct ears *c = node(w, 2); /* which hears nothing yet */
+    uint64_t end = clock_mono_ms() + 60000;
+    uint32_t missing = 0;
+    while (!missing && clock_mono_ms() < end) /* until it is seen */
+        missing = note(a, (struct bus_note){.note = {S("k"), S("z")}});
+    assert_int_equal(missing, 1);
+    listen_to(c);
+    EVENTUALLY(c->place == a->place);
+    assert_int_equal(note(c, (struct bus_note){.note = {S("k"), S("0")}}), 0);
+}
+
+/* Who stands still is waited for, until it is dead. */
+static void the_dead_are_not_waited_for(void **state)
+{
+    struct world *w = need(state);
+    struct ears *a = node(w, 0);
+    struct node_about about = {.state = NODE_UP, .era = UINT32_MAX, .log = 1};
+    struct buf row = BUF_INIT;
+    listen_to(a);
+    assert_int_equal(note(a, (struct bus_note){.note = {S("k"), S("v")}}), 0); /* it is alone */
+    buf_u16(&row, 9);
+    buf_put(&row, "\0\0\0\0\0\7token...", 6 + NODES_TOKEN);
+    node_about_put(&row, &about);
+    (void)RAW_NUMBER(&w->raw, S("HSET"), raw_key(&w->raw, 'N', 0, SLICE_NONE), S("i99"), buf_slice(&row));
+    assert_int_equal(note(a, (struct bus_note){.note = {S("k"), S("w")}}), 1);
+    EVENTUALLY(a->deads == 1);
+    assert_int_equal(note(a, (struct bus_note){.note = {S("k"), S("x")}}), 0);
+    buf_free(&row);
+}
+
+/* What is only told, sums, what goes only if it begins so; and one that is handed over twice. */
+static void notes_of_all_kinds(void **state)
+{
+    struct world *w = need(state);
+    struct ears *a = node(w, 0), *b = node(w, 1);
+    listen_to(a);
+    listen_to(b);
+    (void)note(a, (struct bus_note){.note = {S("hello"), S("all")}, .passing = true});
+    expect(b, "h", "");
+    (void)note(a, (struct bus_note){.note = {S("n"), S("0 n 2")}, .add = true});
+    (void)note(b, (struct bus_note){.note = {S("n"), S("0 n 3")}, .add = true, .behind = true, .number = 7});
+    (void)note(b, (struct bus_note){.note = {S("n"), S("0 n 3")}, .add = true, .number = 7}); /* again */
+    (void)note(a, (struct bus_note){.note = {S("n"), S("0 n 4")}, .add = true, .number = 7}); /* another's */
+    expect(a, "n", "n=0 n 9 ");
+    (void)note(a, (struct bus_note){.note = {S("n"), S("1 ")}, .remove = true});
+    expect(b, "n", "n=0 n 9 ");
+    (void)note(b, (struct bus_note){.note = {S("n"), S("0 ")}, .remove = true});
+    expect(a, "n", "");
+    EVENTUALLY(a->place == 5 && b->place == 5);
+    assert_string_equal(a->notes, "!hello=all +n=0 n 2 +n=0 n 5 +n=0 n 9 -n ");
+    assert_string_equal(b->notes, a->notes);
 }
 
 static void a_change_is_read_as_it_was_written(void **state)
@@ -492,6 +591,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_many_are_read_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hole_is_read_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_loss_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_note_is_in_force_on_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_dead_are_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(notes_of_all_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(who_was_buried_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(who_stands_still_is_buried, setup, teardown),
         cmocka_unit_test_setup_teardown(who_ends_leaves, setup, teardown),
