@@ -3,6 +3,7 @@
 
 #include "storage/redis/broken.h"
 #include "storage/redis/known.h"
+#include "storage/redis/lost.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/task.h"
 
@@ -24,6 +25,8 @@ static uint64_t history_base(const struct history *h);
 
 static void history_end(struct redis *r, struct history *h, enum store_status status)
 {
+    if (status == STORE_OK && h->head.kind && h->head.seq < h->was && known_lost(r->known, h->conv))
+        lost_tell(r, h->conv, h->was, h->head.seq);
     if (status == STORE_OK && h->head.kind) {
         known_put(r->known, h->conv, h->head.seq, h->until ? 0 : h->first);
         known_moving(r->known, h->conv, h->cold || history_base(h) > h->head.low);
@@ -413,7 +416,9 @@ void history_read(struct redis *r, struct history *h)
     h->more = h->found = h->told = h->cold = h->asked = false;
     h->page = (struct page_builder){0};
     h->up = h->has_after && !h->has_before;
-    h->probe = h->until ? 0 : known_get(r->known, h->conv).first;
+    struct known known = known_get(r->known, h->conv);
+    h->was = known.seq;
+    h->probe = h->until ? 0 : known.first;
     uint64_t above = !h->has_after ? 1 : h->after < SEQ_MAX ? h->after + 1 : SEQ_MAX;
     uint64_t below = h->has_before ? h->before - 1 : SEQ_MAX;
     below = below < SEQ_MAX ? below : SEQ_MAX;

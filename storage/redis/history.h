@@ -37,6 +37,7 @@ struct history {
     struct call call;
     uint64_t next;                /* the row with which the page goes on */
     uint64_t start;               /* plain: the first row that was asked for */
+    uint64_t was;                 /* its newest seq, as far as this node had told, when it was asked for */
     uint64_t probe;               /* the row with which the search for `first` goes on */
     uint64_t bound;               /* downward: the lowest row that is wanted */
     uint64_t hot;                 /* with `cold`: rows up to this one are in the archive */

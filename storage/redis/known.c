@@ -26,12 +26,23 @@ void known_moving(struct known *table, struct slice conv, bool moving)
         k->moving = moving;
 }
 
+bool known_lost(struct known *table, struct slice conv)
+{
+    uint64_t hash = hash_bytes(conv);
+    struct known *k = &table[hash % KNOWN_MAX];
+    bool was = k->hash == hash && k->lost;
+    if (k->hash == hash)
+        k->lost = true;
+    return !was;
+}
+
 void known_put(struct known *table, struct slice conv, uint64_t seq, uint64_t first)
 {
     uint64_t hash = hash_bytes(conv);
     struct known *k = &table[hash % KNOWN_MAX];
     if (k->hash != hash)
         *k = (struct known){.hash = hash};
+    k->lost = k->lost && seq <= k->seq;
     k->seq = seq > k->seq ? seq : k->seq;
     k->first = first > k->first ? first : k->first;
 }

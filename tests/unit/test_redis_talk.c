@@ -328,6 +328,41 @@ static void pages_of_another_server(void **state)
     free(other);
 }
 
+/* --- Losses ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t losses(struct world *w)
+{
+    return atomic_load(&redis_of(w->s)->stats.lost);
+}
+
+/* Acknowledged messages are gone from Redis: that is told of once, and no number is given twice. */
+static void what_is_lost_is_told(void **state)
+{
+    struct world *w = need(state);
+    struct conv_key c = util_made(w, "lost"), other = util_made(w, "whole");
+    struct slice k = conv_key_slice(&c);
+    unsigned part = partition_of(k);
+    say(w, &c, TIER_SMALL, "ann", "1");
+    redisReply *head = raw(w, "HGET", 'm', part, k, S("h"), SLICE_NONE);
+    assert_int_equal(head->type, REDIS_REPLY_STRING);
+    for (int i = 0; i < 4; i++)
+        say(w, &c, TIER_SMALL, "ann", "x");
+    PAGE(w, &c, -1, -1, 1, "5", 1, 5, true);
+    assert_int_equal(losses(w), 0);
+    freeReplyObject(raw(w, "HSET", 'm', part, k, S("h"), slice_of(head->str, head->len)));
+    freeReplyObject(head);
+    for (const char *seq = "2\0003\0004\0005"; *seq; seq += 2)
+        freeReplyObject(raw(w, "HDEL", 'm', part, k, S(seq), SLICE_NONE));
+    for (int i = 0; i < 3; i++)
+        PAGE(w, &c, -1, -1, 9, "1", 1, 1, false);
+    assert_int_equal(losses(w), 1);
+    assert_int_equal(say(w, &c, TIER_SMALL, "ann", "6"), 6);
+    PAGE(w, &c, -1, -1, 9, "1 6", 1, 6, false);
+    say(w, &other, TIER_SMALL, "ann", "1");
+    PAGE(w, &other, -1, -1, 9, "1", 1, 1, false);
+    assert_int_equal(losses(w), 1);
+}
+
 /* --- Marks ------------------------------------------------------------------------------------------------------- */
 
 static void unread_is(struct world *w, const char *user, uint64_t read, uint64_t unread)
@@ -442,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_of_many_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_over_gaps, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_of_another_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(marks_of_senders, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_inboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_rows, setup, teardown),
