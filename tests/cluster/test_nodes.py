@@ -1,11 +1,15 @@
 """Nodes of one cluster: who is dead and who is not, who comes back, and masters that are moved apart."""
 
+import os
+import re
 import signal
 import time
 
 from base import Test
+from client import SEND_USER
+from process import folder, remove
 from redis_cluster import RedisCluster
-from server import Server
+from server import MAGPIED, Server
 from test_console import Console, Refused
 
 CONFIG = {"listen": {"console": "unix:console.sock"}, "log": {"level": "info"}}
@@ -17,6 +21,20 @@ def ask(server, command):
         return c.json(command)
     finally:
         c.close()
+
+
+def another_build(path):
+    """magpied with a comment of its functions changed, and so with a library of another name. Returns both names."""
+    with open(MAGPIED, "rb") as f:
+        code = f.read()
+    name = re.search(rb"#!lua name=magpie_([0-9a-f]{6})", code).group(1)
+    comment = b"-- What all functions share"
+    assert code.count(comment) == 1
+    other = b"%06x" % (int(name, 16) ^ 1)
+    with open(path, "wb") as f:
+        f.write(code.replace(comment, b"-- what all functions share").replace(name, other))
+    os.chmod(path, 0o755)
+    return name, other
 
 
 class Nodes(Test):
@@ -93,6 +111,41 @@ class Lives(Nodes):
         first.wait_log("cluster.node_left", 20)
         self.assertNotIn("cluster.node_dead", first.log())
         second.start()
+
+    def test_two_builds(self):
+        """They run side by side, and one takes the other's place while people chat."""
+        place = folder("magpie-build-")
+        self.addCleanup(remove, place)
+        binary = os.path.join(place, "magpied")
+        names = another_build(binary)
+        first = Server(CONFIG, redis=self.redis.addresses)
+        self.addCleanup(first.close)
+        ann = self.user("Ann", server=first)
+        room = self.channel(ann)
+        said = []
+        for build in MAGPIED, binary, MAGPIED:
+            second = Server(CONFIG, start=False, redis=self.redis.addresses, keys=first.keys)
+            second.binary = build
+            second.start()
+            try:
+                bob = self.user("Bob", server=second)
+                bob.subscribe(room)
+                for i in range(5):
+                    for c in ann, bob:
+                        said.append(c.say(room, "hello")["seq"])
+                        for other in ann, bob:
+                            self.assertEqual(other.push(102)["seq"], said[-1])
+                ann.request(SEND_USER, receiverId=bob.id, content="you")
+                self.assertEqual(bob.push(101)["content"], "you")
+                bob.close()
+            finally:
+                second.close()
+            said.append(ann.say(room, "alone")["seq"])
+            self.assertEqual(ann.push(102)["seq"], said[-1])
+        self.assertEqual(said, list(range(1, len(said) + 1)))
+        libraries = str(self.redis.masters()[0].call("FUNCTION", "LIST"))
+        for name in names:
+            self.assertIn("magpie_" + name.decode(), libraries)
 
     def test_buried_by_hand(self):
         first, second = self.pair()
