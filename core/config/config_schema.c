@@ -138,8 +138,9 @@ const struct config_option config_schema[] = {
             "How long what cannot be done in Redis is tried again before the client is told `unavailable`."),
     SECONDS(cluster.isolated, 5, 86400, "15", 0,
             "How long a Redis master may be out of reach before /ready says so (503)."),
-    BOOL(cluster.balance, "true", 0,
-         "Not used yet: masters that have gathered on one machine are moved apart by hand (docs/cluster.md)."),
+    BOOL(
+        cluster.balance, "true", 0,
+        "Whether Redis masters that have gathered on one machine are moved apart, once all is well (docs/cluster.md)."),
     SECTION("cluster.archive", "Where private messages are kept for long: PostgreSQL."),
     TEXT(cluster.archive.url, 1, "nil", RESTART | NIL | SECRET,
          "\"postgresql://USER:PASSWORD@HOST,HOST2/DATABASE\"; nil: private messages stay in Redis alone."),

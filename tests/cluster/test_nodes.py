@@ -189,6 +189,24 @@ class Away(Nodes):
                 self.assertNotIn(event, s.log())
 
 
+    def test_cut_off(self):
+        """Most masters are away from it for as long as cluster.isolated says; and back."""
+        config = dict(CONFIG, cluster={"copies": 1, "isolated": 5})
+        with Server(config, redis=self.redis.addresses) as s:
+            away = self.redis.masters()[:2]
+            for m in away:
+                m.stop()
+            try:
+                s.wait_log("cluster.isolated", 40)
+                self.eventually(lambda: ask(s, "cluster status")["state"] == "isolated", 10)
+            finally:
+                for m in away:
+                    m.cont()
+            s.wait_log("cluster.rejoined", 40)
+            self.redis.healthy()
+            self.eventually(lambda: ask(s, "cluster status")["state"] == "good", 40)
+
+
 class Balance(Nodes):
     def hosts(self):
         return sorted(m.host for m in self.redis.masters())
