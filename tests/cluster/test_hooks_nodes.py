@@ -1,0 +1,78 @@
+"""Hooks of scripts run once, on the node that has the request, wherever those are who hear of it."""
+
+import os
+import shutil
+import tempfile
+
+from base import Test
+from client import CHANNEL_MESSAGE, USER_MESSAGE
+from redis_cluster import RedisCluster
+from server import Server
+from test_console import Console
+
+EVENTS = ("create", "subscribe", "message", "conversation", "delivered", "offline", "unsubscribe")
+SCRIPT = """
+local magpie = require "magpie"
+for _, event in ipairs{%s} do
+    magpie.on(event, function(e) magpie.store.incr(event) end)
+end
+magpie.command("seen", "how often", function()
+    local out = {}
+    for _, event in ipairs{%s} do out[event] = magpie.store.get(event) or 0 end
+    return out
+end)
+""" % ((", ".join('"%s"' % e for e in EVENTS),) * 2)
+
+
+class Hooks(Test):
+    one_process = "its nodes are its own"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="magpie-scripts-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        with open(os.path.join(cls.folder, "count.lua"), "w") as f:
+            f.write(SCRIPT)
+        cls.redis = RedisCluster()
+        cls.addClassCleanup(cls.redis.close)
+        cls.nodes = []
+        for n in range(3):
+            cls.nodes.append(Server({"log": {"level": "info"}, "listen": {"console": "unix:console.sock"},
+                                     "node": n + 1,
+                                     "scripts": {"path": cls.folder, "load": ["count"]}},
+                                    redis=cls.redis.addresses, nodes=1, keys=cls.nodes[0].keys if n else None))
+        cls.server = cls.nodes[0]
+
+    @classmethod
+    def tearDownClass(cls):
+        for n in cls.nodes:
+            n.close()
+
+    def console(self, node, command):
+        c = Console(self.nodes[node])
+        try:
+            return c.json(command)
+        finally:
+            c.close()
+
+    def seen(self, node):
+        return self.console(node, "seen")
+
+    def test_once(self):
+        a, b, c = (self.user(name, server=self.nodes[n]) for n, name in enumerate(("Ada", "Bob", "Cid")))
+        room = self.channel(a, b, c)
+        c.close()
+        self.eventually(lambda: not self.console(0, "show user " + c.id)["online"])
+        for who in (a, b) * 3:
+            who.say(room, "hello")
+        for who in (a, b):
+            who.pushes(CHANNEL_MESSAGE, 6)
+        a.tell(b, "private")
+        b.push(USER_MESSAGE)
+        a.tell(c, "for later")
+        expected = {"create": 1, "subscribe": 3, "message": 8, "conversation": 8, "delivered": 8}
+        for n in range(3):
+            self.eventually(lambda: {k: self.seen(n)[k] for k in expected} == expected)
+        # Of the channel's messages Cid hears later, who is connected to no node; and of the one for it alone.
+        self.eventually(lambda: self.seen(2)["offline"] == 7)
+        self.assertEqual(self.seen(0), self.seen(1))
