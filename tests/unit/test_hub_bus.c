@@ -742,7 +742,6 @@ static void orders_are_carried_out(void **state)
     assert_int_equal(kit_bus.closed, 3);
 }
 
-/* Whatever waits for the bus when the server stops is answered, and the rest of the users is told gone. */
 /* Whoever is refused because the store is away is told whether it would have read or written, and when to try again. */
 static void a_store_that_is_away(void **state)
 {
@@ -772,10 +771,12 @@ static void a_store_that_is_away(void **state)
             assert_int_equal(strstr(body, "\"retryAfter\":1000") != NULL, clustered);
             gate_open(cases[i].kind);
         }
+        peer_close(a);
         kit_end(&k);
     }
 }
 
+/* Whatever waits for the bus when the server stops is answered, and the rest of the users is told gone. */
 static void the_hub_stops_while_the_bus_is_late(void **state)
 {
     struct kit k;
