@@ -1,6 +1,6 @@
 """Channels: actions 3, 4, 6; push 102."""
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import HISTORY, MEMBERS, SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE
 
 
@@ -227,6 +227,7 @@ class CreateNone(Test):
 class Limits(Test):
     config = {"limits": {"subscriptions": 5, "content": 100}}
 
+    @one_process("each node counts by its own copy")
     def test_subscriptions(self):
         a = self.user()
         names = [self.channel(a) for _ in range(5)]

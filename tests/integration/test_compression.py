@@ -480,6 +480,7 @@ class Deflate(Test):
                 w.close()
 
 
+@one_process("one process's figures")
 class Settings(PluginTest):
     """What is configured, reloaded and shown."""
 

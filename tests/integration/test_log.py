@@ -47,6 +47,7 @@ class OwnServers(Test):
             return ""
 
 
+@one_process("one process's log")
 class Lines(OwnServers):
     def everything(self, s):
         """Much of what could be logged; returns what must not be."""
@@ -209,6 +210,7 @@ class File(OwnServers):
                 s.discard()
 
 
+@one_process("one process's log")
 class Stalled(OwnServers):
     """Readers that stand still: lines are lost and counted, nothing waits."""
 

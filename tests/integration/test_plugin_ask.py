@@ -271,6 +271,7 @@ class Answers(AskTest):
             self.assertIn("magpie_ask_" + name, text)
 
 
+@one_process("each node asks")
 class Failures(AskTest):
     options = {"timeout_ms": 700, "message_failure": "open"}
     config = {"threads": 2, "rate": {"user": 0, "channel": 0}}

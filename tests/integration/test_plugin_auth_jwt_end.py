@@ -36,6 +36,7 @@ class JwtTest(PluginTest):
         return c
 
 
+@one_process("hooks of one node are looked at")
 class Claims(JwtTest):
     def test_every_hook_sees_them(self):
         told = {"role": 'a "moderator"\n', "groups": ["x", {"y": "\u00e9"}], "level": 7, "more": True}

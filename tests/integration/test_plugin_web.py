@@ -6,7 +6,7 @@ import os
 import re
 import socket
 
-from base import smoke
+from base import one_process, smoke
 from plugin_base import PluginTest, SHIPPED_PLUGINS, check
 from server import PATIENCE, ROOT, Server
 
@@ -157,6 +157,7 @@ class Web(PluginTest):
         self.assertEqual(bob.push(102)["content"], "hello")
 
 
+@one_process("one process's port")
 class WebElsewhere(PluginTest):
     path = SHIPPED_PLUGINS
     load = {"web": {"path": "/chat/"}, "metrics": {}}

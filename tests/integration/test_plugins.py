@@ -6,7 +6,7 @@ import socket
 import time
 import unittest
 
-from base import smoke
+from base import one_process, smoke
 from plugin_base import ABI, MAJOR, MINOR, TEST_PLUGINS, Console, PluginTest, check
 from server import CLUSTER, PATIENCE, Server
 from wire import TEXT, Closed, WsWire
@@ -148,6 +148,7 @@ class Life(PluginTest):
         self.assertEqual(got, ["m%d" % (i + 1) for i in range(n)])
 
 
+@one_process("what one process has loaded")
 class Slow(PluginTest):
     load = {}
     config = {"threads": 1}
@@ -234,6 +235,7 @@ class Reload(PluginTest):
         self.assertEqual(os.stat(self.server.folder + "/data/plugins/values").st_mode & 0o777, 0o700)
 
 
+@one_process("what one process has loaded")
 class Current(PluginTest):
     """Values in force: exact at once, on every shard, however often; and each is dropped once, when nobody can read it
     any more."""
@@ -329,6 +331,7 @@ class Current(PluginTest):
         self.server.wait_log("plugin.leak plugin=current held_values=1")
 
 
+@one_process("what one process has loaded")
 class Hooks(PluginTest):
     load = {"hooks": {}}
 
@@ -384,6 +387,7 @@ class Hooks(PluginTest):
         self.eventually(lambda: all(self.console("hooks seen").values()))
 
 
+@one_process("what one process has loaded")
 class Provider(PluginTest):
     load = {"provider": {}}
     config = {"auth": {"mode": "test"}}
@@ -417,6 +421,7 @@ class Provider(PluginTest):
         self.connect().login("Eve", token="now:eve")
 
 
+@one_process("what one process has loaded")
 class Actions(PluginTest):
     load = {"actions": {}}
 
@@ -456,6 +461,7 @@ class Actions(PluginTest):
         self.assertEqual(a.request(1001), {"from": "worker"})
 
 
+@one_process("what one process has loaded")
 class Routes(PluginTest):
     load = {"http": {}}
 
@@ -509,6 +515,7 @@ class Routes(PluginTest):
         self.assertEqual(self.http("GET", "/t/hello")[0], 200)
 
 
+@one_process("what one process has loaded")
 class Sockets(PluginTest):
     load = {"sockets": {}}
 
@@ -695,6 +702,7 @@ class Operations(PluginTest):
         self.console("op join %s %s-made" % (b.id, name))
         self.assertEqual(self.console("op members %s-made" % name), ["Bob"])
 
+    @one_process("connections are of one node")
     def test_users(self):
         a = self.user("Ada")
         self.again(a)

@@ -173,6 +173,7 @@ class Taken(PluginTest):
                                                           if p["state"] != "not loaded"])
 
 
+@one_process("one process ends")
 class Crash(unittest.TestCase):
     """The last line of the log names the plugin and where it was."""
 

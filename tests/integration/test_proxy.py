@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from base import Test, smoke
+from base import Test, one_process, smoke
 from client import LOGIN, Client
 from server import PATIENCE, Server
 from test_console import Console, ConsoleTest, Refused
@@ -56,6 +56,7 @@ class ProxyTest(ConsoleTest):
             return bytes(s.buffer)
 
 
+@one_process("what one process takes its clients for")
 class Named(ProxyTest):
     abstract = False
 
@@ -158,6 +159,7 @@ class Named(ProxyTest):
             self.assertEqual(self.address(self.behind(v1("192.0.2.%d" % n))), "192.0.2.%d" % n)
 
 
+@one_process("each node counts its connections")
 class Caps(ProxyTest):
     abstract = False
     config = {"listen": TRUSTED["listen"], "limits": {"connections_per_ip": 3}, "threads": 2,
@@ -346,6 +348,7 @@ class Tls(ProxyTest):
         c = self.behind(v1("192.0.2.50"), "tls-binary", headers=(("X-Forwarded-For", "192.0.2.51"),))
         self.assertEqual(self.address(c), "192.0.2.50")
 
+    @one_process("each node counts its connections")
     def test_caps(self):
         held = [self.behind(v1("192.0.2.9"), "tls-tcp") for _ in range(3)]
         for c in held:

@@ -200,7 +200,7 @@ class Programs(Test):
             rows = console.json("list connections")
         finally:
             console.close()
-        return [[r["ip"] for r in rows if r["user"] == c.id] for c in clients]
+        return [[r["ip"] for r in rows if r.get("user") == c.id] for c in clients]
 
     def test_messages_and_addresses(self):
         """By WebSocket and by TCP, and the server sees the client where it is."""

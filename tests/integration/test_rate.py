@@ -96,6 +96,7 @@ class PerUser(Rated):
         self.assertTrue(all("error" not in x for x in burst(a, SEND_CHANNEL, 5, channel=name)))
 
 
+@one_process("each node has a burst of its own")
 class PerConversation(Rated):
     abstract = False
     config = {"rate": {"user": 0, "channel": 5}}

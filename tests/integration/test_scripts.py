@@ -412,6 +412,7 @@ end)
         b.request(9)
 
 
+@one_process("scripts of one process")
 class Reload(Scripted):
     abstract = False
     files = {"policy": 'local version = 1\nmagpie.action(200, function() return {version = version, calls = '
