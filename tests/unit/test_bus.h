@@ -131,7 +131,7 @@ static inline void test_bus_describe(char *out, const struct store_op *op)
         break;
     case BUS_NOTE:
         snprintf(out, TEST_BUS_LINE, "note %s %.*s",
-                 n->remove ? "remove"
+                 n->remove ? n->note.value.n ? "remove-as-it-was" : "remove"
                  : n->add  ? "add"
                            : "put",
                  (int)n->note.key.n, n->note.key.p);

@@ -603,6 +603,7 @@ static void bans_are_notes_for_every_node(void **state)
     q = (struct ban_change){.kind = BAN_USER, .user = S(ann), .lift = true};
     KIT_HOST_BEGIN(&k, ban_change, &q);
     kit_settle(&k);
+    told("note remove ban:0%s", ann); /* whatever it says */
     assert_true(ban_user(kit_shard(&k, 1), S(ann), NULL));
     test_bus_open(&kit_bus);
     KIT_UNTIL(&k, q.op.home == NULL);
