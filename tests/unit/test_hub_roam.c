@@ -364,6 +364,36 @@ static void guests_elsewhere_stay(void **state)
     kit_end(&k);
 }
 
+/* A guest whose token is used on another node is none any more, and is not made one when it leaves this one. */
+static void a_guest_who_comes_back_elsewhere(void **state)
+{
+    struct kit k;
+    char id[64];
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    strcpy(k.opt.auth_mode, "open");
+    k.opt.guest_ms = 600000;
+    kit_start(&k);
+    of_version(5, 0);
+    kit_gate.changed = 5;
+    struct peer *a = peer_open(&k, 0);
+    assert_int_equal(sscanf(peer_ask(a, 1, "{\"name\":\"Ann\"}"), "{\"id\":\"%63[^\"]\"", id), 1);
+    kit_settle(&k);
+    struct store_user_save q = {.id = S(id), .name = S("Ann")};
+    OTHER(store_user_save, &q);
+    of_version(6, 0);
+    uint32_t saves = kit_gate.calls[OP_USER_SAVE], loads = kit_gate.calls[OP_USER_LOAD];
+    test_bus_hear(&kit_bus, &(struct bus_news){.kind = NEWS_USER, .user = S(id), .version = 6, .name = S("Ann")});
+    kit_settle(&k);
+    assert_int_equal(kit_gate.calls[OP_USER_LOAD], loads + 1);
+    assert_false(user_at(kit_shard(&k, 0), kit_user(&k, id))->guest);
+    peer_close(a);
+    kit_settle(&k);
+    assert_int_equal(kit_gate.calls[OP_USER_SAVE], saves);
+    kit_end(&k);
+}
+
 /* --- Arrivals ----------------------------------------------------------------------------------------------------- */
 
 static void hear_private(struct said *x, uint64_t arrival)
@@ -1000,6 +1030,7 @@ int main(void)
         cmocka_unit_test(a_login_of_who_is_deleted_meanwhile),
         cmocka_unit_test(a_user_that_another_node_has_made),
         cmocka_unit_test(guests_elsewhere_stay),
+        cmocka_unit_test(a_guest_who_comes_back_elsewhere),
         cmocka_unit_test(no_arrival_is_pushed_twice),
         cmocka_unit_test(a_missing_arrival_is_told_of),
         cmocka_unit_test(who_has_gone_waits_for_nothing),

@@ -96,6 +96,12 @@ void member_heard_late(struct shard *s, uint32_t user, struct bus_news *n)
     free(n);
 }
 
+static uint64_t user_version(struct shard *s, uint32_t user)
+{
+    const struct user_copy *c = user_copy(s, user);
+    return c ? c->version : 0;
+}
+
 /* Tokens of an older epoch are refused from now on; connections stay until an order closes them. */
 static void user_changed(struct shard *s, uint32_t user, const struct bus_news *n)
 {
@@ -104,6 +110,11 @@ static void user_changed(struct shard *s, uint32_t user, const struct bus_news *
         u->epoch = n->epoch;
     if (n->gone) /* what is known of its conversations may be wrong */
         atomic_fetch_add_explicit(&s->hub->users_gone, 1, memory_order_relaxed);
+    if (u->state == USER_READY && u->guest && n->version > user_version(s, user)) {
+        /* Its token was used elsewhere, which the news do not say: it is no guest, unless the store says so. */
+        u->guest = false;
+        copy_changed(s, user, STORE_VERSION_UNKNOWN);
+    }
     if (n->gone || order_of(s, user, n) != COPY_NEXT || slice_eq(n->name, user_name(u)))
         return;
     if (n->name.n == 0 || n->name.n > 64 || user_set_name(s, user, n->name) != 0)
