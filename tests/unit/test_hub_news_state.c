@@ -2,6 +2,7 @@
  * must look up; and what it does once news may have been missed. */
 #include "news_kit.h"
 
+#include "core/hub/people/copy.h"
 #include "core/hub/talk/advice.h"
 
 /* --- Advice ------------------------------------------------------------------------------------------------------- */
@@ -662,6 +663,41 @@ static void a_follow_that_comes_late(void **state)
     kit_end(&k);
 }
 
+/* The user joins by a connection to another node: here it is owed what is stored before the channel is followed. */
+static void a_member_by_news(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 2);
+    const char *ann = kit_id(&k, "ann", 0);
+    struct peer *a = peer_login(&k, ann, 0);
+    struct conv_key key = conv_key_channel(S("room"));
+    struct store_member_put put = {.conv = conv_key_slice(&key), .user = S(ann), .may_create = true};
+    OTHER(store_member_put, &put);
+    (void)say("room", "far", "before");
+    kit_bus.hold = 1u << BUS_FOLLOW;
+    user_copy(kit_shard(&k, 0), kit_user(&k, ann))->version = 5; /* which the store in memory does not count */
+    const struct bus_news n = {.kind = NEWS_MEMBER,
+                               .change = MEMBER_JOINED + 1,
+                               .members = 1,
+                               .version = 6,
+                               .seq = 1,
+                               .conv = conv_key_slice(&key),
+                               .user = S(ann)};
+    test_bus_hear(&kit_bus, &n);
+    has(peer_push(a, 112), "joined");
+    KIT_UNTIL(&k, test_bus_held(&kit_bus) == 1);
+    (void)say("room", "far", "between");
+    struct said *three = say("room", "far", "three");
+    test_bus_open(&kit_bus);
+    hear(three);
+    gets(a, 2, "between");
+    gets(a, 3, "three");
+    gets_nothing(&k, a);
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A double fault has taken messages that were pushed: the numbers go on above them, and nothing stands still. */
 static void a_head_below_what_was_heard(void **state)
 {
@@ -709,6 +745,7 @@ int main(void)
         cmocka_unit_test(the_store_checks),
         cmocka_unit_test(heads_are_compared),
         cmocka_unit_test(a_follow_that_comes_late),
+        cmocka_unit_test(a_member_by_news),
         cmocka_unit_test(a_head_below_what_was_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,10 @@ bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push
     interest_hold(s, chan);
     uint32_t sub = sub_find(s, user, chan);
     if (sub == NONE) {
+        struct chan *ch = chan_at(s, chan);
+        if (fresh && !ch->member_count)
+            ch->last_seq = since;
+        ch->owed = ch->owed || fresh;
         interest_await(s, chan);
         sub = sub_add(s, user, chan, push, events, since, fresh);
         if (sub == NONE)

@@ -51,6 +51,7 @@ struct chan {
     uint8_t posted; /* the mask that the owner knows: 1 << enum push_mode, INTEREST_EVENTS */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
     bool in_walks;  /* in such a list */
+    bool owed;      /* with a bus: members came by news of their membership; they are owed what comes after last_seq */
 };
 
 static inline struct chan *chan_at(const struct shard *s, uint32_t chan)

@@ -22,8 +22,8 @@ static void followed(void *owner, struct store_op *op)
         v->followed = true;
         conv_followed(s, f->conv, &f->op);
     }
+    f->then(s, f->ctx, op->status); /* who waits is a member by the time that the first message is given */
     news_followed(s, f->conv, op->status == STORE_OK ? &f->op : NULL);
-    f->then(s, f->ctx, op->status);
     conv_at(s, f->conv)->pins--;
     free(f);
 }

@@ -53,12 +53,20 @@ bool news_follow(struct shard *s, uint32_t conv)
     return h != NULL;
 }
 
+void news_from(struct shard *s, uint32_t conv, uint64_t seq)
+{
+    struct heard *h = heard_get(s, conv);
+    if (h && !h->begun && (!h->from || seq < h->from))
+        h->from = seq;
+}
+
 void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head)
 {
     struct heard *h = conv_at(s, conv)->heard;
     h->asking--;
     if (!h->begun && head) {
-        h->messages.number = head->seq;
+        h->messages.number = h->from && h->from <= head->seq ? h->from - 1 : head->seq;
+        h->target = head->seq;
         h->changes.number = head->member_version;
         h->begun = true;
     } else if (head && head->seq > h->target) {

@@ -60,6 +60,8 @@ void news_give_read(struct shard *s, uint32_t conv, const struct store_message *
 
 /* The channel is about to be followed. False: out of memory. */
 MUST_CHECK bool news_follow(struct shard *s, uint32_t conv);
+/* Members here are owed what comes from that seq on, although the channel is not followed yet. */
+void news_from(struct shard *s, uint32_t conv, uint64_t seq);
 /* It is, and from the head on everything is told; or it is not (NULL). */
 void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head);
 /* Its members have changed since that version. */
