@@ -15,7 +15,7 @@ import random
 import time
 
 from client import ACK, CONVERSATIONS, MEMBERS, PRESENCE
-from person import LOST, PAGE, STUCK, Heard, Ledger, Person, Stuck, name_of
+from person import COMPLAINTS, LOST, PAGE, STUCK, Heard, Ledger, Person, Stuck, name_of
 from server import PATIENCE
 
 SETTLE = 15  # seconds within which all is heard once nothing is broken any more
@@ -123,7 +123,7 @@ class Checker:
         summary = ", ".join("%d %s" % (n, what) for what, n in sorted(self.ledger.counts.items()))
         if self.ledger.complaints:
             self.test.fail("%d complaints (seed %d; %s):\n%s" % (self.ledger.counts["complaints"], self.seed, summary,
-                                                                 "\n".join(self.ledger.complaints)))
+                                                                 "\n".join(self.ledger.complaints[:COMPLAINTS])))
         return summary
 
     # --- What is checked
@@ -169,7 +169,7 @@ class Checker:
                 answer = reader.page(conversation, after=after, limit=PAGE)
                 page = answer.get("messages", [])
                 messages += [(m["seq"], m["id"], m["sender"]["id"], m["content"]) for m in page]
-                if not page or not answer["more"]:
+                if not page or not answer.get("more"):
                     break
                 after = page[-1]["seq"]
             out[conversation] = messages
@@ -266,7 +266,7 @@ class Checker:
         out, cursor = {}, None
         while True:
             answer = person.until_done(CONVERSATIONS, dict({"limit": PAGE}, **({"cursor": cursor} if cursor else {})))
-            for row in answer["conversations"]:
+            for row in answer.get("conversations", ()):
                 out[row["channel"] if "channel" in row else person.pair(row["peerId"])] = row
             cursor = answer.get("cursor")
             if not cursor:
@@ -279,7 +279,7 @@ class Checker:
             for n in self.nodes:
                 self.at(asker, n)
                 answer = asker.until_done(MEMBERS, {"name": channel, "limit": PAGE})
-                members = sorted(m["id"] for m in answer["members"])
+                members = sorted(m["id"] for m in answer.get("members", ()))
                 if members != wanted:
                     self.complain("%s: node %s has the members %s, not %s" % (channel, n.label, members, wanted))
 
@@ -294,7 +294,7 @@ class Checker:
 
             def online():
                 answer = asker.until_done(PRESENCE, {"ids": [p.id for p in self.people]})
-                return sorted(answer["online"])
+                return sorted(answer.get("online", ()))
             wanted, end = sorted(p.id for p in here), time.monotonic() + SETTLE * PATIENCE
             while (found := online()) != wanted and time.monotonic() < end:
                 time.sleep(0.2)

@@ -14,7 +14,7 @@ from wire import Closed, Refused, Timeout
 STUCK = 90       # seconds that a request may be refused or unanswered, repeated all the while
 ANSWER = 12      # seconds that one answer may take: more than a node's patience
 FAR = 200        # messages missed at once, above which pushes may jump
-COMPLAINTS = 60  # after which no more are kept
+COMPLAINTS = 60  # that are told of
 PAGE = 200
 
 # How often people do what: Person's methods.
@@ -39,7 +39,7 @@ class Ledger:
     def complain(self, text):
         with self.lock:
             self.counts["complaints"] += 1
-            if len(self.complaints) < COMPLAINTS and text not in self.complaints:
+            if len(self.complaints) < 100 * COMPLAINTS and text not in self.complaints:
                 self.complaints.append(text)
 
     def saw(self, conversation, m, how):
@@ -98,6 +98,8 @@ class Person(threading.Thread):
         self.behind = set()   # channels that 107 named
         self.stopping, self.trouble = False, None
         self.connections = 0
+        self.shares = dict(SHARES, **checker.shares)
+        self.stay = None      # the node that it always uses
 
     # --- Its connection
 
@@ -109,7 +111,7 @@ class Person(threading.Thread):
     def connect(self, node=None):
         """To this node, or any; logged in, with what it missed pulled."""
         self.drop()
-        node = node or self.random.choice(self.checker.nodes)
+        node = node or self.stay or self.random.choice(self.checker.nodes)
         if not node.tcp:
             raise Closed("there is no such node now")
         client = Client(node, self.random.choice(("tcp", "binary")))
@@ -405,8 +407,7 @@ class Person(threading.Thread):
     # --- Its life
 
     def act(self):
-        shares = dict(SHARES, **self.checker.shares)
-        getattr(self, self.random.choices(list(shares), list(shares.values()))[0])()
+        getattr(self, self.random.choices(list(self.shares), list(self.shares.values()))[0])()
 
     def mark_some(self):
         conversation = self.random.choice([c for c in self.heard if self.rooms.get(c, "in") == "in"] or [None])

@@ -49,10 +49,10 @@ class Guilty(Faults):
 
     def guilty(self, *words):
         """The checker complains, of this."""
-        with self.assertRaises(AssertionError) as found:
+        with self.assertRaises(AssertionError):
             self.checker.check()
         for w in words:
-            self.assertIn(w, str(found.exception))
+            self.assertTrue(any(w in c for c in self.checker.ledger.complaints), self.checker.ledger.complaints[:20])
 
     def taken_back(self, seconds=2):
         """A master goes on for a while without replicas, dies for good, and they go on without it."""
@@ -144,28 +144,6 @@ class PutIsIgnored(HalvesAreRepeated):
     def test_they_come_into_the_inbox_again(self):
         self.run_with(lambda: time.sleep(8))
         self.guilty("is in the inbox again")
-
-
-class ReadsDoNotWait(Guilty):
-    """What a master alone has is shown by reads; then the master is gone."""
-
-    settings = dict(CONFIG, cluster={"patience": 2})
-    binary = FAULTY
-    environment = {"MAGPIE_FAULT": "reads"}
-    how = {"people": 12, "pause": 0.02, "shares": {"send": 30, "read_somewhere": 50}}
-
-    def test_what_was_shown_is_taken_back(self):
-        self.run_with(lambda: self.taken_back(1.5), lambda: self.taken_back(1.5))
-        self.guilty("showed")
-
-
-class ReadsWait(ReadsDoNotWait):
-    binary = MAGPIED
-    test_what_was_shown_is_taken_back = None
-
-    def test_nothing_is_taken_back(self):
-        self.run_with(lambda: self.taken_back(1.5), lambda: self.taken_back(1.5))
-        self.checker.check()
 
 
 class NewsAreLost(Guilty):
