@@ -150,7 +150,7 @@ void channel_news_own(struct shard *s, uint32_t conv, const struct channel_chang
         }
         return;
     }
-    if (c->version > h->changes.number) {
+    if (c->version >= h->changes.number) { /* the same: the thresholds may have changed since */
         conv_set_members(s, conv, c->members);
         h->changed_ms = s->now_ms;
     }
@@ -179,7 +179,7 @@ void channel_news_head(struct shard *s, uint32_t conv, const struct store_conv_l
     h->changed_ms = s->now_ms;
     if (head->exists) {
         conv_hear_members(s, conv, head->members);
-        conv_hear_tier(s, conv, head->tier);
+        conv_read_tier(s, conv, head->tier);
     } else if (conv_at(s, conv)->exists) {
         conv_gone(s, conv);
     }

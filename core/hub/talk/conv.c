@@ -342,6 +342,14 @@ void conv_hear_tier(struct shard *s, uint32_t conv, enum store_tier tier)
     set_tier(s, conv, tier, false);
 }
 
+void conv_read_tier(struct shard *s, uint32_t conv, enum store_tier tier)
+{
+    const struct conv *v = conv_at(s, conv);
+    tier = tier == TIER_LARGE ? TIER_LARGE : TIER_SMALL;
+    if (v->tier_by_policy || tier == tier_of_members(s, v))
+        conv_hear_tier(s, conv, tier);
+}
+
 void conv_gone(struct shard *s, uint32_t conv)
 {
     struct conv *v = conv_at(s, conv);

@@ -98,6 +98,8 @@ void conv_set_members(struct shard *s, uint32_t conv, uint32_t members);
 void conv_hear_members(struct shard *s, uint32_t conv, uint32_t members);
 /* Another server has saved that tier. */
 void conv_hear_tier(struct shard *s, uint32_t conv, enum store_tier tier);
+/* The store has that tier now, saved who knows when: thresholds that changed since go before it, as at a load. */
+void conv_read_tier(struct shard *s, uint32_t conv, enum store_tier tier);
 /* The channel is followed, and this is what the store had of it then. */
 struct bus_follow;
 void conv_followed(struct shard *s, uint32_t conv, const struct bus_follow *head);
