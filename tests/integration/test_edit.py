@@ -2,7 +2,7 @@
 
 import time
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import (BLOCK, CONVERSATIONS, EDIT, EDITED, INBOX, RECALL, RECALLED, SEND_CHANNEL, SEND_USER, SUBSCRIBE,
                     UNSUBSCRIBE)
 from plugin_base import Console, PluginTest
@@ -390,6 +390,7 @@ class Plugins(PluginTest):
     load = {"later": {}, "hooks": {}}
     config = {"threads": 2, "rate": {"user": 0, "channel": 0}}
 
+    @one_process("a plugin counts what its node sees")
     def test_hooks(self):
         a, b = self.users("Ada", "Bob")
         before = self.console("hooks seen")

@@ -13,7 +13,7 @@ import unittest
 import urllib.parse
 
 import scrape
-from base import Test
+from base import Test, one_process
 from openapi import Description
 from plugin_base import Console, check
 from server import CLUSTER, PATIENCE, ROOT, Raw, Server, free_port, merged
@@ -594,6 +594,7 @@ class KeyRotation(Http):
 class Metrics(Http):
     config = {"plugins": {"load": {"metrics": {"bearer": KEY}}}}
 
+    @one_process("the figures of one node")
     def test_figures(self):
         ada = self.user("Ada")
         name = self.channel(ada)
@@ -666,6 +667,7 @@ class Hosts(Http):
         self.eventually(lambda: self.asked("evil.example") == 403)
 
 
+@one_process("a port, and a socket, of one node")
 class HostsElsewhere(Test):
     """Where no browser's page can come by a name of its own, any name is served (on listen.metrics: elsewhere the
     figures are for this machine alone)."""
