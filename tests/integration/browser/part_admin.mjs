@@ -57,7 +57,7 @@ async function charts() {
 
 async function user() {
   const victim = await member("Victim of Kicks", fresh());
-  const id = (await order(`list users "Victim of Kicks"`)).match(/^(\S+)\s+"Victim of Kicks"/m)[1];
+  const id = (await order(`list users "Victim of Kicks"`)).match(/(\S+)\s+"Victim of Kicks"/)[1];
   const who = await operator();
   await open(who, "Users");
   await who.page.getByRole("searchbox").fill("ictim of Ki");
