@@ -34,10 +34,13 @@ static uint64_t apart(uint64_t a, uint64_t b)
     return a > b ? a - b : b - a;
 }
 
-static void guard_pause(struct guard *g, const char *when, int64_t by_ms, uint64_t steady_ms)
+/* `same_ms`: stamps of before may be of this millisecond. Then the steady clock goes on by one, which tells them from
+ * those of the pause. */
+static void guard_pause(struct guard *g, const char *when, int64_t by_ms, uint64_t now_ms, bool same_ms)
 {
     g->paused = true;
-    g->paused_from_ms = steady_ms;
+    g->steady_by_ms += same_ms;
+    g->paused_from_ms = now_ms + g->steady_by_ms;
     log_event(LOG_ERROR, "storage.clock_jump", LOG_STR("when", when), LOG_INT("by_s", by_ms / 1000),
               LOG_STR("hint", "expiry is paused; check the clock, then: storage clock accept"));
 }
@@ -90,7 +93,7 @@ static void left_continue(struct guard *g, const struct left *l)
     g->steady_by_ms = l->steady_ms + steady - g->base_ms;
     if (!jumped)
         return;
-    guard_pause(g, "restart", (int64_t)(wall - g->base_ms), l->steady_ms + steady);
+    guard_pause(g, "restart", (int64_t)(wall - g->base_ms), g->base_ms, steady == 0 && !l->paused);
     g->unsure = !l->same_boot || (l->paused && l->unsure);
     if (l->paused) /* what was stamped since then was stamped in doubt */
         g->paused_from_ms = l->paused_from_ms;
@@ -139,7 +142,7 @@ static uint64_t look(struct guard *g)
     uint64_t now = g->base_ms + (boot - g->boot0_ms);
     if (!g->paused) {
         if (leap || apart(wall, g->last_wall_ms + passed) > GUARD_RUN_JUMP_MS)
-            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed), now + g->steady_by_ms);
+            guard_pause(g, "running", (int64_t)(wall - g->last_wall_ms - passed), now, passed == 0);
         else
             atomic_store_explicit(&g->expiry->now_ms, now, memory_order_relaxed);
     }
@@ -156,10 +159,17 @@ uint64_t guard_now(struct guard *g)
     return now;
 }
 
+/* Under the lock. look() may move steady_by_ms, so it comes first. */
+static uint64_t look_steady(struct guard *g)
+{
+    uint64_t now = look(g);
+    return now + g->steady_by_ms;
+}
+
 uint64_t guard_steady(struct guard *g)
 {
     pthread_mutex_lock(&g->lock);
-    uint64_t now = look(g) + g->steady_by_ms;
+    uint64_t now = look_steady(g);
     pthread_mutex_unlock(&g->lock);
     return now;
 }
@@ -167,7 +177,7 @@ uint64_t guard_steady(struct guard *g)
 uint64_t guard_age(struct guard *g, uint64_t stamp_ms)
 {
     pthread_mutex_lock(&g->lock);
-    uint64_t now = look(g) + g->steady_by_ms, age = now > stamp_ms ? now - stamp_ms : 0;
+    uint64_t now = look_steady(g), age = now > stamp_ms ? now - stamp_ms : 0;
     for (uint32_t i = 0; i < g->move_count; i++)
         if (stamp_ms < g->moves[i].from_ms)
             age += g->moves[i].by_ms;

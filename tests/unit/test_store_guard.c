@@ -239,16 +239,16 @@ static void another_boot(void **state)
     restart(&g, &c, boot_a, 0, 0);
     c.boot = 3; /* counts anew */
     restart(&g, &c, boot_b, 0, 10 * (int64_t)DAY);
-    assert_int_equal(guard_age(&g, T0), 10 * DAY);
+    assert_int_equal(guard_age(&g, T0), 10 * DAY + 1);
     assert_int_equal(guard_now(&g), T0 + 10 * DAY);
     restart(&g, &c, boot_a, 0, -(int64_t)DAY);
-    assert_int_equal(guard_age(&g, T0), 10 * DAY);
+    assert_int_equal(guard_age(&g, T0), 10 * DAY + 1);
     assert_false(guard_paused(&g));
     /* A boot clock that counts a month at once is not believed, though the boot is the same. */
     restart(&g, &c, boot_a, 0, (int64_t)DAY);
     c.boot += 40 * DAY;
     restart(&g, &c, boot_a, 0, (int64_t)DAY);
-    assert_int_equal(guard_age(&g, T0), 10 * DAY);
+    assert_int_equal(guard_age(&g, T0), 10 * DAY + 2); /* two leaps of the boot clock */
     guard_fini(&g);
 }
 
@@ -266,7 +266,7 @@ static void accepted(void **state)
         pass(&c, 10);
         restart(&g, &c, boot_b, 0, 40 * (int64_t)DAY);
         assert_true(guard_paused(&g));
-        assert_int_equal(guard_age(&g, T0), 10);
+        assert_int_equal(guard_age(&g, T0), 11);  /* one of the jump */
         assert_int_equal(guard_date(&g), c.wall); /* who knows? */
         pass(&c, 100);
         uint64_t during = guard_steady(&g);
@@ -277,11 +277,34 @@ static void accepted(void **state)
         assert_int_equal(guard_date(&g), c.wall);
         assert_true(guard_accept(&g));
         assert_int_equal(guard_now(&g), c.wall);
-        assert_int_equal(guard_age(&g, T0), 40 * DAY + 210);
+        assert_int_equal(guard_age(&g, T0), 40 * DAY + 211);
         assert_int_equal(guard_age(&g, during), 100);
         restart(&g, &c, boot_b, 5, 0);
-        assert_int_equal(guard_age(&g, T0), 40 * DAY + 215);
+        assert_int_equal(guard_age(&g, T0), 40 * DAY + 216);
         assert_int_equal(guard_age(&g, during), 105);
+        guard_fini(&g);
+    }
+}
+
+/* What was stamped in the millisecond of a jump is told apart by which came first. */
+static void one_millisecond(void **state)
+{
+    (void)state;
+    for (unsigned closed = 0; closed < 2; closed++) {
+        struct clocks c = {T0, 5000};
+        struct expiry e = {0};
+        struct guard g;
+        start(&g, &c, &e, 0);
+        uint64_t before = guard_steady(&g);
+        if (closed)
+            restart(&g, &c, boot_b, 0, 40 * (int64_t)DAY);
+        else
+            c.wall += 40 * DAY;
+        uint64_t during = guard_steady(&g);
+        assert_true(guard_paused(&g));
+        assert_true(guard_accept(&g));
+        assert_int_equal(guard_age(&g, before), 40 * DAY + 1);
+        assert_int_equal(guard_age(&g, during), 0);
         guard_fini(&g);
     }
 }
@@ -376,6 +399,7 @@ int main(void)
         cmocka_unit_test(an_hour_over_a_restart),
         cmocka_unit_test(another_boot),
         cmocka_unit_test(accepted),
+        cmocka_unit_test(one_millisecond),
         cmocka_unit_test(dates),
         cmocka_unit_test(many_moves),
     };

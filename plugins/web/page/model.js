@@ -372,16 +372,21 @@ export class Model extends Emitter {
       room.joined = change === "joined";
       room.members = members;
       if (change === "left" && room !== this.open) return this.drop(room);
-      if (room.loaded && change !== "joined") room.addNotice(change, "You", Date.now());
+      if (change !== "joined") this.#notice(room, change, "You");
       room.at ||= Date.now();
       return this.touch(room);
     }
     const room = this.rooms.get(conversation.key);
     if (!room) return;
     this.learn(id, name);
-    if (room.loaded) room.addNotice(change, name, Date.now());
+    this.#notice(room, change, name);
     this.count(room, members);
     this.emit("members", room);
+  }
+
+  /** What comes while the messages are still being fetched is shown too: who looks at a room was there. */
+  #notice(room, change, name) {
+    if (room.loaded || room.loading || room === this.open) room.addNotice(change, name, Date.now());
   }
 
   // --- Sending -------------------------------------------------------------------------------------------------------
