@@ -6,8 +6,8 @@
 #include "storage/local/export.h"
 #include "storage/local/import.h"
 #include "storage/local/local.h"
-#include "storage/redis/export.h"
-#include "storage/redis/import.h"
+#include "storage/redis/dump/export.h"
+#include "storage/redis/dump/import.h"
 #include "storage/redis/redis.h"
 
 #include <stdio.h>

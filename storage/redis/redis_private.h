@@ -7,12 +7,12 @@
 #define MAGPIE_STORAGE_REDIS_PRIVATE_H
 
 #include "storage/engine.h"
-#include "storage/redis/call.h"
-#include "storage/redis/library.h"
-#include "storage/redis/link.h"
-#include "storage/redis/partition.h"
-#include "storage/redis/queue.h"
-#include "storage/redis/slots.h"
+#include "storage/redis/client/call.h"
+#include "storage/redis/client/library.h"
+#include "storage/redis/client/link.h"
+#include "storage/redis/client/partition.h"
+#include "storage/redis/client/queue.h"
+#include "storage/redis/client/slots.h"
 
 #include <ev.h>
 #include <pthread.h>

@@ -2,12 +2,12 @@
 
 #include "core/base/container.h"
 #include "core/base/log.h"
-#include "storage/redis/node.h"
-#include "storage/redis/node_cut.h"
-#include "storage/redis/cold.h"
+#include "storage/redis/bus/tell.h"
+#include "storage/redis/cold/cold.h"
+#include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/node_cut.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
-#include "storage/redis/tell.h"
 
 #include <stdio.h>
 #include <stdlib.h>

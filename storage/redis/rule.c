@@ -1,8 +1,8 @@
 /* What is visible: see rule.h. */
 #include "storage/redis/rule.h"
 
+#include "storage/redis/nodes/time.h"
 #include "storage/redis/redis_private.h"
-#include "storage/redis/time.h"
 
 #define DAY_MS UINT64_C(86400000)
 

@@ -1,12 +1,12 @@
 /* Operations under way: see task.h. */
 #include "storage/redis/task.h"
 
-#include "storage/redis/bus_private.h"
+#include "storage/redis/bus/bus_private.h"
 #include "storage/redis/io.h"
-#include "storage/redis/marks.h"
-#include "storage/redis/op.h"
+#include "storage/redis/ops/marks.h"
+#include "storage/redis/ops/op.h"
+#include "storage/redis/ops/settle.h"
 #include "storage/redis/redis_private.h"
-#include "storage/redis/settle.h"
 
 #include <stdlib.h>
 

@@ -17,7 +17,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 
-#include "storage/redis/time.h"
+#include "storage/redis/nodes/time.h"
 
 static uint64_t bench_now(const void *r)
 {
@@ -25,7 +25,7 @@ static uint64_t bench_now(const void *r)
     return clock_wall_ms();
 }
 #define time_now(r) bench_now(r) /* the bare client's commands are made by an engine that has no clock */
-#include "storage/redis/op_append.c"
+#include "storage/redis/ops/op_append.c"
 
 #include "storage/bus.h"
 

@@ -17,8 +17,8 @@
 #include "core/base/log.h"
 #include "storage/bus.h"
 #include "storage/conv_key.h"
-#include "storage/redis/bus_private.h"
-#include "storage/redis/node.h"
+#include "storage/redis/bus/bus_private.h"
+#include "storage/redis/nodes/node.h"
 
 #include <errno.h>
 #include <poll.h>

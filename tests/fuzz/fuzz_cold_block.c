@@ -2,7 +2,7 @@
  * Blocks that Redis keeps of the archive: never a byte read outside; what passes as a block can be walked to its end,
  * and its records, where they are such, become rows that make the same block again.
  */
-#include "storage/redis/cold_block.h"
+#include "storage/redis/cold/cold_block.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * What nodes tell each other: never a byte read outside; slices lie in the copy; and what was read is written as it
  * came.
  */
-#include "storage/redis/news.h"
+#include "storage/redis/bus/news.h"
 
 #include <stdlib.h>
 

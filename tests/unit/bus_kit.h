@@ -8,8 +8,8 @@
 #include "tests/unit/test_store_util.h"
 
 #include "storage/bus.h"
-#include "storage/redis/bus_private.h"
-#include "storage/redis/node.h"
+#include "storage/redis/bus/bus_private.h"
+#include "storage/redis/nodes/node.h"
 #include "tests/unit/redis_raw.h"
 
 enum { HEARD = 64 };

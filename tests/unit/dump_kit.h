@@ -12,7 +12,7 @@
 #include "storage/dump.h"
 #include "storage/local/export.h"
 #include "storage/local/import.h"
-#include "storage/redis/still.h"
+#include "storage/redis/dump/still.h"
 
 static char file[2][160]; /* exports */
 static char why[DUMP_WHY_MAX];

@@ -13,7 +13,7 @@
 
 #include "core/base/container.h"
 #include "core/base/log.h"
-#include "storage/redis/group.h"
+#include "storage/redis/client/group.h"
 #include "storage/redis/io.h"
 #include "storage/redis/redis_private.h"
 

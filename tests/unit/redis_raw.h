@@ -6,8 +6,8 @@
 
 #include "redis_kit.h"
 
+#include "storage/redis/client/partition.h"
 #include "storage/redis/layout.h"
-#include "storage/redis/partition.h"
 
 #include <hiredis/hiredis.h>
 #include <pthread.h>

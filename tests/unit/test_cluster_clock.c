@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "core/base/log.h"
-#include "storage/redis/nodes.h"
+#include "storage/redis/nodes/nodes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

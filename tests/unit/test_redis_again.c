@@ -1,8 +1,8 @@
 /* What nodes try again: sessions that cannot be taken away, but never after the user has come back; and orders. */
 #include "tests/unit/redis_peer.h"
 
-#include "storage/redis/bus_private.h"
-#include "storage/redis/node_private.h"
+#include "storage/redis/bus/bus_private.h"
+#include "storage/redis/nodes/node_private.h"
 
 enum { OUR_INC = 7 };
 

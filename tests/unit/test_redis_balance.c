@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "storage/redis/balance_plan.h"
+#include "storage/redis/nodes/balance_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

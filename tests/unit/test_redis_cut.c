@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "storage/redis/node_cut.h"
+#include "storage/redis/nodes/node_cut.h"
 
 enum { LIMIT = 5000, SOON = LIMIT - 1, LONG = LIMIT };
 

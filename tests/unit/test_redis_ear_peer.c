@@ -2,11 +2,11 @@
 #include "redis_peer.h"
 
 #include "storage/conv_key.h"
-#include "storage/redis/bus_private.h"
-#include "storage/redis/ear.h"
-#include "storage/redis/node.h"
-#include "storage/redis/nodes.h"
-#include "storage/redis/patrol.h"
+#include "storage/redis/bus/bus_private.h"
+#include "storage/redis/bus/ear.h"
+#include "storage/redis/bus/patrol.h"
+#include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/nodes.h"
 
 /* What a hub would hear. */
 static struct {

@@ -1,5 +1,5 @@
 /* What nodes tell each other (news.c): each kind there and back, and what no node would write. */
-#include "storage/redis/news.h"
+#include "storage/redis/bus/news.h"
 
 #include "storage/conv_key.h"
 

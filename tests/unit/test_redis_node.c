@@ -5,8 +5,8 @@
 #include "core/base/clock.h"
 #include "core/base/mailbox.h"
 #include "storage/bus.h"
-#include "storage/redis/node.h"
-#include "storage/redis/notes_log.h"
+#include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/notes_log.h"
 #include "storage/redis/redis_private.h"
 
 #include <unistd.h>

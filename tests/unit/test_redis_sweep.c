@@ -5,7 +5,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "storage/conv_key.h"
-#include "storage/redis/node.h"
+#include "storage/redis/nodes/node.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/sweep.h"
 

@@ -3,12 +3,12 @@
 
 #include "core/base/mailbox.h"
 #include "storage/conv_key.h"
+#include "storage/redis/bus/news.h"
+#include "storage/redis/bus/tell.h"
+#include "storage/redis/client/publish.h"
 #include "storage/redis/layout.h"
-#include "storage/redis/news.h"
-#include "storage/redis/node.h"
-#include "storage/redis/publish.h"
+#include "storage/redis/nodes/node.h"
 #include "storage/redis/task.h"
-#include "storage/redis/tell.h"
 
 enum { HEARD = 64, REPLIES = 16, NO_NODE = 0 };
 

@@ -3,9 +3,9 @@
 #include "tests/unit/test_store_util.h"
 
 #include "storage/bus.h"
-#include "storage/redis/bus_private.h"
-#include "storage/redis/nodes.h"
-#include "storage/redis/tell.h"
+#include "storage/redis/bus/bus_private.h"
+#include "storage/redis/bus/tell.h"
+#include "storage/redis/nodes/nodes.h"
 #include "tests/unit/redis_raw.h"
 
 enum { HEARD = 256 };

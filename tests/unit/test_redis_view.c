@@ -1,5 +1,5 @@
 /* What CLUSTER NODES says, in parts. */
-#include "storage/redis/view.h"
+#include "storage/redis/start/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "storage/redis/library.h"
-#include "storage/redis/partition.h"
-#include "storage/redis/resp.h"
+#include "storage/redis/client/library.h"
+#include "storage/redis/client/partition.h"
+#include "storage/redis/client/resp.h"
 
 #include <stdio.h>
 #include <stdlib.h>

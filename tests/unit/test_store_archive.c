@@ -4,7 +4,7 @@
 #define UTIL_MAIN
 #include "tests/unit/test_store_util.h"
 
-#include "storage/redis/behind.h"
+#include "storage/redis/cold/behind.h"
 #include "tests/unit/archive_kit.h"
 
 enum { HOT = 4, HOT_AGE_MS = 60000 };
