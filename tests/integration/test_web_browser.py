@@ -43,6 +43,7 @@ class WebBrowser(Test):
             "plugins": {"load": {"web": {}}},
             "tiers": {"small": {"max": 20000}},
         })
+        cls.server.spread = False  # of several nodes one has the pages, its console, and the log of who did what there
         console = int(cls.server.log().split("transport=console")[0].rsplit("127.0.0.1:", 1)[1].split()[0])
         setting = {"port": cls.server.websocket, "console": console, "password": PASSWORD, "chromium": CHROMIUM,
                    "shots": SHOTS, "patience": PATIENCE}

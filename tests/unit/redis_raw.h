@@ -10,8 +10,10 @@
 #include "storage/redis/layout.h"
 
 #include <hiredis/hiredis.h>
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { RAW_MASTERS = 16 };
 
@@ -83,6 +85,24 @@ static inline void raw_fini(struct raw *w)
 {
     for (unsigned i = 0; i < w->n; i++)
         redisFree(w->at[i]);
+}
+
+/* Masters end all connections of this process but those of here. Other tests use the same masters side by side. */
+static inline void raw_end_links(struct raw *w)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in a;
+        socklen_t n = sizeof a;
+        bool own = false;
+        for (unsigned i = 0; i < w->n; i++)
+            own |= w->at[i]->fd == fd;
+        if (own || getsockname(fd, (struct sockaddr *)&a, &n) != 0 || a.sin_family != AF_INET)
+            continue;
+        char host[INET_ADDRSTRLEN];
+        (void)inet_ntop(AF_INET, &a.sin_addr, host, sizeof host);
+        for (unsigned i = 0; i < w->n; i++)
+            freeReplyObject(redisCommand(w->at[i], "CLIENT KILL ADDR %s:%u", host, ntohs(a.sin_port)));
+    }
 }
 
 /* A key, in memory that lives until the next dozen of calls. `rest` may be empty. */
