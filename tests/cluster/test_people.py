@@ -494,13 +494,17 @@ class People(unittest.TestCase):
 
     # --- notes ---
 
+    def note(self, number, op, k, value, known=0):
+        return self.r.call("note", [key("V"), key("L")], op, k, value, 1, number, known, NOW)
+
     def test_notes(self):
-        note = lambda *args: self.r.call("note", [key("V")], *args)
-        self.assertEqual(note("set", "k", "v"), b"N" + u48(1))
-        self.assertEqual(note("set", "k", "w"), b"N" + u48(2))
+        self.assertEqual(self.note(1, "set", "k", "v"), b"N" + u48(1) + b"v")
+        self.assertEqual(self.note(2, "set", "k", "w"), b"N" + u48(2) + b"w")
+        self.assertEqual(self.note(2, "set", "k", "w"), b"D" + u48(2))  # a repeat
         self.assertEqual(self.r.redis.call("HGET", key("V"), "k"), b"w")
-        self.assertEqual(note("remove", "k", ""), b"N" + u48(3))
-        self.assertEqual(note("remove", "k", ""), b"N" + u48(4))
+        self.assertEqual(self.note(3, "remove", "k", "v"), b"D" + u48(2))  # what stands begins otherwise
+        self.assertEqual(self.note(4, "remove", "k", ""), b"N" + u48(3))
+        self.assertEqual(self.note(5, "remove", "k", ""), b"N" + u48(4))
         self.assertEqual(self.r.redis.call("HGETALL", key("V")), [b"", b"4"])
 
     # --- a full Redis ---
@@ -532,7 +536,7 @@ class People(unittest.TestCase):
         self.assertEqual(r.call("convs", user_keys("pr", "ann"), "+inf", 9), b"N")
         self.assertEqual(r.call("shares", user_keys("u", "ann"), ROOM), b"N\0")
         self.assertEqual(self.sent()[2], [1])
-        self.assertEqual(r.call("note", [key("V")], "set", "ban", "x")[:1], b"N")
+        self.assertEqual(self.note(1, "set", "ban", "x")[:1], b"N")
         self.assertEqual(self.close()[:1], b"N")
         for u in ("bob", "g"):
             self.leave(u)

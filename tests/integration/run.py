@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the integration tests: run.py [--nodes N] [PATTERN…]. A pattern is a part of FILE.CLASS.TEST; `smoke` is the
-quick selection. --nodes: each server is so many nodes of a cluster, and each connection goes to the next one; they
-stand on the Redis Cluster of MAGPIE_TEST_CLUSTER, or on one that is started for them.
+"""Runs the integration tests: run.py [--nodes N] [--one-variant] [PATTERN…]. A pattern is a part of FILE.CLASS.TEST;
+`smoke` is the quick selection. --nodes: each server is so many nodes of a cluster, and each connection goes to the next
+one; they stand on the Redis Cluster of MAGPIE_TEST_CLUSTER, or on one that is started for them. --one-variant: of
+classes that differ only in transport and number of shards one each, another one for each class.
 
 Classes run side by side, in processes of their own: each has a server of its own. With MAGPIE_TEST_AGAIN=N, and no more
 than N classes that failed, those are run once more at the end, one at a time; "flaky" says which of them passed then.
@@ -15,6 +16,7 @@ import sys
 import time
 import traceback
 import unittest
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Where the tests are: those of tests/cluster have their own folder, and use what stands here.
@@ -36,6 +38,14 @@ def classes():
             if (isinstance(cls, type) and issubclass(cls, unittest.TestCase) and cls.__module__ == module.__name__
                     and not vars(cls).get("abstract")):
                 yield name[:-3], key, cls
+
+
+def one_variant(found):
+    """Of what classes() found one variant of each family. Which one its name decides: so all kinds are among them."""
+    families = {}
+    for file, name, cls in found:
+        families.setdefault((file, getattr(cls, "family", name)), []).append((file, name, cls))
+    return [family[zlib.crc32(key[1].encode()) % len(family)] for key, family in families.items()]
 
 
 def chosen(patterns, file, name, cls):
@@ -202,8 +212,12 @@ def main():
     if sys.argv[1:2] == ["--class"]:
         return run_class(sys.argv[2], sys.argv[3], sys.argv[4:])
     patterns = nodes(sys.argv[1:])
+    found = list(classes())
+    if "--one-variant" in patterns:
+        patterns.remove("--one-variant")
+        found = one_variant(found)
     jobs = []
-    for file, name, cls in classes():
+    for file, name, cls in found:
         tests = chosen(patterns, file, name, cls)
         if tests:
             jobs.append(Job(file, name, tests))

@@ -261,6 +261,7 @@ class Limits(Test):
         a.tell(u, "é" * 50)
 
 
+@one_process("what other nodes have made is counted some seconds late")
 class ChannelsInAll(Test):
     config = {"limits": {"channels": 12}}
 

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import unittest
 
-from base import Test, embedded
+from base import Test, embedded, one_process
 from client import PING
 from server import MAGPIED, PATIENCE, ROOT, SANITIZED, Server
 
@@ -162,6 +162,7 @@ class Unit(Test):
 
     @unittest.skipIf(SANITIZED, "sanitizers make calls of their own")
     @unittest.skipUnless(shutil.which("strace"), "there is no strace here")
+    @one_process("one trace is read")
     def test_every_system_call_is_allowed(self):
         """What the server asks the kernel for from its start to its end, with plugins, scripts, reload and TLS."""
         allowed = self.allowed()

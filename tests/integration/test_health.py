@@ -68,7 +68,8 @@ class Draining(Test):
         except (Closed, Timeout):
             pass
         self.assertTrue(s.buffer.startswith(b"HTTP/1.1 503 "), bytes(s.buffer))
-        server.process.wait(30 * PATIENCE)
+        for node in server.nodes:
+            node.process.wait(30 * PATIENCE)
 
 
 class NotReady(Full):

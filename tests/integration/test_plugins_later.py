@@ -127,6 +127,7 @@ class Later(PluginTest):
             s.process = None
 
 
+@one_process("plugins are loaded and unloaded in one process")
 class Twice(PluginTest):
     load = {"wrong_twice": {}}
     config = {"threads": 2, "auth": {"mode": "twice"}}

@@ -11,7 +11,7 @@ import time
 import unittest
 import urllib.request
 
-from base import Test, smoke, variants
+from base import Test, one_process, smoke, variants
 from client import Client, LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
 from server import PATIENCE, SANITIZED, Server
 from test_console import Console
@@ -208,6 +208,7 @@ class Pages(Test):
                     self.assertGreater(len(answer["messages"]), 10)
 
 
+@one_process("limits of connections are a process's")
 class Connections(Test):
     config = {"limits": {"connections": 12, "connections_per_ip": 8}, "threads": 2}
 
@@ -275,6 +276,7 @@ class Connections(Test):
 
 
 @unittest.skipUnless(shutil.which("prlimit"), "there is no prlimit here")
+@one_process("descriptors are a process's")
 class Descriptors(Test):
     @classmethod
     def setUpClass(cls):
@@ -313,6 +315,7 @@ class Descriptors(Test):
         self.assertLess(min(took), PATIENCE, "seconds until somebody new was served")
 
 
+@one_process("memory is a process's")
 class MemoryOfReconnects(Test):
     config = {"threads": 2, "log": {"level": "warn"}, "listen": {"tcp": "unix:magpie.sock"}}
 
@@ -432,6 +435,7 @@ class Timeouts(Test):
         self.assertGreaterEqual(a.wire.pings, 1)
 
 
+@one_process("what it counts is of one process")
 class SlowHandshakes(Test):
     """Thousands who begin and do not go on: those who are there notice nothing, newcomers come in, little is held, and
     in the end nothing is left. (By TLS: test_tls_attacks.py.)"""

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from base import Test, smoke
+from base import Test, one_process, smoke
 from client import Client, LOGIN, PING
 from wire import BINARY, CLOSE, CONTINUATION, PING as WS_PING, PONG, TEXT, Closed, Refused, Stream, Timeout, WsWire
 
@@ -362,6 +362,7 @@ class WebSocket(Test):
             self.assertEqual(pushes[0]["id"], sent["id"])
 
 
+@one_process("what may be held before login is a process's")
 class Heads(Test):
     """limits.http_head, limits.http_fields and what may be held before login."""
     config = {"limits": {"http_head": 2048, "http_fields": 20, "before_login": 400000, "before_login_per_ip": 100000},
