@@ -206,6 +206,16 @@ void redis_io_answer(struct redis *r, struct store_op *op, int status)
 
 /* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
+void redis_io_end(struct redis *r)
+{
+    r->ending = true;
+    sweep_stop(r);
+    redis_bus_rest(r);
+    balance_rest(r);
+    cold_stop(r);
+    queue_stop(r);
+}
+
 static void *run(void *arg)
 {
     struct redis *r = arg;
@@ -215,9 +225,7 @@ static void *run(void *arg)
     slots_tick(r);
     gone_start(r);
     ev_run(r->loop, 0);
-    sweep_stop(r);
-    cold_stop(r);
-    queue_stop(r);
+    redis_io_end(r);
     return NULL;
 }
 

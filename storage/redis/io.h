@@ -28,6 +28,9 @@ void redis_io_wake(struct redis *r);
 void redis_io_stop(struct redis *r);
 /* CLOCK_BOOTTIME, ms, or the test's. */
 uint64_t redis_io_clock(const struct redis *r);
+/* Engine's thread, or whoever runs the loop: nothing goes on any more. What is under way is answered as far as it is
+ * known, whatever it waits for, and nothing is sent. redis_free() is all that may follow. */
+void redis_io_end(struct redis *r);
 /* Engine's thread: what is done now and then. */
 void redis_io_tick(struct redis *r);
 /* Engine's thread: hands an operation back. */

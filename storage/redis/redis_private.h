@@ -153,7 +153,8 @@ struct redis {
 MUST_CHECK int redis_open_hooked(struct store **out, const struct store_options *options,
                                  const struct redis_hooks *hooks, char *why, size_t why_size);
 
-/* Everything of it but the thread: for those who run the loop themselves, after which comes redis_free(). */
+/* Everything of it but the thread: for those who run the loop themselves, after which come redis_io_end() and
+ * redis_free(). */
 MUST_CHECK int redis_new(struct redis **out, const struct store_options *options, const struct redis_hooks *hooks,
                          char *why, size_t why_size);
 void redis_free(struct redis *r);

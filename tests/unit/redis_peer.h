@@ -418,7 +418,7 @@ static inline int world_setup(void **state)
 static inline int world_teardown(void **state)
 {
     struct world *w = *state;
-    queue_stop(w->r);
+    redis_io_end(w->r);
     for (int i = 0; i < PEERS; i++)
         peer_close(&w->peers[i]);
     redis_free(w->r);

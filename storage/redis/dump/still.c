@@ -3,6 +3,7 @@
 
 #include "core/base/container.h"
 #include "core/base/hash.h"
+#include "storage/redis/io.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/start/check.h"
 
@@ -45,7 +46,7 @@ int still_open(struct still *s, const struct store_options *options, char *why, 
 void still_close(struct still *s)
 {
     if (s->r) {
-        queue_stop(s->r);
+        redis_io_end(s->r);
         redis_free(s->r);
     }
     s->r = NULL;

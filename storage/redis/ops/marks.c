@@ -139,6 +139,15 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int events)
     marks_flush(CONTAINER_OF(w, struct marks, timer)->r);
 }
 
+static void marks_drop(struct marker *m)
+{
+    while (m->noted) {
+        struct mark *mark = m->noted;
+        m->noted = mark->next;
+        free(mark);
+    }
+}
+
 int marks_init(struct redis *r)
 {
     r->marks = calloc(1, sizeof *r->marks);
@@ -150,9 +159,17 @@ int marks_init(struct redis *r)
     return 0;
 }
 
+/* All are sent before an engine ends by itself; one that ends in the middle loses them. */
 void marks_fini(struct redis *r)
 {
-    free(r->marks); /* all were sent when the engine ended */
+    for (uint32_t i = 0; r->marks && i < CHAINS; i++) {
+        for (struct marker *m = r->marks->chains[i], *next; m; m = next) {
+            next = m->next;
+            marks_drop(m);
+            free(m);
+        }
+    }
+    free(r->marks);
     r->marks = NULL;
 }
 

@@ -67,9 +67,15 @@ int settle_init(struct redis *r)
     return 0;
 }
 
+/* What waits is flushed before an engine ends by itself; one that ends in the middle leaves it to the sweep. */
 void settle_fini(struct redis *r)
 {
-    free(r->settles); /* what waited was flushed when the engine ended */
+    for (struct settle *s = r->settles ? r->settles->first : NULL, *next; s; s = next) {
+        next = s->next;
+        call_drop(r, &s->call);
+        free(s);
+    }
+    free(r->settles);
     r->settles = NULL;
 }
 
