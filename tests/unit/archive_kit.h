@@ -1,7 +1,6 @@
 /*
  * Helpers of the archive's tests: a loop that the test turns, an archive on a schema of its own in a real PostgreSQL,
- * and a proxy before it that cuts, or falls silent. Included by test_archive.c and
- * test_store_archive.c.
+ * and a proxy before it that cuts, or falls silent. Included by tests of the archive alone.
  *
  * MAGPIE_TEST_POSTGRES names the PostgreSQL, as a superuser; without it the tests skip.
  */
@@ -407,6 +406,19 @@ static inline unsigned kit_logged(const char *event)
         n++;
     buf_free(&b);
     return n;
+}
+
+/* --- Many at once ------------------------------------------------------------------------------------------------- */
+
+struct many {
+    struct archive_put p;
+    struct archive_row rows[ARCHIVE_ROWS_MAX];
+    char keys[ARCHIVE_ROWS_MAX][16];
+};
+
+static inline bool all_answered(struct kit *k, void *arg)
+{
+    return k->answered >= *(unsigned *)arg;
 }
 
 #endif

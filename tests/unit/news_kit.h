@@ -2,19 +2,12 @@
 #ifndef MAGPIE_TESTS_NEWS_KIT_H
 #define MAGPIE_TESTS_NEWS_KIT_H
 
-#include "hub_kit.h"
+#include "cluster_kit.h"
 
 #include "core/hub/talk/news.h"
 #include "core/hub/talk/news_lane.h"
 
 enum { FAR = TEST_BUS_SELF + 2 };
-
-static inline void open_cluster(struct kit *k, unsigned shards)
-{
-    kit_open(k, shards);
-    k->clustered = true;
-    kit_start(k);
-}
 
 /* --- The other nodes: they share the store, and are heard of by news ---------------------------------------------- */
 
