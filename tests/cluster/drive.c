@@ -9,20 +9,11 @@
  * without a gap, ids that ascend, each message once and under the number that was acknowledged, and what any page ever
  * showed. The last line tells the figures; exit status 1 and a sentence where something is wrong.
  */
-#include "core/base/clock.h"
-#include "core/base/hash.h"
-#include "core/base/log.h"
-#include "storage/conv_key.h"
-#include "storage/store.h"
+#include "tests/cluster/driver.h"
 
-#include <errno.h>
-#include <poll.h>
+#include "core/base/clock.h"
+
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 enum {
     CHANNELS = 24,
@@ -60,8 +51,7 @@ struct writer {
 
 struct drive {
     struct store *store;
-    struct mailbox mb;
-    int wake;
+    struct driver d;
     struct channel channels[CHANNELS];
     struct writer writers[WRITERS];
     uint64_t stored, retries, unknown, repeats, slowest_ms;
@@ -133,7 +123,7 @@ static void write_next(struct drive *d, struct writer *w)
         snprintf(w->content, sizeof w->content, "%s.%u", w->name, w->number++);
     }
     w->under = true;
-    w->op = (struct store_append){.op = {.home = &d->mb, .done = written, .lazy = true},
+    w->op = (struct store_append){.op = {.home = &d->d.mb, .done = written, .lazy = true},
                                   .conv = conv_key_slice(&w->channel->key),
                                   .tier = TIER_SMALL,
                                   .sender = slice_str(w->name),
@@ -163,8 +153,8 @@ static void read_next(struct drive *d, struct channel *c)
     if (c->reading)
         return;
     c->reading = true;
-    c->page =
-        (struct store_range){.op = {.home = &d->mb, .done = was_read}, .conv = conv_key_slice(&c->key), .limit = PAGE};
+    c->page = (struct store_range){
+        .op = {.home = &d->d.mb, .done = was_read}, .conv = conv_key_slice(&c->key), .limit = PAGE};
     store_range(d->store, &c->page);
 }
 
@@ -179,24 +169,11 @@ static bool under_way(const struct drive *d)
     return false;
 }
 
-static void wake(void *ctx)
-{
-    uint64_t one = 1;
-    if (write(((struct drive *)ctx)->wake, &one, sizeof one) < 0 && errno != EAGAIN)
-        abort();
-}
-
 /* Runs what has been answered, for so long at most; false: the input has closed. */
 static bool pump(struct drive *d, int ms)
 {
-    struct pollfd fds[2] = {{.fd = d->wake, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
     char input[64];
-    uint64_t n;
-    poll(fds, d->ending ? 1 : 2, ms);
-    if (fds[0].revents && read(d->wake, &n, sizeof n) < 0 && errno != EAGAIN)
-        abort();
-    mailbox_run(&d->mb, d);
-    return d->ending || !fds[1].revents || read(0, input, sizeof input) > 0;
+    return !driver_wait(&d->d, d, !d->ending, ms) || read(0, input, sizeof input) > 0;
 }
 
 static void run(struct drive *d)
@@ -240,7 +217,7 @@ static void make_channels(struct drive *d)
 {
     static struct store_member_put puts[CHANNELS];
     struct store_user_save user = {
-        .op = {.home = &d->mb, .done = joined}, .id = SLICE_LIT("maker"), .name = SLICE_LIT("maker")};
+        .op = {.home = &d->d.mb, .done = joined}, .id = SLICE_LIT("maker"), .name = SLICE_LIT("maker")};
     d->waits = 1;
     store_user_save(d->store, &user);
     while (d->waits)
@@ -251,7 +228,7 @@ static void make_channels(struct drive *d)
         snprintf(name, sizeof name, "drive%u", i);
         d->channels[i].key = conv_key_channel(slice_str(name));
         d->channels[i].rows = calloc(SEQS, sizeof(struct row));
-        puts[i] = (struct store_member_put){.op = {.home = &d->mb, .done = joined},
+        puts[i] = (struct store_member_put){.op = {.home = &d->d.mb, .done = joined},
                                             .conv = conv_key_slice(&d->channels[i].key),
                                             .user = SLICE_LIT("maker"),
                                             .may_create = true};
@@ -270,7 +247,7 @@ static uint64_t check_channel(struct drive *d, struct channel *c)
 {
     uint64_t seq = 0, id = 0, end = clock_mono_ms() + GIVE_UP_MS;
     for (bool more = true; more;) {
-        struct store_range r = {.op = {.home = &d->mb, .done = joined},
+        struct store_range r = {.op = {.home = &d->d.mb, .done = joined},
                                 .conv = conv_key_slice(&c->key),
                                 .has_after = true,
                                 .after = seq,
@@ -314,26 +291,11 @@ static void check(struct drive *d)
 int main(int argc, char **argv)
 {
     static struct drive d;
-    const char *addresses[64];
-    unsigned n = 0;
     char why[512] = "";
     if (argc < 3 || argc > 4)
         wrong("usage: drive PREFIX HOST:PORT,… [COPIES]");
-    for (char *a = strtok(argv[2], ","); a && n < 64; a = strtok(NULL, ","))
-        addresses[n++] = a;
-    log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_WARN);
-    hash_init();
-    d.wake = eventfd(0, EFD_NONBLOCK);
-    mailbox_init(&d.mb, wake, &d);
-    struct store_options o = {.engine = "redis",
-                              .tiers = {[TIER_SMALL] = {0, 0, DURABILITY_COMMIT}},
-                              .dedup_window_ms = 600000,
-                              .cluster = {.addresses = addresses,
-                                          .address_count = n,
-                                          .prefix = argv[1],
-                                          .copies = argc > 3 ? (uint32_t)atoi(argv[3]) : 2,
-                                          .patience_ms = 8000,
-                                          .isolated_ms = 15000}};
+    driver_init(&d.d);
+    struct store_options o = driver_options(argc, argv);
     if (store_open(&d.store, &o, why, sizeof why))
         wrong("%s", why);
     make_channels(&d);

@@ -3,6 +3,7 @@
 import os
 import random
 import struct
+import unittest
 
 from process import Process, eventually, folder, free_ports, remove
 from resp import Redis, RedisError
@@ -64,6 +65,28 @@ class Alone:
             else:
                 out[key] = r.call("GET", key)
         return out
+
+
+class OneRedis(unittest.TestCase):
+    """Tests that share one Redis, which is empty when each begins."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.r = Alone()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.r.close()
+
+    def setUp(self):
+        self.r.redis.call("FLUSHALL")
+
+    def twice(self, f):
+        """Whatever f() does, it does it once: a second time it changes nothing. What it says each time."""
+        first, before = f(), self.r.state()
+        second = f()
+        self.assertEqual(self.r.state(), before)
+        return first, second
 
 
 def library():

@@ -13,28 +13,19 @@
  * and lines that go out tell what is heard: `nodes INC INC` (the two engines') in the beginning, `heard KIND CHANNEL
  * SEQ`, `reset PARTITION,…`. Ends when the input closes.
  */
-#include "core/base/hash.h"
-#include "core/base/log.h"
+#include "tests/cluster/driver.h"
+
 #include "storage/bus.h"
-#include "storage/conv_key.h"
 #include "storage/redis/bus/bus_private.h"
 #include "storage/redis/nodes/node.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 enum { LINE = 256 };
 
 struct listen {
     struct store *first, *second;
-    struct mailbox mb;
-    int wake;
+    struct driver d;
     _Atomic unsigned slow_ms;
 };
 
@@ -137,7 +128,7 @@ static void joined(void *owner, struct store_op *op)
         say_done("said", o, 0);
         return;
     }
-    o->append = (struct store_append){.op = {.home = &l->mb, .done = appended},
+    o->append = (struct store_append){.op = {.home = &l->d.mb, .done = appended},
                                       .conv = conv_key_slice(&o->key),
                                       .tier = TIER_SMALL,
                                       .sender = SLICE_LIT("maker"),
@@ -156,14 +147,14 @@ static void obey(struct listen *l, char *line)
     o->key = conv_key_channel(slice_str(name));
     snprintf(o->text, sizeof o->text, "%s", rest && *rest ? rest : "-");
     if (strcmp(what, "follow") == 0) {
-        o->follow = (struct bus_follow){.op = {.home = &l->mb, .done = followed}, .conv = conv_key_slice(&o->key)};
+        o->follow = (struct bus_follow){.op = {.home = &l->d.mb, .done = followed}, .conv = conv_key_slice(&o->key)};
         bus_follow(store_bus(l->first), &o->follow);
     } else if (strcmp(what, "unfollow") == 0) {
         o->unfollow =
-            (struct bus_unfollow){.op = {.home = &l->mb, .done = unfollowed}, .conv = conv_key_slice(&o->key)};
+            (struct bus_unfollow){.op = {.home = &l->d.mb, .done = unfollowed}, .conv = conv_key_slice(&o->key)};
         bus_unfollow(store_bus(l->first), &o->unfollow);
     } else if (strcmp(what, "say") == 0) {
-        o->put = (struct store_member_put){.op = {.home = &l->mb, .done = joined},
+        o->put = (struct store_member_put){.op = {.home = &l->d.mb, .done = joined},
                                            .conv = conv_key_slice(&o->key),
                                            .user = SLICE_LIT("maker"),
                                            .may_create = true};
@@ -192,25 +183,12 @@ static size_t obey_all(struct listen *l, char *input, size_t n)
 
 /* --- Beginning and end -------------------------------------------------------------------------------------------- */
 
-static void wake(void *ctx)
-{
-    uint64_t one = 1;
-    if (write(((struct listen *)ctx)->wake, &one, sizeof one) < 0 && errno != EAGAIN)
-        abort();
-}
-
 static void run(struct listen *l)
 {
     char input[16384];
     size_t n = 0;
     for (;;) {
-        struct pollfd fds[2] = {{.fd = l->wake, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
-        uint64_t count;
-        poll(fds, 2, 1000);
-        if (fds[0].revents && read(l->wake, &count, sizeof count) < 0 && errno != EAGAIN)
-            abort();
-        mailbox_run(&l->mb, l);
-        if (!fds[1].revents)
+        if (!driver_wait(&l->d, l, true, 1000))
             continue;
         ssize_t got = read(0, input + n, sizeof input - n);
         if (got <= 0)
@@ -239,26 +217,10 @@ static uint64_t inc_of(struct store *s)
 int main(int argc, char **argv)
 {
     static struct listen l;
-    const char *addresses[64];
-    unsigned n = 0;
     if (argc < 3 || argc > 4)
         return 2;
-    for (char *a = strtok(argv[2], ","); a && n < 64; a = strtok(NULL, ","))
-        addresses[n++] = a;
-    log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_WARN);
-    hash_init();
-    l.wake = eventfd(0, EFD_NONBLOCK);
-    mailbox_init(&l.mb, wake, &l);
-    struct store_options o = {.engine = "redis",
-                              .tiers = {[TIER_SMALL] = {0, 0, DURABILITY_COMMIT}},
-                              .dedup_window_ms = 600000,
-                              .inbox_max = 100,
-                              .cluster = {.addresses = addresses,
-                                          .address_count = n,
-                                          .prefix = argv[1],
-                                          .copies = argc > 3 ? (uint32_t)atoi(argv[3]) : 2,
-                                          .patience_ms = 8000,
-                                          .isolated_ms = 15000}};
+    driver_init(&l.d);
+    struct store_options o = driver_options(argc, argv);
     l.first = open_one(&o);
     l.second = open_one(&o);
     const struct bus_ears ears = {&l, heard, reset, event, ordered, called, noted};
@@ -269,6 +231,6 @@ int main(int argc, char **argv)
     bus_listen(store_bus(l.first), NULL);
     store_close(l.second);
     store_close(l.first);
-    mailbox_run(&l.mb, &l);
+    mailbox_run(&l.d.mb, &l);
     return 0;
 }

@@ -1,15 +1,11 @@
 """One console for three nodes, and scripts on all of them: lists, sums, users, connections, why, trace, changes."""
 
 import os
-import shutil
 import signal
-import tempfile
 
-from base import Test
 from client import CHANNEL_MESSAGE, CLOSING, USER_MESSAGE
-from redis_cluster import RedisCluster
-from server import Server
 from test_console import Console, Refused
+from three_nodes import ThreeNodes
 
 SCRIPT = """
 local magpie = require "magpie"
@@ -19,30 +15,11 @@ magpie.command("look", "what is kept", function() return {n = magpie.store.get("
 magpie.every(100, function() magpie.log("info", "beat", {}) end)
 magpie.every(100, function() magpie.log("info", "each", {}) end, {each_shard = true})
 """
-CONFIG = {"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}, "threads": 2}
 
 
-class Nodes(Test):
-    one_process = "its nodes are its own"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="magpie-scripts-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        with open(os.path.join(cls.folder, "kept.lua"), "w") as f:
-            f.write(SCRIPT)
-        cls.redis = RedisCluster()
-        cls.addClassCleanup(cls.redis.close)
-        cls.nodes = []
-        for n in range(3):
-            cls.nodes.append(Server(dict(CONFIG, node=n + 1, scripts={"path": cls.folder, "load": ["kept"]}),
-                                    redis=cls.redis.addresses, nodes=1, keys=cls.nodes[0].keys if n else None))
-        cls.server = cls.nodes[0]
-
-    @classmethod
-    def tearDownClass(cls):
-        for n in cls.nodes:
-            n.close()
+class Nodes(ThreeNodes):
+    settings = {"threads": 2}
+    script = SCRIPT
 
     def setUp(self):
         super().setUp()

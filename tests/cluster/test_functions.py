@@ -17,26 +17,7 @@ ROOM = b"croom"
 ANN_BOB = pair("ann", "bob")
 
 
-class Functions(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.r = Alone()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.r.close()
-
-    def setUp(self):
-        self.r.redis.call("FLUSHALL")
-
-    def same_after(self, f):
-        """Whatever f() does, it does it once: a second time it says the same and changes nothing."""
-        first = f()
-        before = self.r.state()
-        second = f()
-        self.assertEqual(self.r.state(), before)
-        return first, second
-
+class Functions(OneRedis):
     # --- append ---
 
     def test_numbers(self):
@@ -102,7 +83,7 @@ class Functions(unittest.TestCase):
     def test_repeats(self):
         r = self.r
         make(r, ROOM)
-        first, again = self.same_after(lambda: append(r, ROOM, "ann", digest=b"1" * 16))
+        first, again = self.twice(lambda: append(r, ROOM, "ann", digest=b"1" * 16))
         self.assertEqual((first.code, again.code), ("N", "D"))
         self.assertEqual((first.id, first.seq, first.created), (again.id, again.seq, again.created))
         again = append(r, ROOM, "ann", digest=b"1" * 16, bits=ONLY_REPEAT, now=NOW + 300000)
@@ -152,7 +133,7 @@ class Functions(unittest.TestCase):
         field = b"jcroom\0ann"
         r.redis.call("HSET", key("o"), field, u48(NOW) + u48(7) + b"rest")
         self.assertEqual(r.call("settle", [key("o")], field, u48(6)), b"N\0\0\0\0")
-        self.assertEqual(self.same_after(lambda: r.call("settle", [key("o")], field, u48(7))),
+        self.assertEqual(self.twice(lambda: r.call("settle", [key("o")], field, u48(7))),
                          (b"N\0\0\0\1", b"N\0\0\0\0"))
         self.assertEqual(r.redis.call("EXISTS", key("o")), 0)
 
@@ -309,7 +290,7 @@ class Functions(unittest.TestCase):
     def test_recall_and_edit(self):
         r = self.r
         ids = self.fill(3)
-        (code, mid, created, edited, rev, name), again = self.same_after(
+        (code, mid, created, edited, rev, name), again = self.twice(
             lambda: change(r, ROOM, 2, content="better", now=NOW + 10))
         self.assertEqual((code, mid, created, edited, rev, name), ("N", ids[1], NOW, NOW + 10, 1, b"Name"))
         self.assertEqual(again[0], "D")
@@ -321,7 +302,7 @@ class Functions(unittest.TestCase):
         row = Record(r.redis.call("HGET", key("m", ROOM), 2))
         self.assertEqual((row.content, row.rev, row.edited, row.id, row.birth), (b"c", 5, NOW + 500, ids[1], NOW))
         self.assertEqual(head(r, ROOM).edits, 5)
-        first, again = self.same_after(lambda: change(r, ROOM, 2, edit=False))
+        first, again = self.twice(lambda: change(r, ROOM, 2, edit=False))
         self.assertEqual((first[0], again[0]), ("N", "D"))
         row = Record(r.redis.call("HGET", key("m", ROOM), 2))
         self.assertEqual((row.flags, row.content, row.edited, row.rev), (1, b"", 0, 6))
@@ -367,14 +348,14 @@ class Functions(unittest.TestCase):
         r = self.r
         for high, flag in ((0, 4), (1, 8)):
             for on in (1, 0, 1):
-                self.same_after(lambda: r.call("block", [key("m", ANN_BOB)], bytes([high, on]), ANN_BOB))
+                self.twice(lambda: r.call("block", [key("m", ANN_BOB)], bytes([high, on]), ANN_BOB))
                 h = head(r, ANN_BOB)
                 self.assertEqual(h.flags & flag if h else 0, on * flag)
         r.call("block", [key("m", b"pa\0b")], b"\0\0", b"pa\0b")
         self.assertIsNone(head(r, b"pa\0b"))
         self.assertEqual(r.call("tier", [key("m", ROOM)], 2), b"X")
         make(r, ROOM, members=5)
-        first, second = self.same_after(lambda: r.call("tier", [key("m", ROOM)], 2))
+        first, second = self.twice(lambda: r.call("tier", [key("m", ROOM)], 2))
         self.assertEqual((first, second), (b"N" + struct.pack(">I", 5) + u48(0),) * 2)
         self.assertEqual(head(r, ROOM).tier, 2)
 
@@ -474,7 +455,7 @@ class Functions(unittest.TestCase):
         r.redis.call("UNLINK", key("u", "bob"), key("i", "bob"), key("I", "bob"), key("p", "bob"))
         r.redis.call("HSET", key("u", "bob"), "x", gone + b"\1")
         self.assertEqual(there("bob"), b"X\0" + u48(YEAR_2020 + 50))
-        self.same_after(lambda: inbox_put(r, "bob", "ann", 2 << 22, 2, 2))
+        self.twice(lambda: inbox_put(r, "bob", "ann", 2 << 22, 2, 2))
         self.assertEqual(inbox_put(r, "bob", "ann", 3 << 22, 3, 3), "X")
         self.assertEqual(r.call("sent", user_keys("upr", "bob"), 3, gone, "ann"), b"X")
         self.assertEqual(r.call("mark", user_keys("ur", "bob"), 3, "", "ann"), b"X")
@@ -493,7 +474,7 @@ class Functions(unittest.TestCase):
     def test_who_was_deleted(self):
         r = self.r
         for u in ("a", "b", "c"):
-            self.same_after(lambda: r.call("gone_put", [key("D")], u))
+            self.twice(lambda: r.call("gone_put", [key("D")], u))
         self.assertEqual(r.call("gone_list", [key("D")], 0, 2), b"N\1a\1b")
         self.assertEqual(r.call("gone_list", [key("D")], 2, 9), b"N\1c")
         self.assertEqual(r.call("gone_list", [key("D")], 3, 9), b"N")
@@ -525,7 +506,7 @@ class Functions(unittest.TestCase):
         def sent(seq, mid):
             return r.call("sent", user_keys("upr", "ann"), seq, struct.pack(">Q", mid), "bob")
         inbox_put(r, "ann", "bob", 3 << 22, 1, 1)
-        self.same_after(lambda: sent(7, 9 << 22))
+        self.twice(lambda: sent(7, 9 << 22))
         sessions(r, "ann", 3)
         self.assertEqual(told(r.call("sent", user_keys("uprS", "ann"), 7, struct.pack(">Q", 9 << 22), "bob"), "")[1],
                          [3])
@@ -535,9 +516,9 @@ class Functions(unittest.TestCase):
 
     def test_blocks(self):
         r = self.r
-        self.same_after(lambda: r.call("blocks", user_keys("u", "bob"), "ann", 1))
+        self.twice(lambda: r.call("blocks", user_keys("u", "bob"), "ann", 1))
         self.assertEqual(r.redis.call("HKEYS", key("u", "bob")), [b"bann"])
-        self.same_after(lambda: r.call("blocks", user_keys("u", "bob"), "ann", 0))
+        self.twice(lambda: r.call("blocks", user_keys("u", "bob"), "ann", 0))
         self.assertEqual(r.redis.call("EXISTS", key("u", "bob")), 0)
 
 

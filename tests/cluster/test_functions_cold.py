@@ -6,7 +6,7 @@ import struct
 import sys
 import unittest
 
-from functions import NOW, Alone, u48
+from functions import NOW, OneRedis, u48
 from test_functions_time import head_pair, row
 
 P = "pab"
@@ -16,18 +16,11 @@ def key(kind, rest=""):
     return "m%s{1}%s" % (kind, ":" + rest if rest else "")
 
 
-class TestCold(unittest.TestCase):
+class TestCold(OneRedis):
     @classmethod
     def setUpClass(cls):
-        cls.r = Alone()
+        super().setUpClass()
         cls.redis = cls.r.redis
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.r.close()
-
-    def setUp(self):
-        self.redis.call("FLUSHALL")
 
     def put(self, head, rows):
         self.redis.call("HSET", key("m", P), "h", head, *(w for s in rows for w in (s, row(NOW + s, tier=0))))

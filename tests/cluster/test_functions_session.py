@@ -34,17 +34,9 @@ class Put:
             assert v == b"", v
 
 
-class Sessions(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.r = Alone()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.r.close()
-
+class Sessions(OneRedis):
     def setUp(self):
-        self.r.redis.call("FLUSHALL")
+        super().setUp()
         self.user("ann", v=7, e=3, i=12)
 
     def user(self, name, **fields):

@@ -1,14 +1,8 @@
 """Hooks of scripts run once, on the node that has the request, wherever those are who hear of it."""
 
-import os
-import shutil
-import tempfile
-
-from base import Test
 from client import CHANNEL_MESSAGE, USER_MESSAGE
-from redis_cluster import RedisCluster
-from server import Server
 from test_console import Console
+from three_nodes import ThreeNodes
 
 EVENTS = ("create", "subscribe", "message", "conversation", "delivered", "offline", "unsubscribe")
 SCRIPT = """
@@ -24,29 +18,8 @@ end)
 """ % ((", ".join('"%s"' % e for e in EVENTS),) * 2)
 
 
-class Hooks(Test):
-    one_process = "its nodes are its own"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="magpie-scripts-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        with open(os.path.join(cls.folder, "count.lua"), "w") as f:
-            f.write(SCRIPT)
-        cls.redis = RedisCluster()
-        cls.addClassCleanup(cls.redis.close)
-        cls.nodes = []
-        for n in range(3):
-            cls.nodes.append(Server({"log": {"level": "info"}, "listen": {"console": "unix:console.sock"},
-                                     "node": n + 1,
-                                     "scripts": {"path": cls.folder, "load": ["count"]}},
-                                    redis=cls.redis.addresses, nodes=1, keys=cls.nodes[0].keys if n else None))
-        cls.server = cls.nodes[0]
-
-    @classmethod
-    def tearDownClass(cls):
-        for n in cls.nodes:
-            n.close()
+class Hooks(ThreeNodes):
+    script = SCRIPT
 
     def console(self, node, command):
         c = Console(self.nodes[node])

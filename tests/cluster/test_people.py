@@ -20,25 +20,7 @@ PUSH, EVENTS = 1, 2  # what a join sets
 HOUR = 3600000
 
 
-class People(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.r = Alone()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.r.close()
-
-    def setUp(self):
-        self.r.redis.call("FLUSHALL")
-
-    def twice(self, f):
-        """What f() returns; a second call changes nothing. Both answers."""
-        first, before = f(), self.r.state()
-        second = f()
-        self.assertEqual(self.r.state(), before)
-        return first, second
-
+class People(OneRedis):
     # --- the functions ---
 
     def save(self, user, create=0, name="N", epoch=0, ttl="", version=7, now=NOW, fn="user_put"):

@@ -148,6 +148,21 @@ static inline void hear_member(const char *channel, uint64_t version, uint32_t m
     test_bus_hear(&kit_bus, &n);
 }
 
+/* A node of one shard, and ann, who is in the room. */
+static inline struct peer *begin_in_room(struct kit *k)
+{
+    open_cluster(k, 1);
+    struct peer *a = peer_login(k, "ann", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    return a;
+}
+
+static inline void end_with(struct kit *k, struct peer *a)
+{
+    peer_close(a);
+    kit_end(k);
+}
+
 /* --- What members get --------------------------------------------------------------------------------------------- */
 
 /* The next push 102 is this one. */

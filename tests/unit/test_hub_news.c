@@ -33,9 +33,7 @@ static void swapped_and_doubled(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     no_reading();
     struct said *x[4];
     for (int i = 0; i < 4; i++)
@@ -55,8 +53,7 @@ static void swapped_and_doubled(void **state)
         gets(a, i, want);
     }
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* What has been heard of a channel before it was followed is in its head, or comes after it. */
@@ -64,9 +61,7 @@ static void between_the_follow_and_its_head(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k), *b = peer_login(&k, "bob", 0);
     works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"one\"}"));
     gets(a, 1, "one");
     works(peer_ask(a, 6, "{\"name\":\"room\"}"));
@@ -105,9 +100,7 @@ static void joins_before_a_message_is_heard(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k), *b = peer_login(&k, "bob", 0);
     hear(say("room", "far", "one"));
     gets(a, 1, "one");
     struct said *two = say("room", "far", "two");
@@ -130,9 +123,7 @@ static void what_is_missing_is_read(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     hear(say("room", "far", "one"));
     (void)say("room", "far", "two");
     (void)say("room", "far", "three");
@@ -143,8 +134,7 @@ static void what_is_missing_is_read(void **state)
     gets(a, 4, "four");
     gets_nothing(&k, a);
     assert_int_equal(kit_gate.calls[OP_RANGE], 1);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* News that come while the gap is being read; among them what is missing. */
@@ -152,9 +142,7 @@ static void news_while_a_gap_is_read(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     gate_hold(OP_RANGE);
     struct said *one = say("room", "far", "one"), *two = say("room", "far", "two"),
                 *three = say("room", "far", "three");
@@ -171,8 +159,7 @@ static void news_while_a_gap_is_read(void **state)
     hear(say("room", "far", "five"));
     gets(a, 5, "five");
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* Recalled messages are passed over; what the store does not have is, too. */
@@ -180,9 +167,7 @@ static void a_gap_with_holes(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     struct said *one = say("room", "far", "one");
     (void)say("room", "far", "two");
     struct said *three = say("room", "far", "three");
@@ -192,17 +177,14 @@ static void a_gap_with_holes(void **state)
     gets(a, 2, "two");
     gets(a, 3, "three");
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 static void a_gap_that_cannot_be_read(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     gate_fail(OP_RANGE, STORE_RETRY);
     (void)say("room", "far", "one");
     hear(say("room", "far", "two"));
@@ -214,8 +196,7 @@ static void a_gap_that_cannot_be_read(void **state)
     gets(a, 3, "three");
     gets(a, 4, "four");
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* So many wait that the gap is read at once, and those beyond are read too. */
@@ -223,9 +204,7 @@ static void more_than_may_be_held(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     gate_hold(OP_RANGE);
     (void)say("room", "far", "m1");
     for (unsigned i = 2; i <= NEWS_HELD + 20; i++)
@@ -240,17 +219,14 @@ static void more_than_may_be_held(void **state)
         gets(a, i, want);
     }
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 static void more_than_is_filled(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     for (unsigned i = 1; i <= NEWS_FILL + 50; i++)
         (void)say("room", "far", "m%u", i);
     hear(say("room", "far", "last"));
@@ -265,8 +241,7 @@ static void more_than_is_filled(void **state)
     gets(a, NEWS_FILL + 52, "lost"); /* each gap has its own measure */
     gets(a, NEWS_FILL + 53, "heard");
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* A page of the store holds less than is missing. */
@@ -291,8 +266,7 @@ static void a_gap_of_several_pages(void **state)
     gets(a, 11, "last");
     gets_nothing(&k, a);
     assert_true(kit_gate.calls[OP_RANGE] > 1);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* --- One's own ---------------------------------------------------------------------------------------------------- */
@@ -335,8 +309,7 @@ static void own_messages_between_others(void **state)
     gate_open(OP_APPEND);
     works(peer_answer(a, 4, seq));
     gets_nothing(&k, a);
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* --- Changed messages --------------------------------------------------------------------------------------------- */
@@ -345,9 +318,7 @@ static void recalled_and_edited(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k);
     struct said *one = say("room", "far", "one"), *two = say("room", "far", "two");
     no_reading();
     hear_recall(two);
@@ -371,8 +342,7 @@ static void recalled_and_edited(void **state)
     gets_nothing(&k, a);
     hear_edit(one, 6000, "best");
     has(peer_push(a, 110), "best");
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* Two nodes edit, and their news are swapped with the answer of one's own. */
@@ -380,9 +350,7 @@ static void own_edits_and_others(void **state)
 {
     struct kit k;
     (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
-    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct peer *a = begin_in_room(&k), *b = peer_login(&k, "bob", 0);
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"mine\"}"));
     gets(a, 1, "mine");
@@ -433,8 +401,7 @@ static void edits_of_what_a_window_holds(void **state)
     has(body, "\"from\":1,\"to\":2,\"omitted\":1");
     peer_push(a, 109);
     assert_null(peer_look(a, 110, 0));
-    peer_close(a);
-    kit_end(&k);
+    end_with(&k, a);
 }
 
 /* --- All of it at random ------------------------------------------------------------------------------------------ */

@@ -1,12 +1,9 @@
 /* What a node hears of others: two engines on one Redis Cluster, and what is published past them. */
 #define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
+#include "tests/unit/pair_kit.h"
 
-#include "storage/bus.h"
-#include "storage/redis/bus/bus_private.h"
 #include "storage/redis/bus/ear.h"
 #include "storage/redis/nodes/node.h"
-#include "tests/unit/redis_raw.h"
 
 /* What a hub would hear. */
 struct hub {
@@ -74,16 +71,8 @@ static int setup(void **state)
     *state = p;
     if (!redis_kit_addresses())
         return 0;
-    world_init(&p->a, "redis");
-    world_init(&p->b, "redis");
-    p->b.o.cluster.prefix = p->a.prefix;
-    p->b.o.node = 6;
-    p->a.redis_hooks.bus = p->b.redis_hooks.bus = true;
-    p->b.redis_hooks.ctx = &p->a;
-    world_open(&p->a);
-    world_open(&p->b);
-    raw_init(&p->raw);
-    memcpy(p->raw.prefix, p->a.prefix, sizeof p->raw.prefix);
+    pair_open(&p->a, &p->b, true);
+    pair_raw(&p->raw, &p->a);
     pthread_mutex_init(&p->hub.lock, NULL);
     pthread_cond_init(&p->hub.some, NULL);
     const struct bus_ears ears = {.ctx = &p->hub, .heard = hub_heard, .reset = hub_reset};
@@ -106,20 +95,11 @@ static int teardown(void **state)
     return 0;
 }
 
-#define BUS(w, fn, x)                                                                                                  \
-    (util_prepare((w), &(x)->op), fn(store_bus((w)->s), (x)), util_wait((w), &(x)->op), (x)->op.status)
-
 static struct bus_follow follow(struct world *w, struct conv_key *k)
 {
     struct bus_follow f = {.conv = conv_key_slice(k)};
     assert_int_equal(BUS(w, bus_follow, &f), STORE_OK);
     return f;
-}
-
-/* Which incarnation an engine has: it does not change any more. */
-static uint64_t inc_of(struct world *w)
-{
-    return redis_bus_inc(redis_of(w->s));
 }
 
 static struct bus_news nudge(struct conv_key *k, uint64_t origin, uint64_t seq)

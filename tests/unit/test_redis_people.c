@@ -1,6 +1,6 @@
 /* Users, memberships, lists and notes of the Redis engine: what two servers on one cluster see of each other. */
 #define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
+#include "tests/unit/pair_kit.h"
 
 #include "core/base/buf.h"
 
@@ -15,13 +15,7 @@ static int setup(void **state)
     *state = p;
     if (!redis_kit_addresses())
         return 0;
-    world_init(&p->a, "redis");
-    world_init(&p->b, "redis");
-    p->b.o.cluster.prefix = p->a.prefix;
-    p->b.o.node = 6;
-    p->b.redis_hooks.ctx = &p->a;
-    world_open(&p->a);
-    world_open(&p->b);
+    pair_open(&p->a, &p->b, false);
     return 0;
 }
 

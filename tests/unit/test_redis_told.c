@@ -1,12 +1,9 @@
 /* What another node is told of each change: two engines on one Redis Cluster (tell.c, and who calls it). */
 #define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
+#include "tests/unit/pair_kit.h"
 
-#include "storage/bus.h"
-#include "storage/redis/bus/bus_private.h"
 #include "storage/redis/bus/tell.h"
 #include "storage/redis/nodes/nodes.h"
-#include "tests/unit/redis_raw.h"
 
 enum { HEARD = 256 };
 
@@ -68,18 +65,6 @@ static const struct bus_news *hub_wait(struct hub *h, unsigned kind, unsigned se
     return found;
 }
 
-/* Which incarnation an engine has. */
-static uint64_t inc_of(struct world *w)
-{
-    struct bus_node list[8];
-    unsigned n = bus_nodes(store_bus(w->s), list, 8);
-    for (unsigned i = 0; i < n && i < 8; i++)
-        if (list[i].self)
-            return list[i].node;
-    fail_msg("it is not in its own table");
-    return 0;
-}
-
 static const struct bus_news *next(struct pair *p, enum bus_news_kind kind)
 {
     const struct bus_news *n = hub_wait(&p->hub, kind, 60);
@@ -95,8 +80,6 @@ static void nothing_more(struct pair *p)
     assert_int_equal(p->hub.takes, p->hub.n);
 }
 
-#define BUS(w, fn, x)                                                                                                  \
-    (util_prepare((w), &(x)->op), fn(store_bus((w)->s), (x)), util_wait((w), &(x)->op), (x)->op.status)
 #define TEXT(slice, text) assert_true(slice_eq(slice, S(text)))
 
 static void follow(struct pair *p, const struct conv_key *k)
@@ -130,16 +113,8 @@ static int setup(void **state)
     *state = p;
     if (!redis_kit_addresses())
         return 0;
-    world_init(&p->a, "redis");
-    world_init(&p->b, "redis");
-    p->b.o.cluster.prefix = p->a.prefix;
-    p->b.o.node = 6;
-    p->a.redis_hooks.bus = p->b.redis_hooks.bus = true;
-    p->b.redis_hooks.ctx = &p->a;
-    world_open(&p->a);
-    world_open(&p->b);
-    raw_init(&p->raw);
-    memcpy(p->raw.prefix, p->a.prefix, sizeof p->raw.prefix);
+    pair_open(&p->a, &p->b, true);
+    pair_raw(&p->raw, &p->a);
     pthread_mutex_init(&p->hub.lock, NULL);
     pthread_cond_init(&p->hub.some, NULL);
     const struct bus_ears ears = {.ctx = &p->hub, .heard = hub_heard, .reset = hub_reset, .event = hub_event};
