@@ -64,12 +64,8 @@ static struct slice user_of(struct slice key)
 static int put_store(struct exporter *e)
 {
     struct guard_state g;
-    char moves[GUARD_MOVES * 16];
+    char moves[CLOCK_MOVES * CLOCK_MOVE_SIZE];
     guard_read(&e->s->guard, &g);
-    for (uint32_t i = 0; i < g.move_count; i++) {
-        store_be64(moves + 16 * i, g.moves[i].from_ms);
-        store_be64(moves + 16 * i + 8, g.moves[i].by_ms);
-    }
     uint64_t last_ms = e->id->last_id_ms;
     if (e->losses != e->id->loss && e->id->ids > last_ms)
         last_ms = e->id->ids; /* what was given out may be missing */
@@ -79,7 +75,7 @@ static int put_store(struct exporter *e)
                                       .paused_from_ms = g.paused ? g.paused_from_ms : 0,
                                       .last_id = idgen_end(last_ms),
                                       .flags = (uint8_t)((g.paused ? DUMP_PAUSED : 0) | (g.unsure ? DUMP_UNSURE : 0)),
-                                      .moves = slice_of(moves, 16 * g.move_count)}};
+                                      .moves = slice_of(moves, clock_moves_encode(&g.moves, moves))}};
     return dump_put(e->out, &r);
 }
 

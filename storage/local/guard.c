@@ -73,10 +73,8 @@ static struct left left_read(struct guard *g, struct slice r)
     l.paused = r.p[AT_FLAGS] != 0;
     l.unsure = r.p[AT_FLAGS + 1] != 0;
     l.paused_from_ms = load_be64(r.p + AT_PAUSED_FROM);
-    uint32_t moves = (uint8_t)r.p[AT_FLAGS + 2];
-    for (uint32_t i = 0; i < moves && i < GUARD_MOVES && r.n >= AT_MOVES + (i + 1) * 16; i++)
-        g->moves[g->move_count++] = (struct guard_move){.from_ms = load_be64(r.p + AT_MOVES + i * 16),
-                                                        .by_ms = load_be64(r.p + AT_MOVES + i * 16 + 8)};
+    size_t moves = (uint8_t)r.p[AT_FLAGS + 2] * (size_t)CLOCK_MOVE_SIZE, there = r.n - AT_MOVES;
+    clock_moves_decode(&g->moves, slice_of(r.p + AT_MOVES, moves < there ? moves : there));
     return l;
 }
 
@@ -131,9 +129,7 @@ void guard_fini(struct guard *g)
 static uint64_t look(struct guard *g)
 {
     uint64_t wall = g->source.wall_ms(g->source.ctx), boot = g->source.boot_ms(g->source.ctx);
-    /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves the
-     * guarded clock. */
-    bool leap = boot < g->last_boot_ms || boot - g->last_boot_ms > GUARD_RESTART_JUMP_MS;
+    bool leap = clock_leaps(g->last_boot_ms, boot); /* which does not move the guarded clock */
     uint64_t passed = leap ? 0 : boot - g->last_boot_ms;
     if (leap) {
         g->base_ms += g->last_boot_ms - g->boot0_ms;
@@ -177,10 +173,7 @@ uint64_t guard_steady(struct guard *g)
 uint64_t guard_age(struct guard *g, uint64_t stamp_ms)
 {
     pthread_mutex_lock(&g->lock);
-    uint64_t now = look_steady(g), age = now > stamp_ms ? now - stamp_ms : 0;
-    for (uint32_t i = 0; i < g->move_count; i++)
-        if (stamp_ms < g->moves[i].from_ms)
-            age += g->moves[i].by_ms;
+    uint64_t age = clock_moves_age(&g->moves, look_steady(g), stamp_ms);
     pthread_mutex_unlock(&g->lock);
     return age;
 }
@@ -198,17 +191,6 @@ uint64_t guard_wall(const struct guard *g)
     return g->source.wall_ms(g->source.ctx);
 }
 
-/* Remembers that time has passed. The oldest two become one that ages less than they did: nothing ends too early. */
-static void move_add(struct guard *g, uint64_t from_ms, uint64_t by_ms)
-{
-    if (g->move_count == GUARD_MOVES) {
-        g->moves[0].by_ms += g->moves[1].by_ms;
-        g->move_count--;
-        memmove(&g->moves[1], &g->moves[2], (g->move_count - 1) * sizeof g->moves[0]);
-    }
-    g->moves[g->move_count++] = (struct guard_move){.from_ms = from_ms, .by_ms = by_ms};
-}
-
 bool guard_accept(struct guard *g)
 {
     pthread_mutex_lock(&g->lock);
@@ -216,7 +198,7 @@ bool guard_accept(struct guard *g)
     if (was) {
         uint64_t now = look(g), steady = now + g->steady_by_ms, wall = g->last_wall_ms;
         if (wall > now)
-            move_add(g, g->paused_from_ms, wall - now);
+            clock_moves_add(&g->moves, g->paused_from_ms, wall - now);
         g->paused = g->unsure = false;
         g->base_ms = wall;
         g->boot0_ms = g->last_boot_ms;
@@ -247,9 +229,8 @@ void guard_read(struct guard *g, struct guard_state *out)
                                 .paused_from_ms = g->paused_from_ms,
                                 .paused = g->paused,
                                 .unsure = g->unsure,
-                                .move_count = g->move_count};
+                                .moves = g->moves};
     memcpy(out->boot_id, g->boot_id, sizeof out->boot_id);
-    memcpy(out->moves, g->moves, sizeof out->moves);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -263,12 +244,8 @@ size_t guard_state_encode(const struct guard_state *s, char out[GUARD_SIZE])
     memcpy(out + AT_BOOT_ID, s->boot_id, sizeof s->boot_id);
     out[AT_FLAGS] = s->paused;
     out[AT_FLAGS + 1] = s->unsure;
-    out[AT_FLAGS + 2] = (char)s->move_count;
-    for (uint32_t i = 0; i < s->move_count; i++) {
-        store_be64(out + AT_MOVES + i * 16, s->moves[i].from_ms);
-        store_be64(out + AT_MOVES + i * 16 + 8, s->moves[i].by_ms);
-    }
-    return AT_MOVES + s->move_count * 16u;
+    out[AT_FLAGS + 2] = (char)s->moves.n;
+    return AT_MOVES + clock_moves_encode(&s->moves, out + AT_MOVES);
 }
 
 size_t guard_encode(struct guard *g, char out[GUARD_SIZE])

@@ -19,6 +19,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/slice.h"
+#include "storage/clock_moves.h"
 #include "storage/expiry.h"
 
 #include <pthread.h>
@@ -27,11 +28,10 @@
 
 #define GUARD_RUN_JUMP_MS     (UINT64_C(3600) * 1000)
 #define GUARD_SMALL_JUMP_MS   (UINT64_C(2) * 3600 * 1000)
-#define GUARD_RESTART_JUMP_MS (UINT64_C(30) * 24 * 3600 * 1000)
+#define GUARD_RESTART_JUMP_MS CLOCK_LEAP_MS
 
 enum {
-    GUARD_MOVES = 16,                                              /* accepted moves ahead that are remembered */
-    GUARD_SIZE = 4 * 8 + CLOCK_BOOT_ID_SIZE + 8 + GUARD_MOVES * 16 /* bytes of the record at most */
+    GUARD_SIZE = 4 * 8 + CLOCK_BOOT_ID_SIZE + 8 + CLOCK_MOVES * CLOCK_MOVE_SIZE /* bytes of the record at most */
 };
 
 /* Where time comes from; tests put their own. */
@@ -42,20 +42,14 @@ struct guard_source {
     const uint8_t *boot_id; /* CLOCK_BOOT_ID_SIZE bytes; NULL: not known. Borrowed for guard_init() */
 };
 
-/* An accepted move of the guarded clock: `by_ms` have passed for all that was stamped before `from_ms` (steady). */
-struct guard_move {
-    uint64_t from_ms, by_ms;
-};
-
 /* What a clock needs to go on from. */
 struct guard_state {
     uint64_t guarded_ms, steady_ms;
     uint64_t boot_ms;                    /* CLOCK_BOOTTIME at that moment, of the boot that boot_id says */
     uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* all zero: not known */
     uint64_t paused_from_ms;
-    bool paused, unsure; /* as in struct guard */
-    struct guard_move moves[GUARD_MOVES];
-    uint32_t move_count;
+    bool paused, unsure;      /* as in struct guard */
+    struct clock_moves moves; /* that guard_accept() has made */
 };
 
 struct guard {
@@ -69,10 +63,9 @@ struct guard {
     uint64_t last_wall_ms;
     uint64_t steady_by_ms; /* steady time less guarded time, modulo 2^64 */
     bool paused;
-    bool unsure;             /* paused, since a start of the machine: the wall clock is as likely right */
-    uint64_t paused_from_ms; /* steady time when the pause began, over restarts */
-    struct guard_move moves[GUARD_MOVES];
-    uint32_t move_count;
+    bool unsure;              /* paused, since a start of the machine: the wall clock is as likely right */
+    uint64_t paused_from_ms;  /* steady time when the pause began, over restarts */
+    struct clock_moves moves; /* that guard_accept() has made */
 };
 
 /* persisted: what guard_encode() gave last; empty: a new store. source NULL: the system's clocks. */

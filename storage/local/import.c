@@ -222,8 +222,7 @@ static int take_store(struct importer *im, const struct dump_store *d)
                               .paused_from_ms = d->paused_from_ms,
                               .paused = d->flags & DUMP_PAUSED,
                               .unsure = d->flags & DUMP_UNSURE};
-    for (size_t at = 0; at < d->moves.n && g->move_count < GUARD_MOVES; at += 16)
-        g->moves[g->move_count++] = (struct guard_move){load_be64(d->moves.p + at), load_be64(d->moves.p + at + 8)};
+    clock_moves_decode(&g->moves, d->moves);
     id_seen(im, d->last_id);
     return 0;
 }

@@ -219,7 +219,8 @@ static void many_moves(void **state)
     size_t n = clock_record_encode(&r, bytes);
     assert_int_equal(n, CLOCK_RECORD_SIZE);
     assert_int_equal(clock_record_decode(slice_of(bytes, n), &again), 0);
-    assert_memory_equal(&r.moves, &again.moves, sizeof r.moves);
+    assert_int_equal(again.moves.n, CLOCK_MOVES);
+    assert_memory_equal(r.moves.list, again.moves.list, sizeof r.moves.list);
     for (size_t cut = 1; cut < n; cut++)
         assert_int_equal(clock_record_decode(slice_of(bytes, cut), &again), ERR_INVALID);
     bytes[0] = 2;

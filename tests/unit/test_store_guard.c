@@ -335,7 +335,7 @@ static void many_moves(void **state)
     struct expiry e = {0};
     struct guard g;
     start(&g, &c, &e, 0);
-    for (uint64_t i = 1; i <= 3 * GUARD_MOVES; i++) {
+    for (uint64_t i = 1; i <= 3 * CLOCK_MOVES; i++) {
         c.wall += 2 * HOUR;
         pass(&c, 1);
         (void)guard_now(&g);
@@ -350,7 +350,7 @@ static void many_moves(void **state)
     for (size_t cut = 8; cut < n; cut++) {
         struct guard h;
         guard_init(&h, &(struct guard_source){wall, boot, &c, boot_a}, &e, slice_of(row, cut));
-        assert_true(h.move_count <= GUARD_MOVES);
+        assert_true(h.moves.n <= CLOCK_MOVES);
         assert_int_equal(guard_now(&h), guard_now(&g));
         guard_fini(&h);
     }

@@ -78,16 +78,12 @@ static int clock_read(struct exporter *e, struct clock_record *record, uint64_t 
 static int put_store(struct exporter *e)
 {
     struct clock_record c;
-    char moves[CLOCK_MOVES * 16];
+    char moves[CLOCK_MOVES * CLOCK_MOVE_SIZE];
     uint64_t told, id;
     int r = clock_read(e, &c, &told);
     r = r ? r : last_id(e, &id);
     if (r)
         return r;
-    for (unsigned i = 0; i < c.move_count; i++) {
-        store_be64(moves + 16 * i, c.moves[i].from_ms);
-        store_be64(moves + 16 * i + 8, c.moves[i].by_ms);
-    }
     e->clock_ms = told;
     /* In doubt, what is told is where expiry stands: else the next start would take the masters' time for right. */
     struct dump_record rec = {.kind = DUMP_STORE,
@@ -96,7 +92,7 @@ static int put_store(struct exporter *e)
                                         .paused_from_ms = c.paused ? c.from_ms : 0,
                                         .last_id = id,
                                         .flags = c.paused ? DUMP_PAUSED : 0,
-                                        .moves = slice_of(moves, 16u * c.move_count)}};
+                                        .moves = slice_of(moves, clock_moves_encode(&c.moves, moves))}};
     return dump_put(e->out, &rec);
 }
 

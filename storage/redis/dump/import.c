@@ -184,11 +184,9 @@ static int clock_finish(struct importer *im)
                                   .from_ms = d->paused_from_ms,
                                   .steady_by_ms = by,
                                   .sure_by_ms = by};
-    for (size_t at = 0; at < d->moves.n && record.move_count < CLOCK_MOVES; at += 16)
-        record.moves[record.move_count++] =
-            (struct clock_move){load_be64(d->moves.p + at), load_be64(d->moves.p + at + 8)};
+    clock_moves_decode(&record.moves, d->moves);
     int r = put_u64(im, 'N', "clock", d->clock_ms);
-    if (!r && (record.paused || record.move_count || by))
+    if (!r && (record.paused || record.moves.n || by))
         r = put(im, 'N', SLICE_LIT("time"), slice_of(bytes, clock_record_encode(&record, bytes)));
     return r;
 }

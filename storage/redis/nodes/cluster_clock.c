@@ -29,7 +29,7 @@ size_t clock_record_encode(const struct clock_record *r, char out[CLOCK_RECORD_S
     store_be32(p + 1, r->version);
     p[5] = r->paused ? RECORD_PAUSED : 0;
     store_be32(p + 6, r->era);
-    p[10] = (char)r->move_count;
+    p[10] = (char)r->moves.n;
     p += 11;
     for (unsigned i = 0; i < sizeof fixed / sizeof *fixed; i++, p += 8)
         store_be64(p, fixed[i]);
@@ -44,10 +44,7 @@ size_t clock_record_encode(const struct clock_record *r, char out[CLOCK_RECORD_S
             store_be32(p + 12 + 12 * i, r->counts[t].past[i].max);
         }
     }
-    for (unsigned i = 0; i < r->move_count; i++, p += 16) {
-        store_be64(p, r->moves[i].from_ms);
-        store_be64(p + 8, r->moves[i].by_ms);
-    }
+    p += clock_moves_encode(&r->moves, p);
     return (size_t)(p - out);
 }
 
@@ -58,12 +55,11 @@ int clock_record_decode(struct slice v, struct clock_record *r)
     if (!v.n)
         return 0;
     if (v.n < CLOCK_RECORD_FIXED || p[0] != RECORD_FORMAT || (p[5] & ~RECORD_PAUSED) || (uint8_t)p[10] > CLOCK_MOVES ||
-        v.n != CLOCK_RECORD_FIXED + (uint8_t)p[10] * 16u)
+        v.n != CLOCK_RECORD_FIXED + (uint8_t)p[10] * (size_t)CLOCK_MOVE_SIZE)
         return ERR_INVALID;
     r->version = load_be32(p + 1);
     r->paused = p[5] != 0;
     r->era = load_be32(p + 6);
-    r->move_count = (uint8_t)p[10];
     p += 11;
     r->expiry_ms = load_be64(p);
     r->from_ms = load_be64(p + 8);
@@ -80,8 +76,7 @@ int clock_record_decode(struct slice v, struct clock_record *r)
         for (unsigned i = 0; i < CLOCK_COUNTS; i++)
             r->counts[t].past[i] = (struct clock_count){load_be64(p + 4 + 12 * i), load_be32(p + 12 + 12 * i)};
     }
-    for (unsigned i = 0; i < r->move_count; i++, p += 16)
-        r->moves[i] = (struct clock_move){.from_ms = load_be64(p), .by_ms = load_be64(p + 8)};
+    clock_moves_decode(&r->moves, slice_of(p, (size_t)(v.p + v.n - p)));
     return 0;
 }
 
@@ -157,17 +152,6 @@ void clock_record_join(struct clock_record *theirs, const struct clock_record *m
     }
 }
 
-/* The oldest two become one that ages less than they did: nothing ends too early. */
-static void move_add(struct clock_record *r, uint64_t from_ms, uint64_t by_ms)
-{
-    if (r->move_count == CLOCK_MOVES) {
-        r->moves[0].by_ms += r->moves[1].by_ms;
-        r->move_count--;
-        memmove(&r->moves[1], &r->moves[2], (r->move_count - 1u) * sizeof r->moves[0]);
-    }
-    r->moves[r->move_count++] = (struct clock_move){.from_ms = from_ms, .by_ms = by_ms};
-}
-
 /* --- Running ------------------------------------------------------------------------------------------------------ */
 
 void cluster_clock_init(struct cluster_clock *t, const struct clock_source *source, struct expiry *expiry)
@@ -188,8 +172,7 @@ void cluster_clock_fini(struct cluster_clock *t)
 static uint64_t look(struct cluster_clock *t)
 {
     uint64_t boot = t->source.boot_ms(t->source.ctx);
-    /* The boot clock never goes back, and a month of it at once is a month's sleep or a trick: neither moves time. */
-    if (boot < t->last_boot_ms || boot - t->last_boot_ms > CLOCK_AHEAD_MS)
+    if (clock_leaps(t->last_boot_ms, boot)) /* which moves no time */
         t->boot0_ms += boot - t->last_boot_ms;
     t->last_boot_ms = boot;
     uint64_t passed = boot - t->boot0_ms;
@@ -235,10 +218,7 @@ uint64_t cluster_clock_steady(struct cluster_clock *t)
 uint64_t cluster_clock_age(struct cluster_clock *t, uint64_t stamp_ms)
 {
     pthread_mutex_lock(&t->lock);
-    uint64_t now = steady(t), age = now > stamp_ms ? now - stamp_ms : 0;
-    for (uint32_t i = 0; i < t->record.move_count; i++)
-        if (stamp_ms < t->record.moves[i].from_ms)
-            age += t->record.moves[i].by_ms;
+    uint64_t age = clock_moves_age(&t->record.moves, steady(t), stamp_ms);
     pthread_mutex_unlock(&t->lock);
     return age;
 }
@@ -348,7 +328,7 @@ bool cluster_clock_accept(struct cluster_clock *t, uint64_t median_ms)
     if (done) {
         uint64_t sure = stamp - (uint64_t)(r->paused ? r->sure_by_ms : r->steady_by_ms);
         if (median_ms > sure)
-            move_add(r, r->paused ? r->from_ms : stamp, median_ms - sure);
+            clock_moves_add(&r->moves, r->paused ? r->from_ms : stamp, median_ms - sure);
         r->paused = false;
         r->steady_by_ms = r->sure_by_ms = (int64_t)(stamp - median_ms);
         r->date_by_ms = 0;

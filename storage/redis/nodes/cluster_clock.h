@@ -19,6 +19,7 @@
 
 #include "core/base/err.h"
 #include "core/base/slice.h"
+#include "storage/clock_moves.h"
 #include "storage/expiry.h"
 
 #include <pthread.h>
@@ -26,16 +27,15 @@
 #include <stdint.h>
 
 #define CLOCK_BACK_MS  (UINT64_C(3600) * 1000) /* so far back a start is believed, and a difference followed */
-#define CLOCK_AHEAD_MS (UINT64_C(30) * 24 * 3600 * 1000) /* so far ahead a start is believed */
+#define CLOCK_AHEAD_MS CLOCK_LEAP_MS           /* so far ahead a start is believed */
 
 enum {
     CLOCK_FOLLOW_NODE = 10, /* ms in each second by which a node follows the leader */
     CLOCK_FOLLOW_LEAD = 1,  /* … the leader the masters */
-    CLOCK_MOVES = 16,       /* accepted moves ahead that are remembered */
     CLOCK_COUNTS = 3, /* raises of a count that are remembered for each tier; a lower count makes those needless */
     CLOCK_COUNT_SIZE = 4 + CLOCK_COUNTS * 12,
     CLOCK_RECORD_FIXED = 51 + (EXPIRY_CLASSES - 1) * 16 + (EXPIRY_CLASSES - 2) * CLOCK_COUNT_SIZE,
-    CLOCK_RECORD_SIZE = CLOCK_RECORD_FIXED + CLOCK_MOVES * 16 /* bytes at most */
+    CLOCK_RECORD_SIZE = CLOCK_RECORD_FIXED + CLOCK_MOVES * CLOCK_MOVE_SIZE /* bytes at most */
 };
 
 /* Where time comes from; tests put their own. */
@@ -44,23 +44,17 @@ struct clock_source {
     void *ctx;
 };
 
-/* An accepted move ahead: by_ms have passed for all that was stamped before from_ms (steady). */
-struct clock_move {
-    uint64_t from_ms, by_ms;
-};
-
 /* What all nodes share of the clock and of times to live: field `time` of N{z}. */
 struct clock_record {
-    uint32_t version;     /* + 1 at each change; whoever changes it names the one before. 0: there is none yet */
-    uint32_t era;         /* + 1 at each accepted clock: every node sets its own anew */
-    bool paused;          /* expiry stands still at expiry_ms */
-    uint64_t expiry_ms;   /* paused */
-    uint64_t from_ms;     /* paused: steady time when the doubt began */
-    int64_t steady_by_ms; /* steady less cluster time */
-    int64_t sure_by_ms;   /* the same before the doubt */
-    int64_t date_by_ms;   /* paused: what the masters' clocks said, less cluster time */
-    uint8_t move_count;
-    struct clock_move moves[CLOCK_MOVES]; /* the oldest first */
+    uint32_t version;         /* + 1 at each change; whoever changes it names the one before. 0: there is none yet */
+    uint32_t era;             /* + 1 at each accepted clock: every node sets its own anew */
+    bool paused;              /* expiry stands still at expiry_ms */
+    uint64_t expiry_ms;       /* paused */
+    uint64_t from_ms;         /* paused: steady time when the doubt began */
+    int64_t steady_by_ms;     /* steady less cluster time */
+    int64_t sure_by_ms;       /* the same before the doubt */
+    int64_t date_by_ms;       /* paused: what the masters' clocks said, less cluster time */
+    struct clock_moves moves; /* that were accepted */
     /* By class - 1: the time to live that was in force last, and what earlier ones have ended (expiry.h). */
     struct {
         uint64_t ttl_ms, ended_ms;
