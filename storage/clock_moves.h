@@ -1,6 +1,6 @@
 /*
- * What the clocks of both engines (guard.h, cluster_clock.h) hold to alike: leaps that move no time, and moves ahead that
- * an operator has accepted, by which older stamps have aged.
+ * What the clocks of both engines (guard.h, cluster_clock.h) hold to alike: leaps that move no time, and moves ahead
+ * that an operator has accepted, by which older stamps have aged.
  */
 #ifndef MAGPIE_STORAGE_CLOCK_MOVES_H
 #define MAGPIE_STORAGE_CLOCK_MOVES_H

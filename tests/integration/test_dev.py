@@ -2,6 +2,7 @@
 built here."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class Dev(unittest.TestCase):
                                  (("--hlep",), "unknown verb --hlep"),
                                  (("test", "--hlep"), "what is --hlep?"),
                                  (("test", "x", "--cluster"), "what is --cluster?"),
-                                 (("asan", "--cluster"), "what is --cluster?"), (("asan", "-x"), "what is -x?"),
+                                 (("asan", "x", "--cluster"), "what is --cluster?"), (("asan", "-x"), "what is -x?"),
                                  (("tsan", "-x"), "what is -x?"),
                                  (("run", "x"), "takes no arguments"), (("run", "--cluster", "x"), "how many nodes"),
                                  (("run", "--cluster", "0"), "how many nodes"),
@@ -67,6 +68,25 @@ class Dev(unittest.TestCase):
                 r = self.dev(*arguments)
                 self.assertNotEqual(r.returncode, 0)
                 self.assertIn(about, r.stderr)
+
+
+@embedded("runs no server")
+class Units(unittest.TestCase):
+    """Which unit tests `./dev test --cluster` runs."""
+
+    def test_all_that_ask_for_a_cluster(self):
+        with open(os.path.join(ROOT, "dev")) as f:
+            function = re.search(r"^units_of_redis\(\) \{\n.*?^\}\n", f.read(), re.M | re.S).group()
+        r = subprocess.run(["bash", "-c", function + "units_of_redis"], cwd=ROOT, capture_output=True, text=True)
+        chosen = set(r.stdout.strip().split("|"))
+        folder, asking = os.path.join(ROOT, "tests", "unit"), set()
+        for name in os.listdir(folder):
+            if name.endswith(".c"):
+                with open(os.path.join(folder, name)) as f:
+                    if re.search(r"\bredis_kit_(need|addresses)\b", f.read()):
+                        asking.add(name[:-2])
+        self.assertIn("test_redis_order", asking)
+        self.assertEqual(asking - chosen, set())
 
 
 @embedded("runs no server")
