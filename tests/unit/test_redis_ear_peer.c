@@ -144,6 +144,27 @@ static struct link *ear_link(struct world *w)
     return (struct link *)w->r->parts[0].master->ear; /* its first member */
 }
 
+/* The engine ends in the middle: whoever waits for a subscription, or for another node, is answered. */
+static void the_end_answers_who_waits(void **state)
+{
+    struct world *w = *state;
+    struct conv_key k = key_of("room");
+    struct bus_follow f;
+    struct bus_order o = {.op = {.home = &mb, .done = follow_done},
+                          .kind = ORDER_REPLACE,
+                          .user = SLICE_LIT("ann"),
+                          .conn = {.node = 99}}; /* which may live: it is newer than all that are known */
+    snprintf(refuse, sizeof refuse, "-CLUSTERDOWN Hash slot not served\r\n");
+    follow_post(w, &f, &k);
+    bus_order(store_bus(&w->r->base), &o);
+    SOON(w, times(w->peers[0].commands, "SSUBSCRIBE mb{") > 0);
+    assert_true(!done(&f) && o.op.home);
+    redis_io_end(w->r);
+    assert_true(done(&f) && !o.op.home);
+    assert_int_equal(f.op.status, STORE_RETRY);
+    assert_int_equal(o.op.status, STORE_RETRY);
+}
+
 /* --- Refusals --- */
 
 static void what_is_refused_is_asked_for_again(void **state)
@@ -375,6 +396,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(the_end_answers_who_waits),
         TEST(what_is_refused_is_asked_for_again),
         TEST(patience_ends),
         TEST(who_unfollows_waits_no_more),

@@ -2,6 +2,9 @@
  * (tell.c, publish.c). */
 #include "tell_kit.h"
 
+#include "storage/redis/ops/marks.h"
+#include "storage/redis/ops/settle.h"
+
 /* --- When it is answered ------------------------------------------------------------------------------------------ */
 
 static void a_channel_message_is_told_then_answered(void **state)
@@ -176,7 +179,7 @@ static void a_message_is_not_endless(void **state)
     free(big);
 }
 
-/* Reads of the engine's end: what was told is sent or given up, and nothing is left. */
+/* What was told is sent or given up, and nothing is left: nor of what would have been done later. */
 static void the_engine_ends_with_news_that_wait(void **state)
 {
     struct world *w = *state;
@@ -187,7 +190,10 @@ static void the_engine_ends_with_news_that_wait(void **state)
     SOON(w, news_lane(w)->master->bytes > 0);
     struct bus_news n = {.kind = NEWS_NUDGE, .conv = ROOM, .seq = 1};
     tell_channel(w->r, NULL, &n);
-    queue_stop(w->r);
+    settle_later(w->r, 5, SLICE_LIT("pabcdefgh"), 0);
+    marks_note(w->r, SLICE_LIT("ann"), ROOM, 5);
+    assert_int_equal(w->r->background, 1);
+    redis_io_end(w->r);
     assert_int_equal(answers(), 1);
     assert_null(tell_open(w->r, NULL, 'b', 0, ROOM));
 }

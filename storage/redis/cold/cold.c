@@ -41,7 +41,7 @@ int cold_open(struct redis *r, char *why, size_t why_size)
 
 void cold_stop(struct redis *r)
 {
-    if (!r->cold)
+    if (!r->cold || r->cold->stopping)
         return;
     r->cold->stopping = true;
     behind_stop(r->cold->behind);
