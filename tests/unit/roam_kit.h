@@ -21,6 +21,13 @@ static inline void begin(struct kit *k, unsigned shards)
     of_version(5, 0);
 }
 
+/* Logs in, whatever the bus has heard until then. */
+static inline struct peer *comes(struct kit *k, const char *id)
+{
+    told_times("");
+    return newcomer(k, id);
+}
+
 static inline struct user_copy *copy_of(const struct kit *k, const char *id)
 {
     return user_copy(shard_of(k->hub, S(id)), kit_user(k, id));

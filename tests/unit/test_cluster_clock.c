@@ -278,7 +278,12 @@ static void limits(void **state)
     assert_true(!step.counts[1].past[1].max && step.counts[1].max == 49);
     char counted[CLOCK_RECORD_SIZE];
     assert_int_equal(clock_record_decode(slice_of(counted, clock_record_encode(&n, counted)), &n2), 0);
-    assert_memory_equal(n.counts, n2.counts, sizeof n.counts);
+    for (unsigned t = 0; t < EXPIRY_CLASSES - 2; t++) { /* by fields: there is padding between them */
+        assert_int_equal(n.counts[t].max, n2.counts[t].max);
+        for (unsigned i = 0; i < CLOCK_COUNTS; i++)
+            assert_true(n.counts[t].past[i].until == n2.counts[t].past[i].until &&
+                        n.counts[t].past[i].max == n2.counts[t].past[i].max);
+    }
     /* It is in force where the record is. */
     struct one o;
     one_start(&o);
@@ -653,7 +658,10 @@ static void abouts(void **state)
     memcpy(a.master, "0123456789abcdef", NODES_MASTER);
     node_about_put(&out, &a);
     assert_int_equal(node_about_read(buf_slice(&out), &b), 0);
-    assert_memory_equal(&a, &b, sizeof a);
+    assert_true(b.state == a.state && b.era == a.era && b.behind_ms == a.behind_ms && b.log == a.log);
+    assert_true(b.known == a.known && b.host_n == a.host_n && memcmp(b.host, a.host, a.host_n) == 0);
+    assert_memory_equal(b.master, a.master, sizeof a.master);
+    assert_true(b.process.machine == UINT64_MAX && b.process.started == 5 && b.process.pid == 6);
     for (size_t cut = 0; cut < out.n - 8; cut++)
         assert_int_equal(node_about_read(slice_of(out.p, cut), &b), ERR_INVALID);
     assert_int_equal(node_about_read(slice_of(out.p, out.n - 8), &b), 0); /* of an earlier version */

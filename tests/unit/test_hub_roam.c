@@ -10,7 +10,7 @@ static void memberships_are_followed(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     uint32_t loads = kit_gate.calls[OP_USER_LOAD];
     other_joins(ann, "room");
     hear_membership(ann, 6, "room", false, MEMBER_JOINED);
@@ -43,7 +43,7 @@ static void what_was_missed_is_read(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     hear_membership(ann, 6, "room", false, MEMBER_JOINED); /* which the store does not know of any more */
     has(peer_push(a, 112), "room");
     other_joins(ann, "hall");
@@ -76,7 +76,7 @@ static void own_changes_are_not_undone(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     kit_gate.changed = 7;
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     hear_membership("ann", 6, "room", true, MEMBER_LEFT);
@@ -107,7 +107,7 @@ static void names_and_tokens_are_followed(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     test_bus_hear(&kit_bus, &(struct bus_news){.kind = NEWS_USER, .user = S("ann"), .version = 6, .name = S("Anna")});
     kit_settle(&k);
     const struct user *u = user_at(kit_shard(&k, 0), kit_user(&k, "ann"));
@@ -130,7 +130,7 @@ static void a_kick_is_told_once_whatever_comes_first(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     kit_gate.changed = 6;
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 3, "{\"name\":\"room\",\"push\":\"none\"}"));
@@ -174,7 +174,7 @@ static void a_login_knows_what_came_meanwhile(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    peer_close(newcomer(&k, ann)); /* it exists */
+    peer_close(comes(&k, ann)); /* it exists */
     kit_settle(&k);
     bus_hold(BUS_SESSION_PUT);
     struct peer *a = peer_open(&k, 0);
@@ -205,7 +205,7 @@ static void a_login_of_who_is_deleted_meanwhile(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *first = newcomer(&k, "ann"), *a = peer_open(&k, 0);
+    struct peer *first = comes(&k, "ann"), *a = peer_open(&k, 0);
     bus_hold(BUS_SESSION_PUT);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\"}");
     kit_settle(&k);
@@ -308,7 +308,7 @@ static void no_arrival_is_pushed_twice(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     struct said *one = say_to(ann, "far", "one"), *two = say_to(ann, "other", "two");
     hear_private(two, 2);
     has(peer_push(a, 101), "two");
@@ -329,7 +329,7 @@ static void a_missing_arrival_is_told_of(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     say_to(ann, "far", "lost");
     struct said *two = say_to(ann, "other", "two");
     of_version(5, 2);
@@ -367,7 +367,7 @@ static void who_has_gone_waits_for_nothing(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     say_to(ann, "far", "lost");
     of_version(5, 2);
     hear_private(say_to(ann, "other", "two"), 2);
@@ -388,7 +388,7 @@ static void arrivals_at_random(void **state)
     static bool heard[N + 100];
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     struct shard *s = kit_shard(&k, 0);
     uint32_t user = kit_user(&k, "ann");
     uint64_t top = 0;
@@ -412,7 +412,7 @@ static void marks_and_acknowledgements_are_told(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     struct conv_key room = conv_key_channel(S("room")), pair = conv_key_pair(S(ann), S("far"));
     test_bus_hear(&kit_bus,
                   &(struct bus_news){.kind = NEWS_READ, .user = S(ann), .conv = conv_key_slice(&room), .seq = 3});
@@ -439,10 +439,10 @@ static void watched_users_are_elsewhere_too(void **state)
     char body[120], on[120], off[120];
     snprintf(on, sizeof on, "{\"id\":\"%s\",\"online\":true}", bob);
     snprintf(off, sizeof off, "{\"id\":\"%s\",\"online\":false}", bob);
-    struct peer *b = newcomer(&k, bob);
+    struct peer *b = comes(&k, bob);
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     peer_close(b);
-    struct peer *a = newcomer(&k, ann);
+    struct peer *a = comes(&k, ann);
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     kit_settle(&k);
     told_times("");
@@ -464,7 +464,7 @@ static void watched_users_are_elsewhere_too(void **state)
     assert_string_equal(peer_push(a, 111), off);
     /* Here, and then only there: nothing changes for who watches. */
     pass(&k, 3000);
-    b = newcomer(&k, bob);
+    b = comes(&k, bob);
     assert_string_equal(peer_push(a, 111), on);
     hear_presence(bob, 12, true);
     peer_close(b);
@@ -495,10 +495,10 @@ static void a_watch_that_the_bus_cannot_answer(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *b = newcomer(&k, "bob");
+    struct peer *b = comes(&k, "bob");
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     peer_close(b);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     kit_settle(&k);
     kit_bus.watched_online = true;
@@ -512,7 +512,7 @@ static void a_watch_that_the_bus_cannot_answer(void **state)
     test_bus_open(&kit_bus);
     assert_string_equal(peer_push(a, 111), "{\"id\":\"bob\",\"online\":true}");
     /* One that goes while it waits for the answer. */
-    struct peer *c = newcomer(&k, "cat");
+    struct peer *c = comes(&k, "cat");
     works(peer_ask(c, 3, "{\"name\":\"room\"}"));
     bus_hold(BUS_WATCH);
     peer_put(c, 18, "{\"ids\":[\"cat\",\"ann\"],\"watch\":true}");

@@ -39,7 +39,7 @@ static void bans_of_other_nodes_are_in_force(void **state)
     }
     hear_ban(&k, BAN_USER, "bob", "", true);
     assert_false(ban_user(kit_shard(&k, 1), S("bob"), NULL));
-    struct peer *a = newcomer(&k, kit_id(&k, "ann", 1));
+    struct peer *a = comes(&k, kit_id(&k, "ann", 1));
     hear_ban(&k, BAN_IP, "", "127.0.0.0/8", false);
     has(peer_push(a, 105), "spam");
     peer_end(a);
@@ -69,7 +69,7 @@ static void a_nodes_own_ban(void **state)
     struct kit k;
     (void)state;
     begin(&k, 2);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     kit_bus.echo = true;
     struct ban_change q = {.kind = MUTE_USER, .user = S("ann")};
     assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_OK);
@@ -90,7 +90,7 @@ static void a_join_under_a_ban_is_undone(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann"), *b = newcomer(&k, "bob");
+    struct peer *a = comes(&k, "ann"), *b = comes(&k, "bob");
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     kit_gate.gate[OP_MEMBER_PUT] = GATE_LATE;
     uint16_t seq = peer_put(a, 3, "{\"name\":\"room\"}");
@@ -113,7 +113,7 @@ static void leaving_waits_for_other_nodes(void **state)
     struct kit k;
     (void)state;
     begin(&k, 2);
-    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0));
+    struct peer *a = comes(&k, kit_id(&k, "ann", 0));
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     other_joins("bob", "room"); /* so that it stays */
     bus_hold(BUS_ORDER);
@@ -141,7 +141,7 @@ static void announcements_reach_all_nodes(void **state)
     struct kit k;
     (void)state;
     begin(&k, 2);
-    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0)), *b = newcomer(&k, kit_id(&k, "bob", 1));
+    struct peer *a = comes(&k, kit_id(&k, "ann", 0)), *b = comes(&k, kit_id(&k, "bob", 1));
     kit_bus.echo = true;
     assert_int_equal(host_announce(k.hub, NULL, S("hear ye")), 0);
     has(peer_push(a, 106), "hear ye");
@@ -179,7 +179,7 @@ static void a_buried_node_comes_back(void **state)
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 1);
     struct peer *a = with_device(&k, ann, "phone"), *b = with_device(&k, ann, "desk"),
-                *c = newcomer(&k, kit_id(&k, "cat", 0)), *d = peer_open(&k, 1);
+                *c = comes(&k, kit_id(&k, "cat", 0)), *d = peer_open(&k, 1);
     kit_settle(&k);
     told_times("");
     test_bus_event(&kit_bus, BUS_BURIED, 0);
@@ -220,7 +220,7 @@ static void sessions_are_put_until_it_works(void **state)
     struct kit k;
     (void)state;
     begin(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
+    struct peer *a = comes(&k, "ann");
     test_bus_event(&kit_bus, BUS_BURIED, 0);
     kit_settle(&k);
     uint16_t asked = peer_put(a, 9, "{}");
@@ -262,7 +262,7 @@ static void a_node_that_is_cut_off(void **state)
     struct kit k;
     (void)state;
     begin(&k, 2);
-    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0)), *b = newcomer(&k, kit_id(&k, "bob", 1)), *c = peer_open(&k, 0);
+    struct peer *a = comes(&k, kit_id(&k, "ann", 0)), *b = comes(&k, kit_id(&k, "bob", 1)), *c = peer_open(&k, 0);
     kit_settle(&k);
     test_bus_event(&kit_bus, BUS_ISOLATED, 0);
     has(peer_push(a, 105), "\"reason\":\"shutdown\",\"retryAfter\":");
@@ -294,7 +294,7 @@ static void users_are_compared(void **state)
     (void)state;
     begin(&k, 2);
     const char *ann = kit_id(&k, "ann", 0), *bob = kit_id(&k, "bob", 1);
-    struct peer *a = newcomer(&k, ann), *b = newcomer(&k, bob);
+    struct peer *a = comes(&k, ann), *b = comes(&k, bob);
     works(peer_ask(b, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 3, "{\"name\":\"room\"}"));
     works(peer_ask(a, 18, "{\"ids\":[\"%s\"],\"watch\":true}", bob));
