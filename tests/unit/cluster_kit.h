@@ -41,12 +41,11 @@ static inline unsigned told_times(const char *what)
     return n;
 }
 
-/* Logs in, so that what is known here of the user is its newest version, and passes over what the bus hears of that. */
+/* Logs in, and passes over what the bus hears of that. */
 static inline struct peer *newcomer(struct kit *k, const char *id)
 {
     struct peer *p = peer_login(k, id, 0);
     told("session_put %s device=", id);
-    kit_settle(k);
     return p;
 }
 
