@@ -30,10 +30,10 @@ static struct {
     struct buf text;
 } replies[REPLIES];
 static unsigned replies_n;
-static const char *refuse; /* how SPUBLISH is answered instead */
-static unsigned refusals;  /* so often */
-static bool silent;        /* SPUBLISH is done, and not answered */
-static bool ran_silent;    /* functions are run, and their first call is not answered */
+static const char *refuse = "CLUSTERDOWN The cluster is down"; /* how SPUBLISH is answered instead … */
+static unsigned refusals;                                      /* … so often */
+static bool silent;                                            /* SPUBLISH is done, and not answered */
+static bool ran_silent; /* functions are run, and their first call is not answered */
 static struct mailbox home;
 static unsigned answered;
 
