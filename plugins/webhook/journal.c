@@ -166,7 +166,8 @@ static uint64_t segment_end(const struct journal *j, uint64_t number)
 static int peek_step(struct journal *j, int *fd, ssize_t *size)
 {
     uint64_t end = segment_end(j, j->next_segment);
-    if (*fd < 0 && *fd != -ENOENT) {
+    bool newest = j->next_segment >= j->newest;
+    if (*fd < 0 && (*fd != -ENOENT || (newest && j->next < end))) { /* older ones may be missing */
         errno = -*fd;
         return -1;
     }
@@ -176,7 +177,7 @@ static int peek_step(struct journal *j, int *fd, ssize_t *size)
             return *size > 0 ? 1 : -1;
         return skip_damage(j, *fd, &j->next, end, &j->skipped);
     }
-    if (j->next_segment >= j->newest)
+    if (newest)
         return -2;
     if (*fd >= 0)
         close(*fd);

@@ -335,6 +335,8 @@ static bool deliver(struct sender *s)
         retry_disk(s, why);
     else if (n > 0)
         more = deliver_batch(s, o, n, body);
+    else
+        s->retry_at_ms = 0; /* nothing waits, though something did */
     s->mp->out_free(b.out);
     return more;
 }

@@ -318,9 +318,16 @@ class Server:
         finally:
             self.discard()
 
+    def children(self):
+        """Who runs under a prefix, such as strace."""
+        with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as f:
+            return [int(pid) for pid in f.read().split()]
+
     def discard(self):
         for n in self.nodes:
             if n.process and n.process.poll() is None:
+                for pid in n.children():
+                    os.kill(pid, signal.SIGKILL)
                 n.process.kill()
                 n.process.wait()
         if not os.environ.get("MAGPIE_KEEP"):

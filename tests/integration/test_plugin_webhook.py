@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import socket
 import subprocess
@@ -292,6 +293,26 @@ class Trouble(Test):
             self.assertEqual(console("webhook status")["lost"], 1)
             console.close()
         receiver.close()
+
+    def test_a_journal_that_was_taken_away(self):
+        """Somebody tidies the folder up: it is told, and costs no processor."""
+        with Server({"plugins": {"load": {"webhook": {"url": "http://127.0.0.1:9/", "events": ["message"]}}}}) as s:
+            a, b = self.user("Ada", server=s), self.user("Bob", server=s)
+            a.tell(b, "one")
+            s.wait_log("webhook.failed")
+            os.remove(glob.glob(s.folder + "/data/plugins/webhook/*.events")[0])
+            s.wait_log("webhook.disk")
+
+            def wakes():
+                for status in glob.glob("/proc/%d/task/*/status" % s.process.pid):
+                    with open(status) as f:
+                        text = f.read()
+                    if text.startswith("Name:\twebhook\n"):
+                        return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", text)[1])
+                self.fail("no thread is called webhook")
+            before = wakes()
+            time.sleep(1)
+            self.assertLess(wakes() - before, 100)  # a thread that spins wakes some thousand times
 
     def test_the_head_of_the_answer_is_enough(self):
         """An answer whose body never ends, or is slow, or breaks off: what its status says counts, once, and the body
