@@ -60,6 +60,7 @@ static void hub_destroy(struct hub *hub)
     tables_drop(hub->draft);
     tables_drop(hub->tables);
     free(hub->metrics);
+    free(hub->left);
     commands_free(hub);
     hub_owners_free(hub);
     net_shared_free(hub->shared);
@@ -79,8 +80,9 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
     hub->box = box_new(options);
     hub->shared = net_shared_new();
     hub->shards = calloc(shards, sizeof *hub->shards);
-    if (!hub->box || !hub->shared || !hub->shards || tables_begin(hub) != 0 || acts_register(hub) != 0 ||
-        bans_register(hub) != 0)
+    hub->left = store_bus(store) ? calloc(HUB_LEFT, sizeof *hub->left) : NULL;
+    if (!hub->box || !hub->shared || !hub->shards || (store_bus(store) && !hub->left) || tables_begin(hub) != 0 ||
+        acts_register(hub) != 0 || bans_register(hub) != 0)
         goto fail;
     hub->tables = hub->draft;
     hub->draft = NULL;

@@ -191,7 +191,7 @@ struct note_ears {
     struct bus_noted *noted; /* the bus's own of it; NULL: none is */
 };
 
-enum { HUB_LEFT = 64 };
+enum { HUB_LEFT = 1 << 16 };
 
 /* What /ready tells. */
 enum hub_state { HUB_STARTING, HUB_SERVING, HUB_DRAINING };
@@ -223,8 +223,9 @@ struct hub {
     struct owner_name *owners;                                  /* main thread; list; owned */
     struct options_box *box;                                    /* newest options; main thread */
     _Atomic uint32_t users_gone; /* deletions of users, begun and ended: what is known of pairs may be wrong then */
-    /* With a bus: last connections of users that have closed here, by the hash of the user; see talk/news.h */
-    _Atomic uint32_t left[HUB_LEFT];
+    /* HUB_LEFT: last connections of users that have closed here, by the hash of the user; see talk/news.h. NULL: the
+     * server is alone; owned */
+    _Atomic uint32_t *left;
     _Atomic unsigned drained; /* shards that are done draining */
     void (*drain_done)(void *ctx);
     void *drain_ctx;

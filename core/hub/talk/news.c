@@ -60,12 +60,18 @@ void news_from(struct shard *s, uint32_t conv, uint64_t seq)
         h->from = seq;
 }
 
+/* What members here are told of a channel begins behind this seq, where it would begin behind `seq` otherwise. */
+static uint64_t channel_begin(const struct heard *h, uint64_t seq)
+{
+    return h->from && h->from <= seq ? h->from - 1 : seq;
+}
+
 void news_followed(struct shard *s, uint32_t conv, const struct bus_follow *head)
 {
     struct heard *h = conv_at(s, conv)->heard;
     h->asking--;
     if (!h->begun && head) {
-        h->messages.number = h->from && h->from <= head->seq ? h->from - 1 : head->seq;
+        h->messages.number = channel_begin(h, head->seq);
         h->target = head->seq;
         h->changes.number = head->member_version;
         h->begun = true;
@@ -107,7 +113,7 @@ void news_drop(struct shard *s, struct conv *v)
 
 /* --- Pairs: whether they have been told of ------------------------------------------------------------------------ */
 
-static _Atomic uint32_t *left_of(struct hub *hub, struct slice user)
+static _Atomic uint32_t *left_of(const struct hub *hub, struct slice user)
 {
     return &hub->left[hash_bytes(user) % HUB_LEFT];
 }
@@ -126,18 +132,32 @@ static uint32_t left_now(const struct shard *s, struct slice conv)
            atomic_load_explicit(left_of(s->hub, hi), memory_order_relaxed);
 }
 
-/* A message of a pair comes. What was stored while nobody of the two was here has been told elsewhere, and waits in an
- * inbox; it is no gap. True: the pair begins with this message. */
+/* Whether the pair begins with this message. What was stored while nobody of the two was here has been told elsewhere,
+ * and waits in an inbox; it is no gap. */
+static bool pair_is_new(const struct shard *s, const struct heard *h, struct slice conv, uint64_t seq)
+{
+    return !h->begun || (left_now(s, conv) != h->left && !h->messages.first && seq > h->messages.number + 1);
+}
+
+/* A message of a pair comes. True: the pair begins with it. */
 static bool pair_begins(struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
 {
-    uint32_t left = left_now(s, conv);
-    bool anew = !h->begun || (left != h->left && !h->messages.first && seq > h->messages.number + 1);
-    h->left = left;
+    bool anew = pair_is_new(s, h, conv, seq);
+    h->left = left_now(s, conv);
     if (!anew)
         return false;
     h->begun = true;
     h->messages.number = h->target = seq - 1;
+    h->since = seq;
     return true;
+}
+
+/* A message of a pair was changed. Where it may have come while nobody of the two was here, it is no gap either, and
+ * the next message begins the pair. */
+static void pair_changes(const struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
+{
+    if (seq > h->messages.number && !h->messages.first && !h->reading && left_now(s, conv) != h->left)
+        h->begun = false;
 }
 
 /* --- Giving to members -------------------------------------------------------------------------------------------- */
@@ -178,13 +198,16 @@ static void why_given(struct shard *s, uint32_t conv, enum why_kind kind, uint64
                               .bits = (uint8_t)((channel ? WHY_B_CHANNEL : 0) | (over_limit ? WHY_B_OVER_LIMIT : 0))});
 }
 
-/* The arrival was heard of after the message itself. */
-static void give_arrival(struct shard *s, const struct bus_news *n)
+/* The arrival was heard of after the message itself; or after later ones with which the pair began here, so that its
+ * receiver is told that something waits. */
+static void give_arrival(struct shard *s, const struct heard *h, const struct bus_news *n)
 {
     if (!n->arrival || !n->user.n)
         return;
     struct user_mail *m = user_mail_new(n->user, PUSH_USER_MESSAGE, SLICE_NONE, NONE, 0);
     user_mail_arrival(m, n->arrival);
+    if (n->seq < h->since)
+        user_mail_missed(m);
     user_mail_post(s->hub, s, m);
 }
 
@@ -235,7 +258,7 @@ static void give_past(struct shard *s, uint32_t conv, const struct held *x)
     if (held_rank(x->news) == 2)
         give_change(s, conv, x);
     else
-        give_arrival(s, x->news);
+        give_arrival(s, conv_at(s, conv)->heard, x->news);
 }
 
 void news_give_read(struct shard *s, uint32_t conv, const struct store_message *m)
@@ -298,7 +321,8 @@ void news_go_on(struct shard *s, uint32_t conv)
 
 /* --- Heard -------------------------------------------------------------------------------------------------------- */
 
-/* Keeps it until its turn. More than may wait is read when the gap is filled. */
+/* Keeps it until its turn. More of others than may wait is read when the gap is filled; of one's own that would not say
+ * which connection has its answer. */
 static void keep(struct shard *s, uint32_t conv, struct held x)
 {
     struct heard *h = conv_at(s, conv)->heard;
@@ -313,7 +337,7 @@ static void keep(struct shard *s, uint32_t conv, struct held x)
         free(twin->news);
         x.next = twin->next;
         *twin = x;
-    } else if (twin || h->messages.count >= NEWS_HELD) {
+    } else if (twin || (x.news->origin && h->messages.count >= NEWS_HELD)) {
         free(x.news);
     } else {
         (void)held_put(&h->messages, x);
@@ -340,18 +364,22 @@ static void hear(struct shard *s, uint32_t conv, struct bus_news *n)
     struct held x = {.news = n, .except = NONE};
     if (!conv_is_channel(conv_slice(v))) {
         v->used_ms = s->now_ms;
-        if (held_rank(n) < 2)
-            x.alone = pair_begins(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
-        if (x.alone && !n->arrival) /* whether its sender's connections have heard it nobody knows */
-            h->messages.number = n->seq;
-        if (!h->begun) { /* a change of a message that was told before, or never here */
-            give_past(s, conv, &x);
-            free(n);
+        if (held_rank(n) == 2) {
+            pair_changes(s, h, conv_slice(v), n->seq);
+        } else if (n->kind == NEWS_NUDGE && !n->arrival && pair_is_new(s, h, conv_slice(v), n->seq)) {
+            free(n); /* whether its sender's connections have heard it nobody knows */
             return;
+        } else {
+            x.alone = pair_begins(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
         }
-    } else if (!h->begun && !h->asking) {
+    } else if (!h->begun && !h->asking && held_rank(n) < 2) {
         h->begun = true;
-        h->messages.number = held_rank(n) < 2 ? n->seq - 1 : n->seq;
+        h->messages.number = channel_begin(h, n->seq - 1);
+    }
+    if (!h->begun && !h->asking) { /* a change of a message that was told before, or never here */
+        give_past(s, conv, &x);
+        free(n);
+        return;
     }
     if (n->kind == NEWS_MESSAGE && !(h->begun && n->seq <= h->messages.number) &&
         !held_find(&h->messages, n->seq, NEWS_MESSAGE))
@@ -413,9 +441,12 @@ enum news_turn news_turn_message(struct shard *s, uint32_t conv, uint64_t seq)
 enum news_turn news_turn_change(struct shard *s, uint32_t conv, uint64_t seq, uint64_t edited_ms)
 {
     const struct conv *v = conv_at(s, conv);
-    struct heard *h = conv_is_channel(conv_slice(v)) ? v->heard : heard_get(s, conv);
+    bool channel = conv_is_channel(conv_slice(v));
+    struct heard *h = channel ? v->heard : heard_get(s, conv);
     if (!h)
         return NEWS_NOW;
+    if (!channel)
+        pair_changes(s, h, conv_slice(v), seq);
     if (h->begun ? seq > h->messages.number : h->asking)
         return NEWS_WAITS;
     return remember(h, seq, edited_ms) ? NEWS_NOW : NEWS_PAST;

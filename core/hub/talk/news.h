@@ -42,7 +42,8 @@ enum news_turn news_turn_message(struct shard *s, uint32_t conv, uint64_t seq);
 enum news_turn news_turn_change(struct shard *s, uint32_t conv, uint64_t seq, uint64_t edited_ms);
 /* A copy with its texts, malloc'd. NULL: out of memory. */
 struct bus_news *news_copy(const struct bus_news *n);
-/* It waits. Takes it; NULL is allowed, and is found again by number. */
+/* It waits; or its turn has passed, and only its arrival is told. Takes it; NULL is allowed, and is found again by
+ * number. */
 void news_hold(struct shard *s, uint32_t conv, struct bus_news *n, const struct tell_except *except);
 /* The message whose turn it was was given. */
 void news_given(struct shard *s, uint32_t conv, uint64_t seq);

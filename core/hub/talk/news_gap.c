@@ -24,9 +24,8 @@ void gap_over(struct shard *s, struct heard *h)
 /* What is left of it is left out: members see the jump in seq. So where more was there, no arrival counts as heard. */
 static void jump(struct heard *h, uint64_t upto, bool more)
 {
-    for (const struct held *x = h->messages.first; more && x && x->news->seq <= upto; x = x->next)
-        if (x->news->kind == NEWS_NUDGE)
-            x->news->arrival = 0;
+    if (more)
+        h->since = upto + 1;
     if (h->messages.number < upto)
         h->messages.number = upto;
     h->filled = h->tries = 0;

@@ -37,6 +37,7 @@ struct heard {
     bool reading;         /* the store is asked for what is missing */
     struct lane messages; /* by seq */
     uint64_t target;      /* a seq that is known to be there */
+    uint64_t since;       /* pair: what is below this seq was perhaps not given here */
     uint64_t from;        /* channel that is not followed yet: see news_from(); 0: it begins behind its head */
     struct lane changes;  /* channel: NEWS_CHANNEL, by version */
     uint64_t changed_ms;  /* channel: when the number of members was heard last, monotonic */

@@ -114,7 +114,8 @@ static void send_refused(struct shard *s, struct send *q)
     owned_done(&q->o);
 }
 
-/* A copy for later, where messages of other servers come before this one. */
+/* A copy for later, where messages of other servers come before this one; or for its arrival, where its turn has
+ * passed. */
 static struct bus_news *later(const struct conv *v, const struct send *q, const struct store_message *m)
 {
     const struct bus_news n = {.kind = NEWS_MESSAGE,
@@ -138,7 +139,7 @@ static void turn_over(struct shard *s, uint32_t conv, uint64_t seq, enum news_tu
 {
     if (turn == NEWS_NOW)
         news_given(s, conv, seq);
-    else if (turn == NEWS_WAITS)
+    else
         news_hold(s, conv, held, except);
 }
 
@@ -178,7 +179,8 @@ static void send_stored(void *owner, struct store_op *op)
     uint64_t seq = q->op.seq;
     uint32_t conv = q->o.conv;
     enum news_turn turn = s->bus ? news_turn_message(s, conv, seq) : NEWS_NOW;
-    struct bus_news *held = turn == NEWS_WAITS ? later(v, q, &m) : NULL;
+    bool later_on = turn == NEWS_WAITS || (turn == NEWS_PAST && q->op.arrival);
+    struct bus_news *held = later_on ? later(v, q, &m) : NULL;
     why_note(
         s, &(struct why_note){.kind = WHY_STORED,
                               .id = q->op.id,

@@ -2,6 +2,7 @@
 
 #include "core/base/frame.h"
 #include "core/base/push.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/why.h"
 #include "core/hub/talk/order.h"
@@ -17,6 +18,7 @@ struct user_mail {
     uint16_t action;
     uint8_t id_len;
     bool everywhere; /* on other nodes too */
+    bool missed;     /* it was not pushed, and waits in the inbox */
     uint32_t body_len;
     char data[]; /* id, then body */
 };
@@ -32,6 +34,11 @@ static void why_pushed(struct shard *s, uint32_t user, const struct user_mail *p
 /* Whether it has something for the user's connections. One that has heard of this arrival hears of it once. */
 static bool is_due(struct shard *s, uint32_t user, const struct user_mail *p)
 {
+    if (p->missed) {
+        arrivals_expect(s, user, p->arrival);
+        s->events->message_arrived(s, user);
+        return false;
+    }
     bool fresh = !p->arrival || !s->events->arrived || s->events->arrived(s, user, p->arrival);
     return fresh && p->body_len;
 }
@@ -88,6 +95,12 @@ void user_mail_arrival(struct user_mail *p, uint64_t arrival)
 {
     if (p)
         p->arrival = arrival;
+}
+
+void user_mail_missed(struct user_mail *p)
+{
+    if (p)
+        p->missed = true;
 }
 
 void user_mail_everywhere(struct user_mail *p)

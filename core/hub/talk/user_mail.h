@@ -14,6 +14,9 @@ void user_mail_about(struct user_mail *p, uint64_t id);
 /* It brings a private message to its receiver, as the n-th that ever came into its inbox; 0: not known. With an empty
  * body it only says that the n-th has been pushed. NULL is allowed. */
 void user_mail_arrival(struct user_mail *p, uint64_t arrival);
+/* That one was not pushed, since its turn had passed: it waits in the inbox, and the user's connections are told so in
+ * a while. The body is empty. NULL is allowed. */
+void user_mail_missed(struct user_mail *p);
 /* It goes to the user's connections on other nodes too, for the store tells nobody of it; NULL is allowed. */
 void user_mail_everywhere(struct user_mail *p);
 /* It is not sent after all; NULL is allowed. */
