@@ -193,6 +193,9 @@ class Server:
                 n.await_ports()
 
     def run(self):
+        if self.process and self.process.poll() is None:  # of several nodes a test may have ended the first alone
+            self.process.kill()
+            self.process.wait()
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [self.binary, "-c", self.config_path] + self.arguments,
