@@ -1,7 +1,7 @@
 /*
  * What a server may leave out, so that tests see that they would notice: tests/cluster/test_checker.py. In the build
- * tests/magpied_faulty alone, where the environment's MAGPIE_FAULT names it: `repair` (what a node has missed is not
- * read). Anywhere else nothing is.
+ * tests/magpied_faulty alone, where the environment's MAGPIE_FAULT names one of them: `reads` (a read waits for no
+ * copies), `repair` (what a node has missed is not read). Anywhere else nothing is.
  */
 #ifndef MAGPIE_BASE_FAULT_H
 #define MAGPIE_BASE_FAULT_H

@@ -4,7 +4,8 @@ tell: what section 12 of the contract asks for, in docs/cluster.md's words.
     checker = Checker(test, nodes)        # Servers, each of one node
     checker.start()
     …                                     # break something
-    checker.finish()                      # all is well again: whoever is connected hears the rest within 15 s
+    checker.healed()                      # all is well again: within 15 s everybody hears what was said until now
+    checker.finish()                      # they stop
     checker.check()                       # then every node is asked for everything
 
 What is found wrong on the way is a complaint; check() fails with all of them. `python3 tests/cluster/test_checker.py`
@@ -19,25 +20,31 @@ from person import COMPLAINTS, LOST, PAGE, STUCK, Heard, Ledger, Person, Stuck, 
 from server import PATIENCE
 
 SETTLE = 15  # seconds within which all is heard once nothing is broken any more
+CLOCKS = 60  # seconds from the true time within which messages are created, whatever single clocks say
 
 
 class Checker:
     """people: how many; rooms: channels that all stay in; changing: channels that they join and leave. pause: seconds
     between two requests of a person, about. private: the share of messages that are.
-    shares: over SHARES."""
+    shares: over SHARES. readers: how many of the people do nothing but read the rooms."""
 
-    def __init__(self, test, nodes, people=6, rooms=2, changing=2, pause=0.05, private=0.4, shares=None,
+    def __init__(self, test, nodes, people=6, rooms=2, changing=2, pause=0.05, private=0.4, shares=None, readers=0,
                  seed=None):
         self.test, self.nodes, self.pause, self.private = test, nodes, pause, private
         self.shares = shares or {}
         self.seed = random.randrange(1 << 30) if seed is None else seed
         self.ledger = Ledger()
+        self.slowest = 0.0  # seconds after a healing until all had heard
+        self.began = time.time()
+        self.closing = False
         for i, n in enumerate(nodes):
             n.label = "%d" % (i + 1)
         unique = "%x" % (time.monotonic_ns() % 0xffffff)
         self.rooms = ["room %d %s" % (i, unique) for i in range(rooms)]
         self.changing = ["changing %d %s" % (i, unique) for i in range(changing)]
         self.people = [Person(self, i) for i in range(people)]
+        for p in self.people[:readers]:
+            p.shares = {"read_rooms": 1}
         for p in self.people:  # all there, and acquainted, before anything breaks
             p.connect()
         for p in self.people:
@@ -71,35 +78,63 @@ class Checker:
             if p.trouble:
                 raise p.trouble
 
+    def healed(self):
+        """All is well again. From now on it takes SETTLE seconds at most until everybody who is there has heard what
+        anybody had seen by now, pushed or pulled, and each connection that was replaced by now has been closed."""
+        began = time.monotonic()
+        newest = dict(self.ledger.newest)
+        ends = [(p, entry) for p in self.people for entry in p.owed_ends()]
+        while missing := self.missing(self.people, newest, ends):
+            self.look()
+            if time.monotonic() - began > SETTLE * PATIENCE:
+                for text in missing:
+                    self.complain("%s, %d s after all was well" % (text, SETTLE))
+                break
+            time.sleep(0.02)
+        self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def missing(self, people, newest, ends):
+        """What these people have not heard up to `newest`, and which of `ends` has not come."""
+        out = []
+        for p in people:
+            for conversation, seq in newest.items():
+                heard = p.heard.get(conversation)
+                if heard and p.heard_of(conversation) and heard.upto < seq:
+                    out.append("%s on node %s has heard %s to %d of %d" %
+                               (p.id, p.node.label, name_of(conversation), heard.upto, seq))
+        return out + ["%s: its connection to node %s is open, though a login on another has replaced it" %
+                      (p.id, entry[2]) for p, entry in ends if entry in p.old]
+
     def stop(self):
         for p in self.people:
             p.stopping = True
         for p in self.people:
-            p.join()
+            if p.is_alive():
+                p.join()
+
+    def close(self):
+        """They end, whatever they wait for, and so do their connections."""
+        self.closing = True
+        self.stop()
+        for p in self.people:
+            p.go()
 
     def finish(self):
         """Stops them. Whoever is connected must have heard all within SETTLE seconds, and watch what is so."""
         self.stop()
         self.look()
-        newest = collections.defaultdict(int)
-        for conversation, seq in self.ledger.seen:
-            newest[conversation] = max(newest[conversation], seq)
         # Some go, so that there is something to watch.
         self.away = self.people[::3][1:] or self.people[:1]
         for p in self.away:
-            p.drop()
+            p.go()
         here = [p for p in self.people if p not in self.away]
         end, missing = time.monotonic() + SETTLE * PATIENCE, ["?"]
         while missing and time.monotonic() < end:
-            missing = []
             for p in here:
                 p.listen(0.05)
-                missing += ["%s on node %s has heard %s to %d of %d" % (p.id, p.node.label if p.node else "?",
-                                                                        name_of(c), p.heard[c].upto, seq)
-                            for c, seq in newest.items() if p.heard_of(c) and p.heard[c].upto < seq]
-                for q in self.people:
-                    if q is not p and p.client and p.others.get(q.id) != (q in here):
-                        missing.append("%s watches %s as %s" % (p.id, q.id, p.others.get(q.id)))
+            missing = self.missing(here, self.ledger.newest, [(p, e) for p in here for e in p.owed_ends()])
+            missing += ["%s watches %s as %s" % (p.id, q.id, p.others.get(q.id)) for p in here for q in self.people
+                        if q is not p and p.client and p.others.get(q.id) != (q in here)]
         for text in missing:
             self.ledger.complain("%s, after %d s" % (text, SETTLE))
 
@@ -121,6 +156,7 @@ class Checker:
         self.check_presence()
         self.look()
         summary = ", ".join("%d %s" % (n, what) for what, n in sorted(self.ledger.counts.items()))
+        summary += ", all heard %.1f s after it was healed" % self.slowest
         if self.ledger.complaints:
             self.test.fail("%d complaints (seed %d; %s):\n%s" % (self.ledger.counts["complaints"], self.seed, summary,
                                                                  "\n".join(self.ledger.complaints[:COMPLAINTS])))
@@ -160,7 +196,7 @@ class Checker:
         raise Stuck("%s cannot log in on node %s: %s" % (person.id, node.label, why))
 
     def histories(self, node):
-        """{conversation: [(seq, id, sender, content)]} as that node shows them."""
+        """{conversation: [(seq, id, sender, content, createdAt)]} as that node shows them."""
         out = {}
         for conversation, reader in sorted(self.conversations().items(), key=lambda x: x[1].number):
             messages, after = [], 0
@@ -168,7 +204,7 @@ class Checker:
                 self.at(reader, node)
                 answer = reader.page(conversation, after=after, limit=PAGE)
                 page = answer.get("messages", [])
-                messages += [(m["seq"], m["id"], m["sender"]["id"], m["content"]) for m in page]
+                messages += [(m["seq"], m["id"], m["sender"]["id"], m["content"], m["createdAt"]) for m in page]
                 if not page or not answer.get("more"):
                     break
                 after = page[-1]["seq"]
@@ -188,7 +224,10 @@ class Checker:
         for content, n in contents.items():
             if n > 1:
                 self.complain("%s: %r is there %d times" % (where, content, n))
-        stored = {m[3]: m for m in messages}
+        stored = {m[3]: m[:4] for m in messages}
+        for m in messages:
+            if not self.began - CLOCKS < m[4] / 1000 < time.time() + CLOCKS:
+                self.complain("%s %d: was created %d s from now" % (where, m[0], m[4] / 1000 - time.time()))
         for (of, sender), told in self.ledger.told.items():
             if of != conversation:
                 continue
@@ -204,8 +243,8 @@ class Checker:
         for (conversation, seq), what in self.ledger.seen.items():
             messages = histories.get(conversation, [])
             there = messages[seq - 1] if 0 < seq <= len(messages) else None
-            if there is None or there[1:] != what[:3]:
-                self.complain("%s %d: %s showed %s; there is %s" % (name_of(conversation), seq, what[3], what[:3],
+            if there is None or there[1:] != what[:-1]:
+                self.complain("%s %d: %s showed %s; there is %s" % (name_of(conversation), seq, what[-1], what[:-1],
                                                                     there))
 
     def check_inbox(self, person, histories):
@@ -285,7 +324,7 @@ class Checker:
 
     def check_presence(self):
         for p in self.away:
-            p.drop()
+            p.go()
         here = [p for p in self.people if p not in self.away]
         for i, p in enumerate(here):
             self.at(p, self.nodes[i % len(self.nodes)])

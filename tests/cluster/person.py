@@ -18,7 +18,9 @@ COMPLAINTS = 60  # that are told of
 PAGE = 200
 
 # How often people do what: Person's methods.
-SHARES = {"send": 60, "read_somewhere": 12, "acknowledge": 8, "mark_some": 8, "come_or_go": 6, "drop": 2, "idle": 4}
+SHARES = {"send": 60, "read_somewhere": 12, "acknowledge": 8, "mark_some": 8, "come_or_go": 6, "drop": 2, "roam": 2,
+          "idle": 4}
+DEVICE = "phone"  # of each person, who so has one connection: a login elsewhere ends it
 LOST = (Closed, Refused, Timeout, OSError)  # what ends a connection, or an attempt at one
 
 
@@ -32,7 +34,8 @@ class Ledger:
     def __init__(self):
         self.lock = threading.Lock()
         self.complaints = []
-        self.seen = {}                                  # (conversation, seq) → (id, sender, content, how)
+        self.seen = {}                                  # (conversation, seq) → (id, sender, content, createdAt, how)
+        self.newest = {}                                # conversation → the highest seq that anybody has seen
         self.told = collections.defaultdict(list)       # (conversation, sender) → [(content, seq, id)], as acknowledged
         self.counts = collections.Counter()
 
@@ -44,12 +47,13 @@ class Ledger:
 
     def saw(self, conversation, m, how):
         """A message, as a push, a page or an answer showed it: what was ever shown stays."""
-        what = (m["id"], m["sender"]["id"], m["content"])
+        what = (m["id"], m["sender"]["id"], m["content"], m["createdAt"])
         with self.lock:
             before = self.seen.setdefault((conversation, m["seq"]), what + (how,))
-        if before[:3] != what:
+            self.newest[conversation] = max(m["seq"], self.newest.get(conversation, 0))
+        if before[:-1] != what:
             self.complain("%s %d: %s showed %s, and %s %s" %
-                          (name_of(conversation), m["seq"], before[3], before[:3], how, what))
+                          (name_of(conversation), m["seq"], before[-1], before[:-1], how, what))
 
     def acknowledged(self, conversation, sender, content, answer):
         with self.lock:
@@ -100,6 +104,7 @@ class Person(threading.Thread):
         self.connections = 0
         self.shares = dict(SHARES, **checker.shares)
         self.stay = None      # the node that it always uses
+        self.old = []         # [(connection that a later login ends, how many it had made, its node's label)]
 
     # --- Its connection
 
@@ -107,6 +112,13 @@ class Person(threading.Thread):
         if self.client:
             self.client.close()
         self.client = None
+
+    def go(self):
+        """Nothing of it is connected any more."""
+        self.drop()
+        for entry in self.old:
+            entry[0].close()
+        self.old = []
 
     def connect(self, node=None):
         """To this node, or any; logged in, with what it missed pulled."""
@@ -116,8 +128,8 @@ class Person(threading.Thread):
             raise Closed("there is no such node now")
         client = Client(node, self.random.choice(("tcp", "binary")))
         try:
-            answer = client.answer(1, client.send(1, **({"token": self.token} if self.token else
-                                                       {"name": "Person %d" % self.number})), ANSWER)
+            answer = client.answer(1, client.send(1, device=DEVICE, **({"token": self.token} if self.token else
+                                                                      {"name": "Person %d" % self.number})), ANSWER)
             if "error" in answer:
                 if answer["error"]["code"] != "unavailable":
                     self.complain("login refused: %s" % answer["error"])
@@ -152,13 +164,23 @@ class Person(threading.Thread):
 
     # --- Requests
 
+    def ask(self, action, body):
+        """The answer over the connection that there is. Pushes are taken as they come, however late the answer is."""
+        client, end = self.client, time.monotonic() + ANSWER * PATIENCE
+        seq = client.send(action, **body)
+        self.take_pushes()
+        while True:
+            frame = client.receive((end - time.monotonic()) / PATIENCE)
+            if frame[:2] == (action, seq):
+                return frame[2]
+            self.take(frame[0], frame[2])
+
     def once(self, action, body):
         """The answer; None: nobody knows, or it is `unavailable`."""
         if self.client is None:
             self.connect()
             self.catch_up()
-        answer = self.client.answer(action, self.client.send(action, **body), ANSWER)
-        self.take_pushes()
+        answer = self.ask(action, body)
         if "error" not in answer:
             return answer
         self.ledger.counts[answer["error"]["code"]] += 1
@@ -179,7 +201,7 @@ class Person(threading.Thread):
                 if "error" in answer and answer["error"]["code"] not in may:
                     self.complain("action %d %s is refused: %s" % (action, body, answer["error"]))
                 return answer
-            if time.monotonic() - began > STUCK * PATIENCE:
+            if time.monotonic() - began > STUCK * PATIENCE or self.checker.closing:
                 raise Stuck("%s: action %d %s: not in %d s: %s" % (self.id, action, body, STUCK, why))
             time.sleep(0.05 + 0.2 * self.random.random())
             if self.client and self.random.random() < 0.5:
@@ -230,8 +252,7 @@ class Person(threading.Thread):
 
     def client_page(self, conversation, after):
         """A page over the connection that there is: Closed when it cannot be had."""
-        answer = self.client.answer(HISTORY, self.client.send(HISTORY, after=after, limit=PAGE,
-                                                              **self.where(conversation)), ANSWER)
+        answer = self.ask(HISTORY, dict(self.where(conversation), after=after, limit=PAGE))
         if "error" in answer:
             if answer["error"]["code"] == "not_found" and not isinstance(conversation, str):
                 return {}
@@ -282,11 +303,12 @@ class Person(threading.Thread):
 
     def watch(self):
         ids = [p.id for p in self.checker.people if p is not self and p.id]
-        answer = self.client.answer(WATCH, self.client.send(WATCH, ids=ids, watch=True), ANSWER)
+        self.others = {}
+        answer = self.ask(WATCH, {"ids": ids, "watch": True})
         if "error" in answer:
             raise Closed("watch: %s" % answer["error"])
+        # What was pushed before the answer is older than that.
         self.others = {i: i in answer["online"] for i in ids}
-        self.take_pushes()
 
     # --- The inbox
 
@@ -368,8 +390,10 @@ class Person(threading.Thread):
             self.complain("%s: %d is pushed after %d" % (name_of(conversation), m["seq"], before))
             return
         # Of a pair it is pushed what the other one sends alone.
-        if channel and before is not None and before + 1 < m["seq"] < before + FAR and conversation not in self.behind:
-            self.complain("%s: %d is pushed next after %d" % (name_of(conversation), m["seq"], before))
+        if channel and before is not None and before + 1 < m["seq"] and conversation not in self.behind:
+            if m["seq"] < before + FAR:
+                self.complain("%s: %d is pushed next after %d" % (name_of(conversation), m["seq"], before))
+            self.behind.add(conversation)
         self.pushed[conversation] = m["seq"]
         if self.rooms.get(conversation, "in") == "between":
             self.heard.setdefault(conversation, Heard(m["seq"] - 1))
@@ -391,6 +415,7 @@ class Person(threading.Thread):
                 for channel in [c for c in self.behind if self.rooms.get(c) == "in"]:
                     self.pull(channel)
                     self.behind.discard(channel)
+                self.look_at_old()
             except LOST:
                 self.ledger.counts["lost"] += 1
                 self.drop()
@@ -420,6 +445,32 @@ class Person(threading.Thread):
             self.leave(channel)
         else:
             self.enter(channel)
+
+    def roam(self):
+        """Logs in elsewhere without a word to the old node, which has to end that connection."""
+        if self.client:
+            self.old.append((self.client, self.connections, self.node.label))
+            self.client = None
+
+    def look_at_old(self):
+        """What comes over connections that have been replaced, until they are closed."""
+        for entry in list(self.old):
+            try:
+                action, _, body = entry[0].receive(0.001)
+                if action == CHANNEL_MESSAGE:
+                    self.ledger.saw(body["channel"], body, "a push of %s" % entry[2])
+            except Timeout:
+                pass
+            except LOST:
+                entry[0].close()
+                self.old.remove(entry)
+
+    def owed_ends(self):
+        """Connections that a login since then has replaced, and that are open."""
+        return [entry for entry in list(self.old) if entry[1] < self.connections]
+
+    def read_rooms(self):
+        self.page(self.random.choice(self.checker.rooms), limit=50)
 
     def idle(self):
         pass

@@ -9,6 +9,7 @@ from resp import Redis, RedisError
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONFIG = os.path.join(ROOT, "etc", "redis-cluster.conf")
 SLOTS = 16384
+PARTITION = 16  # each partition of Magpie has the slot 16 times its number
 BUS = 16  # the cluster bus's port is that much above the port
 
 
@@ -264,6 +265,12 @@ class RedisCluster:
             if first <= slot <= last:
                 return self.by_id(master[2].decode())
         raise LookupError("nobody serves slot %d" % slot)
+
+    def used_slots(self):
+        """Those of partitions that have keys."""
+        return [slot for m in self.masters() for first, last, master, *_ in m.call("CLUSTER", "SLOTS")
+                if master[2].decode() == m.id for slot in range(first, last + 1)
+                if slot % PARTITION == 0 and m.call("CLUSTER", "COUNTKEYSINSLOT", slot)]
 
     def failover(self, replica, how=None):
         """Makes a replica the master (how: FORCE, TAKEOVER); returns when all see it."""

@@ -1,12 +1,20 @@
 """The checker complains where something is wrong: whatever the server promises is left out in turn, and found missing;
 and with the same schedule it finds nothing where nothing was left out."""
 
+import collections
 import os
+import threading
 import time
+import types
+import unittest
 
+import checker as checking
+from checker import Checker
+from person import Heard, Ledger
+from preloads import preload, preloaded
+from redis_cluster import RedisCluster
 from server import MAGPIED
 from test_faults import CONFIG, SOME, Faults
-from checker import Checker
 
 FAULTY = os.path.join(os.path.dirname(MAGPIED), "tests", "magpied_faulty")
 
@@ -36,14 +44,10 @@ class Guilty(Faults):
 
     def run_with(self, *faults):
         self.checker.start()
-        try:
+        self.checker.wait(SOME)
+        for fault in faults:
+            fault()
             self.checker.wait(SOME)
-            for fault in faults:
-                fault()
-                self.checker.wait(SOME)
-        except BaseException:
-            self.checker.stop()
-            raise
         self.redis.healthy()
         self.checker.finish()
 
@@ -93,6 +97,63 @@ class WithoutWait(Guilty):
     def test_acknowledged_messages_are_lost(self):
         self.run_with(self.taken_back)
         self.guilty("was acknowledged as")
+
+
+class WeakSync(Guilty):
+    """The disk is busy, and a master that was killed is started again at once: it has not written what it has answered,
+    and its replicas copy that. With `appendfsync always` (test_faults.py) it has."""
+
+    how = {"rooms": 8, "private": 0.2, "shares": {"come_or_go": 0, "drop": 0, "roam": 0}}
+    redis_settings = {"appendfsync": "everysec"}
+
+    @classmethod
+    def start_redis(cls):
+        library = preload(cls, "slow_disk")
+        redis = RedisCluster(settings=cls.redis_settings, start=False)
+        cls.addClassCleanup(redis.close)
+        for n in redis.nodes:
+            n.process.argv = preloaded(n.process.argv, library, SLOW_DISK_MS=1500)
+        redis.start()
+        return redis
+
+    def kill(self):
+        for master in self.redis.masters():
+            if self.checker.ledger.complaints:
+                break
+            time.sleep(5)  # so that people and rooms are on its disk, and messages alone are not
+            master.kill()
+            master.start()
+            self.redis.healthy()
+
+    def test_acknowledged_messages_are_lost(self):
+        self.run_with(self.kill)
+        self.guilty("was acknowledged as")
+
+
+class ReadsDoNotWait(Guilty):
+    """Some do nothing but read the rooms in which others write: they are shown what a master alone has, and then that
+    master is gone."""
+
+    settings = dict(CONFIG, cluster={"patience": 2})
+    binary = FAULTY
+    environment = {"MAGPIE_FAULT": "reads"}
+    how = {"people": 16, "readers": 6, "rooms": 9, "private": 0, "pause": 0.02}
+
+    def take_back(self):
+        self.taken_back(1.5)
+
+    def test_what_was_shown_is_taken_back(self):
+        self.run_with(self.take_back, self.take_back)
+        self.guilty("showed")
+
+
+class ReadsWait(ReadsDoNotWait):
+    binary = MAGPIED
+    test_what_was_shown_is_taken_back = None
+
+    def test_nothing_is_taken_back(self):
+        self.run_with(self.take_back, self.take_back)
+        self.checker.check()
 
 
 class HalvesAreCut(Guilty):
@@ -168,3 +229,63 @@ class WithoutRepair(NewsAreLost):
     def test_pushes_have_gaps(self):
         self.run_with(self.lose)
         self.guilty("is pushed next after")
+
+
+class Measures(unittest.TestCase):
+    """What it measures, without any server: people are what they would say of themselves."""
+
+    def setUp(self):
+        before = checking.SETTLE
+        checking.SETTLE = 0.3
+        self.addCleanup(setattr, checking, "SETTLE", before)
+        self.checker = Checker.__new__(Checker)
+        self.checker.ledger, self.checker.slowest, self.checker.began = Ledger(), 0, time.time()
+        self.person = types.SimpleNamespace(id="ada", node=types.SimpleNamespace(label="1"), trouble=None,
+                                            heard={"room": Heard(2)}, heard_of=lambda c: c == "room", old=[])
+        self.person.owed_ends = lambda: list(self.person.old)
+        self.checker.people = [self.person]
+        self.saw(3)
+
+    def saw(self, seq, **more):
+        self.checker.ledger.saw("room", dict({"id": str(seq), "sender": {"id": "bob"}, "content": "m%d" % seq,
+                                              "createdAt": int(time.time() * 1000), "seq": seq}, **more), "a page")
+
+    def complaints(self):
+        return self.checker.ledger.complaints
+
+    def test_who_hears_too_late(self):
+        self.checker.healed()
+        self.assertEqual(len(self.complaints()), 1)
+        self.assertIn("ada on node 1 has heard room to 2 of 3", self.complaints()[0])
+        self.assertGreaterEqual(self.checker.slowest, 0.3)
+
+    def test_who_hears_in_time(self):
+        """What is said later is not asked for."""
+        def hear():
+            time.sleep(0.1)
+            self.person.heard["room"].add(3)
+            self.saw(4)
+        thread = threading.Thread(target=hear)
+        thread.start()
+        self.checker.healed()
+        thread.join()
+        self.assertEqual(self.complaints(), [])
+        self.assertGreaterEqual(self.checker.slowest, 0.1)
+
+    def test_a_connection_that_stays(self):
+        self.person.heard["room"].add(3)
+        self.person.old = [("connection", 1, "2")]
+        self.checker.healed()
+        self.assertEqual(len(self.complaints()), 1)
+        self.assertIn("its connection to node 2 is open", self.complaints()[0])
+
+    def test_a_time_that_changes(self):
+        self.saw(3, createdAt=1)
+        self.assertEqual(len(self.complaints()), 1)
+
+    def test_a_time_that_is_wrong(self):
+        now, wrong = int(time.time() * 1000), int((time.time() - 3600) * 1000)
+        self.checker.ledger.told = collections.defaultdict(list)
+        self.checker.check_history("room", [(1, "1", "bob", "a", now), (2, "2", "bob", "b", wrong)])
+        self.assertEqual(len(self.complaints()), 1)
+        self.assertIn("room 2: was created", self.complaints()[0])

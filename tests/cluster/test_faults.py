@@ -9,8 +9,10 @@ import time
 from base import Test
 from checker import Checker
 from postgres import Postgres
+from preloads import preload, preloaded
 from redis_cluster import RedisCluster
 from server import MAGPIED, Server
+from test_clocks import HOUR, TEN_YEARS, faketime
 
 KILLS = int(os.environ.get("MAGPIE_KILLS", "2"))
 NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 3)
@@ -18,10 +20,12 @@ NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 3)
 CONFIG = {"log": {"level": "info"}, "limits": {"inbox": 0, "dedup_window": 3600},
           "tiers": {"small": {"max": 0}, "dm": {"max": 0}}}
 SOME = 60  # messages between two faults
+TABLE = 0  # the slot of partition 0, which has the table of nodes
 
 
 class Faults(Test):
-    """A Redis Cluster of its own, nodes of their own for each test."""
+    """A Redis Cluster and nodes of its own, which its tests share: each leaves them as well as it found them. After one
+    that failed, the next one has new nodes."""
 
     abstract = True
     settings = CONFIG
@@ -32,28 +36,53 @@ class Faults(Test):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = None
-        cls.redis = RedisCluster(settings=cls.redis_settings)
+        cls.server, cls.nodes = None, []
+        cls.redis = cls.start_redis()
+        cls.addClassCleanup(cls.redis.close)
+
+    @classmethod
+    def start_redis(cls):
+        return RedisCluster(settings=cls.redis_settings)
 
     @classmethod
     def tearDownClass(cls):
-        cls.redis.close()
+        cls.end_nodes()
+
+    @classmethod
+    def end_nodes(cls):
+        nodes, cls.nodes = cls.nodes, []
+        for n in nodes:
+            n.close()
 
     def setUp(self):
         super().setUp()
+        self.well = False  # the nodes may be used by the next test
+        self.checker = None
         self.redis.healthy()
-        self.nodes = self.start_nodes(NODES)
+        if not self.nodes:
+            self.start_nodes(NODES)
+
+    def tearDown(self):
+        super().tearDown()
+        if self.checker:
+            self.checker.close()
+        if not self.well:
+            self.end_nodes()
 
     def start_nodes(self, n):
-        nodes = []
-        for _ in range(n):
-            nodes.append(Server(self.settings, redis=self.redis.addresses, nodes=1, environment=self.environment,
-                                keys=nodes[0].keys if nodes else None, start=False))
-            nodes[-1].binary = self.binary or MAGPIED
-            self.place(nodes[-1], len(nodes) - 1)
-            self.addCleanup(nodes[-1].close)
-        self.start(nodes)
-        return nodes
+        keys = None
+        for i in range(n):
+            node = Server(self.settings, redis=self.redis.addresses, nodes=1, environment=self.environment, keys=keys,
+                          start=False)
+            keys = node.keys
+            node.binary = self.binary or MAGPIED
+            self.place(node, i)
+            self.nodes.append(node)
+        try:
+            self.start(self.nodes)
+        except BaseException:
+            self.end_nodes()
+            raise
 
     @staticmethod
     def start(nodes):
@@ -69,24 +98,33 @@ class Faults(Test):
 
     def under_load(self, *faults, **options):
         """Each of them while people chat, who go on afterwards; then everything is looked at."""
-        checker = Checker(self, self.nodes, **options)
+        checker = self.checker = Checker(self, self.nodes, **options)
         checker.start()
-        try:
-            checker.wait(SOME)
-            for fault in faults:
-                fault()
-                checker.wait(SOME)
+        checker.wait(SOME)
+        for fault in faults:
+            fault()
+            checker.healed()
             self.redis.healthy()
             checker.wait(SOME)
-        except BaseException:
-            checker.stop()
-            raise
         checker.finish()
         print("  %s: %s" % (self._testMethodName, checker.check()))
-        return checker
+        self.well = True
 
     def one_of(self, things):
         return random.choice(things)
+
+    def lose_machine(self):
+        """Kills all Redis of a machine, one of which is a master; returns them once others are masters."""
+        def with_one():
+            hosts = [m.host for m in self.redis.masters()]
+            return [h for h in hosts if hosts.count(h) == 1]
+        host = self.one_of(self.eventually(with_one, 60))  # until nodes have moved masters apart
+        there = [n for n in self.redis.nodes if n.host == host]
+        for n in there:
+            n.kill()
+        self.eventually(lambda: len(self.redis.masters()) == 3 and
+                        host not in [m.host for m in self.redis.masters()], 60)
+        return there
 
 
 class OfNodes(Faults):
@@ -124,7 +162,6 @@ class OfMasters(Faults):
             master.kill()
             self.eventually(lambda: len(self.redis.masters()) == 3 and master not in self.redis.masters(), 60)
             master.start()
-            self.redis.healthy()
         self.under_load(*[kill] * KILLS)
 
     def test_started_again_at_once(self):
@@ -133,7 +170,6 @@ class OfMasters(Faults):
             master = self.one_of(self.redis.masters())
             master.kill()
             master.start()
-            self.redis.healthy()
         self.under_load(*[kill] * KILLS)
 
     def test_hang(self):
@@ -144,7 +180,6 @@ class OfMasters(Faults):
                 time.sleep(5)
             finally:
                 master.cont()
-            self.redis.healthy()
         self.under_load(*[hang] * KILLS)
 
     def test_moved(self):
@@ -161,7 +196,6 @@ class OfReplicas(Faults):
             replica.kill()
             time.sleep(2)
             replica.start()
-            self.redis.healthy()
         self.under_load(*[kill] * KILLS)
 
     def test_hang(self):
@@ -172,7 +206,6 @@ class OfReplicas(Faults):
                 time.sleep(5)
             finally:
                 replica.cont()
-            self.redis.healthy()
         self.under_load(*[hang] * KILLS)
 
 
@@ -196,18 +229,12 @@ class OfEars(Faults):
 
 
 class OfTheArchive(Faults):
-    settings = dict(CONFIG)
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.pg = Postgres()
+        cls.addClassCleanup(cls.pg.close)
         cls.settings = dict(CONFIG, cluster={"archive": {"url": cls.pg.url, "hot": 20, "hot_age": 1}})
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.pg.close()
-        super().tearDownClass()
 
     def test_killed(self):
         def kill():
@@ -229,13 +256,13 @@ class OfRoom(Faults):
         self.under_load(*[fill] * KILLS)
 
     def test_slots_are_moved(self):
-        """The partitions of the conversations that are in use, one after the other, to the next master and back."""
+        """Partitions of conversations and users that are in use, one after the other, to the next master."""
         def move():
-            for slot in random.sample(range(0, 16384, 16), 40):
-                masters = self.redis.masters()
+            used = self.redis.used_slots()
+            masters = self.redis.masters()
+            for slot in random.sample(used, min(len(used), 20)):
                 source = self.redis.master_of(slot)
-                if source.call("CLUSTER", "COUNTKEYSINSLOT", slot):
-                    self.redis.move_slot(slot, masters[(masters.index(source) + 1) % len(masters)])
+                self.redis.move_slot(slot, masters[(masters.index(source) + 1) % len(masters)])
         self.under_load(*[move] * KILLS)
 
 
@@ -254,5 +281,96 @@ class OfSeveral(Faults):
                 node.start()
             self.eventually(lambda: len(self.redis.masters()) == 3, 60)
             master.start()
-            self.redis.healthy()
         self.under_load(*[break_things] * KILLS)
+
+    def test_a_machine_is_lost(self):
+        """A node, a master and two replicas of others die at once, and come back."""
+        def lose():
+            node = self.one_of(self.nodes)
+            node.kill()
+            there = self.lose_machine()
+            node.start()
+            for n in there:
+                n.start()
+        self.under_load(*[lose] * KILLS)
+
+
+class OfTheTable(Faults):
+    def test_away(self):
+        """The master that has the table of nodes hangs for 10 s, and no replica takes over: nobody is buried."""
+        def hang():
+            master = self.redis.master_of(TABLE)
+            replicas = self.redis.replicas_of(master)
+            for n in replicas:
+                n.config("cluster-replica-no-failover", "yes")
+            master.stop()
+            try:
+                time.sleep(10)
+            finally:
+                master.cont()
+                for n in replicas:
+                    n.config("cluster-replica-no-failover", "no")
+        self.under_load(hang)
+        for n in self.nodes:
+            for event in "cluster.node_dead", "cluster.node_left", "cluster.isolated":
+                self.assertNotIn(event, n.whole_log())
+
+
+class OfClocks(Faults):
+    """Wrong clocks of nodes, and of machines of Redis: time stays what it is, as all see it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.library = preload(cls, "shifted_clock")
+        super().setUpClass()
+
+    def place(self, node, n):
+        library = faketime()
+        if library:
+            node.environment = dict(self.environment, LD_PRELOAD=library, FAKETIME_NO_CACHE="1",
+                                    FAKETIME_TIMESTAMP_FILE=os.path.join(node.folder, "time"),
+                                    FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_RESET="1")
+            self.jump(node, 0)
+
+    @staticmethod
+    def jump(node, seconds):
+        with open(os.path.join(node.folder, "time.new"), "w") as f:
+            f.write("%+d" % seconds)
+        os.rename(os.path.join(node.folder, "time.new"), os.path.join(node.folder, "time"))
+
+    def test_of_nodes(self):
+        """They jump while nodes run, who leads among them, and over restarts."""
+        if not faketime():
+            self.skipTest("no libfaketime here")
+
+        def off(node, seconds, restart):
+            self.jump(node, seconds)
+            if restart:
+                node.kill()
+                time.sleep(random.random())
+                node.start()
+        leads, other = self.nodes[0], self.nodes[-1]
+        self.under_load(lambda: off(leads, HOUR, False), lambda: off(other, TEN_YEARS, False),
+                        lambda: off(other, -HOUR, True), lambda: off(leads, TEN_YEARS, True),
+                        lambda: off(leads, 0, False))
+
+    def test_of_masters(self):
+        """A machine of Redis comes back with a wrong clock, and its replicas become masters; who starts then has the
+        time of those who run."""
+        def off(seconds):
+            there = self.lose_machine()
+            for n in there:
+                n.process.argv = preloaded(commands[n], self.library, CLOCK_SHIFT=seconds)
+                n.start()
+            self.redis.healthy()
+            if there[0] not in self.redis.masters():
+                self.redis.failover(there[0])
+            node = self.one_of(self.nodes)
+            node.kill()
+            node.start()
+        commands = {n: n.process.argv for n in self.redis.nodes}
+        try:
+            self.under_load(lambda: off(HOUR), lambda: off(-HOUR), lambda: off(TEN_YEARS))
+        finally:
+            for n, argv in commands.items():
+                n.process.argv = argv

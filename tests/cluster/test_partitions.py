@@ -19,11 +19,10 @@ class Partitions(Faults):
     settings = dict(CONFIG, auth={"allow_open": True})  # its addresses are none of loopback
 
     @classmethod
-    def setUpClass(cls):
-        cls.server = None
+    def start_redis(cls):
         cls.machines = machines.Machines()
         cls.addClassCleanup(cls.machines.close)
-        cls.redis = RedisCluster(hosts=cls.machines.hosts, inside=cls.machines.inside)
+        return RedisCluster(hosts=cls.machines.hosts, inside=cls.machines.inside)
 
     def place(self, node, n):
         node.host = self.machines.hosts[n % 3]

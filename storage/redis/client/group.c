@@ -1,6 +1,7 @@
 #include "storage/redis/client/group.h"
 
 #include "core/base/clock.h"
+#include "core/base/fault.h"
 #include "core/base/log.h"
 #include "storage/redis/client/slots.h"
 #include "storage/redis/redis_private.h"
@@ -55,7 +56,8 @@ static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
 static void wait_first(struct redis *r, struct lane *lane, bool calls)
 {
     struct master *m = lane->master;
-    uint32_t need = r->options.cluster.copies ? r->options.cluster.copies - 1 : 0;
+    bool alone = !r->options.cluster.copies || (lane->kind == LANE_READ && fault("reads"));
+    uint32_t need = alone ? 0 : r->options.cluster.copies - 1;
     uint32_t all = m->replicas > need && need ? m->replicas : need;
     uint64_t shortage = group_short_ms(r, m);
     lane->group.need = need;
