@@ -4,6 +4,7 @@
 #include "core/base/container.h"
 #include "core/base/log.h"
 #include "storage/conv_key.h"
+#include "storage/redis/bus/bus_private.h"
 #include "storage/redis/bus/tell.h"
 #include "storage/redis/cold/behind.h"
 #include "storage/redis/cold/cold.h"
@@ -18,6 +19,7 @@
 #include "storage/redis/task.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     ROUND_MS = 2000, /* in which each partition is looked at once */
@@ -46,6 +48,8 @@ struct sweeper {
     uint64_t nodes;                            /* a hash of who lives: `mine` goes by it */
     uint32_t busy;                             /* jobs and looks under way */
     bool stopped;                              /* nothing may be posted */
+    bool mended;                               /* of users in `users` something was done that was left undone */
+    uint8_t users[BUS_PARTS];                  /* partitions of theirs */
     _Atomic uint64_t intents, trimmed, behind; /* of sweep_stats */
     struct swept parts[PARTITIONS];
 };
@@ -120,11 +124,34 @@ static void job_end(struct redis *r, struct job *j)
     turn_end(r, t);
 }
 
+/* --- What this node itself is told -------------------------------------------------------------------------------- */
+
+/* Other nodes hear of what is done here for whoever has died; this one has no operation that would tell it. So it looks
+ * at its users of those partitions, as after news that it may have missed. */
+static void user_mended(struct redis *r, struct slice user)
+{
+    redis_bus_part_add(r->sweeper->users, partition_of_user(user));
+    r->sweeper->mended = true;
+}
+
+static void mended_tell(struct redis *r)
+{
+    struct sweeper *s = r->sweeper;
+    if (s->mended && r->bus)
+        redis_bus_reset(r, s->users);
+    memset(s->users, 0, sizeof s->users);
+    s->mended = false;
+}
+
 /* --- Intents: private messages ------------------------------------------------------------------------------------ */
 
+/* What was not done, the next turn finds. */
 static void halves_done(struct redis *r, struct halves *h, enum store_status status)
 {
-    (void)status; /* what was not done, the next turn finds */
+    struct slice users[2];
+    conv_pair_users(conv_key_slice(&h->conv), &users[0], &users[1]);
+    for (unsigned i = 0; status == STORE_OK && i < 2; i++)
+        user_mended(r, users[i]);
     job_end(r, CONTAINER_OF(h, struct job, halves));
 }
 
@@ -142,9 +169,11 @@ static void message_again(struct redis *r, struct turn *t, struct slice field, s
 
 /* --- Intents: memberships ----------------------------------------------------------------------------------------- */
 
+/* What was not done, the next turn finds. */
 static void membership_done(struct redis *r, struct member_half *h, enum store_status status)
 {
-    (void)status; /* what was not done, the next turn finds */
+    if (status == STORE_OK)
+        user_mended(r, h->what.user);
     job_end(r, CONTAINER_OF(h, struct job, member));
 }
 
@@ -411,6 +440,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int events)
     }
     atomic_store_explicit(&s->behind, behind, memory_order_relaxed);
     s->tick = (s->tick + 1) % TICKS;
+    if (s->tick % (TICKS / 4) == 0) /* users are looked at twice a second at most */
+        mended_tell(s->r);
 }
 
 void sweep_nodes(struct redis *r)
