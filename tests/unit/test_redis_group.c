@@ -259,7 +259,8 @@ static void some_refusals_are_told_at_once(void **state)
     static const char *const errors[] = {"NOREPLICAS Not enough good replicas to write.",
                                          "OOM allow-oom flag is not set on the function, can not run it when used "
                                          "memory > 'maxmemory'",
-                                         "MISCONF Errors writing to the AOF file"};
+                                         "MISCONF Errors writing to the AOF file",
+                                         "NOPERM this user has no permissions to run the 'fcall' command"};
     w->peers[0].answer = answer_error;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         static struct try t;

@@ -186,7 +186,8 @@ static void refusal_note(struct redis *r, struct slice error)
              error.p);
 }
 
-/* Full, without replicas, a disk that fails: Redis says which. Once a minute, for each send may be refused. */
+/* Full, without replicas, a disk that fails, a right that was taken away: Redis says which. Once a minute, for each
+ * send may be refused. */
 static void denied_tell(struct redis *r, struct master *m, struct slice error)
 {
     if (m->denied_told && r->turn_ms < m->denied_told + DENIED_AGAIN)
@@ -209,9 +210,10 @@ enum call_state group_error(struct redis *r, struct lane *lane, const struct cal
             denied_tell(r, lane->master, error);
         return errors[i].state;
     }
-    if (lane->kind == LANE_NEWS) {
+    if (lane->kind == LANE_NEWS || begins(error, "NOPERM ")) {
+        refusal_note(r, error);
         denied_tell(r, lane->master, error);
-        return CALL_BROKEN;
+        return lane->kind == LANE_NEWS ? CALL_BROKEN : CALL_DENIED;
     }
     struct slice name = c->fn < FN_COUNT ? library_name(&r->library, c->fn) : SLICE_LIT("command");
     refusal_note(r, error);
@@ -349,7 +351,9 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
 {
     struct group *g = &lane->group;
     struct master *m = lane->master;
-    if (reply->type != REPLY_NUMBER) { /* it is no master any more */
+    if (reply->type != REPLY_NUMBER) { /* it is no master any more, or we may not */
+        if (begins(reply->text, "NOPERM "))
+            denied_tell(r, m, reply->text);
         slots_doubt(r, reply->text);
         group_unknown(r, lane);
         redis_link_end(&lane->link, "it does not wait for copies");

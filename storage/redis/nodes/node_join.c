@@ -29,7 +29,8 @@ bool node_hopeless(struct redis *r, enum store_status status)
 {
     struct node_self *s = r->node;
     char why[256];
-    if (s->joined || status != STORE_FATAL)
+    bool forbidden = status == STORE_RETRY && strncmp(r->refusal, "NOPERM ", 7) == 0;
+    if (s->joined || (status != STORE_FATAL && !forbidden))
         return false;
     snprintf(why, sizeof why, "cluster.redis: Redis refuses what a node needs under cluster.prefix (\"%s\"): %s",
              r->options.cluster.prefix, r->refusal);
