@@ -71,6 +71,7 @@ static int try_node(struct world *w, struct store **out, uint16_t number)
     w->o.node = number;
     w->o.cluster.addresses = addresses;
     w->o.cluster.address_count = 1;
+    redis_kit_user(&w->o.cluster);
     return redis_open_hooked(out, &w->o, &hooks, w->why, sizeof w->why);
 }
 
@@ -235,11 +236,22 @@ static void private_messages(void **state)
     store_close(b);
 }
 
-/* 100,000 of them after an outage, page by page, while connections break: each in the inbox once. */
+/* Until no more than so many are left. It may take long, on a machine that others keep busy; but some must go each
+ * minute. */
+static void fewer_intents(struct world *w, const unsigned parts[2], long long most)
+{
+    long long left = intents(w, parts[0]) + intents(w, parts[1]);
+    while (left > most) {
+        long long before = left;
+        EVENTUALLY((left = intents(w, parts[0]) + intents(w, parts[1])) < before);
+    }
+}
+
+/* 20,000 of them after an outage, page by page, while connections break: each in the inbox once. */
 static void a_backlog(void **state)
 {
     struct world *w = need(state);
-    enum { PAIRS = 100, EACH = 1000 };
+    enum { PAIRS = 20, EACH = 1000 };
     static struct conv_key convs[PAIRS];
     struct slice argv[1 + 1 + 2 * EACH];
     const char *p[2 + 2 * EACH];
@@ -276,17 +288,15 @@ static void a_backlog(void **state)
         freeReplyObject(redisCommandArgv(raw_master(&w->raw, argv[1]), 2 + 2 * EACH, p, sizes));
         i++;
     }
-    unsigned parts[2] = {7, 519};
+    const unsigned parts[2] = {7, 519};
     assert_int_equal(intents(w, parts[0]) + intents(w, parts[1]), PAIRS * EACH);
     pass(w, 4000);
     struct store *s = node(w, 0);
-    long long left = PAIRS * EACH;
-    for (unsigned cut = 0; cut < 5; cut++) {
-        long long before = left;
-        EVENTUALLY((left = intents(w, parts[0]) + intents(w, parts[1])) < before - 5000 || left == 0);
+    for (long long most = PAIRS * EACH * 9 / 10; most >= PAIRS * EACH / 2; most -= PAIRS * EACH / 10) {
+        fewer_intents(w, parts, most);
         raw_end_links(&w->raw);
     }
-    EVENTUALLY(intents(w, parts[0]) + intents(w, parts[1]) == 0);
+    fewer_intents(w, parts, 0);
     assert_int_equal(inbox_count(w, "ann"), PAIRS * EACH);
     store_close(s);
 }
