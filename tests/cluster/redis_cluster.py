@@ -8,6 +8,7 @@ from resp import Redis, RedisError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONFIG = os.path.join(ROOT, "etc", "redis-cluster.conf")
+DOCUMENT = os.path.join(ROOT, "docs", "cluster.md")
 SLOTS = 16384
 PARTITION = 16  # each partition of Magpie has the slot 16 times its number
 BUS = 16  # the cluster bus's port is that much above the port
@@ -38,6 +39,15 @@ def forget(addresses, prefix):
     """Removes those keys: what a test with a prefix of its own leaves behind."""
     for c, key in everywhere(addresses, prefix):
         c.call("UNLINK", key)
+
+
+def rights(prefix):
+    """What docs/cluster.md lets a node's user do, as arguments of ACL SETUSER, for keys that begin with the prefix."""
+    with open(DOCUMENT, encoding="utf-8") as f:
+        given = [line.split() for line in f if line.startswith("    ACL SETUSER magpie ")]
+    if len(given) != 1 or given[0][3:7] != ["on", ">PASSWORD", "~m*", "&m*"]:
+        raise AssertionError("docs/cluster.md: what rights does the user magpie have? %s" % given)
+    return ["~%s*" % prefix, "&%s*" % prefix] + given[0][7:]
 
 
 class Node:
@@ -139,15 +149,20 @@ class RedisCluster:
     port_base: the first of 48 ports; 0: any that are free. hosts: addresses that the members are spread over, so that
     no two copies of a master have the same, or how many of loopback. inside: of such an address the command by which
     commands are run there (machines.py). settings: {name: value} of redis.conf laid over etc/redis-cluster.conf.
+    user: "NAME:PASSWORD" of one that has the rights of docs/cluster.md, for keys that begin with t as tests' do.
     keep: a folder that stays: the next one with the same ports goes on with what is there.
     """
 
     def __init__(self, port_base=0, masters=3, replicas=2, hosts=3, settings=None, password=None, start=True,
-                 keep=None, inside=lambda host: []):
+                 keep=None, inside=lambda host: [], user=None):
         self.kept = bool(keep)
         self.folder = keep or folder("magpie-redis-")
         self.masters_count, self.replicas_count, self.password = masters, replicas, password
         self.settings = dict({"maxmemory": "2gb"}, **(settings or {}))
+        self.users = []
+        if user:
+            name, _, secret = user.partition(":")
+            self.users.append(["user", name, "on", ">" + secret] + rights("t"))
         self.inside = inside
         if isinstance(hosts, int):
             hosts = ["127.0.0.%d" % (1 + i) for i in range(hosts)]
@@ -175,7 +190,7 @@ class RedisCluster:
                  "daemonize no", "io-threads 1", "loglevel notice", "protected-mode no"]
         if self.password:
             lines += ["requirepass %s" % self.password, "masterauth %s" % self.password]
-        lines += ["%s %s" % (k, v) for k, v in self.settings.items()]
+        lines += ["%s %s" % (k, v) for k, v in self.settings.items()] + [" ".join(u) for u in self.users]
         with open(os.path.join(node.folder, "redis.conf"), "w") as f:
             f.write("\n".join(lines) + "\n")
 

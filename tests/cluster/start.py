@@ -5,6 +5,8 @@ or SIGHUP, or with the command that it was given.
 
     start.py [redis] [postgres]                 prints "HOST:PORT,HOST:PORT,…" and "postgresql://…"
     start.py redis postgres -- COMMAND…         runs it with MAGPIE_TEST_REDIS and MAGPIE_TEST_POSTGRES set
+    start.py redis --user magpie:SECRET         Redis knows that user too, with the rights of docs/cluster.md; a command
+                                                finds it in MAGPIE_TEST_REDIS_USER
 
 As a module: `from start import RedisCluster, Postgres`.
 """
@@ -12,6 +14,7 @@ As a module: `from start import RedisCluster, Postgres`.
 import argparse
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -54,9 +57,12 @@ def arguments(argv):
     p.add_argument("--port-base", type=int, default=0,
                    help="the first of 48 ports: Redis from there on, PostgreSQL the 33rd; 0: any that are free")
     p.add_argument("--password", help="Redis asks for it")
+    p.add_argument("--user", metavar="NAME:PASSWORD", help="one with the rights of docs/cluster.md, for keys t…")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of redis.conf")
     p.add_argument("--hosts", type=int, default=3, help="addresses that the members of Redis are spread over")
     a = p.parse_args(argv)
+    if a.user and not re.fullmatch(r"\w+:\S+", a.user):
+        p.error("--user wants NAME:PASSWORD, not %s" % a.user)
     a.what, a.command, a.set = a.what or ["redis"], command, pairs(a.set)
     return a
 
@@ -78,11 +84,14 @@ def main(argv):
         try:
             if "redis" in a.what:
                 found["redis"] = stack.enter_context(
-                    RedisCluster(a.port_base, hosts=a.hosts, settings=a.set, password=a.password)).addresses
+                    RedisCluster(a.port_base, hosts=a.hosts, settings=a.set, password=a.password,
+                                 user=a.user)).addresses
             if "postgres" in a.what:
                 found["postgres"] = stack.enter_context(Postgres(a.port_base and a.port_base + 32)).url
             if a.command:
                 environment = {VARIABLES[k]: v for k, v in found.items()}
+                if a.user:
+                    environment["MAGPIE_TEST_REDIS_USER"] = a.user
                 return subprocess.run(a.command, env=dict(os.environ, **environment)).returncode
             print(" ".join(found.values()), flush=True)
             wait_for_end()

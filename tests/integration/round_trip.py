@@ -10,6 +10,7 @@ import export_file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REDIS = os.environ.get("MAGPIE_TEST_REDIS", "")
+USER, _, PASSWORD = os.environ.get("MAGPIE_TEST_REDIS_USER", "").partition(":")
 
 
 def magpied(program, *arguments):
@@ -48,10 +49,12 @@ def same(what, a, b):
 
 def through_cluster(program, folder, first):
     from redis_cluster import forget
-    prefix = "rt%d:" % os.getpid()
+    prefix = "t%d:" % os.getpid()
     members = ", ".join('"%s"' % a for a in REDIS.split(","))
-    path = config(folder, "round-redis.lua", 'return { data = "%s/none", cluster = { redis = { %s }, prefix = "%s" } }'
-                  % (folder, members, prefix))
+    user = 'username = "%s", password = "%s", ' % (USER, PASSWORD) if USER else ""
+    path = config(folder, "round-redis.lua",
+                  'return { data = "%s/none", cluster = { redis = { %s }, %sprefix = "%s" } }'
+                  % (folder, members, user, prefix))
     try:
         magpied(program, "--import", first, "-c", path)
         magpied(program, "--export", first + ".redis", "-c", path)

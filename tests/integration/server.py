@@ -20,6 +20,8 @@ SANITIZED = os.environ.get("MAGPIE_SANITIZED", "")
 TLS = os.environ.get("MAGPIE_TLS", "")
 # Servers are nodes of a cluster on these members of a Redis Cluster ("HOST:PORT,…"), each with a prefix of its own.
 CLUSTER = os.environ.get("MAGPIE_TEST_CLUSTER", "")
+# As this user of it, "NAME:PASSWORD"; empty: the one that Redis has by itself.
+CLUSTER_USER = os.environ.get("MAGPIE_TEST_REDIS_USER", "")
 # And so many nodes each, of which every new connection gets the next.
 NODES = int(os.environ.get("MAGPIE_TEST_NODES") or 1)
 sys.path.append(os.path.join(ROOT, "tests", "cluster"))
@@ -150,11 +152,19 @@ class Server:
             "plugins": {"path": os.path.join(os.path.dirname(MAGPIED), "plugins")},
         }
         if self.redis:
-            base["cluster"] = {"redis": self.redis.split(","), "prefix": self.keys}
+            base["cluster"] = {"redis": self.redis.split(","), "prefix": self.keys, **self.access()}
         if self.tls or "tls" in self.config:
             base["tls"] = certs.settings(records="openssl" if self.tls == "openssl" else "own")
             base["listen"].update(tcps="127.0.0.1:0", wss="127.0.0.1:0")
         return merged(base, self.config)
+
+    def access(self):
+        """Who it is to the Redis Cluster that all tests share, as a part of its config."""
+        if not CLUSTER_USER or self.redis != CLUSTER:
+            return {}
+        name, _, secret = CLUSTER_USER.partition(":")
+        self.secrets.add(secret)
+        return {"username": name, "password": secret}
 
     def over(self, wire):
         """The wire that a client of this server comes by, which asked for this one."""

@@ -12,8 +12,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "storage/store.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 enum { REDIS_KIT_PREFIX = 16 + 1 }; /* the longest cluster.prefix, and its end */
@@ -38,6 +41,20 @@ static inline const char *redis_kit_need(void)
     if (!addresses)
         skip();
     return addresses;
+}
+
+/* Who it is there: the user of MAGPIE_TEST_REDIS_USER=NAME:PASSWORD, else the one that Redis has by itself. */
+static inline void redis_kit_user(struct store_cluster_options *o)
+{
+    static char user[128];
+    const char *given = getenv("MAGPIE_TEST_REDIS_USER");
+    snprintf(user, sizeof user, "%s", given ? given : "");
+    char *colon = strchr(user, ':');
+    if (!colon)
+        return;
+    *colon = '\0';
+    o->username = user;
+    o->password = colon + 1;
 }
 
 /* A prefix that no other test has, of this run or another. */

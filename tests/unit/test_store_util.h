@@ -157,6 +157,7 @@ static inline void util_options_redis(struct world *w)
     snprintf(w->members, sizeof w->members, "%s", given);
     for (char *at = strtok(w->members, ","); at && w->o.cluster.address_count < 16; at = strtok(NULL, ","))
         w->addresses[w->o.cluster.address_count++] = at;
+    redis_kit_user(&w->o.cluster);
     redis_kit_prefix(w->prefix);
     w->redis_hooks = (struct redis_hooks){.wall_ms = util_wall, .boot_ms = util_boot, .ctx = w};
     w->o.cluster.addresses = w->addresses;
