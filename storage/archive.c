@@ -51,6 +51,14 @@ void archive_oldest(struct archive *a, struct archive_oldest *o)
     hand_over(a, &o->req, ARCHIVE_OLDEST);
 }
 
+void archive_heads(struct archive *a, struct archive_heads *h)
+{
+    ASSERT(h->limit > 0 && h->limit <= ARCHIVE_ROWS_MAX);
+    h->heads = NULL;
+    h->n = 0;
+    hand_over(a, &h->req, ARCHIVE_HEADS);
+}
+
 int archive_open(struct archive **out, struct ev_loop *loop, const struct archive_options *options, char *why,
                  size_t why_size)
 {

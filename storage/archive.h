@@ -125,6 +125,22 @@ struct archive_oldest {
 };
 void archive_oldest(struct archive *a, struct archive_oldest *o);
 
+/* Conversations that have rows, a page by their keys: for those who look at all. */
+struct archive_head {
+    struct slice conv;
+    uint64_t first, last; /* seq of the oldest and of the newest row */
+    uint64_t last_id;
+};
+struct archive_heads {
+    struct archive_req req;
+    struct slice after; /* the last one of the page before; empty: from the first one on */
+    uint32_t limit;     /* 1 - ARCHIVE_ROWS_MAX */
+    /* out: ascending; they and their bytes are the archive's, and gone after `done` */
+    const struct archive_head *heads;
+    uint32_t n;
+};
+void archive_heads(struct archive *a, struct archive_heads *h);
+
 struct archive_options {
     const char *url;       /* "postgresql://…", as libpq has it. Borrowed for the call */
     uint32_t timeout_ms;   /* how long the database may take for one request; 0: 10 s */
@@ -155,7 +171,15 @@ void archive_get_stats(struct archive *a, struct archive_stats *out);
 
 /* --- For databases: what one must have ---------------------------------------------------------------------------- */
 
-enum archive_kind { ARCHIVE_PUT, ARCHIVE_RANGE, ARCHIVE_CHANGE, ARCHIVE_DROP, ARCHIVE_OLDEST, ARCHIVE_KINDS };
+enum archive_kind {
+    ARCHIVE_PUT,
+    ARCHIVE_RANGE,
+    ARCHIVE_CHANGE,
+    ARCHIVE_DROP,
+    ARCHIVE_OLDEST,
+    ARCHIVE_HEADS,
+    ARCHIVE_KINDS
+};
 
 struct archive_engine {
     void (*post)(struct archive *a, struct archive_req *req); /* takes a request, whose `kind` says what it is */

@@ -16,6 +16,7 @@ enum {
     SENT_BYTES_MAX = 8 << 20, /* of their rows */
     WAITING_MAX = 4096,       /* requests; more are answered at once: nobody can want to wait behind so many */
     PAUSE_FIRST_MS = 100,     /* between two tries to connect; doubles */
+    FAILED_AGAIN_MS = 60000,  /* between two lines about failures of one kind */
     LOSSES_MAX = 3            /* a statement that ends so many connections is given up, for now */
 };
 static const double tick_s = 0.1;
@@ -164,17 +165,21 @@ static const char *said(const PGresult *res)
     return text ? text : "no answer";
 }
 
-/* Says once why requests of a kind fail. The database's DETAIL is left out: it may quote messages. */
+/* Says why requests of a kind fail, once a minute: a full disk names another file each time, and some go well in
+ * between. The database's DETAIL is left out: it may quote messages. */
 static void tell_failed(struct pg_link *l, const struct link_step *step, const PGresult *res)
 {
-    static const char *const kinds[ARCHIVE_KINDS] = {"put", "range", "change", "drop", "oldest"};
-    char *told = l->notes->failed[step->kind];
-    if (strcmp(told, said(res)) == 0)
+    static const char *const kinds[ARCHIVE_KINDS] = {"put", "range", "change", "drop", "oldest", "heads"};
+    struct pg_failed *f = &l->notes->failed[step->kind];
+    const char *found = PQresultErrorField(res, PG_DIAG_SQLSTATE), *state = found ? found : "";
+    uint64_t now = clock_mono_ms();
+    (void)snprintf(f->why, sizeof f->why, "%s", said(res));
+    if (f->told_ms && strcmp(f->state, state) == 0 && now - f->told_ms < FAILED_AGAIN_MS)
         return;
-    (void)snprintf(told, DIAL_WHY, "%s", said(res));
-    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    (void)snprintf(f->state, sizeof f->state, "%s", state);
+    f->told_ms = now;
     log_event(LOG_WARN, "archive.failed", LOG_STR("request", kinds[step->kind]), LOG_STR("why", said(res)),
-              LOG_STR("sqlstate", state ? state : ""));
+              LOG_STR("sqlstate", state));
 }
 
 static void tell_refused(const struct link_step *step, const PGresult *res)
@@ -437,11 +442,11 @@ static void count(struct pg_link *l, const struct link_step *step)
 static void went_well(struct pg_link *l, const PGresult *res)
 {
     struct link_step *step = l->sent.head;
-    struct archive_row *rows = NULL;
+    void *rows = NULL;
     l->sent_bytes -= step_bytes(step);
     (void)steps_pop(&l->sent);
     l->pause_ms = first_pause(l);
-    l->notes->failed[step->kind][0] = '\0';
+    l->notes->failed[step->kind].why[0] = '\0';
     enum archive_status status = step->req ? sql_read(res, step->req, &rows) : ARCHIVE_OK;
     if (status == ARCHIVE_REFUSED)
         tell_refused(step, res);

@@ -60,7 +60,11 @@ struct pg_notes {
     char away[DIAL_WHY];       /* why there is no connection; empty: there are all */
     uint64_t told[NOTES_TOLD]; /* hashes of the reasons that were logged since there were all */
     unsigned told_n;
-    char failed[ARCHIVE_KINDS][DIAL_WHY]; /* why the last one of the kind failed, as it was logged */
+    struct pg_failed {
+        char why[DIAL_WHY];  /* empty: it went well since */
+        char state[6];       /* SQLSTATE of the last one that was logged */
+        uint64_t told_ms;    /* when that was; 0: never */
+    } failed[ARCHIVE_KINDS]; /* why the last request of the kind failed */
 };
 
 void link_init(struct pg_link *l, struct ev_loop *loop, struct pg_notes *notes, const struct dial_options *dial,

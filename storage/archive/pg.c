@@ -31,6 +31,7 @@ static void pg_post(struct archive *a, struct archive_req *req)
 {
     static const uint8_t links[ARCHIVE_KINDS] = {[ARCHIVE_RANGE] = LINK_READ,
                                                  [ARCHIVE_OLDEST] = LINK_READ,
+                                                 [ARCHIVE_HEADS] = LINK_READ,
                                                  [ARCHIVE_CHANGE] = LINK_CHANGE}; /* the others: LINK_WRITE */
     link_post(&pg_of(a)->links[links[req->kind]], req);
 }
@@ -48,7 +49,7 @@ static void pg_stats(struct archive *a, struct archive_stats *out)
     latency_read(&pg->notes.put_latency, &out->put_latency);
     const char *why = pg->notes.away;
     for (unsigned i = 0; i < ARCHIVE_KINDS && !*why; i++)
-        why = pg->notes.failed[i];
+        why = pg->notes.failed[i].why;
     (void)snprintf(out->why, sizeof out->why, "%s", why);
 }
 

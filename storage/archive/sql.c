@@ -57,6 +57,14 @@ static const char first_sql[] =
     " when ttl > 0 then birth + ttl > $4 else birth >= case flags >> 1 & 3 when 0 then $5 when 1 then $6 else $7 end"
     " end) order by seq limit 1";
 
+/* From one key to the next by the index: conversations are many, and rows more. */
+static const char heads_sql[] =
+    "with recursive c as ((select conv from message where conv > $1 order by conv limit 1) union all"
+    " select (select m.conv from message m where m.conv > c.conv order by m.conv limit 1) from c where c.conv is not"
+    " null) select c.conv, f.seq, l.seq, l.id from (select conv from c where conv is not null limit $2) c,"
+    " lateral (select seq from message m where m.conv = c.conv order by seq limit 1) f,"
+    " lateral (select seq, id from message m where m.conv = c.conv order by seq desc limit 1) l order by 1";
+
 static int64_t clip(uint64_t v)
 {
     return v > INT64_MAX ? INT64_MAX : (int64_t)v;
@@ -86,7 +94,7 @@ enum sql_verdict sql_verdict(const PGresult *res)
 
 bool sql_went_well(const PGresult *res, enum archive_kind kind)
 {
-    bool rows = kind == ARCHIVE_RANGE || kind == ARCHIVE_OLDEST;
+    bool rows = kind == ARCHIVE_RANGE || kind == ARCHIVE_OLDEST || kind == ARCHIVE_HEADS;
     return PQresultStatus(res) == (rows ? PGRES_TUPLES_OK : PGRES_COMMAND_OK);
 }
 
@@ -253,6 +261,13 @@ static const char *oldest_params(struct params *p, const struct archive_oldest *
     return first_sql;
 }
 
+static const char *heads_params(struct params *p, const struct archive_heads *h)
+{
+    param_bytes(p, h->after);
+    param_number(p, T_INT8, h->limit);
+    return heads_sql;
+}
+
 int sql_send(PGconn *conn, const struct archive_req *req)
 {
     struct params p = {0};
@@ -263,6 +278,8 @@ int sql_send(PGconn *conn, const struct archive_req *req)
         sql = change_params(&p, (const struct archive_change *)req);
     else if (req->kind == ARCHIVE_DROP)
         sql = drop_params(&p, (const struct archive_drop *)req);
+    else if (req->kind == ARCHIVE_HEADS)
+        sql = heads_params(&p, (const struct archive_heads *)req);
     else
         sql = oldest_params(&p, (const struct archive_oldest *)req);
     return PQsendQueryParams(conn, sql, p.n, p.types, p.values, p.lengths, binary, 1) ? 0 : ERR_IO;
@@ -311,19 +328,38 @@ static bool read_row(const PGresult *res, int row, struct archive_row *out)
     return right;
 }
 
-static enum archive_status read_range(const PGresult *res, struct archive_range *r, struct archive_row **rows)
+static enum archive_status read_range(const PGresult *res, struct archive_range *r, void **memory)
 {
     int n = PQntuples(res);
     if (PQnfields(res) != COLUMNS - 1)
         return ARCHIVE_REFUSED;
-    *rows = calloc(n ? (size_t)n : 1, sizeof **rows);
-    if (!*rows)
+    struct archive_row *rows = *memory = calloc(n ? (size_t)n : 1, sizeof *rows);
+    if (!rows)
         return ARCHIVE_AWAY;
     for (int i = 0; i < n; i++)
-        if (!read_row(res, r->newest ? n - 1 - i : i, &(*rows)[i]))
+        if (!read_row(res, r->newest ? n - 1 - i : i, &rows[i]))
             return ARCHIVE_REFUSED;
-    r->rows = *rows;
+    r->rows = rows;
     r->n = (uint32_t)n;
+    return ARCHIVE_OK;
+}
+
+static enum archive_status read_heads(const PGresult *res, struct archive_heads *h, void **memory)
+{
+    int n = PQntuples(res);
+    bool right = PQnfields(res) == 4;
+    struct archive_head *heads = *memory = calloc(n ? (size_t)n : 1, sizeof *heads);
+    if (!heads)
+        return ARCHIVE_AWAY;
+    for (int i = 0; right && i < n; i++)
+        heads[i] = (struct archive_head){.conv = read_bytes(res, i, 0),
+                                         .first = read_number(res, i, 1, 8, &right),
+                                         .last = read_number(res, i, 2, 8, &right),
+                                         .last_id = read_number(res, i, 3, 8, &right)};
+    if (!right)
+        return ARCHIVE_REFUSED;
+    h->heads = heads;
+    h->n = (uint32_t)n;
     return ARCHIVE_OK;
 }
 
@@ -341,12 +377,14 @@ static enum archive_status read_oldest(const PGresult *res, struct archive_oldes
     return right ? ARCHIVE_OK : ARCHIVE_REFUSED;
 }
 
-enum archive_status sql_read(const PGresult *res, struct archive_req *req, struct archive_row **rows)
+enum archive_status sql_read(const PGresult *res, struct archive_req *req, void **rows)
 {
     uint32_t touched = (uint32_t)strtoul(PQcmdTuples((PGresult *)res), NULL, 10);
     switch ((enum archive_kind)req->kind) {
     case ARCHIVE_RANGE:
         return read_range(res, (struct archive_range *)req, rows);
+    case ARCHIVE_HEADS:
+        return read_heads(res, (struct archive_heads *)req, rows);
     case ARCHIVE_OLDEST:
         return read_oldest(res, (struct archive_oldest *)req);
     case ARCHIVE_CHANGE:

@@ -26,8 +26,9 @@ uint32_t sql_put_run(const struct archive_put *p, uint32_t from);
 MUST_CHECK int sql_send_put(PGconn *conn, const struct archive_put *p, uint32_t from, uint32_t n);
 MUST_CHECK int sql_send(PGconn *conn, const struct archive_req *req);
 
-/* Reads the result of a request that went well into it; put: nothing. Range: *rows is malloc'd, and borrows from `res`.
- * ARCHIVE_OK, ARCHIVE_MOVED, or ARCHIVE_REFUSED: these are no rows of an archive; ARCHIVE_AWAY: out of memory. */
-enum archive_status sql_read(const PGresult *res, struct archive_req *req, struct archive_row **rows);
+/* Reads the result of a request that went well into it; put: nothing. Range and heads: what they have is malloc'd, in
+ * *rows, and borrows from `res`. ARCHIVE_OK, ARCHIVE_MOVED, or ARCHIVE_REFUSED: these are no rows of an archive;
+ * ARCHIVE_AWAY: out of memory. */
+enum archive_status sql_read(const PGresult *res, struct archive_req *req, void **rows);
 
 #endif

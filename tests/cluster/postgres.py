@@ -39,10 +39,12 @@ class Postgres:
             pg.query("select 1")      the result as psql -A -t prints it
             pg.kill(), pg.start()     kill -9, and again on the same data
             pg.stop(), pg.cont()      it hangs (SIGSTOP, every process of it), and goes on
+
+    place: a folder that is there, for what it keeps; else one of its own.
     """
 
-    def __init__(self, port=0, settings=None, start=True):
-        self.folder = folder("magpie-postgres-")
+    def __init__(self, port=0, settings=None, start=True, place=None):
+        self.folder = folder("magpie-postgres-") if place is None else place
         self.data = os.path.join(self.folder, "data")
         self.port = port or free_ports(1)
         self.password = secrets.token_hex(8)
@@ -76,7 +78,8 @@ class Postgres:
         if self.user:
             os.chown(file, *self.user)
         init = Process([os.path.join(programs(), "initdb"), "-D", self.data, "-U", "magpie", "--pwfile", file, "-A",
-                        "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"],
+                        "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions",
+                        "--wal-segsize", "1"],
                        os.path.join(self.folder, "initdb.log"), self.user, cwd="/")
         init.start()
         if init.popen.wait(120) != 0:

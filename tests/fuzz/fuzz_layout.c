@@ -2,6 +2,7 @@
  * The decoders of what stands in Redis: never a byte read outside; slices lie inside the value; what they take keeps
  * its promises. The first byte picks the decoder.
  */
+#include "core/base/utf8.h"
 #include "storage/redis/layout.h"
 
 #include <stdlib.h>
@@ -27,8 +28,11 @@ static void record(struct slice v)
         inside(m.sender_name, v);
         inside(m.content, v);
         must(m.tier < TIER_COUNT);
-        must(m.sender.p + m.sender.n == m.sender_name.p && m.sender_name.p + m.sender_name.n == m.content.p);
-        must(m.content.p + m.content.n == v.p + v.n);
+        /* What is no text is cut where it ends, and nothing comes behind it. */
+        must(utf8_valid(m.sender) && utf8_valid(m.sender_name) && utf8_valid(m.content));
+        must(m.sender.p == v.p + LAYOUT_RECORD_FIXED && m.sender.n <= (uint8_t)v.p[37]);
+        must(m.sender_name.p == m.sender.p + (uint8_t)v.p[37] && m.sender_name.n <= (uint8_t)v.p[38]);
+        must(m.content.p == m.sender_name.p + (uint8_t)v.p[38]);
         must(layout_meta(v, &meta) == 0 && meta.id == m.id && meta.birth_ms == m.birth_ms && meta.ttl_ms == m.ttl_ms);
     }
 }
@@ -64,6 +68,19 @@ static void others(struct slice v)
         must(v.n >= LAYOUT_PEER_READ);
 }
 
+/* The value in front, then the field. */
+static void half(struct slice v)
+{
+    struct layout_half h;
+    size_t n = v.n < LAYOUT_HALF ? v.n : LAYOUT_HALF;
+    struct slice field = slice_of(v.p + n, v.n - n);
+    if (layout_half(field, slice_of(v.p, n), &h) == 0) {
+        inside(h.conv, field);
+        inside(h.user, field);
+        must(h.conv.n && h.user.n && h.conv.n + 1 + h.user.n == field.n);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -77,6 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         record(v);
     else if (data[0] == 'h')
         head(v);
+    else if (data[0] == 'j')
+        half(v);
     else
         others(v);
     free(copy);
