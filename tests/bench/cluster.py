@@ -11,14 +11,18 @@ for folder in ("integration", "cluster"):
     sys.path.append(os.path.join(ROOT, "tests", folder))
 
 CONTENT = "x" * 200
-# The figures of redis_bench: key, name, what the ratio (or, without a bare client, the value) is meant to be, and
-# whether more is better.
+# The figures of redis_bench: key, name, what the ratio is meant to be, and whether more is better. Of what the engine's
+# thread takes, what the bare client takes is left out: key, name, and what the rest is meant to be.
 FIGURES = {"appends": ("append", "channel messages, thousands under way", 0.8, True),
-           "engine thread": ("cpu", "  the engine's thread more than the bare client", None, False),
+           "masters": ("append.masters", "  what one costs the masters, together", None, False),
+           "replicas": ("append.replicas", "  … the replicas", None, False),
            "private messages": ("private", "private messages, thousands under way", None, True),
-           "engine thread, private": ("private.cpu", "  the engine's thread", 20, False),
+           "masters, private": ("private.masters", "  what one costs the masters, together", None, False),
+           "replicas, private": ("private.replicas", "  … the replicas", None, False),
            "one alone, p50": ("alone", "one message alone, p50, against the round trip and WAIT", 1.3, False),
-           "a page of 50 alone, p50": ("page", "a page of 50, against HMGET", 1.5, False)}
+           "a page of 50 alone, p50": ("page", "a page of 50, against HMGET and WAIT", 1.5, False)}
+ADDED = {"engine thread": ("cpu", "  the engine's thread more than the bare client", 8),
+         "engine thread, private": ("private.cpu", "  the engine's thread more than the bare client", 20)}
 
 
 def cpu(processes):
@@ -117,12 +121,12 @@ def cluster(quick):
     from server import Server
     with RedisCluster() as redis:
         for f in program("redis_bench", "--seconds", "1", "--rounds", "1" if quick else "5", redis.addresses):
-            key, name, bound, more = FIGURES.get(f["name"], (f["name"], f["name"], None, False))
-            bare = f["bare"] or None
-            if key == "cpu":
-                yield Row("cluster.cpu", name, f["engine"] - (bare or 0), "CPU µs", None, 8)
+            if f["name"] in ADDED:
+                key, name, bound = ADDED[f["name"]]
+                yield Row("cluster." + key, name, f["engine"] - f["bare"], "CPU µs", None, bound)
             else:
-                yield Row("cluster." + key, name, f["engine"], f["unit"], bare, bound, more)
+                key, name, bound, more = FIGURES[f["name"]]
+                yield Row("cluster." + key, name, f["engine"], f["unit"].replace("us", "µs"), f["bare"], bound, more)
         config = {"limits": {"inbox": 0}, "log": {"level": "warn"}, "rate": {"user": 0, "channel": 0}}
         with Server(dict(config, log={"level": "info"}), redis=redis.addresses) as server:
             yield from cpu_rows(redis, server, quick)

@@ -4,15 +4,17 @@
  *     redis_bench [--seconds N] [--rounds N] [--told] [--json] HOST:PORT,…
  *
  *   append   channel messages with a clientId, some thousand under way: through the engine, and by a client that does
- *            nothing but send groups of ready-made commands with their WAIT and count the replies
- *   private  the same of private messages, which are four calls in three partitions; no bare client
+ *            nothing but send groups of ready-made commands with their WAIT and count the replies (redis_bare.h)
+ *   private  the same of private messages, which are four calls in three partitions; the bare client sends the second
+ *            halves without waiting for the message's reply, which it knows beforehand
  *   alone    one message at a time: the engine's answer against the bare round trip with WAIT
  *   page     50 messages of a channel, one page at a time, against HMGET of the same rows and WAIT
  *
  * --told: there is a second node, which follows all channels and has all users, and so is told of each message.
  *
- * For each the throughput, and the processor time that a message took in the engine's thread. A cluster that may be
- * written to: keys get a prefix that no other run has.
+ * For each the throughput, and the processor time that a message took in the engine's thread, in the masters and in the
+ * replicas, as far as their addresses were named. A cluster that may be written to: keys get a prefix that no other run
+ * has.
  */
 #include "core/base/clock.h"
 #include "core/base/log.h"
@@ -28,9 +30,11 @@ static uint64_t bench_now(const void *r)
 #include "storage/redis/ops/op_append.c"
 
 #include "storage/bus.h"
+#include "storage/redis/ops/settle.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <hiredis/hiredis.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -44,13 +48,15 @@ enum {
     CONTENT = 200,
     CHANNELS = 300,
     USERS = 100,
-    WIDTH = 3072,     /* messages under way */
-    READY = 60000,    /* commands made beforehand, a round */
-    BARE_GROUP = 512, /* as the engine's */
-    ALONE = 300,      /* messages one at a time, a round */
+    WIDTH = 3072,         /* messages under way */
+    READY = 60000,        /* commands made beforehand for a master, and messages of a round */
+    READY_PRIVATE = 8000, /* private messages of a round */
+    BARE_GROUP = 512,     /* as the engine's */
+    ALONE = 300,          /* messages one at a time, a round */
     PAGE = 50,
     ROUNDS = 32, /* at most */
-    MASTERS = 16
+    MASTERS = 16,
+    PROCESSES = 64
 };
 
 /* A channel message under way, or the next one. */
@@ -75,7 +81,7 @@ struct bench {
     double seconds;
     unsigned rounds;
     bool json;
-    const char *addresses[64];
+    const char *addresses[PROCESSES];
     unsigned address_n;
     struct store_options options;
     struct store *store;
@@ -94,11 +100,24 @@ struct bench {
     struct bare bare[MASTERS];
     unsigned bare_n;
     struct message *messages; /* WIDTH of them; owned */
+    struct bare_pair {        /* the bare client's own */
+        struct conv_key conv;
+        char sender[8], receiver[8];
+        uint64_t sent;
+    } bare_pair[CHANNELS];
+    unsigned bare_at;                   /* whose command is being made */
+    redisContext *processes[PROCESSES]; /* of Redis: all that were named */
+    bool is_master[PROCESSES];
 };
 
 struct figures {
-    double rate, cpu_us; /* a second; a message, in the one thread */
-    double p50_us;
+    double rate, cpu_us;            /* a second; a message, in the one thread */
+    double masters_us, replicas_us; /* a message, in all of them together */
+};
+
+/* Processor time that Redis took, in seconds so far. */
+struct spent {
+    double masters, replicas;
 };
 
 static void die(const char *what)
@@ -131,6 +150,60 @@ static double median(double *v, unsigned n)
 {
     qsort(v, n, sizeof *v, by_size);
     return v[n / 2];
+}
+
+/* --- What Redis spends ------------------------------------------------------------------------------------------- */
+
+static double number_in(const char *info, const char *name)
+{
+    const char *at = strstr(info, name);
+    return at ? atof(at + strlen(name)) : 0;
+}
+
+/* Whoever was not named is not counted. */
+static void processes_open(struct bench *b)
+{
+    for (unsigned i = 0; i < b->address_n; i++) {
+        char host[LINK_HOST_MAX];
+        snprintf(host, sizeof host, "%s", b->addresses[i]);
+        char *colon = strrchr(host, ':');
+        if (!colon)
+            die("HOST:PORT is wanted");
+        *colon = '\0';
+        redisContext *c = b->processes[i] = redisConnect(host, atoi(colon + 1));
+        redisReply *role = c && !c->err ? redisCommand(c, "INFO replication") : NULL;
+        if (!role || role->type != REDIS_REPLY_STRING)
+            die("a process of Redis does not say what it is");
+        b->is_master[i] = strstr(role->str, "role:master") != NULL;
+        freeReplyObject(role);
+    }
+}
+
+static void processes_close(struct bench *b)
+{
+    for (unsigned i = 0; i < b->address_n; i++)
+        redisFree(b->processes[i]);
+}
+
+static struct spent spent_now(struct bench *b)
+{
+    struct spent s = {0, 0};
+    for (unsigned i = 0; i < b->address_n; i++) {
+        redisReply *info = redisCommand(b->processes[i], "INFO cpu");
+        if (!info || info->type != REDIS_REPLY_STRING)
+            die("a process of Redis does not say what it has spent");
+        double seconds = number_in(info->str, "\nused_cpu_sys:") + number_in(info->str, "\nused_cpu_user:");
+        *(b->is_master[i] ? &s.masters : &s.replicas) += seconds;
+        freeReplyObject(info);
+    }
+    return s;
+}
+
+static void spent_since(struct bench *b, struct spent before, uint64_t messages, struct figures *f)
+{
+    struct spent now = spent_now(b);
+    f->masters_us = (now.masters - before.masters) * 1e6 / (double)messages;
+    f->replicas_us = (now.replicas - before.replicas) * 1e6 / (double)messages;
 }
 
 /* --- Through the engine ------------------------------------------------------------------------------------------ */
@@ -190,6 +263,7 @@ static struct figures engine_append(struct bench *b)
     struct figures f = {0};
     b->done = b->bad = 0;
     b->stop = false;
+    struct spent spent = spent_now(b);
     double begun = now_s(), cpu = cpu_of(r->thread);
     for (unsigned i = 0; i < WIDTH; i++)
         next_message(b, &b->messages[i]);
@@ -199,6 +273,7 @@ static struct figures engine_append(struct bench *b)
     double took = now_s() - begun;
     f.rate = (double)b->done / took;
     f.cpu_us = (cpu_of(r->thread) - cpu) * 1e6 / (double)b->done;
+    spent_since(b, spent, b->done, &f);
     b->stop = true;
     while (b->under)
         pump(b);
@@ -222,164 +297,9 @@ static double engine_alone(struct bench *b)
     return median(took, ALONE);
 }
 
-/* --- The bare client --------------------------------------------------------------------------------------------- */
+#include "tests/bench/redis_bare.h"
 
-/* The command of the next message: made by the engine's own code, taken out of its queue. */
-static void make_command(struct bench *b, struct buf *out, unsigned *part)
-{
-    struct redis *r = b->maker;
-    struct message m = {.bench = b};
-    struct appending w = {0};
-    struct task t = {.op = &m.op.op, .own = &w};
-    struct store *store = b->store;
-    uint64_t n = b->counter++;
-    const struct conv_key *k = &b->conv[n * 7919 % CHANNELS];
-    (void)store;
-    snprintf(m.client, sizeof m.client, "b%llu", (unsigned long long)n);
-    m.op.conv = conv_key_slice(k);
-    m.op.tier = TIER_SMALL;
-    m.op.sender = SLICE_LIT("maker");
-    m.op.sender_name = SLICE_LIT("The Maker");
-    m.op.content = slice_of(b->text, CONTENT);
-    m.op.client_id = slice_str(m.client);
-    append_post(r, &t);
-    struct call *c = queue_pull(r, w.call.part, LANE_WRITE);
-    *part = c->part;
-    call_write(r, c, out);
-    call_drop(r, c);
-}
-
-static void bare_connect(struct bare *m)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(m->port)};
-    int one = 1;
-    m->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (inet_pton(AF_INET, m->host, &a.sin_addr) != 1 || connect(m->fd, (struct sockaddr *)&a, sizeof a))
-        die("the bare client cannot connect");
-    setsockopt(m->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
-    if (resp_init(&m->in))
-        die("out of memory");
-}
-
-/* Which master each partition has: as the engine knows it by now. */
-static struct bare *bare_of(struct bench *b, unsigned part)
-{
-    const struct master *m = redis_of(b->store)->parts[part].master; /* which stands still by now */
-    for (unsigned i = 0; i < b->bare_n; i++)
-        if (b->bare[i].port == m->port && strcmp(b->bare[i].host, m->host) == 0)
-            return &b->bare[i];
-    if (b->bare_n == MASTERS)
-        die("too many masters");
-    struct bare *n = &b->bare[b->bare_n++];
-    *n = (struct bare){.port = m->port};
-    memcpy(n->host, m->host, sizeof n->host);
-    n->commands = calloc(READY, sizeof *n->commands);
-    bare_connect(n);
-    return n;
-}
-
-static void bare_prepare(struct bench *b, unsigned count)
-{
-    for (unsigned i = 0; i < b->bare_n; i++) {
-        for (unsigned j = 0; j < b->bare[i].n; j++)
-            buf_free(&b->bare[i].commands[j]);
-        b->bare[i].n = b->bare[i].next = 0;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        struct buf command = BUF_INIT;
-        unsigned part;
-        make_command(b, &command, &part);
-        struct bare *m = bare_of(b, part);
-        m->commands[m->n++] = command;
-    }
-}
-
-static void bare_send(struct bare *m, unsigned most, unsigned copies)
-{
-    struct buf out = BUF_INIT;
-    unsigned n = 0;
-    for (; n < most && m->next < m->n; n++, m->next++)
-        buf_slice_put(&out, buf_slice(&m->commands[m->next]));
-    buf_printf(&out, "*3\r\n$4\r\nWAIT\r\n$1\r\n%u\r\n$2\r\n50\r\n", copies);
-    for (size_t sent = 0; sent < out.n;) {
-        ssize_t k = send(m->fd, out.p + sent, out.n - sent, MSG_NOSIGNAL);
-        if (k < 0)
-            die("the bare client cannot send");
-        sent += (size_t)k;
-    }
-    m->awaited = n + 1;
-    buf_free(&out);
-}
-
-/* Takes what has come; returns how many messages were done. */
-static unsigned bare_receive(struct bare *m)
-{
-    static char input[1 << 16];
-    const struct reply *r;
-    unsigned n = 0;
-    ssize_t k = recv(m->fd, input, sizeof input, 0);
-    if (k <= 0 || resp_feed(&m->in, input, (size_t)k))
-        die("the bare client was cut off");
-    while (resp_next(&m->in, &r) == 1) {
-        m->awaited--;
-        if (r->type == REPLY_ERROR || (r->type == REPLY_STRING && *r->text.p != 'N'))
-            die("the bare client's message was refused");
-        n += r->type == REPLY_STRING;
-        resp_forget(&m->in);
-    }
-    return n;
-}
-
-static struct figures bare_append(struct bench *b)
-{
-    struct pollfd fds[MASTERS];
-    struct figures f = {0};
-    uint64_t done = 0;
-    bare_prepare(b, READY);
-    double begun = now_s(), cpu = cpu_of(pthread_self());
-    for (unsigned i = 0; i < b->bare_n; i++)
-        bare_send(&b->bare[i], BARE_GROUP, 2);
-    bool more = true;
-    while (more) {
-        unsigned n = 0;
-        more = false;
-        for (unsigned i = 0; i < b->bare_n; i++)
-            if (b->bare[i].awaited)
-                fds[n++] = (struct pollfd){.fd = b->bare[i].fd, .events = POLLIN};
-        poll(fds, n, 1000);
-        for (unsigned i = 0; i < b->bare_n; i++) {
-            struct bare *m = &b->bare[i];
-            for (unsigned j = 0; j < n; j++)
-                if (fds[j].fd == m->fd && fds[j].revents)
-                    done += bare_receive(m);
-            if (!m->awaited && m->next < m->n && now_s() < begun + b->seconds)
-                bare_send(m, BARE_GROUP, 2);
-            more |= m->awaited != 0;
-        }
-    }
-    double took = now_s() - begun;
-    f.rate = (double)done / took;
-    f.cpu_us = (cpu_of(pthread_self()) - cpu) * 1e6 / (double)done;
-    return f;
-}
-
-static double bare_alone(struct bench *b)
-{
-    double took[ALONE];
-    unsigned n = 0;
-    bare_prepare(b, ALONE * 2);
-    for (unsigned i = 0; i < ALONE; i++) {
-        struct bare *m = &b->bare[i % b->bare_n];
-        if (m->next == m->n)
-            continue;
-        double begun = now_s();
-        bare_send(m, 1, 2);
-        while (m->awaited)
-            bare_receive(m);
-        took[n++] = (now_s() - begun) * 1e6;
-    }
-    return median(took, n);
-}
+/* --- One page -------------------------------------------------------------------------------------------------- */
 
 static void page_done(void *owner, struct store_op *op)
 {
@@ -405,46 +325,6 @@ static double engine_page(struct bench *b)
     }
     if (b->bad)
         die("the engine's pages are not whole");
-    return median(took, ALONE);
-}
-
-/* The rows 1-50 of a channel, as Redis's own command gives them. */
-static void bare_page_command(struct bench *b, const struct conv_key *k, struct buf *out)
-{
-    struct buf key = BUF_INIT;
-    unsigned part = partition_of(conv_key_slice(k));
-    buf_str(&key, b->options.cluster.prefix);
-    buf_lit(&key, "m{");
-    buf_slice_put(&key, partition_tag(&b->maker->tags, (uint16_t)part));
-    buf_lit(&key, "}:");
-    buf_slice_put(&key, conv_key_slice(k));
-    resp_open(out, 2 + PAGE + 1);
-    resp_put(out, SLICE_LIT("HMGET"));
-    resp_put(out, buf_slice(&key));
-    resp_put(out, SLICE_LIT("h"));
-    for (unsigned i = 1; i <= PAGE; i++)
-        resp_put_u64(out, i);
-    buf_free(&key);
-}
-
-static double bare_page(struct bench *b)
-{
-    double took[ALONE];
-    for (unsigned i = 0; i < ALONE; i++) {
-        const struct conv_key *k = &b->conv[i % CHANNELS];
-        struct bare *m = bare_of(b, partition_of(conv_key_slice(k)));
-        struct buf command = BUF_INIT;
-        bare_page_command(b, k, &command);
-        m->n = 1;
-        m->next = 0;
-        buf_free(&m->commands[0]);
-        m->commands[0] = command;
-        double begun = now_s();
-        bare_send(m, 1, 2);
-        while (m->awaited)
-            bare_receive(m);
-        took[i] = (now_s() - begun) * 1e6;
-    }
     return median(took, ALONE);
 }
 
@@ -483,6 +363,10 @@ static void make_channels(struct bench *b)
         snprintf(name, sizeof name, "bench-%u", i);
         b->conv[i] = conv_key_channel(slice_str(name));
         b->pair[i] = conv_key_pair(slice_str(b->user[i % USERS]), slice_str(b->user[i / USERS]));
+        struct bare_pair *p = &b->bare_pair[i];
+        snprintf(p->sender, sizeof p->sender, "s%u", i % USERS);
+        snprintf(p->receiver, sizeof p->receiver, "r%u", i / USERS);
+        p->conv = conv_key_pair(slice_str(p->sender), slice_str(p->receiver));
         puts[i] = (struct store_member_put){.op = {.home = &b->mb, .done = joined},
                                             .conv = conv_key_slice(&b->conv[i]),
                                             .user = SLICE_LIT("maker"),
@@ -561,32 +445,42 @@ static void print(const struct bench *b, const char *name, const char *unit, dou
         printf("%-28s %12.2f %s\n", name, ours, unit);
 }
 
-enum { RATE, CPU, PRIVATE_RATE, PRIVATE_CPU, ONE, ONE_PAGE, FIGURES };
+enum { RATE, CPU, MASTER, REPLICA, PRIVATE_RATE, PRIVATE_CPU, PRIVATE_MASTER, PRIVATE_REPLICA, ONE, ONE_PAGE, FIGURES };
 static const struct {
     const char *name, *unit;
-} figure_names[FIGURES] = {{"appends", "/s"},          {"engine thread", "us/message"},
-                           {"private messages", "/s"}, {"engine thread, private", "us/message"},
-                           {"one alone, p50", "us"},   {"a page of 50 alone, p50", "us"}};
+} figure_names[FIGURES] = {{"appends", "/s"},
+                           {"engine thread", "us/message"},
+                           {"masters", "us/message"},
+                           {"replicas", "us/message"},
+                           {"private messages", "/s"},
+                           {"engine thread, private", "us/message"},
+                           {"masters, private", "us/message"},
+                           {"replicas, private", "us/message"},
+                           {"one alone, p50", "us"},
+                           {"a page of 50 alone, p50", "us"}};
 
-/* What there is no bare client for stays 0. */
+static void note(double v[FIGURES][ROUNDS], unsigned round, unsigned first, struct figures f)
+{
+    v[first + RATE][round] = f.rate;
+    v[first + CPU][round] = f.cpu_us;
+    v[first + MASTER][round] = f.masters_us;
+    v[first + REPLICA][round] = f.replicas_us;
+}
+
 static void run(struct bench *b)
 {
     static double v[2][FIGURES][ROUNDS];
     for (unsigned i = 0; i < b->rounds; i++) {
         b->private = false;
-        struct figures e = engine_append(b), f = bare_append(b);
-        v[0][RATE][i] = e.rate;
-        v[0][CPU][i] = e.cpu_us;
-        v[1][RATE][i] = f.rate;
-        v[1][CPU][i] = f.cpu_us;
+        note(v[0], i, RATE, engine_append(b));
+        note(v[1], i, RATE, bare_append(b));
         v[0][ONE][i] = engine_alone(b);
         v[1][ONE][i] = bare_alone(b);
         v[0][ONE_PAGE][i] = engine_page(b);
         v[1][ONE_PAGE][i] = bare_page(b);
         b->private = true;
-        e = engine_append(b);
-        v[0][PRIVATE_RATE][i] = e.rate;
-        v[0][PRIVATE_CPU][i] = e.cpu_us;
+        note(v[0], i, PRIVATE_RATE, engine_append(b));
+        note(v[1], i, PRIVATE_RATE, bare_append(b));
     }
     for (unsigned f = 0; f < FIGURES; f++)
         print(b, figure_names[f].name, figure_names[f].unit, median(v[0][f], b->rounds), median(v[1][f], b->rounds));
@@ -606,18 +500,19 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--told") == 0)
             b.told = true;
         else
-            for (char *a = strtok(argv[i], ","); a && b.address_n < 64; a = strtok(NULL, ","))
+            for (char *a = strtok(argv[i], ","); a && b.address_n < PROCESSES; a = strtok(NULL, ","))
                 b.addresses[b.address_n++] = a;
     }
     const char *env = getenv("MAGPIE_TEST_REDIS");
     if (!b.address_n && env)
-        for (char *a = strtok(strdup(env), ","); a && b.address_n < 64; a = strtok(NULL, ","))
+        for (char *a = strtok(strdup(env), ","); a && b.address_n < PROCESSES; a = strtok(NULL, ","))
             b.addresses[b.address_n++] = a;
     if (!b.address_n || b.rounds < 1 || b.rounds > ROUNDS || b.seconds <= 0)
         die("usage: redis_bench [--seconds N] [--rounds 1-32] [--told] [--json] HOST:PORT,…");
     log_open(NULL, LOG_TEXT, LOG_WARN);
     hash_init();
     bench_open(&b, prefix);
+    processes_open(&b);
     make_users(&b);
     make_channels(&b);
     if (b.told)
@@ -627,5 +522,6 @@ int main(int argc, char **argv)
     if (b.told)
         store_close(b.other);
     redis_free(b.maker);
+    processes_close(&b);
     return 0;
 }
