@@ -1,6 +1,8 @@
 """What a node says of a Redis Cluster that is not there, is none, or would lose what it is given: one sentence at the
 start, or a warning."""
 
+import os
+import re
 import socket
 import subprocess
 import threading
@@ -10,7 +12,7 @@ import unittest
 from base import Test
 from redis_cluster import SLOTS, RedisCluster
 from resp import slot
-from server import MAGPIED, PATIENCE, Server
+from server import MAGPIED, PATIENCE, ROOT, Server
 
 ZERO = "3560"  # the tag of partition 0, whose slot is 0
 
@@ -301,14 +303,47 @@ class Password(Start):
             self.assertEqual(b.push(101)["content"], "hello")
             self.assertNotIn("planted", s.whole_log())
 
-    def test_of_an_acl_for_other_keys(self):
+    def test_rights_are_missing(self):
+        """Refused at the start, with the line that gives them: keys, channels, commands."""
+        for name, what, rights in (("keyless", "FCALL", ("~other*", "&*", "+@all")),
+                                   ("deaf", "SPUBLISH", ("~*", "resetchannels", "+@all")),
+                                   ("elsewhere", "SPUBLISH", ("~*", "resetchannels", "&other*", "+@all")),
+                                   ("silent", "SSUBSCRIBE", ("~*", "&*", "+@all", "-ssubscribe")),
+                                   ("idle", "FCALL", ("~*", "&*", "+@all", "-fcall")),
+                                   ("bare", "FUNCTION", ("~*", "&*", "+@all", "-function"))):
+            for n in self.redis.nodes:
+                n.call("ACL", "SETUSER", name, "reset", "on", ">planted-for-magpie", *rights)
+            said = self.sentence(self.redis.addresses, {"username": name, "password": "planted-for-magpie",
+                                                        "prefix": "mine:"})
+            self.assertRegex(said, r"cluster.username: Redis on [\d.:]+ refuses what a node needs \(%s\): NOPERM" % what)
+            line = "ACL SETUSER %s on >PASSWORD ~mine:* &mine:* +@all -@dangerous +cluster +info +time" % name
+            self.assertTrue(said.endswith("On each process: %s +config|get +function" % line), said)
+
+    def test_one_process_lacks_rights(self):
+        """An election would make it a master that refuses what nodes tell each other."""
+        access = {"username": "magpie", "password": "planted-for-magpie"}
+        master = self.redis.master_of(0)
+        replica = self.redis.replicas_of(master)[0]
+        replica.call("ACL", "SETUSER", "magpie", "resetchannels")
+        self.addCleanup(replica.call, "ACL", "SETUSER", "magpie", "&*")
+        self.assertIn("Redis on %s refuses what a node needs (SPUBLISH): NOPERM" % replica.address,
+                      self.sentence(self.redis.addresses, access))
+
+    def test_the_line_of_the_docs(self):
+        """What docs/cluster.md and the start say is enough, and is the same."""
+        with open(os.path.join(ROOT, "docs", "cluster.md")) as f:
+            line = re.search(r"ACL SETUSER magpie on >PASSWORD ~m\* &m\* (.*)", f.read()).group(1)
         for n in self.redis.nodes:
-            n.call("ACL", "SETUSER", "other", "on", ">planted-for-magpie", "~other*", "&*", "+@all")
-            n.call("ACL", "SETUSER", "mute", "on", ">planted-for-magpie", "~*", "&*", "+@all", "-function", "-fcall")
-        for name in ("other", "mute"):
-            said = self.sentence(self.redis.addresses, {"username": name, "password": "planted-for-magpie"})
-            self.assertIn("Redis refuses what a node needs under cluster.prefix (", said)
-            self.assertIn("): NOPERM ", said)
+            n.call("ACL", "SETUSER", "exact", "reset", "on", ">planted-for-magpie", "~exact*", "&exact*", *line.split())
+        access = {"username": "exact", "password": "planted-for-magpie", "prefix": "exact"}
+        with Server({"cluster": access}, redis=self.redis.addresses, keys="exact") as s:
+            self.assertNotIn("cluster.unchecked", s.log())
+            with Server({"cluster": access}, redis=self.redis.addresses, keys="exact") as t:
+                a, b = self.user("Ada", server=s), self.user("Bob", server=t)
+                room = self.channel(a, b)
+                a.say(room, "hello")
+                self.assertEqual(b.push(102)["content"], "hello")
+                self.assertNotIn("cluster.denied", s.log() + t.log())
 
     def test_config_is_not_allowed(self):
         found = self.warned(self.redis.addresses, {"username": "shy", "password": "planted-for-magpie"})

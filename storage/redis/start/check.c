@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What Redis is to allow a node's user, besides keys and channels under the prefix: docs/cluster.md has the same. */
+#define CHECK_RIGHTS "+@all -@dangerous +cluster +info +time +config|get +function"
+
 enum {
     VERSION_NEEDED = 7,
     SLOTS_ALL = 16384,
@@ -140,6 +143,58 @@ static void check_sync(struct check *k, struct ask *a)
         freeReplyObject(reply);
 }
 
+/* --- What the node may do ----------------------------------------------------------------------------------------- */
+
+/* Commands of a node, none of which changes anything; K and C stand for a key and a channel under the prefix. Access is
+ * looked at before anything else, so that any other error means that it is granted. The last two change what the
+ * connection is good for. */
+enum { RIGHT_WORDS = 4 };
+static const char *const rights[][RIGHT_WORDS] = {
+    {"FCALL", "magpie_none", "1", "K"},
+    {"FCALL_RO", "magpie_none", "1", "K"},
+    {"HGET", "K", "none"},
+    {"SCAN", "0", "COUNT", "1"},
+    {"FUNCTION", "LIST", "LIBRARYNAME", "magpie_none"},
+    {"CLUSTER", "NODES"},
+    {"TIME"},
+    {"WAIT", "0", "0"},
+    {"SPUBLISH", "C", ""},
+    {"SSUBSCRIBE", "C"},
+    {"SUNSUBSCRIBE", "C"},
+};
+
+static int refuse_right(const struct check *k, const struct ask *a, const char *command, const char *error)
+{
+    const char *prefix = k->o->prefix ? k->o->prefix : "m";
+    return refuse(k, ERR_INVALID,
+                  "cluster.username: Redis on %s refuses what a node needs (%s): %s. On each process: "
+                  "ACL SETUSER %s on >PASSWORD ~%s* &%s* " CHECK_RIGHTS,
+                  a->address, command, error, k->o->username ? k->o->username : "default", prefix, prefix);
+}
+
+/* Whoever may not do all of it would find out in the middle of the work. One that answers no more is passed over. */
+static int check_rights(const struct check *k, struct ask *a)
+{
+    char key[64], channel[64];
+    const char *prefix = k->o->prefix ? k->o->prefix : "m";
+    int rc = 0;
+    snprintf(key, sizeof key, "%sm{0}:none", prefix);
+    snprintf(channel, sizeof channel, "%sn{0}:none", prefix);
+    for (size_t i = 0; !rc && i < sizeof rights / sizeof rights[0]; i++) {
+        const char *words[RIGHT_WORDS];
+        unsigned n = 0;
+        for (; n < RIGHT_WORDS && rights[i][n]; n++)
+            words[n] = strcmp(rights[i][n], "K") == 0 ? key : strcmp(rights[i][n], "C") == 0 ? channel : rights[i][n];
+        struct redisReply *reply = ask(a, n, words);
+        if (!reply)
+            return 0;
+        if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0)
+            rc = refuse_right(k, a, words[0], reply->str);
+        freeReplyObject(reply);
+    }
+    return rc;
+}
+
 static int check_member(struct check *k, const struct view_member *m)
 {
     struct ask a;
@@ -159,6 +214,8 @@ static int check_member(struct check *k, const struct view_member *m)
     else if ((rc = check_info(k, m->address, info)) == 0)
         check_sync(k, &a);
     free(info);
+    if (rc == 0)
+        rc = check_rights(k, &a);
     ask_close(&a);
     return rc;
 }
