@@ -1,297 +1,19 @@
 /*
- * magpie.store over the nodes of a cluster. A script's change is made here at once, and flies to the log of notes
- * behind. What the log says is what counts: it replaces what is here, and on top of it come the changes of this node
- * that it does not have yet. So all nodes end the same, and sums are exact.
- *
- * One change of a key flies at a time; those that come meanwhile become one, which goes next. A change that fails, or
- * of which nothing is known, flies again under its number, by which it is done once.
- *
- *     value of a note   UNTIL n NUMBER | UNTIL b 0 or 1 | UNTIL s TEXT       UNTIL: ms of the store's time; 0: for ever
- *
- * Locks: that of the key's stripe first, then the flights'.
+ * magpie.store over the nodes of a cluster. A script's change is made here at once, and goes to the log of notes behind
+ * (script_store_flights.h). What the log says is what counts: it replaces what is here, and on top of it come the
+ * changes of this node that it does not have yet. So all nodes end the same, and sums are exact.
  */
 #include "core/base/container.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/hub/shard/nodes.h"
 #include "core/hub/shard/shard.h"
-#include "core/script/script_store_private.h"
+#include "core/script/script_store_flights.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 4096, HEAD_MAX = 64, NOTE_KEY_MAX = 200 };
-
-enum flight_kind {
-    FLY_NOTHING,
-    FLY_SET,
-    FLY_ADD,
-    FLY_REMOVE,
-    FLY_EXPIRE /* removed where it still ends then */
-};
-
-struct step {
-    enum flight_kind kind;
-    struct script_value v; /* SET; its text is owned */
-    uint64_t until_ms;     /* SET; ADD: of a new one; EXPIRE: the one that has passed */
-    double by;             /* ADD */
-};
-
-/* What is on its way of one key. */
-struct flight {
-    struct flight *chain; /* of the bucket */
-    struct flight *again; /* of those that failed */
-    struct script_space *space;
-    uint64_t hash;
-    uint64_t number;        /* of `now` */
-    struct step now, later; /* flying, or about to fly again; what comes then */
-    bool seen;              /* the log has had `now` */
-    size_t key_n;
-    char key[];
-};
-
-struct flights {
-    struct script_store *store;
-    pthread_mutex_t lock;
-    struct flight *buckets[BUCKETS]; /* owned */
-    struct flight *failed;           /* to be tried again; list by `again` */
-    uint64_t numbers;                /* the newest */
-    bool loading;                    /* changes of others wait */
-    bool waits;                      /* … and one does */
-    struct note_change heard;        /* that one */
-    struct {
-        uint64_t *keys; /* hashes of notes that are there; owned */
-        size_t n, cap;
-        bool lost; /* without memory: nothing is taken away */
-    } all;         /* while all are read anew; main thread */
-    struct mail read;
-};
-
-static void launch(struct flight *f);
-
-/* --- Steps -------------------------------------------------------------------------------------------------------- */
-
-static void step_clear(struct step *s)
-{
-    if (s->kind == FLY_SET && s->v.type == VALUE_TEXT)
-        free((void *)(uintptr_t)s->v.text.p);
-    *s = (struct step){.kind = FLY_NOTHING};
-}
-
-/* False: out of memory. */
-static bool step_make(struct step *out, const struct values_change *c)
-{
-    *out = (struct step){.kind = !c->v      ? c->expired ? FLY_EXPIRE : FLY_REMOVE
-                                 : c->added ? FLY_ADD
-                                            : FLY_SET,
-                         .until_ms = c->until_ms,
-                         .by = c->by};
-    if (out->kind != FLY_SET)
-        return true;
-    out->v = *c->v;
-    if (c->v->type != VALUE_TEXT)
-        return true;
-    char *text = malloc(c->v->text.n + 1);
-    if (text && c->v->text.n)
-        memcpy(text, c->v->text.p, c->v->text.n);
-    out->v.text = slice_of(text, c->v->text.n);
-    return text != NULL;
-}
-
-/* What two steps one after the other are. Takes `next`, whose outcome is *v. */
-static bool step_join(struct step *at, struct step *next, const struct values_change *c)
-{
-    if (next->kind != FLY_ADD || at->kind == FLY_NOTHING) {
-        step_clear(at);
-        *at = *next;
-        return true;
-    }
-    if (at->kind == FLY_ADD) {
-        at->by += next->by;
-        return true;
-    }
-    /* A sum on what is set by then is known. */
-    struct values_change whole = *c;
-    whole.added = false;
-    step_clear(at);
-    return step_make(at, &whole);
-}
-
-/* On top of what stands. */
-static void step_apply(const struct step *s, struct script_value *v, uint64_t *until_ms, uint64_t now_ms)
-{
-    bool gone = v->type == VALUE_NONE || (*until_ms && *until_ms <= now_ms);
-    switch (s->kind) {
-    case FLY_NOTHING:
-        break;
-    case FLY_SET:
-        *v = s->v;
-        *until_ms = s->until_ms;
-        break;
-    case FLY_ADD:
-        if (gone) {
-            *v = (struct script_value){.type = VALUE_NUMBER, .number = s->by};
-            *until_ms = s->until_ms;
-        } else if (v->type == VALUE_NUMBER) {
-            v->number += s->by;
-        }
-        break;
-    case FLY_REMOVE:
-        v->type = VALUE_NONE;
-        break;
-    case FLY_EXPIRE:
-        if (*until_ms == s->until_ms)
-            v->type = VALUE_NONE;
-        break;
-    }
-}
-
-/* As a note has it; returns its bytes, which are `text` behind the head for a text. */
-static int put_head(char out[HEAD_MAX], const struct step *s)
-{
-    unsigned long long until = s->until_ms;
-    if (s->kind == FLY_ADD)
-        return snprintf(out, HEAD_MAX, "%llu n %.17g", until, s->by);
-    if (s->kind == FLY_EXPIRE)
-        return snprintf(out, HEAD_MAX, "%llu ", until);
-    if (s->kind != FLY_SET)
-        return 0;
-    if (s->v.type == VALUE_NUMBER)
-        return snprintf(out, HEAD_MAX, "%llu n %.17g", until, s->v.number);
-    if (s->v.type == VALUE_BOOL)
-        return snprintf(out, HEAD_MAX, "%llu b %d", until, s->v.number != 0);
-    return snprintf(out, HEAD_MAX, "%llu s ", until);
-}
-
-/* --- Flights, under the lock -------------------------------------------------------------------------------------- */
-
-static struct slice key_of(const struct flight *f)
-{
-    return slice_of(f->key, f->key_n);
-}
-
-static struct flight **place_of(struct flights *x, const struct script_space *p, uint64_t hash, struct slice key)
-{
-    struct flight **at = &x->buckets[hash % BUCKETS];
-    while (*at && !((*at)->hash == hash && (*at)->space == p && slice_eq(key_of(*at), key)))
-        at = &(*at)->chain;
-    return at;
-}
-
-static void flight_end(struct flights *x, struct flight *f)
-{
-    struct flight **at = place_of(x, f->space, f->hash, key_of(f));
-    *at = f->chain;
-    atomic_fetch_sub_explicit(&f->space->store->pending, 1, memory_order_relaxed);
-    step_clear(&f->now);
-    step_clear(&f->later);
-    free(f);
-}
-
-/* --- A change of this node ---------------------------------------------------------------------------------------- */
-
-/* With the lock of the key's stripe held. */
-bool flights_change(struct script_space *p, const struct values_change *c)
-{
-    struct script_store *s = p->store;
-    struct flights *x = s->flights;
-    struct step next;
-    if (c->expired && !hub_leads(s->hub))
-        return true; /* it is past its time on all nodes; one of them says so to the store */
-    if (!step_make(&next, c))
-        return false;
-    uint64_t hash = hash_bytes(c->key);
-    pthread_mutex_lock(&x->lock);
-    struct flight **at = place_of(x, p, hash, c->key), *f = *at;
-    if (f) {
-        bool good = c->expired || step_join(&f->later, &next, c); /* what flies is newer than what has passed */
-        pthread_mutex_unlock(&x->lock);
-        return good;
-    }
-    f = malloc(sizeof *f + c->key.n);
-    if (f) {
-        *f = (struct flight){.space = p, .hash = hash, .now = next, .number = ++x->numbers, .key_n = c->key.n};
-        if (c->key.n)
-            memcpy(f->key, c->key.p, c->key.n);
-        *at = f;
-        atomic_fetch_add_explicit(&s->pending, 1, memory_order_relaxed);
-        launch(f);
-    }
-    pthread_mutex_unlock(&x->lock);
-    if (!f)
-        step_clear(&next);
-    return f != NULL;
-}
-
-static void landed(void *ctx, enum store_status status)
-{
-    struct flight *f = ctx;
-    struct script_store *s = f->space->store;
-    struct flights *x = s->flights;
-    bool failed = status == STORE_RETRY || status == STORE_UNKNOWN;
-    if (failed)
-        log_event(LOG_WARN, "script.store_failed", LOG_STR("script", f->space->name),
-                  LOG_STR("because", "the store does not write now; it is tried again"));
-    else if (status != STORE_OK && status != STORE_NOTFOUND)
-        log_event(LOG_ERROR, "script.store_lost", LOG_STR("script", f->space->name));
-    pthread_mutex_lock(&x->lock);
-    if (failed) {
-        f->again = x->failed;
-        x->failed = f;
-    } else {
-        step_clear(&f->now);
-        if (f->later.kind == FLY_NOTHING) {
-            flight_end(x, f);
-        } else {
-            f->now = f->later;
-            f->later = (struct step){.kind = FLY_NOTHING};
-            f->seen = false;
-            f->number = ++x->numbers;
-            launch(f);
-        }
-    }
-    pthread_mutex_unlock(&x->lock);
-    if (failed)
-        script_store_arm(s);
-}
-
-/* Hands `now` over; under the lock. Without memory: as if it had failed. */
-static void launch(struct flight *f)
-{
-    struct script_store *s = f->space->store;
-    char key[NOTE_KEY_MAX + 1], head[HEAD_MAX], value[HEAD_MAX + STORE_TEXT_MAX];
-    size_t n = (size_t)put_head(head, &f->now), text = 0;
-    memcpy(value, head, n);
-    if (f->now.kind == FLY_SET && f->now.v.type == VALUE_TEXT && (text = f->now.v.text.n) != 0)
-        memcpy(value + n, f->now.v.text.p, text);
-    struct note_order o = {.key = slice_of(key, script_note_key(f->space, key_of(f), key)),
-                           .value = slice_of(value, n + text),
-                           .remove = f->now.kind == FLY_REMOVE || f->now.kind == FLY_EXPIRE,
-                           .add = f->now.kind == FLY_ADD,
-                           .number = f->number,
-                           .home = hub_main(s->hub),
-                           .done = landed,
-                           .ctx = f};
-    if (note_order(s->hub, &o) == 0)
-        return;
-    f->again = s->flights->failed;
-    s->flights->failed = f;
-    script_store_arm(s);
-}
-
-void flights_again(struct script_store *s)
-{
-    struct flights *x = s->flights;
-    pthread_mutex_lock(&x->lock);
-    struct flight *list = x->failed;
-    x->failed = NULL;
-    for (struct flight *next, *f = list; f; f = next) {
-        next = f->again;
-        launch(f);
-    }
-    pthread_mutex_unlock(&x->lock);
-}
+enum { NOTE_KEY_MAX = 200 };
 
 /* --- What the log says -------------------------------------------------------------------------------------------- */
 
@@ -312,13 +34,9 @@ static void rewrite(void *ctx, struct script_value *v, uint64_t *until_ms)
     *v = d->v ? *d->v : (struct script_value){.type = VALUE_NONE};
     *until_ms = d->v ? d->until_ms : 0;
     pthread_mutex_lock(&x->lock);
-    struct flight *f = *place_of(x, d->space, hash_bytes(d->key), d->key);
-    if (f) {
-        f->seen = f->seen || (d->number && d->number == f->number);
-        if (!f->seen)
-            step_apply(&f->now, v, until_ms, now);
-        step_apply(&f->later, v, until_ms, now);
-    }
+    struct track *t = *track_place(x, d->space, hash_bytes(d->key), d->key);
+    if (t)
+        track_apply(t, d->number, v, until_ms, now);
     if (v->type == VALUE_TEXT) { /* of a step that may go once the lock does: the caller frees it */
         char *text = malloc(v->text.n + 1);
         if (text && v->text.n)
@@ -380,7 +98,7 @@ static bool is_there(void *ctx, struct slice key)
     if (bsearch(&hash, a->flights->all.keys, a->flights->all.n, sizeof hash, by_hash))
         return true;
     pthread_mutex_lock(&a->flights->lock);
-    bool flies = *place_of(a->flights, a->space, hash_bytes(key), key) != NULL;
+    bool flies = *track_place(a->flights, a->space, hash_bytes(key), key) != NULL;
     pthread_mutex_unlock(&a->flights->lock);
     return flies;
 }
@@ -439,7 +157,7 @@ static void heard(void *ctx, const struct note_change *n)
     bool wait = x->loading;
     if (wait) {
         x->heard = *n; /* the next one comes only when this one is applied */
-        x->waits = true;
+        x->heard_one = true;
     }
     pthread_mutex_unlock(&x->lock);
     if (!wait)
@@ -462,26 +180,9 @@ void flights_loaded(struct script_store *s)
 {
     struct flights *x = s->flights;
     pthread_mutex_lock(&x->lock);
-    bool waits = x->waits;
-    x->loading = x->waits = false;
+    bool heard_one = x->heard_one;
+    x->loading = x->heard_one = false;
     pthread_mutex_unlock(&x->lock);
-    if (waits)
+    if (heard_one)
         hear(s, &x->heard);
-}
-
-void flights_free(struct script_store *s)
-{
-    struct flights *x = s->flights;
-    if (!x)
-        return;
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        while (x->buckets[i]) {
-            log_event(LOG_ERROR, "script.store_lost", LOG_STR("script", x->buckets[i]->space->name));
-            flight_end(x, x->buckets[i]);
-        }
-    }
-    pthread_mutex_destroy(&x->lock);
-    free(x->all.keys);
-    free(x);
-    s->flights = NULL;
 }

@@ -36,7 +36,7 @@ struct script_store {
     pthread_mutex_t failed_lock;           /* of the next two */
     struct change *failed;                 /* oldest first; owned */
     struct change **failed_tail;
-    struct flights *flights; /* of script_store_nodes.c; NULL: the server is alone; owned */
+    struct flights *flights; /* of script_store_flights.h; NULL: the server is alone; owned */
 };
 
 uint64_t script_store_now(const struct script_store *s);
@@ -54,11 +54,14 @@ void script_store_arm(struct script_store *s);
  * flights_loaded(). */
 MUST_CHECK int flights_open(struct script_store *s);
 void flights_loaded(struct script_store *s);
+
+/* --- script_store_flights.c --- */
+
 /* Before the hub stops to hear. */
 void flights_free(struct script_store *s);
 /* As values_watch() tells it. */
 bool flights_change(struct script_space *p, const struct values_change *c);
-/* On shard 0: those whose time it is are tried again. */
+/* On shard 0: those that failed are done again. */
 void flights_again(struct script_store *s);
 
 #endif

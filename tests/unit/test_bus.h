@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-enum { TEST_BUS_HELD = 64, TEST_BUS_LINES = 256, TEST_BUS_LINE = 200, TEST_BUS_NODES = 4, TEST_BUS_SELF = 100 };
+enum { TEST_BUS_HELD = 160, TEST_BUS_LINES = 256, TEST_BUS_LINE = 200, TEST_BUS_NODES = 4, TEST_BUS_SELF = 100 };
 
 /* Another node. It is number 2 and on, and its incarnation 100 more than that; this node is number 1. */
 struct test_bus_node {
