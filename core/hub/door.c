@@ -151,9 +151,7 @@ static void on_drained(void *owner, uint32_t conn, const uint32_t *tags, uint32_
             continue;
         struct buf *b = &s->scratch;
         buf_reset(b);
-        buf_lit(b, "{\"channel\":");
-        buf_json_string(b, chan_name(ch));
-        buf_printf(b, ",\"seq\":%llu}", (unsigned long long)ch->last_seq);
+        encode_behind(b, ch, ch->last_seq);
         struct wire *w = buf_ok(b) ? conn_wire(s->net, conn, PUSH_BEHIND, 0, buf_slice(b), tags[i]) : NULL;
         if (!w)
             continue;

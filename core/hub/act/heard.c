@@ -2,6 +2,7 @@
 
 #include "core/base/frame.h"
 #include "core/base/push.h"
+#include "core/hub/act/late_join.h"
 #include "core/hub/act/login.h"
 #include "core/hub/act/resync.h"
 #include "core/hub/people/chan.h"
@@ -60,9 +61,9 @@ static void member_apply(struct shard *s, uint32_t user, const struct bus_news *
         if (left || change_heard(n) != MEMBER_CLOSED)
             member_news_own(s, user, channel, change_heard(n), n->members, NULL);
     } else if (sub != NONE) {
-        sub_set_push(s, sub, push, chan_at(s, chan_find(s, channel))->last_seq);
-        sub_set_events(s, sub, n->events);
+        resync_change(s, user, sub, push, n->events, &n->seq);
     } else if (resync_join(s, user, channel, push, n->events, n->seq, true)) {
+        late_join(s, user, sub_of(s, user, channel), LATE_KNOWN, n->seq);
         member_news_own(s, user, channel, MEMBER_JOINED, n->members, NULL);
     } else {
         read_later(s, user);

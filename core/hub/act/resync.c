@@ -3,6 +3,7 @@
 #include "core/base/frame.h"
 #include "core/base/push.h"
 #include "core/hub/act/heard.h"
+#include "core/hub/act/late_join.h"
 #include "core/hub/people/chan.h"
 #include "core/hub/people/copy.h"
 #include "core/hub/people/grant.h"
@@ -45,7 +46,6 @@ bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push
         struct chan *ch = chan_at(s, chan);
         if (fresh && !ch->member_count)
             ch->last_seq = since;
-        ch->owed = ch->owed || fresh;
         interest_await(s, chan);
         sub = sub_add(s, user, chan, push, events, since, fresh);
         if (sub == NONE)
@@ -53,6 +53,17 @@ bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push
     }
     interest_release(s, chan, 0);
     return sub != NONE;
+}
+
+void resync_change(struct shard *s, uint32_t user, uint32_t sub, enum push_mode push, bool events,
+                   const uint64_t *since)
+{
+    const struct sub *b = pool_at(&s->subs, sub);
+    bool begins = b->push == MODE_NONE && push != MODE_NONE;
+    sub_set_push(s, sub, push, chan_at(s, b->chan)->last_seq);
+    sub_set_events(s, sub, events);
+    if (begins)
+        late_join(s, user, sub, since ? LATE_KNOWN : LATE_UNKNOWN, since ? *since : 0);
 }
 
 bool resync_leave(struct shard *s, uint32_t user, struct slice channel)
@@ -84,33 +95,31 @@ bool resync_first(struct shard *s, uint32_t user, const struct store_user_load *
     return true;
 }
 
-/* --- Push 112 of one's own, with the number of members ------------------------------------------------------------ */
+/* --- Push 112 of one's own end, with the number of members -------------------------------------------------------- */
 
 struct told {
     struct store_conv_load op;
     struct conv_key key;
     uint32_t user; /* pinned */
-    enum member_change change;
 };
 
 static void members_known(void *owner, struct store_op *op)
 {
     struct shard *s = owner;
     struct told *t = OP_END(owner, op, struct told, op.op);
-    member_news_own(s, t->user, conv_channel_name(conv_key_slice(&t->key)), t->change,
+    member_news_own(s, t->user, conv_channel_name(conv_key_slice(&t->key)), MEMBER_LEFT,
                     op->status == STORE_OK ? t->op.members : 0, NULL);
     user_unpin(s, t->user);
     free(t);
 }
 
-static void tell_own(struct shard *s, uint32_t user, struct slice channel, enum member_change change)
+static void tell_left(struct shard *s, uint32_t user, struct slice channel)
 {
     struct told *t = user_at(s, user)->first_conn != NONE ? calloc(1, sizeof *t) : NULL;
     if (!t)
         return;
     t->key = conv_key_channel(channel);
     t->user = user;
-    t->change = change;
     t->op.conv = conv_key_slice(&t->key);
     user_pin(s, user);
     op_begin(s, &t->op.op, members_known);
@@ -119,30 +128,34 @@ static void tell_own(struct shard *s, uint32_t user, struct slice channel, enum 
 
 /* --- Once more ---------------------------------------------------------------------------------------------------- */
 
-/* Whether there are news that say what has become of the membership. */
-static bool keeps(const struct shard *s, uint32_t user, struct slice channel)
-{
-    struct conv_key key = conv_key_channel(channel);
-    return copy_keeps(s, user, conv_key_slice(&key));
-}
-
 static bool take_joined(struct shard *s, uint32_t user, const struct store_subscription *b)
 {
     uint32_t chan = chan_find(s, b->channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
     if (sub != NONE) {
-        sub_set_push(s, sub, b->push, chan_at(s, chan)->last_seq);
-        sub_set_events(s, sub, b->events);
+        resync_change(s, user, sub, b->push, b->events, NULL);
         return true;
     }
     if (chan != NONE && chan_at(s, chan)->pending)
         return true; /* a subscription is under way, which says what it comes to */
     if (!restore_admitted(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
         return true;
-    if (!resync_join(s, user, b->channel, b->push, b->events, 0, false))
+    struct conv_key key = conv_key_channel(b->channel);
+    const struct bus_news *n = copy_last(s, user, conv_key_slice(&key));
+    bool known = n && !n->gone;
+    if (!resync_join(s, user, b->channel, b->push, b->events, known ? n->seq : 0, known))
         return false;
-    if (!keeps(s, user, b->channel))
-        tell_own(s, user, b->channel, MEMBER_JOINED);
+    sub = sub_find(s, user, chan_find(s, b->channel));
+    late_join(s, user, sub, known ? LATE_KNOWN : LATE_JOINED, known ? n->seq : 0);
     return true;
+}
+
+/* Whether a younger one of those says what has become of the same membership. */
+static bool is_overtaken(const struct bus_news *n)
+{
+    for (const struct bus_news *x = (const struct bus_news *)n->mail.next; x; x = (const struct bus_news *)x->mail.next)
+        if (x->change && slice_eq(x->conv, n->conv))
+            return true;
+    return false;
 }
 
 /* Ends the subscriptions to channels that are not marked with the shard's stamp. */
@@ -155,8 +168,10 @@ static void drop_left(struct shard *s, uint32_t user)
         next = b->next;
         if (ch->stamp == s->stamp || ch->pending)
             continue;
-        if (!keeps(s, user, chan_name(ch)))
-            tell_own(s, user, chan_name(ch), MEMBER_LEFT);
+        struct conv_key key = conv_key_channel(chan_name(ch));
+        const struct bus_news *n = copy_last(s, user, conv_key_slice(&key));
+        if (!n || !n->gone)
+            tell_left(s, user, chan_name(ch));
         sub_remove(s, i);
     }
 }
@@ -197,7 +212,10 @@ bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r
     copy_begin(s, user, r->version);
     for (struct bus_news *n = copy_take_news(s, user), *next; n; n = next) {
         next = (struct bus_news *)n->mail.next; /* the mail comes first */
-        member_heard_late(s, user, n);
+        if (is_overtaken(n))
+            free(n);
+        else
+            member_heard_late(s, user, n);
     }
     return true;
 }

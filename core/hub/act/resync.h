@@ -18,6 +18,9 @@ void resync(struct shard *s, uint32_t user, bool inbox);
 /* The user is told of, and listens to, the channel from now on, or not any more: another node has made it so. */
 MUST_CHECK bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push_mode push, bool events,
                             uint64_t since, bool fresh);
+/* How it is told of a channel changes, by another node: since that seq; NULL: nobody knows since when. */
+void resync_change(struct shard *s, uint32_t user, uint32_t sub, enum push_mode push, bool events,
+                   const uint64_t *since);
 bool resync_leave(struct shard *s, uint32_t user, struct slice channel);
 /* Four times a second: who misses a message for too long. */
 void resync_tick(struct shard *s);

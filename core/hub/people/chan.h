@@ -12,7 +12,7 @@
 #define MEMBER_FRESH     (1u << 30) /* sub.since counts */
 #define MEMBER_CONN      (MEMBER_FRESH - 1)
 #define MEMBER_TOMBSTONE ((1u << 30) - 1)
-#define MEMBER_POS       ((1u << 29) - 1)
+#define MEMBER_POS       ((1u << 28) - 1)
 
 /* In masks of push modes, beside their bits: members who want to hear who joins and leaves. */
 enum { INTEREST_EVENTS = 1 << 4 };
@@ -51,7 +51,6 @@ struct chan {
     uint8_t posted; /* the mask that the owner knows: 1 << enum push_mode, INTEREST_EVENTS */
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
     bool in_walks;  /* in such a list */
-    bool owed;      /* with a bus: members came by news of their membership; they are owed what comes after last_seq */
 };
 
 static inline struct chan *chan_at(const struct shard *s, uint32_t chan)

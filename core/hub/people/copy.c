@@ -115,13 +115,14 @@ void copy_keep(struct shard *s, uint32_t user, struct bus_news *n)
     *at = n;
 }
 
-bool copy_keeps(const struct shard *s, uint32_t user, struct slice conv)
+const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv)
 {
     const struct user_copy *c = copy_find(s, user);
+    const struct bus_news *out = NULL;
     for (const struct bus_news *n = c ? c->news : NULL; n; n = (const struct bus_news *)n->mail.next)
-        if (slice_eq(n->conv, conv))
-            return true;
-    return false;
+        if (n->change && slice_eq(n->conv, conv))
+            out = n;
+    return out;
 }
 
 void copy_forget(struct shard *s, uint32_t user)

@@ -57,8 +57,8 @@ static inline uint64_t copy_version(enum store_status status, uint64_t version)
 
 /* News that were heard of a user who is to be read anew: what they say is told once it has been. Takes n. */
 void copy_keep(struct shard *s, uint32_t user, struct bus_news *n);
-/* Whether there are such news of this channel. */
-bool copy_keeps(const struct shard *s, uint32_t user, struct slice conv);
+/* The last of them that says that the user has joined or left the channel; NULL: none does. */
+const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv);
 /* Drops them. */
 void copy_forget(struct shard *s, uint32_t user);
 /* Those that there are, as a list by mail.next; the caller's from now on. */

@@ -203,6 +203,27 @@ void user_push(struct shard *s, uint32_t user, struct frame *f, uint32_t except)
     }
 }
 
+void encode_behind(struct buf *b, const struct chan *ch, uint64_t seq)
+{
+    buf_lit(b, "{\"channel\":");
+    buf_json_string(b, chan_name(ch));
+    buf_lit(b, ",\"seq\":");
+    buf_dec(b, seq);
+    buf_byte(b, '}');
+}
+
+void user_push_behind(struct shard *s, uint32_t user, uint32_t chan, uint64_t seq, uint32_t except)
+{
+    struct buf *b = &s->scratch;
+    buf_reset(b);
+    encode_behind(b, chan_at(s, chan), seq);
+    struct frame *f = buf_ok(b) ? frame_new(PUSH_BEHIND, 0, buf_slice(b), chan) : NULL;
+    if (!f)
+        return;
+    user_push(s, user, f, except);
+    frame_unref(f);
+}
+
 uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan)
 {
     uint32_t key[2] = {user, chan};
@@ -242,6 +263,14 @@ fail:
     return NONE;
 }
 
+/* Who has no connection has nothing to be told: the next one begins with what it finds. */
+static void sub_freshen(struct shard *s, const struct sub *b)
+{
+    struct member *m = sub_member(s, b);
+    if (m->conn != NONE)
+        m->conn |= MEMBER_FRESH;
+}
+
 void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t since)
 {
     struct sub *b = pool_at(&s->subs, sub);
@@ -251,8 +280,7 @@ void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t s
     chan_count_mode(s, b->chan, m->push, push);
     m->push = b->push = push & 3;
     b->since = (uint32_t)since;
-    if (m->conn != NONE)
-        m->conn |= MEMBER_FRESH;
+    sub_freshen(s, b);
 }
 
 void sub_set_events(struct shard *s, uint32_t sub, bool events)
@@ -264,6 +292,21 @@ void sub_set_events(struct shard *s, uint32_t sub, bool events)
     b->heard = s->member_changes;
     chan_count_events(s, b->chan, !events, events);
     s->events->modes_changed(s, b->chan);
+}
+
+void sub_hold(struct shard *s, uint32_t sub)
+{
+    struct sub *b = pool_at(&s->subs, sub);
+    b->held = sub_member(s, b)->conn != NONE;
+    sub_freshen(s, b);
+}
+
+void sub_go(struct shard *s, uint32_t sub, uint64_t since)
+{
+    struct sub *b = pool_at(&s->subs, sub);
+    b->held = false;
+    b->since = (uint32_t)since;
+    sub_freshen(s, b);
 }
 
 void sub_remove(struct shard *s, uint32_t sub)

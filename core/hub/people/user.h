@@ -4,6 +4,9 @@
 
 #include "core/hub/shard/shard.h"
 
+struct buf;
+struct chan;
+
 enum user_state {
     USER_LOADING,   /* the store is asked; logins wait */
     USER_READY,     /* known */
@@ -41,7 +44,8 @@ struct sub {
     uint32_t chan;       /* index of the channel on this shard */
     uint32_t user;       /* index of the user */
     uint32_t next;       /* next subscription of the user; NONE: last */
-    uint32_t pos : 29;   /* place in the channel's member array */
+    uint32_t pos : 28;   /* place in the channel's member array */
+    uint32_t held : 1;   /* gets no messages yet: see sub_hold() */
     uint32_t events : 1; /* wants to hear who joins and leaves */
     uint32_t push : 2;   /* enum push_mode */
     /* low half of the channel's seq at (re)subscription: nothing up to it is pushed; counts while MEMBER_FRESH is
@@ -81,6 +85,11 @@ void user_remove_conn(struct shard *s, uint32_t conn);
 /* Sends a frame to every connection of the user but `except` (NONE: to all). */
 void user_push(struct shard *s, uint32_t user, struct frame *f, uint32_t except);
 
+/* Push 107: the user has missed messages of the channel, up to that seq or others, and pulls. `except` as above. */
+void user_push_behind(struct shard *s, uint32_t user, uint32_t chan, uint64_t seq, uint32_t except);
+/* The body of it. */
+void encode_behind(struct buf *b, const struct chan *ch, uint64_t seq);
+
 /* The user's subscription to a channel of this shard; NONE: none. */
 uint32_t sub_find(const struct shard *s, uint32_t user, uint32_t chan);
 /* Adds one that is not there. since: see struct sub; fresh: whether it counts. NONE: out of memory. */
@@ -88,6 +97,10 @@ uint32_t sub_add(struct shard *s, uint32_t user, uint32_t chan, enum push_mode p
                  bool fresh);
 void sub_set_push(struct shard *s, uint32_t sub, enum push_mode push, uint64_t since);
 void sub_set_events(struct shard *s, uint32_t sub, bool events);
+/* Nothing of the channel's messages is pushed to the user's connections until sub_go(), and then what comes after that
+ * seq. */
+void sub_hold(struct shard *s, uint32_t sub);
+void sub_go(struct shard *s, uint32_t sub, uint64_t since);
 /* Ends it, and takes what is queued of the channel from the user's connections. */
 void sub_remove(struct shard *s, uint32_t sub);
 

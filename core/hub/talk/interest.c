@@ -3,7 +3,6 @@
 #include "core/hub/people/chan.h"
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/follow.h"
-#include "core/hub/talk/news.h"
 #include "core/hub/talk/walk.h"
 
 #include <stdlib.h>
@@ -16,7 +15,6 @@ struct interest {
     uint8_t mask;
     bool add;         /* the mask comes beside what is known, else in its place */
     uint32_t receipt; /* chan.awaited of the shard that posts it; 0: wants no receipt */
-    uint64_t from;    /* the first seq that the shard's members are owed; 0: the owner's to know */
     struct conv_key key;
 };
 
@@ -81,8 +79,6 @@ static void interest_arrive(void *owner, struct mail *m)
     v->used_ms = s->now_ms;
     if (!t->mask)
         conv_release(s, conv);
-    if (s->bus && t->mask && t->from)
-        news_from(s, conv, t->from);
     if (!t->mask || !follow_waits(s, conv, interest_followed, t))
         interest_sign(s, t);
 }
@@ -99,7 +95,6 @@ static bool post(struct shard *s, const struct chan *ch, uint8_t mask)
                            .mask = mask,
                            .add = ch->pending > 0,
                            .receipt = ch->awaited,
-                           .from = ch->owed ? ch->last_seq + 1 : 0,
                            .key = conv_key_channel(chan_name(ch))};
     shard_post(s, ch->owner, &t->mail);
     return true;

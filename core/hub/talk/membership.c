@@ -43,6 +43,15 @@ static void sub_set(struct shard *s, uint32_t sub, const struct subscribe *q)
     sub_set_events(s, sub, q->op.events);
 }
 
+/* What was stored after the user had joined, and was pushed here before that was known. Whoever asked has it from the
+ * answer that there is so much; the user's other connections hear it so. */
+static void tell_others_behind(struct shard *s, uint32_t user, const struct subscribe *q)
+{
+    const struct req *r = &q->o.r;
+    bool there = r->conn != NONE && conn_find(s->net, r->conn, r->generation);
+    user_push_behind(s, user, q->chan, q->op.seq, there ? r->conn : NONE);
+}
+
 void subscribe_finish(struct req *r)
 {
     struct subscribe *q = (struct subscribe *)r;
@@ -67,6 +76,8 @@ void subscribe_finish(struct req *r)
             req_fail(r, CODE_INTERNAL, "out of memory; subscribe again");
         if (!q->op.existed)
             member_news_own(s, user, chan_name(ch), MEMBER_JOINED, q->op.members, r);
+        if (!q->op.existed && q->op.seq > q->joined && q->op.mode != MODE_NONE)
+            tell_others_behind(s, user, q);
     }
     interest_release(s, q->chan, q->noted);
 }
@@ -136,6 +147,7 @@ static void subscribe_stored(void *owner, struct store_op *op)
         return;
     }
     conv_at(s, o->conv)->exists = true;
+    q->joined = q->op.seq;
     q->op.seq = news_told(conv_at(s, o->conv), q->op.seq);
     const struct channel_change change = {.version = q->op.version,
                                           .members = q->op.members,

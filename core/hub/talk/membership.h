@@ -20,10 +20,11 @@ struct subscribe {
     bool past_hooks;  /* from the layers above: hooks may watch, not refuse */
     bool may_create;  /* with past_hooks: makes the channel when there is none */
     void *host;       /* the operation of host_member.c that it is for; NULL: a client's */
-    uint8_t noted;    /* the interest the owner noted for home */
-    bool admitted;    /* the subscribe hooks have passed */
-    bool creating;    /* the create hooks have, for a channel that was not there */
-    bool charged;     /* a token of the user's bucket was taken: for a channel that it may make */
+    uint64_t joined; /* the channel's seq then; members here may have been told more by the answer, whose seq that is */
+    uint8_t noted;   /* the interest the owner noted for home */
+    bool admitted;   /* the subscribe hooks have passed */
+    bool creating;   /* the create hooks have, for a channel that was not there */
+    bool charged;    /* a token of the user's bucket was taken: for a channel that it may make */
     uint32_t wait_ms; /* not 0: it has made so many channels that it may make one in so long again */
     /* in the user's sub_count, so that requests under way on its other connections do not pass the limit together */
     bool counted;

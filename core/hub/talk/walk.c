@@ -190,9 +190,10 @@ static unsigned deliver_member(struct shard *s, struct member *m, struct pub *p,
     uint32_t first = 0;
     uint64_t from = p->from;
     if (m->conn & MEMBER_FRESH) {
-        uint32_t since = ((struct sub *)pool_at(&s->subs, m->sub))->since;
+        const struct sub *b = pool_at(&s->subs, m->sub);
+        uint32_t since = b->since;
         if (p->action == PUSH_CHANNEL_MESSAGE) {
-            if ((int32_t)((uint32_t)p->to - since) <= 0)
+            if (b->held || (int32_t)((uint32_t)p->to - since) <= 0)
                 return 0;
             if ((int32_t)((uint32_t)p->from - since) <= 0) {
                 while (first < p->count && (int32_t)((uint32_t)p->items[first].seq - since) <= 0)
