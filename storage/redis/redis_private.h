@@ -32,6 +32,7 @@ struct redis_hooks {
     uint64_t (*turn_ms)(void *ctx); /* what patience and silence go by */
     void *ctx;
     const struct node_ears *node_ears; /* instead of the bus's; NULL: none */
+    uint32_t names_max;                /* names of gone channels that a partition keeps; 0: as sweep.c says */
     bool sweep_all;                    /* it sweeps all partitions, other nodes or not */
     bool bus;                          /* it has one, even if parts of that are not there yet */
 };

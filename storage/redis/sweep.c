@@ -22,14 +22,19 @@
 #include <string.h>
 
 enum {
-    ROUND_MS = 2000, /* in which each partition is looked at once */
-    TICKS = 16,      /* … a sixteenth of them at a time */
-    OLD_MS = 3000,   /* of an intent: whoever wrote it has given up, or is late */
-    PAGE = 256,      /* intents, conversations of one look */
-    PAGES = 4,       /* of intents, in one turn of a partition */
-    BUSY_MAX = 2048, /* things under way, above which no turn begins */
-    TRIMS = 16,      /* calls of `trim` for a conversation in one turn */
-    WINDOWS_MAX = 64 /* windows that one call unlinks */
+    ROUND_MS = 2000,  /* in which each partition is looked at once */
+    TICKS = 16,       /* … a sixteenth of them at a time */
+    OLD_MS = 3000,    /* of an intent: whoever wrote it has given up, or is late */
+    PAGE = 256,       /* intents, conversations of one look */
+    PAGES = 4,        /* of intents, in one turn of a partition */
+    BUSY_MAX = 2048,  /* things under way, above which no turn begins */
+    TRIMS = 16,       /* calls of `trim` for a conversation in one turn */
+    WINDOWS_MAX = 64, /* windows that one call unlinks */
+    /* Names of channels that are gone, which a partition keeps. Of all partitions' 262,144 that went last none has so
+     * many: 256 are its share, give or take 16. */
+    NAMES_MAX = 384,
+    NAMES_BESIDE = 68, /* fields that may stand beside them */
+    NAMES_DROPPED = 48 /* names that one call drops */
 };
 
 /* What is known of a partition. */
@@ -303,6 +308,56 @@ static void windows_unlink(struct redis *r, struct turn *t, uint64_t oldest)
     call_post(r, c);
 }
 
+/* --- Names of channels that are gone ------------------------------------------------------------------------------ */
+
+static void names_dropped(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    (void)status, (void)reply; /* the next turn finds what is left */
+    job_end(r, CONTAINER_OF(c, struct job, call));
+}
+
+static void names_found(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
+{
+    struct job *j = CONTAINER_OF(c, struct job, call);
+    struct reply_in in = status == STORE_OK ? reply_in(reply) : (struct reply_in){.bad = true};
+    struct slice names[NAMES_DROPPED];
+    (void)reply_u8(&in); /* the code */
+    unsigned n = reply_u16(&in);
+    bool good = reply_ok(&in) && n && n <= NAMES_DROPPED && !r->sweeper->stopped;
+    for (unsigned i = 0; good && i < n; i++) {
+        names[i] = reply_slice8(&in);
+        good = reply_ok(&in) && conv_is_channel(names[i]) && names[i].n <= CONV_KEY_MAX;
+    }
+    if (!good) {
+        job_end(r, j);
+        return;
+    }
+    call_begin(r, c, FN_NAMES_DROP, j->turn->part);
+    call_key(r, c, 'c', SLICE_NONE);
+    for (unsigned i = 0; i < n; i++)
+        call_key(r, c, 'm', names[i]);
+    for (unsigned i = 0; i < n; i++)
+        call_arg(c, names[i]);
+    c->done = names_dropped;
+    call_post(r, c);
+}
+
+/* fields: of c. */
+static void names_bound(struct redis *r, struct turn *t, uint32_t fields)
+{
+    uint32_t most = NAMES_BESIDE + (r->hooks.names_max ? r->hooks.names_max : NAMES_MAX);
+    struct job *j = fields > most ? job_new(r, t, SLICE_NONE) : NULL;
+    if (!j)
+        return;
+    uint32_t more = fields - most;
+    t->more = t->more || more > NAMES_DROPPED;
+    call_begin(r, &j->call, FN_NAMES, t->part);
+    call_key(r, &j->call, 'c', SLICE_NONE);
+    call_arg_u64(&j->call, more < NAMES_DROPPED ? more : NAMES_DROPPED);
+    j->call.done = names_found;
+    call_post(r, &j->call);
+}
+
 /* --- Looks -------------------------------------------------------------------------------------------------------- */
 
 /* Decimal digits. */
@@ -371,7 +426,7 @@ static void looked(struct redis *r, struct call *c, enum store_status status, co
     struct swept *p = &r->sweeper->parts[t->part];
     struct reply_in in = status == STORE_OK ? reply_in(reply) : (struct reply_in){.bad = true};
     (void)reply_u8(&in); /* the code */
-    uint32_t channels = reply_u32(&in);
+    uint32_t channels = reply_u32(&in), fields = reply_u32(&in);
     uint64_t window = reply_u48(&in), cursor = number_of(reply_slice8(&in));
     (void)channels; /* op_member.c counts them */
     if (reply_ok(&in) && !r->sweeper->stopped) {
@@ -381,8 +436,10 @@ static void looked(struct redis *r, struct call *c, enum store_status status, co
         looked_intents(r, t, &in);
         looked_due(r, t, &in);
         looked_archive(r, t, &in);
-        if (t->first && reply_ok(&in))
+        if (t->first && reply_ok(&in)) {
             windows_unlink(r, t, window);
+            names_bound(r, t, fields);
+        }
     } else {
         p->cursor = 0; /* from the start, and in its turn */
         t->more = false;

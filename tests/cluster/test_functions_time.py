@@ -250,7 +250,7 @@ class TestSweep(Case):
     def sweep(self, cursor="0", old=NOW, now=NOW, archive=NOW, limit=256):
         p = Packed(self.r.call("sweep", self.keys("oeAGcg"), cursor, old, now, archive, limit))
         self.assertEqual(p.bytes(1), b"N")
-        out = {"channels": p.number(4), "window": p.number(6), "cursor": p.text(1).decode(),
+        out = {"channels": p.number(4), "fields": p.number(4), "window": p.number(6), "cursor": p.text(1).decode(),
                "intents": {p.text(2): p.text(2) for _ in range(p.number(2))}}
         for name in ("due", "archive", "guests"):
             out[name] = [(p.number(6), p.text(1)) for _ in range(p.number(2))]
@@ -281,7 +281,8 @@ class TestSweep(Case):
         self.redis.call("SET", key("g"), 4096)  # there was a message
         self.assertEqual(self.sweep()["window"], 0)
         self.redis.call("HSET", key("c"), "w", 77, "n", 2)
-        self.assertEqual((self.sweep()["window"], self.sweep()["channels"]), (77, 2))
+        out = self.sweep()
+        self.assertEqual((out["window"], out["channels"], out["fields"]), (77, 2, 2))
 
     def test_what_is_due(self):
         self.redis.call("HSET", key("c"), "n", 3, "w", 2900000)

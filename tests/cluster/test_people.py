@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
 from functions import *  # noqa: E402,F403
+from test_functions_time import head_channel  # noqa: E402
 
 ROOM = b"croom"
 PUSH, EVENTS = 1, 2  # what a join sets
@@ -102,6 +103,18 @@ class People(OneRedis):
             out.append(rest[1:1 + rest[0]].decode())
             rest = rest[1 + rest[0]:]
         return out, bool(reply[1])
+
+    def names(self, most=48):
+        reply = self.r.call("names", [key("c")], most)
+        (n, rest), out = take("2", reply[1:]), []
+        while rest:
+            out.append(rest[1:1 + rest[0]])
+            rest = rest[1 + rest[0]:]
+        self.assertEqual(len(out), n)
+        return out
+
+    def drop(self, *convs):
+        self.assertEqual(self.r.call("names_drop", [key("c")] + [key("m", c) for c in convs], *convs), b"N")
 
     # --- users ---
 
@@ -438,6 +451,56 @@ class People(OneRedis):
         self.assertEqual(self.close(), b"X")
         self.assertEqual(self.join("ann")["seq"], 200)
 
+    def room(self, i, messages):
+        """A channel that had so many messages, and is gone. Its key."""
+        conv = b"croom %d" % i
+        self.join("ann", conv)
+        for _ in range(messages):
+            append(self.r, conv, "ann")
+        self.assertEqual(self.leave("ann", conv, rules=rule(NOW + 9, born=(0, NOW + 9, 0)))["gone"], 1)
+        return conv
+
+    def test_names_of_channels_that_are_gone(self):
+        rooms = [self.room(i, 1 + i % 3) for i in range(10)]
+        self.room(10, 0)  # of one that never had a message nothing is kept
+        self.assertEqual(self.names(), rooms)
+        self.assertEqual(self.names(3), rooms[:3])
+        # One that is made again is none of them, and when it goes again it is the last.
+        self.assertEqual(self.join("ann", rooms[0])["seq"], 1)
+        self.assertEqual(self.names(), rooms[1:])
+        self.assertEqual(self.leave("ann", rooms[0], rules=rule(NOW + 9, born=(0, NOW + 9, 0)))["gone"], 1)
+        self.assertEqual(self.names(), rooms[1:] + rooms[:1])
+        # Those that are dropped leave nothing but floors; one that was made again meanwhile stays.
+        was = self.join("ann", rooms[3])
+        self.twice(lambda: self.drop(*rooms[1:6]))
+        self.assertEqual(self.names(), rooms[6:] + rooms[:1])
+        self.assertEqual(self.r.redis.call("EXISTS", *(key("m", c) for c in rooms[1:6])), 1)
+        self.assertEqual(self.join("bob", rooms[3])["seq"], was["seq"])
+        for i in (1, 2, 4, 5):
+            again = self.join("ann", rooms[i])
+            self.assertEqual((again["created"], again["low"]), (1, again["seq"]))
+            self.assertIn(again["seq"], range(1 + i % 3, 4))
+            self.assertGreater(again["version"], 2)  # that of its members' changes goes on as well
+            self.assertEqual(append(self.r, rooms[i], "ann").seq, again["seq"] + 1)
+        begins = [self.join("ann", b"cnew %d" % i)["seq"] for i in range(20)]
+        self.assertGreater(begins.count(0), 15, "a name that nobody had begins at 1, but for a few")
+
+    def test_very_many_names_are_dropped_by_and_by(self):
+        """However many there are, what is dropped is bounded, and all of them have floors."""
+        top, rooms = {}, [b"croom %d" % i for i in range(2000)]
+        for i, conv in enumerate(rooms):
+            top[conv] = 1 + i % 7
+            self.r.redis.call("HSET", key("m", conv), "h", head_channel(top[conv], low=top[conv], flags=0, version=3))
+            self.r.redis.call("HSET", key("c"), b"g" + conv, i)
+        while self.names(1):
+            found = self.names()
+            self.assertLessEqual(len(found), 48)
+            self.drop(*found)
+        self.assertEqual(self.r.redis.call("EXISTS", *(key("m", c) for c in rooms)), 0)
+        self.assertLessEqual(self.r.redis.call("HLEN", key("c")), 68)
+        for conv in rooms[::50]:
+            self.assertGreaterEqual(self.join("ann", conv)["seq"], top[conv])
+
     # --- lists ---
 
     def test_convs(self):
@@ -525,6 +588,7 @@ class People(OneRedis):
         self.assertEqual(r.call("vacate", [key("m", ROOM), key("M", ROOM), key("e"), key("A"), key("c")], ROOM,
                                 rule())[:1], b"N")
         self.assertEqual(self.wiping("wipe")[:1], b"N")
+        self.drop(ROOM)
 
 
 if __name__ == "__main__":

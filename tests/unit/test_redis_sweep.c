@@ -22,6 +22,7 @@ struct world {
     struct raw raw;
     _Atomic uint64_t wall, boot;
     struct store_options o;
+    uint32_t names_max; /* hook */
     char why[256];
 };
 
@@ -66,7 +67,8 @@ static int try_node(struct world *w, struct store **out, uint16_t number)
     static char first[64];
     static const char *addresses[1] = {first};
     const char *all = redis_kit_addresses();
-    struct redis_hooks hooks = {.wall_ms = world_wall, .boot_ms = world_boot, .ctx = w, .sweep_all = true};
+    struct redis_hooks hooks = {
+        .wall_ms = world_wall, .boot_ms = world_boot, .ctx = w, .names_max = w->names_max, .sweep_all = true};
     snprintf(first, sizeof first, "%.*s", (int)strcspn(all, ","), all);
     w->o.node = number;
     w->o.cluster.addresses = addresses;
@@ -425,6 +427,81 @@ static void wiping_goes_on(void **state)
     store_close(s);
 }
 
+struct putting {
+    struct store_member_put op;
+    bool done;
+};
+
+static void is_put(void *owner, struct store_op *op)
+{
+    (void)owner;
+    ((struct putting *)op)->done = true;
+}
+
+/* The seq with which a channel begins that ann makes. */
+static uint64_t made(struct store *s, const struct conv_key *conv)
+{
+    struct mailbox home;
+    struct putting q = {.op = {.conv = conv_key_slice(conv), .user = S("ann"), .may_create = true}};
+    mailbox_init(&home, NULL, NULL);
+    q.op.op = (struct store_op){.home = &home, .done = is_put};
+    store_member_put(s, &q.op);
+    EVENTUALLY((mailbox_run(&home, NULL), q.done));
+    mailbox_fini(&home);
+    assert_int_equal(q.op.op.status, STORE_OK);
+    assert_true(q.op.created);
+    assert_int_equal(q.op.first, q.op.seq ? q.op.seq + 1 : 0);
+    return q.op.seq;
+}
+
+/* Names of channels of partition 7. */
+static void names_of_7(struct conv_key *out, unsigned n)
+{
+    char name[24];
+    for (unsigned i = 0, found = 0; found < n; i++) {
+        snprintf(name, sizeof name, "room %u", i);
+        out[found] = conv_key_channel(S(name));
+        found += partition_of(conv_key_slice(&out[found])) == 7;
+    }
+}
+
+/* Names of channels that are gone are dropped, those that went first, when there are too many; and no number is given
+ * twice all the same. */
+static void names_are_few(void **state)
+{
+    enum { FEW = 4, BESIDE = 68, NAMES = 130 };
+    struct world *w = need(state);
+    struct conv_key names[NAMES];
+    unsigned ending, kept = 0;
+    w->names_max = FEW;
+    user_put(w, "ann");
+    names_of_7(names, NAMES);
+    for (unsigned i = 0; i < NAMES; i++)
+        channel_put(w, &names[i], 1 + i % 5, 0, LAYOUT_MADE | LAYOUT_WIPING);
+    (void)RAW_NUMBER(&w->raw, S("HSET"), raw_key(&w->raw, 'c', 7, SLICE_NONE), S("n"), S("130"));
+    struct store *s = node(w, 0);
+    EVENTUALLY(raw_keys(&w->raw, 'e', &ending) == 0);
+    EVENTUALLY(RAW_NUMBER(&w->raw, S("HLEN"), raw_key(&w->raw, 'c', 7, SLICE_NONE)) <= FEW + BESIDE);
+    for (unsigned i = 0; i < NAMES; i++) {
+        struct slice k = conv_key_slice(&names[i]);
+        bool known = channel_fields(w, &names[i]) == 1;
+        char field[CONV_KEY_MAX + 1] = "g";
+        memcpy(field + 1, k.p, k.n);
+        assert_int_equal(
+            RAW_NUMBER(&w->raw, S("HEXISTS"), raw_key(&w->raw, 'c', 7, SLICE_NONE), slice_of(field, k.n + 1)), known);
+        kept += known;
+        uint64_t had = 1 + i % 5, seq = made(s, &names[i]);
+        if (known)
+            assert_int_equal(seq, had);
+        else
+            assert_in_range(seq, had, 5);
+    }
+    assert_in_range(kept, FEW, FEW + BESIDE);
+    struct conv_key elsewhere = conv_key_channel(S("elsewhere"));
+    assert_int_equal(made(s, &elsewhere), 0);
+    store_close(s);
+}
+
 /* Dedup windows go once they are past, however long nobody has swept. */
 static void windows_go(void **state)
 {
@@ -582,9 +659,9 @@ int main(void)
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR + 1);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(private_messages), TEST(memberships), TEST(rows_end),        TEST(channels_go),
-        TEST(wiping_goes_on),   TEST(windows_go),  TEST(numbers),         TEST(another_format),
-        TEST(buried_alive),     TEST(one_clock),   TEST(limits_are_kept), TEST(a_backlog),
+        TEST(private_messages), TEST(memberships),     TEST(rows_end),  TEST(channels_go),    TEST(names_are_few),
+        TEST(wiping_goes_on),   TEST(windows_go),      TEST(numbers),   TEST(another_format), TEST(buried_alive),
+        TEST(one_clock),        TEST(limits_are_kept), TEST(a_backlog),
     };
     return cmocka_run_group_tests_name("redis_sweep", tests, NULL, NULL);
 }

@@ -56,7 +56,9 @@ static void compared(void *owner, struct store_op *op)
         channel_news_head(s, c->conv, &c->op);
         if (c->op.seq > h->target)
             h->target = c->op.seq;
-        if (c->op.seq < c->number && h->messages.number == c->number)
+        /* Of a channel that is gone the number may be forgotten; who makes it again begins above it. */
+        bool there = c->op.exists || c->op.seq;
+        if (there && c->op.seq < c->number && h->messages.number == c->number)
             lost(v, c->op.seq);
         news_go_on(s, c->conv);
     }

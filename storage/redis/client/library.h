@@ -55,6 +55,8 @@
     X(SENT_IN,     sent_in,     true)   \
     X(SWEEP,       sweep,       true)   \
     X(WINDOWS,     windows,     false)  \
+    X(NAMES,       names,       true)   \
+    X(NAMES_DROP,  names_drop,  false)  \
     X(WAITING,     waiting,     true)   \
     X(ARCHIVED,    archived,    false)  \
     X(KEPT,        kept,        true)   \

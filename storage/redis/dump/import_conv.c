@@ -108,6 +108,22 @@ static int head_send(struct importer *im, struct slice conv, const struct layout
     return import_send(im, c);
 }
 
+/* The name of a channel that is gone; those that go later are dropped later. */
+static int name_add(struct importer *im)
+{
+    struct slice conv = conv_key_slice(&im->conv);
+    struct call *c = still_change(im->s, "HSET", partition_of(conv));
+    if (!c)
+        return ERR_NOMEM;
+    call_key(im->s->r, c, 'c', SLICE_NONE);
+    call_arg_open(c, 1 + conv.n);
+    buf_byte(&c->body, 'g');
+    buf_slice_put(&c->body, conv);
+    call_arg_close(c);
+    call_arg(c, SLICE_LIT("0"));
+    return import_send(im, c);
+}
+
 int import_conv_end(struct importer *im)
 {
     struct layout_head *h = &im->head;
@@ -120,6 +136,8 @@ int import_conv_end(struct importer *im)
         h->max = o->tiers[h->flags / LAYOUT_TIER & 3].max; /* as if it had come now */
     int r = rows_send(im);
     r = r ? r : head_send(im, conv_key_slice(&im->conv), h);
+    if (!r && h->kind == LAYOUT_CHANNEL && !made && h->seq)
+        r = name_add(im);
     if (!r && (made || any)) /* the sweep looks at it, and finds when to look again */
         r = place_add(im, 'e', h->flags & LAYOUT_WIPING ? 0 : im->store.clock_ms);
     if (!r && any && h->kind == LAYOUT_PAIR && o->cluster.archive.url)

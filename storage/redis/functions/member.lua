@@ -4,11 +4,31 @@
 -- stays until the sweep has taken them.
 local LOOK_ROWS = 64
 
+-- Of a channel that is gone its newest seq stays with its name, for no seq is given twice: the head, and in `c` the
+-- field `g`K, the n-th of those that went (`z`). The sweep drops those that went first (`names_drop`). Then the seq
+-- raises two floors (`f`NUMBER), which a name's hash picks; who makes a channel of an unknown name begins above the
+-- smaller of its two. So no seq is given twice, and nearly all new names begin at 1, until very many were dropped.
+local NAME_FLOORS = 64
+
+local function floor_fields(key)
+  local hash = redis.sha1hex(key)
+  return 'f' .. tonumber(string.sub(hash, 1, 4), 16) % NAME_FLOORS,
+         'f' .. tonumber(string.sub(hash, 5, 8), 16) % NAME_FLOORS
+end
+
 -- The number of a channel's members' changes never gets smaller under one name, even when nothing else is kept of it:
 -- `c` has the largest of those that are gone (m), and how many channels there are (n).
-local function channel_make(m, c, h)
-  local floor = tonumber(redis.call('HGET', c, 'm') or 0)
+local function channel_make(c, h, key)
+  local one, two = floor_fields(key)
+  local left = redis.call('HMGET', c, 'm', one, two)
+  local floor = tonumber(left[1] or 0)
   if h.version < floor then h.version = floor end
+  if h.seq == 0 then
+    h.seq = math.min(tonumber(left[2] or 0), tonumber(left[3] or 0))
+    h.low = h.seq
+  else
+    redis.call('HDEL', c, 'g' .. key)
+  end
   h.flags, h.tier, h.members = with(h.flags, MADE), 1, 0
   return redis.call('HINCRBY', c, 'n', 1)
 end
@@ -44,6 +64,7 @@ local function channel_go(m, M, e, A, c, h, key)
   local left = head_new(key)
   left.seq, left.low, left.version = h.seq, h.seq, h.version
   redis.call('HSET', m, 'h', head_pack(left))
+  redis.call('HSET', c, 'g' .. key, redis.call('HINCRBY', c, 'z', 1))
 end
 
 -- A second half is to be done: the newest stands for those before it. what: 1 put, 0 del.
@@ -63,7 +84,7 @@ register('join', {}, function(keys, args)
   if has(h.flags, WIPING) then return 'W' end
   if created and args[7] ~= '1' then return 'X' end
   local channels = 0
-  if created then channels = channel_make(m, keys[4], h) end
+  if created then channels = channel_make(keys[4], h, key) end
   local new = redis.call('ZADD', keys[2], 0, user) == 1
   if new or set > 0 then
     if new then h.members = h.members + 1 end
@@ -154,6 +175,46 @@ register('wipe', {'allow-oom'}, function(keys, args)
   if h.members > 0 then return 'P' .. struct.pack('>I4', h.members) end
   channel_go(keys[1], keys[2], keys[3], keys[4], keys[5], h, args[1])
   return 'N' .. struct.pack('>I4I6', tonumber(redis.call('HGET', keys[5], 'n')), h.version)
+end)
+
+-- --- Names of channels that are gone ---
+
+-- Names that one look passes, at most: where more of them wait to be dropped, any of them will do.
+local NAMES_LOOKED = 1024
+
+-- keys: c; args: how many. N n u16, and n u8 and K of each: names of channels that are gone, those that went first.
+register('names', {'no-writes'}, function(keys, args)
+  local page, found = redis.call('HSCAN', keys[1], 0, 'MATCH', 'g*', 'COUNT', NAMES_LOOKED)[2], {}
+  for i = 1, #page, 2 do found[#found + 1] = {tonumber(page[i + 1]), string.sub(page[i], 2)} end
+  table.sort(found, function(a, b) return a[1] < b[1] end)
+  local out, n = {}, math.min(#found, tonumber(args[1]))
+  for i = 1, n do out[i] = struct.pack('>B', #found[i][2]) .. found[i][2] end
+  return 'N' .. struct.pack('>I2', n) .. table.concat(out)
+end)
+
+-- Drops names, 48 at most, but those of channels that were made again. keys: c, m of each; args: K of each. N.
+register('names_drop', {'allow-oom'}, function(keys, args)
+  local c, raised, fields = keys[1], {}, {}
+  local version = tonumber(redis.call('HGET', c, 'm') or 0)
+  for i, key in ipairs(args) do
+    local h = head_get(keys[i + 1])
+    if h and h.flags % 4 == 0 then
+      for _, floor in ipairs({floor_fields(key)}) do
+        raised[floor] = math.max(raised[floor] or tonumber(redis.call('HGET', c, floor) or 0), h.seq)
+      end
+      version = math.max(version, h.version)
+      redis.call('UNLINK', keys[i + 1])
+    end
+    fields[i] = 'g' .. key
+  end
+  local put = {'m', version}
+  for floor, seq in pairs(raised) do
+    put[#put + 1] = floor
+    put[#put + 1] = seq
+  end
+  redis.call('HDEL', c, unpack(fields))
+  redis.call('HSET', c, unpack(put))
+  return 'N'
 end)
 
 -- --- The user's half ---

@@ -12,16 +12,18 @@ end
 
 -- keys: o e A G c g; cursor of o ('0' at first; empty: no intents are wanted), births of intents up to this are old,
 -- the expiry clock, archive up to this birth, limit.
--- N; channels made u32, the oldest dedup window u48 (0: nobody has swept here yet, 1: nor is there any message), cursor
--- n u8; n u16 old intents: field n u16, value n u16; then conversations due, private ones to archive, guests due: n u16
--- and each as due_pack() says.
+-- N; channels made u32, fields of c u32 (whoever knows how many else there may be has the number of names in it), the
+-- oldest dedup window u48 (0: nobody has swept here yet, 1: nor is there any message), cursor n u8; n u16 old intents:
+-- field n u16, value n u16; then conversations due, private ones to archive, guests due: n u16 and each as due_pack()
+-- says.
 local function sweep(keys, args)
   local call, pack, unpack = redis.call, struct.pack, struct.unpack
   local c = call('HMGET', keys[5], 'n', 'w')
   local window = tonumber(c[2] or 1 - call('EXISTS', keys[6]))
   local out, n, cursor, limit, old = {}, 0, '0', tonumber(args[5]), tonumber(args[2])
+  local begin = 'N' .. pack('>I4I4I6', tonumber(c[1] or 0), call('HLEN', keys[5]), window)
   if call('EXISTS', keys[1], keys[2], keys[3], keys[4]) == 0 then
-    return 'N' .. pack('>I4I6B', tonumber(c[1] or 0), window, 1) .. '0\0\0\0\0\0\0\0\0'
+    return begin .. '\1' .. '0\0\0\0\0\0\0\0\0'
   end
   if args[1] ~= '' then
     local page = call('HSCAN', keys[1], args[1], 'COUNT', limit)
@@ -34,7 +36,7 @@ local function sweep(keys, args)
       end
     end
   end
-  return 'N' .. pack('>I4I6B', tonumber(c[1] or 0), window, #cursor) .. cursor .. pack('>I2', n) .. table.concat(out)
+  return begin .. pack('>B', #cursor) .. cursor .. pack('>I2', n) .. table.concat(out)
     .. due_pack(keys[2], args[3], limit) .. due_pack(keys[3], args[4], limit) .. due_pack(keys[4], args[3], limit)
 end
 
