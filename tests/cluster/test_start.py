@@ -315,7 +315,7 @@ class Password(Start):
                 n.call("ACL", "SETUSER", name, "reset", "on", ">planted-for-magpie", *rights)
             said = self.sentence(self.redis.addresses, {"username": name, "password": "planted-for-magpie",
                                                         "prefix": "mine:"})
-            self.assertRegex(said, r"cluster.username: Redis on [\d.:]+ refuses what a node needs \(%s\): NOPERM" % what)
+            self.assertRegex(said, r"cluster.username: Redis on [\d.:]+ refuses what a node needs \(%s\): NOP" % what)
             line = "ACL SETUSER %s on >PASSWORD ~mine:* &mine:* +@all -@dangerous +cluster +info +time" % name
             self.assertTrue(said.endswith("On each process: %s +config|get +function" % line), said)
 

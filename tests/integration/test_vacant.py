@@ -6,7 +6,7 @@ import time
 from base import Test, embedded, smoke, variants
 from client import HISTORY, MEMBERS, SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE
 from plugin_base import Console
-from server import CLUSTER, PATIENCE
+from server import CLUSTER, NODES, PATIENCE
 
 
 def tables(server):
@@ -31,10 +31,10 @@ class Vacant(Test):
     config = {"limits": {"channels": 10, "guest": 2}, "tiers": {"small": {"ttl": 2}},
               "listen": {"console": "127.0.0.1:0"}}
 
-    def listed(self):
+    def listed(self, all=""):
         console = Console(self.server)
         try:
-            return sorted(c["channel"] for c in console("list channels"))
+            return sorted(c["channel"] for c in console("list channels " + all))
         finally:
             console.close()
 
@@ -102,6 +102,8 @@ class Vacant(Test):
     def test_what_was_said_keeps_it_for_so_long(self):
         a, b = self.users("Ada", "Bob")
         name = "kept for so long"
+        if NODES > 1:  # guests do not last for as long as several take to start
+            self.again(a), self.again(b)
         self.make(a, name)
         last = ""
         for life in range(3):
@@ -129,6 +131,8 @@ class Vacant(Test):
             def room():
                 return all("error" not in b.ask(SUBSCRIBE, name=o) for o in others)
 
+            if NODES > 1:  # each counts for itself, some seconds late, so that ten others are no sign that it is gone
+                self.eventually(lambda: name not in self.listed("all"), 30, every=0.1)
             self.eventually(room, every=0.1)
             for o in others:
                 b.request(UNSUBSCRIBE, name=o)
@@ -151,7 +155,8 @@ class Vacant(Test):
                 self.server.restart() if end == "restart" else (self.server.kill(), self.server.start())
                 b = self.connect()
                 b.login(token=token)
-                self.is_full(b, "the number of channels is kept")
+                if NODES == 1:  # several take longer to start than guests last
+                    self.is_full(b, "the number of channels is kept")
             self.eventually(lambda: not self.full(b), timeout=30, every=0.2)
             if not CLUSTER:  # where full() has left it
                 b.request(UNSUBSCRIBE, name="one more")
