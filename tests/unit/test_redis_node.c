@@ -154,6 +154,16 @@ static uint64_t inc_of(const struct ears *e)
     return 0;
 }
 
+static uint16_t number_of(const struct ears *e)
+{
+    struct bus_node list[8];
+    unsigned n = node_list(redis_of(e->s), list, 8);
+    for (unsigned i = 0; i < n && i < 8; i++)
+        if (list[i].self)
+            return list[i].number;
+    return 0;
+}
+
 static void close_all(struct world *w)
 {
     for (unsigned i = 0; i < 3; i++) {
@@ -514,6 +524,41 @@ static void who_was_buried_comes_back(void **state)
     EVENTUALLY(a->place == 2 && b->place == 2);
 }
 
+/* A node that was taken for dead, and whose number another one has by now: it takes another number, for a number is
+ * there for people only. One that waits for its own would serve nobody, and its clients would wait with it. */
+static void who_comes_back_takes_any_number(void **state)
+{
+    struct world *w = need(state);
+    struct ears *a = node(w, 0), *b = node(w, 1);
+    struct slice nodes = raw_key(&w->raw, 'N', 0, SLICE_NONE);
+    EVENTUALLY(node_list(redis_of(a->s), NULL, 0) == 2);
+    uint64_t inc = inc_of(b);
+    uint16_t number = number_of(b);
+    char field[24];
+    snprintf(field, sizeof field, "i%llu", (unsigned long long)inc);
+    uint64_t end = clock_mono_ms() + 60000;
+    bool back = false;
+    for (uint8_t beat = 1; !back && clock_mono_ms() < end; beat++) { /* that one lives: its beat moves */
+        struct buf row = BUF_INIT;
+        struct node_about about = {.state = NODE_UP, .era = UINT32_MAX, .known = UINT64_MAX};
+        buf_u16(&row, number);
+        buf_put(&row, "\0\0\0\0\1", 5);
+        buf_byte(&row, beat);
+        buf_put(&row, "token...", NODES_TOKEN);
+        node_about_put(&row, &about);
+        (void)RAW_NUMBER(&w->raw, S("HDEL"), nodes, S(field));
+        (void)RAW_NUMBER(&w->raw, S("HSET"), nodes, S("i99"), buf_slice(&row));
+        buf_free(&row);
+        usleep(20000);
+        pthread_mutex_lock(&lock);
+        back = b->back != 0;
+        pthread_mutex_unlock(&lock);
+    }
+    assert_true(back);
+    assert_int_equal(b->buried, inc);
+    assert_true(number_of(b) != number && number_of(b) != number_of(a));
+}
+
 /* One whose beat stands still. Nothing else of this machine tells that it is dead. */
 static void who_stands_still_is_buried(void **state)
 {
@@ -593,6 +638,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_dead_are_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(notes_of_all_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(who_was_buried_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_comes_back_takes_any_number, setup, teardown),
         cmocka_unit_test_setup_teardown(who_stands_still_is_buried, setup, teardown),
         cmocka_unit_test_setup_teardown(who_ends_leaves, setup, teardown),
         cmocka_unit_test_setup_teardown(the_table_is_lost, setup, teardown),

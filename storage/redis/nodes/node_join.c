@@ -171,6 +171,13 @@ void node_number_taken(struct redis *r, struct reply_in *in)
     unsigned number = reply_u16(in);
     uint64_t beat = reply_u48(in);
     (void)reply_slice(in, NODES_TOKEN);
+    if (s->joined) { /* it was taken for dead, and serves nobody until it has one: a number is there for people only */
+        if (s->want)
+            log_event(LOG_WARN, "cluster.number_taken", LOG_INT("node", s->want),
+                      LOG_STR("effect", "another node has it by now; this one takes any that is free"));
+        s->want = 0;
+        return;
+    }
     if (!reply_ok(in)) {
         node_refuse(r, ERR_EXISTS, "node = 0: all 1023 numbers are taken by nodes that are alive");
         return;
