@@ -401,6 +401,41 @@ static void changes_without_copies_are_unknown(void **state)
     assert_int_equal(t.status, STORE_OK);
 }
 
+/* A beat goes out at once, whatever waits for copies before it in its partition: else the other nodes would take this
+ * one for dead. A change that needs no copies keeps its place all the same. */
+static void beats_wait_for_nobody(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = &w->peers[0];
+    static struct try t, behind, beats[2];
+    p->copies = 0;
+    try_begin(w, &t, "a", FN_APPEND, 5);
+    t.call.about = 7;
+    call_post(w->r, &t.call);
+    world_pass(w, 1100);
+    try_begin(w, &behind, "r", FN_APPEND, 5);
+    behind.call.about = 7;
+    behind.call.relaxed = true;
+    call_post(w->r, &behind.call);
+    for (int i = 0; i < 2; i++) {
+        try_begin(w, &beats[i], i ? "y" : "x", FN_BEAT, 5);
+        beats[i].call.relaxed = true;
+        call_post(w->r, &beats[i].call);
+        SOON(w, beats[i].status >= 0);
+        assert_int_equal(beats[i].status, STORE_OK);
+    }
+    assert_int_equal(t.status, -1);
+    assert_int_equal(behind.status, -1);
+    assert_non_null(strstr(p->done, "x y "));
+    assert_null(strstr(p->done, "r "));
+    p->copies = 2;
+    UNTIL(w, behind.status >= 0);
+    assert_int_equal(t.status, STORE_OK);
+    assert_int_equal(behind.status, STORE_OK);
+    assert_non_null(strstr(p->done, "a r "));
+    assert_int_equal(w->r->parts[5].master->bytes, 0);
+}
+
 static void a_shortage_is_watched(void **state)
 {
     struct world *w = *state;
@@ -500,6 +535,7 @@ int main(void)
         T(fewer_than_all_is_enough_and_remembered),
         T(a_second_wait_may_do),
         T(changes_without_copies_are_unknown),
+        T(beats_wait_for_nobody),
         T(a_shortage_is_watched),
         T(reads_without_copies_wait_until_the_master_is_sure),
         T(a_shortage_ends_with_its_link),

@@ -95,16 +95,19 @@ static void call_send(struct redis *r, struct lane *lane, struct call *c)
     redis_link_sent(l, 1);
 }
 
-/* Whether the partition's next call may be sent now, and has not waited for too long; those are answered. */
-static bool may_send(struct redis *r, uint16_t part, enum lane_kind kind, bool relaxed)
+/* The partition's next call that may be sent now, which is in its queue no more; NULL: there is none. Those that have
+ * waited for too long are answered. relaxed: only such as need no copies. */
+static struct call *next_call(struct redis *r, uint16_t part, enum lane_kind kind, bool relaxed)
 {
     struct call *c;
     while ((c = r->parts[part].queue[kind].first))
         if (r->turn_ms > c->since + r->options.cluster.patience_ms)
             queue_fail(r, queue_pull(r, part, kind), queue_verdict(c));
-        else
-            return c->relaxed || !relaxed;
-    return false;
+        else if (c->relaxed || !relaxed)
+            return queue_pull(r, part, kind);
+        else /* what may have run keeps its place until there are copies, or patience ends */
+            return queue_pull_beat(r, part, kind);
+    return NULL;
 }
 
 /* Takes calls of the partitions in turn. relaxed: only such as need no copies. Returns how many. */
@@ -116,10 +119,11 @@ static unsigned calls_send(struct redis *r, struct lane *lane, bool relaxed)
     while (n < max && lane->link.out.n - begin < GROUP_BYTES &&
            (part = queue_next_part(r, lane, &looked)) != QUEUE_NONE) {
         unsigned before = n;
+        struct call *c;
         for (unsigned i = 0; i < GROUP_TURN && n < max && lane->link.out.n - begin < GROUP_BYTES &&
-                             may_send(r, part, lane->kind, relaxed);
+                             (c = next_call(r, part, lane->kind, relaxed));
              i++, n++)
-            call_send(r, lane, queue_pull(r, part, lane->kind));
+            call_send(r, lane, c);
         queue_list(r, part, lane->kind);
         if (n > before)
             looked = 0;

@@ -78,19 +78,40 @@ uint16_t queue_next_part(struct redis *r, struct lane *lane, unsigned *looked)
 
 /* --- Calls in and out --------------------------------------------------------------------------------------------- */
 
-struct call *queue_pull(struct redis *r, uint16_t part, enum lane_kind kind)
-{
-    struct part *p = &r->parts[part];
-    struct call *c = queue_take(&p->queue[kind]);
-    p->bytes[kind] -= c->body.n;
-    p->master->bytes -= c->body.n;
-    return c;
-}
-
 static void count_in(struct part *p, const struct call *c, enum lane_kind kind)
 {
     p->bytes[kind] += c->body.n;
     p->master->bytes += c->body.n;
+}
+
+static void count_out(struct part *p, const struct call *c, enum lane_kind kind)
+{
+    p->bytes[kind] -= c->body.n;
+    p->master->bytes -= c->body.n;
+}
+
+struct call *queue_pull(struct redis *r, uint16_t part, enum lane_kind kind)
+{
+    struct part *p = &r->parts[part];
+    struct call *c = queue_take(&p->queue[kind]);
+    count_out(p, c, kind);
+    return c;
+}
+
+struct call *queue_pull_beat(struct redis *r, uint16_t part, enum lane_kind kind)
+{
+    struct part *p = &r->parts[part];
+    struct queue *q = &p->queue[kind];
+    struct call **at = &q->first, *c;
+    while ((c = *at) && !(c->relaxed && !c->about))
+        at = &c->next;
+    if (!c)
+        return NULL;
+    *at = c->next;
+    if (q->last == &c->next)
+        q->last = at;
+    count_out(p, c, kind);
+    return c;
 }
 
 void queue_post(struct redis *r, struct call *c)
@@ -186,8 +207,7 @@ static void expire(struct redis *r, uint16_t part, enum lane_kind kind)
             queue_put(&p->queue[kind], c);
             continue;
         }
-        p->bytes[kind] -= c->body.n;
-        p->master->bytes -= c->body.n;
+        count_out(p, c, kind);
         queue_fail(r, c, queue_verdict(c));
     }
 }

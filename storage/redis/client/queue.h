@@ -141,6 +141,9 @@ void queue_left(struct redis *r, const struct call *c, enum lane_kind kind);
 void queue_list(struct redis *r, uint16_t part, enum lane_kind kind);
 /* Takes the partition's first call out of its queue; the caller counts it in `under`. */
 struct call *queue_pull(struct redis *r, uint16_t part, enum lane_kind kind);
+/* Likewise the first one that needs no copies and is about nobody, wherever it stands: a beat keeps no order with what
+ * waits before it. NULL: there is none. */
+struct call *queue_pull_beat(struct redis *r, uint16_t part, enum lane_kind kind);
 /* Puts calls back to the fronts of their queues, in their order. *calls is empty then. hold: ms. */
 void queue_return(struct redis *r, struct queue *calls, enum lane_kind kind, uint32_t hold);
 /* Answers a call at the turn's end. */
