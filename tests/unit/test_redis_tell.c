@@ -179,6 +179,55 @@ static void a_message_is_not_endless(void **state)
     free(big);
 }
 
+/* The peer's end of a link. */
+static int other_end(struct peer *p, const struct link *l)
+{
+    struct sockaddr_in own, other;
+    socklen_t size = sizeof own;
+    assert_int_equal(getsockname(l->fd, (struct sockaddr *)&own, &size), 0);
+    for (unsigned i = 0; i < PEER_CONNS; i++) {
+        size = sizeof other;
+        if (p->conns[i].fd >= 0 && getpeername(p->conns[i].fd, (struct sockaddr *)&other, &size) == 0 &&
+            other.sin_port == own.sin_port)
+            return p->conns[i].fd;
+    }
+    fail_msg("it has no such connection");
+    return -1;
+}
+
+/* What is no Redis replies before it has what it replies to. That goes to whoever is there next. */
+static void replies_that_come_too_early_are_not_believed(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = &w->peers[0];
+    struct link *l = &news_lane(w)->link;
+    char *big = calloc(1, 50000);
+    int small = 4096, fd = other_end(p, l);
+    memset(big, 'x', 50000);
+    struct bus_news n = {.kind = NEWS_MESSAGE, .conv = ROOM, .content = slice_of(big, 50000)};
+    assert_int_equal(setsockopt(l->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    p->frozen = true;
+    for (n.seq = 1; n.seq <= 16; n.seq++) /* less than PUBLISH_OUT */
+        tell_channel(w->r, NULL, &n);
+    world_turn(w);
+    assert_non_null(news_lane(w)->fresh); /* the kernel has not taken them all */
+    unsigned connects = p->connects;
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(send(fd, ":0\r\n", 4, MSG_NOSIGNAL), 4);
+    SOON(w, l->state == LINK_DOWN);
+    p->frozen = false;
+    bool last = false;
+    for (unsigned i = 0; i < 500 && !last; i++) {
+        world_pass(w, 20);
+        for (unsigned j = 0; j < heard_n; j++)
+            last |= heard[j].n && heard[j].news[heard[j].n - 1]->seq == 16;
+    }
+    assert_true(last);
+    assert_true(p->connects > connects);
+    free(big);
+}
+
 /* What was told is sent or given up, and nothing is left: nor of what would have been done later. */
 static void the_engine_ends_with_news_that_wait(void **state)
 {
@@ -211,6 +260,7 @@ int main(void)
         T(what_is_refused_is_told_again_in_order),
         T(news_of_one_turn_go_in_one_message),
         T(a_message_is_not_endless),
+        T(replies_that_come_too_early_are_not_believed),
         T(the_engine_ends_with_news_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,10 @@ static void news_reply(struct link *l, const struct reply *reply)
     struct lane *lane = lane_of(l);
     struct redis *r = l->r;
     gone_look(r, lane);
+    if (lane->fresh && lane->fresh == lane->group.sent.first) {
+        redis_link_end(l, "it replies to what it was not sent yet");
+        return;
+    }
     struct call *c = queue_take(&lane->group.sent);
     queue_left(r, c, LANE_NEWS);
     enum call_state state = CALL_REPLIED;
