@@ -6,6 +6,7 @@
 #include "storage/redis/bus/ear.h"
 #include "storage/redis/bus/patrol.h"
 #include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/node_private.h"
 #include "storage/redis/nodes/nodes.h"
 
 /* What a hub would hear. */
@@ -362,6 +363,32 @@ static void news_come_through(void **state)
     buf_free(&b);
 }
 
+/* What it told before it was taken for dead is its own all the same; and what names no node is nobody's: in the hub it
+ * would count as told by itself. */
+static void news_of_nobody_are_not_heard(void **state)
+{
+    struct world *w = *state;
+    struct conv_key k = key_of("room");
+    struct bus_news n = {.kind = NEWS_NUDGE, .conv = conv_key_slice(&k)};
+    struct buf news = BUF_INIT, b = BUF_INIT;
+    static const uint64_t origins[] = {0, 5, 7, 9};
+    w->r->node->was_inc = 5;
+    for (unsigned i = 0; i < 4; i++) {
+        n.origin = origins[i];
+        n.seq = i + 1;
+        news_put(&news, &n);
+    }
+    struct slice message[3] = {SLICE_LIT("smessage"), SLICE_LIT("mb{5}:croom"), buf_slice(&news)};
+    resp_command(&b, message, 3);
+    peer_push(&w->peers[0], &b);
+    UNTIL(w, hub.news == 1);
+    world_pass(w, 100);
+    assert_int_equal(hub.news, 1);
+    assert_int_equal(hub.seq, 4);
+    buf_free(&news);
+    buf_free(&b);
+}
+
 /* --- Patrol --- */
 
 static void pass_in_steps(struct world *w, uint64_t ms, uint64_t step)
@@ -406,6 +433,7 @@ int main(void)
         TEST(a_partition_moves),
         TEST(another_incarnation_has_other_channels),
         TEST(news_come_through),
+        TEST(news_of_nobody_are_not_heard),
         TEST(all_are_looked_at_after_a_burial),
         TEST(each_is_looked_at_in_a_round),
     };

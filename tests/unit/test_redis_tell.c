@@ -2,6 +2,7 @@
  * (tell.c, publish.c). */
 #include "tell_kit.h"
 
+#include "storage/redis/nodes/node_private.h"
 #include "storage/redis/ops/marks.h"
 #include "storage/redis/ops/settle.h"
 
@@ -158,6 +159,22 @@ static void news_of_one_turn_go_in_one_message(void **state)
     SOON(w, heard_n == 3);
 }
 
+/* It was taken for dead, and has no incarnation yet: what it stored before that is told by the one it had. */
+static void news_have_an_origin(void **state)
+{
+    struct world *w = *state;
+    struct bus_news n = {.kind = NEWS_NUDGE, .conv = ROOM, .seq = 1};
+    ((struct nodes *)node_others(w->r))->inc = 0;
+    w->r->node->was_inc = 5;
+    tell_channel(w->r, NULL, &n);
+    SOON(w, heard_n == 1);
+    assert_int_equal(heard[0].news[0]->origin, 5);
+    ((struct nodes *)node_others(w->r))->inc = 6;
+    tell_channel(w->r, NULL, &n);
+    SOON(w, heard_n == 2);
+    assert_int_equal(heard[1].news[0]->origin, 6);
+}
+
 static void a_message_is_not_endless(void **state)
 {
     struct world *w = *state;
@@ -259,6 +276,7 @@ int main(void)
         T(a_slow_redis_ends_the_link_and_is_told_again),
         T(what_is_refused_is_told_again_in_order),
         T(news_of_one_turn_go_in_one_message),
+        T(news_have_an_origin),
         T(a_message_is_not_endless),
         T(replies_that_come_too_early_are_not_believed),
         T(the_engine_ends_with_news_that_wait),

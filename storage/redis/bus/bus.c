@@ -177,10 +177,12 @@ void redis_bus_message(struct redis *r, struct slice message)
     struct bus_news *n;
     int got;
     while ((got = news_next(&message, &in)) > 0) {
-        if (in.origin == redis_bus_inc(r))
+        if (node_is_own(r, in.origin))
             continue;
         atomic_fetch_add_explicit(&r->stats.news_in, 1, memory_order_relaxed);
-        if (in.kind >= NEWS_ORDER)
+        if (!in.origin) /* which is nobody's, and means in the hub that it told itself */
+            refused(r, &in);
+        else if (in.kind >= NEWS_ORDER)
             more_message(r, &in);
         else if (news_read(&in, &n) != 0)
             refused(r, &in);
@@ -258,7 +260,7 @@ static void redis_bus_drain(struct bus *b)
 /* A change of a note, to all nodes. */
 static void log_tell(struct redis *r, uint64_t place, struct slice body)
 {
-    struct news_more m = {.kind = NEWS_LOG, .origin = redis_bus_inc(r), .number = place, .body = body};
+    struct news_more m = {.kind = NEWS_LOG, .origin = node_origin(r), .number = place, .body = body};
     struct buf *b = tell_open(r, NULL, 'b', 0, redis_bus_log());
     if (b)
         news_more_put(b, &m);

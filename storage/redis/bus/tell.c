@@ -278,7 +278,7 @@ void tell_channel(struct redis *r, struct task *t, struct bus_news *n)
 {
     if (!tell_is_wanted(r))
         return;
-    n->origin = node_others(r)->inc;
+    n->origin = node_origin(r);
     news_add(tell_open(r, t, 'b', partition_of(n->conv), n->conv), n);
 }
 
@@ -291,7 +291,7 @@ void tell_sessions(struct redis *r, struct task *t, struct bus_news *n, struct r
         return;
     }
     struct sessions list = sessions_read(in);
-    n->origin = node_others(r)->inc;
+    n->origin = node_origin(r);
     for (uint16_t i = 0; i < list.n; i++) {
         uint64_t inc = sessions_other(r, list, i, n->user);
         if (inc)
@@ -304,7 +304,7 @@ void tell_all(struct redis *r, struct task *t, struct bus_news *n)
     const struct nodes *ns = node_others(r);
     if (!tell_is_wanted(r))
         return;
-    n->origin = ns->inc;
+    n->origin = node_origin(r);
     for (unsigned i = 0; i < ns->n; i++)
         if (ns->list[i].inc != ns->inc)
             news_add(tell_node(r, t, partition_of_user(n->user), ns->list[i].inc), n);
@@ -349,7 +349,7 @@ void tell_user(struct redis *r, struct task *t, struct bus_news *n)
         return;
     *a = (struct asking){.task = t, .n = (uint8_t)n->user.n};
     memcpy(a->user, n->user.p, n->user.n);
-    n->origin = node_others(r)->inc;
+    n->origin = node_origin(r);
     news_put(&a->news, n);
     if (!buf_ok(&a->news)) {
         buf_free(&a->news);

@@ -125,7 +125,7 @@ bool watch_tell(struct redis *r, struct task *t, struct slice user, uint64_t s, 
     if (!reply_ok(in))
         return false;
     struct bus_news n = {.kind = NEWS_PRESENCE,
-                         .origin = node_others(r)->inc,
+                         .origin = node_origin(r),
                          .user = user,
                          .version = s,
                          .online = nodes.n > 0,

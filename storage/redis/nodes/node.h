@@ -41,6 +41,10 @@ bool node_left(struct redis *r);
 const struct nodes *node_others(const struct redis *r);
 /* Our incarnation; 0: none now. */
 uint64_t node_inc(const struct redis *r);
+/* By which others know what we tell: our incarnation, or while there is none the one before. */
+uint64_t node_origin(const struct redis *r);
+/* Whether it is our incarnation, or the one before. */
+bool node_is_own(const struct redis *r, uint64_t inc);
 /* Whether an incarnation lives, as far as this node can tell. */
 bool node_lives(const struct redis *r, uint64_t inc);
 /* A beat is due now: what it says has changed, or what it shows is waited for. */

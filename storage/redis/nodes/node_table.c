@@ -19,6 +19,16 @@ uint64_t node_inc(const struct redis *r)
     return r->node->nodes.inc;
 }
 
+uint64_t node_origin(const struct redis *r)
+{
+    return r->node->nodes.inc ? r->node->nodes.inc : r->node->was_inc;
+}
+
+bool node_is_own(const struct redis *r, uint64_t inc)
+{
+    return inc && (inc == r->node->nodes.inc || inc == r->node->was_inc);
+}
+
 bool node_lives(const struct redis *r, uint64_t inc)
 {
     return nodes_may_live(&r->node->nodes, inc);
