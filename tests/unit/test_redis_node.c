@@ -6,7 +6,9 @@
 #include "core/base/mailbox.h"
 #include "storage/bus.h"
 #include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/notes.h"
 #include "storage/redis/nodes/notes_log.h"
+#include "storage/redis/nodes/notes_log_private.h"
 #include "storage/redis/redis_private.h"
 
 #include <unistd.h>
@@ -366,6 +368,20 @@ static void a_hole_is_read_anew(void **state)
     expect(a, "k", "k=v ");
 }
 
+/* A note that no node could have written is passed over, and no reason not to start. */
+static void a_note_that_is_too_long_is_left_out(void **state)
+{
+    struct world *w = need(state);
+    struct slice notes = raw_key(&w->raw, 'V', 0, SLICE_NONE);
+    char key[NOTE_KEY_MAX + 2] = "";
+    memset(key, 'k', NOTE_KEY_MAX + 1);
+    (void)RAW_NUMBER(&w->raw, S("HSET"), notes, S("k"), S("v"), S(key), S("w"));
+    struct ears *a = node(w, 0);
+    expect(a, "k", "k=v ");
+    put(a, "l", "m");
+    expect(a, "l", "l=m ");
+}
+
 /* Redis has lost what it had acknowledged. Numbers go on above what was told, and all is read anew. */
 static void a_loss_is_told(void **state)
 {
@@ -477,6 +493,51 @@ static void notes_of_all_kinds(void **state)
     EVENTUALLY(a->place == 5 && b->place == 5);
     assert_string_equal(a->notes, "!hello=all +n=0 n 2 +n=0 n 5 +n=0 n 9 -n ");
     assert_string_equal(b->notes, a->notes);
+}
+
+/* As they come when all are read: in any order, and some twice. */
+static void a_copy_is_put_in_order(void **state)
+{
+    enum { KEYS = 1000 };
+    struct notes ns = {0};
+    char key[16], value[16];
+    (void)state;
+    notes_sort(&ns);
+    for (unsigned i = 0; i < 3 * KEYS; i++) { /* each key thrice */
+        snprintf(key, sizeof key, "%u", i * 7 % KEYS);
+        snprintf(value, sizeof value, "%u", i);
+        assert_true(notes_add(&ns, S(key), S(value)));
+    }
+    notes_sort(&ns);
+    assert_int_equal(ns.n, KEYS);
+    for (unsigned i = 2 * KEYS; i < 3 * KEYS; i++) {
+        snprintf(key, sizeof key, "%u", i * 7 % KEYS);
+        snprintf(value, sizeof value, "%u", i);
+        const struct note *n = ns.list[notes_find(&ns, S(key))];
+        assert_true(slice_eq(note_key(n), S(key)));
+        assert_true(slice_eq(slice_of(n->text + n->key_n, n->value_n), S(value))); /* the one that came last */
+    }
+    notes_remove(&ns, S("500"));
+    assert_true(notes_set(&ns, S("new"), S("v")));
+    assert_int_equal(ns.n, KEYS);
+    for (unsigned i = 1; i < ns.n; i++)
+        assert_true(slice_cmp(note_key(ns.list[i - 1]), note_key(ns.list[i])) < 0);
+    notes_free(&ns);
+}
+
+/* However many nodes there are, and however many notes change: beats cost partition 0's master a part of its time, for
+ * each of them returns a row for each node, which takes it some 4 µs. */
+static void beats_are_not_too_many(void **state)
+{
+    (void)state;
+    assert_int_equal(notes_log_gap_ms(1), 10);
+    assert_int_equal(notes_log_gap_ms(3), 10);
+    for (unsigned n = 1; n <= 120; n++) {
+        double each_second = 1000.0 / notes_log_gap_ms(n) * n, us = each_second * (100 + 4 * n);
+        assert_true(us < 200000);
+        assert_true(4 * notes_log_gap_ms(n) < 2000); /* all can have said so before a note is answered */
+    }
+    assert_int_equal(notes_log_gap_ms(NODES_MAX), NOTES_LOG_BEAT_MAX_MS);
 }
 
 static void a_change_is_read_as_it_was_written(void **state)
@@ -628,11 +689,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_is_read_as_it_was_written),
+        cmocka_unit_test(a_copy_is_put_in_order),
+        cmocka_unit_test(beats_are_not_too_many),
         cmocka_unit_test_setup_teardown(changes_come_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_see_what_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(they_are_told_later, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_are_read_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hole_is_read_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_note_that_is_too_long_is_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_loss_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_note_is_in_force_on_all, setup, teardown),
         cmocka_unit_test_setup_teardown(the_dead_are_not_waited_for, setup, teardown),

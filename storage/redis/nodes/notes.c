@@ -61,6 +61,36 @@ bool notes_set(struct notes *ns, struct slice key, struct slice value)
     return true;
 }
 
+bool notes_add(struct notes *ns, struct slice key, struct slice value)
+{
+    struct note *n = notes_room(ns) ? note_new(key, value) : NULL;
+    if (!n)
+        return false;
+    n->came = ns->n;
+    ns->list[ns->n++] = n;
+    return true;
+}
+
+static int note_cmp(const void *a, const void *b)
+{
+    const struct note *x = *(struct note *const *)a, *y = *(struct note *const *)b;
+    int order = slice_cmp(note_key(x), note_key(y));
+    return order ? order : x->came < y->came ? -1 : x->came > y->came;
+}
+
+void notes_sort(struct notes *ns)
+{
+    uint32_t n = 0;
+    if (ns->n)
+        qsort(ns->list, ns->n, sizeof *ns->list, note_cmp);
+    for (uint32_t i = 0; i < ns->n; i++) {
+        if (n && slice_eq(note_key(ns->list[n - 1]), note_key(ns->list[i])))
+            free(ns->list[--n]);
+        ns->list[n++] = ns->list[i];
+    }
+    ns->n = n;
+}
+
 void notes_remove(struct notes *ns, struct slice key)
 {
     uint32_t at = notes_find(ns, key);

@@ -18,6 +18,7 @@ struct redis;
 struct note {
     uint16_t key_n;   /* bytes of key, at the beginning of text */
     uint32_t value_n; /* … and of value, behind it */
+    uint32_t came;    /* while all are being read: the how many-th it is */
     char text[];
 };
 
@@ -39,6 +40,10 @@ static inline struct slice note_key(const struct note *n)
 uint32_t notes_find(const struct notes *ns, struct slice key);
 /* Puts a note into a copy. False: there is no memory. */
 bool notes_set(struct notes *ns, struct slice key, struct slice value);
+/* The same for a copy that is being read: it is in no order, and a key may come twice, until notes_sort(), by which the
+ * one that came last stands. So a copy of many costs no more than it must. */
+bool notes_add(struct notes *ns, struct slice key, struct slice value);
+void notes_sort(struct notes *ns);
 void notes_remove(struct notes *ns, struct slice key);
 /* Empties a copy and gives its memory back. */
 void notes_free(struct notes *ns);

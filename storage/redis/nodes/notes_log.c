@@ -1,6 +1,7 @@
 /* Following the log of the notes: see notes_log.h. */
 #include "storage/redis/nodes/notes_log_private.h"
 
+#include "storage/redis/client/broken.h"
 #include "storage/redis/client/fan.h"
 #include "storage/redis/nodes/node.h"
 #include "storage/redis/ops/lost.h"
@@ -215,20 +216,21 @@ static void load_fail(struct redis *r, enum store_status status)
 static void load_end(struct redis *r)
 {
     struct notes_log *l = r->notes_log;
-    l->asking = false;
+    bool anew = l->anew;
+    l->asking = l->anew = false;
     l->status = STORE_OK;
     notes_free(r->notes);
+    notes_sort(&l->loading);
     *r->notes = l->loading;
     r->notes->known = true;
     l->loading = (struct notes){0};
     l->told = l->from;
     l->born = l->born ? l->born : node_inc(r);
     l->seen = l->seen > l->from ? l->seen : l->from;
-    if (l->anew)
-        notes_log_tell(r, NULL);
+    if (anew)
+        notes_log_tell(r, NULL); /* which may have no memory, and then it is anew again */
     else
         l->applied = l->told; /* nobody has had any of it yet: whoever begins reads them */
-    l->anew = false;
     took(r);
     range_ask(r);
     node_beat_now(r);
@@ -251,8 +253,10 @@ static void load_read(struct redis *r, struct call *c, enum store_status status,
     }
     for (uint32_t i = 0; i + 1 < list[1].n; i += 2) {
         struct slice key = list[1].list[i].text, value = list[1].list[i + 1].text;
-        if (key.n && !(key.n <= NOTE_KEY_MAX && notes_set(&l->loading, key, value))) { /* the empty one is the place */
-            load_fail(r, key.n <= NOTE_KEY_MAX ? STORE_RETRY : STORE_FATAL);
+        if (key.n > NOTE_KEY_MAX) {
+            broken_record(r, "note", slice_of(key.p, NOTE_KEY_MAX), 0);
+        } else if (key.n && !notes_add(&l->loading, key, value)) { /* the empty one is the place */
+            load_fail(r, STORE_RETRY);
             return;
         }
     }

@@ -9,6 +9,8 @@
 #include <ev.h>
 #include <pthread.h>
 
+enum { NOTES_LOG_BEAT_MS = 10, NOTES_LOG_BEAT_MAX_MS = 500 /* of notes_log_gap_ms() */ };
+
 struct notes_log {
     struct redis *r;
     uint64_t told;            /* the newest place that the copy has */
@@ -41,6 +43,15 @@ struct notes_log {
     struct bus_noted *back; /* under lock: that are in force; linked by their mails; owned */
 };
 
+/* Between two beats that are sent at once, ms. A change of a note makes each node beat, and each beat returns the table
+ * of all nodes: so many nodes wait longer, and all of them together take some tenth of that master's time. */
+static inline uint32_t notes_log_gap_ms(unsigned nodes)
+{
+    uint64_t ms = (uint64_t)nodes * (nodes + 30) / 40;
+    return ms < NOTES_LOG_BEAT_MS       ? NOTES_LOG_BEAT_MS
+           : ms > NOTES_LOG_BEAT_MAX_MS ? NOTES_LOG_BEAT_MAX_MS
+                                        : (uint32_t)ms;
+}
 /* For the layers above; NULL: all. */
 void notes_log_tell(struct redis *r, const struct note_change *c);
 /* What is in force here may have moved: the others are to see it. */

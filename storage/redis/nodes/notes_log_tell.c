@@ -11,7 +11,6 @@
 
 enum {
     SPREAD_MS = 2000, /* a change that is not in force everywhere is answered then */
-    BEAT_MS = 10,     /* between two beats that are sent at once */
     OWN_NUMBERS = 47  /* the bit by which numbers of ours differ from those that are given */
 };
 
@@ -154,6 +153,7 @@ static void beat_soon(struct redis *r)
         return;
     l->due = false;
     node_beat_now(r);
+    l->timer.repeat = notes_log_gap_ms(node_others(r)->n) / 1000.0;
     ev_timer_again(r->loop, &l->timer);
 }
 
@@ -255,7 +255,6 @@ int notes_log_init(struct redis *r)
     l->r = r;
     pthread_mutex_init(&l->lock, NULL);
     ev_init(&l->timer, on_timer);
-    l->timer.repeat = BEAT_MS / 1000.0;
     ev_async_init(&l->wake, on_wake);
     ev_async_start(r->loop, &l->wake);
     return 0;
