@@ -99,6 +99,7 @@ void shard_free(struct shard *s)
     watches_free(s);
     copies_free(s);
     recover_free(s);
+    free(s->roaming);
     if (s->loop)
         ev_loop_destroy(s->loop);
     mailbox_fini(&s->mailbox);

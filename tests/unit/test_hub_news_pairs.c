@@ -219,6 +219,30 @@ static void ones_own_behind_a_later_one(void **state)
     kit_end(&k);
 }
 
+/* --- What others have under way ----------------------------------------------------------------------------------- */
+
+/* A block that another node has made is looked up for each edit, whatever else is asked of the pair at that time. */
+static void a_block_is_looked_up_though_the_pair_is_busy(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0), *c = peer_login(&k, "ann", 0);
+    works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"one\"}"));
+    gate_hold(OP_APPEND);
+    uint16_t seq = peer_put(c, 2, "{\"receiverId\":\"bob\",\"content\":\"two\"}");
+    KIT_UNTIL(&k, gate_store_held(&kit_gate) == 1);
+    struct store_block block = {.user = S("bob"), .target = S("ann"), .blocked = true};
+    OTHER(store_block, &block);
+    fails(peer_ask(a, 17, "{\"peerId\":\"bob\",\"seq\":1,\"content\":\"changed\"}"), "forbidden");
+    gate_open(OP_APPEND);
+    peer_answer(c, 2, seq);
+    peer_close(a);
+    peer_close(b);
+    peer_close(c);
+    kit_end(&k);
+}
+
 /* --- Channels that are not followed from a known state ------------------------------------------------------------ */
 
 /* Ann is a member, and the bus could not follow the channel when she logged in. */
@@ -291,6 +315,31 @@ static void owed_though_it_is_not_followed(void **state)
     kit_end(&k);
 }
 
+/* Several asked for it at once: what the last is told may be older than what members have made of it since. */
+static void a_head_of_before(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    struct peer *a = peer_login(&k, "ann", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    hear_member("room", 1, 2, MEMBER_JOINED, "far");
+    hear_member("room", 2, 3, MEMBER_JOINED, "more");
+    kit_settle(&k);
+    struct conv *v = kit_conv(&k, conv_key_channel(S("room")));
+    assert_int_equal(v->members, 3);
+    uint32_t conv =
+        table_find(&kit_shard(&k, 0)->conv_keys, hash_bytes(conv_slice(v)), &(struct slice){v->key, v->key_len});
+    conv_followed(kit_shard(&k, 0), conv,
+                  &(struct bus_follow){.conv = conv_slice(v), .member_version = 1, .members = 2, .exists = true});
+    assert_int_equal(v->members, 3);
+    conv_followed(kit_shard(&k, 0), conv,
+                  &(struct bus_follow){.conv = conv_slice(v), .member_version = 3, .members = 4, .exists = true});
+    assert_int_equal(v->members, 4);
+    peer_close(a);
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,8 +350,10 @@ int main(void)
         cmocka_unit_test(ones_own_change_of_what_came_meanwhile),
         cmocka_unit_test(more_of_ones_own_than_others_may_hold),
         cmocka_unit_test(ones_own_behind_a_later_one),
+        cmocka_unit_test(a_block_is_looked_up_though_the_pair_is_busy),
         cmocka_unit_test(a_change_comes_first),
         cmocka_unit_test(owed_though_it_is_not_followed),
+        cmocka_unit_test(a_head_of_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,7 @@ struct login {
         struct bus_session_put put;
         struct bus_order order;
     } op;
-    struct login *next_roaming; /* in shard.roaming */
+    struct login *next_roaming; /* in one of the lists of shard.roaming */
     char id[64], name[64], device[65];
 };
 

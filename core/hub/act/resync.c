@@ -128,15 +128,27 @@ static void tell_left(struct shard *s, uint32_t user, struct slice channel)
 
 /* --- Once more ---------------------------------------------------------------------------------------------------- */
 
-static bool take_joined(struct shard *s, uint32_t user, const struct store_subscription *b)
+/* Whether requests of its own connections are under way by which it becomes a member of something. */
+static bool is_joining(const struct shard *s, const struct user *u)
+{
+    uint32_t n = 0;
+    for (uint32_t i = u->first_sub; i != NONE; i = ((const struct sub *)pool_at(&s->subs, i))->next)
+        n++;
+    return u->sub_count > n;
+}
+
+/* joining: see is_joining(). *passed is set where it is not known yet what becomes of it. False: out of memory. */
+static bool take_joined(struct shard *s, uint32_t user, const struct store_subscription *b, bool joining, bool *passed)
 {
     uint32_t chan = chan_find(s, b->channel), sub = chan != NONE ? sub_find(s, user, chan) : NONE;
     if (sub != NONE) {
         resync_change(s, user, sub, b->push, b->events, NULL);
         return true;
     }
-    if (chan != NONE && chan_at(s, chan)->pending)
-        return true; /* a subscription is under way, which says what it comes to */
+    if (joining && chan != NONE && chan_at(s, chan)->pending) {
+        *passed = true; /* perhaps by this very request, whose answer comes before what it is told of the channel */
+        return true;
+    }
     if (!restore_admitted(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
         return true;
     struct conv_key key = conv_key_channel(b->channel);
@@ -166,7 +178,7 @@ static void drop_left(struct shard *s, uint32_t user)
         const struct sub *b = pool_at(&s->subs, i);
         struct chan *ch = chan_at(s, b->chan);
         next = b->next;
-        if (ch->stamp == s->stamp || ch->pending)
+        if (ch->stamp == s->stamp)
             continue;
         struct conv_key key = conv_key_channel(chan_name(ch));
         const struct bus_news *n = copy_last(s, user, conv_key_slice(&key));
@@ -176,31 +188,25 @@ static void drop_left(struct shard *s, uint32_t user)
     }
 }
 
-/* Whether what was read is older than what this node has heard of. */
-static bool is_older(const struct user_copy *c, uint64_t version)
-{
-    bool older = version < c->version;
-    for (const struct bus_news *n = c->news; n && !older; n = (const struct bus_news *)n->mail.next)
-        older = version < n->version;
-    return older;
-}
-
 bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r, uint32_t changes)
 {
     struct user_copy *c = user_copy(s, user);
     struct user *u = user_at(s, user);
-    if (!c || c->changes != changes || is_older(c, r->version))
+    if (!c || c->changes != changes)
         return false;
     arrivals_expect(s, user, r->arrivals);
-    if (r->version == c->version && !c->changed && !c->news)
-        return true;
+    if (r->version <= c->version && !c->changed && !c->news)
+        return true; /* nothing is missing */
+    if (r->version < c->version)
+        return false;
     if (r->user.epoch > u->epoch)
         u->epoch = r->user.epoch;
     u->guest = r->user.guest;
     if (!slice_eq(r->name, user_name(u)) && user_set_name(s, user, r->name) != 0)
         return false;
+    bool joining = is_joining(s, u), passed = false;
     for (uint32_t i = 0; i < r->subscription_count; i++)
-        if (!take_joined(s, user, &r->subscriptions[i]))
+        if (!take_joined(s, user, &r->subscriptions[i], joining, &passed))
             return false;
     s->stamp++;
     for (uint32_t i = 0; i < r->subscription_count; i++) {
@@ -217,19 +223,24 @@ bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r
         else
             member_heard_late(s, user, n);
     }
+    if (passed) { /* once that has ended */
+        copy_changed(s, user, STORE_VERSION_UNKNOWN);
+        copy_retry(s, user);
+    }
     return true;
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* What was heard of is read at the latest by the second reading, which begins after that. */
+/* What was heard of before a reading begins is read; but a store may be about to find out what it has lost. */
 enum { OLDER_MAX = 2 };
 
 struct reading {
     struct store_user_load op;
     uint32_t user; /* pinned */
     uint32_t changes;
-    uint8_t older; /* times that an older version was read than this node has heard of */
+    uint64_t newest; /* version that was heard of when it began */
+    uint8_t older;   /* times that an older one was read */
     uint8_t id_len;
     char id[64];
 };
@@ -254,16 +265,20 @@ static void was_read(void *owner, struct store_op *op)
     struct reading *q = OP_END(owner, op, struct reading, op.op);
     struct user_copy *c = user_copy(s, q->user);
     bool known = user_at(s, q->user)->state == USER_READY && c;
-    if (known && op->status == STORE_OK && is_older(c, q->op.version) && q->older++ == OLDER_MAX) {
+    bool older = known && op->status == STORE_OK && q->op.version < q->newest;
+    if (older && q->older++ == OLDER_MAX) {
         /* The store has lost changes. What it has is what there is. */
         copy_forget(s, q->user);
         c->version = q->op.version;
         c->changed = true;
+        older = false;
     }
-    bool took = known && op->status == STORE_OK && resync_take(s, q->user, &q->op, q->changes);
+    if (!older)
+        q->older = 0;
+    bool took = known && op->status == STORE_OK && !older && resync_take(s, q->user, &q->op, q->changes);
     if (took && c->inbox) {
         c->inbox = false;
-        arrivals_settle(s, q->user);
+        arrivals_settle(s, q->user, q->op.arrivals);
         if (q->op.inbox)
             push_inbox(s, q->user, q->op.inbox);
     }
@@ -285,6 +300,7 @@ static void read_again(struct shard *s, struct reading *q)
     struct user_copy *c = user_copy(s, q->user);
     c->again = false;
     q->changes = c->changes;
+    q->newest = copy_newest(c);
     q->op = (struct store_user_load){.id = slice_of(q->id, q->id_len)};
     op_begin(s, &q->op.op, was_read);
     store_user_load(s->store, &q->op);

@@ -12,16 +12,37 @@
 
 /* --- A login ------------------------------------------------------------------------------------------------------ */
 
-/* Whether the owners of the user's channels know of it, and so follow them. */
-static bool all_noted(const struct shard *s, const struct user *u)
+/* Logins that wait, by one channel that each waits for: a node that begins has thousands of both at once. */
+enum { ROAMING = 1024 };
+
+static struct login **roaming_at(const struct shard *s, struct slice channel)
+{
+    return &s->roaming[hash_bytes(channel) % ROAMING];
+}
+
+/* A channel of the user whose owner does not know of it yet, and so may not follow it. NULL: there is none. */
+static const struct chan *not_noted(const struct shard *s, const struct user *u)
 {
     for (uint32_t i = u->first_sub; i != NONE;) {
         const struct sub *b = pool_at(&s->subs, i);
         if (chan_at(s, b->chan)->awaited)
-            return false;
+            return chan_at(s, b->chan);
         i = b->next;
     }
-    return true;
+    return NULL;
+}
+
+static void wait_for(struct login *l, struct slice channel)
+{
+    struct shard *s = l->shard;
+    if (!s->roaming && !(s->roaming = calloc(ROAMING, sizeof *s->roaming))) {
+        login_refuse(l, CODE_INTERNAL, 0, "out of memory");
+        return;
+    }
+    struct login **at = roaming_at(s, channel);
+    l->busy = true;
+    l->next_roaming = *at;
+    *at = l;
 }
 
 void roam_load(struct login *l)
@@ -32,7 +53,9 @@ void roam_load(struct login *l)
 
 void roam_loaded(struct login *l)
 {
-    if (!resync_take(l->shard, l->user, &l->op.load, l->changes))
+    const struct user_copy *c = user_copy(l->shard, l->user);
+    bool older = c && l->op.load.version < c->version;
+    if (older || !resync_take(l->shard, l->user, &l->op.load, l->changes))
         resync(l->shard, l->user, false);
 }
 
@@ -117,10 +140,9 @@ bool roam_begin(struct login *l)
         login_start(l);
         return true;
     }
-    if (!all_noted(s, user_at(s, l->user))) {
-        l->busy = true;
-        l->next_roaming = s->roaming;
-        s->roaming = l;
+    const struct chan *awaited = not_noted(s, user_at(s, l->user));
+    if (awaited) {
+        wait_for(l, chan_name(awaited));
         return true;
     }
     if (l->placed && l->restores == s->restores)
@@ -130,10 +152,11 @@ bool roam_begin(struct login *l)
     return true;
 }
 
-void roam_noted(struct shard *s)
+void roam_noted(struct shard *s, struct slice channel)
 {
-    struct login *l = s->roaming;
-    s->roaming = NULL;
+    struct login *l = s->roaming ? *roaming_at(s, channel) : NULL;
+    if (l)
+        *roaming_at(s, channel) = NULL;
     while (l) {
         struct login *next = l->next_roaming;
         l->busy = false;

@@ -21,8 +21,8 @@ static inline bool roam_waits(struct login *l)
 /* With a bus: the user is about to be loaded for this login; and was, although it is here already. */
 void roam_load(struct login *l);
 void roam_loaded(struct login *l);
-/* The owner of a channel has noted members of this shard: logins that wait for that may go on. */
-void roam_noted(struct shard *s);
+/* The owner of the channel has noted members of this shard: logins that wait for that may go on. */
+void roam_noted(struct shard *s, struct slice channel);
 /* The user's last connection has closed, or a login has ended: tells the bus when nothing of it is here any more. */
 void roam_left(struct shard *s, uint32_t user);
 

@@ -52,6 +52,7 @@ struct chan {
     uint8_t pace;   /* turns that the walk has had since something got on board of an empty one */
     bool in_walks;  /* in such a list */
 };
+_Static_assert(sizeof(struct chan) <= 120, "one a channel and shard");
 
 static inline struct chan *chan_at(const struct shard *s, uint32_t chan)
 {

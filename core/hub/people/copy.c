@@ -125,6 +125,14 @@ const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct sl
     return out;
 }
 
+uint64_t copy_newest(const struct user_copy *c)
+{
+    uint64_t newest = c->version;
+    for (const struct bus_news *n = c->news; n; n = (const struct bus_news *)n->mail.next)
+        newest = n->version > newest ? n->version : newest;
+    return newest;
+}
+
 void copy_forget(struct shard *s, uint32_t user)
 {
     news_free(copy_take_news(s, user));
@@ -232,13 +240,17 @@ void arrivals_expect(struct shard *s, uint32_t user, uint64_t arrivals)
     due_add(s, user, c);
 }
 
-void arrivals_settle(struct shard *s, uint32_t user)
+void arrivals_settle(struct shard *s, uint32_t user, uint64_t upto)
 {
     struct user_copy *c = user_copy(s, user);
     if (!c)
         return;
-    c->heard = UINT64_MAX;
-    c->lost = false;
+    uint64_t newer = c->arrivals > upto ? c->arrivals - upto : 0;
+    c->lost = newer >= 64;
+    if (!c->lost)
+        c->heard |= UINT64_MAX << newer;
+    if (c->placed && (c->lost || lacks(c, c->arrivals)))
+        due_add(s, user, c);
 }
 
 void copy_retry(struct shard *s, uint32_t user)

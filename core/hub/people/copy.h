@@ -59,6 +59,8 @@ static inline uint64_t copy_version(enum store_status status, uint64_t version)
 void copy_keep(struct shard *s, uint32_t user, struct bus_news *n);
 /* The last of them that says that the user has joined or left the channel; NULL: none does. */
 const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv);
+/* The newest version that was heard of, those of such news among them. */
+uint64_t copy_newest(const struct user_copy *c);
 /* Drops them. */
 void copy_forget(struct shard *s, uint32_t user);
 /* Those that there are, as a list by mail.next; the caller's from now on. */
@@ -74,8 +76,8 @@ void arrivals_begin(struct shard *s, uint32_t user, uint64_t arrivals);
 bool arrival_heard(struct shard *s, uint32_t user, uint64_t arrival);
 /* So many have arrived: those not heard of are late in COPY_LATE_MS. */
 void arrivals_expect(struct shard *s, uint32_t user, uint64_t arrivals);
-/* Its connections are told to look: what is missing is not waited for any longer. */
-void arrivals_settle(struct shard *s, uint32_t user);
+/* Its connections are told to look: what is missing up to that arrival is not waited for any longer. */
+void arrivals_settle(struct shard *s, uint32_t user, uint64_t upto);
 /* The user could not be read: again in COPY_LATE_MS. */
 void copy_retry(struct shard *s, uint32_t user);
 /* Calls `read` with each user for whom it is time. Four times a second. */

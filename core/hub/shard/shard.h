@@ -72,8 +72,8 @@ struct shard_events {
     /* With a bus: so many messages have come into the user's inbox, and this one is being pushed. False: it has been
      * pushed before, and is not again. NULL: nobody counts. */
     bool (*arrived)(struct shard *s, uint32_t user, uint64_t arrival);
-    /* With a bus: the owner of a channel has noted members of this shard. */
-    void (*members_noted)(struct shard *s);
+    /* With a bus: the owner of the channel has noted members of this shard. */
+    void (*members_noted)(struct shard *s, struct slice channel);
 };
 
 /* A list of channels, linked by chan.next_walk. */
@@ -143,7 +143,7 @@ struct shard {
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     struct search *searches;               /* of talk/offline.c: those that read members; list */
     uint32_t missed;                       /* messages of its searches, those under way included */
-    struct login *roaming;                 /* logins that wait until their channels are followed; list; see roam.h */
+    struct login **roaming;                /* logins that wait until a channel is followed; of roam.c; owned */
     uint32_t restores;                     /* with a bus: how often it has put all sessions again (act/restore.h) */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */
     bool bunching;       /* in a turn, before its walks: the store is kicked once for all that is handed over now */

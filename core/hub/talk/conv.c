@@ -153,7 +153,9 @@ static void know(struct shard *s, uint32_t conv, bool exists, uint32_t members, 
 
 void conv_followed(struct shard *s, uint32_t conv, const struct bus_follow *head)
 {
-    if (conv_at(s, conv)->state != CONV_LOADING)
+    const struct conv *v = conv_at(s, conv);
+    /* Of several that asked at the same time the last may be told what is older than what the first has made of it. */
+    if (v->state != CONV_LOADING && !news_is_past(v, head->member_version))
         know(s, conv, head->exists, head->members, head->tier);
 }
 
@@ -233,7 +235,9 @@ static void owned_arrive(void *owner, struct mail *m)
     v->used_ms = s->now_ms;
     v->pins++;
     q->conv = i;
-    if (v->state == CONV_READY && v->pins == 1 && (outdated(s, v) || (q->fresh && s->bus)))
+    /* What others have under way here does not keep a pair from being looked up; a channel's members it counts. */
+    bool free = v->pins == 1 || !conv_is_channel(conv_slice(v));
+    if (v->state == CONV_READY && free && (outdated(s, v) || (q->fresh && s->bus)))
         v->state = CONV_NEW;
     if (v->state == CONV_READY) {
         q->ready(q);

@@ -39,9 +39,9 @@ static void interest_noted(void *home, struct mail *m)
     uint32_t chan = chan_find(s, conv_channel_name(conv_key_slice(&t->key)));
     if (chan != NONE && chan_at(s, chan)->awaited == t->receipt)
         chan_at(s, chan)->awaited = 0;
-    free(t);
     if (s->bus)
-        s->events->members_noted(s);
+        s->events->members_noted(s, conv_channel_name(conv_key_slice(&t->key)));
+    free(t);
 }
 
 /* The receipt, if one is wanted. Takes the mail. */
