@@ -1,4 +1,4 @@
-"""`./dev bench cluster`: a node on a Redis Cluster of three masters and six replicas, all on this machine, against a
+"""`./dev bench redis`: a node on a Redis Cluster of three masters and six replicas, all on this machine, against a
 bare client that makes the same function calls; what a message costs each process; what Redis holds of everything."""
 
 import os

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """`./dev bench`: everything that is claimed about speed and size, in one table.
 
-    run.py                                  every part but `reconnects`, `cluster` and `nodes`, which take minutes
-    run.py fanout idle ...                  some parts
+    run.py                                  every part but `reconnects`, `redis` and `nodes`, which take minutes
+    run.py fanout idle ...                  some parts; `cluster` is `redis` and `nodes`
     run.py --json                           the figures as one JSON object, to keep
     run.py --against OLD.json               the same table, and how it compares with what was kept
     run.py [--threads N] SCENARIO [OPTIONS] magpie-bench (see its --help) against a server of its own, rate limits off
@@ -47,9 +47,10 @@ PARTS = [
     ("storms", "how many pushes come of many who join, or go and come back", storms.storms),
     ("script", "policies in Lua, against the same hooks in C", parts.script),
 ]
+BOTH = {"cluster": {"redis", "nodes"}}
 MORE = [
     ("reconnects", "memory, when a million have come and gone", endure.reconnect_million),
-    ("cluster", "a node on a Redis Cluster, against a bare client of it in the same run", cluster.cluster),
+    ("redis", "a node on a Redis Cluster, against a bare client of it in the same run", cluster.cluster),
     ("nodes", "one chat on one, two and three nodes of a cluster", nodes.nodes),
 ]
 
@@ -115,12 +116,13 @@ def everything(arguments):
             old = {r["key"]: r for r in json.load(f)["rows"]}
     known = [name for name, *_ in PARTS + MORE]
     for name in arguments.parts:
-        if name not in known:
-            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join(known),
+        if name not in known and name not in BOTH:
+            say("bench: no part or scenario %s; parts: %s; scenarios: %s" % (name, " ".join([*known, *BOTH]),
                                                                              " ".join(SCENARIOS)))
             return 2
     began = time.monotonic()
-    rows, broken = measure(set(arguments.parts), arguments.quick, old, arguments.json)
+    chosen = set().union(*(BOTH.get(name, {name}) for name in arguments.parts))
+    rows, broken = measure(chosen, arguments.quick, old, arguments.json)
     missed = [r for r in rows if not r.good]
     if arguments.json:
         print(json.dumps({"time": int(time.time()), "machine": machine(),
