@@ -70,7 +70,7 @@ extern "C" {
 #endif
 
 #define MP_ABI_MAJOR 1
-#define MP_ABI_MINOR 3
+#define MP_ABI_MINOR 4
 
 /* --- Values ------------------------------------------------------------------------------------------------------- */
 
@@ -715,6 +715,16 @@ struct mp_console_result {
 };
 typedef void (*mp_console_fn)(mp_thread *here, const struct mp_console_result *r, void *ctx);
 
+/* Since 1.4. What the plugin of another node has answered. */
+struct mp_node_answer {
+    unsigned node;      /* its number */
+    bool given;         /* false: it has not answered in time, or has nobody to answer */
+    struct mp_str body; /* borrowed, as all here */
+};
+typedef void (*mp_node_answers_fn)(mp_thread *here, const struct mp_node_answer *answers, size_t n, void *ctx);
+/* The plugin of another node asks: what is put into `answer` is what it gets, of 256 KiB at most. */
+typedef void (*mp_node_asked_fn)(mp_thread *here, struct mp_str body, mp_out *answer, void *ctx);
+
 typedef void (*mp_thread_fn)(mp_thread *here, void *ctx);
 enum { MP_READ = 1, MP_WRITE = 2 };
 typedef void (*mp_io_fn)(mp_thread *here, int fd, unsigned events, void *ctx);
@@ -994,6 +1004,17 @@ struct mp_api {
     /* [main] A number that is another one whenever the password has changed; 0: none is set. Whoever logged in under
      * another number should log in again. */
     uint64_t (*console_password)(mp_self *self);
+
+    /* Since 1.4. [main] The number of this server among the nodes of its cluster, by which people know it; 0: it stands
+     * alone. It stays while the process lives, and may be another one's after that. */
+    unsigned (*node)(mp_self *self);
+    /* [main] Asks this plugin of one node by its number, or, with 0, of all others. `done` is called on the main thread
+     * when all have answered, or timeout_ms are over (0: a second; 10000 at most). MP_ENOTFOUND: no such node lives, or
+     * it is this one, or the server stands alone; MP_EINVALID: a body above 256,000 bytes. */
+    int (*node_ask)(mp_self *self, unsigned node, struct mp_str body, unsigned timeout_ms, mp_node_answers_fn done,
+                    void *ctx);
+    /* [main] In init() alone: who answers the questions of other nodes, on the main thread, while the plugin runs. */
+    int (*node_answerer)(mp_self *self, mp_node_asked_fn asked, void *ctx);
 
     /* New functions go here. */
 };

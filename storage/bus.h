@@ -14,6 +14,7 @@
 #ifndef MAGPIE_STORAGE_BUS_H
 #define MAGPIE_STORAGE_BUS_H
 
+#include "storage/cluster.h"
 #include "storage/store.h"
 
 struct bus;
@@ -170,14 +171,16 @@ struct bus_order {
     struct bus_handle conn; /* REPLACE */
     uint16_t action;        /* PUSH: 100 or more */
     /* out */
-    uint32_t connections; /* closed */
+    uint32_t connections;       /* closed */
+    struct silent_nodes silent; /* with STORE_RETRY: who has not said so; n 0: to whom it goes could not be read */
 };
 void bus_order(struct bus *b, struct bus_order *o);
 /* The order of another node has been carried out, and may be gone. Any thread. */
 void bus_receipt(struct bus *b, struct bus_order *o);
 
-/* What is asked of other nodes: each row has its answerer above core/hub, or in it. */
-enum bus_call_what { CALL_CONSOLE = 1, CALL_SCRIPT, CALL_TRACE, CALL_KINDS };
+/* What is asked of other nodes: each row has its answerer above core/hub, or in it. Their numbers are those of other
+ * versions, too: 2 is of none. */
+enum bus_call_what { CALL_CONSOLE = 1, CALL_TRACE = 3, CALL_CLOSED, CALL_PLUGIN, CALL_KINDS };
 
 enum { BUS_CALL_MAX = 256 << 10 }; /* bytes of a body */
 
@@ -267,7 +270,7 @@ unsigned bus_part_user(struct bus *b, struct slice user);
 /* --- Notes -------------------------------------------------------------------------------------------------------- */
 
 /* store_note_put(), with its statuses, and the note is in force on every living node; or, after two seconds, it is not
- * on `missing` of them. */
+ * on those that are `silent`. */
 struct bus_note {
     struct store_op op;
     struct store_note note;
@@ -283,7 +286,7 @@ struct bus_note {
      * once. */
     uint64_t number;
     /* out */
-    uint32_t missing; /* nodes that have not said that they have it */
+    struct silent_nodes silent; /* that have not said that they have it */
 };
 void bus_note(struct bus *b, struct bus_note *n);
 

@@ -17,6 +17,17 @@ bool store_get_cluster(struct store *s, struct cluster_figures *out)
     return true;
 }
 
+void silent_add(struct silent_nodes *s, uint16_t number)
+{
+    uint32_t named = s->n < SILENT_NAMED ? s->n : SILENT_NAMED;
+    for (uint32_t i = 0; i < named; i++)
+        if (number && s->numbers[i] == number)
+            return;
+    if (s->n < SILENT_NAMED)
+        s->numbers[s->n] = number;
+    s->n++;
+}
+
 void store_cluster_work(struct store *s, struct cluster_work *w)
 {
     w->op.mail = (struct mail){.run = store_op_run};

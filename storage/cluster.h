@@ -17,6 +17,14 @@ enum {
     CLUSTER_NAME = 64 /* bytes of an address or a host's name, with its NUL */
 };
 
+/* Nodes that have not said in time that something is done there: by their numbers, for people. */
+enum { SILENT_NAMED = 4 };
+struct silent_nodes {
+    uint32_t n;                     /* so many */
+    uint16_t numbers[SILENT_NAMED]; /* the first of them, each once; 0: its number is not known */
+};
+void silent_add(struct silent_nodes *s, uint16_t number);
+
 enum cluster_node_state { CLUSTER_NODE_JOINING, CLUSTER_NODE_UP, CLUSTER_NODE_DRAINING };
 
 struct cluster_figures {

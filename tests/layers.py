@@ -79,8 +79,8 @@ ROOMS = {
                           checked=True),
     "storage/store.c": Room(["core/base", "storage", "storage/local", "storage/redis",
                              "storage/redis/dump"]),  # opens the engine asked for
-    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "nodes.h", "note_ears.h", "notes_load.h", "options.h",
-                                "process.h", "shard.h", "shards.h", "why.h"],
+    "core/hub/shard": Room(LOW, ["figures.h", "metric.h", "nodes.h", "note_ears.h", "note_sweep.h", "notes_load.h",
+                                "options.h", "process.h", "shard.h", "shards.h", "why.h"],
                          ["bucket.h", "op.h", "token.h", "user_ids.h"], checked=True),
     "core/hub/registry": Room(LOW + HUB[:1],
                               ["action.h", "auth.h", "code.h", "command.h", "hook.h", "hook_wait.h", "route.h",
@@ -100,7 +100,7 @@ ROOMS = {
     "core/hub/host": Room(LOW + HUB[:5],
                           ["ban_change.h", "host.h", "host_account.h", "host_delete.h", "host_edit.h",
                            "host_member.h", "host_recall.h", "host_rule.h", "host_send.h", "snapshot.h"],
-                          ["ban_ear.h", "host_announce.h", "host_op.h", "ordered.h"], checked=True),
+                          ["ban_ear.h", "ban_ip.h", "host_announce.h", "host_op.h", "ordered.h"], checked=True),
     "core/hub": Room(LOW + HUB, ["hub.h"], checked=True),  # the roof: hub.c, door.c, turn.c, parts.c
     "core/script": Room(["core/base", "core/net", "storage", "core/hub"], ["scripts.h", "tester.h"], checked=True),
     "core/plugin": Room(["core/base", "core/net", "storage", "core/hub", "plugins/magpie_plugin.h"], ["plugins.h"],

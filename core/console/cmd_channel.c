@@ -329,7 +329,9 @@ static void leave_done(void *owner, struct host_op *op)
     } else if (!l->op.existed) {
         command_fail(c, "not_found", "that user is no member of the channel");
     } else {
-        buf_printf(&c->out, "{\"members\":%u}", l->op.members);
+        buf_printf(&c->out, "{\"members\":%u", l->op.members);
+        silent_put(&c->out, &op->silent);
+        buf_byte(&c->out, '}');
         command_done(c);
     }
     free(l);
@@ -364,8 +366,11 @@ static void ban_done(void *owner, struct host_op *op)
     if (op->code != CODE_OK) {
         command_fail(c, code_name(op->code), "%s", op->message);
     } else {
-        if (!b->op.lift)
-            buf_printf(&c->out, "{\"member\":%s}", b->op.ended ? "true" : "false");
+        if (!b->op.lift) {
+            buf_printf(&c->out, "{\"member\":%s", b->op.ended ? "true" : "false");
+            silent_put(&c->out, &op->silent);
+            buf_byte(&c->out, '}');
+        }
         command_done(c);
     }
     free(b);

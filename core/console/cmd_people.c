@@ -10,8 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void fail_op(struct command_call *c, const struct host_op *op)
+/* connections: closed all the same, where nodes are silent; negative: it is not about that. */
+static void fail_op(struct command_call *c, const struct host_op *op, int64_t connections)
 {
+    if (op->silent.n && connections >= 0) {
+        buf_printf(&c->out, "{\"connections\":%lld", (long long)connections);
+        silent_put(&c->out, &op->silent);
+        buf_byte(&c->out, '}');
+    }
     command_fail(c, code_name(op->code), "%s", op->message);
 }
 
@@ -31,7 +37,7 @@ static void kicked(void *owner, struct host_op *op)
         buf_printf(&c->out, "{\"connections\":%u}", k->op.connections);
         command_done(c);
     } else {
-        fail_op(c, op);
+        fail_op(c, op, k->op.connections);
     }
     free(k);
 }
@@ -128,10 +134,11 @@ static void changed(void *owner, struct host_op *op)
     struct change *h = (struct change *)op;
     struct command_call *c = h->call;
     (void)owner;
+    bool closes = !h->op.lift && (h->op.kind == BAN_USER || h->op.kind == BAN_IP);
     if (op->code != CODE_OK) {
-        fail_op(c, op);
+        fail_op(c, op, closes ? (int64_t)h->op.connections : -1);
     } else {
-        if (!h->op.lift && (h->op.kind == BAN_USER || h->op.kind == BAN_IP))
+        if (closes)
             buf_printf(&c->out, "{\"connections\":%u}", h->op.connections);
         command_done(c);
     }

@@ -1,8 +1,12 @@
-/* The console's password: compared in constant time, and five wrong ones a minute from one address. */
+/*
+ * The console's password: compared in constant time, and five wrong ones a minute from one address. Of several nodes
+ * each tells the others of a wrong one at once, and of a right one after those: five are five wherever they come. What
+ * is under way at the same moment may be as many more on each node, once.
+ */
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/log_security.h"
-#include "core/console/console_private.h"
+#include "core/console/remote.h"
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
@@ -56,6 +60,40 @@ static struct guesser *guesser_of(struct console *c, const char *ip, uint64_t no
     return oldest;
 }
 
+/* --- Guesses at other nodes --------------------------------------------------------------------------------------- */
+
+enum { GUESS_WRONG = '+', GUESS_RIGHT = '0' };
+
+static void told(void *ctx, const struct node_answer *answers, unsigned n)
+{
+    (void)ctx, (void)answers, (void)n;
+}
+
+/* Of addresses: a Unix socket is of one machine. Best effort: what cannot be told is counted here alone. */
+static void tell(struct console *c, const struct guesser *g, char what)
+{
+    char body[2 + sizeof g->ip];
+    if (strcmp(g->ip, "unix") == 0)
+        return;
+    int n = snprintf(body, sizeof body, "%c%c%s", REMOTE_GUESS, what, g->ip);
+    (void)!nodes_ask(c->hub,
+                     &(struct node_ask){.subject = NODE_CONSOLE, .body = slice_of(body, (size_t)n), .done = told});
+}
+
+void guess_heard(struct console *c, struct node_question *q)
+{
+    char ip[sizeof c->guessers[0].ip];
+    bool sane = q->body.n > 2 && q->body.n - 2 < sizeof ip;
+    if (sane) {
+        snprintf(ip, sizeof ip, "%.*s", (int)(q->body.n - 2), q->body.p + 2);
+        struct guesser *g = guesser_of(c, ip, clock_mono_ms());
+        g->wrong = q->body.p[1] == GUESS_WRONG ? g->wrong + 1 : 0;
+    }
+    node_answer(c->hub, q, SLICE_LIT("V"));
+}
+
+/* --- Here --------------------------------------------------------------------------------------------------------- */
+
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text)
 {
     uint64_t now = clock_mono_ms();
@@ -72,11 +110,14 @@ const char *auth_try(struct console *c, const char *ip, struct slice password, c
     bool right = CRYPTO_memcmp(given, c->password, sizeof given) == 0;
     OPENSSL_cleanse(given, sizeof given);
     if (right) {
+        if (g->wrong)
+            tell(c, g, GUESS_RIGHT);
         g->wrong = 0;
         security_event("console.accepted", LOG_STR("ip", ip));
         return NULL;
     }
     g->wrong++;
+    tell(c, g, GUESS_WRONG);
     *text = "wrong password";
     log_event(LOG_WARN, "console.auth_failed", LOG_STR("ip", ip), LOG_INT("wrong", g->wrong));
     security_event("console.refused", LOG_STR("ip", ip), LOG_STR("because", *text));

@@ -8,6 +8,7 @@
 #include "core/hub/hub.h"
 #include "core/hub/registry/command.h"
 #include "core/hub/shard/figures.h"
+#include "storage/cluster.h"
 #include "storage/store.h"
 
 #include <ev.h>
@@ -151,6 +152,9 @@ static inline struct console_peer *call_peer(struct command_call *c)
 {
     return ((struct console_call *)c)->from;
 }
+
+/* remote_merge.c: ,"unanswered":[…] with their numbers; nothing where all have said that it is done. */
+void silent_put(struct buf *out, const struct silent_nodes *s);
 
 /* console_auth.c: `auth` with this password, from this address. NULL: right; else the code of the error, with *text. */
 const char *auth_try(struct console *c, const char *ip, struct slice password, const char **text);

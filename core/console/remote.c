@@ -11,54 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PATIENCE_MS = 2000, PATIENCE_CHANGE_MS = 15000, PATIENCE_JOINING_MS = 500 };
-
-/* --- The table ---------------------------------------------------------------------------------------------------- */
-
-static const char *const of_status[] = {"connections", "users",      "channels", "requests",
-                                        "messages",    "deliveries", "log_lost", NULL};
-
-static const struct spread_row table[] = {
-    {.command = "list connections", .how = SPREAD_ROWS, .page = true},
-    {.command = "list users", .how = SPREAD_ROWS, .page = true},
-    {.command = "list channels", .how = SPREAD_ROWS, .page = true},
-    {.command = "list slow", .how = SPREAD_ROWS, .page = true},
-    {.command = "list hooks", .how = SPREAD_ROWS, .page = true},
-    {.command = "list actions", .how = SPREAD_ROWS, .page = true},
-    {.command = "list scripts", .how = SPREAD_ROWS},
-    {.command = "list plugins", .how = SPREAD_ROWS},
-    {.command = "script list", .how = SPREAD_ROWS},
-    {.command = "plugin list", .how = SPREAD_ROWS},
-    {.command = "status", .how = SPREAD_SUM, .added = of_status},
-    {.command = "show memory", .how = SPREAD_SUM},
-    {.command = "show storage", .how = SPREAD_SUM},
-    {.command = "show metrics", .how = SPREAD_SERIES},
-    {.command = "cluster status", .how = SPREAD_VIEWS},
-    {.command = "show user", .how = SPREAD_JOIN},
-    {.command = "show channel", .how = SPREAD_JOIN},
-    {.command = "why", .how = SPREAD_HERE}, /* which asks by itself, as the next one does */
-    {.command = "trace user", .how = SPREAD_HERE},
-    {.command = "show connection", .how = SPREAD_CONN},
-    {.command = "kick connection", .how = SPREAD_CONN},
-    {.command = "config check", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "config reload", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "set", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "log", .how = SPREAD_ALL},
-    {.command = "script check", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "script reload", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "script enable", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "script disable", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "plugin load", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-    {.command = "plugin unload", .how = SPREAD_ALL, .patience_ms = PATIENCE_CHANGE_MS},
-};
-
-const struct spread_row *spread_of(const char *command)
-{
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (strcmp(table[i].command, command) == 0)
-            return &table[i];
-    return NULL;
-}
+enum { PATIENCE_MS = 2000 };
 
 /* --- A call over several nodes ------------------------------------------------------------------------------------ */
 
@@ -91,22 +44,45 @@ static void over_end(struct over *o)
     command_done(c);
 }
 
-/* With what the node said, and its number in front where that is another one. */
-static void over_fail(struct over *o, const struct part *p)
+static const char silence[] = "it did not answer in time";
+
+/* What went wrong on each node, its number in front where that is another one. The code and the details are those of
+ * the first that said anything: that is what is to be mended. */
+static void over_fail(struct over *o)
 {
     struct command_call *c = &o->outer->c;
-    struct part copy = *p;
-    if (!copy.came) {
-        snprintf(copy.code, sizeof copy.code, "unavailable");
-        snprintf(copy.message, sizeof copy.message, "it did not answer in time");
-    } else if (copy.out.n) {
-        buf_slice_put(&c->out, buf_slice(&copy.out));
+    struct buf text = BUF_INIT;
+    char code[sizeof o->parts[0].code] = "unavailable";
+    bool said = false;
+    for (unsigned i = 0; i < o->count; i++) {
+        const struct part *p = &o->parts[i];
+        if (p->came && !p->failed)
+            continue;
+        buf_str(&text, text.n ? "; " : "");
+        if (!p->node.self)
+            buf_printf(&text, "node %u: ", p->node.number);
+        buf_str(&text, p->came ? p->message : silence);
+        if (!p->came || said)
+            continue;
+        said = true;
+        snprintf(code, sizeof code, "%s", p->code);
+        buf_slice_put(&c->out, buf_slice(&p->out));
     }
     over_free(o);
-    if (copy.node.self)
-        command_fail(c, copy.code, "%s", copy.message);
+    if (buf_ok(&text))
+        command_fail(c, code, "%.*s", (int)text.n, text.p);
     else
-        command_fail(c, copy.code, "node %u: %s", copy.node.number, copy.message);
+        command_fail(c, "internal", "out of memory");
+    buf_free(&text);
+}
+
+/* What this node said, or the one that a connection is of. */
+static void own_fail(struct over *o)
+{
+    for (unsigned i = 1; i < o->count; i++)
+        buf_free(&o->parts[i].out);
+    o->count = 1;
+    over_fail(o);
 }
 
 static void finish(struct over *o);
@@ -131,6 +107,15 @@ static void own_post(struct over *o)
     mailbox_post(hub_main(o->outer->c.hub), &o->mail);
 }
 
+/* The first one, until a list is told in the order of nodes. */
+static struct part *own_part(struct over *o)
+{
+    unsigned i = 0;
+    while (!o->parts[i].node.self)
+        i++;
+    return &o->parts[i];
+}
+
 static void take_out(struct part *p, struct command_call *c)
 {
     buf_reset(&p->out);
@@ -142,7 +127,7 @@ static void take_out(struct part *p, struct command_call *c)
 static void own_ended(struct console_call *k, const char *code, const char *message)
 {
     struct over *o = k->sink_ctx;
-    struct part *p = &o->parts[0];
+    struct part *p = own_part(o);
     p->came = true;
     p->more = false;
     p->call = NULL;
@@ -163,7 +148,7 @@ static void own_ended(struct console_call *k, const char *code, const char *mess
 static void own_goes_on(struct console_call *k, void (*resume)(struct command_call *c))
 {
     struct over *o = k->sink_ctx;
-    struct part *p = &o->parts[0];
+    struct part *p = own_part(o);
     if (k->c.gone) {
         resume(&k->c);
         return;
@@ -257,17 +242,6 @@ static void others_ask(struct over *o, uint64_t node, struct slice body, uint32_
         others_fail(o);
 }
 
-/* Nodes that begin to serve are asked one by one, and not waited for as long. */
-static void joining_ask(struct over *o, struct slice body)
-{
-    for (unsigned i = 0; i < o->count; i++) {
-        if (!o->parts[i].node.joining || o->parts[i].node.self)
-            continue;
-        o->waiting++;
-        others_ask(o, o->parts[i].node.node, body, PATIENCE_JOINING_MS);
-    }
-}
-
 /* Those that did not answer do not serve yet: nothing is missing without them. */
 static void joining_drop(struct over *o)
 {
@@ -288,8 +262,6 @@ static void others_begin(struct over *o, uint64_t node)
     struct buf b = BUF_INIT;
     buf_printf(&b, "%c%s\n", REMOTE_LINE, o->outer->who);
     buf_slice_put(&b, buf_slice(&o->line));
-    if (buf_ok(&b) && !node)
-        joining_ask(o, buf_slice(&b));
     if (buf_ok(&b))
         others_ask(o, node, buf_slice(&b), patience_of(o));
     else
@@ -355,16 +327,23 @@ static void put_failure(struct over *o, const struct part *p)
 {
     struct buf *b = &o->outer->c.out;
     buf_printf(b, "%s{\"node\":%u,\"error\":", b->n ? "," : "", p->node.number);
-    buf_json_string(b, slice_str(p->came ? p->message : "it did not answer in time"));
+    buf_json_string(b, slice_str(p->came ? p->message : silence));
     buf_byte(b, '}');
 }
 
-/* Who fails comes first, while the columns of a table are still open; then the rows of each, in order. */
+static int by_number(const void *a, const void *b)
+{
+    return (int)((const struct part *)a)->node.number - (int)((const struct part *)b)->node.number;
+}
+
+/* Who fails comes first, while the columns of a table are still open; then the rows of each, in the order of nodes: so
+ * that the next page is the next one, whichever node is asked for it. */
 static void rows_begin(struct over *o)
 {
     struct command_call *c = &o->outer->c;
     c->rows = true;
     c->state = o;
+    qsort(o->parts, o->count, sizeof o->parts[0], by_number);
     for (unsigned i = 0; i < o->count; i++)
         if (!o->parts[i].came || o->parts[i].failed)
             put_failure(o, &o->parts[i]);
@@ -397,18 +376,17 @@ static void rows_next(struct over *o)
 
 /* --- The end ------------------------------------------------------------------------------------------------------ */
 
-static const struct part *first_failure(const struct over *o)
+static bool any_failure(const struct over *o)
 {
     for (unsigned i = 0; i < o->count; i++)
         if (!o->parts[i].came || o->parts[i].failed)
-            return &o->parts[i];
-    return NULL;
+            return true;
+    return false;
 }
 
 /* ALL: done here; now everywhere. */
 static void finish_all(struct over *o)
 {
-    const struct part *bad = first_failure(o);
     struct command_call *c = &o->outer->c;
     if (o->at == 0 && !o->parts[0].failed) {
         o->at = 1;
@@ -416,8 +394,10 @@ static void finish_all(struct over *o)
         others_begin(o, 0);
         return;
     }
-    if (bad) {
-        over_fail(o, bad);
+    if (o->at == 0)
+        o->count = 1; /* the others have not been asked */
+    if (any_failure(o)) {
+        over_fail(o);
         return;
     }
     c->rows = o->parts[0].rows;
@@ -438,7 +418,7 @@ static void finish(struct over *o)
                 put_failure(o, p);
             rows_next(o);
         } else if (own->failed)
-            over_fail(o, own); /* the line is wrong, and so everywhere */
+            own_fail(o); /* the line is wrong, and so everywhere */
         else
             rows_begin(o);
         return;
@@ -448,7 +428,7 @@ static void finish(struct over *o)
         return;
     }
     if (!own->came || own->failed) {
-        over_fail(o, own);
+        own_fail(o);
         return;
     }
     if (o->row->how == SPREAD_SUM)
@@ -570,7 +550,7 @@ static bool take_connection(struct console_call *k, const struct spread_row *row
 
 bool remote_take(struct console_call *k)
 {
-    const struct spread_row *row = k->here || k->c.command.owner ? NULL : spread_of(k->c.command.name);
+    const struct spread_row *row = k->here ? NULL : spread_of(k->c.command.name);
     struct hub_node nodes[HUB_NODES];
     unsigned n = row ? hub_nodes(k->c.hub, nodes) : 0;
     if (row && row->how == SPREAD_CONN)

@@ -69,10 +69,12 @@ void merge_rows(struct buf *out, struct slice elements, unsigned node, uint64_t 
 void merge_unanswered(struct buf *out, const struct part *parts, unsigned n);
 
 /* What others ask, and their answers: remote_answer.c reads and writes both. */
-enum { REMOTE_LINE = 'L', REMOTE_NEXT = 'C', REMOTE_END = 'X', REMOTE_WHY = 'W' };
+enum { REMOTE_LINE = 'L', REMOTE_NEXT = 'C', REMOTE_END = 'X', REMOTE_WHY = 'W', REMOTE_GUESS = 'G' };
 /* Takes an answer apart. False: it makes no sense. */
 bool remote_read(struct slice body, struct part *p);
 
+/* console_auth.c: somebody has given a password at another node. Answers that it is noted. */
+void guess_heard(struct console *c, struct node_question *q);
 /* cmd_why.c: what this node knows for another one that was asked. Answers the question. */
 void why_asked(struct console *c, struct node_question *q);
 

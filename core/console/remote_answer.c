@@ -218,6 +218,9 @@ static void asked(void *ctx, struct node_question *q)
     case REMOTE_WHY:
         why_asked(c, q);
         break;
+    case REMOTE_GUESS:
+        guess_heard(c, q);
+        break;
     default: /* of a later version */
         node_answer(c->hub, q, SLICE_NONE);
     }

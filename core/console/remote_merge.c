@@ -117,6 +117,14 @@ void merge_unanswered(struct buf *out, const struct part *parts, unsigned n)
     buf_str(out, told ? "]" : "");
 }
 
+void silent_put(struct buf *out, const struct silent_nodes *s)
+{
+    unsigned n = s->n < SILENT_NAMED ? s->n : SILENT_NAMED;
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(out, "%s%u", i ? "," : ",\"unanswered\":[", s->numbers[i]);
+    buf_str(out, n ? "]" : "");
+}
+
 /* Of `status`, what differs from node to node; of others, all. */
 static void put_node(struct buf *out, const struct part *p, const struct cJSON *v, const char *const *names)
 {

@@ -149,6 +149,11 @@ struct starting {
     char why[64];
 };
 
+static void start_silent(struct starting *s, uint16_t number)
+{
+    buf_printf(&s->unanswered, "%s%u", s->unanswered.n ? "," : "", number);
+}
+
 struct start {
     struct starting *all;
     struct far_trace *far;
@@ -179,7 +184,7 @@ static void started(void *ctx, const struct node_answer *answers, unsigned n)
     bool given = n && answers[0].given, good = given && answers[0].body.p[0] == 'V';
     free(ctx);
     if (!given)
-        buf_printf(&st.all->unanswered, "%s%u", st.all->unanswered.n ? "," : "", st.far->number);
+        start_silent(st.all, st.far->number);
     st.all->good += good;
     if (good && !st.far->ended)
         poll(st.far);
@@ -198,6 +203,7 @@ static void start_one(struct starting *s, const struct hub_node *node, const cha
     if (!st || !p) {
         free(f);
         free(st);
+        start_silent(s, node->number);
         return;
     }
     *f = (struct far_trace){.next = c->far,
@@ -216,6 +222,7 @@ static void start_one(struct starting *s, const struct hub_node *node, const cha
     }
     far_free(f);
     free(st);
+    start_silent(s, node->number);
 }
 
 static void start_on(struct command_call *c, const struct hub_node *nodes, unsigned n, bool one, const char *what)

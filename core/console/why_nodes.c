@@ -184,6 +184,16 @@ static void note_unanswered(struct why_call *w, uint16_t number)
         w->unanswered[w->unanswered_count++] = number;
 }
 
+/* None could be asked: those that live have not answered. */
+static void note_all(struct why_call *w)
+{
+    struct hub_node nodes[HUB_NODES];
+    unsigned n = hub_nodes(w->call->hub, nodes);
+    for (unsigned i = 0; i < n; i++)
+        if (!nodes[i].self && !nodes[i].joining)
+            note_unanswered(w, nodes[i].number);
+}
+
 static void nodes_answered(void *ctx, const struct node_answer *answers, unsigned n)
 {
     struct asking a = *(struct asking *)ctx;
@@ -198,6 +208,8 @@ static void nodes_answered(void *ctx, const struct node_answer *answers, unsigne
         else
             add_notes(a.w, &from);
     }
+    if (n == 0)
+        note_all(a.w);
     a.w->then(a.w);
 }
 
@@ -209,6 +221,8 @@ void why_ask_nodes(struct why_call *w, enum why_ask what, void (*then)(struct wh
     struct buf b = BUF_INIT;
     w->then = then;
     if (!a) {
+        if (!k->here)
+            note_all(w);
         then(w);
         return;
     }
@@ -218,6 +232,7 @@ void why_ask_nodes(struct why_call *w, enum why_ask what, void (*then)(struct wh
         .subject = NODE_CONSOLE, .timeout_ms = 2000, .body = buf_slice(&b), .done = nodes_answered, .ctx = a};
     if (!buf_ok(&b) || nodes_ask(k->c.hub, &q) != 0) {
         free(a);
+        note_all(w);
         then(w);
     }
     buf_free(&b);

@@ -5,6 +5,7 @@
 #include "core/hub/act/guest.h"
 #include "core/hub/ears.h"
 #include "core/hub/host/ban_ear.h"
+#include "core/hub/host/ban_ip.h"
 #include "core/hub/host/host_announce.h"
 #include "core/hub/host/host_delete.h"
 #include "core/hub/parts.h"
@@ -63,6 +64,7 @@ static void hub_destroy(struct hub *hub)
     free(hub->left);
     commands_free(hub);
     hub_owners_free(hub);
+    ban_ip_free(hub);
     net_shared_free(hub->shared);
     options_drop(hub->box);
     pthread_mutex_destroy(&hub->note_ears.lock);
@@ -93,6 +95,7 @@ struct hub *hub_new(unsigned shards, struct store *store, const struct hub_optio
         goto fail;
     if (ban_ear_begin(hub) != 0 || host_announce_begin(hub) != 0)
         goto fail;
+    ban_ip_begin(hub);
     ears_begin(hub);
     return hub;
 fail:

@@ -110,6 +110,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     member_news_tick(s);
     news_tick(s);
     watch_tick(s);
+    if (s->index == 0)
+        note_sweep_tick(s);
     resync_tick(s);
     recover_tick(s);
     if (s->index == 0)

@@ -12,6 +12,7 @@
 #include "core/plugin/options.h"
 #include "core/plugin/orders.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/questions.h"
 #include "core/plugin/register.h"
 #include "core/plugin/text.h"
 #include "core/plugin/threads.h"
@@ -192,4 +193,7 @@ const struct mp_api plugin_api = {
     .console_run = order_run,
     .console_login = order_login,
     .console_password = order_password,
+    .node = question_node,
+    .node_ask = question_ask,
+    .node_answerer = question_answerer,
 };

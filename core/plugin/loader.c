@@ -19,6 +19,7 @@ static const struct {
 } sizes[] = {{sizeof(struct mp_plugin), sizeof(struct mp_option)},
              {sizeof(struct mp_plugin), sizeof(struct mp_option)},
              {sizeof(struct mp_plugin), sizeof(struct mp_option)},
+             {sizeof(struct mp_plugin), sizeof(struct mp_option)},
              {sizeof(struct mp_plugin), sizeof(struct mp_option)}};
 _Static_assert(sizeof sizes / sizeof sizes[0] == MP_ABI_MINOR + 1, "each minor version has its sizes");
 

@@ -168,6 +168,8 @@ struct mp_self {
     uint64_t changed_ms, loaded_ms,
         told_ms; /* monotonic: since when in this state; running since; told that it is stuck */
     struct reg *regs;
+    mp_node_asked_fn asked;      /* answers the questions of other nodes; NULL: nobody does */
+    void *asked_ctx;             /* of asked */
     struct mp_current *currents; /* current.c; main thread */
     _Atomic uint32_t pending[PENDING_KINDS];
     unsigned working;     /* works that run now; under plugins.lock */

@@ -9,6 +9,7 @@
 #include "core/plugin/loader.h"
 #include "core/plugin/options.h"
 #include "core/plugin/plugin_private.h"
+#include "core/plugin/questions.h"
 #include "core/plugin/reload.h"
 #include "core/plugin/ticket.h"
 #include "core/plugin/watch.h"
@@ -53,6 +54,7 @@ struct plugins *plugins_new(const struct plugin_env *env)
             (struct mp_thread){.plugins = ps, .shard = s, .mailbox = &s->mailbox, .loop = s->loop, .index = (int)i - 1};
     }
     watch_start(ps);
+    questions_begin(ps);
     return ps;
 }
 
@@ -68,6 +70,7 @@ void plugins_free(struct plugins *ps)
 {
     if (!ps)
         return;
+    questions_end(ps);
     commands_remove(ps->hub, ps);
     watch_stop(ps);
     ev_timer_stop(ps->env.loop, &ps->poll);

@@ -6,6 +6,7 @@
 
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "core/hub/shard/note_sweep.h"
 #include "core/hub/shard/nodes.h"
 #include "core/hub/shard/shard.h"
 
@@ -388,6 +389,7 @@ void flights_free(struct script_store *s)
         next = f->next;
         flight_free(s, f);
     }
+    note_sweeper_remove(s->hub, s);
     pthread_mutex_destroy(&x->lock);
     free(x->all.keys);
     free(x);

@@ -6,6 +6,7 @@
 #include "core/base/container.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "core/hub/shard/note_sweep.h"
 #include "core/hub/shard/nodes.h"
 #include "core/hub/shard/shard.h"
 #include "core/script/script_store_flights.h"
@@ -13,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOTE_KEY_MAX = 200 };
+enum {
+    NOTE_KEY_MAX = 200,
+    LEFT_MS = 60000 /* what ended so long ago, and is there all the same, was left by a leader that died */
+};
 
 /* --- What the log says -------------------------------------------------------------------------------------------- */
 
@@ -164,6 +168,13 @@ static void heard(void *ctx, const struct note_change *n)
         hear(s, n);
 }
 
+static bool is_left(void *ctx, const struct store_note *n)
+{
+    struct script_value v;
+    uint64_t until_ms;
+    return script_note_read(n->value, &v, &until_ms) && until_ms && until_ms + LEFT_MS <= script_store_now(ctx);
+}
+
 int flights_open(struct script_store *s)
 {
     struct flights *x = calloc(1, sizeof *x);
@@ -173,7 +184,8 @@ int flights_open(struct script_store *s)
     x->store = s;
     x->loading = true;
     s->flights = x;
-    return note_ear_add(s->hub, &(struct note_ear){"s/", heard, s});
+    int rc = note_sweeper_add(s->hub, &(struct note_sweeper){"s/", is_left, s});
+    return rc ? rc : note_ear_add(s->hub, &(struct note_ear){"s/", heard, s});
 }
 
 void flights_loaded(struct script_store *s)

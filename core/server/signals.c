@@ -91,6 +91,15 @@ void signals_block(void)
     pthread_sigmask(SIG_BLOCK, &ours, NULL);
 }
 
+bool signals_end_waits(void)
+{
+    sigset_t pending;
+    bool waits = false;
+    for (size_t i = 0; sigpending(&pending) == 0 && i < SIGNALS_KNOWN; i++)
+        waits |= known[i].meaning <= MEANS_LAST && sigismember(&pending, known[i].number) == 1;
+    return waits;
+}
+
 void signals_watch(struct server *s)
 {
     for (size_t i = 0; i < SIGNALS_KNOWN; i++) {

@@ -10,6 +10,8 @@
 void signals_block(void);
 /* Puts the watchers of s->loop in place. */
 void signals_watch(struct server *s);
+/* Whether one waits that ends the process: then nothing is waited for any more. */
+bool signals_end_waits(void);
 /* What has waited arrives. */
 void signals_unblock(void);
 /* The loop is over: those that end a process do so at once again, the others do nothing. */

@@ -6,6 +6,7 @@
 #include "core/config/secret.h"
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
+#include "core/server/signals.h"
 #include "storage/cluster.h"
 #include "storage/store.h"
 
@@ -38,7 +39,8 @@ static void put_hex(const uint8_t *bytes, size_t n, char *out)
     }
 }
 
-/* Whether other nodes are there. One that was killed is still listed for some seconds: a start waits for that. */
+/* Whether other nodes are there. One that was killed is still listed for some seconds: a start waits for that, unless
+ * it is to end. */
 static bool others_live(struct store *store, bool starts)
 {
     struct cluster_figures *c = malloc(sizeof *c);
@@ -49,7 +51,7 @@ static bool others_live(struct store *store, bool starts)
             nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
         told = c && store_get_cluster(store, c);
         alone = told && c->node_count == 1;
-    } while (told && !alone && clock_mono_ms() < until);
+    } while (told && !alone && clock_mono_ms() < until && !signals_end_waits());
     free(c);
     return !alone;
 }
@@ -66,7 +68,10 @@ static int agree_on(struct store *store, const uint8_t *key, bool starts, char *
         rc = store_agree(store, digest_name, slice_of(hex, sizeof hex), false, &stands, why, why_size);
     bool other = rc == 0 && !slice_eq(buf_slice(&stands), slice_of(hex, sizeof hex));
     if (other && others_live(store, starts)) {
-        snprintf(why, why_size, "auth.secret: another key of tokens is in use there: it is the same on all nodes");
+        snprintf(why, why_size,
+                 starts && signals_end_waits()
+                     ? "auth.secret: told to end while it waited for nodes that have another one"
+                     : "auth.secret: another key of tokens is in use there: it is the same on all nodes");
         rc = ERR_AUTH;
     } else if (other) {
         rc = store_agree(store, digest_name, slice_of(hex, sizeof hex), true, &stands, why, why_size);

@@ -15,13 +15,26 @@ struct admin {
     struct sessions sessions;
 };
 
+/* The session that a request comes with, on whichever node it is. */
+struct seen {
+    unsigned node;               /* another one that has it; 0: this one */
+    unsigned number;             /* for the log; 0: there is none */
+    char token[SESSION_SECRET];  /* of the page's scripts */
+    char digest[SESSION_SECRET]; /* of its cookie, with a node */
+};
+
 /* A request on its way to the main thread, and from there to the console and back. */
 struct ask {
     struct admin *admin;
     mp_http *http; /* valid until it is answered, and `q` with it */
     const struct mp_http_request *q;
     mp_json *body; /* owned; an object, of a POST */
+    struct seen seen;
 };
+
+/* What is asked of the node that has a session, with the digest of its cookie behind it; answered with "NUMBER TOKEN",
+ * or nothing: it is over. */
+enum { ASK_FIND = 'F', ASK_END = 'E', ASK_MS = 2000 };
 
 /* Files of the chat page that the dashboard uses as they are. */
 static const char *const shared_files[] = {"style.css", "dom.js", "icon.svg"};
@@ -56,6 +69,7 @@ static void ask_free(struct ask *k)
 {
     if (k->body)
         k->admin->web->mp->json_free(k->body);
+    explicit_bzero(&k->seen, sizeof k->seen);
     free(k);
 }
 
@@ -92,10 +106,78 @@ static void answer_error(struct ask *k, unsigned status, const char *code, const
 }
 
 /* Who it is, for the log. */
-static void log_who(const struct ask *k, enum mp_level level, const char *event, const struct session *s)
+static void log_who(const struct ask *k, enum mp_level level, const char *event)
 {
-    const struct mp_field fields[] = {mp_field_text("ip", k->q->ip), mp_field_int("session", s ? s->number : 0)};
-    k->admin->web->mp->log(k->admin->web->self, level, event, fields, s ? 2 : 1);
+    const struct seen *s = &k->seen;
+    const struct mp_field fields[] = {mp_field_text("ip", k->q->ip), mp_field_int("session", s->number),
+                                      mp_field_int("node", s->node)};
+    k->admin->web->mp->log(k->admin->web->self, level, event, fields, !s->number ? 1 : !s->node ? 2 : 3);
+}
+
+/* The node that has the session, which may have ended meanwhile, is asked again by whoever asks. */
+static void answer_silent(struct ask *k)
+{
+    answer_error(k, 503, "unavailable", "the node that has this session does not answer now");
+}
+
+/* --- Sessions ----------------------------------------------------------------------------------------------------- */
+
+static struct session *find_here(const struct ask *k)
+{
+    struct admin *a = k->admin;
+    const struct mp_api *mp = a->web->mp;
+    a->sessions.node = mp->node(a->web->self);
+    return session_find(&a->sessions, mp->http_header(k->http, "Cookie"), mp->console_password(a->web->self),
+                        mp->mono_ms());
+}
+
+/* Asks the node that has the session. False: that one lives no more, and so does none of its sessions; else `done`
+ * comes, or the request is answered. */
+static bool ask_owner(struct ask *k, char what, mp_node_answers_fn done)
+{
+    const struct web *w = k->admin->web;
+    char body[1 + SESSION_SECRET];
+    snprintf(body, sizeof body, "%c%s", what, k->seen.digest);
+    int rc = w->mp->node_ask(w->self, k->seen.node, mp_str(body), ASK_MS, done, k);
+    if (rc == MP_ENOTFOUND)
+        return false;
+    if (rc != MP_OK)
+        answer_silent(k);
+    return true;
+}
+
+/* Another node asks for a session of this one. */
+static void asked(mp_thread *here, struct mp_str body, mp_out *answer, void *ctx)
+{
+    struct admin *a = ctx;
+    const struct mp_api *mp = a->web->mp;
+    char what = body.n ? body.p[0] : '\0';
+    (void)here;
+    if (what != ASK_FIND && what != ASK_END)
+        return;
+    struct session *s = session_find_digest(&a->sessions, mp_str_of(body.p + 1, body.n - 1),
+                                            mp->console_password(a->web->self), mp->mono_ms());
+    if (!s)
+        return;
+    if (what == ASK_FIND)
+        mp->out_printf(answer, "%u %s", s->number, s->token);
+    else
+        session_end(s);
+}
+
+/* What the node that has it says of the session. False: it says nothing that makes sense, as of one that is over. */
+static bool read_seen(struct seen *out, struct mp_str text)
+{
+    char copy[16 + SESSION_SECRET], token[SESSION_SECRET];
+    snprintf(copy, sizeof copy, "%.*s", (int)(text.n < sizeof copy ? text.n : sizeof copy), text.p);
+    bool good = sscanf(copy, "%9u %64s", &out->number, token) == 2 && strlen(token) == sizeof token - 1;
+    if (good)
+        memcpy(out->token, token, sizeof token);
+    else
+        out->number = 0;
+    explicit_bzero(copy, sizeof copy);
+    explicit_bzero(token, sizeof token);
+    return good;
 }
 
 /* --- Logging in and out ------------------------------------------------------------------------------------------- */
@@ -107,11 +189,18 @@ static void put_cookie(char out[COOKIE_ROOM], const struct ask *k, const char *v
              k->q->secure ? "; Secure" : "", more);
 }
 
-static void answer_session(struct ask *k, const struct session *s, const char *cookie)
+static void see(struct ask *k, const struct session *s)
+{
+    k->seen = (struct seen){.number = s ? s->number : 0};
+    if (s)
+        memcpy(k->seen.token, s->token, sizeof s->token);
+}
+
+static void answer_session(struct ask *k, const char *cookie)
 {
     char text[128];
-    if (s)
-        snprintf(text, sizeof text, "{\"token\":\"%s\"}", s->token);
+    if (k->seen.number)
+        snprintf(text, sizeof text, "{\"token\":\"%s\"}", k->seen.token);
     else
         snprintf(text, sizeof text, "{\"token\":null}");
     answer_json(k, 200, mp_str(text), cookie);
@@ -138,24 +227,49 @@ static void log_in(struct ask *k)
         answer_error(k, 401, "unauthorized", "wrong password");
         return;
     }
+    a->sessions.node = mp->node(a->web->self);
     struct session *s = session_new(&a->sessions, mp->console_password(a->web->self), mp->mono_ms());
     if (!s) {
         answer_error(k, 503, "unavailable", "the system has no randomness now");
         return;
     }
-    log_who(k, MP_INFO, "admin_in", s);
+    see(k, s);
+    log_who(k, MP_INFO, "admin_in");
     put_cookie(cookie, k, s->name, "");
-    answer_session(k, s, cookie);
+    answer_session(k, cookie);
     explicit_bzero(cookie, sizeof cookie);
 }
 
-static void log_out(struct ask *k, struct session *s)
+static void logged_out(struct ask *k)
 {
     char cookie[COOKIE_ROOM];
-    log_who(k, MP_INFO, "admin_out", s);
-    session_end(s);
+    log_who(k, MP_INFO, "admin_out");
+    k->seen.number = 0;
     put_cookie(cookie, k, "", "; Max-Age=0");
-    answer_session(k, NULL, cookie);
+    answer_session(k, cookie);
+}
+
+static void ended_there(mp_thread *here, const struct mp_node_answer *answers, size_t n, void *ctx)
+{
+    struct ask *k = ctx;
+    (void)here;
+    if (n && answers[0].given)
+        logged_out(k);
+    else
+        answer_silent(k);
+}
+
+static void log_out(struct ask *k)
+{
+    if (k->seen.node) {
+        if (!ask_owner(k, ASK_END, ended_there))
+            logged_out(k);
+        return;
+    }
+    struct session *s = find_here(k);
+    if (s)
+        session_end(s);
+    logged_out(k);
 }
 
 /* --- Orders ------------------------------------------------------------------------------------------------------- */
@@ -214,7 +328,7 @@ static unsigned take_words(const struct ask *k, struct mp_str *words)
     return n;
 }
 
-static void run(struct ask *k, const struct session *s)
+static void run(struct ask *k)
 {
     const struct mp_api *mp = k->admin->web->mp;
     struct mp_str words[WORDS_MAX];
@@ -234,7 +348,9 @@ static void run(struct ask *k, const struct session *s)
         mp->out_put(line, mp_str(i ? " " : ""));
         mp->out_json(line, words[i]);
     }
-    snprintf(who, sizeof who, "%.*s session %u", (int)k->q->ip.n, k->q->ip.p, s->number);
+    int at = snprintf(who, sizeof who, "%.*s session %u", (int)k->q->ip.n, k->q->ip.p, k->seen.number);
+    if (k->seen.node && at > 0 && (size_t)at < sizeof who)
+        snprintf(who + at, sizeof who - (size_t)at, " of node %u", k->seen.node);
     int rc = line ? mp->console_run(k->admin->web->self, mp->out_str(line), mp_str(who), ordered, k) : MP_ENOMEM;
     if (line)
         mp->out_free(line);
@@ -257,13 +373,45 @@ static const char *forged(const struct ask *k)
     return NULL;
 }
 
-static void serve_api(struct ask *k, struct mp_str what, uint64_t password)
+/* It is known who asks. */
+static void serve_known(struct ask *k)
+{
+    const struct mp_api *mp = k->admin->web->mp;
+    struct mp_str what = k->q->rest;
+    if (mp_eq(what, mp_str("session")))
+        answer_session(k, NULL);
+    else if (!k->seen.number)
+        answer_error(k, 401, "unauthorized", "log in first");
+    else if (!mp_same_secret(mp_str(k->seen.token), mp->http_header(k->http, "X-Magpie-Token")))
+        answer_error(k, 403, "forbidden", "the token of the session is missing, or wrong");
+    else if (mp_eq(what, mp_str("logout")))
+        log_out(k);
+    else if (mp_eq(what, mp_str("run")))
+        run(k);
+    else
+        answer_error(k, 404, "not_found", "there is no such thing");
+}
+
+static void found_there(mp_thread *here, const struct mp_node_answer *answers, size_t n, void *ctx)
+{
+    struct ask *k = ctx;
+    (void)here;
+    if (!n || !answers[0].given) {
+        answer_silent(k);
+        return;
+    }
+    if (!read_seen(&k->seen, answers[0].body))
+        k->seen.node = 0;
+    serve_known(k);
+}
+
+static void serve_api(struct ask *k)
 {
     struct admin *a = k->admin;
     const struct mp_api *mp = a->web->mp;
     const char *why = forged(k);
     if (why) {
-        log_who(k, MP_WARN, "admin_forged", NULL);
+        log_who(k, MP_WARN, "admin_forged");
         answer_error(k, 403, "forbidden", why);
         return;
     }
@@ -272,23 +420,18 @@ static void serve_api(struct ask *k, struct mp_str what, uint64_t password)
         answer_error(k, 400, "bad_request", "the body is no JSON");
         return;
     }
-    if (mp_eq(what, mp_str("login"))) {
+    if (mp_eq(k->q->rest, mp_str("login"))) {
         log_in(k);
         return;
     }
-    struct session *s = session_find(&a->sessions, mp->http_header(k->http, "Cookie"), password, mp->mono_ms());
-    if (mp_eq(what, mp_str("session")))
-        answer_session(k, s, NULL);
-    else if (!s)
-        answer_error(k, 401, "unauthorized", "log in first");
-    else if (!mp_same_secret(mp_str(s->token), mp->http_header(k->http, "X-Magpie-Token")))
-        answer_error(k, 403, "forbidden", "the token of the session is missing, or wrong");
-    else if (mp_eq(what, mp_str("logout")))
-        log_out(k, s);
-    else if (mp_eq(what, mp_str("run")))
-        run(k, s);
-    else
-        answer_error(k, 404, "not_found", "there is no such thing");
+    struct session *s = find_here(k);
+    see(k, s);
+    if (!s)
+        k->seen.node = session_elsewhere(&a->sessions, mp->http_header(k->http, "Cookie"), k->seen.digest);
+    if (k->seen.node && ask_owner(k, ASK_FIND, found_there))
+        return;
+    k->seen.node = 0;
+    serve_known(k);
 }
 
 static void serve_file(struct ask *k)
@@ -322,7 +465,7 @@ static void serve(mp_thread *here, void *ctx)
     else if (!post)
         serve_file(k);
     else
-        serve_api(k, k->q->rest, password);
+        serve_api(k);
 }
 
 static void on_request(mp_http *http, const struct mp_http_request *q, mp_thread *shard, void *ctx)
@@ -361,7 +504,7 @@ int admin_open(struct web *w, double idle)
          .ctx = a},
         {.size = sizeof *routes, .method = "GET", .path = "/admin", .handle = web_to_slash, .ctx = w},
     };
-    int rc = MP_OK;
+    int rc = w->mp->node_answerer(w->self, asked, a);
     for (size_t i = 0; rc == MP_OK && i < sizeof routes / sizeof *routes; i++)
         rc = w->mp->route(w->self, &routes[i]);
     return rc;

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from client import CHANNEL_MESSAGE, CLOSING, USER_MESSAGE
+from client import CHANNEL_MESSAGE, CLOSING, EDIT, RECALL, USER_MESSAGE
 from test_console import Console, Refused
 from three_nodes import ThreeNodes
 
@@ -96,6 +96,92 @@ class Nodes(ThreeNodes):
             self.assertEqual((seen["channel"], seen["seq"], seen["queued"]), (room, said["seq"], True), seen)
             seen = self.json(n, "why %s %s" % (b.id, told["id"]))
             self.assertEqual((seen["conversation"], seen["queued"], seen["inbox"]), ("private", True, "waiting"), seen)
+
+    def test_why_of_changes(self):
+        """Whichever node changed a message, each one tells of it."""
+        a, b = self.on(0, "Ada"), self.on(1, "Bob")
+        twin = self.again(a, server=self.nodes[2])
+        room = self.channel(a, b)
+        said, told = a.say(room, "teh"), a.tell(b, "teh")
+        for where, sent in ({"channel": room}, said), ({"peerId": b.id}, told):
+            for changed, action in (("edited", EDIT), ("recalled", RECALL)):
+                before = [self.json(n, "why %s %s" % (b.id, sent["id"])) for n in range(3)]
+                self.assertEqual([w[changed] for w in before], [None] * 3)
+                twin.request(action, seq=sent["seq"], **where, **({"content": "the"} if action == EDIT else {}))
+                for n in range(3):
+                    seen = self.json(n, "why %s %s" % (b.id, sent["id"]))
+                    self.assertTrue(seen[changed], (n, seen))
+                    self.assertNotIn("unanswered", seen)
+
+    def test_why_of_slices(self):
+        """What a merged slice left out is told by every node."""
+        self.json(0, "set push.max 2")
+        try:
+            a, b = self.on(0, "Ada"), self.on(1, "Bob", accept=["merge"])
+            room = self.channel(a)
+            b.subscribe(room, push="merged")
+            sent = [a.say(room, "m%d" % i) for i in range(6)]
+            first = b.push(104)["messages"][0]["seq"]
+            left = [m for m in sent if m["seq"] < first]
+            for n in range(3):
+                for m in left[:2]:
+                    seen = self.json(n, "why %s %s" % (b.id, m["id"]))
+                    self.assertIn("left out of its time slice", seen["verdict"], (n, seen))
+                seen = self.json(n, "why %s %s" % (b.id, sent[-1]["id"]))
+                self.assertTrue(seen["slice"]["merged"] and seen["queued"], (n, seen))
+        finally:
+            self.json(0, "set push.max 20")
+
+    def test_ban_of_an_address(self):
+        """The answer counts the connections of all nodes; whoever is asked."""
+        for n in range(3):
+            people = [self.on(i % 3, "u%d" % i) for i in range(5)]
+            there = sum(row["connections"] for row in self.json(0, "status")["nodes"])
+            try:
+                self.assertEqual(self.json(n, "ban ip 127.0.0.0/8"), {"connections": there})
+                for p in people:
+                    self.assertEqual(p.closing()["reason"], "kicked")
+            finally:
+                self.json((n + 1) % 3, "unban ip 127.0.0.0/8")
+            self.eventually(lambda: self.json(0, "status")["connections"] == 0)
+
+    def test_bans_that_have_ended_go(self):
+        """Not only from what each node knows: the notes in Redis go too."""
+        a = self.on(0, "Ada")
+        self.json(1, "mute user %s 1" % a.id)
+        self.json(1, "mute user %s tea 1000" % a.id)
+        self.assertEqual(len(self.kept(a.id)), 2)
+        self.eventually(lambda: len(self.kept(a.id)) == 1, 30)
+        self.assertIn("tea", self.kept(a.id)[0])
+        self.json(2, "unmute user %s tea" % a.id)
+        self.assertEqual(self.kept(a.id), [])
+
+    def kept(self, text):
+        """The keys of the notes in Redis with that text."""
+        kept = self.redis.master_of(0).call("HKEYS", self.nodes[0].keys + "V{3560}")
+        return [k for k in (k.decode("latin-1") for k in kept) if text in k]
+
+    def test_who_does_not_say_so_is_named(self):
+        """Orders that a node which hangs does not carry out: it is named, whoever gives them."""
+        a, b = self.on(2, "Ada"), self.on(2, "Bob")
+        room = self.channel(a, b)
+        os.kill(self.nodes[2].process.pid, signal.SIGSTOP)
+        try:
+            refused = self.refused(0, "kick user " + a.id)
+            self.assertIn("node 3 has not said that it is done there", str(refused))
+            self.assertEqual(self.json(1, 'channel "%s" kick %s' % (room, b.id)), {"members": 1, "unanswered": [3]})
+        finally:
+            os.kill(self.nodes[2].process.pid, signal.SIGCONT)
+        self.eventually(lambda: "unanswered" not in self.json(0, "status"), 30)
+        os.kill(self.nodes[2].process.pid, signal.SIGSTOP)
+        try:
+            refused = self.refused(1, "ban ip 192.0.2.0/24")
+            self.assertIn("in force here; node 3 has not said so", str(refused))
+        finally:
+            os.kill(self.nodes[2].process.pid, signal.SIGCONT)
+        self.eventually(lambda: "unanswered" not in self.json(0, "status"), 30)
+        self.assertEqual(self.json(1, "ban ip 192.0.2.0/24"), {"connections": 0})
+        self.json(0, "unban ip 192.0.2.0/24")
 
     def test_trace(self):
         a = self.on(1, "Ada")

@@ -7,6 +7,7 @@ from base import Test
 from client import Client
 from redis_cluster import RedisCluster
 from server import MAGPIED, PATIENCE, Server
+from test_console import Console
 
 ONE, OTHER = "0123456789abcdef-one", "0123456789abcdef-other"
 
@@ -73,6 +74,22 @@ class Key(Test):
         self.assertIn("another key of tokens is in use there", r.stderr)
         self.assertNotIn("0123456789", r.stderr)
         self.assertTrue(self.opens(first, token))
+        self.assertEqual(first.stop(), 0)
+
+    def test_told_to_end_while_it_waits(self):
+        """Who has another key waits whether the others are gone, and not when it is to end."""
+        first = self.node("ends:", ONE, start=False)
+        first.config["listen"] = {"console": "unix:console.sock"}
+        first.start()
+        second = self.node("ends:", OTHER, start=False)
+        second.write_config()
+        second.run()
+        console = Console(first)
+        self.addCleanup(console.close)
+        self.eventually(lambda: len(console.json("cluster status --here")["nodes"]) == 2, 30)
+        second.process.terminate()
+        self.assertEqual(second.process.wait(60 * PATIENCE), 1)
+        self.assertIn("told to end while it waited", second.own_log())
         self.assertEqual(first.stop(), 0)
 
     def test_redis_is_away_at_a_reload(self):

@@ -371,7 +371,6 @@ class Orders(ConsoleTest):
         self.eventually(lambda: "error" not in a.ask(2, receiverId=a.id, content="x"))
         self.assertEqual(self.json("list bans " + a.id), [])
 
-    @one_process("the answer counts the connections of one node")
     def test_ban_ip(self):
         with Server(dict(UNIX, threads=3)) as s:
             console = Console(s)

@@ -350,6 +350,7 @@ class Failures(AskTest):
         b.quiet(101)
 
 
+@one_process("each node has a queue of its own")
 class Bounds(AskTest):
     options = {"connections": 3, "queue": 20, "timeout_ms": 60000, "cache": 3600, "cache_size": 2000}
     config = {"threads": 2, "rate": {"user": 0, "channel": 0}}
@@ -403,7 +404,8 @@ class Provider(AskTest):
             b = self.connect()
             b.login(token="bob")
             self.assertEqual(b.id, "bob")
-        self.assertEqual(len([q for q in self.asked("login") if q["token"] == "bob"]), 1)
+        asked = len([q for q in self.asked("login") if q["token"] == "bob"])
+        self.assertEqual(asked, min(3, len(self.server.nodes)))  # each node keeps answers of its own
         self.refused("forbidden", b, 2, receiverId="ada", content="without claims")
         b.tell("ada", "free")
         self.assertEqual(self.refused("unauthorized", self.connect(), 1, token="x").message, "no such token")
@@ -416,6 +418,7 @@ class Provider(AskTest):
         self.backend.answer = lambda q: {"allow": True, "id": "x", "claims": [1]}
         self.refused("unavailable", self.connect(), 1, token="z")
 
+    @one_process("the node that waits is looked at")
     def test_unloaded_meanwhile(self):
         self.backend.gate.clear()
         c = self.connect()

@@ -2,6 +2,7 @@
 
 import os
 
+from base import one_process
 from plugin_base import SHIPPED_PLUGINS, PluginTest, check
 from server import Server
 
@@ -70,6 +71,7 @@ class LongMasks(FilterTest):
         self.refused("forbidden", self.ada, 4, channel=self.name, content="bad " * 24)
 
 
+@one_process("a file in one node's folder")
 class Lists(FilterTest):
     load = {"filter": {"words": ["darn"], "file": "words.txt"}}
 

@@ -172,7 +172,7 @@ static inline struct bus_news *news(struct hub *h, unsigned i)
 
 static inline struct bus_call call_of(uint64_t node, const char *body)
 {
-    return (struct bus_call){.node = node, .what = CALL_SCRIPT, .body = S(body)};
+    return (struct bus_call){.node = node, .what = CALL_CONSOLE, .body = S(body)};
 }
 
 /* Whether `from` knows the other, which hears it. So it is known which incarnation the other is. */

@@ -57,9 +57,10 @@ struct test_bus {
     const char *online;         /* ids of users who are connected elsewhere, a blank before and after each */
     const char *shared;         /* likewise of those who are in one of the asker's channels */
     uint32_t connections;       /* that each order closes */
-    uint32_t missing;           /* nodes that do not apply notes */
+    struct silent_nodes silent; /* nodes that do not say that they have done orders, and applied notes */
     struct test_bus_node nodes[TEST_BUS_NODES];
     uint32_t node_count;
+    uint16_t number;  /* this one's; 0: 1 */
     uint32_t joining; /* bits of nodes, of the first one bit 0: they are asked by name alone */
     bool follows;     /* another node leads */
     /* Answers a question in their place, into `out` of BUS_CALL_MAX bytes; returns how many, 0: it does not answer. */
@@ -226,8 +227,9 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
         }
     } else if (op->kind == BUS_ORDER) {
         ((struct bus_order *)op)->connections = t->connections;
+        ((struct bus_order *)op)->silent = t->silent;
     } else if (op->kind == BUS_NOTE) {
-        ((struct bus_note *)op)->missing = t->missing;
+        ((struct bus_note *)op)->silent = t->silent;
     } else if (op->kind == BUS_CALL && status == STORE_OK) {
         test_bus_call(t, (struct bus_call *)op);
     }
@@ -277,7 +279,7 @@ static inline unsigned test_bus_nodes(struct bus *b, struct bus_node *out, unsig
     const struct test_bus *t = (const struct test_bus *)b;
     for (unsigned i = 0; i <= t->node_count && i < n; i++) {
         out[i] = (struct bus_node){.node = TEST_BUS_SELF + 1 + i,
-                                   .number = (uint16_t)(1 + i),
+                                   .number = (uint16_t)(i == 0 && t->number ? t->number : 1 + i),
                                    .self = i == 0,
                                    .leader = t->follows == (i == 1),
                                    .joining = i && t->joining >> (i - 1) & 1};

@@ -199,6 +199,24 @@ static void who_does_not_answer_comes_first(void **state)
 }
 
 /* One that begins to serve is asked too; what does not serve yet is missed by nobody. */
+/* A page of a list is the same, whichever node is asked: rows come in the order of the nodes' numbers. */
+static void a_list_has_one_order(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 1);
+    struct peer *a = newcomer(&k, kit_id(&k, "ann", 0));
+    kit_bus.number = 5;
+    says[0].line = "list users";
+    says[0].answer = "R{\"user\":\"bob\"},{\"user\":\"cat\"}";
+    has_text(give(&k, "list users"),
+             "[{\"node\":2,\"user\":\"bob\"},{\"node\":2,\"user\":\"cat\"},{\"node\":5,\"user\":\"ann");
+    says[0].line = "list users limit 3";
+    has_text(give(&k, "list users limit 2 skip 1"), "[{\"node\":2,\"user\":\"cat\"},{\"node\":5,\"user\":\"ann");
+    peer_close(a);
+    end(&k);
+}
+
 static void who_joins_is_not_waited_for(void **state)
 {
     struct kit k;
@@ -340,6 +358,15 @@ static void a_change_is_made_everywhere(void **state)
     give(&k, "log error");
     assert_string_equal(got.code, "bad_request");
     assert_string_equal(got.message, "node 2: what is error?");
+    kit_bus.node_count = 2; /* each that is at fault is named */
+    give(&k, "log error");
+    assert_string_equal(got.code, "bad_request");
+    assert_string_equal(got.message, "node 2: what is error?; node 3: it did not answer in time");
+    says[0].line = NULL;
+    give(&k, "log error");
+    assert_string_equal(got.code, "unavailable");
+    assert_string_equal(got.message, "node 2: it did not answer in time; node 3: it did not answer in time");
+    kit_bus.node_count = 1;
     give(&k, "log loud"); /* wrong here: nobody else is asked */
     assert_string_equal(got.code, "bad_request");
     assert_string_equal(asked, "");
@@ -357,6 +384,35 @@ static const char *question(struct kit *k, const char *text)
     test_bus_ask(&kit_bus, CALL_CONSOLE, S(text));
     KIT_UNTIL(k, kit_bus.answered > before);
     return kit_bus.answer;
+}
+
+/* Five wrong passwords a minute from an address are five wherever they are given. */
+static void guesses_count_everywhere(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 1);
+    console_set_password(console, "right-one");
+    assert_int_equal(command_password(k.hub, "192.0.2.1", S("wrong")), PASSWORD_WRONG);
+    kit_settle(&k);
+    assert_string_equal(asked, "G+192.0.2.1;");
+    for (unsigned i = 0; i < 4; i++)
+        assert_string_equal(question(&k, "G+192.0.2.1"), "V");
+    assert_int_equal(command_password(k.hub, "192.0.2.1", S("right-one")), PASSWORD_LIMITED);
+    assert_int_equal(command_password(k.hub, "192.0.2.2", S("right-one")), PASSWORD_RIGHT);
+    kit_settle(&k);
+    assert_string_equal(asked, "G+192.0.2.1;"); /* who was right at once is no news */
+    /* Somebody who is right elsewhere begins anew, and so here. */
+    assert_string_equal(question(&k, "G0192.0.2.1"), "V");
+    assert_int_equal(command_password(k.hub, "192.0.2.1", S("wrong")), PASSWORD_WRONG);
+    assert_int_equal(command_password(k.hub, "192.0.2.1", S("right-one")), PASSWORD_RIGHT);
+    kit_settle(&k);
+    assert_string_equal(asked, "G+192.0.2.1;G+192.0.2.1;G0192.0.2.1;");
+    assert_int_equal(command_password(k.hub, "unix", S("wrong")), PASSWORD_WRONG); /* which is of one machine */
+    assert_string_equal(question(&k, "G"), "V");
+    assert_string_equal(asked, "G+192.0.2.1;G+192.0.2.1;G0192.0.2.1;");
+    asked[0] = '\0';
+    end(&k);
 }
 
 static void lines_of_others_are_run(void **state)
@@ -444,7 +500,11 @@ static void why_is_asked_of_all(void **state)
     peer_push(b, 102);
     has_text(give(&k, line), "\"verdict\":\"queued and written");
     has_text(got.json, "\"unanswered\":[2,3]}");
+    kit_bus.status = STORE_RETRY; /* none can be asked */
+    has_text(give(&k, line), "\"unanswered\":[2,3]}");
+    kit_bus.status = STORE_OK;
     answer_why(&k, 0, 0);
+    kit_bus.joining = 1;       /* as a node that serves only since its newest beat: it is asked all the same */
     answer_why(&k, 1, 15 * 8); /* it is told who stored it */
     for (unsigned i = 0; i < k.shards; i++) {
         why_free(kit_shard(&k, i));
@@ -515,12 +575,14 @@ int main(void)
         cmocka_unit_test(a_list_is_that_of_each_node),
         cmocka_unit_test(long_lists_go_on),
         cmocka_unit_test(who_does_not_answer_comes_first),
+        cmocka_unit_test(a_list_has_one_order),
         cmocka_unit_test(who_joins_is_not_waited_for),
         cmocka_unit_test(figures_are_added_up),
         cmocka_unit_test(views_of_the_cluster),
         cmocka_unit_test(a_user_has_connections_everywhere),
         cmocka_unit_test(a_connection_is_looked_at_where_it_is),
         cmocka_unit_test(a_change_is_made_everywhere),
+        cmocka_unit_test(guesses_count_everywhere),
         cmocka_unit_test(lines_of_others_are_run),
         cmocka_unit_test(lists_wait_for_their_reader),
         cmocka_unit_test(why_is_asked_of_all),

@@ -255,72 +255,6 @@ static void presence_of_those_who_are_elsewhere(void **state)
     kit_end(&k);
 }
 
-/* --- Bans --------------------------------------------------------------------------------------------------------- */
-
-/* A ban is made known everywhere first; then it is in force here, and its user goes, wherever it is. */
-static void bans_are_notes_for_every_node(void **state)
-{
-    struct kit k;
-    (void)state;
-    open_cluster(&k, 2);
-    const char *ann = kit_id(&k, "ann", 1);
-    struct peer *a = newcomer(&k, ann);
-    bus_hold(BUS_NOTE);
-    kit_bus.connections = 2;
-    struct ban_change q = {.kind = BAN_USER, .user = S(ann), .reason = S("spam")};
-    KIT_HOST_BEGIN(&k, ban_change, &q);
-    kit_settle(&k);
-    told("note put ban:0%s", ann);
-    told_nothing();
-    assert_non_null(q.op.home);
-    assert_false(ban_user(kit_shard(&k, 1), S(ann), NULL));
-    works(peer_ask(a, 9, "{}"));
-    test_bus_next(&kit_bus, STORE_OK);
-    KIT_UNTIL(&k, q.op.home == NULL);
-    assert_int_equal(q.op.code, CODE_OK);
-    assert_int_equal(q.connections, 3);
-    has(peer_push(a, 105), "spam");
-    told("session_del %s", ann);
-    told("order kick %s 0 spam", ann);
-    assert_int_equal(kit_gate.calls[OP_NOTE_PUT], 0); /* the bus's note is the store's */
-    /* Lifted in the same way. */
-    q = (struct ban_change){.kind = BAN_USER, .user = S(ann), .lift = true};
-    KIT_HOST_BEGIN(&k, ban_change, &q);
-    kit_settle(&k);
-    told("note remove ban:0%s", ann); /* whatever it says */
-    assert_true(ban_user(kit_shard(&k, 1), S(ann), NULL));
-    test_bus_open(&kit_bus);
-    KIT_UNTIL(&k, q.op.home == NULL);
-    assert_int_equal(q.op.code, CODE_OK);
-    assert_false(ban_user(kit_shard(&k, 1), S(ann), NULL));
-    peer_end(a);
-    peer_close(a);
-    kit_end(&k);
-}
-
-static void bans_that_not_all_nodes_have(void **state)
-{
-    struct kit k;
-    (void)state;
-    open_cluster(&k, 1);
-    struct peer *a = newcomer(&k, "ann");
-    kit_bus.status = STORE_RETRY;
-    struct ban_change q = {.kind = MUTE_USER, .user = S("ann")};
-    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
-    assert_false(ban_muted(kit_shard(&k, 0), S("ann"), SLICE_NONE));
-    kit_bus.status = STORE_OK;
-    kit_bus.missing = 1;
-    q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
-    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
-    has(q.op.message, "not yet on every node");
-    assert_true(ban_muted(kit_shard(&k, 0), S("ann"), SLICE_NONE)); /* here it is in force */
-    kit_bus.missing = 0;
-    q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
-    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_OK);
-    peer_close(a);
-    kit_end(&k);
-}
-
 /* --- Kicks -------------------------------------------------------------------------------------------------------- */
 
 static void kicks_wait_for_other_nodes(void **state)
@@ -358,6 +292,26 @@ static void kicks_wait_for_other_nodes(void **state)
         assert_int_equal(q.op.code, revoke ? CODE_UNAVAILABLE : CODE_OK);
         assert_int_equal(q.connections, 2);
     }
+    /* Who has not said so is named. */
+    static const struct {
+        struct silent_nodes silent;
+        const char *says;
+    } silent[] = {{{1, {3}}, "node 3 has not said that it is done there: repeat it"},
+                  {{3, {3, 4, 50}}, "nodes 3, 4 and 50 have not said that it is done there: repeat it"},
+                  {{6, {1, 2, 3, 4}}, "nodes 1, 2, 3, 4 and 2 more have not said that it is done there: repeat it"}};
+    for (unsigned i = 0; i < sizeof silent / sizeof silent[0]; i++) {
+        kit_bus.silent = silent[i].silent;
+        q = (struct host_kick){.user = S(ann)};
+        KIT_HOST_BEGIN(&k, host_kick, &q);
+        kit_settle(&k);
+        told("order kick %s 0 ", ann);
+        test_bus_next(&kit_bus, STORE_RETRY);
+        KIT_UNTIL(&k, q.op.home == NULL);
+        assert_int_equal(q.op.code, CODE_UNAVAILABLE);
+        assert_string_equal(q.op.message, silent[i].says);
+        assert_int_equal(q.op.silent.n, silent[i].silent.n);
+    }
+    kit_bus.silent.n = 0;
     /* Unknown, or not done here: no order. */
     q = (struct host_kick){.user = S("nobody")};
     assert_int_equal(KIT_HOST(&k, host_kick, &q), CODE_NOT_FOUND);
@@ -528,8 +482,6 @@ int main(void)
         cmocka_unit_test(a_channel_without_members_is_followed_no_more),
         cmocka_unit_test(a_push_goes_to_other_nodes_too),
         cmocka_unit_test(presence_of_those_who_are_elsewhere),
-        cmocka_unit_test(bans_are_notes_for_every_node),
-        cmocka_unit_test(bans_that_not_all_nodes_have),
         cmocka_unit_test(kicks_wait_for_other_nodes),
         cmocka_unit_test(orders_are_carried_out),
         cmocka_unit_test(a_store_that_is_away),

@@ -109,6 +109,7 @@ static void a_question_is_answered(void **state)
     (void)state;
     begin(&k);
     test_bus_ask(&kit_bus, CALL_CONSOLE, SLICE_LIT("ping")); /* before anybody answers anything */
+    kit_settle(&k);
     assert_int_equal(kit_bus.answered, 1);
     assert_string_equal(kit_bus.answer, "");
     nodes_answerer(k.hub, NODE_CONSOLE, asked, k.hub);

@@ -24,7 +24,7 @@ static void descriptions(void **state)
     assert_int_equal(image_check(&d, "kit", why, sizeof why), 0);
     assert_string_equal(why, "");
     d.abi_major = 0;
-    refused(&d, "built for plugin ABI 0.3, and this server has 1.3");
+    refused(&d, "built for plugin ABI 0.4, and this server has 1.4");
     d = kit_description();
     for (d.abi_minor = 0; d.abi_minor <= MP_ABI_MINOR; d.abi_minor++) /* older ones are taken as they are */
         assert_int_equal(image_check(&d, "kit", why, sizeof why), 0);

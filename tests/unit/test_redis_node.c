@@ -409,7 +409,7 @@ static void a_loss_is_told(void **state)
 static uint32_t note(struct ears *e, struct bus_note n)
 {
     assert_int_equal(CALL(store_bus(e->s), bus_note, &n), STORE_OK);
-    return n.missing;
+    return n.silent.n;
 }
 
 static void release(struct ears *e)

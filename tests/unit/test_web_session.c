@@ -18,7 +18,7 @@ static struct session *found(struct sessions *s, const char *cookies, uint64_t p
 static void cookies(void **state)
 {
     static struct sessions s = {.idle_ms = 1000};
-    char text[300], name[SESSION_SECRET];
+    char text[300], name[SESSION_NAME];
     (void)state;
     struct session *one = session_new(&s, 1, 0), *two = session_new(&s, 1, 0);
     assert_int_equal(strlen(one->name), 64);
@@ -83,6 +83,40 @@ static void places(void **state)
         assert_int_equal(found(&s, text[i], 1, 100) != NULL, i != 1);
 }
 
+/* Of several nodes each knows whose a cookie is, and asks that one by the cookie's digest. */
+static void nodes(void **state)
+{
+    static struct sessions one = {.idle_ms = 1000, .node = 1}, twelve = {.idle_ms = 1000, .node = 12},
+                           alone = {.idle_ms = 1000};
+    char text[300], digest[SESSION_SECRET];
+    (void)state;
+    struct session *s = session_new(&twelve, 7, 0), *a = session_new(&alone, 7, 0);
+    assert_int_equal(strlen(s->name), 3 + 64);
+    assert_int_equal(strncmp(s->name, "12-", 3), 0);
+    assert_int_equal(strlen(a->name), 64);
+    snprintf(text, sizeof text, "x=y; " SESSION_COOKIE "=0; " SESSION_COOKIE "=%s", s->name);
+    assert_ptr_equal(found(&twelve, text, 7, 1), s);
+    assert_null(found(&one, text, 7, 1));
+    assert_int_equal(session_elsewhere(&one, mp_str(text), digest), 12);
+    assert_string_equal(digest, s->digest);
+    assert_null(strstr(s->name, digest)); /* what travels opens nothing */
+    assert_int_equal(session_elsewhere(&twelve, mp_str(text), digest), 0);
+    assert_int_equal(session_elsewhere(&alone, mp_str(text), digest), 0);
+    assert_ptr_equal(session_find_digest(&twelve, mp_str(digest), 7, 900), s); /* which is a use */
+    assert_ptr_equal(session_find_digest(&twelve, mp_str(digest), 7, 1800), s);
+    assert_null(session_find_digest(&twelve, mp_str(s->name), 7, 1800));
+    assert_null(session_find_digest(&twelve, mp_str(""), 7, 1800));
+    assert_null(session_find_digest(&twelve, mp_str(digest), 8, 1800)); /* another password ends it */
+    assert_null(session_find_digest(&twelve, mp_str(digest), 7, 1800));
+    static const char *const wrong[] = {"",     "-",     "12",  "12-",   "x-%s",  "123456-%s", "-%s",
+                                        "0-%s", "2-%sx", "2%s", "2--%s", "+2-%s", " 2-%.63s"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t n = (size_t)snprintf(text, sizeof text, SESSION_COOKIE "=");
+        snprintf(text + n, sizeof text - n, wrong[i], a->name);
+        assert_int_equal(session_elsewhere(&one, mp_str(text), digest), 0);
+    }
+}
+
 static void sites(void **state)
 {
     const struct mp_str none = mp_str_of(NULL, 0), host = mp_str("chat.example:8080");
@@ -112,6 +146,6 @@ static void sites(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(cookies), cmocka_unit_test(ends), cmocka_unit_test(places),
-                                       cmocka_unit_test(sites)};
+                                       cmocka_unit_test(nodes), cmocka_unit_test(sites)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ struct change {
     struct ban_key key;
     struct ban_span span;
     _Atomic bool existed, nomem;
-    uint32_t missing; /* other nodes that have not said that they have it */
+    struct silent_nodes silent; /* nodes that have not said that they have it */
     char note[4 + BAN_KEY_MAX];
     char value[BAN_NOTE_MAX];
     union {
@@ -54,8 +54,8 @@ static void change_end(struct change *c)
 {
     struct ban_change *q = c->q;
     tell_security(q);
-    if (c->missing && q->op.code == CODE_OK)
-        host_fail(&q->op, CODE_UNAVAILABLE, "it is in force here, and not yet on every node: repeat it");
+    if (c->silent.n && q->op.code == CODE_OK)
+        host_fail_silent(&q->op, &c->silent, "in force here; ", "so");
     free(c);
     host_end(&q->op);
 }
@@ -68,11 +68,22 @@ static void change_fail(struct change *c, enum code code, const char *message)
 
 /* --- 4. Whom it is about, goes ------------------------------------------------------------------------------------ */
 
+static void add_silent(struct change *c, const struct silent_nodes *more)
+{
+    unsigned named = more->n < SILENT_NAMED ? more->n : SILENT_NAMED;
+    for (unsigned i = 0; i < named; i++)
+        silent_add(&c->silent, more->numbers[i]);
+    c->silent.n += more->n - named;
+}
+
 static void kicked(void *owner, struct host_op *op)
 {
     struct change *c = CONTAINER_OF(op, struct change, op.kick.op);
     (void)owner;
     c->q->connections = c->op.kick.connections;
+    add_silent(c, &op->silent);
+    if (op->code == CODE_UNAVAILABLE && op->silent.n)
+        op->code = CODE_OK; /* they are named */
     /* One that is not known yet has no tokens and no connections. */
     if (op->code != CODE_OK && op->code != CODE_NOT_FOUND)
         change_fail(c, op->code, "the ban is in force, but not all could be ended: repeat it");
@@ -85,17 +96,30 @@ static void left(void *owner, struct host_op *op)
     struct change *c = CONTAINER_OF(op, struct change, op.member.op);
     (void)owner;
     c->q->ended = op->code == CODE_OK && c->op.member.existed;
+    c->q->op.silent = op->silent;
     if (op->code != CODE_OK && op->code != CODE_NOT_FOUND)
         change_fail(c, op->code, "the ban is in force, but the membership could not be ended: repeat it");
     else
         change_end(c);
 }
 
+static void ip_closed_elsewhere(void *ctx, uint32_t closed, const struct silent_nodes *silent)
+{
+    struct change *c = ctx;
+    c->q->connections += closed;
+    add_silent(c, silent);
+    change_end(c);
+}
+
 static void ip_closed(void *ctx, uint32_t closed)
 {
     struct change *c = ctx;
     c->q->connections = closed;
-    change_end(c);
+    int rc = ban_ip_ask(c->hub, &c->key, ip_closed_elsewhere, c);
+    if (rc == ERR_NOMEM)
+        change_fail(c, CODE_INTERNAL, "out of memory: the ban is in force, connections of other nodes are not counted");
+    else if (rc)
+        change_end(c);
 }
 
 /* --- 3. Every shard has it ---------------------------------------------------------------------------------------- */
@@ -167,7 +191,7 @@ static void noted(void *owner, struct store_op *op)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
-    c->missing = c->op.note.missing;
+    c->silent = c->op.note.silent;
     if (op->status == STORE_OK && c->heard)
         in_force(c);
     else

@@ -44,9 +44,11 @@ static void apply(struct shard *s, void *ctx)
         conv_follow_rule(s, rule_channel(&b->key));
 }
 
-static void ip_close(struct hub *hub, struct slice reason)
+/* k: of the ban that another node has made; NULL: of whichever. */
+static void ip_close(struct hub *hub, const struct ban_key *k, struct slice reason)
 {
-    if (ban_ip_close(hub, reason, NULL, NULL) != 0)
+    int rc = k ? ban_ip_close_heard(hub, k, reason) : ban_ip_close(hub, reason, NULL, NULL);
+    if (rc != 0)
         log_event(LOG_WARN, "ban.connections_stay", LOG_STR("because", "out of memory"));
 }
 
@@ -63,7 +65,7 @@ static void applied(void *ctx)
     }
     bool own = ban_change_heard(hub, &b->key, atomic_load(&b->existed));
     if (!own && !b->lift && b->key.p[0] - '0' == BAN_IP)
-        ip_close(hub, b->reason);
+        ip_close(hub, &b->key, b->reason);
     free(b);
     note_applied(hub);
 }
@@ -120,7 +122,7 @@ static void all_applied(void *ctx)
         return;
     }
     struct hub *hub = a->hub;
-    ip_close(hub, SLICE_NONE);
+    ip_close(hub, NULL, SLICE_NONE);
     buf_free(&a->list);
     free(a);
     note_applied(hub);

@@ -115,11 +115,11 @@ void deletion_begin_user(struct deletion *d)
     store_user_forget(d->shard->store, &d->op.forget);
 }
 
-static void kicked_elsewhere(void *ctx, enum store_status status, uint32_t connections)
+static void kicked_elsewhere(void *ctx, const struct order_end *e)
 {
     struct deletion *d = ctx;
-    d->connections += connections;
-    if (status == STORE_OK)
+    d->connections += e->connections;
+    if (e->status == STORE_OK)
         deletion_next(d, STEP_LEAVE);
     else
         deletion_again(d);

@@ -108,11 +108,13 @@ struct revoke {
     } op;
 };
 
-static void kicked_elsewhere(void *ctx, enum store_status status, uint32_t connections)
+static void kicked_elsewhere(void *ctx, const struct order_end *e)
 {
     struct host_kick *q = ctx;
-    q->connections += connections;
-    if (status != STORE_OK)
+    q->connections += e->connections;
+    if (e->silent.n)
+        host_fail_silent(&q->op, &e->silent, "", "that it is done there");
+    else if (e->status != STORE_OK)
         host_fail(&q->op, CODE_UNAVAILABLE, "not every node has said that it has done it: repeat it");
     host_end(&q->op);
 }

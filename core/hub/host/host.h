@@ -11,6 +11,7 @@
 #include "core/base/mailbox.h"
 #include "core/base/slice.h"
 #include "core/hub/registry/code.h"
+#include "storage/cluster.h"
 #include "storage/store.h"
 
 #include <stdbool.h>
@@ -26,6 +27,9 @@ struct host_op {
     enum code code;                                /* the result; CODE_OK, or with `message` for people */
     uint32_t retry_after_ms;                       /* of CODE_RATE_LIMITED, or of a mute; 0: not known */
     char message[96];
+    /* Of several nodes: who has not said in time that it is done there. Mostly with CODE_UNAVAILABLE; else what it says
+     * is true all the same, and what was queued there may still go out. */
+    struct silent_nodes silent;
 };
 
 /* Closes a user's connections (reason `kicked`). CODE_NOT_FOUND: no such user. */

@@ -30,6 +30,8 @@ static void host_joined(struct req *r)
 static void host_left(struct req *r)
 {
     struct unsubscribe *q = (struct unsubscribe *)r;
+    struct host_member *p = q->host;
+    p->op.silent = q->silent;
     host_member_end(q->host, r, q->op.members, q->op.existed);
 }
 

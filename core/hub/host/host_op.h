@@ -8,6 +8,9 @@
 /* Sends the operation to a shard, where `run` goes on with it. */
 void host_begin(struct shard *to, struct host_op *op, void (*run)(void *owner, struct mail *m));
 void host_fail(struct host_op *op, enum code code, const char *message);
+/* Some nodes have not said `what` ("that it is done there"), which may be empty: the operation may be repeated. before:
+ * what is sure, or "". */
+void host_fail_silent(struct host_op *op, const struct silent_nodes *silent, const char *before, const char *what);
 /* The failure of a store operation. `what` is said for STORE_NOTFOUND. */
 void host_fail_store(struct host_op *op, enum store_status status, const char *what);
 /* Sends it home. */

@@ -326,8 +326,10 @@ void bans_tick(struct shard *s)
         i = pool_next(&t->pool, i);
         if (i == POOL_NONE)
             break;
-        if (ban_over(s, ban_at(t, i)))
+        if (ban_over(s, ban_at(t, i))) {
             drop(t, i);
+            note_sweep_soon(s->hub);
+        }
         i++;
     }
     t->sweep = i == POOL_NONE ? 0 : i;
@@ -484,13 +486,24 @@ static enum hook_verdict follow_rule(struct hook_call *h, void *ctx)
     return HOOK_REJECT;
 }
 
+static bool note_is_over(void *ctx, const struct store_note *n)
+{
+    const struct hub *hub = ctx;
+    struct ban_key k;
+    struct ban_span span;
+    struct slice reason;
+    return ban_note_read(n->key, n->value, &k, &span, &reason) && span_left(hub->store, &span) == 0;
+}
+
 int bans_register(struct hub *hub)
 {
     /* Before anything that would charge for the message, or see it. */
     const struct hook hooks[] = {{.event = HOOK_MESSAGE, .priority = INT_MAX, .fn = keep_silent},
                                  {.event = HOOK_CONVERSATION, .priority = INT_MAX, .fn = follow_rule}};
-    int rc = hook_register(hub, &hooks[0]);
-    return rc ? rc : hook_register(hub, &hooks[1]);
+    int rc = note_sweeper_add(hub, &(struct note_sweeper){"ban:", note_is_over, hub});
+    for (unsigned i = 0; rc == 0 && i < sizeof hooks / sizeof hooks[0]; i++)
+        rc = hook_register(hub, &hooks[i]);
+    return rc;
 }
 
 uint32_t snapshot_bans(struct shard *s, uint32_t from, bool (*fn)(void *ctx, const struct ban_snapshot *b), void *ctx)

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { JOINING_MS = 500 }; /* that a node which may not serve yet has to answer */
+
 static const uint16_t calls[NODE_SUBJECTS] = {
-    [NODE_CONSOLE] = CALL_CONSOLE, [NODE_SCRIPT] = CALL_SCRIPT, [NODE_TRACE] = CALL_TRACE};
+    [NODE_CONSOLE] = CALL_CONSOLE, [NODE_TRACE] = CALL_TRACE, [NODE_CLOSED] = CALL_CLOSED, [NODE_PLUGIN] = CALL_PLUGIN};
 
 _Static_assert((int)NODE_ANSWER_MAX == (int)BUS_CALL_MAX, "said twice");
 
@@ -44,46 +46,114 @@ bool hub_leads(const struct hub *hub)
 
 /* --- Questions ---------------------------------------------------------------------------------------------------- */
 
+/* One question on the bus. */
 struct ask {
     struct bus_call op;
-    void (*done)(void *ctx, const struct node_answer *answers, unsigned n);
-    void *ctx;
+    struct asks *all;
+    bool joining; /* of a node that need not answer yet */
     char body[];
 };
 
+/* What nodes_ask() was asked: one question to all that serve, or to one; and one to each that joins. */
+struct asks {
+    void (*done)(void *ctx, const struct node_answer *answers, unsigned n);
+    void *ctx;
+    unsigned count, waiting; /* questions; main thread: that have not ended */
+    struct ask *list[];      /* owned */
+};
+
+static void asks_free(struct asks *all)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        free(all->list[i]);
+    free(all);
+}
+
+/* The place of a node's answer in the list of n, at its end where it has none yet. */
+static unsigned place_of(const struct node_answer *list, unsigned n, uint64_t node)
+{
+    unsigned i = 0;
+    while (i < n && list[i].node != node)
+        i++;
+    return i;
+}
+
+/* Those that join are left out where they say nothing: they do not serve yet, and nothing is missing without them. */
+static unsigned gather(const struct asks *all, struct node_answer *list)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < all->count; k++) {
+        const struct bus_call *c = &all->list[k]->op;
+        for (unsigned i = 0; c->op.status == STORE_OK && i < c->n; i++) {
+            const struct bus_answer *b = &c->answers[i];
+            bool given = b->status == STORE_OK && b->body.n > 0;
+            unsigned at = place_of(list, n, b->node);
+            if ((at < n && list[at].given) || (all->list[k]->joining && !given))
+                continue;
+            list[at] = (struct node_answer){b->node, b->number, given, given ? b->body : SLICE_NONE};
+            n += at == n;
+        }
+    }
+    return n;
+}
+
 static void answered(void *owner, struct store_op *op)
 {
-    struct ask *a = CONTAINER_OF(op, struct ask, op.op);
-    unsigned n = op->status == STORE_OK ? a->op.n : 0;
-    struct node_answer *list = n ? calloc(n, sizeof *list) : NULL;
+    struct asks *all = CONTAINER_OF(op, struct ask, op.op)->all;
+    size_t room = 0;
     (void)owner;
-    for (unsigned i = 0; list && i < n; i++) {
-        const struct bus_answer *b = &a->op.answers[i];
-        bool given = b->status == STORE_OK && b->body.n > 0;
-        list[i] = (struct node_answer){b->node, b->number, given, given ? b->body : SLICE_NONE};
-    }
-    a->done(a->ctx, list, list ? n : 0);
+    if (--all->waiting)
+        return;
+    for (unsigned k = 0; k < all->count; k++)
+        room += all->list[k]->op.op.status == STORE_OK ? all->list[k]->op.n : 0;
+    struct node_answer *list = room ? calloc(room, sizeof *list) : NULL;
+    all->done(all->ctx, list, list ? gather(all, list) : 0);
     free(list);
-    bus_call_free(&a->op);
-    free(a);
+    for (unsigned k = 0; k < all->count; k++)
+        bus_call_free(&all->list[k]->op);
+    asks_free(all);
+}
+
+/* False: out of memory. */
+static bool ask_add(struct hub *hub, struct asks *all, const struct node_ask *q, const struct hub_node *joining)
+{
+    struct ask *a = malloc(sizeof *a + q->body.n);
+    if (!a)
+        return false;
+    if (q->body.n)
+        memcpy(a->body, q->body.p, q->body.n);
+    a->all = all;
+    a->joining = joining != NULL;
+    a->op = (struct bus_call){.node = joining ? joining->node : q->node,
+                              .what = calls[q->subject],
+                              .timeout_ms = joining ? JOINING_MS : q->timeout_ms,
+                              .body = slice_of(a->body, q->body.n),
+                              .op = {.home = hub->main, .done = answered}};
+    all->list[all->count++] = a;
+    return true;
 }
 
 int nodes_ask(struct hub *hub, const struct node_ask *q)
 {
     struct bus *bus = store_bus(hub->store);
-    struct ask *a = bus ? malloc(sizeof *a + q->body.n) : NULL;
-    if (!a)
+    struct hub_node nodes[HUB_NODES];
+    unsigned n = q->node ? 0 : hub_nodes(hub, nodes);
+    struct asks *all = bus ? calloc(1, sizeof *all + (n + 1) * sizeof all->list[0]) : NULL;
+    if (!all)
         return bus ? ERR_NOMEM : ERR_CLOSED;
-    if (q->body.n)
-        memcpy(a->body, q->body.p, q->body.n);
-    a->done = q->done;
-    a->ctx = q->ctx;
-    a->op = (struct bus_call){.node = q->node,
-                              .what = calls[q->subject],
-                              .timeout_ms = q->timeout_ms,
-                              .body = slice_of(a->body, q->body.n),
-                              .op = {.home = hub->main, .done = answered}};
-    bus_call(bus, &a->op);
+    all->done = q->done;
+    all->ctx = q->ctx;
+    bool good = ask_add(hub, all, q, NULL);
+    for (unsigned i = 0; good && i < n; i++)
+        if (nodes[i].joining && !nodes[i].self)
+            good = ask_add(hub, all, q, &nodes[i]);
+    if (!good) {
+        asks_free(all);
+        return ERR_NOMEM;
+    }
+    unsigned count = all->waiting = all->count;
+    for (unsigned k = 0; k < count; k++)
+        bus_call(bus, &all->list[k]->op);
     return 0;
 }
 

@@ -23,7 +23,7 @@ struct hub_node {
     uint64_t node;   /* its incarnation: never twice */
     uint16_t number; /* for people */
     bool self, leader, draining;
-    bool joining; /* it does not serve yet, or only since its newest beat: a question to all does not go there */
+    bool joining; /* it does not serve yet, or only since its newest beat */
     char host[64];
 };
 /* Those that live, this one included; returns how many were written. 0: the server is alone. Any thread. */
@@ -36,7 +36,13 @@ bool hub_leads(const struct hub *hub);
 /* --- Questions ---------------------------------------------------------------------------------------------------- */
 
 /* What is asked: each has one answerer. */
-enum node_subject { NODE_CONSOLE, NODE_SCRIPT, NODE_TRACE, NODE_SUBJECTS };
+enum node_subject {
+    NODE_CONSOLE,
+    NODE_TRACE,
+    NODE_CLOSED, /* the hub's: how many connections a ban has closed there */
+    NODE_PLUGIN,
+    NODE_SUBJECTS
+};
 
 struct node_answer {
     uint64_t node;
@@ -46,7 +52,7 @@ struct node_answer {
 };
 
 struct node_ask {
-    uint64_t node; /* 0: all others */
+    uint64_t node; /* 0: all others; those that join need not answer, and are not waited for as long */
     enum node_subject subject;
     uint32_t timeout_ms; /* 0: a second */
     struct slice body;   /* copied */

@@ -19,6 +19,7 @@
 #include "core/hub/shard/metric.h"
 #include "core/hub/shard/nodes.h"
 #include "core/hub/shard/note_ears.h"
+#include "core/hub/shard/note_sweep.h"
 #include "core/hub/shard/options.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/shard/token.h"
@@ -180,6 +181,17 @@ struct node_answerer {
     void *ctx;
 };
 
+/* Of note_sweep.h. */
+enum { NOTE_SWEEPERS = 4 };
+struct note_sweep {
+    struct note_sweeper list[NOTE_SWEEPERS];
+    unsigned count;          /* of them */
+    unsigned at, gone;       /* main thread: whose notes are being read; how many have been taken away */
+    uint64_t swept_ms;       /* the first shard's: the last one */
+    _Atomic bool soon, busy; /* one is wanted; one is under way */
+    struct mail mail;        /* to the main thread, while busy */
+};
+
 /* Of note_ears.h. One change is under way at a time. */
 enum { NOTE_EARS = 8 };
 struct note_ears {
@@ -201,22 +213,24 @@ struct hub {
     unsigned shard_count;
     struct store *store; /* borrowed */
     struct net_shared *shared;
-    struct tables *tables;          /* newest; a reference */
-    struct tables *draft;           /* being changed; NULL: none; owned */
-    bool committing;                /* not all shards have the newest tables yet */
-    bool started;                   /* the shards' threads run */
-    bool stopped;                   /* hub_stop() was called */
-    bool metrics_apart;             /* there is a listener for metrics alone; set before hub_start() */
-    _Atomic unsigned state;         /* enum hub_state; the main thread writes it */
-    uint64_t process;               /* tells this one from other nodes' in what is announced: random */
-    struct change *ban_changes;     /* of ban_change.c: under way on the bus; main thread; list */
-    _Atomic bool isolated;          /* a node that cannot serve; the bus's thread writes it */
-    struct mailbox *main;           /* the main thread's; borrowed; NULL before hub_set_main() */
-    struct metric_table *metrics;   /* main thread; owned */
-    struct command_table *commands; /* main thread; owned */
+    struct tables *tables;           /* newest; a reference */
+    struct tables *draft;            /* being changed; NULL: none; owned */
+    bool committing;                 /* not all shards have the newest tables yet */
+    bool started;                    /* the shards' threads run */
+    bool stopped;                    /* hub_stop() was called */
+    bool metrics_apart;              /* there is a listener for metrics alone; set before hub_start() */
+    _Atomic unsigned state;          /* enum hub_state; the main thread writes it */
+    uint64_t process;                /* tells this one from other nodes' in what is announced: random */
+    struct change *ban_changes;      /* of ban_change.c: under way on the bus; main thread; list */
+    _Atomic bool isolated;           /* a node that cannot serve; the bus's thread writes it */
+    struct mailbox *main;            /* the main thread's; borrowed; NULL before hub_set_main() */
+    struct metric_table *metrics;    /* main thread; owned */
+    struct command_table *commands;  /* main thread; owned */
+    struct ip_closings *ip_closings; /* of ban_ip.c; main thread; owned; NULL: none */
     struct node_answerer answerers[NODE_SUBJECTS];
-    _Atomic(struct mailbox *) answers_at; /* main, once somebody answers; NULL before */
+    _Atomic(struct mailbox *) answers_at; /* main, as soon as it is known; NULL before */
     struct note_ears note_ears;
+    struct note_sweep note_sweep;
     void (*charge)(struct shard *s, uint64_t bucket, double n); /* of hook.h; NULL: nobody takes any */
     void (*trace_sink)(void *ctx, const struct trace_event *e); /* of trace.h; main thread */
     void *trace_ctx;                                            /* of trace_sink */

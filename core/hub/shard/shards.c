@@ -68,6 +68,7 @@ int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx), void (*don
 void hub_set_main(struct hub *hub, struct mailbox *main)
 {
     hub->main = main;
+    atomic_store(&hub->answers_at, main);
 }
 
 struct mailbox *hub_main(const struct hub *hub)

@@ -316,10 +316,12 @@ void membership_ended(struct shard *s, uint32_t conv, const struct store_member_
     }
 }
 
-static void removed_elsewhere(void *ctx, enum store_status status, uint32_t connections)
+/* A node that does not say so in time is told by number, and named to those who can use that. */
+static void removed_elsewhere(void *ctx, const struct order_end *e)
 {
-    (void)status, (void)connections; /* a node that does not say so in time is told by number */
-    owned_done(ctx);
+    struct unsubscribe *q = ctx;
+    q->silent = e->silent;
+    owned_done(&q->o);
 }
 
 /* Nothing that is queued for the user goes out after the answer, wherever its connections are. Of a channel that is
@@ -333,7 +335,7 @@ static void unsubscribe_stored(void *owner, struct store_op *op)
     membership_ended(s, q->o.conv, &q->op, q->change, slice_of(q->name, q->name_len));
     if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "name: no such channel");
-    if (!ended || !order_remove(s, q->op.user, conv_channel_name(conv_key_slice(&q->o.key)), removed_elsewhere, &q->o))
+    if (!ended || !order_remove(s, q->op.user, conv_channel_name(conv_key_slice(&q->o.key)), removed_elsewhere, q))
         owned_done(&q->o);
 }
 

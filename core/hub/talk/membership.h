@@ -8,6 +8,7 @@
 
 #include "core/base/push.h"
 #include "core/hub/talk/conv.h"
+#include "storage/cluster.h"
 
 /* Names of enum push_mode as clients write them; "" for MODE_DEFAULT. */
 extern const char *const push_names[MODE_NONE + 1];
@@ -45,6 +46,7 @@ struct unsubscribe {
     enum member_change change; /* what is said of it */
     uint8_t id_len, name_len;  /* of the user */
     char id[64], name[64];
+    struct silent_nodes silent; /* who has not said that nothing more of the channel goes out there */
 };
 /* req.finish of a struct unsubscribe. */
 void unsubscribe_finish(struct req *r);

@@ -6,16 +6,16 @@
 
 struct order {
     struct bus_order op;
-    void (*then)(void *ctx, enum store_status status, uint32_t connections); /* NULL: nobody waits */
-    void *ctx;                                                               /* of then */
-    char data[];                                                             /* the user's id, then the body */
+    void (*then)(void *ctx, const struct order_end *e); /* NULL: nobody waits */
+    void *ctx;                                          /* of then */
+    char data[];                                        /* the user's id, then the body */
 };
 
 static void ordered(void *owner, struct store_op *op)
 {
     struct order *o = OP_END(owner, op, struct order, op.op);
     if (o->then)
-        o->then(o->ctx, op->status, o->op.connections);
+        o->then(o->ctx, &(struct order_end){op->status, o->op.connections, o->op.silent});
     free(o);
 }
 
@@ -49,11 +49,10 @@ void order_push_begin(struct shard *s, struct slice user, uint16_t action, struc
     order_go(s, o);
 }
 
-static bool order_wait(struct shard *s, struct order *o,
-                       void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+static bool order_wait(struct shard *s, struct order *o, void (*then)(void *ctx, const struct order_end *e), void *ctx)
 {
     if (!o) {
-        then(ctx, STORE_FATAL, 0);
+        then(ctx, &(struct order_end){.status = STORE_FATAL});
         return true;
     }
     o->then = then;
@@ -63,13 +62,13 @@ static bool order_wait(struct shard *s, struct order *o,
 }
 
 bool order_kick(struct shard *s, struct slice user, struct slice message,
-                void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+                void (*then)(void *ctx, const struct order_end *e), void *ctx)
 {
     return s->bus && order_wait(s, order_new(ORDER_KICK, user, message), then, ctx);
 }
 
 bool order_remove(struct shard *s, struct slice user, struct slice channel,
-                  void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx)
+                  void (*then)(void *ctx, const struct order_end *e), void *ctx)
 {
     return s->bus && order_wait(s, order_new(ORDER_REMOVE, user, channel), then, ctx);
 }

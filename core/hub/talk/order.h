@@ -19,14 +19,21 @@ static inline void order_push(struct shard *s, struct slice user, uint16_t actio
         order_push_begin(s, user, action, body);
 }
 
-/* Closes the user's connections elsewhere (kicked). False: the server is alone. True: `then` is called, with how many,
- * once all have gone (STORE_OK) or that is not known; inside this call only when there is no memory. */
+/* What has become of an order. */
+struct order_end {
+    enum store_status status;   /* STORE_OK: it has been done wherever it had to be */
+    uint32_t connections;       /* closed */
+    struct silent_nodes silent; /* who has not said so, where that is known */
+};
+
+/* Closes the user's connections elsewhere (kicked). False: the server is alone. True: `then` is called once all have
+ * gone, or that is not known; inside this call only when there is no memory. */
 MUST_CHECK bool order_kick(struct shard *s, struct slice user, struct slice message,
-                           void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx);
+                           void (*then)(void *ctx, const struct order_end *e), void *ctx);
 
 /* Takes what is queued of the channel from the user's connections elsewhere: its membership has ended. As order_kick().
  * From the channel's owner shard. */
 MUST_CHECK bool order_remove(struct shard *s, struct slice user, struct slice channel,
-                             void (*then)(void *ctx, enum store_status status, uint32_t connections), void *ctx);
+                             void (*then)(void *ctx, const struct order_end *e), void *ctx);
 
 #endif

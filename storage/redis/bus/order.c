@@ -21,12 +21,23 @@ struct ordering {
     struct errand errand;
 };
 
+/* For people. */
+static uint16_t number_of(const struct redis *r, const struct errand_to *to)
+{
+    const struct node *n = nodes_find(node_others(r), to->inc);
+    return n ? n->number : to->number;
+}
+
 static void order_end(struct redis *r, struct errand *e)
 {
     struct task *t = e->ctx;
     struct bus_order *o = (struct bus_order *)t->op;
-    for (uint32_t i = 0; i < e->n; i++)
-        o->connections += e->to[i].connections;
+    for (uint32_t i = 0; i < e->n; i++) {
+        const struct errand_to *to = &e->to[i];
+        o->connections += to->connections;
+        if (!to->over)
+            silent_add(&o->silent, number_of(r, to));
+    }
     enum store_status status = e->left ? STORE_RETRY : STORE_OK;
     errand_free(e);
     task_end(r, t, status);
@@ -123,6 +134,7 @@ void begin_bus_order(struct redis *r, struct task *t)
     bool sane = o->user.n >= 1 && o->user.n <= USER_MAX && o->body.n <= BUS_CALL_MAX;
     struct ordering *own = sane ? task_own(t, sizeof *own) : NULL;
     o->connections = 0;
+    o->silent.n = 0;
     if (!own) {
         task_end(r, t, sane ? STORE_RETRY : STORE_FATAL);
         return;
@@ -153,9 +165,8 @@ static enum store_status answers_make(struct redis *r, struct bus_call *c, const
     char *p = (char *)(c->answers + e->n);
     for (uint32_t i = 0; i < e->n; i++) {
         const struct errand_to *to = &e->to[i];
-        const struct node *n = nodes_find(node_others(r), to->inc);
         c->answers[i] = (struct bus_answer){.node = to->inc,
-                                            .number = n ? n->number : to->number,
+                                            .number = number_of(r, to),
                                             .status = to->replied ? STORE_OK : STORE_RETRY,
                                             .body = slice_of(p, to->n)};
         if (to->n)

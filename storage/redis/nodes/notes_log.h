@@ -57,12 +57,12 @@ struct notes_reader {
     void (*done)(struct redis *r, struct notes_reader *n, enum store_status status);
 };
 void notes_log_await(struct redis *r, struct notes_reader *n);
-/* done is called once the place is in force on all nodes that live, or after 2 s: then it is missing on so many. */
+/* done is called once the place is in force on all nodes that live, or after 2 s: then those have not said so. */
 struct notes_writer {
     struct notes_writer *next;
     uint64_t place;
     uint64_t until_ms; /* by redis.turn_ms */
-    void (*done)(struct redis *r, struct notes_writer *n, uint32_t missing);
+    void (*done)(struct redis *r, struct notes_writer *n, const struct silent_nodes *silent);
 };
 void notes_log_spread(struct redis *r, struct notes_writer *n);
 /* The first incarnation of this process, and a number: together they name a change that it makes. */

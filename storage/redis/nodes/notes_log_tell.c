@@ -176,17 +176,21 @@ uint64_t notes_log_place(const struct redis *r)
 
 /* --- Who waits for all nodes -------------------------------------------------------------------------------------- */
 
-/* On how many nodes that place is not in force, as far as is known. */
-static uint32_t missing(const struct redis *r, uint64_t place)
+/* On which nodes that place is not in force, as far as is known. */
+static struct silent_nodes missing(const struct redis *r, uint64_t place)
 {
     const struct nodes *ns = node_others(r);
-    uint32_t count = r->notes_log->applied < place;
+    const struct node *own = nodes_find(ns, ns->inc);
+    struct silent_nodes out = {.n = 0};
+    if (r->notes_log->applied < place)
+        silent_add(&out, own ? own->number : 0);
     for (unsigned i = 0; i < ns->n; i++) {
         const struct node *n = &ns->list[i];
         /* Whoever has none of it yet reads it later. */
-        count += n->inc != ns->inc && !node_is_dead(n) && n->about.log && n->about.log <= place;
+        if (n != own && !node_is_dead(n) && n->about.log && n->about.log <= place)
+            silent_add(&out, n->number);
     }
-    return count;
+    return out;
 }
 
 static void spread_look(struct redis *r, uint64_t told)
@@ -196,9 +200,9 @@ static void spread_look(struct redis *r, uint64_t told)
     l->writers = NULL;
     while (n) {
         struct notes_writer *next = n->next;
-        uint32_t count = missing(r, n->place);
-        if ((n->place <= told && !count) || r->turn_ms >= n->until_ms) {
-            n->done(r, n, count);
+        struct silent_nodes silent = missing(r, n->place);
+        if ((n->place <= told && !silent.n) || r->turn_ms >= n->until_ms) {
+            n->done(r, n, &silent);
         } else {
             n->next = l->writers;
             l->writers = n;

@@ -29,10 +29,10 @@ struct changing {
     struct notes_writer writer;
 };
 
-static void note_spread(struct redis *r, struct notes_writer *n, uint32_t missing)
+static void note_spread(struct redis *r, struct notes_writer *n, const struct silent_nodes *silent)
 {
     struct changing *g = CONTAINER_OF(n, struct changing, writer);
-    g->bus->missing = missing;
+    g->bus->silent = *silent;
     task_end(r, g->task, STORE_OK);
 }
 
@@ -123,7 +123,7 @@ void begin_note_put(struct redis *r, struct task *t)
 void begin_bus_note(struct redis *r, struct task *t)
 {
     struct bus_note *op = (struct bus_note *)t->op;
-    op->missing = 0;
+    op->silent.n = 0;
     note_change(r, t, &op->note, op, op->remove);
 }
 
