@@ -9,11 +9,26 @@
 
 #include <stdlib.h>
 
-static void announced(struct command_call *c, int rc)
+/* Those who have not said so may have it all the same. That is no error: who repeats it tells the others twice. */
+static void announced(void *ctx, enum store_status status, const struct silent_nodes *silent)
 {
-    if (rc == 0)
-        command_done(c);
-    else if (rc == ERR_TOOLARGE)
+    struct command_call *c = ctx;
+    if (status != STORE_OK) {
+        command_fail(c, "unavailable", "announced on this node; the store cannot tell the others now");
+        return;
+    }
+    if (silent->n) {
+        struct buf *b = &c->out;
+        silent_put(b, silent);
+        b->p[0] = '{'; /* in place of the comma */
+        buf_byte(b, '}');
+    }
+    command_done(c);
+}
+
+static void announce_fail(struct command_call *c, int rc)
+{
+    if (rc == ERR_TOOLARGE)
         command_fail(c, "too_large", "several nodes can be told some 4000 bytes at once");
     else
         command_fail(c, "internal", "out of memory");
@@ -23,10 +38,11 @@ static void run_announce(struct command_call *c, void *ctx)
 {
     (void)ctx;
     uint32_t max = c->hub->box->opt.content_max;
+    int rc;
     if (c->argv[0].n == 0 || (max && c->argv[0].n > max))
         command_fail(c, c->argv[0].n ? "too_large" : "bad_request", "expected 1 to %u bytes", max);
-    else
-        announced(c, host_announce(c->hub, NULL, c->argv[0]));
+    else if ((rc = host_announce_told(c->hub, c->argv[0], announced, c)) != 0)
+        announce_fail(c, rc);
 }
 
 /* --- Sending, as `system` ----------------------------------------------------------------------------------------- */

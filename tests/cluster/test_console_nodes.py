@@ -169,10 +169,12 @@ class Nodes(ThreeNodes):
         try:
             refused = self.refused(0, "kick user " + a.id)
             self.assertIn("node 3 has not said that it is done there", str(refused))
+            self.assertEqual(self.json(1, "announce tea is ready"), {"unanswered": [3]})
             self.assertEqual(self.json(1, 'channel "%s" kick %s' % (room, b.id)), {"members": 1, "unanswered": [3]})
         finally:
             os.kill(self.nodes[2].process.pid, signal.SIGCONT)
         self.eventually(lambda: "unanswered" not in self.json(0, "status"), 30)
+        self.assertIsNone(self.json(1, "announce tea is gone"))
         os.kill(self.nodes[2].process.pid, signal.SIGSTOP)
         try:
             refused = self.refused(1, "ban ip 192.0.2.0/24")

@@ -136,6 +136,55 @@ static void leaving_waits_for_other_nodes(void **state)
 
 /* --- Announcements ------------------------------------------------------------------------------------------------ */
 
+static struct {
+    unsigned calls;
+    enum store_status status;
+    struct silent_nodes silent;
+} waited;
+
+static void announced(void *ctx, enum store_status status, const struct silent_nodes *silent)
+{
+    assert_ptr_equal(ctx, &waited);
+    waited.calls++;
+    waited.status = status;
+    waited.silent = *silent;
+}
+
+/* Whoever waits for it is told when all nodes have it, and which have not said so. */
+static void announcements_are_waited_for(void **state)
+{
+    struct kit k;
+    (void)state;
+    memset(&waited, 0, sizeof waited);
+    kit_begin(&k, 1); /* alone: at once */
+    assert_int_equal(host_announce_told(k.hub, S("hear ye"), announced, &waited), 0);
+    assert_int_equal(waited.calls, 1);
+    assert_int_equal(waited.status, STORE_OK);
+    kit_end(&k);
+    begin(&k, 1);
+    struct peer *a = comes(&k, kit_id(&k, "ann", 0));
+    kit_bus.hold |= 1u << BUS_NOTE;
+    kit_bus.silent = (struct silent_nodes){1, {3}};
+    assert_int_equal(host_announce_told(k.hub, S("hear ye"), announced, &waited), 0);
+    has(peer_push(a, 106), "hear ye");
+    kit_settle(&k);
+    assert_int_equal(waited.calls, 1);
+    assert_false(((struct bus_note *)kit_bus.list[0])->behind);
+    test_bus_next(&kit_bus, STORE_OK);
+    KIT_UNTIL(&k, waited.calls == 2);
+    assert_int_equal(waited.silent.n, 1);
+    assert_int_equal(waited.silent.numbers[0], 3);
+    kit_bus.silent.n = 0;
+    assert_int_equal(host_announce_told(k.hub, S("again"), announced, &waited), 0);
+    kit_settle(&k);
+    test_bus_next(&kit_bus, STORE_RETRY);
+    KIT_UNTIL(&k, waited.calls == 3);
+    assert_int_equal(waited.status, STORE_RETRY);
+    test_bus_open(&kit_bus);
+    peer_close(a);
+    kit_end(&k);
+}
+
 static void announcements_reach_all_nodes(void **state)
 {
     struct kit k;
@@ -401,6 +450,7 @@ int main(void)
         cmocka_unit_test(a_join_under_a_ban_is_undone),
         cmocka_unit_test(leaving_waits_for_other_nodes),
         cmocka_unit_test(announcements_reach_all_nodes),
+        cmocka_unit_test(announcements_are_waited_for),
         cmocka_unit_test(a_buried_node_comes_back),
         cmocka_unit_test(sessions_are_put_until_it_works),
         cmocka_unit_test(a_login_over_a_burial),

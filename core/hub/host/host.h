@@ -62,6 +62,10 @@ int host_push(struct hub *hub, struct shard *from, struct slice user, uint16_t a
 /* Push 106 to every connection, in steps; on all nodes, where the server is one of several. ERR_TOOLARGE: it is above
  * what nodes tell each other so, some 4000 bytes. */
 int host_announce(struct hub *hub, struct shard *from, struct slice content);
+/* The same, for somebody who waits until every node has it: `told` is called on the main thread, with who has not said
+ * so in time; by a server alone inside this call. STORE_OK, or nobody else has it. Main thread. */
+int host_announce_told(struct hub *hub, struct slice content,
+                       void (*told)(void *ctx, enum store_status status, const struct silent_nodes *silent), void *ctx);
 /* Closes one connection (kicked), by handle. */
 int host_close(struct hub *hub, struct shard *from, unsigned shard, uint32_t conn, uint32_t generation,
                struct slice message);

@@ -98,7 +98,7 @@ static void changed(void *ctx, const struct note_change *n)
     note_applied(hub);
 }
 
-static void told(void *ctx, enum store_status status)
+static void told_behind(void *ctx, enum store_status status)
 {
     (void)ctx;
     if (status != STORE_OK)
@@ -111,22 +111,31 @@ int host_announce_begin(struct hub *hub)
     return note_ear_add(hub, &(struct note_ear){.prefix = prefix, .changed = changed, .ctx = hub});
 }
 
-static int announce_elsewhere(struct hub *hub, struct slice body)
+/* Who waits for an announcement; told NULL: nobody does. */
+struct waiter {
+    void (*told)(void *ctx, enum store_status status, const struct silent_nodes *silent);
+    void *ctx;
+};
+
+static int announce_elsewhere(struct hub *hub, struct slice body, const struct waiter *w)
 {
     char key[40];
     if (!hub->shards[0]->bus)
         return 0;
     if (body.n > NOTE_VALUE_MAX)
         return ERR_TOOLARGE;
-    return note_order(
-        hub,
-        &(struct note_order){
-            .key = slice_of(key, note_key(hub, key)), .value = body, .passing = true, .home = hub->main, .done = told});
+    return note_order(hub, &(struct note_order){.key = slice_of(key, note_key(hub, key)),
+                                                .value = body,
+                                                .passing = true,
+                                                .home = hub->main,
+                                                .done = told_behind,
+                                                .spread = w->told,
+                                                .ctx = w->ctx});
 }
 
 /* --- Both --------------------------------------------------------------------------------------------------------- */
 
-int host_announce(struct hub *hub, struct shard *from, struct slice content)
+static int announce(struct hub *hub, struct shard *from, struct slice content, const struct waiter *w)
 {
     struct buf b = BUF_INIT;
     buf_lit(&b, "{\"content\":");
@@ -134,9 +143,31 @@ int host_announce(struct hub *hub, struct shard *from, struct slice content)
     buf_lit(&b, ",\"createdAt\":");
     buf_dec(&b, clock_wall_ms());
     buf_lit(&b, "}");
-    int rc = buf_ok(&b) ? announce_elsewhere(hub, buf_slice(&b)) : ERR_NOMEM;
+    int rc = buf_ok(&b) ? announce_elsewhere(hub, buf_slice(&b), w) : ERR_NOMEM;
+    bool gone = rc == 0 && w->told;
     if (rc == 0)
         rc = announce_here(hub, from, buf_slice(&b));
+    if (rc != 0 && gone) { /* whoever waits is told that others have it */
+        log_event(LOG_WARN, "announcement.left_out", LOG_STR("because", "out of memory"));
+        rc = 0;
+    }
     buf_free(&b);
+    return rc;
+}
+
+int host_announce(struct hub *hub, struct shard *from, struct slice content)
+{
+    return announce(hub, from, content, &(struct waiter){NULL, NULL});
+}
+
+int host_announce_told(struct hub *hub, struct slice content,
+                       void (*told)(void *ctx, enum store_status status, const struct silent_nodes *silent), void *ctx)
+{
+    static const struct silent_nodes none = {.n = 0};
+    if (hub->shards[0]->bus)
+        return announce(hub, NULL, content, &(struct waiter){told, ctx});
+    int rc = announce(hub, NULL, content, &(struct waiter){NULL, NULL});
+    if (rc == 0)
+        told(ctx, STORE_OK, &none);
     return rc;
 }

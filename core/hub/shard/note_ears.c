@@ -81,6 +81,7 @@ void notes_noted(void *ctx, struct bus_noted *n)
 struct order {
     struct bus_note op;
     void (*done)(void *ctx, enum store_status status);
+    void (*spread)(void *ctx, enum store_status status, const struct silent_nodes *silent);
     void *ctx;
     char data[];
 };
@@ -89,7 +90,10 @@ static void kept(void *owner, struct store_op *op)
 {
     struct order *o = CONTAINER_OF(op, struct order, op.op);
     (void)owner;
-    o->done(o->ctx, op->status);
+    if (o->spread)
+        o->spread(o->ctx, op->status, &o->op.silent);
+    else
+        o->done(o->ctx, op->status);
     free(o);
 }
 
@@ -103,13 +107,14 @@ int note_order(struct hub *hub, const struct note_order *q)
     if (q->value.n)
         memcpy(o->data + q->key.n, q->value.p, q->value.n);
     o->done = q->done;
+    o->spread = q->spread;
     o->ctx = q->ctx;
     o->op = (struct bus_note){.op = {.home = q->home, .done = kept},
                               .note = {slice_of(o->data, q->key.n), slice_of(o->data + q->key.n, q->value.n)},
                               .remove = q->remove,
                               .add = q->add,
                               .passing = q->passing,
-                              .behind = true,
+                              .behind = !q->spread,
                               .number = q->number};
     bus_note(bus, &o->op);
     return 0;

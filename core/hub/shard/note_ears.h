@@ -14,6 +14,7 @@
 
 struct bus_noted;
 struct hub;
+struct silent_nodes;
 
 /* A change, in the order in which all nodes hear of them. The next one comes only after note_applied(). */
 struct note_change {
@@ -41,7 +42,7 @@ void note_applied(struct hub *hub);
 void notes_noted(void *hub, struct bus_noted *n);
 
 /* A change that is written, and told to the other nodes, behind: see struct bus_note of storage/bus.h for `add` and
- * `number`. */
+ * `number`. With `spread` it is waited for on all nodes. */
 struct note_order {
     struct slice key, value; /* copied */
     bool remove, add;
@@ -49,6 +50,8 @@ struct note_order {
     uint64_t number;
     struct mailbox *home;
     void (*done)(void *ctx, enum store_status status); /* on home's thread */
+    /* Instead, where it is not NULL: it is in force on all nodes but the silent ones. */
+    void (*spread)(void *ctx, enum store_status status, const struct silent_nodes *silent);
     void *ctx;
 };
 /* ERR_CLOSED: the server is alone; ERR_NOMEM. Any thread. */
