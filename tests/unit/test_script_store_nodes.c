@@ -527,9 +527,34 @@ static void all_end_the_same(void **state)
     end();
 }
 
+/* What ended a minute ago and is there all the same was left by a leader that died: the sweep takes it away. */
+static void what_a_dead_leader_left(void **state)
+{
+    static const struct {
+        const char *value;
+        bool left;
+    } cases[] = {{"1 s text", true},    {"40000 n 7", true}, {"40001 n 7", false}, {"99000 b 1", false},
+                 {"200000 s x", false}, {"0 s text", false}, {"", false},          {"what?", false}};
+    (void)state;
+    begin();
+    now_ms = 100000;
+    const struct note_sweep *w = &nodes[0].hub->note_sweep;
+    const struct note_sweeper *s = NULL;
+    for (unsigned i = 0; i < w->count; i++)
+        if (strcmp(w->list[i].prefix, "s/") == 0)
+            s = &w->list[i];
+    assert_non_null(s);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct store_note n = {S("s/a:b/k"), S(cases[i].value)};
+        assert_int_equal(s->is_over(s->ctx, &n), cases[i].left);
+    }
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_dead_leader_left),
         cmocka_unit_test(what_one_sets_all_have),
         cmocka_unit_test(sums_are_exact),
         cmocka_unit_test(the_log_decides_between_two),
