@@ -120,6 +120,8 @@ def own(part, *arguments):
     return PYTHON + [os.path.abspath(__file__), "--inside", part] + list(arguments), {}
 
 
+CLUSTER = {"MAGPIE_TEST_FOLDER": os.path.join(ROOT, "tests", "cluster"), "MAGPIE_TEST_WORKERS": "1"}
+
 PARTS = [
     Part("kills", "200 times kill -9 under load: nothing acknowledged is lost, doubled or reordered", 15,
          suite("test_durability.Kills", MAGPIE_KILLS="200"), suite("test_durability.Kills", MAGPIE_KILLS="2")),
@@ -139,9 +141,9 @@ PARTS = [
          (BENCH + ["--json", "reconnects"], {}), (BENCH + ["--json", "--quick", "reconnect"], {}), bench_counts),
     Part("tls", "the whole suite with every client by TLS: our records, OpenSSL's, 1.2", 45,
          [suite(MAGPIE_TLS=way) for way in ("own", "openssl", "1.2")], suite("smoke", MAGPIE_TLS="own")),
-    Part("nodes", "three nodes: 20 kills of each, of Redis and PostgreSQL too, hangs; 20 partitions of machines", 60,
-         suite("test_faults", "test_partitions", MAGPIE_TEST_FOLDER=os.path.join(ROOT, "tests", "cluster"),
-               MAGPIE_TEST_WORKERS="1", MAGPIE_KILLS="20", MAGPIE_CUTS="20")),
+    Part("nodes", "three nodes: 20 kills of each, of Redis and PostgreSQL too, hangs, lost machines; 20 partitions", 60,
+         [suite("test_faults", "test_partitions", MAGPIE_KILLS="20", MAGPIE_CUTS="20", **CLUSTER),
+          suite("test_checker", MAGPIE_KILLS="4", **CLUSTER)]),
     Part("asan", "unit tests and suite with AddressSanitizer and UBSan", 90, (DEV + ["asan"], {})),
     Part("tsan", "unit tests and suite with ThreadSanitizer", 120, (DEV + ["tsan"], {})),
     Part("fuzz", "every fuzz target, for the rest of the time", 30, (DEV + ["fuzz"], {})),

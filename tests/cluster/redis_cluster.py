@@ -50,6 +50,23 @@ def rights(prefix):
     return ["~%s*" % prefix, "&%s*" % prefix] + given[0][7:]
 
 
+class Shared:
+    """The Redis Cluster of MAGPIE_TEST_REDIS, which other tests use at the same time: they see nothing of each other,
+    for each server has a prefix of its own, and none does anything to Redis itself."""
+
+    def __init__(self, addresses):
+        self.addresses = addresses
+
+    def close(self):
+        pass
+
+
+def shared():
+    """That one, or where there is none one that is started for the class."""
+    addresses = os.environ.get("MAGPIE_TEST_REDIS") or os.environ.get("MAGPIE_TEST_CLUSTER")
+    return Shared(addresses) if addresses else RedisCluster()
+
+
 class Node:
     """One Redis of the cluster."""
 
@@ -114,14 +131,20 @@ class Node:
         self.process.cont()
 
     def view(self):
-        """The cluster as this node sees it: [{id, address, flags, master, link, slots}]."""
+        """The cluster as this node sees it: [{id, address, flags, master, link, slots, ranges}]."""
         out = []
         for line in self.call("CLUSTER", "NODES").decode().splitlines():
             id_, address, flags, master, _, _, _, link, *slots = line.split()
             out.append({"id": id_, "address": address.split("@")[0], "flags": flags.split(","), "link": link,
                         "master": None if master == "-" else master,
-                        "slots": sum(span(s) for s in slots if not s.startswith("["))})
+                        "slots": sum(span(s) for s in slots if not s.startswith("[")),
+                        "ranges": " ".join(s for s in slots if not s.startswith("["))})
         return out
+
+    def owner(self, slot):
+        """The id of the node that serves it, as this one sees it."""
+        return next((master[2].decode() for first, last, master, *_ in self.call("CLUSTER", "SLOTS")
+                     if first <= slot <= last), None)
 
     def __repr__(self):
         return "<redis %s>" % self.address
@@ -231,6 +254,7 @@ class RedisCluster:
         eventually(self.is_healthy, "a healthy Redis Cluster", timeout, 0.05)
 
     def is_healthy(self):
+        whose = set()  # as each node sees it: after moves of slots they may disagree
         for n in self.running():
             try:
                 if b"cluster_state:ok" not in n.call("CLUSTER", "INFO"):
@@ -244,12 +268,13 @@ class RedisCluster:
             if (len([v for v in view if "slave" in v["flags"]]) < len(self.nodes) - self.masters_count
                     or sum(v["slots"] for v in serving) != SLOTS or len(serving) != self.masters_count):
                 return False
+            whose.add(tuple(sorted((v["id"], v["ranges"]) for v in serving)))
             role = n.call("ROLE")
             if role[0] == b"slave" and role[3] != b"connected":
                 return False
             if role[0] == b"master" and len(role[2]) < self.replicas_count:
                 return False
-        return True
+        return len(whose) == 1
 
     def running(self):
         return [n for n in self.nodes if n.process.running()]
@@ -259,7 +284,7 @@ class RedisCluster:
         for n in self.running():
             try:
                 return n.view()
-            except OSError:
+            except (OSError, RedisError):  # it loads what is on its disk
                 continue
         raise OSError("no Redis answers")
 
@@ -302,8 +327,21 @@ class RedisCluster:
 
         eventually(moved, "a failover to " + replica.address, 60)
 
+    def take_over(self, replica):
+        """Makes it the master by its own word alone, as an operator does whose masters are gone."""
+        def taken():
+            if replica.call("ROLE")[0] != b"master":
+                try:
+                    replica.call("CLUSTER", "FAILOVER", "TAKEOVER")
+                except RedisError:  # it has just started
+                    pass
+                return False
+            return replica in self.masters()
+        eventually(taken, "%s takes over" % replica.address, 30)
+
     def move_slot(self, slot, to, between=None):
-        """Moves a slot with its keys to another master. between: called when half of it is there (TRYAGAIN, ASK)."""
+        """Moves a slot with its keys to another master; returns when all know it: of slots that are moved faster than
+        that, members of Redis may not agree ever after. between: called when half of it is there (TRYAGAIN, ASK)."""
         source = self.master_of(slot)
         to.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
@@ -320,6 +358,7 @@ class RedisCluster:
             source.call("MIGRATE", to.host, to.port, "", 0, 5000, *auth, "KEYS", *keys)
         for n in [to, source] + [m for m in self.masters() if m not in (to, source)]:
             n.call("CLUSTER", "SETSLOT", slot, "NODE", to.id)
+        eventually(lambda: all(n.owner(slot) == to.id for n in self.running()), "all know whose slot %d is" % slot)
 
     def close(self):
         for n in self.nodes:

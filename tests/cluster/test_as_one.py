@@ -6,9 +6,9 @@ from base import Test
 from client import (ACK, ANNOUNCEMENT, BLOCK, CHANNEL_MESSAGE, EDIT, EDITED, INBOX, LOGOUT, MEMBERS, MEMBERSHIP, MERGED,
                     PRESENCE, PRESENCE_CHANGED, READ, READ_ELSEWHERE, RECALL, RECALLED, SEND_CHANNEL, SEND_USER,
                     UNSUBSCRIBE, USER_MESSAGE, WATCH)
-from redis_cluster import RedisCluster
-from server import Server
+from redis_cluster import shared
 from test_console import Console
+from together import start_nodes
 
 CONFIG = {"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}}
 
@@ -22,12 +22,9 @@ class Nodes(Test):
 
     @classmethod
     def setUpClass(cls):
-        cls.redis = RedisCluster()
+        cls.redis = shared()
         cls.addClassCleanup(cls.redis.close)
-        cls.nodes = []
-        for _ in range(3):
-            cls.nodes.append(Server(cls.settings, redis=cls.redis.addresses, nodes=1,
-                                    keys=cls.nodes[0].keys if cls.nodes else None))
+        cls.nodes = start_nodes(cls.settings, cls.redis.addresses)
         cls.server = cls.nodes[0]
 
     @classmethod

@@ -1,5 +1,5 @@
 """Everything breaks while people on all nodes chat: the checker finds nothing. MAGPIE_KILLS: how many of each kind (2;
-`./dev soak` takes 20); MAGPIE_TEST_NODES: how many nodes (3)."""
+`./dev soak nodes` takes 20); MAGPIE_TEST_NODES: how many nodes (3)."""
 
 import os
 import random
@@ -137,15 +137,19 @@ class OfNodes(Faults):
         self.under_load(*[kill] * KILLS)
 
     def test_hang(self):
-        """For 5 s; and for 10 s: it is buried, and finds that out."""
-        def hang(seconds):
-            node = self.one_of(self.nodes)
-            node.process.send_signal(signal.SIGSTOP)
+        """One for 5 s; and another for 10 s: it is buried, and finds that out."""
+        def hang():
+            long, short = random.sample(self.nodes, 2) if len(self.nodes) > 1 else self.nodes * 2
+            for n in long, short:
+                n.process.send_signal(signal.SIGSTOP)
             try:
-                time.sleep(seconds)
+                time.sleep(5)
+                short.process.send_signal(signal.SIGCONT)
+                time.sleep(5)
             finally:
-                node.process.send_signal(signal.SIGCONT)
-        self.under_load(lambda: hang(5), lambda: hang(10))
+                for n in short, long:
+                    n.process.send_signal(signal.SIGCONT)
+        self.under_load(*[hang] * (KILLS // 2))
 
     def test_restarted_one_after_the_other(self):
         """An upgrade: nobody is refused anything for good, and nothing is lost that was under way."""
@@ -260,7 +264,7 @@ class OfRoom(Faults):
         def move():
             used = self.redis.used_slots()
             masters = self.redis.masters()
-            for slot in random.sample(used, min(len(used), 20)):
+            for slot in random.sample(used, min(len(used), 10)):
                 source = self.redis.master_of(slot)
                 self.redis.move_slot(slot, masters[(masters.index(source) + 1) % len(masters)])
         self.under_load(*[move] * KILLS)
@@ -370,7 +374,7 @@ class OfClocks(Faults):
             node.start()
         commands = {n: n.process.argv for n in self.redis.nodes}
         try:
-            self.under_load(lambda: off(HOUR), lambda: off(-HOUR), lambda: off(TEN_YEARS))
+            self.under_load(*[lambda by=by: off(by) for by in [TEN_YEARS, HOUR, -HOUR][:KILLS]])
         finally:
             for n, argv in commands.items():
                 n.process.argv = argv

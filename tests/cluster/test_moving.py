@@ -9,7 +9,7 @@ import export_file
 from base import Test
 from client import CONVERSATIONS
 from redis_cluster import RedisCluster
-from server import MAGPIED, PATIENCE, Server
+from server import MAGPIED, PATIENCE, Server, merged
 from test_durability import whole_history, whole_inbox
 
 
@@ -37,7 +37,8 @@ class Moving(Test):
         return s
 
     def node(self, **config):
-        s = Server(config, start=False, redis=self.redis.addresses)
+        # Exports are repeated while masters move, but not for ever: nobody moves them but the test.
+        s = Server(merged({"cluster": {"balance": False}}, config), start=False, redis=self.redis.addresses)
         self.addCleanup(s.discard)
         s.write_config()
         return s

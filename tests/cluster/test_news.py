@@ -1,13 +1,12 @@
 """What clients of two nodes hear of each other's messages: each seq once and in order, slices, edits, recalls, members.
 """
 
-import os
 import threading
 
 from base import Test
 from client import EDIT, MEMBERSHIP, RECALL, UNSUBSCRIBE
 from plugin_base import Console
-from redis_cluster import RedisCluster
+from redis_cluster import RedisCluster, shared
 from resp import Redis, RedisError
 from server import Server
 
@@ -22,17 +21,19 @@ class Nodes(Test):
 
     @classmethod
     def setUpClass(cls):
-        addresses = os.environ.get("MAGPIE_TEST_REDIS") or os.environ.get("MAGPIE_TEST_CLUSTER")
-        cls.redis = None if addresses else RedisCluster().__enter__()
+        cls.redis = cls.start_redis()
+        cls.addClassCleanup(cls.redis.close)
         config = dict(cls.settings, listen={"console": "127.0.0.1:0"})
-        cls.server = Server(config, redis=addresses or cls.redis.addresses, nodes=3)
+        cls.server = Server(config, redis=cls.redis.addresses, nodes=3)
         cls.here, cls.there = cls.server.others
 
     @classmethod
     def tearDownClass(cls):
         cls.server.close()
-        if cls.redis:
-            cls.redis.__exit__(None, None, None)
+
+    @staticmethod
+    def start_redis():
+        return shared()
 
     def pair(self, **login):
         """A user here and one there."""
@@ -166,6 +167,10 @@ class News(Nodes):
 
 class Deaf(Nodes):
     """News are lost, for the connections by which nodes hear them are cut."""
+
+    @staticmethod
+    def start_redis():
+        return RedisCluster()
 
     def cut(self):
         for address in self.server.redis.split(","):

@@ -5,32 +5,31 @@ import signal
 
 from base import Test
 from client import CHANNEL_MESSAGE, LOGIN, LOGOUT, PING, PRESENCE, PRESENCE_CHANGED, WATCH
-from redis_cluster import RedisCluster
-from server import Server
+from redis_cluster import shared
 from test_console import Console
+from together import start_nodes
 
 CONFIG = {"listen": {"console": "unix:console.sock"}, "log": {"level": "info"}}
 
 
 class Sessions(Test):
-    """Three nodes of one cluster."""
+    """Three nodes of one cluster, which the tests share but for those that `spoil` them."""
 
     @classmethod
     def setUpClass(cls):
-        cls.redis = RedisCluster()
+        cls.redis, cls.nodes = shared(), []
+        cls.addClassCleanup(cls.redis.close)
 
     @classmethod
     def tearDownClass(cls):
-        cls.redis.close()
+        nodes, cls.nodes = cls.nodes, []
+        for n in nodes:
+            n.close()
 
     def setUp(self):
         super().setUp()
-        self.redis.healthy()
-        self.nodes = []
-        for _ in range(3):
-            self.nodes.append(Server(CONFIG, redis=self.redis.addresses, nodes=1,
-                                     keys=self.nodes[0].keys if self.nodes else None))
-            self.addCleanup(self.nodes[-1].close)
+        if not self.nodes:
+            self.nodes.extend(start_nodes(CONFIG, self.redis.addresses))
         self.server = self.nodes[0]
         for n in self.nodes:
             self.eventually(lambda: len(self.status(n)["nodes"]) == 3, 20)
@@ -106,7 +105,12 @@ class Sessions(Test):
         self.assertEqual(bob.push(PRESENCE_CHANGED), {"id": ada.id, "online": True})
         self.assertTrue(self.online(bob, ada.id))
 
+    def spoil(self):
+        """The next test gets others."""
+        self.addCleanup(self.tearDownClass)
+
     def test_who_was_on_a_killed_node_is_offline(self):
+        self.spoil()
         ada, bob = self.friends()
         self.again(ada, server=self.nodes[2], device="phone")
         self.assertEqual(bob.request(WATCH, ids=[ada.id], watch=True)["online"], [ada.id])
@@ -122,6 +126,7 @@ class Sessions(Test):
 
     def test_buried_alive(self):
         """A node hangs for so long that it is taken for dead. What was on it meanwhile is elsewhere, or comes back."""
+        self.spoil()
         ada, bob = self.friends()
         phone = self.again(ada, server=self.nodes[0], device="phone")
         carl = self.user("Carl", server=self.nodes[0], device="phone")

@@ -5,8 +5,8 @@ import shutil
 import tempfile
 
 from base import Test
-from redis_cluster import RedisCluster
-from server import Server
+from redis_cluster import shared
+from together import start_nodes
 
 
 class ThreeNodes(Test):
@@ -21,13 +21,11 @@ class ThreeNodes(Test):
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         with open(os.path.join(cls.folder, "all.lua"), "w") as f:
             f.write(cls.script)
-        cls.redis = RedisCluster()
+        cls.redis = shared()
         cls.addClassCleanup(cls.redis.close)
-        cls.nodes = []
-        for n in range(3):
-            cls.nodes.append(Server(dict({"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}},
-                                         **cls.settings, node=n + 1, scripts={"path": cls.folder, "load": ["all"]}),
-                                    redis=cls.redis.addresses, nodes=1, keys=cls.nodes[0].keys if n else None))
+        cls.nodes = start_nodes(dict({"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}},
+                                     **cls.settings, scripts={"path": cls.folder, "load": ["all"]}),
+                                cls.redis.addresses, numbered=True)
         cls.server = cls.nodes[0]
 
     @classmethod
