@@ -180,6 +180,32 @@ static void a_gap_with_holes(void **state)
     end_with(&k, a);
 }
 
+/* The store has none of what is missing, and more of what came later than was asked for. */
+static void a_gap_that_is_gone(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    k.store_opt.tiers[TIER_SMALL].max = 3;
+    kit_start(&k);
+    struct peer *a = peer_login(&k, "ann", 0);
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    struct said *x[11];
+    for (unsigned i = 1; i <= 10; i++)
+        x[i] = say("room", "far", "m%u", i);
+    hear(x[2]);
+    gets(a, 2, "m2");
+    assert_int_equal(kit_gate.calls[OP_RANGE], 1);
+    hear(x[10]);
+    gets(a, 8, "m8");
+    gets(a, 9, "m9");
+    gets(a, 10, "m10");
+    assert_int_equal(kit_gate.calls[OP_RANGE], 2);
+    gets_nothing(&k, a);
+    end_with(&k, a);
+}
+
 static void a_gap_that_cannot_be_read(void **state)
 {
     struct kit k;
@@ -533,6 +559,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_read),
         cmocka_unit_test(news_while_a_gap_is_read),
         cmocka_unit_test(a_gap_with_holes),
+        cmocka_unit_test(a_gap_that_is_gone),
         cmocka_unit_test(a_gap_that_cannot_be_read),
         cmocka_unit_test(more_than_may_be_held),
         cmocka_unit_test(more_than_is_filled),

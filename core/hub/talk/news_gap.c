@@ -41,6 +41,8 @@ static void filled(void *owner, struct store_op *op)
     struct heard *h = v->heard;
     h->reading = false;
     uint32_t n = op->status == STORE_OK && f->life == h->life ? f->op.page.n : 0;
+    /* What the page has behind the gap says that the rest of the gap is not there: expired, or lost. */
+    bool beyond = n && f->op.page.messages[n - 1].seq > f->upto;
     for (uint32_t i = 0; i < n; i++) {
         const struct store_message *m = &f->op.page.messages[i];
         news_give(s, f->conv); /* what has come meanwhile */
@@ -51,11 +53,11 @@ static void filled(void *owner, struct store_op *op)
     }
     bool again = op->status != STORE_OK && op->status != STORE_NOTFOUND && op->status != STORE_FATAL &&
                  ++h->tries < TRIES && s->net;
-    bool more = n && f->op.more && h->messages.number < f->upto && h->filled < NEWS_FILL;
+    bool more = n && f->op.more && !beyond && h->messages.number < f->upto && h->filled < NEWS_FILL;
     if (f->life == h->life && more)
         fill(s, f->conv);
     else if (f->life == h->life && !again)
-        jump(h, f->upto, op->status != STORE_OK || f->op.more);
+        jump(h, f->upto, op->status != STORE_OK || (f->op.more && !beyond));
     news_go_on(s, f->conv);
     conv_at(s, f->conv)->pins--;
     store_page_free(&f->op.page);
