@@ -121,9 +121,36 @@ void store_kick(struct store *s)
 
 /* --- Operations --- */
 
+/* Lists of the time before, which whoever asks again has freed: an engine that refuses at once does not touch them. */
+static void lists_forget(struct store_op *op, enum store_op_kind kind)
+{
+    if (kind == OP_GUESTS_DUE) {
+        struct store_guests_due *q = (struct store_guests_due *)op;
+        q->ids = NULL;
+        q->arena = NULL;
+        q->n = 0;
+    } else if (kind == OP_MEMBERS) {
+        struct store_members *q = (struct store_members *)op;
+        q->people = NULL;
+        q->arena = NULL;
+        q->n = 0;
+    } else if (kind == OP_NOTES) {
+        struct store_notes *q = (struct store_notes *)op;
+        q->notes = NULL;
+        q->arena = NULL;
+        q->n = 0;
+    } else if (kind == OP_SCAN) {
+        struct store_scan *q = (struct store_scan *)op;
+        q->list = NULL;
+        q->arena = NULL;
+        q->n = 0;
+    }
+}
+
 /* The one way into the engine. */
 static void hand_over(struct store *s, struct store_op *op, enum store_op_kind kind)
 {
+    lists_forget(op, kind);
     store_op_begin(op, (uint8_t)kind);
     s->engine->post(s, op);
 }

@@ -351,8 +351,9 @@ static void what_is_lost_is_told(void **state)
     assert_int_equal(losses(w), 0);
     freeReplyObject(raw(w, "HSET", 'm', part, k, S("h"), slice_of(head->str, head->len)));
     freeReplyObject(head);
-    for (const char *seq = "2\0003\0004\0005"; *seq; seq += 2)
-        freeReplyObject(raw(w, "HDEL", 'm', part, k, S(seq), SLICE_NONE));
+    static const char *const seqs[] = {"2", "3", "4", "5"};
+    for (int i = 0; i < 4; i++)
+        freeReplyObject(raw(w, "HDEL", 'm', part, k, S(seqs[i]), SLICE_NONE));
     for (int i = 0; i < 3; i++)
         PAGE(w, &c, -1, -1, 9, "1", 1, 1, false);
     assert_int_equal(losses(w), 1);

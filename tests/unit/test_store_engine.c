@@ -144,6 +144,28 @@ static void doors(void **state)
     mailbox_fini(&mb);
 }
 
+/* Whoever asks again has freed what it got before: an engine that refuses at once leaves nothing of that to be freed. */
+static void lists_of_before_are_no_results(void **state)
+{
+    struct paper p = {.base = {.engine = &paper_engine}};
+    struct mailbox mb;
+    char gone[8];
+    (void)state;
+    mailbox_init(&mb, NULL, NULL);
+#define AGAIN(op_name, list)                                                                                           \
+    {                                                                                                                  \
+        struct store_##op_name x = {.op = {.home = &mb, .done = done}, .list = (void *)gone, .arena = gone, .n = 5};   \
+        store_##op_name(&p.base, &x);                                                                                  \
+        back(&p, &mb, STORE_RETRY);                                                                                    \
+        assert_true(!x.list && !x.arena && !x.n);                                                                      \
+    }
+    AGAIN(guests_due, ids)
+    AGAIN(members, people)
+    AGAIN(notes, notes)
+    AGAIN(scan, list)
+    mailbox_fini(&mb);
+}
+
 /* What is no operation goes to the engine as well. */
 static void others(void **state)
 {
@@ -423,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(doors),
+        cmocka_unit_test(lists_of_before_are_no_results),
         cmocka_unit_test(others),
         cmocka_unit_test(doors_of_the_bus),
         cmocka_unit_test_setup_teardown(holds, gated_open, gated_close),
