@@ -313,7 +313,7 @@ static uint64_t masters_sign(const struct still *s)
         const struct master *m = s->r->parts[p].master;
         char bytes[16 + sizeof m->id];
         store_be64(bytes, sign);
-        store_be64(bytes + 8, m->ready_at);
+        store_be64(bytes + 8, m->lanes[LANE_READ].link.opened); /* over which scans go */
         memcpy(bytes + 16, m->id, sizeof m->id);
         sign = hash_stable(slice_of(bytes, sizeof bytes));
     }
