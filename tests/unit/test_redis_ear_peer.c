@@ -15,6 +15,7 @@ static struct {
     unsigned calls;              /* of reset() */
     uint64_t seq;                /* of the newest news */
     unsigned news;
+    unsigned orders;
 } hub;
 
 static struct mailbox mb;
@@ -26,6 +27,12 @@ static void hub_heard(void *ctx, struct bus_news *n)
     hub.seq = n->seq;
     hub.news++;
     free(n);
+}
+
+static void hub_ordered(void *ctx, struct bus_order *o)
+{
+    hub.orders++;
+    bus_receipt(store_bus(&((struct world *)ctx)->r->base), o);
 }
 
 static void hub_reset(void *ctx, const uint8_t parts[BUS_PARTS])
@@ -85,7 +92,7 @@ static void no_wake(void *ctx)
 
 static int setup(void **state)
 {
-    static const struct bus_ears ears = {.heard = hub_heard, .reset = hub_reset};
+    struct bus_ears ears = {.heard = hub_heard, .reset = hub_reset, .ordered = hub_ordered};
     world_bus = true;
     *refuse = '\0';
     (void)world_setup(state);
@@ -93,6 +100,7 @@ static int setup(void **state)
     for (int i = 0; i < PEERS; i++)
         w->peers[i].answer = answer;
     mailbox_init(&mb, no_wake, NULL);
+    ears.ctx = w;
     bus_listen(store_bus(&w->r->base), &ears);
     forget();
     incarnation(w, 7);
@@ -389,6 +397,45 @@ static void news_of_nobody_are_not_heard(void **state)
     buf_free(&b);
 }
 
+static void order_comes(struct world *w, uint64_t number)
+{
+    struct news_more order = {.kind = NEWS_ORDER,
+                              .order = ORDER_KICK,
+                              .origin = 9,
+                              .number = number,
+                              .time_ms = UINT64_C(1) << 47, /* never too late */
+                              .user = SLICE_LIT("ann")};
+    struct buf news = BUF_INIT, b = BUF_INIT;
+    news_more_put(&news, &order);
+    struct slice message[3] = {SLICE_LIT("smessage"), SLICE_LIT("mn{5}:7"), buf_slice(&news)};
+    resp_command(&b, message, 3);
+    uint64_t before = atomic_load(&w->r->stats.news_in);
+    peer_push(&w->peers[0], &b);
+    UNTIL(w, atomic_load(&w->r->stats.news_in) == before + 1);
+    world_turn(w);
+    buf_free(&news);
+    buf_free(&b);
+}
+
+/* What a node tells again and again, perhaps because it hears no receipt, is known for as long; and what came behind it
+ * is forgotten in its time all the same. */
+static void orders_are_forgotten(void **state)
+{
+    struct world *w = *state;
+    order_comes(w, 1);
+    order_comes(w, 2);
+    assert_int_equal(hub.orders, 2);
+    order_comes(w, 2);
+    assert_int_equal(hub.orders, 2);
+    for (int i = 0; i < 5; i++) {
+        world_pass(w, 9000);
+        order_comes(w, 1);
+    }
+    assert_int_equal(hub.orders, 2);
+    order_comes(w, 2); /* as if it were new */
+    assert_int_equal(hub.orders, 3);
+}
+
 /* --- Patrol --- */
 
 static void pass_in_steps(struct world *w, uint64_t ms, uint64_t step)
@@ -433,6 +480,7 @@ int main(void)
         TEST(a_partition_moves),
         TEST(another_incarnation_has_other_channels),
         TEST(news_come_through),
+        TEST(orders_are_forgotten),
         TEST(news_of_nobody_are_not_heard),
         TEST(all_are_looked_at_after_a_burial),
         TEST(each_is_looked_at_in_a_round),

@@ -30,6 +30,7 @@ struct errand_in {
     struct errand_in *chain, *later; /* of those with that hash; of all, as they came */
     uint64_t number, origin;         /* who wants it */
     uint64_t came_ms;                /* when it came last, by redis.turn_ms */
+    uint64_t queued_ms;              /* when it was put behind all others, likewise */
     uint32_t tries;                  /* replies so far */
     uint32_t connections;            /* done: for the receipt */
     bool asks;                       /* it is a question */
@@ -84,9 +85,10 @@ static struct errand_in **in_find(struct redis *r, uint64_t number)
     return at;
 }
 
-static void in_queue(struct errands_in *all, struct errand_in *in)
+static void in_queue(struct errands_in *all, struct errand_in *in, uint64_t now)
 {
     in->later = NULL;
+    in->queued_ms = now;
     *all->last = in;
     all->last = &in->later;
 }
@@ -98,24 +100,23 @@ static void in_add(struct redis *r, struct errand_in *in, const struct news_more
     in->came_ms = r->turn_ms;
     in->chain = *in_find(r, m->number);
     *in_find(r, m->number) = in;
-    in_queue(r->bus->errands_in, in);
+    in_queue(r->bus->errands_in, in, r->turn_ms);
 }
 
 void errands_in_tick(struct redis *r)
 {
     struct errands_in *all = r->bus->errands_in;
     struct errand_in *in;
-    while ((in = all->first) && r->turn_ms > in->came_ms + KEEP_MS) {
+    while ((in = all->first) && r->turn_ms > in->queued_ms + KEEP_MS) {
         all->first = in->later;
         if (!all->first)
             all->last = &all->first;
-        if (in->done) {
+        if (in->done && r->turn_ms > in->came_ms + KEEP_MS) {
             *in_find(r, in->number) = in->chain;
             all->kept -= in->n;
             in_free(in);
         } else {
-            in->came_ms = r->turn_ms; /* the hub is at it still */
-            in_queue(all, in);
+            in_queue(all, in, r->turn_ms); /* the hub is at it still, or it has come again */
         }
     }
 }
