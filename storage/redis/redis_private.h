@@ -34,7 +34,6 @@ struct redis_hooks {
     const struct node_ears *node_ears; /* instead of the bus's; NULL: none */
     uint32_t names_max;                /* names of gone channels that a partition keeps; 0: as sweep.c says */
     bool sweep_all;                    /* it sweeps all partitions, other nodes or not */
-    bool bus;                          /* it has one, even if parts of that are not there yet */
 };
 
 /* What a link says to a process of the cluster. Owned; NULL: nothing. */
@@ -126,7 +125,7 @@ struct redis {
     struct notes_log *notes_log; /* notes_log.c */
     struct report *report;       /* report.c */
     struct balance *balance;     /* balance.c */
-    struct redis_bus *bus;       /* bus.c; NULL: other nodes are told nothing */
+    struct redis_bus *bus;       /* bus.c */
     struct telling *telling;     /* tell.c */
 
     int lock_fd; /* of the data directory; -1: none */

@@ -397,9 +397,8 @@ static void bench_open(struct bench *b, char prefix[17])
     sem_init(&b->wake, 0, 0);
     mailbox_init(&b->mb, on_wake, b);
     b->messages = calloc(WIDTH, sizeof *b->messages);
-    const struct redis_hooks hooks = {.bus = b->told};
-    if (redis_open_hooked(&b->store, &b->options, &hooks, why, sizeof why) ||
-        (b->told && redis_open_hooked(&b->other, &b->options, &hooks, why, sizeof why)) ||
+    if (redis_open_hooked(&b->store, &b->options, NULL, why, sizeof why) ||
+        (b->told && redis_open_hooked(&b->other, &b->options, NULL, why, sizeof why)) ||
         redis_new(&b->maker, &b->options, NULL, why, sizeof why)) {
         fprintf(stderr, "redis_bench: %s\n", why);
         exit(1);

@@ -199,10 +199,9 @@ static void run(struct listen *l)
 
 static struct store *open_one(const struct store_options *o)
 {
-    struct redis_hooks hooks = {.bus = true};
     struct store *s = NULL;
     char why[512] = "";
-    if (redis_open_hooked(&s, o, &hooks, why, sizeof why)) {
+    if (redis_open_hooked(&s, o, NULL, why, sizeof why)) {
         printf("wrong: %s\n", why);
         exit(1);
     }

@@ -112,7 +112,7 @@ static inline void hub_open(struct hub *h, struct hub *first, uint16_t node)
     if (first != h)
         h->w.o.cluster.prefix = first->w.prefix;
     h->w.o.node = node;
-    h->w.redis_hooks = (struct redis_hooks){.wall_ms = util_wall, .boot_ms = util_boot, .ctx = &first->w, .bus = true};
+    h->w.redis_hooks = (struct redis_hooks){.wall_ms = util_wall, .boot_ms = util_boot, .ctx = &first->w};
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->some, NULL);
     world_open(&h->w);

@@ -11,14 +11,12 @@
 #include "storage/redis/bus/bus_private.h"
 #include "tests/unit/redis_raw.h"
 
-/* bus: they tell each other what they change. */
-static inline void pair_open(struct world *a, struct world *b, bool bus)
+static inline void pair_open(struct world *a, struct world *b)
 {
     world_init(a, "redis");
     world_init(b, "redis");
     b->o.cluster.prefix = a->prefix;
     b->o.node = 6;
-    a->redis_hooks.bus = b->redis_hooks.bus = bus;
     b->redis_hooks.ctx = a;
     world_open(a);
     world_open(b);

@@ -372,8 +372,6 @@ static inline void world_tell(struct world *w)
     }
 }
 
-static bool world_bus; /* engines have a bus */
-
 static inline void world_open(struct world *w, const char *user, const char *password)
 {
     char address[32], why[256] = "";
@@ -386,7 +384,7 @@ static inline void world_open(struct world *w, const char *user, const char *pas
                                           .prefix = "m",
                                           .copies = 2,
                                           .patience_ms = 8000}};
-    struct redis_hooks hooks = {.turn_ms = world_clock, .ctx = w, .bus = world_bus};
+    struct redis_hooks hooks = {.turn_ms = world_clock, .ctx = w};
     memset(w, 0, sizeof *w);
     log_open(NULL, LOG_TEXT, getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR + 1);
     w->now = 1000000;

@@ -45,10 +45,6 @@ static int setup(void **state)
 {
     struct world *w = malloc(sizeof *w);
     world_open(w, NULL, NULL);
-    if (!w->r->bus) {
-        w->r->hooks.bus = true;
-        assert_int_equal(redis_bus_init(w->r), 0);
-    }
     struct master *nobody = &w->r->slots.nobody;
     for (int i = 0; i < PEERS; i++)
         w->peers[i].answer = answer;

@@ -71,7 +71,7 @@ static int setup(void **state)
     *state = p;
     if (!redis_kit_addresses())
         return 0;
-    pair_open(&p->a, &p->b, true);
+    pair_open(&p->a, &p->b);
     pair_raw(&p->raw, &p->a);
     pthread_mutex_init(&p->hub.lock, NULL);
     pthread_cond_init(&p->hub.some, NULL);

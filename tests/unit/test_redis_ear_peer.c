@@ -93,7 +93,6 @@ static void no_wake(void *ctx)
 static int setup(void **state)
 {
     struct bus_ears ears = {.heard = hub_heard, .reset = hub_reset, .ordered = hub_ordered};
-    world_bus = true;
     *refuse = '\0';
     (void)world_setup(state);
     struct world *w = *state;

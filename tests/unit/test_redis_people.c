@@ -15,7 +15,7 @@ static int setup(void **state)
     *state = p;
     if (!redis_kit_addresses())
         return 0;
-    pair_open(&p->a, &p->b, false);
+    pair_open(&p->a, &p->b);
     return 0;
 }
 

@@ -59,11 +59,7 @@ static void (*const begin[BUS_OP_KINDS])(struct redis *r, struct task *t) = {
 
 void redis_bus_begin(struct redis *r, struct task *t)
 {
-    enum bus_op_kind kind = redis_bus_kind(t->op);
-    if (begin[kind])
-        begin[kind](r, t);
-    else
-        task_end(r, t, STORE_RETRY);
+    begin[redis_bus_kind(t->op)](r, t);
 }
 
 static void redis_bus_post(struct bus *b, struct store_op *op)
@@ -156,7 +152,7 @@ static void more_message(struct redis *r, const struct news_in *in)
     struct news_more m;
     if (news_more_read(in, &m))
         refused(r, in);
-    else if (more[m.kind - NEWS_ORDER])
+    else
         more[m.kind - NEWS_ORDER](r, &m);
 }
 
@@ -287,22 +283,8 @@ static const struct bus_ops ops = {
     .part_user = part_user,
 };
 
-/* Whether each part of the bus is there. Until all are, a store has one in tests alone. */
-static bool whole(void)
-{
-    for (int i = 0; i < BUS_OP_KINDS; i++)
-        if (!begin[i])
-            return false;
-    for (int i = 0; i < NEWS_MORE_KINDS - NEWS_ORDER; i++)
-        if (!more[i])
-            return false;
-    return ops.receipt && ops.answer && ops.applied && ops.nodes && ops.leads && ops.drain;
-}
-
 int redis_bus_init(struct redis *r)
 {
-    if (!r->hooks.bus && !whole())
-        return 0;
     struct redis_bus *b = calloc(1, sizeof *b);
     if (!b)
         return ERR_NOMEM;

@@ -23,7 +23,7 @@ struct task;
 
 /* --- For redis.c, io.c and task.c --------------------------------------------------------------------------------- */
 
-/* Gives the store its bus, where hooks.bus asks for it. ERR_NOMEM. */
+/* Gives the store its bus. ERR_NOMEM. */
 MUST_CHECK int redis_bus_init(struct redis *r);
 void redis_bus_fini(struct redis *r);
 /* Now and then. */

@@ -95,9 +95,9 @@ static inline struct slice library_head(const struct library *l, enum fn fn)
 {
     return slice_of(l->head[fn].text, l->head[fn].n);
 }
-/* The text of the library, to be given to FUNCTION LOAD. Static. */
 /* The function's name as it stands in Redis, for the log. */
 struct slice library_name(const struct library *l, enum fn fn);
+/* The text of the library, to be given to FUNCTION LOAD. Static. */
 struct slice library_text(void);
 /* Its six digits. Static. */
 const char *library_digits(void);

@@ -17,7 +17,7 @@ struct redis;
 struct cluster_time {
     struct expiry expiry; /* the times to live in force */
     struct cluster_clock clock;
-    /* The masters' clocks: under way while `waits`, or while `unposted`. */
+    /* The masters' clocks: under way while `waits`. */
     struct call asks[TIME_MASTERS];
     uint64_t asked_ms;                                    /* cluster time when they were asked */
     uint32_t waits;                                       /* answers that have not come */
