@@ -179,6 +179,16 @@ class Wrong(Start):
         self.set(self.redis.nodes[0], "repl-backlog-size", "1mb")
         self.assertIn(self.redis.nodes[0].address, self.warned(self.redis.addresses)["cluster.small_backlog"])
 
+    def test_slow_failover(self):
+        """What a node takes for granted of a master that is cut off, and of the others meanwhile."""
+        for number, name, value in ((1, "cluster-node-timeout", "15000"), (2, "cluster-require-full-coverage", "yes"),
+                                    (3, "cluster-allow-reads-when-down", "yes")):
+            self.set(self.redis.nodes[number], name, value)
+        found = self.warned(self.redis.addresses)
+        self.assertEqual(set(found), {"cluster.slow_failover"})
+        for number, node in enumerate(self.redis.nodes):
+            self.assertEqual(node.address in found["cluster.slow_failover"], number in (1, 2, 3))
+
     def test_few_copies(self):
         """As many copies as there are: the loss of one refuses all."""
         found = self.warned(self.redis.addresses, {"copies": 3})

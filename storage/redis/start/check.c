@@ -18,11 +18,13 @@ enum {
     VERSION_NEEDED = 7,
     SLOTS_ALL = 16384,
     RECOMMENDED_REPLICAS = 2,
+    LONGEST_TIMEOUT = 3500,  /* ms; a master that is cut off refuses reads then, before a node takes what it says for
+                             * good (SHORT_READ of queue.h) */
     SMALL_BACKLOG = 64 << 20 /* bytes: a moment's writes of a busy master */
 };
 
 /* What is warned of, each with the members that it is about. */
-enum doubt { FEW_COPIES, SAME_HOST, WEAK_SYNC, NO_MAXMEMORY, SMALL_BACKLOGS, UNCHECKED, DOUBTS };
+enum doubt { FEW_COPIES, SAME_HOST, WEAK_SYNC, NO_MAXMEMORY, SMALL_BACKLOGS, SLOW_FAILOVER, UNCHECKED, DOUBTS };
 
 static const struct {
     const char *event, *about;
@@ -42,6 +44,11 @@ static const struct {
     [SMALL_BACKLOGS] = {.event = "cluster.small_backlog",
                         .about = "repl-backlog-size is below 64mb: a replica that was away for a moment "
                                  "needs a full copy, and the master is short of copies meanwhile"},
+    [SLOW_FAILOVER] = {.event = "cluster.slow_failover",
+                       .about =
+                           "cluster-node-timeout is above 3500 ms, or cluster-require-full-coverage or "
+                           "cluster-allow-reads-when-down is `yes`: a master's death stops more, and longer, and one "
+                           "that is cut off shows what is out of date"},
     [UNCHECKED] = {.event = "cluster.unchecked",
                    .about = "these do not let their settings be seen (CONFIG, INFO), or do not answer"},
 };
@@ -131,14 +138,33 @@ static char *ask_info(struct ask *a, int *rc)
     return info;
 }
 
-/* appendfsync stands in CONFIG alone. */
-static void check_sync(struct check *k, struct ask *a)
+/* What CONFIG GET says of a setting; "": nothing. */
+static const char *setting(const struct redisReply *reply, const char *name)
 {
-    struct redisReply *reply = ASK(a, "CONFIG", "GET", "appendfsync");
-    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || !reply->element[1]->str)
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const struct redisReply *key = reply->element[i], *value = reply->element[i + 1];
+        if (key->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING && strcmp(key->str, name) == 0)
+            return value->str;
+    }
+    return "";
+}
+
+/* What stands in CONFIG alone. */
+static void check_settings(struct check *k, struct ask *a)
+{
+    struct redisReply *reply = ASK(a, "CONFIG", "GET", "appendfsync", "cluster-node-timeout",
+                                   "cluster-require-full-coverage", "cluster-allow-reads-when-down");
+    const char *sync = reply && reply->type == REDIS_REPLY_ARRAY ? setting(reply, "appendfsync") : "";
+    if (!*sync) {
         doubt(k, UNCHECKED, a->address);
-    else if (strcmp(reply->element[1]->str, "always") != 0)
-        doubt(k, WEAK_SYNC, a->address);
+    } else {
+        if (strcmp(sync, "always") != 0)
+            doubt(k, WEAK_SYNC, a->address);
+        if (strtoull(setting(reply, "cluster-node-timeout"), NULL, 10) > LONGEST_TIMEOUT ||
+            strcmp(setting(reply, "cluster-require-full-coverage"), "yes") == 0 ||
+            strcmp(setting(reply, "cluster-allow-reads-when-down"), "yes") == 0)
+            doubt(k, SLOW_FAILOVER, a->address);
+    }
     if (reply)
         freeReplyObject(reply);
 }
@@ -212,7 +238,7 @@ static int check_member(struct check *k, const struct view_member *m)
     if (!info)
         doubt(k, UNCHECKED, m->address);
     else if ((rc = check_info(k, m->address, info)) == 0)
-        check_sync(k, &a);
+        check_settings(k, &a);
     free(info);
     if (rc == 0)
         rc = check_rights(k, &a);
