@@ -3,9 +3,9 @@
 import threading
 
 from base import Test
-from client import (ACK, ANNOUNCEMENT, BLOCK, CHANNEL_MESSAGE, EDIT, EDITED, INBOX, LOGOUT, MEMBERS, MEMBERSHIP, MERGED,
-                    PRESENCE, PRESENCE_CHANGED, READ, READ_ELSEWHERE, RECALL, RECALLED, SEND_CHANNEL, SEND_USER,
-                    UNSUBSCRIBE, USER_MESSAGE, WATCH)
+from client import (ACK, ANNOUNCEMENT, BLOCK, CHANNEL_MESSAGE, EDIT, EDITED, INBOX, INBOX_WAITING, LOGOUT, MEMBERS,
+                    MEMBERSHIP, MERGED, PRESENCE, PRESENCE_CHANGED, READ, READ_ELSEWHERE, RECALL, RECALLED,
+                    SEND_CHANNEL, SEND_USER, UNSUBSCRIBE, USER_MESSAGE, WATCH)
 from redis_cluster import shared
 from test_console import Console
 from together import start_nodes
@@ -146,6 +146,25 @@ class Messages(Nodes):
         for who in (b, b2):
             self.assertEqual(who.push(EDITED)["content"], "better")
             self.assertEqual(who.push(RECALLED)["seq"], 2)
+
+    def test_changes_of_what_came_meanwhile(self):
+        """It is in the inbox, and no change brings it once more."""
+        a, b, _ = self.three()
+        b.tell(a, "one")
+        a.push(USER_MESSAGE)
+        a.close()
+        self.eventually(lambda: not b.request(PRESENCE, ids=[a.id])["online"])
+        b.tell(a, "two")
+        b.tell(a, "three")
+        a2 = self.also(0, a)
+        self.assertEqual(a2.push(INBOX_WAITING)["inbox"], 3)
+        b.request(EDIT, peerId=a.id, seq=2, content="better")
+        b.request(RECALL, peerId=a.id, seq=3)
+        self.assertEqual(a2.push(EDITED)["content"], "better")
+        self.assertEqual(a2.push(RECALLED)["seq"], 3)
+        b.tell(a, "four")
+        self.assertEqual(a2.push(USER_MESSAGE)["seq"], 4)
+        a2.quiet(USER_MESSAGE)
 
 
 class Slices(Nodes):

@@ -15,6 +15,7 @@ static void of_arrivals(uint64_t arrivals)
 static void begin(struct kit *k)
 {
     open_cluster(k, 1);
+    kit_bus.node_count = 1; /* beside this one */
     of_arrivals(0);
 }
 
@@ -69,6 +70,72 @@ static void a_message_behind_a_later_one(void **state)
     kit_end(&k);
 }
 
+/* Nothing waits for others where there are none. */
+static void one_node(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    kit_bus.node_count = 0;
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "bob", 0);
+    (void)say_to("bob", "ann", "long ago");
+    struct said *two = say_to("bob", "ann", "two");
+    hear_private(two, 2);
+    struct conv *v = NULL;
+    KIT_UNTIL(&k, (v = kit_conv(&k, two->key)) != NULL && v->heard);
+    assert_true(v->heard->begun);
+    has(peer_push(b, 101), "two");
+    has(peer_push(a, 101), "two");
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
+/* They are heard in another order than that in which they were stored, and are told in that. */
+static void at_the_same_time(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "ann", 0);
+    struct store_user_save save = {.id = S("far"), .name = S("Far")};
+    OTHER(store_user_save, &save);
+    (void)say_to("ann", "far", "long ago");
+    no_reading();
+    struct said *two = say_to("ann", "far", "two"), *three = say_to("ann", "far", "three");
+    hear_private(three, 3);
+    hear_private(two, 2);
+    for (int i = 0; i < 2; i++) {
+        has(peer_push(i ? a : b, 101), "two");
+        has(peer_push(i ? a : b, 101), "three");
+    }
+    /* One's own is the later one. */
+    sweep(&k, two->key);
+    struct said *four = say_to("ann", "far", "four");
+    works(peer_ask(a, 2, "{\"receiverId\":\"far\",\"content\":\"five\"}"));
+    hear_private(four, 4);
+    has(peer_push(a, 101), "four");
+    has(peer_push(b, 101), "four");
+    has(peer_push(b, 101), "five");
+    /* A change of one that waits comes behind it. */
+    sweep(&k, two->key);
+    struct said *six = say_to("ann", "far", "six");
+    hear_private(six, 5);
+    hear_edit(six, six->n.time + 5, "six, changed");
+    hear_edit(two, two->n.time + 5, "two, changed");
+    for (int i = 0; i < 2; i++) {
+        struct peer *p = i ? a : b;
+        has(peer_wait(p, -1, 0), "two, changed");
+        has(peer_wait(p, -1, 0), "\"six\"");
+        has(peer_wait(p, -1, 0), "six, changed");
+        gets_nothing(&k, p);
+    }
+    gate_open(OP_RANGE);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
 static void a_message_behind_ones_own(void **state)
 {
     struct kit k;
@@ -79,6 +146,7 @@ static void a_message_behind_ones_own(void **state)
     OTHER(store_user_save, &save);
     struct said *one = say_to("ann", "far", "one");
     works(peer_ask(a, 2, "{\"receiverId\":\"far\",\"content\":\"two\"}"));
+    KIT_UNTIL(&k, kit_conv(&k, one->key)->heard->begun);
     of_arrivals(1);
     hear_private(one, 1);
     gets_nothing(&k, a);
@@ -344,6 +412,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_behind_a_later_one),
+        cmocka_unit_test(one_node),
+        cmocka_unit_test(at_the_same_time),
         cmocka_unit_test(a_message_behind_ones_own),
         cmocka_unit_test(a_nudge_to_the_sender_first),
         cmocka_unit_test(a_change_of_what_came_meanwhile),

@@ -132,31 +132,64 @@ static uint32_t left_now(const struct shard *s, struct slice conv)
            atomic_load_explicit(left_of(s->hub, hi), memory_order_relaxed);
 }
 
-/* Whether the pair begins with this message. What was stored while nobody of the two was here has been told elsewhere,
- * and waits in an inbox; it is no gap. */
-static bool pair_is_new(const struct shard *s, const struct heard *h, struct slice conv, uint64_t seq)
+/* Whether messages up to that seq may have come while nobody of the two was here: they have been told elsewhere, and
+ * wait in an inbox, so they are no gap. */
+static bool pair_was_left(const struct shard *s, const struct heard *h, struct slice conv, uint64_t seq)
 {
-    return !h->begun || (left_now(s, conv) != h->left && !h->messages.first && seq > h->messages.number + 1);
+    return h->begun && left_now(s, conv) != h->left && !h->messages.first && !h->reading && seq > h->messages.number;
 }
 
-/* A message of a pair comes. True: the pair begins with it. */
-static bool pair_begins(struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
+/* Whether the pair begins with this message, or one that comes at the same time. */
+static bool pair_is_new(const struct shard *s, const struct heard *h, struct slice conv, uint64_t seq)
 {
-    bool anew = pair_is_new(s, h, conv, seq);
-    h->left = left_now(s, conv);
-    if (!anew)
-        return false;
+    return !h->begun || pair_was_left(s, h, conv, seq - 1);
+}
+
+/* It begins with this message. What comes late of those before it is not given. */
+static void pair_begin(struct heard *h, uint64_t seq)
+{
     h->begun = true;
-    h->messages.number = h->target = seq - 1;
+    h->messages.number = seq - 1;
+    if (h->target < seq - 1)
+        h->target = seq - 1;
     h->since = seq;
+}
+
+/* A message of a pair comes. True: it is new here. Unless it is the first one ever, others that two nodes have stored
+ * at the same time may come in another order: it waits for them, where there are two. */
+static bool pair_comes(struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
+{
+    bool is_new = pair_is_new(s, h, conv, seq);
+    h->left = left_now(s, conv);
+    if (!is_new)
+        return false;
+    if (h->begun || !h->messages.first)
+        h->target = 0;
+    h->begun = false;
+    if (seq == 1 || (!h->messages.first && bus_nodes(s->bus, NULL, 0) < 2))
+        pair_begin(h, seq);
     return true;
 }
 
-/* A message of a pair was changed. Where it may have come while nobody of the two was here, it is no gap either, and
- * the next message begins the pair. */
+void news_begin(struct heard *h)
+{
+    const struct bus_news *n = h->messages.first ? h->messages.first->news : NULL;
+    if (!h->begun && n)
+        pair_begin(h, held_rank(n) == 2 ? n->seq + 1 : channel_begin(h, n->seq - 1) + 1);
+}
+
+/* Whether a change of that message waits for its turn. */
+static bool change_waits(const struct heard *h, uint64_t seq)
+{
+    if (h->begun)
+        return seq > h->messages.number;
+    return h->asking || (h->messages.first && seq >= h->messages.first->news->seq);
+}
+
+/* A message of a pair was changed. */
 static void pair_changes(const struct shard *s, struct heard *h, struct slice conv, uint64_t seq)
 {
-    if (seq > h->messages.number && !h->messages.first && !h->reading && left_now(s, conv) != h->left)
+    if (pair_was_left(s, h, conv, seq))
         h->begun = false;
 }
 
@@ -313,7 +346,8 @@ void news_go_on(struct shard *s, uint32_t conv)
 {
     struct heard *h = conv_at(s, conv)->heard;
     news_give(s, conv);
-    if (h->begun && (h->messages.first || h->target > h->messages.number))
+    bool begins = !h->begun && !h->asking && h->messages.first;
+    if (begins || (h->begun && (h->messages.first || h->target > h->messages.number)))
         gap_wait(s, conv);
     else
         gap_over(s, h);
@@ -370,13 +404,13 @@ static void hear(struct shard *s, uint32_t conv, struct bus_news *n)
             free(n); /* whether its sender's connections have heard it nobody knows */
             return;
         } else {
-            x.alone = pair_begins(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
+            x.alone = pair_comes(s, h, conv_slice(v), n->seq) && n->kind == NEWS_NUDGE;
         }
     } else if (!h->begun && !h->asking && held_rank(n) < 2) {
         h->begun = true;
         h->messages.number = channel_begin(h, n->seq - 1);
     }
-    if (!h->begun && !h->asking) { /* a change of a message that was told before, or never here */
+    if (held_rank(n) == 2 && !h->begun && !change_waits(h, n->seq)) { /* of a message told before, or never here */
         give_past(s, conv, &x);
         free(n);
         return;
@@ -424,8 +458,8 @@ enum news_turn news_turn_message(struct shard *s, uint32_t conv, uint64_t seq)
     struct heard *h = v->heard;
     if (!conv_is_channel(conv_slice(v))) {
         h = heard_get(s, conv);
-        if (h)
-            (void)pair_begins(s, h, conv_slice(v), seq);
+        if (h && pair_comes(s, h, conv_slice(v), seq) && !h->begun)
+            return NEWS_WAITS;
     }
     if (!h)
         return NEWS_NOW; /* nobody here hears it */
@@ -447,7 +481,7 @@ enum news_turn news_turn_change(struct shard *s, uint32_t conv, uint64_t seq, ui
         return NEWS_NOW;
     if (!channel)
         pair_changes(s, h, conv_slice(v), seq);
-    if (h->begun ? seq > h->messages.number : h->asking)
+    if (change_waits(h, seq))
         return NEWS_WAITS;
     return remember(h, seq, edited_ms) ? NEWS_NOW : NEWS_PAST;
 }

@@ -50,6 +50,8 @@ void news_given(struct shard *s, uint32_t conv, uint64_t seq);
 
 /* --- For news_gap.c and news_reset.c ------------------------------------------------------------------------------ */
 
+/* What waits has waited for long enough: a pair, or a channel that is not followed after all, begins with it. */
+void news_begin(struct heard *h);
 /* Gives what has its turn, and waits for what is missing. The conversation is pinned. */
 void news_go_on(struct shard *s, uint32_t conv);
 /* Only the first half of that. */

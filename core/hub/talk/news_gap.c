@@ -103,6 +103,8 @@ void gap_due(struct ev_loop *loop, ev_timer *w, int events)
     struct heard *h = w->data;
     (void)loop, (void)events;
     conv_at(h->shard, h->conv)->pins++;
+    news_begin(h);
+    news_give(h->shard, h->conv);
     fill(h->shard, h->conv);
     news_go_on(h->shard, h->conv);
     conv_at(h->shard, h->conv)->pins--;
@@ -115,6 +117,7 @@ void gap_wait(struct shard *s, uint32_t conv)
         return;
     if (h->messages.count >= NEWS_HELD) {
         ev_timer_stop(s->loop, &h->messages.patience);
+        news_begin(h);
         fill(s, conv);
         if (!h->reading)
             news_give(s, conv);
