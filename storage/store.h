@@ -304,7 +304,8 @@ void store_user_load_free(struct store_user_load *u);
 #define STORE_VERSION_UNKNOWN UINT64_MAX
 
 /* W (commit): makes or changes a user. With user.guest, it becomes due for store_guests_due() guest_ttl_ms from now. In
- * a cluster, where another server may have raised it, an epoch never gets smaller: user.epoch is the one in force.
+ * a cluster, where another server may have changed it, an epoch never gets smaller: user.epoch is the one in force; and
+ * with user.guest only who is new, or is a guest, is one.
  * One that was deleted is made again with `create` alone (else STORE_NOTFOUND), under a higher epoch; STORE_RETRY: its
  * deletion is still under way. */
 struct store_user_save {

@@ -176,6 +176,8 @@ class People(OneRedis):
         self.assertEqual(self.load("g")["due"], NOW + 1500)
         self.assertEqual(self.save("g", now=NOW + 600)["due"], 0)  # it is back
         self.assertEqual((self.guests(), self.load("g")["due"]), ({}, 0))
+        self.assertEqual(self.save("g", ttl=1000, now=NOW + 700)["due"], 0)  # says a node that has not heard of it
+        self.assertEqual((self.guests(), self.load("g")["due"]), ({}, 0))
         self.save("g", ttl=1000)
         self.r.redis.call("HSET", key("S", "g"), "31", "1")
         self.assertEqual(self.forget("g", "guest", NOW + 1000, living=[30, 31], newest=31), b"P")

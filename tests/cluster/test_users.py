@@ -1,9 +1,11 @@
 """What one node decides of a user while another one is letting it in: the decision stands on all of them."""
 
+import json
 import threading
 
-from client import MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL, SUBSCRIBE, Error
-from test_as_one import Nodes
+from client import CONVERSATIONS, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL, SUBSCRIBE, Error
+from server import merged
+from test_as_one import CONFIG, Nodes
 
 
 class Decisions(Nodes):
@@ -75,3 +77,61 @@ class Decisions(Nodes):
         for who in (a, a2):
             who.quiet()
             who.request(PING)
+
+
+class Guests(Nodes):
+    """Who has used its token is no guest any more, on whichever node; who has not is forgotten everywhere."""
+
+    abstract = False
+    settings = merged(CONFIG, {"limits": {"guest": 1}})
+
+    def shown(self, id):
+        """What each node says of the user; None: nobody of that id is there."""
+        out = []
+        for n in range(3):
+            status, body = self.console(n).raw("json show user " + id)
+            out.append(json.loads("".join(body)) if status.startswith("OK") else None)
+        return out
+
+    def test_who_comes_back_elsewhere(self):
+        a = self.on(0, "Ada")
+        self.assertEqual([u["guest"] for u in self.shown(a.id)], [True] * 3)
+        b = self.also(1, a)
+        self.assertEqual([u["guest"] for u in self.shown(a.id)], [False] * 3)
+        room = self.channel(a)
+        for client in (a, b):  # the node that knew it as a guest is the first to see it go
+            client.close()
+        gone = self.on(2, "Bob")
+        gone.close()
+        # Bob went last: once he is forgotten, Ada would be.
+        self.eventually(lambda: self.is_forgotten(gone), 30)
+        for n in self.nodes:
+            self.assertEqual(self.connect(server=n).error(LOGIN, token=gone.token).code, "unauthorized")
+        for n in range(3):
+            self.assertEqual(self.shown(a.id)[n]["guest"], False)
+            c = self.also(n, a)
+            self.assertEqual([v["channel"] for v in c.request(CONVERSATIONS)["conversations"]], [room])
+            c.close()
+
+    def is_forgotten(self, client):
+        return self.shown(client.id) == [None] * 3
+
+    def test_who_goes_while_it_comes_back(self):
+        """Its first connection closes while another node takes its token: in whatever order, it is no guest then."""
+        back = []
+        for i in range(24):
+            a = self.on(i % 3, "Ada%d" % i)
+            c = self.connect(server=self.nodes[(i + 1) % 3])
+            t = threading.Thread(target=c.login, kwargs={"token": a.token})
+            t.start()
+            if i % 2:
+                t.join(20)
+            a.close()
+            t.join(20)
+            c.close()
+            back.append(a)
+        gone = self.on(0, "Bob")
+        gone.close()
+        self.eventually(lambda: self.is_forgotten(gone), 30)
+        for i, a in enumerate(back):
+            self.also(i % 3, a).close()

@@ -30,7 +30,8 @@ end
 -- keys: u G p, and S for sessions; args: now, date, create (1: only where there is none), name, epoch, guest's time to
 -- live ('': no guest), a number that no other call has.
 -- N epoch u32, due u48, revoked u48, version u48, made u8, sessions; D: it is there; X: it was deleted; W: its deletion
--- is under way. An epoch never gets smaller. Who has private conversations is no guest.
+-- is under way. An epoch never gets smaller. Who has private conversations is no guest, nor does who is none become
+-- one.
 local function user_save(keys, args)
   local u, guests = keys[1], keys[2]
   local now, create, epoch, ttl, version = tonumber(args[1]), args[3] == '1', tonumber(args[5]), args[6], args[7]
@@ -44,6 +45,8 @@ local function user_save(keys, args)
   if old > epoch then epoch = old end
   revoked = tonumber(revoked or 0)
   if name and epoch > old then revoked = tonumber(args[2]) end
+  -- Whoever is no guest is made none: it may have come back to another node, of which this caller does not know yet.
+  if name and not repeated and (not due or due == '0') then ttl = '' end
   local due_now = 0
   if ttl ~= '' and redis.call('EXISTS', keys[3]) == 0 then due_now = now + tonumber(ttl) end
   if name and not repeated then version = user_changed(u) end
