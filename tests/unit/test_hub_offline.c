@@ -153,6 +153,14 @@ static void searches_are_shared_and_bounded(void **state)
     kit_end(&k);
 }
 
+/* So much time passes for what is remembered. */
+static void pass(struct kit *k, uint32_t ms)
+{
+    for (unsigned i = 0; i < k->shards; i++)
+        for (unsigned n = 0; kit_shard(k, i)->far_seen && n < FAR_SEEN; n++)
+            kit_shard(k, i)->far_seen[n].at_ms -= ms;
+}
+
 /* Who is connected to another node is not offline. */
 static void other_nodes_are_asked(void **state)
 {
@@ -173,9 +181,72 @@ static void other_nodes_are_asked(void **state)
     kit_settle(&k);
     told("ann>room x seq=1 members=3: cat\n");
     kit_bus.online = " bob  cat ";
+    pass(&k, OFFLINE_FAR_MS);
     works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
     kit_settle(&k);
     told("");
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* How many ids other nodes were asked for since the last call. */
+static unsigned asked_for(void)
+{
+    unsigned n = 0;
+    for (const char *line = test_bus_line(&kit_bus); line[0]; line = test_bus_line(&kit_bus))
+        if (strncmp(line, "presence ", 9) == 0)
+            for (const char *p = line + 9; *p; p++)
+                n += *p == ' ';
+    return n;
+}
+
+/* Of members of channels it is remembered for a moment what was said. */
+static void others_are_not_asked_each_time(void **state)
+{
+    struct kit k;
+    (void)state;
+    kit_open(&k, 1);
+    k.clustered = true;
+    kit_start(&k);
+    kit_hook(&k, HOOK_OFFLINE, 0, note, NULL);
+    struct peer *a = peer_login(&k, "ann", 0);
+    static const char *const ids[] = {"bob", "cat"};
+    works(peer_ask(a, 3, "{\"name\":\"room\"}"));
+    for (int i = 0; i < 2; i++) {
+        struct peer *p = peer_login(&k, ids[i], 0);
+        works(peer_ask(p, 3, "{\"name\":\"room\"}"));
+        leave(&k, p);
+    }
+    static const struct {
+        uint32_t ms; /* that pass before */
+        const char *online, *told;
+        unsigned asked;
+    } steps[] = {
+        {0, " cat ", "bob", 2},
+        {0, " cat ", "bob", 0},
+        {ONLINE_FAR_MS, "", "bob cat", 1}, /* cat, who has gone since */
+        {ONLINE_FAR_MS, " bob ", "bob cat", 0},
+        {OFFLINE_FAR_MS, " bob ", "cat", 2},
+    };
+    asked_for();
+    for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        char line[80];
+        pass(&k, steps[i].ms);
+        kit_bus.online = steps[i].online;
+        works(peer_ask(a, 4, "{\"channel\":\"room\",\"content\":\"x\"}"));
+        kit_settle(&k);
+        snprintf(line, sizeof line, "ann>room x seq=%u members=3: %s\n", i + 1, steps[i].told);
+        told(line);
+        assert_int_equal(asked_for(), steps[i].asked);
+    }
+    /* A private message is for one, who is asked for each time. */
+    kit_bus.online = "";
+    for (unsigned i = 1; i <= 2; i++) {
+        works(peer_ask(a, 2, "{\"receiverId\":\"bob\",\"content\":\"x\"}"));
+        kit_settle(&k);
+        assert_int_equal(asked_for(), 1);
+    }
+    told("ann>bob x seq=1 members=0: bob\nann>bob x seq=2 members=0: bob\n");
     peer_close(a);
     kit_end(&k);
 }
@@ -187,6 +258,7 @@ int main(void)
         cmocka_unit_test(members_of_small_channels),
         cmocka_unit_test(searches_are_shared_and_bounded),
         cmocka_unit_test(other_nodes_are_asked),
+        cmocka_unit_test(others_are_not_asked_each_time),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     buf_free(&seen);

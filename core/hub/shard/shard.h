@@ -144,6 +144,7 @@ struct shard {
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     struct search *searches;               /* of talk/offline.c: those that read members; list */
     uint32_t missed;                       /* messages of its searches, those under way included */
+    struct far_seen *far_seen;             /* likewise: who was connected to other nodes lately; NULL: not yet; owned */
     struct login **roaming;                /* logins that wait until a channel is followed; of roam.c; owned */
     uint32_t restores;                     /* with a bus: how often it has put all sessions again (act/restore.h) */
     uint64_t ops;                          /* store operations under way that come back here: see op.h */

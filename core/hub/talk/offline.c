@@ -34,7 +34,8 @@ struct search {
     struct missed *first, **last; /* oldest first; owned */
     struct slice *ids;            /* who are receivers; n; owned */
     bool *online;                 /* n; each shard writes those of its own users; owned */
-    struct slice *far_ids;        /* with a bus: those who are not online here; owned */
+    struct slice *far_ids;        /* with a bus: those of them who are asked for elsewhere; owned */
+    uint32_t *far_at;             /* … and which they are of the n; owned */
     bool *far_online;             /* 2 n: is online, and what is not asked for; owned */
     uint32_t n, member_count;
     unsigned left;      /* shards whose answer is awaited */
@@ -80,6 +81,7 @@ static void search_free(struct search *q)
     free(q->ids);
     free(q->online);
     free(q->far_ids);
+    free(q->far_at);
     free(q->far_online);
     free(q);
 }
@@ -95,15 +97,41 @@ static void search_end(struct search *q)
 
 /* --- Who is connected --------------------------------------------------------------------------------------------- */
 
+static struct far_seen *far_place(struct shard *s, uint64_t user)
+{
+    if (!s->far_seen)
+        s->far_seen = calloc(FAR_SEEN, sizeof *s->far_seen);
+    return s->far_seen ? &s->far_seen[user % FAR_SEEN] : NULL;
+}
+
+void offline_fini(struct shard *s)
+{
+    free(s->far_seen);
+    s->far_seen = NULL;
+}
+
+/* Whether it is known of a member of a channel, lately enough. Of who gets a private message nothing is remembered. */
+static bool far_known(const struct search *q, struct slice id, bool *online)
+{
+    uint64_t user = hash_bytes(id);
+    const struct far_seen *x = conv_is_channel(conv_key_slice(&q->key)) ? far_place(q->home, user) : NULL;
+    uint32_t most = x && x->online ? ONLINE_FAR_MS : OFFLINE_FAR_MS;
+    if (!x || x->user != user || (uint32_t)q->home->now_ms - x->at_ms >= most)
+        return false;
+    *online = x->online;
+    return true;
+}
+
 static void far_back(void *owner, struct store_op *op)
 {
     struct search *q = OP_END(owner, op, struct search, far.op);
-    for (uint32_t i = 0, k = 0; i < q->n; i++) {
-        if (q->online[i])
-            continue;
+    for (uint32_t k = 0; k < q->far.n; k++) {
+        uint64_t user = hash_bytes(q->far_ids[k]);
+        struct far_seen *x = far_place(q->home, user);
+        if (x && op->status == STORE_OK)
+            *x = (struct far_seen){user, (uint32_t)q->home->now_ms, q->far_online[k]};
         /* Somebody of whom nothing is known is rather left out than woken for what it has seen. */
-        q->online[i] = op->status != STORE_OK || q->far_online[k];
-        k++;
+        q->online[q->far_at[k]] = op->status != STORE_OK || q->far_online[k];
     }
     search_end(q);
 }
@@ -113,15 +141,20 @@ static void ask_far(struct search *q)
 {
     uint32_t n = 0;
     q->far_ids = malloc((q->n + 1) * sizeof *q->far_ids);
+    q->far_at = malloc((q->n + 1) * sizeof *q->far_at);
     q->far_online = calloc(2 * (size_t)q->n + 1, sizeof *q->far_online);
-    for (uint32_t i = 0; q->far_ids && q->far_online && i < q->n; i++)
-        if (!q->online[i])
-            q->far_ids[n++] = q->ids[i];
+    if (!q->far_ids || !q->far_at || !q->far_online) {
+        search_free(q);
+        return;
+    }
+    for (uint32_t i = 0; i < q->n; i++) {
+        if (q->online[i] || far_known(q, q->ids[i], &q->online[i]))
+            continue;
+        q->far_at[n] = i;
+        q->far_ids[n++] = q->ids[i];
+    }
     if (!n) {
-        if (!q->far_ids || !q->far_online)
-            search_free(q);
-        else
-            search_end(q);
+        search_end(q);
         return;
     }
     q->far = (struct bus_presence){.ids = q->far_ids, .n = n, .online = q->far_online, .shared = q->far_online + n};

@@ -10,6 +10,18 @@
 /* Channels with more members, and those of the tier "large", have no such event. */
 enum { OFFLINE_MEMBERS_MAX = 500 };
 
+/* In a cluster: for how long it is remembered of members of channels what other nodes said of them. Whoever came back
+ * meanwhile is told of once too often; whoever went must not be forgotten. */
+enum { OFFLINE_FAR_MS = 5000, ONLINE_FAR_MS = 1000 };
+enum { FAR_SEEN = 8192 /* users; 128 KiB a shard, once somebody wants to know who is offline */ };
+
+/* What was said of a user, whose id falls on this place of all; the next one takes it over. */
+struct far_seen {
+    uint64_t user;  /* hash of the id; 0: nobody yet */
+    uint32_t at_ms; /* when that was, low half of the monotonic clock */
+    bool online;
+};
+
 struct missed;
 
 /* Keeps what the event will tell of a message, while its request is there. NULL: nobody wants to know, it has no such
@@ -18,5 +30,7 @@ struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier,
                            struct slice claims);
 /* After the message was pushed: asks who is connected, and runs the hook later. Takes it; NULL is allowed. */
 void missed_ask(struct shard *s, uint32_t conv, struct missed *m);
+
+void offline_fini(struct shard *s);
 
 #endif
