@@ -1,9 +1,12 @@
 """What one node decides of a user while another one is letting it in: the decision stands on all of them."""
 
 import json
+import signal
 import threading
+import time
 
-from client import CONVERSATIONS, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL, SUBSCRIBE, Error
+from client import (BEHIND, CHANNEL_MESSAGE, CONVERSATIONS, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL, SUBSCRIBE,
+                    UNSUBSCRIBE, Error)
 from server import merged
 from test_as_one import CONFIG, Nodes
 
@@ -135,3 +138,71 @@ class Guests(Nodes):
         self.eventually(lambda: self.is_forgotten(gone), 30)
         for i, a in enumerate(back):
             self.also(i % 3, a).close()
+
+
+class Joins(Nodes):
+    """A user joins by one connection; another one of its, to another node, misses nothing in silence."""
+
+    abstract = False
+
+    def talk(self, client, room, end, said):
+        while not end.is_set():
+            said.append(client.say(room, "x")["seq"])
+            time.sleep(0.002)
+
+    def follows(self, other, room, joined, last):
+        """What the other connection gets of the room: from its beginning on, or told that it is behind first; and then
+        all up to `last`. Returns whether it was told."""
+        action, _, body = other.find(lambda f: f[0] in (MEMBERSHIP, CHANNEL_MESSAGE, BEHIND) and f[2]["channel"] == room,
+                                     20, "anything of the room")
+        self.assertEqual((action, body.get("change")), (MEMBERSHIP, "joined"))
+        told, at = False, joined
+        while at < last:
+            action, _, body = other.find(lambda f: f[0] in (CHANNEL_MESSAGE, BEHIND) and f[2]["channel"] == room, 20,
+                                         "%d of %d" % (at + 1, last))
+            if action == BEHIND:
+                self.assertEqual(at, joined, "it is told that it is behind before anything else")
+                at, told = max(at, body["seq"]), True
+            else:
+                self.assertEqual(body["seq"], at + 1)
+                at += 1
+        return told
+
+    def joins(self, stopped=False, listener=True):
+        a, b, c = self.three()
+        a2, room = self.also(2, a), self.channel(b)
+        if listener:
+            c.subscribe(room)
+        end, said = threading.Event(), []
+        t = threading.Thread(target=self.talk, args=(b, room, end, said))
+        t.start()
+        try:
+            self.eventually(lambda: len(said) > 5)
+            if stopped:
+                self.nodes[2].signal(signal.SIGSTOP)
+            try:
+                a.subscribe(room)
+                joined = next(v["read"] for v in a.request(CONVERSATIONS)["conversations"] if v["channel"] == room)
+                more = len(said) + 20
+                self.eventually(lambda: len(said) > more, 20)
+            finally:
+                self.nodes[2].signal(signal.SIGCONT)
+            more = len(said) + 5
+            self.eventually(lambda: len(said) > more, 20)
+        finally:
+            end.set()
+            t.join(20)
+        told = self.follows(a2, room, joined, said[-1])
+        a.request(UNSUBSCRIBE, name=room)
+        for client in (a, a2, b, c):
+            client.close()
+        return told
+
+    def test_while_others_talk(self):
+        for i in range(12):
+            self.joins(listener=i % 2)
+
+    def test_on_a_node_that_hangs(self):
+        """It hears of the membership and of messages in one go, each from another master."""
+        for i in range(4):
+            self.joins(stopped=True, listener=i % 2)

@@ -64,6 +64,20 @@ static void said(struct scene *x, const char *text)
     gets(x->b, m->n.seq, text);
 }
 
+/* In that order: that it joined, and that it is behind. */
+static void joined_behind(struct scene *x, const char *channel, unsigned seq)
+{
+    kit_settle(&x->k);
+    struct peer_frame *joined = peer_look(x->a, 112, 0), *behind = peer_look(x->a, 107, 0);
+    assert_non_null(joined);
+    assert_non_null(behind);
+    assert_true(joined < behind);
+    has(peer_push(x->a, 112), "joined");
+    char expected[80];
+    snprintf(expected, sizeof expected, "{\"channel\":\"%s\",\"seq\":%u}", channel, seq);
+    assert_string_equal(peer_push(x->a, 107), expected);
+}
+
 static void behind(struct peer *p, const char *channel, unsigned seq)
 {
     char expected[80];
@@ -104,8 +118,7 @@ static void some_was_pushed_since(unsigned shards)
     said(&x, "two");
     said(&x, "three");
     hear_of(&x, "room", 6, 1, JOINED, MODE_DEFAULT);
-    has(peer_push(x.a, 112), "joined");
-    behind(x.a, "room", 3);
+    joined_behind(&x, "room", 3);
     said(&x, "four");
     gets(x.a, 4, "four");
     gets_nothing(&x.k, x.a);
@@ -175,8 +188,7 @@ static void found_by_reading_where_nobody_is(void **state)
     joins(&x, "yard");
     (void)say("yard", "far", "one");
     hear_of(&x, "other", 9, 0, 0, MODE_DEFAULT);
-    has(peer_push(x.a, 112), "yard");
-    behind(x.a, "yard", 1);
+    joined_behind(&x, "yard", 1);
     hear(say("yard", "far", "two"));
     gets(x.a, 2, "two");
     gets_nothing(&x.k, x.a);

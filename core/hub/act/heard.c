@@ -63,8 +63,10 @@ static void member_apply(struct shard *s, uint32_t user, const struct bus_news *
     } else if (sub != NONE) {
         resync_change(s, user, sub, push, n->events, &n->seq);
     } else if (resync_join(s, user, channel, push, n->events, n->seq, true)) {
-        late_join(s, user, sub_of(s, user, channel), LATE_KNOWN, n->seq);
         member_news_own(s, user, channel, MEMBER_JOINED, n->members, NULL);
+        sub = sub_of(s, user, channel); /* a push may have closed its last connection; the user is pinned */
+        if (sub != NONE)
+            late_join(s, user, sub, LATE_KNOWN, n->seq);
     } else {
         read_later(s, user);
     }

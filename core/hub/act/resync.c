@@ -152,12 +152,18 @@ static bool take_joined(struct shard *s, uint32_t user, const struct store_subsc
     if (!restore_admitted(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
         return true;
     struct conv_key key = conv_key_channel(b->channel);
-    const struct bus_news *n = copy_last(s, user, conv_key_slice(&key));
+    struct bus_news *n = copy_last(s, user, conv_key_slice(&key));
     bool known = n && !n->gone;
     if (!resync_join(s, user, b->channel, b->push, b->events, known ? n->seq : 0, known))
         return false;
-    sub = sub_find(s, user, chan_find(s, b->channel));
-    late_join(s, user, sub, known ? LATE_KNOWN : LATE_JOINED, known ? n->seq : 0);
+    if (known) { /* before push 107 */
+        member_news_own(s, user, b->channel, MEMBER_JOINED, n->members, NULL);
+        n->change = 0; /* so that it is not told once more */
+    }
+    chan = chan_find(s, b->channel);
+    sub = chan != NONE ? sub_find(s, user, chan) : NONE;
+    if (sub != NONE)
+        late_join(s, user, sub, known ? LATE_KNOWN : LATE_JOINED, known ? n->seq : 0);
     return true;
 }
 

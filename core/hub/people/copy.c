@@ -115,11 +115,11 @@ void copy_keep(struct shard *s, uint32_t user, struct bus_news *n)
     *at = n;
 }
 
-const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv)
+struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv)
 {
     const struct user_copy *c = copy_find(s, user);
-    const struct bus_news *out = NULL;
-    for (const struct bus_news *n = c ? c->news : NULL; n; n = (const struct bus_news *)n->mail.next)
+    struct bus_news *out = NULL;
+    for (struct bus_news *n = c ? c->news : NULL; n; n = (struct bus_news *)n->mail.next)
         if (n->change && slice_eq(n->conv, conv))
             out = n;
     return out;

@@ -58,7 +58,7 @@ static inline uint64_t copy_version(enum store_status status, uint64_t version)
 /* News that were heard of a user who is to be read anew: what they say is told once it has been. Takes n. */
 void copy_keep(struct shard *s, uint32_t user, struct bus_news *n);
 /* The last of them that says that the user has joined or left the channel; NULL: none does. */
-const struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv);
+struct bus_news *copy_last(const struct shard *s, uint32_t user, struct slice conv);
 /* The newest version that was heard of, those of such news among them. */
 uint64_t copy_newest(const struct user_copy *c);
 /* Drops them. */
