@@ -168,7 +168,7 @@ struct bus_order {
     enum bus_order_kind kind;
     struct slice user;
     struct slice body;
-    struct bus_handle conn; /* REPLACE */
+    struct bus_handle conn; /* REPLACE; REMOVE: its `node` is the user's version by the end of the membership, or 0 */
     uint16_t action;        /* PUSH: 100 or more */
     /* out */
     uint32_t connections;       /* closed */

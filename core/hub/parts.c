@@ -4,6 +4,7 @@
 #include "core/hub/act/guest.h"
 #include "core/hub/act/login.h"
 #include "core/hub/act/recover.h"
+#include "core/hub/act/resync.h"
 #include "core/hub/act/roam.h"
 #include "core/hub/door.h"
 #include "core/hub/host/host_delete.h"
@@ -46,6 +47,7 @@ static const struct shard_events events = {.modes_changed = interest_changed,
                                            .message_arrived = login_missed,
                                            .arrived = arrival_heard,
                                            .membership_ended = login_stale,
+                                           .user_overtaken = resync_overtaken,
                                            .members_noted = roam_noted};
 
 struct shard *shard_new(struct hub *hub, unsigned index)

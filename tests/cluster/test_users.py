@@ -153,13 +153,14 @@ class Joins(Nodes):
     def follows(self, other, room, joined, last):
         """What the other connection gets of the room: from its beginning on, or told that it is behind first; and then
         all up to `last`. Returns whether it was told."""
-        action, _, body = other.find(lambda f: f[0] in (MEMBERSHIP, CHANNEL_MESSAGE, BEHIND) and f[2]["channel"] == room,
-                                     20, "anything of the room")
+        def find(actions, what):
+            return other.find(lambda f: f[0] in actions and f[2]["channel"] == room, 20, what)
+
+        action, _, body = find((MEMBERSHIP, CHANNEL_MESSAGE, BEHIND), "anything of the room")
         self.assertEqual((action, body.get("change")), (MEMBERSHIP, "joined"))
         told, at = False, joined
         while at < last:
-            action, _, body = other.find(lambda f: f[0] in (CHANNEL_MESSAGE, BEHIND) and f[2]["channel"] == room, 20,
-                                         "%d of %d" % (at + 1, last))
+            action, _, body = find((CHANNEL_MESSAGE, BEHIND), "%d of %d" % (at + 1, last))
             if action == BEHIND:
                 self.assertEqual(at, joined, "it is told that it is behind before anything else")
                 at, told = max(at, body["seq"]), True

@@ -238,6 +238,52 @@ static void an_answer_that_comes_late(void **state)
     end(&x);
 }
 
+/* She leaves here and joins elsewhere, and this node hears of the later one first: she is a member. */
+static void an_own_leave_that_was_overtaken(void **state)
+{
+    struct scene x;
+    (void)state;
+    begin(&x, 1);
+    kit_gate.changed = 6;
+    works(peer_ask(x.a, 3, "{\"name\":\"room\"}"));
+    kit_gate.gate[OP_MEMBER_DEL] = GATE_LATE;
+    kit_gate.changed = 7;
+    uint16_t seq = peer_put(x.a, 6, "{\"name\":\"room\"}");
+    KIT_UNTIL(&x.k, gate_store_held(&kit_gate) == 1);
+    joins(&x, "room");
+    hear_of(&x, "room", 8, 0, JOINED, MODE_DEFAULT);
+    kit_settle(&x.k);
+    gate_open(OP_MEMBER_DEL);
+    works(peer_answer(x.a, 6, seq));
+    kit_settle(&x.k);
+    said(&x, "one");
+    gets(x.a, 1, "one");
+    end(&x);
+}
+
+/* The order to take her out comes when she is in again, or before it is known that she was. */
+static void an_order_that_comes_late(void **state)
+{
+    struct scene x;
+    (void)state;
+    begin(&x, 1);
+    joins(&x, "room");
+    hear_of(&x, "room", 6, 0, JOINED, MODE_DEFAULT);
+    has(peer_push(x.a, 112), "joined");
+    struct bus_order left = {
+        .kind = ORDER_REMOVE, .user = S(x.ann), .body = S("room"), .conn = {.node = 6 /* a version */}};
+    test_bus_tell(&kit_bus, &left);
+    kit_settle(&x.k);
+    said(&x, "one");
+    gets(x.a, 1, "one");
+    struct bus_order leaves = {.kind = ORDER_REMOVE, .user = S(x.ann), .body = S("room"), .conn = {.node = 7}};
+    test_bus_tell(&kit_bus, &leaves);
+    kit_settle(&x.k);
+    said(&x, "two");
+    gets_nothing(&x.k, x.a);
+    end(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +294,8 @@ int main(void)
         cmocka_unit_test(found_by_reading_where_nobody_is),
         cmocka_unit_test(who_wants_to_hear_again),
         cmocka_unit_test(an_answer_that_comes_late),
+        cmocka_unit_test(an_own_leave_that_was_overtaken),
+        cmocka_unit_test(an_order_that_comes_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

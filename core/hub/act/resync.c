@@ -336,6 +336,11 @@ void resync(struct shard *s, uint32_t user, bool inbox)
     read_again(s, q);
 }
 
+void resync_overtaken(struct shard *s, uint32_t user)
+{
+    resync(s, user, false);
+}
+
 static void read_due(struct shard *s, uint32_t user)
 {
     resync(s, user, true);

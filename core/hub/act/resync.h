@@ -15,6 +15,8 @@ MUST_CHECK bool resync_first(struct shard *s, uint32_t user, const struct store_
 bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r, uint32_t changes);
 /* Reads the user and does so. With `inbox`, its connections are told how many messages wait there. */
 void resync(struct shard *s, uint32_t user, bool inbox);
+/* shard_events.user_overtaken: reads it, and says nothing of the inbox. */
+void resync_overtaken(struct shard *s, uint32_t user);
 /* The user is told of, and listens to, the channel from now on, or not any more: another node has made it so. */
 MUST_CHECK bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push_mode push, bool events,
                             uint64_t since, bool fresh);

@@ -3,6 +3,7 @@
 #include "core/hub/act/device.h"
 #include "core/hub/act/login.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/copy.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/talk/user_mail.h"
@@ -17,8 +18,11 @@ static uint32_t replace(struct shard *s, const struct bus_order *o)
 }
 
 /* What is queued of the channel goes with the membership; logins under way read theirs again. */
-static void remove_member(struct shard *s, uint32_t user, struct slice channel)
+static void remove_member(struct shard *s, uint32_t user, struct slice channel, uint64_t version)
 {
+    const struct user_copy *c = version && user != NONE ? user_copy(s, user) : NULL;
+    if (c && user_at(s, user)->state == USER_READY && version <= c->version)
+        return; /* it is known, and the user may be a member again */
     uint32_t chan = chan_find(s, channel);
     uint32_t sub = chan != NONE && user != NONE ? sub_find(s, user, chan) : NONE;
     if (sub != NONE)
@@ -44,7 +48,7 @@ static void carry_out(void *owner, struct mail *m)
         o->connections = replace(s, o);
         break;
     case ORDER_REMOVE:
-        remove_member(s, user, o->body);
+        remove_member(s, user, o->body, o->conn.node);
         break;
     }
     bus_receipt(s->bus, o);

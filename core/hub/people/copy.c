@@ -88,8 +88,11 @@ void copy_change(struct shard *s, uint32_t user, uint64_t version)
     c->changes++;
     if (version == c->version + 1 && c->version)
         c->version = version;
-    else if (version > c->version) /* there is one between, of which this node has not heard yet */
+    else if (version != c->version) /* there is one between, of which this node has not heard yet */
         c->changed = true;
+    /* What this change does to the copy now may be what a later one, which it has already, has undone: the store says. */
+    if (version < c->version)
+        s->events->user_overtaken(s, user);
 }
 
 void copy_begin(struct shard *s, uint32_t user, uint64_t version)

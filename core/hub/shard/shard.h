@@ -73,6 +73,8 @@ struct shard_events {
     /* With a bus: so many messages have come into the user's inbox, and this one is being pushed. False: it has been
      * pushed before, and is not again. NULL: nobody counts. */
     bool (*arrived)(struct shard *s, uint32_t user, uint64_t arrival);
+    /* With a bus: a change of this node's is answered after other nodes' later ones were heard of. */
+    void (*user_overtaken)(struct shard *s, uint32_t user);
     /* With a bus: the owner of the channel has noted members of this shard. */
     void (*members_noted)(struct shard *s, struct slice channel);
 };

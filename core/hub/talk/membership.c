@@ -335,7 +335,9 @@ static void unsubscribe_stored(void *owner, struct store_op *op)
     membership_ended(s, q->o.conv, &q->op, q->change, slice_of(q->name, q->name_len));
     if (op->status != STORE_OK)
         req_fail_store(&q->o.r, op->status, "name: no such channel");
-    if (!ended || !order_remove(s, q->op.user, conv_channel_name(conv_key_slice(&q->o.key)), removed_elsewhere, q))
+    uint64_t version = q->version != STORE_VERSION_UNKNOWN ? q->version : 0;
+    if (!ended ||
+        !order_remove(s, q->op.user, conv_channel_name(conv_key_slice(&q->o.key)), version, removed_elsewhere, q))
         owned_done(&q->o);
 }
 

@@ -67,8 +67,11 @@ bool order_kick(struct shard *s, struct slice user, struct slice message,
     return s->bus && order_wait(s, order_new(ORDER_KICK, user, message), then, ctx);
 }
 
-bool order_remove(struct shard *s, struct slice user, struct slice channel,
+bool order_remove(struct shard *s, struct slice user, struct slice channel, uint64_t version,
                   void (*then)(void *ctx, const struct order_end *e), void *ctx)
 {
-    return s->bus && order_wait(s, order_new(ORDER_REMOVE, user, channel), then, ctx);
+    struct order *o = s->bus ? order_new(ORDER_REMOVE, user, channel) : NULL;
+    if (o)
+        o->op.conn.node = version;
+    return s->bus && order_wait(s, o, then, ctx);
 }

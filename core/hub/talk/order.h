@@ -31,9 +31,9 @@ struct order_end {
 MUST_CHECK bool order_kick(struct shard *s, struct slice user, struct slice message,
                            void (*then)(void *ctx, const struct order_end *e), void *ctx);
 
-/* Takes what is queued of the channel from the user's connections elsewhere: its membership has ended. As order_kick().
- * From the channel's owner shard. */
-MUST_CHECK bool order_remove(struct shard *s, struct slice user, struct slice channel,
+/* Takes what is queued of the channel from the user's connections elsewhere: its membership has ended. version: of the
+ * user by that; 0: not known. As order_kick(). From the channel's owner shard. */
+MUST_CHECK bool order_remove(struct shard *s, struct slice user, struct slice channel, uint64_t version,
                              void (*then)(void *ctx, const struct order_end *e), void *ctx);
 
 #endif
