@@ -57,6 +57,8 @@ static const char usage[] =
     "       magpied -t -c FILE    check the config and the scripts, print every error\n"
     "       magpied --export FILE -c CONFIG    all that a stopped server or a cluster holds\n"
     "       magpied --import FILE -c CONFIG    … into a server or a cluster that holds nothing\n"
+    "       magpied --import --heads -c CONFIG    what a new Redis needs, from the archive, once all of the old is "
+    "lost\n"
     "       magpied --defaults    print the default config with comments\n"
     "       magpied --run-script-tests DIR    run the *_test.lua of a folder\n"
     "       magpied --version\n"

@@ -7,6 +7,7 @@
 #include "storage/local/import.h"
 #include "storage/local/local.h"
 #include "storage/redis/dump/export.h"
+#include "storage/redis/dump/heads.h"
 #include "storage/redis/dump/import.h"
 #include "storage/redis/redis.h"
 
@@ -30,9 +31,10 @@ static const struct engine_row {
     int (*open)(struct store **out, const struct store_options *options, char *why, size_t why_size);
     int (*export)(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size);
     int (*import)(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
-} engines[] = {{"rocksdb", local_open, local_export, local_import},
-               {"memory", local_open, local_export, local_import},
-               {"redis", redis_open, redis_export, redis_import}};
+    int (*heads)(const struct store_options *options, uint64_t *n, char *why, size_t why_size); /* NULL: no archive */
+} engines[] = {{"rocksdb", local_open, local_export, local_import, NULL},
+               {"memory", local_open, local_export, local_import, NULL},
+               {"redis", redis_open, redis_export, redis_import, redis_heads}};
 
 /* NULL: there is none of that name. */
 static const struct engine_row *engine_find(const char *name, char *why, size_t why_size)
@@ -61,6 +63,18 @@ int store_import(const struct store_options *options, struct dump_reader *in, ch
 {
     const struct engine_row *e = engine_find(options->engine, why, why_size);
     return e ? e->import(options, in, why, why_size) : ERR_INVALID;
+}
+
+int store_heads(const struct store_options *options, uint64_t *n, char *why, size_t why_size)
+{
+    const struct engine_row *e = engine_find(options->engine, why, why_size);
+    *n = 0;
+    if (!e)
+        return ERR_INVALID;
+    if (e->heads)
+        return e->heads(options, n, why, why_size);
+    snprintf(why, why_size, "cluster.redis: only a node of a cluster has an archive whose conversations could go on");
+    return ERR_INVALID;
 }
 
 void store_close(struct store *s)

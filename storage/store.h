@@ -106,6 +106,9 @@ struct dump_writer;
 struct dump_reader;
 MUST_CHECK int store_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size);
 MUST_CHECK int store_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size);
+/* All of Redis was lost, and a new one holds nothing: private conversations go on above what the archive has of them,
+ * which can be read again. n: how many. An enum err; `why` gets a sentence. */
+MUST_CHECK int store_heads(const struct store_options *options, uint64_t *n, char *why, size_t why_size);
 /* What all servers of a cluster agree on, by a name: `out` gets the value that stands, which is the proposal where
  * there was none, or where `replace` says so. An empty proposal only asks. Waits for Redis, `cluster.patience` at most.
  * ERR_INVALID: this store is one server's alone, and nothing is kept. */

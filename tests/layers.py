@@ -72,7 +72,7 @@ ROOMS = {
                               ["channels.h", "gone.h", "halves.h", "history.h", "known.h", "lost.h", "marks.h",
                                "member_half.h", "op.h", "settle.h", "untold.h", "windows.h"], checked=True),
     "storage/redis/dump": Room(REDIS + ["storage/redis/client", "storage/redis/nodes", "storage/redis/ops",
-                                        "storage/redis/start"], [], ["export.h", "import.h"], checked=True),
+                                        "storage/redis/start"], [], ["export.h", "heads.h", "import.h"], checked=True),
     "storage/redis": Room(REDIS[:2] + ["storage/redis/client", "storage/redis/start", "storage/redis/nodes",
                                        "storage/redis/cold", "storage/redis/bus", "storage/redis/ops"], [],
                           ["io.h", "layout.h", "redis.h", "redis_private.h", "rule.h", "sweep.h", "task.h"],

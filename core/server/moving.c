@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int fail(const char *why)
@@ -141,11 +142,22 @@ static int import_from(const struct config *c, const struct store_options *optio
     return 0;
 }
 
+/* Of what Redis had before nothing is left but the archive. */
+static int heads_from(const struct store_options *options)
+{
+    char why[DUMP_WHY_MAX] = "";
+    uint64_t n;
+    if (store_heads(options, &n, why, sizeof why))
+        return fail(why);
+    fprintf(stderr, "magpied: %llu private conversations go on above what the archive has\n", (unsigned long long)n);
+    return 0;
+}
+
 int moving_import(const char *config_path, const char *file)
 {
     struct store_options options;
     struct config *c = begin(config_path, &options);
-    int status = c ? import_from(c, &options, file) : 1;
+    int status = !c ? 1 : strcmp(file, MOVING_HEADS) == 0 ? heads_from(&options) : import_from(c, &options, file);
     config_free(c);
     return status;
 }

@@ -7,5 +7,7 @@
 int moving_export(const char *config_path, const char *file);
 /* Fills the config's store from an export; "-" is standard input. A file is read through before anything is changed. */
 int moving_import(const char *config_path, const char *file);
+/* The `file` that is none: fills the config's cluster with the heads of its archive's conversations. */
+#define MOVING_HEADS "--heads"
 
 #endif

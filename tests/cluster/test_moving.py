@@ -7,9 +7,11 @@ import threading
 
 import export_file
 from base import Test
-from client import CONVERSATIONS
-from redis_cluster import RedisCluster
+from client import CONVERSATIONS, EDIT, RECALL, USER_MESSAGE
+from postgres import Postgres
+from redis_cluster import RedisCluster, everywhere, forget
 from server import MAGPIED, PATIENCE, Server, merged
+from test_console import Console
 from test_durability import whole_history, whole_inbox
 
 
@@ -155,3 +157,121 @@ class Moving(Test):
         status, said = run(node, "--import", path)
         self.assertEqual(status, 1)
         self.assertRegex(said, r"^magpied: there is something under the prefix \S+ of the cluster: an import needs one")
+
+
+class WithArchive(Moving):
+    """Clusters that keep private messages in PostgreSQL too."""
+
+    test_there_and_back = test_while_it_runs = test_masters_change = test_refusals = None
+    HOT = 5
+    SECRET = "1" * 64
+
+    def setUp(self):
+        super().setUp()
+        self.pg = Postgres()
+        self.addCleanup(self.pg.close)
+
+    def node(self, **config):
+        return super().node(listen={"console": "unix:console.sock"}, auth={"secret": self.SECRET},
+                            limits={"inbox": 0},
+                            cluster={"archive": {"url": self.pg.url, "hot": self.HOT, "hot_age": 1}}, **config)
+
+    def kept(self, condition="true"):
+        """Rows in PostgreSQL; 0 until the tables are made."""
+        made = self.pg.query("select to_regclass('message')")
+        return int(self.pg.query("select count(*) from message where " + condition)) if made else 0
+
+    def hot(self, node):
+        """Private messages in Redis: each hash has a head, too."""
+        return sum(c.call("HLEN", key) - 1 for c, key in everywhere(node.redis, node.keys + "m{") if b"}:p" in key)
+
+    def texts(self, reader, peer):
+        return [m["content"] if not m.get("recalled") else None for m in whole_history(reader, peerId=peer.id)[0]]
+
+    def test_into_one(self):
+        """All of a server that was alone: what is old leaves Redis for the archive, and is read from there."""
+        old = self.alone()
+        old.config = {"auth": {"secret": self.SECRET}}
+        old.start()
+        ada, bob = (self.user(n, server=old) for n in ("Ada", "Bob"))
+        for i in range(1, 61):
+            ada.tell(bob, "private %d" % i)
+        ada.request(EDIT, peerId=bob.id, seq=7, content="seven")
+        ada.request(RECALL, peerId=bob.id, seq=8)
+        before = self.texts(bob, ada)
+        old.stop()
+        path = old.folder + "/export"
+        self.assertEqual(run(old, "--export", path)[0], 0)
+        node = self.node()
+        status, said = run(node, "--import", path)
+        self.assertEqual(status, 0, said)
+        node.start()
+        self.eventually(lambda: self.kept() == 60, 60)
+        self.eventually(lambda: self.hot(node) == self.HOT, 60)
+        ada, bob = (self.again(c, server=node) for c in (ada, bob))
+        self.assertEqual(self.texts(bob, ada), before)
+        self.assertEqual(ada.tell(bob, "and on")["seq"], 61)
+        self.eventually(lambda: self.kept() == 61, 60)
+        node.stop()
+        self.assertEqual(run(node, "--export", path + ".2")[0], 0)
+        first, second = ([r for r in export_file.records(p) if r[0] == "message"] for p in (path, path + ".2"))
+        self.assertEqual(second[:60], first)
+        self.assertEqual(len(second), 61)
+
+    def test_heads_are_refused(self):
+        for server, sentence in ((self.alone(), "cluster.redis: only a node of a cluster has an archive whose"
+                                                " conversations could go on"),
+                                 (super().node(), "cluster.archive.url: there is no archive whose conversations could"
+                                                  " go on")):
+            self.assertEqual(run(server, "--import", "--heads"), (1, "magpied: %s\n" % sentence))
+        node = self.node()
+        self.pg.kill()
+        self.assertEqual(run(node, "--import", "--heads"), (1, "magpied: cluster.archive.url: the archive does not"
+                                                               " answer\n"))
+        self.pg.start()
+        self.assertEqual(run(node, "--import", "--heads"), (1, "magpied: cluster.archive.url: the archive has no"
+                                                               " messages\n"))
+
+    def test_all_of_redis_is_lost(self):
+        """And the archive is not: private conversations are read again, and go on above what was in them."""
+        node = self.node()
+        status, said = run(node, "--import", "--heads")
+        self.assertEqual((status, said), (1, "magpied: cluster.archive.url: the archive has no messages\n"))
+        node.start()
+        people = [self.user(n, server=node) for n in ("Ada", "Bob", "Cid")]
+        ada, bob, cid = people
+        for i in range(1, 31):
+            ada.tell(bob, "to Bob %d" % i)
+            cid.tell(ada, "to Ada %d" % i)
+        ada.tell(ada, "to myself")
+        self.eventually(lambda: self.kept() == 61, 60)
+        before = [self.texts(bob, ada), self.texts(ada, cid), self.texts(ada, ada)]
+        status, said = run(node, "--import", "--heads")
+        self.assertEqual(status, 1)
+        self.assertIn("there is something under the prefix", said)
+        node.stop()
+        forget(node.redis, node.keys)
+        status, said = run(node, "--import", "--heads")
+        self.assertEqual((status, said), (0, "magpied: 3 private conversations go on above what the archive has\n"))
+        node.start()
+        console = Console(node)
+        self.addCleanup(console.close)
+        for c in people:  # who they were Redis alone knew
+            console.ask("user add %s %s" % (c.id, c.name))
+            c.token = console.json("user token %s" % c.id)["token"]
+        ada, bob, cid = (self.again(c, server=node) for c in people)
+        self.assertEqual([self.texts(bob, ada), self.texts(ada, cid), self.texts(ada, ada)], before)
+        shown = ada.request(CONVERSATIONS)["conversations"]
+        self.assertEqual(sorted(c["peerId"] for c in shown), sorted(c.id for c in people))
+        self.assertEqual([c["unread"] for c in shown], [0, 0, 0])
+        sent = bob.tell(ada, "on")
+        self.assertGreater(sent["seq"], 1000)
+        self.assertEqual(ada.push(USER_MESSAGE)["id"], sent["id"])
+        self.assertEqual(self.texts(ada, bob), before[0] + ["on"])
+        shown = ada.request(CONVERSATIONS)["conversations"]
+        self.assertEqual([c["unread"] for c in shown if c["peerId"] == bob.id], [1])
+        ada.request(EDIT, peerId=bob.id, seq=3, content="three")
+        self.assertEqual(self.texts(bob, ada)[2], "three")
+        self.eventually(lambda: self.kept() == 62, 60)
+        ids = [int(m["id"]) for m in whole_history(ada, peerId=bob.id)[0]]
+        self.assertEqual(ids, sorted(set(ids)))

@@ -388,6 +388,71 @@ static void a_full_disk_is_told_once(void **state)
 
 #define WITH(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 
+/* --- Conversations --- */
+
+enum { HEADS_N = 25, HEADS_PAGE = 7 };
+struct some_heads {
+    unsigned n, page; /* so far; of them on the last page */
+    char conv[HEADS_N + 1][8];
+    uint64_t first[HEADS_N + 1], last[HEADS_N + 1], last_id[HEADS_N + 1];
+};
+
+static void heads_come(void *ctx, struct archive_req *req)
+{
+    const struct archive_heads *h = (const struct archive_heads *)req;
+    struct some_heads *all = ctx;
+    all->page = h->n;
+    for (uint32_t i = 0; i < h->n && all->n <= HEADS_N; i++, all->n++) {
+        snprintf(all->conv[all->n], sizeof all->conv[0], "%.*s", (int)h->heads[i].conv.n, h->heads[i].conv.p);
+        all->first[all->n] = h->heads[i].first;
+        all->last[all->n] = h->heads[i].last;
+        all->last_id[all->n] = h->heads[i].last_id;
+    }
+    req->ctx = NULL;
+}
+
+static enum archive_status next_heads(struct kit *k, struct some_heads *all)
+{
+    struct archive_heads h = {.req = {.done = heads_come, .ctx = all, .patience_ms = KIT_PATIENCE_MS},
+                              .after = slice_str(all->n ? all->conv[all->n - 1] : ""),
+                              .limit = HEADS_PAGE};
+    archive_heads(k->a, &h);
+    return kit_wait(k, &h.req);
+}
+
+static void conversations_by_pages(void **state)
+{
+    struct kit *k = *state;
+    if (!k)
+        skip();
+    static struct some_heads all;
+    kit_open(k);
+    kit_connected(k);
+    assert_int_equal(next_heads(k, &all), ARCHIVE_OK);
+    assert_int_equal(all.n, 0);
+    for (unsigned i = 0; i < HEADS_N; i++) {
+        char conv[8];
+        snprintf(conv, sizeof conv, "p%02u", (i * 7) % HEADS_N);
+        struct archive_row rows[3];
+        for (unsigned j = 0; j <= i % 3; j++)
+            rows[j] = kit_row(conv, 5 + i + j, 0, "x");
+        assert_int_equal(kit_put(k, rows, 1 + i % 3), ARCHIVE_OK);
+    }
+    do
+        assert_int_equal(next_heads(k, &all), ARCHIVE_OK);
+    while (all.page == HEADS_PAGE);
+    assert_int_equal(all.n, HEADS_N);
+    for (unsigned i = 0; i < HEADS_N; i++) {
+        unsigned at = i * 7 % HEADS_N;
+        char want[8];
+        snprintf(want, sizeof want, "p%02u", at);
+        assert_string_equal(all.conv[at], want);
+        assert_int_equal(all.first[at], 5 + i);
+        assert_int_equal(all.last[at], 5 + i + i % 3);
+        assert_int_equal(all.last_id[at], kit_row("p", 5 + i + i % 3, 0, "x").id);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +468,7 @@ int main(void)
         WITH(a_message_twice_in_a_batch_is_kept),
         WITH(too_slow_in_one_go_is_done_in_several),
         WITH(a_full_disk_is_told_once),
+        WITH(conversations_by_pages),
     };
     (void)kit_skip();
     return cmocka_run_group_tests(tests, NULL, NULL);

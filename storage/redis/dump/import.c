@@ -272,7 +272,7 @@ static int begin(struct importer *im, char *why, size_t why_size)
 
 static void tell(const struct importer *im, int r, char *why, size_t why_size)
 {
-    if (dump_error(im->in)[0])
+    if (im->in && dump_error(im->in)[0])
         snprintf(why, why_size, "%s", dump_error(im->in));
     else if (im->bad)
         snprintf(why, why_size, "message %llu of the export %s", (unsigned long long)dump_read(im->in, DUMP_MESSAGE),
@@ -281,6 +281,26 @@ static void tell(const struct importer *im, int r, char *why, size_t why_size)
         still_tell(im->s, why, why_size);
     else
         snprintf(why, why_size, "the cluster cannot be filled: %s", err_str(r));
+}
+
+int import_fill(struct importer *im, int (*take_all)(struct importer *im), char *why, size_t why_size)
+{
+    int r = begin(im, why, why_size);
+    if (r)
+        return r;
+    r = take_all(im);
+    r = r ? r : finish(im);
+    if (!r)
+        return 0;
+    tell(im, r, why, why_size);
+    if (im->rows) {
+        call_drop(im->s->r, im->rows);
+        free(im->rows);
+    }
+    still_drain(im->s); /* what is under way is not to come after the clearing */
+    if (clear(im))
+        still_tell(im->s, why, why_size);
+    return r;
 }
 
 int redis_import(const struct store_options *options, struct dump_reader *in, char *why, size_t why_size)
@@ -294,21 +314,7 @@ int redis_import(const struct store_options *options, struct dump_reader *in, ch
     im->in = in;
     int r = still_open(&s, options, why, why_size);
     if (!r) {
-        r = begin(im, why, why_size);
-        if (!r) {
-            r = records_take(im);
-            r = r ? r : finish(im);
-            if (r) {
-                tell(im, r, why, why_size);
-                if (im->rows) {
-                    call_drop(s.r, im->rows);
-                    free(im->rows);
-                }
-                still_drain(&s); /* what is under way is not to come after the clearing */
-                if (clear(im))
-                    still_tell(&s, why, why_size);
-            }
-        }
+        r = import_fill(im, records_take, why, why_size);
         still_close(&s);
     }
     free(im);

@@ -145,6 +145,11 @@ int import_conv_end(struct importer *im)
     return r;
 }
 
+int import_look(struct importer *im, uint64_t when_ms)
+{
+    return place_add(im, 'e', when_ms);
+}
+
 /* --- Members ------------------------------------------------------------------------------------------------------ */
 
 enum { CHANNELS = 64 /* asked together */ };

@@ -10,7 +10,7 @@
 
 struct importer {
     struct still *s;
-    struct dump_reader *in;
+    struct dump_reader *in;  /* NULL: of no file */
     uint64_t bytes;          /* posted since all was answered last */
     struct dump_store store; /* of the file; its moves are in `moves` */
     char moves[256];
@@ -47,11 +47,17 @@ static inline uint64_t import_place(uint64_t id)
     return (id >> 22) * 4096 + (id & 4095);
 }
 
+/* Fills the prefix with what `take` puts there, as redis_import() does; the caller has set im->s. What it cannot say
+ * itself stays in `why`. */
+MUST_CHECK int import_fill(struct importer *im, int (*take)(struct importer *im), char *why, size_t why_size);
+
 /* --- import_conv.c --- */
 MUST_CHECK int import_conv(struct importer *im, const struct dump_conv *c);
 MUST_CHECK int import_message(struct importer *im, const struct dump_message *m);
 /* The last of a conversation's messages has come. */
 MUST_CHECK int import_conv_end(struct importer *im);
+/* The sweep looks at the conversation that was put last, at that time. */
+MUST_CHECK int import_look(struct importer *im, uint64_t when_ms);
 /* Once all is there: counts the members of channels, and drops those of channels that are not there. */
 MUST_CHECK int import_channels(struct importer *im);
 
