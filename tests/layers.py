@@ -92,7 +92,7 @@ ROOMS = {
                          checked=True),
     "core/hub/talk": Room(LOW + HUB[:3], [],
                          ["change.h", "channel_news.h", "conv.h", "encode.h", "follow.h", "interest.h",
-                          "member_news.h", "membership.h", "news.h", "order.h", "publish.h", "send.h",
+                          "member_news.h", "membership.h", "news.h", "offline.h", "order.h", "publish.h", "send.h",
                           "user_mail.h", "walk.h"], checked=True),
     "core/hub/act": Room(LOW + HUB[:4], ["policy.h", "provider.h"],
                          ["acts.h", "admit.h", "device.h", "guest.h", "heard.h", "login.h", "pending.h",

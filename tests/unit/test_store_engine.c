@@ -144,7 +144,7 @@ static void doors(void **state)
     mailbox_fini(&mb);
 }
 
-/* Whoever asks again has freed what it got before: an engine that refuses at once leaves nothing of that to be freed. */
+/* Whoever asks again has freed what it got before: an engine that refuses at once leaves nothing of that to free. */
 static void lists_of_before_are_no_results(void **state)
 {
     struct paper p = {.base = {.engine = &paper_engine}};
