@@ -24,7 +24,6 @@
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/news.h"
-#include "core/hub/talk/offline.h"
 #include "core/hub/talk/walk.h"
 #include "core/hub/turn.h"
 #include "core/net/net.h"
@@ -98,7 +97,7 @@ void shard_free(struct shard *s)
     chans_fini(s);
     convs_fini(s);
     news_fini(s);
-    offline_fini(s);
+    free(s->far_seen);
     users_fini(s);
     watches_free(s);
     copies_free(s);

@@ -104,12 +104,6 @@ static struct far_seen *far_place(struct shard *s, uint64_t user)
     return s->far_seen ? &s->far_seen[user % FAR_SEEN] : NULL;
 }
 
-void offline_fini(struct shard *s)
-{
-    free(s->far_seen);
-    s->far_seen = NULL;
-}
-
 /* Whether it is known of a member of a channel, lately enough. Of who gets a private message nothing is remembered. */
 static bool far_known(const struct search *q, struct slice id, bool *online)
 {

@@ -31,6 +31,4 @@ struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier,
 /* After the message was pushed: asks who is connected, and runs the hook later. Takes it; NULL is allowed. */
 void missed_ask(struct shard *s, uint32_t conv, struct missed *m);
 
-void offline_fini(struct shard *s);
-
 #endif
