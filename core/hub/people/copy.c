@@ -90,7 +90,7 @@ void copy_change(struct shard *s, uint32_t user, uint64_t version)
         c->version = version;
     else if (version != c->version) /* there is one between, of which this node has not heard yet */
         c->changed = true;
-    /* What this change does to the copy now may be what a later one, which it has already, has undone: the store says. */
+    /* What this change does to the copy now, a later one may have undone, which it has already: the store says. */
     if (version < c->version)
         s->events->user_overtaken(s, user);
 }
