@@ -26,12 +26,12 @@ CLOCKS = 60  # seconds from the true time within which messages are created, wha
 class Checker:
     """people: how many; rooms: channels that all stay in; changing: channels that they join and leave. pause: seconds
     between two requests of a person, about. private: the share of messages that are.
-    shares: over SHARES. readers: how many of the people do nothing but read the rooms."""
+    shares: over SHARES. readers: how many of the people do nothing but read the rooms. settle: instead of SETTLE."""
 
     def __init__(self, test, nodes, people=6, rooms=2, changing=2, pause=0.05, private=0.4, shares=None, readers=0,
-                 seed=None):
+                 settle=SETTLE, seed=None):
         self.test, self.nodes, self.pause, self.private = test, nodes, pause, private
-        self.shares = shares or {}
+        self.shares, self.settle = shares or {}, settle
         self.seed = random.randrange(1 << 30) if seed is None else seed
         self.ledger = Ledger()
         self.slowest = 0.0  # seconds after a healing until all had heard
@@ -86,9 +86,9 @@ class Checker:
         ends = [(p, entry) for p in self.people for entry in p.owed_ends()]
         while missing := self.missing(self.people, newest, ends):
             self.look()
-            if time.monotonic() - began > SETTLE * PATIENCE:
+            if time.monotonic() - began > self.settle * PATIENCE:
                 for text in missing:
-                    self.complain("%s, %d s after all was well" % (text, SETTLE))
+                    self.complain("%s, %d s after all was well" % (text, self.settle))
                 break
             time.sleep(0.02)
         self.slowest = max(self.slowest, time.monotonic() - began)
@@ -128,7 +128,7 @@ class Checker:
         for p in self.away:
             p.go()
         here = [p for p in self.people if p not in self.away]
-        end, missing = time.monotonic() + SETTLE * PATIENCE, ["?"]
+        end, missing = time.monotonic() + self.settle * PATIENCE, ["?"]
         while missing and time.monotonic() < end:
             for p in here:
                 p.listen(0.05)
@@ -136,7 +136,7 @@ class Checker:
             missing += ["%s watches %s as %s" % (p.id, q.id, p.others.get(q.id)) for p in here for q in self.people
                         if q is not p and p.client and p.others.get(q.id) != (q in here)]
         for text in missing:
-            self.ledger.complain("%s, after %d s" % (text, SETTLE))
+            self.ledger.complain("%s, after %d s" % (text, self.settle))
 
     def check(self):
         """Asks every node for everything."""
@@ -334,7 +334,7 @@ class Checker:
             def online():
                 answer = asker.until_done(PRESENCE, {"ids": [p.id for p in self.people]})
                 return sorted(answer.get("online", ()))
-            wanted, end = sorted(p.id for p in here), time.monotonic() + SETTLE * PATIENCE
+            wanted, end = sorted(p.id for p in here), time.monotonic() + self.settle * PATIENCE
             while (found := online()) != wanted and time.monotonic() < end:
                 time.sleep(0.2)
             if found != wanted:
