@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum { SETTLE_MAX = 32 /* by one call: as much as the function takes */ };
-#define SETTLE_AFTER 0.05 /* s */
+#define SETTLE_AFTER 1.0 /* s: then many of a partition go together, and the sweep (OLD_MS) has not come yet */
 
 /* What waits of one partition. */
 struct settle {
