@@ -195,6 +195,8 @@ def program(name, *options):
         raise Failed("%s is not built" % name)
     run = subprocess.run([path, "--json"] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          timeout=300)
+    if run.returncode != 0:
+        raise Failed("%s: exit status %d: %s" % (name, run.returncode, run.stderr.strip()[-300:]))
     try:
         return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     except ValueError:

@@ -107,13 +107,17 @@ static void make_commands(struct bench *b)
         make_halves(b, &a, &w);
 }
 
+static void bare_forget(struct bare *m)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        buf_free(&m->commands[i]);
+    m->n = m->next = 0;
+}
+
 static void bare_prepare(struct bench *b, unsigned count)
 {
-    for (unsigned i = 0; i < b->bare_n; i++) {
-        for (unsigned j = 0; j < b->bare[i].n; j++)
-            buf_free(&b->bare[i].commands[j]);
-        b->bare[i].n = b->bare[i].next = 0;
-    }
+    for (unsigned i = 0; i < b->bare_n; i++)
+        bare_forget(&b->bare[i]);
     for (unsigned i = 0; i < count; i++)
         make_commands(b);
     settle_flush(b->maker);
@@ -151,8 +155,10 @@ static unsigned bare_receive(struct bare *m)
         die("the bare client was cut off");
     while (resp_next(&m->in, &r) == 1) {
         m->awaited--;
-        if (r->type == REPLY_ERROR || (r->type == REPLY_STRING && *r->text.p != 'N'))
+        if (r->type == REPLY_ERROR || (r->type == REPLY_STRING && *r->text.p != 'N')) {
+            fprintf(stderr, "redis_bench: Redis said: %.*s\n", r->type == REPLY_ERROR ? (int)r->text.n : 1, r->text.p);
             die("the bare client's message was refused");
+        }
         n += r->type == REPLY_STRING;
         resp_forget(&m->in);
     }
@@ -244,10 +250,8 @@ static double bare_page(struct bench *b)
         struct bare *m = bare_of(b, partition_of(conv_key_slice(k)));
         struct buf command = BUF_INIT;
         bare_page_command(b, k, &command);
-        m->n = 1;
-        m->next = 0;
-        buf_free(&m->commands[0]);
-        m->commands[0] = command;
+        bare_forget(m);
+        m->commands[m->n++] = command;
         double begun = now_s();
         bare_send(m, 1, 2);
         while (m->awaited)
