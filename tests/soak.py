@@ -24,6 +24,7 @@ LOGS = os.path.join(ROOT, "build", "soak")
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
 PYTHON = [sys.executable, "-B"]
 SUITE = PYTHON + [os.path.join(ROOT, "tests", "integration", "run.py")]
+STARTER = PYTHON + [os.path.join(ROOT, "tests", "cluster", "start.py")]
 BENCH = PYTHON + [os.path.join(ROOT, "tests", "bench", "run.py")]
 DEV = [os.path.join(ROOT, "dev")]
 CLASS_SECONDS = "86400"  # the parts have their own ends
@@ -116,6 +117,12 @@ def suite(*patterns, **variables):
     return SUITE + list(patterns), variables
 
 
+def through_redis(*patterns):
+    """What each server leaves goes out and in again, through a Redis Cluster too (round_trip.py)."""
+    return STARTER + ["redis", "--user", "magpie:least-rights-of-a-node", "--"] + SUITE + list(patterns), {
+        "MAGPIE_ROUND_TRIP": "1", "MAGPIE_TEST_AGAIN": "6"}
+
+
 def own(part, *arguments):
     return PYTHON + [os.path.abspath(__file__), "--inside", part] + list(arguments), {}
 
@@ -144,6 +151,8 @@ PARTS = [
     Part("nodes", "three nodes: 20 kills of each, of Redis and PostgreSQL too, hangs, lost machines; 20 partitions", 60,
          [suite("test_faults", "test_partitions", MAGPIE_KILLS="20", MAGPIE_CUTS="20", **CLUSTER),
           suite("test_checker", MAGPIE_KILLS="4", **CLUSTER)]),
+    Part("moving", "what the suite's servers leave, exported, imported, through Redis too: the same after all", 40,
+         through_redis("--one-variant"), through_redis("test_moving", "test_private")),
     Part("asan", "unit tests and suite with AddressSanitizer and UBSan", 90, (DEV + ["asan"], {})),
     Part("tsan", "unit tests and suite with ThreadSanitizer", 120, (DEV + ["tsan"], {})),
     Part("fuzz", "every fuzz target, for the rest of the time", 30, (DEV + ["fuzz"], {})),
