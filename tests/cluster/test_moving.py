@@ -6,6 +6,7 @@ import subprocess
 import threading
 
 import export_file
+import resp
 from base import Test
 from client import CONVERSATIONS, EDIT, RECALL, USER_MESSAGE
 from postgres import Postgres
@@ -143,6 +144,33 @@ class Moving(Test):
             self.assertEqual(len([r for r in records if r[0] == "conv"]), 950)
             self.assertEqual(len([r for r in records if r[0] == "member"]), 950)
 
+    def many(self, master, tag, *what):
+        """Does it to 60,000 keys."""
+        for at in range(0, 60000, 2000):
+            master.call("EVAL", "for i = 1, 2000 do redis.call(ARGV[2], KEYS[1] .. i + ARGV[1], ARGV[3]) end", 1, tag,
+                        at, *what)
+
+    def test_among_many_others(self):
+        """Keys that are somebody else's are passed over, however many: a look at all of them takes long."""
+        for slot in (0, 6000, 16000):
+            tag = next(b"{%d}other" % n for n in range(100000) if resp.slot("{%d}" % n) == slot)
+            master = self.redis.master_of(slot)
+            self.many(master, tag, "SET", "")
+            self.addCleanup(self.many, master, tag, "UNLINK", tag)
+        node = self.node().start()
+        ada, bob = (self.user(n, server=node) for n in ("Ada", "Bob"))
+        ada.tell(bob, "hello")
+        node.stop()
+        path = node.folder + "/export"
+        status, said = run(node, "--export", path)
+        self.assertEqual(status, 0, said)
+        other = self.node()
+        status, said = run(other, "--import", path)
+        self.assertEqual(status, 0, said)
+        self.assertEqual(run(other, "--export", path + ".2")[0], 0)
+        first, second = ([r for r in export_file.records(p) if r[0] == "message"] for p in (path, path + ".2"))
+        self.assertEqual(second, first)
+
     def test_refusals(self):
         node = self.node()
         path = os.path.join(node.folder, "export")
@@ -162,7 +190,7 @@ class Moving(Test):
 class WithArchive(Moving):
     """Clusters that keep private messages in PostgreSQL too."""
 
-    test_there_and_back = test_while_it_runs = test_masters_change = test_refusals = None
+    test_there_and_back = test_while_it_runs = test_masters_change = test_among_many_others = test_refusals = None
     HOT = 5
     SECRET = "1" * 64
 

@@ -264,10 +264,7 @@ static int begin(struct importer *im, char *why, size_t why_size)
         return ERR_EXISTS;
     }
     r = r ? r : put(im, 'C', SLICE_LIT("format"), FILLING);
-    r = r ? r : still_wait(im->s);
-    if (r)
-        still_tell(im->s, why, why_size);
-    return r;
+    return r ? r : still_wait(im->s);
 }
 
 static void tell(const struct importer *im, int r, char *why, size_t why_size)
@@ -279,6 +276,8 @@ static void tell(const struct importer *im, int r, char *why, size_t why_size)
                  im->bad);
     else if (im->s->status != STORE_OK)
         still_tell(im->s, why, why_size);
+    else if (r == ERR_AGAIN)
+        snprintf(why, why_size, "the cluster's masters change again and again: try it when all of them are well");
     else
         snprintf(why, why_size, "the cluster cannot be filled: %s", err_str(r));
 }
@@ -286,6 +285,8 @@ static void tell(const struct importer *im, int r, char *why, size_t why_size)
 int import_fill(struct importer *im, int (*take_all)(struct importer *im), char *why, size_t why_size)
 {
     int r = begin(im, why, why_size);
+    if (r && r != ERR_EXISTS)
+        tell(im, r, why, why_size);
     if (r)
         return r;
     r = take_all(im);
