@@ -67,7 +67,7 @@ static void record(struct slice v)
     char out[CLOCK_RECORD_SIZE];
     if (clock_record_decode(v, &r) || !v.n)
         return;
-    must(r.move_count <= CLOCK_MOVES);
+    must(r.moves.n <= CLOCK_MOVES);
     must(clock_record_encode(&r, out) == v.n && memcmp(out, v.p, v.n) == 0);
 }
 
