@@ -1,5 +1,6 @@
 """A Redis Cluster of one's own on loopback: three masters with two replicas each, on three "machines" (addresses)."""
 
+import contextlib
 import os
 import time
 
@@ -55,10 +56,19 @@ class Shared:
     for each server has a prefix of its own, and none does anything to Redis itself."""
 
     def __init__(self, addresses):
-        self.addresses = addresses
+        self.addresses, self.connections = addresses, []
+
+    def master_of(self, slot):
+        """A connection to the process that serves a slot now: one looks there, and changes nothing."""
+        host, _, port = self.addresses.split(",")[0].rpartition(":")
+        with contextlib.closing(Redis(host, int(port))) as first:
+            at = next(master for low, high, master, *_ in first.call("CLUSTER", "SLOTS") if low <= slot <= high)
+        self.connections.append(Redis(at[0].decode(), at[1]))
+        return self.connections[-1]
 
     def close(self):
-        pass
+        for c in self.connections:
+            c.close()
 
 
 def shared():
