@@ -103,11 +103,16 @@ static void distances(void **state)
     assert_int_equal(spelling_limit("abcdefghijkl"), 3);
 }
 
+/* There is no other node to be told. */
+static struct store alone_store;
+static struct hub alone = {.store = &alone_store};
+
 static void passwords(void **state)
 {
     struct console *c = calloc(1, sizeof *c);
     const char *text;
     (void)state;
+    c->hub = &alone;
     console_set_password(c, "open sesame");
     assert_true(c->has_password);
     assert_null(auth_try(c, "10.0.0.1", S("open sesame"), &text));
@@ -177,6 +182,7 @@ static void spans(void **state)
     char note[BAN_NOTE_MAX];
     (void)state;
     s->store = &clock_store;
+    s->hub = &alone;
     struct ban_span span = ban_span_of(&clock_store, 60);
     assert_true(span.since_ms == 1000000 && span.until_ms == 1060000);
     assert_int_equal(ban_note(&span, S("why"), note), 8 + 3 + 9);
