@@ -3,6 +3,7 @@
  * and its records, where they are such, become rows that make the same block again.
  */
 #include "storage/redis/cold/cold_block.h"
+#include "storage/redis/layout.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,11 @@ static void rows_of(struct slice v)
         inside(w.record, v);
         all = all && n < 64 && cold_row(&rows[n], SLICE_NONE, w.seq, w.record) == 0 && w.record.p[1] <= 1;
         if (all) {
-            inside(rows[n].content, w.record);
-            inside(rows[n++].sender, w.record);
+            const struct archive_row *row = &rows[n++];
+            inside(row->content, w.record);
+            inside(row->sender, w.record);
+            /* What is no text is cut, and makes another block. */
+            all = LAYOUT_RECORD_FIXED + row->sender.n + row->name.n + row->content.n == w.record.n;
         }
     }
     must(more == 0);
