@@ -58,6 +58,7 @@ def command_wrong(words):
         return "dev knows no verb %s" % " ".join(words[:1])
     rest = [w for w in words[1:] if not w.isdigit()]
     known = {"soak": lambda: words_of("tests/soak.py", "PARTS"),
+             "asan": lambda: {"--cluster"}, "tsan": lambda: {"--cluster"},
              "bench": lambda: words_of("tests/bench/run.py", "PARTS") | words_of("tests/bench/run.py", "MORE"),
              "fuzz": lambda: {n[5:-2] for n in os.listdir(os.path.join(ROOT, "tests", "fuzz"))
                               if re.match(r"fuzz_\w+\.c$", n)}}.get(words[0], set)()
@@ -71,6 +72,8 @@ def span_wrong(span):
         return command_wrong(span.split()[1:])
     if span.startswith("unit/"):
         return None if os.path.exists(os.path.join(ROOT, "tests", span + ".c")) else "there is no unit test %s" % span
+    if span.startswith("cluster/"):
+        return None if os.path.exists(os.path.join(ROOT, "tests", span + ".py")) else "there is no file of %s" % span
     run, found = all_tests()
     if not re.match(r"^test_\w+(\.\w+){0,2}$", span):
         return "%s is no name of a test" % span

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -206,6 +207,7 @@ class Chat:
         self.seen, self.behind = None, False  # newest seq shown of the channel; whether there are newer ones
         self.private = collections.deque(maxlen=1000)  # ids of the private messages that were shown
         self.typed, self.ended = b"", sys.stdin is None  # what is no whole line yet; nothing more is typed
+        self.interrupted = False
         self.lines = collections.deque()  # (action, body) not answered yet; the first one may be under way
         self.under_way, self.not_before = None, 0  # its seq; when it may be sent
         self.id, self.watched, self.last = None, set(), None  # users of the connection; where and what I sent last
@@ -228,6 +230,8 @@ class Chat:
 
     def turn(self, seconds):
         """Reads what there is to read, or waits so long for something."""
+        if self.interrupted:
+            raise KeyboardInterrupt
         sources = ([] if self.ended else [STDIN]) + ([self.connection.socket] if self.connection else [])
         ready = select.select(sources, [], [], max(0, seconds))[0]
         if STDIN in ready:
@@ -474,6 +478,12 @@ def main():
     name = urllib.parse.quote("%s@%s" % (options.name, options.server.netloc), safe="@:")
     file = options.token_file or os.path.join(os.path.expanduser("~"), ".magpie-chat", name)
     chat = Chat(options.name, options.channel, options.server, options.token, file)
+
+    def interrupt(*_):
+        chat.interrupted = True  # an exception that comes while an object is let go of is swallowed
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         chat.run()
     except Refused as refused:
