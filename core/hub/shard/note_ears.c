@@ -124,7 +124,7 @@ int note_order(struct hub *hub, const struct note_order *q)
 
 struct reading {
     struct store_notes op;
-    struct store *store;
+    struct hub *hub;
     void (*each)(void *ctx, const struct store_note *n, int rc);
     void *ctx;
     char cursor[200];
@@ -133,7 +133,7 @@ struct reading {
 static void page_read(void *owner, struct store_op *op)
 {
     struct reading *r = CONTAINER_OF(op, struct reading, op.op);
-    bool good = op->status == STORE_OK;
+    bool good = op->status == STORE_OK && !r->hub->stopped; /* the store is closed by then, and each() may ask it */
     (void)owner;
     for (uint32_t i = 0; good && i < r->op.n; i++)
         r->each(r->ctx, &r->op.notes[i], 0);
@@ -146,7 +146,7 @@ static void page_read(void *owner, struct store_op *op)
     free(r->op.notes);
     free(r->op.arena);
     if (more) {
-        store_notes(r->store, &r->op);
+        store_notes(r->hub->store, &r->op);
         return;
     }
     r->each(r->ctx, NULL, good ? 0 : ERR_IO);
@@ -159,7 +159,7 @@ int notes_read(struct hub *hub, const char *prefix, void (*each)(void *ctx, cons
     struct reading *r = calloc(1, sizeof *r);
     if (!r)
         return ERR_NOMEM;
-    r->store = hub->store;
+    r->hub = hub;
     r->each = each;
     r->ctx = ctx;
     r->op.prefix = slice_str(prefix);
