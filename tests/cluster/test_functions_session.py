@@ -98,9 +98,12 @@ class Sessions(OneRedis):
         self.assertEqual(self.put(5, "phone", "1.9.9").before, b"")  # its own node sees to that
         for _ in range(2):  # whoever repeats it is told the same
             self.assertEqual(self.put(6, "phone", "0.7.1").before, b"5.1.9.9")
-        self.assertEqual(self.put(6, "phone", "0.7.2").before, b"")
+        self.assertEqual(self.put(6, "phone", "0.7.2").before, b"5.1.9.9")  # the one before may have failed by then
         self.assertEqual(self.put(6, "tablet", "0.7.2").before, b"")
         self.assertEqual(self.put(7, "phone", "0.0.0").before, b"6.0.7.2")
+        # A node that has died since may have told nobody; back at the first one there is nobody to be told.
+        self.assertEqual(self.put(8, "phone", "0.0.1", newest=8, living=(6, 8)).before, b"6.0.7.2")
+        self.assertEqual(self.put(6, "phone", "0.7.3", newest=8, living=(6,)).before, b"")
 
     def test_devices_go_with_their_node(self):
         self.put(5, "phone", "1.2.3")

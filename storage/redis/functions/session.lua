@@ -27,14 +27,29 @@ local function handle_inc(handle)
   return tonumber(string.match(handle, '^%d+'))
 end
 
+-- Whether the incarnation may live: it is in the list (u48 each), or newer than the newest that who lists them knows.
+local function may_live(inc, living, newest)
+  if inc > newest then return true end
+  for i = 1, #living, 6 do
+    if struct.unpack('>I6', living, i) == inc then return true end
+  end
+  return false
+end
+
 -- What a device's connection takes it from: that of another node. '': none. device: its field; mine: the handle that is
--- put. The same handle again is a repeat, and is told the same.
-local function device_put(S, device, mine)
+-- put. The same handle again is a repeat, and is told the same. So is another one of the same node, or one that comes
+-- after a node that has died: whoever came before may have ended before it told the other node.
+local function device_put(S, device, mine, living, newest_inc)
   local v = redis.call('HGET', S, device)
   local newest, before = '', ''
   if v then newest, before = string.match(v, '^(%S+) ?(%S*)$') end
   if newest ~= mine then
-    before = v and handle_inc(newest) ~= handle_inc(mine) and newest or ''
+    local inc, told = v and handle_inc(newest), handle_inc(before)
+    if inc and inc ~= handle_inc(mine) and
+       (may_live(inc, living, newest_inc) or not told or not may_live(told, living, newest_inc)) then
+      before = newest
+    end
+    if before ~= '' and handle_inc(before) == handle_inc(mine) then before = '' end
     redis.call('HSET', S, device, before == '' and mine or mine .. ' ' .. before)
   end
   return before
@@ -48,15 +63,6 @@ local function devices_cut(S, device)
     if string.byte(field) == 100 and field ~= device then others[#others + 1] = field end
   end
   for i = DEVICES_MAX, #others do redis.call('HDEL', S, others[i]) end
-end
-
--- Whether the incarnation may live: it is in the list (u48 each), or newer than the newest that who lists them knows.
-local function may_live(inc, living, newest)
-  if inc > newest then return true end
-  for i = 1, #living, 6 do
-    if struct.unpack('>I6', living, i) == inc then return true end
-  end
-  return false
 end
 
 -- The user is connected to the node. keys: u S W
@@ -76,7 +82,7 @@ register('session_put', {'allow-oom'}, function(keys, args)
   end
   local new = redis.call('HSET', S, args[1], 1) == 1
   if device then
-    before = device_put(S, device, args[4])
+    before = device_put(S, device, args[4], args[7], tonumber(args[6]))
     devices_cut(S, device)
   end
   return (new and 'N' or 'D') ..
