@@ -164,7 +164,7 @@ struct archive_stats {
     uint64_t requests, failed;            /* requests that were answered since the start; ARCHIVE_AWAY ones */
     uint32_t waiting;                     /* requests that are not answered yet */
     struct latency_sum put_latency;       /* of puts: from handing over to the answer */
-    char why[256];                        /* what keeps it from connecting, or makes requests fail; empty: nothing */
+    char why[256]; /* what keeps it from connecting, or made some requests fail just now; empty: nothing */
 };
 /* The loop's thread. */
 void archive_get_stats(struct archive *a, struct archive_stats *out);

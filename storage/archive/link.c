@@ -174,6 +174,8 @@ static void tell_failed(struct pg_link *l, const struct link_step *step, const P
     const char *found = PQresultErrorField(res, PG_DIAG_SQLSTATE), *state = found ? found : "";
     uint64_t now = clock_mono_ms();
     (void)snprintf(f->why, sizeof f->why, "%s", said(res));
+    f->ms = now;
+    f->well = false;
     if (f->told_ms && strcmp(f->state, state) == 0 && now - f->told_ms < FAILED_AGAIN_MS)
         return;
     (void)snprintf(f->state, sizeof f->state, "%s", state);
@@ -446,7 +448,7 @@ static void went_well(struct pg_link *l, const PGresult *res)
     l->sent_bytes -= step_bytes(step);
     (void)steps_pop(&l->sent);
     l->pause_ms = first_pause(l);
-    l->notes->failed[step->kind].why[0] = '\0';
+    l->notes->failed[step->kind].well = true;
     enum archive_status status = step->req ? sql_read(res, step->req, &rows) : ARCHIVE_OK;
     if (status == ARCHIVE_REFUSED)
         tell_refused(step, res);

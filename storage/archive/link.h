@@ -61,10 +61,12 @@ struct pg_notes {
     uint64_t told[NOTES_TOLD]; /* hashes of the reasons that were logged since there were all */
     unsigned told_n;
     struct pg_failed {
-        char why[DIAL_WHY];  /* empty: it went well since */
+        char why[DIAL_WHY];  /* empty: none did */
         char state[6];       /* SQLSTATE of the last one that was logged */
         uint64_t told_ms;    /* when that was; 0: never */
-    } failed[ARCHIVE_KINDS]; /* why the last request of the kind failed */
+        uint64_t ms;         /* when it failed */
+        bool well;           /* one of the kind went well since */
+    } failed[ARCHIVE_KINDS]; /* why the last request of the kind that failed did */
 };
 
 void link_init(struct pg_link *l, struct ev_loop *loop, struct pg_notes *notes, const struct dial_options *dial,

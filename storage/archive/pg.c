@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 10000, RECONNECT_MS = 5000, PARTITIONS = 16 };
+enum {
+    TIMEOUT_MS = 10000,
+    RECONNECT_MS = 5000,
+    PARTITIONS = 16,
+    WHY_MS = 3000 /* a failure is told for so long: on a full disk, what needs no new page goes well in between */
+};
 
 /* Batches, changes and reads have a connection each: no change waits for a batch, and no reader for a row that somebody
  * else has locked. */
@@ -36,6 +41,12 @@ static void pg_post(struct archive *a, struct archive_req *req)
     link_post(&pg_of(a)->links[links[req->kind]], req);
 }
 
+/* Empty: requests of that kind do not fail. */
+static const char *failing(const struct pg_failed *f)
+{
+    return f->well && clock_mono_ms() - f->ms >= WHY_MS ? "" : f->why;
+}
+
 static void pg_stats(struct archive *a, struct archive_stats *out)
 {
     struct pg *pg = pg_of(a);
@@ -49,7 +60,7 @@ static void pg_stats(struct archive *a, struct archive_stats *out)
     latency_read(&pg->notes.put_latency, &out->put_latency);
     const char *why = pg->notes.away;
     for (unsigned i = 0; i < ARCHIVE_KINDS && !*why; i++)
-        why = pg->notes.failed[i].why;
+        why = failing(&pg->notes.failed[i]);
     (void)snprintf(out->why, sizeof out->why, "%s", why);
 }
 

@@ -3,6 +3,7 @@ bare client that makes the same function calls; what a message costs each proces
 
 import os
 import sys
+import time
 
 from harness import ROOT, Failed
 from parts import Row, program
@@ -11,6 +12,8 @@ for folder in ("integration", "cluster"):
     sys.path.append(os.path.join(ROOT, "tests", folder))
 
 CONTENT = "x" * 200
+RECORD = 235  # bytes of a message's record whose memory is measured, as in the figures that it is compared with
+FIXED = 39    # of them: all but the sender's id, its name and the content (storage/redis/layout.h)
 # The figures of redis_bench: key, name, what the ratio is meant to be, and whether more is better. Of what the engine's
 # thread takes, what the bare client takes is left out: key, name, and what the rest is meant to be.
 FIGURES = {"appends": ("append", "channel messages, thousands under way", 0.8, True),
@@ -58,35 +61,67 @@ def sent(client, action, bodies):
         client.kept = []
 
 
-def memory_rows(server, quick):
-    from client import SEND_CHANNEL, SEND_USER, Client
-    n = 300 if quick else 3000
-    clients = []
-
-    def user(name="u"):
+def known(server, tokens):
+    """Connections of users who have been here before, and so are no guests; those of new ones have ended."""
+    from client import Client
+    out = []
+    for t in tokens:
         c = Client(server)
-        c.login(name)
-        clients.append(c)
-        return c
+        c.login(token=t)
+        out.append(c)
+    return out
 
-    a, b = user(), user()
-    a.subscribe("memory")
-    yield Row("cluster.memory.user", "Redis holds of a user", measured(server, n // 10, lambda: [
-        user() for _ in range(n // 10)]), "bytes", None, 200)
-    bodies = [{"channel": "memory", "content": CONTENT} for _ in range(n)]
-    yield Row("cluster.memory.message", "  of a channel message of 200 bytes",
-              measured(server, n, lambda: sent(a, SEND_CHANNEL, bodies)), "bytes", None, 320)
-    with_id = [dict(body, clientId="id-%d" % i) for i, body in enumerate(bodies)]
-    plain = measured(server, n, lambda: sent(a, SEND_CHANNEL, bodies))
-    yield Row("cluster.memory.dedup", "  of its clientId",
-              measured(server, n, lambda: sent(a, SEND_CHANNEL, with_id)) - plain, "bytes", None, 110)
+
+def new_users(server, n):
+    """The tokens of so many users who are known and not connected."""
+    from client import Client
+    from redis_cluster import everywhere
+    tokens = []
+    for _ in range(n):
+        with Client(server) as c:
+            tokens.append(c.login("u")["token"])
+    for c in known(server, tokens):
+        c.close()
+    end = time.monotonic() + 60
+    while any(everywhere(server.redis, server.keys + "S{")):
+        if time.monotonic() > end:
+            raise Failed("cluster: sessions stay that have ended")
+        time.sleep(0.1)
+    return tokens
+
+
+def memory_rows(server, quick):
+    from client import SEND_CHANNEL, SEND_USER
+    n = 300 if quick else 3000
+    tokens = []
+    yield Row("cluster.memory.user", "Redis holds of a user", measured(server, n // 10, lambda: tokens.extend(
+        new_users(server, n // 10))), "bytes", None, 200)
+    people = []
+    yield Row("cluster.memory.session", "  of a user's connection to a node", measured(
+        server, len(tokens), lambda: people.extend(known(server, tokens))), "bytes", None, 200)
+    a, b = people[:2]
+    content = "x" * (RECORD - FIXED - len(a.id) - len(a.name))
+
+    def room(name, **body):
+        """What each of n messages in a new channel holds: as many in each, for hash tables grow by doubling."""
+        a.subscribe(name)
+        bodies = [dict(body, channel=name, content=content) for _ in range(n)]
+        for i, body in enumerate(bodies):
+            if "clientId" in body:
+                body["clientId"] = "id-%d" % i
+        return measured(server, n, lambda: sent(a, SEND_CHANNEL, bodies))
+
+    message = room("plain")
+    yield Row("cluster.memory.message", "  of a channel message, its record of %d bytes" % RECORD, message, "bytes",
+              None, 320)
+    yield Row("cluster.memory.dedup", "  of its clientId", room("known", clientId="") - message, "bytes", None, 110)
     names = [{"name": "memory %d" % i} for i in range(min(n, 900))]
     yield Row("cluster.memory.subscription", "  of a channel and its one member",
               measured(server, len(names), lambda: sent(a, 3, names)), "bytes", None, 600)
-    private = [{"receiverId": b.id, "content": CONTENT} for _ in range(n)]
+    private = [{"receiverId": b.id, "content": content} for _ in range(n)]
     yield Row("cluster.memory.private", "  of a private message that waits in an inbox",
               measured(server, n, lambda: sent(a, SEND_USER, private)), "bytes", None, 520)
-    for c in clients:
+    for c in people:
         c.close()
 
 

@@ -149,9 +149,8 @@ class Rows(Full):
             before = self.said(load)
             load.wait(50)
             self.assertGreater(self.said(load), before)
-            status = self.archive()
-            self.assertTrue(status["connected"])
-            self.assertIn("No space left on device", status["why"])
+            self.eventually(lambda: "No space left on device" in self.archive()["why"], 30)
+            self.assertTrue(self.archive()["connected"])
             reader = self.again(load.people[0])  # of what is in the archive
             first = reader.history(peer=load.people[1], after=0, limit=5)["messages"]
             self.assertEqual([m["content"] for m in first], ["dm0 %d" % (i + 1) for i in range(5)])
@@ -197,7 +196,7 @@ class All(Full):
             before = self.said(load)
             load.wait(50)
             self.assertGreater(self.said(load), before)
-            self.assertTrue(self.archive()["why"])
+            self.eventually(lambda: self.archive()["why"], 30)
             self.disk.free()
             if not self.pg.process.running():
                 self.pg.start()
