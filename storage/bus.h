@@ -53,6 +53,10 @@ struct bus_handle {
     uint32_t shard, conn, generation;
 };
 
+/* How many connections of one device to other nodes a login hears of: one that came later may have failed, or its node
+ * died, before it told the one before. */
+enum { BUS_REPLACES = 2 };
+
 /* The user has a connection to this node. To be done before its login is answered: from then on this node is told what
  * concerns it. STORE_NOTFOUND: there is no such user any more. STORE_DENIED, with `restore`: another node has the
  * device by now. Twice is once. */
@@ -66,8 +70,8 @@ struct bus_session_put {
     uint32_t epoch;    /* of the user's tokens, as it is now */
     uint64_t version;  /* of the user: another one than that of store_user_load: it has changed since */
     uint64_t arrivals; /* how many messages have come into its inbox so far, ever */
-    struct bus_handle
-        replaces; /* the device's connection to another node, to be closed by ORDER_REPLACE; node 0: none */
+    struct bus_handle replaces[BUS_REPLACES]; /* the device's connections to other nodes, to be closed by ORDER_REPLACE;
+                                                 node 0: none, and none behind it */
 };
 void bus_session_put(struct bus *b, struct bus_session_put *p);
 

@@ -100,7 +100,8 @@ class Sessions(OneRedis):
             self.assertEqual(self.put(6, "phone", "0.7.1").before, b"5.1.9.9")
         self.assertEqual(self.put(6, "phone", "0.7.2").before, b"5.1.9.9")  # the one before may have failed by then
         self.assertEqual(self.put(6, "tablet", "0.7.2").before, b"")
-        self.assertEqual(self.put(7, "phone", "0.0.0").before, b"6.0.7.2")
+        self.assertEqual(self.put(7, "phone", "0.0.0").before, b"6.0.7.2 5.1.9.9")  # so may that of another node
+        self.assertEqual(self.put(4, "phone", "0.0.0").before, b"7.0.0.0 6.0.7.2")
         # A node that has died since may have told nobody; back at the first one there is nobody to be told.
         self.assertEqual(self.put(8, "phone", "0.0.1", newest=8, living=(6, 8)).before, b"6.0.7.2")
         self.assertEqual(self.put(6, "phone", "0.7.3", newest=8, living=(6,)).before, b"")
@@ -113,6 +114,32 @@ class Sessions(OneRedis):
         self.assertEqual(self.put(6, "phone", "1.1.1").before, b"")
         self.assertEqual(self.put(6, "tablet", "1.1.1").before, b"50.1.2.3")
 
+    def test_a_device_whose_login_failed_stays_known(self):
+        """5 has it; the login at 6 ended before it told 5: whoever comes next does."""
+        self.put(5, "phone", "1.2.3")
+        for again in (False, True):
+            self.put(6, "phone", "4.4.4")
+            self.drop(6)
+            if again:
+                self.put(6, "watch", "4.4.5")
+                self.drop(6)
+            self.assertEqual(self.put(7, "phone", "0.0.1").before, b"5.1.2.3")
+            self.drop(7)
+        self.assertEqual(self.put(9, "phone", "1.1.1", restore=1, newest=9, living=[5, 9]).code, "N")
+        self.drop(9)
+        self.drop(5)
+        self.assertEqual(self.r.redis.call("EXISTS", key("S", "ann")), 0)
+
+    def test_a_device_of_a_node_where_the_user_is_no_more(self):
+        for first, last in ((5, 6), (6, 5)):
+            self.put(5, "phone", "1.2.3")
+            self.put(6, "phone", "4.4.4")
+            self.drop(first)
+            self.assertEqual(self.put(7, "phone", "0.0.1").before, b"6.4.4.4" if last == 6 else b"5.1.2.3")
+            self.drop(7)
+            self.drop(last)
+            self.assertEqual(self.r.redis.call("EXISTS", key("S", "ann")), 0)
+
     def test_restored_it_takes_no_device_from_the_living(self):
         self.put(5, "phone", "1.2.3")
         self.put(6, "phone", "4.4.4")
@@ -121,7 +148,7 @@ class Sessions(OneRedis):
             self.assertEqual(self.put(9, "phone", "1.2.3", restore=1, newest=newest, living=living).code, "P")
         self.assertEqual(self.r.state(), before)
         a = self.put(9, "phone", "1.2.3", restore=1, newest=9, living=[7, 9])
-        self.assertEqual((a.code, a.before), ("N", b"6.4.4.4"))
+        self.assertEqual((a.code, a.before), ("N", b""))
         self.assertEqual(self.put(9, "phone", "1.2.3", restore=1, newest=9, living=[6, 9]).code, "D")
         self.assertEqual(self.put(9, "", restore=1, newest=9, living=[6, 9]).code, "D")
 

@@ -47,13 +47,13 @@ struct test_bus {
     struct store *store;       /* that the nodes share: heads of followed channels are read from it */
     struct mailbox heads;      /* where they come */
     /* What other nodes know. */
-    uint64_t member_version;    /* of each channel that is followed */
-    uint32_t epoch;             /* of every user */
-    uint64_t version, arrivals; /* likewise */
-    bool watched_online;        /* what a watch is told … */
-    uint64_t changes;           /* … with this number */
-    bool echo;                  /* a note that is put is told to the hub before it is answered */
-    struct bus_handle replaces; /* of the next session_put */
+    uint64_t member_version;                  /* of each channel that is followed */
+    uint32_t epoch;                           /* of every user */
+    uint64_t version, arrivals;               /* likewise */
+    bool watched_online;                      /* what a watch is told … */
+    uint64_t changes;                         /* … with this number */
+    bool echo;                                /* a note that is put is told to the hub before it is answered */
+    struct bus_handle replaces[BUS_REPLACES]; /* of the next session_put */
     const char *online;         /* ids of users who are connected elsewhere, a blank before and after each */
     const char *shared;         /* likewise of those who are in one of the asker's channels */
     uint32_t connections;       /* that each order closes */
@@ -209,8 +209,8 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
         p->epoch = t->epoch;
         p->version = t->version;
         p->arrivals = t->arrivals;
-        p->replaces = t->replaces;
-        t->replaces = (struct bus_handle){.node = 0};
+        memcpy(p->replaces, t->replaces, sizeof p->replaces);
+        memset(t->replaces, 0, sizeof t->replaces);
     } else if (op->kind == BUS_LOOK) {
         struct bus_look *l = (void *)op;
         l->epoch = t->epoch;

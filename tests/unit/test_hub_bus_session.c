@@ -90,7 +90,7 @@ static void a_device_that_was_elsewhere(void **state)
     struct kit k;
     (void)state;
     open_cluster(&k, 1);
-    kit_bus.replaces = (struct bus_handle){.node = 7, .shard = 1, .conn = 2, .generation = 3};
+    kit_bus.replaces[0] = (struct bus_handle){.node = 7, .shard = 1, .conn = 2, .generation = 3};
     bus_hold(BUS_ORDER);
     struct peer *a = peer_open(&k, 0);
     uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
@@ -99,6 +99,32 @@ static void a_device_that_was_elsewhere(void **state)
     told("order replace ann 7/1.2.3");
     assert_int_equal(peer_left(a), 0);
     test_bus_next(&kit_bus, STORE_RETRY); /* whoever has it may be dead; the login is not held up for ever */
+    works(peer_answer(a, 1, seq));
+    told_nothing();
+    peer_close(a);
+    kit_end(&k);
+}
+
+/* A login that came in between may have failed before it told the one before it: both are told. */
+static void a_device_that_two_may_have(void **state)
+{
+    struct kit k;
+    (void)state;
+    open_cluster(&k, 1);
+    kit_bus.replaces[0] = (struct bus_handle){.node = 7, .shard = 1, .conn = 2, .generation = 3};
+    kit_bus.replaces[1] = (struct bus_handle){.node = 8, .shard = 0, .conn = 5, .generation = 6};
+    bus_hold(BUS_ORDER);
+    struct peer *a = peer_open(&k, 0);
+    uint16_t seq = peer_put(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+    kit_settle(&k);
+    told("session_put ann device=phone");
+    told("order replace ann 7/1.2.3");
+    told_nothing();
+    test_bus_next(&kit_bus, STORE_OK);
+    kit_settle(&k);
+    told("order replace ann 8/0.5.6");
+    assert_int_equal(peer_left(a), 0);
+    test_bus_next(&kit_bus, STORE_OK);
     works(peer_answer(a, 1, seq));
     told_nothing();
     peer_close(a);
@@ -122,7 +148,7 @@ static void a_device_that_is_taken_before_its_login_is_answered(void **state)
     (void)state;
     open_cluster(&k, 1);
     bus_hold(BUS_ORDER);
-    kit_bus.replaces = (struct bus_handle){.node = 7, .conn = 2, .generation = 3};
+    kit_bus.replaces[0] = (struct bus_handle){.node = 7, .conn = 2, .generation = 3};
     struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 0), *other = peer_open(&k, 0);
     peer_put(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
     kit_settle(&k);
@@ -140,10 +166,10 @@ static void a_device_that_is_taken_before_its_login_is_answered(void **state)
     has(peer_push(a, 105), "replaced");
     test_bus_next(&kit_bus, STORE_OK);
     /* Two here: the later session has it, even if it waits for longer than the earlier one. */
-    kit_bus.replaces = (struct bus_handle){.node = 7, .conn = 2, .generation = 4};
+    kit_bus.replaces[0] = (struct bus_handle){.node = 7, .conn = 2, .generation = 4};
     peer_put(b, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
     kit_settle(&k);
-    kit_bus.replaces = (struct bus_handle){.node = 8, .conn = 2, .generation = 4};
+    kit_bus.replaces[0] = (struct bus_handle){.node = 8, .conn = 2, .generation = 4};
     struct peer *c = peer_open(&k, 0);
     uint16_t mine = peer_put(other, 1, "{\"token\":\"ann\",\"device\":\"tablet\"}");
     kit_settle(&k);
@@ -276,6 +302,7 @@ int main(void)
         cmocka_unit_test(a_login_that_the_bus_refuses),
         cmocka_unit_test(a_login_whose_token_was_ended_elsewhere),
         cmocka_unit_test(a_device_that_was_elsewhere),
+        cmocka_unit_test(a_device_that_two_may_have),
         cmocka_unit_test(a_device_that_is_taken_before_its_login_is_answered),
         cmocka_unit_test(what_happens_to_a_login_meanwhile),
         cmocka_unit_test(one_connection_goes_and_another_comes),

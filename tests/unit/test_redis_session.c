@@ -79,15 +79,15 @@ static void a_device_is_replaced(void **state)
     struct pair *p = *state;
     redis_kit_need();
     assert_int_equal(user_make(&p->a.w, "bob", "Bob"), STORE_OK);
-    assert_int_equal(put(&p->a, "bob", "phone", 11).replaces.node, 0);
-    assert_int_equal(put(&p->a, "bob", "phone", 12).replaces.node, 0); /* its own hub has seen to that */
-    assert_int_equal(put(&p->a, "bob", "tablet", 13).replaces.node, 0);
-    struct bus_handle before = put(&p->b, "bob", "phone", 21).replaces;
+    assert_int_equal(put(&p->a, "bob", "phone", 11).replaces[0].node, 0);
+    assert_int_equal(put(&p->a, "bob", "phone", 12).replaces[0].node, 0); /* its own hub has seen to that */
+    assert_int_equal(put(&p->a, "bob", "tablet", 13).replaces[0].node, 0);
+    struct bus_handle before = put(&p->b, "bob", "phone", 21).replaces[0];
     assert_true(before.node == p->a.inc);
     assert_int_equal(before.shard, 1);
     assert_int_equal(before.conn, 12);
     assert_int_equal(before.generation, 7);
-    before = put(&p->b, "bob", "phone", 22).replaces; /* again: 21 may have failed before it told the other node */
+    before = put(&p->b, "bob", "phone", 22).replaces[0]; /* again: 21 may have failed before it told the other node */
     assert_true(before.node == p->a.inc && before.conn == 12);
     /* Taken for dead, and back: a device that another node has is not taken from it. */
     assert_int_equal(put_try(&p->a, "bob", "phone", 12, true).op.status, STORE_DENIED);
@@ -228,7 +228,7 @@ static void what_a_dead_node_leaves_counts_for_nothing(void **state)
     snprintf(digits, sizeof digits, "%llu", (unsigned long long)inc);
     assert_int_equal(RAW_NUMBER(&p->raw, SLICE_LIT("EXISTS"), s), 0);
     assert_int_equal(RAW_NUMBER(&p->raw, SLICE_LIT("HEXISTS"), watchers, S(digits)), 0);
-    assert_int_equal(put(&p->a, "hans", "phone", 2).replaces.node, 0);
+    assert_int_equal(put(&p->a, "hans", "phone", 2).replaces[0].node, 0);
     del(&p->a, "hans");
 }
 

@@ -57,7 +57,9 @@ struct login {
         struct bus_session_put put;
         struct bus_order order;
     } op;
-    struct login *next_roaming; /* in one of the lists of shard.roaming */
+    struct bus_handle replaces[BUS_REPLACES]; /* with a bus: of its device, to be closed before it is answered */
+    uint8_t replaced;                         /* … how many have been asked for */
+    struct login *next_roaming;               /* in one of the lists of shard.roaming */
     char id[64], name[64], device[65];
 };
 

@@ -9,6 +9,7 @@
 #include "storage/bus.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* --- A login ------------------------------------------------------------------------------------------------------ */
 
@@ -67,15 +68,21 @@ static void roam_done(struct login *l)
     login_complete(l);
 }
 
+static void replace_next(struct login *l);
+
 static void replaced(void *owner, struct store_op *op)
 {
-    roam_done(OP_END(owner, op, struct login, op.order.op));
+    replace_next(OP_END(owner, op, struct login, op.order.op));
 }
 
-/* The device's connection to another node goes before this one is answered. */
-static void replace(struct login *l, const struct bus_handle *conn)
+/* The device's connections to other nodes go before this one is answered. There is hardly ever more than one. */
+static void replace_next(struct login *l)
 {
-    l->op.order = (struct bus_order){.kind = ORDER_REPLACE, .user = login_id(l), .conn = *conn};
+    if (l->replaced == BUS_REPLACES || !l->replaces[l->replaced].node) {
+        roam_done(l);
+        return;
+    }
+    l->op.order = (struct bus_order){.kind = ORDER_REPLACE, .user = login_id(l), .conn = l->replaces[l->replaced++]};
     op_begin(l->shard, &l->op.order.op, replaced);
     bus_order(l->shard->bus, &l->op.order);
 }
@@ -103,16 +110,14 @@ static void session_is_put(void *owner, struct store_op *op)
         u->epoch = p->epoch; /* raised on another node, which has told us, or will */
     bool revoked = op->status == STORE_OK && l->epoch != u->epoch && !l->provided;
     if (op->status == STORE_OK && !revoked) {
-        struct bus_handle before = p->replaces;
+        memcpy(l->replaces, p->replaces, sizeof l->replaces);
+        l->replaced = 0;
         l->older = is_older(l, p);
         arrivals_begin(s, l->user, p->arrivals);
         l->known = true;
         if (l->device_len) /* at once: before this login is answered, its device may be taken by yet another one */
             device_take(l);
-        if (before.node)
-            replace(l, &before);
-        else
-            roam_done(l);
+        replace_next(l);
     } else if (revoked || op->status == STORE_NOTFOUND) {
         login_refuse(l, CODE_UNAUTHORIZED, 0, revoked ? "token: no longer valid" : "token: of a user that is no more");
     } else {

@@ -177,22 +177,25 @@ static void drop_undo(struct redis *r, struct slice user)
 
 /* --- Putting ------------------------------------------------------------------------------------------------------ */
 
-/* Reads INC.SHARD.CONN.GEN. Another node's that lives; all 0: there is none. */
-static struct bus_handle handle_read(struct redis *r, struct slice s)
+/* Reads INC.SHARD.CONN.GEN, each but the first after a blank. Those of other nodes that live. */
+static void handles_read(struct redis *r, struct slice s, struct bus_handle out[BUS_REPLACES])
 {
-    char text[HANDLE_MAX + 1];
+    char text[BUS_REPLACES * (HANDLE_MAX + 1) + 1];
     unsigned long long inc;
     struct bus_handle h;
-    if (!s.n || s.n > HANDLE_MAX)
-        return (struct bus_handle){0};
+    unsigned n = 0;
+    int used = 0;
+    if (s.n >= sizeof text)
+        return;
     memcpy(text, s.p, s.n);
     text[s.n] = '\0';
-    if (sscanf(text, "%llu.%u.%u.%u", &inc, &h.shard, &h.conn, &h.generation) != 4)
-        return (struct bus_handle){0};
-    h.node = inc;
-    if (inc == node_others(r)->inc || !nodes_may_live(node_others(r), inc))
-        return (struct bus_handle){0};
-    return h;
+    for (const char *at = text; n < BUS_REPLACES; at += used) {
+        if (sscanf(at, "%llu.%u.%u.%u%n", &inc, &h.shard, &h.conn, &h.generation, &used) != 4)
+            return;
+        h.node = inc;
+        if (inc != node_others(r)->inc && nodes_may_live(node_others(r), inc))
+            out[n++] = h;
+    }
 }
 
 static void put_done(struct redis *r, struct call *c, enum store_status status, const struct reply *reply)
@@ -208,7 +211,7 @@ static void put_done(struct redis *r, struct call *c, enum store_status status, 
             op->epoch = reply_u32(&in);
             op->arrivals = reply_u48(&in);
             uint64_t s = reply_u48(&in);
-            op->replaces = handle_read(r, reply_slice8(&in));
+            handles_read(r, reply_slice8(&in), op->replaces);
             /* A call that may have run before may have made the change then. */
             if ((code == 'N' || c->tried) && !watch_tell(r, t, op->user, s, &in))
                 status = STORE_FATAL;
@@ -224,7 +227,7 @@ void begin_bus_session_put(struct redis *r, struct task *t)
     uint64_t inc = node_others(r)->inc;
     struct call *c = inc && user_sane(op->user) ? task_own(t, sizeof *c) : NULL;
     char handle[HANDLE_MAX + 1];
-    op->replaces = (struct bus_handle){0};
+    memset(op->replaces, 0, sizeof op->replaces);
     if (!c) { /* without an incarnation it puts its sessions once it has one */
         task_end(r, t, user_sane(op->user) ? STORE_RETRY : STORE_FATAL);
         return;

@@ -1,10 +1,12 @@
 -- Sessions: to which nodes a user is connected, and which nodes watch whether it is.
 --
--- S: a field for each node, its incarnation; `d`DEVICE → INC.SHARD.CONN.GEN of the newest connection with that device,
--- and, after a blank, that of another node which it took the device from. W: a field for each node that watches.
+-- S: a field for each node, its incarnation; `d`DEVICE → INC.SHARD.CONN.GEN of the newest connection with that device
+-- (empty: it has gone), and, each after a blank, those of other nodes that may have it still. W: a field for each node
+-- that watches.
 -- `s` of the user numbers the changes of its nodes. It never gets smaller, even when the user was forgotten meanwhile.
 
 local DEVICES_MAX = 256 -- of one user that are known; beyond, some are forgotten
+local FORMER_MAX = 2 -- connections of one device to other nodes that are known beside the newest
 
 local function watchers_pack(W)
   local out = redis.call('HKEYS', W)
@@ -36,22 +38,28 @@ local function may_live(inc, living, newest)
   return false
 end
 
--- What a device's connection takes it from: that of another node. '': none. device: its field; mine: the handle that is
--- put. The same handle again is a repeat, and is told the same. So is another one of the same node, or one that comes
--- after a node that has died: whoever came before may have ended before it told the other node.
-local function device_put(S, device, mine, living, newest_inc)
-  local v = redis.call('HGET', S, device)
-  local newest, before = '', ''
-  if v then newest, before = string.match(v, '^(%S+) ?(%S*)$') end
-  if newest ~= mine then
-    local inc, told = v and handle_inc(newest), handle_inc(before)
-    if inc and inc ~= handle_inc(mine) and
-       (may_live(inc, living, newest_inc) or not told or not may_live(told, living, newest_inc)) then
-      before = newest
+-- Of a device's handles, newest first, those of other nodes where the user is and which may live: whoever comes from one
+-- of them tells the others, for a login that came later may have failed, or its node died, before it told them.
+local function former(S, handles, inc, living, newest_inc)
+  local out = {}
+  for handle in string.gmatch(handles, '%S+') do
+    local other = handle_inc(handle)
+    if #out < FORMER_MAX and other ~= inc and redis.call('HEXISTS', S, other) == 1 and
+       (not living or may_live(other, living, newest_inc)) then
+      out[#out + 1] = handle
     end
-    if before ~= '' and handle_inc(before) == handle_inc(mine) then before = '' end
-    redis.call('HSET', S, device, before == '' and mine or mine .. ' ' .. before)
   end
+  return table.concat(out, ' ')
+end
+
+-- What a device's connection takes it from: those of other nodes. '': none. device: its field; mine: the handle that is
+-- put. The same handle again is a repeat, and is told the same.
+local function device_put(S, device, mine, living, newest_inc)
+  local v = redis.call('HGET', S, device) or ''
+  local newest, before = string.match(v, '^(%S*) ?(.*)$')
+  if newest == mine then return before end
+  before = former(S, v, handle_inc(mine), living, newest_inc)
+  redis.call('HSET', S, device, before == '' and mine or mine .. ' ' .. before)
   return before
 end
 
@@ -68,8 +76,8 @@ end
 -- The user is connected to the node. keys: u S W
 -- args: inc, now, device, handle (INC.SHARD.CONN.GEN), restore (1: takes no device from a node that lives), the newest
 -- incarnation that the caller knows, those that live (u48 each).
--- N: it was not before, D: it was; then version u48, epoch u32, arrivals u48, s u48, n u8 and the device's handle
--- before on another node, sessions, watchers. X: there is no such user; P: a node that lives has the device.
+-- N: it was not before, D: it was; then version u48, epoch u32, arrivals u48, s u48, n u8 and the device's handles
+-- before on other nodes, each but the first after a blank, sessions, watchers. X: there is no such user; P: a node that lives has the device.
 register('session_put', {'allow-oom'}, function(keys, args)
   local u, S, device = keys[1], keys[2], args[3] ~= '' and 'd' .. args[3]
   local name, epoch, going, version, arrivals = unpack(redis.call('HMGET', u, 'n', 'e', 'f', 'v', 'i'))
@@ -77,7 +85,7 @@ register('session_put', {'allow-oom'}, function(keys, args)
   local before = ''
   if device and args[5] == '1' then
     local v = redis.call('HGET', S, device)
-    local inc = v and handle_inc(v)
+    local inc = v and handle_inc(v) -- none: the newest has gone
     if inc and inc ~= tonumber(args[1]) and may_live(inc, args[7], tonumber(args[6])) then return 'P' end
   end
   local new = redis.call('HSET', S, args[1], 1) == 1
@@ -94,12 +102,22 @@ end)
 -- The user is connected to the node no more, or the node lives no more, which then watches nobody. keys: u S W; args:
 -- inc, now, dead (1 or 0). N: it was, D: it was not; then s u48, sessions, watchers.
 register('session_del', {'allow-oom'}, function(keys, args)
-  local S, begins, gone = keys[2], args[1] .. '.', {}
+  local S, inc = keys[2], tonumber(args[1])
+  local was = redis.call('HDEL', S, args[1]) == 1
   local all = redis.call('HGETALL', S)
   for i = 1, #all, 2 do
-    if string.byte(all[i]) == 100 and string.sub(all[i + 1], 1, #begins) == begins then gone[#gone + 1] = all[i] end
+    if string.byte(all[i]) == 100 then
+      local newest, before = string.match(all[i + 1], '^(%S*) ?(.*)$')
+      if newest == '' or handle_inc(newest) == inc then
+        before = former(S, before, inc)
+        if before == '' then
+          redis.call('HDEL', S, all[i])
+        else
+          redis.call('HSET', S, all[i], ' ' .. before)
+        end
+      end
+    end
   end
-  local was = redis.call('HDEL', S, args[1], unpack(gone)) > #gone
   if args[3] == '1' then redis.call('HDEL', keys[3], args[1]) end
   return (was and 'N' or 'D') .. struct.pack('>I6', sessions_count(keys[1], was, tonumber(args[2]))) ..
     sessions_pack(S) .. watchers_pack(keys[3])
