@@ -77,7 +77,8 @@ end
 -- args: inc, now, device, handle (INC.SHARD.CONN.GEN), restore (1: takes no device from a node that lives), the newest
 -- incarnation that the caller knows, those that live (u48 each).
 -- N: it was not before, D: it was; then version u48, epoch u32, arrivals u48, s u48, n u8 and the device's handles
--- before on other nodes, each but the first after a blank, sessions, watchers. X: there is no such user; P: a node that lives has the device.
+-- before on other nodes, each but the first after a blank, sessions, watchers. X: there is no such user; P: a node that
+-- lives has the device.
 register('session_put', {'allow-oom'}, function(keys, args)
   local u, S, device = keys[1], keys[2], args[3] ~= '' and 'd' .. args[3]
   local name, epoch, going, version, arrivals = unpack(redis.call('HMGET', u, 'n', 'e', 'f', 'v', 'i'))
