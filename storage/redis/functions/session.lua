@@ -38,8 +38,8 @@ local function may_live(inc, living, newest)
   return false
 end
 
--- Of a device's handles, newest first, those of other nodes where the user is and which may live: whoever comes from one
--- of them tells the others, for a login that came later may have failed, or its node died, before it told them.
+-- Of a device's handles, newest first, those of other nodes where the user is and which may live. A login that came
+-- later may have failed, or its node died, before it told them: whoever comes next does.
 local function former(S, handles, inc, living, newest_inc)
   local out = {}
   for handle in string.gmatch(handles, '%S+') do
