@@ -1,28 +1,7 @@
 /* Deleting users and channels, and lists of all there is. One suite, run against both databases. */
-#define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
+#include "tests/unit/store_kit.h"
 
 #include "core/base/buf.h"
-
-static const char *engine; /* under test */
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-    world_init(w, engine);
-    world_open(w);
-    user_make(w, "ann", "Ann");
-    user_make(w, "bob", "Bob");
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_fini(*state);
-    free(*state);
-    return 0;
-}
 
 /* A restart, where the database outlives one. */
 static void again(struct world *w)
@@ -429,16 +408,16 @@ static void lists_page_by_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(user_goes, setup, teardown),
-        cmocka_unit_test_setup_teardown(user_comes_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(blocks_end_with_the_user, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_next_user_begins_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(many_rows_go_in_steps, setup, teardown),
-        cmocka_unit_test_setup_teardown(channel_goes, setup, teardown),
-        cmocka_unit_test_setup_teardown(wipe_in_flight, setup, teardown),
-        cmocka_unit_test_setup_teardown(recall_of_any, setup, teardown),
-        cmocka_unit_test_setup_teardown(sent_everywhere, setup, teardown),
-        cmocka_unit_test_setup_teardown(lists_page_by_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(user_goes, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(user_comes_again, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(blocks_end_with_the_user, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(the_next_user_begins_anew, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(many_rows_go_in_steps, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(channel_goes, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(wipe_in_flight, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(recall_of_any, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(sent_everywhere, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(lists_page_by_page, setup_people, teardown),
     };
     int failed = 0;
     UTIL_RUN("delete", tests, engine, failed);

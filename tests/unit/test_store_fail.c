@@ -1,29 +1,10 @@
 /* The store on a failing disk: what is refused, what is unknown, what is kept, and that it comes back by itself. Both
  * engines. */
-#define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
+#include "tests/unit/store_kit.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
-
-static const char *engine; /* under test */
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof(*w));
-    world_init(w, engine);
-    world_open(w);
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_fini(*state);
-    free(*state);
-    return 0;
-}
 
 static bool failing(struct world *w)
 {

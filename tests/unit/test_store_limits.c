@@ -2,25 +2,7 @@
  * What a count or a time to live has hidden once never comes back: whatever the next message says, whatever is
  * reloaded, over restarts, for pages, `first`, unread and conversations alike. All kinds of stores.
  */
-#define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
-
-static const char *engine;
-
-static int setup(void **state)
-{
-    static struct world w;
-    world_init(&w, engine);
-    world_open(&w);
-    *state = &w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_fini(*state);
-    return 0;
-}
+#include "tests/unit/store_kit.h"
 
 static bool persistent(void)
 {

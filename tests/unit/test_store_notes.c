@@ -1,28 +1,7 @@
 /* Notes, and work on the database as a whole. */
-#define UTIL_MAIN
-#include "test_store_util.h"
+#include "tests/unit/store_kit.h"
 
 #include "core/base/buf.h"
-
-static const char *engine; /* under test */
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof(*w));
-    world_init(w, engine);
-    world_open(w);
-    user_make(w, "ann", "Ann");
-    user_make(w, "bob", "Bob");
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_fini(*state);
-    free(*state);
-    return 0;
-}
 
 static void put(struct world *w, const char *key, const char *value)
 {
@@ -120,9 +99,9 @@ static void work_on_all_of_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(notes_are_kept_by_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_notes_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(work_on_all_of_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(notes_are_kept_by_key, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(wrong_notes_are_refused, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(work_on_all_of_it, setup_people, teardown),
     };
     int failed = 0;
     UTIL_RUN("notes", tests, engine, failed);

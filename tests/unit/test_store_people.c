@@ -1,26 +1,5 @@
 /* The store: inboxes, users, guests, members, conversations. One suite, run against both engines. */
-#define UTIL_MAIN
-#include "tests/unit/test_store_util.h"
-
-static const char *engine; /* under test */
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof(*w));
-    world_init(w, engine);
-    world_open(w);
-    user_make(w, "ann", "Ann");
-    user_make(w, "bob", "Bob");
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_fini(*state);
-    free(*state);
-    return 0;
-}
+#include "tests/unit/store_kit.h"
 
 static struct store_inbox_ack ack(struct world *w, const char *user, uint64_t up_to)
 {
@@ -598,18 +577,18 @@ static void conversations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(inbox, setup, teardown),
-        cmocka_unit_test_setup_teardown(inbox_full, setup, teardown),
-        cmocka_unit_test_setup_teardown(inbox_holes, setup, teardown),
-        cmocka_unit_test_setup_teardown(inbox_in_flight, setup, teardown),
-        cmocka_unit_test_setup_teardown(removed_in_flight, setup, teardown),
-        cmocka_unit_test_setup_teardown(users, setup, teardown),
-        cmocka_unit_test_setup_teardown(guests, setup, teardown),
-        cmocka_unit_test_setup_teardown(blocks, setup, teardown),
-        cmocka_unit_test_setup_teardown(members, setup, teardown),
-        cmocka_unit_test_setup_teardown(many_members, setup, teardown),
-        cmocka_unit_test_setup_teardown(members_in_flight, setup, teardown),
-        cmocka_unit_test_setup_teardown(conversations, setup, teardown),
+        cmocka_unit_test_setup_teardown(inbox, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(inbox_full, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(inbox_holes, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(inbox_in_flight, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(removed_in_flight, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(users, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(guests, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(blocks, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(members, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(many_members, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(members_in_flight, setup_people, teardown),
+        cmocka_unit_test_setup_teardown(conversations, setup_people, teardown),
     };
     int failed = 0;
     UTIL_RUN("people", tests, engine, failed);
