@@ -260,6 +260,12 @@ class WithArchive(Moving):
         self.assertEqual(run(node, "--import", "--heads"), (1, "magpied: cluster.archive.url: the archive has no"
                                                                " messages\n"))
 
+    def test_an_end_while_it_connects(self):
+        """The archive has three connections, and the first of them is enough to see that it is empty."""
+        node = self.node()
+        for _ in range(40):
+            self.assertEqual(run(node, "--import", "--heads")[0], 1)
+
     def test_all_of_redis_is_lost(self):
         """And the archive is not: private conversations are read again, and go on above what was in them."""
         node = self.node()
