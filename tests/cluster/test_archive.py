@@ -6,10 +6,10 @@ import time
 
 from base import Test
 from client import EDIT, HISTORY, INBOX, RECALL
+from console import Console
 from postgres import Postgres
 from redis_cluster import RedisCluster
 from server import Server
-from test_console import Console
 
 HOT = 5
 

@@ -8,12 +8,12 @@ import time
 import unittest
 
 from base import Test
+from console import Console
 from load import Load
 from postgres import Postgres
 from process import folder, remove
 from redis_cluster import RedisCluster, everywhere
 from server import Server
-from test_console import Console
 
 HOT = 5
 

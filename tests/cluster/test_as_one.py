@@ -6,8 +6,8 @@ from base import Test
 from client import (ACK, ANNOUNCEMENT, BLOCK, CHANNEL_MESSAGE, EDIT, EDITED, INBOX, INBOX_WAITING, LOGOUT, MEMBERS,
                     MEMBERSHIP, MERGED, PRESENCE, PRESENCE_CHANGED, READ, READ_ELSEWHERE, RECALL, RECALLED,
                     SEND_CHANNEL, SEND_USER, UNSUBSCRIBE, USER_MESSAGE, WATCH)
+from console import Console
 from redis_cluster import shared
-from test_console import Console
 from together import start_nodes
 
 CONFIG = {"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}}

@@ -3,10 +3,10 @@
 import time
 
 from base import Test
+from console import Console
 from preloads import preload, preloaded
 from redis_cluster import RedisCluster
 from server import Server
-from test_console import Console
 
 DAY = 24 * 3600
 TEN_YEARS = 3650 * DAY

@@ -4,7 +4,7 @@ import os
 import signal
 
 from client import CHANNEL_MESSAGE, CLOSING, EDIT, RECALL, USER_MESSAGE
-from test_console import Console, Refused
+from console import Console, Refused
 from three_nodes import ThreeNodes
 
 SCRIPT = """

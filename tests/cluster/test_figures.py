@@ -11,9 +11,9 @@ import urllib.request
 import scrape
 import test_etc
 from base import Test
+from console import Console, Refused
 from redis_cluster import RedisCluster
 from server import Server
-from test_console import Console, Refused
 
 CONFIG = {"listen": {"console": "unix:console.sock", "metrics": "127.0.0.1:0"}, "plugins": {"load": {"metrics": {}}},
           "cluster": {"isolated": 5}}

@@ -8,9 +8,9 @@ after its work is done again and again."""
 from base import Test
 from client import (ACK, BLOCK, CHANNEL_MESSAGE, CONVERSATIONS, INBOX, INBOX_WAITING, MEMBERS, SEND_CHANNEL, SEND_USER,
                     SUBSCRIBE, UNSUBSCRIBE, USER_MESSAGE)
+from console import Console
 from redis_cluster import RedisCluster, everywhere
 from server import Server
-from test_console import Console
 
 REGISTER = "  redis.register_function{"
 CUT = """\

@@ -1,7 +1,7 @@
 """Hooks of scripts run once, on the node that has the request, wherever those are who hear of it."""
 
 from client import CHANNEL_MESSAGE, USER_MESSAGE
-from test_console import Console
+from console import Console
 from three_nodes import ThreeNodes
 
 EVENTS = ("create", "subscribe", "message", "conversation", "delivered", "offline", "unsubscribe")

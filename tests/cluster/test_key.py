@@ -5,9 +5,9 @@ import subprocess
 
 from base import Test
 from client import Client
+from console import Console
 from redis_cluster import RedisCluster
 from server import MAGPIED, PATIENCE, Server
-from test_console import Console
 
 ONE, OTHER = "0123456789abcdef-one", "0123456789abcdef-other"
 

@@ -9,10 +9,10 @@ import export_file
 import resp
 from base import Test
 from client import CONVERSATIONS, EDIT, RECALL, USER_MESSAGE
+from console import Console
 from postgres import Postgres
 from redis_cluster import RedisCluster, everywhere, forget
 from server import MAGPIED, PATIENCE, Server, merged
-from test_console import Console
 from test_durability import whole_history, whole_inbox
 
 

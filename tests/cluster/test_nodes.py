@@ -7,10 +7,10 @@ import time
 
 from base import Test
 from client import SEND_USER
+from console import Console, Refused
 from process import folder, remove
 from redis_cluster import RedisCluster
 from server import MAGPIED, Server
-from test_console import Console, Refused
 
 CONFIG = {"listen": {"console": "unix:console.sock"}, "log": {"level": "info"}}
 

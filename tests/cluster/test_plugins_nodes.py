@@ -1,10 +1,10 @@
 """Plugins on three nodes: loaded and unloaded everywhere by one order, and asking themselves on other nodes."""
 
 from base import Test
+from console import Console
 from plugin_base import TEST_PLUGINS
 from redis_cluster import RedisCluster
 from server import Server
-from test_console import Console
 
 INVALID, NOT_FOUND = -2, -3
 

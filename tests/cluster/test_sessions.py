@@ -5,8 +5,8 @@ import signal
 
 from base import Test
 from client import CHANNEL_MESSAGE, LOGIN, LOGOUT, PING, PRESENCE, PRESENCE_CHANGED, WATCH
+from console import Console
 from redis_cluster import shared
-from test_console import Console
 from together import start_nodes
 
 CONFIG = {"listen": {"console": "unix:console.sock"}, "log": {"level": "info"}}

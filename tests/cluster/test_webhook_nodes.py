@@ -6,10 +6,10 @@ import glob
 
 from base import Test
 from client import EDIT, RECALL
+from console import Console
 from plugin_base import SHIPPED_PLUGINS
 from redis_cluster import RedisCluster
 from server import Server
-from test_console import Console
 from test_plugin_webhook import Receiver, SECRET
 
 

@@ -7,8 +7,8 @@ import time
 
 from base import Test, numbers
 from client import USER_MESSAGE
+from console import Console, ConsoleTest
 from server import CLUSTER, PATIENCE, Server
-from test_console import Console, ConsoleTest
 from test_scripts import Scripted
 
 HISTORY, CONVERSATIONS, INBOX, RECALLED, RECALL, EDIT = 5, 10, 7, 109, 14, 17

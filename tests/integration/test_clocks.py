@@ -12,8 +12,8 @@ import unittest
 
 from base import Test, embedded
 from client import CLOSING, INBOX, LOGIN, PING, SEND_CHANNEL, SUBSCRIBE, Error
+from console import Console
 from server import PATIENCE, SANITIZED, Server
-from test_console import Console
 from test_plugin_auth_jwt import SECRET as JWT_SECRET, claims, config as jwt_config, hs
 
 HOUR, DAY = 3600, 24 * 3600

@@ -10,8 +10,8 @@ import time
 
 from base import Test, smoke
 from client import ANNOUNCEMENT
+from console import UNIX, ConsoleTest
 from server import MAGPIED, PATIENCE, Server
-from test_console import UNIX, ConsoleTest
 
 CTL = os.path.join(os.path.dirname(MAGPIED), "magpiectl")
 

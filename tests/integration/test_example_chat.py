@@ -13,8 +13,8 @@ import time
 
 from base import Test, one_process, smoke
 from client import Client
+from console import UNIX, Console
 from server import PATIENCE, ROOT, Server, free_port
-from test_console import UNIX, Console
 
 CHAT = os.path.join(ROOT, "docs", "examples", "chat.py")
 YOU = re.compile(r"^you are (\S+), in #", re.M)

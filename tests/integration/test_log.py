@@ -13,8 +13,8 @@ import time
 
 from base import Test, one_process, smoke
 from client import LOGIN, SEND_CHANNEL, SEND_USER, Client
+from console import Console
 from server import CLUSTER, MAGPIED, PATIENCE, Server, free_port
-from test_console import Console
 from wire import Closed
 
 

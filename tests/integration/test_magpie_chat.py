@@ -18,8 +18,8 @@ import unittest
 
 import certs
 from base import Test, one_process, smoke
+from console import UNIX, Console
 from server import MAGPIED, PATIENCE, Server, free_port
-from test_console import UNIX, Console
 from test_example_chat import Proxy
 
 CHAT = os.path.join(os.path.dirname(MAGPIED), "magpie-chat")

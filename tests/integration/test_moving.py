@@ -7,8 +7,8 @@ import subprocess
 import export_file
 from base import Test, embedded
 from client import CONVERSATIONS
+from console import UNIX, Console
 from server import MAGPIED, PATIENCE, Server
-from test_console import UNIX, Console
 from test_durability import whole_history, whole_inbox
 
 

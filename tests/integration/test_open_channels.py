@@ -2,7 +2,7 @@
 
 from base import Test, smoke
 from client import CHANNEL_MESSAGE, HISTORY, MEMBERS, RECALL, SEND_CHANNEL, UNSUBSCRIBE
-from test_console import UNIX, ConsoleTest, Console
+from console import UNIX, ConsoleTest, Console
 
 
 class OpenChannels(ConsoleTest):

@@ -8,8 +8,8 @@ import time
 
 from base import Test, one_process, smoke
 from client import LOGIN, Client
+from console import Console, ConsoleTest, Refused
 from server import PATIENCE, Server
-from test_console import Console, ConsoleTest, Refused
 from wire import Closed, Refused as NotUpgraded, Stream, WsWire
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

@@ -12,8 +12,8 @@ import unittest
 
 from base import Test
 from client import CHANNEL_MESSAGE, Client
+from console import Console
 from server import PATIENCE, ROOT, Server, free_port
-from test_console import Console
 from wire import Closed, Stream, TcpWire, Timeout, WsWire
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin"

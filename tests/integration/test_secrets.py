@@ -12,9 +12,9 @@ import unittest
 import certs
 from base import Test, embedded
 from client import LOGIN, PING
+from console import Console
 from plugin_base import check
 from server import MAGPIED, PATIENCE, ROOT, Raw, Server
-from test_console import Console
 from test_plugin_auth_jwt import claims, hs
 from wire import Closed, WsWire
 

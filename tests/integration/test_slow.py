@@ -13,8 +13,8 @@ import urllib.request
 
 from base import Test, one_process, smoke, variants
 from client import Client, LOGIN, PING, SEND_CHANNEL, SEND_USER, UNSUBSCRIBE
+from console import Console
 from server import PATIENCE, SANITIZED, Server
-from test_console import Console
 from wire import Closed, Refused, Timeout, TcpWire, WsWire
 
 
