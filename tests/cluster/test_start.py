@@ -259,6 +259,19 @@ class Wrong(Start):
         self.assertIn("cluster.password: Redis on %s refuses it" % self.redis.nodes[0].address,
                       self.sentence(self.redis.addresses, {"password": "sesame"}))
 
+    def test_slots_missing_for_a_moment(self):
+        """As while a master changes."""
+        master = self.redis.master_of(SLOTS - 1)
+        master.call("CLUSTER", "DELSLOTS", SLOTS - 1)
+        back = threading.Timer(1, lambda: master.call("CLUSTER", "ADDSLOTS", SLOTS - 1))
+        back.start()
+        try:
+            with Server({}, redis=master.address):
+                pass
+        finally:
+            back.join()
+            self.redis.healthy()
+
     def test_slots_missing(self):
         master = self.redis.master_of(SLOTS - 1)
         master.call("CLUSTER", "DELSLOTS", SLOTS - 1)

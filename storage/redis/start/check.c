@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What Redis is to allow a node's user, besides keys and channels under the prefix: docs/cluster.md has the same. */
 #define CHECK_RIGHTS "+@all -@dangerous +cluster +info +time +config|get +function"
@@ -18,6 +19,7 @@ enum {
     VERSION_NEEDED = 7,
     SLOTS_ALL = 16384,
     RECOMMENDED_REPLICAS = 2,
+    ELECTION_MS = 3000,      /* so long slots may be nobody's before that is told */
     LONGEST_TIMEOUT = 3500,  /* ms; a master that is cut off refuses reads then, before a node takes what it says for
                              * good (SHORT_READ of queue.h) */
     SMALL_BACKLOG = 64 << 20 /* bytes: a moment's writes of a busy master */
@@ -286,11 +288,34 @@ static int check_door(const struct check *k, struct ask *door)
     return rc;
 }
 
-static int check_slots(const struct check *k, const struct ask *door)
+static unsigned slots_of(const struct view *v)
 {
     unsigned slots = 0;
-    for (unsigned i = 0; i < k->view.n; i++)
-        slots += k->view.members[i].slots;
+    for (unsigned i = 0; i < v->n; i++)
+        slots += v->members[i].slots;
+    return slots;
+}
+
+/* Takes the view. While a master changes, who is asked may know that the old one is none, and not who is. */
+static int check_view(struct check *k, struct ask *door)
+{
+    int rc = 0;
+    for (unsigned waited = 0; waited <= ELECTION_MS; waited += ELECTION_MS / 30) {
+        view_free(&k->view);
+        rc = view_ask(door, &k->view);
+        if (rc || slots_of(&k->view) == SLOTS_ALL || ask_is_to_end())
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = ELECTION_MS / 30 * 1000000}, NULL);
+    }
+    if (rc)
+        rc = refuse(k, rc, "cluster.redis: %s: CLUSTER NODES: %s", door->address,
+                    door->why[0] ? door->why : err_str(rc));
+    return rc;
+}
+
+static int check_slots(const struct check *k, const struct ask *door)
+{
+    unsigned slots = slots_of(&k->view);
     if (slots == SLOTS_ALL)
         return 0;
     return refuse(k, ERR_INVALID, "cluster.redis: the cluster does not serve all slots: %u of %d, as %s sees it", slots,
@@ -351,8 +376,8 @@ int check_cluster(const struct store_cluster_options *o, char *why, size_t why_s
     int rc = find_door(&k, &door);
     if (rc == 0)
         rc = check_door(&k, &door);
-    if (rc == 0 && (rc = view_ask(&door, &k.view)) != 0)
-        rc = refuse(&k, rc, "cluster.redis: %s: CLUSTER NODES: %s", door.address, door.why[0] ? door.why : err_str(rc));
+    if (rc == 0)
+        rc = check_view(&k, &door);
     if (rc == 0)
         rc = check_slots(&k, &door);
     for (unsigned i = 0; rc == 0 && i < k.view.n; i++)
