@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 
+PORTS = 40        # that are claimed together
+claims = []       # sockets whose names say which
 PLENTY = 2 << 30  # bytes that must be free in /dev/shm
 
 
@@ -38,11 +40,20 @@ def can_bind(host, port):
 
 
 def free_ports(count, host="127.0.0.1"):
-    """The first of so many ports in a row that are free, below those that the kernel gives to outgoing connections."""
-    for _ in range(200):
-        base = random.randrange(11000, 32000 - count)
-        if all(can_bind(host, base + i) for i in range(count)):
+    """The first of so many ports in a row that are free, below those that the kernel gives to outgoing connections.
+    Whoever else asks here, in whatever process, gets others for as long as this process lives."""
+    for _ in range(1000):
+        base = random.randrange(11000, 32000 - PORTS, PORTS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind("\0magpie-test-ports-%d" % base)
+        except OSError:
+            claim.close()
+            continue
+        if count <= PORTS and all(can_bind(host, base + i) for i in range(count)):
+            claims.append(claim)
             return base
+        claim.close()
     raise OSError("no %d free ports in a row" % count)
 
 
