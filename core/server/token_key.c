@@ -71,7 +71,8 @@ static int agree_on(struct store *store, const uint8_t *key, bool starts, char *
         snprintf(why, why_size,
                  starts && signals_end_waits()
                      ? "auth.secret: told to end while it waited for nodes that have another one"
-                     : "auth.secret: another key of tokens is in use there: it is the same on all nodes");
+                     : "auth.secret: another key of tokens is in use there: give this node that of the others, or nil "
+                       "where theirs is nil");
         rc = ERR_AUTH;
     } else if (other) {
         rc = store_agree(store, digest_name, slice_of(hex, sizeof hex), true, &stands, why, why_size);

@@ -96,7 +96,8 @@ static void redis_stats(struct store *base, struct store_stats *out)
 static void redis_work(struct store *base, struct store_work *w)
 {
     (void)base;
-    snprintf(w->why, sizeof w->why, "the data is in Redis: storage commands are for a server alone");
+    snprintf(w->why, sizeof w->why,
+             "the data is in Redis: this is for a server alone; magpied --export makes a backup");
     w->op.status = STORE_RETRY;
     store_answer(&w->op);
 }

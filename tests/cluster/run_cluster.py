@@ -48,7 +48,7 @@ class Node:
         self.number = number
         self.tcp, self.websocket, self.console = port, port + 1, port + 2
         self.config = os.path.join(folder, "node%d.lua" % number)
-        self.popen = None
+        self.popen, self.stopping = None, False
         build = os.path.dirname(magpied())
         with open(self.config, "w") as f:
             f.write(CONFIG.format(number=number, tcp=self.tcp, websocket=self.websocket, console=self.console,
@@ -67,7 +67,9 @@ class Node:
     def tell(self):
         for line in self.popen.stdout:
             say("%d | %s" % (self.number, line.rstrip("\n")))
-        say("%d | has ended (%s); again: %s -c %s" % (self.number, self.popen.wait(), magpied(), self.config))
+        status = self.popen.wait()
+        if not self.stopping:
+            say("%d | has ended (%s); again: %s -c %s" % (self.number, status, magpied(), self.config))
 
     def serves(self):
         if self.popen.poll() is not None:
@@ -108,6 +110,7 @@ def ports_free(a):
 def stop(nodes):
     """All drain at once, for so long as that may take."""
     for n in nodes:
+        n.stopping = True
         if n.popen and n.popen.poll() is None:
             n.popen.terminate()
     for n in nodes:
@@ -123,8 +126,11 @@ def table(nodes, redis, folder):
     for n in nodes:
         out.append("  node %d   chat http://127.0.0.1:%d/   TCP 127.0.0.1:%d   console: build/magpiectl -s 127.0.0.1:%d"
                    % (n.number, n.websocket, n.tcp, n.console))
-    out += ["", "  Redis    " + " ".join(redis.split(",")[:3]) + " …, whose redis.conf and logs are in that folder",
-            "  Kill any of them: kill -9 %s" % " ".join(str(n.popen.pid) for n in nodes), ""]
+    out += ["", "  Redis    " + " ".join(n.address for n in redis.nodes[:3]) + " …, whose logs are in that folder",
+            "  Kill what you like, and start it again (that one you end yourself):",
+            "    nodes  kill -9 %s" % " ".join(str(n.popen.pid) for n in nodes),
+            "    Redis  kill -9 %s" % " ".join(str(n.process.pid) for n in redis.nodes),
+            "           redis-server %s/redis/%d/redis.conf, or another port" % (folder, redis.nodes[0].port), ""]
     return "\n".join(out)
 
 
@@ -143,7 +149,7 @@ def run(a):
             nodes[-1].start()
         for n in nodes:
             eventually(n.serves, "node %d serves" % n.number, 120)
-        say(table(nodes, redis.addresses, a.folder))
+        say(table(nodes, redis, a.folder))
         while True:
             signal.pause()
     finally:

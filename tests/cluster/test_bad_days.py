@@ -51,6 +51,7 @@ class Masters(Day):
             master.kill()
             load.wait(20)
             self.assertNotEqual(self.redis.master_of(0), master)
+            self.server.wait_log("in_place_of=%s" % master.address, 30)  # of cluster.master_found
             master.start()
         load = self.under_load(kill)
         self.assertIn("cluster.master_lost", self.server.log())

@@ -168,7 +168,7 @@ class Figures(Test):
         for command in ("storage flush", "storage compact", "storage checkpoint x"):
             with self.assertRaises(Refused) as refused:
                 c.ask(command)
-            self.assertIn("for a server alone", str(refused.exception))
+            self.assertIn("for a server alone; magpied --export makes a backup", str(refused.exception))
         c.close()
 
 

@@ -71,7 +71,7 @@ class Key(Test):
         r = subprocess.run([MAGPIED, "-c", second.config_path], stdin=subprocess.DEVNULL, capture_output=True,
                            text=True, cwd=second.folder, timeout=60 * PATIENCE)
         self.assertEqual(r.returncode, 1)
-        self.assertIn("another key of tokens is in use there", r.stderr)
+        self.assertIn("another key of tokens is in use there: give this node that of the others", r.stderr)
         self.assertNotIn("0123456789", r.stderr)
         self.assertTrue(self.opens(first, token))
         self.assertEqual(first.stop(), 0)

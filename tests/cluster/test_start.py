@@ -111,7 +111,7 @@ class Away(Start):
         try:
             c.write_config(c.nodes[0])
             c.nodes[0].start()
-            self.assertIn("%s is not in cluster mode" % c.addresses, self.sentence(c.addresses))
+            self.assertIn("%s is not in cluster mode (cluster-enabled)" % c.addresses, self.sentence(c.addresses))
         finally:
             c.close()
 
@@ -202,7 +202,7 @@ class Wrong(Start):
         s.discard()
         self.assertEqual(slot(key), 0)
         self.redis.master_of(0).call("HSET", key, "format", 2)
-        self.assertIn("the data has format 2; this server knows 1",
+        self.assertIn("the data has format 2; this server knows 1: start the version of Magpie",
                       self.sentence(self.redis.addresses, {"prefix": s.keys}))
 
     def test_something_else_under_the_prefix(self):

@@ -15,9 +15,9 @@ static void numbers(void **state)
     struct world *w = need(state);
     struct store *a = node(w, 3), *b, *c;
     assert_int_equal(try_node(w, &b, 3), ERR_EXISTS);
-    char host[64] = "", want[128];
+    char host[64] = "", want[192];
     gethostname(host, sizeof host - 1);
-    snprintf(want, sizeof want, "node 3 is alive on %s", host);
+    snprintf(want, sizeof want, "node 3 is alive on %s: give this one another number, or 0 for any that is free", host);
     assert_string_equal(w->why, want);
     b = node(w, 0);
     c = node(w, 0);
@@ -40,7 +40,8 @@ static void another_format(void **state)
     struct store *s;
     (void)RAW_NUMBER(&w->raw, S("HSET"), raw_key(&w->raw, 'C', 0, SLICE_NONE), S("format"), S("2"));
     assert_int_equal(try_node(w, &s, 0), ERR_INVALID);
-    assert_string_equal(w->why, "the data has format 2; this server knows 1");
+    assert_string_equal(
+        w->why, "the data has format 2; this server knows 1: start the version of Magpie that the other nodes have");
 }
 
 /* Who was taken for dead and lives joins again, under a new incarnation and with the same clock. */

@@ -7,6 +7,7 @@
 #include "storage/redis/client/publish.h"
 #include "storage/redis/redis_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* --- Words of the text -------------------------------------------------------------------------------------------- */
@@ -158,6 +159,18 @@ static int member_read(struct slice line, const struct address *from, struct mem
     return 0;
 }
 
+/* A partition goes from one to the other. Who waits for a master that was lost is told that the wait is over, once. */
+static void tell_found(struct master *from, const struct master *to)
+{
+    char was[LINK_HOST_MAX + 8];
+    if (!from->lost)
+        return;
+    (void)snprintf(was, sizeof was, "%s:%u", from->host, (unsigned)from->port);
+    from->lost = false;
+    log_event(LOG_INFO, "cluster.master_found", LOG_STR("host", to->host), LOG_INT("port", to->port),
+              LOG_STR("in_place_of", was));
+}
+
 /* Gives it what it claims, where the claim is newer than what is known. */
 static void claim(struct redis *r, struct master *m, const struct member *member)
 {
@@ -175,6 +188,8 @@ static void claim(struct redis *r, struct master *m, const struct member *member
             bool old = member->epoch < p->epoch && r->turn_ms < p->master->ready_at + SLOTS_OLD_CLAIM;
             if (p->master != m && old)
                 continue;
+            if (p->master != m)
+                tell_found(p->master, m);
             r->slots.changed |= p->master != m;
             queue_assign(r, (uint16_t)part, m);
             p->epoch = member->epoch;

@@ -56,8 +56,10 @@ static void format_known(struct redis *r, struct node_once *o, enum store_status
         return;
     }
     if (!slice_eq(value, slice_str(why))) {
-        snprintf(why, sizeof why, "the data has format %.*s; this server knows %d", (int)(value.n < 20 ? value.n : 20),
-                 value.p, LAYOUT_FORMAT);
+        snprintf(
+            why, sizeof why,
+            "the data has format %.*s; this server knows %d: start the version of Magpie that the other nodes have",
+            (int)(value.n < 20 ? value.n : 20), value.p, LAYOUT_FORMAT);
         node_refuse(r, ERR_INVALID, why);
         return;
     }
@@ -188,8 +190,8 @@ void node_number_taken(struct redis *r, struct reply_in *in)
         s->other.beat = beat;
         s->other.since_ms = now;
     } else if (s->other.beat != beat) {
-        snprintf(why, sizeof why, "node %u is alive on %.*s", number, bad ? 1 : (int)about.host_n,
-                 bad ? "?" : about.host);
+        snprintf(why, sizeof why, "node %u is alive on %.*s: give this one another number, or 0 for any that is free",
+                 number, bad ? 1 : (int)about.host_n, bad ? "?" : about.host);
         node_refuse(r, ERR_EXISTS, why);
         return;
     }

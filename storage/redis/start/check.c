@@ -108,7 +108,7 @@ static int check_version(const struct check *k, const char *address, const char 
     if (info_value(info, "redis_version", value, sizeof value) && atoi(value) < VERSION_NEEDED)
         return refuse(k, ERR_INVALID, "cluster.redis: %s is Redis %s; 7.0 is needed", address, value);
     if (info_value(info, "cluster_enabled", value, sizeof value) && strcmp(value, "1") != 0)
-        return refuse(k, ERR_INVALID, "cluster.redis: %s is not in cluster mode", address);
+        return refuse(k, ERR_INVALID, "cluster.redis: %s is not in cluster mode (cluster-enabled)", address);
     return 0;
 }
 
@@ -318,8 +318,10 @@ static int check_slots(const struct check *k, const struct ask *door)
     unsigned slots = slots_of(&k->view);
     if (slots == SLOTS_ALL)
         return 0;
-    return refuse(k, ERR_INVALID, "cluster.redis: the cluster does not serve all slots: %u of %d, as %s sees it", slots,
-                  (int)SLOTS_ALL, door->address);
+    return refuse(
+        k, ERR_INVALID,
+        "cluster.redis: the cluster does not serve all slots: %u of %d, as %s sees it (redis-cli --cluster check)",
+        slots, (int)SLOTS_ALL, door->address);
 }
 
 static bool same_host(const struct view_member *a, const struct view_member *b)

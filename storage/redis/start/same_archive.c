@@ -32,8 +32,8 @@ static void known(struct redis *r, struct node_once *o, enum store_status status
     if (node_others(r)->n > 1) {
         log_event(LOG_WARN, "cluster.other_archive",
                   LOG_STR("about",
-                          "cluster.archive.url of this node names another database than that of the others, or "
-                          "by another name: old private messages are found in their own alone"));
+                          "cluster.archive.url of this node names none, another database than the other nodes have, or "
+                          "the same by another name: give all nodes the same, or each finds other old messages"));
         free(a);
         return;
     }
