@@ -94,6 +94,7 @@ class Nodes(ThreeNodes):
         for n in range(3):
             seen = self.json(n, "why %s %s" % (b.id, said["id"]))
             self.assertEqual((seen["channel"], seen["seq"], seen["queued"]), (room, said["seq"], True), seen)
+            self.assertGreater(seen["bytes"], len("hello"), seen)
             seen = self.json(n, "why %s %s" % (b.id, told["id"]))
             self.assertEqual((seen["conversation"], seen["queued"], seen["inbox"]), ("private", True, "waiting"), seen)
 

@@ -214,7 +214,7 @@ static bool remember(struct heard *h, uint64_t seq, uint64_t at)
 }
 
 static void why_given(struct shard *s, uint32_t conv, enum why_kind kind, uint64_t id, uint64_t seq,
-                      struct slice sender, bool over_limit)
+                      struct slice sender, size_t body, bool over_limit)
 {
     const struct conv *v = conv_at(s, conv);
     bool channel = conv_is_channel(conv_slice(v));
@@ -225,6 +225,7 @@ static void why_given(struct shard *s, uint32_t conv, enum why_kind kind, uint64
                               .conv = hash_bytes(conv_slice(v)),
                               .user = hash_bytes(sender),
                               .first = channel ? 0 : hash_bytes(conv_pair_peer(conv_slice(v), sender)),
+                              .a = (uint32_t)body,
                               .b = v->members,
                               .tier = v->tier,
                               .push = (uint8_t)conv_default_push(v),
@@ -268,7 +269,7 @@ static void give_message(struct shard *s, uint32_t conv, const struct held *x)
     bool receivers = n->arrival && slice_eq(n->user, channel ? SLICE_NONE : conv_pair_peer(key, n->sender));
     tell_message(&t, key, &m, receivers ? n->arrival : 0, &except);
     if (n->origin)
-        why_given(s, conv, WHY_STORED, n->id, n->seq, n->sender, a.said.over_limit);
+        why_given(s, conv, WHY_STORED, n->id, n->seq, n->sender, t.body.n, a.said.over_limit);
     tell_go(s, conv, &t, a.said.over_limit);
 }
 
@@ -281,7 +282,7 @@ static void give_change(struct shard *s, uint32_t conv, const struct held *x)
         return;
     const struct tell_except except = {.user = n->user, .conn = x->except, .generation = x->generation};
     tell_change(&t, conv_slice(v), n, &except);
-    why_given(s, conv, n->kind == NEWS_EDITED ? WHY_EDITED : WHY_RECALLED, n->id, n->seq, n->sender, false);
+    why_given(s, conv, n->kind == NEWS_EDITED ? WHY_EDITED : WHY_RECALLED, n->id, n->seq, n->sender, t.body.n, false);
     tell_go(s, conv, &t, false);
 }
 
@@ -317,7 +318,7 @@ void news_give_read(struct shard *s, uint32_t conv, const struct store_message *
         user_mail_free(t.mails[1]);
         t.mails[1] = NULL;
     }
-    why_given(s, conv, WHY_STORED, m->id, m->seq, m->sender, false);
+    why_given(s, conv, WHY_STORED, m->id, m->seq, m->sender, t.body.n, false);
     tell_go(s, conv, &t, false);
     figure_add(&s->figures.gaps_filled, 1);
 }
