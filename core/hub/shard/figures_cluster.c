@@ -134,6 +134,15 @@ static void memory_max(struct hub *hub, void *ctx, const struct metric_told *tel
     free(c);
 }
 
+static void in_step(struct hub *hub, void *ctx, const struct metric_told *tell)
+{
+    struct cluster_figures *c = told(hub);
+    (void)ctx;
+    for (unsigned i = 0; c && i < c->master_count; i++)
+        metric_tell(tell, "master", c->masters[i].address, (double)c->masters[i].in_step);
+    free(c);
+}
+
 int figures_cluster_register(struct hub *hub)
 {
     static const struct metric others[] = {
@@ -157,6 +166,10 @@ int figures_cluster_register(struct hub *hub)
          .help = "Its maxmemory; 0: none.",
          .kind = METRIC_GAUGE,
          .each = memory_max},
+        {.name = "magpie_cluster_replicas_in_step",
+         .help = "Replicas of a Redis master that are connected and take what it sends.",
+         .kind = METRIC_GAUGE,
+         .each = in_step},
     };
     int rc = 0;
     if (!store_is_shared(hub->store))
