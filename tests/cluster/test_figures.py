@@ -124,7 +124,10 @@ class Figures(Test):
                 return m["replicas"] == 0 and m["inStep"] == 0 and m["fewCopies"]
             self.eventually(short, 30)
             self.assertEqual(self.status()["state"], "short of copies")
-            self.assertEqual(self.figures()["magpie_cluster_copies_missing"], 1)
+            f = self.figures()
+            self.assertEqual(f["magpie_cluster_copies_missing"], 1)
+            self.assertEqual([f['magpie_cluster_replicas_in_step{master="%s"}' % m.address] == 0
+                              for m in self.redis.masters()], [m is master for m in self.redis.masters()])
             self.server.wait_log("cluster.short_of_copies", 20)
             self.assertEqual(self.ready(), 200)  # the others serve
         finally:
