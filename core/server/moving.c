@@ -106,16 +106,16 @@ static void tell_secret(const struct config *c)
         return;
     if (c->cluster.redis.n) {
         fputs(
-            "magpied: set auth.secret to the text of the old server's file `secret` before the first node starts; else "
-            "every token is refused\n",
+            "magpied: set auth.secret to the text of the old server's file `secret`, or of what an old cluster has in "
+            "Redis (docs/cluster.md), before the first node starts; else every token is refused\n",
             stderr);
         return;
     }
     snprintf(path, sizeof path, "%s/secret", directory);
     if (access(path, F_OK) != 0)
         fprintf(stderr,
-                "magpied: there is no %s: copy it from the old data directory, or set auth.secret, before the server "
-                "starts; else every token is refused\n",
+                "magpied: there is no %s: copy it from the old data directory, or set auth.secret to it (of a cluster: "
+                "to what Redis has, docs/cluster.md), before the server starts; else every token is refused\n",
                 path);
 }
 
