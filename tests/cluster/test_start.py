@@ -355,7 +355,9 @@ class Password(Start):
     def test_the_line_of_the_docs(self):
         """What docs/cluster.md and the start say is enough, and is the same."""
         with open(os.path.join(ROOT, "docs", "cluster.md")) as f:
-            line = re.search(r"ACL SETUSER magpie on >PASSWORD ~m\* &m\* (.*)", f.read()).group(1)
+            text = f.read()
+        line = re.search(r"ACL SETUSER magpie on >PASSWORD ~m\* &m\* (.*)", text).group(1)
+        self.assertIn("\n    user magpie on >PASSWORD ~m* &m* %s\n" % line, text)  # in a process's own file
         for n in self.redis.nodes:
             n.call("ACL", "SETUSER", "exact", "reset", "on", ">planted-for-magpie", "~exact*", "&exact*", *line.split())
         access = {"username": "exact", "password": "planted-for-magpie", "prefix": "exact"}
