@@ -14,7 +14,7 @@ import time
 
 from base import Test, embedded
 from client import CONVERSATIONS, HISTORY, INBOX, READ, SEND_CHANNEL, SEND_USER, Client, Error
-from server import PATIENCE, Server
+from server import CLUSTER, PATIENCE, Server
 from wire import Closed
 
 KILLS = int(os.environ.get("MAGPIE_KILLS", "20"))
