@@ -206,6 +206,11 @@ void hub_stop(struct hub *hub)
     hub_pump(hub);
 }
 
+bool hub_busy(const struct hub *hub)
+{
+    return atomic_load(&hub->steps) > 0;
+}
+
 void hub_free(struct hub *hub)
 {
     if (!hub)

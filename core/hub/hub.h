@@ -43,6 +43,9 @@ void hub_stop(struct hub *hub);
 /* After hub_stop(): answers what was asked for since (with a refusal, where it would begin something). Who waits for an
  * answer then must call it. */
 void hub_pump(struct hub *hub);
+/* Whether the main thread has something under way that may ask the store for more. Before the store is closed, its
+ * mailbox is run, and hub_pump() called, until it has not. */
+bool hub_busy(const struct hub *hub);
 /* hub_stop() when that was not done, then frees the hub. */
 void hub_free(struct hub *hub);
 

@@ -303,7 +303,7 @@ static void close_hub(struct server *s)
     scripts_stop(s->scripts);
     console_stop(s->console);
     hub_stop(s->hub);
-    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console)) {
+    while (mailbox_run(&s->mail, s) > 0 || console_busy(s->console) || hub_busy(s->hub)) {
         hub_pump(s->hub); /* an order of several steps may have one more for the shards */
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }

@@ -13,7 +13,7 @@ class ThreeNodes(Test):
     abstract = True
     one_process = "its nodes are its own"
     settings = {}
-    script = ""
+    script, limits = "", {}  # limits: of scripts
 
     @classmethod
     def setUpClass(cls):
@@ -24,7 +24,7 @@ class ThreeNodes(Test):
         cls.redis = shared()
         cls.addClassCleanup(cls.redis.close)
         cls.nodes = start_nodes(dict({"log": {"level": "info"}, "listen": {"console": "unix:console.sock"}},
-                                     **cls.settings, scripts={"path": cls.folder, "load": ["all"]}),
+                                     **cls.settings, scripts=dict(path=cls.folder, load=["all"], **cls.limits)),
                                 cls.redis.addresses, numbered=True)
         cls.server = cls.nodes[0]
 

@@ -202,7 +202,8 @@ static inline void kit_end(struct kit *k)
     kit_bus.status = STORE_OK;
     test_bus_open(&kit_bus);
     hub_stop(k->hub);
-    mailbox_run(&k->main, k);
+    while (mailbox_run(&k->main, k) > 0 || hub_busy(k->hub)) /* as the server ends */
+        hub_pump(k->hub);
     for (unsigned i = 0; i < k->shards; i++) {
         const struct shard *s = kit_shard(k, i);
         assert_int_equal(s->ops, 0);

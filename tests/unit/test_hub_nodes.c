@@ -1,6 +1,7 @@
 /* Questions between nodes, and notes that change: who is asked, who answers, who hears. */
 #include "hub_kit.h"
 
+#include "core/hub/host/ban_change.h"
 #include "core/hub/shard/nodes.h"
 #include "core/hub/shard/note_ears.h"
 
@@ -259,6 +260,60 @@ static void notes_are_read_page_by_page(void **state)
     kit_end(&k);
 }
 
+static bool everything_is_over(void *ctx, const struct store_note *n)
+{
+    (void)n;
+    *(unsigned *)ctx += 1;
+    return true;
+}
+
+/* Whether it holds a page of those that begin so; pages of others pass. */
+static bool sweep_reads(const char *prefix)
+{
+    if (!gate_store_held(&kit_gate))
+        return false;
+    const struct store_notes *q = (const struct store_notes *)kit_gate.list[0].op;
+    if (slice_eq(q->prefix, S(prefix)))
+        return true;
+    gate_next(STORE_OK);
+    return false;
+}
+
+/* A page of the leader's sweep is under way when the node ends. What comes with it is let go, and no more is asked for:
+ * whoever ends waits for the page alone, and the store is closed behind it. */
+static void a_sweep_ends_with_its_node(void **state)
+{
+    struct kit k;
+    enum { NOTES = 250 };
+    static struct store_note_put puts[NOTES];
+    static char keys[NOTES][16];
+    unsigned looked_at = 0;
+    (void)state;
+    begin(&k);
+    kept = 0;
+    for (unsigned i = 0; i < NOTES; i++) {
+        snprintf(keys[i], sizeof keys[i], "s/%05u", i);
+        puts[i] = (struct store_note_put){.op = {.home = &k.main, .done = note_is_put}, .note = {S(keys[i]), S("v")}};
+        store_note_put(k.store, &puts[i]);
+    }
+    KIT_UNTIL(&k, kept == NOTES);
+    assert_int_equal(note_sweeper_add(k.hub, &(struct note_sweeper){"s/", everything_is_over, &looked_at}), 0);
+    gate_hold(OP_NOTES);
+    k.hub->note_sweep.swept_ms = 1; /* the last one was long ago */
+    KIT_UNTIL(&k, sweep_reads("s/"));
+    unsigned pages = kit_gate.calls[OP_NOTES];
+    hub_stop(k.hub);
+    assert_true(hub_busy(k.hub));
+    gate_open(OP_NOTES);
+    while (mailbox_run(&k.main, &k) > 0 || hub_busy(k.hub))
+        usleep(50);
+    assert_int_equal(kit_gate.calls[OP_NOTES], pages);
+    assert_int_equal(looked_at, 0);
+    assert_string_equal(test_bus_line(&kit_bus), "");
+    note_sweeper_remove(k.hub, &looked_at);
+    kit_end(&k);
+}
+
 static void a_change_is_ordered(void **state)
 {
     struct kit k;
@@ -274,6 +329,70 @@ static void a_change_is_ordered(void **state)
     kit_end(&k);
 }
 
+/* --- The end ------------------------------------------------------------------------------------------------------ */
+
+/* The hub has ended. What is held is answered, until nothing that may ask for more is under way. */
+static void answer_all(struct kit *k)
+{
+    for (unsigned i = 0; hub_busy(k->hub) && i < 20000; i++) {
+        if (test_bus_held(&kit_bus))
+            test_bus_next(&kit_bus, STORE_OK);
+        if (gate_store_held(&kit_gate))
+            gate_next(STORE_OK);
+        if (mailbox_run(&k->main, k) == 0)
+            usleep(50);
+        hub_pump(k->hub);
+    }
+    assert_false(hub_busy(k->hub));
+}
+
+/* What may ask the store for more when its answer comes is waited for before the store is closed: a question to other
+ * nodes, a change of a note, and a ban, which ends connections after it is kept. */
+static void an_end_waits_for_what_goes_on(void **state)
+{
+    struct kit k;
+    unsigned done = 0;
+    (void)state;
+    begin(&k);
+    assert_false(hub_busy(k.hub));
+    kit_bus.hold = 1u << BUS_CALL | 1u << BUS_NOTE | 1u << BUS_ORDER;
+    assert_int_equal(ask(&k, 0), 0);
+    struct note_order o = {.key = S("s/x/y"), .value = S("0 n 1"), .home = &k.main, .done = on_kept, .ctx = &done};
+    assert_int_equal(note_order(k.hub, &o), 0);
+    struct ban_change ban = {.kind = BAN_USER, .user = S("ann")};
+    KIT_HOST_BEGIN(&k, ban_change, &ban);
+    KIT_UNTIL(&k, test_bus_held(&kit_bus) == 3);
+    hub_stop(k.hub);
+    test_bus_next(&kit_bus, STORE_OK);
+    test_bus_next(&kit_bus, STORE_OK);
+    mailbox_run(&k.main, &k);
+    assert_int_equal(told.calls, 1);
+    assert_int_equal(done, 1);
+    assert_true(hub_busy(k.hub)); /* the ban */
+    answer_all(&k);
+    mailbox_run(&k.main, &k);
+    assert_null(ban.op.home);
+    kit_end(&k);
+}
+
+/* So are notes that are read anew: whoever hears of that says that it is in force, to a bus that is still there. */
+static void an_end_waits_for_notes_that_are_read_anew(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    gate_hold(OP_NOTES);
+    test_bus_note(&kit_bus, &(struct bus_noted){.all = true});
+    KIT_UNTIL(&k, gate_store_held(&kit_gate) == 1); /* bans */
+    hub_stop(k.hub);
+    assert_true(hub_busy(k.hub));
+    answer_all(&k);
+    while (mailbox_run(&k.main, &k) > 0)
+        continue;
+    assert_int_equal(kit_bus.applied, 1);
+    kit_end(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,7 +403,10 @@ int main(void)
         cmocka_unit_test(a_note_is_heard_by_its_prefix),
         cmocka_unit_test(all_hear_when_too_much_was_missed),
         cmocka_unit_test(notes_are_read_page_by_page),
+        cmocka_unit_test(a_sweep_ends_with_its_node),
         cmocka_unit_test(a_change_is_ordered),
+        cmocka_unit_test(an_end_waits_for_what_goes_on),
+        cmocka_unit_test(an_end_waits_for_notes_that_are_read_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,9 +84,10 @@ static bool step(unsigned from, enum store_status status)
         unsigned i = note_at(n->note.key);
         bool is = notes[i].key[0];
         for (unsigned k = 0; k < NODES; k++)
-            test_bus_note(&nodes[k].bus, &(struct bus_noted){.note = {n->note.key, S(is ? notes[i].value : "")},
-                                                             .remove = !is,
-                                                             .number = k == from ? n->number : 0});
+            if (nodes[k].bus.listening)
+                test_bus_note(&nodes[k].bus, &(struct bus_noted){.note = {n->note.key, S(is ? notes[i].value : "")},
+                                                                 .remove = !is,
+                                                                 .number = k == from ? n->number : 0});
     }
     x->bus.count = x->bus.taken = 0; /* nobody reads its lines */
     test_bus_next(&x->bus, status);
@@ -404,6 +405,31 @@ static void very_many_become_few(void **state)
     end();
 }
 
+/* A node ends: what its scripts have changed still goes into the log, in parts, until one of them fails. */
+static void an_end_waits_for_what_was_changed(void **state)
+{
+    enum { MANY = 400, PART = 100 };
+    struct node *x = &nodes[0];
+    (void)state;
+    begin();
+    for (unsigned i = 0; i < MANY; i++)
+        incr(0, i % 2 ? "a" : "b", 1, 0);
+    assert_true(test_bus_held(&x->bus) < MANY - PART);
+    hub_stop(x->hub);
+    for (unsigned i = 0; i < MANY - PART; i++) {
+        assert_true(hub_busy(x->hub));
+        assert_true(step(0, STORE_OK));
+    }
+    assert_string_equal(look(1, "a"), "n:150");
+    unsigned steps = 0;
+    for (; hub_busy(x->hub); steps++)
+        assert_true(step(0, STORE_RETRY));
+    assert_true(steps > 0 && steps <= PART);
+    assert_false(step(0, STORE_OK));
+    assert_string_equal(look(1, "b"), "n:150");
+    end();
+}
+
 static void what_ends_ends_everywhere(void **state)
 {
     (void)state;
@@ -562,6 +588,7 @@ int main(void)
         cmocka_unit_test(the_log_has_a_beginning),
         cmocka_unit_test(what_was_overtaken_is_mended),
         cmocka_unit_test(very_many_become_few),
+        cmocka_unit_test(an_end_waits_for_what_was_changed),
         cmocka_unit_test(what_ends_ends_everywhere),
         cmocka_unit_test(when_too_much_was_missed_all_is_read),
         cmocka_unit_test(all_end_the_same),

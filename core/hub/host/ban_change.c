@@ -56,6 +56,7 @@ static void change_end(struct change *c)
     tell_security(q);
     if (c->silent.n && q->op.code == CODE_OK)
         host_fail_silent(&q->op, &c->silent, "in force here; ", "so");
+    hub_step_end(c->hub);
     free(c);
     host_end(&q->op);
 }
@@ -284,5 +285,6 @@ void ban_change(struct hub *hub, struct ban_change *q)
     c->hub = hub;
     q->inner = c;
     q->op.mail.run = begin;
+    hub_step_begin(hub);
     mailbox_post(hub->main, &q->op.mail);
 }

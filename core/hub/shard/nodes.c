@@ -2,6 +2,7 @@
 
 #include "core/base/container.h"
 #include "core/hub/shard/shard.h"
+#include "core/hub/shard/shards.h"
 #include "storage/bus.h"
 
 #include <stdio.h>
@@ -56,6 +57,7 @@ struct ask {
 
 /* What nodes_ask() was asked: one question to all that serve, or to one; and one to each that joins. */
 struct asks {
+    struct hub *hub;
     void (*done)(void *ctx, const struct node_answer *answers, unsigned n);
     void *ctx;
     unsigned count, waiting; /* questions; main thread: that have not ended */
@@ -111,6 +113,7 @@ static void answered(void *owner, struct store_op *op)
     free(list);
     for (unsigned k = 0; k < all->count; k++)
         bus_call_free(&all->list[k]->op);
+    hub_step_end(all->hub);
     asks_free(all);
 }
 
@@ -141,6 +144,7 @@ int nodes_ask(struct hub *hub, const struct node_ask *q)
     struct asks *all = bus ? calloc(1, sizeof *all + (n + 1) * sizeof all->list[0]) : NULL;
     if (!all)
         return bus ? ERR_NOMEM : ERR_CLOSED;
+    all->hub = hub;
     all->done = q->done;
     all->ctx = q->ctx;
     bool good = ask_add(hub, all, q, NULL);
@@ -152,6 +156,7 @@ int nodes_ask(struct hub *hub, const struct node_ask *q)
         return ERR_NOMEM;
     }
     unsigned count = all->waiting = all->count;
+    hub_step_begin(hub);
     for (unsigned k = 0; k < count; k++)
         bus_call(bus, &all->list[k]->op);
     return 0;

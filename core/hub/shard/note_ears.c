@@ -2,6 +2,7 @@
 
 #include "core/base/container.h"
 #include "core/hub/shard/shard.h"
+#include "core/hub/shard/shards.h"
 #include "storage/bus.h"
 
 #include <stdlib.h>
@@ -80,6 +81,7 @@ void notes_noted(void *ctx, struct bus_noted *n)
 
 struct order {
     struct bus_note op;
+    struct hub *hub;
     void (*done)(void *ctx, enum store_status status);
     void (*spread)(void *ctx, enum store_status status, const struct silent_nodes *silent);
     void *ctx;
@@ -94,6 +96,7 @@ static void kept(void *owner, struct store_op *op)
         o->spread(o->ctx, op->status, &o->op.silent);
     else
         o->done(o->ctx, op->status);
+    hub_step_end(o->hub);
     free(o);
 }
 
@@ -106,6 +109,7 @@ int note_order(struct hub *hub, const struct note_order *q)
     memcpy(o->data, q->key.p, q->key.n);
     if (q->value.n)
         memcpy(o->data + q->key.n, q->value.p, q->value.n);
+    o->hub = hub;
     o->done = q->done;
     o->spread = q->spread;
     o->ctx = q->ctx;
@@ -116,6 +120,7 @@ int note_order(struct hub *hub, const struct note_order *q)
                               .passing = q->passing,
                               .behind = !q->spread,
                               .number = q->number};
+    hub_step_begin(hub);
     bus_note(bus, &o->op);
     return 0;
 }
@@ -133,7 +138,7 @@ struct reading {
 static void page_read(void *owner, struct store_op *op)
 {
     struct reading *r = CONTAINER_OF(op, struct reading, op.op);
-    bool good = op->status == STORE_OK && !r->hub->stopped; /* the store is closed by then, and each() may ask it */
+    bool good = op->status == STORE_OK && !r->hub->stopped; /* an end waits for this page, but for no other */
     (void)owner;
     for (uint32_t i = 0; good && i < r->op.n; i++)
         r->each(r->ctx, &r->op.notes[i], 0);
@@ -150,6 +155,7 @@ static void page_read(void *owner, struct store_op *op)
         return;
     }
     r->each(r->ctx, NULL, good ? 0 : ERR_IO);
+    hub_step_end(r->hub);
     free(r);
 }
 
@@ -166,6 +172,7 @@ int notes_read(struct hub *hub, const char *prefix, void (*each)(void *ctx, cons
     r->op.limit = PAGE;
     r->op.op.home = hub->main;
     r->op.op.done = page_read;
+    hub_step_begin(hub);
     store_notes(hub->store, &r->op);
     return 0;
 }

@@ -220,7 +220,8 @@ struct hub {
     struct tables *draft;            /* being changed; NULL: none; owned */
     bool committing;                 /* not all shards have the newest tables yet */
     bool started;                    /* the shards' threads run */
-    bool stopped;                    /* hub_stop() was called */
+    _Atomic bool stopped;            /* hub_stop() was called; the main thread writes it */
+    _Atomic unsigned steps;          /* of hub_step_begin() that have not ended */
     bool metrics_apart;              /* there is a listener for metrics alone; set before hub_start() */
     _Atomic unsigned state;          /* enum hub_state; the main thread writes it */
     uint64_t process;                /* tells this one from other nodes' in what is announced: random */

@@ -86,6 +86,16 @@ struct shard *hub_shard(const struct hub *hub, unsigned index)
     return hub->shards[index];
 }
 
+void hub_step_begin(struct hub *hub)
+{
+    atomic_fetch_add(&hub->steps, 1);
+}
+
+void hub_step_end(struct hub *hub)
+{
+    atomic_fetch_sub(&hub->steps, 1);
+}
+
 struct store *hub_store(const struct hub *hub)
 {
     return hub->store;
