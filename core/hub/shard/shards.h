@@ -19,8 +19,8 @@ MUST_CHECK int hub_each(struct hub *hub, void (*fn)(struct shard *s, void *ctx),
 unsigned hub_shard_count(const struct hub *hub);
 struct shard *hub_shard(const struct hub *hub, unsigned index);
 struct store *hub_store(const struct hub *hub);
-/* Something begins whose answer comes to the main thread, which may then ask the store for more: hub_busy() until it has
- * ended. So the store is still there when the answer comes. Any thread. */
+/* Something begins whose answer comes to the main thread, which may then ask the store for more: hub_busy() until it
+ * has ended. So the store is still there when the answer comes. Any thread. */
 void hub_step_begin(struct hub *hub);
 void hub_step_end(struct hub *hub);
 
