@@ -123,8 +123,6 @@ int main(int argc, char **argv)
     if (!config_path)
         return wrong_usage("no config: -c FILE is missing", "");
     if (export || import)
-        server_exit(export ? moving_export(config_path, export) : moving_import(config_path, import));
-    if (test)
-        return check(config_path);
-    server_exit(server_run(config_path));
+        return export ? moving_export(config_path, export) : moving_import(config_path, import);
+    return test ? check(config_path) : server_run(config_path);
 }

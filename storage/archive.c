@@ -84,8 +84,3 @@ void archive_place(const char *url, struct buf *out)
 {
     archive_pg_place(url, out);
 }
-
-bool archive_lingers(void)
-{
-    return archive_pg_lingers();
-}

@@ -156,8 +156,6 @@ MUST_CHECK int archive_open(struct archive **out, struct ev_loop *loop, const st
 void archive_place(const char *url, struct buf *out);
 /* Calls `done` of all that wait, with ARCHIVE_AWAY, and frees the archive. */
 void archive_close(struct archive *a);
-/* An archive was closed while it connected, and the thread that does may still run: see store_lingers(). Any thread. */
-bool archive_lingers(void);
 
 struct archive_stats {
     bool connected;

@@ -2,7 +2,6 @@
  * engine.h. */
 #include "storage/store.h"
 
-#include "storage/archive.h"
 #include "storage/engine.h"
 #include "storage/local/export.h"
 #include "storage/local/import.h"
@@ -81,11 +80,6 @@ int store_heads(const struct store_options *options, uint64_t *n, char *why, siz
 void store_close(struct store *s)
 {
     s->engine->close(s);
-}
-
-bool store_lingers(void)
-{
-    return archive_lingers();
 }
 
 void store_configure(struct store *s, const struct store_options *options)

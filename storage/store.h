@@ -99,9 +99,6 @@ MUST_CHECK int store_open(struct store **out, const struct store_options *option
 /* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after
  * it begins. */
 void store_close(struct store *s);
-/* A store was closed, or moved, while a thread of it was in a library that cannot be stopped; it may still be there.
- * The process is to end by _exit(2): else that library, or one below it, ends under its feet. Any thread. */
-bool store_lingers(void);
 /* All that a store of these options holds, into an export (dump.h), or an export into a store that holds nothing yet.
  * No server may run on an embedded one; of a running cluster, what is sent meanwhile may be missing. The caller begins
  * and ends the writer, or the reader. An enum err; `why` gets a sentence. */

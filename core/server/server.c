@@ -14,12 +14,10 @@
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "core/server/signals.h"
-#include "storage/store.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -151,12 +149,4 @@ int server_run(const char *config_path)
     security_close();
     log_stop();
     return rc == 0 ? 0 : 1;
-}
-
-void server_exit(int status)
-{
-    if (!store_lingers())
-        exit(status);
-    (void)fflush(NULL);
-    _exit(status);
 }

@@ -5,7 +5,5 @@
 /* Runs a server of this config file on the calling thread, until a signal or an order of the console has drained it.
  * The program's exit status: 0, or 1 when it could not start; then the reasons have gone to standard error. */
 int server_run(const char *config_path);
-/* Ends the program with the exit status of server_run(), or of moving.h: what main() calls in place of returning. */
-_Noreturn void server_exit(int status);
 
 #endif

@@ -5,7 +5,6 @@
 #include <ev.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +20,6 @@ struct dial {
     PGconn *conn; /* under lock, once done: the connection, or NULL */
     char why[DIAL_WHY];
 };
-
-static atomic_bool lingers;
 
 static void dial_free(struct dial *d)
 {
@@ -147,14 +144,7 @@ void dial_abandon(struct dial *d)
     pthread_mutex_lock(&d->lock);
     bool mine = d->done;
     d->abandoned = true;
-    if (!mine)
-        atomic_store(&lingers, true);
     pthread_mutex_unlock(&d->lock);
     if (mine)
         dial_free(d);
-}
-
-bool dial_lingers(void)
-{
-    return atomic_load(&lingers);
 }

@@ -9,7 +9,6 @@
 #include "core/base/err.h"
 
 #include <libpq-fe.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +32,5 @@ struct dial *dial_begin(const struct dial_options *options, struct ev_loop *loop
 MUST_CHECK int dial_take(struct dial *d, PGconn **conn, char why[DIAL_WHY]);
 /* The loop's thread: gives up. What the thread still does it cleans up by itself. */
 void dial_abandon(struct dial *d);
-/* Some thread has been left to itself so. Any thread. */
-bool dial_lingers(void);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
-#include "storage/archive/dial.h"
 #include "storage/archive/link.h"
 #include "storage/archive/setup.h"
 
@@ -130,9 +129,4 @@ int archive_pg_open(struct archive **out, struct ev_loop *loop, const struct arc
         link_init(&pg->links[i], loop, &pg->notes, &dial, reconnect);
     *out = &pg->base;
     return 0;
-}
-
-bool archive_pg_lingers(void)
-{
-    return dial_lingers();
 }

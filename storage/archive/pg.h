@@ -9,7 +9,5 @@ MUST_CHECK int archive_pg_open(struct archive **out, struct ev_loop *loop, const
                                char *why, size_t why_size);
 /* archive_place() for them. */
 void archive_pg_place(const char *url, struct buf *out);
-/* archive_lingers() of them. */
-bool archive_pg_lingers(void);
 
 #endif

@@ -9,10 +9,10 @@ import export_file
 import resp
 from base import Test
 from client import CONVERSATIONS, EDIT, RECALL, USER_MESSAGE
-from console import Console
 from postgres import Postgres
 from redis_cluster import RedisCluster, everywhere, forget
 from server import MAGPIED, PATIENCE, Server, merged
+from test_console import Console
 from test_durability import whole_history, whole_inbox
 
 
@@ -81,12 +81,7 @@ class Moving(Test):
         self.assertEqual(run(node, "--export", path + ".2")[0], 0)
         self.assertEqual(len([r for r in export_file.records(path + ".2") if r[0] == "message"]), 81)
         new = self.alone()
-        status, said = run(new, "--import", path + ".2")
-        self.assertEqual(status, 0, said)
-        self.assertIn("of a cluster: to what Redis has, docs/cluster.md", said)
-        status, said = run(self.node(), "--import", path + ".2")
-        self.assertEqual(status, 0, said)
-        self.assertIn("or of what an old cluster has in Redis (docs/cluster.md)", said)
+        self.assertEqual(run(new, "--import", path + ".2")[0], 0)
         shutil.copy(old.folder + "/data/secret", new.folder + "/data/secret")
         new.start()
         self.assertEqual(self.seen(*(self.again(c, server=new) for c in (ada, bob))), before)
