@@ -123,6 +123,6 @@ int main(int argc, char **argv)
     if (!config_path)
         return wrong_usage("no config: -c FILE is missing", "");
     if (export || import)
-        return export ? moving_export(config_path, export) : moving_import(config_path, import);
-    return test ? check(config_path) : server_run(config_path);
+        return server_leave(export ? moving_export(config_path, export) : moving_import(config_path, import));
+    return server_leave(test ? check(config_path) : server_run(config_path));
 }

@@ -74,6 +74,11 @@ void archive_close(struct archive *a)
     a->engine->close(a);
 }
 
+bool archive_left_behind(void)
+{
+    return archive_pg_left_behind();
+}
+
 void archive_get_stats(struct archive *a, struct archive_stats *out)
 {
     *out = (struct archive_stats){0};

@@ -156,6 +156,8 @@ MUST_CHECK int archive_open(struct archive **out, struct ev_loop *loop, const st
 void archive_place(const char *url, struct buf *out);
 /* Calls `done` of all that wait, with ARCHIVE_AWAY, and frees the archive. */
 void archive_close(struct archive *a);
+/* Whether one that was closed has left a thread behind, as store_left_behind() says. Any thread. */
+bool archive_left_behind(void);
 
 struct archive_stats {
     bool connected;

@@ -2,6 +2,7 @@
  * engine.h. */
 #include "storage/store.h"
 
+#include "storage/archive.h"
 #include "storage/engine.h"
 #include "storage/local/export.h"
 #include "storage/local/import.h"
@@ -80,6 +81,11 @@ int store_heads(const struct store_options *options, uint64_t *n, char *why, siz
 void store_close(struct store *s)
 {
     s->engine->close(s);
+}
+
+bool store_left_behind(void)
+{
+    return archive_left_behind();
 }
 
 void store_configure(struct store *s, const struct store_options *options)

@@ -99,6 +99,9 @@ MUST_CHECK int store_open(struct store **out, const struct store_options *option
 /* Finishes what was handed over, syncs, closes. All `done` mails are posted before it returns. No call may come after
  * it begins. */
 void store_close(struct store *s);
+/* Whether a store that was closed has left a thread behind, which still connects to an archive and cannot be
+ * interrupted. Then the process ends by _exit(): at exit() libraries clean up what that thread uses. Any thread. */
+bool store_left_behind(void);
 /* All that a store of these options holds, into an export (dump.h), or an export into a store that holds nothing yet.
  * No server may run on an embedded one; of a running cluster, what is sent meanwhile may be missing. The caller begins
  * and ends the writer, or the reader. An enum err; `why` gets a sentence. */

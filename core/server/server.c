@@ -14,6 +14,7 @@
 #include "core/server/server_private.h"
 #include "core/server/settings.h"
 #include "core/server/signals.h"
+#include "storage/store.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -149,4 +150,12 @@ int server_run(const char *config_path)
     security_close();
     log_stop();
     return rc == 0 ? 0 : 1;
+}
+
+int server_leave(int status)
+{
+    if (!store_left_behind())
+        return status;
+    fflush(NULL);
+    _exit(status);
 }

@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Shared by the thread and whoever waits for it; the last one of both frees it. */
+/* Shared by the thread and whoever waits for it. */
 struct dial {
+    struct dial *next; /* of `left` */
+    pthread_t thread;
     pthread_mutex_t lock;
     bool done, abandoned;        /* under lock: there is a result; nobody waits for it */
     struct dial_options options; /* own copy */
@@ -21,6 +23,14 @@ struct dial {
     char why[DIAL_WHY];
 };
 
+/* Those that nobody waits for any more, and whose threads may still be inside libpq. They are the process's: they
+ * outlive the archive that began them, and matter to the end of the process alone. */
+static struct {
+    pthread_mutex_t lock;
+    struct dial *first;
+} left = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Its thread has ended. */
 static void dial_free(struct dial *d)
 {
     if (d->conn)
@@ -89,12 +99,13 @@ static void *dial_thread(void *arg)
     d->conn = conn;
     memcpy(d->why, why, sizeof why);
     d->done = true;
-    bool mine = d->abandoned;
-    if (!mine)
+    if (!d->abandoned) {
         ev_async_send(d->loop, d->wake);
+    } else if (conn) {
+        PQfinish(conn);
+        d->conn = NULL;
+    }
     pthread_mutex_unlock(&d->lock);
-    if (mine)
-        dial_free(d);
     return NULL;
 }
 
@@ -110,14 +121,9 @@ struct dial *dial_begin(const struct dial_options *options, struct ev_loop *loop
     d->wake = wake;
     sigset_t all, before;
     sigfillset(&all);
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_t thread;
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
-    int code = d->options.url ? pthread_create(&thread, &attr, dial_thread, d) : -1;
+    int code = d->options.url ? pthread_create(&d->thread, NULL, dial_thread, d) : -1;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
     if (code == 0)
         return d;
     dial_free(d);
@@ -132,6 +138,7 @@ int dial_take(struct dial *d, PGconn **conn, char why[DIAL_WHY])
     pthread_mutex_unlock(&d->lock);
     if (!done)
         return ERR_AGAIN;
+    pthread_join(d->thread, NULL); /* it is on its way out */
     *conn = d->conn;
     d->conn = NULL;
     memcpy(why, d->why, DIAL_WHY);
@@ -142,9 +149,32 @@ int dial_take(struct dial *d, PGconn **conn, char why[DIAL_WHY])
 void dial_abandon(struct dial *d)
 {
     pthread_mutex_lock(&d->lock);
-    bool mine = d->done;
+    bool done = d->done;
     d->abandoned = true;
     pthread_mutex_unlock(&d->lock);
-    if (mine)
+    if (done) {
+        pthread_join(d->thread, NULL);
         dial_free(d);
+        return;
+    }
+    pthread_mutex_lock(&left.lock);
+    d->next = left.first;
+    left.first = d;
+    pthread_mutex_unlock(&left.lock);
+}
+
+bool dial_left(void)
+{
+    pthread_mutex_lock(&left.lock);
+    for (struct dial **at = &left.first, *d; (d = *at) != NULL;) {
+        if (pthread_tryjoin_np(d->thread, NULL) != 0) {
+            at = &d->next;
+            continue;
+        }
+        *at = d->next;
+        dial_free(d);
+    }
+    bool any = left.first != NULL;
+    pthread_mutex_unlock(&left.lock);
+    return any;
 }

@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,7 +31,9 @@ struct dial *dial_begin(const struct dial_options *options, struct ev_loop *loop
 /* The loop's thread: the connection, which is the caller's now, in pipeline mode and non-blocking; or NULL and why
  * there is none. Ends the dial. ERR_AGAIN: there is no result yet, and the dial goes on. */
 MUST_CHECK int dial_take(struct dial *d, PGconn **conn, char why[DIAL_WHY]);
-/* The loop's thread: gives up. What the thread still does it cleans up by itself. */
+/* The loop's thread: gives up. The thread goes on inside libpq until that returns, and is not waited for. */
 void dial_abandon(struct dial *d);
+/* Whether such a thread has not ended yet. Frees those that have. Any thread. */
+bool dial_left(void);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/container.h"
+#include "storage/archive/dial.h"
 #include "storage/archive/link.h"
 #include "storage/archive/setup.h"
 
@@ -90,6 +91,11 @@ static int check_url(const char *url, char *why, size_t why_size)
     (void)snprintf(why, why_size, "libpq does not understand it: %.*s", n, said ? said : "");
     PQfreemem(said);
     return ERR_INVALID;
+}
+
+bool archive_pg_left_behind(void)
+{
+    return dial_left();
 }
 
 void archive_pg_place(const char *url, struct buf *out)

@@ -9,5 +9,7 @@ MUST_CHECK int archive_pg_open(struct archive **out, struct ev_loop *loop, const
                                char *why, size_t why_size);
 /* archive_place() for them. */
 void archive_pg_place(const char *url, struct buf *out);
+/* archive_left_behind(). */
+bool archive_pg_left_behind(void);
 
 #endif
