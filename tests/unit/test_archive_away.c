@@ -216,8 +216,7 @@ static void a_port_that_says_nothing(void **state)
     /* Its thread is inside libpq: whoever exits now must not clean up what that uses. */
     assert_true(archive_left_behind());
     close(fd);
-    for (began = clock_mono_ms(); archive_left_behind(); usleep(10000))
-        assert_true(clock_mono_ms() - began < 20000);
+    kit_left();
 }
 
 /* Requests that wait while the archive connects for the first time are done then. */
