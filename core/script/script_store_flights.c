@@ -202,7 +202,7 @@ static void launch(struct flights *x, struct flight *f)
     if (f->step.kind == STEP_SET && f->step.v.type == VALUE_TEXT && (text = f->step.v.text.n) != 0)
         memcpy(value + n, f->step.v.text.p, text);
     if (!f->number)
-        f->number = ++x->numbers;
+        f->number = note_number(x->store->hub);
     struct note_order o = {.key = slice_of(key, script_note_key(t->space, key_of(t), key)),
                            .value = slice_of(value, n + text),
                            .remove = f->step.kind == STEP_REMOVE || f->step.kind == STEP_EXPIRE,

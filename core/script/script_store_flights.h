@@ -62,7 +62,6 @@ struct flights {
     struct flight *first, *last;           /* all, in their order; owned */
     struct flight *waits;                  /* the first of `first` … `last` that waits; NULL: none does */
     uint32_t waiting, flying, failed;      /* how many */
-    uint64_t numbers;                      /* the newest */
     bool loading;                          /* changes of others are kept back */
     bool heard_one;                        /* … and one is */
     struct note_change heard;              /* that one */

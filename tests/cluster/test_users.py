@@ -1,6 +1,7 @@
 """What one node decides of a user while another one is letting it in: the decision stands on all of them."""
 
 import json
+import random
 import signal
 import threading
 import time
@@ -80,6 +81,33 @@ class Decisions(Nodes):
         for who in (a, a2):
             who.quiet()
             who.request(PING)
+
+
+    def bans(self, n):
+        return sorted((b["kind"], b["user"], b["channel"] or "") for b in self.console(n).json("list bans --here"))
+
+    def test_bans_and_their_ends_at_once(self):
+        """Operators of all nodes make bans and lift them at once, two on each: all nodes end with the same."""
+        users = self.three()
+        room = self.channel(*users)
+        changes = ["mute user {u}", "unmute user {u}", "mute user {u} {r}", "unmute user {u} {r}",
+                   "channel {r} ban {u}", "channel {r} unban {u}"]
+
+        def decide(k, refused):
+            console, chance = self.console(k % 3), random.Random(k)
+            for _ in range(60):
+                status, _ = console.raw(chance.choice(changes).format(u=users[0].id, r=room))
+                if status != "OK" and "none to lift" not in status:
+                    refused.append(status)
+        for turn in range(3):
+            refused = []
+            threads = [threading.Thread(target=decide, args=(6 * turn + k, refused)) for k in range(6)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join(60)
+            self.assertEqual(refused, [])
+            self.eventually(lambda: self.bans(0) == self.bans(1) == self.bans(2), 5)
 
 
 class Guests(Nodes):

@@ -235,7 +235,8 @@ static inline void test_bus_answer(struct test_bus *t, struct store_op *op, enum
     }
     if (op->kind == BUS_NOTE && status == STORE_OK && t->echo) {
         const struct bus_note *n = (const void *)op;
-        test_bus_note(t, &(struct bus_noted){.note = n->note, .remove = n->remove, .passing = n->passing});
+        test_bus_note(
+            t, &(struct bus_noted){.note = n->note, .number = n->number, .remove = n->remove, .passing = n->passing});
     }
     op->status = status;
     store_answer(op);

@@ -59,6 +59,11 @@ static void bans_that_not_all_nodes_have(void **state)
     struct ban_change q = {.kind = MUTE_USER, .user = S("ann")};
     assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
     assert_false(ban_muted(kit_shard(&k, 0), S("ann"), SLICE_NONE));
+    has(q.op.message, "nothing was changed");
+    kit_bus.status = STORE_UNKNOWN;
+    q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
+    assert_int_equal(KIT_HOST(&k, ban_change, &q), CODE_UNAVAILABLE);
+    has(q.op.message, "may have changed it");
     kit_bus.status = STORE_OK;
     kit_bus.silent = (struct silent_nodes){1, {3}};
     q = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};

@@ -84,6 +84,70 @@ static void a_nodes_own_ban(void **state)
     kit_end(&k);
 }
 
+/* The node hears of its own change which is the i-th of those that the bus still holds. */
+static void hear_own(struct kit *k, unsigned i)
+{
+    const struct bus_note *n = (const void *)kit_bus.list[i];
+    uint32_t before = kit_bus.applied;
+    test_bus_note(&kit_bus, &(struct bus_noted){.note = n->note, .remove = n->remove, .number = n->number});
+    KIT_UNTIL(k, kit_bus.applied == before + 1);
+}
+
+static bool muted(struct kit *k, const char *user)
+{
+    bool first = ban_muted(kit_shard(k, 0), S(user), SLICE_NONE);
+    assert_int_equal(first, ban_muted(kit_shard(k, 1), S(user), SLICE_NONE));
+    return first;
+}
+
+/* Several changes of one ban are under way at once: what comes last in the order of all nodes stands here, too,
+ * whichever of them is answered last. */
+static void changes_of_one_ban_at_once(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k, 2);
+    struct peer *a = comes(&k, "ann");
+    struct ban_change mute = {.kind = MUTE_USER, .user = S("ann")}, lift = {.lift = true};
+    bus_hold(BUS_NOTE);
+    KIT_HOST_BEGIN(&k, ban_change, &mute);
+    KIT_UNTIL(&k, kit_bus.held == 1);
+    lift.kind = MUTE_USER;
+    lift.user = S("ann");
+    KIT_HOST_BEGIN(&k, ban_change, &lift);
+    KIT_UNTIL(&k, kit_bus.held == 2);
+    hear_own(&k, 0);
+    hear_own(&k, 1);
+    test_bus_open(&kit_bus);
+    KIT_UNTIL(&k, mute.op.home == NULL && lift.op.home == NULL);
+    assert_int_equal(mute.op.code, CODE_OK);
+    assert_int_equal(lift.op.code, CODE_OK);
+    assert_false(muted(&k, "ann"));
+    /* Another node lifts it before this one's is answered. */
+    bus_hold(BUS_NOTE);
+    mute = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
+    KIT_HOST_BEGIN(&k, ban_change, &mute);
+    KIT_UNTIL(&k, kit_bus.held == 1);
+    hear_own(&k, 0);
+    hear_ban(&k, MUTE_USER, "ann", "", true);
+    test_bus_open(&kit_bus);
+    KIT_UNTIL(&k, mute.op.home == NULL);
+    assert_false(muted(&k, "ann"));
+    /* Another node's mute and lift are all that the node has missed, its own mute before them, too. */
+    bus_hold(BUS_NOTE);
+    mute = (struct ban_change){.kind = MUTE_USER, .user = S("ann")};
+    KIT_HOST_BEGIN(&k, ban_change, &mute);
+    KIT_UNTIL(&k, kit_bus.held == 1);
+    test_bus_note(&kit_bus, &(struct bus_noted){.all = true});
+    kit_settle(&k);
+    test_bus_open(&kit_bus);
+    KIT_UNTIL(&k, mute.op.home == NULL);
+    assert_int_equal(mute.op.code, CODE_OK);
+    assert_false(muted(&k, "ann"));
+    peer_close(a);
+    kit_end(&k);
+}
+
 /* A ban that comes while the store makes somebody a member. */
 static void a_join_under_a_ban_is_undone(void **state)
 {
@@ -447,6 +511,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bans_of_other_nodes_are_in_force),
         cmocka_unit_test(a_nodes_own_ban),
+        cmocka_unit_test(changes_of_one_ban_at_once),
         cmocka_unit_test(a_join_under_a_ban_is_undone),
         cmocka_unit_test(leaving_waits_for_other_nodes),
         cmocka_unit_test(announcements_reach_all_nodes),

@@ -13,6 +13,7 @@
 #include "core/hub/host/host.h"
 #include "core/hub/host/host_member.h"
 #include "core/hub/host/host_op.h"
+#include "core/hub/shard/note_ears.h"
 #include "core/hub/shard/shard.h"
 #include "core/hub/shard/shards.h"
 #include "core/hub/talk/conv.h"
@@ -170,7 +171,9 @@ static void apply(struct shard *s, void *ctx)
 
 static void change_kept(struct change *c, enum store_status status)
 {
-    if (status != STORE_OK)
+    if (status == STORE_UNKNOWN)
+        change_fail(c, CODE_UNAVAILABLE, "the store has not answered, and may have changed it: repeat it");
+    else if (status != STORE_OK)
         change_fail(c, CODE_UNAVAILABLE, "the store cannot write now; nothing was changed");
     else if (hub_each(c->hub, apply, in_force, c) != 0)
         change_fail(c, CODE_INTERNAL, "out of memory: repeat it");
@@ -182,8 +185,8 @@ static void kept(void *owner, struct store_op *op)
     change_kept(CONTAINER_OF(op, struct change, op.put.op), op->status);
 }
 
-/* … and every other node has it in force. This one has, when it has been told so in the order of all changes, which is
- * as good; else it does not wait for that. */
+/* … and every node has it in force. So has this one, when it has been told so in the order of all changes; and then it
+ * is not brought into force again, for what came after it may stand already. Else it does not wait for that. */
 static void noted(void *owner, struct store_op *op)
 {
     struct change *c = CONTAINER_OF(op, struct change, op.note.op);
@@ -199,10 +202,11 @@ static void noted(void *owner, struct store_op *op)
         change_kept(c, op->status);
 }
 
-bool ban_change_heard(struct hub *hub, const struct ban_key *k, bool existed)
+/* By its number: there may be several of one ban under way, and others that other nodes have made. */
+bool ban_change_heard(struct hub *hub, uint64_t number, bool existed)
 {
-    struct change *c = hub->ban_changes;
-    while (c && !slice_eq(slice_of(c->key.p, c->key.n), slice_of(k->p, k->n)))
+    struct change *c = number ? hub->ban_changes : NULL;
+    while (c && c->op.note.number != number)
         c = c->next;
     if (!c)
         return false;
@@ -210,6 +214,15 @@ bool ban_change_heard(struct hub *hub, const struct ban_key *k, bool existed)
     if (existed)
         atomic_store(&c->existed, true);
     return true;
+}
+
+/* Those that are not kept yet are told of like any other. */
+void ban_change_heard_all(struct hub *hub)
+{
+    for (struct change *c = hub->ban_changes; c; c = c->next) {
+        c->heard = true;
+        atomic_store(&c->existed, true); /* nobody knows it, and what was to be lifted is */
+    }
 }
 
 static void keep(struct change *c)
@@ -223,7 +236,10 @@ static void keep(struct change *c)
     size_t value = ban_note(&c->span, q->reason, c->value);
     struct store_note note = {slice_of(c->note, 4u + c->key.n), slice_of(c->value, q->lift ? 0 : value)};
     if (bus) {
-        c->op.note = (struct bus_note){.note = note, .remove = q->lift, .op = {.home = c->hub->main, .done = noted}};
+        c->op.note = (struct bus_note){.note = note,
+                                       .remove = q->lift,
+                                       .number = note_number(c->hub),
+                                       .op = {.home = c->hub->main, .done = noted}};
         c->next = c->hub->ban_changes;
         c->hub->ban_changes = c;
         bus_note(bus, &c->op.note);

@@ -25,8 +25,10 @@ struct ban_change {
 };
 void ban_change(struct hub *hub, struct ban_change *q);
 
-/* Every shard has the change of this ban that all nodes hear of (ban_ear.c); existed: there was one before. Whether it
- * is one of this node's own, under way. Main thread. Private to core/hub. */
-bool ban_change_heard(struct hub *hub, const struct ban_key *k, bool existed);
+/* Every shard has the change of this note_number() that all nodes hear of (ban_ear.c); existed: there was one before.
+ * Whether it is one of this node's own, under way. Main thread. Private to core/hub. */
+bool ban_change_heard(struct hub *hub, uint64_t number, bool existed);
+/* Every shard has all bans as they stand by now: the node has missed how they came about. Likewise. */
+void ban_change_heard_all(struct hub *hub);
 
 #endif

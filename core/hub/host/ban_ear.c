@@ -22,6 +22,7 @@ struct heard_ban {
     struct ban_key key;
     struct ban_span span;
     struct slice reason; /* in data */
+    uint64_t number;     /* note_change.number */
     bool lift;
     _Atomic bool existed, nomem;
     char data[];
@@ -63,7 +64,7 @@ static void applied(void *ctx)
         mailbox_post(hub->main, &b->mail);
         return;
     }
-    bool own = ban_change_heard(hub, &b->key, atomic_load(&b->existed));
+    bool own = ban_change_heard(hub, b->number, atomic_load(&b->existed));
     if (!own && !b->lift && b->key.p[0] - '0' == BAN_IP)
         ip_close(hub, &b->key, b->reason);
     free(b);
@@ -122,6 +123,7 @@ static void all_applied(void *ctx)
         return;
     }
     struct hub *hub = a->hub;
+    ban_change_heard_all(hub);
     ip_close(hub, NULL, SLICE_NONE);
     buf_free(&a->list);
     free(a);
@@ -195,6 +197,7 @@ static void changed(void *ctx, const struct note_change *n)
         return;
     }
     b->hub = hub;
+    b->number = n->number;
     b->lift = n->removed || !n->value.n;
     b->reason = slice_of(b->data, reason.n);
     if (reason.n)

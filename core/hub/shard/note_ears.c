@@ -79,6 +79,11 @@ void notes_noted(void *ctx, struct bus_noted *n)
 
 /* --- Changing ----------------------------------------------------------------------------------------------------- */
 
+uint64_t note_number(struct hub *hub)
+{
+    return 1 + atomic_fetch_add(&hub->note_ears.number, 1);
+}
+
 struct order {
     struct bus_note op;
     struct hub *hub;

@@ -41,6 +41,10 @@ void note_applied(struct hub *hub);
 /* The bus tells: bus_ears.noted. */
 void notes_noted(void *hub, struct bus_noted *n);
 
+/* Of a change that this process makes: the next one. All take theirs here, for the log knows a change by it. Any
+ * thread. */
+uint64_t note_number(struct hub *hub);
+
 /* A change that is written, and told to the other nodes, behind: see struct bus_note of storage/bus.h for `add` and
  * `number`. With `spread` it is waited for on all nodes. */
 struct note_order {

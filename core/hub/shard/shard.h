@@ -202,6 +202,7 @@ struct note_ears {
     struct note_ear list[NOTE_EARS];
     unsigned count;
     unsigned at;             /* the next one to hear of `now` */
+    _Atomic uint64_t number; /* the newest of note_number() */
     struct note_change now;  /* under way */
     struct bus_noted *noted; /* the bus's own of it; NULL: none is */
 };
