@@ -33,9 +33,10 @@
 
 static void user_left(struct shard *s, uint32_t user)
 {
-    if (user_at(s, user)->guest)
+    const struct user *u = user_at(s, user);
+    if (u->guest && u->state == USER_READY) /* else it is being deleted */
         guest_left(s, user);
-    news_left(s, user_id(user_at(s, user)));
+    news_left(s, user_id(u));
     roam_left(s, user);
 }
 

@@ -181,10 +181,10 @@ class Sessions(OneRedis):
         self.assertEqual(self.drop(6)[3], [6])  # it lives, and watches on
 
     def test_a_change_never_gets_an_older_number(self):
-        """Even when the user was forgotten meanwhile, and nothing of it is kept."""
+        """Even when the user was forgotten meanwhile."""
         s = [self.put(5).s]
         self.forget("ann", "keep")
-        self.forget("ann", "end")
+        self.forget("ann", "end", 9, [9])
         self.user("ann")
         s += [self.put(5, now=NOW + 1000).s, self.drop(5, now=NOW + 1000)[1]]
         self.assertEqual(s, [NOW, NOW + 1000, NOW + 1001])
@@ -211,11 +211,19 @@ class Sessions(OneRedis):
         self.assertEqual(self.r.redis.call("KEYS", "*:g"), [])
 
     def test_forgetting_takes_sessions_and_watches(self):
-        self.put(5)
+        """Those of dead nodes. The others take themselves out, of which the watchers hear; and they watch on."""
+        self.put(5, "phone")
+        self.put(6, "pad")
+        self.put(7, "watch")
         self.watch(5, 1)
+        self.watch(8, 1)
         self.forget("ann", "keep")
-        self.forget("ann", "end")
-        self.assertEqual(self.r.redis.call("EXISTS", key("S", "ann"), key("W", "ann")), 0)
+        self.assertEqual(self.drop(7, now=NOW - 500), ("N", NOW + 3, [5, 6], [5, 8]))
+        self.forget("ann", "end", 9, [6, 7, 8, 9])
+        self.assertEqual(self.drop(6, now=NOW - 500), ("N", NOW + 4, [], [8]))  # whatever its clock says
+        self.assertEqual(self.r.redis.call("EXISTS", key("S", "ann")), 0)
+        self.user("ann")
+        self.assertEqual(self.put(9, now=NOW).watchers, [8])
 
 
 class Full(unittest.TestCase):

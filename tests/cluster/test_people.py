@@ -233,7 +233,7 @@ class People(OneRedis):
             self.r.redis.call("HSET", key("u", "ann"), "bpeer%d" % i, 1)
         lifted = 0
         while True:
-            reply = self.forget("ann", "end")
+            reply = self.forget("ann", "end", newest=9)  # its node is dead
             if reply != b"N":
                 self.assertEqual(reply[:1], b"B")
                 peers, rest = [], reply[1:]

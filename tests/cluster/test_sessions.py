@@ -105,6 +105,32 @@ class Sessions(Test):
         self.assertEqual(bob.push(PRESENCE_CHANGED), {"id": ada.id, "online": True})
         self.assertTrue(self.online(bob, ada.id))
 
+    def test_a_deleted_user_is_offline(self):
+        """On all nodes, those where it was connected and the one that deletes it too; and who has its id afterwards is
+        watched like the former, as by a server alone."""
+        deleter = self.nodes[1]
+        for i, name in enumerate(("cluster-ada", "cluster-bob")):
+            watchers = [self.user("Carl%d" % n, server=node) for n, node in enumerate(self.nodes)]
+
+            def login(node):
+                self.console(deleter, "user add %s Ada" % name)
+                token = self.console(deleter, "user token %s" % name).split()[-1]
+                ada = self.connect(server=node)
+                ada.login(token=token)
+                return ada
+            ada = login(self.nodes[i])
+            self.again(ada, server=self.nodes[i + 1])
+            self.channel(ada, *watchers)
+            for w in watchers:
+                self.assertEqual(w.request(WATCH, ids=[name], watch=True)["online"], [name])
+            self.console(deleter, "user delete %s" % name)
+            for w in watchers:
+                self.assertEqual(w.push(PRESENCE_CHANGED), {"id": name, "online": False})
+                self.assertFalse(self.online(w, name))
+            login(self.nodes[2])
+            for w in watchers:
+                self.assertEqual(w.push(PRESENCE_CHANGED), {"id": name, "online": True})
+
     def spoil(self):
         """The next test gets others."""
         self.addCleanup(self.tearDownClass)

@@ -186,7 +186,7 @@ void user_remove_conn(struct shard *s, uint32_t conn)
         if (u->first_conn == NONE)
             watch_changed(s, user_id(u), false);
     }
-    if (u->first_conn == NONE && u->state == USER_READY)
+    if (u->first_conn == NONE)
         s->events->user_left(s, user);
     user_free_if_idle(s, user);
 }

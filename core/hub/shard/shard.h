@@ -64,7 +64,7 @@ struct shard_events {
     bool (*modes_changed)(struct shard *s, uint32_t chan);
     /* A user whose login was under way has become known, or is gone. */
     void (*user_settled)(struct shard *s);
-    /* A known user's last connection has closed. */
+    /* A user's last connection has closed, whether it is known, being deleted, or deleted by now. */
     void (*user_left)(struct shard *s, uint32_t user);
     /* A private message for a user of this shard arrives. */
     void (*message_arrived)(struct shard *s, uint32_t user);

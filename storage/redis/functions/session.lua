@@ -4,6 +4,8 @@
 -- (empty: it has gone), and, each after a blank, those of other nodes that may have it still. W: a field for each node
 -- that watches.
 -- `s` of the user numbers the changes of its nodes. It never gets smaller, even when the user was forgotten meanwhile.
+-- Both outlive a deletion: its nodes take themselves out, which the watchers are told, and who has the id next is
+-- watched too.
 
 local DEVICES_MAX = 256 -- of one user that are known; beyond, some are forgotten
 local FORMER_MAX = 2 -- connections of one device to other nodes that are known beside the newest
@@ -16,11 +18,11 @@ end
 
 -- The nodes of a user have changed, or not. The number of the newest change.
 local function sessions_count(u, changed, now)
-  local s, name = unpack(redis.call('HMGET', u, 's', 'n'))
+  local s, name, x = unpack(redis.call('HMGET', u, 's', 'n', 'x'))
   s = tonumber(s or 0)
   if not changed then return s end
   s = s < now and now or s + 1
-  if name then redis.call('HSET', u, 's', s) end
+  if name or x then redis.call('HSET', u, 's', s) end
   return s
 end
 

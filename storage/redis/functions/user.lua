@@ -147,7 +147,7 @@ end
 local function user_clear(u)
   local gone = {}
   for _, field in ipairs(redis.call('HKEYS', u)) do
-    local keep = field == 'e' or field == 'x'
+    local keep = field == 'e' or field == 'x' or field == 's'
     if #field > 1 and string.byte(field) == 99 then keep = string.byte(redis.call('HGET', u, field)) == 0 end
     if not keep then gone[#gone + 1] = field end
   end
@@ -161,6 +161,16 @@ local function has_sessions(S, living, newest)
     if inc and may_live(inc, living, newest) then return true end
   end
   return false
+end
+
+-- Takes nodes that live no more out of S or W.
+local function nodes_cut(key, living, newest)
+  local all, gone = redis.call('HGETALL', key), {}
+  for i = 1, #all, 2 do
+    local inc = string.byte(all[i]) == 100 and handle_inc(all[i + 1]) or tonumber(all[i])
+    if not inc or not may_live(inc, living, newest) then gone[#gone + 1] = all[i] end
+  end
+  for i = 1, #gone, 1000 do redis.call('HDEL', key, unpack(gone, i, math.min(i + 999, #gone))) end
 end
 
 -- A guest whose time has come, or whoever else is to be forgotten without a trace.
@@ -204,28 +214,31 @@ local function forget_begin(keys, now, recall)
   return with_sessions('N' .. struct.pack('>BI4I6', recall and 1 or 0, epoch, user_changed(u)), keys[6])
 end
 
-local function forget_end(keys, now)
+local function forget_end(keys, now, living, newest)
   local u = keys[1]
   local going, x = unpack(redis.call('HMGET', u, 'f', 'x'))
   if not going then return 'N' end
   local blocks = blocks_left(u)
   if blocks then return 'B' .. blocks end
-  redis.call('UNLINK', keys[2], keys[4], keys[5], keys[6], keys[7])
+  redis.call('UNLINK', keys[2], keys[4], keys[5])
+  nodes_cut(keys[6], living, newest)
+  nodes_cut(keys[7], living, newest)
   user_clear(u)
   redis.call('HSET', u, 'x', gone_pack(x, now))
   redis.call('ZREM', keys[8], string.match(u, '}:(.*)$'))
   return 'N'
 end
 
--- keys: u p r i I S W G; args: step (guest, keep, recall: begin; end), now; guest: the newest incarnation that the
+-- keys: u p r i I S W G; args: step (guest, keep, recall: begin; end), now; guest, end: the newest incarnation that the
 -- caller knows, those that live (u48 each).
 -- N, and for keep and recall: recall u8, what it is, epoch u32, version u48, sessions; X: there is no such user; P: it
 -- has private conversations, a session, or time left; B and peers, n u8 and id: their blocks are to be lifted first
 -- (`block`, `unblocked`).
 register('forget', {'allow-oom'}, function(keys, args)
   local step, now = args[1], tonumber(args[2])
-  if step == 'guest' then return forget_guest(keys, now, args[4] or '', tonumber(args[3] or 0)) end
-  if step == 'end' then return forget_end(keys, now) end
+  local newest, living = tonumber(args[3] or 0), args[4] or ''
+  if step == 'guest' then return forget_guest(keys, now, living, newest) end
+  if step == 'end' then return forget_end(keys, now, living, newest) end
   return forget_begin(keys, now, step == 'recall')
 end)
 
