@@ -6,8 +6,8 @@ import signal
 import threading
 import time
 
-from client import (BEHIND, CHANNEL_MESSAGE, CONVERSATIONS, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL, SUBSCRIBE,
-                    UNSUBSCRIBE, Error)
+from client import (BEHIND, CHANNEL_MESSAGE, CONVERSATIONS, INBOX, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL,
+                    SUBSCRIBE, UNSUBSCRIBE, Error)
 from server import merged
 from test_as_one import CONFIG, Nodes
 
@@ -166,6 +166,68 @@ class Guests(Nodes):
         self.eventually(lambda: self.is_forgotten(gone), 30)
         for i, a in enumerate(back):
             self.also(i % 3, a).close()
+
+
+class Accounts(Nodes):
+    """Users that operators make and take away, each time on another node."""
+
+    abstract = False
+
+    def token(self, n, id):
+        return self.console(n).ask("user token %s" % id).split()[-1]
+
+    def login(self, n, token):
+        c = self.connect(server=self.nodes[n])
+        c.login(token=token)
+        return c
+
+    def test_added_on_one_known_on_all(self):
+        a = self.on(2, "Ada")
+        self.console(0).ask("user add shop-1 Anna from the shop")
+        for n in range(3):
+            shown = self.console(n).json("show user shop-1")
+            self.assertEqual((shown["name"], shown["guest"], shown["online"]), ("Anna from the shop", False, False))
+            self.assertIn("already", self.console(n).raw("user add shop-1 Another")[0])
+        a.tell("shop-1", "before it was ever here")
+        shop = self.login(1, self.token(0, "shop-1"))
+        self.assertEqual(shop.name, "Anna from the shop")
+        self.assertEqual([m["content"] for m in shop.request(INBOX)["messages"]], ["before it was ever here"])
+        for n in range(3):
+            self.assertEqual(self.login(n, self.token((n + 1) % 3, "shop-1")).id, "shop-1")
+
+    def test_added_on_all_at_once(self):
+        """It is made once; the others are told that it is there."""
+        for turn in range(5):
+            consoles, got = [self.console(n) for n in range(3)], []
+
+            def add(n):
+                got.append(consoles[n].raw("user add twin-%d Name%d" % (turn, n))[0])
+            threads = [threading.Thread(target=add, args=(n,)) for n in range(3)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join(20)
+            self.assertEqual(got.count("OK"), 1, got)
+            names = {consoles[n].json("show user twin-%d" % turn)["name"] for n in range(3)}
+            self.assertEqual(len(names), 1, names)
+
+    def test_old_tokens_stay_dead(self):
+        """A deleted id that is made anew, each time elsewhere, is somebody else on all nodes."""
+        old = []
+        for turn in range(3):
+            self.console(turn).ask("user add again-1 Turn%d" % turn)
+            old.append(self.token((turn + 1) % 3, "again-1"))
+            c = self.login((turn + 2) % 3, old[-1])
+            self.assertEqual(c.name, "Turn%d" % turn)
+            old.append(c.token)
+            for n in range(3):
+                for token in old[:-2]:
+                    self.refused("unauthorized", self.connect(server=self.nodes[n]), LOGIN, token=token)
+            self.console((turn + 2) % 3).ask("user delete again-1")
+            self.assertEqual(c.closing()["reason"], "kicked")
+            for n in range(3):
+                for token in old:
+                    self.refused("unauthorized", self.connect(server=self.nodes[n]), LOGIN, token=token)
 
 
 class Joins(Nodes):
