@@ -6,8 +6,8 @@ import signal
 import threading
 import time
 
-from client import (BEHIND, CHANNEL_MESSAGE, CONVERSATIONS, INBOX, LOGIN, MEMBERS, MEMBERSHIP, PING, SEND_CHANNEL,
-                    SUBSCRIBE, UNSUBSCRIBE, Error)
+from client import (BEHIND, CHANNEL_MESSAGE, CONVERSATIONS, HISTORY, INBOX, LOGIN, MEMBERS, MEMBERSHIP, PING, READ,
+                    SEND_CHANNEL, SUBSCRIBE, UNSUBSCRIBE, Error)
 from server import merged
 from test_as_one import CONFIG, Nodes
 
@@ -292,6 +292,24 @@ class Joins(Nodes):
     def test_while_others_talk(self):
         for i in range(12):
             self.joins(listener=i % 2)
+
+    def test_its_other_connections_act_at_once(self):
+        """Once it has joined on one node it is a member on all, whether they have heard of it or not."""
+        a, b, _ = self.three()
+        others = [self.also(n, a) for n in (1, 2)]
+        for i in range(30):
+            room = self.channel(b)
+            b.say(room, "x")
+            a.subscribe(room)
+            for c in others:
+                seqs = [(action, c.send(action, **body)) for action, body in (
+                    ((SEND_CHANNEL, {"channel": room, "content": "y"}), (HISTORY, {"channel": room}),
+                     (READ, {"channel": room, "seq": 1}), (MEMBERS, {"name": room}))[i % 4:])]
+                for action, seq in seqs:
+                    self.assertNotIn("error", c.answer(action, seq))
+            a.request(UNSUBSCRIBE, name=room)
+            for c in others:
+                self.refused("forbidden", c, HISTORY, channel=room)
 
     def test_on_a_node_that_hangs(self):
         """It hears of the membership and of messages in one go, each from another master."""

@@ -148,6 +148,58 @@ static void changes_of_one_ban_at_once(void **state)
     kit_end(&k);
 }
 
+/* Somebody has joined a channel on another node, of which this one has not heard yet: it is a member here, too. Its
+ * requests go on in their order. */
+static void a_member_that_nobody_has_told_of(void **state)
+{
+    static const struct {
+        uint16_t action;
+        const char *body;
+    } asks[] = {{4, "{\"channel\":\"room\",\"content\":\"x\"}"},
+                {5, "{\"channel\":\"room\"}"},
+                {11, "{\"channel\":\"room\",\"seq\":1}"},
+                {13, "{\"name\":\"room\"}"},
+                {17, "{\"channel\":\"room\",\"seq\":1,\"content\":\"y\"}"},
+                {14, "{\"channel\":\"room\",\"seq\":1}"}};
+    struct kit k;
+    (void)state;
+    begin(&k, 2);
+    struct peer *a = comes(&k, "ann"), *b = comes(&k, "bob");
+    works(peer_ask(b, 3, "{\"name\":\"room\"}"));
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        fails(peer_ask(a, asks[i].action, asks[i].body), "forbidden");
+    other_joins("ann", "room");
+    kit_bus.shared = " ann ";
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+        bus_hold(BUS_PRESENCE);
+        uint16_t first = peer_put(a, asks[i].action, asks[i].body), second = peer_put(a, 5, asks[1].body),
+                 last = peer_put(a, 9, "{}");
+        KIT_UNTIL(&k, kit_bus.held == 1);
+        kit_settle(&k);
+        assert_int_equal(kit_bus.held, 1);
+        test_bus_open(&kit_bus);
+        works(peer_answer(a, asks[i].action, first));
+        works(peer_answer(a, 5, second));
+        works(peer_answer(a, 9, last));
+    }
+    /* What was found out is of use once. What cannot be found out is not so. */
+    kit_bus.status = STORE_RETRY;
+    fails(peer_ask(a, 5, asks[1].body), "forbidden");
+    kit_bus.status = STORE_OK;
+    kit_bus.shared = "";
+    fails(peer_ask(a, 5, asks[1].body), "forbidden");
+    /* The connection ends meanwhile. */
+    bus_hold(BUS_PRESENCE);
+    peer_put(a, 5, asks[1].body);
+    KIT_UNTIL(&k, kit_bus.held == 1);
+    peer_close(a);
+    kit_settle(&k);
+    test_bus_open(&kit_bus);
+    kit_settle(&k);
+    peer_close(b);
+    kit_end(&k);
+}
+
 /* A ban that comes while the store makes somebody a member. */
 static void a_join_under_a_ban_is_undone(void **state)
 {
@@ -512,6 +564,7 @@ int main(void)
         cmocka_unit_test(bans_of_other_nodes_are_in_force),
         cmocka_unit_test(a_nodes_own_ban),
         cmocka_unit_test(changes_of_one_ban_at_once),
+        cmocka_unit_test(a_member_that_nobody_has_told_of),
         cmocka_unit_test(a_join_under_a_ban_is_undone),
         cmocka_unit_test(leaving_waits_for_other_nodes),
         cmocka_unit_test(announcements_reach_all_nodes),

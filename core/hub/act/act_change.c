@@ -28,6 +28,13 @@ static bool is_member(const struct call *c, const struct conv_key *key)
     return !conv_is_channel(k) || call_subscribed(c, conv_channel_name(k));
 }
 
+/* As call_looks(), where being subscribed matters. */
+static bool looks(struct call *c, const struct conv_key *key)
+{
+    struct slice k = conv_key_slice(key);
+    return c->shard->opt->send != SEND_ANY && conv_is_channel(k) && call_looks(c, conv_channel_name(k));
+}
+
 static void change_begin(struct call *c, const struct conv_key *key, const struct hook_call *h, bool member)
 {
     struct change *q = req_begin(c, change_size(h->user, h->user_name, h->content));
@@ -46,7 +53,8 @@ static void handle_recall(struct call *c)
     if (!call_get_conversation(c, &key) || !call_get_int(c, "seq", 1, true, &has, &seq))
         return;
     if (c->shard->opt->send != SEND_ANY && !is_member(c, &key)) { /* whoever may send there may take it back */
-        call_deny_stranger(c, &key);
+        if (!looks(c, &key))
+            call_deny_stranger(c, &key);
         return;
     }
     struct hook_call h = hook_of(c, &key, seq);
@@ -105,7 +113,7 @@ static void handle_edit(struct call *c)
     bool has;
     struct slice content;
     if (!call_get_conversation(c, &key) || !call_get_int(c, "seq", 1, true, &has, &seq) ||
-        !call_get_content(c, &content))
+        !call_get_content(c, &content) || looks(c, &key))
         return;
     struct hook_call h = hook_of(c, &key, seq);
     h.content = content;

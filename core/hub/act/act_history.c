@@ -20,7 +20,8 @@ static bool may_read(struct call *c, const struct conv_key *key)
     struct slice k = conv_key_slice(key);
     if (!conv_is_channel(k) || call_subscribed(c, conv_channel_name(k)))
         return true;
-    call_deny_stranger(c, key);
+    if (!call_looks(c, conv_channel_name(k)))
+        call_deny_stranger(c, key);
     return false;
 }
 

@@ -334,7 +334,8 @@ static void handle_members(struct call *c)
     struct conv_key key = conv_key_channel(name);
     c->order = hash_bytes(conv_key_slice(&key));
     if (!call_subscribed(c, name)) {
-        call_deny_stranger(c, &key);
+        if (!call_looks(c, name))
+            call_deny_stranger(c, &key);
         return;
     }
     struct members *q = req_begin(c, sizeof *q);

@@ -114,6 +114,8 @@ static void handle_send_channel(struct call *c)
     c->order = hash_bytes(conv_key_slice(&key));
     if (!call_get_content(c, &content) || !call_get_text(c, "clientId", &client_id))
         return;
+    if (c->shard->opt->send != SEND_ANY && call_looks(c, channel))
+        return;
     send_begin(c, &key, call_subscribed(c, channel), content, client_id);
 }
 

@@ -24,6 +24,7 @@ struct call {
     uint16_t action, seq;
     uint8_t class;    /* enum action_class of the action */
     bool pause;       /* set by a handler that takes over the connection (login): no further frame until it resumes */
+    bool again;       /* set by one that looks something up first: the frame is kept, and comes again (req_go_on()) */
     void *action_ctx; /* what the action was registered with */
     const struct cJSON *body; /* an object; borrowed until the handler returns */
     uint64_t order;           /* set by the handler once it knows the conversation; 0: none */

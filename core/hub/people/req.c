@@ -339,6 +339,17 @@ static const struct action *admit(struct call *c)
     return a;
 }
 
+/* What was looked up for a frame is of no use to the next one. */
+static void looked_end(struct shard *s, uint32_t conn, uint32_t generation)
+{
+    const struct conn *k = conn_find(s->net, conn, generation);
+    struct session *x = k ? k->session : NULL;
+    if (x && x->looked && !x->held) {
+        x->looked = 0;
+        x->vouched = false;
+    }
+}
+
 enum conn_verdict req_keep(struct shard *s, uint32_t conn, const struct net_message *m)
 {
     struct session *x = session_get(s, conn);
@@ -393,6 +404,10 @@ enum conn_verdict dispatch(struct shard *s, uint32_t conn, const struct net_mess
             run_handler(&c, a, json.rounded, wrong);
         else
             run_binary(&c, a, m->text ? SLICE_NONE : m->body);
+        if (c.again)
+            v = hold(s, &c, m, conn_at(s->net, conn)->session);
+        else
+            looked_end(s, conn, generation);
         if (c.user != NONE)
             user_unpin(s, c.user);
     }

@@ -19,13 +19,16 @@ struct session {
     uint32_t slot_count; /* in use */
     uint32_t slot_cap;   /* allocated */
     uint32_t ordinal;    /* of the next slot */
-    uint32_t inflight;   /* requests under way */
-    uint8_t class;       /* enum action_class of those */
-    bool waiting;        /* a hook answers later: what comes after waits, whatever its class */
-    bool paused;         /* CONN_PAUSE was returned; resume when there is room */
-    bool closing;        /* close (shutdown) as soon as nothing is under way */
-    bool ended;          /* the other side has said its last: hang up as soon as nothing is under way */
-    uint16_t end_code;   /* its Close's, to give back */
+    uint64_t looked;   /* hash of the channel that the held frame is about, and membership was looked up of; 0: none */
+    uint32_t inflight; /* requests under way */
+    uint8_t class;     /* enum action_class of those */
+    bool looking;      /* it is being looked up … */
+    bool vouched;      /* … and the user is a member of `looked` */
+    bool waiting;      /* a hook answers later: what comes after waits, whatever its class */
+    bool paused;       /* CONN_PAUSE was returned; resume when there is room */
+    bool closing;      /* close (shutdown) as soon as nothing is under way */
+    bool ended;        /* the other side has said its last: hang up as soon as nothing is under way */
+    uint16_t end_code; /* its Close's, to give back */
 };
 
 /* The connection's session, made when needed; NULL: out of memory. */
