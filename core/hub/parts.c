@@ -24,6 +24,7 @@
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/interest.h"
 #include "core/hub/talk/news.h"
+#include "core/hub/talk/offline.h"
 #include "core/hub/talk/walk.h"
 #include "core/hub/turn.h"
 #include "core/net/net.h"
@@ -94,6 +95,7 @@ void shard_free(struct shard *s)
     bans_free(s);
     traces_free(s);
     why_free(s);
+    missed_free(s);
     walks_fini(s);
     chans_fini(s);
     convs_fini(s);

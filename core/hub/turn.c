@@ -14,6 +14,7 @@
 #include "core/hub/talk/conv.h"
 #include "core/hub/talk/member_news.h"
 #include "core/hub/talk/news.h"
+#include "core/hub/talk/offline.h"
 #include "core/hub/talk/walk.h"
 #include "core/net/net.h"
 
@@ -109,6 +110,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     deletions_tick(s);
     member_news_tick(s);
     news_tick(s);
+    missed_tick(s);
     watch_tick(s);
     if (s->index == 0)
         note_sweep_tick(s);

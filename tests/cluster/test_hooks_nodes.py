@@ -31,6 +31,22 @@ class Hooks(ThreeNodes):
     def seen(self, node):
         return self.console(node, "seen")
 
+    def test_who_has_just_left_another_node_is_offline(self):
+        """Although others were told a moment ago that it is connected."""
+        a = self.user("Ada", server=self.nodes[0])
+        for i in range(3):
+            b = self.user("Bob", server=self.nodes[1 + i % 2])
+            room = self.channel(a, b)
+            before = self.seen(0)["offline"]
+            a.say(room, "are you there?")
+            b.push(CHANNEL_MESSAGE)
+            b.close()
+            self.eventually(lambda: not self.console(0, "show user " + b.id)["online"], every=0.01)
+            for _ in range(3):
+                a.say(room, "hello")
+            # Of the first one too, where Bob has gone before anybody asked.
+            self.eventually(lambda: self.seen(0)["offline"] >= before + 3)
+
     def test_once(self):
         a, b, c = (self.user(name, server=self.nodes[n]) for n, name in enumerate(("Ada", "Bob", "Cid")))
         room = self.channel(a, b, c)

@@ -145,6 +145,7 @@ struct shard {
     uint64_t now_ms;                       /* monotonic, of this turn */
     struct mail *parked;                   /* operations of host.h that wait for a user; see host_park(); list */
     struct search *searches;               /* of talk/offline.c: those that read members; list */
+    struct search *searches_waiting;       /* likewise: those that wait to ask other nodes; list, oldest first */
     uint32_t missed;                       /* messages of its searches, those under way included */
     struct far_seen *far_seen;             /* likewise: who was connected to other nodes lately; NULL: not yet; owned */
     struct login **roaming;                /* logins that wait until a channel is followed; of roam.c; owned */

@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-/* Messages of a shard whose receivers are looked for; further ones are left out, with a line in the log. */
+/* Messages of a shard whose receivers are looked for; further ones are left out, with a line in the log. From half as
+ * many on none waits. */
 enum { PENDING_MAX = 1000 };
 
 struct missed {
@@ -24,11 +25,12 @@ struct ask {
 };
 
 /* Looks for the receivers of a conversation's messages that have no connection: reads its members, then asks every
- * shard. Messages that come while the members are read share it. Lives on the conversation's owner shard. */
+ * shard. Messages that come while the members are read share it, and those that come while it waits. Lives on the
+ * conversation's owner shard. */
 struct search {
     struct store_members members;
     struct bus_presence far;
-    struct search *next; /* of the shard's searches that read members */
+    struct search *next; /* of the shard's searches that read members, or of those that wait */
     struct shard *home;
     struct conv_key key;
     struct missed *first, **last; /* oldest first; owned */
@@ -38,6 +40,9 @@ struct search {
     uint32_t *far_at;             /* … and which they are of the n; owned */
     bool *far_online;             /* 2 n: is online, and what is not asked for; owned */
     uint32_t n, member_count;
+    uint64_t since_ms;  /* when its newest message came, by the monotonic clock; … */
+    uint64_t asked_ms;  /* … when other nodes were asked; when they are, while it waits */
+    bool waited;        /* it has waited until what is remembered is too old */
     unsigned left;      /* shards whose answer is awaited */
     struct ask asks[1]; /* one a shard */
 };
@@ -104,16 +109,52 @@ static struct far_seen *far_place(struct shard *s, uint64_t user)
     return s->far_seen ? &s->far_seen[user % FAR_SEEN] : NULL;
 }
 
-/* Whether it is known of a member of a channel, lately enough. Of who gets a private message nothing is remembered. */
-static bool far_known(const struct search *q, struct slice id, bool *online)
+enum far { FAR_UNKNOWN, FAR_OFFLINE, FAR_ONLINE, FAR_WAS_ONLINE /* before the newest message came */ };
+
+/* What is known of a member of a channel, lately enough. Of who gets a private message nothing is remembered. */
+static enum far far_known(const struct search *q, struct slice id)
 {
     uint64_t user = hash_bytes(id);
     const struct far_seen *x = conv_is_channel(conv_key_slice(&q->key)) ? far_place(q->home, user) : NULL;
     uint32_t most = x && x->online ? ONLINE_FAR_MS : OFFLINE_FAR_MS;
     if (!x || x->user != user || (uint32_t)q->home->now_ms - x->at_ms >= most)
+        return FAR_UNKNOWN;
+    if (!x->online)
+        return FAR_OFFLINE;
+    return (int32_t)(x->at_ms - (uint32_t)q->since_ms) < 0 ? FAR_WAS_ONLINE : FAR_ONLINE;
+}
+
+/* Somebody was connected to another node, and may have left it since: it is asked again as soon as nobody was asked
+ * for ONLINE_FAR_MS, so that a busy channel costs no more. False: it does not wait, and what was said counts. */
+static bool wait_for_far(struct search *q)
+{
+    struct shard *s = q->home;
+    bool doubt = false;
+    for (uint32_t i = 0; i < q->n && !doubt; i++)
+        doubt = !q->online[i] && far_known(q, q->ids[i]) == FAR_WAS_ONLINE;
+    if (!doubt || q->waited || s->missed > PENDING_MAX / 2 || s->draining)
         return false;
-    *online = x->online;
+    struct search **at = &s->searches_waiting;
+    while (*at)
+        at = &(*at)->next;
+    *at = q;
+    q->next = NULL;
+    q->asked_ms = s->now_ms + ONLINE_FAR_MS;
+    q->waited = true;
+    s->reqs++; /* as in ask_all() */
     return true;
+}
+
+static void ask_all(struct search *q);
+
+void missed_tick(struct shard *s)
+{
+    struct search *q;
+    while ((q = s->searches_waiting) && (q->asked_ms <= s->now_ms || s->draining)) {
+        s->searches_waiting = q->next;
+        s->reqs--;
+        ask_all(q);
+    }
 }
 
 static void far_back(void *owner, struct store_op *op)
@@ -123,7 +164,7 @@ static void far_back(void *owner, struct store_op *op)
         uint64_t user = hash_bytes(q->far_ids[k]);
         struct far_seen *x = far_place(q->home, user);
         if (x && op->status == STORE_OK)
-            *x = (struct far_seen){user, (uint32_t)q->home->now_ms, q->far_online[k]};
+            *x = (struct far_seen){user, (uint32_t)q->asked_ms, q->far_online[k]};
         /* Somebody of whom nothing is known is rather left out than woken for what it has seen. */
         q->online[q->far_at[k]] = op->status != STORE_OK || q->far_online[k];
     }
@@ -134,6 +175,9 @@ static void far_back(void *owner, struct store_op *op)
 static void ask_far(struct search *q)
 {
     uint32_t n = 0;
+    if (wait_for_far(q))
+        return;
+    q->asked_ms = q->home->now_ms;
     q->far_ids = malloc((q->n + 1) * sizeof *q->far_ids);
     q->far_at = malloc((q->n + 1) * sizeof *q->far_at);
     q->far_online = calloc(2 * (size_t)q->n + 1, sizeof *q->far_online);
@@ -142,7 +186,9 @@ static void ask_far(struct search *q)
         return;
     }
     for (uint32_t i = 0; i < q->n; i++) {
-        if (q->online[i] || far_known(q, q->ids[i], &q->online[i]))
+        enum far known = q->online[i] ? FAR_ONLINE : far_known(q, q->ids[i]);
+        q->online[i] = known == FAR_ONLINE || (known == FAR_WAS_ONLINE && !q->waited);
+        if (q->online[i] || known == FAR_OFFLINE)
             continue;
         q->far_at[n] = i;
         q->far_ids[n++] = q->ids[i];
@@ -225,6 +271,14 @@ static void members_read(void *owner, struct store_op *op)
 
 /* --- The beginning ------------------------------------------------------------------------------------------------ */
 
+void missed_free(struct shard *s)
+{
+    for (struct search *q; (q = s->searches_waiting);) {
+        s->searches_waiting = q->next;
+        search_free(q);
+    }
+}
+
 static struct slice put(char **at, struct slice text)
 {
     char *p = *at;
@@ -270,6 +324,17 @@ static void add(struct search *q, struct missed *m)
 {
     *q->last = m;
     q->last = &m->next;
+    q->since_ms = q->home->now_ms;
+}
+
+static bool add_to(struct search *list, struct slice key, struct missed *m)
+{
+    struct search *q = list;
+    while (q && !slice_eq(conv_key_slice(&q->key), key))
+        q = q->next;
+    if (q)
+        add(q, m);
+    return q != NULL;
 }
 
 void missed_ask(struct shard *s, uint32_t conv, struct missed *m)
@@ -278,11 +343,8 @@ void missed_ask(struct shard *s, uint32_t conv, struct missed *m)
         return;
     const struct conv *v = conv_at(s, conv);
     struct slice key = conv_slice(v);
-    for (struct search *q = s->searches; q; q = q->next)
-        if (slice_eq(conv_key_slice(&q->key), key)) {
-            add(q, m);
-            return;
-        }
+    if (add_to(s->searches, key, m) || add_to(s->searches_waiting, key, m))
+        return;
     struct search *q = calloc(1, sizeof *q + s->hub->shard_count * sizeof q->asks[0]);
     bool channel = conv_is_channel(key);
     if (!q || (!channel && !make_lists(q, 1))) {

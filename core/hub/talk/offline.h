@@ -11,7 +11,8 @@
 enum { OFFLINE_MEMBERS_MAX = 500 };
 
 /* In a cluster: for how long it is remembered of members of channels what other nodes said of them. Whoever came back
- * meanwhile is told of once too often; whoever went must not be forgotten. */
+ * meanwhile is told of once too often. Whoever went must not be forgotten: a message that comes after it was said that
+ * somebody is connected waits so long, and then they are asked again; unless too many messages wait already. */
 enum { OFFLINE_FAR_MS = 5000, ONLINE_FAR_MS = 1000 };
 enum { FAR_SEEN = 8192 /* users; 128 KiB a shard, once somebody wants to know who is offline */ };
 
@@ -30,5 +31,9 @@ struct missed *missed_note(struct shard *s, uint32_t conv, enum store_tier tier,
                            struct slice claims);
 /* After the message was pushed: asks who is connected, and runs the hook later. Takes it; NULL is allowed. */
 void missed_ask(struct shard *s, uint32_t conv, struct missed *m);
+/* Four times a second: searches that have waited. */
+void missed_tick(struct shard *s);
+/* At the shard's end. */
+void missed_free(struct shard *s);
 
 #endif
