@@ -105,6 +105,32 @@ static void a_device_that_was_elsewhere(void **state)
     kit_end(&k);
 }
 
+/* A login that fails may be what other nodes know of its device: the connection before it goes, or nobody ends it. */
+static void a_device_whose_login_fails(void **state)
+{
+    static const enum store_status statuses[] = {STORE_RETRY, STORE_UNKNOWN};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct kit k;
+        open_cluster(&k, 1);
+        struct peer *a = peer_open(&k, 0), *b = peer_open(&k, 0);
+        works(peer_ask(a, 1, "{\"token\":\"ann\",\"device\":\"phone\"}"));
+        bus_hold(BUS_SESSION_PUT);
+        uint16_t seq = peer_put(b, 1, "{\"token\":\"ann\",\"device\":\"phone\"}");
+        kit_settle(&k);
+        test_bus_next(&kit_bus, statuses[i]);
+        has(peer_answer(b, 1, seq), "unavailable");
+        kit_settle(&k);
+        if (statuses[i] == STORE_UNKNOWN)
+            has(peer_push(a, 105), "replaced");
+        else
+            works(peer_ask(a, 9, "{}"));
+        peer_close(a);
+        peer_close(b);
+        kit_end(&k);
+    }
+}
+
 /* A login that came in between may have failed before it told the one before it: both are told. */
 static void a_device_that_two_may_have(void **state)
 {
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_login_whose_token_was_ended_elsewhere),
         cmocka_unit_test(a_device_that_was_elsewhere),
         cmocka_unit_test(a_device_that_two_may_have),
+        cmocka_unit_test(a_device_whose_login_fails),
         cmocka_unit_test(a_device_that_is_taken_before_its_login_is_answered),
         cmocka_unit_test(what_happens_to_a_login_meanwhile),
         cmocka_unit_test(one_connection_goes_and_another_comes),

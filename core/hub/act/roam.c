@@ -118,11 +118,15 @@ static void session_is_put(void *owner, struct store_op *op)
         if (l->device_len) /* at once: before this login is answered, its device may be taken by yet another one */
             device_take(l);
         replace_next(l);
-    } else if (revoked || op->status == STORE_NOTFOUND) {
-        login_refuse(l, CODE_UNAUTHORIZED, 0, revoked ? "token: no longer valid" : "token: of a user that is no more");
-    } else {
-        login_refuse(l, CODE_UNAVAILABLE, 0, "the store cannot write now");
+        return;
     }
+    /* The bus may know this connection as its device's, and then no other one: those here would be nobody's to close. */
+    if (l->device_len && (revoked || op->status == STORE_UNKNOWN))
+        device_take(l);
+    if (revoked || op->status == STORE_NOTFOUND)
+        login_refuse(l, CODE_UNAUTHORIZED, 0, revoked ? "token: no longer valid" : "token: of a user that is no more");
+    else
+        login_refuse(l, CODE_UNAVAILABLE, 0, "the store cannot write now");
 }
 
 static void session_put(struct login *l)
