@@ -1,4 +1,4 @@
-"""Who reads slowly on one node while others send on other nodes: what is not pushed is announced by push 107, and nobody
+"""Who reads slowly on one node while others send on others: what is not pushed is announced by push 107, and nobody
 else waits."""
 
 from base import Test

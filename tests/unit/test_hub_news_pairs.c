@@ -91,6 +91,37 @@ static void one_node(void **state)
     kit_end(&k);
 }
 
+/* One's own is what is missing, and its answer comes late: whoever has that answer is not pushed it as well. */
+static void own_messages_that_are_late(void **state)
+{
+    struct kit k;
+    (void)state;
+    begin(&k);
+    struct peer *a = peer_login(&k, "ann", 0), *b = peer_login(&k, "ann", 0);
+    struct store_user_save save = {.id = S("far"), .name = S("Far")};
+    OTHER(store_user_save, &save);
+    works(peer_ask(a, 2, "{\"receiverId\":\"far\",\"content\":\"one\"}"));
+    has(peer_push(b, 101), "one");
+    kit_gate.gate[OP_APPEND] = GATE_LATE;
+    uint16_t seq = peer_put(a, 2, "{\"receiverId\":\"far\",\"content\":\"two\"}");
+    KIT_UNTIL(&k, gate_store_held(&kit_gate) == 1);
+    hear_private(say_to("ann", "far", "three"), 1);
+    uint32_t reads = kit_gate.calls[OP_RANGE];
+    for (uint64_t began = clock_mono_ms(); clock_mono_ms() - began < 5 * NEWS_WAIT_MS;)
+        kit_settle(&k);
+    assert_int_equal(kit_gate.calls[OP_RANGE], reads);
+    gate_open(OP_APPEND);
+    works(peer_answer(a, 2, seq));
+    has(peer_push(b, 101), "two");
+    for (int i = 0; i < 2; i++)
+        has(peer_push(i ? a : b, 101), "three");
+    gets_nothing(&k, a);
+    gets_nothing(&k, b);
+    peer_close(a);
+    peer_close(b);
+    kit_end(&k);
+}
+
 /* They are heard in another order than that in which they were stored, and are told in that. */
 static void at_the_same_time(void **state)
 {
@@ -413,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_behind_a_later_one),
         cmocka_unit_test(one_node),
+        cmocka_unit_test(own_messages_that_are_late),
         cmocka_unit_test(at_the_same_time),
         cmocka_unit_test(a_message_behind_ones_own),
         cmocka_unit_test(a_nudge_to_the_sender_first),

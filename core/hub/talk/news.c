@@ -92,9 +92,25 @@ uint64_t news_told(const struct conv *v, uint64_t joined)
     return v->heard && v->heard->begun ? v->heard->messages.number : joined;
 }
 
+bool news_sends(struct shard *s, uint32_t conv)
+{
+    struct heard *h = heard_get(s, conv);
+    if (h)
+        h->sends++;
+    return h != NULL;
+}
+
+void news_sent(struct shard *s, uint32_t conv)
+{
+    struct heard *h = conv_at(s, conv)->heard;
+    if (h)
+        h->sent++;
+}
+
 bool news_idle(const struct conv *v)
 {
-    return !v->heard || (!v->heard->messages.first && !v->heard->changes.first && !v->heard->reading);
+    const struct heard *h = v->heard;
+    return !h || (!h->messages.first && !h->changes.first && !h->reading && h->sends == h->sent);
 }
 
 void news_drop(struct shard *s, struct conv *v)

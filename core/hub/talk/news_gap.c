@@ -5,8 +5,10 @@
 
 #include <stdlib.h>
 
-/* How often a gap is read again, where the store could not answer. */
-enum { TRIES = 3 };
+enum {
+    TRIES = 3, /* how often a gap is read again, where the store could not answer */
+    WAITS = 30 /* how often it waits for NEWS_WAIT_MS for one's own that is with the store */
+};
 
 struct filling {
     struct store_range op;
@@ -19,6 +21,7 @@ void gap_over(struct shard *s, struct heard *h)
 {
     ev_timer_stop(s->loop, &h->messages.patience);
     h->filled = h->tries = 0;
+    h->waits = 0;
 }
 
 /* What is left of it is left out: members see the jump in seq. So where more was there, no arrival counts as heard. */
@@ -101,7 +104,14 @@ static void fill(struct shard *s, uint32_t conv)
 void gap_due(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct heard *h = w->data;
-    (void)loop, (void)events;
+    (void)events;
+    if ((int32_t)(h->due - h->sent) > 0 && h->waits < WAITS) {
+        h->waits++;
+        ev_timer_set(w, NEWS_WAIT_MS / 1000., 0.);
+        ev_timer_start(loop, w);
+        return;
+    }
+    h->waits = 0;
     conv_at(h->shard, h->conv)->pins++;
     news_begin(h);
     news_give(h->shard, h->conv);
@@ -122,6 +132,7 @@ void gap_wait(struct shard *s, uint32_t conv)
         if (!h->reading)
             news_give(s, conv);
     } else if (!ev_is_active(&h->messages.patience)) {
+        h->due = h->sends;
         ev_timer_set(&h->messages.patience, NEWS_WAIT_MS / 1000., 0.);
         ev_timer_start(s->loop, &h->messages.patience);
     }

@@ -37,6 +37,9 @@ struct heard {
     bool reading;         /* the store is asked for what is missing */
     struct lane messages; /* by seq */
     uint64_t target;      /* a seq that is known to be there */
+    uint32_t sends, sent; /* pair: this server's own that went to the store, and those of them that are answered */
+    uint32_t due;         /* pair: `sends` when the present gap began */
+    uint8_t waits;        /* … and how often its patience went on, since one of these may be what is missing */
     uint64_t since;       /* pair: what is below this seq was perhaps not given here */
     uint64_t from;        /* channel that is not followed yet: see news_from(); 0: it begins behind its head */
     struct lane changes;  /* channel: NEWS_CHANNEL, by version */

@@ -149,6 +149,8 @@ static void send_stored(void *owner, struct store_op *op)
     struct send *q = OP_END(owner, op, struct send, op.op);
     struct req *r = &q->o.r;
     figures_append_end(s, q->began_us);
+    if (q->counted)
+        news_sent(s, q->o.conv);
     if (op->status != STORE_OK) {
         send_refused(s, q);
         return;
@@ -282,6 +284,7 @@ static void send_with_bus(struct send *q, bool channel)
         q->op.check = q->privileged ? CHECK_NONE : CHECK_BLOCK;
     else
         q->op.check = q->member && !q->privileged && !q->op.stranger ? CHECK_MEMBER : CHECK_NONE;
+    q->counted = !channel && news_sends(q->o.owner, q->o.conv);
 }
 
 /* On the owner: may it be sent, and how? */

@@ -23,6 +23,7 @@ struct send {
     struct store_append op;
     uint64_t began_us;                      /* of the append; 0: not timed */
     bool member;                            /* channel: the sender is subscribed */
+    bool counted;                           /* by news_sends() */
     bool privileged;                        /* from the server itself: past memberships, blocks and limits */
     struct charge user_charge, conv_charge; /* to be taken back when it is a repeat */
     struct hook_advice advice;              /* of the conversation hooks */
