@@ -284,7 +284,8 @@ struct bus_note {
      * Without such a note, or with one that has ended (its UNTIL is no 0, and past, ms of cluster time), it is set. One
      * that begins with another UNTIL and blank, and is no number, stays as it is. */
     bool add;
-    /* It is answered once it is kept, and waits for no node. */
+    /* It waits for no other node: it is answered once it is kept and in force here, or after two seconds. So whoever
+     * made it has heard of it, in the order of all changes, before it is answered. */
     bool behind;
     /* Not 0: of this change among all that this process makes. Handed over again, after STORE_UNKNOWN, it is done
      * once. */

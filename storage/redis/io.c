@@ -6,6 +6,7 @@
 #include "storage/redis/cold/cold.h"
 #include "storage/redis/nodes/balance.h"
 #include "storage/redis/nodes/node.h"
+#include "storage/redis/nodes/notes_log.h"
 #include "storage/redis/ops/gone.h"
 #include "storage/redis/redis_private.h"
 #include "storage/redis/report.h"
@@ -71,6 +72,7 @@ void redis_io_tick(struct redis *r)
     slots_tick(r);
     queue_tick(r);
     redis_bus_tick(r);
+    notes_log_tick(r);
     report_tick(r);
     balance_tick(r);
     for (struct master *m = r->slots.masters; m; m = m->next) {

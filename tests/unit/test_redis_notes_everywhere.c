@@ -84,6 +84,62 @@ static void notes_of_all_kinds(void **state)
     assert_string_equal(b->notes, a->notes);
 }
 
+static void counted(void *owner, struct store_op *op)
+{
+    (void)owner;
+    assert_int_equal(op->status, STORE_OK);
+    op->home = NULL;
+}
+
+/* Hands over one that waits for no other node. */
+static void post_behind(struct ears *e, struct bus_note *n, uint64_t number)
+{
+    *n = (struct bus_note){.op = {.home = &answer_.home, .done = counted},
+                           .note = {S("n"), S("0 n 1")},
+                           .add = true,
+                           .behind = true,
+                           .number = number};
+    bus_note(store_bus(e->s), n);
+}
+
+/* Whoever made a change has heard of it before it is answered, or of none for two seconds: else what is heard later
+ * would be taken for newer than what was answered. */
+static void an_own_change_is_heard_first(void **state)
+{
+    struct world *w = need(state);
+    struct ears *a = node(w, 0);
+    struct bus_note n[2];
+    uint64_t began, number = 0;
+    listen_to(a);
+    do { /* until this thread was not kept waiting for so long itself */
+        uint64_t place = 0;
+        unsigned told = 0;
+        pthread_mutex_lock(&lock);
+        told = a->told;
+        place = a->place;
+        a->hold = true;
+        pthread_mutex_unlock(&lock);
+        began = clock_mono_ms();
+        for (int i = 0; i < 2; i++)
+            post_behind(a, &n[i], ++number);
+        EVENTUALLY(a->told == told + 2 && a->note); /* both are kept, and the first one is heard */
+        mailbox_run(&answer_.home, &answer_);
+        bool early = !n[0].op.home || !n[1].op.home, slow = clock_mono_ms() - began > 1500;
+        release(a);
+        EVENTUALLY((mailbox_run(&answer_.home, &answer_), !n[0].op.home && !n[1].op.home));
+        EVENTUALLY(a->place == place + 2);
+        assert_true(!early || slow);
+        began = slow ? 0 : began;
+    } while (!began && number < 40);
+    hold(a);
+    post_behind(a, &n[0], ++number);
+    EVENTUALLY((mailbox_run(&answer_.home, &answer_), !n[0].op.home));
+    pthread_mutex_lock(&lock);
+    assert_non_null(a->note);
+    pthread_mutex_unlock(&lock);
+    release(a);
+}
+
 /* As they come when all are read: in any order, and some twice. */
 static void a_copy_is_put_in_order(void **state)
 {
@@ -137,6 +193,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_note_is_in_force_on_all, setup, teardown),
         cmocka_unit_test_setup_teardown(the_dead_are_not_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(notes_of_all_kinds, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_own_change_is_heard_first, setup, teardown),
     };
     mailbox_init(&answer_.home, wake, NULL); /* which outlives all engines */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,10 @@ struct notes_writer {
     void (*done)(struct redis *r, struct notes_writer *n, const struct silent_nodes *silent);
 };
 void notes_log_spread(struct redis *r, struct notes_writer *n);
+/* The same of this node alone: in the order in which they began to wait, where places ascend. */
+void notes_log_here(struct redis *r, struct notes_writer *n);
+/* Housekeeping: whoever has waited for long enough. */
+void notes_log_tick(struct redis *r);
 /* The first incarnation of this process, and a number: together they name a change that it makes. */
 uint64_t notes_log_born(const struct redis *r);
 uint64_t notes_log_number(struct redis *r);

@@ -29,6 +29,7 @@ struct notes_log {
     struct notes loading; /* what has come so far; owned */
     struct notes_reader *readers;
     struct notes_writer *writers;
+    struct notes_writer *here, **here_last; /* that wait for this node alone, oldest first */
     /* Telling: in the order of the log. */
     struct bus_noted *first, *last; /* linked by their mails; owned */
     uint32_t count;                 /* of them */

@@ -157,9 +157,45 @@ static void beat_soon(struct redis *r)
     ev_timer_again(r->loop, &l->timer);
 }
 
+/* Those that wait for this node alone. */
+static void here_look(struct redis *r)
+{
+    struct notes_log *l = r->notes_log;
+    struct notes_writer *n = l->here;
+    l->here = NULL;
+    l->here_last = &l->here;
+    while (n) {
+        struct notes_writer *next = n->next;
+        if (n->place <= l->applied || r->turn_ms >= n->until_ms) {
+            n->done(r, n, &(struct silent_nodes){.n = 0});
+        } else {
+            n->next = NULL;
+            *l->here_last = n;
+            l->here_last = &n->next;
+        }
+        n = next;
+    }
+}
+
+void notes_log_here(struct redis *r, struct notes_writer *n)
+{
+    struct notes_log *l = r->notes_log;
+    n->until_ms = r->turn_ms + SPREAD_MS;
+    n->next = NULL;
+    *l->here_last = n;
+    l->here_last = &n->next;
+    here_look(r);
+}
+
+void notes_log_tick(struct redis *r)
+{
+    here_look(r);
+}
+
 void notes_log_moved(struct redis *r)
 {
     struct notes_log *l = r->notes_log;
+    here_look(r);
     uint64_t place = notes_log_place(r);
     if (place == l->moved)
         return;
@@ -257,6 +293,7 @@ int notes_log_init(struct redis *r)
         return ERR_NOMEM;
     r->notes_log = l;
     l->r = r;
+    l->here_last = &l->here;
     pthread_mutex_init(&l->lock, NULL);
     ev_init(&l->timer, on_timer);
     ev_async_init(&l->wake, on_wake);

@@ -66,12 +66,13 @@ static void note_kept(struct redis *r, struct call *c, enum store_status status,
         else if (status == STORE_OK)
             notes_log_seen(r, g->writer.place);
     }
-    if (status == STORE_OK && g->bus && !g->bus->behind) {
-        g->writer.done = note_spread;
+    g->writer.done = note_spread;
+    if (status == STORE_OK && g->bus && !g->bus->behind)
         notes_log_spread(r, &g->writer);
-    } else {
+    else if (status == STORE_OK && g->bus)
+        notes_log_here(r, &g->writer);
+    else
         task_end(r, g->task, status);
-    }
 }
 
 /* bus: NULL: of store_note_put(). */
