@@ -44,6 +44,9 @@ enum {
     LAYOUT_FLOORS_SIZE = 18
 };
 
+/* In c{t}, the fields f0 …: floors of channels' names that were dropped. member.lua has the same, as NAME_FLOORS. */
+enum { LAYOUT_NAME_FLOORS = 64 };
+
 struct layout_head {
     uint8_t kind;       /* enum layout_kind; 0: there is no head */
     uint8_t flags;      /* LAYOUT_* */

@@ -4,6 +4,7 @@
 #include "tests/unit/dump_kit.h"
 #include "tests/unit/redis_kit.h"
 
+#include "storage/redis/dump/heads.h"
 #include "storage/redis/layout.h"
 
 enum { MESSAGES = 700, COLD = 500 };
@@ -103,9 +104,56 @@ static void what_the_archive_has_is_in_it(void **state)
     world_fini(&one);
 }
 
+/* Rows that no node has written: ids longer than one can be, and numbers that no head has room for. */
+static void heads_of_what_is_no_conversation(void **state)
+{
+    static const struct {
+        const char *key;
+        size_t n;
+        uint64_t seq;
+    } rows[] = {{"pann\0", 5, 1},
+                {"p\0bob", 5, 1},
+                {"pann\0bob", 8, 0},
+                {"pann\0bob", 8, (UINT64_C(1) << 48) - 1},
+                {"pann\0bob", 8, INT64_MAX},
+                {"cann\0bob", 8, 1},
+                {NULL, 0, 1}};
+    struct kit *k = *state;
+    struct world one;
+    char longest[130] = "p";
+    uint64_t n;
+    if (!k)
+        skip();
+    (void)redis_kit_need();
+    world_init(&one, "redis");
+    one.o.cluster.archive.url = k->url;
+    kit_open(k);
+    memset(longest + 1, 'a', sizeof longest - 1);
+    longest[sizeof longest - 2] = '\0';
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct slice key = rows[i].key ? slice_of(rows[i].key, rows[i].n) : slice_of(longest, sizeof longest);
+        struct archive_row row = {.conv = key,
+                                  .seq = rows[i].seq,
+                                  .id = UINT64_C(1) << 40,
+                                  .created_ms = 1,
+                                  .birth_ms = 1,
+                                  .sender = S("ann"),
+                                  .name = S("Ann"),
+                                  .content = S("text")};
+        assert_int_equal(kit_put(k, &row, 1), ARCHIVE_OK);
+        int r = redis_heads(&one.o, &n, why, sizeof why);
+        (void)kit_sql(k, "delete from message");
+        if (r != ERR_INVALID)
+            fail_msg("row %zu: %d, %s", i, r, why);
+        assert_string_equal(why, "cluster.archive.url: the archive has something that is no private conversation");
+    }
+    world_fini(&one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(heads_of_what_is_no_conversation, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(what_the_archive_has_is_in_it, kit_setup, kit_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

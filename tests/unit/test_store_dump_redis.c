@@ -52,6 +52,50 @@ static void through_clusters_and_back(void **state)
     world_fini(&two);
 }
 
+/* Names that were dropped are in no export. What is left of their numbers is, wherever it goes: what is made under such
+ * a name begins above them. */
+static void dropped_names_begin_above_theirs(void **state)
+{
+    (void)state;
+    struct world a, b, one, two;
+    (void)redis_kit_need();
+    world_init(&a, "rocksdb");
+    world_init(&b, "rocksdb");
+    world_init(&one, "redis");
+    world_init(&two, "redis");
+    files_init(&a);
+    a.hooks.names_max = 1;
+    world_open(&a);
+    assert_int_equal(user_make(&a, "maker", "Maker"), STORE_OK);
+    for (int i = 0; i < 3; i++) {
+        struct conv_key old = util_made(&a, i == 0 ? "old 0" : i == 1 ? "old 1" : "old 2");
+        for (int n = 0; n < 5; n++)
+            (void)say_as(&a, &old, TIER_SMALL, "maker", "x", "", 1, 0);
+        world_pass(&a, 10);
+        (void)util_leave(&a, &old, "maker");
+        util_wait_gone(&a, &old);
+    }
+    world_close(&a);
+    (void)export_world(&a, file[0]);
+    if (import_of(&one, file[0]) || export_to(&one, file[1]) || import_of(&two, file[1]) || export_to(&two, file[0]))
+        fail_msg("%s", why);
+    same_records(file[1], file[0]);
+    same_time(&two, &a);
+    same_time(&b, &a);
+    world_open(&two);
+    struct conv_key again = util_made(&two, "old 0");
+    assert_true(say(&two, &again, TIER_SMALL, "maker", "again") > 5);
+    world_close(&two);
+    import_world(&b, file[0]);
+    again = util_made(&b, "old 1");
+    assert_true(say(&b, &again, TIER_SMALL, "maker", "again") > 5);
+    files_fini();
+    world_fini(&a);
+    world_fini(&b);
+    world_fini(&one);
+    world_fini(&two);
+}
+
 /* A node serves what was imported, goes on with it, and what it has then can be taken out again. */
 static void a_node_goes_on(void **state)
 {
@@ -259,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(through_clusters_and_back),
+        cmocka_unit_test(dropped_names_begin_above_theirs),
         cmocka_unit_test(a_node_goes_on),
         cmocka_unit_test(a_cluster_is_filled_wholly_or_not),
         cmocka_unit_test(halves_are_done_first),

@@ -476,6 +476,42 @@ static int put_notes(struct exporter *e)
     return r;
 }
 
+/* Which names were dropped nobody knows any more, and an export's places are others than a partition's (member.lua): so
+ * the highest floor of all stands for each place, if there is any. Read once all names have been told: those that go
+ * meanwhile have raised it. */
+static int put_floors(struct exporter *e)
+{
+    struct still_ask *asks = calloc(PARTITIONS, sizeof *asks);
+    struct slice item;
+    uint64_t highest = 0;
+    char field[8];
+    if (!asks)
+        return ERR_NOMEM;
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        still_begin(e->s, &asks[p], "HMGET", p, false);
+        call_key(e->s->r, &asks[p].call, 'c', SLICE_NONE);
+        for (unsigned i = 0; i < LAYOUT_NAME_FLOORS; i++) {
+            snprintf(field, sizeof field, "f%u", i);
+            call_arg(&asks[p].call, slice_str(field));
+        }
+        still_post(e->s, &asks[p]);
+    }
+    int r = still_wait(e->s);
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        while (!r && still_next(&asks[p].left, &item)) {
+            uint64_t v = item.p ? export_number(item) : 0;
+            highest = v > highest ? v : highest;
+        }
+        still_free(&asks[p]);
+    }
+    free(asks);
+    for (unsigned place = 0; !r && highest && place <= UINT16_MAX; place++) {
+        struct dump_record rec = {.kind = DUMP_FLOOR, .floor = {.place = (uint16_t)place, .seq = highest}};
+        r = dump_put(e->out, &rec);
+    }
+    return r;
+}
+
 static void tell(const struct exporter *e, int r, char *why, size_t why_size)
 {
     if (e->s->status != STORE_OK)
@@ -500,7 +536,8 @@ static int put_all(struct exporter *e)
     r = r ? r : halves_do(e);
     r = r ? r : put_people(e);
     r = r ? r : still_scan(e->s, 'd', &(struct still_pages){put_digests, e});
-    return r ? r : put_notes(e);
+    r = r ? r : put_notes(e);
+    return r ? r : put_floors(e);
 }
 
 int redis_export(const struct store_options *options, struct dump_writer *out, char *why, size_t why_size)

@@ -15,8 +15,10 @@ enum {
     WAIT_MS = 10000, /* that a page may take, the first one with the connection */
     /* Numbers that are left out: what was acknowledged in the seconds before Redis was lost, and had not reached the
      * archive, had these. No number is given twice. */
-    LEFT_OUT = 1000
+    LEFT_OUT = 1000,
+    USER_MAX = (CONV_KEY_MAX - 2) / 2 /* bytes of an id */
 };
+#define SEQ_MAX ((UINT64_C(1) << 48) - 1)
 
 /* A page, as it is taken out of the archive's memory. */
 struct page {
@@ -38,11 +40,15 @@ struct heads {
     bool away;  /* the archive does not answer */
 };
 
-/* Whether it is a key of a private conversation, as conv_key_pair() makes them. */
-static bool is_pair(struct slice key)
+/* Whether it is a private conversation, as conv_key_pair() makes their keys, with numbers that a head has room for. */
+static bool is_pair(const struct found *f)
 {
-    const char *zero = key.n > 3 && key.p[0] == 'p' ? memchr(key.p, '\0', key.n) : NULL;
-    return zero && key.n <= CONV_KEY_MAX && zero > key.p + 1 && zero < key.p + key.n - 1;
+    struct slice key = conv_key_slice(&f->conv), lo, hi;
+    if (key.n < 4 || key.p[0] != 'p')
+        return false;
+    conv_pair_users(key, &lo, &hi);
+    return lo.n >= 1 && lo.n <= USER_MAX && hi.n >= 1 && hi.n <= USER_MAX && f->first >= 1 && f->first <= f->last &&
+           f->last <= SEQ_MAX - LEFT_OUT;
 }
 
 /* A conversation: all that it has is in the archive. */
@@ -112,7 +118,7 @@ static int heads_take(struct importer *im)
     while (!r && h->page.n) {
         for (uint32_t i = 0; !r && i < h->page.n; i++) {
             const struct found *f = &h->page.found[i];
-            if (!is_pair(conv_key_slice(&f->conv)))
+            if (!is_pair(f))
                 r = ERR_INVALID;
             r = r ? r : head_put(im, f);
             h->n++;

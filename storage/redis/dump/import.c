@@ -121,7 +121,10 @@ static int take(struct importer *im, const struct dump_record *r)
     case DUMP_NOTE:
         im->notes++;
         return put(im, 'V', r->note.key, r->note.value);
-    default: /* DUMP_FLOOR: a cluster remembers each name by itself */
+    case DUMP_FLOOR:
+        im->floor = r->floor.seq > im->floor ? r->floor.seq : im->floor;
+        return 0;
+    default:
         return 0;
     }
 }
@@ -143,6 +146,26 @@ static int records_take(struct importer *im)
 }
 
 /* --- Beginning and end -------------------------------------------------------------------------------------------- */
+
+/* Names that were dropped before the export: it does not say which, and has other places than a partition. */
+static int floors_finish(struct importer *im)
+{
+    char field[8];
+    int r = 0;
+    for (unsigned p = 0; !r && im->floor && p < PARTITIONS; p++) {
+        struct call *c = still_change(im->s, "HSET", p);
+        if (!c)
+            return ERR_NOMEM;
+        call_key(im->s->r, c, 'c', SLICE_NONE);
+        for (unsigned i = 0; i < LAYOUT_NAME_FLOORS; i++) {
+            snprintf(field, sizeof field, "f%u", i);
+            call_arg(c, slice_str(field));
+            call_arg_u64(c, im->floor);
+        }
+        r = import_send(im, c);
+    }
+    return r;
+}
 
 /* What partitions know of themselves: how many channels, the oldest digests, and above which place ids go on. */
 static int parts_finish(struct importer *im)
@@ -197,6 +220,7 @@ static int finish(struct importer *im)
     snprintf(format, sizeof format, "%d", LAYOUT_FORMAT);
     int r = import_channels(im);
     r = r ? r : parts_finish(im);
+    r = r ? r : floors_finish(im);
     r = r ? r : clock_finish(im);
     if (!r && im->notes)
         r = put_u64(im, 'V', "", im->notes);

@@ -17,6 +17,7 @@ struct importer {
     uint64_t last_id; /* no id passes it */
     const char *bad;  /* what is wrong with a record; NULL: nothing */
     uint64_t gone, notes;
+    uint64_t floor; /* at or below which no channel begins that the file does not name; 0: there is none */
 
     /* The conversation whose messages come, put when the last of them has come. */
     bool open;
