@@ -1006,7 +1006,8 @@ struct mp_api {
     uint64_t (*console_password)(mp_self *self);
 
     /* Since 1.4. [main] The number of this server among the nodes of its cluster, by which people know it; 0: it stands
-     * alone. It stays while the process lives, and may be another one's after that. */
+     * alone. It changes only where others took this node for dead, and another one has its number by now; once the
+     * process has ended, it may be another one's as well. */
     unsigned (*node)(mp_self *self);
     /* [main] Asks this plugin of one node by its number, or, with 0, of all others. `done` is called on the main thread
      * when all have answered, or timeout_ms are over (0: a second; 10000 at most). MP_ENOTFOUND: no such node lives, or
