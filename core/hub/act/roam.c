@@ -120,7 +120,7 @@ static void session_is_put(void *owner, struct store_op *op)
         replace_next(l);
         return;
     }
-    /* The bus may know this connection as its device's, and then no other one: those here would be nobody's to close. */
+    /* The bus may know this connection as its device's, and no other one: those here would be nobody's to close. */
     if (l->device_len && (revoked || op->status == STORE_UNKNOWN))
         device_take(l);
     if (revoked || op->status == STORE_NOTFOUND)

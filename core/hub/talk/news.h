@@ -72,8 +72,8 @@ bool news_is_past(const struct conv *v, uint64_t version);
 /* The seq after which a new member of a channel is told of its messages. joined: the channel's when it joined, of which
  * this node may have heard less by now, or more. */
 uint64_t news_told(const struct conv *v, uint64_t joined);
-/* This server's own message to a pair goes to the store, and has been answered: where it may be what is missing, it is
- * waited for, since only its answer says which connection is not to be pushed it. False: not counted, nor to be ended. */
+/* This server's own message to a pair goes to the store, and has been answered. Where it may be what is missing, it is
+ * waited for: only its answer says which connection is not to be pushed it. False: not counted, nor to be ended. */
 bool news_sends(struct shard *s, uint32_t conv);
 void news_sent(struct shard *s, uint32_t conv);
 /* Nothing waits, so that the conversation may be forgotten. */
