@@ -18,9 +18,7 @@
 
 /* --- One membership ----------------------------------------------------------------------------------------------- */
 
-/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
- * stays stored. */
-static bool restore_admitted(struct shard *s, uint32_t user, struct slice channel, const char *claims)
+bool resync_admits(struct shard *s, uint32_t user, struct slice channel, const char *claims)
 {
     if (!hooks_any(s, HOOK_SUBSCRIBE))
         return true;
@@ -86,7 +84,7 @@ bool resync_first(struct shard *s, uint32_t user, const struct store_user_load *
     u->guest = r->user.guest;
     for (uint32_t i = 0; i < r->subscription_count; i++) {
         const struct store_subscription *b = &r->subscriptions[i];
-        if (restore_admitted(s, user, b->channel, claims) &&
+        if (resync_admits(s, user, b->channel, claims) &&
             !resync_join(s, user, b->channel, b->push, b->events, 0, false))
             return false;
     }
@@ -149,7 +147,7 @@ static bool take_joined(struct shard *s, uint32_t user, const struct store_subsc
         *passed = true; /* perhaps by this very request, whose answer comes before what it is told of the channel */
         return true;
     }
-    if (!restore_admitted(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
+    if (!resync_admits(s, user, b->channel, grant_claims(s, user_at(s, user)->first_conn).p))
         return true;
     struct conv_key key = conv_key_channel(b->channel);
     struct bus_news *n = copy_last(s, user, conv_key_slice(&key));

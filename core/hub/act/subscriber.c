@@ -1,6 +1,8 @@
 #include "core/hub/act/subscriber.h"
 
+#include "core/hub/act/resync.h"
 #include "core/hub/people/chan.h"
+#include "core/hub/people/grant.h"
 #include "core/hub/people/session.h"
 #include "core/hub/people/user.h"
 #include "core/hub/shard/op.h"
@@ -36,7 +38,10 @@ static void looked(void *owner, struct store_op *op)
     if (k && k->session) {
         struct session *x = k->session;
         x->looking = false;
-        x->vouched = op->status == STORE_OK && l->shared;
+        struct slice channel = slice_of(l->op.channels.p + 1, l->op.channels.n - 1);
+        /* The hooks are asked as when the news come: what they refuse is no subscription here. */
+        x->vouched =
+            op->status == STORE_OK && l->shared && resync_admits(s, k->user, channel, grant_claims(s, l->conn).p);
         req_go_on(s, l->conn, l->generation);
     }
     free(l);
