@@ -17,8 +17,8 @@ bool resync_take(struct shard *s, uint32_t user, const struct store_user_load *r
 void resync(struct shard *s, uint32_t user, bool inbox);
 /* shard_events.user_overtaken: reads it, and says nothing of the inbox. */
 void resync_overtaken(struct shard *s, uint32_t user);
-/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership stays
- * stored. claims: see grant.h. */
+/* Whether the hooks let a stored subscription be restored. Refused, it is not there for this login; the membership
+ * stays stored. claims: see grant.h. */
 bool resync_admits(struct shard *s, uint32_t user, struct slice channel, const char *claims);
 /* The user is told of, and listens to, the channel from now on, or not any more: another node has made it so. */
 MUST_CHECK bool resync_join(struct shard *s, uint32_t user, struct slice channel, enum push_mode push, bool events,
