@@ -10,8 +10,8 @@ import subprocess
 NOWHERE = "02:00:00:00:00:99"  # an address that no interface has: what is sent there is lost, silently
 
 
-def ip(*arguments):
-    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
+def ip(*arguments, batch=None):
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, input=batch).stdout
 
 
 def possible():
@@ -93,34 +93,35 @@ class Machines:
         low, high = min(i, j), max(i, j)
         return "%s.%d.%d" % (self.net, 10 + low * self.n + high, 1 if i == low else 2)
 
-    def send_to(self, i, j, address):
-        self.at(i, "neigh", "replace", self.end(j, i), "lladdr", address, "dev", "to%d" % j, "nud", "permanent")
+    def send_to(self, i, addresses):
+        """{j: where what i sends to j goes}, all at once: a moment in which one link works and the other does not would
+        be a fault of its own."""
+        ip("-n", self.names[i], "-batch", "-", batch="".join(
+            "neigh replace %s lladdr %s dev to%d nud permanent\n" % (self.end(j, i), address, j)
+            for j, address in addresses.items()))
 
-    def pairs(self):
-        return [(i, j) for i in range(self.n) for j in range(self.n) if i != j]
+    def others(self, i):
+        return [j for j in range(self.n) if j != i]
 
-    def deaf(self, i, j):
-        self.send_to(i, j, NOWHERE)
+    def deaf(self, i, *others):
+        self.send_to(i, {j: NOWHERE for j in others})
 
     def cut(self, i, j):
         self.deaf(i, j)
         self.deaf(j, i)
 
     def alone(self, i):
-        for j in range(self.n):
-            if j != i:
-                self.cut(i, j)
+        self.unheard(i)
+        for j in self.others(i):
+            self.deaf(j, i)
 
     def unheard(self, i):
         """It hears the others, and they do not hear it."""
-        for j in range(self.n):
-            if j != i:
-                self.deaf(i, j)
+        self.deaf(i, *self.others(i))
 
     def heal(self):
-        for i, j in self.pairs():
-            link = self.at(j, "-br", "link", "show", "to%d" % i).split()
-            self.send_to(i, j, link[2])
+        for i in range(self.n):
+            self.send_to(i, {j: self.at(j, "-br", "link", "show", "to%d" % i).split()[2] for j in self.others(i)})
 
     def close(self):
         for name in self.names:
