@@ -260,8 +260,16 @@ class RedisCluster:
             eventually(lambda: n.replicate(master.id), "%s follows %s" % (n.address, master.address))
 
     def healthy(self, timeout=60):
-        """Waits until all that run agree: every slot served, every master with all its replicas in step."""
+        """Waits until all that run agree: every slot served, every master with all its replicas."""
         eventually(self.is_healthy, "a healthy Redis Cluster", timeout, 0.05)
+
+    def in_step(self, timeout=60):
+        """Waits until all replicas have what their masters have now. A link that a cut has silenced may be silent for
+        seconds more, though it counts as connected: another fault then would be two at once."""
+        for m in self.masters():
+            had = m.call("ROLE")[1]
+            eventually(lambda: all(int(r[2]) >= had for r in m.call("ROLE")[2]), "replicas of %s in step" % m.address,
+                       timeout, 0.05)
 
     def is_healthy(self):
         whose = set()  # as each node sees it: after moves of slots they may disagree

@@ -107,6 +107,7 @@ class Faults(Test):
             fault()
             checker.healed()
             self.redis.healthy()
+            self.redis.in_step()
             checker.wait(SOME)
         checker.finish()
         print("  %s: %s" % (self._testMethodName, checker.check()))
