@@ -25,7 +25,7 @@ static bool something_waits(const struct redis *r)
     if (r->slots.doubt || !r->slots.viewed_at || r->slots.nobody.bytes || redis_bus_busy(r))
         return true;
     for (const struct master *m = r->slots.masters; m; m = m->next)
-        if (m->bytes || m->lost || m->short_since || m->lanes[LANE_WRITE].group.phase ||
+        if (m->bytes || m->lost || m->copies.few.since || m->lanes[LANE_WRITE].group.phase ||
             m->lanes[LANE_READ].group.phase || m->lanes[LANE_NEWS].group.sent.first)
             return true;
     return false;
@@ -79,7 +79,7 @@ void redis_io_tick(struct redis *r)
         bytes += m->bytes;
         masters += m->parts != 0;
         lost += m->parts && m->lost;
-        few += m->parts && m->short_since;
+        few += m->parts && m->copies.few.since;
     }
     atomic_store(&r->stats.bytes, bytes);
     atomic_store(&r->stats.masters, masters);

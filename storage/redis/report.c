@@ -74,24 +74,6 @@ static uint64_t number_at(const char *info, const char *name)
     return 0;
 }
 
-/* Lines "slave0:ip=10.0.0.2,port=7001,state=online,offset=12345,lag=0". */
-static void take_replicas(struct told *t, const char *info)
-{
-    uint64_t offset = number_at(info, "master_repl_offset");
-    t->in_step = 0;
-    t->lag = 0;
-    for (const char *line = info; (line = strstr(line, "\nslave")) != NULL; line++) {
-        const char *end = line + 1 + strcspn(line + 1, "\r\n");
-        const char *online = strstr(line, ",state=online,"), *at = strstr(line, ",offset=");
-        if (!online || online > end || !at || at > end)
-            continue;
-        uint64_t has = strtoull(at + strlen(",offset="), NULL, 10);
-        t->in_step++;
-        if (has < offset && offset - has > t->lag)
-            t->lag = offset - has;
-    }
-}
-
 static void tell_full(struct told *t, const struct master *m)
 {
     uint64_t percent = t->memory_max ? t->memory * 100 / t->memory_max : 0;
@@ -128,9 +110,12 @@ static void info_told(struct redis *r, struct call *c, enum store_status status,
     if (!info)
         return;
     struct told *t = told_of(r->report, m->id);
+    struct copies_info copies;
     t->memory = number_at(info, "used_memory");
     t->memory_max = number_at(info, "maxmemory");
-    take_replicas(t, info);
+    copies_read(reply->text, &copies);
+    t->in_step = copies.online;
+    t->lag = copies.lag;
     tell_full(t, m);
     free(info);
 }
@@ -174,7 +159,7 @@ static void tell_master(struct redis *r, const struct master *m, struct cluster_
     at->replicas = m->replicas;
     at->in_step = t->in_step;
     at->reachable = reachable;
-    at->few_copies = m->short_since != 0;
+    at->few_copies = m->copies.few.since != 0;
     at->lag = t->lag;
     at->memory = t->memory;
     at->memory_max = t->memory_max;

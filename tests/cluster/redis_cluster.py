@@ -266,10 +266,17 @@ class RedisCluster:
     def in_step(self, timeout=60):
         """Waits until all replicas have what their masters have now. A link that a cut has silenced may be silent for
         seconds more, though it counts as connected: another fault then would be two at once."""
-        for m in self.masters():
-            had = m.call("ROLE")[1]
-            eventually(lambda: all(int(r[2]) >= had for r in m.call("ROLE")[2]), "replicas of %s in step" % m.address,
-                       timeout, 0.05)
+        had = {}
+
+        def all_have():
+            for m in self.masters():
+                role = m.call("ROLE")
+                if role[0] != b"master":  # a node moves masters apart
+                    return False
+                if any(int(r[2]) < had.setdefault(m, role[1]) for r in role[2]):
+                    return False
+            return True
+        eventually(all_have, "all replicas in step", timeout, 0.05)
 
     def is_healthy(self):
         whose = set()  # as each node sees it: after moves of slots they may disagree

@@ -40,5 +40,27 @@ class Partitions(Faults):
         finally:
             self.machines.heal()
 
+    def cut_off_most_masters(self):
+        """Two masters are on a machine that is cut off, with a replica of the third, which they elect: it must have
+        all that the third one has answered meanwhile, as others still reached that one."""
+        host = random.choice(self.machines.hosts)
+        shards = [[m] + self.redis.replicas_of(m) for m in self.redis.masters()]
+        random.shuffle(shards)
+        for i, shard in enumerate(shards):
+            if (shard[0].host == host) != (i < 2):
+                self.redis.failover(random.choice([n for n in shard[1:] if (n.host == host) == (i < 2)]))
+        self.redis.healthy()
+        self.redis.in_step()
+        self.machines.alone(self.machines.hosts.index(host))
+        try:
+            time.sleep(6)
+        finally:
+            self.machines.heal()
+        self.redis.healthy()
+        self.assertEqual([m.host for m in self.redis.masters()], [host] * 3)
+
+    def test_most_masters_are_cut_off(self):
+        self.under_load(*[self.cut_off_most_masters] * CUTS, people=12, rooms=6)
+
     def test_at_random(self):
         self.under_load(*[self.partition] * CUTS)

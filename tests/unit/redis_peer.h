@@ -55,6 +55,8 @@ struct peer {
     int waits[64];    /* what the next WAITs return; then `copies` */
     unsigned waits_n;
     int copies;
+    int online;     /* replicas that it says it streams to */
+    bool minority;  /* it is cut off from most masters */
     size_t cut_in;  /* a connection ends after so many bytes have come to it since its greeting; 0: none does */
     size_t cut_out; /* or after so many that it has said */
     size_t piece;   /* it says so many bytes at once; 0: all */
@@ -144,6 +146,45 @@ static inline void peer_event(struct buf *out, const char *what, struct slice ch
     buf_lit(out, ":1\r\n");
 }
 
+/* What it says of its replicas, by what it says of the cluster's members. */
+static inline void peer_replicas(struct peer *p, struct buf *out)
+{
+    unsigned n = 0;
+    struct buf lines = BUF_INIT;
+    for (const char *line = p->nodes, *end; *line; line = end) {
+        end = strchr(line, '\n') + 1;
+        const char *slave = strstr(line, "slave"), *leader = strstr(line + 40, p->id);
+        if (!slave || slave > end || !leader || leader > end)
+            continue;
+        n++;
+        resp_put(&lines, slice_of(line, (size_t)(end - line - 1)));
+    }
+    buf_printf(out, "*%u\r\n", n);
+    buf_slice_put(out, buf_slice(&lines));
+    buf_free(&lines);
+}
+
+static inline void peer_cluster(struct peer *p, struct slice what, struct buf *out)
+{
+    if (peer_is(what, "REPLICAS"))
+        peer_replicas(p, out);
+    else if (peer_is(what, "INFO"))
+        resp_put(out, slice_str(p->minority ? "cluster_state:fail\r\n" : "cluster_state:ok\r\n"));
+    else
+        resp_put(out, slice_str(p->nodes));
+}
+
+static inline void peer_info(struct peer *p, struct buf *out)
+{
+    struct buf text = BUF_INIT;
+    buf_lit(&text, "# Replication\r\nrole:master\r\n");
+    for (int i = 0; i < p->online; i++)
+        buf_printf(&text, "slave%d:ip=127.0.0.1,port=1,state=online,offset=12,lag=0\r\n", i);
+    buf_lit(&text, "slave9:ip=127.0.0.1,port=2,state=wait_bgsave,offset=0,lag=0\r\nmaster_repl_offset:12\r\n");
+    resp_put(out, buf_slice(&text));
+    buf_free(&text);
+}
+
 static inline void peer_obey(struct peer_conn *c, const struct reply *command)
 {
     struct peer *p = c->peer;
@@ -166,7 +207,9 @@ static inline void peer_obey(struct peer_conn *c, const struct reply *command)
     } else if (peer_is(name, "TIME")) {
         buf_lit(&c->out, "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
     } else if (peer_is(name, "CLUSTER")) {
-        buf_printf(&c->out, "$%zu\r\n%s\r\n", strlen(p->nodes), p->nodes);
+        peer_cluster(p, command->list[1].text, &c->out);
+    } else if (peer_is(name, "INFO")) {
+        peer_info(p, &c->out);
     } else if (peer_is(name, "FUNCTION")) {
         p->library = true;
         buf_lit(&c->out, "$7\r\nmagpie_\r\n");
@@ -265,7 +308,7 @@ static inline void peer_init(struct peer *p, char letter)
 {
     memset(p, 0, sizeof *p);
     memset(p->id, letter, 40);
-    p->copies = 2;
+    p->copies = p->online = 2;
     p->library = true;
     for (unsigned i = 0; i < PEER_CONNS; i++)
         p->conns[i].fd = -1;

@@ -61,7 +61,7 @@ void errand_free(struct errand *e)
 
 static bool is_well(const struct master *m)
 {
-    return m->parts && !m->lost && !m->short_since && m->lanes[LANE_NEWS].link.state == LINK_READY;
+    return m->parts && !m->lost && !m->copies.few.since && m->lanes[LANE_NEWS].link.state == LINK_READY;
 }
 
 unsigned errand_part(const struct redis *r, unsigned part, uint32_t tries)

@@ -15,33 +15,7 @@ static struct lane *lane_of(struct link *l)
 
 /* --- Copies ------------------------------------------------------------------------------------------------------- */
 
-uint64_t group_short_ms(const struct redis *r, const struct master *m)
-{
-    return m->short_since && r->turn_ms <= m->short_seen + SHORT_GAP ? r->turn_ms - m->short_since : 0;
-}
-
-static void copies_enough(struct redis *r, struct master *m)
-{
-    if (m->short_told)
-        log_event(LOG_INFO, "cluster.copies_back", LOG_STR("host", m->host), LOG_INT("port", m->port),
-                  LOG_INT("after_ms", r->turn_ms - m->short_since));
-    m->short_since = 0;
-    m->short_told = false;
-}
-
-static void copies_short(struct redis *r, struct master *m)
-{
-    if (!m->short_since || r->turn_ms > m->short_seen + SHORT_GAP)
-        m->short_since = r->turn_ms;
-    m->short_seen = r->turn_ms;
-    if (m->short_told || group_short_ms(r, m) < SHORT_REFUSE)
-        return;
-    m->short_told = true;
-    log_event(LOG_WARN, "cluster.short_of_copies", LOG_STR("host", m->host), LOG_INT("port", m->port),
-              LOG_STR("effect", "its changes are refused until they have copies"));
-}
-
-/* Asks how many copies have all that this link has seen done. */
+/* Asks how many replicas have all that this link has seen done. */
 static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
 {
     struct buf *out = &lane->link.out;
@@ -49,25 +23,39 @@ static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
     resp_put(out, SLICE_LIT("WAIT"));
     resp_put_u64(out, copies);
     resp_put_u64(out, ms);
-    lane->group.asked = copies;
+    redis_link_sent(&lane->link, 1);
+    lane->group.waits++;
+}
+
+static void look_send(struct lane *lane)
+{
+    copies_look(lane->master, &lane->link.out);
+    lane->group.look = COPIES_REPLIES;
+    redis_link_sent(&lane->link, COPIES_REPLIES);
+}
+
+/* How many replicas must have it. */
+static uint32_t group_wants(const struct redis *r, const struct lane *lane)
+{
+    const struct group *g = &lane->group;
+    return g->any || !g->need ? g->need : copies_wanted(r, lane->master);
 }
 
 /* The WAIT behind a group. */
 static void wait_first(struct redis *r, struct lane *lane, bool calls)
 {
+    struct group *g = &lane->group;
     struct master *m = lane->master;
-    bool alone = !r->options.cluster.copies || (lane->kind == LANE_READ && fault("reads"));
-    uint32_t need = alone ? 0 : r->options.cluster.copies - 1;
-    uint32_t all = m->replicas > need && need ? m->replicas : need;
-    uint64_t shortage = group_short_ms(r, m);
-    lane->group.need = need;
+    bool read = lane->kind == LANE_READ, sure = read && copies_few_ms(r, m) >= COPIES_SURE;
+    g->need = read && fault("reads") ? 0 : copies_least(r);
+    g->any = !calls || sure;
+    g->waits = 0;
+    if (!g->any && copies_look_due(r, m))
+        look_send(lane);
     if (!calls)
-        wait_send(lane, need, GROUP_WAIT_PROBE);
-    else if (lane->kind == LANE_READ && shortage >= SHORT_READ)
-        wait_send(lane, need, 1); /* it is answered, whatever is said */
-    else
-        wait_send(lane, r->turn_ms < m->few_until ? need : all, GROUP_WAIT_ALL);
-    redis_link_sent(&lane->link, 1);
+        wait_send(lane, g->need, GROUP_WAIT_PROBE);
+    else /* 1: it is answered, whatever is said */
+        wait_send(lane, group_wants(r, lane), sure ? 1 : GROUP_WAIT_FIRST);
 }
 
 /* --- Sending ------------------------------------------------------------------------------------------------------ */
@@ -138,12 +126,14 @@ void group_run(struct redis *r, struct lane *lane)
     bool writes = lane->kind == LANE_WRITE;
     if (g->phase != GROUP_NONE || lane->link.state != LINK_READY || !m->parts)
         return;
-    bool refuse = writes && group_short_ms(r, m) >= SHORT_REFUSE;
-    bool probe = writes && m->short_since && r->turn_ms >= m->short_seen + SHORT_PROBE;
+    const struct shortage *few = &m->copies.few;
+    bool refuse = writes && copies_few_ms(r, m) >= COPIES_REFUSE;
+    bool probe = writes && few->since && r->turn_ms >= few->seen + COPIES_PROBE;
     if (lane->first == QUEUE_NONE && !probe && !(writes && m->library))
         return;
-    g->before = g->refused = 0;
-    g->loading = false;
+    g->before = g->refused = g->look = 0;
+    g->loading = g->kept = false;
+    g->left = m->left;
     if (writes && m->library)
         load_send(lane);
     unsigned n = calls_send(r, lane, refuse);
@@ -254,6 +244,7 @@ static void call_reply(struct redis *r, struct lane *lane, const struct reply *r
         call_end(r, c, STORE_OK);
     } else {
         queue_put(&g->replied, c);
+        g->kept = true;
     }
 }
 
@@ -342,8 +333,7 @@ static void group_unknown(struct redis *r, struct lane *lane)
 /* A read, or a change, has too few copies. */
 static void group_short(struct redis *r, struct lane *lane)
 {
-    copies_short(r, lane->master);
-    if (lane->kind == LANE_READ && group_short_ms(r, lane->master) >= SHORT_READ) {
+    if (lane->kind == LANE_READ && copies_few_ms(r, lane->master) >= COPIES_SURE) {
         group_done(r, lane);
         return;
     }
@@ -351,9 +341,53 @@ static void group_short(struct redis *r, struct lane *lane)
     redis_link_forget(&lane->link);
 }
 
-static void wait_reply(struct redis *r, struct lane *lane, const struct reply *reply)
+/* Whether another master has partitions of the group by now. It may have been elected without what this one's other
+ * replicas have; and what those partitions have waits for this group's end. */
+static bool group_is_moved(const struct redis *r, const struct lane *lane)
+{
+    if (lane->group.left == lane->master->left)
+        return false;
+    for (const struct call *c = lane->group.replied.first; c; c = c->next)
+        if (r->parts[c->part].master != lane->master)
+            return true;
+    return false;
+}
+
+/* A WAIT, or a look at the replicas, has told something: the group ends, or waits on. looked: nothing newer is known. */
+static void group_decide(struct redis *r, struct lane *lane, bool looked)
 {
     struct group *g = &lane->group;
+    struct master *m = lane->master;
+    bool enough = g->has >= (int64_t)g->need,
+         sure = looked && m->copies.serves && copies_silent_ms(r, m) >= COPIES_SURE;
+    if (group_is_moved(r, lane) && g->need) {
+        group_unknown(r, lane);
+        redis_link_forget(&lane->link);
+    } else if (g->has >= (int64_t)group_wants(r, lane) || (enough && (sure || !g->kept))) {
+        group_done(r, lane);
+    } else if (g->any ||
+               (!enough && (g->waits >= GROUP_WAITS || !g->replied.first || copies_few_ms(r, m) >= COPIES_REFUSE))) {
+        group_short(r, lane);
+    } else if (r->turn_ms > lane->link.oldest + r->options.cluster.patience_ms) {
+        group_unknown(r, lane);
+        redis_link_forget(&lane->link);
+    } else {
+        if (looked) {
+            g->phase = GROUP_AGAIN;
+            wait_send(lane, group_wants(r, lane), GROUP_WAIT_AGAIN);
+        } else {
+            g->phase = GROUP_LOOK;
+            if (lane->kind == LANE_WRITE) /* beats: who gives no sign for long is taken for dead */
+                (void)calls_send(r, lane, true);
+            look_send(lane);
+            slots_doubt(r, SLICE_NONE);
+        }
+        redis_link_flush(&lane->link);
+    }
+}
+
+static void wait_reply(struct redis *r, struct lane *lane, const struct reply *reply)
+{
     struct master *m = lane->master;
     if (reply->type != REPLY_NUMBER) { /* it is no master any more, or we may not */
         if (begins(reply->text, "NOPERM "))
@@ -363,19 +397,17 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
         redis_link_end(&lane->link, "it does not wait for copies");
         return;
     }
-    if (reply->number < (int64_t)g->asked && g->asked > g->need)
-        m->few_until = r->turn_ms + GROUP_FEW_FOR;
-    if (reply->number >= (int64_t)g->need) {
-        copies_enough(r, m);
-        group_done(r, lane);
-    } else if (g->phase == GROUP_CALLS && g->replied.first && group_short_ms(r, m) < SHORT_REFUSE) {
-        g->phase = GROUP_WAIT_AGAIN;
-        wait_send(lane, g->need, GROUP_WAIT_FEW);
-        redis_link_sent(&lane->link, 1);
-        redis_link_flush(&lane->link);
-    } else {
-        group_short(r, lane);
-    }
+    lane->group.has = reply->number;
+    copies_seen(r, m, (uint32_t)reply->number, !lane->group.any);
+    group_decide(r, lane, false);
+}
+
+static void look_reply(struct redis *r, struct lane *lane, const struct reply *reply)
+{
+    struct group *g = &lane->group;
+    copies_look_reply(r, lane->master, COPIES_REPLIES - g->look--, reply);
+    if (!g->look && g->phase == GROUP_LOOK)
+        group_decide(r, lane, true);
 }
 
 /* --- What the link tells ------------------------------------------------------------------------------------------ */
@@ -402,8 +434,10 @@ static void lane_reply(struct link *l, const struct reply *reply)
         g->loading = false;
     } else if (g->sent.first) {
         call_reply(r, lane, reply);
-        if (!g->sent.first)
+        if (!g->sent.first && g->phase == GROUP_CALLS)
             g->ran = clock_mono_us();
+    } else if (g->look) {
+        look_reply(r, lane, reply);
     } else {
         wait_reply(r, lane, reply);
     }
@@ -423,7 +457,7 @@ static void lane_lost(struct link *l)
     struct lane *lane = lane_of(l);
     if (lane->group.phase != GROUP_NONE)
         group_unknown(l->r, lane);
-    lane->master->short_since = 0; /* what is known of its copies ends here */
+    copies_forget(lane->master);
     slots_doubt(l->r, SLICE_NONE);
 }
 

@@ -118,7 +118,7 @@ void queue_post(struct redis *r, struct call *c)
 {
     enum lane_kind kind = queue_kind(c);
     struct part *p = &r->parts[c->part];
-    bool refuse = kind == LANE_WRITE && !c->relaxed && group_short_ms(r, p->master) >= SHORT_REFUSE;
+    bool refuse = kind == LANE_WRITE && !c->relaxed && copies_few_ms(r, p->master) >= COPIES_REFUSE;
     if (!buf_ok(&c->body)) {
         queue_fail(r, c, STORE_FATAL);
     } else if (r->stopped || refuse || r->turn_ms > queue_until(r, c) || p->master->bytes + c->body.n > QUEUE_MAX) {
@@ -182,6 +182,7 @@ void queue_assign(struct redis *r, uint16_t part, struct master *m)
         m->bytes += p->bytes[kind];
     }
     old->parts--;
+    old->left++;
     m->parts++;
     p->master = m;
     for (int kind = 0; kind < LANES; kind++)
@@ -197,7 +198,7 @@ static void expire(struct redis *r, uint16_t part, enum lane_kind kind)
     struct part *p = &r->parts[part];
     struct queue all = p->queue[kind];
     struct call *c;
-    bool refuse = kind == LANE_WRITE && group_short_ms(r, p->master) >= SHORT_REFUSE;
+    bool refuse = kind == LANE_WRITE && copies_few_ms(r, p->master) >= COPIES_REFUSE;
     if (!all.first)
         return;
     queue_init(&p->queue[kind]);

@@ -11,6 +11,7 @@
 #define MAGPIE_STORAGE_REDIS_QUEUE_H
 
 #include "storage/redis/client/call.h"
+#include "storage/redis/client/copies.h"
 #include "storage/redis/client/link.h"
 #include "storage/redis/client/partition.h"
 
@@ -22,11 +23,7 @@ enum {
     QUEUE_EXPIRE = 200,      /* ms between two looks for what has waited for too long */
     QUEUE_NONE = UINT16_MAX, /* no partition */
     DENIED_AGAIN = 60000,    /* ms between two lines about a master that refuses changes */
-    NEWS_KEEP = 60000,       /* ms that news are tried */
-    SHORT_REFUSE = 1000,     /* ms short of copies, after which changes are refused */
-    SHORT_READ = 4000,       /* ms short of copies, after which reads are answered without them */
-    SHORT_PROBE = 200,       /* ms between two looks whether copies are back */
-    SHORT_GAP = 1500         /* ms without a sign, after which nothing is known about copies */
+    NEWS_KEEP = 60000        /* ms that news are tried */
 };
 
 struct queue {
@@ -73,7 +70,12 @@ struct part {
     uint64_t epoch;             /* of the claim by which the master has it */
 };
 
-enum group_phase { GROUP_NONE, GROUP_CALLS, GROUP_WAIT, GROUP_WAIT_AGAIN };
+enum group_phase {
+    GROUP_NONE,
+    GROUP_CALLS, /* calls are replied to, and then the WAIT behind them */
+    GROUP_LOOK,  /* too few had it: the master is asked for its replicas */
+    GROUP_AGAIN  /* another WAIT */
+};
 
 /* What is under way on a link: see group.h. */
 struct group {
@@ -81,8 +83,13 @@ struct group {
     struct queue replied; /* waiting for the WAIT */
     uint32_t refused;     /* calls of `replied` that were */
     uint32_t before;      /* replies to come before those of calls: FUNCTION LOAD, TIME */
-    uint32_t need;        /* copies that answer it */
-    uint32_t asked;       /* copies that the WAIT under way asks for */
+    uint32_t need;        /* replicas that must have it at least: copies - 1 */
+    int64_t has;          /* how many the last WAIT has returned */
+    uint32_t left;        /* master.left when it was sent */
+    uint8_t waits;        /* how many there were */
+    uint8_t look;         /* replies to come of a look at the replicas: see copies.h */
+    bool any;             /* `need` will do, though others could be elected */
+    bool kept;            /* a call of it was done, and is answered when copies have it */
     uint64_t begun;       /* when it was sent, µs */
     uint64_t ran;         /* when the last of its calls was replied to, µs */
     uint8_t phase;        /* enum group_phase */
@@ -106,17 +113,16 @@ struct master {
     char host[LINK_HOST_MAX];
     uint16_t port;
     uint16_t parts;       /* it has so many; 0: it goes once its groups have ended */
+    uint32_t left;        /* how often one of them went to another master */
     uint16_t replicas;    /* that follow it, and are not known to have failed */
+    uint16_t followers;   /* the same with those that have */
     bool well;            /* the member that was asked last calls it so */
     bool seen;            /* while a view is read: it is in it */
     bool library;         /* a function was not found: the library is loaded with the next group of changes */
     bool lost;            /* it was logged that it cannot be reached */
     uint64_t denied_told; /* when it was logged last that it refuses changes, by redis.turn_ms; 0: never */
-    bool short_told;      /* it was logged that it has too few copies */
     uint64_t ready_at;    /* when a lane was ready last; 0: never */
-    uint64_t few_until;   /* copies were fewer than all: until then not all are asked for */
-    uint64_t short_since; /* it has had too few copies since; 0: it has enough */
-    uint64_t short_seen;  /* when that was seen last */
+    struct copies copies; /* who must have its changes */
     uint64_t bytes;       /* of calls that wait for it */
     struct ear *ear;      /* ear.c's; NULL: none yet */
     struct lane lanes[LANES];

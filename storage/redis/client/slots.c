@@ -234,14 +234,25 @@ static void replicas_count(struct redis *r, struct slice text, const struct addr
 {
     struct member member;
     for (struct master *m = r->slots.masters; m; m = m->next)
-        m->replicas = 0;
+        m->replicas = m->followers = 0;
     while (text.n) {
-        if (member_read(word_take(&text, '\n'), from, &member) || has_word(member.flags, "fail"))
+        struct master *m = NULL;
+        if (!member_read(word_take(&text, '\n'), from, &member) && has_word(member.flags, "slave"))
+            m = master_find(r, member.leader);
+        if (!m)
             continue;
-        struct master *m = has_word(member.flags, "slave") ? master_find(r, member.leader) : NULL;
-        if (m)
+        if (!has_word(member.flags, "fail"))
             m->replicas++;
+        if (++m->followers > r->slots.most)
+            r->slots.most = m->followers;
     }
+}
+
+bool slots_living(struct slice line)
+{
+    struct member member;
+    const struct address nowhere = {.port = 0};
+    return !member_read(line, &nowhere, &member) && !has_word(member.flags, "fail");
 }
 
 void slots_view(struct redis *r, struct slice text, const struct address *from)

@@ -29,6 +29,7 @@ struct slots {
     struct address *known;  /* members of the last view; owned */
     uint32_t seed_count, known_count;
     uint32_t next;       /* which of seeds and known is asked next */
+    uint16_t most;       /* replicas that any master has had, failed ones too */
     struct address hint; /* asked before those; port 0: none */
     struct link scout;
     bool asking;        /* a view is on its way */
@@ -49,6 +50,8 @@ void slots_tick(struct redis *r);
 void slots_doubt(struct redis *r, struct slice error);
 /* Takes what CLUSTER NODES has said into force. from: the address that said it. */
 void slots_view(struct redis *r, struct slice text, const struct address *from);
+/* Whether a line of CLUSTER REPLICAS is a member that the cluster does not hold as failed. */
+bool slots_living(struct slice line);
 /* A partition of the n-th master, for raw commands that go to each of them; -1: there are not so many. */
 int slots_part(const struct redis *r, unsigned n);
 /* Whether every partition has a master. */

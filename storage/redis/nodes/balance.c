@@ -260,7 +260,7 @@ static bool is_well(const struct redis *r)
         return false;
     for (const struct master *m = r->slots.masters; m; m = m->next)
         if (m->parts &&
-            (m->lost || m->short_since || m->replicas < wanted || m->lanes[LANE_WRITE].link.state != LINK_READY))
+            (m->lost || m->copies.few.since || m->replicas < wanted || m->lanes[LANE_WRITE].link.state != LINK_READY))
             return false;
     return true;
 }

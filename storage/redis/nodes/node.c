@@ -53,7 +53,7 @@ static void hint(struct redis *r)
     struct node_self *s = r->node;
     const struct master *m = r->parts[0].master;
     pthread_mutex_lock(&s->lock);
-    if (!s->done && group_short_ms(r, m))
+    if (!s->done && copies_few_ms(r, m))
         snprintf(s->why, sizeof s->why,
                  "cluster.redis: the table of nodes cannot be written: what %s:%u has is in fewer processes than "
                  "cluster.copies (%u) says",

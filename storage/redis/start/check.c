@@ -20,8 +20,8 @@ enum {
     SLOTS_ALL = 16384,
     RECOMMENDED_REPLICAS = 2,
     ELECTION_MS = 3000,      /* so long slots may be nobody's before that is told */
-    LONGEST_TIMEOUT = 3500,  /* ms; a master that is cut off refuses reads then, before a node takes what it says for
-                             * good (SHORT_READ of queue.h) */
+    LONGEST_TIMEOUT = 2500,  /* ms; a master that is cut off refuses calls after 1.5 of it, before a node takes what it
+                             * says for good (COPIES_SURE of copies.h) */
     SMALL_BACKLOG = 64 << 20 /* bytes: a moment's writes of a busy master */
 };
 
@@ -48,7 +48,7 @@ static const struct {
                                  "needs a full copy, and the master is short of copies meanwhile"},
     [SLOW_FAILOVER] = {.event = "cluster.slow_failover",
                        .about =
-                           "cluster-node-timeout is above 3500 ms, or cluster-require-full-coverage or "
+                           "cluster-node-timeout is above 2500 ms, or cluster-require-full-coverage or "
                            "cluster-allow-reads-when-down is `yes`: a master's death stops more, and longer, and one "
                            "that is cut off shows what is out of date"},
     [UNCHECKED] = {.event = "cluster.unchecked",

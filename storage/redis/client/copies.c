@@ -1,0 +1,173 @@
+#include "storage/redis/client/copies.h"
+
+#include "core/base/log.h"
+#include "storage/redis/client/slots.h"
+#include "storage/redis/redis_private.h"
+
+#include <string.h>
+
+/* --- What INFO says ----------------------------------------------------------------------------------------------- */
+
+/* Takes a line, without its end. */
+static struct slice line_take(struct slice *text)
+{
+    const char *end = text->n ? memchr(text->p, '\n', text->n) : NULL;
+    struct slice line = slice_of(text->p, end ? (size_t)(end - text->p) : text->n);
+    size_t n = line.n + (end != NULL);
+    *text = slice_of(text->p + n, text->n - n);
+    return line;
+}
+
+static bool begins(struct slice s, struct slice with)
+{
+    return s.n >= with.n && memcmp(s.p, with.p, with.n) == 0;
+}
+
+static bool has(struct slice s, struct slice what)
+{
+    return s.n && memmem(s.p, s.n, what.p, what.n);
+}
+
+/* The decimal number behind `name`; 0: there is none. */
+static uint64_t number_behind(struct slice s, struct slice name)
+{
+    const char *at = s.n ? memmem(s.p, s.n, name.p, name.n) : NULL;
+    uint64_t n = 0;
+    if (!at)
+        return 0;
+    for (at += name.n; at < s.p + s.n && *at >= '0' && *at <= '9'; at++)
+        n = n * 10 + (uint64_t)(*at - '0');
+    return n;
+}
+
+/* Of lines "slave0:ip=10.0.0.2,port=7001,state=online,offset=12345,lag=0", and "master_repl_offset:12345" behind. */
+void copies_read(struct slice info, struct copies_info *out)
+{
+    uint64_t last = UINT64_MAX, offset = 0;
+    *out = (struct copies_info){0, 0};
+    while (info.n) {
+        struct slice line = line_take(&info);
+        if (begins(line, SLICE_LIT("master_repl_offset:")))
+            offset = number_behind(line, SLICE_LIT(":"));
+        if (!begins(line, SLICE_LIT("slave")) || !has(line, SLICE_LIT(",state=online,")))
+            continue;
+        uint64_t at = number_behind(line, SLICE_LIT(",offset="));
+        out->online++;
+        last = at < last ? at : last;
+    }
+    out->lag = last < offset ? offset - last : 0;
+}
+
+/* --- Who must have it --------------------------------------------------------------------------------------------- */
+
+uint32_t copies_least(const struct redis *r)
+{
+    return r->options.cluster.copies ? r->options.cluster.copies - 1 : 0;
+}
+
+uint32_t copies_wanted(const struct redis *r, const struct master *m)
+{
+    uint32_t least = copies_least(r), all = m->copies.looked_at ? m->copies.wanted : m->replicas;
+    return !least ? 0 : all > least ? all : least;
+}
+
+/* A master that never had as many replicas as others is asked, too: one may come back to it that followed another. */
+bool copies_look_due(const struct redis *r, const struct master *m)
+{
+    return copies_least(r) && copies_wanted(r, m) < r->slots.most && r->turn_ms >= m->copies.looked_at + COPIES_LOOK;
+}
+
+void copies_look(const struct master *m, struct buf *out)
+{
+    resp_command(out, (struct slice[]){SLICE_LIT("INFO"), SLICE_LIT("replication")}, 2);
+    resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("INFO")}, 2);
+    resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("REPLICAS"), slice_str(m->id)}, 3);
+}
+
+/* Its replicas as it sees them. */
+static void followers(struct redis *r, struct master *m, const struct reply *list)
+{
+    uint32_t living = 0;
+    for (uint32_t i = 0; i < list->n; i++)
+        living += list->list[i].type == REPLY_STRING && slots_living(list->list[i].text);
+    if (list->n > r->slots.most)
+        r->slots.most = (uint16_t)list->n;
+    m->copies.wanted = (uint16_t)(living < m->copies.online ? living : m->copies.online);
+    m->copies.looked_at = r->turn_ms;
+}
+
+void copies_look_reply(struct redis *r, struct master *m, unsigned n, const struct reply *reply)
+{
+    struct copies_info info;
+    if (n == 0 && reply->type == REPLY_STRING) {
+        copies_read(reply->text, &info);
+        m->copies.online = (uint16_t)(info.online < UINT16_MAX ? info.online : UINT16_MAX);
+    } else if (n == 0) { /* it may not be asked */
+        m->copies.online = UINT16_MAX;
+    } else if (n == 1) {
+        m->copies.serves = reply->type == REPLY_STRING && begins(reply->text, SLICE_LIT("cluster_state:ok"));
+    } else if (reply->type == REPLY_LIST && reply->n < UINT16_MAX) {
+        followers(r, m, reply);
+    } else { /* nor this: what was known holds */
+        m->copies.wanted = (uint16_t)copies_wanted(r, m);
+        m->copies.looked_at = r->turn_ms;
+    }
+}
+
+/* --- What is missing ---------------------------------------------------------------------------------------------- */
+
+static uint64_t lasts_ms(const struct redis *r, const struct shortage *s)
+{
+    return s->since && r->turn_ms <= s->seen + COPIES_GAP ? r->turn_ms - s->since : 0;
+}
+
+static void missing(struct redis *r, const struct master *m, struct shortage *s, const char *event, const char *effect)
+{
+    if (!s->since || r->turn_ms > s->seen + COPIES_GAP)
+        s->since = r->turn_ms;
+    s->seen = r->turn_ms;
+    if (s->told || lasts_ms(r, s) < COPIES_REFUSE)
+        return;
+    s->told = true;
+    log_event(LOG_WARN, event, LOG_STR("host", m->host), LOG_INT("port", m->port), LOG_STR("effect", effect));
+}
+
+static void there(struct redis *r, const struct master *m, struct shortage *s, const char *event)
+{
+    if (s->told)
+        log_event(LOG_INFO, event, LOG_STR("host", m->host), LOG_INT("port", m->port),
+                  LOG_INT("after_ms", r->turn_ms - s->since));
+    *s = (struct shortage){.since = 0};
+}
+
+void copies_seen(struct redis *r, struct master *m, uint32_t have, bool all)
+{
+    struct copies *c = &m->copies;
+    if (have < copies_least(r))
+        missing(r, m, &c->few, "cluster.short_of_copies", "its changes are refused until they have copies");
+    else
+        there(r, m, &c->few, "cluster.copies_back");
+    if (!all)
+        return;
+    if (have >= copies_wanted(r, m))
+        there(r, m, &c->silent, "cluster.replica_back");
+    else if (have >= copies_least(r))
+        missing(r, m, &c->silent, "cluster.replica_silent",
+                "its changes wait until the replica has them, or the cluster holds it as failed");
+}
+
+void copies_forget(struct master *m)
+{
+    m->copies.few.seen = m->copies.silent.seen = 0;
+    m->copies.looked_at = 0;
+}
+
+uint64_t copies_few_ms(const struct redis *r, const struct master *m)
+{
+    return lasts_ms(r, &m->copies.few);
+}
+
+uint64_t copies_silent_ms(const struct redis *r, const struct master *m)
+{
+    return lasts_ms(r, &m->copies.silent);
+}
