@@ -382,7 +382,7 @@ static void a_silent_replica_is_waited_for(void **state)
     assert_string_equal(p->commands, "WAIT 2 50;");
 }
 
-/* A replica that loads, or copies its master, cannot be waited for; nor is it elected, with an older state than others. */
+/* A replica that loads, or copies its master, cannot be waited for; nor is it elected while others are ahead. */
 static void who_is_not_streamed_to_is_not_waited_for(void **state)
 {
     struct world *w = *state;

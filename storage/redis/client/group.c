@@ -24,6 +24,7 @@ static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
     resp_put_u64(out, copies);
     resp_put_u64(out, ms);
     redis_link_sent(&lane->link, 1);
+    lane->group.asked = copies;
     lane->group.waits++;
 }
 
@@ -353,36 +354,42 @@ static bool group_is_moved(const struct redis *r, const struct lane *lane)
     return false;
 }
 
-/* A WAIT, or a look at the replicas, has told something: the group ends, or waits on. looked: nothing newer is known. */
+/* A look at the replicas, and then another WAIT. */
+static void group_wait_on(struct redis *r, struct lane *lane, bool looked)
+{
+    struct group *g = &lane->group;
+    if (looked) {
+        g->phase = GROUP_AGAIN;
+        wait_send(lane, group_wants(r, lane), GROUP_WAIT_AGAIN);
+    } else {
+        g->phase = GROUP_LOOK;
+        if (lane->kind == LANE_WRITE) /* beats: who gives no sign for long is taken for dead */
+            (void)calls_send(r, lane, true);
+        look_send(lane);
+        slots_doubt(r, SLICE_NONE);
+    }
+    redis_link_flush(&lane->link);
+}
+
+/* A WAIT, or a look at the replicas behind it, has told something: the group ends, or waits on. */
 static void group_decide(struct redis *r, struct lane *lane, bool looked)
 {
     struct group *g = &lane->group;
     struct master *m = lane->master;
-    bool enough = g->has >= (int64_t)g->need,
-         sure = looked && m->copies.serves && copies_silent_ms(r, m) >= COPIES_SURE;
-    if (group_is_moved(r, lane) && g->need) {
-        group_unknown(r, lane);
-        redis_link_forget(&lane->link);
-    } else if (g->has >= (int64_t)group_wants(r, lane) || (enough && (sure || !g->kept))) {
+    bool enough = g->has >= g->need, all = g->has >= group_wants(r, lane);
+    bool moved = g->has < g->asked && group_is_moved(r, lane);
+    bool sure = looked && m->copies.serves && copies_silent_ms(r, m) >= COPIES_SURE;
+    bool hopeless = g->any || g->waits >= GROUP_WAITS || !g->replied.first || copies_few_ms(r, m) >= COPIES_REFUSE;
+    bool late = r->turn_ms > lane->link.oldest + r->options.cluster.patience_ms;
+    if (!moved && (all || (enough && (sure || !g->kept)))) {
         group_done(r, lane);
-    } else if (g->any ||
-               (!enough && (g->waits >= GROUP_WAITS || !g->replied.first || copies_few_ms(r, m) >= COPIES_REFUSE))) {
+    } else if (!enough && hopeless) {
         group_short(r, lane);
-    } else if (r->turn_ms > lane->link.oldest + r->options.cluster.patience_ms) {
+    } else if (moved || late) {
         group_unknown(r, lane);
         redis_link_forget(&lane->link);
     } else {
-        if (looked) {
-            g->phase = GROUP_AGAIN;
-            wait_send(lane, group_wants(r, lane), GROUP_WAIT_AGAIN);
-        } else {
-            g->phase = GROUP_LOOK;
-            if (lane->kind == LANE_WRITE) /* beats: who gives no sign for long is taken for dead */
-                (void)calls_send(r, lane, true);
-            look_send(lane);
-            slots_doubt(r, SLICE_NONE);
-        }
-        redis_link_flush(&lane->link);
+        group_wait_on(r, lane, looked);
     }
 }
 
@@ -397,8 +404,8 @@ static void wait_reply(struct redis *r, struct lane *lane, const struct reply *r
         redis_link_end(&lane->link, "it does not wait for copies");
         return;
     }
-    lane->group.has = reply->number;
-    copies_seen(r, m, (uint32_t)reply->number, !lane->group.any);
+    lane->group.has = (uint32_t)reply->number;
+    copies_seen(r, m, lane->group.has, !lane->group.any);
     group_decide(r, lane, false);
 }
 

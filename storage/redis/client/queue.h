@@ -84,7 +84,8 @@ struct group {
     uint32_t refused;     /* calls of `replied` that were */
     uint32_t before;      /* replies to come before those of calls: FUNCTION LOAD, TIME */
     uint32_t need;        /* replicas that must have it at least: copies - 1 */
-    int64_t has;          /* how many the last WAIT has returned */
+    uint32_t asked;       /* how many the last WAIT asked for */
+    uint32_t has;         /* how many it has returned */
     uint32_t left;        /* master.left when it was sent */
     uint8_t waits;        /* how many there were */
     uint8_t look;         /* replies to come of a look at the replicas: see copies.h */
