@@ -57,6 +57,8 @@ struct peer {
     int copies;
     int online;     /* replicas that it says it streams to */
     bool minority;  /* it is cut off from most masters */
+    unsigned epoch; /* of the cluster, as it knows it */
+    unsigned heard; /* when it heard others last, by its clock, which shows 1000 ms */
     size_t cut_in;  /* a connection ends after so many bytes have come to it since its greeting; 0: none does */
     size_t cut_out; /* or after so many that it has said */
     size_t piece;   /* it says so many bytes at once; 0: all */
@@ -146,32 +148,12 @@ static inline void peer_event(struct buf *out, const char *what, struct slice ch
     buf_lit(out, ":1\r\n");
 }
 
-/* What it says of its replicas, by what it says of the cluster's members. */
-static inline void peer_replicas(struct peer *p, struct buf *out)
-{
-    unsigned n = 0;
-    struct buf lines = BUF_INIT;
-    for (const char *line = p->nodes, *end; *line; line = end) {
-        end = strchr(line, '\n') + 1;
-        const char *slave = strstr(line, "slave"), *leader = strstr(line + 40, p->id);
-        if (!slave || slave > end || !leader || leader > end)
-            continue;
-        n++;
-        resp_put(&lines, slice_of(line, (size_t)(end - line - 1)));
-    }
-    buf_printf(out, "*%u\r\n", n);
-    buf_slice_put(out, buf_slice(&lines));
-    buf_free(&lines);
-}
-
 static inline void peer_cluster(struct peer *p, struct slice what, struct buf *out)
 {
-    if (peer_is(what, "REPLICAS"))
-        peer_replicas(p, out);
-    else if (peer_is(what, "INFO"))
-        resp_put(out, slice_str(p->minority ? "cluster_state:fail\r\n" : "cluster_state:ok\r\n"));
-    else
-        resp_put(out, slice_str(p->nodes));
+    char state[128];
+    snprintf(state, sizeof state, "cluster_state:%s\r\ncluster_current_epoch:%u\r\n", p->minority ? "fail" : "ok",
+             p->epoch);
+    resp_put(out, slice_str(peer_is(what, "INFO") ? state : p->nodes));
 }
 
 static inline void peer_info(struct peer *p, struct buf *out)
@@ -338,8 +320,8 @@ static inline void peer_tell(struct peer *p, const struct peer *of, const char *
                              unsigned epoch, const char *slots)
 {
     size_t n = strlen(p->nodes);
-    snprintf(p->nodes + n, sizeof p->nodes - n, "%s 127.0.0.1:%u@1%u %s %s 0 0 %u connected%s%s\n", of->id, of->port,
-             of->port % 10000, flags, leader ? leader->id : "-", epoch, *slots ? " " : "", slots);
+    snprintf(p->nodes + n, sizeof p->nodes - n, "%s 127.0.0.1:%u@1%u %s %s 0 %u %u connected%s%s\n", of->id, of->port,
+             of->port % 10000, flags, leader ? leader->id : "-", p->heard, epoch, *slots ? " " : "", slots);
 }
 
 /* --- The world --- */

@@ -328,7 +328,7 @@ static void what_was_overtaken_is_not_repeated(void **state)
 /* --- Copies --- */
 
 /* What the master is asked when too few replicas have something: its replicas, by whom, and how it is. */
-#define LOOK "INFO replication;CLUSTER INFO;CLUSTER REPLICAS aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;"
+#define LOOK "INFO replication;TIME;CLUSTER INFO;CLUSTER NODES;"
 
 /* The peers' replicas, one of which has these flags. */
 static void world_flags(struct world *w, const char *flags)
@@ -406,6 +406,49 @@ static void who_is_not_streamed_to_is_not_waited_for(void **state)
     try_post(w, &t, "d", FN_APPEND, 5);
     SOON(w, t.status >= 0);
     assert_string_equal(p->commands, "WAIT 2 50;");
+}
+
+/* Peer 0 has two replicas that play no part, and two other masters, which it heard at `heard`. */
+static void world_of_masters(struct world *w, unsigned heard, unsigned epoch)
+{
+    static struct peer replicas[2] = {{.id = "", .port = 1}, {.id = "", .port = 2}};
+    for (int i = 0; i < 2; i++)
+        memset(replicas[i].id, 'x' + i, 40);
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *p = &w->peers[i];
+        p->nodes[0] = '\0';
+        p->heard = heard;
+        p->epoch = epoch;
+        peer_tell(p, &w->peers[0], i ? "master" : "myself,master", NULL, 1, "0-9999");
+        peer_tell(p, &w->peers[1], i == 1 ? "myself,master" : "master", NULL, 2, "10000-12999");
+        peer_tell(p, &w->peers[2], i == 2 ? "myself,master" : "master", NULL, 3, "13000-16383");
+        for (int j = 0; j < 2; j++)
+            peer_tell(p, &replicas[j], "slave", &w->peers[0], 1, "");
+    }
+}
+
+/* Whose link has ended may have been elected by masters that this one did not hear. */
+static void who_may_have_been_elected_counts(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = &w->peers[0];
+    static struct try t, next;
+    world_of_masters(w, 999, 5); /* before now, which is 1000 */
+    UNTIL(w, w->r->parts[1000].master != w->r->parts[0].master);
+    p->copies = p->online = 1;
+    try_post(w, &t, "a", FN_APPEND, 5);
+    world_pass(w, 1000);
+    assert_int_equal(t.status, -1);
+    world_of_masters(w, 1001, 6); /* one more election, of whomever */
+    world_pass(w, 1000);
+    assert_int_equal(t.status, -1);
+    world_of_masters(w, 1001, 5); /* they were heard since, and know of none */
+    SOON(w, t.status >= 0);
+    assert_int_equal(t.status, STORE_OK);
+    p->commands[0] = '\0';
+    try_post(w, &next, "b", FN_APPEND, 5);
+    SOON(w, next.status >= 0);
+    assert_null(strstr(p->commands, "WAIT 2"));
 }
 
 /* A master that still serves after 4 s is not cut off from most: the silent one cannot be elected in its place. */
@@ -635,6 +678,7 @@ int main(void)
         T(what_was_overtaken_is_not_repeated),
         T(a_silent_replica_is_waited_for),
         T(who_is_not_streamed_to_is_not_waited_for),
+        T(who_may_have_been_elected_counts),
         T(a_master_that_serves_need_not_wait_for_ever),
         T(a_group_ends_when_its_partition_moves),
         T(a_second_wait_may_do),

@@ -28,16 +28,20 @@ static bool has(struct slice s, struct slice what)
     return s.n && memmem(s.p, s.n, what.p, what.n);
 }
 
-/* The decimal number behind `name`; 0: there is none. */
+/* The decimal number with which it begins; 0: there is none. */
+static uint64_t number_of(struct slice s)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+        n = n * 10 + (uint64_t)(s.p[i] - '0');
+    return n;
+}
+
+/* That behind `name`. */
 static uint64_t number_behind(struct slice s, struct slice name)
 {
     const char *at = s.n ? memmem(s.p, s.n, name.p, name.n) : NULL;
-    uint64_t n = 0;
-    if (!at)
-        return 0;
-    for (at += name.n; at < s.p + s.n && *at >= '0' && *at <= '9'; at++)
-        n = n * 10 + (uint64_t)(*at - '0');
-    return n;
+    return at ? number_of(slice_of(at + name.n, s.n - (size_t)(at - s.p) - name.n)) : 0;
 }
 
 /* Of lines "slave0:ip=10.0.0.2,port=7001,state=online,offset=12345,lag=0", and "master_repl_offset:12345" behind. */
@@ -77,40 +81,68 @@ bool copies_look_due(const struct redis *r, const struct master *m)
     return copies_least(r) && copies_wanted(r, m) < r->slots.most && r->turn_ms >= m->copies.looked_at + COPIES_LOOK;
 }
 
-void copies_look(const struct master *m, struct buf *out)
+void copies_look(struct buf *out)
 {
     resp_command(out, (struct slice[]){SLICE_LIT("INFO"), SLICE_LIT("replication")}, 2);
+    resp_command(out, (struct slice[]){SLICE_LIT("TIME")}, 1);
     resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("INFO")}, 2);
-    resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("REPLICAS"), slice_str(m->id)}, 3);
+    resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("NODES")}, 2);
 }
 
-/* Its replicas as it sees them. */
-static void followers(struct redis *r, struct master *m, const struct reply *list)
+/* A replica is streamed to no more, and is not held as failed. It has ended, or it has been elected by masters that this
+ * one did not hear: these would have told it of the new epoch since. */
+static bool is_gone(struct redis *r, struct copies *c, const struct slots_census *seen)
 {
-    uint32_t living = 0;
-    for (uint32_t i = 0; i < list->n; i++)
-        living += list->list[i].type == REPLY_STRING && slots_living(list->list[i].text);
-    if (list->n > r->slots.most)
-        r->slots.most = (uint16_t)list->n;
-    m->copies.wanted = (uint16_t)(living < m->copies.online ? living : m->copies.online);
-    m->copies.looked_at = r->turn_ms;
+    if (!c->gone_at || r->turn_ms > c->looked_at + COPIES_GAP) {
+        c->gone_at = c->time;
+        c->gone_epoch = c->epoch;
+        return false;
+    }
+    return c->serves && c->epoch == c->gone_epoch && 2 * seen->heard > seen->masters;
+}
+
+/* The members as the master sees them, the last of its replies. */
+static void census(struct redis *r, struct master *m, struct slice text)
+{
+    struct copies *c = &m->copies;
+    uint32_t wanted = c->looked_at ? c->wanted : m->replicas;
+    struct slots_census seen;
+    slots_count(text, m->id, c->gone_at, &seen);
+    if (seen.followers > r->slots.most)
+        r->slots.most = (uint16_t)seen.followers;
+    if (c->online >= wanted || is_gone(r, c, &seen)) {
+        wanted = c->online;
+        c->gone_at = 0;
+    }
+    c->wanted = (uint16_t)(wanted < seen.living ? wanted : seen.living);
+    c->looked_at = r->turn_ms;
+}
+
+static void time_told(struct copies *c, const struct reply *reply)
+{
+    if (reply->type == REPLY_LIST && reply->n == 2)
+        c->time = number_of(reply->list[0].text) * 1000 + number_of(reply->list[1].text) / 1000;
+}
+
+static void state_told(struct copies *c, struct slice text)
+{
+    c->serves = has(text, SLICE_LIT("cluster_state:ok"));
+    c->epoch = number_behind(text, SLICE_LIT("cluster_current_epoch:"));
 }
 
 void copies_look_reply(struct redis *r, struct master *m, unsigned n, const struct reply *reply)
 {
+    struct slice text = reply->type == REPLY_STRING ? reply->text : SLICE_NONE; /* it may not be asked */
     struct copies_info info;
-    if (n == 0 && reply->type == REPLY_STRING) {
-        copies_read(reply->text, &info);
+    if (n == 0) {
+        copies_read(text, &info);
         m->copies.online = (uint16_t)(info.online < UINT16_MAX ? info.online : UINT16_MAX);
-    } else if (n == 0) { /* it may not be asked */
-        m->copies.online = UINT16_MAX;
     } else if (n == 1) {
-        m->copies.serves = reply->type == REPLY_STRING && begins(reply->text, SLICE_LIT("cluster_state:ok"));
-    } else if (reply->type == REPLY_LIST && reply->n < UINT16_MAX) {
-        followers(r, m, reply);
-    } else { /* nor this: what was known holds */
-        m->copies.wanted = (uint16_t)copies_wanted(r, m);
-        m->copies.looked_at = r->turn_ms;
+        time_told(&m->copies, reply);
+    } else if (n == 2) {
+        state_told(&m->copies, text);
+    } else if (text.n) {
+        census(r, m, text);
     }
 }
 
@@ -159,7 +191,7 @@ void copies_seen(struct redis *r, struct master *m, uint32_t have, bool all)
 void copies_forget(struct master *m)
 {
     m->copies.few.seen = m->copies.silent.seen = 0;
-    m->copies.looked_at = 0;
+    m->copies.gone_at = 0;
 }
 
 uint64_t copies_few_ms(const struct redis *r, const struct master *m)

@@ -3,11 +3,12 @@
  *
  * In `cluster.copies` at least, and in each replica that could be elected. copies - 1 replicas alone would not do: of
  * those that hear each other, the one that is ahead is elected, but a network may part so that most masters are with a
- * replica that is behind. Who could be elected, the master says: those that it streams to, and that the cluster does
- * not hold as failed. Most masters hold that together, so a master that is cut off from most of them never says it.
+ * replica that is behind.
  *
- * A replica that neither answers nor is held as failed is waited for, for a while: a master that still serves then is
- * not cut off.
+ * Who could be elected, its master says. A replica counts once it streams to it. It counts no more when most masters
+ * hold it as failed, for so a master that is cut off from most of them never says it; or when its link has ended, and
+ * most masters have been heard since, of whom none knows a newer epoch: it was not elected. Who is silent, and
+ * neither, is waited for, for a while: a master that still serves then is not cut off.
  */
 #ifndef MAGPIE_STORAGE_REDIS_COPIES_H
 #define MAGPIE_STORAGE_REDIS_COPIES_H
@@ -28,7 +29,7 @@ enum {
     COPIES_PROBE = 200,   /* ms between two looks whether copies are back */
     COPIES_GAP = 1500,    /* ms without a sign, after which nothing is known about copies */
     COPIES_LOOK = 100,    /* ms between two looks at the replicas while some do not count */
-    COPIES_REPLIES = 3    /* of such a look */
+    COPIES_REPLIES = 4    /* of such a look */
 };
 
 /* Something is missing, and has been whenever it was looked for. Times by redis.turn_ms. */
@@ -45,7 +46,11 @@ struct copies {
     uint64_t looked_at;     /* when it was asked for its replicas last; 0: never */
     uint16_t online;        /* replicas that it streamed to then */
     uint16_t wanted;        /* those that must have its changes, by what it said then */
-    bool serves;            /* it called the cluster's state good then */
+    bool serves;            /* it called the cluster's state good then, … */
+    uint64_t epoch;         /* … and this the cluster's epoch */
+    uint64_t time;          /* of its clock then, ms */
+    uint64_t gone_at;       /* of its clock, when it streamed first to fewer than wanted; 0: it does to all */
+    uint64_t gone_epoch;    /* the cluster's then */
 };
 
 /* What INFO replication says of a master's replicas. */
@@ -63,7 +68,7 @@ uint32_t copies_least(const struct redis *r);
 /* Whether a master shall be asked for its replicas: some of them did not count, and may again. */
 bool copies_look_due(const struct redis *r, const struct master *m);
 /* Writes the questions, … */
-void copies_look(const struct master *m, struct buf *out);
+void copies_look(struct buf *out);
 /* … and takes the n-th of the replies, of COPIES_REPLIES. */
 void copies_look_reply(struct redis *r, struct master *m, unsigned n, const struct reply *reply);
 

@@ -30,7 +30,7 @@ static void wait_send(struct lane *lane, uint32_t copies, uint32_t ms)
 
 static void look_send(struct lane *lane)
 {
-    copies_look(lane->master, &lane->link.out);
+    copies_look(&lane->link.out);
     lane->group.look = COPIES_REPLIES;
     redis_link_sent(&lane->link, COPIES_REPLIES);
 }

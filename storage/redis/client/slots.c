@@ -136,6 +136,7 @@ static void masters_sweep(struct redis *r)
 struct member {
     struct slice id, flags, leader, slots;
     struct address address;
+    uint64_t heard; /* when it last answered whoever says this, by that one's clock, ms */
     uint64_t epoch;
 };
 
@@ -147,12 +148,13 @@ static int member_read(struct slice line, const struct address *from, struct mem
     out->flags = word_take(&line, ' ');
     out->leader = word_take(&line, ' ');
     (void)word_take(&line, ' ');
-    (void)word_take(&line, ' ');
+    struct slice heard = word_take(&line, ' ');
     struct slice epoch = word_take(&line, ' ');
     (void)word_take(&line, ' ');
     out->slots = line;
-    if (out->id.n != 40 || number_of(epoch, &out->epoch) || slots_address(word_take(&address, '@'), &out->address) ||
-        has_word(out->flags, "noaddr") || has_word(out->flags, "handshake"))
+    if (out->id.n != 40 || number_of(epoch, &out->epoch) || number_of(heard, &out->heard) ||
+        slots_address(word_take(&address, '@'), &out->address) || has_word(out->flags, "noaddr") ||
+        has_word(out->flags, "handshake"))
         return ERR_INVALID;
     if (!out->address.host[0]) /* a member that nobody has talked to yet does not know its own */
         memcpy(out->address.host, from->host, sizeof from->host);
@@ -248,11 +250,21 @@ static void replicas_count(struct redis *r, struct slice text, const struct addr
     }
 }
 
-bool slots_living(struct slice line)
+void slots_count(struct slice text, const char *id, uint64_t since, struct slots_census *out)
 {
     struct member member;
     const struct address nowhere = {.port = 0};
-    return !member_read(line, &nowhere, &member) && !has_word(member.flags, "fail");
+    *out = (struct slots_census){.followers = 0};
+    while (text.n) {
+        if (member_read(word_take(&text, '\n'), &nowhere, &member))
+            continue;
+        bool elects = has_word(member.flags, "master") && member.slots.n,
+             follows = slice_eq(member.leader, slice_str(id));
+        out->masters += elects;
+        out->heard += elects && (has_word(member.flags, "myself") || member.heard > since);
+        out->followers += follows;
+        out->living += follows && !has_word(member.flags, "fail");
+    }
 }
 
 void slots_view(struct redis *r, struct slice text, const struct address *from)

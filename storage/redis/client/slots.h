@@ -50,8 +50,16 @@ void slots_tick(struct redis *r);
 void slots_doubt(struct redis *r, struct slice error);
 /* Takes what CLUSTER NODES has said into force. from: the address that said it. */
 void slots_view(struct redis *r, struct slice text, const struct address *from);
-/* Whether a line of CLUSTER REPLICAS is a member that the cluster does not hold as failed. */
-bool slots_living(struct slice line);
+/* What a master's CLUSTER NODES says of its replicas, and of those who elect. */
+struct slots_census {
+    uint32_t followers; /* its replicas, … */
+    uint32_t living;    /* … and those that the cluster does not hold as failed */
+    uint32_t masters;   /* those that elect, it too, … */
+    uint32_t heard;     /* … and those that it has heard since */
+};
+
+/* since: of its clock, ms. */
+void slots_count(struct slice text, const char *id, uint64_t since, struct slots_census *out);
 /* A partition of the n-th master, for raw commands that go to each of them; -1: there are not so many. */
 int slots_part(const struct redis *r, unsigned n);
 /* Whether every partition has a master. */
