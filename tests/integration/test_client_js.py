@@ -47,7 +47,8 @@ class ClientJsCuts(Test):
     config = {"log": {"level": "info"}}
 
     def test_cuts(self):
-        r = node(os.path.join("test", "cuts.mjs"), "127.0.0.1:%s" % self.server.websocket, str(CUTS), timeout=240)
+        servers = ",".join("127.0.0.1:%s" % n.ports["websocket"] for n in self.server.nodes)
+        r = node(os.path.join("test", "cuts.mjs"), servers, str(CUTS), timeout=240)
         self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
         counted = json.loads(r.stdout)
         self.assertEqual(counted["cuts"], CUTS)

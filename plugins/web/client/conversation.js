@@ -16,6 +16,8 @@ export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class Conversation extends Emitter {
   #chat;
   #held = new Map(); // seq → message that came too early
+  #base = 0; // where telling began, if nobody said where: what is up to it was never told here
+  #late = new Set(); // seqs up to #base that were told all the same
   #goal = 0; // the newest seq that is known of
   #filling = null; // the promise of a repair under way
   #queue = []; // sends, in order; the first may be under way
@@ -219,17 +221,27 @@ export class Conversation extends Emitter {
   // --- Receiving ---------------------------------------------------------------------------------------------------
 
   _receive(message, fromInbox = false) {
-    if (this.last === null) {
-      if (this.#early(fromInbox)) return void this.#held.set(message.seq, message);
-      this.last = Math.min(message.seq, ...this.#held.keys()) - 1;
-    }
-    if (message.seq <= this.last) return this.#chat._seen(this, message);
-    if (message.seq === this.last + 1) {
-      this.#tell(message);
-      return this.#drain();
-    }
-    this.#held.set(message.seq, message);
-    this.#reach(message.seq);
+    const { seq } = message;
+    if (this.last !== null && seq <= this.last) return this.#past(message);
+    this.#held.set(seq, message);
+    if (this.last !== null) return seq === this.last + 1 ? this.#drain() : this.#reach(seq);
+    if (this.#early(fromInbox)) return;
+    // What came before it is in the inbox, unless it was told: several servers may say that later.
+    if (this.kind === "user" && seq > 1 && !fromInbox) this.#chat._fetchInbox();
+    else this.#start();
+  }
+
+  #start() {
+    this.last = this.#base = Math.min(...this.#held.keys()) - 1;
+    this.#drain();
+  }
+
+  /** Of a message that is not above the newest told: late is better than never. */
+  #past(message) {
+    if (this.kind !== "user" || message.seq > this.#base || this.#late.has(message.seq))
+      return this.#chat._seen(this, message);
+    this.#late.add(message.seq);
+    this.#announce(message);
   }
 
   /**
@@ -237,7 +249,7 @@ export class Conversation extends Emitter {
    * one's own that is stored and not answered.
    */
   #early(fromInbox = false) {
-    return this.kind === "user" && (this.#queue.some((item) => item.begun) || (this.#chat._readingInbox && !fromInbox));
+    return this.kind === "user" && (this.#queue.some((item) => item.begun) || (this.#chat._inboxWaits && !fromInbox));
   }
 
   /** A slice of messages from..to, of which some may be left out. */
@@ -266,9 +278,7 @@ export class Conversation extends Emitter {
 
   /** What came early begins the conversation, once nothing older can come. */
   _settle() {
-    if (this.last !== null || !this.#held.size || this.#early()) return;
-    this.last = Math.min(...this.#held.keys()) - 1;
-    this.#drain();
+    if (this.last === null && this.#held.size && !this.#early()) this.#start();
   }
 
   _changed(kind, body) {
@@ -315,6 +325,10 @@ export class Conversation extends Emitter {
   #tell(message) {
     this.last = message.seq;
     this.#held.delete(message.seq);
+    this.#announce(message);
+  }
+
+  #announce(message) {
     this.emit("message", message);
     this.#chat.emit("message", message, this);
     this.#chat._seen(this, message);

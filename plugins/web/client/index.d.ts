@@ -128,7 +128,10 @@ export interface MagpieEvents {
   error: [error: Error];
   /** The server says why it will close the connection. */
   closing: [info: { reason: string; message?: string; retryAfter?: number }];
-  /** Each message of each conversation, in order and once. */
+  /**
+   * Each message of each conversation, in order and once. One exception: a private message that the server stores behind
+   * a later one, before which nothing was told here, is told late. That happens only where several servers are one.
+   */
   message: [message: Message, conversation: Conversation];
   edit: [edit: Edit, conversation: Conversation];
   recall: [recall: Recall, conversation: Conversation];
@@ -262,7 +265,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   range(from: number, to: number): Promise<Message[]>;
   /**
    * Where nothing was told yet, telling begins behind `seq`: what is up to it is known from history() or
-   * conversations(). Without it telling begins with the first message that comes.
+   * conversations(). Without it telling begins with the first message that comes, or waits in the inbox.
    */
   begin(seq: number): void;
   edit(seq: number, content: string): Promise<{ editedAt: number }>;

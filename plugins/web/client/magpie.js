@@ -38,6 +38,7 @@ export class Magpie extends Emitter {
   #ackTimer = null;
   #inbox = null; // the promise of a fetch under way
   #inboxAgain = false;
+  #inboxRead = false; // whether all that waits in it has been received here
   #clients = 0;
   #prefix = Math.random().toString(36).slice(2, 10) + Date.now().toString(36);
   #online = () => this.#hurry();
@@ -142,7 +143,8 @@ export class Magpie extends Emitter {
     if (token) this.emit("token", token);
     this.emit("connected", { again, inbox });
     this.#connecting.resolve(this);
-    if (inbox) this.#fetchInbox();
+    if (inbox) this._fetchInbox();
+    else this.#inboxIsRead();
     if (this.#watched.size) this.#watch([...this.#watched], true).catch(() => {});
     for (const { go, timer } of this.#waiting.splice(0)) {
       clearTimeout(timer);
@@ -156,6 +158,7 @@ export class Magpie extends Emitter {
   #ended(link, error) {
     if (link !== this.#link) return;
     this.#link = null;
+    this.#inboxRead = false;
     if (this.state === "closed") return;
     const { minDelay, maxDelay } = this.options;
     const least = Math.min(maxDelay, minDelay * 2 ** Math.min(this.#attempts++, 16)) * (0.5 + Math.random() / 2);
@@ -280,7 +283,7 @@ export class Magpie extends Emitter {
       0: () => this.emit("error", new MagpieError(body.error?.code ?? "bad_request", body.error?.message)),
       101: () => this.user(this.#peer(body))._receive(body),
       102: () => this.#heard(body.channel)._receive(body),
-      103: () => this.#fetchInbox(),
+      103: () => this._fetchInbox(),
       104: () => this.#heard(body.channel)._receiveSlice(body),
       105: () => this.#closing(body),
       106: () => this.emit("announcement", body),
@@ -348,12 +351,12 @@ export class Magpie extends Emitter {
     }
   }
 
-  #fetchInbox() {
+  _fetchInbox() {
+    this.#inboxRead = false;
     this.#inboxAgain = true;
     this.#inbox ??= this.#readInbox().finally(() => {
       this.#inbox = null;
-      for (const c of this.#conversations.values()) c._settle();
-      if (this.#inboxAgain && this.state === "connected") this.#fetchInbox();
+      if (this.#inboxAgain && this.state === "connected") this._fetchInbox();
     });
   }
 
@@ -365,9 +368,11 @@ export class Magpie extends Emitter {
         const body = { limit: 200 };
         if (after !== undefined) body.after = after;
         const { messages, more } = await this._request(INBOX, body);
-        for (const m of messages) this.user(this.#peer(m))._receive(m, true);
         after = messages.at(-1)?.id ?? after;
+        // It is in the order of arrival, which of several servers need not be that of a conversation. Ids are.
+        for (const m of messages.sort((a, b) => (a.id < b.id ? -1 : 1))) this.user(this.#peer(m))._receive(m, true);
         if (more && messages.length) this.#inboxAgain = true;
+        else if (!this.#inboxAgain) this.#inboxIsRead();
       } catch (error) {
         if (error.code === "disconnected" || error.code === "timeout") return; // the next login says what waits
         this.#inboxAgain = true;
@@ -376,8 +381,14 @@ export class Magpie extends Emitter {
     }
   }
 
-  get _readingInbox() {
-    return this.#inbox !== null;
+  #inboxIsRead() {
+    this.#inboxRead = true;
+    for (const c of this.#conversations.values()) c._settle();
+  }
+
+  /** Whether the inbox may have something that was not received here. */
+  get _inboxWaits() {
+    return !this.#inboxRead;
   }
 
   /** A message was told, or had been before: it need not wait in the inbox any more. */

@@ -23,6 +23,40 @@ async function until(condition, what) {
   }
 }
 
+/**
+ * A WebSocket whose frames, all text, pass `out(frame, socket)` and `into(frame, socket)`: what these return goes on in
+ * their place, and nothing if that is null.
+ */
+const between = ({ out = (frame) => frame, into = (frame) => frame }) =>
+  class extends WebSocket {
+    send(data) {
+      const frame = out(JSON.parse(data), this);
+      if (frame) super.send(JSON.stringify(frame));
+    }
+    set onmessage(listener) {
+      this.listener = listener;
+      super.onmessage = ({ data }) => {
+        const frame = into(JSON.parse(data), this);
+        if (frame) listener({ data: JSON.stringify(frame) });
+      };
+    }
+  };
+
+/** Ann and Bob, who is away; "1" waits in his inbox. */
+async function waiting() {
+  const ann = await user("Ann"), bob = await user("Bob"), { token, id } = bob;
+  bob.close();
+  await ann.user(id).send("1");
+  return { ann, id, token };
+}
+
+/** The inbox is emptied, and what was told stays. */
+async function told(chat, contents) {
+  await until(() => chat.heard.length >= contents.length, contents.join());
+  for (const end = Date.now() + 20000; (await chat.call(7)).messages.length; ) assert.ok(Date.now() < end);
+  assert.deepEqual(chat.heard.map((h) => h[3]), contents);
+}
+
 let n = 0;
 const fresh = () => `client-${process.pid}-${++n}`;
 const refused = (promise, code) =>
@@ -56,6 +90,81 @@ const tests = {
     await until(() => again.user(ann.id).last === 2, "both");
     for (const end = Date.now() + 10000; (await again.call(7)).messages.length; ) assert.ok(Date.now() < end);
     assert.equal(ann.heard.length, 2, "one's own are told too");
+  },
+
+  async "a connection that is lost while the inbox is read loses nothing of it"() {
+    const { ann, id, token } = await waiting();
+    let lost = 0;
+    const Cut = between({
+      out(frame) {
+        if (frame.action !== 7 || lost) return frame;
+        lost++;
+        ann.user(id).send("2");
+        return null;
+      },
+      into(frame, socket) {
+        if (frame.action === 101 && frame.body.content === "2") setTimeout(() => socket.close());
+        return frame;
+      },
+    });
+    const bob = await user(undefined, { token, WebSocket: Cut });
+    await told(bob, ["1", "2"]);
+    assert.equal(lost, 1);
+  },
+
+  async "what the server says too late of the inbox comes in order all the same"() {
+    const { ann, id, token } = await waiting();
+    const Silent = between({
+      into: (frame) => (frame.action === 103 ? null : frame.action === 1 ? (frame.body.inbox = 0, frame) : frame),
+    });
+    const bob = await user(undefined, { token, WebSocket: Silent });
+    await ann.user(id).send("2");
+    await told(bob, ["1", "2"]);
+  },
+
+  async "what comes into the inbox behind a later one is told late, and once"() {
+    const { ann, id, token } = await waiting();
+    let late = true, socket, answers = 0;
+    const Late = between({
+      into(frame, of) {
+        socket = of;
+        if (late && frame.action === 103) return null;
+        if (late && frame.action === 1) frame.body.inbox = 0;
+        if (frame.action === 7 && frame.body.messages) {
+          answers++;
+          if (late) frame.body.messages = frame.body.messages.filter((m) => m.content !== "1");
+        }
+        return frame;
+      },
+    });
+    const bob = await user(undefined, { token, WebSocket: Late, acknowledge: false });
+    await ann.user(id).send("2");
+    await until(() => bob.heard.length === 1, "the later one");
+    late = false;
+    for (let i = 0; i < 2; i++) {
+      const before = answers;
+      socket.listener({ data: JSON.stringify({ action: 103, seq: 0, body: { inbox: 2 } }) });
+      await until(() => answers > before, "the inbox");
+    }
+    await until(() => bob.heard.length === 2, "the earlier one");
+    assert.deepEqual(bob.heard.map((h) => h[3]), ["2", "1"]);
+  },
+
+  async "who writes first hears what the other wrote before"() {
+    const ann = await user("Ann");
+    let kept;
+    const Behind = between({
+      into(frame) {
+        if (frame.action !== 101) return frame;
+        kept = frame;
+        return null;
+      },
+    });
+    const bob = await user("Bob", { WebSocket: Behind });
+    await ann.user(bob.id).send("1");
+    await until(() => kept, "the push");
+    await bob.user(ann.id).send("2");
+    await told(bob, ["1", "2"]);
   },
 
   async "a page that comes back goes on where it was"() {
