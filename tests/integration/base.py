@@ -5,7 +5,7 @@ import time
 import unittest
 
 from client import Client, Error  # noqa: F401  (for the tests)
-from server import CLUSTER, PATIENCE, Server
+from server import CLUSTER, NODES, PATIENCE, Server
 
 numbers = itertools.count(1)
 
@@ -31,6 +31,11 @@ def one_process(why):
         return what
 
     return mark
+
+
+def several_nodes():
+    """Whether the clients of this test are spread over several nodes."""
+    return Server.spread and NODES > 1
 
 
 def variants(*combinations):
@@ -134,6 +139,11 @@ class Test(unittest.TestCase):
             if time.monotonic() > end:
                 self.fail("did not come true in time")
             time.sleep(every)
+
+    def in_order(self, got, want):
+        """What was told of several conversations, or of messages and members, came as it was done. Of several nodes
+        only one conversation's messages have an order, and its changes of members have one."""
+        (self.assertCountEqual if several_nodes() else self.assertEqual)(got, want)
 
     def keys(self, body, *names):
         self.assertEqual(sorted(body), sorted(names))
