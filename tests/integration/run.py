@@ -25,7 +25,9 @@ sys.path[:0] = [TESTS, HERE]
 sys.dont_write_bytecode = True
 
 CLASS_SECONDS = int(os.environ.get("MAGPIE_CLASS_SECONDS", "240"))  # after which a class is given up
-WORKERS = int(os.environ.get("MAGPIE_TEST_WORKERS", "4"))  # more than processors: tests wait much
+# Three a processor, for tests wait much; under sanitizers, which work and take memory, two.
+PROCESSORS = min(len(os.sched_getaffinity(0)), 4)
+WORKERS = int(os.environ.get("MAGPIE_TEST_WORKERS") or PROCESSORS * (2 if os.environ.get("MAGPIE_SANITIZED") else 3))
 
 
 def classes():

@@ -216,10 +216,12 @@ class OfLimits(Counted):
         """At accept, and by a proxy that names somebody who has too many."""
         before = self.figures()
         key = 'magpie_connections_refused_total{limit="connections_per_ip"}'
-        kept = [socket.create_connection(("127.0.0.1", self.server.tcp)) for _ in range(7)]
+        # From where nobody else comes: the server may not have seen yet that the last scrape has gone.
+        kept = [socket.create_connection(("127.0.0.1", self.server.tcp), source_address=("127.0.0.4", 0))
+                for _ in range(7)]
         self.addCleanup(lambda: [s.close() for s in kept])
         self.rises(before, {key: 1})
-        named = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"
+        named = b"PROXY TCP4 127.0.0.4 127.0.0.1 1 2\r\n"
         self.gone(named, self.server.tcp, source="127.0.0.3")
         self.rises(before, {key: 2, 'magpie_connections_refused_total{limit="connections"}': 0})
 
