@@ -108,6 +108,12 @@ void client_accept_gzip(struct client *client, bool accept);
  * system's; NULL: it is not looked at. old: by TLS 1.2. The process must ignore SIGPIPE. ERR_INVALID: *why is a phrase,
  * static. */
 MUST_CHECK int client_secure(struct client *client, const char *authority, bool old, const char **why);
+/* For very many connections: those by TLS 1.3 keep some 150 bytes after their handshake, and no object of OpenSSL of
+ * 15,000. resume: those that begin once the first one has a session ticket come again with it. Once, after
+ * client_secure(). ERR_NOMEM. */
+MUST_CHECK int client_own_records(struct client *client, bool resume);
+/* Handshakes that were resumed. */
+uint64_t client_resumed(const struct client *client);
 /* Connections that are open or being opened. */
 size_t client_count(const struct client *client);
 /* Answers that belonged to no request (they are dropped): 0 with a correct server. */

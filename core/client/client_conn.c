@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_MIN = 512,    /* bytes of the smallest output buffer */
-    CHUNK_SPARE = 8192, /* room in the read buffer beyond a known frame */
-    READS_MAX = 16      /* full read buffers of one connection before the others' turn */
+    CHUNK_MIN = 512,                   /* bytes of the smallest output buffer */
+    CHUNK_SPARE = CLIENT_TLS_READ_MIN, /* room in the read buffer beyond a known frame */
+    READS_MAX = 16                     /* full read buffers of one connection before the others' turn */
 };
 
 /* Edges: the kernel need not look again at every connection that was just read, and writing needs no calls to ask for
@@ -128,7 +128,7 @@ void client_conn_write(struct client_conn *conn)
         return;
     }
     /* The rest goes when the socket has room: that is an edge, but where TLS has taken a record of it only. */
-    if (n > 0 && conn->tls)
+    if (n > 0 && client_tls_has(conn))
         client_list(conn->client, conn);
     if (out->at > out->n / 2) {
         memmove(out->data, out->data + out->at, out->n - out->at);
@@ -168,7 +168,8 @@ static bool conn_read_once(struct client_conn *conn)
     size_t kept = conn->in ? conn->in->n : 0;
     size_t room = client->read_cap - kept;
     size_t need = 0;
-    ssize_t n = client_tls_recv(conn, client->read_buf + kept, room);
+    bool more = false;
+    ssize_t n = client_tls_recv(conn, client->read_buf + kept, room, &more);
 
     if (n <= 0) {
         if (n == 0)
@@ -188,8 +189,7 @@ static bool conn_read_once(struct client_conn *conn)
     if (conn->state != CLIENT_GONE && used < bytes.n &&
         rest_keep(conn, slice_of(bytes.p + used, bytes.n - used), need) < 0)
         client_conn_fail(conn, ERR_NOMEM, err_str(ERR_NOMEM));
-    /* Of TLS there may be more, of which no edge will tell. */
-    return ((size_t)n == room || conn->tls) && !conn->deaf;
+    return more && !conn->deaf;
 }
 
 /*
@@ -338,7 +338,7 @@ static void conn_connected(struct client_conn *conn)
         client_conn_fail(conn, ERR_IO, strerror(error));
         return;
     }
-    if (conn->tls)
+    if (client_tls_has(conn))
         conn->state = CLIENT_SHAKING;
     else
         conn_ready(conn);

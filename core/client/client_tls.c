@@ -1,5 +1,7 @@
 #include "core/client/client_tls.h"
 
+#include "core/client/client_tls_own.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
@@ -33,6 +35,7 @@ int client_secure(struct client *client, const char *authority, bool old, const 
 
 void client_tls_free(struct client *client)
 {
+    client_own_free(client);
     SSL_CTX_free(client->tls);
     client->tls = NULL;
 }
@@ -49,23 +52,26 @@ static bool host_expect(SSL *ssl, const char *host)
 
 int client_tls_start(struct client_conn *conn, const char *host)
 {
-    conn->tls = SSL_new(conn->client->tls);
-    bool named = conn->tls && (!*host || host_expect(conn->tls, host));
-    if (!named || SSL_set_fd(conn->tls, conn->fd) != 1)
+    conn->tls.ssl = SSL_new(conn->client->tls);
+    bool named = conn->tls.ssl && (!*host || host_expect(conn->tls.ssl, host));
+    if (!named || SSL_set_fd(conn->tls.ssl, conn->fd) != 1)
         return ERR_NOMEM;
-    SSL_set_connect_state(conn->tls);
-    return 0;
+    SSL_set_connect_state(conn->tls.ssl);
+    return conn->client->own ? client_own_start(conn) : 0;
 }
 
 int client_tls_shake(struct client_conn *conn, const char **why)
 {
     ERR_clear_error();
-    int rc = SSL_do_handshake(conn->tls), error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(conn->tls, rc);
-    if (rc == 1)
+    int rc = SSL_do_handshake(conn->tls.ssl), error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(conn->tls.ssl, rc);
+    if (rc == 1) {
+        if (conn->client->own)
+            client_own_take(conn);
         return 0;
+    }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return ERR_AGAIN;
-    long verdict = SSL_get_verify_result(conn->tls);
+    long verdict = SSL_get_verify_result(conn->tls.ssl);
     bool refused = verdict != X509_V_OK && ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
     const char *text = refused ? X509_verify_cert_error_string(verdict) : ERR_reason_error_string(ERR_peek_error());
     *why = text ? text : "the server went away in the handshake";
@@ -75,7 +81,7 @@ int client_tls_shake(struct client_conn *conn, const char **why)
 /* What a call of OpenSSL gave, as recv(2) and send(2) would say it. */
 static ssize_t result(struct client_conn *conn, int rc)
 {
-    int error = rc > 0 ? SSL_ERROR_NONE : SSL_get_error(conn->tls, rc);
+    int error = rc > 0 ? SSL_ERROR_NONE : SSL_get_error(conn->tls.ssl, rc);
     if (rc > 0)
         return rc;
     if (error == SSL_ERROR_ZERO_RETURN)
@@ -87,26 +93,43 @@ static ssize_t result(struct client_conn *conn, int rc)
     return -1;
 }
 
-ssize_t client_tls_recv(struct client_conn *conn, void *p, size_t n)
+ssize_t client_tls_recv(struct client_conn *conn, void *p, size_t n, bool *more)
 {
-    if (!conn->tls)
-        return recv(conn->fd, p, n, 0);
+    if (conn->own)
+        return client_own_recv(conn, p, n, more);
+    if (!conn->tls.ssl) {
+        ssize_t got = recv(conn->fd, p, n, 0);
+        *more = got == (ssize_t)n;
+        return got;
+    }
+    *more = true;
     ERR_clear_error();
     errno = 0;
-    return result(conn, SSL_read(conn->tls, p, n < INT_MAX ? (int)n : INT_MAX));
+    return result(conn, SSL_read(conn->tls.ssl, p, n < INT_MAX ? (int)n : INT_MAX));
 }
 
 ssize_t client_tls_send(struct client_conn *conn, const void *p, size_t n)
 {
-    if (!conn->tls)
+    if (conn->own)
+        return client_own_send(conn, p, n);
+    if (!conn->tls.ssl)
         return send(conn->fd, p, n, MSG_NOSIGNAL);
     ERR_clear_error();
     errno = 0;
-    return result(conn, SSL_write(conn->tls, p, n < INT_MAX ? (int)n : INT_MAX));
+    return result(conn, SSL_write(conn->tls.ssl, p, n < INT_MAX ? (int)n : INT_MAX));
+}
+
+bool client_tls_has(const struct client_conn *conn)
+{
+    return conn->own || conn->tls.ssl;
 }
 
 void client_tls_end(struct client_conn *conn)
 {
-    SSL_free(conn->tls);
-    conn->tls = NULL;
+    if (conn->client->own && client_tls_has(conn))
+        client_own_end(conn);
+    if (!conn->own)
+        SSL_free(conn->tls.ssl);
+    conn->tls.ssl = NULL;
+    conn->own = false;
 }

@@ -181,6 +181,10 @@ int bench_init(struct bench *bench, const struct bench_options *options, const s
         fprintf(stderr, "magpie-bench: --tls: %s\n", why);
         return ERR_INVALID;
     }
+    if (bench->target.tls && client_own_records(bench->client, options->resume) != 0) {
+        fprintf(stderr, "magpie-bench: --tls: OpenSSL lacks what records need\n");
+        return ERR_NOMEM;
+    }
     server_find(bench);
     ev_signal_init(&bench->sigint, on_signal, SIGINT);
     ev_signal_init(&bench->sigterm, on_signal, SIGTERM);
@@ -307,6 +311,8 @@ void bench_report_finish(struct bench *bench)
     struct bench_report *r = &bench->report;
 
     bench->faulty = bench->faulty || bench->lost || client_strays(bench->client);
+    double resumed = (double)client_resumed(bench->client);
+    bench_report_number(r, "resumed_handshakes", bench->options->resume ? "handshakes resumed" : NULL, resumed, 0, "");
     bench_report_number(r, "lost_connections", bench->lost ? "connections lost" : NULL, (double)bench->lost, 0, "");
     bench_report_number(r, "refused", bench->refused ? "requests refused" : NULL, (double)bench->refused, 0, "");
     bench_report_number(r, "rate_limited", bench->limited ? "  of them rate_limited" : NULL, (double)bench->limited, 0,

@@ -30,6 +30,8 @@ static const struct option_row rows[] = {
     {'w', OPTION_FLAG, BENCH_ALL, "websocket", NULL, FIELD(websocket), 0, 0, "WebSocket instead of TCP"},
     {'t', OPTION_FLAG, BENCH_ALL, "tls", NULL, FIELD(tls), 0, 0, "by TLS (the certificate is not looked at)"},
     {0, OPTION_FLAG, BENCH_ALL, "tls12", NULL, FIELD(tls12), 0, 0, "by TLS 1.2"},
+    {0, OPTION_FLAG, BENCH_ALL, "resume", NULL, FIELD(resume), 0, 0,
+     "by TLS, handshakes resumed by the first connection's ticket, once it has come"},
     {0, OPTION_FLAG, BENCH_ALL, "gzip", NULL, FIELD(gzip), 0, 0, "accept gzip (TCP)"},
     {0, OPTION_TEXT, BENCH_ALL, "path", "PATH", FIELD(path), 0, 0, "WebSocket path (default /)"},
     {'c', OPTION_INT, BENCH_ALL, "connections", "N", FIELD(connections), 1, 2e6, "see the scenario"},
@@ -334,6 +336,10 @@ int bench_options_read(struct bench_options *options, const struct bench_scenari
     options->fill = options->fill >= 0 ? options->fill : options->channel ? 0 : 10000;
     if (!options->address)
         options->address = options->websocket ? "127.0.0.1:8082" : "127.0.0.1:8081";
+    if (options->resume && !options->tls && !options->tls12) {
+        fprintf(stderr, "magpie-bench: --resume is for --tls or --tls12\n");
+        return ERR_INVALID;
+    }
     return options_check(&r, *scenario);
 }
 

@@ -37,6 +37,7 @@ struct bench_options {
     int64_t ack;          /* dm: acknowledge the inbox after so many messages; 0: never */
     bool websocket;       /* instead of TCP */
     bool tls, tls12;      /* by TLS; by its version 1.2 */
+    bool resume;          /* TLS: come again with the first connection's session ticket */
     bool gzip;            /* accept it (TCP) */
     bool json;            /* result as one JSON object */
     bool quiet;           /* no progress on stderr */

@@ -8,6 +8,10 @@ sends messages that must arrive everywhere, once and in order, while another cli
 is left. The same load generator first connects as many to the bare loop, which is what accepting and answering must
 cost.
 
+With -t by TLS 1.3. The load generator keeps some 170 bytes a connection for it, and no objects of OpenSSL; all
+connections but the first few come again with the ticket of the first, which spares both sides a certificate. What the
+server keeps afterwards is the same.
+
 How long a ping waits is derived from the server's own histogram of its turns (docs/performance.md, "A million").
 
 A process needs a descriptor a connection. Where the machine allows fewer and MAGPIE_BIGBOX names a command that runs
@@ -33,10 +37,14 @@ from harness import BENCH, BUILD, Bare, Failed, Server, load, metric, raise_desc
 SPARE = 2048            # descriptors besides the connections
 MESSAGES = 6            # through the channel of all
 AT_ONCE = 512           # connections being made at any moment, to the server and to the bare loop
+# by TLS: a handshake holds 50 KB on either side, and is refused if it takes longer than ten seconds, as 512 at once do
+# where each is twenty milliseconds of work
+AT_ONCE_TLS = 64
 SHARDS = 2
 # of memory for both ends of a connection: 7000 of the kernel's, the load generator's, and two messages that it has not
 # read yet
 KERNEL_BYTES = 14000
+TLS_BYTES = 400  # more by TLS, of both ends
 TIMEOUTS = {"login": 10, "idle": 300}  # seconds: the server's defaults
 # what the bare loop takes for a connection on a real machine: the larger of the figures that the aim was given with
 # (18-26 µs)
@@ -195,10 +203,10 @@ def yardstick(n, websocket):
 
 def channel_command(server, n, hold, websocket, tls=None):
     command = [BENCH] + way(server, websocket, tls) + ["--json", "-q", "--pid", str(server.pid),
-               "channel", "-c", str(n), "-k", "2",
-               "--concurrency", str(AT_ONCE), "-n", str(MESSAGES), "--warmup", "0", "--hold", str(hold),
+               "channel", "-c", str(n), "-k", "2", "--concurrency", str(AT_ONCE_TLS if tls else AT_ONCE),
+               "-n", str(MESSAGES), "--warmup", "0", "--hold", str(hold),
                "--timeout", str(min(seconds_for(n), 3600))]  # the most that it takes
-    return command
+    return command + (["--resume"] if tls else [])
 
 
 def connected(server, run, n, f):
@@ -208,6 +216,7 @@ def connected(server, run, n, f):
     wait_until(server, run, lambda m: m["connections"] >= n + 1, "connecting", seconds_for(n) * 2)
     f["connect_s"] = time.monotonic() - began
     f["us_per_connection"] = (server.cpu() - cpu) * 1e6 / n
+    f["load_bytes_per_connection"] = resident(run.pid) / n
     f["connecting_turns"], f["connecting_turn_s"], f["connecting_turn_ms"] = Turns(server).since(turns)
     return used
 
@@ -223,8 +232,11 @@ def delivered(server, run, n, f, sent_before, emulated):
         time.sleep(0.2)
     began = time.monotonic()
     pinger.start()
+    peak = memory_in_use()
     while run.poll() is None and deliveries(server) < sent_before + n * MESSAGES:
         time.sleep(0.1)
+        peak = max(peak, memory_in_use())
+    f["peak_bytes"] = peak
     if emulated:
         kernel_of_the_end(n)
     pinger.ends.set()  # and what this one's last ping waits for are the many that leave
@@ -303,6 +315,7 @@ def crowd(n, websocket, emulated, tls=None):
         f["cost_ratio"] = f["us_per_connection"] / f["bare_us_per_connection"]
         f["messages"], f["deliveries"] = MESSAGES, result["deliveries"]
         f["missing"], f["duplicates"] = result["missing"], result["duplicates"]
+        f["resumed"] = result["resumed_handshakes"]
         f["cpu_s_per_million"] = result["server_cpu_s_per_million"]
         say("all closed; what is left? (%.0f s to deliver)" % f["deliver_s"])
         after = closed(server, n, f, turns, began)
@@ -364,8 +377,12 @@ def show(f):
                                     "" if bound is None else "   (%s %g)%s" % (limit, bound, "" if ok else "  MISSED")))
     print("  connected in %.0f s, delivered in %.0f s, closed in %.0f s" % (f["connect_s"], f["deliver_s"],
                                                                             f["close_s"]))
+    print("  the load generator's memory: %.0f bytes a connection" % f["load_bytes_per_connection"])
+    if f["transport"] in ("tcps", "wss"):
+        print("  by TLS 1.3; %d handshakes were resumed, by the ticket of the first" % f["resumed"])
     if f["slower"] != 1:
         print("  the kernel's memory for both ends of a connection: %.0f bytes" % f["kernel_bytes_per_connection"])
+        print("  all that was in use on this machine, at most: %d MiB" % (f["peak_bytes"] >> 20))
         print("  This machine is emulated: the bare loop took %.0f µs of processor a connection here, and %.0f µs on a "
               "real machine. What is divided by %.1f\n"
               "  is an estimate of a real machine's time; everything else is as it was measured here." %
@@ -377,8 +394,7 @@ def elsewhere(box, arguments):
     """Runs this on the machine that MAGPIE_BIGBOX gives; its exit status."""
     n = arguments.connections
     with tempfile.TemporaryDirectory(prefix="million-", dir=BUILD) as out:
-        # the load generator keeps OpenSSL's objects
-        memory = 3000 + n * (KERNEL_BYTES + (15000 if arguments.tls else 0)) // 1000000
+        memory = 3000 + n * (KERNEL_BYTES + (TLS_BYTES if arguments.tls else 0)) // 1000000
         command = shlex.split(box) + ["-m", str(memory), "-t", str(1800 + n // 30), "-o", out, "--", sys.executable,
                                       os.path.abspath(__file__), "--here",
                                       "-c", str(n), "--result",

@@ -69,6 +69,8 @@ static void scenarios_have_their_defaults(void **state)
     assert_string_equal(options.address, "127.0.0.1:8081");
     assert_int_equal(line_read("connect -d 0", &options, &scenario), 0);
     assert_true(options.duration == 0);
+    assert_int_equal(line_read("connect --tls12 --resume", &options, &scenario), 0);
+    assert_true(options.resume && options.tls12);
     assert_int_equal(line_read("--help", &options, &scenario), 0);
     assert_null(scenario);
     assert_true(options.help);
@@ -97,6 +99,7 @@ static void mistakes_are_refused(void **state)
         "channel --leave",
         "connect --users 0",
         "channel connect",
+        "channel --resume",
     };
     struct bench_options options;
     const struct bench_scenario *scenario;
