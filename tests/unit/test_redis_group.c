@@ -439,6 +439,10 @@ static void who_may_have_been_elected_counts(void **state)
     try_post(w, &t, "a", FN_APPEND, 5);
     world_pass(w, 1000);
     assert_int_equal(t.status, -1);
+    char *other = strstr(p->nodes, "yyyy"); /* one of them follows whom the other elected: it says so first */
+    memset(strstr(other, p->id), 'x', 40);
+    world_pass(w, 500);
+    assert_int_equal(t.status, -1);
     world_of_masters(w, 1001, 6); /* one more election, of whomever */
     world_pass(w, 1000);
     assert_int_equal(t.status, -1);

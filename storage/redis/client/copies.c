@@ -89,8 +89,8 @@ void copies_look(struct buf *out)
     resp_command(out, (struct slice[]){SLICE_LIT("CLUSTER"), SLICE_LIT("NODES")}, 2);
 }
 
-/* A replica is streamed to no more, and is not held as failed. It has ended, or it has been elected by masters that this
- * one did not hear: these would have told it of the new epoch since. */
+/* A replica is streamed to no more, and is not held as failed. It has ended, or another one has been elected by masters
+ * that this one did not hear: these would have told it of the new epoch since. */
 static bool is_gone(struct redis *r, struct copies *c, const struct slots_census *seen)
 {
     if (!c->gone_at || r->turn_ms > c->looked_at + COPIES_GAP) {
@@ -114,7 +114,10 @@ static void census(struct redis *r, struct master *m, struct slice text)
         wanted = c->online;
         c->gone_at = 0;
     }
-    c->wanted = (uint16_t)(wanted < seen.living ? wanted : seen.living);
+    if (seen.followers > c->followers)
+        c->followers = (uint16_t)seen.followers;
+    uint32_t living = c->followers > seen.failed ? c->followers - seen.failed : 0;
+    c->wanted = (uint16_t)(wanted < living ? wanted : living);
     c->looked_at = r->turn_ms;
 }
 

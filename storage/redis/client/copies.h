@@ -45,6 +45,7 @@ struct copies {
     struct shortage silent; /* some replica did not that could be elected */
     uint64_t looked_at;     /* when it was asked for its replicas last; 0: never */
     uint16_t online;        /* replicas that it streamed to then */
+    uint16_t followers;     /* the most that it ever had */
     uint16_t wanted;        /* those that must have its changes, by what it said then */
     bool serves;            /* it called the cluster's state good then, … */
     uint64_t epoch;         /* … and this the cluster's epoch */

@@ -263,7 +263,7 @@ void slots_count(struct slice text, const char *id, uint64_t since, struct slots
         out->masters += elects;
         out->heard += elects && (has_word(member.flags, "myself") || member.heard > since);
         out->followers += follows;
-        out->living += follows && !has_word(member.flags, "fail");
+        out->failed += follows && has_word(member.flags, "fail");
     }
 }
 

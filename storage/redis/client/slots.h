@@ -53,7 +53,7 @@ void slots_view(struct redis *r, struct slice text, const struct address *from);
 /* What a master's CLUSTER NODES says of its replicas, and of those who elect. */
 struct slots_census {
     uint32_t followers; /* its replicas, … */
-    uint32_t living;    /* … and those that the cluster does not hold as failed */
+    uint32_t failed;    /* … and those of them that the cluster holds as failed */
     uint32_t masters;   /* those that elect, it too, … */
     uint32_t heard;     /* … and those that it has heard since */
 };
