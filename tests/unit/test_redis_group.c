@@ -443,10 +443,10 @@ static void who_may_have_been_elected_counts(void **state)
     memset(strstr(other, p->id), 'x', 40);
     world_pass(w, 500);
     assert_int_equal(t.status, -1);
-    world_of_masters(w, 1001, 6); /* one more election, of whomever */
+    world_of_masters(w, 1000, 6); /* one more election, of whomever */
     world_pass(w, 1000);
     assert_int_equal(t.status, -1);
-    world_of_masters(w, 1001, 5); /* they were heard since, and know of none */
+    world_of_masters(w, 1001, 6); /* they were heard since, and know of none that is newer */
     SOON(w, t.status >= 0);
     assert_int_equal(t.status, STORE_OK);
     p->commands[0] = '\0';

@@ -93,12 +93,12 @@ void copies_look(struct buf *out)
  * that this one did not hear: these would have told it of the new epoch since. */
 static bool is_gone(struct redis *r, struct copies *c, const struct slots_census *seen)
 {
-    if (!c->gone_at || r->turn_ms > c->looked_at + COPIES_GAP) {
+    if (!c->gone_at || c->epoch != c->gone_epoch || r->turn_ms > c->looked_at + COPIES_GAP) {
         c->gone_at = c->time;
         c->gone_epoch = c->epoch;
         return false;
     }
-    return c->serves && c->epoch == c->gone_epoch && 2 * seen->heard > seen->masters;
+    return c->serves && 2 * seen->heard > seen->masters;
 }
 
 /* The members as the master sees them, the last of its replies. */
