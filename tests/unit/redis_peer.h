@@ -56,6 +56,7 @@ struct peer {
     unsigned waits_n;
     int copies;
     int online;     /* replicas that it says it streams to */
+    bool deposed;   /* another one has been elected, and it knows */
     bool minority;  /* it is cut off from most masters */
     unsigned epoch; /* of the cluster, as it knows it */
     unsigned heard; /* when it heard others last, by its clock, which shows 1000 ms */
@@ -159,7 +160,7 @@ static inline void peer_cluster(struct peer *p, struct slice what, struct buf *o
 static inline void peer_info(struct peer *p, struct buf *out)
 {
     struct buf text = BUF_INIT;
-    buf_lit(&text, "# Replication\r\nrole:master\r\n");
+    buf_printf(&text, "# Replication\r\nrole:%s\r\n", p->deposed ? "slave" : "master");
     for (int i = 0; i < p->online; i++)
         buf_printf(&text, "slave%d:ip=127.0.0.1,port=1,state=online,offset=12,lag=0\r\n", i);
     buf_lit(&text, "slave9:ip=127.0.0.1,port=2,state=wait_bgsave,offset=0,lag=0\r\nmaster_repl_offset:12\r\n");

@@ -455,6 +455,22 @@ static void who_may_have_been_elected_counts(void **state)
     assert_null(strstr(p->commands, "WAIT 2"));
 }
 
+/* It has learned of its successor, and does not count it among its replicas any more. */
+static void a_master_that_was_deposed_answers_nothing(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = &w->peers[0];
+    static struct try t;
+    p->copies = p->online = 1;
+    p->deposed = true;
+    world_flags(w, "slave,fail");
+    try_begin(w, &t, "a", FN_APPEND, 5);
+    t.call.once = true;
+    call_post(w->r, &t.call);
+    SOON(w, t.status >= 0);
+    assert_int_equal(t.status, STORE_UNKNOWN);
+}
+
 /* A master that still serves after 4 s is not cut off from most: the silent one cannot be elected in its place. */
 static void a_master_that_serves_need_not_wait_for_ever(void **state)
 {
@@ -683,6 +699,7 @@ int main(void)
         T(a_silent_replica_is_waited_for),
         T(who_is_not_streamed_to_is_not_waited_for),
         T(who_may_have_been_elected_counts),
+        T(a_master_that_was_deposed_answers_nothing),
         T(a_master_that_serves_need_not_wait_for_ever),
         T(a_group_ends_when_its_partition_moves),
         T(a_second_wait_may_do),

@@ -139,6 +139,7 @@ void copies_look_reply(struct redis *r, struct master *m, unsigned n, const stru
     struct copies_info info;
     if (n == 0) {
         copies_read(text, &info);
+        m->copies.leads = !has(text, SLICE_LIT("role:slave"));
         m->copies.online = (uint16_t)(info.online < UINT16_MAX ? info.online : UINT16_MAX);
     } else if (n == 1) {
         time_told(&m->copies, reply);

@@ -47,6 +47,7 @@ struct copies {
     uint16_t online;        /* replicas that it streamed to then */
     uint16_t followers;     /* the most that it ever had */
     uint16_t wanted;        /* those that must have its changes, by what it said then */
+    bool leads;             /* it was a master then */
     bool serves;            /* it called the cluster's state good then, … */
     uint64_t epoch;         /* … and this the cluster's epoch */
     uint64_t time;          /* of its clock then, ms */

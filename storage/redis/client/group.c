@@ -366,7 +366,8 @@ static void group_wait_on(struct redis *r, struct lane *lane, bool looked)
         if (lane->kind == LANE_WRITE) /* beats: who gives no sign for long is taken for dead */
             (void)calls_send(r, lane, true);
         look_send(lane);
-        slots_doubt(r, SLICE_NONE);
+        if (g->waits > 1) /* or it was a busy moment */
+            slots_doubt(r, SLICE_NONE);
     }
     redis_link_flush(&lane->link);
 }
@@ -377,7 +378,7 @@ static void group_decide(struct redis *r, struct lane *lane, bool looked)
     struct group *g = &lane->group;
     struct master *m = lane->master;
     bool enough = g->has >= g->need, all = g->has >= group_wants(r, lane);
-    bool moved = g->has < g->asked && group_is_moved(r, lane);
+    bool moved = (g->has < g->asked && group_is_moved(r, lane)) || (looked && !m->copies.leads);
     bool sure = looked && m->copies.serves && copies_silent_ms(r, m) >= COPIES_SURE;
     bool hopeless = g->any || g->waits >= GROUP_WAITS || !g->replied.first || copies_few_ms(r, m) >= COPIES_REFUSE;
     bool late = r->turn_ms > lane->link.oldest + r->options.cluster.patience_ms;
