@@ -157,39 +157,54 @@ static uint64_t lasts_ms(const struct redis *r, const struct shortage *s)
     return s->since && r->turn_ms <= s->seen + COPIES_GAP ? r->turn_ms - s->since : 0;
 }
 
-static void missing(struct redis *r, const struct master *m, struct shortage *s, const char *event, const char *effect)
+/* Whether that is to be logged now. */
+static bool missing(struct redis *r, struct shortage *s)
 {
     if (!s->since || r->turn_ms > s->seen + COPIES_GAP)
         s->since = r->turn_ms;
     s->seen = r->turn_ms;
     if (s->told || lasts_ms(r, s) < COPIES_REFUSE)
-        return;
+        return false;
     s->told = true;
-    log_event(LOG_WARN, event, LOG_STR("host", m->host), LOG_INT("port", m->port), LOG_STR("effect", effect));
+    return true;
 }
 
-static void there(struct redis *r, const struct master *m, struct shortage *s, const char *event)
+/* How long it was missing, ms, if that was logged, else 0. */
+static uint64_t there(struct redis *r, struct shortage *s)
 {
-    if (s->told)
-        log_event(LOG_INFO, event, LOG_STR("host", m->host), LOG_INT("port", m->port),
-                  LOG_INT("after_ms", r->turn_ms - s->since));
+    uint64_t ms = s->told ? r->turn_ms - s->since : 0;
     *s = (struct shortage){.since = 0};
+    return ms;
+}
+
+static void few_seen(struct redis *r, struct master *m, bool few)
+{
+    uint64_t ms;
+    if (few && missing(r, &m->copies.few))
+        log_event(LOG_WARN, "cluster.short_of_copies", LOG_STR("host", m->host), LOG_INT("port", m->port),
+                  LOG_STR("effect", "its changes are refused until they have copies"));
+    else if (!few && (ms = there(r, &m->copies.few)))
+        log_event(LOG_INFO, "cluster.copies_back", LOG_STR("host", m->host), LOG_INT("port", m->port),
+                  LOG_INT("after_ms", ms));
+}
+
+static void silence_seen(struct redis *r, struct master *m, bool silent)
+{
+    uint64_t ms;
+    if (silent && missing(r, &m->copies.silent))
+        log_event(LOG_WARN, "cluster.replica_silent", LOG_STR("host", m->host), LOG_INT("port", m->port),
+                  LOG_STR("effect", "its changes wait until the replica has them, or the cluster holds it as failed"));
+    else if (!silent && (ms = there(r, &m->copies.silent)))
+        log_event(LOG_INFO, "cluster.replica_back", LOG_STR("host", m->host), LOG_INT("port", m->port),
+                  LOG_INT("after_ms", ms));
 }
 
 void copies_seen(struct redis *r, struct master *m, uint32_t have, bool all)
 {
-    struct copies *c = &m->copies;
-    if (have < copies_least(r))
-        missing(r, m, &c->few, "cluster.short_of_copies", "its changes are refused until they have copies");
-    else
-        there(r, m, &c->few, "cluster.copies_back");
-    if (!all)
-        return;
-    if (have >= copies_wanted(r, m))
-        there(r, m, &c->silent, "cluster.replica_back");
-    else if (have >= copies_least(r))
-        missing(r, m, &c->silent, "cluster.replica_silent",
-                "its changes wait until the replica has them, or the cluster holds it as failed");
+    bool few = have < copies_least(r), silent = have < copies_wanted(r, m);
+    few_seen(r, m, few);
+    if (all && !(few && silent))
+        silence_seen(r, m, silent);
 }
 
 void copies_forget(struct master *m)

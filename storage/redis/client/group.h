@@ -3,7 +3,7 @@
  *
  * A group has up to 512 calls or 256 KiB. Its replies are held back until WAIT says that all copies have what the calls
  * changed or have read that must have it (copies.h). Where they do not, the master is asked for its replicas, and
- * another WAIT follows, … README.md tells what becomes of a group that fails.
+ * another WAIT follows. README.md tells what becomes of a group that fails.
  */
 #ifndef MAGPIE_STORAGE_REDIS_GROUP_H
 #define MAGPIE_STORAGE_REDIS_GROUP_H
